@@ -1,0 +1,19 @@
+# Each command sets up what it needs, is safe to repeat, and takes seconds the second time.
+PYTHON ?= python3
+RUN = .venv/bin/python
+
+.PHONY: run test demo setup
+
+run: setup            ## open the app on 127.0.0.1:7860
+	@$(RUN) app.py
+
+demo: setup           ## train on the example data, then compare the adapter with its base
+	@$(RUN) -m examples.demo
+
+setup:                ## make .venv and install what the app needs
+	@$(PYTHON) -m common.install
+
+test:                 ## lint and all tests
+	@$(PYTHON) -m common.install --dev
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m pytest
+

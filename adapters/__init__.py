@@ -1,0 +1,1 @@
+"""Adapters as things: read, list, find. Light: no torch at import."""

@@ -1,0 +1,60 @@
+"""Talk to the base or an adapter in a terminal: `python -m chat [--adapter NAME] "your message"`."""
+
+import argparse
+import sys
+
+from adapters.library import find_adapter
+from chat.engine import Engine, Model, Sampling
+from common.errors import UserError
+from models.base import AUTO, choose_base, fetch_base
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m chat", description=__doc__)
+    parser.add_argument("message", nargs="+", help="what you say; several are said one after the other")
+    parser.add_argument("--adapter", help="name of an adapter; without it the base answers")
+    parser.add_argument("--base", help="base model: auto, embedded, a Hub id or a folder (an adapter knows its own)")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--system", default="", help="system prompt")
+    parser.add_argument("--max-new-tokens", type=int, default=256)
+    parser.add_argument("--temperature", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    try:
+        _talk(options)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+    return 0
+
+
+def _talk(options: argparse.Namespace) -> None:
+    """Answer each message in turn; the model that answers is named on stderr, the answers go to stdout."""
+    model = _model(options)
+    engine = Engine()
+    sampling = Sampling(options.max_new_tokens, options.temperature, seed=options.seed)
+    messages = [{"role": "system", "content": options.system}] if options.system else []
+    for message in options.message:
+        messages.append({"role": "user", "content": message})
+        shown = ""
+        for reply in engine.reply(model, messages, sampling):
+            print(reply.text[len(shown) :], end="", flush=True)
+            shown = reply.text
+        print(flush=True)
+        messages.append({"role": "assistant", "content": shown})
+
+
+def _model(options: argparse.Namespace) -> Model:
+    adapter = find_adapter(options.adapter) if options.adapter else None
+    choice = options.base or (adapter.base_choice if adapter else AUTO)
+    base = choose_base(choice, adapter.base_revision if adapter and not options.base else None)
+    print(f"{adapter.name} on {base}" if adapter else f"{base}", file=sys.stderr, flush=True)
+    folder = fetch_base(base, lambda what, fraction: print(what, file=sys.stderr, flush=True))
+    return Model(folder, options.precision, adapter.folder if adapter else None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

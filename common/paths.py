@@ -1,0 +1,73 @@
+"""Where data lives: one root (`STUDIO_HOME`), never beside the code. Knows names of folders, not what is in them.
+
+    STUDIO_HOME/runs/<owner>/<id>/         one training run
+    STUDIO_HOME/adapters/<owner>/<name>/   one finished adapter
+    STUDIO_HOME/bases/                     the embedded base, laid out like a Hub cache
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from common.errors import UserError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+LOCAL_OWNER = "local"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
+
+
+def home() -> Path:
+    """The root of all data: `STUDIO_HOME`, else a writable mounted volume on a Space, else the user's data folder."""
+    if os.environ.get("STUDIO_HOME"):
+        return Path(os.environ["STUDIO_HOME"]).expanduser().resolve()
+    if os.environ.get("SPACE_ID") and os.path.ismount("/data") and os.access("/data", os.W_OK):
+        return Path("/data/tinyllama-studio")
+    return _user_data_folder() / "tinyllama-studio"
+
+
+def _user_data_folder() -> Path:
+    """The platform's folder for a user's data: XDG on Linux, Application Support on macOS, LOCALAPPDATA on Windows."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support"
+    if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
+        return Path(os.environ["LOCALAPPDATA"])
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+
+
+def runs_folder(owner: str = LOCAL_OWNER) -> Path:
+    return contained(home() / "runs", owner)
+
+
+def adapters_folder(owner: str = LOCAL_OWNER) -> Path:
+    return contained(home() / "adapters", owner)
+
+
+def bases_folder() -> Path:
+    return home() / "bases"
+
+
+def contained(root: Path, *names: str) -> Path:
+    """`root/names...` with every name checked and links resolved. Raises UserError when the result would leave `root`."""
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise UserError(f"'{name[:80]}' is not a valid name.", "Use letters, digits, '.', '_' and '-'.")
+    root = root.resolve()
+    path = root.joinpath(*names).resolve()
+    if not path.is_relative_to(root):
+        raise UserError(f"'{'/'.join(names)[:80]}' is outside of the data folder.")
+    return path
+
+
+def slug(text: str) -> str:
+    """A folder name made of `text`: lower case, digits, '-', at most 60 characters; 'run' when nothing is left."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60].strip("-") or "run"
+
+
+def free_name(wanted: str, *folders: Path) -> str:
+    """`wanted`, or `wanted-2`, `wanted-3`, ... : the first that exists in none of `folders`."""
+    name, number = wanted, 1
+    while any((folder / name).exists() or (folder / f"{name}.partial").exists() for folder in folders):
+        number += 1
+        name = f"{wanted}-{number}"
+    return name

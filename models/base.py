@@ -1,0 +1,186 @@
+"""Which base model is used, where it comes from, and why: TinyLlama from the Hub or the cache, a folder, or the embedded one.
+
+`choose_base` is light (no torch, seconds at most) and never changes the model silently: the reason is part of the answer.
+`fetch_base` brings the files. Tokens are never sent: a gated model must be in the local cache already.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import UserError
+from models import embedded
+
+AUTO = "auto"
+EMBEDDED = "embedded"
+DEFAULT_BASE = "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
+HUB_TIMEOUT_SECONDS = 5
+FILES = ["config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json"]
+FILES += ["tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"]
+
+Progress = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
+
+
+@dataclass(frozen=True)
+class Base:
+    """A decision: `source` is 'hub', 'cache', 'folder' or 'embedded'; `model_id` is what an adapter records."""
+
+    source: str
+    model_id: str
+    revision: str | None
+    reason: str
+
+    @property
+    def choice(self) -> str:
+        """What to write into a config so that the same base is taken again."""
+        return EMBEDDED if self.source == EMBEDDED else self.model_id
+
+    def __str__(self) -> str:
+        return f"{self.model_id} ({self.reason})"
+
+
+def choose_base(choice: str = AUTO, revision: str | None = None) -> Base:
+    """Decide on the base for `choice`: 'auto', 'embedded', a Hub id or a folder. Raises UserError with what to do instead."""
+    choice = choice.strip() or AUTO
+    if choice == EMBEDDED:
+        return _embedded("the embedded base was chosen")
+    if choice == AUTO:
+        return _choose_default()
+    if os.path.isdir(choice):
+        check_folder(Path(choice))
+        return Base("folder", str(Path(choice).resolve()), None, "a folder on this machine")
+    return _choose_from_hub(choice, revision)
+
+
+def _choose_default() -> Base:
+    """TinyLlama when it is cached or the Hub answers; else the embedded base, with the reason."""
+    try:
+        return _choose_from_hub(DEFAULT_BASE, None)
+    except UserError as error:
+        return _embedded(f"{DEFAULT_BASE} is not in the cache and {error.message[0].lower()}{error.message[1:]}")
+
+
+def _embedded(reason: str) -> Base:
+    return Base(EMBEDDED, embedded.HUB_ID, None, reason)
+
+
+def _choose_from_hub(model_id: str, revision: str | None) -> Base:
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(model_id)
+    except HFValidationError as error:
+        raise UserError(
+            f"'{model_id[:100]}' is neither a folder here nor a model id.", "Ids look like owner/name."
+        ) from error
+    cached = _cached_revision(model_id, revision)
+    if cached:
+        return Base("cache", model_id, cached, "from the local cache")
+    return Base("hub", model_id, _hub_revision(model_id, revision), "from the Hub")
+
+
+def _cached_revision(model_id: str, revision: str | None) -> str | None:
+    """The commit of a complete copy in the Hub cache of this machine, or None."""
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(model_id, "config.json", revision=revision)
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    if missing_weights(folder) or not any(folder.glob("tokenizer*")):
+        return None
+    check_folder(folder)
+    return folder.name
+
+
+def _hub_revision(model_id: str, revision: str | None) -> str:
+    """The commit on the Hub that `revision` (default: main) points to now, after a look at what the repository holds."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+
+    try:
+        info = HfApi(token=False).model_info(model_id, revision=revision, timeout=HUB_TIMEOUT_SECONDS)
+    except GatedRepoError as error:
+        raise UserError(
+            f"{model_id} is gated.", f"Accept its terms on the Hub, run `hf download {model_id}`, and start again."
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise UserError(
+            f"There is no public model '{model_id}' on the Hub.", "Check the spelling, or give a folder."
+        ) from error
+    except HfHubHTTPError as error:
+        raise UserError(f"the Hub did not give {model_id}.", str(error).splitlines()[0]) from error
+    except OfflineModeIsEnabled as error:
+        raise UserError("The Hub is switched off here (HF_HUB_OFFLINE).", f"Choose '{EMBEDDED}' or a folder.") from error
+    except (OSError, _transport_error()) as error:
+        raise UserError("The Hub cannot be reached.", f"Choose '{EMBEDDED}', a folder, or try again online.") from error
+    names = {file.rfilename for file in info.siblings or []}
+    if not any(name.endswith(".safetensors") for name in names):
+        raise UserError(f"{model_id} has no safetensors weights.", "Other formats can run code and are not loaded.")
+    return info.sha
+
+
+def _transport_error() -> type[Exception]:
+    """What huggingface_hub 2 raises for a network without a Hub: it speaks through httpx2."""
+    import httpx2
+
+    return httpx2.TransportError
+
+
+def missing_weights(folder: Path) -> bool:
+    """True unless every safetensors file that the folder's index names (or `model.safetensors`) is there."""
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        return not all((folder / name).exists() for name in names)
+    return not (folder / "model.safetensors").exists()
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UserError unless `folder` holds a Llama-architecture model in safetensors."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"'{folder}' has no readable config.json.", "Give the folder that holds the model.") from error
+    if config.get("model_type") != "llama":
+        raise UserError(
+            f"'{folder.name}' is a {config.get('model_type')} model.", "Choose one of the Llama architecture."
+        )
+    if missing_weights(folder):
+        raise UserError(f"'{folder}' has no complete safetensors weights.", "Save or download it as safetensors.")
+
+
+def fetch_base(base: Base, progress: Progress = lambda what, fraction: None) -> Path:
+    """The folder that holds the base's files, downloading or converting them first when needed.
+
+    Raises UserError when they cannot be had (network gone, disk full, not a Llama model).
+    """
+    if base.source == "folder":
+        return Path(base.model_id)
+    if base.source == EMBEDDED:
+        return embedded.ensure(progress)
+    folder = _download(base, progress)
+    check_folder(folder)
+    return folder
+
+
+def _download(base: Base, progress: Progress) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    progress(f"Getting {base.model_id} {base.reason}", None)
+    try:
+        folder = snapshot_download(
+            base.model_id,
+            revision=base.revision,
+            allow_patterns=FILES,
+            token=False,
+            local_files_only=base.source == "cache",
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, _transport_error()) as error:
+        raise UserError(
+            f"The download of {base.model_id} was interrupted.", "Start again: what is there already is kept."
+        ) from error
+    return Path(folder)

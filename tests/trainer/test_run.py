@@ -1,0 +1,102 @@
+"""The state of a run comes from its folder alone."""
+
+import os
+
+import pytest
+
+from common.errors import UserError
+from common.files import write_json, write_text
+from common.paths import runs_folder
+from trainer.config import TrainConfig
+from trainer.run import EventLog, Run, active_run, delete_run, find_run, list_runs, read_state, this_process
+
+
+def make_run(name: str = "run", owner: str = "local") -> Run:
+    run = Run(runs_folder(owner) / name)
+    run.folder.mkdir(parents=True)
+    write_text(run.config_file, TrainConfig(name=name).to_yaml())
+    return run
+
+
+def alive(run: Run) -> None:
+    write_json(run.process_file, {"trainer": this_process(os.getpid())})
+
+
+def gone(run: Run) -> None:
+    write_json(run.process_file, {"trainer": {"pid": os.getpid(), "started": 1.0}})  # our id, another process
+
+
+def test_events_become_a_state():
+    run = make_run()
+    alive(run)
+    events = EventLog(run)
+    events.write("queued", base="embedded", base_reason="it was chosen")
+    events.write("training", total_steps=0)
+    events.write("eval", step=0, loss=3.0)
+    events.write("step", step=1, total_steps=10, loss=2.5, tokens_per_second=100.0, eta_seconds=9.0)
+    state = read_state(run)
+    assert (state.status, state.step, state.total_steps, state.eta_seconds) == ("training", 1, 10, 9.0)
+    assert state.losses == [(1, 2.5)] and state.eval_losses == [(0, 3.0)] and state.base_reason == "it was chosen"
+
+
+def test_a_run_whose_process_is_gone_is_interrupted():
+    run = make_run()
+    gone(run)
+    EventLog(run).write("training", total_steps=5)
+    assert read_state(run).status == "interrupted" and "Resume" in read_state(run).hint
+
+
+def test_a_killed_process_is_told_as_such():
+    run = make_run()
+    gone(run)
+    EventLog(run).write("training")
+    write_text(run.log_file, "subprocess.CalledProcessError: Command died with <Signals.SIGKILL: 9>.\n")
+    assert "memory" in read_state(run).message
+
+
+def test_a_finished_run_stays_finished():
+    run = make_run()
+    gone(run)
+    EventLog(run).write("failed", message="Out of memory.", hint="Lower it.")
+    assert (read_state(run).status, read_state(run).message) == ("failed", "Out of memory.")
+
+
+def test_steps_that_are_trained_again_are_not_shown_twice():
+    run = make_run()
+    events = EventLog(run)
+    for step in (1, 2, 3):
+        events.write("step", step=step, loss=float(step))
+    events.write("resumed", step=2)
+    events.write("step", step=3, loss=9.0)
+    assert read_state(run).losses == [(1, 1.0), (2, 2.0), (3, 9.0)]
+
+
+def test_only_rank_0_writes():
+    run = make_run()
+    EventLog(run, writes=False).write("training")
+    assert not run.events_file.exists()
+
+
+def test_a_run_is_found_for_its_owner_only():
+    make_run("mine", owner="alice")
+    assert find_run("mine", "alice").id == "mine"
+    for name, owner in (("mine", "bob"), ("../alice/mine", "bob"), ("", "alice")):
+        with pytest.raises(UserError):
+            find_run(name, owner)
+    assert [run.id for run in list_runs("alice")] == ["mine"] and list_runs("bob") == []
+
+
+def test_the_active_run_of_anyone_is_seen():
+    assert active_run() is None
+    alive(make_run("hers", owner="alice"))
+    assert active_run().id == "hers"
+
+
+def test_a_training_run_is_not_deleted():
+    run = make_run()
+    alive(run)
+    with pytest.raises(UserError, match="still training"):
+        delete_run(run)
+    gone(run)
+    delete_run(run)
+    assert not run.folder.exists()

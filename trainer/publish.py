@@ -1,0 +1,46 @@
+"""Writes the finished adapter: a folder that is complete from the moment it has its name."""
+
+import json
+import platform
+import shutil
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from common.files import publish, write_json
+from common.paths import adapters_folder
+from models.base import Base
+from trainer.run import Run
+
+PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets")
+
+
+def publish_adapter(model, tokenizer, run: Run, base: Base, metrics: dict) -> Path:
+    """Save the adapter with everything that chat needs, and rename it into the library. Returns its folder.
+
+    Holds weights (safetensors), adapter_config.json with the base's Hub id and revision, tokenizer and chat template,
+    the training config and the metrics. No pickle, and no path of this machine when the base has a Hub id.
+    """
+    final = adapters_folder(run.owner) / run.id
+    partial = final.with_name(f"{final.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    model.save_pretrained(partial, safe_serialization=True)
+    (partial / "README.md").unlink(missing_ok=True)  # PEFT's stub; the card is written from the metrics when it is pushed
+    tokenizer.save_pretrained(partial)
+    _point_to_base(partial / "adapter_config.json", base)
+    shutil.copyfile(run.config_file, partial / "training_config.yaml")
+    write_json(partial / "metrics.json", {**metrics, "created": time.time(), "versions": versions()})
+    publish(partial, final)
+    return final
+
+
+def _point_to_base(file: Path, base: Base) -> None:
+    values = json.loads(file.read_text(encoding="utf-8"))
+    values |= {"base_model_name_or_path": base.model_id, "revision": base.revision, "inference_mode": True}
+    write_json(file, values)
+
+
+def versions() -> dict[str, str]:
+    """The versions of what the adapter was made with."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}

@@ -1,0 +1,40 @@
+"""The one place where errors become messages: a UserError is shown, anything else is logged whole and named a bug."""
+
+import functools
+import inspect
+import logging
+
+import gradio as gr
+
+from common.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+def shown(handler):
+    """Decorate an event handler (plain or generator) so that no traceback ever reaches the page."""
+
+    @functools.wraps(handler)
+    def plain(*args, **kwargs):
+        try:
+            return handler(*args, **kwargs)
+        except Exception as error:
+            raise _message(error) from error
+
+    @functools.wraps(handler)
+    def generator(*args, **kwargs):
+        try:
+            yield from handler(*args, **kwargs)
+        except Exception as error:
+            raise _message(error) from error
+
+    return generator if inspect.isgeneratorfunction(handler) else plain
+
+
+def _message(error: Exception) -> gr.Error:
+    if isinstance(error, gr.Error):
+        return error
+    if isinstance(error, UserError):
+        return gr.Error(str(error), title="This did not work", duration=15, print_exception=False)
+    log.exception("A handler failed")
+    return gr.Error("Something went wrong inside the app; the server's log has it.", title="A bug", print_exception=False)

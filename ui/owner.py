@@ -1,0 +1,55 @@
+"""Whose runs and adapters are these? Decided anew in every handler, from what the server can check.
+
+On a laptop everything belongs to 'local'. On a Space a signed-in visitor is who the Hub says that their token is; one who is
+not signed in owns what a random key in their browser opens. The key's hash is the folder name, so a folder tells no key.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+from functools import lru_cache
+
+import gradio as gr
+
+from common.errors import UserError
+from common.paths import LOCAL_OWNER, slug
+
+_KEY = re.compile(r"[0-9a-f]{32,64}")
+
+
+def on_space() -> bool:
+    return bool(os.environ.get("SPACE_ID"))
+
+
+def can_sign_in() -> bool:
+    """True where gradio's login button works: on a Space with hf_oauth."""
+    return on_space() and bool(os.environ.get("OAUTH_CLIENT_ID"))
+
+
+def new_key() -> str:
+    """A key for a browser that has none yet."""
+    return secrets.token_hex(16)
+
+
+def owner_of(browser_key: str | None, token: gr.OAuthToken | None) -> str:
+    """The owner's folder name. Raises UserError on a Space without a token and without a proper key."""
+    if not on_space():
+        return LOCAL_OWNER
+    if token is not None:
+        return _owner_of_token(token.token)
+    if not isinstance(browser_key, str) or not _KEY.fullmatch(browser_key):
+        raise UserError("This page does not know you yet.", "Reload it, or sign in.")
+    return f"guest-{hashlib.sha256(browser_key.encode()).hexdigest()[:32]}"
+
+
+@lru_cache(maxsize=1024)
+def _owner_of_token(token: str) -> str:
+    """The account that the Hub names for `token`; the cookie's own words are never trusted."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return f"user-{slug(HfApi(token=token).whoami()['name'])}"
+    except (HfHubHTTPError, OSError) as error:
+        raise UserError("The Hub does not know this sign-in (any more).", "Sign in again.") from error
