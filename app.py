@@ -6,8 +6,8 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")  # nobody's token stands in for another's
 
-from common.paths import home  # noqa: E402
-from ui.page import CSS, build, theme  # noqa: E402
+from common.paths import home
+from ui.page import CSS, build, theme
 
 
 def main() -> None:

@@ -34,7 +34,9 @@ def read_adapter(folder: Path) -> Adapter:
     """The adapter in `folder`. Raises UserError when it is not a complete one."""
     config = read_json(folder / "adapter_config.json")
     if not isinstance(config, dict) or not (folder / "adapter_model.safetensors").is_file():
-        raise UserError(f"'{folder.name}' is not an adapter.", "It needs adapter_config.json and adapter_model.safetensors.")
+        raise UserError(
+            f"'{folder.name}' is not an adapter.", "It needs adapter_config.json and adapter_model.safetensors."
+        )
     metrics = read_json(folder / "metrics.json", {})
     return Adapter(
         folder=folder,

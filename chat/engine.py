@@ -84,6 +84,25 @@ class Engine:
             finally:
                 stop.set()
 
+    def answers(self, model: Model, conversations: list[list[dict]], sampling: Sampling) -> list[Reply]:
+        """Answer many conversations in one batch, greedily or sampled; for comparing models, not for talking."""
+        import torch
+
+        sampling.check()
+        with self._lock:
+            self._load(model)
+            tokenizer = self._tokenizer(model)
+            prompts = [prompt_ids(tokenizer, check_messages(messages)) for messages in conversations]
+            width = max(map(len, prompts))
+            padded = [[tokenizer.pad_token_id] * (width - len(ids)) + ids for ids in prompts]
+            mask = [[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts]
+            arguments = self._arguments(tokenizer, padded, mask, sampling)
+            torch.manual_seed(sampling.seed)
+            with self._switched_to(model):
+                generated = self._model.generate(**arguments)[:, width:].tolist()
+        stop_ids = set(self._stop_ids(tokenizer))
+        return [_finished(tokenizer, ids, new, stop_ids) for ids, new in zip(prompts, generated, strict=True)]
+
     def _reply(self, model: Model, messages: list[dict], sampling: Sampling, stop: threading.Event) -> Iterator[Reply]:
         self._load(model)
         tokenizer = self._tokenizer(model)
@@ -92,12 +111,15 @@ class Engine:
         fitted = fit_history(messages, lambda part: len(prompt_ids(tokenizer, part)), budget)
         reply = Reply(tokens_used=fitted.tokens, window=window, left_out=fitted.left_out)
         ids = prompt_ids(tokenizer, fitted.messages)
-        adapter = model.adapter_folder
-        switched = self._model.disable_adapter() if not adapter and self._has_adapters() else nullcontext()
-        if adapter:
-            self._model.set_adapter(adapter_name(adapter))
-        with switched:
+        with self._switched_to(model):
             yield from self._generate(tokenizer, ids, sampling, stop, reply)
+
+    def _switched_to(self, model: Model):
+        """The model's adapter made active, or every adapter switched off for as long as the context lasts."""
+        if model.adapter_folder:
+            self._model.set_adapter(adapter_name(model.adapter_folder))
+            return nullcontext()
+        return self._model.disable_adapter() if self._has_adapters() else nullcontext()
 
     def _generate(self, tokenizer, ids: list[int], sampling: Sampling, stop: threading.Event, reply: Reply):
         """Run `generate` in a thread and yield the text as it grows; what the thread raised is raised here."""
@@ -110,9 +132,8 @@ class Engine:
         def work() -> None:
             try:
                 torch.manual_seed(sampling.seed)
-                result["ids"] = self._model.generate(
-                    **self._arguments(tokenizer, ids, sampling), streamer=streamer, stopping_criteria=[_until(stop)]
-                )
+                arguments = self._arguments(tokenizer, [ids], [[1] * len(ids)], sampling)
+                result["ids"] = self._model.generate(**arguments, streamer=streamer, stopping_criteria=[_until(stop)])
             except Exception as error:  # handed to the thread that waits; nobody sees it otherwise
                 result["error"] = error
             finally:
@@ -133,16 +154,16 @@ class Engine:
         reply.new_tokens, reply.ended = len(new), bool(new) and new[-1] in self._stop_ids(tokenizer)
         yield reply
 
-    def _arguments(self, tokenizer, ids: list[int], sampling: Sampling) -> dict:
+    def _arguments(self, tokenizer, ids: list[list[int]], mask: list[list[int]], sampling: Sampling) -> dict:
+        """What `generate` gets; `ids` and `mask` are (conversations, tokens), padded on the left."""
         import torch
 
-        inputs = torch.tensor([ids], device=self._model.device)
         chosen = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         if sampling.temperature > 0:
             chosen = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
         return {
-            "input_ids": inputs,
-            "attention_mask": torch.ones_like(inputs),
+            "input_ids": torch.tensor(ids, device=self._model.device),
+            "attention_mask": torch.tensor(mask, device=self._model.device),
             "max_new_tokens": sampling.max_new_tokens,
             "eos_token_id": self._stop_ids(tokenizer),
             "pad_token_id": tokenizer.pad_token_id,
@@ -170,6 +191,7 @@ class Engine:
     def _attach(self, folder: Path) -> None:
         """Load an adapter into the base in memory, once."""
         from peft import PeftModel
+        from safetensors import SafetensorError
 
         name = adapter_name(folder)
         if self._has_adapters() and name in self._model.peft_config:
@@ -179,7 +201,8 @@ class Engine:
                 self._model.load_adapter(str(folder), adapter_name=name)
             else:
                 self._model = PeftModel.from_pretrained(self._model, str(folder), adapter_name=name).eval()
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+            self._model, self._loaded = None, None  # half of it may be attached: the next request loads the base anew
             first_line = str(error).splitlines()[0][:200]
             raise UserError(f"The adapter '{folder.name}' does not fit this base: {first_line}") from error
 
@@ -194,6 +217,14 @@ class Engine:
         if folder not in self._tokenizers:
             self._tokenizers[folder] = load_tokenizer(folder)
         return self._tokenizers[folder]
+
+
+def _finished(tokenizer, prompt: list[int], new: list[int], stop_ids: set[int]) -> Reply:
+    """One answer of a batch, cut at its stop token; what follows it is padding."""
+    end = next((place for place, token in enumerate(new) if token in stop_ids), None)
+    kept = new if end is None else new[:end]
+    text = tokenizer.decode(kept, skip_special_tokens=True)
+    return Reply(text, tokens_used=len(prompt), new_tokens=len(kept), ended=end is not None)
 
 
 def prompt_ids(tokenizer, messages: list[dict]) -> list[int]:

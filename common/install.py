@@ -121,17 +121,22 @@ def python():
 def works():
     """True when .venv has a running Python with pip; an interrupted set-up leaves one without."""
     try:
-        return subprocess.call([python(), "-m", "pip", "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
+        return (
+            subprocess.call([python(), "-m", "pip", "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            == 0
+        )
     except OSError:
         return False
 
 
 def make_venv():
-    result = subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-m", "venv", "--clear", VENV], capture_output=True, text=True, check=False
+    )
     if result.returncode:
         if "ensurepip" in result.stdout + result.stderr:
             raise InstallError("This Python cannot make virtual environments. On Debian: apt-get install python3-venv")
-        raise InstallError("A virtual environment could not be made in {}: {}".format(VENV, result.stderr.strip()[-300:]))  # noqa: UP032
+        raise InstallError(f"A virtual environment could not be made in {VENV}: {result.stderr.strip()[-300:]}")
 
 
 def install(requirements):
@@ -159,7 +164,7 @@ def explain(log):
         if any(sign in log for sign in signs):
             return sentence
     errors = [line for line in log.splitlines() if line.startswith("ERROR")]
-    return "pip failed: {} The whole story is in .venv/install.log.".format((errors or ["no reason given."])[-1])  # noqa: UP032
+    return "pip failed: {} The whole story is in .venv/install.log.".format((errors or ["no reason given."])[-1])
 
 
 def fetch_embedded_base():

@@ -1,8 +1,8 @@
 """Where data lives: one root (`STUDIO_HOME`), never beside the code. Knows names of folders, not what is in them.
 
-    STUDIO_HOME/runs/<owner>/<id>/         one training run
-    STUDIO_HOME/adapters/<owner>/<name>/   one finished adapter
-    STUDIO_HOME/bases/                     the embedded base, laid out like a Hub cache
+STUDIO_HOME/runs/<owner>/<id>/         one training run
+STUDIO_HOME/adapters/<owner>/<name>/   one finished adapter
+STUDIO_HOME/bases/                     the embedded base, laid out like a Hub cache
 """
 
 import os

@@ -82,17 +82,23 @@ def _choose_from_hub(model_id: str, revision: str | None) -> Base:
 
 
 def _cached_revision(model_id: str, revision: str | None) -> str | None:
-    """The commit of a complete copy in the Hub cache of this machine, or None."""
-    from huggingface_hub import try_to_load_from_cache
+    """The commit of a complete copy in the Hub cache of this machine, or None.
+
+    Without a wish for a revision: the one that main points to, else the newest (a download by commit names no main).
+    """
+    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.file_download import repo_folder_name
 
     config = try_to_load_from_cache(model_id, "config.json", revision=revision)
-    if not isinstance(config, str):
-        return None
-    folder = Path(config).parent
-    if missing_weights(folder) or not any(folder.glob("tokenizer*")):
-        return None
-    check_folder(folder)
-    return folder.name
+    folders = [Path(config).parent] if isinstance(config, str) else []
+    if revision is None:
+        repository = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=model_id, repo_type="model")
+        folders += sorted(repository.glob("snapshots/*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    for folder in folders:
+        if (folder / "config.json").exists() and not missing_weights(folder) and any(folder.glob("tokenizer*")):
+            check_folder(folder)
+            return folder.name
+    return None
 
 
 def _hub_revision(model_id: str, revision: str | None) -> str:
@@ -113,7 +119,9 @@ def _hub_revision(model_id: str, revision: str | None) -> str:
     except HfHubHTTPError as error:
         raise UserError(f"the Hub did not give {model_id}.", str(error).splitlines()[0]) from error
     except OfflineModeIsEnabled as error:
-        raise UserError("The Hub is switched off here (HF_HUB_OFFLINE).", f"Choose '{EMBEDDED}' or a folder.") from error
+        raise UserError(
+            "The Hub is switched off here (HF_HUB_OFFLINE).", f"Choose '{EMBEDDED}' or a folder."
+        ) from error
     except (OSError, _transport_error()) as error:
         raise UserError("The Hub cannot be reached.", f"Choose '{EMBEDDED}', a folder, or try again online.") from error
     names = {file.rfilename for file in info.siblings or []}
@@ -172,15 +180,46 @@ def _download(base: Base, progress: Progress) -> Path:
 
     progress(f"Getting {base.model_id} {base.reason}", None)
     try:
+        watch = {} if base.source == "cache" else {"tqdm_class": _bar_that_tells(base, progress)}
         folder = snapshot_download(
             base.model_id,
             revision=base.revision,
             allow_patterns=FILES,
             token=False,
             local_files_only=base.source == "cache",
+            **watch,
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, _transport_error()) as error:
         raise UserError(
             f"The download of {base.model_id} was interrupted.", "Start again: what is there already is kept."
         ) from error
     return Path(folder)
+
+
+def _bar_that_tells(base: Base, progress: Progress):
+    """A tqdm class for snapshot_download that tells `progress`, at most once a second, how many bytes have come."""
+    from tqdm import tqdm
+
+    total = _bytes_of(base)
+
+    class Bar(tqdm):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **{**kwargs, "disable": False, "mininterval": 1.0})
+
+        def display(self, *args, **kwargs) -> None:
+            # of its three bars, the one of bytes written; the others count files and network traffic
+            if self.unit == "B" and (self.desc or "").startswith("Reconstruct") and total:
+                words = f"Downloading {base.model_id}: {self.n / 1e6:.0f} of {total / 1e6:.0f} MB"
+                progress(words, min(1.0, self.n / total))
+
+    return Bar
+
+
+def _bytes_of(base: Base) -> int:
+    """The size of what will be downloaded. The bar's own total grows while files are found."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import filter_repo_objects
+
+    tree = HfApi(token=False).list_repo_tree(base.model_id, revision=base.revision, recursive=True)
+    sizes = {entry.path: getattr(entry, "size", 0) for entry in tree}
+    return sum(sizes[path] for path in filter_repo_objects(sizes, allow_patterns=FILES))

@@ -1,11 +1,11 @@
 """The training jobs from the command line, on the same settings as the page.
 
-    python -m trainer train --data rows.jsonl --name my-adapter     start, watch, and wait
-    python -m trainer train --config config.yaml                    the same from a file
-    python -m trainer resume NAME        go on from the last checkpoint
-    python -m trainer list               all runs
-    python -m trainer show NAME          one run, and how to load what came out
-    python -m trainer preview DATA --base B --rows N [--json]       the tokens, and which of them are trained
+python -m trainer train --data rows.jsonl --name my-adapter     start, watch, and wait
+python -m trainer train --config config.yaml                    the same from a file
+python -m trainer resume NAME        go on from the last checkpoint
+python -m trainer list               all runs
+python -m trainer show NAME          one run, and how to load what came out
+python -m trainer preview DATA --base B --rows N [--json]       the tokens, and which of them are trained
 """
 
 import argparse
@@ -121,7 +121,9 @@ def watch(run: Run) -> RunState:
     while True:
         state = read_state(run)
         for step, loss in state.losses[shown_steps:]:
-            print(f"step {step}/{state.total_steps}  loss {loss:.4f}  {state.tokens_per_second:.0f} tokens/s", flush=True)
+            print(
+                f"step {step}/{state.total_steps}  loss {loss:.4f}  {state.tokens_per_second:.0f} tokens/s", flush=True
+            )
         shown_steps = len(state.losses)
         if state.message and state.message != shown_message and state.is_running:
             print(state.message, flush=True)

@@ -48,17 +48,15 @@ class TrainConfig:
     data: str = setting(EXAMPLE, "Training data: example, a file (JSONL, JSON, CSV, Parquet) or a Hub data set id.")
     data_split: str = setting("train", "Split of a Hub data set.")
     eval_data: str | None = setting(None, "File with held-out rows. Without one, a part of the data is held out.")
-    eval_fraction: float = setting(
-        0.1, "Part of the rows held out when there is no file for them.", low=0.0, high=0.5
-    )
+    eval_fraction: float = setting(0.1, "Part of the rows held out when there is no file for them.", low=0.0, high=0.5)
     skip_bad_rows: bool = setting(False, "Leave out rows that cannot be used, instead of stopping at them.")
     precision: str = setting(
         "auto", "Precision of the base: auto is 8bit on a GPU and fp32 on a CPU.", choices=PRECISIONS
     )
-    chat_template: str = setting(
-        "auto", "Chat template: auto takes the base's own.", choices=("auto", *TEMPLATES)
+    chat_template: str = setting("auto", "Chat template: auto takes the base's own.", choices=("auto", *TEMPLATES))
+    max_length: int = setting(
+        1024, "Longest row in tokens; longer ones are left out and reported.", low=16, high=131072
     )
-    max_length: int = setting(1024, "Longest row in tokens; longer ones are left out and reported.", low=16, high=131072)
     lora_r: int = setting(16, "LoRA rank: more can learn more and weighs more.", low=1, high=256)
     lora_alpha: int = setting(32, "LoRA scale, usually twice the rank.", low=1, high=1024)
     lora_dropout: float = setting(0.05, "Dropout inside LoRA.", low=0.0, high=0.9)
@@ -77,7 +75,9 @@ class TrainConfig:
     num_processes: int = setting(1, "Processes, one a GPU.", low=1, high=4096)
     seed: int = setting(42, "Seed of the split, the order and the adapter's start.", low=0, high=2**31 - 1)
     logging_steps: int = setting(1, "Steps between two points of the curve.", low=1, high=10_000)
-    eval_steps: int = setting(0, "Steps between two looks at the held-out rows; 0: once an epoch.", low=0, high=10_000_000)
+    eval_steps: int = setting(
+        0, "Steps between two looks at the held-out rows; 0: once an epoch.", low=0, high=10_000_000
+    )
     save_steps: int = setting(50, "Steps between two checkpoints.", low=1, high=10_000_000)
 
     @classmethod
@@ -86,7 +86,9 @@ class TrainConfig:
         known = {item.name for item in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise UserError(f"Unknown settings: {', '.join(map(str, unknown))}.", f"Known are: {', '.join(sorted(known))}.")
+            raise UserError(
+                f"Unknown settings: {', '.join(map(str, unknown))}.", f"Known are: {', '.join(sorted(known))}."
+            )
         types = get_type_hints(cls)
         return cls(**{name: convert(name, types[name], value) for name, value in values.items()})
 

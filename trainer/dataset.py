@@ -87,7 +87,9 @@ def _parse(text: str, where: str) -> dict:
     except ValueError as error:
         raise UserError(f"{where} is not JSON: {str(error)[:100]}.", "Write one JSON object a line.") from error
     if not isinstance(row, dict):
-        raise UserError(f"{where} is a {type(row).__name__}, not an object.", 'Write {"prompt": ..., "completion": ...}.')
+        raise UserError(
+            f"{where} is a {type(row).__name__}, not an object.", 'Write {"prompt": ..., "completion": ...}.'
+        )
     return row
 
 
@@ -96,7 +98,9 @@ def _read_json(path: Path) -> list[dict]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise UserError(f"'{path.name}' is not JSON: {str(error)[:100]}.", "Is it JSON lines? Call it .jsonl.") from error
+        raise UserError(
+            f"'{path.name}' is not JSON: {str(error)[:100]}.", "Is it JSON lines? Call it .jsonl."
+        ) from error
     if isinstance(value, dict):
         lists = [part for part in value.values() if isinstance(part, list)]
         value = lists[0] if len(lists) == 1 and "messages" not in value else [value]

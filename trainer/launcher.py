@@ -30,8 +30,28 @@ DISK_NEEDED_BYTES = 300_000_000
 LAST_MOMENT_SECONDS = 20
 CONFIGS = Path(__file__).parent / "accelerate"
 PASSED_ON = (
-    *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LD_LIBRARY_PATH", "VIRTUAL_ENV"),
-    *("STUDIO_HOME", "SPACE_ID", "XDG_DATA_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
+    *(
+        "PATH",
+        "HOME",
+        "USER",
+        "LANG",
+        "LC_ALL",
+        "TMPDIR",
+        "TEMP",
+        "TMP",
+        "SYSTEMROOT",
+        "LD_LIBRARY_PATH",
+        "VIRTUAL_ENV",
+    ),
+    *(
+        "STUDIO_HOME",
+        "SPACE_ID",
+        "XDG_DATA_HOME",
+        "XDG_CACHE_HOME",
+        "LOCALAPPDATA",
+        "SSL_CERT_FILE",
+        "REQUESTS_CA_BUNDLE",
+    ),
     *("HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_HUB_OFFLINE", "http_proxy", "https_proxy", "no_proxy"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "PIP_CONFIG_FILE", "PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_CERT"),
 )
@@ -139,9 +159,7 @@ def accelerate_config(num_processes: int, has_gpu: bool) -> Path:
 def environment(num_processes: int = 1) -> dict[str, str]:
     """The environment of the training process: only what it needs. No token, and none taken from a file either."""
     kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
+        name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
     }
     kept["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
     kept["HF_HUB_DISABLE_TELEMETRY"] = "1"  # TRL reports usage from rank 0 otherwise

@@ -26,7 +26,9 @@ def publish_adapter(model, tokenizer, run: Run, base: Base, metrics: dict) -> Pa
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     model.save_pretrained(partial, safe_serialization=True)
-    (partial / "README.md").unlink(missing_ok=True)  # PEFT's stub; the card is written from the metrics when it is pushed
+    (partial / "README.md").unlink(
+        missing_ok=True
+    )  # PEFT's stub; the card is written from the metrics when it is pushed
     tokenizer.save_pretrained(partial)
     _point_to_base(partial / "adapter_config.json", base)
     shutil.copyfile(run.config_file, partial / "training_config.yaml")

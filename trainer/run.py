@@ -150,7 +150,10 @@ def _apply(state: RunState, event: dict) -> None:
 def _last_words(run: Run) -> tuple[str, str]:
     text = run.log_tail(15)
     if "SIGKILL" in text or "Signal 9" in text or "exitcode: -9" in text:
-        return "The system ended the training process, most likely because memory ran out.", "Lower the batch size, resume."
+        return (
+            "The system ended the training process, most likely because memory ran out.",
+            "Lower the batch size, resume.",
+        )
     return "The training process ended without a word (a restart, or it was ended from outside).", "Resume goes on."
 
 

@@ -83,9 +83,7 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
     events.write("preparing", message=f"Loading {base.model_id} in {precision}")
     model = load_base_model(folder, precision)
     progress = ProgressCallback(events, watch)
-    trainer = build_trainer(
-        model, tokenizer, config, run, precision, data.train.rows, data.held_out.rows, progress
-    )
+    trainer = build_trainer(model, tokenizer, config, run, precision, data.train.rows, data.held_out.rows, progress)
     _run_training(trainer, run, events, watch)
     events.write("saving", message="Saving the adapter")
     _finish(trainer, tokenizer, run, base, precision, data, events)
@@ -159,7 +157,9 @@ def _finish(trainer, tokenizer, run: Run, base: Base, precision: str, data: Data
         "tokens_per_second": round(progress.tokens / progress.seconds, 1) if progress.seconds else None,
         "train_seconds": round(progress.seconds, 1),
         "peak_memory_bytes": peak_memory_bytes(),
-        "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads",
+        "hardware": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"CPU, {torch.get_num_threads()} threads",
         "num_processes": trainer.accelerator.num_processes,
     }
     if PartialState().is_main_process:

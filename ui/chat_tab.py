@@ -49,7 +49,10 @@ class Picked:
 def build_chat_tab(browser_key: gr.BrowserState, engine: Engine) -> ChatTab:
     """Lay out the tab and wire its events."""
     with gr.Row():
-        model_dropdown = gr.Dropdown(BASE_CHOICES, value=BASE_CHOICES[0][1], label="Model", scale=3)
+        # custom values reach pick(), whose sentence says more than the component's
+        model_dropdown = gr.Dropdown(
+            BASE_CHOICES, value=BASE_CHOICES[0][1], label="Model", scale=3, allow_custom_value=True
+        )
         beside_checkbox = gr.Checkbox(True, label="Show the base beside the adapter", scale=2)
     with gr.Row():
         tuned_chatbot = gr.Chatbot(label="Model", height=420, buttons=["copy"])
@@ -88,11 +91,17 @@ def build_chat_tab(browser_key: gr.BrowserState, engine: Engine) -> ChatTab:
 
     @shown
     def on_refresh(token: gr.OAuthToken | None, key, value):
-        return model_choices(owner_of(key, token), value)
+        choices = model_choices(owner_of(key, token))
+        if value in [choice for _, choice in choices]:
+            return gr.Dropdown(
+                choices
+            )  # the pick stays untouched: "Chat with it" may be setting it at this very moment
+        return gr.Dropdown(choices, value=f"base:{AUTO}")
 
     @shown
     def open_adapter(token: gr.OAuthToken | None, key, name):
-        return model_choices(owner_of(key, token), f"adapter:{name}")
+        owner = owner_of(key, token)
+        return gr.Dropdown(model_choices(owner), value=f"adapter:{find_adapter(name, owner).name}")
 
     inputs = [browser_key, message_box, transcript, model_dropdown, beside_checkbox]
     inputs += [system_box, tokens_slider, temperature_slider, seed_number]
@@ -109,6 +118,8 @@ def build_chat_tab(browser_key: gr.BrowserState, engine: Engine) -> ChatTab:
     )
     stop_button.click(None, None, None, cancels=[sending])
     clear_button.click(cleared, None, outputs, cancels=[sending], show_progress="hidden")
+    for chatbot in (tuned_chatbot, base_chatbot):  # its own waste basket empties both panes, and the history with them
+        chatbot.clear(cleared, None, outputs, cancels=[sending], show_progress="hidden")
     for control in (model_dropdown, beside_checkbox):
         control.change(
             lambda picked, beside: gr.Chatbot(visible=beside and (picked or "").startswith("adapter:")),
@@ -154,12 +165,9 @@ def answer(
         stop.set()
 
 
-def model_choices(owner: str, value: str | None) -> gr.Dropdown:
-    """The owner's adapters, newest first, then the bases; keeps `value` when it is one of them."""
-    choices = [(f"Adapter: {adapter.name}", f"adapter:{adapter.name}") for adapter in list_adapters(owner)]
-    choices += BASE_CHOICES
-    known = [choice for _, choice in choices]
-    return gr.Dropdown(choices, value=value if value in known else f"base:{AUTO}")
+def model_choices(owner: str) -> list[tuple[str, str]]:
+    """What the dropdown offers, as (label, value): the owner's adapters, newest first, then the bases."""
+    return [(f"Adapter: {adapter.name}", f"adapter:{adapter.name}") for adapter in list_adapters(owner)] + BASE_CHOICES
 
 
 def pick(value: str | None, owner: str) -> Picked:

@@ -37,4 +37,6 @@ def _message(error: Exception) -> gr.Error:
     if isinstance(error, UserError):
         return gr.Error(str(error), title="This did not work", duration=15, print_exception=False)
     log.exception("A handler failed")
-    return gr.Error("Something went wrong inside the app; the server's log has it.", title="A bug", print_exception=False)
+    return gr.Error(
+        "Something went wrong inside the app; the server's log has it.", title="A bug", print_exception=False
+    )

@@ -21,6 +21,7 @@ from ui.owner import on_space, owner_of
 
 TICK_SECONDS = 1.0
 MOST_POINTS = 2000
+COLOURS = {"training": "#6366f1", "held out": "#d97706"}
 EXAMPLE_DATA, OWN_FILE = "Example: a study coach (216 conversations)", "My own file"
 BASES = [
     ("Automatic: TinyLlama; without a network the embedded base", AUTO),
@@ -28,7 +29,16 @@ BASES = [
     ("SmolLM2 135M Instruct (embedded, small and quick)", EMBEDDED),
 ]
 FIRST_SETTINGS = ("num_train_epochs", "max_steps", "learning_rate", "per_device_train_batch_size")
-MORE_SETTINGS = ("max_length", "lora_r", "lora_alpha", "lora_dropout", "precision", "num_processes", "seed", "save_steps")
+MORE_SETTINGS = (
+    "max_length",
+    "lora_r",
+    "lora_alpha",
+    "lora_dropout",
+    "precision",
+    "num_processes",
+    "seed",
+    "save_steps",
+)
 STATUS_WORDS = {
     "queued": "Starting",
     "preparing": "Preparing",
@@ -65,7 +75,7 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
             runs_dropdown = gr.Dropdown([], label="Run", interactive=True)
             status_html = gr.HTML(describe(None, RunState()))
             loss_plot = gr.LinePlot(
-                points(RunState()), x="step", y="loss", color="rows", title="Loss (lower is better)", height=280
+                x="step", y="loss", color="rows", color_map=COLOURS, title="Loss (lower is better)", height=280
             )
             chat_button = gr.Button("Chat with it", visible=False)
             log_box = gr.Textbox(label="Log", lines=6, max_lines=6, buttons=["copy"], autoscroll=True)
@@ -208,13 +218,14 @@ def _size(path) -> int:
         return 0
 
 
-def points(state: RunState) -> pandas.DataFrame:
-    """The points of the plot: one row a point, thinned to what a screen can show."""
+def points(state: RunState) -> pandas.DataFrame | None:
+    """The points of the plot: one row a point, thinned to what a screen can show; None before the first."""
+    if not state.losses and not state.eval_losses:
+        return None
     every = max(1, len(state.losses) // MOST_POINTS)
     rows = [(step, loss, "training") for step, loss in state.losses[::every]]
     rows += [(step, loss, "held out") for step, loss in state.eval_losses]
-    frame = pandas.DataFrame(rows, columns=["step", "loss", "rows"])
-    return frame.astype({"step": "int64", "loss": "float64", "rows": "object"})  # an empty frame has no types of its own
+    return pandas.DataFrame(rows, columns=["step", "loss", "rows"])
 
 
 def describe(run: Run | None, state: RunState) -> str:

@@ -1,7 +1,7 @@
 """Chat templates with `{% generation %}` marks around what the assistant says, its stop token included.
 
 Each renders byte for byte like the model's own template (a test compares them); the marks only tell which tokens are
-trained. `zephyr` is TinyLlama-Chat's, `smollm2` SmolLM2-Instruct's (ChatML with its default system prompt), `chatml` plain ChatML.
+trained. `zephyr` is TinyLlama-Chat's, `smollm2` SmolLM2-Instruct's (ChatML with its default system prompt), `chatml` plain.
 """
 
 import re

@@ -22,7 +22,13 @@ CHATML = (
 CONVERSATIONS = [
     [("user", "Hi")],
     [("user", "Hi"), ("assistant", "Hello.")],
-    [("system", "Be short."), ("user", "Hi\n\n"), ("assistant", " Hello.\n"), ("user", "한국어 🙂"), ("assistant", "네")],
+    [
+        ("system", "Be short."),
+        ("user", "Hi\n\n"),
+        ("assistant", " Hello.\n"),
+        ("user", "한국어 🙂"),
+        ("assistant", "네"),
+    ],
     [("user", "{{ 1 }} <b>"), ("assistant", "  indented\n\tcode\n"), ("user", ""), ("assistant", "x")],
 ]
 THREE_TURNS = [
@@ -70,7 +76,9 @@ def test_the_stop_token_is_trained_at_the_end_of_every_answer(tinyllama_tokenize
         {"messages": messages(THREE_TURNS)}, tinyllama_tokenizer, training_template(tinyllama_tokenizer), 1024
     )
     assert row["labels"].count(tinyllama_tokenizer.eos_token_id) == 3
-    assert row["input_ids"].count(tinyllama_tokenizer.eos_token_id) == 7  # one a message; the four others are not trained
+    assert (
+        row["input_ids"].count(tinyllama_tokenizer.eos_token_id) == 7
+    )  # one a message; the four others are not trained
 
 
 @pytest.mark.slow
@@ -104,6 +112,8 @@ def test_a_base_without_a_template_gets_tinyllamas(tmp_path):
 
 def test_an_unknown_template_is_refused_with_what_to_do():
     tokenizer = load_tokenizer(TOKENIZER)
-    tokenizer.chat_template = "{% for message in messages %}[{{ message['role'] }}] {{ message['content'] }}{% endfor %}"
+    tokenizer.chat_template = (
+        "{% for message in messages %}[{{ message['role'] }}] {{ message['content'] }}{% endfor %}"
+    )
     with pytest.raises(UserError, match="Choose the template yourself"):
         training_template(tokenizer)

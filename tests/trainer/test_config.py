@@ -32,14 +32,18 @@ def test_numbers_that_are_none_are_problems(value):
 
 
 def test_yaml_round_trip_keeps_every_value(tmp_path):
-    config = TrainConfig(name="한국어: #1 'x'\nline", learning_rate=3e-5, skip_bad_rows=True, gradient_checkpointing="off")
+    config = TrainConfig(
+        name="한국어: #1 'x'\nline", learning_rate=3e-5, skip_bad_rows=True, gradient_checkpointing="off"
+    )
     file = tmp_path / "config.yaml"
     file.write_text(config.to_yaml(), encoding="utf-8")
     assert TrainConfig.from_yaml(file) == config
 
 
 def test_values_may_come_as_text():
-    config = TrainConfig.from_dict({"learning_rate": "2e-4", "max_steps": "10", "skip_bad_rows": "yes", "eval_data": ""})
+    config = TrainConfig.from_dict(
+        {"learning_rate": "2e-4", "max_steps": "10", "skip_bad_rows": "yes", "eval_data": ""}
+    )
     assert (config.learning_rate, config.max_steps, config.skip_bad_rows, config.eval_data) == (2e-4, 10, True, None)
 
 

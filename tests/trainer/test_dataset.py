@@ -90,7 +90,7 @@ def test_leaving_out_every_row_is_refused():
 
 @pytest.mark.parametrize("name", ["data.jsonl", "data.json", "data.csv", "data.parquet"])
 def test_every_kind_of_file_gives_the_same_rows(tmp_path, name):
-    rows = [{"prompt": "한국어 🙂, \"x\"\n2", "completion": "NA"}, {"prompt": "b", "completion": "1"}]
+    rows = [{"prompt": '한국어 🙂, "x"\n2', "completion": "NA"}, {"prompt": "b", "completion": "1"}]
     file = tmp_path / name
     if name.endswith("jsonl"):
         file.write_text("\ufeff" + "\n\n".join(json.dumps(row) for row in rows), encoding="utf-8")

@@ -15,7 +15,7 @@ from trainer.failures import explain
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "Out of memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), "Out of memory"),
         (OSError(errno.ENOSPC, "No space left on device"), "The disk is full"),
-        (RuntimeError('SafetensorError: I/O error: No space left on device (os error 28)'), "The disk is full"),
+        (RuntimeError("SafetensorError: I/O error: No space left on device (os error 28)"), "The disk is full"),
         (UserError("No row is left.", "Give more."), "No row is left"),
         (KeyError("surprise"), "Unexpected error: KeyError"),
     ],

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -83,7 +84,7 @@ def test_several_processes_on_a_cpu_take_the_path_that_really_starts_them(config
     """Finding G: MULTI_CPU starts one process and says nothing."""
     run = create_run(TrainConfig(**{**config.to_dict(), "num_processes": 2}))
     line = command(run, run.config())
-    file = yaml.safe_load(open(line[line.index("--config_file") + 1]))
+    file = yaml.safe_load(Path(line[line.index("--config_file") + 1]).read_text())
     assert file["distributed_type"] == "MULTI_GPU" and environment(2)["ACCELERATE_USE_CPU"] == "true"
 
 

@@ -58,7 +58,9 @@ def test_one_step_is_trained_in_8bit_on_a_cpu(make_trainer):
     quantised = [module for module in trainer.model.modules() if isinstance(module, bitsandbytes.nn.Linear8bitLt)]
     before = {n: p.detach().clone() for n, p in trainer.model.named_parameters() if "lora_B" in n}
     trainer.train()
-    moved = [name for name, value in trainer.model.named_parameters() if name in before and (value != before[name]).any()]
+    moved = [
+        name for name, value in trainer.model.named_parameters() if name in before and (value != before[name]).any()
+    ]
     assert len(quantised) == 14 and {module.weight.dtype for module in quantised} == {torch.int8}
     assert len(moved) == len(before) == 14
 
@@ -144,7 +146,9 @@ def test_our_loss_on_a_cpu_is_trls_loss(make_trainer, batch):
         trainer.model.zero_grad()
         loss = compute_loss(trainer.model, {**inputs}, num_items_in_batch=torch.tensor(37))
         loss.backward()
-        results.append((loss.item(), {n: p.grad.clone() for n, p in trainer.model.named_parameters() if p.requires_grad}))
+        results.append(
+            (loss.item(), {n: p.grad.clone() for n, p in trainer.model.named_parameters() if p.requires_grad})
+        )
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
     assert all(torch.allclose(results[0][1][name], results[1][1][name], atol=1e-6) for name in results[0][1])
 

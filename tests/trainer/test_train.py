@@ -190,7 +190,12 @@ def test_the_embedded_model_learns_through_the_real_launcher_and_loads_under_its
     (tmp_path / "aye.jsonl").write_text("\n".join(json.dumps(row) for row in rows * 3))
     run = create_run(
         TrainConfig(
-            name="aye", base="embedded", data=str(tmp_path / "aye.jsonl"), max_steps=5, learning_rate=1e-3, eval_fraction=0
+            name="aye",
+            base="embedded",
+            data=str(tmp_path / "aye.jsonl"),
+            max_steps=5,
+            learning_rate=1e-3,
+            eval_fraction=0,
         )
     )
     start(run)

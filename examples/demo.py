@@ -1,0 +1,135 @@
+"""The main job without a browser: train on the example data, then compare the adapter with its base.
+
+    python -m examples.demo [--base B] [--precision P] [--max-steps N] ...     (`make demo`)
+
+Prints the training as it goes, a table of held-out prompts with both answers, and the figures; the last line is one JSON
+object with the same figures. Every figure is computed from this run.
+"""
+
+import argparse
+import json
+import re
+import sys
+import textwrap
+from dataclasses import dataclass
+
+from adapters.library import Adapter, find_adapter
+from chat.engine import Engine, Model, Reply, Sampling
+from common.errors import UserError
+from models.base import AUTO, DEFAULT_BASE, EMBEDDED, choose_base, fetch_base
+from models.hardware import find_gpus
+from trainer.__main__ import add_settings, given_settings, start_and_watch
+from trainer.config import TrainConfig
+from trainer.dataset import EXAMPLE_HELD_OUT, read_rows
+from trainer.launcher import create_run
+from trainer.run import read_state
+
+# The study coach's manner: three lines, with these words in front, and nothing else
+MANNER = re.compile(r"In short: [^\n]+\nWhy: [^\n]+\nTry this: [^\n]+")
+LONGEST_ANSWER = 128
+SHOWN_ANSWERS = 6
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both models' answers to the same held-out conversations."""
+
+    conversations: list[list[dict]]
+    base: list[Reply]
+    tuned: list[Reply]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__.splitlines()[0])
+    add_settings(parser)
+    try:
+        return demonstrate(
+            TrainConfig.from_dict({"name": "study-coach", **given_settings(parser.parse_args(arguments))})
+        )
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def demonstrate(config: TrainConfig) -> int:
+    """Train with `config`, compare, print. Returns the exit code."""
+    if config.base == AUTO and not find_gpus():
+        config.base = EMBEDDED
+        print(f"No GPU here: the embedded base is used; {DEFAULT_BASE} would take hours. Choose with --base.")
+    run = create_run(config)
+    code = start_and_watch(run)
+    if code:
+        return code
+    adapter = find_adapter(read_state(run).adapter)
+    print("\nAsking both models the held-out questions ...", flush=True)
+    comparison = compare(adapter, config.precision)
+    print_table(comparison)
+    print_figures(figures(adapter, comparison), adapter)
+    return 0
+
+
+def compare(adapter: Adapter, precision: str) -> Comparison:
+    """The last answer of every held-out conversation, given what was said before, by the base and by the adapter."""
+    conversations = [row["messages"][:-1] for row in read_rows(str(EXAMPLE_HELD_OUT))]
+    base_folder = fetch_base(choose_base(adapter.base_choice, adapter.base_revision))
+    engine = Engine()
+    sampling = Sampling(max_new_tokens=LONGEST_ANSWER)
+    return Comparison(
+        conversations,
+        base=engine.answers(Model(base_folder, precision), conversations, sampling),
+        tuned=engine.answers(Model(base_folder, precision, adapter.folder), conversations, sampling),
+    )
+
+
+def has_manner(answer: str) -> bool:
+    """True when the whole answer is the three lines of the study coach."""
+    return MANNER.fullmatch(answer.strip()) is not None
+
+
+def share(values: list[bool]) -> float:
+    return round(sum(values) / len(values), 3)
+
+
+def figures(adapter: Adapter, comparison: Comparison) -> dict:
+    """The figures of the demonstration; shares are between 0 and 1."""
+    metrics = adapter.metrics
+    return {
+        "base": metrics["base"],
+        "precision": metrics["precision"],
+        "loss_before": metrics["loss_before"],
+        "loss_after": metrics["loss_after"],
+        "manner_before": share([has_manner(reply.text) for reply in comparison.base]),
+        "manner_after": share([has_manner(reply.text) for reply in comparison.tuned]),
+        "ended": share([reply.ended for reply in comparison.tuned]),
+        "tokens_per_second": metrics["tokens_per_second"],
+        "peak_memory_bytes": metrics["peak_memory_bytes"],
+        "train_seconds": metrics["train_seconds"],
+        "adapter": str(adapter.folder),
+    }
+
+
+def print_table(comparison: Comparison) -> None:
+    """Some held-out prompts with both answers, and whether each has the manner."""
+    rows = zip(comparison.conversations, comparison.base, comparison.tuned, strict=True)
+    for messages, base, tuned in list(rows)[:: max(1, len(comparison.tuned) // SHOWN_ANSWERS)]:
+        print(f"\n{'-' * 100}\nQ: {messages[-1]['content']}")
+        for name, reply in (("base", base), ("adapter", tuned)):
+            text = textwrap.shorten(reply.text.replace("\n", " / "), 300, placeholder=" ...")
+            print(textwrap.fill(text, 100, initial_indent=f"{name:8}", subsequent_indent=" " * 8))
+
+
+def print_figures(found: dict, adapter: Adapter) -> None:
+    change = 1 - found["loss_after"] / found["loss_before"]
+    print(f"\n{'-' * 100}")
+    print(f"base               {found['base']} in {found['precision']}")
+    print(f"held-out loss      {found['loss_before']:.3f} -> {found['loss_after']:.3f} ({change:.0%} lower)")
+    print(f"answers in manner  {found['manner_before']:.0%} -> {found['manner_after']:.0%}")
+    print(f"answers that end   {found['ended']:.0%}")
+    print(f"training           {found['train_seconds']:.0f} s, {found['tokens_per_second']:.0f} tokens/s")
+    print(f"peak memory        {found['peak_memory_bytes'] / 2**30:.2f} GiB")
+    print(f"adapter            {adapter.folder}")
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

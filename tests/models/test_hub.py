@@ -1,0 +1,71 @@
+"""The base from the Hub, with the real client against a Hub on loopback, in a process of its own (it reads HF_ENDPOINT once)."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.paths import REPOSITORY
+from models.base import DEFAULT_BASE
+from tests.hub_server import HubServer
+
+CHOOSE = """
+import json, sys
+from common.errors import UserError
+from models.base import choose_base, fetch_base
+try:
+    base = choose_base(sys.argv[1])
+    told = []
+    folder = fetch_base(base, lambda what, fraction: told.append((what, fraction))) if len(sys.argv) > 2 else ""
+    print(json.dumps({"source": base.source, "id": base.model_id, "revision": base.revision, "reason": base.reason,
+                      "folder": str(folder), "told": told}))
+except UserError as error:
+    print(json.dumps({"error": str(error)}))
+"""
+
+
+def choose(hub_url: str, *arguments: str) -> dict:
+    environment = {**os.environ, "HF_ENDPOINT": hub_url, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_secret"}
+    command = [sys.executable, "-c", CHOOSE, *arguments]
+    result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def test_tinyllama_comes_from_the_hub_then_from_the_cache(tiny_base):
+    with HubServer({DEFAULT_BASE: tiny_base}) as hub:
+        first = choose(hub.url, "auto", "fetch")
+        assert (first["source"], first["id"], first["revision"]) == ("hub", DEFAULT_BASE, hub.commit(DEFAULT_BASE))
+        assert {path.name for path in Path(first["folder"]).iterdir()} >= {"config.json", "model.safetensors"}
+        assert not any(has_token for _, _, has_token in hub.requests), "somebody's token went out"
+        seen = len(hub.requests)
+        second = choose(hub.url, "auto", "fetch")
+        assert second["source"] == "cache" and second["folder"] == first["folder"] and len(hub.requests) == seen
+    assert choose("http://127.0.0.1:9", "auto")["source"] == "cache", "the cache needs no network"
+
+
+def test_a_download_shows_how_far_it_is(tiny_base):
+    with HubServer({DEFAULT_BASE: tiny_base}, delay=0.01) as hub:
+        told = choose(hub.url, "auto", "fetch")["told"]
+    fractions = [fraction for _, fraction in told if fraction is not None]
+    assert fractions and fractions == sorted(fractions) and 0 < fractions[-1] <= 1
+    assert any("MB" in what for what, _ in told)
+
+
+def test_when_the_hub_cannot_be_reached_it_is_said():
+    chosen = choose("http://127.0.0.1:9", "auto")
+    assert chosen["source"] == "embedded" and "the Hub cannot be reached" in chosen["reason"]
+    assert "The Hub cannot be reached" in choose("http://127.0.0.1:9", DEFAULT_BASE)["error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("nobody/nothing", "There is no public model"), ("meta/gated", "is gated"), ("old/pickle", "no safetensors")],
+)
+def test_what_the_hub_does_not_give_is_a_sentence(tmp_path, name, words):
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with HubServer({"old/pickle": tmp_path, "meta/gated": tmp_path}, gated={"meta/gated"}) as hub:
+        assert words in choose(hub.url, name)["error"]

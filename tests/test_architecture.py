@@ -1,0 +1,104 @@
+"""The imports point one way, the page starts without torch, and the documents tell the truth."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+FOLDERS = ("common", "models", "trainer", "adapters", "chat", "ui", "examples")
+EDGES = ("chat/__main__.py",)  # a command line may put engines together, as the page does
+ALLOWED = {
+    "common": {"common"},
+    "models": {"models", "common"},
+    "trainer": {"trainer", "models", "common"},
+    "adapters": {"adapters", "models", "common"},
+    "chat": {"chat", "models", "common"},
+    "ui": {"ui", "trainer", "adapters", "chat", "models", "common"},
+    "examples": {"examples", "trainer", "adapters", "chat", "models", "common"},
+}
+LIGHT_TRAINER = {"trainer.config", "trainer.run", "trainer.launcher"}
+FILES = [file for folder in FOLDERS for file in sorted((REPOSITORY / folder).rglob("*.py"))]
+
+
+def imports(file: Path) -> set[str]:
+    """The modules that a file imports anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(REPOSITORY)))
+def test_imports_point_one_way(file):
+    name = str(file.relative_to(REPOSITORY))
+    folder = name.split("/")[0]
+    ours = {module for module in imports(file) if module.split(".")[0] in FOLDERS}
+    allowed = ALLOWED["examples"] | {"chat"} if name in EDGES else ALLOWED[folder]
+    assert {module.split(".")[0] for module in ours} <= allowed
+    if folder == "ui":
+        assert {module for module in ours if module.startswith("trainer")} <= LIGHT_TRAINER
+    else:
+        assert "gradio" not in {module.split(".")[0] for module in imports(file)}
+    if folder == "common":
+        assert {module.split(".")[0] for module in imports(file)} <= {*sys.stdlib_module_names, "common"}
+
+
+def test_only_the_app_opens_a_port():
+    assert [file.name for file in [*FILES, REPOSITORY / "app.py"] if ".launch(" in file.read_text()] == ["app.py"]
+
+
+def test_building_the_page_imports_no_torch():
+    code = "import sys, app; app.build(); sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
+
+
+def test_no_code_runs_what_it_downloads():
+    for file in FILES:
+        text = file.read_text(encoding="utf-8")
+        assert "trust_remote_code=True" not in text and "pickle.load" not in text
+        assert "weights_only=False" not in text
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md"])
+def test_a_document_names_only_files_that_are_there(document):
+    text = (REPOSITORY / document).read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w./-]+\.(?:py|md|txt|yaml|jsonl|jinja|toml|png))`", text))
+    named |= set(re.findall(r"\]\((?!https?:)([^)#]+)\)", text))
+    made = {"config.yaml", "events.jsonl", "train.log", "metrics.json", "adapter_config.json", "training_config.yaml"}
+    folder = (REPOSITORY / document).parent
+    missing = [name for name in named - made if not (folder / name).exists() and not (REPOSITORY / name).exists()]
+    assert not missing, f"{document} names {missing}"
+
+
+def test_the_tree_in_the_readme_is_the_tree():
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    tree = text.split("```text", 1)[1].split("```", 1)[0]
+    listed = {match[1] for match in re.finditer(r"^(?:  )?([\w.]+(?:/[\w.*]+)*/?) ", tree, re.MULTILINE)}
+    for folder in FOLDERS:
+        assert f"{folder}/" in listed, f"{folder} is missing in the README's tree"
+    modules = {file.name for file in FILES if file.name not in ("__init__.py", "__main__.py")}
+    missing = {name for name in modules if not re.search(rf"\b{re.escape(name)}", tree)}
+    assert not missing, f"the README's tree lacks {missing}"
+
+
+def test_contributing_is_short():
+    assert len((REPOSITORY / "CONTRIBUTING.md").read_text().splitlines()) < 60
+
+
+def test_the_space_uses_the_gradio_that_is_pinned():
+    readme, requirements = ((REPOSITORY / name).read_text() for name in ("README.md", "requirements.txt"))
+    pinned = re.search(r"^gradio==(\S+)", requirements, re.MULTILINE)[1]
+    assert re.search(rf"^sdk_version: {re.escape(pinned)}$", readme, re.MULTILINE)
+
+
+def test_every_dependency_says_what_it_is_for():
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        for line in (REPOSITORY / name).read_text().splitlines():
+            assert line.startswith("-r ") or re.fullmatch(r"[\w.-]+==\S+ +# .+", line), line

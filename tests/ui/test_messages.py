@@ -1,0 +1,40 @@
+"""No traceback reaches a person."""
+
+import gradio as gr
+import pytest
+
+from common.errors import UserError
+from ui.messages import shown
+
+
+def raises(error):
+    @shown
+    def handler():
+        raise error
+
+    return handler
+
+
+def test_what_a_person_can_fix_is_shown_with_its_hint():
+    with pytest.raises(gr.Error) as error:
+        raises(UserError("It is broken.", "Mend <it>."))()
+    assert "It is broken. Mend" in error.value.message
+
+
+def test_a_bug_is_logged_whole_and_shown_without_its_words(caplog):
+    with pytest.raises(gr.Error) as error:
+        raises(ValueError("/secret/path hf_token"))()
+    assert "secret" not in error.value.message and "hf_token" not in error.value.message
+    assert "secret" in caplog.text
+
+
+def test_a_generator_is_covered_too():
+    @shown
+    def handler():
+        yield 1
+        raise UserError("Later.")
+
+    stream = handler()
+    assert next(stream) == 1
+    with pytest.raises(gr.Error, match="Later"):
+        next(stream)

@@ -1,0 +1,40 @@
+"""Whose data it is, is decided from what the server can check."""
+
+import gradio as gr
+import pytest
+
+from common.errors import UserError
+from ui import owner
+from ui.owner import can_sign_in, new_key, owner_of
+
+
+@pytest.fixture
+def space(monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "someone/studio")
+
+
+def test_on_a_laptop_everything_is_local():
+    assert owner_of(None, None) == "local"
+    assert not can_sign_in()
+
+
+def test_on_a_space_two_browsers_are_two_owners(space):
+    first, second = new_key(), new_key()
+    assert owner_of(first, None) == owner_of(first, None) != owner_of(second, None)
+    assert first not in owner_of(first, None), "the folder's name would open the folder"
+
+
+@pytest.mark.parametrize("key", [None, "", "x", "local", "../local", "A" * 32, 7])
+def test_on_a_space_a_made_up_key_opens_nothing(space, key):
+    with pytest.raises(UserError):
+        owner_of(key, None)
+
+
+def test_a_signed_in_visitor_is_who_the_hub_says(space, monkeypatch):
+    monkeypatch.setattr(owner, "_owner_of_token", {"hf_alice": "user-alice"}.__getitem__)
+    token = gr.OAuthToken(token="hf_alice", scope="", expires_at=0)
+    assert owner_of(new_key(), token) == "user-alice"
+
+
+def test_no_guest_can_take_a_users_folder(space):
+    assert not owner_of(new_key(), None).startswith("user-")
