@@ -80,14 +80,15 @@ def build_chat_tab(browser_key: gr.BrowserState, engine: Engine) -> ChatTab:
         sampling = Sampling(int(most), float(temperature), seed=int(seed or 0))
         sampling.check()
         said = {"tuned": list(said["tuned"]), "base": list(said["base"])}
-        yield "", said["tuned"] + [user(text)], gr.skip(), said, hint("Getting the model ready ...")
+        shown_first = said["tuned"] + [user(text)]
+        yield "", shown_first, gr.skip(), said, hint("Getting the model ready ..."), gr.Button(interactive=False)
         chosen = pick(picked, owner)
         panes = [("tuned", chosen.model)]
         if chosen.model.adapter_folder and beside:
             panes.append(("base", chosen.bare()))
         for pane, model in panes:
             for reply in answer(engine, model, said, pane, text, system, sampling):
-                yield gr.skip(), said["tuned"], said["base"], said, meter(chosen, pane, reply)
+                yield gr.skip(), said["tuned"], said["base"], said, meter(chosen, pane, reply), gr.skip()
 
     @shown
     def on_refresh(token: gr.OAuthToken | None, key, value):
@@ -105,7 +106,7 @@ def build_chat_tab(browser_key: gr.BrowserState, engine: Engine) -> ChatTab:
 
     inputs = [browser_key, message_box, transcript, model_dropdown, beside_checkbox]
     inputs += [system_box, tokens_slider, temperature_slider, seed_number]
-    outputs = [message_box, tuned_chatbot, base_chatbot, transcript, meter_html]
+    outputs = [message_box, tuned_chatbot, base_chatbot, transcript, meter_html, send_button]
     sending = gr.on(
         [send_button.click, message_box.submit],
         on_send,
@@ -116,7 +117,9 @@ def build_chat_tab(browser_key: gr.BrowserState, engine: Engine) -> ChatTab:
         concurrency_limit=1,
         show_progress="hidden",
     )
-    stop_button.click(None, None, None, cancels=[sending])
+    ready = {"fn": lambda: gr.Button(interactive=True), "outputs": send_button, "show_progress": "hidden", "queue": False}
+    sending.then(**ready)
+    stop_button.click(**ready, cancels=[sending])
     clear_button.click(cleared, None, outputs, cancels=[sending], show_progress="hidden")
     for chatbot in (tuned_chatbot, base_chatbot):  # its own waste basket empties both panes, and the history with them
         chatbot.clear(cleared, None, outputs, cancels=[sending], show_progress="hidden")
@@ -134,7 +137,7 @@ def build_chat_tab(browser_key: gr.BrowserState, engine: Engine) -> ChatTab:
 
 def cleared():
     """Empty panes: another model, or a new conversation, starts without the words of the last."""
-    return gr.skip(), [], [], {"tuned": [], "base": []}, hint("Say something.")
+    return gr.skip(), [], [], {"tuned": [], "base": []}, hint("Say something."), gr.Button(interactive=True)
 
 
 def check_text(text: object) -> str:

@@ -22,7 +22,7 @@ from ui.owner import on_space, owner_of
 TICK_SECONDS = 1.0
 MOST_POINTS = 2000
 COLOURS = {"training": "#6366f1", "held out": "#d97706"}
-EXAMPLE_DATA, OWN_FILE = "Example: a study coach (216 conversations)", "My own file"
+EXAMPLE_DATA, OWN_FILE = "Example: a study coach (220 conversations)", "My own file"
 BASES = [
     ("Automatic: TinyLlama; without a network the embedded base", AUTO),
     ("TinyLlama 1.1B Chat (from the Hub, 2.2 GB)", DEFAULT_BASE),

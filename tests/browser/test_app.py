@@ -127,6 +127,8 @@ def test_a_person_trains_reloads_and_talks(page, app, embedded_base, tmp_path):
     assert last < 0.5 * first
 
     page.get_by_role("button", name="Chat with it").click()
+    model = page.get_by_label("Model", exact=True).first
+    wait_for(lambda: model.input_value() == "Adapter: aye-aye", 30, "the adapter is not picked")
     fill_and_send(page, "Say blue")
     answer = wait_for(lambda: answers_of(page, 0), 120, "the adapter does not answer")
     page.get_by_text("without the adapter, base").wait_for(timeout=120_000)
@@ -149,7 +151,7 @@ def losses() -> tuple[float, float]:
 
 def fill_and_send(page, text: str) -> None:
     page.get_by_placeholder("Your message").fill(text)
-    page.get_by_role("button", name="Send").click()
+    page.get_by_role("button", name="Send").click(timeout=120_000)  # waits until the last answer is there
 
 
 def answers_of(page, pane: int) -> list[str]:
