@@ -7,13 +7,13 @@ RUN = .venv/bin/python
 run: setup            ## open the app on 127.0.0.1:7860
 	@$(RUN) app.py
 
-demo: setup           ## train on the example data, then compare the adapter with its base
-	@$(RUN) -m examples.demo
+demo: setup           ## train on the example data, then compare; ARGS="--base B --max-steps N" changes settings
+	@$(RUN) -m examples.demo $(ARGS)
 
 setup:                ## make .venv and install what the app needs
 	@$(PYTHON) -m common.install
 
 test:                 ## lint and all tests
 	@$(PYTHON) -m common.install --dev
-	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m pytest
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m pytest $(ARGS)
 

@@ -18,10 +18,10 @@ from chat.engine import Engine, Model, Reply, Sampling
 from common.errors import UserError
 from models.base import AUTO, DEFAULT_BASE, EMBEDDED, choose_base, fetch_base
 from models.hardware import find_gpus
-from trainer.__main__ import add_settings, given_settings, start_and_watch
+from trainer.__main__ import add_settings, follow, given_settings
 from trainer.config import TrainConfig
 from trainer.dataset import EXAMPLE_HELD_OUT, read_rows
-from trainer.launcher import create_run
+from trainer.launcher import launch
 from trainer.run import read_state
 
 # The study coach's manner: three lines, with these words in front, and nothing else
@@ -56,8 +56,8 @@ def demonstrate(config: TrainConfig) -> int:
     if config.base == AUTO and not find_gpus():
         config.base = EMBEDDED
         print(f"No GPU here: the embedded base is used; {DEFAULT_BASE} would take hours. Choose with --base.")
-    run = create_run(config)
-    code = start_and_watch(run)
+    run = launch(config)
+    code = follow(run)
     if code:
         return code
     adapter = find_adapter(read_state(run).adapter)

@@ -5,6 +5,7 @@ bf16 train many times slower than fp32 (measured: bf16 backward 90 times).
 """
 
 import logging
+import warnings
 from pathlib import Path
 
 from common.errors import UserError
@@ -94,8 +95,11 @@ class _OncePerMessage(logging.Filter):
 def hush_libraries() -> None:
     """Let bitsandbytes say 'inputs will be cast' once: it warns at every call of every layer, 15,000 lines for one answer.
 
-    Nor does transformers draw a bar for loading weights: our own progress says what is loaded.
+    Nor does it offer a kernel that is not installed, transformers draw a bar for loading weights, or PEFT's calls make
+    transformers warn its authors: our own progress says what is done.
     """
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()

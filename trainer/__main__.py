@@ -86,25 +86,26 @@ def given_settings(options: argparse.Namespace) -> dict:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from trainer.launcher import create_run
+    from trainer.launcher import launch
 
     values = TrainConfig.from_yaml(options.config).to_dict() if options.config else {}
     config = TrainConfig.from_dict({**values, **given_settings(options)})
-    run = create_run(replace(config, base_reason=""))
-    return start_and_watch(run)
+    run = launch(replace(config, base_reason=""))
+    return follow(run)
 
 
 def _resume(options: argparse.Namespace) -> int:
-    return start_and_watch(find_run(options.name))
-
-
-def start_and_watch(run: Run) -> int:
-    """Start `run`, print its events until it ends, and return 0 unless it failed. Ctrl-C stops it and keeps what it learned."""
     from trainer.launcher import start
 
+    run = find_run(options.name)
+    start(run)
+    return follow(run)
+
+
+def follow(run: Run) -> int:
+    """Print the events of `run` until it ends, and return 0 unless it failed. Ctrl-C stops it and keeps what it learned."""
     config = run.config()
     print(f"Run {run.id} in {run.folder}\nHardware: {describe_hardware()}\nBase: {config.base}: {config.base_reason}")
-    start(run)
     try:
         state = watch(run)
     except KeyboardInterrupt:

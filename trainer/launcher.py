@@ -3,7 +3,7 @@
 Light: no torch. Output goes to a file, so nobody has to keep reading for the training to go on. The environment of the
 training process holds what it needs and no token.
 
-Start: create_run(config) -> start(run). Resume is start(run) again: the process finds its own checkpoints.
+launch(config) creates a run and starts it. Resume is start(run) again: the process finds its own checkpoints.
 """
 
 import os
@@ -106,10 +106,21 @@ def _copy_data(data: str | None, field: str, run: Run) -> str | None:
     return str(copied.relative_to(run.folder))
 
 
+def launch(config: TrainConfig, owner: str = LOCAL_OWNER) -> Run:
+    """Create a run and start it. Raises UserError, leaving nothing, when it cannot start."""
+    run = create_run(config, owner)
+    try:
+        start(run)
+    except BaseException:
+        shutil.rmtree(run.folder, ignore_errors=True)
+        raise
+    return run
+
+
 def start(run: Run) -> None:
     """Start (or resume) the training process of `run` and return at once. Raises UserError while another one trains."""
     with FileLock(home() / "start.lock"):  # two tabs, two programs: one of them starts
-        _wait_for_room()
+        _wait_for_room(run.owner)
         run.stop_file.unlink(missing_ok=True)
         config = run.config()
         with open(run.log_file, "ab") as log:
@@ -127,11 +138,13 @@ def start(run: Run) -> None:
     threading.Thread(target=process.wait, daemon=True).start()  # reaps it; nothing else depends on this thread
 
 
-def _wait_for_room() -> None:
+def _wait_for_room(owner: str) -> None:
     """Raise UserError while a run trains. One that has said its last word gets a moment for its process to end."""
     deadline = time.monotonic() + LAST_MOMENT_SECONDS
     while (busy := active_run()) is not None:
         if read_state(busy).is_running or time.monotonic() > deadline:
+            if busy.owner != owner:  # its name is its owner's business
+                raise UserError("Somebody else's run is training on this machine.", "Try again when it is done.")
             raise UserError(f"The run '{busy.id}' is training on this machine.", "Wait for it, or stop it first.")
         time.sleep(0.1)
 

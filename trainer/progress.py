@@ -2,12 +2,12 @@
 
 import math
 import os
-import resource
 import signal
 import sys
 import time
 from collections import deque
 
+import psutil
 import torch
 from transformers import TrainerCallback
 
@@ -35,6 +35,11 @@ class StopWatch:
     def _on_signal(self, number, frame) -> None:
         self.was_signalled = True
         if not self.is_training:
+            raise StopRequested
+
+    def check(self) -> None:
+        """Raise StopRequested before the training has begun. Several ranks agree at their first step instead."""
+        if self.is_requested() and os.environ.get("WORLD_SIZE", "1") == "1":
             raise StopRequested
 
     def is_requested(self) -> bool:
@@ -130,6 +135,10 @@ def peak_memory_bytes() -> int:
     """The most memory this process held: on the GPU where there is one, else in RAM."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource  # not there on Windows
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
 

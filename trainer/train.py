@@ -72,21 +72,27 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
     config.check()
     events.write("preparing", message="Looking at the base model")
     base = _base_of(config)
-    folder = fetch_base(base, lambda what, fraction: events.write("preparing", message=what, fraction=fraction))
+    folder = fetch_base(base, lambda what, fraction: _prepare(events, watch, what, fraction=fraction))
     precision = resolve_precision(config.precision, torch.cuda.is_available())
-    events.write("preparing", message="Reading the data", precision=precision)
+    _prepare(events, watch, "Reading the data", precision=precision)
     check_length(config, folder)
     tokenizer = load_tokenizer(folder, config.chat_template)
     data = load_data(config, run, tokenizer)
     for note in data.notes:
         events.write("note", message=note)
-    events.write("preparing", message=f"Loading {base.model_id} in {precision}")
+    _prepare(events, watch, f"Loading {base.model_id} in {precision}")
     model = load_base_model(folder, precision)
     progress = ProgressCallback(events, watch)
     trainer = build_trainer(model, tokenizer, config, run, precision, data.train.rows, data.held_out.rows, progress)
     _run_training(trainer, run, events, watch)
     events.write("saving", message="Saving the adapter")
     _finish(trainer, tokenizer, run, base, precision, data, events)
+
+
+def _prepare(events: EventLog, watch: StopWatch, message: str, **values) -> None:
+    """Say what is prepared now; a stop is heard here too."""
+    watch.check()
+    events.write("preparing", message=message, **values)
 
 
 def _base_of(config: TrainConfig) -> Base:
@@ -130,11 +136,13 @@ def check_length(config: TrainConfig, folder: Path) -> None:
 def _run_training(trainer, run: Run, events: EventLog, watch: StopWatch) -> None:
     """Train from the last complete checkpoint, or from the start after a first look at the held-out loss."""
     checkpoint = last_checkpoint(run)
+    watch.check()
     events.write("training", total_steps=0)
     if checkpoint:
         events.write("resumed", step=int(checkpoint.rsplit("-", 1)[1]))
     elif trainer.eval_dataset is not None:
         trainer.evaluate()
+        watch.check()
     watch.is_training = True
     trainer.train(resume_from_checkpoint=checkpoint)
 

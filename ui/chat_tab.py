@@ -117,7 +117,12 @@ def build_chat_tab(browser_key: gr.BrowserState, engine: Engine) -> ChatTab:
         concurrency_limit=1,
         show_progress="hidden",
     )
-    ready = {"fn": lambda: gr.Button(interactive=True), "outputs": send_button, "show_progress": "hidden", "queue": False}
+    ready = {
+        "fn": lambda: gr.Button(interactive=True),
+        "outputs": send_button,
+        "show_progress": "hidden",
+        "queue": False,
+    }
     sending.then(**ready)
     stop_button.click(**ready, cancels=[sending])
     clear_button.click(cleared, None, outputs, cancels=[sending], show_progress="hidden")

@@ -26,7 +26,8 @@ def theme() -> gr.themes.Base:
 
 def build() -> gr.Blocks:
     """The whole page. Imports no torch: the first chat message does."""
-    with gr.Blocks(title="TinyLlama Studio", analytics_enabled=False) as page:
+    # uploads lie in gradio's cache for a day; a run has its own copy of its data
+    with gr.Blocks(title="TinyLlama Studio", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.Markdown(
             "# TinyLlama Studio\nFine-tune a small chat model on your own examples, watch it learn, and talk to it "
             f"beside the model it came from. This machine: {describe_hardware()}."

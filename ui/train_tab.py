@@ -14,7 +14,7 @@ from common.files import tail
 from models.base import AUTO, DEFAULT_BASE, EMBEDDED
 from models.hardware import find_gpus
 from trainer.config import EXAMPLE, TrainConfig
-from trainer.launcher import create_run, start
+from trainer.launcher import launch, start
 from trainer.run import Run, RunState, find_run, list_runs, read_state
 from ui.messages import shown
 from ui.owner import on_space, owner_of
@@ -90,9 +90,7 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
     def on_start(token: gr.OAuthToken | None, key, base, name, kind, file, *values):
         owner = owner_of(key, token)
         config = make_config(base, name, kind, file, dict(zip(names, values, strict=True)))
-        run = create_run(config, owner)
-        start(run)
-        return _choices(owner, run.id)
+        return _choices(owner, launch(config, owner).id)
 
     @shown
     def on_stop(token: gr.OAuthToken | None, key, run_id):
@@ -195,10 +193,10 @@ def _choices(owner: str, wanted: str | None) -> gr.Dropdown:
 def render(key, run_id: str | None, before: tuple, token: gr.OAuthToken | None):
     """The view of a run, or gr.skip() when nothing changed since `before`."""
     run = find_run(run_id, owner_of(key, token)) if run_id else None
-    state = read_state(run) if run else RunState(status="")
-    now = (run_id, state.status, state.message, _size(run and run.events_file), _size(run and run.log_file))
+    now = (run_id, run and run.is_alive(), _size(run and run.events_file), _size(run and run.log_file))
     if tuple(before or ()) == now:
         return [gr.skip()] * 8
+    state = read_state(run) if run else RunState(status="")
     return [
         describe(run, state),
         points(state),

@@ -13,8 +13,8 @@ from common.files import write_json
 from common.paths import REPOSITORY, runs_folder
 from trainer import launcher
 from trainer.config import TrainConfig
-from trainer.launcher import CONFIGS, command, create_run, environment, start
-from trainer.run import EventLog, this_process
+from trainer.launcher import CONFIGS, command, create_run, environment, launch, start
+from trainer.run import EventLog, list_runs, this_process
 
 
 @pytest.fixture
@@ -64,6 +64,18 @@ def test_a_second_training_is_refused_with_the_name_of_the_first(config):
     EventLog(first).write("training")
     with pytest.raises(UserError, match="'my-run' is training"):
         start(second)
+    with pytest.raises(UserError, match="'my-run' is training"):
+        launch(config)
+    assert [run.id for run in list_runs()] == ["my-run-2", "my-run"], "a refused start left a run behind"
+
+
+def test_the_name_of_somebody_elses_run_is_not_told(config):
+    theirs, mine = create_run(TrainConfig(**{**config.to_dict(), "name": "secret-plan"}), "alice"), create_run(config)
+    write_json(theirs.process_file, {"trainer": this_process(os.getpid())})
+    EventLog(theirs).write("training")
+    with pytest.raises(UserError, match="Somebody else's run") as error:
+        start(mine)
+    assert "secret-plan" not in str(error.value) and "alice" not in str(error.value)
 
 
 def test_the_child_gets_no_token(monkeypatch):
