@@ -4,6 +4,7 @@ Nothing depends on the page: every second a timer reads the run's files; a reloa
 """
 
 import html
+import math
 from dataclasses import dataclass, fields
 
 import gradio as gr
@@ -21,12 +22,13 @@ from ui.owner import on_space, owner_of
 
 TICK_SECONDS = 1.0
 MOST_POINTS = 2000
+LOG_LINES = 9  # what the box shows without scrolling
 COLOURS = {"training": "#6366f1", "held out": "#d97706"}
 EXAMPLE_DATA, OWN_FILE = "Example: a study coach (220 conversations)", "My own file"
 BASES = [
-    ("Automatic: TinyLlama; without a network the embedded base", AUTO),
-    ("TinyLlama 1.1B Chat (from the Hub, 2.2 GB)", DEFAULT_BASE),
-    ("SmolLM2 135M Instruct (embedded, small and quick)", EMBEDDED),
+    ("Automatic: TinyLlama, else embedded", AUTO),
+    ("TinyLlama 1.1B Chat (Hub, 2.2 GB)", DEFAULT_BASE),
+    ("SmolLM2 135M (embedded, small and quick)", EMBEDDED),
 ]
 FIRST_SETTINGS = ("num_train_epochs", "max_steps", "learning_rate", "per_device_train_batch_size")
 MORE_SETTINGS = (
@@ -78,7 +80,7 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
                 x="step", y="loss", color="rows", color_map=COLOURS, title="Loss (lower is better)", height=280
             )
             chat_button = gr.Button("Chat with it", visible=False)
-            log_box = gr.Textbox(label="Log", lines=6, max_lines=6, buttons=["copy"], autoscroll=True)
+            log_box = gr.Textbox(label="Log (its last lines)", lines=9, max_lines=9, buttons=["copy"], autoscroll=True)
     adapter_name = gr.State("")
     seen = gr.State(())
     timer = gr.Timer(TICK_SECONDS)
@@ -200,7 +202,7 @@ def render(key, run_id: str | None, before: tuple, token: gr.OAuthToken | None):
     return [
         describe(run, state),
         points(state),
-        tail(run.log_file) if run else "",
+        tail(run.log_file, LOG_LINES) if run else "",
         gr.Button(interactive=state.is_running and run is not None and not run.stop_file.exists()),
         gr.Button(visible=state.status in ("stopped", "interrupted", "failed")),
         gr.Button(visible=bool(state.adapter) and not state.is_running),
@@ -217,11 +219,15 @@ def _size(path) -> int:
 
 
 def points(state: RunState) -> pandas.DataFrame | None:
-    """The points of the plot: one row a point, thinned to what a screen can show; None before the first."""
+    """The points of the plot: one row a point, thinned to what a screen can show; None before the first.
+
+    Both kinds are always there, each with an empty point: the plot draws no line of a kind that it met later.
+    """
     if not state.losses and not state.eval_losses:
         return None
     every = max(1, len(state.losses) // MOST_POINTS)
-    rows = [(step, loss, "training") for step, loss in state.losses[::every]]
+    rows = [(0, math.nan, kind) for kind in COLOURS]
+    rows += [(step, loss, "training") for step, loss in state.losses[::every]]
     rows += [(step, loss, "held out") for step, loss in state.eval_losses]
     return pandas.DataFrame(rows, columns=["step", "loss", "rows"])
 

@@ -114,6 +114,8 @@ def test_a_person_trains_reloads_and_talks(page, app, embedded_base, tmp_path):
     page.get_by_role("button", name="Start training").click()
 
     page.get_by_text("step 3 of 30").wait_for(timeout=120_000)
+    first_line = wait_for(lambda: training_line(page), 30, "no loss is drawn")
+    wait_for(lambda: len(training_line(page)) > len(first_line), 60, "the loss does not move")
     shoot(page, "training")
     page.reload()
     page.get_by_text("of 30").wait_for()
@@ -138,6 +140,12 @@ def test_a_person_trains_reloads_and_talks(page, app, embedded_base, tmp_path):
     fill_and_send(page, "Say red")
     wait_for(lambda: len(answers_of(page, 0)) == 2 and len(answers_of(page, 1)) == 2, 120, "no second turn")
     shoot(page, "chat")
+
+
+def training_line(page) -> str:
+    """The path of the training loss in the plot; "" while it has less than two points."""
+    paths = page.locator(".vega-embed path[stroke='#6366f1']")
+    return max((path.get_attribute("d") or "" for path in paths.all()), key=len, default="")[4:]
 
 
 def losses() -> tuple[float, float]:
