@@ -1,7 +1,8 @@
 """Which base model is used, where it comes from, and why: TinyLlama from the Hub or the cache, a folder, or the embedded one.
 
 `choose_base` is light (no torch, seconds at most) and never changes the model silently: the reason is part of the answer.
-`fetch_base` brings the files. Tokens are never sent: a gated model must be in the local cache already.
+`fetch_base` brings the files, on a Space up to STUDIO_MAX_BASE_BYTES (12 GB unless set; 0 is no limit).
+Tokens are never sent: a gated model must be in the local cache already.
 """
 
 import json
@@ -11,14 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
+from common.limits import limit
 from models import embedded
 
 AUTO = "auto"
 EMBEDDED = "embedded"
 DEFAULT_BASE = "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
 HUB_TIMEOUT_SECONDS = 5
-FILES = ["config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json"]
-FILES += ["tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"]
+MOST_BYTES_ON_A_SPACE = 12_000_000_000
+TOKENIZER_FILES = ["config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"]
+FILES = ["generation_config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES]
 
 Progress = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
 
@@ -122,7 +125,7 @@ def _hub_revision(model_id: str, revision: str | None) -> str:
         raise UserError(
             "The Hub is switched off here (HF_HUB_OFFLINE).", f"Choose '{EMBEDDED}' or a folder."
         ) from error
-    except (OSError, _transport_error()) as error:
+    except (OSError, transport_error()) as error:
         raise UserError("The Hub cannot be reached.", f"Choose '{EMBEDDED}', a folder, or try again online.") from error
     names = {file.rfilename for file in info.siblings or []}
     if not any(name.endswith(".safetensors") for name in names):
@@ -130,7 +133,7 @@ def _hub_revision(model_id: str, revision: str | None) -> str:
     return info.sha
 
 
-def _transport_error() -> type[Exception]:
+def transport_error() -> type[Exception]:
     """What huggingface_hub 2 raises for a network without a Hub: it speaks through httpx2."""
     import httpx2
 
@@ -174,22 +177,34 @@ def fetch_base(base: Base, progress: Progress = lambda what, fraction: None) -> 
     return folder
 
 
-def _download(base: Base, progress: Progress) -> Path:
+def fetch_tokenizer(base: Base, progress: Progress = lambda what, fraction: None) -> Path:
+    """A folder with the base's tokenizer and config.json, without its weights where those would have to be downloaded.
+
+    Raises UserError like `fetch_base`.
+    """
+    if base.source != "hub":
+        return fetch_base(base, progress)
+    return _download(base, progress, TOKENIZER_FILES)
+
+
+def _download(base: Base, progress: Progress, patterns: list[str] = FILES) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     progress(f"Getting {base.model_id} {base.reason}", None)
     try:
-        watch = {} if base.source == "cache" else {"tqdm_class": _bar_that_tells(base, progress)}
+        if base.source != "cache":
+            _check_size(base, patterns)
+        watch = {} if base.source == "cache" or patterns != FILES else {"tqdm_class": _bar_that_tells(base, progress)}
         folder = snapshot_download(
             base.model_id,
             revision=base.revision,
-            allow_patterns=FILES,
+            allow_patterns=patterns,
             token=False,
             local_files_only=base.source == "cache",
             **watch,
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, _transport_error()) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, transport_error()) as error:
         raise UserError(
             f"The download of {base.model_id} was interrupted.", "Start again: what is there already is kept."
         ) from error
@@ -215,11 +230,21 @@ def _bar_that_tells(base: Base, progress: Progress):
     return Bar
 
 
-def _bytes_of(base: Base) -> int:
+def _check_size(base: Base, patterns: list[str]) -> None:
+    """Raise UserError for a download that is larger than this machine allows: anybody may name any base."""
+    most = limit("STUDIO_MAX_BASE_BYTES", MOST_BYTES_ON_A_SPACE)
+    size = _bytes_of(base, patterns) if most else 0
+    if size > most:
+        raise UserError(
+            f"{base.model_id} has {size / 1e9:.1f} GB; {most / 1e9:.1f} GB are the most here.", "Choose a smaller base."
+        )
+
+
+def _bytes_of(base: Base, patterns: list[str] = FILES) -> int:
     """The size of what will be downloaded. The bar's own total grows while files are found."""
     from huggingface_hub import HfApi
     from huggingface_hub.utils import filter_repo_objects
 
     tree = HfApi(token=False).list_repo_tree(base.model_id, revision=base.revision, recursive=True)
     sizes = {entry.path: getattr(entry, "size", 0) for entry in tree}
-    return sum(sizes[path] for path in filter_repo_objects(sizes, allow_patterns=FILES))
+    return sum(sizes[path] for path in filter_repo_objects(sizes, allow_patterns=patterns))

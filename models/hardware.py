@@ -1,10 +1,15 @@
 """What this machine has, found without torch: the page and the launcher ask before anything heavy is loaded."""
 
 import os
+import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+CGROUP_FILES = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
 
 
 @dataclass(frozen=True)
@@ -15,20 +20,94 @@ class Gpu:
     memory_bytes: int
 
 
+@dataclass(frozen=True)
+class Hardware:
+    """What a training gets: the cards or the CPU, the memory that is free for it now, and the Space's flavour."""
+
+    gpus: tuple[Gpu, ...]
+    cpu_count: int
+    available_bytes: int  # of the smallest card with GPUs, of RAM without
+    description: str
+    space_flavor: str | None = None
+
+    @property
+    def has_gpu(self) -> bool:
+        return bool(self.gpus)
+
+
+def find_hardware() -> Hardware:
+    """This machine now. Asks `nvidia-smi` for the free memory each time; takes milliseconds on a CPU."""
+    gpus = find_gpus()
+    available = min(free_gpu_memory(), default=0) if gpus else available_memory()
+    if gpus and not available:  # nvidia-smi did not answer this time
+        available = min(gpu.memory_bytes for gpu in gpus)
+    return Hardware(gpus, cpu_count(), available, describe_hardware(), space_flavor())
+
+
 @cache
 def find_gpus() -> tuple[Gpu, ...]:
     """The cards that `nvidia-smi` lists, less those that CUDA_VISIBLE_DEVICES hides; () without one."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not shutil.which("nvidia-smi"):
         return ()
-    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    return _visible(tuple(Gpu(name, memory) for name, memory in _ask_nvidia_smi("memory.total")))
+
+
+def free_gpu_memory() -> tuple[int, ...]:
+    """Bytes that are free on each card of `find_gpus()` now; () when there is none."""
+    if not find_gpus():
+        return ()
+    return _visible(tuple(memory for _, memory in _ask_nvidia_smi("memory.free")))
+
+
+def _ask_nvidia_smi(what: str) -> list[tuple[str, int]]:
+    """[(name, bytes)], one for each card."""
+    query = ["nvidia-smi", f"--query-gpu=name,{what}", "--format=csv,noheader,nounits"]
     try:
         result = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
-        return ()
+        return []
     rows = [line.rsplit(",", 1) for line in result.stdout.splitlines() if "," in line]
-    gpus = tuple(Gpu(name.strip(), int(memory) * 2**20) for name, memory in rows if memory.strip().isdigit())
+    return [(name.strip(), int(memory) * 2**20) for name, memory in rows if memory.strip().isdigit()]
+
+
+def _visible(cards: tuple) -> tuple:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return gpus[: len(visible.split(","))] if visible else gpus
+    return cards[: len(visible.split(","))] if visible else cards
+
+
+def available_memory() -> int:
+    """Bytes of RAM that a new process can take: the system's, or what the container's limit leaves if that is less."""
+    import psutil
+
+    limits = [left for left in (_left_in_cgroup(*files) for files in CGROUP_FILES) if left is not None]
+    return min([psutil.virtual_memory().available, *limits])
+
+
+def _left_in_cgroup(limit_file: str, used_file: str) -> int | None:
+    """What a cgroup's limit leaves, or None without a limit. Page cache counts as used there although it can be freed."""
+    try:
+        limit = int((CGROUPS / limit_file).read_text())
+        used = int((CGROUPS / used_file).read_text())
+        lines = (CGROUPS / limit_file).with_name("memory.stat").read_text().splitlines()
+    except (OSError, ValueError):  # no cgroup of this version, or "max"
+        return None
+    statistics = dict(line.split(" ", 1) for line in lines if " " in line)
+    return max(0, limit - used + int(statistics.get("inactive_file", 0)))
+
+
+def cpu_count() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def space_flavor() -> str | None:
+    """The hardware flavour of the Space that this runs on ('t4-small', 'cpu-basic', ...); None elsewhere."""
+    if not os.environ.get("SPACE_ID"):
+        return None
+    flavor = os.environ.get("ACCELERATOR", "").strip().lower()
+    if flavor and flavor != "none":
+        return flavor
+    return "cpu-upgrade" if os.environ.get("CPU_CORES", "") == "8" else "cpu-basic"
 
 
 def describe_hardware() -> str:
@@ -37,3 +116,14 @@ def describe_hardware() -> str:
     if not gpus:
         return f"no GPU, {os.cpu_count()} CPU cores"
     return ", ".join(f"{gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in gpus)
+
+
+@cache
+def processor_name() -> str:
+    """The CPU's model as the system tells it: part of what a measurement of speed belongs to."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

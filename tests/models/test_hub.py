@@ -46,6 +46,24 @@ def test_tinyllama_comes_from_the_hub_then_from_the_cache(tiny_base):
     assert choose("http://127.0.0.1:9", "auto")["source"] == "cache", "the cache needs no network"
 
 
+FETCH_TOKENIZER = """
+from models.base import choose_base, fetch_tokenizer
+print(fetch_tokenizer(choose_base("auto")))
+"""
+
+
+def test_a_tokenizer_comes_without_the_weights(tiny_base):
+    with HubServer({DEFAULT_BASE: tiny_base}) as hub:
+        environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_secret"}
+        command = [sys.executable, "-c", FETCH_TOKENIZER]
+        result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
+        names = {path.name for path in Path(result.stdout.splitlines()[-1]).iterdir()}
+        assert {"config.json", "tokenizer.json", "tokenizer_config.json"} <= names
+        assert not any("safetensors" in path for _, path, _ in hub.requests) and "model.safetensors" not in names
+        assert not any(has_token for _, _, has_token in hub.requests)
+        assert choose(hub.url, "auto")["source"] == "hub", "a tokenizer alone is no base in the cache"
+
+
 def test_a_download_shows_how_far_it_is(tiny_base):
     with HubServer({DEFAULT_BASE: tiny_base}, delay=0.01) as hub:
         told = choose(hub.url, "auto", "fetch")["told"]

@@ -109,7 +109,7 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path, name):
         ("a.jsonl", b'{"a": 1}\n{"a": \n', "line 2 of 'a.jsonl' is not JSON"),
         ("a.jsonl", b"[1, 2]", "not an object"),
         ("a.jsonl", b"", "holds no rows"),
-        ("a.jsonl", b"\xff\xfe\x00", "not UTF-8"),
+        ("a.jsonl", b"\xff\xfe\x00", "not utf-16 text"),
         ("a.json", b"{", "Is it JSON lines"),
         ("a.json", b"[1]", "not a list of objects"),
         ("a.csv", b"", "holds no rows"),
@@ -130,7 +130,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path):
 
 
 def test_a_data_set_that_the_hub_does_not_give_is_told():
-    with pytest.raises(UserError, match="neither a file here nor a data set"):
+    with pytest.raises(UserError, match=r"neither a file here nor a data set .* the Hub cannot be reached"):
         read_rows("nobody/nothing")
 
 

@@ -1,0 +1,257 @@
+"""Broken files through the real reading and shapes: rows or a sentence, never another exception, in bounded memory."""
+
+import gzip
+import json
+import os
+import random
+import subprocess
+import sys
+import textwrap
+
+import pandas
+import pytest
+
+from common.errors import UserError
+from common.paths import REPOSITORY
+from trainer.reading import KINDS, paste_suffix, read_source
+from trainer.shapes import columns_of, guess_mapping, recognise, sort_rows
+
+FILES = 500
+SEED = 20260
+VALUES = (
+    *("text", "", " ", "한국어 🙂", "a\ud800b", "\ufeff", "\u0000", "</s>", '"', "{", "x" * 5000),
+    *(None, True, 0, -1, 1e308, float("nan"), float("inf"), 10**400, [], {}, [[]], [None], [{}], [1, "a"]),
+    [{"role": "user", "content": "Q"}, {"role": "assistant", "content": ""}],
+    [{"role": "assistant", "content": None}, {"from": 5, "value": []}],
+    [{"role": ["user"], "content": {"text": "x"}}],
+    [{"content": [{"type": "text", "text": 5}, {"type": "image"}], "role": "assistant"}],
+    '[{"role": "user"',
+    "[" * 3000,
+)
+NAMES = (
+    "prompt",
+    "completion",
+    "messages",
+    "conversations",
+    "text",
+    "instruction",
+    "output",
+    "system",
+    "",
+    "frage",
+    "\n",
+)
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp949", "shift_jis", "cp1252")
+RAW = (
+    b"",
+    b"\xef\xbb\xbf",
+    b"\xff\xfe",
+    b"\xfe\xff",
+    b"\x00" * 100,
+    b"\xff" * 100,
+    b"PAR1",
+    b"\x1f\x8b",
+    b"\n\n\n",
+    b"null",
+)
+
+
+def rows_of(chance: random.Random) -> list:
+    """Rows of mixed types; now and then a row that is no row."""
+    rows = []
+    for _ in range(chance.randint(0, 8)):
+        row = {name: chance.choice(VALUES) for name in chance.sample(NAMES, chance.randint(0, 4))}
+        rows.append(chance.choice(VALUES) if chance.random() < 0.1 else row)
+    return rows
+
+
+def nested(chance: random.Random) -> str:
+    depth = chance.choice((10, 900, 2000, 200_000))
+    return chance.choice(
+        ('{"a":' * depth + "1" + "}" * depth, "[" * depth, '[{"text": ' + "[" * depth + "]" * depth + "}]")
+    )
+
+
+def text_of(chance: random.Random) -> str:
+    """Text that is nearly JSON lines, JSON, a table or prose."""
+    rows = rows_of(chance)
+    kind = chance.randrange(5)
+    if kind == 0:
+        return "\n".join(json.dumps(row) for row in rows)
+    if kind == 1:
+        return json.dumps(chance.choice((rows, {"data": rows}, {"a": rows, "b": rows}, *VALUES)))
+    if kind == 2:
+        cells = [[str(chance.choice(VALUES))[:50] for _ in range(chance.randint(1, 5))] for _ in range(5)]
+        return "\n".join(chance.choice(",;\t|").join(row) for row in cells) + chance.choice(
+            ("", '"', '\n"a', "\r", "\r\n\n")
+        )
+    if kind == 3:
+        return nested(chance)
+    return "\n".join(str(chance.choice(VALUES))[:200] for _ in range(20))
+
+
+def parquet_of(chance: random.Random, path) -> bytes:
+    values = chance.choice(
+        (["a", None], [1, 2], [b"\xff", b""], [["a"], []], [{"role": "user"}, None], [1.5, float("nan")])
+    )
+    names = chance.sample(("prompt", "completion", "text", "messages"), 2)
+    pandas.DataFrame(dict.fromkeys(names, values)).to_parquet(path)
+    return path.read_bytes()
+
+
+def damaged(chance: random.Random, content: bytes) -> bytes:
+    """The same bytes, often cut short or with some of them changed."""
+    for _ in range(chance.choice((0, 0, 1, 2))):
+        if content and chance.random() < 0.5:
+            content = content[: chance.randrange(len(content))]
+        elif content:
+            place = chance.randrange(len(content))
+            content = content[:place] + chance.randbytes(chance.randint(1, 8)) + content[place + chance.randint(0, 8) :]
+    return content
+
+
+def broken_file(chance: random.Random, folder, number: int):
+    suffix = chance.choice(KINDS)
+    if chance.random() < 0.1:
+        content = chance.choice((*RAW, chance.randbytes(300)))
+    elif suffix == ".parquet" and chance.random() < 0.8:
+        content = damaged(chance, parquet_of(chance, folder / "whole.parquet"))
+    else:
+        content = damaged(chance, text_of(chance).encode(chance.choice(ENCODINGS), "replace"))
+    if chance.random() < 0.2:
+        suffix += ".gz"
+        content = content if chance.random() < 0.2 else damaged(chance, gzip.compress(content))
+    path = folder / f"{number}{suffix}"
+    path.write_bytes(content)
+    return path
+
+
+def test_500_broken_files_give_rows_or_a_sentence(tmp_path):
+    chance, read, refused = random.Random(SEED), 0, 0
+    for number in range(FILES):
+        path = broken_file(chance, tmp_path, number)
+        try:
+            rows = read_source(str(path), max_rows=chance.choice((0, 0, 2))).rows
+        except UserError as error:
+            assert str(error) and len(str(error)) < 600 and "Traceback" not in str(error), path
+            str(error).encode()
+            refused += 1
+            continue
+        assert rows and all(isinstance(row, dict) for row in rows), path
+        conversations, bad, empty = sort_rows(rows, recognise(rows))
+        assert len(conversations) + len(bad) == len(rows) and len(empty) <= len(bad), path
+        json.dumps([conversations, bad, columns_of(rows), guess_mapping(rows)], ensure_ascii=False).encode()
+        read += 1
+    assert read > 100 and refused > 100, (read, refused)
+
+
+def test_any_pasted_text_gets_a_kind():
+    chance = random.Random(SEED)
+    for _ in range(300):
+        assert paste_suffix(text_of(chance)) in KINDS
+
+
+READ = """
+import json, resource, sys, time
+from pathlib import Path
+from common.errors import UserError
+from trainer.reading import read_source
+import charset_normalizer, csv
+if sys.argv[1].endswith("parquet"):
+    import pyarrow.parquet
+def peak() -> float:  # getrusage would count the parent's memory from before exec
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+before = peak()
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 1_200_000_000,) * 2)
+start = time.monotonic()
+try:
+    answer = f"{len(read_source(sys.argv[1], max_rows=int(sys.argv[2])).rows)} rows"
+except UserError as error:
+    answer = str(error)
+print(json.dumps({"answer": answer, "megabytes": peak() - before, "seconds": time.monotonic() - start}))
+"""
+
+
+def read_bounded(path, max_rows: int = 0) -> dict:
+    """What reading `path` says in a process with 1.2 GB for it, the megabytes that it took, and its seconds."""
+    command = [sys.executable, "-c", textwrap.dedent(READ), str(path), str(max_rows)]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-1000:]
+    return json.loads(result.stdout)
+
+
+def sparse_file(path, size: int):
+    with open(path, "wb") as file:
+        file.truncate(size)
+    return path
+
+
+def repeated(path, content: bytes, times: int, opener=open):
+    with opener(path, "wb") as file:
+        for _ in range(times):
+            file.write(content)
+    return path
+
+
+def gzip_open(path, mode: str):
+    return gzip.open(path, mode, compresslevel=1)
+
+
+MEGABYTE_OF_ROWS = b'{"prompt": "a", "completion": "' + b"b" * 990 + b'"}\n'
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux does")
+@pytest.mark.parametrize(
+    ("make", "words", "most_megabytes"),
+    [
+        (lambda folder: sparse_file(folder / "a.jsonl", 2 * 2**30), "longer than 8 MB", 100),
+        (lambda folder: sparse_file(folder / "a.csv", 2 * 2**30), "longer than 8 MB", 100),
+        (lambda folder: sparse_file(folder / "a.json", 2 * 2**30), "larger than 64 MB", 200),
+        (lambda folder: sparse_file(folder / "a.parquet", 2 * 2**30), "not a Parquet file", 100),
+        (lambda folder: repeated(folder / "a.jsonl", b"a" * 2**20, 100), "longer than 8 MB", 100),
+        (lambda folder: repeated(folder / "a.csv", b"a" * 2**20, 100), "longer than 8 MB", 100),
+        (lambda folder: repeated(folder / "a.csv", b"a,", 10**6), "columns", 300),
+        (lambda folder: repeated(folder / "a.tsv", b"a\t", 10**6), "columns", 300),
+        (lambda folder: repeated(folder / "a.json", b"[" * 2**20, 5), "nested too deeply", 200),
+        (lambda folder: repeated(folder / "b.json", b"[" * 2**20, 30), "lists and objects", 200),
+        (
+            lambda folder: repeated(folder / "b.jsonl", b'{"a": [' + b"[]," * 10**6 + b"1]}\n", 20),
+            "lists and objects",
+            1100,
+        ),
+        (
+            lambda folder: repeated(folder / "c.jsonl.gz", b"\n" * 2**20, 20, gzip_open),
+            "more than 10,000,000 lines",
+            100,
+        ),
+        (
+            lambda folder: repeated(folder / "a.jsonl.gz", b" " * (2**20 - 1) + b"\n", 300, gzip_open),
+            "more than 256 MB",
+            100,
+        ),
+        (lambda folder: repeated(folder / "a.json.gz", b" " * 2**20, 300, gzip_open), "larger than 64 MB", 200),
+        (lambda folder: repeated(folder / "a.csv.gz", b'"' + b"a\n" * 2**19, 300, gzip_open), "not a table", 200),
+        (lambda folder: repeated(folder / "a.jsonl", b"{}\n", 1_200_000), "more than 1,000,000 rows", 300),
+    ],
+)
+def test_a_hostile_file_is_refused_in_bounded_memory(tmp_path, make, words, most_megabytes):
+    told = read_bounded(make(tmp_path))
+    assert words in told["answer"]
+    assert told["megabytes"] < most_megabytes and told["seconds"] < 30, told
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux does")
+def test_of_a_large_file_the_first_rows_are_read(tmp_path):
+    path = repeated(tmp_path / "a.jsonl", MEGABYTE_OF_ROWS * 1024, 300)
+    assert "more than 256 MB" in read_bounded(path)["answer"]
+    told = read_bounded(path, max_rows=50)
+    assert told["answer"] == "50 rows" and told["megabytes"] < 100
+
+
+def test_a_million_columns_in_an_object_are_refused(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("{" + ",".join(f'"{number}":1' for number in range(500_000)) + "}")
+    with pytest.raises(UserError, match="500,000 columns"):
+        read_source(str(path))
+    os.remove(path)

@@ -1,0 +1,145 @@
+"""Files of every common kind and encoding give the same rows; Hub data sets that are not given get a sentence."""
+
+import gzip
+import json
+import re
+
+import pytest
+
+from common.errors import UserError
+from trainer import hub_data
+from trainer.reading import paste_suffix, read_rows, read_source, suffix_of
+
+ROWS = [
+    {"질문": "서울은 어디에 있나요?", "답변": '대한민국의 수도, "서울"입니다.\n둘째 줄'},
+    {"질문": "학교에서 무엇을 배우나요?", "답변": "국어와 수학을 배웁니다."},
+]
+
+
+def csv_of(rows, delimiter=",") -> str:
+    quoted = [
+        ['"' + value.replace('"', '""') + '"' for value in values] for values in (rows[0], *map(dict.values, rows))
+    ]
+    return "\n".join(delimiter.join(values) for values in quoted) + "\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp949"])
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".json", ".tsv", ".csv.gz", ".jsonl.gz"])
+def test_every_encoding_gives_the_same_rows(tmp_path, suffix, encoding):
+    text = {
+        ".jsonl": "\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS),
+        ".json": json.dumps(ROWS, ensure_ascii=False),
+        ".csv": csv_of(ROWS),
+        ".tsv": csv_of(ROWS, "\t"),
+    }[suffix_of(f"a{suffix}")]
+    content = text.encode(encoding)
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix.endswith(".gz") else content)
+    source = read_source(str(path))
+    assert source.rows == ROWS
+    assert ("cp949" in " ".join(source.notes)) == (encoding == "cp949"), "a guess is told, what is sure is not"
+
+
+def test_an_encoding_that_shows_late_in_the_file_is_found(tmp_path):
+    path = tmp_path / "a.jsonl"
+    plain = b'{"prompt": "a", "completion": "b"}\n' * 50_000  # more than the first look takes in
+    path.write_bytes(
+        plain
+        + json.dumps({"prompt": "서울은 어디에 있나요?", "completion": "대한민국"}, ensure_ascii=False).encode("cp949")
+    )
+    assert read_rows(str(path))[-1] == {"prompt": "서울은 어디에 있나요?", "completion": "대한민국"}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_of_a_csv_is_found(tmp_path, delimiter):
+    (tmp_path / "a.csv").write_text(csv_of(ROWS, delimiter))
+    assert read_rows(str(tmp_path / "a.csv")) == ROWS
+
+
+def test_a_csv_of_one_column_keeps_its_commas(tmp_path):
+    (tmp_path / "a.csv").write_text('text\n"One, two"\nthree\n')
+    assert read_rows(str(tmp_path / "a.csv")) == [{"text": "One, two"}, {"text": "three"}]
+
+
+def test_a_markdown_file_is_cut_at_its_headings_but_not_inside_code(tmp_path):
+    (tmp_path / "a.md").write_text("# One\n\ntext\n\n```\n# no heading\n```\n\n## Two\nmore\n")
+    assert [row["text"] for row in read_rows(str(tmp_path / "a.md"))] == [
+        "# One\n\ntext\n\n```\n# no heading\n```",
+        "## Two\nmore",
+    ]
+
+
+def test_a_text_is_cut_at_blank_lines_and_loses_no_word(tmp_path):
+    paragraphs = [f"Paragraph {number}. " + "Words and words. " * 40 for number in range(12)]
+    (tmp_path / "a.txt").write_text("\r\n\r\n".join(paragraphs), newline="")
+    rows = read_rows(str(tmp_path / "a.txt"))
+    assert 3 <= len(rows) <= 6
+    assert "\n".join(row["text"] for row in rows).split() == " ".join(paragraphs).split()
+
+
+def test_max_rows_reads_the_first_rows(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a"}\n' * 5 + "not JSON\n")
+    assert len(read_rows(str(path), max_rows=5)) == 5
+    with pytest.raises(UserError, match="line 6"):
+        read_rows(str(path))
+
+
+def test_half_a_character_is_replaced(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "a\\ud83d b \\ud83d\\ude42"}')
+    assert read_rows(str(tmp_path / "a.jsonl")) == [{"text": "a\ufffd b 🙂"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", b"a,a\n1,2\n", "two columns called 'a'"),
+        ("a.csv", b'a,b\n1,"2\n3,4\n', "quotation mark"),
+        ("a.jsonl.gz", b"\x1f\x8b\x08 no", "damaged|not a"),
+        ("a.jsonl.gz", gzip.compress(b"{}" * 5000)[:-20], "damaged"),
+        ("a.txt", b"\n \n", "holds no rows"),
+        ("a.txt", b"a\x00b" * 3, "NUL"),
+        ("a.json", b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_a_broken_file_says_what_is_wrong(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        read_rows(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix"),
+    [
+        ('{"prompt": "a", "completion": "b"}\n{"prompt": "c", "completion": "d"}', ".jsonl"),
+        ('[{"text": "a"}]', ".json"),
+        ('{\n "data": []\n}', ".json"),
+        ("prompt\tcompletion\na\tb, c", ".tsv"),
+        ("prompt,completion\na,b\n", ".csv"),
+        ("질문;답변\n가;나\n", ".csv"),
+        ("Once upon a time, there was a llama.\nIt learned.", ".txt"),
+        ("", ".txt"),
+    ],
+)
+def test_a_pasted_text_gets_the_kind_that_it_is(text, suffix):
+    assert paste_suffix(text) == suffix
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("BuilderConfig 'x' not found. Available: ['en', 'ko']", "Set data_config to one of: en, ko."),
+        (
+            "Config name is missing.\nPlease pick one among the available configs: ['a', 'b']",
+            "several configurations.*a, b",
+        ),
+        (
+            "Unknown split \"x\". Should be one of ['train', 'test'].",
+            "no split 'x'. Set data_split to one of: train, test",
+        ),
+        ("Bad split: x. Available splits: ['train']", "no split 'x'. Set data_split to one of: train"),
+    ],
+)
+def test_what_a_data_set_lacks_comes_with_what_it_has(words, told):
+    config = "x" if "'x'" in words else None
+    assert re.search(told, str(hub_data._explained("a/b", config, "x", words)))

@@ -1,0 +1,171 @@
+"""The report before the start says what a training gets, what is wrong with the data, and what cures it."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from trainer import report as report_module
+from trainer.config import TrainConfig
+from trainer.dataset import IGNORED
+from trainer.findings import CheckedBase
+from trainer.intake import load_data
+from trainer.report import build_report, histogram
+
+KOREAN = [
+    {"질문": f"{number}번 학생은 무엇을 배웠습니까?", "답변": f"{number}번 학생은 국어와 수학을 배웠습니다."}
+    for number in range(30)
+]
+PAIRS = [{"prompt": f"What is {number}?", "completion": f"It is the number {number}."} for number in range(30)]
+LONG_TURNS = [{"role": ("user", "assistant")[n % 2], "content": f"turn {n} " + "word " * 10} for n in range(10)]
+LONG = {"messages": LONG_TURNS}
+
+
+@pytest.fixture
+def examine(tmp_path, tinyllama_tokenizer):
+    """Reports on rows, through the real intake; `examine.config` is the last config."""
+
+    def run(rows: list[dict], positions: int | None = 2048, **values) -> dict:
+        file = tmp_path / "rows.jsonl"
+        file.write_text("\n".join(json.dumps(row) for row in rows))
+        run.config = TrainConfig(data=str(file), **{"max_length": 128, **values})
+        base = CheckedBase("test/base", "for a test", positions)
+        told = build_report(run.config, tmp_path, tinyllama_tokenizer, base, 10, lambda sentence: None)
+        return json.loads(json.dumps(told))
+
+    run.folder = tmp_path
+    return run
+
+
+def found(report: dict, code: str) -> dict:
+    return next(item for item in report["findings"] if item["code"] == code)
+
+
+def levels(report: dict) -> set[str]:
+    return {item["level"] for item in report["findings"]}
+
+
+def test_the_report_counts_what_the_trainer_gets(examine, tinyllama_tokenizer):
+    rows = [*PAIRS, LONG, PAIRS[0], {"text": "Once upon a time."}]
+    for too_long in ("drop", "cut", "split"):
+        report = examine(rows, too_long=too_long)
+        data = load_data(examine.config, examine.folder, tinyllama_tokenizer)
+        assert report["train_rows"] == len(data.train.rows)
+        assert report["held_out_rows"] == len(data.held_out.rows)
+        assert report["tokens"] == sum(len(row["input_ids"]) for row in data.train.rows)
+        assert report["trained_tokens"] == sum(label != IGNORED for row in data.train.rows for label in row["labels"])
+        assert sum(report["lengths"]["counts"]) == len(rows) and report["estimated_from"] is None
+        assert report["rows"] == 33 and report["turns"] == 72 and report["shape"] == "messages and text"
+        assert report["duplicates"] == {"count": 1, "rows": [32]}
+
+
+def test_the_preview_of_the_report_is_what_the_trainer_gets(examine, tinyllama_tokenizer):
+    typed = {"prompt": "a</s>", "completion": "<|assistant|></s>b"}
+    report = examine([typed, {"text": "x " * 300}, LONG, KOREAN[0]], eval_fraction=0.0)
+    data = load_data(examine.config, examine.folder, tinyllama_tokenizer)
+    used = [piece for piece in report["preview"] if piece["used"]]
+    assert [piece["ids"] for piece in used] == [row["input_ids"] for row in data.train.rows]
+    assert [piece["trained"] for piece in used] == [[label >= 0 for label in row["labels"]] for row in data.train.rows]
+    assert used[0]["tokens"].count("</s>") == 2, "those that were typed are not shown as control tokens"
+    (left_out,) = [piece for piece in report["preview"] if not piece["used"]]
+    assert left_out["row"] == 3 and "more than max_length" in left_out["why_not"]
+    assert all(len(piece["tokens"]) == len(piece["ids"]) == len(piece["trained"]) for piece in report["preview"])
+
+
+def test_a_report_on_korean_says_what_it_costs(examine):
+    report = examine(KOREAN)
+    assert report["mapping"] == {"prompt": "질문", "completion": "답변"} and "stop" not in levels(report)
+    (hangul,) = report["scripts"]
+    assert hangul["script"] == "Hangul" and hangul["share"] == 1.0
+    assert hangul["tokens_per_character"] > 1 and hangul["byte_share"] > 0.3 and hangul["times_english"] > 4
+    assert "max_length 128 holds about" in found(report, "script")["message"]
+    assert any(token.startswith("<0x") for token in report["preview"][0]["tokens"])
+    assert "script" not in {item["code"] for item in examine(PAIRS)["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "values", "code"),
+    [
+        ([{"frage": "Was ist das?", "antwort": f"Das ist {n}."} for n in range(30)], {}, "columns"),
+        ([*PAIRS, {"prompt": "Q", "completion": ""}], {}, "bad_rows"),
+        ([LONG] * 2, {}, "too_long"),
+        ([{"prompt": "Q", "completion": "word " * 200}] * 3, {}, "too_long"),
+        (PAIRS, {"max_length": 4096}, "max_length"),
+    ],
+)
+def test_what_stops_a_start_comes_with_a_cure_that_cures(examine, rows, values, code):
+    report = examine(rows, **values)
+    stop = found(report, code)
+    assert stop["level"] == "stop" and stop["message"]
+    assert report["findings"][0]["level"] == "stop", "the worst first"
+    cured = examine(rows, **{**values, **stop["cure"]["changes"]})
+    assert "stop" not in levels(cured) and cured["train_rows"] > 0
+
+
+def test_unrecognised_columns_still_give_a_report(examine):
+    report = examine([{"a b": "Was ist das?", "zahl": 5}])
+    assert report["mapping"] is None and report["guess"] == {"text": "a b"} and report["columns"] == ["a b", "zahl"]
+    assert report["sample"] == [{"a b": "Was ist das?", "zahl": "5"}] and report["train_rows"] == 0
+    assert report["preview"][0]["why_not"].startswith("no known shape")
+    assert examine([{"n": 1}])["guess"] == {}
+
+
+def test_empty_answers_and_duplicates_are_named(examine):
+    report = examine([{"prompt": "Q", "completion": ""}, *PAIRS, PAIRS[3], {"prompt": "", "completion": "A"}])
+    assert report["empty_answers"] == {"count": 1, "rows": [1]} and report["bad"]["count"] == 2
+    assert found(report, "duplicates")["cure"]["changes"] == {"drop_duplicates": True}
+    assert found(report, "bad_rows")["cure"]["changes"] == {"skip_bad_rows": True}
+    mended = examine([{"prompt": "Q", "completion": ""}, *PAIRS, PAIRS[3]], skip_bad_rows=True, drop_duplicates=True)
+    assert mended["train_rows"] + mended["held_out_rows"] == 30
+    assert {found(mended, code)["level"] for code in ("bad_rows", "duplicates")} == {"info"}
+
+
+def test_rows_of_the_held_out_file_that_are_trained_too_are_told(examine, tmp_path):
+    held_out = tmp_path / "held.jsonl"
+    held_out.write_text(json.dumps(PAIRS[0]) + "\n" + json.dumps({"prompt": "Q", "completion": "A"}))
+    report = examine(PAIRS, eval_data=str(held_out))
+    assert found(report, "leaked")["level"] == "warning" and report["held_out_rows"] == 2
+    assert examine(PAIRS, eval_data=str(held_out), drop_duplicates=True)["train_rows"] == 29
+
+
+def test_a_longer_max_length_is_the_cure_where_the_base_takes_it(examine):
+    assert found(examine([*PAIRS, LONG]), "too_long")["cure"]["changes"] == {"max_length": 256}
+    assert found(examine([*PAIRS, LONG], positions=128), "too_long")["cure"]["changes"] == {"too_long": "cut"}
+
+
+def test_the_fingerprint_follows_the_rows_that_are_used(examine):
+    first, again, other = examine(PAIRS), examine(PAIRS), examine(PAIRS[1:])
+    assert first["fingerprint"] == again["fingerprint"] != other["fingerprint"] and len(first["fingerprint"]) == 64
+
+
+def test_large_data_is_estimated_and_says_so(examine, monkeypatch):
+    whole = examine(PAIRS * 20, drop_duplicates=False)
+    monkeypatch.setattr(report_module, "MOST_ENCODED", 100)
+    part = examine(PAIRS * 20, drop_duplicates=False)
+    assert part["estimated_from"] and found(part, "estimated")["level"] == "info"
+    assert part["train_rows"] == whole["train_rows"] and abs(part["tokens"] / whole["tokens"] - 1) < 0.05
+
+
+def test_the_text_of_stage_1_is_reported_too(examine, tmp_path):
+    (tmp_path / "book.txt").write_text("\n\n".join("A sentence of the book. " * 100 for _ in range(4)))
+    told = examine(PAIRS, text_data=str(tmp_path / "book.txt"))
+    assert told["text"]["rows"] == 4 and told["text"]["tokens"] > 2000 and told["text"]["train_rows"] > 10
+    assert examine(PAIRS)["text"] is None
+    (tmp_path / "book.jsonl").write_text(json.dumps(PAIRS[0]))
+    told = examine(PAIRS, text_data=str(tmp_path / "book.jsonl"))
+    assert found(told, "text_data")["level"] == "stop" and told["text"] is None
+
+
+def test_the_histogram_counts_every_row_once():
+    assert histogram([]) == {"edges": [0, 1], "counts": [0]}
+    shown = histogram([1, 5, 30, 100, 1000])
+    assert sum(shown["counts"]) == 5 and len(shown["edges"]) == len(shown["counts"]) + 1
+    assert shown["edges"][-1] > 1000 and len(shown["counts"]) <= 21
+
+
+def test_a_template_that_marks_nothing_stops_with_a_cure(tmp_path, examine, tinyllama_tokenizer, monkeypatch):
+    strange = "{% for message in messages %}[{{ message['role'] }}] {{ message['content'] }}{% endfor %}"
+    monkeypatch.setattr(tinyllama_tokenizer, "chat_template", strange)
+    report = examine(PAIRS)
+    assert found(report, "template")["cure"]["changes"] == {"chat_template": "zephyr"}
+    assert replace(examine.config, chat_template="zephyr").problems() == []

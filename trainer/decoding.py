@@ -1,0 +1,145 @@
+"""From a file's bytes to lines of text: gzip, encodings, and the limits that keep memory bounded whatever the file holds.
+
+Knows nothing of rows. UTF-8 is tried first; what is not UTF-8 is told apart by charset_normalizer, and said in a note.
+"""
+
+import codecs
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from common.errors import UserError
+
+MOST_BYTES = 256 * 2**20  # of a file, after decompression
+MOST_LINE = 8 * 2**20  # characters in a line
+MOST_LINES = 10_000_000
+CHUNK = 2**20
+SAMPLE = 2**16  # bytes that tell the encoding; more is slow and tells no more
+ENCODINGS = ["cp949", "shift_jis", "euc_jp", "gb18030", "big5", "cp1252", "cp1251"]
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark begins it
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+class BoundedReader(io.RawIOBase):
+    """The bytes of a file, gunzipped when its name ends with .gz. Raises UserError past `MOST_BYTES` or in a damaged gzip."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        opened = gzip.open if path.suffix.lower() == ".gz" else open
+        self._file = opened(path, "rb")
+        self._read = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        try:
+            content = self._file.read(len(buffer))
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise UserError(f"'{self.name}' is damaged: {error}.", "Compress it again.") from error
+        self._read += len(content)
+        if self._read > MOST_BYTES:
+            raise UserError(
+                f"'{self.name}' holds more than {MOST_BYTES // 2**20} MB.",
+                "Set max_rows to read its first rows, or give a smaller file.",
+            )
+        buffer[: len(content)] = content
+        return len(content)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def open_bytes(path: Path) -> io.BufferedReader:
+    """The file's bytes, bounded. Raises UserError when it cannot be opened."""
+    try:
+        return io.BufferedReader(BoundedReader(path), CHUNK)
+    except OSError as error:
+        raise UserError(f"'{path.name}' cannot be opened: {error.strerror}.") from error
+
+
+def open_text(path: Path, encoding: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(open_bytes(path), encoding=encoding, newline="")
+
+
+def lines(path: Path, encoding: str) -> Iterator[str]:
+    """The lines of a text file with their ends. Raises UserError for a line that is too long or bytes that are no text."""
+    number = 0
+    with open_text(path, encoding) as file:
+        try:
+            while line := file.readline(MOST_LINE + 1):
+                number += 1
+                if len(line) > MOST_LINE:
+                    raise UserError(f"Line {number} of '{path.name}' is longer than {MOST_LINE // 2**20} MB.")
+                if number > MOST_LINES:
+                    raise UserError(f"'{path.name}' has more than {MOST_LINES:,} lines.", "Give a smaller file.")
+                if "\0" in line:
+                    raise UserError(f"Line {number} of '{path.name}' holds NUL bytes.", "Is it a binary file?")
+                yield line
+        except UnicodeError as error:
+            raise UserError(
+                f"After line {number} '{path.name}' is not {encoding} text.", "Save it as UTF-8."
+            ) from error
+
+
+def whole_text(path: Path, encoding: str, most_bytes: int) -> str:
+    """All of a text file. Raises UserError when it is larger than `most_bytes`."""
+    with open_bytes(path) as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise UserError(f"'{path.name}' is larger than {most_bytes // 2**20} MB.", "Write JSON lines (.jsonl) instead.")
+    try:
+        return content.decode(encoding)
+    except UnicodeError as error:
+        raise UserError(f"'{path.name}' is not {encoding} text.", "Save it as UTF-8.") from error
+
+
+def detect_encoding(path: Path, max_bytes: int = MOST_BYTES) -> str:
+    """The encoding of a text file: by its mark, UTF-8 where all of it is, else what charset_normalizer finds likeliest.
+
+    Looks at the first `max_bytes`. Raises UserError when no encoding fits.
+    """
+    decoder, seen = codecs.getincrementaldecoder("utf-8")(), 0
+    with open_bytes(path) as file:
+        while seen < max_bytes and (chunk := file.read(CHUNK)):
+            if not seen and (found := _by_mark(chunk)):
+                return found
+            try:
+                decoder.decode(chunk)
+            except UnicodeDecodeError as error:
+                line_start = chunk.rfind(b"\n", 0, error.start) + 1
+                return _likeliest(chunk[line_start : line_start + 8 * SAMPLE], path.name)
+            seen += len(chunk)
+    return "utf-8"
+
+
+def _by_mark(content: bytes) -> str | None:
+    """The encoding that a byte order mark names; UTF-16 without one shows by the zeros of its ASCII half."""
+    for mark, encoding in MARKS:
+        if content.startswith(mark):
+            return encoding
+    sample = content[:4096]
+    zeros = sample[0::2].count(0), sample[1::2].count(0)
+    if max(zeros) > len(sample) // 5 and min(zeros) < max(zeros) // 10:
+        return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+    return None
+
+
+def _likeliest(content: bytes, name: str) -> str:
+    """What charset_normalizer makes of the lines that are not ASCII: the others would only outweigh them."""
+    from charset_normalizer import from_bytes
+
+    telling = b"\n".join(line for line in content.split(b"\n") if not line.isascii())[:SAMPLE]
+    end = telling.rfind(b"\n") if len(telling) == SAMPLE else -1  # a cut could go through a character
+    best = from_bytes(telling[:end] if end > 0 else telling, cp_isolation=ENCODINGS).best()
+    if best is None:
+        raise UserError(f"'{name}' is not text in any known encoding.", "Save it as UTF-8.")
+    return best.encoding

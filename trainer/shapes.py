@@ -1,0 +1,242 @@
+"""Which column is what, and from a row to a conversation: {"messages": [...]} or, of plain text, {"text": ...}.
+
+A mapping says what the columns are: {"prompt": "question", "completion": "answer"}; its keys are in `KEYS`. Names that are
+in common use are recognised; for others `guess_mapping` proposes what a person confirms. Preview, report and training all
+take `to_conversations`.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from functools import lru_cache
+
+from common.errors import UserError
+
+KEYS = ("messages", "text", "prompt", "completion", "system", "context")
+SHAPES = "messages; prompt and completion; instruction, input and output; conversations; text"
+NAMES = {
+    "messages": ("messages", "conversations", "conversation", "dialog", "dialogue", "dialogs", "turns", "chat"),
+    "prompt": ("prompt", "instruction", "question", "query", "input", "user", "human", "질문", "지시문", "입력"),
+    "completion": ("completion", "output", "response", "answer", "assistant", "reply", "target", "답변", "답", "출력"),
+    "context": ("context", "input", "passage", "맥락"),
+    "system": ("system", "system_prompt", "system_message"),
+    "text": ("text", "content", "document", "본문"),
+}
+HINTS = {
+    "prompt": ("ask", "quest", "frage", "instr", "prompt", "input", "user", "human", "title", "source", "질문"),
+    "completion": ("answ", "antwort", "resp", "output", "compl", "assist", "reply", "target", "bot", "gpt", "답"),
+}
+ROLES = {
+    **dict.fromkeys(("user", "human", "prompter", "client", "사용자"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "bot", "model", "chatgpt", "ai", "도우미"), "assistant"),
+    "system": "system",
+}
+TURN_KEYS = (("role", "content"), ("from", "value"), ("role", "value"), ("speaker", "text"), ("role", "text"))
+LOOKED_AT = 1000  # rows that tell what the columns are
+
+
+class EmptyAnswer(UserError):
+    """A row whose answer holds no words."""
+
+
+def columns_of(rows: Iterable[dict]) -> list[str]:
+    """The names of all columns of the first rows, in order of appearance."""
+    return list(dict.fromkeys(str(name) for row in list(rows)[:LOOKED_AT] for name in row))
+
+
+def recognise(rows: list[dict]) -> dict[str, str] | None:
+    """The mapping that most of the first rows show by their columns' names; None when most show none."""
+    found = Counter(_by_names(tuple(map(str, row))) for row in rows[:LOOKED_AT])
+    if not found or found[None] * 2 > found.total():
+        return None
+    best = max((names for names in found if names is not None), key=lambda names: (found[names], len(names)))
+    return dict(best)
+
+
+@lru_cache(maxsize=1024)
+def _by_names(columns: tuple[str, ...]) -> tuple[tuple[str, str], ...] | None:
+    """((key, column), ...) of a row with these columns, or None."""
+    lower = {column.strip().lower(): column for column in reversed(columns)}
+    named = {key: next((lower[name] for name in names if name in lower), None) for key, names in NAMES.items()}
+    system = [("system", named["system"])] if named["system"] else []
+    if named["messages"]:
+        return (("messages", named["messages"]), *system)
+    if named["prompt"] and named["completion"]:
+        free = [lower[name] for name in NAMES["context"] if name in lower and lower[name] != named["prompt"]]
+        context = [("context", free[0])] if free else []
+        return (("prompt", named["prompt"]), ("completion", named["completion"]), *context, *system)
+    return (("text", named["text"]),) if named["text"] else None
+
+
+def guess_mapping(rows: list[dict]) -> dict[str, str]:
+    """The best guess from names and contents; {} when no column holds text."""
+    known = recognise(rows)
+    if known:
+        return known
+    rows = rows[:100]
+    texts = {}  # column: mean length of its text
+    for column in columns_of(rows):
+        values = [row.get(column) for row in rows]
+        if any(isinstance(value, list) and value and isinstance(value[0], (dict, str)) for value in values):
+            return {"messages": column}
+        words = [value for value in values if isinstance(value, str) and value.strip()]
+        if len(words) * 2 > len(values) and not _are_labels(words):
+            texts[column] = sum(map(len, words)) / len(words)
+    if len(texts) < 2:
+        return {"text": next(iter(texts))} if texts else {}
+    prompt = _hinted("prompt", texts)
+    completion = _hinted("completion", [column for column in texts if column != prompt])
+    prompt = prompt or next(column for column in texts if column != completion)
+    rest = [column for column in texts if column != prompt]
+    return {"prompt": prompt, "completion": completion or max(rest, key=texts.get)}
+
+
+def _are_labels(words: list[str]) -> bool:
+    """True for numbers, ids and categories: no spaces anywhere, or few different values."""
+    return all(word.replace(".", "").isdigit() for word in words) or (len(words) > 20 and len(set(words)) <= 5)
+
+
+def _hinted(key: str, columns: Iterable[str]) -> str | None:
+    return next((column for column in columns if any(hint in column.lower() for hint in HINTS[key])), None)
+
+
+def to_conversations(
+    rows: Iterable[dict], skip_bad_rows: bool = False, mapping: dict[str, str] | None = None
+) -> tuple[list[dict], list[str]]:
+    """Every row as {"row": number, "messages" or "text": ...}, and a sentence for each bad one. Rows count from 1.
+
+    Raises UserError naming the first bad rows unless `skip_bad_rows`, and when nothing is left.
+    """
+    conversations, bad, _ = sort_rows(rows, mapping)
+    if bad and (not skip_bad_rows or not conversations):
+        raise bad_rows_error(bad, len(bad) + len(conversations))
+    return conversations, bad
+
+
+def sort_rows(rows: Iterable[dict], mapping: dict[str, str] | None = None) -> tuple[list[dict], list[str], list[int]]:
+    """(conversations, a sentence for each bad row, the numbers of the bad rows whose answer is empty)."""
+    conversations, bad, empty = [], [], []
+    for number, row in enumerate(rows, 1):
+        try:
+            conversations.append({"row": number, **to_conversation(row, mapping)})
+        except UserError as error:
+            bad.append(f"row {number}: {error}")
+            if isinstance(error, EmptyAnswer):
+                empty.append(number)
+    return conversations, bad, empty
+
+
+def bad_rows_error(bad: list[str], total: int) -> UserError:
+    more = f" And {len(bad) - 3} more." if len(bad) > 3 else ""
+    return UserError(
+        f"{len(bad)} of {total} rows cannot be used. {' '.join(bad[:3])}{more}",
+        "Mend them, or set skip_bad_rows to leave them out.",
+    )
+
+
+def to_conversation(row: dict, mapping: dict[str, str] | None = None) -> dict:
+    """One row as {"messages": [...]} or {"text": ...}. Raises UserError with the keys found and the cure."""
+    if mapping:
+        return apply_mapping(row, mapping)
+    known = _by_names(tuple(map(str, row)))
+    if known is None:
+        found = ", ".join(str(key)[:60] for key in list(row)[:20]) or "none"
+        raise UserError(f"no known shape; found the keys {found}.", f"Known shapes: {SHAPES}.")
+    return apply_mapping(row, dict(known))
+
+
+def apply_mapping(row: dict, mapping: dict[str, str]) -> dict:
+    """The conversation that `mapping` finds in `row`. Raises UserError for a column or a value that does not fit."""
+    unknown = set(mapping) - set(KEYS)
+    if unknown:
+        raise UserError(f"columns maps '{min(unknown)}'.", f"It can map {', '.join(KEYS)}.")
+    if "messages" in mapping:
+        messages = _messages(_cell(row, mapping["messages"]))
+    elif "prompt" in mapping and "completion" in mapping:
+        messages = _pair(row, mapping)
+    elif "text" in mapping:
+        return {"text": _words(_cell(row, mapping["text"]), mapping["text"])}
+    else:
+        raise UserError("columns maps too little.", "Map messages, or prompt and completion, or text.")
+    system = row.get(mapping.get("system"))
+    if isinstance(system, str) and system.strip() and messages[0]["role"] != "system":
+        messages = [{"role": "system", "content": system}, *messages]
+    return {"messages": messages}
+
+
+def _cell(row: dict, column: str):
+    if column not in row:
+        raise UserError(f"it has no column '{column[:60]}'.", "Map the columns that are there.")
+    return row[column]
+
+
+def _pair(row: dict, mapping: dict[str, str]) -> list[dict]:
+    """A prompt and a completion, each text or (as TRL writes it) a list of messages."""
+    prompt, completion = (_cell(row, mapping[key]) for key in ("prompt", "completion"))
+    if isinstance(prompt, list) and isinstance(completion, list):
+        return _messages(prompt + completion)
+    prompt, extra = _words(prompt, mapping["prompt"]), row.get(mapping.get("context"))
+    if isinstance(extra, str) and extra.strip():
+        prompt = f"{prompt}\n\n{extra}"
+    answer = _words(completion, mapping["completion"], EmptyAnswer)
+    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+
+
+def _messages(value) -> list[dict]:
+    """A list of turns, checked; a CSV cell carries it as JSON text."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise UserError("its list of turns is not JSON.") from error
+    if not isinstance(value, list) or not value:
+        raise UserError("its list of turns is empty or not a list.", 'Write [{"role": "user", "content": ...}, ...].')
+    messages = []
+    for number, turn in enumerate(value, 1):
+        for role, content in _turns(turn, number):
+            if role == "system" and messages:
+                raise UserError(f"turn {number} is a system message.", "Only the first turn can be one.")
+            empty = EmptyAnswer if role == "assistant" else UserError
+            messages.append({"role": role, "content": _words(_joined(content), f"turn {number}", empty)})
+    if messages[-1]["role"] != "assistant":
+        raise UserError(f"it ends with the {messages[-1]['role']}'s turn.", "End it with the assistant's answer.")
+    return messages
+
+
+def _turns(turn, number: int) -> list[tuple[str, object]]:
+    """(role, content) of a turn: {"role", "content"} and its like, {"user": ..., "assistant": ...}, or bare text."""
+    if isinstance(turn, str):
+        return [("user" if number % 2 else "assistant", turn)]
+    if not isinstance(turn, dict):
+        raise UserError(f"turn {number} lacks 'role' or 'content'.")
+    for role_key, text_key in TURN_KEYS:
+        if role_key in turn and text_key in turn:
+            role = ROLES.get(str(turn[role_key]).strip().lower())
+            if role is None:
+                raise UserError(
+                    f"turn {number} has the unknown role '{str(turn[role_key])[:60]}'.", "Use system, user, assistant."
+                )
+            return [(role, turn[text_key])]
+    pairs = [(ROLES[str(key).lower()], value) for key, value in turn.items() if str(key).lower() in ROLES]
+    if not pairs:
+        raise UserError(f"turn {number} lacks 'role' or 'content'.")
+    return pairs
+
+
+def _joined(content):
+    """The text of a content that comes in parts: [{"type": "text", "text": ...}]."""
+    if isinstance(content, list) and content and all(isinstance(part, dict) and "text" in part for part in content):
+        return "".join(str(part["text"]) for part in content)
+    return content
+
+
+def _words(value, where: str, empty: type[UserError] = UserError) -> str:
+    if not isinstance(value, str):
+        raise UserError(f"{where[:60]} is a {type(value).__name__}, not text.")
+    if not value.strip():
+        raise empty(f"{where[:60]} is empty.")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{where[:60]} holds half a character (a lone surrogate).") from error
+    return value
