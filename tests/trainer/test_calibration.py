@@ -1,0 +1,75 @@
+"""The measurement: a real process on a small shape, remembered, stopped, refused."""
+
+import os
+import time
+
+import psutil
+import pytest
+
+from common.errors import UserError
+from common.files import read_json, write_json
+from common.paths import home, runs_folder
+from trainer.calibration import FILE, from_earlier_runs, known, measure
+from trainer.config import TrainConfig
+from trainer.run import EventLog, Run, this_process
+from trainer.shape import ModelShape
+
+SMALL = ModelShape(64, 128, 2, 4, 2, 16, 500, False, 256)
+FACTS = {"train_rows": 50, "held_out_rows": 5, "tokens": 1600, "trained_tokens": 800}
+FACTS |= {"longest": 64, "mean_length": 32.0}
+
+
+def write_run(metrics: dict | None = None, **settings) -> Run:
+    run = Run(runs_folder() / "earlier")
+    run.folder.mkdir(parents=True)
+    run.config_file.write_text(TrainConfig(**settings).to_yaml())
+    if metrics:
+        EventLog(run).write("done", metrics=metrics)
+    return run
+
+
+def test_a_measurement_is_made_once_and_remembered():
+    config, told = TrainConfig(), []
+    assert known(config, SMALL, FACTS) is None
+    found = measure(config, SMALL, FACTS, progress=lambda what, fraction: told.append(what))
+    assert 0 < found.seconds_per_token < 1 and "this machine" in found.source and told
+    assert found.framework_bytes > 2 * 10**8
+    began = time.monotonic()
+    assert measure(config, SMALL, FACTS) == found and time.monotonic() - began < 2, "no second process"
+    assert known(TrainConfig(gradient_checkpointing="on"), SMALL, FACTS) is None
+    assert known(TrainConfig(lora_r=64), SMALL, FACTS) is None
+    assert known(TrainConfig(learning_rate=1e-3, name="other"), SMALL, FACTS) == found, "speed does not depend on it"
+    assert len(read_json(home() / FILE)) == 1
+
+
+def test_a_quantised_base_can_be_measured():
+    assert measure(TrainConfig(precision="8bit", per_device_train_batch_size=2), SMALL, FACTS).seconds_per_token > 0
+
+
+def test_a_stop_ends_the_process_and_remembers_nothing():
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    assert measure(TrainConfig(), SMALL, FACTS, stop=lambda: True) is None
+    after = {child.pid for child in psutil.Process().children(recursive=True)}
+    assert after <= before and not (home() / FILE).exists()
+
+
+def test_nothing_is_measured_while_a_run_trains():
+    run = write_run()
+    write_json(run.process_file, {"trainer": this_process(os.getpid())})
+    with pytest.raises(UserError, match="run is training"):
+        measure(TrainConfig(), SMALL, FACTS)
+
+
+def test_a_process_that_fails_says_its_last_words():
+    impossible = ModelShape(64, 128, 2, 3, 2, 16, 500, False, 256)  # three heads cannot share two keys
+    with pytest.raises(UserError, match="could not be measured"):
+        measure(TrainConfig(), impossible, FACTS)
+
+
+def test_an_earlier_run_with_these_settings_tells_the_speed():
+    metrics = {"tokens_per_second": 50.0, "base": "a/b", "hardware": "CPU, 2 threads", "num_processes": 1}
+    write_run(metrics, lora_r=8)
+    assert from_earlier_runs(TrainConfig(lora_r=8, name="new"), "a/b").seconds_per_token == 0.02
+    assert from_earlier_runs(TrainConfig(lora_r=64), "a/b") is None
+    assert from_earlier_runs(TrainConfig(lora_r=8), "c/d") is None
+    assert from_earlier_runs(TrainConfig(lora_r=8), "a/b", owner="somebody") is None

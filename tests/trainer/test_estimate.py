@@ -1,0 +1,97 @@
+"""What a person is told before the start."""
+
+import json
+from statistics import mean
+
+import pytest
+
+from common.errors import UserError
+from models.base import Base
+from models.hardware import Hardware
+from trainer.calibration import Calibration
+from trainer.config import TrainConfig
+from trainer.estimate import (
+    EMBEDDED_SHAPE,
+    EXAMPLE_FACTS,
+    TINYLLAMA_SHAPE,
+    estimate,
+    estimate_cost,
+    estimate_time,
+    read_estimate,
+    record_estimate,
+    shape_for,
+    shape_of,
+)
+
+CPU = Hardware((), 2, 16 * 2**30, "no GPU, 2 CPU cores")
+SPACE = Hardware((), 8, 30 * 2**30, "no GPU, 8 CPU cores", "t4-small")
+FAST = Calibration(0.01, "measured on this machine")
+
+
+def test_an_estimate_is_json_and_says_it_in_a_sentence():
+    answer = json.loads(json.dumps(estimate(TrainConfig(), EMBEDDED_SHAPE, EXAMPLE_FACTS, CPU, FAST)))
+    assert answer["plan"]["total_steps"] == 110 and answer["memory"]["fits"] and answer["make_it_fit"] is None
+    assert answer["seconds"] > 0 and answer["seconds_source"] == FAST.source and answer["cost"] is None
+    assert answer["sentence"].startswith("110 steps of 4 rows") and "minutes" in answer["sentence"]
+
+
+def test_without_a_measurement_there_is_no_time_and_no_cost():
+    answer = estimate(TrainConfig(), EMBEDDED_SHAPE, EXAMPLE_FACTS, SPACE)
+    assert answer["seconds"] is answer["seconds_source"] is answer["cost"] is None
+    assert "minutes" not in answer["sentence"] and "$" not in answer["sentence"]
+
+
+def test_a_run_that_does_not_fit_comes_with_settings_that_do():
+    small = Hardware((), 2, 7 * 10**9, "no GPU, 2 CPU cores")
+    config = TrainConfig(per_device_train_batch_size=16, max_length=512)
+    answer = estimate(config, TINYLLAMA_SHAPE, EXAMPLE_FACTS, small)
+    assert not answer["memory"]["fits"] and "too little" in answer["sentence"] and answer["make_it_fit"]
+    changed = TrainConfig.from_dict({**config.to_dict(), **answer["make_it_fit"]})
+    assert not changed.problems() and estimate(changed, TINYLLAMA_SHAPE, EXAMPLE_FACTS, small)["memory"]["fits"]
+
+
+def test_cost_is_shown_only_on_a_space_whose_price_is_known():
+    assert estimate_cost(1800, SPACE) == {"flavor": "t4-small", "dollars_per_hour": 0.40, "dollars": 0.20}
+    assert estimate_cost(1800, CPU) is None
+    assert estimate_cost(1800, Hardware((), 8, 1, "", "a100-large")) is None, "its price is not known for sure"
+
+
+def test_time_grows_with_epochs_and_ends_at_the_limit():
+    one, two = (estimate_time(TrainConfig(num_train_epochs=n), EXAMPLE_FACTS, FAST) for n in (1, 2))
+    assert EXAMPLE_FACTS["tokens"] * 0.01 < one < two < 2 * one
+    assert estimate_time(TrainConfig(num_train_epochs=1000, max_minutes=5), EXAMPLE_FACTS, FAST) == 300
+
+
+def test_the_facts_of_the_example_are_counted(tinyllama_tokenizer, tmp_path):
+    from trainer.intake import load_data
+
+    data = load_data(TrainConfig(), tmp_path, tinyllama_tokenizer)
+    lengths = [len(row["input_ids"]) for row in data.train.rows]
+    assert len(lengths) == EXAMPLE_FACTS["train_rows"] and len(data.held_out.rows) == EXAMPLE_FACTS["held_out_rows"]
+    assert sum(lengths) == EXAMPLE_FACTS["tokens"] and max(lengths) == EXAMPLE_FACTS["longest"]
+    assert mean(lengths) == pytest.approx(EXAMPLE_FACTS["mean_length"], abs=0.1)
+    trained = sum(label >= 0 for row in data.train.rows for label in row["labels"])
+    assert trained == EXAMPLE_FACTS["trained_tokens"]
+
+
+def test_known_bases_need_no_download(tiny_base):
+    assert shape_for(Base("hub", "TinyLlama/TinyLlama-1.1B-Chat-v1.0", "abc", "")) == TINYLLAMA_SHAPE
+    assert shape_for(Base("embedded", "HuggingFaceTB/SmolLM2-135M-Instruct", None, "")) == EMBEDDED_SHAPE
+    assert shape_for(Base("folder", str(tiny_base), None, "")).num_hidden_layers == 2
+    assert shape_for(Base("hub", "nobody/nothing", None, "")) is None
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "no json", '{"hidden_size": "x"}'])
+def test_a_folder_without_a_llama_says_so(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UserError, match=r"config\.json"):
+        shape_of(tmp_path)
+
+
+def test_a_run_keeps_what_was_predicted(tmp_path):
+    assert read_estimate(tmp_path) is None
+    answer = estimate(TrainConfig(), EMBEDDED_SHAPE, EXAMPLE_FACTS, CPU)
+    record_estimate(tmp_path, answer)
+    assert read_estimate(tmp_path) == answer
+    (tmp_path / "estimate.json").write_text("{")
+    assert read_estimate(tmp_path) is None

@@ -1,0 +1,119 @@
+"""The bytes that are predicted against those that torch, transformers and PEFT really hold."""
+
+import pytest
+import torch
+
+from models.hardware import Gpu, Hardware
+from trainer.config import TrainConfig
+from trainer.memory import Batch, estimate_memory, largest_batch, layer_bytes_a_token
+from trainer.recipe import lora_config
+from trainer.shape import EMBEDDED_SHAPE, TINYLLAMA_SHAPE, ModelShape, shape_of
+
+FACTS = {"train_rows": 100, "held_out_rows": 10, "tokens": 20000, "trained_tokens": 10000}
+FACTS |= {"longest": 500, "mean_length": 200.0}
+CPU = Hardware((), 2, 16 * 2**30, "no GPU, 2 CPU cores")
+T4 = Hardware((Gpu("Tesla T4", 16 * 2**30),), 4, 15 * 2**30, "Tesla T4")
+
+
+def llama(shape: ModelShape, layers: int):
+    from peft import get_peft_model
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    names = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "vocab_size")
+    config = LlamaConfig(num_hidden_layers=layers, **{name: getattr(shape, name) for name in names})
+    return lambda settings: get_peft_model(LlamaForCausalLM(config), lora_config(settings)).train()
+
+
+def kept_bytes(model, rows: int, length: int) -> int:
+    """What autograd saves in one forward pass, each storage once, weights left out."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept, alive = {}, []
+
+    def save(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+            alive.append(tensor)  # or its address would be used again
+        return tensor
+
+    positions = torch.arange(length).repeat(rows)[None]
+    ids = torch.randint(3, 90, (1, rows * length))
+    extra = {"position_ids": positions} if rows > 1 else {}
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+        result = model(input_ids=ids, use_cache=False, logits_to_keep=torch.arange(1), **extra)
+    return sum(kept.values()) if result.logits is not None else 0
+
+
+@pytest.mark.parametrize("dropout", [0.05, 0.0])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_what_a_layer_keeps_is_counted_to_the_byte(rows, dropout):
+    shape = ModelShape(96, 256, 2, 6, 2, 16, 100, False, 512)
+    settings = TrainConfig(lora_r=8, lora_dropout=dropout)
+    one, two = (kept_bytes(llama(shape, layers)(settings), rows, 64) for layers in (1, 2))
+    batch = Batch(64 * rows, 0, 64 * rows, has_mask=rows > 1)
+    predicted = layer_bytes_a_token(settings, shape, batch, 4, on_gpu=False) * batch.tokens
+    assert predicted == pytest.approx(two - one, rel=0.001)
+
+
+def test_parameters_are_those_of_the_model(tiny_base):
+    from peft import get_peft_model
+
+    from models.precision import load_base_model
+
+    model = load_base_model(tiny_base, "fp32")
+    shape = shape_of(tiny_base)
+    assert shape.parameters == sum(parameter.numel() for parameter in model.parameters())
+    model = get_peft_model(model, lora_config(TrainConfig(lora_r=4)))
+    assert shape.adapter_parameters(4) == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert TINYLLAMA_SHAPE.parameters == 1_100_048_384 and EMBEDDED_SHAPE.parameters == 134_515_008
+
+
+def test_parts_add_up_and_memory_is_what_the_process_may_take():
+    memory = estimate_memory(TrainConfig(), TINYLLAMA_SHAPE, FACTS, CPU)
+    wanted = {"weights", "adapters", "gradients", "optimiser", "activations", "loss_head", "framework"}
+    assert wanted <= set(memory.parts) and sum(memory.parts.values()) == memory.total
+    assert memory.fits and memory.available == CPU.available_bytes
+    assert (
+        estimate_memory(TrainConfig(num_processes=2), TINYLLAMA_SHAPE, FACTS, CPU).available == CPU.available_bytes // 2
+    )
+
+
+@pytest.mark.parametrize("hardware", [CPU, T4], ids=["cpu", "gpu"])
+def test_what_saves_memory_is_predicted_to_save_it(hardware):
+    def total(**settings):
+        return estimate_memory(TrainConfig(**settings), TINYLLAMA_SHAPE, FACTS, hardware).total
+
+    assert total(gradient_checkpointing="on") < total(gradient_checkpointing="off")
+    assert total(per_device_train_batch_size=2) < total() < total(per_device_train_batch_size=16)
+    assert total(precision="4bit") < total(precision="8bit") < total(precision="fp32")
+    assert total(lora_r=8) < total() < total(use_dora=True)
+    assert total(max_length=128) < total()
+
+
+def test_the_largest_batch_is_between_the_mean_and_the_longest_rows():
+    config = TrainConfig(per_device_train_batch_size=4)
+    assert 4 * 200 < largest_batch(config, FACTS, on_gpu=False).tokens < 4 * 500
+    assert largest_batch(config, FACTS, on_gpu=True).tokens == 4 * 500, "padded to the longest"
+    assert largest_batch(TrainConfig(packing=True, max_length=1000), FACTS, on_gpu=True).tokens == 4 * 1000
+
+
+def test_a_quantised_base_that_is_stored_as_floats_is_counted_with_its_file():
+    """safetensors are mapped: every page that was read is resident, until the mapping goes."""
+    small, loading = (
+        estimate_memory(TrainConfig(precision=precision, per_device_train_batch_size=1), shape, FACTS, CPU).parts
+        for precision, shape in (("8bit", EMBEDDED_SHAPE), ("fp32", TINYLLAMA_SHAPE))
+    )
+    assert small["weights"] > 4 * EMBEDDED_SHAPE.parameters
+    assert loading["loading"] >= 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_weights_on_a_gpu_are_as_large_as_predicted(tiny_base):
+    from models.precision import load_base_model
+
+    before = torch.cuda.memory_allocated()
+    load_base_model(tiny_base, "8bit", device_map="cuda")
+    facts = {**FACTS, "longest": 1, "mean_length": 1}
+    predicted = estimate_memory(TrainConfig(precision="8bit"), shape_of(tiny_base), facts, T4).parts["weights"]
+    assert torch.cuda.memory_allocated() - before == pytest.approx(predicted, rel=0.15)

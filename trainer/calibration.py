@@ -1,0 +1,223 @@
+"""How fast this machine trains: measured once for a configuration and remembered, or read from earlier runs. No torch here.
+
+`measure` starts `trainer.calibrate` in a process of its own, with the training process's environment (no token in it), and
+keeps the answer in STUDIO_HOME/calibration.json under everything that it depends on. `known` looks there without measuring.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from filelock import FileLock
+
+from common.errors import UserError
+from common.files import read_json, tail, write_json
+from common.paths import LOCAL_OWNER, REPOSITORY, home
+from models.hardware import cpu_count, describe_hardware, find_gpus, find_hardware, processor_name
+from models.precision import resolve_precision
+from trainer.config import TrainConfig
+from trainer.launcher import environment
+from trainer.memory import estimate_memory, uses_checkpointing
+from trainer.run import active_run, list_runs, read_state
+from trainer.shape import ModelShape
+
+FILE = "calibration.json"
+PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate")
+MOST_SECONDS = 240
+CPU_TOKENS = (
+    1024  # a CPU measures at most a batch of so many tokens; the time a token of a larger one is nearly the same
+)
+SAME_SPEED = ("target_modules", "use_dora", "lora_dropout", "num_processes", "packing")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Seconds that one process takes for one token of a batch, and what it was measured with."""
+
+    seconds_per_token: float
+    source: str
+    framework_bytes: int | None = None
+    measured_at: float = 0.0
+
+
+def known(config: TrainConfig, shape: ModelShape, data_facts: dict) -> Calibration | None:
+    """What was measured for this configuration on this machine before, or None. Takes milliseconds."""
+    values = (read_json(home() / FILE, {}) or {}).get(_key(config, shape, data_facts))
+    try:
+        return Calibration(**values) if values else None
+    except TypeError:  # written by another version
+        return None
+
+
+def measure(
+    config: TrainConfig,
+    shape: ModelShape,
+    data_facts: dict,
+    progress: Callable[[str, float | None], None] = lambda what, fraction: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Calibration | None:
+    """Measure (about 15 seconds; TinyLlama on a CPU under a minute), or take what is known. None when `stop()` said so.
+
+    Raises UserError while a run trains here (both would be slowed and measured wrong) and when the measurement fails.
+    """
+    if found := known(config, shape, data_facts):
+        return found
+    if not estimate_memory(config, shape, data_facts, find_hardware()).fits:
+        raise UserError("This configuration does not fit into the memory here.", "Make it fit first, then measure.")
+    if active_run() is not None:
+        raise UserError(
+            "A run is training on this machine: a measurement now would be wrong.", "Measure when it is done."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        request, result = Path(folder) / "request.json", Path(folder) / "result.json"
+        write_json(request, _request(config, shape, data_facts))
+        if not _run_process(request, result, progress, stop):
+            return None
+        values = read_json(result)
+    found = Calibration(
+        values["seconds_per_token"],
+        f"measured on this machine ({describe_hardware()})",
+        values["framework_bytes"],
+        round(time.time()),
+    )
+    _remember(_key(config, shape, data_facts), found)
+    return found
+
+
+def _batch(config: TrainConfig, data_facts: dict) -> tuple[int, int]:
+    """(rows, tokens a row) of the batch that is measured: the mean row, lengths in steps of an eighth of a power of two."""
+    length = min(config.max_length, round(data_facts["mean_length"]))
+    if config.packing:
+        length = config.max_length
+    grain = max(8, 2 ** (max(1, length).bit_length() - 4))
+    length = max(8, min(config.max_length, round(length / grain) * grain))
+    rows = config.per_device_train_batch_size
+    if not find_gpus():
+        length = min(length, CPU_TOKENS)
+        rows = max(1, min(rows, CPU_TOKENS // length))
+    return rows, length
+
+
+def _request(config: TrainConfig, shape: ModelShape, data_facts: dict) -> dict:
+    rows, length = _batch(config, data_facts)
+    trained = round(data_facts["trained_tokens"] / max(1, data_facts["tokens"]), 1)
+    plain = {**config.to_dict(), "packing": False, "init_adapter": None, "eval_steps": 0, "neftune_noise_alpha": 0.0}
+    return {
+        "config": plain,
+        "shape": asdict(shape),
+        "rows": rows,
+        "length": length,
+        "trained_fraction": max(0.1, trained),
+    }
+
+
+def _key(config: TrainConfig, shape: ModelShape, data_facts: dict) -> str:
+    """A hash of everything that the speed depends on."""
+    request = _request(config, shape, data_facts)
+    on_gpu = bool(find_gpus())
+    names = ("lora_r", *SAME_SPEED)
+    parts = {
+        **{name: request[name] for name in ("shape", "rows", "length", "trained_fraction")},
+        **{name: getattr(config, name) for name in names},
+        "precision": resolve_precision(config.precision, on_gpu),
+        "checkpointing": uses_checkpointing(config, on_gpu),
+        "hardware": (describe_hardware(), processor_name(), cpu_count()),
+        "packages": [version(name) for name in PACKAGES],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _run_process(request: Path, result: Path, progress, stop) -> bool:
+    """True when `result` was written, False when it was stopped. Raises UserError with the process's last words."""
+    log = request.with_name("calibrate.log")
+    command = [sys.executable, "-m", "trainer.calibrate", str(request), str(result)]
+    variables = environment()
+    if not find_gpus():
+        variables["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)  # what accelerate sets for the training
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        was_stopped = _wait(process, progress, stop)
+    finally:
+        _end(process)
+    if was_stopped or result.exists():
+        return not was_stopped
+    words = tail(log, 1)[:200]
+    raise UserError("The speed could not be measured here.", f"The measuring process said: {words or 'nothing'}")
+
+
+def _wait(process: subprocess.Popen, progress, stop) -> bool:
+    """Wait for the process to end; True when `stop()` ended the wait."""
+    began = time.monotonic()
+    while process.poll() is None:
+        seconds = time.monotonic() - began
+        if stop():
+            return True
+        if seconds > MOST_SECONDS:
+            return False
+        progress("Measuring the speed of this machine", min(0.95, seconds / 30))
+        time.sleep(0.2)
+    return False
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End the process if it still runs, and reap it."""
+    if process.poll() is None:
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    process.wait()
+
+
+def _remember(key: str, found: Calibration) -> None:
+    home().mkdir(parents=True, exist_ok=True)
+    with FileLock(home() / f"{FILE}.lock"):
+        write_json(home() / FILE, {**(read_json(home() / FILE, {}) or {}), key: asdict(found)})
+
+
+def from_earlier_runs(config: TrainConfig, base_id: str, owner: str = LOCAL_OWNER) -> Calibration | None:
+    """The speed of the newest finished run of `owner` here with this base and the settings that speed depends on, or None."""
+    on_gpu = bool(find_gpus())
+    wanted = _speed_settings(config, on_gpu)
+    for run in list_runs(owner):
+        metrics = read_state(run).metrics
+        fast = metrics.get("tokens_per_second")
+        try:
+            same = _speed_settings(run.config(), on_gpu) == wanted
+        except UserError:  # a config of another version
+            continue
+        if same and fast and metrics.get("base") == base_id and _is_this_machine(metrics.get("hardware", ""), on_gpu):
+            return Calibration(metrics["num_processes"] / fast, f"measured in the run '{run.id}' on this machine")
+    return None
+
+
+def _speed_settings(config: TrainConfig, on_gpu: bool) -> tuple:
+    names = (*SAME_SPEED, "per_device_train_batch_size", "max_length", "lora_r", "data")
+    return (
+        resolve_precision(config.precision, on_gpu),
+        uses_checkpointing(config, on_gpu),
+        *(getattr(config, name) for name in names),
+    )
+
+
+def _is_this_machine(hardware: str, on_gpu: bool) -> bool:
+    """`hardware` as a run's metrics tell it: the card's name, or the threads of a CPU."""
+    return hardware == find_gpus()[0].name if on_gpu else hardware.startswith("CPU,")

@@ -1,0 +1,165 @@
+"""What a run will take, before it starts: steps, memory, time and (on a Space) money, for this config on this hardware.
+
+Light: no torch. Steps are `trainer.plan`'s, memory `trainer.memory`'s, the way out of "does not fit" `trainer.fitting`'s; time
+comes from a measurement (`trainer.calibration`) or from earlier runs on this machine, never from a guess.
+
+    base = choose_base(config.base)
+    answer = estimate(config, shape_for(base), data_facts, find_hardware(), calibration)
+    record_estimate(run.folder, answer)
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from common.files import read_json, write_json
+from models.hardware import Hardware
+from trainer.calibration import Calibration
+from trainer.config import TrainConfig
+from trainer.fitting import make_it_fit
+from trainer.memory import Memory, estimate_memory
+from trainer.plan import Plan, packed_rows, plan_steps
+from trainer.shape import EMBEDDED_SHAPE, TINYLLAMA_SHAPE, ModelShape, shape_for, shape_of
+
+__all__ = [
+    "EMBEDDED_SHAPE",
+    "EXAMPLE_FACTS",
+    "TINYLLAMA_SHAPE",
+    "ModelShape",
+    "estimate",
+    "estimate_cost",
+    "estimate_memory",
+    "estimate_time",
+    "make_it_fit",
+    "plan_steps",
+    "read_estimate",
+    "record_estimate",
+    "shape_for",
+    "shape_of",
+]
+
+ESTIMATE_FILE = "estimate.json"
+# the example data with TinyLlama's tokenizer and template, default settings (a test counts it again)
+EXAMPLE_FACTS = {
+    "train_rows": 220,
+    "held_out_rows": 23,
+    "tokens": 22739,
+    "trained_tokens": 15164,
+    "longest": 294,
+    "mean_length": 103.4,
+}
+# US dollars an hour: huggingface.co/docs/hub/spaces-gpus and /pricing as of 2026, read 2026-11-25; what two sources of
+# different age do not agree on (A100) is left out
+SPACE_PRICES = {
+    "cpu-basic": 0.0,
+    "cpu-upgrade": 0.03,
+    "t4-small": 0.40,
+    "t4-medium": 0.60,
+    "l4x1": 0.80,
+    "l4x4": 3.80,
+    "l40sx1": 1.80,
+    "l40sx4": 8.30,
+    "a10g-small": 1.00,
+    "a10g-large": 1.50,
+    "a10g-largex2": 3.00,
+    "a10g-largex4": 5.00,
+}
+
+
+def estimate(
+    config: TrainConfig,
+    shape: ModelShape,
+    data_facts: dict,
+    hardware: Hardware,
+    calibration: Calibration | None = None,
+) -> dict:
+    """Everything as one JSON-able dict: plan, memory, seconds, seconds_source, cost, make_it_fit, sentence.
+
+    `data_facts` has train_rows, held_out_rows, tokens, trained_tokens, longest, mean_length, and may have `lengths`.
+    `calibration` is what was measured, or None: then there is no time and no cost.
+    """
+    import_bytes = calibration.framework_bytes if calibration else None
+
+    def memory_of(changed: TrainConfig) -> Memory:
+        return estimate_memory(changed, shape, data_facts, hardware, import_bytes)
+
+    plan, memory = plan_of(config, data_facts), memory_of(config)
+    seconds = estimate_time(config, data_facts, calibration)
+    cost = estimate_cost(seconds, hardware)
+    lengths = data_facts.get("lengths")
+    fits_with = make_it_fit(config, lambda changed: memory_of(changed).fits, hardware.has_gpu, lengths)
+    return {
+        "plan": asdict(plan),
+        "memory": {**asdict(memory), "fits": memory.fits},
+        "seconds": seconds,
+        "seconds_source": calibration.source if calibration else None,
+        "cost": cost,
+        "make_it_fit": fits_with or None,
+        "sentence": _sentence(plan, memory, seconds, cost, hardware),
+    }
+
+
+def plan_of(config: TrainConfig, data_facts: dict) -> Plan:
+    """The plan for the rows that the trainer gets, packed when the config says so."""
+    rows = data_facts["train_rows"]
+    if config.packing:
+        rows = packed_rows(data_facts["tokens"], config.max_length)
+    return plan_steps(config, rows, bool(data_facts.get("held_out_rows")))
+
+
+def estimate_time(config: TrainConfig, data_facts: dict, speed: Calibration | None) -> float | None:
+    """Seconds of training and of the looks at the held-out rows; None without a measurement."""
+    if speed is None:
+        return None
+    plan = plan_of(config, data_facts)
+    tokens_a_step = min(1.0, plan.effective_batch / max(1, data_facts["train_rows"])) * data_facts["tokens"]
+    if config.packing:
+        tokens_a_step = min(plan.effective_batch * config.max_length, data_facts["tokens"])
+    training = plan.total_steps * tokens_a_step / config.num_processes * speed.seconds_per_token
+    held_out = data_facts.get("held_out_rows", 0) * data_facts["mean_length"] / config.num_processes
+    looks = plan.evaluations * held_out * speed.seconds_per_token / 3  # forward only: a third of the work
+    seconds = training + looks
+    return min(seconds, 60.0 * config.max_minutes) if config.max_minutes else seconds
+
+
+def estimate_cost(seconds: float | None, hardware: Hardware) -> dict | None:
+    """{"flavor", "dollars_per_hour", "dollars"} on a Space whose flavour has a known price, else None."""
+    price = SPACE_PRICES.get(hardware.space_flavor or "")
+    if price is None or seconds is None:
+        return None
+    return {"flavor": hardware.space_flavor, "dollars_per_hour": price, "dollars": round(price * seconds / 3600, 4)}
+
+
+def _sentence(plan: Plan, memory: Memory, seconds: float | None, cost: dict | None, hardware: Hardware) -> str:
+    where = "of the GPU" if hardware.has_gpu else "of RAM"
+    have = f"{memory.available / 1e9:.1f} GB {where} are free"
+    needs = f"needs about {memory.total / 1e9:.1f} GB; {have}"
+    parts = [
+        f"{plan.total_steps} steps of {plan.effective_batch} rows, {needs}{'' if memory.fits else ': too little'}."
+    ]
+    if seconds is not None:
+        parts.append(f"About {duration(seconds)} of training.")
+    if cost:
+        parts.append(
+            f"${cost['dollars']:.2f} on this Space ({cost['flavor']}, ${cost['dollars_per_hour']:.2f} an hour)."
+        )
+    return " ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Words for a person: '40 seconds', '12 minutes', '3.5 hours'."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} seconds"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} minutes"
+    return f"{seconds / 3600:.1f} hours"
+
+
+def record_estimate(run_folder: Path, answer: dict) -> None:
+    """Keep what was predicted in the run; what was measured is in the metrics of its last event."""
+    write_json(Path(run_folder) / ESTIMATE_FILE, answer)
+
+
+def read_estimate(run_folder: Path) -> dict | None:
+    """What `record_estimate` kept, or None."""
+    answer = read_json(Path(run_folder) / ESTIMATE_FILE)
+    return answer if isinstance(answer, dict) else None
