@@ -11,21 +11,33 @@ import psutil
 import torch
 from transformers import TrainerCallback
 
-from common.files import write_text
 from trainer.run import EventLog, Run
+from trainer.watchdog import is_finite
 
-COMPLETE = "complete"  # the file that marks a checkpoint as wholly written
+LAST_LOOK_SECONDS = 60.0  # for the held-out loss of a run that was stopped, or is out of time
 
 
 class StopRequested(Exception):
     """A stop that came before the first step: there is nothing to save."""
 
+    def __init__(self, message: str = "Stopped before the first step.") -> None:
+        super().__init__(message)
+
+
+class EvaluationStopped(Exception):
+    """A look at the held-out rows that was cut short by a stop or the time limit: there is no loss."""
+
 
 class StopWatch:
-    """Knows whether to stop: the run's stop file, SIGTERM, SIGINT, or a launcher that is gone."""
+    """Knows whether to stop: the run's stop file, SIGTERM, SIGINT, a launcher that is gone, or `max_minutes` that are over.
+
+    The minutes count from when it was made, at the start of the process: preparing takes the machine too.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self.began = time.monotonic()
+        self.max_minutes: float = 0  # 0: no limit
         self.is_training = False
         self.was_signalled = False
         self.launcher = os.getppid()
@@ -39,25 +51,47 @@ class StopWatch:
 
     def check(self) -> None:
         """Raise StopRequested before the training has begun. Several ranks agree at their first step instead."""
-        if self.is_requested() and os.environ.get("WORLD_SIZE", "1") == "1":
+        if not self.is_training and os.environ.get("WORLD_SIZE", "1") == "1":
+            self.end_before_training(self.is_requested(), self.is_late())
+
+    def end_before_training(self, is_requested: bool, is_late: bool) -> None:
+        """Raise StopRequested, with its reason, for either."""
+        if is_requested:
             raise StopRequested
+        if is_late:
+            raise StopRequested(f"The {self.max_minutes:g} minutes of max_minutes were over before the first step.")
 
     def is_requested(self) -> bool:
         return self.was_signalled or self.run.stop_file.exists() or os.getppid() != self.launcher
 
+    def is_late(self) -> bool:
+        return self.max_minutes > 0 and time.monotonic() - self.began >= 60 * self.max_minutes
+
 
 class ProgressCallback(TrainerCallback):
-    """Writes an event for every step, evaluation and checkpoint, and stops all ranks at the same step."""
+    """Writes an event for every step, evaluation and checkpoint, and stops all ranks at the same step.
+
+    One for all stages of a run; `begin_stage` starts the next. `was_stopped` says that a stop or the time limit ended it.
+    """
 
     def __init__(self, events: EventLog, watch: StopWatch) -> None:
         self.events = events
         self.watch = watch
+        self.is_last_stage = True
         self.durations: deque[tuple[float, int]] = deque(maxlen=20)  # (seconds, tokens) of the last steps
         self.seconds = 0.0
         self.tokens = 0
         self.was_stopped = False
+        self.is_out_of_time = False
+        self._looks_until = 0.0
         self._step_tokens = 0
         self._step_began = 0.0
+
+    def begin_stage(self, is_last: bool) -> None:
+        """Speeds are those of the stage that runs."""
+        self.is_last_stage = is_last
+        self.durations.clear()
+        self.seconds, self.tokens = 0.0, 0
 
     def count_tokens(self, inputs: dict) -> None:
         """Called by the trainer with every training batch: what is counted is what is computed, without padding."""
@@ -71,24 +105,47 @@ class ProgressCallback(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         seconds = time.perf_counter() - self._step_began
-        stop, tokens = self._over_all_ranks(self.watch.is_requested(), self._step_tokens)
+        stop, is_late, tokens = _sum_over_ranks(self.watch.is_requested(), self.watch.is_late(), self._step_tokens)
         self.durations.append((seconds, tokens))
         self.seconds += seconds
         self.tokens += tokens
-        if stop and state.global_step < state.max_steps:
-            self.was_stopped = control.should_training_stop = control.should_save = True
+        self._stop_when(stop, is_late, state, control)
 
-    def _over_all_ranks(self, stop: bool, tokens: int) -> tuple[bool, int]:
-        """One sum over the ranks: whoever heard the request, all stop at this step."""
-        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-            return stop, tokens
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        both = torch.tensor([int(stop), tokens], dtype=torch.int64, device=device)
-        torch.distributed.all_reduce(both)
-        return bool(both[0]), int(both[1])
+    def _stop_when(self, stop: int, is_late: int, state, control, may_save: bool = True) -> None:
+        """End the training here, unless it ends by itself."""
+        if (stop or is_late) and (state.global_step < state.max_steps or not self.is_last_stage):
+            self.was_stopped = control.should_training_stop = True
+            control.should_save = may_save
+            self.is_out_of_time = bool(is_late) and not stop
+
+    def begin_last_look(self) -> None:
+        """What comes now is after the training: a stop leaves it LAST_LOOK_SECONDS."""
+        self._looks_until = time.monotonic() + LAST_LOOK_SECONDS
+
+    def on_prediction_step(self, args, state, control, model=None, **kwargs) -> None:
+        """Cut a look at the held-out rows short, on all ranks at the same batch."""
+        is_over = time.monotonic() >= self._looks_until
+        stop, is_late = _sum_over_ranks(is_over and self.watch.is_requested(), is_over and self.watch.is_late())
+        if not (stop or is_late):
+            return
+        if not self.watch.is_training:
+            self.watch.end_before_training(bool(stop), bool(is_late))
+        control.should_evaluate = False
+        if not self._looks_until:
+            self._stop_when(stop, is_late, state, control, may_save=is_finite(model))
+        raise EvaluationStopped
+
+    def stop_message(self, step: int, total_steps: int) -> str:
+        """Why a stopped run ended where it did."""
+        reason = (
+            f"The {self.watch.max_minutes:g} minutes of max_minutes are over: stopped"
+            if self.is_out_of_time
+            else "Stopped"
+        )
+        return f"{reason} at step {step} of {total_steps}; what was learned is kept."
 
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
-        if "loss" not in (logs or {}):
+        if _number((logs or {}).get("loss")) is None:  # a loss that is not a number is the watchdog's to tell
             return
         self.events.write(
             "step",
@@ -115,20 +172,18 @@ class ProgressCallback(TrainerCallback):
         self.events.write("eval", step=state.global_step, loss=metrics["eval_loss"])
 
     def on_save(self, args, state, control, **kwargs) -> None:
-        """Mark the checkpoint as whole: a resume takes the last marked one, so a crash in mid-write costs no run."""
-        if not state.is_world_process_zero:
-            return
-        folder = self.watch.run.checkpoints_folder / f"checkpoint-{state.global_step}"
-        (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing here reads
-        write_text(folder / COMPLETE, f"{state.global_step}\n")
         self.events.write("checkpoint", step=state.global_step)
+        self.events.write("training")
 
 
-def last_checkpoint(run: Run) -> str | None:
-    """The newest checkpoint that was wholly written, or None."""
-    marks = run.checkpoints_folder.glob(f"checkpoint-*/{COMPLETE}")
-    folders = sorted((mark.parent for mark in marks), key=lambda folder: int(folder.name.split("-")[1]))
-    return str(folders[-1]) if folders else None
+def _sum_over_ranks(*numbers: int) -> tuple[int, ...]:
+    """The sums of all ranks: whoever heard a request, all stop at this step."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return numbers
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    sums = torch.tensor([int(number) for number in numbers], dtype=torch.int64, device=device)
+    torch.distributed.all_reduce(sums)
+    return tuple(sums.tolist())
 
 
 def peak_memory_bytes() -> int:

@@ -5,10 +5,11 @@ import platform
 import shutil
 import time
 from importlib.metadata import version
+from itertools import chain, count
 from pathlib import Path
 
 from common.files import publish, write_json
-from common.paths import adapters_folder
+from common.paths import adapters_folder, runs_folder
 from models.base import Base
 from trainer.run import Run
 
@@ -16,12 +17,12 @@ PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate"
 
 
 def publish_adapter(model, tokenizer, run: Run, base: Base, metrics: dict) -> Path:
-    """Save the adapter with everything that chat needs, and rename it into the library. Returns its folder.
+    """Save the adapter with everything that chat needs, and rename it into the library. Returns its folder (`place_of`).
 
     Holds weights (safetensors), adapter_config.json with the base's Hub id and revision, tokenizer and chat template,
     the training config and the metrics. No pickle, and no path of this machine when the base has a Hub id.
     """
-    final = adapters_folder(run.owner) / run.id
+    final = place_of(run)
     partial = final.with_name(f"{final.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -35,6 +36,25 @@ def publish_adapter(model, tokenizer, run: Run, base: Base, metrics: dict) -> Pa
     write_json(partial / "metrics.json", {**metrics, "created": time.time(), "versions": versions()})
     publish(partial, final)
     return final
+
+
+def place_of(run: Run) -> Path:
+    """Where the adapter of `run` lies, or will: under the run's id, else under the first `id-2`, `id-3`, ... that no other
+    adapter and no other run has. Another one may have been given the run's name since.
+    """
+    for name in chain([run.id], (f"{run.id}-{number}" for number in count(2))):
+        adapter = adapters_folder(run.owner) / name
+        is_of_a_run = name != run.id and (runs_folder(run.owner) / name).exists()
+        if came_out_of(run, adapter) or not (adapter.exists() or is_of_a_run):
+            return adapter
+
+
+def came_out_of(run: Run, adapter: Path) -> bool:
+    """True when the adapter records the very settings of `run`."""
+    try:
+        return (adapter / "training_config.yaml").read_bytes() == run.config_file.read_bytes()
+    except OSError:
+        return False
 
 
 def _point_to_base(file: Path, base: Base) -> None:

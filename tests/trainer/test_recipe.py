@@ -1,5 +1,7 @@
 """Each deviation of the recipe, with a test that fails without it. Letters: the design's training-stack.md, section 0."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from trl import SFTTrainer
@@ -8,7 +10,7 @@ from common.paths import runs_folder
 from models.precision import load_base_model
 from models.templates import training_template
 from trainer import lean_int8
-from trainer.config import TrainConfig
+from trainer.config import SCHEDULERS, TrainConfig
 from trainer.dataset import IGNORED, encode_all, to_conversation
 from trainer.progress import ProgressCallback, StopWatch
 from trainer.recipe import build_trainer, checkpointing_kwargs, training_arguments
@@ -164,6 +166,110 @@ def test_rows_laid_end_to_end_do_not_see_each_other(make_trainer):
         trainer.compute_loss(trainer.model, trainer.data_collator([row]), num_items_in_batch=one) for row in batch
     )
     assert together.item() == pytest.approx(alone.item(), rel=1e-4)
+
+
+def test_a_packed_batch_has_the_loss_of_its_rows(make_trainer, rows):
+    """TRL's best-fit packing on our rows: whole rows, which do not see each other, and nothing lost."""
+    trainer = make_trainer(per_device_train_batch_size=2, packing=True, max_length=128)
+    trainer.model.eval()
+    packed = list(trainer.train_dataset)
+    assert len(packed) < len(rows) and any(len(row["seq_lengths"]) > 1 for row in packed)
+    assert all(len(row["input_ids"]) <= 128 for row in packed)
+    assert sorted(length for row in packed for length in row["seq_lengths"]) == sorted(
+        len(r["input_ids"]) for r in rows
+    )
+    one = torch.tensor(1)
+    together = sum(_loss(trainer, packed[start : start + 2], one) for start in range(0, len(packed), 2))
+    assert together == pytest.approx(sum(_loss(trainer, [row], one) for row in rows), rel=1e-4)
+    joined = [{"input_ids": row["input_ids"], "labels": row["labels"]} for row in packed]
+    seen = sum(_loss(trainer, joined[start : start + 2], one) for start in range(0, len(packed), 2))
+    assert seen != pytest.approx(together, rel=1e-4), "without the lengths they would see each other"
+
+
+def _loss(trainer, batch: list[dict], count) -> float:
+    return trainer.compute_loss(trainer.model, trainer.data_collator(batch), num_items_in_batch=count).item()
+
+
+def test_packed_rows_are_trained_and_held_out_rows_are_not_packed(make_trainer, rows):
+    trainer = make_trainer(held_out=rows, packing=True, per_device_train_batch_size=1)
+    trainer.train()
+    assert trainer.state.global_step == 1 and len(trainer.eval_dataset) == len(rows)
+    assert trainer.evaluate()["eval_loss"] > 0
+
+
+@pytest.mark.parametrize(
+    ("target_modules", "layers"),
+    [
+        ("attention", {"q_proj", "k_proj", "v_proj", "o_proj"}),
+        ("mlp", {"gate_proj", "up_proj", "down_proj"}),
+        ("all-linear", {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}),
+    ],
+)
+def test_the_chosen_layers_get_an_adapter(make_trainer, target_modules, layers):
+    names = {name for name, weight in make_trainer(target_modules=target_modules).model.named_parameters()}
+    assert {name.split(".lora_A")[0].rsplit(".", 1)[1] for name in names if "lora_A" in name} == layers
+
+
+def test_rank_stabilised_lora_scales_by_the_root_of_the_rank(make_trainer):
+    layers = [
+        make_trainer(**settings).model.base_model.model.model.layers[0] for settings in ({}, {"use_rslora": True})
+    ]
+    scales = [layer.mlp.up_proj.scaling["default"] for layer in layers]
+    assert scales == [32 / 16, 32 / 4]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "4bit"])
+def test_dora_learns_sizes_too(make_trainer, precision):
+    trainer = make_trainer(precision, use_dora=True, gradient_checkpointing="on")
+    sizes = {n: w.detach().clone() for n, w in trainer.model.named_parameters() if "lora_magnitude_vector" in n}
+    trainer.train()
+    now = dict(trainer.model.named_parameters())
+    assert len(sizes) == 14 and all((now[name] != size).any() for name, size in sizes.items())
+    assert {weight.dtype for weight in now.values() if weight.requires_grad} == {torch.float32}
+
+
+def test_neftune_adds_noise_while_training_and_takes_its_hook_away(make_trainer):
+    """Padded, not end to end: its noise is scaled by the length of what it is added to."""
+    trainer = make_trainer(neftune_noise_alpha=5.0)
+    assert not trainer.padding_free and make_trainer().padding_free
+    plain, noisy = [], []
+    embedding = trainer.model.get_base_model().get_input_embeddings()
+    # the first hook sees what goes in, NEFTune's is the next, and this one comes after it
+    embedding.register_forward_hook(lambda layer, given, out: plain.append(out.detach().clone()))
+    layer = trainer.model.get_base_model().model.layers[0]
+    layer.register_forward_pre_hook(lambda module, given: noisy.append(given[0].detach().clone()))
+    trainer.train()
+    noise = (noisy[0] - plain[0]).abs().max().item()
+    bound = 5.0 / (plain[0].shape[1] * plain[0].shape[2]) ** 0.5
+    assert 0.5 * bound < noise <= bound * 1.001
+    trainer.model.train()
+    trainer.model(**{"input_ids": torch.tensor([[1, 2, 3]])})
+    assert torch.equal(noisy[-1], plain[-1]), "after the training there is none"
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_every_scheduler_makes_a_schedule(make_trainer, scheduler):
+    trainer = make_trainer(lr_scheduler_type=scheduler)
+    trainer.create_optimizer()
+    schedule = trainer.create_scheduler(20)
+    rates = []
+    for _ in range(20):
+        rates.append(schedule.get_last_lr()[0])
+        trainer.optimizer.step()
+        schedule.step()
+    falls = [later < earlier for earlier, later in pairwise(rates)]
+    rises = sum(later > earlier for earlier, later in pairwise(rates[1:]))
+    assert any(falls) != scheduler.startswith("constant")
+    assert rises == (1 if scheduler == "cosine_with_restarts" else 0), "a schedule with restarts restarts"
+
+
+def test_an_evaluation_before_the_training_leaves_no_trace(make_trainer, rows):
+    """accelerate marks an evaluated model as prepared; several processes would then train one each. Nor is RNG drawn."""
+    trainer = make_trainer(held_out=rows)
+    state = torch.random.get_rng_state()
+    trainer.evaluate()
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert not trainer.model._is_accelerate_prepared
 
 
 def test_padding_is_never_trained_although_it_is_the_stop_token(tinyllama_tokenizer, rows):

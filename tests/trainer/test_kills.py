@@ -1,0 +1,158 @@
+"""One run in two stages, killed with SIGKILL at 20 moments: by the clock, and at a touch of a file of its checkpoints."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from common.files import read_json_lines
+from tests.conftest import REPOSITORY
+from trainer.checkpoints import last_checkpoint, step_of
+from trainer.config import TrainConfig
+from trainer.launcher import create_run, environment
+from trainer.run import Run
+
+KILLS = 20
+SAVE_STEPS = 2
+
+
+class Zygote:
+    """Forks training processes (see tests/trainer/zygote.py)."""
+
+    def __init__(self) -> None:
+        variables = {**environment(), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "tests.trainer.zygote"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(command, cwd=REPOSITORY, env=variables, **pipes)
+        assert self._answer() == {"ready": True}
+
+    def _answer(self) -> dict:
+        return json.loads(self.process.stdout.readline())
+
+    def live(self, run: Run, kill_at: int | None = None, steps: int | None = None, delay: float = 0.0) -> int:
+        """One life of `run`; returns its exit code. It is killed at a touch of a file, or `delay` after `steps` steps."""
+        print(json.dumps({"run": str(run.folder), "kill_at": kill_at}), file=self.process.stdin, flush=True)
+        pid = self._answer()["pid"]
+        if steps is not None:
+            wanted = count(run, "step") + steps
+            deadline = time.monotonic() + 120
+            while count(run, "step") < wanted and is_alive(pid) and time.monotonic() < deadline:
+                time.sleep(0.005)
+            time.sleep(delay)
+            if is_alive(pid):
+                os.kill(pid, signal.SIGKILL)
+        return self._answer()["code"]
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def zygote():
+    server = Zygote()
+    yield server
+    server.close()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def count(run: Run, kind: str) -> int:
+    return sum(event["event"] == kind for event in read_json_lines(run.events_file))
+
+
+def points(run: Run) -> dict[tuple[int, str, int], float]:
+    """{(stage, 'step' or 'eval', step): loss}: of steps that were trained again the last."""
+    found, stage = {}, 1
+    for event in read_json_lines(run.events_file):
+        stage = event.get("stage", stage)
+        if event["event"] in ("step", "eval"):
+            found[stage, event["event"], event["step"]] = event["loss"]
+    return found
+
+
+@pytest.fixture
+def settings(tiny_base, tmp_path) -> dict:
+    pairs = [{"prompt": f"What is {n}?", "completion": f"It is {n}. " * (1 + n % 3)} for n in range(12)]
+    texts = [{"text": f"Once there was number {n}. " * 4} for n in range(12)]
+    for name, rows in (("rows", pairs), ("text", texts)):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = {"data": str(tmp_path / "rows.jsonl"), "text_data": str(tmp_path / "text.jsonl"), "sample_prompts": "Hello"}
+    numbers = {"max_steps": 24, "text_epochs": 2.0, "per_device_train_batch_size": 3, "save_steps": SAVE_STEPS}
+    return {"base": str(tiny_base), "eval_steps": 10, "max_length": 128, **data, **numbers}
+
+
+def resumed_at(run: Run) -> tuple[int, int]:
+    """(stage, step) at which the last life went on; the first step of stage 1 without a checkpoint."""
+    events = [event for event in read_json_lines(run.events_file) if event["event"] in ("resumed", "stage")]
+    return (events[-1]["stage"], events[-1].get("step", 0)) if events else (1, 0)
+
+
+def last_of(run: Run, kind: str) -> tuple[int, int]:
+    """(stage, step) of the last event of this kind."""
+    found, stage = (1, 0), 1
+    for event in read_json_lines(run.events_file):
+        stage = event.get("stage", stage)
+        found = (stage, event["step"]) if event["event"] == kind else found
+    return found
+
+
+def checkpoint_of(run: Run) -> tuple[int, int]:
+    """(stage, step) of the newest whole checkpoint on the disk."""
+    for stage, folder in ((2, run.checkpoints_folder), (1, run.checkpoints_folder / "text")):
+        if checkpoint := last_checkpoint(folder):
+            return stage, step_of(checkpoint)
+    return 1, 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_run_killed_at_20_moments_ends_with_the_losses_of_one_that_was_not(zygote, settings, capsys):
+    straight = create_run(TrainConfig(name="straight", **settings))
+    assert zygote.live(straight) == 0, straight.log_tail()
+    killed = create_run(TrainConfig(name="killed", **settings))
+    moments, lost, in_writes = random.Random(7), [], 0
+    for life in range(KILLS):
+        if life % 2:
+            code = zygote.live(killed, kill_at=moments.randint(1, 70))
+        else:
+            code = zygote.live(killed, steps=moments.randint(0, 3), delay=moments.random() * 0.05)
+        assert code == -signal.SIGKILL, f"life {life} ended with {code}\n{killed.log_tail()}"
+        # `writing` itself stays, empty, after a checkpoint was published: only a checkpoint in it is half-written
+        in_writes += any(killed.checkpoints_folder.rglob("writing/checkpoint-*"))
+        promised, trained, kept = last_of(killed, "checkpoint"), last_of(killed, "step"), checkpoint_of(killed)
+        assert kept >= promised, "a checkpoint that was announced is gone"
+        if kept[0] == trained[0]:
+            lost.append(trained[1] - kept[1])
+            assert lost[-1] <= SAVE_STEPS
+    assert zygote.live(killed) == 0, killed.log_tail()
+    assert points(killed) == points(straight)
+    assert {stage for stage, kind, step in points(straight)} == {1, 2} and len(points(straight)) > 30
+    assert not list(killed.checkpoints_folder.rglob("writing/checkpoint-*"))
+    assert in_writes, "no kill fell into the writing of a checkpoint: choose other moments"
+    with capsys.disabled():
+        print(f"\n{KILLS} kills survived, {in_writes} left a half-written checkpoint; steps lost {lost}")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_kill_between_the_stages_keeps_what_the_text_taught(zygote, settings):
+    """The first touch of stage 2's own checkpoints comes after stage 1's last: the adapter is in stage 1's checkpoint only."""
+    short = {**settings, "max_steps": 4, "text_epochs": 1.0}
+    straight = create_run(TrainConfig(name="straight", **short))
+    assert zygote.live(straight) == 0, straight.log_tail()
+    killed = create_run(TrainConfig(name="killed", **short))
+    text_steps = max(step for stage, kind, step in points(straight) if stage == 1)
+    assert zygote.live(killed, steps=text_steps + 1) == -signal.SIGKILL
+    assert not last_checkpoint(killed.checkpoints_folder) and last_checkpoint(killed.checkpoints_folder / "text")
+    assert zygote.live(killed) == 0, killed.log_tail()
+    assert resumed_at(killed)[0] == 2 and points(killed) == points(straight)

@@ -1,0 +1,92 @@
+"""The model answers while it learns, and learns as if nobody had asked."""
+
+import pytest
+
+from tests.trainer.running import events, losses, run_main, write_rows
+from trainer.config import TrainConfig
+from trainer.launcher import create_run
+from trainer.samples import choose_prompts
+
+PROMPTS = "What is 1?\nWhat is 2?\nWho are you?"
+
+
+@pytest.fixture
+def settings(tiny_base, tmp_path) -> dict:
+    data = write_rows(tmp_path / "rows.jsonl", [{"prompt": f"What is {n}?", "completion": f"{n}."} for n in range(16)])
+    numbers = {"max_steps": 4, "eval_steps": 2, "max_length": 128, "lora_dropout": 0.2, "neftune_noise_alpha": 5.0}
+    return {"base": str(tiny_base), "data": data, **numbers}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "8bit"])
+def test_losses_are_bit_equal_with_and_without_samples(settings, precision, monkeypatch):
+    """With dropout and NEFTune, which draw random numbers, and with gradient checkpointing."""
+    from trainer.samples import SampleAnswers
+
+    shared = {**settings, "precision": precision, "gradient_checkpointing": "on", "sample_prompts": PROMPTS}
+    asked = create_run(TrainConfig(name="asked", **shared))
+    assert run_main(asked) == 0
+    monkeypatch.setattr(SampleAnswers, "look", lambda self, model, step: None)
+    silent = create_run(TrainConfig(name="silent", **shared))
+    assert run_main(silent) == 0
+    assert losses(asked) == losses(silent) and len(losses(asked)) == 4
+    looks = events(asked, "samples")
+    assert [look["step"] for look in looks] == [0, 2, 4] and not events(silent, "samples")
+    assert all([answer["prompt"] for answer in look["answers"]] == PROMPTS.split("\n") for look in looks)
+    assert all(answer["answer"] for answer in looks[0]["answers"])
+
+
+def test_answers_change_as_the_model_learns(settings):
+    run = create_run(
+        TrainConfig(name="learns", **{**settings, "max_steps": 30, "eval_steps": 30, "learning_rate": 0.02})
+    )
+    assert run_main(run) == 0
+    first, last = events(run, "samples")
+    assert first["answers"] != last["answers"] and len(first["answers"]) == 2
+    assert first["answers"][0]["prompt"].startswith("What is")
+
+
+def test_an_answer_in_a_batch_is_the_answer_alone(tiny_base, tinyllama_tokenizer):
+    from models.precision import load_base_model
+    from trainer.samples import answer
+
+    model = load_base_model(tiny_base, "fp32").train()
+    prompts = [
+        [{"role": "user", "content": words}] for words in ("Hi", "What is the tallest mountain of all?", "word " * 300)
+    ]
+    together = answer(model, tinyllama_tokenizer, prompts)
+    assert together[:2] == [answer(model, tinyllama_tokenizer, [prompt])[0] for prompt in prompts[:2]]
+    assert together[2]["answer"] == "", "longer than the window of the base"
+    assert model.training
+
+
+def test_prompts_are_the_users_else_the_first_held_out_questions():
+    held_out = [
+        {"text": "no conversation"},
+        {
+            "messages": [
+                {"role": "system", "content": "S"},
+                {"role": "user", "content": "U"},
+                {"role": "assistant", "content": "A"},
+            ]
+        },
+        {"messages": [{"role": "assistant", "content": "no question"}]},
+        *[{"messages": [{"role": "user", "content": str(n)}, {"role": "assistant", "content": "A"}]} for n in range(4)],
+    ]
+    always = lambda messages: True  # noqa: E731
+    chosen = choose_prompts(TrainConfig(), held_out, always)
+    assert [messages[-1]["content"] for messages in chosen] == ["U", "0", "1"] and chosen[0][0]["role"] == "system"
+    assert choose_prompts(TrainConfig(sample_prompts=" a \n\nb"), held_out, always) == [
+        [{"role": "user", "content": c}] for c in "ab"
+    ]
+    assert choose_prompts(TrainConfig(), [{"text": "only text"}], always) == []
+
+
+def test_a_long_held_out_question_is_clipped_and_one_beyond_the_window_is_passed_over(settings, tmp_path):
+    questions = ["word " * 400, "mountain " * 100, "What is 1?"]  # the window has 256 tokens
+    held_out = write_rows(tmp_path / "held_out.jsonl", [{"prompt": q, "completion": "A"} for q in questions])
+    run = create_run(TrainConfig(name="long", **{**settings, "eval_data": held_out, "max_steps": 1}))
+    assert run_main(run) == 0
+    for look in events(run, "samples"):
+        prompts = [answer["prompt"] for answer in look["answers"]]
+        assert prompts == [("mountain " * 100)[:499] + "…", "What is 1?"]
+        assert all(len(answer["answer"]) <= 500 for answer in look["answers"])

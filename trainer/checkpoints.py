@@ -1,0 +1,79 @@
+"""Checkpoints that survive a kill at any moment: written aside, synced to disk, published by rename, and only then the older
+ones removed.
+
+    checkpoints/checkpoint-12/complete   a whole checkpoint: the mark is the last file written and the first removed
+                writing/                 the one being written; whatever a kill left in it is thrown away
+                text/                    the same for the first of two stages
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from common.files import write_text
+
+COMPLETE = "complete"  # the file that marks a checkpoint as wholly written
+KEPT = 2  # the newest, and one before it
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint in `folder` that was wholly written, or None."""
+    found = _complete(folder)
+    return found[-1] if found else None
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.split("-")[1])
+
+
+def _complete(folder: Path) -> list[Path]:
+    """All whole checkpoints, the oldest first."""
+    return sorted((mark.parent for mark in folder.glob(f"checkpoint-*/{COMPLETE}")), key=step_of)
+
+
+def clean(folder: Path) -> None:
+    """Remove what a killed process left half-written or half-removed."""
+    discard_writing(folder)
+    for path in folder.glob("checkpoint-*"):
+        if not (path / COMPLETE).exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def discard_writing(folder: Path) -> None:
+    shutil.rmtree(writing_folder(folder), ignore_errors=True)
+
+
+def writing_folder(folder: Path) -> Path:
+    """Where the next checkpoint of `folder` is written before it has its name."""
+    return folder / "writing"
+
+
+def publish_checkpoint(folder: Path, step: int) -> None:
+    """Give the checkpoint in the writing folder its name, once every byte is on the disk; then remove all but the newest.
+
+    Raises OSError when the disk is full; the older checkpoints are untouched then.
+    """
+    partial = writing_folder(folder) / f"checkpoint-{step}"
+    final = folder / partial.name
+    (partial / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing here reads
+    write_text(partial / COMPLETE, f"{step}\n")
+    for path in [*partial.rglob("*"), partial]:
+        _sync(path)
+    if not (final / COMPLETE).exists():  # the same step from an earlier life is the same checkpoint
+        shutil.rmtree(final, ignore_errors=True)
+        os.rename(partial, final)
+        _sync(folder)
+    for old in _complete(folder)[:-KEPT]:
+        (old / COMPLETE).unlink()
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    if path.is_dir() and os.name == "nt":  # Windows has no handle for that
+        return
+    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,61 @@
+"""What a finished training says of itself: losses and sample answers before and after, speed, memory, hardware.
+
+It goes into the last event and into the adapter's `metrics.json`, from which the model card is written.
+"""
+
+import torch
+
+from models.base import Base
+from trainer.progress import peak_memory_bytes
+from trainer.run import Run
+from trainer.samples import SampleAnswers
+from trainer.stages import Stage, history
+
+
+def collect_metrics(trainer, stages: list[Stage], number: int, run: Run, base: Base, precision: str) -> dict:
+    """The metrics of a run that ended in stage `number`. Every rank must call it: it may look at the held-out rows."""
+    stage, progress = stages[number - 1], trainer.progress
+    before, after = held_out_losses(trainer, run, number)
+    return {
+        "base": base.model_id,
+        "base_source": base.source,
+        "precision": precision,
+        "stage": number,
+        "stages": stage.stages,
+        "step": trainer.state.global_step,
+        "total_steps": trainer.state.max_steps,
+        "rows": len(stage.data.train.rows),
+        "held_out_rows": len(stage.data.held_out.rows),
+        "trained_tokens": sum(label >= 0 for row in stage.data.train.rows for label in row["labels"]),
+        "trainable_parameters": sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad),
+        "loss_before": before,
+        "loss_after": after,
+        "tokens_per_second": round(progress.tokens / progress.seconds, 1) if progress.seconds else None,
+        "train_seconds": round(progress.seconds, 1),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "hardware": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"CPU, {torch.get_num_threads()} threads",
+        "num_processes": trainer.accelerator.num_processes,
+    }
+
+
+def held_out_losses(trainer, run: Run, number: int) -> tuple[float | None, float | None]:
+    """(before the first step of stage `number`, now), per token; None where nothing is held out, or a stop cut the look short."""
+    if trainer.eval_dataset is None:
+        return None, None
+    known = history(run, number).eval_losses
+    step = trainer.state.global_step
+    needed = torch.tensor([step not in known], device=trainer.accelerator.device)
+    if trainer.accelerator.reduce(needed.int(), "max").item():  # all ranks take part, or none
+        return known.get(0), trainer.evaluate().get("eval_loss")
+    return known.get(0), known[step]
+
+
+def sample_answers(trainer, run: Run, sampler: SampleAnswers, number: int) -> dict:
+    """{"samples_before", "samples_after"}: the answers before the run's first step and those of now; [] without prompts."""
+    step = trainer.state.global_step
+    if step not in history(run, number).samples:
+        sampler.look(trainer.model, step)
+    first, last = history(run, 1).samples, history(run, number).samples
+    return {"samples_before": first.get(0, []), "samples_after": last.get(step, [])}

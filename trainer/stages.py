@@ -1,0 +1,107 @@
+"""What a run trains, one after the other: text first when there is some, then the conversations; and how far it has come.
+
+Stage 1 of two takes `text_epochs` passes over the text; `num_train_epochs` and `max_steps` belong to the conversations. Each
+stage has its own checkpoints, learning-rate schedule and step count; the adapter is the same.
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from common.errors import UserError
+from common.files import read_json, read_json_lines
+from trainer.checkpoints import clean, last_checkpoint, step_of
+from trainer.config import TrainConfig
+from trainer.failures import Failure, explain
+from trainer.intake import Data, load_data, load_text
+from trainer.run import Run
+
+TEXT, CONVERSATIONS = "text", "conversations"
+
+
+@dataclass
+class Stage:
+    """One training: its place among the stages (from 1), its data, its settings, and where its checkpoints lie."""
+
+    number: int
+    stages: int
+    name: str
+    data: Data
+    config: TrainConfig
+    folder: Path
+
+    @property
+    def is_last(self) -> bool:
+        return self.number == self.stages
+
+    def checkpoint(self) -> Path | None:
+        return last_checkpoint(self.folder)
+
+    def step(self) -> int:
+        """The step of the newest checkpoint; 0 without one."""
+        checkpoint = self.checkpoint()
+        return step_of(checkpoint) if checkpoint else 0
+
+    def is_finished(self) -> bool:
+        """True when the newest checkpoint is of the last step."""
+        checkpoint = self.checkpoint()
+        state = read_json(checkpoint / "trainer_state.json", {}) if checkpoint else {}
+        return bool(state) and state["global_step"] >= state["max_steps"]
+
+
+def plan(config: TrainConfig, run: Run, tokenizer) -> list[Stage]:
+    """The stages of a run with their encoded rows. Raises Failure when rows cannot be used."""
+    try:
+        text = load_text(config, run.folder, tokenizer) if config.text_data else None
+        conversations = load_data(config, run.folder, tokenizer)
+    except UserError as error:
+        known = explain(error)
+        raise Failure("data_format" if known.code == "settings" else known.code, error.message, error.hint) from error
+    last = Stage(1, 1, CONVERSATIONS, conversations, config, run.checkpoints_folder)
+    if text is None:
+        return [last]
+    passes = replace(config, num_train_epochs=config.text_epochs, max_steps=0)
+    first = Stage(1, 2, TEXT, text, passes, run.checkpoints_folder / TEXT)
+    return [first, replace(last, number=2, stages=2)]
+
+
+def stages_finished(stages: list[Stage]) -> int:
+    """How many stages are behind this run: finished, or followed by one that has a checkpoint."""
+    count = 0
+    while count < len(stages) - 1 and (stages[count].is_finished() or stages[count + 1].checkpoint()):
+        count += 1
+    return count
+
+
+def clean_up(stages: list[Stage]) -> None:
+    """Remove what a killed process left half-written in any stage."""
+    for stage in stages:
+        clean(stage.folder)
+
+
+@dataclass
+class History:
+    """What the events of a run tell of one stage, the steps that are trained again left out."""
+
+    has_begun: bool = False
+    eval_losses: dict[int, float] = field(default_factory=dict)
+    samples: dict[int, list[dict]] = field(default_factory=dict)
+
+
+def history(run: Run, number: int) -> History:
+    """The history of stage `number` (from 1)."""
+    found, current = History(), 1
+    for event in read_json_lines(run.events_file):
+        kind = event.get("event")
+        current = event.get("stage", current) if kind in ("stage", "resumed") else current
+        if current != number:
+            continue
+        if kind == "resumed":
+            for points in (found.eval_losses, found.samples):
+                for step in [step for step in points if step > event["step"]]:
+                    del points[step]
+        found.has_begun |= kind in ("stage", "resumed", "step", "eval", "samples")
+        if kind == "eval":
+            found.eval_losses[event["step"]] = event["loss"]
+        elif kind == "samples":
+            found.samples[event["step"]] = event["answers"]
+    return found
