@@ -2,13 +2,19 @@
 
 import json
 import os
+import secrets
 import shutil
+import time
 from pathlib import Path
+
+from common.errors import UserError
+
+ABANDONED_SECONDS = 3600
 
 
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` in one step: a reader sees the old file or the new one."""
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
     with open(partial, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -29,10 +35,16 @@ def read_json(path: Path, default: object = None) -> object:
 
 
 def append_json_line(path: Path, value: dict) -> None:
-    """Append one JSON line in a single write, so that readers in other processes never see half of it interleaved."""
-    line = json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
-    with open(path, "ab", buffering=0) as file:
-        file.write(line.encode())
+    """Append one JSON line in a single write, so that readers in other processes never see half of it interleaved.
+
+    A line that a crash cut off before is ended first, so that it spoils only itself.
+    """
+    line = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+    with open(path, "ab+", buffering=0) as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        file.write(line)
 
 
 def read_json_lines(path: Path) -> list[dict]:
@@ -50,6 +62,14 @@ def read_json_lines(path: Path) -> list[dict]:
     return [value for value in values if isinstance(value, dict)]
 
 
+def is_file(text: str | Path) -> bool:
+    """True when `text` names a file. False, never an exception, for what the system takes for no path at all."""
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def tail(path: Path, lines: int = 40, most_bytes: int = 64_000) -> str:
     """The last `lines` lines of a text file, reading at most `most_bytes`; "" when there is no file."""
     try:
@@ -61,6 +81,27 @@ def tail(path: Path, lines: int = 40, most_bytes: int = 64_000) -> str:
         return ""
     shown = [line.rsplit("\r", 1)[-1] for line in text.rstrip().split("\n")]  # of a progress bar, its last state
     return "\n".join(shown[-lines:])
+
+
+def sweep(*leftovers: Path) -> None:
+    """Remove files and folders that a killed program left: those in which nothing has changed for an hour."""
+    for path in leftovers:
+        try:
+            newest = max(one.stat().st_mtime for one in (path, *path.rglob("*")))
+        except OSError:  # whoever writes it is at work, or done
+            continue
+        if time.time() - newest < ABANDONED_SECONDS:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def check_free(path: Path) -> None:
+    """Raise UserError when something is at `path` already: what a person keeps there is never overwritten unasked."""
+    if path.exists() or path.is_symlink():
+        raise UserError(f"'{path}' is there already.", "Choose another place, or move it away first.")
 
 
 def publish(partial: Path, final: Path) -> None:

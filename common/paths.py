@@ -2,6 +2,7 @@
 
 STUDIO_HOME/runs/<owner>/<id>/         one training run
 STUDIO_HOME/adapters/<owner>/<name>/   one finished adapter
+STUDIO_HOME/datasets/<owner>/<name>.jsonl   rows that a person made in the chat
 STUDIO_HOME/bases/                     the embedded base, laid out like a Hub cache
 """
 
@@ -14,6 +15,9 @@ from common.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LOCAL_OWNER = "local"
+GUEST_PREFIX = (
+    "guest-"  # of an owner whom only a key in a browser tells from others: anybody makes as many as they like
+)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 
 
@@ -43,14 +47,23 @@ def adapters_folder(owner: str = LOCAL_OWNER) -> Path:
     return contained(home() / "adapters", owner)
 
 
+def datasets_folder(owner: str = LOCAL_OWNER) -> Path:
+    return contained(home() / "datasets", owner)
+
+
 def bases_folder() -> Path:
     return home() / "bases"
+
+
+def is_name(text: str) -> bool:
+    """True for a plain name of a folder, as `contained` asks for."""
+    return _NAME.fullmatch(text) is not None
 
 
 def contained(root: Path, *names: str) -> Path:
     """`root/names...` with every name checked and links resolved. Raises UserError when the result would leave `root`."""
     for name in names:
-        if not _NAME.fullmatch(name):
+        if not is_name(name):
             raise UserError(f"'{name[:80]}' is not a valid name.", "Use letters, digits, '.', '_' and '-'.")
     root = root.resolve()
     path = root.joinpath(*names).resolve()
@@ -61,7 +74,7 @@ def contained(root: Path, *names: str) -> Path:
 
 def slug(text: str) -> str:
     """A folder name made of `text`: lower case, digits, '-', at most 60 characters; 'run' when nothing is left."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60].strip("-") or "run"
+    return re.sub(r"[^a-z0-9]+", "-", text[:1000].lower()).strip("-")[:60].strip("-") or "run"
 
 
 def free_name(wanted: str, *folders: Path) -> str:

@@ -21,7 +21,7 @@ from models.hardware import find_gpus
 from trainer.__main__ import add_settings, follow, given_settings
 from trainer.config import TrainConfig
 from trainer.dataset import EXAMPLE_HELD_OUT, read_rows
-from trainer.launcher import launch
+from trainer.queue import launch
 from trainer.run import read_state
 
 # The study coach's manner: three lines, with these words in front, and nothing else

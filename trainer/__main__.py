@@ -1,27 +1,36 @@
 """The training jobs from the command line, on the same settings as the page.
 
-python -m trainer train --data rows.jsonl --name my-adapter     start, watch, and wait
+python -m trainer train --data rows.jsonl --name my-adapter     queue, watch, and wait
 python -m trainer train --config config.yaml                    the same from a file
-python -m trainer resume NAME        go on from the last checkpoint
-python -m trainer list               all runs
-python -m trainer show NAME          one run, and how to load what came out
+python -m trainer resume NAME          go on from the last checkpoint
+python -m trainer stop NAME            keep what it learned and end; a waiting run leaves the queue
+python -m trainer queue                who waits
+python -m trainer list [WORDS]         all runs, or those in which the words are found
+python -m trainer show NAME            one run, and how to load what came out
+python -m trainer rename NAME TITLE    give it a title; the name stays
+python -m trainer delete NAME          delete the run (--discard: end it and delete its adapter too)
+python -m trainer undo NAME            bring back what was deleted within a day
+python -m trainer compare A B ...      where their settings differ, and what came out
+python -m trainer bundle NAME          a zip that reproduces the run
+python -m trainer check DATA           what is wrong with the data, before the start
+python -m trainer estimate --data ...  steps, memory and time, before the start
 python -m trainer preview DATA --base B --rows N [--json]       the tokens, and which of them are trained
 """
 
 import argparse
 import json
 import sys
-import time
 from dataclasses import fields, replace
 from pathlib import Path
 
 from common.errors import UserError
-from common.paths import adapters_folder, bases_folder
-from models.hardware import describe_hardware
+from trainer import commands
 from trainer.config import TrainConfig
-from trainer.run import Run, RunState, find_run, list_runs, read_state
+from trainer.follow import follow
+from trainer.queue import enqueue, launch
+from trainer.run import find_run
 
-POLL_SECONDS = 0.5
+DATA_FACTS = ("train_rows", "held_out_rows", "tokens", "trained_tokens", "longest", "mean_length")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,11 +52,27 @@ def _parser() -> argparse.ArgumentParser:
     train = _job(jobs, "train", _train, "train an adapter")
     train.add_argument("--config", type=Path, help="a config.yaml; flags win over it")
     add_settings(train)
-    resume = _job(jobs, "resume", _resume, "go on with a run that was stopped or interrupted")
-    resume.add_argument("name")
-    _job(jobs, "list", _list, "all runs")
-    show = _job(jobs, "show", _show, "one run")
-    show.add_argument("name")
+    _named(jobs, "resume", _resume, "go on with a run that was stopped or interrupted")
+    _named(jobs, "stop", commands.stop_run, "end a run and keep what it learned")
+    _job(jobs, "queue", commands.show_queue, "who waits")
+    _job(jobs, "list", commands.list_all, "all runs").add_argument("words", nargs="*")
+    _named(jobs, "show", commands.show, "one run")
+    _named(jobs, "rename", commands.rename_run, "give a run a title").add_argument("title")
+    delete = _named(jobs, "delete", commands.delete_run, "delete a run; undo brings it back for a day")
+    delete.add_argument("--discard", action="store_true", help="end it if it trains, and delete its adapter too")
+    _named(jobs, "undo", commands.undo, "bring a deleted run back")
+    compare = _job(jobs, "compare", commands.compare_runs, "runs side by side")
+    compare.add_argument("names", nargs="+", metavar="NAME")
+    bundle = _named(jobs, "bundle", commands.bundle, "a zip that reproduces a run")
+    bundle.add_argument("--to", type=Path, default=Path(), metavar="FOLDER", help="where to write it [here]")
+    bundle.add_argument("--include-data", action="store_true", help="put the data in as well")
+    check = _job(jobs, "check", _check, "what is wrong with the data")
+    check.add_argument("data", help="a file, a Hub data set id, or 'example'")
+    check.add_argument("--json", action="store_true", help="the whole report")
+    add_settings(check, ("data",))
+    estimate = _job(jobs, "estimate", _estimate, "steps, memory and time of a training")
+    estimate.add_argument("--config", type=Path, help="a config.yaml; flags win over it")
+    add_settings(estimate)
     preview = _job(jobs, "preview", _preview, "rows as the trainer gets them")
     preview.add_argument("data", help="a file, a Hub data set id, or 'example'")
     preview.add_argument("--base", default="auto")
@@ -65,10 +90,16 @@ def _job(jobs, name: str, work, text: str) -> argparse.ArgumentParser:
     return parser
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
+def _named(jobs, name: str, work, text: str) -> argparse.ArgumentParser:
+    parser = _job(jobs, name, work, text)
+    parser.add_argument("name", metavar="NAME")
+    return parser
+
+
+def add_settings(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:
     """One flag a field of the config, with its help and default; what is not given stays out of the namespace."""
     for item in fields(TrainConfig):
-        if item.name == "base_reason":
+        if item.name in ("base_reason", *without):
             continue
         parser.add_argument(
             f"--{item.name.replace('_', '-')}",
@@ -85,88 +116,64 @@ def given_settings(options: argparse.Namespace) -> dict:
     return {name[4:]: value for name, value in vars(options).items() if name.startswith("set_")}
 
 
-def _train(options: argparse.Namespace) -> int:
-    from trainer.launcher import launch
-
+def _config(options: argparse.Namespace) -> TrainConfig:
+    """The settings of the file, with those of the flags over them."""
     values = TrainConfig.from_yaml(options.config).to_dict() if options.config else {}
-    config = TrainConfig.from_dict({**values, **given_settings(options)})
-    run = launch(replace(config, base_reason=""))
-    return follow(run)
+    return replace(TrainConfig.from_dict({**values, **given_settings(options)}), base_reason="")
+
+
+def _train(options: argparse.Namespace) -> int:
+    return follow(launch(_config(options)))
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from trainer.launcher import start
-
     run = find_run(options.name)
-    start(run)
+    enqueue(run)
     return follow(run)
 
 
-def follow(run: Run) -> int:
-    """Print the events of `run` until it ends, and return 0 unless it failed. Ctrl-C stops it and keeps what it learned."""
-    config = run.config()
-    print(f"Run {run.id} in {run.folder}\nHardware: {describe_hardware()}\nBase: {config.base}: {config.base_reason}")
-    try:
-        state = watch(run)
-    except KeyboardInterrupt:
-        print("\nStopping: saving what was learned ...", flush=True)
-        run.request_stop()
-        state = watch(run)
-    _print_end(run, state)
-    return 0 if state.status in ("done", "stopped") else 1
+def _check(options: argparse.Namespace) -> int:
+    """Print what was found in the data, and the cures; 1 when a start would be refused."""
+    from trainer.checking import check
+
+    config = TrainConfig.from_dict({"data": options.data, **given_settings(options)})
+    report = check(config, progress=lambda sentence: print(sentence, file=sys.stderr))
+    if options.json:
+        print(json.dumps(report, ensure_ascii=False, indent=2))
+    else:
+        print(f"Base: {report['base']}: {report['base_reason']}")
+        for name in ("rows", "turns", "train_rows", "held_out_rows", "tokens", "trained_tokens", "longest"):
+            print(f"{name}: {report.get(name)}")
+        for found in report["findings"]:
+            changes = " ".join(f"--{name.replace('_', '-')}={value}" for name, value in _changes(found).items())
+            print(f"{found['level']}: {found['message']}" + (f"  Cure: {changes}" if changes else ""))
+    return int(any(found["level"] == "stop" for found in report["findings"]))
 
 
-def watch(run: Run) -> RunState:
-    """Print what is new in `run` until it ends; returns its last state."""
-    shown_steps, shown_message = len(read_state(run).losses), ""
-    while True:
-        state = read_state(run)
-        for step, loss in state.losses[shown_steps:]:
-            print(
-                f"step {step}/{state.total_steps}  loss {loss:.4f}  {state.tokens_per_second:.0f} tokens/s", flush=True
-            )
-        shown_steps = len(state.losses)
-        if state.message and state.message != shown_message and state.is_running:
-            print(state.message, flush=True)
-            shown_message = state.message
-        if not state.is_running:
-            return state
-        time.sleep(POLL_SECONDS)
+def _changes(found: dict) -> dict:
+    return (found.get("cure") or {}).get("changes", {})
 
 
-def _print_end(run: Run, state: RunState) -> None:
-    for note in state.notes:
-        print(note)
-    print(f"{state.status}. {state.message} {state.hint}".strip())
-    if state.status in ("failed", "interrupted"):
-        print(f"The log is {run.log_file}")
-    if state.adapter:
-        print(f"Adapter: {adapters_folder(run.owner) / state.adapter}")
+def _estimate(options: argparse.Namespace) -> int:
+    """Look at the data, measure a few steps, and print one sentence; the figures as JSON go to stdout."""
+    from models.base import choose_base
+    from models.hardware import find_hardware
+    from trainer.calibration import known, measure
+    from trainer.checking import check
+    from trainer.estimate import estimate, shape_for
 
-
-def _list(options: argparse.Namespace) -> int:
-    for run in list_runs():
-        state = read_state(run)
-        loss = f"loss {state.losses[-1][1]:.4f}" if state.losses else ""
-        print(f"{run.id:40} {state.status:12} step {state.step}/{state.total_steps}  {loss}")
-    return 0
-
-
-def _show(options: argparse.Namespace) -> int:
-    run = find_run(options.name)
-    state = read_state(run)
-    print(run.config_file.read_text(encoding="utf-8"))
-    print(f"status: {state.status} {state.message} {state.hint}".strip())
-    for name, value in state.metrics.items():
-        print(f"{name}: {value}")
-    if state.adapter:
-        folder = adapters_folder(run.owner) / state.adapter
-        print(f"\nTalk to it:  python -m chat --adapter {state.adapter} 'Hello'")
-        print("Load it:     from peft import AutoPeftModelForCausalLM")
-        print(f"             AutoPeftModelForCausalLM.from_pretrained({str(folder)!r})")
-        if state.metrics.get("base_source") == "embedded":
-            print(f"             (without a network: HF_HUB_OFFLINE=1 HF_HUB_CACHE={bases_folder()} finds its base)")
-    return 0
+    config = _config(options)
+    shape = shape_for(choose_base(config.base, config.base_revision))
+    if shape is None:
+        raise UserError("The shape of this base is only known to the Hub.", "Train with it once, or give a folder.")
+    report = check(config, progress=lambda sentence: print(sentence, file=sys.stderr))
+    facts = {name: report[name] for name in DATA_FACTS}
+    answer = estimate(
+        config, shape, facts, find_hardware(), known(config, shape, facts) or measure(config, shape, facts)
+    )
+    print(answer["sentence"], file=sys.stderr)
+    print(json.dumps(answer, ensure_ascii=False, indent=2))
+    return 0 if answer["memory"]["fits"] else 1
 
 
 def _preview(options: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 Light: no torch. `problems()` says everything that is wrong at once, each with its field.
 """
 
-import math
+import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import get_type_hints
@@ -14,81 +14,151 @@ from common.errors import UserError
 from models.base import AUTO
 from models.precision import PRECISIONS
 from models.templates import NAMES as TEMPLATES
+from trainer.values import Problem, convert, mapping_problems, short, value_problems
 
 EXAMPLE = "example"
-SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
+SCHEDULERS = (
+    "cosine",
+    "linear",
+    "constant",
+    "constant_with_warmup",
+    "cosine_with_restarts",
+    "polynomial",
+    "inverse_sqrt",
+)
+TOO_LONG = ("drop", "cut", "split")
+TARGETS = ("all-linear", "attention", "mlp")
+MOST_PROMPTS = 3
+MOST_CHARACTERS = 100_000
+# what PyYAML raises besides its own errors, for `!!int ""`, `!!bool x`, dates that are none, nesting without end
+YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+GROUPS = (
+    "Data",
+    "Model",
+    "Training",
+    "LoRA",
+    "Memory and speed",
+    "Watching",
+)  # how the page and the docs order the fields
 
 
-def setting(default, text: str, *, low=None, high=None, choices=None):
-    """A field with its line of help and its limits (both ends included)."""
-    return field(default=default, metadata={"help": text, "low": low, "high": high, "choices": choices})
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong: the field it belongs to, and a sentence."""
-
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.message}"
+def setting(default, text: str, group: str = "Training", *, low=None, high=None, choices=None):
+    """A field with its line of help, its group, and its limits (both ends included)."""
+    return field(default=default, metadata={"help": text, "group": group, "low": low, "high": high, "choices": choices})
 
 
 @dataclass
 class TrainConfig:
     """What a run is made of. The defaults work untouched."""
 
-    name: str = setting("my-adapter", "Name of the adapter that comes out.")
+    name: str = setting("my-adapter", "Name of the adapter that comes out.", "Model")
     base: str = setting(
-        AUTO, "Base model: auto (TinyLlama; without a network the embedded one), embedded, a Hub id, or a folder."
+        AUTO,
+        "Base model: auto (TinyLlama; without a network the embedded one), embedded, a Hub id, or a folder.",
+        "Model",
     )
-    base_revision: str | None = setting(None, "Commit, tag or branch of the base on the Hub.")
-    base_reason: str = setting("", "Why this base was taken (written by the launcher).")
-    data: str = setting(EXAMPLE, "Training data: example, a file (JSONL, JSON, CSV, Parquet) or a Hub data set id.")
-    data_split: str = setting("train", "Split of a Hub data set.")
-    eval_data: str | None = setting(None, "File with held-out rows. Without one, a part of the data is held out.")
-    eval_fraction: float = setting(0.1, "Part of the rows held out when there is no file for them.", low=0.0, high=0.5)
-    skip_bad_rows: bool = setting(False, "Leave out rows that cannot be used, instead of stopping at them.")
+    base_revision: str | None = setting(None, "Commit, tag or branch of the base on the Hub.", "Model")
+    base_reason: str = setting("", "Why this base was taken (written by the launcher).", "Model")
+    init_adapter: str | None = setting(
+        None, "An adapter of yours to continue from; its rank and its modules are kept.", "Model"
+    )
     precision: str = setting(
-        "auto", "Precision of the base: auto is 8bit on a GPU and fp32 on a CPU.", choices=PRECISIONS
+        "auto", "Precision of the base: auto is 8bit on a GPU and fp32 on a CPU.", "Model", choices=PRECISIONS
     )
-    chat_template: str = setting("auto", "Chat template: auto takes the base's own.", choices=("auto", *TEMPLATES))
-    max_length: int = setting(
-        1024, "Longest row in tokens; longer ones are left out and reported.", low=16, high=131072
+    chat_template: str = setting(
+        "auto", "Chat template: auto takes the base's own.", "Model", choices=("auto", *TEMPLATES)
     )
-    lora_r: int = setting(16, "LoRA rank: more can learn more and weighs more.", low=1, high=256)
-    lora_alpha: int = setting(32, "LoRA scale, usually twice the rank.", low=1, high=1024)
-    lora_dropout: float = setting(0.05, "Dropout inside LoRA.", low=0.0, high=0.9)
-    learning_rate: float = setting(5e-4, "Highest learning rate (1e-4 to 1e-3 suits LoRA).", low=1e-7, high=0.1)
-    lr_scheduler_type: str = setting("cosine", "How the learning rate falls.", choices=SCHEDULERS)
-    warmup_fraction: float = setting(0.05, "Part of the steps in which the learning rate rises.", low=0.0, high=0.5)
+    data: str = setting(
+        EXAMPLE, "Training data: example, a file (any common table or text) or a Hub data set id.", "Data"
+    )
+    data_config: str | None = setting(None, "Configuration (subset) of a Hub data set.", "Data")
+    data_split: str = setting("train", "Split of a Hub data set.", "Data")
+    data_revision: str | None = setting(None, "Commit, tag or branch of a Hub data set.", "Data")
+    columns: str = setting(
+        "", 'Which column is what, as JSON: {"prompt": "question", "completion": "answer"}. Empty: recognised.', "Data"
+    )
+    max_rows: int = setting(
+        0, "Most rows that are read, from the first on; 0 reads all.", "Data", low=0, high=100_000_000
+    )
+    text_data: str | None = setting(
+        None, "Stage 1: open text (a file or a Hub data set id) that is trained before the conversations.", "Data"
+    )
+    text_epochs: float = setting(1.0, "Passes over the text of stage 1.", "Data", low=0.01, high=1000.0)
+    eval_data: str | None = setting(
+        None, "File with held-out rows. Without one, a part of the data is held out.", "Data"
+    )
+    eval_fraction: float = setting(
+        0.1, "Part of the rows held out when there is no file for them.", "Data", low=0.0, high=0.5
+    )
+    skip_bad_rows: bool = setting(False, "Leave out rows that cannot be used, instead of stopping at them.", "Data")
+    drop_duplicates: bool = setting(False, "Leave out rows that say the same as an earlier one.", "Data")
+    too_long: str = setting(
+        "drop",
+        "Rows over max_length: drop them, cut them at the end of a turn, or split them into several rows.",
+        "Data",
+        choices=TOO_LONG,
+    )
     num_train_epochs: float = setting(2.0, "Passes over the data.", low=0.01, high=1000.0)
     max_steps: int = setting(0, "Optimiser steps; 0 lets the epochs decide.", low=0, high=10_000_000)
+    learning_rate: float = setting(5e-4, "Highest learning rate (1e-4 to 1e-3 suits LoRA).", low=1e-7, high=0.1)
     per_device_train_batch_size: int = setting(4, "Rows a step on each device.", low=1, high=1024)
     gradient_accumulation_steps: int = setting(1, "Batches gathered before an optimiser step.", low=1, high=1024)
+    lr_scheduler_type: str = setting("cosine", "How the learning rate falls.", choices=SCHEDULERS)
+    warmup_fraction: float = setting(0.05, "Part of the steps in which the learning rate rises.", low=0.0, high=0.5)
     weight_decay: float = setting(0.0, "Weight decay of AdamW.", low=0.0, high=1.0)
     max_grad_norm: float = setting(1.0, "Gradients are clipped to this norm; 0 does not clip.", low=0.0, high=1000.0)
-    gradient_checkpointing: str = setting(
-        "auto", "Trade speed for memory: auto is on for a GPU, off for a CPU.", choices=("auto", "on", "off")
+    neftune_noise_alpha: float = setting(
+        0.0, "NEFTune: noise on the embeddings, 5 is usual; 0 is off.", low=0.0, high=100.0
     )
-    num_processes: int = setting(1, "Processes, one a GPU.", low=1, high=4096)
     seed: int = setting(42, "Seed of the split, the order and the adapter's start.", low=0, high=2**31 - 1)
-    logging_steps: int = setting(1, "Steps between two points of the curve.", low=1, high=10_000)
-    eval_steps: int = setting(
-        0, "Steps between two looks at the held-out rows; 0: once an epoch.", low=0, high=10_000_000
+    max_minutes: int = setting(
+        0, "Stop after so many minutes and keep what was learned; 0: no limit.", low=0, high=100_000
     )
-    save_steps: int = setting(50, "Steps between two checkpoints.", low=1, high=10_000_000)
+    lora_r: int = setting(16, "LoRA rank: more can learn more and weighs more.", "LoRA", low=1, high=256)
+    lora_alpha: int = setting(32, "LoRA scale, usually twice the rank.", "LoRA", low=1, high=1024)
+    lora_dropout: float = setting(0.05, "Dropout inside LoRA.", "LoRA", low=0.0, high=0.9)
+    target_modules: str = setting(
+        "all-linear", "Layers that get an adapter: all of them learns most.", "LoRA", choices=TARGETS
+    )
+    use_rslora: bool = setting(
+        False, "Rank-stabilised LoRA: scales by the root of the rank; for ranks of 64 and more.", "LoRA"
+    )
+    use_dora: bool = setting(
+        False, "DoRA: learns size and direction apart; slower, sometimes better at low ranks.", "LoRA"
+    )
+    max_length: int = setting(
+        1024,
+        "Longest row in tokens; `too_long` says what happens to longer ones.",
+        "Memory and speed",
+        low=16,
+        high=131072,
+    )
+    packing: bool = setting(
+        False, "Lay short rows together up to max_length (best-fit; they do not see each other).", "Memory and speed"
+    )
+    gradient_checkpointing: str = setting(
+        "auto",
+        "Trade speed for memory: auto is on for a GPU, off for a CPU.",
+        "Memory and speed",
+        choices=("auto", "on", "off"),
+    )
+    num_processes: int = setting(1, "Processes, one a GPU.", "Memory and speed", low=1, high=4096)
+    logging_steps: int = setting(1, "Steps between two points of the curve.", "Watching", low=1, high=10_000)
+    eval_steps: int = setting(
+        0, "Steps between two looks at the held-out rows; 0: once an epoch.", "Watching", low=0, high=10_000_000
+    )
+    save_steps: int = setting(50, "Steps between two checkpoints.", "Watching", low=1, high=10_000_000)
+    sample_prompts: str = setting(
+        "", "Up to three prompts, one a line, answered at every look; empty: the first held-out ones.", "Watching"
+    )
 
     @classmethod
     def from_dict(cls, values: dict) -> "TrainConfig":
         """Build from plain values, converting numbers and naming every unknown key. Raises UserError."""
         known = {item.name for item in fields(cls)}
-        unknown = sorted(set(values) - known)
+        unknown = sorted(short(name) for name in set(values) - known)
         if unknown:
-            raise UserError(
-                f"Unknown settings: {', '.join(map(str, unknown))}.", f"Known are: {', '.join(sorted(known))}."
-            )
+            raise UserError(f"Unknown settings: {', '.join(unknown[:10])}.", f"Known are: {', '.join(sorted(known))}.")
         types = get_type_hints(cls)
         return cls(**{name: convert(name, types[name], value) for name, value in values.items()})
 
@@ -96,11 +166,25 @@ class TrainConfig:
     def from_yaml(cls, path: Path) -> "TrainConfig":
         """Read a `config.yaml`. Raises UserError when it is not one."""
         try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UserError(f"'{path}' cannot be read as YAML.", str(error).splitlines()[0]) from error
+            with open(path, encoding="utf-8") as file:
+                text = file.read(MOST_CHARACTERS + 1)
+        except (OSError, ValueError) as error:
+            raise UserError(f"'{short(path)}' cannot be read as YAML.", str(error).splitlines()[0]) from error
+        return cls.from_text(text, short(Path(path).name))
+
+    @classmethod
+    def from_text(cls, text: str, name: str = "config.yaml") -> "TrainConfig":
+        """Read the text of a `config.yaml`. Raises UserError when it is not one."""
+        if len(text) > MOST_CHARACTERS:
+            raise UserError(f"'{name}' is too large for a file of settings.", f"{MOST_CHARACTERS} characters at most.")
+        try:
+            _check_flat(text, name)
+            values = yaml.safe_load(text)
+        except YAML_ERRORS as error:
+            first_line = (str(error).splitlines() or [""])[0][:200]
+            raise UserError(f"'{name}' cannot be read as YAML.", first_line) from error
         if not isinstance(values, dict):
-            raise UserError(f"'{path}' holds no settings.", "Write one `name: value` a line.")
+            raise UserError(f"'{name}' holds no settings.", "Write one `name: value` a line.")
         return cls.from_dict(values)
 
     def to_yaml(self) -> str:
@@ -116,14 +200,24 @@ class TrainConfig:
 
     def problems(self) -> list[Problem]:
         """Everything that would make this run fail or mean nothing; [] when it can start."""
-        found = [problem for item in fields(self) for problem in _limits(item, getattr(self, item.name))]
+        found = [problem for item in fields(self) for problem in value_problems(item, getattr(self, item.name))]
         if not self.name.strip():
             found.append(Problem("name", "give the adapter a name."))
         if not self.data.strip():
             found.append(Problem("data", "choose the data to train on."))
         if not self.max_steps and not self.num_train_epochs > 0:
             found.append(Problem("num_train_epochs", "give epochs or max_steps."))
-        return found
+        if len(self.prompts()) > MOST_PROMPTS:
+            found.append(Problem("sample_prompts", f"{len(self.prompts())} prompts; {MOST_PROMPTS} are the most."))
+        return found + mapping_problems(self.columns)
+
+    def prompts(self) -> list[str]:
+        """The prompts of `sample_prompts`, one a line."""
+        return [line.strip() for line in self.sample_prompts.splitlines() if line.strip()]
+
+    def mapping(self) -> dict[str, str]:
+        """`columns` as {what it is: the column's name}; {} when columns are recognised by themselves."""
+        return json.loads(self.columns) if self.columns.strip() else {}
 
     def check(self) -> None:
         """Raise one UserError that names every problem; return when there is none."""
@@ -132,36 +226,12 @@ class TrainConfig:
             raise UserError("The settings cannot be used. " + " ".join(f"{problem}" for problem in found))
 
 
-def convert(name: str, kind: type, value: object):
-    """`value` as the field's type: '2e-4' becomes a float, 'true' a bool. Raises UserError naming the field."""
-    if kind == str | None:
-        return None if value in (None, "") else str(value)
-    if kind is bool:
-        if isinstance(value, bool):
-            return value
-        if str(value).lower() in ("true", "yes", "on", "1", "false", "no", "off", "0"):
-            return str(value).lower() in ("true", "yes", "on", "1")
-        raise UserError(f"{name}: '{value}' is neither true nor false.")
-    if kind is str:
-        # YAML reads a bare `on` or `off` as a bool
-        return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
-    try:
-        number = float(str(value))
-    except ValueError as error:
-        raise UserError(f"{name}: '{value}' is not a number.") from error
-    if kind is int and (not math.isfinite(number) or number != int(number)):
-        raise UserError(f"{name}: '{value}' is not a whole number.")
-    return kind(number)
-
-
-def _limits(item, value) -> list[Problem]:
-    low, high, choices = (item.metadata[key] for key in ("low", "high", "choices"))
-    if choices and value not in choices:
-        return [Problem(item.name, f"'{value}' is not one of {', '.join(choices)}.")]
-    if isinstance(value, float) and not math.isfinite(value):
-        return [Problem(item.name, f"{value} is not a number.")]
-    if low is not None and value < low:
-        return [Problem(item.name, f"{value} is too low; {low} is the least.")]
-    if high is not None and value > high:
-        return [Problem(item.name, f"{value} is too high; {high} is the most.")]
-    return []
+def _check_flat(text: str, name: str) -> None:
+    """Raise UserError for YAML that is more than names and values: a few aliases can stand for billions of values, and
+    brackets within brackets take PyYAML hours. Reads no further than to the first of them.
+    """
+    depth = 0
+    for part in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(part, yaml.CollectionStartEvent) - isinstance(part, yaml.CollectionEndEvent)
+        if depth > 1 or isinstance(part, yaml.AliasEvent):
+            raise UserError(f"'{name}' holds lists, tables or aliases.", "Write one `name: value` a line.")

@@ -1,12 +1,12 @@
 """Turns a config into a run folder and a command, and starts it: always `accelerate launch`, in its own session.
 
 Light: no torch. Output goes to a file, so nobody has to keep reading for the training to go on. The environment of the
-training process holds what it needs and no token.
-
-launch(config) creates a run and starts it. Resume is start(run) again: the process finds its own checkpoints.
+training process holds what it needs and no token. Who starts when is decided in trainer.queue; resuming is start(run)
+again: the process finds its own checkpoints.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,19 +15,22 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock
-
 from common.errors import UserError
-from common.files import write_json, write_text
-from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, free_name, home, runs_folder, slug
-from models.base import Base, choose_base
+from common.files import is_file, read_json, write_json, write_text
+from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, contained, free_name, runs_folder, slug
+from models.base import Base, choose_base, transport_error
 from models.hardware import find_gpus
 from models.precision import resolve_precision
 from trainer.config import EXAMPLE, TrainConfig
-from trainer.run import EventLog, Run, active_run, read_state, this_process
+from trainer.disk import check_disk
+from trainer.limits import capped
+from trainer.reading import suffix_of
+from trainer.run import UNFINISHED, EventLog, Run, read_state, this_process
 
-DISK_NEEDED_BYTES = 300_000_000
 LAST_MOMENT_SECONDS = 20
+ABANDONED_SECONDS = 3600
+DATA_FIELDS = ("data", "text_data", "eval_data")
+ADAPTER_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
 CONFIGS = Path(__file__).parent / "accelerate"
 PASSED_ON = (
     *(
@@ -64,89 +67,145 @@ def create_run(config: TrainConfig, owner: str = LOCAL_OWNER) -> Run:
     The config that is written names the base that was chosen and why, so that a resume takes the same one.
     """
     config.check()
+    config = capped(config)
     resolve_precision(config.precision, bool(find_gpus()))
     base = choose_base(config.base, config.base_revision)
-    _check_disk()
-    name = free_name(slug(config.name), runs_folder(owner), adapters_folder(owner))
-    partial = runs_folder(owner) / f"{name}.partial"
-    partial.mkdir(parents=True)
+    check_disk(owner, _data_bytes(config))
+    _sweep(runs_folder(owner))
+    partial = _reserve(slug(config.name), owner)
+    final = partial.with_name(partial.name.removesuffix(UNFINISHED))
     try:
-        _write(Run(partial), replace(config, name=name), base)
-        partial.rename(runs_folder(owner) / name)
+        _write(Run(partial), replace(config, name=final.name), base, owner)
+        partial.rename(final)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise UserError("The run's folder could not be written.", f"{error.strerror or error}.") from error
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    return Run(runs_folder(owner) / name)
+    return Run(final)
 
 
-def _check_disk() -> None:
-    home().mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(home()).free
-    if free < DISK_NEEDED_BYTES:
-        raise UserError(
-            f"Only {free / 1e6:.0f} MB of disk are free in {home()}; a run needs {DISK_NEEDED_BYTES / 1e6:.0f} MB.",
-            "Free some, or set STUDIO_HOME to another disk.",
-        )
+def _data_bytes(config: TrainConfig) -> int:
+    """The size of the files that are copied into the run."""
+    files = [getattr(config, name) for name in DATA_FIELDS]
+    return sum(Path(file).stat().st_size for file in files if file and is_file(file))
 
 
-def _write(run: Run, config: TrainConfig, base: Base) -> None:
+def _reserve(wanted: str, owner: str) -> Path:
+    """Make the folder that becomes the run, under a name that is free among runs and adapters."""
+    while True:
+        name = free_name(wanted, runs_folder(owner), adapters_folder(owner))
+        partial = runs_folder(owner) / f"{name}{UNFINISHED}"
+        try:
+            partial.mkdir(parents=True)
+        except FileExistsError:  # somebody took the same name in this moment
+            continue
+        return partial
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a program left that was killed while it copied data, an hour ago or more."""
+    for partial in folder.glob(f"*{UNFINISHED}"):
+        try:
+            is_abandoned = time.time() - partial.stat().st_mtime > ABANDONED_SECONDS
+        except FileNotFoundError:  # whoever writes it is done
+            continue
+        if is_abandoned:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write(run: Run, config: TrainConfig, base: Base, owner: str) -> None:
     config = replace(config, base=base.choice, base_revision=base.revision, base_reason=base.reason)
+    config = replace(config, data_revision=_data_revision(config))
+    if config.init_adapter:
+        copy_adapter(config.init_adapter, owner, base, run.init_adapter_folder)
     run.data_folder.mkdir()
-    for field in ("data", "eval_data"):
+    for field in DATA_FIELDS:
         config = replace(config, **{field: _copy_data(getattr(config, field), field, run)})
     write_text(run.config_file, config.to_yaml())
 
 
+def _data_revision(config: TrainConfig) -> str | None:
+    """The commit that a Hub data set has now, so that a resume trains on the same rows; as it is when nobody can say."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    if config.data == EXAMPLE or suffix_of(config.data) or is_file(config.data):
+        return config.data_revision
+    try:
+        return HfApi(token=False).dataset_info(config.data, revision=config.data_revision, timeout=10).sha
+    except (OfflineModeIsEnabled, HFValidationError, HfHubHTTPError, transport_error()):
+        return config.data_revision
+
+
 def _copy_data(data: str | None, field: str, run: Run) -> str | None:
     """Keep a copy of a data file in the run, so that a resume trains on the same rows. Ids and 'example' stay as they are."""
-    if not data or data == EXAMPLE or not Path(data).is_file():
+    if not data or data == EXAMPLE:
         return data
-    copied = run.data_folder / f"{field}{Path(data).suffix.lower()}"
+    if not is_file(data):
+        if ".." in Path(data).parts:  # it would be looked for from inside the run
+            raise UserError(f"{field}: there is no file '{data[:200]}'.", "Give a file, or a Hub id like owner/name.")
+        return data
+    copied = run.data_folder / f"{field}{_suffix(Path(data))}"
     shutil.copyfile(data, copied)
-    return str(copied.relative_to(run.folder))
+    return copied.relative_to(run.folder).as_posix()
 
 
-def launch(config: TrainConfig, owner: str = LOCAL_OWNER) -> Run:
-    """Create a run and start it. Raises UserError, leaving nothing, when it cannot start."""
-    run = create_run(config, owner)
-    try:
-        start(run)
-    except BaseException:
-        shutil.rmtree(run.folder, ignore_errors=True)
-        raise
-    return run
+def _suffix(path: Path) -> str:
+    """The ending that tells the format: '.jsonl', '.jsonl.gz'."""
+    kept = path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]
+    return re.sub(r"[^a-z0-9.]", "", "".join(kept).lower())
+
+
+def copy_adapter(name: str, owner: str, base: Base, destination: Path) -> None:
+    """Copy the owner's adapter `name` for a run that continues from it: weights and text files, no links.
+
+    Raises UserError when it is not there or was trained on another base.
+    """
+    source = contained(adapters_folder(owner), name)
+    found = read_json(source / "adapter_config.json")
+    if not isinstance(found, dict) or not (source / "adapter_model.safetensors").is_file():
+        raise UserError(f"init_adapter: there is no adapter '{name}' of yours.", "Choose one from your adapters.")
+    trained_on = str(found.get("base_model_name_or_path") or base.model_id)
+    are_ids = base.source != "folder" and not Path(trained_on).is_absolute()  # of a folder, its shapes will tell
+    if are_ids and trained_on != base.model_id:
+        raise UserError(
+            f"init_adapter: '{name}' was trained on {trained_on}, this run is on {base.model_id}.",
+            "Choose the adapter's base, or another adapter.",
+        )
+    destination.mkdir()
+    for file in source.iterdir():
+        if file.suffix in ADAPTER_SUFFIXES and file.is_file() and not file.is_symlink():
+            shutil.copyfile(file, destination / file.name)
 
 
 def start(run: Run) -> None:
-    """Start (or resume) the training process of `run` and return at once. Raises UserError while another one trains."""
-    with FileLock(home() / "start.lock"):  # two tabs, two programs: one of them starts
-        _wait_for_room(run.owner)
-        run.stop_file.unlink(missing_ok=True)
-        config = run.config()
-        with open(run.log_file, "ab") as log:
-            process = subprocess.Popen(
-                command(run, config),
-                cwd=REPOSITORY,
-                env=environment(config.num_processes),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        write_json(run.process_file, {"launcher": this_process(process.pid)})
-        EventLog(run).write("queued", base=config.base, base_reason=config.base_reason)
-    threading.Thread(target=process.wait, daemon=True).start()  # reaps it; nothing else depends on this thread
+    """Start (or resume) the training process of `run` and return at once. trainer.queue asks first whether it may.
 
-
-def _wait_for_room(owner: str) -> None:
-    """Raise UserError while a run trains. One that has said its last word gets a moment for its process to end."""
+    Raises UserError when this very run is still training. One that has said its last word gets a moment to end.
+    """
     deadline = time.monotonic() + LAST_MOMENT_SECONDS
-    while (busy := active_run()) is not None:
-        if read_state(busy).is_running or time.monotonic() > deadline:
-            if busy.owner != owner:  # its name is its owner's business
-                raise UserError("Somebody else's run is training on this machine.", "Try again when it is done.")
-            raise UserError(f"The run '{busy.id}' is training on this machine.", "Wait for it, or stop it first.")
+    while run.is_alive():
+        if read_state(run).is_running or time.monotonic() > deadline:
+            raise UserError(f"The run '{run.id}' is training already.", "Wait for it, or stop it first.")
         time.sleep(0.1)
+    run.stop_file.unlink(missing_ok=True)
+    config = run.config()
+    with open(run.log_file, "ab") as log:
+        process = subprocess.Popen(
+            command(run, config),
+            cwd=REPOSITORY,
+            env=environment(config.num_processes),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    write_json(run.process_file, {"launcher": this_process(process.pid)})
+    message = "Starting the training process"
+    EventLog(run).write("preparing", message=message, base=config.base, base_reason=config.base_reason)
+    threading.Thread(target=process.wait, daemon=True).start()  # reaps it; nothing else depends on this thread
 
 
 def command(run: Run, config: TrainConfig) -> list[str]:

@@ -2,6 +2,9 @@
 
     runs/<owner>/<id>/config.yaml     the settings
                       data/           a copy of the files it trains on
+                      init_adapter/   a copy of the adapter it continues from
+                      about.json      its title and notes
+                      queued.json     exists while it waits for its turn
                       process.json    who trains: process id and its start time
                       events.jsonl    the contract between the training process and everyone who watches
                       train.log       everything it printed
@@ -11,20 +14,20 @@
 The page, the command line and a second browser all read the same folder: whoever dies, nothing is lost.
 """
 
-import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from common.errors import UserError
-from common.files import append_json_line, read_json, read_json_lines, tail
-from common.paths import LOCAL_OWNER, contained, runs_folder
+from common.files import append_json_line, read_json, tail
+from common.paths import LOCAL_OWNER, contained, is_name, runs_folder
 from trainer.config import TrainConfig
+from trainer.state import RunState, state_of
 
-RUNNING = ("queued", "preparing", "training", "evaluating", "saving")
-FINISHED = ("done", "stopped", "failed")
+UNFINISHED = ".partial"
+KILLED_SIGNS = ("SIGKILL", "Signal 9", "exitcode: -9", "exitcode  : -9")
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,11 @@ class Run:
     log_file = property(lambda self: self.folder / "train.log")
     process_file = property(lambda self: self.folder / "process.json")
     stop_file = property(lambda self: self.folder / "stop")
+    queued_file = property(lambda self: self.folder / "queued.json")
+    about_file = property(lambda self: self.folder / "about.json")
     data_folder = property(lambda self: self.folder / "data")
     checkpoints_folder = property(lambda self: self.folder / "checkpoints")
+    init_adapter_folder = property(lambda self: self.folder / "init_adapter")
 
     def config(self) -> TrainConfig:
         return TrainConfig.from_yaml(self.config_file)
@@ -61,10 +67,20 @@ class Run:
 
     def is_alive(self) -> bool:
         """True while the process that trains (or the launcher that started it) is running."""
-        return any(_is_running(process) for process in (read_json(self.process_file, {}) or {}).values())
+        return any(is_running(process) for process in _processes(self))
+
+    def is_queued(self) -> bool:
+        """True while it waits for its turn, and until the process that starts it has written who trains."""
+        place = read_json(self.queued_file)
+        return isinstance(place, dict) and not ("starting" in place and self.process_file.exists())
 
 
-def _is_running(process: dict) -> bool:
+def _processes(run: Run) -> list[dict]:
+    found = read_json(run.process_file, {})
+    return [process for process in found.values() if isinstance(process, dict)] if isinstance(found, dict) else []
+
+
+def is_running(process: dict) -> bool:
     """A process id alone may have been given to another program since: its start time must match too."""
     try:
         found = psutil.Process(int(process["pid"]))
@@ -81,86 +97,68 @@ def this_process(pid: int) -> dict:
         return {"pid": pid, "started": 0.0}
 
 
-@dataclass
-class RunState:
-    """What a person sees of a run, computed from its events. Times in seconds, memory in bytes."""
-
-    status: str = "queued"
-    message: str = ""
-    hint: str = ""
-    base: str = ""
-    base_reason: str = ""
-    precision: str = ""
-    step: int = 0
-    total_steps: int = 0
-    epoch: float = 0.0
-    tokens_per_second: float = 0.0
-    eta_seconds: float | None = None
-    peak_memory_bytes: int = 0
-    adapter: str = ""
-    notes: list[str] = field(default_factory=list)
-    losses: list[tuple[int, float]] = field(default_factory=list)
-    eval_losses: list[tuple[int, float]] = field(default_factory=list)
-    metrics: dict = field(default_factory=dict)
-
-    @property
-    def is_running(self) -> bool:
-        return self.status in RUNNING
-
-    @property
-    def fraction(self) -> float:
-        return self.step / self.total_steps if self.total_steps else 0.0
-
-
 def read_state(run: Run) -> RunState:
-    """The state of `run` from its events, and 'interrupted' when its process is gone without a last word."""
-    alive = run.is_alive()  # before the events are read: a process that ends in between has written its last one
-    state = RunState()
-    for event in read_json_lines(run.events_file):
-        _apply(state, event)
-    if state.is_running and not alive and run.process_file.exists():
-        state.status = "interrupted"
-        state.message, state.hint = _last_words(run)
+    """The state of `run` from its events, whether it waits in the queue, and whether its process is still there."""
+    # in this order: a run that leaves the queue in between has its process, one that ends has written its last event
+    is_queued, alive = run.is_queued(), run.is_alive()
+    state = state_of(run.events_file)
+    if is_queued:
+        state.status, state.message, state.hint, state.code, state.cure = "queued", "", "", "", None
+    elif state.is_running and not alive:
+        _tell_the_end(run, state)
     return state
 
 
-def _apply(state: RunState, event: dict) -> None:
-    """Bring `state` forward by one event. An event of a later version of this program changes nothing."""
-    kind = event.get("event")
-    if kind in (*RUNNING, *FINISHED):
-        state.status = kind
-        state.message, state.hint = event.get("message", ""), event.get("hint", "")
-    elif kind == "note":
-        state.notes.append(event["message"])
-    elif kind == "resumed":  # the steps after the checkpoint are trained again
-        state.losses = [point for point in state.losses if point[0] <= event["step"]]
-        state.eval_losses = [point for point in state.eval_losses if point[0] <= event["step"]]
-    elif kind == "step":
-        state.losses.append((event["step"], event["loss"]))
-    elif kind == "eval":
-        state.eval_losses.append((event["step"], event["loss"]))
-    if kind in ("done", "stopped"):
-        state.metrics = event.get("metrics", {})
-    for name in ("base", "base_reason", "precision", "step", "total_steps", "epoch", "adapter"):
-        setattr(state, name, event.get(name, getattr(state, name)))
-    for name in ("tokens_per_second", "eta_seconds", "peak_memory_bytes"):
-        setattr(state, name, event.get(name, getattr(state, name)))
+def _tell_the_end(run: Run, state: RunState) -> None:
+    """Fill in what became of a run that has no process and said no last word."""
+    if run.process_file.exists():
+        state.status, state.ended_at = "interrupted", state.updated_at
+        state.message, state.hint, state.code, state.cure = _last_words(run)
+    elif not run.folder.exists():
+        state.status, state.message = "stopped", "It was deleted."
+    elif state.status == "queued":  # made, or taken from the queue, by a program that died
+        state.status, state.message, state.hint = "stopped", "It has not been started.", "Resume starts it."
 
 
-def _last_words(run: Run) -> tuple[str, str]:
-    text = run.log_tail(15)
-    if "SIGKILL" in text or "Signal 9" in text or "exitcode: -9" in text:
+def _last_words(run: Run) -> tuple[str, str, str, dict | None]:
+    """(message, hint, code, cure) for a training process that is gone."""
+    if any(sign in run.log_tail(15) for sign in KILLED_SIGNS):
+        cure = _less_memory(run.config())
+        hint = "Resume goes on from the last checkpoint; a new run that needs less memory is safer."
         return (
             "The system ended the training process, most likely because memory ran out.",
-            "Lower the batch size, resume.",
+            hint if cure else "Take a smaller base, then start again.",
+            "killed",
+            cure,
         )
-    return "The training process ended without a word (a restart, or it was ended from outside).", "Resume goes on."
+    began = [process.get("started", 0.0) for process in _processes(run)]
+    if began and max(began) < psutil.boot_time():
+        return "The machine was restarted while this run trained.", "Resume goes on.", "interrupted", None
+    return (
+        "The training process ended without a word (a restart, or it was ended from outside).",
+        "Resume goes on.",
+        "interrupted",
+        None,
+    )
+
+
+def _less_memory(config: TrainConfig) -> dict | None:
+    """The smallest change that lowers the memory of training and leaves what is learned nearly as it is."""
+    batch, gathered = config.per_device_train_batch_size, config.gradient_accumulation_steps
+    if batch > 1:
+        changes = {"per_device_train_batch_size": batch // 2, "gradient_accumulation_steps": min(gathered * 2, 1024)}
+        return {"label": "Halve the batch", "changes": changes}
+    if config.gradient_checkpointing != "on":
+        return {"label": "Switch gradient checkpointing on", "changes": {"gradient_checkpointing": "on"}}
+    if config.max_length > 256:
+        return {"label": "Halve the length", "changes": {"max_length": config.max_length // 2}}
+    return None
 
 
 def find_run(run_id: str, owner: str = LOCAL_OWNER) -> Run:
     """The run of `owner` with this id. Raises UserError when there is none."""
     run = Run(contained(runs_folder(owner), run_id))
-    if not run.config_file.is_file():
+    if not _is_run(run.folder):
         raise UserError(f"There is no run '{run_id}'.", "`python -m trainer list` shows them.")
     return run
 
@@ -168,22 +166,30 @@ def find_run(run_id: str, owner: str = LOCAL_OWNER) -> Run:
 def list_runs(owner: str = LOCAL_OWNER) -> list[Run]:
     """All runs of `owner`, the newest first."""
     folder = runs_folder(owner)
-    runs = [Run(path) for path in folder.iterdir() if (path / "config.yaml").is_file()] if folder.is_dir() else []
-    return sorted(runs, key=lambda run: run.config_file.stat().st_mtime, reverse=True)
+    runs = [Run(path) for path in folder.iterdir() if _is_run(path)] if folder.is_dir() else []
+    return sorted(runs, key=_made, reverse=True)
+
+
+def _is_run(folder: Path) -> bool:
+    return not folder.name.endswith(UNFINISHED) and (folder / "config.yaml").is_file()
+
+
+def _made(run: Run) -> float:
+    try:
+        return run.config_file.stat().st_mtime
+    except OSError:  # deleted meanwhile
+        return 0.0
+
+
+def runs_with(name: str) -> list[Run]:
+    """The runs of everyone on this machine whose folder has a file of this name; quick, also for thousands of runs."""
+    files = runs_folder().parent.glob(f"*/*/{name}")
+    return [Run(file.parent) for file in files if is_name(file.parts[-3]) and _is_run(file.parent)]
 
 
 def active_run() -> Run | None:
     """The run that trains on this machine now, whoever owns it, or None."""
-    root = runs_folder().parent
-    owners = sorted(root.iterdir()) if root.is_dir() else []
-    return next((run for owner in owners for run in list_runs(owner.name) if run.is_alive()), None)
-
-
-def delete_run(run: Run) -> None:
-    """Remove a run's folder. Raises UserError while it trains."""
-    if run.is_alive():
-        raise UserError(f"'{run.id}' is still training.", "Stop it first.")
-    shutil.rmtree(run.folder)
+    return next((run for run in runs_with("process.json") if run.is_alive()), None)
 
 
 class EventLog:

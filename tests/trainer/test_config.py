@@ -67,3 +67,31 @@ def test_a_file_that_is_no_config_is_refused(tmp_path, text):
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(UserError):
         TrainConfig.from_yaml(tmp_path / "config.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "first\nsecond",
+        "ends with a line\n",
+        " # no comment\n# at all",
+        "'quoted' \"twice\"\n\n\nthree lines on",
+        "nel \x85 separators \u2028 \u2029",
+        "x" * 9999 + "\n" + "words " * 1500,
+        "- a\n- b: c",
+        "null",
+        "yes",
+        "0x10",
+        "2020-01-01",
+        "\ttab",
+        "  spaces  ",
+        "---\n...\n",
+        "|",
+        "emoji 👩‍🚀 한국어",
+    ],
+)
+def test_any_text_survives_the_file_and_its_comments(tmp_path, text):
+    config = TrainConfig(sample_prompts=text, name=text, data=text, eval_data=text)
+    file = tmp_path / "config.yaml"
+    file.write_bytes(config.to_yaml().encode())
+    assert TrainConfig.from_yaml(file) == config

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,12 @@ import yaml
 
 from common.errors import UserError
 from common.files import write_json
-from common.paths import REPOSITORY, runs_folder
-from trainer import launcher
+from common.paths import REPOSITORY, adapters_folder, runs_folder
+from models import embedded
+from trainer import disk, launcher
 from trainer.config import TrainConfig
-from trainer.launcher import CONFIGS, command, create_run, environment, launch, start
-from trainer.run import EventLog, list_runs, this_process
+from trainer.launcher import CONFIGS, command, create_run, environment, start
+from trainer.run import EventLog, this_process
 
 
 @pytest.fixture
@@ -53,29 +56,17 @@ def test_a_crash_while_writing_leaves_nothing(config, monkeypatch):
 def test_a_full_disk_is_told(config, monkeypatch):
     from types import SimpleNamespace
 
-    monkeypatch.setattr(launcher.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**6))
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**6))
     with pytest.raises(UserError, match="1 MB of disk are free"):
         create_run(config)
 
 
-def test_a_second_training_is_refused_with_the_name_of_the_first(config):
-    first, second = create_run(config), create_run(config)
-    write_json(first.process_file, {"trainer": this_process(os.getpid())})
-    EventLog(first).write("training")
-    with pytest.raises(UserError, match="'my-run' is training"):
-        start(second)
-    with pytest.raises(UserError, match="'my-run' is training"):
-        launch(config)
-    assert [run.id for run in list_runs()] == ["my-run-2", "my-run"], "a refused start left a run behind"
-
-
-def test_the_name_of_somebody_elses_run_is_not_told(config):
-    theirs, mine = create_run(TrainConfig(**{**config.to_dict(), "name": "secret-plan"}), "alice"), create_run(config)
-    write_json(theirs.process_file, {"trainer": this_process(os.getpid())})
-    EventLog(theirs).write("training")
-    with pytest.raises(UserError, match="Somebody else's run") as error:
-        start(mine)
-    assert "secret-plan" not in str(error.value) and "alice" not in str(error.value)
+def test_a_run_that_trains_is_not_started_again(config):
+    run = create_run(config)
+    write_json(run.process_file, {"trainer": this_process(os.getpid())})
+    EventLog(run).write("training")
+    with pytest.raises(UserError, match="'my-run' is training already"):
+        start(run)
 
 
 def test_the_child_gets_no_token(monkeypatch):
@@ -108,5 +99,68 @@ def test_accelerate_itself_reads_every_config(file):
 
 
 def test_the_launcher_needs_no_torch():
-    code = "import sys, trainer.launcher, trainer.run, trainer.dataset; sys.exit('torch' in sys.modules)"
+    code = "import sys, trainer.queue, trainer.history, trainer.dataset; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
+
+
+def make_adapter(owner: str, name: str, base: str) -> Path:
+    folder = adapters_folder(owner) / name
+    folder.mkdir(parents=True)
+    write_json(folder / "adapter_config.json", {"base_model_name_or_path": base, "peft_type": "LORA"})
+    for file in (
+        "adapter_model.safetensors",
+        "tokenizer.json",
+        "chat_template.jinja",
+        "training_args.bin",
+        "notes.txt",
+    ):
+        (folder / file).write_text(file)
+    (folder / "linked.json").symlink_to("/etc/hostname")
+    return folder
+
+
+def test_a_run_keeps_a_copy_of_the_adapter_that_it_continues_from():
+    make_adapter("alice", "first", embedded.HUB_ID)
+    run = create_run(TrainConfig(name="second", base="embedded", init_adapter="first"), "alice")
+    assert {file.name for file in run.init_adapter_folder.iterdir()} == {
+        *("adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "chat_template.jinja")
+    }
+
+
+@pytest.mark.parametrize("name", ["none", "../alice/first", "first", "..", "other-base"])
+def test_an_adapter_of_another_base_or_of_somebody_else_is_refused(name):
+    make_adapter("alice", "first", embedded.HUB_ID)
+    make_adapter("bob", "other-base", "TinyLlama/TinyLlama-1.1B-Chat-v1.0")
+    with pytest.raises(UserError):
+        create_run(TrainConfig(name="second", base="embedded", init_adapter=name), "bob")
+    assert not list(runs_folder("bob").glob("*"))
+
+
+def test_all_data_files_are_copied_and_keep_their_format(tmp_path):
+    for name in ("a.JSONL.gz", "b.v2.txt", "c.csv"):
+        (tmp_path / name).write_text(name)
+    files = {"data": "a.JSONL.gz", "text_data": "b.v2.txt", "eval_data": "c.csv"}
+    config = TrainConfig(base="embedded", **{field: str(tmp_path / name) for field, name in files.items()})
+    written = create_run(config).config()
+    assert (written.data, written.text_data, written.eval_data) == (
+        *("data/data.jsonl.gz", "data/text_data.txt", "data/eval_data.csv"),
+    )
+
+
+def test_a_path_that_would_leave_the_run_is_refused():
+    with pytest.raises(UserError, match="there is no file"):
+        create_run(TrainConfig(base="embedded", data="data/../../other/data/data.jsonl"))
+
+
+def test_what_a_killed_program_left_is_swept_away(config):
+    for name, age in (("old.partial", 7200), ("new.partial", 0)):
+        (runs_folder() / name).mkdir(parents=True)
+        os.utime(runs_folder() / name, (time.time() - age,) * 2)
+    create_run(config)
+    assert sorted(path.name for path in runs_folder().iterdir()) == ["my-run", "new.partial"]
+
+
+def test_starts_of_one_name_at_the_same_time_do_not_meet(config):
+    with ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(lambda _: create_run(config).id, range(8)))
+    assert len(set(runs)) == 8

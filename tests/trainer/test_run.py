@@ -8,7 +8,7 @@ from common.errors import UserError
 from common.files import write_json, write_text
 from common.paths import runs_folder
 from trainer.config import TrainConfig
-from trainer.run import EventLog, Run, active_run, delete_run, find_run, list_runs, read_state, this_process
+from trainer.run import EventLog, Run, active_run, find_run, list_runs, read_state, this_process
 
 
 def make_run(name: str = "run", owner: str = "local") -> Run:
@@ -92,11 +92,42 @@ def test_the_active_run_of_anyone_is_seen():
     assert active_run().id == "hers"
 
 
-def test_a_training_run_is_not_deleted():
+def test_a_killed_run_offers_settings_that_need_less_memory():
+    for settings, changes in (
+        (
+            {"per_device_train_batch_size": 5, "gradient_accumulation_steps": 3},
+            {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 6},
+        ),
+        ({"per_device_train_batch_size": 1}, {"gradient_checkpointing": "on"}),
+        ({"per_device_train_batch_size": 1, "gradient_checkpointing": "on"}, {"max_length": 512}),
+    ):
+        run = make_run(f"run-{len(changes)}-{next(iter(changes)).replace('_', '-')}")
+        write_text(run.config_file, TrainConfig(**settings).to_yaml())
+        gone(run)
+        EventLog(run).write("training")
+        write_text(run.log_file, "traceback : Signal 9 (SIGKILL) received by PID 17\n")
+        state = read_state(run)
+        assert (state.status, state.code, state.cure["changes"]) == ("interrupted", "killed", changes)
+
+
+def test_a_restart_of_the_machine_is_told_as_such(monkeypatch):
     run = make_run()
-    alive(run)
-    with pytest.raises(UserError, match="still training"):
-        delete_run(run)
     gone(run)
-    delete_run(run)
-    assert not run.folder.exists()
+    EventLog(run).write("training")
+    assert read_state(run).code == "interrupted" and "restarted" in read_state(run).message
+
+
+def test_a_run_that_nobody_started_is_stopped():
+    run = make_run()
+    assert (read_state(run).status, read_state(run).hint) == ("stopped", "Resume starts it.")
+
+
+def test_odd_folders_beside_the_runs_stop_nobody():
+    make_run("run")
+    (runs_folder() / "half.partial").mkdir()
+    write_text(runs_folder() / "half.partial" / "config.yaml", "name: half\n")
+    (runs_folder().parent / ".DS_Store").touch()
+    (runs_folder() / "file").touch()
+    assert [run.id for run in list_runs()] == ["run"] and active_run() is None
+    with pytest.raises(UserError):
+        find_run("half.partial")

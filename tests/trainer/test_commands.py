@@ -1,0 +1,104 @@
+"""The command line does with runs what the page does, prints a sentence for what a person can fix, and exits non-zero."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from common.files import write_json, write_text
+from common.paths import runs_folder
+from trainer import follow as module
+from trainer.__main__ import main
+from trainer.config import TrainConfig
+from trainer.follow import watch
+from trainer.run import EventLog, Run, find_run, read_state
+
+
+def make_run(name: str, owner: str = "local", **settings) -> Run:
+    run = Run(runs_folder(owner) / name)
+    run.folder.mkdir(parents=True)
+    write_text(run.config_file, TrainConfig(name=name, **settings).to_yaml())
+    events = EventLog(run)
+    events.write("step", step=3, loss=1.25, total_steps=9)
+    events.write("done", metrics={"loss_after": 1.5})
+    return run
+
+
+@pytest.fixture
+def job(capsys):
+    """Runs one job; returns (exit code, what it printed, what it complained)."""
+
+    def do(*arguments: str) -> tuple[int, str, str]:
+        code = main([*arguments])
+        return code, *capsys.readouterr()
+
+    return do
+
+
+def test_runs_are_listed_found_and_shown_under_their_titles(job):
+    make_run("first")
+    make_run("second", base="embedded")
+    make_run("hers", owner="alice")
+    assert job("rename", "first", "Poems of May") == (0, "", "")
+    code, printed, _ = job("list")
+    assert code == 0 and "Poems of May" in printed and "second" in printed and "hers" not in printed
+    assert job("list", "poems")[1].split()[:5] == ["first", "done", "step", "3/9", "loss"]
+    assert "status: done" in job("show", "second")[1]
+
+
+def test_deleted_runs_come_back(job):
+    run = make_run("run")
+    assert "trainer undo run" in job("delete", "run")[1] and not run.folder.exists()
+    assert job("undo", "run")[:2] == (0, "It is back: run\n") and run.folder.exists()
+    assert job("delete", "run", "--discard")[0] == 0 and not run.folder.exists()
+
+
+def test_compare_prints_only_what_differs(job):
+    make_run("slow", learning_rate=1e-4)
+    make_run("fast", learning_rate=1e-3)
+    printed = job("compare", "slow", "fast")[1]
+    assert "learning_rate" in printed and "0.0001" in printed and "loss_after" in printed and "lora_r" not in printed
+
+
+def test_a_bundle_is_written_where_one_is(job, tmp_path, monkeypatch):
+    make_run("run")
+    monkeypatch.chdir(tmp_path)
+    assert job("bundle", "run")[0] == 0 and Path("run.zip").is_file()
+
+
+def test_the_queue_shows_places_and_no_names_of_others(job):
+    for name, owner, at in (("mine", "local", 2.0), ("secret", "alice", 1.0)):
+        write_json(make_run(name, owner).queued_file, {"time": at})
+    printed = job("queue")[1]
+    assert printed.split() == ["mine", "place", "2", "of", "2"]
+    assert job("stop", "mine")[0] == 0 and read_state(find_run("mine")).status == "stopped"
+    assert job("queue")[1] == "None of yours; 1 of others.\n"
+
+
+@pytest.mark.parametrize("name", ["nobody", "../local/run", "..", "", "a\x00b"])
+@pytest.mark.parametrize("work", ["show", "stop", "resume", "delete", "undo", "bundle", "compare"])
+def test_a_name_that_is_none_is_one_sentence(job, work, name):
+    code, printed, complaint = job(work, name)
+    assert code == 1 and not printed and complaint and "Traceback" not in complaint
+
+
+def test_a_run_that_is_deleted_while_somebody_watches_ends_the_watching(monkeypatch):
+    run = make_run("run")
+    write_json(run.queued_file, {"time": 1.0})
+    monkeypatch.setattr(module, "advance_if_possible", lambda: None)
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+    threading.Timer(0.1, lambda: run.folder.rename(runs_folder().parent / "elsewhere")).start()
+    began = time.monotonic()
+    assert watch(run).message == "It was deleted." and time.monotonic() - began < 5
+
+
+def test_a_check_fails_where_a_start_would_be_refused(tiny_base, tmp_path):
+    from trainer.__main__ import main
+
+    file = tmp_path / "rows.jsonl"
+    flags = ["--base", str(tiny_base), "--max-length", "128"]
+    file.write_text('{"apples": "one", "pears": "two"}\n' * 3)
+    assert main(["check", str(file), *flags]) == 1
+    file.write_text("\n".join(f'{{"prompt": "Say {n}", "completion": "{n}!"}}' for n in range(12)))
+    assert main(["check", str(file), *flags]) == 0

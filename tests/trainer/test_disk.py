@@ -1,0 +1,56 @@
+"""What one owner may keep on a shared disk; what they deleted goes first."""
+
+import shutil
+
+import pytest
+
+from common.errors import UserError
+from common.paths import adapters_folder, runs_folder
+from trainer.config import TrainConfig
+from trainer.history import delete, deleted
+from trainer.launcher import create_run
+
+
+@pytest.fixture
+def config(tiny_base, tmp_path) -> TrainConfig:
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "Q", "completion": "A"}\n' * 1000)  # 36 kB
+    return TrainConfig(name="run", base=str(tiny_base), data=str(tmp_path / "rows.jsonl"))
+
+
+def test_launching_again_and_again_ends_at_the_kept_runs(config, monkeypatch):
+    monkeypatch.setenv("STUDIO_MAX_KEPT_RUNS", "3")
+    runs = [create_run(config, "alice") for _ in range(3)]
+    with pytest.raises(UserError, match="You keep 3 runs; 3 are the most") as refused:
+        create_run(config, "alice")
+    assert "Delete" in refused.value.hint and len(list(runs_folder("alice").iterdir())) == 3
+    create_run(config, "bob")
+    delete(runs[0])
+    create_run(config, "alice")
+
+
+def test_the_bytes_that_a_user_keeps_are_limited_with_their_data_and_adapters(config, monkeypatch):
+    monkeypatch.setenv("STUDIO_MAX_KEPT_BYTES", "100000")
+    runs = [create_run(config, "alice") for _ in range(2)]
+    with pytest.raises(UserError, match="MB are the most here"):
+        create_run(config, "alice")
+    shutil.rmtree(runs[0].folder)
+    folder = adapters_folder("alice") / "one"
+    folder.mkdir(parents=True)
+    (folder / "adapter_model.safetensors").write_bytes(bytes(50_000))
+    with pytest.raises(UserError, match="MB are the most here"):
+        create_run(config, "alice")
+    shutil.rmtree(folder)
+    create_run(config, "alice")
+
+
+def test_the_trash_makes_room_the_oldest_first_and_only_as_far_as_needed(config, monkeypatch):
+    first, second = create_run(config, "alice"), create_run(config, "alice")
+    delete(first)
+    kept = delete(second)
+    monkeypatch.setenv("STUDIO_MAX_KEPT_BYTES", "100000")
+    create_run(config, "alice")
+    assert deleted("alice") == [kept]
+
+
+def test_a_laptop_keeps_what_it_likes(config):
+    assert len({create_run(config).id for _ in range(25)}) == 25

@@ -1,0 +1,198 @@
+"""Titles, search, comparison; what is deleted comes back for a day."""
+
+import os
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from common.errors import UserError
+from common.files import read_json, write_json, write_text
+from common.paths import adapters_folder, runs_folder
+from trainer import history
+from trainer.config import TrainConfig
+from trainer.history import (
+    compare,
+    copy_settings,
+    delete,
+    deleted,
+    discard,
+    notes_of,
+    rename,
+    search,
+    title_of,
+    undo_delete,
+)
+from trainer.publish import place_of
+from trainer.run import EventLog, Run, find_run, list_runs, read_state, this_process
+
+
+def make_run(name: str = "run", owner: str = "alice", **settings) -> Run:
+    run = Run(runs_folder(owner) / name)
+    run.folder.mkdir(parents=True)
+    write_text(run.config_file, TrainConfig(name=name, **settings).to_yaml())
+    EventLog(run).write("done", metrics={"loss_after": 1.0})
+    return run
+
+
+def make_adapter(run: Run):
+    folder = adapters_folder(run.owner) / run.id
+    folder.mkdir(parents=True)
+    write_text(folder / "training_config.yaml", run.config_file.read_text())
+    return folder
+
+
+def test_a_title_changes_no_id_and_no_folder():
+    run = make_run()
+    assert title_of(run) == "run"
+    rename(run, "  Korean  dialogues ", "first try\nwith small batches")
+    assert title_of(run) == "Korean dialogues" and notes_of(run).startswith("first try")
+    assert find_run("run", "alice") == run
+    rename(run, "")
+    assert title_of(run) == "run" and notes_of(run), "an empty title goes back to the id, notes stay"
+
+
+@pytest.mark.parametrize("title", ["x" * 121, "a\x00b", "a\x1b[31mb", "\u202eabc"])
+def test_a_title_that_cannot_be_shown_is_refused(title):
+    with pytest.raises(UserError):
+        rename(make_run(), title)
+
+
+def test_search_finds_titles_notes_data_base_and_state():
+    first, second = make_run("first", data="poems.csv"), make_run("second", base="embedded")
+    rename(first, "한국어 시", "with NEFTune")
+    assert search("alice", "neftune POEMS") == [first] and search("alice", "한국어") == [first]
+    assert search("alice", "embedded done") == [second] and search("alice", "nothing") == []
+    assert len(search("alice")) == 2 and search("bob") == []
+
+
+def test_a_deleted_run_comes_back_with_everything():
+    run = make_run()
+    rename(run, "Mine")
+    gone = delete(run)
+    assert list_runs("alice") == [] and [entry.title for entry in deleted("alice")] == ["Mine"]
+    with pytest.raises(UserError):
+        find_run("run", "alice")
+    back = undo_delete("alice", gone.entry)
+    assert back == run and title_of(back) == "Mine" and read_state(back).status == "done" and deleted("alice") == []
+
+
+def test_a_run_comes_back_by_its_id_under_a_free_name():
+    delete(make_run())
+    delete(make_run(max_steps=7))
+    make_run()
+    back = undo_delete("alice", "run")
+    assert back.id == "run-2" and back.config().max_steps == 7, "the last deleted one"
+
+
+def test_nobody_brings_back_or_sees_what_others_deleted():
+    entry = delete(make_run()).entry
+    assert deleted("bob") == []
+    for name in (entry, "run", f"../../alice/.trash/{entry}", "..", ""):
+        with pytest.raises(UserError):
+            undo_delete("bob", name)
+
+
+def test_a_run_that_waits_or_trains_is_not_deleted():
+    waits, trains = make_run("waits"), make_run("trains")
+    write_json(waits.queued_file, {"time": 1.0})
+    write_json(trains.process_file, {"trainer": this_process(os.getpid())})
+    with pytest.raises(UserError, match="waiting in the queue"):
+        delete(waits)
+    with pytest.raises(UserError, match="still training"):
+        delete(trains)
+
+
+def test_the_trash_keeps_ten_runs_for_a_day(monkeypatch):
+    for number in range(13):
+        delete(make_run(f"run-{number}"))
+    assert [entry.run_id for entry in deleted("alice")] == [f"run-{number}" for number in range(12, 2, -1)]
+    assert len(list((runs_folder("alice") / ".trash").iterdir())) == 10
+    tomorrow = time.time() + history.DELETED_SECONDS + 1
+    monkeypatch.setattr(history.time, "time", lambda: tomorrow)
+    assert deleted("alice") == [] and not list((runs_folder("alice") / ".trash").iterdir())
+
+
+def test_discard_takes_the_adapter_along_and_undo_brings_both_back():
+    run = make_run()
+    adapter = make_adapter(run)
+    gone = discard(run)
+    assert not adapter.exists() and list_runs("alice") == []
+    assert undo_delete("alice", gone.entry) == run and (adapter / "training_config.yaml").exists()
+
+
+def test_discard_leaves_an_adapter_that_came_from_elsewhere():
+    run = make_run()
+    adapter = make_adapter(run)
+    write_text(adapter / "training_config.yaml", "name: another\n")
+    discard(run)
+    assert adapter.exists()
+
+
+def test_an_adapter_has_the_runs_name_unless_another_one_has_it():
+    run = make_run()
+    assert place_of(run).name == "run", "nothing is there"
+    adapter = make_adapter(run)
+    assert place_of(run) == adapter, "its own is replaced"
+    write_text(adapter / "training_config.yaml", "name: another\n")
+    make_run("run-2")
+    assert place_of(run).name == "run-3", "run-2 is the name of another run"
+    adapter.with_name("run-3").mkdir()
+    write_text(adapter.with_name("run-3") / "training_config.yaml", run.config_file.read_text())
+    assert place_of(run).name == "run-3"
+    discard(run)
+    assert adapter.exists() and not adapter.with_name("run-3").exists()
+
+
+def test_discard_ends_a_training_that_does_not_listen():
+    """A process that ignores SIGTERM, with a child that does too."""
+    run = make_run()
+    stubborn = "import signal, time, sys, subprocess; signal.signal(15, signal.SIG_IGN); {more}; time.sleep(60)"
+    child = f"subprocess.Popen([sys.executable, '-c', {stubborn.format(more='print(1, flush=True)')!r}])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", stubborn.format(more=child)], stdout=subprocess.PIPE, start_new_session=True
+    )
+    process.stdout.readline()  # both listen now
+    write_json(run.process_file, {"launcher": this_process(process.pid)})
+    began = time.monotonic()
+    discard(run)
+    assert time.monotonic() - began < 8
+    group = [each for each in psutil.process_iter() if os.getpgid(each.pid) == process.pid]
+    assert all(each.status() == psutil.STATUS_ZOMBIE for each in group)
+    process.wait()
+
+
+def test_discard_takes_a_waiting_run_out_of_the_queue():
+    run = make_run()
+    write_json(run.queued_file, {"time": 1.0})
+    back = undo_delete("alice", discard(run).entry)
+    assert read_state(back).status == "stopped"
+
+
+def test_an_undo_that_was_cut_off_is_finished_by_the_next():
+    run = make_run()
+    adapter = make_adapter(run)
+    entry = discard(run).entry
+    (runs_folder("alice") / ".trash" / entry / "adapter").rename(adapter)
+    assert undo_delete("alice", entry) == run and adapter.exists()
+
+
+def test_compared_runs_show_where_they_differ():
+    runs = [make_run("slow", learning_rate=1e-4), make_run("fast", learning_rate=1e-3)]
+    for run, loss in zip(runs, (2.0, 1.0), strict=True):
+        EventLog(run).write("step", step=1, loss=loss)
+    table = compare(runs)
+    differing = [row for row in table["settings"] if row["differs"]]
+    assert differing == [{"field": "learning_rate", "values": [1e-4, 1e-3], "differs": True}]
+    assert table["curves"]["slow"]["losses"] == [(1, 2.0)] and table["metrics"]["fast"] == {"loss_after": 1.0}
+
+
+def test_copied_settings_train_on_the_copied_file():
+    run = make_run(data="data/data.jsonl", base_reason="because")
+    run.data_folder.mkdir()
+    (run.data_folder / "data.jsonl").write_text("{}\n")
+    config = copy_settings(run)
+    assert config.data == str(run.data_folder / "data.jsonl") and config.base_reason == ""
+    assert read_json(run.about_file) is None, "looking at settings writes nothing"

@@ -1,0 +1,319 @@
+"""One accelerator, several people: nobody's run is lost, none is started twice, and everybody gets a turn."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+
+import psutil
+import pytest
+
+from common.errors import UserError
+from common.files import read_json, write_json, write_text
+from common.paths import GUEST_PREFIX, REPOSITORY, home, runs_folder
+from trainer import launcher, queue
+from trainer.config import TrainConfig
+from trainer.queue import advance, cancel, enqueue, launch, order, position, stop
+from trainer.run import EventLog, Run, read_state, this_process
+
+FAKE = """import os, sys, time
+from pathlib import Path
+from common.files import read_json, write_json
+from trainer.run import this_process
+run = Path(sys.argv[-1])
+with open(run / "began", "a") as began:
+    began.write("x")
+write_json(run / "process.json", {{**read_json(run / "process.json", {{}}), "trainer": this_process(os.getpid())}})
+time.sleep({seconds})"""
+
+
+def fake_command(seconds: float):
+    """A training process that notes that it began and who it is, as the real one does, and sleeps."""
+    return lambda run, config: [
+        *(sys.executable, "-c", FAKE.format(seconds=seconds), "-m", "trainer.train"),
+        *("--run", str(run.folder)),
+    ]
+
+
+@pytest.fixture
+def trainer(monkeypatch):
+    """Every run is trained by a process that sleeps; what is left of them is ended afterwards."""
+    monkeypatch.setattr(launcher, "command", fake_command(60))
+    yield
+    for folder in queue._training_processes():
+        end(Run(runs_folder().parent / folder))
+
+
+def end(run: Run) -> None:
+    """End the process of `run` as the system would: without a word."""
+    for process in psutil.process_iter(["cmdline"]):
+        if str(run.folder) in (process.info["cmdline"] or []):
+            process.kill()
+    deadline = time.monotonic() + 10
+    while run.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def make_run(name: str, owner: str = "local") -> Run:
+    run = Run(runs_folder(owner) / name)
+    run.folder.mkdir(parents=True)
+    write_text(run.config_file, TrainConfig(name=name).to_yaml())
+    return run
+
+
+def queued(name: str, owner: str = "local", at: float = 0.0) -> Run:
+    """A run that waits, without anybody looking whether it can start."""
+    run = make_run(name, owner)
+    write_json(run.queued_file, {"time": at})
+    return run
+
+
+def ids(runs: list[Run]) -> list[str]:
+    return [run.id for run in runs]
+
+
+def test_on_an_idle_machine_a_run_starts_at_once(trainer, tmp_path):
+    data = tmp_path / "rows.jsonl"
+    data.write_text('{"prompt": "Q", "completion": "A"}\n')
+    began = time.monotonic()
+    run = launch(TrainConfig(name="first", base="embedded", data=str(data)))
+    assert time.monotonic() - began < 2
+    assert run.is_alive() and not run.queued_file.exists() and read_state(run).status == "preparing"
+
+
+def test_the_next_one_starts_when_the_first_is_gone_without_a_word(trainer):
+    first, second = make_run("first"), make_run("second")
+    enqueue(first)
+    enqueue(second)
+    assert read_state(second).status == "queued" and position(second) == (1, 1) and position(first) == (0, 1)
+    assert advance() is None, "two trained at once"
+    end(first)
+    assert read_state(first).status == "interrupted"
+    assert advance() == second and second.is_alive()
+
+
+def test_owners_take_turns_and_who_trained_longest_ago_goes_first():
+    for number in range(3):
+        queued(f"a{number}", "alice", at=number)
+    queued("b0", "bob", at=10)
+    queued("b1", "bob", at=11)
+    queued("c0", "carol", at=12)
+    assert ids(order()) == ["a0", "b0", "c0", "a1", "b1", "a2"]
+    write_json(home() / "turns.json", {"alice": time.time(), "bob": time.time() - 60})
+    assert ids(order()) == ["c0", "b0", "a0", "b1", "a1", "a2"]
+
+
+def test_guests_take_turns_as_one_whatever_keys_they_make():
+    for number in range(6):
+        queued(f"g{number}", f"guest-{number:032x}", at=number)
+    queued("b0", "bob", at=10)
+    queued("b1", "bob", at=11)
+    assert ids(order()) == ["g0", "b0", "g1", "b1", "g2", "g3", "g4", "g5"]
+    queue._take_turn("guest-another")
+    assert ids(order())[:2] == ["b0", "g0"], "one guest's turn was the turn of all"
+
+
+def test_guests_together_fill_half_of_the_queue_and_users_the_rest(trainer, monkeypatch):
+    monkeypatch.setenv("STUDIO_MAX_QUEUE", "6")
+    enqueue(make_run("first", "alice"))
+    for number in range(3):
+        enqueue(make_run(f"g{number}", f"guest-{number}"))
+    with pytest.raises(UserError, match="places of guests") as refused:
+        enqueue(make_run("g3", "guest-3"))
+    assert "Sign in" in refused.value.hint
+    for number in range(3):
+        enqueue(make_run(f"b{number}", f"bob-{number}"))
+    with pytest.raises(UserError, match="queue is full"):
+        enqueue(make_run("b3", "bob-3"))
+
+
+def test_the_page_names_its_guests_as_the_queue_knows_them(monkeypatch):
+    from ui.owner import owner_of
+
+    monkeypatch.setenv("SPACE_ID", "me/space")
+    assert owner_of("0" * 32, None).startswith(GUEST_PREFIX)
+
+
+def test_a_cancelled_run_is_stopped_and_can_be_queued_again(trainer):
+    enqueue(make_run("first"))
+    second = make_run("second")
+    enqueue(second)
+    stop(second)
+    assert read_state(second).status == "stopped" and position(second) == (0, 0) and not cancel(second)
+    enqueue(second)
+    assert read_state(second).status == "queued" and position(second) == (1, 1)
+    with pytest.raises(UserError, match="in the queue already"):
+        enqueue(second)
+
+
+def test_stopping_a_run_that_trains_asks_its_process(trainer):
+    run = make_run("run")
+    enqueue(run)
+    stop(run)
+    assert run.stop_file.exists() and read_state(run).is_running
+    with pytest.raises(UserError, match="training already"):
+        enqueue(run)
+
+
+def test_a_run_that_was_deleted_while_it_waited_stops_nobody(trainer):
+    import shutil
+
+    gone, stays = queued("gone", at=1), queued("stays", at=2)
+    shutil.rmtree(gone.folder)
+    assert advance() == stays
+
+
+def test_a_run_that_cannot_be_started_fails_and_the_next_one_starts(trainer):
+    broken, good = queued("broken", at=1), queued("good", at=2)
+    write_text(broken.config_file, "no: config\n")
+    assert advance() == good
+    assert read_state(broken).status == "failed" and "Unknown settings" in read_state(broken).message
+
+
+def test_a_program_that_died_before_it_started_the_process_loses_nothing(trainer):
+    run = queued("run")
+    write_json(run.queued_file, {"time": 1.0, "starting": time.time()})
+    assert read_state(run).status == "queued"
+    assert advance() == run
+
+
+def test_a_program_that_died_after_it_started_the_process_starts_no_second_one(trainer):
+    run, other = queued("run", at=1), queued("other", at=2)
+    write_json(run.queued_file, {"time": 1.0, "starting": time.time()})
+    process = subprocess.Popen(fake_command(60)(run, None), cwd=REPOSITORY)
+    try:
+        wait_for(lambda: (run.folder / "began").exists())
+        assert advance() is None and run.is_alive() and not run.is_queued()
+        assert read_state(other).status == "queued" and (run.folder / "began").read_text() == "x"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_program_that_died_before_it_cleaned_up_starts_nothing_twice(trainer):
+    run = queued("run")
+    write_json(run.queued_file, {"time": 1.0, "starting": time.time()})
+    write_json(run.process_file, {"launcher": {"pid": os.getpid(), "started": 1.0}})  # it has trained, and is gone
+    EventLog(run).write("done")
+    assert advance() is None and read_state(run).status == "done"
+
+
+CRASHING = """import os, random, sys
+from trainer import launcher, queue
+
+def crashing(work):
+    def call(*arguments, **named):
+        if random.random() < 0.12:
+            os.kill(os.getpid(), 9)
+        result = work(*arguments, **named)
+        if random.random() < 0.12:
+            os.kill(os.getpid(), 9)
+        return result
+    return call
+
+launcher.command = lambda run, config: [sys.executable, "-c", {fake!r}, "-m", "trainer.train", "--run", str(run.folder)]
+queue.write_json, launcher.write_json = crashing(queue.write_json), crashing(launcher.write_json)
+launcher.subprocess.Popen, queue._take_turn = crashing(launcher.subprocess.Popen), crashing(queue._take_turn)
+launcher.EventLog.write = crashing(launcher.EventLog.write)
+while True:
+    queue.advance()
+"""
+
+
+def test_two_programs_that_are_killed_between_any_two_steps_start_every_run_once(tmp_path):
+    """Real processes, SIGKILL before or after a write, a start or an event, until all runs have trained, one at a time."""
+    runs = [queued(f"run-{number}", f"owner-{number % 3}", at=number) for number in range(10)]
+    code = CRASHING.format(fake=FAKE.format(seconds=0.3))
+    workers, crashes, deadline = [spawn(code), spawn(code)], 0, time.monotonic() + 120
+    try:
+        while not all(run.process_file.exists() and not run.is_alive() for run in runs) or queue._training_processes():
+            assert time.monotonic() < deadline, [read_state(run).status for run in runs]
+            for place, worker in enumerate(workers):
+                if worker.poll() is not None:
+                    workers[place], crashes = spawn(code), crashes + 1
+            time.sleep(0.02)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    assert [(run.folder / "began").read_text() for run in runs] == ["x"] * 10
+    starts = sorted(max(each["started"] for each in read_json(run.process_file).values()) for run in runs)
+    assert all(later - earlier >= 0.28 for earlier, later in pairwise(starts)), "two at once"
+    assert crashes > 0 and all(read_state(run).status != "queued" for run in runs)
+
+
+def spawn(code: str) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY)
+
+
+def wait_for(condition, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_the_dispatcher_goes_on_by_itself_and_is_one(trainer):
+    """In a process of its own: the thread lives as long as its process."""
+    code = (
+        "import sys, time; from trainer import launcher, queue\n"
+        f"launcher.command = lambda run, config: [sys.executable, '-c', {FAKE.format(seconds=60)!r}, '-m', "
+        "'trainer.train', '--run', str(run.folder)]\n"
+        "assert queue.start_dispatcher() is queue.start_dispatcher(); time.sleep(60)"
+    )
+    process = spawn(code)
+    try:
+        wait_for(queued("run").is_alive)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_running_run_of_somebody_else_is_not_told(trainer):
+    enqueue(make_run("secret-plan", "alice"))
+    mine = make_run("mine")
+    enqueue(mine)
+    state = read_state(mine)
+    assert state.status == "queued" and position(mine) == (1, 1)
+    assert "alice" not in repr(state) and "secret" not in repr(state)
+
+
+def test_a_process_that_ends_lets_the_run_be_resumed(trainer):
+    run = make_run("run")
+    enqueue(run)
+    EventLog(run).write("stopped")  # its last word; the process is still ending
+    enqueue(run)
+    assert read_state(run).status == "queued"
+    end(run)
+    assert advance() == run
+
+
+def test_limits_count_what_waits_and_trains(trainer, monkeypatch):
+    monkeypatch.setenv("STUDIO_MAX_RUNS_PER_USER", "2")
+    monkeypatch.setenv("STUDIO_MAX_QUEUE", "2")
+    enqueue(make_run("a", "alice"))
+    enqueue(make_run("b", "alice"))
+    with pytest.raises(UserError, match="2 of your runs"):
+        enqueue(make_run("c", "alice"))
+    enqueue(make_run("d", "bob"))
+    with pytest.raises(UserError, match="queue is full"):
+        enqueue(make_run("e", "carol"))
+
+
+def test_a_refused_launch_leaves_nothing(trainer, monkeypatch, tmp_path):
+    monkeypatch.setenv("STUDIO_MAX_RUNS_PER_USER", "1")
+    config = TrainConfig(name="run", base="embedded")
+    launch(config)
+    with pytest.raises(UserError, match="the most at a time"):
+        launch(config)
+    assert [path.name for path in runs_folder().iterdir()] == ["run"]
+
+
+def test_a_signal_to_the_trainer_is_seen_as_the_end(trainer):
+    run = make_run("run")
+    enqueue(run)
+    os.kill(read_json(run.process_file)["launcher"]["pid"], signal.SIGKILL)
+    wait_for(lambda: not run.is_alive())
+    assert read_state(run).status == "interrupted" and this_process(os.getpid())["started"] > 0

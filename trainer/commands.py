@@ -1,0 +1,92 @@
+"""The jobs of the command line on runs that exist: list, show, stop, rename, delete, undo, compare, bundle.
+
+Each takes the parsed options and returns the exit code; what a person can fix is raised as UserError.
+"""
+
+import argparse
+
+from common.paths import adapters_folder, bases_folder
+from trainer.bundle import write_bundle
+from trainer.history import compare, delete, discard, rename, search, title_of, undo_delete
+from trainer.queue import order, position, stop
+from trainer.run import LOCAL_OWNER, find_run, read_state
+
+
+def list_all(options: argparse.Namespace) -> int:
+    for run in search(LOCAL_OWNER, " ".join(options.words)):
+        state = read_state(run)
+        loss = f"loss {state.losses[-1][1]:.4f}" if state.losses else ""
+        title = title_of(run) if title_of(run) != run.id else ""
+        print(f"{run.id:40} {state.status:12} step {state.step}/{state.total_steps}  {loss}  {title}".rstrip())
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    run = find_run(options.name)
+    state = read_state(run)
+    print(run.config_file.read_text(encoding="utf-8"))
+    print(f"status: {state.status} {state.message} {state.hint}".strip())
+    for name, value in state.metrics.items():
+        print(f"{name}: {value}")
+    if state.adapter:
+        folder = adapters_folder(run.owner) / state.adapter
+        print(f"\nTalk to it:  python -m chat --adapter {state.adapter} 'Hello'")
+        print("Load it:     from peft import AutoPeftModelForCausalLM")
+        print(f"             AutoPeftModelForCausalLM.from_pretrained({str(folder)!r})")
+        if state.metrics.get("base_source") == "embedded":
+            print(f"             (without a network: HF_HUB_OFFLINE=1 HF_HUB_CACHE={bases_folder()} finds its base)")
+    return 0
+
+
+def stop_run(options: argparse.Namespace) -> int:
+    stop(find_run(options.name))
+    print("It ends after this step and keeps what it learned; a waiting one has left the queue.")
+    return 0
+
+
+def show_queue(options: argparse.Namespace) -> int:
+    """Your waiting runs with their places; of the others only how many they are."""
+    mine = [run for run in order() if run.owner == LOCAL_OWNER]
+    for run in mine:
+        print("{:40} place {} of {}".format(run.id, *position(run)))
+    if not mine:
+        print(f"None of yours; {len(order())} of others.")
+    return 0
+
+
+def rename_run(options: argparse.Namespace) -> int:
+    rename(find_run(options.name), options.title)
+    return 0
+
+
+def delete_run(options: argparse.Namespace) -> int:
+    run = find_run(options.name)
+    entry = discard(run) if options.discard else delete(run)
+    print(f"Deleted. For a day: python -m trainer undo {entry.run_id}")
+    return 0
+
+
+def undo(options: argparse.Namespace) -> int:
+    print(f"It is back: {undo_delete(LOCAL_OWNER, options.name).id}")
+    return 0
+
+
+def compare_runs(options: argparse.Namespace) -> int:
+    """The settings that differ, and the figures that came out, a column for each run."""
+    table = compare([find_run(name) for name in options.names])
+    print(_line("", table["runs"]))
+    for row in table["settings"]:
+        if row["differs"]:
+            print(_line(row["field"], row["values"]))
+    for name in dict.fromkeys(name for metrics in table["metrics"].values() for name in metrics):
+        print(_line(name, [table["metrics"][run].get(name, "") for run in table["runs"]]))
+    return 0
+
+
+def _line(name: str, values: list) -> str:
+    return f"{name:28}" + "".join(f"{str(value).splitlines()[0][:26] if str(value) else '':28}" for value in values)
+
+
+def bundle(options: argparse.Namespace) -> int:
+    print(write_bundle(find_run(options.name), options.to, options.include_data))
+    return 0

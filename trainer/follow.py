@@ -1,0 +1,60 @@
+"""Follows one run in the terminal until it ends. Ctrl-C stops the run and keeps what it learned."""
+
+import time
+
+from common.paths import adapters_folder
+from models.hardware import describe_hardware
+from trainer.queue import advance_if_possible, position, stop
+from trainer.run import Run, RunState, read_state
+
+POLL_SECONDS = 0.5
+
+
+def follow(run: Run) -> int:
+    """Print the events of `run` until it ends, and return 0 unless it failed. Ctrl-C stops it and keeps what it learned."""
+    config = run.config()
+    print(f"Run {run.id} in {run.folder}\nHardware: {describe_hardware()}\nBase: {config.base}: {config.base_reason}")
+    try:
+        state = watch(run)
+    except KeyboardInterrupt:
+        print("\nStopping: saving what was learned ...", flush=True)
+        stop(run)
+        state = watch(run)
+    _print_end(run, state)
+    return 0 if state.status in ("done", "stopped") else 1
+
+
+def watch(run: Run) -> RunState:
+    """Print what is new in `run` until it ends; returns its last state."""
+    before = read_state(run)
+    shown_steps, shown_message, shown_stage, shown_place = len(before.losses), "", before.stage, (0, 0)
+    while True:
+        advance_if_possible()
+        state = read_state(run)
+        if state.status == "queued" and (place := position(run)) != shown_place:
+            print("Waiting for its turn: place {} of {}".format(*place), flush=True)
+            shown_place = place
+        if state.stage != shown_stage:
+            shown_steps, shown_stage = 0, state.stage
+            print(f"Stage {state.stage} of {state.stages}: {state.stage_name}", flush=True)
+        for step, loss in state.losses[shown_steps:]:
+            print(
+                f"step {step}/{state.total_steps}  loss {loss:.4f}  {state.tokens_per_second:.0f} tokens/s", flush=True
+            )
+        shown_steps = len(state.losses)
+        if state.message and state.message != shown_message and state.is_running:
+            print(state.message, flush=True)
+            shown_message = state.message
+        if not state.is_running:
+            return state
+        time.sleep(POLL_SECONDS)
+
+
+def _print_end(run: Run, state: RunState) -> None:
+    for note in state.notes:
+        print(note)
+    print(f"{state.status}. {state.message} {state.hint}".strip())
+    if state.status in ("failed", "interrupted"):
+        print(f"The log is {run.log_file}")
+    if state.adapter:
+        print(f"Adapter: {adapters_folder(run.owner) / state.adapter}")

@@ -1,0 +1,214 @@
+"""The runs of one owner over time: titles, search, comparison, and deleting with a way back.
+
+A title lies in the run's `about.json`; the id and the folder never change. What is deleted goes to the owner's `.trash`:
+
+    runs/<owner>/.trash/<entry>/run/           the run's folder
+                                adapter/       the adapter that came out of it, when the run was discarded
+                                deleted.json   which run, when
+"""
+
+import shutil
+import time
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import psutil
+
+from common.errors import UserError
+from common.files import read_json, write_json
+from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, runs_folder
+from trainer.config import TrainConfig
+from trainer.launcher import DATA_FIELDS
+from trainer.publish import came_out_of, place_of
+from trainer.queue import cancel, lock
+from trainer.run import Run, is_running, list_runs, read_state
+from trainer.state import SERIES
+
+MOST_DELETED = 10
+DELETED_SECONDS = 86400.0
+TERM_SECONDS, KILL_SECONDS = 3.0, 5.0
+LONGEST_TITLE, LONGEST_NOTES = 120, 4000
+NOT_COMPARED = ("name", "base_reason")
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """A deleted run that can be brought back: `entry` is what undo_delete takes."""
+
+    entry: str
+    run_id: str
+    title: str
+    deleted_at: float
+
+
+def title_of(run: Run) -> str:
+    """The title that its owner gave, else its id."""
+    return _about(run).get("title") or run.id
+
+
+def notes_of(run: Run) -> str:
+    return _about(run).get("notes") or ""
+
+
+def _about(run: Run) -> dict[str, str]:
+    about = read_json(run.about_file, {})
+    return {name: text for name, text in about.items() if isinstance(text, str)} if isinstance(about, dict) else {}
+
+
+def rename(run: Run, title: str, notes: str | None = None) -> None:
+    """Give `run` a title, and notes unless None. An empty title goes back to the id. Raises UserError for a long one."""
+    title = " ".join(title.split())
+    notes = notes_of(run) if notes is None else notes.strip()
+    if len(title) > LONGEST_TITLE or len(notes) > LONGEST_NOTES:
+        raise UserError(f"A title has at most {LONGEST_TITLE} characters, notes {LONGEST_NOTES}.", "Shorten it.")
+    if not (title + notes.replace("\n", "").replace("\t", "")).isprintable():
+        raise UserError("A title and notes are made of letters that can be shown.", "Leave out control characters.")
+    write_json(run.about_file, {"title": title, "notes": notes})
+
+
+def search(owner: str = LOCAL_OWNER, words: str = "") -> list[Run]:
+    """The owner's runs in which every word is found (title, id, notes, base, data, state), the newest first."""
+    wanted = words.casefold().split()
+    return [run for run in list_runs(owner) if not wanted or all(word in _text(run) for word in wanted)]
+
+
+def _text(run: Run) -> str:
+    try:
+        config = run.config()
+    except UserError:  # of another version of this program
+        config = TrainConfig()
+    state = read_state(run)
+    return " ".join((run.id, title_of(run), notes_of(run), config.base, config.data, state.status)).casefold()
+
+
+def compare(runs: list[Run]) -> dict:
+    """Several runs side by side: {"runs": ids, "titles", "settings": [{"field", "values", "differs"}],
+    "curves": {id: {series: [(step, value)]}}, "metrics": {id: {name: value}}}. Values stand in the order of `runs`.
+    """
+    configs, states = [run.config().to_dict() for run in runs], [read_state(run) for run in runs]
+    settings = []
+    for item in fields(TrainConfig):
+        values = [config[item.name] for config in configs]
+        if item.name not in NOT_COMPARED:
+            settings.append({"field": item.name, "values": values, "differs": any(v != values[0] for v in values)})
+    numbers = [name for name in SERIES if name != "samples"]
+    return {
+        "runs": [run.id for run in runs],
+        "titles": [title_of(run) for run in runs],
+        "settings": settings,
+        "curves": {
+            run.id: {name: state.curve(name) for name in numbers} for run, state in zip(runs, states, strict=True)
+        },
+        "metrics": {run.id: state.metrics for run, state in zip(runs, states, strict=True)},
+    }
+
+
+def copy_settings(run: Run) -> TrainConfig:
+    """The settings of `run` for a new one; its data is read from the copy in the run's folder."""
+    config = run.config()
+    for name in DATA_FIELDS:
+        value = getattr(config, name)
+        if value and value.startswith("data/") and (run.folder / value).is_file():
+            config = replace(config, **{name: str(run.folder / value)})
+    return replace(config, base_reason="")
+
+
+def delete(run: Run) -> Deleted:
+    """Move `run` to the trash. Raises UserError while it waits or trains. Its adapter stays."""
+    with lock():
+        if run.is_queued():
+            raise UserError(f"'{run.id}' is waiting in the queue.", "Stop it first.")
+        if run.is_alive():
+            raise UserError(f"'{run.id}' is still training.", "Stop it first.")
+        return _move_to_trash(run, None)
+
+
+def discard(run: Run) -> Deleted:
+    """End `run` now, whatever it does, and move it and the adapter that came out of it to the trash."""
+    cancel(run)
+    with lock():
+        _end_processes(run)
+        adapter = place_of(run)
+        shutil.rmtree(adapter.with_name(f"{adapter.name}.partial"), ignore_errors=True)
+        return _move_to_trash(run, adapter if came_out_of(run, adapter) else None)
+
+
+def _end_processes(run: Run) -> None:
+    """SIGTERM to the launcher and all that it started, then SIGKILL to what is left after a few seconds."""
+    found: set[psutil.Process] = set()
+    for known in (read_json(run.process_file, {}) or {}).values():
+        if is_running(known):
+            try:
+                process = psutil.Process(known["pid"])
+                found |= {process, *process.children(recursive=True)}
+            except psutil.NoSuchProcess:
+                continue
+    for send, seconds in ((psutil.Process.terminate, TERM_SECONDS), (psutil.Process.kill, KILL_SECONDS)):
+        for process in found:
+            try:
+                send(process)
+            except psutil.NoSuchProcess:
+                continue
+        found = set(psutil.wait_procs(found, timeout=seconds)[1])
+    if found:
+        raise UserError(f"'{run.id}' does not end.", "Try again in a moment.")
+
+
+def _move_to_trash(run: Run, adapter: Path | None) -> Deleted:
+    """The run first: when this is cut off in the middle, what is left is a deleted run and an adapter in the library."""
+    about = Deleted(f"{run.id[:60]}.{time.time_ns()}", run.id, title_of(run), time.time())
+    entry = _trash(run.owner) / about.entry
+    entry.mkdir(parents=True)
+    write_json(entry / "deleted.json", {"run": run.id, "time": about.deleted_at, "adapter": adapter and adapter.name})
+    run.folder.rename(entry / "run")
+    if adapter:
+        adapter.rename(entry / "adapter")
+    _purge(run.owner)
+    return about
+
+
+def deleted(owner: str = LOCAL_OWNER) -> list[Deleted]:
+    """What can be brought back, the last deleted first."""
+    _purge(owner)
+    return _entries(owner)
+
+
+def _trash(owner: str) -> Path:
+    return runs_folder(owner) / ".trash"
+
+
+def _entries(owner: str) -> list[Deleted]:
+    found = []
+    for folder in _trash(owner).glob("*/run"):
+        about = read_json(folder.parent / "deleted.json", {}) or {}
+        run_id, at = str(about.get("run", folder.parent.name)), float(about.get("time", 0.0))
+        title = title_of(Run(folder))
+        found.append(Deleted(folder.parent.name, run_id, run_id if title == "run" else title, at))
+    return sorted(found, key=lambda entry: entry.deleted_at, reverse=True)
+
+
+def undo_delete(owner: str, entry: str) -> Run:
+    """Bring a run back, and its adapter when that was deleted with it; `entry` may also be the run's id (the last one).
+
+    Raises UserError when it is not there any more. When its name was given away meanwhile it gets a free one.
+    """
+    with lock():
+        found = next((each for each in _entries(owner) if entry in (each.entry, each.run_id)), None)
+        if found is None:
+            raise UserError(f"'{entry[:80]}' was not deleted, or too long ago.", "A day, or ten runs, are kept.")
+        folder = contained(_trash(owner), found.entry)
+        if (folder / "adapter").is_dir():
+            adapters_folder(owner).mkdir(parents=True, exist_ok=True)
+            name = free_name(found.run_id, adapters_folder(owner))
+            (folder / "adapter").rename(adapters_folder(owner) / name)
+        name = free_name(found.run_id, runs_folder(owner))
+        (folder / "run").rename(contained(runs_folder(owner), name))
+        shutil.rmtree(folder, ignore_errors=True)
+        return Run(contained(runs_folder(owner), name))
+
+
+def _purge(owner: str) -> None:
+    """Remove for good what was deleted a day ago, and all but the last ten."""
+    for place, entry in enumerate(_entries(owner)):
+        if place >= MOST_DELETED or time.time() - entry.deleted_at > DELETED_SECONDS:
+            shutil.rmtree(_trash(owner) / entry.entry, ignore_errors=True)

@@ -1,0 +1,87 @@
+"""What the owner of a Space or of a shared server allows: limits from the environment.
+
+    STUDIO_MAX_RUNS_PER_USER   queued and running runs of one user     3 on a Space
+    STUDIO_MAX_QUEUE           runs that wait, of all users            20 on a Space (half of it for guests)
+    STUDIO_MAX_MINUTES         minutes a run may train                 120 on a Space
+    STUDIO_MAX_ROWS            rows of the data that a run reads       100000 on a Space
+    STUDIO_MAX_KEPT_RUNS       runs that one user keeps                20 on a Space
+    STUDIO_MAX_KEPT_BYTES      bytes of all that one user keeps        5000000000 on a Space
+
+0 is no limit; so is a variable that is not set, except on a Space. Who asks for more is refused with the limit; who asks
+for nothing gets the limit: a run then ends after so many minutes with what it learned, and reads the first so many rows.
+"""
+
+from dataclasses import dataclass, replace
+
+from common.errors import UserError
+from common.limits import limit
+from models.hardware import cpu_count, find_gpus
+from trainer.config import TrainConfig
+
+ON_A_SPACE = {
+    "RUNS_PER_USER": 3,
+    "QUEUE": 20,
+    "MINUTES": 120,
+    "ROWS": 100_000,
+    "KEPT_RUNS": 20,
+    "KEPT_BYTES": 5 * 10**9,
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most of each; 0 is no limit."""
+
+    runs_per_user: int
+    queue: int
+    minutes: int
+    rows: int
+    kept_runs: int = 0
+    kept_bytes: int = 0
+
+
+def limits() -> Limits:
+    """What holds on this machine now. Raises UserError for a variable that is no whole number."""
+    return Limits(*(limit(f"STUDIO_MAX_{name}", most) for name, most in ON_A_SPACE.items()))
+
+
+def capped(config: TrainConfig) -> TrainConfig:
+    """`config` with this machine's limits in it. Raises UserError when it asks for more than is allowed."""
+    allowed = limits()
+    _check_processes(config.num_processes)
+    for name, most, unit in (("max_minutes", allowed.minutes, "minutes"), ("max_rows", allowed.rows, "rows")):
+        wanted = getattr(config, name)
+        if most and wanted > most:
+            raise UserError(f"{name}: {wanted} {unit} are asked for; {most} are the most on this machine.", "Lower it.")
+        if most and not wanted:
+            config = replace(config, **{name: most})
+    return config
+
+
+def _check_processes(wanted: int) -> None:
+    """One process a GPU, or at most one a CPU core: each holds a model of its own."""
+    gpus = len(find_gpus())
+    most = gpus or cpu_count()
+    if wanted > most:
+        have = f"{gpus} GPU{'s' if gpus > 1 else ''}" if gpus else f"{most} CPU cores and no GPU"
+        raise UserError(f"num_processes: {wanted} are asked for; this machine has {have}.", f"Give at most {most}.")
+
+
+def check_room(mine: int, waiting: int, of_guests: int = 0) -> None:
+    """Raise UserError when one more run may not join: `mine` of this user wait or train, `waiting` of all users wait.
+
+    `of_guests`: how many wait of all guests together, for one of them. They share half of the queue.
+    """
+    allowed = limits()
+    if allowed.runs_per_user and mine >= allowed.runs_per_user:
+        raise UserError(
+            f"{mine} of your runs are waiting or training; {allowed.runs_per_user} are the most at a time here.",
+            "Wait for one of them, or stop one.",
+        )
+    if allowed.queue and waiting >= allowed.queue:
+        raise UserError(f"The queue is full: {waiting} runs are waiting.", "Try again later.")
+    if allowed.queue and of_guests >= max(1, allowed.queue // 2):
+        raise UserError(
+            f"The places of guests in the queue are taken: {of_guests} of their runs are waiting.",
+            "Sign in, or try again later.",
+        )
