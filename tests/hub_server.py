@@ -1,121 +1,146 @@
-"""A Hub on loopback for the real huggingface_hub client: model info, tree, files. Read-only for now; standard library only.
+"""A Hub on loopback for the real huggingface_hub client: users, tokens, repositories, and what can go wrong with them.
 
     with HubServer({"owner/name": folder}) as hub: ... HF_ENDPOINT=hub.url
 
-The traffic follows the design's `hub-protocol.md`, section 1. `hub.requests` keeps (method, path, has a token) of every call.
+Standard library only; the HTTP side is in `tests/hub_handler.py`. The traffic follows the design's `hub-protocol.md`, section 1.
+`hub.requests` keeps (method, path, has a token) of every call, `hub.bodies` what was uploaded.
 """
 
-import hashlib
-import json
+import re
+import secrets
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass, field
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+
+from tests.hub_handler import handler_of
+
+
+@dataclass
+class Repository:
+    """One model repository. A file is bytes that were uploaded, or the Path of one that a test serves."""
+
+    name: str
+    files: dict[str, bytes | Path] = field(default_factory=dict)
+    private: bool = False
+    gated: bool = False
+    allowed: set[str] = field(default_factory=set)
+    lfs: set[str] = field(default_factory=set)
+    history: list[str] = field(default_factory=list)
+    snapshots: dict[str, dict] = field(default_factory=dict)
+    branches: dict[str, str] = field(default_factory=dict)
+    changed: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        self.record()
+
+    owner = property(lambda self: self.name.split("/")[0])
+    commit = property(lambda self: self.history[-1])
+
+    def record(self) -> str:
+        """A new commit of the files as they are; its 40 hex digits are like no other's (clients cache by them)."""
+        self.history.append(secrets.token_hex(20))
+        self.snapshots[self.commit] = dict(self.files)
+        self.branches["main"] = self.commit
+        self.changed = time.time()
+        return self.commit
+
+    def resolve(self, revision: str) -> str | None:
+        """The commit that a branch, a tag or a commit names, or None."""
+        return self.branches.get(revision) or (revision if revision in self.snapshots else None)
+
+    def content(self, path: str, commit: str | None = None) -> bytes | None:
+        value = self.snapshots[commit or self.commit].get(path)
+        return value.read_bytes() if isinstance(value, Path) else value
+
+    def tags(self) -> list[str]:
+        """What the Hub makes of the card's front matter: its tags, its library, and how it relates to its base."""
+        card = (self.content("README.md") or b"").decode()
+        front = card.split("---")[1] if card.startswith("---") else ""
+        listed = re.search(r"^tags:\n((?:- .*\n)+)", front, re.MULTILINE)
+        tags = [line[2:].strip("'\" ") for line in listed[1].splitlines()] if listed else []
+        library = re.search(r"^library_name: (\S+)", front, re.MULTILINE)
+        base = re.search(r"^base_model: (\S+)", front, re.MULTILINE)
+        relation = re.search(r"^base_model_relation: (\S+)", front, re.MULTILINE)
+        tags += [library[1]] if library else []
+        tags += [f"base_model:{base[1]}"] if base else []
+        tags += [f"base_model:{relation[1]}:{base[1]}"] if base and relation else []
+        return sorted(set(tags))
+
+
+@dataclass
+class Fault:
+    """What goes wrong the next `times` that a request matches: an answer with `status`, or a connection that is cut."""
+
+    method: str
+    part: str
+    status: int = 0
+    times: int = 1
+    headers: dict = field(default_factory=dict)
+    error: str = "made to fail"
 
 
 class HubServer:
-    """Serves folders as model repositories. `delay` in seconds slows every 64 kB down; `gated` names answer 403."""
+    """Serves repositories. `delay` in seconds slows every 64 kB down; `gated` names answer 403; `lfs` names go by LFS."""
 
-    def __init__(self, repositories: dict[str, Path], delay: float = 0.0, gated: set[str] = frozenset()) -> None:
-        self.repositories = repositories
+    def __init__(self, repositories=None, delay: float = 0.0, gated=frozenset(), lfs: str = r"(?!)") -> None:
+        self.repositories: dict[str, Repository] = {}
+        for name, folder in (repositories or {}).items():
+            self.add(name, folder, gated=name in gated)
         self.delay = delay
-        self.gated = gated
+        self.lfs = lfs
+        self.tokens: dict[str, dict] = {}
+        self.objects: dict[str, bytes] = {}
+        self.faults: list[Fault] = []
         self.requests: list[tuple[str, str, bool]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
+        self.bodies: list[bytes] = []
+        self.seen_tokens: list[str | None] = []
+        self.lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
+        self._server.daemon_threads = True
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> "HubServer":
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
     def __exit__(self, *details) -> None:
         self._server.shutdown()
         self._server.server_close()
 
+    def add(self, name: str, folder: Path | dict, **facts) -> Repository:
+        """A repository with the files of a folder, or with {path: bytes}."""
+        if isinstance(folder, Path):
+            folder = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        self.repositories[name] = Repository(name, dict(folder), **facts)
+        return self.repositories[name]
+
+    def add_user(self, name: str, role: str = "write", orgs: tuple[str, ...] = ()) -> str:
+        """A user and a token of theirs; `role` is 'write', 'read' or 'contribute' (may write to what it created)."""
+        token = f"hf_{name}_{role}_{secrets.token_hex(8)}"
+        self.tokens[token] = {"name": name, "role": role, "orgs": list(orgs), "created": set()}
+        return token
+
+    def fail(self, method: str, part: str, status: int = 0, times: int = 1, **facts) -> None:
+        """The next requests of `method` with `part` in their path fail; status 0 cuts the connection."""
+        self.faults.append(Fault(method, part, status, times, **facts))
+
+    def fault_of(self, method: str, path: str) -> Fault | None:
+        with self.lock:
+            for fault in self.faults:
+                if fault.times > 0 and fault.method == method and fault.part in path:
+                    fault.times -= 1
+                    return fault
+        return None
+
     def commit(self, name: str) -> str:
-        """The 40 hex digits of a repository's only commit: they follow from the names and sizes of its files."""
-        files = sorted((path.name, path.stat().st_size) for path in self.repositories[name].iterdir())
-        return hashlib.sha1(repr((name, files)).encode()).hexdigest()
+        """The 40 hex digits of a repository's newest commit."""
+        return self.repositories[name].commit
 
-
-def _handler_of(hub: HubServer):
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            hub.requests.append((self.command, self.path, "Authorization" in self.headers))
-            parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
-            name = "/".join(parts[2:4] if parts[:2] == ["api", "models"] else parts[:2])
-            if name in hub.gated:
-                return self._error(403, "GatedRepo")
-            if name not in hub.repositories:
-                return self._error(404, "RepoNotFound")
-            if parts[:2] == ["api", "models"]:
-                return self._json(self._tree(name) if "tree" in parts[4:5] else self._info(name))
-            return self._file(name, hub.repositories[name] / "/".join(parts[4:]))
-
-        do_HEAD = do_GET
-
-        def _info(self, name: str) -> dict:
-            files = [{"rfilename": path.name} for path in sorted(hub.repositories[name].iterdir())]
-            return {"id": name, "sha": hub.commit(name), "siblings": files, "private": False, "tags": []}
-
-        def _tree(self, name: str) -> list[dict]:
-            paths = sorted(hub.repositories[name].iterdir())
-            return [
-                {"type": "file", "oid": _oid(path), "size": path.stat().st_size, "path": path.name} for path in paths
-            ]
-
-        def _file(self, name: str, path: Path) -> None:
-            if not path.is_file():
-                return self._error(404, "EntryNotFound", hub.commit(name))
-            content = path.read_bytes()
-            start = int(self.headers.get("Range", "bytes=0-").split("=")[1].split("-")[0])
-            self.send_response(206 if start else 200)
-            self.send_header("X-Repo-Commit", hub.commit(name))
-            self.send_header("ETag", f'"{_oid(path)}"')
-            self.send_header("Content-Length", str(len(content) - start))
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-            self.end_headers()
-            if self.command == "GET":
-                self._send(content[start:])
-
-        def _send(self, content: bytes) -> None:
-            try:
-                for offset in range(0, len(content), 65536):
-                    self.wfile.write(content[offset : offset + 65536])
-                    time.sleep(hub.delay)
-            except ConnectionError:
-                pass  # the client went away, as clients do
-
-        def _json(self, value) -> None:
-            body = json.dumps(value).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def _error(self, status: int, code: str, commit: str = "") -> None:
-            self.send_response(status)
-            self.send_header("X-Error-Code", code)
-            if commit:
-                self.send_header("X-Repo-Commit", commit)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *details) -> None:
-            """Quiet: `hub.requests` has it all."""
-
-    return Handler
-
-
-def _oid(path: Path) -> str:
-    """The git object id of a file's content."""
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    def sent(self, method: str, part: str) -> list[str]:
+        """The paths of the requests so far of this method with `part` in them."""
+        return [path for used, path, _ in self.requests if used == method and part in path]

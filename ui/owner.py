@@ -8,14 +8,23 @@ import hashlib
 import os
 import re
 import secrets
-from functools import lru_cache
+from dataclasses import dataclass
 
 import gradio as gr
 
+from adapters.hub import account_of, token_of
 from common.errors import UserError
-from common.paths import LOCAL_OWNER, slug
+from common.paths import LOCAL_OWNER, is_name
 
 _KEY = re.compile(r"[0-9a-f]{32,64}")
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who asks: the owner's folder name, and the token to act with on the Hub (False: nobody's)."""
+
+    owner: str
+    hub_token: str | bool = False
 
 
 def on_space() -> bool:
@@ -32,6 +41,11 @@ def new_key() -> str:
     return secrets.token_hex(16)
 
 
+def visitor_of(browser_key: str | None, token: gr.OAuthToken | None) -> Visitor:
+    """The visitor behind a call. Raises UserError as `owner_of` does."""
+    return Visitor(owner_of(browser_key, token), token_of(token and token.token))
+
+
 def owner_of(browser_key: str | None, token: gr.OAuthToken | None) -> str:
     """The owner's folder name. Raises UserError on a Space without a token and without a proper key."""
     if not on_space():
@@ -43,13 +57,12 @@ def owner_of(browser_key: str | None, token: gr.OAuthToken | None) -> str:
     return f"guest-{hashlib.sha256(browser_key.encode()).hexdigest()[:32]}"
 
 
-@lru_cache(maxsize=1024)
 def _owner_of_token(token: str) -> str:
     """The account that the Hub names for `token`; the cookie's own words are never trusted."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
+    return folder_of_account(account_of(token).name)
 
-    try:
-        return f"user-{slug(HfApi(token=token).whoami()['name'])}"
-    except (HfHubHTTPError, OSError) as error:
-        raise UserError("The Hub does not know this sign-in (any more).", "Sign in again.") from error
+
+def folder_of_account(name: str) -> str:
+    """One folder an account, and no two accounts in one: names on the Hub differ in more than their case."""
+    folder = f"user-{name.lower()}"
+    return folder if is_name(folder) else f"user-{hashlib.sha256(name.lower().encode()).hexdigest()[:32]}"

@@ -6,12 +6,14 @@ from adapters.library import find_adapter, list_adapters, read_adapter
 from common.errors import UserError
 from common.files import write_json
 from common.paths import adapters_folder
+from models.embedded import HUB_ID
 
 
 def put(name: str, owner: str = "local", created: float = 1.0, source: str = "hub"):
     folder = adapters_folder(owner) / name
     folder.mkdir(parents=True)
-    write_json(folder / "adapter_config.json", {"base_model_name_or_path": "a/b", "revision": "c", "r": 8})
+    base = HUB_ID if source == "embedded" else "a/b"
+    write_json(folder / "adapter_config.json", {"base_model_name_or_path": base, "revision": "c", "r": 8})
     (folder / "adapter_model.safetensors").write_bytes(b"")
     write_json(folder / "metrics.json", {"created": created, "base_source": source})
     return folder

@@ -4,6 +4,7 @@ import gradio as gr
 import pytest
 
 from common.errors import UserError
+from common.paths import is_name
 from ui import owner
 from ui.owner import can_sign_in, new_key, owner_of
 
@@ -38,3 +39,10 @@ def test_a_signed_in_visitor_is_who_the_hub_says(space, monkeypatch):
 
 def test_no_guest_can_take_a_users_folder(space):
     assert not owner_of(new_key(), None).startswith("user-")
+
+
+def test_no_two_accounts_share_a_folder():
+    names = ["a-b", "a_b", "a.b", "a--b", "ab", "x" * 200, "x" * 201, "../up"]
+    assert len({owner.folder_of_account(name) for name in names}) == len(names)
+    assert owner.folder_of_account("Alice") == owner.folder_of_account("alice") == "user-alice"
+    assert all(is_name(owner.folder_of_account(name)) for name in names)

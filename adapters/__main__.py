@@ -1,0 +1,203 @@
+"""Adapters from the command line: the same jobs as on the page's Adapters tab.
+
+python -m adapters list [WORDS]              all of them, or those in which every word is found
+python -m adapters show NAME                 everything that is known of one
+python -m adapters import PATH               a folder or a zip, checked first
+python -m adapters export NAME --to FILE     a zip
+python -m adapters merge NAME --to FOLDER    merged into its base; --gguf writes files for llama.cpp and Ollama too
+python -m adapters push NAME                 to your account on the Hub, private unless --public
+python -m adapters pull owner/name           from the Hub; also owner/name@revision or an address
+python -m adapters search                    adapters on the Hub, of one base or --mine
+python -m adapters delete NAME               --undo brings it back
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from adapters.edit import delete_adapter, rename_adapter, set_notes, undo_delete
+from adapters.facts import describe_when, facts_of
+from adapters.hub import account_of, token_of
+from adapters.intake import import_adapter
+from adapters.library import Adapter, find_adapter, search_adapters
+from adapters.parcel import Wish, pack
+from adapters.pull import look, open_adapter, pull, search_hub
+from adapters.push import plan_push, push_adapter
+from adapters.serve import vllm_line, write_modelfile
+from common.errors import UserError
+from common.files import check_free
+from common.paths import LOCAL_OWNER, home
+from models.base import DEFAULT_BASE, choose_base, fetch_base
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        options.work(options)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `| head` has enough
+        return 0
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m adapters", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    jobs = parser.add_subparsers(required=True, metavar="JOB")
+    _job(jobs, "list", _list, "all adapters").add_argument("words", nargs="*")
+    _job(jobs, "show", _show, "one adapter").add_argument("name")
+    come = _job(jobs, "import", _import, "take a folder or a zip into the library")
+    come.add_argument("path", type=Path)
+    come.add_argument("--name", default="")
+    come.add_argument("--base", default="", help="the base it belongs to, when it does not say so itself")
+    zipped = _job(jobs, "export", _export, "an adapter as a zip")
+    zipped.add_argument("name")
+    zipped.add_argument("--to", type=Path, help="the zip [NAME.zip]")
+    merge = _job(jobs, "merge", _merge, "merge an adapter into its base")
+    merge.add_argument("name")
+    merge.add_argument("--to", type=Path, help="the folder [STUDIO_HOME/exports/NAME-merged]")
+    merge.add_argument("--dtype", default="bf16", choices=("bf16", "fp16", "fp32"))
+    merge.add_argument("--gguf", action="store_true", help="also f16, q8_0 and the adapter as GGUF, with a Modelfile")
+    _add_hub_jobs(jobs)
+    rename = _job(jobs, "rename", lambda options: print(rename_adapter(options.name, options.new_name).name), "rename")
+    rename.add_argument("name")
+    rename.add_argument("new_name")
+    note = _job(jobs, "note", lambda options: set_notes(options.name, options.text) and None, "keep a note")
+    note.add_argument("name")
+    note.add_argument("text")
+    delete = _job(jobs, "delete", _delete, "delete; kept for a week")
+    delete.add_argument("name")
+    delete.add_argument("--undo", action="store_true", help="bring it back")
+    return parser
+
+
+def _add_hub_jobs(jobs) -> None:
+    push = _job(jobs, "push", _push, "push to the Hub")
+    push.add_argument("name")
+    push.add_argument("--repo", default="", help="name, or owner/name [the adapter's name]")
+    push.add_argument("--public", action="store_true", help="everybody may see it")
+    push.add_argument("--license", default="", help="[the base's]")
+    push.add_argument("--no-answers", action="store_true", help="no sample answers on the card")
+    push.add_argument(
+        "--show-rows", action="store_true", help="sample answers also when rows of your data are shown by it"
+    )
+    push.add_argument("--yes", action="store_true", help="change an existing repository without asking")
+    fetch = _job(jobs, "pull", _pull, "pull from the Hub")
+    fetch.add_argument("repo")
+    fetch.add_argument("--revision")
+    fetch.add_argument("--name", default="")
+    search = _job(jobs, "search", _search, "adapters on the Hub")
+    search.add_argument("words", nargs="*")
+    search.add_argument("--base", default=DEFAULT_BASE)
+    search.add_argument("--mine", action="store_true")
+
+
+def _job(jobs, name: str, work, text: str) -> argparse.ArgumentParser:
+    parser = jobs.add_parser(name, help=text, description=text)
+    parser.set_defaults(work=work)
+    return parser
+
+
+def _tell(what: str, fraction: float | None) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+def _list(options: argparse.Namespace) -> None:
+    for adapter in search_adapters(" ".join(options.words)):
+        loss = f"{adapter.loss_before or 0:.3f} -> {adapter.loss_after:.3f}" if adapter.loss_after is not None else "-"
+        size = f"{adapter.size_bytes / 1e6:.1f} MB"
+        print(f"{adapter.name:32} r{adapter.lora_r:<4} {size:>9}  {loss:16} {describe_when(adapter)}  {adapter.base}")
+
+
+def _show(options: argparse.Namespace) -> None:
+    adapter = find_adapter(options.name)
+    for label, value in facts_of(adapter):
+        print(f"{label:20} {value}")
+    line = vllm_line(adapter)
+    print(f"\nvLLM: {line.command}" if not line.refusals else f"\nvLLM does not serve it: {', '.join(line.refusals)}.")
+
+
+def _import(options: argparse.Namespace) -> None:
+    imported = import_adapter(options.path, options.name, base=options.base)
+    print("\n".join([f"Imported as {imported.adapter.name}.", *imported.notes]))
+
+
+def _opened(name: str) -> Adapter:
+    """The adapter, once the Hub has let the local login read what was pulled."""
+    return open_adapter(name, LOCAL_OWNER, token_of(None))
+
+
+def _export(options: argparse.Namespace) -> None:
+    adapter = _opened(options.name)
+    print(pack(adapter, options.to or Path(f"{adapter.name}.zip")))
+
+
+def _base_folder(adapter: Adapter) -> Path:
+    return fetch_base(choose_base(adapter.base_choice, adapter.base_revision), _tell)
+
+
+def _merge(options: argparse.Namespace) -> None:
+    from adapters.gguf_file import write_adapter, write_models
+    from adapters.merge import merge_adapter
+
+    adapter = _opened(options.name)
+    target = (options.to or home() / "exports" / f"{adapter.name}-merged").resolve()
+    check_free(target)
+    gguf_folder = target.with_name(f"{target.name}-gguf")
+    if options.gguf:
+        check_free(gguf_folder)
+    base_folder = _base_folder(adapter)
+    merged = merge_adapter(adapter, base_folder, target, options.dtype, _tell)
+    print(f"{merged.folder}\n{merged.sentence()}")
+    if options.gguf:
+        written = write_models(merged.folder, gguf_folder)
+        written.append(write_adapter(adapter, base_folder, gguf_folder / f"{adapter.name}-adapter.gguf"))
+        print("\n".join([str(gguf_folder), *(one.sentence() for one in written)]))
+        print(write_modelfile(merged.folder, written[1].path))
+
+
+def _push(options: argparse.Namespace) -> None:
+    adapter, account = _opened(options.name), account_of(token_of(None))
+    wish = Wish(options.repo, not options.public, options.license, "en", not options.no_answers, options.show_rows)
+    plan = plan_push(adapter, account, wish)
+    print(f"Signed in as {account.name}. {plan.sentence()}")
+    for file in plan.files:
+        print(f"  {file.change:8} {file.path} ({file.size / 1e6:.2f} MB)")
+    if not plan.is_new and plan.changes and not options.yes:
+        raise UserError("The repository is there already.", "Add --yes to change it.")
+    wish = replace(wish, private=plan.private)
+    print(push_adapter(adapter, account, wish, plan.parent, _tell).url)
+
+
+def _pull(options: argparse.Namespace) -> None:
+    token = token_of(None)
+    offer = look(options.repo, token, options.revision)
+    print(offer.sentence())
+    pulled = pull(offer, token, name=options.name, progress=_tell)
+    print("\n".join([f"Pulled as {pulled.adapter.name}.", *pulled.notes]))
+
+
+def _search(options: argparse.Namespace) -> None:
+    base = "" if options.mine else options.base
+    for found in search_hub(token_of(None), base, " ".join(options.words), options.mine):
+        secrecy = "private" if found.is_private else "public"
+        print(f"{found.repo_id:60} {secrecy:8} {found.downloads:>8} downloads  {found.changed}")
+
+
+def _delete(options: argparse.Namespace) -> None:
+    if options.undo:
+        print(f"{undo_delete(options.name).name} is back.")
+    else:
+        kept = delete_adapter(options.name)
+        print(f"Deleted. Within a week, `python -m adapters delete {kept} --undo` brings it back.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Zips and folders of adapters from elsewhere: taken only as far as they can be trusted.
+
+Only the file names of `check.FILES` come out of an archive, flat into one folder, so that no name can lead anywhere; an
+archive that tries is refused whole. Sizes are counted while the bytes come, not believed.
+"""
+
+import lzma
+import os
+import shutil
+import stat
+import struct
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from adapters.check import CONFIG, FILES, MOST_FILE_BYTES, MOST_WEIGHT_BYTES, PICKLES, WEIGHTS
+from common.errors import UserError
+
+MOST_MEMBERS = 1000
+MOST_RATIO = 200
+BLOCK = 1 << 20
+# what zipfile and its decompressors raise for a file that somebody bent
+BROKEN = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    EOFError,
+    OSError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    ValueError,
+)
+
+
+def unpack(archive: Path, folder: Path) -> list[str]:
+    """Put the adapter in a zip into `folder`. Returns the names that were left out. Raises UserError."""
+    try:
+        with zipfile.ZipFile(archive) as source:
+            members = [member for member in source.infolist() if not member.is_dir()]
+            _check_members(members)
+            inside = _adapter_folder(members)
+            taken = [member for member in members if _belongs(member.filename, inside)]
+            if len({PurePosixPath(member.filename).name for member in taken}) != len(taken):
+                raise UserError("The zip holds a file twice.", "Not imported.")
+            for member in taken:
+                _extract(source, member, folder)
+    except BROKEN as error:
+        if isinstance(error, OSError) and error.errno:
+            raise UserError(f"The zip cannot be unpacked: {os.strerror(error.errno)}.") from error
+        raise UserError("The zip is damaged.", "Get it again.") from error
+    return sorted(member.filename for member in members if member not in taken)
+
+
+def _check_members(members: list[zipfile.ZipInfo]) -> None:
+    """Raise UserError for names that lead out, links, locks, and sizes that no adapter has."""
+    if len(members) > MOST_MEMBERS:
+        raise UserError(f"The zip holds {len(members):,} files.", "That is no adapter.")
+    for member in members:
+        path = PurePosixPath(member.filename)
+        if path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in member.filename:
+            raise UserError(f"The zip holds '{member.filename[:80]}', which leads out of it.", "Not imported.")
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise UserError(f"'{member.filename[:80]}' in the zip is a link.", "Not imported.")
+        if member.flag_bits & 1:
+            raise UserError("The zip is locked with a password.", "Unpack it first.")
+    if sum(member.file_size for member in members) > MOST_WEIGHT_BYTES + 10 * MOST_FILE_BYTES:
+        raise UserError("The zip would unpack to more than 2 GB.", "That is no adapter.")
+
+
+def _adapter_folder(members: list[zipfile.ZipInfo]) -> PurePosixPath:
+    """The folder inside the zip that holds adapter_config.json. Raises UserError unless there is exactly one."""
+    found = [PurePosixPath(member.filename).parent for member in members if Path(member.filename).name == CONFIG]
+    if len(found) != 1:
+        raise UserError(f"The zip holds {len(found)} adapters.", f"It must hold one, with {CONFIG} and {WEIGHTS}.")
+    return found[0]
+
+
+def _belongs(name: str, inside: PurePosixPath) -> bool:
+    return PurePosixPath(name).parent == inside and PurePosixPath(name).name in FILES
+
+
+def _extract(source: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
+    """Write one member, counting: a bomb is noticed when it goes off, not when it says so."""
+    name = PurePosixPath(member.filename).name
+    most = MOST_WEIGHT_BYTES if name == WEIGHTS else MOST_FILE_BYTES
+    most = min(most, max(BLOCK, MOST_RATIO * member.compress_size))
+    written = 0
+    with source.open(member) as reader, open(folder / name, "xb") as writer:
+        while block := reader.read(BLOCK):
+            written += len(block)
+            if written > most:
+                raise UserError(f"'{name}' in the zip unpacks to far more than an adapter holds.", "Not imported.")
+            writer.write(block)
+
+
+def copy_folder(source: Path, folder: Path) -> list[str]:
+    """Copy the adapter files of a folder on this machine. Returns the names left out. Raises UserError for links."""
+    names = sorted(path.name for path in source.iterdir())
+    for name in [name for name in names if name in FILES]:
+        path = source / name
+        if path.is_symlink() or not path.is_file():
+            raise UserError(f"'{name}' in the folder is a link or no file.", "Not imported.")
+        if path.stat().st_size > (MOST_WEIGHT_BYTES if name == WEIGHTS else MOST_FILE_BYTES):
+            raise UserError(f"'{name}' is larger than that of any adapter.", "Not imported.")
+        shutil.copyfile(path, folder / name, follow_symlinks=False)
+    return [name for name in names if name not in FILES]
+
+
+def check_complete(folder: Path, left_out: list[str]) -> None:
+    """Raise UserError unless config and weights are there; weights that can run code have a sentence of their own."""
+    if (folder / CONFIG).is_file() and not (folder / WEIGHTS).is_file():
+        pickled = [name for name in left_out if name.endswith(PICKLES)]
+        if pickled:
+            raise UserError(f"Its weights are {pickled[0]}, which can run code.", f"Only {WEIGHTS} is taken.")
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise UserError(f"There is no {name} in it.", f"An adapter has {CONFIG} and {WEIGHTS}.")

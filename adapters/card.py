@@ -1,0 +1,211 @@
+"""The model card of an adapter: written at push time from its files, so that the Hub shows an adapter of its base.
+
+The front matter is that of the design (hub-protocol.md, section 2). Rows of the data appear only when
+its owner asked for that (parcel.py decides), else only how many there were.
+Whatever came from somebody (answers, names of hardware) is escaped: a card is a page that others open.
+"""
+
+import html
+import math
+import os
+import re
+from dataclasses import dataclass
+
+import yaml
+
+from adapters.history import History
+from adapters.library import Adapter
+from models import embedded
+from models.base import DEFAULT_BASE
+
+LICENSES = {DEFAULT_BASE: "apache-2.0", embedded.HUB_ID: "apache-2.0"}
+SETTINGS = ("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "warmup_fraction")
+SETTINGS += (
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "max_length",
+    "packing",
+    "lora_r",
+    "lora_alpha",
+)
+SETTINGS += ("lora_dropout", "target_modules", "use_rslora", "use_dora", "neftune_noise_alpha", "weight_decay", "seed")
+MOST_ANSWER = 1500
+SNIPPET = """\
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+base = AutoModelForCausalLM.from_pretrained("{base}"{revision})
+model = PeftModel.from_pretrained(base, "{repo_id}")
+tokenizer = AutoTokenizer.from_pretrained("{repo_id}")
+
+messages = [{{"role": "user", "content": "{question}"}}]
+inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors="pt")
+answer = model.generate(**inputs, max_new_tokens=200, do_sample=False)
+print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
+"""
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What the files do not tell: where it goes, under which licence, and the public data set it was trained on, if any."""
+
+    repo_id: str
+    license: str
+    language: str = "en"
+    dataset: str | None = None
+    with_picture: bool = False
+    with_answers: bool = False
+
+
+def write_card(adapter: Adapter, history: History, facts: CardFacts) -> str:
+    """The whole README.md: front matter and body."""
+    name = facts.repo_id.split("/")[1]
+    front = yaml.safe_dump(front_matter(adapter, facts), sort_keys=False, allow_unicode=True, width=1000)
+    revision = (
+        ""
+        if adapter.base_choice == "embedded" or not adapter.base_revision
+        else f', revision="{adapter.base_revision}"'
+    )
+    snippet = SNIPPET.format(base=adapter.base, revision=revision, repo_id=facts.repo_id, question="Hello!")
+    parts = [
+        f"# {name}",
+        f"A LoRA adapter for [{adapter.base}](https://huggingface.co/{adapter.base}), fine-tuned on "
+        f"{_training_words(adapter, facts)}.",
+        f"## Use it\n\n```python\n{snippet}```\n\nIt needs `pip install peft transformers`; it loads the base by itself.",
+        _results(adapter, facts),
+        _answers(history) if facts.with_answers else "",
+        f"## How it was trained\n\n{_settings_table(adapter)}\n\n{_machine(adapter)}",
+        _limits(adapter),
+        f"Made with {_made_with()}.",
+    ]
+    return f"---\n{front}---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
+
+
+def front_matter(adapter: Adapter, facts: CardFacts) -> dict:
+    """What the Hub reads: library, base and relation, licence, tags, and the held-out numbers as reported by us."""
+    front = {
+        "library_name": "peft",
+        "base_model": adapter.base,
+        "base_model_relation": "adapter",
+        "pipeline_tag": "text-generation",
+        "license": facts.license,
+        "language": [facts.language],
+        "datasets": [facts.dataset] if facts.dataset else None,
+        "tags": [
+            f"base_model:adapter:{adapter.base}",
+            "lora",
+            "sft",
+            "trl",
+            "transformers",
+            "peft",
+            "tinyllama-studio",
+        ],
+    }
+    if adapter.loss_after is not None:
+        dataset = {"name": "held-out split", "type": facts.dataset or "private", "split": "validation"}
+        metrics = [
+            {"type": "perplexity", "value": round(math.exp(min(adapter.loss_after, 50)), 4), "name": "Eval perplexity"},
+            {"type": "loss", "value": round(adapter.loss_after, 4), "name": "Eval loss"},
+        ]
+        task = {"type": "text-generation"}
+        result = {"task": task, "dataset": dataset, "metrics": metrics}
+        front["model-index"] = [{"name": facts.repo_id.split("/")[1], "results": [result]}]
+    return {key: value for key, value in front.items() if value is not None}
+
+
+def _training_words(adapter: Adapter, facts: CardFacts) -> str:
+    rows, tokens = adapter.metrics.get("rows"), adapter.metrics.get("trained_tokens")
+    counts = [f"{rows:,} rows"] if isinstance(rows, int) else []
+    counts += [f"{tokens:,} trained tokens"] if isinstance(tokens, int) else []
+    named = (
+        f"[{facts.dataset}](https://huggingface.co/datasets/{facts.dataset})" if facts.dataset else "data of its owner"
+    )
+    return f"{named} ({', '.join(counts)})" if counts else named
+
+
+def _results(adapter: Adapter, facts: CardFacts) -> str:
+    """The held-out loss before and after, and the curves."""
+    lines = ["## What it learned"]
+    if adapter.loss_after is not None:
+        held_out = adapter.metrics.get("held_out_rows")
+        lines.append(
+            f"Measured on {held_out if isinstance(held_out, int) else 'the'} held-out rows, per trained token:\n\n"
+            "| | loss | perplexity |\n|---|---|---|\n"
+            f"| base, before | {_loss_cells(adapter.loss_before)} |\n| with this adapter | {_loss_cells(adapter.loss_after)} |"
+        )
+    if facts.with_picture:
+        lines.append("![Training and held-out loss over the steps](loss.png)")
+    return "\n\n".join(lines) if len(lines) > 1 else ""
+
+
+def _loss_cells(loss: float | None) -> str:
+    return f"{loss:.4f} | {math.exp(min(loss, 50)):.2f}" if loss is not None else "- | -"
+
+
+def _answers(history: History) -> str:
+    """The sample prompts with their answers before and after, as text that cannot be markup."""
+    before = {str(one.get("prompt")): str(one.get("answer")) for one in history.answers_before}
+    parts = []
+    for one in history.answers_after:
+        prompt = str(one.get("prompt"))
+        parts.append(f"**Prompt**\n\n{fenced(prompt)}")
+        if prompt in before:
+            parts.append(f"Base\n\n{fenced(before[prompt])}")
+        parts.append(f"With this adapter\n\n{fenced(str(one.get('answer')))}")
+    return "\n\n".join(["## Before and after", *parts]) if parts else ""
+
+
+def fenced(text: str) -> str:
+    """Text in a code block whose fence is longer than any inside it."""
+    text = text[:MOST_ANSWER].strip()
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _settings_table(adapter: Adapter) -> str:
+    config = adapter.training_config()
+    known = {name: config[name] for name in SETTINGS if isinstance(config.get(name), int | float | str)}
+    known |= {"lora_r": adapter.lora_r, "precision of the base": adapter.metrics.get("precision", "not known")}
+    steps = adapter.metrics.get("step")
+    known |= {"optimiser steps": steps} if isinstance(steps, int) else {}
+    return "| setting | value |\n|---|---|\n" + "\n".join(
+        f"| {cell(name)} | {cell(value)} |" for name, value in known.items()
+    )
+
+
+def cell(value: object) -> str:
+    """A value as one cell of a table: no markup, no end of the cell."""
+    text = html.escape(" ".join(str(value).split()))[:200]
+    return re.sub(r"([|`*_\[\]\\])", r"\\\1", text)
+
+
+def _machine(adapter: Adapter) -> str:
+    """Hardware, time, versions."""
+    metrics = adapter.metrics
+    parts = [f"Hardware: {cell(metrics['hardware'])}."] if metrics.get("hardware") else []
+    seconds = metrics.get("train_seconds")
+    parts += [f"Time: {seconds / 60:.1f} minutes."] if isinstance(seconds, int | float) else []
+    versions = metrics.get("versions")
+    if isinstance(versions, dict):
+        parts.append(
+            "Versions: " + ", ".join(f"{cell(name)} {cell(version)}" for name, version in versions.items()) + "."
+        )
+    return " ".join(parts)
+
+
+def _limits(adapter: Adapter) -> str:
+    base_words = "The base's weights came from a 4-bit file, so that numbers differ slightly from those on the Hub's. "
+    return (
+        "## Limitations\n\nA small model with a small adapter: it can be wrong, repeat itself, and invent facts. It keeps the "
+        "biases of its base and of what it was trained on. Nobody has tested it for safety; do not rely on it where an error "
+        f"does harm. {base_words if adapter.base_choice == 'embedded' else ''}The numbers above were measured by its maker "
+        "on rows held out from the same data; they say nothing about other tasks."
+    )
+
+
+def _made_with() -> str:
+    space = os.environ.get("SPACE_ID", "")
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", space):
+        return f"[TinyLlama Studio](https://huggingface.co/spaces/{space})"
+    return "TinyLlama Studio"

@@ -1,0 +1,59 @@
+"""What is worth knowing of an adapter, in words: for the list, the details and the command line alike."""
+
+import time
+
+from adapters.library import Adapter
+
+
+def facts_of(adapter: Adapter) -> list[tuple[str, str]]:
+    """(label, value) of everything that is known, in the order in which people ask."""
+    metrics = adapter.metrics
+    found = [
+        ("Name", adapter.name),
+        ("Base", adapter.base),
+        ("Base revision", adapter.base_revision or ""),
+        ("Trained on", adapter.data()),
+        ("Held-out loss", describe_loss(adapter)),
+        ("Rank", str(adapter.lora_r)),
+        ("Modules", _modules(adapter)),
+        ("Size", f"{adapter.size_bytes / 1e6:.1f} MB"),
+        ("When", describe_when(adapter)),
+        ("From", describe_origin(adapter)),
+        ("Pushed to", ", ".join(str(one.get("repo_id")) for one in adapter.pushed)),
+        ("Steps", str(metrics.get("step") or "")),
+        ("Precision", str(metrics.get("precision") or "")),
+        ("Hardware", str(metrics.get("hardware") or "")),
+        ("Training time", _minutes(metrics.get("train_seconds"))),
+        ("Notes", adapter.notes),
+    ]
+    return [(label, value) for label, value in found if value]
+
+
+def describe_loss(adapter: Adapter) -> str:
+    """'2.500 before, 1.250 after', or what of it is known."""
+    before, after = adapter.loss_before, adapter.loss_after
+    if after is None:
+        return ""
+    return f"{before:.3f} before, {after:.3f} after" if before is not None else f"{after:.3f}"
+
+
+def describe_when(adapter: Adapter) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(min(max(adapter.created, 0), 4e9)))
+
+
+def describe_origin(adapter: Adapter) -> str:
+    """How it came here: trained, imported from a file, or pulled from whom."""
+    origin = adapter.origin
+    words = {"imported": "imported from", "pulled": "pulled from"}.get(origin.get("kind"))
+    return f"{words} {origin.get('from')}" if words else "trained here"
+
+
+def _modules(adapter: Adapter) -> str:
+    targets = adapter.config.get("target_modules")
+    if not isinstance(targets, list):
+        return str(targets or "")
+    return ", ".join(sorted({str(target).rsplit(".", 1)[-1] for target in targets}))
+
+
+def _minutes(seconds: object) -> str:
+    return f"{seconds / 60:.1f} minutes" if isinstance(seconds, int | float) and not isinstance(seconds, bool) else ""

@@ -1,0 +1,283 @@
+"""Writes GGUF, the format of llama.cpp and Ollama, with the `gguf` package: an adapter, or a merged model in f16 or q8_0.
+
+What was written is read back before it gets its name: the adapter tensor by tensor, a model by transformers' own GGUF
+reader, whose answers are compared. Heavy imports when called.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapters.check import CONFIG, WEIGHTS, read_object
+from adapters.gguf_words import add_tokenizer
+from adapters.library import Adapter
+from adapters.merge import PROMPTS
+from common.errors import UserError
+from common.files import check_free
+from models.precision import load_base_model
+from models.tokenizer import load_tokenizer
+
+OUTTYPES = ("f16", "q8_0")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The most by which a file may differ from its model: relative errors, and the least part of equal next tokens.
+
+    f16 keeps 11 bits (2^-11 = 0.05 %), q8_0 127 steps for the largest of 32 numbers (0.5 % of a normal distribution).
+    """
+
+    weight: float
+    logits: float
+    agreement: float
+
+
+LIMITS = {"f16": Limit(0.001, 0.01, 0.95), "q8_0": Limit(0.02, 0.1, 0.8)}
+TEXTS = (*PROMPTS, "Grüße, 3.14 \n\tЖ 日本 🙂 </s>")
+
+
+@dataclass(frozen=True)
+class Written:
+    """A GGUF file that was read back: its tensors, and the largest difference found (of a weight, or of a probability)."""
+
+    path: Path
+    tensors: int
+    largest_difference: float
+
+    def sentence(self) -> str:
+        megabytes = self.path.stat().st_size / 1e6
+        return f"{self.path.name}: {self.tensors} tensors, {megabytes:.1f} MB, read back; {self._difference()}."
+
+    def _difference(self) -> str:
+        return f"the largest difference is {self.largest_difference:.2g}"
+
+
+def write_models(model_folder: Path, folder: Path, outtypes: tuple[str, ...] = OUTTYPES) -> list[Written]:
+    """The merged Llama in `model_folder` as `<name>-<outtype>.gguf` in `folder`, one file each.
+
+    Raises UserError for what the format or we cannot carry, and when a reader finds something else than was written.
+    """
+    unknown = [outtype for outtype in outtypes if outtype not in OUTTYPES]
+    if unknown:
+        raise UserError(f"GGUF is not written as '{unknown[0]}'.", f"Choose one of {', '.join(OUTTYPES)}.")
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for outtype in outtypes:
+        target = folder / f"{model_folder.name}-{outtype}.gguf"
+        check_free(target)
+        partial = target.with_name(f"{target.name}.partial.gguf")
+        try:
+            count = _write_model(model_folder, partial, outtype)
+            if not written:
+                _compare_tokenizers(model_folder, partial)
+            difference = _compare_models(model_folder, partial, outtype)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        written.append(Written(target, count, difference))
+    return written
+
+
+def _write_model(model_folder: Path, path: Path, outtype: str) -> int:
+    """Write one file; returns the number of its tensors."""
+    from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType
+
+    config = read_object(model_folder / "config.json")
+    writer = GGUFWriter(path, "llama")
+    _add_facts(writer, config, model_folder.name)
+    writer.add_file_type(LlamaFileType.MOSTLY_F16 if outtype == "f16" else LlamaFileType.MOSTLY_Q8_0)
+    writer.add_quantization_version(2)
+    add_tokenizer(writer, model_folder, config["vocab_size"])
+    names = _names(config)
+    quantised = GGMLQuantizationType.Q8_0 if outtype == "q8_0" else GGMLQuantizationType.F16
+    count = 0
+    for name, values in _tensors(model_folder):
+        _add_tensor(writer, names(name), _permuted(name, values, config), quantised)
+        count += 1
+    _close(writer)
+    return count
+
+
+def _add_facts(writer, config: dict, name: str) -> None:
+    if config.get("rope_scaling") or (config.get("rope_parameters") or {}).get("rope_type", "default") != "default":
+        raise UserError("The base stretches its positions (rope scaling).", "That is not written to GGUF here.")
+    heads = config["num_attention_heads"]
+    theta = config.get("rope_theta") or (config.get("rope_parameters") or {}).get("rope_theta") or 10000.0
+    writer.add_type("model")
+    writer.add_name(name)
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(config.get("num_key_value_heads") or heads)
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_freq_base(float(theta))
+    writer.add_rope_dimension_count(config.get("head_dim") or config["hidden_size"] // heads)
+    writer.add_vocab_size(config["vocab_size"])
+
+
+def _names(config: dict):
+    """The function from transformers' name of a tensor to GGUF's."""
+    from gguf import MODEL_ARCH, get_tensor_name_map
+
+    known = get_tensor_name_map(MODEL_ARCH.LLAMA, config["num_hidden_layers"])
+
+    def name_of(name: str) -> str:
+        found = known.get_name(name, try_suffixes=(".weight", ".bias"))
+        if found is None:
+            raise UserError(f"'{name}' has no name in GGUF.", "The base is no plain Llama.")
+        return found
+
+    return name_of
+
+
+def _tensors(folder: Path):
+    """(name, float32 array) of every tensor in the folder's safetensors files."""
+    import torch
+    from safetensors import safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118
+                yield name, file.get_tensor(name).to(torch.float32).numpy()
+
+
+def _permuted(name: str, values, config: dict):
+    """The rows of q and k in llama.cpp's order: it rotates neighbouring pairs, transformers halves (LlamaModel.permute)."""
+    heads = config["num_attention_heads"]
+    if ".k_proj." in name:
+        heads = config.get("num_key_value_heads") or heads
+    elif ".q_proj." not in name:
+        return values
+    shape = (heads, 2, values.shape[0] // heads // 2, *values.shape[1:])
+    return values.reshape(shape).swapaxes(1, 2).reshape(values.shape)
+
+
+def _add_tensor(writer, name: str, values, quantised) -> None:
+    """Vectors stay exact; a matrix whose rows do not fill blocks of 32 stays f16."""
+    import numpy
+    from gguf import GGMLQuantizationType, quants
+
+    if values.ndim == 1:
+        writer.add_tensor(name, values)
+    elif quantised == GGMLQuantizationType.Q8_0 and values.shape[-1] % 32 == 0:
+        writer.add_tensor(name, quants.quantize(values, quantised), raw_dtype=quantised)
+    else:
+        writer.add_tensor(name, values.astype(numpy.float16))
+
+
+def _close(writer) -> None:
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _compare_tokenizers(folder: Path, gguf_file: Path) -> None:
+    """Raise UserError unless both read the same tokens from texts of many kinds."""
+    from transformers import AutoTokenizer
+
+    ours = load_tokenizer(folder)
+    theirs = AutoTokenizer.from_pretrained(str(gguf_file.parent), gguf_file=gguf_file.name)
+    if any(ours(text)["input_ids"] != theirs(text)["input_ids"] for text in TEXTS):
+        raise UserError("The tokenizer reads texts differently from GGUF.", "The file was not kept.")
+
+
+def _compare_models(folder: Path, gguf_file: Path, outtype: str) -> float:
+    """The largest difference of a next token's probability between both, over the same texts.
+
+    Raises UserError when a weight, the logits, or the tokens that both would say next are further apart than rounding.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, GgufConfig
+
+    limit = LIMITS[outtype]
+    tokenizer = load_tokenizer(folder)
+    model, largest = load_base_model(folder, "fp32").eval(), 0.0
+    read = AutoModelForCausalLM.from_pretrained(
+        str(gguf_file.parent),
+        gguf_file=gguf_file.name,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.float32,
+    )
+    ours, theirs = model.state_dict(), read.state_dict()
+    for name, weight in ours.items():
+        _check_error(name, weight, theirs[name], limit.weight)
+    agreed = []
+    for text in TEXTS:
+        ids = torch.tensor([tokenizer(text)["input_ids"]])
+        with torch.no_grad():
+            expected, found = model(ids).logits, read(ids).logits
+        _check_error("the logits", expected, found, limit.logits)
+        largest = max(largest, (expected.softmax(-1) - found.softmax(-1)).abs().max().item())
+        agreed += (expected.argmax(-1) == found.argmax(-1))[0].tolist()
+    if sum(agreed) < limit.agreement * len(agreed):
+        raise UserError(
+            f"Read back, the GGUF file agrees at {100 * sum(agreed) / len(agreed):.0f} % of the tokens only.",
+            "It was not kept.",
+        )
+    return largest
+
+
+def _check_error(what: str, expected, found, most: float) -> None:
+    """Raise UserError when the relative error (of the root mean square) is over `most`, or no number."""
+    error = ((found - expected).norm() / expected.norm().clamp(min=1e-9)).item()
+    if not error <= most:
+        raise UserError(f"Read back from GGUF, {what} is off by {100 * error:.1f} %.", "The file was not kept.")
+
+
+def write_adapter(adapter: Adapter, base_folder: Path, target: Path) -> Written:
+    """The adapter alone, to be used with a GGUF of its base: `llama-server -m base.gguf --lora FILE`. Raises UserError."""
+    from gguf import GGUFWriter
+
+    config, base = read_object(adapter.folder / CONFIG), read_object(base_folder / "config.json")
+    if config.get("use_dora"):
+        raise UserError("DoRA cannot be written as a GGUF adapter.", "Export the merged model instead.")
+    scale = (
+        math.sqrt(config["r"]) if config.get("use_rslora") else 1.0
+    )  # llama.cpp divides by the rank, rsLoRA by its root
+    check_free(target)
+    partial = target.with_name(f"{target.name}.partial")
+    names, tensors = _names(base), {}
+    for name, values in _tensors_of_adapter(adapter.folder / WEIGHTS):
+        plain, part = name.removeprefix("base_model.model.").rsplit(".lora_", 1)
+        part = part.removesuffix(".weight").lower()
+        values = _permuted(f"{plain}.", values, base) if part == "b" else values
+        tensors[f"{names(f'{plain}.weight')}.lora_{part}"] = values
+    try:
+        writer = GGUFWriter(partial, "llama")
+        writer.add_type("adapter")
+        writer.add_name(adapter.name)
+        writer.add_string("adapter.type", "lora")
+        writer.add_float32("adapter.lora.alpha", float(config["lora_alpha"]) * scale)
+        for name, values in tensors.items():
+            writer.add_tensor(name, values)
+        _close(writer)
+        difference = _compare_tensors(partial, tensors)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return Written(target, len(tensors), difference)
+
+
+def _tensors_of_adapter(path: Path):
+    import torch
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118
+            yield name, file.get_tensor(name).to(torch.float32).numpy()
+
+
+def _compare_tensors(path: Path, tensors: dict) -> float:
+    """The largest difference between what the file holds and what was to be written. Raises UserError when one is missing."""
+    from gguf import GGUFReader
+
+    read = {tensor.name: tensor.data for tensor in GGUFReader(path).tensors}
+    if set(read) != set(tensors):
+        raise UserError("The GGUF file does not hold what was written.", "It was not kept.")
+    largest = max(float(abs(read[name] - values).max()) for name, values in tensors.items())
+    if not largest == 0:  # it is written in float32, as it is
+        raise UserError("The GGUF file does not hold what was written.", "It was not kept.")
+    return largest

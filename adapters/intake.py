@@ -1,0 +1,136 @@
+"""Adapters that come from elsewhere: staged, checked, then published by rename under a free name of the owner.
+
+import_adapter takes a folder or a zip; what is pulled from the Hub comes in through `accept` as well. What one owner may
+keep, the owner of a Space sets (0 is no limit, as everywhere else when it is not set):
+
+    STUDIO_MAX_ADAPTERS_PER_USER        adapters                50 on a Space
+    STUDIO_MAX_ADAPTER_BYTES_PER_USER   bytes of them together  4000000000 on a Space
+"""
+
+import os
+import shutil
+import time
+import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapters.archive import check_complete, copy_folder, unpack
+from adapters.check import CONFIG, check_adapter, check_base_config, check_config, known_base_config, read_object
+from adapters.hub import base_config_of
+from adapters.library import Adapter, list_adapters, read_adapter, update_record
+from common.errors import UserError
+from common.files import publish, sweep, write_json
+from common.limits import limit
+from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, home, runs_folder, slug
+from models.base import check_folder
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of it: the adapter, and sentences on what was left out or could not be compared."""
+
+    adapter: Adapter
+    notes: list[str]
+
+
+def import_adapter(source: Path, name: str = "", owner: str = LOCAL_OWNER, base: str = "") -> Imported:
+    """Take the adapter in a folder or a zip into the library of `owner`.
+
+    `base` says which base it belongs to, for adapters that name a path of another machine. Raises UserError, leaving nothing.
+    """
+    if not source.exists():
+        raise UserError(f"'{source.name}' is not there.", "Give a folder or a zip with an adapter.")
+    if source.is_file() and not zipfile.is_zipfile(source):
+        raise UserError(f"'{source.name}' is not a zip.", "Give a folder or a zip with an adapter.")
+    check_room(owner, 0)
+    wanted = name or (source.stem if source.is_file() else source.name)
+    with staged(wanted, owner) as (partial, final):
+        left_out = unpack(source, partial) if source.is_file() else copy_folder(source, partial)
+        check_complete(partial, left_out)
+        notes = _left_out(left_out)
+        check_room(owner, sum(path.stat().st_size for path in partial.iterdir()))
+        if base:
+            _set_base(partial / CONFIG, base)
+        notes += accept(partial, {"kind": "imported", "from": source.name, "time": time.time()})
+        publish(partial, final)
+    return Imported(read_adapter(final), notes)
+
+
+@contextmanager
+def staged(wanted: str, owner: str):
+    """(an empty folder to fill, the folder that it may be renamed to); what is not renamed in the end is removed."""
+    root = adapters_folder(owner)
+    root.mkdir(parents=True, exist_ok=True)
+    sweep(*root.glob("*.partial"), *home().glob("tmp*"))
+    final, partial = _reserve(wanted, owner)
+    try:
+        yield partial, final
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _reserve(wanted: str, owner: str) -> tuple[Path, Path]:
+    """(the folder that it becomes, the one it is made in, which keeps the name free)."""
+    root = adapters_folder(owner)
+    while True:
+        final = contained(root, free_name(slug(wanted), root, runs_folder(owner)))
+        partial = final.with_name(f"{final.name}.partial")
+        try:
+            partial.mkdir()
+        except FileExistsError:  # somebody took the same name in this moment
+            continue
+        return final, partial
+
+
+def accept(partial: Path, origin: dict) -> list[str]:
+    """Check what lies in `partial` and write down where it is from. Returns notes. Raises UserError."""
+    config = read_object(partial / CONFIG)
+    named = config.get("base_model_name_or_path")
+    if isinstance(named, str) and Path(named).is_absolute():
+        # a folder is a base on one's own machine only: a visitor's file must not name folders of a server
+        if origin["kind"] == "pulled" or os.environ.get("SPACE_ID") or not Path(named).is_dir():
+            raise UserError(
+                f"It names its base by a path, '{named[:80]}', of another machine.", "Say which base it needs."
+            )
+        check_folder(Path(named))
+    base = base_config(check_config(config))
+    check_adapter(partial, base)
+    update_record(partial, origin=origin)
+    return [] if base else [f"{named} is not on this machine: the shapes were compared only with each other."]
+
+
+def base_config(config: dict) -> dict | None:
+    """The config.json of the base that an adapter_config.json names, from this machine or the Hub; None without either.
+
+    Raises UserError when the base is no Llama: better now than after its download.
+    """
+    named = config["base_model_name_or_path"]
+    known = known_base_config(named)
+    if known is None and (found := base_config_of(named, config.get("revision"))) is not None:
+        return check_base_config(named, found)
+    return known
+
+
+def check_room(owner: str, more_bytes: int) -> None:
+    """Raise UserError when one more adapter of so many bytes is more than an owner may keep on this machine."""
+    most, most_bytes = limit("STUDIO_MAX_ADAPTERS_PER_USER", 50), limit("STUDIO_MAX_ADAPTER_BYTES_PER_USER", 4 * 10**9)
+    kept = list_adapters(owner) if most or most_bytes else []
+    if most and len(kept) >= most:
+        raise UserError(f"You keep {len(kept)} adapters; {most} are the most here.", "Delete one first.")
+    size = sum(adapter.size_bytes for adapter in kept) + more_bytes
+    if most_bytes and size > most_bytes:
+        raise UserError(
+            f"Your adapters would take {size / 1e9:.2f} GB; {most_bytes / 1e9:.2f} GB are the most here.",
+            "Delete one first.",
+        )
+
+
+def _left_out(names: list[str]) -> list[str]:
+    shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+    return [f"Left out: {shown}."] if names else []
+
+
+def _set_base(path: Path, base: str) -> None:
+    config = read_object(path)
+    write_json(path, {**config, "base_model_name_or_path": base, "revision": None})

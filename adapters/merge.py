@@ -1,0 +1,151 @@
+"""Merges an adapter into its base in 16 or 32 bits, and shows that the merged model answers like base and adapter together.
+
+Never into a quantised base: rounding the sum again costs 3.3 % of the weights' size (design, training-stack.md). The base is
+loaded in fp32 for it, whatever it was trained in. Torch is imported when called.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapters.library import Adapter
+from common.errors import UserError
+from common.files import check_free
+from models.precision import load_base_model
+from models.tokenizer import load_tokenizer
+
+Progress = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
+DTYPES = ("bf16", "fp16", "fp32")
+PROMPTS = ("Hello! Who are you?", "Name three fruits.", "Explain in one sentence why the sky is blue.")
+ANSWER_TOKENS = 24
+LEAST_AGREEMENT = 0.9
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The merged model's folder, and how far it is from base and adapter over the tokens of some answers.
+
+    `largest_difference` is the largest change of any token's probability (0 to 1), `agreement` the part of the places at
+    which both would say the same next token.
+    """
+
+    folder: Path
+    dtype: str
+    largest_difference: float
+    agreement: float
+    tokens: int
+
+    def sentence(self) -> str:
+        return (
+            f"Merged in {self.dtype}. Over {self.tokens} tokens, merged and unmerged choose the same next token at "
+            f"{100 * self.agreement:.1f} %; the largest difference of a probability is {self.largest_difference:.2g}."
+        )
+
+
+def merge_adapter(
+    adapter: Adapter,
+    base_folder: Path,
+    target: Path,
+    dtype: str = "bf16",
+    progress: Progress = lambda what, fraction: None,
+) -> Merged:
+    """Write the merged model with its tokenizer to `target`, by rename, once it has been compared. Raises UserError.
+
+    What is there already is never overwritten.
+    """
+    import torch
+
+    if dtype not in DTYPES:
+        raise UserError(f"An adapter is not merged in '{dtype}'.", f"Choose one of {', '.join(DTYPES)}.")
+    check_free(target)
+    _check_disk(base_folder, target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=".merging-"))
+    partial = staging / target.name
+    try:
+        progress("Loading base and adapter in fp32", 0.1)
+        model, tokenizer = _load(adapter, base_folder)
+        progress("Letting them answer before the merge", 0.3)
+        expected = [_answer(model, ids) for ids in _prompts(tokenizer)]
+        progress("Merging", 0.5)
+        model = model.merge_and_unload(safe_merge=True)
+        model = model.to({"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[dtype])
+        model.config.dtype = model.dtype
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        del model
+        progress("Reading the merged model back and comparing its answers", 0.8)
+        difference, agreement, tokens = _compare(load_base_model(partial, "fp32").eval(), expected)
+        if not agreement >= LEAST_AGREEMENT:
+            raise UserError(f"The merged model agrees at {100 * agreement:.0f} % only.", "It was not kept.")
+        check_free(target)
+        partial.rename(target)
+    except ValueError as error:  # PEFT's safe_merge: the sum is no number
+        raise UserError(
+            f"{adapter.name} cannot be merged: {str(error).splitlines()[0][:150]}", "It was not kept."
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    progress("Done", 1.0)
+    return Merged(target, dtype, difference, agreement, tokens)
+
+
+def _check_disk(base_folder: Path, target: Path) -> None:
+    place = next(folder for folder in target.parents if folder.exists())
+    needed = sum(path.stat().st_size for path in base_folder.glob("*.safetensors"))
+    free = shutil.disk_usage(place).free
+    if free < needed + 200_000_000:
+        raise UserError(
+            f"The merged model takes up to {needed / 1e9:.1f} GB; {free / 1e9:.1f} GB are free.", "Free some."
+        )
+
+
+def _load(adapter: Adapter, base_folder: Path):
+    """Base and adapter in fp32 with the adapter's own tokenizer where it has one."""
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    own = (adapter.folder / "tokenizer_config.json").exists()
+    tokenizer = load_tokenizer(adapter.folder if own else base_folder)
+    try:
+        model = PeftModel.from_pretrained(load_base_model(base_folder, "fp32"), str(adapter.folder)).eval()
+    except (OSError, RuntimeError, KeyError, SafetensorError) as error:
+        first_line = str(error).splitlines()[0][:150]
+        raise UserError(f"The adapter '{adapter.name}' does not fit this base: {first_line}") from error
+    return model, tokenizer
+
+
+def _prompts(tokenizer) -> list[list[int]]:
+    conversations = [[{"role": "user", "content": prompt}] for prompt in PROMPTS]
+    return [
+        list(tokenizer.apply_chat_template(one, add_generation_prompt=True, return_dict=True)["input_ids"])
+        for one in conversations
+    ]
+
+
+def _answer(model, prompt: list[int]):
+    """(token ids of prompt and greedy answer, probabilities of every next token: (tokens, vocabulary))."""
+    import torch
+
+    with torch.no_grad():
+        ids = torch.tensor([prompt], device=model.device)
+        ids = model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=ANSWER_TOKENS, do_sample=False
+        )
+        return ids, model(input_ids=ids).logits[0].float().softmax(-1).cpu()
+
+
+def _compare(model, expected: list) -> tuple[float, float, int]:
+    """(largest difference of a probability, part of equal next tokens, number of tokens) over the same texts."""
+    import torch
+
+    largest, equal, total = 0.0, 0, 0
+    for ids, before in expected:
+        with torch.no_grad():
+            after = model(input_ids=ids.to(model.device)).logits[0].float().softmax(-1).cpu()
+        largest = max(largest, (after - before).abs().max().item())
+        equal += (after.argmax(-1) == before.argmax(-1)).sum().item()
+        total += len(before)
+    return largest, equal / total, total

@@ -1,0 +1,129 @@
+"""What leaves the machine when an adapter is pushed or packed: a folder made anew from the library, cleaned.
+
+The same adapter makes the same bytes, so that a second push of it changes nothing.
+"""
+
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from adapters.card import LICENSES, CardFacts, write_card
+from adapters.check import CONFIG, TOKENIZER_FILES, WEIGHTS, check_adapter
+from adapters.curves import draw_losses
+from adapters.history import has_own_prompts, read_history
+from adapters.library import Adapter
+from adapters.scan import scan
+from common.errors import UserError
+from common.files import check_free, write_json, write_text
+
+# of the training config: what is a number, a switch or a choice. Words of a person (data, prompts, paths) stay here
+SETTINGS = ("base_revision", "precision", "chat_template", "max_rows", "text_epochs", "eval_fraction", "skip_bad_rows")
+SETTINGS += ("drop_duplicates", "too_long", "num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type")
+SETTINGS += ("per_device_train_batch_size", "gradient_accumulation_steps", "warmup_fraction", "weight_decay")
+SETTINGS += ("max_grad_norm", "neftune_noise_alpha", "seed", "max_minutes", "lora_r", "lora_alpha", "lora_dropout")
+SETTINGS += ("target_modules", "use_rslora", "use_dora", "max_length", "packing", "gradient_checkpointing")
+SETTINGS += ("num_processes", "logging_steps", "eval_steps", "save_steps")
+METRICS = ("base", "base_source", "precision", "step", "total_steps", "rows", "held_out_rows", "trained_tokens")
+METRICS += ("loss_before", "loss_after", "tokens_per_second", "train_seconds", "peak_memory_bytes", "hardware")
+METRICS += ("num_processes", "created", "versions")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How somebody wants an adapter pushed. `with_rows` shows sample answers also when their prompts are rows of the data."""
+
+    repo_name: str = ""
+    private: bool = True
+    license: str = ""
+    language: str = "en"
+    with_answers: bool = True
+    with_rows: bool = False
+
+
+def make_parcel(adapter: Adapter, repo_id: str, wish: Wish, folder: Path, token: str = "") -> list[str]:
+    """Fill the empty `folder` with what is sent, look it through, and return the names. Raises UserError."""
+    if Path(adapter.base).is_absolute() or "/" not in adapter.base:
+        raise UserError(
+            f"{adapter.name} was trained on a folder of this machine.",
+            "Nobody else could load it: its base has no Hub id.",
+        )
+    check_adapter(adapter.folder)
+    _copy(adapter, folder, (CONFIG, WEIGHTS, *TOKENIZER_FILES))
+    _write_settings(adapter, folder)
+    history = read_history(adapter)
+    picture = draw_losses(history)
+    if picture:
+        (folder / "loss.png").write_bytes(picture)
+    elif (adapter.folder / "loss.png").is_file():
+        shutil.copyfile(adapter.folder / "loss.png", folder / "loss.png")
+    facts = CardFacts(
+        repo_id=repo_id,
+        license=wish.license or LICENSES.get(adapter.base, "other"),
+        language=wish.language,
+        dataset=public_dataset(adapter),
+        with_picture=(folder / "loss.png").exists(),
+        with_answers=wish.with_answers and (wish.with_rows or has_own_prompts(adapter)),
+    )
+    write_text(folder / "README.md", write_card(adapter, history, facts))
+    return scan(folder, token)
+
+
+def pack(adapter: Adapter, target: Path) -> Path:
+    """A zip of the adapter: the settings that a push sends, looked through like one. Returns its path, whole or not there.
+
+    Of a base that is a folder of this machine only the name goes along. Raises UserError, also when `target` is there.
+    """
+    check_free(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".packing-") as temporary:
+        folder, partial = Path(temporary) / adapter.name, Path(temporary) / "packed.zip"
+        folder.mkdir()
+        _copy(adapter, folder, (CONFIG, WEIGHTS, *TOKENIZER_FILES, "README.md", "loss.png", "LICENSE"))
+        _write_settings(adapter, folder)
+        if Path(adapter.base).is_absolute():
+            config = {**adapter.config, "base_model_name_or_path": Path(adapter.base).name}
+            write_json(folder / CONFIG, config)
+        names = scan(folder)
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:  # weights do not get smaller
+            for name in names:
+                archive.write(folder / name, f"{folder.name}/{name}")
+        check_free(target)
+        partial.rename(target)
+    return target
+
+
+def _copy(adapter: Adapter, folder: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        if (adapter.folder / name).is_file():
+            shutil.copyfile(adapter.folder / name, folder / name)
+
+
+def _write_settings(adapter: Adapter, folder: Path) -> None:
+    config = adapter.training_config()
+    config = {name: config[name] for name in SETTINGS if isinstance(config.get(name), int | float | str)}
+    if config:
+        write_text(folder / "training_config.yaml", yaml.safe_dump(config, sort_keys=False))
+    metrics = {name: value for name, value in adapter.metrics.items() if name in METRICS}
+    if Path(str(metrics.get("base"))).is_absolute():
+        metrics["base"] = Path(metrics["base"]).name
+    if metrics:
+        write_json(folder / "metrics.json", metrics)
+
+
+def public_dataset(adapter: Adapter) -> str | None:
+    """The Hub data set it was trained on, when it is there for everybody; None also when that cannot be found out."""
+    import httpx2
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError
+
+    named = adapter.training_config().get("data")
+    if not isinstance(named, str) or named.count("/") != 1 or named.startswith(("data/", ".", "/", "~")):
+        return None
+    try:
+        return None if HfApi(token=False).dataset_info(named, timeout=5).private else named
+    except (OSError, httpx2.HTTPError, HFValidationError):
+        return None

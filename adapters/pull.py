@@ -1,0 +1,221 @@
+"""Pulls an adapter from the Hub: a look first (base, size, who may see it), then a download that is published by rename.
+
+What one person may read is never another's: every look and every load asks the Hub with the asker's own token (auth_check),
+and files go straight into the asker's own folder, past the shared cache, which would hand them to anybody.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapters.check import CONFIG, FILES, MOST_FILE_BYTES, MOST_WEIGHT_BYTES, PICKLES, WEIGHTS, check_config
+from adapters.hub import Token, account_of, client, in_words, parse_repo
+from adapters.intake import Imported, accept, base_config, check_room, staged
+from adapters.library import Adapter, find_adapter, read_adapter
+from common.errors import UserError
+from common.files import publish
+from common.paths import LOCAL_OWNER, home
+
+Progress = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
+MOST_FOUND = 30
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a repository offers, before anything large is downloaded. `revision` is a commit; sizes in bytes."""
+
+    repo_id: str
+    revision: str
+    base: str
+    lora_r: int
+    files: dict[str, int]
+    is_public: bool
+    left_out: list[str]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(self.files.values())
+
+    def sentence(self) -> str:
+        secrecy = "public" if self.is_public else "not public"
+        megabytes = self.size_bytes / 1e6
+        return f"{self.repo_id} ({secrecy}) is a LoRA of rank {self.lora_r} for {self.base}, {megabytes:.1f} MB."
+
+
+def look(wanted: str, token: Token, revision: str | None = None) -> Offer:
+    """What is at `wanted` (an id, `id@revision` or an address) for the owner of `token`. Raises UserError."""
+    repo_id, named = parse_repo(wanted)
+    api = client(token)
+    with in_words("read it", repo_id):
+        api.auth_check(repo_id)
+        info = api.model_info(repo_id, revision=revision or named, files_metadata=True)
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    if CONFIG not in sizes:
+        what = "a whole model" if "config.json" in sizes else "no adapter"
+        raise UserError(f"{repo_id} is {what}: it has no {CONFIG}.", "Choose a LoRA adapter.")
+    if WEIGHTS not in sizes:
+        pickled = next((name for name in sizes if name.endswith(PICKLES)), None)
+        words = f"its weights are {pickled}, which can run code" if pickled else f"it has no {WEIGHTS}"
+        raise UserError(f"{repo_id} cannot be taken: {words}.", f"Only {WEIGHTS} is loaded.")
+    files = {name: size for name, size in sizes.items() if name in FILES}
+    for name, size in files.items():
+        if size > (MOST_WEIGHT_BYTES if name == WEIGHTS else MOST_FILE_BYTES):
+            raise UserError(f"{name} of {repo_id} has {size / 1e9:.1f} GB.", "No adapter needs that. Not downloaded.")
+    config = check_config(_config_of(repo_id, info.sha, token))
+    base_config(config)
+    return Offer(
+        repo_id=repo_id,
+        revision=info.sha,
+        base=config["base_model_name_or_path"],
+        lora_r=config["r"],
+        files=files,
+        is_public=not info.private and not info.gated,
+        left_out=sorted(set(sizes) - set(files) - {".gitattributes"}),
+    )
+
+
+def _config_of(repo_id: str, revision: str, token: Token) -> dict:
+    """The adapter_config.json, fetched into a folder of its own that is gone afterwards."""
+    home().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home()) as folder, in_words("read it", repo_id):
+        try:
+            value = json.loads(_fetch(repo_id, CONFIG, revision, Path(folder), token).read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"The {CONFIG} of {repo_id} is damaged.", "Nothing was downloaded.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"The {CONFIG} of {repo_id} holds no JSON object.", "Nothing was downloaded.")
+    return value
+
+
+def pull(
+    offer: Offer,
+    token: Token,
+    owner: str = LOCAL_OWNER,
+    name: str = "",
+    progress: Progress = lambda what, fraction: None,
+) -> Imported:
+    """Download what was offered into the library of `owner`, check it, and publish it by rename.
+
+    Raises UserError, leaving nothing; the token is asked for again, since what was readable a minute ago may not be now.
+    """
+    _check_disk(offer)
+    check_room(owner, offer.size_bytes)
+    with staged(name or offer.repo_id.split("/")[1], owner) as (partial, final):
+        with in_words("read it", offer.repo_id):
+            client(token).auth_check(offer.repo_id)
+        done = 0
+        for path, size in offer.files.items():
+            bar = _bar_that_tells(offer, path, done, progress)
+            with in_words("download it", offer.repo_id):
+                _fetch(offer.repo_id, path, offer.revision, partial, token, bar)
+            if (partial / path).stat().st_size != size:
+                raise UserError(f"{path} of {offer.repo_id} came incomplete.", "Pull it again.")
+            done += size
+        shutil.rmtree(partial / ".cache", ignore_errors=True)
+        progress("Checking what came", 0.98)
+        origin = {"kind": "pulled", "from": offer.repo_id, "repo_id": offer.repo_id, "revision": offer.revision}
+        notes = accept(partial, {**origin, "public": offer.is_public, "time": time.time()})
+        publish(partial, final)
+    progress("Done", 1.0)
+    notes += [f"Left out: {', '.join(offer.left_out[:5])}."] if offer.left_out else []
+    return Imported(read_adapter(final), notes)
+
+
+def _fetch(repo_id: str, path: str, revision: str, folder: Path, token: Token, bar=None) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    watch = {"tqdm_class": bar} if bar else {}
+    return Path(hf_hub_download(repo_id, path, revision=revision, local_dir=folder, token=token or False, **watch))
+
+
+def _bar_that_tells(offer: Offer, path: str, done: int, progress: Progress):
+    """A tqdm class that tells `progress` how many bytes of the whole have come."""
+    from tqdm import tqdm
+
+    total = offer.size_bytes or 1
+
+    class Bar(tqdm):
+        def __init__(self, *args, **kwargs):
+            kwargs.pop("name", None)
+            super().__init__(*args, **{**kwargs, "disable": False, "mininterval": 0.5})
+            self.display()
+
+        def display(self, *args, **kwargs) -> None:
+            came = done + min(self.n, offer.files[path])
+            progress(f"Downloading {path}: {came / 1e6:.1f} of {total / 1e6:.1f} MB", 0.97 * came / total)
+
+    return Bar
+
+
+def _check_disk(offer: Offer) -> None:
+    home().mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(home()).free
+    if free < 2 * offer.size_bytes + 100_000_000:
+        raise UserError(
+            f"{offer.repo_id} needs {offer.size_bytes / 1e6:.0f} MB; too little disk is free.", "Free some."
+        )
+
+
+def check_access(adapter: Adapter, token: Token) -> None:
+    """Raise UserError unless the Hub still lets the owner of `token` read where `adapter` is from. Call before every load.
+
+    Only what was pulled is asked for; what was public then, only on a Space. On a laptop without a network one's own disk
+    is one's own.
+    """
+    origin = adapter.origin
+    if origin.get("kind") != "pulled" or (origin.get("public") and not os.environ.get("SPACE_ID")):
+        return
+    repo_id = str(origin.get("repo_id"))
+    try:
+        with in_words("read it", repo_id):
+            client(token).auth_check(repo_id)
+    except UserError as error:
+        from huggingface_hub.errors import HfHubHTTPError
+
+        if isinstance(error.__cause__, HfHubHTTPError) or os.environ.get("SPACE_ID"):
+            raise
+
+
+def open_adapter(name: str, owner: str, token: Token) -> Adapter:
+    """The adapter of `owner` with this name, once the Hub has let `token` read what was pulled. Raises UserError."""
+    adapter = find_adapter(name, owner)
+    check_access(adapter, token)
+    return adapter
+
+
+@dataclass(frozen=True)
+class Found:
+    """One adapter that a search on the Hub found."""
+
+    repo_id: str
+    is_private: bool
+    downloads: int
+    likes: int
+    changed: str
+
+
+def search_hub(token: Token, base: str = "", words: str = "", mine: bool = False) -> list[Found]:
+    """Adapters on the Hub, the most downloaded first: of the base with this id, or one's own. Raises UserError."""
+    author = account_of(token).name if mine else None
+    wanted = [f"base_model:adapter:{base}"] if base else ["peft"]
+    with in_words("search"):
+        listed = list(
+            client(token).list_models(
+                filter=wanted, author=author, search=words or None, sort="downloads", limit=MOST_FOUND
+            )
+        )
+    return [
+        Found(
+            model.id,
+            bool(model.private),
+            model.downloads or 0,
+            model.likes or 0,
+            model.last_modified.date().isoformat() if model.last_modified else "",
+        )
+        for model in listed
+    ]

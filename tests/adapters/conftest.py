@@ -1,0 +1,37 @@
+"""An adapter to work with, and a Hub on loopback for the real client in this process."""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from tests.adapters.making import make_adapter
+from tests.hub_server import HubServer
+
+
+@pytest.fixture(scope="session")
+def made(tiny_base, tmp_path_factory):
+    """A whole adapter of the two-layer base that names an id no Hub has."""
+    return make_adapter(tmp_path_factory.mktemp("made") / "made", tiny_base, base="tests/tiny-base")
+
+
+@pytest.fixture
+def hub(monkeypatch, tiny_base):
+    """A Hub with alice and bob and a public base; the client of this process talks to it and to nothing else."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import _http
+
+    from adapters import hub as hub_module
+
+    with HubServer({"tests/tiny-base": tiny_base}) as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
+        monkeypatch.setattr(_http, "time", SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None}))
+        hub_module._account_of.cache_clear()
+        server.alice, server.bob = server.add_user("alice"), server.add_user("bob")
+        yield server

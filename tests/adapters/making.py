@@ -1,0 +1,63 @@
+"""Small adapters of the two-layer base, made without a training: real PEFT files, B filled so that they change answers."""
+
+import json
+import shutil
+from pathlib import Path
+
+from common.files import append_json_line, write_json, write_text
+from common.paths import adapters_folder, runs_folder
+from models.base import DEFAULT_BASE
+
+
+def make_adapter(folder: Path, tiny_base: Path, base: str = DEFAULT_BASE, **settings) -> Path:
+    """A whole adapter folder as the trainer publishes it."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(1)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM", **settings)
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_base), config)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            weight.data.normal_(0, 0.05)
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    values = json.loads((folder / "adapter_config.json").read_text())
+    values["target_modules"] = sorted(values["target_modules"])
+    write_json(folder / "adapter_config.json", {**values, "base_model_name_or_path": base, "revision": None})
+    for path in [*tiny_base.glob("tokenizer*"), *tiny_base.glob("chat_template.jinja")]:
+        shutil.copy(path, folder)
+    write_text(
+        folder / "training_config.yaml", "data: data/data.jsonl\nlearning_rate: 0.0005\nsample_prompts: secret words\n"
+    )
+    losses = {"loss_before": 2.5, "loss_after": 1.25, "rows": 220, "held_out_rows": 23, "created": 1.79e9}
+    facts = {
+        "base": base,
+        "base_source": "hub",
+        "hardware": "CPU <b>",
+        "versions": {"peft": "0.21.2"},
+        "precision": "fp32",
+    }
+    write_json(folder / "metrics.json", {**losses, **facts, "trained_tokens": 1000, "step": 10, "train_seconds": 60.0})
+    return folder
+
+
+def put(name: str, made: Path, owner: str = "local") -> Path:
+    """A copy of a made adapter in the library of `owner`."""
+    folder = adapters_folder(owner) / name
+    shutil.copytree(made, folder)
+    return folder
+
+
+def write_events(name: str, owner: str = "local") -> None:
+    """The run of an adapter with a falling loss and answers before and after."""
+    folder = runs_folder(owner) / name
+    folder.mkdir(parents=True)
+    events = [{"event": "eval", "step": 0, "loss": 2.5}]
+    events += [{"event": "samples", "step": 0, "answers": [{"prompt": "Hi", "answer": "before <script>"}]}]
+    events += [{"event": "step", "step": step, "loss": 2.5 - step / 10} for step in range(1, 11)]
+    events += [{"event": "eval", "step": 10, "loss": 1.25}]
+    events += [{"event": "samples", "step": 10, "answers": [{"prompt": "Hi", "answer": "``` after"}]}]
+    for event in events:
+        append_json_line(folder / "events.jsonl", event)

@@ -1,0 +1,220 @@
+"""The card is what the Hub needs to show an adapter of its base, and nothing leaves the machine that should not."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from adapters.card import CardFacts, write_card
+from adapters.history import read_history
+from adapters.hub import account_of
+from adapters.library import find_adapter, update_record
+from adapters.parcel import Wish, make_parcel
+from adapters.push import push_adapter
+from adapters.scan import scan
+from common.errors import UserError
+from common.paths import REPOSITORY, home
+from tests.adapters.making import put, write_events
+
+
+def card_of(made, name="mine", **facts) -> str:
+    adapter = find_adapter(put(name, made).name)
+    return write_card(adapter, read_history(adapter), CardFacts("alice/mine", "apache-2.0", **facts))
+
+
+def front_of(card: str) -> dict:
+    return yaml.safe_load(card.split("---\n")[1])
+
+
+def test_the_front_matter_is_that_of_an_adapter(made):
+    front = front_of(card_of(made))
+    assert front == {
+        "library_name": "peft",
+        "base_model": "tests/tiny-base",
+        "base_model_relation": "adapter",
+        "pipeline_tag": "text-generation",
+        "license": "apache-2.0",
+        "language": ["en"],
+        "tags": [
+            *("base_model:adapter:tests/tiny-base", "lora", "sft", "trl", "transformers", "peft", "tinyllama-studio"),
+        ],
+        "model-index": [
+            {
+                "name": "mine",
+                "results": [
+                    {
+                        "task": {"type": "text-generation"},
+                        "dataset": {"name": "held-out split", "type": "private", "split": "validation"},
+                        "metrics": [
+                            {"type": "perplexity", "value": 3.4903, "name": "Eval perplexity"},
+                            {"type": "loss", "value": 1.25, "name": "Eval loss"},
+                        ],
+                    }
+                ],
+            }
+        ],
+    }
+
+
+def test_the_hub_client_reads_the_card_and_its_results(made):
+    from huggingface_hub import ModelCard
+
+    data = ModelCard(card_of(made)).data
+    assert (data.library_name, data.base_model, data.eval_results[0].metric_value) == (
+        "peft",
+        "tests/tiny-base",
+        3.4903,
+    )
+
+
+def test_the_body_tells_counts_settings_losses_answers_and_limits(made):
+    write_events("mine")
+    card = card_of(made, with_picture=True, with_answers=True)
+    for words in (
+        "220 rows",
+        "1,000 trained tokens",
+        "| base, before | 2.5000",
+        "| with this adapter | 1.2500",
+        "loss.png",
+    ):
+        assert words in card
+    for words in (
+        "| learning\\_rate | 0.0005 |",
+        "CPU &lt;b&gt;",
+        "peft 0.21.2",
+        "## Limitations",
+        "Made with TinyLlama Studio",
+    ):
+        assert words in card
+    assert "````text\n``` after\n````" in card and "```text\nbefore <script>\n```" in card
+    assert "secret words" not in card and "data.jsonl" not in card
+
+
+def test_markup_in_an_answer_or_a_fact_stays_text(made):
+    write_events("mine")
+    adapter = find_adapter(put("mine", made).name)
+    adapter.metrics["hardware"] = "<img src=x onerror=alert(1)> | [x](javascript:1)"
+    history = read_history(adapter)
+    history.answers_after = [{"prompt": "```\n<script>alert(1)</script>", "answer": "````\n# heading"}]
+    card = write_card(adapter, history, CardFacts("alice/mine", "apache-2.0", with_answers=True))
+    assert "<img" not in card and "\\| \\[x\\]" in card
+    outside, fence = [], ""
+    for line in card.splitlines():
+        opened = re.match(r"(`{3,})", line)
+        if opened and not fence:
+            fence = opened[1]
+        elif fence and line == fence:
+            fence = ""
+        elif not fence:
+            outside.append(line)
+    assert not fence and not any("<script>" in line or "# heading" in line for line in outside)
+
+
+def test_answers_can_be_left_out(made):
+    write_events("mine")
+    assert "Before and after" not in card_of(made, with_answers=False)
+
+
+@pytest.mark.parametrize(
+    ("config", "wish", "shown"),
+    [
+        ("data: data/data.jsonl\n", Wish(), False),
+        ("data: data/data.jsonl\nsample_prompts: '  '\n", Wish(), False),
+        ("data: example\neval_data: data/eval_data.jsonl\n", Wish(), False),
+        ("", Wish(), False),
+        ("data: data/data.jsonl\nsample_prompts: Hi\n", Wish(), True),
+        ("data: example\n", Wish(), True),
+        ("data: data/data.jsonl\n", Wish(with_rows=True), True),
+        ("data: data/data.jsonl\n", Wish(with_rows=True, with_answers=False), False),
+    ],
+)
+def test_the_words_of_a_held_out_row_reach_the_card_only_when_its_owner_asks(made, tmp_path, config, wish, shown):
+    from common.files import append_json_line
+    from common.paths import runs_folder
+
+    folder = put("mine", made)
+    (folder / "training_config.yaml").write_text(config)
+    write_events("mine")
+    row = {"prompt": "my secret diary", "answer": "dear diary"}
+    append_json_line(runs_folder() / "mine" / "events.jsonl", {"event": "samples", "step": 10, "answers": [row]})
+    make_parcel(find_adapter("mine"), "alice/mine", wish, tmp_path)
+    assert ("diary" in (tmp_path / "README.md").read_text()) == shown
+
+
+def test_what_is_sent_is_what_the_scan_let_through(made, tmp_path):
+    put("mine", made)
+    (find_adapter("mine").folder / "training_args.bin").write_bytes(b"\x80\x02")
+    update_record(find_adapter("mine").folder, notes="private words")
+    names = make_parcel(find_adapter("mine"), "alice/mine", Wish(), tmp_path)
+    assert "training_args.bin" not in names and "studio.json" not in names
+    sent = b"".join((tmp_path / name).read_bytes() for name in names)
+    for words in (b"private words", b"secret words", b"data.jsonl", str(home()).encode()):
+        assert words not in sent
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("metrics.json", b'{"a": "/home/alice/secret"}', "a path of a machine"),
+        ("README.md", b"hf_abcdefghijklmnopqrstuvwxyzABCD", "a Hugging Face token"),
+        ("README.md", b"my-own-token-1234", "your Hub token"),
+        ("tokenizer_config.json", b"\x80\x04abc", "a pickle"),
+        ("training_args.bin", b"x", "does not belong"),
+        ("checkpoint-1/optimizer.pt", b"x", "does not belong"),
+        (".env", b"x", "does not belong"),
+        (
+            "adapter_model.safetensors",
+            b"x" * 8 + b'{"__metadata__":{"path":"C:\\\\Users\\\\al"}}',
+            "a path of a machine",
+        ),
+    ],
+)
+def test_the_scan_stops_what_must_not_leave(tmp_path, name, content, words):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        scan(tmp_path, "my-own-token-1234")
+
+
+def test_an_adapter_of_a_folder_is_not_pushed(made, tmp_path):
+    folder = put("mine", made)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "/models/x"}))
+    with pytest.raises(UserError, match="a folder of this machine"):
+        make_parcel(find_adapter("mine"), "alice/mine", Wish(), tmp_path)
+
+
+@pytest.mark.slow
+def test_the_snippet_on_the_card_runs_and_transformers_loads_the_adapter_by_its_id(hub, made):
+    put("mine", made)
+    push_adapter(find_adapter("mine"), account_of(hub.alice), Wish(private=False))
+    snippet = re.search(
+        r"```python\n(.*?)```", hub.repositories["alice/mine"].content("README.md").decode(), re.DOTALL
+    )[1]
+    more = 'whole = AutoModelForCausalLM.from_pretrained("alice/mine")\nassert whole._hf_peft_config_loaded\n'
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+    command = [sys.executable, "-c", snippet + more]
+    result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0 and result.stdout.strip(), result.stderr[-2000:]
+
+
+def test_the_picture_shows_both_curves_and_is_the_same_each_time(made):
+    import io
+
+    from PIL import Image
+
+    from adapters.curves import COLOURS, draw_losses
+    from adapters.history import History
+
+    write_events("mine")
+    history = read_history(find_adapter(put("mine", made).name))
+    assert len(history.losses) == 10 and history.eval_losses == [(0, 2.5), (10, 1.25)]
+    picture = draw_losses(history)
+    assert picture == draw_losses(history) and len(picture) < 100_000
+    colours = {colour for _, colour in Image.open(io.BytesIO(picture)).getcolors(1_000_000)}
+    assert set(COLOURS.values()) <= colours
+    assert draw_losses(History()) is None and draw_losses(History(losses=[(1, float("nan")), (2, 1.0)])) is None

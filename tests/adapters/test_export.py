@@ -1,0 +1,194 @@
+"""Merged and unmerged answer alike; GGUF is read back by real readers; what cannot be served is said."""
+
+import json
+import shutil
+
+import numpy
+import pytest
+
+from adapters.gguf_file import _write_model, write_adapter, write_models
+from adapters.library import read_adapter
+from adapters.merge import merge_adapter
+from adapters.serve import vllm_line, write_modelfile
+from common.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def merged(made, tiny_base, tmp_path_factory):
+    return merge_adapter(read_adapter(made), tiny_base, tmp_path_factory.mktemp("merged") / "merged", "bf16")
+
+
+def test_merged_answers_like_base_and_adapter_and_says_how_far_it_is(merged):
+    assert merged.agreement >= 0.9 and 0 < merged.largest_difference < 0.05
+    assert "largest difference" in merged.sentence()
+    config = json.loads((merged.folder / "config.json").read_text())
+    assert config.get("dtype", config.get("torch_dtype")) == "bfloat16"
+
+
+def test_a_merge_in_fp32_is_exact(made, tiny_base, tmp_path):
+    exact = merge_adapter(read_adapter(made), tiny_base, tmp_path / "exact", "fp32")
+    assert exact.agreement == 1.0 and exact.largest_difference < 1e-4
+
+
+def test_a_merge_changes_the_base(merged, tiny_base):
+    from safetensors.numpy import load_file
+    from safetensors.torch import load_file as load_torch
+
+    name = "model.layers.0.self_attn.q_proj.weight"
+    base, after = (
+        load_file(tiny_base / "model.safetensors")[name],
+        load_torch(merged.folder / "model.safetensors")[name],
+    )
+    assert numpy.abs(base - after.float().numpy()).max() > 0.01
+
+
+def test_an_adapter_with_no_numbers_is_not_merged(made, tiny_base, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(made, broken)
+    weights = load_file(broken / "adapter_model.safetensors")
+    save_file({name: value * float("nan") for name, value in weights.items()}, broken / "adapter_model.safetensors")
+    with pytest.raises(UserError, match="cannot be merged"):
+        merge_adapter(read_adapter(broken), tiny_base, tmp_path / "out", "fp32")
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_what_is_at_the_target_is_never_overwritten(made, tiny_base, tmp_path):
+    for name in ("out", "out.old", "out.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "precious.txt").write_text("mine")
+    with pytest.raises(UserError, match="is there already"):
+        merge_adapter(read_adapter(made), tiny_base, tmp_path / "out", "fp32")
+    (tmp_path / "out" / "precious.txt").unlink()
+    (tmp_path / "out").rmdir()
+    merged = merge_adapter(read_adapter(made), tiny_base, tmp_path / "out", "fp32")
+    assert (tmp_path / "out.old" / "precious.txt").exists() and (tmp_path / "out.partial" / "precious.txt").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "out.old", "out.partial"}
+    write_models(merged.folder, tmp_path / "gguf", ("f16",))
+    with pytest.raises(UserError, match="is there already"):
+        write_models(merged.folder, tmp_path / "gguf", ("f16",))
+
+
+def test_an_adapter_is_never_merged_into_a_quantised_base(made, tiny_base, tmp_path):
+    with pytest.raises(UserError, match="not merged in '8bit'"):
+        merge_adapter(read_adapter(made), tiny_base, tmp_path / "out", "8bit")
+
+
+def test_the_gguf_of_a_merged_model_is_read_by_transformers_and_answers_alike(merged, tmp_path):
+    f16, q8_0 = write_models(merged.folder, tmp_path)
+    assert f16.largest_difference < 0.001 and q8_0.largest_difference < 0.05
+    assert q8_0.path.stat().st_size < 0.7 * f16.path.stat().st_size and f16.tensors == 21
+    assert {path.name for path in tmp_path.iterdir()} == {"merged-f16.gguf", "merged-q8_0.gguf"}
+    modelfile = write_modelfile(merged.folder, q8_0.path).read_text()
+    assert "FROM ./merged-q8_0.gguf" in modelfile and "<|{{ .Role }}|>" in modelfile and 'stop "</s>"' in modelfile
+
+
+@pytest.mark.parametrize("outtype", ["f16", "q8_0"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda name, values: values * 1.05 if "layers.1.mlp.up_proj" in name else values,
+        lambda name, values: values[::-1].copy() if "layers.0.self_attn.k_proj" in name else values,
+        lambda name, values: values * float("nan") if "layers.0.self_attn.v_proj" in name else values,
+    ],
+)
+def test_a_gguf_with_one_damaged_weight_is_not_kept(merged, tmp_path, monkeypatch, outtype, damage):
+    from adapters import gguf_file
+
+    real = gguf_file._tensors
+    monkeypatch.setattr(
+        gguf_file, "_tensors", lambda folder: ((name, damage(name, values)) for name, values in real(folder))
+    )
+    with pytest.raises(UserError, match="is off by"):
+        write_models(merged.folder, tmp_path, (outtype,))
+    assert not list(tmp_path.iterdir())
+
+
+def test_logits_and_next_tokens_are_judged_too(merged, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from adapters import gguf_file
+
+    tight = gguf_file.LIMITS["q8_0"]
+    for limit, words in [(replace(tight, logits=1e-9), "logits is off"), (replace(tight, agreement=1.1), "agrees at")]:
+        monkeypatch.setitem(gguf_file.LIMITS, "q8_0", limit)
+        with pytest.raises(UserError, match=words):
+            write_models(merged.folder, tmp_path, ("q8_0",))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_base_without_one_chat_template_is_written_too(merged, tmp_path, monkeypatch):
+    from adapters import gguf_file
+    from models.tokenizer import load_tokenizer
+
+    def bare(folder):
+        tokenizer = load_tokenizer(folder)
+        tokenizer.chat_template = None
+        return tokenizer
+
+    monkeypatch.setattr("models.tokenizer.load_tokenizer", bare)
+    assert gguf_file._write_model(merged.folder, tmp_path / "bare.gguf", "f16") == 21
+
+
+def test_a_gguf_of_an_adapter_that_fails_leaves_nothing(made, tiny_base, tmp_path, monkeypatch):
+    from adapters import gguf_file
+
+    real = gguf_file._tensors_of_adapter
+    monkeypatch.setattr(
+        gguf_file, "_tensors_of_adapter", lambda path: ((name, values * float("nan")) for name, values in real(path))
+    )
+    with pytest.raises(UserError, match="does not hold"):
+        write_adapter(read_adapter(made), tiny_base, tmp_path / "adapter.gguf")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_gguf_of_an_adapter_holds_both_halves_of_every_layer(made, tiny_base, tmp_path):
+    from gguf import GGUFReader
+
+    written = write_adapter(read_adapter(made), tiny_base, tmp_path / "adapter.gguf")
+    assert (written.tensors, written.largest_difference) == (28, 0.0)
+    reader = GGUFReader(written.path)
+    shapes = {tensor.name: tuple(tensor.shape) for tensor in reader.tensors}
+    assert shapes["blk.1.ffn_down.weight.lora_a"] == (128, 4) and shapes["blk.1.ffn_down.weight.lora_b"] == (4, 64)
+    assert (
+        reader.fields["adapter.lora.alpha"].contents() == 8.0 and reader.fields["general.type"].contents() == "adapter"
+    )
+
+
+def test_llama_cpp_itself_says_what_the_merged_model_says(merged, made, tiny_base, tmp_path):
+    """Merged as f16, and the plain base with the adapter's own GGUF laid over it: both speak like transformers does."""
+    xllamacpp = pytest.importorskip("xllamacpp", reason="llama.cpp is not installed")
+    from models.precision import load_base_model
+    from models.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(merged.folder)
+    prompt = "<|user|>\nGrüße, 3.14 \n\tЖ 日本 🙂"
+    ids = tokenizer(prompt, return_tensors="pt")
+    answer = load_base_model(merged.folder, "fp32").generate(**ids, max_new_tokens=6, do_sample=False)[0]
+    expected = tokenizer.decode(answer[ids["input_ids"].shape[1] :], skip_special_tokens=True)
+    _write_model(merged.folder, tmp_path / "merged.gguf", "f16")
+    _write_model(tiny_base, tmp_path / "base.gguf", "f16")
+    lora = write_adapter(read_adapter(made), tiny_base, tmp_path / "adapter.gguf").path
+
+    def said(path, *adapters) -> tuple[str, int]:
+        params = xllamacpp.CommonParams()
+        params.model.path, params.n_ctx, params.n_parallel, params.cpuparams.n_threads = str(path), 256, 1, 1
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(adapter), 1.0) for adapter in adapters]
+        asked = {"prompt": prompt, "n_predict": 6, "temperature": 0.0, "top_k": 1}
+        answer = xllamacpp.Server(params).handle_completions(asked)
+        return answer["choices"][0]["text"], answer["usage"]["prompt_tokens"]
+
+    assert said(tmp_path / "merged.gguf") == (expected, ids["input_ids"].shape[1])
+    assert said(tmp_path / "base.gguf", lora)[0] == expected != said(tmp_path / "base.gguf")[0]
+
+
+def test_vllm_is_told_the_rank_and_what_it_would_refuse(made, tmp_path):
+    line = vllm_line(read_adapter(made), "alice/mine")
+    assert line.command.startswith("vllm serve tests/tiny-base --enable-lora --lora-modules made=alice/mine")
+    assert "--max-lora-rank" not in line.command and line.refusals == []
+    shutil.copytree(made, tmp_path / "large")
+    config = json.loads((made / "adapter_config.json").read_text())
+    (tmp_path / "large" / "adapter_config.json").write_text(json.dumps({**config, "r": 48, "use_dora": True}))
+    line = vllm_line(read_adapter(tmp_path / "large"))
+    assert line.command.endswith("--max-lora-rank 64") and line.refusals == ["it is a DoRA"]

@@ -1,0 +1,340 @@
+"""What comes from elsewhere is checked before it is believed: each trick of an attacker has its sentence."""
+
+import json
+import os
+import shutil
+import struct
+import zipfile
+
+import pytest
+
+from adapters.check import HARMLESS, REFUSED, SWITCHES, check_template
+from adapters.intake import import_adapter
+from adapters.library import find_adapter, list_adapters
+from adapters.parcel import SETTINGS, pack
+from common.errors import UserError
+from common.paths import adapters_folder
+from models.templates import NAMES, read_template, without_marks
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    """A copy of a good adapter that a test may spoil."""
+    shutil.copytree(made, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def refused(source, words: str, **options) -> None:
+    """The import is refused with these words and leaves nothing."""
+    with pytest.raises(UserError, match=words):
+        import_adapter(source, **options)
+    assert list_adapters() == [] and not (adapters_folder().is_dir() and list(adapters_folder().iterdir()))
+
+
+def change(folder, file: str, **values) -> None:
+    path = folder / file
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def zipped(tmp_path, *members) -> object:
+    path = tmp_path / "some.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, content in members:
+            archive.writestr(member, content)
+    return path
+
+
+def test_a_folder_and_a_zip_of_it_come_in_byte_identical(made, tmp_path):
+    assert import_adapter(made, "first").adapter.name == "first"
+    archive = pack(find_adapter("first"), tmp_path / "first.zip")
+    again = import_adapter(archive).adapter
+    assert again.name == "first-2" and again.origin["from"] == "first.zip"
+    for path in made.iterdir():
+        if path.name != "training_config.yaml":
+            assert (again.folder / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_a_zip_tells_no_words_of_its_owner_and_is_looked_through(copy, tmp_path):
+    words = "data: /home/alice/diary.jsonl\nsample_prompts: secret words\ndata_split: hers\nunknown: hers\nlora_r: 4\n"
+    (copy / "training_config.yaml").write_text(words)
+    adapter = import_adapter(copy, "mine").adapter
+    with zipfile.ZipFile(pack(adapter, tmp_path / "out.zip")) as archive:
+        assert archive.read("mine/training_config.yaml") == b"lora_r: 4\n"
+        assert "mine/studio.json" not in archive.namelist()
+    with pytest.raises(UserError, match="is there already"):
+        pack(adapter, tmp_path / "out.zip")
+    (adapter.folder / "README.md").write_text("hf_abcdefghijklmnopqrstuvwxyzABCD")
+    with pytest.raises(UserError, match="a Hugging Face token"):
+        pack(adapter, tmp_path / "other.zip")
+    assert [path.name for path in tmp_path.glob("*.zip")] == ["out.zip"] and not list(tmp_path.glob(".packing*"))
+
+
+def test_every_setting_of_a_training_is_judged_whether_it_may_leave():
+    """A new setting fails here until somebody has decided whether it is a word of a person."""
+    from dataclasses import fields
+
+    from trainer.config import TrainConfig
+
+    kept_back = {"name", "base", "base_reason", "init_adapter", "data", "data_config", "data_split", "data_revision"}
+    kept_back |= {"columns", "text_data", "eval_data", "sample_prompts"}
+    assert {field.name for field in fields(TrainConfig)} == kept_back | set(SETTINGS)
+    assert not kept_back & set(SETTINGS)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_zip_with_damaged_bytes_is_a_sentence(tmp_path, method):
+    path = tmp_path / "some.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a/adapter_config.json", json.dumps({"a": list(range(500))}))
+    good = path.read_bytes()
+    for place in range(51, 60):  # the first bytes after the local header
+        path.write_bytes(good[:place] + b"\xff" * 30 + good[place + 30 :])
+        refused(path, "damaged|There is no|unpack")
+
+
+def test_a_zip_with_a_name_that_is_no_text_is_a_sentence(tmp_path):
+    path = zipped(tmp_path, ("a/ädapter_config.json", b"{}"), ("a/adapter_config.json", b"{}"))
+    path.write_bytes(path.read_bytes().replace("ä".encode(), b"\xff\xff"))
+    refused(path, "damaged")
+
+
+def test_two_imports_of_one_name_at_once_both_come_in(made, monkeypatch):
+    from adapters import intake
+
+    real, calls = intake.free_name, []
+
+    def slow(wanted, *folders):  # the second to ask learns of the first too late
+        calls.append(real(wanted, *folders))
+        if len(calls) == 1:
+            (folders[0] / f"{wanted}.partial").mkdir()
+        return calls[-1]
+
+    monkeypatch.setattr(intake, "free_name", slow)
+    assert import_adapter(made, "same").adapter.name == "same-2"
+
+
+def test_what_a_killed_import_left_goes_after_an_hour_and_not_before(made):
+    from common.paths import home
+
+    leftovers = [adapters_folder() / "old.partial", adapters_folder() / "new.partial", home() / "tmpold"]
+    for folder in leftovers:
+        folder.mkdir(parents=True)
+        (folder / "part").write_bytes(b"x")
+        if "new" not in folder.name:
+            os.utime(folder / "part", (1e9, 1e9))
+            os.utime(folder, (1e9, 1e9))
+    import_adapter(made, "some")
+    assert [folder.name for folder in leftovers if folder.exists()] == ["new.partial"]
+
+
+def test_what_does_not_belong_to_an_adapter_is_left_out(copy):
+    (copy / "training_args.bin").write_bytes(b"\x80\x02")
+    (copy / "evil.py").write_text("import os")
+    imported = import_adapter(copy)
+    assert imported.notes[0] == "Left out: evil.py, training_args.bin."
+    assert not (imported.adapter.folder / "evil.py").exists()
+
+
+def test_weights_that_can_run_code_are_refused(copy):
+    (copy / "adapter_model.safetensors").rename(copy / "adapter_model.bin")
+    refused(copy, r"adapter_model\.bin, which can run code")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"peft_type": "PROMPT_TUNING"}, "PROMPT_TUNING"),
+        ({"auto_mapping": {"base_model_class": "X", "parent_library": "os"}}, "names code to import"),
+        ({"megatron_config": {"a": 1}, "megatron_core": "evil"}, "names code to import"),
+        ({"megatron_core": "evil"}, "megatron_core"),
+        ({"layer_replication": [[0, 1000000]]}, "repeats layers"),
+        ({"modules_to_save": ["lm_head"]}, "trains whole layers"),
+        ({"target_modules": "(a+)+$"}, "target_modules"),
+        ({"target_modules": ["(a+)+$"]}, "target_modules"),
+        ({"target_modules": ["lm_head"]}, "target_modules"),
+        ({"target_modules": ["q_proj"]}, "do not belong together"),
+        ({"rank_pattern": {"(a+)+$": 2}}, "different ranks"),
+        ({"r": 10**9}, "The rank is"),
+        ({"r": "4"}, "The rank is"),
+        ({"r": 8}, "The rank is 8, but"),
+        ({"lora_alpha": float("inf")}, "lora_alpha"),
+        ({"lora_dropout": "much"}, "lora_dropout"),
+        ({"use_dora": {"a": 1}}, "use_dora"),
+        ({"eva_config": {"rho": 2}}, "eva_config"),
+        ({"base_model_name_or_path": "../../etc"}, "The base is named"),
+        ({"base_model_name_or_path": "/etc"}, "of another machine"),
+        ({"base_model_name_or_path": 5}, "The base is named"),
+        ({"revision": "../../../etc/passwd"}, "revision"),
+    ],
+)
+def test_a_hostile_adapter_config_is_refused(copy, values, words, monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "a/b")
+    change(copy, "adapter_config.json", **values)
+    refused(copy, words)
+
+
+def test_every_field_that_peft_knows_is_judged():
+    """A newer PEFT may know a field that changes what is computed: this fails until somebody has looked at it."""
+    from dataclasses import fields
+
+    from peft import LoraConfig
+
+    checked = {
+        "r",
+        "lora_alpha",
+        "lora_dropout",
+        "target_modules",
+        "base_model_name_or_path",
+        "revision",
+        "peft_version",
+    }
+    known = {field.name for field in fields(LoraConfig)}
+    assert known <= checked | set(REFUSED) | set(HARMLESS) | set(SWITCHES)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"auto_map": {"AutoTokenizer": ["evil.Evil", None]}}, "code of its own"),
+        ({"tokenizer_class": "os.system"}, "no tokenizer of transformers"),
+        ({"chat_template": "{% for a in range(99999) %}x{% endfor %}"}, "run for ever"),
+        ({"chat_template": "{{ 'a' * 10000000000 }}"}, "run for ever"),
+        ({"chat_template": "x" * 30_000}, "30,000 characters"),
+        ({"chat_template": [{"name": "default", "template": "{{ 9 ** 9 ** 9 }}"}]}, "run for ever"),
+        ({"chat_template": "{% if %}"}, "cannot be read"),
+        ({"chat_template": 5}, "not text"),
+    ],
+)
+def test_a_hostile_tokenizer_config_is_refused(copy, values, words):
+    change(copy, "tokenizer_config.json", **values)
+    refused(copy, words)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 'a'|center(9999999999) }}",
+        "{{ 'a'.ljust(9999999999) }}",
+        "{{ 'a'['lju' ~ 'st'](9999999999) }}",
+        "{{ '%9999999999d' % 1 }}",
+        "{% set f = '%9999999999d' %}{{ f % 1 }}",
+        "{{ 'a\nb'|indent(9999999999) }}",
+        "{{ 'a'|attr('zfill')(9999999999) }}",
+        "{% set n = namespace(x='ab') %}{% for m in messages %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x|length }}",
+        "{% set n = namespace(x='a') %}{% for m in messages %}{% set n.x = n.x.replace('a', 'aaaa') %}{% endfor %}",
+        "{{ undefined_function() }}",
+    ],
+)
+def test_a_template_that_fills_the_memory_is_refused(template):
+    with pytest.raises(UserError, match="chat template"):
+        check_template(template)
+
+
+def test_the_trial_alone_stops_what_no_word_gives_away():
+    from adapters.try_template import try_template
+
+    hungry = "{% set w = 'abc' %}{% for m in messages %}{% set w = w|indent(999999999, true) %}{{ w }}{% endfor %}"
+    for template in ("{{ 'a'|center(9999999999) }}", hungry):
+        with pytest.raises(UserError, match="too much time or memory"):
+            try_template(template)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_templates_of_real_models_pass(name):
+    check_template(read_template(name))
+    check_template(without_marks(read_template(name)))
+
+
+def test_a_deeply_nested_json_is_a_sentence_not_a_crash(copy):
+    (copy / "tokenizer.json").write_text("[" * 100_000)
+    refused(copy, "damaged")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: content[:100],
+        lambda content: struct.pack("<Q", 2**60) + content[8:],
+        lambda content: content + b"more",
+        lambda content: content[:-4],
+        lambda content: content.replace(b'"F32"', b'"F99"', 1),
+        lambda content: b"\x80\x02" + content,
+    ],
+)
+def test_damaged_safetensors_are_refused(copy, spoil):
+    path = copy / "adapter_model.safetensors"
+    path.write_bytes(spoil(path.read_bytes()))
+    refused(copy, "safetensors")
+
+
+def test_an_adapter_of_another_base_is_refused(copy):
+    change(copy, "adapter_config.json", base_model_name_or_path="TinyLlama/TinyLlama-1.1B-Chat-v1.0")
+    refused(copy, r"does not fit its base: layer \d, \w+ goes from \d+ to")
+
+
+def test_an_adapter_that_names_a_path_needs_to_be_told_its_base(copy, tiny_base):
+    change(copy, "adapter_config.json", base_model_name_or_path="/home/somebody/models/tiny")
+    refused(copy, "of another machine")
+    assert import_adapter(copy, base="tests/tiny-base").adapter.base == "tests/tiny-base"
+    assert import_adapter(copy, base=str(tiny_base)).notes == []
+
+
+@pytest.mark.parametrize("name", ["../evil.py", "/etc/cron.d/evil", "a/../../evil", "..\\evil", "C:/evil"])
+def test_a_zip_that_leads_out_is_refused(tmp_path, name):
+    refused(zipped(tmp_path, (name, b"x"), ("a/adapter_config.json", b"{}")), "leads out of it")
+
+
+def test_a_link_in_a_zip_or_a_folder_is_refused(copy, tmp_path):
+    link = zipfile.ZipInfo("a/adapter_config.json")
+    link.external_attr = 0o120777 << 16
+    refused(zipped(tmp_path, (link, b"/etc/passwd")), "is a link")
+    (copy / "adapter_config.json").unlink()
+    (copy / "adapter_config.json").symlink_to("/etc/passwd")
+    refused(copy, "is a link")
+
+
+def test_ten_gigabytes_in_a_small_zip_are_refused_before_the_disk_is_full(tmp_path):
+    bomb = zipped(tmp_path, ("a/adapter_config.json", b"{}"))
+    with (
+        zipfile.ZipFile(bomb, "a", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("a/adapter_model.safetensors", "w", force_zip64=True) as member,
+    ):
+        for _ in range(10):
+            member.write(bytes(10_000_000))
+    assert bomb.stat().st_size < 400_000
+    refused(bomb, "unpacks to far more")
+
+
+def test_a_zip_that_says_ten_gigabytes_is_refused_unopened(tmp_path):
+    path = zipped(tmp_path, ("a/adapter_config.json", b"{}"), ("a/adapter_model.safetensors", b"x"))
+    content = bytearray(path.read_bytes())
+    place = content.rindex(b"PK\x01\x02")  # the last entry of the directory: its sizes lie 20 bytes on
+    content[place + 24 : place + 28] = struct.pack("<I", 4_000_000_000)
+    path.write_bytes(content)
+    refused(path, "more than 2 GB")
+
+
+def test_two_adapters_or_none_in_a_zip_are_a_sentence(tmp_path):
+    refused(zipped(tmp_path, ("x.txt", b"")), "holds 0 adapters")
+    refused(zipped(tmp_path, ("a/adapter_config.json", b""), ("b/adapter_config.json", b"")), "holds 2 adapters")
+    (tmp_path / "no.zip").write_bytes(b"PK\x03\x04")
+    refused(tmp_path / "no.zip", "not a zip")
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "<img src=x onerror=alert(1)>", "a" * 300, "..", "\x00"])
+def test_a_hostile_name_becomes_a_plain_one(made, name):
+    adapter = import_adapter(made, name).adapter
+    assert adapter.folder.parent == adapters_folder() and set(adapter.name) <= set(
+        "abcdefghijklmnopqrstuvwxyz0123456789-"
+    )
+
+
+def test_hostile_metrics_do_not_break_the_list(copy):
+    (copy / "metrics.json").write_text(
+        json.dumps({"created": "yesterday", "loss_after": "<b>", "rows": [], "versions": 5})
+    )
+    (copy / "training_config.yaml").write_text("a: &a [x]\nb: [*a,*a]\ndata: [1]\n")
+    os.utime(copy / "metrics.json")
+    import_adapter(copy, "odd")
+    adapter = list_adapters()[0]
+    assert adapter.loss_after is None and adapter.data() == "not known" and adapter.created > 0

@@ -1,0 +1,209 @@
+"""Push and pull with the real client against a Hub on loopback: what arrives, what does not, and what is said."""
+
+import pytest
+
+from adapters.hub import account_of
+from adapters.library import find_adapter, read_adapter
+from adapters.parcel import Wish
+from adapters.pull import look, pull, search_hub
+from adapters.push import plan_push, push_adapter
+from common.errors import UserError
+from common.paths import adapters_folder
+from tests.adapters.making import put, write_events
+
+
+def push(hub, made, token=None, name="mine", **wish):
+    adapter = read_adapter(put(name, made)) if not (adapters_folder() / name).exists() else find_adapter(name)
+    return push_adapter(adapter, account_of(token or hub.alice), Wish(**wish))
+
+
+def test_pushed_then_pulled_is_byte_identical(hub, made):
+    write_events("mine")
+    pushed = push(hub, made)
+    assert pushed.repo_id == "alice/mine" and pushed.private and hub.repositories["alice/mine"].private
+    pulled = pull(look("alice/mine", hub.alice), hub.alice, "local", "again").adapter
+    sent = hub.repositories["alice/mine"].files
+    assert set(sent) >= {"README.md", "loss.png", "adapter_config.json", "adapter_model.safetensors", "tokenizer.json"}
+    for name, content in sent.items():
+        assert (pulled.folder / name).read_bytes() == content, name
+    assert (pulled.folder / "adapter_model.safetensors").read_bytes() == (
+        made / "adapter_model.safetensors"
+    ).read_bytes()
+    assert {path.name for path in pulled.folder.iterdir()} == set(sent) | {"studio.json"}
+    assert find_adapter("mine").pushed[0]["repo_id"] == "alice/mine"
+
+
+def test_large_files_go_by_lfs_and_come_back(hub, made):
+    hub.lfs = r"\.safetensors$"
+    push(hub, made)
+    assert hub.sent("PUT", "/lfs/") and "adapter_model.safetensors" in hub.repositories["alice/mine"].lfs
+    assert plan_push(find_adapter("mine"), account_of(hub.alice), Wish()).changes == []
+    pulled = pull(look("alice/mine", hub.alice), hub.alice, "local", "again").adapter
+    assert (pulled.folder / "adapter_model.safetensors").read_bytes() == (
+        made / "adapter_model.safetensors"
+    ).read_bytes()
+
+
+def test_a_second_push_of_the_same_changes_nothing(hub, made):
+    first = push(hub, made)
+    second = push(hub, made)
+    assert (second.changed, second.revision) == (False, first.revision)
+    assert len(hub.sent("POST", "/commit/")) == 1
+
+
+def test_an_existing_repository_shows_what_would_change(hub, made):
+    push(hub, made)
+    hub.repositories["alice/mine"].files["notes.txt"] = b"hers"
+    hub.repositories["alice/mine"].files["README.md"] = b"old"
+    hub.repositories["alice/mine"].record()
+    adapter, account = find_adapter("mine"), account_of(hub.alice)
+    plan = plan_push(adapter, account, Wish())
+    assert [file.path for file in plan.changes] == ["README.md"] and plan.kept == ["notes.txt"]
+    assert "Changes 1 files" in plan.sentence()
+    with pytest.raises(UserError, match="not as you saw it"):
+        push_adapter(adapter, account, Wish(), parent=None)
+    push_adapter(adapter, account, Wish(), parent=plan.parent)
+    assert hub.repositories["alice/mine"].files["notes.txt"] == b"hers"
+
+
+def test_a_push_that_is_wished_private_never_goes_to_a_public_repository(hub, made):
+    hub.add("alice/mine", {".gitattributes": b""})
+    with pytest.raises(UserError, match="alice/mine is public"):
+        push(hub, made)
+    with pytest.raises(UserError, match="alice/mine is public"):
+        plan_push(find_adapter("mine"), account_of(hub.alice), Wish())
+    assert not push(hub, made, private=False).private, "who agrees to public may"
+
+
+@pytest.mark.parametrize("part", ["/repos/create", "/preupload/"])
+def test_a_repository_that_becomes_public_while_it_is_pushed_to_gets_nothing(hub, made, part):
+    push(hub, made, name="first")
+    real = hub.fault_of
+
+    def made_public(method, path):
+        if part in path:
+            hub.repositories.setdefault("alice/mine", None) or hub.add("alice/mine", {})
+            hub.repositories["alice/mine"].private = False
+        return real(method, path)
+
+    hub.fault_of = made_public
+    with pytest.raises(UserError, match=r"alice/mine is public.*without the adapter"):
+        push(hub, made)
+    assert not hub.repositories["alice/mine"].files
+
+
+def test_what_was_pulled_from_a_private_repository_is_not_pushed_as_public(hub, made):
+    push(hub, made)
+    pulled = pull(look("alice/mine", hub.alice), hub.alice, "local", "again").adapter
+    for work in (plan_push, push_adapter):
+        with pytest.raises(UserError, match="alice/mine, which is not public"):
+            work(pulled, account_of(hub.alice), Wish("shown", private=False))
+    assert "alice/shown" not in hub.repositories
+    assert push_adapter(pulled, account_of(hub.alice), Wish("copy")).private
+
+
+def test_a_whole_model_is_never_overwritten(hub, made):
+    hub.add("alice/mine", {"model.safetensors": b"x", "config.json": b"{}"})
+    with pytest.raises(UserError, match="holds a whole model"):
+        push(hub, made)
+
+
+@pytest.mark.parametrize("part", ["/repos/create", "/preupload/", "/commit/", "PUT /lfs/"])
+@pytest.mark.parametrize("status", [403, 0])
+def test_a_failed_push_says_what_is_there_and_can_be_repeated(hub, made, part, status):
+    hub.lfs = r"\.safetensors$"
+    method, part = ("PUT", "/lfs/") if part.startswith("PUT") else ("POST", part)
+    hub.fail(method, part, status, times=1 if status else 99)
+    with pytest.raises(UserError) as error:
+        push(hub, made)
+    if part == "/repos/create":
+        assert "alice/mine" not in hub.repositories
+    else:
+        assert "is there, without the adapter" in str(error.value) and not hub.repositories["alice/mine"].files
+    hub.faults.clear()
+    assert push(hub, made).changed
+    assert "README.md" in hub.repositories["alice/mine"].files
+
+
+def test_a_commit_that_lost_a_race_is_refused(hub, made):
+    push(hub, made)
+    hub.repositories["alice/mine"].files["README.md"] = b"old"
+    parent = hub.repositories["alice/mine"].record()
+    hub.fail("POST", "/commit/", 412)
+    with pytest.raises(UserError, match=r"changed in the meantime.*is as it was"):
+        push_adapter(find_adapter("mine"), account_of(hub.alice), Wish(), parent=parent)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "does not know this sign-in"),
+        (403, "may not read it"),
+        (409, "being changed by somebody else"),
+        (429, "in 7 seconds"),
+        (500, r"The Hub failed \(500\)"),
+        (0, "or it is private|connection to the Hub broke"),
+    ],
+)
+def test_what_the_hub_answers_is_a_sentence(hub, status, words):
+    hub.fail("GET", "/auth-check", status, times=9, headers={"Retry-After": "7"})
+    with pytest.raises(UserError, match=words):
+        look("alice/x", hub.alice)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ("alice/nothing", "There is no 'alice/nothing'"),
+        ("tests/tiny-base", "is a whole model"),
+        ("alice/gated", "is gated"),
+        ("alice/pickle", "can run code"),
+        ("alice/mine@nope", "no such revision"),
+        ("nonsense", "is no adapter on the Hub"),
+        ("../../etc/passwd", "is no adapter on the Hub"),
+        ("https://evil.example/alice/mine", "is no address of the Hub"),
+        ("file:///etc/passwd", "is no address of the Hub"),
+        ("https://huggingface.co/", "is no adapter on the Hub"),
+    ],
+)
+def test_what_cannot_be_pulled_is_a_sentence(hub, made, wanted, words):
+    push(hub, made, private=False)
+    hub.add("alice/gated", made, gated=True)
+    hub.add("alice/pickle", {"adapter_config.json": b"{}", "adapter_model.bin": b"\x80\x02"})
+    with pytest.raises(UserError, match=words):
+        look(wanted, hub.bob)
+    assert not adapters_folder("bob").exists()
+
+
+def test_an_address_with_a_revision_is_understood(hub, made):
+    first = push(hub, made).revision
+    hub.repositories["alice/mine"].files["README.md"] = b"newer"
+    hub.repositories["alice/mine"].record()
+    offer = look(f"https://huggingface.co/alice/mine/tree/{first}", hub.alice)
+    assert offer.revision == first and "rank 4 for tests/tiny-base" in offer.sentence()
+
+
+def test_a_download_that_breaks_leaves_nothing(hub, made):
+    push(hub, made)
+    offer = look("alice/mine", hub.alice)
+    hub.fail("GET", "adapter_model.safetensors", 403)
+    with pytest.raises(UserError):
+        pull(offer, hub.alice, "local", "again")
+    assert [path.name for path in adapters_folder().iterdir()] == ["mine"]
+
+
+def test_a_cut_connection_is_taken_up_again_and_progress_is_told(hub, made):
+    push(hub, made)
+    hub.fail("GET", "resolve", 0, times=1)
+    told = []
+    pull(look("alice/mine", hub.alice), hub.alice, "local", "again", lambda *what: told.append(what))
+    fractions = [fraction for _, fraction in told]
+    assert fractions == sorted(fractions) and fractions[-1] == 1.0 and any("MB" in what for what, _ in told)
+
+
+def test_search_finds_adapters_of_a_base_and_ones_own(hub, made):
+    push(hub, made, private=True)
+    push(hub, made, name="shown", private=False)
+    assert [found.repo_id for found in search_hub(hub.bob, "tests/tiny-base")] == ["alice/shown"]
+    assert {found.repo_id for found in search_hub(hub.alice, mine=True)} == {"alice/mine", "alice/shown"}
+    assert search_hub(False, "tests/tiny-base", "nothing") == []

@@ -1,0 +1,93 @@
+"""The sign-in of a Space, whole, against an OpenID provider on loopback: from the button to a push in the visitor's name."""
+
+import json
+from urllib.parse import urlsplit
+
+import gradio as gr
+import pytest
+
+from adapters.library import list_adapters
+from tests.adapters.conftest import hub, made  # noqa: F401
+from tests.adapters.making import put
+from tests.openid_provider import OpenIdProvider
+from ui.page import build
+
+SCOPES = "openid profile read-repos contribute-repos"
+
+
+@pytest.fixture
+def space(hub, monkeypatch):  # noqa: F811
+    """(browser, provider): the page of a Space whose visitors sign in at the provider; bob is who says yes."""
+    pytest.importorskip("authlib", reason="gradio[oauth] is there on a Space")
+    from fastapi.testclient import TestClient
+    from gradio import oauth
+
+    from adapters import hub as adapters_hub
+
+    adapters_hub._account_of.cache_clear()
+    token = hub.add_user("bob", "contribute")
+    with OpenIdProvider(token, "bob") as provider:
+        facts = {"OAUTH_CLIENT_ID": "cid", "OAUTH_CLIENT_SECRET": "sec", "OAUTH_SCOPES": SCOPES}
+        facts["OPENID_PROVIDER_URL"] = provider.url
+        for name, value in facts.items():
+            monkeypatch.setenv(name, value)
+            monkeypatch.setattr(oauth, name, value)
+        for name, value in {"SYSTEM": "spaces", "SPACE_ID": "someone/studio", "SPACE_HOST": "space.test"}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("HF_TOKEN", hub.alice)
+        app = gr.routes.App.create_app(build().queue(api_open=True))
+        browser = TestClient(app, base_url="https://space.test", follow_redirects=False, raise_server_exceptions=False)
+        yield browser, provider
+
+
+def sign_in(browser, provider) -> None:
+    """What a browser does after a click on the button."""
+    import httpx
+
+    away = browser.get("/login/huggingface")
+    back = httpx.get(away.headers["location"], follow_redirects=False)
+    address = urlsplit(back.headers["location"])
+    assert (address.scheme, address.netloc, address.path) == ("https", "space.test", "/login/callback")
+    landed = browser.get(f"{address.path}?{address.query}")
+    assert landed.status_code in (302, 307) and landed.headers["location"].startswith("/")
+
+
+def call(browser, name: str, *data) -> tuple[int, str]:
+    answer = browser.post(f"/gradio_api/run/{name}", json={"data": list(data), "session_hash": "s"})
+    return answer.status_code, json.dumps(answer.json())
+
+
+def test_a_visitor_signs_in_with_the_least_scopes_and_pushes_in_their_own_name(space, hub, made):  # noqa: F811
+    browser, provider = space
+    put("mine", made, "user-bob")
+    status, text = call(browser, "push", "", "mine", "", True, "", True, False, None)
+    assert status == 500 and "This page does not know you yet" in text, "nobody is signed in yet"
+    sign_in(browser, provider)
+    assert set(provider.asked[0]["scope"].split()) == set(SCOPES.split())
+    status, text = call(browser, "push", "", "mine", "", True, "", True, False, None)
+    assert status == 200 and "bob/mine" in text, text
+    assert hub.repositories["bob/mine"].private and "README.md" in hub.repositories["bob/mine"].files
+    assert hub.alice not in hub.seen_tokens, "the Space's own token acted"
+    assert provider.token not in text
+
+
+def test_after_the_sign_out_nothing_of_theirs_is_there(space, made):  # noqa: F811
+    browser, provider = space
+    put("mine", made, "user-bob")
+    sign_in(browser, provider)
+    assert call(browser, "adapter", "", "mine")[0] == 200
+    browser.get("/logout")
+    status, text = call(browser, "adapter", "", "mine")
+    assert status == 500 and "This page does not know you yet" in text, text
+
+
+def test_a_cookie_that_was_tampered_with_is_nobody(space, made):  # noqa: F811
+    browser, provider = space
+    put("mine", made, "user-bob")
+    sign_in(browser, provider)
+    body, rest = browser.cookies["session"].split(".", 1)
+    browser.cookies.clear()
+    browser.cookies.set("session", f"{body[:-4]}AAAA.{rest}", domain="space.test")
+    status, text = call(browser, "adapter", "", "mine")
+    assert status == 500 and "tiny-base" not in text
+    assert [adapter.name for adapter in list_adapters("user-bob")] == ["mine"]

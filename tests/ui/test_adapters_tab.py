@@ -1,0 +1,136 @@
+"""The Adapters tab over HTTP, as an attacker speaks to it on a Space: nothing of another is read, changed, pushed or pulled."""
+
+import base64
+import json
+
+import gradio as gr
+import pytest
+
+from adapters.library import find_adapter, list_adapters
+from common.files import write_json
+from common.paths import adapters_folder
+from tests.adapters.conftest import hub, made  # noqa: F401
+from tests.adapters.making import put
+from ui.owner import owner_of
+from ui.page import build
+
+GUEST = "a" * 32
+UNKNOWN = "This page does not know you yet"
+
+
+@pytest.fixture
+def call(hub, made, monkeypatch):  # noqa: F811
+    """A function that calls a handler of a Space's page by its name, as an attacker's program would."""
+    from fastapi.testclient import TestClient
+
+    from adapters import hub as adapters_hub
+
+    adapters_hub._account_of.cache_clear()
+    monkeypatch.setenv("SPACE_ID", "someone/studio")
+    monkeypatch.setenv("HF_TOKEN", hub.alice)  # the Space's owner has a secret: it must never act for a visitor
+    put("mine", made, "user-alice")
+    client = TestClient(gr.routes.App.create_app(build()), raise_server_exceptions=False)
+
+    def called(name: str, *data, cookies: dict | None = None, **body):
+        content = {"data": list(data), "session_hash": "s", **body}
+        answer = client.post(f"/gradio_api/run/{name}", json=content, cookies=cookies or {})
+        return answer.status_code, json.dumps(answer.json())
+
+    called.hub = hub
+    return called
+
+
+def test_a_visitor_sees_what_is_theirs(call, made):  # noqa: F811
+    put("hers", made, owner_of(GUEST, None))
+    status, text = call("adapter", GUEST, "hers")
+    assert status == 200 and "tests/tiny-base" in text and "mine" not in text
+
+
+@pytest.mark.parametrize("name", ["mine", "../user-alice/mine", "user-alice/mine", "..", "/etc/passwd", "mine\x00"])
+def test_anothers_adapter_by_name_is_out_of_reach(call, name):
+    for job, more in [("delete_adapter", ()), ("rename_adapter", ("stolen",)), ("export_adapter", None)]:
+        data = [GUEST, name] if more is None else [GUEST, "", name, *more]
+        status, text = call(job, *data)
+        assert status == 500 and "tiny-base" not in text, job
+        assert "is not a valid name" in text or "There is no adapter" in text, (job, text)
+    assert "tiny-base" not in call("adapter", GUEST, name)[1]
+    assert find_adapter("mine", "user-alice").folder.is_dir()
+    assert list_adapters(owner_of(GUEST, None)) == []
+
+
+def test_a_forged_token_in_the_body_opens_nothing(call):
+    for forged in ("hf_forged", "alice", "user-alice", {"name": "alice"}, "../user-alice"):
+        assert "tiny-base" not in call("adapter", GUEST, "mine", oauth_token=forged)[1]
+
+
+def test_a_token_in_the_body_is_only_whom_the_hub_says_it_is(call):
+    assert "tiny-base" not in call("adapter", "", "mine", oauth_token=call.hub.bob)[1]
+    status, text = call("adapter", "", "mine", oauth_token=call.hub.alice)
+    assert status == 200 and "tests/tiny-base" in text, "her own token is hers"
+
+
+def test_a_forged_cookie_opens_nothing(call):
+    session = {
+        "oauth_info": {"access_token": "hf_forged", "userinfo": {"preferred_username": "alice", "name": "alice"}}
+    }
+    forged = base64.b64encode(json.dumps(session).encode()).decode() + ".bm9uZQ.c2lnbmF0dXJl"
+    status, text = call("adapter", "", "mine", cookies={"session": forged, "access-token": forged})
+    assert status == 500 and "tiny-base" not in text and UNKNOWN in text, text
+
+
+def test_nobody_is_pushed_as_the_owner_of_the_space(call, made):  # noqa: F811
+    put("hers", made, owner_of(GUEST, None))
+    for job, more in (("plan_push", []), ("push", [None])):
+        status, text = call(job, GUEST, "hers", "", True, "", True, False, *more)
+        assert status == 500 and "Nobody is signed in to the Hub" in text, text
+    status, text = call("push", GUEST, "mine", "alice/stolen", False, "", True, False, None, oauth_token=call.hub.bob)
+    assert status == 500 and "There is no adapter 'mine'" in text, text
+    put("his", made, "user-bob")
+    status, text = call("push", "", "his", "alice/stolen", False, "", True, False, None, oauth_token=call.hub.bob)
+    assert status == 500 and "bob cannot push to alice" in text, text
+    assert [name for name in call.hub.repositories if not name.startswith("tests/")] == []
+    assert call.hub.alice not in call.hub.seen_tokens
+
+
+def test_a_private_adapter_of_another_is_not_looked_at_or_pulled(call, made):  # noqa: F811
+    call.hub.add("alice/secret", made, private=True)
+    assert call("look", "", "alice/secret", "", oauth_token=call.hub.alice)[0] == 200
+    for more in ({}, {"oauth_token": call.hub.bob}):
+        status, text = call("look", GUEST, "alice/secret", "", **more)
+        assert status == 500 and "rank" not in text and "or it is private" in text, text
+        status, text = call("pull", GUEST, "alice/secret", None, **more)
+        assert status == 500 and "or it is private" in text, text
+    # the session of the page remembers what alice looked at; whoever takes that session over is asked for anew
+    assert not list(adapters_folder("user-bob").glob("*"))
+
+
+def test_a_file_of_the_server_cannot_be_imported(call):
+    for path in ("/etc/passwd", str(adapters_folder("user-alice") / "mine")):
+        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        assert call("import_adapter", GUEST, file, "")[0] != 200
+    assert list_adapters(owner_of(GUEST, None)) == []
+
+
+def test_a_visitor_without_a_name_does_not_merge(call, made):  # noqa: F811
+    put("hers", made, owner_of(GUEST, None))
+    for job in ("merge_adapter", "export_gguf"):
+        status, text = call(job, GUEST, "hers", "bf16")
+        assert status == 500 and "Merging is for who is signed in" in text, text
+
+
+def test_the_data_folder_is_not_served(call):
+    from fastapi.testclient import TestClient
+
+    client = TestClient(gr.routes.App.create_app(build()))
+    file = adapters_folder("user-alice") / "mine" / "adapter_config.json"
+    assert client.get(f"/gradio_api/file={file}").status_code in (403, 404)
+
+
+def test_markup_in_names_notes_and_facts_is_text(call, made):  # noqa: F811
+    folder = put("hers", made, owner_of(GUEST, None))
+    markup = "<script>alert(1)</script>"
+    write_json(folder / "studio.json", {"notes": markup, "origin": {"kind": "imported", "from": markup}})
+    metrics = json.loads((folder / "metrics.json").read_text())
+    write_json(folder / "metrics.json", {**metrics, "hardware": markup, "precision": markup})
+    facts = json.loads(call("adapter", GUEST, "hers")[1])["data"][0]
+    assert "<script>" not in facts and facts.count("&lt;script&gt;") == 4

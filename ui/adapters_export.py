@@ -1,0 +1,134 @@
+"""The Export section: a zip, the merged model, GGUF with a Modelfile, and the line for vLLM.
+
+Files are made in a folder of their own under the system's temporary one: the app's data folder is never served.
+"""
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import gradio as gr
+
+from adapters.hub import sign_in_words, token_of
+from adapters.library import Adapter, find_adapter
+from adapters.parcel import pack
+from adapters.pull import open_adapter
+from adapters.serve import write_modelfile
+from common.errors import UserError
+from models.base import choose_base, fetch_base
+from ui.adapters_view import hint, hints, vllm_text
+from ui.messages import shown
+from ui.owner import on_space, owner_of
+
+DTYPES = [("bf16 (usual)", "bf16"), ("fp16", "fp16"), ("fp32 (exact, twice as large)", "fp32")]
+FOLDER_PREFIX = "tinyllama-studio-export-"
+KEPT_SECONDS = 86400
+MERGE_HINT = "The merged model is as large as its base (TinyLlama: 2.2 GB) and needs the base in fp32 in memory."
+
+
+def build_export(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) -> None:
+    """Lay out the section and wire its events."""
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=300):
+            gr.Markdown("#### As it is\nA zip for another machine, or for a friend.")
+            zip_button = gr.Button("Make a zip")
+            zip_file = gr.File(label="Zip", visible=False, interactive=False)
+            gr.Markdown("#### Served by vLLM")
+            vllm_box = gr.Textbox(label="Command", lines=2, interactive=False, buttons=["copy"])
+        with gr.Column(min_width=300):
+            gr.Markdown(
+                "#### Merged into its base\nFor tools that know no adapters. Compared with the original before it is kept."
+            )
+            dtype_dropdown = gr.Dropdown(DTYPES, value="bf16", label="Precision", info=MERGE_HINT)
+            with gr.Row():
+                merge_button = gr.Button("Merge", min_width=100)
+                gguf_button = gr.Button("Merge and write GGUF", min_width=100)
+            merge_html = gr.HTML("")
+            merged_files = gr.File(label="Files", visible=False, file_count="multiple", interactive=False)
+
+    picked = [browser_key, adapter_dropdown]
+    heavy = {"concurrency_id": "merge", "concurrency_limit": 1, "show_progress_on": merge_html}
+    zip_button.click(on_zip, picked, zip_file, api_name="export_adapter")
+    merge_button.click(
+        on_merge, [*picked, dtype_dropdown], [merge_html, merged_files], api_name="merge_adapter", **heavy
+    )
+    gguf_button.click(on_gguf, [*picked, dtype_dropdown], [merge_html, merged_files], api_name="export_gguf", **heavy)
+    adapter_dropdown.change(
+        on_pick,
+        picked,
+        [vllm_box, zip_file, merge_html, merged_files],
+        show_progress="hidden",
+        api_visibility="undocumented",
+    )
+
+
+@shown
+def on_zip(token: gr.OAuthToken | None, key, name):
+    """A zip of the adapter."""
+    adapter = _readable(token, key, name)
+    return gr.File(str(pack(adapter, _folder() / f"{adapter.name}.zip")), visible=True)
+
+
+@shown
+def on_merge(token: gr.OAuthToken | None, key, name, dtype, progress=gr.Progress()):  # noqa: B008
+    """The merged model, file by file."""
+    _check_signed_in(token)
+    adapter = _readable(token, key, name)
+    merged, _ = _merge(adapter, dtype, progress)
+    files = [str(path) for path in sorted(merged.folder.iterdir())]
+    return hint(merged.sentence()), gr.File(files, visible=True)
+
+
+@shown
+def on_gguf(token: gr.OAuthToken | None, key, name, dtype, progress=gr.Progress()):  # noqa: B008
+    """GGUF of the merged model and of the adapter, with a Modelfile."""
+    from adapters.gguf_file import write_adapter, write_models
+
+    _check_signed_in(token)
+    adapter = _readable(token, key, name)
+    merged, base_folder = _merge(adapter, dtype, progress)
+    progress(0.9, desc="Writing GGUF and reading it back")
+    folder = merged.folder.parent / "gguf"
+    written = write_models(merged.folder, folder)
+    written.append(write_adapter(adapter, base_folder, folder / f"{adapter.name}-adapter.gguf"))
+    modelfile = write_modelfile(merged.folder, written[1].path)
+    files = [*(str(one.path) for one in written), str(modelfile)]
+    return hints([merged.sentence(), *(one.sentence() for one in written)]), gr.File(files, visible=True)
+
+
+@shown
+def on_pick(token: gr.OAuthToken | None, key, name):
+    """The line for vLLM; what was made for another adapter goes."""
+    line = vllm_text(find_adapter(name, owner_of(key, token))) if name else ""
+    return line, gr.File(visible=False), "", gr.File(visible=False)
+
+
+def _readable(token: gr.OAuthToken | None, key: str, name: str | None) -> Adapter:
+    """The visitor's adapter; one that was pulled is asked for on the Hub anew, since it may be theirs no longer."""
+    return open_adapter(name or "", owner_of(key, token), token_of(token and token.token))
+
+
+def _check_signed_in(token: gr.OAuthToken | None) -> None:
+    """Raise UserError for a visitor without a name: a merge takes gigabytes and minutes of the Space."""
+    if on_space() and token is None:
+        raise UserError("Merging is for who is signed in.", sign_in_words())
+
+
+def _folder() -> Path:
+    """A new folder for files to download; those of yesterday are removed."""
+    for old in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+        if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+
+
+def _merge(adapter: Adapter, dtype: str, progress: gr.Progress):
+    """(the merged model, its base's folder), telling the page how far it is."""
+    from adapters.merge import merge_adapter
+
+    def tell(what: str, fraction: float | None) -> None:
+        progress(fraction or 0, desc=what)
+
+    base_folder = fetch_base(choose_base(adapter.base_choice, adapter.base_revision), tell)
+    return merge_adapter(adapter, base_folder, _folder() / adapter.name, dtype, tell), base_folder

@@ -1,0 +1,145 @@
+"""The Push section: who is signed in, what would change, and then the push. The Hub's word for the token is who acts.
+
+On a Space only the visitor's own sign-in is used; on a laptop the local login. A cookie's or a request's own name for
+somebody is never looked at.
+"""
+
+import html
+import time
+from dataclasses import dataclass
+
+import gradio as gr
+
+from adapters.hub import account_of, token_of
+from adapters.parcel import Wish
+from adapters.pull import open_adapter
+from adapters.push import plan_push, push_adapter
+from common.errors import UserError
+from ui.adapters_view import hint, plan_html
+from ui.messages import shown
+from ui.owner import owner_of
+
+LICENSES = ["", "apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "openrail", "other"]
+FIRST_LOOK = "Look first: the page then shows every file and what it would change."
+
+
+@dataclass
+class PushSection:
+    """What the tab wires from outside: the events after which something was pushed, and the line on who is signed in."""
+
+    went: list
+    account: object
+    account_wiring: dict
+
+
+def build_push(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) -> PushSection:
+    """Lay out the section and wire its events."""
+    account_html = gr.HTML(hint("Asking the Hub who is signed in ..."))
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=300):
+            repo_box = gr.Textbox(
+                label="Repository",
+                max_length=200,
+                info="A name, or owner/name. Empty: the adapter's name in your account.",
+            )
+            private_checkbox = gr.Checkbox(
+                True, label="Private: only you see it", info="An existing repository stays as it is."
+            )
+            answers_checkbox = gr.Checkbox(
+                True, label="Show the sample answers on its page", info="Only those to prompts of your own."
+            )
+            rows_checkbox = gr.Checkbox(
+                False,
+                label="Also answers to rows of my data",
+                info="These rows would be shown on its page, to everybody who sees the repository.",
+            )
+            license_dropdown = gr.Dropdown(LICENSES, value="", label="Licence", info="Empty: the base's.")
+            with gr.Row():
+                plan_button = gr.Button("See what would change", min_width=120)
+                push_button = gr.Button("Push", variant="primary", interactive=False, min_width=120)
+        with gr.Column(min_width=300):
+            plan_view = gr.HTML(hint(FIRST_LOOK))
+    agreed = gr.State(None)  # (adapter, repository as it was seen): what the visitor agreed to
+    wishes = [browser_key, adapter_dropdown, repo_box, private_checkbox, license_dropdown]
+    wishes += [answers_checkbox, rows_checkbox]
+
+    outputs = [plan_view, agreed, push_button]
+    plan_button.click(on_plan, wishes, outputs, api_name="plan_push")
+    went = push_button.click(on_push, [*wishes, agreed], outputs, api_name="push", concurrency_limit=4)
+    for control in wishes[1:]:  # what was agreed to is no longer what would be sent
+        control.change(
+            lambda: (hint(FIRST_LOOK), None, gr.Button(interactive=False)),
+            None,
+            outputs,
+            show_progress="hidden",
+            api_visibility="undocumented",
+            queue=False,
+        )
+    wiring = {"inputs": browser_key, "outputs": account_html, "show_progress": "hidden"}
+    return PushSection([went], on_account, wiring)
+
+
+@shown
+def on_account(token: gr.OAuthToken | None, key):
+    """Who is signed in, or what to do to be."""
+    owner_of(key, token)
+    try:
+        account = account_of(token_of(token and token.token))
+    except UserError as error:
+        return hint(f"{error} Everything else on this page works without.", "problem")
+    rights = "" if account.can_write else " This sign-in may only read: pushing needs one that may write."
+    return hint(f"Signed in to the Hub as {account.name}{_life(token)}.{rights}")
+
+
+@shown
+def on_plan(token: gr.OAuthToken | None, key, name, *wishes):
+    """What a push would do; the visitor agrees to this, and to nothing newer."""
+    hub_token = token_of(token and token.token)
+    adapter = open_adapter(name or "", owner_of(key, token), hub_token)
+    plan = plan_push(adapter, account_of(hub_token), _wish(*wishes))
+    agreed = (adapter.name, plan.parent, plan.private)
+    return plan_html(plan), agreed, gr.Button(interactive=bool(plan.changes))
+
+
+@shown
+def on_push(
+    token: gr.OAuthToken | None,
+    key,
+    name,
+    repo,
+    private,
+    license,
+    answers,
+    rows,
+    seen,
+    progress=gr.Progress(),  # noqa: B008
+):
+    """Push what was agreed to."""
+    hub_token = token_of(token and token.token)
+    adapter = open_adapter(name or "", owner_of(key, token), hub_token)
+    _, parent, agreed_private = seen if seen and seen[0] == adapter.name else (None, None, False)
+    wish = _wish(repo, private or agreed_private, license, answers, rows)
+    tell = lambda what, fraction: progress(fraction or 0, desc=what)  # noqa: E731
+    pushed = push_adapter(adapter, account_of(hub_token), wish, parent, tell)
+    return pushed_html(pushed), None, gr.Button(interactive=False)
+
+
+def _life(token: gr.OAuthToken | None) -> str:
+    """How long a visitor's sign-in lasts; a push after that needs a new one. '' where it does not end."""
+    left = (token.expires_at or 0) - time.time() if token else 0
+    return f" for {left / 3600:.1f} more hours" if left > 0 else ""
+
+
+def _wish(repo: str, private: bool, license: str, answers: bool, rows: bool) -> Wish:
+    """The form as a wish. Raises UserError for a licence that is none of the list (it is asked for over the API too)."""
+    if (license or "") not in LICENSES:
+        raise UserError("This licence is not in the list.", "Pick one of the list.")
+    return Wish(str(repo or ""), bool(private), license or "", with_answers=bool(answers), with_rows=bool(rows))
+
+
+def pushed_html(pushed) -> str:
+    """Where it is now, with a link."""
+    url = html.escape(pushed.url, quote=True)
+    words = "Pushed to" if pushed.changed else "Nothing had changed:"
+    secrecy = "Only you see it." if pushed.private else "Everybody can see it."
+    return f"<p>{words} <a href='{url}' target='_blank' rel='noopener'>{html.escape(pushed.repo_id)}</a>. {secrecy}</p>"

@@ -1,0 +1,207 @@
+"""The Adapters tab: the library as a table, one adapter in detail, and the sections for export, push, and what comes in.
+
+The sections have files of their own (`adapters_export.py`, `adapters_push.py`, `adapters_get.py`). Every handler finds its
+adapter anew for whoever asks; the page remembers nothing but a name.
+"""
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from adapters.edit import delete_adapter, rename_adapter, set_notes, undo_delete
+from adapters.history import read_history
+from adapters.library import find_adapter, search_adapters
+from common.errors import UserError
+from ui.adapters_export import build_export
+from ui.adapters_get import build_get
+from ui.adapters_push import build_push
+from ui.adapters_view import COLUMNS, WIDTHS, answers_html, curve_points, facts_html, hint, table_rows
+from ui.messages import shown
+from ui.owner import owner_of
+
+COLOURS = {"training": "#6366f1", "held out": "#d97706"}
+NOTHING = "Nothing here yet. Train an adapter, import a zip, or pull one from the Hub below."
+NOT_PICKED = "Pick an adapter in the table to see it whole."
+
+
+@dataclass
+class AdaptersTab:
+    """What the page wires from outside: loading, and the way into the chat."""
+
+    load: object
+    load_wiring: dict
+    chat_button: gr.Button
+    adapter_name: gr.Dropdown
+    account: object
+    account_wiring: dict
+
+
+def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
+    """Lay out the tab and wire its events."""
+    with gr.Row():
+        search_box = gr.Textbox(
+            show_label=False, placeholder="Search names, bases, data, notes", scale=3, container=False
+        )
+        undo_button = gr.Button("Undo delete", visible=False, scale=1)
+    empty_html = gr.HTML(hint(NOTHING))
+    table = _build_table()
+    # custom values reach the handlers, whose sentence says more than the component's
+    adapter_dropdown = gr.Dropdown([], label="Adapter", interactive=True, allow_custom_value=True)
+    deleted = gr.State("")
+    with gr.Tabs():
+        with gr.Tab("Details"):
+            details = _build_details()
+        with gr.Tab("Export"):
+            build_export(browser_key, adapter_dropdown)
+        with gr.Tab("Push to the Hub"):
+            push = build_push(browser_key, adapter_dropdown)
+        with gr.Tab("Import and pull"):
+            get = build_get(browser_key)
+    library = [table, empty_html, adapter_dropdown]
+    inputs = [browser_key, search_box, adapter_dropdown]
+
+    quiet = {"show_progress": "hidden"}
+    load_wiring = {"inputs": inputs, "outputs": library, **quiet}
+    search_box.change(on_load, **load_wiring, api_visibility="undocumented")
+    table.select(on_row, browser_key, adapter_dropdown, **quiet, api_visibility="undocumented")
+    picked = {"fn": on_pick, "inputs": [browser_key, adapter_dropdown], "outputs": details.view, **quiet}
+    adapter_dropdown.change(**picked, api_name="adapter")
+    details.rename_button.click(on_rename, [*inputs, details.rename_box], library, api_name="rename_adapter")
+    details.notes_button.click(
+        on_notes, [browser_key, adapter_dropdown, details.notes_box], None, api_name="note_adapter"
+    ).success(**picked)
+    details.delete_button.click(on_delete, inputs, [*library, deleted, undo_button], api_name="delete_adapter")
+    undo_button.click(
+        on_undo, [browser_key, search_box, deleted], [*library, deleted, undo_button], api_name="undo_delete"
+    )
+    for event in get.came:  # an adapter came in: it is shown and picked
+        event.success(on_load, [browser_key, search_box, get.came_name], library, **quiet)
+    for event in push.went:
+        event.success(on_load, **load_wiring)
+    return AdaptersTab(on_load, load_wiring, details.chat_button, adapter_dropdown, push.account, push.account_wiring)
+
+
+@shown
+def on_load(token: gr.OAuthToken | None, key, words, name):
+    """The library as it is now."""
+    return _library(owner_of(key, token), words, name)
+
+
+@shown
+def on_row(token: gr.OAuthToken | None, key, event: gr.SelectData):
+    """A click on a row picks its adapter."""
+    return find_adapter(str(event.row_value[0]), owner_of(key, token)).name
+
+
+@shown
+def on_pick(token: gr.OAuthToken | None, key, name):
+    """The details of the picked adapter."""
+    return _details(name, owner_of(key, token))
+
+
+@shown
+def on_rename(token: gr.OAuthToken | None, key, words, name, new_name):
+    """Rename, and keep it picked."""
+    owner = owner_of(key, token)
+    return _library(owner, words, rename_adapter(name or "", new_name, owner).name)
+
+
+@shown
+def on_notes(token: gr.OAuthToken | None, key, name, notes):
+    """Keep the note."""
+    set_notes(name or "", notes, owner_of(key, token))
+    gr.Info("The note is kept.")
+
+
+@shown
+def on_delete(token: gr.OAuthToken | None, key, words, name):
+    """Delete, and offer the way back."""
+    owner = owner_of(key, token)
+    kept = delete_adapter(name or "", owner)
+    return *_library(owner, words, None), kept, gr.Button(f"Undo delete of {kept}", visible=True)
+
+
+@shown
+def on_undo(token: gr.OAuthToken | None, key, words, kept):
+    """Bring the deleted adapter back, and pick it."""
+    owner = owner_of(key, token)
+    return *_library(owner, words, undo_delete(kept or "-", owner).name), "", gr.Button(visible=False)
+
+
+def _build_table() -> gr.Dataframe:
+    return gr.Dataframe(
+        headers=COLUMNS,
+        interactive=False,
+        wrap=True,
+        visible=False,
+        label="Adapters, the newest first",
+        max_height=320,
+        column_widths=WIDTHS,
+    )
+
+
+@dataclass
+class _Details:
+    """The widgets of one adapter; `view` are those that a pick fills."""
+
+    view: list
+    rename_box: gr.Textbox
+    rename_button: gr.Button
+    notes_box: gr.Textbox
+    notes_button: gr.Button
+    delete_button: gr.Button
+    chat_button: gr.Button
+
+
+def _build_details() -> _Details:
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=3, min_width=320):
+            facts = gr.HTML(hint(NOT_PICKED))
+            answers = gr.HTML("")
+        with gr.Column(scale=2, min_width=320):
+            chat_button = gr.Button("Chat with it", variant="primary", interactive=False)
+            plot = gr.LinePlot(
+                x="step",
+                y="loss",
+                color="rows",
+                color_map=COLOURS,
+                title="Loss (lower is better)",
+                height=240,
+                visible=False,
+            )
+            notes_box = gr.Textbox(label="Notes (they stay here)", lines=2, max_length=4000)
+            notes_button = gr.Button("Keep the note", interactive=False)
+            rename_box = gr.Textbox(label="New name", max_length=80)
+            with gr.Row():
+                rename_button = gr.Button("Rename", interactive=False, min_width=100)
+                delete_button = gr.Button("Delete", variant="stop", interactive=False, min_width=100)
+    view = [facts, answers, plot, notes_box, rename_box, notes_button, rename_button, delete_button, chat_button]
+    return _Details(view, rename_box, rename_button, notes_box, notes_button, delete_button, chat_button)
+
+
+def _library(owner: str, words: str, wanted: str | None) -> list:
+    """The table, the words for an empty one, and the dropdown; keeps `wanted` picked when it is there."""
+    adapters = search_adapters(words or "", owner)
+    names = [adapter.name for adapter in adapters]
+    empty = f"No adapter with '{words[:60]}'." if words else NOTHING
+    return [
+        gr.Dataframe(table_rows(adapters), visible=bool(adapters)),
+        gr.HTML(hint(empty), visible=not adapters),
+        gr.Dropdown(names, value=wanted if wanted in names else next(iter(names), None)),
+    ]
+
+
+def _details(name: str | None, owner: str) -> list:
+    """What the details show of an adapter, or the invitation to pick one."""
+    try:
+        adapter = find_adapter(name, owner) if name else None
+    except UserError:  # deleted in another tab a moment ago
+        adapter = None
+    if adapter is None:
+        off = [gr.Button(interactive=False)] * 4
+        return [hint(NOT_PICKED), "", gr.LinePlot(visible=False), "", "", *off]
+    history = read_history(adapter)
+    points = curve_points(history)
+    on = [gr.Button(interactive=True)] * 4
+    plot = gr.LinePlot(points, visible=points is not None)
+    return [facts_html(adapter), answers_html(history), plot, adapter.notes, adapter.name, *on]

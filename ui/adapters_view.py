@@ -1,0 +1,118 @@
+"""What the Adapters tab shows, made from adapters, plans and offers: rows and HTML, every word of it escaped. No events."""
+
+import html
+
+import pandas
+
+from adapters.facts import describe_loss, describe_origin, describe_when, facts_of
+from adapters.history import History
+from adapters.library import Adapter
+from adapters.pull import Found, Offer
+from adapters.push import PushPlan
+from adapters.serve import vllm_line
+
+COLUMNS = ["Name", "Base", "Trained on", "Held-out loss", "Rank", "Size", "When", "From", "Pushed to"]
+WIDTHS = [145, 130, 165, 130, 70, 80, 165, 175, 155]  # in pixels; a phone scrolls sideways inside the table
+FOUND_COLUMNS = ["Repository", "Who sees it", "Downloads", "Changed"]
+FOUND_WIDTHS = [190, 110, 100, 110]
+CHANGES = {"new": "new", "changed": "changes", "same": "stays as it is"}
+SETTINGS_SHOWN = ("learning_rate", "num_train_epochs", "max_steps", "per_device_train_batch_size", "max_length")
+SETTINGS_SHOWN += ("lora_alpha", "lora_dropout", "seed")
+
+
+def table_rows(adapters: list[Adapter]) -> list[list[str]]:
+    """One row an adapter for the table, in the order of COLUMNS."""
+    return [
+        [
+            adapter.name,
+            adapter.base.rsplit("/", 1)[-1],
+            adapter.data(),
+            describe_loss(adapter).replace(" before, ", " → ").removesuffix(" after"),
+            str(adapter.lora_r),
+            f"{adapter.size_bytes / 1e6:.1f} MB",
+            describe_when(adapter),
+            describe_origin(adapter),
+            ", ".join(str(one.get("repo_id")) for one in adapter.pushed),
+        ]
+        for adapter in adapters
+    ]
+
+
+def found_rows(found: list[Found]) -> list[list[str]]:
+    """One row a repository for the table of a search on the Hub."""
+    return [
+        [one.repo_id, "only you" if one.is_private else "everybody", str(one.downloads), one.changed] for one in found
+    ]
+
+
+def hint(text: str, kind: str = "hint") -> str:
+    """A line of text; `kind` is 'hint' or 'problem'."""
+    return f"<p class='{kind}'>{html.escape(text)}</p>"
+
+
+def hints(texts: list[str]) -> str:
+    return "".join(hint(text) for text in texts)
+
+
+def facts_html(adapter: Adapter) -> str:
+    """Everything known of one adapter as a list of terms."""
+    config = adapter.training_config()
+    settings = [(name.replace("_", " ").capitalize(), config[name]) for name in SETTINGS_SHOWN if name in config]
+    return _terms([*facts_of(adapter), *((label, str(value)) for label, value in settings)])
+
+
+def _terms(pairs: list[tuple[str, str]]) -> str:
+    rows = "".join(
+        f"<dt>{html.escape(label)}</dt><dd>{html.escape(value[:500])}</dd>" for label, value in pairs if value
+    )
+    return f"<dl class='facts'>{rows}</dl>"
+
+
+def answers_html(history: History) -> str:
+    """The sample answers before and after, '' when there are none."""
+    before = {str(one.get("prompt")): str(one.get("answer")) for one in history.answers_before}
+    parts = []
+    for one in history.answers_after:
+        prompt = str(one.get("prompt"))
+        pairs = [("Prompt", prompt), ("Before", before.get(prompt, "")), ("After", str(one.get("answer")))]
+        parts.append(_terms(pairs))
+    return f"<h4>Sample answers</h4>{''.join(parts)}" if parts else ""
+
+
+def curve_points(history: History) -> pandas.DataFrame | None:
+    """The points of the loss plot, None when there are none."""
+    rows = [(step, loss, "training") for step, loss in history.losses]
+    rows += [(step, loss, "held out") for step, loss in history.eval_losses]
+    return pandas.DataFrame(rows, columns=["step", "loss", "rows"]) if rows else None
+
+
+def plan_html(plan: PushPlan) -> str:
+    """What a push would do, file by file."""
+    rows = "".join(
+        f"<tr class='{file.change}'><td>{html.escape(file.path)}</td><td>{CHANGES[file.change]}</td>"
+        f"<td>{_size(file.size)}</td></tr>"
+        for file in plan.files
+    )
+    kept = f"Stays there: {', '.join(plan.kept[:10])}." if plan.kept else ""
+    return f"{hint(plan.sentence())}<table class='plan'>{rows}</table>{hint(kept) if kept else ''}"
+
+
+def _size(size: int) -> str:
+    """Bytes as people say them."""
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{max(1, round(size / 1e3))} kB"
+
+
+def offer_html(offer: Offer) -> str:
+    """What a repository offers, before anything large is downloaded."""
+    left_out = f"Not taken: {', '.join(offer.left_out[:8])}." if offer.left_out else ""
+    revision = f"Commit {offer.revision[:12]}. {left_out}"
+    return hint(offer.sentence()) + hint(revision)
+
+
+def vllm_text(adapter: Adapter) -> str:
+    """The line that serves an adapter with vLLM, or why vLLM would not."""
+    place = adapter.pushed[-1].get("repo_id") if adapter.pushed else adapter.origin.get("repo_id")
+    line = vllm_line(adapter, str(place or f"./{adapter.name}"))
+    if line.refusals:
+        return f"# vLLM does not serve it: {', '.join(line.refusals)}. The merged model can be served."
+    return line.command
