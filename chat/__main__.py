@@ -3,9 +3,11 @@
 import argparse
 import sys
 
-from adapters.library import find_adapter
+from adapters.hub import token_of
+from adapters.pull import open_adapter
 from chat.engine import Engine, Model, Sampling
 from common.errors import UserError
+from common.paths import LOCAL_OWNER
 from models.base import AUTO, choose_base, fetch_base
 
 
@@ -40,7 +42,7 @@ def _talk(options: argparse.Namespace) -> None:
     for message in options.message:
         messages.append({"role": "user", "content": message})
         shown = ""
-        for reply in engine.reply(model, messages, sampling):
+        for reply in engine.reply(model, messages, sampling, conversation="terminal"):
             print(reply.text[len(shown) :], end="", flush=True)
             shown = reply.text
         print(flush=True)
@@ -48,7 +50,7 @@ def _talk(options: argparse.Namespace) -> None:
 
 
 def _model(options: argparse.Namespace) -> Model:
-    adapter = find_adapter(options.adapter) if options.adapter else None
+    adapter = open_adapter(options.adapter, LOCAL_OWNER, token_of(None)) if options.adapter else None
     choice = options.base or (adapter.base_choice if adapter else AUTO)
     base = choose_base(choice, adapter.base_revision if adapter and not options.base else None)
     print(f"{adapter.name} on {base}" if adapter else f"{base}", file=sys.stderr, flush=True)

@@ -1,12 +1,27 @@
 """Fits a conversation into the context window: the system prompt stays, the oldest whole turns go first.
 
-Standard library only: counting tokens is a function that is given.
+Standard library only: how many tokens each message takes is given. When something must go, turns go until a quarter of the
+budget is free again: each time the beginning changes, all that follows it is read anew, so it changes once in many turns and
+not at every one. What is left out depends on the conversation alone, so that it is the same when it is asked for again.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.errors import UserError
+
+MOST_MESSAGES = 4_000
+LONGEST_MESSAGE = 100_000  # characters
+LONGEST_CONVERSATION = 2_000_000
+ROOM_AFTER_LEAVING_OUT = 0.25  # share of the budget that is free again after turns were left out
+
+
+class TooLong(UserError):
+    """The last message alone takes `tokens`, and `room` is there for it."""
+
+    def __init__(self, tokens: int, room: int) -> None:
+        words = f"Your message takes {tokens} tokens; {room} fit beside the system prompt and the answer."
+        super().__init__(words, "Shorten it, or lower the length of the answer.")
+        self.tokens, self.room = tokens, room
 
 
 @dataclass(frozen=True)
@@ -18,44 +33,85 @@ class Fitted:
     left_out: int
 
 
-def fit_history(messages: list[dict], count_tokens: Callable[[list[dict]], int], budget: int) -> Fitted:
-    """The longest end of `messages` that fits into `budget` tokens, starting with a user's turn.
+def fit_history(messages: list[dict], sizes: list[int], budget: int, overhead: int = 0) -> Fitted:
+    """The end of `messages` that fits into `budget` tokens, starting with a whole turn, behind the system prompt.
 
-    A turn is a user's message and the answer to it. Raises UserError when the last message alone is too long.
+    `sizes` are the tokens of each message, `overhead` what the template adds to any prompt. A turn is a user's message and
+    the answer to it. Raises TooLong when the last message alone does not fit.
     """
-    system = [message for message in messages[:1] if message["role"] == "system"]
-    turns = _turns(messages[len(system) :])
-    for left_out in range(len(turns)):
-        kept = system + [message for turn in turns[left_out:] for message in turn]
-        tokens = count_tokens(kept)
-        if tokens <= budget:
-            return Fitted(kept, tokens, left_out)
-    raise UserError(
-        f"Your message takes {tokens} tokens; {budget} fit beside the answer.",
-        "Shorten it, or lower the length of the answer.",
-    )
+    has_system = messages[0]["role"] == "system"
+    fixed = overhead + (sizes[0] if has_system else 0)
+    turns = _turns(messages, start=int(has_system))
+    spent = [sum(sizes[place] for place in turn) for turn in turns]
+    asked = [_asked(messages, sizes, turn) for turn in turns[:-1]] + [spent[-1]]
+    first = 0
+    for last in range(len(turns)):
+        if fixed + sum(spent[first:last]) + asked[last] > budget:
+            room = budget * (1 - ROOM_AFTER_LEAVING_OUT)
+            while first < last and fixed + sum(spent[first:last]) + asked[last] > room:
+                first += 1
+    tokens = fixed + sum(spent[first:])
+    if tokens > budget:
+        raise TooLong(spent[-1], max(0, budget - fixed))
+    kept = [place for turn in turns[first:] for place in turn]
+    return Fitted(messages[: int(has_system)] + [messages[place] for place in kept], tokens, first)
 
 
-def _turns(messages: list[dict]) -> list[list[dict]]:
-    """Messages grouped by the user's message that opens each turn."""
-    turns: list[list[dict]] = []
-    for message in messages:
-        if message["role"] == "user" or not turns:
+def _turns(messages: list[dict], start: int = 0) -> list[list[int]]:
+    """The places of the messages, grouped by the user's message that opens each turn."""
+    turns: list[list[int]] = []
+    for place in range(start, len(messages)):
+        if messages[place]["role"] == "user" or not turns:
             turns.append([])
-        turns[-1].append(message)
+        turns[-1].append(place)
     return turns
 
 
-def check_messages(messages: list[dict]) -> list[dict]:
-    """The conversation as plain {"role", "content"} of text. Raises UserError for anything else (it may come from an API)."""
-    checked = []
-    for number, message in enumerate(messages):
-        role, content = message.get("role"), message.get("content")
-        if role not in ("user", "assistant") and not (role == "system" and number == 0):
-            raise UserError(f"Message {number + 1} has the role '{role}'.", "A chat has user and assistant messages.")
-        if not isinstance(content, str):
-            raise UserError(f"Message {number + 1} is not text.")
-        checked.append({"role": role, "content": content})
-    if not checked or checked[-1]["role"] != "user" or not checked[-1]["content"].strip():
+def _asked(messages: list[dict], sizes: list[int], turn: list[int]) -> int:
+    """The tokens of a turn when its answer was about to be written."""
+    return sum(sizes[place] for place in turn if messages[place]["role"] == "user")
+
+
+def turns_left_out(messages: list[dict], left_out: int) -> list[dict]:
+    """The messages of the `left_out` earliest turns."""
+    has_system = bool(messages) and messages[0]["role"] == "system"
+    turns = _turns(messages, start=int(has_system))
+    return [messages[place] for turn in turns[:left_out] for place in turn]
+
+
+def check_messages(messages: object, continuing: bool = False) -> list[dict]:
+    """The conversation as plain {"role", "content"} of text. Raises UserError for anything else (it may come from an API).
+
+    The last message is the user's or, when an answer is to be continued, the assistant's.
+    """
+    if not isinstance(messages, list):
+        raise UserError("The history is not a list of messages.", 'It looks like [{"role": "user", "content": "Hi"}].')
+    if len(messages) > MOST_MESSAGES:
+        raise UserError(f"The history has {len(messages):,} messages.", f"{MOST_MESSAGES:,} are the most.")
+    checked = [_check_message(number, message) for number, message in enumerate(messages)]
+    if sum(len(message["content"]) for message in checked) > LONGEST_CONVERSATION:
+        raise UserError(f"The conversation has more than {LONGEST_CONVERSATION:,} characters.", "Begin a new one.")
+    last = checked[-1] if checked else {"role": None, "content": ""}
+    if continuing and last["role"] != "assistant":
+        raise UserError("There is no answer to continue.", "Send a message first.")
+    if not continuing and (last["role"] != "user" or not last["content"].strip()):
         raise UserError("There is no message to answer.", "Write one.")
     return checked
+
+
+def _check_message(number: int, message: object) -> dict:
+    """One message, with nothing but its role and its text."""
+    if not isinstance(message, dict):
+        raise UserError(f"Message {number + 1} is not a message.", 'It looks like {"role": "user", "content": "Hi"}.')
+    role, content = message.get("role"), message.get("content")
+    if role not in ("user", "assistant") and not (role == "system" and number == 0):
+        raise UserError(
+            f"Message {number + 1} has the role '{str(role)[:40]}'.", "A chat has user and assistant messages."
+        )
+    if not isinstance(content, str):
+        raise UserError(f"Message {number + 1} is not text.")
+    if len(content) > LONGEST_MESSAGE:
+        raise UserError(
+            f"Message {number + 1} has {len(content):,} characters; {LONGEST_MESSAGE:,} are the most.", "Shorten it."
+        )
+    return {"role": role, "content": content}

@@ -100,10 +100,20 @@ def test_old_turns_are_left_out_when_the_window_is_full(tiny_base):
 
 @pytest.mark.parametrize(
     "sampling",
-    [Sampling(temperature=float("nan")), Sampling(temperature=-1), Sampling(max_new_tokens=0), Sampling(top_p=2.0)],
+    [
+        Sampling(temperature=float("nan")),
+        Sampling(temperature=-1),
+        Sampling(temperature=float("inf")),
+        Sampling(temperature=1e-38),
+        Sampling(max_new_tokens=0),
+        Sampling(max_new_tokens=5.5),
+        Sampling(seed=1.5),
+        Sampling(top_k=2.5),
+        Sampling(top_p=2.0),
+    ],
 )
 def test_settings_that_mean_nothing_are_refused(tiny_base, sampling):
-    with pytest.raises(UserError, match="must be between"):
+    with pytest.raises(UserError, match=r"must be (0, or )?between"):
         say(Engine(), Model(tiny_base), sampling=sampling)
 
 
@@ -126,6 +136,121 @@ def test_a_damaged_adapter_is_refused_and_the_base_goes_on(tiny_base, adapters, 
     assert say(engine, Model(tiny_base)) == base
 
 
+def changed(folder, to, weights=None, **config):
+    """A copy of an adapter with other weights or another configuration."""
+    import json
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(folder, to)
+    save_file(load_file(folder / "adapter_model.safetensors") | (weights or {}), to / "adapter_model.safetensors")
+    own = json.loads((to / "adapter_config.json").read_text())
+    (to / "adapter_config.json").write_text(json.dumps({**own, **config}))
+    return to
+
+
+def test_an_adapter_that_changes_the_base_itself_is_refused(tiny_base, adapters, tmp_path):
+    engine, base = Engine(), say(Engine(), Model(tiny_base))
+    poison = {"base_model.model.model.norm.weight": torch.randn(64) * 5}
+    with pytest.raises(UserError, match="changes the base itself"):
+        say(engine, Model(tiny_base, adapter_folder=changed(adapters[0], tmp_path / "poison", poison)))
+    assert say(engine, Model(tiny_base)) == base
+
+
+@pytest.mark.parametrize(
+    "config", [{"r": "a"}, {"r": -3}, {"r": 4}, {"target_modules": 7}, {"task_type": "SEQ_CLS"}, {"peft_type": "X"}]
+)
+def test_a_damaged_configuration_is_a_sentence_and_the_base_stays_in_memory(tiny_base, adapters, tmp_path, config):
+    engine, base = Engine(), say(Engine(), Model(tiny_base))
+    say(engine, Model(tiny_base))
+    with pytest.raises(UserError, match="'odd'") as error:
+        say(engine, Model(tiny_base, adapter_folder=changed(adapters[0], tmp_path / "odd", **config)))
+    assert str(tmp_path) not in str(error.value)
+    assert say(engine, Model(tiny_base)) == base and engine.resident.bases_loaded == 1
+
+
+def test_a_dora_adapter_answers(tiny_base, tmp_path):
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    config = LoraConfig(target_modules="all-linear", use_dora=True, init_lora_weights=False)
+    get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_base), config).save_pretrained(tmp_path / "dora")
+    assert say(Engine(), Model(tiny_base, adapter_folder=tmp_path / "dora")) != say(Engine(), Model(tiny_base))
+
+
+@pytest.fixture
+def own_tokenizer(adapters, tmp_path):
+    """An adapter with a tokenizer of its own: (folder, tokenizer)."""
+    import shutil
+
+    from models.tokenizer import load_tokenizer
+    from tests.conftest import TOKENIZER
+
+    folder = shutil.copytree(adapters[0], tmp_path / "own")
+    shutil.copytree(TOKENIZER, folder, dirs_exist_ok=True)
+    return folder, load_tokenizer(folder)
+
+
+def test_an_adapter_that_was_trained_again_has_its_new_template(tiny_base, own_tokenizer):
+    import os
+
+    from models.templates import read_template, without_marks
+
+    (folder, tokenizer), engine = own_tokenizer, Engine()
+
+    def template() -> str:
+        return list(engine.reply(Model(tiny_base, adapter_folder=folder), HELLO, SHORT))[-1].template
+
+    before = template()
+    tokenizer.chat_template = without_marks(read_template("chatml"))
+    tokenizer.save_pretrained(folder)
+    os.utime(folder / "adapter_model.safetensors")
+    assert template() != before and len(engine.resident._formats) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("tokenizer.json", "{}"),
+        ("tokenizer.json", "not json"),
+        ("tokenizer_config.json", "[]"),
+        ("chat_template.jinja", "{{ raise_exception(1) }}"),
+        ("chat_template.jinja", "{% if %}"),
+    ],
+)
+def test_a_damaged_tokenizer_is_a_sentence(tiny_base, own_tokenizer, name, content):
+    folder, engine = own_tokenizer[0], Engine()
+    (folder / name).write_text(content)
+    with pytest.raises(UserError, match="'own' is damaged") as error:
+        say(engine, Model(tiny_base, adapter_folder=folder))
+    assert str(folder.parent) not in str(error.value)
+    assert say(engine, Model(tiny_base))
+
+
+def test_a_tokenizer_with_more_tokens_than_the_base_knows_is_refused(tiny_base, own_tokenizer):
+    folder, tokenizer = own_tokenizer
+    tokenizer.add_tokens(["zzzq"])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(UserError, match="32,001 tokens; its base knows 32,000"):
+        say(Engine(), Model(tiny_base, adapter_folder=folder))
+
+
 def test_sampling_with_a_seed_can_be_repeated(tiny_base):
     sampling = Sampling(max_new_tokens=12, temperature=1.5, seed=7)
     assert say(Engine(), Model(tiny_base), sampling=sampling) == say(Engine(), Model(tiny_base), sampling=sampling)
+
+
+def test_a_process_ends_well_in_the_middle_of_an_answer(tiny_base):
+    """The thread that computes is stopped first: torch would take the process down."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from pathlib import Path; from chat.engine import Engine, Model, Sampling\n"
+        "engine = Engine()\n"
+        "reply = engine.reply(Model(Path(sys.argv[1])), [{'role': 'user', 'content': 'Hi'}], Sampling(200))\n"
+        "next(reply), print('said')"
+    )
+    result = subprocess.run([sys.executable, "-c", code, str(tiny_base)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0 and "said" in result.stdout, result.stderr[-500:]

@@ -1,0 +1,84 @@
+"""One step of several conversations at once: their caches are laid side by side, padded on the left, and taken apart again.
+
+Laying side by side copies every key and value, so it is done only when somebody joins or leaves.
+"""
+
+from chat.cache import Cache
+
+
+def new_kv(network):
+    """An empty cache for keys and values of `network`."""
+    from transformers import DynamicCache
+
+    return DynamicCache(config=network.config)
+
+
+def read_prompt(network, cache: Cache, ids: list[int]):
+    """Read `ids` behind what `cache` holds; returns the logits of the last one, (vocabulary,)."""
+    import torch
+
+    if cache.kv is None:
+        cache.kv = new_kv(network)
+    inputs = torch.tensor([ids], device=network.device)
+    logits = network(input_ids=inputs, past_key_values=cache.kv, use_cache=True, logits_to_keep=1).logits
+    cache.ids = cache.ids + ids
+    return logits[0, -1]
+
+
+class SideBySide:
+    """The caches of the conversations of one model, as one padded cache while the same ones go on."""
+
+    def __init__(self, network) -> None:
+        self.network = network
+        self.caches: list[Cache] = []
+        self._kv = None
+
+    def step(self, caches: list[Cache], tokens: list[int]):
+        """Read one token for each cache; returns the logits, (conversations, vocabulary)."""
+        import torch
+
+        if len(caches) == 1:
+            self.split()
+            return read_prompt(self.network, caches[0], tokens)[None]
+        if [id(cache) for cache in caches] != [id(cache) for cache in self.caches]:
+            self.split()
+            self._join(caches)
+        width = self._kv.get_seq_length() + 1
+        lengths = [len(cache.ids) + 1 for cache in caches]
+        device = self.network.device
+        mask = torch.arange(width, device=device)[None] >= torch.tensor([[width - n] for n in lengths], device=device)
+        logits = self.network(
+            input_ids=torch.tensor([[token] for token in tokens], device=device),
+            attention_mask=mask.long(),
+            position_ids=torch.tensor([[n - 1] for n in lengths], device=device),
+            past_key_values=self._kv,
+            use_cache=True,
+        ).logits[:, -1]
+        for cache, token in zip(caches, tokens, strict=True):
+            cache.ids.append(token)
+        return logits
+
+    def _join(self, caches: list[Cache]) -> None:
+        """Copy the caches into one, each flush right."""
+        import torch
+        from torch.nn.functional import pad
+
+        width = max(len(cache.ids) for cache in caches)
+        self._kv = new_kv(self.network)
+        for layer in range(len(caches[0].kv.layers)):
+            rows = [[], []]
+            for cache in caches:
+                gap = (0, 0, width - len(cache.ids), 0)
+                rows[0].append(pad(cache.kv.layers[layer].keys, gap))
+                rows[1].append(pad(cache.kv.layers[layer].values, gap))
+            self._kv.update(torch.cat(rows[0]), torch.cat(rows[1]), layer)
+        self.caches = list(caches)
+
+    def split(self) -> None:
+        """Give each conversation its own cache back."""
+        for row, cache in enumerate(self.caches):
+            length = len(cache.ids)
+            for own, common in zip(cache.kv.layers, self._kv.layers, strict=True):
+                own.keys = common.keys[row : row + 1, :, -length:].clone()
+                own.values = common.values[row : row + 1, :, -length:].clone()
+        self.caches, self._kv = [], None

@@ -1,0 +1,79 @@
+"""The keys and values of conversations (KV caches), kept over their turns; bounded, the longest unused go first.
+
+A cache knows the tokens that it holds. A new prompt keeps the beginning that both share and is read from there on: an answer
+is appended to, an edit, an undo or a left-out turn crops. Another model (another adapter) shares nothing.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Cache:
+    """`ids` are the tokens whose keys and values `kv` (transformers' DynamicCache) holds for `model`."""
+
+    model: object
+    ids: list[int] = field(default_factory=list)
+    kv: object = None
+
+    def crop(self, length: int) -> None:
+        """Keep the first `length` tokens."""
+        if length < len(self.ids):
+            self.kv.crop(length - len(self.ids))
+            self.ids = self.ids[:length]
+
+    def memory_bytes(self) -> int:
+        """The size of the keys and values."""
+        layers = self.kv.layers if self.ids else []
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
+
+
+def shared_length(first: list[int], second: list[int]) -> int:
+    """How many tokens both begin with."""
+    length = min(len(first), len(second))
+    if first[:length] == second[:length]:
+        return length
+    return next(place for place in range(length) if first[place] != second[place])
+
+
+class Caches:
+    """The caches of conversations that wait for their next turn."""
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self.most, self.most_bytes = most, most_bytes
+        self._kept: OrderedDict[str, Cache] = OrderedDict()
+
+    def take(self, conversation: str | None, model: object, ids: list[int]) -> Cache | None:
+        """The cache of `conversation`, cropped to what it shares with `ids`; None when there is none for `model`.
+
+        It is the caller's until it is put back. At least the last of `ids` stays to be read: its logits are wanted.
+        """
+        cache = self._kept.pop(conversation, None)
+        if cache is None or cache.model != model:
+            return None
+        length = min(shared_length(cache.ids, ids), len(ids) - 1)
+        if length == 0:
+            return None
+        cache.crop(length)
+        return cache
+
+    def put(self, conversation: str | None, cache: Cache) -> None:
+        """Keep `cache`; the longest unused make room."""
+        if conversation is None or not cache.ids:
+            return
+        self._kept[conversation] = cache
+        self._kept.move_to_end(conversation)
+        while len(self._kept) > self.most or (self._kept and self.memory_bytes() > self.most_bytes):
+            self._kept.popitem(last=False)
+
+    def forget(self, conversation: str) -> None:
+        self._kept.pop(conversation, None)
+
+    def clear(self) -> None:
+        self._kept.clear()
+
+    def memory_bytes(self) -> int:
+        return sum(cache.memory_bytes() for cache in self._kept.values())
+
+    def __len__(self) -> int:
+        return len(self._kept)

@@ -1,0 +1,167 @@
+"""A conversation as plain data (it is kept as JSON in the browser): what was said to one model or to several side by side.
+
+    {"id", "title", "system", "summary", "summarised", "changed", "panes": [{"model", "template", "messages": [...]}]}
+
+Every pane holds the same user messages, each followed by the answer of its model. The functions change a conversation in place.
+"""
+
+import json
+import secrets
+import time
+
+from chat.history import check_messages
+from common.errors import UserError
+
+MOST_PANES = 4
+LONGEST_TITLE = 60
+MOST_CONVERSATIONS = 50
+MOST_CHARACTERS = 1_500_000  # of all conversations together: a browser keeps about 5 MB for a page
+MESSAGE_KEYS = ("role", "content", "tries", "note", "rated")
+
+
+def new_conversation(models: list[str], system: str = "") -> dict:
+    """An empty conversation with one pane for each of `models`."""
+    panes = [{"model": model, "template": "", "left_out": 0, "messages": []} for model in models[:MOST_PANES]]
+    made = {"id": secrets.token_hex(8), "title": "", "system": system, "summary": "", "summarised": 0}
+    return {**made, "changed": time.time(), "panes": panes}
+
+
+def set_models(conversation: dict, models: list[str]) -> None:
+    """Give the conversation these panes; one that is new begins with what was said in the first."""
+    known = {pane["model"]: pane for pane in conversation["panes"]}
+    first = conversation["panes"][0]
+    if models[0] not in known:  # another model goes on with the first pane
+        known[models[0]] = {**first, "model": models[0]}
+    panes = []
+    for model in models[:MOST_PANES]:
+        pane = known.get(model) or {**first, "model": model}
+        panes.append({**pane, "messages": [dict(message) for message in pane["messages"]]})
+    conversation["panes"] = panes
+
+
+def ask(conversation: dict, text: str) -> None:
+    """Add the user's message and an empty answer to every pane."""
+    for pane in conversation["panes"]:
+        pane["messages"] += [{"role": "user", "content": text}, {"role": "assistant", "content": ""}]
+    conversation["title"] = conversation["title"] or make_title(text)
+    conversation["changed"] = time.time()
+
+
+def undo(conversation: dict) -> str:
+    """Take the last turn out of every pane; returns what the user had said. Raises UserError when there is none."""
+    if not said(conversation):
+        raise UserError("There is nothing to undo.")
+    text = conversation["panes"][0]["messages"][-2]["content"]
+    cut(conversation, len(said(conversation)) - 2)
+    return text
+
+
+def cut(conversation: dict, place: int) -> None:
+    """Keep the messages before `place` in every pane; a summary of more than them is dropped."""
+    for pane in conversation["panes"]:
+        pane["messages"] = pane["messages"][:place]
+        pane["left_out"] = min(pane["left_out"], place // 2)
+    if conversation["summarised"] > place // 2:
+        conversation["summary"], conversation["summarised"] = "", 0
+    conversation["changed"] = time.time()
+
+
+def said(conversation: dict) -> list[dict]:
+    """The messages of the first pane."""
+    return conversation["panes"][0]["messages"]
+
+
+def prompt_messages(conversation: dict, pane: int, end: int | None = None) -> list[dict]:
+    """What the model of a pane gets: the system prompt, the summary if there is one, and the messages before `end`.
+
+    Turns that were never answered are left out.
+    """
+    messages = conversation["panes"][pane]["messages"][:end]
+    kept = []
+    for place, message in enumerate(messages):
+        answer = messages[place + 1] if place + 1 < len(messages) else None
+        is_unanswered = message["role"] == "user" and answer is not None and not answer["content"].strip()
+        if not is_unanswered and (message["role"] == "user" or message["content"].strip()):
+            kept.append({"role": message["role"], "content": message["content"]})
+    system = conversation["system"].strip()
+    if conversation["summary"].strip():
+        system = f"{system}\n\nWhat was said earlier, in short:\n{conversation['summary'].strip()}".strip()
+    return ([{"role": "system", "content": system}] if system else []) + kept
+
+
+def make_title(text: str) -> str:
+    """A title from the first words."""
+    words = " ".join(text.split())
+    return words if len(words) <= LONGEST_TITLE else f"{words[: LONGEST_TITLE - 1].rsplit(' ', 1)[0]}…"
+
+
+def keep(conversations: list[dict], conversation: dict) -> list[dict]:
+    """The list with this conversation in it, the last used first, within what a browser holds."""
+    if not said(conversation):
+        return conversations
+    others = [other for other in conversations if other["id"] != conversation["id"]]
+    kept, size = [], 0
+    for one in [conversation, *others][:MOST_CONVERSATIONS]:
+        size += len(json.dumps(one))
+        if size > MOST_CHARACTERS and kept:
+            break
+        kept.append(one)
+    return kept
+
+
+def find(conversations: list[dict], words: str) -> list[dict]:
+    """Those that hold all of `words` in their title or in what was said."""
+    wanted = words.lower().split()
+
+    def text(conversation: dict) -> str:
+        parts = [message["content"] for pane in conversation["panes"] for message in pane["messages"]]
+        return "\n".join([conversation["title"], conversation["system"], *parts]).lower()
+
+    return [one for one in conversations if all(word in text(one) for word in wanted)]
+
+
+def to_markdown(conversation: dict) -> str:
+    """The conversation to read: every turn, with the answer of each model under its name."""
+    lines = [f"# {conversation['title'] or 'Conversation'}"]
+    if conversation["system"].strip():
+        lines.append(f"**System prompt:** {conversation['system'].strip()}")
+    for place in range(0, len(said(conversation)), 2):
+        lines.append(f"**You:** {said(conversation)[place]['content']}")
+        for pane in conversation["panes"]:
+            lines.append(f"**{pane['model'].partition(':')[2]}:** {pane['messages'][place + 1]['content']}")
+    return "\n\n".join(lines) + "\n"
+
+
+def from_json(text: str) -> dict:
+    """A conversation that was exported, checked like anything from outside; it gets an id of its own. Raises UserError."""
+    try:
+        found = json.loads(text)
+        return checked({**found, "id": secrets.token_hex(8)})
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        raise UserError(
+            "This is not a conversation that was exported here.", "Choose a .json file of an export."
+        ) from error
+
+
+def checked(found: dict) -> dict:
+    """A conversation from outside with nothing in it but what belongs there. Raises UserError, TypeError, KeyError."""
+    panes = found["panes"]
+    if not isinstance(panes, list) or not 1 <= len(panes) <= MOST_PANES:
+        raise UserError(f"A conversation has between 1 and {MOST_PANES} panes.")
+    made = new_conversation([str(pane["model"])[:200] for pane in panes], str(found.get("system", "")))
+    made |= {"title": str(found.get("title", ""))[:LONGEST_TITLE], "id": str(found.get("id"))[:16]}
+    made |= {"summary": str(found.get("summary", "")), "summarised": int(found.get("summarised", 0))}
+    for pane, given in zip(made["panes"], panes, strict=True):
+        pane["template"], pane["left_out"] = str(given.get("template", ""))[:16], int(given.get("left_out", 0))
+        pane["messages"] = [_checked_message(message) for message in given["messages"]]
+        roles = [message["role"] for message in pane["messages"]]
+        if roles != ["user", "assistant"] * (len(roles) // 2) or len(roles) != len(panes[0]["messages"]):
+            raise UserError("The messages of a conversation alternate between user and assistant.")
+        if roles:
+            check_messages(pane["messages"], continuing=True)
+    return made
+
+
+def _checked_message(message: dict) -> dict:
+    kept = {key: message[key] for key in MESSAGE_KEYS if key in message}
+    return kept | {"note": str(kept.get("note", ""))[:300], "tries": int(kept.get("tries", 0))}

@@ -1,0 +1,122 @@
+"""From chat to data: answers that a person liked, corrected or picked become training rows in data sets that they own.
+
+    STUDIO_HOME/datasets/<owner>/<name>.jsonl    {"messages": [...], "source": "liked" | "edited" | "picked", "key": ...}
+
+The rows have the shape that training reads. One answer is one row: `key` tells them apart, so that liking an answer and then
+correcting it leaves the correction only.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from chat.history import check_messages
+from common.errors import UserError
+from common.files import append_json_line, read_json_lines, write_text
+from common.paths import LOCAL_OWNER, contained, datasets_folder, slug
+
+MOST_ROWS = 100_000
+MOST_DATASETS = 50  # of one owner
+MOST_BYTES = 100_000_000  # of all data sets of one owner
+DEFAULT_NAME = "from-chat"
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set of one owner: `path` is what TrainConfig.data takes."""
+
+    path: Path
+    rows: int
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+
+def list_datasets(owner: str = LOCAL_OWNER) -> list[DataSet]:
+    """The data sets of `owner`, by name."""
+    folder = datasets_folder(owner)
+    files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
+    return [DataSet(file, len(read_json_lines(file))) for file in files]
+
+
+def find_dataset(name: str, owner: str = LOCAL_OWNER) -> DataSet:
+    """The data set of `owner` with this name. Raises UserError when there is none."""
+    path = _path(name, owner)
+    if not path.is_file():
+        raise UserError(f"There is no data set '{name}'.", "Like, correct or pick an answer in the chat first.")
+    return DataSet(path, len(read_json_lines(path)))
+
+
+def read_rows(name: str, owner: str = LOCAL_OWNER) -> list[dict]:
+    """The rows of a data set, the oldest first. Raises UserError when there is none."""
+    return read_json_lines(find_dataset(name, owner).path)
+
+
+def keep_row(name: str, messages: list[dict], source: str, key: str, owner: str = LOCAL_OWNER) -> DataSet:
+    """Put a conversation that ends with a good answer into the data set; an older row with this key is replaced.
+
+    Raises UserError for an empty answer, a bad name, and when the data set or the owner's room is full.
+    """
+    messages = check_messages(messages, continuing=True)
+    if not messages[-1]["content"].strip():
+        raise UserError("An empty answer teaches nothing.")
+    path, row = _path(name, owner), {"messages": messages, "source": source, "key": key}
+    with _locked(owner):
+        rows = read_json_lines(path)
+        others = [other for other in rows if other.get("key") != key]
+        if len(others) >= MOST_ROWS:
+            raise UserError(f"The data set '{path.stem}' has {MOST_ROWS:,} rows.", "Begin another one.")
+        _check_room(path, row, owner)
+        if len(others) < len(rows):
+            _write_rows(path, [*others, row])
+        else:
+            append_json_line(path, row)
+    return DataSet(path, len(others) + 1)
+
+
+def drop_row(name: str, key: str, owner: str = LOCAL_OWNER) -> None:
+    """Take the row with this key out, if it is there."""
+    path = _path(name, owner)
+    if not path.is_file():
+        return
+    with _locked(owner):
+        rows = read_json_lines(path)
+        kept = [row for row in rows if row.get("key") != key]
+        if len(kept) < len(rows):
+            _write_rows(path, kept)
+
+
+def row_key(conversation: str, pane: int, place: int, before: list[dict]) -> str:
+    """What tells one answer from any other: where it stands, and the messages `before` it."""
+    said = [[message["role"], message["content"]] for message in before]
+    return hashlib.sha256(json.dumps([conversation, pane, place, said]).encode()).hexdigest()[:16]
+
+
+def _locked(owner: str) -> FileLock:
+    """Held while rows are read and written: two answers liked at once are two rows."""
+    folder = datasets_folder(owner)
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / ".lock")
+
+
+def _check_room(path: Path, row: dict, owner: str) -> None:
+    """Raise UserError when the owner has no room for one more row, or one more data set."""
+    files = list(datasets_folder(owner).glob("*.jsonl"))
+    if path not in files and len(files) >= MOST_DATASETS:
+        raise UserError(f"You have {MOST_DATASETS} data sets.", "Use one of them.")
+    line = json.dumps(row, ensure_ascii=False).encode("utf-8", "replace")
+    size = sum(file.stat().st_size for file in files) + len(line)
+    if size > MOST_BYTES:
+        raise UserError(f"Your data sets have {MOST_BYTES / 1e6:.0f} MB together.", "Take rows out first.")
+
+
+def _write_rows(path: Path, rows: list[dict]) -> None:
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def _path(name: str, owner: str) -> Path:
+    return contained(datasets_folder(owner), f"{slug(str(name)[:200])}.jsonl")

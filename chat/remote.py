@@ -1,0 +1,133 @@
+"""The same chat with a model on a server that speaks OpenAI's interface: vLLM, TGI, an Inference Endpoint, llama.cpp.
+
+For when one machine is too small: `CHAT_SERVER_URL` (and `CHAT_SERVER_TOKEN`) of whoever runs the app name the server; a
+visitor cannot, since the app would then call any address for them. Adapters are model names there (`vllm --enable-lora`).
+The history is fitted with the same rules; the tokens are estimated, as the tokenizer is on the server.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from chat.engine import Reply, Seen
+from chat.history import check_messages, fit_history
+from chat.sampling import Sampling
+from common.errors import UserError
+
+CHARACTERS_A_TOKEN = 3  # rather too few than too many: English has about four
+TOKENS_A_MESSAGE = 8  # role tags and the like
+USUAL_WINDOW = 2048
+LIST_SECONDS = 30  # the server is asked for its models again after this long
+WAIT_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class RemoteModel:
+    """A model of the server, by its name there."""
+
+    name: str
+
+
+class RemoteEngine:
+    """Streams replies from a server. Same calls as chat.engine.Engine."""
+
+    def __init__(self, url: str, token: str = "") -> None:
+        self.url = url.rstrip("/")
+        self._token = token
+        self._listed: tuple[float, dict[str, int]] = (0.0, {})
+        self._lock = threading.Lock()
+
+    def models(self) -> dict[str, int]:
+        """The server's models with their windows in tokens; {} while it does not answer."""
+        import httpx2
+
+        with self._lock:
+            asked, found = self._listed
+            if time.monotonic() - asked < LIST_SECONDS and asked:
+                return found
+            try:
+                headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+                answer = httpx2.get(f"{self.url}/models", headers=headers, timeout=5)
+                answer.raise_for_status()
+                found = {str(one["id"]): int(one.get("max_model_len") or USUAL_WINDOW) for one in answer.json()["data"]}
+            except (httpx2.HTTPError, ValueError, KeyError, TypeError):
+                found = {}
+            self._listed = (time.monotonic(), found)
+            return found
+
+    def reply(
+        self,
+        model: RemoteModel,
+        messages: list[dict],
+        sampling: Sampling,
+        stop: threading.Event | None = None,
+        conversation: str | None = None,
+        continuing: bool = False,
+    ) -> Iterator[Reply]:
+        """Stream the reply, like chat.engine.Engine.reply. Raises UserError when the server fails."""
+        sampling.check()
+        messages = check_messages(messages, continuing)
+        window = self.models().get(model.name, USUAL_WINDOW)
+        sizes = [len(message["content"]) // CHARACTERS_A_TOKEN + TOKENS_A_MESSAGE for message in messages]
+        fitted = fit_history(messages, sizes, window - sampling.max_new_tokens)
+        kept = dict(zip(map(id, messages), sizes, strict=True))
+        seen = [Seen(m["role"], kept.get(id(m), 0), ((m["content"], False),)) for m in fitted.messages]
+        reply = Reply(tokens_used=fitted.tokens, window=window, left_out=fitted.left_out, seen=seen)
+        yield from self._stream(model, fitted.messages, sampling, stop or threading.Event(), continuing, reply)
+
+    def _stream(self, model, messages, sampling, stop, continuing, reply: Reply) -> Iterator[Reply]:
+        import httpx2
+        from huggingface_hub import InferenceClient
+        from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError
+
+        client = InferenceClient(base_url=self.url, api_key=self._token or "none", timeout=WAIT_SECONDS)
+        reply.text = messages[-1]["content"].rstrip() if continuing else ""
+        began, first = time.perf_counter(), None
+        try:
+            stream = client.chat_completion(messages, stream=True, **_arguments(model, sampling, continuing))
+            for piece in stream:
+                if stop.is_set():
+                    break
+                if not piece.choices:
+                    continue
+                now, choice = time.perf_counter(), piece.choices[0]
+                if choice.delta.content:
+                    first = first or now
+                    reply.text += choice.delta.content
+                    reply.new_tokens += 1
+                    reply.seconds_to_first = first - began
+                    reply.tokens_per_second = (reply.new_tokens - 1) / (now - first) if now > first else 0.0
+                reply.ended = choice.finish_reason == "stop" or reply.ended
+                yield reply
+        except (HfHubHTTPError, InferenceTimeoutError, httpx2.HTTPError, OSError, ValueError) as error:
+            first_line = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise UserError(f"The server did not answer: {first_line}", "Try again, or pick another model.") from error
+        finally:
+            if hasattr(locals().get("stream"), "close"):
+                stream.close()
+        yield reply
+
+
+def _arguments(model: RemoteModel, sampling: Sampling, continuing: bool) -> dict:
+    """What the server gets; what only some servers know travels in `extra_body`."""
+    extra = {"top_k": sampling.top_k} if sampling.top_k else {}
+    if sampling.repetition_penalty != 1:
+        extra["repetition_penalty"] = sampling.repetition_penalty
+    if continuing:
+        extra |= {"continue_final_message": True, "add_generation_prompt": False}
+    return {
+        "model": model.name,
+        "max_tokens": sampling.max_new_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "seed": sampling.seed,
+        "extra_body": extra or None,
+    }
+
+
+def remote_engine() -> RemoteEngine | None:
+    """The server that the environment names, if it names one."""
+    url = os.environ.get("CHAT_SERVER_URL", "").strip()
+    return RemoteEngine(url, os.environ.get("CHAT_SERVER_TOKEN", "")) if url else None

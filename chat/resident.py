@@ -1,0 +1,249 @@
+"""The one base in memory, with adapters attached to it and switched in place; bounded in number, the longest unused go first.
+
+Without an adapter every adapter is switched off: the base is the base. Torch and PEFT are imported when something is loaded.
+"""
+
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+from chat.prompt import PromptFormat
+from common.errors import UserError
+from common.files import read_json
+from models.precision import load_base_model, resolve_precision
+from models.tokenizer import load_tokenizer
+
+MOST_ADAPTERS = 4
+MOST_FORMATS = 8
+LONGEST_WINDOW = 8192
+
+
+@dataclass(frozen=True)
+class Model:
+    """What answers: the base's folder, its precision, and an adapter's folder or None for the base itself."""
+
+    base_folder: Path
+    precision: str = "auto"
+    adapter_folder: Path | None = None
+
+
+class Resident:
+    """What is in memory. Not for two threads at once: the scheduler's thread owns it."""
+
+    def __init__(self, most_adapters: int = MOST_ADAPTERS) -> None:
+        self.most_adapters = most_adapters
+        self.network = None
+        self.loaded: tuple[Path, str] | None = None
+        self.bases_loaded = 0
+        self._adapters: OrderedDict[str, Path] = OrderedDict()
+        self._active: str | None = None
+        self._formats: dict[tuple[Path, str | None], PromptFormat] = {}
+
+    def load(self, model: Model) -> tuple:
+        """Bring the base and the adapter of `model` into memory and make it the one that answers.
+
+        Returns what tells this model from any other: a cache made by another one is of no use to it.
+        Raises UserError for an adapter that cannot be used; the base and the other adapters stay.
+        """
+        import torch
+
+        precision = chat_precision(model.precision, torch.cuda.is_available())
+        if self.loaded != (model.base_folder, precision):
+            self._load_base(model.base_folder, precision)
+        name = None
+        if model.adapter_folder:
+            name = self._attach(model.adapter_folder)
+        self._switch(name)
+        return (*self.loaded, name)
+
+    def holds(self, model: Model) -> bool:
+        """True when `model` can answer without loading or attaching anything: the network stays the object that it is."""
+        import torch
+
+        base = (model.base_folder, chat_precision(model.precision, torch.cuda.is_available()))
+        if self.loaded != base or model.adapter_folder is None:
+            return self.loaded == base
+        try:
+            return adapter_name(model.adapter_folder) in self._adapters
+        except OSError:
+            return True  # it is gone: nothing will be attached
+
+    def window(self) -> int:
+        """The context window in tokens."""
+        return min(self.network.config.max_position_embeddings, LONGEST_WINDOW)
+
+    def format_of(self, model: Model) -> PromptFormat:
+        """The adapter's own tokenizer and template where it has them, else the base's."""
+        folder, key = model.adapter_folder, None
+        if folder is None or not (folder / "tokenizer_config.json").exists():
+            folder = model.base_folder
+        else:
+            key = adapter_name(folder)  # a folder trained again may have another template
+        format = self._formats.get((folder, key))
+        if format is None:
+            format = read_format(folder, self.network.get_input_embeddings().num_embeddings)
+            self._formats = {known: one for known, one in self._formats.items() if known[0] != folder}
+            self._formats[folder, key] = format
+            if len(self._formats) > MOST_FORMATS:
+                del self._formats[next(iter(self._formats))]
+        return format
+
+    def stop_ids(self, format: PromptFormat) -> set[int]:
+        """The token that ends an answer, and whatever else the base itself stops at."""
+        own = self.network.generation_config.eos_token_id
+        own = own if isinstance(own, list) else [own] if own is not None else []
+        return {format.tokenizer.eos_token_id, *own, *format.stop_ids}
+
+    def _load_base(self, folder: Path, precision: str) -> None:
+        """Another base replaces the one that is there."""
+        import torch
+
+        self._unload()
+        if precision == "int8":
+            from chat.int8 import load_int8
+
+            self.network = load_int8(folder)
+        else:
+            device = {"": 0} if torch.cuda.is_available() else None
+            self.network = load_base_model(folder, precision, device).eval()
+        self.loaded = (folder, precision)
+        self.bases_loaded += 1
+
+    def _unload(self) -> None:
+        self.network, self.loaded, self._active = None, None, None
+        self._adapters.clear()
+        self._formats.clear()
+
+    def _attach(self, folder: Path) -> str:
+        """Load an adapter into the base in memory, once; returns its name there."""
+        from peft import PeftModel
+
+        try:
+            name = adapter_name(folder)
+        except OSError as error:
+            raise UserError(f"The adapter '{folder.name}' is gone.", "Pick another one.") from error
+        if name in self._adapters:
+            self._adapters.move_to_end(name)
+            return name
+        check_fits(folder, self.network)
+        try:
+            if self._has_adapters():
+                self.network.load_adapter(str(folder), adapter_name=name)
+            else:
+                loaded = PeftModel.from_pretrained(self.network, str(folder), adapter_name=name)
+                self.network, self._active = loaded.eval(), name
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+            self._unload()  # half of it may be attached: the next request loads the base anew
+            raise damaged(folder, error) from error
+        self._adapters[name] = folder
+        self._make_room()
+        return name
+
+    def _make_room(self) -> None:
+        while len(self._adapters) > self.most_adapters:
+            name, _ = self._adapters.popitem(last=False)
+            self.network.delete_adapter(name)
+
+    def _switch(self, name: str | None) -> None:
+        """Make the adapter `name` answer, or the base alone."""
+        if name == self._active:
+            return
+        if name is None:
+            self.network.base_model.disable_adapter_layers()
+        else:
+            self.network.set_adapter(name)
+            self.network.base_model.enable_adapter_layers()
+        self._active = name
+
+    def _has_adapters(self) -> bool:
+        return hasattr(self.network, "peft_config") and hasattr(self.network, "disable_adapter")
+
+
+def wanted_precision() -> str:
+    """The precision in which the page's chat loads a base: `CHAT_PRECISION` of whoever runs the app, else 8bit.
+
+    On a CPU 8bit is twice as fast as fp32 and its loss the same within 1 % (benchmarks/chat_int8.py). What is exact to the
+    last token with and without a cache, and alone and in a batch, is fp32: in 8bit the sums are rounded to bf16.
+    """
+    return os.environ.get("CHAT_PRECISION", "8bit")
+
+
+def chat_precision(precision: str, has_cuda: bool) -> str:
+    """The precision to load for a chat: on a CPU, '8bit' is torch's own int8 kernel, where bitsandbytes' is 20 times slower."""
+    resolved = resolve_precision(precision, has_cuda)
+    return "int8" if resolved == "8bit" and not has_cuda else resolved
+
+
+def adapter_name(folder: Path) -> str:
+    """A name for PEFT: unique for folder and content (a folder trained again is another adapter); no dots allowed in it."""
+    changed = (folder / "adapter_model.safetensors").stat().st_mtime_ns
+    return f"{folder.parent.name}_{folder.name}_{changed}".replace(".", "_")
+
+
+def read_format(folder: Path, rows: int) -> PromptFormat:
+    """The tokenizer in `folder` with its template, for a network with `rows` embeddings. Raises UserError."""
+    try:
+        format = PromptFormat(load_tokenizer(folder))
+    except Exception as error:  # the tokenizers library raises nothing narrower, a template whatever it likes
+        hint = "Pull it again, or train it again."
+        raise UserError(f"The tokenizer or the chat template of '{folder.name}' is damaged.", hint) from error
+    if len(format.tokenizer) > rows:
+        words = f"The tokenizer of '{folder.name}' has {len(format.tokenizer):,} tokens; its base knows {rows:,}."
+        raise UserError(words, "It is made for another base.")
+    return format
+
+
+def damaged(folder: Path, error: Exception) -> UserError:
+    """The sentence for an adapter that cannot be read, without a path of the server."""
+    first_line = (str(error).splitlines() or [type(error).__name__])[0].replace(str(folder), folder.name)[:200]
+    return UserError(f"The adapter '{folder.name}' cannot be read: {first_line}", "Pull it again.")
+
+
+def check_fits(folder: Path, network) -> None:
+    """Raise UserError for an adapter that is no whole LoRA of this base, before anything is attached."""
+    from safetensors import SafetensorError, safe_open
+
+    rank = read_rank(folder)
+    base = network.get_base_model() if hasattr(network, "get_base_model") else network
+    layers = dict(base.named_modules())
+    try:
+        with safe_open(folder / "adapter_model.safetensors", framework="pt") as weights:
+            shapes = {key: weights.get_slice(key).get_shape() for key in weights.keys()}  # noqa: SIM118, no mapping
+    except (OSError, SafetensorError) as error:
+        raise damaged(folder, error) from error
+    for key, shape in shapes.items():
+        path, is_lora, part = key.removeprefix("base_model.model.").partition(".lora_")
+        layer = layers.get(path)
+        if not is_lora:
+            raise UserError(f"The adapter '{folder.name}' changes the base itself: {key[:80]}.", "Only LoRA runs here.")
+        if layer is None:
+            raise UserError(f"The adapter '{folder.name}' is made for another base: this one has no layer {path}.")
+        sizes = (getattr(layer, "out_features", None), getattr(layer, "in_features", None))
+        wanted = {"A.weight": [rank, sizes[1]], "B.weight": [sizes[0], rank]}.get(part, shape)
+        if any(own is not None and own != found for own, found in zip(wanted, shape, strict=False)):
+            raise UserError(
+                f"The adapter '{folder.name}' is made for another base: {path} has another size there.",
+                "Pick the base that it was trained on.",
+            )
+
+
+def read_rank(folder: Path) -> int | None:
+    """The rank of the LoRA in `folder`, None when its layers differ. Raises UserError for anything else than a LoRA."""
+    from peft import LoraConfig, PeftConfig
+
+    if not isinstance(read_json(folder / "adapter_config.json"), dict):
+        raise UserError(
+            f"The adapter '{folder.name}' is damaged: adapter_config.json cannot be read.", "Pull it again."
+        )
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(folder, error) from error
+    is_lora = isinstance(config, LoraConfig) and config.task_type in (None, "CAUSAL_LM")
+    targets = config.target_modules if is_lora else None
+    names = [targets] if isinstance(targets, str) else targets
+    has_rank = is_lora and type(config.r) is int and config.r > 0 and isinstance(config.lora_alpha, int | float)
+    if not has_rank or not isinstance(names, set | list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"The adapter '{folder.name}' is no LoRA that can answer.", "Look at its adapter_config.json.")
+    return None if config.rank_pattern else config.r

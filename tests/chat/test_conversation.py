@@ -1,0 +1,142 @@
+"""A conversation as data: what models see of it, what the browser keeps of it, and what comes from outside is checked."""
+
+import json
+
+import pytest
+
+from chat.conversation import (
+    MOST_CONVERSATIONS,
+    ask,
+    cut,
+    find,
+    from_json,
+    keep,
+    new_conversation,
+    prompt_messages,
+    said,
+    set_models,
+    to_markdown,
+    undo,
+)
+from common.errors import UserError
+
+
+def talked(*texts: str, models=("adapter:a", "bare:")) -> dict:
+    """A conversation in which every question was answered by every model with its name and the question."""
+    conversation = new_conversation(list(models))
+    for text in texts:
+        ask(conversation, text)
+        for pane in conversation["panes"]:
+            pane["messages"][-1]["content"] = f"{pane['model']} says {text}"
+    return conversation
+
+
+def test_each_model_sees_its_own_answers():
+    conversation = talked("one", "two")
+    ask(conversation, "three")
+    assert [message["content"] for message in prompt_messages(conversation, 1, -1)] == [
+        "one",
+        "bare: says one",
+        "two",
+        "bare: says two",
+        "three",
+    ]
+
+
+def test_the_system_prompt_and_the_summary_come_first():
+    conversation = talked("one")
+    conversation |= {"system": "Be kind.", "summary": "The user is called Ada.", "summarised": 1}
+    first = prompt_messages(conversation, 0)[0]
+    assert first["role"] == "system" and first["content"].startswith("Be kind.") and "Ada" in first["content"]
+
+
+def test_a_turn_that_was_never_answered_is_not_shown_to_the_model():
+    conversation = talked("one")
+    ask(conversation, "stopped at once")
+    ask(conversation, "two")
+    contents = [message["content"] for message in prompt_messages(conversation, 0, -1)]
+    assert contents == ["one", "adapter:a says one", "two"]
+
+
+def test_undo_gives_the_words_back_and_takes_the_turn_from_every_pane():
+    conversation = talked("one", "two")
+    assert undo(conversation) == "two" and all(len(pane["messages"]) == 2 for pane in conversation["panes"])
+    undo(conversation)
+    with pytest.raises(UserError, match="nothing to undo"):
+        undo(conversation)
+
+
+def test_a_summary_of_what_was_cut_is_dropped():
+    conversation = talked("one", "two", "three")
+    conversation |= {"summary": "all three", "summarised": 3}
+    cut(conversation, 2)
+    assert conversation["summary"] == "" and len(said(conversation)) == 2
+
+
+def test_another_model_goes_on_with_what_was_said():
+    conversation = talked("one")
+    set_models(conversation, ["adapter:b", "bare:", "adapter:c"])
+    texts = [pane["messages"][1]["content"] for pane in conversation["panes"]]
+    assert texts == ["adapter:a says one", "bare: says one", "adapter:a says one"]
+    conversation["panes"][0]["messages"][1]["content"] = "changed"
+    assert conversation["panes"][2]["messages"][1]["content"] != "changed", "two panes share their messages"
+
+
+def test_an_export_comes_back_as_it_was_under_a_new_id():
+    conversation = talked("one", "두 번째 🦙")
+    back = from_json(json.dumps(conversation))
+    assert back["id"] != conversation["id"]
+    assert [pane["messages"][3]["content"] for pane in back["panes"]] == [
+        "adapter:a says 두 번째 🦙",
+        "bare: says 두 번째 🦙",
+    ]
+    assert "**bare" not in to_markdown(back).split("**You:** one")[0] and "**a:** adapter:a says one" in to_markdown(
+        back
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"panes": []},
+        {"panes": [{"model": "a", "messages": [{"role": "assistant", "content": "x"}]}]},
+        {
+            "panes": [
+                {"model": "a", "messages": [{"role": "system", "content": "x"}, {"role": "assistant", "content": ""}]}
+            ]
+        },
+        {"panes": [{"model": "a", "messages": [{"role": "user", "content": 1}, {"role": "assistant", "content": ""}]}]},
+        {"panes": "x"},
+        {"panes": [{"model": "a", "messages": []}] * 9},
+        {"summarised": "x"},
+        {"summarised": float("inf")},
+    ],
+)
+def test_a_forged_file_is_refused(change):
+    with pytest.raises(UserError):
+        from_json(json.dumps({**talked("one"), **change}))
+
+
+def test_no_json_is_refused():
+    for text in ("", "[1]", "null", '"x"', "[" * 200_000):
+        with pytest.raises(UserError, match="exported here"):
+            from_json(text)
+
+
+def test_the_browser_keeps_the_last_used_within_its_room():
+    stored = []
+    for number in range(MOST_CONVERSATIONS + 5):
+        stored = keep(stored, talked(f"question {number}"))
+    assert len(stored) == MOST_CONVERSATIONS and stored[0]["title"] == f"question {MOST_CONVERSATIONS + 4}"
+    stored = keep(stored, talked("x" * 740_000, models=["base:auto"]))
+    assert len(stored) < MOST_CONVERSATIONS and len(json.dumps(stored)) < 2_000_000
+    assert keep([], new_conversation(["base:auto"])) == [], "an empty one is kept"
+
+
+def test_words_are_found_in_titles_and_in_what_was_said():
+    stored = [talked("Where do llamas live?"), talked("Add 2 and 3")]
+    assert (
+        find(stored, "LLAMAS live") == [stored[0]]
+        and find(stored, "says add") == [stored[1]]
+        and find(stored, "") == stored
+    )

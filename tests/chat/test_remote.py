@@ -1,0 +1,64 @@
+"""A model on another machine: the same history, streamed; its failures are sentences."""
+
+import pytest
+
+from chat.remote import RemoteEngine, RemoteModel, remote_engine
+from chat.sampling import Sampling
+from common.errors import UserError
+from tests.chat.openai_server import openai_server
+from tests.fakes import conversation
+
+HELLO = [{"role": "user", "content": "Hello there"}]
+TINY = RemoteModel("tiny")
+
+
+@pytest.fixture(autouse=True)
+def loopback_may_be_called(monkeypatch):
+    """The Hub is off in tests; its client would call nobody at all then."""
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+
+
+def test_a_reply_streams_and_ends():
+    with openai_server() as (server, url):
+        replies = [(r.text, r.ended) for r in RemoteEngine(url).reply(TINY, HELLO, Sampling(100, seed=5, top_k=3))]
+    assert replies[0][0] == "tiny" and replies[-1] == ("tiny heard 1: Hello there 라마", True)
+    assert len({text for text, _ in replies}) > 4
+    (asked,) = server.asked
+    assert asked["messages"] == HELLO and asked["seed"] == 5 and asked["top_k"] == 3 and asked["max_tokens"] == 100
+
+
+def test_adapters_are_model_names_and_windows_are_the_servers():
+    with openai_server() as (_, url):
+        assert RemoteEngine(url).models() == {"tiny": 200, "my-adapter": 2048}
+
+
+def test_old_turns_are_left_out_by_the_servers_window():
+    with openai_server() as (server, url):
+        asked = [*conversation(30), *HELLO]
+        reply = list(RemoteEngine(url).reply(TINY, asked, Sampling(max_new_tokens=50)))[-1]
+    assert reply.left_out > 10 and reply.tokens_used <= 150 and reply.window == 200
+    assert len(server.asked[0]["messages"]) == 61 - 2 * reply.left_out
+
+
+def test_a_stop_leaves_the_stream():
+    with openai_server(times=20_000) as (server, url):
+        reply = RemoteEngine(url).reply(TINY, HELLO, Sampling(max_new_tokens=50))
+        next(reply)
+        reply.close()
+    assert server.sent < 100_000
+
+
+def test_a_failing_server_is_a_sentence():
+    with openai_server() as (_, url), pytest.raises(UserError, match="The server did not answer"):
+        list(RemoteEngine(url).reply(RemoteModel("broken"), HELLO, Sampling(max_new_tokens=9)))
+    with pytest.raises(UserError, match="The server did not answer"):
+        list(RemoteEngine(url).reply(TINY, HELLO, Sampling(max_new_tokens=9)))
+    assert RemoteEngine(url).models() == {}
+
+
+def test_only_the_environment_names_the_server(monkeypatch):
+    assert remote_engine() is None
+    monkeypatch.setenv("CHAT_SERVER_URL", "http://127.0.0.1:9/v1")
+    assert remote_engine().url == "http://127.0.0.1:9/v1"

@@ -1,0 +1,117 @@
+"""The answers of one turn: every pane its own model, what came before a stop is kept, the summary is written when turns go."""
+
+import shutil
+
+import pytest
+
+from chat.conversation import ask, new_conversation
+from chat.engine import Reply
+from chat.sampling import Sampling
+from common.errors import UserError
+from common.paths import LOCAL_OWNER, adapters_folder
+from tests.chat.test_engine import adapters  # noqa: F401
+from ui.chat_answer import Engines, answer, update_summary, warnings_of
+from ui.owner import Visitor
+
+MODELS = ["adapter:adapter-0", "bare:", "adapter:adapter-1"]
+
+
+class FakeEngine:
+    """Says three words, one at a time, and remembers what it was asked."""
+
+    def __init__(self, left_out=0, template="t1"):
+        self.asked, self.left_out, self.template, self.closed = [], left_out, template, 0
+
+    def reply(self, model, messages, sampling, stop=None, conversation=None, continuing=False):
+        self.asked.append((model, messages, sampling, conversation, continuing))
+        reply = Reply(window=256, tokens_used=9, left_out=self.left_out, template=self.template)
+        text = messages[-1]["content"] if continuing else ""
+        try:
+            for word in ("one", " two", " three"):
+                if stop and stop.is_set():
+                    break
+                text += word
+                reply.text, reply.new_tokens = text, reply.new_tokens + 1
+                yield reply
+            reply.ended = True
+            yield reply
+        finally:
+            self.closed += 1
+
+
+@pytest.fixture
+def conversation(isolated_home, adapters):  # noqa: F811
+    for number, folder in enumerate(adapters):
+        shutil.copytree(folder, adapters_folder() / f"adapter-{number}")
+    conversation = new_conversation(MODELS)
+    ask(conversation, "Hi")
+    return conversation
+
+
+def run(engine, conversation, panes=(0, 1, 2), sampling=None, **more):
+    return list(
+        answer(Engines(engine, None), conversation, Visitor(LOCAL_OWNER), sampling or Sampling(), list(panes), **more)
+    )
+
+
+def last(conversation, pane=0) -> dict:
+    return conversation["panes"][pane]["messages"][-1]
+
+
+def test_every_pane_asks_its_own_model_with_its_own_cache_and_the_same_seed(conversation):
+    engine = FakeEngine()
+    run(engine, conversation, sampling=Sampling(seed=3, temperature=1.0))
+    folders = [model.adapter_folder and model.adapter_folder.name for model, *_ in engine.asked]
+    assert folders == ["adapter-0", None, "adapter-1"]
+    assert len({asked[3] for asked in engine.asked}) == 3 and {asked[2].seed for asked in engine.asked} == {3}
+    assert all(last(conversation, pane)["content"] == "one two three" for pane in range(3))
+    assert "seed 3" in last(conversation)["note"]
+
+
+def test_what_came_before_a_stop_is_kept_and_the_engine_is_left(conversation):
+    engine = FakeEngine()
+    stream = answer(Engines(engine, None), conversation, Visitor(LOCAL_OWNER), Sampling(), [0, 1, 2])
+    next(stream)
+    stream.close()
+    assert last(conversation)["content"] == "one" and "stopped" in last(conversation)["note"]
+
+
+def test_a_retry_takes_the_next_seed_and_is_never_the_same_answer_again(conversation):
+    engine = FakeEngine()
+    last(conversation)["tries"] = 2
+    run(engine, conversation, panes=[0], sampling=Sampling(seed=5))
+    assert engine.asked[0][2].seed == 7 and engine.asked[0][2].temperature > 0
+
+
+def test_a_continued_answer_grows(conversation):
+    run(FakeEngine(), conversation)
+    run(FakeEngine(), conversation, panes=[0], continuing=True)
+    assert last(conversation)["content"] == "one two threeone two three"
+
+
+def test_a_conversation_that_began_under_another_template_says_so(conversation):
+    run(FakeEngine(template="t1"), conversation)
+    ask(conversation, "Again")
+    answers = run(FakeEngine(template="t2"), conversation)[-1]
+    assert all("another chat template (t1)" in warnings_of(conversation, one)[0] for one in answers)
+
+
+def test_the_summary_covers_what_is_left_out_once(conversation):
+    run(FakeEngine(), conversation)
+    for _ in range(3):
+        ask(conversation, "More")
+        run(FakeEngine(left_out=2), conversation)
+    engine = FakeEngine()
+    list(update_summary(Engines(engine, None), conversation, Visitor(LOCAL_OWNER)))
+    assert conversation["summary"] == "one two three" and conversation["summarised"] == 2
+    assert "user: Hi" in engine.asked[0][1][0]["content"] and engine.asked[0][1][0]["content"].count("user: ") == 2
+    list(update_summary(Engines(engine, None), conversation, Visitor(LOCAL_OWNER)))
+    assert len(engine.asked) == 1, "the same turns were summarised twice"
+
+
+def test_an_adapter_that_is_gone_in_mid_conversation_is_a_sentence(conversation):
+    run(FakeEngine(), conversation)
+    shutil.rmtree(adapters_folder() / "adapter-1")
+    ask(conversation, "Again")
+    with pytest.raises(UserError, match="There is no adapter 'adapter-1'"):
+        run(FakeEngine(), conversation)

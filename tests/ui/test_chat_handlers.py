@@ -1,0 +1,128 @@
+"""Whatever fails, nothing that was there is lost, and the next message can be sent."""
+
+import copy
+
+import gradio as gr
+import pytest
+
+from chat.conversation import ask, new_conversation
+from chat.engine import Reply
+from chat.sampling import Sampling
+from common.errors import UserError
+from ui.chat_answer import Engines
+from ui.chat_handlers import ChatHandlers
+from ui.chat_layout import SUMMARISE, lay_out
+
+DRAFT = "what I was typing"
+
+
+class FakeServer:
+    """A server whose model says "fine", or fails."""
+
+    url = "http://server"
+    error: Exception | None = None
+    fails_at = 0  # the words that come before it fails
+    left_out = 0
+
+    def models(self):
+        return ["m"]
+
+    def reply(self, model, messages, sampling, stop=None, conversation=None, continuing=False):
+        yield Reply()  # a heartbeat
+        is_summary = "Write down in a few" in messages[-1]["content"]
+        if is_summary or (self.error and not self.fails_at):
+            raise self.error or UserError("Your message is too long.")
+        yield Reply("fine", 10, 256, self.left_out, 1, False, template="t")
+        if self.error:
+            raise self.error
+        yield Reply("fine", 10, 256, self.left_out, 2, True, template="t")
+
+
+@pytest.fixture
+def chat(isolated_home):
+    """(handlers, what the page sends, server) with a conversation of four turns."""
+    with gr.Blocks():
+        handlers = ChatHandlers(lay_out("s"), gr.BrowserState(""), Engines(None, FakeServer()))
+    conversation = new_conversation(["remote:m"])
+    for turn in range(4):
+        ask(conversation, f"question {turn}")
+        conversation["panes"][0]["messages"][-1] |= {"content": f"answer {turn}", "note": "n"}
+    own = handlers.layout
+    values = dict.fromkeys(handlers.inputs())
+    values |= {part: getattr(Sampling(), name) for name, part in own.settings.items()}
+    values |= {own.conversation: conversation, own.store: [], own.model_dropdown: "remote:m", own.beside_dropdown: []}
+    return handlers, values | {own.message_box: DRAFT, own.system_box: "", own.summary_box: ""}, handlers.engines.remote
+
+
+class Edit:
+    index, value = 2, "edited"
+
+
+EVENTS = {
+    "send": lambda handlers, values: handlers.send(values, None),
+    "retry": lambda handlers, values: handlers.retry(0)(values, None),
+    "edit": lambda handlers, values: handlers.edit(0)(values, Edit(), None),
+    "continue": lambda handlers, values: handlers.continue_answer(values, None),
+}
+
+
+def run(event, expects_error=True) -> dict:
+    """What the page shows in the end: later changes over earlier ones."""
+    page = {}
+
+    def follow():
+        for changes in event:
+            page.update(changes)
+
+    if expects_error:
+        with pytest.raises(gr.Error):
+            follow()
+    else:
+        follow()
+    return page
+
+
+@pytest.mark.parametrize("error", [UserError("Your message takes 500 tokens; 100 fit."), RuntimeError("a bug")])
+@pytest.mark.parametrize("name", EVENTS)
+def test_an_answer_that_never_begins_leaves_everything_as_it_was(chat, name, error):
+    handlers, values, server = chat
+    server.error, before = error, copy.deepcopy(values[handlers.layout.conversation])
+    page = run(EVENTS[name](handlers, values))
+    own = handlers.layout
+    assert page[own.conversation] == before and page[own.store][0]["panes"] == before["panes"]
+    assert page[own.send_button].interactive and not page[own.stop_button].interactive
+    assert page.get(own.message_box, DRAFT) == DRAFT
+
+
+def test_an_answer_that_breaks_off_is_kept_and_the_next_can_be_sent(chat):
+    handlers, values, server = chat
+    server.error, server.fails_at = RuntimeError("a bug"), 1
+    page = run(handlers.send(values, None))
+    own = handlers.layout
+    assert page[own.conversation]["panes"][0]["messages"][-1]["content"] == "fine"
+    assert page[own.send_button].interactive and page[own.message_box] == ""
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("a bug")])
+def test_an_answer_is_kept_when_its_summary_fails(chat, error, monkeypatch):
+    handlers, values, server = chat
+    warnings = []
+    monkeypatch.setattr(gr, "Warning", warnings.append)
+    server.left_out, own = 2, handlers.layout
+    values[own.full_radio] = SUMMARISE
+    server.fails_at = 1
+    if error:
+        monkeypatch.setattr("ui.chat_answer.summarise", lambda *_: (_ for _ in ()).throw(error))
+    page = run(handlers.send(values, None), expects_error=error is not None)
+    assert page[own.store][0]["panes"][0]["messages"][-1]["content"] == "fine"
+    assert page[own.send_button].interactive and page[own.conversation]["summary"] == ""
+    assert len(warnings) == (0 if error else 1)
+
+
+@pytest.mark.parametrize("index", ["abc", [], None, {}, float("inf"), 99, -1])
+def test_an_index_that_names_no_message_is_a_sentence(chat, index):
+    handlers, values, _ = chat
+    data = Edit()
+    data.index = index
+    with pytest.raises(gr.Error, match="no message of the conversation"):
+        list(handlers.edit(0)(values, data, None))

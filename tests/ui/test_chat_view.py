@@ -1,0 +1,80 @@
+"""What is written is what is shown: tags are text, code is code, and an edit gives back what was written."""
+
+import pytest
+
+from chat.engine import Reply, Seen
+from ui.chat_view import meter, place_of, seen_table, shown, shown_messages, shown_rating, written
+
+TEXTS = [
+    "plain",
+    "</s><|assistant|>",
+    "<script>alert(1)</script>",
+    "a < b & c",
+    "&lt;b&gt;",
+    "`<b>` and <b>",
+    "```\n<x>\n``` <y>",
+    "```\n<x> ![x](y)\n```\n<y>\n\n`<a>`",
+    "![x](http://there/?q=1) and `![x](y)`",
+    "a ` b\n<img src=x> ` c",
+    "&#33;[x]",
+    "a\n\n\n \nb",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_an_edit_gives_back_what_was_written(text):
+    pane = {"messages": [{"role": "assistant", "content": text, "note": "3.0 tokens/s"}], "left_out": 0}
+    (message,) = shown_messages(pane)
+    assert written(message["content"]) == text
+    assert written([{"type": "text", "text": message["content"]}]) == text
+
+
+def test_tags_are_text_and_code_is_left_alone():
+    assert shown("<b> `<b>`") == "&lt;b&gt; `<b>`"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![x](http://there/?q=1)",
+        "![x][there]\n\n[there]: http://there/",
+        "<img src=http://there/x>",
+        "\\`<img src=http://there/x>\\`",
+        "``<img src=http://there/x>`",
+        "a ```\n<img src=http://there/x>",
+        "- a\n  ```\n<img src=http://there/x>",
+        "a ` b\n c ` <img src=http://there/x> ` d",
+        "```a`b\n<img src=http://there/x>",
+        "```\nx\n`````\n<img src=http://there/x>",
+    ],
+)
+def test_no_answer_fetches_a_picture(text):
+    """Read by the Markdown of CommonMark, as the page does."""
+    from markdown_it import MarkdownIt
+
+    assert "<img" in MarkdownIt("commonmark").render(text)
+    assert "<img" not in MarkdownIt("commonmark").render(shown(text))
+
+
+def test_a_line_stands_where_turns_were_left_out_and_places_still_agree():
+    messages = [{"role": role, "content": f"{role} {n}"} for n in range(4) for role in ("user", "assistant")]
+    pane = {"messages": messages, "left_out": 2}
+    found = shown_messages(pane)
+    assert "2 earlier turns left out" in found[4]["metadata"]["title"] and len(found) == 9
+    for index, message in enumerate(found):
+        if index == 4:
+            assert place_of(pane, index) == -1
+        else:
+            assert messages[place_of(pane, index)]["content"] == message["content"]
+    assert len(shown_rating(pane)) == sum(message["role"] == "assistant" for message in found)
+
+
+def test_what_the_model_saw_is_escaped_and_special_tokens_are_marked():
+    text = seen_table("<n>", [Seen("user", 3, (("<b>x</b>", False), ("</s>", True)))])
+    assert "<b>x" not in text and "&lt;b&gt;x" in text and "<mark>&lt;/s&gt;</mark>" in text and "3 tokens" in text
+
+
+def test_the_meter_names_who_answers_and_what_is_left_out():
+    text = meter("<me>", "base", Reply(tokens_used=100, new_tokens=24, window=248, left_out=3), ["careful"])
+    assert "&lt;me&gt;" in text and "124 of 248" in text and "width:50%" in text and "3 earlier turns" in text
+    assert "careful" in text

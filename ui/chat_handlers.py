@@ -1,0 +1,265 @@
+"""What happens in the Chat tab: sending, retrying, undoing, editing, continuing. Each handler finds out by itself who asks.
+
+The conversation lives in the session (gr.State); what the browser keeps is a copy of it.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import gradio as gr
+
+from chat.conversation import MOST_PANES, ask, cut, keep, new_conversation, said, set_models, undo
+from chat.history import LONGEST_MESSAGE
+from chat.sampling import Sampling
+from common.errors import UserError
+from ui import chat_view
+from ui.chat_answer import Answer, Engines, answer, update_summary, warnings_of
+from ui.chat_layout import PRESETS, SUMMARISE, Layout, sampling_of
+from ui.messages import shown
+from ui.owner import Visitor, owner_of, visitor_of
+
+
+@dataclass
+class ChatHandlers:
+    """The handlers, and the components that they read and write."""
+
+    layout: Layout
+    browser_key: gr.BrowserState
+    engines: Engines
+
+    def inputs(self, *more) -> set:
+        """What every handler of an answer reads."""
+        own = self.layout
+        inputs = {self.browser_key, own.conversation, own.store, own.model_dropdown, own.beside_dropdown}
+        return inputs | {
+            own.message_box,
+            own.system_box,
+            own.full_radio,
+            own.summary_box,
+            *own.settings.values(),
+            *more,
+        }
+
+    def outputs(self) -> list:
+        """What an answer may change."""
+        own, panes = self.layout, self.layout.panes
+        outputs = [own.conversation, own.store, own.message_box, own.send_button, own.stop_button, own.seen_html]
+        outputs += [own.summary_box, own.system_box, own.model_dropdown, own.beside_dropdown]
+        return outputs + panes.columns + panes.chatbots + panes.meters + panes.better_buttons
+
+    @shown
+    def send(self, values: dict, token: gr.OAuthToken | None):
+        visitor, conversation, sampling = self.begin(values, token)
+        text = check_text(values[self.layout.message_box])
+        ask(conversation, text)
+        yield from self._answer(values, conversation, visitor, sampling, everybody(conversation), text)
+
+    def retry(self, pane: int):
+        """The handler that answers the last message again in one pane, with another seed."""
+
+        @shown
+        def again(values: dict, token: gr.OAuthToken | None):
+            visitor, conversation, sampling = self.begin(values, token)
+            if pane >= len(conversation["panes"]) or not said(conversation):
+                raise UserError("There is no answer to try again.", "Send a message first.")
+            messages = conversation["panes"][pane]["messages"]
+            messages[-1] = {"role": "assistant", "content": "", "tries": messages[-1].get("tries", 0) + 1}
+            yield from self._answer(values, conversation, visitor, sampling, [pane])
+
+        return again
+
+    @shown
+    def continue_answer(self, values: dict, token: gr.OAuthToken | None):
+        """Let the answers that were cut off or stopped go on; all of them when none was."""
+        visitor, conversation, sampling = self.begin(values, token)
+        last = [pane["messages"][-1] if pane["messages"] else {} for pane in conversation["panes"]]
+        can = [place for place, message in enumerate(last) if message.get("content", "").strip()]
+        if not can:
+            raise UserError("There is no answer to continue.", "Send a message first.")
+        cut_off = [
+            place for place in can if any(word in last[place].get("note", "") for word in ("cut off", "stopped"))
+        ]
+        yield from self._answer(values, conversation, visitor, sampling, cut_off or can, continuing=True)
+
+    @shown
+    def undo(self, values: dict, token: gr.OAuthToken | None):
+        """Take the last turn back; what was said returns to the box."""
+        _, conversation, _ = self.begin(values, token)
+        text = undo(conversation)
+        return {self.layout.message_box: text, **self.saved(values, conversation)}
+
+    def edit(self, pane: int):
+        """The handler for editing in one pane: another question is answered anew, a corrected answer stays as it is."""
+
+        @shown
+        def edited(values: dict, data: gr.EditData, token: gr.OAuthToken | None):
+            visitor, conversation, sampling = self.begin(values, token)
+            place, text = place_of(conversation, pane, data.index), check_text(chat_view.written(data.value))
+            if conversation["panes"][pane]["messages"][place]["role"] == "assistant":
+                message = conversation["panes"][pane]["messages"][place]
+                message |= {"content": text, "note": "edited", "rated": None}
+                yield self.saved(values, conversation)
+                return
+            cut(conversation, place)
+            ask(conversation, text)
+            yield from self._answer(values, conversation, visitor, sampling, everybody(conversation))
+
+        return edited
+
+    @shown
+    def stopped(self, values: dict, token: gr.OAuthToken | None):
+        """After a stop: what came until then is kept."""
+        owner_of(values[self.browser_key], token)
+        conversation = copy.deepcopy(values[self.layout.conversation]) or new_conversation(self.models(values))
+        for pane in conversation["panes"]:
+            if pane["messages"] and not pane["messages"][-1].get("note"):
+                pane["messages"][-1]["note"] = "stopped"
+        return self.saved(values, conversation)
+
+    @shown
+    def models_changed(self, values: dict, token: gr.OAuthToken | None):
+        """Other models go on with what was said."""
+        _, conversation, _ = self.begin(values, token)
+        return self.at_rest(conversation)
+
+    @shown
+    def start_new(self, values: dict, token: gr.OAuthToken | None):
+        owner_of(values[self.browser_key], token)
+        own, before = self.layout, values[self.layout.conversation]
+        conversation = new_conversation(self.models(values), values[own.system_box] or "")
+        changes = {**self.saved(values, conversation), own.seen_html: ""}
+        if before:  # it may have been stopped by this very click
+            changes[own.store] = self.saved(values, before)[own.store]
+        return changes
+
+    def preset(self, name: str) -> str:
+        """The system prompt of a preset."""
+        return PRESETS.get(name, "")
+
+    def begin(self, values: dict, token) -> tuple[Visitor, dict, Sampling]:
+        """Who asks, a copy of their conversation with the panes that are picked now, and the settings. Raises UserError."""
+        visitor, settings = visitor_of(values[self.browser_key], token), self.layout.settings
+        sampling = sampling_of({name: values[part] for name, part in settings.items()})
+        return visitor, self.current(values), sampling
+
+    def current(self, values: dict) -> dict:
+        """A copy of the conversation as the page showed it when the event began."""
+        own = self.layout
+        conversation = copy.deepcopy(values[own.conversation]) or new_conversation(self.models(values))
+        set_models(conversation, self.models(values))
+        conversation["system"] = str(values[own.system_box] or "")
+        conversation["summary"] = str(values[own.summary_box] or "") if conversation["summarised"] else ""
+        return conversation
+
+    def models(self, values: dict) -> list[str]:
+        """The models of the panes: the first, and those beside it that differ from it."""
+        first = str(values[self.layout.model_dropdown] or "")
+        beside = values[self.layout.beside_dropdown] or []
+        has_base = first.startswith("adapter:")
+        others = [str(one) for one in beside if one != first and (has_base or one != "bare:")]
+        return list(dict.fromkeys([first, *others]))[:MOST_PANES]
+
+    def _answer(
+        self, values, conversation, visitor, sampling, panes, text: str = "", continuing: bool = False
+    ) -> Iterator[dict]:
+        """Stream the answers into the page. When none comes, the conversation and the box are as they were before."""
+        own = self.layout
+        wait = {own.send_button: gr.Button(interactive=False), own.stop_button: gr.Button(interactive=True)}
+        cleared = {own.message_box: ""} if text else {}
+        yield {own.conversation: conversation, **cleared, **wait, **self.view(conversation)}
+        answers: list[Answer] = []
+        try:
+            for answers in answer(self.engines, conversation, visitor, sampling, panes, continuing):
+                yield {own.conversation: conversation, **self._moved(conversation, answers)}
+        except Exception:  # whatever it was, the page can be used on; it is raised again, and shown at the edge
+            has_come = any(one.reply.new_tokens for one in answers)
+            back = {own.message_box: text} if text and not has_come else {}
+            yield {**back, **self.saved(values, conversation if has_come else self.current(values))}
+            raise
+        seen = "".join(chat_view.seen_table(one.picked.name, one.reply.seen) for one in answers)
+        meters = {own.panes.meters[one.pane]: self._meter(conversation, one) for one in answers}
+        yield {**self.saved(values, conversation), own.seen_html: seen, **meters}
+        if values[own.full_radio] == SUMMARISE:
+            yield from self._summarise(values, conversation, visitor, wait)
+
+    def _summarise(self, values, conversation: dict, visitor: Visitor, wait: dict) -> Iterator[dict]:
+        """Write the summary; the answer is there already, whatever comes of it."""
+        try:
+            for _ in update_summary(self.engines, conversation, visitor):
+                yield {**wait, self.layout.summary_box: gr.Textbox(conversation["summary"], visible=True)}
+        except UserError as error:
+            gr.Warning(f"No summary was written: {error}")
+        except Exception:
+            yield self.saved(values, conversation)
+            raise
+        yield self.saved(values, conversation)
+
+    def _moved(self, conversation: dict, answers: list[Answer]) -> dict:
+        """What a step of the answers changes on the page."""
+        panes, changes = self.layout.panes, {}
+        for one in answers:
+            changes[panes.chatbots[one.pane]] = chat_view.shown_messages(conversation["panes"][one.pane])
+            changes[panes.meters[one.pane]] = self._meter(conversation, one)
+        return changes
+
+    def _meter(self, conversation: dict, one: Answer) -> str:
+        return chat_view.meter(one.picked.name, one.picked.base, one.reply, warnings_of(conversation, one))
+
+    def saved(self, values: dict, conversation: dict) -> dict:
+        """The conversation at rest: shown, and kept in the browser."""
+        own = self.layout
+        stored = values[own.store] if isinstance(values[own.store], list) else []
+        stored = [one for one in stored if isinstance(one, dict) and "id" in one]
+        return {own.store: keep(stored, conversation), **self.at_rest(conversation)}
+
+    def at_rest(self, conversation: dict) -> dict:
+        """The conversation on the page while nothing is answered: whatever was on its way has been cancelled."""
+        own = self.layout
+        ready = {own.send_button: gr.Button(interactive=True), own.stop_button: gr.Button(interactive=False)}
+        return {own.conversation: conversation, **ready, **self.view(conversation)}
+
+    def view(self, conversation: dict) -> dict:
+        """All panes, as they are."""
+        panes, changes, count = self.layout.panes, {}, len(conversation["panes"])
+        for number in range(MOST_PANES):
+            changes[panes.columns[number]] = gr.Column(visible=number < count)
+            changes[panes.better_buttons[number]] = gr.Button(visible=count > 1 and bool(said(conversation)))
+            if number < count:
+                pane = conversation["panes"][number]
+                label = label_of(pane["model"])
+                messages, rating = chat_view.shown_messages(pane), chat_view.shown_rating(pane)
+                changes[panes.chatbots[number]] = gr.Chatbot(messages, label=label, feedback_value=rating)
+        box = gr.Textbox(conversation["summary"], visible=bool(conversation["summarised"]))
+        return {**changes, self.layout.summary_box: box}
+
+
+def everybody(conversation: dict) -> list[int]:
+    return list(range(len(conversation["panes"])))
+
+
+def label_of(model: str) -> str:
+    """A pane's label: the name, without the kind of thing it is."""
+    return "Base, without the adapter" if model == "bare:" else model.partition(":")[2] or "Model"
+
+
+def place_of(conversation: dict, pane: int, index: object) -> int:
+    """The place of a message that the page names. Raises UserError when there is none: it may come from an API."""
+    if pane >= len(conversation["panes"]):
+        raise UserError("This pane is gone.")
+    try:
+        place = chat_view.place_of(conversation["panes"][pane], index)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        place = -1
+    if not 0 <= place < len(said(conversation)):
+        raise UserError("This is no message of the conversation.")
+    return place
+
+
+def check_text(text: object) -> str:
+    """The message, or a UserError when it is empty, no text, or too long to look at."""
+    if not isinstance(text, str) or not text.strip():
+        raise UserError("There is no message.", "Write one.")
+    if len(text) > LONGEST_MESSAGE:
+        raise UserError(f"The message has {len(text):,} characters.", f"{LONGEST_MESSAGE:,} are the most.")
+    return text
