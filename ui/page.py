@@ -1,21 +1,18 @@
 """The page as a whole: header, tabs, and what they share. `build()` makes it; app.py serves it."""
 
+from pathlib import Path
+
 import gradio as gr
 
 from chat.engine import Engine
 from models.hardware import describe_hardware
+from ui.adapters_tab import build_adapters_tab
 from ui.chat_tab import build_chat_tab
 from ui.owner import can_sign_in, new_key
+from ui.train_events import wire
 from ui.train_tab import build_train_tab
 
-CSS = """
-.status-line { display: flex; gap: 1rem; flex-wrap: wrap; align-items: baseline; }
-.status-line b { font-size: 1.1rem; }
-.bar { height: .6rem; border-radius: .3rem; background: var(--border-color-primary); overflow: hidden; margin: .5rem 0; }
-.bar > div { height: 100%; background: var(--color-accent); transition: width .5s; }
-.hint { color: var(--body-text-color-subdued); }
-.problem { border-left: .25rem solid #d97706; padding-left: .6rem; }
-"""
+STYLE = Path(__file__).parent / "style.css"
 # Read by nobody but the browser that owns it; a fixed secret keeps it readable when the app restarts.
 BROWSER_SECRET = "tinyllama-studio"
 
@@ -38,14 +35,21 @@ def build() -> gr.Blocks:
         with gr.Tabs() as tabs:
             with gr.Tab("Train", id="train") as train_tab:
                 train = build_train_tab(browser_key)
+                refresh_train, plan = wire(train)
             with gr.Tab("Chat", id="chat") as chat_tab:
                 chat = build_chat_tab(browser_key, Engine())
+            with gr.Tab("Adapters", id="adapters") as adapters_tab:
+                adapters = build_adapters_tab(browser_key)
         first = page.load(lambda key: key or new_key(), browser_key, browser_key, show_progress="hidden")
-        first.then(train.load, **train.load_wiring)
+        first.then(**refresh_train).then(**plan)
         first.then(chat.refresh, **chat.refresh_wiring)
         chat_tab.select(chat.refresh, **chat.refresh_wiring)
-        train_tab.select(train.load, **train.load_wiring)
-        train.chat_button.click(lambda: gr.Tabs(selected="chat"), None, tabs, show_progress="hidden").then(
+        train_tab.select(**refresh_train)
+        adapters_tab.select(adapters.load, **adapters.load_wiring).then(adapters.account, **adapters.account_wiring)
+        train.view.chat_button.click(lambda: gr.Tabs(selected="chat"), None, tabs, show_progress="hidden").then(
             chat.open_adapter, inputs=[browser_key, train.adapter_name], outputs=chat.refresh_wiring["outputs"]
+        )
+        adapters.chat_button.click(lambda: gr.Tabs(selected="chat"), None, tabs, show_progress="hidden").then(
+            chat.open_adapter, inputs=[browser_key, adapters.adapter_name], outputs=chat.refresh_wiring["outputs"]
         )
     return page

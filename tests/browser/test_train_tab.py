@@ -1,0 +1,168 @@
+"""The Train tab in a real browser: from a file with odd columns to a run that survives everything. Screenshots are looked at."""
+
+import json
+import os
+import re
+import signal
+
+import pytest
+
+from common.files import read_json
+from common.paths import runs_folder
+from tests.browser.driving import MARKS, fill, shoot, status, type_base, upload, wait_for
+from trainer.run import find_run, list_runs, read_state
+
+pytestmark = MARKS
+
+
+@pytest.fixture
+def odd_file(tmp_path):
+    """Rows whose columns nobody can guess for sure, three of them twice."""
+    rows = [{"frage": f"What is {n} plus {n}?", "antwort": f"It is {n + n}.", "id": n} for n in range(30)]
+    file = tmp_path / "odd.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows + rows[:3]))
+    return file
+
+
+def prepare(page, base, file, steps: int) -> None:
+    """The form filled in by hand: base, file with its columns, steps."""
+    type_base(page, str(base))
+    upload(page, file)
+    page.get_by_text("Which column is what").wait_for()
+    page.get_by_role("button", name="Use these columns").click()
+    page.get_by_text("trained tokens").wait_for()
+    fill(page, "Max steps", str(steps))
+
+
+def test_the_whole_way_of_a_file_to_a_run_that_survives(open_page, app, tiny_base, odd_file):
+    page = open_page()
+    type_base(page, str(tiny_base))
+    upload(page, odd_file)
+    page.get_by_text("Which column is what").wait_for()
+    assert page.get_by_label("prompt", exact=True).input_value() == "frage", "the guess is filled in"
+    shoot(page, "mapping", full_page=True)
+    page.get_by_role("button", name="Start training").click()
+    page.get_by_text("The data must be mended first").wait_for()
+    assert not list_runs(), "a refused start leaves nothing"
+
+    page.get_by_role("button", name="Use these columns").click()
+    page.get_by_text("Says the same as an earlier one: 3 rows").wait_for()
+    page.get_by_role("button", name="Use each once").click()
+    wait_for(lambda: "30" in page.locator(".facts").inner_text(), 60, "the cure does nothing")
+    page.get_by_label("As tokens").check()
+    trained = wait_for(lambda: page.locator(".sample .tok.on").all_inner_texts(), 30, "no trained token is shown")
+    assert "</s>" in trained, "the stop token is trained, and one sees it"
+    page.get_by_text("All settings").click()
+    page.get_by_text("Memory and speed").click()
+    fill(page, "Max length", "128")
+    fill(page, "Max steps", "400")
+    page.get_by_text("400 steps").wait_for()
+    assert re.search(r"Memory: about \d+\.\d+ GiB of .*fits", page.locator(".plan").first.inner_text())
+    shoot(page, "tokens-and-plan", full_page=True)
+
+    page.get_by_role("button", name="Start training").click()
+    page.get_by_text("of 400").wait_for(timeout=120_000)
+    page.reload()
+    page.get_by_text("of 400").wait_for()
+    app[1]()  # SIGKILL to the app, and a new one
+    page = open_page(dark=True)
+    page.get_by_text("of 400").wait_for(timeout=90_000)
+    (run,) = list_runs()
+    before = read_state(run).step
+    wait_for(lambda: read_state(run).step > before, 60, "the training does not go on")
+    page.get_by_role("button", name="Stop and keep").click()
+    wait_for(lambda: status(page).startswith("Stopped"), 90, status(page))
+    shoot(page, "stopped-dark", full_page=True)
+    stopped = read_state(run)
+    page.get_by_role("button", name="Resume").click()
+    wait_for(lambda: read_state(run).step > stopped.step, 120, "it does not resume")
+    page.get_by_role("button", name="Stop and keep").click()
+    wait_for(lambda: status(page).startswith("Stopped"), 90, status(page))
+    assert read_state(run).adapter == run.id
+
+
+def listed(page, title: str):
+    """The check box of a run in the list of all runs."""
+    return (
+        page.locator("label:has(input[type=checkbox])").filter(has_text=re.compile(f"^\\s*{title} ·")).locator("input")
+    )
+
+
+def test_two_runs_are_queued_compared_renamed_deleted_and_brought_back(page, tiny_base, odd_file):
+    prepare(page, tiny_base, odd_file, 300)
+    fill(page, "Name of the adapter", "first")
+    page.get_by_text("All settings").click()
+    page.get_by_text("Memory and speed").click()
+    fill(page, "Max length", "128")
+    page.get_by_text("300 steps").wait_for()
+    page.get_by_role("button", name="Start training").click()
+    page.get_by_text("of 300").wait_for(timeout=120_000)
+    fill(page, "Name of the adapter", "second")
+    fill(page, "Max steps", "3")
+    page.get_by_text("3 steps of").wait_for()
+    page.get_by_role("button", name="Start training").click()
+    page.get_by_text("Waiting, place 1 of 1").wait_for()
+    shoot(page, "queued")
+    find_run("first").request_stop()
+    wait_for(lambda: status(page).startswith("Done"), 180, "the next in the queue does not start")
+    shoot(page, "done", full_page=True)
+    page.get_by_role("tab", name="Sample answers").click()
+    page.get_by_text("before").first.wait_for()
+
+    page.get_by_role("tab", name="All runs").click()
+    page.get_by_text("first · Stopped").wait_for()  # the list is fresh
+    for name in ("first", "second"):
+        listed(page, name).check()
+    page.get_by_role("button", name="Compare").click()
+    page.get_by_text("Settings that differ").wait_for()
+    assert "max_steps" in page.locator(".compare tr.differs").all_inner_texts()[0]
+    shoot(page, "compare", full_page=True)
+    listed(page, "first").uncheck()
+    page.get_by_placeholder("New name for the chosen run").fill("Better name")
+    page.get_by_role("button", name="Rename").click()
+    listed(page, "Better name").wait_for()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Undo delete").wait_for()
+    assert [run.id for run in list_runs()] == ["first"]
+    page.get_by_role("button", name="Undo delete").click()
+    listed(page, "Better name").wait_for()
+
+
+def test_a_run_that_was_killed_by_the_system_says_so_and_offers_a_cure(page, tiny_base, odd_file):
+    prepare(page, tiny_base, odd_file, 400)
+    page.get_by_text("All settings").click()
+    page.get_by_text("Memory and speed").click()
+    fill(page, "Max length", "128")
+    page.get_by_text("400 steps").wait_for()
+    page.get_by_role("button", name="Start training").click()
+    page.get_by_text("of 400").wait_for(timeout=120_000)
+    (run,) = list_runs()
+    os.kill(read_json(run.process_file)["trainer"]["pid"], signal.SIGKILL)
+    wait_for(lambda: status(page).startswith("Interrupted"), 60, status(page))
+    page.get_by_role("button", name="Halve the batch").wait_for()
+    shoot(page, "killed")
+    page.get_by_role("button", name="Discard").click()
+    page.get_by_role("button", name="Yes, delete it").click()
+    wait_for(lambda: not list_runs(), 30, "it is still there")
+    assert list((runs_folder() / ".trash").iterdir()), "nothing to undo"
+
+
+def test_what_cannot_work_is_a_sentence_and_the_page_stays_alive(page):
+    page.get_by_label("A file of mine").check()
+    page.get_by_role("button", name="Start training").click()
+    page.get_by_text("No file was uploaded").first.wait_for()
+    shoot(page, "error")
+    page.get_by_label("Example: a study coach").check()
+    fill(page, "Learning rate", "5")
+    page.get_by_role("button", name="Start training").click()
+    page.get_by_text("learning_rate: 5.0 is too high").first.wait_for()
+    page.get_by_role("tab", name="Chat").click()
+    page.get_by_role("button", name="Send").click()
+    page.get_by_text("There is no message").wait_for()
+
+
+def test_the_page_works_on_a_phone(open_page):
+    page = open_page(width=400, height=860)
+    page.get_by_text("steps of 4 rows").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400, "one has to scroll sideways"
+    shoot(page, "phone", full_page=True)

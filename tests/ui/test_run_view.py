@@ -1,0 +1,82 @@
+"""What the page makes of a run."""
+
+import math
+
+import pytest
+
+from common.files import write_json
+from trainer.run import Run, RunState
+from ui.run_view import (
+    HELD_OUT,
+    RAW,
+    SMOOTH,
+    describe,
+    duration,
+    facts,
+    memory_line,
+    points,
+    sample_answers,
+    smoothed,
+    thinned,
+)
+
+
+def test_nothing_that_came_from_outside_is_html(tmp_path):
+    state = RunState(status="failed", message="<script>1</script>", hint="<b>", base="<i>", notes=["<img>"])
+    state.stages, state.stage_name = 2, "<u>"
+    shown = describe(Run(tmp_path), state, None)
+    assert "&lt;script&gt;" in shown and "&lt;img&gt;" in shown and "&lt;i&gt;" in shown
+    assert not [tag for tag in ("<script>", "<img>", "<i>", "<u>") if tag in shown]
+
+
+def test_a_waiting_run_tells_its_place(tmp_path):
+    assert "Waiting, place 2 of 5" in describe(Run(tmp_path), RunState(status="queued"), (2, 5))
+
+
+def test_the_facts_are_those_of_the_run():
+    state = RunState(status="training", step=3, total_steps=9, losses=[(3, 1.5)], eval_losses=[(0, 3.0), (3, 2.0)])
+    state.eta_seconds, state.tokens_per_second = 200.0, 99.6
+    assert facts(state) == [
+        *("step 3 of 9", "loss 1.500", "held-out loss 2.000 (was 3.000)", "100 tokens/s", "about 3 min left"),
+    ]
+
+
+def test_the_plot_has_raw_smoothed_and_held_out_points_thinned_to_what_a_screen_can_show():
+    assert points(RunState()) is None
+    many = points(RunState(losses=[(step, 1.0) for step in range(100_000)], eval_losses=[(9, 2.0)]))
+    assert set(many["rows"]) == {RAW, SMOOTH, HELD_OUT} and len(many) <= 3100
+    assert many["step"].max() == 99_999, "the last point is always there"
+
+
+def test_thinning_keeps_short_series_whole():
+    assert thinned([1, 2, 3]) == [1, 2, 3]
+
+
+def test_smoothing_starts_at_the_first_value_and_follows_a_step_slowly():
+    values = [(step, 4.0 if step < 50 else 1.0) for step in range(200)]
+    result = dict(smoothed(values))
+    assert result[0] == 4.0 and 1.0 < result[55] < 4.0 and result[199] == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_nan_does_not_spoil_the_smoothed_line():
+    result = smoothed([(0, 2.0), (1, math.nan), (2, 2.0)])
+    assert all(math.isfinite(value) for _, value in result)
+
+
+def test_sample_answers_show_how_one_prompt_is_answered_over_time():
+    state = RunState()
+    state.samples = [(0, [{"prompt": "Hi", "answer": "<p>no"}]), (10, [{"prompt": "Hi", "answer": "Ahoy"}])]
+    shown = sample_answers(state)
+    assert shown.index("Ahoy") < shown.index("&lt;p&gt;no") and "step 10" in shown and "before" in shown
+
+
+def test_predicted_and_measured_memory_stand_side_by_side(tmp_path):
+    state = RunState(metrics={"peak_memory_bytes": 2**30})
+    assert memory_line(Run(tmp_path), state) == ""
+    write_json(tmp_path / "estimate.json", {"memory": {"total": 1.1 * 2**30}})
+    assert memory_line(Run(tmp_path), state) == "Peak memory: predicted 1.10 GiB, measured 1.00 GiB (+10%)."
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(5, "5 s"), (600, "10 min"), (12_000, "3 h 20 min")])
+def test_durations_read_like_a_person_says_them(seconds, words):
+    assert duration(seconds) == words

@@ -1,0 +1,243 @@
+"""From the form to a config and back. Knows the names of the inputs, not how they look.
+
+Inputs beside the fields of TrainConfig: `data_kind` says which of `data_file`, `data_paste`, `data_hub` and `data_chat` holds the
+data; `text_file` or `text_hub` holds the text of stage 1, `eval_file` or `eval_hub` the held-out rows.
+"""
+
+import hashlib
+import os
+from dataclasses import fields, replace
+from pathlib import Path
+
+from chat.feedback import find_dataset
+from common.errors import UserError
+from common.files import is_file, write_text
+from common.paths import REPOSITORY, contained, datasets_folder, home, runs_folder
+from models.base import AUTO, EMBEDDED
+from trainer.config import EXAMPLE, TrainConfig
+from trainer.limits import capped
+from ui.owner import on_space
+
+EXAMPLE_DATA = "Example: a study coach (220 conversations)"
+UPLOAD, PASTE, HUB, CHAT = "A file of mine", "Paste", "Hub data set", "From my chats"
+KINDS = (EXAMPLE_DATA, UPLOAD, PASTE, HUB, CHAT)
+FORM_ONLY = (
+    "data_kind",
+    "data_file",
+    "data_paste",
+    "data_hub",
+    "data_chat",
+    "text_file",
+    "text_hub",
+    "eval_file",
+    "eval_hub",
+)
+NOT_SHOWN = ("base_reason", "data", "text_data", "eval_data")  # made from the inputs above, or written by the launcher
+SOURCE_FIELDS = (
+    "base",
+    "data",
+    "data_config",
+    "data_split",
+    "data_revision",
+    "columns",
+    "max_rows",
+    "text_data",
+    "eval_data",
+)
+DATA_FIELDS = (  # what a check of the data depends on
+    *(
+        "base",
+        "base_revision",
+        "chat_template",
+        "data",
+        "data_config",
+        "data_split",
+        "data_revision",
+        "columns",
+        "max_rows",
+    ),
+    *("text_data", "eval_data", "eval_fraction", "skip_bad_rows", "drop_duplicates", "too_long", "max_length", "seed"),
+)
+MOST_KEPT_PASTES = 5
+MOST_PASTED = 5_000_000  # characters
+
+
+def shown_fields() -> list:
+    """The fields of TrainConfig that are inputs of their own."""
+    return [item for item in fields(TrainConfig) if item.name not in NOT_SHOWN]
+
+
+def make_config(owner: str, values: dict) -> TrainConfig:
+    """The form as a config. Raises UserError for what is missing, unknown, or not allowed to a visitor."""
+    values = {**values, **{name: _text(values, name) for name in (*FORM_ONLY, "base", "name")}}
+    settings = {item.name: values[item.name] for item in shown_fields() if item.name in values}
+    optional = [item.name for item in shown_fields() if item.default is None or item.default == ""]
+    empty = [
+        name for name, value in settings.items() if value in (None, "") and name not in (*optional, "name", "base")
+    ]
+    if empty:
+        raise UserError(f"{', '.join(empty)} is empty.", "Give a value.")
+    settings |= {
+        "name": values.get("name") or "",
+        "base": checked_base(values.get("base")),
+        "data": _data(owner, values),
+        "text_data": values.get("text_file") or checked_hub_id(owner, values.get("text_hub")) or None,
+        "eval_data": values.get("eval_file") or checked_hub_id(owner, values.get("eval_hub")) or None,
+    }
+    return TrainConfig.from_dict(settings)
+
+
+def _text(values: dict, name: str) -> str:
+    """An input that holds text or a file's path; "" for nothing. Raises UserError for what only an API can send."""
+    value = values.get(name)
+    if value is not None and not isinstance(value, str):
+        raise UserError(f"{name} is a {type(value).__name__}, not text.", "Give text.")
+    return value or ""
+
+
+def form_config(names: tuple, owner: str, values: tuple) -> TrainConfig:
+    """The config that a start would run: the form's, with this machine's limits in it. Raises UserError."""
+    return capped(make_config(owner, dict(zip(names, values, strict=True))))
+
+
+def checked_base(base: str | None) -> str:
+    """A base as typed. On a Space only ids: a folder there is the server's. Raises UserError."""
+    base = (base or AUTO).strip()
+    if on_space() and base not in (AUTO, EMBEDDED) and (base.startswith((".", "/", "~")) or base.count("/") != 1):
+        raise UserError(f"'{base[:80]}' is not a model id.", "Ids look like owner/name.")
+    return base
+
+
+def _data(owner: str, values: dict) -> str:
+    kind = values.get("data_kind")
+    if kind not in KINDS:
+        raise UserError(f"'{kind[:80]}' is no way to give data.", f"Choose one of {', '.join(KINDS)}.")
+    if kind == EXAMPLE_DATA:
+        return EXAMPLE
+    if kind == UPLOAD:
+        if not values.get("data_file"):
+            raise UserError("No file was uploaded.", "Drop one on the page, or choose the example.")
+        return values["data_file"]
+    if kind == PASTE:
+        return pasted_file(owner, values.get("data_paste"))
+    if kind == CHAT:
+        if not values.get("data_chat"):
+            raise UserError(
+                "No data set from your chats was chosen.", "Like, correct or pick answers in the chat first."
+            )
+        return str(find_dataset(values["data_chat"], owner).path)
+    data = checked_hub_id(owner, values.get("data_hub"))
+    if not data:
+        raise UserError("No data set was named.", "Ids look like owner/name.")
+    return data
+
+
+def checked_hub_id(owner: str, name: str | None) -> str:
+    """An id of a Hub data set; on a laptop also a path. A visitor of a Space may name only files that are theirs.
+
+    Returns "" for nothing. Raises UserError.
+    """
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    name = (name or "").strip()
+    if not name or is_own_file(owner, name) or (not on_space() and is_there(name)):
+        return name
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise UserError(f"'{name[:80]}' is not the id of a data set.", "Ids look like owner/name.") from error
+    if is_there(REPOSITORY / name):
+        raise UserError(f"'{name[:80]}' is not the id of a data set.", "It is a name of this program's own files.")
+    return name
+
+
+def is_there(path: str | Path) -> bool:
+    """True when there is a file or folder of this name; False also for what the system takes for no path at all."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_own_file(owner: str, name: str) -> bool:
+    """True for a file inside the owner's own runs, pasted texts and data sets, links resolved."""
+    if not is_file(name):
+        return False
+    path = Path(name).resolve()
+    own = (runs_folder(owner), uploads_folder(owner), datasets_folder(owner))
+    return any(path.is_relative_to(folder) for folder in own)
+
+
+def uploads_folder(owner: str) -> Path:
+    """Where pasted texts of `owner` lie for a day; a run has its own copy."""
+    return contained(home() / "uploads", owner)
+
+
+def pasted_file(owner: str, text: str | None) -> str:
+    """A file with the pasted text, named after its content. Raises UserError for nothing and for too much."""
+    from trainer.reading import paste_suffix
+
+    if not (text or "").strip():
+        raise UserError("Nothing was pasted.", "Paste rows: JSON lines, a table, or plain text.")
+    if len(text) > MOST_PASTED:
+        raise UserError(f"{len(text):,} characters were pasted; {MOST_PASTED:,} are the most.", "Upload a file.")
+    folder = uploads_folder(owner)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"pasted-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}{paste_suffix(text)}"
+    if not is_file(file):
+        _forget_old(folder)
+        write_text(file, text.encode("utf-8", "replace").decode())
+    return str(file)
+
+
+def _forget_old(folder: Path) -> None:
+    """Keep the last few pasted texts; a run has a copy of its own."""
+    for old in sorted(folder.glob("pasted-*"), key=lambda file: file.stat().st_mtime)[: -MOST_KEPT_PASTES or None]:
+        old.unlink(missing_ok=True)
+
+
+def form_values(config: TrainConfig) -> dict:
+    """What the inputs must hold so that `make_config` gives `config` again. Files become paths in the field for ids."""
+    values = {item.name: getattr(config, item.name) for item in shown_fields()}
+    is_example = config.data == EXAMPLE
+    return values | {
+        "data_kind": EXAMPLE_DATA if is_example else HUB,
+        "data_file": None,
+        "data_paste": "",
+        "data_hub": "" if is_example else config.data,
+        "data_chat": None,
+        "text_file": None,
+        "text_hub": config.text_data or "",
+        "eval_file": None,
+        "eval_hub": config.eval_data or "",
+    }
+
+
+def loaded_values(owner: str, config: TrainConfig) -> tuple[dict, list[str]]:
+    """(what the inputs hold after a config.yaml was loaded, names of files in it that are not here or not the owner's).
+
+    A config that was saved after an upload names a file of the server's: the rest of it is still worth loading.
+    """
+    gone = []
+    for name, empty in (("data", EXAMPLE), ("text_data", None), ("eval_data", None)):
+        try:
+            value = getattr(config, name)
+            if value and value != EXAMPLE and checked_hub_id(owner, value).count("/") > 1 and not is_file(value):
+                raise UserError("gone")
+        except UserError:
+            gone.append(Path(value).name[:80])
+            config = replace(config, **{name: empty})
+    values = form_values(config)
+    if "data_kind" in values and gone and config.data == EXAMPLE:
+        values["data_kind"] = UPLOAD
+    return values, gone
+
+
+def data_key(config: TrainConfig, names: tuple = DATA_FIELDS) -> tuple:
+    """Equal for two configs whose data gives the same check; a file's time and size are part of it.
+
+    With SOURCE_FIELDS: equal for the same rows, whatever is done with them.
+    """
+    values = [getattr(config, name) for name in names]
+    files = [value for value in (config.data, config.text_data, config.eval_data) if value and is_file(value)]
+    return (*values, *((os.stat(file).st_mtime_ns, os.stat(file).st_size) for file in files))

@@ -1,0 +1,105 @@
+"""The list of all runs in the Train tab: search, show, rename, compare, copy settings, delete and undo, for their owner only."""
+
+import gradio as gr
+
+from adapters.library import list_adapters
+from chat.feedback import list_datasets
+from common.errors import UserError
+from trainer import history
+from trainer.run import Run, find_run
+from ui import history_view
+from ui.check_events import QUIET, changed_form
+from ui.form import form_values
+from ui.messages import shown
+from ui.owner import owner_of
+from ui.train_tab import TrainTab
+
+
+def lists(owner: str, run_id: str | None, words: str = "", chosen: list | None = None) -> list:
+    """Updates for TrainTab.lists; `run_id` stays picked while it is one of the owner's runs."""
+    choices = history_view.run_choices(owner)
+    ids = [value for _, value in choices]
+    adapters = [("a new adapter", ""), *((adapter.name, adapter.name) for adapter in list_adapters(owner))]
+    return [
+        gr.Dropdown(choices, value=run_id if run_id in ids else next(iter(ids), None)),
+        *history_view.listed(owner, words, chosen),
+        gr.Dropdown(adapters),
+        gr.Dropdown([(f"{found.name} ({found.rows} rows)", found.name) for found in list_datasets(owner)]),
+    ]
+
+
+def own_run(run_id: str | None, owner: str) -> Run:
+    """The run that a handler was asked about. Raises UserError when it is not the owner's."""
+    if not run_id or not isinstance(run_id, str):
+        raise UserError("No run is chosen.", "Pick one.")
+    return find_run(run_id, owner)
+
+
+def wire_history(tab: TrainTab, picked: dict) -> None:
+    """Search, rename, compare, copy the settings, delete, undo."""
+    view, key = tab.history, tab.browser_key
+    chosen = [key, view.search_box, view.runs_checkboxes]
+    relist = [view.runs_checkboxes, view.undo_button]
+
+    @shown
+    def on_search(token: gr.OAuthToken | None, key, words, ids):
+        return history_view.listed(owner_of(key, token), words, ids)
+
+    @shown
+    def on_compare(token: gr.OAuthToken | None, key, words, ids):
+        owner = owner_of(key, token)
+        if not 2 <= len(ids or []) <= history_view.MOST_COMPARED:
+            raise UserError(f"{len(ids or [])} runs are chosen.", f"Choose 2 to {history_view.MOST_COMPARED}.")
+        return history_view.comparison([own_run(run_id, owner) for run_id in ids])
+
+    @shown
+    def on_show(token: gr.OAuthToken | None, key, words, ids):
+        run = own_run(only(ids), owner_of(key, token))
+        return run.id, gr.Tabs(selected="run")
+
+    @shown
+    def on_copy(token: gr.OAuthToken | None, key, words, ids):
+        config = history.copy_settings(own_run(only(ids), owner_of(key, token)))
+        gr.Info("The form holds this run's settings now.")
+        return changed_form(tab.names, form_values(config))
+
+    @shown
+    def on_rename(token: gr.OAuthToken | None, key, words, ids, title, shown_run):
+        owner = owner_of(key, token)
+        history.rename(own_run(only(ids), owner), title or "")
+        return ["", *lists(owner, shown_run, words, ids)]
+
+    @shown
+    def on_delete(token: gr.OAuthToken | None, key, words, ids, shown_run):
+        owner = owner_of(key, token)
+        for run in [own_run(run_id, owner) for run_id in ids or []]:
+            history.delete(run)
+        return lists(owner, shown_run, words)
+
+    @shown
+    def on_undo(token: gr.OAuthToken | None, key, words, ids, shown_run):
+        owner = owner_of(key, token)
+        last = next(iter(history.deleted(owner)), None)
+        if last is None:
+            raise UserError("Nothing was deleted that could be brought back.")
+        run = history.undo_delete(owner, last.entry)
+        return lists(owner, run.id, words, ids)
+
+    with_run = [*chosen, tab.view.runs_dropdown]
+    view.search_box.change(on_search, chosen, relist, trigger_mode="always_last", **QUIET)
+    view.tab.select(on_search, chosen, relist, **QUIET)
+    view.compare_button.click(on_compare, chosen, [view.plot, view.table_html], api_name="compare_runs")
+    view.open_button.click(on_show, chosen, [tab.view.runs_dropdown, tab.tabs], **QUIET).success(**picked)
+    view.copy_button.click(on_copy, chosen, tab.components, **QUIET)
+    view.rename_button.click(
+        on_rename, [*chosen, view.title_box, tab.view.runs_dropdown], [view.title_box, *tab.lists], api_name="rename"
+    ).success(**picked)
+    view.delete_button.click(on_delete, with_run, tab.lists, api_name="delete_runs").success(**picked)
+    view.undo_button.click(on_undo, with_run, tab.lists, api_name="undo_delete").success(**picked)
+
+
+def only(ids: list | None) -> str:
+    """The one run that is chosen. Raises UserError for none and for several."""
+    if len(ids or []) != 1:
+        raise UserError(f"{len(ids or [])} runs are chosen.", "Choose one.")
+    return ids[0]

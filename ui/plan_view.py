@@ -1,0 +1,63 @@
+"""What a start would mean, before it: steps, memory, time and cost, as HTML of the result of `trainer.estimate`."""
+
+import html
+
+from trainer.config import Problem
+from ui.run_view import duration
+
+PART_COLOURS = ("#4f46e5", "#818cf8", "#0891b2", "#059669", "#d97706", "#db2777", "#64748b", "#a16207", "#9333ea")
+
+
+def plan_html(estimate: dict) -> str:
+    """Steps, memory and time of one configuration on this hardware."""
+    plan = estimate["plan"]
+    lines = [
+        f"<p><b>{plan['total_steps']:,} steps</b> of {plan['effective_batch']:,} rows, "
+        f"{plan['steps_per_epoch']:,} an epoch; the learning rate rises for {plan['warmup_steps']:,}; "
+        f"{counted(plan['evaluations'], 'look')} at the held-out rows, {counted(plan['checkpoints'], 'checkpoint')}.</p>",
+        memory_html(estimate["memory"]),
+        f"<p><b>Time:</b> {html.escape(time_words(estimate))}</p>",
+    ]
+    if estimate.get("cost"):
+        cost = estimate["cost"]
+        lines.append(f"<p><b>Cost:</b> about {html.escape(str(cost.get('sentence') or cost))}</p>")
+    return "".join(lines)
+
+
+def counted(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def time_words(estimate: dict) -> str:
+    """The time with where it comes from; says so when nothing was measured."""
+    if estimate["seconds"] is None:
+        return "not measured on this machine yet. Press Measure: it takes less than a minute."
+    return f"about {duration(estimate['seconds'])} ({estimate['seconds_source']})."
+
+
+def memory_html(memory: dict) -> str:
+    """A bar of the parts, against what is there."""
+    total, available = memory["total"], memory["available"]
+    width = max(total, available, 1)
+    parts = sorted(memory["parts"].items(), key=lambda part: -part[1])
+    bars, legend = [], []
+    for (name, size), colour in zip(parts, PART_COLOURS, strict=False):
+        words = f"{name.replace('_', ' ')} {gib(size)}"
+        bars.append(f"<i style='width:{100 * size / width:.2f}%;background:{colour}' title='{html.escape(words)}'></i>")
+        if size > 0.01 * total:
+            legend.append(f"<span><u style='background:{colour}'></u>{html.escape(words)}</span>")
+    verdict = "fits" if memory["fits"] else "does not fit"
+    return (
+        f"<p class='{'' if memory['fits'] else 'problem'}'><b>Memory:</b> about {gib(total)} of {gib(available)}: "
+        f"<b>{verdict}</b>.</p><div class='memory' role='img' aria-label='Memory by part'>{''.join(bars)}</div>"
+        f"<div class='legend'>{''.join(legend)}</div>"
+    )
+
+
+def gib(size: float) -> str:
+    return f"{size / 2**30:.2f} GiB"
+
+
+def problems_html(problems: list[Problem] | list[str]) -> str:
+    """Everything that keeps this configuration from starting."""
+    return "".join(f"<p class='problem'>{html.escape(str(problem))}</p>" for problem in problems)

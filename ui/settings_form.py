@@ -1,0 +1,68 @@
+"""The settings of the Train tab: presets, the first few, and the rest by group. Every help line is the dataclass's."""
+
+import gradio as gr
+
+from trainer.config import GROUPS, TrainConfig
+from trainer.presets import DEFAULT, HELP, PRESETS
+from ui.form import shown_fields
+
+FIRST = ("num_train_epochs", "max_steps", "learning_rate", "per_device_train_batch_size")
+ELSEWHERE = (  # laid out by the data form and at the head of the tab
+    *("name", "base", "init_adapter", "data_config", "data_split", "data_revision", "columns", "text_epochs"),
+    *("max_rows", "eval_fraction", "skip_bad_rows", "drop_duplicates", "too_long"),
+)
+WORDS = {"lora": "LoRA", "rslora": "RS-LoRA", "dora": "DoRA", "neftune": "NEFTune", "lr": "LR", "r": "rank"}
+LINES = {"sample_prompts": 3}
+
+
+def label_of(name: str) -> str:
+    """'lora_r' as people read it: 'LoRA rank'."""
+    words = [WORDS.get(word, word) for word in name.split("_")]
+    return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
+
+
+def component_of(item) -> gr.components.Component:
+    """The input for one field of the config, with its help, default and limits."""
+    about = {"label": label_of(item.name), "info": item.metadata["help"]}
+    if item.metadata["choices"]:
+        return gr.Dropdown(list(item.metadata["choices"]), value=item.default, **about)
+    if isinstance(item.default, bool):
+        return gr.Checkbox(item.default, **about)
+    if isinstance(item.default, int | float):
+        # the limits are checked by the config, whose sentence says more than the browser's
+        return gr.Number(item.default, precision=0 if isinstance(item.default, int) else None, **about)
+    return gr.Textbox(item.default or "", lines=LINES.get(item.name, 1), max_lines=6, **about)
+
+
+def build_settings_form() -> tuple[gr.Radio, gr.HTML, dict]:
+    """Lay out the settings; returns the preset's radio, its help, and the inputs by name."""
+    items = {item.name: item for item in shown_fields() if item.name not in ELSEWHERE}
+    preset_radio = gr.Radio(list(PRESETS), value=DEFAULT, label="Settings")
+    preset_html = gr.HTML(preset_help(DEFAULT))
+    inputs = {}
+    for pair in (FIRST[:2], FIRST[2:]):
+        with gr.Row():
+            inputs |= {name: component_of(items[name]) for name in pair}
+    with gr.Accordion("All settings", open=False):
+        for group in GROUPS:
+            names = [name for name, item in items.items() if item.metadata["group"] == group and name not in FIRST]
+            if not names:
+                continue
+            with gr.Accordion(group, open=False):
+                inputs |= {name: component_of(items[name]) for name in names}
+    return preset_radio, preset_html, inputs
+
+
+def data_inputs(*names: str) -> dict:
+    """Inputs for some fields that the data form lays out itself."""
+    items = {item.name: item for item in shown_fields()}
+    return {name: component_of(items[name]) for name in names}
+
+
+def preset_help(name: str) -> str:
+    return f"<p class='hint'>{HELP.get(name, '')}</p>"
+
+
+def defaults() -> dict:
+    """The untouched form's settings by name."""
+    return {item.name: getattr(TrainConfig(), item.name) for item in shown_fields()}

@@ -1,0 +1,212 @@
+"""What happens around runs in the Train tab: start, stop, resume, discard, cure, history, downloads.
+
+Every handler asks whose data it may touch, does its work in the engine, and fills the view.
+"""
+
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import gradio as gr
+
+from common.errors import UserError
+from trainer import history
+from trainer.bundle import write_bundle
+from trainer.config import TrainConfig
+from trainer.queue import enqueue, launch
+from trainer.queue import stop as stop_run
+from trainer.run import find_run, read_state
+from ui import run_view
+from ui.check_events import QUIET, changed_form, checked, hint, report_for
+from ui.data_form import report_views
+from ui.form import form_config, form_values
+from ui.history_events import lists, own_run, wire_history
+from ui.messages import shown
+from ui.owner import owner_of, visitor_of
+from ui.plan_events import check_init_adapter, checked_start, is_untouched_example, wire_plan
+from ui.train_tab import TrainTab
+
+CLICK_DOWNLOAD = """() => setTimeout(() => {
+    const made = document.querySelector('#download-made');
+    (made.tagName === 'A' ? made : made.querySelector('a') || made).click();
+}, 400)"""
+
+
+def wire(tab: TrainTab) -> tuple[dict, dict]:
+    """Wire every event of the tab; returns the events that fill its lists and its plan, for when the page is opened."""
+    plan = wire_plan(tab)
+    picked = _wire_view(tab)
+    _wire_start(tab, picked)
+    _wire_run(tab, picked)
+    _wire_discard(tab, picked)
+    wire_history(tab, picked)
+    _wire_downloads(tab)
+    return _refresh(tab), plan
+
+
+def _refresh(tab: TrainTab) -> dict:
+    """The lists of a person's runs and adapters; a run named in the address (?run=ID) is picked."""
+
+    @shown
+    def on_open(request: gr.Request, token: gr.OAuthToken | None, key, run_id, words, chosen):
+        wanted = run_id or request.query_params.get("run")
+        return lists(owner_of(key, token), wanted, words, chosen)
+
+    history_inputs = [tab.history.search_box, tab.history.runs_checkboxes]
+    inputs = [tab.browser_key, tab.view.runs_dropdown, *history_inputs]
+    return {"fn": on_open, "inputs": inputs, "outputs": tab.lists, **QUIET}
+
+
+def _wire_view(tab: TrainTab) -> dict:
+    """The timer and the pick of a run; returns the event that fills the view."""
+    outputs = [*tab.view.outputs, tab.adapter_name, tab.seen]
+
+    def filled(run_id, owner: str, before) -> list:
+        run = find_run(run_id, owner) if run_id else None
+        now = run_view.signature(run)
+        if before is not None and tuple(before) == now:
+            return [gr.skip()] * len(outputs)
+        return [*run_view.render(run), read_state(run).adapter if run else "", now]
+
+    @shown
+    def on_tick(token: gr.OAuthToken | None, key, run_id, before):
+        return filled(run_id, owner_of(key, token), before)
+
+    @shown
+    def on_pick(token: gr.OAuthToken | None, key, run_id):
+        return filled(run_id, owner_of(key, token), None)
+
+    inputs = [tab.browser_key, tab.view.runs_dropdown]
+    tab.timer.tick(on_tick, [*inputs, tab.seen], outputs, queue=False, **QUIET)
+    picked = {"fn": on_pick, "inputs": inputs, "outputs": outputs, **QUIET}
+    tab.view.runs_dropdown.change(**picked)
+    return picked
+
+
+def _wire_start(tab: TrainTab, picked: dict) -> None:
+    inputs = [tab.browser_key, tab.report, *tab.components]
+    outputs = [*tab.data.views, tab.report, tab.start_html]
+    untouched = [gr.skip()] * (len(outputs) - 1)
+
+    @shown
+    def look_first(token: gr.OAuthToken | None, key, looked_at, *values):
+        """Check data that nobody has looked at yet, and show the report: it says why a start is refused."""
+        config = form_config(tab.names, owner_of(key, token), values)
+        config.check()
+        if is_untouched_example(config) or report_for(config, looked_at) is not None:
+            yield [*untouched, gr.skip()]  # a generator that yields nothing would empty everything
+            return
+        for kind, value in checked(config):
+            if kind == "says":
+                yield [*untouched, hint(str(value))]
+            else:
+                yield [*report_views(value["report"]), value, hint("")]
+
+    @shown
+    def on_start(token: gr.OAuthToken | None, key, looked_at, *values):
+        visitor = visitor_of(key, token)
+        config = form_config(tab.names, visitor.owner, values)
+        return lists(visitor.owner, checked_start(config, looked_at, visitor).id)
+
+    looking = tab.start_button.click(look_first, inputs, outputs, concurrency_id="check", **QUIET)
+    started = looking.success(
+        on_start,
+        inputs,
+        tab.lists,
+        api_name="start",
+        concurrency_id="start",
+        concurrency_limit=1,
+        show_progress="hidden",
+    )
+    started.success(lambda: gr.Tabs(selected="run"), None, tab.tabs, **QUIET).then(**picked)
+    looking.then(lambda: hint(""), None, tab.start_html, **QUIET)
+
+
+def _wire_run(tab: TrainTab, picked: dict) -> None:
+    """Stop, resume, and the cure of a failed run."""
+    view, inputs = tab.view, [tab.browser_key, tab.view.runs_dropdown]
+
+    @shown
+    def on_stop(token: gr.OAuthToken | None, key, run_id):
+        run = own_run(run_id, owner_of(key, token))
+        waits = run.is_queued()
+        stop_run(run)
+        gr.Info("Taken out of the queue." if waits else "Stopping after this step; what it learned is saved.")
+
+    @shown
+    def on_resume(token: gr.OAuthToken | None, key, run_id):
+        enqueue(own_run(run_id, owner_of(key, token)))
+
+    @shown
+    def on_cure(token: gr.OAuthToken | None, key, run_id):
+        visitor = visitor_of(key, token)
+        owner = visitor.owner
+        run = own_run(run_id, owner)
+        cure = read_state(run).cure
+        if not cure:
+            raise UserError("This run needs no cure.", "Resume goes on with it.")
+        config = cured(history.copy_settings(run), cure["changes"])
+        check_init_adapter(config, visitor)
+        started = launch(config, owner)
+        gr.Info(f"{cure['label']}: started again as {started.id}.")
+        return [*changed_form(tab.names, form_values(config)), *lists(owner, started.id)]
+
+    view.stop_button.click(on_stop, inputs, None, api_name="stop").success(**picked)
+    view.resume_button.click(on_resume, inputs, None, api_name="resume").success(**picked)
+    view.cure_button.click(on_cure, inputs, [*tab.components, *tab.lists], api_name="cure").success(**picked)
+
+
+def cured(config: TrainConfig, changes: dict) -> TrainConfig:
+    return replace(config, **changes)
+
+
+def _wire_discard(tab: TrainTab, picked: dict) -> None:
+    """Discard asks first; what it deletes can be brought back."""
+
+    @shown
+    def on_discard(token: gr.OAuthToken | None, key, run_id, words):
+        owner = owner_of(key, token)
+        history.discard(own_run(run_id, owner))
+        gr.Info("Deleted. 'Undo delete' under All runs brings it back for a day.")
+        return [gr.Group(visible=False), *lists(owner, None, words)]
+
+    group, inputs = tab.discard_group, [tab.browser_key, tab.view.runs_dropdown, tab.history.search_box]
+    tab.view.discard_button.click(lambda: gr.Group(visible=True), None, group, **QUIET)
+    tab.discard_no.click(lambda: gr.Group(visible=False), None, group, **QUIET)
+    tab.view.runs_dropdown.change(lambda: gr.Group(visible=False), None, group, **QUIET)
+    tab.discard_yes.click(on_discard, inputs, [group, *tab.lists], api_name="discard").success(**picked)
+
+
+def _wire_downloads(tab: TrainTab) -> None:
+    """The log and the bundle, made when asked for, in a folder that gradio may serve; what an earlier click made goes."""
+    inputs = [tab.browser_key, tab.view.runs_dropdown]
+
+    @shown
+    def on_log(token: gr.OAuthToken | None, key, run_id):
+        owner = owner_of(key, token)
+        run = own_run(run_id, owner)
+        if not run.log_file.is_file():
+            raise UserError("This run has no log yet.")
+        made = download_folder(owner) / f"{run.id}.log"
+        shutil.copyfile(run.log_file, made)
+        return str(made)
+
+    @shown
+    def on_bundle(token: gr.OAuthToken | None, key, run_id, with_data):
+        owner = owner_of(key, token)
+        return str(write_bundle(own_run(run_id, owner), download_folder(owner), bool(with_data)))
+
+    view = tab.view
+    click = {"fn": None, "js": CLICK_DOWNLOAD}
+    view.log_button.click(on_log, inputs, tab.download, api_name="log").success(**click)
+    view.bundle_button.click(on_bundle, [*inputs, view.data_checkbox], tab.download, api_name="bundle").success(**click)
+
+
+def download_folder(owner: str) -> Path:
+    """An empty folder of `owner` for one download. Gradio copies what it serves, so the last one is not needed any more."""
+    folder = Path(tempfile.gettempdir()) / f"tinyllama-studio-{os.getuid() if hasattr(os, 'getuid') else 0}" / owner
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+    return folder
