@@ -21,12 +21,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from common.files import read_json
-from common.paths import REPOSITORY, adapters_folder
+from common.paths import REPOSITORY
 from trainer.config import EXAMPLE, TrainConfig
 from trainer.history import copy_settings, notes_of, title_of
 from trainer.launcher import DATA_FIELDS
 from trainer.plot import loss_svg
-from trainer.publish import versions
+from trainer.publish import place_of, versions
 from trainer.redact import redact
 from trainer.run import Run, read_state
 
@@ -181,7 +181,7 @@ def _file_fingerprint(file: Path, name: str) -> dict:
 
 def _versions(run: Run) -> dict:
     """The packages that the run's adapter was made with, else those of now; the system without its name."""
-    published = read_json(adapters_folder(run.owner) / run.id / "metrics.json", {})
+    published = read_json(place_of(run) / "metrics.json", {})
     packages = published.get("versions") if isinstance(published, dict) else None
     system = {"system": platform.system(), "release": platform.release(), "machine": platform.machine()}
     return {"packages": packages or versions(), "platform": system, "hardware": read_state(run).metrics.get("hardware")}

@@ -14,7 +14,7 @@ import gradio as gr
 
 from adapters.hub import account_of, token_of
 from common.errors import UserError
-from common.paths import LOCAL_OWNER, is_name
+from common.paths import GUEST_PREFIX, LOCAL_OWNER, is_name
 
 _KEY = re.compile(r"[0-9a-f]{32,64}")
 
@@ -54,7 +54,7 @@ def owner_of(browser_key: str | None, token: gr.OAuthToken | None) -> str:
         return _owner_of_token(token.token)
     if not isinstance(browser_key, str) or not _KEY.fullmatch(browser_key):
         raise UserError("This page does not know you yet.", "Reload it, or sign in.")
-    return f"guest-{hashlib.sha256(browser_key.encode()).hexdigest()[:32]}"
+    return f"{GUEST_PREFIX}{hashlib.sha256(browser_key.encode()).hexdigest()[:32]}"
 
 
 def _owner_of_token(token: str) -> str:
