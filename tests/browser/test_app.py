@@ -28,7 +28,7 @@ def test_a_person_trains_reloads_and_talks(page, app, embedded_base, tmp_path):
     page.get_by_text("of 30").wait_for()
     step = int(status(page).split("step ")[1].split(" ")[0])
     assert step >= 3, "the reload lost the run"
-    page.get_by_role("button", name="Chat with it").wait_for(timeout=180_000)
+    page.get_by_role("button", name="Chat with it").wait_for(timeout=420_000)
     assert "Done" in status(page)
     time.sleep(2)  # the plot draws itself
     shoot(page, "done")
