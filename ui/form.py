@@ -191,9 +191,18 @@ def pasted_file(owner: str, text: str | None) -> str:
 
 
 def _forget_old(folder: Path) -> None:
-    """Keep the last few pasted texts; a run has a copy of its own."""
-    for old in sorted(folder.glob("pasted-*"), key=lambda file: file.stat().st_mtime)[: -MOST_KEPT_PASTES or None]:
+    """Keep the last few pasted texts; a run has a copy of its own. Another handler may forget them at the same moment."""
+    texts = [file for file in folder.glob("pasted-*") if ".partial-" not in file.name]
+    for old in sorted(texts, key=_age, reverse=True)[MOST_KEPT_PASTES:]:
         old.unlink(missing_ok=True)
+
+
+def _age(file: Path) -> float:
+    """When the file was written, in seconds since 1970; 0 for one that is gone."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def form_values(config: TrainConfig) -> dict:
