@@ -210,6 +210,7 @@ def form_values(config: TrainConfig) -> dict:
     values = {item.name: getattr(config, item.name) for item in shown_fields()}
     is_example = config.data == EXAMPLE
     return values | {
+        "init_adapter": config.init_adapter or "",
         "data_kind": EXAMPLE_DATA if is_example else HUB,
         "data_file": None,
         "data_paste": "",
