@@ -36,7 +36,13 @@ def own_run(run_id: str | None, owner: str) -> Run:
 
 
 def wire_history(tab: TrainTab, picked: dict) -> None:
-    """Search, rename, compare, copy the settings, delete, undo."""
+    """Wire the list: what only looks, and what changes it."""
+    _wire_looking(tab, picked)
+    _wire_changing(tab, picked)
+
+
+def _wire_looking(tab: TrainTab, picked: dict) -> None:
+    """Search, compare, show, copy the settings."""
     view, key = tab.history, tab.browser_key
     chosen = [key, view.search_box, view.runs_checkboxes]
     relist = [view.runs_checkboxes, view.undo_button]
@@ -63,6 +69,18 @@ def wire_history(tab: TrainTab, picked: dict) -> None:
         gr.Info("The form holds this run's settings now.")
         return changed_form(tab.names, form_values(config))
 
+    view.search_box.change(on_search, chosen, relist, trigger_mode="always_last", **QUIET)
+    view.tab.select(on_search, chosen, relist, **QUIET)
+    view.compare_button.click(on_compare, chosen, [view.plot, view.table_html], api_name="compare_runs")
+    view.open_button.click(on_show, chosen, [tab.view.runs_dropdown, tab.tabs], **QUIET).success(**picked)
+    view.copy_button.click(on_copy, chosen, tab.components, **QUIET)
+
+
+def _wire_changing(tab: TrainTab, picked: dict) -> None:
+    """Rename, delete, undo."""
+    view = tab.history
+    chosen = [tab.browser_key, view.search_box, view.runs_checkboxes]
+
     @shown
     def on_rename(token: gr.OAuthToken | None, key, words, ids, title, shown_run):
         owner = owner_of(key, token)
@@ -86,11 +104,6 @@ def wire_history(tab: TrainTab, picked: dict) -> None:
         return lists(owner, run.id, words, ids)
 
     with_run = [*chosen, tab.view.runs_dropdown]
-    view.search_box.change(on_search, chosen, relist, trigger_mode="always_last", **QUIET)
-    view.tab.select(on_search, chosen, relist, **QUIET)
-    view.compare_button.click(on_compare, chosen, [view.plot, view.table_html], api_name="compare_runs")
-    view.open_button.click(on_show, chosen, [tab.view.runs_dropdown, tab.tabs], **QUIET).success(**picked)
-    view.copy_button.click(on_copy, chosen, tab.components, **QUIET)
     view.rename_button.click(
         on_rename, [*chosen, view.title_box, tab.view.runs_dropdown], [view.title_box, *tab.lists], api_name="rename"
     ).success(**picked)
