@@ -101,6 +101,9 @@ def _reserve(wanted: str, owner: str) -> Path:
             partial.mkdir(parents=True)
         except FileExistsError:  # somebody took the same name in this moment
             continue
+        if partial.with_name(name).exists():  # or took it before, and was done between the look and the making
+            partial.rmdir()
+            continue
         return partial
 
 

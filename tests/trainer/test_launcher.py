@@ -164,3 +164,11 @@ def test_starts_of_one_name_at_the_same_time_do_not_meet(config):
     with ThreadPoolExecutor(8) as pool:
         runs = list(pool.map(lambda _: create_run(config).id, range(8)))
     assert len(set(runs)) == 8
+
+
+def test_a_name_that_was_taken_and_finished_between_the_look_and_the_making_is_not_taken_again(config, monkeypatch):
+    create_run(config)
+    answers = iter(["my-run", "my-run-2"])
+    monkeypatch.setattr(launcher, "free_name", lambda *_: next(answers))
+    assert create_run(config).id == "my-run-2"
+    assert not list(runs_folder().glob(f"*{launcher.UNFINISHED}"))
