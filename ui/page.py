@@ -35,13 +35,13 @@ def build() -> gr.Blocks:
         with gr.Tabs() as tabs:
             with gr.Tab("Train", id="train") as train_tab:
                 train = build_train_tab(browser_key)
-                refresh_train, plan = wire(train)
+                refresh_train, restore_form, plan = wire(train)
             with gr.Tab("Chat", id="chat") as chat_tab:
                 chat = build_chat_tab(browser_key, Engine())
             with gr.Tab("Adapters", id="adapters") as adapters_tab:
                 adapters = build_adapters_tab(browser_key)
         first = page.load(lambda key: key or new_key(), browser_key, browser_key, show_progress="hidden")
-        first.then(**refresh_train).then(**plan)
+        first.then(**restore_form).then(**refresh_train).then(**plan)
         first.then(chat.refresh, **chat.refresh_wiring)
         chat_tab.select(chat.refresh, **chat.refresh_wiring)
         train_tab.select(**refresh_train)

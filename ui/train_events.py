@@ -22,6 +22,7 @@ from ui import run_view
 from ui.check_events import QUIET, changed_form, checked, hint, report_for
 from ui.data_form import report_views
 from ui.form import form_config, form_values
+from ui.form_memory import wire_memory
 from ui.history_events import lists, own_run, wire_history
 from ui.messages import shown
 from ui.owner import owner_of, visitor_of
@@ -34,8 +35,8 @@ CLICK_DOWNLOAD = """() => setTimeout(() => {
 }, 400)"""
 
 
-def wire(tab: TrainTab) -> tuple[dict, dict]:
-    """Wire every event of the tab; returns the events that fill its lists and its plan, for when the page is opened."""
+def wire(tab: TrainTab) -> tuple[dict, dict, dict]:
+    """Wire every event of the tab; returns the events that fill its lists, its form and its plan when the page is opened."""
     plan = wire_plan(tab)
     picked = _wire_view(tab)
     _wire_start(tab, picked)
@@ -43,7 +44,7 @@ def wire(tab: TrainTab) -> tuple[dict, dict]:
     _wire_discard(tab, picked)
     wire_history(tab, picked)
     _wire_downloads(tab)
-    return _refresh(tab), plan
+    return _refresh(tab), wire_memory(tab, plan), plan
 
 
 def _refresh(tab: TrainTab) -> dict:

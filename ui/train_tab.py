@@ -10,6 +10,7 @@ import gradio as gr
 from models.base import AUTO, DEFAULT_BASE, EMBEDDED
 from models.hardware import find_gpus
 from ui.data_form import DataForm, build_data_form
+from ui.form_memory import FormMemory, build_form_memory
 from ui.history_view import HistoryView, build_history_view
 from ui.owner import on_space
 from ui.run_view import RunView, build_run_view
@@ -60,6 +61,7 @@ class TrainTab:
     download: gr.DownloadButton
     timer: gr.Timer
     tabs: gr.Tabs
+    memory: FormMemory
     report: gr.State = field(default_factory=lambda: gr.State(None))  # {"key": ui.form.data_key, "report": ...}
     seen: gr.State = field(default_factory=lambda: gr.State(()))  # ui.run_view.signature of what is shown
     adapter_name: gr.State = field(default_factory=lambda: gr.State(""))
@@ -88,13 +90,14 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
             data = build_data_form()
             preset_radio, preset_html, settings = build_settings_form()
             plan = _plan()
+            memory = build_form_memory()
         with gr.Column(scale=6, min_width=340):
             start_button = gr.Button("Start training", variant="primary", size="lg")
             start_html = gr.HTML("", visible=False)
             tabs, view, discard, history = _runs()
     download = gr.DownloadButton(visible="hidden", elem_id="download-made")
     head = (browser_key, {**inputs, **data.inputs, **settings}, data, preset_radio, preset_html, plan, start_button)
-    tail = (*discard, history, download, gr.Timer(TICK_SECONDS), tabs)
+    tail = (*discard, history, download, gr.Timer(TICK_SECONDS), tabs, memory)
     return TrainTab(*head, start_html, view, *tail)
 
 

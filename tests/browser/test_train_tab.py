@@ -166,3 +166,18 @@ def test_the_page_works_on_a_phone(open_page):
     page.get_by_text("steps of 4 rows").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 400, "one has to scroll sideways"
     shoot(page, "phone", full_page=True)
+
+
+def test_the_form_is_as_it_was_left_after_a_reload_and_a_reset_empties_it(page):
+    page.get_by_text("steps of 4 rows").wait_for()
+    fill(page, "Max steps", "33")
+    page.get_by_label("Paste", exact=True).check()
+    fill(page, "Rows: JSON lines, a table, or plain text", '{"prompt": "a", "completion": "b"}')
+    page.get_by_text("Check the data: then").wait_for()
+    page.reload()
+    page.get_by_text("Check the data: then").wait_for()
+    assert page.get_by_label("Max steps", exact=True).input_value() == "33"
+    assert '"completion"' in page.get_by_label("Rows: JSON lines, a table, or plain text").input_value()
+    page.get_by_role("button", name="Reset the form").click()
+    page.get_by_text("steps of 4 rows").wait_for()
+    wait_for(lambda: page.get_by_label("Max steps", exact=True).input_value() == "0", 30, "it is not reset")

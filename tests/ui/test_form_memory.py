@@ -1,0 +1,51 @@
+"""What a browser kept of the form comes back; what it could only have been forged to hold does not."""
+
+import pytest
+
+from trainer.config import TrainConfig
+from ui.form import PASTE, UPLOAD, make_config
+from ui.form_memory import FILES, LONGEST, default_values, kept_values
+
+
+def test_what_was_kept_comes_back():
+    kept = {"name": "pirate", "max_steps": 33, "learning_rate": 1, "use_dora": True, "preset": "Quick try"}
+    kept |= {"data_kind": PASTE, "data_paste": "a,b", "base_revision": None}
+    assert kept_values(kept) == kept
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_browser_cannot_name_a_file_of_the_server(name):
+    assert kept_values({name: "/etc/passwd"}) == {}
+    assert kept_values({name: {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}}) == {}
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        None,
+        [],
+        "text",
+        {"nobody": 1},
+        {"max_steps": "many"},
+        {"max_steps": 1.5},
+        {"max_steps": True},
+        {"use_dora": "yes"},
+        {"precision": "fp7"},
+        {"precision": ["auto"]},
+        {"data_kind": "/etc"},
+        {"preset": "mine"},
+        {"preset": []},
+        {"data_paste": "x" * (LONGEST + 1)},
+        {"base": {"a": 1}},
+    ],
+)
+def test_what_the_form_cannot_hold_is_left_out(forged):
+    assert kept_values(forged) == {}
+
+
+def test_a_kept_upload_asks_for_the_file_again():
+    assert kept_values({"data_kind": UPLOAD, "data_file": "x.csv"}) == {"data_kind": UPLOAD}
+
+
+def test_the_reset_form_is_the_default_config():
+    assert make_config("local", default_values()) == TrainConfig()
