@@ -8,7 +8,7 @@ comes from a measurement (`trainer.calibration`) or from earlier runs on this ma
     record_estimate(run.folder, answer)
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from common.files import read_json, write_json
@@ -74,21 +74,26 @@ def estimate(
 ) -> dict:
     """Everything as one JSON-able dict: plan, memory, seconds, seconds_source, cost, make_it_fit, sentence.
 
-    `data_facts` has train_rows, held_out_rows, tokens, trained_tokens, longest, mean_length, and may have `lengths`.
+    `data_facts` has train_rows, held_out_rows, tokens, trained_tokens, longest, mean_length, and may have `lengths`, and `text`
+    (train_rows and tokens of stage 1): `plan` is of the conversations, `text_plan` of the text, everything else of both.
     `calibration` is what was measured, or None: then there is no time and no cost.
     """
     import_bytes = calibration.framework_bytes if calibration else None
 
     def memory_of(changed: TrainConfig) -> Memory:
-        return estimate_memory(changed, shape, data_facts, hardware, import_bytes)
+        stages = stages_of(changed, data_facts)
+        needs = [estimate_memory(stage, shape, facts, hardware, import_bytes) for stage, facts in stages]
+        return max(needs, key=lambda memory: memory.total)
 
-    plan, memory = plan_of(config, data_facts), memory_of(config)
+    *before, plan = [plan_of(*stage) for stage in stages_of(config, data_facts)]
+    memory = memory_of(config)
     seconds = estimate_time(config, data_facts, calibration)
     cost = estimate_cost(seconds, hardware)
     lengths = data_facts.get("lengths")
     fits_with = make_it_fit(config, lambda changed: memory_of(changed).fits, hardware.has_gpu, lengths)
     return {
         "plan": asdict(plan),
+        "text_plan": asdict(before[0]) if before else None,
         "memory": {**asdict(memory), "fits": memory.fits},
         "seconds": seconds,
         "seconds_source": calibration.source if calibration else None,
@@ -96,6 +101,27 @@ def estimate(
         "make_it_fit": fits_with or None,
         "sentence": _sentence(plan, memory, seconds, cost, hardware),
     }
+
+
+def stages_of(config: TrainConfig, data_facts: dict) -> list[tuple[TrainConfig, dict]]:
+    """(config, facts of its rows) for each stage that a run trains: text first, when there is some and it was looked at."""
+    text = data_facts.get("text") if config.text_data else None
+    if not text or not text["train_rows"]:
+        return [(config, data_facts)]
+    passes = replace(
+        config, num_train_epochs=config.text_epochs, max_steps=0, packing=False
+    )  # the rows are full already
+    share = 1 - config.eval_fraction
+    tokens = round(text["tokens"] * share)
+    facts = {
+        "train_rows": text["train_rows"],
+        "held_out_rows": round(text["train_rows"] / share) - text["train_rows"],
+        "tokens": tokens,
+        "trained_tokens": tokens,
+        "longest": config.max_length,
+        "mean_length": tokens / text["train_rows"],
+    }
+    return [(passes, facts), (config, data_facts)]
 
 
 def plan_of(config: TrainConfig, data_facts: dict) -> Plan:
@@ -110,6 +136,11 @@ def estimate_time(config: TrainConfig, data_facts: dict, speed: Calibration | No
     """Seconds of training and of the looks at the held-out rows; None without a measurement."""
     if speed is None:
         return None
+    seconds = sum(_stage_time(*stage, speed) for stage in stages_of(config, data_facts))
+    return min(seconds, 60.0 * config.max_minutes) if config.max_minutes else seconds
+
+
+def _stage_time(config: TrainConfig, data_facts: dict, speed: Calibration) -> float:
     plan = plan_of(config, data_facts)
     tokens_a_step = min(1.0, plan.effective_batch / max(1, data_facts["train_rows"])) * data_facts["tokens"]
     if config.packing:
@@ -117,8 +148,7 @@ def estimate_time(config: TrainConfig, data_facts: dict, speed: Calibration | No
     training = plan.total_steps * tokens_a_step / config.num_processes * speed.seconds_per_token
     held_out = data_facts.get("held_out_rows", 0) * data_facts["mean_length"] / config.num_processes
     looks = plan.evaluations * held_out * speed.seconds_per_token / 3  # forward only: a third of the work
-    seconds = training + looks
-    return min(seconds, 60.0 * config.max_minutes) if config.max_minutes else seconds
+    return training + looks
 
 
 def estimate_cost(seconds: float | None, hardware: Hardware) -> dict | None:

@@ -15,6 +15,7 @@ def plan_html(estimate: dict) -> str:
         f"<p><b>{plan['total_steps']:,} steps</b> of {plan['effective_batch']:,} rows, "
         f"{plan['steps_per_epoch']:,} an epoch; the learning rate rises for {plan['warmup_steps']:,}; "
         f"{counted(plan['evaluations'], 'look')} at the held-out rows, {counted(plan['checkpoints'], 'checkpoint')}.</p>",
+        _text_html(estimate.get("text_plan")),
         memory_html(estimate["memory"]),
         f"<p><b>Time:</b> {html.escape(time_words(estimate))}</p>",
     ]
@@ -22,6 +23,13 @@ def plan_html(estimate: dict) -> str:
         cost = estimate["cost"]
         lines.append(f"<p><b>Cost:</b> about {html.escape(str(cost.get('sentence') or cost))}</p>")
     return "".join(lines)
+
+
+def _text_html(plan: dict | None) -> str:
+    """What stage 1 takes, when there is one."""
+    if not plan:
+        return ""
+    return f"<p>Before them, stage 1 reads the text: {plan['total_steps']:,} steps of {plan['effective_batch']:,} rows.</p>"
 
 
 def counted(number: int, word: str) -> str:

@@ -95,3 +95,15 @@ def test_a_run_keeps_what_was_predicted(tmp_path):
     assert read_estimate(tmp_path) == answer
     (tmp_path / "estimate.json").write_text("{")
     assert read_estimate(tmp_path) is None
+
+
+def test_the_text_of_stage_1_counts_in_steps_time_and_memory():
+    config = TrainConfig(text_data="notes.txt", max_length=512)
+    facts = {**EXAMPLE_FACTS, "text": {"train_rows": 95, "tokens": 51_200}}
+    plain, staged = (estimate(config, EMBEDDED_SHAPE, given, CPU, FAST) for given in (EXAMPLE_FACTS, facts))
+    assert plain["text_plan"] is None and staged["plan"] == plain["plan"]
+    assert staged["text_plan"]["total_steps"] == 24, "95 full rows, four a step"
+    assert staged["memory"]["total"] > plain["memory"]["total"], "its rows are full, those of the example are not"
+    longer = staged["seconds"] - plain["seconds"]
+    assert longer == pytest.approx(51_200 * 0.95 * 0.01 * config.text_epochs, rel=0.15)
+    assert estimate(TrainConfig(), EMBEDDED_SHAPE, facts, CPU, FAST)["text_plan"] is None, "this run has no stage 1"
