@@ -14,10 +14,11 @@ CGROUP_FILES = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes
 
 @dataclass(frozen=True)
 class Gpu:
-    """One NVIDIA card: its name and its memory in bytes."""
+    """One NVIDIA card: its name, its memory in bytes, and its compute capability where `nvidia-smi` tells it."""
 
     name: str
     memory_bytes: int
+    compute_capability: float | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,11 @@ def find_gpus() -> tuple[Gpu, ...]:
     """The cards that `nvidia-smi` lists, less those that CUDA_VISIBLE_DEVICES hides; () without one."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not shutil.which("nvidia-smi"):
         return ()
-    return _visible(tuple(Gpu(name, memory) for name, memory in _ask_nvidia_smi("memory.total")))
+    cards, capabilities = _ask_nvidia_smi("memory.total"), _compute_capabilities()
+    known = len(cards) == len(capabilities)
+    return _visible(
+        tuple(Gpu(name, memory, capabilities[n] if known else None) for n, (name, memory) in enumerate(cards))
+    )
 
 
 def free_gpu_memory() -> tuple[int, ...]:
@@ -61,13 +66,23 @@ def free_gpu_memory() -> tuple[int, ...]:
 
 def _ask_nvidia_smi(what: str) -> list[tuple[str, int]]:
     """[(name, bytes)], one for each card."""
+    return [(name, int(memory) * 2**20) for name, memory in _query(what) if memory.isdigit()]
+
+
+def _compute_capabilities() -> list[float]:
+    """One for each card: 8.0 and more have bf16. [] with a driver that does not tell."""
+    return [float(value) for _, value in _query("compute_cap") if value.replace(".", "", 1).isdigit()]
+
+
+def _query(what: str) -> list[tuple[str, str]]:
+    """[(name, value)], one for each card; [] when `nvidia-smi` does not answer."""
     query = ["nvidia-smi", f"--query-gpu=name,{what}", "--format=csv,noheader,nounits"]
     try:
         result = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
     rows = [line.rsplit(",", 1) for line in result.stdout.splitlines() if "," in line]
-    return [(name.strip(), int(memory) * 2**20) for name, memory in rows if memory.strip().isdigit()]
+    return [(name.strip(), value.strip()) for name, value in rows]
 
 
 def _visible(cards: tuple) -> tuple:

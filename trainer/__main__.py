@@ -14,19 +14,22 @@ python -m trainer compare A B ...      where their settings differ, and what cam
 python -m trainer bundle NAME          a zip that reproduces the run
 python -m trainer check DATA           what is wrong with the data, before the start
 python -m trainer estimate --data ...  steps, memory and time, before the start
+python -m trainer plan [--num-processes 2 ...]                  hardware, processes, batch, command and YAML of a start
 python -m trainer preview DATA --base B --rows N [--json]       the tokens, and which of them are trained
 """
 
 import argparse
 import json
 import sys
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 from common.errors import UserError
 from trainer import commands
+from trainer.commands import given_settings
 from trainer.config import TrainConfig
 from trainer.follow import follow
+from trainer.limits import capped
 from trainer.queue import enqueue, launch
 from trainer.run import find_run
 
@@ -73,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     estimate = _job(jobs, "estimate", _estimate, "steps, memory and time of a training")
     estimate.add_argument("--config", type=Path, help="a config.yaml; flags win over it")
     add_settings(estimate)
+    plan = _job(jobs, "plan", commands.show_plan, "how it would be started: hardware, processes, command, YAML")
+    plan.add_argument("--config", type=Path, help="a config.yaml; flags win over it")
+    add_settings(plan)
     preview = _job(jobs, "preview", _preview, "rows as the trainer gets them")
     preview.add_argument("data", help="a file, a Hub data set id, or 'example'")
     preview.add_argument("--base", default="auto")
@@ -111,19 +117,8 @@ def add_settings(parser: argparse.ArgumentParser, without: tuple[str, ...] = ())
         )
 
 
-def given_settings(options: argparse.Namespace) -> dict:
-    """The settings that were given as flags."""
-    return {name[4:]: value for name, value in vars(options).items() if name.startswith("set_")}
-
-
-def _config(options: argparse.Namespace) -> TrainConfig:
-    """The settings of the file, with those of the flags over them."""
-    values = TrainConfig.from_yaml(options.config).to_dict() if options.config else {}
-    return replace(TrainConfig.from_dict({**values, **given_settings(options)}), base_reason="")
-
-
 def _train(options: argparse.Namespace) -> int:
-    return follow(launch(_config(options)))
+    return follow(launch(commands.given_config(options)))
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -162,7 +157,7 @@ def _estimate(options: argparse.Namespace) -> int:
     from trainer.checking import check
     from trainer.estimate import estimate, shape_for
 
-    config = _config(options)
+    config = capped(commands.given_config(options))
     shape = shape_for(choose_base(config.base, config.base_revision))
     if shape is None:
         raise UserError("The shape of this base is only known to the Hub.", "Train with it once, or give a folder.")
@@ -186,7 +181,7 @@ def _preview(options: argparse.Namespace) -> int:
     base = choose_base(options.base)
     print(f"Base: {base}", file=sys.stderr)
     tokenizer = load_tokenizer(fetch_base(base), options.chat_template)
-    rows = read_rows(options.data, options.split)[: options.rows]
+    rows = read_rows(options.data, options.split, max_rows=options.rows)
     for shown in preview(rows, tokenizer, training_template(tokenizer), options.max_length):
         print(json.dumps(shown, ensure_ascii=False) if options.json else _as_text(shown, tokenizer))
     return 0

@@ -7,6 +7,7 @@
      versions.json      Python, packages, system
      metrics.json, events.jsonl, train.log, loss.svg
      init_adapter/      the adapter that it continued from
+     accelerate_user.yaml    the user's own accelerate config, when it was started with one
      data/              the data itself, only when it was asked for
 """
 
@@ -29,6 +30,7 @@ from trainer.plot import loss_svg
 from trainer.publish import place_of, versions
 from trainer.redact import redact
 from trainer.run import Run, read_state
+from trainer.user_config import FILE as USER_FILE
 
 MOST_LOG_BYTES = 20_000_000
 TEXT_ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".md")
@@ -77,7 +79,8 @@ def write_bundle(run: Run, destination: Path, include_data: bool = False) -> Pat
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, text in _texts(run, include_data).items():
                 archive.writestr(f"{run.id}/{name}", text)
-            for file in [*(_data_files(run) if include_data else []), *_init_adapter_files(run)]:
+            own = [run.folder / USER_FILE] if (run.folder / USER_FILE).is_file() else []
+            for file in [*(_data_files(run) if include_data else []), *_init_adapter_files(run), *own]:
                 archive.write(file, f"{run.id}/{file.relative_to(run.folder).as_posix()}")
         os.replace(partial, final)
     finally:

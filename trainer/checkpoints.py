@@ -31,6 +31,19 @@ def _complete(folder: Path) -> list[Path]:
     return sorted((mark.parent for mark in folder.glob(f"checkpoint-*/{COMPLETE}")), key=step_of)
 
 
+def whole_steps(folder: Path) -> list[int]:
+    """The steps of all whole checkpoints in `folder`."""
+    return [step_of(checkpoint) for checkpoint in _complete(folder)]
+
+
+def discard_after(folder: Path, step: int) -> None:
+    """Remove the checkpoints of later steps than `step`."""
+    for checkpoint in _complete(folder):
+        if step_of(checkpoint) > step:
+            (checkpoint / COMPLETE).unlink()
+            shutil.rmtree(checkpoint, ignore_errors=True)
+
+
 def clean(folder: Path) -> None:
     """Remove what a killed process left half-written or half-removed."""
     discard_writing(folder)

@@ -1,15 +1,49 @@
-"""The jobs of the command line on runs that exist: list, show, stop, rename, delete, undo, compare, bundle.
+"""The jobs of the command line on runs that exist: list, show, stop, rename, delete, undo, compare, bundle; and the plan of one.
 
 Each takes the parsed options and returns the exit code; what a person can fix is raised as UserError.
 """
 
 import argparse
+from dataclasses import replace
 
 from common.paths import adapters_folder, bases_folder
 from trainer.bundle import write_bundle
+from trainer.config import EXAMPLE, TrainConfig
 from trainer.history import compare, delete, discard, rename, search, title_of, undo_delete
 from trainer.queue import order, position, stop
 from trainer.run import LOCAL_OWNER, find_run, read_state
+
+
+def given_settings(options: argparse.Namespace) -> dict:
+    """The settings that were given as flags."""
+    return {name[4:]: value for name, value in vars(options).items() if name.startswith("set_")}
+
+
+def given_config(options: argparse.Namespace) -> TrainConfig:
+    """The settings of the file, with those of the flags over them."""
+    values = TrainConfig.from_yaml(options.config).to_dict() if options.config else {}
+    return replace(TrainConfig.from_dict({**values, **given_settings(options)}), base_reason="")
+
+
+def show_plan(options: argparse.Namespace) -> int:
+    """Print how these settings would be started here; the memory too where the rows are known without a look."""
+    from models.base import choose_base
+    from models.hardware import find_hardware
+    from trainer.estimate import EXAMPLE_FACTS, estimate_memory, shape_for
+    from trainer.launch_plan import launch_plan
+    from trainer.limits import capped
+
+    config = given_config(options)
+    config.check()
+    config = capped(config)
+    hardware = find_hardware()
+    shape = shape_for(choose_base(config.base, config.base_revision)) if config.data == EXAMPLE else None
+    memory = estimate_memory(config, shape, EXAMPLE_FACTS, hardware).total if shape else None
+    found = launch_plan(config, hardware, memory)
+    for what, words in found.rows:
+        print(f"{what + ':':12} {words}")
+    print(f"\n{found.command}\n\n{found.yaml}".rstrip())
+    return 0
 
 
 def list_all(options: argparse.Namespace) -> int:

@@ -14,6 +14,8 @@ from common.errors import UserError
 from models.base import AUTO
 from models.precision import PRECISIONS
 from models.templates import NAMES as TEMPLATES
+from trainer.parallel import MODES, RENDEZVOUS, parallel_problems
+from trainer.user_config import with_user_config
 from trainer.values import Problem, convert, mapping_problems, short, value_problems
 
 EXAMPLE = "example"
@@ -32,12 +34,14 @@ MOST_PROMPTS = 3
 MOST_CHARACTERS = 100_000
 # what PyYAML raises besides its own errors, for `!!int ""`, `!!bool x`, dates that are none, nesting without end
 YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+PROCESSES = "Processes and machines"
 GROUPS = (
     "Data",
     "Model",
     "Training",
     "LoRA",
     "Memory and speed",
+    PROCESSES,
     "Watching",
 )  # how the page and the docs order the fields
 
@@ -142,7 +146,42 @@ class TrainConfig:
         "Memory and speed",
         choices=("auto", "on", "off"),
     )
-    num_processes: int = setting(1, "Processes, one a GPU.", "Memory and speed", low=1, high=4096)
+    num_processes: int = setting(
+        1, "How many GPUs to use, one process each; the total over all machines.", PROCESSES, low=1, high=4096
+    )
+    parallel: str = setting(
+        "auto",
+        "How several processes share the work: auto is DDP, a whole model in each; zero2, zero3 and fsdp2 split it.",
+        PROCESSES,
+        choices=MODES,
+    )
+    num_machines: int = setting(
+        1, "Machines that train together, each started with these settings.", PROCESSES, low=1, high=512
+    )
+    machine_rank: int = setting(0, "Which of the machines this one is, from 0.", PROCESSES, low=0, high=511)
+    main_process_ip: str = setting("", "Address of machine 0, where all meet.", PROCESSES)
+    main_process_port: int = setting(29500, "Port on machine 0.", PROCESSES, low=1, high=65535)
+    rendezvous: str = setting(
+        "auto",
+        "How processes meet: static, or c10d, which restarts need; auto is what max_restarts needs.",
+        PROCESSES,
+        choices=RENDEZVOUS,
+    )
+    max_restarts: int = setting(
+        0, "How often all processes are restarted from the last checkpoint after one died.", PROCESSES, low=0, high=100
+    )
+    ddp_timeout: int = setting(
+        600,
+        "Seconds that a process waits for the others before the run ends with that reason.",
+        PROCESSES,
+        low=5,
+        high=86400,
+    )
+    accelerate_config: str | None = setting(
+        None,
+        "A file of your own from `accelerate config`, used as it is; its processes and mode win over these.",
+        PROCESSES,
+    )
     logging_steps: int = setting(1, "Steps between two points of the curve.", "Watching", low=1, high=10_000)
     eval_steps: int = setting(
         0, "Steps between two looks at the held-out rows; 0: once an epoch.", "Watching", low=0, high=10_000_000
@@ -209,7 +248,13 @@ class TrainConfig:
             found.append(Problem("num_train_epochs", "give epochs or max_steps."))
         if len(self.prompts()) > MOST_PROMPTS:
             found.append(Problem("sample_prompts", f"{len(self.prompts())} prompts; {MOST_PROMPTS} are the most."))
-        return found + mapping_problems(self.columns)
+        return found + mapping_problems(self.columns) + self._process_problems()
+
+    def _process_problems(self) -> list[Problem]:
+        try:
+            return parallel_problems(with_user_config(self))
+        except UserError as error:
+            return [Problem("accelerate_config", str(error))]
 
     def prompts(self) -> list[str]:
         """The prompts of `sample_prompts`, one a line."""

@@ -5,106 +5,78 @@ The preview calls the same functions: what is shown is what is trained. Reading 
     encoded = encode(conversation, tokenizer, template, max_length)  [{"input_ids": [...], "labels": [...]}]
 """
 
-import json
-import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from common.errors import UserError
 from models.encoding import encode_messages, encode_text
+from trainer.conversations import Kept
 from trainer.reading import EXAMPLE_HELD_OUT, read_rows
-from trainer.shapes import to_conversation, to_conversations
+from trainer.shapes import to_conversation
 
 IGNORED = -100  # the label that PyTorch's cross entropy leaves out
 
-__all__ = ["EXAMPLE_HELD_OUT", "IGNORED", "Encoded", "encode", "encode_all", "preview", "read_rows", "split_held_out"]
-__all__ += ["to_conversation", "to_conversations"]  # the whole way from rows to tokens in one import
+__all__ = ["EXAMPLE_HELD_OUT", "IGNORED", "Encoded", "encode", "encode_all", "preview", "read_rows"]
+__all__ += ["to_conversation"]  # the whole way from rows to tokens in one import
 
 
 @dataclass
 class Encoded:
     """Rows ready for the trainer, and a report of what was left out. Row numbers count from 1, as people do."""
 
-    rows: list[dict] = field(default_factory=list)
-    too_long: list[tuple[int, int]] = field(default_factory=list)  # (row number, tokens)
-    nothing_trained: list[int] = field(default_factory=list)
-    shortened: list[int] = field(default_factory=list)  # cut or split to fit
+    rows: Sequence[dict] = ()  # {"input_ids", "labels"}: a list, or a `datasets.Dataset`
+    trained_tokens: int = 0  # in `rows`
+    too_long: Kept = field(default_factory=Kept)  # (row number, tokens)
+    nothing_trained: Kept = field(default_factory=Kept)
+    shortened: Kept = field(default_factory=Kept)  # cut or split to fit
 
     def report(self, max_length: int) -> str:
         """One sentence a kind of row that was left out or changed; "" when all are used as they are."""
         parts = []
         if self.too_long:
-            shown = ", ".join(f"row {number} ({tokens} tokens)" for number, tokens in self.too_long[:5])
-            parts.append(f"{len(self.too_long)} rows are longer than {max_length} tokens and left out: {shown}.")
+            shown = ", ".join(f"row {number} ({tokens} tokens)" for number, tokens in self.too_long.first[:5])
+            parts.append(f"{self.too_long.count} rows are longer than {max_length} tokens and left out: {shown}.")
         if self.shortened:
-            shown = ", ".join(f"row {number}" for number in self.shortened[:5])
-            parts.append(f"{len(self.shortened)} rows were longer than {max_length} tokens and shortened: {shown}.")
+            shown = ", ".join(f"row {number}" for number in self.shortened.first[:5])
+            parts.append(f"{self.shortened.count} rows were longer than {max_length} tokens and shortened: {shown}.")
         if self.nothing_trained:
-            shown = ", ".join(f"row {number}" for number in self.nothing_trained[:5])
-            parts.append(f"{len(self.nothing_trained)} rows hold no token to train and are left out: {shown}.")
+            shown = ", ".join(f"row {number}" for number in self.nothing_trained.first[:5])
+            parts.append(f"{self.nothing_trained.count} rows hold no token to train and are left out: {shown}.")
         return " ".join(parts)
 
-
-def key_of(row) -> str:
-    """What a row says, without its number: rows with the same key are duplicates."""
-    said = {name: value for name, value in row.items() if name != "row"} if isinstance(row, dict) else row
-    return json.dumps(said, sort_keys=True, ensure_ascii=False)
-
-
-def duplicates_of(rows: list[dict]) -> list[int]:
-    """The places (from 0) of rows that say the same as an earlier one."""
-    seen, places = set(), []
-    for place, row in enumerate(rows):
-        key = hash(key_of(row))
-        places += [place] if key in seen else []
-        seen.add(key)
-    return places
+    def usable(self, number: int, pieces: list[dict], max_length: int) -> Iterator[dict]:
+        """Of what `fit` made of row `number` that which is trained; the rest is noted."""
+        if any(piece.get("shortened") for piece in pieces):
+            self.shortened.add(number)
+        for piece in pieces:
+            row = {name: piece[name] for name in ("input_ids", "labels")}
+            if len(row["input_ids"]) > max_length:
+                self.too_long.add((number, len(row["input_ids"])))
+            elif not is_trained(row):
+                self.nothing_trained.add(number)
+            else:
+                self.trained_tokens += sum(label != IGNORED for label in row["labels"])
+                yield row
 
 
-def split_held_out(rows: list, fraction: float, seed: int) -> tuple[list, list]:
-    """(training rows, held-out rows), chosen by `seed`. Equal rows stay on one side, or the held-out loss would tell nothing.
-
-    At least one row stays on each side when there are two different ones.
+def encode_each(
+    encoded: Encoded, conversations: Iterable[dict], tokenizer, template: str, max_length: int, too_long: str = "drop"
+) -> Iterator[dict]:
+    """The rows of every conversation, one after the other; what is too long is dropped, cut or split, and noted in `encoded`,
+    never silently.
     """
-    alike: dict[str, list[int]] = {}
-    for number, row in enumerate(rows):
-        alike.setdefault(key_of(row), []).append(number)
-    if fraction <= 0 or len(alike) < 2:
-        return rows, []
-    count = min(max(1, round(len(rows) * fraction)), len(rows) - 1)
-    groups = random.Random(seed).sample(list(alike.values()), len(alike))
-    held_out: set[int] = set()
-    for group in groups:
-        if len(held_out) + len(group) <= count:
-            held_out.update(group)
-    held_out = held_out or set(min(groups, key=len))
-    return (
-        [row for number, row in enumerate(rows) if number not in held_out],
-        [row for number, row in enumerate(rows) if number in held_out],
-    )
-
-
-def encode_all(conversations: list[dict], tokenizer, template: str, max_length: int, too_long: str = "drop") -> Encoded:
-    """Tokenise every conversation; what is too long is dropped, cut or split, and reported, never silently."""
-    encoded = Encoded()
     for number, conversation in enumerate(conversations, 1):
-        number = conversation.get("row", number)
-        add(encoded, number, fit(conversation, tokenizer, template, max_length, too_long), max_length)
+        pieces = fit(conversation, tokenizer, template, max_length, too_long)
+        yield from encoded.usable(conversation.get("row", number), pieces, max_length)
+
+
+def encode_all(
+    conversations: Iterable[dict], tokenizer, template: str, max_length: int, too_long: str = "drop"
+) -> Encoded:
+    """`encode_each` with its rows in a list."""
+    encoded = Encoded()
+    encoded.rows = list(encode_each(encoded, conversations, tokenizer, template, max_length, too_long))
     return encoded
-
-
-def add(encoded: Encoded, number: int, pieces: list[dict], max_length: int) -> None:
-    """Put what `fit` made of row `number` where it belongs."""
-    if any(piece.get("shortened") for piece in pieces):
-        encoded.shortened.append(number)
-    for piece in pieces:
-        row = {name: piece[name] for name in ("input_ids", "labels")}
-        if len(row["input_ids"]) > max_length:
-            encoded.too_long.append((number, len(row["input_ids"])))
-        elif not is_trained(row):
-            encoded.nothing_trained.append(number)
-        else:
-            encoded.rows.append(row)
 
 
 def is_trained(row: dict) -> bool:

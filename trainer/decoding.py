@@ -12,10 +12,11 @@ from pathlib import Path
 
 from common.errors import UserError
 
-MOST_BYTES = 256 * 2**20  # of a file, after decompression
+MOST_BYTES = 4 * 2**30  # of a file, after decompression: it is read piece by piece
 MOST_LINE = 8 * 2**20  # characters in a line
-MOST_LINES = 10_000_000
+MOST_LINES = 20_000_000
 CHUNK = 2**20
+LOOKED_THROUGH = 256 * 2**20  # bytes in which what is not UTF-8 must show
 SAMPLE = 2**16  # bytes that tell the encoding; more is slow and tells no more
 ENCODINGS = ["cp949", "shift_jis", "euc_jp", "gb18030", "big5", "cp1252", "cp1251"]
 MARKS = (
@@ -102,7 +103,7 @@ def whole_text(path: Path, encoding: str, most_bytes: int) -> str:
         raise UserError(f"'{path.name}' is not {encoding} text.", "Save it as UTF-8.") from error
 
 
-def detect_encoding(path: Path, max_bytes: int = MOST_BYTES) -> str:
+def detect_encoding(path: Path, max_bytes: int = LOOKED_THROUGH) -> str:
     """The encoding of a text file: by its mark, UTF-8 where all of it is, else what charset_normalizer finds likeliest.
 
     Looks at the first `max_bytes`. Raises UserError when no encoding fits.

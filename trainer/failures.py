@@ -132,6 +132,16 @@ TABLE = {
         "tokens of the preview. The last good checkpoint is kept.",
         calmer,
     ),
+    "process_lost": Diagnosis(
+        "Another process of this training died, or the connection to it broke.",
+        "The log may say why (memory, a GPU, the network). Resume goes on from the last checkpoint; max_restarts does it by "
+        "itself.",
+    ),
+    "process_silent": Diagnosis(
+        "Another process of this training did not answer within ddp_timeout.",
+        "It hangs, or the network between the machines is cut. Resume goes on from the last checkpoint; a higher ddp_timeout "
+        "waits longer.",
+    ),
     "killed": Diagnosis(
         "The system ended the training process, most likely because memory ran out.",
         "Lower the batch size; Resume goes on from the last checkpoint.",

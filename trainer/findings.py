@@ -86,14 +86,15 @@ def _unrecognised(report: dict) -> dict:
 
 
 def _bad_rows(config: TrainConfig, prepared: Prepared) -> list[dict]:
-    bad = prepared.bad + [f"held-out {sentence}" for sentence in prepared.bad_held_out]
-    if not bad:
+    bad, count = prepared.bad()
+    if not count:
         return []
-    empty = f", {len(prepared.empty_answers):,} of them without an answer" if prepared.empty_answers else ""
-    words = f"{rows(len(bad))} that cannot be used{empty}: {' '.join(bad[:3])}"
+    answers = prepared.data.empty_answers
+    empty = f", {answers.count:,} of them without an answer" if answers else ""
+    words = f"{rows(count)} that cannot be used{empty}: {' '.join(bad[:3])}"
     if config.skip_bad_rows:
         return [finding("bad_rows", "info", f"Left out: {words}")]
-    leave_out = cure("Leave out these rows", skip_bad_rows=True) if prepared.conversations else None
+    leave_out = cure("Leave out these rows", skip_bad_rows=True) if len(prepared.data.conversations) else None
     return [finding("bad_rows", "stop", words, leave_out)]
 
 
@@ -133,8 +134,8 @@ def _double_rows(config: TrainConfig, prepared: Prepared) -> list[dict]:
     once = cure("Use each once", drop_duplicates=True)
     found = []
     if prepared.duplicates:
-        shown = ", ".join(f"row {number}" for number in prepared.duplicates[:5])
-        words = f"Says the same as an earlier one: {rows(len(prepared.duplicates))}: {shown}."
+        shown = ", ".join(f"row {number}" for number in prepared.duplicates.first[:5])
+        words = f"Says the same as an earlier one: {rows(prepared.duplicates.count)}: {shown}."
         if config.drop_duplicates:
             found.append(finding("duplicates", "info", f"Left out: {words}"))
         else:

@@ -27,7 +27,7 @@ def follow(run: Run) -> int:
 def watch(run: Run) -> RunState:
     """Print what is new in `run` until it ends; returns its last state."""
     before = read_state(run)
-    shown_steps, shown_message, shown_stage, shown_place = len(before.losses), "", before.stage, (0, 0)
+    shown_step, shown_message, shown_stage, shown_place = _last_step(before), "", before.stage, (0, 0)
     while True:
         advance_if_possible()
         state = read_state(run)
@@ -35,19 +35,26 @@ def watch(run: Run) -> RunState:
             print("Waiting for its turn: place {} of {}".format(*place), flush=True)
             shown_place = place
         if state.stage != shown_stage:
-            shown_steps, shown_stage = 0, state.stage
+            shown_step, shown_stage = -1, state.stage
             print(f"Stage {state.stage} of {state.stages}: {state.stage_name}", flush=True)
-        for step, loss in state.losses[shown_steps:]:
-            print(
-                f"step {step}/{state.total_steps}  loss {loss:.4f}  {state.tokens_per_second:.0f} tokens/s", flush=True
-            )
-        shown_steps = len(state.losses)
+        for step, loss in state.losses:
+            if step > shown_step:
+                print(
+                    f"step {step}/{state.total_steps}  loss {loss:.4f}  {state.tokens_per_second:.0f} tokens/s",
+                    flush=True,
+                )
+        shown_step = _last_step(state)
         if state.message and state.message != shown_message and state.is_running:
             print(state.message, flush=True)
             shown_message = state.message
         if not state.is_running:
             return state
         time.sleep(POLL_SECONDS)
+
+
+def _last_step(state: RunState) -> int:
+    """Of the loss; -1 without one. A start from the beginning makes it smaller."""
+    return state.losses[-1][0] if state.losses else -1
 
 
 def _print_end(run: Run, state: RunState) -> None:

@@ -23,6 +23,7 @@ from trainer.publish import came_out_of, place_of
 from trainer.queue import cancel, lock
 from trainer.run import Run, is_running, list_runs, read_state
 from trainer.state import SERIES
+from trainer.user_config import FILE as USER_FILE
 
 MOST_DELETED = 10
 DELETED_SECONDS = 86400.0
@@ -110,6 +111,8 @@ def copy_settings(run: Run) -> TrainConfig:
         value = getattr(config, name)
         if value and value.startswith("data/") and (run.folder / value).is_file():
             config = replace(config, **{name: str(run.folder / value)})
+    if config.accelerate_config == USER_FILE:
+        config = replace(config, accelerate_config=str(run.folder / USER_FILE))
     return replace(config, base_reason="")
 
 

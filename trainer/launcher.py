@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -23,15 +22,17 @@ from models.hardware import find_gpus
 from models.precision import resolve_precision
 from trainer.config import EXAMPLE, TrainConfig
 from trainer.disk import check_disk
+from trainer.launch_config import accelerate_yaml, launch_command, launch_variables
 from trainer.limits import capped
 from trainer.reading import suffix_of
 from trainer.run import UNFINISHED, EventLog, Run, read_state, this_process
+from trainer.user_config import FILE as USER_FILE
+from trainer.user_config import read_user_config
 
 LAST_MOMENT_SECONDS = 20
 ABANDONED_SECONDS = 3600
 DATA_FIELDS = ("data", "text_data", "eval_data")
 ADAPTER_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
-CONFIGS = Path(__file__).parent / "accelerate"
 PASSED_ON = (
     *(
         "PATH",
@@ -126,6 +127,13 @@ def _write(run: Run, config: TrainConfig, base: Base, owner: str) -> None:
     run.data_folder.mkdir()
     for field in DATA_FIELDS:
         config = replace(config, **{field: _copy_data(getattr(config, field), field, run)})
+    if config.accelerate_config:
+        read_user_config(
+            config.accelerate_config
+        )  # again: one of a run that is run again has its numbers in the config
+        shutil.copyfile(config.accelerate_config, run.folder / USER_FILE)
+        config = replace(config, accelerate_config=USER_FILE)
+    _write_accelerate_config(run, config)
     write_text(run.config_file, config.to_yaml())
 
 
@@ -195,11 +203,12 @@ def start(run: Run) -> None:
         time.sleep(0.1)
     run.stop_file.unlink(missing_ok=True)
     config = run.config()
+    _write_accelerate_config(run, config)  # again: the hardware may be another one than when the run was made
     with open(run.log_file, "ab") as log:
         process = subprocess.Popen(
             command(run, config),
             cwd=REPOSITORY,
-            env=environment(config.num_processes),
+            env=environment(config),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -213,25 +222,17 @@ def start(run: Run) -> None:
 
 def command(run: Run, config: TrainConfig) -> list[str]:
     """The command that trains `run`. Running it in a shell does the same thing as the button."""
-    has_gpu = bool(find_gpus())
-    file = accelerate_config(config.num_processes, has_gpu)
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(file)]
-    launch += ["--num_processes", str(config.num_processes)]
-    if config.num_processes > 1:
-        launch += ["--main_process_port", "0"]
-    if not has_gpu:
-        threads = max(1, (os.cpu_count() or 1) // config.num_processes)
-        launch += ["--num_cpu_threads_per_process", str(threads)]
-    return [*launch, "-m", "trainer.train", "--run", str(run.folder)]
+    file = run.folder / USER_FILE if config.accelerate_config else run.accelerate_file
+    return launch_command(config, file, find_gpus(), run.folder)
 
 
-def accelerate_config(num_processes: int, has_gpu: bool) -> Path:
-    """The accelerate config for this machine. On a CPU several processes need the torchrun path (see its comments)."""
-    kind = "gpu" if has_gpu else "cpu"
-    return CONFIGS / (f"multi_{kind}.yaml" if num_processes > 1 else f"single_{kind}.yaml")
+def _write_accelerate_config(run: Run, config: TrainConfig) -> None:
+    """Write what `accelerate launch` reads; a file of the user's own is there already, as it was."""
+    if not config.accelerate_config:
+        write_text(run.accelerate_file, accelerate_yaml(config, find_gpus()))
 
 
-def environment(num_processes: int = 1) -> dict[str, str]:
+def environment(config: TrainConfig | None = None) -> dict[str, str]:
     """The environment of the training process: only what it needs. No token, and none taken from a file either."""
     kept = {
         name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
@@ -241,6 +242,4 @@ def environment(num_processes: int = 1) -> dict[str, str]:
     kept["PYTHONUNBUFFERED"] = "1"
     kept["TOKENIZERS_PARALLELISM"] = "false"
     kept["PYTHONWARNINGS"] = "ignore::FutureWarning"  # for the authors of libraries, not for who reads the log
-    if num_processes > 1 and not find_gpus():
-        kept["ACCELERATE_USE_CPU"] = "true"
-    return kept
+    return kept | (launch_variables(config, find_gpus()) if config else {})

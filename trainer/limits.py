@@ -17,6 +17,8 @@ from common.errors import UserError
 from common.limits import limit
 from models.hardware import cpu_count, find_gpus
 from trainer.config import TrainConfig
+from trainer.parallel import check_machine
+from trainer.user_config import with_user_config
 
 ON_A_SPACE = {
     "RUNS_PER_USER": 3,
@@ -46,9 +48,13 @@ def limits() -> Limits:
 
 
 def capped(config: TrainConfig) -> TrainConfig:
-    """`config` with this machine's limits in it. Raises UserError when it asks for more than is allowed."""
+    """`config` with this machine's limits, and the numbers of its own accelerate config, in it.
+
+    Raises UserError when it asks for more than is allowed, or than this machine can.
+    """
     allowed = limits()
-    _check_processes(config.num_processes)
+    config = with_user_config(config)
+    check_machine(config, find_gpus(), cpu_count())
     for name, most, unit in (("max_minutes", allowed.minutes, "minutes"), ("max_rows", allowed.rows, "rows")):
         wanted = getattr(config, name)
         if most and wanted > most:
@@ -56,15 +62,6 @@ def capped(config: TrainConfig) -> TrainConfig:
         if most and not wanted:
             config = replace(config, **{name: most})
     return config
-
-
-def _check_processes(wanted: int) -> None:
-    """One process a GPU, or at most one a CPU core: each holds a model of its own."""
-    gpus = len(find_gpus())
-    most = gpus or cpu_count()
-    if wanted > most:
-        have = f"{gpus} GPU{'s' if gpus > 1 else ''}" if gpus else f"{most} CPU cores and no GPU"
-        raise UserError(f"num_processes: {wanted} are asked for; this machine has {have}.", f"Give at most {most}.")
 
 
 def check_room(mine: int, waiting: int, of_guests: int = 0) -> None:

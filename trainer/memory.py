@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from models.hardware import Hardware
 from models.precision import QUANTISED, resolve_precision
 from trainer.config import TrainConfig
+from trainer.parallel import ENGINES, local_processes
 from trainer.plan import plan_steps
 from trainer.shape import ModelShape
 
@@ -83,11 +84,25 @@ def estimate_memory(
         "loss_head": head,
         "framework": GPU_FRAMEWORK_BYTES if on_gpu else imports + CPU_TRAINING_BYTES,
     }
+    parts |= _split(parts, shape, config, precision, compute)
     if not on_gpu:
         parts["loading"] = max(0.0, imports + weights + file - sum(parts.values()))
     whole = {name: round(value) for name, value in parts.items()}
-    available = hardware.available_bytes if on_gpu else hardware.available_bytes // config.num_processes
+    available = hardware.available_bytes if on_gpu else hardware.available_bytes // local_processes(config)
     return Memory(whole, sum(whole.values()), available)
+
+
+def _split(parts: dict, shape: ModelShape, config: TrainConfig, precision: str, compute: int) -> dict:
+    """The parts that an engine splits over the processes; of split weights each gathers one layer at a time. Not measured."""
+    if config.parallel not in ENGINES:
+        return {}
+    names = (
+        ("gradients", "optimiser") if config.parallel == "zero2" else ("weights", "adapters", "gradients", "optimiser")
+    )
+    found = {name: parts[name] / config.num_processes for name in names}
+    if "weights" in found:
+        found["weights"] += _weights(shape, precision, compute) / shape.num_hidden_layers
+    return found
 
 
 def largest_batch(config: TrainConfig, data_facts: dict, on_gpu: bool) -> Batch:

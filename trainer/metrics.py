@@ -7,6 +7,7 @@ import torch
 
 from models.base import Base
 from trainer.progress import peak_memory_bytes
+from trainer.ranks import max_over_ranks
 from trainer.run import Run
 from trainer.samples import SampleAnswers
 from trainer.stages import Stage, history
@@ -26,7 +27,7 @@ def collect_metrics(trainer, stages: list[Stage], number: int, run: Run, base: B
         "total_steps": trainer.state.max_steps,
         "rows": len(stage.data.train.rows),
         "held_out_rows": len(stage.data.held_out.rows),
-        "trained_tokens": sum(label >= 0 for row in stage.data.train.rows for label in row["labels"]),
+        "trained_tokens": stage.data.train.trained_tokens,
         "trainable_parameters": sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad),
         "loss_before": before,
         "loss_after": after,
@@ -46,8 +47,8 @@ def held_out_losses(trainer, run: Run, number: int) -> tuple[float | None, float
         return None, None
     known = history(run, number).eval_losses
     step = trainer.state.global_step
-    needed = torch.tensor([step not in known], device=trainer.accelerator.device)
-    if trainer.accelerator.reduce(needed.int(), "max").item():  # all ranks take part, or none
+    (is_missing,) = max_over_ranks(step not in known)  # all ranks take part, or none
+    if is_missing:
         return known.get(0), trainer.evaluate().get("eval_loss")
     return known.get(0), known[step]
 
@@ -55,7 +56,8 @@ def held_out_losses(trainer, run: Run, number: int) -> tuple[float | None, float
 def sample_answers(trainer, run: Run, sampler: SampleAnswers, number: int) -> dict:
     """{"samples_before", "samples_after"}: the answers before the run's first step and those of now; [] without prompts."""
     step = trainer.state.global_step
-    if step not in history(run, number).samples:
+    (is_missing,) = max_over_ranks(step not in history(run, number).samples)  # all look, or none
+    if is_missing:
         sampler.look(trainer.model, step)
     first, last = history(run, 1).samples, history(run, number).samples
     return {"samples_before": first.get(0, []), "samples_after": last.get(step, [])}

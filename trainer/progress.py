@@ -11,8 +11,10 @@ import psutil
 import torch
 from transformers import TrainerCallback
 
+from trainer.failures import diagnose
+from trainer.ranks import has_lost_a_sibling, sum_over_ranks
 from trainer.run import EventLog, Run
-from trainer.watchdog import is_finite
+from trainer.watchdog import HangWatch, is_finite
 
 LAST_LOOK_SECONDS = 60.0  # for the held-out loss of a run that was stopped, or is out of time
 
@@ -46,8 +48,9 @@ class StopWatch:
 
     def _on_signal(self, number, frame) -> None:
         self.was_signalled = True
-        if not self.is_training:
-            raise StopRequested
+        if self.is_training:
+            return  # heard at the end of the step, by all ranks together
+        raise diagnose("process_lost") if has_lost_a_sibling() else StopRequested
 
     def check(self) -> None:
         """Raise StopRequested before the training has begun. Several ranks agree at their first step instead."""
@@ -77,6 +80,7 @@ class ProgressCallback(TrainerCallback):
     def __init__(self, events: EventLog, watch: StopWatch) -> None:
         self.events = events
         self.watch = watch
+        self.hang_watch: HangWatch | None = None  # with several processes
         self.is_last_stage = True
         self.durations: deque[tuple[float, int]] = deque(maxlen=20)  # (seconds, tokens) of the last steps
         self.seconds = 0.0
@@ -95,8 +99,14 @@ class ProgressCallback(TrainerCallback):
 
     def count_tokens(self, inputs: dict) -> None:
         """Called by the trainer with every training batch: what is counted is what is computed, without padding."""
+        self.beat()
         mask = inputs.get("attention_mask")
         self._step_tokens += int(mask.sum()) if mask is not None else inputs["input_ids"].numel()
+
+    def beat(self) -> None:
+        """The training moves."""
+        if self.hang_watch:
+            self.hang_watch.beat()
 
     def on_step_begin(self, args, state, control, **kwargs) -> None:
         self.watch.is_training = True
@@ -105,7 +115,7 @@ class ProgressCallback(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         seconds = time.perf_counter() - self._step_began
-        stop, is_late, tokens = _sum_over_ranks(self.watch.is_requested(), self.watch.is_late(), self._step_tokens)
+        stop, is_late, tokens = sum_over_ranks(self.watch.is_requested(), self.watch.is_late(), self._step_tokens)
         self.durations.append((seconds, tokens))
         self.seconds += seconds
         self.tokens += tokens
@@ -124,8 +134,9 @@ class ProgressCallback(TrainerCallback):
 
     def on_prediction_step(self, args, state, control, model=None, **kwargs) -> None:
         """Cut a look at the held-out rows short, on all ranks at the same batch."""
+        self.beat()
         is_over = time.monotonic() >= self._looks_until
-        stop, is_late = _sum_over_ranks(is_over and self.watch.is_requested(), is_over and self.watch.is_late())
+        stop, is_late = sum_over_ranks(is_over and self.watch.is_requested(), is_over and self.watch.is_late())
         if not (stop or is_late):
             return
         if not self.watch.is_training:
@@ -172,18 +183,9 @@ class ProgressCallback(TrainerCallback):
         self.events.write("eval", step=state.global_step, loss=metrics["eval_loss"])
 
     def on_save(self, args, state, control, **kwargs) -> None:
+        self.beat()
         self.events.write("checkpoint", step=state.global_step)
         self.events.write("training")
-
-
-def _sum_over_ranks(*numbers: int) -> tuple[int, ...]:
-    """The sums of all ranks: whoever heard a request, all stop at this step."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return numbers
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    sums = torch.tensor([int(number) for number in numbers], dtype=torch.int64, device=device)
-    torch.distributed.all_reduce(sums)
-    return tuple(sums.tolist())
 
 
 def peak_memory_bytes() -> int:

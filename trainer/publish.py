@@ -8,15 +8,31 @@ from importlib.metadata import version
 from itertools import chain, count
 from pathlib import Path
 
-from common.files import publish, write_json
+from common.files import publish, read_json, write_json
 from common.paths import adapters_folder, runs_folder
 from models.base import Base
 from trainer.run import Run
 
+RECORD = "studio.json"  # the library's, see adapters/library.py
 PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets")
 
 
-def publish_adapter(model, tokenizer, run: Run, base: Base, metrics: dict) -> Path:
+def whole_weights(model) -> dict | None:
+    """The trained weights gathered from all processes where ZeRO-3 or FSDP2 splits them, else None; all ranks must call it."""
+    from torch.distributed.tensor import DTensor
+
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    if any(hasattr(weight, "ds_id") for weight in trained.values()):  # ZeRO-3's mark on a weight that it splits
+        from deepspeed.zero import GatheredParameters
+
+        with GatheredParameters(list(trained.values())):
+            return {name: weight.detach().cpu().clone() for name, weight in trained.items()}
+    if any(isinstance(weight, DTensor) for weight in trained.values()):
+        return {name: weight.full_tensor().detach().cpu() for name, weight in trained.items()}
+    return None
+
+
+def publish_adapter(model, tokenizer, run: Run, base: Base, metrics: dict, weights: dict | None = None) -> Path:
     """Save the adapter with everything that chat needs, and rename it into the library. Returns its folder (`place_of`).
 
     Holds weights (safetensors), adapter_config.json with the base's Hub id and revision, tokenizer and chat template,
@@ -26,7 +42,7 @@ def publish_adapter(model, tokenizer, run: Run, base: Base, metrics: dict) -> Pa
     partial = final.with_name(f"{final.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    model.save_pretrained(partial, safe_serialization=True)
+    model.save_pretrained(partial, safe_serialization=True, state_dict=weights)
     (partial / "README.md").unlink(
         missing_ok=True
     )  # PEFT's stub; the card is written from the metrics when it is pushed
@@ -34,8 +50,21 @@ def publish_adapter(model, tokenizer, run: Run, base: Base, metrics: dict) -> Pa
     _point_to_base(partial / "adapter_config.json", base)
     shutil.copyfile(run.config_file, partial / "training_config.yaml")
     write_json(partial / "metrics.json", {**metrics, "created": time.time(), "versions": versions()})
+    record = _record(run, final)
+    if record:
+        write_json(partial / RECORD, record)
     publish(partial, final)
     return final
+
+
+def _record(run: Run, final: Path) -> dict:
+    """What the library knows of this adapter (notes, where it was pushed), and where the one that it began with came from."""
+    known, began = read_json(final / RECORD, {}), read_json(run.init_adapter_folder / RECORD, {})
+    record = known if isinstance(known, dict) else {}
+    origin = began.get("origin") if isinstance(began, dict) else None
+    return (
+        {**record, "origin": {"kind": "trained", "from": "this machine", "init_origin": origin}} if origin else record
+    )
 
 
 def place_of(run: Run) -> Path:

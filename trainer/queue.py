@@ -52,6 +52,8 @@ def enqueue(run: Run) -> None:
             raise UserError(f"'{run.id}' is in the queue already.")
         if _trains(run):
             raise UserError(f"The run '{run.id}' is training already.", "Wait for it, or stop it first.")
+        if run.job_file.exists():
+            raise UserError(f"'{run.id}' is a job of another machine.", "Submit it there again: it goes on.")
         check_room(*_counts(run.owner))
         config = run.config()
         run.stop_file.unlink(missing_ok=True)

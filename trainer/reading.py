@@ -1,7 +1,8 @@
-"""From a file, a pasted text or the id of a Hub data set to rows: plain dicts, in bounded memory. Knows no shapes, no tokens.
+"""From a file, a pasted text or the id of a Hub data set to rows: plain dicts, one after the other. Knows no shapes, no tokens.
 
-read_rows("data.csv.gz", max_rows=100)     [{"question": ..., "answer": ...}, ...]
+read_source("data.csv").rows               an iterator: of ten million rows a few are in memory
 read_source("data.csv").notes              ["'data.csv' was read as cp949."]
+read_rows("data.csv.gz", max_rows=100)     [{"question": ..., "answer": ...}, ...]
 """
 
 import csv
@@ -10,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from common.errors import UserError
@@ -24,35 +25,41 @@ EXAMPLE_TRAIN = REPOSITORY / "examples" / "study_coach.jsonl"
 EXAMPLE_HELD_OUT = REPOSITORY / "examples" / "study_coach_heldout.jsonl"
 KINDS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md")
 SUFFIXES = (*KINDS, *(f"{kind}.gz" for kind in KINDS))
-MOST_ROWS = 1_000_000
+MOST_ROWS = 20_000_000
+MOST_ROWS_HELD = 1_000_000  # of `read_rows`, which holds them all
 MOST_JSON_BYTES = 64 * 2**20  # a JSON file is parsed as a whole
-MOST_CELLS = 50_000_000  # values in all rows together
 MOST_NESTED = 10_000_000  # lists and objects in a JSON file: each takes far more memory than its two brackets
+HEAD_ROWS = 1000  # rows that tell what the columns are
+HEAD_CHARACTERS = 8 * 2**20
 SECTION = 2000  # characters after which a text is cut at the next blank line
 
 
 @dataclass
 class Source:
-    """The rows that were read, and what a person should know about how they were."""
+    """The rows, to be read once; the first of them; and what a person should know about how they are read."""
 
-    rows: list[dict]
+    rows: Iterator[dict]
+    head: list[dict]
     notes: list[str] = field(default_factory=list)
 
 
 def read_rows(
     data: str, config: str | None = None, split: str = "train", revision: str | None = None, max_rows: int = 0
 ) -> list[dict]:
-    """The rows of `data`: 'example', a file, or a Hub data set id; the first `max_rows` (0: all). Raises UserError."""
-    return read_source(data, config, split, revision, max_rows).rows
+    """The rows of `data` as a list: 'example', a file, or a Hub data set id; the first `max_rows` (0: all). Raises UserError."""
+    rows = list(islice(read_source(data, config, split, revision, max_rows).rows, MOST_ROWS_HELD + 1))
+    if len(rows) > MOST_ROWS_HELD:
+        raise UserError(f"'{data}' has more than {MOST_ROWS_HELD:,} rows.", "Set max_rows to read its first rows.")
+    return rows
 
 
 def read_source(
     data: str, config: str | None = None, split: str = "train", revision: str | None = None, max_rows: int = 0
 ) -> Source:
-    """Like `read_rows`, with notes. Raises UserError when there are no rows, or more than is read."""
+    """Like `read_rows`, row by row, with notes. Raises UserError when there are no rows; `rows` does for what comes later."""
     path = EXAMPLE_TRAIN if data == EXAMPLE else Path(data)
     if not (suffix_of(path) or _exists(path)):
-        return Source(_bounded(hub_data.rows(data, config, split, revision, max_rows), data, max_rows))
+        return source_of(_bounded(hub_data.rows(data, config, split, revision, max_rows), data, max_rows))
     suffix = suffix_of(path)
     if not suffix:
         raise UserError(
@@ -61,6 +68,17 @@ def read_source(
     if not path.is_file():
         raise UserError(f"There is no file '{path.name}'.")
     return _read_file(path, suffix, max_rows)
+
+
+def source_of(rows: Iterable[dict], notes: list[str] | None = None) -> Source:
+    """A source of these rows."""
+    rows, head, size = iter(rows), [], 0
+    for row in islice(rows, HEAD_ROWS):
+        head.append(row)
+        size += len(str(row))
+        if size > HEAD_CHARACTERS:
+            break
+    return Source(chain(head, rows), head, notes or [])
 
 
 def suffix_of(path: Path | str) -> str:
@@ -85,10 +103,10 @@ def _read_file(path: Path, suffix: str, max_rows: int) -> Source:
         if not encoding.startswith("utf"):
             notes.append(f"'{path.name}' is not UTF-8; it was read as {encoding}.")
         found = _text_rows(path, suffix, encoding)
-    rows = _bounded(found, path.name, max_rows)
-    if not rows:
+    source = source_of(_bounded(found, path.name, max_rows), notes)
+    if not source.head:
         raise UserError(f"'{path.name}' holds no rows.", "Give at least one row.")
-    return Source(rows, notes)
+    return source
 
 
 def _text_rows(path: Path, suffix: str, encoding: str) -> Iterable[dict]:
@@ -101,23 +119,18 @@ def _text_rows(path: Path, suffix: str, encoding: str) -> Iterable[dict]:
     return ({"text": section} for section in sections(lines(path, encoding), suffix == ".md"))
 
 
-def _bounded(found: Iterable[dict], name: str, max_rows: int) -> list[dict]:
-    """The first `max_rows` rows; all of them when that is 0, unless they are too many to hold."""
-    rows, cells = [], 0
-    for row in islice(found, max_rows or None):
+def _bounded(found: Iterable[dict], name: str, max_rows: int) -> Iterator[dict]:
+    """The first `max_rows` rows; all of them when that is 0, unless they are too many."""
+    for number, row in enumerate(islice(found, max_rows or None), 1):
         check_columns(len(row), name)
-        rows.append(row)
-        cells += len(row)
-        if len(rows) > MOST_ROWS or cells > MOST_CELLS:
-            raise UserError(f"'{name}' has more than {len(rows) - 1:,} rows.", "Set max_rows to read its first rows.")
-    return rows
+        if number > MOST_ROWS:
+            raise UserError(f"'{name}' has more than {MOST_ROWS:,} rows.", "Set max_rows to read its first rows.")
+        yield row
 
 
 def _jsonl_rows(path: Path, encoding: str) -> Iterator[dict]:
-    nested = 0
     for number, line in enumerate(lines(path, encoding), 1):
-        if line.strip():
-            nested = _count_nested(line, nested, path.name)
+        if not line.isspace():
             row = parse(line, f"line {number} of '{path.name}'", "Write one JSON object a line.")
             if not isinstance(row, dict):
                 raise UserError(
@@ -132,7 +145,10 @@ def _json_rows(path: Path, encoding: str) -> list[dict]:
     text = whole_text(path, encoding, MOST_JSON_BYTES)
     if not text.strip():
         return []
-    _count_nested(text, 0, path.name)
+    if text.count("[") + text.count("{") > MOST_NESTED:
+        raise UserError(
+            f"'{path.name}' holds more than {MOST_NESTED:,} lists and objects.", "Set max_rows to read less."
+        )
     value = parse(text, f"'{path.name}'", "Is it JSON lines? Call it .jsonl.")
     if isinstance(value, dict):
         lists = [part for part in value.values() if isinstance(part, list)]
@@ -141,14 +157,6 @@ def _json_rows(path: Path, encoding: str) -> list[dict]:
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise UserError(f"'{path.name}' is not a list of objects.", 'Write [{"prompt": ..., "completion": ...}, ...].')
     return value
-
-
-def _count_nested(text: str, before: int, name: str) -> int:
-    """`before` and the brackets in `text`. Raises UserError before parsing them would take too much memory."""
-    nested = before + text.count("[") + text.count("{")
-    if nested > MOST_NESTED:
-        raise UserError(f"'{name}' holds more than {MOST_NESTED:,} lists and objects.", "Set max_rows to read less.")
-    return nested
 
 
 def parse(text: str, where: str, hint: str) -> object:

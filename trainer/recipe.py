@@ -11,8 +11,9 @@ from peft import LoraConfig, PeftModel
 from trl import SFTConfig, pack_dataset
 
 from models.precision import QUANTISED, compute_dtype
-from trainer import lean_int8
+from trainer import cheap_dropout, lean_int8, row_attention
 from trainer.config import TrainConfig
+from trainer.parallel import ENGINES
 from trainer.run import Run
 from trainer.studio_trainer import StudioTrainer
 from trainer.watchdog import LossWatch
@@ -53,6 +54,9 @@ def training_arguments(config: TrainConfig, run: Run, precision: str, has_eval: 
         use_cpu=not has_cuda,
         bf16=has_cuda and dtype == torch.bfloat16,
         fp16=has_cuda and dtype == torch.float16,
+        ddp_timeout=config.ddp_timeout,
+        # an engine wants its model prepared for training before it can be evaluated: its first look is inside `train`
+        eval_on_start=has_eval and config.parallel in ENGINES,
         # F: a PeftModel gets True by default, and then reentrant checkpointing dies under DDP
         ddp_find_unused_parameters=False,
         activation_checkpointing=checkpointing,
@@ -86,6 +90,7 @@ def training_arguments(config: TrainConfig, run: Run, precision: str, has_eval: 
         save_steps=config.save_steps,
         save_total_limit=None,  # trainer.checkpoints removes the older ones, once the new one is whole
         logging_steps=config.logging_steps,
+        logging_first_step=True,  # the look at step 0 waits for it
         logging_nan_inf_filter=False,  # a NaN is shown, not smoothed over
         seed=config.seed,
         report_to="none",
@@ -111,11 +116,13 @@ def build_trainer(
 ):
     """The SFTTrainer for a loaded base, or for a base with a trainable adapter on it, which then keeps its rank and modules.
 
-    `rows` and `held_out` are lists of {"input_ids", "labels"}; `folder` is where checkpoints go (the run's, unless given).
+    `rows` and `held_out` are lists or data sets of {"input_ids", "labels"}; `folder` is where checkpoints go (the run's, unless
+    given).
     """
     if precision == "8bit":
         lean_int8.install()  # E: bitsandbytes keeps every layer's input alive otherwise
     has_adapter = isinstance(model, PeftModel)
+    row_attention.install(model.get_base_model() if has_adapter else model)
     learned = _trained_weights(model) if has_adapter else {}
     arguments = training_arguments(config, run, precision, bool(held_out))
     arguments.output_dir = str(folder or run.checkpoints_folder)
@@ -123,22 +130,30 @@ def build_trainer(
         model=model,
         args=arguments,
         train_dataset=_dataset(rows, config),
-        eval_dataset=Dataset.from_list(held_out) if held_out else None,
+        eval_dataset=_table(held_out) if len(held_out) else None,
         processing_class=tokenizer,
         peft_config=None if has_adapter else lora_config(config),
         callbacks=[progress],
     )
     trainer.progress = progress
+    trainer.has_new_adapter = not has_adapter
     trainer.loss_watch = LossWatch(progress.events)
     trainer.add_callback(trainer.loss_watch)
+    if arguments.use_cpu:
+        cheap_dropout.install(trainer.model)
     if precision in QUANTISED:
         keep_adapters_in_fp32(trainer.model, learned)
     return trainer
 
 
-def _dataset(rows: list[dict], config: TrainConfig) -> Dataset:
+def _table(rows) -> Dataset:
+    """Rows on disk as they are, those of a list in memory."""
+    return rows if isinstance(rows, Dataset) else Dataset.from_list(rows)
+
+
+def _dataset(rows, config: TrainConfig) -> Dataset:
     """Rows as TRL's trainer takes them; packed by TRL's best-fit-decreasing, which keeps rows whole, where that is wished."""
-    dataset = Dataset.from_list([{"input_ids": row["input_ids"], "labels": row["labels"]} for row in rows])
+    dataset = _table(rows)
     return pack_dataset(dataset, config.max_length, "bfd") if config.packing else dataset
 
 

@@ -5,16 +5,17 @@ part and says so. `build_report` returns plain JSON; its fields are described wh
 """
 
 import hashlib
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from common.errors import UserError
 from models.encoding import shown_tokens
 from trainer.config import TrainConfig
-from trainer.dataset import IGNORED, Encoded, add, encode, fit, key_of
+from trainer.conversations import Kept, Part
+from trainer.dataset import IGNORED, Encoded, encode, fit
 from trainer.findings import CheckedBase, find_problems, find_text_problems, finding, sorted_findings
 from trainer.intake import Prepared, pack, prepare, read_texts, template_for
 from trainer.scripts import describe_scripts
@@ -23,6 +24,7 @@ from trainer.shapes import columns_of, guess_mapping, recognise, to_conversation
 MOST_ENCODED = 20_000  # rows to train on
 MOST_HELD_OUT = 2_000
 MOST_TEXTS = 4_000  # of stage 1
+MOST_SAID = 2_000  # rows whose writing systems are looked at
 MOST_SECONDS = 20
 BINS = 20
 MOST_SHOWN_TOKENS = 4096
@@ -31,11 +33,11 @@ MOST_SHOWN_CHARACTERS = 20_000
 
 @dataclass
 class Measure:
-    """What tokenising told: lengths as rows are, and the rows that a training gets. `scale` is rows over rows looked at."""
+    """What tokenising told: lengths as rows are, and what a training gets. `scale` is rows over rows looked at."""
 
-    encoded: Encoded = field(default_factory=Encoded)
+    encoded: Encoded = field(default_factory=Encoded)  # its counts; the tokens themselves are let go
     lengths: list[int] = field(default_factory=list)
-    trained_tokens: int = 0
+    usable: int = 0
     tokens: int = 0
     rows: int = 0
     scale: float = 1.0
@@ -48,50 +50,57 @@ def build_report(config: TrainConfig, folder: Path, tokenizer, base: CheckedBase
     """The whole report; see `python -m trainer.check_data`. Raises UserError only where data cannot be read at all."""
     tell("Reading the data")
     prepared = prepare(config, folder)
-    mapping = prepared.mapping or recognise(prepared.rows)
+    head, conversations = prepared.data.head, prepared.data.conversations.part()
     report = {
         "base": base.model_id,
         "base_reason": base.reason,
-        "fingerprint": fingerprint(prepared.train + prepared.held_out),
-        "columns": columns_of(prepared.rows),
-        "mapping": mapping,
-        "guess": guess_mapping(prepared.rows),
-        "sample": [{str(key): _clip(str(value), 500) for key, value in row.items()} for row in prepared.rows[:rows]],
+        "fingerprint": fingerprint(prepared.train, prepared.held_out),
+        "columns": columns_of(head),
+        "mapping": prepared.mapping or recognise(head),
+        "guess": guess_mapping(head),
+        "sample": [{str(key): _clip(str(value), 500) for key, value in row.items()} for row in head[:rows]],
         **_counts(prepared),
     }
     template, template_error = _template(prepared, tokenizer)
-    usable = prepared.conversations if template is not None else []
-    tell(f"Tokenising {len(usable):,} rows")
-    train = measure(prepared.train if usable else [], tokenizer, template, config)
-    held_out = measure(prepared.held_out if usable else [], tokenizer, template, config, MOST_HELD_OUT)
+    train, held_out, said = Measure(), Measure(), []
+    if template is not None and len(conversations):
+        tell(f"Tokenising {len(conversations):,} rows")
+        train = measure(prepared.train, tokenizer, template, config)
+        held_out = measure(prepared.held_out, tokenizer, template, config, MOST_HELD_OUT)
+        said = [_said(row) for row in islice(conversations, MOST_SAID)]
     tell("Looking at the writing systems")
     report |= _measured(train, held_out)
-    report["scripts"] = describe_scripts([_said(row) for row in usable[:2000]], tokenizer, config.max_length)
+    report["scripts"] = describe_scripts(said, tokenizer, config.max_length)
     report["text"], text_findings = _text_stage(config, folder, tokenizer, tell)
     report["findings"] = sorted_findings(find_problems(config, prepared, report, base, template_error) + text_findings)
     report["preview"] = preview_rows(prepared, tokenizer, template, config, rows)
     return report
 
 
-def fingerprint(conversations: list[dict]) -> str:
+def fingerprint(*parts: Part) -> str:
     """SHA-256 over the rows that are used, in order."""
     digest = hashlib.sha256()
-    for row in conversations:
-        digest.update(key_of(row).encode("utf-8", "replace") + b"\n")
+    for part in parts:
+        for key in part.keys():  # noqa: SIM118 - not a dict
+            digest.update(key + b"\n")
     return digest.hexdigest()
 
 
 def _counts(prepared: Prepared) -> dict:
     """What is known without a tokenizer. Row numbers count from 1."""
-    kinds = {"messages" if "messages" in row else "text" for row in prepared.conversations}
+    data = prepared.data
     return {
-        "shape": " and ".join(sorted(kinds)) or None,
-        "rows": len(prepared.rows),
-        "turns": sum(len(row.get("messages", ())) for row in prepared.conversations),
-        "duplicates": {"count": len(prepared.duplicates), "rows": prepared.duplicates[:5]},
-        "bad": {"count": len(prepared.bad), "sentences": prepared.bad[:5]},
-        "empty_answers": {"count": len(prepared.empty_answers), "rows": prepared.empty_answers[:5]},
+        "shape": " and ".join(sorted(data.kinds)) or None,
+        "rows": data.rows,
+        "turns": data.turns,
+        "duplicates": _first_rows(prepared.duplicates),
+        "bad": {"count": data.bad.count, "sentences": data.bad.first[:5]},
+        "empty_answers": _first_rows(data.empty_answers),
     }
+
+
+def _first_rows(found: Kept) -> dict:
+    return {"count": found.count, "rows": found.first[:5]}
 
 
 def _template(prepared: Prepared, tokenizer) -> tuple[str | None, UserError | None]:
@@ -101,20 +110,15 @@ def _template(prepared: Prepared, tokenizer) -> tuple[str | None, UserError | No
         return None, error
 
 
-def measure(
-    conversations: list[dict], tokenizer, template: str | None, config: TrainConfig, most: int | None = None
-) -> Measure:
+def measure(part: Part, tokenizer, template: str, config: TrainConfig, most: int | None = None) -> Measure:
     """Tokenise the rows, or so many of them, drawn evenly, as `most` and the seconds allow."""
-    found, most = Measure(), most or MOST_ENCODED
-    places = list(range(len(conversations)))
-    if len(places) > most:
-        places = random.Random(0).sample(places, most)  # any prefix of it is a fair sample
+    found = Measure()
     deadline = time.monotonic() + MOST_SECONDS
-    for place in places:
-        _measure_row(found, conversations[place], tokenizer, template, config)
+    for row in part.sample(most or MOST_ENCODED):
+        _measure_row(found, row, tokenizer, template, config)
         if time.monotonic() > deadline:
             break
-    found.scale = len(conversations) / found.rows if found.rows else 1.0
+    found.scale = len(part) / found.rows if found.rows else 1.0
     return found
 
 
@@ -123,35 +127,36 @@ def _measure_row(found: Measure, row: dict, tokenizer, template: str, config: Tr
     found.lengths += [len(piece["input_ids"]) for piece in pieces]
     if config.too_long != "drop" and len(pieces[0]["input_ids"]) > config.max_length:
         pieces = fit(row, tokenizer, template, config.max_length, config.too_long)
-    before = len(found.encoded.rows)
-    add(found.encoded, row["row"], pieces, config.max_length)
-    for place in range(before, len(found.encoded.rows)):
-        piece = found.encoded.rows[place]
+    for piece in found.encoded.usable(row["row"], pieces, config.max_length):
         found.tokens += len(piece["input_ids"])
-        found.trained_tokens += sum(label != IGNORED for label in piece["labels"])
-        found.encoded.rows[place] = {}  # only counted: the tokens of a large file would not fit
+        found.usable += 1
     found.rows += 1
 
 
 def _measured(train: Measure, held_out: Measure) -> dict:
     """Counts in tokens. `train_rows`, `tokens` and `trained_tokens` are of one pass over the rows to train on."""
     lengths = train.lengths + held_out.lengths
-    too_long = sorted(train.encoded.too_long + held_out.encoded.too_long)
-    nothing = train.encoded.nothing_trained + held_out.encoded.nothing_trained
+    too_long, nothing = (
+        Kept(first.count + second.count, sorted(first.first + second.first))
+        for first, second in (
+            (train.encoded.too_long, held_out.encoded.too_long),
+            (train.encoded.nothing_trained, held_out.encoded.nothing_trained),
+        )
+    )
     estimated = train.rows + held_out.rows if max(train.scale, held_out.scale) > 1 else None
     return {
-        "usable": train.scaled(len(train.encoded.rows)) + held_out.scaled(len(held_out.encoded.rows)),
-        "train_rows": train.scaled(len(train.encoded.rows)),
-        "held_out_rows": held_out.scaled(len(held_out.encoded.rows)),
+        "usable": train.scaled(train.usable) + held_out.scaled(held_out.usable),
+        "train_rows": train.scaled(train.usable),
+        "held_out_rows": held_out.scaled(held_out.usable),
         "tokens": train.scaled(train.tokens),
-        "trained_tokens": train.scaled(train.trained_tokens),
+        "trained_tokens": train.scaled(train.encoded.trained_tokens),
         "estimated_from": estimated,
         "lengths": histogram(lengths),
         "longest": max(lengths, default=0),
         "mean_length": round(sum(lengths) / len(lengths), 1) if lengths else 0,
-        "too_long": {"count": train.scaled(len(too_long)), "rows": too_long[:5]},
-        "shortened": train.scaled(len(train.encoded.shortened)),
-        "nothing_trained": {"count": train.scaled(len(nothing)), "rows": nothing[:5]},
+        "too_long": {"count": train.scaled(too_long.count), "rows": too_long.first[:5]},
+        "shortened": train.scaled(train.encoded.shortened.count),
+        "nothing_trained": {"count": train.scaled(nothing.count), "rows": nothing.first[:5]},
     }
 
 
@@ -171,29 +176,30 @@ def _text_stage(config: TrainConfig, folder: Path, tokenizer, tell: Callable) ->
         return None, []
     tell("Reading the text of stage 1")
     try:
-        texts, bad, notes = read_texts(config, folder)
+        data = read_texts(config, folder)
     except UserError as error:
         return None, [finding("text_data", "stop", f"Stage 1: {error}")]
-    sample = texts if len(texts) <= MOST_TEXTS else random.Random(0).sample(texts, MOST_TEXTS)
+    texts = data.conversations.part()
+    sample = list(texts.sample(MOST_TEXTS))
     scale = len(texts) / len(sample) if sample else 1.0
     lengths = [len(row["input_ids"]) for row in pack(sample, tokenizer, config.max_length)]
     counts = {
-        "rows": len(texts) + len(bad),
+        "rows": data.rows,
         "usable": len(texts),
         "train_rows": round(len(lengths) * scale * (1 - config.eval_fraction)),
         "tokens": round(sum(lengths) * scale),
-        "bad": {"count": len(bad), "sentences": bad[:5]},
+        "bad": {"count": data.bad.count, "sentences": data.bad.first[:5]},
         "fingerprint": fingerprint(texts),
         "estimated_from": len(sample) if scale > 1 else None,
-        "scripts": describe_scripts([row["text"] for row in sample[:2000]], tokenizer, config.max_length),
+        "scripts": describe_scripts([row["text"] for row in sample[:MOST_SAID]], tokenizer, config.max_length),
     }
-    return counts, find_text_problems(config, counts, notes)
+    return counts, find_text_problems(config, counts, data.notes)
 
 
 def preview_rows(prepared: Prepared, tokenizer, template: str | None, config: TrainConfig, count: int) -> list[dict]:
     """The first rows as the trainer gets them; of one that it does not get, why. A row may give several entries."""
     shown = []
-    for number, row in enumerate(prepared.rows[:count], 1):
+    for number, row in enumerate(prepared.data.head[:count], 1):
         entry = {"row": number, "messages": None, "text": None, "ids": [], "tokens": [], "trained": [], "used": False}
         try:
             conversation = to_conversation(row, prepared.mapping)
@@ -210,7 +216,7 @@ def preview_rows(prepared: Prepared, tokenizer, template: str | None, config: Tr
             for message in conversation.get("messages", ())
         ] or None
         entry["text"] = _clip(conversation["text"], MOST_SHOWN_CHARACTERS) if "text" in conversation else None
-        double = config.drop_duplicates and number in prepared.duplicates
+        double = config.drop_duplicates and number in prepared.duplicates.first
         shown += [{**entry, **_tokens(piece, tokenizer, config.max_length, double)} for piece in pieces[:3]]
     return shown
 

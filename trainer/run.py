@@ -4,11 +4,13 @@
                       data/           a copy of the files it trains on
                       init_adapter/   a copy of the adapter it continues from
                       about.json      its title and notes
+                      accelerate.yaml what `accelerate launch` gets: processes, machines, mode
                       queued.json     exists while it waits for its turn
                       process.json    who trains: process id and its start time
                       events.jsonl    the contract between the training process and everyone who watches
                       train.log       everything it printed
                       stop            exists when a person asked it to stop
+                      job.json        exists when another machine trains it: Slurm, SkyPilot, Hugging Face Jobs
                       checkpoints/    to resume from
 
 The page, the command line and a second browser all read the same folder: whoever dies, nothing is lost.
@@ -27,6 +29,8 @@ from trainer.config import TrainConfig
 from trainer.state import RunState, state_of
 
 UNFINISHED = ".partial"
+TEXT, CONVERSATIONS = "text", "conversations"  # the stages; the checkpoints of text lie in a folder of that name
+MISSING_SIGNS = ("RendezvousTimeoutError", "RendezvousConnectionError", "DistNetworkError", "DistStoreError")
 KILLED_SIGNS = ("SIGKILL", "Signal 9", "exitcode: -9", "exitcode  : -9")
 
 
@@ -49,7 +53,9 @@ class Run:
     log_file = property(lambda self: self.folder / "train.log")
     process_file = property(lambda self: self.folder / "process.json")
     stop_file = property(lambda self: self.folder / "stop")
+    job_file = property(lambda self: self.folder / "job.json")
     queued_file = property(lambda self: self.folder / "queued.json")
+    accelerate_file = property(lambda self: self.folder / "accelerate.yaml")
     about_file = property(lambda self: self.folder / "about.json")
     data_folder = property(lambda self: self.folder / "data")
     checkpoints_folder = property(lambda self: self.folder / "checkpoints")
@@ -104,7 +110,7 @@ def read_state(run: Run) -> RunState:
     state = state_of(run.events_file)
     if is_queued:
         state.status, state.message, state.hint, state.code, state.cure = "queued", "", "", "", None
-    elif state.is_running and not alive:
+    elif state.is_running and not alive and not run.job_file.exists():  # of a job elsewhere only its events are known
         _tell_the_end(run, state)
     return state
 
@@ -131,6 +137,9 @@ def _last_words(run: Run) -> tuple[str, str, str, dict | None]:
             "killed",
             cure,
         )
+    if any(sign in run.log_tail(40) for sign in MISSING_SIGNS) and run.config().num_machines > 1:
+        message = "The machines did not meet: one did not start, or cannot be reached at main_process_ip and its port."
+        return message, "Start the run on each machine within ddp_timeout of the others.", "process_silent", None
     began = [process.get("started", 0.0) for process in _processes(run)]
     if began and max(began) < psutil.boot_time():
         return "The machine was restarted while this run trained.", "Resume goes on.", "interrupted", None

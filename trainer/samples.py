@@ -8,10 +8,10 @@ from collections.abc import Callable
 from itertools import islice
 
 import torch
-from accelerate import PartialState
 from transformers import TrainerCallback
 
 from trainer.config import MOST_PROMPTS, TrainConfig
+from trainer.ranks import rank, wait_for_everyone
 from trainer.run import EventLog
 
 NEW_TOKENS = 64
@@ -69,9 +69,9 @@ class SampleAnswers(TrainerCallback):
         """Answer the prompts as the model is now."""
         if not self.prompts:
             return
-        if PartialState().is_main_process:
+        if rank() == 0:
             self.events.write("samples", step=step, answers=answer(model, self.tokenizer, self.prompts))
-        PartialState().wait_for_everyone()
+        wait_for_everyone()
 
 
 def answer(model, tokenizer, prompts: list[list[dict]]) -> list[dict]:

@@ -2,7 +2,7 @@
 
 A mapping says what the columns are: {"prompt": "question", "completion": "answer"}; its keys are in `KEYS`. Names that are
 in common use are recognised; for others `guess_mapping` proposes what a person confirms. Preview, report and training all
-take `to_conversations`.
+take `to_conversation`.
 """
 
 import json
@@ -32,7 +32,6 @@ ROLES = {
     "system": "system",
 }
 TURN_KEYS = (("role", "content"), ("from", "value"), ("role", "value"), ("speaker", "text"), ("role", "text"))
-LOOKED_AT = 1000  # rows that tell what the columns are
 
 
 class EmptyAnswer(UserError):
@@ -40,13 +39,13 @@ class EmptyAnswer(UserError):
 
 
 def columns_of(rows: Iterable[dict]) -> list[str]:
-    """The names of all columns of the first rows, in order of appearance."""
-    return list(dict.fromkeys(str(name) for row in list(rows)[:LOOKED_AT] for name in row))
+    """The names of all columns of these rows, in order of appearance."""
+    return list(dict.fromkeys(str(name) for row in rows for name in row))
 
 
 def recognise(rows: list[dict]) -> dict[str, str] | None:
-    """The mapping that most of the first rows show by their columns' names; None when most show none."""
-    found = Counter(_by_names(tuple(map(str, row))) for row in rows[:LOOKED_AT])
+    """The mapping that most of these rows, a source's head, show by their columns' names; None when most show none."""
+    found = Counter(_by_names(tuple(map(str, row))) for row in rows)
     if not found or found[None] * 2 > found.total():
         return None
     best = max((names for names in found if names is not None), key=lambda names: (found[names], len(names)))
@@ -100,36 +99,11 @@ def _hinted(key: str, columns: Iterable[str]) -> str | None:
     return next((column for column in columns if any(hint in column.lower() for hint in HINTS[key])), None)
 
 
-def to_conversations(
-    rows: Iterable[dict], skip_bad_rows: bool = False, mapping: dict[str, str] | None = None
-) -> tuple[list[dict], list[str]]:
-    """Every row as {"row": number, "messages" or "text": ...}, and a sentence for each bad one. Rows count from 1.
-
-    Raises UserError naming the first bad rows unless `skip_bad_rows`, and when nothing is left.
-    """
-    conversations, bad, _ = sort_rows(rows, mapping)
-    if bad and (not skip_bad_rows or not conversations):
-        raise bad_rows_error(bad, len(bad) + len(conversations))
-    return conversations, bad
-
-
-def sort_rows(rows: Iterable[dict], mapping: dict[str, str] | None = None) -> tuple[list[dict], list[str], list[int]]:
-    """(conversations, a sentence for each bad row, the numbers of the bad rows whose answer is empty)."""
-    conversations, bad, empty = [], [], []
-    for number, row in enumerate(rows, 1):
-        try:
-            conversations.append({"row": number, **to_conversation(row, mapping)})
-        except UserError as error:
-            bad.append(f"row {number}: {error}")
-            if isinstance(error, EmptyAnswer):
-                empty.append(number)
-    return conversations, bad, empty
-
-
-def bad_rows_error(bad: list[str], total: int) -> UserError:
-    more = f" And {len(bad) - 3} more." if len(bad) > 3 else ""
+def bad_rows_error(bad: list[str], count: int, total: int) -> UserError:
+    """`bad` are the sentences of the first of `count` bad rows."""
+    more = f" And {count - 3} more." if count > 3 else ""
     return UserError(
-        f"{len(bad)} of {total} rows cannot be used. {' '.join(bad[:3])}{more}",
+        f"{count} of {total} rows cannot be used. {' '.join(bad[:3])}{more}",
         "Mend them, or set skip_bad_rows to leave them out.",
     )
 

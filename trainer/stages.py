@@ -9,13 +9,12 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import read_json, read_json_lines
-from trainer.checkpoints import clean, last_checkpoint, step_of
+from trainer.checkpoints import KEPT, clean, discard_after, last_checkpoint, step_of, whole_steps
 from trainer.config import TrainConfig
 from trainer.failures import Failure, explain
 from trainer.intake import Data, load_data, load_text
-from trainer.run import Run
-
-TEXT, CONVERSATIONS = "text", "conversations"
+from trainer.ranks import common, wait_for_everyone
+from trainer.run import CONVERSATIONS, TEXT, Run
 
 
 @dataclass
@@ -72,10 +71,20 @@ def stages_finished(stages: list[Stage]) -> int:
     return count
 
 
-def clean_up(stages: list[Stage]) -> None:
-    """Remove what a killed process left half-written in any stage."""
+def clean_up(stages: list[Stage], writes: bool) -> None:
+    """Remove what a killed process left half-written in any stage, and what only some machines have; all ranks must call it.
+
+    A connection that breaks while a checkpoint is published leaves it on one machine only: all go on from the one before it.
+    """
     for stage in stages:
-        clean(stage.folder)
+        if writes:
+            clean(stage.folder)
+        wait_for_everyone()
+        shared = common(whole_steps(stage.folder), KEPT + 1)
+        wait_for_everyone()
+        if writes:
+            discard_after(stage.folder, shared[0] if shared else -1)
+    wait_for_everyone()
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """What a run's events add up to: `RunState`, read from `events.jsonl` piece by piece. Knows the file, not who writes it.
 
-A page asks every second, for runs with a hundred thousand events: each process keeps what it has read of the last files
-that were asked for, and reads only what is new. A file that was cut, rewritten or replaced is read from its start.
+A page asks every second, for runs with a million events: each process keeps what it has read of the last files that were
+asked for, and reads only what is new; curves are thinned as they grow. A file that was cut, rewritten or replaced is read from
+its start. Where much is new, in a large file that is opened for the first time, only some of the steps are parsed.
 """
 
 import json
@@ -10,6 +11,8 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from trainer.series import Series
 
 RUNNING = ("queued", "preparing", "training", "evaluating", "saving")
 FINISHED = ("done", "stopped", "failed")
@@ -25,8 +28,12 @@ VALUES = ("base", "base_reason", "precision", "step", "total_steps", "epoch", "a
 MEASURED = ("tokens_per_second", "eta_seconds", "peak_memory_bytes")
 MOST_LOOKS = 50  # the sample answers of the last looks that a state keeps, besides those of the first
 REMEMBERED_BYTES = 256  # of what was read last: that they are still there says that the file only grew
-MOST_CACHED_FILES = 16
-MOST_CACHED_EVENTS = 300_000  # in all files together; about 150 MB
+MOST_NOTES = 100
+MOST_CACHED_FILES = 16  # each at most a few MB
+CHUNK = 2**22
+EXACT_BYTES = 2**22  # of new events that are all parsed; of n times as many every n-th step is
+STEP = b'"event":"step"'  # as `common.files.append_json_line` writes it
+STEP_WITHIN = 64  # bytes of a line
 
 
 @dataclass
@@ -59,13 +66,13 @@ class RunState:
     ended_at: float | None = None
     updated_at: float | None = None
     notes: list[str] = field(default_factory=list)
-    losses: list[tuple[int, float]] = field(default_factory=list)
-    eval_losses: list[tuple[int, float]] = field(default_factory=list)
-    learning_rates: list[tuple[int, float]] = field(default_factory=list)
-    grad_norms: list[tuple[int, float]] = field(default_factory=list)
-    speeds: list[tuple[int, float]] = field(default_factory=list)
-    memories: list[tuple[int, float]] = field(default_factory=list)
-    samples: list[tuple[int, list[dict]]] = field(default_factory=list)
+    losses: list[tuple[int, float]] = field(default_factory=Series)
+    eval_losses: list[tuple[int, float]] = field(default_factory=Series)
+    learning_rates: list[tuple[int, float]] = field(default_factory=Series)
+    grad_norms: list[tuple[int, float]] = field(default_factory=Series)
+    speeds: list[tuple[int, float]] = field(default_factory=Series)
+    memories: list[tuple[int, float]] = field(default_factory=Series)
+    samples: list[tuple[int, list[dict]]] = field(default_factory=Series)
     other_stages: dict[int, dict[str, list]] = field(default_factory=dict)
     metrics: dict = field(default_factory=dict)
 
@@ -101,7 +108,7 @@ class RunState:
         if kind in (*RUNNING, *FINISHED):
             self._change_status(kind, event)
         elif kind == "note":
-            self.notes.append(str(event.get("message", "")))
+            self.notes += [str(event.get("message", ""))][: MOST_NOTES - len(self.notes)]
         elif kind == "stage":
             self._switch_stage(event)
         elif kind == "resumed":  # the steps after the checkpoint are trained again
@@ -133,7 +140,7 @@ class RunState:
         if number == self.stage:
             return
         self.other_stages[self.stage] = {name: getattr(self, name) for name in SERIES}
-        known = self.other_stages.pop(number, None) or {name: [] for name in SERIES}
+        known = self.other_stages.pop(number, None) or {name: Series() for name in SERIES}
         for name in SERIES:
             setattr(self, name, known[name])
         self.stage, self.step, self.total_steps, self.epoch, self.eta_seconds = number, 0, 0, 0.0, None
@@ -145,17 +152,17 @@ class RunState:
                 self._forget(step)
             for name, series in CURVES.items():
                 if event.get(name) is not None:
-                    getattr(self, series).append((step, event[name]))
+                    getattr(self, series).add((step, event[name]))
         elif kind == "eval" and event.get("loss") is not None:
-            self.eval_losses = [point for point in self.eval_losses if point[0] < step] + [(step, event["loss"])]
+            self.eval_losses.put(step, event["loss"])
         elif kind == "samples":
-            self.samples = [point for point in self.samples if point[0] < step] + [(step, event.get("answers", []))]
+            self.samples.put(step, event.get("answers", []))
             del self.samples[1:-MOST_LOOKS]
 
     def _forget(self, first: int) -> None:
         """Drop the points from step `first` on, and the stages after this one."""
         for name in SERIES:
-            setattr(self, name, [point for point in getattr(self, name) if point[0] < first])
+            setattr(self, name, getattr(self, name).where(lambda point: point[0] < first))
         self.other_stages = {stage: part for stage, part in self.other_stages.items() if stage < self.stage}
 
 
@@ -165,7 +172,6 @@ class _Reading:
 
     state: RunState
     offset: int = 0
-    events: int = 0
     last_bytes: bytes = b""
     changed: int = 0
 
@@ -192,23 +198,42 @@ def _reading_of(path: Path, file) -> _Reading:
     reading = _readings.pop(key, None) or _Reading(RunState())
     if not _only_grew(reading, found, file):
         reading = _Reading(RunState())
-    file.seek(reading.offset)
-    new = file.read(found.st_size - reading.offset)
-    whole = new[: new.rfind(b"\n") + 1]  # what a crash cut off is no line yet
-    for line in whole.splitlines():
-        event = _event(line)
-        if event is not None:
-            reading.state.apply(event)
-            reading.events += 1
-    reading.offset += len(whole)
-    reading.last_bytes = (reading.last_bytes + whole)[-REMEMBERED_BYTES:]
+    _read_on(reading, file, found.st_size)
     reading.changed = found.st_mtime_ns
     _readings[key] = reading
-    while len(_readings) > 1 and (
-        len(_readings) > MOST_CACHED_FILES or sum(each.events for each in _readings.values()) > MOST_CACHED_EVENTS
-    ):
+    while len(_readings) > MOST_CACHED_FILES:
         _readings.popitem(last=False)
     return reading
+
+
+def _read_on(reading: _Reading, file, end: int) -> None:
+    """Apply the whole lines up to `end`; what a crash cut off is no line yet."""
+    file.seek(reading.offset)
+    every, rest, held = 1 + (end - reading.offset) // EXACT_BYTES, b"", None
+    steps = 0
+    while new := file.read(min(CHUNK, end - file.tell())):
+        new = rest + new
+        whole, rest = new[: new.rfind(b"\n") + 1], new[new.rfind(b"\n") + 1 :]
+        for line in whole.splitlines():
+            if every > 1 and STEP in line[:STEP_WITHIN]:
+                steps += 1
+                if steps % every:
+                    held = line
+                    continue
+            elif held:
+                _apply(reading.state, held)  # the last step before another event
+            held = None
+            _apply(reading.state, line)
+        reading.offset += len(whole)
+        reading.last_bytes = (reading.last_bytes + whole)[-REMEMBERED_BYTES:]
+    if held:
+        _apply(reading.state, held)
+
+
+def _apply(state: RunState, line: bytes) -> None:
+    event = _event(line)
+    if event is not None:
+        state.apply(event)
 
 
 def _only_grew(reading: _Reading, found: os.stat_result, file) -> bool:

@@ -3,6 +3,7 @@
 How it is set up is in `trainer/recipe.py`.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -22,6 +23,8 @@ class StudioTrainer(SFTTrainer):
 
     progress: ProgressCallback | None = None
     loss_watch: LossWatch | None = None
+    has_new_adapter = False  # it adds nothing yet: with it switched off, the model is that of step 0, at any step
+    first_look: Callable[[], object] | None = None  # what is still to be seen of step 0
     _eval_sums: torch.Tensor | None = None  # (sum of losses, number of tokens) of the evaluation under way
 
     def training_step(self, *args, **kwargs):
@@ -101,7 +104,7 @@ class StudioTrainer(SFTTrainer):
         try:
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()  # each rank writes its own random state
-            if self.is_world_process_zero():
+            if self.args.should_save:  # rank 0; without a shared disk the first process of each machine
                 publish_checkpoint(folder, self.state.global_step)
         except BaseException:
             discard_writing(folder)  # frees the disk for the last event
@@ -115,6 +118,20 @@ class StudioTrainer(SFTTrainer):
             total, tokens = self.accelerator.reduce(self._eval_sums.to(self.accelerator.device), "sum").tolist()
             logs["eval_loss"] = total / max(tokens, 1)
         super().log(logs, start_time)
+        if "loss" in logs and not (self.progress and self.progress.was_stopped):
+            self.look_back()
+
+    def look_back(self) -> None:
+        """The look at step 0 that is still to come, as if it were taken then. The first loss need not wait for it."""
+        first_look, self.first_look = self.first_look, None
+        if first_look is None:
+            return
+        step, self.state.global_step = self.state.global_step, 0
+        try:
+            with self.model.disable_adapter():
+                first_look()
+        finally:
+            self.state.global_step = step
 
 
 def release(trainer: StudioTrainer):

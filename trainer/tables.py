@@ -13,6 +13,7 @@ MOST_COLUMNS = 2000
 DELIMITERS = ",;\t|"
 SAMPLE_RECORDS = 20
 BATCH_ROWS = 128  # of Parquet: one batch is in memory before its size is known
+MOST_WHOLE_BYTES = 256 * 2**20  # of a Parquet file in a .gz, which is read as a whole
 
 
 def csv_rows(path: Path, encoding: str, delimiter: str | None = None) -> Iterator[dict]:
@@ -99,4 +100,7 @@ def parquet_rows(path: Path) -> Iterator[dict]:
 
 def _content(path: Path) -> bytes:
     with open_bytes(path) as file:
-        return file.read()
+        content = file.read(MOST_WHOLE_BYTES + 1)
+    if len(content) > MOST_WHOLE_BYTES:
+        raise UserError(f"'{path.name}' holds more than {MOST_WHOLE_BYTES // 2**20} MB.", "Unpack it (.parquet).")
+    return content

@@ -11,31 +11,35 @@ import logging
 import os
 import sys
 import time
-import traceback
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from trainer import fast_imports
+
 # bitsandbytes says at import, in every log, that a kernel which nobody asked for is not installed
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+if __name__ == "__main__":
+    fast_imports.begin(sys.argv[-1])
 
 import torch
-from accelerate import PartialState
 from transformers import TrainerState
 
 from common.errors import UserError
-from common.files import read_json, write_json
+from common.files import read_json, read_json_lines, write_json
 from models.base import Base, choose_base, fetch_base
 from models.precision import load_base_model, resolve_precision
 from models.tokenizer import load_tokenizer
+from trainer import ranks
 from trainer.config import TrainConfig
-from trainer.failures import explain
 from trainer.init_adapter import check_adapter, load_adapter
+from trainer.last_word import fail, watch_for_hangs
 from trainer.metrics import collect_metrics, sample_answers
+from trainer.parallel import ENGINES, SPLIT_WEIGHTS
 from trainer.progress import ProgressCallback, StopRequested, StopWatch
-from trainer.publish import publish_adapter
+from trainer.publish import publish_adapter, whole_weights
 from trainer.recipe import build_trainer
-from trainer.run import EventLog, Run, this_process
+from trainer.run import EventLog, Run, read_state, this_process
 from trainer.samples import SampleAnswers, choose_prompts, fits_window
 from trainer.stages import Stage, clean_up, history, plan, stages_finished
 from trainer.studio_trainer import release
@@ -46,32 +50,22 @@ def main() -> int:
     parser.add_argument("--run", type=Path, required=True, help="folder of the run, made by the launcher")
     run = Run(parser.parse_args().run.resolve())
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    is_rank_0 = int(os.environ.get("RANK", "0")) == 0
-    events = EventLog(run, writes=is_rank_0)
+    events = EventLog(run, writes=ranks.local_rank() == 0)  # until it is known who shares a disk
+    told = len(read_json_lines(run.events_file))
     watch = StopWatch(run)
-    if is_rank_0:
-        write_json(run.process_file, {**read_json(run.process_file, {}), "trainer": this_process(os.getpid())})
+    if ranks.restarts()[0] and read_state(run).status == "failed":  # for a reason that a restart does not cure
+        return 1
     try:
         train(run, events, watch)
     except StopRequested as reason:
         events.write("stopped", message=str(reason), hint="Resume starts it again.")
     except Exception as error:
-        failure = explain(error, _config_of(run))
-        known = isinstance(error, UserError)
-        logging.getLogger(__name__).error("%s", failure if known else traceback.format_exc())
-        events.write("failed", **failure.to_event())
+        fail(error, run, events, told)
         return 1
     finally:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
     return 0
-
-
-def _config_of(run: Run) -> TrainConfig | None:
-    try:
-        return run.config()
-    except UserError:
-        return None
 
 
 @dataclass
@@ -94,6 +88,7 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
     config = run.config()
     config.check()
     watch.max_minutes = config.max_minutes
+    _meet(run, config, events)
     events.write("preparing", message="Looking at the base model")
     base = _base_of(config)
     adapter = _init_adapter(run, config, base)
@@ -103,24 +98,46 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
     check_base(config, folder, precision)
     tokenizer = load_tokenizer(folder, config.chat_template)
     stages = plan(config, run, tokenizer)
+    for stage in stages:
+        ranks.check_alike("the rows", len(stage.data.train.rows))
     for note in dict.fromkeys(note for stage in stages for note in stage.data.notes):
         events.write("note", message=note)
+    clean_up(stages, events.writes)
     _prepare(events, watch, f"Loading {base.model_id} in {precision}")
     finished = stages_finished(stages)
     model = load_base_model(folder, precision)
+    _prepare(events, watch, "Setting up the training")
     if finished and (checkpoint := stages[finished - 1].checkpoint()):
         model = load_adapter(model, checkpoint, stages[finished - 1].name)
     elif adapter:
         model = load_adapter(model, adapter, config.init_adapter)
-    prompts = choose_prompts(config, stages[-1].data.held_out_conversations, partial(fits_window, model, tokenizer))
+    prompts = []
+    if config.parallel in SPLIT_WEIGHTS:
+        events.write("note", message=f"No sample answers: with {config.parallel} no process holds the whole model.")
+    else:
+        held_out = stages[-1].data.held_out_conversations
+        prompts = choose_prompts(config, held_out, partial(fits_window, model, tokenizer))
     sampler = SampleAnswers(prompts, tokenizer, events, config.eval_steps)
     progress = ProgressCallback(events, watch)
     work = Work(run, config, events, watch, base, precision, tokenizer, sampler, progress)
-    if PartialState().is_main_process:
-        clean_up(stages)
-    PartialState().wait_for_everyone()
+    if ranks.world_size() > 1:
+        progress.hang_watch = watch_for_hangs(run, config, events)
     trainer, stage = _train_stages(model, stages[finished:], work)
     _finish(trainer, stages, stage, work)
+    if progress.hang_watch:
+        progress.hang_watch.end()
+
+
+def _meet(run: Run, config: TrainConfig, events: EventLog) -> None:
+    """Wait for the other processes; then it is known who writes, and a restart is told."""
+    ranks.meet(config.ddp_timeout)
+    events.writes = ranks.writes_here(run.folder)
+    if events.writes:
+        write_json(run.process_file, {**read_json(run.process_file, {}), "trainer": this_process(os.getpid())})
+    restarted, most = ranks.max_over_ranks(*ranks.restarts())  # a machine whose own processes lived counts none
+    if restarted:
+        words = f"Restarted after a process died ({restarted} of {most}): it goes on from the last checkpoint."
+        events.write("note", message=words)
 
 
 def _init_adapter(run: Run, config: TrainConfig, base: Base) -> Path | None:
@@ -148,6 +165,7 @@ def _build(model, stage: Stage, work: Work):
     made = (work.precision, rows, held_out, work.progress, stage.folder)
     trainer = build_trainer(model, work.tokenizer, stage.config, work.run, *made)
     trainer.add_callback(work.sampler)
+    trainer.args.save_on_each_node = ranks.sum_over_ranks(work.events.writes)[0] > 1
     return trainer
 
 
@@ -183,9 +201,7 @@ def _train_stage(trainer, stage: Stage, work: Work) -> None:
     elif stage.stages > 1:
         work.events.write("stage", stage=stage.number, stages=stage.stages, name=stage.name)
     work.events.write("training", total_steps=0)
-    if not checkpoint:
-        _first_look(trainer, past, work)
-        work.watch.check()
+    _plan_first_look(trainer, bool(checkpoint), past, work)
     work.watch.is_training = True
     if stage.is_finished():  # killed after its last checkpoint: `train` would add a step where an epoch is not over
         trainer._load_from_checkpoint(str(checkpoint))
@@ -194,22 +210,35 @@ def _train_stage(trainer, stage: Stage, work: Work) -> None:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
-def _first_look(trainer, past, work: Work) -> None:
-    """The held-out loss and the answers before step 1, unless an earlier life of this run has looked already."""
-    if trainer.eval_dataset is not None and 0 not in past.eval_losses:
-        trainer.evaluate()
-    elif 0 not in past.samples:
-        work.sampler.look(trainer.model, 0)
+def _plan_first_look(trainer, has_checkpoint: bool, past, work: Work) -> None:
+    """The held-out loss and the answers of step 0, unless an earlier life of this run has looked: after the first step where
+    the trainer can look back, else now. All processes decide alike.
+    """
+    has_eval = trainer.eval_dataset is not None
+    no_loss, no_samples = ranks.max_over_ranks(has_eval and 0 not in past.eval_losses, 0 not in past.samples)
+    if work.config.parallel in ENGINES:
+        return  # inside `train`: see the recipe
+    if no_loss:
+        trainer.first_look = trainer.evaluate
+    elif no_samples:
+        trainer.first_look = partial(work.sampler.look, trainer.model, 0)
+    if trainer.first_look and not trainer.has_new_adapter:
+        first_look, trainer.first_look = trainer.first_look, None
+        if not has_checkpoint:  # later it would no longer be step 0
+            first_look()
+            work.watch.check()
 
 
 def _finish(trainer, stages: list[Stage], stage: Stage, work: Work) -> None:
     """A last look at the held-out rows, the adapter, and the last event."""
     work.progress.begin_last_look()
+    trainer.look_back()
     metrics = collect_metrics(trainer, stages, stage.number, work.run, work.base, work.precision)
     metrics |= sample_answers(trainer, work.run, work.sampler, stage.number)
     work.events.write("saving", message="Saving the adapter")
-    if PartialState().is_main_process:
-        folder = publish_adapter(trainer.model, work.tokenizer, work.run, work.base, metrics)
+    weights = whole_weights(trainer.model)
+    if work.events.writes:
+        folder = publish_adapter(trainer.model, work.tokenizer, work.run, work.base, metrics, weights)
         if work.progress.was_stopped:
             message = work.progress.stop_message(trainer.state.global_step, trainer.state.max_steps)
             work.events.write(
@@ -217,10 +246,11 @@ def _finish(trainer, stages: list[Stage], stage: Stage, work: Work) -> None:
             )
         else:
             work.events.write("done", metrics=metrics, adapter=folder.name)
-    PartialState().wait_for_everyone()
+    ranks.wait_for_everyone()
 
 
 if __name__ == "__main__":
+    fast_imports.end()
     started = time.time()
     code = main()
     print(f"The training process ended with {code} after {time.time() - started:.0f} s.", flush=True)

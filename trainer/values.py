@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from common.errors import UserError
 
 LONG_TEXTS = ("sample_prompts", "columns", "base_reason")
+MOST_NUMBER = 10**80
 LONGEST_TEXT, LONGEST_LONG_TEXT = 1000, 20_000
 
 
@@ -28,6 +29,8 @@ def convert(name: str, kind: type, value: object):
     """`value` as the field's type: '2e-4' becomes a float, 'true' a bool. Raises UserError naming the field."""
     if value is not None and not isinstance(value, (str, int, float)):
         raise UserError(f"{name}: one value is wanted, not a {type(value).__name__}.")
+    if isinstance(value, int) and abs(value) > MOST_NUMBER:  # Python refuses to print very long ones
+        raise UserError(f"{name}: {short(value)} is too large.")
     if kind == str | None:
         return None if value in (None, "") else str(value)
     if kind is bool:
@@ -50,7 +53,7 @@ def convert(name: str, kind: type, value: object):
 
 def short(value: object) -> str:
     """The beginning of `value`, for a message."""
-    if isinstance(value, int) and abs(value) > 10**80:  # Python refuses to print very long ones
+    if isinstance(value, int) and abs(value) > MOST_NUMBER:  # Python refuses to print very long ones
         return "a number of very many digits"
     return str(value)[:80]
 

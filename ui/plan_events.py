@@ -14,16 +14,18 @@ from trainer.calibration import from_earlier_runs, known, measure
 from trainer.checking import check
 from trainer.config import EXAMPLE, TrainConfig
 from trainer.estimate import EXAMPLE_FACTS, estimate, record_estimate, shape_for
+from trainer.launch_plan import launch_plan
 from trainer.presets import preset_values
 from trainer.queue import launch
 from trainer.run import Run
 from ui.background import with_progress
+from ui.backup_form import backup_words
 from ui.check_events import PREVIEW_ROWS, QUIET, changed_form, hint, looked, once, report_for, wire_check
 from ui.data_form import stops_of
 from ui.form import EXAMPLE_DATA, SOURCE_FIELDS, data_key, form_config, loaded_values, make_config
 from ui.messages import shown
-from ui.owner import Visitor, owner_of
-from ui.plan_view import plan_html, problems_html
+from ui.owner import Visitor, owner_of, visitor_of
+from ui.plan_view import USED_AS_IT_IS, launch_html, plan_html, problems_html
 from ui.settings_form import preset_help
 
 
@@ -67,15 +69,17 @@ def plan_views(config: TrainConfig, looked_at: dict | None, owner: str) -> list:
     texts = [shell_command(config), config.to_yaml()]
     problems = config.problems()
     if problems:
-        return [problems_html(problems), gr.Button(visible=False), *texts]
+        return [problems_html(problems), gr.Button(visible=False), *texts, "", ""]
     found = estimate_of(config, looked_at, owner)
+    start = launch_plan(config, find_hardware(), found["memory"]["total"] if found else None)
+    texts += [start.command, start.yaml or USED_AS_IT_IS]
     if found is None:
         words = "Check the data: then steps, memory and time are known before the start."
-        return [hint(words), gr.Button(visible=False), *texts]
+        return [f"<p class='hint'>{words}</p>{launch_html(start)}", gr.Button(visible=False), *texts]
     fit = found["make_it_fit"]
     words = ", ".join(f"{name} {value}" for name, value in (fit or {}).items())
     button = gr.Button(f"Make it fit: {words}", visible=bool(fit))
-    return [plan_html(found), button, *texts]
+    return [plan_html(found) + launch_html(start), button, *texts]
 
 
 def check_init_adapter(config: TrainConfig, visitor: Visitor) -> None:
@@ -109,6 +113,7 @@ def wire_plan(tab) -> dict:
     plan = {"fn": _planner(tab), "inputs": inputs, "outputs": tab.plan.outputs, "trigger_mode": "always_last", **QUIET}
     wire_check(tab, inputs, plan)
     _wire_changes(tab, inputs, plan)
+    _wire_backup(tab, inputs)
     typed = tab.inputs["data_paste"]  # planned when the person is done with it: each plan keeps what was pasted
     gr.on([component.change for component in tab.components if component is not typed] + [typed.blur], **plan)
 
@@ -143,9 +148,28 @@ def _planner(tab):
             config = form_config(tab.names, owner, values)
             return plan_views(config, looked_at, owner)
         except UserError as error:  # a form half filled in is no failure
-            return [problems_html([str(error)]), gr.Button(visible=False), gr.skip(), gr.skip()]
+            return [problems_html([str(error)]), gr.Button(visible=False), gr.skip(), gr.skip(), "", ""]
 
     return on_plan
+
+
+def _wire_backup(tab, inputs: list) -> None:
+    """What the wish to keep checkpoints on the Hub means; said anew after every plan, whose time it is compared with."""
+
+    @shown
+    def on_wish(token: gr.OAuthToken | None, key, looked_at, *values):
+        *values, is_wished = values
+        if not is_wished:
+            return gr.HTML("", visible=False)
+        visitor, config = visitor_of(key, token), form_config(tab.names, owner_of(key, token), values)
+        found = None if config.problems() else estimate_of(config, looked_at, visitor.owner)
+        words = backup_words(config.name, visitor, token and token.expires_at, found and found["seconds"])
+        return gr.HTML(words, visible=True)
+
+    form = tab.plan.backup
+    wiring = {"trigger_mode": "always_last", "api_name": "checkpoints_on_hub", "show_progress": "hidden"}
+    events = [form.checkbox.change, tab.plan.plan_html.change]
+    gr.on(events, on_wish, [*inputs, form.checkbox], form.note_html, **wiring)
 
 
 def _wire_changes(tab, inputs: list, plan: dict) -> None:
@@ -168,7 +192,7 @@ def _wire_changes(tab, inputs: list, plan: dict) -> None:
         values, gone = loaded_values(owner, TrainConfig.from_yaml(file))
         make_config(owner, {**values, "data_kind": EXAMPLE_DATA})  # refuses what a visitor may not name
         if gone:
-            gr.Info(f"The settings are loaded. Choose the data again: {', '.join(gone)} is not here.")
+            gr.Info(f"The settings are loaded. Choose again what is not here: {', '.join(gone)}.")
         return changed_form(tab.names, values)
 
     preset = tab.preset_radio.input(on_preset, tab.preset_radio, [*tab.components, tab.preset_html], **QUIET)

@@ -1,10 +1,14 @@
-"""What a start would mean, before it: steps, memory, time and cost, as HTML of the result of `trainer.estimate`."""
+"""What a start would mean, before it: steps, memory, time and cost, and how it is started, as HTML of what `trainer.estimate`
+and `trainer.launch_plan` found.
+"""
 
 import html
 
 from trainer.config import Problem
+from trainer.launch_plan import LaunchPlan
 from ui.run_view import duration
 
+USED_AS_IT_IS = "# your own accelerate config, used as it is"
 PART_COLOURS = ("#4f46e5", "#818cf8", "#0891b2", "#059669", "#d97706", "#db2777", "#64748b", "#a16207", "#9333ea")
 
 
@@ -30,6 +34,12 @@ def _text_html(plan: dict | None) -> str:
     if not plan:
         return ""
     return f"<p>Before them, stage 1 reads the text: {plan['total_steps']:,} steps of {plan['effective_batch']:,} rows.</p>"
+
+
+def launch_html(start: LaunchPlan) -> str:
+    """How it would be started: the hardware found, the processes, the precision, the batch."""
+    rows = "".join(f"<dt>{html.escape(what)}</dt><dd>{html.escape(words)}</dd>" for what, words in start.rows)
+    return f"<dl class='launch'>{rows}</dl>"
 
 
 def counted(number: int, word: str) -> str:

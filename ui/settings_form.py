@@ -3,15 +3,26 @@
 import gradio as gr
 
 from trainer.config import GROUPS, TrainConfig
+from trainer.parallel import FOR_VISITORS_NOT
 from trainer.presets import DEFAULT, HELP, PRESETS
 from ui.form import shown_fields
+from ui.owner import on_space
 
 FIRST = ("num_train_epochs", "max_steps", "learning_rate", "per_device_train_batch_size")
 ELSEWHERE = (  # laid out by the data form and at the head of the tab
     *("name", "base", "init_adapter", "data_config", "data_split", "data_revision", "columns", "text_epochs"),
     *("max_rows", "eval_fraction", "skip_bad_rows", "drop_duplicates", "too_long"),
 )
-WORDS = {"lora": "LoRA", "rslora": "RS-LoRA", "dora": "DoRA", "neftune": "NEFTune", "lr": "LR", "r": "rank"}
+WORDS = {
+    "lora": "LoRA",
+    "rslora": "RS-LoRA",
+    "dora": "DoRA",
+    "neftune": "NEFTune",
+    "lr": "LR",
+    "r": "rank",
+    "ip": "IP",
+    "ddp": "DDP",
+}
 LINES = {"sample_prompts": 3}
 
 
@@ -24,6 +35,9 @@ def label_of(name: str) -> str:
 def component_of(item) -> gr.components.Component:
     """The input for one field of the config, with its help, default and limits."""
     about = {"label": label_of(item.name), "info": item.metadata["help"]}
+    if item.name == "accelerate_config":
+        label = "Your own accelerate config: used as it is, its processes and mode win over these"
+        return gr.File(label=label, file_types=[".yaml", ".yml"], height=120)
     if item.metadata["choices"]:
         return gr.Dropdown(list(item.metadata["choices"]), value=item.default, **about)
     if isinstance(item.default, bool):
@@ -32,6 +46,12 @@ def component_of(item) -> gr.components.Component:
         # the limits are checked by the config, whose sentence says more than the browser's
         return gr.Number(item.default, precision=0 if isinstance(item.default, int) else None, **about)
     return gr.Textbox(item.default or "", lines=LINES.get(item.name, 1), max_lines=6, **about)
+
+
+def _for_visitors(name: str, component: gr.components.Component) -> gr.components.Component:
+    """On a Space, machines, addresses and files are the server's: `ui.form` refuses them, and here they are not shown."""
+    component.visible = not (on_space() and name in FOR_VISITORS_NOT)
+    return component
 
 
 def build_settings_form() -> tuple[gr.Radio, gr.HTML, dict]:
@@ -49,7 +69,7 @@ def build_settings_form() -> tuple[gr.Radio, gr.HTML, dict]:
             if not names:
                 continue
             with gr.Accordion(group, open=False):
-                inputs |= {name: component_of(items[name]) for name in names}
+                inputs |= {name: _for_visitors(name, component_of(items[name])) for name in names}
     return preset_radio, preset_html, inputs
 
 

@@ -62,10 +62,9 @@ def test_asking_imports_no_torch():
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded by Linux")
 def test_data_that_takes_too_much_memory_is_a_sentence(config, tmp_path):
-    rows = tmp_path / "rows.jsonl"
-    with open(rows, "w") as file:
-        for number in range(100_000):
-            file.write(json.dumps({"prompt": f"question {number} " * 20, "completion": "answer " * 20}) + "\n")
+    rows = tmp_path / "rows.json"  # the one kind that is parsed as a whole
+    pairs = [{"prompt": f"question {number} " * 20, "completion": "answer " * 20} for number in range(100_000)]
+    rows.write_text(json.dumps(pairs))
     config.data = str(rows)
     request, result = tmp_path / "request.json", tmp_path / "result.json"
     request.write_text(json.dumps({"config": config.to_dict(), "rows": 1}))

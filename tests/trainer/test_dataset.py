@@ -1,12 +1,14 @@
 """Every shape of row becomes a conversation; a bad one is named with what was found and what to do."""
 
 import json
+from dataclasses import replace
 
 import pandas
 import pytest
 
 from common.errors import UserError
 from models.templates import training_template
+from trainer.config import TrainConfig
 from trainer.dataset import (
     EXAMPLE_HELD_OUT,
     IGNORED,
@@ -14,10 +16,9 @@ from trainer.dataset import (
     encode_all,
     preview,
     read_rows,
-    split_held_out,
     to_conversation,
-    to_conversations,
 )
+from trainer.intake import load_data
 
 PAIR = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
 
@@ -75,17 +76,20 @@ def test_a_bad_row_says_what_was_found(row, words):
         to_conversation(row)
 
 
-def test_bad_rows_are_named_by_number_and_stop_the_start():
+def test_bad_rows_are_named_by_number_and_stop_the_start(tmp_path, tinyllama_tokenizer):
     rows = [{"prompt": "Q", "completion": "A"}, {"x": 1}, {"prompt": "Q", "completion": ""}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    config = TrainConfig(data=str(tmp_path / "rows.jsonl"))
     with pytest.raises(UserError, match=r"2 of 3 rows cannot be used\. row 2: .* row 3: .*skip_bad_rows"):
-        to_conversations(rows)
-    good, bad = to_conversations(rows, skip_bad_rows=True)
-    assert len(good) == 1 and [sentence[:5] for sentence in bad] == ["row 2", "row 3"]
+        load_data(config, tmp_path, tinyllama_tokenizer)
+    data = load_data(replace(config, skip_bad_rows=True), tmp_path, tinyllama_tokenizer)
+    assert len(data.train.rows) == 1 and [note[:15] for note in data.notes] == ["Left out: row 2", "Left out: row 3"]
 
 
-def test_leaving_out_every_row_is_refused():
+def test_leaving_out_every_row_is_refused(tmp_path, tinyllama_tokenizer):
+    (tmp_path / "rows.jsonl").write_text('{"x": 1}')
     with pytest.raises(UserError, match="1 of 1 rows"):
-        to_conversations([{"x": 1}], skip_bad_rows=True)
+        load_data(TrainConfig(data=str(tmp_path / "rows.jsonl"), skip_bad_rows=True), tmp_path, tinyllama_tokenizer)
 
 
 @pytest.mark.parametrize("name", ["data.jsonl", "data.json", "data.csv", "data.parquet"])
@@ -138,7 +142,7 @@ def test_a_row_longer_than_max_length_is_reported_and_not_cut(tinyllama_tokenize
     rows = [{"messages": PAIR}, to_conversation({"prompt": "Q", "completion": "word " * 100})]
     encoded = encode_all(rows, tinyllama_tokenizer, template, max_length=50)
     assert len(encoded.rows) == 1 and encoded.rows[0]["labels"][-2] == tinyllama_tokenizer.eos_token_id
-    ((number, tokens),) = encoded.too_long
+    ((number, tokens),) = encoded.too_long.first
     assert number == 2 and tokens > 100
     assert f"row 2 ({tokens} tokens)" in encoded.report(50)
 
@@ -160,14 +164,6 @@ def test_the_preview_shows_what_the_trainer_gets(tinyllama_tokenizer, template):
     assert "".join(trained).replace("▁", " ").strip() == "Hello.</s>"
 
 
-def test_the_split_is_by_seed_and_keeps_every_row():
-    rows = list(range(50))
-    first, again, other = (split_held_out(rows, 0.1, seed) for seed in (1, 1, 2))
-    assert first == again != other
-    assert sorted(first[0] + first[1]) == rows and len(first[1]) == 5
-    assert split_held_out([1], 0.5, 0) == ([1], []) and split_held_out(rows, 0.0, 0) == (rows, [])
-
-
 def test_the_example_data_is_what_the_readme_says():
     train, held_out = read_rows("example"), read_rows(str(EXAMPLE_HELD_OUT))
     assert len(train) >= 200 and len(held_out) >= 20
@@ -175,4 +171,4 @@ def test_the_example_data_is_what_the_readme_says():
     assert several_turns >= (len(train) + len(held_out)) / 3
     questions = [message["content"] for row in train + held_out for message in row["messages"][:1]]
     assert len(set(questions)) == len(questions), "a held-out question is trained"
-    to_conversations(train + held_out)
+    assert all(to_conversation(row) for row in train + held_out)

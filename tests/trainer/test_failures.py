@@ -60,6 +60,8 @@ REAL = [
     ("loss_nan", lambda: diagnose("loss_nan")),
     ("loss_zero", lambda: diagnose("loss_zero")),
     ("killed", lambda: diagnose("killed")),
+    ("process_lost", lambda: diagnose("process_lost")),
+    ("process_silent", lambda: diagnose("process_silent")),
 ]
 
 

@@ -1,16 +1,22 @@
 """From a config to encoded rows: what the settings say about long, double and bad rows, and stage 1's text."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
+import numpy
 import pytest
 
 from common.errors import UserError
+from common.paths import REPOSITORY
 from models.templates import training_template
 from trainer.config import TrainConfig
-from trainer.dataset import IGNORED, encode_all, fit, preview, split_held_out
+from trainer.conversations import Conversations
+from trainer.dataset import IGNORED, encode_all, fit, preview
 from trainer.intake import load_data, load_text, read_texts
 from trainer.reading import read_rows
+from trainer.split import duplicates_of, found_in, held_out_of
 
 PAIR = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
 LONG = [
@@ -83,16 +89,16 @@ def test_split_keeps_every_turn_and_the_system_prompt(tinyllama_tokenizer, templ
 def test_a_single_turn_that_is_too_long_is_left_out_and_reported(tinyllama_tokenizer, template, too_long):
     huge = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "word " * 200}]
     encoded = encode_all([{"messages": huge}], tinyllama_tokenizer, template, 64, too_long)
-    assert not encoded.rows and [number for number, _ in encoded.too_long] == [1]
+    assert not encoded.rows and [number for number, _ in encoded.too_long.first] == [1]
     mixed = encode_all([{"row": 7, "messages": [*PAIR, *huge, *PAIR]}], tinyllama_tokenizer, template, 64, too_long)
-    assert len(mixed.rows) == (2 if too_long == "split" else 1) and mixed.shortened == [7]
+    assert len(mixed.rows) == (2 if too_long == "split" else 1) and mixed.shortened.first == [7]
     assert "row 7" in mixed.report(64)
 
 
 def test_row_numbers_are_those_of_the_file(tmp_path, tinyllama_tokenizer):
     rows = [{"x": 1}, SHAPES["messages"], {"prompt": "Q", "completion": "word " * 200}]
     data = load_data(config_of(tmp_path, rows, skip_bad_rows=True), tmp_path, tinyllama_tokenizer)
-    assert data.train.too_long[0][0] == 3 and any("row 1" in note for note in data.notes)
+    assert data.train.too_long.first[0][0] == 3 and any("row 1" in note for note in data.notes)
 
 
 def test_max_rows_and_columns_are_heeded(tmp_path, tinyllama_tokenizer):
@@ -110,15 +116,97 @@ def test_duplicates_are_left_out_when_asked(tmp_path, tinyllama_tokenizer):
     assert len(data.train.rows) == 3 and any("say the same" in note for note in data.notes)
 
 
-def test_equal_rows_never_straddle_the_split():
-    rows = [{"row": number, "text": f"text {number % 20}"} for number in range(60)]
+def split(folder, texts: list[str], fraction: float, seed: int) -> tuple[list[str], list[str]]:
+    """(texts to train on, texts held out)."""
+    kept = Conversations(folder)
+    for number, text in enumerate(texts, 1):
+        kept.append(number, {"text": text})
+    mask = held_out_of(kept, numpy.ones(len(kept), dtype=bool), fraction, seed)
+    return tuple([row["text"] for row in kept.part(part)] for part in (~mask, mask))
+
+
+def test_the_split_is_by_seed_and_keeps_every_row(tmp_path):
+    texts = [f"text {number}" for number in range(50)]
+    first, again, other = (split(tmp_path, texts, 0.1, seed) for seed in (1, 1, 2))
+    assert first == again != other
+    assert sorted(first[0] + first[1]) == sorted(texts) and len(first[1]) == 5
+    assert split(tmp_path, ["a"], 0.5, 0) == (["a"], []) and split(tmp_path, texts, 0.0, 0) == (texts, [])
+
+
+def test_equal_rows_never_straddle_the_split(tmp_path):
+    texts = [f"text {number % 20}" for number in range(60)]
     for seed in range(20):
-        train, held_out = split_held_out(rows, 0.2, seed)
+        train, held_out = split(tmp_path, texts, 0.2, seed)
         assert held_out and len(held_out) <= 12 and len(train) + len(held_out) == 60
-        assert not {row["text"] for row in train} & {row["text"] for row in held_out}
-    assert split_held_out([{"text": "a"}, {"text": "a"}], 0.5, 0) == ([{"text": "a"}, {"text": "a"}], [])
-    train, held_out = split_held_out([{"text": "a"}] * 3 + [{"text": "b"}] * 2, 0.1, 0)
+        assert not set(train) & set(held_out)
+    assert split(tmp_path, ["a", "a"], 0.5, 0) == (["a", "a"], [])
+    train, held_out = split(tmp_path, ["a"] * 3 + ["b"] * 2, 0.1, 0)
     assert len(train) == 3 and len(held_out) == 2
+
+
+def test_the_split_of_many_rows_is_as_large_as_asked(tmp_path):
+    for fraction in (0.02, 0.9):
+        train, held_out = split(tmp_path, [f"text {number}" for number in range(20_000)], fraction, 0)
+        assert len(held_out) == 20_000 * fraction and len(train) + len(held_out) == 20_000
+
+
+def test_duplicates_are_found_in_any_number_of_pieces(tmp_path, monkeypatch):
+    kept = Conversations(tmp_path)
+    for number in range(3000):
+        kept.append(number + 1, {"text": f"text {number % 1000 if number < 2500 else number}"})
+    whole = duplicates_of(kept)
+    assert numpy.flatnonzero(whole).tolist() == list(range(1000, 2500))
+    monkeypatch.setattr("trainer.split.PIECE", 100)
+    monkeypatch.setattr("trainer.conversations.CHUNK_HASHES", 64)
+    assert duplicates_of(kept).tolist() == whole.tolist()
+    other = Conversations(tmp_path)
+    other.append(1, {"text": "text 7"})
+    assert [row["row"] for row in kept.part(found_in(kept, other))] == [8, 1008, 2008]
+
+
+def test_conversations_are_read_back_whole_in_any_order(tmp_path, monkeypatch):
+    monkeypatch.setattr("trainer.conversations.CHUNK", 7)
+    kept = Conversations(tmp_path)
+    said = [{"messages": [{"role": "user", "content": f"Zeile {n}\n\u2028 ü 🙂"}]} for n in range(100)]
+    for number, conversation in enumerate(said, 1):
+        kept.append(number, conversation)
+    odd = kept.part(numpy.arange(100) % 2 == 1)
+    assert list(odd) == [{"row": n, **said[n - 1]} for n in range(2, 101, 2)] and len(odd) == 50
+    drawn = list(odd.sample(20))
+    assert len({row["row"] for row in drawn}) == 20 and all(row in list(odd) for row in drawn)
+    assert list(odd.sample(50)) == list(odd) and not list(tmp_path.iterdir()), "no file is left behind"
+
+
+def peak_of_check(file, rows: int) -> float:
+    """The most MB that reading and splitting `rows` rows took in a process of its own, above what its imports took."""
+    with open(file, "w") as out:
+        for number in range(rows):
+            out.write(
+                json.dumps({"prompt": f"What is {number}?", "completion": f"It is the number {number}. " * 8}) + "\n"
+            )
+    result = subprocess.run([sys.executable, "-c", PREPARE, str(file)], cwd=REPOSITORY, capture_output=True, check=True)
+    return float(result.stdout)
+
+
+PREPARE = """
+import sys, tempfile
+from pathlib import Path
+from trainer.config import TrainConfig
+from trainer.intake import prepare
+def peak() -> float:
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+before = peak()
+with tempfile.TemporaryDirectory() as folder:
+    prepared = prepare(TrainConfig(data=sys.argv[1]), Path(folder))
+    assert len(prepared.train) > len(prepared.held_out) > 0
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux does")
+def test_the_memory_of_reading_does_not_grow_with_the_rows(tmp_path):
+    few, many = (peak_of_check(tmp_path / "rows.jsonl", rows) for rows in (5_000, 60_000))
+    assert many < few + 10, "a list of all rows would take 60 MB more"
 
 
 def test_rows_of_the_held_out_file_are_not_trained_when_duplicates_are_dropped(tmp_path, tinyllama_tokenizer):
@@ -134,7 +222,7 @@ def test_the_text_of_stage_1_is_packed_and_loses_nothing(tmp_path, tinyllama_tok
     (tmp_path / "data" / "text_data.txt").write_text("\n\n".join(f"Paragraph {n}. " + "word " * 400 for n in range(6)))
     config = TrainConfig(text_data="data/text_data.txt", max_length=64, eval_fraction=0.2)
     data = load_text(config, tmp_path, tinyllama_tokenizer)
-    assert all(len(row["input_ids"]) == 64 for row in data.train.rows[:-1]) and data.held_out.rows
+    assert all(len(row["input_ids"]) == 64 for row in list(data.train.rows)[:-1]) and data.held_out.rows
     tokens = [token for part in (data.train, data.held_out) for row in part.rows for token in row["input_ids"]]
     text = tinyllama_tokenizer.decode(tokens)
     assert all(f"Paragraph {number}." in text for number in range(6)) and text.count("word") == 2400
@@ -156,4 +244,4 @@ def test_max_rows_holds_for_the_held_out_file_and_the_text_too(tmp_path, tinylla
     config = config_of(tmp_path, rows, max_rows=2, **files)
     data = load_data(config, tmp_path, tinyllama_tokenizer)
     assert (len(data.train.rows), len(data.held_out.rows)) == (2, 2)
-    assert len(read_texts(config, tmp_path)[0]) == 2
+    assert len(read_texts(config, tmp_path).conversations) == 2

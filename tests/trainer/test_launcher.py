@@ -16,7 +16,7 @@ from common.paths import REPOSITORY, adapters_folder, runs_folder
 from models import embedded
 from trainer import disk, launcher
 from trainer.config import TrainConfig
-from trainer.launcher import CONFIGS, command, create_run, environment, start
+from trainer.launcher import command, create_run, environment, start
 from trainer.run import EventLog, this_process
 
 
@@ -88,14 +88,7 @@ def test_several_processes_on_a_cpu_take_the_path_that_really_starts_them(config
     run = create_run(TrainConfig(**{**config.to_dict(), "num_processes": 2}))
     line = command(run, run.config())
     file = yaml.safe_load(Path(line[line.index("--config_file") + 1]).read_text())
-    assert file["distributed_type"] == "MULTI_GPU" and environment(2)["ACCELERATE_USE_CPU"] == "true"
-
-
-@pytest.mark.parametrize("file", sorted(path.name for path in CONFIGS.glob("*.yaml")))
-def test_accelerate_itself_reads_every_config(file):
-    from accelerate.commands.config.config_args import load_config_from_file
-
-    load_config_from_file(str(CONFIGS / file))
+    assert file["distributed_type"] == "MULTI_GPU" and environment(run.config())["ACCELERATE_USE_CPU"] == "true"
 
 
 def test_the_launcher_needs_no_torch():

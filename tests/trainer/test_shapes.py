@@ -5,7 +5,9 @@ import json
 import pytest
 
 from common.errors import UserError
-from trainer.shapes import apply_mapping, guess_mapping, recognise, sort_rows, to_conversation
+from trainer.intake import gather
+from trainer.reading import source_of
+from trainer.shapes import apply_mapping, guess_mapping, recognise, to_conversation
 
 PAIR = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
 
@@ -65,11 +67,12 @@ def test_a_mapping_wins_over_what_is_recognised():
         to_conversation(row, {"prompt": "q"})
 
 
-def test_rows_keep_their_numbers_and_empty_answers_are_counted():
+def test_rows_keep_their_numbers_and_empty_answers_are_counted(tmp_path):
     rows = [
         {"prompt": "Q", "completion": " "},
         {"prompt": "Q", "completion": "A"},
         {"messages": [*PAIR[:1], {**PAIR[1], "content": ""}]},
     ]
-    conversations, bad, empty = sort_rows(rows)
-    assert conversations == [{"row": 2, "messages": PAIR}] and len(bad) == 2 and empty == [1, 3]
+    found = gather(source_of(rows), tmp_path)
+    assert list(found.conversations.part()) == [{"row": 2, "messages": PAIR}]
+    assert (found.rows, found.bad.count, found.empty_answers.first) == (3, 2, [1, 3])

@@ -2,8 +2,10 @@
 
 import json
 import os
-import time
+import sys
+from itertools import pairwise
 
+import psutil
 import pytest
 
 from common.files import append_json_line
@@ -125,22 +127,60 @@ def test_a_file_that_was_cut_or_rewritten_is_read_again(file):
     assert state_of(file) == RunState()
 
 
-def test_a_hundred_thousand_events_are_read_once(file):
-    events = (step(n, 1.5, learning_rate=1e-4, grad_norm=0.5, tokens_per_second=99.5) for n in range(100_000))
-    write(file, *events)
+def bytes_read() -> int:
+    """By this process so far, from files and caches alike."""
+    return psutil.Process().io_counters().read_chars
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts what is read as Linux does")
+def test_of_many_events_a_poll_reads_only_what_is_new(file):
+    write(file, *(step(n, 1.5, learning_rate=1e-4, grad_norm=0.5, tokens_per_second=99.5) for n in range(50_000)))
     state_of(file)
-    times = []
     for number in range(5):
-        write(file, step(100_000 + number))
-        began = time.perf_counter()
-        assert len(state_of(file).losses) == 100_001 + number
-        times.append(time.perf_counter() - began)
-    assert min(times) < 0.05
+        write(file, step(50_000 + number))
+        before = bytes_read()
+        assert state_of(file).losses[-1][0] == 50_000 + number
+        assert bytes_read() - before < 20_000 < file.stat().st_size / 100
 
 
-def test_what_is_kept_of_files_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "MOST_CACHED_EVENTS", 100)
+def test_curves_are_thinned_and_keep_their_first_and_last_point(file):
+    write(file, *(step(n, learning_rate=n / 10) for n in range(30_000)))
+    for last in (29_999, 30_000, 30_001):
+        state = state_of(file)
+        steps = [at for at, _ in state.losses]
+        assert steps[0] == 0 and steps[-1] == last and 1000 < len(steps) <= 4000
+        assert steps == sorted(set(steps)) and max(b - a for a, b in pairwise(steps)) <= 16
+        assert all(value == at for at, value in state.losses)
+        write(file, step(last + 1))
+    write(file, {"event": "resumed", "step": 10_000}, step(10_001, 7.0))
+    assert state_of(file).losses[-1] == (10_001, 7.0)
+
+
+def test_a_large_file_that_is_opened_first_shows_what_one_that_was_watched_shows(tmp_path, monkeypatch):
+    """Only some of its steps are parsed then; everything else is."""
+    events = [{"event": "queued"}, stage(1, "text"), {"event": "eval", "step": 0, "loss": 4.0}]
+    for number in range(1, 3000):
+        events.append(step(number, epoch=number / 100))
+        if not number % 1000:
+            events += [{"event": "eval", "step": number, "loss": 1.0}, {"event": "note", "message": str(number)}]
+    events += [{"event": "resumed", "step": 2500}, step(2501, 9.0), step(2502, 9.5, epoch=25.0)]
+    for event in events:
+        append_json_line(tmp_path / "watched", event)
+    watched = state_of(tmp_path / "watched")
+    monkeypatch.setattr(module, "EXACT_BYTES", 10_000)
+    monkeypatch.setattr(module, "CHUNK", 777)
+    (tmp_path / "opened").write_bytes((tmp_path / "watched").read_bytes())
+    parsed = []
+    monkeypatch.setattr(module, "_event", lambda line: parsed.append(line) or json.loads(line))
+    opened = state_of(tmp_path / "opened")
+    assert len(parsed) < 200
+    assert opened.eval_losses == watched.eval_losses and opened.notes == watched.notes
+    assert (opened.step, opened.epoch, opened.losses[-1]) == (watched.step, watched.epoch, watched.losses[-1])
+    assert set(opened.losses) <= set(watched.losses) and len(opened.losses) > 50
+
+
+def test_what_is_kept_of_files_is_bounded(tmp_path):
     for number in range(40):
         write(tmp_path / str(number), *[step(n) for n in range(30)])
         state_of(tmp_path / str(number))
-    assert len(module._readings) <= 4 and sum(each.events for each in module._readings.values()) <= 100
+    assert len(module._readings) <= 16

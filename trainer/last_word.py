@@ -1,0 +1,57 @@
+"""The last word of a training process that fails: said once for all processes of the run, by the one that knows the reason."""
+
+import logging
+import os
+import traceback
+
+from common.errors import UserError
+from common.files import read_json_lines
+from trainer import ranks
+from trainer.config import TrainConfig
+from trainer.failures import Failure, diagnose, explain
+from trainer.run import EventLog, Run
+from trainer.watchdog import HangWatch
+
+
+def fail(error: Exception, run: Run, events: EventLog, told: int) -> None:
+    """Say why it ends, once for all processes: the one with the reason tells it, who only lost another one lets it speak.
+
+    `told` events were there before this start. Nothing is final while the processes are restarted after this.
+    """
+    lost = ranks.lost(error)
+    failure = lost or explain(error, _config_of(run))
+    is_known = isinstance(error, UserError)
+    logging.getLogger(__name__).error("%s", failure if is_known else traceback.format_exc())
+    restarted, most = ranks.restarts()
+    is_final = restarted >= most or (is_known and not lost)
+    if lost and not is_final:
+        return  # whoever starts again says so
+    if (lost or not events.writes) and ranks.others_reason(run.events_file, told):
+        return
+    if not is_final:
+        EventLog(run).write("note", message=f"Process {ranks.rank()}: {failure}")
+        return
+    speaks = EventLog(run, writes=events.writes or not lost)
+    message = failure.message if events.writes else f"Process {ranks.rank()}: {failure.message}"
+    speaks.write("failed", **{**failure.to_event(), "message": message})
+
+
+def _config_of(run: Run) -> TrainConfig | None:
+    try:
+        return run.config()
+    except UserError:
+        return None
+
+
+def watch_for_hangs(run: Run, config: TrainConfig, events: EventLog) -> HangWatch:
+    """Start the watch that ends this process with a reason when it waits for another one for too long."""
+    told = len(read_json_lines(run.events_file))
+
+    def on_hang(who: str) -> None:
+        failure = diagnose("process_silent")
+        fail(Failure(failure.code, f"{failure.message} {who}".strip(), failure.hint), run, events, told)
+        os._exit(1)  # the main thread waits where no exception reaches it
+
+    watch = HangWatch(run.folder, config.ddp_timeout, on_hang)
+    watch.start()
+    return watch

@@ -1,0 +1,176 @@
+"""How a training is spread over processes: the modes, the one table of what works with what, and every refusal.
+
+The table is what `TrainConfig.problems()` refuses by, what the page shows, and what docs/parallel.md prints (a test compares).
+Light: no torch. How a mode becomes a file and a command is in `trainer.launch_config`.
+"""
+
+import importlib.util
+from dataclasses import dataclass
+
+from common.errors import UserError
+from models.hardware import Gpu
+from trainer.values import Problem
+
+MODES = ("auto", "ddp", "zero2", "zero3", "fsdp2")
+ENGINES = ("zero2", "zero3", "fsdp2")  # need GPUs, and split what DDP copies
+SPLIT_WEIGHTS = ("zero3", "fsdp2")
+RENDEZVOUS = ("auto", "static", "c10d")
+KINDS = ("none", "8bit", "4bit")
+NAMES = {
+    "single": "one process",
+    "ddp": "DDP, one machine",
+    "machines": "DDP, several machines",
+    "zero2": "DeepSpeed ZeRO-2",
+    "zero3": "DeepSpeed ZeRO-3",
+    "fsdp2": "FSDP2",
+}
+FOR_VISITORS_NOT = (  # fields that name machines, addresses or files: on a Space they are the server's
+    *("num_machines", "machine_rank", "main_process_ip", "main_process_port"),
+    *("rendezvous", "max_restarts", "ddp_timeout", "accelerate_config"),
+)
+INSTALL_DEEPSPEED = "pip install deepspeed==0.19.8"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One place of the table: does it work, and what it is good for, or why not and the nearest that works."""
+
+    works: bool
+    why: str
+
+
+def _yes(why: str) -> Cell:
+    return Cell(True, why)
+
+
+TABLE = {
+    "single": {
+        "none": _yes("the fastest where the model fits"),
+        "8bit": _yes("half the weights' memory, slower"),
+        "4bit": _yes("a quarter of the weights' memory, slower"),
+    },
+    "ddp": {
+        "none": _yes("the first choice: each process holds the whole model once, only gradients travel"),
+        "8bit": _yes("each process holds its own 8-bit copy"),
+        "4bit": _yes("each process holds its own 4-bit copy"),
+    },
+    "machines": {
+        "none": _yes("as on one machine; the network carries the adapter's gradients only"),
+        "8bit": _yes("as on one machine"),
+        "4bit": _yes("as on one machine"),
+    },
+    "zero2": {
+        "none": _yes("splits gradients and optimiser: with LoRA they are small, so little is won over DDP"),
+        "8bit": _yes("only the adapter's state is split"),
+        "4bit": _yes("only the adapter's state is split"),
+    },
+    "zero3": {
+        "none": _yes("splits the weights too: for a base that is too large for one card"),
+        "8bit": Cell(
+            False,
+            "bitsandbytes keeps the whole 8-bit weights beside those that ZeRO-3 splits, so no memory is saved; "
+            "take zero2 or ddp with 8bit, or zero3 with 4bit or bf16",
+        ),
+        "4bit": _yes("splits 4-bit weights, stored in the dtype of the rest"),
+    },
+    "fsdp2": {
+        "none": _yes("splits the weights too, with torch alone"),
+        "8bit": Cell(
+            False,
+            "an 8-bit weight carries its scales beside it, and FSDP2 cannot split that; "
+            "take ddp with 8bit, or fsdp2 with 4bit or bf16",
+        ),
+        "4bit": _yes("QLoRA with split weights, stored in the dtype of the rest"),
+    },
+}
+
+
+def mode_of(config) -> str:
+    """'single', 'ddp', 'zero2', 'zero3' or 'fsdp2': `auto` is DDP as soon as there are two processes.
+
+    An engine that was asked for is taken with one process too.
+    """
+    if config.parallel in ENGINES:
+        return config.parallel
+    return "ddp" if config.num_processes > 1 or config.num_machines > 1 else "single"
+
+
+def row_of(config) -> str:
+    """The row of the table for `config`."""
+    mode = mode_of(config)
+    return "machines" if mode == "ddp" and config.num_machines > 1 else mode
+
+
+def kind_of(precision: str, has_gpu: bool = True) -> str:
+    """The column of the table for a precision: 'auto' is 8bit on a GPU."""
+    if precision == "auto":
+        return "8bit" if has_gpu else "none"
+    return precision if precision in KINDS else "none"
+
+
+def local_processes(config) -> int:
+    """Processes on this machine: `num_processes` is the total over all machines."""
+    return max(1, config.num_processes // max(1, config.num_machines))
+
+
+def rendezvous_of(config) -> str:
+    """'static' or 'c10d': restarts need c10d."""
+    if config.rendezvous != "auto":
+        return config.rendezvous
+    return "c10d" if config.max_restarts else "static"
+
+
+def parallel_problems(config) -> list[Problem]:
+    """What is wrong with the processes of `config` on any machine."""
+    found = _combination_problems(config)
+    if config.num_processes % max(1, config.num_machines):
+        words = f"{config.num_processes} processes cannot be shared equally by {config.num_machines} machines"
+        found.append(Problem("num_processes", f"{words}: it is the total over all of them."))
+    if config.machine_rank >= config.num_machines:
+        ranks = f"with num_machines {config.num_machines} it goes from 0 to {config.num_machines - 1}"
+        found.append(Problem("machine_rank", f"{config.machine_rank} is too high; {ranks}."))
+    if config.num_machines > 1 and not config.main_process_ip.strip():
+        found.append(Problem("main_process_ip", "several machines need the address of machine 0."))
+    if any(letter.isspace() or letter in ",=/" for letter in config.main_process_ip.strip()):
+        found.append(Problem("main_process_ip", "is no address: give an IP or a host name."))
+    if config.max_restarts and config.rendezvous == "static":
+        found.append(Problem("max_restarts", "restarts need rendezvous c10d: processes cannot meet again by static."))
+    if config.max_restarts and mode_of(config) == "single":
+        found.append(Problem("max_restarts", "restarts need several processes; Resume goes on with one."))
+    return found
+
+
+def _combination_problems(config) -> list[Problem]:
+    cell = TABLE[row_of(config)][kind_of(config.precision)]
+    found = []
+    if not cell.works:
+        is_auto = " (auto is 8bit on a GPU)" if config.precision == "auto" else ""
+        found.append(Problem("parallel", f"{config.parallel} does not go with 8bit{is_auto}: {cell.why}."))
+    if config.parallel in ENGINES and config.text_data:
+        words = "the text of stage 1 needs whole weights between the stages; train it in a run of its own first"
+        found.append(Problem("parallel", f"{config.parallel}: {words}, then continue from its adapter."))
+    if config.parallel in SPLIT_WEIGHTS and config.use_dora:
+        found.append(Problem("use_dora", f"DoRA reads whole weights, and {config.parallel} splits them; take ddp."))
+    return found
+
+
+def check_machine(config, gpus: tuple[Gpu, ...], cores: int) -> None:
+    """Raise UserError when this machine cannot do what `config` asks of it."""
+    wanted, most = local_processes(config), len(gpus) or cores
+    if config.parallel in ENGINES and not gpus:
+        raise UserError(f"parallel: {config.parallel} needs GPUs, and this machine has none.", "Take auto or ddp.")
+    if wanted > most:
+        have = f"{len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else f"{most} CPU cores and no GPU"
+        here = f"{wanted} of {config.num_processes}" if config.num_machines > 1 else f"{wanted}"
+        raise UserError(f"num_processes: {here} are asked for; this machine has {have}.", f"Give at most {most}.")
+    if config.parallel in ("zero2", "zero3") and not importlib.util.find_spec("deepspeed"):
+        raise UserError(f"parallel: {config.parallel} needs DeepSpeed, which is not installed.", INSTALL_DEEPSPEED)
+
+
+def table_markdown() -> str:
+    """The table for the docs."""
+    lines = ["| | none (bf16, fp16, fp32) | 8bit | 4bit |", "|---|---|---|---|"]
+    for mode, row in TABLE.items():
+        cells = [f"{'works' if row[kind].works else '**refused**'}: {row[kind].why}" for kind in KINDS]
+        lines.append(f"| {NAMES[mode]} | {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -1,0 +1,96 @@
+"""Which conversations are there twice, which are in another file too, and which are held out: by their hashes, in little memory.
+
+Everything is a mask over the places of `Conversations`, one byte a conversation. Every process finds the same.
+"""
+
+import numpy
+
+from trainer.conversations import Conversations
+
+PIECE = 250_000  # hashes that are sorted at once
+STEP = numpy.uint64(0x9E3779B97F4A7C15)  # of splitmix64, whose mixing is below
+
+
+def duplicates_of(conversations: Conversations) -> numpy.ndarray:
+    """True at the places of those that say the same as an earlier one."""
+    double = numpy.zeros(len(conversations), dtype=bool)
+    pieces = -(-len(conversations) // PIECE)
+    for piece in range(pieces):  # equal ones have the same remainder
+        places, found = [], []
+        for part, hashes in conversations.hashes():
+            mine = numpy.flatnonzero(hashes % numpy.uint64(pieces) == piece)
+            places.append(mine + part.start)
+            found.append(hashes[mine])
+        places, found = numpy.concatenate(places), numpy.concatenate(found)
+        again = numpy.ones(len(found), dtype=bool)
+        again[numpy.unique(found, return_index=True)[1]] = False
+        double[places[again]] = True
+    return double
+
+
+def found_in(conversations: Conversations, others: Conversations) -> numpy.ndarray:
+    """True at the places of those that are among `others`."""
+    known = numpy.unique(numpy.concatenate([hashes for _, hashes in others.hashes()] or [numpy.empty(0, numpy.uint64)]))
+    mask = numpy.zeros(len(conversations), dtype=bool)
+    for part, hashes in conversations.hashes():
+        mask[part] = numpy.isin(hashes, known)
+    return mask
+
+
+def held_out_of(conversations: Conversations, usable: numpy.ndarray, fraction: float, seed: int) -> numpy.ndarray:
+    """True at the places that are held out of the `usable` ones, chosen by `seed`. Equal ones stay on one side, or the
+    held-out loss would tell nothing. At least one stays on each side when there are two different ones.
+    """
+    held_out = numpy.zeros(len(conversations), dtype=bool)
+    total = int(usable.sum())
+    if fraction <= 0 or total < 2:
+        return held_out
+    count = min(max(1, round(total * fraction)), total - 1)
+    few = count / total * 1.1 + 1000 / total  # nearly always enough to choose from
+    for share in (min(few, 1.0), 1.0):
+        places, luck = _luckiest(conversations, usable, share, seed)
+        chosen = _groups(luck, count, is_all=share == 1.0)
+        if len(chosen):
+            held_out[places[numpy.isin(luck, chosen)]] = True
+            break
+    return held_out
+
+
+def _luckiest(
+    conversations: Conversations, usable: numpy.ndarray, share: float, seed: int
+) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """(places, luck) of the usable ones in the lowest `share` of all luck: a number that hash and seed decide."""
+    places, lucks = [], []
+    most = numpy.uint64(min(int(share * 2**64), 2**64 - 1))
+    for part, hashes in conversations.hashes():
+        luck = mixed(hashes, seed)
+        mine = numpy.flatnonzero(usable[part] & (luck <= most))
+        places.append(mine + part.start)
+        lucks.append(luck[mine])
+    return numpy.concatenate(places), numpy.concatenate(lucks)
+
+
+def _groups(luck: numpy.ndarray, count: int, is_all: bool) -> numpy.ndarray:
+    """The lowest groups of equal ones that make at most `count` together; of all, at least the smallest."""
+    values, sizes = numpy.unique(luck, return_counts=True)
+    if is_all and len(values) < 2:
+        return values[:0]
+    chosen, left = [], count
+    for place, size in enumerate(sizes.tolist()):
+        if size <= left:
+            chosen.append(place)
+            left -= size
+        if not left:
+            break
+    if is_all and not chosen:
+        chosen = [int(sizes.argmin())]
+    return values[chosen]
+
+
+def mixed(hashes: numpy.ndarray, seed: int) -> numpy.ndarray:
+    """Other hashes for each seed (splitmix64, Steele et al. 2014): equal ones stay equal."""
+    with numpy.errstate(over="ignore"):
+        value = hashes + STEP * numpy.uint64((seed + 1) % 2**63)
+        value = (value ^ (value >> numpy.uint64(30))) * numpy.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ (value >> numpy.uint64(27))) * numpy.uint64(0x94D049BB133111EB)
+        return value ^ (value >> numpy.uint64(31))
