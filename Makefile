@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: run test demo setup
+.PHONY: run test demo setup bench bench-check
 
 run: setup            ## open the app on 127.0.0.1:7860
 	@$(RUN) app.py
@@ -17,3 +17,9 @@ test:                 ## lint and all tests
 	@$(PYTHON) -m common.install --dev
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m pytest $(ARGS)
 
+
+bench: setup          ## measure against what people would use instead; ARGS="--only train_speed --full --keep"
+	@$(RUN) -m benchmarks.bench $(ARGS)
+
+bench-check: setup    ## which ratios fell by more than 15 % below the kept ones
+	@$(RUN) -m benchmarks.check $(ARGS)

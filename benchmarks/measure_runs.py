@@ -18,7 +18,7 @@ from pathlib import Path
 from common.files import append_json_line, read_json_lines
 from common.paths import REPOSITORY, home
 from trainer.config import EXAMPLE, TrainConfig
-from trainer.launcher import launch
+from trainer.queue import launch
 from trainer.run import Run, read_state
 
 STEPS = 2
