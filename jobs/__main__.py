@@ -1,0 +1,172 @@
+"""Trainings on machines that others own, from the command line.
+
+python -m jobs slurm --config config.yaml --nodes 2 --gpus-per-node 4 --time 04:00:00 --partition gpu   writes an sbatch file
+python -m jobs skypilot --config config.yaml --gpus-per-node 4 --gpu A100 --bucket s3://mine            writes a SkyPilot YAML
+python -m jobs hardware                what Hugging Face Jobs offers, and for how much
+python -m jobs hf --config config.yaml --flavor a10g-small --minutes 60 --max-dollars 2     submits, after a yes, and follows
+python -m jobs follow NAME             streams a job's events and log into its run, until it ends
+python -m jobs cancel NAME             ends a job; its last checkpoint is on the Hub
+python -m jobs resume NAME --flavor a10g-small --minutes 60 --max-dollars 2                 a new job, from that checkpoint
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from adapters.hub import Account, account_of, token_of
+from common.errors import UserError
+from common.paths import adapters_folder
+from jobs import hf, skypilot, slurm
+from jobs.follow import follow
+from jobs.line import Machines
+from jobs.prices import Plan, flavors, plan
+from trainer.__main__ import add_settings, given_settings
+from trainer.config import TrainConfig
+from trainer.run import Run, find_run
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        return options.work(options)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `| head` has enough
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    jobs = parser.add_subparsers(required=True, metavar="JOB")
+    _add_slurm(jobs)
+    _add_skypilot(jobs)
+    _add_hf(jobs)
+    return parser
+
+
+def _job(jobs, name: str, work, text: str, with_config: bool = True) -> argparse.ArgumentParser:
+    parser = jobs.add_parser(name, help=text, description=text)
+    parser.set_defaults(work=work)
+    if with_config:
+        parser.add_argument("--config", type=Path, help="a config.yaml; flags win over it")
+        add_settings(parser, ("num_processes",))
+    return parser
+
+
+def _add_slurm(jobs) -> None:
+    parser = _job(jobs, "slurm", _slurm, "write an sbatch file")
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--gpus-per-node", type=int, default=1, help="0: one CPU process a node [1]")
+    parser.add_argument("--cpus-per-node", type=int, default=slurm.Wish.cpus_per_node)
+    parser.add_argument("--time", default=slurm.Wish.time, help="time limit; the job resumes after it [04:00:00]")
+    parser.add_argument("--partition", default="")
+    parser.add_argument("--account", default="")
+
+
+def _add_skypilot(jobs) -> None:
+    parser = _job(jobs, "skypilot", _skypilot, "write a SkyPilot YAML")
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--gpus-per-node", type=int, default=1)
+    parser.add_argument("--gpu", default=skypilot.Wish.card, help="as `sky show-gpus` names it [L4]")
+    parser.add_argument("--bucket", default="", help="s3://NAME, gs://NAME ...; empty: SkyPilot makes one")
+    parser.add_argument("--on-demand", action="store_true", help="no spot machines")
+
+
+def _add_hf(jobs) -> None:
+    _job(jobs, "hardware", _hardware, "machines and prices of Hugging Face Jobs", with_config=False)
+    resumed = _job(jobs, "resume", _resume, "a new job, from the last checkpoint", with_config=False)
+    resumed.add_argument("name", metavar="NAME")
+    for parser in (_job(jobs, "hf", _hf, "submit to Hugging Face Jobs, and follow"), resumed):
+        parser.add_argument("--flavor", required=True, help="a machine of `python -m jobs hardware`")
+        parser.add_argument("--minutes", type=int, required=True, help="the job ends after so many at the latest")
+        parser.add_argument("--max-dollars", type=float, required=True, help="never started when it could cost more")
+        parser.add_argument("--yes", action="store_true", help="agree to the cost without being asked")
+    for name, work, text in (
+        ("follow", _follow, "stream a job into its run, until it ends"),
+        ("cancel", _cancel, "end a job; its last checkpoint is on the Hub"),
+    ):
+        _job(jobs, name, work, text, with_config=False).add_argument("name", metavar="NAME")
+
+
+def config_of(options: argparse.Namespace) -> TrainConfig:
+    """The settings of the file, with those of the flags over them."""
+    values = TrainConfig.from_yaml(options.config).to_dict() if options.config else {}
+    return replace(TrainConfig.from_dict({**values, **given_settings(options)}), base_reason="")
+
+
+def _slurm(options: argparse.Namespace) -> int:
+    machines = Machines(options.nodes, options.gpus_per_node)
+    wish = slurm.Wish(machines, options.time, options.partition, options.account, options.cpus_per_node)
+    run, file = slurm.write_job(config_of(options), wish)
+    print(f"Run {run.id} on {machines.processes} processes.\nSubmit it:  sbatch {file}")
+    return 0
+
+
+def _skypilot(options: argparse.Namespace) -> int:
+    machines = Machines(options.nodes, options.gpus_per_node)
+    wish = skypilot.Wish(machines, options.gpu, options.bucket, spot=not options.on_demand)
+    run, file = skypilot.write_job(config_of(options), wish)
+    print(f"Run {run.id} on {machines.processes} processes.\nSubmit it:  sky jobs launch {file}")
+    return 0
+
+
+def _hardware(options: argparse.Namespace) -> int:
+    found = flavors(token_of(None))
+    print("\n".join(flavor.line() for flavor in found), f"Prices: {found[0].source}.", sep="\n")
+    return 0
+
+
+def _agreed(options: argparse.Namespace, token) -> Plan:
+    """The plan, after a yes. Raises UserError without one."""
+    made = plan(options.flavor, options.minutes, options.max_dollars, token)
+    print(made.sentence(), flush=True)
+    if not options.yes and input("Start it? Type yes: ").strip().lower() != "yes":
+        raise UserError("Nothing was started.")
+    return made
+
+
+def _hf(options: argparse.Namespace) -> int:
+    account = account_of(token_of(None))
+    config = config_of(options)
+    return _watch(hf.submit(config, _agreed(options, account.token), account), account)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    account, run = account_of(token_of(None)), find_run(options.name)
+    hf.resume(run, _agreed(options, account.token), account)
+    return _watch(run, account)
+
+
+def _follow(options: argparse.Namespace) -> int:
+    return _watch(find_run(options.name), account_of(token_of(None)))
+
+
+def _cancel(options: argparse.Namespace) -> int:
+    account, run = account_of(token_of(None)), find_run(options.name)
+    hf.cancel(run, account)
+    return _watch(run, account)
+
+
+def _watch(run: Run, account: Account) -> int:
+    """Follow the job until it ends; Ctrl-C only ends the watching."""
+    job = hf.read_job(run)
+    print(f"Run {run.id}" + (f" is job {job.url}" if job else ""), flush=True)
+    try:
+        state = follow(run, account)
+    except KeyboardInterrupt:
+        print(
+            f"\nThe job goes on. See it again: python -m jobs follow {run.id}; end it: python -m jobs cancel {run.id}"
+        )
+        return 0
+    print(f"{state.status}. {state.message} {state.hint}".strip())
+    if state.adapter:
+        print(f"Adapter: {adapters_folder(run.owner) / state.adapter}")
+    return 0 if state.status in ("done", "stopped") else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,229 @@
+"""Streams what a job of Hugging Face says into its run: events into events.jsonl, words into train.log, the adapter home.
+
+The page and `python -m trainer show` read the run's folder as ever. Whoever has the user's token may follow, again after any
+restart: an event carries its number, so the replayed log adds nothing twice. A stop file, or a run that is deleted, ends the job.
+"""
+
+import json
+import logging
+import queue
+import threading
+import time
+
+from filelock import FileLock, Timeout
+
+from adapters.backup import note_backup
+from adapters.hub import Account, client
+from adapters.library import list_adapters
+from adapters.pull import look, pull
+from common.errors import UserError
+from common.files import append_json_line, read_json_lines
+from common.paths import home
+from jobs.hf import OVER, Job, job_words, note_job, read_job
+from trainer.run import EventLog, Run, RunState, read_state
+from trainer.state import FINISHED
+
+MARK = "studio"  # {"studio": {"n": 3, "event": {...}}} is an event; every other line of the log is a word
+POLL_SECONDS = 5.0
+LAST_LINES_SECONDS = 20.0
+NEVER = -1
+log = logging.getLogger(__name__)
+
+
+def attach(run: Run, account: Account) -> bool:
+    """Follow the job of `run` in a thread of this process, once. True when it is followed (already)."""
+    job = read_job(run)
+    if job is None or job.is_over or job.namespace != account.name:
+        return False
+    name = f"job-{run.owner}-{run.id}"
+    if all(thread.name != name for thread in threading.enumerate()):
+        threading.Thread(target=_follow_quietly, args=(run, job, account), name=name, daemon=True).start()
+    return True
+
+
+def _follow_quietly(run: Run, job: Job, account: Account) -> None:
+    try:
+        _follow_alone(run, job, account)
+    except (UserError, OSError) as error:  # the next visit of the signed-in user follows again
+        log.warning("%s is not followed any more: %s", run.id, error)
+
+
+def follow(run: Run, account: Account) -> RunState:
+    """Stream until the job is over; returns the last state. Raises UserError when the sign-in is not valid any more."""
+    job = read_job(run)
+    if job is None:
+        raise UserError(f"'{run.id}' has no job of Hugging Face.")
+    return _follow_alone(run, job, account)
+
+
+def _follow_alone(run: Run, job: Job, account: Account) -> RunState:
+    """One program writes what a job says; another one that follows it too waits, and goes on should the first one die."""
+    folder = home() / "following"
+    folder.mkdir(parents=True, exist_ok=True)
+    held = FileLock(folder / f"{job.id}.lock")
+    while True:
+        try:
+            held.acquire(timeout=POLL_SECONDS)
+            break
+        except Timeout:
+            continue
+    try:
+        known = read_job(run)
+        if known is None or known.id != job.id or not known.is_over:  # without a folder there is still a job to end
+            _stream(run, job, account)
+    finally:
+        held.release()
+    return read_state(run)
+
+
+def _stream(run: Run, job: Job, account: Account) -> None:
+    mirror = Mirror(run, job, account)
+    lines: queue.Queue = queue.Queue()
+    reader = threading.Thread(target=_read_log, args=(job, account, lines), daemon=True)
+    reader.start()
+    asked_to_end = False
+    while True:
+        _drain(lines, mirror)
+        if not asked_to_end and (run.stop_file.exists() or not run.folder.exists()):
+            cancel_of(job, account)
+            asked_to_end = True
+        stage, words = _stage(job, account)
+        if stage in OVER:
+            break
+        mirror.tell_stage(stage)
+        _wait(lines, mirror, POLL_SECONDS)
+    reader.join(LAST_LINES_SECONDS)
+    _drain(lines, mirror)
+    mirror.finish(stage, words)
+    mirror.tell_stage(stage)  # last: from now on nobody needs to follow it
+
+
+def cancel_of(job: Job, account: Account) -> None:
+    with job_words("cancel the job"):
+        client(account.token).cancel_job(job_id=job.id, namespace=job.namespace)
+
+
+def _read_log(job: Job, account: Account, lines: queue.Queue) -> None:
+    """The log from its start; the client itself goes on after a broken connection. What is lost is asked for again."""
+    try:
+        with job_words("read the job's log"):
+            for line in client(account.token).fetch_job_logs(job_id=job.id, namespace=job.namespace, follow=True):
+                lines.put(line)
+    except UserError as error:
+        log.warning("The log of job %s broke off: %s", job.id, error)
+
+
+def _stage(job: Job, account: Account) -> tuple[str, str]:
+    """(stage, the Hub's words). A Hub that does not answer leaves it as it was; a sign-in that ended raises UserError."""
+    try:
+        with job_words("look at the job"):
+            status = client(account.token).inspect_job(job_id=job.id, namespace=job.namespace).status
+            return str(getattr(status.stage, "value", status.stage)), status.message or ""
+    except UserError as error:
+        code = getattr(getattr(error.__cause__, "response", None), "status_code", 0)
+        if code == 404:
+            return "DELETED", ""
+        if code in (401, 403):
+            raise
+        log.warning("%s", error)
+        return "", ""
+
+
+def _drain(lines: queue.Queue, mirror: "Mirror") -> None:
+    while not lines.empty():
+        mirror.take(lines.get())
+
+
+def _wait(lines: queue.Queue, mirror: "Mirror", seconds: float) -> None:
+    """Take lines as they come for so long."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        try:
+            mirror.take(lines.get(timeout=min(left, 0.5)))
+        except queue.Empty:
+            if mirror.run.stop_file.exists():
+                return
+
+
+class Mirror:
+    """Writes one job's lines into the run, each event once."""
+
+    def __init__(self, run: Run, job: Job, account: Account) -> None:
+        self.run, self.job, self.account = run, job, account
+        events = read_json_lines(run.events_file)
+        self.last = max((event["n"] for event in events if event.get("job") == job.id and "n" in event), default=NEVER)
+        self.stage = ""
+        if run.log_file.exists():  # the log comes again from its start
+            with open(run.log_file, "ab") as file:
+                file.truncate(job.log_bytes)
+
+    def take(self, line: str) -> None:
+        """One line of the job's log."""
+        if not self.run.folder.exists():
+            return
+        found = _event(line)
+        if found is None:
+            with open(self.run.log_file, "a", encoding="utf-8") as file:
+                file.write(line.rstrip("\n") + "\n")
+            return
+        number, event = found
+        if number <= self.last:
+            return
+        self.last = number
+        if event.get("event") in FINISHED and event.get("adapter"):
+            event["adapter"] = self._bring_home(str(event.get("adapter_repo") or self.job.adapter_repo))
+        elif event.get("event") == "sent":  # a checkpoint: the page tells where it is
+            kept = {name: str(event.get(name)) for name in ("checkpoint", "revision")}
+            note_backup(
+                self.run.folder, repo_id=self.job.checkpoints_repo, time=event.get("time", 0.0), problem="", **kept
+            )
+        append_json_line(self.run.events_file, {**event, "job": self.job.id, "n": number})
+
+    def _bring_home(self, repo_id: str) -> str:
+        """Pull the adapter into the owner's library; its name there, '' when it stays on the Hub."""
+        try:
+            offer = look(repo_id, self.account.token)
+            for adapter in list_adapters(self.run.owner):
+                if (adapter.origin.get("repo_id"), adapter.origin.get("revision")) == (repo_id, offer.revision):
+                    return adapter.name
+            return pull(offer, self.account.token, self.run.owner, self.run.id).adapter.name
+        except UserError as error:
+            self._write("note", message=f"The adapter is in {repo_id}, but not here: {error}")
+            return ""
+
+    def tell_stage(self, stage: str) -> None:
+        if not stage or stage == self.stage or not self.run.folder.exists():
+            return
+        self.stage = stage
+        note_job(self.run, stage=stage)
+        if stage == "RUNNING" and self.last == NEVER:
+            self._write("preparing", message=f"{self.job.flavor} is there: installing what the training needs")
+
+    def finish(self, stage: str, words: str) -> None:
+        """The last event of a run whose job ended without one."""
+        if not self.run.folder.exists() or not read_state(self.run).is_running:
+            return
+        kept = f"The last checkpoint is in {self.job.checkpoints_repo}; resuming starts a new job from there."
+        late = time.time() - self.job.submitted >= 60 * self.job.minutes or "time" in words.lower()
+        if stage == "CANCELED":
+            self._write("stopped", message="The job was cancelled.", hint=kept)
+        elif stage == "DELETED":
+            self._write("stopped", message="The job is not on the Hub any more.", hint=kept)
+        elif stage == "ERROR" and late:
+            self._write("stopped", message=f"The {self.job.minutes} minutes of the job are over.", hint=kept)
+        else:
+            self._write("failed", message=f"The job ended with {stage} and no last word. {words}".strip(), hint=kept)
+
+    def _write(self, event: str, **values) -> None:
+        EventLog(self.run).write(event, **values)
+
+
+def _event(line: str) -> tuple[int, dict] | None:
+    """(number, event) of a line that is one; None for words."""
+    if not line.startswith("{"):
+        return None
+    try:
+        value = json.loads(line)[MARK]
+        return int(value["n"]), dict(value["event"])
+    except (ValueError, TypeError, KeyError):
+        return None

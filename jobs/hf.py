@@ -1,0 +1,224 @@
+"""Runs on Hugging Face Jobs: submit, resume, cancel, with the user's own token, within a limit of time and money.
+
+The token travels as a `secret` of the job and lies in no file. `job.json` in the run's folder keeps which job it is; jobs.follow
+streams what it says into the run, jobs.inside is the program that runs there.
+"""
+
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from adapters.backup import find_repo, look_for_checkpoints
+from adapters.hub import Account, client, in_words
+from common.errors import UserError
+from common.files import read_json, write_json
+from common.paths import LOCAL_OWNER
+from jobs.line import announce, make_run
+from jobs.parcel import ARCHIVE, send
+from jobs.prices import Plan
+from trainer.config import TrainConfig
+from trainer.run import EventLog, Run, read_state
+
+KIND = "hf"
+OVER = ("COMPLETED", "CANCELED", "ERROR", "DELETED")
+IMAGE = (
+    "ghcr.io/astral-sh/uv:python3.12-bookworm"  # huggingface_hub's own default for scripts: Python, uv and a C compiler
+)
+SCOPE_HINT = (
+    "A Space must ask for the scope `jobs` (hf_oauth_scopes in its README.md), a token of your own needs the right to run jobs. "
+    "Or take the command: python -m jobs hf."
+)
+FETCH = (
+    "import os, sys, zipfile; from huggingface_hub import hf_hub_download as get; "
+    f"zipfile.ZipFile(get(sys.argv[1], '{ARCHIVE}', revision=sys.argv[2], token=os.environ['HF_TOKEN'], local_dir='.'))"
+    ".extractall()"
+)
+# $1 repository, $2 commit, the rest are the words for jobs.inside
+SCRIPT = f"""set -eu
+export STUDIO_JOB_BEGAN=$(date +%s) HF_HUB_DISABLE_TELEMETRY=1 PYTHONUNBUFFERED=1
+cd "$(mktemp -d)"
+export STUDIO_HOME="$PWD/home"
+uv pip install --system --quiet huggingface_hub=={{version}}
+python -c "{FETCH}" "$1" "$2"
+shift 2
+cd studio
+uv pip install --system --quiet -r requirements.txt
+exec python -m jobs.inside "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `job.json` keeps of a job of Hugging Face; no token. `log_bytes`: where its part of train.log begins."""
+
+    id: str
+    namespace: str
+    url: str
+    flavor: str
+    minutes: int
+    most_dollars: float
+    checkpoints_repo: str
+    adapter_repo: str
+    submitted: float
+    log_bytes: int = 0
+    stage: str = "SCHEDULING"
+    kind: str = KIND
+
+    @property
+    def is_over(self) -> bool:
+        return self.stage in OVER
+
+
+def read_job(run: Run) -> Job | None:
+    """The job of `run`, None for a run that trains elsewhere or here."""
+    values = read_json(run.job_file)
+    names = {item.name for item in fields(Job)}
+    if not isinstance(values, dict) or values.get("kind") != KIND or not values.get("id"):
+        return None
+    try:
+        return Job(**{name: value for name, value in values.items() if name in names})
+    except TypeError:  # of a later version
+        return None
+
+
+def note_job(run: Run, **values) -> Job | None:
+    """Change what is kept of the job of `run`."""
+    job = read_job(run)
+    if job:
+        job = replace(job, **values)
+        write_json(run.job_file, asdict(job))
+    return job
+
+
+def submit(config: TrainConfig, plan: Plan, account: Account, owner: str = LOCAL_OWNER) -> Run:
+    """Make a run and start it as a job. Raises UserError; a run that was not started can be resumed."""
+    config.check()
+    if Path(config.base).is_absolute() or config.base.startswith((".", "~")):
+        raise UserError("The base is a folder of this machine.", "Give a base that has a Hub id, or embedded.")
+    run = make_run(config, max(1, plan.flavor.gpus), owner)
+    announce(run, "Sending the run to the Hub", kind=KIND)
+    try:
+        _start(run, plan, account, restore="")
+    except UserError as error:
+        _tell_refusal(run, error)
+        raise
+    return run
+
+
+def resume(run: Run, plan: Plan, account: Account) -> None:
+    """Start a new job for `run`, from its last checkpoint on the Hub, or from the start when there is none yet."""
+    job = read_job(run)
+    if (read_json(run.job_file) or {}).get("kind") != KIND:
+        raise UserError(f"'{run.id}' is no run of Hugging Face Jobs.", "Resume it where it trains.")
+    if read_state(run).is_running and job and not job.is_over:
+        raise UserError(f"'{run.id}' is still running as a job.", "Cancel it first, or wait for it.")
+    config = replace(run.config(), num_processes=max(1, plan.flavor.gpus))
+    run.config_file.write_text(config.to_yaml(), encoding="utf-8")
+    restore = ""
+    with suppress(UserError):  # no checkpoint has arrived
+        restore = look_for_checkpoints(job.checkpoints_repo, account).repo_id if job else ""
+    try:
+        _start(run, plan, account, restore)
+    except UserError as error:
+        _tell_refusal(run, error)
+        raise
+
+
+def _tell_refusal(run: Run, error: UserError) -> None:
+    hint = f"{error.hint} Resuming it as a job tries again.".strip()
+    EventLog(run).write("stopped", message=f"Not started: {error.message}", hint=hint)
+
+
+def _start(run: Run, plan: Plan, account: Account, restore: str) -> None:
+    from huggingface_hub import __version__
+
+    checkpoints = find_repo(run.folder, account)
+    adapter = _adapter_repo(run, account)
+    repo_id, commit = send(run, account)
+    words = ["--run", run.id, "--seconds", str(60 * plan.minutes), "--checkpoints", checkpoints, "--adapter", adapter]
+    words += ["--restore", restore] if restore else []
+    run.stop_file.unlink(missing_ok=True)
+    began = time.time()
+    info = _run_job(
+        account,
+        run,
+        image=IMAGE,
+        command=["bash", "-c", SCRIPT.format(version=__version__), "studio", repo_id, commit, *words],
+        secrets={"HF_TOKEN": account.token},
+        flavor=plan.flavor.name,
+        timeout=60 * plan.minutes,
+        attempts=1,  # a second attempt would cost a second time
+        labels={"studio-run": run.id[:60], "studio-start": str(int(began)), "name": f"studio-{run.id}"[:60]},
+        namespace=account.name,
+    )
+    log_bytes = run.log_file.stat().st_size if run.log_file.exists() else 0
+    facts = (info.id, account.name, info.url, plan.flavor.name, plan.minutes, plan.most_dollars, checkpoints, adapter)
+    announce(run, f"Waiting for a machine: {plan.flavor.name}", **asdict(Job(*facts, began, log_bytes)))
+
+
+def _run_job(account: Account, run: Run, **wish):
+    """Start the job once. When its answer is lost on the way, look whether it started: nobody pays for two."""
+    try:
+        with job_words("start a job"):
+            return client(account.token).run_job(**wish)
+    except UserError as error:
+        if getattr(error.__cause__, "response", None) is not None:  # the Hub has refused it
+            raise
+        with suppress(UserError), job_words("look for the job"):
+            labels = {name: wish["labels"][name] for name in ("studio-run", "studio-start")}
+            found = next(iter(client(account.token).list_jobs(labels=labels, namespace=account.name)), None)
+            if found:
+                return found
+        raise
+
+
+def _adapter_repo(run: Run, account: Account) -> str:
+    """Where the adapter goes: the run's name in the account, when that is free or this run's own already."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    job = read_job(run)
+    if job:
+        return job.adapter_repo
+    for name in (run.id, *(f"{run.id}-{number}" for number in range(2, 100))):
+        try:
+            with in_words("look at the repository", f"{account.name}/{name}"):
+                client(account.token).model_info(f"{account.name}/{name}")
+        except UserError as error:
+            if isinstance(error.__cause__, RepositoryNotFoundError):
+                return f"{account.name}/{name}"
+            raise
+    raise UserError(f"There are a hundred repositories like {run.id}.", "Give the adapter another name.")
+
+
+def cancel(run: Run, account: Account) -> None:
+    """End the job of `run` now. What it has learned up to its last checkpoint is on the Hub. Raises UserError."""
+    job = read_job(run)
+    if job is None:
+        raise UserError(
+            f"'{run.id}' has no job of Hugging Face.", "`python -m trainer stop` stops a run of this machine."
+        )
+    with job_words("cancel the job"):
+        client(account.token).cancel_job(job_id=job.id, namespace=job.namespace)
+
+
+@contextmanager
+def job_words(doing: str):
+    """As adapters.hub.in_words, with what the answers of Jobs mean."""
+    try:
+        with in_words(doing, "Hugging Face Jobs"):
+            yield
+    except UserError as error:
+        status = getattr(getattr(error.__cause__, "response", None), "status_code", 0)
+        if status == 402:
+            raise UserError(
+                "Your account has no credit for Jobs.",
+                "Add some at huggingface.co/settings/billing, then start it again.",
+            ) from error.__cause__
+        if status == 403:
+            raise UserError("This sign-in may not run jobs.", SCOPE_HINT) from error.__cause__
+        if status == 404:
+            raise UserError(
+                "The Hub does not know this job (any more).", "Resume starts a new one."
+            ) from error.__cause__
+        raise

@@ -1,0 +1,194 @@
+"""The program that runs inside a job of Hugging Face: brings the run, trains it, prints its events, and sends what it learned.
+
+    python -m jobs.inside --run ID --seconds N --checkpoints REPO --adapter REPO [--restore REPO]
+
+The training is the launcher's own process, without the token. Each of its events is printed as one JSON line, its log as it is;
+each checkpoint goes to the user's private repository, the adapter at the end. Shortly before the time limit the training is
+asked to stop, so that what it learned is sent while there is time.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from adapters.backup import read_backup, restore, send_checkpoint
+from adapters.hub import Account, account_of
+from adapters.library import find_adapter
+from adapters.parcel import Wish
+from adapters.push import plan_push, push_adapter
+from common.errors import UserError
+from common.files import read_json_lines, write_text
+from common.paths import LOCAL_OWNER, runs_folder
+from jobs.follow import MARK
+from trainer.checkpoints import last_checkpoint
+from trainer.launcher import start
+from trainer.run import EventLog, Run, read_state
+from trainer.state import FINISHED
+
+POLL_SECONDS = 0.5
+PARCEL = Path("..") / "run"  # where the job's script has unpacked it, seen from the source's folder
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--seconds", type=int, required=True)
+    parser.add_argument("--checkpoints", required=True)
+    parser.add_argument("--adapter", required=True)
+    parser.add_argument("--restore", default="")
+    options = parser.parse_args()
+    deadline = float(os.environ.get("STUDIO_JOB_BEGAN", time.time())) + options.seconds - reserve(options.seconds)
+    try:
+        account = account_of(os.environ.pop("HF_TOKEN", ""))  # out of the environment: the training must not inherit it
+        run = bring(options.run, options.restore, account)
+    except UserError as error:
+        event = {"time": time.time(), "event": "failed", "message": error.message, "hint": error.hint}
+        print(json.dumps({MARK: {"n": 0, "event": event}}), flush=True)
+        return 1
+    return work(run, account, options.checkpoints, options.adapter, deadline)
+
+
+def reserve(seconds: int) -> float:
+    """The seconds at the end that belong to saving and sending: a tenth, half a minute to five minutes."""
+    return min(300.0, max(30.0, seconds / 10))
+
+
+def bring(run_id: str, repo_id: str, account: Account) -> Run:
+    """The run's folder: from its checkpoint on the Hub where there is one, else as it came with the job."""
+    folder = runs_folder(LOCAL_OWNER)
+    if not repo_id:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.move(PARCEL, folder / run_id)
+        return Run(folder / run_id)
+    run = Run(restore(repo_id, account, folder))
+    write_text(
+        run.config_file, (PARCEL / "config.yaml").read_text(encoding="utf-8")
+    )  # the new machine may have more GPUs
+    return run
+
+
+def work(run: Run, account: Account, checkpoints: str, adapter: str, deadline: float) -> int:
+    """Train, print and send until the run has ended. The exit code: 0 when it is done or was stopped."""
+    printer = Printer(run)
+    sender = Sender(run, account, checkpoints)
+    signal.signal(signal.SIGTERM, lambda number, frame: run.request_stop())
+    start(run)
+    is_late = False
+    while run.is_alive():
+        if time.time() > deadline and not is_late:
+            is_late = True
+            run.request_stop()
+        printer.print_new()
+        sender.send_new()
+        time.sleep(POLL_SECONDS)
+    state = read_state(run)
+    if state.status not in FINISHED:
+        EventLog(run).write("failed", message=state.message, hint=state.hint, code=state.code)
+        state = read_state(run)
+    sender.finish(with_last=state.status != "done")  # a run that is done needs no checkpoint
+    pushed = push(run, state.adapter, account, adapter) if state.adapter else {}
+    printer.print_new(is_over=True, **pushed, **({"message": _late_words(state)} if is_late else {}))
+    return 0 if state.status in ("done", "stopped") else 1
+
+
+def _late_words(state) -> str:
+    return (
+        f"The time of the job is over: stopped at step {state.step} of {state.total_steps}; what was learned is kept."
+    )
+
+
+def push(run: Run, name: str, account: Account, repo_id: str) -> dict:
+    """Send the adapter to its private repository. Returns what the last event says of it."""
+    try:
+        found, wish = find_adapter(name), Wish(repo_name=repo_id, private=True)
+        done = push_adapter(found, account, wish, plan_push(found, account, wish).parent)
+        return {"adapter": name, "adapter_repo": done.repo_id}
+    except UserError as error:
+        EventLog(run).write("note", message=f"The adapter could not be sent to {repo_id}: {error}")
+        return {"adapter": ""}
+
+
+class Printer:
+    """Prints what is new of a run: its events with their numbers, its log as it is."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.number = 0
+        self.known = len(read_json_lines(run.events_file))  # what a restored run knew already, the page knows too
+        self.log_bytes = 0
+        self.last: dict | None = None
+
+    def print_new(self, is_over: bool = False, **changes) -> None:
+        """The last word is held back until `is_over`: it is true only when what it speaks of has been sent."""
+        self._print_log()
+        events = read_json_lines(self.run.events_file)
+        for event in events[self.known :]:
+            if event.get("event") in FINISHED:
+                self.last = event
+            else:
+                self._print(event)
+        self.known = len(events)
+        if is_over and self.last:
+            self._print({**self.last, **changes})
+
+    def _print(self, event: dict) -> None:
+        print(json.dumps({MARK: {"n": self.number, "event": event}}, ensure_ascii=False), flush=True)
+        self.number += 1
+
+    def _print_log(self) -> None:
+        if not self.run.log_file.exists():
+            return
+        with open(self.run.log_file, "rb") as file:
+            file.seek(self.log_bytes)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self.log_bytes += len(whole)
+        for line in whole.decode("utf-8", "replace").splitlines():
+            print(line, flush=True)
+
+
+class Sender:
+    """Sends the newest checkpoint in a thread, one at a time; what fails is told once and tried with the next one."""
+
+    def __init__(self, run: Run, account: Account, repo_id: str) -> None:
+        self.run, self.account, self.repo_id = run, account, repo_id
+        self.sent: str = ""
+        known = read_backup(run.folder)
+        self.parent = known.revision if known else None  # of a restored run: the commit that it came from
+        self.thread: threading.Thread | None = None
+
+    def send_new(self) -> None:
+        """Start sending when there is a checkpoint that was not sent, and nothing is on its way."""
+        newest = last_checkpoint(self.run.checkpoints_folder) or last_checkpoint(self.run.checkpoints_folder / "text")
+        if newest is None or str(newest) == self.sent or (self.thread and self.thread.is_alive()):
+            return
+        self.sent = str(newest)
+        self.thread = threading.Thread(target=self._send, args=(newest,), daemon=True)
+        self.thread.start()
+
+    def _send(self, checkpoint: Path) -> None:
+        try:
+            self.parent = send_checkpoint(self.run.folder, checkpoint, self.account, self.repo_id, self.parent)
+            inside = checkpoint.relative_to(self.run.folder).as_posix()
+            EventLog(self.run).write("sent", checkpoint=inside, revision=self.parent)
+        except UserError as error:
+            EventLog(self.run).write("note", message=f"{checkpoint.name} could not be sent to {self.repo_id}: {error}")
+
+    def finish(self, with_last: bool) -> None:
+        """Wait for what is on its way, and send what came meanwhile."""
+        if self.thread:
+            self.thread.join()
+        if with_last:
+            self.send_new()
+            if self.thread:
+                self.thread.join()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

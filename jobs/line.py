@@ -1,0 +1,109 @@
+"""The one idempotent line that every machine runs, and the run's folder that goes with it. Knows no engine that owns machines.
+
+    accelerate launch --config_file RUN/job.accelerate.yaml --machine_rank N --main_process_ip HOST ... -m trainer.train --run RUN
+
+The same line as the launcher's: it trains from the start, or goes on from the last checkpoint in RUN. Who owns the machines
+runs it again after a time limit, a lost machine or a restart, and nothing else has to be known.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import yaml
+
+from common.errors import UserError
+from common.files import write_json, write_text
+from common.paths import LOCAL_OWNER
+from trainer.config import TrainConfig
+from trainer.launcher import create_run
+from trainer.run import EventLog, Run
+
+ACCELERATE_FILE = "job.accelerate.yaml"
+MAX_RESTARTS = 3
+JOIN_SECONDS = 900  # how long the first machine waits for the last one
+# every machine needs them: restarted processes read stale addresses otherwise (pytorch issue 135712), TRL reports usage,
+# and a token that lies on the machine is nobody's business here
+VARIABLES = {
+    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+@dataclass(frozen=True)
+class Machines:
+    """What is asked for: machines, and GPUs in each (0: its CPU, with one process a machine)."""
+
+    nodes: int = 1
+    gpus_per_node: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.nodes <= 512 or not 0 <= self.gpus_per_node <= 64:
+            raise UserError(
+                f"{self.nodes} machines with {self.gpus_per_node} GPUs cannot be had.",
+                "Give 1 to 512 machines and 0 to 64 GPUs in each.",
+            )
+
+    @property
+    def processes(self) -> int:
+        """All processes together: that is what accelerate calls num_processes."""
+        return self.nodes * max(1, self.gpus_per_node)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of the line; without a GPU accelerate must be told that the CPU is meant."""
+        return VARIABLES if self.gpus_per_node else {**VARIABLES, "ACCELERATE_USE_CPU": "true"}
+
+
+def make_run(config: TrainConfig, processes: int, owner: str = LOCAL_OWNER) -> Run:
+    """A run's folder for another machine: checked and copied as for this one, without the limits of this one.
+
+    Its state comes from its events alone, since no process of this machine trains it. Raises UserError, leaving nothing.
+    """
+    config.check()
+    run = create_run(replace(config, num_processes=1, precision="auto", max_minutes=0, max_rows=0), owner)
+    kept = {name: getattr(config, name) for name in ("precision", "max_minutes", "max_rows")}
+    write_text(run.config_file, replace(run.config(), num_processes=processes, **kept).to_yaml())
+    return run
+
+
+def announce(run: Run, message: str, **job) -> None:
+    """The first event of a run that waits for a machine elsewhere, and its job.json: no process here speaks for it."""
+    config = run.config()
+    write_json(run.job_file, job)
+    EventLog(run).write("preparing", message=message, base=config.base, base_reason=config.base_reason)
+
+
+def write_accelerate_config(run: Run, machines: Machines) -> Path:
+    """What accelerate reads in a file; what it takes only as a flag is in `launch_line`. Returns the file."""
+    values = {
+        "compute_environment": "LOCAL_MACHINE",
+        "distributed_type": "MULTI_GPU" if machines.processes > 1 else "NO",
+        "mixed_precision": "no",  # the training process decides it from its card
+        "num_machines": machines.nodes,
+        "num_processes": machines.processes,
+        "gpu_ids": "all",
+        "same_network": False,  # with c10d the address must arrive as the rendezvous endpoint
+        "main_training_function": "main",
+        "use_cpu": machines.gpus_per_node == 0,
+    }
+    file = run.folder / ACCELERATE_FILE
+    write_text(file, yaml.safe_dump(values, sort_keys=False))
+    return file
+
+
+def launch_line(machines: Machines, rank: str, head: str, port: str, python: str = "python") -> str:
+    """The line for a POSIX shell on one machine. `rank`, `head` and `port` are shell words, $RUN is the run's folder."""
+    words = [python, "-m", "accelerate.commands.launch", "--config_file", f'"$RUN/{ACCELERATE_FILE}"']
+    if machines.processes > 1:
+        conf = f'"is_host=$(( {rank} == 0 )),join_timeout={JOIN_SECONDS}"'
+        words += ["--rdzv_backend", "c10d", "--max_restarts", str(MAX_RESTARTS), "--rdzv_conf", conf]
+        words += ["--machine_rank", f'"{rank}"', "--main_process_ip", f'"{head}"', "--main_process_port", f'"{port}"']
+    return " ".join([*words, "-m", "trainer.train", "--run", '"$RUN"'])
+
+
+def exports(variables: dict[str, str]) -> str:
+    """`export` lines of a shell script."""
+    return "\n".join(f"export {name}={value}" for name, value in variables.items())

@@ -1,0 +1,112 @@
+"""Writes the SkyPilot YAML of a run: a managed job on spot machines of any cloud, that goes on where a lost one ended.
+
+`sky jobs launch FILE` uploads the app and the run's folder, mounts a bucket of the user's for what must outlive a machine,
+and runs the same line again after every recovery. Fields follow SkyPilot's own schema (sky/utils/schemas.py, 2026).
+"""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from common.errors import UserError
+from common.files import write_text
+from common.paths import REPOSITORY
+from jobs.line import Machines, announce, exports, launch_line, make_run, write_accelerate_config
+from trainer.config import TrainConfig
+from trainer.run import Run
+
+FILE = "job.sky.yaml"
+MOUNTED = "/studio"  # the bucket: STUDIO_HOME on the machines
+SEED = "/run-seed"  # the run's folder as it left this machine
+PORT = 29500
+_CARD = re.compile(r"[A-Za-z0-9][\w.-]{0,40}")
+_BUCKET = re.compile(r"(s3|gs|r2|https|cos|oci|nebius|hf)://[\w./-]{1,200}")
+RUN_SCRIPT = """set -e
+export STUDIO_HOME={mounted} RUN={run}
+{variables}
+HEAD=$(echo "$SKYPILOT_NODE_IPS" | sed -n 1p)
+mkdir -p "$RUN"
+# the first start, or a recovery: what is in the bucket already is newer
+if [ "$SKYPILOT_NODE_RANK" = 0 ] && [ ! -f "$RUN/config.yaml" ]; then cp -r {seed}/. "$RUN/"; fi
+for _ in $(seq 300); do [ -f "$RUN/config.yaml" ] && break; sleep 2; done
+test -f "$RUN/config.yaml"
+rm -f "$RUN/stop"
+{line}
+"""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What SkyPilot is asked for: `card` as `sky show-gpus` names it, and a bucket of yours or '' for one that it makes."""
+
+    machines: Machines
+    card: str = "L4"
+    bucket: str = ""
+    spot: bool = True
+
+    def check(self) -> None:
+        if not _CARD.fullmatch(self.card):
+            raise UserError(f"'{self.card[:40]}' is no GPU.", "`sky show-gpus` lists them: L4, A100, H100 ...")
+        if self.bucket and not _BUCKET.fullmatch(self.bucket):
+            raise UserError(f"'{self.bucket[:60]}' is no bucket.", "Give s3://NAME, gs://NAME ..., or leave it out.")
+
+
+def write_job(config: TrainConfig, wish: Wish) -> tuple[Run, Path]:
+    """Make the run and its YAML; returns both. Raises UserError, leaving nothing."""
+    wish.check()
+    if Path(config.base).is_absolute():
+        raise UserError("The base is a folder of this machine.", "Give a base that has a Hub id, or embedded.")
+    run = make_run(config, wish.machines.processes)
+    write_accelerate_config(run, wish.machines)
+    file = run.folder / FILE
+    write_text(file, text(run, wish))
+    announce(run, f"Waiting for SkyPilot: sky jobs launch {file}", kind="skypilot")
+    return run, file
+
+
+def text(run: Run, wish: Wish) -> str:
+    """The YAML with its comments."""
+    head = (
+        f"# TinyLlama Studio, run {run.id}: sky jobs launch {shlex.quote(str(run.folder / FILE))}\n"
+        "# What comes out is in the bucket: adapters/local/. No token is in here; a gated base must be on the machines.\n"
+    )
+    return head + yaml.dump(task(run, wish), Dumper=_Dumper, sort_keys=False, width=10_000)
+
+
+def task(run: Run, wish: Wish) -> dict:
+    """The job as SkyPilot's values."""
+    machines = wish.machines
+    name = f"studio-{run.id}"[:50].rstrip("-")
+    resources: dict = {"disk_size": 100, "use_spot": wish.spot, "job_recovery": {"max_restarts_on_errors": 2}}
+    if machines.gpus_per_node:
+        resources = {"accelerators": f"{wish.card}:{machines.gpus_per_node}", **resources}
+    # MOUNT_CACHED and not MOUNT: the events are appended to, checkpoints are renamed
+    bucket: dict = {"source": wish.bucket} if wish.bucket else {"name": name}
+    return {
+        "name": name,
+        "workdir": str(REPOSITORY),
+        "num_nodes": machines.nodes,
+        "resources": resources,
+        "file_mounts": {MOUNTED: {**bucket, "mode": "MOUNT_CACHED"}, SEED: str(run.folder)},
+        "setup": "pip install -r requirements.txt\n",
+        "run": RUN_SCRIPT.format(
+            mounted=MOUNTED,
+            seed=SEED,
+            run=f"{MOUNTED}/runs/local/{run.id}",
+            variables=exports(machines.variables),
+            line=launch_line(machines, "$SKYPILOT_NODE_RANK", "$HEAD", str(PORT)),
+        ),
+    }
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes scripts as blocks that a person can read."""
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None),
+)

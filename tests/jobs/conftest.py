@@ -1,0 +1,42 @@
+"""The loopback Hub for jobs, a machine on which they run, and a small run to submit."""
+
+import stat
+import sys
+
+import pytest
+
+from adapters.hub import account_of
+from jobs import follow
+from tests.adapters.conftest import hub  # noqa: F401  (the fixture)
+from tests.fakes import conversation
+from tests.trainer.running import write_rows
+from trainer.config import TrainConfig
+
+
+@pytest.fixture
+def alice(hub, monkeypatch):  # noqa: F811
+    """Alice's account; her jobs are looked at without waiting."""
+    monkeypatch.setattr(follow, "POLL_SECONDS", 0.2)
+    return account_of(hub.alice)
+
+
+@pytest.fixture
+def machine(hub, tmp_path):  # noqa: F811
+    """Lets jobs run: their Python is this one, and everything that they would install is there already."""
+    folder = tmp_path / "machine"
+    folder.mkdir()
+    for name, text in {"uv": "exit 0", "python": f'exec {sys.executable} "$@"'}.items():
+        (folder / name).write_text(f"#!/bin/bash\n{text}\n")
+        (folder / name).chmod(0o755 | stat.S_IXUSR)
+    hub.jobs.bin = folder
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path, hub):  # noqa: F811
+    """A few rows and a base that the loopback Hub has, at a commit that no cache knows."""
+    rows = [{"messages": conversation(words=number % 3 + 2)} for number in range(12)]
+    values = {"base": "tests/tiny-base", "data": write_rows(tmp_path / "rows.jsonl", rows), "max_length": 64}
+    values |= {"per_device_train_batch_size": 2, "eval_fraction": 0.0, "lora_r": 4, "sample_prompts": "Hi"}
+    revision = hub.commit("tests/tiny-base")
+    return TrainConfig.from_dict({**values, "max_steps": 4, "save_steps": 2, "name": "far", "base_revision": revision})

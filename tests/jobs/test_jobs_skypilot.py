@@ -1,0 +1,84 @@
+"""The SkyPilot YAML: only fields that SkyPilot's schema has, and a script that brings the run to the bucket and starts it."""
+
+import subprocess
+
+import pytest
+import yaml
+
+from common.errors import UserError
+from jobs.line import Machines
+from jobs.skypilot import MOUNTED, SEED, Wish, write_job
+from trainer.config import TrainConfig
+from trainer.run import read_state
+
+# of sky/utils/schemas.py (get_task_schema, get_resources_schema, get_storage_schema); a whole file was also read by
+# sky.Task.from_yaml of SkyPilot 0.14.1
+TASK = {
+    "name",
+    "workdir",
+    "num_nodes",
+    "resources",
+    "file_mounts",
+    "setup",
+    "run",
+    "envs",
+    "secrets",
+    "volumes",
+    "config",
+}
+RESOURCES = {"accelerators", "use_spot", "job_recovery", "disk_size", "infra", "cpus", "memory", "image_id", "any_of"}
+STORAGE = {"name", "source", "store", "persistent", "mode", "config"}
+MODES = {"MOUNT", "COPY", "MOUNT_CACHED"}
+
+
+@pytest.fixture
+def config(embedded_base):
+    return TrainConfig.from_dict({"base": "embedded", "name": "Far away"})
+
+
+def test_the_fields_are_those_of_the_schema(config):
+    run, file = write_job(config, Wish(Machines(2, 4), "A100", "s3://mine/runs"))
+    task = yaml.safe_load(file.read_text())
+    assert set(task) <= TASK and set(task["resources"]) <= RESOURCES
+    bucket = task["file_mounts"][MOUNTED]
+    assert set(bucket) <= STORAGE and bucket["mode"] in MODES and bucket["source"] == "s3://mine/runs"
+    assert task["num_nodes"] == 2 and task["resources"]["accelerators"] == "A100:4" and task["resources"]["use_spot"]
+    assert task["resources"]["job_recovery"] == {"max_restarts_on_errors": 2}
+    assert run.config().num_processes == 8 and "sky jobs launch" in read_state(run).message
+    assert "hf_" not in file.read_text().replace("HF_", "")
+
+
+@pytest.mark.parametrize("change", [{"card": "A 100"}, {"card": "x;y"}, {"bucket": "mine"}, {"bucket": "s3://a b"}])
+def test_what_is_no_card_and_no_bucket_is_refused(config, isolated_home, change):
+    with pytest.raises(UserError):
+        write_job(config, Wish(Machines(1, 1), **change))
+    assert not list(isolated_home.glob("runs/*/*"))
+
+
+def test_a_base_that_is_a_folder_of_this_machine_is_refused(tiny_base):
+    with pytest.raises(UserError, match="folder of this machine"):
+        write_job(TrainConfig.from_dict({"base": str(tiny_base)}), Wish(Machines(1, 1)))
+
+
+def test_the_first_start_brings_the_run_and_a_recovery_keeps_what_is_there(config, tmp_path):
+    run, file = write_job(config, Wish(Machines(2, 4)))
+    for name, text in {"python": 'echo "$STUDIO_HOME" "$@"', "sleep": ""}.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    mounted = tmp_path / "mounted"
+    script = yaml.safe_load(file.read_text())["run"].replace(MOUNTED, str(mounted)).replace(SEED, str(run.folder))
+
+    def node(rank: int) -> str:
+        facts = {"SKYPILOT_NODE_IPS": "10.0.0.1\n10.0.0.2", "SKYPILOT_NODE_RANK": str(rank)}
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", **facts}
+        return subprocess.run(
+            ["bash", "-c", script], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    there = mounted / "runs" / "local" / run.id
+    said = node(0)
+    assert (there / "config.yaml").read_text() == run.config_file.read_text()
+    assert f"--run {there}" in said and "--main_process_ip 10.0.0.1" in said and "is_host=1" in said
+    (there / "config.yaml").write_text("newer")
+    assert "--machine_rank 1" in node(1) and "is_host=0" in node(1)
+    assert (there / "config.yaml").read_text() == "newer"
