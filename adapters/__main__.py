@@ -7,6 +7,7 @@ python -m adapters export NAME --to FILE     a zip
 python -m adapters merge NAME --to FOLDER    merged into its base; --gguf writes files for llama.cpp and Ollama too
 python -m adapters push NAME                 to your account on the Hub, private unless --public
 python -m adapters pull owner/name           from the Hub; also owner/name@revision or an address
+python -m adapters restore you/RUN-checkpoints   a training run whose checkpoints were kept on the Hub
 python -m adapters search                    adapters on the Hub, of one base or --mine
 python -m adapters delete NAME               --undo brings it back
 """
@@ -16,8 +17,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from adapters.backup import restore
 from adapters.edit import delete_adapter, rename_adapter, set_notes, undo_delete
-from adapters.facts import describe_when, facts_of
+from adapters.facts import describe_loss, describe_when, facts_of
 from adapters.hub import account_of, token_of
 from adapters.intake import import_adapter
 from adapters.library import Adapter, find_adapter, search_adapters
@@ -27,7 +29,7 @@ from adapters.push import plan_push, push_adapter
 from adapters.serve import vllm_line, write_modelfile
 from common.errors import UserError
 from common.files import check_free
-from common.paths import LOCAL_OWNER, home
+from common.paths import LOCAL_OWNER, home, runs_folder
 from models.base import DEFAULT_BASE, choose_base, fetch_base
 
 
@@ -84,6 +86,7 @@ def _add_hub_jobs(jobs) -> None:
     push.add_argument("--repo", default="", help="name, or owner/name [the adapter's name]")
     push.add_argument("--public", action="store_true", help="everybody may see it")
     push.add_argument("--license", default="", help="[the base's]")
+    push.add_argument("--language", default="", help="of the data, as a code like en, for the card [left out]")
     push.add_argument("--no-answers", action="store_true", help="no sample answers on the card")
     push.add_argument(
         "--show-rows", action="store_true", help="sample answers also when rows of your data are shown by it"
@@ -93,6 +96,8 @@ def _add_hub_jobs(jobs) -> None:
     fetch.add_argument("repo")
     fetch.add_argument("--revision")
     fetch.add_argument("--name", default="")
+    back = _job(jobs, "restore", _restore, "bring a training run back from its checkpoints on the Hub")
+    back.add_argument("repo")
     search = _job(jobs, "search", _search, "adapters on the Hub")
     search.add_argument("words", nargs="*")
     search.add_argument("--base", default=DEFAULT_BASE)
@@ -111,7 +116,7 @@ def _tell(what: str, fraction: float | None) -> None:
 
 def _list(options: argparse.Namespace) -> None:
     for adapter in search_adapters(" ".join(options.words)):
-        loss = f"{adapter.loss_before or 0:.3f} -> {adapter.loss_after:.3f}" if adapter.loss_after is not None else "-"
+        loss = describe_loss(adapter).replace(" before, ", " -> ").removesuffix(" after") or "-"
         size = f"{adapter.size_bytes / 1e6:.1f} MB"
         print(f"{adapter.name:32} r{adapter.lora_r:<4} {size:>9}  {loss:16} {describe_when(adapter)}  {adapter.base}")
 
@@ -165,7 +170,9 @@ def _merge(options: argparse.Namespace) -> None:
 
 def _push(options: argparse.Namespace) -> None:
     adapter, account = _opened(options.name), account_of(token_of(None))
-    wish = Wish(options.repo, not options.public, options.license, "en", not options.no_answers, options.show_rows)
+    wish = Wish(
+        options.repo, not options.public, options.license, options.language, not options.no_answers, options.show_rows
+    )
     plan = plan_push(adapter, account, wish)
     print(f"Signed in as {account.name}. {plan.sentence()}")
     for file in plan.files:
@@ -182,6 +189,11 @@ def _pull(options: argparse.Namespace) -> None:
     print(offer.sentence())
     pulled = pull(offer, token, name=options.name, progress=_tell)
     print("\n".join([f"Pulled as {pulled.adapter.name}.", *pulled.notes]))
+
+
+def _restore(options: argparse.Namespace) -> None:
+    folder = restore(options.repo, account_of(token_of(None)), runs_folder(), _tell)
+    print(f"{folder.name} is back. `python -m trainer resume {folder.name}` goes on with it.")
 
 
 def _search(options: argparse.Namespace) -> None:

@@ -10,9 +10,11 @@ import math
 import os
 import re
 from dataclasses import dataclass
+from textwrap import wrap
 
 import yaml
 
+from adapters.facts import span_of
 from adapters.history import History
 from adapters.library import Adapter
 from models import embedded
@@ -30,13 +32,14 @@ SETTINGS += (
 )
 SETTINGS += ("lora_dropout", "target_modules", "use_rslora", "use_dora", "neftune_noise_alpha", "weight_decay", "seed")
 MOST_ANSWER = 1500
+COLUMNS = 90
 SNIPPET = """\
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 base = AutoModelForCausalLM.from_pretrained("{base}"{revision})
 model = PeftModel.from_pretrained(base, "{repo_id}")
-tokenizer = AutoTokenizer.from_pretrained("{repo_id}")
+tokenizer = AutoTokenizer.from_pretrained("{tokenizer}"{tokenizer_revision})
 
 messages = [{{"role": "user", "content": "{question}"}}]
 inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors="pt")
@@ -51,7 +54,7 @@ class CardFacts:
 
     repo_id: str
     license: str
-    language: str = "en"
+    language: str = ""
     dataset: str | None = None
     with_picture: bool = False
     with_answers: bool = False
@@ -66,7 +69,10 @@ def write_card(adapter: Adapter, history: History, facts: CardFacts) -> str:
         if adapter.base_choice == "embedded" or not adapter.base_revision
         else f', revision="{adapter.base_revision}"'
     )
-    snippet = SNIPPET.format(base=adapter.base, revision=revision, repo_id=facts.repo_id, question="Hello!")
+    brings_words = any((adapter.folder / file).is_file() for file in ("tokenizer.json", "tokenizer.model"))
+    words = (facts.repo_id, "") if brings_words else (adapter.base, revision)
+    places = {"base": adapter.base, "revision": revision, "repo_id": facts.repo_id}
+    snippet = SNIPPET.format(**places, tokenizer=words[0], tokenizer_revision=words[1], question="Hello!")
     parts = [
         f"# {name}",
         f"A LoRA adapter for [{adapter.base}](https://huggingface.co/{adapter.base}), fine-tuned on "
@@ -89,7 +95,7 @@ def front_matter(adapter: Adapter, facts: CardFacts) -> dict:
         "base_model_relation": "adapter",
         "pipeline_tag": "text-generation",
         "license": facts.license,
-        "language": [facts.language],
+        "language": [facts.language] if facts.language else None,
         "datasets": [facts.dataset] if facts.dataset else None,
         "tags": [
             f"base_model:adapter:{adapter.base}",
@@ -117,9 +123,10 @@ def _training_words(adapter: Adapter, facts: CardFacts) -> str:
     rows, tokens = adapter.metrics.get("rows"), adapter.metrics.get("trained_tokens")
     counts = [f"{rows:,} rows"] if isinstance(rows, int) else []
     counts += [f"{tokens:,} trained tokens"] if isinstance(tokens, int) else []
-    named = (
-        f"[{facts.dataset}](https://huggingface.co/datasets/{facts.dataset})" if facts.dataset else "data of its owner"
-    )
+    is_example = adapter.training_config().get("data") == "example"
+    named = "the study coach example of TinyLlama Studio" if is_example else "data of its owner"
+    if facts.dataset:
+        named = f"[{facts.dataset}](https://huggingface.co/datasets/{facts.dataset})"
     return f"{named} ({', '.join(counts)})" if counts else named
 
 
@@ -156,11 +163,12 @@ def _answers(history: History) -> str:
 
 
 def fenced(text: str) -> str:
-    """Text in a code block whose fence is longer than any inside it."""
+    """Text in a code block whose fence is longer than any inside it; long lines are broken, since the block does not."""
     text = text[:MOST_ANSWER].strip()
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{text}\n{fence}"
+    lines = [part for line in text.splitlines() for part in wrap(line, COLUMNS, break_on_hyphens=False) or [""]]
+    return "\n".join([f"{fence}text", *lines, fence])
 
 
 def _settings_table(adapter: Adapter) -> str:
@@ -184,8 +192,8 @@ def _machine(adapter: Adapter) -> str:
     """Hardware, time, versions."""
     metrics = adapter.metrics
     parts = [f"Hardware: {cell(metrics['hardware'])}."] if metrics.get("hardware") else []
-    seconds = metrics.get("train_seconds")
-    parts += [f"Time: {seconds / 60:.1f} minutes."] if isinstance(seconds, int | float) else []
+    time = span_of(metrics.get("train_seconds"))
+    parts += [f"Time: {time}."] if time else []
     versions = metrics.get("versions")
     if isinstance(versions, dict):
         parts.append(

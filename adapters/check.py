@@ -6,6 +6,7 @@ code, a chat template can count for ever. Only what is listed here passes.
 
 import json
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from adapters.try_template import try_template
@@ -77,11 +78,16 @@ def check_adapter(folder: Path, base_config: dict | None = None) -> Weights:
     for name in ("tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "metrics.json"):
         if (folder / name).exists():
             read_object(folder / name)
+    check_words(folder)
+    return check_weights(folder / WEIGHTS, config, base_config)
+
+
+def check_words(folder: Path) -> None:
+    """Raise UserError unless the tokenizer's config and the chat template in `folder` are harmless."""
     if (folder / "tokenizer_config.json").exists():
         check_tokenizer_config(read_object(folder / "tokenizer_config.json"))
     if (folder / "chat_template.jinja").exists():
         check_template((folder / "chat_template.jinja").read_text(encoding="utf-8", errors="replace"))
-    return check_weights(folder / WEIGHTS, config, base_config)
 
 
 def read_object(path: Path) -> dict:
@@ -159,6 +165,7 @@ def check_tokenizer_config(config: dict) -> None:
             check_template(text)
 
 
+@lru_cache(maxsize=256)  # of those that passed: a trial takes a third of a second
 def check_template(text: str) -> None:
     """Raise UserError for a chat template that could take for ever or fill the memory (jinja's sandbox stops neither)."""
     from jinja2 import Environment, TemplateError, nodes

@@ -10,6 +10,7 @@ WIDTH, HEIGHT, MARGIN = 1920, 960, 140  # drawn twice as large as it is kept, so
 COLOURS = {"training": (99, 102, 241), "held out": (217, 119, 6)}
 INK, GRID, PAPER = (75, 85, 99), (229, 231, 235), (255, 255, 255)
 LINES = 5
+MOST_STEPS = 8  # numbers under the picture, besides 0
 MOST_DOTS = 20
 
 
@@ -56,10 +57,11 @@ def draw_losses(history: History) -> bytes | None:
 def _draw_frame(draw, axes: _Axes) -> None:
     """Horizontal lines with their loss, and the steps below."""
     for line in range(LINES + 1):
-        loss, step = axes.low + line / LINES * (axes.high - axes.low), round(line / LINES * axes.last)
+        loss = axes.low + line / LINES * (axes.high - axes.low)
         _, y = axes.place(0, loss)
         draw.line((MARGIN, y, WIDTH - MARGIN, y), fill=GRID, width=2)
         draw.text((MARGIN - 16, y), f"{loss:.2f}", fill=INK, font=_font(32), anchor="rm")
+    for step in range(0, int(axes.last) + 1, max(1, math.ceil(axes.last / MOST_STEPS))):
         draw.text((axes.place(step, 0)[0], HEIGHT - MARGIN + 20), str(step), fill=INK, font=_font(32), anchor="mt")
     draw.text((WIDTH / 2, HEIGHT - 36), "optimiser steps", fill=INK, font=_font(32), anchor="mm")
 

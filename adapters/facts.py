@@ -23,7 +23,7 @@ def facts_of(adapter: Adapter) -> list[tuple[str, str]]:
         ("Steps", str(metrics.get("step") or "")),
         ("Precision", str(metrics.get("precision") or "")),
         ("Hardware", str(metrics.get("hardware") or "")),
-        ("Training time", _minutes(metrics.get("train_seconds"))),
+        ("Training time", span_of(metrics.get("train_seconds"))),
         ("Notes", adapter.notes),
     ]
     return [(label, value) for label, value in found if value]
@@ -45,7 +45,9 @@ def describe_origin(adapter: Adapter) -> str:
     """How it came here: trained, imported from a file, or pulled from whom."""
     origin = adapter.origin
     words = {"imported": "imported from", "pulled": "pulled from"}.get(origin.get("kind"))
-    return f"{words} {origin.get('from')}" if words else "trained here"
+    sources = adapter.private_sources if origin.get("kind") != "pulled" else []
+    began = f", from {sources[0]['repo_id']} (private)" if sources else ""
+    return (f"{words} {origin.get('from')}" if words else "trained here") + began
 
 
 def _modules(adapter: Adapter) -> str:
@@ -55,5 +57,8 @@ def _modules(adapter: Adapter) -> str:
     return ", ".join(sorted({str(target).rsplit(".", 1)[-1] for target in targets}))
 
 
-def _minutes(seconds: object) -> str:
-    return f"{seconds / 60:.1f} minutes" if isinstance(seconds, int | float) and not isinstance(seconds, bool) else ""
+def span_of(seconds: object) -> str:
+    """Seconds as people say them; '' for what is no number."""
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        return ""
+    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.1f} minutes"

@@ -1,7 +1,6 @@
 """Writes GGUF, the format of llama.cpp and Ollama, with the `gguf` package: an adapter, or a merged model in f16 or q8_0.
 
-What was written is read back before it gets its name: the adapter tensor by tensor, a model by transformers' own GGUF
-reader, whose answers are compared. Heavy imports when called.
+What was written is read back before it gets its name (`gguf_check.py`). Heavy imports when called.
 """
 
 import math
@@ -9,31 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.check import CONFIG, WEIGHTS, read_object
+from adapters.gguf_check import compare_models, compare_tensors, compare_tokenizers
 from adapters.gguf_words import add_tokenizer
 from adapters.library import Adapter
-from adapters.merge import PROMPTS
 from common.errors import UserError
 from common.files import check_free
-from models.precision import load_base_model
-from models.tokenizer import load_tokenizer
 
 OUTTYPES = ("f16", "q8_0")
-
-
-@dataclass(frozen=True)
-class Limit:
-    """The most by which a file may differ from its model: relative errors, and the least part of equal next tokens.
-
-    f16 keeps 11 bits (2^-11 = 0.05 %), q8_0 127 steps for the largest of 32 numbers (0.5 % of a normal distribution).
-    """
-
-    weight: float
-    logits: float
-    agreement: float
-
-
-LIMITS = {"f16": Limit(0.001, 0.01, 0.95), "q8_0": Limit(0.02, 0.1, 0.8)}
-TEXTS = (*PROMPTS, "Grüße, 3.14 \n\tЖ 日本 🙂 </s>")
 
 
 @dataclass(frozen=True)
@@ -69,8 +50,8 @@ def write_models(model_folder: Path, folder: Path, outtypes: tuple[str, ...] = O
         try:
             count = _write_model(model_folder, partial, outtype)
             if not written:
-                _compare_tokenizers(model_folder, partial)
-            difference = _compare_models(model_folder, partial, outtype)
+                compare_tokenizers(model_folder, partial)
+            difference = compare_models(model_folder, partial, outtype)
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
@@ -174,59 +155,6 @@ def _close(writer) -> None:
     writer.close()
 
 
-def _compare_tokenizers(folder: Path, gguf_file: Path) -> None:
-    """Raise UserError unless both read the same tokens from texts of many kinds."""
-    from transformers import AutoTokenizer
-
-    ours = load_tokenizer(folder)
-    theirs = AutoTokenizer.from_pretrained(str(gguf_file.parent), gguf_file=gguf_file.name)
-    if any(ours(text)["input_ids"] != theirs(text)["input_ids"] for text in TEXTS):
-        raise UserError("The tokenizer reads texts differently from GGUF.", "The file was not kept.")
-
-
-def _compare_models(folder: Path, gguf_file: Path, outtype: str) -> float:
-    """The largest difference of a next token's probability between both, over the same texts.
-
-    Raises UserError when a weight, the logits, or the tokens that both would say next are further apart than rounding.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM, GgufConfig
-
-    limit = LIMITS[outtype]
-    tokenizer = load_tokenizer(folder)
-    model, largest = load_base_model(folder, "fp32").eval(), 0.0
-    read = AutoModelForCausalLM.from_pretrained(
-        str(gguf_file.parent),
-        gguf_file=gguf_file.name,
-        quantization_config=GgufConfig(dequantize=True),
-        dtype=torch.float32,
-    )
-    ours, theirs = model.state_dict(), read.state_dict()
-    for name, weight in ours.items():
-        _check_error(name, weight, theirs[name], limit.weight)
-    agreed = []
-    for text in TEXTS:
-        ids = torch.tensor([tokenizer(text)["input_ids"]])
-        with torch.no_grad():
-            expected, found = model(ids).logits, read(ids).logits
-        _check_error("the logits", expected, found, limit.logits)
-        largest = max(largest, (expected.softmax(-1) - found.softmax(-1)).abs().max().item())
-        agreed += (expected.argmax(-1) == found.argmax(-1))[0].tolist()
-    if sum(agreed) < limit.agreement * len(agreed):
-        raise UserError(
-            f"Read back, the GGUF file agrees at {100 * sum(agreed) / len(agreed):.0f} % of the tokens only.",
-            "It was not kept.",
-        )
-    return largest
-
-
-def _check_error(what: str, expected, found, most: float) -> None:
-    """Raise UserError when the relative error (of the root mean square) is over `most`, or no number."""
-    error = ((found - expected).norm() / expected.norm().clamp(min=1e-9)).item()
-    if not error <= most:
-        raise UserError(f"Read back from GGUF, {what} is off by {100 * error:.1f} %.", "The file was not kept.")
-
-
 def write_adapter(adapter: Adapter, base_folder: Path, target: Path) -> Written:
     """The adapter alone, to be used with a GGUF of its base: `llama-server -m base.gguf --lora FILE`. Raises UserError."""
     from gguf import GGUFWriter
@@ -254,7 +182,7 @@ def write_adapter(adapter: Adapter, base_folder: Path, target: Path) -> Written:
         for name, values in tensors.items():
             writer.add_tensor(name, values)
         _close(writer)
-        difference = _compare_tensors(partial, tensors)
+        difference = compare_tensors(partial, tensors)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
@@ -268,16 +196,3 @@ def _tensors_of_adapter(path: Path):
     with safe_open(path, framework="pt") as file:
         for name in file.keys():  # noqa: SIM118
             yield name, file.get_tensor(name).to(torch.float32).numpy()
-
-
-def _compare_tensors(path: Path, tensors: dict) -> float:
-    """The largest difference between what the file holds and what was to be written. Raises UserError when one is missing."""
-    from gguf import GGUFReader
-
-    read = {tensor.name: tensor.data for tensor in GGUFReader(path).tensors}
-    if set(read) != set(tensors):
-        raise UserError("The GGUF file does not hold what was written.", "It was not kept.")
-    largest = max(float(abs(read[name] - values).max()) for name, values in tensors.items())
-    if not largest == 0:  # it is written in float32, as it is
-        raise UserError("The GGUF file does not hold what was written.", "It was not kept.")
-    return largest

@@ -136,7 +136,8 @@ def explain(error: Exception, doing: str, repo_id: str) -> UserError:
         return UserError(f"{repo_id} is gated.", "Ask for access on its page on the Hub, then try again.")
     if isinstance(error, errors.RepositoryNotFoundError):
         return UserError(
-            f"There is no '{repo_id}' on the Hub, or it is private.", f"Check the spelling. {sign_in_words()}"
+            f"There is no '{repo_id}' on the Hub, or it is private.",
+            "Check the spelling. A private one opens for those who may read it, when they are signed in.",
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return UserError(f"{repo_id} has no such revision.", "Give a commit, a tag or a branch of it.")

@@ -18,6 +18,7 @@ UNFINISHED = (".partial", ".old")
 RECORD = "studio.json"
 MOST_CONFIG_BYTES = 100_000
 MOST_NOTES = 4000
+MOST_STEPS_BACK = 20
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,23 @@ class Adapter:
 
     @property
     def origin(self) -> dict:
-        """{'kind': 'trained' | 'imported' | 'pulled', 'from': ...}; of a pulled one also repo_id, revision, public."""
+        """{'kind': 'trained' | 'imported' | 'pulled', 'from': ...}; of a pulled one also repo_id, revision, public, by.
+
+        'init_origin' is that of the adapter that a training went on from.
+        """
         origin = self.record.get("origin")
         return origin if isinstance(origin, dict) else {"kind": "trained", "from": "this machine"}
+
+    @property
+    def private_sources(self) -> list[dict]:
+        """[{'repo_id', 'by'}] of the repositories, not open to everybody, that this is from: pulled, trained further, a copy."""
+        origin, found = self.origin, []
+        for _ in range(MOST_STEPS_BACK):
+            if origin.get("kind") == "pulled" and not origin.get("public"):
+                found.append({"repo_id": _text(origin.get("repo_id")), "by": _text(origin.get("by"))})
+            origin = origin.get("init_origin") if isinstance(origin.get("init_origin"), dict) else {}
+        named = _text(self.metrics.get("private_source"))  # of a zip, or of what was pulled from a private copy
+        return found + ([{"repo_id": named, "by": ""}] if named else [])
 
     @property
     def pushed(self) -> list[dict]:

@@ -26,7 +26,8 @@ SETTINGS += ("drop_duplicates", "too_long", "num_train_epochs", "max_steps", "le
 SETTINGS += ("per_device_train_batch_size", "gradient_accumulation_steps", "warmup_fraction", "weight_decay")
 SETTINGS += ("max_grad_norm", "neftune_noise_alpha", "seed", "max_minutes", "lora_r", "lora_alpha", "lora_dropout")
 SETTINGS += ("target_modules", "use_rslora", "use_dora", "max_length", "packing", "gradient_checkpointing")
-SETTINGS += ("num_processes", "logging_steps", "eval_steps", "save_steps")
+SETTINGS += ("num_processes", "logging_steps", "eval_steps", "save_steps", "parallel", "num_machines")
+SETTINGS += ("max_restarts", "ddp_timeout")  # but no address, no port, no file
 METRICS = ("base", "base_source", "precision", "step", "total_steps", "rows", "held_out_rows", "trained_tokens")
 METRICS += ("loss_before", "loss_after", "tokens_per_second", "train_seconds", "peak_memory_bytes", "hardware")
 METRICS += ("num_processes", "created", "versions")
@@ -39,7 +40,7 @@ class Wish:
     repo_name: str = ""
     private: bool = True
     license: str = ""
-    language: str = "en"
+    language: str = ""
     with_answers: bool = True
     with_rows: bool = False
 
@@ -53,7 +54,7 @@ def make_parcel(adapter: Adapter, repo_id: str, wish: Wish, folder: Path, token:
         )
     check_adapter(adapter.folder)
     _copy(adapter, folder, (CONFIG, WEIGHTS, *TOKENIZER_FILES))
-    _write_settings(adapter, folder)
+    _write_settings(adapter, folder, tells_source=wish.private)
     history = read_history(adapter)
     picture = draw_losses(history)
     if picture:
@@ -63,7 +64,7 @@ def make_parcel(adapter: Adapter, repo_id: str, wish: Wish, folder: Path, token:
     facts = CardFacts(
         repo_id=repo_id,
         license=wish.license or LICENSES.get(adapter.base, "other"),
-        language=wish.language,
+        language=wish.language or language_of(adapter),
         dataset=public_dataset(adapter),
         with_picture=(folder / "loss.png").exists(),
         with_answers=wish.with_answers and (wish.with_rows or has_own_prompts(adapter)),
@@ -102,7 +103,8 @@ def _copy(adapter: Adapter, folder: Path, names: tuple[str, ...]) -> None:
             shutil.copyfile(adapter.folder / name, folder / name)
 
 
-def _write_settings(adapter: Adapter, folder: Path) -> None:
+def _write_settings(adapter: Adapter, folder: Path, tells_source: bool = True) -> None:
+    """What may be known of the training; `tells_source` also from which private repository the adapter is."""
     config = adapter.training_config()
     config = {name: config[name] for name in SETTINGS if isinstance(config.get(name), int | float | str)}
     if config:
@@ -110,8 +112,15 @@ def _write_settings(adapter: Adapter, folder: Path) -> None:
     metrics = {name: value for name, value in adapter.metrics.items() if name in METRICS}
     if Path(str(metrics.get("base"))).is_absolute():
         metrics["base"] = Path(metrics["base"]).name
+    if tells_source and adapter.private_sources:
+        metrics["private_source"] = adapter.private_sources[-1]["repo_id"]
     if metrics:
         write_json(folder / "metrics.json", metrics)
+
+
+def language_of(adapter: Adapter) -> str:
+    """The language of the data where it is known: of the example that comes with the app; '' of anybody's own."""
+    return "en" if adapter.training_config().get("data") == "example" else ""
 
 
 def public_dataset(adapter: Adapter) -> str | None:

@@ -13,7 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.check import CONFIG, FILES, MOST_FILE_BYTES, MOST_WEIGHT_BYTES, PICKLES, WEIGHTS, check_config
+from adapters.check import (
+    CONFIG,
+    FILES,
+    MOST_FILE_BYTES,
+    MOST_WEIGHT_BYTES,
+    PICKLES,
+    WEIGHTS,
+    check_config,
+    check_words,
+)
 from adapters.hub import Token, account_of, client, in_words, parse_repo
 from adapters.intake import Imported, accept, base_config, check_room, staged
 from adapters.library import Adapter, find_adapter, read_adapter
@@ -119,7 +128,8 @@ def pull(
         shutil.rmtree(partial / ".cache", ignore_errors=True)
         progress("Checking what came", 0.98)
         origin = {"kind": "pulled", "from": offer.repo_id, "repo_id": offer.repo_id, "revision": offer.revision}
-        notes = accept(partial, {**origin, "public": offer.is_public, "time": time.time()})
+        origin |= {"public": offer.is_public, "by": account_of(token).name if token else ""}
+        notes = accept(partial, {**origin, "time": time.time()})
         publish(partial, final)
     progress("Done", 1.0)
     notes += [f"Left out: {', '.join(offer.left_out[:5])}."] if offer.left_out else []
@@ -182,9 +192,14 @@ def check_access(adapter: Adapter, token: Token) -> None:
 
 
 def open_adapter(name: str, owner: str, token: Token) -> Adapter:
-    """The adapter of `owner` with this name, once the Hub has let `token` read what was pulled. Raises UserError."""
+    """The adapter of `owner` with this name, once the Hub has let `token` read what was pulled.
+
+    The template of what came from elsewhere is tried again when it is not known in this process. Raises UserError.
+    """
     adapter = find_adapter(name, owner)
     check_access(adapter, token)
+    if adapter.origin.get("kind") != "trained":
+        check_words(adapter.folder)
     return adapter
 
 
@@ -199,10 +214,10 @@ class Found:
     changed: str
 
 
-def search_hub(token: Token, base: str = "", words: str = "", mine: bool = False) -> list[Found]:
-    """Adapters on the Hub, the most downloaded first: of the base with this id, or one's own. Raises UserError."""
+def search_hub(token: Token, base: str = "", words: str = "", mine: bool = False, tag: str = "peft") -> list[Found]:
+    """Repositories on the Hub, the most downloaded first: adapters of the base with this id, or one's own. Raises UserError."""
     author = account_of(token).name if mine else None
-    wanted = [f"base_model:adapter:{base}"] if base else ["peft"]
+    wanted = [f"base_model:adapter:{base}"] if base else [tag]
     with in_words("search"):
         listed = list(
             client(token).list_models(

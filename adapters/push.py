@@ -17,6 +17,7 @@ from pathlib import Path
 from adapters.hub import Account, client, in_words
 from adapters.library import Adapter, read_adapter, update_record
 from adapters.parcel import Wish, make_parcel
+from adapters.source import check_source
 from common.errors import UserError
 from common.files import sweep
 from common.paths import home
@@ -79,7 +80,7 @@ def plan_push(adapter: Adapter, account: Account, wish: Wish) -> PushPlan:
     """Compare what would be sent with what is there. Sends nothing. Raises UserError."""
     with _parcel(adapter, account, wish) as (repo_id, folder, names):
         plan = _compare(repo_id, folder, names, account, wish)
-    _check_source(adapter, plan)
+    check_source(adapter, plan.private)
     return plan
 
 
@@ -99,7 +100,7 @@ def push_adapter(
     progress("Preparing what is sent, and looking it through", 0.02)
     with _parcel(adapter, account, wish) as (repo_id, folder, names):
         plan = _compare(repo_id, folder, names, account, wish)
-        _check_source(adapter, plan)
+        check_source(adapter, plan.private)
         if plan.changes and plan.parent and plan.parent != parent and _is_somebodys(plan):
             raise UserError(
                 f"{repo_id} is there already, and not as you saw it.", "Look at what would change, then push."
@@ -139,15 +140,6 @@ def repository_of(adapter: Adapter, account: Account, wish: Wish) -> str:
             f"'{name[:100]}' is no name for a repository.", "Use letters, digits, '-', '_' and '.'."
         ) from error
     return f"{owner}/{name}"
-
-
-def _check_source(adapter: Adapter, plan: PushPlan) -> None:
-    """Raise UserError for a public push of what was pulled from where not everybody may look."""
-    origin = adapter.origin
-    if not plan.private and origin.get("kind") == "pulled" and not origin.get("public"):
-        raise UserError(
-            f"{adapter.name} was pulled from {origin.get('repo_id')}, which is not public.", "Push it as private."
-        )
 
 
 def _check_privacy(repo_id: str, is_private: bool, wish_private: bool) -> None:

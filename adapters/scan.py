@@ -1,9 +1,11 @@
 """The last look at what is about to be sent: no pickle, no checkpoint, no path of this machine, no token. Or it is not sent."""
 
 import re
+import struct
 from pathlib import Path
 
 from adapters.check import FILES, WEIGHTS
+from adapters.weights import MOST_HEADER_BYTES
 from common.errors import UserError
 from common.paths import REPOSITORY, home
 
@@ -17,7 +19,6 @@ SECRETS = {
 }
 PATHS = re.compile(rb"(?<![\w.:/])(?:/home/|/Users/|/root/|/tmp/|/mnt/|[A-Za-z]:\\{1,2}Users\\{1,2})[\w.-]+")
 PICKLE_MAGIC = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
-HEAD_BYTES = 1_000_000
 
 
 def scan(folder: Path, token: str = "") -> list[str]:
@@ -44,7 +45,7 @@ def _found(path: Path, token: str) -> str:
     for words, pattern in SECRETS.items():
         if pattern.search(content):
             return words
-    if any(place in content for place in _places()):
+    if any(place in content for place in places()):
         return "a path of this machine"
     if path.name in ("README.md", *VOCABULARIES, "chat_template.jinja"):
         return ""  # words there may speak of any path
@@ -54,9 +55,12 @@ def _found(path: Path, token: str) -> str:
 def _head(path: Path) -> bytes:
     """Where a safetensors file has words: its header. The numbers after it are numbers."""
     with open(path, "rb") as file:
-        return file.read(HEAD_BYTES)
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        return start + file.read(min(length, MOST_HEADER_BYTES))
 
 
-def _places() -> list[bytes]:
-    places = {str(Path.home()), str(home()), str(REPOSITORY)} - {"/", "/root"}
-    return [place.encode() for place in places]
+def places() -> list[bytes]:
+    """How the paths of this machine begin."""
+    found = {str(Path.home()), str(home()), str(REPOSITORY)} - {"/", "/root"}
+    return [place.encode() for place in found]

@@ -6,6 +6,7 @@ from pathlib import Path
 from adapters.check import CONFIG, read_object
 from adapters.library import Adapter
 
+TEMPLATE = "chat_template.jinja"
 VLLM_RANK = 16  # vLLM's default for --max-lora-rank
 VLLM_RANKS = (16, 32, 64, 128, 256)
 ZEPHYR = """{{- range .Messages }}<|{{ .Role }}|>
@@ -36,6 +37,10 @@ def vllm_line(adapter: Adapter, place: str = "") -> VllmLine:
         refusals.append("it is a DoRA")
     rank = adapter.lora_r
     command = f"vllm serve {adapter.base} --enable-lora --lora-modules {adapter.name}={place or adapter.folder}"
+    if (adapter.folder / TEMPLATE).is_file():  # vLLM would take the base's
+        is_repository = place.count("/") == 1 and not place.startswith(".")
+        file = f'"$(hf download -q {place} {TEMPLATE})"' if is_repository else f"{place or adapter.folder}/{TEMPLATE}"
+        command += f" --chat-template {file}"
     if rank > VLLM_RANK:
         command += f" --max-lora-rank {next((one for one in VLLM_RANKS if one >= rank), rank)}"
     return VllmLine(command, refusals)

@@ -8,6 +8,8 @@ import time
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.hub_jobs import serve
+
 
 class Refused(Exception):
     """An answer that is an error: the status, the Hub's error code, and words."""
@@ -71,6 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._create(json.loads(body))
         if parts == ["api", "models"]:
             return self._list(query)
+        if parts[:2] == ["api", "jobs"]:
+            return serve(self, parts[2:], query, body)
         if parts[:2] == ["api", "models"] and len(parts) >= 4:
             return self._api("/".join(parts[2:4]), parts[4:], body)
         if parts[0] == "lfs":

@@ -15,6 +15,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 from tests.hub_handler import handler_of
+from tests.hub_jobs import Jobs
 
 
 @dataclass
@@ -97,8 +98,10 @@ class HubServer:
         self.bodies: list[bytes] = []
         self.seen_tokens: list[str | None] = []
         self.lock = threading.Lock()
+        self.jobs = Jobs()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
         self._server.daemon_threads = True
+        self.jobs.hub_url = self.url
 
     @property
     def url(self) -> str:

@@ -12,12 +12,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 
 class OpenIdProvider:
-    """Gives out `token` to a client that comes back with its code; `asked` keeps what it was asked for."""
+    """Gives out `token` for `expires_in` seconds to a client that comes back with its code; `asked` keeps what it was asked."""
 
-    def __init__(self, token: str, user: str) -> None:
+    def __init__(self, token: str, user: str, expires_in: int = 28800) -> None:
         from joserfc.jwk import RSAKey
 
-        self.token, self.user = token, user
+        self.token, self.user, self.expires_in = token, user, expires_in
         self.key = RSAKey.generate_key(2048, {"kid": "one", "use": "sig", "alg": "RS256"})
         self.codes: dict[str, dict] = {}
         self.asked: list[dict] = []
@@ -81,7 +81,7 @@ def _handler_of(provider: OpenIdProvider):
             answer = {
                 "access_token": provider.token,
                 "token_type": "bearer",
-                "expires_in": 28800,
+                "expires_in": provider.expires_in,
                 "scope": asked["scope"],
             }
             return self._json({**answer, "id_token": provider.id_token(asked)})

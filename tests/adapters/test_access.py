@@ -1,6 +1,10 @@
 """Nobody's token stands in for another's, and nothing private is served to another: alice, bob, and the one without a name."""
 
+import contextlib
 import json
+import logging
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -39,7 +43,17 @@ def test_nothing_is_put_into_the_shared_cache(hub, private):
     from huggingface_hub import constants, try_to_load_from_cache
 
     assert try_to_load_from_cache("alice/mine", "adapter_model.safetensors") is None
-    assert "models--alice--mine" not in str(list(home().parent.rglob("models--*"))) + constants.HF_HUB_CACHE
+    weights = (private.folder / "adapter_model.safetensors").read_bytes()
+    shared = [
+        Path(constants.HF_HUB_CACHE),
+        Path(constants.HF_HOME),
+        home().parent,
+        Path(tempfile.gettempdir()) / "gradio",
+    ]
+    looked_at = [path for folder in shared for path in folder.rglob("*") if path.is_file()]
+    held = [path for path in looked_at if path.stat().st_size == len(weights) and path.read_bytes() == weights]
+    assert held and all(path.is_relative_to(adapters_folder("user-alice")) for path in held), held
+    assert not [path for path in looked_at if "alice--mine" in str(path)]
 
 
 def test_access_is_asked_for_before_every_load(hub, private):
@@ -112,6 +126,13 @@ def test_without_the_hub_a_space_refuses_and_a_laptop_trusts_its_own_disk(hub, p
     monkeypatch.setenv("SPACE_ID", "owner/space")
     with pytest.raises(UserError, match="connection to the Hub broke"):
         check_access(private, hub.alice)
+
+
+def test_a_template_that_was_changed_since_is_tried_again_before_its_use(hub, private):
+    assert open_adapter("pulled", "user-alice", hub.alice).name == "pulled"
+    (private.folder / "chat_template.jinja").write_text("{{ 'a'['lju' ~ 'st'](9999999999) }}")
+    with pytest.raises(UserError, match="chat template"):
+        open_adapter("pulled", "user-alice", hub.alice)
 
 
 def test_on_a_space_only_the_visitors_token_counts(hub, monkeypatch):
@@ -198,7 +219,24 @@ def test_rename_notes_search_delete_and_undo(made):
         undo_delete(kept)
 
 
-def test_the_token_is_in_no_file_and_no_log(hub, private):
+def test_the_token_is_in_no_file_and_no_log(hub, private, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("huggingface_hub").propagate = True  # its own handler writes to stderr, which is read below
+    account = account_of(hub.alice)
+    for method, part, status in (("POST", "/preupload", 401), ("POST", "/commit", 500), ("GET", "/auth-check", 0)):
+        hub.fail(method, part, status, times=2)
+        adapter = find_adapter("mine", "user-alice")
+        with contextlib.suppress(UserError):
+            push_adapter(adapter, account, Wish(f"to-{status}"))
+        with contextlib.suppress(UserError):
+            pull(look("alice/mine", hub.alice), hub.alice, "user-alice", "again")
+        hub.faults.clear()
+    with pytest.raises(UserError) as told:
+        account_of(hub.alice + "x")
+    said = capfd.readouterr()
+    assert "Request" in caplog.text, "the client's own log was read"
+    for log in (caplog.text, said.out, said.err, str(told.value), repr(account), repr(told.value.__cause__)):
+        assert hub.alice not in log
     for path in [path for path in home().rglob("*") if path.is_file()]:
         assert hub.alice.encode() not in path.read_bytes(), path
     assert json.loads((read_adapter(private.folder).folder / "studio.json").read_text())["origin"]["public"] is False

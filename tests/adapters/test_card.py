@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 
@@ -38,7 +39,6 @@ def test_the_front_matter_is_that_of_an_adapter(made):
         "base_model_relation": "adapter",
         "pipeline_tag": "text-generation",
         "license": "apache-2.0",
-        "language": ["en"],
         "tags": [
             *("base_model:adapter:tests/tiny-base", "lora", "sft", "trl", "transformers", "peft", "tinyllama-studio"),
         ],
@@ -58,6 +58,29 @@ def test_the_front_matter_is_that_of_an_adapter(made):
             }
         ],
     }
+
+
+def test_a_language_is_on_the_card_only_when_it_is_known(made, tmp_path):
+    folder = put("mine", made)
+    for config, wish, shown in (
+        ("data: data/data.jsonl\n", Wish(), None),
+        ("data: example\n", Wish(), ["en"]),
+        ("data: data/data.jsonl\n", Wish(language="de"), ["de"]),
+    ):
+        (folder / "training_config.yaml").write_text(config)
+        to = tmp_path / str(shown)
+        to.mkdir()
+        make_parcel(find_adapter("mine"), "alice/mine", wish, to)
+        assert front_of((to / "README.md").read_text()).get("language") == shown
+
+
+def test_the_snippet_takes_the_tokenizer_from_where_it_is(made):
+    assert 'AutoTokenizer.from_pretrained("alice/mine")' in card_of(made)
+    for file in (find_adapter("mine").folder).glob("tokenizer*"):
+        file.unlink()
+    adapter = find_adapter("mine")
+    card = write_card(adapter, read_history(adapter), CardFacts("alice/mine", "apache-2.0"))
+    assert 'AutoTokenizer.from_pretrained("tests/tiny-base")' in card
 
 
 def test_the_hub_client_reads_the_card_and_its_results(made):
@@ -156,6 +179,10 @@ def test_what_is_sent_is_what_the_scan_let_through(made, tmp_path):
         assert words not in sent
 
 
+def weights_with(header: bytes) -> bytes:
+    return struct.pack("<Q", len(header)) + header + b"numbers"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -168,8 +195,15 @@ def test_what_is_sent_is_what_the_scan_let_through(made, tmp_path):
         (".env", b"x", "does not belong"),
         (
             "adapter_model.safetensors",
-            b"x" * 8 + b'{"__metadata__":{"path":"C:\\\\Users\\\\al"}}',
+            weights_with(b'{"__metadata__":{"path":"C:\\\\Users\\\\al"}}'),
             "a path of a machine",
+        ),
+        (
+            "adapter_model.safetensors",
+            weights_with(
+                b'{"a":"' + b" " * 2_000_000 + b'","__metadata__":{"by":"hf_abcdefghijklmnopqrstuvwxyzABCD"}}'
+            ),
+            "a Hugging Face token",
         ),
     ],
 )
@@ -218,3 +252,27 @@ def test_the_picture_shows_both_curves_and_is_the_same_each_time(made):
     colours = {colour for _, colour in Image.open(io.BytesIO(picture)).getcolors(1_000_000)}
     assert set(COLOURS.values()) <= colours
     assert draw_losses(History()) is None and draw_losses(History(losses=[(1, float("nan")), (2, 1.0)])) is None
+
+
+def test_long_answers_are_broken_into_lines_that_a_page_can_show():
+    from adapters.card import COLUMNS, fenced
+
+    shown = fenced("word " * 100 + "\n\n- a point\n" + "x" * 300)
+    assert max(map(len, shown.splitlines())) <= COLUMNS and "\n\n- a point\n" in shown
+    assert shown.replace("\n", "").count("x" * 10) >= 29
+
+
+def test_every_whole_step_has_its_number_once_under_a_short_curve(made, monkeypatch):
+    from PIL import ImageDraw
+
+    from adapters.curves import draw_losses
+    from adapters.history import History
+
+    written, real = [], ImageDraw.ImageDraw.text
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw,
+        "text",
+        lambda self, place, words, **how: written.append(words) or real(self, place, words, **how),
+    )
+    draw_losses(History(losses=[(step, 2.0 - step / 10) for step in range(1, 7)]))
+    assert [words for words in written if words.isdigit()] == ["0", "1", "2", "3", "4", "5", "6"]

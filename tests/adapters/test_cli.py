@@ -1,9 +1,12 @@
 """The command line does what the page does: list, show, import, export, push, pull, search, rename, note, delete."""
 
+import json
+
 import pytest
 
 from adapters.__main__ import main
 from adapters.library import find_adapter
+from common.files import write_json
 from common.paths import adapters_folder
 from tests.adapters.making import put
 
@@ -23,6 +26,13 @@ def test_an_adapter_goes_out_as_a_zip_and_comes_back(made, tmp_path, capsys):
     assert "imported from out.zip" in said(capsys, "show", "again") and "again" not in said(
         capsys, "list", "mine", "nothing"
     )
+
+
+def test_a_loss_that_nobody_measured_is_not_shown_as_zero(made, capsys):
+    folder = put("mine", made)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    write_json(folder / "metrics.json", {**metrics, "loss_before": None})
+    assert "0.000" not in said(capsys, "list") and "1.250" in said(capsys, "list")
 
 
 def test_rename_note_delete_and_undo(made, capsys):

@@ -108,11 +108,11 @@ def test_a_gguf_with_one_damaged_weight_is_not_kept(merged, tmp_path, monkeypatc
 def test_logits_and_next_tokens_are_judged_too(merged, tmp_path, monkeypatch):
     from dataclasses import replace
 
-    from adapters import gguf_file
+    from adapters import gguf_check
 
-    tight = gguf_file.LIMITS["q8_0"]
+    tight = gguf_check.LIMITS["q8_0"]
     for limit, words in [(replace(tight, logits=1e-9), "logits is off"), (replace(tight, agreement=1.1), "agrees at")]:
-        monkeypatch.setitem(gguf_file.LIMITS, "q8_0", limit)
+        monkeypatch.setitem(gguf_check.LIMITS, "q8_0", limit)
         with pytest.raises(UserError, match=words):
             write_models(merged.folder, tmp_path, ("q8_0",))
     assert not list(tmp_path.iterdir())
@@ -184,9 +184,16 @@ def test_llama_cpp_itself_says_what_the_merged_model_says(merged, made, tiny_bas
 
 
 def test_vllm_is_told_the_rank_and_what_it_would_refuse(made, tmp_path):
-    line = vllm_line(read_adapter(made), "alice/mine")
+    assert "--chat-template" not in vllm_line(read_adapter(made), "alice/mine").command, "it brings none"
+    shutil.copytree(made, tmp_path / "made")
+    (tmp_path / "made" / "chat_template.jinja").write_text("{{ messages }}")
+    line = vllm_line(read_adapter(tmp_path / "made"), "alice/mine")
     assert line.command.startswith("vllm serve tests/tiny-base --enable-lora --lora-modules made=alice/mine")
+    assert '--chat-template "$(hf download -q alice/mine chat_template.jinja)"' in line.command
     assert "--max-lora-rank" not in line.command and line.refusals == []
+    assert vllm_line(read_adapter(tmp_path / "made"), "./made").command.endswith(
+        "--chat-template ./made/chat_template.jinja"
+    )
     shutil.copytree(made, tmp_path / "large")
     config = json.loads((made / "adapter_config.json").read_text())
     (tmp_path / "large" / "adapter_config.json").write_text(json.dumps({**config, "r": 48, "use_dora": True}))

@@ -76,12 +76,13 @@ def test_every_setting_of_a_training_is_judged_whether_it_may_leave():
     from trainer.config import TrainConfig
 
     kept_back = {"name", "base", "base_reason", "init_adapter", "data", "data_config", "data_split", "data_revision"}
-    kept_back |= {"columns", "text_data", "eval_data", "sample_prompts"}
+    kept_back |= {"columns", "text_data", "eval_data", "sample_prompts", "accelerate_config"}
+    kept_back |= {"machine_rank", "main_process_ip", "main_process_port", "rendezvous"}
     assert {field.name for field in fields(TrainConfig)} == kept_back | set(SETTINGS)
     assert not kept_back & set(SETTINGS)
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_zip_with_damaged_bytes_is_a_sentence(tmp_path, method):
     path = tmp_path / "some.zip"
     with zipfile.ZipFile(path, "w", method) as archive:
@@ -89,7 +90,7 @@ def test_a_zip_with_damaged_bytes_is_a_sentence(tmp_path, method):
     good = path.read_bytes()
     for place in range(51, 60):  # the first bytes after the local header
         path.write_bytes(good[:place] + b"\xff" * 30 + good[place + 30 :])
-        refused(path, "damaged|There is no|unpack")
+        refused(path, "damaged|There is no")
 
 
 def test_a_zip_with_a_name_that_is_no_text_is_a_sentence(tmp_path):
@@ -291,27 +292,6 @@ def test_a_link_in_a_zip_or_a_folder_is_refused(copy, tmp_path):
     (copy / "adapter_config.json").unlink()
     (copy / "adapter_config.json").symlink_to("/etc/passwd")
     refused(copy, "is a link")
-
-
-def test_ten_gigabytes_in_a_small_zip_are_refused_before_the_disk_is_full(tmp_path):
-    bomb = zipped(tmp_path, ("a/adapter_config.json", b"{}"))
-    with (
-        zipfile.ZipFile(bomb, "a", zipfile.ZIP_DEFLATED) as archive,
-        archive.open("a/adapter_model.safetensors", "w", force_zip64=True) as member,
-    ):
-        for _ in range(10):
-            member.write(bytes(10_000_000))
-    assert bomb.stat().st_size < 400_000
-    refused(bomb, "unpacks to far more")
-
-
-def test_a_zip_that_says_ten_gigabytes_is_refused_unopened(tmp_path):
-    path = zipped(tmp_path, ("a/adapter_config.json", b"{}"), ("a/adapter_model.safetensors", b"x"))
-    content = bytearray(path.read_bytes())
-    place = content.rindex(b"PK\x01\x02")  # the last entry of the directory: its sizes lie 20 bytes on
-    content[place + 24 : place + 28] = struct.pack("<I", 4_000_000_000)
-    path.write_bytes(content)
-    refused(path, "more than 2 GB")
 
 
 def test_two_adapters_or_none_in_a_zip_are_a_sentence(tmp_path):

@@ -1,0 +1,104 @@
+"""The private repository that holds the checkpoints of one run: who may write there, and one commit a checkpoint.
+
+It is refused unless it is private, in the account's own name, and written by this copy of the run alone.
+"""
+
+import tempfile
+from pathlib import Path
+
+from adapters.hub import Account, client, in_words, parse_repo
+from common.errors import UserError
+from common.files import read_json
+from common.paths import home
+
+RECORD = "backup.json"  # in the repository: which copy of which run wrote there last
+UNTOUCHED = {".gitattributes", "README.md"}
+
+
+def is_own(repo_id: str, account: Account) -> bool:
+    return parse_repo(repo_id)[0].split("/")[0] in (account.name, *account.orgs)
+
+
+def look(repo_id: str, account: Account):
+    """What the Hub says of the repository, None when there is none."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    with in_words("look at the repository", repo_id):
+        try:
+            return client(account.token).model_info(repo_id, files_metadata=True)
+        except RepositoryNotFoundError as error:
+            if isinstance(error, GatedRepoError):
+                raise
+            return None
+
+
+def make(repo_id: str, account: Account):
+    with in_words("make a repository", repo_id):
+        client(account.token).create_repo(repo_id, private=True, exist_ok=True)
+    return look(repo_id, account)
+
+
+def sizes_of(info) -> dict[str, int]:
+    return {file.rfilename: file.size or 0 for file in info.siblings or []}
+
+
+def is_free(info) -> bool:
+    """True for a repository in which nobody has put anything yet."""
+    return not set(sizes_of(info)) - UNTOUCHED
+
+
+def writer_of(repo_id: str, revision: str, account: Account) -> str:
+    """Which copy of a run wrote there last; '' when nobody did."""
+    from huggingface_hub.errors import EntryNotFoundError
+
+    with tempfile.TemporaryDirectory(dir=home()) as folder:
+        try:
+            path = fetch(repo_id, RECORD, revision, Path(folder), account)
+        except UserError as error:
+            if not isinstance(error.__cause__, EntryNotFoundError):
+                raise
+            return ""
+        values = read_json(path, {})
+    return str(values.get("writer", "")) if isinstance(values, dict) else ""
+
+
+def parent_of(info, writer: str, parent: str | None, account: Account) -> str:
+    """The commit to build on. Raises UserError for a repository in which somebody else has written.
+
+    The run's own last commit may be another than `parent`: its answer was lost on the way.
+    """
+    if is_free(info) or info.sha == parent or writer_of(info.id, info.sha, account) == writer:
+        return info.sha
+    raise UserError(
+        f"{info.id} holds another run, or this one went on somewhere else.", "Its checkpoints are left as they are."
+    )
+
+
+def commit_checkpoint(info, folder: Path, names: list[str], account: Account, parent: str, message: str) -> str:
+    """One commit: what is new, and what is no longer the newest. Refused unless the repository is private."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    there = sizes_of(info)
+    keeps = {name for name in names if name.startswith(("data/", "init_adapter/"))}
+    new = [name for name in names if not (name in keeps and there.get(name) == (folder / name).stat().st_size)]
+    old = [name for name in there if name.startswith("checkpoints/") and name not in names]
+    operations = [CommitOperationAdd(name, folder / name) for name in new]
+    operations += [CommitOperationDelete(name, is_folder=False) for name in old]
+    api = client(account.token)
+    with in_words("write", info.id):
+        _check_private(info.id, info.private)
+        api.preupload_lfs_files(info.id, operations[: len(new)], free_memory=False)
+        _check_private(info.id, api.model_info(info.id).private)  # the upload may have taken long
+        return api.create_commit(info.id, operations, commit_message=message, parent_commit=parent).oid
+
+
+def _check_private(repo_id: str, is_private: bool | None) -> None:
+    if not is_private:
+        raise UserError(f"{repo_id} is public: everybody would see the data.", "Make it private on the Hub.")
+
+
+def fetch(repo_id: str, path: str, revision: str, folder: Path, account: Account) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    with in_words("download it", repo_id):
+        return Path(hf_hub_download(repo_id, path, revision=revision, local_dir=folder, token=account.token))

@@ -1,0 +1,122 @@
+"""In the Train tab: the wish to keep checkpoints on the Hub, with what it means before the start, and bringing a run back."""
+
+import html
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+
+from adapters.backup import SUFFIX, backup_repo_name, look_for_checkpoints, restore
+from adapters.hub import account_of
+from adapters.pull import search_hub
+from common.errors import UserError
+from common.files import write_text
+from common.paths import runs_folder, slug
+from trainer.disk import check_disk
+from trainer.limits import capped
+from trainer.run import Run
+from ui.backups import backup_account, sign_in_note
+from ui.messages import shown
+from ui.owner import Visitor, visitor_of
+
+QUIET = {"show_progress": "hidden", "api_visibility": "undocumented"}
+
+
+@dataclass
+class BackupForm:
+    """The wish, and the line under it."""
+
+    checkbox: gr.Checkbox
+    note_html: gr.HTML
+
+
+def build_backup_form() -> BackupForm:
+    """Lay out the wish; off unless somebody wants it."""
+    checkbox = gr.Checkbox(
+        False,
+        label="Keep the newest checkpoint in my account on the Hub",
+        info="In a private repository, with the settings and the training data: the run can go on after a restart.",
+    )
+    return BackupForm(checkbox, gr.HTML("", visible=False))
+
+
+@dataclass
+class RestoreForm:
+    """The parts that bring a run back."""
+
+    repo_box: gr.Dropdown
+    list_button: gr.Button
+    restore_button: gr.Button
+    said_html: gr.HTML
+
+
+def build_restore_form() -> RestoreForm:
+    """Lay out the way back, closed until it is needed."""
+    with gr.Accordion("Bring back a run from the Hub", open=False):
+        repo_box = gr.Dropdown(
+            [], value="", label="Repository with its checkpoints", allow_custom_value=True, info=f"you/the-run{SUFFIX}"
+        )
+        with gr.Row():
+            list_button = gr.Button("List mine", size="sm", min_width=100)
+            restore_button = gr.Button("Bring it back", variant="primary", size="sm", min_width=100)
+        said_html = gr.HTML("")
+    return RestoreForm(repo_box, list_button, restore_button, said_html)
+
+
+def backup_words(name: str, visitor: Visitor, expires_at: float | None, seconds: float | None) -> str:
+    """What the wish would do for this visitor, as HTML."""
+    try:
+        account = backup_account(visitor)
+    except UserError as error:
+        return _line(str(error), "problem")
+    where = backup_repo_name(account.name, slug(name))
+    note = sign_in_note(expires_at, seconds, time.time())
+    return _line(f"Goes to {where} (private).") + (_line(note) if note else "")
+
+
+def _line(text: str, kind: str = "hint") -> str:
+    return f"<p class='{kind}'>{html.escape(text)}</p>"
+
+
+def bring_back(wanted: str, visitor: Visitor, progress=lambda what, fraction: None) -> Run:
+    """The run in a repository of the visitor's, as a run of theirs that can be resumed. Raises UserError."""
+    account = account_of(visitor.hub_token)
+    check_disk(visitor.owner, look_for_checkpoints(wanted or "", account).size_bytes)
+    return Run(restore(wanted, account, runs_folder(visitor.owner), progress, _accept))
+
+
+def _accept(folder: Path) -> None:
+    """Settings that came back hold here only within this machine's limits. Raises UserError."""
+    run = Run(folder)
+    config = run.config()
+    config.check()
+    allowed = capped(config)
+    if allowed != config:
+        write_text(run.config_file, allowed.to_yaml())
+
+
+def wire_restore(form: RestoreForm, browser_key: gr.BrowserState, lists: list, listed, after: list[dict]) -> None:
+    """Wire the way back; `listed(owner, run_id)` gives updates for `lists`, `after` are events that follow."""
+
+    @shown
+    def on_list(token: gr.OAuthToken | None, key):
+        visitor = visitor_of(key, token)
+        account = account_of(visitor.hub_token)
+        found = [one.repo_id for one in search_hub(visitor.hub_token, words=SUFFIX, mine=True, tag="tinyllama-studio")]
+        words = f"{account.name} has {len(found) or 'no'} such {'repository' if len(found) == 1 else 'repositories'}."
+        return gr.Dropdown(found, value=next(iter(found), "")), _line(words)
+
+    @shown
+    def on_restore(token: gr.OAuthToken | None, key, wanted, progress=gr.Progress()):  # noqa: B008
+        visitor = visitor_of(key, token)
+        tell = lambda what, fraction: progress(fraction or 0, desc=what)  # noqa: E731
+        run = bring_back(wanted, visitor, tell)
+        return [_line(f"{run.id} is back. Press Resume."), *listed(visitor.owner, run.id)]
+
+    form.list_button.click(on_list, browser_key, [form.repo_box, form.said_html], **QUIET)
+    event = form.restore_button.click(
+        on_restore, [browser_key, form.repo_box], [form.said_html, *lists], api_name="restore", concurrency_limit=2
+    )
+    for one in after:
+        event = event.success(**one)
