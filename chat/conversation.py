@@ -6,6 +6,7 @@ Every pane holds the same user messages, each followed by the answer of its mode
 """
 
 import json
+import math
 import secrets
 import time
 
@@ -16,6 +17,7 @@ MOST_PANES = 4
 LONGEST_TITLE = 60
 MOST_CONVERSATIONS = 50
 MOST_CHARACTERS = 1_500_000  # of all conversations together: a browser keeps about 5 MB for a page
+ALMOST_FULL = 0.9  # of that room: then a person is told which one goes next
 MESSAGE_KEYS = ("role", "content", "tries", "note", "rated")
 
 
@@ -95,18 +97,60 @@ def make_title(text: str) -> str:
     return words if len(words) <= LONGEST_TITLE else f"{words[: LONGEST_TITLE - 1].rsplit(' ', 1)[0]}…"
 
 
-def keep(conversations: list[dict], conversation: dict) -> list[dict]:
-    """The list with this conversation in it, the last used first, within what a browser holds."""
-    if not said(conversation):
-        return conversations
-    others = [other for other in conversations if other["id"] != conversation["id"]]
-    kept, size = [], 0
-    for one in [conversation, *others][:MOST_CONVERSATIONS]:
-        size += len(json.dumps(one))
-        if size > MOST_CHARACTERS and kept:
-            break
-        kept.append(one)
-    return kept
+def keep(records: list[dict], conversation: dict) -> list[dict]:
+    """The browser's list with this conversation in it, unless a later state of it is there; the last changed first.
+
+    What a browser has no room for is marked as deleted, the longest unchanged first; so is one in which nothing is said any more.
+    """
+    known = {one["id"]: one for one in records}
+    before = known.get(conversation["id"])
+    if not said(conversation) and before is None:
+        return records
+    if before is None or before["changed"] <= conversation["changed"]:
+        known[conversation["id"]] = conversation if said(conversation) else deleted(conversation)
+    newest_first = sorted(known.values(), key=lambda one: one["changed"], reverse=True)
+    kept, rest = _that_fit(newest_first)
+    return sorted([*kept, *rest], key=lambda one: one["changed"], reverse=True)
+
+
+def deleted(conversation: dict) -> dict:
+    """What stays in the list of one that is deleted: another tab that still holds it must not bring it back."""
+    return {"id": conversation["id"], "changed": time.time(), "deleted": True}
+
+
+def _that_fit(newest_first: list[dict]) -> tuple[list[dict], list[dict]]:
+    """(those that a browser has room for, the deleted and those without room, marked as deleted)."""
+    kept, rest, size = [], [], 0
+    for one in newest_first:
+        size += 0 if one.get("deleted") else len(json.dumps(one))
+        has_room = len(kept) < MOST_CONVERSATIONS and (size <= MOST_CHARACTERS or not kept)
+        if one.get("deleted") or not has_room:
+            rest.append({**deleted(one), "changed": one["changed"]})
+        else:
+            kept.append(one)
+    return kept, rest
+
+
+def next_to_go(records: list[dict]) -> dict | None:
+    """The conversation that the next new one pushes out of the browser, None while there is room."""
+    kept = [one for one in records if not one.get("deleted")]
+    size = sum(len(json.dumps(one)) for one in kept)
+    is_full = len(kept) >= MOST_CONVERSATIONS or size > ALMOST_FULL * MOST_CHARACTERS
+    return kept[-1] if is_full and len(kept) > 1 else None
+
+
+def records_of(found: object) -> list[dict]:
+    """What a browser sent as its list: conversations and deleted ones; whatever is neither is left out."""
+    records = []
+    for one in found if isinstance(found, list) else []:
+        try:
+            is_deleted = bool(one.get("deleted"))
+            records.append(
+                {**deleted(one), "id": str(one["id"])[:16], "changed": _time(one)} if is_deleted else checked(one)
+            )
+        except (UserError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            continue
+    return records
 
 
 def find(conversations: list[dict], words: str) -> list[dict]:
@@ -132,11 +176,15 @@ def to_markdown(conversation: dict) -> str:
     return "\n\n".join(lines) + "\n"
 
 
-def from_json(text: str) -> dict:
-    """A conversation that was exported, checked like anything from outside; it gets an id of its own. Raises UserError."""
+def from_json(text: str) -> list[dict]:
+    """The conversations of an export, one or all, checked like anything from outside; each gets an id of its own.
+
+    Raises UserError.
+    """
     try:
         found = json.loads(text)
-        return checked({**found, "id": secrets.token_hex(8)})
+        given = found if isinstance(found, list) and found else [found]
+        return [checked({**one, "id": secrets.token_hex(8), "changed": time.time()}) for one in given]
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(
             "This is not a conversation that was exported here.", "Choose a .json file of an export."
@@ -151,6 +199,7 @@ def checked(found: dict) -> dict:
     made = new_conversation([str(pane["model"])[:200] for pane in panes], str(found.get("system", "")))
     made |= {"title": str(found.get("title", ""))[:LONGEST_TITLE], "id": str(found.get("id"))[:16]}
     made |= {"summary": str(found.get("summary", "")), "summarised": int(found.get("summarised", 0))}
+    made["changed"] = _time(found)
     for pane, given in zip(made["panes"], panes, strict=True):
         pane["template"], pane["left_out"] = str(given.get("template", ""))[:16], int(given.get("left_out", 0))
         pane["messages"] = [_checked_message(message) for message in given["messages"]]
@@ -160,6 +209,14 @@ def checked(found: dict) -> dict:
         if roles:
             check_messages(pane["messages"], continuing=True)
     return made
+
+
+def _time(found: dict) -> float:
+    """When it was changed, in seconds since 1970, never in the future."""
+    changed = float(found.get("changed", 0))
+    if not math.isfinite(changed):
+        raise ValueError("no time")
+    return min(changed, time.time())
 
 
 def _checked_message(message: dict) -> dict:

@@ -5,13 +5,16 @@ visitor cannot, since the app would then call any address for them. Adapters are
 The history is fitted with the same rules; the tokens are estimated, as the tokenizer is on the server.
 """
 
+import asyncio
+import contextlib
 import os
+import queue
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from chat.engine import Reply, Seen
+from chat.engine import HEARTBEAT_SECONDS, Reply, Seen
 from chat.history import check_messages, fit_history
 from chat.sampling import Sampling
 from common.errors import UserError
@@ -79,18 +82,19 @@ class RemoteEngine:
 
     def _stream(self, model, messages, sampling, stop, continuing, reply: Reply) -> Iterator[Reply]:
         import httpx2
-        from huggingface_hub import InferenceClient
+        from huggingface_hub import AsyncInferenceClient
         from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError
 
-        client = InferenceClient(base_url=self.url, api_key=self._token or "none", timeout=WAIT_SECONDS)
+        client = AsyncInferenceClient(base_url=self.url, api_key=self._token or "none", timeout=WAIT_SECONDS)
         reply.text = messages[-1]["content"].rstrip() if continuing else ""
         began, first = time.perf_counter(), None
+        pieces = _pieces(client, messages, _arguments(model, sampling, continuing))
         try:
-            stream = client.chat_completion(messages, stream=True, **_arguments(model, sampling, continuing))
-            for piece in stream:
+            for piece in pieces:
                 if stop.is_set():
                     break
-                if not piece.choices:
+                if piece is None or not piece.choices:
+                    yield reply
                     continue
                 now, choice = time.perf_counter(), piece.choices[0]
                 if choice.delta.content:
@@ -105,9 +109,49 @@ class RemoteEngine:
             first_line = (str(error).splitlines() or [type(error).__name__])[0][:200]
             raise UserError(f"The server did not answer: {first_line}", "Try again, or pick another model.") from error
         finally:
-            if hasattr(locals().get("stream"), "close"):
-                stream.close()
+            pieces.close()
         yield reply
+
+
+def _pieces(client, messages: list[dict], arguments: dict) -> Iterator:
+    """The pieces of the server's stream, and None now and then while it is silent. Closing it closes the connection at once."""
+    came: queue.SimpleQueue = queue.SimpleQueue()
+    loop = asyncio.new_event_loop()
+
+    async def read() -> None:
+        try:
+            async for piece in await client.chat_completion(messages, stream=True, **arguments):
+                came.put((piece, None))
+            came.put((None, StopIteration()))
+        except Exception as error:  # handed to the thread that waits; nobody sees it otherwise
+            came.put((None, error))
+        finally:
+            await client.close()
+
+    task = loop.create_task(read())
+    threading.Thread(target=_run, args=(loop, task), daemon=True, name="chat server").start()
+    try:
+        while True:
+            try:
+                piece, error = came.get(timeout=HEARTBEAT_SECONDS)
+            except queue.Empty:
+                piece, error = None, None
+            if isinstance(error, StopIteration):
+                return
+            if error:
+                raise error
+            yield piece
+    finally:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it had ended by itself
+            loop.call_soon_threadsafe(task.cancel)
+
+
+def _run(loop: asyncio.AbstractEventLoop, task: asyncio.Task) -> None:
+    """The thread of one stream."""
+    with contextlib.suppress(asyncio.CancelledError):
+        loop.run_until_complete(task)
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
 
 
 def _arguments(model: RemoteModel, sampling: Sampling, continuing: bool) -> dict:

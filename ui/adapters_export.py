@@ -27,8 +27,8 @@ KEPT_SECONDS = 86400
 MERGE_HINT = "The merged model is as large as its base (TinyLlama: 2.2 GB) and needs the base in fp32 in memory."
 
 
-def build_export(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) -> None:
-    """Lay out the section and wire its events."""
+def build_export(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) -> dict:
+    """Lay out the section and wire its events; returns the event that shows the line for vLLM anew."""
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
             gr.Markdown("#### As it is\nA zip for another machine, or for a friend.")
@@ -61,6 +61,7 @@ def build_export(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) ->
         show_progress="hidden",
         api_visibility="undocumented",
     )
+    return {"fn": on_line, "inputs": picked, "outputs": vllm_box, "show_progress": "hidden"}
 
 
 @shown
@@ -98,10 +99,15 @@ def on_gguf(token: gr.OAuthToken | None, key, name, dtype, progress=gr.Progress(
 
 
 @shown
+def on_line(token: gr.OAuthToken | None, key, name):
+    """The line for vLLM alone: after a push it names the repository."""
+    return vllm_text(find_adapter(name, owner_of(key, token))) if name else ""
+
+
+@shown
 def on_pick(token: gr.OAuthToken | None, key, name):
     """The line for vLLM; what was made for another adapter goes."""
-    line = vllm_text(find_adapter(name, owner_of(key, token))) if name else ""
-    return line, gr.File(visible=False), "", gr.File(visible=False)
+    return on_line(token, key, name), gr.File(visible=False), "", gr.File(visible=False)
 
 
 def _readable(token: gr.OAuthToken | None, key: str, name: str | None) -> Adapter:

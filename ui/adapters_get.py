@@ -42,7 +42,7 @@ def build_get(browser_key: gr.BrowserState) -> GetSection:
 def _build_pull(browser_key: gr.BrowserState, came_name: gr.State) -> tuple:
     """(the box for an id, the event after which something was pulled)."""
     gr.Markdown("#### From the Hub")
-    repo_box = gr.Textbox(label="Adapter", max_length=300, placeholder="owner/name or its address")
+    repo_box = gr.Textbox(label="Adapter on the Hub", max_length=300, placeholder="owner/name or its address")
     revision_box = gr.Textbox(label="Revision", max_length=100, info="Commit, tag or branch. Empty: the newest.")
     with gr.Row():
         look_button = gr.Button("Look", min_width=100)

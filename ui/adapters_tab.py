@@ -52,7 +52,7 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
         with gr.Tab("Details"):
             details = _build_details()
         with gr.Tab("Export"):
-            build_export(browser_key, adapter_dropdown)
+            vllm_line = build_export(browser_key, adapter_dropdown)
         with gr.Tab("Push to the Hub"):
             push = build_push(browser_key, adapter_dropdown)
         with gr.Tab("Import and pull"):
@@ -77,7 +77,7 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
     for event in get.came:  # an adapter came in: it is shown and picked
         event.success(on_load, [browser_key, search_box, get.came_name], library, **quiet)
     for event in push.went:
-        event.success(on_load, **load_wiring)
+        event.success(on_load, **load_wiring).success(**vllm_line, api_visibility="undocumented")
     return AdaptersTab(on_load, load_wiring, details.chat_button, adapter_dropdown, push.account, push.account_wiring)
 
 

@@ -5,10 +5,11 @@ import threading
 from collections.abc import Callable, Iterator
 
 
-def with_progress(work: Callable) -> Iterator[tuple[str, object]]:
+def with_progress(work: Callable, heartbeat: float | None = None) -> Iterator[tuple[str, object]]:
     """Run `work(progress, stop)` in a thread; yields ("says", sentence) as it goes and ("is", result) at its end.
 
-    What `work` raises is raised here. Closing the generator sets `stop`.
+    What `work` raises is raised here. Closing the generator sets `stop`. With a `heartbeat` in seconds the last sentence comes
+    again when there is no other for so long: whoever reads can leave then.
     """
     said: queue.Queue = queue.Queue()
     stop = threading.Event()
@@ -21,8 +22,12 @@ def with_progress(work: Callable) -> Iterator[tuple[str, object]]:
 
     threading.Thread(target=run, daemon=True).start()
     try:
+        last = ("says", "")
         while True:
-            kind, value = said.get()
+            try:
+                kind, value = last = said.get(timeout=heartbeat)
+            except queue.Empty:
+                kind, value = last
             if kind == "raised":
                 raise value
             yield kind, value

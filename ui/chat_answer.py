@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from chat.conversation import prompt_messages
-from chat.engine import Engine, Reply
+from chat.engine import HEARTBEAT_SECONDS, Engine, Model, Reply
 from chat.remote import RemoteEngine, RemoteModel
 from chat.sampling import Sampling
 from chat.summary import summarise
-from ui.chat_models import Picked, pick
+from ui.background import with_progress
+from ui.chat_models import Picked, pick, short_name
 from ui.chat_view import note_of
 from ui.owner import Visitor
 
@@ -39,10 +40,10 @@ class Answer:
     is_done: bool = False
 
 
-def pick_panes(engines: Engines, conversation: dict, visitor: Visitor) -> list[Picked]:
+def pick_panes(engines: Engines, conversation: dict, visitor: Visitor, *progress) -> list[Picked]:
     """The models of all panes. Raises UserError for one that the owner does not have (any more)."""
     models = [pane["model"] for pane in conversation["panes"]]
-    return [pick(model, models[0], visitor, engines.remote) for model in models]
+    return [pick(model, models[0], visitor, engines.remote, *progress) for model in models]
 
 
 def answer(
@@ -53,9 +54,15 @@ def answer(
     panes: list[int],
     continuing: bool = False,
 ) -> Iterator[list[Answer]]:
-    """Stream the last answer of each of `panes`. A stop in between keeps what came until then."""
+    """Stream the last answer of each of `panes`; [] while a base is fetched. A stop in between keeps what came until then."""
     stop = threading.Event()
-    picked = pick_panes(engines, conversation, visitor)
+    picked = []
+    for kind, value in with_progress(lambda say, _: pick_panes(engines, conversation, visitor, say), HEARTBEAT_SECONDS):
+        if kind == "says":
+            _say(conversation, panes, value or "Looking for the model ...")
+            yield []
+        else:
+            picked = value
     answers = []
     for pane in panes:
         own, seed = _with_luck(sampling, _last(conversation, pane).get("tries", 0))
@@ -72,6 +79,7 @@ def answer(
     finally:
         stop.set()
         for one in answers:
+            _last(conversation, one.pane).pop("doing", None)
             if not one.is_done:
                 _last(conversation, one.pane)["note"] = note_of(one.reply, one.seed, stopped=True)
 
@@ -86,8 +94,20 @@ def _advance(conversation: dict, one: Answer) -> None:
         pane["template"] = pane["template"] or one.reply.template
         return
     one.reply = reply
+    if not reply.window and isinstance(one.picked.model, Model):
+        _say(
+            conversation,
+            [one.pane],
+            f"Loading {short_name(one.picked.base)}, or waiting for those who asked before ...",
+        )
     if reply.window:
         message["content"], pane["left_out"] = reply.text, reply.left_out
+
+
+def _say(conversation: dict, panes: list[int], sentence: str) -> None:
+    """What happens before the first word, in the answer's place."""
+    for pane in panes:
+        _last(conversation, pane)["doing"] = sentence
 
 
 def _last(conversation: dict, pane: int) -> dict:

@@ -52,7 +52,13 @@ class DataHandlers:
         @shown
         def rated(values: dict, data: gr.LikeData, token: gr.OAuthToken | None):
             visitor, conversation, _ = self.chat.begin(values, token)
+            open_one = values[self.chat.layout.conversation]
+            is_answering = bool(open_one and open_one.get("answering"))
+            if is_answering:  # the answer on its way writes into this very conversation: the mark must stand there
+                conversation = open_one
             place = place_of(conversation, pane, data.index)
+            if is_answering and place == len(said(conversation)) - 1:
+                raise UserError("This answer is still on its way.", "Rate it when it is there.")
             message = conversation["panes"][pane]["messages"][place]
             is_good = data.liked is True or data.liked == "Like"
             if is_good:
@@ -61,7 +67,8 @@ class DataHandlers:
                 key = key_of(conversation, pane, place)
                 feedback.drop_row(values[self.parts.name_box], key, visitor.owner)
             message["rated"] = "Like" if is_good else "Dislike" if data.liked in (False, "Dislike") else None
-            return {**self.chat.saved(values, conversation), self.parts.rows_html: self.rows(values, visitor.owner)}
+            page = {} if is_answering else self.chat.saved(values, conversation)
+            return {**page, self.parts.rows_html: self.rows(values, visitor.owner)}
 
         return rated
 
@@ -88,6 +95,8 @@ class DataHandlers:
             visitor, conversation, _ = self.chat.begin(values, token)
             if pane >= len(conversation["panes"]) or not said(conversation):
                 raise UserError("There is no answer to pick.", "Send a message first.")
+            if conversation.get("answering"):
+                raise UserError("The answers are still on their way.", "Pick one when they are there.")
             place = len(said(conversation)) - 1
             for number, other in enumerate(conversation["panes"]):
                 other["messages"][place]["rated"] = "Like" if number == pane else None

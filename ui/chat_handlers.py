@@ -4,12 +4,24 @@ The conversation lives in the session (gr.State); what the browser keeps is a co
 """
 
 import copy
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import gradio as gr
 
-from chat.conversation import MOST_PANES, ask, cut, keep, new_conversation, said, set_models, undo
+from chat.conversation import (
+    MOST_PANES,
+    ask,
+    cut,
+    keep,
+    new_conversation,
+    next_to_go,
+    records_of,
+    said,
+    set_models,
+    undo,
+)
 from chat.history import LONGEST_MESSAGE
 from chat.sampling import Sampling
 from common.errors import UserError
@@ -112,9 +124,9 @@ class ChatHandlers:
         """After a stop: what came until then is kept."""
         owner_of(values[self.browser_key], token)
         conversation = copy.deepcopy(values[self.layout.conversation]) or new_conversation(self.models(values))
-        for pane in conversation["panes"]:
-            if pane["messages"] and not pane["messages"][-1].get("note"):
-                pane["messages"][-1]["note"] = "stopped"
+        for message in [pane["messages"][-1] for pane in conversation["panes"] if pane["messages"]]:
+            message.pop("doing", None)
+            message["note"] = message.get("note") or "stopped"
         return self.saved(values, conversation)
 
     @shown
@@ -126,12 +138,9 @@ class ChatHandlers:
     @shown
     def start_new(self, values: dict, token: gr.OAuthToken | None):
         owner_of(values[self.browser_key], token)
-        own, before = self.layout, values[self.layout.conversation]
+        own = self.layout
         conversation = new_conversation(self.models(values), values[own.system_box] or "")
-        changes = {**self.saved(values, conversation), own.seen_html: ""}
-        if before:  # it may have been stopped by this very click
-            changes[own.store] = self.saved(values, before)[own.store]
-        return changes
+        return {**self.at_rest(conversation), own.store: self.with_open_one(values), own.seen_html: ""}
 
     def preset(self, name: str) -> str:
         """The system prompt of a preset."""
@@ -144,13 +153,21 @@ class ChatHandlers:
         return visitor, self.current(values), sampling
 
     def current(self, values: dict) -> dict:
-        """A copy of the conversation as the page showed it when the event began."""
+        """A copy of the conversation as the page showed it when the event began, or as another tab has changed it since."""
         own = self.layout
-        conversation = copy.deepcopy(values[own.conversation]) or new_conversation(self.models(values))
+        conversation = copy.deepcopy(self._latest(values)) or new_conversation(self.models(values))
         set_models(conversation, self.models(values))
         conversation["system"] = str(values[own.system_box] or "")
         conversation["summary"] = str(values[own.summary_box] or "") if conversation["summarised"] else ""
         return conversation
+
+    def _latest(self, values: dict) -> dict | None:
+        """The open conversation in its last state: this page's, or the browser's if another tab went on with it."""
+        open_one = values[self.layout.conversation]
+        if not open_one:
+            return None
+        same = [one for one in records_of(values[self.layout.store]) if one["id"] == open_one["id"] and "panes" in one]
+        return max([open_one, *same], key=lambda one: one["changed"])
 
     def models(self, values: dict) -> list[str]:
         """The models of the panes: the first, and those beside it that differ from it."""
@@ -169,9 +186,10 @@ class ChatHandlers:
         cleared = {own.message_box: ""} if text else {}
         yield {own.conversation: conversation, **cleared, **wait, **self.view(conversation)}
         answers: list[Answer] = []
+        conversation["answering"] = True
         try:
             for answers in answer(self.engines, conversation, visitor, sampling, panes, continuing):
-                yield {own.conversation: conversation, **self._moved(conversation, answers)}
+                yield {own.conversation: conversation, **self._moved(conversation, answers, panes)}
         except Exception:  # whatever it was, the page can be used on; it is raised again, and shown at the edge
             has_come = any(one.reply.new_tokens for one in answers)
             back = {own.message_box: text} if text and not has_come else {}
@@ -195,11 +213,12 @@ class ChatHandlers:
             raise
         yield self.saved(values, conversation)
 
-    def _moved(self, conversation: dict, answers: list[Answer]) -> dict:
-        """What a step of the answers changes on the page."""
+    def _moved(self, conversation: dict, answers: list[Answer], asked: list[int]) -> dict:
+        """What a step of the answers changes on the page, in the panes that were asked."""
         panes, changes = self.layout.panes, {}
+        for pane in asked:
+            changes[panes.chatbots[pane]] = chat_view.shown_messages(conversation["panes"][pane])
         for one in answers:
-            changes[panes.chatbots[one.pane]] = chat_view.shown_messages(conversation["panes"][one.pane])
             changes[panes.meters[one.pane]] = self._meter(conversation, one)
         return changes
 
@@ -208,14 +227,22 @@ class ChatHandlers:
 
     def saved(self, values: dict, conversation: dict) -> dict:
         """The conversation at rest: shown, and kept in the browser."""
-        own = self.layout
-        stored = values[own.store] if isinstance(values[own.store], list) else []
-        stored = [one for one in stored if isinstance(one, dict) and "id" in one]
-        return {own.store: keep(stored, conversation), **self.at_rest(conversation)}
+        records, conversation["changed"] = records_of(values[self.layout.store]), time.time()
+        kept = keep(records, conversation)
+        before, going = next_to_go(records), next_to_go(kept)
+        if going and going["id"] != (before and before["id"]):
+            gr.Warning(chat_view.room_words(going))
+        return {self.layout.store: kept, **self.at_rest(conversation)}
+
+    def with_open_one(self, values: dict) -> list[dict]:
+        """The browser's conversations with the one that is left now: it may have been stopped by this very click."""
+        records, left = records_of(values[self.layout.store]), values[self.layout.conversation]
+        return keep(records, left) if left else records
 
     def at_rest(self, conversation: dict) -> dict:
         """The conversation on the page while nothing is answered: whatever was on its way has been cancelled."""
         own = self.layout
+        conversation.pop("answering", None)
         ready = {own.send_button: gr.Button(interactive=True), own.stop_button: gr.Button(interactive=False)}
         return {own.conversation: conversation, **ready, **self.view(conversation)}
 
@@ -258,7 +285,7 @@ def place_of(conversation: dict, pane: int, index: object) -> int:
 
 def check_text(text: object) -> str:
     """The message, or a UserError when it is empty, no text, or too long to look at."""
-    if not isinstance(text, str) or not text.strip():
+    if not (isinstance(text, str) and text.strip()):
         raise UserError("There is no message.", "Write one.")
     if len(text) > LONGEST_MESSAGE:
         raise UserError(f"The message has {len(text):,} characters.", f"{LONGEST_MESSAGE:,} are the most.")

@@ -42,7 +42,7 @@ class Layout:
     """The components that events read or write."""
 
     conversation: gr.State
-    store: gr.BrowserState
+    store: gr.HTML
     model_dropdown: gr.Dropdown
     beside_dropdown: gr.Dropdown
     panes: Panes
@@ -59,10 +59,9 @@ class Layout:
     seen_html: gr.HTML
 
 
-def lay_out(secret: str) -> Layout:
+def lay_out(store: gr.HTML) -> Layout:
     """Draw the tab; returns its components."""
     conversation = gr.State(None)
-    store = gr.BrowserState([], storage_key="tinyllama-studio-conversations", secret=secret)
     with gr.Row():
         # custom values reach pick(), whose sentence says more than the component's
         model_dropdown = gr.Dropdown(

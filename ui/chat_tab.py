@@ -32,17 +32,17 @@ class ChatTab:
     open_adapter: object
 
 
-def build_chat_tab(browser_key: gr.BrowserState, engine: Engine) -> ChatTab:
+def build_chat_tab(browser_key: gr.BrowserState, store: gr.HTML, engine: Engine) -> ChatTab:
     """Lay out the tab and wire its events."""
-    layout = lay_out(browser_key.secret)
+    layout = lay_out(store)
     engines = Engines(engine, remote_engine())
     handlers = ChatHandlers(layout, browser_key, engines)
     inputs, outputs = handlers.inputs(), handlers.outputs()
     conversations = ConversationHandlers(lay_out_conversations(), handlers)
     data = DataHandlers(lay_out_data(), handlers)
     running = _wire_answers(handlers, inputs, outputs)
-    _wire_the_rest(handlers, inputs, outputs, running)
-    conversations.wire(inputs, outputs, running)
+    followed = _wire_the_rest(handlers, inputs, outputs, running)
+    conversations.wire(inputs, outputs, running, followed)
     data.wire(inputs, outputs)
     ChatApi(engines).wire()
     gr.HTML(STYLE, padding=False)
@@ -64,8 +64,8 @@ def _wire_answers(handlers: ChatHandlers, inputs: set, outputs: list) -> list:
     return running
 
 
-def _wire_the_rest(handlers: ChatHandlers, inputs: set, outputs: list, running: list) -> None:
-    """What ends an answer that is on its way: stopping, undoing, starting anew, other models."""
+def _wire_the_rest(handlers: ChatHandlers, inputs: set, outputs: list, running: list) -> list:
+    """What ends an answer that is on its way: stopping, undoing, starting anew, other models; returns the events."""
     own = handlers.layout
     ends = [([own.stop_button.click], handlers.stopped, "stopped")]
     for pane, chatbot in enumerate(own.panes.chatbots):
@@ -73,9 +73,12 @@ def _wire_the_rest(handlers: ChatHandlers, inputs: set, outputs: list, running: 
         ends.append(([chatbot.clear], handlers.start_new, f"clear_{pane}"))
     ends.append(([own.new_button.click], handlers.start_new, "new_conversation"))
     ends.append(([own.model_dropdown.input, own.beside_dropdown.input], handlers.models_changed, "models"))
-    for on, handler, name in ends:  # first the end, then what follows: a last word would come over it
+    followed = [  # first the end, then what follows: a last word would come over it
         gr.on(on, None, cancels=running).then(handler, inputs, outputs, api_name=name, **QUIET)
+        for on, handler, name in ends
+    ]
     own.preset_dropdown.input(handlers.preset, own.preset_dropdown, own.system_box, api_name="preset", **QUIET)
+    return followed
 
 
 def _outside(handlers: ChatHandlers, conversations: ConversationHandlers, data: DataHandlers, inputs: set) -> ChatTab:

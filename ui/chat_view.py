@@ -6,6 +6,7 @@ Whatever a person or a model wrote is shown as written: a tag is text on the scr
 import html
 import re
 
+from chat.conversation import MOST_CONVERSATIONS
 from chat.engine import Reply, Seen
 
 # Code is only what no reading of Markdown takes for anything else: a fence at the beginning of a line, and `words` within one
@@ -81,7 +82,10 @@ def shown_messages(pane: dict) -> list[dict]:
     found = []
     for message in pane["messages"]:
         note = f"{NOTE_OPEN}{html.escape(message['note'])}{NOTE_CLOSE}" if message.get("note") else ""
-        found.append({"role": message["role"], "content": shown(message["content"]) + note})
+        words = shown(message["content"])
+        if message.get("doing") and not words:
+            words, note = "", f"{NOTE_OPEN}{html.escape(message['doing'])}{NOTE_CLOSE}"
+        found.append({"role": message["role"], "content": words + note})
     if pane["left_out"]:
         line = {"title": f"{left_out_words(pane['left_out'])}: the model does not see them"}
         found.insert(2 * pane["left_out"], {"role": "assistant", "content": "", "metadata": line})
@@ -119,6 +123,14 @@ def note_of(reply: Reply, seed: str, stopped: bool) -> str:
     elif not reply.ended:
         parts.append("cut off at the longest answer; Continue goes on")
     return " · ".join(parts)
+
+
+def room_words(going: dict) -> str:
+    """That a browser is full, and which conversation is `going` next."""
+    return (
+        f"This browser keeps {MOST_CONVERSATIONS} conversations, fewer long ones. The next new one pushes out the oldest, "
+        f"“{going['title'] or 'Untitled'}”: export it under Conversations if you want to keep it."
+    )
 
 
 def hint(text: str) -> str:

@@ -16,6 +16,7 @@ from common.paths import REPOSITORY, contained, datasets_folder, home, runs_fold
 from models.base import AUTO, EMBEDDED
 from trainer.config import EXAMPLE, TrainConfig
 from trainer.limits import capped
+from trainer.parallel import FOR_VISITORS_NOT
 from ui.owner import on_space
 
 EXAMPLE_DATA = "Example: a study coach (220 conversations)"
@@ -69,8 +70,9 @@ def shown_fields() -> list:
 
 def make_config(owner: str, values: dict) -> TrainConfig:
     """The form as a config. Raises UserError for what is missing, unknown, or not allowed to a visitor."""
-    values = {**values, **{name: _text(values, name) for name in (*FORM_ONLY, "base", "name")}}
+    values = {**values, **{name: _text(values, name) for name in (*FORM_ONLY, "base", "name", "accelerate_config")}}
     settings = {item.name: values[item.name] for item in shown_fields() if item.name in values}
+    _refuse_the_servers(settings)
     optional = [item.name for item in shown_fields() if item.default is None or item.default == ""]
     empty = [
         name for name, value in settings.items() if value in (None, "") and name not in (*optional, "name", "base")
@@ -85,6 +87,14 @@ def make_config(owner: str, values: dict) -> TrainConfig:
         "eval_data": values.get("eval_file") or checked_hub_id(owner, values.get("eval_hub")) or None,
     }
     return TrainConfig.from_dict(settings)
+
+
+def _refuse_the_servers(settings: dict) -> None:
+    """Raise UserError when a visitor of a Space sets what names machines, addresses or files of the server."""
+    defaults = TrainConfig()
+    set_here = [name for name in FOR_VISITORS_NOT if settings.get(name) not in (None, "", getattr(defaults, name))]
+    if on_space() and set_here:
+        raise UserError(f"{', '.join(set_here)}: not on a Space, which is one machine.", "Leave it as it is.")
 
 
 def _text(values: dict, name: str) -> str:
@@ -211,6 +221,7 @@ def form_values(config: TrainConfig) -> dict:
     is_example = config.data == EXAMPLE
     return values | {
         "init_adapter": config.init_adapter or "",
+        "accelerate_config": None,  # the page takes an upload; its numbers are in the other fields
         "data_kind": EXAMPLE_DATA if is_example else HUB,
         "data_file": None,
         "data_paste": "",
@@ -240,7 +251,8 @@ def loaded_values(owner: str, config: TrainConfig) -> tuple[dict, list[str]]:
     values = form_values(config)
     if "data_kind" in values and gone and config.data == EXAMPLE:
         values["data_kind"] = UPLOAD
-    return values, gone
+    own = [Path(config.accelerate_config).name[:80]] if config.accelerate_config else []
+    return values, [*gone, *own]
 
 
 def data_key(config: TrainConfig, names: tuple = DATA_FIELDS) -> tuple:

@@ -7,6 +7,7 @@ import gradio as gr
 from chat.engine import Engine
 from models.hardware import describe_hardware
 from ui.adapters_tab import build_adapters_tab
+from ui.chat_store import conversation_store
 from ui.chat_tab import build_chat_tab
 from ui.owner import can_sign_in, new_key
 from ui.train_events import wire
@@ -30,14 +31,15 @@ def build() -> gr.Blocks:
             f"beside the model it came from. This machine: {describe_hardware()}."
         )
         if can_sign_in():
-            gr.LoginButton()
+            gr.LoginButton(size="sm", elem_classes="login")
         browser_key = gr.BrowserState("", storage_key="tinyllama-studio-key", secret=BROWSER_SECRET)
+        conversations = conversation_store()
         with gr.Tabs() as tabs:
             with gr.Tab("Train", id="train") as train_tab:
                 train = build_train_tab(browser_key)
                 refresh_train, restore_form, plan = wire(train)
             with gr.Tab("Chat", id="chat") as chat_tab:
-                chat = build_chat_tab(browser_key, Engine())
+                chat = build_chat_tab(browser_key, conversations, Engine())
             with gr.Tab("Adapters", id="adapters") as adapters_tab:
                 adapters = build_adapters_tab(browser_key)
         first = page.load(lambda key: key or new_key(), browser_key, browser_key, show_progress="hidden")

@@ -15,6 +15,7 @@ from trainer.estimate import read_estimate
 from trainer.history import title_of
 from trainer.queue import position
 from trainer.run import Run, RunState, read_state
+from ui.backups import backup_html
 
 MOST_POINTS = 1500
 LOG_LINES = 300
@@ -115,6 +116,7 @@ def signature(run: Run | None) -> tuple:
         _stamp(run.events_file),
         _stamp(run.log_file),
         run.stop_file.exists(),
+        backup_html(run),
     )
 
 
@@ -206,7 +208,7 @@ def describe(run: Run | None, state: RunState, place: tuple[int, int] | None) ->
         precision = f", {state.precision}" if state.precision else ""
         lines.append(f"<p class='hint'>Base: {html.escape(f'{state.base}{precision}: {state.base_reason}')}</p>")
     lines += [f"<p class='hint'>{html.escape(line)}</p>" for line in (memory_line(run, state),) if line]
-    lines += [f"<p class='problem'>{html.escape(note)}</p>" for note in state.notes]
+    lines += [backup_html(run), *(f"<p class='problem'>{html.escape(note)}</p>" for note in state.notes)]
     return "".join(lines)
 
 

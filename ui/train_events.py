@@ -19,11 +19,14 @@ from trainer.queue import enqueue, launch
 from trainer.queue import stop as stop_run
 from trainer.run import find_run, read_state
 from ui import run_view
+from ui.backup_form import wire_restore
+from ui.backups import backup_account, keep_sending, note_backup, read_backup, renew
 from ui.check_events import QUIET, changed_form, checked, hint, report_for
 from ui.data_form import report_views
 from ui.form import form_config, form_values
 from ui.form_memory import wire_memory
 from ui.history_events import lists, own_run, wire_history
+from ui.jobs_events import follow_jobs, stop_job, wire_jobs
 from ui.messages import shown
 from ui.owner import owner_of, visitor_of
 from ui.plan_events import check_init_adapter, checked_start, is_untouched_example, wire_plan
@@ -43,6 +46,9 @@ def wire(tab: TrainTab) -> tuple[dict, dict, dict]:
     _wire_run(tab, picked)
     _wire_discard(tab, picked)
     wire_history(tab, picked)
+    wire_jobs(tab, tab.jobs, picked)
+    to_run = {"fn": lambda: gr.Tabs(selected="run"), "inputs": None, "outputs": tab.tabs, **QUIET}
+    wire_restore(tab.restore, tab.browser_key, tab.lists, lists, [to_run, picked])
     _wire_downloads(tab)
     return _refresh(tab), wire_memory(tab, plan), plan
 
@@ -52,8 +58,12 @@ def _refresh(tab: TrainTab) -> dict:
 
     @shown
     def on_open(request: gr.Request, token: gr.OAuthToken | None, key, run_id, words, chosen):
+        if not key:  # the tab is shown before the browser has its key; this comes again with it
+            return [gr.skip()] * len(tab.lists)
         wanted = run_id or request.query_params.get("run")
-        return lists(owner_of(key, token), wanted, words, chosen)
+        owner = owner_of(key, token)
+        follow_jobs(owner, token)
+        return lists(owner, wanted, words, chosen)
 
     history_inputs = [tab.history.search_box, tab.history.runs_checkboxes]
     inputs = [tab.browser_key, tab.view.runs_dropdown, *history_inputs]
@@ -73,7 +83,12 @@ def _wire_view(tab: TrainTab) -> dict:
 
     @shown
     def on_tick(token: gr.OAuthToken | None, key, run_id, before):
-        return filled(run_id, owner_of(key, token), before)
+        if not key:  # the page is still opening
+            return [gr.skip()] * len(outputs)
+        visitor = visitor_of(key, token)
+        if run_id:
+            renew(find_run(run_id, visitor.owner), visitor)
+        return filled(run_id, visitor.owner, before)
 
     @shown
     def on_pick(token: gr.OAuthToken | None, key, run_id):
@@ -107,14 +122,18 @@ def _wire_start(tab: TrainTab, picked: dict) -> None:
 
     @shown
     def on_start(token: gr.OAuthToken | None, key, looked_at, *values):
+        *values, keeps_checkpoints = values
         visitor = visitor_of(key, token)
-        config = form_config(tab.names, visitor.owner, values)
-        return lists(visitor.owner, checked_start(config, looked_at, visitor).id)
+        account = backup_account(visitor) if keeps_checkpoints else None
+        run = checked_start(form_config(tab.names, visitor.owner, values), looked_at, visitor)
+        if account:
+            keep_sending(run, account)
+        return lists(visitor.owner, run.id)
 
     looking = tab.start_button.click(look_first, inputs, outputs, concurrency_id="check", **QUIET)
     started = looking.success(
         on_start,
-        inputs,
+        [*inputs, tab.plan.backup.checkbox],
         tab.lists,
         api_name="start",
         concurrency_id="start",
@@ -132,13 +151,18 @@ def _wire_run(tab: TrainTab, picked: dict) -> None:
     @shown
     def on_stop(token: gr.OAuthToken | None, key, run_id):
         run = own_run(run_id, owner_of(key, token))
+        if stop_job(run, token):
+            return
         waits = run.is_queued()
         stop_run(run)
         gr.Info("Taken out of the queue." if waits else "Stopping after this step; what it learned is saved.")
 
     @shown
     def on_resume(token: gr.OAuthToken | None, key, run_id):
-        enqueue(own_run(run_id, owner_of(key, token)))
+        visitor = visitor_of(key, token)
+        run = own_run(run_id, visitor.owner)
+        enqueue(run)
+        renew(run, visitor)
 
     @shown
     def on_cure(token: gr.OAuthToken | None, key, run_id):
@@ -151,6 +175,9 @@ def _wire_run(tab: TrainTab, picked: dict) -> None:
         config = cured(history.copy_settings(run), cure["changes"])
         check_init_adapter(config, visitor)
         started = launch(config, owner)
+        if read_backup(run.folder):
+            note_backup(started.folder)
+            renew(started, visitor)
         gr.Info(f"{cure['label']}: started again as {started.id}.")
         return [*changed_form(tab.names, form_values(config)), *lists(owner, started.id)]
 

@@ -9,9 +9,11 @@ import gradio as gr
 
 from models.base import AUTO, DEFAULT_BASE, EMBEDDED
 from models.hardware import find_gpus
+from ui.backup_form import BackupForm, RestoreForm, build_backup_form, build_restore_form
 from ui.data_form import DataForm, build_data_form
 from ui.form_memory import FormMemory, build_form_memory
 from ui.history_view import HistoryView, build_history_view
+from ui.jobs_view import JobsSection, build_jobs_section
 from ui.owner import on_space
 from ui.run_view import RunView, build_run_view
 from ui.settings_form import build_settings_form
@@ -34,11 +36,15 @@ class PlanView:
     measure_button: gr.Button
     command_code: gr.Code
     config_code: gr.Code
+    launch_code: gr.Code
+    accelerate_code: gr.Code
     load_button: gr.UploadButton
+    backup: BackupForm
 
     @property
     def outputs(self) -> list:
-        return [self.plan_html, self.fit_button, self.command_code, self.config_code]
+        codes = [self.command_code, self.config_code, self.launch_code, self.accelerate_code]
+        return [self.plan_html, self.fit_button, *codes]
 
 
 @dataclass
@@ -51,6 +57,7 @@ class TrainTab:
     preset_radio: gr.Radio
     preset_html: gr.HTML
     plan: PlanView
+    jobs: JobsSection
     start_button: gr.Button
     start_html: gr.HTML
     view: RunView
@@ -58,6 +65,7 @@ class TrainTab:
     discard_yes: gr.Button
     discard_no: gr.Button
     history: HistoryView
+    restore: RestoreForm
     download: gr.DownloadButton
     timer: gr.Timer
     tabs: gr.Tabs
@@ -90,18 +98,28 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
             data = build_data_form()
             preset_radio, preset_html, settings = build_settings_form()
             plan = _plan()
+            jobs = build_jobs_section()
             memory = build_form_memory()
         with gr.Column(scale=6, min_width=340):
             start_button = gr.Button("Start training", variant="primary", size="lg")
             start_html = gr.HTML("", visible=False)
-            tabs, view, discard, history = _runs()
+            tabs, view, discard, history, restore = _runs()
     download = gr.DownloadButton(visible="hidden", elem_id="download-made")
-    head = (browser_key, {**inputs, **data.inputs, **settings}, data, preset_radio, preset_html, plan, start_button)
-    tail = (*discard, history, download, gr.Timer(TICK_SECONDS), tabs, memory)
+    head = (
+        browser_key,
+        {**inputs, **data.inputs, **settings},
+        data,
+        preset_radio,
+        preset_html,
+        plan,
+        jobs,
+        start_button,
+    )
+    tail = (*discard, history, restore, download, gr.Timer(TICK_SECONDS), tabs, memory)
     return TrainTab(*head, start_html, view, *tail)
 
 
-def _runs() -> tuple[gr.Tabs, RunView, tuple, HistoryView]:
+def _runs() -> tuple[gr.Tabs, RunView, tuple, HistoryView, RestoreForm]:
     """The run that is looked at, with the question before it is discarded, and the list of all."""
     with gr.Tabs() as tabs:
         with gr.Tab("Run", id="run"):
@@ -113,7 +131,8 @@ def _runs() -> tuple[gr.Tabs, RunView, tuple, HistoryView]:
                     discard_no = gr.Button("Keep it", size="sm")
         with gr.Tab("All runs", id="history") as history_tab:
             history = build_history_view(history_tab)
-    return tabs, view, (discard_group, discard_yes, discard_no), history
+            restore = build_restore_form()
+    return tabs, view, (discard_group, discard_yes, discard_no), history, restore
 
 
 def _head() -> dict:
@@ -140,8 +159,17 @@ def _plan() -> PlanView:
         with gr.Row():
             fit_button = gr.Button("Make it fit", variant="primary", size="sm", visible=False)
             measure_button = gr.Button("Measure the time", size="sm")
+        backup = build_backup_form()
     with gr.Accordion("Command and config.yaml", open=False):
         command_code = gr.Code(label="Does the same in a shell", language="shell", lines=2, interactive=False)
         config_code = gr.Code(label="config.yaml", language="yaml", lines=6, max_lines=16, interactive=False)
         load_button = gr.UploadButton("Load a config.yaml", file_types=[".yaml", ".yml"], size="sm")
-    return PlanView(plan_html, fit_button, measure_button, command_code, config_code, load_button)
+    with gr.Accordion("How it is started: accelerate's command and YAML", open=False):
+        launch_code = gr.Code(
+            label="What the run is started with", language="shell", lines=2, interactive=False, wrap_lines=True
+        )
+        accelerate_code = gr.Code(
+            label="accelerate.yaml in the run's folder", language="yaml", lines=6, max_lines=24, interactive=False
+        )
+    codes = (command_code, config_code, launch_code, accelerate_code)
+    return PlanView(plan_html, fit_button, measure_button, *codes, load_button, backup)

@@ -60,6 +60,7 @@ def page(hub, isolated_home):
             browser.close()
     finally:
         process.kill()
+    assert hub.alice not in (home() / "app.log").read_text(), "the token is in the app's log"
 
 
 def shoot(page, name: str) -> None:

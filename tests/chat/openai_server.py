@@ -23,6 +23,11 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
+        if asked["model"] == "silent":
+            self.wfile.flush()
+            self.connection.settimeout(30)
+            self.server.hung_up = self.rfile.read(1) == b""  # nothing comes before the other side closes
+            return None
         for place, word in enumerate(words * self.server.times):
             self._piece({"role": "assistant", "content": (" " if place else "") + word}, None)
         self._piece({}, "stop")

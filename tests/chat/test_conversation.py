@@ -8,11 +8,14 @@ from chat.conversation import (
     MOST_CONVERSATIONS,
     ask,
     cut,
+    deleted,
     find,
     from_json,
     keep,
     new_conversation,
+    next_to_go,
     prompt_messages,
+    records_of,
     said,
     set_models,
     to_markdown,
@@ -84,7 +87,7 @@ def test_another_model_goes_on_with_what_was_said():
 
 def test_an_export_comes_back_as_it_was_under_a_new_id():
     conversation = talked("one", "두 번째 🦙")
-    back = from_json(json.dumps(conversation))
+    (back,) = from_json(json.dumps(conversation))
     assert back["id"] != conversation["id"]
     assert [pane["messages"][3]["content"] for pane in back["panes"]] == [
         "adapter:a says 두 번째 🦙",
@@ -124,13 +127,64 @@ def test_no_json_is_refused():
 
 
 def test_the_browser_keeps_the_last_used_within_its_room():
-    stored = []
+    records = []
     for number in range(MOST_CONVERSATIONS + 5):
-        stored = keep(stored, talked(f"question {number}"))
+        records = keep(records, talked(f"question {number}"))
+    stored = living(records)
     assert len(stored) == MOST_CONVERSATIONS and stored[0]["title"] == f"question {MOST_CONVERSATIONS + 4}"
-    stored = keep(stored, talked("x" * 740_000, models=["base:auto"]))
-    assert len(stored) < MOST_CONVERSATIONS and len(json.dumps(stored)) < 2_000_000
+    assert len(records) == MOST_CONVERSATIONS + 5, "another tab would bring back what had to go"
+    records = keep(records, talked("x" * 740_000, models=["base:auto"]))
+    assert len(living(records)) < MOST_CONVERSATIONS and len(json.dumps(records)) < 2_000_000
     assert keep([], new_conversation(["base:auto"])) == [], "an empty one is kept"
+
+
+def test_a_person_is_told_which_one_goes_next_before_it_goes():
+    records = []
+    for number in range(MOST_CONVERSATIONS):
+        assert next_to_go(records) is None
+        records = keep(records, talked(f"question {number}"))
+    assert next_to_go(records)["title"] == "question 0"
+    records = keep(records, talked("one more"))
+    assert next_to_go(records)["title"] == "question 1" and "question 0" not in [
+        one["title"] for one in living(records)
+    ]
+
+
+def test_of_two_states_of_a_conversation_the_later_one_is_kept():
+    early, late = talked("one"), talked("one", "two")
+    late |= {"id": early["id"], "changed": early["changed"] + 5}
+    assert living(keep(keep([], late), early)) == [late] == living(keep(keep([], early), late))
+    gone = {**deleted(early), "changed": late["changed"] + 5}
+    assert living(keep([gone], late)) == [], "a tab that still holds it brought it back"
+    late["changed"] = gone["changed"] + 5
+    assert living(keep([gone], late)) == [late], "somebody went on with it after that"
+
+
+def test_one_in_which_nothing_is_said_any_more_is_gone():
+    conversation = talked("one")
+    records = keep([], conversation)
+    undo(conversation)
+    assert living(keep(records, conversation)) == []
+
+
+def test_what_a_browser_sends_is_checked():
+    good = keep([], talked("one"))
+    gone = deleted(talked("two"))
+    forged = [None, 1, "x", {}, {"id": "a", "panes": []}, {**good[0], "changed": float("nan")}, {"deleted": True}]
+    found = records_of([*forged, *good, {**gone, "more": "x" * 100}])
+    assert [one["id"] for one in found] == [good[0]["id"], gone["id"]] and found[1] == gone
+    assert records_of(None) == records_of({"a": 1}) == []
+    late = {**good[0], "changed": 1e12}
+    assert records_of([late])[0]["changed"] < 1e11, "a time in the future would win for ever"
+
+
+def living(records: list[dict]) -> list[dict]:
+    return [one for one in records if not one.get("deleted")]
+
+
+def test_an_export_of_all_comes_back_too():
+    back = from_json(json.dumps([talked("one"), talked("two")]))
+    assert [one["title"] for one in back] == ["one", "two"]
 
 
 def test_words_are_found_in_titles_and_in_what_was_said():

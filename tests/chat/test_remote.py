@@ -1,10 +1,14 @@
 """A model on another machine: the same history, streamed; its failures are sentences."""
 
+import threading
+import time
+
 import pytest
 
 from chat.remote import RemoteEngine, RemoteModel, remote_engine
 from chat.sampling import Sampling
 from common.errors import UserError
+from tests.browser.driving import wait_for
 from tests.chat.openai_server import openai_server
 from tests.fakes import conversation
 
@@ -62,3 +66,15 @@ def test_only_the_environment_names_the_server(monkeypatch):
     assert remote_engine() is None
     monkeypatch.setenv("CHAT_SERVER_URL", "http://127.0.0.1:9/v1")
     assert remote_engine().url == "http://127.0.0.1:9/v1"
+
+
+def test_a_stop_hangs_up_on_a_server_that_says_nothing():
+    with openai_server() as (server, url):
+        stop = threading.Event()
+        reply = RemoteEngine(url).reply(RemoteModel("silent"), HELLO, Sampling(max_new_tokens=50), stop)
+        began = time.monotonic()
+        next(reply)  # a heartbeat: whoever reads can leave
+        stop.set()
+        list(reply)
+        assert time.monotonic() - began < 20, "it waited for the server"
+        wait_for(lambda: getattr(server, "hung_up", False), 20, "the connection stays open")

@@ -1,5 +1,6 @@
 """The sign-in of a Space, whole, against an OpenID provider on loopback: from the button to a push in the visitor's name."""
 
+import base64
 import json
 from urllib.parse import urlsplit
 
@@ -71,6 +72,18 @@ def test_a_visitor_signs_in_with_the_least_scopes_and_pushes_in_their_own_name(s
     assert provider.token not in text
 
 
+def test_the_life_of_a_sign_in_is_told_before_a_start(space, hub):  # noqa: F811
+    browser, provider = space
+    provider.expires_in = 2 * 3600
+    sign_in(browser, provider)
+    page = browser.get("/config").json()
+    wish = next(one for one in page["dependencies"] if one["api_name"] == "checkpoints_on_hub")
+    values = [next(c for c in page["components"] if c["id"] == place)["props"].get("value") for place in wish["inputs"]]
+    values = [*values[:-1], True]
+    status, text = call(browser, "checkpoints_on_hub", *values)
+    assert status == 200 and "bob/my-adapter-checkpoints (private)" in text and "sign-in ends in 2.0 h" in text, text
+
+
 def test_after_the_sign_out_nothing_of_theirs_is_there(space, made):  # noqa: F811
     browser, provider = space
     put("mine", made, "user-bob")
@@ -81,13 +94,34 @@ def test_after_the_sign_out_nothing_of_theirs_is_there(space, made):  # noqa: F8
     assert status == 500 and "This page does not know you yet" in text, text
 
 
-def test_a_cookie_that_was_tampered_with_is_nobody(space, made):  # noqa: F811
+def test_a_cookie_that_was_tampered_with_is_nobody(space, hub, made):  # noqa: F811
     browser, provider = space
     put("mine", made, "user-bob")
     sign_in(browser, provider)
+    put("hers", made, "user-alice")
     body, rest = browser.cookies["session"].split(".", 1)
-    browser.cookies.clear()
-    browser.cookies.set("session", f"{body[:-4]}AAAA.{rest}", domain="space.test")
-    status, text = call(browser, "adapter", "", "mine")
-    assert status == 500 and "tiny-base" not in text
-    assert [adapter.name for adapter in list_adapters("user-bob")] == ["mine"]
+    session = json.loads(base64.b64decode(body))
+    session["oauth_info"]["access_token"] = hub.alice
+    hers = base64.b64encode(json.dumps(session).encode()).decode()
+    stamp, signature = rest.split(".")
+    for forged in (
+        f"{body[:-4]}AAAA.{rest}",
+        f"{hers}.{rest}",
+        f"{hers}.{stamp}.",
+        hers,
+        f"{body}.{stamp}.{signature[:-2]}AA",
+    ):
+        browser.cookies.clear()
+        browser.cookies.set("session", forged, domain="space.test")
+        for job, name in (
+            ("adapter", "mine"),
+            ("adapter", "hers"),
+            ("delete_adapter", "hers"),
+            ("delete_adapter", "mine"),
+        ):
+            data = ["", name] if job == "adapter" else ["", "", name]
+            status, text = call(browser, job, *data)
+            assert status == 500 and json.loads(text)["error"].startswith("This page does not know you yet"), text
+            assert "tiny-base" not in text and hub.alice not in text and provider.token not in text
+    assert [list_adapters(owner)[0].name for owner in ("user-bob", "user-alice")] == ["mine", "hers"]
+    assert hub.alice not in hub.seen_tokens

@@ -11,6 +11,7 @@ from common.errors import UserError
 from common.paths import LOCAL_OWNER, adapters_folder
 from tests.chat.test_engine import adapters  # noqa: F401
 from ui.chat_answer import Engines, answer, update_summary, warnings_of
+from ui.chat_view import shown_messages
 from ui.owner import Visitor
 
 MODELS = ["adapter:adapter-0", "bare:", "adapter:adapter-1"]
@@ -115,3 +116,26 @@ def test_an_adapter_that_is_gone_in_mid_conversation_is_a_sentence(conversation)
     ask(conversation, "Again")
     with pytest.raises(UserError, match="There is no adapter 'adapter-1'"):
         run(FakeEngine(), conversation)
+
+
+def test_while_a_base_is_fetched_the_answers_place_says_so_and_one_can_leave(conversation, monkeypatch):
+    import threading
+
+    goes_on, begun = threading.Event(), threading.Event()
+
+    def slow(base, progress):
+        progress("Downloading TinyLlama: 340 of 2200 MB", 0.15)
+        begun.set()
+        goes_on.wait(30)
+        return "/folder"
+
+    monkeypatch.setattr("ui.chat_models.fetch_base", slow)
+    stream = answer(Engines(FakeEngine(), None), conversation, Visitor(LOCAL_OWNER), Sampling(), [0, 1, 2])
+    while "Downloading" not in last(conversation).get("doing", ""):
+        assert next(stream) == []
+    assert begun.is_set() and "340 of 2200 MB" in shown_messages(conversation["panes"][0])[-1]["content"]
+    stream.close()
+    goes_on.set()
+
+    run(FakeEngine(), conversation)
+    assert last(conversation)["content"] == "one two three" and "doing" not in last(conversation)

@@ -10,8 +10,10 @@ from chat.engine import Reply
 from chat.sampling import Sampling
 from common.errors import UserError
 from ui.chat_answer import Engines
+from ui.chat_data import DataHandlers, lay_out_data
 from ui.chat_handlers import ChatHandlers
 from ui.chat_layout import SUMMARISE, lay_out
+from ui.chat_store import conversation_store
 
 DRAFT = "what I was typing"
 
@@ -42,7 +44,7 @@ class FakeServer:
 def chat(isolated_home):
     """(handlers, what the page sends, server) with a conversation of four turns."""
     with gr.Blocks():
-        handlers = ChatHandlers(lay_out("s"), gr.BrowserState(""), Engines(None, FakeServer()))
+        handlers = ChatHandlers(lay_out(conversation_store()), gr.BrowserState(""), Engines(None, FakeServer()))
     conversation = new_conversation(["remote:m"])
     for turn in range(4):
         ask(conversation, f"question {turn}")
@@ -89,7 +91,8 @@ def test_an_answer_that_never_begins_leaves_everything_as_it_was(chat, name, err
     server.error, before = error, copy.deepcopy(values[handlers.layout.conversation])
     page = run(EVENTS[name](handlers, values))
     own = handlers.layout
-    assert page[own.conversation] == before and page[own.store][0]["panes"] == before["panes"]
+    assert {**page[own.conversation], "changed": 0} == {**before, "changed": 0}
+    assert page[own.store][0]["panes"] == before["panes"]
     assert page[own.send_button].interactive and not page[own.stop_button].interactive
     assert page.get(own.message_box, DRAFT) == DRAFT
 
@@ -126,3 +129,23 @@ def test_an_index_that_names_no_message_is_a_sentence(chat, index):
     data.index = index
     with pytest.raises(gr.Error, match="no message of the conversation"):
         list(handlers.edit(0)(values, data, None))
+
+
+def test_a_thumb_pressed_while_an_answer_streams_keeps_its_mark(chat):
+    handlers, values, _ = chat
+    own = handlers.layout
+    with gr.Blocks():
+        data = DataHandlers(lay_out_data(), handlers)
+    stream, page = handlers.send(values, None), {}
+    while not page.get(own.conversation, {}).get("answering"):
+        page.update(next(stream))
+    pressed = {**values, own.conversation: page[own.conversation], data.parts.name_box: "from-chat"}
+    like = type("Like", (), {"index": 1, "liked": True})()
+    assert set(data.rate(0)(pressed, like, None)) == {data.parts.rows_html}, "it changed the page under the answer"
+    like.index = len(page[own.conversation]["panes"][0]["messages"]) - 1
+    with pytest.raises(gr.Error, match="still on its way"):
+        data.rate(0)(pressed, like, None)
+    for changes in stream:
+        page.update(changes)
+    kept = page[own.store][0]["panes"][0]["messages"]
+    assert kept[1]["rated"] == "Like" and kept[-1]["content"] == "fine" and "answering" not in page[own.conversation]

@@ -185,3 +185,28 @@ def test_more_processes_than_the_machine_has_are_refused():
 def test_a_visitor_sees_the_limits_of_the_space_in_the_plan(space):
     config = form_config(tuple(UNTOUCHED), "user-alice", tuple(UNTOUCHED.values()))
     assert config.max_minutes == 120 and config.max_rows == 100_000
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_machines": 2},
+        {"machine_rank": 1},
+        {"main_process_ip": "10.0.0.1"},
+        {"main_process_port": 22},
+        {"rendezvous": "c10d"},
+        {"max_restarts": 5},
+        {"ddp_timeout": 86400},
+        {"accelerate_config": "/etc/hostname"},
+    ],
+)
+def test_a_visitor_of_a_space_cannot_set_machines_addresses_or_files(space, changes, monkeypatch):
+    with pytest.raises(UserError, match=f"{next(iter(changes))}: not on a Space"):
+        made(**changes)
+    monkeypatch.delenv("SPACE_ID")
+    assert made(**changes) == TrainConfig(**changes), "on a machine of one's own they are one's own"
+
+
+def test_a_loaded_config_says_that_its_accelerate_config_must_be_given_again():
+    values, gone = loaded_values("local", TrainConfig(accelerate_config="/home/me/mine.yaml", num_processes=2))
+    assert gone == ["mine.yaml"] and values["accelerate_config"] is None and values["num_processes"] == 2

@@ -46,3 +46,16 @@ def test_no_two_accounts_share_a_folder():
     assert len({owner.folder_of_account(name) for name in names}) == len(names)
     assert owner.folder_of_account("Alice") == owner.folder_of_account("alice") == "user-alice"
     assert all(is_name(owner.folder_of_account(name)) for name in names)
+
+
+def test_a_page_that_is_still_opening_is_not_greeted_with_an_error(space):
+    """The tab is shown, and the timer ticks, before the browser has its key."""
+    from ui.page import build
+
+    named = [one for one in build().fns.values() if one.name in ("on_open", "on_tick")]
+    events = [one for one in named if one.fn.__module__ == "ui.train_events"]
+    assert {one.name for one in events} == {"on_open", "on_tick"}
+    for event in events:
+        browser_key, *others = [None] * len(event.inputs)
+        answer = event.fn(*([None, browser_key, *others] if event.name == "on_tick" else [None, None, "", *others]))
+        assert len(answer) == len(event.outputs)

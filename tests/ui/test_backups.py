@@ -1,0 +1,236 @@
+"""Checkpoints kept on the Hub while a run trains: the wish, the sender, the way back, and the sign-in's life against the time."""
+
+import json
+import shutil
+import threading
+
+import gradio as gr
+import pytest
+
+from adapters.backup import note_backup, read_backup
+from adapters.hub import account_of
+from common.errors import UserError
+from common.files import append_json_line, write_json
+from common.paths import home, runs_folder
+from tests.adapters.conftest import hub, made  # noqa: F401
+from tests.adapters.test_backup import add_checkpoint, make_run
+from tests.trainer.running import losses, run_main, write_rows
+from trainer.config import TrainConfig
+from trainer.launcher import create_run, environment
+from trainer.run import Run, find_run, read_state, this_process
+from ui import backups
+from ui.backup_form import backup_words, bring_back
+from ui.backups import backup_html, keep_sending, renew, send_when_new, sign_in_note
+from ui.owner import Visitor
+
+REPO = "alice/mine-checkpoints"
+HOUR = 3600.0
+
+
+@pytest.fixture(autouse=True)
+def quiet_sender(monkeypatch):
+    """No thread of its own: a test sends when it says so. Nothing is remembered from another test."""
+    monkeypatch.setattr(backups, "_start_sender", lambda: None)
+    monkeypatch.setattr(backups, "_accounts", {})
+    monkeypatch.setattr(backups, "_pauses", {})
+
+
+@pytest.fixture
+def run(made):  # noqa: F811
+    """A run that trains, as far as its files say, with checkpoint 2."""
+    import os
+
+    run = Run(make_run(made, "mine"))
+    write_json(run.process_file, {"trainer": this_process(os.getpid())})
+    append_json_line(run.events_file, {"event": "training", "total_steps": 9})
+    return run
+
+
+@pytest.mark.slow
+def test_a_run_that_lost_its_machine_goes_on_from_the_hub_with_the_same_losses(hub, tmp_path, monkeypatch):  # noqa: F811
+    rows = [{"prompt": f"What is {n}?", "completion": f"It is {n}. " * (1 + n % 3)} for n in range(12)]
+    settings = {"base": "tests/tiny-base", "data": write_rows(tmp_path / "rows.jsonl", rows), "max_steps": 6}
+    settings |= {"save_steps": 2, "eval_steps": 100, "max_length": 128, "lora_dropout": 0.1, "precision": "fp32"}
+    whole = create_run(TrainConfig(name="whole", **settings))
+    assert run_main(whole) == 0
+    expected = losses(whole)
+
+    run, account = create_run(TrainConfig(name="mine", **settings)), account_of(hub.alice)
+    keep_sending(run, account)
+    die_after(4, lambda: send_when_new(run, account), monkeypatch)
+    with pytest.raises(SystemExit):
+        run_main(run)
+    assert losses(run) == expected[:4] and "checkpoint-4" in read_backup(run.folder).checkpoint
+    shutil.rmtree(home())
+    home().mkdir()
+
+    back = bring_back(REPO, Visitor("local", hub.alice))
+    assert back == find_run("mine") and read_state(back).status == "stopped"
+    assert run_main(back) == 0
+    state = read_state(back)
+    assert state.status == "done" and [loss for _, loss in state.losses] == expected
+    send_when_new(back, account)
+    assert "checkpoints/checkpoint-6/complete" in hub.repositories[REPO].files
+
+
+def die_after(step: int, last_act, monkeypatch) -> None:
+    """The machine goes away after the checkpoint of `step`."""
+    from trainer import studio_trainer
+
+    real = studio_trainer.publish_checkpoint
+
+    def published(folder, at):
+        real(folder, at)
+        if at == step:
+            monkeypatch.setattr(studio_trainer, "publish_checkpoint", real)
+            last_act()
+            raise SystemExit
+
+    monkeypatch.setattr(studio_trainer, "publish_checkpoint", published)
+
+
+def test_the_page_says_where_the_newest_checkpoint_is_or_why_not(hub, run, made):  # noqa: F811
+    account = account_of(hub.alice)
+    assert backup_html(run) == ""
+    keep_sending(run, account)
+    assert "none is there yet" in backup_html(run)
+    send_when_new(run, account)
+    assert f"Checkpoint 2 is in {REPO}." in backup_html(run) and "problem" not in backup_html(run)
+    add_checkpoint(made, run.folder, 4)
+    hub.repositories[REPO].private = False
+    send_when_new(run, account)
+    assert "Checkpoint 2 is in" in backup_html(run) and "is public: everybody would see the data" in backup_html(run)
+    assert "It is tried again" in backup_html(run)
+    hub.repositories[REPO].private = True
+    send_when_new(run, account)
+    assert "Checkpoint 4 is in" in backup_html(run) and "problem" not in backup_html(run)
+
+
+def test_what_is_there_is_not_sent_again(hub, run):  # noqa: F811
+    account = account_of(hub.alice)
+    send_when_new(run, account)
+    before = len(hub.requests)
+    send_when_new(run, account)
+    assert len(hub.requests) == before
+
+
+def test_failures_are_tried_again_after_longer_and_longer_pauses(hub, run):  # noqa: F811
+    hub.fail("GET", "/api/models", 429, times=99)
+    pauses = []
+    for _ in range(8):
+        send_when_new(run, account_of(hub.alice))
+        pauses.append(backups._pauses[run][1])
+    assert pauses[:3] == [30, 60, 120] and pauses[-1] == backups.MOST_PAUSE_SECONDS
+    assert "too many requests" in backup_html(run)
+    hub.faults.clear()
+    send_when_new(run, account_of(hub.alice))
+    assert run not in backups._pauses and REPO in hub.repositories
+
+
+def test_a_bug_in_the_sender_ends_neither_the_thread_nor_the_run(hub, run, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(backups, "find_repo", lambda *arguments: 1 / 0)
+    keep_sending(run, account_of(hub.alice))
+    send_when_new(run, account_of(hub.alice))
+    assert "inside the app" in backup_html(run)
+    shutil.rmtree(run.folder)
+    send_when_new(run, account_of(hub.alice))
+    assert run not in backups._accounts and not run.folder.exists()
+
+
+def test_the_token_is_forgotten_when_the_run_has_ended_and_its_last_checkpoint_is_there(hub, run):  # noqa: F811
+    account = account_of(hub.alice)
+    keep_sending(run, account)
+    send_when_new(run, account)
+    assert backups._accounts == {run: account}
+    append_json_line(run.events_file, {"event": "done"})
+    send_when_new(run, account)
+    assert backups._accounts == {}
+
+
+def test_the_token_is_in_no_file_and_not_in_the_training_process(hub, run, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("HF_TOKEN", hub.alice)
+    keep_sending(run, account_of(hub.alice))
+    send_when_new(run, account_of(hub.alice))
+    assert hub.alice not in json.dumps(environment())
+    for path in [path for path in home().rglob("*") if path.is_file()]:
+        assert hub.alice.encode() not in path.read_bytes(), path
+
+
+def test_a_new_sign_in_on_the_open_page_goes_on_sending(hub, run):  # noqa: F811
+    new = hub.add_user("alice")
+    renew(run, Visitor("local", new))
+    assert backups._accounts == {}, "nobody asked for it"
+    note_backup(run.folder, repo_id=REPO)
+    assert "nobody is signed in" in backup_html(run)
+    renew(run, Visitor("local", False))
+    renew(run, Visitor("local", "hf_unknown"))
+    renew(run, Visitor("local", hub.add_user("alice", "read")))
+    assert backups._accounts == {}
+    renew(run, Visitor("local", new))
+    assert backups._accounts[run].token == new and "nobody" not in backup_html(run)
+
+
+def test_the_sender_is_one_thread_of_the_app(hub, run, monkeypatch):  # noqa: F811
+    monkeypatch.undo()
+    over = threading.Event()
+    monkeypatch.setattr(backups, "_send_for_ever", over.wait)
+    for _ in range(2):
+        backups._start_sender()
+    running = [thread for thread in threading.enumerate() if thread.name == backups.SENDER]
+    over.set()
+    assert len(running) == 1 and running[0].daemon
+
+
+def test_without_a_sign_in_that_may_write_the_wish_is_refused_in_words(hub):  # noqa: F811
+    assert "Nobody is signed in" in backup_words("mine", Visitor("local"), None, None)
+    reader = hub.add_user("carol", "read")
+    assert "may only read" in backup_words("mine", Visitor("local", reader), None, None)
+    said = backup_words("My Run <b>", Visitor("local", hub.alice), None, 60.0)
+    assert "alice/my-run-b-checkpoints (private)" in said
+
+
+@pytest.mark.parametrize(
+    ("left", "seconds", "words"),
+    [
+        (8 * HOUR, 0.5 * HOUR, "lasts 8.0 h, the training takes about 30 min"),
+        (8 * HOUR, 10 * HOUR, "ends in 8.0 h, the training takes about 10.0 h: open this page and sign in again"),
+        (1 * HOUR, 0.95 * HOUR, "sign in again"),
+        (2 * HOUR, None, "ends in 2.0 h. Measure the time"),
+        (-1.0, 60.0, "sign-in is over"),
+    ],
+)
+def test_the_sign_ins_life_is_told_against_the_time_of_the_training(left, seconds, words):
+    assert words in sign_in_note(1000.0 + left, seconds, 1000.0)
+
+
+@pytest.mark.parametrize("expires_at", [None, 0, 0.0])
+def test_a_sign_in_that_does_not_end_needs_no_note(expires_at):
+    assert sign_in_note(expires_at, 60.0, 1000.0) is None
+
+
+def test_on_a_space_a_run_comes_back_within_its_limits(hub, run, monkeypatch):  # noqa: F811
+    send_when_new(run, account_of(hub.alice))
+    monkeypatch.setenv("SPACE_ID", "someone/studio")
+    visitor = Visitor("user-alice", hub.alice)
+    back = bring_back(REPO, visitor)
+    assert back.config().max_minutes == 120 and back.owner == "user-alice"
+    files = hub.repositories[REPO].files
+    files["config.yaml"] += b"max_minutes: 9000\n"
+    hub.repositories[REPO].record()
+    with pytest.raises(UserError, match="120 are the most"):
+        bring_back(REPO, visitor)
+    monkeypatch.setenv("STUDIO_MAX_KEPT_RUNS", "1")
+    with pytest.raises(UserError, match="You keep 1 runs"):
+        bring_back(REPO, visitor)
+    assert [path.name for path in runs_folder("user-alice").iterdir()] == ["mine"]
+
+
+def test_a_start_with_the_wish_and_nobody_signed_in_starts_nothing():
+    from ui.page import build
+
+    page = build()
+    start = next(one for one in page.fns.values() if one.api_name == "start")
+    values = [getattr(component, "value", None) for component in start.inputs]
+    with pytest.raises(gr.Error, match="Nobody is signed in"):
+        start.fn(None, *values[:-1], True)
+    assert not list(runs_folder().glob("*"))

@@ -1,0 +1,78 @@
+"""'Run on Hugging Face Jobs' over HTTP, as on a Space: whose money it is, what must be agreed to, which right is needed."""
+
+import json
+
+import gradio as gr
+import pytest
+
+from adapters.hub import _account_of, account_of
+from jobs.hf import read_job, submit
+from jobs.prices import plan
+from tests.jobs.conftest import alice, config, hub  # noqa: F401
+from trainer.run import list_runs
+from ui.page import build
+
+GUEST = "a" * 32
+LIMITS = ("a10g-largex2", 60, 5)
+
+
+@pytest.fixture
+def call(hub, monkeypatch):  # noqa: F811
+    """A function that calls a handler of a Space's page by its name; the Space's owner has a secret that must never pay."""
+    from fastapi.testclient import TestClient
+
+    _account_of.cache_clear()
+    monkeypatch.setenv("SPACE_ID", "someone/studio")
+    monkeypatch.setenv("OAUTH_SCOPES", "openid profile contribute-repos jobs")
+    monkeypatch.setenv("HF_TOKEN", hub.bob)
+    client = TestClient(gr.routes.App.create_app(build()), raise_server_exceptions=False)
+
+    def called(name: str, *data, **body):
+        answer = client.post(f"/gradio_api/run/{name}", json={"data": list(data), "session_hash": "s", **body})
+        return answer.status_code, json.dumps(answer.json())
+
+    return called
+
+
+@pytest.fixture
+def her_run(hub, config):  # noqa: F811
+    """Alice's job, as her visit to the Space has started it."""
+    account = account_of(hub.alice)
+    return submit(config, plan(*LIMITS, account.token), account, "user-alice")
+
+
+def test_the_cost_is_shown_to_whom_it_is_charged(call, hub):  # noqa: F811
+    status, text = call("plan_job", "", *LIMITS, oauth_token=hub.alice)
+    assert status == 200 and "$3.00 at most" in text and "repositories of alice" in text
+    status, text = call("plan_job", "", "a10g-largex2", 60, 1, oauth_token=hub.alice)
+    assert status == 500 and "$1.00 is your limit" in text
+
+
+def test_nobody_without_a_sign_in_spends_the_owners_money(call, hub):  # noqa: F811
+    status, text = call("plan_job", GUEST, *LIMITS)
+    assert status == 500 and "Nobody is signed in" in text
+    assert hub.sent("POST", "/api/jobs/") == []
+
+
+def test_a_space_without_the_scope_says_which_one_is_missing(call, hub, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("OAUTH_SCOPES", "openid profile contribute-repos")
+    status, text = call("plan_job", "", *LIMITS, oauth_token=hub.alice)
+    assert status == 500 and "hf_oauth_scopes" in text
+
+
+@pytest.mark.parametrize("agreed", [None, [], ["a10g-largex2", 60, 5, 0.01], ["a10g-largex2", 600, 5, 99]])
+def test_nothing_starts_without_a_cost_that_was_agreed_to(call, hub, her_run, agreed):  # noqa: F811
+    from jobs.hf import note_job
+
+    note_job(her_run, stage="ERROR")
+    status, _ = call("resume_job", "", agreed, her_run.id, oauth_token=hub.alice)
+    assert status == 500 and len(hub.jobs.payloads) == 1
+
+
+def test_another_visitor_neither_resumes_nor_stops_it(call, hub, her_run):  # noqa: F811
+    agreed = [*LIMITS, 3.0]
+    for who in ({"oauth_token": hub.bob}, {}):
+        assert call("resume_job", GUEST, agreed, her_run.id, **who)[0] == 500
+        assert call("stop", GUEST, her_run.id, **who)[0] == 500
+    assert len(hub.jobs.payloads) == 1 and not her_run.stop_file.exists() and read_job(her_run)
+    assert list_runs("user-bob") == []
