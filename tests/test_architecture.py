@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-FOLDERS = ("common", "models", "trainer", "adapters", "chat", "ui", "examples")
+FOLDERS = ("common", "models", "trainer", "adapters", "chat", "jobs", "ui", "examples")
 EDGES = ("chat/__main__.py",)  # a command line may put engines together, as the page does
 ALLOWED = {
     "common": {"common"},
@@ -17,7 +17,8 @@ ALLOWED = {
     "trainer": {"trainer", "models", "common"},
     "adapters": {"adapters", "models", "common"},
     "chat": {"chat", "models", "common"},
-    "ui": {"ui", "trainer", "adapters", "chat", "models", "common"},
+    "jobs": {"jobs", "trainer", "adapters", "models", "common"},
+    "ui": {"ui", "jobs", "trainer", "adapters", "chat", "models", "common"},
     "examples": {"examples", "trainer", "adapters", "chat", "models", "common"},
 }
 DOCS = sorted(str(file.relative_to(REPOSITORY)) for file in (REPOSITORY / "docs").glob("*.md"))
@@ -85,6 +86,12 @@ def test_a_document_names_only_files_that_are_there(document):
     folder = (REPOSITORY / document).parent
     missing = [name for name in named - made if not (folder / name).exists() and not (REPOSITORY / name).exists()]
     assert not missing, f"{document} names {missing}"
+
+
+def test_every_test_that_the_list_of_attacks_names_is_there():
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (REPOSITORY / "docs/attacks.md").read_text(encoding="utf-8"))
+    missing = [name for file, name in named if f"def {name}(" not in (REPOSITORY / file).read_text(encoding="utf-8")]
+    assert len(named) > 40 and not missing
 
 
 def test_the_tree_in_the_readme_is_the_tree():
