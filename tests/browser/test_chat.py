@@ -216,13 +216,13 @@ def test_leaving_in_mid_answer_cancels_it(server, page):
     begin(lambda: page.get_by_role("button", name="Send").click())
     page.get_by_role("button", name="Conversations ▼").click()
     page.get_by_role("radio", name="Where do llamas live?").check()
-    wait_for(lambda: words(page, 0, "user") == ["Where do llamas live?"], 30, "it was not opened")
-    wait_for(lambda: not is_talking(), 10, "the server talks on")
+    wait_for(lambda: words(page, 0, "user") == ["Where do llamas live?"], 60, "it was not opened")
+    wait_for(lambda: not is_talking(), 60, "the server talks on")
     assert words(page, 0, "user") == ["Where do llamas live?"] and page.get_by_role("button", name="Send").is_enabled()
     assert page.get_by_role("radio", name="Go on for long").count() == 1, "what was said until then is lost"
 
     begin(icon(page, 0, "Retry").first.click)
     page.get_by_role("button", name="Delete").click()
-    wait_for(lambda: not words(page, 0), 30, "it was not deleted")
-    wait_for(lambda: not is_talking(), 10, "the server talks on")
+    wait_for(lambda: not words(page, 0), 60, "it was not deleted")
+    wait_for(lambda: not is_talking(), 60, "the server talks on")
     assert not words(page, 0) and page.get_by_role("radio", name="Where do llamas live?").count() == 0
