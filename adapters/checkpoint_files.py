@@ -56,6 +56,10 @@ _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?")
 _RANDOM_STATE = {"numpy._core.multiarray._reconstruct", "numpy.core.multiarray._reconstruct", "numpy.ndarray"}
 _RANDOM_STATE |= {"numpy.dtype", "numpy.dtypes.UInt32DType"}
 
+# settings that name machines, addresses or files: a rendezvous elsewhere may send pickles, a file is not the run's
+ELSEWHERE = {"num_machines", "machine_rank", "main_process_ip", "rendezvous", "accelerate_config"}
+HERE = (None, "", 0, 1, "auto", "static")
+
 
 def most_bytes(name: str) -> int:
     """The most bytes that a file of this name may have; 0 for a name that does not travel."""
@@ -180,6 +184,10 @@ def check_settings(folder: Path) -> None:
         raise UserError(f"config.yaml names its base by '{str(base)[:80]}'.", "It must be a Hub id, or embedded.")
     if values.get("init_adapter") and not (folder / "init_adapter" / WEIGHTS).is_file():
         raise UserError("The adapter that the run continued from is not in the repository.", "It is not whole.")
+    elsewhere = {name for name, value in values.items() if value not in HERE}
+    elsewhere |= {name for name in ("machine_rank",) if values.get(name)}
+    if named := sorted(ELSEWHERE & elsewhere):
+        raise UserError(f"config.yaml sets {', '.join(named)}.", "A run that comes back trains on this one machine.")
 
 
 def check_torch_file(path: Path) -> None:

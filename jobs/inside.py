@@ -150,7 +150,7 @@ class Printer:
         whole = new[: new.rfind(b"\n") + 1]
         self.log_bytes += len(whole)
         for line in whole.decode("utf-8", "replace").splitlines():
-            print(line, flush=True)
+            print(f" {line}" if line.startswith("{") else line, flush=True)  # a log line is never an event
 
 
 class Sender:

@@ -6,7 +6,7 @@ Every handler asks whose data it may touch, does its work in the engine, and fil
 import os
 import shutil
 import tempfile
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import gradio as gr
@@ -15,6 +15,7 @@ from common.errors import UserError
 from trainer import history
 from trainer.bundle import write_bundle
 from trainer.config import TrainConfig
+from trainer.parallel import FOR_VISITORS_NOT
 from trainer.queue import enqueue, launch
 from trainer.queue import stop as stop_run
 from trainer.run import find_run, read_state
@@ -32,6 +33,7 @@ from ui.owner import owner_of, visitor_of
 from ui.plan_events import check_init_adapter, checked_start, is_untouched_example, wire_plan
 from ui.train_tab import TrainTab
 
+NOT_CURED = ("name", "base", "base_revision", "init_adapter", "data", "text_data", "eval_data", "data_config")
 CLICK_DOWNLOAD = """() => setTimeout(() => {
     const made = document.querySelector('#download-made');
     (made.tagName === 'A' ? made : made.querySelector('a') || made).click();
@@ -172,7 +174,7 @@ def _wire_run(tab: TrainTab, picked: dict) -> None:
         cure = read_state(run).cure
         if not cure:
             raise UserError("This run needs no cure.", "Resume goes on with it.")
-        config = cured(history.copy_settings(run), cure["changes"])
+        config = cured(history.copy_settings(run), checked_changes(cure.get("changes")))
         check_init_adapter(config, visitor)
         started = launch(config, owner)
         if read_backup(run.folder):
@@ -184,6 +186,14 @@ def _wire_run(tab: TrainTab, picked: dict) -> None:
     view.stop_button.click(on_stop, inputs, None, api_name="stop").success(**picked)
     view.resume_button.click(on_resume, inputs, None, api_name="resume").success(**picked)
     view.cure_button.click(on_cure, inputs, [*tab.components, *tab.lists], api_name="cure").success(**picked)
+
+
+def checked_changes(changes: object) -> dict:
+    """What a cure may change: no file, no base, no machine, since events may come from a job elsewhere. Raises UserError."""
+    known = {item.name for item in fields(TrainConfig)} - {*FOR_VISITORS_NOT, *NOT_CURED}
+    if not isinstance(changes, dict) or set(changes) - known:
+        raise UserError("This cure is not known.", "Copy the settings to the form and change them there.")
+    return changes
 
 
 def cured(config: TrainConfig, changes: dict) -> TrainConfig:

@@ -303,3 +303,16 @@ def test_a_record_that_is_damaged_is_none(run):
     write_text(run / "backup.json", "[]")
     assert read_backup(run) is None
     assert note_backup(run, problem="x").writer
+
+
+@pytest.mark.parametrize(
+    "named",
+    [{"num_machines": 2}, {"machine_rank": 1}, {"main_process_ip": "203.0.113.9"}, {"rendezvous": "c10d"}]
+    + [{"accelerate_config": "/etc/passwd"}],
+)
+def test_a_run_that_comes_back_names_no_machine_and_no_file_elsewhere(tmp_path, named):
+    from adapters.checkpoint_files import check_settings
+
+    (tmp_path / "config.yaml").write_text(json.dumps({"base": "embedded", "data": "example", **named}))
+    with pytest.raises(UserError, match=next(iter(named))):
+        check_settings(tmp_path)
