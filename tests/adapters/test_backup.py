@@ -307,8 +307,13 @@ def test_a_record_that_is_damaged_is_none(run):
 
 @pytest.mark.parametrize(
     "named",
-    [{"num_machines": 2}, {"machine_rank": 1}, {"main_process_ip": "203.0.113.9"}, {"rendezvous": "c10d"}]
-    + [{"accelerate_config": "/etc/passwd"}],
+    [
+        {"num_machines": 2},
+        {"machine_rank": 1},
+        {"main_process_ip": "203.0.113.9"},
+        {"rendezvous": "c10d"},
+        {"accelerate_config": "/etc/passwd"},
+    ],
 )
 def test_a_run_that_comes_back_names_no_machine_and_no_file_elsewhere(tmp_path, named):
     from adapters.checkpoint_files import check_settings
