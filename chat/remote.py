@@ -7,6 +7,7 @@ The history is fitted with the same rules; the tokens are estimated, as the toke
 
 import asyncio
 import contextlib
+import logging
 import os
 import queue
 import threading
@@ -18,6 +19,8 @@ from chat.engine import HEARTBEAT_SECONDS, Reply, Seen
 from chat.history import check_messages, fit_history
 from chat.sampling import Sampling
 from common.errors import UserError
+
+log = logging.getLogger(__name__)
 
 CHARACTERS_A_TOKEN = 3  # rather too few than too many: English has about four
 TOKENS_A_MESSAGE = 8  # role tags and the like
@@ -106,8 +109,10 @@ class RemoteEngine:
                 reply.ended = choice.finish_reason == "stop" or reply.ended
                 yield reply
         except (HfHubHTTPError, InferenceTimeoutError, httpx2.HTTPError, OSError, ValueError) as error:
-            first_line = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise UserError(f"The server did not answer: {first_line}", "Try again, or pick another model.") from error
+            log.warning("The chat server: %s", error)  # its words may hold its address, which is not the visitors'
+            status = getattr(getattr(error, "response", None), "status_code", None)
+            words = f"answered with an error ({status})" if status else "did not answer"
+            raise UserError(f"The server {words}.", "Try again, or pick another model.") from error
         finally:
             pieces.close()
         yield reply

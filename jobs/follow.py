@@ -42,10 +42,14 @@ def attach(run: Run, account: Account) -> bool:
 
 
 def _follow_quietly(run: Run, job: Job, account: Account) -> None:
-    try:
-        _follow_alone(run, job, account)
-    except (UserError, OSError) as error:  # the next visit of the signed-in user follows again
-        log.warning("%s is not followed any more: %s", run.id, error)
+    for _ in range(2):
+        try:
+            _follow_alone(run, job, account)
+            return
+        except (UserError, OSError) as error:  # the next visit of the signed-in user follows again
+            log.warning("%s is not followed any more: %s", run.id, error)
+            if run.folder.exists() or isinstance(error, UserError):
+                return  # else it was deleted in the middle of a write: once more, for its job must end
 
 
 def follow(run: Run, account: Account) -> RunState:
@@ -85,8 +89,7 @@ def _stream(run: Run, job: Job, account: Account) -> None:
     while True:
         _drain(lines, mirror)
         if not asked_to_end and (run.stop_file.exists() or not run.folder.exists()):
-            cancel_of(job, account)
-            asked_to_end = True
+            asked_to_end = _is_cancelled(job, account)
         stage, words = _stage(job, account)
         if stage in OVER:
             break
@@ -101,6 +104,18 @@ def _stream(run: Run, job: Job, account: Account) -> None:
 def cancel_of(job: Job, account: Account) -> None:
     with job_words("cancel the job"):
         client(account.token).cancel_job(job_id=job.id, namespace=job.namespace)
+
+
+def _is_cancelled(job: Job, account: Account) -> bool:
+    """End the job; False when the Hub could not be asked: it is tried again. Raises UserError when the sign-in has ended."""
+    try:
+        cancel_of(job, account)
+    except UserError as error:
+        if getattr(getattr(error.__cause__, "response", None), "status_code", 0) in (401, 403):
+            raise
+        log.warning("%s", error)
+        return False
+    return True
 
 
 def _read_log(job: Job, account: Account, lines: queue.Queue) -> None:

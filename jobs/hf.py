@@ -9,15 +9,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from adapters.backup import find_repo, look_for_checkpoints
-from adapters.hub import Account, client, in_words
+from adapters.hub import Account, account_of, client, in_words
 from common.errors import UserError
 from common.files import read_json, write_json
-from common.paths import LOCAL_OWNER
+from common.paths import LOCAL_OWNER, home
 from jobs.line import announce, make_run
 from jobs.parcel import ARCHIVE, send
 from jobs.prices import Plan
 from trainer.config import TrainConfig
+from trainer.parallel import elsewhere
 from trainer.run import EventLog, Run, read_state
 
 KIND = "hf"
@@ -39,11 +42,11 @@ SCRIPT = f"""set -eu
 export STUDIO_JOB_BEGAN=$(date +%s) HF_HUB_DISABLE_TELEMETRY=1 PYTHONUNBUFFERED=1
 cd "$(mktemp -d)"
 export STUDIO_HOME="$PWD/home"
-uv pip install --system --quiet huggingface_hub=={{version}}
+env -u HF_TOKEN uv pip install --system --quiet huggingface_hub=={{version}}
 python -c "{FETCH}" "$1" "$2"
 shift 2
 cd studio
-uv pip install --system --quiet -r requirements.txt
+env -u HF_TOKEN uv pip install --system --quiet -r requirements.txt
 exec python -m jobs.inside "$@"
 """
 
@@ -96,38 +99,56 @@ def submit(config: TrainConfig, plan: Plan, account: Account, owner: str = LOCAL
     config.check()
     if Path(config.base).is_absolute() or config.base.startswith((".", "~")):
         raise UserError("The base is a folder of this machine.", "Give a base that has a Hub id, or embedded.")
+    if named := [name for name in elsewhere(config) if name != "ddp_timeout"]:
+        raise UserError(f"A job is one machine of its own: {', '.join(named)} cannot be kept.", "Leave it as it is.")
     run = make_run(config, max(1, plan.flavor.gpus), owner)
-    announce(run, "Sending the run to the Hub", kind=KIND)
-    try:
+    with _one_start(run):
+        announce(run, "Sending the run to the Hub", kind=KIND)
         _start(run, plan, account, restore="")
-    except UserError as error:
-        _tell_refusal(run, error)
-        raise
     return run
+
+
+@contextmanager
+def _one_start(run: Run):
+    """One start of a run at a time, or it is paid twice. Raises UserError; a refusal is told in the run too."""
+    folder = home() / "following"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"start-{run.owner}-{run.id}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(f"'{run.id}' is being started already.", "Wait until it says so.") from error
+    try:
+        yield
+    except Refused as error:
+        raise UserError(error.message, error.hint) from error
+    except UserError as error:
+        hint = f"{error.hint} Resuming it as a job tries again.".strip()
+        with suppress(OSError):  # a full disk, which may be the reason itself
+            EventLog(run).write("stopped", message=f"Not started: {error.message}", hint=hint)
+        raise
+    finally:
+        lock.release()
+
+
+class Refused(UserError):
+    """It was not tried: the run goes on as it was."""
 
 
 def resume(run: Run, plan: Plan, account: Account) -> None:
     """Start a new job for `run`, from its last checkpoint on the Hub, or from the start when there is none yet."""
-    job = read_job(run)
     if (read_json(run.job_file) or {}).get("kind") != KIND:
         raise UserError(f"'{run.id}' is no run of Hugging Face Jobs.", "Resume it where it trains.")
-    if read_state(run).is_running and job and not job.is_over:
-        raise UserError(f"'{run.id}' is still running as a job.", "Cancel it first, or wait for it.")
-    config = replace(run.config(), num_processes=max(1, plan.flavor.gpus))
-    run.config_file.write_text(config.to_yaml(), encoding="utf-8")
-    restore = ""
-    with suppress(UserError):  # no checkpoint has arrived
-        restore = look_for_checkpoints(job.checkpoints_repo, account).repo_id if job else ""
-    try:
+    with _one_start(run):
+        job = read_job(run)
+        if read_state(run).is_running and job and not job.is_over:
+            raise Refused(f"'{run.id}' is still running as a job.", "Cancel it first, or wait for it.")
+        config = replace(run.config(), num_processes=max(1, plan.flavor.gpus))
+        run.config_file.write_text(config.to_yaml(), encoding="utf-8")
+        restore = ""
+        with suppress(UserError):  # no checkpoint has arrived
+            restore = look_for_checkpoints(job.checkpoints_repo, account).repo_id if job else ""
         _start(run, plan, account, restore)
-    except UserError as error:
-        _tell_refusal(run, error)
-        raise
-
-
-def _tell_refusal(run: Run, error: UserError) -> None:
-    hint = f"{error.hint} Resuming it as a job tries again.".strip()
-    EventLog(run).write("stopped", message=f"Not started: {error.message}", hint=hint)
 
 
 def _start(run: Run, plan: Plan, account: Account, restore: str) -> None:
@@ -154,7 +175,12 @@ def _start(run: Run, plan: Plan, account: Account, restore: str) -> None:
     )
     log_bytes = run.log_file.stat().st_size if run.log_file.exists() else 0
     facts = (info.id, account.name, info.url, plan.flavor.name, plan.minutes, plan.most_dollars, checkpoints, adapter)
-    announce(run, f"Waiting for a machine: {plan.flavor.name}", **asdict(Job(*facts, began, log_bytes)))
+    try:
+        announce(run, f"Waiting for a machine: {plan.flavor.name}", **asdict(Job(*facts, began, log_bytes)))
+    except OSError as error:  # nobody would know of it, and it would cost
+        with job_words("cancel the job"):
+            client(account.token).cancel_job(job_id=info.id, namespace=account.name)
+        raise UserError("The job was ended again: it could not be noted in the run's folder.", str(error)) from error
 
 
 def _run_job(account: Account, run: Run, **wish):
@@ -200,6 +226,13 @@ def cancel(run: Run, account: Account) -> None:
         )
     with job_words("cancel the job"):
         client(account.token).cancel_job(job_id=job.id, namespace=job.namespace)
+
+
+def end_job(run: Run, hub_token: str | bool) -> None:
+    """Cancel the job of `run`, if it has one that is not over: it costs. Raises UserError when that cannot be done."""
+    job = read_job(run)
+    if job and not job.is_over:
+        cancel(run, account_of(hub_token))
 
 
 @contextmanager

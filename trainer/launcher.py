@@ -24,6 +24,7 @@ from trainer.config import EXAMPLE, TrainConfig
 from trainer.disk import check_disk
 from trainer.launch_config import accelerate_yaml, launch_command, launch_variables
 from trainer.limits import capped
+from trainer.parallel import check_not_elsewhere
 from trainer.reading import suffix_of
 from trainer.run import UNFINISHED, EventLog, Run, read_state, this_process
 from trainer.user_config import FILE as USER_FILE
@@ -203,6 +204,7 @@ def start(run: Run) -> None:
         time.sleep(0.1)
     run.stop_file.unlink(missing_ok=True)
     config = run.config()
+    check_not_elsewhere(config)  # a run may have come from the Hub
     _write_accelerate_config(run, config)  # again: the hardware may be another one than when the run was made
     with open(run.log_file, "ab") as log:
         process = subprocess.Popen(

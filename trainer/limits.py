@@ -17,7 +17,7 @@ from common.errors import UserError
 from common.limits import limit
 from models.hardware import cpu_count, find_gpus
 from trainer.config import TrainConfig
-from trainer.parallel import check_machine
+from trainer.parallel import check_machine, check_not_elsewhere
 from trainer.user_config import with_user_config
 
 ON_A_SPACE = {
@@ -53,6 +53,7 @@ def capped(config: TrainConfig) -> TrainConfig:
     Raises UserError when it asks for more than is allowed, or than this machine can.
     """
     allowed = limits()
+    check_not_elsewhere(config)
     config = with_user_config(config)
     check_machine(config, find_gpus(), cpu_count())
     for name, most, unit in (("max_minutes", allowed.minutes, "minutes"), ("max_rows", allowed.rows, "rows")):

@@ -5,7 +5,8 @@ Light: no torch. How a mode becomes a file and a command is in `trainer.launch_c
 """
 
 import importlib.util
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, fields
 
 from common.errors import UserError
 from models.hardware import Gpu
@@ -152,6 +153,19 @@ def _combination_problems(config) -> list[Problem]:
     if config.parallel in SPLIT_WEIGHTS and config.use_dora:
         found.append(Problem("use_dora", f"DoRA reads whole weights, and {config.parallel} splits them; take ddp."))
     return found
+
+
+def elsewhere(config) -> list[str]:
+    """The fields of `config` that name machines, addresses or files, and are not as they come."""
+    defaults = {item.name: item.default for item in fields(config)}
+    return [name for name in FOR_VISITORS_NOT if getattr(config, name) not in (None, "", defaults[name])]
+
+
+def check_not_elsewhere(config) -> None:
+    """Raise UserError on a Space for what names machines, addresses or files of the server: all there is visitors' doing."""
+    named = elsewhere(config) if os.environ.get("SPACE_ID") else []
+    if named:
+        raise UserError(f"{', '.join(named)}: not on a Space, which is one machine.", "Leave it as it is.")
 
 
 def check_machine(config, gpus: tuple[Gpu, ...], cores: int) -> None:

@@ -3,6 +3,7 @@
 It goes to `accelerate launch --config_file` unchanged; its processes, machines and mode win over those of the settings.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def read_user_config(path: str | Path) -> dict:
         with open(path, encoding="utf-8") as file:
             text = file.read(MOST_CHARACTERS + 1)
         values = yaml.safe_load(text) if len(text) <= MOST_CHARACTERS else None
-    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, yaml.YAMLError) as error:
         first_line = (str(error).splitlines() or [""])[0][:200]
         raise UserError(
             f"'{Path(path).name[:80]}' cannot be read as an accelerate config: {first_line}", HINT
@@ -46,6 +47,9 @@ def read_user_config(path: str | Path) -> dict:
 
 def _check_kind(values: dict) -> None:
     kind = str(values["distributed_type"])
+    for name in ("fsdp_config", "mpirun_config", "deepspeed_config"):
+        if not isinstance(values.get(name) or {}, dict):
+            raise UserError(f"{name} of the accelerate config holds no settings.", HINT)
     if values.get("compute_environment", "LOCAL_MACHINE") != "LOCAL_MACHINE":
         raise UserError("This accelerate config starts jobs in a cloud, not processes here.", HINT)
     if kind == "MULTI_CPU" and not (values.get("mpirun_config") or {}).get("mpirun_hostfile"):
@@ -84,6 +88,6 @@ def _number(values: dict, name: str, default: int) -> int:
     value = values.get(name)
     if value is None:
         return default
-    if isinstance(value, bool) or not str(value).isdigit():
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,9}", str(value)):
         raise UserError(f"{name} of the accelerate config is '{str(value)[:40]}', not a number.", HINT)
     return int(value)

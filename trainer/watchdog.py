@@ -106,8 +106,14 @@ class HangWatch(threading.Thread):
             (self.folder / str(rank())).write_text(str(self.beats))
             if time.monotonic() - self._last > self.seconds:
                 faulthandler.dump_traceback()  # into the log: where each thread of this process waits
-                self.on_hang(self._who())
+                self.on_hang(self._still())
                 return
+
+    def _still(self) -> str:
+        try:
+            return self._who()
+        except (OSError, ValueError):  # a file of it is being written, or gone
+            return ""
 
     def _who(self) -> str:
         """Which processes stand still, as far as this machine can tell; "" when it cannot."""

@@ -41,6 +41,12 @@ def keep_sending(run: Run, account: Account) -> None:
     _start_sender()
 
 
+def forget(run: Run) -> None:
+    """Send no checkpoint of `run` any more, nor of a run of the same name that comes after it."""
+    _accounts.pop(run, None)
+    _pauses.pop(run, None)
+
+
 def renew(run: Run, visitor: Visitor) -> None:
     """Go on with whoever is signed in now, when `run` was to be sent and has not ended; for the page that shows it."""
     known = _accounts.get(run)

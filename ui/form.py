@@ -16,7 +16,7 @@ from common.paths import REPOSITORY, contained, datasets_folder, home, runs_fold
 from models.base import AUTO, EMBEDDED
 from trainer.config import EXAMPLE, TrainConfig
 from trainer.limits import capped
-from trainer.parallel import FOR_VISITORS_NOT
+from trainer.parallel import check_not_elsewhere
 from ui.owner import on_space
 
 EXAMPLE_DATA = "Example: a study coach (220 conversations)"
@@ -72,7 +72,6 @@ def make_config(owner: str, values: dict) -> TrainConfig:
     """The form as a config. Raises UserError for what is missing, unknown, or not allowed to a visitor."""
     values = {**values, **{name: _text(values, name) for name in (*FORM_ONLY, "base", "name", "accelerate_config")}}
     settings = {item.name: values[item.name] for item in shown_fields() if item.name in values}
-    _refuse_the_servers(settings)
     optional = [item.name for item in shown_fields() if item.default is None or item.default == ""]
     empty = [
         name for name, value in settings.items() if value in (None, "") and name not in (*optional, "name", "base")
@@ -86,15 +85,9 @@ def make_config(owner: str, values: dict) -> TrainConfig:
         "text_data": values.get("text_file") or checked_hub_id(owner, values.get("text_hub")) or None,
         "eval_data": values.get("eval_file") or checked_hub_id(owner, values.get("eval_hub")) or None,
     }
-    return TrainConfig.from_dict(settings)
-
-
-def _refuse_the_servers(settings: dict) -> None:
-    """Raise UserError when a visitor of a Space sets what names machines, addresses or files of the server."""
-    defaults = TrainConfig()
-    set_here = [name for name in FOR_VISITORS_NOT if settings.get(name) not in (None, "", getattr(defaults, name))]
-    if on_space() and set_here:
-        raise UserError(f"{', '.join(set_here)}: not on a Space, which is one machine.", "Leave it as it is.")
+    config = TrainConfig.from_dict(settings)
+    check_not_elsewhere(config)
+    return config
 
 
 def _text(values: dict, name: str) -> str:

@@ -2,9 +2,11 @@
 
 import gradio as gr
 
+from adapters.hub import token_of
 from adapters.library import list_adapters
 from chat.feedback import list_datasets
 from common.errors import UserError
+from jobs.hf import end_job
 from trainer import history
 from trainer.run import Run, find_run
 from ui import history_view
@@ -91,6 +93,7 @@ def _wire_changing(tab: TrainTab, picked: dict) -> None:
     def on_delete(token: gr.OAuthToken | None, key, words, ids, shown_run):
         owner = owner_of(key, token)
         for run in [own_run(run_id, owner) for run_id in ids or []]:
+            end_job(run, token_of(token and token.token))
             history.delete(run)
         return lists(owner, shown_run, words)
 

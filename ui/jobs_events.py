@@ -11,7 +11,7 @@ import gradio as gr
 from adapters.hub import Account, account_of, token_of
 from common.errors import UserError
 from jobs.follow import attach
-from jobs.hf import read_job, resume, submit
+from jobs.hf import end_job, read_job, resume, submit
 from jobs.prices import Plan, flavors, plan
 from trainer.checking import check
 from trainer.config import TrainConfig
@@ -152,8 +152,10 @@ def stop_job(run: Run, token: gr.OAuthToken | None) -> bool:
     """Cancel the job of `run`; False for a run that has none."""
     if read_job(run) is None:
         return False
+    account = account_of(token_of(token and token.token))
+    end_job(run, account.token)
     run.request_stop()
-    attach(run, account_of(token_of(token and token.token)))
+    attach(run, account)
     gr.Info("The job is being cancelled; its last checkpoint is on the Hub.")
     return True
 

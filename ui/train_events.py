@@ -11,7 +11,10 @@ from pathlib import Path
 
 import gradio as gr
 
+from adapters.hub import token_of
 from common.errors import UserError
+from jobs.hf import end_job
+from models.base import EMBEDDED
 from trainer import history
 from trainer.bundle import write_bundle
 from trainer.config import TrainConfig
@@ -21,7 +24,7 @@ from trainer.queue import stop as stop_run
 from trainer.run import find_run, read_state
 from ui import run_view
 from ui.backup_form import wire_restore
-from ui.backups import backup_account, keep_sending, note_backup, read_backup, renew
+from ui.backups import backup_account, forget, keep_sending, note_backup, read_backup, renew
 from ui.check_events import QUIET, changed_form, checked, hint, report_for
 from ui.data_form import report_views
 from ui.form import form_config, form_values
@@ -33,7 +36,7 @@ from ui.owner import owner_of, visitor_of
 from ui.plan_events import check_init_adapter, checked_start, is_untouched_example, wire_plan
 from ui.train_tab import TrainTab
 
-NOT_CURED = ("name", "base", "base_revision", "init_adapter", "data", "text_data", "eval_data", "data_config")
+NOT_CURED = ("name", "init_adapter", "data", "text_data", "eval_data", "data_config")
 CLICK_DOWNLOAD = """() => setTimeout(() => {
     const made = document.querySelector('#download-made');
     (made.tagName === 'A' ? made : made.querySelector('a') || made).click();
@@ -128,6 +131,7 @@ def _wire_start(tab: TrainTab, picked: dict) -> None:
         visitor = visitor_of(key, token)
         account = backup_account(visitor) if keeps_checkpoints else None
         run = checked_start(form_config(tab.names, visitor.owner, values), looked_at, visitor)
+        forget(run)  # one of the same name may have been sent and deleted
         if account:
             keep_sending(run, account)
         return lists(visitor.owner, run.id)
@@ -189,9 +193,13 @@ def _wire_run(tab: TrainTab, picked: dict) -> None:
 
 
 def checked_changes(changes: object) -> dict:
-    """What a cure may change: no file, no base, no machine, since events may come from a job elsewhere. Raises UserError."""
+    """What a cure may change: no file, no machine, no base but the embedded one. Its words may come from a job elsewhere.
+
+    Raises UserError.
+    """
     known = {item.name for item in fields(TrainConfig)} - {*FOR_VISITORS_NOT, *NOT_CURED}
-    if not isinstance(changes, dict) or set(changes) - known:
+    is_known = isinstance(changes, dict) and not set(changes) - known
+    if not is_known or changes.get("base", EMBEDDED) != EMBEDDED or changes.get("base_revision"):
         raise UserError("This cure is not known.", "Copy the settings to the form and change them there.")
     return changes
 
@@ -206,7 +214,10 @@ def _wire_discard(tab: TrainTab, picked: dict) -> None:
     @shown
     def on_discard(token: gr.OAuthToken | None, key, run_id, words):
         owner = owner_of(key, token)
-        history.discard(own_run(run_id, owner))
+        run = own_run(run_id, owner)
+        end_job(run, token_of(token and token.token))
+        forget(run)
+        history.discard(run)
         gr.Info("Deleted. 'Undo delete' under All runs brings it back for a day.")
         return [gr.Group(visible=False), *lists(owner, None, words)]
 

@@ -55,8 +55,9 @@ def test_a_stop_leaves_the_stream():
 
 
 def test_a_failing_server_is_a_sentence():
-    with openai_server() as (_, url), pytest.raises(UserError, match="The server did not answer"):
+    with openai_server() as (_, url), pytest.raises(UserError, match="The server answered with an error") as told:
         list(RemoteEngine(url).reply(RemoteModel("broken"), HELLO, Sampling(max_new_tokens=9)))
+    assert url not in str(told.value), "its address is not the visitors'"
     with pytest.raises(UserError, match="The server did not answer"):
         list(RemoteEngine(url).reply(TINY, HELLO, Sampling(max_new_tokens=9)))
     assert RemoteEngine(url).models() == {}

@@ -3,15 +3,17 @@
 import json
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from adapters.hub import account_of
 from common.errors import UserError
 from jobs.__main__ import main
-from jobs.follow import MARK, attach, follow
-from jobs.hf import IMAGE, cancel, note_job, read_job, resume, submit
-from jobs.parcel import pack
+from jobs.follow import MARK, Mirror, _event, attach, follow
+from jobs.hf import IMAGE, cancel, end_job, note_job, read_job, resume, submit
+from jobs.inside import Printer
+from jobs.parcel import pack, send
 from jobs.prices import DOCUMENTED, FROM_DOCS, FROM_HUB, flavors, plan
 from tests.trainer.running import events
 from trainer.queue import enqueue
@@ -219,3 +221,74 @@ def test_the_command_cancels_a_job_and_says_where_its_checkpoint_is(hub, alice, 
     assert main(["cancel", run.id]) == 0
     assert "cancelled" in (said := capsys.readouterr().out) and "alice/far-checkpoints" in said
     assert hub.jobs.jobs[read_job(run).id].stage == "CANCELED" and read_state(run).status == "stopped"
+
+
+def test_a_second_resume_at_the_same_time_is_no_second_job(hub, alice, agreed, run, monkeypatch):
+    note_job(run, stage="ERROR")
+    EventLog(run).write("stopped", message="The job was lost.")
+    sending, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr("jobs.hf.send", lambda *given: (sending.set(), go_on.wait(60), send(*given))[2])
+    first = threading.Thread(target=resume, args=(run, agreed, alice))
+    first.start()
+    assert sending.wait(60)
+    before = len(hub.jobs.payloads)
+    with pytest.raises(UserError, match="being started already"):
+        resume(run, agreed, alice)
+    go_on.set()
+    first.join(60)
+    assert len(hub.jobs.payloads) == before + 1
+    with pytest.raises(UserError, match="still running"):
+        resume(run, agreed, alice)
+    assert read_state(run).is_running, "the refusal left the job as it was"
+
+
+def test_a_job_that_cannot_be_noted_is_ended(hub, alice, agreed, run, monkeypatch):
+    note_job(run, stage="ERROR")
+    EventLog(run).write("stopped", message="The job was lost.")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("jobs.hf.announce", full)
+    with pytest.raises(UserError, match="was ended again"):
+        resume(run, agreed, alice)
+    assert [job.stage for job in hub.jobs.jobs.values()][-1] == "CANCELED"
+
+
+def test_what_one_machine_cannot_keep_is_refused_before_it_costs(hub, alice, agreed, config):
+    with pytest.raises(UserError, match="num_machines"):
+        submit(replace(config, num_machines=2, num_processes=2, main_process_ip="10.0.0.1"), agreed, alice)
+    assert not hub.jobs.payloads and not list_runs()
+
+
+def test_a_deleted_run_ends_its_job_also_when_nobody_follows_it(hub, alice, run):
+    with pytest.raises(UserError):
+        end_job(run, hub.bob)
+    end_job(run, alice.token)
+    assert hub.jobs.jobs[read_job(run).id].stage == "CANCELED"
+
+
+def test_a_line_of_the_log_is_never_an_event(run, capsys):
+    run.log_file.write_text(event(9, "done") + "\nplain\n")
+    Printer(run)._print_log()
+    assert [_event(line) for line in capsys.readouterr().out.splitlines()] == [None, None]
+
+
+def test_a_run_that_is_deleted_in_the_middle_of_a_write_still_ends_its_job(hub, alice, run, monkeypatch):
+    from trainer.history import discard
+
+    job, write = read_job(run), Mirror.tell_stage
+
+    def deleted_meanwhile(mirror, stage):
+        if run.folder.exists():
+            discard(run)
+            raise FileNotFoundError(run.log_file)
+        write(mirror, stage)
+
+    monkeypatch.setattr(Mirror, "tell_stage", deleted_meanwhile)
+    hub.jobs.ends(job.id, "RUNNING")
+    attach(run, alice)
+    deadline = time.monotonic() + 60
+    while hub.jobs.jobs[job.id].stage != "CANCELED":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -165,3 +165,15 @@ def test_a_name_that_was_taken_and_finished_between_the_look_and_the_making_is_n
     monkeypatch.setattr(launcher, "free_name", lambda *_: next(answers))
     assert create_run(config).id == "my-run-2"
     assert not list(runs_folder().glob(f"*{launcher.UNFINISHED}"))
+
+
+def test_a_run_on_a_space_never_meets_a_machine_elsewhere(config, monkeypatch):
+    """It may have been brought back from the Hub: a rendezvous there could send what is unpickled here."""
+    run = create_run(config)
+    values = yaml.safe_load(run.config_file.read_text())
+    elsewhere = {"num_machines": 2, "num_processes": 2, "main_process_ip": "203.0.113.9", "rendezvous": "c10d"}
+    run.config_file.write_text(yaml.safe_dump({**values, **elsewhere}))
+    monkeypatch.setenv("SPACE_ID", "someone/studio")
+    with pytest.raises(UserError, match="not on a Space"):
+        start(run)
+    assert not run.is_alive()
