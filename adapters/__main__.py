@@ -27,6 +27,7 @@ from adapters.parcel import Wish, pack
 from adapters.pull import look, open_adapter, pull, search_hub
 from adapters.push import plan_push, push_adapter
 from adapters.serve import vllm_line, write_modelfile
+from common.command_line import exit_code
 from common.errors import UserError
 from common.files import check_free
 from common.paths import LOCAL_OWNER, home, runs_folder
@@ -35,17 +36,7 @@ from models.base import DEFAULT_BASE, choose_base, fetch_base
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    try:
-        options.work(options)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # `| head` has enough
-        return 0
-    return 0
+    return exit_code(lambda: options.work(options))
 
 
 def _parser() -> argparse.ArgumentParser:

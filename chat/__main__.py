@@ -6,7 +6,7 @@ import sys
 from adapters.hub import token_of
 from adapters.pull import open_adapter
 from chat.engine import Engine, Model, Sampling
-from common.errors import UserError
+from common.command_line import exit_code
 from common.paths import LOCAL_OWNER
 from models.base import AUTO, choose_base, fetch_base
 
@@ -22,15 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    try:
-        _talk(options)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-        return 130
-    return 0
+    return exit_code(lambda: _talk(options))
 
 
 def _talk(options: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from adapters.hub import Account, account_of, token_of
+from common.command_line import exit_code
 from common.errors import UserError
 from common.paths import adapters_folder
 from jobs import hf, skypilot, slurm
@@ -28,13 +29,7 @@ from trainer.run import Run, find_run
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    try:
-        return options.work(options)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # `| head` has enough
-        return 0
+    return exit_code(lambda: options.work(options))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -24,6 +24,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+from common.command_line import exit_code
 from common.errors import UserError
 from trainer import commands
 from trainer.commands import given_settings
@@ -38,13 +39,7 @@ DATA_FACTS = ("train_rows", "held_out_rows", "tokens", "trained_tokens", "longes
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    try:
-        return options.work(options)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # `| head` has enough
-        return 0
+    return exit_code(lambda: options.work(options))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,0 +1,20 @@
+"""The edge of every command line: what a person can fix is a sentence, and the exit code says whether it went well."""
+
+import sys
+from collections.abc import Callable
+
+from common.errors import UserError
+
+
+def exit_code(work: Callable[[], int | None]) -> int:
+    """Do `work`; its own exit code, 0 for None, 1 for a UserError, 130 for Ctrl-C. `| head` that has enough is no failure."""
+    try:
+        return work() or 0
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
