@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.chat_bases import embedded_base, random_tinyllama
 from chat.engine import Engine, Model, Sampling
 from examples.demo import EXAMPLE_HELD_OUT
-from trainer.dataset import read_rows
+from trainer.data.dataset import read_rows
 
 QUESTION = [{"role": "user", "content": "Write a long story about a llama who learns to read, with many details."}]
 VARIANTS = ("pipeline fp32", "fp32", "bf16", "int8")

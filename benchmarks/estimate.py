@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from common.files import read_json_lines, write_json
 from models.hardware import Gpu, Hardware
 from trainer.config import EXAMPLE, TrainConfig
-from trainer.estimate import EMBEDDED_SHAPE, EXAMPLE_FACTS, ModelShape, estimate_memory, shape_of
+from trainer.forecast.estimate import EMBEDDED_SHAPE, EXAMPLE_FACTS, ModelShape, estimate_memory, shape_of
 
 AIM = 0.15
 

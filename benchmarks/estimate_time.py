@@ -14,9 +14,9 @@ from statistics import median
 
 from benchmarks.measure_runs import Case, measure
 from common.paths import home
-from trainer import calibration
 from trainer.config import EXAMPLE
-from trainer.estimate import EMBEDDED_SHAPE, EXAMPLE_FACTS
+from trainer.forecast import calibration
+from trainer.forecast.estimate import EMBEDDED_SHAPE, EXAMPLE_FACTS
 
 CASES = (
     Case("time-default", length=1024, settings={"data": EXAMPLE, "gradient_checkpointing": "auto"}),

@@ -3,8 +3,8 @@
     python -m benchmarks.measure_runs OUT.jsonl [--only WORD]
 
 Each run is the real training process behind the real launcher, on the embedded base or on a TinyLlama-shaped model of a few
-layers with random weights. `benchmarks.estimate` compares the lines with what `trainer.estimate` predicts. On a machine with a
-GPU the same cases run on the GPU. Needs the embedded base (`python -m models.embedded`).
+layers with random weights. `benchmarks.estimate` compares the lines with what `trainer.forecast.estimate` predicts. On a
+machine with a GPU the same cases run on the GPU. Needs the embedded base (`python -m models.embedded`).
 """
 
 import argparse

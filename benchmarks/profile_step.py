@@ -34,9 +34,9 @@ def _trainer(config: TrainConfig):
     from models.base import choose_base, fetch_base
     from models.precision import load_base_model, resolve_precision
     from models.tokenizer import load_tokenizer
-    from trainer.intake import load_data
+    from trainer.data.intake import load_data
+    from trainer.process.recipe import build_trainer
     from trainer.progress import ProgressCallback, StopWatch
-    from trainer.recipe import build_trainer
     from trainer.run import EventLog, Run
 
     run = Run(Path(tempfile.mkdtemp(prefix="profile-")))

@@ -24,7 +24,7 @@ from benchmarks.rows import Row, smaller, table
 from benchmarks.train_speed import Job, Training, measure, row_of
 from common.paths import home
 from models.hardware import find_gpus
-from trainer.shape import TINYLLAMA_SHAPE
+from trainer.forecast.shape import TINYLLAMA_SHAPE
 
 BATCH = 8
 MEDIAN_WORDS, SPREAD, FEWEST, MOST = 130, 0.8, 12, 800  # log-normal, about 1.2 tokens a word

@@ -26,7 +26,7 @@ from common.paths import REPOSITORY, home
 from models.base import choose_base, fetch_base
 from models.tokenizer import load_tokenizer
 from trainer.config import TrainConfig
-from trainer.intake import load_data
+from trainer.data.intake import load_data
 from trainer.launcher import environment
 from trainer.queue import launch
 from trainer.run import read_state

@@ -20,7 +20,7 @@ from jobs.line import announce, make_run
 from jobs.parcel import ARCHIVE, send
 from jobs.prices import Plan
 from trainer.config import TrainConfig
-from trainer.parallel import elsewhere
+from trainer.machines.parallel import elsewhere
 from trainer.run import EventLog, Run, read_state
 
 KIND = "hf"

@@ -26,8 +26,8 @@ from common.errors import UserError
 from common.files import read_json_lines, write_text
 from common.paths import LOCAL_OWNER, runs_folder
 from jobs.follow import MARK
-from trainer.checkpoints import last_checkpoint
 from trainer.launcher import start
+from trainer.process.checkpoints import last_checkpoint
 from trainer.run import EventLog, Run, read_state
 from trainer.state import FINISHED
 

@@ -124,7 +124,7 @@ def _resume(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     """Print what was found in the data, and the cures; 1 when a start would be refused."""
-    from trainer.checking import check
+    from trainer.data.checking import check
 
     config = TrainConfig.from_dict({"data": options.data, **given_settings(options)})
     report = check(config, progress=lambda sentence: print(sentence, file=sys.stderr))
@@ -148,9 +148,9 @@ def _estimate(options: argparse.Namespace) -> int:
     """Look at the data, measure a few steps, and print one sentence; the figures as JSON go to stdout."""
     from models.base import choose_base
     from models.hardware import find_hardware
-    from trainer.calibration import known, measure
-    from trainer.checking import check
-    from trainer.estimate import estimate, shape_for
+    from trainer.data.checking import check
+    from trainer.forecast.calibration import known, measure
+    from trainer.forecast.estimate import estimate, shape_for
 
     config = capped(commands.given_config(options))
     shape = shape_for(choose_base(config.base, config.base_revision))
@@ -171,7 +171,7 @@ def _preview(options: argparse.Namespace) -> int:
     from models.base import choose_base, fetch_base
     from models.templates import training_template
     from models.tokenizer import load_tokenizer
-    from trainer.dataset import preview, read_rows
+    from trainer.data.dataset import preview, read_rows
 
     base = choose_base(options.base)
     print(f"Base: {base}", file=sys.stderr)

@@ -26,11 +26,11 @@ from common.paths import REPOSITORY
 from trainer.config import EXAMPLE, TrainConfig
 from trainer.history import copy_settings, notes_of, title_of
 from trainer.launcher import DATA_FIELDS
+from trainer.machines.user_config import FILE as USER_FILE
 from trainer.plot import loss_svg
-from trainer.publish import place_of, versions
+from trainer.process.publish import place_of, versions
 from trainer.redact import redact
 from trainer.run import Run, read_state
-from trainer.user_config import FILE as USER_FILE
 
 MOST_LOG_BYTES = 20_000_000
 TEXT_ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".md")

@@ -29,9 +29,9 @@ def show_plan(options: argparse.Namespace) -> int:
     """Print how these settings would be started here; the memory too where the rows are known without a look."""
     from models.base import choose_base
     from models.hardware import find_hardware
-    from trainer.estimate import EXAMPLE_FACTS, estimate_memory, shape_for
-    from trainer.launch_plan import launch_plan
+    from trainer.forecast.estimate import EXAMPLE_FACTS, estimate_memory, shape_for
     from trainer.limits import capped
+    from trainer.machines.launch_plan import launch_plan
 
     config = given_config(options)
     config.check()

@@ -14,8 +14,8 @@ from common.errors import UserError
 from models.base import AUTO
 from models.precision import PRECISIONS
 from models.templates import NAMES as TEMPLATES
-from trainer.parallel import MODES, RENDEZVOUS, parallel_problems
-from trainer.user_config import with_user_config
+from trainer.machines.parallel import MODES, RENDEZVOUS, parallel_problems
+from trainer.machines.user_config import with_user_config
 from trainer.values import Problem, convert, mapping_problems, short, value_problems
 
 EXAMPLE = "example"

@@ -19,11 +19,11 @@ from common.files import read_json, write_json
 from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, runs_folder
 from trainer.config import TrainConfig
 from trainer.launcher import DATA_FIELDS
-from trainer.publish import came_out_of, place_of
+from trainer.machines.user_config import FILE as USER_FILE
+from trainer.process.publish import came_out_of, place_of
 from trainer.queue import cancel, lock
 from trainer.run import Run, is_running, list_runs, read_state
 from trainer.state import SERIES
-from trainer.user_config import FILE as USER_FILE
 
 MOST_DELETED = 10
 DELETED_SECONDS = 86400.0

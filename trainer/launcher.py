@@ -21,14 +21,14 @@ from models.base import Base, choose_base, transport_error
 from models.hardware import find_gpus
 from models.precision import resolve_precision
 from trainer.config import EXAMPLE, TrainConfig
+from trainer.data.reading import suffix_of
 from trainer.disk import check_disk
-from trainer.launch_config import accelerate_yaml, launch_command, launch_variables
 from trainer.limits import capped
-from trainer.parallel import check_not_elsewhere
-from trainer.reading import suffix_of
+from trainer.machines.launch_config import accelerate_yaml, launch_command, launch_variables
+from trainer.machines.parallel import check_not_elsewhere
+from trainer.machines.user_config import FILE as USER_FILE
+from trainer.machines.user_config import read_user_config
 from trainer.run import UNFINISHED, EventLog, Run, read_state, this_process
-from trainer.user_config import FILE as USER_FILE
-from trainer.user_config import read_user_config
 
 LAST_MOMENT_SECONDS = 20
 ABANDONED_SECONDS = 3600

@@ -17,8 +17,8 @@ from common.errors import UserError
 from common.limits import limit
 from models.hardware import cpu_count, find_gpus
 from trainer.config import TrainConfig
-from trainer.parallel import check_machine, check_not_elsewhere
-from trainer.user_config import with_user_config
+from trainer.machines.parallel import check_machine, check_not_elsewhere
+from trainer.machines.user_config import with_user_config
 
 ON_A_SPACE = {
     "RUNS_PER_USER": 3,

@@ -11,10 +11,10 @@ import psutil
 import torch
 from transformers import TrainerCallback
 
-from trainer.failures import diagnose
-from trainer.ranks import has_lost_a_sibling, sum_over_ranks
+from trainer.process.failures import diagnose
+from trainer.process.ranks import has_lost_a_sibling, sum_over_ranks
+from trainer.process.watchdog import HangWatch, is_finite
 from trainer.run import EventLog, Run
-from trainer.watchdog import HangWatch, is_finite
 
 LAST_LOOK_SECONDS = 60.0  # for the held-out loss of a run that was stopped, or is out of time
 

@@ -46,7 +46,7 @@ class RunState:
     status: str = "queued"
     message: str = ""
     hint: str = ""
-    code: str = ""  # which known failure it was: "killed", "interrupted", or what trainer.failures named
+    code: str = ""  # which known failure it was: "killed", "interrupted", or what trainer.process.failures named
     cure: dict | None = None  # {"label": words of a button, "changes": {field: value}}
     base: str = ""
     base_reason: str = ""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from trainer import fast_imports
+from trainer.process import fast_imports
 
 # bitsandbytes says at import, in every log, that a kernel which nobody asked for is not installed
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
@@ -30,19 +30,19 @@ from common.files import read_json, read_json_lines, write_json
 from models.base import Base, choose_base, fetch_base
 from models.precision import load_base_model, resolve_precision
 from models.tokenizer import load_tokenizer
-from trainer import ranks
 from trainer.config import TrainConfig
-from trainer.init_adapter import check_adapter, load_adapter
-from trainer.last_word import fail, watch_for_hangs
-from trainer.metrics import collect_metrics, sample_answers
-from trainer.parallel import ENGINES, SPLIT_WEIGHTS
+from trainer.machines.parallel import ENGINES, SPLIT_WEIGHTS
+from trainer.process import ranks
+from trainer.process.init_adapter import check_adapter, load_adapter
+from trainer.process.last_word import fail, watch_for_hangs
+from trainer.process.metrics import collect_metrics, sample_answers
+from trainer.process.publish import publish_adapter, whole_weights
+from trainer.process.recipe import build_trainer
+from trainer.process.samples import SampleAnswers, choose_prompts, fits_window
+from trainer.process.stages import Stage, clean_up, history, plan, stages_finished
+from trainer.process.studio_trainer import release
 from trainer.progress import ProgressCallback, StopRequested, StopWatch
-from trainer.publish import publish_adapter, whole_weights
-from trainer.recipe import build_trainer
 from trainer.run import EventLog, Run, read_state, this_process
-from trainer.samples import SampleAnswers, choose_prompts, fits_window
-from trainer.stages import Stage, clean_up, history, plan, stages_finished
-from trainer.studio_trainer import release
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ import time
 from adapters.backup import find_repo, note_backup, read_backup, send_checkpoint
 from adapters.hub import Account, account_of, sign_in_words
 from common.errors import UserError
-from trainer.checkpoints import last_checkpoint
+from trainer.process.checkpoints import last_checkpoint
 from trainer.run import TEXT, Run, read_state
 from ui.owner import Visitor
 

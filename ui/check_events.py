@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import gradio as gr
 
 from common.errors import UserError
-from trainer.checking import check
 from trainer.config import TrainConfig
+from trainer.data.checking import check
 from ui.background import with_progress
 from ui.data_form import MAPPED, cures_of, preview, report_views
 from ui.form import SOURCE_FIELDS, data_key, form_config

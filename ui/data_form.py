@@ -1,6 +1,6 @@
 """The data part of the Train tab: where rows come from, what is in them, and what is wrong with them, with its cure.
 
-The check runs in a process of its own (trainer.checking), so the tab stays free of torch; what it shows is what is trained.
+The check runs in a process of its own (trainer.data.checking), so the tab stays free of torch; what it shows is what is trained.
 """
 
 from dataclasses import dataclass, field

@@ -16,7 +16,7 @@ from common.paths import REPOSITORY, contained, datasets_folder, home, runs_fold
 from models.base import AUTO, EMBEDDED
 from trainer.config import EXAMPLE, TrainConfig
 from trainer.limits import capped
-from trainer.parallel import check_not_elsewhere
+from trainer.machines.parallel import check_not_elsewhere
 from ui.owner import on_space
 
 EXAMPLE_DATA = "Example: a study coach (220 conversations)"
@@ -178,7 +178,7 @@ def uploads_folder(owner: str) -> Path:
 
 def pasted_file(owner: str, text: str | None) -> str:
     """A file with the pasted text, named after its content. Raises UserError for nothing and for too much."""
-    from trainer.reading import paste_suffix
+    from trainer.data.reading import paste_suffix
 
     if not (text or "").strip():
         raise UserError("Nothing was pasted.", "Paste rows: JSON lines, a table, or plain text.")

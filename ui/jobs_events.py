@@ -13,8 +13,8 @@ from common.errors import UserError
 from jobs.follow import attach
 from jobs.hf import end_job, read_job, resume, submit
 from jobs.prices import Plan, flavors, plan
-from trainer.checking import check
 from trainer.config import TrainConfig
+from trainer.data.checking import check
 from trainer.run import Run, list_runs
 from ui.check_events import QUIET, report_for
 from ui.data_form import stops_of

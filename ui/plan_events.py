@@ -10,11 +10,11 @@ from common.errors import UserError
 from models.base import Base, choose_base
 from models.hardware import find_hardware
 from trainer.bundle import shell_command
-from trainer.calibration import from_earlier_runs, known, measure
-from trainer.checking import check
 from trainer.config import EXAMPLE, TrainConfig
-from trainer.estimate import EXAMPLE_FACTS, estimate, record_estimate, shape_for
-from trainer.launch_plan import launch_plan
+from trainer.data.checking import check
+from trainer.forecast.calibration import from_earlier_runs, known, measure
+from trainer.forecast.estimate import EXAMPLE_FACTS, estimate, record_estimate, shape_for
+from trainer.machines.launch_plan import launch_plan
 from trainer.presets import preset_values
 from trainer.queue import launch
 from trainer.run import Run

@@ -1,11 +1,11 @@
-"""What a start would mean, before it: steps, memory, time and cost, and how it is started, as HTML of what `trainer.estimate`
-and `trainer.launch_plan` found.
+"""What a start would mean, before it: steps, memory, time and cost, and how it is started, as HTML of what
+`trainer.forecast.estimate` and `trainer.machines.launch_plan` found.
 """
 
 import html
 
 from trainer.config import Problem
-from trainer.launch_plan import LaunchPlan
+from trainer.machines.launch_plan import LaunchPlan
 from ui.run_view import duration
 
 USED_AS_IT_IS = "# your own accelerate config, used as it is"

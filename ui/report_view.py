@@ -1,6 +1,6 @@
 """What a check of the data says, as HTML: numbers, lengths, findings, rows as conversations and as tokens.
 
-Pure functions of the result of `trainer.checking.check`. Every word that came from data is escaped.
+Pure functions of the result of `trainer.data.checking.check`. Every word that came from data is escaped.
 """
 
 import html

@@ -11,7 +11,7 @@ import gradio as gr
 import pandas
 
 from common.files import tail
-from trainer.estimate import read_estimate
+from trainer.forecast.estimate import read_estimate
 from trainer.history import title_of
 from trainer.queue import position
 from trainer.run import Run, RunState, read_state

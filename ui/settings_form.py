@@ -3,7 +3,7 @@
 import gradio as gr
 
 from trainer.config import GROUPS, TrainConfig
-from trainer.parallel import FOR_VISITORS_NOT
+from trainer.machines.parallel import FOR_VISITORS_NOT
 from trainer.presets import DEFAULT, HELP, PRESETS
 from ui.form import shown_fields
 from ui.owner import on_space

@@ -18,7 +18,7 @@ from models.base import EMBEDDED
 from trainer import history
 from trainer.bundle import write_bundle
 from trainer.config import TrainConfig
-from trainer.parallel import FOR_VISITORS_NOT
+from trainer.machines.parallel import FOR_VISITORS_NOT
 from trainer.queue import enqueue, launch
 from trainer.queue import stop as stop_run
 from trainer.run import find_run, read_state

@@ -17,7 +17,7 @@ from models.base import choose_base
 from tests.adapters.making import put
 from trainer.config import TrainConfig
 from trainer.launcher import copy_adapter
-from trainer.publish import publish_adapter
+from trainer.process.publish import publish_adapter
 from trainer.run import Run
 
 WORDS = r"by bob from club/secret, which is not public.*Push it as private"

@@ -6,7 +6,7 @@ from common.errors import UserError
 from models.templates import NAMES, read_template, training_template, without_marks
 from models.tokenizer import load_tokenizer
 from tests.conftest import TOKENIZER
-from trainer.dataset import IGNORED, encode
+from trainer.data.dataset import IGNORED, encode
 
 # SmolLM2-Instruct's own template, as its GGUF carries it
 SMOLLM2 = (

@@ -9,10 +9,10 @@ import pytest
 from common.errors import UserError
 from common.files import read_json, write_json
 from common.paths import home, runs_folder
-from trainer.calibration import FILE, from_earlier_runs, known, measure
 from trainer.config import TrainConfig
+from trainer.forecast.calibration import FILE, from_earlier_runs, known, measure
+from trainer.forecast.shape import ModelShape
 from trainer.run import EventLog, Run, this_process
-from trainer.shape import ModelShape
 
 SMALL = ModelShape(64, 128, 2, 4, 2, 16, 500, False, 256)
 FACTS = {"train_rows": 50, "held_out_rows": 5, "tokens": 1600, "trained_tokens": 800}

@@ -13,8 +13,8 @@ import pytest
 
 from common.errors import UserError
 from common.paths import REPOSITORY
-from trainer.checking import check
 from trainer.config import TrainConfig
+from trainer.data.checking import check
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_check_that_is_stopped_ends_its_process_at_once(config):
         check(config, stop=stop)
     assert time.monotonic() - started < 10
     commands = [child.cmdline() for child in psutil.Process().children(recursive=True)]
-    assert not any("trainer.check_data" in command for command in commands)
+    assert not any("trainer.data.check_data" in command for command in commands)
 
 
 def test_settings_that_cannot_be_are_refused_before_anything_starts():
@@ -54,7 +54,7 @@ def test_settings_that_cannot_be_are_refused_before_anything_starts():
 
 
 def test_asking_imports_no_torch():
-    code = "import sys, trainer.checking, trainer.reading, trainer.shapes"
+    code = "import sys, trainer.data.checking, trainer.data.reading, trainer.data.shapes"
     code += "; sys.exit(bool({'torch', 'transformers', 'datasets', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
 
@@ -68,7 +68,7 @@ def test_data_that_takes_too_much_memory_is_a_sentence(config, tmp_path):
     config.data = str(rows)
     request, result = tmp_path / "request.json", tmp_path / "result.json"
     request.write_text(json.dumps({"config": config.to_dict(), "rows": 1}))
-    code = "import sys, trainer.check_data as c; c.MORE_MEMORY = 30_000_000; c.main(sys.argv[1:])"
+    code = "import sys, trainer.data.check_data as c; c.MORE_MEMORY = 30_000_000; c.main(sys.argv[1:])"
     subprocess.run([sys.executable, "-c", code, str(request), str(result)], cwd=REPOSITORY, check=False)
     assert "needs more memory" in json.loads(result.read_text())["error"]["message"]
 

@@ -9,7 +9,7 @@ import pytest
 from common.errors import UserError
 from models.templates import training_template
 from trainer.config import TrainConfig
-from trainer.dataset import (
+from trainer.data.dataset import (
     EXAMPLE_HELD_OUT,
     IGNORED,
     encode,
@@ -18,7 +18,7 @@ from trainer.dataset import (
     read_rows,
     to_conversation,
 )
-from trainer.intake import load_data
+from trainer.data.intake import load_data
 
 PAIR = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
 

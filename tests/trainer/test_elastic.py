@@ -10,9 +10,9 @@ import pytest
 from common.files import read_json_lines
 from common.paths import adapters_folder
 from tests.trainer.running import events, losses, run_main
-from trainer.checkpoints import last_checkpoint
 from trainer.config import TrainConfig
 from trainer.launcher import create_run, start
+from trainer.process.checkpoints import last_checkpoint
 from trainer.run import Run, read_state
 
 SECONDS = 180

@@ -8,9 +8,9 @@ import pytest
 from common.errors import UserError
 from models.base import Base
 from models.hardware import Hardware
-from trainer.calibration import Calibration
 from trainer.config import TrainConfig
-from trainer.estimate import (
+from trainer.forecast.calibration import Calibration
+from trainer.forecast.estimate import (
     EMBEDDED_SHAPE,
     EXAMPLE_FACTS,
     TINYLLAMA_SHAPE,
@@ -63,7 +63,7 @@ def test_time_grows_with_epochs_and_ends_at_the_limit():
 
 
 def test_the_facts_of_the_example_are_counted(tinyllama_tokenizer, tmp_path):
-    from trainer.intake import load_data
+    from trainer.data.intake import load_data
 
     data = load_data(TrainConfig(), tmp_path, tinyllama_tokenizer)
     lengths = [len(row["input_ids"]) for row in data.train.rows]

@@ -8,7 +8,7 @@ import torch
 
 from common.errors import UserError
 from trainer.config import TrainConfig
-from trainer.failures import TABLE, Failure, diagnose, explain, less_memory
+from trainer.process.failures import TABLE, Failure, diagnose, explain, less_memory
 
 
 def raised(work) -> BaseException:

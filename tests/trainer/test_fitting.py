@@ -1,8 +1,8 @@
 """The way out of "does not fit": as few fields as possible, in the order of what they cost a person."""
 
 from trainer.config import TrainConfig
-from trainer.fitting import make_it_fit
-from trainer.memory import uses_checkpointing
+from trainer.forecast.fitting import make_it_fit
+from trainer.forecast.memory import uses_checkpointing
 
 
 def size(config: TrainConfig) -> float:

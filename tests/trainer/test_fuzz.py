@@ -13,9 +13,9 @@ import pytest
 
 from common.errors import UserError
 from common.paths import REPOSITORY
-from trainer.intake import gather
-from trainer.reading import KINDS, paste_suffix, read_rows, read_source, source_of
-from trainer.shapes import columns_of, guess_mapping, recognise
+from trainer.data.intake import gather
+from trainer.data.reading import KINDS, paste_suffix, read_rows, read_source, source_of
+from trainer.data.shapes import columns_of, guess_mapping, recognise
 
 FILES = 500
 SEED = 20260
@@ -157,8 +157,8 @@ READ = """
 import json, resource, sys, time
 from pathlib import Path
 from common.errors import UserError
-from trainer import decoding
-from trainer.reading import read_source
+from trainer.data import decoding
+from trainer.data.reading import read_source
 decoding.MOST_BYTES = 256 * 2**20  # the limit itself is 4 GB, which takes long to write
 import charset_normalizer, csv
 if sys.argv[1].endswith("parquet"):

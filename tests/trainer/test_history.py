@@ -25,7 +25,7 @@ from trainer.history import (
     title_of,
     undo_delete,
 )
-from trainer.publish import place_of
+from trainer.process.publish import place_of
 from trainer.run import EventLog, Run, find_run, list_runs, read_state, this_process
 
 

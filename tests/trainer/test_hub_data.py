@@ -26,7 +26,7 @@ configs:
 READ = """
 import json, sys
 from common.errors import UserError
-from trainer.reading import read_rows
+from trainer.data.reading import read_rows
 for options in json.loads(sys.argv[1]):
     try:
         print(json.dumps(read_rows(**options)))
@@ -167,7 +167,7 @@ def test_without_a_network_it_is_said_and_what_is_cached_is_read(hub):
 def test_a_data_set_that_is_too_large_asks_for_max_rows(hub, tmp_path):
     with open(tmp_path / "hub" / "large.bin", "wb") as file:
         file.truncate(10_000)
-    code = f"from trainer import hub_data; hub_data.MOST_DOWNLOAD_BYTES = 9_000\n{READ}"
+    code = f"from trainer.data import hub_data; hub_data.MOST_DOWNLOAD_BYTES = 9_000\n{READ}"
     environment = {**os.environ, "HF_ENDPOINT": hub[0], "HF_HUB_OFFLINE": "0"}
     options = json.dumps([{"data": "me/data", "config": "en"}, {"data": "me/data", "config": "en", "max_rows": 1}])
     result = subprocess.run(
@@ -187,7 +187,7 @@ def test_a_data_set_that_is_too_large_asks_for_max_rows(hub, tmp_path):
 )
 def test_what_is_no_id_is_refused_before_the_library_takes_it_for_files_here(name):
     from common.errors import UserError
-    from trainer.hub_data import check_id
+    from trainer.data.hub_data import check_id
 
     with pytest.raises(UserError, match="neither a file here nor a data set"):
         check_id(name)

@@ -12,11 +12,11 @@ from common.errors import UserError
 from common.paths import REPOSITORY
 from models.templates import training_template
 from trainer.config import TrainConfig
-from trainer.conversations import Conversations
-from trainer.dataset import IGNORED, encode_all, fit, preview
-from trainer.intake import load_data, load_text, read_texts
-from trainer.reading import read_rows
-from trainer.split import duplicates_of, found_in, held_out_of
+from trainer.data.conversations import Conversations
+from trainer.data.dataset import IGNORED, encode_all, fit, preview
+from trainer.data.intake import load_data, load_text, read_texts
+from trainer.data.reading import read_rows
+from trainer.data.split import duplicates_of, found_in, held_out_of
 
 PAIR = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
 LONG = [
@@ -156,8 +156,8 @@ def test_duplicates_are_found_in_any_number_of_pieces(tmp_path, monkeypatch):
         kept.append(number + 1, {"text": f"text {number % 1000 if number < 2500 else number}"})
     whole = duplicates_of(kept)
     assert numpy.flatnonzero(whole).tolist() == list(range(1000, 2500))
-    monkeypatch.setattr("trainer.split.PIECE", 100)
-    monkeypatch.setattr("trainer.conversations.CHUNK_HASHES", 64)
+    monkeypatch.setattr("trainer.data.split.PIECE", 100)
+    monkeypatch.setattr("trainer.data.conversations.CHUNK_HASHES", 64)
     assert duplicates_of(kept).tolist() == whole.tolist()
     other = Conversations(tmp_path)
     other.append(1, {"text": "text 7"})
@@ -165,7 +165,7 @@ def test_duplicates_are_found_in_any_number_of_pieces(tmp_path, monkeypatch):
 
 
 def test_conversations_are_read_back_whole_in_any_order(tmp_path, monkeypatch):
-    monkeypatch.setattr("trainer.conversations.CHUNK", 7)
+    monkeypatch.setattr("trainer.data.conversations.CHUNK", 7)
     kept = Conversations(tmp_path)
     said = [{"messages": [{"role": "user", "content": f"Zeile {n}\n\u2028 ü 🙂"}]} for n in range(100)]
     for number, conversation in enumerate(said, 1):
@@ -192,7 +192,7 @@ PREPARE = """
 import sys, tempfile
 from pathlib import Path
 from trainer.config import TrainConfig
-from trainer.intake import prepare
+from trainer.data.intake import prepare
 def peak() -> float:
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 before = peak()

@@ -12,9 +12,9 @@ import pytest
 
 from common.files import read_json_lines
 from tests.conftest import REPOSITORY
-from trainer.checkpoints import last_checkpoint, step_of
 from trainer.config import TrainConfig
 from trainer.launcher import create_run, environment
+from trainer.process.checkpoints import last_checkpoint, step_of
 from trainer.run import Run
 
 KILLS = 20

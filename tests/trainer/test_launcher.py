@@ -92,7 +92,7 @@ def test_several_processes_on_a_cpu_take_the_path_that_really_starts_them(config
 
 
 def test_the_launcher_needs_no_torch():
-    code = "import sys, trainer.queue, trainer.history, trainer.dataset; sys.exit('torch' in sys.modules)"
+    code = "import sys, trainer.queue, trainer.history, trainer.data.dataset; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
 
 

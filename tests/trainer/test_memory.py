@@ -5,9 +5,9 @@ import torch
 
 from models.hardware import Gpu, Hardware
 from trainer.config import TrainConfig
-from trainer.memory import Batch, estimate_memory, largest_batch, layer_bytes_a_token
-from trainer.recipe import lora_config
-from trainer.shape import EMBEDDED_SHAPE, TINYLLAMA_SHAPE, ModelShape, shape_of
+from trainer.forecast.memory import Batch, estimate_memory, largest_batch, layer_bytes_a_token
+from trainer.forecast.shape import EMBEDDED_SHAPE, TINYLLAMA_SHAPE, ModelShape, shape_of
+from trainer.process.recipe import lora_config
 
 FACTS = {"train_rows": 100, "held_out_rows": 10, "tokens": 20000, "trained_tokens": 10000}
 FACTS |= {"longest": 500, "mean_length": 200.0}

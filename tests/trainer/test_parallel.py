@@ -12,18 +12,19 @@ from common.paths import REPOSITORY
 from models import hardware
 from models.hardware import Gpu, Hardware
 from tests.trainer.running import run_main, write_rows
-from trainer import limits, parallel
+from trainer import limits
 from trainer.__main__ import main
 from trainer.bundle import write_bundle
 from trainer.config import TrainConfig
+from trainer.forecast.memory import estimate_memory
 from trainer.history import copy_settings
-from trainer.launch_config import CONFIGS, accelerate_yaml, launch_command, launch_variables, mixed_precision
-from trainer.launch_plan import launch_plan
 from trainer.launcher import command, create_run
-from trainer.memory import estimate_memory
-from trainer.parallel import KINDS, TABLE, check_machine, kind_of, row_of, table_markdown
+from trainer.machines import parallel
+from trainer.machines.launch_config import CONFIGS, accelerate_yaml, launch_command, launch_variables, mixed_precision
+from trainer.machines.launch_plan import launch_plan
+from trainer.machines.parallel import KINDS, TABLE, check_machine, kind_of, row_of, table_markdown
+from trainer.machines.user_config import FILE, KEYS, read_user_config, settings_of
 from trainer.run import EventLog, Run, read_state
-from trainer.user_config import FILE, KEYS, read_user_config, settings_of
 
 A100 = (Gpu("A100", 80 * 2**30, 8.0),) * 4
 T4 = (Gpu("T4", 15 * 2**30, 7.5),) * 2
@@ -161,7 +162,7 @@ def test_accelerate_and_the_training_process_agree_on_the_precision():
 
 
 def test_split_weights_take_a_part_of_the_memory_of_each_card():
-    from trainer.estimate import EXAMPLE_FACTS, TINYLLAMA_SHAPE
+    from trainer.forecast.estimate import EXAMPLE_FACTS, TINYLLAMA_SHAPE
 
     found = Hardware(A100, 8, 80 * 2**30, "A100")
     whole, split = (
@@ -275,8 +276,8 @@ def test_split_weights_are_gathered_for_the_adapter_and_stay_fp32_beside_a_bf16_
     from torch.distributed.tensor import DTensor
 
     from models.precision import load_base_model
-    from trainer.publish import whole_weights
-    from trainer.recipe import lora_config
+    from trainer.process.publish import whole_weights
+    from trainer.process.recipe import lora_config
 
     store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)

@@ -7,9 +7,9 @@ from common.files import read_json_lines
 from common.paths import runs_folder
 from models.precision import load_base_model
 from trainer.config import TrainConfig
-from trainer.plan import packed_rows, plan_steps
+from trainer.forecast.plan import packed_rows, plan_steps
+from trainer.process.recipe import build_trainer
 from trainer.progress import ProgressCallback, StopWatch
-from trainer.recipe import build_trainer
 from trainer.run import EventLog, Run
 
 

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from common.errors import UserError
-from trainer import hub_data
-from trainer.reading import paste_suffix, read_rows, read_source, suffix_of
+from trainer.data import hub_data
+from trainer.data.reading import paste_suffix, read_rows, read_source, suffix_of
 
 ROWS = [
     {"질문": "서울은 어디에 있나요?", "답변": '대한민국의 수도, "서울"입니다.\n둘째 줄'},

@@ -9,11 +9,11 @@ from trl import SFTTrainer
 from common.paths import runs_folder
 from models.precision import load_base_model
 from models.templates import training_template
-from trainer import lean_int8
 from trainer.config import SCHEDULERS, TrainConfig
-from trainer.dataset import IGNORED, encode_all, to_conversation
+from trainer.data.dataset import IGNORED, encode_all, to_conversation
+from trainer.process import lean_int8
+from trainer.process.recipe import build_trainer, checkpointing_kwargs, training_arguments
 from trainer.progress import ProgressCallback, StopWatch
-from trainer.recipe import build_trainer, checkpointing_kwargs, training_arguments
 from trainer.run import EventLog, Run
 
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from trainer import report as report_module
 from trainer.config import TrainConfig
-from trainer.dataset import IGNORED
-from trainer.findings import CheckedBase
-from trainer.intake import load_data
-from trainer.report import build_report, histogram
+from trainer.data import report as report_module
+from trainer.data.dataset import IGNORED
+from trainer.data.findings import CheckedBase
+from trainer.data.intake import load_data
+from trainer.data.report import build_report, histogram
 
 KOREAN = [
     {"질문": f"{number}번 학생은 무엇을 배웠습니까?", "답변": f"{number}번 학생은 국어와 수학을 배웠습니다."}

@@ -5,7 +5,7 @@ import pytest
 from tests.trainer.running import events, losses, run_main, write_rows
 from trainer.config import TrainConfig
 from trainer.launcher import create_run
-from trainer.samples import choose_prompts
+from trainer.process.samples import choose_prompts
 
 PROMPTS = "What is 1?\nWhat is 2?\nWho are you?"
 
@@ -20,7 +20,7 @@ def settings(tiny_base, tmp_path) -> dict:
 @pytest.mark.parametrize("precision", ["fp32", "8bit"])
 def test_losses_are_bit_equal_with_and_without_samples(settings, precision, monkeypatch):
     """With dropout and NEFTune, which draw random numbers, and with gradient checkpointing."""
-    from trainer.samples import SampleAnswers
+    from trainer.process.samples import SampleAnswers
 
     shared = {**settings, "precision": precision, "gradient_checkpointing": "on", "sample_prompts": PROMPTS}
     asked = create_run(TrainConfig(name="asked", **shared))
@@ -47,7 +47,7 @@ def test_answers_change_as_the_model_learns(settings):
 
 def test_an_answer_in_a_batch_is_the_answer_alone(tiny_base, tinyllama_tokenizer):
     from models.precision import load_base_model
-    from trainer.samples import answer
+    from trainer.process.samples import answer
 
     model = load_base_model(tiny_base, "fp32").train()
     prompts = [

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from common.errors import UserError
-from trainer.intake import gather
-from trainer.reading import source_of
-from trainer.shapes import apply_mapping, guess_mapping, recognise, to_conversation
+from trainer.data.intake import gather
+from trainer.data.reading import source_of
+from trainer.data.shapes import apply_mapping, guess_mapping, recognise, to_conversation
 
 PAIR = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
 

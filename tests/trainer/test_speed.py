@@ -11,10 +11,10 @@ import torch
 from common.files import read_json_lines
 from common.paths import runs_folder
 from models.precision import load_base_model
-from trainer import cheap_dropout, row_attention
 from trainer.config import TrainConfig
+from trainer.process import cheap_dropout, row_attention
+from trainer.process.recipe import build_trainer
 from trainer.progress import ProgressCallback, StopWatch
-from trainer.recipe import build_trainer
 from trainer.run import EventLog, Run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -115,7 +115,7 @@ def test_a_look_back_at_step_0_sees_what_a_look_before_step_1_saw(make_trainer):
 def test_bitsandbytes_is_imported_only_for_a_quantised_base(tmp_path, precision, is_there):
     (tmp_path / "config.yaml").write_text(f"name: x\nprecision: {precision}\n")
     code = (
-        "import sys; from trainer import fast_imports; fast_imports.begin(sys.argv[1]); import gc, importlib.util as u; "
+        "import sys; from trainer.process import fast_imports; fast_imports.begin(sys.argv[1]); import gc, importlib.util as u; "
         "print(u.find_spec('bitsandbytes') is not None, gc.isenabled()); fast_imports.end(); print(gc.isenabled())"
     )
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}

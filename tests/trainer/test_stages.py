@@ -122,7 +122,7 @@ def test_an_adapter_that_does_not_fit_is_refused_in_words(settings, spoil, words
 def test_an_adapter_of_another_base_is_refused(tmp_path):
     from common.errors import UserError
     from models.base import Base
-    from trainer.init_adapter import check_adapter
+    from trainer.process.init_adapter import check_adapter
 
     (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "somebody/else"}')
     (tmp_path / "adapter_model.safetensors").touch()

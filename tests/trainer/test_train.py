@@ -13,9 +13,9 @@ from common.files import read_json, read_json_lines
 from common.paths import adapters_folder
 from tests.trainer.running import events, run_main, write_rows
 from tests.trainer.running import losses as losses_of
-from trainer.checkpoints import last_checkpoint
 from trainer.config import TrainConfig
 from trainer.launcher import create_run, start
+from trainer.process.checkpoints import last_checkpoint
 from trainer.run import Run, read_state
 
 SECONDS = 180
@@ -212,7 +212,7 @@ def test_the_time_limit_stops_a_run_and_keeps_what_it_learned(settings):
 @pytest.fixture
 def during_a_look(monkeypatch):
     """during_a_look(n, work): `work(progress)` at the n-th batch of held-out rows; the list of all batches."""
-    from trainer.studio_trainer import StudioTrainer
+    from trainer.process.studio_trainer import StudioTrainer
 
     batches, orders = [], {}
     predict = StudioTrainer.prediction_step
@@ -346,7 +346,7 @@ def test_one_row_and_nothing_held_out_is_enough(settings, data, change):
 
 def test_a_full_disk_fails_the_run_and_keeps_the_checkpoint_before(settings, monkeypatch):
     """The second checkpoint goes to /dev/full: torch's own error for a full disk."""
-    from trainer.studio_trainer import StudioTrainer
+    from trainer.process.studio_trainer import StudioTrainer
 
     save = StudioTrainer._save_optimizer_and_scheduler
 

@@ -16,9 +16,9 @@ import pytest
 from common.files import read_json_lines
 from common.paths import REPOSITORY
 from tests.trainer.running import events, losses, run_main
-from trainer.checkpoints import whole_steps
 from trainer.config import TrainConfig
 from trainer.launcher import create_run
+from trainer.process.checkpoints import whole_steps
 from trainer.run import Run, read_state
 
 SECONDS = 180

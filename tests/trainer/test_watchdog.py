@@ -5,10 +5,10 @@ import torch
 
 from common.paths import adapters_folder
 from tests.trainer.running import events, run_main, write_rows
-from trainer.checkpoints import last_checkpoint
 from trainer.config import TrainConfig
 from trainer.launcher import create_run
-from trainer.studio_trainer import StudioTrainer
+from trainer.process.checkpoints import last_checkpoint
+from trainer.process.studio_trainer import StudioTrainer
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_learning_rate_that_explodes_ends_the_run_and_keeps_the_last_good_chec
         "lora_alpha": 1024,
         "lr_scheduler_type": "constant",
     }
-    from trainer import recipe
+    from trainer.process import recipe
 
     arguments = recipe.training_arguments
 

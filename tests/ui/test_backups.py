@@ -75,7 +75,7 @@ def test_a_run_that_lost_its_machine_goes_on_from_the_hub_with_the_same_losses(h
 
 def die_after(step: int, last_act, monkeypatch) -> None:
     """The machine goes away after the checkpoint of `step`."""
-    from trainer import studio_trainer
+    from trainer.process import studio_trainer
 
     real = studio_trainer.publish_checkpoint
 

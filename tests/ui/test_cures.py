@@ -4,7 +4,7 @@ import pytest
 
 from common.errors import UserError
 from trainer.config import TrainConfig
-from trainer.failures import TABLE
+from trainer.process.failures import TABLE
 from ui.train_events import checked_changes
 
 

@@ -1,4 +1,4 @@
-"""Asks for the check of the data before a start: starts `trainer.check_data`, listens, and ends it when it is not wanted.
+"""Asks for the check of the data before a start: starts `trainer.data.check_data`, listens, and ends it when it is not wanted.
 
 Light: no torch. The process gets the training's environment: no token in it.
 
@@ -55,7 +55,7 @@ def check(
 def _run(arguments: list[str], stderr, progress: Callable, stop: threading.Event) -> int:
     """Run the check to its end; returns its exit code. Raises UserError when it was stopped or took too long."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "trainer.check_data", *arguments],
+        [sys.executable, "-m", "trainer.data.check_data", *arguments],
         cwd=REPOSITORY,
         env=environment(),
         stdin=subprocess.DEVNULL,

@@ -1,9 +1,9 @@
 """The check before the start, as a process of its own, so that the page stays free of torch and survives any file.
 
-    python -m trainer.check_data REQUEST.json RESULT.json
+    python -m trainer.data.check_data REQUEST.json RESULT.json
 
 REQUEST: {"config": {...}, "rows": 10}. RESULT: the report, or {"error": {"message", "hint"}}; sentences on how far it is go
-to stdout, one JSON object a line. Memory and time are bounded by the system: see `trainer/checking.py`, which starts it.
+to stdout, one JSON object a line. Memory and time are bounded by the system: see `trainer/data/checking.py`, which starts it.
 
 Tokenizers need no torch, and importing it takes longer than all the rest: it is kept out, unless a chat template is one that
 only TRL knows; then the process starts over `--with-torch`.
@@ -22,8 +22,8 @@ from models import embedded
 from models.base import choose_base, fetch_tokenizer
 from models.tokenizer import load_tokenizer
 from trainer.config import TrainConfig
-from trainer.findings import CheckedBase
-from trainer.report import build_report
+from trainer.data.findings import CheckedBase
+from trainer.data.report import build_report
 
 MORE_MEMORY = 3 * 2**30  # bytes for the data, on top of what the libraries take
 MOST_SECONDS = 900
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         if WITH_TORCH in arguments:
             raise
         _bound_memory(None)
-        os.execv(sys.executable, [sys.executable, "-m", "trainer.check_data", *arguments, WITH_TORCH])
+        os.execv(sys.executable, [sys.executable, "-m", "trainer.data.check_data", *arguments, WITH_TORCH])
     except UserError as error:
         answer = {"error": {"message": error.message, "hint": error.hint}}
     except MemoryError:

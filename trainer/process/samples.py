@@ -11,7 +11,7 @@ import torch
 from transformers import TrainerCallback
 
 from trainer.config import MOST_PROMPTS, TrainConfig
-from trainer.ranks import rank, wait_for_everyone
+from trainer.process.ranks import rank, wait_for_everyone
 from trainer.run import EventLog
 
 NEW_TOKENS = 64

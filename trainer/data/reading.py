@@ -16,10 +16,10 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.paths import REPOSITORY
-from trainer import hub_data
 from trainer.config import EXAMPLE
-from trainer.decoding import detect_encoding, lines, whole_text
-from trainer.tables import check_columns, csv_rows, parquet_rows
+from trainer.data import hub_data
+from trainer.data.decoding import detect_encoding, lines, whole_text
+from trainer.data.tables import check_columns, csv_rows, parquet_rows
 
 EXAMPLE_TRAIN = REPOSITORY / "examples" / "study_coach.jsonl"
 EXAMPLE_HELD_OUT = REPOSITORY / "examples" / "study_coach_heldout.jsonl"

@@ -6,11 +6,11 @@ It goes into the last event and into the adapter's `metrics.json`, from which th
 import torch
 
 from models.base import Base
+from trainer.process.ranks import max_over_ranks
+from trainer.process.samples import SampleAnswers
+from trainer.process.stages import Stage, history
 from trainer.progress import peak_memory_bytes
-from trainer.ranks import max_over_ranks
 from trainer.run import Run
-from trainer.samples import SampleAnswers
-from trainer.stages import Stage, history
 
 
 def collect_metrics(trainer, stages: list[Stage], number: int, run: Run, base: Base, precision: str) -> dict:

@@ -5,7 +5,7 @@ Everything is a mask over the places of `Conversations`, one byte a conversation
 
 import numpy
 
-from trainer.conversations import Conversations
+from trainer.data.conversations import Conversations
 
 PIECE = 250_000  # hashes that are sorted at once
 STEP = numpy.uint64(0x9E3779B97F4A7C15)  # of splitmix64, whose mixing is below

@@ -1,7 +1,8 @@
 """How fast this machine trains: measured once for a configuration and remembered, or read from earlier runs. No torch here.
 
-`measure` starts `trainer.calibrate` in a process of its own, with the training process's environment (no token in it), and
-keeps the answer in STUDIO_HOME/calibration.json under everything that it depends on. `known` looks there without measuring.
+`measure` starts `trainer.forecast.calibrate` in a process of its own, with the training process's environment
+(no token in it), and keeps the answer in STUDIO_HOME/calibration.json under everything that it depends on.
+`known` looks there without measuring.
 """
 
 import hashlib
@@ -25,10 +26,10 @@ from common.paths import LOCAL_OWNER, REPOSITORY, home
 from models.hardware import cpu_count, describe_hardware, find_gpus, find_hardware, processor_name
 from models.precision import resolve_precision
 from trainer.config import TrainConfig
+from trainer.forecast.memory import estimate_memory, uses_checkpointing
+from trainer.forecast.shape import ModelShape
 from trainer.launcher import environment
-from trainer.memory import estimate_memory, uses_checkpointing
 from trainer.run import active_run, list_runs, read_state
-from trainer.shape import ModelShape
 
 FILE = "calibration.json"
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate")
@@ -139,7 +140,7 @@ def _key(config: TrainConfig, shape: ModelShape, data_facts: dict) -> str:
 def _run_process(request: Path, result: Path, progress, stop) -> bool:
     """True when `result` was written, False when it was stopped. Raises UserError with the process's last words."""
     log = request.with_name("calibrate.log")
-    command = [sys.executable, "-m", "trainer.calibrate", str(request), str(result)]
+    command = [sys.executable, "-m", "trainer.forecast.calibrate", str(request), str(result)]
     variables = environment()
     if not find_gpus():
         variables["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)  # what accelerate sets for the training

@@ -11,12 +11,12 @@ from peft import LoraConfig, PeftModel
 from trl import SFTConfig, pack_dataset
 
 from models.precision import QUANTISED, compute_dtype
-from trainer import cheap_dropout, lean_int8, row_attention
 from trainer.config import TrainConfig
-from trainer.parallel import ENGINES
+from trainer.machines.parallel import ENGINES
+from trainer.process import cheap_dropout, lean_int8, row_attention
+from trainer.process.studio_trainer import StudioTrainer
+from trainer.process.watchdog import LossWatch
 from trainer.run import Run
-from trainer.studio_trainer import StudioTrainer
-from trainer.watchdog import LossWatch
 
 MODULES = {
     "all-linear": "all-linear",
@@ -28,7 +28,7 @@ MODULES = {
 def lora_config(config: TrainConfig) -> LoraConfig:
     """LoRA on the layers of `target_modules`.
 
-    `trainer.publish` records the base's Hub id; until then its folder stands there, since PEFT looks the base up at every
+    `trainer.process.publish` records the base's Hub id; until then its folder stands there, since PEFT looks the base up at every
     save and would ask the network for an id.
     """
     return LoraConfig(
@@ -61,7 +61,7 @@ def training_arguments(config: TrainConfig, run: Run, precision: str, has_eval: 
         ddp_find_unused_parameters=False,
         activation_checkpointing=checkpointing,
         activation_checkpointing_kwargs=checkpointing_kwargs() if checkpointing else None,
-        # rows come tokenised and masked from trainer.dataset, where the preview takes them from too (J)
+        # rows come tokenised and masked from trainer.data.dataset, where the preview takes them from too (J)
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
         max_length=None,
@@ -88,7 +88,7 @@ def training_arguments(config: TrainConfig, run: Run, precision: str, has_eval: 
         prediction_loss_only=True,  # with logits TRL runs every evaluation batch twice
         save_strategy="steps",
         save_steps=config.save_steps,
-        save_total_limit=None,  # trainer.checkpoints removes the older ones, once the new one is whole
+        save_total_limit=None,  # trainer.process.checkpoints removes the older ones, once the new one is whole
         logging_steps=config.logging_steps,
         logging_first_step=True,  # the look at step 0 waits for it
         logging_nan_inf_filter=False,  # a NaN is shown, not smoothed over

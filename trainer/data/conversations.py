@@ -5,7 +5,7 @@
     for conversation in kept.part(mask): ...   {"row": 17, "messages": [...]}
 
 They lie in a file without a name: it is gone with the process, however that ends. Of each conversation a hash of 64 bits lies
-beside it, by which `trainer.split` finds what is there twice.
+beside it, by which `trainer.data.split` finds what is there twice.
 """
 
 import json

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import read_json, read_json_lines
-from trainer.checkpoints import KEPT, clean, discard_after, last_checkpoint, step_of, whole_steps
 from trainer.config import TrainConfig
-from trainer.failures import Failure, explain
-from trainer.intake import Data, load_data, load_text
-from trainer.ranks import common, wait_for_everyone
+from trainer.data.intake import Data, load_data, load_text
+from trainer.process.checkpoints import KEPT, clean, discard_after, last_checkpoint, step_of, whole_steps
+from trainer.process.failures import Failure, explain
+from trainer.process.ranks import common, wait_for_everyone
 from trainer.run import CONVERSATIONS, TEXT, Run
 
 

@@ -1,7 +1,7 @@
 """How a training is spread over processes: the modes, the one table of what works with what, and every refusal.
 
 The table is what `TrainConfig.problems()` refuses by, what the page shows, and what docs/parallel.md prints (a test compares).
-Light: no torch. How a mode becomes a file and a command is in `trainer.launch_config`.
+Light: no torch. How a mode becomes a file and a command is in `trainer.machines.launch_config`.
 """
 
 import importlib.util

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from common.errors import UserError
 from models.encoding import encode_messages, encode_text
-from trainer.conversations import Kept
-from trainer.reading import EXAMPLE_HELD_OUT, read_rows
-from trainer.shapes import to_conversation
+from trainer.data.conversations import Kept
+from trainer.data.reading import EXAMPLE_HELD_OUT, read_rows
+from trainer.data.shapes import to_conversation
 
 IGNORED = -100  # the label that PyTorch's cross entropy leaves out
 

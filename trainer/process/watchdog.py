@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from transformers import TrainerCallback
 
-from trainer.failures import diagnose
-from trainer.ranks import max_over_ranks, rank
+from trainer.process.failures import diagnose
+from trainer.process.ranks import max_over_ranks, rank
 from trainer.run import EventLog
 
 FINE, GRADIENT_NAN, LOSS_ZERO, LOSS_NAN = range(4)

@@ -1,6 +1,6 @@
 """TRL's trainer as this app runs it: the loss on a CPU, the held-out loss per token, whole checkpoints, one stage after another.
 
-How it is set up is in `trainer/recipe.py`.
+How it is set up is in `trainer/process/recipe.py`.
 """
 
 from collections.abc import Callable
@@ -10,10 +10,10 @@ import torch
 from torch.nn.functional import cross_entropy
 from trl import SFTTrainer
 
-from trainer.checkpoints import discard_writing, publish_checkpoint, writing_folder
-from trainer.dataset import IGNORED
+from trainer.data.dataset import IGNORED
+from trainer.process.checkpoints import discard_writing, publish_checkpoint, writing_folder
+from trainer.process.watchdog import LossWatch
 from trainer.progress import EvaluationStopped, ProgressCallback
-from trainer.watchdog import LossWatch
 
 
 class StudioTrainer(SFTTrainer):

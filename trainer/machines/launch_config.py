@@ -17,9 +17,9 @@ from pathlib import Path
 from models.hardware import Gpu
 from models.precision import resolve_precision
 from trainer.config import TrainConfig
-from trainer.parallel import ENGINES, local_processes, mode_of, rendezvous_of
+from trainer.machines.parallel import ENGINES, local_processes, mode_of, rendezvous_of
 
-CONFIGS = Path(__file__).parent / "accelerate"
+CONFIGS = Path(__file__).parents[1] / "accelerate"
 NATIVE_BF16 = 8.0  # compute capability from which a card has bf16; torch counts emulation on older ones too
 
 

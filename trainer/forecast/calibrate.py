@@ -1,10 +1,10 @@
 """The measuring process: seconds a token for one configuration on this machine, in seconds and without a download.
 
-    python -m trainer.calibrate REQUEST.json RESULT.json
+    python -m trainer.forecast.calibrate REQUEST.json RESULT.json
 
 Two models of the base's shape with few layers and random weights are trained for a few steps by the real recipe (same
 trainer, precision, adapters, loss head and optimiser); the time is a straight line in the number of layers. Whoever wants a
-measurement calls `trainer.calibration.measure`, which imports no torch and starts this.
+measurement calls `trainer.forecast.calibration.measure`, which imports no torch and starts this.
 """
 
 import statistics
@@ -19,11 +19,11 @@ import torch
 from common.files import read_json, write_json
 from models.precision import QUANTISED, compute_dtype, load_base_model, resolve_precision
 from trainer.config import TrainConfig
-from trainer.dataset import IGNORED
+from trainer.data.dataset import IGNORED
+from trainer.forecast.shape import ModelShape
+from trainer.process.recipe import build_trainer
 from trainer.progress import ProgressCallback, StopWatch, peak_memory_bytes
-from trainer.recipe import build_trainer
 from trainer.run import EventLog, Run
-from trainer.shape import ModelShape
 
 LAYERS = (1, 3)
 TIMED_STEPS = 3

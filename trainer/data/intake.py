@@ -16,12 +16,12 @@ from common.errors import UserError
 from models.encoding import encode_text
 from models.templates import training_template
 from trainer.config import EXAMPLE, TrainConfig
-from trainer.conversations import MOST_KEPT, Conversations, Kept, Part
-from trainer.dataset import Encoded, encode_each, in_pieces
-from trainer.reading import EXAMPLE_HELD_OUT, Source, read_source
-from trainer.shapes import EmptyAnswer, bad_rows_error, recognise, to_conversation
-from trainer.split import duplicates_of, found_in, held_out_of
-from trainer.token_rows import write_rows
+from trainer.data.conversations import MOST_KEPT, Conversations, Kept, Part
+from trainer.data.dataset import Encoded, encode_each, in_pieces
+from trainer.data.reading import EXAMPLE_HELD_OUT, Source, read_source
+from trainer.data.shapes import EmptyAnswer, bad_rows_error, recognise, to_conversation
+from trainer.data.split import duplicates_of, found_in, held_out_of
+from trainer.data.token_rows import write_rows
 
 LOOKED_AT = 200  # held-out conversations among which those for sample answers are chosen
 

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from common.errors import UserError
-from trainer.decoding import MOST_BYTES, MOST_LINE, lines, open_bytes
+from trainer.data.decoding import MOST_BYTES, MOST_LINE, lines, open_bytes
 
 MOST_COLUMNS = 2000
 DELIMITERS = ",;\t|"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from models.hardware import Hardware
 from models.precision import resolve_precision
 from trainer.config import TrainConfig
-from trainer.launch_config import accelerate_yaml, launch_command, launch_variables, mixed_precision
-from trainer.parallel import NAMES, TABLE, kind_of, local_processes, mode_of, row_of
-from trainer.user_config import FILE as USER_FILE
+from trainer.machines.launch_config import accelerate_yaml, launch_command, launch_variables, mixed_precision
+from trainer.machines.parallel import NAMES, TABLE, kind_of, local_processes, mode_of, row_of
+from trainer.machines.user_config import FILE as USER_FILE
 
 
 @dataclass(frozen=True)

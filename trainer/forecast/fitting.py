@@ -6,7 +6,7 @@ from itertools import combinations, product
 
 from models.precision import resolve_precision
 from trainer.config import TrainConfig
-from trainer.memory import uses_checkpointing
+from trainer.forecast.memory import uses_checkpointing
 
 FEW_ROWS = 0.05  # max_length is lowered only while at most this part of the rows is longer
 

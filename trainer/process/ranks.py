@@ -16,7 +16,7 @@ from accelerate import PartialState
 
 from common.errors import UserError
 from common.files import read_json_lines
-from trainer.failures import Failure, diagnose
+from trainer.process.failures import Failure, diagnose
 
 # what gloo, NCCL and torch's store say of another process; always as a RuntimeError, unlike what a broken download raises
 GONE = (

@@ -1,7 +1,7 @@
 """What a run will take, before it starts: steps, memory, time and (on a Space) money, for this config on this hardware.
 
-Light: no torch. Steps are `trainer.plan`'s, memory `trainer.memory`'s, the way out of "does not fit" `trainer.fitting`'s; time
-comes from a measurement (`trainer.calibration`) or from earlier runs on this machine, never from a guess.
+Light: no torch. Steps are `plan.py`'s, memory `memory.py`'s, the way out of "does not fit" `fitting.py`'s; time comes from a
+measurement (`calibration.py`) or from earlier runs on this machine, never from a guess.
 
     base = choose_base(config.base)
     answer = estimate(config, shape_for(base), data_facts, find_hardware(), calibration)
@@ -13,12 +13,12 @@ from pathlib import Path
 
 from common.files import read_json, write_json
 from models.hardware import Hardware
-from trainer.calibration import Calibration
 from trainer.config import TrainConfig
-from trainer.fitting import make_it_fit
-from trainer.memory import Memory, estimate_memory
-from trainer.plan import Plan, packed_rows, plan_steps
-from trainer.shape import EMBEDDED_SHAPE, TINYLLAMA_SHAPE, ModelShape, shape_for, shape_of
+from trainer.forecast.calibration import Calibration
+from trainer.forecast.fitting import make_it_fit
+from trainer.forecast.memory import Memory, estimate_memory
+from trainer.forecast.plan import Plan, packed_rows, plan_steps
+from trainer.forecast.shape import EMBEDDED_SHAPE, TINYLLAMA_SHAPE, ModelShape, shape_for, shape_of
 
 __all__ = [
     "EMBEDDED_SHAPE",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from common.errors import UserError
 from trainer.config import TrainConfig
-from trainer.intake import Prepared
+from trainer.data.intake import Prepared
 
 FEW_ROWS = 20
 

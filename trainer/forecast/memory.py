@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from models.hardware import Hardware
 from models.precision import QUANTISED, resolve_precision
 from trainer.config import TrainConfig
-from trainer.parallel import ENGINES, local_processes
-from trainer.plan import plan_steps
-from trainer.shape import ModelShape
+from trainer.forecast.plan import plan_steps
+from trainer.forecast.shape import ModelShape
+from trainer.machines.parallel import ENGINES, local_processes
 
 MiB = 2**20
 WEIGHT_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "8bit": 1.0, "4bit": 0.5}

@@ -14,12 +14,12 @@ from pathlib import Path
 from common.errors import UserError
 from models.encoding import shown_tokens
 from trainer.config import TrainConfig
-from trainer.conversations import Kept, Part
-from trainer.dataset import IGNORED, Encoded, encode, fit
-from trainer.findings import CheckedBase, find_problems, find_text_problems, finding, sorted_findings
-from trainer.intake import Prepared, pack, prepare, read_texts, template_for
-from trainer.scripts import describe_scripts
-from trainer.shapes import columns_of, guess_mapping, recognise, to_conversation
+from trainer.data.conversations import Kept, Part
+from trainer.data.dataset import IGNORED, Encoded, encode, fit
+from trainer.data.findings import CheckedBase, find_problems, find_text_problems, finding, sorted_findings
+from trainer.data.intake import Prepared, pack, prepare, read_texts, template_for
+from trainer.data.scripts import describe_scripts
+from trainer.data.shapes import columns_of, guess_mapping, recognise, to_conversation
 
 MOST_ENCODED = 20_000  # rows to train on
 MOST_HELD_OUT = 2_000
@@ -47,7 +47,7 @@ class Measure:
 
 
 def build_report(config: TrainConfig, folder: Path, tokenizer, base: CheckedBase, rows: int, tell: Callable) -> dict:
-    """The whole report; see `python -m trainer.check_data`. Raises UserError only where data cannot be read at all."""
+    """The whole report; see `python -m trainer.data.check_data`. Raises UserError only where data cannot be read at all."""
     tell("Reading the data")
     prepared = prepare(config, folder)
     head, conversations = prepared.data.head, prepared.data.conversations.part()

@@ -6,11 +6,11 @@ import traceback
 
 from common.errors import UserError
 from common.files import read_json_lines
-from trainer import ranks
 from trainer.config import TrainConfig
-from trainer.failures import Failure, diagnose, explain
+from trainer.process import ranks
+from trainer.process.failures import Failure, diagnose, explain
+from trainer.process.watchdog import HangWatch
 from trainer.run import EventLog, Run
-from trainer.watchdog import HangWatch
 
 
 def fail(error: Exception, run: Run, events: EventLog, told: int) -> None:

@@ -1,0 +1,1 @@
+"""Steps, memory, time and cost before the start; arithmetic and one remembered measurement."""

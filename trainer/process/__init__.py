@@ -1,0 +1,1 @@
+"""What the training process is made of; `trainer/train.py` puts it together."""
