@@ -4,21 +4,30 @@
 pushed. It never leaves this machine. What a file says is believed only as far as its type is right: it may come from anyone.
 """
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
+from adapters.settings_file import MOST_BYTES, read_settings
 from common.errors import UserError
-from common.files import read_json, write_json
+from common.files import plain_value, read_json, write_json
 from common.paths import LOCAL_OWNER, adapters_folder, contained
+from common.remembered import Remembered, stamps
 from models import embedded
 
 UNFINISHED = (".partial", ".old")
 RECORD = "studio.json"
-MOST_CONFIG_BYTES = 100_000
 MOST_NOTES = 4000
 MOST_STEPS_BACK = 20
+MOST_REMEMBERED = 30_000  # adapters, a few hundred bytes each
+CONFIG, WEIGHTS, METRICS, SETTINGS = (
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "metrics.json",
+    "training_config.yaml",
+)
+
+_dates, _texts = Remembered(MOST_REMEMBERED), Remembered(MOST_REMEMBERED)
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,8 @@ class Adapter:
     @property
     def created(self) -> float:
         """Seconds since 1970: when it was trained, else when it came here."""
-        return _number(self.metrics.get("created")) or self.folder.stat().st_mtime
+        came = _number(self.metrics.get("created")) or _number(self.origin.get("time"))
+        return came or self.folder.stat().st_mtime  # the folder changes with every note
 
     @property
     def loss_before(self) -> float | None:
@@ -92,18 +102,20 @@ class Adapter:
 
     def training_config(self) -> dict:
         """The settings it was trained with, {} when they are not known."""
-        path = self.folder / "training_config.yaml"
+        return read_settings(self.folder / SETTINGS) or {}
+
+    def _settings(self) -> bytes:
+        """The text of the settings it was trained with, empty when there is none, or far too much."""
         try:
-            if path.stat().st_size > MOST_CONFIG_BYTES:
-                return {}
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError, RecursionError):
-            return {}
-        return values if isinstance(values, dict) else {}
+            with open(self.folder / SETTINGS, "rb") as file:
+                text = file.read(MOST_BYTES + 1)
+        except OSError:
+            return b""
+        return text if len(text) <= MOST_BYTES else b""
 
     def data(self) -> str:
         """What it was trained on, in words and never as a path."""
-        named = _text(self.training_config().get("data"))
+        named = plain_value(self._settings(), "data") or _text(self.training_config().get("data"))
         rows = _number(self.metrics.get("rows"))
         is_file = named.startswith(("data/", "/", ".", "~")) or "\\" in named
         words = {"": "not known", "example": "the study coach example"}.get(named, "a file" if is_file else named)
@@ -112,8 +124,8 @@ class Adapter:
 
 def read_adapter(folder: Path) -> Adapter:
     """The adapter in `folder`. Raises UserError when it is not a complete one."""
-    config = read_json(folder / "adapter_config.json")
-    if not isinstance(config, dict) or not (folder / "adapter_model.safetensors").is_file():
+    config = read_json(folder / CONFIG)
+    if not isinstance(config, dict) or not (folder / WEIGHTS).is_file():
         raise UserError(
             f"'{folder.name}' is not an adapter.", "It needs adapter_config.json and adapter_model.safetensors."
         )
@@ -123,35 +135,89 @@ def read_adapter(folder: Path) -> Adapter:
         base=str(config.get("base_model_name_or_path")),
         base_revision=revision if isinstance(revision, str) else None,
         lora_r=rank if isinstance(rank, int) else 0,
-        metrics=_object(folder / "metrics.json"),
+        metrics=_object(folder / METRICS),
         config=config,
         record=_object(folder / RECORD),
     )
 
 
-def list_adapters(owner: str = LOCAL_OWNER) -> list[Adapter]:
-    """All complete adapters of `owner`, the newest first."""
-    root = adapters_folder(owner)
-    found = []
-    for folder in root.iterdir() if root.is_dir() else []:
-        if folder.is_dir() and not folder.name.endswith(UNFINISHED):
-            try:
-                found.append(read_adapter(folder))
-            except UserError:
-                continue
-    return sorted(found, key=lambda adapter: adapter.created, reverse=True)
+def list_adapters(owner: str = LOCAL_OWNER, most: int | None = None) -> list[Adapter]:
+    """The complete adapters of `owner`, the newest first; `most` of them when it is given."""
+    return read_some(adapter_names(owner), owner, most)
 
 
 def search_adapters(words: str, owner: str = LOCAL_OWNER) -> list[Adapter]:
     """The adapters of `owner` in whose name, base, data, notes or repositories every word is found."""
-    wanted = words.lower().split()
-    return [adapter for adapter in list_adapters(owner) if all(word in _searched(adapter) for word in wanted)]
+    return read_some(adapter_names(owner, words), owner)
 
 
-def _searched(adapter: Adapter) -> str:
+def read_some(names: list[str], owner: str = LOCAL_OWNER, most: int | None = None) -> list[Adapter]:
+    """The adapters of these names, `most` of them; what is none, or gone meanwhile, is passed over."""
+    root, found = adapters_folder(owner), []
+    for name in names:
+        if len(found) == most:
+            break
+        try:
+            found.append(read_adapter(root / name))
+        except UserError:
+            continue
+    return found
+
+
+def adapter_names(owner: str = LOCAL_OWNER, words: str = "") -> list[str]:
+    """The names of the adapters of `owner` in which every word is found, the newest first but one that is called just so;
+    quick for ten thousand too. Whether the config of one can be read is not known yet.
+    """
+    root, wanted = str(adapters_folder(owner)), words.lower().split()
+    found = []
+    for name in _folders(root):
+        path = f"{root}/{name}"
+        created = _dates.get(path, stamps(path), lambda path=path: _date(path))
+        if created is None or (wanted and not all(word in _known(path)[0] for word in wanted)):
+            continue
+        found.append((name == words.strip(), created or _changed(path), name))
+    return [name for *_, name in sorted(found, reverse=True)]
+
+
+def _folders(root: str) -> list[str]:
+    try:
+        with os.scandir(root) as entries:
+            return [entry.name for entry in entries if not entry.name.endswith(UNFINISHED)]
+    except OSError:
+        return []
+
+
+def _date(path: str) -> float | None:
+    """`Adapter.created` as far as the files tell it, else 0; None for what is no whole adapter."""
+    if not (os.path.isfile(f"{path}/{CONFIG}") and os.path.isfile(f"{path}/{WEIGHTS}")):
+        return None
+    trained = _number(_object(Path(path, METRICS)).get("created"))
+    origin = _object(Path(path, RECORD)).get("origin")
+    return trained or _number(origin.get("time") if isinstance(origin, dict) else None) or 0.0
+
+
+def _changed(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:  # deleted meanwhile
+        return 0.0
+
+
+def _known(path: str) -> tuple[str, tuple]:
+    """(what a search looks through, former names) of the adapter in the folder, empty for what is none."""
+    return _texts.get(path, stamps(path, CONFIG, METRICS, RECORD, SETTINGS), lambda: _read_known(Path(path)))
+
+
+def _read_known(folder: Path) -> tuple[str, tuple]:
+    try:
+        adapter = read_adapter(folder)
+    except UserError:
+        return "", ()
     pushed = " ".join(_text(one.get("repo_id")) for one in adapter.pushed)
     origin = " ".join(str(value) for value in adapter.origin.values())
-    return f"{adapter.name} {adapter.base} {adapter.data()} {adapter.notes} {pushed} {origin}".lower()
+    former = adapter.record.get("former_names")
+    text = f"{adapter.name} {adapter.base} {adapter.data()} {adapter.notes} {pushed} {origin}".lower()
+    return text, tuple(former) if isinstance(former, list) else ()
 
 
 def find_adapter(name: str, owner: str = LOCAL_OWNER) -> Adapter:
@@ -161,11 +227,11 @@ def find_adapter(name: str, owner: str = LOCAL_OWNER) -> Adapter:
     folder = contained(adapters_folder(owner), name)
     if folder.is_dir() and not name.endswith(UNFINISHED):
         return read_adapter(folder)
-    adapters = list_adapters(owner)
-    for adapter in adapters:
-        if name in (adapter.record.get("former_names") or []):
-            return adapter
-    known = ", ".join(adapter.name for adapter in adapters[:5]) or "none yet"
+    root, names = adapters_folder(owner), adapter_names(owner)
+    for one in names:
+        if name in _known(f"{root}/{one}")[1]:
+            return read_adapter(root / one)
+    known = ", ".join(names[:5]) or "none yet"
     raise UserError(f"There is no adapter '{name}'.", f"There are: {known}.")
 
 

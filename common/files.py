@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 from common.errors import UserError
 
 ABANDONED_SECONDS = 3600
+PLAIN_VALUE = re.compile(rb" ([A-Za-z][A-Za-z0-9_./-]*)(?: +#[^\n]*)?(?:\n(?! )|$)")
+NO_TEXTS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")  # what YAML takes for something else
 
 
 def write_text(path: Path, text: str) -> None:
@@ -29,7 +32,8 @@ def write_json(path: Path, value: object) -> None:
 def read_json(path: Path, default: object = None) -> object:
     """The JSON in `path`, or `default` when there is no such file or it is damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with open(path, "rb", buffering=0) as file:
+            return json.loads(file.read())
     except (OSError, ValueError):
         return default
 
@@ -60,6 +64,15 @@ def read_json_lines(path: Path) -> list[dict]:
         except ValueError:
             continue
     return [value for value in values if isinstance(value, dict)]
+
+
+def plain_value(text: bytes, name: str) -> str | None:
+    """The value in the line `name: value` of a flat YAML file when it is one plain word; None when that takes a YAML reader."""
+    start = f"\n{name}:".encode()
+    at = text.find(start)
+    found = PLAIN_VALUE.match(text, at + len(start)) if at >= 0 and text.count(start) == 1 else None
+    value = found[1].decode() if found else ""
+    return value if value and value.lower() not in NO_TEXTS else None
 
 
 def is_file(text: str | Path) -> bool:

@@ -17,6 +17,7 @@ import psutil
 from common.errors import UserError
 from common.files import read_json, write_json
 from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, runs_folder
+from trainer import glance
 from trainer.config import TrainConfig
 from trainer.launcher import DATA_FIELDS
 from trainer.machines.user_config import FILE as USER_FILE
@@ -68,18 +69,30 @@ def rename(run: Run, title: str, notes: str | None = None) -> None:
 
 
 def search(owner: str = LOCAL_OWNER, words: str = "") -> list[Run]:
-    """The owner's runs in which every word is found (title, id, notes, base, data, state), the newest first."""
+    """The owner's runs in which every word is found (title, id, notes, base, data, state): see `found_in`."""
+    return found_in(list_runs(owner), words)
+
+
+def found_in(runs: list[Run], words: str) -> list[Run]:
+    """Those of `runs` in which every word is found; first those that say just so, "try 7" before "try 77"; else as they come."""
     wanted = words.casefold().split()
-    return [run for run in list_runs(owner) if not wanted or all(word in _text(run) for word in wanted)]
+    if not wanted:
+        return list(runs)
+    exact, others = [], []
+    for run in runs:
+        known = glance.words_of(run)
+        if _has(run, known, wanted):
+            (exact if f" {' '.join(wanted)} " in known else others).append(run)
+    return exact + others
 
 
-def _text(run: Run) -> str:
-    try:
-        config = run.config()
-    except UserError:  # of another version of this program
-        config = TrainConfig()
-    state = read_state(run)
-    return " ".join((run.id, title_of(run), notes_of(run), config.base, config.data, state.status)).casefold()
+def _has(run: Run, known: str, wanted: list[str]) -> bool:
+    """True when each word is found. The state is looked at last: most searches do not ask for it."""
+    others = [word for word in wanted if word not in known]
+    if not all(any(word in status for status in glance.STATUSES) for word in others):
+        return False
+    status = glance.status_of(run) if others else ""
+    return all(word in status for word in others)
 
 
 def compare(runs: list[Run]) -> dict:

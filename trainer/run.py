@@ -1,4 +1,4 @@
-"""One training run as a folder, and what can be read from it. Light: no torch, no Gradio, nothing kept in memory.
+"""One training run as a folder, and what can be read from it. Light: no torch, no Gradio. Kept in memory: which processes ended.
 
     runs/<owner>/<id>/config.yaml     the settings
                       data/           a copy of the files it trains on
@@ -16,22 +16,30 @@
 The page, the command line and a second browser all read the same folder: whoever dies, nothing is lost.
 """
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 import psutil
 
 from common.errors import UserError
 from common.files import append_json_line, read_json, tail
 from common.paths import LOCAL_OWNER, contained, is_name, runs_folder
+from common.remembered import Remembered, stamps
 from trainer.config import TrainConfig
 from trainer.state import RunState, state_of
 
 UNFINISHED = ".partial"
 TEXT, CONVERSATIONS = "text", "conversations"  # the stages; the checkpoints of text lie in a folder of that name
 MISSING_SIGNS = ("RendezvousTimeoutError", "RendezvousConnectionError", "DistNetworkError", "DistStoreError")
+MOST_REMEMBERED = 30_000  # runs whose processes are known to be gone
+SILENT_SIGN = "Watchdog caught collective operation timeout"  # NCCL's own, which ends the process without an exception
 KILLED_SIGNS = ("SIGKILL", "Signal 9", "exitcode: -9", "exitcode  : -9")
+
+
+_ended = Remembered(MOST_REMEMBERED)
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,9 @@ class Run:
 
     def is_alive(self) -> bool:
         """True while the process that trains (or the launcher that started it) is running."""
-        return any(is_running(process) for process in _processes(self))
+        now = stamps(str(self.folder), "process.json")
+        processes = _ended.get(str(self.folder), now, lambda: _processes_not_over(self))
+        return any(is_running(process) for process in processes)
 
     def is_queued(self) -> bool:
         """True while it waits for its turn, and until the process that starts it has written who trains."""
@@ -84,6 +94,18 @@ class Run:
 def _processes(run: Run) -> list[dict]:
     found = read_json(run.process_file, {})
     return [process for process in found.values() if isinstance(process, dict)] if isinstance(found, dict) else []
+
+
+def _processes_not_over(run: Run) -> list[dict]:
+    """Of a run's processes those whose ids are in use; an id that is not stands for a process that is gone for good."""
+    return [process for process in _processes(run) if not _is_over(process)]
+
+
+def _is_over(process: dict) -> bool:
+    try:
+        return not psutil.pid_exists(int(process["pid"]))
+    except (KeyError, TypeError, ValueError, OverflowError):  # no process at all: `is_running` says so
+        return False
 
 
 def is_running(process: dict) -> bool:
@@ -117,17 +139,34 @@ def read_state(run: Run) -> RunState:
 
 def _tell_the_end(run: Run, state: RunState) -> None:
     """Fill in what became of a run that has no process and said no last word."""
-    if run.process_file.exists():
-        state.status, state.ended_at = "interrupted", state.updated_at
+    before, state.status = state.status, status_without_process(run, state.status)
+    if state.status == "interrupted":
+        state.ended_at = state.updated_at
         state.message, state.hint, state.code, state.cure = _last_words(run)
     elif not run.folder.exists():
-        state.status, state.message = "stopped", "It was deleted."
-    elif state.status == "queued":  # made, or taken from the queue, by a program that died
-        state.status, state.message, state.hint = "stopped", "It has not been started.", "Resume starts it."
+        state.message = "It was deleted."
+    elif before == "queued":
+        state.message, state.hint = "It has not been started.", "Resume starts it."
+
+
+def status_without_process(run: Run, status: str) -> str:
+    """What became of a run whose events end with `status`, one of RUNNING, and that has no process."""
+    if run.process_file.exists():
+        return "interrupted"
+    # deleted; or made, or taken from the queue, by a program that died
+    return "stopped" if status == "queued" or not run.folder.exists() else status
 
 
 def _last_words(run: Run) -> tuple[str, str, str, dict | None]:
     """(message, hint, code, cure) for a training process that is gone."""
+    if SILENT_SIGN in run.log_tail(200):
+        message = "Another process of this training did not answer within ddp_timeout."
+        return (
+            message,
+            "Resume goes on from the last checkpoint; a higher ddp_timeout waits longer.",
+            "process_silent",
+            None,
+        )
     if any(sign in run.log_tail(15) for sign in KILLED_SIGNS):
         cure = _less_memory(run.config())
         hint = "Resume goes on from the last checkpoint; a new run that needs less memory is safer."
@@ -174,26 +213,41 @@ def find_run(run_id: str, owner: str = LOCAL_OWNER) -> Run:
 
 def list_runs(owner: str = LOCAL_OWNER) -> list[Run]:
     """All runs of `owner`, the newest first."""
-    folder = runs_folder(owner)
-    runs = [Run(path) for path in folder.iterdir() if _is_run(path)] if folder.is_dir() else []
-    return sorted(runs, key=_made, reverse=True)
+    return [Run(Path(path)) for _, path in sorted(_dated(runs_folder(owner)), reverse=True)]
+
+
+def _dated(folder: Path) -> list[tuple[int, str]]:
+    """(when its settings were written, path) of every run in the folder of an owner."""
+    found = []
+    for path in _paths(folder):
+        try:
+            stat = os.stat(f"{path}/config.yaml")
+        except OSError:  # no run, or deleted meanwhile
+            continue
+        if S_ISREG(stat.st_mode):
+            found.append((stat.st_mtime_ns, path))
+    return found
+
+
+def _paths(folder: Path) -> list[str]:
+    """What lies in the folder of an owner and may be a run."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.path for entry in entries if not entry.name.endswith(UNFINISHED)]
+    except OSError:
+        return []
 
 
 def _is_run(folder: Path) -> bool:
     return not folder.name.endswith(UNFINISHED) and (folder / "config.yaml").is_file()
 
 
-def _made(run: Run) -> float:
-    try:
-        return run.config_file.stat().st_mtime
-    except OSError:  # deleted meanwhile
-        return 0.0
-
-
-def runs_with(name: str) -> list[Run]:
-    """The runs of everyone on this machine whose folder has a file of this name; quick, also for thousands of runs."""
-    files = runs_folder().parent.glob(f"*/*/{name}")
-    return [Run(file.parent) for file in files if is_name(file.parts[-3]) and _is_run(file.parent)]
+def runs_with(name: str, owner: str | None = None) -> list[Run]:
+    """The runs of `owner`, or of everyone on this machine, whose folder has a file of this name; quick for thousands too."""
+    everyone = runs_folder().parent
+    owners = [owner] if owner else [found.name for found in everyone.glob("*") if is_name(found.name)]
+    paths = [path for each in owners for path in _paths(everyone / each) if os.access(f"{path}/{name}", os.F_OK)]
+    return [Run(Path(path)) for path in paths if _is_run(Path(path))]
 
 
 def active_run() -> Run | None:

@@ -2,7 +2,8 @@
 
 A page asks every second, for runs with a million events: each process keeps what it has read of the last files that were
 asked for, and reads only what is new; curves are thinned as they grow. A file that was cut, rewritten or replaced is read from
-its start. Where much is new, in a large file that is opened for the first time, only some of the steps are parsed.
+its start. Where much is new, in a large file that is opened for the first time, only some of the steps are parsed
+(`trainer/event_lines.py`).
 """
 
 import json
@@ -11,7 +12,9 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
+from trainer.event_lines import ONLY_THE_LAST, Picked, whole_lines
 from trainer.series import Series
 
 RUNNING = ("queued", "preparing", "training", "evaluating", "saving")
@@ -30,10 +33,7 @@ MOST_LOOKS = 50  # the sample answers of the last looks that a state keeps, besi
 REMEMBERED_BYTES = 256  # of what was read last: that they are still there says that the file only grew
 MOST_NOTES = 100
 MOST_CACHED_FILES = 16  # each at most a few MB
-CHUNK = 2**22
-EXACT_BYTES = 2**22  # of new events that are all parsed; of n times as many every n-th step is
-STEP = b'"event":"step"'  # as `common.files.append_json_line` writes it
-STEP_WITHIN = 64  # bytes of a line
+EXACT_BYTES = 2**20  # of new events that are all parsed; of n times as many every n-th step is
 
 
 @dataclass
@@ -191,7 +191,7 @@ def state_of(events_file: Path) -> RunState:
         return reading.state.copy()
 
 
-def _reading_of(path: Path, file) -> _Reading:
+def _reading_of(path: Path, file: BinaryIO) -> _Reading:
     """What is known of the file, brought up to date."""
     found = os.fstat(file.fileno())
     key = (str(path), found.st_ino)
@@ -206,28 +206,26 @@ def _reading_of(path: Path, file) -> _Reading:
     return reading
 
 
-def _read_on(reading: _Reading, file, end: int) -> None:
-    """Apply the whole lines up to `end`; what a crash cut off is no line yet."""
-    file.seek(reading.offset)
-    every, rest, held = 1 + (end - reading.offset) // EXACT_BYTES, b"", None
-    steps = 0
-    while new := file.read(min(CHUNK, end - file.tell())):
-        new = rest + new
-        whole, rest = new[: new.rfind(b"\n") + 1], new[new.rfind(b"\n") + 1 :]
-        for line in whole.splitlines():
-            if every > 1 and STEP in line[:STEP_WITHIN]:
-                steps += 1
-                if steps % every:
-                    held = line
-                    continue
-            elif held:
-                _apply(reading.state, held)  # the last step before another event
-            held = None
+def _read_on(reading: _Reading, file: BinaryIO, end: int, every: int = 0) -> None:
+    """Apply the whole lines up to `end`; where much is new, of the steps only every so many-th."""
+    picked = Picked(every or 1 + (end - reading.offset) // EXACT_BYTES)
+    for piece in whole_lines(file, reading.offset, end):
+        for line in picked.of(piece, reading.offset):
             _apply(reading.state, line)
-        reading.offset += len(whole)
-        reading.last_bytes = (reading.last_bytes + whole)[-REMEMBERED_BYTES:]
-    if held:
-        _apply(reading.state, held)
+        reading.offset += len(piece)
+        reading.last_bytes = (reading.last_bytes + piece[-REMEMBERED_BYTES:])[-REMEMBERED_BYTES:]
+    _apply(reading.state, picked.held)  # the last step
+
+
+def ending_of(events_file: Path) -> RunState:
+    """The same state with hardly a point in its curves but their last: for a list of many runs. Nothing is kept."""
+    reading = _Reading(RunState())
+    try:
+        with open(events_file, "rb") as file:
+            _read_on(reading, file, os.fstat(file.fileno()).st_size, ONLY_THE_LAST)
+    except OSError:
+        return RunState()
+    return reading.state
 
 
 def _apply(state: RunState, line: bytes) -> None:
@@ -236,7 +234,7 @@ def _apply(state: RunState, line: bytes) -> None:
         state.apply(event)
 
 
-def _only_grew(reading: _Reading, found: os.stat_result, file) -> bool:
+def _only_grew(reading: _Reading, found: os.stat_result, file: BinaryIO) -> bool:
     """False for a file that was cut or rewritten since it was read."""
     if found.st_size < reading.offset:
         return False

@@ -3,15 +3,17 @@
 import gradio as gr
 
 from adapters.hub import token_of
-from adapters.library import list_adapters
+from adapters.library import adapter_names
 from chat.feedback import list_datasets
 from common.errors import UserError
 from jobs.hf import end_job
 from trainer import history
-from trainer.run import Run, find_run
+from trainer.run import Run, find_run, list_runs
 from ui import history_view
 from ui.check_events import QUIET, changed_form
+from ui.finding import called_first, find_while_typing, first_with, how_many
 from ui.form import form_values
+from ui.history_view import run_choices
 from ui.messages import shown
 from ui.owner import owner_of
 from ui.train_tab import TrainTab
@@ -19,15 +21,26 @@ from ui.train_tab import TrainTab
 
 def lists(owner: str, run_id: str | None, words: str = "", chosen: list | None = None) -> list:
     """Updates for TrainTab.lists; `run_id` stays picked while it is one of the owner's runs."""
-    choices = history_view.run_choices(owner)
+    runs, adapters = list_runs(owner), adapter_names(owner)
+    choices = run_choices(runs, picked=run_id)
     ids = [value for _, value in choices]
-    adapters = [("a new adapter", ""), *((adapter.name, adapter.name) for adapter in list_adapters(owner))]
     return [
-        gr.Dropdown(choices, value=run_id if run_id in ids else next(iter(ids), None)),
-        *history_view.listed(owner, words, chosen),
-        gr.Dropdown(adapters),
+        gr.Dropdown(
+            choices,
+            value=run_id if run_id in ids else next(iter(ids), None),
+            info=how_many(len(runs), "typing"),
+        ),
+        *history_view.listed(owner, words, chosen, runs),
+        gr.Dropdown(adapter_choices(adapters), info=how_many(len(adapters), "typing")),
         gr.Dropdown([(f"{found.name} ({found.rows} rows)", found.name) for found in list_datasets(owner)]),
     ]
+
+
+def adapter_choices(names: list[str], typed: str = "", picked: object = None) -> list[tuple[str, str]]:
+    """What a training can continue from: nothing, or the newest of the adapters with what was typed, and the picked one."""
+    choices = first_with(((name, name) for name in called_first(names, typed)), typed)
+    kept = [(name, name) for name in names if name == picked and (name, name) not in choices]
+    return [("a new adapter", ""), *choices, *kept]
 
 
 def own_run(run_id: str | None, owner: str) -> Run:
@@ -38,7 +51,17 @@ def own_run(run_id: str | None, owner: str) -> Run:
 
 
 def wire_history(tab: TrainTab, picked: dict) -> None:
-    """Wire the list: what only looks, and what changes it."""
+    """Wire the list: what only looks, and what changes it; and how one of many is found in the lists to pick from."""
+    find_while_typing(
+        tab.view.runs_dropdown,
+        tab.browser_key,
+        lambda owner, typed, run_id: run_choices(list_runs(owner), typed, run_id),
+    )
+    find_while_typing(
+        tab.inputs["init_adapter"],
+        tab.browser_key,
+        lambda owner, typed, name: adapter_choices(adapter_names(owner), typed, name),
+    )
     _wire_looking(tab, picked)
     _wire_changing(tab, picked)
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import gradio as gr
 import pandas
 
-from trainer import history
-from trainer.run import Run, list_runs, read_state
+from trainer import glance, history
+from trainer.run import Run, list_runs
+from ui.finding import MOST_LISTED, first_with, how_many
 from ui.run_view import STATUS_WORDS, smoothed, thinned
 
 MOST_COMPARED = 6
@@ -46,7 +47,7 @@ class HistoryView:
 def build_history_view(tab: gr.Tab) -> HistoryView:
     """Lay out the list of all runs and the comparison under it."""
     search_box = gr.Textbox(label="Search", placeholder="a name, a base, a state")
-    runs_checkboxes = gr.CheckboxGroup([], label="Runs")
+    runs_checkboxes = gr.CheckboxGroup([], label="Runs", elem_classes="runs")
     with gr.Row():
         compare_button = gr.Button("Compare", variant="primary", min_width=100)
         open_button = gr.Button("Show", min_width=80)
@@ -62,32 +63,48 @@ def build_history_view(tab: gr.Tab) -> HistoryView:
     return HistoryView(tab, search_box, runs_checkboxes, *buttons, title_box, rename_button, plot, table_html)
 
 
-def listed(owner: str, words: str, chosen: list | None) -> list:
-    """Updates for the list of runs and the undo button; what was chosen stays so while it is listed."""
-    choices = [(label_of(run), run.id) for run in history.search(owner, words or "")]
-    ids = [run_id for _, run_id in choices]
+def listed(owner: str, words: str, chosen: list | None, runs: list[Run] | None = None) -> list:
+    """Updates for the list of runs and the undo button; what was chosen stays so while it is found.
+
+    `runs` are all of the owner's, when they are known already.
+    """
+    found = history.found_in(list_runs(owner) if runs is None else runs, words or "")
+    wanted = set(chosen or [])
+    shown = found[:MOST_LISTED] + [run for run in found[MOST_LISTED:] if run.id in wanted]
+    ids = {run.id for run in shown}
     deleted = history.deleted(owner)
     return [
-        gr.CheckboxGroup(choices, value=[run_id for run_id in chosen or [] if run_id in ids]),
+        gr.CheckboxGroup(
+            [(label_of(run), run.id) for run in shown],
+            value=[run_id for run_id in chosen or [] if run_id in ids],
+            info=how_many(len(found), "a search"),
+        ),
         gr.Button("Undo delete" + (f" ({len(deleted)})" if len(deleted) > 1 else ""), visible=bool(deleted)),
     ]
 
 
 def label_of(run: Run) -> str:
     """One line about a run: its title, state, last loss and day."""
-    state = read_state(run)
-    parts = [history.title_of(run), STATUS_WORDS.get(state.status, state.status)]
-    if state.eval_losses:
-        parts.append(f"held-out {state.eval_losses[-1][1]:.3f}")
-    elif state.losses:
-        parts.append(f"loss {state.losses[-1][1]:.3f}")
+    status, losses = glance.status_of(run), glance.losses_of(run)
+    parts = [history.title_of(run), STATUS_WORDS.get(status, status)]
+    if losses.held_out is not None:
+        parts.append(f"held-out {losses.held_out:.3f}")
+    elif losses.training is not None:
+        parts.append(f"loss {losses.training:.3f}")
     parts.append(day_of(run))
     return " · ".join(parts)
 
 
-def run_choices(owner: str) -> list[tuple[str, str]]:
-    """The owner's runs for a dropdown, the newest first. Nothing in a label changes while a run trains."""
-    return [(f"{history.title_of(run)} · {day_of(run)}", run.id) for run in list_runs(owner)]
+def run_choices(runs: list[Run], typed: str = "", picked: object = None) -> list[tuple[str, str]]:
+    """The newest of `runs` with what was typed for a dropdown, and the picked one. Nothing in a label changes in a training."""
+    found = history.found_in(runs, typed) if typed else runs
+    choices = first_with((choice_of(run) for run in found), typed)
+    known = {run_id for _, run_id in choices}
+    return choices + [choice_of(run) for run in runs if run.id == picked and picked not in known]
+
+
+def choice_of(run: Run) -> tuple[str, str]:
+    return f"{history.title_of(run)} · {day_of(run)}", run.id
 
 
 def day_of(run: Run) -> str:

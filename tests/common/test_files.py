@@ -1,6 +1,19 @@
 """Nobody ever reads half a file or half a folder."""
 
-from common.files import append_json_line, publish, read_json, read_json_lines, tail, write_json, write_text
+import pytest
+import yaml
+
+from common.files import (
+    append_json_line,
+    plain_value,
+    publish,
+    read_json,
+    read_json_lines,
+    tail,
+    write_json,
+    write_text,
+)
+from trainer.config import TrainConfig
 
 
 def test_a_cut_off_last_line_is_left_out(tmp_path):
@@ -36,3 +49,39 @@ def test_publishing_replaces_an_older_folder(tmp_path):
 def test_tail_shows_the_last_state_of_a_progress_bar(tmp_path):
     (tmp_path / "log").write_text("start\nloading 1%\rloading 50%\rloading 100%\nend\n")
     assert tail(tmp_path / "log", lines=2) == "loading 100%\nend"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: 1\nbase: embedded  # what it is\nc: d\n",
+        "a: 1\nbase: org/model-1.0_x\n",
+        "a: 1\nbase: 'quoted: yes'  # why\n",
+        "a: 1\nbase: true\n",
+        "a: 1\nbase: No\n",
+        "a: 1\nbase: 1.5\n",
+        "a: 1\nbase: null\n",
+        "a: 1\nbase: folded\n  over lines\n",
+        "a: 1\nbase: with a space\n",
+        "a: 1\nbase: once\nbase: twice\n",
+        "a: 1\nbase: |\n  text\n",
+        "a: 1\nbase: x#y\n",
+        "a: 1\nbase: x: y\n",
+        "a: 1\nbase: 한국어\n",
+        "base: first line\n",
+        "a: 'base: no'\n",
+        "",
+    ],
+)
+def test_a_plain_value_is_what_yaml_says_or_none(text):
+    try:
+        said = (yaml.safe_load(text) or {}).get("base")
+    except yaml.YAMLError:
+        said = None
+    found = plain_value(text.encode(), "base")
+    assert found is None or found == said
+
+
+def test_a_plain_value_is_found_in_what_a_config_writes():
+    text = TrainConfig(base="a/b", data="data/rows.jsonl").to_yaml().encode()
+    assert (plain_value(text, "base"), plain_value(text, "data")) == ("a/b", "data/rows.jsonl")

@@ -8,7 +8,7 @@ from common.errors import UserError
 from common.files import write_json, write_text
 from common.paths import runs_folder
 from trainer.config import TrainConfig
-from trainer.run import EventLog, Run, active_run, find_run, list_runs, read_state, this_process
+from trainer.run import EventLog, Run, active_run, find_run, list_runs, read_state, runs_with, this_process
 
 
 def make_run(name: str = "run", owner: str = "local") -> Run:
@@ -131,3 +131,27 @@ def test_odd_folders_beside_the_runs_stop_nobody():
     assert [run.id for run in list_runs()] == ["run"] and active_run() is None
     with pytest.raises(UserError):
         find_run("half.partial")
+
+
+def test_a_process_that_comes_is_seen_though_the_last_one_is_known_to_be_gone():
+    run = make_run()
+    write_json(run.process_file, {"trainer": {"pid": 2**22 + 1, "started": 1.0}})
+    os.utime(run.process_file, (1.0, 1.0))
+    assert not run.is_alive() and not run.is_alive() and active_run() is None
+    alive(run)
+    assert run.is_alive() and active_run() == run
+
+
+@pytest.mark.parametrize("pid", [None, "x", -1, 2**70, [1]])
+def test_a_process_id_that_is_none_stands_for_nobody(pid):
+    run = make_run()
+    write_json(run.process_file, {"trainer": {"pid": pid, "started": 1.0}, "launcher": None})
+    assert not run.is_alive()
+
+
+def test_the_runs_with_a_file_are_those_of_an_owner_or_of_everyone():
+    for owner in ("alice", "bob"):
+        write_json(make_run("run", owner=owner).job_file, {})
+        make_run("other", owner=owner)
+    assert [run.owner for run in runs_with("job.json", "alice")] == ["alice"]
+    assert {run.owner for run in runs_with("job.json")} == {"alice", "bob"} and runs_with("job.json", "carol") == []

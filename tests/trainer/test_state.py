@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from common.files import append_json_line
+from trainer import event_lines
 from trainer import state as module
 from trainer.state import RunState, state_of
 
@@ -168,7 +169,7 @@ def test_a_large_file_that_is_opened_first_shows_what_one_that_was_watched_shows
         append_json_line(tmp_path / "watched", event)
     watched = state_of(tmp_path / "watched")
     monkeypatch.setattr(module, "EXACT_BYTES", 10_000)
-    monkeypatch.setattr(module, "CHUNK", 777)
+    monkeypatch.setattr(event_lines, "CHUNK", 777)
     (tmp_path / "opened").write_bytes((tmp_path / "watched").read_bytes())
     parsed = []
     monkeypatch.setattr(module, "_event", lambda line: parsed.append(line) or json.loads(line))
