@@ -5,7 +5,8 @@ python -m jobs skypilot --config config.yaml --gpus-per-node 4 --gpu A100 --buck
 python -m jobs hardware                what Hugging Face Jobs offers, and for how much
 python -m jobs hf --config config.yaml --flavor a10g-small --minutes 60 --max-dollars 2     submits, after a yes, and follows
 python -m jobs follow NAME             streams a job's events and log into its run, until it ends
-python -m jobs cancel NAME             ends a job; its last checkpoint is on the Hub
+python -m jobs stop NAME               ends a job and keeps what it learned; within minutes
+python -m jobs cancel NAME             ends a job at once; its last checkpoint is on the Hub
 python -m jobs resume NAME --flavor a10g-small --minutes 60 --max-dollars 2                 a new job, from that checkpoint
 """
 
@@ -22,6 +23,7 @@ from jobs import hf, skypilot, slurm
 from jobs.follow import follow
 from jobs.line import Machines
 from jobs.prices import Plan, flavors, plan
+from jobs.stop import ask, repo_of
 from trainer.__main__ import add_settings, given_settings
 from trainer.config import TrainConfig
 from trainer.run import Run, find_run
@@ -82,7 +84,8 @@ def _add_hf(jobs) -> None:
         parser.add_argument("--yes", action="store_true", help="agree to the cost without being asked")
     for name, work, text in (
         ("follow", _follow, "stream a job into its run, until it ends"),
-        ("cancel", _cancel, "end a job; its last checkpoint is on the Hub"),
+        ("stop", _stop, "end a job and keep what it learned"),
+        ("cancel", _cancel, "end a job at once; its last checkpoint is on the Hub"),
     ):
         _job(jobs, name, work, text, with_config=False).add_argument("name", metavar="NAME")
 
@@ -140,6 +143,15 @@ def _follow(options: argparse.Namespace) -> int:
     return _watch(find_run(options.name), account_of(token_of(None)))
 
 
+def _stop(options: argparse.Namespace) -> int:
+    account, run = account_of(token_of(None)), find_run(options.name)
+    if hf.read_job(run) is None:
+        raise UserError(f"'{run.id}' has no job of Hugging Face.", f"`python -m trainer stop {run.id}` stops it.")
+    ask(repo_of(run, account), account)
+    run.request_stop()
+    return _watch(run, account)
+
+
 def _cancel(options: argparse.Namespace) -> int:
     account, run = account_of(token_of(None)), find_run(options.name)
     hf.cancel(run, account)
@@ -153,9 +165,7 @@ def _watch(run: Run, account: Account) -> int:
     try:
         state = follow(run, account)
     except KeyboardInterrupt:
-        print(
-            f"\nThe job goes on. See it again: python -m jobs follow {run.id}; end it: python -m jobs cancel {run.id}"
-        )
+        print(f"\nThe job goes on. See it again: python -m jobs follow {run.id}; end it: python -m jobs stop {run.id}")
         return 0
     print(f"{state.status}. {state.message} {state.hint}".strip())
     if state.adapter:

@@ -7,6 +7,7 @@ restart: an event carries its number, so the replayed log adds nothing twice. A 
 import json
 import logging
 import queue
+import re
 import threading
 import time
 
@@ -20,12 +21,15 @@ from common.errors import UserError
 from common.files import append_json_line, read_json_lines
 from common.paths import home
 from jobs.hf import OVER, Job, job_words, note_job, read_job
+from jobs.stop import Ending
 from trainer.run import EventLog, Run, RunState, read_state
 from trainer.state import FINISHED
 
 MARK = "studio"  # {"studio": {"n": 3, "event": {...}}} is an event; every other line of the log is a word
 POLL_SECONDS = 5.0
 LAST_LINES_SECONDS = 20.0
+CLOCK_SECONDS = 5.0  # by which two clocks may differ
+TIME_OUT = re.compile(r"\btimed?[ -]?out\b|\btime limit\b|\bdeadline\b", re.IGNORECASE)
 NEVER = -1
 log = logging.getLogger(__name__)
 
@@ -85,37 +89,19 @@ def _stream(run: Run, job: Job, account: Account) -> None:
     lines: queue.Queue = queue.Queue()
     reader = threading.Thread(target=_read_log, args=(job, account, lines), daemon=True)
     reader.start()
-    asked_to_end = False
+    ending = Ending(run, job, account)
     while True:
         _drain(lines, mirror)
-        if not asked_to_end and (run.stop_file.exists() or not run.folder.exists()):
-            asked_to_end = _is_cancelled(job, account)
-        stage, words = _stage(job, account)
+        ending.advance(has_begun=mirror.last != NEVER)
+        stage, words, seconds = _stage(job, account)
         if stage in OVER:
             break
         mirror.tell_stage(stage)
         _wait(lines, mirror, POLL_SECONDS)
     reader.join(LAST_LINES_SECONDS)
     _drain(lines, mirror)
-    mirror.finish(stage, words)
+    mirror.finish(stage, words, is_out_of_time(job, words, seconds))
     mirror.tell_stage(stage)  # last: from now on nobody needs to follow it
-
-
-def cancel_of(job: Job, account: Account) -> None:
-    with job_words("cancel the job"):
-        client(account.token).cancel_job(job_id=job.id, namespace=job.namespace)
-
-
-def _is_cancelled(job: Job, account: Account) -> bool:
-    """End the job; False when the Hub could not be asked: it is tried again. Raises UserError when the sign-in has ended."""
-    try:
-        cancel_of(job, account)
-    except UserError as error:
-        if getattr(getattr(error.__cause__, "response", None), "status_code", 0) in (401, 403):
-            raise
-        log.warning("%s", error)
-        return False
-    return True
 
 
 def _read_log(job: Job, account: Account, lines: queue.Queue) -> None:
@@ -128,20 +114,35 @@ def _read_log(job: Job, account: Account, lines: queue.Queue) -> None:
         log.warning("The log of job %s broke off: %s", job.id, error)
 
 
-def _stage(job: Job, account: Account) -> tuple[str, str]:
-    """(stage, the Hub's words). A Hub that does not answer leaves it as it was; a sign-in that ended raises UserError."""
+def is_out_of_time(job: Job, words: str, seconds: float | None) -> bool:
+    """Did the job end at its limit: by the Hub's words ("Job timeout", so far), else by how many seconds it ran.
+
+    A Hub that tells neither leaves the time since it was submitted, unless its program ended by itself.
+    """
+    if TIME_OUT.search(words):
+        return True
+    if seconds is not None:
+        return seconds >= 60 * job.minutes - CLOCK_SECONDS
+    return "exit code" not in words and time.time() - job.submitted >= 60 * job.minutes
+
+
+def _stage(job: Job, account: Account) -> tuple[str, str, float | None]:
+    """(stage, the Hub's words, seconds that it ran). A Hub that does not answer leaves it as it was; a sign-in that ended
+    raises UserError.
+    """
     try:
         with job_words("look at the job"):
-            status = client(account.token).inspect_job(job_id=job.id, namespace=job.namespace).status
-            return str(getattr(status.stage, "value", status.stage)), status.message or ""
+            info = client(account.token).inspect_job(job_id=job.id, namespace=job.namespace)
+            status, seconds = info.status, info.durations.running_secs if info.durations else None
+            return str(getattr(status.stage, "value", status.stage)), status.message or "", seconds
     except UserError as error:
         code = getattr(getattr(error.__cause__, "response", None), "status_code", 0)
         if code == 404:
-            return "DELETED", ""
+            return "DELETED", "", None
         if code in (401, 403):
             raise
         log.warning("%s", error)
-        return "", ""
+        return "", "", None
 
 
 def _drain(lines: queue.Queue, mirror: "Mirror") -> None:
@@ -214,18 +215,17 @@ class Mirror:
         if stage == "RUNNING" and self.last == NEVER:
             self._write("preparing", message=f"{self.job.flavor} is there: installing what the training needs")
 
-    def finish(self, stage: str, words: str) -> None:
+    def finish(self, stage: str, words: str, is_late: bool) -> None:
         """The last event of a run whose job ended without one."""
         if not self.run.folder.exists() or not read_state(self.run).is_running:
             return
         kept = f"The last checkpoint is in {self.job.checkpoints_repo}; resuming starts a new job from there."
-        late = time.time() - self.job.submitted >= 60 * self.job.minutes or "time" in words.lower()
-        if stage == "CANCELED":
+        if is_late and stage in ("ERROR", "CANCELED"):
+            self._write("stopped", message=f"The {self.job.minutes} minutes of the job are over.", hint=kept)
+        elif stage == "CANCELED":
             self._write("stopped", message="The job was cancelled.", hint=kept)
         elif stage == "DELETED":
             self._write("stopped", message="The job is not on the Hub any more.", hint=kept)
-        elif stage == "ERROR" and late:
-            self._write("stopped", message=f"The {self.job.minutes} minutes of the job are over.", hint=kept)
         else:
             self._write("failed", message=f"The job ended with {stage} and no last word. {words}".strip(), hint=kept)
 

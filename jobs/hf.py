@@ -16,11 +16,11 @@ from adapters.hub import Account, account_of, client, in_words
 from common.errors import UserError
 from common.files import read_json, write_json
 from common.paths import LOCAL_OWNER, home
-from jobs.line import announce, make_run
+from jobs.line import Machines, announce, make_run
 from jobs.parcel import ARCHIVE, send
 from jobs.prices import Plan
 from trainer.config import TrainConfig
-from trainer.machines.parallel import elsewhere
+from trainer.machines.parallel import NEEDS_DEEPSPEED, elsewhere, with_processes
 from trainer.run import EventLog, Run, read_state
 
 KIND = "hf"
@@ -99,9 +99,13 @@ def submit(config: TrainConfig, plan: Plan, account: Account, owner: str = LOCAL
     config.check()
     if Path(config.base).is_absolute() or config.base.startswith((".", "~")):
         raise UserError("The base is a folder of this machine.", "Give a base that has a Hub id, or embedded.")
+    if config.parallel in NEEDS_DEEPSPEED:
+        raise UserError(
+            f"parallel: {config.parallel} needs DeepSpeed, which a job does not have.", "Take fsdp2 or auto."
+        )
     if named := [name for name in elsewhere(config) if name != "ddp_timeout"]:
         raise UserError(f"A job is one machine of its own: {', '.join(named)} cannot be kept.", "Leave it as it is.")
-    run = make_run(config, max(1, plan.flavor.gpus), owner)
+    run = make_run(config, Machines(1, plan.flavor.gpus), owner)
     with _one_start(run):
         announce(run, "Sending the run to the Hub", kind=KIND)
         _start(run, plan, account, restore="")
@@ -143,7 +147,7 @@ def resume(run: Run, plan: Plan, account: Account) -> None:
         job = read_job(run)
         if read_state(run).is_running and job and not job.is_over:
             raise Refused(f"'{run.id}' is still running as a job.", "Cancel it first, or wait for it.")
-        config = replace(run.config(), num_processes=max(1, plan.flavor.gpus))
+        config = with_processes(run.config(), max(1, plan.flavor.gpus))
         run.config_file.write_text(config.to_yaml(), encoding="utf-8")
         restore = ""
         with suppress(UserError):  # no checkpoint has arrived
@@ -158,7 +162,7 @@ def _start(run: Run, plan: Plan, account: Account, restore: str) -> None:
     adapter = _adapter_repo(run, account)
     repo_id, commit = send(run, account)
     words = ["--run", run.id, "--seconds", str(60 * plan.minutes), "--checkpoints", checkpoints, "--adapter", adapter]
-    words += ["--restore", restore] if restore else []
+    words += ["--parcel", repo_id, *(["--restore", restore] if restore else [])]
     run.stop_file.unlink(missing_ok=True)
     began = time.time()
     info = _run_job(

@@ -1,6 +1,6 @@
 """The program that runs inside a job of Hugging Face: brings the run, trains it, prints its events, and sends what it learned.
 
-    python -m jobs.inside --run ID --seconds N --checkpoints REPO --adapter REPO [--restore REPO]
+    python -m jobs.inside --run ID --seconds N --checkpoints REPO --adapter REPO --parcel REPO [--restore REPO]
 
 The training is the launcher's own process, without the token. Each of its events is printed as one JSON line, its log as it is;
 each checkpoint goes to the user's private repository, the adapter at the end. Shortly before the time limit the training is
@@ -26,6 +26,7 @@ from common.errors import UserError
 from common.files import read_json_lines, write_text
 from common.paths import LOCAL_OWNER, runs_folder
 from jobs.follow import MARK
+from jobs.stop import listen
 from trainer.launcher import start
 from trainer.process.checkpoints import last_checkpoint
 from trainer.run import EventLog, Run, read_state
@@ -41,6 +42,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, required=True)
     parser.add_argument("--checkpoints", required=True)
     parser.add_argument("--adapter", required=True)
+    parser.add_argument("--parcel", required=True, help="the repository that this job came from")
     parser.add_argument("--restore", default="")
     options = parser.parse_args()
     deadline = float(os.environ.get("STUDIO_JOB_BEGAN", time.time())) + options.seconds - reserve(options.seconds)
@@ -51,7 +53,7 @@ def main() -> int:
         event = {"time": time.time(), "event": "failed", "message": error.message, "hint": error.hint}
         print(json.dumps({MARK: {"n": 0, "event": event}}), flush=True)
         return 1
-    return work(run, account, options.checkpoints, options.adapter, deadline)
+    return work(run, account, options, deadline)
 
 
 def reserve(seconds: int) -> float:
@@ -73,12 +75,13 @@ def bring(run_id: str, repo_id: str, account: Account) -> Run:
     return run
 
 
-def work(run: Run, account: Account, checkpoints: str, adapter: str, deadline: float) -> int:
+def work(run: Run, account: Account, options: argparse.Namespace, deadline: float) -> int:
     """Train, print and send until the run has ended. The exit code: 0 when it is done or was stopped."""
     printer = Printer(run)
-    sender = Sender(run, account, checkpoints)
+    sender = Sender(run, account, options.checkpoints)
     signal.signal(signal.SIGTERM, lambda number, frame: run.request_stop())
     start(run)
+    listen(run, options.parcel, account)
     is_late = False
     while run.is_alive():
         if time.time() > deadline and not is_late:
@@ -92,7 +95,7 @@ def work(run: Run, account: Account, checkpoints: str, adapter: str, deadline: f
         EventLog(run).write("failed", message=state.message, hint=state.hint, code=state.code)
         state = read_state(run)
     sender.finish(with_last=state.status != "done")  # a run that is done needs no checkpoint
-    pushed = push(run, state.adapter, account, adapter) if state.adapter else {}
+    pushed = push(run, state.adapter, account, options.adapter) if state.adapter else {}
     printer.print_new(is_over=True, **pushed, **({"message": _late_words(state)} if is_late else {}))
     return 0 if state.status in ("done", "stopped") else 1
 

@@ -9,13 +9,14 @@ runs it again after a time limit, a lost machine or a restart, and nothing else 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
-
 from common.errors import UserError
 from common.files import write_json, write_text
 from common.paths import LOCAL_OWNER
+from models.hardware import Gpu
 from trainer.config import TrainConfig
 from trainer.launcher import create_run
+from trainer.machines.launch_config import accelerate_yaml
+from trainer.machines.parallel import ENGINES
 from trainer.run import EventLog, Run
 
 ACCELERATE_FILE = "job.accelerate.yaml"
@@ -52,20 +53,36 @@ class Machines:
         return self.nodes * max(1, self.gpus_per_node)
 
     @property
+    def gpus(self) -> tuple[Gpu, ...]:
+        """The cards of one machine, of which nothing is known yet: the training process looks what they can."""
+        return (Gpu("GPU", 0, None),) * self.gpus_per_node
+
+    def settings(self, config: TrainConfig) -> TrainConfig:
+        """`config` on these machines; which one is which, and where they meet, are flags of the line."""
+        return replace(
+            config, num_processes=self.processes, num_machines=self.nodes, rendezvous="c10d", main_process_ip="HEAD"
+        )
+
+    @property
     def variables(self) -> dict[str, str]:
         """The environment of the line; without a GPU accelerate must be told that the CPU is meant."""
         return VARIABLES if self.gpus_per_node else {**VARIABLES, "ACCELERATE_USE_CPU": "true"}
 
 
-def make_run(config: TrainConfig, processes: int, owner: str = LOCAL_OWNER) -> Run:
+def make_run(config: TrainConfig, machines: Machines, owner: str = LOCAL_OWNER) -> Run:
     """A run's folder for another machine: checked and copied as for this one, without the limits of this one.
 
     Its state comes from its events alone, since no process of this machine trains it. Raises UserError, leaving nothing.
     """
     config.check()
-    run = create_run(replace(config, num_processes=1, precision="auto", max_minutes=0, max_rows=0), owner)
-    kept = {name: getattr(config, name) for name in ("precision", "max_minutes", "max_rows")}
-    write_text(run.config_file, replace(run.config(), num_processes=processes, **kept).to_yaml())
+    if config.accelerate_config:
+        raise UserError("accelerate_config: a job has its own, made for its machines.", "Leave it out.")
+    if config.parallel in ENGINES and not machines.gpus:
+        raise UserError(f"parallel: {config.parallel} needs GPUs.", "Ask for some, or take auto.")
+    here = {"num_processes": 1, "parallel": "auto", "precision": "auto", "max_minutes": 0, "max_rows": 0}
+    run = create_run(replace(config, **here), owner)
+    kept = {name: getattr(config, name) for name in here} | {"num_processes": machines.processes}
+    write_text(run.config_file, replace(run.config(), **kept).to_yaml())
     return run
 
 
@@ -78,19 +95,8 @@ def announce(run: Run, message: str, **job) -> None:
 
 def write_accelerate_config(run: Run, machines: Machines) -> Path:
     """What accelerate reads in a file; what it takes only as a flag is in `launch_line`. Returns the file."""
-    values = {
-        "compute_environment": "LOCAL_MACHINE",
-        "distributed_type": "MULTI_GPU" if machines.processes > 1 else "NO",
-        "mixed_precision": "no",  # the training process decides it from its card
-        "num_machines": machines.nodes,
-        "num_processes": machines.processes,
-        "gpu_ids": "all",
-        "same_network": False,  # with c10d the address must arrive as the rendezvous endpoint
-        "main_training_function": "main",
-        "use_cpu": machines.gpus_per_node == 0,
-    }
-    file = run.folder / ACCELERATE_FILE
-    write_text(file, yaml.safe_dump(values, sort_keys=False))
+    file = run.folder / ACCELERATE_FILE  # card "all": those that Slurm or SkyPilot leaves visible
+    write_text(file, accelerate_yaml(machines.settings(run.config()), machines.gpus, card="all"))
     return file
 
 

@@ -17,6 +17,7 @@ from trainer.run import Run
 
 ARCHIVE = "job.zip"
 SUFFIX = "-job"
+REQUEST = "stop"  # a file that asks the job to stop, see jobs.stop
 SOURCE_FOLDERS = ("common", "models", "trainer", "adapters", "jobs", "examples")
 SOURCE_SUFFIXES = (".py", ".yaml", ".jinja", ".jsonl", ".json")
 RUN_FILES = ("config.yaml", "backup.json")
@@ -67,7 +68,7 @@ def _of_run(run: Run) -> list[Path]:
 
 
 def _commit(run: Run, archive: Path, repo_id: str, account: Account) -> str:
-    from huggingface_hub import CommitOperationAdd
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     api = client(account.token)
     with in_words("make a repository", repo_id):
@@ -75,10 +76,11 @@ def _commit(run: Run, archive: Path, repo_id: str, account: Account) -> str:
     with in_words("write", repo_id):
         info = api.model_info(repo_id)
         names = {file.rfilename for file in info.siblings or []}
-        if not info.private or names - {".gitattributes", "README.md", ARCHIVE}:
+        if not info.private or names - {".gitattributes", "README.md", ARCHIVE, REQUEST}:
             raise UserError(
                 f"{repo_id} is there already and is no private parcel of a job.", "Rename the run, or that repository."
             )
         card = CommitOperationAdd("README.md", CARD.format(run=run.id).encode())
         operations = [CommitOperationAdd(ARCHIVE, archive), card]
+        operations += [CommitOperationDelete(REQUEST)] if REQUEST in names else []  # it was for the job before
         return api.create_commit(repo_id, operations, commit_message="Send the run", parent_commit=info.sha).oid

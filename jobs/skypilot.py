@@ -16,6 +16,7 @@ from common.files import write_text
 from common.paths import REPOSITORY
 from jobs.line import Machines, announce, exports, launch_line, make_run, write_accelerate_config
 from trainer.config import TrainConfig
+from trainer.machines.parallel import INSTALL_DEEPSPEED, NEEDS_DEEPSPEED
 from trainer.run import Run
 
 FILE = "job.sky.yaml"
@@ -24,7 +25,15 @@ SEED = "/run-seed"  # the run's folder as it left this machine
 PORT = 29500
 _CARD = re.compile(r"[A-Za-z0-9][\w.-]{0,40}")
 _BUCKET = re.compile(r"(s3|gs|r2|https|cos|oci|nebius|hf)://[\w./-]{1,200}")
+# an environment of its own: a machine's Python may be older than the 3.11 that this app needs
+SETUP = """set -e
+command -v uv >/dev/null || pip install -q uv
+uv venv -q --python 3.12 --allow-existing "$HOME/studio-env"
+export VIRTUAL_ENV="$HOME/studio-env"
+uv pip install -q -r requirements.txt
+"""
 RUN_SCRIPT = """set -e
+export PATH="$HOME/studio-env/bin:$PATH"
 export STUDIO_HOME={mounted} RUN={run}
 {variables}
 HEAD=$(echo "$SKYPILOT_NODE_IPS" | sed -n 1p)
@@ -59,7 +68,7 @@ def write_job(config: TrainConfig, wish: Wish) -> tuple[Run, Path]:
     wish.check()
     if Path(config.base).is_absolute():
         raise UserError("The base is a folder of this machine.", "Give a base that has a Hub id, or embedded.")
-    run = make_run(config, wish.machines.processes)
+    run = make_run(config, wish.machines)
     write_accelerate_config(run, wish.machines)
     file = run.folder / FILE
     write_text(file, text(run, wish))
@@ -91,7 +100,7 @@ def task(run: Run, wish: Wish) -> dict:
         "num_nodes": machines.nodes,
         "resources": resources,
         "file_mounts": {MOUNTED: {**bucket, "mode": "MOUNT_CACHED"}, SEED: str(run.folder)},
-        "setup": "pip install -r requirements.txt\n",
+        "setup": SETUP + (f"uv {INSTALL_DEEPSPEED}\n" if run.config().parallel in NEEDS_DEEPSPEED else ""),
         "run": RUN_SCRIPT.format(
             mounted=MOUNTED,
             seed=SEED,

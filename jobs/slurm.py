@@ -16,6 +16,7 @@ from common.files import write_text
 from common.paths import REPOSITORY, home
 from jobs.line import Machines, announce, exports, launch_line, make_run, write_accelerate_config
 from trainer.config import TrainConfig
+from trainer.machines.parallel import check_engine
 from trainer.run import Run
 
 FILE = "job.sbatch"
@@ -39,6 +40,7 @@ export PYTHON={python}
 HEAD_NODE=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 HEAD_PORT=$((20000 + SLURM_JOB_ID % 20000))
 export HEAD_NODE HEAD_PORT
+export SRUN_CPUS_PER_TASK="${{SLURM_CPUS_PER_TASK:-1}}"  # since Slurm 22.05 srun does not take it from sbatch: one core a node
 
 out_of_time=0
 trap 'out_of_time=1; touch "$RUN/stop"' USR1
@@ -84,7 +86,8 @@ class Wish:
 def write_job(config: TrainConfig, wish: Wish) -> tuple[Run, Path]:
     """Make the run and its sbatch file; returns both. Raises UserError, leaving nothing."""
     wish.check()
-    run = make_run(config, wish.machines.processes)
+    check_engine(config)  # the nodes run this very Python
+    run = make_run(config, wish.machines)
     write_accelerate_config(run, wish.machines)
     file = run.folder / FILE
     write_text(file, script(run, wish))

@@ -146,11 +146,11 @@ def _trainings(folder: str) -> list[int]:
 
 def serve(handler, rest: list[str], query: dict, body: bytes) -> None:
     """Answer one request under /api/jobs/."""
-    from tests.hub_handler import Refused
+    from tests.hub_files import Refused
 
     jobs, method = handler.hub.jobs, handler.command
     if rest == ["hardware"]:
-        return handler._json(jobs.hardware)
+        return handler.answer(jobs.hardware)
     if handler.user is None:
         raise Refused(401, error="Invalid username or password.")
     if handler.user["role"] in ("read", "contribute") or rest[0] != handler.user["name"]:
@@ -161,20 +161,20 @@ def serve(handler, rest: list[str], query: dict, body: bytes) -> None:
             jobs.loses_answers -= 1
             handler.close_connection = True
             return None
-        return handler._json(job.info())
+        return handler.answer(job.info())
     if len(rest) == 1:
         wanted = dict(label.split("=", 1) for label in query.get("label", []))
         found = [job for job in jobs.jobs.values() if wanted.items() <= job.payload.get("labels", {}).items()]
-        return handler._json([job.info() for job in found])
+        return handler.answer([job.info() for job in found])
     job = jobs.jobs.get(rest[1])
     if job is None or job.owner != rest[0]:
         raise Refused(404, error="Job not found")
     if rest[2:] == ["cancel"]:
         jobs.cancel(job)
-        return handler._json(job.info())
+        return handler.answer(job.info())
     if rest[2:] == ["logs"]:
         return _stream(handler, job)
-    return handler._json(job.info())
+    return handler.answer(job.info())
 
 
 def _stream(handler, job: FakeJob) -> None:

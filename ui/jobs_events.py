@@ -5,6 +5,7 @@ Only the visitor's own sign-in is used, on a laptop the local login. It lives in
 
 import threading
 import time
+from dataclasses import replace
 
 import gradio as gr
 
@@ -13,14 +14,16 @@ from common.errors import UserError
 from jobs.follow import attach
 from jobs.hf import end_job, read_job, resume, submit
 from jobs.prices import Plan, flavors, plan
+from jobs.stop import ask, repo_of
 from trainer.config import TrainConfig
 from trainer.data.checking import check
-from trainer.run import Run, list_runs
+from trainer.limits import capped
+from trainer.run import Run, runs_with
 from ui.check_events import QUIET, report_for
 from ui.data_form import stops_of
-from ui.form import form_config
+from ui.form import make_config
 from ui.history_events import lists, own_run
-from ui.jobs_view import FIRST_LOOK, NO_SCOPE, choices, first_choice, hint, job_words, lacks_scope, plan_words
+from ui.jobs_view import FIRST_LOOK, NO_SCOPE, STOPPING, choices, first_choice, hint, job_words, lacks_scope, plan_words
 from ui.messages import shown
 from ui.owner import owner_of, visitor_of
 from ui.plan_events import check_init_adapter, is_untouched_example
@@ -63,7 +66,8 @@ def _wire_cost(tab, section) -> None:
 
     opened = [section.account_html, section.flavor_dropdown]
     section.accordion.expand(on_open, tab.browser_key, opened, **QUIET)
-    section.plan_button.click(on_plan, [tab.browser_key, *section.wishes], section.planned, api_name="plan_job")
+    wishes = [tab.browser_key, *section.wishes]
+    section.plan_button.click(on_plan, wishes, section.planned, api_name="plan_job", show_progress="hidden")
     for wish in section.wishes:  # what was agreed to is no longer what would be started
         wish.change(lambda: [hint(FIRST_LOOK), *_used_up()], None, section.planned, **QUIET)
 
@@ -76,7 +80,7 @@ def _wire_start(tab, section, picked: dict) -> None:
         visitor = visitor_of(key, token)
         account = _account(token)
         made = _agreed(token, account, agreed)
-        config = form_config(tab.names, visitor.owner, values)
+        config = make_config(visitor.owner, dict(zip(tab.names, values, strict=True)))
         check_init_adapter(config, visitor)
         check_data(config, looked_at)
         run = submit(config, made, account, visitor.owner)
@@ -94,7 +98,7 @@ def _wire_start(tab, section, picked: dict) -> None:
 
     inputs = [tab.browser_key, tab.report, section.agreed, *tab.components]
     outputs = [*once, section.job_html, *tab.lists]
-    starting = {"concurrency_id": "start_job", "concurrency_limit": 4}
+    starting = {"concurrency_id": "start_job", "concurrency_limit": 4, "show_progress_on": [section.start_button]}
     begun = section.start_button.click(on_start, inputs, outputs, api_name="start_job", **starting)
     begun.success(lambda: gr.Tabs(selected="run"), None, tab.tabs, **QUIET).then(**picked)
     resumed = [tab.browser_key, section.agreed, tab.view.runs_dropdown]
@@ -139,6 +143,8 @@ def _agreed(token: gr.OAuthToken | None, account: Account, agreed) -> Plan:
 def check_data(config: TrainConfig, looked_at: dict | None) -> None:
     """Raise UserError while something in the data must be mended: a rented machine must not find that out."""
     config.check()
+    # looked at on this machine, within what it allows
+    config = capped(replace(config, parallel="auto", num_processes=1, max_minutes=0))
     if is_untouched_example(config):
         return
     stops = stops_of(report_for(config, looked_at) or check(config))
@@ -149,20 +155,24 @@ def check_data(config: TrainConfig, looked_at: dict | None) -> None:
 
 
 def stop_job(run: Run, token: gr.OAuthToken | None) -> bool:
-    """Cancel the job of `run`; False for a run that has none."""
+    """Ask the job of `run` to stop, cancel it when that was asked before; False for a run that has none."""
     if read_job(run) is None:
         return False
     account = account_of(token_of(token and token.token))
-    end_job(run, account.token)
-    run.request_stop()
+    if run.stop_file.exists():
+        end_job(run, account.token)
+        gr.Info("The job is being cancelled; its last checkpoint is on the Hub.")
+    else:
+        ask(repo_of(run, account), account)
+        run.request_stop()
+        gr.Info(STOPPING)
     attach(run, account)
-    gr.Info("The job is being cancelled; its last checkpoint is on the Hub.")
     return True
 
 
 def follow_jobs(owner: str, token: gr.OAuthToken | None) -> None:
     """Follow the jobs of `owner` that nobody follows since the app was restarted. Returns at once."""
-    waiting = [run for run in list_runs(owner) if (job := read_job(run)) and not job.is_over]
+    waiting = [run for run in runs_with("job.json", owner) if (job := read_job(run)) and not job.is_over]
     hub_token = token_of(token and token.token)
     if waiting and hub_token:
         threading.Thread(target=_follow_all, args=(waiting, hub_token), daemon=True).start()

@@ -6,11 +6,20 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from jobs.hf import Job
+from jobs.hf import Job, read_job
 from jobs.prices import LEAST_MINUTES, MOST_MINUTES, Flavor, Plan
+from trainer.run import Run, RunState
 from ui.owner import on_space
 
+STOPPING = (
+    "The job is asked to stop: it sends what it learned and ends, within minutes. Cancelling it ends it at once: then the "
+    "steps since its last checkpoint are lost."
+)
 FIRST_LOOK = "See the cost first: nothing starts before you have seen the most that it can cost."
+ELSEWHERE = (
+    "A cluster with Slurm, or other clouds through SkyPilot: keep the config.yaml above in a file; "
+    "`python -m jobs slurm --config config.yaml --nodes 2 --gpus-per-node 4` (or skypilot) writes the job for it."
+)
 NO_SCOPE = (
     "This Space may not run jobs in your name: its owner would have to add the scope `jobs` to hf_oauth_scopes in its README.md. "
     "On a machine of your own the same works: python -m jobs hf."
@@ -61,6 +70,8 @@ def build_jobs_section() -> JobsSection:
             start_button = gr.Button("Start as a job", variant="primary", interactive=False, min_width=140)
             resume_button = gr.Button("Resume the shown run as a job", interactive=False, min_width=140)
         job_html = gr.HTML("")
+        if not on_space():
+            gr.HTML(hint(ELSEWHERE))
     parts = (account_html, flavor_dropdown, minutes_number, dollars_number, plan_button, plan_html)
     return JobsSection(accordion, *parts, gr.State(None), start_button, resume_button, job_html)
 
@@ -88,8 +99,19 @@ def plan_words(plan: Plan, account_name: str) -> str:
     return (
         f"<p class='good'>{html.escape(plan.sentence())}</p>"
         f"<p class='hint'>The run, with its data, goes to private repositories of {html.escape(account_name)}; checkpoints and "
-        "the adapter come to private ones too. Cancel at any time: Stop in the run's view.</p>"
+        "the adapter come to private ones too. Stop in the run's view ends it and keeps what it learned; "
+        "then it can be cancelled at once.</p>"
     )
+
+
+def job_line(run: Run, state: RunState) -> str:
+    """What there is to do about the shown run of another machine; "" while it only trains."""
+    job = read_job(run)
+    if job is None:
+        return "" if state.is_running else "It trains on another machine: submit its file there again, and it goes on."
+    if not state.is_running:
+        return "" if state.status == "done" else "It goes on as a new job: Resume under 'Run on Hugging Face Jobs'."
+    return STOPPING if run.stop_file.exists() else ""
 
 
 def job_words(job: Job | None) -> str:

@@ -1,5 +1,6 @@
 """The loopback Hub for jobs, a machine on which they run, and a small run to submit."""
 
+import json
 import stat
 import sys
 
@@ -7,6 +8,9 @@ import pytest
 
 from adapters.hub import account_of
 from jobs import follow
+from jobs.follow import MARK
+from jobs.hf import submit
+from jobs.prices import plan
 from tests.adapters.conftest import hub  # noqa: F401  (the fixture)
 from tests.fakes import conversation
 from tests.trainer.running import write_rows
@@ -40,3 +44,18 @@ def config(tmp_path, hub):  # noqa: F811
     values |= {"per_device_train_batch_size": 2, "eval_fraction": 0.0, "lora_r": 4, "sample_prompts": "Hi"}
     revision = hub.commit("tests/tiny-base")
     return TrainConfig.from_dict({**values, "max_steps": 4, "save_steps": 2, "name": "far", "base_revision": revision})
+
+
+def event(number: int, kind: str, **values) -> str:
+    """A line of a job's log that is an event."""
+    return json.dumps({MARK: {"n": number, "event": {"time": 1.0 + number, "event": kind, **values}}})
+
+
+@pytest.fixture
+def agreed(alice):
+    return plan("a10g-largex2", 60, 5.0, alice.token)
+
+
+@pytest.fixture
+def run(alice, agreed, config):
+    return submit(config, agreed, alice)

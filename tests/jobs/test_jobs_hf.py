@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -10,29 +9,12 @@ import pytest
 from adapters.hub import account_of
 from common.errors import UserError
 from jobs.__main__ import main
-from jobs.follow import MARK, Mirror, _event, attach, follow
-from jobs.hf import IMAGE, cancel, end_job, note_job, read_job, resume, submit
-from jobs.inside import Printer
+from jobs.hf import IMAGE, note_job, read_job, resume, submit
 from jobs.parcel import pack, send
 from jobs.prices import DOCUMENTED, FROM_DOCS, FROM_HUB, flavors, plan
-from tests.trainer.running import events
+from trainer.machines.parallel import with_processes
 from trainer.queue import enqueue
 from trainer.run import EventLog, list_runs, read_state
-
-
-def event(number: int, kind: str, **values) -> str:
-    """A line of a job's log that is an event."""
-    return json.dumps({MARK: {"n": number, "event": {"time": 1.0 + number, "event": kind, **values}}})
-
-
-@pytest.fixture
-def agreed(alice):
-    return plan("a10g-largex2", 60, 5.0, alice.token)
-
-
-@pytest.fixture
-def run(alice, agreed, config):
-    return submit(config, agreed, alice)
 
 
 def test_machines_and_prices_are_the_hubs_own_and_else_those_of_its_documentation(hub, alice):
@@ -126,72 +108,24 @@ def test_a_public_repository_of_that_name_is_never_written_to(hub, alice, agreed
     assert not hub.jobs.payloads
 
 
-def test_events_and_words_arrive_in_the_run_once_however_often_it_is_followed(hub, alice, run):
-    job = read_job(run)
-    hub.jobs.ends(job.id, "RUNNING")
-    hub.fail("GET", f"/{job.id}/logs", times=1)  # the connection is cut after three lines
-    lines = ["Installing", event(0, "training"), event(1, "step", step=1, total_steps=2, loss=2.0)]
-    lines += ['{"half', event(2, "step", step=2, total_steps=2, loss=1.5)]
-    for line in lines:
-        hub.jobs.says(job.id, line)
-    assert attach(run, alice) and attach(run, alice)
-    deadline = time.monotonic() + 60
-    while len(read_state(run).losses) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert sum(thread.name == f"job-local-{run.id}" for thread in threading.enumerate()) == 1
-    hub.jobs.says(job.id, event(3, "failed", message="No luck.", hint="Try again."))
-    hub.jobs.ends(job.id, "ERROR", "Job failed with exit code: 1")
-    state = follow(run, alice)  # as after a restart of the app: all of the log comes again
-    assert state.status == "failed" and state.message == "No luck." and state.losses == [(1, 2.0), (2, 1.5)]
-    while any(thread.name == f"job-local-{run.id}" for thread in threading.enumerate()):
-        assert time.monotonic() < deadline + 60
-        time.sleep(0.05)
-    assert len(events(run, "step")) == 2 and len(events(run, "failed")) == 1
-    assert run.log_file.read_text() == 'Installing\n{"half\n'
-    assert not attach(run, alice), "it is over"
+def test_a_resumed_job_on_other_cards_keeps_its_rows_a_step_or_says_how_many_would(hub, alice, run, agreed):
+    note_job(run, stage="ERROR")
+    EventLog(run).write("stopped", message="over")
+    before = run.config()
+    assert (before.num_processes, before.per_device_train_batch_size) == (2, 2)
+    resume(run, plan("cpu-basic", 60, 5.0, alice.token), alice)
+    after = run.config()
+    assert (after.num_processes, after.gradient_accumulation_steps) == (1, 2) and after.per_device_train_batch_size == 2
+    with pytest.raises(UserError, match=r"4 rows a step, which 3 processes cannot share.*Go on with 1, 2, 4"):
+        with_processes(after, 3)
+    assert with_processes(after, 4).per_device_train_batch_size == 1
 
 
-@pytest.mark.parametrize(
-    ("stage", "words", "status", "said"),
-    [
-        ("ERROR", "Job timeout", "stopped", "60 minutes of the job are over"),
-        ("ERROR", "exit code 137", "failed", "exit code 137"),
-        ("CANCELED", None, "stopped", "cancelled"),
-        ("COMPLETED", None, "failed", "no last word"),
-    ],
-)
-def test_a_job_that_ends_without_a_last_word_is_told_by_its_stage(hub, alice, run, stage, words, status, said):
-    hub.jobs.ends(read_job(run).id, stage, words)
-    state = follow(run, alice)
-    assert state.status == status and said in state.message and "alice/far-checkpoints" in state.hint
-
-
-def test_a_run_that_is_deleted_costs_nothing_any_more(hub, alice, run):
-    from trainer.history import discard
-
-    job = read_job(run)
-    hub.jobs.ends(job.id, "RUNNING")
-    attach(run, alice)
-    discard(run)
-    deadline = time.monotonic() + 60
-    while hub.jobs.jobs[job.id].stage != "CANCELED":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def test_nobody_else_can_cancel_or_follow_it(hub, alice, run):
-    bob = account_of(hub.bob)
-    assert not attach(run, bob)
-    with pytest.raises(UserError):
-        cancel(run, bob)
-    assert hub.jobs.jobs[read_job(run).id].stage == "SCHEDULING"
-
-
-def test_a_sign_in_that_ended_ends_the_following_not_the_job(hub, alice, run):
-    hub.fail("GET", f"/api/jobs/alice/{read_job(run).id}", 401, times=9)
-    with pytest.raises(UserError, match="sign-in"):
-        follow(run, alice)
-    assert read_state(run).is_running
+@pytest.mark.parametrize("parallel", ["zero2", "zero3"])
+def test_an_engine_that_a_job_does_not_have_is_refused_before_it_costs(hub, alice, agreed, config, parallel):
+    with pytest.raises(UserError, match=r"DeepSpeed.*fsdp2"):
+        submit(replace(config, parallel=parallel, precision="bf16"), agreed, alice)
+    assert not hub.jobs.payloads and not list_runs()
 
 
 def test_a_running_job_is_not_resumed_and_no_job_is_trained_here(alice, agreed, run):
@@ -214,13 +148,6 @@ def test_the_command_shows_the_cost_and_starts_nothing_without_a_yes(hub, alice,
     assert main([*asked, "--max-dollars", "5"]) == 1 and "$3.00 at most" in capsys.readouterr().out
     assert main([*asked, "--max-dollars", "2", "--yes"]) == 1 and "$2.00 is your limit" in capsys.readouterr().err
     assert not hub.jobs.payloads and list_runs() == []
-
-
-def test_the_command_cancels_a_job_and_says_where_its_checkpoint_is(hub, alice, run, monkeypatch, capsys):
-    monkeypatch.setenv("HF_TOKEN", hub.alice)
-    assert main(["cancel", run.id]) == 0
-    assert "cancelled" in (said := capsys.readouterr().out) and "alice/far-checkpoints" in said
-    assert hub.jobs.jobs[read_job(run).id].stage == "CANCELED" and read_state(run).status == "stopped"
 
 
 def test_a_second_resume_at_the_same_time_is_no_second_job(hub, alice, agreed, run, monkeypatch):
@@ -259,36 +186,3 @@ def test_what_one_machine_cannot_keep_is_refused_before_it_costs(hub, alice, agr
     with pytest.raises(UserError, match="num_machines"):
         submit(replace(config, num_machines=2, num_processes=2, main_process_ip="10.0.0.1"), agreed, alice)
     assert not hub.jobs.payloads and not list_runs()
-
-
-def test_a_deleted_run_ends_its_job_also_when_nobody_follows_it(hub, alice, run):
-    with pytest.raises(UserError):
-        end_job(run, hub.bob)
-    end_job(run, alice.token)
-    assert hub.jobs.jobs[read_job(run).id].stage == "CANCELED"
-
-
-def test_a_line_of_the_log_is_never_an_event(run, capsys):
-    run.log_file.write_text(event(9, "done") + "\nplain\n")
-    Printer(run)._print_log()
-    assert [_event(line) for line in capsys.readouterr().out.splitlines()] == [None, None]
-
-
-def test_a_run_that_is_deleted_in_the_middle_of_a_write_still_ends_its_job(hub, alice, run, monkeypatch):
-    from trainer.history import discard
-
-    job, write = read_job(run), Mirror.tell_stage
-
-    def deleted_meanwhile(mirror, stage):
-        if run.folder.exists():
-            discard(run)
-            raise FileNotFoundError(run.log_file)
-        write(mirror, stage)
-
-    monkeypatch.setattr(Mirror, "tell_stage", deleted_meanwhile)
-    hub.jobs.ends(job.id, "RUNNING")
-    attach(run, alice)
-    deadline = time.monotonic() + 60
-    while hub.jobs.jobs[job.id].stage != "CANCELED":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

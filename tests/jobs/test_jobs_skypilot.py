@@ -1,6 +1,7 @@
 """The SkyPilot YAML: only fields that SkyPilot's schema has, and a script that brings the run to the bucket and starts it."""
 
 import subprocess
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -9,6 +10,7 @@ from common.errors import UserError
 from jobs.line import Machines
 from jobs.skypilot import MOUNTED, SEED, Wish, write_job
 from trainer.config import TrainConfig
+from trainer.machines.parallel import INSTALL_DEEPSPEED
 from trainer.run import read_state
 
 # of sky/utils/schemas.py (get_task_schema, get_resources_schema, get_storage_schema); a whole file was also read by
@@ -46,6 +48,26 @@ def test_the_fields_are_those_of_the_schema(config):
     assert task["resources"]["job_recovery"] == {"max_restarts_on_errors": 2}
     assert run.config().num_processes == 8 and "sky jobs launch" in read_state(run).message
     assert "hf_" not in file.read_text().replace("HF_", "")
+
+
+def test_the_machines_get_a_python_that_is_new_enough_and_the_engine_that_was_asked_for(config, tmp_path):
+    _, file = write_job(replace(config, parallel="zero3", precision="bf16"), Wish(Machines(1, 4)))
+    task = yaml.safe_load(file.read_text())
+    for part in ("setup", "run"):
+        assert subprocess.run(["bash", "-n", "-c", task[part]], check=False).returncode == 0
+    fakes = {"uv": 'echo "uv $VIRTUAL_ENV $@"', "pip": "echo wrong; exit 1"}
+    for name, text in fakes.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": "/home/me"}
+    said = subprocess.run(
+        ["bash", "-c", task["setup"]], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert said.splitlines() == [
+        "uv  venv -q --python 3.12 --allow-existing /home/me/studio-env",
+        "uv /home/me/studio-env pip install -q -r requirements.txt",
+        f"uv /home/me/studio-env {INSTALL_DEEPSPEED}",
+    ]
 
 
 @pytest.mark.parametrize("change", [{"card": "A 100"}, {"card": "x;y"}, {"bucket": "mine"}, {"bucket": "s3://a b"}])

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import yaml
 
 from common.errors import UserError
 from jobs.line import Machines
@@ -16,6 +17,7 @@ from jobs.slurm import Wish, script, write_job
 from tests.fakes import conversation
 from tests.trainer.running import events, losses, run_main, write_rows
 from trainer.config import TrainConfig
+from trainer.machines import parallel
 from trainer.run import read_state
 
 CPU_PAIR = Machines(nodes=2, gpus_per_node=0)
@@ -46,6 +48,7 @@ def slurm(tmp_path):
 
     def start(file, job_id: int, nodes: int = 2) -> subprocess.Popen:
         facts = {"SLURM_JOB_ID": str(job_id), "SLURM_NNODES": str(nodes), "SLURM_JOB_NODELIST": "localhost"}
+        facts |= {"SLURM_CPUS_PER_TASK": "6"}
         environment = {**os.environ, **facts, "FAKE_SLURM": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
         return subprocess.Popen(
             ["bash", str(file)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -88,6 +91,48 @@ def test_the_file_is_a_shell_script_with_what_was_asked_for(tiny_base, tmp_path)
     assert run.config().num_processes == 8 and "num_processes: 8" in (run.folder / "job.accelerate.yaml").read_text()
     assert "HF_TOKEN" not in text and "hf_" not in text
     assert read_state(run).status == "preparing" and "sbatch" in read_state(run).message
+
+
+@pytest.mark.parametrize(
+    ("machines", "settings", "kind", "template"),
+    [
+        (Machines(2, 4), {"parallel": "fsdp2", "precision": "bf16"}, "FSDP", "fsdp2.yaml"),
+        (Machines(1, 2), {"parallel": "zero2", "precision": "8bit"}, "DEEPSPEED", "zero2.yaml"),
+        (Machines(2, 4), {}, "MULTI_GPU", "multi_node_c10d.yaml"),
+        (Machines(1, 1), {"precision": "fp32"}, "NO", "single_gpu.yaml"),
+        (CPU_PAIR, {}, "MULTI_GPU", "multi_node_c10d.yaml"),
+    ],
+)
+def test_what_accelerate_reads_is_the_template_of_the_mode_and_leaves_the_cards_to_the_cluster(
+    tiny_base, tmp_path, monkeypatch, machines, settings, kind, template
+):
+    from trainer.machines.launch_config import CONFIGS
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")  # of the machine that writes the file
+    monkeypatch.setattr(parallel.importlib.util, "find_spec", lambda name: True)
+    run, _ = write_job(small(tiny_base, tmp_path, **settings), Wish(machines))
+    text = (run.folder / "job.accelerate.yaml").read_text()
+    found = yaml.safe_load(text)
+    assert text.splitlines()[0] == (CONFIGS / template).read_text().splitlines()[0]
+    assert found["distributed_type"] == kind and found["num_processes"] == machines.processes
+    assert found["num_machines"] == machines.nodes and found["use_cpu"] == (not machines.gpus)
+    assert found.get("gpu_ids", "all") == "all"
+    assert found["mixed_precision"] == ("bf16" if machines.gpus and settings.get("precision") != "fp32" else "no")
+    assert run.config().parallel == settings.get("parallel", "auto")
+
+
+def test_an_engine_without_gpus_and_a_config_of_ones_own_are_refused_and_leave_nothing(
+    tiny_base, tmp_path, isolated_home
+):
+    with pytest.raises(UserError, match="DeepSpeed"):
+        write_job(small(tiny_base, tmp_path, parallel="zero2"), Wish(Machines(1, 2)))
+    with pytest.raises(UserError, match="needs GPUs"):
+        write_job(small(tiny_base, tmp_path, parallel="fsdp2", precision="bf16"), Wish(CPU_PAIR))
+    own = tmp_path / "own.yaml"
+    own.write_text("distributed_type: MULTI_GPU\nnum_processes: 2\nuse_cpu: true\n")
+    with pytest.raises(UserError, match="has its own"):
+        write_job(small(tiny_base, tmp_path, accelerate_config=str(own)), Wish(CPU_PAIR))
+    assert not list(isolated_home.glob("runs/*/*"))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +190,9 @@ def test_submitting_it_again_takes_an_old_stop_away_and_hands_the_trainings_code
     run, file = write_job(small(tiny_base, tmp_path), Wish(CPU_PAIR))
     run.stop_file.touch()
     fake = tmp_path / "fake-python"
-    fake.write_text('#!/bin/bash\necho "node $SLURM_NODEID: $@"\ntest ! -e "$RUN/stop" || exit 9\nexit 3\n')
+    fake.write_text(
+        '#!/bin/bash\necho "node $SLURM_NODEID: $@; cores $SRUN_CPUS_PER_TASK"\ntest ! -e "$RUN/stop" || exit 9\nexit 3\n'
+    )
     fake.chmod(0o755)
     file.write_text(file.read_text().replace(f"export PYTHON={sys.executable}", f"export PYTHON={fake}"))
     job = slurm(file, 99)
@@ -153,4 +200,5 @@ def test_submitting_it_again_takes_an_old_stop_away_and_hands_the_trainings_code
     assert job.returncode == 3 and not slurm.requeued.exists()
     for node in (0, 1):
         assert f"node {node}: -m accelerate.commands.launch" in output and f"is_host={int(node == 0)}" in output
+    assert "cores 6" in output, "srun does not take them from sbatch by itself"
     assert f"--run {run.folder}" in output and "--main_process_ip localhost --main_process_port 20099" in output

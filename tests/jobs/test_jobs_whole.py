@@ -33,9 +33,7 @@ def steps_kept(hub, repo: str) -> set[int]:
 
 
 @pytest.mark.slow
-def test_a_job_trains_is_cancelled_and_a_new_one_goes_on_until_the_adapter_is_here(
-    hub, alice, machine, config, tmp_path
-):
+def test_a_job_trains_is_stopped_and_a_new_one_goes_on_until_the_adapter_is_here(hub, alice, machine, config, tmp_path):
     agreed = plan("cpu-basic", 30, 1.0, alice.token)
     run = submit(replace(config, max_steps=100_000), agreed, alice)
     assert attach(run, alice)
@@ -46,12 +44,15 @@ def test_a_job_trains_is_cancelled_and_a_new_one_goes_on_until_the_adapter_is_he
     stop(run)  # as the page's Stop does
     wait_for(lambda: read_job(run).is_over and not read_state(run).is_running, "the end of the job")
     state = read_state(run)
-    assert state.status == "stopped" and "cancelled" in state.message and repo in state.hint
+    assert state.status == "stopped" and "what was learned is kept" in state.message, state.message
+    assert find_adapter(state.adapter).origin["repo_id"] == "alice/far", "asked, it sent what it learned"
+    assert read_job(run).stage == "COMPLETED" and "stop" in hub.repositories["alice/far-job"].files
     wait_for(lambda: all(thread.name != f"job-local-{run.id}" for thread in threading.enumerate()), "the follower")
 
     reached = max(steps_kept(hub, repo))
     run.config_file.write_text(run.config_file.read_text().replace("100000", str(reached + 2)))
     resume(run, agreed, alice)
+    assert "stop" not in hub.repositories["alice/far-job"].files, "that was for the first one"
     done = follow(run, alice)
     log = run.log_file.read_text()[-3000:]
     assert done.status == "done" and done.step == reached + 2, (done.message, log)

@@ -41,10 +41,15 @@ def mixed_precision(precision: str, gpus: tuple[Gpu, ...]) -> str:
     return "fp16" if old or precision == "fp16" else "bf16"
 
 
-def accelerate_yaml(config: TrainConfig, gpus: tuple[Gpu, ...]) -> str:
-    """The YAML of `config` on a machine with these cards: the template with the config's numbers in it."""
+def accelerate_yaml(config: TrainConfig, gpus: tuple[Gpu, ...], card: str = "") -> str:
+    """The YAML of `config` on a machine with these cards: the template with the config's numbers in it.
+
+    `card` is what one process takes: the first that CUDA_VISIBLE_DEVICES leaves here, unless given.
+    """
     mode = mode_of(config)
     values: dict[str, object] = {"mixed_precision": mixed_precision(config.precision, gpus)}
+    if mode == "single" and gpus:  # it takes the place of CUDA_VISIBLE_DEVICES, and other cards may be somebody else's
+        values["gpu_ids"] = card or f'"{_first_card()}"'
     if mode != "single":
         values |= {"num_machines": config.num_machines, "num_processes": config.num_processes, "use_cpu": not gpus}
     if config.num_machines > 1:
@@ -57,6 +62,10 @@ def accelerate_yaml(config: TrainConfig, gpus: tuple[Gpu, ...]) -> str:
         values |= {"gradient_accumulation_steps": config.gradient_accumulation_steps}
         values |= {"gradient_clipping": config.max_grad_norm}
     return _filled(template_of(config, bool(gpus)).read_text(encoding="utf-8"), values)
+
+
+def _first_card() -> str:
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
 
 
 def _filled(text: str, values: dict[str, object]) -> str:
@@ -97,6 +106,9 @@ def _rendezvous_flags(config: TrainConfig) -> list[str]:
 def launch_variables(config: TrainConfig, gpus: tuple[Gpu, ...]) -> dict[str, str]:
     """Environment variables that the command needs beside those that every training has."""
     found = {}
+    if config.accelerate_config and mode_of(config) == "single" and len(gpus) > 1:
+        # else the Trainer takes DataParallel; the file's own gpu_ids win over this
+        found["CUDA_VISIBLE_DEVICES"] = _first_card()
     if mode_of(config) != "single" and not gpus:
         found["ACCELERATE_USE_CPU"] = "true"  # with it every config is DDP over gloo
     if rendezvous_of(config) == "c10d":

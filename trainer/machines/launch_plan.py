@@ -29,8 +29,7 @@ def launch_plan(config: TrainConfig, hardware: Hardware, bytes_per_process: int 
     rows = [("Hardware", hardware_words(hardware)), ("Processes", _processes_words(config, hardware))]
     rows += [("Precision", _precision_words(config, hardware)), ("Batch", batch_words(config))]
     if bytes_per_process is not None:
-        each = "card" if gpus else "process (RAM)"
-        rows.append(("Memory", f"about {bytes_per_process / 2**30:.2f} GiB on each {each}"))
+        rows.append(("Memory", f"about {bytes_per_process / 2**30:.2f} GiB {memory_place(config, hardware)}"))
     if config.num_machines > 1:
         rows.append(("Machines", _machines_words(config)))
     if config.max_restarts:
@@ -52,15 +51,26 @@ def hardware_words(hardware: Hardware) -> str:
     return f"{', '.join(cards) or 'no GPU'}, {hardware.cpu_count} CPU core{'s' if hardware.cpu_count > 1 else ''}"
 
 
+def memory_place(config: TrainConfig, hardware: Hardware) -> str:
+    """Whose memory an estimate speaks of."""
+    if hardware.has_gpu:
+        return "on each card" if local_processes(config) > 1 else "on the card"
+    return "of RAM for each process" if local_processes(config) > 1 else "of RAM"
+
+
 def _processes_words(config: TrainConfig, hardware: Hardware) -> str:
-    mode, each = mode_of(config), "GPU" if hardware.has_gpu else "share of the CPU cores"
     name = NAMES[row_of(config)]
-    if mode == "single":
-        return f"{name} on one {'GPU' if hardware.has_gpu else 'CPU'}"
+    if mode_of(config) == "single":
+        return f"{name} on {'one GPU' if hardware.has_gpu else 'the CPU'}"
     why = TABLE[row_of(config)][kind_of(config.precision, hardware.has_gpu)].why
+    if not hardware.has_gpu:
+        cores = max(1, hardware.cpu_count // local_processes(config))
+        each = f"each with {cores} CPU core{'s' if cores > 1 else ''}"
+        why = why if config.num_machines > 1 else "to try out what several GPUs would do; it is not faster"
+        return f"{config.num_processes}, {each}: {name} ({why})"
     idle = len(hardware.gpus) - local_processes(config)
     unused = f"; {idle} of the GPUs stay{'s' if idle == 1 else ''} unused" if idle > 0 else ""
-    return f"{config.num_processes}, one a {each}: {name} ({why}){unused}"
+    return f"{config.num_processes}, one on each GPU: {name} ({why}){unused}"
 
 
 def _precision_words(config: TrainConfig, hardware: Hardware) -> str:
@@ -74,10 +84,11 @@ def _precision_words(config: TrainConfig, hardware: Hardware) -> str:
 def batch_words(config: TrainConfig) -> str:
     """'4 rows a device x 2 gathered x 4 processes = 32 rows a step'."""
     device, gathered = config.per_device_train_batch_size, config.gradient_accumulation_steps
-    parts = [f"{device} rows a device"]
+    parts = [f"{device} row{'s' if device > 1 else ''} a device"]
     parts += [f"{gathered} gathered"] if gathered > 1 else []
     parts += [f"{config.num_processes} processes"] if config.num_processes > 1 else []
-    return f"{' x '.join(parts)} = {device * gathered * config.num_processes} rows a step (the effective batch)"
+    rows = device * gathered * config.num_processes
+    return f"{' x '.join(parts)} = {rows} row{'s' if rows > 1 else ''} a step (the effective batch)"
 
 
 def _machines_words(config: TrainConfig) -> str:

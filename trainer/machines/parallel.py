@@ -6,7 +6,7 @@ Light: no torch. How a mode becomes a file and a command is in `trainer.machines
 
 import importlib.util
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from common.errors import UserError
 from models.hardware import Gpu
@@ -15,6 +15,7 @@ from trainer.values import Problem
 MODES = ("auto", "ddp", "zero2", "zero3", "fsdp2")
 ENGINES = ("zero2", "zero3", "fsdp2")  # need GPUs, and split what DDP copies
 SPLIT_WEIGHTS = ("zero3", "fsdp2")
+NEEDS_DEEPSPEED = ("zero2", "zero3")
 RENDEZVOUS = ("auto", "static", "c10d")
 KINDS = ("none", "8bit", "4bit")
 NAMES = {
@@ -29,6 +30,7 @@ FOR_VISITORS_NOT = (  # fields that name machines, addresses or files: on a Spac
     *("num_machines", "machine_rank", "main_process_ip", "main_process_port"),
     *("rendezvous", "max_restarts", "ddp_timeout", "accelerate_config"),
 )
+MOST_NAMED = 64  # processes that a refusal counts up to
 INSTALL_DEEPSPEED = "pip install deepspeed==0.19.8"
 
 
@@ -114,6 +116,28 @@ def local_processes(config) -> int:
     return max(1, config.num_processes // max(1, config.num_machines))
 
 
+def with_processes(config, processes: int):
+    """`config` on another number of processes with as many rows a step, so that a resume goes on where it was.
+
+    Steps are counted, and rows are skipped, by whole effective batches. Raises UserError when they cannot be shared equally.
+    """
+    gathered = config.gradient_accumulation_steps * config.num_processes
+    rows = gathered * config.per_device_train_batch_size
+    if rows % processes:
+        fitting = ", ".join(str(number) for number in range(1, rows + 1) if rows % number == 0 and number <= MOST_NAMED)
+        raise UserError(
+            f"This run learns from {rows} rows a step, which {processes} processes cannot share equally.",
+            f"Go on with {fitting} of them.",
+        )
+    device = config.per_device_train_batch_size
+    if gathered % processes:  # fewer rows on each device, gathered oftener where that leaves a rest
+        device = max(each for each in range(1, device + 1) if rows % (processes * each) == 0)
+    steps = rows // (processes * device)
+    return replace(
+        config, num_processes=processes, per_device_train_batch_size=device, gradient_accumulation_steps=steps
+    )
+
+
 def rendezvous_of(config) -> str:
     """'static' or 'c10d': restarts need c10d."""
     if config.rendezvous != "auto":
@@ -177,7 +201,12 @@ def check_machine(config, gpus: tuple[Gpu, ...], cores: int) -> None:
         have = f"{len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else f"{most} CPU cores and no GPU"
         here = f"{wanted} of {config.num_processes}" if config.num_machines > 1 else f"{wanted}"
         raise UserError(f"num_processes: {here} are asked for; this machine has {have}.", f"Give at most {most}.")
-    if config.parallel in ("zero2", "zero3") and not importlib.util.find_spec("deepspeed"):
+    check_engine(config)
+
+
+def check_engine(config) -> None:
+    """Raise UserError when this Python lacks what the mode is made of."""
+    if config.parallel in NEEDS_DEEPSPEED and not importlib.util.find_spec("deepspeed"):
         raise UserError(f"parallel: {config.parallel} needs DeepSpeed, which is not installed.", INSTALL_DEEPSPEED)
 
 

@@ -74,7 +74,10 @@ def settings_of(values: dict) -> dict:
     if mode == "zero2" and _number(values.get("deepspeed_config") or {}, "zero_stage", 2) == 3:
         mode = "zero3"
     machines = _number(values, "num_machines", 1)
+    # accelerate reads it from no file, only as a flag
+    meeting = {"rendezvous": "c10d"} if values.get("rdzv_backend") == "c10d" else {}
     return {
+        **meeting,
         "parallel": mode,
         "num_processes": _number(values, "num_processes", 1) if mode != "auto" else 1,
         "num_machines": machines,

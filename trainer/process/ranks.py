@@ -17,6 +17,8 @@ from accelerate import PartialState
 from common.errors import UserError
 from common.files import read_json_lines
 from trainer.process.failures import Failure, diagnose
+from trainer.run import Run, read_state
+from trainer.state import FINISHED
 
 # what gloo, NCCL and torch's store say of another process; always as a RuntimeError, unlike what a broken download raises
 GONE = (
@@ -26,7 +28,14 @@ GONE = (
     "Socket closed",
     "remote process exited",
 )
-SILENT = ("Timed out waiting", "timed out after", "Timeout waiting", "timeout after", "wait timeout")
+SILENT = (
+    "collective operation timeout",
+    "Timed out waiting",
+    "timed out after",
+    "Timeout waiting",
+    "timeout after",
+    "wait timeout",
+)
 LOST = ("process_lost", "process_silent")
 MARGIN_SECONDS = 10.0  # after the training's own watch, which can name the process that stands still
 REASON_SECONDS = 3.0  # how long the one that notices waits for the reason of the one that died
@@ -51,6 +60,21 @@ def machines() -> int:
 def restarts() -> tuple[int, int]:
     """(how often the processes were restarted since the launch, how often they may be)."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")), int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
+
+
+def last_word(run: Run) -> str:
+    """What a run that is being restarted has said last since its launch, "" when it goes on: a restart cures no failure that was
+    told, and where a process died after the end there is nothing left to do. Other machines may not have come so far.
+    """
+    import psutil
+
+    state = read_state(run)
+    is_over = state.status == "failed" or (state.status in FINISHED and machines() == 1)
+    try:
+        launched = psutil.Process(os.getppid()).create_time()
+    except psutil.Error:
+        return ""
+    return state.status if is_over and (state.ended_at or 0.0) >= launched else ""
 
 
 def meet(seconds: float) -> None:
