@@ -6,6 +6,8 @@ Each takes the parsed options and returns the exit code; what a person can fix i
 import argparse
 from dataclasses import replace
 
+from common.errors import UserError
+from common.files import read_json
 from common.paths import adapters_folder, bases_folder
 from trainer.bundle import write_bundle
 from trainer.config import EXAMPLE, TrainConfig
@@ -29,7 +31,8 @@ def show_plan(options: argparse.Namespace) -> int:
     """Print how these settings would be started here; the memory too where the rows are known without a look."""
     from models.base import choose_base
     from models.hardware import find_hardware
-    from trainer.forecast.estimate import EXAMPLE_FACTS, estimate_memory, shape_for
+    from trainer.forecast.estimate import EXAMPLE_FACTS, shape_for
+    from trainer.forecast.memory import checkpointing_words, estimate_memory
     from trainer.limits import capped
     from trainer.machines.launch_plan import launch_plan
 
@@ -38,10 +41,11 @@ def show_plan(options: argparse.Namespace) -> int:
     config = capped(config)
     hardware = find_hardware()
     shape = shape_for(choose_base(config.base, config.base_revision)) if config.data == EXAMPLE else None
-    memory = estimate_memory(config, shape, EXAMPLE_FACTS, hardware).total if shape else None
-    found = launch_plan(config, hardware, memory)
-    for what, words in found.rows:
-        print(f"{what + ':':12} {words}")
+    memory = estimate_memory(config, shape, EXAMPLE_FACTS, hardware) if shape else None
+    found = launch_plan(config, hardware, memory.total if memory else None)
+    checkpointing = [("Checkpointing", checkpointing_words(config, memory))] if memory else []
+    for what, words in found.rows + checkpointing:
+        print(f"{what + ':':14} {words}")
     print(f"\n{found.command}\n\n{found.yaml}".rstrip())
     return 0
 
@@ -73,7 +77,13 @@ def show(options: argparse.Namespace) -> int:
 
 
 def stop_run(options: argparse.Namespace) -> int:
-    stop(find_run(options.name))
+    run = find_run(options.name)
+    kind = (read_json(run.job_file) or {}).get("kind")
+    if kind == "hf":  # nothing that lies here reaches it
+        raise UserError(f"'{run.id}' is a job of Hugging Face.", f"`python -m jobs stop {run.id}` asks it to stop.")
+    if kind == "skypilot":
+        raise UserError(f"'{run.id}' trains under SkyPilot.", f"`sky jobs cancel --name studio-{run.id}` ends it.")
+    stop(run)
     print("It ends after this step and keeps what it learned; a waiting one has left the queue.")
     return 0
 

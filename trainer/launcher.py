@@ -122,7 +122,8 @@ def _sweep(folder: Path) -> None:
 
 def _write(run: Run, config: TrainConfig, base: Base, owner: str) -> None:
     config = replace(config, base=base.choice, base_revision=base.revision, base_reason=base.reason)
-    config = replace(config, data_revision=_data_revision(config))
+    pinned = {f"{field}_revision": _data_revision(config, field) for field in DATA_FIELDS}
+    config = replace(config, **pinned)
     if config.init_adapter:
         copy_adapter(config.init_adapter, owner, base, run.init_adapter_folder)
     run.data_folder.mkdir()
@@ -138,17 +139,18 @@ def _write(run: Run, config: TrainConfig, base: Base, owner: str) -> None:
     write_text(run.config_file, config.to_yaml())
 
 
-def _data_revision(config: TrainConfig) -> str | None:
+def _data_revision(config: TrainConfig, field: str) -> str | None:
     """The commit that a Hub data set has now, so that a resume trains on the same rows; as it is when nobody can say."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
-    if config.data == EXAMPLE or suffix_of(config.data) or is_file(config.data):
-        return config.data_revision
+    data, wished = getattr(config, field), getattr(config, f"{field}_revision")
+    if not data or data == EXAMPLE or suffix_of(data) or is_file(data):
+        return wished
     try:
-        return HfApi(token=False).dataset_info(config.data, revision=config.data_revision, timeout=10).sha
+        return HfApi(token=False).dataset_info(data, revision=wished, timeout=10).sha
     except (OfflineModeIsEnabled, HFValidationError, HfHubHTTPError, transport_error()):
-        return config.data_revision
+        return wished
 
 
 def _copy_data(data: str | None, field: str, run: Run) -> str | None:

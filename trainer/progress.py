@@ -12,7 +12,8 @@ import torch
 from transformers import TrainerCallback
 
 from trainer.process.failures import diagnose
-from trainer.process.ranks import has_lost_a_sibling, sum_over_ranks
+from trainer.process.ranks import has_lost_a_sibling, rank, sum_over_ranks
+from trainer.process.row_order import own_noise
 from trainer.process.watchdog import HangWatch, is_finite
 from trainer.run import EventLog, Run
 
@@ -97,16 +98,18 @@ class ProgressCallback(TrainerCallback):
         self.durations.clear()
         self.seconds, self.tokens = 0.0, 0
 
-    def count_tokens(self, inputs: dict) -> None:
-        """Called by the trainer with every training batch: what is counted is what is computed, without padding."""
+    def count_tokens(self, count: int) -> None:
+        """Called by the trainer with the tokens of every training batch, padding left out."""
         self.beat()
-        mask = inputs.get("attention_mask")
-        self._step_tokens += int(mask.sum()) if mask is not None else inputs["input_ids"].numel()
+        self._step_tokens += count
 
     def beat(self) -> None:
         """The training moves."""
         if self.hang_watch:
             self.hang_watch.beat()
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        own_noise(args.seed, rank())  # a checkpoint's random state, of each process its own, is read after this
 
     def on_step_begin(self, args, state, control, **kwargs) -> None:
         self.watch.is_training = True

@@ -31,8 +31,10 @@ from models.base import Base, choose_base, fetch_base
 from models.precision import load_base_model, resolve_precision
 from models.tokenizer import load_tokenizer
 from trainer.config import TrainConfig
+from trainer.forecast.shape import shape_of
 from trainer.machines.parallel import ENGINES, SPLIT_WEIGHTS
 from trainer.process import ranks
+from trainer.process.checkpointing import decide
 from trainer.process.init_adapter import check_adapter, load_adapter
 from trainer.process.last_word import fail, watch_for_hangs
 from trainer.process.metrics import collect_metrics, sample_answers
@@ -42,7 +44,7 @@ from trainer.process.samples import SampleAnswers, choose_prompts, fits_window
 from trainer.process.stages import Stage, clean_up, history, plan, stages_finished
 from trainer.process.studio_trainer import release
 from trainer.progress import ProgressCallback, StopRequested, StopWatch
-from trainer.run import EventLog, Run, read_state, this_process
+from trainer.run import EventLog, Run, this_process
 
 
 def main() -> int:
@@ -53,8 +55,8 @@ def main() -> int:
     events = EventLog(run, writes=ranks.local_rank() == 0)  # until it is known who shares a disk
     told = len(read_json_lines(run.events_file))
     watch = StopWatch(run)
-    if ranks.restarts()[0] and read_state(run).status == "failed":  # for a reason that a restart does not cure
-        return 1
+    if ranks.restarts()[0] and (last_word := ranks.last_word(run)):
+        return int(last_word == "failed")
     try:
         train(run, events, watch)
     except StopRequested as reason:
@@ -102,6 +104,7 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
         ranks.check_alike("the rows", len(stage.data.train.rows))
     for note in dict.fromkeys(note for stage in stages for note in stage.data.notes):
         events.write("note", message=note)
+    decide(stages, shape_of(folder), events)
     clean_up(stages, events.writes)
     _prepare(events, watch, f"Loading {base.model_id} in {precision}")
     finished = stages_finished(stages)

@@ -14,7 +14,7 @@ from trainer.config import EXAMPLE, TrainConfig
 from trainer.data.checking import check
 from trainer.forecast.calibration import from_earlier_runs, known, measure
 from trainer.forecast.estimate import EXAMPLE_FACTS, estimate, record_estimate, shape_for
-from trainer.machines.launch_plan import launch_plan
+from trainer.machines.launch_plan import launch_plan, memory_place
 from trainer.presets import preset_values
 from trainer.queue import launch
 from trainer.run import Run
@@ -71,7 +71,8 @@ def plan_views(config: TrainConfig, looked_at: dict | None, owner: str) -> list:
     if problems:
         return [problems_html(problems), gr.Button(visible=False), *texts, "", ""]
     found = estimate_of(config, looked_at, owner)
-    start = launch_plan(config, find_hardware(), found["memory"]["total"] if found else None)
+    hardware = find_hardware()
+    start = launch_plan(config, hardware)
     texts += [start.command, start.yaml or USED_AS_IT_IS]
     if found is None:
         words = "Check the data: then steps, memory and time are known before the start."
@@ -79,7 +80,7 @@ def plan_views(config: TrainConfig, looked_at: dict | None, owner: str) -> list:
     fit = found["make_it_fit"]
     words = ", ".join(f"{name} {value}" for name, value in (fit or {}).items())
     button = gr.Button(f"Make it fit: {words}", visible=bool(fit))
-    return [plan_html(found) + launch_html(start), button, *texts]
+    return [plan_html(found, memory_place(config, hardware)) + launch_html(start), button, *texts]
 
 
 def check_init_adapter(config: TrainConfig, visitor: Visitor) -> None:

@@ -12,15 +12,16 @@ USED_AS_IT_IS = "# your own accelerate config, used as it is"
 PART_COLOURS = ("#4f46e5", "#818cf8", "#0891b2", "#059669", "#d97706", "#db2777", "#64748b", "#a16207", "#9333ea")
 
 
-def plan_html(estimate: dict) -> str:
-    """Steps, memory and time of one configuration on this hardware."""
+def plan_html(estimate: dict, memory_place: str = "") -> str:
+    """Steps, memory and time of one configuration on this hardware; `memory_place`: 'on each card'."""
     plan = estimate["plan"]
     lines = [
         f"<p><b>{plan['total_steps']:,} steps</b> of {plan['effective_batch']:,} rows, "
         f"{plan['steps_per_epoch']:,} an epoch; the learning rate rises for {plan['warmup_steps']:,}; "
         f"{counted(plan['evaluations'], 'look')} at the held-out rows, {counted(plan['checkpoints'], 'checkpoint')}.</p>",
         _text_html(estimate.get("text_plan")),
-        memory_html(estimate["memory"]),
+        memory_html(estimate["memory"], memory_place),
+        f"<p><b>Gradient checkpointing:</b> {html.escape(estimate['checkpointing'])}.</p>",
         f"<p><b>Time:</b> {html.escape(time_words(estimate))}</p>",
     ]
     if estimate.get("cost"):
@@ -53,7 +54,7 @@ def time_words(estimate: dict) -> str:
     return f"about {duration(estimate['seconds'])} ({estimate['seconds_source']})."
 
 
-def memory_html(memory: dict) -> str:
+def memory_html(memory: dict, place: str = "") -> str:
     """A bar of the parts, against what is there."""
     total, available = memory["total"], memory["available"]
     width = max(total, available, 1)
@@ -65,9 +66,10 @@ def memory_html(memory: dict) -> str:
         if size > 0.01 * total:
             legend.append(f"<span><u style='background:{colour}'></u>{html.escape(words)}</span>")
     verdict = "fits" if memory["fits"] else "does not fit"
+    sentence = f"about {gib(total)} {html.escape(place)} ({gib(available)} free)".replace("  ", " ")
     return (
-        f"<p class='{'' if memory['fits'] else 'problem'}'><b>Memory:</b> about {gib(total)} of {gib(available)}: "
-        f"<b>{verdict}</b>.</p><div class='memory' role='img' aria-label='Memory by part'>{''.join(bars)}</div>"
+        f"<p class='{'' if memory['fits'] else 'problem'}'><b>Memory:</b> {sentence}: <b>{verdict}</b>.</p>"
+        f"<div class='memory' role='img' aria-label='Memory by part'>{''.join(bars)}</div>"
         f"<div class='legend'>{''.join(legend)}</div>"
     )
 

@@ -1,12 +1,15 @@
-"""Runs a training in the test's own process, as the launcher would in another."""
+"""Runs a training in the test's own process, as the launcher would in another, or waits for one that was launched."""
 
 import json
 import signal
 import sys
+import time
 from pathlib import Path
 
 from common.files import read_json_lines
-from trainer.run import Run
+from trainer.run import Run, read_state
+
+SECONDS = 180
 
 
 def run_main(run: Run) -> int:
@@ -35,3 +38,22 @@ def losses(run: Run) -> list[float]:
 def write_rows(file: Path, rows: list[dict]) -> str:
     file.write_text("\n".join(map(json.dumps, rows)))
     return str(file)
+
+
+def wait(run: Run, until=lambda state: not state.is_running):
+    """The state of `run` once `until` holds."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        state = read_state(run)
+        if until(state):
+            return state
+        assert state.is_running, f"{state.status}: {state.message}\n{run.log_tail()}"
+        time.sleep(0.1)
+    raise AssertionError(f"still {state.status} after {SECONDS} s\n{run.log_tail()}")
+
+
+def small_settings(base: Path, folder: Path) -> dict:
+    """The settings of a run of thirty steps on 24 rows, which are written into `folder`."""
+    rows = [{"prompt": f"What is {n}?", "completion": f"It is {n}. " * (1 + n % 5)} for n in range(24)]
+    numbers = {"max_steps": 30, "save_steps": 4, "eval_steps": 10, "max_length": 256}
+    return {"base": str(base), "data": write_rows(folder / "rows.jsonl", rows), **numbers}

@@ -76,6 +76,16 @@ def test_the_queue_shows_places_and_no_names_of_others(job):
     assert job("queue")[1] == "None of yours; 1 of others.\n"
 
 
+@pytest.mark.parametrize(("kind", "command"), [("hf", "python -m jobs stop far"), ("skypilot", "sky jobs cancel")])
+def test_a_run_that_nothing_here_reaches_is_stopped_where_it_trains(job, kind, command):
+    run = make_run("far")
+    write_json(run.job_file, {"kind": kind})
+    code, _, complaint = job("stop", "far")
+    assert code == 1 and command in complaint and not run.stop_file.exists()
+    write_json(run.job_file, {"kind": "slurm"})  # on a disk that its nodes see
+    assert job("stop", "far")[0] == 0 and run.stop_file.exists()
+
+
 @pytest.mark.parametrize("name", ["nobody", "../local/run", "..", "", "a\x00b"])
 @pytest.mark.parametrize("work", ["show", "stop", "resume", "delete", "undo", "bundle", "compare"])
 def test_a_name_that_is_none_is_one_sentence(job, work, name):

@@ -12,19 +12,22 @@ from common.paths import adapters_folder
 from tests.trainer.running import events, losses, run_main
 from trainer.config import TrainConfig
 from trainer.launcher import create_run, start
+from trainer.machines.parallel import with_processes
 from trainer.process.checkpoints import last_checkpoint
 from trainer.run import Run, read_state
 
 SECONDS = 180
 
 
-@pytest.fixture
-def settings(tiny_base, tmp_path) -> dict:
-    rows = [{"prompt": f"What is {n}?", "completion": f"It is {n}. " * (1 + n % 5)} for n in range(24)]
-    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    # 20 rows to train on: whole batches, for one process as for two (accelerate repeats rows to fill the last ones)
+@pytest.fixture(scope="module")
+def settings(tiny_base, tmp_path_factory) -> dict:
+    folder = tmp_path_factory.mktemp("rows")
+    rows = [{"prompt": f"What is {n}?", "completion": f"It is {n}. " * (1 + n % 5)} for n in range(25)]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    # 20 rows to train on: whole batches, for one process as for two (accelerate repeats rows to fill the last ones);
+    # 5 held out, which are no whole batches
     numbers = {
-        "eval_fraction": 0.17,
+        "eval_fraction": 0.2,
         "max_steps": 24,
         "save_steps": 4,
         "eval_steps": 100,
@@ -32,7 +35,18 @@ def settings(tiny_base, tmp_path) -> dict:
         "lora_dropout": 0.0,
     }
     shared = {"num_processes": 2, "per_device_train_batch_size": 2, "ddp_timeout": 60, "sample_prompts": "Hello"}
-    return {"base": str(tiny_base), "data": str(tmp_path / "rows.jsonl"), **numbers, **shared}
+    return {"base": str(tiny_base), "data": str(folder / "rows.jsonl"), **numbers, **shared}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(settings, tmp_path_factory) -> Run:
+    """One process that gathers as many rows a step as two have."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STUDIO_HOME", str(tmp_path_factory.mktemp("undisturbed")))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        run = create_run(TrainConfig(**{**settings, "num_processes": 1, "gradient_accumulation_steps": 2}))
+        assert run_main(run) == 0
+    return run
 
 
 def wait(run: Run, until) -> None:
@@ -66,9 +80,7 @@ def workers(run: Run) -> dict[int, psutil.Process]:
     return found
 
 
-def test_a_worker_that_is_killed_is_restarted_and_the_losses_are_those_of_an_undisturbed_run(settings):
-    one = create_run(TrainConfig(**{**settings, "name": "one", "num_processes": 1, "per_device_train_batch_size": 4}))
-    assert run_main(one) == 0
+def test_a_worker_that_is_killed_is_restarted_and_the_losses_are_those_of_an_undisturbed_run(settings, undisturbed):
     killed = create_run(TrainConfig(name="killed", max_restarts=2, **settings))
     start(killed)
     wait_for_steps(killed, 6)
@@ -76,10 +88,35 @@ def test_a_worker_that_is_killed_is_restarted_and_the_losses_are_those_of_an_und
     state = wait_for_end(killed)
     assert state.status == "done", killed.log_tail()
     assert [step for step, _ in state.losses] == list(range(1, 25))
-    assert [loss for _, loss in state.losses] == pytest.approx(losses(one), rel=1e-4)
+    assert [loss for _, loss in state.losses] == pytest.approx(losses(undisturbed), rel=1e-4)
+    looks = [[event["loss"] for event in events(run, "eval")] for run in (undisturbed, killed)]
+    assert looks[0] == pytest.approx(looks[1], rel=1e-4) and len(looks[0]) == 2, "no held-out row counts twice"
     assert [note for note in state.notes if "Restarted after a process died (1 of 2)" in note] == state.notes
     assert [event["step"] for event in events(killed, "resumed")] == [4]
     assert not events(killed, "failed") and (adapters_folder() / "killed" / "adapter_model.safetensors").exists()
+
+
+def test_a_run_goes_on_with_swapped_random_states_and_with_fewer_processes_as_if_nothing_had_happened(
+    settings, undisturbed
+):
+    """After a restart ranks may have changed places, and a resume may find another number of processes."""
+    run = create_run(TrainConfig(name="moved", **settings))
+    for steps in (3, 9):
+        start(run)
+        wait_for_steps(run, steps)
+        run.request_stop()
+        assert wait_for_end(run).status == "stopped", run.log_tail()
+        states = [last_checkpoint(run.checkpoints_folder) / f"rng_state_{rank}.pth" for rank in (0, 1)]
+        first, second = (file.read_bytes() for file in states)
+        assert first != second, "each process has noise of its own"
+        states[0].write_bytes(second)
+        states[1].write_bytes(first)
+    run.stop_file.unlink()
+    run.config_file.write_text(with_processes(run.config(), 1).to_yaml())
+    assert run_main(run) == 0 and run.config().gradient_accumulation_steps == 2
+    state = read_state(run)
+    assert state.status == "done" and [step for step, _ in state.losses] == list(range(1, 25))
+    assert [loss for _, loss in state.losses] == pytest.approx(losses(undisturbed), rel=1e-4)
 
 
 def test_a_process_that_is_killed_fails_or_stands_still_ends_the_run_with_its_reason_in_bounded_time(settings):

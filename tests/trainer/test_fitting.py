@@ -9,7 +9,7 @@ def size(config: TrainConfig) -> float:
     """A stand-in for the estimate: weights, and activations by batch and length."""
     weights = {"8bit": 25, "4bit": 15}.get(config.precision, 100)
     rows = config.per_device_train_batch_size * config.max_length / 1024
-    return weights + rows * (5 if uses_checkpointing(config, on_gpu=False) else 25)
+    return weights + rows * (5 if uses_checkpointing(config) else 25)
 
 
 def fit(limit: float, lengths=None, **settings):
@@ -21,7 +21,11 @@ def test_a_run_that_fits_changes_nothing():
 
 
 def test_checkpointing_is_the_first_choice():
-    assert fit(150) == {"gradient_checkpointing": "on"}
+    assert fit(150, gradient_checkpointing="off") == {"gradient_checkpointing": "on"}
+
+
+def test_what_is_on_by_itself_is_not_offered():
+    assert "gradient_checkpointing" not in fit(150)
 
 
 def test_a_halved_batch_keeps_the_effective_batch():
@@ -49,7 +53,7 @@ def test_one_field_is_better_than_two_that_come_earlier():
 
 
 def test_kinds_are_combined_when_one_is_not_enough():
-    change = fit(28, per_device_train_batch_size=4)
+    change = fit(28, per_device_train_batch_size=4, gradient_checkpointing="off")
     assert change["precision"] == "4bit" and change["gradient_checkpointing"] == "on"
     assert change["per_device_train_batch_size"] * change["gradient_accumulation_steps"] == 4
 

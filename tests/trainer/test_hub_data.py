@@ -199,7 +199,8 @@ import json, sys
 from trainer.config import TrainConfig
 from trainer.launcher import create_run
 for options in json.loads(sys.argv[1]):
-    print(json.dumps(create_run(TrainConfig(base="embedded", **options)).config().data_revision))
+    config = create_run(TrainConfig(base="embedded", **options)).config()
+    print(json.dumps(next(getattr(config, name) for name in (*options, "data_revision") if name.endswith("_revision"))))
 """
 
 
@@ -219,6 +220,15 @@ def test_a_launch_keeps_the_commit_that_the_data_set_has_now(hub, tmp_path):
     files = ({"data": "example"}, {"data": str(tmp_path / "rows")}, {"data": "gone.jsonl"}, {"data": "not a name/x"})
     assert revisions(url, *data, *files) == [COMMIT, COMMIT, None, None, None, None, None]
     assert not tokens_seen, "somebody's token went out"
+
+
+def test_a_launch_keeps_the_commits_of_the_text_and_of_the_held_out_rows_as_well(hub):
+    open_ones = (
+        {"text_data": "me/data", "text_data_revision": None},
+        {"eval_data": "me/data", "eval_data_revision": None},
+    )
+    files = ({"text_data_revision": None}, {"eval_data_revision": "v1"})
+    assert revisions(hub[0], *open_ones, *files) == [COMMIT, COMMIT, None, "v1"]
 
 
 def test_a_launch_without_a_network_leaves_the_revision_open(hub):

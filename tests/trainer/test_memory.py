@@ -1,12 +1,23 @@
 """The bytes that are predicted against those that torch, transformers and PEFT really hold."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from models.hardware import Gpu, Hardware
 from trainer.config import TrainConfig
-from trainer.forecast.memory import Batch, estimate_memory, largest_batch, layer_bytes_a_token
+from trainer.forecast.memory import (
+    ROOMY,
+    Batch,
+    checkpointing_words,
+    decided,
+    estimate_memory,
+    largest_batch,
+    layer_bytes_a_token,
+)
 from trainer.forecast.shape import EMBEDDED_SHAPE, TINYLLAMA_SHAPE, ModelShape, shape_of
+from trainer.process import row_attention
 from trainer.process.recipe import lora_config
 
 FACTS = {"train_rows": 100, "held_out_rows": 10, "tokens": 20000, "trained_tokens": 10000}
@@ -21,7 +32,9 @@ def llama(shape: ModelShape, layers: int):
 
     names = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "vocab_size")
     config = LlamaConfig(num_hidden_layers=layers, **{name: getattr(shape, name) for name in names})
-    return lambda settings: get_peft_model(LlamaForCausalLM(config), lora_config(settings)).train()
+    base = LlamaForCausalLM(config)
+    row_attention.install(base)
+    return lambda settings: get_peft_model(base, lora_config(settings)).train()
 
 
 def kept_bytes(model, rows: int, length: int) -> int:
@@ -36,10 +49,10 @@ def kept_bytes(model, rows: int, length: int) -> int:
             alive.append(tensor)  # or its address would be used again
         return tensor
 
-    positions = torch.arange(length).repeat(rows)[None]
     ids = torch.randint(3, 90, (1, rows * length))
-    extra = {"position_ids": positions} if rows > 1 else {}
-    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+    ends = torch.arange(rows + 1, dtype=torch.int32) * length
+    extra = {"position_ids": torch.arange(length).repeat(rows)[None], "cu_seq_lens_q": ends}
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor), row_attention.without_masks(model):
         result = model(input_ids=ids, use_cache=False, logits_to_keep=torch.arange(1), **extra)
     return sum(kept.values()) if result.logits is not None else 0
 
@@ -50,7 +63,7 @@ def test_what_a_layer_keeps_is_counted_to_the_byte(rows, dropout):
     shape = ModelShape(96, 256, 2, 6, 2, 16, 100, False, 512)
     settings = TrainConfig(lora_r=8, lora_dropout=dropout)
     one, two = (kept_bytes(llama(shape, layers)(settings), rows, 64) for layers in (1, 2))
-    batch = Batch(64 * rows, 0, 64 * rows, has_mask=rows > 1)
+    batch = Batch(64 * rows, 0, is_joined=rows > 1)
     predicted = layer_bytes_a_token(settings, shape, batch, 4, on_gpu=False) * batch.tokens
     assert predicted == pytest.approx(two - one, rel=0.001)
 
@@ -81,13 +94,31 @@ def test_parts_add_up_and_memory_is_what_the_process_may_take():
 @pytest.mark.parametrize("hardware", [CPU, T4], ids=["cpu", "gpu"])
 def test_what_saves_memory_is_predicted_to_save_it(hardware):
     def total(**settings):
+        settings = {"gradient_checkpointing": "off", **settings}
         return estimate_memory(TrainConfig(**settings), TINYLLAMA_SHAPE, FACTS, hardware).total
 
-    assert total(gradient_checkpointing="on") < total(gradient_checkpointing="off")
+    assert total(gradient_checkpointing="on") < total()
     assert total(per_device_train_batch_size=2) < total() < total(per_device_train_batch_size=16)
     assert total(precision="4bit") < total(precision="8bit") < total(precision="fp32")
     assert total(lora_r=8) < total() < total(use_dora=True)
     assert total(max_length=128) < total()
+
+
+@pytest.mark.parametrize("hardware", [CPU, T4], ids=["cpu", "gpu"])
+def test_checkpointing_is_on_by_itself_only_where_there_is_too_little_room(hardware):
+    off, auto, on = (
+        estimate_memory(TrainConfig(gradient_checkpointing=value), TINYLLAMA_SHAPE, FACTS, hardware)
+        for value in ("off", "auto", "on")
+    )
+    assert auto == off and not off.checkpointing and on.checkpointing and auto.total < ROOMY * auto.available
+    tight = replace(hardware, available_bytes=round(off.total / 0.9), gpus=hardware.gpus)
+    found = estimate_memory(TrainConfig(), TINYLLAMA_SHAPE, FACTS, tight)
+    assert found.checkpointing and found.total == on.total < off.total
+    assert decided(TrainConfig(), TINYLLAMA_SHAPE, FACTS, tight).gradient_checkpointing == "on"
+    assert decided(TrainConfig(), TINYLLAMA_SHAPE, FACTS, hardware).gradient_checkpointing == "off"
+    words = checkpointing_words(TrainConfig(), found), checkpointing_words(TrainConfig(), off)
+    assert words == ("on: without it there is too little room", "off: there is room without it")
+    assert checkpointing_words(TrainConfig(gradient_checkpointing="on"), on) == "on, as set"
 
 
 def test_the_largest_batch_is_between_the_mean_and_the_longest_rows():

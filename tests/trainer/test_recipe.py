@@ -4,53 +4,13 @@ from itertools import pairwise
 
 import pytest
 import torch
-from trl import SFTTrainer
 
-from common.paths import runs_folder
 from models.precision import load_base_model
-from models.templates import training_template
 from trainer.config import SCHEDULERS, TrainConfig
-from trainer.data.dataset import IGNORED, encode_all, to_conversation
 from trainer.process import lean_int8
-from trainer.process.recipe import build_trainer, checkpointing_kwargs, training_arguments
-from trainer.progress import ProgressCallback, StopWatch
-from trainer.run import EventLog, Run
+from trainer.process.recipe import checkpointing_kwargs, training_arguments
 
-
-@pytest.fixture(autouse=True)
-def bitsandbytes_as_it_was(monkeypatch):
-    """What a trainer patches is put back after each test."""
-    import bitsandbytes
-
-    monkeypatch.setattr(bitsandbytes, "matmul", bitsandbytes.matmul)
-
-
-@pytest.fixture
-def run() -> Run:
-    run = Run(runs_folder() / "run")
-    run.folder.mkdir(parents=True)
-    return run
-
-
-@pytest.fixture
-def rows(tinyllama_tokenizer):
-    """Eight rows of different lengths, encoded."""
-    pairs = [{"prompt": f"What is {n}?", "completion": f"It is {n}. " * (n + 1)} for n in range(8)]
-    template = training_template(tinyllama_tokenizer)
-    return encode_all([to_conversation(pair) for pair in pairs], tinyllama_tokenizer, template, 256).rows
-
-
-@pytest.fixture
-def make_trainer(tiny_base, tinyllama_tokenizer, run, rows):
-    """Builds the real trainer on the two-layer model."""
-
-    def make(precision: str = "fp32", held_out=(), **settings):
-        config = TrainConfig(max_steps=1, save_steps=1000, lora_dropout=0.0, warmup_fraction=0.0, **settings)
-        progress = ProgressCallback(EventLog(run), StopWatch(run))
-        model = load_base_model(tiny_base, precision)
-        return build_trainer(model, tinyllama_tokenizer, config, run, precision, rows, list(held_out), progress)
-
-    return make
+pytestmark = pytest.mark.usefixtures("bitsandbytes_as_it_was")
 
 
 def test_one_step_is_trained_in_8bit_on_a_cpu(make_trainer):
@@ -138,65 +98,6 @@ def test_checkpointing_changes_no_gradient(make_trainer, precision):
     assert all(torch.allclose(gradients[0][name], gradients[1][name], atol=1e-6) for name in gradients[0])
 
 
-@pytest.mark.parametrize("batch", [1, 4])
-def test_our_loss_on_a_cpu_is_trls_loss(make_trainer, batch):
-    """The same number and the same gradients, from fewer positions."""
-    trainer = make_trainer(per_device_train_batch_size=batch)
-    inputs = trainer.data_collator([trainer.train_dataset[n] for n in range(batch)])
-    results = []
-    for compute_loss in (trainer.compute_loss, SFTTrainer.compute_loss.__get__(trainer)):
-        trainer.model.zero_grad()
-        loss = compute_loss(trainer.model, {**inputs}, num_items_in_batch=torch.tensor(37))
-        loss.backward()
-        results.append(
-            (loss.item(), {n: p.grad.clone() for n, p in trainer.model.named_parameters() if p.requires_grad})
-        )
-    assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
-    assert all(torch.allclose(results[0][1][name], results[1][1][name], atol=1e-6) for name in results[0][1])
-
-
-def test_rows_laid_end_to_end_do_not_see_each_other(make_trainer):
-    """The loss of a batch without padding is the sum of its rows' losses."""
-    trainer = make_trainer(per_device_train_batch_size=4)
-    trainer.model.eval()
-    batch = [trainer.train_dataset[n] for n in range(4)]
-    one = torch.tensor(1)
-    together = trainer.compute_loss(trainer.model, trainer.data_collator(batch), num_items_in_batch=one)
-    alone = sum(
-        trainer.compute_loss(trainer.model, trainer.data_collator([row]), num_items_in_batch=one) for row in batch
-    )
-    assert together.item() == pytest.approx(alone.item(), rel=1e-4)
-
-
-def test_a_packed_batch_has_the_loss_of_its_rows(make_trainer, rows):
-    """TRL's best-fit packing on our rows: whole rows, which do not see each other, and nothing lost."""
-    trainer = make_trainer(per_device_train_batch_size=2, packing=True, max_length=128)
-    trainer.model.eval()
-    packed = list(trainer.train_dataset)
-    assert len(packed) < len(rows) and any(len(row["seq_lengths"]) > 1 for row in packed)
-    assert all(len(row["input_ids"]) <= 128 for row in packed)
-    assert sorted(length for row in packed for length in row["seq_lengths"]) == sorted(
-        len(r["input_ids"]) for r in rows
-    )
-    one = torch.tensor(1)
-    together = sum(_loss(trainer, packed[start : start + 2], one) for start in range(0, len(packed), 2))
-    assert together == pytest.approx(sum(_loss(trainer, [row], one) for row in rows), rel=1e-4)
-    joined = [{"input_ids": row["input_ids"], "labels": row["labels"]} for row in packed]
-    seen = sum(_loss(trainer, joined[start : start + 2], one) for start in range(0, len(packed), 2))
-    assert seen != pytest.approx(together, rel=1e-4), "without the lengths they would see each other"
-
-
-def _loss(trainer, batch: list[dict], count) -> float:
-    return trainer.compute_loss(trainer.model, trainer.data_collator(batch), num_items_in_batch=count).item()
-
-
-def test_packed_rows_are_trained_and_held_out_rows_are_not_packed(make_trainer, rows):
-    trainer = make_trainer(held_out=rows, packing=True, per_device_train_batch_size=1)
-    trainer.train()
-    assert trainer.state.global_step == 1 and len(trainer.eval_dataset) == len(rows)
-    assert trainer.evaluate()["eval_loss"] > 0
-
-
 @pytest.mark.parametrize(
     ("target_modules", "layers"),
     [
@@ -261,38 +162,6 @@ def test_every_scheduler_makes_a_schedule(make_trainer, scheduler):
     rises = sum(later > earlier for earlier, later in pairwise(rates[1:]))
     assert any(falls) != scheduler.startswith("constant")
     assert rises == (1 if scheduler == "cosine_with_restarts" else 0), "a schedule with restarts restarts"
-
-
-def test_an_evaluation_before_the_training_leaves_no_trace(make_trainer, rows):
-    """accelerate marks an evaluated model as prepared; several processes would then train one each. Nor is RNG drawn."""
-    trainer = make_trainer(held_out=rows)
-    state = torch.random.get_rng_state()
-    trainer.evaluate()
-    assert torch.equal(state, torch.random.get_rng_state())
-    assert not trainer.model._is_accelerate_prepared
-
-
-def test_padding_is_never_trained_although_it_is_the_stop_token(tinyllama_tokenizer, rows):
-    """The collator that a GPU uses: it pads, with </s>."""
-    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
-
-    assert tinyllama_tokenizer.pad_token_id == tinyllama_tokenizer.eos_token_id == 2
-    batch = DataCollatorForLanguageModeling(pad_token_id=tinyllama_tokenizer.pad_token_id)(rows)
-    padding = batch["attention_mask"] == 0
-    assert padding.any() and (batch["labels"][padding] == IGNORED).all()
-    assert (batch["labels"] == 2).sum() == len(rows), "every answer's stop token is trained, once"
-
-
-def test_the_held_out_loss_is_a_mean_over_tokens_not_over_batches(make_trainer, rows):
-    trainer = make_trainer(held_out=rows, per_device_train_batch_size=3)
-    trainer.model.eval()
-    one = torch.tensor(1)
-    total = sum(
-        trainer.compute_loss(trainer.model, trainer.data_collator([row]), num_items_in_batch=one).item()
-        for row in trainer.train_dataset
-    )
-    tokens = sum(label != IGNORED for row in rows for label in row["labels"][1:])
-    assert trainer.evaluate()["eval_loss"] == pytest.approx(total / tokens, rel=1e-4)
 
 
 @pytest.mark.gpu

@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 
+import psutil
 import pytest
 
 from common.files import read_json_lines
@@ -108,11 +109,19 @@ def wait(machines, until) -> None:
         time.sleep(0.05)
 
 
+def worker_of(run: Run) -> psutil.Process:
+    """The one training process of a machine."""
+    found = [
+        process for process in psutil.process_iter(["cmdline"]) if str(run.folder) in (process.info["cmdline"] or [])
+    ]
+    return next(process for process in found if "accelerate.commands.launch" not in process.info["cmdline"])
+
+
 def flags(settings: dict) -> list[str]:
     return [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
 
 
-def test_two_machines_train_one_model_and_survive_a_cut_wire(wire, tiny_base, tmp_path):
+def test_two_machines_train_one_model_and_survive_a_cut_wire_and_a_killed_process(wire, tiny_base, tmp_path):
     rows = [{"prompt": f"What is {n}?", "completion": f"It is {n}. " * (1 + n % 5)} for n in range(24)]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     alike = {"base": str(tiny_base), "data": str(tmp_path / "rows.jsonl"), "eval_fraction": 0.17, "max_steps": 300}
@@ -134,13 +143,21 @@ def test_two_machines_train_one_model_and_survive_a_cut_wire(wire, tiny_base, tm
 
     wire.set("up")
     for machine in machines:
-        config = replace(machine.run.config(), rendezvous="c10d")  # the second time they meet the other way
+        config = replace(machine.run.config(), rendezvous="c10d", max_restarts=2)  # now they meet the other way
         machine.run.config_file.write_text(config.to_yaml())
         machine.start("resume", "both")
     wait(machines, lambda: all(len(events(machine.run, "resumed")) == 1 for machine in machines))
     steps = {events(machine.run, "resumed")[0]["step"] for machine in machines}
     assert len(steps) == 1 and steps.pop() >= 4, "both go on from the checkpoint that both have"
-    wait(machines, lambda: all(len(read_state(machine.run).losses) >= 20 for machine in machines))
+    first, before = len(losses(machines[1].run)), whole_steps(machines[1].run.checkpoints_folder)[-1]
+    wait(machines, lambda: whole_steps(machines[1].run.checkpoints_folder)[-1] > before)
+    worker_of(machines[1].run).kill()  # the other machine's process notices; both start again
+    wait(machines, lambda: all(len(events(machine.run, "resumed")) == 2 for machine in machines))
+    steps = [events(machine.run, "resumed")[1]["step"] for machine in machines]
+    assert steps[0] == steps[1] > before, "from a newer checkpoint than before"
+    for machine in machines:
+        assert "Restarted after a process died (1 of 2)" in " ".join(read_state(machine.run).notes), machine.said()
+    wait(machines, lambda: all(len(losses(machine.run)) >= first + 15 for machine in machines))
     machines[0].run.request_stop()  # on one of them
     for machine in machines:
         machine.end()

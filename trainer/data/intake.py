@@ -119,7 +119,8 @@ def _hold_out(config: TrainConfig, folder: Path, prepared: Prepared, usable: num
         mask = held_out_of(conversations, usable, config.eval_fraction, config.seed)
         prepared.train, prepared.held_out = conversations.part(usable & ~mask), conversations.part(mask)
         return
-    source = read_source(str(file), max_rows=config.max_rows)
+    revision = config.eval_data_revision if config.eval_data else None
+    source = read_source(str(file), revision=revision, max_rows=config.max_rows)
     data = gather(source, folder, None if recognise(source.head) else prepared.mapping)
     leaked = found_in(conversations, data.conversations) & usable
     prepared.leaked = int(leaked.sum())
@@ -179,7 +180,8 @@ def load_text(config: TrainConfig, folder: Path, tokenizer) -> Data:
 
 def read_texts(config: TrainConfig, folder: Path) -> Gathered:
     """The texts of stage 1. Raises UserError when the rows are no texts."""
-    source = read_source(place(config.text_data or "", folder), max_rows=config.max_rows)
+    place_of_text, revision = place(config.text_data or "", folder), config.text_data_revision
+    source = read_source(place_of_text, revision=revision, max_rows=config.max_rows)
     mapping = recognise(source.head)
     if mapping is None or "text" not in mapping:
         found = ", ".join(list(map(str, source.head[0]))[:10]) or "none"

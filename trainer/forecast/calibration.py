@@ -26,14 +26,16 @@ from common.paths import LOCAL_OWNER, REPOSITORY, home
 from models.hardware import cpu_count, describe_hardware, find_gpus, find_hardware, processor_name
 from models.precision import resolve_precision
 from trainer.config import TrainConfig
-from trainer.forecast.memory import estimate_memory, uses_checkpointing
+from trainer.forecast.memory import decided, estimate_memory
 from trainer.forecast.shape import ModelShape
 from trainer.launcher import environment
-from trainer.run import active_run, list_runs, read_state
+from trainer.run import active_run, list_runs
+from trainer.state import ending_of
 
 FILE = "calibration.json"
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate")
 MOST_SECONDS = 240
+MOST_RUNS = 50  # earlier ones that are looked at for their speed: the page asks at every change of the form
 CPU_TOKENS = (
     1024  # a CPU measures at most a batch of so many tokens; the time a token of a larger one is nearly the same
 )
@@ -111,6 +113,7 @@ def _batch(config: TrainConfig, data_facts: dict) -> tuple[int, int]:
 def _request(config: TrainConfig, shape: ModelShape, data_facts: dict) -> dict:
     rows, length = _batch(config, data_facts)
     trained = round(data_facts["trained_tokens"] / max(1, data_facts["tokens"]), 1)
+    config = decided(config, shape, data_facts, find_hardware())
     plain = {**config.to_dict(), "packing": False, "init_adapter": None, "eval_steps": 0, "neftune_noise_alpha": 0.0}
     return {
         "config": plain,
@@ -130,7 +133,7 @@ def _key(config: TrainConfig, shape: ModelShape, data_facts: dict) -> str:
         **{name: request[name] for name in ("shape", "rows", "length", "trained_fraction")},
         **{name: getattr(config, name) for name in names},
         "precision": resolve_precision(config.precision, on_gpu),
-        "checkpointing": uses_checkpointing(config, on_gpu),
+        "checkpointing": request["config"]["gradient_checkpointing"],
         "hardware": (describe_hardware(), processor_name(), cpu_count()),
         "packages": [version(name) for name in PACKAGES],
     }
@@ -198,25 +201,23 @@ def from_earlier_runs(config: TrainConfig, base_id: str, owner: str = LOCAL_OWNE
     """The speed of the newest finished run of `owner` here with this base and the settings that speed depends on, or None."""
     on_gpu = bool(find_gpus())
     wanted = _speed_settings(config, on_gpu)
-    for run in list_runs(owner):
-        metrics = read_state(run).metrics
+    for run in list_runs(owner)[:MOST_RUNS]:
+        metrics = ending_of(run.events_file).metrics
         fast = metrics.get("tokens_per_second")
+        if not fast or metrics.get("base") != base_id or not _is_this_machine(metrics.get("hardware", ""), on_gpu):
+            continue
         try:
             same = _speed_settings(run.config(), on_gpu) == wanted
         except UserError:  # a config of another version
             continue
-        if same and fast and metrics.get("base") == base_id and _is_this_machine(metrics.get("hardware", ""), on_gpu):
+        if same:
             return Calibration(metrics["num_processes"] / fast, f"measured in the run '{run.id}' on this machine")
     return None
 
 
 def _speed_settings(config: TrainConfig, on_gpu: bool) -> tuple:
-    names = (*SAME_SPEED, "per_device_train_batch_size", "max_length", "lora_r", "data")
-    return (
-        resolve_precision(config.precision, on_gpu),
-        uses_checkpointing(config, on_gpu),
-        *(getattr(config, name) for name in names),
-    )
+    names = (*SAME_SPEED, "per_device_train_batch_size", "max_length", "lora_r", "data", "gradient_checkpointing")
+    return (resolve_precision(config.precision, on_gpu), *(getattr(config, name) for name in names))
 
 
 def _is_this_machine(hardware: str, on_gpu: bool) -> bool:

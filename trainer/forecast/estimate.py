@@ -16,7 +16,7 @@ from models.hardware import Hardware
 from trainer.config import TrainConfig
 from trainer.forecast.calibration import Calibration
 from trainer.forecast.fitting import make_it_fit
-from trainer.forecast.memory import Memory, estimate_memory
+from trainer.forecast.memory import Memory, checkpointing_words, estimate_memory
 from trainer.forecast.plan import Plan, packed_rows, plan_steps
 from trainer.forecast.shape import EMBEDDED_SHAPE, TINYLLAMA_SHAPE, ModelShape, shape_for, shape_of
 
@@ -72,7 +72,7 @@ def estimate(
     hardware: Hardware,
     calibration: Calibration | None = None,
 ) -> dict:
-    """Everything as one JSON-able dict: plan, memory, seconds, seconds_source, cost, make_it_fit, sentence.
+    """Everything as one JSON-able dict: plan, memory, checkpointing, seconds, seconds_source, cost, make_it_fit, sentence.
 
     `data_facts` has train_rows, held_out_rows, tokens, trained_tokens, longest, mean_length, and may have `lengths`, and `text`
     (train_rows and tokens of stage 1): `plan` is of the conversations, `text_plan` of the text, everything else of both.
@@ -95,11 +95,12 @@ def estimate(
         "plan": asdict(plan),
         "text_plan": asdict(before[0]) if before else None,
         "memory": {**asdict(memory), "fits": memory.fits},
+        "checkpointing": (checkpointing := checkpointing_words(config, memory)),
         "seconds": seconds,
         "seconds_source": calibration.source if calibration else None,
         "cost": cost,
         "make_it_fit": fits_with or None,
-        "sentence": _sentence(plan, memory, seconds, cost, hardware),
+        "sentence": f"{_sentence(plan, memory, seconds, cost, hardware)} Gradient checkpointing is {checkpointing}.",
     }
 
 

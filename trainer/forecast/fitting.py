@@ -6,7 +6,6 @@ from itertools import combinations, product
 
 from models.precision import resolve_precision
 from trainer.config import TrainConfig
-from trainer.forecast.memory import uses_checkpointing
 
 FEW_ROWS = 0.05  # max_length is lowered only while at most this part of the rows is longer
 
@@ -25,7 +24,7 @@ def make_it_fit(
     if fits(config):
         return {}
     kinds = [
-        _checkpointing(config, on_gpu),
+        _checkpointing(config),
         _batches(config),
         _max_lengths(config, lengths),
         _precisions(config, on_gpu),
@@ -46,8 +45,9 @@ def _first_that_fits(config: TrainConfig, fits, kinds) -> Change | None:
     return None
 
 
-def _checkpointing(config: TrainConfig, on_gpu: bool) -> list[Change]:
-    return [] if uses_checkpointing(config, on_gpu) else [{"gradient_checkpointing": "on"}]
+def _checkpointing(config: TrainConfig) -> list[Change]:
+    """None for "auto", which would have switched it on by itself."""
+    return [{"gradient_checkpointing": "on"}] if config.gradient_checkpointing == "off" else []
 
 
 def _batches(config: TrainConfig) -> list[Change]:

@@ -8,7 +8,7 @@ that the design's training-stack names (lean_int8 frees 518 kB a token; layer bo
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.hardware import Hardware
 from models.precision import QUANTISED, resolve_precision
@@ -24,23 +24,28 @@ NF4_BLOCK_BYTES = 4.0 / 64  # NF4: one fp32 scale a block of 64 weights
 ADAPTER_BYTES = 4  # trained in fp32 in every precision (recipe: keep_adapters_in_fp32)
 OPTIMISER_BYTES = 8  # AdamW: two fp32 moments
 CPU_IMPORT_BYTES = 505_000_000  # measured: Python, torch, transformers and TRL, before a model is loaded
-CPU_TRAINING_BYTES = 70_000_000  # measured: what comes on top until the second step (tokenizer, data, thread buffers)
-CPU_LOGIT_COPIES = 7.5  # measured: scores, log-softmax and their gradients are 4; the heap keeps freed ones
+CPU_TRAINING_BYTES = 100_000_000  # measured: what comes on top until the second step (tokenizer, data, thread buffers)
+CPU_LOGIT_COPIES = 8.5  # measured: scores, log-softmax and their gradients are 4; the heap keeps freed ones
 CPU_HOLES_BYTES = 0.4  # measured: a quantised weight leaves so much of its float copy in the heap
 GPU_TILE = (4096, 32768)  # trl/trainer/utils.py: tokens x vocabulary that the loss head scores at a time
 GPU_FRAMEWORK_BYTES = (
     200 * MiB
 )  # cuBLAS workspaces, bitsandbytes buffers, fragmentation inside the allocator: not measured
+ZERO3_LIVE_WEIGHTS = 10**9
 SAFETY = 0.95  # of what is available; the rest is for what an estimate misses
+ROOMY = 0.8  # of what is available: a run that fits into this without checkpointing goes without it
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes. `parts` add up to `total`; `available` is what one training process may take."""
+    """Bytes. `parts` add up to `total`; `available` is what one training process may take. `checkpointing` is what "auto" comes
+    to, or what was set.
+    """
 
     parts: dict[str, int]
     total: int
     available: int
+    checkpointing: bool = False
 
     @property
     def fits(self) -> bool:
@@ -49,12 +54,14 @@ class Memory:
 
 @dataclass(frozen=True)
 class Batch:
-    """The largest batch: its tokens with padding, those that are trained, and the length over which attention runs."""
+    """The largest batch: its tokens with padding, those that are trained, whether its rows lie end to end, and the length of a
+    row under a mask (0 without: only an engine's batches have one).
+    """
 
     tokens: float
     trained_tokens: float
-    row_length: float
-    has_mask: bool
+    is_joined: bool
+    masked_length: float = 0.0
 
 
 def estimate_memory(
@@ -62,8 +69,14 @@ def estimate_memory(
 ) -> Memory:
     """The peak of the run. A continued adapter is taken to have `lora_r`; DoRA's working copies are counted.
 
-    `import_bytes` is what a process with the libraries alone holds in RAM here, where a calibration measured it.
+    gradient_checkpointing "auto" is off where the run has room without it, else on. `import_bytes` is what a process with the
+    libraries alone holds in RAM here, where a calibration measured it.
     """
+    if config.gradient_checkpointing == "auto":
+        off, on = (replace(config, gradient_checkpointing=value) for value in ("off", "on"))
+        plain = estimate_memory(off, shape, data_facts, hardware, import_bytes)
+        is_roomy = plain.total <= ROOMY * plain.available
+        return plain if is_roomy else estimate_memory(on, shape, data_facts, hardware, import_bytes)
     on_gpu = hardware.has_gpu
     precision = resolve_precision(config.precision, on_gpu)
     batch = largest_batch(config, data_facts, on_gpu)
@@ -89,11 +102,11 @@ def estimate_memory(
         parts["loading"] = max(0.0, imports + weights + file - sum(parts.values()))
     whole = {name: round(value) for name, value in parts.items()}
     available = hardware.available_bytes if on_gpu else hardware.available_bytes // local_processes(config)
-    return Memory(whole, sum(whole.values()), available)
+    return Memory(whole, sum(whole.values()), available, uses_checkpointing(config))
 
 
 def _split(parts: dict, shape: ModelShape, config: TrainConfig, precision: str, compute: int) -> dict:
-    """The parts that an engine splits over the processes; of split weights each gathers one layer at a time. Not measured."""
+    """The parts that an engine splits over the processes; of split weights each gathers some for a while (`_gathered`)."""
     if config.parallel not in ENGINES:
         return {}
     names = (
@@ -101,26 +114,38 @@ def _split(parts: dict, shape: ModelShape, config: TrainConfig, precision: str, 
     )
     found = {name: parts[name] / config.num_processes for name in names}
     if "weights" in found:
-        found["weights"] += _weights(shape, precision, compute) / shape.num_hidden_layers
+        found["weights"] += _gathered(_weights(shape, precision, compute), shape, config, compute)
     return found
+
+
+def _gathered(whole: float, shape: ModelShape, config: TrainConfig, compute: int) -> float:
+    """The most split weights that are whole at once. FSDP2 as accelerate wraps it: the head or a layer (the head alone was
+    measured over gloo), and the layer that is on its way meanwhile. DeepSpeed lets go of none below 1e9 weights (its
+    stage3_max_live_parameters).
+    """
+    if config.parallel == "zero3":
+        return whole * min(1.0, ZERO3_LIVE_WEIGHTS / shape.parameters)
+    layer = (whole - compute * shape.other_parameters) / shape.num_hidden_layers
+    return max(compute * (shape.vocab_size + 1) * shape.hidden_size, layer) + layer
 
 
 def largest_batch(config: TrainConfig, data_facts: dict, on_gpu: bool) -> Batch:
     """On a GPU rows of a length come together and are padded: the longest ones fill a batch. On a CPU rows are laid end to
-    end as they come: the largest of all batches is so many deviations over the mean.
+    end as they come (not with NEFTune): the largest of all batches is so many deviations over the mean.
     """
     rows = config.per_device_train_batch_size
     longest = min(data_facts["longest"], config.max_length)
     mean = min(data_facts["mean_length"], longest)
     trained = data_facts["trained_tokens"] / max(1, data_facts["tokens"])
+    is_engine = config.parallel in ENGINES
     if config.packing:
         tokens = rows * min(config.max_length, data_facts["tokens"])
-        return Batch(tokens, tokens * trained, tokens, True)
-    if on_gpu:
+        return Batch(tokens, tokens * trained, True, tokens * is_engine)
+    if on_gpu or config.neftune_noise_alpha:
         padded = rows * longest
-        return Batch(padded, padded * trained, longest, rows > 1)
+        return Batch(padded, padded * trained, False, longest * (is_engine and rows > 1))
     tokens = _largest_sum(rows, mean, longest, config, data_facts["train_rows"])
-    return Batch(tokens, tokens * trained, tokens, rows > 1)
+    return Batch(tokens, tokens * trained, rows > 1)
 
 
 def _largest_sum(rows: int, mean: float, longest: float, config: TrainConfig, train_rows: int) -> float:
@@ -131,9 +156,25 @@ def _largest_sum(rows: int, mean: float, longest: float, config: TrainConfig, tr
     return min(rows * longest, rows * mean + deviation * math.sqrt(rows * 2 * math.log(batches)))
 
 
-def uses_checkpointing(config: TrainConfig, on_gpu: bool) -> bool:
-    """The recipe's decision."""
-    return {"auto": on_gpu, "on": True, "off": False}[config.gradient_checkpointing]
+def uses_checkpointing(config: TrainConfig) -> bool:
+    """Of a config whose "auto" was decided (`estimate_memory`, `decided`); an undecided one goes without."""
+    return config.gradient_checkpointing == "on"
+
+
+def decided(config: TrainConfig, shape: ModelShape, data_facts: dict, hardware: Hardware) -> TrainConfig:
+    """`config` with gradient_checkpointing "auto" decided for this hardware, as it is now."""
+    if config.gradient_checkpointing != "auto":
+        return config
+    has_it = estimate_memory(config, shape, data_facts, hardware).checkpointing
+    return replace(config, gradient_checkpointing="on" if has_it else "off")
+
+
+def checkpointing_words(config: TrainConfig, memory: Memory) -> str:
+    """'off: there is room without it': what gradient checkpointing will be, and why."""
+    state = "on" if memory.checkpointing else "off"
+    if config.gradient_checkpointing != "auto":
+        return f"{state}, as set"
+    return f"{state}: {'without it there is too little room' if memory.checkpointing else 'there is room without it'}"
 
 
 def _weights(shape: ModelShape, precision: str, compute: int) -> float:
@@ -163,12 +204,13 @@ def _mapped_file(shape: ModelShape, precision: str, compute: int) -> tuple[float
 def layer_bytes_a_token(config: TrainConfig, shape: ModelShape, batch: Batch, compute: int, on_gpu: bool) -> float:
     """What one layer keeps for its backward pass, a token of the batch.
 
-    Two norms' inputs; queries, keys, values and the result of attention (keys and values repeated for every head when there
-    is a mask); gate, its SiLU, up; and for each adapted linear layer its input: with dropout a copy and the noise, without
-    it the tensor itself, which layers with the same input share. A mask is kept as floats, once a layer.
+    Two norms' inputs; queries, keys, values and the result of attention; gate, its SiLU, up; and for each adapted linear layer
+    its input: with dropout a copy and the noise, without it the tensor itself, which layers with the same input share (after
+    attention row by row it is no longer its result). With a mask, keys and values are repeated for every head, and it is
+    kept as floats, once a layer.
     """
     hidden, query, inner = shape.hidden_size, shape.query_size, shape.intermediate_size
-    key_value = query if batch.has_mask else shape.key_value_size
+    key_value = query if batch.masked_length else shape.key_value_size
     elements = 2 * hidden + 2 * query + 2 * key_value + 3 * inner + shape.num_attention_heads + 2
     inputs = [size for size, _ in shape.linears(config.target_modules)]
     elements += config.lora_r * len(inputs)
@@ -176,22 +218,22 @@ def layer_bytes_a_token(config: TrainConfig, shape: ModelShape, batch: Batch, co
     if config.lora_dropout:
         elements += sum(inputs)
         noise = sum(inputs) * (1 if on_gpu else compute)  # fused on a GPU: a byte; on a CPU a float
+    elif compute == 2 and resolve_precision(config.precision, on_gpu) not in QUANTISED:
+        elements += sum(inputs)  # PEFT makes them fp32, autocast 16-bit again: nothing is shared
     else:
-        elements += (hidden if config.target_modules != "mlp" else 0) + (
-            hidden + inner if config.target_modules != "attention" else 0
-        )
+        has_attention, has_mlp = config.target_modules != "mlp", config.target_modules != "attention"
+        elements += has_attention * (hidden + query * batch.is_joined) + has_mlp * (hidden + inner)
     if config.use_dora:  # each layer's output before scaling, and the base's
         elements += 2 * sum(outputs for _, outputs in shape.linears(config.target_modules))
     upcast = 4 * 2 * hidden if compute == 2 else 0  # the norms compute in fp32
-    mask = compute * batch.row_length if batch.has_mask else 0
-    return compute * elements + noise + upcast + mask
+    return compute * elements + noise + upcast + compute * batch.masked_length
 
 
 def _activations(config, shape, batch: Batch, compute: int, on_gpu: bool) -> tuple[float, float]:
     """(kept until the backward pass, needed at work on one layer): the second is the layer computed again."""
     layer = layer_bytes_a_token(config, shape, batch, compute, on_gpu) * batch.tokens
     gradients = compute * 3 * shape.intermediate_size * batch.tokens  # of gate, up and their product
-    if uses_checkpointing(config, on_gpu):
+    if uses_checkpointing(config):
         boundaries = compute * shape.hidden_size * shape.num_hidden_layers * batch.tokens
         return boundaries, layer + gradients
     return shape.num_hidden_layers * layer, gradients

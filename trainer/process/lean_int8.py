@@ -1,13 +1,21 @@
-"""Frees the layer inputs that bitsandbytes' int8 autograd functions keep for nothing.
+"""bitsandbytes' int8 layers as training wants them: they keep no input for nothing.
 
 bitsandbytes 0.50 stores the input `A` as a plain attribute of ctx (autograd/_functions.py, MatMul8bitLt and MatMul8bitFp),
 although a frozen int8 weight never uses it in backward. Plain attributes escape torch's saved-tensor hooks, so gradient
 checkpointing cannot free them: 518 kB a token for TinyLlama. Gradients stay bit-equal (a test compares them).
+
+On a CPU and in every backward pass bitsandbytes makes the int8 weights 16-bit numbers for the moment of their product. Its
+forward on a GPU rounds the inputs to int8 too, and looks for outliers among them, for which the CPU waits twice at each of 154
+layers (backends/cuda/ops.py: `outliers.any()`, `argwhere`). `in_16_bits` takes the first way there too: other numbers, nearer to
+the base's own, and it should be faster. It is off until `benchmarks.train_gpu` has measured both.
 """
 
 
-def install() -> None:
-    """Replace `bitsandbytes.matmul` by one that drops the unused inputs. Calling it twice changes nothing."""
+def install(in_16_bits: bool = False) -> None:
+    """Replace `bitsandbytes.matmul` by one that drops the unused inputs. Calling it twice changes nothing.
+
+    With `in_16_bits` a GPU multiplies 16-bit numbers in training, as a CPU does.
+    """
     import bitsandbytes
     from bitsandbytes.autograd import _functions
 
@@ -19,8 +27,8 @@ def install() -> None:
         state = state or _functions.MatmulLtState()
         if threshold > 0.0:
             state.threshold = threshold
-        on_cpu = A.device.type in ("cpu", "xpu")
-        function = lean_float if state.is_training and on_cpu else lean_int8  # the choice that bitsandbytes makes
+        as_floats = state.is_training and (in_16_bits or A.device.type in ("cpu", "xpu"))  # bitsandbytes' own choice
+        function = lean_float if as_floats else lean_int8
         return function.apply(A, B, out, bias, state)
 
     matmul.is_lean = True

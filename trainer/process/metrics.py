@@ -33,6 +33,7 @@ def collect_metrics(trainer, stages: list[Stage], number: int, run: Run, base: B
         "loss_after": after,
         "tokens_per_second": round(progress.tokens / progress.seconds, 1) if progress.seconds else None,
         "train_seconds": round(progress.seconds, 1),
+        "gradient_checkpointing": stage.config.gradient_checkpointing,
         "peak_memory_bytes": peak_memory_bytes(),
         "hardware": torch.cuda.get_device_name()
         if torch.cuda.is_available()

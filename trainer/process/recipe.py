@@ -12,8 +12,11 @@ from trl import SFTConfig, pack_dataset
 
 from models.precision import QUANTISED, compute_dtype
 from trainer.config import TrainConfig
+from trainer.forecast.memory import uses_checkpointing
 from trainer.machines.parallel import ENGINES
-from trainer.process import cheap_dropout, lean_int8, row_attention
+from trainer.process import cheap_dropout, lean_int8, loss_head, row_attention
+from trainer.process.ranks import world_size
+from trainer.process.row_order import filled_up
 from trainer.process.studio_trainer import StudioTrainer
 from trainer.process.watchdog import LossWatch
 from trainer.run import Run
@@ -47,7 +50,7 @@ def training_arguments(config: TrainConfig, run: Run, precision: str, has_eval: 
     has_cuda = torch.cuda.is_available()
     dtype = compute_dtype(precision)
     has_noise = config.neftune_noise_alpha > 0
-    checkpointing = {"auto": has_cuda, "on": True, "off": False}[config.gradient_checkpointing]
+    checkpointing = uses_checkpointing(config)  # "auto" was decided by trainer.process.checkpointing
     return SFTConfig(
         output_dir=str(run.checkpoints_folder),
         # H: SFTConfig's default is bf16, whatever the accelerate config says; on a CPU its backward is 90 times slower
@@ -59,6 +62,8 @@ def training_arguments(config: TrainConfig, run: Run, precision: str, has_eval: 
         eval_on_start=has_eval and config.parallel in ENGINES,
         # F: a PeftModel gets True by default, and then reentrant checkpointing dies under DDP
         ddp_find_unused_parameters=False,
+        # batches go to the GPU while it works: torch pins their memory by default, accelerate waits for the copy by default
+        accelerator_config={"non_blocking": has_cuda},
         activation_checkpointing=checkpointing,
         activation_checkpointing_kwargs=checkpointing_kwargs() if checkpointing else None,
         # rows come tokenised and masked from trainer.data.dataset, where the preview takes them from too (J)
@@ -130,11 +135,13 @@ def build_trainer(
         model=model,
         args=arguments,
         train_dataset=_dataset(rows, config),
-        eval_dataset=_table(held_out) if len(held_out) else None,
+        eval_dataset=_held_out(held_out, config) if len(held_out) else None,
         processing_class=tokenizer,
         peft_config=None if has_adapter else lora_config(config),
         callbacks=[progress],
     )
+    trainer.data_collator = loss_head.CountingCollator(trainer.data_collator)
+    loss_head.install(trainer.model.get_base_model())
     trainer.progress = progress
     trainer.has_new_adapter = not has_adapter
     trainer.loss_watch = LossWatch(progress.events)
@@ -149,6 +156,12 @@ def build_trainer(
 def _table(rows) -> Dataset:
     """Rows on disk as they are, those of a list in memory."""
     return rows if isinstance(rows, Dataset) else Dataset.from_list(rows)
+
+
+def _held_out(rows, config: TrainConfig) -> Dataset:
+    """The same number of whole batches for every process."""
+    table = _table(rows)
+    return filled_up(table, world_size() * config.per_device_train_batch_size) if world_size() > 1 else table
 
 
 def _dataset(rows, config: TrainConfig) -> Dataset:

@@ -3,13 +3,21 @@
 transformers' SDPA path computes such a batch as one long row under a block mask: every pair of tokens of all rows, most of
 them masked out, quadratic in the length of the batch. Here each row is its own causal attention: same values (tested).
 On a GPU with bf16 or fp16 torch's variable-length flash kernel takes all rows in one call.
+
+A training batch needs no mask at all: rows end to end are told apart by their bounds, and padding is on the right, where no
+real token looks. `without_masks` keeps transformers from making one, and from asking the GPU whether it is needed.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
 
 NAME = "studio_rows"
+WITHOUT_MASKS = (
+    "studio_rows_without_masks"  # the same function; transformers makes no mask for a name that has no mask function
+)
 
 
 def install(model) -> None:
@@ -18,8 +26,20 @@ def install(model) -> None:
     from transformers.masking_utils import sdpa_mask
 
     AttentionInterface.register(NAME, row_attention)
+    AttentionInterface.register(WITHOUT_MASKS, row_attention)
     AttentionMaskInterface.register(NAME, sdpa_mask)
     model.set_attn_implementation(NAME)
+
+
+@contextmanager
+def without_masks(model) -> Iterator[None]:
+    """Inside it the forward passes of `model` (installed before) are causal and nothing else."""
+    config = model.config
+    config._attn_implementation = WITHOUT_MASKS
+    try:
+        yield
+    finally:
+        config._attn_implementation = NAME
 
 
 def row_attention(module, query, key, value, attention_mask, cu_seq_lens_q=None, max_length_q=0, **kwargs):

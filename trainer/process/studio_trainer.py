@@ -1,4 +1,4 @@
-"""TRL's trainer as this app runs it: the loss on a CPU, the held-out loss per token, whole checkpoints, one stage after another.
+"""TRL's trainer as this app runs it: a lean loss, the held-out loss per token, whole checkpoints, one stage after another.
 
 How it is set up is in `trainer/process/recipe.py`.
 """
@@ -7,17 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch.nn.functional import cross_entropy
 from trl import SFTTrainer
 
-from trainer.data.dataset import IGNORED
+from trainer.process import row_attention
 from trainer.process.checkpoints import discard_writing, publish_checkpoint, writing_folder
+from trainer.process.loss_head import COUNTED
+from trainer.process.row_order import LengthGroups
 from trainer.process.watchdog import LossWatch
 from trainer.progress import EvaluationStopped, ProgressCallback
 
 
 class StudioTrainer(SFTTrainer):
-    """SFTTrainer that scores only trained positions on a CPU, reports the held-out loss per token, and never leaves half a
+    """SFTTrainer that waits for no GPU within a step, reports the held-out loss per token, and never leaves half a
     checkpoint.
     """
 
@@ -26,6 +27,12 @@ class StudioTrainer(SFTTrainer):
     has_new_adapter = False  # it adds nothing yet: with it switched off, the model is that of step 0, at any step
     first_look: Callable[[], object] | None = None  # what is still to be seen of step 0
     _eval_sums: torch.Tensor | None = None  # (sum of losses, number of tokens) of the evaluation under way
+
+    def _get_train_sampler(self, train_dataset=None):
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return LengthGroups(self.train_dataset if train_dataset is None else train_dataset, batch, self.args.seed)
 
     def training_step(self, *args, **kwargs):
         loss = super().training_step(*args, **kwargs)
@@ -40,30 +47,27 @@ class StudioTrainer(SFTTrainer):
         return grad_norm
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        tokens = (inputs["labels"][:, 1:] != IGNORED).sum()
+        """TRL's loss without waiting for the GPU (see `loss_head`); engines that split the head's weight take TRL's own way."""
+        token_count, places, targets = (inputs.pop(name) for name in COUNTED)
         if self.model.training and self.progress:
-            self.progress.count_tokens(inputs)
-        if self.args.use_cpu and not return_outputs:
-            loss = self._loss_on_cpu(model, inputs, tokens if num_items_in_batch is None else num_items_in_batch)
-        else:
+            self.progress.count_tokens(token_count)
+        if return_outputs or self.is_deepspeed_enabled or self.is_fsdp_enabled:
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        else:
+            loss = self._lean_loss(model, inputs, places, targets, num_items_in_batch)
         if not self.model.training and not return_outputs:
-            sums = torch.stack([loss.detach() * tokens, tokens]).double()
+            count = len(targets)  # 0 in rows that only fill up the batch of a process
+            total = loss.detach().double() * count if count else torch.zeros_like(loss, dtype=torch.double)
+            sums = torch.stack([total, torch.full_like(total, count)])
             self._eval_sums = sums if self._eval_sums is None else self._eval_sums + sums
         return loss
 
-    def _loss_on_cpu(self, model, inputs, count):
-        """TRL's loss with one plain matrix product over the positions that are trained.
-
-        TRL scores every position in tiles made for a GPU, which costs a third of a step on a CPU. Same value (tested).
-        """
-        labels = inputs["labels"][:, 1:]
-        positions = (labels != IGNORED).any(0).nonzero().squeeze(1)
-        arguments = {name: value for name, value in inputs.items() if name != "labels"}
-        logits = model(**arguments, use_cache=False, logits_to_keep=positions).logits
-        labels = labels[:, positions]
-        total = cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum")
-        loss = total / torch.as_tensor(count).clamp(min=1)
+    def _lean_loss(self, model, inputs, places, targets, count):
+        """Padding is on the right, where no real token looks: causal attention alone is exact, and needs no mask."""
+        arguments = {name: value for name, value in inputs.items() if name not in ("labels", "attention_mask")}
+        with row_attention.without_masks(self.model):
+            total = model(**arguments, places=places, targets=targets)
+        loss = total / torch.as_tensor(len(targets) if count is None else count).clamp(min=1)
         if self.model.training and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes  # `count` is of all ranks, and DDP averages over them
         return loss
@@ -107,7 +111,8 @@ class StudioTrainer(SFTTrainer):
             if self.args.should_save:  # rank 0; without a shared disk the first process of each machine
                 publish_checkpoint(folder, self.state.global_step)
         except BaseException:
-            discard_writing(folder)  # frees the disk for the last event
+            if self.args.should_save:  # the others' writer may be in the middle of it
+                discard_writing(folder)  # frees the disk for the last event
             raise
         finally:
             self.args.output_dir = str(folder)

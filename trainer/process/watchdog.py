@@ -37,6 +37,7 @@ class LossWatch(TrainerCallback):
         self.events = events
         self.grad_norm: float | torch.Tensor | None = None
         self._loss: torch.Tensor | None = None
+        self._late = LateNumbers()
         self._streak = (FINE, 0)
 
     def add(self, loss: torch.Tensor) -> None:
@@ -47,31 +48,68 @@ class LossWatch(TrainerCallback):
         self._loss = self.grad_norm = None
 
     def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
-        (found,) = max_over_ranks(self._look())  # the worst of all ranks: they end at the same step
+        step, numbers = self._late.swap(state.global_step, self._numbers())
+        (found,) = max_over_ranks(_look(*numbers))  # the worst of all ranks: they end at the same step
         known, steps = self._streak
         self._streak = (found, steps + 1 if found == known else 1)
         if found != FINE and found != known:
-            self.events.write("note", message=f"Step {state.global_step}: {NOTES[found]}.")
+            self.events.write("note", message=f"Step {step}: {NOTES[found]}.")
         if found != FINE and self._streak[1] >= PATIENCE[found]:
-            first = state.global_step - self._streak[1] + 1
+            first = step - self._streak[1] + 1
             raise diagnose(CODES[found], message=f"Since step {first} {NOTES[found]}; the training was ended.")
         if control.should_save and not is_finite(model):
             control.should_save = False
 
-    def _look(self) -> int:
+    def _numbers(self) -> torch.Tensor | None:
+        """[loss, gradient norm] of the step; a norm that nobody measured is 0."""
         if self._loss is None:
-            return FINE
-        loss = float(self._loss)
-        if not math.isfinite(loss):
-            return LOSS_NAN
-        if self.grad_norm is not None and not math.isfinite(float(self.grad_norm)):
-            return GRADIENT_NAN
-        return LOSS_ZERO if loss == 0.0 else FINE
+            return None
+        norm = 0.0 if self.grad_norm is None else self.grad_norm
+        norm = norm if torch.is_tensor(norm) else torch.full_like(self._loss, norm)
+        return torch.stack([self._loss.detach().float(), norm.detach().float()])
+
+
+class LateNumbers:
+    """Numbers of a step that a GPU computes are read a step later: by then they are there, and it need not be waited for."""
+
+    def __init__(self) -> None:
+        self._copied: tuple | None = None
+
+    def swap(self, step: int, numbers: torch.Tensor | None) -> tuple[int, list[float]]:
+        """(step, numbers) of the call before for numbers on a GPU, those given for any other; [] where there are none."""
+        if numbers is None or not numbers.is_cuda:
+            return step, [] if numbers is None else numbers.tolist()
+        before, copy = self._copied, torch.empty(numbers.shape, pin_memory=True)
+        copy.copy_(numbers, non_blocking=True)
+        is_copied = torch.cuda.Event()
+        is_copied.record()
+        self._copied = (step, copy, is_copied)
+        if before is None:
+            return step, []
+        before[2].synchronize()
+        return before[0], before[1].tolist()
+
+
+def _look(loss: float | None = None, grad_norm: float = 0.0) -> int:
+    if loss is None:
+        return FINE
+    if not math.isfinite(loss):
+        return LOSS_NAN
+    if not math.isfinite(grad_norm):
+        return GRADIENT_NAN
+    return LOSS_ZERO if loss == 0.0 else FINE
 
 
 def is_finite(model) -> bool:
-    """False when a trained weight is not a number."""
-    return all(bool(weight.isfinite().all()) for weight in model.parameters() if weight.requires_grad)
+    """False when a trained weight is not a number, in any process: where weights are split each has others. All must call it."""
+    trained = [_own_part(weight) for weight in model.parameters() if weight.requires_grad]
+    (broken,) = max_over_ranks(not all(bool(part.isfinite().all()) for part in trained))
+    return not broken
+
+
+def _own_part(weight: torch.Tensor) -> torch.Tensor:
+    """What this process holds of a weight: of FSDP2's its shard, of ZeRO-3's the part beside an empty weight."""
+    return weight.to_local() if hasattr(weight, "to_local") else getattr(weight, "ds_tensor", weight)
 
 
 class HangWatch(threading.Thread):

@@ -1,0 +1,70 @@
+"""What the tests share: a trainer and a run on the two-layer model, and a queue whose trainings only sleep."""
+
+import pytest
+
+from common.paths import runs_folder
+from models.precision import load_base_model
+from models.templates import training_template
+from tests.trainer.queueing import end, fake_command
+from tests.trainer.running import small_settings
+from trainer import launcher, queue
+from trainer.config import TrainConfig
+from trainer.data.dataset import encode_all, to_conversation
+from trainer.run import EventLog, Run
+
+
+@pytest.fixture
+def settings(tiny_base, tmp_path) -> dict:
+    """A run of thirty steps on the two-layer model."""
+    return small_settings(tiny_base, tmp_path)
+
+
+@pytest.fixture
+def bitsandbytes_as_it_was(monkeypatch):
+    """The library's own product at the start, whatever a trainer before has patched; what this test patches is put back."""
+    import bitsandbytes
+    from bitsandbytes.autograd import _functions
+
+    monkeypatch.setattr(bitsandbytes, "matmul", _functions.matmul)
+
+
+@pytest.fixture
+def run() -> Run:
+    run = Run(runs_folder() / "run")
+    run.folder.mkdir(parents=True)
+    return run
+
+
+@pytest.fixture
+def rows(tinyllama_tokenizer):
+    """Eight rows of different lengths, encoded."""
+    pairs = [{"prompt": f"What is {n}?", "completion": f"It is {n}. " * (n + 1)} for n in range(8)]
+    template = training_template(tinyllama_tokenizer)
+    return encode_all([to_conversation(pair) for pair in pairs], tinyllama_tokenizer, template, 256).rows
+
+
+@pytest.fixture
+def make_trainer(tiny_base, tinyllama_tokenizer, run, rows, bitsandbytes_as_it_was):
+    """Builds the real trainer on the two-layer model."""
+
+    from trainer.process.recipe import build_trainer
+    from trainer.progress import ProgressCallback, StopWatch
+
+    def make(precision: str = "fp32", held_out=(), **settings):
+        config = TrainConfig(
+            **{"max_steps": 1, "save_steps": 1000, "lora_dropout": 0.0, "warmup_fraction": 0.0, **settings}
+        )
+        progress = ProgressCallback(EventLog(run), StopWatch(run))
+        model = load_base_model(tiny_base, precision)
+        return build_trainer(model, tinyllama_tokenizer, config, run, precision, rows, list(held_out), progress)
+
+    return make
+
+
+@pytest.fixture
+def trainer(monkeypatch):
+    """Every run is trained by a process that sleeps; what is left of them is ended afterwards."""
+    monkeypatch.setattr(launcher, "command", fake_command(60))
+    yield
+    for folder in queue._training_processes():
+        end(Run(runs_folder().parent / folder))

@@ -1,0 +1,53 @@
+"""Gradient checkpointing only when it must: what "auto" comes to, decided by the memory estimate for the rows as they are.
+
+The same estimate as the plan before the start, with the memory that is free now. Losses are the same either way.
+"""
+
+from dataclasses import replace
+
+import psutil
+import pyarrow.compute
+
+from models.hardware import Hardware, find_hardware
+from trainer.data.dataset import Encoded
+from trainer.forecast.memory import decided
+from trainer.forecast.shape import ModelShape
+from trainer.machines.parallel import local_processes
+from trainer.process.ranks import max_over_ranks
+from trainer.process.stages import Stage
+from trainer.run import EventLog
+
+
+def decide(stages: list[Stage], shape: ModelShape, events: EventLog) -> None:
+    """Put "on" or "off" in place of "auto" in the config of each stage, in all processes alike; a note says where it is on.
+
+    Called before the base is loaded: what is free then is what the run may take.
+    """
+    for stage in stages:
+        if stage.config.gradient_checkpointing != "auto":
+            continue
+        config = decided(stage.config, shape, facts_of(stage.data.train), _hardware(stage))
+        (is_on,) = max_over_ranks(config.gradient_checkpointing == "on")
+        stage.config = replace(config, gradient_checkpointing="on" if is_on else "off")
+        if is_on:
+            events.write("note", message="Gradient checkpointing is on: without it there is too little room.")
+
+
+def facts_of(encoded: Encoded) -> dict:
+    """What an estimate needs to know of the rows to train on. Takes milliseconds: the lengths are columns on disk."""
+    lengths = pyarrow.compute.list_value_length(encoded.rows.data.column("input_ids"))
+    tokens = pyarrow.compute.sum(lengths).as_py()
+    return {
+        "train_rows": len(encoded.rows),
+        "tokens": tokens,
+        "trained_tokens": encoded.trained_tokens,
+        "longest": pyarrow.compute.max(lengths).as_py(),
+        "mean_length": tokens / len(encoded.rows),
+    }
+
+
+def _hardware(stage: Stage) -> Hardware:
+    """This machine; what the process holds in RAM already is in the estimate, so it counts as free."""
+    hardware = find_hardware()
+    held = 0 if hardware.has_gpu else psutil.Process().memory_info().rss * local_processes(stage.config)
+    return replace(hardware, available_bytes=hardware.available_bytes + held)

@@ -1,0 +1,65 @@
+"""The loss of the trained positions alone, found before the batch is on a GPU, so that no step waits for one.
+
+TRL looks for the trained positions on the GPU (a boolean index: the CPU waits until all that was computed before is done) and
+reads three metrics of every batch back. Here the collator, on the CPU, says where they are (`CountingCollator`), and the
+model scores just those (`install`): on a GPU by TRL's own tiles, on a CPU by one plain matrix product, since tiles made for a
+GPU cost a third of a step there. Same loss and gradients as TRL's (tested).
+"""
+
+import functools
+import types
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from trainer.data.dataset import IGNORED
+
+COUNTED = ("token_count", "places", "targets")
+
+
+class CountingCollator:
+    """A collator whose batches also say: `token_count`, tokens without padding; `places`, where in the flattened batch the next
+    token is trained; `targets`, those next tokens.
+    """
+
+    def __init__(self, collate) -> None:
+        self.collate = collate
+
+    def __call__(self, rows: list[dict]) -> dict:
+        batch = self.collate(rows)
+        labels, mask = batch["labels"], batch.get("attention_mask")
+        targets = torch.full_like(labels, IGNORED)
+        targets[:, :-1] = labels[:, 1:]
+        targets = targets.flatten()
+        places = (targets != IGNORED).nonzero().squeeze(1)
+        count = batch["input_ids"].numel() if mask is None else int(mask.sum())
+        return {**batch, "token_count": count, "places": places, "targets": targets[places]}
+
+
+def install(model) -> None:
+    """Let `model(..., places=, targets=)` answer with the sum of the losses there. Any other call stays what it was."""
+    forward = model.forward
+
+    @functools.wraps(forward)  # `generate` looks at the signature
+    def forward_to_the_loss(self, *args, places=None, targets=None, **kwargs):
+        if places is None:
+            return forward(*args, **kwargs)
+        hidden = self.base_model(*args, use_cache=False, **kwargs).last_hidden_state
+        head = self.get_output_embeddings()
+        hidden = hidden.flatten(0, 1).index_select(0, places)
+        if hidden.is_cuda:
+            return _tiled_loss(hidden, head.weight, targets)
+        return cross_entropy(head(hidden).float(), targets, reduction="sum")
+
+    model.forward = types.MethodType(forward_to_the_loss, model)
+
+
+def _tiled_loss(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The sum of the losses from TRL's tiles (trl/trainer/utils.py, add_fused_lm_head): no scores of a whole batch at once."""
+    from trl.kernels import ChunkedLogProbFunction
+    from trl.trainer.utils import _CHUNKED_LOGPROB_CHUNK_SIZE
+
+    temperature, softcap, scale = 1.0, None, 1.0  # a Llama has neither of the last two
+    settings = (temperature, _CHUNKED_LOGPROB_CHUNK_SIZE, softcap, scale, ("log_probs",))
+    log_probs, *_ = ChunkedLogProbFunction.apply(hidden, weight, None, targets, *settings)
+    return -log_probs.sum()
