@@ -15,15 +15,20 @@ from common.errors import UserError
 
 MOST_PANES = 4
 LONGEST_TITLE = 60
+LONGEST_NAME = 200
 MOST_CONVERSATIONS = 50
 MOST_CHARACTERS = 1_500_000  # of all conversations together: a browser keeps about 5 MB for a page
 ALMOST_FULL = 0.9  # of that room: then a person is told which one goes next
-MESSAGE_KEYS = ("role", "content", "tries", "note", "rated")
+MESSAGE_KEYS = ("role", "content", "tries", "note", "rated", "by")
+# What a pane knows of its last answer: tokens used, the window, who answered, the template it was read in.
+NOT_YET = {"used": 0, "window": 0, "who": "", "read_as": ""}
 
 
 def new_conversation(models: list[str], system: str = "") -> dict:
     """An empty conversation with one pane for each of `models`."""
-    panes = [{"model": model, "template": "", "left_out": 0, "messages": []} for model in models[:MOST_PANES]]
+    panes = [
+        {"model": model, "template": "", "left_out": 0, "messages": [], **NOT_YET} for model in models[:MOST_PANES]
+    ]
     made = {"id": secrets.token_hex(8), "title": "", "system": system, "summary": "", "summarised": 0}
     return {**made, "changed": time.time(), "panes": panes}
 
@@ -33,10 +38,10 @@ def set_models(conversation: dict, models: list[str]) -> None:
     known = {pane["model"]: pane for pane in conversation["panes"]}
     first = conversation["panes"][0]
     if models[0] not in known:  # another model goes on with the first pane
-        known[models[0]] = {**first, "model": models[0]}
+        known[models[0]] = {**first, "model": models[0], **NOT_YET}
     panes = []
     for model in models[:MOST_PANES]:
-        pane = known.get(model) or {**first, "model": model}
+        pane = known.get(model) or {**first, "model": model, **NOT_YET}
         panes.append({**pane, "messages": [dict(message) for message in pane["messages"]]})
     conversation["panes"] = panes
 
@@ -63,6 +68,7 @@ def cut(conversation: dict, place: int) -> None:
     for pane in conversation["panes"]:
         pane["messages"] = pane["messages"][:place]
         pane["left_out"] = min(pane["left_out"], place // 2)
+        pane |= NOT_YET
     if conversation["summarised"] > place // 2:
         conversation["summary"], conversation["summarised"] = "", 0
     conversation["changed"] = time.time()
@@ -172,7 +178,9 @@ def to_markdown(conversation: dict) -> str:
     for place in range(0, len(said(conversation)), 2):
         lines.append(f"**You:** {said(conversation)[place]['content']}")
         for pane in conversation["panes"]:
-            lines.append(f"**{pane['model'].partition(':')[2]}:** {pane['messages'][place + 1]['content']}")
+            answer = pane["messages"][place + 1]
+            name = (answer.get("by") or pane["model"]).partition(":")[2] or "Base, without the adapter"
+            lines.append(f"**{name}:** {answer['content']}")
     return "\n\n".join(lines) + "\n"
 
 
@@ -196,13 +204,16 @@ def checked(found: dict) -> dict:
     panes = found["panes"]
     if not isinstance(panes, list) or not 1 <= len(panes) <= MOST_PANES:
         raise UserError(f"A conversation has between 1 and {MOST_PANES} panes.")
-    made = new_conversation([str(pane["model"])[:200] for pane in panes], str(found.get("system", "")))
+    made = new_conversation([str(pane["model"])[:LONGEST_NAME] for pane in panes], str(found.get("system", "")))
     made |= {"title": str(found.get("title", ""))[:LONGEST_TITLE], "id": str(found.get("id"))[:16]}
-    made |= {"summary": str(found.get("summary", "")), "summarised": int(found.get("summarised", 0))}
+    made |= {"summary": str(found.get("summary", "")), "summarised": max(0, int(found.get("summarised", 0)))}
     made["changed"] = _time(found)
     for pane, given in zip(made["panes"], panes, strict=True):
-        pane["template"], pane["left_out"] = str(given.get("template", ""))[:16], int(given.get("left_out", 0))
+        pane["template"] = str(given.get("template", ""))[:16]
+        pane |= {key: type(value)(given.get(key, value)) for key, value in NOT_YET.items()}
+        pane |= {"who": pane["who"][:LONGEST_NAME], "read_as": pane["read_as"][:16]}
         pane["messages"] = [_checked_message(message) for message in given["messages"]]
+        pane["left_out"] = max(0, min(int(given.get("left_out", 0)), len(pane["messages"]) // 2))
         roles = [message["role"] for message in pane["messages"]]
         if roles != ["user", "assistant"] * (len(roles) // 2) or len(roles) != len(panes[0]["messages"]):
             raise UserError("The messages of a conversation alternate between user and assistant.")
@@ -221,4 +232,6 @@ def _time(found: dict) -> float:
 
 def _checked_message(message: dict) -> dict:
     kept = {key: message[key] for key in MESSAGE_KEYS if key in message}
-    return kept | {"note": str(kept.get("note", ""))[:300], "tries": int(kept.get("tries", 0))}
+    kept |= {"note": str(kept.get("note", ""))[:300], "tries": int(kept.get("tries", 0))}
+    kept |= {"rated": rated if (rated := kept.get("rated")) in ("Like", "Dislike") else None}
+    return kept | {"by": str(kept["by"])[:LONGEST_NAME]} if "by" in kept else kept

@@ -12,6 +12,7 @@ import itertools
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -71,6 +72,14 @@ class Engine:
         self.resident = Resident(most_adapters)
         self.caches = Caches(most_conversations, most_cache_bytes)
         self._scheduler = Scheduler(self.resident, self.caches, most_at_once)
+        # when nobody has the engine any more, and when Python ends: a thread that computes then takes the process down
+        self._end = weakref.finalize(self, self._scheduler.close)
+
+    def close(self) -> None:
+        """End what is being written and free the model's memory. The engine answers nobody after it."""
+        self._end()
+        self.caches.clear()
+        self.resident.unload()
 
     def reply(
         self,

@@ -40,7 +40,16 @@ def list_datasets(owner: str = LOCAL_OWNER) -> list[DataSet]:
     """The data sets of `owner`, by name."""
     folder = datasets_folder(owner)
     files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
-    return [DataSet(file, len(read_json_lines(file))) for file in files]
+    return [DataSet(file, _line_count(file)) for file in files]
+
+
+def _line_count(file: Path) -> int:
+    """The rows, counted without reading what they say: all data sets of an owner are listed when the page is opened."""
+    try:
+        with open(file, "rb") as lines:
+            return sum(1 for line in lines if line.endswith(b"\n") and line.strip())
+    except OSError:  # gone in this moment
+        return 0
 
 
 def find_dataset(name: str, owner: str = LOCAL_OWNER) -> DataSet:

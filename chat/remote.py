@@ -90,7 +90,7 @@ class RemoteEngine:
 
         client = AsyncInferenceClient(base_url=self.url, api_key=self._token or "none", timeout=WAIT_SECONDS)
         reply.text = messages[-1]["content"].rstrip() if continuing else ""
-        began, first = time.perf_counter(), None
+        began, first, is_whole = time.perf_counter(), None, False
         pieces = _pieces(client, messages, _arguments(model, sampling, continuing))
         try:
             for piece in pieces:
@@ -106,12 +106,16 @@ class RemoteEngine:
                     reply.new_tokens += 1
                     reply.seconds_to_first = first - began
                     reply.tokens_per_second = (reply.new_tokens - 1) / (now - first) if now > first else 0.0
+                is_whole = bool(choice.finish_reason) or is_whole
                 reply.ended = choice.finish_reason == "stop" or reply.ended
                 yield reply
+            if not is_whole and not stop.is_set():
+                raise ConnectionError("the stream ended before the answer did")
         except (HfHubHTTPError, InferenceTimeoutError, httpx2.HTTPError, OSError, ValueError) as error:
             log.warning("The chat server: %s", error)  # its words may hold its address, which is not the visitors'
             status = getattr(getattr(error, "response", None), "status_code", None)
-            words = f"answered with an error ({status})" if status else "did not answer"
+            silent = "broke off in the middle of its answer" if reply.new_tokens else "did not answer"
+            words = f"answered with an error ({status})" if status else silent
             raise UserError(f"The server {words}.", "Try again, or pick another model.") from error
         finally:
             pieces.close()

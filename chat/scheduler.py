@@ -4,7 +4,6 @@ First come, first served: a request for another base waits until those before it
 Conversations with the same model are answered in one batch; with several adapters of one base they take turns of a few tokens.
 """
 
-import atexit
 import queue
 import threading
 import time
@@ -59,7 +58,6 @@ class Scheduler:
         self._side_by_side: SideBySide | None = None
         self._turn: tuple[tuple | None, int] = (None, 0)  # whose turn it is, and the tokens that it has written
         self._is_closed = False
-        atexit.register(self.close)  # a thread that computes while Python ends takes the process down with it
 
     def close(self) -> None:
         """End the thread, and with it whatever it was writing."""
@@ -68,6 +66,7 @@ class Scheduler:
             self._changed.notify()
         if thread and thread is not threading.current_thread():
             thread.join(timeout=30)
+        self._side_by_side = None
 
     def submit(self, request: Request) -> None:
         """Put `request` at the end of the line."""
@@ -195,9 +194,13 @@ class Scheduler:
 
     def _load(self, model: Model) -> tuple:
         """The resident's key for `model`. What lies side by side is taken apart before the network may become another one."""
+        base = self.resident.loaded
         if not self.resident.holds(model):
             self._take_apart()
-        return self.resident.load(model)
+        key = self.resident.load(model)
+        if self.resident.loaded != base:
+            self.caches.clear()  # what was read with another base is of no use now
+        return key
 
     def _take_apart(self) -> None:
         if self._side_by_side:

@@ -7,13 +7,14 @@ Tokens are never sent: a gated model must be in the local cache already.
 
 import json
 import os
-from collections.abc import Callable
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
 from common.limits import limit
 from models import embedded
+from models.download import Progress, download, size_of
 
 AUTO = "auto"
 EMBEDDED = "embedded"
@@ -22,8 +23,6 @@ HUB_TIMEOUT_SECONDS = 5
 MOST_BYTES_ON_A_SPACE = 12_000_000_000
 TOKENIZER_FILES = ["config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"]
 FILES = ["generation_config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES]
-
-Progress = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
 
 
 @dataclass(frozen=True)
@@ -163,16 +162,18 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"'{folder}' has no complete safetensors weights.", "Save or download it as safetensors.")
 
 
-def fetch_base(base: Base, progress: Progress = lambda what, fraction: None) -> Path:
-    """The folder that holds the base's files, downloading or converting them first when needed.
+def fetch_base(
+    base: Base, progress: Progress = lambda what, fraction: None, stop: threading.Event | None = None
+) -> Path:
+    """The folder that holds the base's files, downloading or converting them first when needed. `stop` ends a download.
 
-    Raises UserError when they cannot be had (network gone, disk full, not a Llama model).
+    Raises UserError when they cannot be had (network gone, disk full, stopped, not a Llama model).
     """
     if base.source == "folder":
         return Path(base.model_id)
     if base.source == EMBEDDED:
         return embedded.ensure(progress)
-    folder = _download(base, progress)
+    folder = _download(base, progress, stop=stop)
     check_folder(folder)
     return folder
 
@@ -187,7 +188,7 @@ def fetch_tokenizer(base: Base, progress: Progress = lambda what, fraction: None
     return _download(base, progress, TOKENIZER_FILES)
 
 
-def _download(base: Base, progress: Progress, patterns: list[str] = FILES) -> Path:
+def _download(base: Base, progress: Progress, patterns: list[str] = FILES, stop: threading.Event | None = None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -195,14 +196,14 @@ def _download(base: Base, progress: Progress, patterns: list[str] = FILES) -> Pa
     try:
         if base.source != "cache":
             _check_size(base, patterns)
-        watch = {} if base.source == "cache" or patterns != FILES else {"tqdm_class": _bar_that_tells(base, progress)}
+            if patterns == FILES:
+                return download(base.model_id, base.revision, patterns, progress, stop)
         folder = snapshot_download(
             base.model_id,
             revision=base.revision,
             allow_patterns=patterns,
             token=False,
             local_files_only=base.source == "cache",
-            **watch,
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, transport_error()) as error:
         raise UserError(
@@ -211,40 +212,11 @@ def _download(base: Base, progress: Progress, patterns: list[str] = FILES) -> Pa
     return Path(folder)
 
 
-def _bar_that_tells(base: Base, progress: Progress):
-    """A tqdm class for snapshot_download that tells `progress`, at most once a second, how many bytes have come."""
-    from tqdm import tqdm
-
-    total = _bytes_of(base)
-
-    class Bar(tqdm):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **{**kwargs, "disable": False, "mininterval": 1.0})
-
-        def display(self, *args, **kwargs) -> None:
-            # of its three bars, the one of bytes written; the others count files and network traffic
-            if self.unit == "B" and (self.desc or "").startswith("Reconstruct") and total:
-                words = f"Downloading {base.model_id}: {self.n / 1e6:.0f} of {total / 1e6:.0f} MB"
-                progress(words, min(1.0, self.n / total))
-
-    return Bar
-
-
 def _check_size(base: Base, patterns: list[str]) -> None:
     """Raise UserError for a download that is larger than this machine allows: anybody may name any base."""
     most = limit("STUDIO_MAX_BASE_BYTES", MOST_BYTES_ON_A_SPACE)
-    size = _bytes_of(base, patterns) if most else 0
+    size = size_of(base.model_id, base.revision, patterns) if most else 0
     if size > most:
         raise UserError(
             f"{base.model_id} has {size / 1e9:.1f} GB; {most / 1e9:.1f} GB are the most here.", "Choose a smaller base."
         )
-
-
-def _bytes_of(base: Base, patterns: list[str] = FILES) -> int:
-    """The size of what will be downloaded. The bar's own total grows while files are found."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.utils import filter_repo_objects
-
-    tree = HfApi(token=False).list_repo_tree(base.model_id, revision=base.revision, recursive=True)
-    sizes = {entry.path: getattr(entry, "size", 0) for entry in tree}
-    return sum(sizes[path] for path in filter_repo_objects(sizes, allow_patterns=patterns))

@@ -6,6 +6,9 @@ import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+# How an answer ends that breaks off in the middle, by model.
+BROKEN = {"half": b'data: {"id": "1", "cho', "garbage": b"data: {no json}\n\n", "cut": b""}
+
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
@@ -30,6 +33,8 @@ class Handler(BaseHTTPRequestHandler):
             return None
         for place, word in enumerate(words * self.server.times):
             self._piece({"role": "assistant", "content": (" " if place else "") + word}, None)
+        if asked["model"] in BROKEN:
+            return self.wfile.write(BROKEN[asked["model"]])
         self._piece({}, "stop")
         self.wfile.write(b"data: [DONE]\n\n")
 

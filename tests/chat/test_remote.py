@@ -9,7 +9,7 @@ from chat.remote import RemoteEngine, RemoteModel, remote_engine
 from chat.sampling import Sampling
 from common.errors import UserError
 from tests.browser.driving import wait_for
-from tests.chat.openai_server import openai_server
+from tests.chat.openai_server import BROKEN, openai_server
 from tests.fakes import conversation
 
 HELLO = [{"role": "user", "content": "Hello there"}]
@@ -61,6 +61,15 @@ def test_a_failing_server_is_a_sentence():
     with pytest.raises(UserError, match="The server did not answer"):
         list(RemoteEngine(url).reply(TINY, HELLO, Sampling(max_new_tokens=9)))
     assert RemoteEngine(url).models() == {}
+
+
+@pytest.mark.parametrize("model", BROKEN)
+def test_an_answer_that_breaks_off_is_no_whole_one(model):
+    texts = []
+    with openai_server() as (_, url), pytest.raises(UserError, match="broke off in the middle"):
+        for reply in RemoteEngine(url).reply(RemoteModel(model), HELLO, Sampling(max_new_tokens=50)):
+            texts.append(reply.text)
+    assert texts[-1].startswith(f"{model} heard 1"), "what came is lost"
 
 
 def test_only_the_environment_names_the_server(monkeypatch):

@@ -72,6 +72,64 @@ def test_a_download_shows_how_far_it_is(tiny_base):
     assert any("MB" in what for what, _ in told)
 
 
+STOP = """
+import json, sys, threading
+import psutil
+from common.errors import UserError
+from models.base import choose_base, fetch_base
+stop = threading.Event()
+try:
+    fetch_base(choose_base("auto"), lambda what, fraction: "MB" in what and fraction > 0.3 and stop.set(), stop)
+except UserError as error:
+    print(json.dumps({"error": str(error), "children": len(psutil.Process().children(recursive=True))}))
+"""
+
+
+def test_a_stop_ends_a_download_at_once_and_what_is_whole_is_not_fetched_again(tiny_base):
+    with HubServer({DEFAULT_BASE: tiny_base}, delay=0.015) as hub:
+        environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_secret"}
+        command = [sys.executable, "-c", STOP]
+        result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
+        stopped = json.loads(result.stdout.splitlines()[-1])
+        assert "was stopped" in stopped["error"] and stopped["children"] == 0
+        cache = Path(os.environ["HF_HOME"]) / "hub"
+        assert list(cache.rglob("config.json")) and not list(cache.rglob("*.safetensors"))
+        assert not list(cache.rglob("*.incomplete")), "half a file takes room for nothing"
+        fetched = len(hub.sent("GET", "resolve"))
+        hub.delay = 0.0
+        again = choose(hub.url, "auto", "fetch")
+        assert (Path(again["folder"]) / "model.safetensors").stat().st_size > 10_000_000
+        assert [path.rsplit("/", 1)[-1] for path in hub.sent("GET", "resolve")[fetched:]] == ["model.safetensors"]
+        assert not any(has_token for _, _, has_token in hub.requests), "somebody's token went out"
+
+
+def test_half_a_file_that_somebody_else_downloads_is_left_alone(tmp_path, monkeypatch):
+    from filelock import FileLock
+    from huggingface_hub import constants
+
+    from models.download import remove_halves
+
+    cache = tmp_path / "hub"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    blobs, locks = cache / "models--a--b" / "blobs", cache / ".locks" / "models--a--b"
+    blobs.mkdir(parents=True)
+    locks.mkdir(parents=True)
+    mine, theirs = blobs / "aaa.1.incomplete", blobs / "bbb.2.incomplete"
+    mine.write_bytes(b"half")
+    theirs.write_bytes(b"half")
+    with FileLock(locks / "bbb.lock"):
+        remove_halves("a/b")
+    assert not mine.exists() and theirs.exists()
+
+
+def test_an_interrupted_download_is_a_sentence_and_can_be_repeated(tiny_base):
+    with HubServer({DEFAULT_BASE: tiny_base}) as hub:
+        hub.fail("GET", "model.safetensors", status=500, times=100)
+        assert "was interrupted" in choose(hub.url, "auto", "fetch")["error"]
+        hub.faults.clear()
+        assert choose(hub.url, "auto", "fetch")["folder"]
+
+
 def test_when_the_hub_cannot_be_reached_it_is_said():
     chosen = choose("http://127.0.0.1:9", "auto")
     assert chosen["source"] == "embedded" and "the Hub cannot be reached" in chosen["reason"]
