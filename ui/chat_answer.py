@@ -1,6 +1,8 @@
 """The answers of one turn: every pane's model asked at once, their words written into the conversation as they come."""
 
+import copy
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -11,7 +13,7 @@ from chat.sampling import Sampling
 from chat.summary import summarise
 from ui.background import with_progress
 from ui.chat_models import Picked, pick, short_name
-from ui.chat_view import note_of
+from ui.chat_view import STOPPED, note_of
 from ui.owner import Visitor
 
 RETRY_TEMPERATURE = 0.7  # at temperature 0 another seed changes nothing
@@ -57,7 +59,8 @@ def answer(
     """Stream the last answer of each of `panes`; [] while a base is fetched. A stop in between keeps what came until then."""
     stop = threading.Event()
     picked = []
-    for kind, value in with_progress(lambda say, _: pick_panes(engines, conversation, visitor, say), HEARTBEAT_SECONDS):
+    work = with_progress(lambda say, stop: pick_panes(engines, conversation, visitor, say, stop), HEARTBEAT_SECONDS)
+    for kind, value in work:
         if kind == "says":
             _say(conversation, panes, value or "Looking for the model ...")
             yield []
@@ -70,6 +73,8 @@ def answer(
         key = f"{visitor.owner}/{conversation['id']}/{pane}"
         stream = engines.of(picked[pane]).reply(picked[pane].model, messages, own, stop, key, continuing)
         answers.append(Answer(pane, picked[pane], stream, seed, Reply()))
+        _last(conversation, pane)["by"] = conversation["panes"][pane]["model"]
+        conversation["panes"][pane]["who"] = who_words(picked[pane])
     try:
         while not all(one.is_done for one in answers):
             for one in answers:
@@ -79,9 +84,8 @@ def answer(
     finally:
         stop.set()
         for one in answers:
-            _last(conversation, one.pane).pop("doing", None)
             if not one.is_done:
-                _last(conversation, one.pane)["note"] = note_of(one.reply, one.seed, stopped=True)
+                end_early(_last(conversation, one.pane))
 
 
 def _advance(conversation: dict, one: Answer) -> None:
@@ -90,7 +94,8 @@ def _advance(conversation: dict, one: Answer) -> None:
     message, pane = _last(conversation, one.pane), conversation["panes"][one.pane]
     if reply is None:
         one.is_done = True
-        message["note"] = note_of(one.reply, one.seed, stopped=False)
+        message.pop("doing", None)
+        message["note"] = note_of(one.reply, one.seed)
         pane["template"] = pane["template"] or one.reply.template
         return
     one.reply = reply
@@ -101,7 +106,33 @@ def _advance(conversation: dict, one: Answer) -> None:
             f"Loading {short_name(one.picked.base)}, or waiting for those who asked before ...",
         )
     if reply.window:
-        message["content"], pane["left_out"] = reply.text, reply.left_out
+        message |= {"content": reply.text, "note": note_of(reply, one.seed, is_going_on=True), "doing": "Reading ..."}
+        pane |= {"left_out": reply.left_out, "used": reply.tokens_used + reply.new_tokens, "window": reply.window}
+        pane["read_as"] = reply.template
+
+
+def end_early(message: dict) -> None:
+    """Say of an answer that was on its way that it goes no further."""
+    if message.pop("doing", None) is not None:
+        message["note"] = " · ".join(filter(None, [message.get("note"), STOPPED]))
+
+
+def as_draft(conversation: dict) -> dict:
+    """The conversation as it is to be found again when the page is left in mid-answer."""
+    draft = copy.deepcopy({key: value for key, value in conversation.items() if key != "answering"})
+    for message in [message for pane in draft["panes"] for message in pane["messages"][-1:]]:
+        end_early(message)
+    return {**draft, "changed": time.time()}
+
+
+def who_words(picked: Picked) -> str:
+    """Who answers, on which base, and why on that one."""
+    if isinstance(picked.model, RemoteModel):
+        return f"{picked.name}, {picked.base}"
+    name, _, reason = picked.base.partition(" (")
+    reason = f" ({reason}" if reason else ""
+    is_base = picked.name in (name, picked.base)
+    return f"{short_name(name)}{reason}" if is_base else f"{picked.name}, on {short_name(name)}{reason}"
 
 
 def _say(conversation: dict, panes: list[int], sentence: str) -> None:
@@ -121,16 +152,6 @@ def _with_luck(sampling: Sampling, tries: int) -> tuple[Sampling, str]:
     temperature = sampling.temperature or RETRY_TEMPERATURE
     luck = replace(sampling, seed=sampling.seed + tries, temperature=temperature)
     return luck, f"seed {luck.seed}, temperature {luck.temperature:g}"
-
-
-def warnings_of(conversation: dict, one: Answer) -> list[str]:
-    """What a person should know about this pane."""
-    template = conversation["panes"][one.pane]["template"]
-    if template and one.reply.template and template != one.reply.template:
-        return [
-            f"This conversation began under another chat template ({template}); it is read under {one.reply.template} now."
-        ]
-    return []
 
 
 def update_summary(engines: Engines, conversation: dict, visitor: Visitor) -> Iterator[Reply]:

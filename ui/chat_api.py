@@ -17,7 +17,7 @@ from chat.history import check_messages
 from common.errors import UserError
 from models.base import AUTO
 from ui.chat_answer import Engines
-from ui.chat_handlers import check_text
+from ui.chat_checks import check_text
 from ui.chat_layout import sampling_of
 from ui.chat_models import pick
 from ui.messages import shown

@@ -8,7 +8,8 @@ import gradio as gr
 from chat import feedback
 from chat.conversation import prompt_messages, said
 from common.errors import UserError
-from ui.chat_handlers import ChatHandlers, place_of
+from ui.chat_checks import are_different, place_of
+from ui.chat_handlers import ChatHandlers
 from ui.chat_view import hint, written
 from ui.messages import shown
 from ui.owner import owner_of
@@ -34,7 +35,7 @@ def lay_out_data() -> DataParts:
             info="Answers with a thumb up, answers that you corrected, and the better one of a comparison become its rows.",
             max_length=60,
         )
-        rows_html = gr.HTML(hint("No rows yet."))
+        rows_html = gr.HTML(hint("No rows yet."), padding=False)
         drop_button = gr.Button("Take the last row out", size="sm")
     return DataParts(name_box, rows_html, drop_button)
 
@@ -97,6 +98,8 @@ class DataHandlers:
                 raise UserError("There is no answer to pick.", "Send a message first.")
             if conversation.get("answering"):
                 raise UserError("The answers are still on their way.", "Pick one when they are there.")
+            if not are_different(conversation):
+                raise UserError("The answers are the same: none is better.", "Send another message.")
             place = len(said(conversation)) - 1
             for number, other in enumerate(conversation["panes"]):
                 other["messages"][place]["rated"] = "Like" if number == pane else None
@@ -123,7 +126,9 @@ class DataHandlers:
         known = {one.name: one for one in feedback.list_datasets(owner)}
         name = feedback.slug(str(values[self.parts.name_box] or "")[:200])
         if name not in known:
-            return hint(f"'{name}' has no rows yet.")
+            return hint(
+                f"“{name}” has no rows yet. Press the thumb under a good answer, or correct one with the pencil."
+            )
         rows = feedback.read_rows(name, owner)
         lines = [
             f"<p><b>{html.escape(name)}</b>: {len(rows)} rows. It is yours alone; train on it in the Train tab.</p>"
@@ -149,7 +154,8 @@ class DataHandlers:
         everything = inputs | {parts.name_box}
         for pane, chatbot in enumerate(panes.chatbots):
             here = [*outputs, parts.rows_html]
-            chatbot.like(self.rate(pane), everything, here, api_name=f"rate_{pane}", **quiet)
+            rating = {"api_name": f"rate_{pane}", "trigger_mode": "multiple", **quiet}  # a second thought comes quickly
+            chatbot.like(self.rate(pane), everything, here, **rating)
             chatbot.edit(self.correct(pane), everything, parts.rows_html, api_name=f"correct_{pane}", **quiet)
             better = panes.better_buttons[pane]
             better.click(self.better(pane), everything, here, api_name=f"better_{pane}", **quiet)

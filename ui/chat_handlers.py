@@ -4,6 +4,7 @@ The conversation lives in the session (gr.State); what the browser keeps is a co
 """
 
 import copy
+import html
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,14 +23,17 @@ from chat.conversation import (
     set_models,
     undo,
 )
-from chat.history import LONGEST_MESSAGE
 from chat.sampling import Sampling
 from common.errors import UserError
 from ui import chat_view
-from ui.chat_answer import Answer, Engines, answer, update_summary, warnings_of
+from ui.chat_answer import Answer, Engines, answer, as_draft, end_early, update_summary
+from ui.chat_checks import are_different, check_text, place_of
 from ui.chat_layout import PRESETS, SUMMARISE, Layout, sampling_of
+from ui.chat_models import label_of
 from ui.messages import shown
 from ui.owner import Visitor, owner_of, visitor_of
+
+DRAFT_SECONDS = 1.0
 
 
 @dataclass
@@ -56,8 +60,8 @@ class ChatHandlers:
     def outputs(self) -> list:
         """What an answer may change."""
         own, panes = self.layout, self.layout.panes
-        outputs = [own.conversation, own.store, own.message_box, own.send_button, own.stop_button, own.seen_html]
-        outputs += [own.summary_box, own.system_box, own.model_dropdown, own.beside_dropdown]
+        outputs = [own.conversation, own.store, own.draft, own.message_box, own.send_button, own.stop_button]
+        outputs += [own.seen_html, own.summary_box, own.system_box, own.model_dropdown, own.beside_dropdown]
         return outputs + panes.columns + panes.chatbots + panes.meters + panes.better_buttons
 
     @shown
@@ -89,9 +93,8 @@ class ChatHandlers:
         can = [place for place, message in enumerate(last) if message.get("content", "").strip()]
         if not can:
             raise UserError("There is no answer to continue.", "Send a message first.")
-        cut_off = [
-            place for place in can if any(word in last[place].get("note", "") for word in ("cut off", "stopped"))
-        ]
+        ends = (chat_view.CUT_OFF, chat_view.STOPPED)
+        cut_off = [place for place in can if any(words in last[place].get("note", "") for words in ends)]
         yield from self._answer(values, conversation, visitor, sampling, cut_off or can, continuing=True)
 
     @shown
@@ -125,22 +128,32 @@ class ChatHandlers:
         owner_of(values[self.browser_key], token)
         conversation = copy.deepcopy(values[self.layout.conversation]) or new_conversation(self.models(values))
         for message in [pane["messages"][-1] for pane in conversation["panes"] if pane["messages"]]:
-            message.pop("doing", None)
-            message["note"] = message.get("note") or "stopped"
+            end_early(message)
         return self.saved(values, conversation)
 
     @shown
     def models_changed(self, values: dict, token: gr.OAuthToken | None):
-        """Other models go on with what was said."""
+        """Other models go on with what was said; what came of an answer that this ended is kept."""
         _, conversation, _ = self.begin(values, token)
-        return self.at_rest(conversation)
+        for pane in conversation["panes"]:
+            for message in pane["messages"][-1:]:
+                end_early(message)
+        return self.saved(values, conversation)
 
     @shown
     def start_new(self, values: dict, token: gr.OAuthToken | None):
         owner_of(values[self.browser_key], token)
         own = self.layout
         conversation = new_conversation(self.models(values), values[own.system_box] or "")
-        return {**self.at_rest(conversation), own.store: self.with_open_one(values), own.seen_html: ""}
+        return {
+            **self.at_rest(conversation),
+            own.store: self.with_open_one(values),
+            own.seen_html: chat_view.SEEN_LATER,
+        }
+
+    def example(self, data: gr.SelectData) -> str:
+        """What an example says, for the message box."""
+        return str(data.value.get("text", "")) if isinstance(data.value, dict) else ""
 
     def preset(self, name: str) -> str:
         """The system prompt of a preset."""
@@ -184,20 +197,25 @@ class ChatHandlers:
         own = self.layout
         wait = {own.send_button: gr.Button(interactive=False), own.stop_button: gr.Button(interactive=True)}
         cleared = {own.message_box: ""} if text else {}
-        yield {own.conversation: conversation, **cleared, **wait, **self.view(conversation)}
+        for pane in panes:
+            conversation["panes"][pane]["messages"][-1]["doing"] = ""
+        page = {own.conversation: conversation, own.draft: as_draft(conversation)}
+        yield {**page, **cleared, **wait, **self.view(conversation)}
         answers: list[Answer] = []
-        conversation["answering"] = True
+        conversation["answering"], drafted = True, time.monotonic()
         try:
-            for answers in answer(self.engines, conversation, visitor, sampling, panes, continuing):
-                yield {own.conversation: conversation, **self._moved(conversation, answers, panes)}
+            for answers in answer(self.engines, conversation, visitor, sampling, panes, continuing):  # noqa: B007, read below
+                page = {own.conversation: conversation, **self._moved(conversation, panes)}
+                if time.monotonic() > drafted + DRAFT_SECONDS:
+                    page[own.draft], drafted = as_draft(conversation), time.monotonic()
+                yield page
         except Exception:  # whatever it was, the page can be used on; it is raised again, and shown at the edge
             has_come = any(one.reply.new_tokens for one in answers)
             back = {own.message_box: text} if text and not has_come else {}
             yield {**back, **self.saved(values, conversation if has_come else self.current(values))}
             raise
         seen = "".join(chat_view.seen_table(one.picked.name, one.reply.seen) for one in answers)
-        meters = {own.panes.meters[one.pane]: self._meter(conversation, one) for one in answers}
-        yield {**self.saved(values, conversation), own.seen_html: seen, **meters}
+        yield {**self.saved(values, conversation), own.seen_html: seen}
         if values[own.full_radio] == SUMMARISE:
             yield from self._summarise(values, conversation, visitor, wait)
 
@@ -207,23 +225,20 @@ class ChatHandlers:
             for _ in update_summary(self.engines, conversation, visitor):
                 yield {**wait, self.layout.summary_box: gr.Textbox(conversation["summary"], visible=True)}
         except UserError as error:
-            gr.Warning(f"No summary was written: {error}")
+            gr.Warning(html.escape(f"No summary was written: {error}", quote=False))
         except Exception:
             yield self.saved(values, conversation)
             raise
         yield self.saved(values, conversation)
 
-    def _moved(self, conversation: dict, answers: list[Answer], asked: list[int]) -> dict:
+    def _moved(self, conversation: dict, asked: list[int]) -> dict:
         """What a step of the answers changes on the page, in the panes that were asked."""
         panes, changes = self.layout.panes, {}
-        for pane in asked:
-            changes[panes.chatbots[pane]] = chat_view.shown_messages(conversation["panes"][pane])
-        for one in answers:
-            changes[panes.meters[one.pane]] = self._meter(conversation, one)
+        for number in asked:
+            pane = conversation["panes"][number]
+            changes[panes.chatbots[number]] = chat_view.shown_messages(pane)
+            changes[panes.meters[number]] = chat_view.meter(pane)
         return changes
-
-    def _meter(self, conversation: dict, one: Answer) -> str:
-        return chat_view.meter(one.picked.name, one.picked.base, one.reply, warnings_of(conversation, one))
 
     def saved(self, values: dict, conversation: dict) -> dict:
         """The conversation at rest: shown, and kept in the browser."""
@@ -231,62 +246,36 @@ class ChatHandlers:
         kept = keep(records, conversation)
         before, going = next_to_go(records), next_to_go(kept)
         if going and going["id"] != (before and before["id"]):
-            gr.Warning(chat_view.room_words(going))
+            gr.Warning(html.escape(chat_view.room_words(going), quote=False))
         return {self.layout.store: kept, **self.at_rest(conversation)}
 
     def with_open_one(self, values: dict) -> list[dict]:
         """The browser's conversations with the one that is left now: it may have been stopped by this very click."""
         records, left = records_of(values[self.layout.store]), values[self.layout.conversation]
-        return keep(records, left) if left else records
+        return keep(records, as_draft(left) if left.get("answering") else left) if left else records
 
     def at_rest(self, conversation: dict) -> dict:
         """The conversation on the page while nothing is answered: whatever was on its way has been cancelled."""
         own = self.layout
         conversation.pop("answering", None)
         ready = {own.send_button: gr.Button(interactive=True), own.stop_button: gr.Button(interactive=False)}
-        return {own.conversation: conversation, **ready, **self.view(conversation)}
+        return {own.conversation: conversation, own.draft: None, **ready, **self.view(conversation)}
 
     def view(self, conversation: dict) -> dict:
         """All panes, as they are."""
         panes, changes, count = self.layout.panes, {}, len(conversation["panes"])
         for number in range(MOST_PANES):
             changes[panes.columns[number]] = gr.Column(visible=number < count)
-            changes[panes.better_buttons[number]] = gr.Button(visible=count > 1 and bool(said(conversation)))
+            changes[panes.better_buttons[number]] = gr.Button(visible=are_different(conversation))
             if number < count:
                 pane = conversation["panes"][number]
                 label = label_of(pane["model"])
                 messages, rating = chat_view.shown_messages(pane), chat_view.shown_rating(pane)
                 changes[panes.chatbots[number]] = gr.Chatbot(messages, label=label, feedback_value=rating)
+                changes[panes.meters[number]] = chat_view.meter(pane)
         box = gr.Textbox(conversation["summary"], visible=bool(conversation["summarised"]))
         return {**changes, self.layout.summary_box: box}
 
 
 def everybody(conversation: dict) -> list[int]:
     return list(range(len(conversation["panes"])))
-
-
-def label_of(model: str) -> str:
-    """A pane's label: the name, without the kind of thing it is."""
-    return "Base, without the adapter" if model == "bare:" else model.partition(":")[2] or "Model"
-
-
-def place_of(conversation: dict, pane: int, index: object) -> int:
-    """The place of a message that the page names. Raises UserError when there is none: it may come from an API."""
-    if pane >= len(conversation["panes"]):
-        raise UserError("This pane is gone.")
-    try:
-        place = chat_view.place_of(conversation["panes"][pane], index)
-    except (TypeError, ValueError, IndexError, OverflowError):
-        place = -1
-    if not 0 <= place < len(said(conversation)):
-        raise UserError("This is no message of the conversation.")
-    return place
-
-
-def check_text(text: object) -> str:
-    """The message, or a UserError when it is empty, no text, or too long to look at."""
-    if not (isinstance(text, str) and text.strip()):
-        raise UserError("There is no message.", "Write one.")
-    if len(text) > LONGEST_MESSAGE:
-        raise UserError(f"The message has {len(text):,} characters.", f"{LONGEST_MESSAGE:,} are the most.")
-    return text

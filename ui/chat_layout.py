@@ -7,7 +7,8 @@ import gradio as gr
 from chat.conversation import MOST_PANES
 from chat.sampling import Sampling
 from ui.chat_models import BASE_CHOICES, BESIDE_BASE
-from ui.chat_view import hint
+from ui.chat_store import Kept
+from ui.chat_view import EXAMPLES, NO_WORDS, SEEN_LATER
 
 # What a slider shows; the engine's own limits, which are wider, hold for everybody.
 SLIDERS = {
@@ -43,6 +44,8 @@ class Layout:
 
     conversation: gr.State
     store: gr.HTML
+    draft: gr.HTML
+    first: gr.BrowserState
     model_dropdown: gr.Dropdown
     beside_dropdown: gr.Dropdown
     panes: Panes
@@ -59,18 +62,25 @@ class Layout:
     seen_html: gr.HTML
 
 
-def lay_out(store: gr.HTML) -> Layout:
+def lay_out(kept: Kept) -> Layout:
     """Draw the tab; returns its components."""
     conversation = gr.State(None)
     with gr.Row():
         # custom values reach pick(), whose sentence says more than the component's
         model_dropdown = gr.Dropdown(
-            BASE_CHOICES, value=BASE_CHOICES[0][1], label="Model", scale=2, allow_custom_value=True, min_width=300
+            BASE_CHOICES,
+            value=BASE_CHOICES[0][1],
+            label="Model",
+            scale=2,
+            allow_custom_value=True,
+            min_width=300,
+            info="Your adapters, and the bases they came from.",
         )
         beside_dropdown = gr.Dropdown(
             [BESIDE_BASE],
             value=[BESIDE_BASE[1]],
             label="Beside it, for comparison",
+            info="Up to three more get the same message; the base joins as soon as an adapter answers.",
             multiselect=True,
             max_choices=MOST_PANES - 1,
             scale=3,
@@ -81,10 +91,12 @@ def lay_out(store: gr.HTML) -> Layout:
     with gr.Accordion("Settings", open=False):
         preset_dropdown, system_box, full_radio, summary_box, settings = _lay_out_settings()
     with gr.Accordion("What the model saw", open=False):
-        seen_html = gr.HTML(hint("The exact prompt of the last answer is shown here, special tokens marked."))
+        seen_html = gr.HTML(SEEN_LATER)
     return Layout(
         conversation,
-        store,
+        kept.conversations,
+        kept.draft,
+        kept.first,
         model_dropdown,
         beside_dropdown,
         panes,
@@ -103,18 +115,25 @@ def _lay_out_message() -> tuple[gr.Textbox, list[gr.Button]]:
     """The box and the buttons: Send, Stop, Continue, New chat."""
     with gr.Row():
         message_box = gr.Textbox(
-            show_label=False, placeholder="Your message", lines=1, max_lines=6, scale=6, container=False, min_width=240
+            label="Your message",
+            show_label=False,
+            placeholder="Your message · Enter sends, Shift+Enter begins a new line, Esc stops an answer",
+            lines=1,
+            max_lines=6,
+            scale=6,
+            container=False,
+            min_width=300,
         )
-        send_button = gr.Button("Send", variant="primary", scale=1, min_width=80)
-        stop_button = gr.Button("Stop", scale=1, min_width=80, interactive=False)
-        continue_button = gr.Button("Continue", scale=1, min_width=90)
-        new_button = gr.Button("New chat", scale=1, min_width=110)
+        send_button = gr.Button("Send", variant="primary", scale=1, min_width=120)
+        stop_button = gr.Button("Stop", scale=1, min_width=120, interactive=False, elem_id="chat-stop")
+        continue_button = gr.Button("Continue", scale=1, min_width=120)
+        new_button = gr.Button("New chat", scale=1, min_width=120)
     return message_box, [send_button, stop_button, continue_button, new_button]
 
 
 def _lay_out_panes() -> Panes:
     panes = Panes([], [], [], [])
-    with gr.Row():
+    with gr.Row(elem_classes="chat-panes"):
         for number in range(MOST_PANES):
             with gr.Column(min_width=280, visible=number == 0) as column:
                 panes.chatbots.append(
@@ -125,10 +144,12 @@ def _lay_out_panes() -> Panes:
                         editable="all",
                         allow_tags=False,
                         group_consecutive_messages=False,
-                        placeholder="Pick a model and say something.",
+                        placeholder=NO_WORDS,
+                        examples=[{"text": text} for text in EXAMPLES] if number == 0 else None,
+                        elem_classes="chat-pane",
                     )
                 )
-                panes.meters.append(gr.HTML(""))
+                panes.meters.append(gr.HTML("", padding=False))
                 panes.better_buttons.append(gr.Button("This answer is better", size="sm", visible=False))
             panes.columns.append(column)
     return panes

@@ -1,15 +1,17 @@
 """Who can answer: the choices of the model lists, and the model behind a choice, looked up for its owner only."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from adapters.library import list_adapters
+from adapters.library import adapter_names
 from adapters.pull import open_adapter
 from chat.engine import Model
 from chat.remote import RemoteEngine, RemoteModel
 from chat.resident import wanted_precision
 from common.errors import UserError
 from models.base import AUTO, DEFAULT_BASE, EMBEDDED, choose_base, fetch_base
+from ui.finding import called_first, first_with
 from ui.owner import Visitor
 
 BASE_CHOICES = [
@@ -33,17 +35,32 @@ def _silent(sentence: str, fraction: float | None) -> None:
     """Nobody listens."""
 
 
-def model_choices(owner: str, remote: RemoteEngine | None) -> list[tuple[str, str]]:
-    """What the list offers, as (label, value): the owner's adapters, newest first, the bases, and the server's models."""
-    adapters = [(f"Adapter: {adapter.name}", f"adapter:{adapter.name}") for adapter in list_adapters(owner)]
+def model_choices(
+    owner: str, remote: RemoteEngine | None, picked: Iterable[str] = (), typed: str = ""
+) -> list[tuple[str, str]]:
+    """What the list offers, as (label, value): the owner's adapters, the newest first, the bases, and the server's models.
+
+    Of many adapters the newest with what was typed, and those that are picked.
+    """
+    adapters = [(f"Adapter: {name}", f"adapter:{name}") for name in called_first(adapter_names(owner), typed)]
+    shown, kept = first_with(adapters, typed), set(picked)
+    shown += [choice for choice in adapters if choice[1] in kept and choice not in shown]
     served = [(f"Server: {name}", f"remote:{name}") for name in remote.models()] if remote else []
-    return adapters + BASE_CHOICES + served
+    return shown + BASE_CHOICES + served
 
 
-def pick(value: str, first: str, visitor: Visitor, remote: RemoteEngine | None, progress: Callable = _silent) -> Picked:
+def pick(
+    value: str,
+    first: str,
+    visitor: Visitor,
+    remote: RemoteEngine | None,
+    progress: Callable = _silent,
+    stop: threading.Event | None = None,
+) -> Picked:
     """The model behind a choice; 'bare:' is the base of the `first` choice. Raises UserError.
 
-    A base that is not on this machine yet is fetched; `progress` gets a sentence and a fraction on the way.
+    A base that is not on this machine yet is fetched; `progress` gets a sentence and a fraction on the way, and
+    setting `stop` ends it.
     """
     kind, _, name = value.partition(":") if isinstance(value, str) else ("", "", "")
     if kind == "bare":
@@ -55,15 +72,31 @@ def pick(value: str, first: str, visitor: Visitor, remote: RemoteEngine | None, 
     if kind == "adapter":
         adapter = open_adapter(name, visitor.owner, visitor.hub_token)  # asks the Hub for what was pulled in private
         base = choose_base(adapter.base_choice, adapter.base_revision)
-        return Picked(adapter.name, Model(fetch_base(base, progress), wanted_precision(), adapter.folder), str(base))
+        return Picked(
+            adapter.name, Model(fetch_base(base, progress, stop), wanted_precision(), adapter.folder), str(base)
+        )
     if kind == "remote" and remote and name in remote.models():
         return Picked(name, RemoteModel(name), "on a server")  # its address is not for visitors
     if value not in [choice for _, choice in BASE_CHOICES]:
         raise UserError("This model is not in the list.", "Pick one of the list.")
     base = choose_base(name)
-    return Picked(base.model_id, Model(fetch_base(base, progress), wanted_precision()), str(base))
+    return Picked(base.model_id, Model(fetch_base(base, progress, stop), wanted_precision()), str(base))
+
+
+def label_of(model: str) -> str:
+    """What a choice is called above its answers: an adapter or a server's model by its name alone."""
+    if model == BESIDE_BASE[1]:
+        return "Base, without the adapter"
+    bases = {choice: label for label, choice in BASE_CHOICES}
+    return bases.get(model) or model.partition(":")[2] or "Model"
 
 
 def short_name(base: str) -> str:
     """The last part of a base's id or folder."""
     return base.split(" (")[0].rsplit("/", 1)[-1]
+
+
+def models_of(conversation: dict) -> tuple[str, list[str]]:
+    """The first pane's model, and those beside it."""
+    first, *beside = [pane["model"] for pane in conversation["panes"]]
+    return first, beside

@@ -1,12 +1,24 @@
 """Where a browser keeps its conversations: one list in its localStorage, shared by all tabs that are open on the page.
 
+    tinyllama-studio-chats                {"version": 2, "conversations": [...]}
+    tinyllama-studio-chats:<id>           a conversation whose answer is on its way: a reload in between loses nothing
+
 The list holds conversations and, for those that were deleted, {"id", "changed", "deleted"}. Whoever writes first reads what the
-other tabs wrote: of two with one id the one that was changed last stays. The server never sees any but its visitor's own.
+other tabs wrote: of two with one id the one that was changed last stays. What cannot be read (another version's list, a damaged
+one) stays in the list as {"id", "changed", "unread"}, and the page offers it as a file. The server never sees any but its
+visitor's own.
+
+Older versions: 1, in plain text under another key, is taken over here; the first, which Gradio had encrypted under that key, is
+read by Gradio (`first_store`) and taken over when the page is loaded.
 """
+
+from dataclasses import dataclass
 
 import gradio as gr
 
-KEY = "tinyllama-studio-conversations"
+KEY, OLD_KEY = "tinyllama-studio-chats", "tinyllama-studio-conversations"
+VERSION = 2
+FIRST_SECRET = "tinyllama-studio"  # what the first version encrypted with; no secret at all
 MOST_DELETED = 200  # remembered, so that a tab that still holds one does not bring it back
 
 MERGE = f"""(ours, theirs) => {{
@@ -20,28 +32,67 @@ MERGE = f"""(ours, theirs) => {{
     .sort((one, other) => other.changed - one.changed)
     .filter((one) => !one.deleted || ++deleted <= {MOST_DELETED});
 }}"""
+# Every state that lies in the browser as one list, the oldest version first.
+READ = f"""(storage) => {{
+  const isOne = (one) => one && typeof one.id === "string" && Number.isFinite(one.changed);
+  const numberOf = (text) => [...text].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 1e9, 7);
+  const unread = (text) => [{{ id: `unread-${{numberOf(text)}}`, changed: 1, unread: text }}];
+  const parsed = (text) => {{ try {{ return JSON.parse(text); }} catch {{ return undefined; }} }};
+  const listed = (list) => list.flatMap((one) => (isOne(one) ? [one] : unread(JSON.stringify(one))));
+  const old = storage.getItem("{OLD_KEY}"), text = storage.getItem("{KEY}");
+  const found = parsed(old), kept = parsed(text);
+  const first = Array.isArray(found) ? listed(found) : [];
+  const isOurs = kept && kept.version === {VERSION} && Array.isArray(kept.conversations);
+  const now = text === null ? [] : isOurs ? listed(kept.conversations) : unread(text);
+  const drafts = Object.keys(storage).filter((key) => key.startsWith("{KEY}:"));
+  return [...first, ...now, ...drafts.map((key) => parsed(storage.getItem(key))).filter(isOne)];
+}}"""
 _KEEP = f"""
 const merge = {MERGE};
-const isOne = (one) => one && typeof one.id === "string" && Number.isFinite(one.changed);
-const read = () => {{
-  try {{
-    const found = JSON.parse(localStorage.getItem("{KEY}"));
-    return Array.isArray(found) ? found.filter(isOne) : [];
-  }} catch {{ return []; }}
-}};
+const read = () => merge(({READ})(localStorage), []);
 const show = (list) => {{ if (JSON.stringify(list) !== JSON.stringify(props.value)) props.value = list; }};
 show(read());
 watch("value", () => {{
-  const merged = merge((props.value || []).filter(isOne), read());
-  const text = JSON.stringify(merged);
-  try {{ if (text !== localStorage.getItem("{KEY}")) localStorage.setItem("{KEY}", text); }}
-  catch (error) {{ console.error("The browser has no room for the conversations", error); }}
+  const merged = merge(props.value || [], read());
+  const text = JSON.stringify({{ version: {VERSION}, conversations: merged }});
+  try {{
+    if (text !== localStorage.getItem("{KEY}")) localStorage.setItem("{KEY}", text);
+    if (localStorage.getItem("{OLD_KEY}")?.startsWith("[")) localStorage.removeItem("{OLD_KEY}");
+    Object.keys(localStorage).filter((key) => key.startsWith("{KEY}:")).forEach((key) => localStorage.removeItem(key));
+  }} catch (error) {{ console.error("The browser has no room for the conversations", error); }}
   show(merged);
 }});
 window.addEventListener("storage", (event) => {{ if (event.key === "{KEY}") show(read()); }});
 """
+_DRAFT = f"""
+let mine = null;
+watch("value", () => {{
+  const draft = props.value;
+  try {{
+    if (mine && mine !== draft?.id) localStorage.removeItem("{KEY}:" + mine);
+    mine = draft?.id || null;
+    if (mine) localStorage.setItem("{KEY}:" + mine, JSON.stringify(draft));
+  }} catch (error) {{ console.error("The browser has no room for the answer on its way", error); }}
+}});
+"""
 
 
-def conversation_store() -> gr.HTML:
-    """The component whose value is that list; nothing is seen of it. It stands outside the tabs, to be there from the start."""
-    return gr.HTML([], html_template="", js_on_load=_KEEP, elem_classes="nothing-to-see", padding=False)
+@dataclass
+class Kept:
+    """The components whose values lie in the browser. Nothing is seen of them."""
+
+    conversations: gr.HTML  # the list
+    draft: gr.HTML  # the conversation that is being answered, None when none is
+    first: (
+        gr.BrowserState
+    )  # what the first version kept, None where there is nothing of it; it writes nothing by itself
+
+
+def conversation_store() -> Kept:
+    """Those components; they stand outside the tabs, to be there from the start."""
+    first = gr.BrowserState(None, storage_key=OLD_KEY, secret=FIRST_SECRET)
+    return Kept(_unseen([], _KEEP), _unseen(None, _DRAFT), first)
+
+
+def _unseen(value, script: str) -> gr.HTML:
+    return gr.HTML(value, html_template="", js_on_load=script, elem_classes="nothing-to-see", padding=False)

@@ -1,5 +1,6 @@
 """The Chat tab: who answers, several models side by side, the history, the data that comes of it. Wiring only."""
 
+import html
 from dataclasses import dataclass
 
 import gradio as gr
@@ -13,10 +14,13 @@ from ui.chat_answer import Engines
 from ui.chat_api import ChatApi
 from ui.chat_data import DataHandlers, lay_out_data
 from ui.chat_handlers import ChatHandlers
+from ui.chat_keys import IN_THE_BROWSER
 from ui.chat_layout import lay_out
-from ui.chat_models import BESIDE_BASE, model_choices
-from ui.chat_view import COPY_THE_WORDS, STYLE
-from ui.conversations import ConversationHandlers, lay_out_conversations
+from ui.chat_models import BESIDE_BASE, label_of, model_choices, models_of
+from ui.chat_store import Kept
+from ui.chat_view import STYLE
+from ui.conversations import ConversationHandlers, lay_out_conversations, listed_models
+from ui.finding import find_while_typing
 from ui.messages import shown
 from ui.owner import owner_of
 
@@ -32,9 +36,9 @@ class ChatTab:
     open_adapter: object
 
 
-def build_chat_tab(browser_key: gr.BrowserState, store: gr.HTML, engine: Engine) -> ChatTab:
+def build_chat_tab(browser_key: gr.BrowserState, kept: Kept, engine: Engine) -> ChatTab:
     """Lay out the tab and wire its events."""
-    layout = lay_out(store)
+    layout = lay_out(kept)
     engines = Engines(engine, remote_engine())
     handlers = ChatHandlers(layout, browser_key, engines)
     inputs, outputs = handlers.inputs(), handlers.outputs()
@@ -42,6 +46,7 @@ def build_chat_tab(browser_key: gr.BrowserState, store: gr.HTML, engine: Engine)
     data = DataHandlers(lay_out_data(), handlers)
     running = _wire_answers(handlers, inputs, outputs)
     followed = _wire_the_rest(handlers, inputs, outputs, running)
+    _wire_finding(handlers)
     conversations.wire(inputs, outputs, running, followed)
     data.wire(inputs, outputs)
     ChatApi(engines).wire()
@@ -78,54 +83,71 @@ def _wire_the_rest(handlers: ChatHandlers, inputs: set, outputs: list, running: 
         for on, handler, name in ends
     ]
     own.preset_dropdown.input(handlers.preset, own.preset_dropdown, own.system_box, api_name="preset", **QUIET)
+    own.panes.chatbots[0].example_select(handlers.example, None, own.message_box, api_name="example", **QUIET)
     return followed
+
+
+def _wire_finding(handlers: ChatHandlers) -> None:
+    """Typing finds any of many adapters in both lists of models."""
+    own, remote = handlers.layout, handlers.engines.remote
+
+    def first(owner: str, typed: str, value) -> list:
+        return model_choices(owner, remote, [value] if isinstance(value, str) else [], typed)
+
+    def beside(owner: str, typed: str, values) -> list:
+        return [BESIDE_BASE, *model_choices(owner, remote, values if isinstance(values, list) else [], typed)]
+
+    find_while_typing(own.model_dropdown, handlers.browser_key, first)
+    find_while_typing(own.beside_dropdown, handlers.browser_key, beside)
 
 
 def _outside(handlers: ChatHandlers, conversations: ConversationHandlers, data: DataHandlers, inputs: set) -> ChatTab:
     """What the page calls: when it is loaded, when the tab is opened, and when an adapter is to be tried."""
     own, parts = handlers.layout, conversations.parts
-    outputs = [*handlers.outputs(), parts.list_radio, parts.title_box, data.parts.rows_html]
-    everything = inputs | {parts.search_box, data.parts.name_box}
+    outputs = [*handlers.outputs(), own.first, *conversations.shows(), data.parts.rows_html]
+    everything = inputs | {parts.search_box, data.parts.name_box, own.first}
 
     @shown
     def on_refresh(values: dict, token: gr.OAuthToken | None):
         owner = owner_of(values[handlers.browser_key], token)
-        choices = model_choices(owner, handlers.engines.remote)
-        changes = _choices(handlers, choices, values[own.model_dropdown])
+        older = conversations.of_the_first_version(values)
+        values = {**values, **older}
         stored = conversations.stored(values)
+        picked = [values[own.model_dropdown], *(values[own.beside_dropdown] or [])]
+        for one in [values[own.conversation], *stored[:1]]:
+            picked += [pane["model"] for pane in one["panes"]] if one else []
+        choices = model_choices(owner, handlers.engines.remote, picked)
+        changes = {**older, **listed_models(own, choices, values[own.model_dropdown])}
         if values[own.conversation] is None and stored:  # the page was just loaded: go on where this browser was
             changes |= conversations.opened(stored[0])
-            changes |= _choices(handlers, choices, *models_of(stored[0]))
+            changes |= listed_models(own, choices, *models_of(stored[0]))
             values = {**values, own.conversation: stored[0]}
+        changes |= _without_those_gone(handlers, values, choices)
         rows = data.rows(values, owner)
         return {**changes, **conversations.choices(values), data.parts.rows_html: rows}
 
     @shown
     def open_adapter(token: gr.OAuthToken | None, key, name):
         owner = owner_of(key, token)
-        choices = model_choices(owner, handlers.engines.remote)
         picked = f"adapter:{find_adapter(name, owner).name}"
+        choices = model_choices(owner, handlers.engines.remote, [picked])
         conversation = new_conversation([picked, BESIDE_BASE[1]])
-        return {**conversations.opened(conversation), **_choices(handlers, choices, *models_of(conversation))}
+        return {**conversations.opened(conversation), **listed_models(own, choices, *models_of(conversation))}
 
-    wiring = {"inputs": everything, "outputs": outputs, "js": COPY_THE_WORDS, **QUIET}
+    wiring = {"inputs": everything, "outputs": outputs, "js": IN_THE_BROWSER, **QUIET}
     return ChatTab(on_refresh, wiring, open_adapter)
 
 
-def models_of(conversation: dict) -> tuple[str, list[str]]:
-    """The first pane's model, and those beside it."""
-    first, *beside = [pane["model"] for pane in conversation["panes"]]
-    return first, beside
-
-
-def _choices(handlers: ChatHandlers, choices: list, value: str | None, beside: list[str] | None = None) -> dict:
-    """Both lists of models, with picks that are set or, without `beside`, stay untouched: "Chat with it" may be setting them
-    at this very moment. What is gone is not picked.
-    """
-    own, everything = handlers.layout, [BESIDE_BASE, *choices]
-    known = [choice for _, choice in everything]
-    if beside is None and value in known:
-        return {own.model_dropdown: gr.Dropdown(choices), own.beside_dropdown: gr.Dropdown(everything)}
-    kept = {} if beside is None else {"value": [one for one in beside if one in known]}
-    model_dropdown = gr.Dropdown(choices, value=value if value in known else f"base:{AUTO}")
-    return {own.model_dropdown: model_dropdown, own.beside_dropdown: gr.Dropdown(everything, **kept)}
+def _without_those_gone(handlers: ChatHandlers, values: dict, choices: list) -> dict:
+    """The panes without the models that are gone, the base in the first one's place, and a word about it; {} if all are there."""
+    own, known = handlers.layout, [choice for _, choice in [BESIDE_BASE, *choices]]
+    open_one = values[own.conversation]
+    first, beside = models_of(open_one) if open_one else (f"base:{AUTO}", [])
+    gone = [label_of(model) for model in [first, *beside] if model not in known]
+    if not gone or open_one.get("answering"):
+        return {}
+    instead = first if first in known else f"base:{AUTO}"
+    answers = "" if first in known else f" “{label_of(instead)}” answers now; the list has the others."
+    gr.Warning(html.escape(f"Not there any more: {', '.join(gone)}.{answers}", quote=False))
+    picked = {own.model_dropdown: instead, own.beside_dropdown: [model for model in beside if model in known]}
+    return handlers.at_rest(handlers.current({**values, **picked}))

@@ -8,6 +8,7 @@ import re
 
 from chat.conversation import MOST_CONVERSATIONS
 from chat.engine import Reply, Seen
+from ui.chat_models import label_of
 
 # Code is only what no reading of Markdown takes for anything else: a fence at the beginning of a line, and `words` within one
 # line of a paragraph in which no other backtick stands.
@@ -15,6 +16,17 @@ FENCE = re.compile(r"(^```[^`\n]*\n.*?(?:^ {0,3}```+[ \t]*$|\Z))", re.DOTALL | r
 PARAGRAPH = re.compile(r"(\n[ \t]*\n)")
 CODE = re.compile(r"((?<!`)`[^`\n]+`(?!`))")
 NOTE_OPEN, NOTE_CLOSE = "\n\n<small>", "</small>"
+MOST_TURNS_SHOWN = 40  # each word that comes draws them all again: a long conversation stays as quick as a short one
+LEFT_OUT, NOT_SHOWN = -1, -2
+STOPPED, CUT_OFF = "stopped", "cut off at the longest answer; Continue goes on"
+NO_WORDS = """### Talk to a model
+
+Pick one above, write below, press Enter. What you fine-tune in the Train tab stands in the list when it is ready."""
+EXAMPLES = [
+    "Explain in two sentences why the sky is blue.",
+    "My name is Ada and I live in Oslo. What could I do there on Sunday?",
+    "Write a short poem about a llama.",
+]
 STYLE = """<style>
 .chat-meter { font-size: .85rem; color: var(--body-text-color-subdued); }
 .chat-meter .window { height: .35rem; border-radius: .2rem; background: var(--border-color-primary); overflow: hidden; }
@@ -24,27 +36,6 @@ STYLE = """<style>
 .seen-row { border-top: 1px solid var(--border-color-primary); padding: .4rem 0; }
 .seen-row b { font-size: .85rem; }
 </style>"""
-# Gradio's copy button copies a message's markdown; whoever copies an answer wants the words, without the line under them.
-# Over plain HTTP there is no clipboard to listen to: Gradio then copies in its own way.
-COPY_THE_WORDS = """(...values) => {
-  if (navigator.clipboard && !window.studioCopies) {
-    let clicked = null;
-    document.addEventListener("click", (event) => { clicked = event.target; }, true);
-    const write = navigator.clipboard.writeText.bind(navigator.clipboard);
-    const words = (text) => text.replace(/\\n\\n<small>[^<]*<\\/small>$/, "")
-      .replaceAll("&#33;", "!").replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
-    const isAnswer = () => clicked?.closest?.("[role=log]") && !clicked.closest("pre, .code_wrap");
-    navigator.clipboard.writeText = (text) => write(isAnswer() ? words(text) : text);
-    window.studioCopies = true;
-  }
-  return values;
-}"""
-DOWNLOAD = """(text, name) => {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text]));
-  link.download = name;
-  link.click();
-}"""
 
 
 def shown(text: str) -> str:
@@ -78,50 +69,64 @@ def written(text: object) -> str:
 
 
 def shown_messages(pane: dict) -> list[dict]:
-    """The pane's messages for the Chatbot, with a line where earlier turns were left out."""
-    found = []
-    for message in pane["messages"]:
-        note = f"{NOTE_OPEN}{html.escape(message['note'])}{NOTE_CLOSE}" if message.get("note") else ""
-        words = shown(message["content"])
-        if message.get("doing") and not words:
-            words, note = "", f"{NOTE_OPEN}{html.escape(message['doing'])}{NOTE_CLOSE}"
-        found.append({"role": message["role"], "content": words + note})
-    if pane["left_out"]:
-        line = {"title": f"{left_out_words(pane['left_out'])}: the model does not see them"}
-        found.insert(2 * pane["left_out"], {"role": "assistant", "content": "", "metadata": line})
-    return found
+    """The pane's last turns for the Chatbot, with a line where turns are not shown, or not seen by the model."""
+    return [_shown_message(pane, place) for place in _places(pane)]
+
+
+def _places(pane: dict) -> list[int]:
+    """What stands in the Chatbot: places in the conversation, and the two lines between them."""
+    count, left_out = len(pane["messages"]), 2 * pane["left_out"]
+    first = max(0, count // 2 - MOST_TURNS_SHOWN) * 2
+    found = [*range(first, count)]
+    if left_out:
+        found.insert(max(0, left_out - first), LEFT_OUT)
+    return [NOT_SHOWN, *found] if first else found
+
+
+def _shown_message(pane: dict, place: int) -> dict:
+    if place < 0:
+        words = f"{left_out_words(pane['left_out'])}: the model does not see them"
+        if place == NOT_SHOWN:
+            words = f"Only the last {MOST_TURNS_SHOWN} turns are shown; an export has all of them"
+        return {"role": "assistant", "content": "", "metadata": {"title": words}}
+    message = pane["messages"][place]
+    by = message.get("by")
+    who = f"by {label_of(by)}" if by and by != pane["model"] else ""
+    line = html.escape(" · ".join(filter(None, [message.get("note"), who])))
+    words, note = shown(message["content"]), f"{NOTE_OPEN}{line}{NOTE_CLOSE}" if line else ""
+    if message.get("doing") and not words:
+        note = f"{NOTE_OPEN}{html.escape(message['doing'])}{NOTE_CLOSE}"
+    return {"role": message["role"], "content": words + note}
+
+
+def place_of(pane: dict, index: object) -> int:
+    """The place in the conversation of a message that the Chatbot names by `index`; below 0 for a line between them."""
+    index = index[0] if isinstance(index, list | tuple) else int(index)
+    return _places(pane)[index] if index >= 0 else LEFT_OUT
+
+
+def shown_rating(pane: dict) -> list[str | None]:
+    """The thumbs of the answers that are shown, as the Chatbot takes them; a line between them counts as one."""
+    messages = pane["messages"]
+    return [
+        messages[place].get("rated") if place >= 0 else None
+        for place in _places(pane)
+        if place < 0 or messages[place]["role"] == "assistant"
+    ]
 
 
 def left_out_words(turns: int) -> str:
     return f"{turns} earlier turn{'' if turns == 1 else 's'} left out"
 
 
-def place_of(pane: dict, index: object) -> int:
-    """The place in the conversation of a message that the Chatbot names by `index`; -1 for the line between them."""
-    index = index[0] if isinstance(index, list | tuple) else int(index)
-    if pane["left_out"] and index == 2 * pane["left_out"]:
-        return -1
-    return index - 1 if pane["left_out"] and index > 2 * pane["left_out"] else index
-
-
-def shown_rating(pane: dict) -> list[str | None]:
-    """The thumbs of a pane's answers, as the Chatbot takes them."""
-    rated = [message.get("rated") for message in pane["messages"] if message["role"] == "assistant"]
-    if pane["left_out"]:
-        rated.insert(pane["left_out"], None)
-    return rated
-
-
-def note_of(reply: Reply, seed: str, stopped: bool) -> str:
-    """The line under an answer."""
+def note_of(reply: Reply, seed: str, is_going_on: bool = False) -> str:
+    """The line under an answer, also while it comes."""
     parts = [seed] if seed else []
     if reply.new_tokens:
         speed = f"{reply.tokens_per_second:.1f} tokens/s" if reply.new_tokens > 1 else "1 token"
         parts.insert(0, f"{speed}, the first after {reply.seconds_to_first:.1f} s")
-    if stopped:
-        parts.append("stopped")
-    elif not reply.ended:
-        parts.append("cut off at the longest answer; Continue goes on")
+    if not reply.ended and not is_going_on:
+        parts.append(CUT_OFF)
     return " · ".join(parts)
 
 
@@ -137,18 +142,25 @@ def hint(text: str) -> str:
     return f"<p class='hint'>{html.escape(text)}</p>"
 
 
-def meter(name: str, base: str, reply: Reply, warnings: list[str]) -> str:
-    """The lines under a pane: who answers on which base and why, and how full the window is."""
-    if not reply.window:
-        return f"<div class='chat-meter'>{html.escape(name)}: getting ready ...</div>"
-    used = reply.tokens_used + reply.new_tokens
-    parts = [f"{name}, base {base}", f"{used} of {reply.window} tokens used"]
-    if reply.left_out:
-        parts.append(left_out_words(reply.left_out))
-    width = min(100, round(100 * used / reply.window))
-    lines = "".join(f"<br>{html.escape(warning)}" for warning in warnings)
+SEEN_LATER = hint(
+    "The exact prompt of the last answer is shown here, special tokens marked, with the tokens of each message."
+)
+
+
+def meter(pane: dict) -> str:
+    """The lines under a pane: how full the window is, who answers on which base and why."""
+    used, window, began, now = pane["used"], pane["window"], pane["template"], pane["read_as"]
+    if not window:
+        return ""
+    parts = [f"{used:,} of {window:,} tokens used"]
+    if pane["left_out"]:
+        parts.append(left_out_words(pane["left_out"]))
+    lines = [" · ".join(parts), pane["who"]]
+    if began and now and began != now:
+        lines.append(f"This conversation began under another chat template ({began}); it is read under {now} now.")
+    width = min(100, round(100 * used / window))
     bar = f"<div class='window' title='context window'><div style='width:{width}%'></div></div>"
-    return f"<div class='chat-meter'>{bar}{html.escape(' · '.join(parts))}{lines}</div>"
+    return f"<div class='chat-meter'>{bar}{'<br>'.join(html.escape(line) for line in lines if line)}</div>"
 
 
 def seen_table(name: str, seen: list[Seen]) -> str:

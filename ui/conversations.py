@@ -12,6 +12,7 @@ import gradio as gr
 
 from chat.conversation import (
     LONGEST_TITLE,
+    MOST_CONVERSATIONS,
     deleted,
     find,
     from_json,
@@ -19,17 +20,24 @@ from chat.conversation import (
     new_conversation,
     next_to_go,
     records_of,
+    said,
     to_markdown,
 )
 from common.errors import UserError
 from common.paths import slug
+from models.base import AUTO
 from ui.chat_handlers import ChatHandlers
-from ui.chat_view import DOWNLOAD, room_words
+from ui.chat_keys import DOWNLOAD
+from ui.chat_layout import Layout
+from ui.chat_models import BESIDE_BASE, model_choices, models_of
+from ui.chat_view import SEEN_LATER, room_words
 from ui.messages import shown
 from ui.owner import owner_of
 
 LARGEST_IMPORT = 5_000_000  # bytes
 HOW = "The last used first. Pick one to go on with it."
+NONE_YET = "None yet. Whatever you say is kept in this browser, and stands here."
+NOT_FOUND = "No conversation has all of these words."
 
 
 @dataclass
@@ -38,6 +46,7 @@ class Conversations:
 
     search_box: gr.Textbox
     list_radio: gr.Radio
+    picked_box: gr.Textbox
     title_box: gr.Textbox
     rename_button: gr.Button
     delete_button: gr.Button
@@ -45,6 +54,7 @@ class Conversations:
     json_button: gr.Button
     all_button: gr.Button
     import_button: gr.UploadButton
+    unread_button: gr.Button
     file_text: gr.Textbox
     file_name: gr.Textbox
 
@@ -53,8 +63,8 @@ def lay_out_conversations() -> Conversations:
     """Draw the list; returns its components."""
     with gr.Accordion("Conversations", open=False):
         search_box = gr.Textbox("", label="Search", placeholder="words of a title or of what was said")
-        list_radio = gr.Radio([], label="Kept in this browser", info=HOW)
-        with gr.Row():
+        list_radio = gr.Radio([], label="Kept in this browser", info=NONE_YET)
+        with gr.Row(elem_classes="chat-title"):
             title_box = gr.Textbox("", label="Title", max_length=LONGEST_TITLE, scale=3, min_width=200)
             rename_button = gr.Button("Rename", scale=1, min_width=90)
             delete_button = gr.Button("Delete", variant="stop", scale=1, min_width=90)
@@ -63,10 +73,12 @@ def lay_out_conversations() -> Conversations:
             json_button = gr.Button("Export as JSON", min_width=160)
             all_button = gr.Button("Export all", min_width=160)
             import_button = gr.UploadButton("Import JSON", file_types=[".json"], min_width=160)
-    file_text, file_name = gr.Textbox(visible=False), gr.Textbox(visible=False)
+        unread_button = gr.Button("", visible=False)
+    picked_box, file_text, file_name = (gr.Textbox(visible=False) for _ in range(3))
     return Conversations(
         search_box,
         list_radio,
+        picked_box,
         title_box,
         rename_button,
         delete_button,
@@ -74,6 +86,7 @@ def lay_out_conversations() -> Conversations:
         json_button,
         all_button,
         import_button,
+        unread_button,
         file_text,
         file_name,
     )
@@ -90,6 +103,28 @@ class ConversationHandlers:
         """The browser's conversations, the last changed first."""
         return [one for one in records_of(values[self.chat.layout.store]) if "panes" in one]
 
+    def unread(self, values: dict) -> list[dict]:
+        """What lies in the browser and is no conversation that this version can show."""
+        kept = values[self.chat.layout.store]
+        return [one for one in kept if not records_of([one])] if isinstance(kept, list) else []
+
+    def of_the_first_version(self, values: dict) -> dict:
+        """The browser's list with what the first version kept; {} where there is nothing of it."""
+        own = self.chat.layout
+        older = values[own.first]
+        if not (isinstance(older, list) and older):
+            return {}
+        kept = values[own.store] if isinstance(values[own.store], list) else []
+        known = {one["id"] for one in records_of(kept)}
+        found = [one for one in records_of(older) if one["id"] not in known]
+        bad = [one for one in older if not records_of([one])]
+        unread = [{"id": f"unread-first-{place}", "changed": 1, "unread": one} for place, one in enumerate(bad)]
+        return {own.store: [*kept, *found, *unread], own.first: []}
+
+    def shows(self) -> list:
+        """The components that `choices` changes."""
+        return [self.parts.list_radio, self.parts.title_box, self.parts.unread_button]
+
     def choices(self, values: dict) -> dict:
         """The list as it is now, with the open conversation marked."""
         kept = self.stored(values)
@@ -99,9 +134,14 @@ class ConversationHandlers:
         value = open_one.get("id") if open_one.get("id") in known else None
         labels = [(one["title"] or "Untitled", one["id"]) for one in found]
         title = open_one.get("title", "") if value else ""
-        going = next_to_go(kept)
-        info = room_words(going) if going else HOW
-        return {self.parts.list_radio: gr.Radio(labels, value=value, info=info), self.parts.title_box: title}
+        going, unread = next_to_go(kept), len(self.unread(values))
+        info = room_words(going) if going else HOW if found else NOT_FOUND if kept else NONE_YET
+        words = f"Save as a file: {unread} of another version, or damaged, which cannot be shown here"
+        return {
+            self.parts.list_radio: gr.Radio(labels, value=value, info=info),
+            self.parts.title_box: title,
+            self.parts.unread_button: gr.Button(words, visible=bool(unread)),
+        }
 
     @shown
     def list_them(self, values: dict, token: gr.OAuthToken | None):
@@ -111,12 +151,13 @@ class ConversationHandlers:
     @shown
     def open_one(self, values: dict, token: gr.OAuthToken | None):
         """Go on with a conversation: its models, its system prompt, its words."""
-        owner_of(values[self.chat.browser_key], token)
-        wanted = values[self.parts.list_radio]
+        owner = owner_of(values[self.chat.browser_key], token)
+        wanted = values[self.parts.picked_box]
         conversation = next((one for one in self.stored(values) if one["id"] == wanted), None)
         if conversation is None:
             raise UserError("This conversation is gone.", "It may have been deleted in another tab.")
-        changes = {**self.opened(conversation), self.parts.title_box: conversation["title"]}
+        changes = {**self.opened(conversation), **self._models(conversation, owner)}
+        changes[self.parts.title_box] = conversation["title"]
         return {**changes, self.chat.layout.store: self.chat.with_open_one(values)}
 
     def opened(self, conversation: dict) -> dict:
@@ -124,7 +165,13 @@ class ConversationHandlers:
         own = self.chat.layout
         first, *beside = [pane["model"] for pane in conversation["panes"]]
         picked = {own.model_dropdown: first, own.beside_dropdown: beside, own.system_box: conversation["system"]}
-        return {**picked, own.seen_html: "", **self.chat.at_rest(conversation)}
+        return {**picked, own.seen_html: SEEN_LATER, **self.chat.at_rest(conversation)}
+
+    def _models(self, conversation: dict, owner: str) -> dict:
+        """The lists of models with those of this conversation in them, which may be older than all that are listed."""
+        first, beside = models_of(conversation)
+        choices = model_choices(owner, self.chat.engines.remote, [first, *beside])
+        return listed_models(self.chat.layout, choices, first, beside)
 
     @shown
     def rename(self, values: dict, token: gr.OAuthToken | None):
@@ -145,15 +192,23 @@ class ConversationHandlers:
 
     @shown
     def import_one(self, values: dict, token: gr.OAuthToken | None):
-        owner_of(values[self.chat.browser_key], token)
+        owner = owner_of(values[self.chat.browser_key], token)
         with open(str(values[self.parts.import_button]), "rb") as file:
             content = file.read(LARGEST_IMPORT + 1)
         if len(content) > LARGEST_IMPORT:
             raise UserError(f"The file is larger than {LARGEST_IMPORT // 1_000_000} MB.")
-        records, given = self.chat.with_open_one(values), from_json(content.decode("utf-8", "replace"))
+        before, given = self.chat.with_open_one(values), from_json(content.decode("utf-8", "replace"))
+        if len(given) > MOST_CONVERSATIONS:
+            raise UserError(f"The file has {len(given):,} conversations; {MOST_CONVERSATIONS} are the most.")
+        records = before
         for conversation in given[::-1]:
             records = keep(records, conversation)
-        return {**self._changed(values, records, given[0]), **self.opened(given[0])}
+        wanted = {one["id"] for one in [*before, *given] if "panes" in one and said(one)}
+        if not wanted <= {one["id"] for one in records if "panes" in one}:
+            words = "This browser has no room for the file's conversations beside yours."
+            raise UserError(words, "Press “Export all”, then delete some.")
+        opened = {**self.opened(given[0]), **self._models(given[0], owner)}
+        return {**self._changed(values, records, given[0]), **opened}
 
     @shown
     def export_markdown(self, values: dict, token: gr.OAuthToken | None):
@@ -176,6 +231,11 @@ class ConversationHandlers:
             raise UserError("There is no conversation to export.", "Say something first.")
         return json.dumps(kept, indent=2, ensure_ascii=False), "conversations.json"
 
+    @shown
+    def export_unread(self, values: dict, token: gr.OAuthToken | None):
+        owner_of(values[self.chat.browser_key], token)
+        return json.dumps(self.unread(values), indent=2, ensure_ascii=False), "not-readable.json"
+
     def _records(self, values: dict) -> list[dict]:
         return records_of(values[self.chat.layout.store])
 
@@ -196,16 +256,19 @@ class ConversationHandlers:
         """
         parts, own = self.parts, self.chat.layout
         quiet = {"show_progress": "hidden", "api_visibility": "undocumented"}
-        everything = inputs | {parts.search_box, parts.list_radio, parts.title_box}
-        here = [parts.list_radio, parts.title_box]
+        # the list itself is no input: Gradio would compare its value with choices that are just being changed
+        everything = inputs | {parts.search_box, parts.picked_box, parts.title_box}
+        here = self.shows()
         parts.search_box.change(self.list_them, everything, here, api_name="list_conversations", **quiet)
         own.store.change(self.list_them, everything, here, api_name="list_kept_conversations", **quiet)
         for event in changing:
             event.then(self.list_them, everything, here, **quiet)
         parts.rename_button.click(self.rename, everything, outputs + here, api_name="rename_conversation", **quiet)
         chosen = everything | {parts.import_button}
+        # what was picked is noted at once: the list may be drawn anew before its turn comes
+        noted = parts.list_radio.input(None, parts.list_radio, parts.picked_box, js="(id) => id", cancels=running)
+        noted.then(self.open_one, everything, outputs + here, api_name="open_conversation", **quiet)
         for on, handler, inputs_of, name in (
-            (parts.list_radio.input, self.open_one, everything, "open_conversation"),
             (parts.delete_button.click, self.delete, everything, "delete_conversation"),
             (parts.import_button.upload, self.import_one, chosen, "import_conversation"),
         ):  # first the end of an answer, then what follows: a last word would come over it
@@ -214,6 +277,20 @@ class ConversationHandlers:
             (parts.markdown_button, self.export_markdown, "export_markdown"),
             (parts.json_button, self.export_json, "export_json"),
             (parts.all_button, self.export_all, "export_all"),
+            (parts.unread_button, self.export_unread, "export_unread"),
         ):
             made = [parts.file_text, parts.file_name]
             button.click(handler, everything, made, api_name=name, **quiet).success(None, made, None, js=DOWNLOAD)
+
+
+def listed_models(own: Layout, choices: list, value: str | None, beside: list[str] | None = None) -> dict:
+    """Both lists of models, with picks that are set or, without `beside`, stay untouched: "Chat with it" may be setting them
+    at this very moment. What is gone is not picked.
+    """
+    everything = [BESIDE_BASE, *choices]
+    known = [choice for _, choice in everything]
+    if beside is None and value in known:
+        return {own.model_dropdown: gr.Dropdown(choices), own.beside_dropdown: gr.Dropdown(everything)}
+    kept = {} if beside is None else {"value": [one for one in beside if one in known]}
+    model_dropdown = gr.Dropdown(choices, value=value if value in known else f"base:{AUTO}")
+    return {own.model_dropdown: model_dropdown, own.beside_dropdown: gr.Dropdown(everything, **kept)}

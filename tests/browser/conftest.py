@@ -21,7 +21,7 @@ def app(isolated_home):
         with open(home() / "app.log", "ab") as log:
             command = [sys.executable, "app.py"]
             processes.append(subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log))
-        wait_for(lambda: answers(port), 60, "the app does not answer")
+        wait_for(lambda: answers(port), 180, "the app does not answer")
         return processes[-1]
 
     launch()
@@ -39,7 +39,7 @@ def open_page(app):
 
         def opened(width: int = 1280, height: int = 1000, dark: bool = False):
             page = browser.new_context(viewport={"width": width, "height": height}).new_page()
-            page.set_default_timeout(60_000)
+            page.set_default_timeout(120_000)  # a loaded machine is slow, not wrong
             page.goto(app[0] + ("/?__theme=dark" if dark else ""))
             page.get_by_role("button", name="Start training").wait_for()
             return page

@@ -65,6 +65,8 @@ def type_base(page, base: str) -> None:
 def upload(page, file: Path) -> None:
     """Give the training data as a file, and wait until the server has it."""
     page.get_by_label("A file of mine").check()
+    # the server shows its field: before that the first one on the page is that of the held-out rows
+    page.get_by_text("JSONL, JSON, CSV, TSV, Parquet").wait_for()
     page.locator("input[type=file]").first.set_input_files(str(file))
     page.get_by_text(file.name).first.wait_for()
 

@@ -112,6 +112,24 @@ def test_the_library_is_shown_pushed_and_pulled(page, hub):
     assert page.title() != "hacked"
 
 
+def test_what_does_not_work_is_said_and_hides_nothing(page, hub):
+    hub.add("carol/evil", {"adapter_config.json": b"{}", f"{HOSTILE}.bin": b"x"})
+    page.get_by_label("New name").fill("older")
+    page.get_by_role("button", name="Rename").click()
+    page.get_by_text("There is an adapter or a run 'older' already.").wait_for()
+    cell = page.get_by_role("gridcell", name="older").or_(page.locator("td").filter(has_text="older")).first
+    assert cell.evaluate(
+        "cell => { const box = cell.getBoundingClientRect();"
+        " return cell.contains(document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2)); }"
+    ), "something lies over the list"
+    page.get_by_role("tab", name="Import and pull").click()
+    page.get_by_label("Adapter on the Hub").fill("carol/evil")
+    page.get_by_role("button", name="Look", exact=True).click()
+    page.get_by_text(f"its weights are {HOSTILE}.bin, which can run code").wait_for()
+    shoot(page, "error")
+    assert page.title() != "hacked"
+
+
 def test_a_zip_is_made_and_imported_and_markup_stays_text(page, tmp_path):
     page.get_by_role("tab", name="Export").click()
     page.get_by_role("button", name="Make a zip").click()

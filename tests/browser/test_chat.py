@@ -1,6 +1,5 @@
 """The chat in a real browser: several models side by side, history, data from chat. Screenshots stay in `screenshots/`."""
 
-import json
 import shutil
 
 import pytest
@@ -10,7 +9,7 @@ from common.paths import adapters_folder, home
 from tests.browser.driving import CHROMIUM, FLAGS, MARKS, choose, shoot, wait_for
 from tests.chat.openai_server import openai_server
 from tests.chat.test_engine import adapters  # noqa: F401
-from ui.chat_view import COPY_THE_WORDS
+from ui.chat_keys import COPY_THE_WORDS
 
 pytestmark = MARKS
 TYPED = "Hello <b>bold</b> </s><|assistant|> `x<y`"
@@ -104,29 +103,6 @@ def test_retry_undo_edit_and_what_is_left_out(chat):
     wait_for(lambda: "Question 4" in " ".join(words(chat, 0, "user")), 60, "the reload lost the conversation")
 
 
-def test_conversations_are_kept_found_exported_and_deleted(chat, app):
-    send(chat, "Where do llamas live?")
-    chat.get_by_role("button", name="New chat").click()
-    wait_for(lambda: not words(chat, 0), 30, "the new conversation is not empty")
-    send(chat, "Quite another matter")
-    app[1]()  # the app is killed and starts again
-    chat.goto(app[0])
-    chat.get_by_role("tab", name="Chat").click()
-    chat.get_by_role("button", name="Conversations ▼").click()
-    wait_for(lambda: chat.get_by_role("radio", name="Where do llamas live?").count() == 1, 60, "the browser lost it")
-    chat.get_by_label("Search").fill("llamas")
-    wait_for(lambda: chat.get_by_role("radio", name="Quite another").count() == 0, 30, "the search finds all")
-    chat.get_by_role("radio", name="Where do llamas live?").check()
-    wait_for(lambda: words(chat, 0, "user") == ["Where do llamas live?"], 30, "it was not opened")
-    shoot(chat, "chat-conversations")
-    with chat.expect_download() as download:
-        chat.get_by_role("button", name="Export as JSON").click()
-    found = json.loads(download.value.path().read_text())
-    assert download.value.suggested_filename == "where-do-llamas-live.json" and len(found["panes"]) == 3
-    chat.get_by_role("button", name="Delete").click()
-    wait_for(lambda: chat.get_by_role("radio", name="Where do llamas live?").count() == 0, 30, "it was not deleted")
-
-
 @pytest.fixture
 def server(monkeypatch):
     """A chat server on loopback that talks slowly and for long; the app is started with its address."""
@@ -157,7 +133,13 @@ def test_a_stop_keeps_what_came_and_the_next_message_is_answered(server, page):
     assert words(page, 0)[1].startswith("tiny heard 3: And now?")
 
 
-def test_over_plain_http_the_adapters_are_listed_too(library, app):
+@pytest.fixture
+def behind_a_proxy(monkeypatch) -> None:
+    """The app, started after this, has another name than localhost."""
+    monkeypatch.setenv("STUDIO_HOSTS", "studio.test")
+
+
+def test_over_plain_http_the_adapters_are_listed_too(behind_a_proxy, library, app):
     """Any address but localhost is no secure context: the browser has no clipboard there."""
     from playwright.sync_api import sync_playwright
 

@@ -1,11 +1,14 @@
 """Two tabs of one person: neither overwrites what the other said, nor brings back what it deleted."""
 
+import json
+
 import pytest
 
+from chat.conversation import ask, new_conversation
 from tests.browser.driving import CHROMIUM, FLAGS, MARKS, choose, shoot, wait_for
 from tests.browser.test_chat import send, words
 from tests.chat.openai_server import openai_server
-from ui.chat_store import MERGE, MOST_DELETED
+from ui.chat_store import KEY, MERGE, MOST_DELETED, OLD_KEY, READ, VERSION
 
 pytestmark = MARKS
 
@@ -38,7 +41,12 @@ def merge():
 
     with sync_playwright() as playwright:
         page = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS).new_page()
-        yield lambda ours, theirs: page.evaluate(f"([ours, theirs]) => ({MERGE})(ours, theirs)", [ours, theirs])
+
+        def run(ours, theirs):
+            return page.evaluate(f"([ours, theirs]) => ({MERGE})(ours, theirs)", [ours, theirs])
+
+        run.page = page
+        yield run
 
 
 def test_of_two_states_the_later_one_stays_and_a_deletion_is_a_state(merge):
@@ -47,6 +55,14 @@ def test_of_two_states_the_later_one_stays_and_a_deletion_is_a_state(merge):
     gone = [one(str(number), number, deleted=True) for number in range(MOST_DELETED + 9)]
     merged = merge(gone, [B])
     assert len(merged) == MOST_DELETED + 1 and merged[0] == gone[-1] and B in merged, "the deleted are not bounded"
+
+
+@pytest.fixture
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
 
 
 @pytest.fixture
@@ -73,6 +89,89 @@ def open_chat(page, model: str | None = None) -> None:
 
 def titles(page) -> list[str]:
     return sorted(page.locator("fieldset").filter(has_text="Kept in this browser").locator("label").all_inner_texts())
+
+
+# What the first version wrote, by Gradio itself: one conversation, "From the first version".
+FIRST = (
+    "Ae5g56RwHrtTBSF56ujkpQ==:U2FsdGVkX19yFYJdIEaezOl17WslJXLPMu/MgewD50fDdVuaFgKjNWJ4MTP/KrSfFK4zzCP4TGB"
+    "tEPz6QPwHb33/L5rrl5lPgU6AhZUkcOmZ/2xDpKku6wAB9Bu0j88qImfO/sd0g9ugooxvthYXBx3Pih/mmHQVP/Y6aGRWf5kzw+q"
+    "2L7GQWVNlq+1s3w4IVvQ1sRPGy0FpHBMztpuhkBHLeJX4dcjQrc3+ONbTqCqr0NtQ1ElyMnXS2PK4cP+QwaYAbIJwPsj9zQTNDmG"
+    "J7tKRWLzEC/SvJVJ1/LC1+5Wi2vRutdP+6lPJWSzwIAt0+VVpUAT9s+5hkGkl2UfRwIiel+11yxeGYYyOG4EueBkh3rDypIn3NHf"
+    "IXk/y9PR7xEP61zB0zj+YTIiXb6+3FAw79AZffiwEy3BBFPTIqd4Je+1sytQB3TSW2fC2PsEI"
+)
+
+
+def lies(what: dict) -> str:
+    """A script that lays these texts into the browser before the page is there."""
+    sets = "".join(f"localStorage.setItem({json.dumps(key)}, {json.dumps(text)});" for key, text in what.items())
+    return f"if (!localStorage.getItem('laid')) {{ localStorage.setItem('laid', 1); {sets} }}"
+
+
+def test_whatever_lies_in_the_browser_is_taken_over_or_kept_as_it_is(merge):
+    page, ours = merge.page, {"version": VERSION, "conversations": [OLD]}
+
+    def read(**texts) -> list:
+        storage = (
+            f"Object.defineProperty({json.dumps(texts)}, 'getItem', {{value(key) {{ return this[key] ?? null }}}})"
+        )
+        return page.evaluate(f"() => ({READ})({storage})")
+
+    assert read() == []
+    assert read(**{KEY: json.dumps(ours)}) == [OLD]
+    assert read(**{OLD_KEY: json.dumps([B]), KEY: json.dumps(ours)}) == [B, OLD], "the version before is lost"
+    assert read(**{OLD_KEY: FIRST}) == [], "the first version is Gradio's to read"
+    assert read(**{KEY: json.dumps(ours), f"{KEY}:b": json.dumps(B)}) == [OLD, B], "an answer on its way is lost"
+    for text in ('{"version": 3, "talks": []}', '{"version": 2, "conv', "[]", "null"):
+        (found,) = read(**{KEY: text})
+        assert found["unread"] == text and found["id"].startswith("unread-")
+    (found,) = read(**{KEY: json.dumps({**ours, "conversations": [{"title": "no id"}]})})
+    assert json.loads(found["unread"]) == {"title": "no id"}
+
+
+def test_conversations_of_older_versions_are_there_and_what_cannot_be_read_is_a_file(app, browser):
+    kept = new_conversation(["base:embedded"])
+    ask(kept, "From the version before")
+    for texts, title in (({OLD_KEY: FIRST}, "From the first version"), ({OLD_KEY: json.dumps([kept])}, kept["title"])):
+        page = browser.new_context().new_page()
+        page.add_init_script(lies({**texts, KEY: '{"version": 3, "talks": ["from tomorrow"]}'}))
+        page.goto(app[0])
+        page.get_by_role("tab", name="Chat").click(timeout=60_000)
+        page.get_by_role("button", name="Conversations ▼").click()
+        wait_for(lambda: titles(page) == [title], 60, "it was not taken over")  # noqa: B023
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save as a file: 1 of another version").click()
+        (found,) = json.loads(download.value.path().read_text())
+        assert found["unread"] == '{"version": 3, "talks": ["from tomorrow"]}'
+        page.reload()
+        page.get_by_role("tab", name="Chat").click(timeout=60_000)
+        page.get_by_role("button", name="Conversations ▼").click()
+        wait_for(lambda: titles(page) == [title], 60, "it is gone after a reload")  # noqa: B023
+        assert title in page.evaluate(f"localStorage.getItem('{KEY}')"), "it is kept as it was"
+
+
+def test_a_reload_in_mid_answer_loses_no_word(server, page):
+    server.times, server.pause = 500, 0.05
+    open_chat(page, "Server: tiny")
+    page.get_by_label("Your message").fill("Do not lose me")
+    page.get_by_role("button", name="Send").click()
+    draft = (
+        f"Object.keys(localStorage).some((key) => key.startsWith('{KEY}:') && localStorage[key].includes('tiny heard'))"
+    )
+    wait_for(lambda: page.evaluate(draft), 60, "the answer on its way is not kept")
+    page.reload()
+    server.times = 1
+    open_chat(page)
+    wait_for(lambda: words(page, 0, "user") == ["Do not lose me"], 60, "the question is lost")
+    assert "tiny heard" in words(page, 0)[0] and words(page, 0)[0].endswith("stopped")
+    page.get_by_label("Your message").fill("And now?")
+    page.get_by_role("button", name="Send").click()
+    wait_for(lambda: ": And now?" in words(page, 0)[-1], 60, "the conversation cannot go on")
+    server.times = 500
+    page.get_by_label("Your message").fill("And on")
+    page.get_by_label("Your message").press("Enter")
+    wait_for(lambda: ": And on" in words(page, 0)[-1], 60, "no words come")
+    page.keyboard.press("Escape")
+    wait_for(lambda: words(page, 0)[-1].endswith("stopped"), 60, "Esc does not stop it")
 
 
 def test_two_tabs_keep_each_others_conversations_and_deletions(server, page):

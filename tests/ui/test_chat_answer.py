@@ -10,8 +10,8 @@ from chat.sampling import Sampling
 from common.errors import UserError
 from common.paths import LOCAL_OWNER, adapters_folder
 from tests.chat.test_engine import adapters  # noqa: F401
-from ui.chat_answer import Engines, answer, update_summary, warnings_of
-from ui.chat_view import shown_messages
+from ui.chat_answer import Engines, answer, as_draft, update_summary
+from ui.chat_view import meter, shown_messages
 from ui.owner import Visitor
 
 MODELS = ["adapter:adapter-0", "bare:", "adapter:adapter-1"]
@@ -73,8 +73,11 @@ def test_what_came_before_a_stop_is_kept_and_the_engine_is_left(conversation):
     engine = FakeEngine()
     stream = answer(Engines(engine, None), conversation, Visitor(LOCAL_OWNER), Sampling(), [0, 1, 2])
     next(stream)
+    draft = as_draft(conversation)
+    assert draft["panes"][0]["messages"][-1]["note"].endswith("stopped"), "a page that is left now does not say so"
     stream.close()
-    assert last(conversation)["content"] == "one" and "stopped" in last(conversation)["note"]
+    assert last(conversation)["content"] == "one" and last(conversation)["note"].endswith(" · stopped")
+    assert "the first after" in last(conversation)["note"] and "doing" not in last(conversation)
 
 
 def test_a_retry_takes_the_next_seed_and_is_never_the_same_answer_again(conversation):
@@ -93,8 +96,8 @@ def test_a_continued_answer_grows(conversation):
 def test_a_conversation_that_began_under_another_template_says_so(conversation):
     run(FakeEngine(template="t1"), conversation)
     ask(conversation, "Again")
-    answers = run(FakeEngine(template="t2"), conversation)[-1]
-    assert all("another chat template (t1)" in warnings_of(conversation, one)[0] for one in answers)
+    run(FakeEngine(template="t2"), conversation)
+    assert all("another chat template (t1)" in meter(pane) for pane in conversation["panes"])
 
 
 def test_the_summary_covers_what_is_left_out_once(conversation):
@@ -123,7 +126,7 @@ def test_while_a_base_is_fetched_the_answers_place_says_so_and_one_can_leave(con
 
     goes_on, begun = threading.Event(), threading.Event()
 
-    def slow(base, progress):
+    def slow(base, progress, stop):
         progress("Downloading TinyLlama: 340 of 2200 MB", 0.15)
         begun.set()
         goes_on.wait(30)

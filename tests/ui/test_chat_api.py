@@ -79,6 +79,10 @@ def test_models_are_compared_with_the_same_seed(client):
         ("Hi", {"model": None}, "not in the list"),
         ("Hi", {"temperature": "hot"}, "temperature is hot"),
         ("Hi", {"temperature": -1}, "must be between"),
+        ("Hi", {"temperature": 1e-38}, "must be 0, or between"),
+        ("Hi", {"temperature": "NaN"}, "temperature is NaN"),
+        ("Hi", {"top_p": 0}, "top_p is 0"),
+        ("Hi", {"seed": -1}, "seed is -1"),
         ("Hi", {"max_new_tokens": 10**9}, "must be between"),
         ("  ", {}, "There is no message"),
         ("x" * 1_000_000, {}, "1,000,000 characters"),
@@ -93,6 +97,45 @@ def test_what_is_forged_is_a_sentence_and_the_session_lives(client, message, cha
     with pytest.raises(AppError, match=sentence):
         chat(client, message, **changes)
     assert chat(client, "Hello")["text"]
+
+
+@pytest.mark.parametrize("temperature", [0, 0.0])
+def test_temperature_0_is_the_likeliest_answer_whatever_the_seed(client, temperature):
+    assert chat(client, "Hello", temperature=temperature, seed=9)["text"] == chat(client, "Hello")["text"]
+
+
+def test_a_comparison_over_several_turns_has_a_history_for_each_model(client):
+    models, histories = ["adapter:adapter-0", "adapter:adapter-1"], {}
+    first = client.predict("Hello", models, api_name="/compare", **FEW)
+    for name, answer in zip(models, first, strict=True):
+        histories[name] = answer["history"]
+    again = [
+        client.predict("And?", [name], history, api_name="/compare", **FEW)[0] for name, history in histories.items()
+    ]
+    assert [len(answer["history"]) for answer in again] == [4, 4] and again[0]["text"] != again[1]["text"]
+    assert again[0]["text"] == chat(client, "And?", histories[models[0]])["text"]
+
+
+@pytest.mark.parametrize(
+    ("models", "history", "sentence"),
+    [
+        ([], None, "Between 1 and 4 models"),
+        (["base:embedded"] * 5, None, "Between 1 and 4 models"),
+        ("adapter:adapter-0", None, "Between 1 and 4 models"),
+        ([{"a": 1}], None, "not in the list"),
+        (["adapter:adapter-0"], "<script>", "not a list of messages"),
+        (
+            ["adapter:adapter-0"],
+            [{"role": "system", "content": "x"}, {"role": "system", "content": "y"}],
+            "has the role",
+        ),
+        (["adapter:adapter-0"], [{"role": "user", "content": "x"}] * 10_000, "10,001 messages"),
+        (["adapter:adapter-0"], [{"role": "user", "content": "x" * 1_000_000}], "1,000,000 characters"),
+    ],
+)
+def test_a_forged_comparison_is_a_sentence(client, models, history, sentence):
+    with pytest.raises(AppError, match=sentence):
+        client.predict("Hi", models, history, api_name="/compare", **FEW)
 
 
 def test_special_tokens_in_a_message_are_text(client):

@@ -149,3 +149,27 @@ def test_a_thumb_pressed_while_an_answer_streams_keeps_its_mark(chat):
         page.update(changes)
     kept = page[own.store][0]["panes"][0]["messages"]
     assert kept[1]["rated"] == "Like" and kept[-1]["content"] == "fine" and "answering" not in page[own.conversation]
+
+
+def test_another_model_in_mid_answer_keeps_what_came_and_says_that_it_was_stopped(chat):
+    handlers, values, _ = chat
+    own, page = handlers.layout, {}
+    stream = handlers.send(values, None)
+    while "fine" not in str(page.get(own.conversation)):
+        page.update(next(stream))
+    open_one = copy.deepcopy(page[own.conversation])
+    stream.close()
+    page = handlers.models_changed({**values, own.conversation: open_one, own.model_dropdown: "base:auto"}, None)
+    message = page[own.store][0]["panes"][0]["messages"][-1]
+    assert message["content"] == "fine" and message["note"].endswith("stopped") and message["by"] == "remote:m"
+    assert page[own.draft] is None
+
+
+def test_while_an_answer_comes_the_browser_is_given_what_there_is_of_it(chat, monkeypatch):
+    monkeypatch.setattr("ui.chat_handlers.DRAFT_SECONDS", 0)
+    handlers, values, _ = chat
+    own = handlers.layout
+    drafts = [page[own.draft] for page in handlers.send(values, None) if own.draft in page]
+    assert drafts[0]["panes"][0]["messages"][-2]["content"] == DRAFT, "the question is lost if the page is left at once"
+    assert any(one and one["panes"][0]["messages"][-1]["content"] == "fine" for one in drafts)
+    assert all("answering" not in one for one in drafts if one) and drafts[-1] is None

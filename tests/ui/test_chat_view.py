@@ -2,8 +2,9 @@
 
 import pytest
 
-from chat.engine import Reply, Seen
-from ui.chat_view import meter, place_of, seen_table, shown, shown_messages, shown_rating, written
+from chat.conversation import new_conversation
+from chat.engine import Seen
+from ui.chat_view import MOST_TURNS_SHOWN, meter, place_of, seen_table, shown, shown_messages, shown_rating, written
 
 TEXTS = [
     "plain",
@@ -69,12 +70,38 @@ def test_a_line_stands_where_turns_were_left_out_and_places_still_agree():
     assert len(shown_rating(pane)) == sum(message["role"] == "assistant" for message in found)
 
 
+def test_a_long_conversation_shows_its_last_turns_and_places_still_agree():
+    messages = [{"role": role, "content": f"{role} {n}"} for n in range(200) for role in ("user", "assistant")]
+    for left_out in (0, 150, 180):
+        pane = {"messages": messages, "left_out": left_out}
+        found = shown_messages(pane)
+        assert "Only the last" in found[0]["metadata"]["title"]
+        assert len(found) == 1 + 2 * MOST_TURNS_SHOWN + bool(left_out)
+        lines = [index for index, message in enumerate(found) if "metadata" in message]
+        for index, message in enumerate(found):
+            place = place_of(pane, index)
+            assert place < 0 if index in lines else messages[place]["content"] == message["content"]
+        assert len(shown_rating(pane)) == sum(message["role"] == "assistant" for message in found)
+
+
 def test_what_the_model_saw_is_escaped_and_special_tokens_are_marked():
     text = seen_table("<n>", [Seen("user", 3, (("<b>x</b>", False), ("</s>", True)))])
     assert "<b>x" not in text and "&lt;b&gt;x" in text and "<mark>&lt;/s&gt;</mark>" in text and "3 tokens" in text
 
 
 def test_the_meter_names_who_answers_and_what_is_left_out():
-    text = meter("<me>", "base", Reply(tokens_used=100, new_tokens=24, window=248, left_out=3), ["careful"])
-    assert "&lt;me&gt;" in text and "124 of 248" in text and "width:50%" in text and "3 earlier turns" in text
-    assert "careful" in text
+    pane = new_conversation(["adapter:me"])["panes"][0]
+    assert meter(pane) == "", "nothing was read yet"
+    pane |= {"used": 1024, "window": 2048, "left_out": 3, "who": "<me>, on base", "template": "t1", "read_as": "t1"}
+    text = meter(pane)
+    assert (
+        "&lt;me&gt;, on base" in text and "1,024 of 2,048" in text and "width:50%" in text and "3 earlier turns" in text
+    )
+    assert "template" not in text
+    assert "began under another chat template (t1); it is read under t2" in meter({**pane, "read_as": "t2"})
+
+
+def test_an_answer_that_another_model_wrote_says_whose_it_is():
+    pane = {"model": "adapter:b", "left_out": 0, "messages": [{"role": "assistant", "content": "x", "by": "adapter:a"}]}
+    assert "by a" in shown_messages(pane)[0]["content"]
+    assert "by" not in shown_messages({**pane, "model": "adapter:a"})[0]["content"]

@@ -1,0 +1,126 @@
+"""The browser's list: what an import may bring, what another version left there, and a model that is gone."""
+
+import json
+
+import gradio as gr
+import pytest
+
+from chat.conversation import MOST_CONVERSATIONS, ask, new_conversation
+from tests.ui.test_chat_handlers import chat  # noqa: F401
+from ui.chat_data import DataHandlers, lay_out_data
+from ui.chat_tab import _without_those_gone
+from ui.conversations import NONE_YET, NOT_FOUND, ConversationHandlers, lay_out_conversations
+
+TOMORROW = {"id": "unread-1", "changed": 1, "unread": '{"version": 3}'}
+
+
+def talked(text: str) -> dict:
+    conversation = new_conversation(["remote:m"])
+    ask(conversation, text)
+    return conversation
+
+
+@pytest.fixture
+def listed(chat, tmp_path):  # noqa: F811
+    """(the handlers of the list, what the page sends, function that imports a text)."""
+    handlers, values, _ = chat
+    with gr.Blocks():
+        listed = ConversationHandlers(lay_out_conversations(), handlers)
+    parts, file = listed.parts, tmp_path / "given.json"
+    values |= {parts.search_box: "", parts.picked_box: "", parts.import_button: str(file), handlers.layout.first: None}
+
+    def bring(text: str) -> dict:
+        file.write_text(text)
+        return listed.import_one(values, None)
+
+    return listed, values, bring
+
+
+def test_an_import_never_pushes_out_what_is_there(listed):
+    list_of, values, bring = listed
+    own = list_of.chat.layout
+    values[own.store] = [talked(f"mine {number}") for number in range(MOST_CONVERSATIONS - 1)]
+    mine = {one["id"] for one in values[own.store]}
+    with pytest.raises(gr.Error, match="no room"):
+        bring(json.dumps([talked("a"), talked("b")]))
+    values[own.store] = values[own.store][:10]
+    kept = {one["id"] for one in bring(json.dumps([talked("a"), talked("b")]))[own.store]}
+    assert len(mine & kept) == 10 and len(kept) == 13, "with the one that is open"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "not a conversation"),
+        ("[]", "not a conversation"),
+        ('{"panes": 3}', "between 1 and 4 panes"),
+        ("[" * 100_000, "not a conversation"),
+        ('{"panes": [{"model": "m", "messages": [{"role": "user", "content": 7}]}]}', "alternate"),
+        (json.dumps([talked("x")] * 51), "51 conversations; 50"),
+        ("x" * 5_000_001, "larger than 5 MB"),
+    ],
+)
+def test_a_file_that_is_no_export_is_a_sentence(listed, text, sentence):
+    with pytest.raises(gr.Error, match=sentence):
+        listed[2](text)
+
+
+def test_marks_and_numbers_of_a_forged_file_do_no_harm(listed):
+    list_of, _, bring = listed
+    forged = talked("x")
+    forged["panes"][0] |= {"left_out": -7, "used": "9", "who": ["x"], "window": True}
+    forged["panes"][0]["messages"][1] |= {"rated": {"a": 1}, "by": 5, "note": "<script>", "content": "y"}
+    page = bring(json.dumps(forged))
+    pane = page[list_of.chat.layout.conversation]["panes"][0]
+    assert pane["left_out"] == 0 and pane["messages"][1]["rated"] is None and pane["messages"][1]["by"] == "5"
+    shown = page[list_of.chat.layout.panes.chatbots[0]].value
+    assert "<script>" not in str(shown)
+
+
+def test_the_first_versions_conversations_join_the_list_and_nothing_of_them_is_lost(listed):
+    list_of, values, _ = listed
+    own, mine, older = list_of.chat.layout, talked("mine"), talked("from the first")
+    values |= {own.store: [mine], own.first: [older, {"strange": True}, {**mine, "changed": 5}]}
+    found = list_of.of_the_first_version(values)
+    ids = [one["id"] for one in found[own.store]]
+    assert ids == [mine["id"], older["id"], "unread-first-0"] and found[own.first] == []
+    assert found[own.store][2]["unread"] == {"strange": True} and found[own.store][0]["changed"] == mine["changed"]
+    assert list_of.of_the_first_version({**values, own.first: []}) == {}, "it is taken over again and again"
+
+
+def test_what_cannot_be_read_is_offered_as_a_file(listed):
+    list_of, values, _ = listed
+    values[list_of.chat.layout.store] = [talked("mine"), TOMORROW, {"id": "x", "changed": 1, "panes": "damaged"}]
+    button = list_of.choices(values)[list_of.parts.unread_button]
+    assert button.visible and "2 of another version" in button.value
+    text, name = list_of.export_unread(values, None)
+    assert name.endswith(".json") and json.loads(text)[0] == TOMORROW and "damaged" in text
+
+
+def test_an_empty_list_says_why(listed):
+    list_of, values, _ = listed
+    own, parts = list_of.chat.layout, list_of.parts
+    assert list_of.choices({**values, own.store: []})[parts.list_radio].info == NONE_YET
+    values |= {own.store: [talked("llamas")], parts.search_box: "camels"}
+    assert list_of.choices(values)[parts.list_radio].info == NOT_FOUND
+
+
+def test_a_model_that_is_gone_is_named_and_never_replaced_silently(chat, monkeypatch):  # noqa: F811
+    handlers, values, _ = chat
+    said, own = [], handlers.layout
+    monkeypatch.setattr(gr, "Warning", said.append)
+    assert _without_those_gone(handlers, values, [("m", "remote:m"), ("b", "base:auto")]) == {} and not said
+    page = _without_those_gone(handlers, values, [("b", "base:auto")])
+    assert "Not there any more: m." in said[0] and "Base: automatic" in said[0]
+    assert page[own.conversation]["panes"][0]["model"] == "base:auto"
+    assert page[own.conversation]["panes"][0]["messages"][1]["content"] == "answer 0", "what was said is lost"
+
+
+def test_of_answers_that_are_the_same_none_is_better(chat):  # noqa: F811
+    handlers, values, _ = chat
+    own = handlers.layout
+    with gr.Blocks():
+        data = DataHandlers(lay_out_data(), handlers)
+    values |= {own.beside_dropdown: ["base:auto"], data.parts.name_box: "from-chat"}
+    with pytest.raises(gr.Error, match="none is better"):
+        data.better(1)(values, None)

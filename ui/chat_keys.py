@@ -1,0 +1,51 @@
+"""What the Chat tab does in the browser alone: copying the words of an answer, Esc, the box of an edited message, a download.
+
+Scripts for events' `js`, no handlers. Gradio has no own ways for these.
+"""
+
+# Copying: Gradio's button copies a message's markdown; whoever copies an answer wants the words, without the line under them.
+# Over plain HTTP there is no clipboard to listen to: Gradio then copies in its own way.
+COPY_THE_WORDS = """(...values) => {
+  if (navigator.clipboard && !window.studioCopies) {
+    let clicked = null;
+    document.addEventListener("click", (event) => { clicked = event.target; }, true);
+    const write = navigator.clipboard.writeText.bind(navigator.clipboard);
+    const words = (text) => text.replace(/\\n\\n<small>[^<]*<\\/small>$/, "")
+      .replaceAll("&#33;", "!").replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+    const isAnswer = () => clicked?.closest?.("[role=log]") && !clicked.closest("pre, .code_wrap");
+    navigator.clipboard.writeText = (text) => write(isAnswer() ? words(text) : text);
+    window.studioCopies = true;
+  }
+  return values;
+}"""
+# Esc closes an open list or leaves an edit, else it stops the answer. An edited message's box has the focus, and not the line
+# under the answer in it.
+KEYS = """() => {
+  if (window.studioKeys) return;
+  window.studioKeys = true;
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || document.querySelector("[role=listbox]")) return;
+    const edited = event.target.closest?.("textarea.edit-textarea");
+    if (edited) return edited.closest(".message-row")?.nextElementSibling?.querySelector("[aria-label=Cancel]")?.click();
+    const stop = document.getElementById("chat-stop");
+    if (stop?.offsetParent && !stop.disabled) stop.click();
+  });
+  new MutationObserver((changes) => {
+    for (const node of changes.flatMap((change) => [...change.addedNodes])) {
+      const kind = "textarea.edit-textarea", box = node.matches?.(kind) ? node : node.querySelector?.(kind);
+      if (!box) continue;
+      setTimeout(() => {  // after Gradio has filled it
+        const words = box.value.replace(/\\n\\n<small>[^<]*<\\/small>$/, "");
+        if (words !== box.value) { box.value = words; box.dispatchEvent(new Event("input", { bubbles: true })); }
+        box.focus();
+      });
+    }
+  }).observe(document.body, { childList: true, subtree: true });
+}"""
+IN_THE_BROWSER = f"(...values) => {{ ({KEYS})(); return ({COPY_THE_WORDS})(...values); }}"
+DOWNLOAD = """(text, name) => {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text]));
+  link.download = name;
+  link.click();
+}"""
