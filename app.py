@@ -8,16 +8,20 @@ os.environ.setdefault("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")  # nobody's token st
 
 from common.paths import home
 from trainer.queue import start_dispatcher
-from ui.page import STYLE, build, theme
+from ui.page import STYLE, build, host_guard, theme
+from ui.read_ahead import start_reading_ahead
 
 
 def main() -> None:
     """Serve on 127.0.0.1:7860; on a Space, or with GRADIO_SERVER_NAME/_PORT, where those say."""
     on_space = bool(os.environ.get("SPACE_ID"))
+    server_name = os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0" if on_space else "127.0.0.1")
     home().mkdir(parents=True, exist_ok=True)
     start_dispatcher()
-    build().queue(default_concurrency_limit=8).launch(
-        server_name=os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0" if on_space else "127.0.0.1"),
+    page = build().queue(default_concurrency_limit=8)
+    start_reading_ahead()
+    page.launch(
+        server_name=server_name,
         server_port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
         theme=theme(),
         css_paths=[STYLE],
@@ -26,6 +30,7 @@ def main() -> None:
         max_file_size="2gb",
         blocked_paths=[str(home())],
         show_error=False,
+        app_kwargs=host_guard(server_name),
     )
 
 

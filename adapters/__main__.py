@@ -27,7 +27,7 @@ from adapters.parcel import Wish, pack
 from adapters.pull import look, open_adapter, pull, search_hub
 from adapters.push import plan_push, push_adapter
 from adapters.serve import vllm_line, write_modelfile
-from common.command_line import exit_code
+from common.command_line import exit_code, printable
 from common.errors import UserError
 from common.files import check_free
 from common.paths import LOCAL_OWNER, home, runs_folder
@@ -101,28 +101,41 @@ def _job(jobs, name: str, work, text: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _tell(what: str, fraction: float | None) -> None:
-    print(what, file=sys.stderr, flush=True)
+def _say(words: object) -> None:
+    print(printable(str(words)))
+
+
+def _teller():
+    """Tells on stderr what is done; the same words once."""
+    last = ""
+
+    def tell(what: str, fraction: float | None) -> None:
+        nonlocal last
+        if what != last:
+            print(printable(what), file=sys.stderr, flush=True)
+        last = what
+
+    return tell
 
 
 def _list(options: argparse.Namespace) -> None:
     for adapter in search_adapters(" ".join(options.words)):
         loss = describe_loss(adapter).replace(" before, ", " -> ").removesuffix(" after") or "-"
         size = f"{adapter.size_bytes / 1e6:.1f} MB"
-        print(f"{adapter.name:32} r{adapter.lora_r:<4} {size:>9}  {loss:16} {describe_when(adapter)}  {adapter.base}")
+        _say(f"{adapter.name:32} r{adapter.lora_r:<4} {size:>9}  {loss:16} {describe_when(adapter)}  {adapter.base}")
 
 
 def _show(options: argparse.Namespace) -> None:
     adapter = find_adapter(options.name)
     for label, value in facts_of(adapter):
-        print(f"{label:20} {value}")
+        _say(f"{label:20} {value}")
     line = vllm_line(adapter)
-    print(f"\nvLLM: {line.command}" if not line.refusals else f"\nvLLM does not serve it: {', '.join(line.refusals)}.")
+    _say(f"\nvLLM: {line.command}" if not line.refusals else f"\nvLLM does not serve it: {', '.join(line.refusals)}.")
 
 
 def _import(options: argparse.Namespace) -> None:
     imported = import_adapter(options.path, options.name, base=options.base)
-    print("\n".join([f"Imported as {imported.adapter.name}.", *imported.notes]))
+    _say("\n".join([f"Imported as {imported.adapter.name}.", *imported.notes]))
 
 
 def _opened(name: str) -> Adapter:
@@ -132,11 +145,11 @@ def _opened(name: str) -> Adapter:
 
 def _export(options: argparse.Namespace) -> None:
     adapter = _opened(options.name)
-    print(pack(adapter, options.to or Path(f"{adapter.name}.zip")))
+    _say(pack(adapter, options.to or Path(f"{adapter.name}.zip")))
 
 
 def _base_folder(adapter: Adapter) -> Path:
-    return fetch_base(choose_base(adapter.base_choice, adapter.base_revision), _tell)
+    return fetch_base(choose_base(adapter.base_choice, adapter.base_revision), _teller())
 
 
 def _merge(options: argparse.Namespace) -> None:
@@ -150,13 +163,13 @@ def _merge(options: argparse.Namespace) -> None:
     if options.gguf:
         check_free(gguf_folder)
     base_folder = _base_folder(adapter)
-    merged = merge_adapter(adapter, base_folder, target, options.dtype, _tell)
-    print(f"{merged.folder}\n{merged.sentence()}")
+    merged = merge_adapter(adapter, base_folder, target, options.dtype, _teller())
+    _say(f"{merged.folder}\n{merged.sentence()}")
     if options.gguf:
         written = write_models(merged.folder, gguf_folder)
         written.append(write_adapter(adapter, base_folder, gguf_folder / f"{adapter.name}-adapter.gguf"))
-        print("\n".join([str(gguf_folder), *(one.sentence() for one in written)]))
-        print(write_modelfile(merged.folder, written[1].path))
+        _say("\n".join([str(gguf_folder), *(one.sentence() for one in written)]))
+        _say(write_modelfile(merged.folder, written[1].path))
 
 
 def _push(options: argparse.Namespace) -> None:
@@ -165,41 +178,41 @@ def _push(options: argparse.Namespace) -> None:
         options.repo, not options.public, options.license, options.language, not options.no_answers, options.show_rows
     )
     plan = plan_push(adapter, account, wish)
-    print(f"Signed in as {account.name}. {plan.sentence()}")
+    _say(f"Signed in as {account.name}. {plan.sentence()}")
     for file in plan.files:
-        print(f"  {file.change:8} {file.path} ({file.size / 1e6:.2f} MB)")
+        _say(f"  {file.change:8} {file.path} ({file.size / 1e6:.2f} MB)")
     if not plan.is_new and plan.changes and not options.yes:
         raise UserError("The repository is there already.", "Add --yes to change it.")
     wish = replace(wish, private=plan.private)
-    print(push_adapter(adapter, account, wish, plan.parent, _tell).url)
+    _say(push_adapter(adapter, account, wish, plan.parent, _teller()).url)
 
 
 def _pull(options: argparse.Namespace) -> None:
     token = token_of(None)
     offer = look(options.repo, token, options.revision)
-    print(offer.sentence())
-    pulled = pull(offer, token, name=options.name, progress=_tell)
-    print("\n".join([f"Pulled as {pulled.adapter.name}.", *pulled.notes]))
+    _say(offer.sentence())
+    pulled = pull(offer, token, name=options.name, progress=_teller())
+    _say("\n".join([f"Pulled as {pulled.adapter.name}.", *pulled.notes]))
 
 
 def _restore(options: argparse.Namespace) -> None:
-    folder = restore(options.repo, account_of(token_of(None)), runs_folder(), _tell)
-    print(f"{folder.name} is back. `python -m trainer resume {folder.name}` goes on with it.")
+    folder = restore(options.repo, account_of(token_of(None)), runs_folder(), _teller())
+    _say(f"{folder.name} is back. `python -m trainer resume {folder.name}` goes on with it.")
 
 
 def _search(options: argparse.Namespace) -> None:
     base = "" if options.mine else options.base
     for found in search_hub(token_of(None), base, " ".join(options.words), options.mine):
         secrecy = "private" if found.is_private else "public"
-        print(f"{found.repo_id:60} {secrecy:8} {found.downloads:>8} downloads  {found.changed}")
+        _say(f"{found.repo_id:60} {secrecy:8} {found.downloads:>8} downloads  {found.changed}")
 
 
 def _delete(options: argparse.Namespace) -> None:
     if options.undo:
-        print(f"{undo_delete(options.name).name} is back.")
+        _say(f"{undo_delete(options.name).name} is back.")
     else:
         kept = delete_adapter(options.name)
-        print(f"Deleted. Within a week, `python -m adapters delete {kept} --undo` brings it back.")
+        _say(f"Deleted. Within a week, `python -m adapters delete {kept} --undo` brings it back.")
 
 
 if __name__ == "__main__":

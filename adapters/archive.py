@@ -6,6 +6,7 @@ archive that tries is refused whole. Sizes are counted while the bytes come, not
 
 import lzma
 import os
+import re
 import shutil
 import stat
 import struct
@@ -20,6 +21,8 @@ MOST_MEMBERS = 1000
 MOST_RATIO = 20  # weights hardly get smaller, words five times
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 BLOCK = 1 << 20
+END, END_64 = b"PK\x05\x06", b"PK\x06\x07"  # where the list of files is said to be, and to be in very large zips
+MOST_ENDING = 20 + 22 + (1 << 16)
 # what zipfile and its decompressors raise for a file that somebody bent
 BROKEN = (
     zipfile.BadZipFile,
@@ -35,6 +38,7 @@ BROKEN = (
 
 def unpack(archive: Path, folder: Path) -> list[str]:
     """Put the adapter in a zip into `folder`. Returns the names that were left out. Raises UserError."""
+    _check_directory(archive)
     try:
         with zipfile.ZipFile(archive) as source:
             members = [member for member in source.infolist() if not member.is_dir()]
@@ -50,6 +54,19 @@ def unpack(archive: Path, folder: Path) -> list[str]:
             raise UserError(f"The zip cannot be unpacked: {os.strerror(error.errno)}.") from error
         raise UserError("The zip is damaged.", "Get it again.") from error
     return sorted(member.filename for member in members if member not in taken)
+
+
+def _check_directory(archive: Path) -> None:
+    """Raise UserError for a list of files that is too long: zipfile would make an object of each before it can be counted."""
+    with archive.open("rb") as file:
+        file.seek(max(0, archive.stat().st_size - MOST_ENDING))
+        ending = file.read()
+    places = [match.start() for match in re.finditer(re.escape(END), ending) if match.start() + 22 <= len(ending)]
+    sizes = [struct.unpack_from("<I", ending, place + 12)[0] for place in places]
+    # what only zips of more files, or larger ones, have than any adapter
+    is_large = any(ending[max(0, place - 20) : place].startswith(END_64) for place in places)
+    if is_large or max(sizes, default=0) > MOST_MEMBERS * 1000:
+        raise UserError("The zip holds thousands of files.", "That is no adapter.")
 
 
 def _check_members(members: list[zipfile.ZipInfo]) -> None:

@@ -5,7 +5,8 @@
     folder = restore(repo_id, account, runs_folder())                 then a normal resume
 
 Knows nothing of the page: a job elsewhere calls the same functions with its own token. One commit holds one checkpoint whole
-and takes the one before it away. `backup.json` in the run's folder keeps what was sent and what went wrong, never a token.
+and takes the one before it away, from the history as well. `backup.json` in the run's folder keeps what was sent and what
+went wrong, never a token.
 """
 
 import secrets
@@ -13,13 +14,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from adapters.backup_repo import (
     RECORD,
     commit_checkpoint,
-    fetch,
+    forget_older,
     is_free,
     is_own,
     look,
@@ -29,6 +30,7 @@ from adapters.backup_repo import (
     writer_of,
 )
 from adapters.checkpoint_files import check_restored, most_bytes, stage
+from adapters.download import fetch
 from adapters.hub import Account, client, in_words, parse_repo
 from common.errors import UserError
 from common.files import append_json_line, read_json, sweep, write_json
@@ -92,7 +94,7 @@ def find_repo(run_folder: Path, account: Account) -> str:
     for number in range(1, 100):
         repo_id = name if number == 1 else f"{name}-{number}"
         info = look(repo_id, account)
-        if info is None or is_free(info) or writer_of(repo_id, info.sha, account) == known.writer:
+        if info is None or is_free(info) or writer_of(info, account) == known.writer:
             note_backup(run_folder, repo_id=repo_id)
             return repo_id
     raise UserError(f"There are a hundred repositories like {name}.", "Delete old ones on the Hub.")
@@ -119,6 +121,8 @@ def send_checkpoint(run_folder: Path, checkpoint: Path, account: Account, repo_i
         info = look(repo_id, account) or make(repo_id, account)
         base = parent_of(info, mine.writer, parent, account)
         done = commit_checkpoint(info, folder, [*names, "README.md", RECORD], account, base, f"Checkpoint {inside}")
+    if any(name.startswith("checkpoints/") for name in sizes_of(info)):
+        done = forget_older(repo_id, account, done)
     note_backup(run_folder, repo_id=repo_id, revision=done, checkpoint=inside, time=time.time(), problem="")
     return done
 
@@ -136,6 +140,7 @@ class Offer:
     repo_id: str
     revision: str
     files: dict[str, int]
+    remote: list = field(default_factory=list, repr=False)  # the same files as the Hub lists them, with their hashes
 
     @property
     def size_bytes(self) -> int:
@@ -158,7 +163,7 @@ def look_for_checkpoints(wanted: str, account: Account) -> Offer:
             raise UserError(f"{name} of {repo_id} has {size / 1e6:,.0f} MB.", "No run needs that. Not downloaded.")
     if sum(files.values()) > MOST_BYTES:
         raise UserError(f"{repo_id} has {sum(files.values()) / 1e9:.1f} GB.", "That is no checkpoint. Not downloaded.")
-    return Offer(repo_id, info.sha, files)
+    return Offer(repo_id, info.sha, files, [file for file in info.siblings if file.rfilename in files])
 
 
 def restore(
@@ -197,11 +202,15 @@ def restore(
 
 
 def _download(offer: Offer, account: Account, folder: Path, progress: Progress) -> None:
-    done = 0
-    for name, size in sorted(offer.files.items(), key=lambda file: file[1]):
-        progress(f"Downloading {name}", done / max(offer.size_bytes, 1))
-        fetch(offer.repo_id, name, offer.revision, folder, account)
-        if (folder / name).stat().st_size != size:
-            raise UserError(f"{name} of {offer.repo_id} came incomplete.", "Bring it back again.")
-        done += size
+    done, total = 0, max(offer.size_bytes, 1)
+    for file in sorted(offer.remote, key=lambda file: file.size or 0):
+
+        def tell(came: int, name: str = file.rfilename, before: int = done) -> None:
+            progress(
+                f"Downloading {name}: {(before + came) / 1e6:.1f} of {total / 1e6:.1f} MB", (before + came) / total
+            )
+
+        tell(0)
+        fetch(offer.repo_id, file, offer.revision, folder, account.token, tell)
+        done += file.size or 0
     shutil.rmtree(folder / ".cache", ignore_errors=True)

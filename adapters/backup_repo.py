@@ -6,6 +6,7 @@ It is refused unless it is private, in the account's own name, and written by th
 import tempfile
 from pathlib import Path
 
+from adapters.download import fetch
 from adapters.hub import Account, client, in_words, parse_repo
 from common.errors import UserError
 from common.files import read_json
@@ -13,6 +14,7 @@ from common.paths import home
 
 RECORD = "backup.json"  # in the repository: which copy of which run wrote there last
 UNTOUCHED = {".gitattributes", "README.md"}
+MOST_RECORD_BYTES = 10_000
 
 
 def is_own(repo_id: str, account: Account) -> bool:
@@ -47,18 +49,13 @@ def is_free(info) -> bool:
     return not set(sizes_of(info)) - UNTOUCHED
 
 
-def writer_of(repo_id: str, revision: str, account: Account) -> str:
+def writer_of(info, account: Account) -> str:
     """Which copy of a run wrote there last; '' when nobody did."""
-    from huggingface_hub.errors import EntryNotFoundError
-
+    file = next((file for file in info.siblings or [] if file.rfilename == RECORD), None)
+    if file is None or (file.size or 0) > MOST_RECORD_BYTES:
+        return ""
     with tempfile.TemporaryDirectory(dir=home()) as folder:
-        try:
-            path = fetch(repo_id, RECORD, revision, Path(folder), account)
-        except UserError as error:
-            if not isinstance(error.__cause__, EntryNotFoundError):
-                raise
-            return ""
-        values = read_json(path, {})
+        values = read_json(fetch(info.id, file, info.sha, Path(folder), account.token), {})
     return str(values.get("writer", "")) if isinstance(values, dict) else ""
 
 
@@ -67,7 +64,7 @@ def parent_of(info, writer: str, parent: str | None, account: Account) -> str:
 
     The run's own last commit may be another than `parent`: its answer was lost on the way.
     """
-    if is_free(info) or info.sha == parent or writer_of(info.id, info.sha, account) == writer:
+    if is_free(info) or info.sha == parent or writer_of(info, account) == writer:
         return info.sha
     raise UserError(
         f"{info.id} holds another run, or this one went on somewhere else.", "Its checkpoints are left as they are."
@@ -92,13 +89,20 @@ def commit_checkpoint(info, folder: Path, names: list[str], account: Account, pa
         return api.create_commit(info.id, operations, commit_message=message, parent_commit=parent).oid
 
 
+def forget_older(repo_id: str, account: Account, commit: str) -> str:
+    """Make all commits one, so that older checkpoints leave the history too. Returns the newest commit.
+
+    A Hub that refuses is no failure: the checkpoint is there, and the next one tries again.
+    """
+    api = client(account.token)
+    try:
+        with in_words("tidy its history", repo_id):
+            api.super_squash_history(repo_id, commit_message="The newest checkpoint")
+            return api.model_info(repo_id).sha or commit
+    except UserError:
+        return commit
+
+
 def _check_private(repo_id: str, is_private: bool | None) -> None:
     if not is_private:
         raise UserError(f"{repo_id} is public: everybody would see the data.", "Make it private on the Hub.")
-
-
-def fetch(repo_id: str, path: str, revision: str, folder: Path, account: Account) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    with in_words("download it", repo_id):
-        return Path(hf_hub_download(repo_id, path, revision=revision, local_dir=folder, token=account.token))

@@ -9,6 +9,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
+from adapters.tokenizer_file import check_tokenizer_file
 from adapters.try_template import try_template
 from adapters.weights import MODULES, Weights, check_weights
 from common.errors import UserError
@@ -23,6 +24,7 @@ FILES = (CONFIG, WEIGHTS, *TOKENIZER_FILES, *OUR_FILES)
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
 MOST_WEIGHT_BYTES = 2_000_000_000
 MOST_FILE_BYTES = 20_000_000
+MOST_METRICS_BYTES = 100_000
 MOST_TEMPLATE = 20_000
 MOST_TEMPLATES = 5
 WIDENING = {"center", "format", "format_map", "wordwrap", "ljust", "rjust", "zfill", "expandtabs"}
@@ -72,12 +74,19 @@ HARMLESS = {
 }
 
 
-def check_adapter(folder: Path, base_config: dict | None = None) -> Weights:
-    """Raise UserError unless `folder` holds a whole, harmless LoRA of a Llama; with `base_config`, of that base."""
+def check_adapter(folder: Path, base_config: dict | None = None, is_own: bool = False) -> Weights:
+    """Raise UserError unless `folder` holds a whole, harmless LoRA of a Llama; with `base_config`, of that base.
+
+    One that was trained here has the tokenizer of the base that was chosen, whatever its parts are.
+    """
     config = check_config(read_object(folder / CONFIG))
-    for name in ("tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "metrics.json"):
+    for name in ("special_tokens_map.json", "added_tokens.json", "vocab.json"):
         if (folder / name).exists():
             read_object(folder / name)
+    if (folder / "metrics.json").exists():  # it is read whenever the library is shown
+        read_object(folder / "metrics.json", MOST_METRICS_BYTES)
+    if (folder / "tokenizer.json").exists() and not is_own:
+        check_tokenizer_file(read_object(folder / "tokenizer.json"))
     check_words(folder)
     return check_weights(folder / WEIGHTS, config, base_config)
 
@@ -90,12 +99,12 @@ def check_words(folder: Path) -> None:
         check_template((folder / "chat_template.jinja").read_text(encoding="utf-8", errors="replace"))
 
 
-def read_object(path: Path) -> dict:
+def read_object(path: Path, most_bytes: int = MOST_FILE_BYTES) -> dict:
     """The JSON object in `path`. Raises UserError when it is missing, too large, or something else."""
     try:
-        if path.stat().st_size > MOST_FILE_BYTES:
+        if path.stat().st_size > most_bytes:
             raise UserError(
-                f"{path.name} has {path.stat().st_size / 1e6:.0f} MB.", "That is no such file. Not imported."
+                f"{path.name} has {path.stat().st_size / 1e6:.1f} MB.", "That is no such file. Not imported."
             )
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -14,8 +14,6 @@ import shutil
 import zipfile
 from pathlib import Path
 
-import yaml
-
 from adapters.check import (
     CONFIG,
     FILES,
@@ -29,6 +27,8 @@ from adapters.check import (
 )
 from adapters.library import RECORD
 from adapters.scan import places
+from adapters.settings_file import MOST_BYTES as MOST_CONFIG_BYTES
+from adapters.settings_file import read_settings
 from adapters.weights import check_weights
 from common.errors import UserError
 from common.files import read_json, write_json
@@ -39,7 +39,6 @@ STATE_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt")
 NEEDED = (CONFIG, WEIGHTS, "optimizer.pt", "scheduler.pt", "trainer_state.json", COMPLETE)
 MOST_DATA_BYTES = 2_000_000_000
 MOST_EVENTS_BYTES = 50_000_000
-MOST_CONFIG_BYTES = 100_000
 _CHECKPOINT = r"checkpoints/(?:text/)?checkpoint-\d{1,9}"
 _LIMITS = (  # a pattern of names, and the most bytes of such a file
     (re.compile(r"config\.yaml"), MOST_CONFIG_BYTES),
@@ -76,6 +75,8 @@ def stage(run_folder: Path, checkpoint: Path, folder: Path) -> list[str]:
         names = [path.relative_to(run_folder).as_posix() for path in (*_of_run(run_folder), *checkpoint.iterdir())]
         names = sorted(name for name in names if most_bytes(name))
         missing = [name for name in NEEDED if f"{inside}/{name}" not in names]
+        if "optimizer.pt" in missing and any(path.is_dir() for path in checkpoint.iterdir()):
+            raise UserError("A checkpoint of DeepSpeed or FSDP is not sent.", "The training itself goes on.")
         if missing:
             raise UserError(f"The checkpoint has no {missing[0]}: it cannot be sent.", "The training itself goes on.")
         for name in names:
@@ -150,16 +151,10 @@ def check_restored(folder: Path) -> Path:
 
 
 def _settings(path: Path) -> dict:
-    """The name: value pairs of a config.yaml; nothing nested, no alias. Raises UserError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        events = yaml.parse(text, Loader=yaml.SafeLoader)
-        opened = sum(isinstance(one, yaml.CollectionStartEvent | yaml.AliasEvent) for one in events)
-        values = yaml.safe_load(text) if len(text) <= MOST_CONFIG_BYTES and opened == 1 else None
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, yaml.YAMLError) as error:
-        raise UserError("config.yaml is missing or damaged.", "The repository is not whole.") from error
-    if not isinstance(values, dict):
-        raise UserError("config.yaml holds no settings.", "The repository is not whole.")
+    """The settings in a config.yaml. Raises UserError."""
+    values = read_settings(path)
+    if values is None:
+        raise UserError("config.yaml is missing or damaged, or holds no settings.", "The repository is not whole.")
     return values
 
 

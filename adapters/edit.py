@@ -20,12 +20,21 @@ def rename_adapter(name: str, new_name: str, owner: str = LOCAL_OWNER) -> Adapte
     if wanted == adapter.name:
         return adapter
     target = contained(adapters_folder(owner), wanted)
-    if free_name(wanted, adapters_folder(owner), runs_folder(owner)) != wanted:
+    if not _is_free(adapter, wanted, owner):
         raise UserError(f"There is an adapter or a run '{wanted}' already.", "Choose another name.")
     former = [one for one in adapter.record.get("former_names") or [] if one != wanted]
     update_record(adapter.folder, former_names=[*former, adapter.name])
     adapter.folder.rename(target)
     return read_adapter(target)
+
+
+def _is_free(adapter: Adapter, name: str, owner: str) -> bool:
+    """True for a name that nothing has, and for a former one of the adapter's that only its own run still has."""
+    runs = runs_folder(owner)
+    own_run = contained(runs, name) / "config.yaml"
+    is_former = name in (adapter.record.get("former_names") or [])
+    is_own = is_former and own_run.exists() and own_run.stat().st_mtime <= adapter.created
+    return free_name(name, adapters_folder(owner), *([] if is_own else [runs])) == name
 
 
 def set_notes(name: str, notes: str, owner: str = LOCAL_OWNER) -> Adapter:

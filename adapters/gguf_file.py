@@ -19,18 +19,18 @@ OUTTYPES = ("f16", "q8_0")
 
 @dataclass(frozen=True)
 class Written:
-    """A GGUF file that was read back: its tensors, and the largest difference found (of a weight, or of a probability)."""
+    """A GGUF file that was read back: its tensors, and the largest difference found, of a 'probability' or of a 'weight'."""
 
     path: Path
     tensors: int
     largest_difference: float
+    of: str = "probability"
 
     def sentence(self) -> str:
         megabytes = self.path.stat().st_size / 1e6
-        return f"{self.path.name}: {self.tensors} tensors, {megabytes:.1f} MB, read back; {self._difference()}."
-
-    def _difference(self) -> str:
-        return f"the largest difference is {self.largest_difference:.2g}"
+        difference = f"{self.largest_difference:.2g}" if self.largest_difference else "none"
+        words = f"the largest difference of a {self.of} is {difference}"
+        return f"{self.path.name}: {self.tensors} tensors, {megabytes:.1f} MB, read back; {words}."
 
 
 def write_models(model_folder: Path, folder: Path, outtypes: tuple[str, ...] = OUTTYPES) -> list[Written]:
@@ -186,7 +186,7 @@ def write_adapter(adapter: Adapter, base_folder: Path, target: Path) -> Written:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
-    return Written(target, len(tensors), difference)
+    return Written(target, len(tensors), difference, "weight")
 
 
 def _tensors_of_adapter(path: Path):

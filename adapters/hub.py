@@ -4,23 +4,18 @@ On a Space only the visitor's own sign-in counts; on a laptop the local login. W
 let huggingface_hub take whatever token the machine has. A name is believed only when the Hub gives it for the token.
 """
 
-import json
 import os
 import re
-import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from common.errors import UserError
-from common.paths import home
 
 Token = str | bool  # False is nobody
 IDENTITY_SECONDS = 300
-LOOK_SECONDS = 5
 HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
 _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
@@ -95,23 +90,6 @@ def parse_repo(text: str) -> tuple[str, str | None]:
     if revision is not None and (not re.fullmatch(r"[\w.%-]{1,100}", revision) or ".." in revision):
         raise UserError(f"'{revision[:100]}' is no revision.", "Give a commit, a tag or a branch.")
     return wanted, revision
-
-
-def base_config_of(model_id: str, revision: str | None = None) -> dict | None:
-    """The config.json of a public base on the Hub; None when it cannot be had. Nothing is kept, no token is sent."""
-    import httpx2
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HFValidationError
-
-    home().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home()) as folder:
-        try:
-            client(False).model_info(model_id, revision=revision, timeout=LOOK_SECONDS)  # a download tries for minutes
-            path = hf_hub_download(model_id, "config.json", revision=revision, local_dir=folder, token=False)
-            value = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError, httpx2.HTTPError, HFValidationError):
-            return None
-    return value if isinstance(value, dict) else {}
 
 
 @contextmanager

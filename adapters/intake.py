@@ -17,7 +17,7 @@ from pathlib import Path
 
 from adapters.archive import check_complete, copy_folder, unpack
 from adapters.check import CONFIG, check_adapter, check_base_config, check_config, known_base_config, read_object
-from adapters.hub import base_config_of
+from adapters.download import base_config_of
 from adapters.library import Adapter, list_adapters, read_adapter, update_record
 from common.errors import UserError
 from common.files import publish, sweep, write_json

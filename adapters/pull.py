@@ -1,7 +1,7 @@
 """Pulls an adapter from the Hub: a look first (base, size, who may see it), then a download that is published by rename.
 
-What one person may read is never another's: every look and every load asks the Hub with the asker's own token (auth_check),
-and files go straight into the asker's own folder, past the shared cache, which would hand them to anybody.
+What one person may read is never another's: every look and every load asks the Hub with the asker's own token (auth_check).
+What is pulled is the commit that was looked at, whatever happened in the repository since.
 """
 
 import json
@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapters.check import (
@@ -23,6 +23,7 @@ from adapters.check import (
     check_config,
     check_words,
 )
+from adapters.download import fetch
 from adapters.hub import Token, account_of, client, in_words, parse_repo
 from adapters.intake import Imported, accept, base_config, check_room, staged
 from adapters.library import Adapter, find_adapter, read_adapter
@@ -45,6 +46,7 @@ class Offer:
     files: dict[str, int]
     is_public: bool
     left_out: list[str]
+    remote: list = field(default_factory=list, repr=False)  # the same files as the Hub lists them, with their hashes
 
     @property
     def size_bytes(self) -> int:
@@ -63,7 +65,8 @@ def look(wanted: str, token: Token, revision: str | None = None) -> Offer:
     with in_words("read it", repo_id):
         api.auth_check(repo_id)
         info = api.model_info(repo_id, revision=revision or named, files_metadata=True)
-    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    remote = {file.rfilename: file for file in info.siblings or []}
+    sizes = {name: file.size or 0 for name, file in remote.items()}
     if CONFIG not in sizes:
         what = "a whole model" if "config.json" in sizes else "no adapter"
         raise UserError(f"{repo_id} is {what}: it has no {CONFIG}.", "Choose a LoRA adapter.")
@@ -75,7 +78,7 @@ def look(wanted: str, token: Token, revision: str | None = None) -> Offer:
     for name, size in files.items():
         if size > (MOST_WEIGHT_BYTES if name == WEIGHTS else MOST_FILE_BYTES):
             raise UserError(f"{name} of {repo_id} has {size / 1e9:.1f} GB.", "No adapter needs that. Not downloaded.")
-    config = check_config(_config_of(repo_id, info.sha, token))
+    config = check_config(_config_of(repo_id, info.sha, remote[CONFIG], token))
     base_config(config)
     return Offer(
         repo_id=repo_id,
@@ -85,15 +88,16 @@ def look(wanted: str, token: Token, revision: str | None = None) -> Offer:
         files=files,
         is_public=not info.private and not info.gated,
         left_out=sorted(set(sizes) - set(files) - {".gitattributes"}),
+        remote=[remote[name] for name in files],
     )
 
 
-def _config_of(repo_id: str, revision: str, token: Token) -> dict:
+def _config_of(repo_id: str, revision: str, file, token: Token) -> dict:
     """The adapter_config.json, fetched into a folder of its own that is gone afterwards."""
     home().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home()) as folder, in_words("read it", repo_id):
+    with tempfile.TemporaryDirectory(dir=home()) as folder:
         try:
-            value = json.loads(_fetch(repo_id, CONFIG, revision, Path(folder), token).read_text(encoding="utf-8"))
+            value = json.loads(fetch(repo_id, file, revision, Path(folder), token).read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
             raise UserError(f"The {CONFIG} of {repo_id} is damaged.", "Nothing was downloaded.") from error
     if not isinstance(value, dict):
@@ -118,13 +122,11 @@ def pull(
         with in_words("read it", offer.repo_id):
             client(token).auth_check(offer.repo_id)
         done = 0
-        for path, size in offer.files.items():
-            bar = _bar_that_tells(offer, path, done, progress)
-            with in_words("download it", offer.repo_id):
-                _fetch(offer.repo_id, path, offer.revision, partial, token, bar)
-            if (partial / path).stat().st_size != size:
-                raise UserError(f"{path} of {offer.repo_id} came incomplete.", "Pull it again.")
-            done += size
+        for file in offer.remote:
+            tell = _teller(offer, file.rfilename, done, progress)
+            tell(0)
+            fetch(offer.repo_id, file, offer.revision, partial, token, tell)
+            done += file.size or 0
         shutil.rmtree(partial / ".cache", ignore_errors=True)
         progress("Checking what came", 0.98)
         origin = {"kind": "pulled", "from": offer.repo_id, "repo_id": offer.repo_id, "revision": offer.revision}
@@ -136,30 +138,15 @@ def pull(
     return Imported(read_adapter(final), notes)
 
 
-def _fetch(repo_id: str, path: str, revision: str, folder: Path, token: Token, bar=None) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    watch = {"tqdm_class": bar} if bar else {}
-    return Path(hf_hub_download(repo_id, path, revision=revision, local_dir=folder, token=token or False, **watch))
-
-
-def _bar_that_tells(offer: Offer, path: str, done: int, progress: Progress):
-    """A tqdm class that tells `progress` how many bytes of the whole have come."""
-    from tqdm import tqdm
-
+def _teller(offer: Offer, path: str, done: int, progress: Progress) -> Callable[[int], None]:
+    """Tells `progress` how much of the whole is there when so many bytes of `path` are."""
     total = offer.size_bytes or 1
 
-    class Bar(tqdm):
-        def __init__(self, *args, **kwargs):
-            kwargs.pop("name", None)
-            super().__init__(*args, **{**kwargs, "disable": False, "mininterval": 0.5})
-            self.display()
+    def tell(came: int) -> None:
+        came += done
+        progress(f"Downloading {path}: {came / 1e6:.1f} of {total / 1e6:.1f} MB", 0.97 * came / total)
 
-        def display(self, *args, **kwargs) -> None:
-            came = done + min(self.n, offer.files[path])
-            progress(f"Downloading {path}: {came / 1e6:.1f} of {total / 1e6:.1f} MB", 0.97 * came / total)
-
-    return Bar
+    return tell
 
 
 def _check_disk(offer: Offer) -> None:

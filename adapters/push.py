@@ -5,7 +5,6 @@ Private unless wished otherwise, and the Hub is asked again whether it is before
 the Hub gives for the token, and in no other.
 """
 
-import hashlib
 import math
 import tempfile
 import time
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from adapters.download import is_same
 from adapters.hub import Account, client, in_words
 from adapters.library import Adapter, read_adapter, update_record
 from adapters.parcel import Wish, make_parcel
@@ -37,13 +37,17 @@ class PlannedFile:
 
 @dataclass(frozen=True)
 class PushPlan:
-    """What a push would do. `parent` is the commit that it was compared with, None for a new repository."""
+    """What a push would do. `parent` is the commit that it was compared with, None for a new repository.
+
+    `is_less_public` tells that everybody was to see it, but the repository that is there is private.
+    """
 
     repo_id: str
     private: bool
     parent: str | None
     files: list[PlannedFile]
     kept: list[str] = field(default_factory=list)
+    is_less_public: bool = False
 
     @property
     def is_new(self) -> bool:
@@ -62,7 +66,9 @@ class PushPlan:
             )
         if not self.changes:
             return f"{self.repo_id} ({secrecy}) holds all of this already: nothing would change."
-        return f"Changes {len(self.changes)} files ({_megabytes(self.changes)}) of {self.repo_id}, which is {secrecy}."
+        count = f"{len(self.changes)} file{'s' * (len(self.changes) != 1)}"
+        stays = " and stays so: who may see it is changed on the Hub" if self.is_less_public else ""
+        return f"Changes {count} ({_megabytes(self.changes)}) of {self.repo_id}, which is {secrecy}{stays}."
 
 
 @dataclass(frozen=True)
@@ -166,19 +172,15 @@ def _compare(repo_id: str, folder: Path, names: list[str], account: Account, wis
     _check_privacy(repo_id, bool(info.private), wish.private)
     files = [PlannedFile(name, sizes[name], _change(folder / name, there.get(name))) for name in names]
     kept = sorted(set(there) - set(names))
-    return PushPlan(repo_id, bool(info.private), info.sha, files, kept)
+    is_less_public = bool(info.private) and not wish.private
+    return PushPlan(repo_id, bool(info.private), info.sha, files, kept, is_less_public)
 
 
 def _change(path: Path, remote) -> str:
-    """'new', 'changed' or 'same': the Hub names a file by its git hash, a large one by its SHA-256."""
+    """'new', 'changed' or 'same'."""
     if remote is None:
         return "new"
-    content = path.read_bytes()
-    if remote.lfs:
-        same = hashlib.sha256(content).hexdigest() == remote.lfs.sha256
-    else:
-        same = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == remote.blob_id
-    return "same" if same else "changed"
+    return "same" if is_same(path, remote) else "changed"
 
 
 def _send(plan: PushPlan, folder: Path, account: Account, progress: Progress) -> str:
@@ -206,6 +208,9 @@ def _send(plan: PushPlan, folder: Path, account: Account, progress: Progress) ->
 
 def _upload(api, plan: PushPlan, additions: list, progress: Progress) -> None:
     """Send the large files one by one; small ones travel inside the commit."""
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()  # they would be written between our own lines
     total = sum(file.size for file in plan.changes) or 1
     sent = 0
     for addition, file in zip(additions, plan.changes, strict=True):

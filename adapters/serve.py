@@ -1,10 +1,12 @@
 """How others serve an adapter: the line for vLLM, with its limits checked, and the Modelfile for Ollama."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.check import CONFIG, read_object
 from adapters.library import Adapter
+from common.errors import UserError
 
 TEMPLATE = "chat_template.jinja"
 VLLM_RANK = 16  # vLLM's default for --max-lora-rank
@@ -36,10 +38,12 @@ def vllm_line(adapter: Adapter, place: str = "") -> VllmLine:
     if config.get("use_dora"):
         refusals.append("it is a DoRA")
     rank = adapter.lora_r
-    command = f"vllm serve {adapter.base} --enable-lora --lora-modules {adapter.name}={place or adapter.folder}"
+    base, module = shlex.quote(adapter.base), shlex.quote(f"{adapter.name}={place or adapter.folder}")
+    command = f"vllm serve {base} --enable-lora --lora-modules {module}"
     if (adapter.folder / TEMPLATE).is_file():  # vLLM would take the base's
         is_repository = place.count("/") == 1 and not place.startswith(".")
-        file = f'"$(hf download -q {place} {TEMPLATE})"' if is_repository else f"{place or adapter.folder}/{TEMPLATE}"
+        file = f'"$(hf download -q {shlex.quote(place)} {TEMPLATE})"'
+        file = file if is_repository else shlex.quote(f"{place or adapter.folder}/{TEMPLATE}")
         command += f" --chat-template {file}"
     if rank > VLLM_RANK:
         command += f" --max-lora-rank {next((one for one in VLLM_RANKS if one >= rank), rank)}"
@@ -58,6 +62,8 @@ def write_modelfile(model_folder: Path, gguf_file: Path, adapter_file: Path | No
         lines.append(f'TEMPLATE """{template}"""')
     else:
         lines.append("# its chat template is none that is known here: Ollama takes the one inside the GGUF")
+    if '"""' in system:  # a template from elsewhere: its words would become lines of this file
+        raise UserError("The system prompt of its chat template holds three quotes.", "A Modelfile cannot hold that.")
     lines += [f'SYSTEM """{system}"""'] if system else []
     lines += [f'PARAMETER stop "{stop}"' for stop in stops]
     path = gguf_file.with_name("Modelfile")

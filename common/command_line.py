@@ -1,5 +1,6 @@
 """The edge of every command line: what a person can fix is a sentence, and the exit code says whether it went well."""
 
+import re
 import sys
 from collections.abc import Callable
 
@@ -11,10 +12,15 @@ def exit_code(work: Callable[[], int | None]) -> int:
     try:
         return work() or 0
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 0
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal would obey: a name that comes from elsewhere may hold colours, titles, or worse."""
+    return re.sub(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]", "?", text)

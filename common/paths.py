@@ -55,16 +55,16 @@ def bases_folder() -> Path:
     return home() / "bases"
 
 
-def is_name(text: str) -> bool:
-    """True for a plain name of a folder, as `contained` asks for."""
-    return _NAME.fullmatch(text) is not None
+def is_name(text: object) -> bool:
+    """True for a plain name of a folder, as `contained` asks for; what a program sends may be no text at all."""
+    return isinstance(text, str) and _NAME.fullmatch(text) is not None
 
 
 def contained(root: Path, *names: str) -> Path:
     """`root/names...` with every name checked and links resolved. Raises UserError when the result would leave `root`."""
     for name in names:
         if not is_name(name):
-            raise UserError(f"'{name[:80]}' is not a valid name.", "Use letters, digits, '.', '_' and '-'.")
+            raise UserError(f"'{str(name)[:80]}' is not a valid name.", "Use letters, digits, '.', '_' and '-'.")
     root = root.resolve()
     path = root.joinpath(*names).resolve()
     if not path.is_relative_to(root):

@@ -2,7 +2,8 @@
 
     with HubServer({"owner/name": folder}) as hub: ... HF_ENDPOINT=hub.url
 
-Standard library only; the HTTP side is in `tests/hub_handler.py`. The traffic follows the design's `hub-protocol.md`, section 1.
+Standard library only; the HTTP side is in `tests/hub_handler.py` and `tests/hub_files.py`. The
+traffic follows the design's `hub-protocol.md`, section 1.
 `hub.requests` keeps (method, path, has a token) of every call, `hub.bodies` what was uploaded.
 """
 
@@ -94,6 +95,8 @@ class HubServer:
         self.tokens: dict[str, dict] = {}
         self.objects: dict[str, bytes] = {}
         self.faults: list[Fault] = []
+        self.redirects: dict[str, str] = {}  # a part of a path: the address it is sent away to
+        self.lies: dict[str, bytes] = {}  # a file: what is sent instead of it, whatever its size was said to be
         self.requests: list[tuple[str, str, bool]] = []
         self.bodies: list[bytes] = []
         self.seen_tokens: list[str | None] = []

@@ -34,8 +34,16 @@ def build_export(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) ->
             gr.Markdown("#### As it is\nA zip for another machine, or for a friend.")
             zip_button = gr.Button("Make a zip")
             zip_file = gr.File(label="Zip", visible=False, interactive=False)
-            gr.Markdown("#### Served by vLLM")
-            vllm_box = gr.Textbox(label="Command", lines=2, interactive=False, buttons=["copy"])
+            gr.Markdown("#### Served by vLLM\n`./NAME` in it is the unpacked zip.")
+            vllm_box = gr.Code(
+                label="Command",
+                language="shell",
+                lines=2,
+                wrap_lines=True,
+                show_line_numbers=False,
+                interactive=False,
+                buttons=["copy"],
+            )
         with gr.Column(min_width=300):
             gr.Markdown(
                 "#### Merged into its base\nFor tools that know no adapters. Compared with the original before it is kept."
@@ -94,6 +102,7 @@ def on_gguf(token: gr.OAuthToken | None, key, name, dtype, progress=gr.Progress(
     written = write_models(merged.folder, folder)
     written.append(write_adapter(adapter, base_folder, folder / f"{adapter.name}-adapter.gguf"))
     modelfile = write_modelfile(merged.folder, written[1].path)
+    shutil.rmtree(merged.folder)  # gigabytes that nobody asked for
     files = [*(str(one.path) for one in written), str(modelfile)]
     return hints([merged.sentence(), *(one.sentence() for one in written)]), gr.File(files, visible=True)
 

@@ -20,6 +20,7 @@ from ui.messages import shown
 from ui.owner import owner_of
 
 LICENSES = ["", "apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "openrail", "other"]
+QUIET = {"show_progress": "hidden", "api_visibility": "undocumented"}
 FIRST_LOOK = "Look first: the page then shows every file and what it would change."
 
 
@@ -40,7 +41,7 @@ def build_push(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) -> P
             repo_box = gr.Textbox(
                 label="Repository",
                 max_length=200,
-                info="A name, or owner/name. Empty: the adapter's name in your account.",
+                info="A name, or owner/name. Empty: the adapter's name, in your account.",
             )
             private_checkbox = gr.Checkbox(
                 True, label="Private: only you see it", info="An existing repository stays as it is."
@@ -66,17 +67,22 @@ def build_push(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) -> P
     outputs = [plan_view, agreed, push_button]
     plan_button.click(on_plan, wishes, outputs, api_name="plan_push")
     went = push_button.click(on_push, [*wishes, agreed], outputs, api_name="push", concurrency_limit=4)
+    adapter_dropdown.change(on_name, adapter_dropdown, repo_box, **QUIET)
     for control in wishes[1:]:  # what was agreed to is no longer what would be sent
         control.change(
             lambda: (hint(FIRST_LOOK), None, gr.Button(interactive=False)),
             None,
             outputs,
-            show_progress="hidden",
-            api_visibility="undocumented",
+            **QUIET,
             queue=False,
         )
     wiring = {"inputs": browser_key, "outputs": account_html, "show_progress": "hidden"}
     return PushSection([went], on_account, wiring)
+
+
+def on_name(name):
+    """Propose the name of the adapter that is picked; one that was typed for another goes."""
+    return gr.Textbox(value="", placeholder=str(name or ""))
 
 
 @shown
@@ -140,6 +146,7 @@ def _wish(repo: str, private: bool, license: str, answers: bool, rows: bool) -> 
 def pushed_html(pushed) -> str:
     """Where it is now, with a link."""
     url = html.escape(pushed.url, quote=True)
-    words = "Pushed to" if pushed.changed else "Nothing had changed:"
+    words = "Pushed." if pushed.changed else "Nothing had changed."
     secrecy = "Only you see it." if pushed.private else "Everybody can see it."
-    return f"<p>{words} <a href='{url}' target='_blank' rel='noopener'>{html.escape(pushed.repo_id)}</a>. {secrecy}</p>"
+    link = f"<a href='{url}' target='_blank' rel='noopener'>{html.escape(pushed.repo_id)}</a>"
+    return f"<p>{words} {secrecy}</p><p>{link}</p>"

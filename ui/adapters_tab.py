@@ -10,12 +10,13 @@ import gradio as gr
 
 from adapters.edit import delete_adapter, rename_adapter, set_notes, undo_delete
 from adapters.history import read_history
-from adapters.library import find_adapter, search_adapters
+from adapters.library import adapter_names, find_adapter, read_some
 from common.errors import UserError
 from ui.adapters_export import build_export
 from ui.adapters_get import build_get
 from ui.adapters_push import build_push
 from ui.adapters_view import COLUMNS, WIDTHS, answers_html, curve_points, facts_html, hint, table_rows
+from ui.finding import MOST_LISTED, how_many
 from ui.messages import shown
 from ui.owner import owner_of
 
@@ -66,13 +67,13 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
     table.select(on_row, browser_key, adapter_dropdown, **quiet, api_visibility="undocumented")
     picked = {"fn": on_pick, "inputs": [browser_key, adapter_dropdown], "outputs": details.view, **quiet}
     adapter_dropdown.change(**picked, api_name="adapter")
-    details.rename_button.click(on_rename, [*inputs, details.rename_box], library, api_name="rename_adapter")
+    details.rename_button.click(on_rename, [*inputs, details.rename_box], library, api_name="rename_adapter", **quiet)
     details.notes_button.click(
         on_notes, [browser_key, adapter_dropdown, details.notes_box], None, api_name="note_adapter"
     ).success(**picked)
-    details.delete_button.click(on_delete, inputs, [*library, deleted, undo_button], api_name="delete_adapter")
+    details.delete_button.click(on_delete, inputs, [*library, deleted, undo_button], api_name="delete_adapter", **quiet)
     undo_button.click(
-        on_undo, [browser_key, search_box, deleted], [*library, deleted, undo_button], api_name="undo_delete"
+        on_undo, [browser_key, search_box, deleted], [*library, deleted, undo_button], api_name="undo_delete", **quiet
     )
     for event in get.came:  # an adapter came in: it is shown and picked
         event.success(on_load, [browser_key, search_box, get.came_name], library, **quiet)
@@ -103,7 +104,9 @@ def on_pick(token: gr.OAuthToken | None, key, name):
 def on_rename(token: gr.OAuthToken | None, key, words, name, new_name):
     """Rename, and keep it picked."""
     owner = owner_of(key, token)
-    return _library(owner, words, rename_adapter(name or "", new_name, owner).name)
+    renamed = rename_adapter(name or "", new_name, owner).name
+    gr.Info(f"It is called {renamed} now.")
+    return _library(owner, words, renamed)
 
 
 @shown
@@ -180,14 +183,17 @@ def _build_details() -> _Details:
 
 
 def _library(owner: str, words: str, wanted: str | None) -> list:
-    """The table, the words for an empty one, and the dropdown; keeps `wanted` picked when it is there."""
-    adapters = search_adapters(words or "", owner)
-    names = [adapter.name for adapter in adapters]
+    """The table, the words for one that is empty or too long, and the dropdown; keeps `wanted` picked when it is there."""
+    names = adapter_names(owner, words or "")
+    adapters = read_some(names, owner, MOST_LISTED)
+    listed = [adapter.name for adapter in adapters]
+    listed += [wanted] if wanted in names and wanted not in listed else []
+    more = how_many(len(names), "the search above")
     empty = f"No adapter with '{words[:60]}'." if words else NOTHING
     return [
         gr.Dataframe(table_rows(adapters), visible=bool(adapters)),
-        gr.HTML(hint(empty), visible=not adapters),
-        gr.Dropdown(names, value=wanted if wanted in names else next(iter(names), None)),
+        gr.HTML(hint(more or empty), visible=bool(more) or not adapters),
+        gr.Dropdown(listed, value=wanted if wanted in listed else next(iter(listed), None)),
     ]
 
 

@@ -116,7 +116,12 @@ def wire_restore(form: RestoreForm, browser_key: gr.BrowserState, lists: list, l
 
     form.list_button.click(on_list, browser_key, [form.repo_box, form.said_html], **QUIET)
     event = form.restore_button.click(
-        on_restore, [browser_key, form.repo_box], [form.said_html, *lists], api_name="restore", concurrency_limit=2
+        on_restore,
+        [browser_key, form.repo_box],
+        [form.said_html, *lists],
+        api_name="restore",
+        concurrency_limit=2,
+        show_progress_on=form.said_html,
     )
     for one in after:
         event = event.success(**one)

@@ -46,18 +46,9 @@ SOURCE_FIELDS = (
     "eval_data",
 )
 DATA_FIELDS = (  # what a check of the data depends on
-    *(
-        "base",
-        "base_revision",
-        "chat_template",
-        "data",
-        "data_config",
-        "data_split",
-        "data_revision",
-        "columns",
-        "max_rows",
-    ),
-    *("text_data", "eval_data", "eval_fraction", "skip_bad_rows", "drop_duplicates", "too_long", "max_length", "seed"),
+    *("base", "base_revision", "chat_template", "data", "data_config", "data_split", "data_revision", "columns"),
+    *("max_rows", "text_data", "text_data_revision", "eval_data", "eval_data_revision", "eval_fraction"),
+    *("skip_bad_rows", "drop_duplicates", "too_long", "max_length", "seed"),
 )
 MOST_KEPT_PASTES = 5
 MOST_PASTED = 5_000_000  # characters

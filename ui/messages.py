@@ -1,6 +1,7 @@
 """The one place where errors become messages: a UserError is shown, anything else is logged whole and named a bug."""
 
 import functools
+import html
 import inspect
 import logging
 
@@ -35,7 +36,8 @@ def _message(error: Exception) -> gr.Error:
     if isinstance(error, gr.Error):
         return error
     if isinstance(error, UserError):
-        return gr.Error(str(error), title="This did not work", duration=15, print_exception=False)
+        words = html.escape(str(error), quote=False)  # a message is HTML to the page: a name in it may be anybody's
+        return gr.Error(words, title="This did not work", duration=15, print_exception=False)
     log.exception("A handler failed")
     return gr.Error(
         "Something went wrong inside the app; the server's log has it.", title="A bug", print_exception=False

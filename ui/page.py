@@ -1,5 +1,6 @@
 """The page as a whole: header, tabs, and what they share. `build()` makes it; app.py serves it."""
 
+import os
 from pathlib import Path
 
 import gradio as gr
@@ -20,6 +21,21 @@ BROWSER_SECRET = "tinyllama-studio"
 
 def theme() -> gr.themes.Base:
     return gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+
+
+def host_guard(server_name: str) -> dict:
+    """What FastAPI needs to answer only to this machine's own name, where the app listens to this machine alone.
+
+    Else any page on the web could give its own name this machine's address and act with the local login. STUDIO_HOSTS holds
+    further names, with commas between them, for a proxy on this machine that passes its own name on.
+    """
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    if server_name not in ("127.0.0.1", "localhost"):
+        return {}
+    hosts = ["127.0.0.1", "localhost", *filter(None, os.environ.get("STUDIO_HOSTS", "").split(","))]
+    return {"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)]}
 
 
 def build() -> gr.Blocks:

@@ -11,11 +11,13 @@ import gradio as gr
 import pandas
 
 from common.files import tail
+from jobs.hf import read_job
 from trainer.forecast.estimate import read_estimate
 from trainer.history import title_of
 from trainer.queue import position
 from trainer.run import Run, RunState, read_state
 from ui.backups import backup_html
+from ui.jobs_view import job_line
 
 MOST_POINTS = 1500
 LOG_LINES = 300
@@ -40,6 +42,7 @@ STATUS_WORDS = {
     "interrupted": "Interrupted",
 }
 RESUMABLE = ("stopped", "interrupted", "failed")
+STOP = "Stop and keep what it learned"
 
 
 @dataclass
@@ -63,7 +66,7 @@ def build_run_view() -> RunView:
     runs_dropdown = gr.Dropdown([], label="Run", interactive=True, allow_custom_value=True)  # an API names any run
     status_html = gr.HTML(describe(None, RunState(), None), elem_classes="status")
     with gr.Row():
-        stop_button = gr.Button("Stop and keep what it learned", visible=False, min_width=150)
+        stop_button = gr.Button(STOP, visible=False, min_width=150)
         resume_button = gr.Button("Resume", visible=False, min_width=100)
         cure_button = gr.Button(visible=False, variant="primary", min_width=150)
         chat_button = gr.Button("Chat with it", visible=False, variant="primary", min_width=100)
@@ -107,12 +110,11 @@ def signature(run: Run | None) -> tuple:
     """Changes when anything that the view shows has changed."""
     if run is None:
         return ()
-    place = position(run)
     return (
         run.owner,
         run.id,
         run.is_alive(),
-        *place,
+        position(run) if run.is_queued() else (),
         _stamp(run.events_file),
         _stamp(run.log_file),
         run.stop_file.exists(),
@@ -131,19 +133,27 @@ def _stamp(path) -> tuple:
 def render(run: Run | None) -> list:
     """Updates for `RunView.outputs`."""
     state = read_state(run) if run else RunState(status="")
-    can_stop = state.is_running and run is not None and not run.stop_file.exists()
+    is_job = run is not None and run.job_file.exists()
     return [
-        describe(run, state, position(run) if run else None),
+        describe(run, state, position(run) if state.status == "queued" else None),
         points(state),
         *[small_plot(state.curve(name), name == "memories") for name in SMALL_PLOTS],
         sample_answers(state),
         tail(run.log_file, LOG_LINES) if run else "",
-        gr.Button(visible=can_stop),
-        gr.Button(visible=state.status in RESUMABLE),
+        stop_button(run, state),
+        gr.Button(visible=state.status in RESUMABLE and not is_job),
         gr.Button(visible=run is not None),
         gr.Button(state.cure["label"], visible=True) if state.cure else gr.Button(visible=False),
         gr.Button(visible=bool(state.adapter) and not state.is_running),
     ]
+
+
+def stop_button(run: Run | None, state: RunState) -> gr.Button:
+    """Asks a run to stop; one that was asked ends by itself, and only a job, which costs, can be ended harder."""
+    is_asked = run is not None and run.stop_file.exists()
+    if run is None or not state.is_running or (is_asked and read_job(run) is None):
+        return gr.Button(visible=False)
+    return gr.Button("Cancel the job now" if is_asked else STOP, visible=True)
 
 
 def points(state: RunState) -> pandas.DataFrame | None:
@@ -207,7 +217,8 @@ def describe(run: Run | None, state: RunState, place: tuple[int, int] | None) ->
     if state.base:
         precision = f", {state.precision}" if state.precision else ""
         lines.append(f"<p class='hint'>Base: {html.escape(f'{state.base}{precision}: {state.base_reason}')}</p>")
-    lines += [f"<p class='hint'>{html.escape(line)}</p>" for line in (memory_line(run, state),) if line]
+    said = (memory_line(run, state), job_line(run, state) if run.job_file.exists() else "")
+    lines += [f"<p class='hint'>{html.escape(line)}</p>" for line in said if line]
     lines += [backup_html(run), *(f"<p class='problem'>{html.escape(note)}</p>" for note in state.notes)]
     return "".join(lines)
 

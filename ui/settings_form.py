@@ -36,7 +36,7 @@ def component_of(item) -> gr.components.Component:
     """The input for one field of the config, with its help, default and limits."""
     about = {"label": label_of(item.name), "info": item.metadata["help"]}
     if item.name == "accelerate_config":
-        label = "Your own accelerate config: used as it is, its processes and mode win over these"
+        label = "Your own accelerate config (wins over these)"
         return gr.File(label=label, file_types=[".yaml", ".yml"], height=120)
     if item.metadata["choices"]:
         return gr.Dropdown(list(item.metadata["choices"]), value=item.default, **about)

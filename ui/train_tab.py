@@ -166,10 +166,20 @@ def _plan() -> PlanView:
         load_button = gr.UploadButton("Load a config.yaml", file_types=[".yaml", ".yml"], size="sm")
     with gr.Accordion("How it is started: accelerate's command and YAML", open=False):
         launch_code = gr.Code(
-            label="What the run is started with", language="shell", lines=2, interactive=False, wrap_lines=True
+            label="What the run is started with",
+            language="shell",
+            lines=1,
+            interactive=False,
+            wrap_lines=True,
+            elem_classes="as-long-as-its-text",
         )
         accelerate_code = gr.Code(
-            label="accelerate.yaml in the run's folder", language="yaml", lines=6, max_lines=24, interactive=False
+            label="accelerate.yaml in the run's folder",
+            language="yaml",
+            lines=6,
+            interactive=False,
+            wrap_lines=True,
+            elem_classes="as-long-as-its-text",
         )
     codes = (command_code, config_code, launch_code, accelerate_code)
     return PlanView(plan_html, fit_button, measure_button, *codes, load_button, backup)

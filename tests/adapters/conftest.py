@@ -1,11 +1,13 @@
 """An adapter to work with, and a Hub on loopback for the real client in this process."""
 
+import shutil
 import time
 from types import SimpleNamespace
 
 import pytest
 
 from tests.adapters.making import make_adapter
+from tests.adapters.runs import make_run
 from tests.hub_server import HubServer
 
 
@@ -35,3 +37,16 @@ def hub(monkeypatch, tiny_base):
         hub_module._account_of.cache_clear()
         server.alice, server.bob = server.add_user("alice"), server.add_user("bob")
         yield server
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    """A copy of a good adapter that a test may spoil."""
+    shutil.copytree(made, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+@pytest.fixture
+def run(made):
+    """A run as it lies on the disk after checkpoint 2: real weights, real torch files, its data."""
+    return make_run(made, "mine")

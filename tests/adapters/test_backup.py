@@ -1,69 +1,16 @@
-"""Checkpoints that go to one's own private repository while a run trains, and the run that comes back from there."""
+"""Checkpoints that go to one's own private repository while a run trains."""
 
-import json
-import pickle
 import shutil
-import zipfile
 
 import pytest
 
 from adapters import backup_repo
-from adapters.backup import (
-    backup_repo_name,
-    find_repo,
-    look_for_checkpoints,
-    note_backup,
-    read_backup,
-    restore,
-    send_checkpoint,
-)
+from adapters.backup import backup_repo_name, find_repo, note_backup, read_backup, restore
 from adapters.hub import account_of
 from common.errors import UserError
-from common.files import append_json_line, write_text
+from common.files import write_text
 from common.paths import home, runs_folder
-
-REPO = "alice/mine-checkpoints"
-
-
-@pytest.fixture
-def run(made):
-    """A run as it lies on the disk after checkpoint 2: real weights, real torch files, its data."""
-    return make_run(made, "mine")
-
-
-def make_run(made, name, step=2):
-    folder = runs_folder() / name
-    (folder / "data").mkdir(parents=True, exist_ok=True)
-    write_text(folder / "config.yaml", f"name: {name}\nbase: tests/tiny-base\ndata: data/data.jsonl\n")
-    (folder / "data" / "data.jsonl").write_text('{"text": "a secret of alice"}\n')
-    for event in ({"event": "step", "step": 1, "loss": 2.0}, {"event": "note", "message": f"in {home()}/runs"}):
-        append_json_line(folder / "events.jsonl", event)
-    add_checkpoint(made, folder, step)
-    return folder
-
-
-def add_checkpoint(made, folder, step):
-    import numpy
-    import torch
-
-    checkpoint = folder / "checkpoints" / f"checkpoint-{step}"
-    checkpoint.mkdir(parents=True)
-    shutil.copy(made / "adapter_model.safetensors", checkpoint)
-    config = json.loads((made / "adapter_config.json").read_text()) | {"base_model_name_or_path": str(home() / "base")}
-    (checkpoint / "adapter_config.json").write_text(json.dumps(config))
-    torch.save({"state": {0: {"exp_avg": torch.ones(step)}}, "param_groups": []}, checkpoint / "optimizer.pt")
-    torch.save({"last_epoch": step}, checkpoint / "scheduler.pt")
-    torch.save({"numpy": numpy.random.get_state()}, checkpoint / "rng_state.pth")
-    (checkpoint / "trainer_state.json").write_text(json.dumps({"global_step": step, "max_steps": 9}))
-    (checkpoint / "README.md").write_text(f"a stub that names {home()}")
-    (checkpoint / "training_args.bin").write_bytes(b"\x80\x02")
-    (checkpoint / "complete").write_text(f"{step}\n")
-    return checkpoint
-
-
-def send(hub, run, step=2, token=None, parent=None, repo_id=REPO):
-    checkpoint = run / "checkpoints" / f"checkpoint-{step}"
-    return send_checkpoint(run, checkpoint, account_of(token or hub.alice), repo_id, parent)
+from tests.adapters.runs import REPO, add_checkpoint, make_run, send
 
 
 def test_a_checkpoint_goes_into_a_private_repository_with_all_that_a_resume_needs(hub, run):
@@ -91,6 +38,20 @@ def test_the_next_checkpoint_takes_the_place_of_the_one_before_in_one_commit(hub
     files = hub.repositories[REPO].files
     assert not [name for name in files if "checkpoint-2/" in name] and "checkpoints/checkpoint-4/complete" in files
     assert b"data/data.jsonl" in hub.bodies[0] and b"data/data.jsonl" not in hub.bodies[1], "the data went once"
+
+
+def test_an_older_checkpoint_leaves_the_history_too(hub, run, made):
+    first = send(hub, run)
+    add_checkpoint(made, run, 4)
+    second = send(hub, run, 4, parent=first)
+    repository = hub.repositories[REPO]
+    assert list(repository.snapshots) == [second] == repository.history and read_backup(run).revision == second
+    hub.fail("POST", "/super-squash/", 403)
+    add_checkpoint(made, run, 6)
+    third = send(hub, run, 6, parent=second)
+    assert "checkpoints/checkpoint-6/complete" in repository.files and hub.commit(REPO) == third
+    add_checkpoint(made, run, 8)
+    assert send(hub, run, 8, parent=third) == hub.commit(REPO) and len(repository.snapshots) == 1
 
 
 def test_nothing_is_sent_to_a_repository_that_is_public(hub, run, made):
@@ -179,6 +140,14 @@ def test_a_checkpoint_that_was_replaced_meanwhile_is_a_sentence(hub, run):
         send(hub, run)
 
 
+def test_a_checkpoint_of_many_processes_states_is_not_sent(hub, run):
+    (run / "checkpoints" / "checkpoint-2" / "optimizer.pt").unlink()
+    (run / "checkpoints" / "checkpoint-2" / "global_step2").mkdir()
+    with pytest.raises(UserError, match="DeepSpeed or FSDP is not sent"):
+        send(hub, run)
+    assert REPO not in hub.repositories
+
+
 def test_the_upload_holds_on_to_files_that_the_training_removes(hub, run, monkeypatch):
     real = backup_repo.commit_checkpoint
 
@@ -199,125 +168,7 @@ def test_a_base_that_is_a_folder_is_not_sent(hub, run, tiny_base):
     assert REPO not in hub.repositories
 
 
-def test_a_run_comes_back_whole(hub, run):
-    revision = send(hub, run)
-    shutil.copytree(run, home() / "kept")
-    shutil.rmtree(run)
-    folder = restore(REPO, account_of(hub.alice), runs_folder())
-    assert folder == run and read_backup(folder).revision == revision
-    for name in ("config.yaml", "data/data.jsonl", "checkpoints/checkpoint-2/optimizer.pt"):
-        assert (folder / name).read_bytes() == (home() / "kept" / name).read_bytes()
-    last = json.loads((folder / "events.jsonl").read_text().splitlines()[-1])
-    assert last["event"] == "stopped" and REPO in last["message"]
-    assert restore(REPO, account_of(hub.alice), runs_folder()).name == "mine-2"
-
-
-def test_only_ones_own_runs_come_back(hub, run):
-    send(hub, run)
-    for token in (hub.bob, hub.add_user("eve", orgs=("alicia",))):
-        with pytest.raises(UserError, match="belongs to somebody else"):
-            restore(REPO, account_of(token), runs_folder("bob"))
-    hub.add("bob/nothing", {"x": b""})
-    with pytest.raises(UserError, match="holds no checkpoint"):
-        restore("bob/nothing", account_of(hub.bob), runs_folder("bob"))
-    assert not runs_folder("bob").exists()
-
-
-class Evil:
-    def __reduce__(self):
-        return (print, ("owned",))
-
-
-def torch_file(value) -> bytes:
-    import io
-
-    import torch
-
-    stream = io.BytesIO()
-    torch.save(value, stream)
-    return stream.getvalue()
-
-
-def bomb() -> bytes:
-    import io
-
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("archive/data.pkl", b"\0" * 50_000_000)
-    return stream.getvalue()
-
-
-AT = "checkpoints/checkpoint-2"
-HOSTILE = {
-    "code in the optimizer": ({f"{AT}/optimizer.pt": lambda: torch_file(Evil())}, "could run code"),
-    "a bare pickle": ({f"{AT}/optimizer.pt": lambda: pickle.dumps(Evil())}, "is damaged"),
-    "a bomb": ({f"{AT}/scheduler.pt": bomb}, "is damaged"),
-    "numpy where none belongs": ({f"{AT}/optimizer.pt": lambda: torch_file(Evil)}, "could run code"),
-    "another's data": ({"config.yaml": lambda: b"base: a/b\ndata: /etc/passwd\n"}, "names data by '/etc/passwd'"),
-    "a way out": ({"config.yaml": lambda: b"base: a/b\ndata: ../user-bob/x.jsonl\n"}, "names data by"),
-    "data that is not there": (
-        {"config.yaml": lambda: b"base: a/b\ndata: data/data.csv\n"},
-        "is not in the repository",
-    ),
-    "a base of the server": ({"config.yaml": lambda: b"base: /srv/models/x\ndata: example\n"}, "names its base by"),
-    "a base outside": ({"config.yaml": lambda: b"base: ../x\ndata: example\n"}, "names its base by"),
-    "aliases": ({"config.yaml": lambda: b"a: &a [x]\nb: *a\n"}, "holds no settings"),
-    "no yaml": ({"config.yaml": lambda: b"\xff: ["}, "missing or damaged"),
-    "another rank": ({f"{AT}/adapter_config.json": lambda: b'{"peft_type": "LORA", "r": 4096}'}, "The rank is 4096"),
-    "code to import": (
-        {f"{AT}/adapter_config.json": lambda: b'{"peft_type": "LORA", "auto_mapping": {"parent_library": "os"}}'},
-        "names code to import",
-    ),
-    "cut weights": ({f"{AT}/adapter_model.safetensors": lambda: b"\x08\0\0\0\0\0\0\0{}"}, "cut off|damaged"),
-    "another step": ({f"{AT}/trainer_state.json": lambda: b'{"global_step": 7}'}, "another step"),
-    "two checkpoints": ({"checkpoints/checkpoint-9/complete": lambda: b"9"}, "holds 2 checkpoints"),
-    "a huge file": ({"config.yaml": lambda: b"#" * 200_000}, "Not downloaded"),
-}
-
-
-@pytest.mark.parametrize("attack", HOSTILE)
-def test_a_hostile_repository_of_ones_own_brings_nothing_in(hub, run, attack, capsys):
-    send(hub, run)
-    files, words = HOSTILE[attack]
-    hub.repositories[REPO].files.update({name: make() for name, make in files.items()})
-    hub.repositories[REPO].record()
-    into = runs_folder("user-alice")
-    with pytest.raises(UserError, match=words):
-        restore(REPO, account_of(hub.alice), into)
-    assert not list(into.glob("*")) and "owned" not in capsys.readouterr().out
-
-
-def test_names_that_do_not_belong_to_a_run_are_not_even_downloaded(hub, run):
-    send(hub, run)
-    odd = ["../x", "data/../../x", "checkpoints/checkpoint-2/pytorch_model.bin", "process.json", "data/evil.py"]
-    odd += ["checkpoints/checkpoint-2/training_args.bin", "checkpoints/checkpoint-2/adapter_model.bin", "stop"]
-    hub.repositories[REPO].files.update(dict.fromkeys(odd, b"x"))
-    hub.repositories[REPO].record()
-    offer = look_for_checkpoints(REPO, account_of(hub.alice))
-    assert not set(odd) & set(offer.files)
-    folder = restore(REPO, account_of(hub.alice), runs_folder("user-alice"))
-    assert not (folder / "process.json").exists() and len(list(folder.rglob("*.bin"))) == 0
-
-
 def test_a_record_that_is_damaged_is_none(run):
     write_text(run / "backup.json", "[]")
     assert read_backup(run) is None
     assert note_backup(run, problem="x").writer
-
-
-@pytest.mark.parametrize(
-    "named",
-    [
-        {"num_machines": 2},
-        {"machine_rank": 1},
-        {"main_process_ip": "203.0.113.9"},
-        {"rendezvous": "c10d"},
-        {"accelerate_config": "/etc/passwd"},
-    ],
-)
-def test_a_run_that_comes_back_names_no_machine_and_no_file_elsewhere(tmp_path, named):
-    from adapters.checkpoint_files import check_settings
-
-    (tmp_path / "config.yaml").write_text(json.dumps({"base": "embedded", "data": "example", **named}))
-    with pytest.raises(UserError, match=next(iter(named))):
-        check_settings(tmp_path)

@@ -44,7 +44,7 @@ def entries(name: str, method: int, packed: int, size: int, offset: int) -> tupl
 
 def ended(body: bytes, directory: list[bytes]) -> bytes:
     whole = b"".join(directory)
-    count = len(directory)
+    count = min(len(directory), 0xFFFF)
     return body + whole + struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, count, count, len(whole), len(body), 0)
 
 
@@ -76,6 +76,17 @@ def overlapping(names: list[str], kernel: bytes, size: int, declared: int | None
     return ended(body, placed[::-1])
 
 
+def many(count: int, comment: int = 0, is_large: bool = False) -> bytes:
+    """A zip of so many empty files: an object of each fills the memory, and ten million fit into two gigabytes."""
+    whole = ended(b"", [entries(f"{number}", 0, 0, 0, 0)[1] for number in range(count)])
+    if is_large:
+        size = len(whole) - 22
+        record = struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, 0)
+        located = struct.pack("<4sIQI", b"PK\x06\x07", 0, size, 1)
+        return whole[:-22] + record + located + struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 1, 1, 46, 0, 0)
+    return whole[:-2] + struct.pack("<H", comment) + b" " * comment
+
+
 CONFIG = ("a/adapter_config.json", DEFLATED, zeros(0), 0)
 
 
@@ -94,6 +105,9 @@ BOMBS = {
     "the same, and each says one kilobyte": lambda: overlapping(
         [f"a/{name}" for name in FILES], zeros(640 * MEGABYTE), 640 * MEGABYTE, 1000
     ),
+    "a hundred thousand empty files, listed": lambda: many(100_000),
+    "the same, with a long comment behind": lambda: many(100_000, comment=65_000),
+    "the same, counted as a very large zip does": lambda: many(100_000, is_large=True),
     "bzip2, which zipfile inflates in one go": lambda: weights(bz2.compress(bytes(500 * MEGABYTE)), 1000, BZIP2),
     "lzma, which zipfile inflates in one go": lambda: weights(
         b"\x09\x04\x05\x00" + lzma.compress(bytes(200 * MEGABYTE), lzma.FORMAT_ALONE, preset=0)[:5] + b"x", 1000, LZMA
@@ -124,7 +138,9 @@ def test_a_bomb_is_refused_with_disk_memory_and_time_to_spare(tmp_path, written,
     assert path.stat().st_size < 11 * MEGABYTE
     tracemalloc.start()
     began = time.process_time()
-    with pytest.raises(UserError, match=r"far more than an adapter|more than 2 GB|is damaged|unusual way"):
+    with pytest.raises(
+        UserError, match=r"far more than an adapter|more than 2 GB|is damaged|unusual way|thousands of files"
+    ):
         import_adapter(path)
     spent, (_, peak) = time.process_time() - began, tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -1,6 +1,7 @@
 """The command line does what the page does: list, show, import, export, push, pull, search, rename, note, delete."""
 
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -91,3 +92,41 @@ def test_what_was_pulled_chats(hub, made, tiny_base):
     for name, folder in [("base", None), ("pulled", pulled.folder), ("made", find_adapter("mine").folder)]:
         replies[name] = list(engine.reply(Model(tiny_base, "fp32", folder), said, greedy))[-1].text
     assert replies["pulled"] == replies["made"] != replies["base"]
+
+
+def test_what_a_terminal_would_obey_is_not_written_to_it(hub, made, tmp_path, capsys):
+    """A name from elsewhere could set a title, hide a line or answer for the person at the keyboard."""
+    evil = "\x1b]0;owned\x07\x1b[2J\x9b31m\r"
+    config = json.loads((made / "adapter_config.json").read_text())
+    hub.add("carol/evil", {"adapter_config.json": json.dumps({**config, "base_model_name_or_path": evil}).encode()})
+    hub.repositories["carol/evil"].files["adapter_model.safetensors"] = b"x"
+    hub.repositories["carol/evil"].record()
+    hub.add("carol/odd", {"adapter_config.json": b"{}", f"{evil}.bin": b"x"})
+    for repo in ("carol/evil", "carol/odd"):
+        assert main(["pull", repo]) == 1
+    put("mine", made)
+    (adapters_folder() / "mine" / "training_config.yaml").write_text(json.dumps({"data": f"a{evil}"}))
+    said_all = said(capsys, "show", "mine") + said(capsys, "list")
+    main(["show", evil])
+    captured = capsys.readouterr()
+    assert not set("\x1b\x07\x9b\r") & set(said_all + captured.out + captured.err) and "owned" in captured.err
+
+
+def test_the_command_line_says_each_thing_once(hub, made, capsys, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", hub.alice)
+    hub.lfs = r"\.safetensors$"
+    put("mine", made)
+    main(["push", "mine"])
+    main(["pull", "alice/mine"])
+    lines = capsys.readouterr().err.splitlines()
+    assert "" not in lines and all(one != other for one, other in pairwise(lines))
+    assert not any("it/s" in line or "Upload 0" in line for line in lines)
+
+
+def test_a_push_for_everybody_to_what_is_private_says_that_it_stays_so(hub, made, capsys, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", hub.alice)
+    put("mine", made)
+    assert main(["push", "mine"]) == 0
+    assert main(["push", "mine", "--public", "--license", "mit", "--yes"]) == 0
+    assert "Changes 1 file (0.1 MB) of alice/mine, which is private and stays so" in capsys.readouterr().out
+    assert hub.repositories["alice/mine"].private

@@ -199,3 +199,31 @@ def test_vllm_is_told_the_rank_and_what_it_would_refuse(made, tmp_path):
     (tmp_path / "large" / "adapter_config.json").write_text(json.dumps({**config, "r": 48, "use_dora": True}))
     line = vllm_line(read_adapter(tmp_path / "large"))
     assert line.command.endswith("--max-lora-rank 64") and line.refusals == ["it is a DoRA"]
+
+
+def test_a_path_in_the_line_for_vllm_is_one_word_of_the_shell(made, tmp_path):
+    import shlex
+
+    folder = tmp_path / "my $(touch owned) folder"
+    shutil.copytree(made, folder)
+    (folder / "chat_template.jinja").write_text("x")
+    config = json.loads((made / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "/my bases; ls"}))
+    words = shlex.split(vllm_line(read_adapter(folder)).command)
+    assert (
+        words[2] == "/my bases; ls" and words[5].endswith(str(folder)) and words[7] == f"{folder}/chat_template.jinja"
+    )
+
+
+def test_a_system_prompt_cannot_write_lines_of_a_modelfile(tiny_base, tmp_path):
+    shutil.copytree(tiny_base, tmp_path / "merged")
+    template = (
+        '{% if messages[0].role != \'system\' %}<|im_start|>system\nBe kind."""\nFROM evil<|im_end|>\n{% endif %}'
+        "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    (tmp_path / "merged" / "chat_template.jinja").write_text(template)
+    with pytest.raises(UserError, match="three quotes"):
+        write_modelfile(tmp_path / "merged", tmp_path / "merged.gguf")
+    (tmp_path / "merged" / "chat_template.jinja").write_text(template.replace('"""\nFROM evil', ""))
+    assert 'SYSTEM """Be kind."""' in write_modelfile(tmp_path / "merged", tmp_path / "merged.gguf").read_text()

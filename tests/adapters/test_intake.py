@@ -1,47 +1,17 @@
-"""What comes from elsewhere is checked before it is believed: each trick of an attacker has its sentence."""
+"""Folders and zips that come from elsewhere: in whole or not at all, under a name that is free."""
 
 import json
 import os
-import shutil
-import struct
 import zipfile
 
 import pytest
 
-from adapters.check import HARMLESS, REFUSED, SWITCHES, check_template
 from adapters.intake import import_adapter
-from adapters.library import find_adapter, list_adapters
+from adapters.library import find_adapter
 from adapters.parcel import SETTINGS, pack
 from common.errors import UserError
 from common.paths import adapters_folder
-from models.templates import NAMES, read_template, without_marks
-
-
-@pytest.fixture
-def copy(made, tmp_path):
-    """A copy of a good adapter that a test may spoil."""
-    shutil.copytree(made, tmp_path / "copy")
-    return tmp_path / "copy"
-
-
-def refused(source, words: str, **options) -> None:
-    """The import is refused with these words and leaves nothing."""
-    with pytest.raises(UserError, match=words):
-        import_adapter(source, **options)
-    assert list_adapters() == [] and not (adapters_folder().is_dir() and list(adapters_folder().iterdir()))
-
-
-def change(folder, file: str, **values) -> None:
-    path = folder / file
-    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
-
-
-def zipped(tmp_path, *members) -> object:
-    path = tmp_path / "some.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for member, content in members:
-            archive.writestr(member, content)
-    return path
+from tests.adapters.hostile import change, refused, zipped
 
 
 def test_a_folder_and_a_zip_of_it_come_in_byte_identical(made, tmp_path):
@@ -76,8 +46,8 @@ def test_every_setting_of_a_training_is_judged_whether_it_may_leave():
     from trainer.config import TrainConfig
 
     kept_back = {"name", "base", "base_reason", "init_adapter", "data", "data_config", "data_split", "data_revision"}
-    kept_back |= {"columns", "text_data", "eval_data", "sample_prompts", "accelerate_config"}
-    kept_back |= {"machine_rank", "main_process_ip", "main_process_port", "rendezvous"}
+    kept_back |= {"columns", "text_data", "text_data_revision", "eval_data", "eval_data_revision", "sample_prompts"}
+    kept_back |= {"accelerate_config", "machine_rank", "main_process_ip", "main_process_port", "rendezvous"}
     assert {field.name for field in fields(TrainConfig)} == kept_back | set(SETTINGS)
     assert not kept_back & set(SETTINGS)
 
@@ -141,133 +111,6 @@ def test_weights_that_can_run_code_are_refused(copy):
     refused(copy, r"adapter_model\.bin, which can run code")
 
 
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ({"peft_type": "PROMPT_TUNING"}, "PROMPT_TUNING"),
-        ({"auto_mapping": {"base_model_class": "X", "parent_library": "os"}}, "names code to import"),
-        ({"megatron_config": {"a": 1}, "megatron_core": "evil"}, "names code to import"),
-        ({"megatron_core": "evil"}, "megatron_core"),
-        ({"layer_replication": [[0, 1000000]]}, "repeats layers"),
-        ({"modules_to_save": ["lm_head"]}, "trains whole layers"),
-        ({"target_modules": "(a+)+$"}, "target_modules"),
-        ({"target_modules": ["(a+)+$"]}, "target_modules"),
-        ({"target_modules": ["lm_head"]}, "target_modules"),
-        ({"target_modules": ["q_proj"]}, "do not belong together"),
-        ({"rank_pattern": {"(a+)+$": 2}}, "different ranks"),
-        ({"r": 10**9}, "The rank is"),
-        ({"r": "4"}, "The rank is"),
-        ({"r": 8}, "The rank is 8, but"),
-        ({"lora_alpha": float("inf")}, "lora_alpha"),
-        ({"lora_dropout": "much"}, "lora_dropout"),
-        ({"use_dora": {"a": 1}}, "use_dora"),
-        ({"eva_config": {"rho": 2}}, "eva_config"),
-        ({"base_model_name_or_path": "../../etc"}, "The base is named"),
-        ({"base_model_name_or_path": "/etc"}, "of another machine"),
-        ({"base_model_name_or_path": 5}, "The base is named"),
-        ({"revision": "../../../etc/passwd"}, "revision"),
-    ],
-)
-def test_a_hostile_adapter_config_is_refused(copy, values, words, monkeypatch):
-    monkeypatch.setenv("SPACE_ID", "a/b")
-    change(copy, "adapter_config.json", **values)
-    refused(copy, words)
-
-
-def test_every_field_that_peft_knows_is_judged():
-    """A newer PEFT may know a field that changes what is computed: this fails until somebody has looked at it."""
-    from dataclasses import fields
-
-    from peft import LoraConfig
-
-    checked = {
-        "r",
-        "lora_alpha",
-        "lora_dropout",
-        "target_modules",
-        "base_model_name_or_path",
-        "revision",
-        "peft_version",
-    }
-    known = {field.name for field in fields(LoraConfig)}
-    assert known <= checked | set(REFUSED) | set(HARMLESS) | set(SWITCHES)
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ({"auto_map": {"AutoTokenizer": ["evil.Evil", None]}}, "code of its own"),
-        ({"tokenizer_class": "os.system"}, "no tokenizer of transformers"),
-        ({"chat_template": "{% for a in range(99999) %}x{% endfor %}"}, "run for ever"),
-        ({"chat_template": "{{ 'a' * 10000000000 }}"}, "run for ever"),
-        ({"chat_template": "x" * 30_000}, "30,000 characters"),
-        ({"chat_template": [{"name": "default", "template": "{{ 9 ** 9 ** 9 }}"}]}, "run for ever"),
-        ({"chat_template": "{% if %}"}, "cannot be read"),
-        ({"chat_template": 5}, "not text"),
-    ],
-)
-def test_a_hostile_tokenizer_config_is_refused(copy, values, words):
-    change(copy, "tokenizer_config.json", **values)
-    refused(copy, words)
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{{ 'a'|center(9999999999) }}",
-        "{{ 'a'.ljust(9999999999) }}",
-        "{{ 'a'['lju' ~ 'st'](9999999999) }}",
-        "{{ '%9999999999d' % 1 }}",
-        "{% set f = '%9999999999d' %}{{ f % 1 }}",
-        "{{ 'a\nb'|indent(9999999999) }}",
-        "{{ 'a'|attr('zfill')(9999999999) }}",
-        "{% set n = namespace(x='ab') %}{% for m in messages %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x|length }}",
-        "{% set n = namespace(x='a') %}{% for m in messages %}{% set n.x = n.x.replace('a', 'aaaa') %}{% endfor %}",
-        "{{ undefined_function() }}",
-    ],
-)
-def test_a_template_that_fills_the_memory_is_refused(template):
-    with pytest.raises(UserError, match="chat template"):
-        check_template(template)
-
-
-def test_the_trial_alone_stops_what_no_word_gives_away():
-    from adapters.try_template import try_template
-
-    hungry = "{% set w = 'abc' %}{% for m in messages %}{% set w = w|indent(999999999, true) %}{{ w }}{% endfor %}"
-    for template in ("{{ 'a'|center(9999999999) }}", hungry):
-        with pytest.raises(UserError, match="too much time or memory"):
-            try_template(template)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_templates_of_real_models_pass(name):
-    check_template(read_template(name))
-    check_template(without_marks(read_template(name)))
-
-
-def test_a_deeply_nested_json_is_a_sentence_not_a_crash(copy):
-    (copy / "tokenizer.json").write_text("[" * 100_000)
-    refused(copy, "damaged")
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda content: content[:100],
-        lambda content: struct.pack("<Q", 2**60) + content[8:],
-        lambda content: content + b"more",
-        lambda content: content[:-4],
-        lambda content: content.replace(b'"F32"', b'"F99"', 1),
-        lambda content: b"\x80\x02" + content,
-    ],
-)
-def test_damaged_safetensors_are_refused(copy, spoil):
-    path = copy / "adapter_model.safetensors"
-    path.write_bytes(spoil(path.read_bytes()))
-    refused(copy, "safetensors")
-
-
 def test_an_adapter_of_another_base_is_refused(copy):
     change(copy, "adapter_config.json", base_model_name_or_path="TinyLlama/TinyLlama-1.1B-Chat-v1.0")
     refused(copy, r"does not fit its base: layer \d, \w+ goes from \d+ to")
@@ -307,14 +150,3 @@ def test_a_hostile_name_becomes_a_plain_one(made, name):
     assert adapter.folder.parent == adapters_folder() and set(adapter.name) <= set(
         "abcdefghijklmnopqrstuvwxyz0123456789-"
     )
-
-
-def test_hostile_metrics_do_not_break_the_list(copy):
-    (copy / "metrics.json").write_text(
-        json.dumps({"created": "yesterday", "loss_after": "<b>", "rows": [], "versions": 5})
-    )
-    (copy / "training_config.yaml").write_text("a: &a [x]\nb: [*a,*a]\ndata: [1]\n")
-    os.utime(copy / "metrics.json")
-    import_adapter(copy, "odd")
-    adapter = list_adapters()[0]
-    assert adapter.loss_after is None and adapter.data() == "not known" and adapter.created > 0

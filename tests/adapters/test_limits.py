@@ -69,6 +69,8 @@ def test_a_base_larger_than_the_space_allows_is_not_downloaded(hub, tmp_path, mo
         fetch_base(base)
     assert not hub.sent("GET", "/tests/tiny-base/resolve/")
     monkeypatch.setenv("STUDIO_MAX_BASE_BYTES", "0")
+    for name, value in {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_CACHE": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)  # for the process that downloads
     assert (fetch_base(base) / "model.safetensors").is_file()
 
 

@@ -59,7 +59,7 @@ def test_an_existing_repository_shows_what_would_change(hub, made):
     adapter, account = find_adapter("mine"), account_of(hub.alice)
     plan = plan_push(adapter, account, Wish())
     assert [file.path for file in plan.changes] == ["README.md"] and plan.kept == ["notes.txt"]
-    assert "Changes 1 files" in plan.sentence()
+    assert "Changes 1 file (" in plan.sentence()
     with pytest.raises(UserError, match="not as you saw it"):
         push_adapter(adapter, account, Wish(), parent=None)
     push_adapter(adapter, account, Wish(), parent=plan.parent)

@@ -125,3 +125,18 @@ def test_a_cookie_that_was_tampered_with_is_nobody(space, hub, made):  # noqa: F
             assert "tiny-base" not in text and hub.alice not in text and provider.token not in text
     assert [list_adapters(owner)[0].name for owner in ("user-bob", "user-alice")] == ["mine", "hers"]
     assert hub.alice not in hub.seen_tokens
+
+
+@pytest.mark.parametrize(
+    "target", ["https://evil.example/x", "//evil.example/x", "/\\evil.example", "http:evil.example"]
+)
+def test_the_sign_in_leads_back_to_the_page_and_nowhere_else(space, target):
+    import httpx
+
+    browser, _ = space
+    away = browser.get("/login/huggingface", params={"_target_url": target})
+    back = urlsplit(httpx.get(away.headers["location"], follow_redirects=False).headers["location"])
+    landed = browser.get(f"{back.path}?{back.query}").headers["location"]
+    assert "evil.example" not in urlsplit(landed.replace("\\", "/")).netloc and not landed.startswith("http:"), landed
+    out = browser.get("/logout", params={"_target_url": target}).headers["location"]
+    assert "evil.example" not in urlsplit(out.replace("\\", "/")).netloc and not out.startswith("http:"), out

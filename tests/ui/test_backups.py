@@ -13,7 +13,7 @@ from common.errors import UserError
 from common.files import append_json_line, write_json
 from common.paths import home, runs_folder
 from tests.adapters.conftest import hub, made  # noqa: F401
-from tests.adapters.test_backup import add_checkpoint, make_run
+from tests.adapters.runs import add_checkpoint, make_run
 from tests.trainer.running import losses, run_main, write_rows
 from trainer.config import TrainConfig
 from trainer.launcher import create_run, environment

@@ -6,17 +6,21 @@ import pytest
 
 from common.files import write_json
 from trainer.run import Run, RunState
+from ui.jobs_view import STOPPING, job_line
 from ui.run_view import (
     HELD_OUT,
     RAW,
     SMOOTH,
+    STOP,
     describe,
     duration,
     facts,
     memory_line,
     points,
+    render,
     sample_answers,
     smoothed,
+    stop_button,
     thinned,
 )
 
@@ -80,3 +84,20 @@ def test_predicted_and_measured_memory_stand_side_by_side(tmp_path):
 @pytest.mark.parametrize(("seconds", "words"), [(5, "5 s"), (600, "10 min"), (12_000, "3 h 20 min")])
 def test_durations_read_like_a_person_says_them(seconds, words):
     assert duration(seconds) == words
+
+
+def test_a_run_that_was_asked_to_stop_ends_by_itself_and_only_a_job_can_be_ended_harder(tmp_path):
+    run, training = Run(tmp_path), RunState(status="training")
+    assert stop_button(run, training).value == STOP and not stop_button(None, training).visible
+    run.request_stop()
+    assert not stop_button(run, training).visible and job_line(run, training) == ""
+    facts = {"id": "1", "namespace": "alice", "url": "", "flavor": "t4-small", "minutes": 60, "most_dollars": 0.4}
+    facts |= {"checkpoints_repo": "alice/a-checkpoints", "adapter_repo": "alice/a", "submitted": 0.0}
+    write_json(run.job_file, {"kind": "hf", **facts})
+    assert stop_button(run, training).value == "Cancel the job now" and job_line(run, training) == STOPPING
+    stopped = RunState(status="stopped")
+    assert not stop_button(run, stopped).visible and "Hugging Face Jobs" in describe(run, stopped, None)
+    resume_button = render(run)[-4]
+    assert resume_button.visible is False, "this machine cannot go on with it"
+    write_json(run.job_file, {"kind": "slurm"})
+    assert not stop_button(run, training).visible and "submit its file there again" in job_line(run, stopped)

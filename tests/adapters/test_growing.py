@@ -1,0 +1,78 @@
+"""Little that becomes much: settings, tokenizers, metrics and zips that would fill the memory of whoever reads them."""
+
+import json
+
+import pytest
+
+from adapters.hub import account_of
+from adapters.intake import import_adapter
+from adapters.library import find_adapter
+from adapters.parcel import Wish
+from adapters.push import plan_push
+from tests.adapters.hostile import refused
+from tests.adapters.making import put
+
+BOMB = "\n".join(
+    [f"a0: &a0 {{{', '.join(f'k{n}: 1' for n in range(9))}}}"]
+    + [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 12)]
+)
+LAUGHS = (
+    "a0: &a0 [x]\n"
+    + "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12))
+    + "\nseed: *a11\n"
+)
+SETTINGS = [BOMB, LAUGHS, f"seed: 0x{'f' * 20_000}", "seed: {a: {b: 1}}", "[" * 50_000, "seed: .nan"]
+SETTINGS += ["seed: !!python/name:os.system"]
+
+
+@pytest.mark.parametrize("text", SETTINGS, ids=range(len(SETTINGS)))
+def test_settings_that_grow_while_they_are_read_are_not_read(copy, text):
+    from ui.adapters_view import facts_html, table_rows
+
+    (copy / "training_config.yaml").write_text(text)
+    adapter = import_adapter(copy, "odd").adapter
+    assert adapter.training_config() == {}
+    assert len(facts_html(adapter)) < 5000 and table_rows([adapter])
+
+
+def tokenizer(**values):
+    return {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, **values}
+
+
+def sequence(kind, parts):
+    return {"type": "Sequence", kind: parts}
+
+
+REPLACE = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+TEMPLATE = {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}] * 1000}
+TOKENIZERS = [
+    (tokenizer(normalizer=sequence("normalizers", [REPLACE] * 40)), "replaces 40 times"),
+    (tokenizer(normalizer={**REPLACE, "content": "a" * 1000}), "long texts"),
+    (tokenizer(normalizer={**REPLACE, "pattern": {"String": ""}}), "replaces nothing"),
+    (tokenizer(decoder=sequence("decoders", [REPLACE] * 40)), "replaces 40 times"),
+    (tokenizer(pre_tokenizer={"type": "Split", "pattern": {"Regex": "(a+)+$"}}), "pattern of its own"),
+    (tokenizer(normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"}), "a part 'Precompiled'"),
+    (tokenizer(post_processor=TEMPLATE), "many tokens"),
+    (tokenizer(padding={"strategy": {"Fixed": 10**9}}), "every text very long"),
+    (tokenizer(padding={"strategy": "BatchLongest", "pad_to_multiple_of": 10**9}), "every text very long"),
+    (tokenizer(model={"type": "Unigram", "vocab": []}), "no BPE"),
+    (tokenizer(model={"type": "BPE", "vocab": {"a" * 5000: 0}}), "very long"),
+    (tokenizer(added_tokens=[{"content": "a" * 5000}]), "very long"),
+]
+
+
+@pytest.mark.parametrize(("values", "words"), TOKENIZERS)
+def test_a_tokenizer_that_makes_much_out_of_little_is_refused(copy, values, words):
+    (copy / "tokenizer.json").write_text(json.dumps(values))
+    refused(copy, words)
+
+
+def test_what_was_trained_here_is_pushed_with_the_tokenizer_of_its_base(hub, made):
+    folder = put("mine", made)
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer(model={"type": "Unigram", "vocab": []})))
+    assert plan_push(find_adapter("mine"), account_of(hub.alice), Wish()).is_new
+
+
+def test_metrics_that_are_read_with_every_list_are_small(copy):
+    (copy / "metrics.json").write_text(json.dumps({"versions": "x" * 200_000}))
+    refused(copy, "metrics.json has 0.2 MB")

@@ -1,0 +1,98 @@
+"""Every handler of the page, the unnamed ones too, called with another's names: none shows or changes what is another's."""
+
+import json
+
+import gradio as gr
+import pytest
+
+from common.files import append_json_line, write_json, write_text
+from common.paths import datasets_folder, home, runs_folder
+from tests.adapters.conftest import hub, made  # noqa: F401
+from tests.adapters.making import put, write_events
+from ui.page import build
+
+GUEST = "a" * 32
+SECRET = "words-of-alice-alone"
+
+
+@pytest.fixture
+def page(hub, made, monkeypatch):  # noqa: F811
+    """(client, the page's handlers, its components) of a Space on which alice has an adapter, a run and rows."""
+    from fastapi.testclient import TestClient
+
+    monkeypatch.setenv("SPACE_ID", "someone/studio")
+    monkeypatch.setenv("HF_TOKEN", hub.alice)
+    adapter = put("mine", made, "user-alice")
+    write_json(adapter / "studio.json", {"notes": SECRET, "former_names": ["older"]})
+    write_events("mine", "user-alice")
+    run = runs_folder("user-alice") / "mine"
+    write_text(run / "config.yaml", f"name: mine\nbase: tests/tiny-base\ndata: example\nsample_prompts: {SECRET}\n")
+    append_json_line(run / "events.jsonl", {"event": "note", "message": SECRET})
+    (run / "train.log").write_text(SECRET)
+    (run / "data").mkdir()
+    (run / "data" / "data.jsonl").write_text(json.dumps({"text": SECRET}))
+    datasets_folder("user-alice").mkdir(parents=True)
+    (datasets_folder("user-alice") / "mine.jsonl").write_text(json.dumps({"text": SECRET}))
+    client = TestClient(gr.routes.App.create_app(build()), raise_server_exceptions=False)
+    config = client.get("/config").json()
+    components = {one["id"]: (one["type"], one["props"].get("value")) for one in config["components"]}
+    return client, [one for one in config["dependencies"] if one["backend_fn"]], components
+
+
+def everything_of_alice() -> dict:
+    """{file: (bytes, time of its last change)} of all that is hers."""
+    files = [path for path in home().rglob("*") if path.is_file() and "user-alice" in path.parts]
+    return {path: (path.read_bytes(), path.stat().st_mtime) for path in files}
+
+
+def given(handler, components: dict, word: object) -> list:
+    """The key of a guest where the page sends one, the word for all that a person types or picks by name."""
+    places = {"browserstate": GUEST, "state": None}
+    places |= dict.fromkeys(("textbox", "dropdown", "html", "code"), word)
+    return [places.get(kind, value) for kind, value in (components[one] for one in handler["inputs"])]
+
+
+def shown_by(page, body: dict, word: object) -> set[str]:
+    """The handlers that show alice's words when they are called with `word`."""
+    client, handlers, components = page
+    clicked = {"index": [0, 0], "value": "mine", "row_value": ["mine"] * 12, "selected": True, "target": None}
+    found = set()
+    for handler in handlers:
+        data = {"data": given(handler, components, word), "fn_index": handler["id"], "session_hash": "s"}
+        answer = client.post("/gradio_api/run/predict", json={**data, **body, "event_data": clicked})
+        found |= {handler["api_name"]} if SECRET in answer.text else set()
+    return found
+
+
+@pytest.mark.parametrize("who", ["guest", "bob"])
+def test_no_handler_shows_or_changes_what_is_anothers(page, hub, who):  # noqa: F811
+    before, token = everything_of_alice(), {"oauth_token": hub.bob} if who == "bob" else {}
+    assert len(page[1]) > 60
+    for word in ("mine", "../user-alice/mine", str(runs_folder("user-alice") / "mine")):
+        assert shown_by(page, token, word) == set()
+    assert everything_of_alice() == before and hub.alice not in hub.seen_tokens
+    assert not any(name.startswith(("alice/", "bob/")) for name in hub.repositories)
+
+
+def test_the_same_calls_do_show_it_to_its_owner(page, hub):  # noqa: F811
+    assert "adapter" in (found := shown_by(page, {"oauth_token": hub.alice}, "mine")) and len(found) > 5
+
+
+@pytest.mark.parametrize("word", [None, 5, [], ["mine"], {"a": 1}, "\x00", "x\ny", "<b>", "%2e%2e", "a" * 10_000])
+def test_odd_values_are_never_a_bug_of_the_adapters_handlers(page, caplog, word):
+    client, handlers, components = page
+    names = {
+        "adapter",
+        "rename_adapter",
+        "note_adapter",
+        "delete_adapter",
+        "undo_delete",
+        "export_adapter",
+        "plan_push",
+    }
+    names |= {"push", "look", "pull", "search_hub", "search_mine", "import_adapter", "on_row", "on_load", "on_line"}
+    for handler in handlers:
+        if handler["api_name"] in names:
+            body = {"data": given(handler, components, word), "fn_index": handler["id"], "session_hash": "s"}
+            client.post("/gradio_api/run/predict", json=body)
+            assert "A handler failed" not in caplog.text, handler["api_name"]

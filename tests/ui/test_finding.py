@@ -1,0 +1,130 @@
+"""Long lists show their newest entries, say how many more there are, and lose none of them."""
+
+import pytest
+
+from adapters.edit import delete_adapter, rename_adapter, set_notes, undo_delete
+from benchmarks.many import make_library
+from chat.conversation import new_conversation
+from common.paths import runs_folder
+from trainer import history
+from trainer.run import find_run, list_runs
+from ui import adapters_tab, chat_models, history_events, history_view, read_ahead
+from ui.conversations import listed_models
+from ui.finding import MOST_LISTED, first_with, how_many
+
+COUNT = 120
+OLD = "run-3"  # with so many, not among the newest
+
+
+@pytest.fixture
+def library(isolated_home):
+    """Alice has many, bob one of the same name."""
+    make_library(COUNT, "alice")
+    make_library(1, "bob")
+
+
+def ids(update) -> list:
+    return [value for _, value in update.choices]
+
+
+def test_the_list_of_runs_shows_the_newest_and_a_search_finds_all(library):
+    runs, undo = history_view.listed("alice", "", [])
+    assert ids(runs) == [f"run-{number}" for number in range(COUNT - 1, COUNT - 1 - MOST_LISTED, -1)]
+    assert runs.info == "The newest 100 of 120; a search finds the others." and not undo.visible
+    assert runs.choices[0][0].startswith("Attempt 119 · Done · held-out 2.000 · ")
+    found, _ = history_view.listed("alice", "attempt 3", [])
+    assert OLD in ids(found) and found.info == "" and history_view.listed("bob", "attempt 3", [])[0].choices == []
+
+
+def test_what_was_chosen_stays_chosen_however_old_it_is(library):
+    runs, _ = history_view.listed("alice", "", [OLD, "run-119", "gone"])
+    assert runs.value == [OLD, "run-119"] and ids(runs)[-1] == OLD and len(runs.choices) == MOST_LISTED + 1
+
+
+def test_an_old_run_is_picked_and_found_by_typing(library):
+    picker, *_, continued, _ = history_events.lists("alice", OLD)
+    assert picker.value == OLD and OLD in ids(picker) and picker.info.startswith("The newest 100 of 120; typing")
+    assert len(continued.choices) == MOST_LISTED + 1 and continued.info.startswith("The newest 100 of 120")
+    runs = list_runs("alice")
+    assert [run_id for _, run_id in history_view.run_choices(runs, "Attempt 3 ")] == [OLD]
+    assert [run_id for _, run_id in history_view.run_choices(runs, "Attempt 3 ", "run-5")] == [OLD, "run-5"]
+    names = [f"run-{number}" for number in range(COUNT)]
+    assert history_events.adapter_choices(names, "RUN-77", "run-1")[1:] == [("run-77", "run-77"), ("run-1", "run-1")]
+    assert history_events.lists("bob", OLD)[0].value == "run-0", "another's run is not picked"
+
+
+def test_what_is_deleted_renamed_or_brought_back_is_seen_at_once(library):
+    history.rename(find_run(OLD, "alice"), "Poems")
+    assert ids(history_view.listed("alice", "poems", [])[0]) == [OLD]
+    history.delete(find_run("run-119", "alice"))
+    runs, undo = history_view.listed("alice", "", [])
+    assert "run-119" not in ids(runs) and undo.visible and runs.info.startswith("The newest 100 of 119")
+    history.undo_delete("alice", "run-119")
+    assert ids(history_view.listed("alice", "", [])[0])[0] == "run-119"
+    assert ids(history_view.listed("bob", "", [])[0]) == ["run-0"]
+
+
+def test_the_library_shows_the_newest_adapters_and_a_search_finds_all(library):
+    table, words, names = adapters_tab._library("alice", "", None)
+    assert len(table.value["data"]) == MOST_LISTED == len(names.choices) and names.value == "run-119"
+    assert "The newest 100 of 120; the search above finds the others." in words.value and words.visible
+    set_notes(OLD, "verses of a friend", "alice")
+    table, words, names = adapters_tab._library("alice", "VERSES", None)
+    assert [row[0] for row in table.value["data"]] == [OLD] == ids(names) and not words.visible
+    assert adapters_tab._library("alice", "", OLD)[2].value == OLD, "one that came in is picked, however old"
+    assert adapters_tab._library("bob", "verses", None)[1].visible
+
+
+def test_a_changed_adapter_is_seen_at_once(library):
+    rename_adapter(OLD, "poems", "alice")
+    assert ids(adapters_tab._library("alice", "poems", None)[2]) == ["poems"]
+    kept = delete_adapter("poems", "alice")
+    assert adapters_tab._library("alice", "poems", None)[2].choices == []
+    undo_delete(kept, "alice")
+    assert ids(adapters_tab._library("alice", "poems", None)[2]) == ["poems"]
+
+
+def test_an_old_adapter_can_answer_in_the_chat(library, chat_lists):
+    newest = chat_models.model_choices("alice", None)
+    assert len(newest) == MOST_LISTED + len(chat_models.BASE_CHOICES)
+    assert ("Adapter: run-3", "adapter:run-3") in chat_models.model_choices("alice", None, [f"adapter:{OLD}"])
+    assert ("Adapter: run-3", "adapter:run-3") in chat_models.model_choices("alice", None, [], "run-3")
+    assert "adapter:run-3" not in dict(map(reversed, chat_models.model_choices("bob", None, [f"adapter:{OLD}"])))
+    conversation = new_conversation([f"adapter:{OLD}", "adapter:run-4", "adapter:gone"])
+    models = [pane["model"] for pane in conversation["panes"]]
+    choices = chat_models.model_choices("alice", None, models)
+    first, beside = listed_models(chat_lists, choices, models[0], models[1:]).values()
+    assert first.value == f"adapter:{OLD}" and beside.value == ["adapter:run-4"], "what is gone is not picked"
+
+
+@pytest.fixture
+def chat_lists():
+    import gradio as gr
+
+    from ui.chat_layout import lay_out
+    from ui.chat_store import conversation_store
+
+    with gr.Blocks():
+        return lay_out(conversation_store())
+
+
+def test_what_is_called_just_so_comes_before_what_only_holds_it(library):
+    runs, _ = history_view.listed("alice", "attempt 1", [])
+    assert ids(runs)[0] == "run-1" and ids(runs)[1] == "run-119"
+    assert ids(adapters_tab._library("alice", "run-1", None)[2])[:2] == ["run-1", "run-119"]
+    assert history_events.adapter_choices([f"run-{n}" for n in range(120, 0, -1)], "run-1")[1][0] == "run-1"
+    assert chat_models.model_choices("alice", None, [], "run-1")[0][1] == "adapter:run-1"
+
+
+def test_what_is_typed_is_compared_as_the_dropdown_compares_it():
+    choices = [(f"Adapter: A-{number}", str(number)) for number in range(500)]
+    assert first_with(choices, "a-49")[:2] == [("Adapter: A-49", "49"), ("Adapter: A-490", "490")]
+    assert len(first_with(choices, "")) == MOST_LISTED and first_with(choices, "nothing") == []
+    assert how_many(MOST_LISTED, "typing") == "" and "12,345" in how_many(12_345, "typing")
+
+
+def test_reading_ahead_reads_everybodys_and_minds_no_odd_folder(library, isolated_home):
+    (runs_folder("alice").parent / ".odd").mkdir()
+    thread = read_ahead.start_reading_ahead()
+    thread.join(60)
+    assert not thread.is_alive() and read_ahead._owners() == ["alice", "bob"]
