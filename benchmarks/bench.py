@@ -17,8 +17,8 @@ from common.files import write_text
 from common.paths import home
 from models.hardware import find_gpus
 
-GROUPS = ("train_speed", "start", "train_gpu")
-GPU_GROUPS = ("train_gpu",)
+GROUPS = ("train_speed", "start", "chat_speed", "memory", "scale", "train_gpu", "chat_gpu")
+GPU_GROUPS = ("train_gpu", "chat_gpu")
 
 
 def measure(groups: list[str], quick: bool, into: Path | None) -> tuple[dict[str, list[Row]], list[str]]:

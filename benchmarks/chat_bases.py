@@ -1,11 +1,15 @@
-"""The bases that the chat's measurements run on: the embedded one, and TinyLlama's shape with random weights."""
+"""What the chat's measurements run on: the bases, an answer that does not end, and two sides that take turns."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
+from chat.engine import Engine
 from common.paths import REPOSITORY
 
 TOKENIZER = REPOSITORY / "tests" / "data" / "tinyllama-tokenizer"
+QUESTION = [{"role": "user", "content": "Write a long story about a llama who learns to read, with many details."}]
 
 
 def embedded_base() -> Path:
@@ -15,7 +19,7 @@ def embedded_base() -> Path:
     return ensure(lambda what, fraction: print(what, flush=True))
 
 
-def random_tinyllama(folder: Path) -> Path:
+def random_tinyllama(folder: Path, dtype: str = "float32") -> Path:
     """TinyLlama-1.1B's shape in fp32 (4.4 GB on disk): speed does not depend on what the weights say."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -35,7 +39,25 @@ def random_tinyllama(folder: Path) -> Path:
     )
     torch.manual_seed(0)
     with torch.device("cpu"):
-        LlamaForCausalLM(config).to(torch.float32).save_pretrained(folder)
+        LlamaForCausalLM(config).to(getattr(torch, dtype)).save_pretrained(folder)
     for file in TOKENIZER.iterdir():
         shutil.copy(file, folder)
     return folder
+
+
+def endless(engine: Engine) -> Engine:
+    """The engine with answers that go on to their longest, so that every run writes the same number of tokens."""
+    engine.resident.stop_ids = lambda format: set()
+    return engine
+
+
+def take_turns(runs: dict[str, Callable[[], float]], pairs: int) -> dict[str, float]:
+    """The median of what each run returns, in `pairs` rounds of all of them: what else the machine does falls on all alike.
+
+    One round before them is not counted: it loads and warms up.
+    """
+    found = {name: [] for name in runs}
+    for _ in range(pairs + 1):
+        for name, run in runs.items():
+            found[name].append(run())
+    return {name: median(values[1:]) for name, values in found.items()}

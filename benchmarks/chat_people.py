@@ -1,46 +1,57 @@
-"""Several people at once: tokens a second of all together, and the longest wait for a first token; batched and one by one.
+"""Several people at once against one after the other: tokens a second of all together, and the longest wait for a first token.
 
-python -m benchmarks.chat_people [--people 1 4 16] [--folder BASE]
+    python -m benchmarks.chat_people [--full]
+
+All ask at the same moment. The rival is the same engine answering one request at a time, which is what a page without batches
+does.
 """
 
 import argparse
 import threading
 import time
-from pathlib import Path
+from statistics import median
 
-from benchmarks.chat_bases import embedded_base
+from benchmarks.chat_bases import embedded_base, endless
+from benchmarks.rows import Row, faster, smaller, table
 from chat.engine import Engine, Model, Sampling
+from common.paths import home
+
+PEOPLE = (1, 4, 16)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--people", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--tokens", type=int, default=24)
-    parser.add_argument("--precision", default="fp32")
-    parser.add_argument("--folder", type=Path, help="a base's folder instead of the embedded base")
-    options = parser.parse_args()
-    model = Model(options.folder or embedded_base(), options.precision)
-    print(
-        "\n| people | batched: tokens/s | longest wait (s) | one by one: tokens/s | longest wait (s) |\n|---|---|---|---|---|"
-    )
-    engines = [Engine(most_at_once=16), Engine(most_at_once=1)]
-    for engine in engines:
-        engine.resident.stop_ids = lambda format: set()
+def rows(quick: bool) -> list[Row]:
+    """In int8, the page's default on a CPU; the whole table also in fp32 with --full."""
+    precisions, tokens, pairs = (("8bit",), 16, 3) if quick else (("8bit", "fp32"), 32, 3)
+    return [row for one in precisions for row in people_rows(Model(embedded_base(), one), PEOPLE, tokens, pairs)]
+
+
+def people_rows(model: Model, counts: tuple[int, ...], tokens: int, pairs: int) -> list[Row]:
+    """Two rows for each number of people: speed, and the longest wait."""
+    batched, single = endless(Engine(most_at_once=max(counts))), endless(Engine(most_at_once=1))
+    found, name = [], "int8" if model.precision == "8bit" else model.precision
+    for engine in (batched, single):
         together(engine, model, 1, 2)
-    for people in options.people:
-        rows = [together(engine, model, people, options.tokens) for engine in engines]
-        print(f"| {people} | " + " | ".join(f"{speed:.1f} | {wait:.1f}" for speed, wait in rows) + " |", flush=True)
+    for people in counts:
+        done = [
+            (together(batched, model, people, tokens), together(single, model, people, tokens)) for _ in range(pairs)
+        ]
+        ours, theirs = ([median(values) for values in zip(*side, strict=True)] for side in zip(*done, strict=True))
+        who = f"{people} {'person' if people == 1 else 'people at once'}, {name}"
+        note = f"the rival answers one by one; {tokens} tokens each, {pairs} pairs"
+        found.append(faster(f"chat: all together, {who}", ours[0], theirs[0], "tokens/s", None, note))
+        found.append(smaller(f"chat: longest wait for a first token, {who}", ours[1], theirs[1], "s", None, note))
+    return found
 
 
 def together(engine: Engine, model: Model, people: int, tokens: int) -> tuple[float, float]:
-    """All ask at the same moment; (tokens a second, longest seconds to a first token)."""
+    """(tokens a second of all, longest seconds to a first token)."""
     waits = [0.0] * people
 
     def ask(person: int) -> None:
-        messages = [
-            {"role": "user", "content": f"I am person {person}. Tell me a long story about number {person * 37}."}
-        ]
-        waits[person] = list(engine.reply(model, messages, Sampling(max_new_tokens=tokens)))[-1].seconds_to_first
+        words = f"I am person {person}. Tell me a long story about number {person * 37}."
+        sampling = Sampling(max_new_tokens=tokens)
+        reply = list(engine.reply(model, [{"role": "user", "content": words}], sampling))[-1]
+        waits[person] = reply.seconds_to_first
 
     threads = [threading.Thread(target=ask, args=(person,)) for person in range(people)]
     began = time.perf_counter()
@@ -49,6 +60,13 @@ def together(engine: Engine, model: Model, people: int, tokens: int) -> tuple[fl
     for thread in threads:
         thread.join()
     return people * tokens / (time.perf_counter() - began), max(waits)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--full", action="store_true", help="longer answers, fp32 too")
+    home().mkdir(parents=True, exist_ok=True)
+    print(table(rows(not parser.parse_args().full)))
 
 
 if __name__ == "__main__":

@@ -10,17 +10,18 @@ import argparse
 import tempfile
 import time
 from dataclasses import replace
+from pathlib import Path
 from statistics import median
 
-from benchmarks.measure_runs import Case, measure
+from benchmarks.memory import Case, measure
 from common.paths import home
 from trainer.config import EXAMPLE
 from trainer.forecast import calibration
 from trainer.forecast.estimate import EMBEDDED_SHAPE, EXAMPLE_FACTS
 
 CASES = (
-    Case("time-default", length=1024, settings={"data": EXAMPLE, "gradient_checkpointing": "auto"}),
-    Case("time-1-row-on", 1, 1024, settings={"data": EXAMPLE, "gradient_checkpointing": "on"}),
+    Case(length=1024, settings={"data": EXAMPLE}),
+    Case(1, 1024, settings={"data": EXAMPLE, "gradient_checkpointing": "on"}),
 )
 
 
@@ -46,8 +47,7 @@ def _pair(case: Case, steps: int) -> float:
     found = calibration.measure(case.config("embedded", EXAMPLE), EMBEDDED_SHAPE, EXAMPLE_FACTS)
     took = time.monotonic() - began
     with tempfile.TemporaryDirectory() as folder:
-        line = measure(case, folder)
-    real = line["tokens_per_second"][-1]  # over all steps but those before the last 20
+        real = measure(case, Path(folder)).tokens_per_second  # of the last 20 steps
     ratio = found.seconds_per_token * real
     print(f"| {case.name} | {took:.0f} | {1 / found.seconds_per_token:.0f} | {real:.0f} | {ratio:.2f} |", flush=True)
     return ratio

@@ -10,7 +10,7 @@ import argparse
 import importlib.util
 import json
 import os
-import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,9 +22,10 @@ from pathlib import Path
 import psutil
 
 import trainer
-from benchmarks.parallel_picture import picture
+from benchmarks.parallel_report import compare, write_report
 from common.paths import REPOSITORY
-from models.hardware import describe_hardware, find_gpus, processor_name
+from models.hardware import find_gpus
+from trainer.machines.launch_config import mixed_precision
 
 CONFIGS = Path(trainer.__file__).parent / "accelerate"
 SAMPLE_SECONDS = 0.5
@@ -62,6 +63,7 @@ class Row:
         file = CONFIGS / FILES[self.mode].format("cpu" if self.threads else "gpu")
         launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(file)]
         launch += ["--num_processes", str(self.devices)]
+        launch += ["--mixed_precision", mixed_precision(self.precision, find_gpus())]  # as the worker computes
         launch += ["--main_process_port", "0"] if self.devices > 1 else []
         launch += ["--num_cpu_threads_per_process", str(self.threads)] if self.threads else []
         return [*launch, "-m", "benchmarks.parallel_worker", *worker]
@@ -107,6 +109,7 @@ def measure(row: Row, base: str, options: argparse.Namespace) -> dict:
     variables = {**os.environ, **row.variables, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     load: list = []
     stop = threading.Event()
+    busy = busy_before(bool(find_gpus()))
     watcher = threading.Thread(target=watch_load, args=(load, stop, bool(find_gpus())))
     watcher.start()
     try:
@@ -126,9 +129,23 @@ def measure(row: Row, base: str, options: argparse.Namespace) -> dict:
         watcher.join()
     lines = [json.loads(line.split("MEASURED ", 1)[1]) for line in done.stdout.splitlines() if "MEASURED " in line]
     if done.returncode or not lines:
-        last = (done.stderr.strip().splitlines() or ["no word"])[-1][:160]
-        return {"name": row.name, "not_run": f"failed: {last}"}
-    return summary(row, lines, load)
+        return {"name": row.name, "not_run": f"failed: {reason_in(done.stderr)}"}
+    return {**summary(row, lines, load), "busy_before": busy}
+
+
+def busy_before(has_gpu: bool) -> float:
+    """Per cent of the busiest device that other programs take before a row begins."""
+    if has_gpu:
+        return max(float(value) for value in _nvml()())
+    return psutil.cpu_percent(SAMPLE_SECONDS * 2)
+
+
+def reason_in(text: str) -> str:
+    """The exception in what a process printed: launchers print their own story after it."""
+    lines = [line.strip() for line in text.strip().splitlines()] or ["no word"]
+    errors = [line for line in lines if re.match(r"(\[rank\d+\]: ?)?[\w.]*(Error|Exception)\b", line)]
+    own = [line for line in errors if "ChildFailedError" not in line and "CalledProcessError" not in line]
+    return (own or errors or lines)[-1][:160]
 
 
 def summary(row: Row, lines: list[dict], load: list) -> dict:
@@ -172,61 +189,6 @@ def _nvml():
     return lambda: [int(line) for line in subprocess.run(query, capture_output=True, text=True).stdout.split()]
 
 
-def compare(found: list[dict]) -> list[dict]:
-    """Each row with its speed-up over the first row that ran in its precision, and the efficiency a device."""
-    first: dict[str, dict] = {}
-    for row in found:
-        if row.get("not_run"):
-            continue
-        base = first.setdefault(row["precision"], row)
-        row["speed_up"] = row["tokens_per_second"] / base["tokens_per_second"]
-        row["efficiency"] = row["speed_up"] / row["share"] * base["share"]
-    return found
-
-
-def table(rows: list[dict]) -> str:
-    lines = ["| mode and precision | tokens/s | speed-up | efficiency | peak memory a device | mean load a device |"]
-    lines.append("|---|---|---|---|---|---|")
-    for row in rows:
-        if row.get("not_run"):
-            lines.append(f"| {row['name']} | not run: {row['not_run']} | | | | |")
-            continue
-        memory = ", ".join(f"{size / 2**30:.2f}" for size in row["peak_memory_bytes"])
-        lines.append(
-            f"| {row['name']} | {row['tokens_per_second']:,.0f} | {row['speed_up']:.2f} | {row['efficiency']:.0%} | "
-            f"{memory} GiB | {_mean_load(row['load'])} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _mean_load(load: list) -> str:
-    """Of the second half of the time, in which the steps are: 'GPU 0, GPU 1, ...'."""
-    later = [loads for _, loads in load[len(load) // 2 :]]
-    if not later:
-        return "not sampled"
-    return ", ".join(f"{sum(values) / len(values):.0f} %" for values in zip(*later, strict=True))
-
-
-REPORT = """# Parallel: what was measured
-
-On {hardware} ({processor}), Python {python}, torch {torch}, transformers {transformers}; {date}. TinyLlama's shape with
-{layers} layers and random weights, LoRA r=16 on all linear layers, {batch} rows of {length} tokens on each device, {steps} steps,
-the first three left out. The same loop of plain `transformers.Trainer` in every row: SFTTrainer refuses nn.DataParallel, which is
-unquantised here, since transformers does not wrap a quantised model. Speed-up is over the first row of the same precision, with
-the same rows a device (more devices compute more rows a step); efficiency is the speed-up for each GPU, on a CPU for each
-core.
-
-{table}
-![speed-up and load]({picture})
-
-{words}Repeat it on your cards: `python -m benchmarks.parallel --layers 22`.
-"""
-CPU_WORDS = """No GPU was found: **nothing here says how DP compares with DDP on GPUs.** The rows show that the modes that a CPU
-has work, and that two processes with a core each compute about as much as one process with both cores: a CPU gains nothing.
-
-"""
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=20)
@@ -246,21 +208,6 @@ def main() -> None:
             found.append(measure(row, base, options))
             print(row.name, found[-1].get("not_run") or f"{found[-1]['tokens_per_second']:.0f} tokens/s", flush=True)
     write_report(compare(found), gpus, options)
-
-
-def write_report(rows: list[dict], gpus: int, options: argparse.Namespace) -> None:
-    """parallel.md and parallel.svg in the folder `options.out`."""
-    import torch
-    import transformers
-
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "parallel.svg").write_text(picture(rows, "Speed-up over one device"))
-    facts = {name: getattr(options, name) for name in ("layers", "batch", "length", "steps")}
-    facts |= {"hardware": describe_hardware(), "processor": processor_name(), "python": platform.python_version()}
-    facts |= {"torch": torch.__version__, "transformers": transformers.__version__, "date": time.strftime("%Y-%m-%d")}
-    words = "" if gpus else CPU_WORDS
-    text = REPORT.format(table=table(rows), picture="parallel.svg", words=words, **facts)
-    (options.out / "parallel.md").write_text(text)
 
 
 if __name__ == "__main__":

@@ -47,16 +47,24 @@ def make_base(folder: str, layers: int, small: bool) -> None:
 
 
 def build(options: argparse.Namespace) -> Trainer:
-    has_cuda = torch.cuda.is_available()
+    arguments = training_arguments(options)
+    _ = arguments.device  # the processes meet, each on its own card: a quantised base is loaded onto the current one
     model = load_base_model(options.base, options.precision)
     adapter = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
     model = get_peft_model(model, adapter)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+    rows = torch.randint(0, VOCABULARY, (options.batch * options.steps * 64, options.length), generator=_seeded())
+    data = [{"input_ids": row, "labels": row, "attention_mask": torch.ones_like(row)} for row in rows]
+    return Trainer(model=model, args=arguments, train_dataset=data, callbacks=[options.clock])
+
+
+def training_arguments(options: argparse.Namespace) -> TrainingArguments:
+    has_cuda = torch.cuda.is_available()
     in_16_bit = has_cuda and options.precision != "fp32"
     native = has_cuda and torch.cuda.get_device_capability()[0] >= 8
-    arguments = TrainingArguments(
+    return TrainingArguments(
         output_dir=os.path.join(options.base, "out"),
         max_steps=options.steps,
         per_device_train_batch_size=options.batch,
@@ -72,9 +80,6 @@ def build(options: argparse.Namespace) -> Trainer:
         disable_tqdm=True,
         seed=0,
     )
-    rows = torch.randint(0, VOCABULARY, (options.batch * options.steps * 64, options.length), generator=_seeded())
-    data = [{"input_ids": row, "labels": row, "attention_mask": torch.ones_like(row)} for row in rows]
-    return Trainer(model=model, args=arguments, train_dataset=data, callbacks=[options.clock])
 
 
 def _seeded() -> torch.Generator:

@@ -13,28 +13,39 @@ from common.paths import home
 from trainer.config import TrainConfig
 
 
-def profile(config: TrainConfig, rows: int = 12) -> str:
-    """torch's table of the operations with the most time of their own, on the GPU where there is one."""
+def profiler():
+    """torch's profiler, of the GPU where there is one."""
     import torch
     from torch.profiler import ProfilerActivity
 
-    trainer = _trainer(config)
-    on_gpu = torch.cuda.is_available()
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
-    with torch.profiler.profile(activities=activities) as measured:
-        trainer.train()
-    order = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"
-    return measured.key_averages().table(sort_by=order, row_limit=rows, max_name_column_width=45)
+    on_gpu = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
+    return torch.profiler.profile(activities=[ProfilerActivity.CPU, *on_gpu])
 
 
-def _trainer(config: TrainConfig):
+def dearest(seen, rows: int) -> list[tuple[str, float, int]]:
+    """(operation, part of all time, calls) of those with the most time of their own: kernels where there is a GPU."""
+    import torch
+
+    def own(event) -> float:
+        return event.self_device_time_total if torch.cuda.is_available() else event.self_cpu_time_total
+
+    events = sorted(seen.key_averages(), key=own, reverse=True)
+    whole = max(sum(map(own, events)), 1e-9)
+    return [(event.key[:60], own(event) / whole, event.count) for event in events[:rows]]
+
+
+def build(config: TrainConfig):
     """The trainer as the training process builds it, in a run of its own that writes no event."""
     import torch
 
     from models.base import choose_base, fetch_base
+    from models.hardware import find_hardware
     from models.precision import load_base_model, resolve_precision
     from models.tokenizer import load_tokenizer
     from trainer.data.intake import load_data
+    from trainer.forecast.memory import decided
+    from trainer.forecast.shape import shape_of
+    from trainer.process.checkpointing import facts_of
     from trainer.process.recipe import build_trainer
     from trainer.progress import ProgressCallback, StopWatch
     from trainer.run import EventLog, Run
@@ -44,6 +55,7 @@ def _trainer(config: TrainConfig):
     precision = resolve_precision(config.precision, torch.cuda.is_available())
     tokenizer = load_tokenizer(base)
     data = load_data(config, run.folder, tokenizer)
+    config = decided(config, shape_of(base), facts_of(data.train), find_hardware())
     progress = ProgressCallback(EventLog(run, writes=False), StopWatch(run))
     made = (precision, data.train.rows, [], progress)
     return build_trainer(load_base_model(base, precision), tokenizer, config, run, *made)
@@ -59,7 +71,11 @@ def main() -> None:
     home().mkdir(parents=True, exist_ok=True)
     settings = {name: yaml.safe_load(value) for name, value in (pair.split("=", 1) for pair in options.set)}
     values = {"name": "profile", "base": options.base, "precision": options.precision, "max_steps": options.steps}
-    print(profile(TrainConfig.from_dict({**values, "save_steps": 10_000_000, **settings})))
+    trainer = build(TrainConfig.from_dict({**values, "save_steps": 10_000_000, **settings}))
+    with profiler() as seen:
+        trainer.train()
+    for name, part, calls in dearest(seen, 12):
+        print(f"{part:6.1%} {calls:7} {name}")
 
 
 if __name__ == "__main__":

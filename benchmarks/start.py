@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.rows import Row, smaller, table, within
-from benchmarks.train_speed import JOBS, train_trl, write_rows
+from benchmarks.train_speed import JOBS, train_trl, wait, write_rows
 from common.files import read_json, read_json_lines
 from common.paths import REPOSITORY, home
 from trainer.config import TrainConfig
@@ -60,11 +60,7 @@ def start_ours(config: TrainConfig) -> dict[str, float]:
     """The parts of one start. Raises RuntimeError with the log when the run fails."""
     began = time.time()
     run = launch(config)
-    deadline = time.monotonic() + WAIT_SECONDS
-    while (state := read_state(run)).is_running and time.monotonic() < deadline:
-        time.sleep(0.2)
-    if state.status != "done":
-        raise RuntimeError(f"our training: {state.status} {state.message}\n{run.log_tail()}")
+    wait(run)
     parts = parts_of(run, began)
     shutil.rmtree(run.folder)
     return parts

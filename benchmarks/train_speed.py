@@ -28,8 +28,8 @@ from models.tokenizer import load_tokenizer
 from trainer.config import TrainConfig
 from trainer.data.intake import load_data
 from trainer.launcher import environment
-from trainer.queue import launch
-from trainer.run import read_state
+from trainer.queue import advance_if_possible, launch
+from trainer.run import Run, RunState, read_state
 
 AIM_CPU = 1.7
 WAIT_SECONDS = 3600
@@ -83,14 +83,24 @@ def train_ours(job: Job) -> Training:
     """Train as the app does, through the launcher. Raises RuntimeError with the log when it fails."""
     began = time.time()
     run = launch(job.config())
-    deadline = time.monotonic() + WAIT_SECONDS
-    while (state := read_state(run)).is_running and time.monotonic() < deadline:
-        time.sleep(0.2)
-    if state.status != "done":
-        raise RuntimeError(f"our training: {state.status} {state.message}\n{run.log_tail()}")
+    state = wait(run)
     steps = [(event["time"], event["loss"]) for event in read_json_lines(run.events_file) if event["event"] == "step"]
     shutil.rmtree(run.folder)
     return Training(began, steps, peak_bytes=state.metrics["peak_memory_bytes"])
+
+
+def wait(run: Run) -> RunState:
+    """The last state of a run that was launched; it may have to wait until the process of the one before has ended.
+
+    Raises RuntimeError with the log when it is not done.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while (state := read_state(run)).is_running and time.monotonic() < deadline:
+        advance_if_possible()
+        time.sleep(0.2)
+    if state.status != "done":
+        raise RuntimeError(f"our training: {state.status} {state.message}\n{run.log_tail()}")
+    return state
 
 
 def train_trl(job: Job, folder: Path) -> Training:

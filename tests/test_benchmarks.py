@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bench, check, rows, start, train_gpu, train_speed
+from benchmarks import bench, check, memory, rows, scale, start, train_gpu, train_levers, train_speed
 from benchmarks.rows import Row, faster, keep, read_results, smaller, table, within
+from benchmarks.train_levers import LEVERS
 from benchmarks.train_speed import Job, Training
 from common.files import append_json_line
 from common.paths import runs_folder
@@ -75,6 +76,13 @@ def test_rows_without_a_counterpart_are_named_and_are_no_regression():
     fell, unknown = check.compare(kept, {"one": [SPEED, replace(SPEED, name="new")], "two": [SPEED]})
     assert not fell and len(unknown) == 3
     assert {sentence.split(":")[1].strip() for sentence in unknown} == {"gone", "new", "speed"}
+
+
+@pytest.mark.parametrize(("ratio", "falls"), [(900.0, False), (3.1, False), (2.9, True)])
+def test_a_limit_that_is_kept_three_times_over_has_not_fallen(ratio, falls):
+    kept = within("poll", 0.0003, 0.3, "s")
+    fell, _ = check.compare({"one": {"rows": [kept]}}, {"one": [replace(kept, ratio=ratio)]})
+    assert bool(fell) is falls
 
 
 def test_what_fell_is_measured_again_and_the_better_one_counts():
@@ -156,7 +164,32 @@ def test_the_rows_of_the_gpu_benchmark_have_many_short_and_few_long(tmp_path):
     assert len(lengths) == 400 and 100 < lengths[200] < 160 and lengths[-1] > 4 * lengths[200]
 
 
-@pytest.mark.parametrize("group", ["train_speed", "start", "train_gpu", "profile_step", "measure_runs", "estimate"])
+def test_a_row_of_the_intake_says_what_ten_times_the_rows_cost(monkeypatch):
+    seconds = {100: (1.0, 50.0), 1000: (11.0, 52.0)}
+    monkeypatch.setattr(scale, "in_a_process", lambda count, with_tokens: seconds[count])
+    time_row, memory = scale.intake_rows([100, 1000], False)
+    assert time_row.ours == pytest.approx(11_000) and time_row.ratio == pytest.approx(10 / 11) and time_row.is_reached
+    assert memory.ratio == pytest.approx(50 / 52) and memory.is_reached and memory.note.startswith("2222 bytes")
+    seconds[1000] = (20.0, 100.0)  # neither linear nor flat
+    assert not any(row.is_reached for row in scale.intake_rows([100, 1000], False))
+
+
+def test_rows_come_through_the_intake_of_the_benchmark(tinyllama_tokenizer):
+    seconds, megabytes = scale.read_rows(40, with_tokens=True)
+    assert seconds > 0 and megabytes > 10
+
+
+def test_every_call_of_the_page_is_measured_in_a_home_of_its_own(monkeypatch, isolated_home):
+    monkeypatch.setattr(scale, "TIMES", 1)
+    found = scale.list_rows(60) + scale.event_rows(3000)
+    assert len(found) == 16 and all(row.rival is None and row.aim == 1.0 and row.ours > 0 for row in found)
+    assert not list(isolated_home.iterdir()), "nothing is left in the person's own home"
+
+
+@pytest.mark.parametrize(
+    "group",
+    ["train_speed", "start", "scale", "many", "train_gpu", "train_levers", "profile_step", "memory"],
+)
 def test_a_benchmark_can_be_imported_without_torch(group):
     code = f"import sys, benchmarks.{group}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
@@ -175,12 +208,63 @@ def test_the_training_and_trls_script_have_the_same_losses(tiny_base):
 
 @pytest.mark.slow
 def test_the_gpu_benchmark_runs_in_small_on_a_cpu(tiny_base, tmp_path):
-    """In 8 bits, with TRL told to stay on the CPU in fp32, which is what the app does there by itself."""
+    """Whole: against TRL, a lever, the losses, the dearest operations, the report. In 8 bits, with TRL told to stay on the
+    CPU in fp32, which is what the app does there by itself.
+    """
 
     def chosen(base: str, data: str) -> list[Job]:
         in_8bit = train_gpu.jobs(base, data)[0]
-        settings = {**in_8bit.settings, "max_length": 256, "too_long": "cut"}
+        settings = {**in_8bit.settings, "max_length": 256, "too_long": "cut", "per_device_train_batch_size": 2}
         return [replace(in_8bit, settings=settings, trl=(*in_8bit.trl, "--bf16", "False", "--use_cpu", "True"))]
 
-    speed, memory = train_gpu.measure_all(str(tiny_base), tmp_path, 2, 1, chosen, "NVIDIA H100")
+    levers = {name: lever for name, lever in LEVERS.items() if name in ("", "order")}
+    found, kernels = train_gpu.measure_all(str(tiny_base), tmp_path, 2, 1, chosen, "NVIDIA H100", levers)
+    speed, memory, *moved = found
     assert speed.ours > 0 and "MFU" in speed.note and memory.unit == "GB" and memory.ours > 0.1
+    assert [row.name.split(": ")[0] for row in moved] == ["8bit"] * 2 and "GB" in moved[0].note
+    (losses,) = [row for row in moved if "each step's loss" in row.name]
+    assert losses.ours < 1e-3, "in TRL's order they are TRL's"
+    text = train_gpu.report(found, kernels, rows.machine())
+    assert "torch 2" in text and "| operation |" in text and len(next(iter(kernels.values()))) == train_gpu.KERNELS
+
+
+@pytest.mark.parametrize("name", [name for name in LEVERS if name not in ("", "order")])
+def test_every_other_lever_can_be_moved(tiny_base, tmp_path, name, monkeypatch):
+    """In this process: the trainer that comes out trains. Compiling is a graph of its own on a GPU: here it is only asked for."""
+    from trainer.process import lean_int8, recipe
+    from trainer.process.studio_trainer import StudioTrainer
+
+    monkeypatch.setattr(lean_int8, "install", lean_int8.install)
+    monkeypatch.setattr(StudioTrainer, "_lean_loss", StudioTrainer._lean_loss)
+    monkeypatch.setattr(recipe, "training_arguments", recipe.training_arguments)
+    monkeypatch.setattr("torch.nn.Module.compile", lambda layer, dynamic: asked.append(dynamic))
+    asked, data = [], train_gpu.write_data(tmp_path / "rows.jsonl", 8)
+    config = Job("x", str(tiny_base), data, steps=2, settings={"max_length": 256, "too_long": "cut"}).config()
+    found = train_levers.train(config, LEVERS[name])
+    assert len(found["losses"]) == 2 and found["tokens_per_second"] > 0 and found["peak_bytes"] > 1e8
+    assert bool(asked) is (name == "compile")
+
+
+def test_the_row_of_a_lever_says_what_the_apps_choice_is_worth():
+    plain, moved = ({"tokens_per_second": n, "peak_bytes": n * 1e9, "losses": [1.0]} for n in (3, 2))
+    row = train_gpu.lever_row("8bit", LEVERS["optimiser"], plain, moved)
+    assert (row.ours, row.rival, row.ratio) == (3, 2, 1.5) and "peak 3.00 GB, without 2.00 GB" in row.note
+    new = train_gpu.lever_row("8bit", LEVERS["packing"], plain, moved)
+    assert (new.ours, new.rival) == (2, 3) and "not in the app" in new.note
+    assert train_gpu.loss_row("8bit", [1.0, 2.0], [1.0, 2.1]).is_reached is False
+    with pytest.raises(RuntimeError, match="1 steps against 2"):
+        train_gpu.loss_row("8bit", [1.0], [1.0, 2.0])
+
+
+def test_the_row_of_a_peak_says_on_which_side_the_estimate_errs():
+    over, under = (
+        memory.row_of(memory.Case(), memory.Measured(10**9, size, 1.0)) for size in (1_100_000_000, 800_000_000)
+    )
+    assert over.ratio == pytest.approx(1 / 1.1) and over.is_reached and "10% over" in over.note
+    assert under.ratio == pytest.approx(0.8) and not under.is_reached and "20% under" in under.note
+
+
+@pytest.mark.slow
+def test_the_peak_of_a_real_run_is_measured_and_estimated(embedded_base, tmp_path):
+    measured = memory.measure(memory.Case(1, 64), tmp_path)
+    assert memory.row_of(memory.Case(1, 64), measured).ratio > 0.7, measured

@@ -4,8 +4,9 @@ import argparse
 
 import pytest
 
-from benchmarks.parallel import DP, FSDP2, compare, measure, rows_for, summary, table
+from benchmarks.parallel import DP, FSDP2, measure, reason_in, rows_for, summary
 from benchmarks.parallel_picture import picture
+from benchmarks.parallel_report import busy_words, compare, table
 from benchmarks.precision import CASES, Count, batches, load, make_base, train
 from benchmarks.precision import measure as measure_precision
 from benchmarks.precision import table as precision_table
@@ -47,6 +48,41 @@ def test_what_cannot_run_is_named_with_its_reason():
     shown = table(compare([measure(refused, "", argparse.Namespace())]))
     assert "not run: transformers does not wrap a quantised model" in shown
     assert all(row.reason for row in rows_for(gpus=0, cores=2) if not row.threads)
+
+
+def test_a_row_that_fails_is_named_with_its_exception_and_not_with_the_launchers():
+    said = "[rank1]: torch.OutOfMemoryError: CUDA out of memory.\nTraceback:\nChildFailedError:\n=====\nRoot Cause\n"
+    assert reason_in(said) == "[rank1]: torch.OutOfMemoryError: CUDA out of memory."
+    assert reason_in("subprocess.CalledProcessError: it exited with 1\n") != "" and reason_in("") == "no word"
+
+
+def test_rows_that_did_not_have_the_machine_for_themselves_are_named():
+    rows = [
+        {"name": "one", "busy_before": 3.0},
+        {"name": "two", "busy_before": 95.4},
+        {"name": "three", "not_run": "no GPU"},
+    ]
+    assert busy_words(rows).endswith("say little: two (95 %).\n\n") and busy_words([rows[0], rows[2]]) == ""
+
+
+def test_a_process_has_its_device_before_its_base_is_loaded(monkeypatch, tmp_path):
+    """bitsandbytes loads onto the current card: before the processes have met that is card 0 for all of them."""
+    from accelerate.state import AcceleratorState, PartialState
+
+    from benchmarks import parallel_worker
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    seen = []
+
+    def load_base_model(*given):
+        seen.append(bool(PartialState._shared_state))
+        raise RuntimeError("seen")
+
+    monkeypatch.setattr(parallel_worker, "load_base_model", load_base_model)
+    options = argparse.Namespace(base=str(tmp_path), precision="8bit", steps=3, batch=1, length=8, clock=None)
+    with pytest.raises(RuntimeError, match="seen"):
+        parallel_worker.build(options)
+    assert seen == [True]
 
 
 @pytest.fixture(scope="module")
