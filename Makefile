@@ -15,7 +15,7 @@ setup:                ## make .venv and install what the app needs
 
 test:                 ## lint and all tests
 	@$(PYTHON) -m common.install --dev
-	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m pytest $(ARGS)
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
 
 
 bench: setup          ## measure against what people would use instead; ARGS="--only train_speed --full --keep"
