@@ -64,7 +64,7 @@ def pick(
     """
     kind, _, name = value.partition(":") if isinstance(value, str) else ("", "", "")
     if kind == "bare":
-        with_adapter = pick(first, first, visitor, remote, progress)
+        with_adapter = pick(first, first, visitor, remote, progress, stop)
         if isinstance(with_adapter.model, RemoteModel):
             raise UserError("A server's models have no base here.", "Pick another one to stand beside it.")
         bare = Model(with_adapter.model.base_folder, with_adapter.model.precision)

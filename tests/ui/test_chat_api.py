@@ -8,6 +8,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from chat.feedback import list_datasets, read_rows
+from common.errors import UserError
 from common.paths import adapters_folder
 from tests.chat.test_engine import adapters  # noqa: F401
 
@@ -97,6 +98,22 @@ def test_what_is_forged_is_a_sentence_and_the_session_lives(client, message, cha
     with pytest.raises(AppError, match=sentence):
         chat(client, message, **changes)
     assert chat(client, "Hello")["text"]
+
+
+@pytest.mark.parametrize("temperature", [float("nan"), float("inf"), float("-inf")])
+def test_a_temperature_that_is_no_number_is_a_sentence_whatever_brought_it(isolated_home, temperature):
+    """gradio_client cannot send one; a client of one's own can."""
+    from chat.engine import Engine
+    from ui.chat_answer import Engines
+    from ui.chat_api import ChatApi
+
+    api = ChatApi(Engines(Engine(), None))
+    for ask in (
+        lambda: api.chat("Hi", temperature=temperature),
+        lambda: api.compare("Hi", ["x"], temperature=temperature),
+    ):
+        with pytest.raises(UserError, match="temperature is"):
+            ask()
 
 
 @pytest.mark.parametrize("temperature", [0, 0.0])
