@@ -1,6 +1,9 @@
 # Each command sets up what it needs, is safe to repeat, and takes seconds the second time.
 PYTHON ?= python3
 RUN = .venv/bin/python
+# two files at a time; the browser alone: it needs both cores to be as quick as a person expects
+ALL = $(RUN) -m pytest -n 2 --dist loadfile --ignore tests/browser && $(RUN) -m pytest tests/browser
+TESTS = $(if $(ARGS),$(RUN) -m pytest $(ARGS),$(ALL))
 
 .PHONY: run test demo setup bench bench-check
 
@@ -15,7 +18,7 @@ setup:                ## make .venv and install what the app needs
 
 test:                 ## lint and all tests
 	@$(PYTHON) -m common.install --dev
-	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(TESTS)
 
 
 bench: setup          ## measure against what people would use instead; ARGS="--only train_speed --full --keep"
