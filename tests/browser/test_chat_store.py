@@ -6,7 +6,7 @@ import pytest
 
 from chat.conversation import ask, new_conversation
 from tests.browser.driving import CHROMIUM, FLAGS, MARKS, choose, shoot, wait_for
-from tests.browser.test_chat import send, words
+from tests.browser.test_chat import send, wait_idle, words
 from tests.chat.openai_server import openai_server
 from ui.chat_store import KEY, MERGE, MOST_DELETED, OLD_KEY, READ, VERSION
 
@@ -87,8 +87,9 @@ def open_chat(page, model: str | None = None) -> None:
     page.get_by_role("button", name="Conversations ▼").click()
 
 
-def titles(page) -> list[str]:
-    return sorted(page.locator("fieldset").filter(has_text="Kept in this browser").locator("label").all_inner_texts())
+def titles(page, last_used_first: bool = False) -> list[str]:
+    found = page.locator("fieldset").filter(has_text="Kept in this browser").locator("label").all_inner_texts()
+    return found if last_used_first else sorted(found)
 
 
 # What the first version wrote, by Gradio itself: one conversation, "From the first version".
@@ -166,6 +167,7 @@ def test_a_reload_in_mid_answer_loses_no_word(server, page):
     page.get_by_label("Your message").fill("And now?")
     page.get_by_role("button", name="Send").click()
     wait_for(lambda: ": And now?" in words(page, 0)[-1], 60, "the conversation cannot go on")
+    wait_idle(page)
     server.times = 500
     page.get_by_label("Your message").fill("And on")
     page.get_by_label("Your message").press("Enter")
@@ -187,6 +189,10 @@ def test_two_tabs_keep_each_others_conversations_and_deletions(server, page):
     send(page, "And once more")
     assert titles(page) == ["First in one tab", "Second in the other"]
 
+    # the last used stands first: then the other tab has heard of it
+    wait_for(
+        lambda: titles(other, last_used_first=True)[0] == "First in one tab", 30, "the other tab does not hear of it"
+    )
     other.get_by_role("radio", name="First in one tab").check()
     wait_for(lambda: words(other, 0, "user") == ["First in one tab", "And once more"], 30, "it is not the last state")
     send(other, "Said in the other tab")
