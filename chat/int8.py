@@ -34,10 +34,12 @@ def int8_linear(linear):
                 result = result + self.bias
             return result.view(*inputs.shape[:-1], -1).to(inputs.dtype)
 
-    weight = linear.weight.detach().float()
-    scales = weight.abs().amax(dim=1).clamp_min(1e-8) / 127
+    weight = linear.weight.detach()
+    scales = weight.abs().amax(dim=1).float().clamp_min(1e-8) / 127
     layer = Int8Linear(linear.in_features, linear.out_features, bias=False, device="meta")
-    rounded = (weight / scales[:, None]).round().clamp(-127, 127).to(torch.int8)
+    rounded = (
+        weight.float().div_(scales[:, None]).round_().clamp_(-127, 127).to(torch.int8)
+    )  # in place: 3 times as fast
     layer.weight = torch.nn.Parameter(rounded, requires_grad=False)
     layer.register_buffer("scales", scales.to(torch.bfloat16), persistent=False)
     layer.bias = linear.bias

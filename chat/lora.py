@@ -1,34 +1,79 @@
-"""LoRA branches while answering: the few sums that they are, without PEFT's way to them.
+"""LoRA branches while answering: the few sums that they are, without PEFT's way to them, and with several adapters in one batch.
 
 PEFT's layer looks at its adapters, dropout, dtypes and options at every call; for one token that takes longer than the sums.
-Here a layer's `forward` is set when adapters are switched: the base layer alone, or the base and one branch. What is no plain
-LoRA of a linear layer (DoRA, a bias, layers of bitsandbytes) stays PEFT's.
+Here a layer's `forward` is set when adapters are switched: the base layer alone, or the base and a branch for some rows. What is
+no plain LoRA of a linear layer (DoRA, a bias, an embedding) stays PEFT's, which computes one adapter at a time.
 """
+
+import itertools
+
+PLAIN = {
+    "Linear",
+    "Linear8bitLt",
+    "Linear4bit",
+}  # PEFT's layers that add scaling * B(A(x)) to what the base's layer says
 
 
 def set_branches(network, name: str | None) -> None:
-    """Let the LoRA layers of a PEFT model compute with the adapter `name`, or as the base alone."""
-    from peft.tuners import lora
-
-    for layer in network.modules():
-        if type(layer) is lora.Linear:
-            layer.__dict__.pop("forward", None)
-            if name is None or name not in layer.lora_A:
-                layer.forward = layer.base_layer.forward
-            elif name not in layer.lora_variant and not layer.lora_bias[name]:
-                layer.forward = _with_branch(layer, name)
+    """Let the LoRA layers of a PEFT model compute every row with the adapter `name`, or as the base alone."""
+    for layer in _lora_layers(network):
+        layer.__dict__.pop("forward", None)
+        if type(layer).__name__ in PLAIN and (not _has(layer, name) or _is_plain(layer, name)):
+            layer.forward = _forward(layer, [(slice(None), name)])
 
 
-def _with_branch(layer, name: str):
-    """The forward of one layer: base(x) + scaling * B(A(x)), each in the dtype that PEFT computes it in."""
+def set_rows(network, names: list[str | None]) -> None:
+    """Let them compute row i of a batch with the adapter `names[i]`, None: as the base alone. All must be `is_mixable`, and the
+    rows of one adapter must stand together.
+    """
+    parts, start = [], 0
+    for name, rows in itertools.groupby(names):
+        end = start + len(list(rows))
+        parts.append((slice(start, end), name))
+        start = end
+    for layer in _lora_layers(network):
+        layer.__dict__.pop("forward", None)
+        if type(layer).__name__ in PLAIN:
+            layer.forward = _forward(layer, parts)
+
+
+def is_mixable(network, name: str) -> bool:
+    """True when all that the adapter changes are plain branches: such rows can stand in one batch with other adapters' rows."""
+    layers = [layer for layer in _lora_layers(network) if _has(layer, name)]
+    return all(type(layer).__name__ in PLAIN and _is_plain(layer, name) for layer in layers)
+
+
+def _lora_layers(network) -> list:
+    from peft.tuners.lora import LoraLayer
+
+    return [module for module in network.modules() if isinstance(module, LoraLayer)]
+
+
+def _has(layer, name: str | None) -> bool:
+    return name in layer.lora_A or name in layer.lora_embedding_A
+
+
+def _is_plain(layer, name: str) -> bool:
+    return name not in layer.lora_variant and not layer.lora_bias[name]
+
+
+def _forward(layer, parts: list[tuple[slice, str | None]]):
+    """The forward of one layer: base(x), and scaling * B(A(x)) in the rows of each adapter, in the dtype of PEFT's own."""
     from torch.nn.functional import linear
 
     base = layer.base_layer.forward
-    down, up = layer.lora_A[name].weight, layer.lora_B[name].weight * layer.scaling[name]
+    branches = [
+        (rows, layer.lora_A[name].weight, layer.lora_B[name].weight * layer.scaling[name])
+        for rows, name in parts
+        if name in layer.lora_A
+    ]
+    if not branches:
+        return base
 
     def forward(inputs):
         result = base(inputs)
-        branch = linear(linear(inputs.to(down.dtype), down), up)
-        return (result + branch).to(result.dtype)
+        for rows, down, up in branches:
+            result[rows].add_(linear(linear(inputs[rows].to(down.dtype), down), up))
+        return result
 
     return forward

@@ -6,14 +6,13 @@ Without an adapter every adapter is switched off: the base is the base. Torch an
 import gc
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from chat.fitting import check_fits, damaged
-from chat.lora import set_branches
+from chat.lora import is_mixable, set_branches, set_rows
 from chat.prompt import PromptFormat
+from common.collection import without_collection
 from common.errors import UserError
 from models.precision import load_base_model, resolve_precision
 from models.tokenizer import load_tokenizer
@@ -42,11 +41,18 @@ class Resident:
         self.loaded: tuple[Path, str] | None = None
         self.bases_loaded = 0
         self._adapters: OrderedDict[str, Path] = OrderedDict()
-        self._active: str | None = NOTHING
+        self._active: str | tuple | None = NOTHING
+        self._mixable: dict[str, bool] = {}
         self._formats: dict[tuple[Path, str | None], PromptFormat] = {}
 
     def load(self, model: Model) -> tuple:
-        """Bring the base and the adapter of `model` into memory and make it the one that answers.
+        """`attach`, and make it the one that answers."""
+        key = self.attach(model)
+        self.switch([key])
+        return key
+
+    def attach(self, model: Model) -> tuple:
+        """Bring the base and the adapter of `model` into memory; `switch` must follow before anything is computed.
 
         Returns what tells this model from any other: a cache made by another one is of no use to it.
         Raises UserError for an adapter that cannot be used; the base and the other adapters stay.
@@ -59,8 +65,11 @@ class Resident:
         name = None
         if model.adapter_folder:
             name = self._attach(model.adapter_folder)
-        self._switch(name)
         return (*self.loaded, name)
+
+    def is_mixable(self, key: tuple) -> bool:
+        """True for the base, and for an adapter in memory whose rows can stand in one batch with those of others."""
+        return key[-1] is None or self._mixable.get(key[-1], False)
 
     def holds(self, model: Model) -> bool:
         """True when `model` can answer without loading or attaching anything: the network stays the object that it is."""
@@ -124,6 +133,7 @@ class Resident:
         is_loaded = self.network is not None
         self.network, self.loaded, self._active = None, None, NOTHING
         self._adapters.clear()
+        self._mixable.clear()
         self._formats.clear()
         if is_loaded:
             gc.collect()  # PEFT's layers stand in circles: without it the next base would lie beside the last one
@@ -142,7 +152,7 @@ class Resident:
         check_fits(folder, self.network)
         self._active = NOTHING  # until it is switched: PEFT activates the first one, and wraps more layers for others
         try:
-            with _without_collection():
+            with without_collection():
                 if self._has_adapters():
                     self.network.load_adapter(str(folder), adapter_name=name)
                 else:
@@ -151,6 +161,7 @@ class Resident:
             self.unload()  # half of it may be attached: the next request loads the base anew
             raise damaged(folder, error) from error
         self._adapters[name] = folder
+        self._mixable[name] = is_mixable(self.network, name)
         self._make_room()
         return name
 
@@ -158,34 +169,28 @@ class Resident:
         while len(self._adapters) > self.most_adapters:
             name, _ = self._adapters.popitem(last=False)
             self.network.delete_adapter(name)
+            del self._mixable[name]
 
-    def _switch(self, name: str | None) -> None:
-        """Make the adapter `name` answer, or the base alone."""
-        if name == self._active:
+    def switch(self, keys: list[tuple]) -> None:
+        """Let row i of a batch be answered by the model of `keys[i]`; when all are the same, every row of any batch."""
+        names = tuple(key[-1] for key in keys)
+        wanted = names[0] if len(set(names)) == 1 else names
+        if wanted == self._active:
             return
         if self._has_adapters():
-            if name is None:
-                self.network.base_model.disable_adapter_layers()
-            else:
-                self.network.set_adapter(name)
+            if isinstance(wanted, str):
+                self.network.set_adapter(wanted)
                 self.network.base_model.enable_adapter_layers()
-            set_branches(self.network, name)
-        self._active = name
+            else:
+                self.network.base_model.disable_adapter_layers()  # what is no plain branch is the base's
+            if isinstance(wanted, tuple):
+                set_rows(self.network, list(names))
+            else:
+                set_branches(self.network, wanted)
+        self._active = wanted
 
     def _has_adapters(self) -> bool:
         return hasattr(self.network, "peft_config") and hasattr(self.network, "disable_adapter")
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """No garbage collection meanwhile: one in the midst of attaching doubles its time (0.2 s to 0.5)."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def wanted_precision() -> str:

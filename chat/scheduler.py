@@ -1,23 +1,25 @@
 """Who is answered when: one thread owns the model, reads prompts in pieces and writes one token for each conversation in turn.
 
 First come, first served: a request for another base waits until those before it are done, and those behind it wait for it.
-Conversations with the same model are answered in one batch; with several adapters of one base they take turns of a few tokens.
+Conversations with one base are answered in one batch, with whatever adapters; `chat.turns` says who cannot be.
 """
 
 import queue
 import threading
 import time
 from collections import deque
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from chat.batch import SideBySide, read_prompt
 from chat.cache import Cache, Caches
 from chat.resident import Model, Resident
 from chat.sampling import Chooser, Sampling
+from chat.threads import Threads
+from chat.turns import Turns
 from common.errors import UserError
 
 PIECE = 256  # tokens of a prompt that are read while others wait for their next token
-TURN = 8  # tokens that one model writes while others wait: switching adapters takes as long as some tokens
 IDLE_SECONDS = 20  # then the thread ends; the next request starts another
 
 
@@ -56,7 +58,8 @@ class Scheduler:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._side_by_side: SideBySide | None = None
-        self._turn: tuple[tuple | None, int] = (None, 0)  # whose turn it is, and the tokens that it has written
+        self._turns = Turns()
+        self._threads: dict[tuple, Threads] = {}  # of a base and a number of conversations at once
         self._is_closed = False
 
     def close(self) -> None:
@@ -162,33 +165,49 @@ class Scheduler:
             self._active.append(request)
 
     def _write_one_token(self) -> None:
-        """One token for every conversation of the model whose turn it is."""
+        """One token for every conversation whose turn it is."""
         ready = [request for request in self._active if len(request.todo) == 1]
-        keys = list(dict.fromkeys(request.key for request in ready))
-        if not keys:
+        if not ready:
             return
-        key, written = self._turn
-        if key not in keys or written >= TURN:
-            place = keys.index(key) + 1 if key in keys else 0
-            key, written = keys[place % len(keys)], 0
-        self._turn = key, written + 1
-        group = sorted((request for request in ready if request.key == key), key=id)
-
+        keys = self._turns.next_keys([request.key for request in ready], self.resident.is_mixable)
+        groups = [sorted((request for request in ready if request.key == key), key=id) for key in keys]
+        if not all(self._guarded(group, lambda group=group: self._attach(group[0])) for group in groups):
+            return  # nothing is written with what a failure left behind; those who can go on do so in the next step
+        group = [request for together in groups for request in together]
         rows: list[tuple] = []
 
         def write() -> None:
-            self._become(group[0])
             self._side_by_side = self._side_by_side or SideBySide(self.resident.network)
             tokens = [request.todo[0] for request in group]
             logits = self._side_by_side.step([request.cache for request in group], tokens)
             rows.extend(zip(group, logits, strict=True))
 
-        self._guarded(group, write)
-        for request, row in rows:
-            self._guarded([request], lambda request=request, row=row: self._take(request, row))
+        if not self._guarded(group, lambda: self.resident.switch([request.key for request in group])):
+            return
+        with self._fitting_threads(len(group)):
+            self._guarded(group, write)
+            for request, row in rows:
+                self._guarded([request], lambda request=request, row=row: self._take(request, row))
+
+    def _fitting_threads(self, rows: int):
+        """The number of threads for a step of so many rows: chosen in int8, where sums are rounded anyway; else torch's."""
+        import torch
+
+        if self.resident.loaded[1] != "int8":
+            return nullcontext()
+        kind = (self.resident.loaded, rows)
+        if kind not in self._threads:
+            self._threads = {known: one for known, one in self._threads.items() if known[0] == self.resident.loaded}
+            self._threads[kind] = Threads(torch.get_num_threads())
+        return self._threads[kind].token()
 
     def _become(self, request: Request) -> None:
         """Make the request's model the one that computes; it must still be the one it began with."""
+        self._attach(request)
+        self.resident.switch([request.key])
+
+    def _attach(self, request: Request) -> None:
+        """Bring the request's model into memory; it must still be the one it began with."""
         if self._load(request.model) != request.key:
             raise UserError("The adapter changed while it answered.", "Ask again.")
 
@@ -197,7 +216,7 @@ class Scheduler:
         base = self.resident.loaded
         if not self.resident.holds(model):
             self._take_apart()
-        key = self.resident.load(model)
+        key = self.resident.attach(model)
         if self.resident.loaded != base:
             self.caches.clear()  # what was read with another base is of no use now
         return key

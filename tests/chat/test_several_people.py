@@ -1,6 +1,5 @@
 """Several people at once: nobody's words cross over, everybody's turn comes, the memory is bounded."""
 
-import itertools
 import threading
 
 import pytest
@@ -157,25 +156,3 @@ def test_one_whose_choice_fails_is_alone_with_it(tiny_base, monkeypatch):
     with pytest.raises(RuntimeError, match="no number"):
         list(broken)
     assert [list(stream)[-1].text for stream in streams] == alone
-
-
-def test_models_take_turns_of_a_few_tokens(tiny_base, adapters, monkeypatch):  # noqa: F811
-    from chat.scheduler import TURN, Scheduler
-
-    order, become = [], Scheduler._become
-
-    def noted(scheduler, request):
-        order.append(request.model.adapter_folder)
-        become(scheduler, request)
-
-    monkeypatch.setattr(Scheduler, "_become", noted)
-    long = Sampling(max_new_tokens=100)
-    models = [Model(tiny_base, adapter_folder=folder) for folder in (*adapters, None)]
-    streams = started(Engine(), models, long)
-    order.clear()
-    for stream in streams:
-        list(stream)
-    switches = sum(before != after for before, after in itertools.pairwise(order))
-    assert set(order) == {*adapters, None} and switches <= len(order) / TURN + 3
-    longest = max(len(list(same)) for _, same in itertools.groupby(order[: len(order) // 2]))
-    assert longest <= TURN, "one model kept the others waiting"

@@ -1,0 +1,33 @@
+"""Imports what the first answer needs, while somebody reads the Chat tab and types: 3 seconds that they need not wait for.
+
+The app starts without torch; whoever opens the Chat tab will want it.
+"""
+
+import logging
+import threading
+
+from common.collection import without_collection
+
+_lock = threading.Lock()
+_thread: threading.Thread | None = None
+
+
+def start_importing() -> threading.Thread:
+    """Import in a thread of its own, once; returns that thread. An answer that begins meanwhile waits for the rest only."""
+    global _thread
+    with _lock:
+        if _thread is None:
+            _thread = threading.Thread(target=_import, name="chat-imports", daemon=True)
+            _thread.start()
+        return _thread
+
+
+def _import() -> None:
+    try:
+        with without_collection():
+            import peft  # noqa: F401
+            import torch  # noqa: F401
+            from transformers import AutoModelForCausalLM, DynamicCache, generation  # noqa: F401
+            from transformers.models.llama import modeling_llama  # noqa: F401
+    except Exception:  # the edge of a thread: the answer says what is wrong, in its place
+        logging.getLogger(__name__).warning("The chat's packages cannot be imported.", exc_info=True)
