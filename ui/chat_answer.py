@@ -17,6 +17,7 @@ from ui.chat_view import STOPPED, note_of
 from ui.owner import Visitor
 
 RETRY_TEMPERATURE = 0.7  # at temperature 0 another seed changes nothing
+SHOW_SECONDS = 0.1  # between two words that are shown, with all that came in between: drawing takes longer than writing
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,10 @@ def answer(
     panes: list[int],
     continuing: bool = False,
 ) -> Iterator[list[Answer]]:
-    """Stream the last answer of each of `panes`; [] while a base is fetched. A stop in between keeps what came until then."""
+    """Stream the last answer of each of `panes`, ten times a second; [] while a base is fetched.
+
+    A stop in between keeps what came until then.
+    """
     stop = threading.Event()
     picked = []
     work = with_progress(lambda say, stop: pick_panes(engines, conversation, visitor, say, stop), HEARTBEAT_SECONDS)
@@ -76,11 +80,16 @@ def answer(
         _last(conversation, pane)["by"] = conversation["panes"][pane]["model"]
         conversation["panes"][pane]["who"] = who_words(picked[pane])
     try:
+        shown, begun = 0.0, 0
         while not all(one.is_done for one in answers):
             for one in answers:
                 if not one.is_done:
                     _advance(conversation, one)
-            yield answers
+            now, now_begun = time.monotonic(), sum(one.reply.new_tokens > 0 for one in answers)
+            if now_begun > begun or now > shown + SHOW_SECONDS:  # a first word is shown when it comes
+                yield answers
+                shown, begun = now, now_begun
+        yield answers
     finally:
         stop.set()
         for one in answers:

@@ -26,7 +26,7 @@ from chat.conversation import (
 from chat.sampling import Sampling
 from common.errors import UserError
 from ui import chat_view
-from ui.chat_answer import Answer, Engines, answer, as_draft, end_early, update_summary
+from ui.chat_answer import SHOW_SECONDS, Answer, Engines, answer, as_draft, end_early, update_summary
 from ui.chat_checks import are_different, check_text, place_of
 from ui.chat_layout import PRESETS, SUMMARISE, Layout, sampling_of
 from ui.chat_models import label_of
@@ -221,9 +221,12 @@ class ChatHandlers:
 
     def _summarise(self, values, conversation: dict, visitor: Visitor, wait: dict) -> Iterator[dict]:
         """Write the summary; the answer is there already, whatever comes of it."""
+        shown_at = 0.0
         try:
             for _ in update_summary(self.engines, conversation, visitor):
-                yield {**wait, self.layout.summary_box: gr.Textbox(conversation["summary"], visible=True)}
+                if time.monotonic() > shown_at + SHOW_SECONDS:
+                    shown_at = time.monotonic()
+                    yield {**wait, self.layout.summary_box: gr.Textbox(conversation["summary"], visible=True)}
         except UserError as error:
             gr.Warning(html.escape(f"No summary was written: {error}", quote=False))
         except Exception:
@@ -232,12 +235,17 @@ class ChatHandlers:
         yield self.saved(values, conversation)
 
     def _moved(self, conversation: dict, asked: list[int]) -> dict:
-        """What a step of the answers changes on the page, in the panes that were asked."""
+        """What a step of the answers changes on the page, in the panes that were asked.
+
+        Every Chatbot gets its messages, also where they are the same: for one that gets nothing Gradio makes a new component
+        and its schema, 4 ms each time; what is the same is not sent.
+        """
         panes, changes = self.layout.panes, {}
-        for number in asked:
-            pane = conversation["panes"][number]
-            changes[panes.chatbots[number]] = chat_view.shown_messages(pane)
-            changes[panes.meters[number]] = chat_view.meter(pane)
+        for number, chatbot in enumerate(panes.chatbots):
+            pane = conversation["panes"][number] if number < len(conversation["panes"]) else None
+            changes[chatbot] = chat_view.shown_messages(pane) if pane else []
+            if number in asked:
+                changes[panes.meters[number]] = chat_view.meter(pane)
         return changes
 
     def saved(self, values: dict, conversation: dict) -> dict:

@@ -9,6 +9,7 @@ from adapters.library import find_adapter
 from chat.conversation import new_conversation
 from chat.engine import MOST_AT_ONCE, Engine
 from chat.remote import remote_engine
+from chat.warm_up import start_importing
 from models.base import AUTO
 from ui.chat_answer import Engines
 from ui.chat_api import ChatApi
@@ -29,11 +30,12 @@ QUIET = {"show_progress": "hidden", "api_visibility": "undocumented"}
 
 @dataclass
 class ChatTab:
-    """What the page wires from outside: refreshing the list of models, and opening an adapter in it."""
+    """What the page wires from outside: refreshing the list of models, opening an adapter in it, getting ready to answer."""
 
     refresh: object
     refresh_wiring: dict
     open_adapter: object
+    warm_up: object
 
 
 def build_chat_tab(browser_key: gr.BrowserState, kept: Kept, engine: Engine) -> ChatTab:
@@ -135,7 +137,7 @@ def _outside(handlers: ChatHandlers, conversations: ConversationHandlers, data: 
         return {**conversations.opened(conversation), **listed_models(own, choices, *models_of(conversation))}
 
     wiring = {"inputs": everything, "outputs": outputs, "js": IN_THE_BROWSER, **QUIET}
-    return ChatTab(on_refresh, wiring, open_adapter)
+    return ChatTab(on_refresh, wiring, open_adapter, lambda: start_importing() and None)
 
 
 def _without_those_gone(handlers: ChatHandlers, values: dict, choices: list) -> dict:

@@ -17,6 +17,7 @@ from ui.train_tab import build_train_tab
 STYLE = Path(__file__).parent / "style.css"
 # Read by nobody but the browser that owns it; a fixed secret keeps it readable when the app restarts.
 BROWSER_SECRET = "tinyllama-studio"
+SILENT = {"inputs": None, "outputs": None, "show_progress": "hidden", "api_visibility": "undocumented"}
 
 
 def theme() -> gr.themes.Base:
@@ -61,13 +62,13 @@ def build() -> gr.Blocks:
         first = page.load(lambda key: key or new_key(), browser_key, browser_key, show_progress="hidden")
         first.then(**restore_form).then(**refresh_train).then(**plan)
         first.then(chat.refresh, **chat.refresh_wiring)
-        chat_tab.select(chat.refresh, **chat.refresh_wiring)
+        chat_tab.select(chat.refresh, **chat.refresh_wiring).then(chat.warm_up, **SILENT)
         train_tab.select(**refresh_train)
         adapters_tab.select(adapters.load, **adapters.load_wiring).then(adapters.account, **adapters.account_wiring)
         train.view.chat_button.click(lambda: gr.Tabs(selected="chat"), None, tabs, show_progress="hidden").then(
             chat.open_adapter, inputs=[browser_key, train.adapter_name], outputs=chat.refresh_wiring["outputs"]
-        )
+        ).then(chat.warm_up, **SILENT)
         adapters.chat_button.click(lambda: gr.Tabs(selected="chat"), None, tabs, show_progress="hidden").then(
             chat.open_adapter, inputs=[browser_key, adapters.adapter_name], outputs=chat.refresh_wiring["outputs"]
-        )
+        ).then(chat.warm_up, **SILENT)
     return page

@@ -1,6 +1,7 @@
 """The answers of one turn: every pane its own model, what came before a stop is kept, the summary is written when turns go."""
 
 import shutil
+import time
 
 import pytest
 
@@ -10,7 +11,7 @@ from chat.sampling import Sampling
 from common.errors import UserError
 from common.paths import LOCAL_OWNER, adapters_folder
 from tests.chat.test_engine import adapters  # noqa: F401
-from ui.chat_answer import Engines, answer, as_draft, update_summary
+from ui.chat_answer import SHOW_SECONDS, Engines, answer, as_draft, update_summary
 from ui.chat_view import meter, shown_messages
 from ui.owner import Visitor
 
@@ -142,3 +143,38 @@ def test_while_a_base_is_fetched_the_answers_place_says_so_and_one_can_leave(con
 
     run(FakeEngine(), conversation)
     assert last(conversation)["content"] == "one two three" and "doing" not in last(conversation)
+
+
+class QuickEngine(FakeEngine):
+    """Says `count` words, each after `seconds`."""
+
+    def __init__(self, count, seconds):
+        super().__init__()
+        self.count, self.seconds = count, seconds
+
+    def reply(self, model, messages, sampling, stop=None, conversation=None, continuing=False):
+        reply = Reply(window=256, tokens_used=9, template="t1")
+        yield reply  # the model is there, the prompt is read
+        for _ in range(self.count):
+            time.sleep(self.seconds)
+            reply.text, reply.new_tokens = reply.text + "a ", reply.new_tokens + 1
+            yield reply
+        reply.ended = True
+        yield reply
+
+
+def test_words_that_come_quickly_are_shown_together_and_the_first_and_the_last_at_once(conversation):
+    shown = []
+    for _ in answer(Engines(QuickEngine(200, 0.003), None), conversation, Visitor(LOCAL_OWNER), Sampling(), [0]):
+        shown.append((time.monotonic(), last(conversation)["content"].count("a")))
+    words = [count for _, count in shown]
+    assert 1 in words and words == sorted(words) and words[-1] == 200
+    assert len(shown) < 5 + (shown[-1][0] - shown[0][0]) / SHOW_SECONDS < 60
+    assert "doing" not in last(conversation)
+
+
+def test_words_that_come_slowly_are_shown_one_by_one(conversation):
+    engine, shown = QuickEngine(4, 1.5 * SHOW_SECONDS), []
+    for _ in answer(Engines(engine, None), conversation, Visitor(LOCAL_OWNER), Sampling(), [0]):
+        shown.append(last(conversation)["content"].count("a"))
+    assert set(shown) == {0, 1, 2, 3, 4}
