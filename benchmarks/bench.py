@@ -17,7 +17,7 @@ from common.files import write_text
 from common.paths import home
 from models.hardware import find_gpus
 
-GROUPS = ("train_speed", "start", "chat_speed", "memory", "scale", "train_gpu", "chat_gpu")
+GROUPS = ("train_speed", "start", "chat_speed", "chat_page", "memory", "scale", "train_gpu", "chat_gpu")
 GPU_GROUPS = ("train_gpu", "chat_gpu")
 
 

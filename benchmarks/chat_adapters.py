@@ -3,18 +3,21 @@
     python -m benchmarks.chat_adapters [--full]
 
 On the embedded base; adapters of rank 16 on all linear layers with random weights. The rival of a speed is the same base alone,
-in an engine that never saw an adapter. A comparison asks the base and the adapter at the same moment.
+in an engine that never saw an adapter. A comparison asks the base and its adapters at the same moment; its speed is that of
+all answers together.
 """
 
 import argparse
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 from benchmarks.chat_bases import QUESTION, embedded_base, endless, take_turns
 from benchmarks.rows import Row, faster, table, within
+from benchmarks.sides import Side
 from chat.engine import Engine, Model, Sampling
 from chat.resident import Resident
 from common.paths import home
@@ -31,7 +34,7 @@ def rows(quick: bool) -> list[Row]:
         found = []
         for precision in PRECISIONS:
             found += switch_rows(folder, precision, adapters)
-            found += speed_rows(folder, precision, adapters[0], tokens, pairs)
+            found += speed_rows(folder, precision, adapters, tokens, pairs)
     return found
 
 
@@ -67,25 +70,33 @@ def timed(resident: Resident, model: Model) -> float:
     return time.perf_counter() - began
 
 
-def speed_rows(folder: Path, precision: str, adapter: Path, tokens: int, pairs: int) -> list[Row]:
-    """The base beside adapters, one adapter, and both at once, each against the base alone."""
-    alone, engine = endless(Engine(most_conversations=0)), endless(Engine(most_conversations=0))
-    base, tuned, name = Model(folder, precision), Model(folder, precision, adapter), PRECISIONS[precision]
-    runs = {
-        "alone": lambda: together(alone, [base], tokens),
-        "base": lambda: together(engine, [base], tokens),
-        "adapter": lambda: together(engine, [tuned], tokens),
-        "both": lambda: together(engine, [base, tuned], tokens),
+def speed_rows(folder: Path, precision: str, adapters: list[Path], tokens: int, pairs: int) -> list[Row]:
+    """The base beside adapters, one adapter, and the base at once with one and with three, each against the base alone."""
+    base, tuned, name = (
+        Model(folder, precision),
+        [Model(folder, precision, one) for one in adapters],
+        PRECISIONS[precision],
+    )
+    models = {
+        f"chat: the base with an adapter beside it, {name}": [base],
+        f"chat: base and adapter, {name}": tuned[:1],
+        f"chat: both compared at once, together, {name}": [base, tuned[0]],
+        f"chat: the base and three adapters compared at once, together, {name}": [base, *tuned],
     }
-    seconds = take_turns(runs, pairs)
-    speeds = {key: (2 if key == "both" else 1) * tokens / value for key, value in seconds.items()}
-    words = {
-        "base": f"chat: the base with an adapter beside it, {name}",
-        "adapter": f"chat: base and adapter, {name}",
-        "both": f"chat: both compared at once, together, {name}",
-    }
+    with Side(make_together) as alone, Side(make_together) as engine:
+        runs = {words: lambda asked=asked: engine(asked, tokens) for words, asked in models.items()}
+        seconds = take_turns({"alone": lambda: alone([base], tokens), **runs}, pairs)
+    speed = tokens / seconds["alone"]
     note = f"the rival is the base alone; {tokens} tokens an answer, {pairs} pairs"
-    return [faster(words[key], speeds[key], speeds["alone"], "tokens/s", None, note) for key in words]
+    return [
+        faster(words, len(asked) * tokens / seconds[words], speed, "tokens/s", None, note)
+        for words, asked in models.items()
+    ]
+
+
+def make_together() -> Callable[[list[Model], int], float]:
+    engine = endless(Engine(most_conversations=0))
+    return lambda models, tokens: together(engine, models, tokens)
 
 
 def together(engine: Engine, models: list[Model], tokens: int) -> float:

@@ -9,10 +9,12 @@ does.
 import argparse
 import threading
 import time
+from collections.abc import Callable
 from statistics import median
 
 from benchmarks.chat_bases import embedded_base, endless
 from benchmarks.rows import Row, faster, smaller, table
+from benchmarks.sides import Side
 from chat.engine import Engine, Model, Sampling
 from common.paths import home
 
@@ -27,20 +29,23 @@ def rows(quick: bool) -> list[Row]:
 
 def people_rows(model: Model, counts: tuple[int, ...], tokens: int, pairs: int) -> list[Row]:
     """Two rows for each number of people: speed, and the longest wait."""
-    batched, single = endless(Engine(most_at_once=max(counts))), endless(Engine(most_at_once=1))
     found, name = [], "int8" if model.precision == "8bit" else model.precision
-    for engine in (batched, single):
-        together(engine, model, 1, 2)
-    for people in counts:
-        done = [
-            (together(batched, model, people, tokens), together(single, model, people, tokens)) for _ in range(pairs)
-        ]
-        ours, theirs = ([median(values) for values in zip(*side, strict=True)] for side in zip(*done, strict=True))
-        who = f"{people} {'person' if people == 1 else 'people at once'}, {name}"
-        note = f"the rival answers one by one; {tokens} tokens each, {pairs} pairs"
-        found.append(faster(f"chat: all together, {who}", ours[0], theirs[0], "tokens/s", None, note))
-        found.append(smaller(f"chat: longest wait for a first token, {who}", ours[1], theirs[1], "s", None, note))
+    with Side(make_together, model, max(counts)) as batched, Side(make_together, model, 1) as single:
+        for side in (batched, single):
+            side(1, 2)
+        for people in counts:
+            done = [(batched(people, tokens), single(people, tokens)) for _ in range(pairs)]
+            ours, theirs = ([median(values) for values in zip(*side, strict=True)] for side in zip(*done, strict=True))
+            who = f"{people} {'person' if people == 1 else 'people at once'}, {name}"
+            note = f"the rival answers one by one; {tokens} tokens each, {pairs} pairs"
+            found.append(faster(f"chat: all together, {who}", ours[0], theirs[0], "tokens/s", None, note))
+            found.append(smaller(f"chat: longest wait for a first token, {who}", ours[1], theirs[1], "s", None, note))
     return found
+
+
+def make_together(model: Model, most_at_once: int) -> Callable[[int, int], tuple[float, float]]:
+    engine = endless(Engine(most_at_once=most_at_once))
+    return lambda people, tokens: together(engine, model, people, tokens)
 
 
 def together(engine: Engine, model: Model, people: int, tokens: int) -> tuple[float, float]:

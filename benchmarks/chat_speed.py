@@ -2,7 +2,8 @@
 
     python -m benchmarks.chat_speed [--full]
 
-The rivals get the same weights, the same question and the same number of tokens, on the same threads. The pipeline is called
+The rivals get the same weights, the same question and the same number of tokens, on the same threads, each side in a process
+of its own (`sides.py`). The pipeline is called
 as people call it, in fp32; the tokens of our fp32 answer must be its tokens. llama.cpp is measured where it can be had
 (`pip install xllamacpp`, into any environment: LLAMA_CPP_PYTHON names its interpreter); its 16-bit file stands against our
 bf16, its q8_0 against our int8. --full adds TinyLlama's shape with random weights, which needs 12 GB of memory.
@@ -18,6 +19,7 @@ from benchmarks import chat_adapters, chat_loss, chat_people, chat_turns
 from benchmarks.chat_bases import QUESTION, embedded_base, endless, random_tinyllama, take_turns
 from benchmarks.llama_cpp import LlamaCpp, find_llama_cpp
 from benchmarks.rows import Row, faster, table
+from benchmarks.sides import Side
 from chat.decoding import TextStream
 from chat.engine import Engine, Model, Sampling
 from common.paths import home
@@ -44,11 +46,13 @@ def rows(quick: bool) -> list[Row]:
 
 def token_rows(folder: Path, name: str, tokens: int, pairs: int, aim: float | None = None) -> list[Row]:
     """Our fp32 and our int8 against the pipeline in fp32. Raises RuntimeError when fp32 says something else than the pipeline."""
-    pipeline = TextPipeline(folder)
-    check_same_text(pipeline, folder, tokens)
-    runs = {"pipeline": seconds_of(lambda: pipeline.write(tokens))}
-    runs |= {precision: engine_run(folder, precision, tokens) for precision in ("fp32", "8bit")}
-    found = take_turns(runs, pairs)
+    check_same_text(TextPipeline(folder), folder, tokens)
+    with (
+        Side(pipeline_run, folder, tokens) as pipeline,
+        Side(engine_run, folder, "fp32", tokens) as exact,
+        Side(engine_run, folder, "8bit", tokens) as rounded,
+    ):
+        found = take_turns({"pipeline": pipeline, "fp32": exact, "8bit": rounded}, pairs)
     note = f"{tokens} tokens an answer, {pairs} pairs"
     speeds = {key: tokens / seconds for key, seconds in found.items()}
     return [
@@ -67,14 +71,13 @@ def llama_rows(folder: Path, name: str, tokens: int, pairs: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as temporary:
         files = write_models(folder, Path(temporary), tuple(GGUF.values()))
         for (precision, outtype), file in zip(GGUF.items(), files, strict=True):
-            with LlamaCpp(python, file.path) as llama:
+            with LlamaCpp(python, file.path) as llama, Side(engine_run, folder, precision, tokens) as ours:
                 prompt = prompt_text(folder)
-                runs = {"ours": engine_run(folder, precision, tokens)}
-                runs["llama.cpp"] = seconds_of(lambda: llama.write(prompt, tokens))  # noqa: B023, used at once
-                seconds = take_turns(runs, pairs)
-            ours, rival = tokens / seconds["ours"], tokens / seconds["llama.cpp"]
+                theirs = seconds_of(lambda: llama.write(prompt, tokens))  # noqa: B023, used at once
+                seconds = take_turns({"ours": ours, "llama.cpp": theirs}, pairs)
+            speed, rival = tokens / seconds["ours"], tokens / seconds["llama.cpp"]
             words = f"chat, {NAMES.get(precision, precision)} (llama.cpp: {outtype}), {name}"
-            found.append(faster(words, ours, rival, "tokens/s", None, f"{tokens} tokens an answer, {pairs} pairs"))
+            found.append(faster(words, speed, rival, "tokens/s", None, f"{tokens} tokens an answer, {pairs} pairs"))
     return found
 
 
@@ -102,6 +105,11 @@ def check_same_text(pipeline: TextPipeline, folder: Path, tokens: int) -> None:
     ours = list(endless(Engine()).reply(Model(folder, "fp32"), QUESTION, Sampling(max_new_tokens=tokens)))[-1].text
     if ours != stream.finish():
         raise RuntimeError(f"another answer than the pipeline's:\n{ours}\n---\n{stream.text}")
+
+
+def pipeline_run(folder: Path, tokens: int) -> Callable[[], float]:
+    pipeline = TextPipeline(folder)
+    return seconds_of(lambda: pipeline.write(tokens))
 
 
 def engine_run(folder: Path, precision: str, tokens: int) -> Callable[[], float]:

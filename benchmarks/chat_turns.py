@@ -9,11 +9,13 @@ seen by a streamer. The cache is what makes the difference: the aim is at most 1
 import argparse
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 from benchmarks.chat_bases import embedded_base
 from benchmarks.rows import Row, smaller, table, within
+from benchmarks.sides import Side
 from chat.engine import Engine, Model, Sampling
 from common.paths import home
 
@@ -37,37 +39,52 @@ class FirstToken:
         pass
 
 
-def pipeline_first(pipeline, messages: list[dict]) -> float:
+def make_pipeline(folder: Path) -> Callable[[list[dict]], float]:
     """Seconds from the call to its first token."""
-    streamer, began = FirstToken(), time.perf_counter()
-    pipeline.made(messages, max_new_tokens=SHORT.max_new_tokens, do_sample=False, streamer=streamer)
-    return streamer.when - began
+    from benchmarks.chat_speed import TextPipeline
+
+    pipeline = TextPipeline(folder)
+
+    def first(messages: list[dict]) -> float:
+        streamer, began = FirstToken(), time.perf_counter()
+        pipeline.made(messages, max_new_tokens=SHORT.max_new_tokens, do_sample=False, streamer=streamer)
+        return streamer.when - began
+
+    return first
 
 
-def talk(folder: Path, pipeline, turns: tuple[int, ...]) -> tuple[dict[int, float], dict[int, float]]:
-    """Seconds to the first token of every turn: (ours, the pipeline's at `turns`). Both hear the same."""
+def make_engine(folder: Path) -> Callable[[list[dict], str], tuple[float, str]]:
+    """(seconds to the first token, answer) of our engine."""
     engine, model = Engine(), Model(folder, "fp32")
     list(engine.reply(model, [{"role": "user", "content": "Hi"}], SHORT))  # the base is loaded
+
+    def first(messages: list[dict], conversation: str) -> tuple[float, str]:
+        reply = list(engine.reply(model, messages, SHORT, conversation=conversation))[-1]
+        return reply.seconds_to_first, reply.text
+
+    return first
+
+
+def talk(engine: Side, pipeline: Side, turns: tuple[int, ...], name: str) -> tuple[dict[int, float], dict[int, float]]:
+    """Seconds to the first token of every turn: (ours, the pipeline's at `turns`). Both hear the same."""
     messages, ours, theirs = [], {}, {}
     for turn in range(1, max(turns) + 1):
         messages.append({"role": "user", "content": WORDS})
         if turn in turns:
-            theirs[turn] = pipeline_first(pipeline, messages)
-        reply = list(engine.reply(model, messages, SHORT, conversation="c"))[-1]
-        ours[turn] = reply.seconds_to_first
-        messages.append({"role": "assistant", "content": reply.text or "-"})
+            theirs[turn] = pipeline(messages)
+        ours[turn], text = engine(messages, name)
+        messages.append({"role": "assistant", "content": text or "-"})
     return ours, theirs
 
 
 def turn_rows(folder: Path, turns: tuple[int, ...], pairs: int) -> list[Row]:
     """A row for each of `turns`, and how the last one stands to turn 2."""
-    from benchmarks.chat_speed import TextPipeline
-
-    pipeline, ours, theirs = TextPipeline(folder), defaultdict(list), defaultdict(list)
-    for _ in range(pairs + 1):
-        for found, sides in zip(talk(folder, pipeline, turns), (ours, theirs), strict=True):
-            for turn, seconds in found.items():
-                sides[turn].append(seconds)
+    ours, theirs = defaultdict(list), defaultdict(list)
+    with Side(make_engine, folder) as engine, Side(make_pipeline, folder) as pipeline:
+        for number in range(pairs + 1):
+            for found, sides in zip(talk(engine, pipeline, turns, str(number)), (ours, theirs), strict=True):
+                for turn, seconds in found.items():
+                    sides[turn].append(seconds)
     mine, rival = ({turn: median(times[1:]) for turn, times in side.items()} for side in (ours, theirs))
     found = [smaller(f"chat: first token, turn {turn}, fp32", mine[turn], rival[turn], "s") for turn in turns]
     growth = mine[max(turns)] / mine[2]

@@ -94,7 +94,7 @@ def seconds_to_page(command: list[str], port: int, folder: str) -> float:
     began = time.perf_counter()
     process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL)
     try:
-        while not _answers(port):
+        while not page_answers(port):
             if process.poll() is not None or time.perf_counter() - began > WAIT_SECONDS:
                 raise RuntimeError(f"{command[-1][:40]} ended before it answered")
             time.sleep(0.02)
@@ -104,14 +104,14 @@ def seconds_to_page(command: list[str], port: int, folder: str) -> float:
         process.wait()
 
 
-def _answers(port: int) -> bool:
+def page_answers(port: int) -> bool:
     try:
         return urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60).status == 200
     except (urllib.error.URLError, OSError):
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
@@ -129,7 +129,7 @@ def page_rows(times: int) -> list[Row]:
     pages, empty, built, imported = [], [], [], []
     for _ in range(times):
         with tempfile.TemporaryDirectory() as folder:
-            port, other = _free_port(), _free_port()
+            port, other = free_port(), free_port()
             empty.append(seconds_to_page([sys.executable, "-c", EMPTY_PAGE.format(port=other)], other, folder))
             pages.append(seconds_to_page([sys.executable, "app.py"], port, folder))
         imported.append(seconds_to_run("import gradio; gradio.Blocks()"))

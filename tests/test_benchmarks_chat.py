@@ -11,6 +11,7 @@ import pytest
 from benchmarks import chat_adapters, chat_gpu, chat_loss, chat_people, chat_speed, chat_turns, llama_cpp
 from benchmarks.chat_bases import take_turns
 from benchmarks.check import compare
+from benchmarks.sides import Side
 from chat import batch
 from chat.engine import Model
 
@@ -27,9 +28,9 @@ def test_the_chats_benchmark_runs_in_small_and_its_rows_can_be_compared(tiny_bas
     rows += chat_turns.turn_rows(tiny_base, (1, 3), 1)
     rows += chat_people.people_rows(Model(tiny_base, "fp32"), (1, 2), 4, 1)
     rows += chat_adapters.switch_rows(tiny_base, "8bit", [adapter])
-    rows += chat_adapters.speed_rows(tiny_base, "8bit", adapter, 4, 1)
+    rows += chat_adapters.speed_rows(tiny_base, "8bit", [adapter] * 3, 4, 1)
     rows += chat_loss.loss_rows(tiny_base, str(data))
-    assert all(row.ours > 0 and row.ratio > 0 for row in rows) and len({row.name for row in rows}) == len(rows) == 17
+    assert all(row.ours > 0 and row.ratio > 0 for row in rows) and len({row.name for row in rows}) == len(rows) == 18
     assert all(0.98 < row.ratio < 1.02 for row in rows if "loss" in row.name)
     assert compare({"chat_speed": {"rows": rows}}, {"chat_speed": rows}) == ([], [])
 
@@ -50,6 +51,19 @@ def test_another_text_than_the_pipelines_is_no_result(tiny_base):
     pipeline.write = lambda tokens: [*write(tokens)[:-1], 500]
     with pytest.raises(RuntimeError, match="another answer"):
         chat_speed.check_same_text(pipeline, tiny_base, 6)
+
+
+def _make_adding(number: int):
+    return lambda other: number + other
+
+
+def test_a_side_is_a_process_of_its_own_and_what_it_raises_is_raised_here():
+    with Side(_make_adding, 3) as side:
+        assert side(4) == 7
+        with pytest.raises(RuntimeError, match="TypeError"):
+            side("word")
+        assert side(1) == 4, "it goes on"
+    assert not side._process.is_alive()
 
 
 def test_sides_take_turns_and_the_first_round_does_not_count():
