@@ -1,15 +1,19 @@
 """TinyLlama Studio: `python app.py` builds the page and opens it. The only file that opens a port."""
 
+import gc
 import os
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")  # nobody's token stands in for another's
 
+from common.collection import without_collection
 from common.paths import home
-from trainer.queue import start_dispatcher
-from ui.page import STYLE, build, host_guard, theme
-from ui.read_ahead import start_reading_ahead
+
+with without_collection():  # a fifth of the time until the page answers
+    from trainer.queue import start_dispatcher
+    from ui.page import STYLE, build, host_guard, theme
+    from ui.read_ahead import start_reading_ahead
 
 
 def main() -> None:
@@ -17,8 +21,10 @@ def main() -> None:
     on_space = bool(os.environ.get("SPACE_ID"))
     server_name = os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0" if on_space else "127.0.0.1")
     home().mkdir(parents=True, exist_ok=True)
+    with without_collection():
+        page = build().queue(default_concurrency_limit=8)
+    gc.freeze()  # modules and components stay: never walked again
     start_dispatcher()
-    page = build().queue(default_concurrency_limit=8)
     start_reading_ahead()
     page.launch(
         server_name=server_name,

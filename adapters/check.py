@@ -65,7 +65,7 @@ REFUSED = {
 SWITCHES = ("use_rslora", "use_dora", "inference_mode")
 # what PEFT writes with values of no consequence for a finished adapter
 HARMLESS = {
-    "init_lora_weights": (True, False, "gaussian", "pissa", "olora", "orthogonal"),
+    "init_lora_weights": (True, False, "gaussian"),  # PEFT changes the base for "pissa" and "olora", also when it loads
     "bias": ("none",),
     "task_type": ("CAUSAL_LM",),
     "peft_type": ("LORA",),

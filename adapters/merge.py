@@ -13,6 +13,7 @@ from pathlib import Path
 from adapters.library import Adapter
 from common.errors import UserError
 from common.files import check_free
+from models.hardware import use_all_cores
 from models.precision import load_base_model
 from models.tokenizer import load_tokenizer
 
@@ -59,6 +60,7 @@ def merge_adapter(
 
     if dtype not in DTYPES:
         raise UserError(f"An adapter is not merged in '{dtype}'.", f"Choose one of {', '.join(DTYPES)}.")
+    use_all_cores()
     check_free(target)
     _check_disk(base_folder, target)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -40,7 +40,7 @@ class FirstToken:
 
 
 def make_pipeline(folder: Path) -> Callable[[list[dict]], float]:
-    """Seconds from the call to its first token."""
+    """A function that asks the pipeline: seconds from the call to its first token."""
     from benchmarks.chat_speed import TextPipeline
 
     pipeline = TextPipeline(folder)
@@ -54,7 +54,7 @@ def make_pipeline(folder: Path) -> Callable[[list[dict]], float]:
 
 
 def make_engine(folder: Path) -> Callable[[list[dict], str], tuple[float, str]]:
-    """(seconds to the first token, answer) of our engine."""
+    """A function that asks our engine: (seconds to the first token, answer)."""
     engine, model = Engine(), Model(folder, "fp32")
     list(engine.reply(model, [{"role": "user", "content": "Hi"}], SHORT))  # the base is loaded
 

@@ -23,9 +23,13 @@ class Side:
         other.close()
 
     def __call__(self, *arguments: object):
-        """What the function in the process returns. Raises RuntimeError for what it raises there."""
-        self._pipe.send(arguments)
-        is_well, value = self._pipe.recv()
+        """What the function in the process returns. Raises RuntimeError for what it raises, and when the process is gone."""
+        try:
+            self._pipe.send(arguments)
+            is_well, value = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            self._process.join(10)
+            raise RuntimeError(f"a side ended with {self._process.exitcode}: out of memory?") from error
         if not is_well:
             raise RuntimeError(value)
         return value

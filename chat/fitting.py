@@ -53,6 +53,7 @@ def read_rank(folder: Path) -> int | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise damaged(folder, error) from error
     is_lora = isinstance(config, LoraConfig) and config.task_type in (None, "CAUSAL_LM")
+    is_lora = is_lora and config.init_lora_weights in (True, False, "gaussian")  # others change the base that all share
     targets = config.target_modules if is_lora else None
     names = [targets] if isinstance(targets, str) else targets
     has_rank = is_lora and type(config.r) is int and config.r > 0 and isinstance(config.lora_alpha, int | float)

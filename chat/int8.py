@@ -37,9 +37,8 @@ def int8_linear(linear):
     weight = linear.weight.detach()
     scales = weight.abs().amax(dim=1).float().clamp_min(1e-8) / 127
     layer = Int8Linear(linear.in_features, linear.out_features, bias=False, device="meta")
-    rounded = (
-        weight.float().div_(scales[:, None]).round_().clamp_(-127, 127).to(torch.int8)
-    )  # in place: 3 times as fast
+    rounded = weight.to(torch.float32, copy=True).div_(scales[:, None]).round_()  # in place: 3 times as fast
+    rounded = rounded.clamp_(-127, 127).to(torch.int8)
     layer.weight = torch.nn.Parameter(rounded, requires_grad=False)
     layer.register_buffer("scales", scales.to(torch.bfloat16), persistent=False)
     layer.bias = linear.bias

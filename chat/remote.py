@@ -93,7 +93,7 @@ class RemoteEngine:
         began, first, is_whole = time.perf_counter(), None, False
         pieces = _pieces(client, messages, _arguments(model, sampling, continuing))
         try:
-            for piece in pieces:
+            for piece, is_more in pieces:
                 if stop.is_set():
                     break
                 if piece is None or not piece.choices:
@@ -108,10 +108,12 @@ class RemoteEngine:
                     reply.tokens_per_second = (reply.new_tokens - 1) / (now - first) if now > first else 0.0
                 is_whole = bool(choice.finish_reason) or is_whole
                 reply.ended = choice.finish_reason == "stop" or reply.ended
-                yield reply
+                if not is_more:
+                    yield reply
             if not is_whole and not stop.is_set():
                 raise ConnectionError("the stream ended before the answer did")
         except (HfHubHTTPError, InferenceTimeoutError, httpx2.HTTPError, OSError, ValueError) as error:
+            yield reply  # what came before it
             log.warning("The chat server: %s", error)  # its words may hold its address, which is not the visitors'
             status = getattr(getattr(error, "response", None), "status_code", None)
             silent = "broke off in the middle of its answer" if reply.new_tokens else "did not answer"
@@ -123,7 +125,10 @@ class RemoteEngine:
 
 
 def _pieces(client, messages: list[dict], arguments: dict) -> Iterator:
-    """The pieces of the server's stream, and None now and then while it is silent. Closing it closes the connection at once."""
+    """(a piece of the server's stream, has the next one come already), and (None, False) now and then while it is silent.
+
+    Closing it closes the connection at once.
+    """
     came: queue.SimpleQueue = queue.SimpleQueue()
     loop = asyncio.new_event_loop()
 
@@ -149,7 +154,7 @@ def _pieces(client, messages: list[dict], arguments: dict) -> Iterator:
                 return
             if error:
                 raise error
-            yield piece
+            yield piece, not came.empty()
     finally:
         with contextlib.suppress(RuntimeError):  # the loop is closed: it had ended by itself
             loop.call_soon_threadsafe(task.cancel)

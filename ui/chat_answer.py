@@ -17,7 +17,7 @@ from ui.chat_view import STOPPED, note_of
 from ui.owner import Visitor
 
 RETRY_TEMPERATURE = 0.7  # at temperature 0 another seed changes nothing
-SHOW_SECONDS = 0.1  # between two words that are shown, with all that came in between: drawing takes longer than writing
+SHOW_SECONDS = 0.1  # from one look at what came to the next: drawing every word would take longer than writing it
 
 
 @dataclass(frozen=True)
@@ -80,16 +80,14 @@ def answer(
         _last(conversation, pane)["by"] = conversation["panes"][pane]["model"]
         conversation["panes"][pane]["who"] = who_words(picked[pane])
     try:
-        shown, begun = 0.0, 0
         while not all(one.is_done for one in answers):
+            began = time.monotonic()
             for one in answers:
                 if not one.is_done:
                     _advance(conversation, one)
-            now, now_begun = time.monotonic(), sum(one.reply.new_tokens > 0 for one in answers)
-            if now_begun > begun or now > shown + SHOW_SECONDS:  # a first word is shown when it comes
-                yield answers
-                shown, begun = now, now_begun
-        yield answers
+            yield answers
+            if any(one.reply.new_tokens for one in answers):  # a first word is shown when it comes
+                time.sleep(max(0.0, began + SHOW_SECONDS - time.monotonic()))
     finally:
         stop.set()
         for one in answers:

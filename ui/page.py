@@ -40,7 +40,7 @@ def host_guard(server_name: str) -> dict:
 
 
 def build() -> gr.Blocks:
-    """The whole page. Imports no torch: the first chat message does."""
+    """The whole page. Imports no torch: who opens the Chat tab does."""
     # uploads lie in gradio's cache for a day; a run has its own copy of its data
     with gr.Blocks(title="TinyLlama Studio", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.Markdown(

@@ -1,12 +1,16 @@
 """Base and adapters are written in one batch, each row as it would be alone; what cannot be mixed takes turns with the rest."""
 
+import gc
 import itertools
 import os
 import shutil
+import weakref
+from collections import Counter
 
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM
 
 from chat.batch import SideBySide
@@ -14,6 +18,7 @@ from chat.engine import Engine, Model, Sampling
 from chat.resident import Resident
 from chat.turns import TURN
 from common.errors import UserError
+from common.files import read_json, write_json
 from models.precision import load_base_model
 from tests.chat.test_engine import adapters, say  # noqa: F401
 from tests.chat.test_lora import IDS, kinds, peft_logits  # noqa: F401
@@ -139,3 +144,60 @@ def test_an_adapter_of_an_embedding_is_not_mixed(tiny_base, tmp_path):
     with torch.inference_mode():
         found = resident.network(input_ids=IDS).logits
     assert torch.allclose(found, peft_logits(tiny_base, tmp_path / "embeds"), atol=1e-5)
+
+
+@pytest.mark.parametrize("start", ["pissa", "olora", "orthogonal"])
+def test_an_adapter_that_would_change_the_base_is_refused(tiny_base, adapters, tmp_path, start):  # noqa: F811
+    """PEFT would take a part out of the base's weights as it loads such a one; everybody's rows are computed with them."""
+    odd = shutil.copytree(adapters[0], tmp_path / "odd")
+    config = read_json(odd / "adapter_config.json")
+    write_json(odd / "adapter_config.json", {**config, "init_lora_weights": start})
+    engine, base = Engine(), say(Engine(), Model(tiny_base))
+    say(engine, Model(tiny_base))
+    with pytest.raises(UserError, match="'odd' is no LoRA"):
+        say(engine, Model(tiny_base, adapter_folder=odd))
+    assert say(engine, Model(tiny_base)) == base and engine.resident.bases_loaded == 1
+
+
+def test_a_switch_that_fails_half_way_leaves_nobody_with_anothers_adapter(tiny_base, kinds, monkeypatch):  # noqa: F811
+    """The memory ends at the fifth layer; who answers next gets their own adapter in every layer."""
+    from chat import lora
+
+    resident = Resident()
+    some, whole = (resident.attach(Model(tiny_base, "fp32", kinds[kind])) for kind in ("some", "all"))
+    resident.switch([some])
+    made, forward = [], lora._forward
+
+    def fails(layer, parts):
+        made.append(layer)
+        if len(made) == 5:
+            raise torch.OutOfMemoryError("no more")
+        return forward(layer, parts)
+
+    monkeypatch.setattr(lora, "_forward", fails)
+    with pytest.raises(torch.OutOfMemoryError):
+        resident.switch([whole, some])
+    resident.switch([some])
+    with torch.inference_mode():
+        assert torch.allclose(resident.network(input_ids=IDS).logits, peft_logits(tiny_base, kinds["some"]), atol=1e-5)
+
+
+def test_with_more_adapters_than_memory_holds_everybody_writes_equally_often(tiny_base, adapters, tmp_path, steps):  # noqa: F811
+    copies = [shutil.copytree(adapters[0], tmp_path / f"copy-{number}") for number in range(5)]
+    models = [Model(tiny_base, adapter_folder=folder) for folder in copies]
+    streams = started(Engine(most_adapters=3), models, Sampling(max_new_tokens=150))
+    steps.clear()
+    for stream in streams:
+        list(stream)
+    first_half = Counter(name for step in steps[: len(steps) // 2] for name in step)
+    assert len(first_half) == 5 and max(first_half.values()) < 2 * min(first_half.values()), first_half
+
+
+def test_weights_that_were_pushed_out_are_freed(tiny_base, adapters, tmp_path):  # noqa: F811
+    resident = Resident(most_adapters=1)
+    resident.load(Model(tiny_base, "fp32", adapters[0]))
+    layer = next(module for module in resident.network.modules() if isinstance(module, LoraLayer))
+    weight = weakref.ref(next(iter(layer.lora_A.values())).weight)
+    resident.attach(Model(tiny_base, "fp32", adapters[1]))
+    gc.collect()
+    assert weight() is None
