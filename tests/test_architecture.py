@@ -103,6 +103,13 @@ def test_the_tree_in_the_readme_is_the_tree():
     modules = {file.name for file in FILES if file.name not in ("__init__.py", "__main__.py")}
     missing = {name for name in modules if not re.search(rf"\b{re.escape(name)}", tree)}
     assert not missing, f"the README's tree lacks {missing}"
+    folders, gone = [], []
+    for line in filter(str.strip, tree.splitlines()):
+        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
+        folders[depth:] = [name]
+        if not list(REPOSITORY.glob("/".join(part.strip("/") for part in folders))):
+            gone.append(name)
+    assert not gone, f"the README's tree names {gone}, which are not there"
 
 
 def test_contributing_is_short():

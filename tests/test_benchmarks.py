@@ -75,6 +75,9 @@ def test_rows_without_a_counterpart_are_named_and_are_no_regression():
     kept = {"one": {"rows": [SPEED, replace(SPEED, name="gone")]}}
     fell, unknown = check.compare(kept, {"one": [SPEED, replace(SPEED, name="new")], "two": [SPEED]})
     assert not fell and len(unknown) == 3
+    many = [replace(SPEED, name=f"row {number}") for number in range(9)]
+    _, (words,) = check.compare({"one": {"rows": many}}, {"one": many[:1]})
+    assert words == "one: row 1, row 2, row 3 and 5 more: kept, but not measured"
     assert {sentence.split(":")[1].strip() for sentence in unknown} == {"gone", "new", "speed"}
 
 
