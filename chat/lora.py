@@ -7,11 +7,8 @@ no plain LoRA of a linear layer (DoRA, a bias, an embedding) stays PEFT's, which
 
 import itertools
 
-PLAIN = {
-    "Linear",
-    "Linear8bitLt",
-    "Linear4bit",
-}  # PEFT's layers that add scaling * B(A(x)) to what the base's layer says
+# PEFT's layers that add scaling * B(A(x)) to what the base's layer says
+PLAIN = {"Linear", "Linear8bitLt", "Linear4bit"}
 
 
 def set_branches(network, name: str | None) -> None:
