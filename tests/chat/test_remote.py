@@ -25,12 +25,24 @@ def loopback_may_be_called(monkeypatch):
 
 
 def test_a_reply_streams_and_ends():
-    with openai_server() as (server, url):
+    with openai_server(pause=0.2) as (server, url):
         replies = [(r.text, r.ended) for r in RemoteEngine(url).reply(TINY, HELLO, Sampling(100, seed=5, top_k=3))]
-    assert replies[0][0].startswith("tiny") and replies[-1] == ("tiny heard 1: Hello there 라마", True)
+    assert replies[0][0] == "tiny" and replies[-1] == ("tiny heard 1: Hello there 라마", True)
     assert len({text for text, _ in replies}) > 4
     (asked,) = server.asked
     assert asked["messages"] == HELLO and asked["seed"] == 5 and asked["top_k"] == 3 and asked["max_tokens"] == 100
+
+
+def test_words_that_came_while_nobody_asked_are_given_together():
+    """The page looks ten times a second: one word a look would be slower than most servers."""
+    with openai_server(times=40) as (_, url):
+        stream = RemoteEngine(url).reply(TINY, HELLO, Sampling(100))
+        words = [next(stream).new_tokens]
+        while words[-1] < 200:
+            time.sleep(0.1)
+            words.append(next(stream).new_tokens)
+        stream.close()
+    assert len(words) < 20 and words == sorted(words)
 
 
 def test_adapters_are_model_names_and_windows_are_the_servers():
