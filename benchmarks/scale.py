@@ -23,6 +23,7 @@ from statistics import median
 from benchmarks.many import make_library, make_long_run, make_rows
 from benchmarks.rows import Row, smaller, table, within
 from common.paths import LOCAL_OWNER, REPOSITORY
+from models.hardware import peak_resident_bytes
 
 PAGE_SECONDS = 0.3
 ENTRIES, EVENTS = 10_000, 1_000_000
@@ -46,14 +47,7 @@ def read_rows(count: int, with_tokens: bool) -> tuple[float, float]:
         found = len(data.train.rows) + len(data.held_out.rows) if with_tokens else data.data.rows
         if found != count:
             raise RuntimeError(f"{found} of {count} rows came through")
-    return seconds, _peak_bytes() / 1e6
-
-
-def _peak_bytes() -> int:
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return seconds, peak_resident_bytes() / 1e6
 
 
 def in_a_process(count: int, with_tokens: bool) -> tuple[float, float]:

@@ -3,14 +3,13 @@
 import math
 import os
 import signal
-import sys
 import time
 from collections import deque
 
-import psutil
 import torch
 from transformers import TrainerCallback
 
+from models.hardware import peak_resident_bytes
 from trainer.process.failures import diagnose
 from trainer.process.ranks import has_lost_a_sibling, rank, sum_over_ranks
 from trainer.process.row_order import own_noise
@@ -195,12 +194,7 @@ def peak_memory_bytes() -> int:
     """The most memory this process held: on the GPU where there is one, else in RAM."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    if sys.platform == "win32":
-        return psutil.Process().memory_info().peak_wset
-    import resource  # not there on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
+    return peak_resident_bytes()
 
 
 def _number(value) -> float | None:

@@ -1,9 +1,13 @@
 """What the machine has, as the page and the launcher are told."""
 
+import subprocess
+import sys
+
 import pytest
 
+from common.paths import REPOSITORY
 from models import hardware
-from models.hardware import available_memory, find_hardware, space_flavor
+from models.hardware import available_memory, find_hardware, peak_resident_bytes, space_flavor
 
 
 def write_cgroup(folder, limit: str, used: int, cached: int) -> None:
@@ -42,3 +46,14 @@ def test_the_flavour_is_told_only_on_a_space(monkeypatch, variables, flavor):
 def test_this_machine_is_described():
     found = find_hardware()
     assert found.cpu_count >= 1 and found.available_bytes > 2**20 and found.description
+
+
+def test_the_peak_of_a_process_is_its_own_and_not_that_of_whoever_started_it():
+    """getrusage's peak begins with the parent's: a small process of a large app would have needed gigabytes."""
+    ballast = bytearray(600 * 2**20)
+    code = "from models.hardware import peak_resident_bytes as peak; small = peak(); own = bytearray(200 * 2**20)\n"
+    code += "own[::4096] = b'x' * len(own[::4096]); print(small, peak())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    small, large = map(int, done.stdout.split())
+    assert small < 300 * 2**20 and 200 * 2**20 < large < 500 * 2**20 and len(ballast)
+    assert peak_resident_bytes() > 600 * 2**20
