@@ -13,13 +13,19 @@ _thread: threading.Thread | None = None
 
 
 def start_importing() -> threading.Thread:
-    """Import in a thread of its own, once; returns that thread. An answer that begins meanwhile waits for the rest only."""
+    """Import in a thread of its own, once; returns that thread."""
     global _thread
     with _lock:
         if _thread is None:
             _thread = threading.Thread(target=_import, name="chat-imports", daemon=True)
             _thread.start()
         return _thread
+
+
+def wait_for_imports() -> None:
+    """Until that thread, if it was started, is done: two threads that import the same packages meet half-made modules."""
+    if _thread is not None:
+        _thread.join()
 
 
 def _import() -> None:

@@ -33,3 +33,13 @@ def test_it_imports_torch_transformers_and_peft():
 def test_packages_that_are_missing_are_a_line_in_the_log():
     done = run(before="sys.modules['peft'] = None")
     assert done.returncode == 0 and "cannot be imported" in done.stderr, done.stderr
+
+
+def test_an_answer_waits_for_the_imports_instead_of_meeting_half_made_modules():
+    """Both began at once now and then, and one of them found a module of accelerate half made."""
+    before = "import time; warm_up._import = lambda: (time.sleep(2), done.append(1)); done = []"
+    after = "import chat.warm_up as w; w._thread = None; t = w.start_importing(); w.wait_for_imports(); assert len(done) == 2"
+    done = run(before=before, after=after)
+    assert done.returncode == 0, done.stderr
+    scheduler = (REPOSITORY / "chat" / "scheduler.py").read_text()
+    assert "wait_for_imports()\n        import torch" in scheduler
