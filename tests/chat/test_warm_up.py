@@ -2,8 +2,13 @@
 
 import subprocess
 import sys
+import threading
+import time
 
+from chat import warm_up
+from chat.engine import Engine, Model
 from common.paths import REPOSITORY
+from tests.chat.test_engine import HELLO, SHORT
 
 SCRIPT = """
 import sys, threading
@@ -35,11 +40,10 @@ def test_packages_that_are_missing_are_a_line_in_the_log():
     assert done.returncode == 0 and "cannot be imported" in done.stderr, done.stderr
 
 
-def test_an_answer_waits_for_the_imports_instead_of_meeting_half_made_modules():
+def test_an_answer_waits_for_the_imports_instead_of_meeting_half_made_modules(tiny_base, monkeypatch):
     """Both began at once now and then, and one of them found a module of accelerate half made."""
-    before = "import time; warm_up._import = lambda: (time.sleep(2), done.append(1)); done = []"
-    after = "import chat.warm_up as w; w._thread = None; t = w.start_importing(); w.wait_for_imports(); assert len(done) == 2"
-    done = run(before=before, after=after)
-    assert done.returncode == 0, done.stderr
-    scheduler = (REPOSITORY / "chat" / "scheduler.py").read_text()
-    assert "wait_for_imports()\n        import torch" in scheduler
+    imports = threading.Thread(target=time.sleep, args=(1.5,))
+    imports.start()
+    monkeypatch.setattr(warm_up, "_thread", imports)
+    next(reply for reply in Engine().reply(Model(tiny_base), HELLO, SHORT) if reply.new_tokens)
+    assert not imports.is_alive()
