@@ -121,7 +121,7 @@ def broken_file(chance: random.Random, folder, number: int):
         content = damaged(chance, text_of(chance).encode(chance.choice(ENCODINGS), "replace"))
     if chance.random() < 0.2:
         suffix += ".gz"
-        content = content if chance.random() < 0.2 else damaged(chance, gzip.compress(content))
+        content = content if chance.random() < 0.2 else damaged(chance, gzip.compress(content, mtime=0))
     path = folder / f"{number}{suffix}"
     path.write_bytes(content)
     return path

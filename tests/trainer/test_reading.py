@@ -96,7 +96,7 @@ def test_half_a_character_is_replaced(tmp_path):
         ("a.csv", b"a,a\n1,2\n", "two columns called 'a'"),
         ("a.csv", b'a,b\n1,"2\n3,4\n', "quotation mark"),
         ("a.jsonl.gz", b"\x1f\x8b\x08 no", "damaged|not a"),
-        ("a.jsonl.gz", gzip.compress(b"{}" * 5000)[:-20], "damaged"),
+        ("a.jsonl.gz", gzip.compress(b"{}" * 5000, mtime=0)[:-20], "damaged"),
         ("a.txt", b"\n \n", "holds no rows"),
         ("a.txt", b"a\x00b" * 3, "NUL"),
         ("a.json", b"[" * 100_000, "nested too deeply"),
