@@ -8,6 +8,7 @@ from pathlib import Path
 
 from adapters.merge import PROMPTS
 from common.errors import UserError
+from common.imports import import_lock
 from models.precision import load_base_model
 from models.tokenizer import load_tokenizer
 
@@ -30,7 +31,8 @@ TEXTS = (*PROMPTS, "Grüße, 3.14 \n\tЖ 日本 🙂 </s>")
 
 def compare_tokenizers(folder: Path, gguf_file: Path) -> None:
     """Raise UserError unless both read the same tokens from texts of many kinds."""
-    from transformers import AutoTokenizer
+    with import_lock:
+        from transformers import AutoTokenizer
 
     ours = load_tokenizer(folder)
     theirs = AutoTokenizer.from_pretrained(str(gguf_file.parent), gguf_file=gguf_file.name)
@@ -44,7 +46,9 @@ def compare_models(folder: Path, gguf_file: Path, outtype: str) -> float:
     Raises UserError when a weight, the logits, or the tokens that both would say next are further apart than rounding.
     """
     import torch
-    from transformers import AutoModelForCausalLM, GgufConfig
+
+    with import_lock:
+        from transformers import AutoModelForCausalLM, GgufConfig
 
     limit = LIMITS[outtype]
     tokenizer = load_tokenizer(folder)

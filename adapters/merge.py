@@ -13,6 +13,7 @@ from pathlib import Path
 from adapters.library import Adapter
 from common.errors import UserError
 from common.files import check_free
+from common.imports import import_lock
 from models.hardware import use_all_cores
 from models.precision import load_base_model
 from models.tokenizer import load_tokenizer
@@ -106,7 +107,8 @@ def _check_disk(base_folder: Path, target: Path) -> None:
 
 def _load(adapter: Adapter, base_folder: Path):
     """Base and adapter in fp32 with the adapter's own tokenizer where it has one."""
-    from peft import PeftModel
+    with import_lock:
+        from peft import PeftModel
     from safetensors import SafetensorError
 
     own = (adapter.folder / "tokenizer_config.json").exists()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import read_json
+from common.imports import import_lock
 
 
 def damaged(folder: Path, error: Exception) -> UserError:
@@ -42,7 +43,8 @@ def check_fits(folder: Path, network) -> None:
 
 def read_rank(folder: Path) -> int | None:
     """The rank of the LoRA in `folder`, None when its layers differ. Raises UserError for anything else than a LoRA."""
-    from peft import LoraConfig, PeftConfig
+    with import_lock:
+        from peft import LoraConfig, PeftConfig
 
     if not isinstance(read_json(folder / "adapter_config.json"), dict):
         raise UserError(

@@ -14,6 +14,7 @@ from chat.lora import is_mixable, set_branches, set_rows
 from chat.prompt import PromptFormat
 from common.collection import without_collection
 from common.errors import UserError
+from common.imports import import_lock
 from models.precision import load_base_model, resolve_precision
 from models.tokenizer import load_tokenizer
 
@@ -149,7 +150,8 @@ class Resident:
 
     def _attach(self, folder: Path) -> str:
         """Load an adapter into the base in memory, once; returns its name there."""
-        from peft import PeftModel
+        with import_lock:
+            from peft import PeftModel
 
         try:
             name = adapter_name(folder)

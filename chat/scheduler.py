@@ -16,7 +16,7 @@ from chat.resident import Model, Resident
 from chat.sampling import Chooser, Sampling
 from chat.threads import Threads, threads
 from chat.turns import Turns
-from chat.warm_up import wait_for_imports
+from chat.warm_up import import_packages
 from common.errors import UserError
 
 PIECE = 256  # tokens of a prompt that are read while others wait for their next token
@@ -85,7 +85,7 @@ class Scheduler:
         return len(self._waiting)
 
     def _run(self) -> None:
-        wait_for_imports()
+        import_packages()
         import torch
 
         try:

@@ -7,6 +7,7 @@ import logging
 import threading
 
 from common.collection import without_collection
+from common.imports import import_lock
 
 _lock = threading.Lock()
 _thread: threading.Thread | None = None
@@ -17,20 +18,15 @@ def start_importing() -> threading.Thread:
     global _thread
     with _lock:
         if _thread is None:
-            _thread = threading.Thread(target=_import, name="chat-imports", daemon=True)
+            _thread = threading.Thread(target=import_packages, name="chat-imports", daemon=True)
             _thread.start()
         return _thread
 
 
-def wait_for_imports() -> None:
-    """Until that thread, if it was started, is done: two threads that import the same packages meet half-made modules."""
-    if _thread is not None:
-        _thread.join()
-
-
-def _import() -> None:
+def import_packages() -> None:
+    """Import what an answer needs, or wait until another thread has. What is missing is a line in the log."""
     try:
-        with without_collection():
+        with import_lock, without_collection():
             import peft  # noqa: F401
             import torch  # noqa: F401
             from transformers import AutoModelForCausalLM, DynamicCache, generation  # noqa: F401

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import write_text
+from common.imports import import_lock
 from common.paths import bases_folder
 from models.hardware import use_all_cores
 
@@ -101,7 +102,9 @@ def _sha256(path: Path) -> str:
 def _convert(source: Path, progress) -> None:
     """GGUF to safetensors with transformers' own reader, published by rename."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    with import_lock:
+        from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     use_all_cores()
     partial = folder().with_name("partial")

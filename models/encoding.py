@@ -7,6 +7,8 @@ all, go through `apply_chat_template` as it is.
 
 from functools import lru_cache
 
+from common.imports import import_lock
+
 TEMPLATE_MARK, TYPED_MARK, END = "\ufdd0", "\ufdd1", "\ufdd2"  # noncharacters: Unicode keeps them for internal use
 
 
@@ -38,7 +40,8 @@ def _encode_typed(messages: list[dict], tokenizer, template: str) -> tuple[list[
     The template is rendered with marks in place of what was typed; then the template's own control tokens become marks,
     which a twin of the tokenizer knows as tokens, and what was typed becomes text again.
     """
-    from transformers.utils.chat_template_utils import render_jinja_template
+    with import_lock:
+        from transformers.utils.chat_template_utils import render_jinja_template
 
     specials = control_tokens(tokenizer)
     hidden = [{**message, "content": _swap(message["content"], specials, TYPED_MARK)} for message in messages]

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 from common.errors import UserError
+from common.imports import import_lock
 
 PRECISIONS = ("auto", "8bit", "4bit", "bf16", "fp16", "fp32")
 QUANTISED = ("8bit", "4bit")
@@ -48,7 +49,8 @@ def load_base_model(folder: Path | str, precision: str, device_map=None):
     The dtype is always given: without it quantised layers sit in an fp32 model and compute in fp32 (design, finding B).
     Safetensors only, no remote code.
     """
-    from transformers import AutoModelForCausalLM
+    with import_lock:
+        from transformers import AutoModelForCausalLM
 
     hush_libraries()
     dtype = compute_dtype(precision)
@@ -64,7 +66,8 @@ def load_base_model(folder: Path | str, precision: str, device_map=None):
 
 def quantization_config(precision: str, dtype):
     """bitsandbytes' configuration for '8bit' and '4bit', None for the others."""
-    from transformers import BitsAndBytesConfig
+    with import_lock:
+        from transformers import BitsAndBytesConfig
 
     if precision == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
@@ -100,7 +103,8 @@ def hush_libraries() -> None:
     """
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
-    from transformers.utils import logging as transformers_logging
+    with import_lock:
+        from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
     logger = logging.getLogger("bitsandbytes.autograd._functions")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from common.errors import UserError
+from common.imports import import_lock
 from models.templates import read_template, without_marks
 
 
@@ -12,7 +13,8 @@ def load_tokenizer(folder: Path | str, template: str = "auto"):
     A model without a chat template gets TinyLlama's. Pad falls back to eos: labels are masked by position, so that the
     stop token stays trained. Raises UserError when the folder holds no tokenizer.
     """
-    from transformers import AutoTokenizer
+    with import_lock:
+        from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)

@@ -28,13 +28,14 @@ FILES = [file for folder in FOLDERS for file in sorted((REPOSITORY / folder).rgl
 
 def imports(file: Path) -> set[str]:
     """The modules that a file imports anywhere in it."""
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {name.name for name in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            found.add(node.module)
-    return found
+    return {module for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) for module in modules_of(node)}
+
+
+def modules_of(node) -> set[str]:
+    """The modules that a statement imports."""
+    if isinstance(node, ast.Import):
+        return {name.name for name in node.names}
+    return {node.module} if isinstance(node, ast.ImportFrom) and node.level == 0 else set()
 
 
 def imports_at_once(module: str) -> set[str]:
@@ -59,6 +60,29 @@ def test_imports_point_one_way(file):
         assert "gradio" not in {module.split(".")[0] for module in imports(file)}
     if folder == "common":
         assert {module.split(".")[0] for module in imports(file)} <= {*sys.stdlib_module_names, "common"}
+
+
+def test_no_thread_of_the_app_imports_transformers_while_another_does():
+    """It would meet a half-made module now and then. Exempt: processes of their own, and what the chat's thread calls later."""
+    own_process = re.compile(r"trainer/(process/.*|train|progress|forecast/calibrate)\.py")
+    after_others = re.compile(r"chat/(attention|batch|lora|sampling|static_decode)\.py")
+    bare, checked = [], 0
+    for file in FILES:
+        name = str(file.relative_to(REPOSITORY))
+        if own_process.fullmatch(name) or after_others.fullmatch(name):
+            continue
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        locked = {
+            id(inner)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.With) and "import_lock" in {ast.unparse(item.context_expr) for item in node.items}
+            for inner in ast.walk(node)
+        }
+        for node in ast.walk(tree):
+            if {module.split(".")[0] for module in modules_of(node)} & {"transformers", "peft", "accelerate", "trl"}:
+                checked += 1
+                bare += [f"{name}:{node.lineno}"] if id(node) not in locked else []
+    assert checked > 10 and not bare, f"import these within `with import_lock`: {bare}"
 
 
 def test_only_the_app_opens_a_port():

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from common.errors import UserError
+from common.imports import import_lock
 
 NAMES = ("zephyr", "smollm2", "chatml")
 _PROBES = (
@@ -77,7 +78,8 @@ def _render(tokenizer, template: str, messages: list[dict], opening: bool) -> st
 
 def _template_of_trl(tokenizer) -> str:
     """The marked copy that TRL keeps for other families (Llama 3, ...), chosen by TRL by exact text."""
-    from trl.chat_template_utils import get_training_chat_template
+    with import_lock:
+        from trl.chat_template_utils import get_training_chat_template
 
     try:
         return get_training_chat_template(tokenizer)
