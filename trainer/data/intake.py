@@ -99,9 +99,10 @@ def prepare(config: TrainConfig, folder: Path) -> Prepared:
     mapping = config.mapping()
     data = gather(source, folder, mapping)
     double = duplicates_of(data.conversations)
-    usable = ~double if config.drop_duplicates else numpy.ones(len(double), dtype=bool)
     count = int(double.sum())
     duplicates = Kept(count, list(islice(data.conversations.part(double).rows(), min(count, MOST_KEPT))))
+    usable = ~double if config.drop_duplicates else numpy.ones(len(double), dtype=bool)
+    del double  # 10 MB of ten million rows
     everything = data.conversations.part(usable)
     prepared = Prepared(
         data, mapping, duplicates, everything, everything, notes=list(data.notes), kinds=set(data.kinds)
@@ -117,7 +118,7 @@ def _hold_out(config: TrainConfig, folder: Path, prepared: Prepared, usable: num
     file = place(config.eval_data, folder) if config.eval_data else file
     if not file:
         mask = held_out_of(conversations, usable, config.eval_fraction, config.seed)
-        prepared.train, prepared.held_out = conversations.part(usable & ~mask), conversations.part(mask)
+        prepared.train, prepared.held_out = conversations.part(usable ^ mask), conversations.part(mask)
         return
     revision = config.eval_data_revision if config.eval_data else None
     source = read_source(str(file), revision=revision, max_rows=config.max_rows)

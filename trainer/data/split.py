@@ -3,6 +3,8 @@
 Everything is a mask over the places of `Conversations`, one byte a conversation. Every process finds the same.
 """
 
+from collections.abc import Iterator
+
 import numpy
 
 from trainer.data.conversations import Conversations
@@ -48,43 +50,44 @@ def held_out_of(conversations: Conversations, usable: numpy.ndarray, fraction: f
     count = min(max(1, round(total * fraction)), total - 1)
     few = count / total * 1.1 + 1000 / total  # nearly always enough to choose from
     for share in (min(few, 1.0), 1.0):
-        places, luck = _luckiest(conversations, usable, share, seed)
-        chosen = _groups(luck, count, is_all=share == 1.0)
+        most = numpy.uint64(min(int(share * 2**64), 2**64 - 1))
+        lucks = numpy.concatenate([luck for _, luck in _lucky(conversations, usable, most, seed)])
+        chosen = _groups(lucks, count, is_all=share == 1.0)
         if len(chosen):
-            held_out[places[numpy.isin(luck, chosen)]] = True
+            for places, luck in _lucky(conversations, usable, chosen[-1], seed):
+                held_out[places[chosen[numpy.searchsorted(chosen, luck)] == luck]] = True
             break
     return held_out
 
 
-def _luckiest(
-    conversations: Conversations, usable: numpy.ndarray, share: float, seed: int
-) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """(places, luck) of the usable ones in the lowest `share` of all luck: a number that hash and seed decide."""
-    places, lucks = [], []
-    most = numpy.uint64(min(int(share * 2**64), 2**64 - 1))
+def _lucky(
+    conversations: Conversations, usable: numpy.ndarray, most: numpy.uint64, seed: int
+) -> Iterator[tuple[numpy.ndarray, numpy.ndarray]]:
+    """(places, luck) of the usable ones with a luck of at most `most`, piece by piece: a number that hash and seed decide."""
     for part, hashes in conversations.hashes():
         luck = mixed(hashes, seed)
         mine = numpy.flatnonzero(usable[part] & (luck <= most))
-        places.append(mine + part.start)
-        lucks.append(luck[mine])
-    return numpy.concatenate(places), numpy.concatenate(lucks)
+        yield mine + part.start, luck[mine]
 
 
 def _groups(luck: numpy.ndarray, count: int, is_all: bool) -> numpy.ndarray:
-    """The lowest groups of equal ones that make at most `count` together; of all, at least the smallest."""
+    """The lowest groups of equal ones that make at most `count` together, in order; of all, at least the smallest."""
     values, sizes = numpy.unique(luck, return_counts=True)
     if is_all and len(values) < 2:
         return values[:0]
-    chosen, left = [], count
-    for place, size in enumerate(sizes.tolist()):
-        if size <= left:
-            chosen.append(place)
-            left -= size
+    ends = numpy.cumsum(sizes)
+    first = int(numpy.searchsorted(ends, count, side="right"))  # these fit all; behind them, those that still do
+    left = count - int(ends[first - 1]) if first else count
+    more = []
+    for place in numpy.flatnonzero(sizes[first:] <= left) + first:
+        if sizes[place] <= left:
+            more.append(place)
+            left -= int(sizes[place])
         if not left:
             break
-    if is_all and not chosen:
-        chosen = [int(sizes.argmin())]
-    return values[chosen]
+    if is_all and not first and not more:
+        more = [int(sizes.argmin())]
+    return numpy.concatenate([values[:first], values[numpy.array(more, dtype=int)]])
 
 
 def mixed(hashes: numpy.ndarray, seed: int) -> numpy.ndarray:
