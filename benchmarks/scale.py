@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -58,18 +59,22 @@ def in_a_process(count: int, with_tokens: bool) -> tuple[float, float]:
     return seconds, megabytes
 
 
-def intake_rows(sizes: list[int], with_tokens: bool) -> list[Row]:
-    """The largest size against a tenth of it; the note has all of them."""
+def intake_rows(sizes: list[int], with_tokens: bool, compared: int = 1) -> list[Row]:
+    """The `compared` largest sizes, each against a tenth of it; the note has all of them."""
     found = {size: in_a_process(size, with_tokens) for size in sizes}
-    (few, tenth), (many, whole) = list(found.items())[-2:]
     name = "rows to tokens" if with_tokens else "rows read, sorted, split"
     told = "; ".join(f"{size:.0e}: {seconds:.2f} s, {memory:.0f} MB" for size, (seconds, memory) in found.items())
-    against = f"against {few:.0e} rows; {told}"
-    bytes_a_row = (whole[1] - tenth[1]) * 1e6 / (many - few)
-    return [
-        smaller(f"{name}, {many:.0e}: time a row", whole[0] / many * 1e6, tenth[0] / few * 1e6, "µs", LINEAR, against),
-        smaller(f"{name}, {many:.0e}: memory", whole[1], tenth[1], "MB", FLAT, f"{bytes_a_row:.0f} bytes a row more"),
-    ]
+    rows = []
+    for few, many in pairwise(sizes[-compared - 1 :]):
+        tenth, whole = found[few], found[many]
+        against, more = (
+            f"against {few:.0e} rows; {told}",
+            f"{(whole[1] - tenth[1]) * 1e6 / (many - few):.0f} bytes a row more",
+        )
+        time_a_row = whole[0] / many * 1e6, tenth[0] / few * 1e6
+        rows.append(smaller(f"{name}, {many:.0e}: time a row", *time_a_row, "µs", LINEAR, against))
+        rows.append(smaller(f"{name}, {many:.0e}: memory", whole[1], tenth[1], "MB", FLAT, more))
+    return rows
 
 
 @contextmanager
@@ -163,7 +168,8 @@ def _seconds(call: Callable[[], object]) -> float:
 def rows(quick: bool) -> list[Row]:
     sizes = [10**power for power in range(3, 7 if quick else 8)]
     encoded = [10**power for power in range(3, 6 if quick else 7)]
-    intake = intake_rows(sizes, False) + intake_rows(encoded, True)
+    compared = 1 if quick else 2  # whatever is kept of a full measurement, a quick one compares with too
+    intake = intake_rows(sizes, False, compared) + intake_rows(encoded, True, compared)
     return intake + event_rows(EVENTS) + list_rows(ENTRIES)
 
 

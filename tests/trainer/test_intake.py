@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 
 import numpy
@@ -16,7 +17,7 @@ from trainer.data.conversations import Conversations
 from trainer.data.dataset import IGNORED, encode_all, fit, preview
 from trainer.data.intake import load_data, load_text, read_texts
 from trainer.data.reading import read_rows
-from trainer.data.split import duplicates_of, found_in, held_out_of
+from trainer.data.split import duplicates_of, found_in, held_out_of, mixed
 
 PAIR = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
 LONG = [
@@ -142,6 +143,26 @@ def test_equal_rows_never_straddle_the_split(tmp_path):
     assert split(tmp_path, ["a", "a"], 0.5, 0) == (["a", "a"], [])
     train, held_out = split(tmp_path, ["a"] * 3 + ["b"] * 2, 0.1, 0)
     assert len(train) == 3 and len(held_out) == 2
+
+
+@pytest.mark.parametrize("bins", [2**16, 4])
+def test_held_out_are_the_groups_of_lowest_luck_that_fit(tmp_path, monkeypatch, bins):
+    """As one list of all would choose them; found bin by bin, since ten million rows are no list."""
+    monkeypatch.setattr("trainer.data.split.BINS", bins)
+    monkeypatch.setattr("trainer.data.split.BIN", numpy.uint64(64 - bins.bit_length() + 1))
+    for seed in range(40):
+        texts = [f"text {number % (7 + seed)}" for number in range(5 + 9 * seed)]
+        kept = Conversations(tmp_path)
+        for number, text in enumerate(texts, 1):
+            kept.append(number, {"text": text})
+        luck = mixed(numpy.concatenate([hashes for _, hashes in kept.hashes()]), seed).tolist()
+        wanted, left = set(), max(1, round(len(texts) * 0.3))
+        for value, size in sorted(Counter(luck).items()):
+            if size <= left:
+                wanted.add(value)
+                left -= size
+        mask = held_out_of(kept, numpy.ones(len(kept), dtype=bool), 0.3, seed)
+        assert wanted and [value in wanted for value in luck] == mask.tolist()
 
 
 def test_the_split_of_many_rows_is_as_large_as_asked(tmp_path):

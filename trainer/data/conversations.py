@@ -133,9 +133,9 @@ class Part:
         """Where in the file the conversations at these places of the part begin."""
         wanted, found, offset = numpy.zeros(len(self), dtype=bool), [], 0
         wanted[places] = True
-        mask = numpy.zeros(len(self.whole), dtype=numpy.uint8)
-        mask[numpy.flatnonzero(self.mask)[wanted]] = 1
-        for line, is_wanted in zip(self.whole.lines(), memoryview(mask), strict=True):
+        mask = numpy.zeros(len(self.whole), dtype=bool)
+        mask[self.mask] = wanted
+        for line, is_wanted in zip(self.whole.lines(), memoryview(mask.view(numpy.uint8)), strict=True):
             if is_wanted:
                 found.append(offset)
             offset += len(line) + 1

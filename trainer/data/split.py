@@ -4,12 +4,14 @@ Everything is a mask over the places of `Conversations`, one byte a conversation
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy
 
 from trainer.data.conversations import Conversations
 
 PIECE = 250_000  # hashes that are sorted at once
+BINS, BIN = 2**16, numpy.uint64(48)  # of luck, by its upper 16 bits
 STEP = numpy.uint64(0x9E3779B97F4A7C15)  # of splitmix64, whose mixing is below
 
 
@@ -51,11 +53,13 @@ def held_out_of(conversations: Conversations, usable: numpy.ndarray, fraction: f
     few = count / total * 1.1 + 1000 / total  # nearly always enough to choose from
     for share in (min(few, 1.0), 1.0):
         most = numpy.uint64(min(int(share * 2**64), 2**64 - 1))
-        lucks = numpy.concatenate([luck for _, luck in _lucky(conversations, usable, most, seed)])
-        chosen = _groups(lucks, count, is_all=share == 1.0)
-        if len(chosen):
-            for places, luck in _lucky(conversations, usable, chosen[-1], seed):
-                held_out[places[chosen[numpy.searchsorted(chosen, luck)] == luck]] = True
+        lucky = partial(_lucky, conversations, usable, most, seed)
+        bins, left = _whole_bins(lucky(), count)
+        lucks = numpy.concatenate([luck[luck >> BIN >= bins] for _, luck in lucky()])
+        chosen = _groups(lucks, left, is_all=share == 1.0 and left == count)
+        if len(chosen) or left < count:
+            for places, luck in lucky():
+                held_out[places[(luck >> BIN < bins) | numpy.isin(luck, chosen)]] = True
             break
     return held_out
 
@@ -70,24 +74,31 @@ def _lucky(
         yield mine + part.start, luck[mine]
 
 
+def _whole_bins(lucky: Iterator[tuple[numpy.ndarray, numpy.ndarray]], count: int) -> tuple[int, int]:
+    """(how many of the lowest bins of luck hold at most `count` together, how many are left to choose from those behind)."""
+    sizes = numpy.zeros(BINS, dtype=int)
+    for _, luck in lucky:
+        sizes += numpy.bincount((luck >> BIN).astype(int), minlength=BINS)
+    ends = numpy.cumsum(sizes)
+    bins = int(numpy.searchsorted(ends, count, side="right"))
+    return bins, count - int(ends[bins - 1]) if bins else count
+
+
 def _groups(luck: numpy.ndarray, count: int, is_all: bool) -> numpy.ndarray:
-    """The lowest groups of equal ones that make at most `count` together, in order; of all, at least the smallest."""
+    """The lowest groups of equal ones that make at most `count` together; of all, at least the smallest."""
     values, sizes = numpy.unique(luck, return_counts=True)
     if is_all and len(values) < 2:
         return values[:0]
-    ends = numpy.cumsum(sizes)
-    first = int(numpy.searchsorted(ends, count, side="right"))  # these fit all; behind them, those that still do
-    left = count - int(ends[first - 1]) if first else count
-    more = []
-    for place in numpy.flatnonzero(sizes[first:] <= left) + first:
+    chosen, left = [], count
+    for place in numpy.flatnonzero(sizes <= left):
         if sizes[place] <= left:
-            more.append(place)
-            left -= int(sizes[place])
+            chosen.append(place)
+            left -= sizes[place]
         if not left:
             break
-    if is_all and not first and not more:
-        more = [int(sizes.argmin())]
-    return numpy.concatenate([values[:first], values[numpy.array(more, dtype=int)]])
+    if is_all and not chosen:
+        chosen = [int(sizes.argmin())]
+    return values[chosen]
 
 
 def mixed(hashes: numpy.ndarray, seed: int) -> numpy.ndarray:
