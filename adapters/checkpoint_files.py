@@ -187,6 +187,7 @@ def check_settings(folder: Path) -> None:
 
 def check_torch_file(path: Path) -> None:
     """Raise UserError for a torch file that asks for more than tensors, numbers and the random state. Loads nothing."""
+    import torch  # noqa: F401  first: a part of it that is asked for while another thread imports torch makes both fail
     from torch.serialization import get_unsafe_globals_in_checkpoint
 
     try:

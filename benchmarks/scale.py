@@ -168,7 +168,7 @@ def _seconds(call: Callable[[], object]) -> float:
 def rows(quick: bool) -> list[Row]:
     sizes = [10**power for power in range(3, 7 if quick else 8)]
     encoded = [10**power for power in range(3, 6 if quick else 7)]
-    compared = 1 if quick else 2  # whatever is kept of a full measurement, a quick one compares with too
+    compared = 1 if quick else 2  # a full measurement also makes the rows of a quick one: it can be compared with
     intake = intake_rows(sizes, False, compared) + intake_rows(encoded, True, compared)
     return intake + event_rows(EVENTS) + list_rows(ENTRIES)
 

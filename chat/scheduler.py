@@ -85,10 +85,11 @@ class Scheduler:
         return len(self._waiting)
 
     def _run(self) -> None:
-        import_packages()
-        import torch
-
+        why = RuntimeError("the chat's thread ended")
         try:
+            import_packages()
+            import torch
+
             with torch.inference_mode():
                 while self._wait_for_work():
                     self._admit()
@@ -96,16 +97,20 @@ class Scheduler:
                     if self._active:
                         self._read_one_piece()
                         self._write_one_token()
+        except ImportError as error:
+            why = UserError(
+                f"A package that the chat needs cannot be imported: {error}.", "Install the app again: `make setup`."
+            )
         finally:
-            self._let_go()
+            self._let_go(why)
 
-    def _let_go(self) -> None:
+    def _let_go(self, why: Exception) -> None:
         """The thread ends. Nobody is left waiting, should it have ended by an error of our own."""
         with self._changed:
             if self._thread is threading.current_thread():
                 self._thread = None
                 for request in [*self._active, *self._waiting]:
-                    request.out.put(RuntimeError("the chat's thread ended"))
+                    request.out.put(why)
                 self._active.clear()
                 self._waiting.clear()
 

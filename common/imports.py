@@ -2,7 +2,7 @@
 
 While it is imported, transformers puts another module in its own place in `sys.modules`. Another thread that came meanwhile has
 looked the name up before it waits (CPython's `PyImport_ImportModuleLevelObject`), goes on with the old module, and fails with
-"cannot import name 'AutoTokenizer'"; peft and accelerate, which import transformers and are imported by it, fail likewise.
+"cannot import name 'AutoTokenizer'"; peft, which imports transformers, fails likewise.
 """
 
 import threading

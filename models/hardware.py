@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -125,11 +126,17 @@ def peak_resident_bytes() -> int:
         import psutil
 
         return psutil.Process().memory_info().peak_wset
-    if sys.platform == "linux":
-        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
+    if sys.platform == "linux" and (peak := _peak_in(Path("/proc/self/status").read_text())):
+        return peak
     import resource  # not there on Windows
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _peak_in(status: str) -> int | None:
+    """In bytes, from the text of /proc/self/status; None where the kernel does not say it (gVisor)."""
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
 
 
 def use_all_cores() -> None:

@@ -69,3 +69,23 @@ assert not errors, errors
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0 and "cannot be imported" not in done.stderr, done.stderr
+
+
+def test_an_answer_without_its_packages_is_a_sentence_and_the_next_one_too(tiny_base):
+    code = f"""
+import sys
+sys.modules["torch"] = None
+from chat.engine import Engine, Model
+from chat.sampling import Sampling
+from common.errors import UserError
+engine = Engine()
+for _ in range(2):
+    try:
+        list(engine.reply(Model({str(tiny_base)!r}), [{{"role": "user", "content": "Hi"}}], Sampling()))
+    except UserError as error:
+        assert "cannot be imported" in str(error), error
+    else:
+        sys.exit("no error")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr

@@ -57,3 +57,13 @@ def test_the_peak_of_a_process_is_its_own_and_not_that_of_whoever_started_it():
     small, large = map(int, done.stdout.split())
     assert small < 300 * 2**20 and 200 * 2**20 < large < 500 * 2**20 and len(ballast)
     assert peak_resident_bytes() > 600 * 2**20
+
+
+def test_a_kernel_that_tells_no_peak_is_asked_another_way(monkeypatch):
+    """gVisor writes only VmSize, VmRSS and VmData."""
+    usual, real = "VmPeak:\t 9 kB\nVmHWM:\t   2048 kB\nVmRSS:\t 1 kB\n", hardware.Path.read_text
+    for status, wanted in ((usual, {2 * 2**20}), ("VmSize:\t 9 kB\nVmRSS:\t 1 kB\n", range(2**22, 2**40))):
+        monkeypatch.setattr(
+            hardware.Path, "read_text", lambda path, status=status: status if "proc" in str(path) else real(path)
+        )
+        assert peak_resident_bytes() in wanted
