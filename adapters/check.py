@@ -14,7 +14,7 @@ from adapters.try_template import try_template
 from adapters.weights import MODULES, Weights, check_weights
 from common.errors import UserError
 from models import embedded
-from models.base import DEFAULT_BASE
+from models.base import DEFAULT_BASE, KEEPING_THE_BASE
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json")
@@ -65,7 +65,7 @@ REFUSED = {
 SWITCHES = ("use_rslora", "use_dora", "inference_mode")
 # what PEFT writes with values of no consequence for a finished adapter
 HARMLESS = {
-    "init_lora_weights": (True, False, "gaussian"),  # PEFT changes the base for "pissa" and "olora", also when it loads
+    "init_lora_weights": KEEPING_THE_BASE,
     "bias": ("none",),
     "task_type": ("CAUSAL_LM",),
     "peft_type": ("LORA",),

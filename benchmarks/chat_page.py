@@ -141,9 +141,8 @@ def served(command: list[str], port: int, stack: ExitStack):
     own = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     (own / "bases").symlink_to(home() / "bases")
     environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "STUDIO_HOME": str(own), "HF_HUB_OFFLINE": "1"}
-    environment["HF_HUB_CACHE"] = str(
-        own / "hub"
-    )  # empty: the app's own choice is the embedded base, wherever this runs
+    # empty: the app's own choice is the embedded base, wherever this runs
+    environment["HF_HUB_CACHE"] = str(own / "hub")
     process = subprocess.Popen(
         command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -67,11 +67,9 @@ def intake_rows(sizes: list[int], with_tokens: bool, compared: int = 1) -> list[
     rows = []
     for few, many in pairwise(sizes[-compared - 1 :]):
         tenth, whole = found[few], found[many]
-        against, more = (
-            f"against {few:.0e} rows; {told}",
-            f"{(whole[1] - tenth[1]) * 1e6 / (many - few):.0f} bytes a row more",
-        )
         time_a_row = whole[0] / many * 1e6, tenth[0] / few * 1e6
+        against = f"against {few:.0e} rows; {told}"
+        more = f"{(whole[1] - tenth[1]) * 1e6 / (many - few):.0f} bytes a row more"
         rows.append(smaller(f"{name}, {many:.0e}: time a row", *time_a_row, "µs", LINEAR, against))
         rows.append(smaller(f"{name}, {many:.0e}: memory", whole[1], tenth[1], "MB", FLAT, more))
     return rows

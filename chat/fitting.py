@@ -5,6 +5,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import read_json
 from common.imports import import_lock
+from models.base import KEEPING_THE_BASE
 
 
 def damaged(folder: Path, error: Exception) -> UserError:
@@ -55,7 +56,7 @@ def read_rank(folder: Path) -> int | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise damaged(folder, error) from error
     is_lora = isinstance(config, LoraConfig) and config.task_type in (None, "CAUSAL_LM")
-    is_lora = is_lora and config.init_lora_weights in (True, False, "gaussian")  # others change the base that all share
+    is_lora = is_lora and config.init_lora_weights in KEEPING_THE_BASE  # all share it
     targets = config.target_modules if is_lora else None
     names = [targets] if isinstance(targets, str) else targets
     has_rank = is_lora and type(config.r) is int and config.r > 0 and isinstance(config.lora_alpha, int | float)

@@ -18,18 +18,22 @@ def start_importing() -> threading.Thread:
     global _thread
     with _lock:
         if _thread is None:
-            _thread = threading.Thread(target=import_packages, name="chat-imports", daemon=True)
+            _thread = threading.Thread(target=_import_early, name="chat-imports", daemon=True)
             _thread.start()
         return _thread
 
 
 def import_packages() -> None:
-    """Import what an answer needs, or wait until another thread has. What is missing is a line in the log."""
+    """Import what an answer needs, or wait until another thread has. Raises ImportError for what is missing."""
+    with import_lock, without_collection():
+        import peft  # noqa: F401
+        import torch  # noqa: F401
+        from transformers import AutoModelForCausalLM, DynamicCache, generation  # noqa: F401
+        from transformers.models.llama import modeling_llama  # noqa: F401
+
+
+def _import_early() -> None:
     try:
-        with import_lock, without_collection():
-            import peft  # noqa: F401
-            import torch  # noqa: F401
-            from transformers import AutoModelForCausalLM, DynamicCache, generation  # noqa: F401
-            from transformers.models.llama import modeling_llama  # noqa: F401
+        import_packages()
     except Exception:  # the edge of a thread: the answer says what is wrong, in its place
         logging.getLogger(__name__).warning("The chat's packages cannot be imported.", exc_info=True)

@@ -23,6 +23,8 @@ HUB_TIMEOUT_SECONDS = 5
 MOST_BYTES_ON_A_SPACE = 12_000_000_000
 TOKENIZER_FILES = ["config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"]
 FILES = ["generation_config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES]
+# of PEFT's init_lora_weights: those that leave the base as it is; "pissa", "olora" and others change it, also when loaded
+KEEPING_THE_BASE = (True, False, "gaussian")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from common.paths import REPOSITORY
 
 SCRIPT = """
@@ -71,10 +73,11 @@ assert not errors, errors
     assert done.returncode == 0 and "cannot be imported" not in done.stderr, done.stderr
 
 
-def test_an_answer_without_its_packages_is_a_sentence_and_the_next_one_too(tiny_base):
+@pytest.mark.parametrize("missing", ["torch", "transformers", "peft"])
+def test_an_answer_without_its_packages_is_a_sentence_and_the_next_one_too(tiny_base, missing):
     code = f"""
 import sys
-sys.modules["torch"] = None
+sys.modules[{missing!r}] = None
 from chat.engine import Engine, Model
 from chat.sampling import Sampling
 from common.errors import UserError
@@ -83,7 +86,7 @@ for _ in range(2):
     try:
         list(engine.reply(Model({str(tiny_base)!r}), [{{"role": "user", "content": "Hi"}}], Sampling()))
     except UserError as error:
-        assert "cannot be imported" in str(error), error
+        assert "cannot be imported" in str(error) and {missing!r} in str(error), error
     else:
         sys.exit("no error")
 """
