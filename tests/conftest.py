@@ -1,15 +1,14 @@
 """Every test gets a home of its own. Small Llamas with TinyLlama's real tokenizer stand in where weights do not matter."""
 
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from common.paths import bases_folder, home
+from tests.tiny import TOKENIZER, make_tiny_base
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-TOKENIZER = REPOSITORY / "tests" / "data" / "tinyllama-tokenizer"
 REAL_BASES = bases_folder()  # read before any test points STUDIO_HOME elsewhere
 
 
@@ -37,27 +36,7 @@ def tinyllama_tokenizer():
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory) -> Path:
     """A folder with a two-layer Llama, random weights, TinyLlama's tokenizer."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    folder = tmp_path_factory.mktemp("tiny-base")
-    config = LlamaConfig(
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        vocab_size=32000,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=2,
-    )
-    torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(folder)
-    for file in TOKENIZER.iterdir():
-        shutil.copy(file, folder)
-    return folder
+    return make_tiny_base(tmp_path_factory.mktemp("tiny-base"))
 
 
 @pytest.fixture
