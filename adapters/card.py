@@ -14,7 +14,7 @@ from textwrap import wrap
 
 import yaml
 
-from adapters.facts import span_of
+from adapters.facts import training_time
 from adapters.history import History
 from adapters.library import Adapter
 from models import embedded
@@ -192,7 +192,7 @@ def _machine(adapter: Adapter) -> str:
     """Hardware, time, versions."""
     metrics = adapter.metrics
     parts = [f"Hardware: {cell(metrics['hardware'])}."] if metrics.get("hardware") else []
-    time = span_of(metrics.get("train_seconds"))
+    time = training_time(adapter)
     parts += [f"Time: {time}."] if time else []
     versions = metrics.get("versions")
     if isinstance(versions, dict):

@@ -3,6 +3,7 @@
 import time
 
 from adapters.library import Adapter
+from common.words import duration
 
 
 def facts_of(adapter: Adapter) -> list[tuple[str, str]]:
@@ -23,7 +24,7 @@ def facts_of(adapter: Adapter) -> list[tuple[str, str]]:
         ("Steps", str(metrics.get("step") or "")),
         ("Precision", str(metrics.get("precision") or "")),
         ("Hardware", str(metrics.get("hardware") or "")),
-        ("Training time", span_of(metrics.get("train_seconds"))),
+        ("Training time", training_time(adapter)),
         ("Notes", adapter.notes),
     ]
     return [(label, value) for label, value in found if value]
@@ -57,8 +58,8 @@ def _modules(adapter: Adapter) -> str:
     return ", ".join(sorted({str(target).rsplit(".", 1)[-1] for target in targets}))
 
 
-def span_of(seconds: object) -> str:
-    """Seconds as people say them; '' for what is no number."""
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
-        return ""
-    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.1f} minutes"
+def training_time(adapter: Adapter) -> str:
+    """Return how long the training took, '' where that is not known."""
+    seconds = adapter.metrics.get("train_seconds")
+    known = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    return duration(seconds) if known else ""

@@ -158,12 +158,12 @@ def _estimate(options: argparse.Namespace) -> int:
         raise UserError("The shape of this base is only known to the Hub.", "Train with it once, or give a folder.")
     report = check(config, progress=lambda sentence: print(sentence, file=sys.stderr))
     facts = {name: report[name] for name in DATA_FACTS}
-    answer = estimate(
+    found = estimate(
         config, shape, facts, find_hardware(), known(config, shape, facts) or measure(config, shape, facts)
     )
-    print(answer["sentence"], file=sys.stderr)
-    print(json.dumps(answer, ensure_ascii=False, indent=2))
-    return 0 if answer["memory"]["fits"] else 1
+    print(found.sentence(), file=sys.stderr)
+    print(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+    return 0 if found.memory.fits else 1
 
 
 def _preview(options: argparse.Namespace) -> int:

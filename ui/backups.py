@@ -12,6 +12,7 @@ import time
 from adapters.backup import find_repo, note_backup, read_backup, send_checkpoint
 from adapters.hub import Account, account_of, sign_in_words
 from common.errors import UserError
+from common.words import duration
 from trainer.process.checkpoints import last_checkpoint
 from trainer.run import TEXT, Run, read_state
 from ui.owner import Visitor
@@ -135,15 +136,10 @@ def sign_in_note(expires_at: float | None, seconds: float | None, now: float) ->
     if left <= 0:
         return "Your sign-in is over. Sign in again first."
     if seconds is None:
-        return f"Your sign-in ends in {_span(left)}. Measure the time to know whether the training is shorter."
+        return f"Your sign-in ends in {duration(left)}. Measure the time to know whether the training is shorter."
     if seconds < 0.9 * left:
-        return f"Your sign-in lasts {_span(left)}, the training takes about {_span(seconds)}."
+        return f"Your sign-in lasts {duration(left)}, the training takes about {duration(seconds)}."
     return (
-        f"Your sign-in ends in {_span(left)}, the training takes about {_span(seconds)}: open this page and sign in again "
+        f"Your sign-in ends in {duration(left)}, the training takes about {duration(seconds)}: open this page and sign in again "
         "before that, or later checkpoints do not reach the Hub. The training itself goes on either way."
     )
-
-
-def _span(seconds: float) -> str:
-    """A span of time to be compared with another: '40 min', '7.5 h'."""
-    return f"{max(1, round(seconds / 60))} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -13,7 +13,7 @@ from trainer.bundle import shell_command
 from trainer.config import EXAMPLE, TrainConfig
 from trainer.data.checking import check
 from trainer.forecast.calibration import from_earlier_runs, known, measure
-from trainer.forecast.estimate import EXAMPLE_FACTS, estimate, record_estimate, shape_for
+from trainer.forecast.estimate import EXAMPLE_FACTS, Estimate, estimate, record_estimate, shape_for
 from trainer.machines.launch_plan import launch_plan, memory_place
 from trainer.presets import preset_values
 from trainer.queue import launch
@@ -54,8 +54,8 @@ def base_of(config: TrainConfig) -> Base:
     return _base_within(config.base, config.base_revision, int(time.time() // 60))
 
 
-def estimate_of(config: TrainConfig, looked_at: dict | None, owner: str) -> dict | None:
-    """What a start would mean; None while nothing is known of the data or of the base's shape."""
+def estimate_of(config: TrainConfig, looked_at: dict | None, owner: str) -> Estimate | None:
+    """Return what a start would mean; None while nothing is known of the data or of the base's shape."""
     base = base_of(config)
     facts, shape = facts_of(config, looked_at), shape_for(base)
     if facts is None or shape is None:
@@ -77,7 +77,7 @@ def plan_views(config: TrainConfig, looked_at: dict | None, owner: str) -> list:
     if found is None:
         words = "Check the data: then steps, memory and time are known before the start."
         return [f"<p class='hint'>{words}</p>{launch_html(start)}", gr.Button(visible=False), *texts]
-    fit = found["make_it_fit"]
+    fit = found.make_it_fit
     words = ", ".join(f"{name} {value}" for name, value in (fit or {}).items())
     button = gr.Button(f"Make it fit: {words}", visible=bool(fit))
     return [plan_html(found, memory_place(config, hardware)) + launch_html(start), button, *texts]
@@ -164,7 +164,7 @@ def _wire_backup(tab, inputs: list) -> None:
             return gr.HTML("", visible=False)
         visitor, config = visitor_of(key, token), form_config(tab.names, owner_of(key, token), values)
         found = None if config.problems() else estimate_of(config, looked_at, visitor.owner)
-        words = backup_words(config.name, visitor, token and token.expires_at, found and found["seconds"])
+        words = backup_words(config.name, visitor, token and token.expires_at, found.seconds if found else None)
         return gr.HTML(words, visible=True)
 
     form = tab.plan.backup
@@ -185,7 +185,7 @@ def _wire_changes(tab, inputs: list, plan: dict) -> None:
         owner = owner_of(key, token)
         config = form_config(tab.names, owner, values)
         found = estimate_of(config, looked_at, owner)
-        return changed_form(tab.names, (found or {}).get("make_it_fit") or {})
+        return changed_form(tab.names, (found.make_it_fit if found else None) or {})
 
     @shown
     def on_load_config(token: gr.OAuthToken | None, key, file):

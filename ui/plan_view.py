@@ -4,37 +4,35 @@
 
 import html
 
+from common.words import duration
 from trainer.config import Problem
+from trainer.forecast.estimate import Estimate
+from trainer.forecast.memory import Memory
 from trainer.machines.launch_plan import LaunchPlan
-from ui.run_view import duration
 
 USED_AS_IT_IS = "# your own accelerate config, used as it is"
 PART_COLOURS = ("#4f46e5", "#818cf8", "#0891b2", "#059669", "#d97706", "#db2777", "#64748b", "#a16207", "#9333ea")
 
 
-def plan_html(estimate: dict, memory_place: str = "") -> str:
-    """Steps, memory and time of one configuration on this hardware; `memory_place`: 'on each card'."""
-    plan = estimate["plan"]
+def plan_html(found: Estimate, memory_place: str = "") -> str:
+    """Return steps, memory and time of one configuration on this hardware; `memory_place`: 'on each card'."""
+    plan, text = found.plan, found.text_plan
     lines = [
-        f"<p><b>{plan['total_steps']:,} steps</b> of {plan['effective_batch']:,} rows, "
-        f"{plan['steps_per_epoch']:,} an epoch; the learning rate rises for {plan['warmup_steps']:,}; "
-        f"{counted(plan['evaluations'], 'look')} at the held-out rows, {counted(plan['checkpoints'], 'checkpoint')}.</p>",
-        _text_html(estimate.get("text_plan")),
-        memory_html(estimate["memory"], memory_place),
-        f"<p><b>Gradient checkpointing:</b> {html.escape(estimate['checkpointing'])}.</p>",
-        f"<p><b>Time:</b> {html.escape(time_words(estimate))}</p>",
+        f"<p><b>{plan.total_steps:,} steps</b> of {plan.effective_batch:,} rows, "
+        f"{plan.steps_per_epoch:,} an epoch; the learning rate rises for {plan.warmup_steps:,}; "
+        f"{counted(plan.evaluations, 'look')} at the held-out rows, {counted(plan.checkpoints, 'checkpoint')}.</p>"
     ]
-    if estimate.get("cost"):
-        cost = estimate["cost"]
-        lines.append(f"<p><b>Cost:</b> about {html.escape(str(cost.get('sentence') or cost))}</p>")
+    if text:
+        steps = f"{text.total_steps:,} steps of {text.effective_batch:,} rows"
+        lines.append(f"<p>Before them, stage 1 reads the text: {steps}.</p>")
+    lines += [
+        memory_html(found.memory, memory_place),
+        f"<p><b>Gradient checkpointing:</b> {html.escape(found.checkpointing)}.</p>",
+        f"<p><b>Time:</b> {html.escape(time_words(found))}</p>",
+    ]
+    if found.cost:
+        lines.append(f"<p><b>Cost:</b> about {html.escape(found.cost.sentence())}.</p>")
     return "".join(lines)
-
-
-def _text_html(plan: dict | None) -> str:
-    """What stage 1 takes, when there is one."""
-    if not plan:
-        return ""
-    return f"<p>Before them, stage 1 reads the text: {plan['total_steps']:,} steps of {plan['effective_batch']:,} rows.</p>"
 
 
 def launch_html(start: LaunchPlan) -> str:
@@ -47,28 +45,28 @@ def counted(number: int, word: str) -> str:
     return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
-def time_words(estimate: dict) -> str:
-    """The time with where it comes from; says so when nothing was measured."""
-    if estimate["seconds"] is None:
+def time_words(found: Estimate) -> str:
+    """Return the time with where it comes from, or that nothing was measured."""
+    if found.seconds is None:
         return "not measured on this machine yet. Press Measure: it takes less than a minute."
-    return f"about {duration(estimate['seconds'])} ({estimate['seconds_source']})."
+    return f"about {duration(found.seconds)} ({found.seconds_source})."
 
 
-def memory_html(memory: dict, place: str = "") -> str:
-    """A bar of the parts, against what is there."""
-    total, available = memory["total"], memory["available"]
+def memory_html(memory: Memory, place: str = "") -> str:
+    """Return a bar of the parts, against what is there."""
+    total, available = memory.total, memory.available
     width = max(total, available, 1)
-    parts = sorted(memory["parts"].items(), key=lambda part: -part[1])
+    parts = sorted(memory.parts.items(), key=lambda part: -part[1])
     bars, legend = [], []
     for (name, size), colour in zip(parts, PART_COLOURS, strict=False):
         words = f"{name.replace('_', ' ')} {gib(size)}"
         bars.append(f"<i style='width:{100 * size / width:.2f}%;background:{colour}' title='{html.escape(words)}'></i>")
         if size > 0.01 * total:
             legend.append(f"<span><u style='background:{colour}'></u>{html.escape(words)}</span>")
-    verdict = "fits" if memory["fits"] else "does not fit"
+    verdict = "fits" if memory.fits else "does not fit"
     sentence = f"about {gib(total)} {html.escape(place)} ({gib(available)} free)".replace("  ", " ")
     return (
-        f"<p class='{'' if memory['fits'] else 'problem'}'><b>Memory:</b> {sentence}: <b>{verdict}</b>.</p>"
+        f"<p class='{'' if memory.fits else 'problem'}'><b>Memory:</b> {sentence}: <b>{verdict}</b>.</p>"
         f"<div class='memory' role='img' aria-label='Memory by part'>{''.join(bars)}</div>"
         f"<div class='legend'>{''.join(legend)}</div>"
     )

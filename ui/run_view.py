@@ -11,8 +11,9 @@ import gradio as gr
 import pandas
 
 from common.files import tail
+from common.words import duration
 from jobs.hf import read_job
-from trainer.forecast.estimate import read_estimate
+from trainer.forecast.estimate import predicted_memory
 from trainer.history import title_of
 from trainer.queue import position
 from trainer.run import Run, RunState, read_state
@@ -247,11 +248,9 @@ def facts(state: RunState) -> list[str]:
 
 def memory_line(run: Run, state: RunState) -> str:
     """Predicted and measured peak memory side by side; "" while one of them is missing."""
-    estimate = read_estimate(run.folder)
-    measured = state.metrics.get("peak_memory_bytes")
-    if not estimate or not measured:
+    predicted, measured = predicted_memory(run.folder), state.metrics.get("peak_memory_bytes")
+    if not predicted or not measured:
         return ""
-    predicted = estimate["memory"]["total"]
     return (
         f"Peak memory: predicted {predicted / 2**30:.2f} GiB, measured {measured / 2**30:.2f} GiB "
         f"({predicted / measured - 1:+.0%})."
@@ -273,11 +272,3 @@ def sample_answers(state: RunState) -> str:
                 parts.append(f"<dt>{'before' if step == 0 else f'step {step}'}</dt><dd>{words}</dd>")
         parts.append("</dl>")
     return "".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: '45 s', '12 min', '3 h 20 min'."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

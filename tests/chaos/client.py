@@ -7,6 +7,7 @@ import time
 import httpx
 
 MAX_TRIES = 20
+MAX_ANSWER_SECONDS = 60
 
 
 class Refused(Exception):
@@ -37,6 +38,7 @@ class Client:
         session = secrets.token_hex(8)
         body = {"data": data, "fn_index": endpoint["id"], "session_hash": session, "oauth_token": self.token}
         self.politely("POST", "/gradio_api/queue/join", json=body)
+        deadline = time.monotonic() + MAX_ANSWER_SECONDS
         with self.http.stream("GET", f"/gradio_api/queue/data?session_hash={session}") as stream:
             if stream.status_code != 200:
                 raise Refused(stream.read().decode()[:200])
@@ -46,6 +48,8 @@ class Client:
                     if not message["success"]:
                         raise Refused(str(message["output"].get("error")))
                     return message["output"]["data"]
+                if time.monotonic() > deadline:  # the app sends a sign of life every 15 seconds
+                    raise Refused(f"no answer within {MAX_ANSWER_SECONDS} s")
         raise Refused("the stream ended without an answer")
 
     def inputs_of(self, endpoint: dict, by_label: dict) -> list:

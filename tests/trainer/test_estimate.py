@@ -14,10 +14,11 @@ from trainer.forecast.estimate import (
     EMBEDDED_SHAPE,
     EXAMPLE_FACTS,
     TINYLLAMA_SHAPE,
+    Cost,
     estimate,
     estimate_cost,
     estimate_time,
-    read_estimate,
+    predicted_memory,
     record_estimate,
     shape_for,
     shape_of,
@@ -29,29 +30,29 @@ FAST = Calibration(0.01, "measured on this machine")
 
 
 def test_an_estimate_is_json_and_says_it_in_a_sentence():
-    answer = json.loads(json.dumps(estimate(TrainConfig(), EMBEDDED_SHAPE, EXAMPLE_FACTS, CPU, FAST)))
+    answer = json.loads(json.dumps(estimate(TrainConfig(), EMBEDDED_SHAPE, EXAMPLE_FACTS, CPU, FAST).to_json()))
     assert answer["plan"]["total_steps"] == 110 and answer["memory"]["fits"] and answer["make_it_fit"] is None
     assert answer["seconds"] > 0 and answer["seconds_source"] == FAST.source and answer["cost"] is None
-    assert answer["sentence"].startswith("110 steps of 4 rows") and "minutes" in answer["sentence"]
+    assert answer["sentence"].startswith("110 steps of 4 rows") and " min of training" in answer["sentence"]
 
 
 def test_without_a_measurement_there_is_no_time_and_no_cost():
     answer = estimate(TrainConfig(), EMBEDDED_SHAPE, EXAMPLE_FACTS, SPACE)
-    assert answer["seconds"] is answer["seconds_source"] is answer["cost"] is None
-    assert "minutes" not in answer["sentence"] and "$" not in answer["sentence"]
+    assert answer.seconds is answer.seconds_source is answer.cost is None
+    assert " min" not in answer.sentence() and "$" not in answer.sentence()
 
 
 def test_a_run_that_does_not_fit_comes_with_settings_that_do():
     small = Hardware((), 2, 7 * 10**9, "no GPU, 2 CPU cores")
     config = TrainConfig(per_device_train_batch_size=16, max_length=512)
     answer = estimate(config, TINYLLAMA_SHAPE, EXAMPLE_FACTS, small)
-    assert not answer["memory"]["fits"] and "too little" in answer["sentence"] and answer["make_it_fit"]
-    changed = TrainConfig.from_dict({**config.to_dict(), **answer["make_it_fit"]})
-    assert not changed.problems() and estimate(changed, TINYLLAMA_SHAPE, EXAMPLE_FACTS, small)["memory"]["fits"]
+    assert not answer.memory.fits and "too little" in answer.sentence() and answer.make_it_fit
+    changed = TrainConfig.from_dict({**config.to_dict(), **answer.make_it_fit})
+    assert not changed.problems() and estimate(changed, TINYLLAMA_SHAPE, EXAMPLE_FACTS, small).memory.fits
 
 
 def test_cost_is_shown_only_on_a_space_whose_price_is_known():
-    assert estimate_cost(1800, SPACE) == {"flavor": "t4-small", "dollars_per_hour": 0.40, "dollars": 0.20}
+    assert estimate_cost(1800, SPACE) == Cost("t4-small", 0.40, 0.20)
     assert estimate_cost(1800, CPU) is None
     assert estimate_cost(1800, Hardware((), 8, 1, "", "a100-large")) is None, "its price is not known for sure"
 
@@ -89,21 +90,22 @@ def test_a_folder_without_a_llama_says_so(tmp_path, content):
 
 
 def test_a_run_keeps_what_was_predicted(tmp_path):
-    assert read_estimate(tmp_path) is None
-    answer = estimate(TrainConfig(), EMBEDDED_SHAPE, EXAMPLE_FACTS, CPU)
-    record_estimate(tmp_path, answer)
-    assert read_estimate(tmp_path) == answer
-    (tmp_path / "estimate.json").write_text("{")
-    assert read_estimate(tmp_path) is None
+    assert predicted_memory(tmp_path) is None
+    found = estimate(TrainConfig(), EMBEDDED_SHAPE, EXAMPLE_FACTS, CPU)
+    record_estimate(tmp_path, found)
+    assert predicted_memory(tmp_path) == found.memory.total
+    for damaged in ("{", "[]", '{"memory": 3}', '{"memory": {"total": "x"}}'):
+        (tmp_path / "estimate.json").write_text(damaged)
+        assert predicted_memory(tmp_path) is None
 
 
 def test_the_text_of_stage_1_counts_in_steps_time_and_memory():
     config = TrainConfig(text_data="notes.txt", max_length=512)
     facts = {**EXAMPLE_FACTS, "text": {"train_rows": 95, "tokens": 51_200}}
     plain, staged = (estimate(config, EMBEDDED_SHAPE, given, CPU, FAST) for given in (EXAMPLE_FACTS, facts))
-    assert plain["text_plan"] is None and staged["plan"] == plain["plan"]
-    assert staged["text_plan"]["total_steps"] == 24, "95 full rows, four a step"
-    assert staged["memory"]["total"] > plain["memory"]["total"], "its rows are full, those of the example are not"
-    longer = staged["seconds"] - plain["seconds"]
+    assert plain.text_plan is None and staged.plan == plain.plan
+    assert staged.text_plan.total_steps == 24, "95 full rows, four a step"
+    assert staged.memory.total > plain.memory.total, "its rows are full, those of the example are not"
+    longer = staged.seconds - plain.seconds
     assert longer == pytest.approx(51_200 * 0.95 * 0.01 * config.text_epochs, rel=0.15)
-    assert estimate(TrainConfig(), EMBEDDED_SHAPE, facts, CPU, FAST)["text_plan"] is None, "this run has no stage 1"
+    assert estimate(TrainConfig(), EMBEDDED_SHAPE, facts, CPU, FAST).text_plan is None, "this run has no stage 1"

@@ -81,7 +81,7 @@ def test_the_life_of_a_sign_in_is_told_before_a_start(space, hub):  # noqa: F811
     values = [next(c for c in page["components"] if c["id"] == place)["props"].get("value") for place in wish["inputs"]]
     values = [*values[:-1], True]
     status, text = call(browser, "checkpoints_on_hub", *values)
-    assert status == 200 and "bob/my-adapter-checkpoints (private)" in text and "sign-in ends in 2.0 h" in text, text
+    assert status == 200 and "bob/my-adapter-checkpoints (private)" in text and "sign-in ends in 2 h" in text, text
 
 
 def test_after_the_sign_out_nothing_of_theirs_is_there(space, made):  # noqa: F811

@@ -192,10 +192,10 @@ def test_without_a_sign_in_that_may_write_the_wish_is_refused_in_words(hub):  # 
 @pytest.mark.parametrize(
     ("left", "seconds", "words"),
     [
-        (8 * HOUR, 0.5 * HOUR, "lasts 8.0 h, the training takes about 30 min"),
-        (8 * HOUR, 10 * HOUR, "ends in 8.0 h, the training takes about 10.0 h: open this page and sign in again"),
+        (8 * HOUR, 0.5 * HOUR, "lasts 8 h, the training takes about 30 min"),
+        (8 * HOUR, 10 * HOUR, "ends in 8 h, the training takes about 10 h: open this page and sign in again"),
         (1 * HOUR, 0.95 * HOUR, "sign in again"),
-        (2 * HOUR, None, "ends in 2.0 h. Measure the time"),
+        (2 * HOUR, None, "ends in 2 h. Measure the time"),
         (-1.0, 60.0, "sign-in is over"),
     ],
 )

@@ -4,18 +4,19 @@ Light: no torch. Steps are `plan.py`'s, memory `memory.py`'s, the way out of "do
 measurement (`calibration.py`) or from earlier runs on this machine, never from a guess.
 
     base = choose_base(config.base)
-    answer = estimate(config, shape_for(base), data_facts, find_hardware(), calibration)
-    record_estimate(run.folder, answer)
+    found = estimate(config, shape_for(base), data_facts, find_hardware(), calibration)
+    record_estimate(run.folder, found)
 """
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from common.files import read_json, write_json
+from common.words import duration
 from models.hardware import Hardware
 from trainer.config import TrainConfig
 from trainer.forecast.calibration import Calibration
-from trainer.forecast.fitting import make_it_fit
+from trainer.forecast.fitting import Change, make_it_fit
 from trainer.forecast.memory import Memory, checkpointing_words, estimate_memory
 from trainer.forecast.plan import Plan, packed_rows, plan_steps
 from trainer.forecast.shape import EMBEDDED_SHAPE, TINYLLAMA_SHAPE, ModelShape, shape_for, shape_of
@@ -31,7 +32,7 @@ __all__ = [
     "estimate_time",
     "make_it_fit",
     "plan_steps",
-    "read_estimate",
+    "predicted_memory",
     "record_estimate",
     "shape_for",
     "shape_of",
@@ -65,18 +66,64 @@ SPACE_PRICES = {
 }
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a run costs on this Space, in US dollars."""
+
+    flavor: str
+    dollars_per_hour: float
+    dollars: float
+
+    def sentence(self) -> str:
+        return f"${self.dollars:.2f} on this Space ({self.flavor}, ${self.dollars_per_hour:.2f} an hour)"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take. `plan` is of the conversations, `text_plan` of the text of stage 1, everything else of both.
+
+    `seconds`, its source and `cost` are None without a measurement. `make_it_fit` holds the settings that bring a run which
+    is too large into memory; None when it fits or nothing helps.
+    """
+
+    plan: Plan
+    text_plan: Plan | None
+    memory: Memory
+    checkpointing: str
+    seconds: float | None
+    seconds_source: str | None
+    cost: Cost | None
+    make_it_fit: Change | None
+    on_gpu: bool
+
+    def sentence(self) -> str:
+        """Say all of it to a person in one line."""
+        memory = self.memory
+        have = f"{memory.available / 1e9:.1f} GB {'of the GPU' if self.on_gpu else 'of RAM'} are free"
+        needs = f"needs about {memory.total / 1e9:.1f} GB; {have}{'' if memory.fits else ': too little'}"
+        parts = [f"{self.plan.total_steps} steps of {self.plan.effective_batch} rows, {needs}."]
+        parts += [f"About {duration(self.seconds)} of training."] if self.seconds is not None else []
+        parts += [f"{self.cost.sentence()}."] if self.cost else []
+        return " ".join([*parts, f"Gradient checkpointing is {self.checkpointing}."])
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as the JSON that `trainer estimate` prints and a run keeps."""
+        values = asdict(self)
+        del values["on_gpu"]
+        return {**values, "memory": {**values["memory"], "fits": self.memory.fits}, "sentence": self.sentence()}
+
+
 def estimate(
     config: TrainConfig,
     shape: ModelShape,
     data_facts: dict,
     hardware: Hardware,
     calibration: Calibration | None = None,
-) -> dict:
-    """Everything as one JSON-able dict: plan, memory, checkpointing, seconds, seconds_source, cost, make_it_fit, sentence.
+) -> Estimate:
+    """Predict a run of `config` on `hardware`.
 
     `data_facts` has train_rows, held_out_rows, tokens, trained_tokens, longest, mean_length, and may have `lengths`, and `text`
-    (train_rows and tokens of stage 1): `plan` is of the conversations, `text_plan` of the text, everything else of both.
-    `calibration` is what was measured, or None: then there is no time and no cost.
+    (train_rows and tokens of stage 1). `calibration` is what was measured, or None: then there is no time and no cost.
     """
     import_bytes = calibration.framework_bytes if calibration else None
 
@@ -88,20 +135,20 @@ def estimate(
     *before, plan = [plan_of(*stage) for stage in stages_of(config, data_facts)]
     memory = memory_of(config)
     seconds = estimate_time(config, data_facts, calibration)
-    cost = estimate_cost(seconds, hardware)
-    lengths = data_facts.get("lengths")
-    fits_with = make_it_fit(config, lambda changed: memory_of(changed).fits, hardware.has_gpu, lengths)
-    return {
-        "plan": asdict(plan),
-        "text_plan": asdict(before[0]) if before else None,
-        "memory": {**asdict(memory), "fits": memory.fits},
-        "checkpointing": (checkpointing := checkpointing_words(config, memory)),
-        "seconds": seconds,
-        "seconds_source": calibration.source if calibration else None,
-        "cost": cost,
-        "make_it_fit": fits_with or None,
-        "sentence": f"{_sentence(plan, memory, seconds, cost, hardware)} Gradient checkpointing is {checkpointing}.",
-    }
+    fits_with = make_it_fit(
+        config, lambda changed: memory_of(changed).fits, hardware.has_gpu, data_facts.get("lengths")
+    )
+    return Estimate(
+        plan=plan,
+        text_plan=before[0] if before else None,
+        memory=memory,
+        checkpointing=checkpointing_words(config, memory),
+        seconds=seconds,
+        seconds_source=calibration.source if calibration else None,
+        cost=estimate_cost(seconds, hardware),
+        make_it_fit=fits_with or None,
+        on_gpu=hardware.has_gpu,
+    )
 
 
 def stages_of(config: TrainConfig, data_facts: dict) -> list[tuple[TrainConfig, dict]]:
@@ -152,45 +199,23 @@ def _stage_time(config: TrainConfig, data_facts: dict, speed: Calibration) -> fl
     return training + looks
 
 
-def estimate_cost(seconds: float | None, hardware: Hardware) -> dict | None:
-    """{"flavor", "dollars_per_hour", "dollars"} on a Space whose flavour has a known price, else None."""
-    price = SPACE_PRICES.get(hardware.space_flavor or "")
+def estimate_cost(seconds: float | None, hardware: Hardware) -> Cost | None:
+    """Return the cost on a Space whose flavour has a known price, else None."""
+    flavor = hardware.space_flavor or ""
+    price = SPACE_PRICES.get(flavor)
     if price is None or seconds is None:
         return None
-    return {"flavor": hardware.space_flavor, "dollars_per_hour": price, "dollars": round(price * seconds / 3600, 4)}
+    return Cost(flavor, price, round(price * seconds / 3600, 4))
 
 
-def _sentence(plan: Plan, memory: Memory, seconds: float | None, cost: dict | None, hardware: Hardware) -> str:
-    where = "of the GPU" if hardware.has_gpu else "of RAM"
-    have = f"{memory.available / 1e9:.1f} GB {where} are free"
-    needs = f"needs about {memory.total / 1e9:.1f} GB; {have}"
-    parts = [
-        f"{plan.total_steps} steps of {plan.effective_batch} rows, {needs}{'' if memory.fits else ': too little'}."
-    ]
-    if seconds is not None:
-        parts.append(f"About {duration(seconds)} of training.")
-    if cost:
-        parts.append(
-            f"${cost['dollars']:.2f} on this Space ({cost['flavor']}, ${cost['dollars_per_hour']:.2f} an hour)."
-        )
-    return " ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Words for a person: '40 seconds', '12 minutes', '3.5 hours'."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} seconds"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} minutes"
-    return f"{seconds / 3600:.1f} hours"
-
-
-def record_estimate(run_folder: Path, answer: dict) -> None:
+def record_estimate(run_folder: Path, found: Estimate) -> None:
     """Keep what was predicted in the run; what was measured is in the metrics of its last event."""
-    write_json(Path(run_folder) / ESTIMATE_FILE, answer)
+    write_json(run_folder / ESTIMATE_FILE, found.to_json())
 
 
-def read_estimate(run_folder: Path) -> dict | None:
-    """What `record_estimate` kept, or None."""
-    answer = read_json(Path(run_folder) / ESTIMATE_FILE)
-    return answer if isinstance(answer, dict) else None
+def predicted_memory(run_folder: Path) -> int | None:
+    """Return the bytes that were predicted for the run, None where no prediction was kept."""
+    found = read_json(run_folder / ESTIMATE_FILE)
+    memory = found.get("memory") if isinstance(found, dict) else None
+    total = memory.get("total") if isinstance(memory, dict) else None
+    return total if isinstance(total, int) else None
