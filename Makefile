@@ -5,7 +5,7 @@ RUN = .venv/bin/python
 ALL = $(RUN) -m pytest -n 2 --dist loadfile --ignore tests/browser && $(RUN) -m pytest tests/browser
 TESTS = $(if $(ARGS),$(RUN) -m pytest $(ARGS),$(ALL))
 
-.PHONY: run test demo setup bench bench-check
+.PHONY: run test demo setup lock bench bench-check
 
 run: setup            ## open the app on 127.0.0.1:7860
 	@$(RUN) app.py
@@ -15,6 +15,11 @@ demo: setup           ## train on the example data, then compare; ARGS="--base B
 
 setup:                ## make .venv and install what the app needs
 	@$(PYTHON) -m common.install
+
+lock:                 ## write constraints.txt again after a change of the requirements; needs uv
+	@uv pip compile --quiet --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock" \
+		--output-file constraints.txt requirements-dev.txt
+	@grep -vE '^(torch|triton|nvidia-|cuda-)' constraints.txt >.constraints && mv .constraints constraints.txt
 
 test:                 ## lint and all tests
 	@$(PYTHON) -m common.install --dev
