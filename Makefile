@@ -5,7 +5,10 @@ RUN = .venv/bin/python
 ALL = $(RUN) -m pytest -n 2 --dist loadfile --ignore tests/browser && $(RUN) -m pytest tests/browser
 TESTS = $(if $(ARGS),$(RUN) -m pytest $(ARGS),$(ALL))
 
-.PHONY: run test demo setup lock bench bench-check
+.PHONY: help run test demo setup lock bench bench-check
+
+help:                 ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: setup            ## open the app on 127.0.0.1:7860
 	@$(RUN) app.py
@@ -13,16 +16,20 @@ run: setup            ## open the app on 127.0.0.1:7860
 demo: setup           ## train on the example data, then compare; ARGS="--base B --max-steps N" changes settings
 	@$(RUN) -m examples.demo $(ARGS)
 
-setup:                ## make .venv and install what the app needs
-	@$(PYTHON) -m common.install
+setup: .venv/installed-requirements.txt  ## make .venv and install what the app needs
+
+# the stamp of a set-up that went through; without a working interpreter it is made again
+.venv/installed-%: % requirements.txt constraints.txt $(RUN)
+	@PYTHON="$(PYTHON)" sh setup.sh $< && touch $@
+
+$(RUN): ;
 
 lock:                 ## write constraints.txt again after a change of the requirements; needs uv
 	@uv pip compile --quiet --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock" \
 		--output-file constraints.txt requirements-dev.txt
 	@grep -vE '^(torch|triton|nvidia-|cuda-)' constraints.txt >.constraints && mv .constraints constraints.txt
 
-test:                 ## lint and all tests
-	@$(PYTHON) -m common.install --dev
+test: .venv/installed-requirements-dev.txt  ## lint and all tests
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(TESTS)
 
 
