@@ -63,12 +63,15 @@ class Backup:
     problem: str = ""
 
 
+BACKUP_TYPES = {**dict.fromkeys(Backup.__dataclass_fields__, str), "time": (int, float)}
+
+
 def read_backup(run_folder: Path) -> Backup | None:
     """What the run's folder says of its copy on the Hub; None for a run that has none."""
     values = read_json(run_folder / RECORD)
     if not isinstance(values, dict) or not isinstance(values.get("writer"), str):
         return None
-    known = {name: value for name, value in values.items() if name in Backup.__dataclass_fields__}
+    known = {name: value for name, value in values.items() if isinstance(value, BACKUP_TYPES.get(name, ()))}
     return Backup(**known)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapters.library import Adapter
-from common.files import read_json_lines
+from common.files import read_events
 from common.paths import contained, runs_folder
 
 
@@ -22,7 +22,7 @@ def read_history(adapter: Adapter) -> History:
     """The history of the run that made `adapter`; an empty one for an adapter that was made elsewhere."""
     history = History()
     events = _events_file(adapter)
-    for event in read_json_lines(events) if events else []:
+    for event in read_events(events) if events else []:
         _apply(history, event)
     return history
 

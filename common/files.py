@@ -1,4 +1,7 @@
-"""Files that are never seen half-written: atomic writes, append-only JSON lines, folders published by rename."""
+"""Files that are never seen half-written: atomic writes, append-only JSON lines, folders published by rename.
+
+And files that may be damaged: a reader returns what is whole and well typed, and never fails for what a file holds.
+"""
 
 import json
 import os
@@ -11,6 +14,8 @@ from pathlib import Path
 from common.errors import UserError
 
 ABANDONED_SECONDS = 3600
+MAX_LINE_BYTES = 2**20  # of an event
+JSON_ERRORS = (ValueError, RecursionError)  # bytes that are no text, no JSON, or JSON nested without end
 PLAIN_VALUE = re.compile(rb" ([A-Za-z][A-Za-z0-9_./-]*)(?: +#[^\n]*)?(?:\n(?! )|$)")
 NO_TEXTS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")  # what YAML takes for something else
 
@@ -34,8 +39,14 @@ def read_json(path: Path, default: object = None) -> object:
     try:
         with open(path, "rb", buffering=0) as file:
             return json.loads(file.read())
-    except (OSError, ValueError):
+    except (OSError, *JSON_ERRORS):
         return default
+
+
+def read_object(path: Path) -> dict:
+    """The JSON object in `path`; {} when there is none."""
+    value = read_json(path)
+    return value if isinstance(value, dict) else {}
 
 
 def append_json_line(path: Path, value: dict) -> None:
@@ -48,7 +59,13 @@ def append_json_line(path: Path, value: dict) -> None:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             line = line if file.read(1) == b"\n" else b"\n" + line
-        file.write(line)
+        end = file.seek(0, os.SEEK_END)
+        try:
+            while line:  # the system writes less where the disk is nearly full
+                line = line[file.write(line) :]
+        except OSError:
+            file.truncate(end)
+            raise
 
 
 def read_json_lines(path: Path) -> list[dict]:
@@ -61,9 +78,81 @@ def read_json_lines(path: Path) -> list[dict]:
     for line in lines:
         try:
             values.append(json.loads(line))
-        except ValueError:
+        except JSON_ERRORS:
             continue
     return [value for value in values if isinstance(value, dict)]
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _is_time(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < 1e11
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (type(value) in (int, float) and -1e15 < value < 1e15)
+
+
+def _is_object(value: object) -> bool:
+    return value is None or isinstance(value, dict)
+
+
+def _is_cure(value: object) -> bool:
+    return value is None or (isinstance(value, dict) and isinstance(value.get("label"), str))
+
+
+def _are_answers(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, dict) and _is_text(one.get("prompt")) and _is_text(one.get("answer")) for one in value
+    )
+
+
+# the fields of an event of a run, whoever reads them; fields that are not here may hold anything
+EVENT_FIELDS = {
+    "time": _is_time,
+    "code": lambda value: value is None or _is_text(value),
+    "cure": _is_cure,
+    "metrics": _is_object,
+    "answers": _are_answers,
+    **dict.fromkeys(("event", "message", "hint", "name", "base", "base_reason", "precision", "adapter"), _is_text),
+    **dict.fromkeys(("step", "total_steps", "stage", "stages", "n"), _is_count),
+    **dict.fromkeys(("loss", "learning_rate", "grad_norm", "tokens_per_second"), _is_number),
+    **dict.fromkeys(("epoch", "eta_seconds", "peak_memory_bytes"), _is_number),
+}
+EVENT_NEEDS = {"step": ("step", "loss"), "eval": ("step", "loss"), "samples": ("step", "answers"), "resumed": ("step",)}
+_decoder = json.JSONDecoder(parse_constant=lambda name: None)  # NaN and Infinity, which JSON does not have
+
+
+def parse_event(line: bytes) -> dict | None:
+    """The event in a line of a run's `events.jsonl`; None for a line that is damaged: no JSON, or a field of another type."""
+    try:
+        text = line.decode()
+        event = _decoder.decode(text)
+        if "\\u" in text:
+            json.dumps(event, ensure_ascii=False).encode()  # half characters cannot be shown
+    except JSON_ERRORS:
+        return None
+    if not isinstance(event, dict) or len(line) > MAX_LINE_BYTES:
+        return None
+    kind = event.get("event", "")
+    if not all(name in event for name in (EVENT_NEEDS.get(kind, ()) if isinstance(kind, str) else ())):
+        return None
+    return event if all(check(event[name]) for name, check in EVENT_FIELDS.items() if name in event) else None
+
+
+def read_events(path: Path) -> list[dict]:
+    """Every event in `path` that is not damaged. [] when there is no file."""
+    try:
+        with open(path, "rb") as file:
+            return [event for line in file if (event := parse_event(line)) is not None]
+    except OSError:
+        return []
 
 
 def plain_value(text: bytes, name: str) -> str | None:

@@ -18,7 +18,7 @@ from adapters.hub import Account, client
 from adapters.library import list_adapters
 from adapters.pull import look, pull
 from common.errors import UserError
-from common.files import append_json_line, read_json_lines
+from common.files import append_json_line, read_events
 from common.paths import home
 from jobs.hf import OVER, Job, job_words, note_job, read_job
 from jobs.stop import Ending
@@ -166,7 +166,7 @@ class Mirror:
 
     def __init__(self, run: Run, job: Job, account: Account) -> None:
         self.run, self.job, self.account = run, job, account
-        events = read_json_lines(run.events_file)
+        events = read_events(run.events_file)
         self.last = max((event["n"] for event in events if event.get("job") == job.id and "n" in event), default=NEVER)
         self.stage = ""
         if run.log_file.exists():  # the log comes again from its start

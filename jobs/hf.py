@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from adapters.backup import find_repo, look_for_checkpoints
 from adapters.hub import Account, account_of, client, in_words
 from common.errors import UserError
-from common.files import read_json, write_json
+from common.files import read_json, read_object, write_json
 from common.paths import LOCAL_OWNER, home
 from jobs.line import Machines, announce, make_run
 from jobs.parcel import ARCHIVE, send
@@ -141,7 +141,7 @@ class Refused(UserError):
 
 def resume(run: Run, plan: Plan, account: Account) -> None:
     """Start a new job for `run`, from its last checkpoint on the Hub, or from the start when there is none yet."""
-    if (read_json(run.job_file) or {}).get("kind") != KIND:
+    if read_object(run.job_file).get("kind") != KIND:
         raise UserError(f"'{run.id}' is no run of Hugging Face Jobs.", "Resume it where it trains.")
     with _one_start(run):
         job = read_job(run)

@@ -23,7 +23,7 @@ from adapters.library import find_adapter
 from adapters.parcel import Wish
 from adapters.push import plan_push, push_adapter
 from common.errors import UserError
-from common.files import read_json_lines, write_text
+from common.files import read_events, write_text
 from common.paths import LOCAL_OWNER, runs_folder
 from jobs.follow import MARK
 from jobs.stop import listen
@@ -123,14 +123,14 @@ class Printer:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.number = 0
-        self.known = len(read_json_lines(run.events_file))  # what a restored run knew already, the page knows too
+        self.known = len(read_events(run.events_file))  # what a restored run knew already, the page knows too
         self.log_bytes = 0
         self.last: dict | None = None
 
     def print_new(self, is_over: bool = False, **changes) -> None:
         """The last word is held back until `is_over`: it is true only when what it speaks of has been sent."""
         self._print_log()
-        events = read_json_lines(self.run.events_file)
+        events = read_events(self.run.events_file)
         for event in events[self.known :]:
             if event.get("event") in FINISHED:
                 self.last = event

@@ -6,14 +6,17 @@ Each takes the parsed options and returns the exit code; what a person can fix i
 import argparse
 from dataclasses import replace
 
+from common.command_line import printable
 from common.errors import UserError
-from common.files import read_json
+from common.files import read_object
 from common.paths import adapters_folder, bases_folder
+from trainer import glance
 from trainer.bundle import write_bundle
 from trainer.config import EXAMPLE, TrainConfig
 from trainer.history import compare, delete, discard, rename, search, title_of, undo_delete
 from trainer.queue import order, position, stop
 from trainer.run import LOCAL_OWNER, find_run, read_state
+from trainer.state import UNREADABLE
 
 
 def given_settings(options: argparse.Namespace) -> dict:
@@ -55,17 +58,21 @@ def list_all(options: argparse.Namespace) -> int:
         state = read_state(run)
         loss = f"loss {state.losses[-1][1]:.4f}" if state.losses else ""
         title = title_of(run) if title_of(run) != run.id else ""
-        print(f"{run.id:40} {state.status:12} step {state.step}/{state.total_steps}  {loss}  {title}".rstrip())
+        step = f"step {state.step}/{state.total_steps}"
+        problem = f"{state.message} {state.hint}" if state.status == UNREADABLE else glance.settings_problem(run)
+        print(printable(f"{run.id:40} {state.status:12} {step}  {loss}  {title}  {problem}".rstrip()))
     return 0
 
 
 def show(options: argparse.Namespace) -> int:
     run = find_run(options.name)
     state = read_state(run)
-    print(run.config_file.read_text(encoding="utf-8"))
-    print(f"status: {state.status} {state.message} {state.hint}".strip())
+    print(printable(glance.settings_problem(run) or run.config_file.read_text(encoding="utf-8")))
+    print(printable(f"status: {state.status} {state.message} {state.hint}".strip()))
+    for note in state.notes:
+        print(printable(note))
     for name, value in state.metrics.items():
-        print(f"{name}: {value}")
+        print(printable(f"{name}: {value}"))
     if state.adapter:
         folder = adapters_folder(run.owner) / state.adapter
         print(f"\nTalk to it:  python -m chat --adapter {state.adapter} 'Hello'")
@@ -78,7 +85,7 @@ def show(options: argparse.Namespace) -> int:
 
 def stop_run(options: argparse.Namespace) -> int:
     run = find_run(options.name)
-    kind = (read_json(run.job_file) or {}).get("kind")
+    kind = read_object(run.job_file).get("kind")
     if kind == "hf":  # nothing that lies here reaches it
         raise UserError(f"'{run.id}' is a job of Hugging Face.", f"`python -m jobs stop {run.id}` asks it to stop.")
     if kind == "skypilot":

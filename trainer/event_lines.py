@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from common.files import MAX_LINE_BYTES
+
 CHUNK = 2**17  # stays in the processor's cache
 EACH, ONLY_THE_LAST = 1, 2**40  # of how many steps one is picked
 STEP = rb'\{(?:"time":[0-9.e+-]+,)?"event":"step"'
@@ -16,7 +18,10 @@ BEFORE_ANOTHER = re.compile(rb"\n(?!" + STEP + rb")")  # the end of a line after
 
 
 def whole_lines(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
-    """The bytes from `start` to `end` in pieces of whole lines; what a crash cut off is no line yet."""
+    """The bytes from `start` to `end` in pieces of whole lines; what a crash cut off is no line yet.
+
+    A line that is too long for an event comes in pieces, none of which is one.
+    """
     size = CHUNK
     while start < end:
         file.seek(start)
@@ -27,6 +32,9 @@ def whole_lines(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
             start += length
         elif len(piece) < size:
             return
+        elif size >= MAX_LINE_BYTES:
+            yield piece
+            start += len(piece)
         else:  # a line longer than that
             size *= 2
 

@@ -4,19 +4,18 @@ Each comes from the files that `read_state` and the config read, and is the same
 they were. Of a finished run only the last line of its events is looked at.
 """
 
-import json
 import re
 from dataclasses import dataclass
 
 from common.errors import UserError
-from common.files import plain_value
+from common.files import parse_event, plain_value, read_object
 from common.remembered import Remembered, stamps
 from trainer.config import MOST_CHARACTERS, TrainConfig
 from trainer.run import Run, read_state, status_without_process
-from trainer.state import FINISHED, RUNNING, ending_of
+from trainer.state import FINISHED, RUNNING, UNREADABLE, ending_of
 
 KINDS = (*RUNNING, *FINISHED)  # events that change the status
-STATUSES = (*KINDS, "interrupted")
+STATUSES = (*KINDS, "interrupted", UNREADABLE)
 TAIL_BYTES = 2**12
 MOST_BYTES = 2**14  # that a config or a title and notes mostly have
 MOST_RUNS = 30_000  # kept in memory, a few hundred bytes each
@@ -24,6 +23,7 @@ KIND = re.compile(rb'"event":"([a-z]+)"')
 KIND_WITHIN = 64  # bytes of a line
 
 _words, _statuses, _losses = Remembered(MOST_RUNS), Remembered(MOST_RUNS), Remembered(MOST_RUNS)
+_problems = Remembered(MOST_RUNS)
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,9 @@ def words_of(run: Run) -> str:
 
 
 def _read_words(run: Run) -> str:
-    about = _about(run)
+    about = read_object(run.about_file)
     told = [text for name in ("title", "notes") if isinstance(text := about.get(name), str)]
     return f" {' '.join((run.id, *told, *_base_and_data(run)))} ".casefold()
-
-
-def _about(run: Run) -> dict:
-    try:
-        about = json.loads(_read(run, "about.json"))
-    except (OSError, ValueError):
-        return {}
-    return about if isinstance(about, dict) else {}
 
 
 def _base_and_data(run: Run) -> tuple[str, str]:
@@ -66,6 +58,20 @@ def _base_and_data(run: Run) -> tuple[str, str]:
     except (OSError, ValueError, UserError):  # deleted meanwhile, or of another version of this program
         return "", ""
     return base, data
+
+
+def settings_problem(run: Run) -> str:
+    """Why the settings of `run` cannot be used, and what to do; "" when they can."""
+    folder = str(run.folder)
+    return _problems.get(folder, stamps(folder, "config.yaml"), lambda: _read_problem(run))
+
+
+def _read_problem(run: Run) -> str:
+    try:
+        run.config()
+    except UserError as error:
+        return f"{error.message} It cannot be resumed; delete it, or mend its config.yaml."
+    return ""
 
 
 def _read(run: Run, name: str) -> bytes:
@@ -96,8 +102,10 @@ def _last_status(run: Run) -> str:
             file.seek(max(0, size - TAIL_BYTES))
             tail = file.read()
     except OSError:
-        return RUNNING[0]
-    first, *lines = tail.split(b"\n")[:-1] or [b""]  # after the last line break is no line yet
+        tail, size = b"", 0
+    if not tail.endswith(b"\n"):  # no events, or a line that a crash cut off
+        return ending_of(run.events_file).status
+    first, *lines = tail.split(b"\n")[:-1]
     whole = lines if size > TAIL_BYTES else [first, *lines]
     found = next((status for line in reversed(whole) if (status := _status_in(line))), "")
     return found or ending_of(run.events_file).status
@@ -108,11 +116,8 @@ def _status_in(line: bytes) -> str:
     kind = KIND.search(line[:KIND_WITHIN])
     if kind and kind[1].decode() not in KINDS:
         return ""
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return ""
-    kind = event.get("event") if isinstance(event, dict) else None
+    event = parse_event(line)
+    kind = event.get("event") if event else None
     return kind if kind in KINDS else ""
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 
 from common.errors import UserError
-from common.files import read_json, write_json
-from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, runs_folder
+from common.files import read_object, write_json
+from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, is_name, runs_folder
 from trainer import glance
 from trainer.config import TrainConfig
 from trainer.launcher import DATA_FIELDS
@@ -53,8 +53,12 @@ def notes_of(run: Run) -> str:
 
 
 def _about(run: Run) -> dict[str, str]:
-    about = read_json(run.about_file, {})
-    return {name: text for name, text in about.items() if isinstance(text, str)} if isinstance(about, dict) else {}
+    about = read_object(run.about_file)
+    return {name: text for name, text in about.items() if isinstance(text, str) and _is_printable(text)}
+
+
+def _is_printable(text: str) -> bool:
+    return text.replace("\n", "").replace("\t", "").isprintable()
 
 
 def rename(run: Run, title: str, notes: str | None = None) -> None:
@@ -63,7 +67,7 @@ def rename(run: Run, title: str, notes: str | None = None) -> None:
     notes = notes_of(run) if notes is None else notes.strip()
     if len(title) > LONGEST_TITLE or len(notes) > LONGEST_NOTES:
         raise UserError(f"A title has at most {LONGEST_TITLE} characters, notes {LONGEST_NOTES}.", "Shorten it.")
-    if not (title + notes.replace("\n", "").replace("\t", "")).isprintable():
+    if not _is_printable(title + notes):
         raise UserError("A title and notes are made of letters that can be shown.", "Leave out control characters.")
     write_json(run.about_file, {"title": title, "notes": notes})
 
@@ -152,7 +156,7 @@ def discard(run: Run) -> Deleted:
 def _end_processes(run: Run) -> None:
     """SIGTERM to the launcher and all that it started, then SIGKILL to what is left after a few seconds."""
     found: set[psutil.Process] = set()
-    for known in (read_json(run.process_file, {}) or {}).values():
+    for known in read_object(run.process_file).values():
         if is_running(known):
             try:
                 process = psutil.Process(known["pid"])
@@ -196,8 +200,10 @@ def _trash(owner: str) -> Path:
 def _entries(owner: str) -> list[Deleted]:
     found = []
     for folder in _trash(owner).glob("*/run"):
-        about = read_json(folder.parent / "deleted.json", {}) or {}
-        run_id, at = str(about.get("run", folder.parent.name)), float(about.get("time", 0.0))
+        about = read_object(folder.parent / "deleted.json")
+        run_id, at = about.get("run"), about.get("time")
+        run_id = run_id if is_name(run_id) else folder.parent.name
+        at = float(at) if isinstance(at, int | float) else folder.parent.stat().st_mtime
         title = title_of(Run(folder))
         found.append(Deleted(folder.parent.name, run_id, run_id if title == "run" else title, at))
     return sorted(found, key=lambda entry: entry.deleted_at, reverse=True)

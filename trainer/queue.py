@@ -20,7 +20,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from common.errors import UserError
-from common.files import read_json, write_json
+from common.files import read_object, write_json
 from common.paths import GUEST_PREFIX, LOCAL_OWNER, home
 from trainer.config import TrainConfig
 from trainer.launcher import create_run, start
@@ -58,7 +58,8 @@ def enqueue(run: Run) -> None:
         config = run.config()
         run.stop_file.unlink(missing_ok=True)
         EventLog(run).write("queued", base=config.base, base_reason=config.base_reason)
-        write_json(run.queued_file, {"time": time.time()})
+        last = max((at for at, _ in _waiting()), default=0.0)
+        write_json(run.queued_file, {"time": max(time.time(), last + 0.001)})  # also when the clock went back
     advance_if_possible()  # it is queued now, whatever happens
 
 
@@ -114,8 +115,8 @@ def _waiting() -> list[tuple[float, Run]]:
 
 
 def _queued_at(run: Run) -> float:
-    at = (read_json(run.queued_file) or {}).get("time")
-    return float(at) if isinstance(at, (int, float)) else 0.0
+    at = read_object(run.queued_file).get("time")
+    return float(at) if isinstance(at, (int, float)) and 0 <= at < 1e11 else 0.0
 
 
 def _counts(owner: str) -> tuple[int, int, int]:
@@ -144,7 +145,7 @@ def _start(run: Run) -> bool:
     """Start `run`. False when it cannot start (it has failed then) or is gone; the next one gets its turn."""
     try:
         run.process_file.unlink(missing_ok=True)
-        write_json(run.queued_file, {**(read_json(run.queued_file) or {}), "starting": time.time()})
+        write_json(run.queued_file, {**read_object(run.queued_file), "starting": time.time()})
         start(run)
         run.queued_file.unlink(missing_ok=True)
     except (OSError, UserError) as error:
@@ -161,7 +162,7 @@ def _start(run: Run) -> bool:
 def _finish_starts() -> None:
     """Go on where a program died while it started a run: adopt the process that it started, if it did."""
     for run in runs_with("queued.json"):
-        if "starting" not in (read_json(run.queued_file) or {}):
+        if "starting" not in read_object(run.queued_file):
             continue
         process = _process_of(run)
         if process and not run.process_file.exists():
@@ -194,10 +195,10 @@ def _trains(run: Run) -> bool:
 
 
 def _turns() -> dict[str, float]:
-    """When whose run was started last, of the last day (seconds since 1970)."""
-    turns = read_json(home() / "turns.json", {})
-    recent = time.time() - REMEMBERED_SECONDS
-    return {owner: at for owner, at in turns.items() if at > recent} if isinstance(turns, dict) else {}
+    """When whose run was started last, of the last day (seconds since 1970); a clock that went back is no advantage."""
+    now = time.time()
+    turns = read_object(home() / "turns.json").items()
+    return {who: at for who, at in turns if isinstance(at, int | float) and now - REMEMBERED_SECONDS < at <= now}
 
 
 def _take_turn(owner: str) -> None:

@@ -20,12 +20,11 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from stat import S_ISREG
 
 import psutil
 
 from common.errors import UserError
-from common.files import append_json_line, read_json, tail
+from common.files import append_json_line, read_json, read_object, tail
 from common.paths import LOCAL_OWNER, contained, is_name, runs_folder
 from common.remembered import Remembered, stamps
 from trainer.config import TrainConfig
@@ -70,7 +69,17 @@ class Run:
     init_adapter_folder = property(lambda self: self.folder / "init_adapter")
 
     def config(self) -> TrainConfig:
-        return TrainConfig.from_yaml(self.config_file)
+        """The settings. Raises UserError when they cannot be read."""
+        try:
+            return TrainConfig.from_yaml(self.config_file)
+        except UserError as error:
+            raise UserError(f"The settings of '{self.id}' cannot be read: {error.message}", error.hint) from error
+
+    def config_or_none(self) -> TrainConfig | None:
+        try:
+            return self.config()
+        except UserError:
+            return None
 
     def log_tail(self, lines: int = 40) -> str:
         return tail(self.log_file, lines)
@@ -92,8 +101,7 @@ class Run:
 
 
 def _processes(run: Run) -> list[dict]:
-    found = read_json(run.process_file, {})
-    return [process for process in found.values() if isinstance(process, dict)] if isinstance(found, dict) else []
+    return [process for process in read_object(run.process_file).values() if isinstance(process, dict)]
 
 
 def _processes_not_over(run: Run) -> list[dict]:
@@ -109,20 +117,33 @@ def _is_over(process: dict) -> bool:
 
 
 def is_running(process: dict) -> bool:
-    """A process id alone may have been given to another program since: its start time must match too."""
+    """A process id alone may have been given to another program since: its start must match too."""
     try:
         found = psutil.Process(int(process["pid"]))
-        return abs(found.create_time() - process["started"]) < 2 and found.status() != psutil.STATUS_ZOMBIE
-    except (psutil.Error, KeyError, TypeError, ValueError):
+        if found.status() == psutil.STATUS_ZOMBIE:
+            return False
+        if process.get("ticks") is not None:
+            return _ticks(found.pid) == process["ticks"]
+        return abs(found.create_time() - process["started"]) < 2
+    except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
         return False
 
 
 def this_process(pid: int) -> dict:
-    """What `process.json` keeps of a process: its id and when it started (seconds since 1970)."""
+    """What `process.json` keeps of a process: its id and when it started, in seconds since 1970 and in ticks."""
     try:
-        return {"pid": pid, "started": psutil.Process(pid).create_time()}
+        return {"pid": pid, "started": psutil.Process(pid).create_time(), "ticks": _ticks(pid)}
     except psutil.NoSuchProcess:  # over already
         return {"pid": pid, "started": 0.0}
+
+
+def _ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since the machine did, which no change of the clock moves; None but on Linux."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return int(file.read().rpartition(")")[2].split()[19])  # proc_pid_stat(5): field 22, starttime
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def read_state(run: Run) -> RunState:
@@ -134,6 +155,8 @@ def read_state(run: Run) -> RunState:
         state.status, state.message, state.hint, state.code, state.cure = "queued", "", "", "", None
     elif state.is_running and not alive and not run.job_file.exists():  # of a job elsewhere only its events are known
         _tell_the_end(run, state)
+    if state.damaged_lines:
+        state.notes.append(f"{state.damaged_lines} damaged lines of its events.jsonl were left out.")
     return state
 
 
@@ -168,7 +191,8 @@ def _last_words(run: Run) -> tuple[str, str, str, dict | None]:
             None,
         )
     if any(sign in run.log_tail(15) for sign in KILLED_SIGNS):
-        cure = _less_memory(run.config())
+        config = run.config_or_none()
+        cure = _less_memory(config) if config else None
         hint = "Resume goes on from the last checkpoint; a new run that needs less memory is safer."
         return (
             "The system ended the training process, most likely because memory ran out.",
@@ -176,10 +200,11 @@ def _last_words(run: Run) -> tuple[str, str, str, dict | None]:
             "killed",
             cure,
         )
-    if any(sign in run.log_tail(40) for sign in MISSING_SIGNS) and run.config().num_machines > 1:
+    config = run.config_or_none()
+    if any(sign in run.log_tail(40) for sign in MISSING_SIGNS) and config and config.num_machines > 1:
         message = "The machines did not meet: one did not start, or cannot be reached at main_process_ip and its port."
         return message, "Start the run on each machine within ddp_timeout of the others.", "process_silent", None
-    began = [process.get("started", 0.0) for process in _processes(run)]
+    began = [at for process in _processes(run) if isinstance(at := process.get("started"), int | float)]
     if began and max(began) < psutil.boot_time():
         return "The machine was restarted while this run trained.", "Resume goes on.", "interrupted", None
     return (
@@ -218,15 +243,17 @@ def list_runs(owner: str = LOCAL_OWNER) -> list[Run]:
 
 def _dated(folder: Path) -> list[tuple[int, str]]:
     """(when its settings were written, path) of every run in the folder of an owner."""
-    found = []
-    for path in _paths(folder):
-        try:
-            stat = os.stat(f"{path}/config.yaml")
-        except OSError:  # no run, or deleted meanwhile
-            continue
-        if S_ISREG(stat.st_mode):
-            found.append((stat.st_mtime_ns, path))
-    return found
+    return [(at, path) for path in _paths(folder) if (at := settings_written_at(path)) is not None]
+
+
+def settings_written_at(folder: Path | str) -> int | None:
+    """In ns since 1970; 0 for a folder that may not be looked into, None for what is no run, or deleted meanwhile."""
+    try:
+        return os.stat(f"{folder}/config.yaml").st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        return 0
 
 
 def _paths(folder: Path) -> list[str]:
@@ -239,7 +266,7 @@ def _paths(folder: Path) -> list[str]:
 
 
 def _is_run(folder: Path) -> bool:
-    return not folder.name.endswith(UNFINISHED) and (folder / "config.yaml").is_file()
+    return not folder.name.endswith(UNFINISHED) and settings_written_at(folder) is not None
 
 
 def runs_with(name: str, owner: str | None = None) -> list[Run]:

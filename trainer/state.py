@@ -6,19 +6,23 @@ its start. Where much is new, in a large file that is opened for the first time,
 (`trainer/event_lines.py`).
 """
 
-import json
 import os
+import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from common.files import MAX_LINE_BYTES, parse_event
 from trainer.event_lines import ONLY_THE_LAST, Picked, whole_lines
 from trainer.series import Series
 
 RUNNING = ("queued", "preparing", "training", "evaluating", "saving")
 FINISHED = ("done", "stopped", "failed")
+UNREADABLE = "unreadable"  # no event can be read
+# the beginning of a last word whose line was cut off
+LAST_WORD = re.compile(rb'\{"time":([0-9]{1,11}(?:\.[0-9]+)?),"event":"(done|stopped|failed)"')
 CURVES = {  # the name of a curve in a `step` event, and the field of RunState that keeps it
     "loss": "losses",
     "learning_rate": "learning_rates",
@@ -75,6 +79,7 @@ class RunState:
     samples: list[tuple[int, list[dict]]] = field(default_factory=Series)
     other_stages: dict[int, dict[str, list]] = field(default_factory=dict)
     metrics: dict = field(default_factory=dict)
+    damaged_lines: int = 0  # left out
 
     @property
     def is_running(self) -> bool:
@@ -173,6 +178,7 @@ class _Reading:
     state: RunState
     offset: int = 0
     last_bytes: bytes = b""
+    cut_off: bytes = b""  # a last line without its end
     changed: int = 0
 
 
@@ -181,14 +187,39 @@ _lock = threading.Lock()
 
 
 def state_of(events_file: Path) -> RunState:
-    """The state that the events in the file add up to; a new RunState when there is no file."""
+    """The state that the events in the file add up to; a new RunState when there is no file.
+
+    Lines that are damaged are left out and counted. The status is UNREADABLE when there is nothing else, or no way to read it.
+    """
     with _lock:
         try:
             with open(events_file, "rb") as file:
                 reading = _reading_of(events_file, file)
-        except OSError:
+        except FileNotFoundError:
             return RunState()
-        return reading.state.copy()
+        except OSError as error:
+            return _unreadable(error.strerror)
+        return _told(reading, reading.state.copy())
+
+
+def _told(reading: _Reading, state: RunState) -> RunState:
+    """`state` with what a last line tells that was cut off: a run that said its last word is over."""
+    event = parse_event(reading.cut_off) if reading.cut_off else None
+    if event is None and (found := LAST_WORD.match(reading.cut_off)):
+        words = "The end of its last event is missing."
+        event = {"time": float(found[1]), "event": found[2].decode(), "message": words}
+    if event is not None:
+        state.apply(event)
+    is_empty = state == RunState(damaged_lines=state.damaged_lines)
+    return _unreadable("it holds no event") if is_empty and state.damaged_lines else state
+
+
+def _unreadable(why: str) -> RunState:
+    return RunState(
+        status=UNREADABLE,
+        message=f"What this run did cannot be read from its events.jsonl: {why}.",
+        hint="Move that file away and resume, or delete the run; an adapter that it made stays in the library.",
+    )
 
 
 def _reading_of(path: Path, file: BinaryIO) -> _Reading:
@@ -215,6 +246,8 @@ def _read_on(reading: _Reading, file: BinaryIO, end: int, every: int = 0) -> Non
         reading.offset += len(piece)
         reading.last_bytes = (reading.last_bytes + piece[-REMEMBERED_BYTES:])[-REMEMBERED_BYTES:]
     _apply(reading.state, picked.held)  # the last step
+    file.seek(reading.offset)
+    reading.cut_off = file.read(min(end - reading.offset, MAX_LINE_BYTES))
 
 
 def ending_of(events_file: Path) -> RunState:
@@ -223,15 +256,19 @@ def ending_of(events_file: Path) -> RunState:
     try:
         with open(events_file, "rb") as file:
             _read_on(reading, file, os.fstat(file.fileno()).st_size, ONLY_THE_LAST)
-    except OSError:
+    except FileNotFoundError:
         return RunState()
-    return reading.state
+    except OSError as error:
+        return _unreadable(error.strerror)
+    return _told(reading, reading.state)
 
 
 def _apply(state: RunState, line: bytes) -> None:
-    event = _event(line)
+    event = parse_event(line)
     if event is not None:
         state.apply(event)
+    elif line.strip():
+        state.damaged_lines += 1
 
 
 def _only_grew(reading: _Reading, found: os.stat_result, file: BinaryIO) -> bool:
@@ -242,11 +279,3 @@ def _only_grew(reading: _Reading, found: os.stat_result, file: BinaryIO) -> bool
         return found.st_mtime_ns == reading.changed
     file.seek(reading.offset - len(reading.last_bytes))
     return file.read(len(reading.last_bytes)) == reading.last_bytes
-
-
-def _event(line: bytes) -> dict | None:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None

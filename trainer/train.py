@@ -26,7 +26,7 @@ import torch
 from transformers import TrainerState
 
 from common.errors import UserError
-from common.files import read_json, read_json_lines, write_json
+from common.files import read_events, read_json, read_object, write_json
 from models.base import Base, choose_base, fetch_base
 from models.precision import load_base_model, resolve_precision
 from models.tokenizer import load_tokenizer
@@ -53,7 +53,7 @@ def main() -> int:
     run = Run(parser.parse_args().run.resolve())
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     events = EventLog(run, writes=ranks.local_rank() == 0)  # until it is known who shares a disk
-    told = len(read_json_lines(run.events_file))
+    told = len(read_events(run.events_file))
     watch = StopWatch(run)
     if ranks.restarts()[0] and (last_word := ranks.last_word(run)):
         return int(last_word == "failed")
@@ -136,7 +136,7 @@ def _meet(run: Run, config: TrainConfig, events: EventLog) -> None:
     ranks.meet(config.ddp_timeout)
     events.writes = ranks.writes_here(run.folder)
     if events.writes:
-        write_json(run.process_file, {**read_json(run.process_file, {}), "trainer": this_process(os.getpid())})
+        write_json(run.process_file, {**read_object(run.process_file), "trainer": this_process(os.getpid())})
     restarted, most = ranks.max_over_ranks(*ranks.restarts())  # a machine whose own processes lived counts none
     if restarted:
         words = f"Restarted after a process died ({restarted} of {most}): it goes on from the last checkpoint."

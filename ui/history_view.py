@@ -8,7 +8,7 @@ import gradio as gr
 import pandas
 
 from trainer import glance, history
-from trainer.run import Run, list_runs
+from trainer.run import Run, list_runs, settings_written_at
 from ui.finding import MOST_LISTED, first_with, how_many
 from ui.run_view import STATUS_WORDS, smoothed, thinned
 
@@ -87,6 +87,8 @@ def label_of(run: Run) -> str:
     """One line about a run: its title, state, last loss and day."""
     status, losses = glance.status_of(run), glance.losses_of(run)
     parts = [history.title_of(run), STATUS_WORDS.get(status, status)]
+    if glance.settings_problem(run):
+        parts.append("its settings cannot be read: Show says why")
     if losses.held_out is not None:
         parts.append(f"held-out {losses.held_out:.3f}")
     elif losses.training is not None:
@@ -108,7 +110,7 @@ def choice_of(run: Run) -> tuple[str, str]:
 
 
 def day_of(run: Run) -> str:
-    return time.strftime("%d %b %H:%M", time.localtime(run.config_file.stat().st_mtime))
+    return time.strftime("%d %b %H:%M", time.localtime((settings_written_at(run.folder) or 0) / 1e9))
 
 
 def comparison(runs: list[Run]) -> list:

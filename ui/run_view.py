@@ -13,10 +13,12 @@ import pandas
 from common.files import tail
 from common.words import duration
 from jobs.hf import read_job
+from trainer import glance
 from trainer.forecast.estimate import predicted_memory
 from trainer.history import title_of
 from trainer.queue import position
 from trainer.run import Run, RunState, read_state
+from trainer.state import UNREADABLE
 from ui.backups import backup_html
 from ui.jobs_view import job_line
 
@@ -41,6 +43,7 @@ STATUS_WORDS = {
     "stopped": "Stopped",
     "failed": "Failed",
     "interrupted": "Interrupted",
+    UNREADABLE: "Cannot be read: Show says why",
 }
 RESUMABLE = ("stopped", "interrupted", "failed")
 STOP = "Stop and keep what it learned"
@@ -213,14 +216,16 @@ def describe(run: Run | None, state: RunState, place: tuple[int, int] | None) ->
         f"aria-label='Progress of the training'><div style='width: {percent:.1f}%'></div></div>"
     )
     if state.message:
-        kind = "problem" if state.status in ("failed", "interrupted") else "hint"
+        kind = "problem" if state.status in ("failed", "interrupted", UNREADABLE) else "hint"
         lines.append(f"<p class='{kind}'>{html.escape(f'{state.message} {state.hint}'.strip())}</p>")
     if state.base:
         precision = f", {state.precision}" if state.precision else ""
         lines.append(f"<p class='hint'>Base: {html.escape(f'{state.base}{precision}: {state.base_reason}')}</p>")
     said = (memory_line(run, state), job_line(run, state) if run.job_file.exists() else "")
     lines += [f"<p class='hint'>{html.escape(line)}</p>" for line in said if line]
-    lines += [backup_html(run), *(f"<p class='problem'>{html.escape(note)}</p>" for note in state.notes)]
+    problem = glance.settings_problem(run) if run.folder.exists() else ""
+    problems = [problem, *state.notes] if problem else state.notes
+    lines += [backup_html(run), *(f"<p class='problem'>{html.escape(note)}</p>" for note in problems)]
     return "".join(lines)
 
 
@@ -249,7 +254,7 @@ def facts(state: RunState) -> list[str]:
 def memory_line(run: Run, state: RunState) -> str:
     """Predicted and measured peak memory side by side; "" while one of them is missing."""
     predicted, measured = predicted_memory(run.folder), state.metrics.get("peak_memory_bytes")
-    if not predicted or not measured:
+    if not all(isinstance(value, int | float) and 0 < value < 1e15 for value in (predicted, measured)):
         return ""
     return (
         f"Peak memory: predicted {predicted / 2**30:.2f} GiB, measured {measured / 2**30:.2f} GiB "

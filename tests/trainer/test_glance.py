@@ -72,13 +72,13 @@ def test_status_and_losses_are_those_of_the_state(events, process):
         assert losses.held_out == (state.eval_losses[-1][1] if state.eval_losses else None)
 
 
-def test_a_last_word_that_a_crash_cut_off_is_none():
+def test_a_finished_run_whose_last_line_was_cut_off_is_still_finished():
     run = make_run("run", TRAINING, step(1))
     with open(run.events_file, "a") as file:
         file.write('{"time":1.0,"event":"done","metr')
     age(run)
     write_json(run.process_file, {"trainer": {"pid": 2**22 + 1, "started": 1.0}})
-    assert status_of(run) == read_state(run).status == "interrupted"
+    assert status_of(run) == read_state(run).status == "done"
     EventLog(run).write("note", message="ended the line")
     assert status_of(run) == read_state(run).status == "interrupted"
 

@@ -172,7 +172,7 @@ def test_a_large_file_that_is_opened_first_shows_what_one_that_was_watched_shows
     monkeypatch.setattr(event_lines, "CHUNK", 777)
     (tmp_path / "opened").write_bytes((tmp_path / "watched").read_bytes())
     parsed = []
-    monkeypatch.setattr(module, "_event", lambda line: parsed.append(line) or json.loads(line))
+    monkeypatch.setattr(module, "parse_event", lambda line: parsed.append(line) or json.loads(line))
     opened = state_of(tmp_path / "opened")
     assert len(parsed) < 200
     assert opened.eval_losses == watched.eval_losses and opened.notes == watched.notes

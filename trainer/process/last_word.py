@@ -5,7 +5,7 @@ import os
 import traceback
 
 from common.errors import UserError
-from common.files import read_json_lines
+from common.files import read_events
 from trainer.config import TrainConfig
 from trainer.process import ranks
 from trainer.process.failures import Failure, diagnose, explain
@@ -19,7 +19,7 @@ def fail(error: Exception, run: Run, events: EventLog, told: int) -> None:
     `told` events were there before this start. Nothing is final while the processes are restarted after this.
     """
     lost = ranks.lost(error)
-    failure = lost or explain(error, _config_of(run))
+    failure = lost or explain(error, run.config_or_none())
     is_known = isinstance(error, UserError)
     logging.getLogger(__name__).error("%s", failure if is_known else traceback.format_exc())
     restarted, most = ranks.restarts()
@@ -36,16 +36,9 @@ def fail(error: Exception, run: Run, events: EventLog, told: int) -> None:
     speaks.write("failed", **{**failure.to_event(), "message": message})
 
 
-def _config_of(run: Run) -> TrainConfig | None:
-    try:
-        return run.config()
-    except UserError:
-        return None
-
-
 def watch_for_hangs(run: Run, config: TrainConfig, events: EventLog) -> HangWatch:
     """Start the watch that ends this process with a reason when it waits for another one for too long."""
-    told = len(read_json_lines(run.events_file))
+    told = len(read_events(run.events_file))
 
     def on_hang(who: str) -> None:
         failure = diagnose("process_silent")

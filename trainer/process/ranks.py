@@ -15,7 +15,7 @@ import torch
 from accelerate import PartialState
 
 from common.errors import UserError
-from common.files import read_json_lines
+from common.files import read_events
 from trainer.process.failures import Failure, diagnose
 from trainer.run import Run, read_state
 from trainer.state import FINISHED
@@ -152,7 +152,7 @@ def others_reason(events_file: Path, since: int) -> bool:
     """True once another process has written why it failed; waits for it a moment. `since`: events that were there before."""
     deadline = time.monotonic() + REASON_SECONDS
     while True:
-        if any(event.get("event") == "failed" for event in read_json_lines(events_file)[since:]):
+        if any(event.get("event") == "failed" for event in read_events(events_file)[since:]):
             return True
         if time.monotonic() > deadline:
             return False

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from common.errors import UserError
-from common.files import read_json, read_json_lines
+from common.files import read_events, read_json
 from trainer.config import TrainConfig
 from trainer.data.intake import Data, load_data, load_text
 from trainer.process.checkpoints import KEPT, clean, discard_after, last_checkpoint, step_of, whole_steps
@@ -99,7 +99,7 @@ class History:
 def history(run: Run, number: int) -> History:
     """The history of stage `number` (from 1)."""
     found, current = History(), 1
-    for event in read_json_lines(run.events_file):
+    for event in read_events(run.events_file):
         kind = event.get("event")
         current = event.get("stage", current) if kind in ("stage", "resumed") else current
         if current != number:
