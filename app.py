@@ -2,12 +2,14 @@
 
 import gc
 import os
+import sys
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")  # nobody's token stands in for another's
 
 from common.collection import without_collection
+from common.command_line import exit_code
 from common.paths import home
 
 with without_collection():  # a fifth of the time until the page answers
@@ -41,4 +43,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -14,6 +14,7 @@ python -m adapters delete NAME               --undo brings it back
 
 import argparse
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,14 +23,14 @@ from adapters.edit import delete_adapter, rename_adapter, set_notes, undo_delete
 from adapters.facts import describe_loss, describe_when, facts_of
 from adapters.hub import account_of, token_of
 from adapters.intake import import_adapter
-from adapters.library import Adapter, find_adapter, search_adapters
+from adapters.library import Adapter, adapter_names, find_adapter
 from adapters.parcel import Wish, pack
 from adapters.pull import look, open_adapter, pull, search_hub
 from adapters.push import plan_push, push_adapter
 from adapters.serve import vllm_line, write_modelfile
 from common.command_line import exit_code, printable
 from common.errors import UserError
-from common.files import check_free
+from common.files import check_free, sweep
 from common.paths import LOCAL_OWNER, home, runs_folder
 from models.base import DEFAULT_BASE, choose_base, fetch_base
 
@@ -119,7 +120,12 @@ def _teller():
 
 
 def _list(options: argparse.Namespace) -> None:
-    for adapter in search_adapters(" ".join(options.words)):
+    for name in adapter_names(words=" ".join(options.words)):
+        try:
+            adapter = find_adapter(name)
+        except UserError as error:
+            _say(f"{name:32} cannot be read: {error} Get it again, or delete its folder.")
+            continue
         loss = describe_loss(adapter).replace(" before, ", " -> ").removesuffix(" after") or "-"
         size = f"{adapter.size_bytes / 1e6:.1f} MB"
         _say(f"{adapter.name:32} r{adapter.lora_r:<4} {size:>9}  {loss:16} {describe_when(adapter)}  {adapter.base}")
@@ -153,8 +159,7 @@ def _base_folder(adapter: Adapter) -> Path:
 
 
 def _merge(options: argparse.Namespace) -> None:
-    from adapters.gguf_file import write_adapter, write_models
-    from adapters.merge import merge_adapter
+    from adapters.merge import STAGING_PREFIX, merge_adapter
 
     adapter = _opened(options.name)
     target = (options.to or home() / "exports" / f"{adapter.name}-merged").resolve()
@@ -163,13 +168,27 @@ def _merge(options: argparse.Namespace) -> None:
     if options.gguf:
         check_free(gguf_folder)
     base_folder = _base_folder(adapter)
-    merged = merge_adapter(adapter, base_folder, target, options.dtype, _teller())
-    _say(f"{merged.folder}\n{merged.sentence()}")
-    if options.gguf:
-        written = write_models(merged.folder, gguf_folder)
-        written.append(write_adapter(adapter, base_folder, gguf_folder / f"{adapter.name}-adapter.gguf"))
-        _say("\n".join([str(gguf_folder), *(one.sentence() for one in written)]))
-        _say(write_modelfile(merged.folder, written[1].path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(*target.parent.glob(f"{STAGING_PREFIX}*"))
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=STAGING_PREFIX) as staging:
+        merged = merge_adapter(adapter, base_folder, Path(staging, target.name), options.dtype, _teller())
+        try:
+            sentences = _write_gguf(adapter, base_folder, merged.folder, Path(staging, "gguf")) if options.gguf else []
+        finally:  # the merged model is whole, whatever became of the rest
+            merged.folder.rename(target)
+            _say(f"{target}\n{merged.sentence()}")
+        if options.gguf:
+            Path(staging, "gguf").rename(gguf_folder)
+            _say("\n".join([str(gguf_folder), *sentences]))
+
+
+def _write_gguf(adapter: Adapter, base_folder: Path, model_folder: Path, folder: Path) -> list[str]:
+    """Write f16, q8_0, the adapter and a Modelfile; returns a sentence on each."""
+    from adapters.gguf_file import write_adapter, write_models
+
+    written = write_models(model_folder, folder)
+    written.append(write_adapter(adapter, base_folder, folder / f"{adapter.name}-adapter.gguf"))
+    return [*(one.sentence() for one in written), write_modelfile(model_folder, written[1].path).name]
 
 
 def _push(options: argparse.Namespace) -> None:

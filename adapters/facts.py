@@ -26,6 +26,7 @@ def facts_of(adapter: Adapter) -> list[tuple[str, str]]:
         ("Hardware", str(metrics.get("hardware") or "")),
         ("Training time", training_time(adapter)),
         ("Notes", adapter.notes),
+        ("Damaged", "; ".join(f"{name} cannot be read: what it said is not known" for name in adapter.damaged)),
     ]
     return [(label, value) for label, value in found if value]
 

@@ -20,7 +20,7 @@ from adapters.check import CONFIG, check_adapter, check_base_config, check_confi
 from adapters.download import base_config_of
 from adapters.library import Adapter, list_adapters, read_adapter, update_record
 from common.errors import UserError
-from common.files import publish, sweep, write_json
+from common.files import publish, sweep, undo_half_published, write_json
 from common.limits import limit
 from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, home, runs_folder, slug
 from models.base import check_folder
@@ -63,6 +63,7 @@ def staged(wanted: str, owner: str):
     root = adapters_folder(owner)
     root.mkdir(parents=True, exist_ok=True)
     sweep(*root.glob("*.partial"), *home().glob("tmp*"))
+    undo_half_published(root)
     final, partial = _reserve(wanted, owner)
     try:
         yield partial, final

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from adapters.settings_file import MOST_BYTES, read_settings
 from common.errors import UserError
-from common.files import plain_value, read_json, write_json
+from common.files import plain_value, read_json, read_object, write_json
 from common.paths import LOCAL_OWNER, adapters_folder, contained
 from common.remembered import Remembered, stamps
 from models import embedded
@@ -57,6 +57,12 @@ class Adapter:
         """Seconds since 1970: when it was trained, else when it came here."""
         came = _number(self.metrics.get("created")) or _number(self.origin.get("time"))
         return came or self.folder.stat().st_mtime  # the folder changes with every note
+
+    @property
+    def damaged(self) -> list[str]:
+        """The files of what is known of it that are there and cannot be read."""
+        there = [name for name in (METRICS, RECORD) if (self.folder / name).exists()]
+        return [name for name in there if not isinstance(read_json(self.folder / name), dict)]
 
     @property
     def loss_before(self) -> float | None:
@@ -124,8 +130,8 @@ class Adapter:
 
 def read_adapter(folder: Path) -> Adapter:
     """The adapter in `folder`. Raises UserError when it is not a complete one."""
-    config = read_json(folder / CONFIG)
-    if not isinstance(config, dict) or not (folder / WEIGHTS).is_file():
+    config = read_object(folder / CONFIG)
+    if not config or not (folder / WEIGHTS).is_file():
         raise UserError(
             f"'{folder.name}' is not an adapter.", "It needs adapter_config.json and adapter_model.safetensors."
         )
@@ -135,20 +141,15 @@ def read_adapter(folder: Path) -> Adapter:
         base=str(config.get("base_model_name_or_path")),
         base_revision=revision if isinstance(revision, str) else None,
         lora_r=rank if isinstance(rank, int) else 0,
-        metrics=_object(folder / METRICS),
+        metrics=read_object(folder / METRICS),
         config=config,
-        record=_object(folder / RECORD),
+        record=read_object(folder / RECORD),
     )
 
 
 def list_adapters(owner: str = LOCAL_OWNER, most: int | None = None) -> list[Adapter]:
     """The complete adapters of `owner`, the newest first; `most` of them when it is given."""
     return read_some(adapter_names(owner), owner, most)
-
-
-def search_adapters(words: str, owner: str = LOCAL_OWNER) -> list[Adapter]:
-    """The adapters of `owner` in whose name, base, data, notes or repositories every word is found."""
-    return read_some(adapter_names(owner, words), owner)
 
 
 def read_some(names: list[str], owner: str = LOCAL_OWNER, most: int | None = None) -> list[Adapter]:
@@ -191,8 +192,8 @@ def _date(path: str) -> float | None:
     """`Adapter.created` as far as the files tell it, else 0; None for what is no whole adapter."""
     if not (os.path.isfile(f"{path}/{CONFIG}") and os.path.isfile(f"{path}/{WEIGHTS}")):
         return None
-    trained = _number(_object(Path(path, METRICS)).get("created"))
-    origin = _object(Path(path, RECORD)).get("origin")
+    trained = _number(read_object(Path(path, METRICS)).get("created"))
+    origin = read_object(Path(path, RECORD)).get("origin")
     return trained or _number(origin.get("time") if isinstance(origin, dict) else None) or 0.0
 
 
@@ -237,12 +238,7 @@ def find_adapter(name: str, owner: str = LOCAL_OWNER) -> Adapter:
 
 def update_record(folder: Path, **values) -> None:
     """Change what `studio.json` says of the adapter in `folder`."""
-    write_json(folder / RECORD, {**_object(folder / RECORD), **values})
-
-
-def _object(path: Path) -> dict:
-    value = read_json(path, {})
-    return value if isinstance(value, dict) else {}
+    write_json(folder / RECORD, {**read_object(folder / RECORD), **values})
 
 
 def _number(value: object) -> float | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from adapters.library import Adapter
 from common.errors import UserError
-from common.files import check_free
+from common.files import check_free, sweep
 from common.imports import import_lock
 from models.hardware import use_all_cores
 from models.precision import load_base_model
@@ -21,6 +21,7 @@ from models.tokenizer import load_tokenizer
 Progress = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
 DTYPES = ("bf16", "fp16", "fp32")
 PROMPTS = ("Hello! Who are you?", "Name three fruits.", "Explain in one sentence why the sky is blue.")
+STAGING_PREFIX = ".merging-"
 ANSWER_TOKENS = 24
 LEAST_AGREEMENT = 0.9
 
@@ -65,7 +66,8 @@ def merge_adapter(
     check_free(target)
     _check_disk(base_folder, target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=".merging-"))
+    sweep(*target.parent.glob(f"{STAGING_PREFIX}*"))
+    staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=STAGING_PREFIX))
     partial = staging / target.name
     try:
         progress("Loading base and adapter in fp32", 0.1)

@@ -18,9 +18,10 @@ from adapters.history import has_own_prompts, read_history
 from adapters.library import Adapter
 from adapters.scan import scan
 from common.errors import UserError
-from common.files import check_free, write_json, write_text
+from common.files import check_free, sweep, write_json, write_text
 
 # of the training config: what is a number, a switch or a choice. Words of a person (data, prompts, paths) stay here
+STAGING_PREFIX = ".packing-"
 SETTINGS = ("base_revision", "precision", "chat_template", "max_rows", "text_epochs", "eval_fraction", "skip_bad_rows")
 SETTINGS += ("drop_duplicates", "too_long", "num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type")
 SETTINGS += ("per_device_train_batch_size", "gradient_accumulation_steps", "warmup_fraction", "weight_decay")
@@ -80,7 +81,8 @@ def pack(adapter: Adapter, target: Path) -> Path:
     """
     check_free(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".packing-") as temporary:
+    sweep(*target.parent.glob(f"{STAGING_PREFIX}*"))
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=STAGING_PREFIX) as temporary:
         folder, partial = Path(temporary) / adapter.name, Path(temporary) / "packed.zip"
         folder.mkdir()
         _copy(adapter, folder, (CONFIG, WEIGHTS, *TOKENIZER_FILES, "README.md", "loss.png", "LICENSE"))

@@ -4,21 +4,28 @@ import re
 import sys
 from collections.abc import Callable
 
-from common.errors import UserError
+from common.errors import as_user_error
+from common.paths import check_home
 
 
 def exit_code(work: Callable[[], int | None]) -> int:
-    """Do `work`; its own exit code, 0 for None, 1 for a UserError, 130 for Ctrl-C. `| head` that has enough is no failure."""
+    """Do `work`; its own exit code, 0 for None, 1 for what a person can fix, 130 for Ctrl-C. `| head` that has enough is no
+    failure.
+    """
     try:
+        check_home()
         return work() or 0
-    except UserError as error:
-        print(printable(str(error)), file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 0
+    except Exception as error:
+        known = as_user_error(error)
+        if known is None:
+            raise
+        print(printable(str(known)), file=sys.stderr)
+        return 1
 
 
 def printable(text: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from common.errors import UserError
 
 ABANDONED_SECONDS = 3600
+HALF_PUBLISHED_SECONDS = 60
 MAX_LINE_BYTES = 2**20  # of an event
 JSON_ERRORS = (ValueError, RecursionError)  # bytes that are no text, no JSON, or JSON nested without end
 PLAIN_VALUE = re.compile(rb" ([A-Za-z][A-Za-z0-9_./-]*)(?: +#[^\n]*)?(?:\n(?! )|$)")
@@ -204,6 +205,20 @@ def check_free(path: Path) -> None:
     """Raise UserError when something is at `path` already: what a person keeps there is never overwritten unasked."""
     if path.exists() or path.is_symlink():
         raise UserError(f"'{path}' is there already.", "Choose another place, or move it away first.")
+
+
+def undo_half_published(root: Path) -> None:
+    """Give the older folders back their names of which a `publish` was killed between its two renames."""
+    for old in root.glob("*.old"):
+        final = old.with_name(old.name.removesuffix(".old"))
+        try:
+            is_abandoned = time.time() - old.stat().st_ctime > HALF_PUBLISHED_SECONDS
+            if is_abandoned and not final.exists():
+                os.rename(old, final)
+            elif is_abandoned:
+                shutil.rmtree(old, ignore_errors=True)
+        except OSError:  # another program was there first
+            continue
 
 
 def publish(partial: Path, final: Path) -> None:

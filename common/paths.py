@@ -30,6 +30,12 @@ def home() -> Path:
     return _user_data_folder() / "tinyllama-studio"
 
 
+def check_home() -> None:
+    """Raise UserError when something that is no folder is where the data should be."""
+    if home().exists() and not home().is_dir():
+        raise UserError(f"'{home()}' is a file, not a folder.", "Set STUDIO_HOME to a folder.")
+
+
 def _user_data_folder() -> Path:
     """The platform's folder for a user's data: XDG on Linux, Application Support on macOS, LOCALAPPDATA on Windows."""
     if sys.platform == "darwin":

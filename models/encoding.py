@@ -7,6 +7,9 @@ all, go through `apply_chat_template` as it is.
 
 from functools import lru_cache
 
+from jinja2 import TemplateError
+
+from common.errors import UserError
 from common.imports import import_lock
 
 TEMPLATE_MARK, TYPED_MARK, END = "\ufdd0", "\ufdd1", "\ufdd2"  # noncharacters: Unicode keeps them for internal use
@@ -16,10 +19,18 @@ def encode_messages(messages: list[dict], tokenizer, template: str) -> tuple[lis
     """(token ids, which of them the template marks as the assistant's)."""
     if any(special in message["content"] for message in messages for special in control_tokens(tokenizer)):
         return _encode_typed(messages, tokenizer, template)
-    result = tokenizer.apply_chat_template(
-        messages, chat_template=template, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
-    )
+    try:
+        result = tokenizer.apply_chat_template(
+            messages, chat_template=template, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+        )
+    except TemplateError as error:
+        raise _refused(error) from error
     return list(result["input_ids"]), [bool(trained) for trained in result["assistant_masks"]]
+
+
+def _refused(error: TemplateError) -> UserError:
+    hint = "Choose another chat_template, or change the row."
+    return UserError(f"The chat template cannot show a conversation: {str(error)[:200]}", hint)
 
 
 def encode_text(text: str, tokenizer) -> list[int]:
@@ -45,12 +56,15 @@ def _encode_typed(messages: list[dict], tokenizer, template: str) -> tuple[list[
 
     specials = control_tokens(tokenizer)
     hidden = [{**message, "content": _swap(message["content"], specials, TYPED_MARK)} for message in messages]
-    (rendered,), (spans,) = render_jinja_template(
-        conversations=[hidden],
-        chat_template=template,
-        return_assistant_tokens_mask=True,
-        **tokenizer.special_tokens_map,
-    )
+    try:
+        (rendered,), (spans,) = render_jinja_template(
+            conversations=[hidden],
+            chat_template=template,
+            return_assistant_tokens_mask=True,
+            **tokenizer.special_tokens_map,
+        )
+    except TemplateError as error:
+        raise _refused(error) from error
     text = _to_twin(rendered, specials)
     twin, back = _twin(tokenizer)
     encoding = twin.encode(text, add_special_tokens=False)

@@ -79,9 +79,6 @@ def create_run(config: TrainConfig, owner: str = LOCAL_OWNER) -> Run:
     try:
         _write(Run(partial), replace(config, name=final.name), base, owner)
         partial.rename(final)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise UserError("The run's folder could not be written.", f"{error.strerror or error}.") from error
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

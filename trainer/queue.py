@@ -19,7 +19,7 @@ from contextlib import contextmanager
 import psutil
 from filelock import FileLock, Timeout
 
-from common.errors import UserError
+from common.errors import UserError, as_user_error
 from common.files import read_object, write_json
 from common.paths import GUEST_PREFIX, LOCAL_OWNER, home
 from trainer.config import TrainConfig
@@ -152,8 +152,9 @@ def _start(run: Run) -> bool:
         if run.config_file.is_file():  # else it was deleted in this moment
             logging.getLogger(__name__).warning("%s could not be started: %s", run.id, error)
             run.queued_file.unlink(missing_ok=True)
-            hint = error.hint if isinstance(error, UserError) else "Resume tries it again."
-            EventLog(run).write("failed", message=f"It could not be started: {error}", hint=hint)
+            known = as_user_error(error) or UserError(f"{error}")
+            message = f"It could not be started: {known.message}"
+            EventLog(run).write("failed", message=message, hint=known.hint or "Resume tries it again.")
         return False
     _take_turn(run.owner)
     return True

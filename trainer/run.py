@@ -17,21 +17,25 @@ The page, the command line and a second browser all read the same folder: whoeve
 """
 
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from common.errors import UserError
+from common.errors import DISK_FULL, UserError
 from common.files import append_json_line, read_json, read_object, tail
 from common.paths import LOCAL_OWNER, contained, is_name, runs_folder
 from common.remembered import Remembered, stamps
 from trainer.config import TrainConfig
+from trainer.process.checkpoints import kept_words
 from trainer.state import RunState, state_of
 
 UNFINISHED = ".partial"
 TEXT, CONVERSATIONS = "text", "conversations"  # the stages; the checkpoints of text lie in a folder of that name
+DISK_FULL_SIGNS = ("No space left on device", "Disk quota exceeded")
+LEAST_FREE_BYTES = 2**12  # with less no last word could be written
 MISSING_SIGNS = ("RendezvousTimeoutError", "RendezvousConnectionError", "DistNetworkError", "DistStoreError")
 MOST_REMEMBERED = 30_000  # runs whose processes are known to be gone
 SILENT_SIGN = "Watchdog caught collective operation timeout"  # NCCL's own, which ends the process without an exception
@@ -80,6 +84,10 @@ class Run:
             return self.config()
         except UserError:
             return None
+
+    def kept_words(self) -> str:
+        """From which checkpoint it would go on."""
+        return kept_words(self.checkpoints_folder, self.checkpoints_folder / TEXT)
 
     def log_tail(self, lines: int = 40) -> str:
         return tail(self.log_file, lines)
@@ -165,7 +173,8 @@ def _tell_the_end(run: Run, state: RunState) -> None:
     before, state.status = state.status, status_without_process(run, state.status)
     if state.status == "interrupted":
         state.ended_at = state.updated_at
-        state.message, state.hint, state.code, state.cure = _last_words(run)
+        state.message, hint, state.code, state.cure = _last_words(run)
+        state.hint = f"{hint} {run.kept_words()}"
     elif not run.folder.exists():
         state.message = "It was deleted."
     elif before == "queued":
@@ -186,14 +195,14 @@ def _last_words(run: Run) -> tuple[str, str, str, dict | None]:
         message = "Another process of this training did not answer within ddp_timeout."
         return (
             message,
-            "Resume goes on from the last checkpoint; a higher ddp_timeout waits longer.",
+            "Resume goes on; a higher ddp_timeout waits longer.",
             "process_silent",
             None,
         )
     if any(sign in run.log_tail(15) for sign in KILLED_SIGNS):
         config = run.config_or_none()
         cure = _less_memory(config) if config else None
-        hint = "Resume goes on from the last checkpoint; a new run that needs less memory is safer."
+        hint = "Resume goes on; a new run that needs less memory is safer."
         return (
             "The system ended the training process, most likely because memory ran out.",
             hint if cure else "Take a smaller base, then start again.",
@@ -204,6 +213,8 @@ def _last_words(run: Run) -> tuple[str, str, str, dict | None]:
     if any(sign in run.log_tail(40) for sign in MISSING_SIGNS) and config and config.num_machines > 1:
         message = "The machines did not meet: one did not start, or cannot be reached at main_process_ip and its port."
         return message, "Start the run on each machine within ddp_timeout of the others.", "process_silent", None
+    if any(sign in run.log_tail(40) for sign in DISK_FULL_SIGNS) or _disk_is_full(run.folder):
+        return DISK_FULL, "Free some space, then resume.", "disk_full", None
     began = [at for process in _processes(run) if isinstance(at := process.get("started"), int | float)]
     if began and max(began) < psutil.boot_time():
         return "The machine was restarted while this run trained.", "Resume goes on.", "interrupted", None
@@ -213,6 +224,13 @@ def _last_words(run: Run) -> tuple[str, str, str, dict | None]:
         "interrupted",
         None,
     )
+
+
+def _disk_is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < LEAST_FREE_BYTES
+    except OSError:
+        return False
 
 
 def _less_memory(config: TrainConfig) -> dict | None:

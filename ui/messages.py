@@ -1,4 +1,4 @@
-"""The one place where errors become messages: a UserError is shown, anything else is logged whole and named a bug."""
+"""The one place where errors become messages: what a person can fix is shown, anything else is logged whole and named a bug."""
 
 import functools
 import html
@@ -7,7 +7,7 @@ import logging
 
 import gradio as gr
 
-from common.errors import UserError
+from common.errors import as_user_error
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,11 @@ def shown(handler):
 def _message(error: Exception) -> gr.Error:
     if isinstance(error, gr.Error):
         return error
-    if isinstance(error, UserError):
-        words = html.escape(str(error), quote=False)  # a message is HTML to the page: a name in it may be anybody's
+    known = as_user_error(error, with_paths=False)
+    if known:
+        if known is not error:
+            log.warning("The system refused something: %s", error, exc_info=error)
+        words = html.escape(str(known), quote=False)  # a message is HTML to the page: a name in it may be anybody's
         return gr.Error(words, title="This did not work", duration=15, print_exception=False)
     log.exception("A handler failed")
     return gr.Error(

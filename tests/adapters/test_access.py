@@ -10,7 +10,7 @@ import pytest
 
 from adapters.edit import delete_adapter, rename_adapter, set_notes, undo_delete
 from adapters.hub import account_of, token_of
-from adapters.library import find_adapter, list_adapters, read_adapter, search_adapters
+from adapters.library import adapter_names, find_adapter, list_adapters, read_adapter
 from adapters.parcel import Wish
 from adapters.pull import check_access, look, open_adapter, pull
 from adapters.push import push_adapter
@@ -210,7 +210,7 @@ def test_rename_notes_search_delete_and_undo(made):
     with pytest.raises(UserError, match="already"):
         rename_adapter("two", "the best")
     set_notes("two", "for grandma <script>")
-    assert [adapter.name for adapter in search_adapters("GRANDMA tiny-base")] == ["two"]
+    assert adapter_names(words="GRANDMA tiny-base") == ["two"]
     kept = delete_adapter("two")
     assert [adapter.name for adapter in list_adapters()] == ["the-best"]
     put("two", made)

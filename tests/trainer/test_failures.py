@@ -5,6 +5,7 @@ import os
 
 import pytest
 import torch
+from jinja2 import Template
 
 from common.errors import UserError
 from trainer.config import TrainConfig
@@ -47,6 +48,8 @@ REAL = [
     ("disk_full", lambda: raised(lambda: torch.save({"a": torch.ones(9)}, "/dev/full"))),
     ("disk_full", lambda: RuntimeError("SafetensorError: I/O error: No space left on device (os error 28)")),
     ("disk_full", lambda: OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))),
+    ("file_too_large", lambda: OSError(errno.EFBIG, os.strerror(errno.EFBIG))),
+    ("template", lambda: raised(lambda: Template("{{ raise_exception() }}").render())),
     ("gpu_lost", lambda: torch.AcceleratorError("CUDA error: device-side assert triggered", 710)),
     ("gpu_lost", lambda: RuntimeError("CUDA error: unspecified launch failure")),
     ("gpu_lost", lambda: RuntimeError("CUDA error: uncorrectable ECC error encountered")),

@@ -92,10 +92,23 @@ def parquet_rows(path: Path) -> Iterator[dict]:
                 raise UserError(
                     f"'{path.name}' holds more than {MOST_BYTES // 2**20} MB.", "Set max_rows to read less."
                 )
-            yield from batch.to_pylist()
+            yield from _rows_of(batch, path.name)
+    except (MemoryError, pyarrow.ArrowMemoryError) as error:
+        raise UserError(
+            f"'{path.name}' needs more memory than there is: its rows, or what it says of them, are too large.",
+            "Write it in smaller row groups, or as JSON lines.",
+        ) from error
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
-        words = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
-        raise UserError(f"'{path.name}' is not a Parquet file that can be read: {words}.") from error
+        hint = "Write it again; pandas, pyarrow and DuckDB do."
+        raise UserError(f"'{path.name}' is damaged, or not a Parquet file.", hint) from error
+
+
+def _rows_of(batch, file: str) -> list[dict]:
+    try:
+        return batch.to_pylist()
+    except (ValueError, OverflowError) as error:  # a date beyond Python's, for one
+        hint = "Leave that column out, or write it as text."
+        raise UserError(f"'{file}' holds a value that Python has no type for: {str(error)[:100]}.", hint) from error
 
 
 def _content(path: Path) -> bytes:

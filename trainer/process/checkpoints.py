@@ -22,6 +22,14 @@ def last_checkpoint(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
+def kept_words(*folders: Path) -> str:
+    """From where a run goes on whose checkpoints are in the first of `folders` that has some; one folder for each stage."""
+    found = next((checkpoint for folder in folders if (checkpoint := last_checkpoint(folder))), None)
+    return (
+        f"The checkpoint of step {step_of(found)} is kept." if found else "There is no checkpoint yet: it begins anew."
+    )
+
+
 def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.split("-")[1])
 

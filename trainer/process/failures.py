@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from common.errors import UserError
+from common.errors import DISK_FULL, TOO_LARGE, UserError, as_user_error
 from trainer.config import TrainConfig
 
 SMALLEST_LENGTH = 128
@@ -73,12 +73,16 @@ def no_cure(config: TrainConfig) -> None:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One row: what the failure is called, what is said, and how it is cured and recognised (in an exception's text)."""
+    """One row: what the failure is called, what is said, and how it is cured and recognised (in an exception's text).
+
+    `resumes`: the same run can go on, so that its last word says from where.
+    """
 
     message: str
     hint: str
     cure: Callable[[TrainConfig], dict | None] = no_cure
     words: str = "(?!)"  # matches nothing
+    resumes: bool = False
 
 
 TABLE = {
@@ -90,15 +94,24 @@ TABLE = {
         r"|not enough memory|CUBLAS_STATUS_ALLOC_FAILED",
     ),
     "disk_full": Diagnosis(
-        "The disk is full.",
-        "Free some space, then resume: the last checkpoint is kept.",
+        DISK_FULL,
+        "Free some space, then resume.",
+        resumes=True,
         words=r"no space left on device|disk quota exceeded|PytorchStreamWriter failed writing"
         r"|basic_ios::clear: iostream error|inline_container.*unexpected pos",  # what torch.save says of it
     ),
+    "file_too_large": Diagnosis(
+        TOO_LARGE, "Raise the limit, then resume.", resumes=True, words=r"file too large|file size limit exceeded"
+    ),
+    "template": Diagnosis(
+        "The chat template cannot show these rows.",
+        "Choose another chat_template, or change the rows: some templates take no system message, or only turns that alternate.",
+        words=r"^(TemplateError|TemplateRuntimeError|TemplateSyntaxError|UndefinedError|SecurityError)\b",
+    ),
     "gpu_lost": Diagnosis(
         "The GPU stopped working.",
-        "Look at `nvidia-smi`; a GPU that has fallen off the bus or has memory errors needs a restart. Then resume: the last "
-        "checkpoint is kept.",
+        "Look at `nvidia-smi`; a GPU that has fallen off the bus or has memory errors needs a restart. Then resume.",
+        resumes=True,
         words=r"device-side assert|unspecified launch failure|no longer on the bus|fallen off the bus|uncorrectable ECC"
         r"|illegal memory access|all CUDA-capable devices are busy|CUDA error: unknown error|device is lost"
         r"|no CUDA GPUs are available|hardware stack error|device not ready",
@@ -123,29 +136,32 @@ TABLE = {
     "data_format": Diagnosis("The data cannot be used.", "Mend the rows that are named."),
     "loss_nan": Diagnosis(
         "The loss is not a number any more.",
-        "The learning rate is too high, the gradients are not clipped, or fp16 overflows. The last good checkpoint is kept.",
+        "The learning rate is too high, the gradients are not clipped, or fp16 overflows.",
         calmer,
+        resumes=True,
     ),
     "loss_zero": Diagnosis(
         "The loss is exactly 0: nothing is learned any more.",
         "The learning rate has driven the model into saturation, or the rows leave nothing to predict: look at the coloured "
-        "tokens of the preview. The last good checkpoint is kept.",
+        "tokens of the preview.",
         calmer,
+        resumes=True,
     ),
     "process_lost": Diagnosis(
         "Another process of this training died, or the connection to it broke.",
-        "The log may say why (memory, a GPU, the network). Resume goes on from the last checkpoint; max_restarts does it by "
-        "itself.",
+        "The log may say why (memory, a GPU, the network). Resume goes on; max_restarts does it by itself.",
+        resumes=True,
     ),
     "process_silent": Diagnosis(
         "Another process of this training did not answer within ddp_timeout.",
-        "It hangs, or the network between the machines is cut. Resume goes on from the last checkpoint; a higher ddp_timeout "
-        "waits longer.",
+        "It hangs, or the network between the machines is cut. Resume goes on; a higher ddp_timeout waits longer.",
+        resumes=True,
     ),
     "killed": Diagnosis(
         "The system ended the training process, most likely because memory ran out.",
-        "Lower the batch size; Resume goes on from the last checkpoint.",
+        "Lower the batch size, then resume.",
         less_memory,
+        resumes=True,
     ),
 }
 
@@ -166,6 +182,8 @@ def explain(error: BaseException, config: TrainConfig | None = None) -> Failure:
         return Failure(code or "settings", said.message, said.hint, _cure(code, said, config))
     if code:
         return diagnose(code, config)
+    if known := as_user_error(error):
+        return Failure("unknown", known.message, known.hint)
     first_line = (str(error).splitlines() or [""])[0][:300]
     return Failure("unknown", f"Unexpected error: {type(error).__name__}: {first_line}", "The log has the whole story.")
 

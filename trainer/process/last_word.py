@@ -8,7 +8,7 @@ from common.errors import UserError
 from common.files import read_events
 from trainer.config import TrainConfig
 from trainer.process import ranks
-from trainer.process.failures import Failure, diagnose, explain
+from trainer.process.failures import TABLE, Failure, diagnose, explain
 from trainer.process.watchdog import HangWatch
 from trainer.run import EventLog, Run
 
@@ -33,7 +33,13 @@ def fail(error: Exception, run: Run, events: EventLog, told: int) -> None:
         return
     speaks = EventLog(run, writes=events.writes or not lost)
     message = failure.message if events.writes else f"Process {ranks.rank()}: {failure.message}"
-    speaks.write("failed", **{**failure.to_event(), "message": message})
+    said = {**failure.to_event(), "message": message}
+    if failure.code in TABLE and TABLE[failure.code].resumes:
+        said["hint"] = f"{failure.hint} {run.kept_words()}"
+    try:
+        speaks.write("failed", **said)
+    except OSError as error:  # a full disk, or one that is gone
+        logging.getLogger(__name__).error("The last word could not be written: %s", error)
 
 
 def watch_for_hangs(run: Run, config: TrainConfig, events: EventLog) -> HangWatch:

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from itertools import chain, count
 from pathlib import Path
 
-from common.files import publish, read_json, write_json
+from common.files import publish, read_object, undo_half_published, write_json
 from common.paths import adapters_folder, runs_folder
 from models.base import Base
 from trainer.run import Run
@@ -38,10 +38,21 @@ def publish_adapter(model, tokenizer, run: Run, base: Base, metrics: dict, weigh
     Holds weights (safetensors), adapter_config.json with the base's Hub id and revision, tokenizer and chat template,
     the training config and the metrics. No pickle, and no path of this machine when the base has a Hub id.
     """
+    undo_half_published(adapters_folder(run.owner))
     final = place_of(run)
     partial = final.with_name(f"{final.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    try:
+        _write_adapter(partial, final, model, tokenizer, run, base, metrics, weights)
+        publish(partial, final)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # frees the disk for the last event
+        raise
+    return final
+
+
+def _write_adapter(partial: Path, final: Path, model, tokenizer, run: Run, base: Base, metrics: dict, weights) -> None:
     model.save_pretrained(partial, safe_serialization=True, state_dict=weights)
     (partial / "README.md").unlink(
         missing_ok=True
@@ -53,15 +64,11 @@ def publish_adapter(model, tokenizer, run: Run, base: Base, metrics: dict, weigh
     record = _record(run, final)
     if record:
         write_json(partial / RECORD, record)
-    publish(partial, final)
-    return final
 
 
 def _record(run: Run, final: Path) -> dict:
     """What the library knows of this adapter (notes, where it was pushed), and where the one that it began with came from."""
-    known, began = read_json(final / RECORD, {}), read_json(run.init_adapter_folder / RECORD, {})
-    record = known if isinstance(known, dict) else {}
-    origin = began.get("origin") if isinstance(began, dict) else None
+    record, origin = read_object(final / RECORD), read_object(run.init_adapter_folder / RECORD).get("origin")
     return (
         {**record, "origin": {"kind": "trained", "from": "this machine", "init_origin": origin}} if origin else record
     )

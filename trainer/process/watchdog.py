@@ -140,7 +140,12 @@ class HangWatch(threading.Thread):
 
     def run(self) -> None:
         self.folder.mkdir(exist_ok=True)
+        looked = time.monotonic()
         while not self._ended.wait(self.LOOK_SECONDS):
+            now = time.monotonic()
+            if now - looked > self.STALE_SECONDS:  # all of this process was stopped (SIGSTOP, a laptop that slept)
+                self._last = now
+            looked = now
             (self.folder / str(rank())).write_text(str(self.beats))
             if time.monotonic() - self._last > self.seconds:
                 faulthandler.dump_traceback()  # into the log: where each thread of this process waits
