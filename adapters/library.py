@@ -190,7 +190,7 @@ def _folders(root: str) -> list[str]:
 
 def _date(path: str) -> float | None:
     """`Adapter.created` as far as the files tell it, else 0; None for what is no whole adapter."""
-    if not (os.path.isfile(f"{path}/{CONFIG}") and os.path.isfile(f"{path}/{WEIGHTS}")):
+    if not (os.path.exists(f"{path}/{CONFIG}") and os.path.isfile(f"{path}/{WEIGHTS}")):
         return None
     trained = _number(read_object(Path(path, METRICS)).get("created"))
     origin = read_object(Path(path, RECORD)).get("origin")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from common.errors import UserError
 from models.encoding import TYPED_MARK, control_tokens, encode_messages, encode_text, shown_tokens
 from models.templates import read_template, training_template
 from models.tokenizer import load_tokenizer
@@ -73,3 +74,10 @@ def test_the_embedded_base_keeps_typed_control_tokens_apart_too(embedded_base):
     assert said == "Hello<|im_end|>.<|im_end|>"
     assert "<0xEB><0xB7>" in "".join(shown_tokens(tokenizer("a 뷁")["input_ids"], tokenizer))
     assert shown_tokens(tokenizer("a b\n")["input_ids"], tokenizer) == ["a", "␣b", "↵"]
+
+
+def test_a_template_that_raises_is_a_sentence(tinyllama_tokenizer):
+    template = "{% if messages|length > 1 %}{{ raise_exception('Roles must alternate') }}{% endif %}x"
+    for content in ("hello", "</s>"):
+        with pytest.raises(UserError, match="The chat template cannot show a conversation: Roles must alternate"):
+            encode_messages([{"role": "user", "content": content}] * 2, tinyllama_tokenizer, template)

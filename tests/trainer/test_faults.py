@@ -152,7 +152,7 @@ def test_a_full_disk_is_a_sentence_at_the_page_and_at_the_command_line(small_dis
     assert [path.name for path in runs_folder().iterdir()] == ["run"]
 
 
-def test_a_folder_that_can_only_be_read_is_listed_and_refuses_in_a_sentence(small_disk, tmp_path):
+def test_a_folder_that_can_only_be_read_is_listed_and_refuses_in_a_sentence(small_disk, tiny_base, tmp_path):
     run = make_run("run")
     EventLog(run).write("done")
     mounted(small_disk, "-o", "remount,ro")
@@ -160,7 +160,6 @@ def test_a_folder_that_can_only_be_read_is_listed_and_refuses_in_a_sentence(smal
     assert listed.returncode == 0 and " done " in listed.stdout
     words = "is on a disk that can only be read. Set STUDIO_HOME"
     for arguments in (
-        ("train", "--base", "embedded"),
         ("rename", "run", "title"),
         ("delete", "run"),
         ("resume", "run"),
@@ -168,6 +167,8 @@ def test_a_folder_that_can_only_be_read_is_listed_and_refuses_in_a_sentence(smal
         assert is_a_sentence(command("trainer", *arguments), words)
     assert is_a_sentence(command("adapters", "import", str(tmp_path)), words)
     assert words in page_says(lambda: enqueue(run))
+    config = TrainConfig(name="new", **small_settings(tiny_base, tmp_path))
+    assert words in page_says(lambda: create_run(config))
     assert "Done" in history_view.label_of(run) and "Done" in run_view.render(run)[0]
 
 
@@ -207,7 +208,7 @@ def test_a_home_that_is_a_file_is_a_sentence(program, tmp_path, monkeypatch):
 def test_a_home_that_is_taken_away_and_comes_back_is_as_it_was(trainer):
     run, waiting = queued("run", at=1), queued("waiting", at=2)
     assert advance() == run
-    wait_for(lambda: (run.folder / "began").exists())
+    wait_for(lambda: "trainer" in read_json(run.process_file))
     EventLog(run).write("training")
     assert read_state(run).status == "training"
     away = home().with_name("away")
@@ -288,7 +289,7 @@ def test_nobody_waits_for_a_turn_that_lies_in_the_future(trainer, clock):
 def test_a_training_that_is_stopped_for_a_while_is_not_started_twice(trainer):
     run, waiting = queued("run", at=1), queued("waiting", at=2)
     assert advance() == run
-    wait_for(lambda: (run.folder / "began").exists() and "trainer" in read_json(run.process_file))
+    wait_for(lambda: "trainer" in read_json(run.process_file))
     pid = read_json(run.process_file)["trainer"]["pid"]
     os.kill(pid, signal.SIGSTOP)
     wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)

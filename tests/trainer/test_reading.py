@@ -4,11 +4,14 @@ import gzip
 import json
 import re
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from common.errors import UserError
 from trainer.data import hub_data
 from trainer.data.reading import paste_suffix, read_rows, read_source, suffix_of
+from trainer.data.tables import parquet_rows
 
 ROWS = [
     {"질문": "서울은 어디에 있나요?", "답변": '대한민국의 수도, "서울"입니다.\n둘째 줄'},
@@ -143,3 +146,43 @@ def test_a_pasted_text_gets_the_kind_that_it_is(text, suffix):
 def test_what_a_data_set_lacks_comes_with_what_it_has(words, told):
     config = "x" if "'x'" in words else None
     assert re.search(told, str(hub_data._explained("a/b", config, "x", words)))
+
+
+def parquet(folder, **columns):
+    file = folder / "rows.parquet"
+    pyarrow.parquet.write_table(pyarrow.table(columns), file)
+    return file
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: content[:-20],
+        lambda content: b"PAR1" + bytes(99) + b"PAR1",
+        lambda content: content[:8] + b"\xff" * 30 + content[38:],
+    ],
+)
+def test_a_damaged_parquet_is_a_sentence_without_a_librarys_words(tmp_path, spoil):
+    file = parquet(tmp_path, text=["a", "b"] * 50)
+    file.write_bytes(spoil(file.read_bytes()))
+    with pytest.raises(UserError) as refused:
+        list(parquet_rows(file))
+    assert refused.value.message == "'rows.parquet' is damaged, or not a Parquet file."
+
+
+def test_a_parquet_that_is_too_large_for_the_memory_is_a_sentence(tmp_path, monkeypatch):
+    file = parquet(tmp_path, text=["a"])
+
+    def iter_batches(self, batch_size):
+        pyarrow.allocate_buffer(2**50)  # pyarrow's own error
+
+    monkeypatch.setattr(pyarrow.parquet.ParquetFile, "iter_batches", iter_batches)
+    with pytest.raises(UserError) as refused:
+        list(parquet_rows(file))
+    assert "needs more memory than there is" in refused.value.message and "alloc" not in str(refused.value)
+
+
+def test_a_value_in_a_parquet_that_python_has_no_type_for_is_named(tmp_path):
+    file = parquet(tmp_path, when=pyarrow.array([2**62], pyarrow.timestamp("us")))
+    with pytest.raises(UserError, match="holds a value that Python has no type for"):
+        list(parquet_rows(file))

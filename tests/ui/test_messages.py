@@ -1,5 +1,7 @@
 """No traceback reaches a person."""
 
+import errno
+
 import gradio as gr
 import pytest
 
@@ -26,6 +28,12 @@ def test_a_bug_is_logged_whole_and_shown_without_its_words(caplog):
         raises(ValueError("/secret/path hf_token"))()
     assert "secret" not in error.value.message and "hf_token" not in error.value.message
     assert "secret" in caplog.text
+
+
+def test_a_full_disk_is_a_sentence_without_the_servers_paths(caplog):
+    with pytest.raises(gr.Error) as error:
+        raises(OSError(errno.EROFS, "Read-only file system", "/secret/path/file"))()
+    assert error.value.message.startswith("'file' is on a disk that can only be read.") and "secret" in caplog.text
 
 
 def test_a_generator_is_covered_too():
