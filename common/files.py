@@ -132,6 +132,8 @@ _decoder = json.JSONDecoder(parse_constant=lambda name: None)  # NaN and Infinit
 
 def parse_event(line: bytes) -> dict | None:
     """The event in a line of a run's `events.jsonl`; None for a line that is damaged: no JSON, or a field of another type."""
+    if len(line) > MAX_LINE_BYTES:
+        return None
     try:
         text = line.decode()
         event = _decoder.decode(text)
@@ -139,7 +141,7 @@ def parse_event(line: bytes) -> dict | None:
             json.dumps(event, ensure_ascii=False).encode()  # half characters cannot be shown
     except JSON_ERRORS:
         return None
-    if not isinstance(event, dict) or len(line) > MAX_LINE_BYTES:
+    if not isinstance(event, dict):
         return None
     kind = event.get("event", "")
     if not all(name in event for name in (EVENT_NEEDS.get(kind, ()) if isinstance(kind, str) else ())):
@@ -151,7 +153,8 @@ def read_events(path: Path) -> list[dict]:
     """Every event in `path` that is not damaged. [] when there is no file."""
     try:
         with open(path, "rb") as file:
-            return [event for line in file if (event := parse_event(line)) is not None]
+            lines = iter(lambda: file.readline(MAX_LINE_BYTES + 1), b"")  # of a longer line each piece is damaged
+            return [event for line in lines if (event := parse_event(line)) is not None]
     except OSError:
         return []
 
@@ -208,7 +211,7 @@ def check_free(path: Path) -> None:
 
 
 def undo_half_published(root: Path) -> None:
-    """Give the older folders back their names of which a `publish` was killed between its two renames."""
+    """Where a `publish` was killed between its two renames, give the older folder its name back."""
     for old in root.glob("*.old"):
         final = old.with_name(old.name.removesuffix(".old"))
         try:

@@ -9,6 +9,7 @@ import pandas
 
 from trainer import glance, history
 from trainer.run import Run, list_runs, settings_written_at
+from trainer.state import UNREADABLE
 from ui.finding import MOST_LISTED, first_with, how_many
 from ui.run_view import STATUS_WORDS, smoothed, thinned
 
@@ -87,6 +88,8 @@ def label_of(run: Run) -> str:
     """One line about a run: its title, state, last loss and day."""
     status, losses = glance.status_of(run), glance.losses_of(run)
     parts = [history.title_of(run), STATUS_WORDS.get(status, status)]
+    if status == UNREADABLE:
+        parts.append("Show says why")
     if glance.settings_problem(run):
         parts.append("its settings cannot be read: Show says why")
     if losses.held_out is not None:

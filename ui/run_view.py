@@ -43,7 +43,7 @@ STATUS_WORDS = {
     "stopped": "Stopped",
     "failed": "Failed",
     "interrupted": "Interrupted",
-    UNREADABLE: "Cannot be read: Show says why",
+    UNREADABLE: "Cannot be read",
 }
 RESUMABLE = ("stopped", "interrupted", "failed")
 STOP = "Stop and keep what it learned"

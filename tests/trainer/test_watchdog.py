@@ -51,7 +51,7 @@ def test_a_spoiled_loss_ends_the_run_within_20_steps(settings, monkeypatch, chan
     spoil(monkeypatch, 6, change)
     run = create_run(TrainConfig(name="spoiled", **settings))
     failed = the_failure(run)
-    assert failed["code"] == code and words in failed["message"] and "checkpoint is kept" in failed["hint"]
+    assert failed["code"] == code and words in failed["message"] and " is kept." in failed["hint"]
     assert failed["cure"]["changes"] == {"learning_rate": 5e-5, "max_grad_norm": 1.0}
     kept = last_checkpoint(run.checkpoints_folder)
     assert 5 <= int(kept.name.split("-")[1]) < 26
