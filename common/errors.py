@@ -2,11 +2,16 @@
 
 import errno
 import os
+import re
 
 DISK_FULL = "The disk is full."
 TOO_LARGE = "A file would become larger than this system lets it (`ulimit -f`)."
-# what libraries that write with C++ or Rust say of an error number, in their own exceptions
-WORDS = {"No space left on device": errno.ENOSPC, "Disk quota exceeded": errno.EDQUOT, "File too large": errno.EFBIG}
+WORDS = {  # what libraries that write with C++ or Rust say of an error number, in their own exceptions
+    "No space left on device": errno.ENOSPC,
+    r"\d+ requested and \d+ written": errno.ENOSPC,  # numpy's tofile
+    "Disk quota exceeded": errno.EDQUOT,
+    "File too large": errno.EFBIG,
+}
 ERRORS = {  # an error number of the system: what is said of the file, and what to do
     errno.ENOSPC: (DISK_FULL, "Free some space, then try again."),
     errno.EDQUOT: (DISK_FULL, "Free some space, then try again."),
@@ -51,7 +56,7 @@ def as_user_error(error: BaseException, with_paths: bool = True) -> UserError | 
         return UserError("There is not enough memory.", "Close other programs, or take less data, then try again.")
     number = error.errno if isinstance(error, OSError) else None
     if number not in ERRORS:
-        number = next((code for words, code in WORDS.items() if words in str(error)), None)
+        number = next((code for words, code in WORDS.items() if re.search(words, str(error))), None)
     if number is None:
         return None
     message, hint = ERRORS[number]
