@@ -4,6 +4,8 @@ What was written is read back before it gets its name (`gguf_check.py`). Heavy i
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,14 +51,25 @@ def write_models(model_folder: Path, folder: Path, outtypes: tuple[str, ...] = O
         partial = target.with_name(f"{target.name}.partial.gguf")
         try:
             count = _write_model(model_folder, partial, outtype)
-            if not written:
-                compare_tokenizers(model_folder, partial)
-            difference = compare_models(model_folder, partial, outtype)
+            with _reading_back(target.name):
+                if not written:
+                    compare_tokenizers(model_folder, partial)
+                difference = compare_models(model_folder, partial, outtype)
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
         written.append(Written(target, count, difference))
     return written
+
+
+@contextmanager
+def _reading_back(name: str) -> Iterator[None]:
+    """Raise UserError for a file that is cut: numpy's `tofile` does not tell that the disk was full for its last bytes."""
+    try:
+        yield
+    except (ValueError, IndexError, KeyError) as error:
+        hint = "Is the disk full? Free some space, then try again."
+        raise UserError(f"{name} was not written whole: it cannot be read back.", hint) from error
 
 
 def _write_model(model_folder: Path, path: Path, outtype: str) -> int:
@@ -182,7 +195,8 @@ def write_adapter(adapter: Adapter, base_folder: Path, target: Path) -> Written:
         for name, values in tensors.items():
             writer.add_tensor(name, values)
         _close(writer)
-        difference = compare_tensors(partial, tensors)
+        with _reading_back(target.name):
+            difference = compare_tensors(partial, tensors)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
