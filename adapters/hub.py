@@ -1,4 +1,4 @@
-"""Who acts on the Hub, and what its errors mean in words.
+"""Who acts on the Hub.
 
 On a Space only the visitor's own sign-in counts; on a laptop the local login. Without either the token is False: None would
 let huggingface_hub take whatever token the machine has. A name is believed only when the Hub gives it for the token.
@@ -7,12 +7,12 @@ let huggingface_hub take whatever token the machine has. A name is believed only
 import os
 import re
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from common.errors import UserError
+from models.hub import in_words, sign_in_words
 
 Token = str | bool  # False is nobody
 IDENTITY_SECONDS = 300
@@ -37,11 +37,6 @@ def token_of(visitors_token: str | None) -> Token:
     from huggingface_hub import get_token
 
     return get_token() or False
-
-
-def sign_in_words() -> str:
-    """What to do to be somebody on the Hub, where this app runs."""
-    return "Sign in at the top of the page." if os.environ.get("SPACE_ID") else "Run `hf auth login` and try again."
 
 
 def account_of(token: Token) -> Account:
@@ -90,51 +85,3 @@ def parse_repo(text: str) -> tuple[str, str | None]:
     if revision is not None and (not re.fullmatch(r"[\w.%-]{1,100}", revision) or ".." in revision):
         raise UserError(f"'{revision[:100]}' is no revision.", "Give a commit, a tag or a branch.")
     return wanted, revision
-
-
-@contextmanager
-def in_words(doing: str, repo_id: str = "it"):
-    """Turn what huggingface_hub raises inside into a UserError: what was found, and what to do."""
-    import httpx2
-    from huggingface_hub.errors import HFValidationError, XetDownloadError
-
-    try:
-        yield
-    except (OSError, httpx2.HTTPError, HFValidationError, XetDownloadError, RuntimeError) as error:
-        raise explain(error, doing, repo_id) from error
-
-
-def explain(error: Exception, doing: str, repo_id: str) -> UserError:
-    """The sentence for one error of huggingface_hub."""
-    from huggingface_hub import errors
-
-    if isinstance(error, errors.OfflineModeIsEnabled):
-        return UserError("The Hub is switched off here (HF_HUB_OFFLINE).", "Start the app without it.")
-    if isinstance(error, errors.GatedRepoError):
-        return UserError(f"{repo_id} is gated.", "Ask for access on its page on the Hub, then try again.")
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return UserError(
-            f"There is no '{repo_id}' on the Hub, or it is private.",
-            "Check the spelling. A private one opens for those who may read it, when they are signed in.",
-        )
-    if isinstance(error, errors.RevisionNotFoundError):
-        return UserError(f"{repo_id} has no such revision.", "Give a commit, a tag or a branch of it.")
-    if isinstance(error, errors.EntryNotFoundError):
-        return UserError(f"A file of {repo_id} is not there (any more).", "Look at it again.")
-    if isinstance(error, errors.HfHubHTTPError) and getattr(error, "response", None) is not None:
-        return _of_status(error, doing, repo_id)
-    return UserError(f"The connection to the Hub broke while trying to {doing}.", "Check the network and try again.")
-
-
-def _of_status(error, doing: str, repo_id: str) -> UserError:
-    status, headers = error.response.status_code, error.response.headers
-    wait = headers.get("Retry-After", "")
-    sentences = {
-        401: ("The Hub does not know this sign-in (any more).", sign_in_words()),
-        403: (f"This sign-in may not {doing} ({repo_id}).", "It needs the right to write to that repository."),
-        409: (f"{repo_id} is being changed by somebody else.", "Look at it again, then repeat."),
-        412: (f"{repo_id} was changed in the meantime.", "Look at what would change now, then repeat."),
-        429: ("The Hub asks for a pause: too many requests.", f"Try again in {wait or 'some'} seconds."),
-    }
-    failed = (f"The Hub failed ({status}) while trying to {doing}.", "Try again in some minutes.")
-    return UserError(*sentences.get(status, failed))

@@ -15,6 +15,7 @@ from common.errors import UserError
 from common.limits import limit
 from models import embedded
 from models.download import Progress, download, size_of
+from models.hub import in_words
 
 AUTO = "auto"
 EMBEDDED = "embedded"
@@ -108,26 +109,12 @@ def _cached_revision(model_id: str, revision: str | None) -> str | None:
 def _hub_revision(model_id: str, revision: str | None) -> str:
     """The commit on the Hub that `revision` (default: main) points to now, after a look at what the repository holds."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
 
     try:
-        info = HfApi(token=False).model_info(model_id, revision=revision, timeout=HUB_TIMEOUT_SECONDS)
-    except GatedRepoError as error:
-        raise UserError(
-            f"{model_id} is gated.", f"Accept its terms on the Hub, run `hf download {model_id}`, and start again."
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise UserError(
-            f"There is no public model '{model_id}' on the Hub.", "Check the spelling, or give a folder."
-        ) from error
-    except HfHubHTTPError as error:
-        raise UserError(f"the Hub did not give {model_id}.", str(error).splitlines()[0]) from error
-    except OfflineModeIsEnabled as error:
-        raise UserError(
-            "The Hub is switched off here (HF_HUB_OFFLINE).", f"Choose '{EMBEDDED}' or a folder."
-        ) from error
-    except (OSError, transport_error()) as error:
-        raise UserError("The Hub cannot be reached.", f"Choose '{EMBEDDED}', a folder, or try again online.") from error
+        with in_words(f"look at {model_id}", model_id, has_token=False):
+            info = HfApi(token=False).model_info(model_id, revision=revision, timeout=HUB_TIMEOUT_SECONDS)
+    except UserError as error:
+        raise UserError(error.message, f"{error.hint} Or choose '{EMBEDDED}' or a folder.") from error.__cause__
     names = {file.rfilename for file in info.siblings or []}
     if not any(name.endswith(".safetensors") for name in names):
         raise UserError(f"{model_id} has no safetensors weights.", "Other formats can run code and are not loaded.")
@@ -169,7 +156,7 @@ def fetch_base(
 ) -> Path:
     """The folder that holds the base's files, downloading or converting them first when needed. `stop` ends a download.
 
-    Raises UserError when they cannot be had (network gone, disk full, stopped, not a Llama model).
+    Raises UserError with the reason when they cannot be had (network gone, disk full, stopped, not a Llama model).
     """
     if base.source == "folder":
         return Path(base.model_id)
@@ -192,14 +179,13 @@ def fetch_tokenizer(base: Base, progress: Progress = lambda what, fraction: None
 
 def _download(base: Base, progress: Progress, patterns: list[str] = FILES, stop: threading.Event | None = None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     progress(f"Getting {base.model_id} {base.reason}", None)
-    try:
-        if base.source != "cache":
-            _check_size(base, patterns)
-            if patterns == FILES:
-                return download(base.model_id, base.revision, patterns, progress, stop)
+    if base.source != "cache":
+        _check_size(base, patterns)
+        if patterns == FILES:
+            return download(base.model_id, base.revision, patterns, progress, stop)
+    with in_words(f"download {base.model_id}", base.model_id, has_token=False):
         folder = snapshot_download(
             base.model_id,
             revision=base.revision,
@@ -207,10 +193,6 @@ def _download(base: Base, progress: Progress, patterns: list[str] = FILES, stop:
             token=False,
             local_files_only=base.source == "cache",
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, transport_error()) as error:
-        raise UserError(
-            f"The download of {base.model_id} was interrupted.", "Start again: what is there already is kept."
-        ) from error
     return Path(folder)
 
 

@@ -1,6 +1,7 @@
 """Brings a repository's files into the Hub's cache: a process of its own, so that it can be stopped at once.
 
-    python -m models.download MODEL_ID COMMIT '["*.safetensors"]'      one JSON object a line: {"bytes": n}, {"folder": ...}
+    python -m models.download MODEL_ID COMMIT '["*.safetensors"]'      one JSON object a line: {"bytes": n}, then
+                                                                       {"folder": ...} or {"error": [message, hint]}
 
 huggingface_hub 2.4 downloads in threads of Rust and Python that nothing but the end of their process stops. What is whole
 stays for the next time; half a file is removed, since the library never goes on with one. Tokens are never sent.
@@ -17,10 +18,12 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.paths import REPOSITORY
+from models.hub import client_environment, in_words
 
 Progress = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
 SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "KEY")  # in the names of variables that no download needs
 LOOK_SECONDS = 0.2  # a stop is seen after so long
+KEPT = "The files that are whole are kept."
 
 
 def download(
@@ -28,10 +31,10 @@ def download(
 ) -> Path:
     """The folder with the files of a repository that match `patterns`. Setting `stop` ends it.
 
-    Raises UserError when it was interrupted or stopped; what is whole by then is kept.
+    Raises UserError when it failed or was stopped; what is whole by then is kept.
     """
     stop = stop or threading.Event()
-    total, folder = size_of(model_id, commit, patterns), None
+    total, folder, error = size_of(model_id, commit, patterns), None, None
     command = [sys.executable, "-m", "models.download", model_id, commit or "main", json.dumps(patterns)]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -41,7 +44,7 @@ def download(
         try:
             for line in process.stdout:
                 told = json.loads(line) if line.startswith("{") else {}
-                folder = told.get("folder", folder)
+                folder, error = told.get("folder", folder), told.get("error", error)
                 if "bytes" in told and total:
                     words = f"Downloading {model_id}: {told['bytes'] / 1e6:.0f} of {total / 1e6:.0f} MB"
                     progress(words, min(1.0, told["bytes"] / total))
@@ -51,9 +54,15 @@ def download(
             process.stdout.close()
             if folder is None:
                 remove_halves(model_id)
+        if stop.is_set() and folder is None:
+            raise UserError(f"The download of {model_id} was stopped.", KEPT)
+        if error:
+            raise UserError(error[0], f"{error[1]} {KEPT}")
         if folder is None:
             log.seek(0)
-            raise _ended(model_id, stop.is_set(), log.read().decode(errors="replace"))
+            line = (log.read().decode(errors="replace").strip().splitlines() or ["no reason given"])[-1][:200]
+            words = f"The download of {model_id} ended with code {process.returncode}: {line}"
+            raise UserError(words, f"Start again. {KEPT}")
     return Path(folder)
 
 
@@ -64,20 +73,10 @@ def _end_when(stop: threading.Event, process: subprocess.Popen) -> None:
             return
 
 
-def _ended(model_id: str, is_stopped: bool, log: str) -> UserError:
-    """Why there is no folder."""
-    if is_stopped:
-        return UserError(f"The download of {model_id} was stopped.", "The files that are whole are kept.")
-    words = f"The download of {model_id} was interrupted."
-    if "No space left on device" in log:
-        return UserError(words, "The disk is full: free some, and start again.")
-    return UserError(words, "Start again: the files that are whole are kept.")
-
-
 def _environment() -> dict[str, str]:
-    """Ours without anybody's token."""
+    """Ours without anybody's token, and what the Hub client of this process was told."""
     kept = {name: value for name, value in os.environ.items() if not any(word in name for word in SECRET_WORDS)}
-    return kept | {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
+    return kept | client_environment()
 
 
 def remove_halves(model_id: str) -> None:
@@ -97,12 +96,13 @@ def remove_halves(model_id: str) -> None:
 
 
 def size_of(model_id: str, commit: str | None, patterns: list[str]) -> int:
-    """The bytes that will be downloaded, by the repository's list of files."""
+    """The bytes that will be downloaded, by the repository's list of files. Raises UserError when the Hub does not give it."""
     from huggingface_hub import HfApi
     from huggingface_hub.utils import filter_repo_objects
 
-    tree = HfApi(token=False).list_repo_tree(model_id, revision=commit, recursive=True)
-    sizes = {entry.path: getattr(entry, "size", 0) for entry in tree}
+    with in_words(f"download {model_id}", model_id, has_token=False):
+        tree = HfApi(token=False).list_repo_tree(model_id, revision=commit, recursive=True)
+        sizes = {entry.path: getattr(entry, "size", 0) for entry in tree}
     return sum(sizes[path] for path in filter_repo_objects(sizes, allow_patterns=patterns))
 
 
@@ -126,9 +126,14 @@ def main(model_id: str, commit: str, patterns: str) -> None:
     """The process that downloads."""
     from huggingface_hub import snapshot_download
 
-    folder = snapshot_download(
-        model_id, revision=commit, allow_patterns=json.loads(patterns), token=False, tqdm_class=_bar()
-    )
+    try:
+        with in_words(f"download {model_id}", model_id, has_token=False):
+            folder = snapshot_download(
+                model_id, revision=commit, allow_patterns=json.loads(patterns), token=False, tqdm_class=_bar()
+            )
+    except UserError as error:
+        print(json.dumps({"error": [error.message, error.hint]}), flush=True)
+        sys.exit(1)
     print(json.dumps({"folder": folder}), flush=True)
 
 

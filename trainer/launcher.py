@@ -19,6 +19,7 @@ from common.files import is_file, read_json, write_json, write_text
 from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, contained, free_name, runs_folder, slug
 from models.base import Base, choose_base, transport_error
 from models.hardware import find_gpus
+from models.hub import client_environment
 from models.precision import resolve_precision
 from trainer.config import EXAMPLE, TrainConfig
 from trainer.data.reading import suffix_of
@@ -57,8 +58,9 @@ PASSED_ON = (
         "SSL_CERT_FILE",
         "REQUESTS_CA_BUNDLE",
     ),
-    *("HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_HUB_OFFLINE", "http_proxy", "https_proxy", "no_proxy"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "PIP_CONFIG_FILE", "PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_CERT"),
+    *("HF_DATASETS_CACHE", "SSL_CERT_DIR", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("PIP_CONFIG_FILE", "PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_CERT"),
 )
 PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_", "NCCL_", "GLOO_", "OMP_", "MKL_")
 
@@ -238,7 +240,7 @@ def environment(config: TrainConfig | None = None) -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
     }
-    kept["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
+    kept |= client_environment()
     kept["HF_HUB_DISABLE_TELEMETRY"] = "1"  # TRL reports usage from rank 0 otherwise
     kept["PYTHONUNBUFFERED"] = "1"
     kept["TOKENIZERS_PARALLELISM"] = "false"

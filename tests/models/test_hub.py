@@ -122,10 +122,10 @@ def test_half_a_file_that_somebody_else_downloads_is_left_alone(tmp_path, monkey
     assert not mine.exists() and theirs.exists()
 
 
-def test_an_interrupted_download_is_a_sentence_and_can_be_repeated(tiny_base):
+def test_a_failed_download_is_a_sentence_and_can_be_repeated(tiny_base):
     with HubServer({DEFAULT_BASE: tiny_base}) as hub:
         hub.fail("GET", "model.safetensors", status=500, times=100)
-        assert "was interrupted" in choose(hub.url, "auto", "fetch")["error"]
+        assert "The Hub failed (500) while trying to download" in choose(hub.url, "auto", "fetch")["error"]
         hub.faults.clear()
         assert choose(hub.url, "auto", "fetch")["folder"]
 
@@ -138,7 +138,7 @@ def test_when_the_hub_cannot_be_reached_it_is_said():
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("nobody/nothing", "There is no public model"), ("meta/gated", "is gated"), ("old/pickle", "no safetensors")],
+    [("nobody/nothing", "There is no 'nobody/nothing'"), ("meta/gated", "is gated"), ("old/pickle", "no safetensors")],
 )
 def test_what_the_hub_does_not_give_is_a_sentence(tmp_path, name, words):
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
