@@ -1,24 +1,73 @@
-"""Every test gets a home of its own. Small Llamas with TinyLlama's real tokenizer stand in where weights do not matter."""
+"""The tests have a home of their own, each test its data folder. Small Llamas stand in where weights do not matter.
 
+HOME, the temporary folder and all caches lead into one folder that is removed after the last test: nothing is left in the
+user's. Workers of pytest-xdist and the processes that tests start inherit it.
+"""
+
+import os
+import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from common.paths import bases_folder, home
+from models import embedded
 from tests.tiny import TOKENIZER, make_tiny_base
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-REAL_BASES = bases_folder()  # read before any test points STUDIO_HOME elsewhere
+TESTS_HOME = "STUDIO_TESTS_HOME"  # the variable that names the folder
+FOREIGN = ("HF_", "HUGGINGFACE_", "TRANSFORMERS_", "GRADIO_", "XDG_", "MPLCONFIGDIR", "STUDIO_HOME")
+
+
+def pytest_configure(config) -> None:
+    """Make the home, unless this is a worker of pytest-xdist, whose controller has made it."""
+    if TESTS_HOME in os.environ:
+        return
+    folder = Path(tempfile.mkdtemp(prefix="studio-tests-"))
+    before, temporary = dict(os.environ), tempfile.tempdir
+    installed, wheels = embedded.folder(), bases_folder() / "wheels"
+    os.environ.setdefault("PLAYWRIGHT_BROWSERS_PATH", str(Path.home() / ".cache" / "ms-playwright"))
+    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+        del os.environ[name]
+    tempfile.tempdir = str(folder / "tmp")
+    os.environ |= {TESTS_HOME: str(folder), "HOME": str(folder), "USERPROFILE": str(folder), "TMPDIR": tempfile.tempdir}
+    os.environ |= {"STUDIO_HOME": str(folder / "studio"), "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1"}
+    (folder / "tmp").mkdir()
+    if installed.is_dir():  # what the user has is read where it lies
+        link_files(installed, embedded.folder())
+        link_files(installed.parents[1] / "refs", embedded.repository() / "refs")
+    if wheels.is_dir():
+        link_files(wheels, bases_folder() / "wheels")
+
+    def clean_up() -> None:
+        os.environ.clear()
+        os.environ.update(before)
+        tempfile.tempdir = temporary
+        shutil.rmtree(folder, ignore_errors=True)
+
+    config.add_cleanup(clean_up)
+
+
+def link_files(source: Path, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for file in source.iterdir():
+        (folder / file.name).symlink_to(file)
 
 
 @pytest.fixture(autouse=True)
 def isolated_home(tmp_path_factory, monkeypatch) -> Path:
-    """An empty STUDIO_HOME and an empty Hub cache; the Hub is off."""
-    folder = tmp_path_factory.mktemp("studio")
+    """An empty STUDIO_HOME and an empty Hub cache, for this process and its children; the Hub is off."""
+    from huggingface_hub import constants
+
+    folder, session = tmp_path_factory.mktemp("studio"), os.environ["HF_HOME"]
+    for name, value in list(vars(constants).items()):  # read from HF_HOME once, at import
+        if isinstance(value, str) and value.startswith(session):
+            monkeypatch.setattr(constants, name, value.replace(session, str(folder / "hf"), 1))
     monkeypatch.setenv("STUDIO_HOME", str(folder / "home"))
     monkeypatch.setenv("HF_HOME", str(folder / "hf"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for name in ("SPACE_ID", "OAUTH_CLIENT_ID", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     home().mkdir()
@@ -39,15 +88,18 @@ def tiny_base(tmp_path_factory) -> Path:
     return make_tiny_base(tmp_path_factory.mktemp("tiny-base"))
 
 
-@pytest.fixture
-def embedded_base(isolated_home) -> Path:
-    """The embedded base, converted once for all tests and linked into this test's home."""
-    import subprocess
-
-    environment = {"PATH": "/usr/bin:/bin", "STUDIO_HOME": str(REAL_BASES.parent), "HOME": str(Path.home())}
+@pytest.fixture(scope="session")
+def embedded_bases() -> Path:
+    """The bases folder that all tests share, with the embedded base: the user's, or converted once (half a minute)."""
+    folder = Path(os.environ[TESTS_HOME]) / "studio"
     command = [sys.executable, "-m", "models.embedded"]
+    environment = {**os.environ, "STUDIO_HOME": str(folder)}
     subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, stdout=subprocess.DEVNULL)
-    bases_folder().symlink_to(REAL_BASES)
-    from models import embedded
+    return folder / "bases"
 
+
+@pytest.fixture
+def embedded_base(isolated_home, embedded_bases) -> Path:
+    """The embedded base, linked into this test's home."""
+    bases_folder().symlink_to(embedded_bases)
     return embedded.folder()
