@@ -61,8 +61,7 @@ def download(
         if folder is None:
             log.seek(0)
             line = (log.read().decode(errors="replace").strip().splitlines() or ["no reason given"])[-1][:200]
-            words = f"The download of {model_id} ended with code {process.returncode}: {line}"
-            raise UserError(words, f"Start again. {KEPT}")
+            raise UserError(f"The download of {model_id} was interrupted: {line}", f"Start again. {KEPT}")
     return Path(folder)
 
 

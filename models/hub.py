@@ -144,7 +144,7 @@ def _of_network(chain: list[BaseException], doing: str) -> UserError:
     proxy = _proxy_of(constants.ENDPOINT)
     address = urlsplit(proxy or constants.ENDPOINT)
     host = address.hostname or constants.ENDPOINT
-    if any(isinstance(cause, ssl.SSLError) for cause in chain) or "certificate" in words:
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in chain) or "certificate verify failed" in words:
         return UserError(
             f"The certificate of {host} is not accepted.",
             "Check the clock of this machine; behind a company's proxy, set SSL_CERT_FILE to its certificates.",

@@ -1,0 +1,222 @@
+"""Why a download failed, in the real downloading process against loopback; and what of this process's client a child is told."""
+
+import errno
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from common.errors import UserError
+from common.paths import REPOSITORY
+from models.base import choose_base, fetch_base
+from models.download import download
+from models.hub import client_environment, explain
+from tests.adapters.conftest import hub  # noqa: F401
+from tests.hub_server import HubServer
+from trainer.launcher import environment
+
+
+def failed(**variables: str) -> str:
+    """What the downloading process says of a download that fails."""
+    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    command = [sys.executable, "-m", "models.download", "tests/base", "main", '["*"]']
+    result = subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env={**kept, "HF_HUB_OFFLINE": "0", **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    return " ".join(json.loads(result.stdout.splitlines()[-1])["error"])
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_a_download_in_offline_mode_says_so():
+    assert "switched off here (HF_HUB_OFFLINE)" in failed(HF_HUB_OFFLINE="1")
+
+
+def test_a_download_from_an_address_where_nothing_answers_names_it():
+    port = closed_port()
+    assert f"nothing answers at 127.0.0.1:{port}" in failed(HF_ENDPOINT=f"http://127.0.0.1:{port}")
+
+
+def test_a_download_from_an_unknown_name_says_that_it_is_the_name():
+    assert "the name hub.invalid is not found (DNS)" in failed(HF_ENDPOINT="https://hub.invalid")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_download_through_a_dead_proxy_names_the_proxy_without_its_password(scheme):
+    port = closed_port()
+    proxy = {f"{scheme}_proxy": f"http://me:hunter2@127.0.0.1:{port}"}
+    said = failed(HF_ENDPOINT=f"{scheme}://hub.invalid", **proxy)
+    assert f"through the proxy 127.0.0.1: nothing answers at 127.0.0.1:{port}" in said and "HTTPS_PROXY" in said
+    assert "hunter2" not in said
+
+
+def test_a_download_with_a_certificate_that_nobody_signed_says_so(tmp_path):
+    with tls_server(tmp_path) as port:
+        assert "The certificate of localhost is not accepted" in failed(HF_ENDPOINT=f"https://localhost:{port}")
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "does not give tests/base to everybody (401)"),
+        (403, "does not give tests/base to everybody (403)"),
+        (404, "has nothing there (404)"),
+        (429, "too many requests. Try again in 0 seconds"),
+        (500, "The Hub failed (500)"),
+        (503, "The Hub failed (503)"),
+    ],
+)
+def test_a_download_that_the_hub_refuses_says_how(tiny_base, status, words):
+    with HubServer({"tests/base": tiny_base}) as server:
+        server.fail("GET", "/api/models", status, times=99, headers={"Retry-After": "0"})
+        assert words in failed(HF_ENDPOINT=server.url)
+
+
+def test_a_download_of_what_is_gated_or_not_there_says_which(tiny_base):
+    with HubServer({"tests/base": tiny_base}, gated={"tests/base"}) as server:
+        assert "tests/base is gated. Accept its terms" in failed(HF_ENDPOINT=server.url)
+    with HubServer() as server:
+        assert "There is no 'tests/base' on the Hub" in failed(HF_ENDPOINT=server.url)
+
+
+def test_a_hub_that_takes_the_call_and_says_nothing_is_not_waited_for(monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("models.base.HUB_TIMEOUT_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(UserError, match=r"127\.0\.0\.1 does not answer in time"):
+            choose_base("tests/base")
+
+
+def test_a_hub_that_hangs_up_has_broken_the_connection(monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=lambda: [server.accept()[0].close() for _ in range(9)], daemon=True).start()
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(UserError, match="The connection to the Hub broke while trying to look at tests/base"):
+            choose_base("tests/base")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "The disk is full"),
+        (RuntimeError("Data processing error: I/O error: No space left on device (os error 28)"), "The disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "/cache/hub"), "/cache/hub may not be written"),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), "there is no network"),
+        (RuntimeError("request error: dns error: failed to lookup address"), "is not found (DNS)"),
+        (RuntimeError("a new word\nand more"), "broke while trying to download it (RuntimeError: a new word)"),
+    ],
+)
+def test_what_the_machine_itself_does_not_allow_is_said(error, words):
+    wrapped = RuntimeError("the library's own words")
+    wrapped.__cause__ = error
+    assert words in str(explain(error, "download it", "tests/base"))
+    assert words in str(explain(wrapped, "download it", "tests/base"))
+
+
+def test_the_reason_of_the_downloading_process_reaches_whoever_asked(hub):  # noqa: F811
+    """The list of files comes, the files do not: the reason is found in the child."""
+    hub.fail("GET", "/resolve/", 403, times=99)
+    hub.fail("HEAD", "/resolve/", 403, times=99)
+    with pytest.raises(UserError, match=r"does not give tests/tiny-base to everybody \(403\).*that are whole are kept"):
+        download("tests/tiny-base", None, ["*"], lambda what, fraction: None)
+
+
+def test_a_downloading_process_that_dies_is_no_riddle(hub, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(UserError, match=r"was interrupted: no reason given"):
+        download("tests/tiny-base", None, ["*"], lambda what, fraction: None)
+
+
+def test_children_use_the_endpoint_and_the_cache_of_this_process(hub):  # noqa: F811
+    """`hub` changes only the client of this process; the variables of the environment still say that it is offline."""
+    from huggingface_hub import constants
+
+    folder = fetch_base(choose_base("tests/tiny-base"))
+    assert str(folder).startswith(constants.HF_HUB_CACHE) and (folder / "model.safetensors").is_file()
+    wanted = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_CACHE": constants.HF_HUB_CACHE}
+    assert wanted.items() <= environment().items(), "the training process"
+
+
+def test_a_child_reads_what_this_process_was_told(monkeypatch):
+    """Every variable is one that huggingface_hub really reads, and reads as it was meant."""
+    from huggingface_hub import constants
+
+    told = {"ENDPOINT": "http://mirror.invalid", "HF_HUB_OFFLINE": True, "HF_HUB_DISABLE_XET": True}
+    told |= {"HF_HOME": "/a", "HF_HUB_CACHE": "/b", "HF_XET_CACHE": "/c"}
+    told |= {"HF_HUB_ETAG_TIMEOUT": 3, "HF_HUB_DOWNLOAD_TIMEOUT": 4, "HF_HUB_DISABLE_TELEMETRY": True}
+    for name, value in told.items():
+        monkeypatch.setattr(constants, name, value)
+    code = f"import json; from huggingface_hub import constants as c; print(json.dumps({{n: getattr(c, n) for n in {[*told]}}}))"
+    child = subprocess.run(
+        [sys.executable, "-c", code], env=client_environment(), capture_output=True, text=True, check=True
+    )
+    assert json.loads(child.stdout) == told
+
+
+class tls_server:
+    """A server on loopback whose certificate nobody has signed; gives its port."""
+
+    def __init__(self, folder) -> None:
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(self_signed(folder))
+        self.socket = socket.create_server(("127.0.0.1", 0))
+
+    def __enter__(self) -> int:
+        threading.Thread(target=self.answer, daemon=True).start()
+        return self.socket.getsockname()[1]
+
+    def answer(self) -> None:
+        while True:
+            try:
+                with self.context.wrap_socket(self.socket.accept()[0], server_side=True):
+                    pass
+            except ssl.SSLError:
+                continue
+            except OSError:
+                return
+
+    def __exit__(self, *details) -> None:
+        self.socket.close()
+
+
+def self_signed(folder):
+    """A file with a key and a certificate for localhost."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "tls.pem").write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return folder / "tls.pem"
