@@ -3,9 +3,10 @@ PYTHON ?= python3
 RUN = .venv/bin/python
 # two files at a time; the browser alone: it needs both cores to be as quick as a person expects
 ALL = $(RUN) -m pytest -n 2 --dist loadfile --ignore tests/browser && $(RUN) -m pytest tests/browser
+LINT = $(RUN) -m ruff check . && $(RUN) -m ruff format --check .
 TESTS = $(if $(ARGS),$(RUN) -m pytest $(ARGS),$(ALL))
 
-.PHONY: help run test demo setup lock bench bench-check
+.PHONY: help run check test demo setup lock bench bench-check
 
 help:                 ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -29,9 +30,12 @@ lock:                 ## write constraints.txt again after a change of the requi
 		--output-file constraints.txt requirements-dev.txt
 	@grep -vE '^(torch|triton|nvidia-|cuda-)' constraints.txt >.constraints && mv .constraints constraints.txt
 
-test: .venv/installed-requirements-dev.txt  ## lint and all tests
-	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(TESTS)
+check: .venv/installed-requirements-dev.txt  ## lint and the tests that take a moment
+	@$(LINT) && $(RUN) -m pytest -m unit -n 2 --dist loadfile
 
+# ARGS="tests/chat --randomly-seed=N" runs some, in the order of an earlier run
+test: .venv/installed-requirements-dev.txt  ## lint and all tests, in random order
+	@$(LINT) && $(TESTS)
 
 bench: setup          ## measure against what people would use instead; ARGS="--only train_speed --full --keep"
 	@$(RUN) -m benchmarks.bench $(ARGS)

@@ -19,6 +19,9 @@ from tests.tiny import TOKENIZER, make_tiny_base
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TESTS_HOME = "STUDIO_TESTS_HOME"  # the variable that names the folder
+CACHES = "Library/Caches" if sys.platform == "darwin" else ".cache"
+# fixtures and modules of tests that take longer than a moment
+PROCESS = {"tiny_base", "embedded_base", "trainer", "subprocess", "torch", "transformers"}
 FOREIGN = ("HF_", "HUGGINGFACE_", "TRANSFORMERS_", "GRADIO_", "XDG_", "MPLCONFIGDIR", "STUDIO_HOME")
 
 
@@ -29,7 +32,7 @@ def pytest_configure(config) -> None:
     folder = Path(tempfile.mkdtemp(prefix="studio-tests-"))
     before, temporary = dict(os.environ), tempfile.tempdir
     installed, wheels = embedded.folder(), bases_folder() / "wheels"
-    os.environ.setdefault("PLAYWRIGHT_BROWSERS_PATH", str(Path.home() / ".cache" / "ms-playwright"))
+    os.environ.setdefault("PLAYWRIGHT_BROWSERS_PATH", str(Path.home() / CACHES / "ms-playwright"))
     for name in [name for name in os.environ if name.startswith(FOREIGN)]:
         del os.environ[name]
     tempfile.tempdir = str(folder / "tmp")
@@ -49,6 +52,28 @@ def pytest_configure(config) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
     config.add_cleanup(clean_up)
+
+
+def pytest_sessionstart(session) -> None:
+    """Say which order this is; a quiet pytest leaves out the line of pytest-randomly."""
+    seed, reporter = (
+        session.config.getoption("randomly_seed", None),
+        session.config.pluginmanager.get_plugin("terminalreporter"),
+    )
+    if seed is not None and reporter:
+        reporter.write_line(f"The order is --randomly-seed={seed}")
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Put every test into its tier by what it uses."""
+    for item in items:
+        uses = {*item.fixturenames, *vars(item.module), *item.function.__code__.co_names}
+        if "browser" in item.path.parts:
+            item.add_marker("browser")
+        elif uses & PROCESS or item.get_closest_marker("slow") or item.get_closest_marker("gpu"):
+            item.add_marker("process")
+        else:
+            item.add_marker("unit")
 
 
 def link_files(source: Path, folder: Path) -> None:

@@ -1,28 +1,22 @@
 """The real app on a free port, and Chromium on it."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 
-from common.paths import REPOSITORY, home
-from tests.browser.driving import CHROMIUM, FLAGS, answers, free_port, wait_for
+from common.paths import home
+from tests.browser.driving import CHROMIUM, FLAGS, free_port, new_page, start_app
 
 
 @pytest.fixture
 def app(isolated_home):
     """The real app on a free port, with this test's home: (address, function that kills it and starts it again)."""
     port = free_port()
-    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "PYTHONUNBUFFERED": "1"}
     processes = []
 
-    def launch() -> subprocess.Popen:
+    def launch() -> None:
         with open(home() / "app.log", "ab") as log:
-            command = [sys.executable, "app.py"]
-            processes.append(subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log))
-        wait_for(lambda: answers(port), 180, "the app does not answer")
-        return processes[-1]
+            processes.append(start_app(dict(os.environ), port, log))
 
     launch()
     yield f"http://127.0.0.1:{port}", lambda: (processes[-1].kill(), processes[-1].wait(), launch())
@@ -38,8 +32,7 @@ def open_page(app):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
 
         def opened(width: int = 1280, height: int = 1000, dark: bool = False):
-            page = browser.new_context(viewport={"width": width, "height": height}).new_page()
-            page.set_default_timeout(120_000)  # a loaded machine is slow, not wrong
+            page = new_page(browser, viewport={"width": width, "height": height})
             page.goto(app[0] + ("/?__theme=dark" if dark else ""))
             page.get_by_role("button", name="Start training").wait_for()
             return page

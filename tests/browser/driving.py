@@ -1,21 +1,86 @@
-"""What the browser tests share: Chromium's flags, waiting, and the hands of a person on the page."""
+"""What the browser tests share: Chromium and its flags, waiting, and the hands of a person on the page."""
 
+import os
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from common.paths import REPOSITORY
 
-CHROMIUM = "/usr/bin/chromium"
+
+def find_chromium() -> str | None:
+    """Chromium or Chrome as the system has it, else Playwright's own; None when there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    mac = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+    for name in (*names, mac):
+        if found := shutil.which(name):
+            return found
+    own = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH", "")).glob("chromium-*/chrome-*/**/*")
+    return next(
+        (str(file) for file in own if file.name in ("chrome", "Chromium", "chrome.exe") and file.is_file()), None
+    )
+
+
+CHROMIUM = find_chromium()
 SCREENSHOTS = REPOSITORY / "screenshots"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
 FLAGS += ["--disable-background-networking", "--disable-component-update"]
 MARKS = [
     pytest.mark.slow,
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="needs Debian's chromium"),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no Chromium here: apt-get install chromium, or .venv/bin/playwright install chromium"
+    ),
 ]
+QUIET_START_SECONDS = 6.0  # what the app takes to start on two idle cores
+MAX_WAIT_SECONDS = 900  # for anything, however slow the machine is
+PAGE_WAIT_SECONDS = 120  # for what a page shows, on two idle cores
+WORKING_SHARE = 0.02  # of one core
+# Notes in `waiting` what the page asks of the app, by a number, until it is answered.
+LISTEN = """
+(() => {
+  const real = window.fetch, numbers = new Map(), answered = new Set(), waiting = (window.waiting = new Set());
+  let count = 0;
+  const hear = async (stream) => {
+    let text = "";
+    for await (const piece of stream.pipeThrough(new TextDecoderStream())) {
+      const messages = (text + piece).split("\\n\\n");
+      text = messages.pop();
+      for (const message of messages) {
+        const {msg, event_id} = JSON.parse(message.slice("data:".length));
+        if (msg !== "process_completed") continue;
+        answered.add(event_id);
+        waiting.delete(numbers.get(event_id));
+      }
+    }
+  };
+  window.fetch = async (...given) => {
+    const url = String(given[0].url ?? given[0]);
+    if (!url.includes("/queue/join")) {
+      const answer = await real(...given);
+      if (url.includes("/queue/data")) hear(answer.clone().body).catch(() => waiting.clear());
+      return answer;
+    }
+    const number = count++;
+    waiting.add(number);
+    try {
+      const answer = await real(...given), {event_id} = await answer.clone().json();
+      numbers.set(event_id, number);
+      if (!event_id || answered.has(event_id)) waiting.delete(number);
+      return answer;
+    } catch (error) {
+      waiting.delete(number);
+      throw error;
+    }
+  };
+})()
+"""
+slowness = 1.0  # how many times longer than on two idle cores the app took to start
 
 
 def free_port() -> int:
@@ -30,14 +95,68 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def start_app(environment: dict[str, str], port: int, log) -> subprocess.Popen:
+    """Start the real app on `port` and wait until it answers. How long that takes measures the machine for later waits."""
+    global slowness
+    environment = {**environment, "GRADIO_SERVER_PORT": str(port), "PYTHONUNBUFFERED": "1"}
+    began = time.monotonic()
+    process = subprocess.Popen([sys.executable, "app.py"], cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
+    while not answers(port):
+        assert process.poll() is None, "the app has ended"
+        assert time.monotonic() < began + MAX_WAIT_SECONDS, "the app does not answer"
+        time.sleep(0.1)
+    slowness = max(1.0, (time.monotonic() - began) / QUIET_START_SECONDS)
+    return process
+
+
+def new_page(browser, **options):
+    """A page of a browser of its own."""
+    return prepare(browser.new_context(**options).new_page())
+
+
+def prepare(page):
+    """Give `page`, before it is opened, the time-outs of this machine and what `settle` needs."""
+    page.set_default_timeout(PAGE_WAIT_SECONDS * slowness * 1000)
+    page.add_init_script(LISTEN)
+    return page
+
+
+def settle(page) -> None:
+    """Wait until the app has answered whatever this page has asked until now."""
+    asked = page.evaluate("[...waiting]")
+    page.wait_for_function("asked => !asked.some(number => waiting.has(number))", arg=asked)
+    page.evaluate("new Promise(requestAnimationFrame)")  # and the answer is on the page
+
+
 def wait_for(condition, seconds: float, words: str):
-    """The first true value of `condition`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    """Return the first true value of `condition`; AssertionError with `words` when it does not come.
+
+    `seconds` are those of a quiet machine. Time in which a training of this test computes does not count, up to
+    MAX_WAIT_SECONDS in all.
+    """
+    began = looked = time.monotonic()
+    idle, used = 0.0, training_seconds()
+    while idle < seconds * slowness and time.monotonic() < began + MAX_WAIT_SECONDS:
         if value := condition():
             return value
         time.sleep(0.2)
+        now, used_now = time.monotonic(), training_seconds()
+        if used_now - used < WORKING_SHARE * (now - looked):
+            idle += now - looked
+        looked, used = now, used_now
     raise AssertionError(words)
+
+
+def training_seconds() -> float:
+    """The processor time that the trainings which this test has started have used until now."""
+    total = 0.0
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if any(part.startswith("trainer.") for part in process.cmdline()):
+                total += sum(process.cpu_times()[:2])
+        except psutil.Error:  # it has just ended
+            continue
+    return total
 
 
 def shoot(page, name: str, full_page: bool = False) -> None:

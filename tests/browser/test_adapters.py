@@ -1,22 +1,16 @@
 """The Adapters tab in a real browser with a Hub on loopback: look, rename, push, pull, delete and undo. Screenshots stay."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from common.files import write_json
-from common.paths import REPOSITORY, home
+from common.paths import home
 from tests.adapters.making import make_adapter, put, write_events
-from tests.browser.driving import CHROMIUM, FLAGS, SCREENSHOTS, answers, free_port, wait_for
+from tests.browser.driving import CHROMIUM, FLAGS, MARKS, SCREENSHOTS, free_port, new_page, start_app, wait_for
 from tests.hub_server import HubServer
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="needs Debian's chromium"),
-]
+pytestmark = MARKS
 HOSTILE = "<img src=x onerror=document.title='hacked'>"
 
 
@@ -43,16 +37,14 @@ def page(hub, isolated_home):
     from playwright.sync_api import sync_playwright
 
     port = free_port()
-    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"}
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"}
     environment |= {"HF_TOKEN": hub.alice, "HF_HUB_DISABLE_XET": "1"}
     with open(home() / "app.log", "ab") as log:
-        process = subprocess.Popen([sys.executable, "app.py"], cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
+        process = start_app(environment, port, log)
     try:
-        wait_for(lambda: answers(port), 90, "the app does not answer")
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            page = browser.new_page(viewport={"width": 1280, "height": 1000})
-            page.set_default_timeout(45_000)
+            page = new_page(browser, viewport={"width": 1280, "height": 1000})
             page.goto(f"http://127.0.0.1:{port}")
             page.get_by_role("tab", name="Adapters").click()
             page.locator("dl.facts").first.wait_for()
@@ -70,8 +62,8 @@ def shoot(page, name: str) -> None:
         page.set_viewport_size({"width": width, "height": 1000})
         for scheme in ("light", "dark"):
             page.evaluate(f"document.body.classList.toggle('dark', {str(scheme == 'dark').lower()})")
-            page.wait_for_timeout(400)
-            page.screenshot(path=SCREENSHOTS / f"adapters-{name}-{width}-{scheme}.png", full_page=True)
+            file = SCREENSHOTS / f"adapters-{name}-{width}-{scheme}.png"
+            page.screenshot(path=file, full_page=True, animations="disabled")
             assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (
                 "the page scrolls sideways"
             )

@@ -6,7 +6,7 @@ import pytest
 
 from chat.feedback import read_rows
 from common.paths import adapters_folder, home
-from tests.browser.driving import CHROMIUM, FLAGS, MARKS, choose, shoot, wait_for
+from tests.browser.driving import CHROMIUM, FLAGS, MARKS, choose, new_page, settle, shoot, wait_for
 from tests.chat.openai_server import openai_server
 from tests.chat.test_engine import adapters  # noqa: F401
 from ui.chat_keys import COPY_THE_WORDS
@@ -27,8 +27,7 @@ def library(isolated_home, adapters):  # noqa: F811
 def chat(library, page):
     """The Chat tab with an adapter, its base and another adapter side by side, and short answers."""
     page.get_by_role("tab", name="Chat").click()
-    wait_for(lambda: page.get_by_label("Model", exact=True).first.is_visible(), 30, "no Chat tab")
-    page.wait_for_timeout(1000)
+    settle(page)
     choose(page, "Model", "adapter-0")
     page.get_by_label("Beside it, for comparison").click()
     page.get_by_role("option").filter(has_text="adapter-1").first.click()
@@ -43,7 +42,7 @@ def chat(library, page):
 def send(page, text: str) -> None:
     page.get_by_placeholder("Your message").fill(text)
     before = len(words(page, 0, "user"))
-    page.get_by_role("button", name="Send").click(timeout=LONG_WAIT * 1000)
+    page.get_by_role("button", name="Send").click()
     wait_for(lambda: len(words(page, 0, "user")) > before, 60, "the message is not shown")
     wait_idle(page)
 
@@ -112,9 +111,16 @@ def server(monkeypatch):
         yield server
 
 
+def is_talking(server, page) -> bool:
+    """True while the server sends words: one in 50 ms."""
+    sent = server.sent
+    page.wait_for_timeout(1000)
+    return server.sent > sent
+
+
 def test_a_stop_keeps_what_came_and_the_next_message_is_answered(server, page):
     page.get_by_role("tab", name="Chat").click()
-    page.wait_for_timeout(1000)
+    settle(page)
     choose(page, "Model", "Server: tiny")
     page.get_by_role("button", name="Settings ▼").click()
     page.get_by_label("number input for Longest answer in tokens").fill("50")
@@ -124,10 +130,7 @@ def test_a_stop_keeps_what_came_and_the_next_message_is_answered(server, page):
     wait_for(lambda: "tiny heard 1" in "".join(words(page, 0)), 60, "the server's words do not come")
     page.get_by_role("button", name="Stop").click()
     wait_for(lambda: "stopped" in "".join(words(page, 0)), 60, "the answer does not say that it was stopped")
-    page.wait_for_timeout(1000)
-    sent = server.sent
-    page.wait_for_timeout(1000)
-    assert server.sent == sent, "the server talks on"
+    wait_for(lambda: not is_talking(server, page), 60, "the server talks on")
     server.times = 1
     send(page, "And now?")
     assert words(page, 0)[1].startswith("tiny heard 3: And now?")
@@ -145,11 +148,11 @@ def test_over_plain_http_the_adapters_are_listed_too(behind_a_proxy, library, ap
 
     with sync_playwright() as playwright:
         rule = "--host-resolver-rules=MAP studio.test 127.0.0.1"
-        page = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, rule]).new_page()
+        page = new_page(playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, rule]))
         page.goto(app[0].replace("127.0.0.1", "studio.test"))
-        page.get_by_role("tab", name="Chat").click(timeout=60_000)
+        page.get_by_role("tab", name="Chat").click()
         assert page.evaluate("navigator.clipboard === undefined")
-        page.wait_for_timeout(1000)
+        settle(page)
         choose(page, "Model", "adapter-0")
 
 
@@ -174,7 +177,7 @@ def test_only_a_copied_answer_loses_the_line_under_it():
 def test_leaving_in_mid_answer_cancels_it(server, page):
     """Another conversation opened, and one deleted, while the model talks: nothing of it comes later."""
     page.get_by_role("tab", name="Chat").click()
-    page.wait_for_timeout(1000)
+    settle(page)
     server.times = 1
     choose(page, "Model", "Server: tiny")
     page.get_by_role("button", name="Settings ▼").click()
@@ -187,24 +190,19 @@ def test_leaving_in_mid_answer_cancels_it(server, page):
 
     def begin(act) -> None:
         act()
-        wait_for(lambda: "tiny heard" in "".join(words(page, 0)[-1:]) and is_talking(), 60, "no words come")
-
-    def is_talking() -> bool:
-        sent = server.sent
-        page.wait_for_timeout(300)
-        return server.sent > sent
+        wait_for(lambda: "tiny heard" in "".join(words(page, 0)[-1:]) and is_talking(server, page), 60, "no words come")
 
     page.get_by_placeholder("Your message").fill("Go on for long")
     begin(lambda: page.get_by_role("button", name="Send").click())
     page.get_by_role("button", name="Conversations ▼").click()
     page.get_by_role("radio", name="Where do llamas live?").check()
     wait_for(lambda: words(page, 0, "user") == ["Where do llamas live?"], 60, "it was not opened")
-    wait_for(lambda: not is_talking(), 60, "the server talks on")
+    wait_for(lambda: not is_talking(server, page), 60, "the server talks on")
     assert words(page, 0, "user") == ["Where do llamas live?"] and page.get_by_role("button", name="Send").is_enabled()
     assert page.get_by_role("radio", name="Go on for long").count() == 1, "what was said until then is lost"
 
     begin(icon(page, 0, "Retry").first.click)
     page.get_by_role("button", name="Delete").click()
     wait_for(lambda: not words(page, 0), 60, "it was not deleted")
-    wait_for(lambda: not is_talking(), 60, "the server talks on")
+    wait_for(lambda: not is_talking(server, page), 60, "the server talks on")
     assert not words(page, 0) and page.get_by_role("radio", name="Where do llamas live?").count() == 0

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from chat.conversation import ask, new_conversation
-from tests.browser.driving import CHROMIUM, FLAGS, MARKS, choose, shoot, wait_for
+from tests.browser.driving import CHROMIUM, FLAGS, MARKS, choose, new_page, prepare, settle, shoot, wait_for
 from tests.browser.test_chat import send, wait_idle, words
 from tests.chat.openai_server import openai_server
 from ui.chat_store import KEY, MERGE, MOST_DELETED, OLD_KEY, READ, VERSION
@@ -76,8 +76,7 @@ def server(monkeypatch):
 def open_chat(page, model: str | None = None) -> None:
     """The Chat tab with answers of 50 tokens at most, and the list of conversations open."""
     page.get_by_role("tab", name="Chat").click()
-    page.get_by_label("Model", exact=True).first.wait_for()
-    page.wait_for_timeout(1000)
+    settle(page)
     if model:
         choose(page, "Model", model)
     page.get_by_role("button", name="Settings ▼").click()
@@ -133,10 +132,10 @@ def test_conversations_of_older_versions_are_there_and_what_cannot_be_read_is_a_
     kept = new_conversation(["base:embedded"])
     ask(kept, "From the version before")
     for texts, title in (({OLD_KEY: FIRST}, "From the first version"), ({OLD_KEY: json.dumps([kept])}, kept["title"])):
-        page = browser.new_context().new_page()
+        page = new_page(browser)
         page.add_init_script(lies({**texts, KEY: '{"version": 3, "talks": ["from tomorrow"]}'}))
         page.goto(app[0])
-        page.get_by_role("tab", name="Chat").click(timeout=60_000)
+        page.get_by_role("tab", name="Chat").click()
         page.get_by_role("button", name="Conversations ▼").click()
         wait_for(lambda: titles(page) == [title], 60, "it was not taken over")  # noqa: B023
         with page.expect_download() as download:
@@ -144,7 +143,7 @@ def test_conversations_of_older_versions_are_there_and_what_cannot_be_read_is_a_
         (found,) = json.loads(download.value.path().read_text())
         assert found["unread"] == '{"version": 3, "talks": ["from tomorrow"]}'
         page.reload()
-        page.get_by_role("tab", name="Chat").click(timeout=60_000)
+        page.get_by_role("tab", name="Chat").click()
         page.get_by_role("button", name="Conversations ▼").click()
         wait_for(lambda: titles(page) == [title], 60, "it is gone after a reload")  # noqa: B023
         assert title in page.evaluate(f"localStorage.getItem('{KEY}')"), "it is kept as it was"
@@ -178,8 +177,7 @@ def test_a_reload_in_mid_answer_loses_no_word(server, page):
 
 def test_two_tabs_keep_each_others_conversations_and_deletions(server, page):
     open_chat(page, "Server: tiny")
-    other = page.context.new_page()
-    other.set_default_timeout(60_000)
+    other = prepare(page.context.new_page())
     other.goto(page.url)
     open_chat(other, "Server: tiny")
     send(page, "First in one tab")

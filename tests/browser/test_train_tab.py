@@ -71,12 +71,12 @@ def test_the_whole_way_of_a_file_to_a_run_that_survives(open_page, app, tiny_bas
     shoot(page, "tokens-and-plan", full_page=True)
 
     page.get_by_role("button", name="Start training").click()
-    page.get_by_text(f"of {ENDLESS}").wait_for(timeout=SECONDS * 1000)
+    page.get_by_text(f"of {ENDLESS}").wait_for()
     page.reload()
-    page.get_by_text(f"of {ENDLESS}").wait_for(timeout=SECONDS * 1000)
+    page.get_by_text(f"of {ENDLESS}").wait_for()
     app[1]()  # SIGKILL to the app, and a new one
     page = open_page(dark=True)
-    page.get_by_text(f"of {ENDLESS}").wait_for(timeout=SECONDS * 1000)
+    page.get_by_text(f"of {ENDLESS}").wait_for()
     (run,) = list_runs()
     before = read_state(run).step
     wait_for(lambda: read_state(run).step > before, SECONDS, "the training does not go on")
@@ -106,7 +106,7 @@ def test_two_runs_are_queued_compared_renamed_deleted_and_brought_back(page, tin
     fill(page, "Max length", "128")
     page.get_by_text(f"{ENDLESS:,} steps").wait_for()
     page.get_by_role("button", name="Start training").click()
-    page.get_by_text(f"of {ENDLESS}").wait_for(timeout=SECONDS * 1000)
+    page.get_by_text(f"of {ENDLESS}").wait_for()
     fill(page, "Name of the adapter", "second")
     fill(page, "Max steps", "3")
     page.get_by_text("3 steps of").wait_for()
@@ -145,7 +145,7 @@ def test_a_run_that_was_killed_by_the_system_says_so_and_offers_a_cure(page, tin
     fill(page, "Max length", "128")
     page.get_by_text(f"{ENDLESS:,} steps").wait_for()
     page.get_by_role("button", name="Start training").click()
-    page.get_by_text(f"of {ENDLESS}").wait_for(timeout=SECONDS * 1000)
+    page.get_by_text(f"of {ENDLESS}").wait_for()
     (run,) = list_runs()
     os.kill(read_json(run.process_file)["trainer"]["pid"], signal.SIGKILL)
     wait_for(lambda: status(page).startswith("Interrupted"), SECONDS, status(page))
