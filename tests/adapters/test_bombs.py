@@ -131,6 +131,7 @@ def written(monkeypatch):
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_bomb_is_refused_with_disk_memory_and_time_to_spare(tmp_path, written, bomb):
     path = tmp_path / "some.zip"

