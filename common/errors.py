@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+from collections.abc import Iterator
 
 DISK_FULL = "The disk is full."
 TOO_LARGE = "A file would become larger than this system lets it (`ulimit -f`)."
@@ -63,3 +64,12 @@ def as_user_error(error: BaseException, with_paths: bool = True) -> UserError | 
     file = getattr(error, "filename", None)
     file = file if with_paths or not file else os.path.basename(file)
     return UserError(message.format(file=f"'{file}'" if file else "A file"), hint)
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield the error and what caused it, from the outside in."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

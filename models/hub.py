@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from common.errors import UserError
+from common.errors import UserError, causes
 
 UNKNOWN_NAME_WORDS = (
     "name or service not known",
@@ -64,7 +64,7 @@ def explain(error: BaseException, doing: str, repo_id: str, has_token: bool = Tr
     """
     from huggingface_hub import errors
 
-    chain = list(_chain(error))
+    chain = list(causes(error))
     if any(isinstance(cause, errors.OfflineModeIsEnabled) for cause in chain):
         return UserError("The Hub is switched off here (HF_HUB_OFFLINE).", "Start the app without it.")
     answered = next((cause for cause in chain if getattr(cause, "response", None) is not None), None)
@@ -73,15 +73,6 @@ def explain(error: BaseException, doing: str, repo_id: str, has_token: bool = Tr
     if isinstance(error, errors.LocalEntryNotFoundError) and len(chain) == 1:
         return UserError(f"{repo_id} is not whole in the local cache.", "Start again while the Hub can be reached.")
     return _of_disk(chain) or _of_network(chain, doing)
-
-
-def _chain(error: BaseException | None):
-    """The error and what caused it, from the outside in."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _of_answer(error, doing: str, repo_id: str, has_token: bool) -> UserError:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from common.errors import DISK_FULL, TOO_LARGE, UserError, as_user_error
+from common.errors import DISK_FULL, TOO_LARGE, UserError, as_user_error, causes
 from trainer.config import TrainConfig
 
 SMALLEST_LENGTH = 128
@@ -174,10 +174,10 @@ def diagnose(code: str, config: TrainConfig | None = None, message: str = "", hi
 
 def explain(error: BaseException, config: TrainConfig | None = None) -> Failure:
     """The failure behind an exception. What is not known keeps its type and first line, and points to the log."""
-    said = next((cause for cause in _chain(error) if isinstance(cause, UserError)), None)
+    said = next((cause for cause in causes(error) if isinstance(cause, UserError)), None)
     if isinstance(said, Failure):
         return Failure(said.code, said.message, said.hint, said.cure or _cure(said.code, said, config))
-    code = next((code for cause in _chain(error) if (code := _recognise(cause))), None)
+    code = next((code for cause in causes(error) if (code := _recognise(cause))), None)
     if said:  # the sentence of who found it says more than the table
         return Failure(code or "settings", said.message, said.hint, _cure(code, said, config))
     if code:
@@ -203,12 +203,3 @@ def _recognise(cause: BaseException) -> str | None:
     if code is None and getattr(getattr(cause, "response", None), "status_code", None) == 401:
         return "token_expired"
     return code
-
-
-def _chain(error: BaseException | None):
-    """The error and what caused it, from the outside in."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
