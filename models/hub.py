@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import ssl
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -119,9 +120,11 @@ def _of_disk(chain: list[BaseException]) -> UserError | None:
     words = " ".join(map(str, chain))
     if numbers & {errno.ENOSPC, errno.EDQUOT} or "No space left on device" in words:
         return UserError("The disk is full.", "Free some space, then start again.")
-    place = next((cause.filename for cause in chain if getattr(cause, "filename", None)), None)
-    if place and numbers & {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return UserError(f"{place} may not be written.", "Change its rights, or set HF_HOME to another folder.")
+    is_file = any(getattr(cause, "filename", None) for cause in chain)
+    if is_file and numbers & {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return UserError(
+            "The folder for downloads may not be written.", "Change its rights, or set HF_HOME to another."
+        )
     return None
 
 
@@ -152,9 +155,11 @@ def _of_network(chain: list[BaseException], doing: str) -> UserError:
     elif any(isinstance(cause, httpx2.ProxyError) for cause in chain):
         reason = str(next(cause for cause in chain if isinstance(cause, httpx2.ProxyError)))[:100]
     else:
-        line = next((line for cause in reversed(chain) for line in str(cause).splitlines() if line.strip()), "")[:200]
-        said = f" ({type(chain[-1]).__name__}: {line})" if line else ""
-        return UserError(f"The connection to the Hub broke while trying to {doing}{said}.", hint)
+        line = (str(chain[-1]).splitlines() or [""])[0]
+        line = re.sub(r"\S*/\S*|hf_\w+", "...", line)[:200]  # no addresses, paths and tokens: visitors may read it
+        return UserError(
+            f"The connection to the Hub broke while trying to {doing} ({type(chain[-1]).__name__}: {line}).", hint
+        )
     if proxy:
         hint = "Check HTTPS_PROXY (HTTP_PROXY, ALL_PROXY), or start without it."
         return UserError(f"The Hub cannot be reached through the proxy {host}: {reason}.", hint)

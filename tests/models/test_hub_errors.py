@@ -122,10 +122,14 @@ def test_a_hub_that_hangs_up_has_broken_the_connection(monkeypatch):
     [
         (OSError(errno.ENOSPC, "No space left on device"), "The disk is full"),
         (RuntimeError("Data processing error: I/O error: No space left on device (os error 28)"), "The disk is full"),
-        (PermissionError(errno.EACCES, "Permission denied", "/cache/hub"), "/cache/hub may not be written"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/cache/hub"),
+            "The folder for downloads may not be written",
+        ),
         (OSError(errno.ENETUNREACH, "Network is unreachable"), "there is no network"),
         (RuntimeError("request error: dns error: failed to lookup address"), "is not found (DNS)"),
         (RuntimeError("a new word\nand more"), "broke while trying to download it (RuntimeError: a new word)"),
+        (RuntimeError("got https://x/y?sig=1 in /data/z with hf_abc"), "(RuntimeError: got ... in ... with ...)"),
     ],
 )
 def test_what_the_machine_itself_does_not_allow_is_said(error, words):
