@@ -123,9 +123,11 @@ def prepare(page):
 
 def settle(page) -> None:
     """Wait until the app has answered whatever this page has asked until now."""
+    two_frames = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    page.evaluate(two_frames)  # a click has led to its question
     asked = page.evaluate("[...waiting]")
     page.wait_for_function("asked => !asked.some(number => waiting.has(number))", arg=asked)
-    page.evaluate("new Promise(requestAnimationFrame)")  # and the answer is on the page
+    page.evaluate(two_frames)  # an answer is on the page
 
 
 def wait_for(condition, seconds: float, words: str):
