@@ -56,10 +56,8 @@ def pytest_configure(config) -> None:
 
 def pytest_sessionstart(session) -> None:
     """Say which order this is; a quiet pytest leaves out the line of pytest-randomly."""
-    seed, reporter = (
-        session.config.getoption("randomly_seed", None),
-        session.config.pluginmanager.get_plugin("terminalreporter"),
-    )
+    seed = session.config.getoption("randomly_seed", None)
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if seed is not None and reporter:
         reporter.write_line(f"The order is --randomly-seed={seed}")
 
