@@ -2,8 +2,8 @@
 
     python -m benchmarks.bench [--only train_speed start] [--full] [--keep]
 
-Quick by default: a few minutes on 2 cores. --full takes more steps and more pairs; --keep writes the rows into
-`results/bench.json`, with which `python -m benchmarks.check` compares a later run. A group is a module with `rows(quick)`.
+Quick by default: a few minutes on 2 cores. --keep writes the rows into `results/bench.json`, with which `benchmarks.check`
+compares a later run.
 """
 
 import argparse
@@ -12,17 +12,15 @@ import traceback
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.rows import RESULTS, Row, keep, read_results, table
+from benchmarks.rows import RESULTS, Row, keep, read_results, table, where
 from common.files import write_text
 from common.paths import home
-from models.hardware import find_gpus
 
-GROUPS = ("train_speed", "start", "chat_speed", "chat_page", "memory", "scale", "train_gpu", "chat_gpu")
-GPU_GROUPS = ("train_gpu", "chat_gpu")
+GROUPS = ("train_speed", "start", "chat_speed", "chat_page", "memory", "scale")
 
 
 def measure(groups: list[str], quick: bool, into: Path | None) -> tuple[dict[str, list[Row]], list[str]]:
-    """({group: its rows}, groups that failed). Rows are written into the file `into` as soon as their group is done."""
+    """Return ({group: its rows}, groups that failed). Rows are written into `into` as soon as their group is done."""
     measured, failed = {}, []
     for group in groups:
         print(f"measuring {group} ...", file=sys.stderr, flush=True)
@@ -38,26 +36,17 @@ def measure(groups: list[str], quick: bool, into: Path | None) -> tuple[dict[str
 
 
 def report(kept: dict[str, dict]) -> str:
-    """All kept rows as Markdown, each group with what its numbers belong to."""
-    parts = [
-        "# Kept results",
-        "",
-        "Written by `make bench ARGS=--keep`; what is measured is told in the README beside it.",
-    ]
+    """Put all kept rows into Markdown, each group with what its numbers belong to."""
+    intro = "Written by `make bench ARGS=--keep`; what is measured is told in the README beside it."
+    parts = ["# Kept results", "", intro]
     for name, group in kept.items():
-        versions = ", ".join(f"{package} {number}" for package, number in group["versions"].items() if number)
-        where = f"{group['gpu'] or group['cpu']}; {group['date']}; {versions}; {'quick' if group['quick'] else 'full'}"
-        parts += ["", f"## {name}", "", where, "", table(group["rows"])]
+        size = "quick" if group["quick"] else "full"
+        parts += ["", f"## {name}", "", f"{where(group)}; {size}", "", table(group["rows"])]
     return "\n".join(parts) + "\n"
 
 
-def groups_here() -> list[str]:
-    """The groups that this machine can run."""
-    return [group for group in GROUPS if find_gpus() or group not in GPU_GROUPS]
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--only", nargs="+", choices=GROUPS, default=groups_here(), metavar="GROUP", help=f"{GROUPS}")
+    parser.add_argument("--only", nargs="+", choices=GROUPS, default=GROUPS, metavar="GROUP", help=f"{GROUPS}")
     parser.add_argument("--full", action="store_true", help="more steps and pairs: tens of minutes")
 
 

@@ -1,29 +1,25 @@
-"""The chat as a person meets it: the real page in a real browser on the same machine, from Enter to the last word.
+"""How fast is the chat on the page: the real page in a real browser on the same machine, from Enter to the last word.
 
     python -m benchmarks.chat_page [--full]
 
-The rival is the chat that people copy, Gradio's ChatInterface around `generate()` with a streamer (`chat_interface.py`), on the
-same base, with the dtype that it loads by itself; ours is the app with its defaults. Both run all the time and are asked in
-turn; the browser notes every word that appears. It needs Playwright and Chromium (`make test` installs Playwright); without
-them there are no rows.
+The rival is the chat that people copy, Gradio's ChatInterface around `generate()` with a streamer, on the same base, with the
+dtype that it loads by itself; ours is the app with its defaults. Both run all the time and are asked in turn; the browser notes
+every word that appears. It needs Playwright and Chromium (`make test` installs Playwright); without them there are no rows.
 """
 
-import argparse
 import importlib.util
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from benchmarks.chat_bases import embedded_base
-from benchmarks.rows import Row, faster, smaller, table
-from benchmarks.start import free_port, page_answers
-from common.paths import REPOSITORY, home
+from benchmarks.inputs import embedded_base
+from benchmarks.rows import Row, faster, main, smaller
+from benchmarks.start import served
+from common.paths import home
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-background-networking"]
@@ -31,6 +27,30 @@ QUESTIONS = ["Write a long story about a llama who learns to read.", "Write a lo
 TOKENS = 96  # the longest answer
 STILL_SECONDS = 4.0  # without a new word an answer is over
 WAIT_SECONDS = 300
+# python -c INTERFACE FOLDER TOKENS
+INTERFACE = """
+import sys
+from threading import Thread
+import gradio as gr
+from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer
+
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1])
+
+def answer(message, history):
+    messages = [{"role": one["role"], "content": one["content"][0]["text"]} for one in history]
+    messages.append({"role": "user", "content": message})
+    inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    settings = {"max_new_tokens": int(sys.argv[2]), "do_sample": False, "streamer": streamer}
+    Thread(target=model.generate, kwargs={**inputs, **settings}).start()
+    text = ""
+    for word in streamer:
+        text += word
+        yield text
+
+gr.ChatInterface(answer).launch(ssr_mode=False)
+"""
 # Notes what the last answer says, 20 times a second; what stands in <small> is the page's own.
 WATCH = """() => {
   window.seen = [];
@@ -52,42 +72,14 @@ WATCH = """() => {
 }"""
 
 
-def rows(quick: bool) -> list[Row]:
-    """[] where there is no browser."""
-    if CHROMIUM is None or importlib.util.find_spec("playwright") is None:
-        print("chat_page: no Playwright or no Chromium here, not measured", file=sys.stderr, flush=True)
-        return []
-    return page_rows(embedded_base(), "SmolLM2-135M", 3 if quick else 7)
-
-
-def page_rows(folder: Path, name: str, pairs: int) -> list[Row]:
-    """Medians of `pairs` answers each: tokens a second as they appear, and seconds to the first word."""
-    with ExitStack() as stack:
-        pages = opened(stack, folder)
-        for page in pages.values():
-            page.ask(QUESTIONS[0])  # ours loads its model now, the rival before it had a page
-        found = {side: [] for side in pages}
-        for number in range(pairs):
-            for side, page in pages.items():
-                found[side].append(page.ask(QUESTIONS[(number + 1) % 2]))
-    speed, wait = ({side: median(one[part] for one in done) for side, done in found.items()} for part in (0, 1))
-    words = f"{name}, int8 (rival: as it is stored)"
-    note = f"answers of up to {TOKENS} tokens, {pairs} pairs, a browser on the same cores"
-    return [
-        faster(f"chat page: an answer, {words}", speed["ours"], speed["rival"], "tokens/s", 1.0, note),
-        smaller(f"chat page: the first word, {words}", wait["ours"], wait["rival"], "s", None, note),
-    ]
-
-
 class ChatPage:
-    """A page of Chromium with a chat on it."""
+    """A page of Chromium with a chat on it; `box` is the selector of the box to write in."""
 
     def __init__(self, page, tokenizer, box: str) -> None:
-        """`box` is the selector of the box to write in."""
         self.page, self.tokenizer, self.box = page, tokenizer, box
 
     def ask(self, question: str) -> tuple[float, float]:
-        """(tokens a second from the first word to the last, seconds from Enter to the first word)."""
+        """Return (tokens a second from the first word to the last, seconds from Enter to the first word)."""
         field = self.page.locator(self.box).first
         field.fill(question)
         began = self.page.evaluate(WATCH)
@@ -108,62 +100,67 @@ class ChatPage:
         return (counts[1] - counts[0]) / (end - start)
 
 
-def opened(stack: ExitStack, folder: Path) -> dict[str, ChatPage]:
-    """Both chats, each with a page on it; closed with `stack`."""
+def open_page(browser, address: str):
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    page.set_default_timeout(120_000)
+    page.goto(address)
+    return page
+
+
+def open_rival(stack: ExitStack, browser, base: Path, tokenizer, tokens: int = TOKENS) -> ChatPage:
+    """Serve ChatInterface and open its page; closed with `stack`."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    command = [sys.executable, "-c", INTERFACE, str(base), str(tokens)]
+    page = open_page(browser, stack.enter_context(served(command, folder, HF_HUB_OFFLINE="1")))
+    return ChatPage(page, tokenizer, "textarea")
+
+
+def open_ours(stack: ExitStack, browser, tokenizer) -> ChatPage:
+    """Serve the app with a home of its own that has this one's bases, and open its Chat tab; closed with `stack`."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    (folder / "bases").symlink_to(home() / "bases")
+    # with an empty Hub cache the app's own choice is the embedded base, wherever this runs
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(folder / "hub")}
+    page = open_page(browser, stack.enter_context(served([sys.executable, "app.py"], folder, **offline)))
+    page.get_by_role("tab", name="Chat").click()
+    page.get_by_role("button", name="Settings ▼").click()
+    page.get_by_label("number input for Longest answer in tokens").fill(str(TOKENS))
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Settings ▼").click()
+    return ChatPage(page, tokenizer, "textarea[placeholder^='Your message']")
+
+
+def open_browser(stack: ExitStack):
+    """Start Chromium; closed with `stack`."""
     from playwright.sync_api import sync_playwright
 
-    from models.tokenizer import load_tokenizer
-
-    tokenizer = load_tokenizer(folder)
-    ports = {"ours": free_port(), "rival": free_port()}
-    command = [sys.executable, "-m", "benchmarks.chat_interface", str(folder), str(ports["rival"]), str(TOKENS)]
-    stack.enter_context(served([sys.executable, "app.py"], ports["ours"], stack))
-    stack.enter_context(served(command, ports["rival"], stack))
     browser = stack.enter_context(sync_playwright()).chromium.launch(executable_path=CHROMIUM, args=FLAGS)
     stack.callback(browser.close)
-    pages = {}
-    for side, box in {"ours": "textarea[placeholder^='Your message']", "rival": "textarea"}.items():
-        page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
-        page.set_default_timeout(120_000)
-        page.goto(f"http://127.0.0.1:{ports[side]}")
-        pages[side] = ChatPage(page, tokenizer, box)
-    pages["ours"].page.get_by_role("tab", name="Chat").click()
-    pages["ours"].page.get_by_role("button", name="Settings ▼").click()
-    pages["ours"].page.get_by_label("number input for Longest answer in tokens").fill(str(TOKENS))
-    pages["ours"].page.keyboard.press("Tab")
-    pages["ours"].page.get_by_role("button", name="Settings ▼").click()
-    return pages
+    return browser
 
 
-@contextmanager
-def served(command: list[str], port: int, stack: ExitStack):
-    """The command as a server that answers on `port`, with a home of its own that has this one's bases."""
-    own = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    (own / "bases").symlink_to(home() / "bases")
-    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "STUDIO_HOME": str(own), "HF_HUB_OFFLINE": "1"}
-    # empty: the app's own choice is the embedded base, wherever this runs
-    environment["HF_HUB_CACHE"] = str(own / "hub")
-    process = subprocess.Popen(
-        command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not page_answers(port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{' '.join(command[1:3])} ended before it answered")
-            time.sleep(0.1)
-        yield
-    finally:
-        process.terminate()
-        process.wait()
+def rows(quick: bool) -> list[Row]:
+    """Medians of all answers: tokens a second as they appear, and seconds to the first word; [] where there is no browser."""
+    if CHROMIUM is None or importlib.util.find_spec("playwright") is None:
+        print("chat_page: no Playwright or no Chromium here, not measured", file=sys.stderr, flush=True)
+        return []
+    from models.tokenizer import load_tokenizer
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="7 answers a side, not 3")
-    home().mkdir(parents=True, exist_ok=True)
-    print(table(rows(not parser.parse_args().full)))
+    base, pairs = embedded_base(), 3 if quick else 7
+    tokenizer = load_tokenizer(base)
+    with ExitStack() as stack:
+        browser = open_browser(stack)
+        pages = [open_ours(stack, browser, tokenizer), open_rival(stack, browser, base, tokenizer)]
+        done = [[page.ask(QUESTIONS[number % 2]) for page in pages] for number in range(pairs + 1)]
+    done = done[1:]  # ours loads its model at the first one, the rival before it had a page
+    speed, wait = ([median(one[side][part] for one in done) for side in (0, 1)] for part in (0, 1))
+    words = "SmolLM2-135M, int8 (rival: as it is stored)"
+    note = f"answers of up to {TOKENS} tokens, {pairs} pairs, a browser on the same cores"
+    return [
+        faster(f"chat page: an answer, {words}", *speed, "tokens/s", 1.0, note),
+        smaller(f"chat page: the first word, {words}", *wait, "s", None, note),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    main(rows, __doc__)

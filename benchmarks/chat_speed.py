@@ -1,60 +1,186 @@
-"""Chat on this machine's CPU: tokens a second against transformers' pipeline and llama.cpp; then the chat's other measurements.
+"""How fast is the chat against transformers' pipeline and llama.cpp, over the turns, with several people, with adapters?
 
     python -m benchmarks.chat_speed [--full]
 
-The rivals get the same weights, the same question and the same number of tokens, on the same threads, each side in a process
-of its own (`sides.py`). The pipeline is called
-as people call it, in fp32; the tokens of our fp32 answer must be its tokens. llama.cpp is measured where it can be had
-(`pip install xllamacpp`, into any environment: LLAMA_CPP_PYTHON names its interpreter); its 16-bit file stands against our
-bf16, its q8_0 against our int8. --full adds TinyLlama's shape with random weights, which needs 12 GB of memory.
+On this machine's CPU. The rivals get the same weights, the same question and the same number of tokens, on the same threads,
+each side in a process of its own. The pipeline is called as people call it, in fp32; the tokens of our fp32 answer
+must be its tokens. llama.cpp is measured where it can be had (`pip install xllamacpp`, into any environment: LLAMA_CPP_PYTHON
+names its interpreter); its 16-bit file stands against our bf16, its q8_0 against our int8. --full adds TinyLlama's shape with
+random weights, which needs 12 GB of memory.
 """
 
-import argparse
+import multiprocessing
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from statistics import median
 
-from benchmarks import chat_adapters, chat_loss, chat_people, chat_turns
-from benchmarks.chat_bases import QUESTION, embedded_base, endless, random_tinyllama, take_turns
+from benchmarks.inputs import embedded_base, make_adapter, make_base
 from benchmarks.llama_cpp import LlamaCpp, find_llama_cpp
-from benchmarks.rows import Row, faster, table
-from benchmarks.sides import Side
+from benchmarks.rows import Row, faster, main, seconds_of, smaller, take_turns, within
 from chat.decoding import TextStream
 from chat.engine import Engine, Model, Sampling
-from common.paths import home
+from chat.resident import Resident
+from examples.demo import EXAMPLE_HELD_OUT
 
-AIM_INT8 = 2.5  # of the pipeline's tokens a second, at TinyLlama's shape
+QUESTION = "Write a long story about a llama who learns to read, with many details."
+NAMES = {"8bit": "int8"}  # of precisions, as people call them
 GGUF = {"bf16": "f16", "8bit": "q8_0"}  # the file of llama.cpp with as many bytes a weight
-NAMES = {"8bit": "int8"}
+AIM_INT8 = 2.5  # of the pipeline's tokens a second, at TinyLlama's shape
+SHORT = Sampling(max_new_tokens=6)
+TURNS, MAX_GROWTH = (1, 5, 20), 1.3  # the first token of turn 20 against that of turn 2
+PEOPLE = (1, 4, 16)
+MAX_SWITCH_SECONDS = 0.5  # to attach an adapter, and to switch
+LOSS_RATIO = 0.99  # the loss grows by at most 1 %
 
 
-def rows(quick: bool) -> list[Row]:
-    """Everything about the chat; TinyLlama's shape only with --full."""
-    folder, tokens, pairs = embedded_base(), *((32, 3) if quick else (64, 5))
-    found = token_rows(folder, "SmolLM2-135M", tokens, pairs)
-    found += llama_rows(folder, "SmolLM2-135M", tokens, pairs)
-    for group in (chat_turns, chat_people, chat_adapters, chat_loss):
-        found += group.rows(quick)
-    if not quick:
-        with tempfile.TemporaryDirectory() as temporary:
-            shape = random_tinyllama(Path(temporary) / "tinyllama")
-            found += token_rows(shape, "TinyLlama's shape", 32, 3, AIM_INT8)
-            found += llama_rows(shape, "TinyLlama's shape", 32, 3)
-    return found
+class Side:
+    """`make(*arguments)` in a process of its own, as it runs where it is used; calling the side calls what it returned.
+
+    Two that compute in one process slow each other down even while one of them rests: libgomp counts the threads of both, finds
+    more than there are cores, and puts waiting threads to sleep at once. One token then takes 23 ms instead of 12.
+    """
+
+    run: Callable  # in the process
+
+    def __init__(self, make: Callable[..., Callable], *arguments: object) -> None:
+        settings = {"initializer": Side.prepare, "initargs": (make, *arguments)}
+        self.pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), **settings)
+
+    @staticmethod
+    def prepare(make: Callable[..., Callable], *arguments: object) -> None:
+        Side.run = make(*arguments)
+
+    @staticmethod
+    def call(*arguments: object) -> object:
+        return Side.run(*arguments)
+
+    def __call__(self, *arguments: object):
+        """Raises what the function raises, and BrokenProcessPool when the process is gone."""
+        return self.pool.submit(Side.call, *arguments).result()
+
+    def __enter__(self) -> "Side":
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.pool.shutdown()
+
+
+def turn_of(words: str) -> dict:
+    return {"role": "user", "content": words}
+
+
+def name_of(precision: str) -> str:
+    return NAMES.get(precision, precision)
+
+
+def endless(engine: Engine) -> Engine:
+    """Let answers go on to their longest, so that every run writes the same number of tokens."""
+    engine.resident.stop_ids = lambda format: set()
+    return engine
+
+
+def make_engine(settings: dict) -> Callable[[list[tuple[Model, str]], int], tuple[float, float]]:
+    """Make an engine; returns `together` for it. Each run reads its prompts anew, as the rivals do."""
+    engine = endless(Engine(**settings))
+    return lambda asked, tokens: together(engine, asked, tokens)
+
+
+def together(engine: Engine, asked: list[tuple[Model, str]], tokens: int) -> tuple[float, float]:
+    """Ask all at the same moment; returns (seconds until all have answered, the longest seconds to a first token)."""
+    waits = []
+
+    def ask(model: Model, words: str) -> None:
+        reply = list(engine.reply(model, [turn_of(words)], Sampling(max_new_tokens=tokens)))[-1]
+        waits.append(reply.seconds_to_first)
+
+    threads = [threading.Thread(target=ask, args=one) for one in asked]
+
+    def run() -> None:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    seconds = seconds_of(run)
+    if len(waits) != len(asked):
+        raise RuntimeError(f"{len(asked) - len(waits)} of {len(asked)} got no answer")
+    return seconds, max(waits)
+
+
+class TextPipeline:
+    """transformers' own text generation in fp32, as its documentation shows it."""
+
+    def __init__(self, folder: Path) -> None:
+        import torch
+        import transformers
+
+        self.made = transformers.pipeline("text-generation", model=str(folder), dtype=torch.float32, device="cpu")
+
+    def write(self, tokens: int) -> list[int]:
+        """Write exactly `tokens` tokens, greedily; returns them."""
+        settings = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
+        found = self.made([turn_of(QUESTION)], return_tensors=True, **settings)[0]["generated_token_ids"]
+        return list(found)[-tokens:]
+
+    def seconds_to_first(self, messages: list[dict]) -> float:
+        """Call it with the whole history, as people do; a streamer sees the first token."""
+        times = []
+
+        class Streamer:
+            def put(self, tokens) -> None:
+                times.append(time.perf_counter())
+
+            def end(self) -> None:
+                pass
+
+        began = time.perf_counter()
+        self.made(messages, max_new_tokens=SHORT.max_new_tokens, do_sample=False, streamer=Streamer())
+        return times[1] - began  # the first call has the prompt
+
+
+def make_writer(folder: Path) -> Callable[[int], float]:
+    pipeline = TextPipeline(folder)
+    return lambda tokens: seconds_of(lambda: pipeline.write(tokens))
+
+
+def make_first(folder: Path) -> Callable[[list[dict]], float]:
+    return TextPipeline(folder).seconds_to_first
+
+
+def text_of(tokenizer, tokens: list[int]) -> str:
+    stream = TextStream(tokenizer, [])
+    for token in tokens:
+        stream.add(token)
+    return stream.finish()
+
+
+def check_same_text(pipeline: TextPipeline, folder: Path, tokens: int) -> None:
+    """Raise RuntimeError when our answer in fp32 is not what the pipeline's tokens say."""
+    theirs = text_of(pipeline.made.tokenizer, pipeline.write(tokens))
+    sampling = Sampling(max_new_tokens=tokens)
+    ours = list(endless(Engine()).reply(Model(folder, "fp32"), [turn_of(QUESTION)], sampling))[-1].text
+    if ours != theirs:
+        raise RuntimeError(f"another answer than the pipeline's:\n{ours}\n---\n{theirs}")
 
 
 def token_rows(folder: Path, name: str, tokens: int, pairs: int, aim: float | None = None) -> list[Row]:
-    """Our fp32 and our int8 against the pipeline in fp32. Raises RuntimeError when fp32 says something else than the pipeline."""
+    """Our fp32 and our int8 against the pipeline in fp32, whose words our fp32 must write."""
     check_same_text(TextPipeline(folder), folder, tokens)
+    engine = {"most_conversations": 0}
     with (
-        Side(pipeline_run, folder, tokens) as pipeline,
-        Side(engine_run, folder, "fp32", tokens) as exact,
-        Side(engine_run, folder, "8bit", tokens) as rounded,
+        Side(make_writer, folder) as pipeline,
+        Side(make_engine, engine) as exact,
+        Side(make_engine, engine) as rounded,
     ):
-        found = take_turns({"pipeline": pipeline, "fp32": exact, "8bit": rounded}, pairs)
+        runs = {"pipeline": lambda: pipeline(tokens)}
+        runs["fp32"] = lambda: exact([(Model(folder, "fp32"), QUESTION)], tokens)[0]
+        runs["8bit"] = lambda: rounded([(Model(folder, "8bit"), QUESTION)], tokens)[0]
+        speeds = {key: tokens / seconds for key, seconds in take_turns(runs, pairs).items()}
     note = f"{tokens} tokens an answer, {pairs} pairs"
-    speeds = {key: tokens / seconds for key, seconds in found.items()}
     return [
         faster(f"chat, fp32, {name}", speeds["fp32"], speeds["pipeline"], "tokens/s", 1.0, f"same tokens; {note}"),
         faster(f"chat, int8 (pipeline: fp32), {name}", speeds["8bit"], speeds["pipeline"], "tokens/s", aim, note),
@@ -67,81 +193,168 @@ def llama_rows(folder: Path, name: str, tokens: int, pairs: int) -> list[Row]:
     if python is None:
         return []
     from adapters.gguf_file import write_models
+    from models.tokenizer import load_tokenizer
 
+    tokenizer = load_tokenizer(folder)
+    prompt = tokenizer.apply_chat_template([turn_of(QUESTION)], add_generation_prompt=True, tokenize=False)
     with tempfile.TemporaryDirectory() as temporary:
         files = write_models(folder, Path(temporary), tuple(GGUF.values()))
         for (precision, outtype), file in zip(GGUF.items(), files, strict=True):
-            with LlamaCpp(python, file.path) as llama, Side(engine_run, folder, precision, tokens) as ours:
-                prompt = prompt_text(folder)
-                theirs = seconds_of(lambda: llama.write(prompt, tokens))  # noqa: B023, used at once
-                seconds = take_turns({"ours": ours, "llama.cpp": theirs}, pairs)
-            speed, rival = tokens / seconds["ours"], tokens / seconds["llama.cpp"]
-            words = f"chat, {NAMES.get(precision, precision)} (llama.cpp: {outtype}), {name}"
-            found.append(faster(words, speed, rival, "tokens/s", None, f"{tokens} tokens an answer, {pairs} pairs"))
+            model = Model(folder, precision)
+            with LlamaCpp(python, file.path) as llama, Side(make_engine, {"most_conversations": 0}) as side:
+                runs = {
+                    "ours": lambda: side([(model, QUESTION)], tokens)[0],  # noqa: B023, used at once
+                    "rival": lambda: seconds_of(lambda: llama.write(prompt, tokens)),
+                }
+                speeds = {key: tokens / seconds for key, seconds in take_turns(runs, pairs).items()}
+            words = f"chat, {name_of(precision)} (llama.cpp: {outtype}), {name}"
+            note = f"{tokens} tokens an answer, {pairs} pairs"
+            found.append(faster(words, speeds["ours"], speeds["rival"], "tokens/s", None, note))
     return found
 
 
-class TextPipeline:
-    """transformers' own text generation in fp32, as its documentation shows it."""
+def make_talk(folder: Path) -> Callable[[list[dict], str], tuple[float, str]]:
+    """Make an engine with its base loaded; returns a function that answers: (seconds to the first token, answer)."""
+    engine, model = Engine(), Model(folder, "fp32")
+    list(engine.reply(model, [turn_of("Hi")], SHORT))
 
-    def __init__(self, folder: Path) -> None:
-        import torch
-        import transformers
+    def first(messages: list[dict], conversation: str) -> tuple[float, str]:
+        reply = list(engine.reply(model, messages, SHORT, conversation=conversation))[-1]
+        return reply.seconds_to_first, reply.text
 
-        self.made = transformers.pipeline("text-generation", model=str(folder), dtype=torch.float32, device="cpu")
-
-    def write(self, tokens: int, messages=QUESTION, **settings) -> list[int]:
-        """Write exactly `tokens` tokens, greedily; returns them."""
-        settings |= {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
-        found = self.made(messages, return_tensors=True, **settings)[0]["generated_token_ids"]
-        return list(found)[-tokens:]
+    return first
 
 
-def check_same_text(pipeline: TextPipeline, folder: Path, tokens: int) -> None:
-    """Raise RuntimeError when our answer in fp32 is not what the pipeline's tokens say."""
-    stream = TextStream(pipeline.made.tokenizer, [])
-    for token in pipeline.write(tokens):
-        stream.add(token)
-    ours = list(endless(Engine()).reply(Model(folder, "fp32"), QUESTION, Sampling(max_new_tokens=tokens)))[-1].text
-    if ours != stream.finish():
-        raise RuntimeError(f"another answer than the pipeline's:\n{ours}\n---\n{stream.text}")
+def turn_rows(folder: Path, turns: tuple[int, ...], pairs: int) -> list[Row]:
+    """The time to the first token at each of `turns` of a conversation in fp32, and the last one's against turn 2.
+
+    Both sides get the same history; the pipeline keeps nothing of it.
+    """
+    words = "Please tell me one more thing about llamas, and keep it as short as you can."
+    ours = {turn: [] for turn in range(1, max(turns) + 1)}
+    theirs = {turn: [] for turn in turns}
+    with Side(make_talk, folder) as engine, Side(make_first, folder) as pipeline:
+        for number in range(pairs + 1):
+            messages = []
+            for turn in ours:
+                messages.append(turn_of(words))
+                if turn in turns:
+                    theirs[turn].append(pipeline(messages))
+                seconds, text = engine(messages, str(number))
+                ours[turn].append(seconds)
+                messages.append({"role": "assistant", "content": text or "-"})
+    mine, rival = ({turn: median(times[1:]) for turn, times in side.items()} for side in (ours, theirs))
+    found = [smaller(f"chat: first token, turn {turn}, fp32", mine[turn], rival[turn], "s") for turn in turns]
+    growth = mine[max(turns)] / mine[2]
+    return [*found, within(f"chat: first token, turn {max(turns)} to turn 2", growth, MAX_GROWTH, "times")]
 
 
-def pipeline_run(folder: Path, tokens: int) -> Callable[[], float]:
-    pipeline = TextPipeline(folder)
-    return seconds_of(lambda: pipeline.write(tokens))
+def people_rows(model: Model, counts: tuple[int, ...], tokens: int, pairs: int) -> list[Row]:
+    """Several people who ask at the same moment, against an engine that answers them one by one: speed and longest wait."""
+    found = []
+    with Side(make_engine, {"most_at_once": max(counts)}) as batched, Side(make_engine, {"most_at_once": 1}) as single:
+        for people in counts:
+            asked = [(model, f"I am person {n}. Tell me a long story about number {37 * n}.") for n in range(people)]
+            for side in (batched, single):
+                side(asked[:1], 2)
+            done = [(batched(asked, tokens), single(asked, tokens)) for _ in range(pairs)]
+            ours, theirs = ([median(values) for values in zip(*side, strict=True)] for side in zip(*done, strict=True))
+            who = f"{people} {'person' if people == 1 else 'people at once'}, {name_of(model.precision)}"
+            note = f"the rival answers one by one; {tokens} tokens each, {pairs} pairs"
+            speeds = (people * tokens / seconds for seconds in (ours[0], theirs[0]))
+            found.append(faster(f"chat: all together, {who}", *speeds, "tokens/s", None, note))
+            found.append(smaller(f"chat: longest wait for a first token, {who}", ours[1], theirs[1], "s", None, note))
+    return found
 
 
-def engine_run(folder: Path, precision: str, tokens: int) -> Callable[[], float]:
-    """Our engine; each run reads its prompt anew, as the rivals do."""
-    engine, model = endless(Engine(most_conversations=0)), Model(folder, precision)
-    return seconds_of(lambda: list(engine.reply(model, QUESTION, Sampling(max_new_tokens=tokens))))
+def switch_rows(folder: Path, precision: str, adapters: list[Path]) -> list[Row]:
+    """Attaching an adapter, switching to another one, and switching all of them off; medians."""
+    resident, base, name = Resident(), Model(folder, precision), name_of(precision)
+    models = [Model(folder, precision, adapter) for adapter in adapters]
+    resident.load(base)
+    attach, switch, bare = [seconds_of(lambda model=model: resident.load(model)) for model in models], [], []
+    for _ in range(5):
+        switch += [seconds_of(lambda model=model: resident.load(model)) for model in models]
+        bare.append(seconds_of(lambda: resident.load(base)))
+    words = {"an adapter attached": attach, "switched to another adapter": switch, "switched to the base": bare}
+    return [
+        within(f"chat: {what}, {name}", median(seconds), MAX_SWITCH_SECONDS, "s") for what, seconds in words.items()
+    ]
 
 
-def seconds_of(work: Callable[[], object]) -> Callable[[], float]:
-    """`work` as a run that returns the seconds it took."""
+def adapter_rows(folder: Path, precision: str, adapters: list[Path], tokens: int, pairs: int) -> list[Row]:
+    """The base beside adapters, one adapter, and comparisons of both, each against the base in an engine without adapters.
 
-    def run() -> float:
-        began = time.perf_counter()
-        work()
-        return time.perf_counter() - began
+    A comparison asks the base and its adapters at the same moment; its speed is that of all answers together.
+    """
+    base, name = Model(folder, precision), name_of(precision)
+    tuned = [Model(folder, precision, adapter) for adapter in adapters]
+    models = {
+        f"chat: the base with an adapter beside it, {name}": [base],
+        f"chat: base and adapter, {name}": tuned[:1],
+        f"chat: both compared at once, together, {name}": [base, tuned[0]],
+        f"chat: the base and three adapters compared at once, together, {name}": [base, *tuned],
+    }
+    engine = {"most_conversations": 0}
+    with Side(make_engine, engine) as alone, Side(make_engine, engine) as side:
+        runs = {"alone": lambda: alone([(base, QUESTION)], tokens)[0]}
+        for words, asked in models.items():
+            runs[words] = lambda asked=asked: side([(model, QUESTION) for model in asked], tokens)[0]
+        seconds = take_turns(runs, pairs)
+    note = f"the rival is the base alone; {tokens} tokens an answer, {pairs} pairs"
+    return [
+        faster(words, len(asked) * tokens / seconds[words], tokens / seconds["alone"], "tokens/s", None, note)
+        for words, asked in models.items()
+    ]
 
-    return run
+
+def loss_rows(folder: Path, data: str) -> list[Row]:
+    """The mean loss of all tokens of the conversations in `data`, in bf16 and int8 against fp32: is it as good?"""
+    import torch
+
+    from trainer.data.dataset import read_rows
+
+    losses = {}
+    for precision in ("fp32", "bf16", "8bit"):
+        resident, model = Resident(), Model(folder, precision)
+        resident.load(model)
+        format, total, count = resident.format_of(model), 0.0, 0
+        with torch.inference_mode():
+            for row in read_rows(data):
+                ids = torch.tensor([format.encode(row["messages"]).ids])
+                logits = resident.network(input_ids=ids).logits[0, :-1].float()
+                total += float(torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum"))
+                count += ids.shape[1] - 1
+        losses[precision] = total / count
+    exact = losses.pop("fp32")
+    return [
+        smaller(
+            f"chat: held-out loss in {name_of(one)} (fp32)", loss, exact, "nats", LOSS_RATIO, f"{loss / exact - 1:+.2%}"
+        )
+        for one, loss in losses.items()
+    ]
 
 
-def prompt_text(folder: Path) -> str:
-    """The question in the base's own template."""
-    from models.tokenizer import load_tokenizer
-
-    return load_tokenizer(folder).apply_chat_template(QUESTION, add_generation_prompt=True, tokenize=False)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="longer answers, more pairs, TinyLlama's shape")
-    home().mkdir(parents=True, exist_ok=True)
-    print(table(rows(not parser.parse_args().full)))
+def rows(quick: bool) -> list[Row]:
+    """Everything about the chat; fp32 for several people and TinyLlama's shape only with --full."""
+    folder, tokens, pairs = embedded_base(), *((32, 3) if quick else (64, 5))
+    with tempfile.TemporaryDirectory() as temporary:
+        adapters = [make_adapter(folder, Path(temporary) / f"adapter-{number}") for number in range(3)]
+        found = token_rows(folder, "SmolLM2-135M", tokens, pairs)
+        found += llama_rows(folder, "SmolLM2-135M", tokens, pairs)
+        found += turn_rows(folder, TURNS, pairs)
+        for precision in ("8bit",) if quick else ("8bit", "fp32"):
+            found += people_rows(Model(folder, precision), PEOPLE, 16 if quick else 32, 3)
+        for precision in ("fp32", "8bit"):
+            found += switch_rows(folder, precision, adapters)
+            found += adapter_rows(folder, precision, adapters, tokens, pairs)
+        found += loss_rows(folder, str(EXAMPLE_HELD_OUT))
+        if not quick:
+            shape = make_base(Path(temporary) / "tinyllama", dtype="float32")
+            found += token_rows(shape, "TinyLlama's shape", 32, 3, AIM_INT8)
+            found += llama_rows(shape, "TinyLlama's shape", 32, 3)
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    main(rows, __doc__)

@@ -3,8 +3,8 @@
     python -m benchmarks.check [--only GROUP ...] [--full] [--new FILE]
 
 --new compares a file that `benchmarks.bench` wrote elsewhere instead of measuring. Ratios are compared, not seconds: both
-sides of a ratio ran on the same machine. What fell is measured a second time before it is said. A limit has no rival, so its
-ratio is only comparable on the same processor.
+sides of a ratio ran on the same machine. What fell is measured a second time, and the better one counts. A limit has no rival,
+so its ratio is only comparable on the same processor.
 """
 
 import argparse
@@ -16,34 +16,25 @@ from benchmarks.rows import RESULTS, Row, read_results
 from common.paths import home
 
 TOLERANCE = 0.15
-MOST_NAMED = 3  # rows of a group that were not measured
+MAX_NAMED = 3  # rows of a group that were not measured
 SPARE = 3.0  # a limit without a rival that is kept so many times over has not fallen: milliseconds jump by more
 
 
 def compare(kept: dict[str, dict], new: dict[str, list[Row]]) -> tuple[list[str], list[str]]:
-    """(a sentence for each ratio that fell, a sentence for what cannot be compared)."""
+    """Return (a sentence for each ratio that fell, a sentence for what cannot be compared)."""
     fell, unknown = [], []
     for group, rows in new.items():
         before = {row.name: row for row in kept.get(group, {}).get("rows", [])}
         for row in rows:
+            has_spare = row.rival is None and row.ratio >= SPARE * (row.aim or 1)
             if row.name not in before:
                 unknown.append(f"{group}: {row.name}: nothing is kept of it")
-            elif row.ratio < (1 - TOLERANCE) * before[row.name].ratio and not _has_spare(row):
+            elif row.ratio < (1 - TOLERANCE) * before[row.name].ratio and not has_spare:
                 fell.append(f"{group}: {row.name}: {row.ratio:.2f}, was {before[row.name].ratio:.2f}")
         gone = sorted(before.keys() - {row.name for row in rows})
-        named = ", ".join(gone[:MOST_NAMED]) + (f" and {len(gone) - MOST_NAMED} more" if len(gone) > MOST_NAMED else "")
+        named = ", ".join(gone[:MAX_NAMED]) + (f" and {len(gone) - MAX_NAMED} more" if len(gone) > MAX_NAMED else "")
         unknown += [f"{group}: {named}: kept, but not measured"] if gone else []
     return fell, unknown
-
-
-def _has_spare(row: Row) -> bool:
-    return row.rival is None and row.aim is not None and row.ratio >= SPARE * row.aim
-
-
-def better(rows: list[Row], again: list[Row]) -> list[Row]:
-    """Of two measurements of each row the one with the higher ratio."""
-    first = {row.name: row for row in rows}
-    return [max(row, first.get(row.name, row), key=lambda row: row.ratio) for row in again]
 
 
 def main() -> int:
@@ -61,7 +52,9 @@ def main() -> int:
     fell, unknown = compare(kept, new)
     if fell and not options.new:  # once more: a busy machine is no regression
         again, _ = measure(sorted({sentence.split(":")[0] for sentence in fell}), not options.full, None)
-        new |= {group: better(new[group], rows) for group, rows in again.items()}
+        for group, rows in again.items():
+            first = {row.name: row for row in new[group]}
+            new[group] = [max(row, first.get(row.name, row), key=lambda row: row.ratio) for row in rows]
         fell, unknown = compare(kept, new)
     for sentence in unknown:
         print(f"not compared: {sentence}")

@@ -2,8 +2,8 @@
 
     python benchmarks/llama_cpp.py FILE.gguf THREADS      one JSON request a line in, one answer a line out
 
-The second half runs in the interpreter that has `xllamacpp`, which may be another one than ours: it imports nothing of ours.
-It is never a dependency: `pip install xllamacpp` into any environment, and LLAMA_CPP_PYTHON=that environment's python.
+`serve` runs in the interpreter that has `xllamacpp`, which may be another one than ours: it imports nothing of ours. It is never
+a dependency: `pip install xllamacpp` into any environment, and LLAMA_CPP_PYTHON=that environment's python.
 """
 
 import json
@@ -12,13 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-CHECK = "import xllamacpp"
-
 
 def find_llama_cpp() -> str | None:
-    """The interpreter that has xllamacpp: the one that LLAMA_CPP_PYTHON names, or ours; None when neither has."""
+    """Return the interpreter that has xllamacpp: the one that LLAMA_CPP_PYTHON names, or ours; None when neither has."""
     python = os.environ.get("LLAMA_CPP_PYTHON", sys.executable)
-    has_it = subprocess.run([python, "-c", CHECK], capture_output=True, check=False).returncode == 0
+    has_it = subprocess.run([python, "-c", "import xllamacpp"], capture_output=True, check=False).returncode == 0
     return python if has_it else None
 
 
@@ -29,9 +27,8 @@ class LlamaCpp:
         import torch
 
         command = [python, str(Path(__file__).resolve()), str(file), str(torch.get_num_threads())]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(command, **pipes, text=True)
 
     def __enter__(self) -> "LlamaCpp":
         return self
@@ -41,7 +38,7 @@ class LlamaCpp:
         self.process.wait(60)
 
     def write(self, prompt: str, tokens: int) -> str:
-        """Exactly `tokens` tokens after `prompt`, greedily, nothing kept from before. Raises RuntimeError."""
+        """Write exactly `tokens` tokens after `prompt`, greedily, nothing kept from before. Raises RuntimeError."""
         print(json.dumps({"prompt": prompt, "tokens": tokens}), file=self.process.stdin, flush=True)
         for line in self.process.stdout:  # it may say other things on its way
             if line.startswith('{"written": '):

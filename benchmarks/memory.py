@@ -1,33 +1,35 @@
-"""The peak memory of real runs against the estimate that the Train tab shows before the start.
+"""Does the estimate before the start hold: the peak memory of real runs, and with --full the time of a run.
 
-    python -m benchmarks.memory [--full] [--only WORD]
+    python -m benchmarks.memory [--full]
 
 Each run is two optimiser steps of the real training process behind the real launcher, on the embedded base or on a model of
 TinyLlama's shape with a few layers and random weights: the peak is the resident size on a CPU, what torch allocated on a GPU.
 A ratio of 1 is an estimate that is exact; the note says on which side it errs. An estimate over the peak costs a person some
-memory, one under it costs the run, so the constants in `trainer/forecast/memory.py` are chosen to err above.
+memory, one under it costs the run, so the constants in `trainer/forecast/memory.py` are chosen to err above. Times: "Measure
+the time" and a short run right after it, so that both see the same load.
 """
 
-import argparse
 import json
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 
-from benchmarks.rows import Row, table
+from benchmarks.inputs import make_base
+from benchmarks.rows import Row, main
 from benchmarks.train_speed import wait
 from common.files import read_json_lines
-from common.paths import REPOSITORY, home
+from common.paths import home
 from models.hardware import Hardware, find_gpus
 from trainer.config import EXAMPLE, TrainConfig
+from trainer.forecast import calibration
 from trainer.forecast.estimate import EMBEDDED_SHAPE, EXAMPLE_FACTS, estimate_memory, shape_of
 from trainer.queue import launch
 
 STEPS = 2
 ACCURACY = 0.85  # 15 % off at most, on either side
-TOKENIZER = REPOSITORY / "tests" / "data" / "tinyllama-tokenizer"
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,8 @@ class Case:
 
 ON = {"gradient_checkpointing": "on"}
 IN_8BIT = {"precision": "8bit"}
-QUICK = (
-    Case(),
-    Case(length=1024, settings={"data": EXAMPLE}),
-    Case(1, 512, settings=ON),
-    Case(layers=2),
-    Case(layers=2, settings=IN_8BIT),
-)
+EXAMPLE_CASE = Case(length=1024, settings={"data": EXAMPLE})
+QUICK = (Case(), EXAMPLE_CASE, Case(1, 512, settings=ON), Case(layers=2), Case(layers=2, settings=IN_8BIT))
 MORE = (
     Case(1),
     Case(1, 512),
@@ -92,22 +89,8 @@ MORE = (
 )
 
 
-def make_base(layers: int, stored: str, folder: Path) -> Path:
-    """A folder with a model of TinyLlama's shape, less layers, random weights, saved in the dtype `stored`."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    numbers = {"hidden_size": 2048, "intermediate_size": 5632, "num_attention_heads": 32, "num_key_value_heads": 4}
-    tokens = {"vocab_size": 32000, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
-    config = LlamaConfig(**numbers, **tokens, num_hidden_layers=layers, max_position_embeddings=2048)
-    LlamaForCausalLM(config).to(getattr(torch, stored)).save_pretrained(folder)
-    for file in TOKENIZER.iterdir():
-        shutil.copy(file, folder)
-    return folder
-
-
 def make_data(case: Case, folder: Path) -> str:
-    """Rows of exactly `length` tokens, every one trained: text, which the trainer cuts into such pieces."""
+    """Write rows of exactly `length` tokens, every one trained: text, which the trainer cuts into such pieces."""
     if "data" in case.settings:
         return case.settings["data"]
     words = " ".join(f"word{number % 90 + 10}" for number in range(case.batch * case.length * STEPS))
@@ -116,60 +99,52 @@ def make_data(case: Case, folder: Path) -> str:
     return str(file)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What one run needed, and what was estimated for it: bytes; and its last speed."""
+def measure(case: Case, folder: Path) -> tuple[Row, float]:
+    """Train and wait; returns the row of the peak in GB, and the run's tokens a second.
 
-    peak: int
-    estimate: int
-    tokens_per_second: float
-
-
-def measure(case: Case, folder: Path) -> Measured:
-    """Train and wait. Raises RuntimeError with the log when the run fails."""
+    The ratio is the smaller of peak and estimate over the larger. Raises RuntimeError with the log when the run fails.
+    """
     base = "embedded"
     if case.layers:
         base = folder / f"{case.layers}-{case.stored}"
-        base = str(base if base.exists() else make_base(case.layers, case.stored, base))
+        base = str(base if base.exists() else make_base(base, case.layers, case.stored))
     config = case.config(base, make_data(case, folder))
     run = launch(config)
-    state = wait(run)
+    peak = wait(run).metrics["peak_memory_bytes"] / 1e9
     last = [event for event in read_json_lines(run.events_file) if event["event"] == "step"][-1]
     shutil.rmtree(run.folder)
     hardware = Hardware(find_gpus(), 0, 10**15, "")
-    expected = estimate_memory(config, shape_of(base) if case.layers else EMBEDDED_SHAPE, case.facts(), hardware)
-    return Measured(state.metrics["peak_memory_bytes"], expected.total, last["tokens_per_second"])
-
-
-def row_of(case: Case, measured: Measured) -> Row:
-    """The peak beside the estimate, in GB; the ratio is the smaller of the two over the larger."""
-    peak, expected = measured.peak / 1e9, measured.estimate / 1e9
+    shape = shape_of(base) if case.layers else EMBEDDED_SHAPE
+    expected = estimate_memory(config, shape, case.facts(), hardware).total / 1e9
     error = expected / peak - 1
     note = f"the estimate is {abs(error):.0%} {'over' if error >= 0 else 'under'} the peak"
-    return Row(f"memory: {case.name}", peak, expected, "GB", min(peak, expected) / max(peak, expected), ACCURACY, note)
+    ratio = min(peak, expected) / max(peak, expected)
+    row = Row(f"memory: {case.name}", peak, expected, "GB", ratio, ACCURACY, note)
+    print(f"{row.name}: {peak:.3f} GB, {note}", file=sys.stderr, flush=True)
+    return row, last["tokens_per_second"]
 
 
-def rows(quick: bool, only: str = "") -> list[Row]:
-    """A row for each configuration: a handful, or all."""
+def time_row(case: Case, folder: Path, pairs: int) -> Row:
+    """The speed of a short run beside the one that was measured right before it; medians of the pairs."""
+    case, found = replace(case, settings={**case.settings, "max_steps": 6}), []
+    for _ in range(pairs):
+        (home() / calibration.FILE).unlink(missing_ok=True)
+        predicted = calibration.measure(case.config("embedded", EXAMPLE), EMBEDDED_SHAPE, EXAMPLE_FACTS)
+        found.append((measure(case, folder)[1], 1 / predicted.seconds_per_token))
+    real, expected = (median(side) for side in zip(*found, strict=True))
+    ratio = min(real, expected) / max(real, expected)
+    return Row(f"time: {case.name}", real, expected, "tokens/s", ratio, ACCURACY, f"{pairs} pairs")
+
+
+def rows(quick: bool) -> list[Row]:
+    """A row for each configuration: a handful, or all and the time."""
     with tempfile.TemporaryDirectory() as folder:
-        cases = [case for case in (QUICK if quick else QUICK + MORE) if only in case.name]
-        return [_measured_row(case, Path(folder)) for case in cases]
-
-
-def _measured_row(case: Case, folder: Path) -> Row:
-    row = row_of(case, measure(case, folder))
-    print(f"{row.name}: {row.ours:.3f} {row.unit}, {row.note}", file=sys.stderr, flush=True)
-    return row
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="all configurations: ten minutes")
-    parser.add_argument("--only", default="", metavar="WORD", help="configurations with this in their name")
-    options = parser.parse_args()
-    home().mkdir(parents=True, exist_ok=True)
-    print(table(rows(not options.full, options.only)))
+        found = [measure(case, Path(folder))[0] for case in (QUICK if quick else QUICK + MORE)]
+        if not quick:
+            slow = replace(EXAMPLE_CASE, batch=1, settings={**EXAMPLE_CASE.settings, **ON})
+            found += [time_row(case, Path(folder), 3) for case in (EXAMPLE_CASE, slow)]
+        return found
 
 
 if __name__ == "__main__":
-    main()
+    main(rows, __doc__)

@@ -1,4 +1,4 @@
-"""How the app bears size: rows through the intake, ten thousand runs and adapters in the lists, a million events.
+"""How does the app bear size: rows through the intake, ten thousand runs and adapters in the lists, a million events.
 
     python -m benchmarks.scale [--full]
 
@@ -7,22 +7,20 @@ own. Lists: what the page's own handlers take, against the 300 ms in which it sh
 process, with nothing remembered. The browser's part is not in it.
 """
 
-import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from benchmarks.many import make_library, make_long_run, make_rows
-from benchmarks.rows import Row, smaller, table, within
+from benchmarks.inputs import TOKENIZER, make_library, make_long_run, make_rows
+from benchmarks.rows import Row, main, seconds_of, smaller, within
 from common.paths import LOCAL_OWNER, REPOSITORY
 from models.hardware import peak_resident_bytes
 
@@ -30,11 +28,10 @@ PAGE_SECONDS = 0.3
 ENTRIES, EVENTS = 10_000, 1_000_000
 LINEAR, FLAT = 0.8, 0.65  # ten times the rows: at most 1.25 times the time a row, 1.5 times the memory
 TIMES = 5
-TOKENIZER = REPOSITORY / "tests" / "data" / "tinyllama-tokenizer"
 
 
 def read_rows(count: int, with_tokens: bool) -> tuple[float, float]:
-    """(seconds, peak memory of this process in MB) of reading, sorting, splitting and, if wanted, encoding so many rows."""
+    """Read, sort and split `count` rows, and encode them if wanted; returns (seconds, peak MB of this process)."""
     from models.tokenizer import load_tokenizer
     from trainer.config import TrainConfig
     from trainer.data.intake import load_data, prepare
@@ -52,11 +49,10 @@ def read_rows(count: int, with_tokens: bool) -> tuple[float, float]:
 
 
 def in_a_process(count: int, with_tokens: bool) -> tuple[float, float]:
-    """`read_rows` in a process of its own: memory that another size needed is not in its peak."""
+    """Call `read_rows` in a process of its own: memory that another size needed is not in its peak."""
     code = f"import json, benchmarks.scale as scale; print(json.dumps(scale.read_rows({count}, {with_tokens})))"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, check=True)
-    seconds, megabytes = json.loads(done.stdout.splitlines()[-1])
-    return seconds, megabytes
+    return tuple(json.loads(done.stdout.splitlines()[-1]))
 
 
 def intake_rows(sizes: list[int], with_tokens: bool, compared: int = 1) -> list[Row]:
@@ -76,68 +72,56 @@ def intake_rows(sizes: list[int], with_tokens: bool, compared: int = 1) -> list[
 
 
 @contextmanager
-def home_of_its_own() -> Iterator[Path]:
-    """An empty STUDIO_HOME for as long as it lasts."""
-    before, folder = os.environ.get("STUDIO_HOME"), tempfile.mkdtemp()
-    os.environ["STUDIO_HOME"] = folder
-    try:
-        yield Path(folder)
-    finally:
-        os.environ.pop("STUDIO_HOME")
-        if before is not None:
-            os.environ["STUDIO_HOME"] = before
-        shutil.rmtree(folder, ignore_errors=True)
+def home_of_its_own() -> Iterator[None]:
+    """Set STUDIO_HOME to an empty folder for as long as it lasts."""
+    before = os.environ.get("STUDIO_HOME")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.environ["STUDIO_HOME"] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop("STUDIO_HOME")
+            if before is not None:
+                os.environ["STUDIO_HOME"] = before
 
 
-def page_calls() -> dict[str, Callable[[], object]]:
-    """What the page calls, by what a person does; each returns what it sends."""
+def list_rows(entries: int) -> list[Row]:
+    """One row for each call of the page, and for each click that changes something and then shows the lists anew."""
+    from trainer.history import delete, rename, undo_delete
     from trainer.queue import order
     from trainer.run import list_runs
     from ui import adapters_tab, chat_models, history_events, history_view, run_view
 
-    owner, newest = LOCAL_OWNER, list_runs(LOCAL_OWNER)[0]
-    return {
-        "page load: the lists of the Train tab": lambda: history_events.lists(owner, None),
-        "page load: who can answer in the chat": lambda: chat_models.model_choices(owner, None),
-        "All runs is opened": lambda: history_view.listed(owner, "", []),
-        "All runs: a search for a title": lambda: history_view.listed(owner, "attempt 77", []),
-        "All runs: a search for a state": lambda: history_view.listed(owner, "done", []),
-        "All runs: a search that finds nothing": lambda: history_view.listed(owner, "xyzzy", []),
-        "a run is typed into its list": lambda: history_view.run_choices(list_runs(owner), "attempt 77"),
-        "the Adapters tab is opened": lambda: adapters_tab._library(owner, "", None),
-        "Adapters: a search": lambda: adapters_tab._library(owner, "run-77", None),
-        "the poll of every second": lambda: run_view.signature(newest),
-        "the queue, twice a second": order,
-    }
-
-
-def list_rows(entries: int) -> list[Row]:
-    """One row for each call of the page, the first call of a new process apart."""
-    found = []
+    owner, found = LOCAL_OWNER, []
     with home_of_its_own():
         make_library(entries)
-        for name, call in page_calls().items():
-            first, *later = [_seconds(call) for _ in range(TIMES + 1)]
+        newest, *_ = runs = list_runs(owner)
+        calls = {
+            "page load: the lists of the Train tab": lambda: history_events.lists(owner, None),
+            "page load: who can answer in the chat": lambda: chat_models.model_choices(owner, None),
+            "All runs is opened": lambda: history_view.listed(owner, "", []),
+            "All runs: a search for a title": lambda: history_view.listed(owner, "attempt 77", []),
+            "All runs: a search for a state": lambda: history_view.listed(owner, "done", []),
+            "All runs: a search that finds nothing": lambda: history_view.listed(owner, "xyzzy", []),
+            "a run is typed into its list": lambda: history_view.run_choices(list_runs(owner), "attempt 77"),
+            "the Adapters tab is opened": lambda: adapters_tab._library(owner, "", None),
+            "Adapters: a search": lambda: adapters_tab._library(owner, "run-77", None),
+            "the poll of every second": lambda: run_view.signature(newest),
+            "the queue, twice a second": order,
+        }
+        changes = {
+            "a rename": lambda: rename(runs[50], "Another title"),
+            "a delete": lambda: delete(runs[51]),
+            "an undo": lambda: undo_delete(owner, runs[51].id),
+        }
+        for name, call in calls.items():
+            first, *later = [seconds_of(call) for _ in range(TIMES + 1)]
             note = f"at most {PAGE_SECONDS} s; the first call {first:.3f} s"
             found.append(within(f"{entries:,} runs and adapters: {name}", median(later), PAGE_SECONDS, "s", note))
-        found += _after_a_change(entries)
+        for name, change in changes.items():
+            seconds = seconds_of(change) + seconds_of(lambda: history_events.lists(owner, None))
+            found.append(within(f"{entries:,} runs and adapters: {name}, and the lists", seconds, PAGE_SECONDS, "s"))
     return found
-
-
-def _after_a_change(entries: int) -> list[Row]:
-    """What follows a click that changes something: the change itself, and the lists anew."""
-    from trainer.history import delete, list_runs, rename, undo_delete
-    from ui import history_events
-
-    runs = list_runs(LOCAL_OWNER)
-    renamed = _seconds(lambda: (rename(runs[50], "Another title"), history_events.lists(LOCAL_OWNER, None)))
-    gone = _seconds(lambda: (delete(runs[51]), history_events.lists(LOCAL_OWNER, None)))
-    back = _seconds(lambda: (undo_delete(LOCAL_OWNER, runs[51].id), history_events.lists(LOCAL_OWNER, None)))
-    words = {"a rename": renamed, "a delete": gone, "an undo": back}
-    return [
-        within(f"{entries:,} runs and adapters: {name}, and the lists", seconds, PAGE_SECONDS, "s")
-        for name, seconds in words.items()
-    ]
 
 
 def event_rows(events: int) -> list[Row]:
@@ -147,20 +131,14 @@ def event_rows(events: int) -> list[Row]:
 
     with home_of_its_own():
         run = make_long_run(events)
-        first = _seconds(lambda: read_state(run))
-        view = median(_seconds(lambda: render(run)) for _ in range(TIMES))
+        first = seconds_of(lambda: read_state(run))
+        view = median(seconds_of(lambda: render(run)) for _ in range(TIMES))
         megabytes = run.events_file.stat().st_size / 1e6
     name = f"a run of {events:,} steps"
     return [
         within(f"{name}: opened first", first, PAGE_SECONDS, "s", f"{megabytes:.0f} MB of events"),
         within(f"{name}: its view, when it is known", view, PAGE_SECONDS, "s"),
     ]
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
 
 
 def rows(quick: bool) -> list[Row]:
@@ -171,11 +149,5 @@ def rows(quick: bool) -> list[Row]:
     return intake + event_rows(EVENTS) + list_rows(ENTRIES)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="up to ten million rows")
-    print(table(rows(not parser.parse_args().full)))
-
-
 if __name__ == "__main__":
-    main()
+    main(rows, __doc__)

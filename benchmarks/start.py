@@ -1,14 +1,13 @@
-"""How long people wait: from Start to the first loss, and from `python app.py` to the page.
+"""How long does one wait: from Start to the first loss, and from `python app.py` to the page.
 
     python -m benchmarks.start [--full]
 
 From Start to the first loss is taken apart by the run's own events. "The trainer's own" is all of it but loading the weights
 and computing the first step: the queue, `accelerate launch`, imports, reading and tokenising the data, building the trainer.
-The look at step 0 (held-out loss, sample answers) comes after the first loss and is not in it. The rival is TRL's script on
-the same base and rows, from its start to its first loss; the page's is an empty `gr.Blocks`.
+The evaluation at step 0 comes after the first loss and is not in it. The rival is TRL's script on the same base and rows, from
+its start to its first loss; the page's is an empty `gr.Blocks`.
 """
 
-import argparse
 import os
 import shutil
 import socket
@@ -18,14 +17,16 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from benchmarks.rows import Row, smaller, table, within
-from benchmarks.train_speed import JOBS, train_trl, wait, write_rows
+from benchmarks.rows import Row, main, seconds_of, smaller, within
+from benchmarks.train_speed import JOBS, train_trl, wait
 from common.files import read_json, read_json_lines
-from common.paths import REPOSITORY, home
+from common.paths import REPOSITORY
 from trainer.config import TrainConfig
 from trainer.queue import launch
 from trainer.run import Run, read_state
@@ -33,14 +34,11 @@ from trainer.run import Run, read_state
 OWN_SECONDS = 6.0
 PAGE_AIM = 1 / 1.25  # at most a quarter longer than an empty page
 WAIT_SECONDS = 600
-EMPTY_PAGE = (
-    "import gradio as gr\nwith gr.Blocks() as page:\n    gr.Markdown('empty')\n"
-    "page.launch(server_port={port}, ssr_mode=False)\n"
-)
+EMPTY_PAGE = "import gradio as gr\nwith gr.Blocks() as page:\n    gr.Markdown('empty')\npage.launch(ssr_mode=False, quiet=True)\n"
 
 
 def parts_of(run: Run, began: float) -> dict[str, float]:
-    """Seconds of each part of the way from `began` to the first loss of a run of one step, in order."""
+    """Return the seconds of each part of the way from `began` to the first loss of a run of one step, in order."""
     events = read_json_lines(run.events_file)
     prepared = {event["message"].split(" ")[0]: event["time"] for event in events if event["event"] == "preparing"}
     first_loss = next(event["time"] for event in events if event["event"] == "step")
@@ -56,59 +54,23 @@ def parts_of(run: Run, began: float) -> dict[str, float]:
     }
 
 
-def start_ours(config: TrainConfig) -> dict[str, float]:
-    """The parts of one start. Raises RuntimeError with the log when the run fails."""
-    began = time.time()
-    run = launch(config)
-    wait(run)
-    parts = parts_of(run, began)
-    shutil.rmtree(run.folder)
-    return parts
-
-
-def start_trl() -> float:
-    """Seconds from the start of TRL's script to its first loss."""
-    with tempfile.TemporaryDirectory() as folder:
-        job = replace(JOBS[0], steps=1)
-        write_rows(job, Path(folder))
-        return train_trl(job, Path(folder)).first_loss_seconds
-
-
 def training_rows(times: int) -> list[Row]:
-    config = TrainConfig.from_dict({"name": "bench-start", "base": "embedded", "max_steps": 1})
-    starts = [start_ours(config) for _ in range(times)]
-    parts = {name: median(start[name] for start in starts) for name in starts[0]}
-    total = median(sum(start.values()) for start in starts)
+    starts, rivals = [], []
+    for _ in range(times):
+        began = time.time()
+        run = launch(TrainConfig.from_dict({"name": "bench-start", "base": "embedded", "max_steps": 1}))
+        wait(run)
+        starts.append(parts_of(run, began))
+        shutil.rmtree(run.folder)
+        with tempfile.TemporaryDirectory() as folder:
+            rivals.append(train_trl(replace(JOBS[0], steps=1), Path(folder)).first_loss_seconds)
     own = median(sum(start.values()) - start["weights"] - start["first step"] for start in starts)
-    words = ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts.items())
-    rival = median(start_trl() for _ in range(times))
+    words = ", ".join(f"{name} {median(start[name] for start in starts):.1f}" for name in starts[0])
+    total = median(sum(start.values()) for start in starts)
     return [
         within("start: the trainer's own, all but weights and step 1", own, OWN_SECONDS, "s", words),
-        smaller("start: from Start to the first loss (TRL: from its start)", total, rival, "s", 1.0),
+        smaller("start: from Start to the first loss (TRL: from its start)", total, median(rivals), "s", 1.0),
     ]
-
-
-def seconds_to_page(command: list[str], port: int, folder: str) -> float:
-    """From starting `command` to the first answer on `port`."""
-    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "STUDIO_HOME": folder}
-    began = time.perf_counter()
-    process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL)
-    try:
-        while not page_answers(port):
-            if process.poll() is not None or time.perf_counter() - began > WAIT_SECONDS:
-                raise RuntimeError(f"{command[-1][:40]} ended before it answered")
-            time.sleep(0.02)
-        return time.perf_counter() - began
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def page_answers(port: int) -> bool:
-    try:
-        return urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60).status == 200
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def free_port() -> int:
@@ -117,26 +79,59 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
+@contextmanager
+def served(command: list[str], folder: Path, **variables: str) -> Iterator[str]:
+    """Run `command` as a Gradio server with STUDIO_HOME in `folder`; gives its address as soon as it answers."""
+    port, began = free_port(), time.monotonic()
+    variables |= {"GRADIO_SERVER_PORT": str(port), "STUDIO_HOME": str(folder)}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, cwd=REPOSITORY, env={**os.environ, **variables}, **quiet)
+    try:
+        while not _answers(f"http://127.0.0.1:{port}/"):
+            if process.poll() is not None or time.monotonic() - began > WAIT_SECONDS:
+                raise RuntimeError(f"{' '.join(command[1:3])[:60]} ended before it answered")
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _answers(address: str) -> bool:
+    try:
+        return urllib.request.urlopen(address, timeout=60).status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def seconds_to_page(command: list[str]) -> float:
+    """Measure from starting `command` to its first answer."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        with served(command, Path(folder)):
+            return time.perf_counter() - began
+
+
 def seconds_to_run(code: str) -> float:
-    """From starting Python to the last line of `code`, without Python's tidying up."""
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", f"{code}; import os; os._exit(0)"], cwd=REPOSITORY, check=True)
-    return time.perf_counter() - began
+    """Measure from starting Python to the last line of `code`, without Python's tidying up."""
+    command = [sys.executable, "-c", f"{code}; import os; os._exit(0)"]
+    return seconds_of(lambda: subprocess.run(command, cwd=REPOSITORY, check=True))
 
 
 def page_rows(times: int) -> list[Row]:
     """The app against an empty page: until it answers, and until it is built."""
-    pages, empty, built, imported = [], [], [], []
-    for _ in range(times):
-        with tempfile.TemporaryDirectory() as folder:
-            port, other = free_port(), free_port()
-            empty.append(seconds_to_page([sys.executable, "-c", EMPTY_PAGE.format(port=other)], other, folder))
-            pages.append(seconds_to_page([sys.executable, "app.py"], port, folder))
-        imported.append(seconds_to_run("import gradio; gradio.Blocks()"))
-        built.append(seconds_to_run("import app; app.build()"))
+    calls = {
+        "answers, empty": lambda: seconds_to_page([sys.executable, "-c", EMPTY_PAGE]),
+        "answers, app": lambda: seconds_to_page([sys.executable, "app.py"]),
+        "is built, empty": lambda: seconds_to_run("import gradio; gradio.Blocks()"),
+        "is built, app": lambda: seconds_to_run("import app; app.build()"),
+    }
+    found = [{name: call() for name, call in calls.items()} for _ in range(times)]
+    seconds = {name: median(one[name] for one in found) for name in calls}
+    names = {"answers": "app start: until the page answers", "is built": "app import: until the page is built"}
     return [
-        smaller("app start: until the page answers (an empty page)", median(pages), median(empty), "s", PAGE_AIM),
-        smaller("app import: until the page is built (an empty page)", median(built), median(imported), "s", PAGE_AIM),
+        smaller(f"{name} (an empty page)", seconds[f"{key}, app"], seconds[f"{key}, empty"], "s", PAGE_AIM)
+        for key, name in names.items()
     ]
 
 
@@ -144,12 +139,5 @@ def rows(quick: bool) -> list[Row]:
     return [*training_rows(1 if quick else 5), *page_rows(3 if quick else 7)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="medians of 5 and 7")
-    home().mkdir(parents=True, exist_ok=True)
-    print(table(rows(not parser.parse_args().full)))
-
-
 if __name__ == "__main__":
-    main()
+    main(rows, __doc__)

@@ -208,7 +208,7 @@ class Resident:
 def wanted_precision() -> str:
     """The precision in which the page's chat loads a base: `CHAT_PRECISION` of whoever runs the app, else 8bit.
 
-    On a CPU 8bit is three times as fast as fp32 and its loss the same within 1 % (benchmarks/chat_loss.py). What is exact to the
+    On a CPU 8bit is three times as fast as fp32 and its loss the same within 1 % (benchmarks/chat_speed.py). What is exact to the
     last token with and without a cache, and alone and in a batch, is fp32: in 8bit the sums are rounded to bf16.
     """
     return os.environ.get("CHAT_PRECISION", "8bit")

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from benchmarks.many import make_library
+from benchmarks.inputs import make_library
 from common.files import read_json
 from common.paths import runs_folder
 from tests.browser.driving import MARKS, fill, shoot, status, type_base, upload, wait_for

@@ -3,7 +3,7 @@
 import pytest
 
 from adapters.edit import delete_adapter, rename_adapter, set_notes, undo_delete
-from benchmarks.many import make_library
+from benchmarks.inputs import make_library
 from chat.conversation import new_conversation
 from common.paths import runs_folder
 from trainer import history
