@@ -4,7 +4,6 @@ Laying side by side copies every key and value, so it is done only when somebody
 """
 
 from chat.cache import Cache
-from chat.static_decode import StaticDecode, compile_options
 
 
 def new_kv(network):
@@ -33,15 +32,14 @@ class SideBySide:
         self.network = network
         self.caches: list[Cache] = []
         self._kv = None
-        options = compile_options(network)
-        self._alone = StaticDecode(network, options) if options else None
 
     def step(self, caches: list[Cache], tokens: list[int]):
         """Read one token for each cache; returns the logits, (conversations, vocabulary)."""
         import torch
 
         if len(caches) == 1:
-            return self._step_alone(caches, tokens)
+            self.split()
+            return read_prompt(self.network, caches[0], tokens)[None]
         if [id(cache) for cache in caches] != [id(cache) for cache in self.caches]:
             self.split()
             self._join(caches)
@@ -59,15 +57,6 @@ class SideBySide:
         for cache, token in zip(caches, tokens, strict=True):
             cache.ids.append(token)
         return logits
-
-    def _step_alone(self, caches: list[Cache], tokens: list[int]):
-        if self._alone is None:
-            self.split()
-            return read_prompt(self.network, caches[0], tokens)[None]
-        if self._alone.cache is not caches[0]:
-            self.split()
-        self.caches = list(caches)
-        return self._alone.step(caches[0], tokens[0])
 
     def _join(self, caches: list[Cache]) -> None:
         """Copy the caches into one, each flush right."""
@@ -87,9 +76,6 @@ class SideBySide:
 
     def split(self) -> None:
         """Give each conversation its own cache back."""
-        if self._alone and self._alone.cache:
-            self._alone.split()
-            self.caches = []
         for row, cache in enumerate(self.caches):
             length = len(cache.ids)
             for own, common in zip(cache.kv.layers, self._kv.layers, strict=True):

@@ -1,7 +1,5 @@
 """A training step never waits for a GPU: nothing of it is read back before the step has ended."""
 
-from functools import partial
-
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -9,7 +7,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from common.paths import runs_folder
 from models.precision import load_base_model
 from trainer.config import TrainConfig
-from trainer.process import lean_int8
 from trainer.process.loss_head import _tiled_loss
 from trainer.process.recipe import build_trainer
 from trainer.process.watchdog import LateNumbers
@@ -85,12 +82,10 @@ def test_numbers_of_a_cpu_are_read_at_once_and_missing_ones_are_none():
 
 @pytest.mark.gpu
 @needs_gpu
-@pytest.mark.parametrize("precision", ["bf16", "8bit"])
 @pytest.mark.parametrize("packing", [False, True])
-def test_no_operation_of_a_step_synchronises_the_gpu(make_trainer, monkeypatch, precision, packing):
-    """torch itself raises at the first one that does. bitsandbytes' own int8 product does: 8 bits with 16-bit products."""
-    monkeypatch.setattr(lean_int8, "install", partial(lean_int8.install, in_16_bits=True))
-    trainer = make_trainer(precision, packing=packing)
+def test_no_operation_of_a_step_synchronises_the_gpu(make_trainer, packing):
+    """torch itself raises at the first one that does. bitsandbytes' int8 product does, so this is in bf16."""
+    trainer = make_trainer("bf16", packing=packing)
     trainer.train()  # warm: kernels are chosen, buffers are made
     batch = trainer.data_collator([trainer.train_dataset[n] for n in range(min(4, len(trainer.train_dataset)))])
     batch = {name: value.cuda() if torch.is_tensor(value) else value for name, value in batch.items()}

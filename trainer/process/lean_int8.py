@@ -3,19 +3,11 @@
 bitsandbytes 0.50 stores the input `A` as a plain attribute of ctx (autograd/_functions.py, MatMul8bitLt and MatMul8bitFp),
 although a frozen int8 weight never uses it in backward. Plain attributes escape torch's saved-tensor hooks, so gradient
 checkpointing cannot free them: 518 kB a token for TinyLlama. Gradients stay bit-equal (a test compares them).
-
-On a CPU and in every backward pass bitsandbytes makes the int8 weights 16-bit numbers for the moment of their product. Its
-forward on a GPU rounds the inputs to int8 too, and looks for outliers among them, for which the CPU waits twice at each of 154
-layers (backends/cuda/ops.py: `outliers.any()`, `argwhere`). `in_16_bits` takes the first way there too: other numbers, nearer to
-the base's own, and it should be faster. It is off until `benchmarks.train_gpu` has measured both.
 """
 
 
-def install(in_16_bits: bool = False) -> None:
-    """Replace `bitsandbytes.matmul` by one that drops the unused inputs. Calling it twice changes nothing.
-
-    With `in_16_bits` a GPU multiplies 16-bit numbers in training, as a CPU does.
-    """
+def install() -> None:
+    """Replace `bitsandbytes.matmul` by one that drops the unused inputs. Calling it twice changes nothing."""
     import bitsandbytes
     from bitsandbytes.autograd import _functions
 
@@ -27,7 +19,7 @@ def install(in_16_bits: bool = False) -> None:
         state = state or _functions.MatmulLtState()
         if threshold > 0.0:
             state.threshold = threshold
-        as_floats = state.is_training and (in_16_bits or A.device.type in ("cpu", "xpu"))  # bitsandbytes' own choice
+        as_floats = state.is_training and A.device.type in ("cpu", "xpu")  # bitsandbytes' own choice
         function = lean_float if as_floats else lean_int8
         return function.apply(A, B, out, bias, state)
 
