@@ -29,6 +29,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+import yaml
 
 from benchmarks import memory, precision
 from benchmarks.chat_speed import QUESTION, endless, text_of, together, turn_of
@@ -98,7 +99,7 @@ class Bench:
         self.gpu = machine()["gpu"]
         self.layers = 2 if self.is_small else TINYLLAMA_SHAPE.num_hidden_layers
         self.base = make_base(self.folder / f"{self.layers}-bfloat16", self.layers, **SMALL if self.is_small else {})
-        length = {"max_length": 64, "too_long": "cut"} if self.is_small else {"max_length": 1024}
+        length = {"max_length": 256, "too_long": "cut"} if self.is_small else {"max_length": 1024}
         self.settings = {"learning_rate": 1e-4, **length}
         self.steps, self.pairs = (4, 1) if self.is_small else (120, 3) if self.is_full else (30, 1)
 
@@ -190,21 +191,25 @@ def against_trl(bench: Bench, name: str) -> dict:
     return {"rows": [speed, smaller(f"peak memory: {job.name}", ours, trl, "GB", least)], "losses": done[-1][1].losses}
 
 
-def lever(bench: Bench, name: str, moved: str) -> dict:
-    """(c) One training with a lever moved, in a process of its own, against the app's own choices.
-
-    With rows in TRL's order every step's loss is compared with TRL's, where (b) has been measured.
-    """
-    job = bench.job(name)
-    settings = [f"{key}={json.dumps(value)}" for key, value in job.config().to_dict().items() if value is not None]
-    command = [sys.executable, "-m", "benchmarks.levers", "--lever", moved, *settings]
-    command += [] if moved else ["--profile", "12"]
+def run_lever(job: Job, moved: str, *flags: str) -> dict:
+    """Run `benchmarks.levers` in a process of its own. Raises RuntimeError with its last words."""
+    settings = [f"{key}={yaml.safe_dump(value)}" for key, value in job.config().to_dict().items() if value is not None]
+    command = [sys.executable, "-m", "benchmarks.levers", "--lever", moved, *flags, *settings]
     done = subprocess.run(command, cwd=REPOSITORY, env=environment(job.config()), capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr[-300:])
-    found = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def lever(bench: Bench, name: str, moved: str) -> dict:
+    """(c) One training with a lever moved against the app's own choices.
+
+    With rows in TRL's order every step's loss is compared with TRL's, where (b) has been measured.
+    """
+    found = run_lever(bench.job(name), moved)
     if not moved:
-        return {"rows": [], "plain": found}
+        seen = run_lever(replace(bench.job(name), steps=3), moved, "--profile", "12")  # a profiler costs time
+        return {"rows": [], "plain": found, "dearest": seen["dearest"]}
     plain = bench.known.get(f"{name} as the app does", {}).get("plain")
     if not plain:
         raise RuntimeError(f"measure '{name} as the app does' first")
@@ -299,20 +304,14 @@ def report(kept: dict) -> str:
     """Put all known units into Markdown."""
     known = kept["units"]
     rows = [Row(**row) for unit in known.values() for row in unit.get("rows", [])]
-    parts = [
-        "# What a GPU does",
-        "",
-        f"{where(kept)}; {kept['layers']} layers of TinyLlama's shape",
-        "",
-        table(rows),
-        "",
-    ]
-    parts += [f"- {name}: {key.replace('_', ' ')}: {unit[key]}" for name, unit in known.items() for key in unit
-              if key in ("not_run", "failed")]  # fmt: skip
+    head = f"{where(kept)}; {kept['layers']} layers of TinyLlama's shape"
+    parts = ["# What a GPU does", "", head, "", table(rows), ""]
     for name, unit in known.items():
-        if "plain" in unit:
+        parts += [f"- {name}: {key.replace('_', ' ')}: {unit[key]}" for key in ("not_run", "failed") if key in unit]
+    for name, unit in known.items():
+        if "dearest" in unit:
             parts += ["", f"Where the time goes, {name}:", "", "| operation | part | calls |", "|---|---|---|"]
-            parts += [f"| `{kernel}` | {part:.1%} | {calls} |" for kernel, part, calls in unit["plain"]["dearest"]]
+            parts += [f"| `{kernel}` | {part:.1%} | {calls} |" for kernel, part, calls in unit["dearest"]]
     return "\n".join(parts) + "\n"
 
 
@@ -340,14 +339,12 @@ def main() -> int:
         while left and time.monotonic() < deadline:
             _, name, run = left.pop(0)
             try:
-                known[name] = run()
+                found = run()
+                known[name] = {**found, "rows": [asdict(row) for row in found["rows"]]}
             except UserError as error:
                 known[name] = {"not_run": str(error)}
             except Exception as error:  # the edge: the other units can still be measured
                 known[name] = {"failed": f"{type(error).__name__}: {error}"}
-            known[name]["rows"] = [asdict(row) for row in known[name]["rows"]] if "rows" in known[name] else []
-            if not known[name]["rows"] and "plain" not in known[name]:
-                del known[name]["rows"]
             print(name, known[name], flush=True)
             options.out.mkdir(parents=True, exist_ok=True)
             write_json(file, {**facts, "layers": bench.layers, "units": known})

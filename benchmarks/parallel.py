@@ -63,8 +63,8 @@ def cases_for(gpus: int, cores: int) -> list[Case]:
     """All cases in their order; those that cannot run on such a machine say why."""
     if not gpus:
         half = max(1, cores // 2)
-        found = [Case(mode, kind, number, threads) for kind in ("fp32", "8bit") for mode, number, threads in
-                 ((ONE, 1, cores), (ONE, 1, half), (DDP, 2, half))]  # fmt: skip
+        ways = ((ONE, 1, cores), (ONE, 1, half), (DDP, 2, half))
+        found = [Case(mode, kind, number, threads) for kind in ("fp32", "8bit") for mode, number, threads in ways]
         return found + [Case(mode, "bf16", 2, reason="needs two GPUs; none was found") for mode in (DP, ZERO2, FSDP2)]
     few = "" if gpus > 1 else "needs two GPUs; one was found"
     missing = "" if importlib.util.find_spec("deepspeed") else "deepspeed is not installed"
