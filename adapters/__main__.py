@@ -9,6 +9,7 @@ python -m adapters push NAME                 to your account on the Hub, private
 python -m adapters pull owner/name           from the Hub; also owner/name@revision or an address
 python -m adapters restore you/RUN-checkpoints   a training run whose checkpoints were kept on the Hub
 python -m adapters search                    adapters on the Hub, of one base or --mine
+python -m adapters template NAME CHOICE      the chat template that an adapter with one that is not known is read in
 python -m adapters delete NAME               --undo brings it back
 """
 
@@ -19,8 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from adapters.backup import restore
-from adapters.edit import delete_adapter, rename_adapter, set_notes, undo_delete
-from adapters.facts import describe_loss, describe_when, facts_of
+from adapters.edit import delete_adapter, rename_adapter, set_notes, set_template, undo_delete
+from adapters.facts import describe_loss, describe_template, describe_when, facts_of
 from adapters.hub import account_of, token_of
 from adapters.intake import import_adapter
 from adapters.library import Adapter, adapter_names, find_adapter
@@ -33,6 +34,7 @@ from common.errors import UserError
 from common.files import check_free, sweep
 from common.paths import LOCAL_OWNER, home, runs_folder
 from models.base import DEFAULT_BASE, choose_base, fetch_base
+from models.templates.choice import choices
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     note = _job(jobs, "note", lambda options: set_notes(options.name, options.text) and None, "keep a note")
     note.add_argument("name")
     note.add_argument("text")
+    template = _job(jobs, "template", _template, "choose a chat template")
+    template.add_argument("name")
+    template.add_argument("choice", choices=[value for _, value in choices()])
     delete = _job(jobs, "delete", _delete, "delete; kept for a week")
     delete.add_argument("name")
     delete.add_argument("--undo", action="store_true", help="bring it back")
@@ -224,6 +229,10 @@ def _search(options: argparse.Namespace) -> None:
     for found in search_hub(token_of(None), base, " ".join(options.words), options.mine):
         secrecy = "private" if found.is_private else "public"
         _say(f"{found.repo_id:60} {secrecy:8} {found.downloads:>8} downloads  {found.changed}")
+
+
+def _template(options: argparse.Namespace) -> None:
+    _say(f"Chat template: {describe_template(set_template(options.name, options.choice))}.")
 
 
 def _delete(options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from adapters.check import CONFIG, FILES, MOST_FILE_BYTES, MOST_WEIGHT_BYTES, PICKLES, WEIGHTS
+from adapters.check import CONFIG, FILES, MAX_BYTES, MAX_FILE_BYTES, PICKLES, WEIGHTS, max_bytes
 from common.errors import UserError
 
 MOST_MEMBERS = 1000
@@ -83,7 +83,7 @@ def _check_members(members: list[zipfile.ZipInfo]) -> None:
             raise UserError("The zip is packed in an unusual way.", "Zip it again the usual way (deflate).")
         if member.flag_bits & 1:
             raise UserError("The zip is locked with a password.", "Unpack it first.")
-    if sum(member.file_size for member in members) > MOST_WEIGHT_BYTES + 10 * MOST_FILE_BYTES:
+    if sum(member.file_size for member in members) > MAX_BYTES[WEIGHTS] + 10 * MAX_FILE_BYTES:
         raise UserError("The zip would unpack to more than 2 GB.", "That is no adapter.")
 
 
@@ -102,8 +102,7 @@ def _belongs(name: str, inside: PurePosixPath) -> bool:
 def _extract(source: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
     """Write one member. zipfile stops at the size that is declared; that is judged first, and counted all the same."""
     name = PurePosixPath(member.filename).name
-    most = MOST_WEIGHT_BYTES if name == WEIGHTS else MOST_FILE_BYTES
-    most = min(most, max(BLOCK, MOST_RATIO * member.compress_size))
+    most = min(max_bytes(name), max(BLOCK, MOST_RATIO * member.compress_size))
     refusal = UserError(f"'{name}' in the zip unpacks to far more than an adapter holds.", "Not imported.")
     if member.file_size > most:
         raise refusal
@@ -123,7 +122,7 @@ def copy_folder(source: Path, folder: Path) -> list[str]:
         path = source / name
         if path.is_symlink() or not path.is_file():
             raise UserError(f"'{name}' in the folder is a link or no file.", "Not imported.")
-        if path.stat().st_size > (MOST_WEIGHT_BYTES if name == WEIGHTS else MOST_FILE_BYTES):
+        if path.stat().st_size > max_bytes(name):
             raise UserError(f"'{name}' is larger than that of any adapter.", "Not imported.")
         shutil.copyfile(path, folder / name, follow_symlinks=False)
     return [name for name in names if name not in FILES]

@@ -1,20 +1,20 @@
 """Is this folder an adapter that may be believed? What comes from elsewhere is checked here before anything loads it.
 
-`adapter_config.json` can make PEFT import modules by name, match hostile patterns or grow the base; a tokenizer can name
-code, a chat template can count for ever. Only what is listed here passes.
+`adapter_config.json` can make PEFT import modules by name, match hostile patterns or grow the base: only what is listed here
+passes. The files of a tokenizer are kept as they are and never read, but for the text of the chat template, which is
+compared with known ones (`models/templates/choice.py`).
 """
 
 import json
 import re
-from functools import lru_cache
 from pathlib import Path
 
-from adapters.tokenizer_file import check_tokenizer_file
-from adapters.try_template import try_template
+from adapters.library import MAX_METRICS_BYTES
 from adapters.weights import MODULES, Weights, check_weights
 from common.errors import UserError
 from models import embedded
-from models.base import DEFAULT_BASE, KEEPING_THE_BASE
+from models.base import DEFAULT_BASE, KEEPING_THE_BASE, MAX_ADAPTER_CONFIG_BYTES, MAX_TARGET_MODULES
+from models.templates.choice import WHERE, own_text, recognise_for
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json")
@@ -22,17 +22,21 @@ TOKENIZER_FILES += ("added_tokens.json", "vocab.json", "merges.txt", "chat_templ
 OUR_FILES = ("training_config.yaml", "metrics.json", "samples.json", "README.md", "loss.png", "LICENSE")
 FILES = (CONFIG, WEIGHTS, *TOKENIZER_FILES, *OUR_FILES)
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
-MOST_WEIGHT_BYTES = 2_000_000_000
-MOST_FILE_BYTES = 20_000_000
-MOST_METRICS_BYTES = 100_000
-MOST_TEMPLATE = 20_000
-MOST_TEMPLATES = 5
-WIDENING = {"center", "format", "format_map", "wordwrap", "ljust", "rjust", "zfill", "expandtabs"}
+MAX_FILE_BYTES = 20_000_000
+# of one file; those that are not named here may have MAX_FILE_BYTES
+MAX_BYTES = {
+    WEIGHTS: 2_000_000_000,
+    CONFIG: MAX_ADAPTER_CONFIG_BYTES,
+    "training_config.yaml": 100_000,
+    "metrics.json": MAX_METRICS_BYTES,
+    "samples.json": 1_000_000,
+    "README.md": 1_000_000,
+    "LICENSE": 200_000,
+}
 MOST_RANK = 256
 _ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 _PLACE = re.compile(r"(?:[a-z0-9_]{1,20}\.){0,6}[a-z_]{1,20}")
 _REVISION = re.compile(r"[\w][\w./-]{0,99}")
-_CLASS = re.compile(r"[A-Za-z0-9]{1,60}Tokenizer(Fast)?|PreTrainedTokenizerFast|TokenizersBackend")
 # fields of LoraConfig that change what is computed, or what is imported, beyond a plain LoRA
 REFUSED = {
     "modules_to_save": "trains whole layers of the base",
@@ -74,38 +78,38 @@ HARMLESS = {
 }
 
 
-def check_adapter(folder: Path, base_config: dict | None = None, is_own: bool = False) -> Weights:
-    """Raise UserError unless `folder` holds a whole, harmless LoRA of a Llama; with `base_config`, of that base.
-
-    One that was trained here has the tokenizer of the base that was chosen, whatever its parts are.
-    """
-    config = check_config(read_object(folder / CONFIG))
-    for name in ("special_tokens_map.json", "added_tokens.json", "vocab.json"):
+def check_adapter(folder: Path, base_config: dict | None = None) -> Weights:
+    """Raise UserError unless `folder` holds a whole, harmless LoRA of a Llama; with `base_config`, of that base."""
+    for name, most in MAX_BYTES.items():
         if (folder / name).exists():
-            read_object(folder / name)
+            _check_size(folder / name, most)
+    config = check_config(read_object(folder / CONFIG, MAX_BYTES[CONFIG]))
     if (folder / "metrics.json").exists():  # it is read whenever the library is shown
-        read_object(folder / "metrics.json", MOST_METRICS_BYTES)
-    if (folder / "tokenizer.json").exists() and not is_own:
-        check_tokenizer_file(read_object(folder / "tokenizer.json"))
-    check_words(folder)
+        read_object(folder / "metrics.json", MAX_METRICS_BYTES)
     return check_weights(folder / WEIGHTS, config, base_config)
 
 
-def check_words(folder: Path) -> None:
-    """Raise UserError unless the tokenizer's config and the chat template in `folder` are harmless."""
-    if (folder / "tokenizer_config.json").exists():
-        check_tokenizer_config(read_object(folder / "tokenizer_config.json"))
-    if (folder / "chat_template.jinja").exists():
-        check_template((folder / "chat_template.jinja").read_text(encoding="utf-8", errors="replace"))
+def template_note(folder: Path, model_id: str) -> list[str]:
+    """What is told of an adapter that came in with a chat template that is not known here; [] of any other."""
+    if recognise_for(own_text(folder), known_base_template(model_id)) is not None:
+        return []
+    return [f"It brings a chat template that is not known here, so that it cannot answer yet. {WHERE}"]
 
 
-def read_object(path: Path, most_bytes: int = MOST_FILE_BYTES) -> dict:
+def max_bytes(name: str) -> int:
+    """The most bytes that a file of this name may have."""
+    return MAX_BYTES.get(name, MAX_FILE_BYTES)
+
+
+def _check_size(path: Path, most: int) -> None:
+    if path.stat().st_size > most:
+        raise UserError(f"{path.name} has {path.stat().st_size / 1e6:.1f} MB.", "That is no such file. Not imported.")
+
+
+def read_object(path: Path, most_bytes: int = MAX_FILE_BYTES) -> dict:
     """The JSON object in `path`. Raises UserError when it is missing, too large, or something else."""
     try:
-        if path.stat().st_size > most_bytes:
-            raise UserError(
-                f"{path.name} has {path.stat().st_size / 1e6:.1f} MB.", "That is no such file. Not imported."
-            )
+        _check_size(path, most_bytes)
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path.name} is missing or damaged.", "Get the adapter again.") from error
@@ -137,6 +141,8 @@ def check_config(config: dict) -> dict:
         raise UserError(f"The rank is {str(rank)[:40]}.", f"It must be between 1 and {MOST_RANK}.")
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha <= 100_000:
         raise UserError(f"lora_alpha is {str(alpha)[:40]}.", "It must be a positive number.")
+    if isinstance(targets, list) and len(targets) > MAX_TARGET_MODULES:
+        raise UserError(f"target_modules has {len(targets):,} names.", f"{MAX_TARGET_MODULES:,} are the most.")
     if targets != "all-linear" and not (isinstance(targets, list) and targets and all(map(_is_module, targets))):
         raise UserError(f"target_modules is {str(targets)[:80]}.", f"It must be a list of {', '.join(MODULES)}.")
     base = config.get("base_model_name_or_path")
@@ -155,73 +161,27 @@ def _is_module(name: object) -> bool:
     return isinstance(name, str) and bool(_PLACE.fullmatch(name)) and name.rsplit(".", 1)[-1] in MODULES
 
 
-def check_tokenizer_config(config: dict) -> None:
-    """Raise UserError for a tokenizer that names code, or whose chat template could run for ever."""
-    if config.get("auto_map"):
-        raise UserError("The tokenizer brings code of its own (auto_map).", "Code from elsewhere is not run.")
-    name = config.get("tokenizer_class")
-    if name is not None and not (isinstance(name, str) and _CLASS.fullmatch(name)):
-        raise UserError(f"The tokenizer is of the class '{str(name)[:60]}'.", "That is no tokenizer of transformers.")
-    template = config.get("chat_template")
-    listed = template if isinstance(template, list) else [template]
-    if len(listed) > MOST_TEMPLATES:
-        raise UserError(f"The tokenizer brings {len(listed)} chat templates.", f"{MOST_TEMPLATES} are the most.")
-    for one in listed:
-        text = one.get("template") if isinstance(one, dict) else one
-        if text is not None and not isinstance(text, str):
-            raise UserError("The chat template is not text.", "Not imported.")
-        if text:
-            check_template(text)
-
-
-@lru_cache(maxsize=256)  # of those that passed: a trial takes a third of a second
-def check_template(text: str) -> None:
-    """Raise UserError for a chat template that could take for ever or fill the memory (jinja's sandbox stops neither)."""
-    from jinja2 import Environment, TemplateError, nodes
-
-    if len(text) > MOST_TEMPLATE:
-        raise UserError(f"The chat template has {len(text):,} characters.", f"{MOST_TEMPLATE:,} are the most.")
-    try:
-        tree = Environment(extensions=["jinja2.ext.loopcontrols"]).parse(_without_marks(text))
-    except (TemplateError, RecursionError) as error:
-        raise UserError("The chat template cannot be read.", str(error).splitlines()[0][:120]) from error
-    loops = list(tree.find_all(nodes.For))
-    calls = {call.node.name for call in tree.find_all(nodes.Call) if isinstance(call.node, nodes.Name)}
-    deep = any(inner.find(nodes.For) for loop in loops for inner in loop.find_all(nodes.For))
-    recursive = any(loop.recursive for loop in loops)
-    if tree.find((nodes.Mul, nodes.Pow)) or calls & {"range", "lipsum"} or deep or recursive or tree.find(nodes.Macro):
-        raise UserError(
-            "The chat template multiplies, counts, or nests loops deeply.", "Such templates can run for ever."
-        )
-    filters = {one.name for one in tree.find_all(nodes.Filter)} | {one.attr for one in tree.find_all(nodes.Getattr)}
-    if filters & WIDENING or any(_is_text(one.left) for one in tree.find_all(nodes.Mod)):
-        raise UserError("The chat template pads or formats text to any width.", "Such templates can fill the memory.")
-    try_template(_without_marks(text))
-
-
-def _is_text(node) -> bool:
-    from jinja2 import nodes
-
-    return isinstance(node, nodes.Const) and isinstance(node.value, str)
-
-
-def _without_marks(text: str) -> str:
-    """The template without the {% generation %} marks that transformers adds to jinja."""
-    return re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", text)
-
-
 def known_base_config(model_id: str) -> dict | None:
     """The config.json of a base as far as it is on this machine, for comparing shapes; None when it is not."""
+    for folder in _base_folders(model_id):
+        if (folder / "config.json").is_file():
+            return check_base_config(model_id, read_object(folder / "config.json"))
+    return dict(TINYLLAMA) if model_id == DEFAULT_BASE else None
+
+
+def known_base_template(model_id: str) -> str | None:
+    """The chat template of a base as far as it is on this machine."""
+    return next((text for folder in _base_folders(model_id) if (text := own_text(folder)) is not None), None)
+
+
+def _base_folders(model_id: str) -> list[Path]:
+    """Where the files of a base may be on this machine."""
     from huggingface_hub import try_to_load_from_cache
 
     folders = [embedded.folder()] if model_id == embedded.HUB_ID else []
     cached = try_to_load_from_cache(model_id, "config.json") if _ID.fullmatch(model_id) else None
     folders += [Path(cached).parent] if isinstance(cached, str) else []
-    folders += [Path(model_id)] if Path(model_id).is_absolute() else []
-    for folder in folders:
-        if (folder / "config.json").is_file():
-            return check_base_config(model_id, read_object(folder / "config.json"))
-    return dict(TINYLLAMA) if model_id == DEFAULT_BASE else None
+    return folders + ([Path(model_id)] if Path(model_id).is_absolute() else [])
 
 
 def check_base_config(model_id: str, config: dict) -> dict:

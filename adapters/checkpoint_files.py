@@ -17,8 +17,8 @@ from pathlib import Path
 from adapters.check import (
     CONFIG,
     FILES,
-    MOST_FILE_BYTES,
-    MOST_WEIGHT_BYTES,
+    MAX_BYTES,
+    MAX_FILE_BYTES,
     WEIGHTS,
     check_adapter,
     check_config,
@@ -44,11 +44,11 @@ _LIMITS = (  # a pattern of names, and the most bytes of such a file
     (re.compile(r"config\.yaml"), MOST_CONFIG_BYTES),
     (re.compile(r"events\.jsonl"), MOST_EVENTS_BYTES),
     (re.compile(r"data/(?:data|text_data|eval_data)(?:\.[a-z0-9]{1,10}){0,2}"), MOST_DATA_BYTES),
-    (re.compile(rf"(?:init_adapter|{_CHECKPOINT})/{re.escape(WEIGHTS)}"), MOST_WEIGHT_BYTES),
-    (re.compile(rf"init_adapter/(?:{'|'.join(map(re.escape, (*FILES, RECORD)))})"), MOST_FILE_BYTES),
-    (re.compile(rf"{_CHECKPOINT}/(?:adapter_config\.json|trainer_state\.json|{COMPLETE})"), MOST_FILE_BYTES),
-    (re.compile(rf"{_CHECKPOINT}/optimizer\.pt"), 2 * MOST_WEIGHT_BYTES),
-    (re.compile(rf"{_CHECKPOINT}/(?:scheduler\.pt|scaler\.pt|rng_state(?:_\d{{1,4}})?\.pth)"), MOST_FILE_BYTES),
+    (re.compile(rf"(?:init_adapter|{_CHECKPOINT})/{re.escape(WEIGHTS)}"), MAX_BYTES[WEIGHTS]),
+    (re.compile(rf"init_adapter/(?:{'|'.join(map(re.escape, (*FILES, RECORD)))})"), MAX_FILE_BYTES),
+    (re.compile(rf"{_CHECKPOINT}/(?:adapter_config\.json|trainer_state\.json|{COMPLETE})"), MAX_FILE_BYTES),
+    (re.compile(rf"{_CHECKPOINT}/optimizer\.pt"), 2 * MAX_BYTES[WEIGHTS]),
+    (re.compile(rf"{_CHECKPOINT}/(?:scheduler\.pt|scaler\.pt|rng_state(?:_\d{{1,4}})?\.pth)"), MAX_FILE_BYTES),
 )
 _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?")
 # what numpy and Python's random need for the random state; all else that torch does not know is refused
@@ -135,7 +135,7 @@ def check_restored(folder: Path) -> Path:
     if missing:
         raise UserError(f"The checkpoint has no {missing[0]}.", "The repository is not whole.")
     check_settings(folder)
-    config = check_config(read_object(checkpoint / CONFIG))
+    config = check_config(read_object(checkpoint / CONFIG, MAX_BYTES[CONFIG]))
     check_weights(checkpoint / WEIGHTS, config, known_base_config(config["base_model_name_or_path"]))
     state = read_object(checkpoint / "trainer_state.json")
     if state.get("global_step") != int(checkpoint.name.split("-")[1]):

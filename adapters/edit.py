@@ -1,4 +1,4 @@
-"""Changes to the library: rename, notes, delete and its undo. Every name is checked against the owner's own folder."""
+"""Changes to the library: rename, notes, chat template, delete and its undo. Names are checked against the owner's folder."""
 
 import shutil
 import time
@@ -7,6 +7,7 @@ from pathlib import Path
 from adapters.library import MOST_NOTES, Adapter, find_adapter, read_adapter, update_record
 from common.errors import UserError
 from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, home, runs_folder, slug
+from models.templates.choice import OWN, choices, own_choice, own_text
 
 KEPT_SECONDS = 7 * 86400
 
@@ -43,6 +44,20 @@ def set_notes(name: str, notes: str, owner: str = LOCAL_OWNER) -> Adapter:
     if len(notes or "") > MOST_NOTES:
         raise UserError(f"The note has {len(notes):,} characters.", f"{MOST_NOTES:,} are the most.")
     update_record(adapter.folder, notes=notes or "")
+    return read_adapter(adapter.folder)
+
+
+def set_template(name: str, choice: str, owner: str = LOCAL_OWNER) -> Adapter:
+    """Choose the chat template that an adapter is read in: one of `choices()`, or "" for none. Raises UserError."""
+    adapter = find_adapter(name, owner)
+    values = [value for _, value in choices()]
+    if choice and choice not in values:
+        raise UserError(f"'{str(choice)[:40]}' is no chat template to choose.", f"Choose one of {', '.join(values)}.")
+    if choice == OWN:
+        choice = own_choice(own_text(adapter.folder))
+        if not choice:
+            raise UserError("The adapter brings no chat template that could be used.", "Choose another one.")
+    update_record(adapter.folder, template=choice)
     return read_adapter(adapter.folder)
 
 

@@ -2,8 +2,11 @@
 
 import time
 
+from adapters.check import known_base_template
 from adapters.library import Adapter
 from common.words import duration
+from models.templates import LABELS
+from models.templates.choice import BASE, OWN, chosen, own_choice, own_text, recognise_for
 
 
 def facts_of(adapter: Adapter) -> list[tuple[str, str]]:
@@ -17,6 +20,7 @@ def facts_of(adapter: Adapter) -> list[tuple[str, str]]:
         ("Held-out loss", describe_loss(adapter)),
         ("Rank", str(adapter.lora_r)),
         ("Modules", _modules(adapter)),
+        ("Chat template", describe_template(adapter)),
         ("Size", f"{adapter.size_bytes / 1e6:.1f} MB"),
         ("When", describe_when(adapter)),
         ("From", describe_origin(adapter)),
@@ -29,6 +33,24 @@ def facts_of(adapter: Adapter) -> list[tuple[str, str]]:
         ("Damaged", "; ".join(f"{name} cannot be read: what it said is not known" for name in adapter.damaged)),
     ]
     return [(label, value) for label, value in found if value]
+
+
+def template_choice(adapter: Adapter) -> tuple[str, bool]:
+    """(the value of `choices()` that was chosen, "" for none that holds; True when there is something to choose)."""
+    text, choice = own_text(adapter.folder), chosen(adapter.folder)
+    if choice.startswith(f"{OWN}:"):
+        choice = OWN if choice == own_choice(text) else ""
+    return choice, bool(choice) or recognise_for(text, known_base_template(adapter.base)) is None
+
+
+def describe_template(adapter: Adapter) -> str:
+    """The chat template that the adapter is read in, and whether somebody chose it."""
+    words = {BASE: "its base's", OWN: "its own, in a separate process"}
+    choice, is_open = template_choice(adapter)
+    if is_open:
+        return f"{words.get(choice) or LABELS.get(choice)} (chosen)" if choice else "not known here: choose one"
+    name = recognise_for(own_text(adapter.folder), known_base_template(adapter.base))
+    return words.get(name) or LABELS.get(name) or name
 
 
 def describe_loss(adapter: Adapter) -> str:

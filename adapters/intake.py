@@ -16,7 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.archive import check_complete, copy_folder, unpack
-from adapters.check import CONFIG, check_adapter, check_base_config, check_config, known_base_config, read_object
+from adapters.check import (
+    CONFIG,
+    MAX_BYTES,
+    check_adapter,
+    check_base_config,
+    check_config,
+    known_base_config,
+    read_object,
+    template_note,
+)
 from adapters.download import base_config_of
 from adapters.library import Adapter, list_adapters, read_adapter, update_record
 from common.errors import UserError
@@ -86,7 +95,7 @@ def _reserve(wanted: str, owner: str) -> tuple[Path, Path]:
 
 def accept(partial: Path, origin: dict) -> list[str]:
     """Check what lies in `partial` and write down where it is from. Returns notes. Raises UserError."""
-    config = read_object(partial / CONFIG)
+    config = read_object(partial / CONFIG, MAX_BYTES[CONFIG])
     named = config.get("base_model_name_or_path")
     if isinstance(named, str) and Path(named).is_absolute():
         # a folder is a base on one's own machine only: a visitor's file must not name folders of a server
@@ -98,7 +107,8 @@ def accept(partial: Path, origin: dict) -> list[str]:
     base = base_config(check_config(config))
     check_adapter(partial, base)
     update_record(partial, origin=origin)
-    return [] if base else [f"{named} is not on this machine: the shapes were compared only with each other."]
+    compared = [] if base else [f"{named} is not on this machine: the shapes were compared only with each other."]
+    return compared + template_note(partial, named)
 
 
 def base_config(config: dict) -> dict | None:
@@ -133,5 +143,5 @@ def _left_out(names: list[str]) -> list[str]:
 
 
 def _set_base(path: Path, base: str) -> None:
-    config = read_object(path)
+    config = read_object(path, MAX_BYTES[CONFIG])
     write_json(path, {**config, "base_model_name_or_path": base, "revision": None})

@@ -14,10 +14,13 @@ from common.files import plain_value, read_json, read_object, write_json
 from common.paths import LOCAL_OWNER, adapters_folder, contained
 from common.remembered import Remembered, stamps
 from models import embedded
+from models.base import MAX_ADAPTER_CONFIG_BYTES
+from models.templates.choice import MAX_RECORD_BYTES
 
 UNFINISHED = (".partial", ".old")
 RECORD = "studio.json"
 MOST_NOTES = 4000
+MAX_METRICS_BYTES = 100_000
 MOST_STEPS_BACK = 20
 MOST_REMEMBERED = 30_000  # adapters, a few hundred bytes each
 CONFIG, WEIGHTS, METRICS, SETTINGS = (
@@ -130,7 +133,7 @@ class Adapter:
 
 def read_adapter(folder: Path) -> Adapter:
     """The adapter in `folder`. Raises UserError when it is not a complete one."""
-    config = read_object(folder / CONFIG)
+    config = read_object(folder / CONFIG, MAX_ADAPTER_CONFIG_BYTES)
     if not config or not (folder / WEIGHTS).is_file():
         raise UserError(
             f"'{folder.name}' is not an adapter.", "It needs adapter_config.json and adapter_model.safetensors."
@@ -141,9 +144,9 @@ def read_adapter(folder: Path) -> Adapter:
         base=str(config.get("base_model_name_or_path")),
         base_revision=revision if isinstance(revision, str) else None,
         lora_r=rank if isinstance(rank, int) else 0,
-        metrics=read_object(folder / METRICS),
+        metrics=read_object(folder / METRICS, MAX_METRICS_BYTES),
         config=config,
-        record=read_object(folder / RECORD),
+        record=read_object(folder / RECORD, MAX_RECORD_BYTES),
     )
 
 
@@ -192,8 +195,8 @@ def _date(path: str) -> float | None:
     """`Adapter.created` as far as the files tell it, else 0; None for what is no whole adapter."""
     if not (os.path.exists(f"{path}/{CONFIG}") and os.path.isfile(f"{path}/{WEIGHTS}")):
         return None
-    trained = _number(read_object(Path(path, METRICS)).get("created"))
-    origin = read_object(Path(path, RECORD)).get("origin")
+    trained = _number(read_object(Path(path, METRICS), MAX_METRICS_BYTES).get("created"))
+    origin = read_object(Path(path, RECORD), MAX_RECORD_BYTES).get("origin")
     return trained or _number(origin.get("time") if isinstance(origin, dict) else None) or 0.0
 
 
@@ -238,7 +241,7 @@ def find_adapter(name: str, owner: str = LOCAL_OWNER) -> Adapter:
 
 def update_record(folder: Path, **values) -> None:
     """Change what `studio.json` says of the adapter in `folder`."""
-    write_json(folder / RECORD, {**read_object(folder / RECORD), **values})
+    write_json(folder / RECORD, {**read_object(folder / RECORD, MAX_RECORD_BYTES), **values})
 
 
 def _number(value: object) -> float | None:

@@ -16,7 +16,8 @@ from common.files import check_free, sweep
 from common.imports import import_lock
 from models.hardware import use_all_cores
 from models.precision import load_base_model
-from models.tokenizer import load_tokenizer
+from models.templates.choice import Template, template_of
+from models.tokenizer import load_base_tokenizer
 
 Progress = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
 DTYPES = ("bf16", "fp16", "fp32")
@@ -54,9 +55,9 @@ def merge_adapter(
     dtype: str = "bf16",
     progress: Progress = lambda what, fraction: None,
 ) -> Merged:
-    """Write the merged model with its tokenizer to `target`, by rename, once it has been compared. Raises UserError.
+    """Write the merged model to `target`, by rename, once it has been compared. Raises UserError.
 
-    What is there already is never overwritten.
+    With it go the tokenizer of the base and the chat template of the adapter. What is there already is never overwritten.
     """
     import torch
 
@@ -64,6 +65,8 @@ def merge_adapter(
         raise UserError(f"An adapter is not merged in '{dtype}'.", f"Choose one of {', '.join(DTYPES)}.")
     use_all_cores()
     check_free(target)
+    template = template_of(base_folder, adapter.folder)
+    tokenizer = load_base_tokenizer(base_folder, template)
     _check_disk(base_folder, target)
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep(*target.parent.glob(f"{STAGING_PREFIX}*"))
@@ -71,9 +74,9 @@ def merge_adapter(
     partial = staging / target.name
     try:
         progress("Loading base and adapter in fp32", 0.1)
-        model, tokenizer = _load(adapter, base_folder)
+        model = _load(adapter, base_folder)
         progress("Letting them answer before the merge", 0.3)
-        expected = [_answer(model, ids) for ids in _prompts(tokenizer)]
+        expected = [_answer(model, ids) for ids in _prompts(tokenizer, template)]
         progress("Merging", 0.5)
         model = model.merge_and_unload(safe_merge=True)
         model = model.to({"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[dtype])
@@ -108,27 +111,21 @@ def _check_disk(base_folder: Path, target: Path) -> None:
 
 
 def _load(adapter: Adapter, base_folder: Path):
-    """Base and adapter in fp32 with the adapter's own tokenizer where it has one."""
+    """Base and adapter in fp32."""
     with import_lock:
         from peft import PeftModel
     from safetensors import SafetensorError
 
-    own = (adapter.folder / "tokenizer_config.json").exists()
-    tokenizer = load_tokenizer(adapter.folder if own else base_folder)
     try:
-        model = PeftModel.from_pretrained(load_base_model(base_folder, "fp32"), str(adapter.folder)).eval()
+        return PeftModel.from_pretrained(load_base_model(base_folder, "fp32"), str(adapter.folder)).eval()
     except (OSError, RuntimeError, KeyError, SafetensorError) as error:
         first_line = str(error).splitlines()[0][:150]
         raise UserError(f"The adapter '{adapter.name}' does not fit this base: {first_line}") from error
-    return model, tokenizer
 
 
-def _prompts(tokenizer) -> list[list[int]]:
+def _prompts(tokenizer, template: Template) -> list[list[int]]:
     conversations = [[{"role": "user", "content": prompt}] for prompt in PROMPTS]
-    return [
-        list(tokenizer.apply_chat_template(one, add_generation_prompt=True, return_dict=True)["input_ids"])
-        for one in conversations
-    ]
+    return [tokenizer(template.render(tokenizer, one), add_special_tokens=False)["input_ids"] for one in conversations]
 
 
 def _answer(model, prompt: list[int]):

@@ -53,7 +53,7 @@ def make_parcel(adapter: Adapter, repo_id: str, wish: Wish, folder: Path, token:
             f"{adapter.name} was trained on a folder of this machine.",
             "Nobody else could load it: its base has no Hub id.",
         )
-    check_adapter(adapter.folder, is_own=adapter.origin.get("kind") == "trained")
+    check_adapter(adapter.folder)
     _copy(adapter, folder, (CONFIG, WEIGHTS, *TOKENIZER_FILES))
     _write_settings(adapter, folder, tells_source=wish.private)
     history = read_history(adapter)

@@ -13,16 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adapters.check import (
-    CONFIG,
-    FILES,
-    MOST_FILE_BYTES,
-    MOST_WEIGHT_BYTES,
-    PICKLES,
-    WEIGHTS,
-    check_config,
-    check_words,
-)
+from adapters.check import CONFIG, FILES, PICKLES, WEIGHTS, check_config, max_bytes
 from adapters.download import fetch
 from adapters.hub import Token, account_of, client, in_words, parse_repo
 from adapters.intake import Imported, accept, base_config, check_room, staged
@@ -76,8 +67,8 @@ def look(wanted: str, token: Token, revision: str | None = None) -> Offer:
         raise UserError(f"{repo_id} cannot be taken: {words}.", f"Only {WEIGHTS} is loaded.")
     files = {name: size for name, size in sizes.items() if name in FILES}
     for name, size in files.items():
-        if size > (MOST_WEIGHT_BYTES if name == WEIGHTS else MOST_FILE_BYTES):
-            raise UserError(f"{name} of {repo_id} has {size / 1e9:.1f} GB.", "No adapter needs that. Not downloaded.")
+        if size > max_bytes(name):
+            raise UserError(f"{name} of {repo_id} has {size / 1e6:.1f} MB.", "No adapter needs that. Not downloaded.")
     config = check_config(_config_of(repo_id, info.sha, remote[CONFIG], token))
     base_config(config)
     return Offer(
@@ -179,14 +170,9 @@ def check_access(adapter: Adapter, token: Token) -> None:
 
 
 def open_adapter(name: str, owner: str, token: Token) -> Adapter:
-    """The adapter of `owner` with this name, once the Hub has let `token` read what was pulled.
-
-    The template of what came from elsewhere is tried again when it is not known in this process. Raises UserError.
-    """
+    """The adapter of `owner` with this name, once the Hub has let `token` read what was pulled. Raises UserError."""
     adapter = find_adapter(name, owner)
     check_access(adapter, token)
-    if adapter.origin.get("kind") != "trained":
-        check_words(adapter.folder)
     return adapter
 
 

@@ -5,7 +5,7 @@ import struct
 from pathlib import Path
 
 from adapters.check import FILES, WEIGHTS
-from adapters.weights import MOST_HEADER_BYTES
+from adapters.weights import MAX_HEADER_BYTES
 from common.errors import UserError
 from common.paths import REPOSITORY, home
 
@@ -57,7 +57,7 @@ def _head(path: Path) -> bytes:
     with open(path, "rb") as file:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        return start + file.read(min(length, MOST_HEADER_BYTES))
+        return start + file.read(min(length, MAX_HEADER_BYTES))
 
 
 def places() -> list[bytes]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from common.errors import UserError
 
-MOST_HEADER_BYTES = 10_000_000
+MAX_HEADER_BYTES = 2_000_000  # three tensors for each of seven modules in 256 layers take a third of it
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _KEY = re.compile(
     r"base_model\.model\.model\.layers\.(\d{1,4})\.(self_attn|mlp)\.([a-z_]+)\.(lora_A|lora_B|lora_magnitude_vector)(?:\.weight)?"
@@ -45,7 +45,7 @@ def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     with open(path, "rb") as file:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= min(MOST_HEADER_BYTES, size - 8):
+        if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
             raise UserError(f"{path.name} is not a safetensors file, or it is cut off.", "Get it again.")
         try:
             header = json.loads(file.read(length))

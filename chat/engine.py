@@ -141,7 +141,7 @@ class _Answer:
             tokens_used=len(prompt.ids),
             window=window,
             left_out=fitted.left_out,
-            template=fingerprint(format.tokenizer),
+            template=fingerprint(format.template.text),
             seen=_seen(format, fitted.messages, prompt),
         )
         self.format = format
@@ -185,9 +185,9 @@ def _all_that_came(out: queue.SimpleQueue) -> list:
         return items
 
 
-def fingerprint(tokenizer) -> str:
+def fingerprint(template: str) -> str:
     """A short name for a chat template: the same text, the same name."""
-    return hashlib.sha256(tokenizer.chat_template.encode()).hexdigest()[:8]
+    return hashlib.sha256(template.encode()).hexdigest()[:8]
 
 
 def _seen(format: PromptFormat, messages: list[dict], prompt: Prompt) -> list[Seen]:

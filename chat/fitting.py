@@ -5,7 +5,9 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import read_json
 from common.imports import import_lock
-from models.base import KEEPING_THE_BASE
+from models.base import KEEPING_THE_BASE, MAX_ADAPTER_CONFIG_BYTES, MAX_TARGET_MODULES
+
+MAX_HEADER_BYTES = 2_000_000
 
 
 def damaged(folder: Path, error: Exception) -> UserError:
@@ -22,6 +24,9 @@ def check_fits(folder: Path, network) -> None:
     base = network.get_base_model() if hasattr(network, "get_base_model") else network
     layers = dict(base.named_modules())
     try:
+        with open(folder / "adapter_model.safetensors", "rb") as file:
+            if int.from_bytes(file.read(8), "little") > MAX_HEADER_BYTES:
+                raise UserError(f"The adapter '{folder.name}' has a header that no LoRA has.", "Pull it again.")
         with safe_open(folder / "adapter_model.safetensors", framework="pt") as weights:
             shapes = {key: weights.get_slice(key).get_shape() for key in weights.keys()}  # noqa: SIM118, no mapping
     except (OSError, SafetensorError) as error:
@@ -47,9 +52,15 @@ def read_rank(folder: Path) -> int | None:
     with import_lock:
         from peft import LoraConfig, PeftConfig
 
-    if not isinstance(read_json(folder / "adapter_config.json"), dict):
+    values = read_json(folder / "adapter_config.json", None, MAX_ADAPTER_CONFIG_BYTES)
+    if not isinstance(values, dict):
         raise UserError(
             f"The adapter '{folder.name}' is damaged: adapter_config.json cannot be read.", "Pull it again."
+        )
+    targets = values.get("target_modules")
+    if isinstance(targets, list) and len(targets) > MAX_TARGET_MODULES:
+        raise UserError(
+            f"The adapter '{folder.name}' names {len(targets):,} modules.", f"{MAX_TARGET_MODULES:,} are the most."
         )
     try:
         config = PeftConfig.from_pretrained(str(folder))

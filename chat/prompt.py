@@ -6,8 +6,11 @@ the sequence that the template writes. Everything else is tokenised exactly as t
 """
 
 import re
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+
+from models.templates.choice import Template
 
 OPEN, CLOSE = (
     "\ufdd0",
@@ -31,9 +34,10 @@ class Prompt:
 
 @dataclass
 class PromptFormat:
-    """A tokenizer with its chat template, as a chat uses them."""
+    """A tokenizer with a chat template, its own unless another is given. For any thread; one encodes at a time."""
 
     tokenizer: object
+    template: Template | None = None
     tags: list[str] = field(init=False)
     stop_ids: set[int] = field(init=False)
     opening: int = field(init=False)  # tokens that open an answer
@@ -41,6 +45,8 @@ class PromptFormat:
 
     def __post_init__(self) -> None:
         tokenizer = self.tokenizer
+        self.template = self.template or Template("base", tokenizer.chat_template)
+        self._lock = threading.RLock()
         self._sections: OrderedDict[tuple, list[int]] = OrderedDict()
         self._characters = 0
         self._special = {
@@ -69,6 +75,10 @@ class PromptFormat:
 
     def encode(self, messages: list[dict], continuing: bool = False) -> Prompt:
         """The prompt of `messages`, opened for an answer; with `continuing`, it ends within the last message."""
+        with self._lock:
+            return self._encode(messages, continuing)
+
+    def _encode(self, messages: list[dict], continuing: bool) -> Prompt:
         parts = self._parts(messages, continuing)
         if not parts:
             return self._encode_unseen(messages, continuing)
@@ -186,9 +196,7 @@ class PromptFormat:
         return self.tokenizer.encode(name + text, add_special_tokens=False)[1:]
 
     def _render(self, messages: list[dict], continuing: bool = False) -> str:
-        return self.tokenizer.apply_chat_template(
-            messages, add_generation_prompt=not continuing, continue_final_message=continuing, tokenize=False
-        )
+        return self.template.render(self.tokenizer, messages, continuing)
 
     def _broken(self, text: str) -> str:
         return self._split.sub(lambda match: match[0][0] + "\u200b" + match[0][1:], text)

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chat.fitting import check_fits, damaged
+from chat.formats import Formats
 from chat.lora import is_mixable, set_branches, set_rows
 from chat.prompt import PromptFormat
 from common.collection import without_collection
 from common.errors import UserError
 from common.imports import import_lock
 from models.precision import load_base_model, resolve_precision
-from models.tokenizer import load_tokenizer
 
 MOST_ADAPTERS = 4
-MOST_FORMATS = 8
 LONGEST_WINDOW = 8192
 NOTHING = ""  # in place of the active adapter's name: not known to be any, nor the base
 
@@ -44,7 +43,7 @@ class Resident:
         self._adapters: OrderedDict[str, Path] = OrderedDict()
         self._active: str | tuple | None = NOTHING
         self._mixable: dict[str, bool] = {}
-        self._formats: dict[tuple[Path, str | None], PromptFormat] = {}
+        self.formats = Formats()
 
     def load(self, model: Model) -> tuple:
         """`attach`, and make it the one that answers."""
@@ -98,20 +97,8 @@ class Resident:
         return min(self.network.config.max_position_embeddings, LONGEST_WINDOW)
 
     def format_of(self, model: Model) -> PromptFormat:
-        """The adapter's own tokenizer and template where it has them, else the base's."""
-        folder, key = model.adapter_folder, None
-        if folder is None or not (folder / "tokenizer_config.json").exists():
-            folder = model.base_folder
-        else:
-            key = adapter_name(folder)  # a folder trained again may have another template
-        format = self._formats.get((folder, key))
-        if format is None:
-            format = read_format(folder, self.network.get_input_embeddings().num_embeddings)
-            self._formats = {known: one for known, one in self._formats.items() if known[0] != folder}
-            self._formats[folder, key] = format
-            if len(self._formats) > MOST_FORMATS:
-                del self._formats[next(iter(self._formats))]
-        return format
+        """The base's tokenizer with the model's chat template. From any thread."""
+        return self.formats.of(model.base_folder, model.adapter_folder)
 
     def stop_ids(self, format: PromptFormat) -> set[int]:
         """The token that ends an answer, and whatever else the base itself stops at."""
@@ -144,7 +131,6 @@ class Resident:
         self.network, self.loaded, self._active = None, None, NOTHING
         self._adapters.clear()
         self._mixable.clear()
-        self._formats.clear()
         if is_loaded:
             gc.collect()  # PEFT's layers stand in circles: without it the next base would lie beside the last one
 
@@ -224,16 +210,3 @@ def adapter_name(folder: Path) -> str:
     """A name for PEFT: unique for folder and content (a folder trained again is another adapter); no dots allowed in it."""
     changed = (folder / "adapter_model.safetensors").stat().st_mtime_ns
     return f"{folder.parent.name}_{folder.name}_{changed}".replace(".", "_")
-
-
-def read_format(folder: Path, rows: int) -> PromptFormat:
-    """The tokenizer in `folder` with its template, for a network with `rows` embeddings. Raises UserError."""
-    try:
-        format = PromptFormat(load_tokenizer(folder))
-    except Exception as error:  # the tokenizers library raises nothing narrower, a template whatever it likes
-        hint = "Pull it again, or train it again."
-        raise UserError(f"The tokenizer or the chat template of '{folder.name}' is damaged.", hint) from error
-    if len(format.tokenizer) > rows:
-        words = f"The tokenizer of '{folder.name}' has {len(format.tokenizer):,} tokens; its base knows {rows:,}."
-        raise UserError(words, "It is made for another base.")
-    return format

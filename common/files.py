@@ -35,18 +35,20 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path, default: object = None) -> object:
-    """The JSON in `path`, or `default` when there is no such file or it is damaged."""
+def read_json(path: Path, default: object = None, max_bytes: int = -1) -> object:
+    """The JSON in `path`, or `default` when there is no such file, it is damaged, or has more than `max_bytes`."""
     try:
         with open(path, "rb", buffering=0) as file:
+            if 0 <= max_bytes < os.fstat(file.fileno()).st_size:
+                return default
             return json.loads(file.read())
     except (OSError, *JSON_ERRORS):
         return default
 
 
-def read_object(path: Path) -> dict:
-    """The JSON object in `path`; {} when there is none."""
-    value = read_json(path)
+def read_object(path: Path, max_bytes: int = -1) -> dict:
+    """The JSON object in `path`; {} when there is none, or it has more than `max_bytes`."""
+    value = read_json(path, None, max_bytes)
     return value if isinstance(value, dict) else {}
 
 

@@ -26,6 +26,10 @@ TOKENIZER_FILES = ["config.json", "tokenizer*", "special_tokens_map.json", "adde
 FILES = ["generation_config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES]
 # of PEFT's init_lora_weights: those that leave the base as it is; "pissa", "olora" and others change it, also when loaded
 KEEPING_THE_BASE = (True, False, "gaussian")
+# of an adapter_config.json: PEFT compares every name in it with every layer. Seven modules in each of 256 layers are more
+# than any Llama has
+MAX_ADAPTER_CONFIG_BYTES = 200_000
+MAX_TARGET_MODULES = 7 * 256
 
 
 @dataclass(frozen=True)

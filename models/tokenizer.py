@@ -1,25 +1,41 @@
-"""One way to load a tokenizer, for training, preview and chat alike. Imports transformers when called, not before."""
+"""One way to load a tokenizer, for training, preview and chat alike. Imports transformers when called, not before.
 
+It is always a base's: the tokenizer files of an adapter are kept and sent, never read.
+"""
+
+import os
 from pathlib import Path
 
 from common.errors import UserError
 from common.imports import import_lock
+from common.remembered import Remembered, stamps
 from models.templates import read_template, without_marks
+from models.templates.choice import Template
+from models.try_tokenizer import try_tokenizer
+
+FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json")
+_tried = Remembered(most=100)
 
 
 def load_tokenizer(folder: Path | str, template: str = "auto"):
     """The tokenizer in `folder`, with a chat template and a pad token. `template`: 'auto' keeps the model's own.
 
     A model without a chat template gets TinyLlama's. Pad falls back to eos: labels are masked by position, so that the
-    stop token stays trained. Raises UserError when the folder holds no tokenizer.
+    stop token stays trained. Raises UserError when no tokenizer can be read there.
     """
     with import_lock:
         from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"No tokenizer can be read from '{folder}'.", str(error).splitlines()[0]) from error
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:  # the tokenizers library raises nothing narrower
+        raise _unreadable(folder, error) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # Rust's, which is no Exception
+            raise
+        raise _unreadable(folder, error) from error
     if template != "auto":
         tokenizer.chat_template = without_marks(read_template(template))
     elif not tokenizer.chat_template:
@@ -27,3 +43,23 @@ def load_tokenizer(folder: Path | str, template: str = "auto"):
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def load_base_tokenizer(folder: Path, template: Template):
+    """The tokenizer of the base in `folder` for the app's own process, with `template`, which is set only to be saved.
+
+    On a Space, where visitors name bases, it is tried in a process with limits first, once while its files stay the same.
+    """
+    if os.environ.get("SPACE_ID"):
+        problem = _tried.get(folder, stamps(str(folder), *FILES), lambda: try_tokenizer(folder))
+        if problem:
+            raise UserError(f"The tokenizer of this base {problem}.", "Choose another base.")
+    tokenizer = load_tokenizer(folder)
+    tokenizer.chat_template = template.text
+    return tokenizer
+
+
+def _unreadable(folder: Path | str, error: BaseException) -> UserError:
+    first_line = next(iter(str(error).splitlines()), type(error).__name__)
+    words = first_line.replace(str(folder), Path(folder).name)[:200]
+    return UserError(f"The tokenizer of '{Path(folder).name}' cannot be read: {words}", "Get the base again.")

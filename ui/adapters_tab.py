@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from adapters.edit import delete_adapter, rename_adapter, set_notes, undo_delete
+from adapters.edit import delete_adapter, rename_adapter, set_notes, set_template, undo_delete
+from adapters.facts import template_choice
 from adapters.history import read_history
 from adapters.library import adapter_names, find_adapter, read_some
 from common.errors import UserError
+from models.templates.choice import choices
 from ui.adapters_export import build_export
 from ui.adapters_get import build_get
 from ui.adapters_push import build_push
@@ -23,6 +25,7 @@ from ui.owner import owner_of
 COLOURS = {"training": "#6366f1", "held out": "#d97706"}
 NOTHING = "Nothing here yet. Train an adapter, import a zip, or pull one from the Hub below."
 NOT_PICKED = "Pick an adapter in the table to see it whole."
+TEMPLATE_HINT = "What it was trained with. The one it brings is not known here."
 
 
 @dataclass
@@ -71,6 +74,9 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
     details.notes_button.click(
         on_notes, [browser_key, adapter_dropdown, details.notes_box], None, api_name="note_adapter"
     ).success(**picked)
+    details.template_dropdown.input(
+        on_template, [browser_key, adapter_dropdown, details.template_dropdown], None, api_name="choose_template"
+    ).success(**picked)
     details.delete_button.click(on_delete, inputs, [*library, deleted, undo_button], api_name="delete_adapter", **quiet)
     undo_button.click(
         on_undo, [browser_key, search_box, deleted], [*library, deleted, undo_button], api_name="undo_delete", **quiet
@@ -117,6 +123,13 @@ def on_notes(token: gr.OAuthToken | None, key, name, notes):
 
 
 @shown
+def on_template(token: gr.OAuthToken | None, key, name, choice):
+    """Read the adapter in this chat template from now on."""
+    set_template(name or "", choice or "", owner_of(key, token))
+    gr.Info("The chat template is chosen.")
+
+
+@shown
 def on_delete(token: gr.OAuthToken | None, key, words, name):
     """Delete, and offer the way back."""
     owner = owner_of(key, token)
@@ -152,6 +165,7 @@ class _Details:
     rename_button: gr.Button
     notes_box: gr.Textbox
     notes_button: gr.Button
+    template_dropdown: gr.Dropdown
     delete_button: gr.Button
     chat_button: gr.Button
 
@@ -172,6 +186,7 @@ def _build_details() -> _Details:
                 height=240,
                 visible=False,
             )
+            template_dropdown = gr.Dropdown(choices(), label="Chat template", info=TEMPLATE_HINT, visible=False)
             notes_box = gr.Textbox(label="Notes (they stay here)", lines=2, max_length=4000)
             notes_button = gr.Button("Keep the note", interactive=False)
             rename_box = gr.Textbox(label="New name", max_length=80)
@@ -179,7 +194,8 @@ def _build_details() -> _Details:
                 rename_button = gr.Button("Rename", interactive=False, min_width=100)
                 delete_button = gr.Button("Delete", variant="stop", interactive=False, min_width=100)
     view = [facts, answers, plot, notes_box, rename_box, notes_button, rename_button, delete_button, chat_button]
-    return _Details(view, rename_box, rename_button, notes_box, notes_button, delete_button, chat_button)
+    buttons = (rename_box, rename_button, notes_box, notes_button, template_dropdown, delete_button, chat_button)
+    return _Details([*view, template_dropdown], *buttons)
 
 
 def _library(owner: str, words: str, wanted: str | None) -> list:
@@ -205,9 +221,11 @@ def _details(name: str | None, owner: str) -> list:
         adapter = None
     if adapter is None:
         off = [gr.Button(interactive=False)] * 4
-        return [hint(NOT_PICKED), "", gr.LinePlot(visible=False), "", "", *off]
+        return [hint(NOT_PICKED), "", gr.LinePlot(visible=False), "", "", *off, gr.Dropdown(visible=False)]
     history = read_history(adapter)
     points = curve_points(history)
     on = [gr.Button(interactive=True)] * 4
     plot = gr.LinePlot(points, visible=points is not None)
-    return [facts_html(adapter), answers_html(history), plot, adapter.notes, adapter.name, *on]
+    choice, is_open = template_choice(adapter)
+    template = gr.Dropdown(value=choice or None, visible=is_open)
+    return [facts_html(adapter), answers_html(history), plot, adapter.notes, adapter.name, *on, template]

@@ -1,7 +1,7 @@
-"""Chat templates with `{% generation %}` marks around what the assistant says, its stop token included.
+"""Chat templates: our own files, which published texts mean the same, and which one an adapter is read in.
 
-Each renders byte for byte like the model's own template (a test compares them); the marks only tell which tokens are
-trained. `zephyr` is TinyLlama-Chat's, `smollm2` SmolLM2-Instruct's (ChatML with its default system prompt), `chatml` plain.
+Each file marks what the assistant says, its stop token included, with `{% generation %}`: those tokens are trained. Without
+the marks it renders byte for byte like the published template of its family (a test compares them).
 """
 
 import re
@@ -11,18 +11,17 @@ from pathlib import Path
 from common.errors import UserError
 from common.imports import import_lock
 
-NAMES = ("zephyr", "smollm2", "chatml")
-_PROBES = (
-    [{"role": "user", "content": "a"}],
-    [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
-    [
-        {"role": "system", "content": "s"},
-        {"role": "user", "content": "a"},
-        {"role": "assistant", "content": "b"},
-        {"role": "user", "content": "c\n"},
-        {"role": "assistant", "content": "d"},
-    ],
-)
+LABELS = {
+    "zephyr": "Zephyr (TinyLlama)",
+    "smollm2": "SmolLM2",
+    "chatml": "ChatML",
+    "llama2": "Llama 2",
+    "llama3": "Llama 3",
+    "alpaca": "Alpaca",
+    "vicuna": "Vicuna",
+    "plain": "Plain (User: / Assistant:)",
+}
+NAMES = tuple(LABELS)
 
 
 @cache
@@ -44,40 +43,19 @@ def without_marks(template: str) -> str:
 def training_template(tokenizer) -> str:
     """The template to train `tokenizer`'s model with: it renders like `tokenizer.chat_template` and marks what is trained.
 
-    Raises UserError when the tokenizer's own template is neither marked, nor one of ours, nor one that TRL knows.
+    Raises UserError when the tokenizer's own template is neither marked, nor known, nor one that TRL knows.
     """
-    own = tokenizer.chat_template
-    if own and "{% generation %}" in own.replace("{%-", "{%").replace("-%}", "%}"):
+    from models.templates.known import recognise
+
+    own = tokenizer.chat_template or ""
+    if "{% generation %}" in own.replace("{%-", "{%").replace("-%}", "%}"):
         return own
-    for name in NAMES:
-        if own and _renders_alike(tokenizer, own, read_template(name)):
-            return read_template(name)
-    return _template_of_trl(tokenizer)
-
-
-def _renders_alike(tokenizer, first: str, second: str) -> bool:
-    """True when both templates give the same text for every probe, with and without the opening of an answer."""
-    return all(
-        _render(tokenizer, first, messages, opening) == _render(tokenizer, second, messages, opening)
-        for messages in _PROBES
-        for opening in (False, True)
-    )
-
-
-def _render(tokenizer, template: str, messages: list[dict], opening: bool) -> str | None:
-    """The text of a conversation, or None where the template refuses it (some allow no system message)."""
-    from jinja2 import TemplateError
-
-    try:
-        return tokenizer.apply_chat_template(
-            messages, chat_template=template, tokenize=False, add_generation_prompt=opening
-        )
-    except (TemplateError, TypeError):
-        return None
+    name = recognise(own)
+    return read_template(name) if name in NAMES else _template_of_trl(tokenizer)
 
 
 def _template_of_trl(tokenizer) -> str:
-    """The marked copy that TRL keeps for other families (Llama 3, ...), chosen by TRL by exact text."""
+    """The marked copy that TRL keeps for other families (Llama 3.1, ...), chosen by TRL by exact text."""
     with import_lock:
         from trl.chat_template_utils import get_training_chat_template
 

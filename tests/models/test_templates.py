@@ -1,9 +1,14 @@
-"""Our templates render byte for byte like the models' own and mark exactly what is trained."""
+"""Our templates render byte for byte like the models' own, are found by their hash, and mark exactly what is trained."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from common.errors import UserError
 from models.templates import NAMES, read_template, training_template, without_marks
+from models.templates.known import KNOWN, fingerprint, normalised, recognise
 from models.tokenizer import load_tokenizer
 from tests.conftest import TOKENIZER
 from trainer.data.dataset import IGNORED, encode
@@ -19,6 +24,57 @@ CHATML = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+ALTERNATE = "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
+LLAMA2 = (
+    "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% set system_message = "
+    "messages[0]['content'] %}{% else %}{% set loop_messages = messages %}{% set system_message = false %}{% endif %}"
+    "{% for message in loop_messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    + ALTERNATE
+    + "{% if "
+    "loop.index0 == 0 and system_message != false %}{% set content = '<<SYS>>\\n' + system_message + '\\n<</SYS>>\\n\\n' + "
+    "message['content'] %}{% else %}{% set content = message['content'] %}{% endif %}{% if message['role'] == 'user' %}"
+    "{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}{% elif message['role'] == 'assistant' %}{{ ' '  + "
+    "content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}"
+)
+# as written before 2024, with a branch that no conversation comes to
+OLD_LLAMA2 = LLAMA2.replace(
+    "{% elif",
+    "{% elif message['role'] == 'system' %}{{ '<<SYS>>\\n' + content.strip() + '\\n<</SYS>>\\n\\n' }}{% elif",
+)
+ALPACA = (
+    "{% if messages[0]['role'] == 'system' %}{% set system_message = messages[0]['content'] | trim + '\\n\\n' %}{% set "
+    "messages = messages[1:] %}{% else %}{% set system_message = '' %}{% endif %}{{ bos_token + system_message }}{% for "
+    "message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    + ALTERNATE
+    + "{% if message['role'] "
+    "== 'user' %}{{ '### Instruction:\\n' + message['content'] | trim + '\\n\\n' }}{% elif message['role'] == 'assistant' %}"
+    "{{ '### Response:\\n' + message['content'] | trim + eos_token + '\\n\\n' }}{% endif %}{% endfor %}{% if "
+    "add_generation_prompt %}{{ '### Response:\\n' }}{% endif %}"
+)
+UNSLOTH_ZEPHYR = (
+    "{% for message in messages %}{% if message['role'] == 'user' %}{{ '<|user|>\n' + message['content'] + eos_token + '\n' }}"
+    "{% elif message['role'] == 'assistant' %}{{ '<|assistant|>\n' + message['content'] + eos_token + '\n' }}{% else %}"
+    "{{ '<|system|>\n' + message['content'] + eos_token + '\n' }}{% endif %}{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|assistant|>\n' }}{% endif %}"
+)
+UNSLOTH_CHATML = (
+    "{% for message in messages %}{% if message['role'] == 'user' %}{{'<|im_start|>user\n' + message['content'] + "
+    "'<|im_end|>\n'}}{% elif message['role'] == 'assistant' %}{{'<|im_start|>assistant\n' + message['content'] + "
+    "'<|im_end|>\n' }}{% else %}{{ '<|im_start|>system\n' + message['content'] + '<|im_end|>\n' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+AUTOTRAIN_CHATML = (
+    "{% for message in messages %}\n{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+    "{% if loop.last and add_generation_prompt %}{{'<|im_start|>assistant\n' }}{% endif %}{% endfor %}"
+)
+DOCUMENTED = "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}" + CHATML
+TINYLLAMA = json.loads((TOKENIZER / "tokenizer_config.json").read_text())["chat_template"]
+OF_TRL = Path(find_spec("trl").origin).parent / "chat_templates"
+LLAMA3 = (OF_TRL / "llama3.jinja").read_text()
+PUBLISHED = [("zephyr", TINYLLAMA), ("zephyr", UNSLOTH_ZEPHYR), ("smollm2", SMOLLM2), ("chatml", CHATML)]
+PUBLISHED += [("chatml", DOCUMENTED), ("chatml", AUTOTRAIN_CHATML), ("chatml", UNSLOTH_CHATML), ("llama2", LLAMA2)]
+PUBLISHED += [("llama2", OLD_LLAMA2), ("llama3", LLAMA3), ("alpaca", ALPACA)]
+AS_PUBLISHED = {"llama3.1": "llama3_1", "llama3.2": "llama3_2", "deepseek-r1": "deepseek_r1_distill"}
 CONVERSATIONS = [
     [("user", "Hi")],
     [("user", "Hi"), ("assistant", "Hello.")],
@@ -48,9 +104,8 @@ def messages(turns):
 
 @pytest.mark.parametrize("opening", [False, True])
 @pytest.mark.parametrize("turns", CONVERSATIONS)
-@pytest.mark.parametrize("name", NAMES)
-def test_ours_renders_byte_for_byte_like_the_original(tinyllama_tokenizer, name, turns, opening):
-    original = {"zephyr": tinyllama_tokenizer.chat_template, "smollm2": SMOLLM2, "chatml": CHATML}[name]
+@pytest.mark.parametrize(("name", "original"), PUBLISHED, ids=range(len(PUBLISHED)))
+def test_ours_renders_byte_for_byte_like_the_original(tinyllama_tokenizer, name, original, turns, opening):
     for ours in (read_template(name), without_marks(read_template(name))):
         texts = [
             tinyllama_tokenizer.apply_chat_template(
@@ -59,6 +114,41 @@ def test_ours_renders_byte_for_byte_like_the_original(tinyllama_tokenizer, name,
             for template in (original, ours)
         ]
         assert texts[0] == texts[1]
+
+
+def test_each_published_text_is_known_by_its_hash_and_no_hash_stands_for_a_text_that_is_not_tested():
+    assert [recognise(text) for _, text in PUBLISHED] == [name for name, _ in PUBLISHED]
+    texts = [text for _, text in PUBLISHED] + [(OF_TRL / f"{file}.jinja").read_text() for file in AS_PUBLISHED.values()]
+    assert [recognise(text) for text in texts[len(PUBLISHED) :]] == list(AS_PUBLISHED)
+    assert set(KNOWN) == {fingerprint(text) for text in texts}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_training_here_leaves_behind_is_known_whatever_its_line_ends(name):
+    text = without_marks(read_template(name))
+    for written in (text, read_template(name), f"\n{text}\n", text.replace("\n", "\r\n")):
+        assert recognise(written) == name
+
+
+def test_another_text_is_not_known_however_small_the_difference():
+    for other in (TINYLLAMA.replace("<|user|>", "<|person|>"), f"{CHATML}x", "", "{{ messages }}"):
+        assert recognise(other) is None
+    assert normalised("{%- generation -%}a{% endgeneration %}") == "a"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_family_marks_the_answers_with_what_ends_them_and_nothing_else(name):
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    (text,), (spans,) = render_jinja_template(
+        [messages(THREE_TURNS)],
+        chat_template=read_template(name),
+        return_assistant_tokens_mask=True,
+        **{"bos_token": "<s>", "eos_token": "</s>"},
+    )
+    stop = {"chatml": "<|im_end|>", "smollm2": "<|im_end|>", "llama3": "<|eot_id|>"}.get(name, "</s>")
+    trained = [text[start:end].strip().replace(f" {stop}", stop) for start, end in spans]
+    assert trained == [f"I am fine.{stop}", f"The answer is 42.{stop}", f"You are welcome.{stop}"]
 
 
 def trained_text(tokenizer, template) -> str:
@@ -90,15 +180,7 @@ def test_of_three_turns_with_chatml_exactly_the_answers_and_their_stop_tokens_ar
     assert text == "I am fine.<|im_end|>The answer is 42.<|im_end|>You are welcome.<|im_end|>"
 
 
-def test_a_template_is_recognised_by_what_it_renders_not_by_its_text(tinyllama_tokenizer):
-    tokenizer = load_tokenizer(TOKENIZER)
-    tokenizer.chat_template = tokenizer.chat_template.replace("message['role'] ==", "message.role ==")
-    assert tokenizer.chat_template != tinyllama_tokenizer.chat_template
-    assert training_template(tokenizer) == read_template("zephyr")
-
-
 def test_a_base_without_a_template_gets_tinyllamas(tmp_path):
-    import json
     import shutil
 
     for file in TOKENIZER.iterdir():

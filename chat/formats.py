@@ -1,0 +1,82 @@
+"""The prompt formats of bases and adapters, made once and used by any thread.
+
+A format is a base's tokenizer with a chat template, so all adapters of one family share one. Which template an adapter has is
+looked up at every call: one that was trained again, or was given another template, gets another format.
+"""
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from chat.prompt import PromptFormat
+from common.errors import UserError
+from common.files import read_json
+from common.remembered import stamps
+from models.templates.choice import Template, template_of
+from models.tokenizer import FILES, load_base_tokenizer
+
+MAX_FORMATS = 4
+MAX_WAIT_SECONDS = 60
+
+
+class Formats:
+    """At most `most` formats, the longest unused go first."""
+
+    def __init__(self, most: int = MAX_FORMATS) -> None:
+        self.most = most
+        self._formats: OrderedDict[tuple, PromptFormat] = OrderedDict()
+        self._making: dict[tuple, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def of(self, base_folder: Path, adapter_folder: Path | None = None) -> PromptFormat:
+        """The format for the base, or for an adapter on it. Raises UserError."""
+        template = template_of(base_folder, adapter_folder)
+        key = (base_folder, stamps(str(base_folder), *FILES), template)
+        if format := self._find(key):
+            return format
+        with self._lock:
+            making = self._making.setdefault(key, threading.Lock())
+        if not making.acquire(timeout=MAX_WAIT_SECONDS):
+            raise UserError("The tokenizer of this base is still being read.", "Try again in a minute.")
+        try:
+            format = self._find(key) or read_format(base_folder, template)
+            with self._lock:
+                self._formats[key] = format
+                while len(self._formats) > self.most:
+                    self._formats.popitem(last=False)
+            return format
+        finally:
+            making.release()
+            with self._lock:
+                self._making.pop(key, None)
+
+    def forget(self, format: PromptFormat) -> None:
+        """Make it anew for the next call: a thread may be stuck in this one."""
+        with self._lock:
+            for key in [key for key, known in self._formats.items() if known is format]:
+                del self._formats[key]
+
+    def _find(self, key: tuple) -> PromptFormat | None:
+        with self._lock:
+            if key in self._formats:
+                self._formats.move_to_end(key)
+            return self._formats.get(key)
+
+
+def read_format(base_folder: Path, template: Template) -> PromptFormat:
+    """The tokenizer in `base_folder` with a template. Raises UserError."""
+    tokenizer = load_base_tokenizer(base_folder, template)
+    config = read_json(base_folder / "config.json", {})
+    rows = config.get("vocab_size") if isinstance(config, dict) else None
+    if isinstance(rows, int) and len(tokenizer) > rows:
+        words = f"The tokenizer of '{base_folder.name}' has {len(tokenizer):,} tokens; the model knows {rows:,}."
+        raise UserError(words, "Its files do not belong together.")
+    try:
+        return PromptFormat(tokenizer, template)
+    except UserError:
+        raise
+    except Exception as error:  # a base's own template raises whatever it likes
+        first_line = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        raise UserError(
+            f"The chat template of '{base_folder.name}' fails: {first_line}", "Pick another base."
+        ) from error

@@ -1,0 +1,130 @@
+"""Which chat template an adapter is read in: the base's, a known family's, or, by its owner's choice, its own.
+
+An adapter brings a text. A text that is known here stands for a family, and our own file of it is what is rendered. Any
+other is not used until the adapter's owner chooses: `"template"` in studio.json is the name of a family, "base", or
+"own:<SHA-256>" for exactly the text that was there at that time.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import UserError
+from common.files import read_json
+from models.templates import LABELS, NAMES, read_template, without_marks
+from models.templates.foreign import render_foreign
+from models.templates.known import fingerprint, recognise
+
+FILE, CONFIG, RECORD = "chat_template.jinja", "tokenizer_config.json", "studio.json"
+MAX_TEMPLATE_BYTES = 100_000
+MAX_CONFIG_BYTES = 2_000_000
+MAX_RECORD_BYTES = 1_000_000
+BASE, OWN = "base", "own"
+CUT = "\ufdd2"  # behind the last message of a text that goes on; Unicode keeps it for internal use
+WHERE = "Choose the template it was trained with in the Adapters tab, or with `python -m adapters template`."
+
+
+@dataclass(frozen=True)
+class Template:
+    """A chat template to use. A foreign one runs in a process of its own and nowhere else."""
+
+    name: str
+    text: str
+    is_foreign: bool = False
+
+    def render(self, tokenizer, messages: list[dict], continuing: bool = False) -> str:
+        """The text of `messages`, opened for an answer; with `continuing`, it ends within the last one."""
+        if not self.is_foreign:
+            return tokenizer.apply_chat_template(
+                messages,
+                chat_template=self.text,
+                add_generation_prompt=not continuing,
+                continue_final_message=continuing,
+                tokenize=False,
+            )
+        variables = {"tools": None, "documents": None, **tokenizer.special_tokens_map}
+        if not continuing:
+            return render_foreign(self.text, {**variables, "messages": messages, "add_generation_prompt": True})
+        marked = [*messages[:-1], {**messages[-1], "content": messages[-1]["content"] + CUT}]
+        text = render_foreign(self.text, {**variables, "messages": marked, "add_generation_prompt": False})
+        if CUT not in text:
+            raise UserError("The adapter's own chat template leaves the last answer out.", WHERE)
+        return text[: text.rindex(CUT)]
+
+
+def template_of(base_folder: Path, adapter_folder: Path | None = None) -> Template:
+    """The template for a base, or for an adapter on it. Raises UserError for one that may not be used."""
+    base = own_text(base_folder)
+    if adapter_folder is None:
+        return _of_base(base)
+    text, choice = own_text(adapter_folder), chosen(adapter_folder)
+    if choice in NAMES:
+        return Template(choice, without_marks(read_template(choice)))
+    name = BASE if choice == BASE else recognise_for(text, base)
+    if name == BASE:
+        return _of_base(base)
+    if name in NAMES:
+        return Template(name, without_marks(read_template(name)))
+    if name:
+        return Template(name, text)
+    if choice and choice == own_choice(text) and not os.environ.get("SPACE_ID"):
+        return Template(OWN, text, is_foreign=True)
+    raise UserError(f"The adapter '{adapter_folder.name}' brings a chat template that is not known here.", WHERE)
+
+
+def _of_base(text: str | None) -> Template:
+    """The base's own template; a base without one gets TinyLlama's. On a Space, where visitors name bases, a known one."""
+    if text is None:
+        return Template("zephyr", without_marks(read_template("zephyr")))
+    if os.environ.get("SPACE_ID") and recognise(text) is None:
+        raise UserError(
+            "This base brings a chat template that is not known here.", f"Known are: {', '.join(LABELS.values())}."
+        )
+    return Template(BASE, text)
+
+
+def recognise_for(text: str | None, base_text: str | None) -> str | None:
+    """The name of an adapter's template: "base" for the base's own or none at all, else a known one's; None: not known."""
+    if text is None or (base_text is not None and fingerprint(text) == fingerprint(base_text)):
+        return BASE
+    return recognise(text)
+
+
+def own_text(folder: Path) -> str | None:
+    """The template that a base's or an adapter's folder brings, "" for one that is far too long; None without one.
+
+    Of a list of named templates the default one, as in transformers. Nothing else of the tokenizer's files is looked at.
+    """
+    if (folder / FILE).is_file():
+        with open(folder / FILE, "rb") as file:
+            content = file.read(MAX_TEMPLATE_BYTES + 1)
+        return content.decode("utf-8", "replace") if len(content) <= MAX_TEMPLATE_BYTES else ""
+    config = read_json(folder / CONFIG, None, MAX_CONFIG_BYTES)
+    found = config.get("chat_template") if isinstance(config, dict) else None
+    if isinstance(found, list):
+        named = [one for one in found if isinstance(one, dict) and one.get("name") == "default"]
+        found = named[0].get("template") if named else None
+    if not isinstance(found, str) or not found:
+        return None
+    return found if len(found) <= MAX_TEMPLATE_BYTES else ""
+
+
+def chosen(adapter_folder: Path) -> str:
+    """What the adapter's owner chose, "" without a choice."""
+    record = read_json(adapter_folder / RECORD, None, MAX_RECORD_BYTES)
+    choice = record.get("template") if isinstance(record, dict) else None
+    return choice if isinstance(choice, str) else ""
+
+
+def own_choice(text: str | None) -> str:
+    """The choice of exactly this text, as it is written down; "" for a text that cannot be chosen."""
+    return f"{OWN}:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}" if text else ""
+
+
+def choices() -> list[tuple[str, str]]:
+    """(label, value) of what an owner may choose. A Space runs nobody's template."""
+    found = [(label, name) for name, label in LABELS.items()] + [("The base's own", BASE)]
+    if not os.environ.get("SPACE_ID"):
+        found.append(("Its own, as it came (runs in a separate process)", OWN))
+    return found

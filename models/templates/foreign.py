@@ -1,0 +1,179 @@
+"""Renders a chat template that is not known here, in one process of its own with limits: the only place where it runs.
+
+jinja's sandbox stops neither `{{ 'a'|center(9999999999) }}` nor a text that doubles with every message. So the process may
+take little memory, and is ended when a call takes too long; the next call starts it again. It reads one JSON object a line
+on stdin and answers with one a line on stdout. Of the environment it gets PATH and nothing else.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from functools import lru_cache
+
+from common.errors import UserError
+from common.paths import REPOSITORY
+
+MAX_MEMORY_BYTES = 512_000_000
+MAX_CALL_SECONDS = 5
+MAX_START_SECONDS = 60
+MAX_OUTPUT_CHARACTERS = 1_000_000
+MAX_ANSWER_BYTES = 12 * MAX_OUTPUT_CHARACTERS + 1000  # JSON writes a character in at most 12 bytes
+
+
+class TemplateProcess:
+    """The process, started when it is needed. One call at a time, from any thread."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen | None = None
+        self._lock = threading.Lock()
+
+    def render(self, template: str, variables: dict) -> str:
+        """The text that `template` makes of `variables`. Raises UserError when it fails or is over a limit."""
+        request = json.dumps({"template": template, "variables": variables}).encode() + b"\n"
+        with self._lock:
+            self._start()
+            answer = self._ask(request, MAX_CALL_SECONDS)
+        if answer is None:
+            raise UserError(
+                "The adapter's own chat template takes too much time or memory.",
+                "Choose another one for it in the Adapters tab.",
+            )
+        if "text" not in answer:
+            words = f"The adapter's own chat template fails: {str(answer.get('error'))[:200]}"
+            raise UserError(words, "Choose another one for it in the Adapters tab.")
+        return str(answer["text"])
+
+    def close(self) -> None:
+        """End the process; the next call starts another."""
+        if self._process:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _start(self) -> None:
+        if self._process and self._process.poll() is None:
+            return
+        self.close()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "models.templates.foreign"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=REPOSITORY,
+            env={name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "VIRTUAL_ENV") if name in os.environ},
+        )
+        if self._ask(b"", MAX_START_SECONDS) is None:
+            raise UserError("The process for chat templates from elsewhere does not start.", "Try again.")
+
+    def _ask(self, request: bytes, seconds: float) -> dict | None:
+        """The answer to one line; None when there is none within `seconds`, and then the process has ended."""
+        timer = threading.Timer(seconds, self._process.kill)
+        timer.start()
+        try:
+            self._process.stdin.write(request)
+            self._process.stdin.flush()
+            line = self._process.stdout.readline(MAX_ANSWER_BYTES)
+            if line.endswith(b"\n") and isinstance(answer := json.loads(line), dict):
+                return answer
+        except (OSError, ValueError, RecursionError):
+            pass
+        finally:
+            timer.cancel()
+        self.close()
+        return None
+
+
+_process = TemplateProcess()
+
+
+def render_foreign(template: str, variables: dict) -> str:
+    """`TemplateProcess.render` in the one process that this app has."""
+    return _process.render(template, variables)
+
+
+def main() -> None:
+    """Answer the requests on stdin until it ends."""
+    _limit_memory()
+    _write({})
+    for line in sys.stdin.buffer:
+        _limit_time()
+        try:
+            answer = {"text": _render(**json.loads(line))}
+        except MemoryError:
+            os._exit(3)
+        except Exception as error:  # whatever a template from elsewhere raises
+            answer = {"error": f"{type(error).__name__}: {error}"[:500]}
+        _write(answer)
+
+
+def _write(answer: dict) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+    except ImportError:  # Windows has none; the parent's clock is left
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _limit_time() -> None:
+    """End this process when the next call computes for too long, also after its parent is gone."""
+    try:
+        import resource
+    except ImportError:
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = int(used.ru_utime + used.ru_stime) + MAX_CALL_SECONDS + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
+
+
+def _render(template: str, variables: dict) -> str:
+    pieces, characters = [], 0
+    for piece in _compile(template).generate(**variables):
+        characters += len(piece)
+        if characters > MAX_OUTPUT_CHARACTERS:
+            raise ValueError(f"it writes more than {MAX_OUTPUT_CHARACTERS:,} characters")
+        pieces.append(piece)
+    return "".join(pieces)
+
+
+@lru_cache(maxsize=8)
+def _compile(template: str):
+    """The template, with what transformers gives to templates."""
+    from datetime import datetime
+
+    from jinja2 import TemplateError
+    from jinja2.ext import Extension, loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Marks(Extension):
+        """`{% generation %}` marks what is trained; here it changes nothing."""
+
+        tags = {"generation"}  # noqa: RUF012
+
+        def parse(self, parser):
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    def refuse(message: str):
+        raise TemplateError(message)
+
+    def to_json(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
+        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Marks, loopcontrols])
+    environment.filters["tojson"] = to_json
+    environment.globals["raise_exception"] = refuse
+    environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
+    return environment.from_string(template)
+
+
+if __name__ == "__main__":
+    main()
