@@ -181,59 +181,46 @@ def test_a_dora_adapter_answers(tiny_base, tmp_path):
 
 @pytest.fixture
 def own_tokenizer(adapters, tmp_path):
-    """An adapter with a tokenizer of its own: (folder, tokenizer)."""
+    """An adapter with the files of a tokenizer beside it."""
     import shutil
 
-    from models.tokenizer import load_tokenizer
     from tests.conftest import TOKENIZER
 
     folder = shutil.copytree(adapters[0], tmp_path / "own")
     shutil.copytree(TOKENIZER, folder, dirs_exist_ok=True)
-    return folder, load_tokenizer(folder)
+    return folder
 
 
-def test_an_adapter_that_was_trained_again_has_its_new_template(tiny_base, own_tokenizer):
-    import os
-
-    from models.templates import read_template, without_marks
-
-    (folder, tokenizer), engine = own_tokenizer, Engine()
-
-    def template() -> str:
-        return list(engine.reply(Model(tiny_base, adapter_folder=folder), HELLO, SHORT))[-1].template
-
-    before = template()
-    tokenizer.chat_template = without_marks(read_template("chatml"))
-    tokenizer.save_pretrained(folder)
-    os.utime(folder / "adapter_model.safetensors")
-    assert template() != before and len(engine.resident._formats) == 1
+def test_an_adapter_with_a_pickled_cut_or_hostile_tokenizer_answers_with_its_bases(tiny_base, own_tokenizer):
+    engine = Engine()
+    expected = say(engine, Model(tiny_base, adapter_folder=own_tokenizer))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        for content in (
+            b"",
+            b"[]",
+            b"\x80\x04\x95",
+            b'{"version": "1.0", "mod',
+            b'{"auto_map": {"AutoTokenizer": ["a.B"]}}',
+        ):
+            (own_tokenizer / name).write_bytes(content)
+            assert say(engine, Model(tiny_base, adapter_folder=own_tokenizer)) == expected
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("tokenizer.json", "{}"),
-        ("tokenizer.json", "not json"),
-        ("tokenizer_config.json", "[]"),
-        ("chat_template.jinja", "{{ raise_exception(1) }}"),
-        ("chat_template.jinja", "{% if %}"),
-    ],
-)
-def test_a_damaged_tokenizer_is_a_sentence(tiny_base, own_tokenizer, name, content):
-    folder, engine = own_tokenizer[0], Engine()
-    (folder / name).write_text(content)
-    with pytest.raises(UserError, match="'own' is damaged") as error:
-        say(engine, Model(tiny_base, adapter_folder=folder))
-    assert str(folder.parent) not in str(error.value)
-    assert say(engine, Model(tiny_base))
+def test_an_adapter_with_an_unknown_template_answers_once_its_owner_chose_one(tiny_base, own_tokenizer):
+    from common.files import write_json
+    from models.templates.choice import own_choice
 
-
-def test_a_tokenizer_with_more_tokens_than_the_base_knows_is_refused(tiny_base, own_tokenizer):
-    folder, tokenizer = own_tokenizer
-    tokenizer.add_tokens(["zzzq"])
-    tokenizer.save_pretrained(folder)
-    with pytest.raises(UserError, match="32,001 tokens; its base knows 32,000"):
-        say(Engine(), Model(tiny_base, adapter_folder=folder))
+    engine, names = Engine(), set()
+    foreign = "{% for message in messages %}[{{ message.role }}] {{ message.content }}{% endfor %}[assistant]"
+    (own_tokenizer / "chat_template.jinja").write_text(foreign)
+    with pytest.raises(UserError, match="'own' brings a chat template that is not known here"):
+        say(engine, Model(tiny_base, adapter_folder=own_tokenizer))
+    for choice in ("base", "chatml", own_choice(foreign)):
+        write_json(own_tokenizer / "studio.json", {"template": choice})
+        replies = list(engine.reply(Model(tiny_base, adapter_folder=own_tokenizer), HELLO, SHORT))
+        names.add(replies[-1].template)
+        assert replies[-1].new_tokens
+    assert len(names) == 3 and say(engine, Model(tiny_base))
 
 
 def test_sampling_with_a_seed_can_be_repeated(tiny_base):
