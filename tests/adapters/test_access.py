@@ -16,6 +16,7 @@ from adapters.pull import check_access, look, open_adapter, pull
 from adapters.push import push_adapter
 from common.errors import UserError
 from common.paths import adapters_folder, home
+from models.templates.choice import template_of
 from tests.adapters.making import put
 
 
@@ -128,11 +129,11 @@ def test_without_the_hub_a_space_refuses_and_a_laptop_trusts_its_own_disk(hub, p
         check_access(private, hub.alice)
 
 
-def test_a_template_that_was_changed_since_is_tried_again_before_its_use(hub, private):
-    assert open_adapter("pulled", "user-alice", hub.alice).name == "pulled"
+def test_a_template_that_was_changed_since_is_not_rendered(hub, private, tiny_base):
     (private.folder / "chat_template.jinja").write_text("{{ 'a'['lju' ~ 'st'](9999999999) }}")
-    with pytest.raises(UserError, match="chat template"):
-        open_adapter("pulled", "user-alice", hub.alice)
+    opened = open_adapter("pulled", "user-alice", hub.alice)
+    with pytest.raises(UserError, match="brings a chat template that is not known here"):
+        template_of(tiny_base, opened.folder)
 
 
 def test_on_a_space_only_the_visitors_token_counts(hub, monkeypatch):

@@ -1,6 +1,7 @@
 """The command line does what the page does: list, show, import, export, push, pull, search, rename, note, delete."""
 
 import json
+import shutil
 from itertools import pairwise
 
 import pytest
@@ -43,6 +44,17 @@ def test_rename_note_delete_and_undo(made, capsys):
     assert "for grandma" in said(capsys, "show", "better-name")
     assert "--undo" in said(capsys, "delete", "better-name")
     assert "better-name is back." in said(capsys, "delete", "better-name", "--undo")
+
+
+def test_a_chat_template_is_chosen(made, tmp_path, capsys):
+    folder = shutil.copytree(made, tmp_path / "odd")
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    assert "not known here" in said(capsys, "import", str(folder))
+    assert said(capsys, "template", "odd", "chatml").strip() == "Chat template: ChatML (chosen)."
+    assert "its own, in a separate process (chosen)" in said(capsys, "template", "odd", "own")
+    assert "its own, in a separate process (chosen)" in said(capsys, "show", "odd")
+    (adapters_folder() / "odd" / "chat_template.jinja").write_text("{{ messages }}!")
+    assert "not known here: choose one" in said(capsys, "show", "odd")
 
 
 def test_push_pull_and_search(hub, made, capsys, monkeypatch):

@@ -1,16 +1,17 @@
-"""Each trick of an attacker who writes an adapter's files has its sentence: config, tokenizer, template, weights, settings."""
+"""Tricks of an attacker who writes an adapter's files: config and weights are refused, a tokenizer and a template never run."""
 
 import json
 import os
 import struct
+import zipfile
 
 import pytest
 
-from adapters.check import HARMLESS, REFUSED, SWITCHES, check_template
+from adapters.check import HARMLESS, MAX_BYTES, MAX_FILE_BYTES, REFUSED, SWITCHES
+from adapters.facts import facts_of
 from adapters.intake import import_adapter
 from adapters.library import list_adapters
-from common.errors import UserError
-from models.templates import NAMES, read_template, without_marks
+from adapters.parcel import pack
 from tests.adapters.hostile import change, refused
 
 
@@ -42,6 +43,11 @@ from tests.adapters.hostile import change, refused
         ({"base_model_name_or_path": "/etc"}, "of another machine"),
         ({"base_model_name_or_path": 5}, "The base is named"),
         ({"revision": "../../../etc/passwd"}, "revision"),
+        ({"target_modules": ["q_proj"] * 5000}, "5,000 names"),
+        (
+            {"target_modules": [f"layers.{number}.q_proj" for number in range(280_007)]},
+            "larger than that of any adapter",
+        ),
     ],
 )
 def test_a_hostile_adapter_config_is_refused(copy, values, words, monkeypatch):
@@ -69,61 +75,78 @@ def test_every_field_that_peft_knows_is_judged():
     assert known <= checked | set(REFUSED) | set(HARMLESS) | set(SWITCHES)
 
 
+TEMPLATES = [
+    "{% for a in range(99999) %}x{% endfor %}",
+    "{{ 'a' * 10000000000 }}",
+    "{{ 'a'|center(9999999999) }}",
+    "{{ 'a'['lju' ~ 'st'](9999999999) }}",
+    "{% set n = namespace(x='ab') %}{% for m in messages %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x|length }}",
+    "{{ undefined_function() }}",
+    "{% if %}",
+    "x" * 30_000,
+    "x" * 300_000,
+]
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=range(len(TEMPLATES)))
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "chat_template.jinja"])
+def test_a_hostile_template_comes_in_with_a_note_and_is_not_rendered(copy, file, template, monkeypatch):
+    import jinja2
+
+    def rendered(*given, **options):
+        raise AssertionError("a template from elsewhere was read by jinja")
+
+    monkeypatch.setattr(jinja2.Environment, "parse", rendered)
+    if file == "tokenizer_config.json":
+        change(copy, file, chat_template=template)
+    else:
+        (copy / file).write_text(template)
+    imported = import_adapter(copy, "odd")
+    assert any("chat template that is not known here" in note for note in imported.notes)
+    assert facts_of(imported.adapter) and ("Chat template", "not known here: choose one") in facts_of(imported.adapter)
+
+
 @pytest.mark.parametrize(
-    ("values", "words"),
+    "values",
     [
-        ({"auto_map": {"AutoTokenizer": ["evil.Evil", None]}}, "code of its own"),
-        ({"tokenizer_class": "os.system"}, "no tokenizer of transformers"),
-        ({"chat_template": "{% for a in range(99999) %}x{% endfor %}"}, "run for ever"),
-        ({"chat_template": "{{ 'a' * 10000000000 }}"}, "run for ever"),
-        ({"chat_template": "x" * 30_000}, "30,000 characters"),
-        ({"chat_template": [{"name": "default", "template": "{{ 9 ** 9 ** 9 }}"}]}, "run for ever"),
-        ({"chat_template": "{% if %}"}, "cannot be read"),
-        ({"chat_template": 5}, "not text"),
+        {"auto_map": {"AutoTokenizer": ["evil.Evil", None]}},
+        {"tokenizer_class": "os.system"},
+        {"chat_template": 5},
+        {"chat_template": [1, {"name": []}, {"name": "default", "template": 5}]},
     ],
 )
-def test_a_hostile_tokenizer_config_is_refused(copy, values, words):
+def test_a_hostile_tokenizer_config_comes_in_as_bytes(copy, values):
     change(copy, "tokenizer_config.json", **values)
-    refused(copy, words)
+    adapter = import_adapter(copy, "odd").adapter
+    assert (adapter.folder / "tokenizer_config.json").read_bytes() == (copy / "tokenizer_config.json").read_bytes()
 
 
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\x80\x04\x95cos\nsystem\n", b'{"version": "1.0", "mod', b""])
 @pytest.mark.parametrize(
-    "template",
-    [
-        "{{ 'a'|center(9999999999) }}",
-        "{{ 'a'.ljust(9999999999) }}",
-        "{{ 'a'['lju' ~ 'st'](9999999999) }}",
-        "{{ '%9999999999d' % 1 }}",
-        "{% set f = '%9999999999d' %}{{ f % 1 }}",
-        "{{ 'a\nb'|indent(9999999999) }}",
-        "{{ 'a'|attr('zfill')(9999999999) }}",
-        "{% set n = namespace(x='ab') %}{% for m in messages %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x|length }}",
-        "{% set n = namespace(x='a') %}{% for m in messages %}{% set n.x = n.x.replace('a', 'aaaa') %}{% endfor %}",
-        "{{ undefined_function() }}",
-    ],
+    "file", ["tokenizer.json", "tokenizer.model", "special_tokens_map.json", "tokenizer_config.json"]
 )
-def test_a_template_that_fills_the_memory_is_refused(template):
-    with pytest.raises(UserError, match="chat template"):
-        check_template(template)
+def test_a_pickled_cut_or_nested_tokenizer_comes_in_as_bytes_and_goes_out_as_it_came(copy, file, content, tmp_path):
+    (copy / file).write_bytes(content)
+    adapter = import_adapter(copy, "odd").adapter
+    assert (adapter.folder / file).read_bytes() == content
+    if not content.startswith(b"\x80"):  # the last look at what goes out knows a pickle when it sees one
+        with zipfile.ZipFile(pack(adapter, tmp_path / "out.zip")) as archive:
+            assert archive.read(f"odd/{file}") == content
 
 
-def test_the_trial_alone_stops_what_no_word_gives_away():
-    from adapters.try_template import try_template
-
-    hungry = "{% set w = 'abc' %}{% for m in messages %}{% set w = w|indent(999999999, true) %}{{ w }}{% endfor %}"
-    for template in ("{{ 'a'|center(9999999999) }}", hungry):
-        with pytest.raises(UserError, match="too much time or memory"):
-            try_template(template)
+def test_a_tokenizer_file_is_counted_and_bounded(copy):
+    (copy / "tokenizer.json").write_bytes(b" " * (MAX_FILE_BYTES + 1))
+    refused(copy, "larger than that of any adapter")
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_templates_of_real_models_pass(name):
-    check_template(read_template(name))
-    check_template(without_marks(read_template(name)))
+@pytest.mark.parametrize("file", [name for name in MAX_BYTES if name != "adapter_model.safetensors"])
+def test_each_file_beside_the_weights_has_its_limit(copy, file):
+    (copy / file).write_bytes(b" " * (MAX_BYTES[file] + 1))
+    refused(copy, "larger than that of any adapter")
 
 
 def test_a_deeply_nested_json_is_a_sentence_not_a_crash(copy):
-    (copy / "tokenizer.json").write_text("[" * 100_000)
+    (copy / "adapter_config.json").write_text("[" * 100_000)
     refused(copy, "damaged")
 
 
@@ -136,6 +159,7 @@ def test_a_deeply_nested_json_is_a_sentence_not_a_crash(copy):
         lambda content: content[:-4],
         lambda content: content.replace(b'"F32"', b'"F99"', 1),
         lambda content: b"\x80\x02" + content,
+        lambda content: struct.pack("<Q", 5_000_000) + b"{" + b" " * 4_999_998 + b"}",
     ],
 )
 def test_damaged_safetensors_are_refused(copy, spoil):

@@ -7,7 +7,7 @@ import gradio as gr
 import pytest
 
 from adapters.library import find_adapter, list_adapters
-from common.files import write_json
+from common.files import read_json, write_json
 from common.paths import adapters_folder
 from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.making import put
@@ -56,6 +56,21 @@ def test_anothers_adapter_by_name_is_out_of_reach(call, name):
     assert "tiny-base" not in call("adapter", GUEST, name)[1]
     assert find_adapter("mine", "user-alice").folder.is_dir()
     assert list_adapters(owner_of(GUEST, None)) == []
+
+
+def test_a_chat_template_is_chosen_by_the_owner_alone_and_never_its_own_on_a_space(call, made):  # noqa: F811
+    folders = [put("odd", made, owner) for owner in ("user-alice", owner_of(GUEST, None))]
+    for folder in folders:
+        (folder / "chat_template.jinja").write_text("{{ messages }}")
+    assert "not known here: choose one" in call("adapter", GUEST, "odd")[1]
+    for choice in ("own", "own:" + "0" * 64, "nonsense", ["chatml"]):
+        assert call("choose_template", GUEST, "odd", choice)[0] == 500
+    for name in ("mine", "../user-alice/odd", str(folders[0])):
+        assert call("choose_template", GUEST, name, "chatml")[0] == 500
+    assert call("choose_template", GUEST, "odd", "chatml")[0] == 200
+    assert "ChatML (chosen)" in call("adapter", GUEST, "odd")[1]
+    assert read_json(folders[1] / "studio.json") == {"template": "chatml"}
+    assert not (folders[0] / "studio.json").exists() and not (folders[0].parent / "mine" / "studio.json").exists()
 
 
 def test_a_forged_token_in_the_body_opens_nothing(call):

@@ -85,6 +85,7 @@ def test_odd_values_are_never_a_bug_of_the_adapters_handlers(page, caplog, word)
         "adapter",
         "rename_adapter",
         "note_adapter",
+        "choose_template",
         "delete_adapter",
         "undo_delete",
         "export_adapter",
