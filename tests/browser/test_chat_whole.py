@@ -7,6 +7,7 @@ import pytest
 
 from chat.feedback import list_datasets, read_rows
 from common.paths import adapters_folder
+from models.templates import read_template
 from tests.browser.driving import MARKS, choose, fill, shoot, type_base, wait_for
 from tests.browser.test_chat import LONG_WAIT, chat, icon, library, send, wait_idle, words  # noqa: F401
 from tests.chat.test_engine import adapters  # noqa: F401
@@ -185,8 +186,7 @@ def wide(library, tiny_base, tmp_path):  # noqa: F811
     other = shutil.copytree(adapters_folder() / "adapter-1", adapters_folder() / "other-template")
     for file in TOKENIZER.iterdir():
         shutil.copy(file, other)
-    config = other / "tokenizer_config.json"
-    config.write_text(config.read_text().replace("<|user|>", "<|person|>"))
+    change(other / "tokenizer_config.json", chat_template=read_template("chatml"))
     return other
 
 

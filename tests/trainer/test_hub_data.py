@@ -1,10 +1,12 @@
 """Data sets through the real `datasets` library against a Hub on loopback: rows, streams, refusals, nobody's token."""
 
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -162,6 +164,53 @@ def test_without_a_network_it_is_said_and_what_is_cached_is_read(hub):
         assert "the Hub cannot be reached" in read("http://127.0.0.1:9", options)[0]
     (cached,) = read(hub[0], {"data": "me/data", "config": "en"}, offline="1")
     assert len(cached) == 20
+
+
+LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10))
+MERGES = "a0: &a0 {k: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 8))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("README.md", f"---\n{LAUGHS}---\n", "YAML that repeats itself"),
+        ("README.md", f"---\n{MERGES}---\n", "YAML that repeats itself"),
+        (".huggingface.yaml", LAUGHS, "YAML that repeats itself"),
+        ("README.md", f"---\na: {'[' * 500_000}\n---\n", "is nested deeply"),
+        ("README.md", "---\na: {b: [\n---\n", "cannot be read"),
+        ("README.md", f"---\n{CARD}{' ' * 1_100_000}", "README.md of 'me/data' has 1.1 MB"),
+        (".huggingface.yaml", " " * 1_100_000, "has 1.1 MB"),
+        ("dataset_infos.json", " " * 1_100_000, "has 1.1 MB"),
+    ],
+)
+def test_a_hostile_card_is_refused_before_the_library_reads_it(hub, tmp_path, file, content, words):
+    (tmp_path / "hub" / file).write_text(content)
+    whole, streamed = read(hub[0], {"data": "me/data"}, {"data": "me/data", "config": "en", "max_rows": 1})
+    assert words in whole and words in streamed
+
+
+@pytest.fixture
+def empty(hub, tmp_path):
+    """The Hub's folder without a file in it."""
+    for path in (tmp_path / "hub").iterdir():
+        path.unlink()
+    return tmp_path / "hub"
+
+
+def test_a_loading_script_is_not_run(hub, empty, tmp_path):
+    (empty / "data.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w')\n")
+    (answer,) = read(hub[0], {"data": "me/data"})
+    assert "scripts are no longer supported" in answer and not (tmp_path / "owned").exists()
+
+
+def test_an_archive_with_a_pickle_is_not_read(hub, empty):
+    with tarfile.open(empty / "train.tar", "w") as archive:
+        for name, content in (("0.pyd", b"cos\nsystem\n(S'true'\ntR."), ("0.json", b'{"text": "a"}')):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    for answer in read(hub[0], {"data": "me/data"}, {"data": "me/data", "max_rows": 1}):
+        assert "would be read as webdataset" in answer and "json, csv, parquet, text, arrow" in answer
 
 
 def test_a_data_set_that_is_too_large_asks_for_max_rows(hub, tmp_path):

@@ -1,31 +1,50 @@
 """Rows of a data set on the Hub, through `datasets`: without anybody's token, without running its code.
 
 With a row limit the data set is streamed; without one it is downloaded into the Hub cache once, unless it is too large.
+What the library reads before any row, the card's YAML, is bounded first; and only plain tables and text are read, by the
+library's own readers: others unpack archives, of which some hold pickles.
 """
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 from common.errors import UserError
 from models.base import transport_error
 
 MOST_DOWNLOAD_BYTES = 2 * 10**9
+CARDS = ("README.md", ".huggingface.yaml")
+MAX_CARD_BYTES = 1_000_000
+MAX_CARD_DEPTH = 50
+MAX_INFO_BYTES = 1_000_000  # of dataset_infos.json, what cards were before
+READERS = ("json", "csv", "parquet", "text", "arrow")
+CACHE = "cache"  # of the library: what one of its readers made of it before, without a network
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 UNREACHED = "'{}' is neither a file here nor a data set that can be fetched: the Hub cannot be reached."
 OFFLINE = "Check the network, or upload a file."
 
 
 def rows(name: str, config: str | None, split: str, revision: str | None, max_rows: int) -> Iterator[dict]:
     """The rows of one split, one after the other. Raises UserError with the names to choose from where one is missing."""
-    from datasets import load_dataset
+    from datasets import load_dataset_builder
     from datasets.exceptions import DatasetNotFoundError, DatasetsError
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     check_id(name)
-    options = {"split": split, "revision": revision, "token": False, "streaming": bool(max_rows)}
     try:
-        _look_first(name, revision, bool(max_rows))
-        yield from load_dataset(name, config, **options)
+        commit = _look_first(name, revision, bool(max_rows))
+        builder = load_dataset_builder(name, config, revision=commit, token=False)
+        reader = type(builder).__module__.rpartition(".")[2]
+        if reader not in (*READERS, CACHE):
+            words = f"'{name}' would be read as {reader[:40]}."
+            raise UserError(words, f"Only tables and text are read from the Hub ({', '.join(READERS)}).")
+        if max_rows:
+            yield from builder.as_streaming_dataset(split)
+        else:
+            builder.download_and_prepare()
+            yield from builder.as_dataset(split)
     except (DatasetNotFoundError, HFValidationError) as error:
         raise UserError(_not_there(name, str(error)), "Check the spelling, or upload a file.") from error
     except (OfflineModeIsEnabled, ConnectionError, transport_error()) as error:
@@ -42,8 +61,9 @@ def check_id(name: str) -> None:
         raise UserError(f"'{name[:80]}' is neither a file here nor a data set's id.", "Ids look like owner/name.")
 
 
-def _look_first(name: str, revision: str | None, streams: bool) -> None:
-    """Raise UserError when the repository is too large to download whole, ConnectionError when there is no network.
+def _look_first(name: str, revision: str | None, streams: bool) -> str | None:
+    """The commit that `revision` is now. Raises UserError when the repository is too large to download whole or its card is
+    not to be read, ConnectionError when there is no network.
 
     `datasets` itself would try again for half a minute. What is in its cache needs no network.
     """
@@ -56,12 +76,43 @@ def _look_first(name: str, revision: str | None, streams: bool) -> None:
     except (OfflineModeIsEnabled, transport_error()) as error:
         if streams or not (Path(config.HF_DATASETS_CACHE) / name.replace("/", "___")).is_dir():
             raise ConnectionError(str(error)) from error
-        return
+        return revision
     except HfHubHTTPError:
-        return  # `datasets` says why
+        return revision  # `datasets` says why
     size = sum(file.size or 0 for file in info.siblings or [])
     if size > MOST_DOWNLOAD_BYTES and not streams:
         raise UserError(f"'{name}' is {size / 1e9:.1f} GB.", "Set max_rows: its first rows are then streamed.")
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    for card in (*CARDS, "dataset_infos.json"):
+        most = MAX_CARD_BYTES if card in CARDS else MAX_INFO_BYTES
+        if sizes.get(card, 0) > most:
+            raise UserError(f"The {card} of '{name}' has {sizes[card] / 1e6:.1f} MB.", "Upload its rows as a file.")
+        if card in CARDS and card in sizes:
+            _check_card(name, card, info.sha)
+    return info.sha
+
+
+def _check_card(name: str, card: str, commit: str) -> None:
+    """Raise UserError for a card whose YAML repeats itself, where a few lines become gigabytes, or is nested deeply, where
+    each level takes the parser longer than the one before.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK
+
+    path = hf_hub_download(name, card, repo_type="dataset", revision=commit, token=False)
+    text = Path(path).read_text(encoding="utf-8", errors="replace")
+    if card == "README.md":
+        found = REGEX_YAML_BLOCK.search(text)
+        text = found[2] if found else ""
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=LOADER):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > MAX_CARD_DEPTH:
+                words = f"The {card} of '{name}' holds YAML that repeats itself, or is nested deeply."
+                raise UserError(words, "Upload its rows as a file.")
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"The {card} of '{name}' cannot be read.", "Upload its rows as a file.") from error
 
 
 def _not_there(name: str, words: str) -> str:
