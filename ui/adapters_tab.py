@@ -227,5 +227,5 @@ def _details(name: str | None, owner: str) -> list:
     on = [gr.Button(interactive=True)] * 4
     plot = gr.LinePlot(points, visible=points is not None)
     choice, is_open = template_choice(adapter)
-    template = gr.Dropdown(value=choice or None, visible=is_open)
+    template = gr.Dropdown(choices(), value=choice or None, visible=is_open)
     return [facts_html(adapter), answers_html(history), plot, adapter.notes, adapter.name, *on, template]

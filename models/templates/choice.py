@@ -77,6 +77,8 @@ def _of_base(text: str | None) -> Template:
     """The base's own template; a base without one gets TinyLlama's. On a Space, where visitors name bases, a known one."""
     if text is None:
         return Template("zephyr", without_marks(read_template("zephyr")))
+    if not text:
+        raise UserError("The chat template of this base is far too long.", "Choose another base.")
     if os.environ.get("SPACE_ID") and recognise(text) is None:
         raise UserError(
             "This base brings a chat template that is not known here.", f"Known are: {', '.join(LABELS.values())}."
@@ -86,7 +88,7 @@ def _of_base(text: str | None) -> Template:
 
 def recognise_for(text: str | None, base_text: str | None) -> str | None:
     """The name of an adapter's template: "base" for the base's own or none at all, else a known one's; None: not known."""
-    if text is None or (base_text is not None and fingerprint(text) == fingerprint(base_text)):
+    if text is None or (base_text and fingerprint(text) == fingerprint(base_text)):
         return BASE
     return recognise(text)
 

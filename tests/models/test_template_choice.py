@@ -112,3 +112,8 @@ def test_one_that_is_far_too_long_is_neither_read_nor_chosen(folders):
             choose(folders[1], choice)
             with pytest.raises(UserError, match="not known here"):
                 template_of(*folders)
+    (folders[0] / "chat_template.jinja").write_text("x" * (MAX_TEMPLATE_BYTES + 1))
+    with pytest.raises(UserError, match="not known here"):
+        template_of(*folders)
+    with pytest.raises(UserError, match="of this base is far too long"):
+        template_of(folders[0])
