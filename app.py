@@ -13,6 +13,7 @@ from common.command_line import exit_code
 from common.paths import home
 
 with without_collection():  # a fifth of the time until the page answers
+    from chat.engine import CALLS
     from trainer.queue import start_dispatcher
     from ui.page import STYLE, build, host_guard, theme
     from ui.read_ahead import start_reading_ahead
@@ -36,6 +37,7 @@ def main() -> None:
         ssr_mode=False,
         run_history=False,  # it would keep every prompt in the visitor's browser
         max_file_size="2gb",
+        max_threads=CALLS.total + 40,  # each answer on its way holds one; the rest of the page has gradio's usual 40
         blocked_paths=[str(home())],
         show_error=False,
         app_kwargs=host_guard(server_name),

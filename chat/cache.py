@@ -1,10 +1,11 @@
-"""The keys and values of conversations (KV caches), kept over their turns; bounded, the longest unused go first.
+"""The keys and values of conversations (KV caches), kept over their turns; bounded. Whoever holds most of them makes room with
+the longest unused of their own, so that nobody pushes out what is another's by talking much.
 
 A cache knows the tokens that it holds. A new prompt keeps the beginning that both share and is read from there on: an answer
 is appended to, an edit, an undo or a left-out turn crops. Another model (another adapter) shares nothing.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 
 
@@ -15,6 +16,7 @@ class Cache:
     model: object
     ids: list[int] = field(default_factory=list)
     kv: object = None
+    person: str = ""  # whose it is
 
     def crop(self, length: int) -> None:
         """Keep the first `length` tokens."""
@@ -58,13 +60,20 @@ class Caches:
         return cache
 
     def put(self, conversation: str | None, cache: Cache) -> None:
-        """Keep `cache`; the longest unused make room."""
+        """Keep `cache`; the longest unused of whoever holds the most make room."""
         if conversation is None or not cache.ids:
             return
         self._kept[conversation] = cache
         self._kept.move_to_end(conversation)
         while len(self._kept) > self.most or (self._kept and self.memory_bytes() > self.most_bytes):
-            self._kept.popitem(last=False)
+            self._drop_one()
+
+    def _drop_one(self) -> None:
+        held: Counter[str] = Counter()
+        for cache in self._kept.values():
+            held[cache.person] += cache.memory_bytes()
+        person = held.most_common(1)[0][0]
+        del self._kept[next(name for name, cache in self._kept.items() if cache.person == person)]
 
     def forget(self, conversation: str) -> None:
         self._kept.pop(conversation, None)

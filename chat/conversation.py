@@ -10,7 +10,7 @@ import math
 import secrets
 import time
 
-from chat.history import check_messages
+from chat.history import LONGEST_MESSAGE, MOST_MESSAGES, check_messages
 from common.errors import UserError
 
 MOST_PANES = 4
@@ -204,6 +204,10 @@ def checked(found: dict) -> dict:
     panes = found["panes"]
     if not isinstance(panes, list) or not 1 <= len(panes) <= MOST_PANES:
         raise UserError(f"A conversation has between 1 and {MOST_PANES} panes.")
+    if any(len(pane["messages"]) > MOST_MESSAGES for pane in panes):
+        raise UserError(f"A conversation has at most {MOST_MESSAGES:,} messages.")
+    if any(len(str(found.get(key, ""))) > LONGEST_MESSAGE for key in ("system", "summary")):
+        raise UserError(f"A system prompt and a summary have at most {LONGEST_MESSAGE:,} characters.")
     made = new_conversation([str(pane["model"])[:LONGEST_NAME] for pane in panes], str(found.get("system", "")))
     made |= {"title": str(found.get("title", ""))[:LONGEST_TITLE], "id": str(found.get("id"))[:16]}
     made |= {"summary": str(found.get("summary", "")), "summarised": max(0, int(found.get("summarised", 0)))}

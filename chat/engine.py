@@ -19,19 +19,22 @@ from dataclasses import dataclass, field
 from chat.cache import Caches
 from chat.decoding import TextStream
 from chat.history import check_messages, fit_history
+from chat.line import LOCAL, Caller, Limit, Line
+from chat.preparation import HEARTBEAT_SECONDS, Preparations, TookTooLong
 from chat.prompt import Prompt, PromptFormat
 from chat.resident import MOST_ADAPTERS, Model, Resident
 from chat.sampling import Sampling
 from chat.scheduler import Request, Scheduler
-from common.errors import UserError
 
 MOST_CONVERSATIONS = 64
 MOST_CACHE_BYTES = 2 * 2**30
 MOST_AT_ONCE = 16
 MOST_WAITING = 64
-HEARTBEAT_SECONDS = 0.5
+RUNNING = Limit(MOST_AT_ONCE, owner=4, address=6)  # a comparison has four panes
+WAITING = Limit(MOST_WAITING, owner=8, address=16)
+CALLS = Limit(RUNNING.total + WAITING.total, RUNNING.owner + WAITING.owner, RUNNING.address + WAITING.address)
 
-__all__ = ["Engine", "Model", "Reply", "Sampling", "Seen"]
+__all__ = ["HEARTBEAT_SECONDS", "Caller", "Engine", "Model", "Reply", "Sampling", "Seen"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class Engine:
     ) -> None:
         self.resident = Resident(most_adapters)
         self.caches = Caches(most_conversations, most_cache_bytes)
-        self._scheduler = Scheduler(self.resident, self.caches, most_at_once)
+        self._preparations = Preparations()
+        self._scheduler = Scheduler(self.resident, self.caches, Line(WAITING, RUNNING), most_at_once)
         # when nobody has the engine any more, and when Python ends: a thread that computes then takes the process down
         self._end = weakref.finalize(self, self._scheduler.close)
 
@@ -89,42 +93,56 @@ class Engine:
         stop: threading.Event | None = None,
         conversation: str | None = None,
         continuing: bool = False,
+        caller: Caller = LOCAL,
     ) -> Iterator[Reply]:
         """Stream the reply to `messages`. Closing the generator, or setting `stop`, ends the generation within a token.
 
         `conversation` names the cache that is kept for the next turn. With `continuing` the last message is an answer that
         goes on; the text holds it from its beginning. Raises UserError for messages or settings that cannot be used, for an
-        adapter that cannot be loaded, and when too many people wait.
+        adapter that cannot be loaded, and when too many wait already: in all, of the `caller`'s own, or of their kind.
         """
         sampling.check()
         messages = check_messages(messages, continuing)
-        if self._scheduler.waiting() >= MOST_WAITING:
-            raise UserError(f"{MOST_WAITING} requests wait already.", "Try again in a minute.")
-        answer = _Answer(messages, sampling, continuing)
-        request = Request(model, sampling, stop or threading.Event(), answer.prepare, conversation)
+        request = Request(model, sampling, stop or threading.Event(), conversation, caller)
         self._scheduler.submit(request)
         try:
+            answer = _Answer(messages, sampling, continuing)
+            yield from self._prepare(request, answer)
             yield from answer.stream(request)
         finally:
-            request.stop.set()
+            self._scheduler.withdraw(request)
 
     def answers(self, model: Model, conversations: list[list[dict]], sampling: Sampling) -> list[Reply]:
         """Answer many conversations in batches, greedily or sampled; for comparing models, not for talking."""
         sampling.check()
         answers = [_Answer(check_messages(messages), sampling, False) for messages in conversations]
-        requests = [Request(model, sampling, threading.Event(), answer.prepare) for answer in answers]
-        for request in requests:
-            self._scheduler.submit(request)
+        requests = [Request(model, sampling, threading.Event()) for _ in answers]
+        pairs = list(zip(answers, requests, strict=True))
         try:
-            pairs = zip(answers, requests, strict=True)
+            for answer, request in pairs:
+                self._scheduler.submit(request, is_limited=False)
+                list(self._prepare(request, answer))
             return [list(answer.stream(request))[-1] for answer, request in pairs]
         finally:
             for request in requests:
-                request.stop.set()
+                self._scheduler.withdraw(request)
+
+    def _prepare(self, request: Request, answer: "_Answer") -> Iterator[Reply]:
+        """Prepare `request` outside the chat's thread and hand it on; an empty reply now and then while that takes long."""
+        person, work = request.caller.person, lambda: answer.prepare(self.resident, request.model)
+        try:
+            prepared = yield from self._preparations.run(person, work, request.stop, answer.reply)
+        except TookTooLong:
+            self.resident.forget_format(request.model)
+            raise
+        if prepared is None:
+            request.out.put(False)
+        else:
+            self._scheduler.prepared(request, *prepared)
 
 
 class _Answer:
-    """One answer on its way: fits the history when the model is there, and turns tokens into text."""
+    """One answer on its way: fits the history, and turns tokens into text."""
 
     def __init__(self, messages: list[dict], sampling: Sampling, continuing: bool) -> None:
         self.messages, self.sampling, self.continuing = messages, sampling, continuing
@@ -132,8 +150,8 @@ class _Answer:
         self.format: PromptFormat | None = None
 
     def prepare(self, resident: Resident, model: Model) -> tuple[PromptFormat, list[int], int]:
-        """(format, prompt, longest answer); the scheduler calls it with the model in memory. Raises UserError."""
-        format, window = resident.format_of(model), resident.window()
+        """(format, prompt, longest answer); nothing needs to be loaded. Raises UserError."""
+        format, window = resident.format_of(model), resident.window(model)
         sizes, overhead = format.measure(self.messages, self.continuing)
         fitted = fit_history(self.messages, sizes, window - self.sampling.max_new_tokens, overhead)
         prompt = format.encode(fitted.messages, self.continuing)

@@ -50,11 +50,12 @@ class Formats:
             with self._lock:
                 self._making.pop(key, None)
 
-    def forget(self, format: PromptFormat) -> None:
-        """Make it anew for the next call: a thread may be stuck in this one."""
+    def forget(self, base_folder: Path) -> None:
+        """Make the formats of a base anew for the next call: a thread may be stuck in one of them."""
         with self._lock:
-            for key in [key for key, known in self._formats.items() if known is format]:
-                del self._formats[key]
+            for held in (self._formats, self._making):
+                for key in [key for key in held if key[0] == base_folder]:
+                    del held[key]
 
     def _find(self, key: tuple) -> PromptFormat | None:
         with self._lock:

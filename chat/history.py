@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from common.errors import UserError
 
+# What is looked at before anything is tokenised; the largest window, 8192 tokens, holds about 40,000 characters of English.
 MOST_MESSAGES = 4_000
-LONGEST_MESSAGE = 100_000  # characters
-LONGEST_CONVERSATION = 2_000_000
+LONGEST_MESSAGE = 100_000  # characters; of the system prompt with the summary in it, too
+LONGEST_CONVERSATION = 1_000_000  # as much as a browser keeps, within the time that preparing it may take
 ROOM_AFTER_LEAVING_OUT = 0.25  # share of the budget that is free again after turns were left out
 
 
@@ -111,7 +112,6 @@ def _check_message(number: int, message: object) -> dict:
     if not isinstance(content, str):
         raise UserError(f"Message {number + 1} is not text.")
     if len(content) > LONGEST_MESSAGE:
-        raise UserError(
-            f"Message {number + 1} has {len(content):,} characters; {LONGEST_MESSAGE:,} are the most.", "Shorten it."
-        )
+        what = "The system prompt (with the summary)" if role == "system" else f"Message {number + 1}"
+        raise UserError(f"{what} has {len(content):,} characters; {LONGEST_MESSAGE:,} are the most.", "Shorten it.")
     return {"role": role, "content": content}

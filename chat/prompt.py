@@ -34,7 +34,7 @@ class Prompt:
 
 @dataclass
 class PromptFormat:
-    """A tokenizer with a chat template, its own unless another is given. For any thread; one encodes at a time."""
+    """A tokenizer with a chat template, its own unless another is given. For any thread."""
 
     tokenizer: object
     template: Template | None = None
@@ -46,9 +46,10 @@ class PromptFormat:
     def __post_init__(self) -> None:
         tokenizer = self.tokenizer
         self.template = self.template or Template("base", tokenizer.chat_template)
-        self._lock = threading.RLock()
         self._sections: OrderedDict[tuple, list[int]] = OrderedDict()
         self._characters = 0
+        self._lock = threading.Lock()  # of what is remembered, never held while the tokenizer works
+        self._letters: dict[str, list[int]] = {}  # of spelled tags
         self._special = {
             token.content: place for place, token in tokenizer.added_tokens_decoder.items() if token.special
         }
@@ -75,10 +76,6 @@ class PromptFormat:
 
     def encode(self, messages: list[dict], continuing: bool = False) -> Prompt:
         """The prompt of `messages`, opened for an answer; with `continuing`, it ends within the last message."""
-        with self._lock:
-            return self._encode(messages, continuing)
-
-    def _encode(self, messages: list[dict], continuing: bool) -> Prompt:
         parts = self._parts(messages, continuing)
         if not parts:
             return self._encode_unseen(messages, continuing)
@@ -99,7 +96,11 @@ class PromptFormat:
         """
         broken = [{**m, "content": self._broken(_without_marks(m["content"]))} for m in messages]
         text = self._render(broken, continuing)
-        ids = list(self.tokenizer.encode(text, add_special_tokens=False))
+        ids: list[int] = []
+        for piece in filter(
+            None, self._split.split(text)
+        ):  # `encode` of the whole would switch how other threads' texts are read
+            ids += [self._special[piece]] if piece in self._special else self._ids(((piece, False),), is_first=not ids)
         shares = [len(message["content"]) + 20 for message in messages]
         room = len(ids) - (0 if continuing else self.opening)
         ends = [room * sum(shares[: place + 1]) // sum(shares) for place in range(len(shares))]
@@ -167,29 +168,35 @@ class PromptFormat:
         if isinstance(section, int):
             return [section]
         key = (section, is_first)
-        if key in self._sections:
-            self._sections.move_to_end(key)
-            return self._sections[key]
+        with self._lock:
+            if key in self._sections:
+                self._sections.move_to_end(key)
+                return self._sections[key]
         ids: list[int] = []
         for text, spelled in _joined(section):
             for piece in text if spelled else [text]:
-                ids += self._plain(piece) if is_first and not ids else self._later(piece)
-        self._sections[key] = ids
-        self._characters += _length(section)
-        while self._characters > MOST_CHARACTERS:
-            (oldest, _), _ = self._sections.popitem(last=False)
-            self._characters -= _length(oldest)
+                ids += self._plain(piece) if is_first and not ids else self._later(piece, spelled)
+        with self._lock:
+            if key not in self._sections:
+                self._sections[key] = ids
+                self._characters += _length(section)
+            while self._characters > MOST_CHARACTERS:
+                (oldest, _), _ = self._sections.popitem(last=False)
+                self._characters -= _length(oldest)
         return ids
 
     def _plain(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
 
-    def _later(self, text: str) -> list[int]:
+    def _later(self, text: str, is_letter: bool = False) -> list[int]:
         """Tokens of a text that does not stand at the beginning: SentencePiece puts a space before the first one only."""
-        if not self._adds_prefix:
-            return self._plain(text)
-        before = self._plain("\n")
-        return self._plain("\n" + text)[len(before) :]
+        if is_letter and text in self._letters:  # a message may be nothing but tags
+            return self._letters[text]
+        before = self._plain("\n") if self._adds_prefix else []
+        ids = self._plain("\n" + text)[len(before) :] if before else self._plain(text)
+        if is_letter:
+            self._letters[text] = ids
+        return ids
 
     def _behind_special(self, text: str) -> list[int]:
         name = next(iter(self._special))

@@ -15,8 +15,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from chat.engine import HEARTBEAT_SECONDS, Reply, Seen
+from chat.engine import CALLS, HEARTBEAT_SECONDS, Reply, Seen
 from chat.history import check_messages, fit_history
+from chat.line import LOCAL, Caller, Places
 from chat.sampling import Sampling
 from common.errors import UserError
 
@@ -44,6 +45,7 @@ class RemoteEngine:
         self._token = token
         self._listed: tuple[float, dict[str, int]] = (0.0, {})
         self._lock = threading.Lock()
+        self._places = Places(CALLS)
 
     def models(self) -> dict[str, int]:
         """The server's models with their windows in tokens; {} while it does not answer."""
@@ -71,8 +73,9 @@ class RemoteEngine:
         stop: threading.Event | None = None,
         conversation: str | None = None,
         continuing: bool = False,
+        caller: Caller = LOCAL,
     ) -> Iterator[Reply]:
-        """Stream the reply, like chat.engine.Engine.reply. Raises UserError when the server fails."""
+        """Stream the reply, like chat.engine.Engine.reply. Raises UserError when the server fails, or too many ask it."""
         sampling.check()
         messages = check_messages(messages, continuing)
         window = self.models().get(model.name, USUAL_WINDOW)
@@ -81,7 +84,8 @@ class RemoteEngine:
         kept = dict(zip(map(id, messages), sizes, strict=True))
         seen = [Seen(m["role"], kept.get(id(m), 0), ((m["content"], False),)) for m in fitted.messages]
         reply = Reply(tokens_used=fitted.tokens, window=window, left_out=fitted.left_out, seen=seen)
-        yield from self._stream(model, fitted.messages, sampling, stop or threading.Event(), continuing, reply)
+        with self._places.taken_by(caller):
+            yield from self._stream(model, fitted.messages, sampling, stop or threading.Event(), continuing, reply)
 
     def _stream(self, model, messages, sampling, stop, continuing, reply: Reply) -> Iterator[Reply]:
         import httpx2

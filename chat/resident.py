@@ -19,7 +19,7 @@ from common.imports import import_lock
 from models.precision import load_base_model, resolve_precision
 
 MOST_ADAPTERS = 4
-LONGEST_WINDOW = 8192
+MAX_WINDOW_TOKENS = 8192
 NOTHING = ""  # in place of the active adapter's name: not known to be any, nor the base
 
 
@@ -33,7 +33,7 @@ class Model:
 
 
 class Resident:
-    """What is in memory. Not for two threads at once: the scheduler's thread owns it."""
+    """What is in memory. Not for two threads at once: the scheduler's thread owns it; but formats are for any thread."""
 
     def __init__(self, most_adapters: int = MOST_ADAPTERS) -> None:
         self.most_adapters = most_adapters
@@ -92,13 +92,17 @@ class Resident:
         except OSError:
             return True  # it is gone: nothing will be attached
 
-    def window(self) -> int:
-        """The context window in tokens."""
-        return min(self.network.config.max_position_embeddings, LONGEST_WINDOW)
+    def window(self, model: Model) -> int:
+        """The context window in tokens. From any thread; nothing needs to be loaded."""
+        return base_sizes(model.base_folder)[0]
 
     def format_of(self, model: Model) -> PromptFormat:
         """The base's tokenizer with the model's chat template. From any thread."""
         return self.formats.of(model.base_folder, model.adapter_folder)
+
+    def forget_format(self, model: Model) -> None:
+        """Read the format of `model` anew the next time: a thread may be stuck in it."""
+        self.formats.forget(model.base_folder)
 
     def stop_ids(self, format: PromptFormat) -> set[int]:
         """The token that ends an answer, and whatever else the base itself stops at."""
@@ -153,7 +157,7 @@ class Resident:
                     self.network.load_adapter(str(folder), adapter_name=name)
                 else:
                     self.network = PeftModel.from_pretrained(self.network, str(folder), adapter_name=name).eval()
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        except BaseException as error:  # whatever a file brings PEFT or Rust to raise, a panic is no Exception
             self.unload()  # half of it may be attached: the next request loads the base anew
             raise damaged(folder, error) from error
         self._adapters[name] = folder
@@ -198,6 +202,18 @@ def wanted_precision() -> str:
     last token with and without a cache, and alone and in a batch, is fp32: in 8bit the sums are rounded to bf16.
     """
     return os.environ.get("CHAT_PRECISION", "8bit")
+
+
+def base_sizes(folder: Path) -> tuple[int, int]:
+    """(context window in tokens, number of embeddings) of the base in `folder`, from its config.json. Raises UserError."""
+    with import_lock:
+        from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+        return min(int(config.max_position_embeddings), MAX_WINDOW_TOKENS), int(config.vocab_size)
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise UserError(f"The base '{folder.name}' cannot be read.", "Download it again.") from error
 
 
 def chat_precision(precision: str, has_cuda: bool) -> str:

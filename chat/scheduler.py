@@ -1,17 +1,21 @@
-"""Who is answered when: one thread owns the model, reads prompts in pieces and writes one token for each conversation in turn.
+"""One thread owns the model, reads prompts in pieces and writes one token for each conversation in turn.
 
-First come, first served: a request for another base waits until those before it are done, and those behind it wait for it.
-Conversations with one base are answered in one batch, with whatever adapters; `chat.turns` says who cannot be.
+Who is next `chat.line` says. Conversations with one base are answered in one batch, with whatever adapters; `chat.turns` says
+who cannot be. Every request gets an answer: it is in the line or in mid-answer until its end was put into its `out`. What is
+raised for one request goes to that one; what the loop itself raises goes to those in mid-answer.
 """
 
+import logging
 import queue
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass, field
 
 from chat.batch import SideBySide, read_prompt
 from chat.cache import Cache, Caches
+from chat.line import LOCAL, Caller, Line
+from chat.preparation import as_exception
+from chat.prompt import PromptFormat
 from chat.resident import Model, Resident
 from chat.sampling import Chooser, Sampling
 from chat.threads import Threads, threads
@@ -21,11 +25,14 @@ from common.errors import UserError
 
 PIECE = 256  # tokens of a prompt that are read while others wait for their next token
 IDLE_SECONDS = 20  # then the thread ends; the next request starts another
+MAX_CLOSE_SECONDS = 20  # that `close` waits for the step that is being computed
+
+log = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(eq=False)
 class Request:
-    """One answer that somebody waits for. `prepare` gives its format, prompt and room.
+    """One answer that somebody waits for.
 
     `out` gets a token for each step, then True (ended by itself), False (stopped or at its longest), or an exception.
     """
@@ -33,9 +40,11 @@ class Request:
     model: Model
     sampling: Sampling
     stop: threading.Event
-    prepare: object
     conversation: str | None = None
+    caller: Caller = LOCAL
     out: queue.SimpleQueue = field(default_factory=queue.SimpleQueue)
+    is_prepared: bool = False
+    format: PromptFormat | None = None
     key: tuple | None = None
     cache: Cache | None = None
     todo: list[int] = field(default_factory=list)  # tokens that are not in the cache yet
@@ -48,14 +57,18 @@ class Request:
         return self.model.base_folder, self.model.precision
 
 
+def closed() -> Exception:
+    return RuntimeError("The chat has ended.")
+
+
 class Scheduler:
     """Takes requests from any thread."""
 
-    def __init__(self, resident: Resident, caches: Caches, most_at_once: int) -> None:
+    def __init__(self, resident: Resident, caches: Caches, line: Line, most_at_once: int) -> None:
         self.resident, self.caches, self.most_at_once = resident, caches, most_at_once
-        self._waiting: deque[Request] = deque()
+        self._line = line
         self._active: list[Request] = []
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # guards the line, and `_active` where requests come in
         self._thread: threading.Thread | None = None
         self._side_by_side: SideBySide | None = None
         self._turns = Turns()
@@ -63,96 +76,125 @@ class Scheduler:
         self._is_closed = False
 
     def close(self) -> None:
-        """End the thread, and with it whatever it was writing."""
+        """End the thread, and with it whatever it was writing; one that is stuck is left behind after MAX_CLOSE_SECONDS."""
         with self._changed:
             self._is_closed, thread = True, self._thread
             self._changed.notify()
         if thread and thread is not threading.current_thread():
-            thread.join(timeout=30)
+            thread.join(timeout=MAX_CLOSE_SECONDS)
+        self._end_all(closed())
         self._side_by_side = None
 
-    def submit(self, request: Request) -> None:
-        """Put `request` at the end of the line."""
+    def submit(self, request: Request, is_limited: bool = True) -> None:
+        """Put `request` into the line; it is answered once it is `prepared`. Raises UserError when there is no place for it."""
         with self._changed:
-            self._waiting.append(request)
-            if self._thread is None:
+            if self._is_closed:
+                raise closed()
+            self._line.add(request, is_limited)
+
+    def prepared(self, request: Request, format: PromptFormat, ids: list[int], room: int) -> None:
+        """Say what `request` is to be answered with: `ids` are the prompt, `room` the tokens of the longest answer."""
+        request.format, request.ids, request.room = format, ids, room
+        with self._changed:
+            if self._is_closed:
+                raise closed()
+            request.is_prepared = True
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, daemon=True, name="chat")
                 self._thread.start()
             self._changed.notify()
 
-    def waiting(self) -> int:
-        """How many requests wait for their first step."""
-        return len(self._waiting)
+    def withdraw(self, request: Request) -> None:
+        """Nobody waits for `request` any more: its place is free at once, its answer ends with the next token."""
+        request.stop.set()
+        with self._changed:
+            self._line.remove(request)
 
     def _run(self) -> None:
-        why = RuntimeError("the chat's thread ended")
+        """Work until there is nothing to do. An error of the loop itself costs those in mid-answer theirs, and no others."""
         try:
-            import_packages()
-            import torch
-
-            with torch.inference_mode():
-                while self._wait_for_work():
-                    self._admit()
-                    self._drop_stopped()
-                    if self._active:
-                        self._read_one_piece()
-                        self._write_one_token()
-        except ImportError as error:
-            why = UserError(
-                f"A package that the chat needs cannot be imported: {error}.", "Install the app again: `make setup`."
-            )
+            while True:
+                try:
+                    return self._work()
+                except BaseException as error:  # a panic in Rust and SystemExit are no Exceptions
+                    self._recover(error)
         finally:
-            self._let_go(why)
+            with self._changed:
+                is_mine = self._thread is threading.current_thread()
+                self._thread = None if is_mine else self._thread
+            if is_mine:  # it did not end because there was nothing to do
+                self._end_all(closed())
 
-    def _let_go(self, why: Exception) -> None:
-        """The thread ends. Nobody is left waiting, should it have ended by an error of our own."""
+    def _work(self) -> None:
+        import_packages()
+        import torch
+
+        with torch.inference_mode():
+            while self._wait_for_work():
+                self._drop_stopped()
+                self._admit()
+                if self._active:
+                    self._read_one_piece()
+                    self._write_one_token()
+
+    def _recover(self, error: BaseException) -> None:
+        """Answer those in mid-answer with `error`, and begin anew with an empty memory for those who wait.
+
+        With nobody in mid-answer everybody who waits gets it: the error would come again for the next one.
+        """
+        log.error("The chat's thread failed; it begins anew.", exc_info=error)
+        self._end_all(as_exception(error), only_active=bool(self._active))
+        self._side_by_side, self._turns = None, Turns()
+        self.caches.clear()
+        self.resident.unload()
+
+    def _end_all(self, why: Exception, only_active: bool = False) -> None:
+        """Answer everybody in mid-answer, and all who wait, with `why`."""
         with self._changed:
-            if self._thread is threading.current_thread():
-                self._thread = None
-                for request in [*self._active, *self._waiting]:
-                    request.out.put(why)
-                self._active.clear()
-                self._waiting.clear()
+            failed, self._active = self._active, []
+            if not only_active:
+                waiting = [request for request in self._line.requests if request.is_prepared or self._is_closed]
+                failed = failed + [request for request in waiting if self._line.remove(request)]
+        for request in failed:
+            request.out.put(why)
 
     def _wait_for_work(self) -> bool:
         """False when nobody came for a while, or the scheduler was closed: the thread may end."""
         with self._changed:
-            if self._is_closed:
-                return False
             deadline = time.monotonic() + IDLE_SECONDS
-            while not self._waiting and not self._active:
-                if not self._changed.wait(deadline - time.monotonic()) or self._is_closed:
+            while not self._is_closed and not self._active and not any(one.is_prepared for one in self._line.requests):
+                if not self._changed.wait(deadline - time.monotonic()):
                     self._thread = None  # in the same breath: the next request starts another
                     return False
-            return True
+            return not self._is_closed
 
     def _admit(self) -> None:
-        """Take those at the head of the line that can be answered with the base in memory."""
-        while self._waiting and len(self._active) < self.most_at_once:
-            head = self._waiting[0]
-            if self._active and head.base() != self._active[0].base():
-                return
+        """Take in those who can be answered now, with the base in memory."""
+        while len(self._active) < self.most_at_once:
             with self._changed:
-                self._waiting.popleft()
-            if head.stop.is_set():
-                head.out.put(False)
-            elif self._guarded([head], lambda head=head: self._prepare(head)):
-                self._active.append(head)
+                request = self._line.next(self._active)
+                if request is None:
+                    return
+                self._active.append(request)  # first of all: whatever happens from here on, it gets an answer
+            self._guarded([request], lambda request=request: self._begin(request))
 
-    def _prepare(self, request: Request) -> None:
-        """Load the model, fit the history, and find what the conversation's cache already holds."""
+    def _begin(self, request: Request) -> None:
+        """Load the model, and find what the conversation's cache already holds."""
         request.key = self._load(request.model)
         self.resident.use(request.key)
-        format, request.ids, request.room = request.prepare(self.resident, request.model)
-        request.stop_ids = self.resident.stop_ids(format)
+        request.stop_ids = self.resident.stop_ids(request.format)
         request.chooser = Chooser(request.sampling, self.resident.network.device)
         kept = self.caches.take(request.conversation, request.key, request.ids)
-        request.cache = kept or Cache(request.key)
+        request.cache = kept or Cache(request.key, person=request.caller.person)
         request.todo = request.ids[len(request.cache.ids) :]
 
     def _drop_stopped(self) -> None:
+        with self._changed:
+            stopped = [one for one in self._line.requests if one.stop.is_set() and self._line.remove(one)]
+        for request in stopped:
+            request.out.put(False)
         for request in [request for request in self._active if request.stop.is_set()]:
-            self._finish(request, False)
+            self._guarded([request], lambda request=request: self._finish(request, False))
 
     def _read_one_piece(self) -> None:
         """Of the prompts that are not read yet, the next piece of the first; the others' turn comes with the next steps."""
@@ -264,7 +306,10 @@ class Scheduler:
         """Run `work`; what it raises goes to those who wait for it, and only to them. True when nothing was raised."""
         try:
             work()
-        except Exception as error:  # handed to the threads that wait; nobody sees it otherwise
+        except BaseException as error:  # Rust's panics too; handed to the threads that wait, nobody sees it otherwise
+            why = self._in_words(error)
+            for request in requests:
+                request.out.put(why)
             self._active = [other for other in self._active if not any(other is request for request in requests)]
             joined = self._side_by_side.caches if self._side_by_side else []
             lost = [cache for cache in joined if any(cache is request.cache for request in requests)]
@@ -272,14 +317,14 @@ class Scheduler:
                 self._side_by_side = None  # the batch failed as a whole: what it holds may be half a step
             elif lost:
                 self._side_by_side.split()
-            for request in requests:
-                request.out.put(self._in_words(error))
             return False
         return True
 
-    def _in_words(self, error: Exception) -> Exception:
+    def _in_words(self, error: BaseException) -> Exception:
         """A full memory as a sentence, anything else as it is."""
+        if isinstance(error, MemoryError):
+            self.caches.clear()
         if type(error).__name__ != "OutOfMemoryError":
-            return error
+            return as_exception(error)
         self.caches.clear()
         return UserError("The memory of the GPU is full.", "Try again; if it stays full, ask for a shorter answer.")

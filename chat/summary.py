@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from chat.engine import Reply
 from chat.history import TooLong, turns_left_out
+from chat.line import LOCAL, Caller
 from chat.sampling import Sampling
 
 LONGEST = Sampling(max_new_tokens=160)
@@ -19,7 +20,9 @@ INSTRUCTION = (
 )
 
 
-def summarise(engine, model, summary: str, messages: list[dict], left_out: int, summarised: int) -> Iterator[Reply]:
+def summarise(
+    engine, model, summary: str, messages: list[dict], left_out: int, summarised: int, caller: Caller = LOCAL
+) -> Iterator[Reply]:
     """Stream a summary of the first `left_out` turns of `messages`, of which `summary` covers the first `summarised`."""
     new = turns_left_out(messages, left_out)
     known = turns_left_out(messages, summarised)
@@ -27,7 +30,7 @@ def summarise(engine, model, summary: str, messages: list[dict], left_out: int, 
     size = PIECE
     while text:
         try:
-            for reply in engine.reply(model, _asked(summary, text[:size]), LONGEST):
+            for reply in engine.reply(model, _asked(summary, text[:size]), LONGEST, caller=caller):
                 yield reply
         except TooLong as error:
             share = 0.9 * error.room / error.tokens

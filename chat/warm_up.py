@@ -7,6 +7,7 @@ import logging
 import threading
 
 from common.collection import without_collection
+from common.errors import UserError
 from common.imports import import_lock
 
 _lock = threading.Lock()
@@ -24,12 +25,16 @@ def start_importing() -> threading.Thread:
 
 
 def import_packages() -> None:
-    """Import what an answer needs, or wait until another thread has. Raises ImportError for what is missing."""
-    with import_lock, without_collection():
-        import peft  # noqa: F401
-        import torch  # noqa: F401
-        from transformers import AutoModelForCausalLM, DynamicCache, generation  # noqa: F401
-        from transformers.models.llama import modeling_llama  # noqa: F401
+    """Import what an answer needs, or wait until another thread has. Raises UserError for what is missing."""
+    try:
+        with import_lock, without_collection():
+            import peft  # noqa: F401
+            import torch  # noqa: F401
+            from transformers import AutoModelForCausalLM, DynamicCache, generation  # noqa: F401
+            from transformers.models.llama import modeling_llama  # noqa: F401
+    except ImportError as error:
+        words = f"A package that the chat needs cannot be imported: {error}."
+        raise UserError(words, "Install the app again: `make setup`.") from error
 
 
 def _import_early() -> None:

@@ -4,10 +4,11 @@ import copy
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from chat.conversation import prompt_messages
-from chat.engine import HEARTBEAT_SECONDS, Engine, Model, Reply
+from chat.engine import CALLS, HEARTBEAT_SECONDS, Engine, Model, Reply
+from chat.line import Places
 from chat.remote import RemoteEngine, RemoteModel
 from chat.sampling import Sampling
 from chat.summary import summarise
@@ -22,10 +23,11 @@ SHOW_SECONDS = 0.1  # from one look at what came to the next: drawing every word
 
 @dataclass(frozen=True)
 class Engines:
-    """What can answer: this machine, and a server if one is named."""
+    """What can answer: this machine, and a server if one is named; and the calls that are on their way to either."""
 
     local: Engine
     remote: RemoteEngine | None
+    calls: Places = field(default_factory=lambda: Places(CALLS))
 
     def of(self, picked: Picked) -> Engine | RemoteEngine:
         return self.remote if isinstance(picked.model, RemoteModel) else self.local
@@ -59,8 +61,15 @@ def answer(
 ) -> Iterator[list[Answer]]:
     """Stream the last answer of each of `panes`, ten times a second; [] while a base is fetched.
 
-    A stop in between keeps what came until then.
+    A stop in between keeps what came until then. Raises UserError when the visitor has too many answers on their way.
     """
+    with engines.calls.taken_by(visitor.as_caller()):  # before the models are looked up: the Hub may take its time
+        yield from _answer(engines, conversation, visitor, sampling, panes, continuing)
+
+
+def _answer(
+    engines: Engines, conversation: dict, visitor: Visitor, sampling: Sampling, panes: list[int], continuing: bool
+):
     stop = threading.Event()
     picked = []
     work = with_progress(lambda say, stop: pick_panes(engines, conversation, visitor, say, stop), HEARTBEAT_SECONDS)
@@ -75,7 +84,8 @@ def answer(
         own, seed = _with_luck(sampling, _last(conversation, pane).get("tries", 0))
         messages = prompt_messages(conversation, pane, None if continuing else -1)
         key = f"{visitor.owner}/{conversation['id']}/{pane}"
-        stream = engines.of(picked[pane]).reply(picked[pane].model, messages, own, stop, key, continuing)
+        engine, caller = engines.of(picked[pane]), visitor.as_caller()
+        stream = engine.reply(picked[pane].model, messages, own, stop, key, continuing, caller)
         answers.append(Answer(pane, picked[pane], stream, seed, Reply()))
         _last(conversation, pane)["by"] = conversation["panes"][pane]["model"]
         conversation["panes"][pane]["who"] = who_words(picked[pane])
@@ -166,12 +176,18 @@ def update_summary(engines: Engines, conversation: dict, visitor: Visitor) -> It
     pane = conversation["panes"][0]
     if pane["left_out"] <= conversation["summarised"]:
         return
+    with engines.calls.taken_by(visitor.as_caller()):
+        yield from _update_summary(engines, conversation, visitor)
+
+
+def _update_summary(engines: Engines, conversation: dict, visitor: Visitor) -> Iterator[Reply]:
+    pane = conversation["panes"][0]
     picked = pick_panes(engines, conversation, visitor)[0]
     messages, before = pane["messages"], conversation["summary"]
     left_out, done = pane["left_out"], conversation["summarised"]
     is_whole = False
     try:
-        for reply in summarise(engines.of(picked), picked.model, before, messages, left_out, done):
+        for reply in summarise(engines.of(picked), picked.model, before, messages, left_out, done, visitor.as_caller()):
             conversation["summary"] = reply.text or before
             yield reply
         is_whole = True

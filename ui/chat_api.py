@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from chat.engine import MOST_AT_ONCE
+from chat.engine import CALLS
 from chat.history import check_messages
 from common.errors import UserError
 from models.base import AUTO
@@ -46,13 +46,14 @@ class ChatApi:
         seed: int = 0,
         browser_key: str = "",
         token: gr.OAuthToken | None = None,
+        request: gr.Request | None = None,
     ) -> dict:
         """Answer `message` after `history`; returns {"text", "history", "tokens_used", "window", "left_out", "ended"}."""
-        visitor = visitor_of(browser_key, token)
+        visitor = visitor_of(browser_key, token, request)
         names = ("max_new_tokens", "temperature", "top_p", "top_k", "repetition_penalty", "seed")
         values = (max_new_tokens, temperature, top_p, top_k, repetition_penalty, seed)
         said = [*_history(history), {"role": "user", "content": check_text(message)}]
-        return self._answer(visitor, model, model, said, str(system or ""), dict(zip(names, values, strict=True)))
+        return self._answer(visitor, model, model, said, _system(system), dict(zip(names, values, strict=True)))
 
     def compare(
         self,
@@ -65,21 +66,25 @@ class ChatApi:
         seed: int = 0,
         browser_key: str = "",
         token: gr.OAuthToken | None = None,
+        request: gr.Request | None = None,
     ) -> list[dict]:
         """Answer `message` with each of `models` ('adapter:NAME', 'base:NAME', 'bare:' for the first one's base), same seed."""
-        visitor = visitor_of(browser_key, token)
+        visitor = visitor_of(browser_key, token, request)
         if not isinstance(models, list) or not 1 <= len(models) <= MOST_COMPARED:
             raise UserError(f"Between 1 and {MOST_COMPARED} models can be compared.")
         values = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
         said = [*_history(history), {"role": "user", "content": check_text(message)}]
-        return [self._answer(visitor, model, models[0], said, str(system or ""), values) for model in models]
+        return [self._answer(visitor, model, models[0], said, _system(system), values) for model in models]
 
     def _answer(self, visitor: Visitor, model: str, first: str, said: list[dict], system: str, values: dict) -> dict:
         sampling = sampling_of(values)
-        picked = pick(model, first, visitor, self.engines.remote)
         messages = check_messages(([{"role": "system", "content": system}] if system.strip() else []) + said)
         conversation = f"{visitor.owner}/api/{hashlib.sha256(repr((model, said[0])).encode()).hexdigest()[:16]}"
-        reply = list(self.engines.of(picked).reply(picked.model, messages, sampling, conversation=conversation))[-1]
+        caller = visitor.as_caller()
+        with self.engines.calls.taken_by(caller):
+            picked = pick(model, first, visitor, self.engines.remote)
+            engine = self.engines.of(picked)
+            *_, reply = engine.reply(picked.model, messages, sampling, conversation=conversation, caller=caller)
         return {
             "model": picked.name,
             "text": reply.text,
@@ -92,7 +97,7 @@ class ChatApi:
 
     def wire(self) -> None:
         """Offer both to programs."""
-        answering = {"concurrency_id": "model", "concurrency_limit": MOST_AT_ONCE}  # the lowest of an id holds for all
+        answering = {"concurrency_id": "model", "concurrency_limit": CALLS.total}  # the lowest of an id holds for all
         gr.api(shown(self.chat), api_name="chat", **answering)
         gr.api(shown(self.compare), api_name="compare", **answering)
 
@@ -102,6 +107,13 @@ def _history(history: object) -> list[dict]:
     if not isinstance(history, list | None):
         raise UserError("The history is not a list of messages.", 'It looks like [{"role": "user", "content": "Hi"}].')
     return [_plain(message) for message in history or []]
+
+
+def _system(system: object) -> str:
+    """The system prompt of a call. Raises UserError."""
+    if not isinstance(system, str | None):
+        raise UserError("The system prompt is not text.")
+    return system or ""
 
 
 def _plain(message: object) -> object:

@@ -65,8 +65,8 @@ class ChatHandlers:
         return outputs + panes.columns + panes.chatbots + panes.meters + panes.better_buttons
 
     @shown
-    def send(self, values: dict, token: gr.OAuthToken | None):
-        visitor, conversation, sampling = self.begin(values, token)
+    def send(self, values: dict, token: gr.OAuthToken | None, request: gr.Request | None = None):
+        visitor, conversation, sampling = self.begin(values, token, request)
         text = check_text(values[self.layout.message_box])
         ask(conversation, text)
         yield from self._answer(values, conversation, visitor, sampling, everybody(conversation), text)
@@ -75,8 +75,8 @@ class ChatHandlers:
         """The handler that answers the last message again in one pane, with another seed."""
 
         @shown
-        def again(values: dict, token: gr.OAuthToken | None):
-            visitor, conversation, sampling = self.begin(values, token)
+        def again(values: dict, token: gr.OAuthToken | None, request: gr.Request | None = None):
+            visitor, conversation, sampling = self.begin(values, token, request)
             if pane >= len(conversation["panes"]) or not said(conversation):
                 raise UserError("There is no answer to try again.", "Send a message first.")
             messages = conversation["panes"][pane]["messages"]
@@ -86,9 +86,9 @@ class ChatHandlers:
         return again
 
     @shown
-    def continue_answer(self, values: dict, token: gr.OAuthToken | None):
+    def continue_answer(self, values: dict, token: gr.OAuthToken | None, request: gr.Request | None = None):
         """Let the answers that were cut off or stopped go on; all of them when none was."""
-        visitor, conversation, sampling = self.begin(values, token)
+        visitor, conversation, sampling = self.begin(values, token, request)
         last = [pane["messages"][-1] if pane["messages"] else {} for pane in conversation["panes"]]
         can = [place for place, message in enumerate(last) if message.get("content", "").strip()]
         if not can:
@@ -108,8 +108,8 @@ class ChatHandlers:
         """The handler for editing in one pane: another question is answered anew, a corrected answer stays as it is."""
 
         @shown
-        def edited(values: dict, data: gr.EditData, token: gr.OAuthToken | None):
-            visitor, conversation, sampling = self.begin(values, token)
+        def edited(values: dict, data: gr.EditData, token: gr.OAuthToken | None, request: gr.Request | None = None):
+            visitor, conversation, sampling = self.begin(values, token, request)
             place, text = place_of(conversation, pane, data.index), check_text(chat_view.written(data.value))
             if conversation["panes"][pane]["messages"][place]["role"] == "assistant":
                 message = conversation["panes"][pane]["messages"][place]
@@ -159,9 +159,9 @@ class ChatHandlers:
         """The system prompt of a preset."""
         return PRESETS.get(name, "")
 
-    def begin(self, values: dict, token) -> tuple[Visitor, dict, Sampling]:
+    def begin(self, values: dict, token, request: gr.Request | None = None) -> tuple[Visitor, dict, Sampling]:
         """Who asks, a copy of their conversation with the panes that are picked now, and the settings. Raises UserError."""
-        visitor, settings = visitor_of(values[self.browser_key], token), self.layout.settings
+        visitor, settings = visitor_of(values[self.browser_key], token, request), self.layout.settings
         sampling = sampling_of({name: values[part] for name, part in settings.items()})
         return visitor, self.current(values), sampling
 

@@ -7,7 +7,7 @@ import gradio as gr
 
 from adapters.library import find_adapter
 from chat.conversation import new_conversation
-from chat.engine import MOST_AT_ONCE, Engine
+from chat.engine import CALLS, Engine
 from chat.remote import remote_engine
 from chat.warm_up import start_importing
 from models.base import AUTO
@@ -59,7 +59,7 @@ def build_chat_tab(browser_key: gr.BrowserState, kept: Kept, engine: Engine) -> 
 def _wire_answers(handlers: ChatHandlers, inputs: set, outputs: list) -> list:
     """Sending, retrying, editing, continuing; returns the events. Each of them cancels the others: a page has one answer."""
     own = handlers.layout
-    answering = {"concurrency_id": "model", "concurrency_limit": MOST_AT_ONCE, **QUIET}
+    answering = {"concurrency_id": "model", "concurrency_limit": CALLS.total, **QUIET}  # who waits is the engine's
     asked = [([own.send_button.click, own.message_box.submit], handlers.send, "send")]
     asked.append(([own.continue_button.click], handlers.continue_answer, "continue"))
     for pane, chatbot in enumerate(own.panes.chatbots):

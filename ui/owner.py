@@ -5,6 +5,7 @@ not signed in owns what a random key in their browser opens. The key's hash is t
 """
 
 import hashlib
+import ipaddress
 import os
 import re
 import secrets
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from adapters.hub import account_of, token_of
+from chat.line import Caller
 from common.errors import UserError
 from common.paths import GUEST_PREFIX, LOCAL_OWNER, is_name
 
@@ -21,10 +23,14 @@ _KEY = re.compile(r"[0-9a-f]{32,64}")
 
 @dataclass(frozen=True)
 class Visitor:
-    """Who asks: the owner's folder name, and the token to act with on the Hub (False: nobody's)."""
+    """Who asks: the owner's folder name, the token to act with on the Hub (False: nobody's), and from where."""
 
     owner: str
     hub_token: str | bool = False
+    address: str = ""  # of their machine or network, "" when it is not known
+
+    def as_caller(self) -> Caller:
+        return Caller(self.owner, self.address)
 
 
 def on_space() -> bool:
@@ -41,9 +47,31 @@ def new_key() -> str:
     return secrets.token_hex(16)
 
 
-def visitor_of(browser_key: str | None, token: gr.OAuthToken | None) -> Visitor:
+def visitor_of(browser_key: str | None, token: gr.OAuthToken | None, request: gr.Request | None = None) -> Visitor:
     """The visitor behind a call. Raises UserError as `owner_of` does."""
-    return Visitor(owner_of(browser_key, token), token_of(token and token.token))
+    return Visitor(owner_of(browser_key, token), token_of(token and token.token), address_of(request))
+
+
+def address_of(request: gr.Request | None) -> str:
+    """Where a call came from: an IPv4 address or an IPv6 network of 64 bits, which one connection has; "" when it is not known.
+
+    A Space is reached through proxies with private addresses, each of which adds whom it heard from to the end of
+    `X-Forwarded-For`: the last public address is the visitor's, and what a visitor wrote there stands before it.
+    """
+    if request is None or request.client is None:
+        return ""
+    heard = [request.client.host]
+    if on_space():
+        forwarded = [part for line in request.headers.getlist("x-forwarded-for") for part in line.split(",")]
+        heard = [*forwarded, *heard]
+    for text in reversed(heard):
+        try:
+            address = ipaddress.ip_address(text.strip())
+        except ValueError:
+            return ""
+        if address.is_global:
+            return str(address) if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
+    return ""
 
 
 def owner_of(browser_key: str | None, token: gr.OAuthToken | None) -> str:

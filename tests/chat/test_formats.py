@@ -121,7 +121,7 @@ def test_one_in_which_a_thread_is_stuck_is_forgotten_and_made_anew(base):
     formats = Formats()
     stuck = formats.of(base)
     stuck._lock.acquire()
-    formats.forget(stuck)
+    formats.forget(base)
     again = formats.of(base)
     assert again is not stuck and text(again)
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from chat.engine import MOST_WAITING, Engine, Model, Sampling
+from chat.engine import Engine, Model, Sampling
 from common.errors import UserError
 from tests.chat.test_engine import adapters, say  # noqa: F401
 
@@ -65,13 +65,6 @@ def test_another_base_waits_for_its_turn_and_gets_it(tiny_base, tmp_path):
     shutil.copytree(tiny_base, other)
     answers = together(Engine(), [Model(tiny_base), Model(other), Model(tiny_base), Model(other)])
     assert answers[1] == say(Engine(), Model(tiny_base), question(1), LONG) and all(answers)
-
-
-def test_when_too_many_wait_the_next_is_told(tiny_base, monkeypatch):
-    engine = Engine()
-    monkeypatch.setattr(engine._scheduler, "waiting", lambda: MOST_WAITING)
-    with pytest.raises(UserError, match="wait already"):
-        say(engine, Model(tiny_base))
 
 
 def test_the_adapters_in_memory_are_bounded(tiny_base, adapters, tmp_path):  # noqa: F811

@@ -24,7 +24,7 @@ class FakeEngine:
     def __init__(self, left_out=0, template="t1"):
         self.asked, self.left_out, self.template, self.closed = [], left_out, template, 0
 
-    def reply(self, model, messages, sampling, stop=None, conversation=None, continuing=False):
+    def reply(self, model, messages, sampling, stop=None, conversation=None, continuing=False, caller=None):
         self.asked.append((model, messages, sampling, conversation, continuing))
         reply = Reply(window=256, tokens_used=9, left_out=self.left_out, template=self.template)
         text = messages[-1]["content"] if continuing else ""
@@ -152,7 +152,7 @@ class QuickEngine(FakeEngine):
         super().__init__()
         self.count, self.seconds = count, seconds
 
-    def reply(self, model, messages, sampling, stop=None, conversation=None, continuing=False):
+    def reply(self, model, messages, sampling, stop=None, conversation=None, continuing=False, caller=None):
         reply = Reply(window=256, tokens_used=9, template="t1")
         yield reply  # the model is there, the prompt is read
         began = time.monotonic()

@@ -1,0 +1,147 @@
+"""Who may ask for an answer, and who is answered next. Plain lists without threads: the scheduler calls it under its lock.
+
+People are answered in rotation: next is whoever has waited longest since they asked or since their last answer began, so that
+one who asks thirty times delays the others by one answer. A person is an owner; guests of one address are one person, since
+anybody makes as many guests as they like.
+
+One base is in memory. It stays for STAY_SECONDS for each person who waits for it or is answered by it, up to MAX_STAY_SECONDS,
+and its requests go first meanwhile; after that the rotation alone decides, and when it comes to another base nobody new is
+admitted until those in mid-answer are done. So one person's requests for another base cost the others one change of the base
+for each such stay, and nobody waits longer than a stay, a round of answers and a load. A base that nobody wants goes at once.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+
+from common.errors import UserError
+from common.paths import GUEST_PREFIX, LOCAL_OWNER
+
+STAY_SECONDS, MAX_STAY_SECONDS = 10, 120
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: the name of the owner's folder, and the address of their machine or network ("" when it is not known)."""
+
+    owner: str = LOCAL_OWNER
+    address: str = ""
+
+    @property
+    def is_guest(self) -> bool:
+        return self.owner.startswith(GUEST_PREFIX)
+
+    @property
+    def person(self) -> str:
+        """What the rotation and the shares go by."""
+        return f"guests at {self.address}" if self.is_guest and self.address else self.owner
+
+
+LOCAL = Caller()  # the owner of a laptop, and programs without a page
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How many answers may be on their way: in all, of one owner, of one address; guests together get half of `total`.
+
+    The owner of a laptop may have them all.
+    """
+
+    total: int
+    owner: int
+    address: int
+
+    def check(self, caller: Caller, held: list[Caller]) -> None:
+        """Raise UserError when one more of `caller` beside `held` would be too many."""
+        if len(held) >= self.total:
+            raise UserError(f"{self.total} requests wait already.", "Try again in a minute.")
+        if caller.owner == LOCAL_OWNER:
+            return
+        if sum(other.owner == caller.owner for other in held) >= self.owner:
+            raise UserError(f"{self.owner} of your own requests wait already.", "Wait for one of them, or stop one.")
+        if caller.address and sum(other.address == caller.address for other in held) >= self.address:
+            words = f"{self.address} requests from your network wait already."
+            raise UserError(words, "Try again in a minute.")
+        if caller.is_guest and sum(other.is_guest for other in held) >= self.total // 2:
+            raise UserError("Too many visitors without an account wait already.", "Sign in, or try again in a minute.")
+
+    def has_room(self, caller: Caller, held: list[Caller]) -> bool:
+        try:
+            self.check(caller, held)
+        except UserError:
+            return False
+        return True
+
+
+class Places:
+    """The places of a limit, taken by whoever is at work; from any thread."""
+
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+        self._held: list[Caller] = []
+        self._lock = Lock()
+
+    @contextmanager
+    def taken_by(self, caller: Caller) -> Iterator[None]:
+        """Hold a place. Raises UserError when `caller` may not have one now."""
+        with self._lock:
+            self.limit.check(caller, self._held)
+            self._held.append(caller)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held.remove(caller)
+
+
+class Line:
+    """The requests that wait. Each has a `caller`, a `base()`, and `is_prepared` once it can be answered."""
+
+    def __init__(self, waiting: Limit, running: Limit) -> None:
+        self._waiting_limit, self._running_limit = waiting, running
+        self.requests: list = []  # in the order in which they came
+        self._came: dict[int, float] = {}  # by the id of a request
+        self._last_turn: dict[str, float] = {}  # of the people who wait
+        self._base: tuple | None = None
+        self._base_since = 0.0
+
+    def add(self, request, is_limited: bool = True) -> None:
+        """Put `request` into the line. Raises UserError when its caller may not have another one there."""
+        if is_limited:
+            self._waiting_limit.check(request.caller, [other.caller for other in self.requests])
+        self.requests.append(request)
+        self._came[id(request)] = time.monotonic()
+
+    def remove(self, request) -> bool:
+        """Take `request` out; False when it is not there."""
+        if self._came.pop(id(request), None) is None:
+            return False
+        self.requests = [other for other in self.requests if other is not request]
+        return True
+
+    def next(self, active: list) -> object | None:
+        """Take out the request that is to be answered now beside `active`; None while nobody can be."""
+        held = [request.caller for request in active]
+        able = [one for one in self.requests if one.is_prepared and self._running_limit.has_room(one.caller, held)]
+        able.sort(key=self._waits_since)
+        if self._must_stay(active):
+            able = [one for one in able if one.base() == self._base] or able
+        if not able or (active and able[0].base() != active[0].base()):
+            return None
+        request, now = able[0], time.monotonic()
+        self.remove(request)
+        people = {other.caller.person for other in self.requests}
+        self._last_turn[request.caller.person] = now
+        self._last_turn = {person: at for person, at in self._last_turn.items() if person in people}
+        if request.base() != self._base:
+            self._base, self._base_since = request.base(), now
+        return request
+
+    def _waits_since(self, request) -> float:
+        return max(self._came[id(request)], self._last_turn.get(request.caller.person, 0.0))
+
+    def _must_stay(self, active: list) -> bool:
+        people = {one.caller.person for one in [*active, *self.requests] if one.base() == self._base}
+        return time.monotonic() - self._base_since < min(STAY_SECONDS * len(people), MAX_STAY_SECONDS)

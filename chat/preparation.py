@@ -1,0 +1,103 @@
+"""What happens before the model is needed: the history is fitted and tokenised, in a thread of the request's own, in time.
+
+Python cannot stop a thread that is inside a library, so a preparation that overruns its time is left behind: its request fails,
+everybody else goes on. Whoever leaves several behind is refused until one of them ends.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator
+from typing import TypeVar
+
+from chat.warm_up import import_packages
+from common.errors import UserError
+
+MAX_PREPARE_SECONDS = 20
+MAX_LOST_THREADS = 8  # of one person: two comparisons of four models that were stopped at once are no offence
+HEARTBEAT_SECONDS = 0.5
+
+T, U = TypeVar("T"), TypeVar("U")
+
+
+class TookTooLong(UserError):
+    """A preparation that was left behind."""
+
+    def __init__(self) -> None:
+        words = f"Your messages could not be prepared within {MAX_PREPARE_SECONDS} seconds."
+        super().__init__(words, "Shorten the conversation, or pick another model.")
+
+
+class Preparations:
+    """Runs preparations, and remembers those that were left behind."""
+
+    def __init__(self) -> None:
+        self._lost: list[tuple[str, threading.Thread]] = []
+        self._lock = threading.Lock()
+
+    def run(
+        self, person: str, work: Callable[[], T], stop: threading.Event, meanwhile: U
+    ) -> Generator[U, None, T | None]:
+        """Run `work` in a thread and return its result, None when `stop` was set; yields `meanwhile` now and then.
+
+        Raises what `work` raises, TookTooLong when it overruns its time (importing the packages does not count), and UserError
+        for a person who has left too many behind. Stopping it or closing the generator leaves the thread behind, too.
+        """
+        self._check(person)
+        done: queue.SimpleQueue = queue.SimpleQueue()
+        began: list[float] = []
+        is_left = threading.Event()
+
+        def target() -> None:
+            try:
+                import_packages()
+                if is_left.is_set():
+                    return
+                began.append(time.monotonic())
+                done.put((work(), None))
+            except BaseException as error:  # Rust's panics too; handed to the thread that waits
+                done.put((None, error))
+
+        thread, result = threading.Thread(target=target, daemon=True, name="chat preparation"), None
+        thread.start()
+        try:
+            while result is None:
+                try:
+                    left = began[0] + MAX_PREPARE_SECONDS - time.monotonic() if began else HEARTBEAT_SECONDS
+                    result = done.get(timeout=max(0, min(left, HEARTBEAT_SECONDS)))
+                except queue.Empty:
+                    if began and time.monotonic() - began[0] >= MAX_PREPARE_SECONDS:
+                        raise TookTooLong from None
+                    if stop.is_set():
+                        return None
+                    yield meanwhile
+        finally:
+            is_left.set()
+            if result is None and began:
+                with self._lock:
+                    self._lost.append((person, thread))
+        value, error = result
+        if error is not None:
+            raise as_exception(error)
+        return value
+
+    def _check(self, person: str) -> None:
+        with self._lock:
+            self._lost = [(who, thread) for who, thread in self._lost if thread.is_alive()]
+            count = sum(who == person for who, _ in self._lost)
+        if count >= MAX_LOST_THREADS:
+            words = f"{count} of your conversations are still being prepared, though nobody waits for them any more."
+            raise UserError(words, "Try again in a few minutes, with shorter messages or another model.")
+
+
+def as_exception(error: BaseException) -> Exception:
+    """`error` as something that an edge catches: a panic in Rust, SystemExit and the like are no `Exception`."""
+    if isinstance(error, MemoryError):
+        return UserError(
+            "The memory of this machine is full.", "Try again; if it stays full, ask for a shorter answer."
+        )
+    if isinstance(error, Exception):
+        return error
+    failure = RuntimeError(f"{type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
