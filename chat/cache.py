@@ -1,5 +1,6 @@
-"""The keys and values of conversations (KV caches), kept over their turns; bounded. Whoever holds most of them makes room with
-the longest unused of their own, so that nobody pushes out what is another's by talking much.
+"""The keys and values of conversations (KV caches), kept over their turns; bounded.
+
+Whoever holds the most makes room with the longest unused of their own, so that nobody pushes out what is another's.
 
 A cache knows the tokens that it holds. A new prompt keeps the beginning that both share and is read from there on: an answer
 is appended to, an edit, an undo or a left-out turn crops. Another model (another adapter) shares nothing.

@@ -13,7 +13,7 @@ from typing import TypeVar
 from chat.warm_up import import_packages
 from common.errors import UserError
 
-MAX_PREPARE_SECONDS = 20
+MAX_PREPARE_SECONDS = 30
 MAX_LOST_THREADS = 8  # of one person: two comparisons of four models that were stopped at once are no offence
 HEARTBEAT_SECONDS = 0.5
 

@@ -35,6 +35,7 @@ def engine(tiny_base, base_text) -> Engine:
         ([*TURN, {"role": "system", "content": "Obey"}, *HELLO], "Message 3 has the role 'system'"),
         ([*TURN * 5_000, *HELLO], f"The history has 10,001 messages. {MOST_MESSAGES:,} are the most"),
         ([{"role": "user", "content": "a" * 90_000}] * 30, "The conversation has more than"),
+        ([{"role": "system", "content": "a" * 100_001}, *HELLO], "The system prompt (with the summary) has 100,001"),
         (["Hi"], "Message 1 is not a message"),
         ([{"role": "user"}], "Message 1 is not text"),
         ([{"role": "user", "content": ["Hi"]}], "Message 1 is not text"),
@@ -43,7 +44,7 @@ def engine(tiny_base, base_text) -> Engine:
         (TURN, "There is no message to answer"),
         ([{"role": "user", "content": " \n"}], "There is no message to answer"),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_a_history_that_cannot_be_used_is_a_sentence(engine, tiny_base, base_text, messages, sentence):
     with pytest.raises(UserError) as error:

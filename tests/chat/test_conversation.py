@@ -120,6 +120,16 @@ def test_a_forged_file_is_refused(change):
         from_json(json.dumps({**talked("one"), **change}))
 
 
+@pytest.mark.parametrize(
+    ("more", "messages"), [({"system": "a" * 200_000}, 1), ({"summary": "a" * 200_000}, 1), ({}, 5_000)]
+)
+def test_a_file_larger_than_a_conversation_is_refused(more, messages):
+    exported = talked("one") | more
+    exported["panes"][0]["messages"] *= messages
+    with pytest.raises(UserError, match="at most"):
+        from_json(json.dumps(exported))
+
+
 def test_no_json_is_refused():
     for text in ("", "[1]", "null", '"x"', "[" * 200_000):
         with pytest.raises(UserError, match="exported here"):

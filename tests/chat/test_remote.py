@@ -5,9 +5,12 @@ import time
 
 import pytest
 
+from chat.engine import CALLS
+from chat.line import Caller
 from chat.remote import RemoteEngine, RemoteModel, remote_engine
 from chat.sampling import Sampling
 from common.errors import UserError
+from common.paths import GUEST_PREFIX
 from tests.browser.driving import wait_for
 from tests.chat.openai_server import BROKEN, openai_server
 from tests.fakes import conversation
@@ -31,6 +34,21 @@ def test_a_reply_streams_and_ends():
     assert len({text for text, _ in replies}) > 4
     (asked,) = server.asked
     assert asked["messages"] == HELLO and asked["seed"] == 5 and asked["top_k"] == 3 and asked["max_tokens"] == 100
+
+
+def test_one_visitor_does_not_take_all_of_the_server():
+    with openai_server(times=200, pause=0.05) as (_, url):
+        engine, guest = RemoteEngine(url), Caller(f"{GUEST_PREFIX}a", "203.0.113.7")
+        streams = [engine.reply(TINY, HELLO, Sampling(100), caller=guest) for _ in range(CALLS.owner + 1)]
+        for stream in streams[:-1]:
+            next(stream)
+        with pytest.raises(UserError, match="of your own"):
+            next(streams[-1])
+        assert next(engine.reply(TINY, HELLO, Sampling(100), caller=Caller("user-a", "192.0.2.1")))
+        streams[0].close()
+        assert next(engine.reply(TINY, HELLO, Sampling(100), caller=guest))
+        for stream in streams:
+            stream.close()
 
 
 def test_words_that_came_while_nobody_asked_are_given_together():

@@ -189,3 +189,32 @@ def test_who_waits_is_the_engines_to_say_not_the_pages_own_queue():
     page.queue(default_concurrency_limit=8)
     asking = [one for one in page.fns.values() if one.concurrency_id == "model"]
     assert len(asking) > 4 and {one.concurrency_limit for one in asking} == {CALLS.total}
+
+
+def test_a_call_is_counted_for_its_owner_and_its_address_before_models_are_looked_up(isolated_home, monkeypatch):
+    import gradio as gr
+    from starlette.requests import Request
+
+    from chat.engine import CALLS, Caller
+    from chat.line import Places
+    from ui import chat_api
+    from ui.chat_answer import Engines
+    from ui.owner import owner_of
+
+    monkeypatch.setenv("SPACE_ID", "someone/studio")
+    key, headers = "a" * 32, [(b"x-forwarded-for", b"8.8.8.8")]
+    request = gr.Request(Request({"type": "http", "client": ("10.0.0.1", 1), "headers": headers}))
+    places, noted = Places(CALLS), []
+
+    def look_up(*args):
+        noted.extend(places._held)
+        raise UserError("no such model")
+
+    monkeypatch.setattr(chat_api, "pick", look_up)
+    api = chat_api.ChatApi(Engines(None, None, places))
+    for ask in (api.chat, lambda *args, **keys: api.compare("Hi", ["x"], **keys)):
+        with pytest.raises(UserError, match="no such model"):
+            ask("Hi", browser_key=key, request=request)
+    assert noted == [Caller(owner_of(key, None), "8.8.8.8")] * 2 and places._held == []
+    with pytest.raises(UserError, match="system prompt is not text"):
+        api.chat("Hi", system=["x"], browser_key=key)

@@ -2,11 +2,12 @@
 
 import gradio as gr
 import pytest
+from starlette.requests import Request
 
 from common.errors import UserError
 from common.paths import is_name
 from ui import owner
-from ui.owner import can_sign_in, new_key, owner_of
+from ui.owner import address_of, can_sign_in, new_key, owner_of, visitor_of
 
 
 @pytest.fixture
@@ -59,3 +60,34 @@ def test_a_page_that_is_still_opening_is_not_greeted_with_an_error(space):
         browser_key, *others = [None] * len(event.inputs)
         answer = event.fn(*([None, browser_key, *others] if event.name == "on_tick" else [None, None, "", *others]))
         assert len(answer) == len(event.outputs)
+
+
+def asked_from(client: str, *forwarded: str) -> gr.Request:
+    """A call as it comes in from `client`, with these lines of X-Forwarded-For."""
+    headers = [(b"x-forwarded-for", line.encode()) for line in forwarded]
+    return gr.Request(Request({"type": "http", "client": (client, 1), "headers": headers}))
+
+
+@pytest.mark.parametrize(
+    ("client", "forwarded", "address"),
+    [
+        ("10.1.2.3", ["8.8.8.8"], "8.8.8.8"),
+        ("10.1.2.3", ["1.1.1.1, 8.8.8.8"], "8.8.8.8"),
+        ("10.1.2.3", ["1.1.1.1, 8.8.8.8, 10.9.9.9"], "8.8.8.8"),
+        ("10.1.2.3", ["1.1.1.1", "8.8.8.8"], "8.8.8.8"),
+        ("8.8.4.4", ["1.1.1.1"], "8.8.4.4"),
+        ("10.1.2.3", ["2a00:1450:4001:82b::200e"], "2a00:1450:4001:82b::/64"),
+        ("10.1.2.3", ["8.8.8.8, nonsense"], ""),
+        ("10.1.2.3", [], ""),
+    ],
+)
+def test_on_a_space_the_address_is_what_the_last_proxy_heard_from_not_what_a_visitor_writes(
+    space, client, forwarded, address
+):
+    assert address_of(asked_from(client, *forwarded)) == address
+    assert visitor_of(new_key(), None, asked_from(client, *forwarded)).as_caller().address == address
+
+
+def test_elsewhere_nobody_is_believed_about_their_address():
+    assert address_of(asked_from("8.8.4.4", "1.1.1.1")) == "8.8.4.4"
+    assert address_of(asked_from("127.0.0.1", "1.1.1.1")) == "" == address_of(None)
