@@ -161,12 +161,13 @@ class Scheduler:
     def _wait_for_work(self) -> bool:
         """False when nobody came for a while, or the scheduler was closed: the thread may end."""
         with self._changed:
-            deadline = time.monotonic() + IDLE_SECONDS
-            while not self._is_closed and not self._active and not any(one.is_prepared for one in self._line.requests):
-                if not self._changed.wait(deadline - time.monotonic()):
-                    self._thread = None  # in the same breath: the next request starts another
-                    return False
+            if not self._changed.wait_for(self._is_wanted, IDLE_SECONDS):
+                self._thread = None  # in the same breath: the next request starts another
+                return False
             return not self._is_closed
+
+    def _is_wanted(self) -> bool:
+        return self._is_closed or bool(self._active) or any(one.is_prepared for one in self._line.requests)
 
     def _admit(self) -> None:
         """Take in those who can be answered now, with the base in memory."""

@@ -69,7 +69,7 @@ def answer(
 
 def _answer(
     engines: Engines, conversation: dict, visitor: Visitor, sampling: Sampling, panes: list[int], continuing: bool
-):
+) -> Iterator[list[Answer]]:
     stop = threading.Event()
     picked = []
     work = with_progress(lambda say, stop: pick_panes(engines, conversation, visitor, say, stop), HEARTBEAT_SECONDS)

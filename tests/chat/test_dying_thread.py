@@ -174,6 +174,15 @@ def test_a_thread_that_dies_in_spite_of_all_is_followed_by_another(tiny_base, te
     assert engine._scheduler._thread is not before
 
 
+def test_a_request_that_comes_just_when_the_thread_ends_is_answered(tiny_base, monkeypatch):
+    monkeypatch.setattr(scheduler, "IDLE_SECONDS", 0.005)
+    engine = Engine()
+    for _ in range(50):
+        end, _ = end_of(engine.reply(Model(tiny_base), HELLO, Sampling(max_new_tokens=1)))
+        assert isinstance(end, str)
+        time.sleep(0.001)
+
+
 def test_no_slot_is_lost_after_two_hundred_requests_that_fail(tiny_base, texts, monkeypatch):
     """Each in another place: prepared, taken in, read, chosen."""
     engine, caller = Engine(most_at_once=2), Caller("user-a")
