@@ -260,7 +260,7 @@ def test_a_close_does_not_wait_for_a_thread_that_is_stuck(tiny_base, monkeypatch
         time.sleep(0.01)
     began = time.monotonic()
     engine.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30, "it waited until the thread was let go"
     waiting.join(5)
     assert isinstance(ends[0][0], RuntimeError) and "ended" in str(ends[0][0])
     let_go.set()
