@@ -4,11 +4,16 @@ STUDIO_HOME/runs/<owner>/<id>/         one training run
 STUDIO_HOME/adapters/<owner>/<name>/   one finished adapter
 STUDIO_HOME/datasets/<owner>/<name>.jsonl   rows that a person made in the chat
 STUDIO_HOME/bases/                     the embedded base, laid out like a Hub cache
+STUDIO_HOME/temporary/                 uploads and downloads, the only folder that the page serves; nothing stays for long
 """
 
 import os
 import re
+import shutil
+import stat
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 from common.errors import UserError
@@ -18,6 +23,8 @@ LOCAL_OWNER = "local"
 GUEST_PREFIX = (
     "guest-"  # of an owner whom only a key in a browser tells from others: anybody makes as many as they like
 )
+MAX_TEMPORARY_SECONDS = 86400
+MAX_DOWNLOAD_FOLDERS = 5  # of one owner; the page serves copies of what is in them
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 
 
@@ -59,6 +66,42 @@ def datasets_folder(owner: str = LOCAL_OWNER) -> Path:
 
 def bases_folder() -> Path:
     return home() / "bases"
+
+
+def data_folders() -> list[Path]:
+    """The folders that the page never serves, whoever asks."""
+    return [home() / name for name in ("runs", "adapters", "datasets", "bases")]
+
+
+def temporary_folder() -> Path:
+    """STUDIO_HOME/temporary, made for this user alone. Raises UserError if it is a link or belongs to somebody else."""
+    folder = home() / "temporary"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or (hasattr(os, "getuid") and found.st_uid != os.getuid()):
+        raise UserError(f"{folder} is a link, or belongs to another user.", "Remove it, and start again.")
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
+    return folder
+
+
+def new_download_folder(owner: str) -> Path:
+    """A new, empty folder for what the page offers `owner` for download; only the newest few of theirs are kept."""
+    prefix = f"download-{contained(home(), owner).name}-"
+    old = sorted(temporary_folder().glob(f"{prefix}????????"), key=lambda path: path.lstat().st_mtime)
+    for path in old[: -MAX_DOWNLOAD_FOLDERS + 1]:
+        shutil.rmtree(path, ignore_errors=True)
+    return Path(tempfile.mkdtemp(dir=temporary_folder(), prefix=prefix))
+
+
+def remove_old_files(seconds: float = MAX_TEMPORARY_SECONDS) -> None:
+    """Remove what has lain in the temporary folder for longer than `seconds`."""
+    for path in temporary_folder().iterdir():
+        try:
+            if time.time() - path.lstat().st_mtime > seconds:
+                path.unlink() if path.is_symlink() or path.is_file() else shutil.rmtree(path)
+        except OSError:  # it is being written or removed at this moment
+            continue
 
 
 def is_name(text: object) -> bool:

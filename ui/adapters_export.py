@@ -1,11 +1,9 @@
 """The Export section: a zip, the merged model, GGUF with a Modelfile, and the line for vLLM.
 
-Files are made in a folder of their own under the system's temporary one: the app's data folder is never served.
+Files are made in a download folder of their own: the app's data is never served.
 """
 
 import shutil
-import tempfile
-import time
 from pathlib import Path
 
 import gradio as gr
@@ -16,14 +14,13 @@ from adapters.parcel import pack
 from adapters.pull import open_adapter
 from adapters.serve import write_modelfile
 from common.errors import UserError
+from common.paths import new_download_folder
 from models.base import choose_base, fetch_base
 from ui.adapters_view import hint, hints, vllm_text
 from ui.messages import shown
 from ui.owner import on_space, owner_of
 
 DTYPES = [("bf16 (usual)", "bf16"), ("fp16", "fp16"), ("fp32 (exact, twice as large)", "fp32")]
-FOLDER_PREFIX = "tinyllama-studio-export-"
-KEPT_SECONDS = 86400
 MERGE_HINT = "The merged model is as large as its base (TinyLlama: 2.2 GB) and needs the base in fp32 in memory."
 
 
@@ -76,7 +73,7 @@ def build_export(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) ->
 def on_zip(token: gr.OAuthToken | None, key, name):
     """A zip of the adapter."""
     adapter = _readable(token, key, name)
-    return gr.File(str(pack(adapter, _folder() / f"{adapter.name}.zip")), visible=True)
+    return gr.File(str(pack(adapter, _folder(adapter) / f"{adapter.name}.zip")), visible=True)
 
 
 @shown
@@ -130,12 +127,9 @@ def _check_signed_in(token: gr.OAuthToken | None) -> None:
         raise UserError("Merging is for who is signed in.", sign_in_words())
 
 
-def _folder() -> Path:
-    """A new folder for files to download; those of yesterday are removed."""
-    for old in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
-        if time.time() - old.stat().st_mtime > KEPT_SECONDS:
-            shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+def _folder(adapter: Adapter) -> Path:
+    """A new folder for files of this adapter, counted with the other downloads of its owner."""
+    return new_download_folder(adapter.folder.parent.name)
 
 
 def _merge(adapter: Adapter, dtype: str, progress: gr.Progress):
@@ -146,4 +140,4 @@ def _merge(adapter: Adapter, dtype: str, progress: gr.Progress):
         progress(fraction or 0, desc=what)
 
     base_folder = fetch_base(choose_base(adapter.base_choice, adapter.base_revision), tell)
-    return merge_adapter(adapter, base_folder, _folder() / adapter.name, dtype, tell), base_folder
+    return merge_adapter(adapter, base_folder, _folder(adapter) / adapter.name, dtype, tell), base_folder

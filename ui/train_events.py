@@ -3,16 +3,14 @@
 Every handler asks whose data it may touch, does its work in the engine, and fills the view.
 """
 
-import os
 import shutil
-import tempfile
 from dataclasses import fields, replace
-from pathlib import Path
 
 import gradio as gr
 
 from adapters.hub import token_of
 from common.errors import UserError
+from common.paths import new_download_folder
 from jobs.hf import end_job
 from models.base import EMBEDDED
 from trainer import history
@@ -238,24 +236,16 @@ def _wire_downloads(tab: TrainTab) -> None:
         run = own_run(run_id, owner)
         if not run.log_file.is_file():
             raise UserError("This run has no log yet.")
-        made = download_folder(owner) / f"{run.id}.log"
+        made = new_download_folder(owner) / f"{run.id}.log"
         shutil.copyfile(run.log_file, made)
         return str(made)
 
     @shown
     def on_bundle(token: gr.OAuthToken | None, key, run_id, with_data):
         owner = owner_of(key, token)
-        return str(write_bundle(own_run(run_id, owner), download_folder(owner), bool(with_data)))
+        return str(write_bundle(own_run(run_id, owner), new_download_folder(owner), bool(with_data)))
 
     view = tab.view
     click = {"fn": None, "js": CLICK_DOWNLOAD}
     view.log_button.click(on_log, inputs, tab.download, api_name="log").success(**click)
     view.bundle_button.click(on_bundle, [*inputs, view.data_checkbox], tab.download, api_name="bundle").success(**click)
-
-
-def download_folder(owner: str) -> Path:
-    """An empty folder of `owner` for one download. Gradio copies what it serves, so the last one is not needed any more."""
-    folder = Path(tempfile.gettempdir()) / f"tinyllama-studio-{os.getuid() if hasattr(os, 'getuid') else 0}" / owner
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, mode=0o700)
-    return folder
