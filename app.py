@@ -7,25 +7,35 @@ import sys
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")  # nobody's token stands in for another's
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")  # or every call makes a table of all
 
 from common.collection import without_collection
 from common.command_line import exit_code
-from common.paths import home
+from common.paths import data_folders, home, remove_old_files, temporary_folder
+
+os.environ.setdefault("GRADIO_TEMP_DIR", str(home() / "temporary"))  # read when gradio is imported
 
 with without_collection():  # a fifth of the time until the page answers
     from chat.engine import CALLS
     from trainer.queue import start_dispatcher
-    from ui.page import STYLE, build, host_guard, theme
+    from ui.guard import guarded
+    from ui.page import STYLE, build, theme
     from ui.read_ahead import start_reading_ahead
+    from ui.usage import MAX_SESSIONS, MAX_UPLOAD_BYTES
+
+MAX_WAITING_CALLS = 500
+# of handlers: each answer on its way holds one. Another number than Gradio's 40 gives them threads apart from the page's own
+MAX_HANDLER_THREADS = CALLS.total + 40
 
 
 def main() -> None:
     """Serve on 127.0.0.1:7860; on a Space, or with GRADIO_SERVER_NAME/_PORT, where those say."""
     on_space = bool(os.environ.get("SPACE_ID"))
     server_name = os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0" if on_space else "127.0.0.1")
-    home().mkdir(parents=True, exist_ok=True)
+    temporary_folder()
+    remove_old_files()
     with without_collection():
-        page = build().queue(default_concurrency_limit=8)
+        page = build().queue(default_concurrency_limit=8, max_size=MAX_WAITING_CALLS)
     gc.freeze()  # modules and components stay: never walked again
     start_dispatcher()
     start_reading_ahead()
@@ -36,11 +46,12 @@ def main() -> None:
         css_paths=[STYLE],
         ssr_mode=False,
         run_history=False,  # it would keep every prompt in the visitor's browser
-        max_file_size="2gb",
-        max_threads=CALLS.total + 40,  # each answer on its way holds one; the rest of the page has gradio's usual 40
-        blocked_paths=[str(home())],
+        max_file_size=MAX_UPLOAD_BYTES,
+        blocked_paths=[str(folder) for folder in data_folders()],
         show_error=False,
-        app_kwargs=host_guard(server_name),
+        max_threads=MAX_HANDLER_THREADS,
+        state_session_capacity=MAX_SESSIONS + 100,  # the guard makes room before Gradio takes anybody's
+        app_kwargs=guarded(server_name),
     )
 
 

@@ -12,6 +12,7 @@ import secrets
 from dataclasses import dataclass
 
 import gradio as gr
+from starlette.requests import HTTPConnection
 
 from adapters.hub import account_of, token_of
 from chat.line import Caller
@@ -94,3 +95,24 @@ def folder_of_account(name: str) -> str:
     """One folder an account, and no two accounts in one: names on the Hub differ in more than their case."""
     folder = f"user-{name.lower()}"
     return folder if is_name(folder) else f"user-{hashlib.sha256(name.lower().encode()).hexdigest()[:32]}"
+
+
+def address_of(request: gr.Request | HTTPConnection | None) -> str:
+    """The address that a request came from, to count by; "" when there is none. One IPv6 network (/64) is one address.
+
+    Behind proxies it is the last public one in X-Forwarded-For: whatever stands before that, the sender may have written.
+    """
+    if request is None:
+        return ""
+    request = getattr(request, "request", request)  # gradio's wraps starlette's
+    found = request.client.host if request.client else ""
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
+    for text in [*forwarded[::-1], found]:
+        try:
+            address = ipaddress.ip_address(text.strip())
+        except ValueError:
+            continue
+        if address.is_global or text is found:
+            is_network = address.version == 6 and address.is_global
+            return str(ipaddress.ip_network((address, 64), strict=False) if is_network else address)
+    return found

@@ -1,15 +1,16 @@
 """The page as a whole: header, tabs, and what they share. `build()` makes it; app.py serves it."""
 
-import os
 from pathlib import Path
 
 import gradio as gr
 
 from chat.engine import Engine
+from common.paths import MAX_TEMPORARY_SECONDS
 from models.hardware import describe_hardware
 from ui.adapters_tab import build_adapters_tab
 from ui.chat_store import conversation_store
 from ui.chat_tab import build_chat_tab
+from ui.lean_sessions import keep_no_values
 from ui.owner import can_sign_in, new_key
 from ui.train_events import wire
 from ui.train_tab import build_train_tab
@@ -24,25 +25,13 @@ def theme() -> gr.themes.Base:
     return gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 
 
-def host_guard(server_name: str) -> dict:
-    """What FastAPI needs to answer only to this machine's own name, where the app listens to this machine alone.
-
-    Else any page on the web could give its own name this machine's address and act with the local login. STUDIO_HOSTS holds
-    further names, with commas between them, for a proxy on this machine that passes its own name on.
-    """
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-
-    if server_name not in ("127.0.0.1", "localhost"):
-        return {}
-    hosts = ["127.0.0.1", "localhost", *filter(None, os.environ.get("STUDIO_HOSTS", "").split(","))]
-    return {"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)]}
-
-
 def build() -> gr.Blocks:
     """The whole page. Imports no torch: who opens the Chat tab does."""
-    # uploads lie in gradio's cache for a day; a run has its own copy of its data
-    with gr.Blocks(title="TinyLlama Studio", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+    keep_no_values()
+    # a run has its own copy of its data
+    with gr.Blocks(
+        title="TinyLlama Studio", analytics_enabled=False, delete_cache=(3600, MAX_TEMPORARY_SECONDS)
+    ) as page:
         gr.Markdown(
             "# TinyLlama Studio\nFine-tune a small chat model on your own examples, watch it learn, and talk to it "
             f"beside the model it came from. This machine: {describe_hardware()}."

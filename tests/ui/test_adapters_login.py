@@ -11,8 +11,10 @@ from adapters.library import list_adapters
 from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.making import put
 from tests.openid_provider import OpenIdProvider
+from ui.guard import guarded
 from ui.page import build
 
+FROM_THE_PAGE = {"sec-fetch-site": "same-origin"}
 SCOPES = "openid profile read-repos contribute-repos"
 
 
@@ -36,7 +38,7 @@ def space(hub, monkeypatch):  # noqa: F811
         for name, value in {"SYSTEM": "spaces", "SPACE_ID": "someone/studio", "SPACE_HOST": "space.test"}.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("HF_TOKEN", hub.alice)
-        app = gr.routes.App.create_app(build().queue(api_open=True))
+        app = gr.routes.App.create_app(build().queue(api_open=True), app_kwargs=guarded("0.0.0.0"))
         browser = TestClient(app, base_url="https://space.test", follow_redirects=False, raise_server_exceptions=False)
         yield browser, provider
 
@@ -45,7 +47,7 @@ def sign_in(browser, provider) -> None:
     """What a browser does after a click on the button."""
     import httpx
 
-    away = browser.get("/login/huggingface")
+    away = browser.get("/login/huggingface", headers=FROM_THE_PAGE)
     back = httpx.get(away.headers["location"], follow_redirects=False)
     address = urlsplit(back.headers["location"])
     assert (address.scheme, address.netloc, address.path) == ("https", "space.test", "/login/callback")
@@ -89,9 +91,20 @@ def test_after_the_sign_out_nothing_of_theirs_is_there(space, made):  # noqa: F8
     put("mine", made, "user-bob")
     sign_in(browser, provider)
     assert call(browser, "adapter", "", "mine")[0] == 200
-    browser.get("/logout")
+    browser.get("/logout", headers=FROM_THE_PAGE)
     status, text = call(browser, "adapter", "", "mine")
     assert status == 500 and "This page does not know you yet" in text, text
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "none", None])
+def test_no_other_page_signs_anybody_out_or_in(space, made, site):  # noqa: F811
+    browser, provider = space
+    put("mine", made, "user-bob")
+    headers = {"sec-fetch-site": site} if site else {}
+    assert browser.get("/login/huggingface", headers=headers).status_code == 403 and provider.asked == []
+    sign_in(browser, provider)
+    assert browser.get("/logout", headers=headers).status_code == 403
+    assert call(browser, "adapter", "", "mine")[0] == 200, "still signed in"
 
 
 def test_a_cookie_that_was_tampered_with_is_nobody(space, hub, made):  # noqa: F811
@@ -134,9 +147,9 @@ def test_the_sign_in_leads_back_to_the_page_and_nowhere_else(space, target):
     import httpx
 
     browser, _ = space
-    away = browser.get("/login/huggingface", params={"_target_url": target})
+    away = browser.get("/login/huggingface", params={"_target_url": target}, headers=FROM_THE_PAGE)
     back = urlsplit(httpx.get(away.headers["location"], follow_redirects=False).headers["location"])
     landed = browser.get(f"{back.path}?{back.query}").headers["location"]
     assert "evil.example" not in urlsplit(landed.replace("\\", "/")).netloc and not landed.startswith("http:"), landed
-    out = browser.get("/logout", params={"_target_url": target}).headers["location"]
+    out = browser.get("/logout", params={"_target_url": target}, headers=FROM_THE_PAGE).headers["location"]
     assert "evil.example" not in urlsplit(out.replace("\\", "/")).netloc and not out.startswith("http:"), out

@@ -7,7 +7,8 @@ from fastapi.testclient import TestClient
 from adapters.library import find_adapter
 from tests.adapters.conftest import made  # noqa: F401
 from tests.adapters.making import put
-from ui.page import build, host_guard
+from ui.guard import guarded
+from ui.page import build
 
 EVIL = {"origin": "https://evil.example"}
 NOTE = b'{"data": ["", "mine", "evil"], "session_hash": "x"}'
@@ -15,7 +16,7 @@ NOTE = b'{"data": ["", "mine", "evil"], "session_hash": "x"}'
 
 @pytest.fixture(scope="module")
 def app():
-    return gr.routes.App.create_app(build(), app_kwargs=host_guard("127.0.0.1"))
+    return gr.routes.App.create_app(build(), app_kwargs=guarded("127.0.0.1"))
 
 
 def browser(app, host: str) -> TestClient:
@@ -31,9 +32,9 @@ def test_on_a_laptop_the_app_answers_only_to_its_own_name(app, host):
 
 
 def test_a_proxy_can_be_named_and_a_server_for_all_is_not_guarded(monkeypatch):
-    assert host_guard("0.0.0.0") == {}
+    assert [one.cls.__name__ for one in guarded("0.0.0.0")["middleware"]] == ["Guard"]
     monkeypatch.setenv("STUDIO_HOSTS", "studio.example,other.example")
-    hosts = host_guard("127.0.0.1")["middleware"][0].kwargs["allowed_hosts"]
+    hosts = guarded("127.0.0.1")["middleware"][0].kwargs["allowed_hosts"]
     assert hosts == ["127.0.0.1", "localhost", "studio.example", "other.example"]
 
 
@@ -42,7 +43,7 @@ def test_another_page_cannot_post_into_the_app(app, made):  # noqa: F811
     put("mine", made)
     page, path = browser(app, "127.0.0.1:7860"), "/gradio_api/run/note_adapter"
     for kind in ({}, {"content-type": "text/plain"}, {"content-type": "application/x-www-form-urlencoded"}):
-        assert page.post(path, content=NOTE, headers={**EVIL, **kind}).status_code == 422
+        assert page.post(path, content=NOTE, headers={**EVIL, **kind}).status_code == 403
     asked = {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
     assert "access-control-allow-origin" not in page.options(path, headers={**EVIL, **asked}).headers
     assert find_adapter("mine").notes == ""

@@ -1,0 +1,347 @@
+"""What stands between the network and Gradio: which routes there are, who may use them, and how much of them.
+
+Plain ASGI, so that server-sent events pass through as they come. What is counted, and the limits, is in ui/usage.py.
+"""
+
+import asyncio
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from starlette.formparsers import MultiPartException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse
+
+from ui.owner import address_of, on_space
+from ui.routes import API, Kind, kind_of
+from ui.usage import Client, Refused, Usage
+
+LOOPBACK = ("127.0.0.1", "localhost")
+COOKIE = "studio-browser"
+COOKIE_SECONDS = 31_536_000
+MAX_BODY_BYTES = 8_000_000
+MAX_NOTE_BYTES = 10_000
+MAX_DEPTH = 100
+MAX_SILENT_SECONDS = 60  # of a body on its way
+CHECK_DISK_BYTES = 16_000_000
+_COOKIE_VALUE = re.compile(r"[0-9a-f]{32}")
+_PATH_IN_JSON = re.compile(rb'"path": ?("(?:[^"\\]|\\.)*")')
+
+
+def guarded(server_name: str) -> dict:
+    """What FastAPI needs to stand behind the guard.
+
+    Where the app listens to this machine alone it also answers only to this machine's own name: else any page on the web could
+    give its own name this machine's address and act with the local login. STUDIO_HOSTS holds further names, with commas between
+    them, for a proxy on this machine that passes its own name on.
+    """
+    is_shared = server_name not in LOOPBACK or on_space()
+    guard = Middleware(Guard, usage=Usage(is_shared))
+    if server_name not in LOOPBACK:
+        return {"middleware": [guard]}
+    hosts = [*LOOPBACK, *_named_hosts()]
+    return {"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False), guard]}
+
+
+class Guard:
+    """ASGI middleware that answers what Gradio must not, and counts the rest."""
+
+    def __init__(self, app, usage: Usage) -> None:
+        self.app, self.usage = app, usage
+
+    async def __call__(self, scope, receive, send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request, is_answered = HTTPConnection(scope), False
+
+        async def sent(message) -> None:
+            nonlocal is_answered
+            is_answered = True
+            await send(message)
+
+        try:
+            await self._answer(request, receive, sent)
+        except Refused as refused:
+            if is_answered:
+                raise
+            headers = {"Retry-After": str(refused.retry_seconds)} if refused.retry_seconds else None
+            await PlainTextResponse(str(refused), refused.status, headers)(scope, receive, send)
+
+    async def _answer(self, request: HTTPConnection, receive, send) -> None:
+        scope = request.scope
+        kind, method = kind_of(scope["path"]), scope["method"]
+        is_posted = kind in (Kind.CALL, Kind.NOTE, Kind.UPLOAD)
+        if kind is None or method not in (("POST",) if is_posted else ("GET", "HEAD")):
+            raise Refused(404, "There is nothing here.")
+        if is_posted and is_foreign(request):
+            raise Refused(403, "A page of another address may not do this.")
+        if kind is Kind.SIGN_IN and request.headers.get("sec-fetch-site") != "same-origin":
+            raise Refused(403, "Sign in and out with the button on the page.")
+        client = client_of(request)
+        with self.usage.request(client, kind):
+            if kind is Kind.PAGE:
+                self.usage.sweep()
+                send = _with_cookie(request, send)
+            elif kind is Kind.UPLOAD:
+                receive, send = self._upload(request, client, receive, send)
+            elif kind is Kind.FILE:
+                self._check_file(scope["path"].partition("file=")[2], client)
+            elif kind in (Kind.CALL, Kind.NOTE):
+                body = await _read(request, receive, MAX_BODY_BYTES if kind is Kind.CALL else MAX_NOTE_BYTES)
+                await self._check_call(scope, kind, _parsed(body), client)
+                receive, send = _replayed(body, receive), self._noting(scope, client, send)
+            elif kind is Kind.STREAM:
+                send = self._noting(scope, client, send)
+                with self._listening(scope, await self._session_of_stream(request, client)):
+                    await self.app(scope, receive, send)
+                return
+            await self.app(scope, receive, send)
+
+    async def _check_call(self, scope, kind: Kind, body: dict, client: Client) -> None:
+        """Raise Refused for a call of another's session, with another's files, or one too many."""
+        session_hash = body.get("session_hash")
+        if isinstance(session_hash, str):
+            await self._join(scope, session_hash, client)
+        if kind is Kind.CALL:
+            self.usage.check_pending(client, _queue_of(scope).pending_event_ids_session)
+            for path in _paths_in(body):
+                self._check_file(path, client)
+
+    def _check_file(self, path: str, client: Client) -> None:
+        """Raise Refused for a file that is another's, and for an address that the server would fetch."""
+        if not self.usage.is_shared:
+            return
+        if re.match(r"(?i)[a-z][a-z0-9+.-]+:|[/\\]{2}", path):
+            raise Refused(403, "Files are uploaded, not fetched from an address.")
+        path = os.path.abspath(path)
+        if path.startswith(f"{_served_folder()}{os.sep}") and not self.usage.owns(client, path):
+            raise Refused(403, "This file was not uploaded or made by you, or it is gone. Upload it again.")
+
+    async def _join(self, scope, session_hash: str, client: Client) -> None:
+        if len(session_hash) > 100:
+            raise Refused(400, "The session's name is too long.")
+        for gone in self.usage.join(session_hash, client):
+            await forget_session(scope["app"], gone)
+
+    async def _session_of_stream(self, request: HTTPConnection, client: Client) -> str | None:
+        """The session whose events are listened to. Raises Refused for another's."""
+        path = request.scope["path"]
+        session_hash = request.query_params.get("session_hash")
+        if path.startswith(f"{API}/heartbeat/"):
+            session_hash = path.rpartition("/")[2]
+        elif path.startswith(f"{API}/call/"):
+            event_id = path.rpartition("/")[2]
+            event = _queue_of(request.scope).event_ids_to_events.get(event_id)
+            session_hash = event.session_hash if event else event_id
+        if session_hash:
+            await self._join(request.scope, session_hash, client)
+        return session_hash
+
+    @contextmanager
+    def _listening(self, scope, session_hash: str | None) -> Iterator[None]:
+        """Keep a session from being the first to go while somebody listens to it."""
+        session = self.usage.sessions.get(session_hash)
+        if session is None:
+            yield
+            return
+        session.streams += 1
+        try:
+            yield
+        finally:
+            session.streams -= 1
+
+    def _noting(self, scope, client: Client, send):
+        """A `send` that notes the files in an answer as the client's, and the session that a call without one got."""
+        is_call = scope["path"].startswith(f"{API}/call/") and scope["method"] == "POST"
+
+        async def noted(message) -> None:
+            content = message.get("body", b"")
+            if b'"path"' in content:
+                for found in _PATH_IN_JSON.findall(content):
+                    path = os.path.abspath(json.loads(found))
+                    if path.startswith(f"{_served_folder()}{os.sep}"):
+                        self.usage.add_file(path, client)
+            if is_call and content.startswith(b'{"event_id"'):
+                await self._join(scope, json.loads(content)["event_id"], client)
+            await send(message)
+
+        return noted
+
+    def _upload(self, request: HTTPConnection, client: Client, receive, send):
+        """`receive` and `send` of an upload. Raises Refused where there may be none."""
+        if self.usage.is_shared and not client.owner:
+            address = f": https://{os.environ['SPACE_HOST'].split(',')[0]}" if os.environ.get("SPACE_HOST") else "."
+            words = f"Uploads need the cookie that the page sets. Open the Space in a tab of its own{address}"
+            raise Refused(403, words)
+        length = request.headers.get("content-length", "")
+        self.usage.check_upload(client, int(length) if length.isdecimal() else None)
+        if not self.usage.has_disk():
+            raise Refused(507, "The server's disk is full.")
+        unchecked = 0
+
+        async def received():
+            # a MultiPartException is what makes Gradio remove what it has written of the upload
+            nonlocal unchecked
+            try:
+                message = await asyncio.wait_for(receive(), MAX_SILENT_SECONDS)
+            except TimeoutError:
+                raise MultiPartException("The upload stopped.") from None
+            if message["type"] == "http.disconnect":
+                raise MultiPartException("The upload was cut off.")
+            unchecked += len(message.get("body", b""))
+            if unchecked > CHECK_DISK_BYTES:
+                unchecked = 0
+                if not self.usage.has_disk():
+                    raise MultiPartException("The server's disk is full.")
+            return message
+
+        paths = bytearray()
+
+        async def sent(message) -> None:
+            paths.extend(message.get("body", b""))
+            if message["type"] == "http.response.body" and not message.get("more_body") and paths.startswith(b"["):
+                for path in json.loads(paths):
+                    self.usage.add_file(os.path.abspath(path), client)
+                _stop_progress(request.query_params.get("upload_id"))
+            await send(message)
+
+        return received, sent
+
+
+def client_of(request: HTTPConnection) -> Client:
+    """Who sent a request: on a Space its browser's cookie, elsewhere everybody is the one owner."""
+    cookie = request.cookies.get(COOKIE, "")
+    owner = (cookie if _COOKIE_VALUE.fullmatch(cookie) else "") if on_space() else "local"
+    return Client(owner, address_of(request))
+
+
+def is_foreign(request: HTTPConnection) -> bool:
+    """True for what a browser sends for a page that came from elsewhere: another site, or another port of this machine."""
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if origin and urlsplit(origin).hostname in _named_hosts():
+        return False
+    if site:
+        return site not in ("same-origin", "none")
+    return bool(origin) and urlsplit(origin).netloc != request.headers.get("host")
+
+
+async def forget_session(app, session_hash: str) -> None:
+    """Remove what Gradio holds of a session: its state, its calls, and the answers that nobody fetched."""
+    blocks = app.get_blocks()
+    app.state_holder.session_data.pop(session_hash, None)
+    app.state_holder.time_last_used.pop(session_hash, None)
+    await blocks._queue.clean_events(session_hash=session_hash)
+    for held in (
+        blocks._queue.pending_messages_per_session,
+        blocks._queue.pending_event_ids_session,
+        blocks.pending_streams,
+        blocks.pending_diff_streams,
+    ):
+        held.pop(session_hash, None)
+
+
+def _named_hosts() -> list[str]:
+    return [host for host in os.environ.get("STUDIO_HOSTS", "").split(",") if host]
+
+
+def _served_folder() -> str:
+    from gradio.utils import get_upload_folder
+
+    return os.path.abspath(get_upload_folder())
+
+
+def _queue_of(scope):
+    return scope["app"].get_blocks()._queue
+
+
+def _with_cookie(request: HTTPConnection, send):
+    """A `send` that gives a browser on a Space its cookie: the owner of its uploads and sessions.
+
+    A Space is shown within another site, so the cookie has to be allowed there, to this one site alone (Partitioned).
+    """
+    if not on_space() or client_of(request).owner:
+        return send
+    words = f"{COOKIE}={secrets.token_hex(16)}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; Secure; SameSite=None; Partitioned"
+
+    async def sent(message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"set-cookie", words.encode())]
+        await send(message)
+
+    return sent
+
+
+async def _read(request: HTTPConnection, receive, limit: int) -> bytes:
+    """The whole body. Raises Refused for one that is longer than `limit` bytes or does not come."""
+    too_long = Refused(413, f"A call may have {limit:,} bytes at most.")
+    length = request.headers.get("content-length", "0")
+    body, has_more = b"", length.isdecimal() and int(length) <= limit
+    if not has_more:
+        raise too_long
+    while has_more:
+        try:
+            message = await asyncio.wait_for(receive(), MAX_SILENT_SECONDS)
+        except TimeoutError:
+            raise Refused(408, "The call stopped half-way.") from None
+        body += message.get("body", b"")
+        has_more = message.get("more_body", False)
+        if len(body) > limit:
+            raise too_long
+    return body
+
+
+def _replayed(body: bytes, receive):
+    """A `receive` that gives the body that was read, then what comes after it."""
+    first = {"type": "http.request", "body": body, "more_body": False}
+
+    async def received():
+        nonlocal first
+        message, first = first, None
+        return message or await receive()
+
+    return received
+
+
+def _parsed(body: bytes) -> dict:
+    """The JSON object in a body, read as FastAPI reads it. Raises Refused for anything else, and for one nested too deep."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refused(400, "This is not JSON, or it is nested too deep.") from None
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [one for part in level for one in _parts(part)]
+        if not level:
+            break
+    if level or not isinstance(value, dict):
+        raise Refused(400, "The JSON is nested too deep, or no object.")
+    return value
+
+
+def _parts(value: object) -> list:
+    """The containers in a container."""
+    found = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [one for one in found if isinstance(one, dict | list)]
+
+
+def _paths_in(body: dict) -> Iterator[str]:
+    """Every `path` of a file that a call names."""
+    level: list = [body]
+    while level:
+        yield from (one["path"] for one in level if isinstance(one, dict) and isinstance(one.get("path"), str))
+        level = [one for part in level for one in _parts(part)]
+
+
+def _stop_progress(upload_id: str | None) -> None:
+    """Forget how far an upload is, soon after its end: Gradio does when somebody asked for it, and keeps it otherwise."""
+    if upload_id:
+        from gradio.routes import file_upload_statuses
+
+        asyncio.get_running_loop().call_later(30, file_upload_statuses.stop_tracking, upload_id)

@@ -1,0 +1,230 @@
+"""What each client of a shared server takes up: sessions, requests, uploads and downloads. Knows no HTTP.
+
+A client is an owner, which is the cookie of a browser ("" without one), at an address. Cookies cost nothing, so an address has
+limits too. When there is no more room, the oldest goes of whoever took most, never another's. On a laptop there is one owner, and
+nothing is limited but by the disk.
+"""
+
+import shutil
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from common.paths import remove_old_files, temporary_folder
+from ui.routes import Kind
+
+MAX_SESSIONS = 1000
+MAX_SESSIONS_PER_ADDRESS = 100
+MAX_SESSIONS_PER_OWNER = 20
+MAX_SESSION_IDLE_SECONDS = 3600
+MAX_PENDING_PER_ADDRESS = 64  # calls that were not answered, or whose answer was not fetched
+MAX_PENDING_PER_OWNER = 32
+MAX_REQUESTS = {  # at once, of one address
+    Kind.ASSET: 200,
+    Kind.PAGE: 8,
+    Kind.CALL: 32,
+    Kind.NOTE: 32,
+    Kind.STREAM: 150,
+    Kind.UPLOAD: 4,
+    Kind.FILE: 16,
+    Kind.SIGN_IN: 8,
+}
+MAX_UPLOADS_PER_MINUTE = 30
+GB = 1024**3
+MAX_UPLOAD_BYTES = 2 * GB
+MAX_FORM_BYTES = 1_000_000  # of an upload, around its files
+MAX_FILE_BYTES = 20 * GB  # uploads and downloads of all
+MAX_FILE_BYTES_PER_OWNER = 5 * GB
+MIN_FILE_BYTES = 2_000_000  # that any file counts for, so that there are not too many of them
+MIN_FREE_BYTES = GB
+SWEEP_SECONDS = 60
+
+
+class Refused(Exception):
+    """A request that is not answered: its status, a sentence for whoever sent it, and when to try again."""
+
+    def __init__(self, status: int, words: str, retry_seconds: int | None = None) -> None:
+        super().__init__(words)
+        self.status, self.retry_seconds = status, retry_seconds
+
+
+@dataclass(frozen=True)
+class Client:
+    owner: str
+    address: str
+
+
+@dataclass
+class Session:
+    """A page that is open somewhere, or a program."""
+
+    client: Client
+    used: float
+    streams: int = 0
+
+
+@dataclass
+class File:
+    """An upload or a download. Gradio names it by its content: two owners may have brought the same."""
+
+    size: int
+    made: float
+    clients: set[Client] = field(default_factory=set)
+
+
+class Usage:
+    """Everything that is counted. All of it runs in the server's event loop."""
+
+    def __init__(self, is_shared: bool) -> None:
+        self.is_shared = is_shared
+        self.sessions: dict[str, Session] = {}
+        self.files: dict[str, File] = {}
+        self._requests: Counter = Counter()
+        self._uploads: dict[str, deque[float]] = {}
+        self._swept = 0.0
+
+    @contextmanager
+    def request(self, client: Client, kind: Kind) -> Iterator[None]:
+        """Count a request while it lasts. Raises Refused beyond what one address may have at once."""
+        key = (client.address, kind)
+        if self.is_shared and self._requests[key] >= MAX_REQUESTS[kind]:
+            raise Refused(429, "Too many requests at once from this address. Try again in a moment.", 5)
+        self._requests[key] += 1
+        try:
+            yield
+        finally:
+            self._requests[key] -= 1
+            if not self._requests[key]:
+                del self._requests[key]
+
+    def join(self, session_hash: str, client: Client) -> list[str]:
+        """Note that `client` uses a session; returns the sessions to forget, to make room for it.
+
+        Raises Refused for a session of another owner.
+        """
+        session = self.sessions.get(session_hash)
+        if session is not None:
+            if session.client.owner not in ("", client.owner):
+                raise Refused(403, "This session belongs to another browser. Reload the page.")
+            session.client, session.used = client, time.monotonic()
+            return []
+        self.sessions[session_hash] = Session(client, time.monotonic())
+        return self._take_idle() + (self._take_surplus(client) if self.is_shared else [])
+
+    def _take_idle(self) -> list[str]:
+        """Take the sessions out of the table that nobody has used or listened to for long."""
+        before = time.monotonic() - MAX_SESSION_IDLE_SECONDS
+        idle = [name for name, one in self.sessions.items() if not one.streams and one.used < before]
+        for name in idle:
+            del self.sessions[name]
+        return idle
+
+    def _take_surplus(self, client: Client) -> list[str]:
+        """Take the oldest of this client and its address out of the table, then of the address that has most."""
+        mine = [name for name, one in self.sessions.items() if one.client == client]
+        gone = self._take_oldest(mine, len(mine) - MAX_SESSIONS_PER_OWNER)
+        near = [name for name, one in self.sessions.items() if one.client.address == client.address]
+        gone += self._take_oldest(near, len(near) - MAX_SESSIONS_PER_ADDRESS)
+        if len(self.sessions) > MAX_SESSIONS:
+            [(largest, _)] = Counter(one.client.address for one in self.sessions.values()).most_common(1)
+            theirs = [name for name, one in self.sessions.items() if one.client.address == largest]
+            gone += self._take_oldest(theirs, 1)
+        return gone
+
+    def _take_oldest(self, names: list[str], count: int) -> list[str]:
+        """Take `count` sessions out of the table: those that nobody listens to first, then the longest unused."""
+        order = sorted(names, key=lambda name: (self.sessions[name].streams > 0, self.sessions[name].used))
+        gone = order[: max(0, count)]
+        for name in gone:
+            del self.sessions[name]
+        return gone
+
+    def check_pending(self, client: Client, pending: dict[str, set]) -> None:
+        """Raise Refused when too many calls of this client wait; `pending` has those of each session."""
+        if not self.is_shared:
+            return
+        at_address = {name: one for name, one in self.sessions.items() if one.client.address == client.address}
+        counts = {name: len(pending.get(name, ())) for name in at_address}
+        own = sum(count for name, count in counts.items() if at_address[name].client == client)
+        if sum(counts.values()) >= MAX_PENDING_PER_ADDRESS or own >= MAX_PENDING_PER_OWNER:
+            raise Refused(429, "Too many calls of yours are waiting. Try again when some are answered.", 10)
+
+    def check_upload(self, client: Client, size: int | None) -> None:
+        """Raise Refused for an upload that has no length, is too large for the disk, or comes too soon after many others."""
+        self.sweep()
+        if not self.is_shared:
+            return
+        if size is None:
+            raise Refused(411, "An upload has to say how long it is (Content-Length).")
+        if size > MAX_UPLOAD_BYTES + MAX_FORM_BYTES:
+            raise Refused(413, f"An upload may have {MAX_UPLOAD_BYTES // GB} GB at most.")
+        now, times = time.monotonic(), self._uploads.setdefault(client.address, deque())
+        while times and now - times[0] > 60:
+            times.popleft()
+        if len(times) >= MAX_UPLOADS_PER_MINUTE:
+            raise Refused(429, "Too many uploads from this address. Try again in a minute.", 60)
+        times.append(now)
+        self._make_room(client, size)
+
+    def has_disk(self) -> bool:
+        return shutil.disk_usage(temporary_folder()).free > MIN_FREE_BYTES
+
+    def add_file(self, path: str, client: Client) -> None:
+        """Note that `client` brought this file, or was given it."""
+        if path in self.files and client in self.files[path].clients:
+            return
+        try:
+            size = max(MIN_FILE_BYTES, Path(path).stat().st_size)
+        except OSError:
+            return
+        self.files.setdefault(path, File(size, time.monotonic())).clients.add(client)
+        if self.is_shared:
+            self._make_room(client, 0)
+
+    def owns(self, client: Client, path: str) -> bool:
+        """True for a file that the client's owner brought or was given."""
+        found = self.files.get(path)
+        return bool(client.owner and found and client.owner in {one.owner for one in found.clients})
+
+    def _make_room(self, client: Client, size: int) -> None:
+        """Remove the oldest files of `client`, then of the address that has most, until there is room for `size` more bytes."""
+        self._forget_missing()
+        while self._remove_oldest(lambda one: one.owner == client.owner, MAX_FILE_BYTES_PER_OWNER - size):
+            pass
+        while sum(file.size for file in self.files.values()) > MAX_FILE_BYTES - size:
+            held = Counter()
+            for file in self.files.values():
+                for address in {one.address for one in file.clients}:
+                    held[address] += file.size
+            largest = max(held, key=held.__getitem__)
+            self._remove_oldest(lambda one, largest=largest: one.address == largest, 0)
+
+    def _remove_oldest(self, is_theirs, limit: int) -> bool:
+        """Remove the oldest file of those that `is_theirs` names when they have more than `limit` bytes."""
+        theirs = [path for path, file in self.files.items() if any(map(is_theirs, file.clients))]
+        if sum(self.files[path].size for path in theirs) <= limit:
+            return False
+        oldest = min(theirs, key=lambda path: self.files[path].made)
+        file = self.files[oldest]
+        file.clients = {one for one in file.clients if not is_theirs(one)}
+        if not file.clients:
+            Path(oldest).unlink(missing_ok=True)
+            del self.files[oldest]
+        return True
+
+    def _forget_missing(self) -> None:
+        for path in [path for path in self.files if not Path(path).exists()]:
+            del self.files[path]
+
+    def sweep(self) -> None:
+        """Once a minute at most: remove what is old in the temporary folder, and forget it."""
+        if time.monotonic() - self._swept < SWEEP_SECONDS:
+            return
+        self._swept = time.monotonic()
+        remove_old_files()
+        self._forget_missing()
+        for address in [address for address, times in self._uploads.items() if time.monotonic() - times[-1] > 60]:
+            del self._uploads[address]
