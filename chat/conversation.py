@@ -18,6 +18,8 @@ LONGEST_TITLE = 60
 LONGEST_NAME = 200
 MOST_CONVERSATIONS = 50
 MOST_CHARACTERS = 1_500_000  # of all conversations together: a browser keeps about 5 MB for a page
+MAX_CONVERSATION_CHARACTERS = 600_000  # of one, all panes together: the server holds it while its page is open
+MAX_ROOM_CHARACTERS = 400_000  # what a conversation may have for another answer to be asked
 ALMOST_FULL = 0.9  # of that room: then a person is told which one goes next
 MESSAGE_KEYS = ("role", "content", "tries", "note", "rated", "by")
 # What a pane knows of its last answer: tokens used, the window, who answered, the template it was read in.
@@ -46,8 +48,20 @@ def set_models(conversation: dict, models: list[str]) -> None:
     conversation["panes"] = panes
 
 
+def check_room(conversation: dict) -> None:
+    """Raise UserError for a conversation that is too long to be gone on with."""
+    if _characters(conversation) > MAX_ROOM_CHARACTERS:
+        words = f"This conversation has more than {MAX_ROOM_CHARACTERS:,} characters."
+        raise UserError(words, "Press “New chat”; this one is kept.")
+
+
+def _characters(conversation: dict) -> int:
+    return sum(len(message["content"]) for pane in conversation["panes"] for message in pane["messages"])
+
+
 def ask(conversation: dict, text: str) -> None:
-    """Add the user's message and an empty answer to every pane."""
+    """Add the user's message and an empty answer to every pane. Raises UserError when it is too long to go on with."""
+    check_room(conversation)
     for pane in conversation["panes"]:
         pane["messages"] += [{"role": "user", "content": text}, {"role": "assistant", "content": ""}]
     conversation["title"] = conversation["title"] or make_title(text)
@@ -223,6 +237,8 @@ def checked(found: dict) -> dict:
             raise UserError("The messages of a conversation alternate between user and assistant.")
         if roles:
             check_messages(pane["messages"], continuing=True)
+    if _characters(made) + len(made["system"]) + len(made["summary"]) > MAX_CONVERSATION_CHARACTERS:
+        raise UserError(f"A conversation has {MAX_CONVERSATION_CHARACTERS:,} characters at most.")
     return made
 
 

@@ -14,6 +14,7 @@ import gradio as gr
 from chat.conversation import (
     MOST_PANES,
     ask,
+    check_room,
     cut,
     keep,
     new_conversation,
@@ -89,6 +90,7 @@ class ChatHandlers:
     def continue_answer(self, values: dict, token: gr.OAuthToken | None, request: gr.Request | None = None):
         """Let the answers that were cut off or stopped go on; all of them when none was."""
         visitor, conversation, sampling = self.begin(values, token, request)
+        check_room(conversation)
         last = [pane["messages"][-1] if pane["messages"] else {} for pane in conversation["panes"]]
         can = [place for place, message in enumerate(last) if message.get("content", "").strip()]
         if not can:

@@ -88,8 +88,14 @@ class Guard:
         with self.usage.request(client, kind):
             if kind is Kind.PAGE:
                 self.usage.sweep()
-                send = _with_cookie(request, send)
-            elif kind is Kind.UPLOAD:
+                async with self.usage.turn(client):
+                    await self.app(scope, receive, _with_cookie(request, send))
+                return
+            if kind is Kind.STREAM:
+                with self._listening(await self._session_of_stream(request, client)):
+                    await self.app(scope, receive, self._noting(scope, client, send))
+                return
+            if kind is Kind.UPLOAD:
                 receive, send = self._upload(request, client, receive, send)
             elif kind is Kind.FILE:
                 self._check_file(scope["path"].partition("file=")[2], client)
@@ -97,11 +103,6 @@ class Guard:
                 body = await _read(request, receive, MAX_BODY_BYTES if kind is Kind.CALL else MAX_NOTE_BYTES)
                 await self._check_call(scope, kind, _parsed(body), client)
                 receive, send = _replayed(body, receive), self._noting(scope, client, send)
-            elif kind is Kind.STREAM:
-                send = self._noting(scope, client, send)
-                with self._listening(scope, await self._session_of_stream(request, client)):
-                    await self.app(scope, receive, send)
-                return
             await self.app(scope, receive, send)
 
     async def _check_call(self, scope, kind: Kind, body: dict, client: Client) -> None:
@@ -145,7 +146,7 @@ class Guard:
         return session_hash
 
     @contextmanager
-    def _listening(self, scope, session_hash: str | None) -> Iterator[None]:
+    def _listening(self, session_hash: str | None) -> Iterator[None]:
         """Keep a session from being the first to go while somebody listens to it."""
         session = self.usage.sessions.get(session_hash)
         if session is None:

@@ -5,6 +5,7 @@ limits too. When there is no more room, the oldest goes of whoever took most, ne
 nothing is limited but by the disk.
 """
 
+import asyncio
 import shutil
 import time
 from collections import Counter, deque
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from common.paths import remove_old_files, temporary_folder
 from ui.routes import Kind
@@ -24,7 +26,7 @@ MAX_PENDING_PER_ADDRESS = 64  # calls that were not answered, or whose answer wa
 MAX_PENDING_PER_OWNER = 32
 MAX_REQUESTS = {  # at once, of one address
     Kind.ASSET: 200,
-    Kind.PAGE: 8,
+    Kind.PAGE: 32,
     Kind.CALL: 32,
     Kind.NOTE: 32,
     Kind.STREAM: 150,
@@ -32,6 +34,7 @@ MAX_REQUESTS = {  # at once, of one address
     Kind.FILE: 16,
     Kind.SIGN_IN: 8,
 }
+MAX_PAGES_IN_WORK = 1  # of one address; its others wait: each takes a processor for 0.1 s
 MAX_UPLOADS_PER_MINUTE = 30
 GB = 1024**3
 MAX_UPLOAD_BYTES = 2 * GB
@@ -83,6 +86,7 @@ class Usage:
         self.sessions: dict[str, Session] = {}
         self.files: dict[str, File] = {}
         self._requests: Counter = Counter()
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._uploads: dict[str, deque[float]] = {}
         self._swept = 0.0
 
@@ -99,6 +103,12 @@ class Usage:
             self._requests[key] -= 1
             if not self._requests[key]:
                 del self._requests[key]
+
+    def turn(self, client: Client) -> asyncio.Semaphore:
+        """What a request for a page has to hold while it is made."""
+        turn = self._turns.get(client.address) or asyncio.Semaphore(MAX_PAGES_IN_WORK)
+        self._turns[client.address] = turn
+        return turn
 
     def join(self, session_hash: str, client: Client) -> list[str]:
         """Note that `client` uses a session; returns the sessions to forget, to make room for it.

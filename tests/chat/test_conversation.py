@@ -204,3 +204,14 @@ def test_words_are_found_in_titles_and_in_what_was_said():
         and find(stored, "says add") == [stored[1]]
         and find(stored, "") == stored
     )
+
+
+def test_a_conversation_that_is_too_long_is_kept_and_not_gone_on_with():
+    conversation = new_conversation(["base:auto"])
+    for _ in range(5):
+        ask(conversation, "x" * 99_000)
+    with pytest.raises(UserError, match="more than 400,000"):
+        ask(conversation, "x")
+    assert records_of([conversation])[0]["panes"][0]["messages"] != []
+    conversation["panes"][0]["messages"] *= 2
+    assert records_of([conversation]) == [], "the server does not hold this much for anybody"
