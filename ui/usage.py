@@ -10,7 +10,7 @@ import shutil
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -104,8 +104,10 @@ class Usage:
             if not self._requests[key]:
                 del self._requests[key]
 
-    def turn(self, client: Client) -> asyncio.Semaphore:
-        """What a request for a page has to hold while it is made."""
+    def turn(self, client: Client) -> AbstractAsyncContextManager:
+        """What a request for a page has to hold while it is made; nothing for this machine, as which Gradio asks itself."""
+        if not self.is_shared or client.address in ("127.0.0.1", "::1"):
+            return nullcontext()
         turn = self._turns.get(client.address) or asyncio.Semaphore(MAX_PAGES_IN_WORK)
         self._turns[client.address] = turn
         return turn

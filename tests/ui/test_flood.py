@@ -1,0 +1,98 @@
+"""A real server in Space mode: programs need no key, and 200 requests at once leave the page usable for others."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import httpx
+import pytest
+
+from common.paths import REPOSITORY, home
+from tests.browser.driving import free_port, wait_for
+
+pytestmark = pytest.mark.slow
+HERS, HIS = {"x-forwarded-for": "93.184.215.14"}, {"x-forwarded-for": "151.101.1.69"}
+
+
+@pytest.fixture
+def server(isolated_home):
+    port = free_port()
+    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "SPACE_ID": "someone/studio", "HF_HUB_OFFLINE": "1"}
+    with open(home() / "app.log", "wb") as log:
+        process = subprocess.Popen([sys.executable, "app.py"], cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(lambda: is_ready(address), 180, "the app does not answer")
+        yield address
+    finally:
+        process.kill()
+        process.wait()
+
+
+def is_ready(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/robots.txt", timeout=10).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def page_seconds(address: str) -> float:
+    """How long another person waits at most: for the page, its config, and a list."""
+    waits = []
+    with httpx.Client(base_url=address, headers=HERS, timeout=300) as browser:
+        for path in ("/", "/config"):
+            began = time.monotonic()
+            assert browser.get(path).status_code == 200
+            waits.append(time.monotonic() - began)
+        began = time.monotonic()
+        event = browser.post("/gradio_api/call/preset", json={"data": ["Careful"]}).json()["event_id"]
+        assert "event: complete" in browser.get(f"/gradio_api/call/preset/{event}").text
+        waits.append(time.monotonic() - began)
+    return max(waits)
+
+
+async def flood(address: str, ask) -> Counter:
+    """The statuses of 200 requests at once."""
+    limits = httpx.Limits(max_connections=200)
+    async with httpx.AsyncClient(base_url=address, headers=HIS, timeout=300, limits=limits) as client:
+        statuses = Counter()
+
+        async def one(number: int) -> None:
+            async with ask(client, number) as answer:
+                statuses[answer.status_code] += 1
+                if answer.status_code == 200 and "heartbeat" in answer.url.path:
+                    await asyncio.sleep(4)
+
+        await asyncio.gather(*(one(number) for number in range(200)))
+    return statuses
+
+
+FLOODS = {
+    "pages": lambda client, number: client.stream("GET", "/"),
+    "calls": lambda client, number: client.stream("POST", "/gradio_api/call/preset", json={"data": ["Careful"]}),
+    "streams": lambda client, number: client.stream("GET", f"/gradio_api/heartbeat/s{number}"),
+}
+
+
+def test_two_hundred_at_once_leave_the_page_usable_for_another(server):
+    quiet = max(page_seconds(server) for _ in range(2))
+    for name in FLOODS:
+        code = f"import asyncio; from tests.ui.test_flood import *; print(asyncio.run(flood({server!r}, FLOODS[{name!r}])))"
+        attacker = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+        time.sleep(1)
+        waited = page_seconds(server)
+        statuses, _ = attacker.communicate()
+        assert "429" in statuses, (name, statuses)
+        assert waited < max(2, 6 * quiet), (name, waited, quiet, statuses)
+
+
+def test_the_client_for_programs_uploads_and_calls_without_a_key(server, tmp_path):
+    from gradio_client import Client, handle_file
+
+    (tmp_path / "a.zip").write_bytes(b"PK")
+    program = Client(server, verbose=False)
+    with pytest.raises(Exception, match="zip"):
+        program.predict("a" * 32, handle_file(tmp_path / "a.zip"), "", api_name="/import_adapter")
