@@ -111,7 +111,11 @@ class Guard:
         if isinstance(session_hash, str):
             await self._join(scope, session_hash, client)
         if kind is Kind.CALL:
-            self.usage.check_pending(client, _queue_of(scope).pending_event_ids_session)
+            queue = _queue_of(scope)
+            running = [event for job in queue.active_jobs if job for event in job]
+            left = [event for event in running if event.session_hash not in self.usage.sessions]
+            left_here = sum(address_of(event.request) == client.address for event in left)
+            self.usage.check_pending(client, queue.pending_event_ids_session, left_here)
             for path in _paths_in(body):
                 self._check_file(path, client)
 

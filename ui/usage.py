@@ -154,14 +154,17 @@ class Usage:
             del self.sessions[name]
         return gone
 
-    def check_pending(self, client: Client, pending: dict[str, set]) -> None:
-        """Raise Refused when too many calls of this client wait; `pending` has those of each session."""
+    def check_pending(self, client: Client, pending: dict[str, set], left: int = 0) -> None:
+        """Raise Refused when too many calls of this client wait.
+
+        `pending` has those of each session, `left` is how many run for this address whose sessions are gone.
+        """
         if not self.is_shared:
             return
         at_address = {name: one for name, one in self.sessions.items() if one.client.address == client.address}
         counts = {name: len(pending.get(name, ())) for name in at_address}
         own = sum(count for name, count in counts.items() if at_address[name].client == client)
-        if sum(counts.values()) >= MAX_PENDING_PER_ADDRESS or own >= MAX_PENDING_PER_OWNER:
+        if sum(counts.values()) + left >= MAX_PENDING_PER_ADDRESS or own >= MAX_PENDING_PER_OWNER:
             raise Refused(429, "Too many calls of yours are waiting. Try again when some are answered.", 10)
 
     def check_upload(self, client: Client, size: int | None) -> None:

@@ -320,6 +320,18 @@ def test_calls_whose_answers_nobody_fetches_are_limited(space):
     assert her.post(JOIN, json={**body, "session_hash": "hers"}).status_code == 200
 
 
+def test_calls_that_run_on_for_sessions_that_are_gone_are_counted(space, monkeypatch):
+    monkeypatch.setattr(usage, "MAX_PENDING_PER_ADDRESS", 2)
+    him = space(HIS_ADDRESS)
+    queue, body = him.app.get_blocks()._queue, {"data": ["None"], "fn_index": handler(him, "preset")["id"]}
+    for name in ("one", "two"):
+        assert him.post(JOIN, json={**body, "session_hash": name}).status_code == 200
+    queue.active_jobs = [list(queue.event_ids_to_events.values()), None]
+    usage_of(him).sessions.clear()
+    assert him.post(JOIN, json={**body, "session_hash": "three"}).status_code == 429
+    assert space(HER_ADDRESS).post(JOIN, json={**body, "session_hash": "hers"}).status_code == 200
+
+
 def test_a_session_that_goes_takes_its_calls_along(space, monkeypatch):
     monkeypatch.setattr(usage, "MAX_SESSIONS_PER_OWNER", 1)
     her = space()
