@@ -53,26 +53,29 @@ def visitor_of(browser_key: str | None, token: gr.OAuthToken | None, request: gr
     return Visitor(owner_of(browser_key, token), token_of(token and token.token), address_of(request))
 
 
-def address_of(request: gr.Request | None) -> str:
-    """Where a call came from: an IPv4 address or an IPv6 network of 64 bits, which one connection has; "" when it is not known.
+def address_of(request: gr.Request | HTTPConnection | None) -> str:
+    """Return the address that a request came from, to count by: IPv4, or an IPv6 network of 64 bits; "" when it is not known.
 
     A Space is reached through proxies with private addresses, each of which adds whom it heard from to the end of
     `X-Forwarded-For`: the last public address is the visitor's, and what a visitor wrote there stands before it.
     """
+    request = getattr(request, "request", request)  # Gradio's wraps Starlette's
     if request is None or request.client is None:
         return ""
-    heard = [request.client.host]
-    if on_space():
-        forwarded = [part for line in request.headers.getlist("x-forwarded-for") for part in line.split(",")]
-        heard = [*forwarded, *heard]
-    for text in reversed(heard):
+    host = request.client.host
+    if not on_space():
+        return host
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
+    for text in [host, *reversed(forwarded)]:
         try:
             address = ipaddress.ip_address(text.strip())
         except ValueError:
-            return ""
+            if text is host:  # a socket has no number
+                continue
+            break
         if address.is_global:
             return str(address) if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
-    return ""
+    return host
 
 
 def owner_of(browser_key: str | None, token: gr.OAuthToken | None) -> str:
@@ -95,24 +98,3 @@ def folder_of_account(name: str) -> str:
     """One folder an account, and no two accounts in one: names on the Hub differ in more than their case."""
     folder = f"user-{name.lower()}"
     return folder if is_name(folder) else f"user-{hashlib.sha256(name.lower().encode()).hexdigest()[:32]}"
-
-
-def address_of(request: gr.Request | HTTPConnection | None) -> str:
-    """The address that a request came from, to count by; "" when there is none. One IPv6 network (/64) is one address.
-
-    Behind proxies it is the last public one in X-Forwarded-For: whatever stands before that, the sender may have written.
-    """
-    if request is None:
-        return ""
-    request = getattr(request, "request", request)  # gradio's wraps starlette's
-    found = request.client.host if request.client else ""
-    forwarded = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
-    for text in [*forwarded[::-1], found]:
-        try:
-            address = ipaddress.ip_address(text.strip())
-        except ValueError:
-            continue
-        if address.is_global or text is found:
-            is_network = address.version == 6 and address.is_global
-            return str(ipaddress.ip_network((address, 64), strict=False) if is_network else address)
-    return found

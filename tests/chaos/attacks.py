@@ -18,7 +18,7 @@ import httpx
 
 from tests.chaos.client import Client, Refused
 
-ADDRESS = "10.66.66.66"
+ADDRESS = "6.6.6.6"
 BOMB = "{% for a in messages %}{{ 'a'|center(9999999999) }}{% endfor %}"
 ENDLESS = "{% for a in range(9999999) %}{% for b in range(9999999) %}{% endfor %}{% endfor %}"
 NAMED_HANDLERS = (

@@ -78,7 +78,7 @@ class World:
         wait_for(lambda: answers(port), 120, "the app does not answer")
         for number, name in enumerate(("ann", "ben", "cleo", "dan", "eve")):
             token = self.hub.add_user(name) if number < 2 else None
-            self.people.append(Person(self.url, name, f"10.0.0.{number + 1}", token, self.made))
+            self.people.append(Person(self.url, name, f"1.2.3.{number + 1}", token, self.made))
         return self
 
     def __exit__(self, *details) -> None:

@@ -406,11 +406,12 @@ def test_one_address_has_so_many_requests_at_once_and_others_are_answered(space,
         ("", "testclient"),
     ],
 )
-def test_an_address_is_not_what_its_sender_says_it_is(forwarded, address):
+def test_an_address_is_not_what_its_sender_says_it_is(forwarded, address, monkeypatch):
     from starlette.requests import Request
 
     from ui.owner import address_of
 
+    monkeypatch.setenv("SPACE_ID", "someone/studio")
     headers = [(b"x-forwarded-for", forwarded.encode())] if forwarded else []
     request = Request({"type": "http", "headers": headers, "client": ("testclient", 1)})
     assert address_of(request) == address_of(gr.Request(request)) == address
