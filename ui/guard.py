@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -93,7 +94,7 @@ class Guard:
                 return
             if kind is Kind.STREAM:
                 with self._listening(await self._session_of_stream(request, client)):
-                    await self.app(scope, receive, self._noting(scope, client, send))
+                    await self._stream(scope, receive, self._noting(scope, client, send))
                 return
             if kind is Kind.UPLOAD:
                 receive, send = self._upload(request, client, receive, send)
@@ -105,12 +106,25 @@ class Guard:
                 receive, send = _replayed(body, receive), self._noting(scope, client, send)
             await self.app(scope, receive, send)
 
+    async def _stream(self, scope, receive, send) -> None:
+        """Pass a stream on, and end it where Gradio raises: its last words, that the session is gone, are sent by then."""
+        try:
+            await self.app(scope, receive, send)
+        except RuntimeError as error:
+            if not isinstance(error.__cause__, HTTPException):
+                raise
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
     async def _check_call(self, scope, kind: Kind, body: dict, client: Client) -> None:
         """Raise Refused for a call of another's session, with another's files, or one too many."""
         session_hash = body.get("session_hash")
         if isinstance(session_hash, str):
             await self._join(scope, session_hash, client)
         if kind is Kind.CALL:
+            number = body.get("fn_index")
+            is_named = number is None and not scope["path"].endswith("/queue/join")
+            if not is_named and not (isinstance(number, int) and number in scope["app"].get_blocks().fns):
+                raise Refused(404, "The app has no such handler.")
             queue = _queue_of(scope)
             running = [event for job in queue.active_jobs if job for event in job]
             left = [event for event in running if event.session_hash not in self.usage.sessions]

@@ -1,5 +1,8 @@
 """The page as a whole: header, tabs, and what they share. `build()` makes it; app.py serves it."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import gradio as gr
@@ -15,6 +18,7 @@ from ui.owner import can_sign_in, new_key
 from ui.train_events import wire
 from ui.train_tab import build_train_tab
 
+log = logging.getLogger(__name__)
 STYLE = Path(__file__).parent / "style.css"
 # Read by nobody but the browser that owns it; a fixed secret keeps it readable when the app restarts.
 BROWSER_SECRET = "tinyllama-studio"
@@ -25,13 +29,35 @@ def theme() -> gr.themes.Base:
     return gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 
 
+class Page(gr.Blocks):
+    """A page to which anybody may send anything: what does not fit its handler is a sentence, not a traceback in the log."""
+
+    async def preprocess_data(self, *args, **kwargs):
+        with _readable():
+            return await super().preprocess_data(*args, **kwargs)
+
+    async def call_function(self, *args, **kwargs):
+        with _readable():  # what a handler itself raises is a gr.Error already, see ui/messages.py
+            return await super().call_function(*args, **kwargs)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except gr.Error as error:
+        error.print_exception = False
+        raise
+    except Exception as error:  # Gradio reads what strangers send without looking at it
+        log.info("A call that does not fit its handler: %s", type(error).__name__)
+        raise gr.Error("The app cannot read this call.", title="This did not work", print_exception=False) from error
+
+
 def build() -> gr.Blocks:
     """The whole page. Imports no torch: who opens the Chat tab does."""
     keep_no_values()
     # a run has its own copy of its data
-    with gr.Blocks(
-        title="TinyLlama Studio", analytics_enabled=False, delete_cache=(3600, MAX_TEMPORARY_SECONDS)
-    ) as page:
+    with Page(title="TinyLlama Studio", analytics_enabled=False, delete_cache=(3600, MAX_TEMPORARY_SECONDS)) as page:
         gr.Markdown(
             "# TinyLlama Studio\nFine-tune a small chat model on your own examples, watch it learn, and talk to it "
             f"beside the model it came from. This machine: {describe_hardware()}."

@@ -249,6 +249,23 @@ def walk_routes(attacker: Attacker) -> None:
     attacker.seen.append(answer.text)
 
 
+def call_badly(attacker: Attacker) -> None:
+    """Call any handler with values of any type, without the event that it waits for, or none at all."""
+    odd: list = [None, 5, -1, 1e300, "x" * 10_000, "\0", [], [[]], {}, {"path": "/etc/passwd"}, True, ["mine"], "../x"]
+    for _ in range(20):
+        endpoint = attacker.luck.choice(list(attacker.client.endpoints.values()))
+        data = [attacker.luck.choice(odd) for _ in endpoint["inputs"]]
+        data = attacker.luck.choice([data, [attacker.client.key, *data[1:]], data[1:], [], None])
+        number = attacker.luck.choice([endpoint["id"], endpoint["id"], 10**6, -1, "x", None])
+        event = attacker.luck.choice([None, {}, {"index": "x"}, [1], {"index": [0, 0], "value": {"a": 1}}])
+        body = {"data": data, "fn_index": number, "session_hash": secrets.token_hex(4), "event_data": event}
+        answer = attacker.client.http.post("/gradio_api/queue/join", json=body, timeout=20)
+        attacker.seen.append(answer.text)
+        session = {"session_hash": body["session_hash"]}
+        with suppress(httpx.TimeoutException):
+            attacker.seen.append(attacker.client.http.get("/gradio_api/queue/data", params=session, timeout=2).text)
+
+
 def meddle_with_events(attacker: Attacker) -> None:
     """End events and sessions that may be somebody else's."""
     for name in ("cancel", "reset"):
@@ -277,5 +294,7 @@ ATTACKS: tuple[Callable[[Attacker], None], ...] = (
     talk_at_once,
     train_oddly,
     walk_routes,
+    call_badly,
+    call_badly,
     meddle_with_events,
 )

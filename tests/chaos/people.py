@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.chaos.client import Client, Refused
 
 BASE = "tests/tiny-base"
+MAX_RUNS = 2  # they train one after the other
 
 
 class Person:
@@ -69,7 +70,7 @@ class Person:
 
     def train(self) -> None:
         """Start a short run on rows with the marker, as long as there is room for another one."""
-        if len(self.runs) >= 6:
+        if len(self.runs) >= MAX_RUNS:
             return self.look()
         rows = "\n".join(
             json.dumps({"prompt": f"{self.marker} {number}?", "completion": f"It is {number}."}) for number in range(12)

@@ -137,8 +137,10 @@ class World:
 def chaos(seconds: float, seed: int, folder: Path) -> Report:
     """Run the whole play: settle in, a quiet third of the time, then `seconds` under attack; returns the judgement."""
     with World(folder, seed) as world:
+        say("Five people settle in.")
         for person in world.people:
             person.settle_in()
+        say("They use the app undisturbed.")
         world.live(seconds * QUIET_PART, None)
         quiet = [person.answered for person in world.people]
         for person in world.people:
@@ -146,8 +148,10 @@ def chaos(seconds: float, seed: int, folder: Path) -> Report:
         before = world.memory_bytes()
         paths = [person.upload_path for person in world.people]
         attacker = Attacker(world.url, world.made, [person.name for person in world.people], paths, world.luck)
+        say("An attacker comes.")
         world.live(seconds, attacker)
         attacker.leave()
+        say("The trainings come to their end.")
         report = Report(attacks=attacker.done, kills=world.kills)
         for what in ("page", "chat"):
             calm, attacked = (
@@ -158,6 +162,10 @@ def chaos(seconds: float, seed: int, folder: Path) -> Report:
         report.growth_bytes = world.memory_bytes() - before
         judge(world, attacker, report)
         return report
+
+
+def say(words: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {words}", file=sys.stderr, flush=True)
 
 
 def percentile_95(values: list[float]) -> float:
@@ -186,7 +194,8 @@ def judge(world: World, attacker: Attacker, report: Report) -> None:
     if world.process.poll() is not None:
         fail("the app ended")
     if "Traceback" in (log := world.log.read_text(errors="replace")):
-        fail("a traceback in the app's log:\n" + log[log.index("Traceback") :][:2000])
+        first = log[log.index("Traceback") :].split("\nERROR", 1)[0]
+        fail(f"{log.count('Traceback')} tracebacks in the app's log, the first ends with\n{first[-1500:]}")
 
 
 def check_files(world: World, person: Person, fail) -> None:
@@ -211,7 +220,7 @@ def check_runs(world: World, person: Person, report: Report) -> None:
             for _ in range(5):
                 if status in ("done", "stopped", "missing"):
                     break
-                if status == "failed":
+                if status in ("failed", "interrupted"):
                     person.client.call("resume", {"Run": name})
                 status = wait_for(lambda name=name: finished(world, name), 240, f"{name} does not end")
         except (Refused, AssertionError) as error:
@@ -225,7 +234,7 @@ def check_runs(world: World, person: Person, report: Report) -> None:
 def finished(world: World, name: str) -> str:
     """Return the status of a run that is at rest, '' while it waits or trains."""
     status = status_of(world, name)
-    return status if status in ("done", "stopped", "failed", "missing") else ""
+    return status if status in ("done", "stopped", "failed", "interrupted", "missing") else ""
 
 
 def status_of(world: World, name: str) -> str:

@@ -416,3 +416,28 @@ def test_an_address_is_not_what_its_sender_says_it_is(forwarded, address, monkey
     request = Request({"type": "http", "headers": headers, "client": ("testclient", 1)})
     assert address_of(request) == address_of(gr.Request(request)) == address
     assert address_of(None) == ""
+
+
+# what does not fit
+
+
+def test_a_call_that_does_not_fit_its_handler_is_a_sentence_and_no_traceback(laptop, capfd, caplog):
+    row, look = handler(laptop, "on_row"), handler(laptop, "look")
+    no_event = {"data": ["a" * 32], "fn_index": row["id"]}
+    odd_event = {**no_event, "event_data": {"index": "x"}}
+    too_few = {"data": [], "fn_index": look["id"]}
+    for body in (no_event, odd_event, too_few):
+        answer = laptop.post("/gradio_api/run/predict", json={**body, "session_hash": "s"})
+        assert answer.status_code == 500 and answer.json()["error"] == "The app cannot read this call."
+    for number in (-1, 10**6, "x", [1]):
+        body = {"data": [], "fn_index": number, "session_hash": "s"}
+        for path in ("queue/join", "run/predict"):
+            assert laptop.post(f"/gradio_api/{path}", json=body).status_code == 404
+    assert laptop.post("/gradio_api/queue/join", json={"data": [], "session_hash": "s"}).status_code == 404
+    assert "Traceback" not in capfd.readouterr().err and "Traceback" not in caplog.text
+
+
+def test_a_stream_of_a_session_that_is_gone_says_so_and_ends(laptop, capfd):
+    answer = laptop.get("/gradio_api/queue/data", params={"session_hash": "never"})
+    assert answer.status_code == 200 and '"session_not_found":true' in answer.text
+    assert "Traceback" not in capfd.readouterr().err
