@@ -45,7 +45,6 @@ class Layout:
     conversation: gr.State
     store: gr.HTML
     draft: gr.HTML
-    first: gr.BrowserState
     model_dropdown: gr.Dropdown
     beside_dropdown: gr.Dropdown
     panes: Panes
@@ -96,7 +95,6 @@ def lay_out(kept: Kept) -> Layout:
         conversation,
         kept.conversations,
         kept.draft,
-        kept.first,
         model_dropdown,
         beside_dropdown,
         panes,

@@ -1,24 +1,20 @@
 """Where a browser keeps its conversations: one list in its localStorage, shared by all tabs that are open on the page.
 
-    tinyllama-studio-chats                {"version": 2, "conversations": [...]}
+    tinyllama-studio-chats                {"version": 1, "conversations": [...]}
     tinyllama-studio-chats:<id>           a conversation whose answer is on its way: a reload in between loses nothing
 
 The list holds conversations and, for those that were deleted, {"id", "changed", "deleted"}. Whoever writes first reads what the
 other tabs wrote: of two with one id the one that was changed last stays. What cannot be read (another version's list, a damaged
 one) stays in the list as {"id", "changed", "unread"}, and the page offers it as a file. The server never sees any but its
 visitor's own.
-
-Older versions: 1, in plain text under another key, is taken over here; the first, which Gradio had encrypted under that key, is
-read by Gradio (`first_store`) and taken over when the page is loaded.
 """
 
 from dataclasses import dataclass
 
 import gradio as gr
 
-KEY, OLD_KEY = "tinyllama-studio-chats", "tinyllama-studio-conversations"
-VERSION = 2
-FIRST_SECRET = "tinyllama-studio"  # what the first version encrypted with; no secret at all
+KEY = "tinyllama-studio-chats"
+VERSION = 1
 MOST_DELETED = 200  # remembered, so that a tab that still holds one does not bring it back
 
 MERGE = f"""(ours, theirs) => {{
@@ -32,20 +28,18 @@ MERGE = f"""(ours, theirs) => {{
     .sort((one, other) => other.changed - one.changed)
     .filter((one) => !one.deleted || ++deleted <= {MOST_DELETED});
 }}"""
-# Every state that lies in the browser as one list, the oldest version first.
+# Everything that lies in the browser as one list.
 READ = f"""(storage) => {{
   const isOne = (one) => one && typeof one.id === "string" && Number.isFinite(one.changed);
   const numberOf = (text) => [...text].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 1e9, 7);
   const unread = (text) => [{{ id: `unread-${{numberOf(text)}}`, changed: 1, unread: text }}];
   const parsed = (text) => {{ try {{ return JSON.parse(text); }} catch {{ return undefined; }} }};
   const listed = (list) => list.flatMap((one) => (isOne(one) ? [one] : unread(JSON.stringify(one))));
-  const old = storage.getItem("{OLD_KEY}"), text = storage.getItem("{KEY}");
-  const found = parsed(old), kept = parsed(text);
-  const first = Array.isArray(found) ? listed(found) : [];
+  const text = storage.getItem("{KEY}"), kept = parsed(text);
   const isOurs = kept && kept.version === {VERSION} && Array.isArray(kept.conversations);
   const now = text === null ? [] : isOurs ? listed(kept.conversations) : unread(text);
   const drafts = Object.keys(storage).filter((key) => key.startsWith("{KEY}:"));
-  return [...first, ...now, ...drafts.map((key) => parsed(storage.getItem(key))).filter(isOne)];
+  return [...now, ...drafts.map((key) => parsed(storage.getItem(key))).filter(isOne)];
 }}"""
 _KEEP = f"""
 const merge = {MERGE};
@@ -57,7 +51,6 @@ watch("value", () => {{
   const text = JSON.stringify({{ version: {VERSION}, conversations: merged }});
   try {{
     if (text !== localStorage.getItem("{KEY}")) localStorage.setItem("{KEY}", text);
-    if (localStorage.getItem("{OLD_KEY}")?.startsWith("[")) localStorage.removeItem("{OLD_KEY}");
     Object.keys(localStorage).filter((key) => key.startsWith("{KEY}:")).forEach((key) => localStorage.removeItem(key));
   }} catch (error) {{ console.error("The browser has no room for the conversations", error); }}
   show(merged);
@@ -83,15 +76,11 @@ class Kept:
 
     conversations: gr.HTML  # the list
     draft: gr.HTML  # the conversation that is being answered, None when none is
-    first: (
-        gr.BrowserState
-    )  # what the first version kept, None where there is nothing of it; it writes nothing by itself
 
 
 def conversation_store() -> Kept:
     """Those components; they stand outside the tabs, to be there from the start."""
-    first = gr.BrowserState(None, storage_key=OLD_KEY, secret=FIRST_SECRET)
-    return Kept(_unseen([], _KEEP), _unseen(None, _DRAFT), first)
+    return Kept(_unseen([], _KEEP), _unseen(None, _DRAFT))
 
 
 def _unseen(value, script: str) -> gr.HTML:

@@ -106,20 +106,18 @@ def _wire_finding(handlers: ChatHandlers) -> None:
 def _outside(handlers: ChatHandlers, conversations: ConversationHandlers, data: DataHandlers, inputs: set) -> ChatTab:
     """What the page calls: when it is loaded, when the tab is opened, and when an adapter is to be tried."""
     own, parts = handlers.layout, conversations.parts
-    outputs = [*handlers.outputs(), own.first, *conversations.shows(), data.parts.rows_html]
-    everything = inputs | {parts.search_box, data.parts.name_box, own.first}
+    outputs = [*handlers.outputs(), *conversations.shows(), data.parts.rows_html]
+    everything = inputs | {parts.search_box, data.parts.name_box}
 
     @shown
     def on_refresh(values: dict, token: gr.OAuthToken | None):
         owner = owner_of(values[handlers.browser_key], token)
-        older = conversations.of_the_first_version(values)
-        values = {**values, **older}
         stored = conversations.stored(values)
         picked = [values[own.model_dropdown], *(values[own.beside_dropdown] or [])]
         for one in [values[own.conversation], *stored[:1]]:
             picked += [pane["model"] for pane in one["panes"]] if one else []
         choices = model_choices(owner, handlers.engines.remote, picked)
-        changes = {**older, **listed_models(own, choices, values[own.model_dropdown])}
+        changes = listed_models(own, choices, values[own.model_dropdown])
         if values[own.conversation] is None and stored:  # the page was just loaded: go on where this browser was
             changes |= conversations.opened(stored[0])
             changes |= listed_models(own, choices, *models_of(stored[0]))

@@ -108,19 +108,6 @@ class ConversationHandlers:
         kept = values[self.chat.layout.store]
         return [one for one in kept if not records_of([one])] if isinstance(kept, list) else []
 
-    def of_the_first_version(self, values: dict) -> dict:
-        """The browser's list with what the first version kept; {} where there is nothing of it."""
-        own = self.chat.layout
-        older = values[own.first]
-        if not (isinstance(older, list) and older):
-            return {}
-        kept = values[own.store] if isinstance(values[own.store], list) else []
-        known = {one["id"] for one in records_of(kept)}
-        found = [one for one in records_of(older) if one["id"] not in known]
-        bad = [one for one in older if not records_of([one])]
-        unread = [{"id": f"unread-first-{place}", "changed": 1, "unread": one} for place, one in enumerate(bad)]
-        return {own.store: [*kept, *found, *unread], own.first: []}
-
     def shows(self) -> list:
         """The components that `choices` changes."""
         return [self.parts.list_radio, self.parts.title_box, self.parts.unread_button]

@@ -4,11 +4,10 @@ import json
 
 import pytest
 
-from chat.conversation import ask, new_conversation
 from tests.browser.driving import CHROMIUM, FLAGS, MARKS, choose, new_page, prepare, settle, shoot, wait_for
 from tests.browser.test_chat import send, wait_idle, words
 from tests.chat.openai_server import openai_server
-from ui.chat_store import KEY, MERGE, MOST_DELETED, OLD_KEY, READ, VERSION
+from ui.chat_store import KEY, MERGE, MOST_DELETED, READ, VERSION
 
 pytestmark = MARKS
 
@@ -91,23 +90,13 @@ def titles(page, last_used_first: bool = False) -> list[str]:
     return found if last_used_first else sorted(found)
 
 
-# What the first version wrote, by Gradio itself: one conversation, "From the first version".
-FIRST = (
-    "Ae5g56RwHrtTBSF56ujkpQ==:U2FsdGVkX19yFYJdIEaezOl17WslJXLPMu/MgewD50fDdVuaFgKjNWJ4MTP/KrSfFK4zzCP4TGB"
-    "tEPz6QPwHb33/L5rrl5lPgU6AhZUkcOmZ/2xDpKku6wAB9Bu0j88qImfO/sd0g9ugooxvthYXBx3Pih/mmHQVP/Y6aGRWf5kzw+q"
-    "2L7GQWVNlq+1s3w4IVvQ1sRPGy0FpHBMztpuhkBHLeJX4dcjQrc3+ONbTqCqr0NtQ1ElyMnXS2PK4cP+QwaYAbIJwPsj9zQTNDmG"
-    "J7tKRWLzEC/SvJVJ1/LC1+5Wi2vRutdP+6lPJWSzwIAt0+VVpUAT9s+5hkGkl2UfRwIiel+11yxeGYYyOG4EueBkh3rDypIn3NHf"
-    "IXk/y9PR7xEP61zB0zj+YTIiXb6+3FAw79AZffiwEy3BBFPTIqd4Je+1sytQB3TSW2fC2PsEI"
-)
-
-
 def lies(what: dict) -> str:
     """A script that lays these texts into the browser before the page is there."""
     sets = "".join(f"localStorage.setItem({json.dumps(key)}, {json.dumps(text)});" for key, text in what.items())
     return f"if (!localStorage.getItem('laid')) {{ localStorage.setItem('laid', 1); {sets} }}"
 
 
-def test_whatever_lies_in_the_browser_is_taken_over_or_kept_as_it_is(merge):
+def test_whatever_lies_in_the_browser_is_read_or_kept_as_it_is(merge):
     page, ours = merge.page, {"version": VERSION, "conversations": [OLD]}
 
     def read(**texts) -> list:
@@ -118,35 +107,24 @@ def test_whatever_lies_in_the_browser_is_taken_over_or_kept_as_it_is(merge):
 
     assert read() == []
     assert read(**{KEY: json.dumps(ours)}) == [OLD]
-    assert read(**{OLD_KEY: json.dumps([B]), KEY: json.dumps(ours)}) == [B, OLD], "the version before is lost"
-    assert read(**{OLD_KEY: FIRST}) == [], "the first version is Gradio's to read"
     assert read(**{KEY: json.dumps(ours), f"{KEY}:b": json.dumps(B)}) == [OLD, B], "an answer on its way is lost"
-    for text in ('{"version": 3, "talks": []}', '{"version": 2, "conv', "[]", "null"):
+    for text in ('{"version": 3, "talks": []}', '{"version": 1, "conv', "[]", "null"):
         (found,) = read(**{KEY: text})
         assert found["unread"] == text and found["id"].startswith("unread-")
     (found,) = read(**{KEY: json.dumps({**ours, "conversations": [{"title": "no id"}]})})
     assert json.loads(found["unread"]) == {"title": "no id"}
 
 
-def test_conversations_of_older_versions_are_there_and_what_cannot_be_read_is_a_file(app, browser):
-    kept = new_conversation(["base:embedded"])
-    ask(kept, "From the version before")
-    for texts, title in (({OLD_KEY: FIRST}, "From the first version"), ({OLD_KEY: json.dumps([kept])}, kept["title"])):
-        page = new_page(browser)
-        page.add_init_script(lies({**texts, KEY: '{"version": 3, "talks": ["from tomorrow"]}'}))
-        page.goto(app[0])
-        page.get_by_role("tab", name="Chat").click()
-        page.get_by_role("button", name="Conversations ▼").click()
-        wait_for(lambda: titles(page) == [title], 60, "it was not taken over")  # noqa: B023
-        with page.expect_download() as download:
-            page.get_by_role("button", name="Save as a file: 1 of another version").click()
-        (found,) = json.loads(download.value.path().read_text())
-        assert found["unread"] == '{"version": 3, "talks": ["from tomorrow"]}'
-        page.reload()
-        page.get_by_role("tab", name="Chat").click()
-        page.get_by_role("button", name="Conversations ▼").click()
-        wait_for(lambda: titles(page) == [title], 60, "it is gone after a reload")  # noqa: B023
-        assert title in page.evaluate(f"localStorage.getItem('{KEY}')"), "it is kept as it was"
+def test_a_list_of_another_version_is_kept_and_offered_as_a_file(app, browser):
+    page, tomorrow = new_page(browser), '{"version": 3, "talks": ["from tomorrow"]}'
+    page.add_init_script(lies({KEY: tomorrow}))
+    page.goto(app[0])
+    page.get_by_role("tab", name="Chat").click()
+    page.get_by_role("button", name="Conversations ▼").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as a file: 1 of another version").click()
+    (found,) = json.loads(download.value.path().read_text())
+    assert found["unread"] == tomorrow
 
 
 def test_a_reload_in_mid_answer_loses_no_word(server, page):

@@ -27,7 +27,7 @@ def listed(chat, tmp_path):  # noqa: F811
     with gr.Blocks():
         listed = ConversationHandlers(lay_out_conversations(), handlers)
     parts, file = listed.parts, tmp_path / "given.json"
-    values |= {parts.search_box: "", parts.picked_box: "", parts.import_button: str(file), handlers.layout.first: None}
+    values |= {parts.search_box: "", parts.picked_box: "", parts.import_button: str(file)}
 
     def bring(text: str) -> dict:
         file.write_text(text)
@@ -75,17 +75,6 @@ def test_marks_and_numbers_of_a_forged_file_do_no_harm(listed):
     assert pane["left_out"] == 0 and pane["messages"][1]["rated"] is None and pane["messages"][1]["by"] == "5"
     shown = page[list_of.chat.layout.panes.chatbots[0]].value
     assert "<script>" not in str(shown)
-
-
-def test_the_first_versions_conversations_join_the_list_and_nothing_of_them_is_lost(listed):
-    list_of, values, _ = listed
-    own, mine, older = list_of.chat.layout, talked("mine"), talked("from the first")
-    values |= {own.store: [mine], own.first: [older, {"strange": True}, {**mine, "changed": 5}]}
-    found = list_of.of_the_first_version(values)
-    ids = [one["id"] for one in found[own.store]]
-    assert ids == [mine["id"], older["id"], "unread-first-0"] and found[own.first] == []
-    assert found[own.store][2]["unread"] == {"strange": True} and found[own.store][0]["changed"] == mine["changed"]
-    assert list_of.of_the_first_version({**values, own.first: []}) == {}, "it is taken over again and again"
 
 
 def test_what_cannot_be_read_is_offered_as_a_file(listed):
