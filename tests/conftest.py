@@ -6,9 +6,11 @@ user's. Workers of pytest-xdist and the processes that tests start inherit it.
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,15 @@ def isolated_home(tmp_path_factory, monkeypatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     home().mkdir()
     return home()
+
+
+@pytest.fixture(autouse=True)
+def signals_as_they_were() -> Iterator[None]:
+    """A training in this process handles signals its own way: Ctrl-C must still end the tests after it."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
