@@ -57,7 +57,9 @@ def _head(path: Path) -> bytes:
     with open(path, "rb") as file:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        return start + file.read(min(length, MAX_HEADER_BYTES))
+        if length > MAX_HEADER_BYTES:  # what lies behind the limit would go out unseen
+            raise UserError(f"The header of {path.name} is longer than an adapter's.", "Nothing was sent.")
+        return start + file.read(length)
 
 
 def places() -> list[bytes]:

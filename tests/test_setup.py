@@ -40,7 +40,10 @@ def executable(file: Path, text: str) -> None:
 
 def environment(tree: Path, variables: dict) -> dict:
     path = f"{tree / 'bin'}:{os.environ['PATH']}"
-    return {**os.environ, "PYTHON": "python3", "VERSION": "3.11.0", "VENV": "", "PIP": "", **variables, "PATH": path}
+    outside = {
+        name: value for name, value in os.environ.items() if not name.startswith("MAKE")
+    }  # of `make test` itself
+    return {**outside, "PYTHON": "python3", "VERSION": "3.11.0", "VENV": "", "PIP": "", **variables, "PATH": path}
 
 
 def make(tree: Path, target: str = "setup", **variables: str) -> subprocess.CompletedProcess:

@@ -201,10 +201,11 @@ def weights_with(header: bytes) -> bytes:
         (
             "adapter_model.safetensors",
             weights_with(
-                b'{"a":"' + b" " * 2_000_000 + b'","__metadata__":{"by":"hf_abcdefghijklmnopqrstuvwxyzABCD"}}'
+                b'{"a":"' + b" " * 1_900_000 + b'","__metadata__":{"by":"hf_abcdefghijklmnopqrstuvwxyzABCD"}}'
             ),
             "a Hugging Face token",
         ),
+        ("adapter_model.safetensors", weights_with(b'{"a":"' + b" " * 2_000_000 + b'"}'), "longer than an adapter's"),
     ],
 )
 def test_the_scan_stops_what_must_not_leave(tmp_path, name, content, words):
