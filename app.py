@@ -20,7 +20,6 @@ with without_collection():  # a fifth of the time until the page answers
     from trainer.queue import start_dispatcher
     from ui.guard import guarded
     from ui.page import STYLE, build, theme
-    from ui.read_ahead import start_reading_ahead
     from ui.usage import MAX_SESSIONS, MAX_UPLOAD_BYTES
 
 MAX_WAITING_CALLS = 500
@@ -38,7 +37,6 @@ def main() -> None:
         page = build().queue(default_concurrency_limit=8, max_size=MAX_WAITING_CALLS)
     gc.freeze()  # modules and components stay: never walked again
     start_dispatcher()
-    start_reading_ahead()
     page.launch(
         server_name=server_name,
         server_port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),

@@ -5,10 +5,9 @@ import pytest
 from adapters.edit import delete_adapter, rename_adapter, set_notes, undo_delete
 from benchmarks.inputs import make_library
 from chat.conversation import new_conversation
-from common.paths import runs_folder
 from trainer import history
 from trainer.run import find_run, list_runs
-from ui import adapters_tab, chat_models, history_events, history_view, read_ahead
+from ui import adapters_tab, chat_models, history_events, history_view
 from ui.conversations import listed_models
 from ui.finding import MOST_LISTED, first_with, how_many
 
@@ -121,10 +120,3 @@ def test_what_is_typed_is_compared_as_the_dropdown_compares_it():
     assert first_with(choices, "a-49")[:2] == [("Adapter: A-49", "49"), ("Adapter: A-490", "490")]
     assert len(first_with(choices, "")) == MOST_LISTED and first_with(choices, "nothing") == []
     assert how_many(MOST_LISTED, "typing") == "" and "12,345" in how_many(12_345, "typing")
-
-
-def test_reading_ahead_reads_everybodys_and_minds_no_odd_folder(library, isolated_home):
-    (runs_folder("alice").parent / ".odd").mkdir()
-    thread = read_ahead.start_reading_ahead()
-    thread.join(60)
-    assert not thread.is_alive() and read_ahead._owners() == ["alice", "bob"]
