@@ -7,11 +7,10 @@ import shutil
 import time
 from pathlib import Path
 
-from common.files import append_json_line
 from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, runs_folder
 from models.embedded import HUB_ID
 from trainer.config import TrainConfig
-from trainer.run import Run
+from trainer.run import EventLog, Run
 
 TOKENIZER = REPOSITORY / "tests" / "data" / "tinyllama-tokenizer"
 STEPS = 20  # of a run in a library
@@ -119,12 +118,12 @@ def make_long_run(steps: int, owner: str = LOCAL_OWNER) -> Run:
     run.folder.mkdir(parents=True)
     run.config_file.write_text(TrainConfig(name="long").to_yaml())
     run.process_file.write_text(json.dumps({"trainer": {"pid": 4_000_000, "started": 1.0}}))
-    append_json_line(run.events_file, {"time": 1.0, "event": "training"})
-    with open(run.events_file, "a") as file:
-        for step in range(1, steps + 1):
-            file.write(_line({"time": 1.7e9 + step, **_step(step, steps)}))
-            if not step % 1000:
-                file.write(_line({"time": 1.7e9 + step, "event": "eval", "step": step, "loss": 2.0}))
+    events = EventLog(run)
+    events.write("training")
+    for step in range(1, steps + 1):
+        events.write_step(**{name: value for name, value in _step(step, steps).items() if name != "event"})
+        if not step % 1000:
+            events.write("eval", step=step, loss=2.0)
     return run
 
 

@@ -55,7 +55,7 @@ def show_plan(options: argparse.Namespace) -> int:
 
 def list_all(options: argparse.Namespace) -> int:
     for run in search(LOCAL_OWNER, " ".join(options.words)):
-        state = read_state(run)
+        state = read_state(run, with_curves=False)
         loss = f"loss {state.losses[-1][1]:.4f}" if state.losses else ""
         title = title_of(run) if title_of(run) != run.id else ""
         step = f"step {state.step}/{state.total_steps}"

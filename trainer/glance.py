@@ -1,29 +1,22 @@
-"""What a list needs of a run, without reading it: its words for a search, its status, its last losses.
+"""What a list needs of a run: its words for a search, its status, its last losses.
 
-Each comes from the files that `read_state` and the config read, and is the same as theirs; it is remembered while they are as
-they were. Of a finished run only the last line of its events is looked at.
+Each comes from the files that `read_state` and the config read, is the same as theirs, and is kept while they are unchanged.
 """
 
-import re
 from dataclasses import dataclass
 
 from common.errors import UserError
-from common.files import parse_event, plain_value, read_object
+from common.files import plain_value, read_object
 from common.remembered import Remembered, stamps
 from trainer.config import MOST_CHARACTERS, TrainConfig
-from trainer.run import Run, read_state, status_without_process
-from trainer.state import FINISHED, RUNNING, UNREADABLE, ending_of
+from trainer.run import Run, status_without_process
+from trainer.state import FINISHED, RUNNING, UNREADABLE, state_of
 
-KINDS = (*RUNNING, *FINISHED)  # events that change the status
-STATUSES = (*KINDS, "interrupted", UNREADABLE)
-TAIL_BYTES = 2**12
+STATUSES = (*RUNNING, *FINISHED, "interrupted", UNREADABLE)
 MOST_BYTES = 2**14  # that a config or a title and notes mostly have
 MOST_RUNS = 30_000  # kept in memory, a few hundred bytes each
-KIND = re.compile(rb'"event":"([a-z]+)"')
-KIND_WITHIN = 64  # bytes of a line
 
-_words, _statuses, _losses = Remembered(MOST_RUNS), Remembered(MOST_RUNS), Remembered(MOST_RUNS)
-_problems = Remembered(MOST_RUNS)
+_words, _problems, _endings = Remembered(MOST_RUNS), Remembered(MOST_RUNS), Remembered(MOST_RUNS)
 
 
 @dataclass(frozen=True)
@@ -32,6 +25,14 @@ class Losses:
 
     training: float | None
     held_out: float | None
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """What the events add up to at their end."""
+
+    status: str
+    losses: Losses
 
 
 def words_of(run: Run) -> str:
@@ -82,52 +83,27 @@ def _read(run: Run, name: str) -> bytes:
 
 
 def status_of(run: Run) -> str:
-    """`read_state(run).status`, at a glance."""
-    folder = str(run.folder)
-    queued, job, *events = stamps(folder, "queued.json", "job.json", "events.jsonl")
-    if queued is not None:
-        return read_state(run).status
-    status = _statuses.get(folder, tuple(events), lambda: _last_status(run))
-    if status in RUNNING and job is None and not run.is_alive():
-        status = _last_status(run)  # once more: one that ended meanwhile wrote its last event first
+    """`read_state(run).status`."""
+    if run.is_queued():
+        return "queued"
+    status = _ending_of(run).status
+    if status in RUNNING and not run.job_file.exists() and not run.is_alive():
+        status = _ending_of(run).status  # once more: one that ended meanwhile wrote its last event first
         return status_without_process(run, status) if status in RUNNING else status
     return status
 
 
-def _last_status(run: Run) -> str:
-    """The status that the events add up to, from the last lines alone where they tell it."""
-    try:
-        with open(f"{run.folder}/events.jsonl", "rb", buffering=0) as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - TAIL_BYTES))
-            tail = file.read()
-    except OSError:
-        tail, size = b"", 0
-    if not tail.endswith(b"\n"):  # no events, or a line that a crash cut off
-        return ending_of(run.events_file).status
-    first, *lines = tail.split(b"\n")[:-1]
-    whole = lines if size > TAIL_BYTES else [first, *lines]
-    found = next((status for line in reversed(whole) if (status := _status_in(line))), "")
-    return found or ending_of(run.events_file).status
-
-
-def _status_in(line: bytes) -> str:
-    """The status that an event brings, "" for any other line."""
-    kind = KIND.search(line[:KIND_WITHIN])
-    if kind and kind[1].decode() not in KINDS:
-        return ""
-    event = parse_event(line)
-    kind = event.get("event") if event else None
-    return kind if kind in KINDS else ""
-
-
 def losses_of(run: Run) -> Losses:
-    """The last loss of the training, and of the held-out rows."""
+    """The last loss of the training, and of the held-out rows, in the events."""
+    return _ending_of(run).losses
+
+
+def _ending_of(run: Run) -> _Ending:
     folder = str(run.folder)
-    return _losses.get(folder, stamps(folder, "events.jsonl"), lambda: _read_losses(run))
+    return _endings.get(folder, stamps(folder, "events.jsonl"), lambda: _read_ending(run))
 
 
-def _read_losses(run: Run) -> Losses:
-    state = ending_of(run.events_file)
-    last = [series[-1][1] if series else None for series in (state.losses, state.eval_losses)]
-    return Losses(*last)
+def _read_ending(run: Run) -> _Ending:
+    state = state_of(run.events_file, with_curves=False)
+    last = [points[-1][1] if points else None for points in (state.losses, state.eval_losses)]
+    return _Ending(state.status, Losses(*last))

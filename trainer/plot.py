@@ -3,7 +3,7 @@
 import math
 from html import escape
 
-from trainer.state import RunState
+from trainer.state import RunState, thinned
 
 WIDTH, HEIGHT = 720, 360
 LEFT, RIGHT, TOP, BOTTOM = 56, 16, 40, 40
@@ -15,7 +15,7 @@ Points = list[tuple[float, float]]
 
 def loss_svg(state: RunState, title: str) -> str:
     """The training loss and the held-out loss over all stages, as an SVG document."""
-    curves = [(thinned(state.curve(name)), words, colour) for name, words, colour in CURVES]
+    curves = [(_finite(thinned(state.curve(name), MOST_POINTS)), words, colour) for name, words, colour in CURVES]
     points = [point for curve, _, _ in curves for point in curve]
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
@@ -33,11 +33,8 @@ def loss_svg(state: RunState, title: str) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def thinned(points: Points) -> Points:
-    """At most about 1000 points, the last one kept; what is no number is left out."""
-    points = [point for point in points if isinstance(point[1], (int, float)) and math.isfinite(point[1])]
-    every = max(1, len(points) // MOST_POINTS)
-    return points[::every] + (points[-1:] if every > 1 else [])
+def _finite(points: Points) -> Points:
+    return [point for point in points if isinstance(point[1], (int, float)) and math.isfinite(point[1])]
 
 
 def _range(values: list[float]) -> tuple[float, float]:

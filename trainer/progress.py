@@ -72,7 +72,7 @@ class StopWatch:
 
 
 class ProgressCallback(TrainerCallback):
-    """Writes an event for every step, evaluation and checkpoint, and stops all ranks at the same step.
+    """Writes events for steps, evaluations and checkpoints, and stops all ranks at the same step.
 
     One for all stages of a run; `begin_stage` starts the next. `was_stopped` says that a stop or the time limit ended it.
     """
@@ -160,9 +160,8 @@ class ProgressCallback(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
         if _number((logs or {}).get("loss")) is None:  # a loss that is not a number is the watchdog's to tell
             return
-        self.events.write(
-            "step",
-            step=state.global_step,
+        self.events.write_step(
+            state.global_step,
             total_steps=state.max_steps,
             epoch=round(logs.get("epoch", 0.0), 4),
             loss=logs["loss"],

@@ -8,6 +8,7 @@
                       queued.json     exists while it waits for its turn
                       process.json    who trains: process id and its start time
                       events.jsonl    the contract between the training process and everyone who watches
+                      progress.json   the last step, when it is not in events.jsonl
                       train.log       everything it printed
                       stop            exists when a person asked it to stop
                       job.json        exists when another machine trains it: Slurm, SkyPilot, Hugging Face Jobs
@@ -16,6 +17,7 @@
 The page, the command line and a second browser all read the same folder: whoever dies, nothing is lost.
 """
 
+import json
 import os
 import shutil
 import time
@@ -25,7 +27,7 @@ from pathlib import Path
 import psutil
 
 from common.errors import DISK_FULL, UserError
-from common.files import append_json_line, read_json, read_object, tail
+from common.files import append_json_line, parse_event, read_json, read_object, tail
 from common.paths import LOCAL_OWNER, contained, is_name, runs_folder
 from common.remembered import Remembered, stamps
 from trainer.config import TrainConfig
@@ -35,6 +37,8 @@ from trainer.state import RunState, state_of
 UNFINISHED = ".partial"
 TEXT, CONVERSATIONS = "text", "conversations"  # the stages; the checkpoints of text lie in a folder of that name
 DISK_FULL_SIGNS = ("No space left on device", "Disk quota exceeded")
+STEPS_PER_INTERVAL = 1000
+PROGRESS_SECONDS = 1.0
 LEAST_FREE_BYTES = 2**12  # with less no last word could be written
 MISSING_SIGNS = ("RendezvousTimeoutError", "RendezvousConnectionError", "DistNetworkError", "DistStoreError")
 MOST_REMEMBERED = 30_000  # runs whose processes are known to be gone
@@ -61,6 +65,7 @@ class Run:
 
     config_file = property(lambda self: self.folder / "config.yaml")
     events_file = property(lambda self: self.folder / "events.jsonl")
+    progress_file = property(lambda self: self.folder / "progress.json")
     log_file = property(lambda self: self.folder / "train.log")
     process_file = property(lambda self: self.folder / "process.json")
     stop_file = property(lambda self: self.folder / "stop")
@@ -154,11 +159,16 @@ def _ticks(pid: int) -> int | None:
         return None
 
 
-def read_state(run: Run) -> RunState:
-    """The state of `run` from its events, whether it waits in the queue, and whether its process is still there."""
+def read_state(run: Run, with_curves: bool = True) -> RunState:
+    """The state of `run` from its events, whether it waits in the queue, and whether its process is still there.
+
+    Without curves each has only some points, the last one among them.
+    """
     # in this order: a run that leaves the queue in between has its process, one that ends has written its last event
     is_queued, alive = run.is_queued(), run.is_alive()
-    state = state_of(run.events_file)
+    state = state_of(run.events_file, with_curves)
+    if state.is_running:
+        _apply_newest_step(run, state)
     if is_queued:
         state.status, state.message, state.hint, state.code, state.cure = "queued", "", "", "", None
     elif state.is_running and not alive and not run.job_file.exists():  # of a job elsewhere only its events are known
@@ -166,6 +176,18 @@ def read_state(run: Run) -> RunState:
     if state.damaged_lines:
         state.notes.append(f"{state.damaged_lines} damaged lines of its events.jsonl were left out.")
     return state
+
+
+def _apply_newest_step(run: Run, state: RunState) -> None:
+    """Bring `state` forward by the step in progress.json, unless events are newer: it is of before a restart."""
+    try:
+        event = parse_event(run.progress_file.read_bytes())
+    except OSError:
+        return
+    if event is None or event.get("event") != "step":
+        return
+    if event["step"] > state.step and event.get("time", 0.0) > (state.updated_at or 0.0):
+        state.apply(event)
 
 
 def _tell_the_end(run: Run, state: RunState) -> None:
@@ -300,13 +322,47 @@ def active_run() -> Run | None:
     return next((run for run in runs_with("process.json") if run.is_alive()), None)
 
 
+def step_interval(step: int) -> int:
+    """Of how many steps one is written around `step`: all up to 2,000, then half as many each time the steps double.
+
+    A million steps are 11,000 points; the second half of a curve always has some 1,000.
+    """
+    return 2 ** max(0, (step // STEPS_PER_INTERVAL).bit_length() - 1)
+
+
 class EventLog:
-    """Appends to a run's `events.jsonl`. Only rank 0 writes; on the others every call does nothing."""
+    """Appends to a run's `events.jsonl`. Only rank 0 writes; on the others every call does nothing.
+
+    The step before any other event is always written. A step that is left out is in `progress.json`, replaced at most once a
+    second, until a later event makes it old.
+    """
 
     def __init__(self, run: Run, writes: bool = True) -> None:
         self.path = run.events_file
+        self.progress_path = run.progress_file
         self.writes = writes
+        self._held: dict | None = None  # the last step, while it is not in the file
+        self._shown_at = -PROGRESS_SECONDS
 
     def write(self, event: str, **values: object) -> None:
         if self.writes:
+            self.write_held_step()
             append_json_line(self.path, {"time": round(time.time(), 3), "event": event, **values})
+
+    def write_step(self, step: int, **values: object) -> None:
+        """Write one of a training's steps, or hold it where `step_interval` leaves it out."""
+        if not self.writes:
+            return
+        self._held = {"time": round(time.time(), 3), "event": "step", "step": step, **values}
+        if step % step_interval(step) == 0:
+            self.write_held_step()
+        elif time.monotonic() - self._shown_at >= PROGRESS_SECONDS:
+            partial = self.progress_path.with_suffix(".partial")
+            partial.write_text(json.dumps(self._held), encoding="utf-8")
+            os.replace(partial, self.progress_path)
+            self._shown_at = time.monotonic()
+
+    def write_held_step(self) -> None:
+        held, self._held = self._held, None
+        if held:
+            append_json_line(self.path, held)

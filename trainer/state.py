@@ -1,22 +1,14 @@
-"""What a run's events add up to: `RunState`, read from `events.jsonl` piece by piece. Knows the file, not who writes it.
+"""What a run's events add up to: `RunState`, read from `events.jsonl`. Knows the file, not who writes it.
 
-A page asks every second, for runs with a million events: each process keeps what it has read of the last files that were
-asked for, and reads only what is new; curves are thinned as they grow. A file that was cut, rewritten or replaced is read from
-its start. Where much is new, in a large file that is opened for the first time, only some of the steps are parsed
-(`trainer/event_lines.py`).
+The writer keeps the file small (`EventLog.write_step`), so it is read from its start each time.
 """
 
-import os
 import re
-import threading
-from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
-from common.files import MAX_LINE_BYTES, parse_event
-from trainer.event_lines import ONLY_THE_LAST, Picked, whole_lines
-from trainer.series import Series
+from common.files import parse_event
 
 RUNNING = ("queued", "preparing", "training", "evaluating", "saving")
 FINISHED = ("done", "stopped", "failed")
@@ -34,10 +26,8 @@ SERIES = (*CURVES.values(), "eval_losses", "samples")
 VALUES = ("base", "base_reason", "precision", "step", "total_steps", "epoch", "adapter", "stages")
 MEASURED = ("tokens_per_second", "eta_seconds", "peak_memory_bytes")
 MOST_LOOKS = 50  # the sample answers of the last looks that a state keeps, besides those of the first
-REMEMBERED_BYTES = 256  # of what was read last: that they are still there says that the file only grew
 MOST_NOTES = 100
-MOST_CACHED_FILES = 16  # each at most a few MB
-EXACT_BYTES = 2**20  # of new events that are all parsed; of n times as many every n-th step is
+STEP_MARK, MARK_WITHIN_BYTES = b'"event":"step"', 60
 
 
 @dataclass
@@ -70,13 +60,13 @@ class RunState:
     ended_at: float | None = None
     updated_at: float | None = None
     notes: list[str] = field(default_factory=list)
-    losses: list[tuple[int, float]] = field(default_factory=Series)
-    eval_losses: list[tuple[int, float]] = field(default_factory=Series)
-    learning_rates: list[tuple[int, float]] = field(default_factory=Series)
-    grad_norms: list[tuple[int, float]] = field(default_factory=Series)
-    speeds: list[tuple[int, float]] = field(default_factory=Series)
-    memories: list[tuple[int, float]] = field(default_factory=Series)
-    samples: list[tuple[int, list[dict]]] = field(default_factory=Series)
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    eval_losses: list[tuple[int, float]] = field(default_factory=list)
+    learning_rates: list[tuple[int, float]] = field(default_factory=list)
+    grad_norms: list[tuple[int, float]] = field(default_factory=list)
+    speeds: list[tuple[int, float]] = field(default_factory=list)
+    memories: list[tuple[int, float]] = field(default_factory=list)
+    samples: list[tuple[int, list[dict]]] = field(default_factory=list)
     other_stages: dict[int, dict[str, list]] = field(default_factory=dict)
     metrics: dict = field(default_factory=dict)
     damaged_lines: int = 0  # left out
@@ -99,12 +89,6 @@ class RunState:
             points += [(step + offset, value) for step, value in series[name]] if offset else series[name]
             offset += max((series[kind][-1][0] for kind in SERIES if series[kind]), default=0)
         return points
-
-    def copy(self) -> "RunState":
-        """A state that its reader may change."""
-        lists = {name: list(getattr(self, name)) for name in (*SERIES, "notes")}
-        others = {stage: {name: list(part[name]) for name in SERIES} for stage, part in self.other_stages.items()}
-        return replace(self, **lists, other_stages=others, metrics=dict(self.metrics))
 
     def apply(self, event: dict) -> None:
         """Bring the state forward by one event. An event of a later version of this program changes nothing."""
@@ -145,7 +129,7 @@ class RunState:
         if number == self.stage:
             return
         self.other_stages[self.stage] = {name: getattr(self, name) for name in SERIES}
-        known = self.other_stages.pop(number, None) or {name: Series() for name in SERIES}
+        known = self.other_stages.pop(number, None) or {name: [] for name in SERIES}
         for name in SERIES:
             setattr(self, name, known[name])
         self.stage, self.step, self.total_steps, self.epoch, self.eta_seconds = number, 0, 0, 0.0, None
@@ -157,61 +141,85 @@ class RunState:
                 self._forget(step)
             for name, series in CURVES.items():
                 if event.get(name) is not None:
-                    getattr(self, series).add((step, event[name]))
+                    getattr(self, series).append((step, event[name]))
         elif kind == "eval" and event.get("loss") is not None:
-            self.eval_losses.put(step, event["loss"])
+            _put(self.eval_losses, step, event["loss"])
         elif kind == "samples":
-            self.samples.put(step, event.get("answers", []))
+            _put(self.samples, step, event.get("answers", []))
             del self.samples[1:-MOST_LOOKS]
 
     def _forget(self, first: int) -> None:
         """Drop the points from step `first` on, and the stages after this one."""
         for name in SERIES:
-            setattr(self, name, getattr(self, name).where(lambda point: point[0] < first))
+            setattr(self, name, [point for point in getattr(self, name) if point[0] < first])
         self.other_stages = {stage: part for stage, part in self.other_stages.items() if stage < self.stage}
 
 
-@dataclass
-class _Reading:
-    """How far a file was read, and what came of it."""
-
-    state: RunState
-    offset: int = 0
-    last_bytes: bytes = b""
-    cut_off: bytes = b""  # a last line without its end
-    changed: int = 0
-
-
-_readings: OrderedDict[tuple[str, int], _Reading] = OrderedDict()
-_lock = threading.Lock()
+def _put(points: list[tuple[int, object]], step: int, value: object) -> None:
+    """Insert a point at its place: the evaluation at step 0 may come after the first step. Replaces one of the same step."""
+    if not points or step > points[-1][0]:
+        points.append((step, value))
+    else:
+        points[:] = sorted(
+            [*(point for point in points if point[0] != step), (step, value)], key=lambda point: point[0]
+        )
 
 
-def state_of(events_file: Path) -> RunState:
+def thinned(points: list[tuple[int, object]], most: int) -> list[tuple[int, object]]:
+    """At most about `most` of `points`, evenly spread over their steps; the first and the last one always."""
+    if len(points) <= most:
+        return points
+    distance = (points[-1][0] - points[0][0]) / most
+    found = points[:1]
+    for point in points[1:-1]:
+        if point[0] - found[-1][0] >= distance:
+            found.append(point)
+    return [*found, points[-1]]
+
+
+def state_of(events_file: Path, with_curves: bool = True) -> RunState:
     """The state that the events in the file add up to; a new RunState when there is no file.
 
+    Without curves only the first and the last of steps in a row are parsed, which is quicker and all that a list needs.
     Lines that are damaged are left out and counted. The status is UNREADABLE when there is nothing else, or no way to read it.
     """
-    with _lock:
-        try:
-            with open(events_file, "rb") as file:
-                reading = _reading_of(events_file, file)
-        except FileNotFoundError:
-            return RunState()
-        except OSError as error:
-            return _unreadable(error.strerror)
-        return _told(reading, reading.state.copy())
-
-
-def _told(reading: _Reading, state: RunState) -> RunState:
-    """`state` with what a last line tells that was cut off: a run that said its last word is over."""
-    event = parse_event(reading.cut_off) if reading.cut_off else None
-    if event is None and (found := LAST_WORD.match(reading.cut_off)):
-        words = "The end of its last event is missing."
-        event = {"time": float(found[1]), "event": found[2].decode(), "message": words}
+    try:
+        *lines, cut_off = events_file.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return RunState()
+    except OSError as error:
+        return _unreadable(error.strerror)
+    state = RunState()
+    for line in lines if with_curves else _without_inner_steps(lines):
+        event = parse_event(line)
+        if event is not None:
+            state.apply(event)
+        elif line.strip():
+            state.damaged_lines += 1
+    event = _cut_off_event(cut_off)
     if event is not None:
         state.apply(event)
     is_empty = state == RunState(damaged_lines=state.damaged_lines)
-    return _unreadable("it holds no event") if is_empty and state.damaged_lines else state
+    if not (is_empty and state.damaged_lines):
+        return state
+    return _unreadable("it holds no event") if with_curves else state_of(events_file)
+
+
+def _without_inner_steps(lines: list[bytes]) -> Iterator[bytes]:
+    """The lines without the steps that stand between two other steps."""
+    are_steps = [STEP_MARK in line[:MARK_WITHIN_BYTES] for line in lines]
+    for number, line in enumerate(lines):
+        if not (0 < number < len(lines) - 1 and all(are_steps[number - 1 : number + 2])):
+            yield line
+
+
+def _cut_off_event(line: bytes) -> dict | None:
+    """What a last line without its end tells: a run that wrote the beginning of its last event is over."""
+    event = parse_event(line) if line else None
+    if event is None and (found := LAST_WORD.match(line)):
+        message = "The end of its last event is missing."
+        return {"time": float(found[1]), "event": found[2].decode(), "message": message}
+    return event
 
 
 def _unreadable(why: str) -> RunState:
@@ -220,62 +228,3 @@ def _unreadable(why: str) -> RunState:
         message=f"What this run did cannot be read from its events.jsonl: {why}.",
         hint="Move that file away and resume, or delete the run; an adapter that it made stays in the library.",
     )
-
-
-def _reading_of(path: Path, file: BinaryIO) -> _Reading:
-    """What is known of the file, brought up to date."""
-    found = os.fstat(file.fileno())
-    key = (str(path), found.st_ino)
-    reading = _readings.pop(key, None) or _Reading(RunState())
-    if not _only_grew(reading, found, file):
-        reading = _Reading(RunState())
-    _read_on(reading, file, found.st_size)
-    reading.changed = found.st_mtime_ns
-    _readings[key] = reading
-    while len(_readings) > MOST_CACHED_FILES:
-        _readings.popitem(last=False)
-    return reading
-
-
-def _read_on(reading: _Reading, file: BinaryIO, end: int, every: int = 0) -> None:
-    """Apply the whole lines up to `end`; where much is new, of the steps only every so many-th."""
-    picked = Picked(every or 1 + (end - reading.offset) // EXACT_BYTES)
-    for piece in whole_lines(file, reading.offset, end):
-        for line in picked.of(piece, reading.offset):
-            _apply(reading.state, line)
-        reading.offset += len(piece)
-        reading.last_bytes = (reading.last_bytes + piece[-REMEMBERED_BYTES:])[-REMEMBERED_BYTES:]
-    _apply(reading.state, picked.held)  # the last step
-    file.seek(reading.offset)
-    reading.cut_off = file.read(min(end - reading.offset, MAX_LINE_BYTES))
-
-
-def ending_of(events_file: Path) -> RunState:
-    """The same state with hardly a point in its curves but their last: for a list of many runs. Nothing is kept."""
-    reading = _Reading(RunState())
-    try:
-        with open(events_file, "rb") as file:
-            _read_on(reading, file, os.fstat(file.fileno()).st_size, ONLY_THE_LAST)
-    except FileNotFoundError:
-        return RunState()
-    except OSError as error:
-        return _unreadable(error.strerror)
-    return _told(reading, reading.state)
-
-
-def _apply(state: RunState, line: bytes) -> None:
-    event = parse_event(line)
-    if event is not None:
-        state.apply(event)
-    elif line.strip():
-        state.damaged_lines += 1
-
-
-def _only_grew(reading: _Reading, found: os.stat_result, file: BinaryIO) -> bool:
-    """False for a file that was cut or rewritten since it was read."""
-    if found.st_size < reading.offset:
-        return False
-    if found.st_size == reading.offset:
-        return found.st_mtime_ns == reading.changed
-    file.seek(reading.offset - len(reading.last_bytes))
-    return file.read(len(reading.last_bytes)) == reading.last_bytes

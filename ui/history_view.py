@@ -9,9 +9,9 @@ import pandas
 
 from trainer import glance, history
 from trainer.run import Run, list_runs, settings_written_at
-from trainer.state import UNREADABLE
+from trainer.state import UNREADABLE, thinned
 from ui.finding import MOST_LISTED, first_with, how_many
-from ui.run_view import STATUS_WORDS, smoothed, thinned
+from ui.run_view import MOST_POINTS, STATUS_WORDS, smoothed
 
 MOST_COMPARED = 6
 FIGURES = (
@@ -123,7 +123,7 @@ def comparison(runs: list[Run]) -> list:
     rows = [
         (step, loss, names[run.id])
         for run in runs
-        for step, loss in thinned(smoothed(compared["curves"][run.id]["losses"]))
+        for step, loss in thinned(smoothed(compared["curves"][run.id]["losses"]), MOST_POINTS)
     ]
     frame = pandas.DataFrame(rows, columns=["step", "loss", "run"]) if rows else None
     colours = dict(zip(names.values(), PALETTE, strict=False))

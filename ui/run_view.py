@@ -18,7 +18,7 @@ from trainer.forecast.estimate import predicted_memory
 from trainer.history import title_of
 from trainer.queue import position
 from trainer.run import Run, RunState, read_state
-from trainer.state import UNREADABLE
+from trainer.state import UNREADABLE, thinned
 from ui.backups import backup_html
 from ui.jobs_view import job_line
 
@@ -120,6 +120,7 @@ def signature(run: Run | None) -> tuple:
         run.is_alive(),
         position(run) if run.is_queued() else (),
         _stamp(run.events_file),
+        _stamp(run.progress_file),
         _stamp(run.log_file),
         run.stop_file.exists(),
         backup_html(run),
@@ -169,16 +170,10 @@ def points(state: RunState) -> pandas.DataFrame | None:
     if not losses and not held_out:
         return None
     rows = [(0, math.nan, kind) for kind in COLOURS]
-    rows += [(step, loss, RAW) for step, loss in thinned(losses)]
-    rows += [(step, loss, SMOOTH) for step, loss in thinned(smoothed(losses))]
+    rows += [(step, loss, RAW) for step, loss in thinned(losses, MOST_POINTS)]
+    rows += [(step, loss, SMOOTH) for step, loss in thinned(smoothed(losses), MOST_POINTS)]
     rows += [(step, loss, HELD_OUT) for step, loss in held_out]
     return pandas.DataFrame(rows, columns=["step", "loss", "rows"])
-
-
-def thinned(values: list) -> list:
-    """At most MOST_POINTS of `values`, evenly chosen, the last one always."""
-    every = max(1, math.ceil(len(values) / MOST_POINTS))
-    return values[::every] + (values[-1:] if values and (len(values) - 1) % every else [])
 
 
 def smoothed(values: list[tuple[int, float]]) -> list[tuple[int, float]]:
@@ -196,7 +191,9 @@ def smoothed(values: list[tuple[int, float]]) -> list[tuple[int, float]]:
 def small_plot(values: list[tuple[int, float]], in_gib: bool = False) -> gr.LinePlot:
     """One series; a plot without points is not shown."""
     scale = 2**30 if in_gib else 1
-    frame = pandas.DataFrame([(step, value / scale) for step, value in thinned(values)], columns=["step", "value"])
+    frame = pandas.DataFrame(
+        [(step, value / scale) for step, value in thinned(values, MOST_POINTS)], columns=["step", "value"]
+    )
     return gr.LinePlot(frame, visible=bool(values))
 
 

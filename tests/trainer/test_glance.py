@@ -5,12 +5,15 @@ import time
 
 import pytest
 
-from common.files import write_json, write_text
+from benchmarks.inputs import make_library
+from common.files import parse_event, write_json, write_text
 from common.paths import runs_folder
 from trainer import glance, history
+from trainer import state as state_module
 from trainer.config import TrainConfig
 from trainer.glance import losses_of, status_of, words_of
 from trainer.run import EventLog, Run, list_runs, read_state, this_process
+from ui import history_view
 
 
 def make_run(name: str = "run", *events: dict, owner: str = "alice", **settings) -> Run:
@@ -115,9 +118,23 @@ def test_a_search_finds_each_state_and_nothing_of_somebody_else():
 def test_a_search_for_words_opens_no_events(monkeypatch):
     for number in range(5):
         make_run(f"run-{number}", TRAINING)
-    monkeypatch.setattr(glance, "_last_status", lambda run: pytest.fail("the events were read"))
+    monkeypatch.setattr(glance, "_read_ending", lambda run: pytest.fail("the events were read"))
     assert [run.id for run in history.search("alice", "run-3")] == ["run-3"]
     assert history.search("alice", "nowhere") == []
+
+
+def test_a_list_parses_of_a_long_run_only_the_ends_of_its_steps(monkeypatch):
+    run, parsed = make_run("long", QUEUED, TRAINING, *map(step, range(2000)), DONE), []
+    monkeypatch.setattr(state_module, "parse_event", lambda line: parsed.append(line) or parse_event(line))
+    assert (status_of(run), losses_of(run).training) == ("done", 1 / 2000) and len(parsed) <= 6
+
+
+def test_a_thousand_runs_are_listed_in_a_moment():
+    make_library(1000, "alice")
+    began = time.perf_counter()
+    history_view.listed("alice", "", [])
+    history_view.listed("alice", "done", [])
+    assert time.perf_counter() - began < 5, "0.3 s on an idle machine"
 
 
 def test_a_run_is_the_newer_the_later_its_settings_were_written():

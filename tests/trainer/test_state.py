@@ -2,21 +2,17 @@
 
 import json
 import os
-import sys
 from itertools import pairwise
 
-import psutil
 import pytest
 
 from common.files import append_json_line
-from trainer import event_lines
-from trainer import state as module
-from trainer.state import RunState, state_of
+from trainer.state import RunState, state_of, thinned
 
 
 def write(file, *events: dict, mode: str = "a") -> None:
     with open(file, mode) as out:
-        out.writelines(json.dumps(event) + "\n" for event in events)
+        out.writelines(json.dumps(event, separators=(",", ":")) + "\n" for event in events)
 
 
 def step(number: int, loss: float | None = None, **values) -> dict:
@@ -128,60 +124,21 @@ def test_a_file_that_was_cut_or_rewritten_is_read_again(file):
     assert state_of(file) == RunState()
 
 
-def bytes_read() -> int:
-    """By this process so far, from files and caches alike."""
-    return psutil.Process().io_counters().read_chars
+def test_thinning_spreads_points_evenly_over_their_steps_and_keeps_short_curves_whole():
+    assert thinned([(1, 1.0), (2, 2.0), (9, 3.0)], 3) == [(1, 1.0), (2, 2.0), (9, 3.0)]
+    uneven = [(n, n) for n in (*range(1000), *range(1000, 100_000, 100))]
+    found = thinned(uneven, 500)
+    steps = [step for step, _ in found]
+    assert len(found) <= 502 and (steps[0], steps[-1]) == (0, 99_900)
+    assert min(b - a for a, b in pairwise(steps[:-1])) >= 99_900 / 500 and max(b - a for a, b in pairwise(steps)) <= 300
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="counts what is read as Linux does")
-def test_of_many_events_a_poll_reads_only_what_is_new(file):
-    write(file, *(step(n, 1.5, learning_rate=1e-4, grad_norm=0.5, tokens_per_second=99.5) for n in range(50_000)))
-    state_of(file)
-    for number in range(5):
-        write(file, step(50_000 + number))
-        before = bytes_read()
-        assert state_of(file).losses[-1][0] == 50_000 + number
-        assert bytes_read() - before < 20_000 < file.stat().st_size / 100
-
-
-def test_curves_are_thinned_and_keep_their_first_and_last_point(file):
-    write(file, *(step(n, learning_rate=n / 10) for n in range(30_000)))
-    for last in (29_999, 30_000, 30_001):
-        state = state_of(file)
-        steps = [at for at, _ in state.losses]
-        assert steps[0] == 0 and steps[-1] == last and 1000 < len(steps) <= 4000
-        assert steps == sorted(set(steps)) and max(b - a for a, b in pairwise(steps)) <= 16
-        assert all(value == at for at, value in state.losses)
-        write(file, step(last + 1))
-    write(file, {"event": "resumed", "step": 10_000}, step(10_001, 7.0))
-    assert state_of(file).losses[-1] == (10_001, 7.0)
-
-
-def test_a_large_file_that_is_opened_first_shows_what_one_that_was_watched_shows(tmp_path, monkeypatch):
-    """Only some of its steps are parsed then; everything else is."""
-    events = [{"event": "queued"}, stage(1, "text"), {"event": "eval", "step": 0, "loss": 4.0}]
-    for number in range(1, 3000):
-        events.append(step(number, epoch=number / 100))
-        if not number % 1000:
-            events += [{"event": "eval", "step": number, "loss": 1.0}, {"event": "note", "message": str(number)}]
-    events += [{"event": "resumed", "step": 2500}, step(2501, 9.0), step(2502, 9.5, epoch=25.0)]
-    for event in events:
-        append_json_line(tmp_path / "watched", event)
-    watched = state_of(tmp_path / "watched")
-    monkeypatch.setattr(module, "EXACT_BYTES", 10_000)
-    monkeypatch.setattr(event_lines, "CHUNK", 777)
-    (tmp_path / "opened").write_bytes((tmp_path / "watched").read_bytes())
-    parsed = []
-    monkeypatch.setattr(module, "parse_event", lambda line: parsed.append(line) or json.loads(line))
-    opened = state_of(tmp_path / "opened")
-    assert len(parsed) < 200
-    assert opened.eval_losses == watched.eval_losses and opened.notes == watched.notes
-    assert (opened.step, opened.epoch, opened.losses[-1]) == (watched.step, watched.epoch, watched.losses[-1])
-    assert set(opened.losses) <= set(watched.losses) and len(opened.losses) > 50
-
-
-def test_what_is_kept_of_files_is_bounded(tmp_path):
-    for number in range(40):
-        write(tmp_path / str(number), *[step(n) for n in range(30)])
-        state_of(tmp_path / str(number))
-    assert len(module._readings) <= 16
+@pytest.mark.parametrize("first", [1, 400])
+def test_a_file_that_was_never_thinned_is_read_whole_and_its_ending_is_the_same_without_curves(file, first):
+    """As after a start that began anew, or went on from a checkpoint."""
+    write(file, {"event": "training"}, *(step(n, epoch=n / 9) for n in range(1, 3000)), mode="w")
+    write(file, {"event": "resumed", "step": first - 1}, *(step(n, n / 2) for n in range(first, 900)))
+    whole, ending = state_of(file), state_of(file, with_curves=False)
+    assert len(whole.losses) == 899 and whole.losses[first - 1] == (first, first / 2)
+    assert (whole.step, whole.losses[-1], whole.eval_losses) == (ending.step, ending.losses[-1], ending.eval_losses)
+    assert len(ending.losses) < 5

@@ -20,7 +20,6 @@ from ui.run_view import (
     sample_answers,
     smoothed,
     stop_button,
-    thinned,
 )
 
 
@@ -49,10 +48,6 @@ def test_the_plot_has_raw_smoothed_and_held_out_points_thinned_to_what_a_screen_
     many = points(RunState(losses=[(step, 1.0) for step in range(100_000)], eval_losses=[(9, 2.0)]))
     assert set(many["rows"]) == {RAW, SMOOTH, HELD_OUT} and len(many) <= 3100
     assert many["step"].max() == 99_999, "the last point is always there"
-
-
-def test_thinning_keeps_short_series_whole():
-    assert thinned([1, 2, 3]) == [1, 2, 3]
 
 
 def test_smoothing_starts_at_the_first_value_and_follows_a_step_slowly():

@@ -30,7 +30,7 @@ from trainer.forecast.memory import decided, estimate_memory
 from trainer.forecast.shape import ModelShape
 from trainer.launcher import environment
 from trainer.run import active_run, list_runs
-from trainer.state import ending_of
+from trainer.state import state_of
 
 FILE = "calibration.json"
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate")
@@ -202,7 +202,7 @@ def from_earlier_runs(config: TrainConfig, base_id: str, owner: str = LOCAL_OWNE
     on_gpu = bool(find_gpus())
     wanted = _speed_settings(config, on_gpu)
     for run in list_runs(owner)[:MOST_RUNS]:
-        metrics = ending_of(run.events_file).metrics
+        metrics = state_of(run.events_file, with_curves=False).metrics
         fast = metrics.get("tokens_per_second")
         if not fast or metrics.get("base") != base_id or not _is_this_machine(metrics.get("hardware", ""), on_gpu):
             continue

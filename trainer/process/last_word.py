@@ -3,6 +3,7 @@
 import logging
 import os
 import traceback
+from contextlib import suppress
 
 from common.errors import UserError
 from common.files import read_events
@@ -18,6 +19,8 @@ def fail(error: Exception, run: Run, events: EventLog, told: int) -> None:
 
     `told` events were there before this start. Nothing is final while the processes are restarted after this.
     """
+    with suppress(OSError):  # a full disk, or one that is gone
+        events.write_held_step()
     lost = ranks.lost(error)
     failure = lost or explain(error, run.config_or_none())
     is_known = isinstance(error, UserError)
