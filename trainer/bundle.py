@@ -43,6 +43,7 @@ To run it again: install TinyLlama Studio with the packages of versions.json, un
     {command}
 {data}
 The same seed, data and versions on the same kind of hardware give the same losses; another GPU differs in the last digits.
+events.jsonl and loss.svg hold every step up to 2,000, then half as many each time the steps double; the last one always.
 fingerprint.json tells whether your data is the same. Paths of the machine that trained are replaced by <path> and the like.
 """
 

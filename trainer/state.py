@@ -160,9 +160,8 @@ def _put(points: list[tuple[int, object]], step: int, value: object) -> None:
     if not points or step > points[-1][0]:
         points.append((step, value))
     else:
-        points[:] = sorted(
-            [*(point for point in points if point[0] != step), (step, value)], key=lambda point: point[0]
-        )
+        others = [point for point in points if point[0] != step]
+        points[:] = sorted([*others, (step, value)], key=lambda point: point[0])
 
 
 def thinned(points: list[tuple[int, object]], most: int) -> list[tuple[int, object]]:

@@ -191,9 +191,8 @@ def smoothed(values: list[tuple[int, float]]) -> list[tuple[int, float]]:
 def small_plot(values: list[tuple[int, float]], in_gib: bool = False) -> gr.LinePlot:
     """One series; a plot without points is not shown."""
     scale = 2**30 if in_gib else 1
-    frame = pandas.DataFrame(
-        [(step, value / scale) for step, value in thinned(values, MOST_POINTS)], columns=["step", "value"]
-    )
+    shown = [(step, value / scale) for step, value in thinned(values, MOST_POINTS)]
+    frame = pandas.DataFrame(shown, columns=["step", "value"])
     return gr.LinePlot(frame, visible=bool(values))
 
 
