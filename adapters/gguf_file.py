@@ -4,7 +4,7 @@ What was written is read back before it gets its name (`gguf_check.py`). Heavy i
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,7 @@ def write_models(model_folder: Path, folder: Path, outtypes: tuple[str, ...] = O
 
 
 @contextmanager
-def _reading_back(name: str) -> Iterator[None]:
+def _reading_back(name: str) -> Generator[None]:
     """Raise UserError for a file that is cut: numpy's `tofile` does not tell that the disk was full for its last bytes."""
     try:
         yield

@@ -11,7 +11,7 @@ for each such stay, and nobody waits longer than a stay, a round of answers and 
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
@@ -84,7 +84,7 @@ class Places:
         self._lock = Lock()
 
     @contextmanager
-    def taken_by(self, caller: Caller) -> Iterator[None]:
+    def taken_by(self, caller: Caller) -> Generator[None]:
         """Hold a place. Raises UserError when `caller` may not have one now."""
         with self._lock:
             self.limit.check(caller, self._held)

@@ -6,7 +6,7 @@ compute too. Nobody can know beforehand, so each number is tried now and then. R
 are large.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from itertools import cycle
 
@@ -71,7 +71,7 @@ class Threads:
 
 
 @contextmanager
-def threads(number: int | None) -> Iterator[None]:
+def threads(number: int | None) -> Generator[None]:
     """Let torch compute with so many threads in this thread, None: as it would; it has its own number again after it."""
     import torch
 

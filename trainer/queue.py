@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import psutil
@@ -207,7 +207,7 @@ def _take_turn(owner: str) -> None:
 
 
 @contextmanager
-def lock() -> Iterator[None]:
+def lock() -> Generator[None]:
     """Held by whoever changes who waits and who trains, in any process. Raises UserError when it cannot be had."""
     home().mkdir(parents=True, exist_ok=True)
     held = FileLock(home() / "start.lock", timeout=LOCK_SECONDS)

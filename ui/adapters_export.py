@@ -5,6 +5,7 @@ Files are made in a download folder of their own: the app's data is never served
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -53,7 +54,7 @@ def build_export(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) ->
             merged_files = gr.File(label="Files", visible=False, file_count="multiple", interactive=False)
 
     picked = [browser_key, adapter_dropdown]
-    heavy = {"concurrency_id": "merge", "concurrency_limit": 1, "show_progress_on": merge_html}
+    heavy: dict[str, Any] = {"concurrency_id": "merge", "concurrency_limit": 1, "show_progress_on": merge_html}
     zip_button.click(on_zip, picked, zip_file, api_name="export_adapter")
     merge_button.click(
         on_merge, [*picked, dtype_dropdown], [merge_html, merged_files], api_name="merge_adapter", **heavy
@@ -118,7 +119,7 @@ def on_pick(token: gr.OAuthToken | None, key, name):
 
 def _readable(token: gr.OAuthToken | None, key: str, name: str | None) -> Adapter:
     """The visitor's adapter; one that was pulled is asked for on the Hub anew, since it may be theirs no longer."""
-    return open_adapter(name or "", owner_of(key, token), token_of(token and token.token))
+    return open_adapter(name or "", owner_of(key, token), token_of(token.token if token else None))
 
 
 def _check_signed_in(token: gr.OAuthToken | None) -> None:

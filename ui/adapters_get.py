@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -50,11 +51,11 @@ def _build_pull(browser_key: gr.BrowserState, came_name: gr.State) -> tuple:
     offer_view = gr.HTML(hint(LOOK_HINT))
     seen = gr.State(None)  # the offer that was looked at
     looked = [offer_view, seen, pull_button]
-    pulling = {"inputs": [browser_key, repo_box, seen], "outputs": [offer_view, came_name, seen]}
+    pulling: dict[str, Any] = {"inputs": [browser_key, repo_box, seen], "outputs": [offer_view, came_name, seen]}
     look_button.click(on_look, [browser_key, repo_box, revision_box], looked, api_name="look")
     pulled = pull_button.click(on_pull, **pulling, api_name="pull", concurrency_limit=4)
     pulled.success(lambda: gr.Button(interactive=False), None, pull_button, show_progress="hidden")
-    quiet = {"show_progress": "hidden", "api_visibility": "undocumented", "queue": False}
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "undocumented", "queue": False}
     for box in (repo_box, revision_box):  # what was looked at is no longer what would be pulled
         box.change(lambda: (hint(LOOK_HINT), None, gr.Button(interactive=False)), None, looked, **quiet)
     return repo_box, pulled
@@ -101,7 +102,7 @@ def _build_import(browser_key: gr.BrowserState, came_name: gr.State):
 def on_look(token: gr.OAuthToken | None, key, repo, revision):
     """Base and size of what is at an id, and the offer that Pull takes."""
     owner_of(key, token)
-    offer = look(repo, token_of(token and token.token), revision or None)
+    offer = look(repo, token_of(token.token if token else None), revision or None)
     return offer_html(offer), offer, gr.Button(interactive=True)
 
 
@@ -112,7 +113,7 @@ def on_pull(token: gr.OAuthToken | None, key, repo, offer, progress=gr.Progress(
     if offer is None or parse_repo(repo)[0] != offer.repo_id:
         raise UserError("Nothing was looked at.", "Press Look first.")
     tell = lambda what, fraction: progress(fraction or 0, desc=what)  # noqa: E731
-    pulled = pull(offer, token_of(token and token.token), owner, progress=tell)
+    pulled = pull(offer, token_of(token.token if token else None), owner, progress=tell)
     return hints([f"Pulled as {pulled.adapter.name}.", *pulled.notes]), pulled.adapter.name, None
 
 
@@ -120,14 +121,16 @@ def on_pull(token: gr.OAuthToken | None, key, repo, offer, progress=gr.Progress(
 def on_search(token: gr.OAuthToken | None, key, base, words):
     """Adapters of a base on the Hub."""
     owner_of(key, token)
-    return _found(search_hub(token_of(token and token.token), base or "", words or ""), "No such adapter on the Hub.")
+    return _found(
+        search_hub(token_of(token.token if token else None), base or "", words or ""), "No such adapter on the Hub."
+    )
 
 
 @shown
 def on_mine(token: gr.OAuthToken | None, key, words):
     """The visitor's own adapters on the Hub."""
     owner_of(key, token)
-    found = search_hub(token_of(token and token.token), words=words or "", mine=True)
+    found = search_hub(token_of(token.token if token else None), words=words or "", mine=True)
     return _found(found, "There is no adapter in your account.")
 
 

@@ -7,6 +7,7 @@ somebody is never looked at.
 import html
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -16,11 +17,11 @@ from adapters.pull import open_adapter
 from adapters.push import plan_push, push_adapter
 from common.errors import UserError
 from ui.adapters_view import hint, plan_html
+from ui.events import QUIET
 from ui.messages import shown
 from ui.owner import owner_of
 
 LICENSES = ["", "apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "openrail", "other"]
-QUIET = {"show_progress": "hidden", "api_visibility": "undocumented"}
 FIRST_LOOK = "Look first: the page then shows every file and what it would change."
 
 
@@ -76,7 +77,7 @@ def build_push(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) -> P
             **QUIET,
             queue=False,
         )
-    wiring = {"inputs": browser_key, "outputs": account_html, "show_progress": "hidden"}
+    wiring: dict[str, Any] = {"inputs": browser_key, "outputs": account_html, "show_progress": "hidden"}
     return PushSection([went], on_account, wiring)
 
 
@@ -90,7 +91,7 @@ def on_account(token: gr.OAuthToken | None, key):
     """Who is signed in, or what to do to be."""
     owner_of(key, token)
     try:
-        account = account_of(token_of(token and token.token))
+        account = account_of(token_of(token.token if token else None))
     except UserError as error:
         return hint(f"{error} Everything else on this page works without.", "problem")
     rights = "" if account.can_write else " This sign-in may only read: pushing needs one that may write."
@@ -100,7 +101,7 @@ def on_account(token: gr.OAuthToken | None, key):
 @shown
 def on_plan(token: gr.OAuthToken | None, key, name, *wishes):
     """What a push would do; the visitor agrees to this, and to nothing newer."""
-    hub_token = token_of(token and token.token)
+    hub_token = token_of(token.token if token else None)
     adapter = open_adapter(name or "", owner_of(key, token), hub_token)
     plan = plan_push(adapter, account_of(hub_token), _wish(*wishes))
     agreed = (adapter.name, plan.parent, plan.private)
@@ -121,7 +122,7 @@ def on_push(
     progress=gr.Progress(),  # noqa: B008
 ):
     """Push what was agreed to."""
-    hub_token = token_of(token and token.token)
+    hub_token = token_of(token.token if token else None)
     adapter = open_adapter(name or "", owner_of(key, token), hub_token)
     _, parent, agreed_private = seen if seen and seen[0] == adapter.name else (None, None, False)
     wish = _wish(repo, private or agreed_private, license, answers, rows)

@@ -5,6 +5,7 @@ adapter anew for whoever asks; the page remembers nothing but a name.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -64,11 +65,16 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
     library = [table, empty_html, adapter_dropdown]
     inputs = [browser_key, search_box, adapter_dropdown]
 
-    quiet = {"show_progress": "hidden"}
-    load_wiring = {"inputs": inputs, "outputs": library, **quiet}
+    quiet: dict[str, Any] = {"show_progress": "hidden"}
+    load_wiring: dict[str, Any] = {"inputs": inputs, "outputs": library, **quiet}
     search_box.change(on_load, **load_wiring, api_visibility="undocumented")
     table.select(on_row, browser_key, adapter_dropdown, **quiet, api_visibility="undocumented")
-    picked = {"fn": on_pick, "inputs": [browser_key, adapter_dropdown], "outputs": details.view, **quiet}
+    picked: dict[str, Any] = {
+        "fn": on_pick,
+        "inputs": [browser_key, adapter_dropdown],
+        "outputs": details.view,
+        **quiet,
+    }
     adapter_dropdown.change(**picked, api_name="adapter")
     details.rename_button.click(on_rename, [*inputs, details.rename_box], library, api_name="rename_adapter", **quiet)
     details.notes_button.click(

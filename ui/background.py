@@ -3,9 +3,10 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 
-def with_progress(work: Callable, heartbeat: float | None = None) -> Iterator[tuple[str, object]]:
+def with_progress(work: Callable, heartbeat: float | None = None) -> Iterator[tuple[str, Any]]:
     """Run `work(progress, stop)` in a thread; yields ("says", sentence) as it goes and ("is", result) at its end.
 
     What `work` raises is raised here. Closing the generator sets `stop`. With a `heartbeat` in seconds the last sentence comes
@@ -22,7 +23,7 @@ def with_progress(work: Callable, heartbeat: float | None = None) -> Iterator[tu
 
     threading.Thread(target=run, daemon=True).start()
     try:
-        last = ("says", "")
+        last: tuple[str, Any] = ("says", "")
         while True:
             try:
                 kind, value = last = said.get(timeout=heartbeat)

@@ -17,10 +17,9 @@ from trainer.disk import check_disk
 from trainer.limits import capped
 from trainer.run import Run
 from ui.backups import backup_account, sign_in_note
+from ui.events import QUIET
 from ui.messages import shown
 from ui.owner import Visitor, visitor_of
-
-QUIET = {"show_progress": "hidden", "api_visibility": "undocumented"}
 
 
 @dataclass

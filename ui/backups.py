@@ -101,7 +101,7 @@ def _send(run: Run, account: Account) -> None:
         return
     repo_id = find_repo(run.folder, account)
     known = read_backup(run.folder)
-    send_checkpoint(run.folder, checkpoint, account, repo_id, known and known.revision)
+    send_checkpoint(run.folder, checkpoint, account, repo_id, known.revision if known else None)
 
 
 def _pause(run: Run) -> None:

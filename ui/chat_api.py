@@ -9,6 +9,7 @@ Nothing is kept between calls but the engine's cache: the history comes with eac
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -97,7 +98,8 @@ class ChatApi:
 
     def wire(self) -> None:
         """Offer both to programs."""
-        answering = {"concurrency_id": "model", "concurrency_limit": CALLS.total}  # the lowest of an id holds for all
+        # the lowest limit of an id holds for all
+        answering: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": CALLS.total}
         gr.api(shown(self.chat), api_name="chat", **answering)
         gr.api(shown(self.compare), api_name="compare", **answering)
 

@@ -2,6 +2,7 @@
 
 import html
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -11,6 +12,7 @@ from common.errors import UserError
 from ui.chat_checks import are_different, place_of
 from ui.chat_handlers import ChatHandlers
 from ui.chat_view import hint, written
+from ui.events import QUIET
 from ui.messages import shown
 from ui.owner import owner_of
 
@@ -150,17 +152,17 @@ class DataHandlers:
     def wire(self, inputs: set, outputs: list) -> None:
         """Connect the data set's events."""
         parts, panes = self.parts, self.chat.layout.panes
-        quiet = {"show_progress": "hidden", "api_visibility": "undocumented"}
         everything = inputs | {parts.name_box}
         for pane, chatbot in enumerate(panes.chatbots):
             here = [*outputs, parts.rows_html]
-            rating = {"api_name": f"rate_{pane}", "trigger_mode": "multiple", **quiet}  # a second thought comes quickly
+            # "multiple": a second thought comes quickly
+            rating: dict[str, Any] = {"api_name": f"rate_{pane}", "trigger_mode": "multiple", **QUIET}
             chatbot.like(self.rate(pane), everything, here, **rating)
-            chatbot.edit(self.correct(pane), everything, parts.rows_html, api_name=f"correct_{pane}", **quiet)
+            chatbot.edit(self.correct(pane), everything, parts.rows_html, api_name=f"correct_{pane}", **QUIET)
             better = panes.better_buttons[pane]
-            better.click(self.better(pane), everything, here, api_name=f"better_{pane}", **quiet)
-        parts.name_box.change(self.show, everything, parts.rows_html, api_name="rows", **quiet)
-        parts.drop_button.click(self.drop_last, everything, parts.rows_html, api_name="drop_row", **quiet)
+            better.click(self.better(pane), everything, here, api_name=f"better_{pane}", **QUIET)
+        parts.name_box.change(self.show, everything, parts.rows_html, api_name="rows", **QUIET)
+        parts.drop_button.click(self.drop_last, everything, parts.rows_html, api_name="drop_row", **QUIET)
 
 
 def key_of(conversation: dict, pane: int, place: int) -> str:

@@ -2,6 +2,7 @@
 
 import html
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -21,11 +22,10 @@ from ui.chat_models import BESIDE_BASE, label_of, model_choices, models_of
 from ui.chat_store import Kept
 from ui.chat_view import STYLE
 from ui.conversations import ConversationHandlers, lay_out_conversations, listed_models
+from ui.events import QUIET
 from ui.finding import find_while_typing
 from ui.messages import shown
 from ui.owner import owner_of
-
-QUIET = {"show_progress": "hidden", "api_visibility": "undocumented"}
 
 
 @dataclass
@@ -59,7 +59,8 @@ def build_chat_tab(browser_key: gr.BrowserState, kept: Kept, engine: Engine) -> 
 def _wire_answers(handlers: ChatHandlers, inputs: set, outputs: list) -> list:
     """Sending, retrying, editing, continuing; returns the events. Each of them cancels the others: a page has one answer."""
     own = handlers.layout
-    answering = {"concurrency_id": "model", "concurrency_limit": CALLS.total, **QUIET}  # who waits is the engine's
+    # the engine decides who waits
+    answering: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": CALLS.total, **QUIET}
     asked = [([own.send_button.click, own.message_box.submit], handlers.send, "send")]
     asked.append(([own.continue_button.click], handlers.continue_answer, "continue"))
     for pane, chatbot in enumerate(own.panes.chatbots):
@@ -134,7 +135,7 @@ def _outside(handlers: ChatHandlers, conversations: ConversationHandlers, data: 
         conversation = new_conversation([picked, BESIDE_BASE[1]])
         return {**conversations.opened(conversation), **listed_models(own, choices, *models_of(conversation))}
 
-    wiring = {"inputs": everything, "outputs": outputs, "js": IN_THE_BROWSER, **QUIET}
+    wiring: dict[str, Any] = {"inputs": everything, "outputs": outputs, "js": IN_THE_BROWSER, **QUIET}
     return ChatTab(on_refresh, wiring, open_adapter, lambda: start_importing() and None)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import gradio as gr
 
@@ -10,13 +11,13 @@ from trainer.config import TrainConfig
 from trainer.data.checking import check
 from ui.background import with_progress
 from ui.data_form import MAPPED, cures_of, preview, report_views
+from ui.events import QUIET
 from ui.form import SOURCE_FIELDS, data_key, form_config
 from ui.messages import shown
 from ui.owner import owner_of
 from ui.report_view import escape
 
 PREVIEW_ROWS = 10
-QUIET = {"show_progress": "hidden", "api_visibility": "undocumented"}
 
 
 def hint(text: str) -> gr.HTML:
@@ -48,7 +49,7 @@ def looked(config: TrainConfig, report: dict) -> dict:
 def wire_check(tab, inputs: list, plan: dict) -> None:
     """The button, uploads, mapping and cures all lead to a check; `plan` is planned anew after it."""
     data = tab.data
-    checking = {
+    checking: dict[str, Any] = {
         "fn": _checker(tab),
         "inputs": [*inputs, data.preview_radio],
         "outputs": [*data.views, tab.report, data.stop_button],
@@ -56,7 +57,7 @@ def wire_check(tab, inputs: list, plan: dict) -> None:
         "concurrency_id": "check",
         "concurrency_limit": 2,
     }
-    quiet = {**checking, "api_visibility": "undocumented"}
+    quiet: dict[str, Any] = {**checking, "api_visibility": "undocumented"}
     checks = [data.check_button.click(**checking, api_name="check"), data.inputs["data_file"].upload(**quiet)]
     checks.append(_wire_mapping(tab).success(**quiet))
     for number, button in enumerate(data.cure_buttons):

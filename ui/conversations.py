@@ -31,6 +31,7 @@ from ui.chat_keys import DOWNLOAD
 from ui.chat_layout import Layout
 from ui.chat_models import BESIDE_BASE, model_choices, models_of
 from ui.chat_view import SEEN_LATER, room_words
+from ui.events import QUIET
 from ui.messages import shown
 from ui.owner import owner_of
 
@@ -242,24 +243,23 @@ class ConversationHandlers:
         conversation may be open, which the list has to show.
         """
         parts, own = self.parts, self.chat.layout
-        quiet = {"show_progress": "hidden", "api_visibility": "undocumented"}
         # the list itself is no input: Gradio would compare its value with choices that are just being changed
         everything = inputs | {parts.search_box, parts.picked_box, parts.title_box}
         here = self.shows()
-        parts.search_box.change(self.list_them, everything, here, api_name="list_conversations", **quiet)
-        own.store.change(self.list_them, everything, here, api_name="list_kept_conversations", **quiet)
+        parts.search_box.change(self.list_them, everything, here, api_name="list_conversations", **QUIET)
+        own.store.change(self.list_them, everything, here, api_name="list_kept_conversations", **QUIET)
         for event in changing:
-            event.then(self.list_them, everything, here, **quiet)
-        parts.rename_button.click(self.rename, everything, outputs + here, api_name="rename_conversation", **quiet)
+            event.then(self.list_them, everything, here, **QUIET)
+        parts.rename_button.click(self.rename, everything, outputs + here, api_name="rename_conversation", **QUIET)
         chosen = everything | {parts.import_button}
         # what was picked is noted at once: the list may be drawn anew before its turn comes
         noted = parts.list_radio.input(None, parts.list_radio, parts.picked_box, js="(id) => id", cancels=running)
-        noted.then(self.open_one, everything, outputs + here, api_name="open_conversation", **quiet)
+        noted.then(self.open_one, everything, outputs + here, api_name="open_conversation", **QUIET)
         for on, handler, inputs_of, name in (
             (parts.delete_button.click, self.delete, everything, "delete_conversation"),
             (parts.import_button.upload, self.import_one, chosen, "import_conversation"),
         ):  # first the end of an answer, then what follows: a last word would come over it
-            on(None, cancels=running).then(handler, inputs_of, outputs + here, api_name=name, **quiet)
+            on(None, cancels=running).then(handler, inputs_of, outputs + here, api_name=name, **QUIET)
         for button, handler, name in (
             (parts.markdown_button, self.export_markdown, "export_markdown"),
             (parts.json_button, self.export_json, "export_json"),
@@ -267,7 +267,7 @@ class ConversationHandlers:
             (parts.unread_button, self.export_unread, "export_unread"),
         ):
             made = [parts.file_text, parts.file_name]
-            button.click(handler, everything, made, api_name=name, **quiet).success(None, made, None, js=DOWNLOAD)
+            button.click(handler, everything, made, api_name=name, **QUIET).success(None, made, None, js=DOWNLOAD)
 
 
 def listed_models(own: Layout, choices: list, value: str | None, beside: list[str] | None = None) -> dict:

@@ -6,12 +6,14 @@ of the right kind. Files are not kept: a page may not name files of the server, 
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
 from trainer.config import TrainConfig
 from trainer.presets import DEFAULT, PRESETS
-from ui.check_events import QUIET, changed_form
+from ui.check_events import changed_form
+from ui.events import QUIET
 from ui.form import FORM_ONLY, KINDS, UPLOAD, form_values, shown_fields
 from ui.messages import shown
 from ui.settings_form import preset_help
@@ -81,7 +83,7 @@ def wire_memory(tab, plan: dict) -> dict:
     names, parts = (PRESET, *tab.names), [tab.preset_radio, *tab.components]
     outputs = [*parts, tab.preset_html]
     files = [tab.inputs[name] for name in FILES]
-    gather = {
+    gather: dict[str, Any] = {
         "fn": None,
         "js": GATHER % (json.dumps(names), LONGEST),
         "inputs": parts,

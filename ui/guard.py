@@ -8,7 +8,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -164,7 +164,7 @@ class Guard:
         return session_hash
 
     @contextmanager
-    def _listening(self, session_hash: str | None) -> Iterator[None]:
+    def _listening(self, session_hash: str | None) -> Generator[None]:
         """Keep a session from being the first to go while somebody listens to it."""
         session = self.usage.sessions.get(session_hash)
         if session is None:

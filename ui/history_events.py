@@ -10,7 +10,8 @@ from jobs.hf import end_job
 from trainer import history
 from trainer.run import Run, find_run, list_runs
 from ui import history_view
-from ui.check_events import QUIET, changed_form
+from ui.check_events import changed_form
+from ui.events import QUIET
 from ui.finding import called_first, find_while_typing, first_with, how_many
 from ui.form import form_values
 from ui.history_view import run_choices
@@ -116,7 +117,7 @@ def _wire_changing(tab: TrainTab, picked: dict) -> None:
     def on_delete(token: gr.OAuthToken | None, key, words, ids, shown_run):
         owner = owner_of(key, token)
         for run in [own_run(run_id, owner) for run_id in ids or []]:
-            end_job(run, token_of(token and token.token))
+            end_job(run, token_of(token.token if token else None))
             history.delete(run)
         return lists(owner, shown_run, words)
 

@@ -6,6 +6,7 @@ Only the visitor's own sign-in is used, on a laptop the local login. It lives in
 import threading
 import time
 from dataclasses import replace
+from typing import Any
 
 import gradio as gr
 
@@ -19,8 +20,9 @@ from trainer.config import TrainConfig
 from trainer.data.checking import check
 from trainer.limits import capped
 from trainer.run import Run, runs_with
-from ui.check_events import QUIET, report_for
+from ui.check_events import report_for
 from ui.data_form import stops_of
+from ui.events import QUIET
 from ui.form import make_config
 from ui.history_events import lists, own_run
 from ui.jobs_view import FIRST_LOOK, NO_SCOPE, STOPPING, choices, first_choice, hint, job_words, lacks_scope, plan_words
@@ -47,7 +49,7 @@ def _wire_cost(tab, section) -> None:
     @shown
     def on_open(token: gr.OAuthToken | None, key):
         owner_of(key, token)
-        hub_token = token_of(token and token.token)
+        hub_token = token_of(token.token if token else None)
         found = flavors(hub_token)
         try:
             words = NO_SCOPE if lacks_scope() else f"Signed in to the Hub as {account_of(hub_token).name}."
@@ -98,7 +100,11 @@ def _wire_start(tab, section, picked: dict) -> None:
 
     inputs = [tab.browser_key, tab.report, section.agreed, *tab.components]
     outputs = [*once, section.job_html, *tab.lists]
-    starting = {"concurrency_id": "start_job", "concurrency_limit": 4, "show_progress_on": [section.start_button]}
+    starting: dict[str, Any] = {
+        "concurrency_id": "start_job",
+        "concurrency_limit": 4,
+        "show_progress_on": [section.start_button],
+    }
     begun = section.start_button.click(on_start, inputs, outputs, api_name="start_job", **starting)
     begun.success(lambda: gr.Tabs(selected="run"), None, tab.tabs, **QUIET).then(**picked)
     resumed = [tab.browser_key, section.agreed, tab.view.runs_dropdown]
@@ -115,7 +121,7 @@ def _account(token: gr.OAuthToken | None) -> Account:
     """Who pays. Raises UserError for nobody, and where the sign-in cannot have the right."""
     if lacks_scope():
         raise UserError("This Space may not run jobs in your name.", NO_SCOPE.split(": ", 1)[1])
-    return account_of(token_of(token and token.token))
+    return account_of(token_of(token.token if token else None))
 
 
 def _plan(token: gr.OAuthToken | None, account: Account, flavor, minutes, dollars) -> Plan:
@@ -158,7 +164,7 @@ def stop_job(run: Run, token: gr.OAuthToken | None) -> bool:
     """Ask the job of `run` to stop, cancel it when that was asked before; False for a run that has none."""
     if read_job(run) is None:
         return False
-    account = account_of(token_of(token and token.token))
+    account = account_of(token_of(token.token if token else None))
     if run.stop_file.exists():
         end_job(run, account.token)
         gr.Info("The job is being cancelled; its last checkpoint is on the Hub.")
@@ -173,7 +179,7 @@ def stop_job(run: Run, token: gr.OAuthToken | None) -> bool:
 def follow_jobs(owner: str, token: gr.OAuthToken | None) -> None:
     """Follow the jobs of `owner` that nobody follows since the app was restarted. Returns at once."""
     waiting = [run for run in runs_with("job.json", owner) if (job := read_job(run)) and not job.is_over]
-    hub_token = token_of(token and token.token)
+    hub_token = token_of(token.token if token else None)
     if waiting and hub_token:
         threading.Thread(target=_follow_all, args=(waiting, hub_token), daemon=True).start()
 

@@ -50,7 +50,7 @@ def new_key() -> str:
 
 def visitor_of(browser_key: str | None, token: gr.OAuthToken | None, request: gr.Request | None = None) -> Visitor:
     """The visitor behind a call. Raises UserError as `owner_of` does."""
-    return Visitor(owner_of(browser_key, token), token_of(token and token.token), address_of(request))
+    return Visitor(owner_of(browser_key, token), token_of(token.token if token else None), address_of(request))
 
 
 def address_of(request: gr.Request | HTTPConnection | None) -> str:

@@ -1,9 +1,10 @@
 """The page as a whole: header, tabs, and what they share. `build()` makes it; app.py serves it."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -13,6 +14,7 @@ from models.hardware import describe_hardware
 from ui.adapters_tab import build_adapters_tab
 from ui.chat_store import conversation_store
 from ui.chat_tab import build_chat_tab
+from ui.events import QUIET
 from ui.lean_sessions import keep_no_values
 from ui.owner import can_sign_in, new_key
 from ui.train_events import wire
@@ -22,7 +24,7 @@ log = logging.getLogger(__name__)
 STYLE = Path(__file__).parent / "style.css"
 # Read by nobody but the browser that owns it; a fixed secret keeps it readable when the app restarts.
 BROWSER_SECRET = "tinyllama-studio"
-SILENT = {"inputs": None, "outputs": None, "show_progress": "hidden", "api_visibility": "undocumented"}
+SILENT: dict[str, Any] = {"inputs": None, "outputs": None, **QUIET}
 
 
 def theme() -> gr.themes.Base:
@@ -42,7 +44,7 @@ class Page(gr.Blocks):
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
+def _readable() -> Generator[None]:
     try:
         yield
     except gr.Error as error:

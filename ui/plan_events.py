@@ -2,6 +2,7 @@
 
 import time
 from functools import lru_cache
+from typing import Any
 
 import gradio as gr
 
@@ -20,8 +21,9 @@ from trainer.queue import launch
 from trainer.run import Run
 from ui.background import with_progress
 from ui.backup_form import backup_words
-from ui.check_events import PREVIEW_ROWS, QUIET, changed_form, hint, looked, once, report_for, wire_check
+from ui.check_events import PREVIEW_ROWS, changed_form, hint, looked, once, report_for, wire_check
 from ui.data_form import stops_of
+from ui.events import QUIET
 from ui.form import EXAMPLE_DATA, SOURCE_FIELDS, data_key, form_config, loaded_values, make_config
 from ui.messages import shown
 from ui.owner import Visitor, owner_of, visitor_of
@@ -111,7 +113,13 @@ def checked_start(config: TrainConfig, looked_at: dict | None, visitor: Visitor)
 def wire_plan(tab) -> dict:
     """Wire the check, the plan, and everything that changes the form; returns the event that fills the plan."""
     inputs = [tab.browser_key, tab.report, *tab.components]
-    plan = {"fn": _planner(tab), "inputs": inputs, "outputs": tab.plan.outputs, "trigger_mode": "always_last", **QUIET}
+    plan: dict[str, Any] = {
+        "fn": _planner(tab),
+        "inputs": inputs,
+        "outputs": tab.plan.outputs,
+        "trigger_mode": "always_last",
+        **QUIET,
+    }
     wire_check(tab, inputs, plan)
     _wire_changes(tab, inputs, plan)
     _wire_backup(tab, inputs)
@@ -164,11 +172,17 @@ def _wire_backup(tab, inputs: list) -> None:
             return gr.HTML("", visible=False)
         visitor, config = visitor_of(key, token), form_config(tab.names, owner_of(key, token), values)
         found = None if config.problems() else estimate_of(config, looked_at, visitor.owner)
-        words = backup_words(config.name, visitor, token and token.expires_at, found.seconds if found else None)
+        words = backup_words(
+            config.name, visitor, token.expires_at if token else None, found.seconds if found else None
+        )
         return gr.HTML(words, visible=True)
 
     form = tab.plan.backup
-    wiring = {"trigger_mode": "always_last", "api_name": "checkpoints_on_hub", "show_progress": "hidden"}
+    wiring: dict[str, Any] = {
+        "trigger_mode": "always_last",
+        "api_name": "checkpoints_on_hub",
+        "show_progress": "hidden",
+    }
     events = [form.checkbox.change, tab.plan.plan_html.change]
     gr.on(events, on_wish, [*inputs, form.checkbox], form.note_html, **wiring)
 

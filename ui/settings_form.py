@@ -1,5 +1,7 @@
 """The settings of the Train tab: presets, the first few, and the rest by group. Every help line is the dataclass's."""
 
+from typing import Any
+
 import gradio as gr
 
 from trainer.config import GROUPS, TrainConfig
@@ -34,7 +36,7 @@ def label_of(name: str) -> str:
 
 def component_of(item) -> gr.components.Component:
     """The input for one field of the config, with its help, default and limits."""
-    about = {"label": label_of(item.name), "info": item.metadata["help"]}
+    about: dict[str, Any] = {"label": label_of(item.name), "info": item.metadata["help"]}
     if item.name == "accelerate_config":
         label = "Your own accelerate config (wins over these)"
         return gr.File(label=label, file_types=[".yaml", ".yml"], height=120)

@@ -5,6 +5,7 @@ Every handler asks whose data it may touch, does its work in the engine, and fil
 
 import shutil
 from dataclasses import fields, replace
+from typing import Any
 
 import gradio as gr
 
@@ -23,8 +24,9 @@ from trainer.run import find_run, read_state
 from ui import run_view
 from ui.backup_form import wire_restore
 from ui.backups import backup_account, forget, keep_sending, note_backup, read_backup, renew
-from ui.check_events import QUIET, changed_form, checked, hint, report_for
+from ui.check_events import changed_form, checked, hint, report_for
 from ui.data_form import report_views
+from ui.events import QUIET
 from ui.form import form_config, form_values
 from ui.form_memory import wire_memory
 from ui.history_events import lists, own_run, wire_history
@@ -50,7 +52,7 @@ def wire(tab: TrainTab) -> tuple[dict, dict, dict]:
     _wire_discard(tab, picked)
     wire_history(tab, picked)
     wire_jobs(tab, tab.jobs, picked)
-    to_run = {"fn": lambda: gr.Tabs(selected="run"), "inputs": None, "outputs": tab.tabs, **QUIET}
+    to_run: dict[str, Any] = {"fn": lambda: gr.Tabs(selected="run"), "inputs": None, "outputs": tab.tabs, **QUIET}
     wire_restore(tab.restore, tab.browser_key, tab.lists, lists, [to_run, picked])
     _wire_downloads(tab)
     return _refresh(tab), wire_memory(tab, plan), plan
@@ -99,7 +101,7 @@ def _wire_view(tab: TrainTab) -> dict:
 
     inputs = [tab.browser_key, tab.view.runs_dropdown]
     tab.timer.tick(on_tick, [*inputs, tab.seen], outputs, queue=False, **QUIET)
-    picked = {"fn": on_pick, "inputs": inputs, "outputs": outputs, **QUIET}
+    picked: dict[str, Any] = {"fn": on_pick, "inputs": inputs, "outputs": outputs, **QUIET}
     tab.view.runs_dropdown.change(**picked)
     return picked
 
@@ -213,7 +215,7 @@ def _wire_discard(tab: TrainTab, picked: dict) -> None:
     def on_discard(token: gr.OAuthToken | None, key, run_id, words):
         owner = owner_of(key, token)
         run = own_run(run_id, owner)
-        end_job(run, token_of(token and token.token))
+        end_job(run, token_of(token.token if token else None))
         forget(run)
         history.discard(run)
         gr.Info("Deleted. 'Undo delete' under All runs brings it back for a day.")
@@ -246,6 +248,6 @@ def _wire_downloads(tab: TrainTab) -> None:
         return str(write_bundle(own_run(run_id, owner), new_download_folder(owner), bool(with_data)))
 
     view = tab.view
-    click = {"fn": None, "js": CLICK_DOWNLOAD}
+    click: dict[str, Any] = {"fn": None, "js": CLICK_DOWNLOAD}
     view.log_button.click(on_log, inputs, tab.download, api_name="log").success(**click)
     view.bundle_button.click(on_bundle, [*inputs, view.data_checkbox], tab.download, api_name="bundle").success(**click)

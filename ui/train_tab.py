@@ -119,7 +119,7 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
     return TrainTab(*head, start_html, view, *tail)
 
 
-def _runs() -> tuple[gr.Tabs, RunView, tuple, HistoryView, RestoreForm]:
+def _runs() -> tuple[gr.Tabs, RunView, tuple[gr.Group, gr.Button, gr.Button], HistoryView, RestoreForm]:
     """The run that is looked at, with the question before it is discarded, and the list of all."""
     with gr.Tabs() as tabs:
         with gr.Tab("Run", id="run"):

@@ -9,7 +9,7 @@ import asyncio
 import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,7 +91,7 @@ class Usage:
         self._swept = 0.0
 
     @contextmanager
-    def request(self, client: Client, kind: Kind) -> Iterator[None]:
+    def request(self, client: Client, kind: Kind) -> Generator[None]:
         """Count a request while it lasts. Raises Refused beyond what one address may have at once."""
         key = (client.address, kind)
         if self.is_shared and self._requests[key] >= MAX_REQUESTS[kind]:

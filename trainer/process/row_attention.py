@@ -8,7 +8,7 @@ A training batch needs no mask at all: rows end to end are told apart by their b
 real token looks. `without_masks` keeps transformers from making one, and from asking the GPU whether it is needed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from itertools import pairwise
 
@@ -32,7 +32,7 @@ def install(model) -> None:
 
 
 @contextmanager
-def without_masks(model) -> Iterator[None]:
+def without_masks(model) -> Generator[None]:
     """Inside it the forward passes of `model` (installed before) are causal and nothing else."""
     config = model.config
     config._attn_implementation = WITHOUT_MASKS
