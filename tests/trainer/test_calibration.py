@@ -43,6 +43,13 @@ def test_a_measurement_is_made_once_and_remembered():
     assert len(read_json(home() / FILE)) == 1
 
 
+def test_a_damaged_file_of_measurements_is_as_good_as_none():
+    home().mkdir(parents=True, exist_ok=True)
+    for content in ("[1]", '"text"', "{"):
+        (home() / FILE).write_text(content)
+        assert known(TrainConfig(), SMALL, FACTS) is None
+
+
 @pytest.mark.slow
 def test_a_quantised_base_can_be_measured():
     assert measure(TrainConfig(precision="8bit", per_device_train_batch_size=2), SMALL, FACTS).seconds_per_token > 0

@@ -21,7 +21,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from common.errors import UserError
-from common.files import read_json, tail, write_json
+from common.files import read_object, tail, write_json
 from common.paths import LOCAL_OWNER, REPOSITORY, home
 from models.hardware import cpu_count, describe_hardware, find_gpus, find_hardware, processor_name
 from models.precision import resolve_precision
@@ -54,7 +54,7 @@ class Calibration:
 
 def known(config: TrainConfig, shape: ModelShape, data_facts: dict) -> Calibration | None:
     """What was measured for this configuration on this machine before, or None. Takes milliseconds."""
-    values = (read_json(home() / FILE, {}) or {}).get(_key(config, shape, data_facts))
+    values = read_object(home() / FILE).get(_key(config, shape, data_facts))
     try:
         return Calibration(**values) if values else None
     except TypeError:  # written by another version
@@ -85,7 +85,7 @@ def measure(
         write_json(request, _request(config, shape, data_facts))
         if not _run_process(request, result, progress, stop):
             return None
-        values = read_json(result)
+        values = read_object(result)
     found = Calibration(
         values["seconds_per_token"],
         f"measured on this machine ({describe_hardware()})",
@@ -194,7 +194,7 @@ def _end(process: subprocess.Popen) -> None:
 def _remember(key: str, found: Calibration) -> None:
     home().mkdir(parents=True, exist_ok=True)
     with FileLock(home() / f"{FILE}.lock"):
-        write_json(home() / FILE, {**(read_json(home() / FILE, {}) or {}), key: asdict(found)})
+        write_json(home() / FILE, {**read_object(home() / FILE), key: asdict(found)})
 
 
 def from_earlier_runs(config: TrainConfig, base_id: str, owner: str = LOCAL_OWNER) -> Calibration | None:
