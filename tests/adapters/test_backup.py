@@ -54,6 +54,14 @@ def test_an_older_checkpoint_leaves_the_history_too(hub, run, made):
     assert send(hub, run, 8, parent=third) == hub.commit(REPO) and len(repository.snapshots) == 1
 
 
+def test_a_damaged_record_of_the_adapter_it_began_with_does_not_hold_a_checkpoint_back(hub, run):
+    record = run / "init_adapter" / "studio.json"
+    record.parent.mkdir()
+    record.write_text("[1]")
+    send(hub, run)
+    assert b"null" in hub.repositories[REPO].files["init_adapter/studio.json"]
+
+
 def test_nothing_is_sent_to_a_repository_that_is_public(hub, run, made):
     hub.add(REPO, {".gitattributes": b""})
     with pytest.raises(UserError, match="is public"):
