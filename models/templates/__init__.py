@@ -60,7 +60,7 @@ def _template_of_trl(tokenizer) -> str:
         from trl.chat_template_utils import get_training_chat_template
 
     try:
-        return get_training_chat_template(tokenizer)
+        return get_training_chat_template(tokenizer) or tokenizer.chat_template  # None: it is marked already
     except ValueError as error:
         raise UserError(
             "This base model's chat template is not one that shows where the assistant's words begin and end.",

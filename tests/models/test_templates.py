@@ -192,6 +192,15 @@ def test_a_base_without_a_template_gets_tinyllamas(tmp_path):
     assert training_template(tokenizer) == read_template("zephyr") and tokenizer.pad_token == "</s>"
 
 
+def test_a_template_that_is_marked_is_taken_as_it_is_however_its_marks_are_spaced():
+    tokenizer = load_tokenizer(TOKENIZER)
+    tokenizer.chat_template = (
+        "{% for message in messages %}[{{ message['role'] }}] "
+        "{%generation%}{{ message['content'] }}{%endgeneration%}{% endfor %}"
+    )
+    assert training_template(tokenizer) == tokenizer.chat_template
+
+
 def test_an_unknown_template_is_refused_with_what_to_do():
     tokenizer = load_tokenizer(TOKENIZER)
     tokenizer.chat_template = (
