@@ -99,6 +99,16 @@ def drop_row(name: str, key: str, owner: str = LOCAL_OWNER) -> None:
             _write_rows(path, kept)
 
 
+def drop_last_row(name: str, owner: str = LOCAL_OWNER) -> None:
+    """Take the last row out, whether it has a key or not. Raises UserError when there is none."""
+    path = find_dataset(name, owner).path
+    with _locked(owner):
+        rows = read_json_lines(path)
+        if not rows:
+            raise UserError("The data set has no rows.")
+        _write_rows(path, rows[:-1])
+
+
 def row_key(conversation: str, pane: int, place: int, before: list[dict]) -> str:
     """What tells one answer from any other: where it stands, and the messages `before` it."""
     said = [[message["role"], message["content"]] for message in before]

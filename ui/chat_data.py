@@ -117,10 +117,7 @@ class DataHandlers:
     @shown
     def drop_last(self, values: dict, token: gr.OAuthToken | None):
         owner, name = owner_of(values[self.chat.browser_key], token), values[self.parts.name_box]
-        rows = feedback.read_rows(name, owner)
-        if not rows:
-            raise UserError("The data set has no rows.")
-        feedback.drop_row(name, rows[-1].get("key"), owner)
+        feedback.drop_last_row(name, owner)
         return self.rows(values, owner)
 
     def rows(self, values: dict, owner: str) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chat.feedback import drop_row, find_dataset, keep_row, list_datasets, read_rows, row_key
+from chat.feedback import drop_last_row, drop_row, find_dataset, keep_row, list_datasets, read_rows, row_key
 from common.errors import UserError
 from common.paths import home
 from tests.fakes import conversation
@@ -25,6 +25,17 @@ def test_a_row_can_be_taken_out():
         keep_row("mine", TALK[: place + 1], "liked", row_key("c", 0, place, TALK[:place]))
     drop_row("mine", row_key("c", 0, 1, TALK[:1]))
     assert [row["messages"] for row in read_rows("mine")] == [TALK]
+
+
+def test_dropping_the_last_row_leaves_the_others_also_where_rows_have_no_key():
+    path = keep_row("mine", TALK, "liked", "key").path
+    path.write_text(path.read_text() + '{"messages": [1]}\n{"messages": [2]}\n')  # written by hand
+    drop_last_row("mine")
+    assert [row["messages"] for row in read_rows("mine")] == [TALK, [1]]
+    drop_last_row("mine")
+    drop_last_row("mine")
+    with pytest.raises(UserError, match="has no rows"):
+        drop_last_row("mine")
 
 
 def test_one_owner_does_not_see_anothers():
