@@ -81,8 +81,11 @@ class PromptFormat:
             return self._encode_unseen(messages, continuing)
         ids: list[int] = []
         ends = [0] * len(messages)
-        for section, message in self._sections_of(parts):
+        for section, message, cuts in self._sections_of(parts):
+            start = len(ids)
             ids += self._ids(section, is_first=not ids)
+            for number, share in cuts:
+                ends[number] = start + round(share * (len(ids) - start))
             if message is not None:
                 ends[message] = len(ids)
         for place in range(1, len(ends)):
@@ -135,26 +138,36 @@ class PromptFormat:
         parts = [(piece, place // 2 if place % 2 else None) for place, piece in enumerate(pieces)]
         return parts[:-1] if continuing else parts
 
-    def _sections_of(self, parts: list[tuple[str, int | None]]) -> list[tuple[object, int | None]]:
-        """(token id, message) for control tokens; for the texts between them ((text, is spelled), ...), message.
+    def _sections_of(
+        self, parts: list[tuple[str, int | None]]
+    ) -> list[tuple[object, int | None, list[tuple[int, float]]]]:
+        """(token id, message, []) for control tokens; for the texts between them ((text, is spelled), ...), message, cuts.
 
-        The control token right behind a content closes its message; what follows belongs to the next one.
+        The control token right behind a content closes its message; what follows belongs to the next one. Where a template
+        puts no control token between messages, a text holds several: `cuts` are (message, share of the text at its end) of
+        all but the last of them.
         """
-        sections: list[tuple[object, int | None]] = []
+        sections: list[tuple[object, int | None, list[tuple[int, float]]]] = []
         run: list[tuple[str, bool]] = []
-        message = None
+        message, ends = None, []
+
+        def closed() -> tuple[object, int | None, list[tuple[int, float]]]:
+            characters = sum(len(text) for text, _ in run) or 1
+            return tuple(run), message, [(number, end / characters) for number, end in ends[:-1]]
+
         for text, number in parts:
             if number is not None:
                 message = number
                 run += self._spelled(text)
+                ends.append((number, sum(len(piece) for piece, _ in run)))
                 continue
             for piece in filter(None, self._split.split(text)):
                 if piece not in self._special:
                     run.append((piece, False))
                     continue
-                sections += [(tuple(run), message), (self._special[piece], message)]
-                run, message = [], None
-        return [*sections, (tuple(run), message)]
+                sections += [closed(), (self._special[piece], message, [])]
+                run, message, ends = [], None, []
+        return [*sections, closed()]
 
     def _spelled(self, text: str) -> list[tuple[str, bool]]:
         """A content in pieces: (text, True where each letter is a token of its own)."""

@@ -162,7 +162,7 @@ def test_conversations_are_renamed_found_carried_over_and_forged_ones_refused(ch
     (one,) = json.loads(text)
     turn = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]
     for messages, sentence in (
-        (turn * 10_000, "20,000 messages"),
+        (turn * 10_000, "4,000 messages"),
         ([turn[0], {**turn[1], "role": "system"}], "alternate between user and assistant"),
         ([{**turn[0], "content": "x" * 1_000_000}, turn[1]], "1,000,000 characters"),
     ):

@@ -106,3 +106,15 @@ def test_what_is_remembered_is_bounded_by_its_characters(tinyllama_tokenizer, mo
         kept = sum(len(text) for section, _ in format._sections for text, _ in section)
         assert kept <= 10_000 and format._characters <= 10_000
     assert found == wanted and format._sections
+
+
+@pytest.mark.parametrize("name", ["chatml", "alpaca", "vicuna", "plain"])
+def test_each_message_has_its_own_tokens_where_a_template_puts_no_control_token_between_them(tinyllama_tokenizer, name):
+    from models.templates import read_template, without_marks
+    from models.templates.choice import Template
+
+    format = PromptFormat(tinyllama_tokenizer, Template(name, without_marks(read_template(name))))
+    talk = [{"role": ("user", "assistant")[turn % 2], "content": f"word {turn} " * 40} for turn in range(5)]
+    sizes, _ = format.measure(talk)
+    assert all(100 < size < 240 for size in sizes), sizes
+    assert sum(format.encode(talk).sizes()) + format.opening == pytest.approx(len(format.encode(talk).ids), abs=8)
