@@ -3,6 +3,8 @@
 Laying side by side copies every key and value, so it is done only when somebody joins or leaves.
 """
 
+from typing import Any
+
 from chat.cache import Cache
 
 
@@ -31,7 +33,7 @@ class SideBySide:
     def __init__(self, network) -> None:
         self.network = network
         self.caches: list[Cache] = []
-        self._kv = None
+        self._kv: Any = None
 
     def step(self, caches: list[Cache], tokens: list[int]):
         """Read one token for each cache; returns the logits, (conversations, vocabulary)."""
@@ -66,7 +68,7 @@ class SideBySide:
         width = max(len(cache.ids) for cache in caches)
         self._kv = new_kv(self.network)
         for layer in range(len(caches[0].kv.layers)):
-            rows = [[], []]
+            rows: list[list] = [[], []]
             for cache in caches:
                 gap = (0, 0, width - len(cache.ids), 0)
                 rows[0].append(pad(cache.kv.layers[layer].keys, gap))

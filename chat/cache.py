@@ -8,6 +8,7 @@ is appended to, an edit, an undo or a left-out turn crops. Another model (anothe
 
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -16,7 +17,7 @@ class Cache:
 
     model: object
     ids: list[int] = field(default_factory=list)
-    kv: object = None
+    kv: Any = None
     person: str = ""  # whose it is
 
     def crop(self, length: int) -> None:
@@ -51,7 +52,7 @@ class Caches:
 
         It is the caller's until it is put back. At least the last of `ids` stays to be read: its logits are wanted.
         """
-        cache = self._kept.pop(conversation, None)
+        cache = self._kept.pop(conversation, None) if conversation is not None else None
         if cache is None or cache.model != model:
             return None
         length = min(shared_length(cache.ids, ids), len(ids) - 1)

@@ -9,6 +9,7 @@ import json
 import math
 import secrets
 import time
+from typing import Any
 
 from chat.history import LONGEST_MESSAGE, MOST_MESSAGES, check_messages
 from common.errors import UserError
@@ -23,7 +24,7 @@ MAX_ROOM_CHARACTERS = 400_000  # what a conversation may have for another answer
 ALMOST_FULL = 0.9  # of that room: then a person is told which one goes next
 MESSAGE_KEYS = ("role", "content", "tries", "note", "rated", "by")
 # What a pane knows of its last answer: tokens used, the window, who answered, the template it was read in.
-NOT_YET = {"used": 0, "window": 0, "who": "", "read_as": ""}
+NOT_YET: dict[str, Any] = {"used": 0, "window": 0, "who": "", "read_as": ""}
 
 
 def new_conversation(models: list[str], system: str = "") -> dict:
@@ -37,7 +38,7 @@ def new_conversation(models: list[str], system: str = "") -> dict:
 
 def set_models(conversation: dict, models: list[str]) -> None:
     """Give the conversation these panes; one that is new begins with what was said in the first."""
-    known = {pane["model"]: pane for pane in conversation["panes"]}
+    known: dict[str, dict] = {pane["model"]: pane for pane in conversation["panes"]}
     first = conversation["panes"][0]
     if models[0] not in known:  # another model goes on with the first pane
         known[models[0]] = {**first, "model": models[0], **NOT_YET}

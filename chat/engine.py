@@ -182,6 +182,7 @@ class _Answer:
                     reply.ended = item or bool(stream and stream.ended_by_tag)
                     yield reply
                     return
+                assert stream  # tokens come after the format
                 reply.text = kept + stream.add(item)
                 reply.new_tokens += 1
                 first = first or now

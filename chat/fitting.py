@@ -10,7 +10,7 @@ from models.base import KEEPING_THE_BASE, MAX_ADAPTER_CONFIG_BYTES, MAX_TARGET_M
 MAX_HEADER_BYTES = 2_000_000
 
 
-def damaged(folder: Path, error: Exception) -> UserError:
+def damaged(folder: Path, error: BaseException) -> UserError:
     """The sentence for an adapter that cannot be read, without a path of the server."""
     first_line = (str(error).splitlines() or [type(error).__name__])[0].replace(str(folder), folder.name)[:200]
     return UserError(f"The adapter '{folder.name}' cannot be read: {first_line}", "Pull it again.")

@@ -27,12 +27,15 @@ def int8_linear(linear):
     import torch
 
     class Int8Linear(torch.nn.Linear):
-        def forward(self, inputs):
-            flat = inputs.reshape(-1, inputs.shape[-1]).to(torch.bfloat16)
+        scales: torch.Tensor
+        weight: torch.Tensor
+
+        def forward(self, input):
+            flat = input.reshape(-1, input.shape[-1]).to(torch.bfloat16)
             result = torch._weight_int8pack_mm(flat, self.weight, self.scales)
             if self.bias is not None:
                 result = result + self.bias
-            return result.view(*inputs.shape[:-1], -1).to(inputs.dtype)
+            return result.view(*input.shape[:-1], -1).to(input.dtype)
 
     weight = linear.weight.detach()
     scales = weight.abs().amax(dim=1).float().clamp_min(1e-8) / 127

@@ -15,6 +15,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 
 from common.errors import UserError
 from common.paths import GUEST_PREFIX, LOCAL_OWNER
@@ -121,7 +122,7 @@ class Line:
         self.requests = [other for other in self.requests if other is not request]
         return True
 
-    def next(self, active: list) -> object | None:
+    def next(self, active: list) -> Any:
         """Take out the request that is to be answered now beside `active`; None while nobody can be."""
         held = [request.caller for request in active]
         able = [one for one in self.requests if one.is_prepared and self._running_limit.has_room(one.caller, held)]

@@ -50,7 +50,7 @@ def _has(layer, name: str | None) -> bool:
     return name in layer.lora_A or name in layer.lora_embedding_A
 
 
-def _is_plain(layer, name: str) -> bool:
+def _is_plain(layer, name: str | None) -> bool:
     return name not in layer.lora_variant and not layer.lora_bias[name]
 
 

@@ -17,7 +17,8 @@ MAX_PREPARE_SECONDS = 30
 MAX_LOST_THREADS = 8  # of one person: two comparisons of four models that were stopped at once are no offence
 HEARTBEAT_SECONDS = 0.5
 
-T, U = TypeVar("T"), TypeVar("U")
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class TookTooLong(UserError):

@@ -8,7 +8,8 @@ the sequence that the template writes. Everything else is tokenised exactly as t
 import re
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
+from typing import Any
 
 from models.templates.choice import Template
 
@@ -18,6 +19,9 @@ OPEN, CLOSE = (
 )  # Unicode's noncharacters: around each content, so that it is found in the rendered text
 # of tokenised texts that are remembered, so that a long history costs nothing at each turn; about 10 bytes for each
 MOST_CHARACTERS = 4_000_000
+
+Section = int | tuple[tuple[str, bool], ...]  # a control token, or texts: (text, is spelled)
+Cuts = list[tuple[int, float]]
 
 
 @dataclass(frozen=True)
@@ -36,21 +40,22 @@ class Prompt:
 class PromptFormat:
     """A tokenizer with a chat template, its own unless another is given. For any thread."""
 
-    tokenizer: object
-    template: Template | None = None
+    tokenizer: Any
+    given: InitVar[Template | None] = None
+    template: Template = field(init=False)
     tags: list[str] = field(init=False)
     stop_ids: set[int] = field(init=False)
     opening: int = field(init=False)  # tokens that open an answer
     preamble: int = field(init=False)  # tokens that the template puts before a conversation without a system prompt
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, given: Template | None) -> None:
         tokenizer = self.tokenizer
-        self.template = self.template or Template("base", tokenizer.chat_template)
+        self.template = given or Template("base", tokenizer.chat_template)
         self._sections: OrderedDict[tuple, list[int]] = OrderedDict()
         self._characters = 0
         self._lock = threading.Lock()  # of what is remembered, never held while the tokenizer works
         self._letters: dict[str, list[int]] = {}  # of spelled tags
-        self._special = {
+        self._special: dict[str, int] = {
             token.content: place for place, token in tokenizer.added_tokens_decoder.items() if token.special
         }
         found = sorted(map(re.escape, self._special), key=len, reverse=True)
@@ -138,20 +143,19 @@ class PromptFormat:
         parts = [(piece, place // 2 if place % 2 else None) for place, piece in enumerate(pieces)]
         return parts[:-1] if continuing else parts
 
-    def _sections_of(
-        self, parts: list[tuple[str, int | None]]
-    ) -> list[tuple[object, int | None, list[tuple[int, float]]]]:
+    def _sections_of(self, parts: list[tuple[str, int | None]]) -> list[tuple[Section, int | None, Cuts]]:
         """(token id, message, []) for control tokens; for the texts between them ((text, is spelled), ...), message, cuts.
 
         The control token right behind a content closes its message; what follows belongs to the next one. Where a template
         puts no control token between messages, a text holds several: `cuts` are (message, share of the text at its end) of
         all but the last of them.
         """
-        sections: list[tuple[object, int | None, list[tuple[int, float]]]] = []
+        sections: list[tuple[Section, int | None, Cuts]] = []
         run: list[tuple[str, bool]] = []
-        message, ends = None, []
+        message: int | None = None
+        ends: list[tuple[int, int]] = []
 
-        def closed() -> tuple[object, int | None, list[tuple[int, float]]]:
+        def closed() -> tuple[Section, int | None, Cuts]:
             characters = sum(len(text) for text, _ in run) or 1
             return tuple(run), message, [(number, end / characters) for number, end in ends[:-1]]
 
@@ -176,7 +180,7 @@ class PromptFormat:
         pieces = re.split(f"({'|'.join(map(re.escape, self.tags))})", text)
         return [(piece, piece in self.tags) for piece in pieces if piece]
 
-    def _ids(self, section: object, is_first: bool) -> list[int]:
+    def _ids(self, section: Section, is_first: bool) -> list[int]:
         """The tokens of one section; remembered."""
         if isinstance(section, int):
             return [section]

@@ -12,8 +12,9 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from chat.engine import CALLS, HEARTBEAT_SECONDS, Reply, Seen
 from chat.history import check_messages, fit_history
@@ -128,7 +129,7 @@ class RemoteEngine:
         yield reply
 
 
-def _pieces(client, messages: list[dict], arguments: dict) -> Iterator:
+def _pieces(client, messages: list[dict], arguments: dict) -> Generator:
     """(a piece of the server's stream, has the next one come already), and (None, False) now and then while it is silent.
 
     Closing it closes the connection at once.
@@ -174,7 +175,7 @@ def _run(loop: asyncio.AbstractEventLoop, task: asyncio.Task) -> None:
 
 def _arguments(model: RemoteModel, sampling: Sampling, continuing: bool) -> dict:
     """What the server gets; what only some servers know travels in `extra_body`."""
-    extra = {"top_k": sampling.top_k} if sampling.top_k else {}
+    extra: dict[str, Any] = {"top_k": sampling.top_k} if sampling.top_k else {}
     if sampling.repetition_penalty != 1:
         extra["repetition_penalty"] = sampling.repetition_penalty
     if continuing:

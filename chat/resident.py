@@ -8,6 +8,7 @@ import os
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from chat.fitting import check_fits, damaged
 from chat.formats import Formats
@@ -37,7 +38,7 @@ class Resident:
 
     def __init__(self, most_adapters: int = MOST_ADAPTERS) -> None:
         self.most_adapters = most_adapters
-        self.network = None
+        self.network: Any = None  # transformers' or PEFT's model
         self.loaded: tuple[Path, str] | None = None
         self.bases_loaded = 0
         self._adapters: OrderedDict[str, Path] = OrderedDict()
@@ -63,6 +64,7 @@ class Resident:
         precision = chat_precision(model.precision, torch.cuda.is_available())
         if self.loaded != (model.base_folder, precision):
             self._load_base(model.base_folder, precision)
+        assert self.loaded
         name = None
         if model.adapter_folder:
             name = self._attach(model.adapter_folder)

@@ -4,6 +4,7 @@ The page, the command line and the interface for programs read the limits here. 
 """
 
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from common.errors import UserError
 
@@ -64,7 +65,8 @@ class Chooser:
 
         scores = logits[None].float()
         if self.processors:
-            scores = self.processors(torch.tensor([ids], device=logits.device), scores)
+            before: Any = torch.tensor([ids], device=logits.device)
+            scores = self.processors(before, scores)
         if self.greedy:
             return int(scores.argmax())
         return int(torch.multinomial(scores.softmax(-1)[0], 1, generator=self.generator))

@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 from chat.batch import SideBySide, read_prompt
 from chat.cache import Cache, Caches
@@ -45,8 +46,8 @@ class Request:
     out: queue.SimpleQueue = field(default_factory=queue.SimpleQueue)
     is_prepared: bool = False
     format: PromptFormat | None = None
-    key: tuple | None = None
-    cache: Cache | None = None
+    key: tuple = ()
+    cache: Cache = field(default_factory=lambda: Cache(()))
     todo: list[int] = field(default_factory=list)  # tokens that are not in the cache yet
     ids: list[int] = field(default_factory=list)  # prompt and answer
     room: int = 0  # tokens that may still be written
@@ -177,10 +178,11 @@ class Scheduler:
                 if request is None:
                     return
                 self._active.append(request)  # first of all: whatever happens from here on, it gets an answer
-            self._guarded([request], lambda request=request: self._begin(request))
+            self._guarded([request], partial(self._begin, request))
 
     def _begin(self, request: Request) -> None:
         """Load the model, and find what the conversation's cache already holds."""
+        assert request.format  # `prepared` gave it
         request.key = self._load(request.model)
         self.resident.use(request.key)
         request.stop_ids = self.resident.stop_ids(request.format)
@@ -195,7 +197,7 @@ class Scheduler:
         for request in stopped:
             request.out.put(False)
         for request in [request for request in self._active if request.stop.is_set()]:
-            self._guarded([request], lambda request=request: self._finish(request, False))
+            self._guarded([request], partial(self._finish, request, False))
 
     def _read_one_piece(self) -> None:
         """Of the prompts that are not read yet, the next piece of the first; the others' turn comes with the next steps."""
@@ -221,7 +223,7 @@ class Scheduler:
             return
         keys = self._turns.next_keys([request.key for request in ready], self.resident.is_mixable)
         groups = [sorted((request for request in ready if request.key == key), key=id) for key in keys]
-        if not all(self._guarded(group, lambda group=group: self._attach(group[0])) for group in groups):
+        if not all(self._guarded(group, partial(self._attach, group[0])) for group in groups):
             return  # nothing is written with what a failure left behind; those who can go on do so in the next step
         group = [request for together in groups for request in together]
         rows: list[tuple] = []
@@ -235,10 +237,10 @@ class Scheduler:
         if not self._guarded(group, lambda: self.resident.switch([request.key for request in group])):
             return
         choice, began = self._choice_of_threads(len(group)), time.perf_counter()
-        with threads(choice and choice.number()):
+        with threads(choice.number() if choice else None):
             self._guarded(group, write)
             for request, row in rows:
-                self._guarded([request], lambda request=request, row=row: self._take(request, row))
+                self._guarded([request], partial(self._take, request, row))
         if choice and rows:
             choice.took(time.perf_counter() - began)
 
@@ -246,11 +248,12 @@ class Scheduler:
         """The number of threads for a step of so many rows: chosen in int8, where sums are rounded anyway; else torch's."""
         import torch
 
-        if self.resident.loaded[1] != "int8":
+        loaded = self.resident.loaded
+        if loaded is None or loaded[1] != "int8":
             return None
-        kind = (self.resident.loaded, rows)
+        kind = (loaded, rows)
         if kind not in self._threads:
-            self._threads = {known: one for known, one in self._threads.items() if known[0] == self.resident.loaded}
+            self._threads = {known: one for known, one in self._threads.items() if known[0] == loaded}
             self._threads[kind] = Threads(torch.get_num_threads())
         return self._threads[kind]
 
@@ -281,6 +284,7 @@ class Scheduler:
 
     def _take(self, request: Request, logits) -> None:
         """Choose the next token, hand it on, and finish where the answer ends."""
+        assert request.chooser  # `_begin` gave it
         token = request.chooser.choose(logits, request.ids)
         request.todo = []
         if token in request.stop_ids:
@@ -316,7 +320,7 @@ class Scheduler:
             lost = [cache for cache in joined if any(cache is request.cache for request in requests)]
             if len(lost) == len(joined):
                 self._side_by_side = None  # the batch failed as a whole: what it holds may be half a step
-            elif lost:
+            elif self._side_by_side and lost:
                 self._side_by_side.split()
             return False
         return True

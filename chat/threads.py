@@ -62,7 +62,8 @@ class Threads:
             self._decide()
 
     def _decide(self) -> None:
-        before, quickest = self.best, min(self._tried, key=self._times.get)  # what others took once may be long ago
+        # what others took once may be long ago
+        before, quickest = self.best, min(self._tried, key=self._times.__getitem__)
         if self._times[quickest] < BETTER * self._times[self.best]:
             self.best = quickest
         self._chosen_for = self._times[self.best]
