@@ -12,9 +12,10 @@ from adapters.push import PushPlan
 from adapters.serve import vllm_line
 
 COLUMNS = ["Name", "Base", "Trained on", "Held-out loss", "Rank", "Size", "When", "From", "Pushed to"]
-WIDTHS = [145, 130, 165, 130, 70, 80, 165, 175, 155]  # in pixels; a phone scrolls sideways inside the table
+# in pixels; a phone scrolls sideways inside the table
+WIDTHS: list[str | int] = [145, 130, 165, 130, 70, 80, 165, 175, 155]
 FOUND_COLUMNS = ["Repository", "Who sees it", "Downloads", "Changed"]
-FOUND_WIDTHS = [190, 110, 100, 110]
+FOUND_WIDTHS: list[str | int] = [190, 110, 100, 110]
 CHANGES = {"new": "new", "changed": "changes", "same": "stays as it is"}
 SETTINGS_SHOWN = ("learning_rate", "num_train_epochs", "max_steps", "per_device_train_batch_size", "max_length")
 SETTINGS_SHOWN += ("lora_alpha", "lora_dropout", "seed")

@@ -23,7 +23,7 @@ def with_progress(work: Callable, heartbeat: float | None = None) -> Iterator[tu
 
     threading.Thread(target=run, daemon=True).start()
     try:
-        last: tuple[str, Any] = ("says", "")
+        last: Any = ("says", "")
         while True:
             try:
                 kind, value = last = said.get(timeout=heartbeat)

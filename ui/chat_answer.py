@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from chat.conversation import prompt_messages
 from chat.engine import CALLS, HEARTBEAT_SECONDS, Engine, Model, Reply
@@ -29,7 +30,8 @@ class Engines:
     remote: RemoteEngine | None
     calls: Places = field(default_factory=lambda: Places(CALLS))
 
-    def of(self, picked: Picked) -> Engine | RemoteEngine:
+    def of(self, picked: Picked) -> Any:
+        """The Engine or RemoteEngine that takes the model that was picked."""
         return self.remote if isinstance(picked.model, RemoteModel) else self.local
 
 

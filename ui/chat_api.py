@@ -118,7 +118,7 @@ def _system(system: object) -> str:
     return system or ""
 
 
-def _plain(message: object) -> object:
+def _plain(message: object) -> Any:
     if isinstance(message, dict) and isinstance(message.get("content"), list):
         blocks = message["content"]
         if all(isinstance(block, dict) and isinstance(block.get("text"), str) for block in blocks):

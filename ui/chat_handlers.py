@@ -61,7 +61,7 @@ class ChatHandlers:
     def outputs(self) -> list:
         """What an answer may change."""
         own, panes = self.layout, self.layout.panes
-        outputs = [own.conversation, own.store, own.draft, own.message_box, own.send_button, own.stop_button]
+        outputs: list = [own.conversation, own.store, own.draft, own.message_box, own.send_button, own.stop_button]
         outputs += [own.seen_html, own.summary_box, own.system_box, own.model_dropdown, own.beside_dropdown]
         return outputs + panes.columns + panes.chatbots + panes.meters + panes.better_buttons
 
@@ -246,7 +246,7 @@ class ChatHandlers:
         for number, chatbot in enumerate(panes.chatbots):
             pane = conversation["panes"][number] if number < len(conversation["panes"]) else None
             changes[chatbot] = chat_view.shown_messages(pane) if pane else []
-            if number in asked:
+            if pane and number in asked:
                 changes[panes.meters[number]] = chat_view.meter(pane)
         return changes
 

@@ -1,6 +1,7 @@
 """What the Chat tab consists of: components only, no events."""
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import gradio as gr
 
@@ -18,6 +19,7 @@ SLIDERS = {
     "top_k": (0, 200, 1, "Top-k"),
     "repetition_penalty": (0.8, 1.5, 0.05, "Repetition penalty"),
 }
+DEFAULTS = Sampling()
 LEAVE_OUT, SUMMARISE = "leave out", "summary"
 PRESETS = {
     "None": "",
@@ -172,7 +174,13 @@ def _lay_out_settings() -> tuple:
             if one.name in SLIDERS:
                 low, high, step, label = SLIDERS[one.name]
                 settings[one.name] = gr.Slider(
-                    low, high, one.default, step=step, label=label, info=one.metadata["help"], min_width=320
+                    low,
+                    high,
+                    getattr(DEFAULTS, one.name),
+                    step=step,
+                    label=label,
+                    info=one.metadata["help"],
+                    min_width=320,
                 )
         settings["seed"] = gr.Number(
             0,
@@ -185,10 +193,12 @@ def _lay_out_settings() -> tuple:
     return preset_dropdown, system_box, full_radio, summary_box, settings
 
 
-def sampling_of(values: dict[str, object]) -> Sampling:
+def sampling_of(values: dict[str, Any]) -> Sampling:
     """The settings from their components' values, by name. What is no number stays as it is: the check names it."""
     whole = ("max_new_tokens", "top_k", "seed")
-    found = {name: int(value) if name in whole and _is_whole(value) else value for name, value in values.items()}
+    found: dict[str, Any] = {
+        name: int(value) if name in whole and _is_whole(value) else value for name, value in values.items()
+    }
     sampling = Sampling(**{**found, "seed": found.get("seed") or 0})
     sampling.check()
     return sampling

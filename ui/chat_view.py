@@ -5,6 +5,9 @@ Whatever a person or a model wrote is shown as written: a tag is text on the scr
 
 import html
 import re
+from typing import Any
+
+from gradio.components.chatbot import Message, MessageDict
 
 from chat.conversation import MOST_CONVERSATIONS
 from chat.engine import Reply, Seen
@@ -68,7 +71,7 @@ def written(text: object) -> str:
     return _outside_code(text, html.unescape)
 
 
-def shown_messages(pane: dict) -> list[dict]:
+def shown_messages(pane: dict) -> list[MessageDict | Message]:
     """The pane's last turns for the Chatbot, with a line where turns are not shown, or not seen by the model."""
     return [_shown_message(pane, place) for place in _places(pane)]
 
@@ -83,7 +86,7 @@ def _places(pane: dict) -> list[int]:
     return [NOT_SHOWN, *found] if first else found
 
 
-def _shown_message(pane: dict, place: int) -> dict:
+def _shown_message(pane: dict, place: int) -> MessageDict:
     if place < 0:
         words = f"{left_out_words(pane['left_out'])}: the model does not see them"
         if place == NOT_SHOWN:
@@ -99,7 +102,7 @@ def _shown_message(pane: dict, place: int) -> dict:
     return {"role": message["role"], "content": words + note}
 
 
-def place_of(pane: dict, index: object) -> int:
+def place_of(pane: dict, index: Any) -> int:
     """The place in the conversation of a message that the Chatbot names by `index`; below 0 for a line between them."""
     index = index[0] if isinstance(index, list | tuple) else int(index)
     return _places(pane)[index] if index >= 0 else LEFT_OUT

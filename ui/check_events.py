@@ -35,7 +35,7 @@ def report_for(config: TrainConfig, looked_at: dict | None) -> dict | None:
     return looked_at["report"] if looked_at and looked_at["key"] == data_key(config) else None
 
 
-def checked(config: TrainConfig) -> Iterator[tuple[str, object]]:
+def checked(config: TrainConfig) -> Iterator[tuple[str, Any]]:
     """("says", sentence) while the check runs, then ("is", {"key", "report"})."""
     for kind, value in with_progress(lambda progress, stop: check(config, PREVIEW_ROWS, progress, stop)):
         yield (kind, looked(config, value)) if kind == "is" else (kind, value)

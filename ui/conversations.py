@@ -7,6 +7,7 @@ the page itself offers as a file.
 import json
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -278,6 +279,6 @@ def listed_models(own: Layout, choices: list, value: str | None, beside: list[st
     known = [choice for _, choice in everything]
     if beside is None and value in known:
         return {own.model_dropdown: gr.Dropdown(choices), own.beside_dropdown: gr.Dropdown(everything)}
-    kept = {} if beside is None else {"value": [one for one in beside if one in known]}
+    kept: dict[str, Any] = {} if beside is None else {"value": [one for one in beside if one in known]}
     model_dropdown = gr.Dropdown(choices, value=value if value in known else f"base:{AUTO}")
     return {own.model_dropdown: model_dropdown, own.beside_dropdown: gr.Dropdown(everything, **kept)}

@@ -4,6 +4,7 @@ The check runs in a process of its own (trainer.data.checking), so the tab stays
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import gradio as gr
 
@@ -84,8 +85,8 @@ def build_data_form() -> DataForm:
         show_progress="hidden",
         api_visibility="undocumented",
     )
-    inputs = {"data_kind": kind_radio, "data_file": data_file, "data_paste": paste_box, "data_hub": hub_box}
-    inputs |= {"data_chat": chat_dropdown, **hub}
+    inputs: dict[str, Any] = {"data_kind": kind_radio, "data_file": data_file, "data_paste": paste_box}
+    inputs |= {"data_hub": hub_box, "data_chat": chat_dropdown, **hub}
     with gr.Accordion("Rows: limit, long ones, doubles, held-out part", open=False):
         inputs |= data_inputs("max_rows", "too_long", "drop_duplicates", "skip_bad_rows", "eval_fraction")
         inputs["eval_file"] = gr.File(

@@ -6,6 +6,7 @@ data; `text_file` or `text_hub` holds the text of stage 1, `eval_file` or `eval_
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def _text(values: dict, name: str) -> str:
     return value or ""
 
 
-def form_config(names: tuple, owner: str, values: tuple) -> TrainConfig:
+def form_config(names: tuple, owner: str, values: Sequence) -> TrainConfig:
     """The config that a start would run: the form's, with this machine's limits in it. Raises UserError."""
     return capped(make_config(owner, dict(zip(names, values, strict=True))))
 
@@ -103,7 +104,7 @@ def checked_base(base: str | None) -> str:
 
 
 def _data(owner: str, values: dict) -> str:
-    kind = values.get("data_kind")
+    kind = values.get("data_kind") or ""
     if kind not in KINDS:
         raise UserError(f"'{kind[:80]}' is no way to give data.", f"Choose one of {', '.join(KINDS)}.")
     if kind == EXAMPLE_DATA:
@@ -171,7 +172,8 @@ def pasted_file(owner: str, text: str | None) -> str:
     """A file with the pasted text, named after its content. Raises UserError for nothing and for too much."""
     from trainer.data.reading import paste_suffix
 
-    if not (text or "").strip():
+    text = text or ""
+    if not text.strip():
         raise UserError("Nothing was pasted.", "Paste rows: JSON lines, a table, or plain text.")
     if len(text) > MOST_PASTED:
         raise UserError(f"{len(text):,} characters were pasted; {MOST_PASTED:,} are the most.", "Upload a file.")

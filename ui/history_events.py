@@ -140,6 +140,7 @@ def _wire_changing(tab: TrainTab, picked: dict) -> None:
 
 def only(ids: list | None) -> str:
     """The one run that is chosen. Raises UserError for none and for several."""
-    if len(ids or []) != 1:
-        raise UserError(f"{len(ids or [])} runs are chosen.", "Choose one.")
+    ids = ids or []
+    if len(ids) != 1:
+        raise UserError(f"{len(ids)} runs are chosen.", "Choose one.")
     return ids[0]

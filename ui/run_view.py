@@ -140,7 +140,7 @@ def render(run: Run | None) -> list:
     state = read_state(run) if run else RunState(status="")
     is_job = run is not None and run.job_file.exists()
     return [
-        describe(run, state, position(run) if state.status == "queued" else None),
+        describe(run, state, position(run) if run and state.status == "queued" else None),
         points(state),
         *[small_plot(state.curve(name), name == "memories") for name in SMALL_PLOTS],
         sample_answers(state),
@@ -249,9 +249,11 @@ def facts(state: RunState) -> list[str]:
 
 def memory_line(run: Run, state: RunState) -> str:
     """Predicted and measured peak memory side by side; "" while one of them is missing."""
-    predicted, measured = predicted_memory(run.folder), state.metrics.get("peak_memory_bytes")
-    if not all(isinstance(value, int | float) and 0 < value < 1e15 for value in (predicted, measured)):
+    found = (predicted_memory(run.folder), state.metrics.get("peak_memory_bytes"))
+    known = [value for value in found if isinstance(value, int | float) and 0 < value < 1e15]
+    if len(known) < len(found):
         return ""
+    predicted, measured = known
     return (
         f"Peak memory: predicted {predicted / 2**30:.2f} GiB, measured {measured / 2**30:.2f} GiB "
         f"({predicted / measured - 1:+.0%})."
