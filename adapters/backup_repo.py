@@ -79,12 +79,12 @@ def commit_checkpoint(info, folder: Path, names: list[str], account: Account, pa
     keeps = {name for name in names if name.startswith(("data/", "init_adapter/"))}
     new = [name for name in names if not (name in keeps and there.get(name) == (folder / name).stat().st_size)]
     old = [name for name in there if name.startswith("checkpoints/") and name not in names]
-    operations = [CommitOperationAdd(name, folder / name) for name in new]
-    operations += [CommitOperationDelete(name, is_folder=False) for name in old]
+    added = [CommitOperationAdd(name, folder / name) for name in new]
+    operations = [*added, *(CommitOperationDelete(name, is_folder=False) for name in old)]
     api = client(account.token)
     with in_words("write", info.id):
         _check_private(info.id, info.private)
-        api.preupload_lfs_files(info.id, operations[: len(new)], free_memory=False)
+        api.preupload_lfs_files(info.id, added, free_memory=False)
         _check_private(info.id, api.model_info(info.id).private)  # the upload may have taken long
         return api.create_commit(info.id, operations, commit_message=message, parent_commit=parent).oid
 

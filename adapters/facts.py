@@ -52,6 +52,7 @@ def describe_template(adapter: Adapter) -> str:
     if is_open:
         return f"{words.get(choice) or LABELS.get(choice)} (chosen)" if choice else "not known here: choose one"
     name = recognise_for(own_text(adapter.folder), known_base_template(adapter.base))
+    assert name  # else the choice would be open
     return words.get(name) or LABELS.get(name) or name
 
 

@@ -5,6 +5,7 @@ An adapter is read by the `gguf` package, a model by transformers' own GGUF read
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from adapters.merge import PROMPTS
 from common.errors import UserError
@@ -35,7 +36,7 @@ def compare_tokenizers(folder: Path, gguf_file: Path) -> None:
         from transformers import AutoTokenizer
 
     ours = load_tokenizer(folder)
-    theirs = AutoTokenizer.from_pretrained(str(gguf_file.parent), gguf_file=gguf_file.name)
+    theirs: Any = AutoTokenizer.from_pretrained(str(gguf_file.parent), gguf_file=gguf_file.name)
     if any(ours(text)["input_ids"] != theirs(text)["input_ids"] for text in TEXTS):
         raise UserError("The tokenizer reads texts differently from GGUF.", "The file was not kept.")
 

@@ -105,6 +105,7 @@ def accept(partial: Path, origin: dict) -> list[str]:
             )
         check_folder(Path(named))
     base = base_config(check_config(config))
+    assert named  # checked with the config
     check_adapter(partial, base)
     update_record(partial, origin=origin)
     compared = [] if base else [f"{named} is not on this machine: the shapes were compared only with each other."]

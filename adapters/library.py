@@ -99,7 +99,8 @@ class Adapter:
         for _ in range(MOST_STEPS_BACK):
             if origin.get("kind") == "pulled" and not origin.get("public"):
                 found.append({"repo_id": _text(origin.get("repo_id")), "by": _text(origin.get("by"))})
-            origin = origin.get("init_origin") if isinstance(origin.get("init_origin"), dict) else {}
+            before = origin.get("init_origin")
+            origin = before if isinstance(before, dict) else {}
         named = _text(self.metrics.get("private_source"))  # of a zip, or of what was pulled from a private copy
         return found + ([{"repo_id": named, "by": ""}] if named else [])
 

@@ -121,8 +121,8 @@ def pull(
         shutil.rmtree(partial / ".cache", ignore_errors=True)
         progress("Checking what came", 0.98)
         origin = {"kind": "pulled", "from": offer.repo_id, "repo_id": offer.repo_id, "revision": offer.revision}
-        origin |= {"public": offer.is_public, "by": account_of(token).name if token else ""}
-        notes = accept(partial, {**origin, "time": time.time()})
+        by = account_of(token).name if token else ""
+        notes = accept(partial, {**origin, "public": offer.is_public, "by": by, "time": time.time()})
         publish(partial, final)
     progress("Done", 1.0)
     notes += [f"Left out: {', '.join(offer.left_out[:5])}."] if offer.left_out else []

@@ -112,6 +112,7 @@ def push_adapter(
                 f"{repo_id} is there already, and not as you saw it.", "Look at what would change, then push."
             )
         revision = _send(plan, folder, account, progress) if plan.changes else plan.parent
+    assert revision  # nothing changes only where there is a commit
     progress("Done", 1.0)
     pushed = Pushed(repo_id, f"{client(False).endpoint}/{repo_id}", revision, plan.private, bool(plan.changes))
     entry = {"repo_id": repo_id, "url": pushed.url, "revision": revision, "time": time.time(), "private": plan.private}

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 from common.errors import UserError
 
@@ -90,15 +91,15 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _is_count(value: object) -> bool:
+def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**53
 
 
-def _is_time(value: object) -> bool:
+def _is_time(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value < 1e11
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: Any) -> bool:
     return value is None or (type(value) in (int, float) and -1e15 < value < 1e15)
 
 

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TypeGuard
 
 from common.errors import UserError
 
@@ -104,7 +105,7 @@ def remove_old_files(seconds: float = MAX_TEMPORARY_SECONDS) -> None:
             continue
 
 
-def is_name(text: object) -> bool:
+def is_name(text: object) -> TypeGuard[str]:
     """True for a plain name of a folder, as `contained` asks for; what a program sends may be no text at all."""
     return isinstance(text, str) and _NAME.fullmatch(text) is not None
 

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Hashable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 SETTLED_NS = 2_000_000_000
 
@@ -39,7 +39,7 @@ class Remembered:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._kept: dict[Hashable, tuple[tuple[Stamp, ...], object]] = {}
+        self._kept: dict[Hashable, tuple[tuple[Stamp, ...], Any]] = {}
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, now: tuple[Stamp, ...], make: Callable[[], Value]) -> Value:

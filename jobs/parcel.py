@@ -81,6 +81,6 @@ def _commit(run: Run, archive: Path, repo_id: str, account: Account) -> str:
                 f"{repo_id} is there already and is no private parcel of a job.", "Rename the run, or that repository."
             )
         card = CommitOperationAdd("README.md", CARD.format(run=run.id).encode())
-        operations = [CommitOperationAdd(ARCHIVE, archive), card]
-        operations += [CommitOperationDelete(REQUEST)] if REQUEST in names else []  # it was for the job before
+        old = [CommitOperationDelete(REQUEST)] if REQUEST in names else []  # it was for the job before
+        operations = [CommitOperationAdd(ARCHIVE, archive), card, *old]
         return api.create_commit(repo_id, operations, commit_message="Send the run", parent_commit=info.sha).oid

@@ -122,6 +122,7 @@ def _hub_revision(model_id: str, revision: str | None) -> str:
     names = {file.rfilename for file in info.siblings or []}
     if not any(name.endswith(".safetensors") for name in names):
         raise UserError(f"{model_id} has no safetensors weights.", "Other formats can run code and are not loaded.")
+    assert info.sha
     return info.sha
 
 

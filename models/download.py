@@ -40,6 +40,7 @@ def download(
         process = subprocess.Popen(
             command, cwd=REPOSITORY, env=_environment(), stdout=subprocess.PIPE, stderr=log, text=True
         )
+        assert process.stdout
         threading.Thread(target=_end_when, args=(stop, process), daemon=True).start()
         try:
             for line in process.stdout:

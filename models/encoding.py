@@ -6,6 +6,7 @@ all, go through `apply_chat_template` as it is.
 """
 
 from functools import lru_cache
+from typing import Any
 
 from jinja2 import TemplateError
 
@@ -57,7 +58,7 @@ def _encode_typed(messages: list[dict], tokenizer, template: str) -> tuple[list[
     specials = control_tokens(tokenizer)
     hidden = [{**message, "content": _swap(message["content"], specials, TYPED_MARK)} for message in messages]
     try:
-        (rendered,), (spans,) = render_jinja_template(
+        found: Any = render_jinja_template(
             conversations=[hidden],
             chat_template=template,
             return_assistant_tokens_mask=True,
@@ -65,6 +66,7 @@ def _encode_typed(messages: list[dict], tokenizer, template: str) -> tuple[list[
         )
     except TemplateError as error:
         raise _refused(error) from error
+    (rendered,), (spans,) = found
     text = _to_twin(rendered, specials)
     twin, back = _twin(tokenizer)
     encoding = twin.encode(text, add_special_tokens=False)

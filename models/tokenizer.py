@@ -5,6 +5,7 @@ It is always a base's: the tokenizer files of an adapter are kept and sent, neve
 
 import os
 from pathlib import Path
+from typing import Any
 
 from common.errors import UserError
 from common.imports import import_lock
@@ -27,7 +28,7 @@ def load_tokenizer(folder: Path | str, template: str = "auto"):
         from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+        tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     except (ImportError, MemoryError):
         raise
     except Exception as error:  # the tokenizers library raises nothing narrower

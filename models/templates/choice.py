@@ -64,11 +64,11 @@ def template_of(base_folder: Path, adapter_folder: Path | None = None) -> Templa
     name = BASE if choice == BASE else recognise_for(text, base)
     if name == BASE:
         return _of_base(base)
-    if name in NAMES:
+    if name and name in NAMES:
         return Template(name, without_marks(read_template(name)))
-    if name:
+    if name and text:
         return Template(name, text)
-    if choice and choice == own_choice(text) and not os.environ.get("SPACE_ID"):
+    if text and choice == own_choice(text) and not os.environ.get("SPACE_ID"):
         return Template(OWN, text, is_foreign=True)
     raise UserError(f"The adapter '{adapter_folder.name}' brings a chat template that is not known here.", WHERE)
 

@@ -69,12 +69,14 @@ class TemplateProcess:
 
     def _ask(self, request: bytes, seconds: float) -> dict | None:
         """The answer to one line; None when there is none within `seconds`, and then the process has ended."""
-        timer = threading.Timer(seconds, self._process.kill)
+        process = self._process
+        assert process and process.stdin and process.stdout
+        timer = threading.Timer(seconds, process.kill)
         timer.start()
         try:
-            self._process.stdin.write(request)
-            self._process.stdin.flush()
-            line = self._process.stdout.readline(MAX_ANSWER_BYTES)
+            process.stdin.write(request)
+            process.stdin.flush()
+            line = process.stdout.readline(MAX_ANSWER_BYTES)
             if line.endswith(b"\n") and isinstance(answer := json.loads(line), dict):
                 return answer
         except (OSError, ValueError, RecursionError):
@@ -170,9 +172,8 @@ def _compile(template: str):
 
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Marks, loopcontrols])
     environment.filters["tojson"] = to_json
-    environment.globals["raise_exception"] = refuse
-    environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
-    return environment.from_string(template)
+    given = {"raise_exception": refuse, "strftime_now": lambda pattern: datetime.now().strftime(pattern)}
+    return environment.from_string(template, globals=given)
 
 
 if __name__ == "__main__":
