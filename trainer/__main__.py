@@ -185,7 +185,7 @@ def _preview(options: argparse.Namespace) -> int:
 def _as_text(shown: dict, tokenizer) -> str:
     """A row for reading: trained stretches in [[ ]], special tokens visible."""
     text, inside = f"--- row {shown['row']}, {len(shown['ids'])} tokens\n", False
-    stretch: list[int] = []
+    stretch: list = []
     for token, trained in [*zip(shown["ids"], shown["trained"], strict=True), (None, None)]:
         if trained != inside or token is None:
             words = tokenizer.decode(stretch)

@@ -1,6 +1,7 @@
 """Draws the losses of a run as one small SVG file that any browser opens. For the bundle; the page has its own plot."""
 
 import math
+from collections.abc import Sequence
 from html import escape
 
 from trainer.state import RunState, thinned
@@ -10,7 +11,7 @@ LEFT, RIGHT, TOP, BOTTOM = 56, 16, 40, 40
 MOST_POINTS = 1000
 CURVES = (("losses", "training", "#6366f1"), ("eval_losses", "held out", "#d97706"))
 
-Points = list[tuple[float, float]]
+Points = Sequence[tuple[float, float]]
 
 
 def loss_svg(state: RunState, title: str) -> str:

@@ -158,7 +158,8 @@ class ProgressCallback(TrainerCallback):
         return f"{reason} at step {step} of {total_steps}; what was learned is kept."
 
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
-        if _number((logs or {}).get("loss")) is None:  # a loss that is not a number is the watchdog's to tell
+        logs = logs or {}
+        if _number(logs.get("loss")) is None:  # a loss that is not a number is the watchdog's to tell
             return
         self.events.write_step(
             state.global_step,
@@ -181,6 +182,7 @@ class ProgressCallback(TrainerCallback):
         return mean * (state.max_steps - state.global_step)
 
     def on_evaluate(self, args, state, control, metrics=None, **kwargs) -> None:
+        assert metrics  # transformers always passes them
         self.events.write("eval", step=state.global_step, loss=metrics["eval_loss"])
 
     def on_save(self, args, state, control, **kwargs) -> None:

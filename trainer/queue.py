@@ -96,7 +96,7 @@ def order() -> list[Run]:
     turns = {owner: (_turns().get(owner, 0.0), place) for place, owner in enumerate(waiting)}
     found: list[Run] = []
     while waiting:
-        owner = min(waiting, key=turns.get)
+        owner = min(waiting, key=turns.__getitem__)
         found.append(waiting[owner].pop(0))
         turns[owner] = (float("inf"), len(found))
         if not waiting[owner]:
@@ -175,7 +175,7 @@ def _finish_starts() -> None:
 
 def _training_processes() -> dict[str, int]:
     """Run folder to process id, of every training process on this machine that works in our data folder."""
-    found = {}
+    found: dict[str, int] = {}
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
         if "--run" in words[:-1] and "trainer.train" in words:

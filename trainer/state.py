@@ -81,7 +81,7 @@ class RunState:
         inside = self.step / self.total_steps if self.total_steps else 0.0
         return (self.stage - 1 + min(inside, 1.0)) / max(self.stages, self.stage, 1)
 
-    def curve(self, name: str) -> list[tuple[int, object]]:
+    def curve(self, name: str) -> list[tuple[int, Any]]:
         """One of SERIES over all stages, the steps of a stage counted on from those before it."""
         stages = {**self.other_stages, self.stage: {series: getattr(self, series) for series in SERIES}}
         points, offset = [], 0

@@ -26,7 +26,7 @@ import torch
 from transformers import TrainerState
 
 from common.errors import UserError
-from common.files import read_events, read_json, read_object, write_json
+from common.files import read_events, read_object, write_json
 from models.base import Base, choose_base, fetch_base
 from models.precision import load_base_model, resolve_precision
 from models.tokenizer import load_tokenizer
@@ -112,7 +112,7 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
     _prepare(events, watch, "Setting up the training")
     if finished and (checkpoint := stages[finished - 1].checkpoint()):
         model = load_adapter(model, checkpoint, stages[finished - 1].name)
-    elif adapter:
+    elif adapter and config.init_adapter:
         model = load_adapter(model, adapter, config.init_adapter)
     prompts = []
     if config.parallel in SPLIT_WEIGHTS:
@@ -186,7 +186,7 @@ def _base_of(config: TrainConfig) -> Base:
 
 def check_base(config: TrainConfig, folder: Path, precision: str) -> None:
     """Raise UserError for settings that this base, or its precision on this machine, cannot have."""
-    positions = read_json(folder / "config.json", {}).get("max_position_embeddings", config.max_length)
+    positions = read_object(folder / "config.json").get("max_position_embeddings", config.max_length)
     if config.max_length > positions:
         raise UserError(f"max_length {config.max_length} is more than the base's {positions} positions.", "Lower it.")
     if config.use_dora and precision == "8bit" and not torch.cuda.is_available():
@@ -206,7 +206,8 @@ def _train_stage(trainer, stage: Stage, work: Work) -> None:
     work.events.write("training", total_steps=0)
     _plan_first_look(trainer, bool(checkpoint), past, work)
     work.watch.is_training = True
-    if stage.is_finished():  # killed after its last checkpoint: `train` would add a step where an epoch is not over
+    # killed after its last checkpoint: `train` would add a step where an epoch is not over
+    if checkpoint and stage.is_finished():
         trainer._load_from_checkpoint(str(checkpoint))
         trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
     else:

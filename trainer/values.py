@@ -43,7 +43,7 @@ def convert(name: str, kind: type, value: object):
         # YAML reads a bare `on` or `off` as a bool
         return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
     try:
-        number = float(str(value) if isinstance(value, bool) else value)
+        number = float(value if isinstance(value, int | float) and not isinstance(value, bool) else str(value))
     except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"{name}: '{short(value)}' is not a number.") from error
     if kind is int and (not math.isfinite(number) or number != int(number)):

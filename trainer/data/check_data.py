@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 
 from common.errors import UserError
-from common.files import read_json, write_text
+from common.files import read_object, write_text
 from models import embedded
 from models.base import choose_base, fetch_tokenizer
 from models.tokenizer import load_tokenizer
@@ -61,7 +61,7 @@ def check(request: dict, folder: Path, with_torch: bool) -> dict:
         sys.modules["torch"] = None  # who asks for it is told that it is not there
     files = fetch_tokenizer(base, lambda what, fraction: tell(what))
     tokenizer = load_tokenizer(files, config.chat_template)
-    positions = read_json(files / "config.json", {}).get("max_position_embeddings")
+    positions = read_object(files / "config.json").get("max_position_embeddings")
     _bound_memory(MORE_MEMORY)
     known = CheckedBase(base.model_id, config.base_reason or base.reason, positions)
     return build_report(config, folder, tokenizer, known, request["rows"], tell)

@@ -109,7 +109,7 @@ class Part:
         return map(_parsed, self._lines())
 
     def _lines(self) -> Iterator[bytes]:
-        return compress(self.whole.lines(), memoryview(self.mask.view(numpy.uint8)))
+        return compress(self.whole.lines(), self.mask.view(numpy.uint8).data)
 
     def keys(self) -> Iterator[bytes]:
         """What each says; see `key_of`."""
@@ -135,7 +135,7 @@ class Part:
         wanted[places] = True
         mask = numpy.zeros(len(self.whole), dtype=bool)
         mask[self.mask] = wanted
-        for line, is_wanted in zip(self.whole.lines(), memoryview(mask.view(numpy.uint8)), strict=True):
+        for line, is_wanted in zip(self.whole.lines(), mask.view(numpy.uint8).data, strict=True):
             if is_wanted:
                 found.append(offset)
             offset += len(line) + 1

@@ -8,6 +8,7 @@ library's own readers: others unpack archives, of which some hold pickles.
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -40,11 +41,10 @@ def rows(name: str, config: str | None, split: str, revision: str | None, max_ro
         if reader not in (*READERS, CACHE):
             words = f"'{name}' would be read as {reader[:40]}."
             raise UserError(words, f"Only tables and text are read from the Hub ({', '.join(READERS)}).")
-        if max_rows:
-            yield from builder.as_streaming_dataset(split)
-        else:
+        if not max_rows:
             builder.download_and_prepare()
-            yield from builder.as_dataset(split)
+        rows: Any = builder.as_streaming_dataset(split) if max_rows else builder.as_dataset(split)
+        yield from rows
     except (DatasetNotFoundError, HFValidationError) as error:
         raise UserError(_not_there(name, str(error)), "Check the spelling, or upload a file.") from error
     except (OfflineModeIsEnabled, ConnectionError, transport_error()) as error:
@@ -92,7 +92,7 @@ def _look_first(name: str, revision: str | None, streams: bool) -> str | None:
     return info.sha
 
 
-def _check_card(name: str, card: str, commit: str) -> None:
+def _check_card(name: str, card: str, commit: str | None) -> None:
     """Raise UserError for a card whose YAML repeats itself, where a few lines become gigabytes, or is nested deeply, where
     each level takes the parser longer than the one before.
     """

@@ -175,8 +175,8 @@ def load_text(config: TrainConfig, folder: Path, tokenizer) -> Data:
         raise bad_rows_error(bad.first, bad.count, bad.count + len(texts))
     notes = data.notes + [f"Left out: {sentence}" for sentence in bad.first[:5]]
     mask = held_out_of(texts, numpy.ones(len(texts), dtype=bool), config.eval_fraction, config.seed)
-    parts = (texts.part(~mask), texts.part(mask))
-    return Data(*(_packed(part, tokenizer, config.max_length, folder) for part in parts), notes)
+    train, held_out = (_packed(texts.part(which), tokenizer, config.max_length, folder) for which in (~mask, mask))
+    return Data(train, held_out, notes)
 
 
 def read_texts(config: TrainConfig, folder: Path) -> Gathered:

@@ -73,7 +73,7 @@ def guess_mapping(rows: list[dict]) -> dict[str, str]:
     if known:
         return known
     rows = rows[:100]
-    texts = {}  # column: mean length of its text
+    texts: dict[str, float] = {}  # column: mean length of its text
     for column in columns_of(rows):
         values = [row.get(column) for row in rows]
         if any(isinstance(value, list) and value and isinstance(value[0], (dict, str)) for value in values):
@@ -87,7 +87,7 @@ def guess_mapping(rows: list[dict]) -> dict[str, str]:
     completion = _hinted("completion", [column for column in texts if column != prompt])
     prompt = prompt or next(column for column in texts if column != completion)
     rest = [column for column in texts if column != prompt]
-    return {"prompt": prompt, "completion": completion or max(rest, key=texts.get)}
+    return {"prompt": prompt, "completion": completion or max(rest, key=texts.__getitem__)}
 
 
 def _are_labels(words: list[str]) -> bool:

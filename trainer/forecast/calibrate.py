@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from common.files import read_json, write_json
+from common.files import read_object, write_json
 from models.precision import QUANTISED, compute_dtype, load_base_model, resolve_precision
 from trainer.config import TrainConfig
 from trainer.data.dataset import IGNORED
@@ -45,7 +45,7 @@ class Clock(ProgressCallback):
 
 def main(request_file: str, result_file: str) -> None:
     framework_bytes = peak_memory_bytes() if not torch.cuda.is_available() else None
-    request = read_json(Path(request_file))
+    request = read_object(Path(request_file))
     config = TrainConfig.from_dict(request["config"])
     shape = ModelShape(**request["shape"])
     seconds = [_seconds_a_batch(config, shape, layers, request) for layers in LAYERS]

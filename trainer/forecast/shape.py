@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
-from common.files import read_json
+from common.files import read_object
 from models.base import DEFAULT_BASE, EMBEDDED, Base
 
 STORED_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -73,7 +73,7 @@ def shape_of(folder: Path | str) -> ModelShape:
 
     Raises UserError when there is none.
     """
-    config = read_json(Path(folder) / "config.json", {})
+    config = read_object(Path(folder) / "config.json")
     try:
         heads = int(config["num_attention_heads"])
         return ModelShape(

@@ -23,10 +23,10 @@ def install(model) -> None:
 class CheapDropout(nn.Dropout):
     """nn.Dropout: zeroes elements with probability `p`, scales the others by 1 / (1 - p), and does nothing in eval mode."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
         if not self.training or not 0 < self.p < 1:
-            return super().forward(x)
-        return x * self._noise(x)
+            return super().forward(input)
+        return input * self._noise(input)
 
     def _noise(self, x: torch.Tensor) -> torch.Tensor:
         """0 or 1 / (1 - p) for each element."""

@@ -4,6 +4,7 @@ The same estimate as the plan before the start, with the memory that is free now
 """
 
 from dataclasses import replace
+from typing import Any
 
 import psutil
 import pyarrow.compute
@@ -35,7 +36,8 @@ def decide(stages: list[Stage], shape: ModelShape, events: EventLog) -> None:
 
 def facts_of(encoded: Encoded) -> dict:
     """What an estimate needs to know of the rows to train on. Takes milliseconds: the lengths are columns on disk."""
-    lengths = pyarrow.compute.list_value_length(encoded.rows.data.column("input_ids"))
+    rows: Any = encoded.rows  # a datasets.Dataset
+    lengths = pyarrow.compute.list_value_length(rows.data.column("input_ids"))
     tokens = pyarrow.compute.sum(lengths).as_py()
     return {
         "train_rows": len(encoded.rows),

@@ -23,7 +23,7 @@ def install() -> None:
         function = lean_float if as_floats else lean_int8
         return function.apply(A, B, out, bias, state)
 
-    matmul.is_lean = True
+    matmul.__dict__["is_lean"] = True
     bitsandbytes.matmul = matmul
 
 

@@ -83,6 +83,7 @@ def place_of(run: Run) -> Path:
         is_of_a_run = name != run.id and (runs_folder(run.owner) / name).exists()
         if came_out_of(run, adapter) or not (adapter.exists() or is_of_a_run):
             return adapter
+    raise AssertionError("one of endless names is free")
 
 
 def came_out_of(run: Run, adapter: Path) -> bool:

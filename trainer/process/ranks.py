@@ -182,10 +182,10 @@ def _device() -> str:
 
 
 def _reduced(numbers: tuple, how) -> list[int]:
-    numbers = [int(number) for number in numbers]
+    whole = [int(number) for number in numbers]
     if not _is_distributed():
-        return numbers
-    values = torch.tensor(numbers, dtype=torch.int64, device=_device())
+        return whole
+    values = torch.tensor(whole, dtype=torch.int64, device=_device())
     torch.distributed.all_reduce(values, how)
     return values.tolist()
 

@@ -11,6 +11,7 @@ real token looks. `without_masks` keeps transformers from making one, and from a
 from collections.abc import Generator
 from contextlib import contextmanager
 from itertools import pairwise
+from typing import Any
 
 import torch
 
@@ -70,5 +71,5 @@ def _all_rows_at_once(query, key, value, cu_seq_lens, longest: int, scale: float
 
     parts = [part[0].transpose(0, 1).contiguous() for part in (query, key, value)]  # [tokens, heads, width]
     bounds = (cu_seq_lens, cu_seq_lens, longest, longest)
-    output = varlen_attn(*parts, *bounds, scale=scale, window_size=(-1, 0), enable_gqa=True)
+    output: Any = varlen_attn(*parts, *bounds, scale=scale, window_size=(-1, 0), enable_gqa=True)
     return output.unsqueeze(0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from common.errors import UserError
-from common.files import read_events, read_json
+from common.files import read_events, read_object
 from trainer.config import TrainConfig
 from trainer.data.intake import Data, load_data, load_text
 from trainer.process.checkpoints import KEPT, clean, discard_after, last_checkpoint, step_of, whole_steps
@@ -43,7 +43,7 @@ class Stage:
     def is_finished(self) -> bool:
         """True when the newest checkpoint is of the last step."""
         checkpoint = self.checkpoint()
-        state = read_json(checkpoint / "trainer_state.json", {}) if checkpoint else {}
+        state = read_object(checkpoint / "trainer_state.json") if checkpoint else {}
         return bool(state) and state["global_step"] >= state["max_steps"]
 
 

@@ -5,6 +5,7 @@ How it is set up is in `trainer/process/recipe.py`.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from trl import SFTTrainer
@@ -22,13 +23,15 @@ class StudioTrainer(SFTTrainer):
     checkpoint.
     """
 
+    model: Any  # transformers' or PEFT's, with adapters
+    train_dataset: Any  # a datasets.Dataset
     progress: ProgressCallback | None = None
     loss_watch: LossWatch | None = None
     has_new_adapter = False  # it adds nothing yet: with it switched off, the model is that of step 0, at any step
     first_look: Callable[[], object] | None = None  # what is still to be seen of step 0
     _eval_sums: torch.Tensor | None = None  # (sum of losses, number of tokens) of the evaluation under way
 
-    def _get_train_sampler(self, train_dataset=None):
+    def _get_train_sampler(self, train_dataset: Any = None):
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
@@ -101,6 +104,7 @@ class StudioTrainer(SFTTrainer):
 
     def _save_checkpoint(self, model, trial) -> None:
         """Written aside, then published whole. A write that fails (a full disk) leaves the older checkpoints as they are."""
+        assert self.args.output_dir  # `recipe` sets it
         folder = Path(self.args.output_dir)
         if self.progress:
             self.progress.events.write("saving", message="Writing a checkpoint")

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import TrainerCallback
@@ -107,7 +108,7 @@ def is_finite(model) -> bool:
     return not broken
 
 
-def _own_part(weight: torch.Tensor) -> torch.Tensor:
+def _own_part(weight: Any) -> torch.Tensor:
     """What this process holds of a weight: of FSDP2's its shard, of ZeRO-3's the part beside an empty weight."""
     return weight.to_local() if hasattr(weight, "to_local") else getattr(weight, "ds_tensor", weight)
 
