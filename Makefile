@@ -4,7 +4,7 @@ RUN = .venv/bin/python
 # two files at a time; what measures how long a person waits has both cores to itself
 ALONE = tests/browser tests/chaos
 ALL = $(RUN) -m pytest -n 2 --dist loadfile $(ALONE:%=--ignore %) && $(RUN) -m pytest $(ALONE)
-LINT = $(RUN) -m ruff check . && $(RUN) -m ruff format --check .
+LINT = $(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m ty check --quiet
 TESTS = $(if $(ARGS),$(RUN) -m pytest $(ARGS),$(ALL))
 
 .PHONY: help run check test demo setup lock bench bench-check
@@ -31,11 +31,11 @@ lock:                 ## write constraints.txt again after a change of the requi
 		--output-file constraints.txt requirements-dev.txt
 	@grep -vE '^(torch|triton|nvidia-|cuda-)' constraints.txt >.constraints && mv .constraints constraints.txt
 
-check: .venv/installed-requirements-dev.txt  ## lint and the tests that take a moment
+check: .venv/installed-requirements-dev.txt  ## lint, types, and the tests that take a moment
 	@$(LINT) && $(RUN) -m pytest -m unit -n 2 --dist loadfile
 
 # ARGS="tests/chat --randomly-seed=N" runs some, in the order of an earlier run
-test: .venv/installed-requirements-dev.txt  ## lint and all tests, in random order
+test: .venv/installed-requirements-dev.txt  ## lint, types, and all tests, in random order
 	@$(LINT) && $(TESTS)
 
 bench: setup          ## measure against what people would use instead; ARGS="--only train_speed --full --keep"
