@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from common.files import parse_event
 
@@ -155,7 +156,7 @@ class RunState:
         self.other_stages = {stage: part for stage, part in self.other_stages.items() if stage < self.stage}
 
 
-def _put(points: list[tuple[int, object]], step: int, value: object) -> None:
+def _put(points: list[tuple[int, Any]], step: int, value: Any) -> None:
     """Insert a point at its place: the evaluation at step 0 may come after the first step. Replaces one of the same step."""
     if not points or step > points[-1][0]:
         points.append((step, value))
@@ -164,7 +165,7 @@ def _put(points: list[tuple[int, object]], step: int, value: object) -> None:
         points[:] = sorted([*others, (step, value)], key=lambda point: point[0])
 
 
-def thinned(points: list[tuple[int, object]], most: int) -> list[tuple[int, object]]:
+def thinned(points: list[tuple[int, Any]], most: int) -> list[tuple[int, Any]]:
     """At most about `most` of `points`, evenly spread over their steps; the first and the last one always."""
     if len(points) <= most:
         return points
@@ -187,7 +188,7 @@ def state_of(events_file: Path, with_curves: bool = True) -> RunState:
     except FileNotFoundError:
         return RunState()
     except OSError as error:
-        return _unreadable(error.strerror)
+        return _unreadable(error.strerror or str(error))
     state = RunState()
     for line in lines if with_curves else _without_inner_steps(lines):
         event = parse_event(line)
