@@ -4,7 +4,7 @@ RUN = .venv/bin/python
 # two files at a time; what measures how long a person waits has both cores to itself
 ALONE = tests/browser tests/chaos
 ALL = $(RUN) -m pytest -n 2 --dist loadfile $(ALONE:%=--ignore %) && $(RUN) -m pytest $(ALONE)
-LINT = $(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m ty check --quiet
+LINT = $(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m ty check --output-format concise
 TESTS = $(if $(ARGS),$(RUN) -m pytest $(ARGS),$(ALL))
 
 .PHONY: help run check test demo setup lock bench bench-check
