@@ -189,7 +189,7 @@ def upload(page, file: Path) -> None:
     # the server shows its field: before that the first one on the page is that of the held-out rows
     page.get_by_text("JSONL, JSON, CSV, TSV, Parquet").wait_for()
     page.locator("input[type=file]").first.set_input_files(str(file))
-    page.get_by_text(file.name).first.wait_for()
+    page.locator(f".filename[aria-label='{file.name}']").first.wait_for()
 
 
 def status(page) -> str:
