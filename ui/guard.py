@@ -134,13 +134,15 @@ class Guard:
                 self._check_file(path, client)
 
     def _check_file(self, path: str, client: Client) -> None:
-        """Raise Refused for a file that is another's, and for an address that the server would fetch."""
+        """Raise Refused for an address that the server would fetch, and for any file but those that the client owns.
+
+        Everything else is refused, not only what lies in the served folder: a link such as /proc/self/root leads there, too.
+        """
         if not self.usage.is_shared:
             return
         if re.match(r"(?i)[a-z][a-z0-9+.-]+:|[/\\]{2}", path):
             raise Refused(403, "Files are uploaded, not fetched from an address.")
-        path = os.path.abspath(path)
-        if path.startswith(f"{_served_folder()}{os.sep}") and not self.usage.owns(client, path):
+        if not self.usage.owns(client, os.path.abspath(path)):
             raise Refused(403, "This file was not uploaded or made by you, or it is gone. Upload it again.")
 
     async def _join(self, scope, session_hash: str, client: Client) -> None:

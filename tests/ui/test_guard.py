@@ -243,6 +243,18 @@ def test_another_persons_upload_is_of_no_use_though_its_path_is_known(space):
     assert her.get(f"/gradio_api/file={path}").content == b"PK"
 
 
+def test_a_link_of_the_system_leads_to_nobodys_file(space, tmp_path):
+    (tmp_path / "root").symlink_to("/")  # as /proc/self/root is one
+    her, him = space(HER_ADDRESS), space(HIS_ADDRESS)
+    [path] = send(her, b"PK").json()
+    around = f"{tmp_path}/root{path}"
+    assert him.get(f"/gradio_api/file={around}").status_code == 403
+    job = handler(him, "import_adapter")["id"]
+    file = {"path": around, "meta": {"_type": "gradio.FileData"}}
+    body = {"data": ["a" * 32, file, ""], "fn_index": job, "session_hash": "his"}
+    assert him.post(RUN, json=body).status_code == 403
+
+
 def test_a_download_is_for_whoever_it_was_made_for(space, made):  # noqa: F811
     from ui.owner import owner_of
 
