@@ -185,10 +185,8 @@ class Guard:
         async def noted(message) -> None:
             content = message.get("body", b"")
             if b'"path"' in content:
-                for found in _PATH_IN_JSON.findall(content):
-                    path = os.path.abspath(json.loads(found))
-                    if path.startswith(f"{_served_folder()}{os.sep}"):
-                        self.usage.add_file(path, client)
+                found = [os.path.abspath(json.loads(path)) for path in _PATH_IN_JSON.findall(content)]
+                self.usage.add_files([path for path in found if path.startswith(f"{_served_folder()}{os.sep}")], client)
             if is_call and content.startswith(b'{"event_id"'):
                 await self._join(scope, json.loads(content)["event_id"], client)
             await send(message)
@@ -228,8 +226,7 @@ class Guard:
         async def sent(message) -> None:
             paths.extend(message.get("body", b""))
             if message["type"] == "http.response.body" and not message.get("more_body") and paths.startswith(b"["):
-                for path in json.loads(paths):
-                    self.usage.add_file(os.path.abspath(path), client)
+                self.usage.add_files([os.path.abspath(path) for path in json.loads(paths)], client)
                 _stop_progress(request.query_params.get("upload_id"))
             await send(message)
 

@@ -8,8 +8,8 @@ nothing is limited but by the disk.
 import asyncio
 import shutil
 import time
-from collections import Counter, deque
-from collections.abc import Generator
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -187,16 +187,19 @@ class Usage:
     def has_disk(self) -> bool:
         return shutil.disk_usage(temporary_folder()).free > MIN_FREE_BYTES
 
-    def add_file(self, path: str, client: Client) -> None:
-        """Note that `client` brought this file, or was given it."""
-        if path in self.files and client in self.files[path].clients:
-            return
-        try:
-            size = max(MIN_FILE_BYTES, Path(path).stat().st_size)
-        except OSError:
-            return
-        self.files.setdefault(path, File(size, time.monotonic())).clients.add(client)
-        if self.is_shared:
+    def add_files(self, paths: list[str], client: Client) -> None:
+        """Note that `client` brought these files, or was given them."""
+        is_more = False
+        for path in paths:
+            if path in self.files and client in self.files[path].clients:
+                continue
+            try:
+                size = max(MIN_FILE_BYTES, Path(path).stat().st_size)
+            except OSError:
+                continue
+            self.files.setdefault(path, File(size, time.monotonic())).clients.add(client)
+            is_more = True
+        if is_more and self.is_shared:
             self._make_room(client, 0)
 
     def owns(self, client: Client, path: str) -> bool:
@@ -205,29 +208,43 @@ class Usage:
         return bool(client.owner and found and client.owner in {one.owner for one in found.clients})
 
     def _make_room(self, client: Client, size: int) -> None:
-        """Remove the oldest files of `client`, then of the address that has most, until there is room for `size` more bytes."""
-        self._forget_missing()
-        while self._remove_oldest(lambda one: one.owner == client.owner, MAX_FILE_BYTES_PER_OWNER - size):
-            pass
-        while sum(file.size for file in self.files.values()) > MAX_FILE_BYTES - size:
-            held = Counter()
-            for file in self.files.values():
-                for address in {one.address for one in file.clients}:
-                    held[address] += file.size
-            largest = max(held, key=held.__getitem__)
-            self._remove_oldest(lambda one, largest=largest: one.address == largest, 0)
+        """Remove the oldest files of `client`, then of the address that has most, until there is room for `size` more bytes.
 
-    def _remove_oldest(self, is_theirs, limit: int) -> bool:
-        """Remove the oldest file of those that `is_theirs` names when they have more than `limit` bytes."""
-        theirs = [path for path, file in self.files.items() if any(map(is_theirs, file.clients))]
-        if sum(self.files[path].size for path in theirs) <= limit:
-            return False
-        oldest = min(theirs, key=lambda path: self.files[path].made)
-        file = self.files[oldest]
+        One pass over all files: it runs in the event loop, and an upload may bring a thousand.
+        """
+        self._forget_missing()
+        oldest_first = sorted(self.files, key=lambda path: self.files[path].made)
+        mine = [path for path in oldest_first if client.owner in {one.owner for one in self.files[path].clients}]
+        excess = sum(self.files[path].size for path in mine) - (MAX_FILE_BYTES_PER_OWNER - size)
+        for path in mine:
+            if excess <= 0:
+                break
+            excess -= self.files[path].size
+            self._remove(path, lambda one: one.owner == client.owner)
+        excess = sum(file.size for file in self.files.values()) - (MAX_FILE_BYTES - size)
+        if excess <= 0:
+            return
+        held, near = Counter(), defaultdict(deque)
+        for path in oldest_first:
+            for address in {one.address for one in self.files[path].clients} if path in self.files else ():
+                held[address] += self.files[path].size
+                near[address].append(path)
+        while excess > 0:
+            largest = max(held, key=held.__getitem__)
+            path = near[largest].popleft()
+            size_of_it = self.files[path].size
+            held[largest] -= size_of_it
+            if self._remove(path, lambda one, largest=largest: one.address == largest):
+                excess -= size_of_it
+
+    def _remove(self, path: str, is_theirs: Callable[[Client], bool]) -> bool:
+        """Take a file from those that `is_theirs` names; True when it was nobody else's and is removed."""
+        file = self.files[path]
         file.clients = {one for one in file.clients if not is_theirs(one)}
-        if not file.clients:
-            Path(oldest).unlink(missing_ok=True)
-            del self.files[oldest]
+        if file.clients:
+            return False
+        Path(path).unlink(missing_ok=True)
+        del self.files[path]
         return True
 
     def _forget_missing(self) -> None:

@@ -176,6 +176,19 @@ def test_made_up_cookies_of_one_address_do_not_take_anothers_room(space, monkeyp
     assert hers in files and sum(file.size for file in files.values()) <= 3_000_000
 
 
+def test_a_thousand_files_in_one_upload_are_counted_in_one_pass(space, monkeypatch, tmp_path):
+    monkeypatch.setattr(usage, "MAX_FILE_BYTES", 3 * usage.MIN_FILE_BYTES)
+    used, passes = usage_of(space()), []
+    forget = used._forget_missing
+    monkeypatch.setattr(used, "_forget_missing", lambda: (passes.append(1), forget()))
+    paths = [tmp_path / str(number) for number in range(1000)]
+    for path in paths:
+        path.touch()
+    used.add_files([str(path) for path in paths], usage.Client("a" * 32, HIS_ADDRESS))
+    assert len(passes) == 1 and list(used.files) == [str(path) for path in paths[-3:]]
+    assert [path.name for path in paths if path.exists()] == ["997", "998", "999"]
+
+
 def test_uploads_have_a_rate_a_length_and_a_largest_size(space, monkeypatch):
     her = space()
     monkeypatch.setattr(usage, "MAX_UPLOAD_BYTES", 1000)
