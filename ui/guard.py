@@ -29,6 +29,7 @@ COOKIE_SECONDS = 31_536_000
 MAX_BODY_BYTES = 8_000_000
 MAX_NOTE_BYTES = 10_000
 MAX_DEPTH = 100
+MAX_PARTS = 200_000  # lists and objects in a body
 MAX_SILENT_SECONDS = 60  # of a body on its way
 CHECK_DISK_BYTES = 16_000_000
 _COOKIE_VALUE = re.compile(r"[0-9a-f]{32}")
@@ -333,9 +334,12 @@ def _parsed(body: bytes) -> dict:
         value = json.loads(body)
     except (ValueError, RecursionError):
         raise Refused(400, "This is not JSON, or it is nested too deep.") from None
-    level = [value]
+    level, count = [value], 1
     for _ in range(MAX_DEPTH):
         level = [one for part in level for one in _parts(part)]
+        count += len(level)
+        if count > MAX_PARTS:
+            raise Refused(400, "The JSON has too many parts.")
         if not level:
             break
     if level or not isinstance(value, dict):

@@ -379,6 +379,12 @@ def test_a_large_or_deep_body_is_refused_unread(laptop):
     assert laptop.post("/gradio_api/cancel", json={"session_hash": "x" * 20_000}).status_code == 413
 
 
+def test_a_body_of_very_many_parts_is_refused_before_it_is_walked(laptop):
+    body = b'{"data": [' + b"[]," * 1_000_000 + b"[]]}"
+    answer = laptop.post(JOIN, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400 and "too many parts" in answer.text
+
+
 def test_a_body_that_comes_in_parts_has_no_other_limit(laptop):
     parts = (b"x" * 1_000_000 for _ in range(20))
     assert laptop.post(JOIN, content=parts, headers={"content-type": "application/json"}).status_code == 413
