@@ -30,7 +30,7 @@ from adapters.download import base_config_of
 from adapters.library import Adapter, list_adapters, read_adapter, update_record
 from common.errors import UserError
 from common.files import publish, sweep, undo_half_published, write_json
-from common.limits import limit
+from common.limits import check_room_of_guests, limit
 from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, home, runs_folder, slug
 from models.base import check_folder
 
@@ -126,6 +126,7 @@ def base_config(config: dict) -> dict | None:
 
 def check_room(owner: str, more_bytes: int) -> None:
     """Raise UserError when one more adapter of so many bytes is more than an owner may keep on this machine."""
+    check_room_of_guests(owner, more_bytes)
     most, most_bytes = limit("STUDIO_MAX_ADAPTERS_PER_USER", 50), limit("STUDIO_MAX_ADAPTER_BYTES_PER_USER", 4 * 10**9)
     kept = list_adapters(owner) if most or most_bytes else []
     if most and len(kept) >= most:

@@ -23,6 +23,7 @@ from common.files import publish
 from common.paths import LOCAL_OWNER, home
 
 Progress = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
+MAX_SEARCH_CHARACTERS = 200
 MOST_FOUND = 30
 
 
@@ -189,6 +190,8 @@ class Found:
 
 def search_hub(token: Token, base: str = "", words: str = "", mine: bool = False, tag: str = "peft") -> list[Found]:
     """Repositories on the Hub, the most downloaded first: adapters of the base with this id, or one's own. Raises UserError."""
+    if len(words) > MAX_SEARCH_CHARACTERS or len(base) > MAX_SEARCH_CHARACTERS:
+        raise UserError("That is too long to search for.", f"{MAX_SEARCH_CHARACTERS} characters are the most.")
     author = account_of(token).name if mine else None
     wanted = [f"base_model:adapter:{base}"] if base else [tag]
     with in_words("search"):

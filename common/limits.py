@@ -4,8 +4,11 @@ A variable that is not set is no limit on one's own machine, and the default on 
 """
 
 import os
+import stat
+from contextlib import suppress
 
 from common.errors import UserError
+from common.paths import GUEST_PREFIX, home
 
 
 def limit(variable: str, on_a_space: int) -> int:
@@ -18,3 +21,22 @@ def limit(variable: str, on_a_space: int) -> int:
             f"{variable} is '{text[:40]}' on this machine.", "Its owner must set a whole number; 0: no limit."
         )
     return int(text)
+
+
+def check_room_of_guests(owner: str, more_bytes: int) -> None:
+    """Raise UserError when a guest's `more_bytes` are more than all guests together may keep: `STUDIO_MAX_GUEST_BYTES`.
+
+    A key in a browser makes a guest, so a limit for each of them alone would be none.
+    """
+    most = limit("STUDIO_MAX_GUEST_BYTES", 10 * 10**9)
+    if not most or not owner.startswith(GUEST_PREFIX):
+        return
+    kept = more_bytes
+    for path in home().glob(f"*/{GUEST_PREFIX}*/**/*"):
+        with suppress(OSError):  # gone meanwhile
+            status = path.lstat()
+            kept += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    if kept > most:
+        raise UserError(
+            f"All guests together may keep {most / 1e9:.0f} GB here, and that is full.", "Sign in, or try later."
+        )

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from common.errors import UserError
+from common.limits import check_room_of_guests
 from common.paths import adapters_folder, datasets_folder, home, runs_folder
 from trainer.limits import Limits, limits
 
@@ -22,6 +23,7 @@ def check_disk(owner: str, new_bytes: int) -> None:
             break
         shutil.rmtree(entry, ignore_errors=True)
     _check_free()
+    check_room_of_guests(owner, new_bytes)
     runs = len(_runs(owner))
     if allowed.kept_runs and runs >= allowed.kept_runs:
         raise UserError(f"You keep {runs} runs; {allowed.kept_runs} are the most here.", "Delete old ones.")

@@ -29,9 +29,11 @@ COOKIE_SECONDS = 31_536_000
 MAX_BODY_BYTES = 8_000_000
 MAX_NOTE_BYTES = 10_000
 MAX_DEPTH = 100
+MAX_CONTENT_TYPE = 300  # characters; a browser's has 70
 MAX_PARTS = 200_000  # lists and objects in a body
 MAX_SILENT_SECONDS = 60  # of a body on its way
 CHECK_DISK_BYTES = 16_000_000
+_RANGE = re.compile(r"(bytes=\d{0,15}-\d{0,15})?")
 _COOKIE_VALUE = re.compile(r"[0-9a-f]{32}")
 _PATH_IN_JSON = re.compile(rb'"path": ?("(?:[^"\\]|\\.)*")')
 
@@ -100,6 +102,8 @@ class Guard:
             if kind is Kind.UPLOAD:
                 receive, send = self._upload(request, client, receive, send)
             elif kind is Kind.FILE:
+                if not _RANGE.fullmatch(request.headers.get("range", "")):
+                    raise Refused(416, "A range is `bytes=first-last`.")
                 self._check_file(scope["path"].partition("file=")[2], client)
             elif kind in (Kind.CALL, Kind.NOTE):
                 body = await _read(request, receive, MAX_BODY_BYTES if kind is Kind.CALL else MAX_NOTE_BYTES)
@@ -119,6 +123,8 @@ class Guard:
     async def _check_call(self, scope, kind: Kind, body: dict, client: Client) -> None:
         """Raise Refused for a call of another's session, with another's files, or one too many."""
         session_hash = body.get("session_hash")
+        if session_hash == "":
+            raise Refused(400, "The session has no name.")
         if isinstance(session_hash, str):
             await self._join(scope, session_hash, client)
         if kind is Kind.CALL:
@@ -200,6 +206,8 @@ class Guard:
             address = f": https://{os.environ['SPACE_HOST'].split(',')[0]}" if os.environ.get("SPACE_HOST") else "."
             words = f"Uploads need the cookie that the page sets. Open the Space in a tab of its own{address}"
             raise Refused(403, words)
+        if len(request.headers.get("content-type", "")) > MAX_CONTENT_TYPE:
+            raise Refused(400, "The boundary of this form is too long.")
         length = request.headers.get("content-length", "")
         self.usage.check_upload(client, int(length) if length.isdecimal() else None)
         if not self.usage.has_disk():

@@ -84,3 +84,17 @@ def test_an_owner_keeps_only_so_many_adapters(hub, made, monkeypatch):
             pull(offer, False, "guest")
         monkeypatch.delenv(variable)
     assert pull(offer, False, "guest").adapter.name == "mine", "the defaults leave room"
+
+
+def test_all_guests_together_keep_only_so_much(made, tmp_path, monkeypatch):
+    from common.paths import GUEST_PREFIX
+    from trainer.disk import check_disk
+
+    put("mine", made, f"{GUEST_PREFIX}one")
+    monkeypatch.setenv("STUDIO_MAX_GUEST_BYTES", "1000")
+    with pytest.raises(UserError, match="All guests together"):
+        import_adapter(made, owner=f"{GUEST_PREFIX}two")
+    with pytest.raises(UserError, match="All guests together"):
+        check_disk(f"{GUEST_PREFIX}two", 0)
+    assert import_adapter(made, owner="user-ann").adapter.name == "made"
+    check_disk("user-ann", 0)

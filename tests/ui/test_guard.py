@@ -472,3 +472,19 @@ def test_a_stream_of_a_session_that_is_gone_says_so_and_ends(laptop, capfd):
     answer = laptop.get("/gradio_api/queue/data", params={"session_hash": "never"})
     assert answer.status_code == 200 and '"session_not_found":true' in answer.text
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_odd_ranges_session_names_and_boundaries_are_refused_before_gradio_reads_them(laptop, capfd):
+    path = send(laptop).json()[0]
+    for odd in ("bytes=", "bytes=1-2,5-6", "bytes=a-b", "lines=1-2", "bytes=1-2-3"):
+        assert laptop.get(f"/gradio_api/file={path}", headers={"range": odd}).status_code == 416, odd
+    assert laptop.get(f"/gradio_api/file={path}", headers={"range": "bytes=0-1"}).status_code == 206
+    assert laptop.get(f"/gradio_api/file={path}").status_code == 200
+    look = handler(laptop, "look")
+    assert (
+        laptop.post("/gradio_api/queue/join", json={"data": [], "fn_index": look["id"], "session_hash": ""}).status_code
+        == 400
+    )
+    kind = {"content-type": f"multipart/form-data; boundary={'x' * 5000}"}
+    assert laptop.post(UPLOAD, content=b"x", headers=kind).status_code == 400
+    assert "Traceback" not in capfd.readouterr().err
