@@ -31,7 +31,7 @@ from adapters.settings_file import MOST_BYTES as MOST_CONFIG_BYTES
 from adapters.settings_file import read_settings
 from adapters.weights import check_weights
 from common.errors import UserError
-from common.files import write_json
+from common.files import read_json, write_json
 from models import embedded
 
 COMPLETE = "complete"
@@ -115,7 +115,8 @@ def _leave_out_places(folder: Path, inside: str) -> None:
     write_json(file, {**read_object(file), "base_model_name_or_path": base})
     record = folder / "init_adapter" / RECORD
     if record.exists():
-        write_json(record, {"origin": read_object(record).get("origin")})
+        known = read_json(record)
+        write_json(record, {"origin": known.get("origin") if isinstance(known, dict) else None})
     events = folder / "events.jsonl"
     if events.exists():
         content = events.read_bytes()
