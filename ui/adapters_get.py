@@ -121,9 +121,9 @@ def on_pull(token: gr.OAuthToken | None, key, repo, offer, progress=gr.Progress(
 def on_search(token: gr.OAuthToken | None, key, base, words):
     """Adapters of a base on the Hub."""
     owner_of(key, token)
-    return _found(
-        search_hub(token_of(token.token if token else None), base or "", words or ""), "No such adapter on the Hub."
-    )
+    base = base if isinstance(base, str) else ""  # a dropdown that takes any value gets any value
+    found = search_hub(token_of(token.token if token else None), base, words or "")
+    return _found(found, "No such adapter on the Hub.")
 
 
 @shown
