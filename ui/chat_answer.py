@@ -102,9 +102,7 @@ def _answer(
                 time.sleep(max(0.0, began + SHOW_SECONDS - time.monotonic()))
     finally:
         stop.set()
-        for one in answers:
-            if not one.is_done:
-                end_early(_last(conversation, one.pane))
+        end_early(conversation)
 
 
 def _advance(conversation: dict, one: Answer) -> None:
@@ -130,18 +128,22 @@ def _advance(conversation: dict, one: Answer) -> None:
         pane["read_as"] = reply.template
 
 
-def end_early(message: dict) -> None:
-    """Say of an answer that was on its way that it goes no further."""
-    if message.pop("doing", None) is not None:
-        message["note"] = " · ".join(filter(None, [message.get("note"), STOPPED]))
+def is_answering(conversation: dict) -> bool:
+    """True while an answer of it is on its way."""
+    return any("doing" in message for pane in conversation["panes"] for message in pane["messages"][-1:])
+
+
+def end_early(conversation: dict) -> dict:
+    """Say of each answer that was on its way that it goes no further; returns the conversation."""
+    for message in [message for pane in conversation["panes"] for message in pane["messages"]]:
+        if message.pop("doing", None) is not None:
+            message["note"] = " · ".join(filter(None, [message.get("note"), STOPPED]))
+    return conversation
 
 
 def as_draft(conversation: dict) -> dict:
     """The conversation as it is to be found again when the page is left in mid-answer."""
-    draft = copy.deepcopy({key: value for key, value in conversation.items() if key != "answering"})
-    for message in [message for pane in draft["panes"] for message in pane["messages"][-1:]]:
-        end_early(message)
-    return {**draft, "changed": time.time()}
+    return {**end_early(copy.deepcopy(conversation)), "changed": time.time()}
 
 
 def who_words(picked: Picked) -> str:

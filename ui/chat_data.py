@@ -9,6 +9,7 @@ import gradio as gr
 from chat import feedback
 from chat.conversation import prompt_messages, said
 from common.errors import UserError
+from ui.chat_answer import is_answering
 from ui.chat_checks import are_different, place_of
 from ui.chat_handlers import ChatHandlers
 from ui.chat_view import hint, written
@@ -55,14 +56,12 @@ class DataHandlers:
         @shown
         def rated(values: dict, data: gr.LikeData, token: gr.OAuthToken | None):
             visitor, conversation, _ = self.chat.begin(values, token)
-            open_one = values[self.chat.layout.conversation]
-            is_answering = bool(open_one and open_one.get("answering"))
-            if is_answering:  # the answer on its way writes into this very conversation: the mark must stand there
-                conversation = open_one
+            live = self.chat.live.get((visitor.owner, conversation["id"]))
+            conversation = live or conversation  # the mark must stand where the answer on its way is written
             place = place_of(conversation, pane, data.index)
-            if is_answering and place == len(said(conversation)) - 1:
-                raise UserError("This answer is still on its way.", "Rate it when it is there.")
             message = conversation["panes"][pane]["messages"][place]
+            if "doing" in message:
+                raise UserError("This answer is still on its way.", "Rate it when it is there.")
             is_good = data.liked is True or data.liked == "Like"
             if is_good:
                 self._keep(values, visitor.owner, conversation, pane, place, "liked")
@@ -70,7 +69,7 @@ class DataHandlers:
                 key = key_of(conversation, pane, place)
                 feedback.drop_row(values[self.parts.name_box], key, visitor.owner)
             message["rated"] = "Like" if is_good else "Dislike" if data.liked in (False, "Dislike") else None
-            page = {} if is_answering else self.chat.saved(values, conversation)
+            page = {} if live else self.chat.saved(values, conversation)
             return {**page, self.parts.rows_html: self.rows(values, visitor.owner)}
 
         return rated
@@ -98,7 +97,7 @@ class DataHandlers:
             visitor, conversation, _ = self.chat.begin(values, token)
             if pane >= len(conversation["panes"]) or not said(conversation):
                 raise UserError("There is no answer to pick.", "Send a message first.")
-            if conversation.get("answering"):
+            if is_answering(self.chat.live.get((visitor.owner, conversation["id"]), conversation)):
                 raise UserError("The answers are still on their way.", "Pick one when they are there.")
             if not are_different(conversation):
                 raise UserError("The answers are the same: none is better.", "Send another message.")

@@ -1,13 +1,13 @@
 """What happens in the Chat tab: sending, retrying, undoing, editing, continuing. Each handler finds out by itself who asks.
 
-The conversation lives in the session (gr.State); what the browser keeps is a copy of it.
+The conversation lives in the page, which sends it with each event; the server has it only while it is being answered.
 """
 
 import copy
 import html
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import gradio as gr
 
@@ -27,10 +27,11 @@ from chat.conversation import (
 from chat.sampling import Sampling
 from common.errors import UserError
 from ui import chat_view
-from ui.chat_answer import SHOW_SECONDS, Answer, Engines, answer, as_draft, end_early, update_summary
+from ui.chat_answer import SHOW_SECONDS, Answer, Engines, answer, as_draft, end_early, is_answering, update_summary
 from ui.chat_checks import are_different, check_text, place_of
 from ui.chat_layout import PRESETS, SUMMARISE, Layout, sampling_of
 from ui.chat_models import label_of
+from ui.chat_store import open_conversation
 from ui.messages import shown
 from ui.owner import Visitor, owner_of, visitor_of
 
@@ -44,6 +45,8 @@ class ChatHandlers:
     layout: Layout
     browser_key: gr.BrowserState
     engines: Engines
+    # {(owner, id): the conversation} of those whose answers are on their way: a mark that is set meanwhile is written there
+    live: dict[tuple[str, str], dict] = field(default_factory=dict)
 
     def inputs(self, *more) -> set:
         """What every handler of an answer reads."""
@@ -128,19 +131,12 @@ class ChatHandlers:
     def stopped(self, values: dict, token: gr.OAuthToken | None):
         """After a stop: what came until then is kept."""
         owner_of(values[self.browser_key], token)
-        conversation = copy.deepcopy(values[self.layout.conversation]) or new_conversation(self.models(values))
-        for message in [pane["messages"][-1] for pane in conversation["panes"] if pane["messages"]]:
-            end_early(message)
-        return self.saved(values, conversation)
+        return self.saved(values, end_early(self.open_one(values) or new_conversation(self.models(values))))
 
     @shown
     def models_changed(self, values: dict, token: gr.OAuthToken | None):
         """Other models go on with what was said; what came of an answer that this ended is kept."""
-        _, conversation, _ = self.begin(values, token)
-        for pane in conversation["panes"]:
-            for message in pane["messages"][-1:]:
-                end_early(message)
-        return self.saved(values, conversation)
+        return self.saved(values, self.begin(values, token)[1])
 
     @shown
     def start_new(self, values: dict, token: gr.OAuthToken | None):
@@ -162,23 +158,27 @@ class ChatHandlers:
         return PRESETS.get(name, "")
 
     def begin(self, values: dict, token, request: gr.Request | None = None) -> tuple[Visitor, dict, Sampling]:
-        """Who asks, a copy of their conversation with the panes that are picked now, and the settings. Raises UserError."""
+        """Who asks, their conversation with the panes that are picked now, and the settings. Raises UserError."""
         visitor, settings = visitor_of(values[self.browser_key], token, request), self.layout.settings
         sampling = sampling_of({name: values[part] for name, part in settings.items()})
         return visitor, self.current(values), sampling
 
     def current(self, values: dict) -> dict:
-        """A copy of the conversation as the page showed it when the event began, or as another tab has changed it since."""
+        """The conversation as the page showed it when the event began, or as another tab has changed it since; at rest."""
         own = self.layout
-        conversation = copy.deepcopy(self._latest(values)) or new_conversation(self.models(values))
+        conversation = end_early(self._latest(values) or new_conversation(self.models(values)))
         set_models(conversation, self.models(values))
         conversation["system"] = str(values[own.system_box] or "")
         conversation["summary"] = str(values[own.summary_box] or "") if conversation["summarised"] else ""
         return conversation
 
+    def open_one(self, values: dict) -> dict | None:
+        """The conversation that the page shows; None before anything is said."""
+        return open_conversation(values[self.layout.conversation])
+
     def _latest(self, values: dict) -> dict | None:
         """The open conversation in its last state: this page's, or the browser's if another tab went on with it."""
-        open_one = values[self.layout.conversation]
+        open_one = self.open_one(values)
         if not open_one:
             return None
         same = [one for one in records_of(values[self.layout.store]) if one["id"] == open_one["id"] and "panes" in one]
@@ -201,25 +201,30 @@ class ChatHandlers:
         cleared = {own.message_box: ""} if text else {}
         for pane in panes:
             conversation["panes"][pane]["messages"][-1]["doing"] = ""
-        page = {own.conversation: conversation, own.draft: as_draft(conversation)}
-        yield {**page, **cleared, **wait, **self.view(conversation)}
         answers: list[Answer] = []
-        conversation["answering"], drafted = True, time.monotonic()
+        key, drafted = (visitor.owner, conversation["id"]), time.monotonic()
+        self.live[key] = conversation
         try:
+            page = {own.conversation: copy.deepcopy(conversation), own.draft: as_draft(conversation)}
+            yield {**page, **cleared, **wait, **self.view(conversation)}
             for answers in answer(self.engines, conversation, visitor, sampling, panes, continuing):  # noqa: B007, read below
-                page = {own.conversation: conversation, **self._moved(conversation, panes)}
+                # a copy: Gradio sends what differs from the one before
+                page = {own.conversation: copy.deepcopy(conversation), **self._moved(conversation, panes)}
                 if time.monotonic() > drafted + DRAFT_SECONDS:
                     page[own.draft], drafted = as_draft(conversation), time.monotonic()
                 yield page
+            seen = "".join(chat_view.seen_table(one.picked.name, one.reply.seen) for one in answers)
+            yield {**self.saved(values, conversation), own.seen_html: seen}
+            if values[own.full_radio] == SUMMARISE:
+                yield from self._summarise(values, conversation, visitor, wait)
         except Exception:  # whatever it was, the page can be used on; it is raised again, and shown at the edge
             has_come = any(one.reply.new_tokens for one in answers)
             back = {own.message_box: text} if text and not has_come else {}
             yield {**back, **self.saved(values, conversation if has_come else self.current(values))}
             raise
-        seen = "".join(chat_view.seen_table(one.picked.name, one.reply.seen) for one in answers)
-        yield {**self.saved(values, conversation), own.seen_html: seen}
-        if values[own.full_radio] == SUMMARISE:
-            yield from self._summarise(values, conversation, visitor, wait)
+        finally:
+            if self.live.get(key) is conversation:
+                del self.live[key]
 
     def _summarise(self, values, conversation: dict, visitor: Visitor, wait: dict) -> Iterator[dict]:
         """Write the summary; the answer is there already, whatever comes of it."""
@@ -231,9 +236,6 @@ class ChatHandlers:
                     yield {**wait, self.layout.summary_box: gr.Textbox(conversation["summary"], visible=True)}
         except UserError as error:
             gr.Warning(html.escape(f"No summary was written: {error}", quote=False))
-        except Exception:
-            yield self.saved(values, conversation)
-            raise
         yield self.saved(values, conversation)
 
     def _moved(self, conversation: dict, asked: list[int]) -> dict:
@@ -261,13 +263,12 @@ class ChatHandlers:
 
     def with_open_one(self, values: dict) -> list[dict]:
         """The browser's conversations with the one that is left now: it may have been stopped by this very click."""
-        records, left = records_of(values[self.layout.store]), values[self.layout.conversation]
-        return keep(records, as_draft(left) if left.get("answering") else left) if left else records
+        records, left = records_of(values[self.layout.store]), self.open_one(values)
+        return keep(records, as_draft(left) if is_answering(left) else left) if left else records
 
     def at_rest(self, conversation: dict) -> dict:
         """The conversation on the page while nothing is answered: whatever was on its way has been cancelled."""
         own = self.layout
-        conversation.pop("answering", None)
         ready = {own.send_button: gr.Button(interactive=True), own.stop_button: gr.Button(interactive=False)}
         return {own.conversation: conversation, own.draft: None, **ready, **self.view(conversation)}
 

@@ -44,7 +44,7 @@ class Panes:
 class Layout:
     """The components that events read or write."""
 
-    conversation: gr.State
+    conversation: gr.HTML
     store: gr.HTML
     draft: gr.HTML
     model_dropdown: gr.Dropdown
@@ -65,7 +65,6 @@ class Layout:
 
 def lay_out(kept: Kept) -> Layout:
     """Draw the tab; returns its components."""
-    conversation = gr.State(None)
     with gr.Row():
         # custom values reach pick(), whose sentence says more than the component's
         model_dropdown = gr.Dropdown(
@@ -94,7 +93,7 @@ def lay_out(kept: Kept) -> Layout:
     with gr.Accordion("What the model saw", open=False):
         seen_html = gr.HTML(SEEN_LATER)
     return Layout(
-        conversation,
+        kept.open_one,
         kept.conversations,
         kept.draft,
         model_dropdown,

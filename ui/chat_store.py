@@ -5,13 +5,16 @@
 
 The list holds conversations and, for those that were deleted, {"id", "changed", "deleted"}. Whoever writes first reads what the
 other tabs wrote: of two with one id the one that was changed last stays. What cannot be read (another version's list, a damaged
-one) stays in the list as {"id", "changed", "unread"}, and the page offers it as a file. The server never sees any but its
-visitor's own.
+one) stays in the list as {"id", "changed", "unread"}, and the page offers it as a file. The server keeps
+none: a page sends with each event what it shows and what the browser holds, and both are checked like anything from outside.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
+
+from chat.conversation import records_of
 
 KEY = "tinyllama-studio-chats"
 VERSION = 1
@@ -76,12 +79,22 @@ class Kept:
 
     conversations: gr.HTML  # the list
     draft: gr.HTML  # the conversation that is being answered, None when none is
+    open_one: gr.HTML  # the conversation that the page shows, None at the start; it lies in the page alone
 
 
 def conversation_store() -> Kept:
     """Those components; they stand outside the tabs, to be there from the start."""
-    return Kept(_unseen([], _KEEP), _unseen(None, _DRAFT))
+    return Kept(_unseen([], _KEEP), _unseen(None, _DRAFT), _unseen(None, ""))
+
+
+def open_conversation(sent: Any) -> dict | None:
+    """Check the open conversation as the page sent it; None for none. Answers on their way keep what they are doing."""
+    conversation = next((one for one in records_of([sent]) if "panes" in one), None)
+    for pane, given in zip(conversation["panes"], sent["panes"], strict=True) if conversation else ():
+        for message, written in zip(pane["messages"], given["messages"], strict=True):
+            message |= {"doing": str(written["doing"])[:300]} if "doing" in written else {}
+    return conversation
 
 
 def _unseen(value, script: str) -> gr.HTML:
-    return gr.HTML(value, html_template="", js_on_load=script, elem_classes="nothing-to-see", padding=False)
+    return gr.HTML(value, html_template="", js_on_load=script or None, elem_classes="nothing-to-see", padding=False)

@@ -12,7 +12,7 @@ from chat.engine import CALLS, Engine
 from chat.remote import remote_engine
 from chat.warm_up import start_importing
 from models.base import AUTO
-from ui.chat_answer import Engines
+from ui.chat_answer import Engines, is_answering
 from ui.chat_api import ChatApi
 from ui.chat_data import DataHandlers, lay_out_data
 from ui.chat_handlers import ChatHandlers
@@ -115,11 +115,12 @@ def _outside(handlers: ChatHandlers, conversations: ConversationHandlers, data: 
         owner = owner_of(values[handlers.browser_key], token)
         stored = conversations.stored(values)
         picked = [values[own.model_dropdown], *(values[own.beside_dropdown] or [])]
-        for one in [values[own.conversation], *stored[:1]]:
+        open_one = handlers.open_one(values)
+        for one in [open_one, *stored[:1]]:
             picked += [pane["model"] for pane in one["panes"]] if one else []
         choices = model_choices(owner, handlers.engines.remote, picked)
         changes = listed_models(own, choices, values[own.model_dropdown])
-        if values[own.conversation] is None and stored:  # the page was just loaded: go on where this browser was
+        if open_one is None and stored:  # the page was just loaded: go on where this browser was
             changes |= conversations.opened(stored[0])
             changes |= listed_models(own, choices, *models_of(stored[0]))
             values = {**values, own.conversation: stored[0]}
@@ -142,10 +143,10 @@ def _outside(handlers: ChatHandlers, conversations: ConversationHandlers, data: 
 def _without_those_gone(handlers: ChatHandlers, values: dict, choices: list) -> dict:
     """The panes without the models that are gone, the base in the first one's place, and a word about it; {} if all are there."""
     own, known = handlers.layout, [choice for _, choice in [BESIDE_BASE, *choices]]
-    open_one = values[own.conversation]
+    open_one = handlers.open_one(values)
     first, beside = models_of(open_one) if open_one else (f"base:{AUTO}", [])
     gone = [label_of(model) for model in [first, *beside] if model not in known]
-    if not gone or open_one.get("answering"):
+    if not gone or (open_one and is_answering(open_one)):
         return {}
     instead = first if first in known else f"base:{AUTO}"
     answers = "" if first in known else f" “{label_of(instead)}” answers now; the list has the others."

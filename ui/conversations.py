@@ -118,7 +118,7 @@ class ConversationHandlers:
         """The list as it is now, with the open conversation marked."""
         kept = self.stored(values)
         found = find(kept, str(values.get(self.parts.search_box) or ""))
-        open_one = values.get(self.chat.layout.conversation) or {}
+        open_one = self.chat.open_one(values) or {}
         known = [one["id"] for one in found]
         value = open_one.get("id") if open_one.get("id") in known else None
         labels = [(one["title"] or "Untitled", one["id"]) for one in found]
@@ -229,7 +229,7 @@ class ConversationHandlers:
         return records_of(values[self.chat.layout.store])
 
     def _open(self, values: dict) -> dict:
-        conversation = values[self.chat.layout.conversation]
+        conversation = self.chat.open_one(values)
         if not conversation or not conversation["panes"][0]["messages"]:
             raise UserError("There is no conversation open.", "Pick one of the list, or say something.")
         return conversation

@@ -7,11 +7,11 @@ import gradio as gr
 import pytest
 from gradio.state_holder import SessionState
 
-from chat.conversation import ask, new_conversation
+from chat.conversation import ask, checked, new_conversation
 from chat.engine import Reply
 from chat.sampling import Sampling
 from common.errors import UserError
-from ui.chat_answer import Engines
+from ui.chat_answer import Engines, is_answering
 from ui.chat_data import DataHandlers, lay_out_data
 from ui.chat_handlers import ChatHandlers
 from ui.chat_layout import SUMMARISE, lay_out
@@ -54,7 +54,12 @@ def chat(isolated_home):
     own = handlers.layout
     values = dict.fromkeys(handlers.inputs())
     values |= {part: getattr(Sampling(), name) for name, part in own.settings.items()}
-    values |= {own.conversation: conversation, own.store: [], own.model_dropdown: "remote:m", own.beside_dropdown: []}
+    values |= {
+        own.conversation: checked(conversation),
+        own.store: [],
+        own.model_dropdown: "remote:m",
+        own.beside_dropdown: [],
+    }
     return handlers, values | {own.message_box: DRAFT, own.system_box: "", own.summary_box: ""}, handlers.engines.remote
 
 
@@ -139,7 +144,7 @@ def test_a_thumb_pressed_while_an_answer_streams_keeps_its_mark(chat):
     with gr.Blocks():
         data = DataHandlers(lay_out_data(), handlers)
     stream, page = handlers.send(values, None), {}
-    while not page.get(own.conversation, {}).get("answering"):
+    while "fine" not in str(page.get(own.conversation)):
         page.update(next(stream))
     pressed = {**values, own.conversation: page[own.conversation], data.parts.name_box: "from-chat"}
     like = type("Like", (), {"index": 1, "liked": True})()
@@ -150,7 +155,19 @@ def test_a_thumb_pressed_while_an_answer_streams_keeps_its_mark(chat):
     for changes in stream:
         page.update(changes)
     kept = page[own.store][0]["panes"][0]["messages"]
-    assert kept[1]["rated"] == "Like" and kept[-1]["content"] == "fine" and "answering" not in page[own.conversation]
+    assert kept[1]["rated"] == "Like" and kept[-1]["content"] == "fine" and not is_answering(page[own.conversation])
+
+
+def test_the_server_holds_a_conversation_only_while_it_is_being_answered(chat):
+    handlers, values, _ = chat
+    parts = [*handlers.inputs(), *handlers.outputs()]
+    assert not any(isinstance(part, gr.State) for part in parts)
+    for end in (list, lambda stream: stream.close()):
+        stream = handlers.send(values, None)
+        next(stream)
+        assert len(handlers.live) == 1
+        end(stream)
+        assert handlers.live == {}
 
 
 def test_another_model_in_mid_answer_keeps_what_came_and_says_that_it_was_stopped(chat):
@@ -174,7 +191,7 @@ def test_while_an_answer_comes_the_browser_is_given_what_there_is_of_it(chat, mo
     drafts = [page[own.draft] for page in handlers.send(values, None) if own.draft in page]
     assert drafts[0]["panes"][0]["messages"][-2]["content"] == DRAFT, "the question is lost if the page is left at once"
     assert any(one and one["panes"][0]["messages"][-1]["content"] == "fine" for one in drafts)
-    assert all("answering" not in one for one in drafts if one) and drafts[-1] is None
+    assert not any(is_answering(one) for one in drafts if one) and drafts[-1] is None
 
 
 def test_a_step_of_an_answer_makes_no_chatbot_anew(chat):

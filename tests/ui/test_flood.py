@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -87,6 +88,26 @@ def test_two_hundred_at_once_leave_the_page_usable_for_another(server):
         statuses, _ = attacker.communicate()
         assert "429" in statuses, (name, statuses)
         assert waited < max(2, 6 * quiet), (name, waited, quiet, statuses)
+
+
+def test_a_thousand_slow_readers_leave_the_page_usable_for_another(server):
+    """A thousand streams of a thousand addresses, of which each takes a byte in a while."""
+    quiet, port = max(page_seconds(server) for _ in range(2)), int(server.rpartition(":")[2])
+    readers = []
+    for number in range(1000):
+        reader = socket.socket()
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        reader.connect(("127.0.0.1", port))
+        line = f"X-Forwarded-For: 9.{number // 250}.{number % 250}.7"
+        reader.sendall(f"GET /gradio_api/heartbeat/s{number} HTTP/1.1\r\nHost: 127.0.0.1\r\n{line}\r\n\r\n".encode())
+        readers.append(reader)
+    waited = []
+    for _ in range(3):
+        waited.append(page_seconds(server))
+        assert sum(len(reader.recv(1)) for reader in readers) == 1000
+    for reader in readers:
+        reader.close()
+    assert max(waited) < max(2, 6 * quiet), (waited, quiet)
 
 
 def test_the_client_for_programs_uploads_and_calls_without_a_key(server, tmp_path):
