@@ -21,16 +21,6 @@ from models import embedded
 from models.base import DEFAULT_BASE
 
 LICENSES = {DEFAULT_BASE: "apache-2.0", embedded.HUB_ID: "apache-2.0"}
-SETTINGS = ("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "warmup_fraction")
-SETTINGS += (
-    "per_device_train_batch_size",
-    "gradient_accumulation_steps",
-    "max_length",
-    "packing",
-    "lora_r",
-    "lora_alpha",
-)
-SETTINGS += ("lora_dropout", "target_modules", "use_rslora", "use_dora", "neftune_noise_alpha", "weight_decay", "seed")
 MOST_ANSWER = 1500
 COLUMNS = 90
 SNIPPET = """\
@@ -172,8 +162,7 @@ def fenced(text: str) -> str:
 
 
 def _settings_table(adapter: Adapter) -> str:
-    config = adapter.training_config()
-    known = {name: config[name] for name in SETTINGS if isinstance(config.get(name), int | float | str)}
+    known: dict[str, object] = {one.name: one.value for one in adapter.told_settings() if one.on_card}
     known |= {"lora_r": adapter.lora_r, "precision of the base": adapter.metrics.get("precision", "not known")}
     steps = adapter.metrics.get("step")
     known |= {"optimiser steps": steps} if isinstance(steps, int) else {}

@@ -33,6 +33,7 @@ from adapters.weights import check_weights
 from common.errors import UserError
 from common.files import read_json, write_json
 from models import embedded
+from trainer.config import OUTSIDE, ROWS, TrainConfig, marked
 
 COMPLETE = "complete"
 STATE_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt")
@@ -43,7 +44,7 @@ _CHECKPOINT = r"checkpoints/(?:text/)?checkpoint-\d{1,9}"
 _LIMITS = (  # a pattern of names, and the most bytes of such a file
     (re.compile(r"config\.yaml"), MOST_CONFIG_BYTES),
     (re.compile(r"events\.jsonl"), MOST_EVENTS_BYTES),
-    (re.compile(r"data/(?:data|text_data|eval_data)(?:\.[a-z0-9]{1,10}){0,2}"), MOST_DATA_BYTES),
+    (re.compile(rf"data/(?:{'|'.join(marked(ROWS))})(?:\.[a-z0-9]{{1,10}}){{0,2}}"), MOST_DATA_BYTES),
     (re.compile(rf"(?:init_adapter|{_CHECKPOINT})/{re.escape(WEIGHTS)}"), MAX_BYTES[WEIGHTS]),
     (re.compile(rf"init_adapter/(?:{'|'.join(map(re.escape, (*FILES, RECORD)))})"), MAX_FILE_BYTES),
     (re.compile(rf"{_CHECKPOINT}/(?:adapter_config\.json|trainer_state\.json|{COMPLETE})"), MAX_FILE_BYTES),
@@ -54,10 +55,6 @@ _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?")
 # what numpy and Python's random need for the random state; all else that torch does not know is refused
 _RANDOM_STATE = {"numpy._core.multiarray._reconstruct", "numpy.core.multiarray._reconstruct", "numpy.ndarray"}
 _RANDOM_STATE |= {"numpy.dtype", "numpy.dtypes.UInt32DType"}
-
-# settings that name machines, addresses or files: a rendezvous elsewhere may send pickles, a file is not the run's
-ELSEWHERE = {"num_machines", "machine_rank", "main_process_ip", "rendezvous", "accelerate_config"}
-HERE = (None, "", 0, 1, "auto", "static")
 
 
 def most_bytes(name: str) -> int:
@@ -162,7 +159,7 @@ def _settings(path: Path) -> dict:
 def check_settings(folder: Path) -> None:
     """Raise UserError when the settings name a file outside of the run: on a server it would be somebody else's."""
     values = _settings(folder / "config.yaml")
-    for name in ("data", "text_data", "eval_data"):
+    for name in marked(ROWS):
         value = values.get(name)
         if not value or (value == "example" and name == "data"):
             continue
@@ -180,9 +177,8 @@ def check_settings(folder: Path) -> None:
         raise UserError(f"config.yaml names its base by '{str(base)[:80]}'.", "It must be a Hub id, or embedded.")
     if values.get("init_adapter") and not (folder / "init_adapter" / WEIGHTS).is_file():
         raise UserError("The adapter that the run continued from is not in the repository.", "It is not whole.")
-    elsewhere = {name for name, value in values.items() if value not in HERE}
-    elsewhere |= {name for name in ("machine_rank",) if values.get(name)}
-    if named := sorted(ELSEWHERE & elsewhere):
+    config = TrainConfig.from_dict(values)  # a rendezvous elsewhere may send pickles, a file is not the run's
+    if named := [name for name in config.changed(OUTSIDE) if getattr(config, name) != "static"]:
         raise UserError(f"config.yaml sets {', '.join(named)}.", "A run that comes back trains on this one machine.")
 
 

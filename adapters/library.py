@@ -34,6 +34,16 @@ _dates, _texts = Remembered(MOST_REMEMBERED), Remembered(MOST_REMEMBERED)
 
 
 @dataclass(frozen=True)
+class ToldSetting:
+    """A setting of a training that others may know: its name, its name for people, and whether the card shows it."""
+
+    name: str
+    label: str
+    value: int | float | str
+    on_card: bool
+
+
+@dataclass(frozen=True)
 class Adapter:
     """One adapter: its folder, its base as recorded in adapter_config.json, and the metrics of its training."""
 
@@ -113,6 +123,16 @@ class Adapter:
     def training_config(self) -> dict:
         """The settings it was trained with, {} when they are not known."""
         return read_settings(self.folder / SETTINGS) or {}
+
+    def told_settings(self) -> list[ToldSetting]:
+        """Those of its settings that may leave this machine, as its training has marked them in metrics.json."""
+        config, told = self.training_config(), self.metrics.get("settings")
+        names = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+        return [
+            ToldSetting(name, _text(one.get("label")), value, one.get("on_card") is True)
+            for one in names
+            if (name := _text(one.get("name"))) and isinstance(value := config.get(name), int | float | str)
+        ]
 
     def _settings(self) -> bytes:
         """The text of the settings it was trained with, empty when there is none, or far too much."""

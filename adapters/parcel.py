@@ -20,18 +20,10 @@ from adapters.scan import scan
 from common.errors import UserError
 from common.files import check_free, sweep, write_json, write_text
 
-# of the training config: what is a number, a switch or a choice. Words of a person (data, prompts, paths) stay here
 STAGING_PREFIX = ".packing-"
-SETTINGS = ("base_revision", "precision", "chat_template", "max_rows", "text_epochs", "eval_fraction", "skip_bad_rows")
-SETTINGS += ("drop_duplicates", "too_long", "num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type")
-SETTINGS += ("per_device_train_batch_size", "gradient_accumulation_steps", "warmup_fraction", "weight_decay")
-SETTINGS += ("max_grad_norm", "neftune_noise_alpha", "seed", "max_minutes", "lora_r", "lora_alpha", "lora_dropout")
-SETTINGS += ("target_modules", "use_rslora", "use_dora", "max_length", "packing", "gradient_checkpointing")
-SETTINGS += ("num_processes", "logging_steps", "eval_steps", "save_steps", "parallel", "num_machines")
-SETTINGS += ("max_restarts", "ddp_timeout")  # but no address, no port, no file
 METRICS = ("base", "base_source", "precision", "step", "total_steps", "rows", "held_out_rows", "trained_tokens")
 METRICS += ("loss_before", "loss_after", "tokens_per_second", "train_seconds", "peak_memory_bytes", "hardware")
-METRICS += ("num_processes", "created", "versions")
+METRICS += ("num_processes", "created", "versions", "settings")
 
 
 @dataclass(frozen=True)
@@ -107,8 +99,7 @@ def _copy(adapter: Adapter, folder: Path, names: tuple[str, ...]) -> None:
 
 def _write_settings(adapter: Adapter, folder: Path, tells_source: bool = True) -> None:
     """What may be known of the training; `tells_source` also from which private repository the adapter is."""
-    config = adapter.training_config()
-    config = {name: config[name] for name in SETTINGS if isinstance(config.get(name), int | float | str)}
+    config = {one.name: one.value for one in adapter.told_settings()}
     if config:
         write_text(folder / "training_config.yaml", yaml.safe_dump(config, sort_keys=False))
     metrics = {name: value for name, value in adapter.metrics.items() if name in METRICS}

@@ -19,8 +19,8 @@ from common.paths import LOCAL_OWNER, home
 from jobs.line import Machines, announce, make_run
 from jobs.parcel import ARCHIVE, send
 from jobs.prices import Plan
-from trainer.config import TrainConfig
-from trainer.machines.parallel import NEEDS_DEEPSPEED, elsewhere, with_processes
+from trainer.config import SERVER, TrainConfig
+from trainer.machines.parallel import NEEDS_DEEPSPEED, with_processes
 from trainer.run import EventLog, Run, read_state
 
 KIND = "hf"
@@ -103,7 +103,7 @@ def submit(config: TrainConfig, plan: Plan, account: Account, owner: str = LOCAL
         raise UserError(
             f"parallel: {config.parallel} needs DeepSpeed, which a job does not have.", "Take fsdp2 or auto."
         )
-    if named := [name for name in elsewhere(config) if name != "ddp_timeout"]:
+    if named := [name for name in config.changed(SERVER) if name != "ddp_timeout"]:
         raise UserError(f"A job is one machine of its own: {', '.join(named)} cannot be kept.", "Leave it as it is.")
     run = make_run(config, Machines(1, plan.flavor.gpus), owner)
     with _one_start(run):

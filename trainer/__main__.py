@@ -28,10 +28,10 @@ from common.command_line import exit_code
 from common.errors import UserError
 from trainer import commands
 from trainer.commands import given_settings
-from trainer.config import TrainConfig
+from trainer.config import WRITTEN, TrainConfig, marked
 from trainer.follow import follow
-from trainer.limits import capped
 from trainer.queue import enqueue, launch
+from trainer.resolve import capped
 from trainer.run import find_run
 
 DATA_FACTS = ("train_rows", "held_out_rows", "tokens", "trained_tokens", "longest", "mean_length")
@@ -100,13 +100,13 @@ def _named(jobs, name: str, work, text: str) -> argparse.ArgumentParser:
 def add_settings(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:
     """One flag a field of the config, with its help and default; what is not given stays out of the namespace."""
     for item in fields(TrainConfig):
-        if item.name in ("base_reason", *without):
+        if item.name in (*marked(WRITTEN), *without):
             continue
         parser.add_argument(
             f"--{item.name.replace('_', '-')}",
             dest=f"set_{item.name}",
             default=argparse.SUPPRESS,
-            choices=item.metadata["choices"],
+            choices=item.metadata["choices"] or None,
             metavar=None if item.metadata["choices"] else item.name.upper(),
             help=f"{item.metadata['help']} [{item.default}]".replace("%", "%%"),
         )

@@ -23,9 +23,8 @@ from pathlib import Path
 
 from common.files import read_json
 from common.paths import REPOSITORY
-from trainer.config import EXAMPLE, TrainConfig
+from trainer.config import EXAMPLE, ROWS, WRITTEN, TrainConfig, marked
 from trainer.history import copy_settings, notes_of, title_of
-from trainer.launcher import DATA_FIELDS
 from trainer.machines.user_config import FILE as USER_FILE
 from trainer.plot import loss_svg
 from trainer.process.publish import place_of, versions
@@ -59,7 +58,7 @@ def shell_command(source: Run | TrainConfig) -> str:
     for item in fields(TrainConfig):
         value = getattr(config, item.name)
         if item.name in ("name", "base", "data") or (
-            item.name != "base_reason" and value != getattr(defaults, item.name)
+            item.name not in marked(WRITTEN) and value != getattr(defaults, item.name)
         ):
             text = "" if value is None else str(value)
             flags.append(shlex.quote(f"--{item.name.replace('_', '-')}={redact(text) if on_space else text}"))
@@ -113,7 +112,7 @@ def _texts(run: Run, include_data: bool) -> dict[str, str]:
 
 def _bundle_command(config: TrainConfig, include_data: bool) -> str:
     """The command for the unpacked folder: its config names the data by relative paths."""
-    missing = [name for name in DATA_FIELDS if (getattr(config, name) or "").startswith("data/") and not include_data]
+    missing = [name for name in marked(ROWS) if (getattr(config, name) or "").startswith("data/") and not include_data]
     flags = "".join(f" --{name.replace('_', '-')}=YOUR-COPY-OF/{Path(getattr(config, name)).name}" for name in missing)
     return f"PYTHONPATH=FOLDER-OF-TINYLLAMA-STUDIO python -m trainer train --config config.yaml{flags}"
 
@@ -152,7 +151,7 @@ def fingerprint(run: Run) -> dict:
     if run.init_adapter_folder.is_dir():
         weights = sorted(run.init_adapter_folder.glob("*.safetensors"))
         files += [_file_fingerprint(file, f"init_adapter/{file.name}") for file in weights]
-    ids = [getattr(config, name) for name in DATA_FIELDS]
+    ids = [getattr(config, name) for name in marked(ROWS)]
     return {
         "files": files,
         "rows": metrics.get("rows"),

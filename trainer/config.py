@@ -4,7 +4,7 @@ Light: no torch. `problems()` says everything that is wrong at once, each with i
 """
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import get_type_hints
 
@@ -14,20 +14,13 @@ from common.errors import UserError
 from models.base import AUTO
 from models.precision import PRECISIONS
 from models.templates import NAMES as TEMPLATES
+from trainer.fields import Mark, Problem, convert, is_mapping, label_of, setting, short, value_problem
 from trainer.machines.parallel import MODES, RENDEZVOUS, parallel_problems
 from trainer.machines.user_config import with_user_config
-from trainer.values import Problem, convert, mapping_problems, short, value_problems
 
 EXAMPLE = "example"
-SCHEDULERS = (
-    "cosine",
-    "linear",
-    "constant",
-    "constant_with_warmup",
-    "cosine_with_restarts",
-    "polynomial",
-    "inverse_sqrt",
-)
+SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup")
+SCHEDULERS += ("cosine_with_restarts", "polynomial", "inverse_sqrt")
 TOO_LONG = ("drop", "cut", "split")
 TARGETS = ("all-linear", "attention", "mlp")
 MOST_PROMPTS = 3
@@ -35,128 +28,157 @@ MOST_CHARACTERS = 100_000
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, ten times as fast, where PyYAML has it
 # what PyYAML raises besides its own errors, for `!!int ""`, `!!bool x`, dates that are none, nesting without end
 YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
-PROCESSES = "Processes and machines"
-GROUPS = (
-    "Data",
-    "Model",
-    "Training",
-    "LoRA",
-    "Memory and speed",
-    PROCESSES,
-    "Watching",
-)  # how the page and the docs order the fields
-
-
-def setting(default, text: str, group: str = "Training", *, low=None, high=None, choices=None):
-    """A field with its line of help, its group, and its limits (both ends included)."""
-    return field(default=default, metadata={"help": text, "group": group, "low": low, "high": high, "choices": choices})
+GROUPS = ("Data", "Model", "Training", "LoRA", "Memory and speed", "Processes and machines", "Watching")
+DATA, MODEL, TRAINING, LORA, MEMORY, PROCESSES, WATCHING = GROUPS  # how the page and the docs order the fields
+TOLD, CARD, KEPT, ROWS, SOURCE, READING, SPEED, BATCH, PERSONAL, SERVER, OUTSIDE, LONG, WRITTEN = Mark
 
 
 @dataclass
 class TrainConfig:
     """What a run is made of. The defaults work untouched."""
 
-    name: str = setting("my-adapter", "Name of the adapter that comes out.", "Model")
+    name: str = setting("my-adapter", "Name of the adapter that comes out.", MODEL, KEPT, PERSONAL)
     base: str = setting(
         AUTO,
         "Base model: auto (TinyLlama; without a network the embedded one), embedded, a Hub id, or a folder.",
-        "Model",
+        MODEL,
+        KEPT,
+        SOURCE,
     )
-    base_revision: str | None = setting(None, "Commit, tag or branch of the base on the Hub.", "Model")
-    base_reason: str = setting("", "Why this base was taken (written by the launcher).", "Model")
+    base_revision: str | None = setting(None, "Commit, tag or branch of the base on the Hub.", MODEL, TOLD, READING)
+    base_reason: str = setting("", "Why this base was taken (written by the launcher).", MODEL, KEPT, LONG, WRITTEN)
     init_adapter: str | None = setting(
-        None, "An adapter of yours to continue from; its rank and its modules are kept.", "Model"
+        None, "An adapter of yours to continue from; its rank and its modules are kept.", MODEL, KEPT, PERSONAL
     )
     precision: str = setting(
-        "auto", "Precision of the base: auto is 8bit on a GPU and fp32 on a CPU.", "Model", choices=PRECISIONS
+        "auto", "Precision of the base: auto is 8bit on a GPU and fp32 on a CPU.", MODEL, TOLD, choices=PRECISIONS
     )
     chat_template: str = setting(
-        "auto", "Chat template: auto takes the base's own.", "Model", choices=("auto", *TEMPLATES)
+        "auto", "Chat template: auto takes the base's own.", MODEL, TOLD, READING, choices=("auto", *TEMPLATES)
     )
     data: str = setting(
-        EXAMPLE, "Training data: example, a file (any common table or text) or a Hub data set id.", "Data"
+        EXAMPLE,
+        "Training data: example, a file (any common table or text) or a Hub data set id.",
+        DATA,
+        KEPT,
+        ROWS,
+        SOURCE,
+        BATCH,
     )
-    data_config: str | None = setting(None, "Configuration (subset) of a Hub data set.", "Data")
-    data_split: str = setting("train", "Split of a Hub data set.", "Data")
-    data_revision: str | None = setting(None, "Commit, tag or branch of a Hub data set.", "Data")
+    data_config: str | None = setting(None, "Configuration (subset) of a Hub data set.", DATA, KEPT, SOURCE, PERSONAL)
+    data_split: str = setting("train", "Split of a Hub data set.", DATA, KEPT, SOURCE)
+    data_revision: str | None = setting(None, "Commit, tag or branch of a Hub data set.", DATA, KEPT, SOURCE)
     columns: str = setting(
-        "", 'Which column is what, as JSON: {"prompt": "question", "completion": "answer"}. Empty: recognised.', "Data"
+        "",
+        'Which column is what, as JSON: {"prompt": "question", "completion": "answer"}. Empty: recognised.',
+        DATA,
+        KEPT,
+        SOURCE,
+        LONG,
     )
     max_rows: int = setting(
-        0, "Most rows that are read, from the first on; 0 reads all.", "Data", low=0, high=100_000_000
+        0, "Most rows that are read, from the first on; 0 reads all.", DATA, TOLD, SOURCE, low=0, high=100_000_000
     )
     text_data: str | None = setting(
-        None, "Stage 1: open text (a file or a Hub data set id) that is trained before the conversations.", "Data"
+        None,
+        "Stage 1: open text (a file or a Hub data set id) that is trained before the conversations.",
+        DATA,
+        KEPT,
+        ROWS,
+        SOURCE,
     )
     text_data_revision: str | None = setting(
-        None, "Commit, tag or branch of the text of stage 1, when it is a Hub data set.", "Data"
+        None, "Commit, tag or branch of the text of stage 1, when it is a Hub data set.", DATA, KEPT, READING
     )
-    text_epochs: float = setting(1.0, "Passes over the text of stage 1.", "Data", low=0.01, high=1000.0)
+    text_epochs: float = setting(1.0, "Passes over the text of stage 1.", DATA, TOLD, low=0.01, high=1000.0)
     eval_data: str | None = setting(
-        None, "File with held-out rows. Without one, a part of the data is held out.", "Data"
+        None, "File with held-out rows. Without one, a part of the data is held out.", DATA, KEPT, ROWS, SOURCE
     )
     eval_data_revision: str | None = setting(
-        None, "Commit, tag or branch of the held-out rows, when they are a Hub data set.", "Data"
+        None, "Commit, tag or branch of the held-out rows, when they are a Hub data set.", DATA, KEPT, READING
     )
     eval_fraction: float = setting(
-        0.1, "Part of the rows held out when there is no file for them.", "Data", low=0.0, high=0.5
+        0.1, "Part of the rows held out when there is no file for them.", DATA, TOLD, READING, low=0.0, high=0.5
     )
-    skip_bad_rows: bool = setting(False, "Leave out rows that cannot be used, instead of stopping at them.", "Data")
-    drop_duplicates: bool = setting(False, "Leave out rows that say the same as an earlier one.", "Data")
+    skip_bad_rows: bool = setting(
+        False, "Leave out rows that cannot be used, instead of stopping at them.", DATA, TOLD, READING
+    )
+    drop_duplicates: bool = setting(False, "Leave out rows that say the same as an earlier one.", DATA, TOLD, READING)
     too_long: str = setting(
         "drop",
         "Rows over max_length: drop them, cut them at the end of a turn, or split them into several rows.",
-        "Data",
+        DATA,
+        TOLD,
+        READING,
         choices=TOO_LONG,
     )
-    num_train_epochs: float = setting(2.0, "Passes over the data.", low=0.01, high=1000.0)
-    max_steps: int = setting(0, "Optimiser steps; 0 lets the epochs decide.", low=0, high=10_000_000)
-    learning_rate: float = setting(5e-4, "Highest learning rate (1e-4 to 1e-3 suits LoRA).", low=1e-7, high=0.1)
-    per_device_train_batch_size: int = setting(4, "Rows a step on each device.", low=1, high=1024)
-    gradient_accumulation_steps: int = setting(1, "Batches gathered before an optimiser step.", low=1, high=1024)
-    lr_scheduler_type: str = setting("cosine", "How the learning rate falls.", choices=SCHEDULERS)
-    warmup_fraction: float = setting(0.05, "Part of the steps in which the learning rate rises.", low=0.0, high=0.5)
-    weight_decay: float = setting(0.0, "Weight decay of AdamW.", low=0.0, high=1.0)
-    max_grad_norm: float = setting(1.0, "Gradients are clipped to this norm; 0 does not clip.", low=0.0, high=1000.0)
+    num_train_epochs: float = setting(2.0, "Passes over the data.", TRAINING, CARD, low=0.01, high=1000.0)
+    max_steps: int = setting(0, "Optimiser steps; 0 lets the epochs decide.", TRAINING, CARD, low=0, high=10_000_000)
+    learning_rate: float = setting(
+        5e-4, "Highest learning rate (1e-4 to 1e-3 suits LoRA).", TRAINING, CARD, low=1e-7, high=0.1
+    )
+    per_device_train_batch_size: int = setting(
+        4, "Rows a step on each device.", TRAINING, CARD, BATCH, low=1, high=1024
+    )
+    gradient_accumulation_steps: int = setting(
+        1, "Batches gathered before an optimiser step.", TRAINING, CARD, low=1, high=1024
+    )
+    lr_scheduler_type: str = setting("cosine", "How the learning rate falls.", TRAINING, CARD, choices=SCHEDULERS)
+    warmup_fraction: float = setting(
+        0.05, "Part of the steps in which the learning rate rises.", TRAINING, CARD, low=0.0, high=0.5
+    )
+    weight_decay: float = setting(0.0, "Weight decay of AdamW.", TRAINING, CARD, low=0.0, high=1.0)
+    max_grad_norm: float = setting(
+        1.0, "Gradients are clipped to this norm; 0 does not clip.", TRAINING, TOLD, low=0.0, high=1000.0
+    )
     neftune_noise_alpha: float = setting(
-        0.0, "NEFTune: noise on the embeddings, 5 is usual; 0 is off.", low=0.0, high=100.0
+        0.0, "NEFTune: noise on the embeddings, 5 is usual; 0 is off.", TRAINING, CARD, low=0.0, high=100.0
     )
-    seed: int = setting(42, "Seed of the split, the order and the adapter's start.", low=0, high=2**31 - 1)
+    seed: int = setting(
+        42, "Seed of the split, the order and the adapter's start.", TRAINING, CARD, READING, low=0, high=2**31 - 1
+    )
     max_minutes: int = setting(
-        0, "Stop after so many minutes and keep what was learned; 0: no limit.", low=0, high=100_000
+        0, "Stop after so many minutes and keep what was learned; 0: no limit.", TRAINING, TOLD, low=0, high=100_000
     )
-    lora_r: int = setting(16, "LoRA rank: more can learn more and weighs more.", "LoRA", low=1, high=256)
-    lora_alpha: int = setting(32, "LoRA scale, usually twice the rank.", "LoRA", low=1, high=1024)
-    lora_dropout: float = setting(0.05, "Dropout inside LoRA.", "LoRA", low=0.0, high=0.9)
+    lora_r: int = setting(16, "LoRA rank: more can learn more and weighs more.", LORA, CARD, SPEED, low=1, high=256)
+    lora_alpha: int = setting(32, "LoRA scale, usually twice the rank.", LORA, CARD, low=1, high=1024)
+    lora_dropout: float = setting(0.05, "Dropout inside LoRA.", LORA, CARD, SPEED, low=0.0, high=0.9)
     target_modules: str = setting(
-        "all-linear", "Layers that get an adapter: all of them learns most.", "LoRA", choices=TARGETS
+        "all-linear", "Layers that get an adapter: all of them learns most.", LORA, CARD, SPEED, choices=TARGETS
     )
     use_rslora: bool = setting(
-        False, "Rank-stabilised LoRA: scales by the root of the rank; for ranks of 64 and more.", "LoRA"
+        False, "Rank-stabilised LoRA: scales by the root of the rank; for ranks of 64 and more.", LORA, CARD
     )
     use_dora: bool = setting(
-        False, "DoRA: learns size and direction apart; slower, sometimes better at low ranks.", "LoRA"
+        False, "DoRA: learns size and direction apart; slower, sometimes better at low ranks.", LORA, CARD, SPEED
     )
     max_length: int = setting(
         1024,
         "Longest row in tokens; `too_long` says what happens to longer ones.",
-        "Memory and speed",
+        MEMORY,
+        CARD,
+        READING,
+        BATCH,
         low=16,
         high=131072,
     )
     packing: bool = setting(
-        False, "Lay short rows together up to max_length (best-fit; they do not see each other).", "Memory and speed"
+        False, "Lay short rows together up to max_length (best-fit; they do not see each other).", MEMORY, CARD, SPEED
     )
     gradient_checkpointing: str = setting(
         "auto",
         "Trade a fifth of the speed for memory; auto: only where the run would not fit without.",
-        "Memory and speed",
+        MEMORY,
+        TOLD,
+        BATCH,
         choices=("auto", "on", "off"),
     )
     num_processes: int = setting(
         1,
         "How many GPUs to use, one process each (without a GPU: CPU processes); the total over all machines.",
         PROCESSES,
+        TOLD,
+        SPEED,
         low=1,
         high=4096,
     )
@@ -164,27 +186,48 @@ class TrainConfig:
         "auto",
         "How several processes share the work: auto is DDP, a whole model in each; zero2, zero3 and fsdp2 split it.",
         PROCESSES,
+        TOLD,
         choices=MODES,
     )
     num_machines: int = setting(
-        1, "Machines that train together, each started with these settings.", PROCESSES, low=1, high=512
+        1,
+        "Machines that train together, each started with these settings.",
+        PROCESSES,
+        TOLD,
+        SERVER,
+        OUTSIDE,
+        low=1,
+        high=512,
     )
-    machine_rank: int = setting(0, "Which of the machines this one is, from 0.", PROCESSES, low=0, high=511)
-    main_process_ip: str = setting("", "Address of machine 0, where all meet.", PROCESSES)
-    main_process_port: int = setting(29500, "Port on machine 0.", PROCESSES, low=1, high=65535)
+    machine_rank: int = setting(
+        0, "Which of the machines this one is, from 0.", PROCESSES, KEPT, SERVER, OUTSIDE, low=0, high=511
+    )
+    main_process_ip: str = setting("", "Address of machine 0, where all meet.", PROCESSES, KEPT, SERVER, OUTSIDE)
+    main_process_port: int = setting(29500, "Port on machine 0.", PROCESSES, KEPT, SERVER, low=1, high=65535)
     rendezvous: str = setting(
         "auto",
         "How processes meet: static, or c10d, which restarts need; auto is what max_restarts needs.",
         PROCESSES,
+        KEPT,
+        SERVER,
+        OUTSIDE,
         choices=RENDEZVOUS,
     )
     max_restarts: int = setting(
-        0, "How often all processes are restarted from the last checkpoint after one died.", PROCESSES, low=0, high=100
+        0,
+        "How often all processes are restarted from the last checkpoint after one died.",
+        PROCESSES,
+        TOLD,
+        SERVER,
+        low=0,
+        high=100,
     )
     ddp_timeout: int = setting(
         600,
         "Seconds that a process waits for the others before the run ends with that reason.",
         PROCESSES,
+        TOLD,
+        SERVER,
         low=5,
         high=86400,
     )
@@ -192,14 +235,21 @@ class TrainConfig:
         None,
         "A file of your own from `accelerate config`, used as it is; its processes and mode win over these.",
         PROCESSES,
+        KEPT,
+        SERVER,
+        OUTSIDE,
     )
-    logging_steps: int = setting(1, "Steps between two points of the curve.", "Watching", low=1, high=10_000)
+    logging_steps: int = setting(1, "Steps between two points of the curve.", WATCHING, TOLD, low=1, high=10_000)
     eval_steps: int = setting(
-        0, "Steps between two looks at the held-out rows; 0: once an epoch.", "Watching", low=0, high=10_000_000
+        0, "Steps between two looks at the held-out rows; 0: once an epoch.", WATCHING, TOLD, low=0, high=10_000_000
     )
-    save_steps: int = setting(50, "Steps between two checkpoints.", "Watching", low=1, high=10_000_000)
+    save_steps: int = setting(50, "Steps between two checkpoints.", WATCHING, TOLD, low=1, high=10_000_000)
     sample_prompts: str = setting(
-        "", "Up to three prompts, one a line, answered at every look; empty: the first held-out ones.", "Watching"
+        "",
+        "Up to three prompts, one a line, answered at every look; empty: the first held-out ones.",
+        WATCHING,
+        KEPT,
+        LONG,
     )
 
     @classmethod
@@ -250,7 +300,8 @@ class TrainConfig:
 
     def problems(self) -> list[Problem]:
         """Everything that would make this run fail or mean nothing; [] when it can start."""
-        found = [problem for item in fields(self) for problem in value_problems(item, getattr(self, item.name))]
+        wrong = [(item.name, value_problem(item, getattr(self, item.name))) for item in fields(self)]
+        found = [Problem(name, message) for name, message in wrong if message]
         if not self.name.strip():
             found.append(Problem("name", "give the adapter a name."))
         if not self.data.strip():
@@ -259,13 +310,12 @@ class TrainConfig:
             found.append(Problem("num_train_epochs", "give epochs or max_steps."))
         if len(self.prompts()) > MOST_PROMPTS:
             found.append(Problem("sample_prompts", f"{len(self.prompts())} prompts; {MOST_PROMPTS} are the most."))
-        return found + mapping_problems(self.columns) + self._process_problems()
-
-    def _process_problems(self) -> list[Problem]:
+        if not is_mapping(self.columns):
+            found.append(Problem("columns", 'is no JSON object like {"prompt": "question", "completion": "answer"}.'))
         try:
-            return parallel_problems(with_user_config(self))
+            return found + parallel_problems(with_user_config(self))
         except UserError as error:
-            return [Problem("accelerate_config", str(error))]
+            return [*found, Problem("accelerate_config", str(error))]
 
     def prompts(self) -> list[str]:
         """The prompts of `sample_prompts`, one a line."""
@@ -280,6 +330,22 @@ class TrainConfig:
         found = self.problems()
         if found:
             raise UserError("The settings cannot be used. " + " ".join(f"{problem}" for problem in found))
+
+    def changed(self, mark: Mark) -> list[str]:
+        """Name the settings with `mark` that are not as they come."""
+        defaults = TrainConfig()
+        return [name for name in marked(mark) if getattr(self, name) not in (None, "", getattr(defaults, name))]
+
+
+def marked(*marks: Mark) -> tuple[str, ...]:
+    """Name the settings that have one of these marks, in their order."""
+    return tuple(item.name for item in fields(TrainConfig) if {*marks} & {*item.metadata["marks"]})
+
+
+def told_settings() -> list[dict[str, object]]:
+    """What an adapter's metrics.json says of the settings that travel with it: name, label, and whether it is on the card."""
+    on_card = marked(CARD)
+    return [{"name": name, "label": label_of(name), "on_card": name in on_card} for name in marked(TOLD, CARD)]
 
 
 def _check_flat(text: str, name: str) -> None:

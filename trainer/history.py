@@ -18,8 +18,7 @@ from common.errors import UserError
 from common.files import read_object, write_json
 from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, is_name, runs_folder
 from trainer import glance
-from trainer.config import TrainConfig
-from trainer.launcher import DATA_FIELDS
+from trainer.config import ROWS, WRITTEN, TrainConfig, marked
 from trainer.machines.user_config import FILE as USER_FILE
 from trainer.process.publish import came_out_of, place_of
 from trainer.queue import cancel, lock
@@ -30,7 +29,6 @@ MOST_DELETED = 10
 DELETED_SECONDS = 86400.0
 TERM_SECONDS, KILL_SECONDS = 3.0, 5.0
 LONGEST_TITLE, LONGEST_NOTES = 120, 4000
-NOT_COMPARED = ("name", "base_reason")
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def compare(runs: list[Run]) -> dict:
     settings = []
     for item in fields(TrainConfig):
         values = [config[item.name] for config in configs]
-        if item.name not in NOT_COMPARED:
+        if item.name not in ("name", *marked(WRITTEN)):
             settings.append({"field": item.name, "values": values, "differs": any(v != values[0] for v in values)})
     numbers = [name for name in SERIES if name != "samples"]
     return {
@@ -124,7 +122,7 @@ def compare(runs: list[Run]) -> dict:
 def copy_settings(run: Run) -> TrainConfig:
     """The settings of `run` for a new one; its data is read from the copy in the run's folder."""
     config = run.config()
-    for name in DATA_FIELDS:
+    for name in marked(ROWS):
         value = getattr(config, name)
         if value and value.startswith("data/") and (run.folder / value).is_file():
             config = replace(config, **{name: str(run.folder / value)})

@@ -17,23 +17,20 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import is_file, read_json, write_json, write_text
 from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, contained, free_name, runs_folder, slug
-from models.base import Base, choose_base, transport_error
+from models.base import Base, transport_error
 from models.hardware import find_gpus
 from models.hub import client_environment
-from models.precision import resolve_precision
-from trainer.config import EXAMPLE, TrainConfig
+from trainer.config import EXAMPLE, ROWS, TrainConfig, marked
 from trainer.data.reading import suffix_of
 from trainer.disk import check_disk
-from trainer.limits import capped
 from trainer.machines.launch_config import accelerate_yaml, launch_command, launch_variables
-from trainer.machines.parallel import check_not_elsewhere
 from trainer.machines.user_config import FILE as USER_FILE
 from trainer.machines.user_config import read_user_config
+from trainer.resolve import ResolvedConfig, check_for_visitors, resolve
 from trainer.run import UNFINISHED, EventLog, Run, read_state, this_process
 
 LAST_MOMENT_SECONDS = 20
 ABANDONED_SECONDS = 3600
-DATA_FIELDS = ("data", "text_data", "eval_data")
 ADAPTER_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
 PASSED_ON = (
     *(
@@ -65,16 +62,15 @@ PASSED_ON = (
 PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_", "NCCL_", "GLOO_", "OMP_", "MKL_")
 
 
-def create_run(config: TrainConfig, owner: str = LOCAL_OWNER) -> Run:
-    """Check everything, decide on the base, copy the data, and write the run's folder. Raises UserError, leaving nothing.
+def create_run(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER) -> Run:
+    """Resolve the settings, copy the data, and write the run's folder. Raises UserError, leaving nothing.
 
     The config that is written names the base that was chosen and why, so that a resume takes the same one.
     """
-    config.check()
-    config = capped(config)
-    resolve_precision(config.precision, bool(find_gpus()))
-    base = choose_base(config.base, config.base_revision)
-    check_disk(owner, _data_bytes(config))
+    resolved = resolve(config)
+    config, base = resolved.config, resolved.base
+    files = [value for name in marked(ROWS) if (value := getattr(config, name)) and is_file(value)]
+    check_disk(owner, sum(Path(file).stat().st_size for file in files))
     _sweep(runs_folder(owner))
     partial = _reserve(slug(config.name), owner)
     final = partial.with_name(partial.name.removesuffix(UNFINISHED))
@@ -85,12 +81,6 @@ def create_run(config: TrainConfig, owner: str = LOCAL_OWNER) -> Run:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return Run(final)
-
-
-def _data_bytes(config: TrainConfig) -> int:
-    """The size of the files that are copied into the run."""
-    files = [getattr(config, name) for name in DATA_FIELDS]
-    return sum(Path(file).stat().st_size for file in files if file and is_file(file))
 
 
 def _reserve(wanted: str, owner: str) -> Path:
@@ -121,12 +111,12 @@ def _sweep(folder: Path) -> None:
 
 def _write(run: Run, config: TrainConfig, base: Base, owner: str) -> None:
     config = replace(config, base=base.choice, base_revision=base.revision, base_reason=base.reason)
-    pinned = {f"{field}_revision": _data_revision(config, field) for field in DATA_FIELDS}
+    pinned = {f"{field}_revision": _data_revision(config, field) for field in marked(ROWS)}
     config = replace(config, **pinned)
     if config.init_adapter:
         copy_adapter(config.init_adapter, owner, base, run.init_adapter_folder)
     run.data_folder.mkdir()
-    for field in DATA_FIELDS:
+    for field in marked(ROWS):
         config = replace(config, **{field: _copy_data(getattr(config, field), field, run)})
     if config.accelerate_config:
         read_user_config(
@@ -205,7 +195,7 @@ def start(run: Run) -> None:
         time.sleep(0.1)
     run.stop_file.unlink(missing_ok=True)
     config = run.config()
-    check_not_elsewhere(config)  # a run may have come from the Hub
+    check_for_visitors(config)  # a run may have come from the Hub
     _write_accelerate_config(run, config)  # again: the hardware may be another one than when the run was made
     with open(run.log_file, "ab") as log:
         process = subprocess.Popen(

@@ -11,14 +11,10 @@
 for nothing gets the limit: a run then ends after so many minutes with what it learned, and reads the first so many rows.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from common.errors import UserError
 from common.limits import limit
-from models.hardware import cpu_count, find_gpus
-from trainer.config import TrainConfig
-from trainer.machines.parallel import check_machine, check_not_elsewhere
-from trainer.machines.user_config import with_user_config
 
 ON_A_SPACE = {
     "RUNS_PER_USER": 3,
@@ -45,24 +41,6 @@ class Limits:
 def limits() -> Limits:
     """What holds on this machine now. Raises UserError for a variable that is no whole number."""
     return Limits(*(limit(f"STUDIO_MAX_{name}", most) for name, most in ON_A_SPACE.items()))
-
-
-def capped(config: TrainConfig) -> TrainConfig:
-    """`config` with this machine's limits, and the numbers of its own accelerate config, in it.
-
-    Raises UserError when it asks for more than is allowed, or than this machine can.
-    """
-    allowed = limits()
-    check_not_elsewhere(config)
-    config = with_user_config(config)
-    check_machine(config, find_gpus(), cpu_count())
-    for name, most, unit in (("max_minutes", allowed.minutes, "minutes"), ("max_rows", allowed.rows, "rows")):
-        wanted = getattr(config, name)
-        if most and wanted > most:
-            raise UserError(f"{name}: {wanted} {unit} are asked for; {most} are the most on this machine.", "Lower it.")
-        if most and not wanted:
-            config = replace(config, **{name: most})
-    return config
 
 
 def check_room(mine: int, waiting: int, of_guests: int = 0) -> None:

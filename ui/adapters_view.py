@@ -17,8 +17,6 @@ WIDTHS: list[str | int] = [145, 130, 165, 130, 70, 80, 165, 175, 155]
 FOUND_COLUMNS = ["Repository", "Who sees it", "Downloads", "Changed"]
 FOUND_WIDTHS: list[str | int] = [190, 110, 100, 110]
 CHANGES = {"new": "new", "changed": "changes", "same": "stays as it is"}
-SETTINGS_SHOWN = ("learning_rate", "num_train_epochs", "max_steps", "per_device_train_batch_size", "max_length")
-SETTINGS_SHOWN += ("lora_alpha", "lora_dropout", "seed")
 
 
 def table_rows(adapters: list[Adapter]) -> list[list[str]]:
@@ -57,9 +55,8 @@ def hints(texts: list[str]) -> str:
 
 def facts_html(adapter: Adapter) -> str:
     """Everything known of one adapter as a list of terms."""
-    config = adapter.training_config()
-    settings = [(name.replace("_", " ").capitalize(), config[name]) for name in SETTINGS_SHOWN if name in config]
-    return _terms([*facts_of(adapter), *((label, str(value)) for label, value in settings)])
+    settings = [(one.label, str(one.value)) for one in adapter.told_settings() if one.on_card and one.name != "lora_r"]
+    return _terms([*facts_of(adapter), *settings])
 
 
 def _terms(pairs: list[tuple[str, str]]) -> str:

@@ -14,7 +14,7 @@ from common.errors import UserError
 from common.files import write_text
 from common.paths import runs_folder, slug
 from trainer.disk import check_disk
-from trainer.limits import capped
+from trainer.resolve import capped
 from trainer.run import Run
 from ui.backups import backup_account, sign_in_note
 from ui.events import QUIET

@@ -12,7 +12,7 @@ from trainer.data.checking import check
 from ui.background import with_progress
 from ui.data_form import MAPPED, cures_of, preview, report_views
 from ui.events import QUIET
-from ui.form import SOURCE_FIELDS, data_key, form_config
+from ui.form import data_key, form_config, rows_key
 from ui.messages import shown
 from ui.owner import owner_of
 from ui.report_view import escape
@@ -43,7 +43,7 @@ def checked(config: TrainConfig) -> Iterator[tuple[str, Any]]:
 
 def looked(config: TrainConfig, report: dict) -> dict:
     """What the page remembers of a check: the report, and of what it was made."""
-    return {"key": data_key(config), "source": data_key(config, SOURCE_FIELDS), "report": report}
+    return {"key": data_key(config), "source": rows_key(config), "report": report}
 
 
 def wire_check(tab, inputs: list, plan: dict) -> None:

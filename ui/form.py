@@ -15,9 +15,8 @@ from common.errors import UserError
 from common.files import is_file, write_text
 from common.paths import REPOSITORY, contained, datasets_folder, home, runs_folder
 from models.base import AUTO, EMBEDDED
-from trainer.config import EXAMPLE, TrainConfig
-from trainer.limits import capped
-from trainer.machines.parallel import check_not_elsewhere
+from trainer.config import EXAMPLE, READING, ROWS, SOURCE, WRITTEN, TrainConfig, marked
+from trainer.resolve import capped, check_for_visitors
 from ui.owner import on_space
 
 EXAMPLE_DATA = "Example: a study coach (220 conversations)"
@@ -34,30 +33,14 @@ FORM_ONLY = (
     "eval_file",
     "eval_hub",
 )
-NOT_SHOWN = ("base_reason", "data", "text_data", "eval_data")  # made from the inputs above, or written by the launcher
-SOURCE_FIELDS = (
-    "base",
-    "data",
-    "data_config",
-    "data_split",
-    "data_revision",
-    "columns",
-    "max_rows",
-    "text_data",
-    "eval_data",
-)
-DATA_FIELDS = (  # what a check of the data depends on
-    *("base", "base_revision", "chat_template", "data", "data_config", "data_split", "data_revision", "columns"),
-    *("max_rows", "text_data", "text_data_revision", "eval_data", "eval_data_revision", "eval_fraction"),
-    *("skip_bad_rows", "drop_duplicates", "too_long", "max_length", "seed"),
-)
 MOST_KEPT_PASTES = 5
 MOST_PASTED = 5_000_000  # characters
 
 
 def shown_fields() -> list:
     """The fields of TrainConfig that are inputs of their own."""
-    return [item for item in fields(TrainConfig) if item.name not in NOT_SHOWN]
+    hidden = marked(ROWS, WRITTEN)  # made from the inputs above, or written by the launcher
+    return [item for item in fields(TrainConfig) if item.name not in hidden]
 
 
 def make_config(owner: str, values: dict) -> TrainConfig:
@@ -78,7 +61,7 @@ def make_config(owner: str, values: dict) -> TrainConfig:
         "eval_data": values.get("eval_file") or checked_hub_id(owner, values.get("eval_hub")) or None,
     }
     config = TrainConfig.from_dict(settings)
-    check_not_elsewhere(config)
+    check_for_visitors(config)
     return config
 
 
@@ -226,14 +209,14 @@ def loaded_values(owner: str, config: TrainConfig) -> tuple[dict, list[str]]:
     A config that was saved after an upload names a file of the server's: the rest of it is still worth loading.
     """
     gone = []
-    for name, empty in (("data", EXAMPLE), ("text_data", None), ("eval_data", None)):
+    for name in marked(ROWS):
         try:
             value = getattr(config, name)
             if value and value != EXAMPLE and checked_hub_id(owner, value).count("/") > 1 and not is_file(value):
                 raise UserError("gone")
         except UserError:
             gone.append(Path(value).name[:80])
-            config = replace(config, **{name: empty})
+            config = replace(config, **{name: EXAMPLE if name == "data" else None})
     values = form_values(config)
     if "data_kind" in values and gone and config.data == EXAMPLE:
         values["data_kind"] = UPLOAD
@@ -241,11 +224,13 @@ def loaded_values(owner: str, config: TrainConfig) -> tuple[dict, list[str]]:
     return values, [*gone, *own]
 
 
-def data_key(config: TrainConfig, names: tuple = DATA_FIELDS) -> tuple:
-    """Equal for two configs whose data gives the same check; a file's time and size are part of it.
+def data_key(config: TrainConfig) -> tuple:
+    """Equal for two configs whose data gives the same check; a file's time and size are part of it."""
+    return (*rows_key(config), *(getattr(config, name) for name in marked(READING)))
 
-    With SOURCE_FIELDS: equal for the same rows, whatever is done with them.
-    """
-    values = [getattr(config, name) for name in names]
-    files = [value for value in (config.data, config.text_data, config.eval_data) if value and is_file(value)]
+
+def rows_key(config: TrainConfig) -> tuple:
+    """Equal for two configs that read the same rows, whatever is done with them."""
+    values = [getattr(config, name) for name in marked(SOURCE)]
+    files = [value for name in marked(ROWS) if (value := getattr(config, name)) and is_file(value)]
     return (*values, *((os.stat(file).st_mtime_ns, os.stat(file).st_size) for file in files))

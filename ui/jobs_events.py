@@ -18,7 +18,7 @@ from jobs.prices import Plan, flavors, plan
 from jobs.stop import ask, repo_of
 from trainer.config import TrainConfig
 from trainer.data.checking import check
-from trainer.limits import capped
+from trainer.resolve import capped
 from trainer.run import Run, runs_with
 from ui.check_events import report_for
 from ui.data_form import stops_of

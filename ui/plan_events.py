@@ -24,7 +24,7 @@ from ui.backup_form import backup_words
 from ui.check_events import PREVIEW_ROWS, changed_form, hint, looked, once, report_for, wire_check
 from ui.data_form import stops_of
 from ui.events import QUIET
-from ui.form import EXAMPLE_DATA, SOURCE_FIELDS, data_key, form_config, loaded_values, make_config
+from ui.form import EXAMPLE_DATA, form_config, loaded_values, make_config, rows_key
 from ui.messages import shown
 from ui.owner import Visitor, owner_of, visitor_of
 from ui.plan_view import USED_AS_IT_IS, launch_html, plan_html, problems_html
@@ -41,7 +41,7 @@ def facts_of(config: TrainConfig, looked_at: dict | None) -> dict | None:
 
     The last look at the same rows will do: a start looks again when a setting has changed what becomes of them.
     """
-    if looked_at and looked_at["source"] == data_key(config, SOURCE_FIELDS) and looked_at["report"]["train_rows"]:
+    if looked_at and looked_at["source"] == rows_key(config) and looked_at["report"]["train_rows"]:
         return looked_at["report"]
     return EXAMPLE_FACTS if config.data == EXAMPLE else None
 

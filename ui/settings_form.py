@@ -1,37 +1,18 @@
 """The settings of the Train tab: presets, the first few, and the rest by group. Every help line is the dataclass's."""
 
+from collections.abc import Collection
 from typing import Any
 
 import gradio as gr
 
-from trainer.config import GROUPS, TrainConfig
-from trainer.machines.parallel import FOR_VISITORS_NOT
+from trainer.config import GROUPS, SERVER, marked
+from trainer.fields import label_of
 from trainer.presets import DEFAULT, HELP, PRESETS
 from ui.form import shown_fields
 from ui.owner import on_space
 
 FIRST = ("num_train_epochs", "max_steps", "learning_rate", "per_device_train_batch_size")
-ELSEWHERE = (  # laid out by the data form and at the head of the tab
-    *("name", "base", "init_adapter", "data_config", "data_split", "data_revision", "columns", "text_epochs"),
-    *("max_rows", "eval_fraction", "skip_bad_rows", "drop_duplicates", "too_long"),
-)
-WORDS = {
-    "lora": "LoRA",
-    "rslora": "RS-LoRA",
-    "dora": "DoRA",
-    "neftune": "NEFTune",
-    "lr": "LR",
-    "r": "rank",
-    "ip": "IP",
-    "ddp": "DDP",
-}
 LINES = {"sample_prompts": 3}
-
-
-def label_of(name: str) -> str:
-    """'lora_r' as people read it: 'LoRA rank'."""
-    words = [WORDS.get(word, word) for word in name.split("_")]
-    return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
 
 
 def component_of(item) -> gr.components.Component:
@@ -52,13 +33,13 @@ def component_of(item) -> gr.components.Component:
 
 def _for_visitors(name: str, component: gr.components.Component) -> gr.components.Component:
     """On a Space, machines, addresses and files are the server's: `ui.form` refuses them, and here they are not shown."""
-    component.visible = not (on_space() and name in FOR_VISITORS_NOT)
+    component.visible = not (on_space() and name in marked(SERVER))
     return component
 
 
-def build_settings_form() -> tuple[gr.Radio, gr.HTML, dict]:
-    """Lay out the settings; returns the preset's radio, its help, and the inputs by name."""
-    items = {item.name: item for item in shown_fields() if item.name not in ELSEWHERE}
+def build_settings_form(laid_out: Collection[str]) -> tuple[gr.Radio, gr.HTML, dict]:
+    """Lay out the settings that are not `laid_out` yet; returns the preset's radio, its help, and the inputs by name."""
+    items = {item.name: item for item in shown_fields() if item.name not in laid_out}
     preset_radio = gr.Radio(list(PRESETS), value=DEFAULT, label="Settings")
     preset_html = gr.HTML(preset_help(DEFAULT))
     inputs = {}
@@ -83,8 +64,3 @@ def data_inputs(*names: str) -> dict:
 
 def preset_help(name: str) -> str:
     return f"<p class='hint'>{HELP.get(name, '')}</p>"
-
-
-def defaults() -> dict:
-    """The untouched form's settings by name."""
-    return {item.name: getattr(TrainConfig(), item.name) for item in shown_fields()}

@@ -16,8 +16,7 @@ from jobs.hf import end_job
 from models.base import EMBEDDED
 from trainer import history
 from trainer.bundle import write_bundle
-from trainer.config import TrainConfig
-from trainer.machines.parallel import FOR_VISITORS_NOT
+from trainer.config import PERSONAL, ROWS, SERVER, TrainConfig, marked
 from trainer.queue import enqueue, launch
 from trainer.queue import stop as stop_run
 from trainer.run import find_run, read_state
@@ -36,7 +35,6 @@ from ui.owner import owner_of, visitor_of
 from ui.plan_events import check_init_adapter, checked_start, is_untouched_example, wire_plan
 from ui.train_tab import TrainTab
 
-NOT_CURED = ("name", "init_adapter", "data", "text_data", "eval_data", "data_config")
 CLICK_DOWNLOAD = """() => setTimeout(() => {
     const made = document.querySelector('#download-made');
     (made.tagName === 'A' ? made : made.querySelector('a') || made).click();
@@ -197,7 +195,7 @@ def checked_changes(changes: object) -> dict:
 
     Raises UserError.
     """
-    known = {item.name for item in fields(TrainConfig)} - {*FOR_VISITORS_NOT, *NOT_CURED}
+    known = {item.name for item in fields(TrainConfig)} - {*marked(SERVER, ROWS, PERSONAL)}
     is_known = isinstance(changes, dict) and not set(changes) - known
     if not is_known or changes.get("base", EMBEDDED) != EMBEDDED or changes.get("base_revision"):
         raise UserError("This cure is not known.", "Copy the settings to the form and change them there.")

@@ -96,7 +96,7 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
         with gr.Column(scale=5, min_width=340):
             inputs = _head()
             data = build_data_form()
-            preset_radio, preset_html, settings = build_settings_form()
+            preset_radio, preset_html, settings = build_settings_form({**inputs, **data.inputs})
             plan = _plan()
             jobs = build_jobs_section()
             memory = build_form_memory()

@@ -7,6 +7,7 @@ from pathlib import Path
 from common.files import append_json_line, write_json, write_text
 from common.paths import adapters_folder, runs_folder
 from models.base import DEFAULT_BASE
+from trainer.config import told_settings
 
 
 def make_adapter(folder: Path, tiny_base: Path, base: str = DEFAULT_BASE, **settings) -> Path:
@@ -39,7 +40,8 @@ def make_adapter(folder: Path, tiny_base: Path, base: str = DEFAULT_BASE, **sett
         "versions": {"peft": "0.21.2"},
         "precision": "fp32",
     }
-    write_json(folder / "metrics.json", {**losses, **facts, "trained_tokens": 1000, "step": 10, "train_seconds": 60.0})
+    facts |= {"trained_tokens": 1000, "step": 10, "train_seconds": 60.0, "settings": told_settings()}
+    write_json(folder / "metrics.json", {**losses, **facts})
     return folder
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.intake import import_adapter
 from adapters.library import find_adapter
-from adapters.parcel import SETTINGS, pack
+from adapters.parcel import pack
 from common.errors import UserError
 from common.paths import adapters_folder
 from tests.adapters.hostile import change, refused, zipped
@@ -37,19 +37,6 @@ def test_a_zip_tells_no_words_of_its_owner_and_is_looked_through(copy, tmp_path)
     with pytest.raises(UserError, match="a Hugging Face token"):
         pack(adapter, tmp_path / "other.zip")
     assert [path.name for path in tmp_path.glob("*.zip")] == ["out.zip"] and not list(tmp_path.glob(".packing*"))
-
-
-def test_every_setting_of_a_training_is_judged_whether_it_may_leave():
-    """A new setting fails here until somebody has decided whether it is a word of a person."""
-    from dataclasses import fields
-
-    from trainer.config import TrainConfig
-
-    kept_back = {"name", "base", "base_reason", "init_adapter", "data", "data_config", "data_split", "data_revision"}
-    kept_back |= {"columns", "text_data", "text_data_revision", "eval_data", "eval_data_revision", "sample_prompts"}
-    kept_back |= {"accelerate_config", "machine_rank", "main_process_ip", "main_process_port", "rendezvous"}
-    assert {field.name for field in fields(TrainConfig)} == kept_back | set(SETTINGS)
-    assert not kept_back & set(SETTINGS)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])

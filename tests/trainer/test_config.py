@@ -5,15 +5,22 @@ from dataclasses import fields
 import pytest
 
 from common.errors import UserError
-from trainer.config import TrainConfig
+from trainer.config import GROUPS, TrainConfig
+from trainer.fields import Mark
 
 
 def test_the_defaults_have_no_problem():
     assert TrainConfig().problems() == []
 
 
-def test_every_field_has_a_line_of_help():
-    assert all(item.metadata["help"].endswith(".") for item in fields(TrainConfig))
+def test_a_setting_that_does_not_say_what_it_means_to_others_fails_here():
+    for item in fields(TrainConfig):
+        assert "marks" in item.metadata, f"TrainConfig.{item.name} has no metadata: make it with `setting(...)`."
+        assert item.metadata["help"].endswith(".") and item.metadata["group"] in GROUPS, item.name
+        leaves = {Mark.TOLD, Mark.CARD, Mark.KEPT} & {*item.metadata["marks"]}
+        assert len(leaves) == 1, f"TrainConfig.{item.name}: may it travel with an adapter? Mark it TOLD, CARD or KEPT."
+        is_free_text = isinstance(item.default, str | None) and not item.metadata["choices"]
+        assert not (is_free_text and leaves != {Mark.KEPT} and item.name != "base_revision"), f"{item.name} is a word"
 
 
 def test_all_problems_are_told_together():

@@ -4,7 +4,8 @@ import pytest
 
 from common.errors import UserError
 from trainer.config import TrainConfig
-from trainer.limits import Limits, capped, check_room, limits
+from trainer.limits import Limits, check_room, limits
+from trainer.resolve import capped
 
 
 def test_a_laptop_has_no_limits_and_a_space_has_sane_ones(monkeypatch):

@@ -8,7 +8,7 @@ import yaml
 
 from tests.trainer.running import write_rows
 from tests.trainer.test_parallel import problems
-from trainer import limits
+from trainer import resolve
 from trainer.bundle import write_bundle
 from trainer.config import TrainConfig
 from trainer.history import copy_settings
@@ -24,7 +24,7 @@ def write_config(folder, **values) -> str:
 
 
 def test_a_config_of_the_users_own_is_used_as_it_is_and_its_numbers_win(tiny_base, tmp_path, monkeypatch):
-    monkeypatch.setattr(limits, "cpu_count", lambda: 4)
+    monkeypatch.setattr(resolve, "cpu_count", lambda: 4)
     own = write_config(tmp_path, distributed_type="MULTI_GPU", num_processes=3, use_cpu=True, mixed_precision="no")
     data = write_rows(tmp_path / "rows.jsonl", [{"prompt": "Q", "completion": "A"}])
     run = create_run(TrainConfig(base=str(tiny_base), data=data, accelerate_config=own))

@@ -17,11 +17,11 @@ from ui.form import (
     form_values,
     loaded_values,
     make_config,
+    shown_fields,
     uploads_folder,
 )
-from ui.settings_form import defaults
 
-UNTOUCHED = {**defaults(), "data_kind": EXAMPLE_DATA}
+UNTOUCHED = {**{item.name: item.default for item in shown_fields()}, "data_kind": EXAMPLE_DATA}
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from common.files import read_object, tail, write_json
 from common.paths import LOCAL_OWNER, REPOSITORY, home
 from models.hardware import cpu_count, describe_hardware, find_gpus, find_hardware, processor_name
 from models.precision import resolve_precision
-from trainer.config import TrainConfig
+from trainer.config import BATCH, SPEED, TrainConfig, marked
 from trainer.forecast.memory import decided, estimate_memory
 from trainer.forecast.shape import ModelShape
 from trainer.launcher import environment
@@ -39,7 +39,6 @@ MOST_RUNS = 50  # earlier ones that are looked at for their speed: the page asks
 CPU_TOKENS = (
     1024  # a CPU measures at most a batch of so many tokens; the time a token of a larger one is nearly the same
 )
-SAME_SPEED = ("target_modules", "use_dora", "lora_dropout", "num_processes", "packing")
 
 
 @dataclass(frozen=True)
@@ -128,10 +127,9 @@ def _key(config: TrainConfig, shape: ModelShape, data_facts: dict) -> str:
     """A hash of everything that the speed depends on."""
     request = _request(config, shape, data_facts)
     on_gpu = bool(find_gpus())
-    names = ("lora_r", *SAME_SPEED)
     parts = {
         **{name: request[name] for name in ("shape", "rows", "length", "trained_fraction")},
-        **{name: getattr(config, name) for name in names},
+        **{name: getattr(config, name) for name in marked(SPEED)},
         "precision": resolve_precision(config.precision, on_gpu),
         "checkpointing": request["config"]["gradient_checkpointing"],
         "hardware": (describe_hardware(), processor_name(), cpu_count()),
@@ -216,8 +214,7 @@ def from_earlier_runs(config: TrainConfig, base_id: str, owner: str = LOCAL_OWNE
 
 
 def _speed_settings(config: TrainConfig, on_gpu: bool) -> tuple:
-    names = (*SAME_SPEED, "per_device_train_batch_size", "max_length", "lora_r", "data", "gradient_checkpointing")
-    return (resolve_precision(config.precision, on_gpu), *(getattr(config, name) for name in names))
+    return (resolve_precision(config.precision, on_gpu), *(getattr(config, name) for name in marked(SPEED, BATCH)))
 
 
 def _is_this_machine(hardware: str, on_gpu: bool) -> bool:

@@ -5,12 +5,11 @@ Light: no torch. How a mode becomes a file and a command is in `trainer.machines
 """
 
 import importlib.util
-import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from common.errors import UserError
 from models.hardware import Gpu
-from trainer.values import Problem
+from trainer.fields import Problem
 
 MODES = ("auto", "ddp", "zero2", "zero3", "fsdp2")
 ENGINES = ("zero2", "zero3", "fsdp2")  # need GPUs, and split what DDP copies
@@ -26,10 +25,6 @@ NAMES = {
     "zero3": "DeepSpeed ZeRO-3",
     "fsdp2": "FSDP2",
 }
-FOR_VISITORS_NOT = (  # fields that name machines, addresses or files: on a Space they are the server's
-    *("num_machines", "machine_rank", "main_process_ip", "main_process_port"),
-    *("rendezvous", "max_restarts", "ddp_timeout", "accelerate_config"),
-)
 MOST_NAMED = 64  # processes that a refusal counts up to
 INSTALL_DEEPSPEED = "pip install deepspeed==0.19.8"
 
@@ -177,19 +172,6 @@ def _combination_problems(config) -> list[Problem]:
     if config.parallel in SPLIT_WEIGHTS and config.use_dora:
         found.append(Problem("use_dora", f"DoRA reads whole weights, and {config.parallel} splits them; take ddp."))
     return found
-
-
-def elsewhere(config) -> list[str]:
-    """The fields of `config` that name machines, addresses or files, and are not as they come."""
-    defaults = {item.name: item.default for item in fields(config)}
-    return [name for name in FOR_VISITORS_NOT if getattr(config, name) not in (None, "", defaults[name])]
-
-
-def check_not_elsewhere(config) -> None:
-    """Raise UserError on a Space for what names machines, addresses or files of the server: all there is visitors' doing."""
-    named = elsewhere(config) if os.environ.get("SPACE_ID") else []
-    if named:
-        raise UserError(f"{', '.join(named)}: not on a Space, which is one machine.", "Leave it as it is.")
 
 
 def check_machine(config, gpus: tuple[Gpu, ...], cores: int) -> None:

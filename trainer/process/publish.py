@@ -11,6 +11,7 @@ from pathlib import Path
 from common.files import publish, read_object, undo_half_published, write_json
 from common.paths import adapters_folder, runs_folder
 from models.base import Base
+from trainer.config import told_settings
 from trainer.run import Run
 
 RECORD = "studio.json"  # the library's, see adapters/library.py
@@ -60,7 +61,10 @@ def _write_adapter(partial: Path, final: Path, model, tokenizer, run: Run, base:
     tokenizer.save_pretrained(partial)
     _point_to_base(partial / "adapter_config.json", base)
     shutil.copyfile(run.config_file, partial / "training_config.yaml")
-    write_json(partial / "metrics.json", {**metrics, "created": time.time(), "versions": versions()})
+    write_json(
+        partial / "metrics.json",
+        {**metrics, "created": time.time(), "versions": versions(), "settings": told_settings()},
+    )
     record = _record(run, final)
     if record:
         write_json(partial / RECORD, record)
