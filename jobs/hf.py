@@ -96,7 +96,6 @@ def note_job(run: Run, **values) -> Job | None:
 
 def submit(config: TrainConfig, plan: Plan, account: Account, owner: str = LOCAL_OWNER) -> Run:
     """Make a run and start it as a job. Raises UserError; a run that was not started can be resumed."""
-    config.check()
     if Path(config.base).is_absolute() or config.base.startswith((".", "~")):
         raise UserError("The base is a folder of this machine.", "Give a base that has a Hub id, or embedded.")
     if config.parallel in NEEDS_DEEPSPEED:

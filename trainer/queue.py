@@ -25,6 +25,7 @@ from common.paths import GUEST_PREFIX, LOCAL_OWNER, home
 from trainer.config import TrainConfig
 from trainer.launcher import create_run, start
 from trainer.limits import check_room
+from trainer.resolve import ResolvedConfig
 from trainer.run import EventLog, Run, active_run, list_runs, read_state, runs_with, this_process
 
 POLL_SECONDS = 0.5
@@ -33,7 +34,7 @@ REMEMBERED_SECONDS = 86400.0  # whose turn it was longer ago counts as never
 DISPATCHER = "queue-dispatcher"
 
 
-def launch(config: TrainConfig, owner: str = LOCAL_OWNER) -> Run:
+def launch(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER) -> Run:
     """Create a run and queue it; it starts at once when the machine is idle. Raises UserError, leaving nothing."""
     check_room(*_counts(owner))  # before the data is copied; again under the lock
     run = create_run(config, owner)

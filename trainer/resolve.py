@@ -1,4 +1,4 @@
-"""The one place where settings are held against this machine: checked, capped by its owner's limits, base and precision chosen.
+"""The one place where settings are held against this machine: checked, capped by its owner's limits, the base chosen.
 
 `launch` and `create_run` resolve what they get; whoever has to know before (the page, for its look at the data) hands on
 the ResolvedConfig. Nobody after it checks, caps or chooses again.
@@ -20,24 +20,23 @@ from trainer.machines.user_config import with_user_config
 
 @dataclass(frozen=True)
 class ResolvedConfig:
-    """Settings that can start here, with the base and the precision that they come to.
+    """Settings that can start here, with the base that they come to.
 
     `config` says "auto" where its owner does: who resumes the run on another machine gets what is right there.
     """
 
     config: TrainConfig
     base: Base
-    precision: str
 
 
 def resolve(config: TrainConfig | ResolvedConfig) -> ResolvedConfig:
-    """Check and cap `config`, and choose its base and its precision; one that was resolved stays as it is. Raises UserError."""
+    """Check and cap `config` and choose its base; one that was resolved stays as it is. Raises UserError."""
     if isinstance(config, ResolvedConfig):
         return config
     config.check()
     config = capped(config)
-    precision = resolve_precision(config.precision, bool(find_gpus()))
-    return ResolvedConfig(config, choose_base(config.base, config.base_revision), precision)
+    resolve_precision(config.precision, bool(find_gpus()))  # refuses what this machine cannot compute in
+    return ResolvedConfig(config, choose_base(config.base, config.base_revision))
 
 
 def capped(config: TrainConfig) -> TrainConfig:

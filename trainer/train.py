@@ -88,7 +88,6 @@ class Work:
 def train(run: Run, events: EventLog, watch: StopWatch) -> None:
     """Train `run` to its end or to a stop, and publish the adapter. Raises UserError for what a person can fix."""
     config = run.config()
-    config.check()
     watch.max_minutes = config.max_minutes
     _meet(run, config, events)
     events.write("preparing", message="Looking at the base model")

@@ -26,7 +26,7 @@ from ui.backups import backup_account, forget, keep_sending, note_backup, read_b
 from ui.check_events import changed_form, checked, hint, report_for
 from ui.data_form import report_views
 from ui.events import QUIET
-from ui.form import form_config, form_values
+from ui.form import form_config, form_values, make_config
 from ui.form_memory import wire_memory
 from ui.history_events import lists, own_run, wire_history
 from ui.jobs_events import follow_jobs, stop_job, wire_jobs
@@ -128,7 +128,8 @@ def _wire_start(tab: TrainTab, picked: dict) -> None:
         *values, keeps_checkpoints = values
         visitor = visitor_of(key, token)
         account = backup_account(visitor) if keeps_checkpoints else None
-        run = checked_start(form_config(tab.names, visitor.owner, values), looked_at, visitor)
+        config = make_config(visitor.owner, dict(zip(tab.names, values, strict=True)))
+        run = checked_start(config, looked_at, visitor)
         forget(run)  # one of the same name may have been sent and deleted
         if account:
             keep_sending(run, account)
