@@ -24,8 +24,10 @@ from common.files import read_json_lines
 from common.paths import home
 from models.hardware import Hardware, find_gpus
 from trainer.config import EXAMPLE, TrainConfig
-from trainer.forecast import calibration
-from trainer.forecast.estimate import EMBEDDED_SHAPE, EXAMPLE_FACTS, estimate_memory, shape_of
+from trainer.forecast import speed
+from trainer.forecast.estimate import EXAMPLE_FACTS
+from trainer.forecast.memory import estimate_memory
+from trainer.forecast.shape import EMBEDDED_SHAPE, shape_of
 from trainer.queue import launch
 
 STEPS = 2
@@ -128,8 +130,8 @@ def time_row(case: Case, folder: Path, pairs: int) -> Row:
     """The speed of a short run beside the one that was measured right before it; medians of the pairs."""
     case, found = replace(case, settings={**case.settings, "max_steps": 6}), []
     for _ in range(pairs):
-        (home() / calibration.FILE).unlink(missing_ok=True)
-        predicted = calibration.measure(case.config("embedded", EXAMPLE), EMBEDDED_SHAPE, EXAMPLE_FACTS)
+        (home() / speed.FILE).unlink(missing_ok=True)
+        predicted = speed.measure(case.config("embedded", EXAMPLE), EMBEDDED_SHAPE, EXAMPLE_FACTS)
         found.append((measure(case, folder)[1], 1 / predicted.seconds_per_token))
     real, expected = (median(side) for side in zip(*found, strict=True))
     ratio = min(real, expected) / max(real, expected)

@@ -34,8 +34,6 @@ from trainer.queue import enqueue, launch
 from trainer.resolve import capped
 from trainer.run import find_run
 
-DATA_FACTS = ("train_rows", "held_out_rows", "tokens", "trained_tokens", "longest", "mean_length")
-
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
@@ -149,18 +147,19 @@ def _estimate(options: argparse.Namespace) -> int:
     from models.base import choose_base
     from models.hardware import find_hardware
     from trainer.data.checking import check
-    from trainer.forecast.calibration import known, measure
-    from trainer.forecast.estimate import estimate, shape_for
+    from trainer.forecast.estimate import estimate
+    from trainer.forecast.plan import facts_in
+    from trainer.forecast.shape import shape_for
+    from trainer.forecast.speed import known, measure
 
     config = capped(commands.given_config(options))
     shape = shape_for(choose_base(config.base, config.base_revision))
     if shape is None:
         raise UserError("The shape of this base is only known to the Hub.", "Train with it once, or give a folder.")
     report = check(config, progress=lambda sentence: print(sentence, file=sys.stderr))
-    facts = {name: report[name] for name in DATA_FACTS}
-    found = estimate(
-        config, shape, facts, find_hardware(), known(config, shape, facts) or measure(config, shape, facts)
-    )
+    facts = facts_in(report)
+    speed = known(config, shape, facts) or measure(config, shape, facts)
+    found = estimate(config, shape, facts, find_hardware(), speed)
     print(found.sentence(), file=sys.stderr)
     print(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
     return 0 if found.memory.fits else 1

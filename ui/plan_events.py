@@ -13,11 +13,14 @@ from models.hardware import find_hardware
 from trainer.bundle import shell_command
 from trainer.config import EXAMPLE, TrainConfig
 from trainer.data.checking import check
-from trainer.forecast.calibration import from_earlier_runs, known, measure
-from trainer.forecast.estimate import EXAMPLE_FACTS, Estimate, estimate, record_estimate, shape_for
+from trainer.forecast.estimate import EXAMPLE_FACTS, Estimate, estimate, record_estimate
+from trainer.forecast.plan import DataFacts, facts_in
+from trainer.forecast.shape import shape_for
+from trainer.forecast.speed import from_earlier_runs, known, measure
 from trainer.machines.launch_plan import launch_plan, memory_place
 from trainer.presets import preset_values
 from trainer.queue import launch
+from trainer.resolve import resolve
 from trainer.run import Run
 from ui.background import with_progress
 from ui.backup_form import backup_words
@@ -36,13 +39,13 @@ def is_untouched_example(config: TrainConfig) -> bool:
     return config.data == EXAMPLE and not (config.text_data or config.eval_data or config.columns)
 
 
-def facts_of(config: TrainConfig, looked_at: dict | None) -> dict | None:
+def facts_of(config: TrainConfig, looked_at: dict | None) -> DataFacts | None:
     """What an estimate needs to know of the data; None for data that nobody has looked at.
 
     The last look at the same rows will do: a start looks again when a setting has changed what becomes of them.
     """
     if looked_at and looked_at["source"] == rows_key(config) and looked_at["report"]["train_rows"]:
-        return looked_at["report"]
+        return facts_in(looked_at["report"])
     return EXAMPLE_FACTS if config.data == EXAMPLE else None
 
 
@@ -93,8 +96,8 @@ def check_init_adapter(config: TrainConfig, visitor: Visitor) -> None:
 
 def checked_start(config: TrainConfig, looked_at: dict | None, visitor: Visitor) -> Run:
     """Start `config` after a look at its data. Raises UserError while something in the data must be mended."""
-    config.check()
-    owner = visitor.owner
+    resolved = resolve(config)
+    config, owner = resolved.config, visitor.owner
     check_init_adapter(config, visitor)
     report = report_for(config, looked_at)
     if report is None and not is_untouched_example(config):
@@ -104,7 +107,7 @@ def checked_start(config: TrainConfig, looked_at: dict | None, visitor: Visitor)
     if stops:
         raise UserError(f"The data must be mended first. {stops[0]}", "The button under the report does it.")
     predicted = estimate_of(config, looked_at, owner)
-    run = launch(config, owner)
+    run = launch(resolved, owner)
     if predicted:
         record_estimate(run.folder, predicted)
     return run

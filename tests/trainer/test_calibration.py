@@ -10,8 +10,8 @@ from common.errors import UserError
 from common.files import read_json, write_json
 from common.paths import home, runs_folder
 from trainer.config import TrainConfig
-from trainer.forecast.calibration import FILE, from_earlier_runs, known, measure
 from trainer.forecast.shape import ModelShape
+from trainer.forecast.speed import FILE, from_earlier_runs, known, measure
 from trainer.run import EventLog, Run, this_process
 
 SMALL = ModelShape(64, 128, 2, 4, 2, 16, 500, False, 256)

@@ -9,24 +9,21 @@ from common.errors import UserError
 from models.base import Base
 from models.hardware import Hardware
 from trainer.config import TrainConfig
-from trainer.forecast.calibration import Calibration
 from trainer.forecast.estimate import (
-    EMBEDDED_SHAPE,
     EXAMPLE_FACTS,
-    TINYLLAMA_SHAPE,
     Cost,
     estimate,
     estimate_cost,
     estimate_time,
     predicted_memory,
     record_estimate,
-    shape_for,
-    shape_of,
 )
+from trainer.forecast.shape import EMBEDDED_SHAPE, TINYLLAMA_SHAPE, shape_for, shape_of
+from trainer.forecast.speed import Speed
 
 CPU = Hardware((), 2, 16 * 2**30, "no GPU, 2 CPU cores")
 SPACE = Hardware((), 8, 30 * 2**30, "no GPU, 8 CPU cores", "t4-small")
-FAST = Calibration(0.01, "measured on this machine")
+FAST = Speed(0.01, "measured on this machine")
 
 
 def test_an_estimate_is_json_and_says_it_in_a_sentence():

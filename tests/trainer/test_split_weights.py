@@ -8,8 +8,9 @@ from models.hardware import Hardware
 from tests.trainer.running import run_main, write_rows
 from tests.trainer.test_parallel import A100
 from trainer.config import TrainConfig
-from trainer.forecast.estimate import EXAMPLE_FACTS, TINYLLAMA_SHAPE
+from trainer.forecast.estimate import EXAMPLE_FACTS
 from trainer.forecast.memory import estimate_memory
+from trainer.forecast.shape import TINYLLAMA_SHAPE
 from trainer.launcher import create_run
 
 

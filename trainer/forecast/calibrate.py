@@ -4,7 +4,7 @@
 
 Two models of the base's shape with few layers and random weights are trained for a few steps by the real recipe (same
 trainer, precision, adapters, loss head and optimiser); the time is a straight line in the number of layers. Whoever wants a
-measurement calls `trainer.forecast.calibration.measure`, which imports no torch and starts this.
+measurement calls `trainer.forecast.speed.measure`, which imports no torch and starts this.
 """
 
 import statistics
@@ -13,6 +13,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -59,7 +60,7 @@ def main(request_file: str, result_file: str) -> None:
     write_json(Path(result_file), result)
 
 
-def _seconds_a_batch(config: TrainConfig, shape: ModelShape, layers: int, request: dict) -> float:
+def _seconds_a_batch(config: TrainConfig, shape: ModelShape, layers: int, request: dict[str, Any]) -> float:
     """The median time of a batch on a model of `layers` layers, the first step left out."""
     precision = resolve_precision(config.precision, torch.cuda.is_available())
     with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +77,7 @@ def _seconds_a_batch(config: TrainConfig, shape: ModelShape, layers: int, reques
     return statistics.median([seconds for seconds, _ in clock.durations][1:])
 
 
-def _rows(request: dict, shape: ModelShape, count: int) -> list[dict]:
+def _rows(request: dict[str, Any], shape: ModelShape, count: int) -> list[dict[str, list[int]]]:
     """Rows of the asked length, of which the first part is not trained, as in a conversation."""
     length, trained = request["length"], max(1, round(request["length"] * request["trained_fraction"]))
     numbers = torch.randint(3, shape.vocab_size, (count, length), generator=torch.Generator().manual_seed(0)).tolist()

@@ -1,10 +1,10 @@
 """What a run will take, before it starts: steps, memory, time and (on a Space) money, for this config on this hardware.
 
 Light: no torch. Steps are `plan.py`'s, memory `memory.py`'s, the way out of "does not fit" `fitting.py`'s; time comes from a
-measurement (`calibration.py`) or from earlier runs on this machine, never from a guess.
+measurement (`speed.py`) or from earlier runs on this machine, never from a guess.
 
     base = choose_base(config.base)
-    found = estimate(config, shape_for(base), data_facts, find_hardware(), calibration)
+    found = estimate(config, shape_for(base), data_facts, find_hardware(), speed)
     record_estimate(run.folder, found)
 """
 
@@ -15,32 +15,15 @@ from common.files import read_json, write_json
 from common.words import duration
 from models.hardware import Hardware
 from trainer.config import TrainConfig
-from trainer.forecast.calibration import Calibration
 from trainer.forecast.fitting import Change, make_it_fit
 from trainer.forecast.memory import Memory, checkpointing_words, estimate_memory
-from trainer.forecast.plan import Plan, packed_rows, plan_steps
-from trainer.forecast.shape import EMBEDDED_SHAPE, TINYLLAMA_SHAPE, ModelShape, shape_for, shape_of
-
-__all__ = [
-    "EMBEDDED_SHAPE",
-    "EXAMPLE_FACTS",
-    "TINYLLAMA_SHAPE",
-    "ModelShape",
-    "estimate",
-    "estimate_cost",
-    "estimate_memory",
-    "estimate_time",
-    "make_it_fit",
-    "plan_steps",
-    "predicted_memory",
-    "record_estimate",
-    "shape_for",
-    "shape_of",
-]
+from trainer.forecast.plan import DataFacts, Plan, packed_rows, plan_steps
+from trainer.forecast.shape import ModelShape
+from trainer.forecast.speed import Speed
 
 ESTIMATE_FILE = "estimate.json"
 # the example data with TinyLlama's tokenizer and template, default settings (a test counts it again)
-EXAMPLE_FACTS = {
+EXAMPLE_FACTS: DataFacts = {
     "train_rows": 220,
     "held_out_rows": 23,
     "tokens": 22739,
@@ -116,16 +99,15 @@ class Estimate:
 def estimate(
     config: TrainConfig,
     shape: ModelShape,
-    data_facts: dict,
+    data_facts: DataFacts,
     hardware: Hardware,
-    calibration: Calibration | None = None,
+    speed: Speed | None = None,
 ) -> Estimate:
     """Predict a run of `config` on `hardware`.
 
-    `data_facts` has train_rows, held_out_rows, tokens, trained_tokens, longest, mean_length, and may have `lengths`, and `text`
-    (train_rows and tokens of stage 1). `calibration` is what was measured, or None: then there is no time and no cost.
+    `speed` is what was measured, or None: then there is no time and no cost.
     """
-    import_bytes = calibration.framework_bytes if calibration else None
+    import_bytes = speed.framework_bytes if speed else None
 
     def memory_of(changed: TrainConfig) -> Memory:
         stages = stages_of(changed, data_facts)
@@ -134,7 +116,7 @@ def estimate(
 
     *before, plan = [plan_of(*stage) for stage in stages_of(config, data_facts)]
     memory = memory_of(config)
-    seconds = estimate_time(config, data_facts, calibration)
+    seconds = estimate_time(config, data_facts, speed)
     fits_with = make_it_fit(
         config, lambda changed: memory_of(changed).fits, hardware.has_gpu, data_facts.get("lengths")
     )
@@ -144,24 +126,23 @@ def estimate(
         memory=memory,
         checkpointing=checkpointing_words(config, memory),
         seconds=seconds,
-        seconds_source=calibration.source if calibration else None,
+        seconds_source=speed.source if speed else None,
         cost=estimate_cost(seconds, hardware),
         make_it_fit=fits_with or None,
         on_gpu=hardware.has_gpu,
     )
 
 
-def stages_of(config: TrainConfig, data_facts: dict) -> list[tuple[TrainConfig, dict]]:
+def stages_of(config: TrainConfig, data_facts: DataFacts) -> list[tuple[TrainConfig, DataFacts]]:
     """(config, facts of its rows) for each stage that a run trains: text first, when there is some and it was looked at."""
     text = data_facts.get("text") if config.text_data else None
     if not text or not text["train_rows"]:
         return [(config, data_facts)]
-    passes = replace(
-        config, num_train_epochs=config.text_epochs, max_steps=0, packing=False
-    )  # the rows are full already
+    # the rows are full already
+    passes = replace(config, num_train_epochs=config.text_epochs, max_steps=0, packing=False)
     share = 1 - config.eval_fraction
     tokens = round(text["tokens"] * share)
-    facts = {
+    facts: DataFacts = {
         "train_rows": text["train_rows"],
         "held_out_rows": round(text["train_rows"] / share) - text["train_rows"],
         "tokens": tokens,
@@ -172,7 +153,7 @@ def stages_of(config: TrainConfig, data_facts: dict) -> list[tuple[TrainConfig, 
     return [(passes, facts), (config, data_facts)]
 
 
-def plan_of(config: TrainConfig, data_facts: dict) -> Plan:
+def plan_of(config: TrainConfig, data_facts: DataFacts) -> Plan:
     """The plan for the rows that the trainer gets, packed when the config says so."""
     rows = data_facts["train_rows"]
     if config.packing:
@@ -180,7 +161,7 @@ def plan_of(config: TrainConfig, data_facts: dict) -> Plan:
     return plan_steps(config, rows, bool(data_facts.get("held_out_rows")))
 
 
-def estimate_time(config: TrainConfig, data_facts: dict, speed: Calibration | None) -> float | None:
+def estimate_time(config: TrainConfig, data_facts: DataFacts, speed: Speed | None) -> float | None:
     """Seconds of training and of the looks at the held-out rows; None without a measurement."""
     if speed is None:
         return None
@@ -188,7 +169,7 @@ def estimate_time(config: TrainConfig, data_facts: dict, speed: Calibration | No
     return min(seconds, 60.0 * config.max_minutes) if config.max_minutes else seconds
 
 
-def _stage_time(config: TrainConfig, data_facts: dict, speed: Calibration) -> float:
+def _stage_time(config: TrainConfig, data_facts: DataFacts, speed: Speed) -> float:
     plan = plan_of(config, data_facts)
     tokens_a_step = min(1.0, plan.effective_batch / max(1, data_facts["train_rows"])) * data_facts["tokens"]
     if config.packing:

@@ -6,6 +6,7 @@ from itertools import combinations, product
 
 from models.precision import resolve_precision
 from trainer.config import TrainConfig
+from trainer.forecast.plan import Histogram
 
 FEW_ROWS = 0.05  # max_length is lowered only while at most this part of the rows is longer
 
@@ -13,41 +14,26 @@ Change = dict[str, object]
 
 
 def make_it_fit(
-    config: TrainConfig, fits: Callable[[TrainConfig], bool], on_gpu: bool, lengths: list[int] | None = None
+    config: TrainConfig, fits: Callable[[TrainConfig], bool], on_gpu: bool, lengths: Histogram | None = None
 ) -> Change | None:
-    """The changed fields that make `fits(config)` true, as few as possible; {} when it fits already, None when nothing helps.
+    """Find the changed fields that make `fits(config)` true, as few as possible; {} when it fits, None when nothing helps.
 
     Among changes of equally many fields the earlier kind wins: checkpointing, batch (halved as often as needed, with
-    accumulation doubled, so that the effective batch stays), max_length (only where `lengths`, tokens of each row, says that
-    few rows are longer), precision. Batch and accumulation count as one change: the second follows from the first.
+    accumulation doubled, so that the effective batch stays), max_length (only where `lengths` says that few rows are longer),
+    precision. Batch and accumulation count as one change: the second follows from the first.
     """
     if fits(config):
         return {}
-    kinds = [
-        _checkpointing(config),
-        _batches(config),
-        _max_lengths(config, lengths),
-        _precisions(config, on_gpu),
-    ]
+    # "auto" would have switched checkpointing on by itself
+    checkpointing: list[Change] = [{"gradient_checkpointing": "on"}] if config.gradient_checkpointing == "off" else []
+    kinds = [checkpointing, _batches(config), _max_lengths(config, lengths), _precisions(config, on_gpu)]
     for count in range(1, len(kinds) + 1):
         for chosen in combinations(kinds, count):
-            if (change := _first_that_fits(config, fits, chosen)) is not None:
-                return change
+            for parts in product(*chosen):  # each kind lists its changes from mild to strong
+                change = {name: value for part in parts for name, value in part.items()}
+                if fits(replace(config, **change)):
+                    return change
     return None
-
-
-def _first_that_fits(config: TrainConfig, fits, kinds) -> Change | None:
-    """The mildest combination of one change of each kind; each kind lists its changes from mild to strong."""
-    for parts in product(*kinds):
-        change = {name: value for part in parts for name, value in part.items()}
-        if fits(replace(config, **change)):
-            return change
-    return None
-
-
-def _checkpointing(config: TrainConfig) -> list[Change]:
-    """None for "auto", which would have switched it on by itself."""
-    return [{"gradient_checkpointing": "on"}] if config.gradient_checkpointing == "off" else []
 
 
 def _batches(config: TrainConfig) -> list[Change]:
@@ -59,19 +45,20 @@ def _batches(config: TrainConfig) -> list[Change]:
     return changes
 
 
-def _max_lengths(config: TrainConfig, lengths: list[int] | None) -> list[Change]:
+def _max_lengths(config: TrainConfig, lengths: Histogram | None) -> list[Change]:
     """Halved as long as few rows are longer. Packed rows are always full, so there a lower max_length costs none."""
     changes, length = [], config.max_length // 2
-    while length >= 128 and lengths and sum(row > length for row in lengths) <= FEW_ROWS * len(lengths):
+    bins = list(zip(lengths["counts"], lengths["edges"][1:], strict=True)) if lengths else []
+    few = FEW_ROWS * sum(count for count, _ in bins)
+    while length >= 128 and bins and sum(count for count, end in bins if end > length + 1) <= few:
         changes.append({"max_length": length})
         length //= 2
     return changes
 
 
 def _precisions(config: TrainConfig, on_gpu: bool) -> list[Change]:
-    order = (
-        ["fp32", "bf16", "8bit", "4bit"] if on_gpu else ["fp32", "8bit", "4bit"]
-    )  # a CPU trains bf16 90 times slower
-    now = {"fp16": "bf16"}.get(resolved := resolve_precision(config.precision, on_gpu), resolved)
-    lower = order[order.index(now) + 1 :] if now in order else []
-    return [{"precision": precision} for precision in lower if precision in ("8bit", "4bit")]
+    """The quantised ones below the present one; a CPU trains 16 bits 90 times slower, and gets none in their place."""
+    now = resolve_precision(config.precision, on_gpu)
+    if now == "4bit" or (now in ("bf16", "fp16") and not on_gpu):
+        return []
+    return [{"precision": precision} for precision in (("4bit",) if now == "8bit" else ("8bit", "4bit"))]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from models.hardware import Hardware
 from models.precision import QUANTISED, resolve_precision
 from trainer.config import TrainConfig
-from trainer.forecast.plan import plan_steps
+from trainer.forecast.plan import DataFacts, plan_steps
 from trainer.forecast.shape import ModelShape
 from trainer.machines.parallel import ENGINES, local_processes
 
@@ -28,9 +28,8 @@ CPU_TRAINING_BYTES = 100_000_000  # measured: what comes on top until the second
 CPU_LOGIT_COPIES = 8.5  # measured: scores, log-softmax and their gradients are 4; the heap keeps freed ones
 CPU_HOLES_BYTES = 0.4  # measured: a quantised weight leaves so much of its float copy in the heap
 GPU_TILE = (4096, 32768)  # trl/trainer/utils.py: tokens x vocabulary that the loss head scores at a time
-GPU_FRAMEWORK_BYTES = (
-    200 * MiB
-)  # cuBLAS workspaces, bitsandbytes buffers, fragmentation inside the allocator: not measured
+# cuBLAS workspaces, bitsandbytes buffers, fragmentation inside the allocator: not measured
+GPU_FRAMEWORK_BYTES = 200 * MiB
 ZERO3_LIVE_WEIGHTS = 10**9
 SAFETY = 0.95  # of what is available; the rest is for what an estimate misses
 ROOMY = 0.8  # of what is available: a run that fits into this without checkpointing goes without it
@@ -65,7 +64,7 @@ class Batch:
 
 
 def estimate_memory(
-    config: TrainConfig, shape: ModelShape, data_facts: dict, hardware: Hardware, import_bytes: int | None = None
+    config: TrainConfig, shape: ModelShape, data_facts: DataFacts, hardware: Hardware, import_bytes: int | None = None
 ) -> Memory:
     """The peak of the run. A continued adapter is taken to have `lora_r`; DoRA's working copies are counted.
 
@@ -102,15 +101,17 @@ def estimate_memory(
         parts["loading"] = max(0.0, imports + weights + file - sum(parts.values()))
     whole = {name: round(value) for name, value in parts.items()}
     available = hardware.available_bytes if on_gpu else hardware.available_bytes // local_processes(config)
-    return Memory(whole, sum(whole.values()), available, uses_checkpointing(config))
+    return Memory(whole, sum(whole.values()), available, config.gradient_checkpointing == "on")
 
 
-def _split(parts: dict, shape: ModelShape, config: TrainConfig, precision: str, compute: int) -> dict:
+def _split(
+    parts: dict[str, float], shape: ModelShape, config: TrainConfig, precision: str, compute: int
+) -> dict[str, float]:
     """The parts that an engine splits over the processes; of split weights each gathers some for a while (`_gathered`)."""
     if config.parallel not in ENGINES:
         return {}
     names = (
-        ("gradients", "optimiser") if config.parallel == "zero2" else ("weights", "adapters", "gradients", "optimiser")
+        ["gradients", "optimiser"] if config.parallel == "zero2" else ["weights", "adapters", "gradients", "optimiser"]
     )
     found = {name: parts[name] / config.num_processes for name in names}
     if "weights" in found:
@@ -129,7 +130,7 @@ def _gathered(whole: float, shape: ModelShape, config: TrainConfig, compute: int
     return max(compute * (shape.vocab_size + 1) * shape.hidden_size, layer) + layer
 
 
-def largest_batch(config: TrainConfig, data_facts: dict, on_gpu: bool) -> Batch:
+def largest_batch(config: TrainConfig, data_facts: DataFacts, on_gpu: bool) -> Batch:
     """On a GPU rows of a length come together and are padded: the longest ones fill a batch. On a CPU rows are laid end to
     end as they come (not with NEFTune): the largest of all batches is so many deviations over the mean.
     """
@@ -156,12 +157,7 @@ def _largest_sum(rows: int, mean: float, longest: float, config: TrainConfig, tr
     return min(rows * longest, rows * mean + deviation * math.sqrt(rows * 2 * math.log(batches)))
 
 
-def uses_checkpointing(config: TrainConfig) -> bool:
-    """Of a config whose "auto" was decided (`estimate_memory`, `decided`); an undecided one goes without."""
-    return config.gradient_checkpointing == "on"
-
-
-def decided(config: TrainConfig, shape: ModelShape, data_facts: dict, hardware: Hardware) -> TrainConfig:
+def decided(config: TrainConfig, shape: ModelShape, data_facts: DataFacts, hardware: Hardware) -> TrainConfig:
     """`config` with gradient_checkpointing "auto" decided for this hardware, as it is now."""
     if config.gradient_checkpointing != "auto":
         return config
@@ -229,11 +225,13 @@ def layer_bytes_a_token(config: TrainConfig, shape: ModelShape, batch: Batch, co
     return compute * elements + noise + upcast + compute * batch.masked_length
 
 
-def _activations(config, shape, batch: Batch, compute: int, on_gpu: bool) -> tuple[float, float]:
+def _activations(
+    config: TrainConfig, shape: ModelShape, batch: Batch, compute: int, on_gpu: bool
+) -> tuple[float, float]:
     """(kept until the backward pass, needed at work on one layer): the second is the layer computed again."""
     layer = layer_bytes_a_token(config, shape, batch, compute, on_gpu) * batch.tokens
     gradients = compute * 3 * shape.intermediate_size * batch.tokens  # of gate, up and their product
-    if uses_checkpointing(config):
+    if config.gradient_checkpointing == "on":
         boundaries = compute * shape.hidden_size * shape.num_hidden_layers * batch.tokens
         return boundaries, layer + gradients
     return shape.num_hidden_layers * layer, gradients

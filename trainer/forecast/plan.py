@@ -1,9 +1,52 @@
 """How many steps a config makes of so many rows: the rounding of transformers' Trainer, checked against it by a test."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, NotRequired, TypedDict
 
 from trainer.config import TrainConfig
+
+
+class TextFacts(TypedDict):
+    """Stage 1: its rows of `max_length` tokens, and the tokens of all its text."""
+
+    train_rows: int
+    tokens: int
+
+
+class Histogram(TypedDict):
+    """How many rows have how many tokens: one edge more than counts; the longest row lies below the last edge."""
+
+    edges: list[int]
+    counts: list[int]
+
+
+class DataFacts(TypedDict):
+    """What a forecast needs to know: one pass over the rows to train on, and the lengths of all rows in tokens."""
+
+    train_rows: int
+    tokens: int
+    trained_tokens: int
+    longest: int
+    mean_length: float
+    held_out_rows: NotRequired[int]
+    lengths: NotRequired[Histogram]
+    text: NotRequired[TextFacts | None]
+
+
+def facts_in(report: Mapping[str, Any]) -> DataFacts:
+    """Take from the report of a check what a forecast needs."""
+    return {
+        "train_rows": report["train_rows"],
+        "held_out_rows": report["held_out_rows"],
+        "tokens": report["tokens"],
+        "trained_tokens": report["trained_tokens"],
+        "longest": report["longest"],
+        "mean_length": report["mean_length"],
+        "lengths": report["lengths"],
+        "text": report["text"],
+    }
 
 
 @dataclass(frozen=True)
@@ -19,10 +62,10 @@ class Plan:
 
 
 def plan_steps(config: TrainConfig, train_rows: int, has_held_out: bool = True) -> Plan:
-    """The steps for `train_rows` encoded rows (packed ones when packing: `packed_rows`).
+    """Count the steps for `train_rows` encoded rows (packed ones when packing: `packed_rows`).
 
     Source: transformers 5.23 Trainer.set_initial_training_values (steps), TrainingArguments.get_warmup_steps, and
-    DefaultFlowCallback (evaluations and checkpoints, both also at the end). The look before the first step is counted.
+    DefaultFlowCallback (evaluations and checkpoints, both also at the end).
     """
     rows_a_process = math.ceil(train_rows / config.num_processes)  # accelerate gives every process as many batches
     batches = math.ceil(rows_a_process / config.per_device_train_batch_size)
@@ -33,22 +76,13 @@ def plan_steps(config: TrainConfig, train_rows: int, has_held_out: bool = True) 
         effective_batch=config.per_device_train_batch_size * accumulation * config.num_processes,
         steps_per_epoch=steps_per_epoch,
         total_steps=total,
-        warmup_steps=_warmup(config, total),
+        warmup_steps=math.ceil(total * config.warmup_fraction),
         checkpoints=math.ceil(total / config.save_steps),
-        evaluations=_evaluations(config, total, steps_per_epoch) if has_held_out else 0,
+        # one before the first step, then every `eval_steps` and at the end, or once an epoch (a broken one counts too)
+        evaluations=1 + math.ceil(total / (config.eval_steps or steps_per_epoch)) if has_held_out else 0,
     )
 
 
-def _warmup(config: TrainConfig, total: int) -> int:
-    """The recipe hands the fraction to `warmup_steps`, which is one as long as it is below 1."""
-    return math.ceil(total * config.warmup_fraction)
-
-
-def _evaluations(config: TrainConfig, total: int, steps_per_epoch: int) -> int:
-    """One before the first step, then every `eval_steps` and at the end, or once an epoch (a broken one counts too)."""
-    return 1 + math.ceil(total / (config.eval_steps or steps_per_epoch))
-
-
 def packed_rows(tokens: int, max_length: int) -> int:
-    """The least rows that packing can make of `tokens`: best-fit comes close to it, but not under it."""
+    """Return the least rows that packing can make of `tokens`: best-fit comes close to it, but not under it."""
     return max(1, math.ceil(tokens / max_length))

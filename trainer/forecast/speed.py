@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -27,6 +28,7 @@ from models.hardware import cpu_count, describe_hardware, find_gpus, find_hardwa
 from models.precision import resolve_precision
 from trainer.config import BATCH, SPEED, TrainConfig, marked
 from trainer.forecast.memory import decided, estimate_memory
+from trainer.forecast.plan import DataFacts
 from trainer.forecast.shape import ModelShape
 from trainer.launcher import environment
 from trainer.run import active_run, list_runs
@@ -34,15 +36,15 @@ from trainer.state import state_of
 
 FILE = "calibration.json"
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate")
-MOST_SECONDS = 240
-MOST_RUNS = 50  # earlier ones that are looked at for their speed: the page asks at every change of the form
-CPU_TOKENS = (
-    1024  # a CPU measures at most a batch of so many tokens; the time a token of a larger one is nearly the same
-)
+MAX_SECONDS = 240
+MAX_RUNS = 50  # earlier ones that are looked at for their speed: the page asks at every change of the form
+# a CPU measures at most a batch of so many tokens; the time a token of a larger one is nearly the same
+CPU_TOKENS = 1024
+Progress = Callable[[str, float | None], None]
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Speed:
     """Seconds that one process takes for one token of a batch, and what it was measured with."""
 
     seconds_per_token: float
@@ -51,11 +53,11 @@ class Calibration:
     measured_at: float = 0.0
 
 
-def known(config: TrainConfig, shape: ModelShape, data_facts: dict) -> Calibration | None:
-    """What was measured for this configuration on this machine before, or None. Takes milliseconds."""
+def known(config: TrainConfig, shape: ModelShape, data_facts: DataFacts) -> Speed | None:
+    """Return what was measured for this configuration on this machine before, or None. Takes milliseconds."""
     values = read_object(home() / FILE).get(_key(config, shape, data_facts))
     try:
-        return Calibration(**values) if values else None
+        return Speed(**values) if values else None
     except TypeError:  # written by another version
         return None
 
@@ -63,10 +65,10 @@ def known(config: TrainConfig, shape: ModelShape, data_facts: dict) -> Calibrati
 def measure(
     config: TrainConfig,
     shape: ModelShape,
-    data_facts: dict,
-    progress: Callable[[str, float | None], None] = lambda what, fraction: None,
+    data_facts: DataFacts,
+    progress: Progress = lambda what, fraction: None,
     stop: Callable[[], bool] = lambda: False,
-) -> Calibration | None:
+) -> Speed | None:
     """Measure (about 15 seconds; TinyLlama on a CPU under a minute), or take what is known. None when `stop()` said so.
 
     Raises UserError while a run trains here (both would be slowed and measured wrong) and when the measurement fails.
@@ -79,24 +81,19 @@ def measure(
         raise UserError(
             "A run is training on this machine: a measurement now would be wrong.", "Measure when it is done."
         )
-    with tempfile.TemporaryDirectory() as folder:
-        request, result = Path(folder) / "request.json", Path(folder) / "result.json"
-        write_json(request, _request(config, shape, data_facts))
-        if not _run_process(request, result, progress, stop):
-            return None
-        values = read_object(result)
-    found = Calibration(
-        values["seconds_per_token"],
-        f"measured on this machine ({describe_hardware()})",
-        values["framework_bytes"],
-        round(time.time()),
-    )
-    _remember(_key(config, shape, data_facts), found)
+    values = _measured(_request(config, shape, data_facts), progress, stop)
+    if values is None:
+        return None
+    source = f"measured on this machine ({describe_hardware()})"
+    found = Speed(values["seconds_per_token"], source, values["framework_bytes"], round(time.time()))
+    home().mkdir(parents=True, exist_ok=True)
+    with FileLock(home() / f"{FILE}.lock"):
+        write_json(home() / FILE, {**read_object(home() / FILE), _key(config, shape, data_facts): asdict(found)})
     return found
 
 
-def _batch(config: TrainConfig, data_facts: dict) -> tuple[int, int]:
-    """(rows, tokens a row) of the batch that is measured: the mean row, lengths in steps of an eighth of a power of two."""
+def _batch(config: TrainConfig, data_facts: DataFacts) -> tuple[int, int]:
+    """Return (rows, tokens a row) of the measured batch: the mean row, lengths in steps of an eighth of a power of two."""
     length = min(config.max_length, round(data_facts["mean_length"]))
     if config.packing:
         length = config.max_length
@@ -109,7 +106,7 @@ def _batch(config: TrainConfig, data_facts: dict) -> tuple[int, int]:
     return rows, length
 
 
-def _request(config: TrainConfig, shape: ModelShape, data_facts: dict) -> dict:
+def _request(config: TrainConfig, shape: ModelShape, data_facts: DataFacts) -> dict[str, Any]:
     rows, length = _batch(config, data_facts)
     trained = round(data_facts["trained_tokens"] / max(1, data_facts["tokens"]), 1)
     config = decided(config, shape, data_facts, find_hardware())
@@ -123,7 +120,7 @@ def _request(config: TrainConfig, shape: ModelShape, data_facts: dict) -> dict:
     }
 
 
-def _key(config: TrainConfig, shape: ModelShape, data_facts: dict) -> str:
+def _key(config: TrainConfig, shape: ModelShape, data_facts: DataFacts) -> str:
     """A hash of everything that the speed depends on."""
     request = _request(config, shape, data_facts)
     on_gpu = bool(find_gpus())
@@ -138,85 +135,60 @@ def _key(config: TrainConfig, shape: ModelShape, data_facts: dict) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _run_process(request: Path, result: Path, progress, stop) -> bool:
-    """True when `result` was written, False when it was stopped. Raises UserError with the process's last words."""
-    log = request.with_name("calibrate.log")
-    command = [sys.executable, "-m", "trainer.forecast.calibrate", str(request), str(result)]
+def _measured(request: dict[str, Any], progress: Progress, stop: Callable[[], bool]) -> dict[str, Any] | None:
+    """Let the measuring process answer; None when `stop()` said so. Raises UserError with the last words of one that fails."""
     variables = environment()
     if not find_gpus():
         variables["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)  # what accelerate sets for the training
-    with open(log, "wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=REPOSITORY,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        was_stopped = _wait(process, progress, stop)
-    finally:
-        _end(process)
-    if was_stopped or result.exists():
-        return not was_stopped
-    words = tail(log, 1)[:200]
+    with tempfile.TemporaryDirectory() as folder:
+        files = request_file, result, log = [Path(folder) / name for name in ("request.json", "result.json", "log.txt")]
+        write_json(request_file, request)
+        with open(log, "wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "trainer.forecast.calibrate", *map(str, files[:2])],
+                cwd=REPOSITORY,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            began = time.monotonic()
+            while process.poll() is None and (seconds := time.monotonic() - began) < MAX_SECONDS:
+                if stop():
+                    return None
+                progress("Measuring the speed of this machine", min(0.95, seconds / 30))
+                time.sleep(0.2)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
+            process.wait()
+        if result.exists():
+            return read_object(result)
+        words = tail(log, 1)[:200]
     raise UserError("The speed could not be measured here.", f"The measuring process said: {words or 'nothing'}")
 
 
-def _wait(process: subprocess.Popen, progress, stop) -> bool:
-    """Wait for the process to end; True when `stop()` ended the wait."""
-    began = time.monotonic()
-    while process.poll() is None:
-        seconds = time.monotonic() - began
-        if stop():
-            return True
-        if seconds > MOST_SECONDS:
-            return False
-        progress("Measuring the speed of this machine", min(0.95, seconds / 30))
-        time.sleep(0.2)
-    return False
-
-
-def _end(process: subprocess.Popen) -> None:
-    """End the process if it still runs, and reap it."""
-    if process.poll() is None:
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    process.wait()
-
-
-def _remember(key: str, found: Calibration) -> None:
-    home().mkdir(parents=True, exist_ok=True)
-    with FileLock(home() / f"{FILE}.lock"):
-        write_json(home() / FILE, {**read_object(home() / FILE), key: asdict(found)})
-
-
-def from_earlier_runs(config: TrainConfig, base_id: str, owner: str = LOCAL_OWNER) -> Calibration | None:
-    """The speed of the newest finished run of `owner` here with this base and the settings that speed depends on, or None."""
+def from_earlier_runs(config: TrainConfig, base_id: str, owner: str = LOCAL_OWNER) -> Speed | None:
+    """Return the speed of the newest finished run of `owner` here with this base and the settings that matter, or None."""
     on_gpu = bool(find_gpus())
     wanted = _speed_settings(config, on_gpu)
-    for run in list_runs(owner)[:MOST_RUNS]:
+    for run in list_runs(owner)[:MAX_RUNS]:
         metrics = state_of(run.events_file, with_curves=False).metrics
         fast = metrics.get("tokens_per_second")
-        if not fast or metrics.get("base") != base_id or not _is_this_machine(metrics.get("hardware", ""), on_gpu):
+        hardware = metrics.get("hardware", "")  # the card's name, or the threads of a CPU
+        is_here = hardware == find_gpus()[0].name if on_gpu else hardware.startswith("CPU,")
+        if not fast or metrics.get("base") != base_id or not is_here:
             continue
         try:
             same = _speed_settings(run.config(), on_gpu) == wanted
         except UserError:  # a config of another version
             continue
         if same:
-            return Calibration(metrics["num_processes"] / fast, f"measured in the run '{run.id}' on this machine")
+            return Speed(metrics["num_processes"] / fast, f"measured in the run '{run.id}' on this machine")
     return None
 
 
 def _speed_settings(config: TrainConfig, on_gpu: bool) -> tuple:
     return (resolve_precision(config.precision, on_gpu), *(getattr(config, name) for name in marked(SPEED, BATCH)))
-
-
-def _is_this_machine(hardware: str, on_gpu: bool) -> bool:
-    """`hardware` as a run's metrics tell it: the card's name, or the threads of a CPU."""
-    return hardware == find_gpus()[0].name if on_gpu else hardware.startswith("CPU,")

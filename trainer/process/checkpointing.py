@@ -12,6 +12,7 @@ import pyarrow.compute
 from models.hardware import Hardware, find_hardware
 from trainer.data.dataset import Encoded
 from trainer.forecast.memory import decided
+from trainer.forecast.plan import DataFacts
 from trainer.forecast.shape import ModelShape
 from trainer.machines.parallel import local_processes
 from trainer.process.ranks import max_over_ranks
@@ -34,7 +35,7 @@ def decide(stages: list[Stage], shape: ModelShape, events: EventLog) -> None:
             events.write("note", message="Gradient checkpointing is on: without it there is too little room.")
 
 
-def facts_of(encoded: Encoded) -> dict:
+def facts_of(encoded: Encoded) -> DataFacts:
     """What an estimate needs to know of the rows to train on. Takes milliseconds: the lengths are columns on disk."""
     rows: Any = encoded.rows  # a datasets.Dataset
     lengths = pyarrow.compute.list_value_length(rows.data.column("input_ids"))

@@ -12,7 +12,6 @@ from trl import SFTConfig, pack_dataset
 
 from models.precision import QUANTISED, compute_dtype
 from trainer.config import TrainConfig
-from trainer.forecast.memory import uses_checkpointing
 from trainer.machines.parallel import ENGINES
 from trainer.process import cheap_dropout, lean_int8, loss_head, row_attention
 from trainer.process.ranks import world_size
@@ -50,7 +49,7 @@ def training_arguments(config: TrainConfig, run: Run, precision: str, has_eval: 
     has_cuda = torch.cuda.is_available()
     dtype = compute_dtype(precision)
     has_noise = config.neftune_noise_alpha > 0
-    checkpointing = uses_checkpointing(config)  # "auto" was decided by trainer.process.checkpointing
+    checkpointing = config.gradient_checkpointing == "on"  # "auto" was decided by trainer.process.checkpointing
     return SFTConfig(
         output_dir=str(run.checkpoints_folder),
         # H: SFTConfig's default is bf16, whatever the accelerate config says; on a CPU its backward is 90 times slower
