@@ -81,7 +81,10 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
         on_notes, [browser_key, adapter_dropdown, details.notes_box], None, api_name="note_adapter"
     ).success(**picked)
     details.template_dropdown.input(
-        on_template, [browser_key, adapter_dropdown, details.template_dropdown], None, api_name="choose_template"
+        on_template,
+        [browser_key, adapter_dropdown, details.template_dropdown],
+        api_name="choose_template",
+        concurrency_limit=1,  # the second `input` of a choice comes at once: it has to see the first one's work
     ).success(**picked)
     details.delete_button.click(on_delete, inputs, [*library, deleted, undo_button], api_name="delete_adapter", **quiet)
     undo_button.click(
@@ -131,8 +134,11 @@ def on_notes(token: gr.OAuthToken | None, key, name, notes):
 @shown
 def on_template(token: gr.OAuthToken | None, key, name, choice):
     """Read the adapter in this chat template from now on."""
-    set_template(name or "", choice or "", owner_of(key, token))
-    gr.Info("The chat template is chosen.")
+    owner = owner_of(key, token)
+    # gradio's dropdown sends `input` again when it loses the focus, whether something was chosen or not
+    if (choice or "") != template_choice(find_adapter(name or "", owner))[0]:
+        set_template(name, choice or "", owner)
+        gr.Info("The chat template is chosen.")
 
 
 @shown

@@ -10,7 +10,8 @@ from common.errors import UserError
 from models.templates import read_template
 from models.templates.choice import template_of
 from tests.adapters.conftest import made  # noqa: F401
-from ui.adapters_tab import _details
+from ui import adapters_tab
+from ui.adapters_tab import _details, on_template
 
 
 def dropdown(name: str):
@@ -45,3 +46,13 @@ def test_an_unknown_one_is_chosen_on_the_page_and_stays_to_be_changed(copy, tiny
         set_template("odd", "own")
     with pytest.raises(UserError, match="not known here"):
         template_of(tiny_base, folder)
+
+
+def test_a_choice_is_told_once_though_the_dropdown_tells_of_it_again_when_it_is_left(copy, monkeypatch):
+    (copy / "chat_template.jinja").write_text("{{ messages }}")
+    import_adapter(copy)
+    told = []
+    monkeypatch.setattr(adapters_tab.gr, "Info", told.append)
+    for choice in (None, "vicuna", "vicuna", "own", "own"):
+        on_template(None, "", "odd", choice)
+    assert len(told) == 2 and dropdown("odd").value == "own"
