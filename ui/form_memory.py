@@ -1,25 +1,30 @@
-"""The form as its owner left it: kept in their browser over a reload and a restart of the app, and put back to the defaults.
+"""The browser's copy of the form: it outlives a reload and a restart of the app, until it is reset to the defaults.
 
-The server keeps nothing. What comes back from a browser is checked like anything from outside: names that the form has, values
-of the right kind. Files are not kept: a page may not name files of the server, so they are asked for again.
+The server keeps nothing. What a browser sends is checked like anything from outside: names that the form has, values of the
+right kind. Files are not kept: a page may not name files of the server, so they are asked for again.
 """
 
+from __future__ import annotations
+
 import json
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import Field, dataclass
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
 from trainer.config import TrainConfig
 from trainer.presets import DEFAULT, PRESETS
 from ui.check_events import changed_form
-from ui.events import QUIET
-from ui.form import FORM_ONLY, KINDS, UPLOAD, form_values, shown_fields
+from ui.events import QUIET, Wiring
+from ui.form import FORM_ONLY, KINDS, UPLOAD, FormValues, form_values, shown_fields
 from ui.messages import shown
 from ui.settings_form import preset_help
 
+if TYPE_CHECKING:
+    from ui.train_tab import TrainTab
+
 FILES = ("data_file", "text_file", "eval_file")
-LONGEST = 200_000  # characters of one value: a browser keeps five million in all
+MAX_VALUE_CHARACTERS = 200_000  # a browser keeps five million in all
 PRESET = "preset"
 GATHER = """(...values) => {
     const names = %s, longest = %d;
@@ -42,8 +47,8 @@ def build_form_memory() -> FormMemory:
     return FormMemory(store, gr.Button("Reset the form", size="sm"))
 
 
-def kept_values(stored: object) -> dict:
-    """The part of `stored` (what a browser sent) that the form can hold, by the names of its inputs."""
+def kept_values(stored: object) -> FormValues:
+    """Return the part of `stored` (what a browser sent) that the form can hold, by the names of its inputs."""
     stored = stored if isinstance(stored, dict) else {}
     items = {item.name: item for item in shown_fields()}
     texts = [name for name in FORM_ONLY if name not in FILES]
@@ -56,8 +61,8 @@ def kept_values(stored: object) -> dict:
     return kept
 
 
-def _fits(item, value: object) -> bool:
-    """Whether an input for this field of the config can show `value`."""
+def _fits(item: Field, value: object) -> bool:
+    """Return whether an input for this field of the config can show `value`."""
     choices, default = item.metadata["choices"], item.default
     if choices:
         return value in choices
@@ -70,29 +75,23 @@ def _fits(item, value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= LONGEST
+    return isinstance(value, str) and len(value) <= MAX_VALUE_CHARACTERS
 
 
-def default_values() -> dict:
-    """What the untouched form holds."""
+def default_values() -> FormValues:
+    """Return what the untouched form holds."""
     return {**form_values(TrainConfig()), "name": "my-adapter", PRESET: DEFAULT}
 
 
-def wire_memory(tab, plan: dict) -> dict:
-    """Keep every change in the browser, and wire the reset; returns the event that fills the form when the page is opened."""
+def wire_memory(tab: TrainTab, plan: Wiring) -> Wiring:
+    """Keep every change in the browser, and wire the reset; return the event that fills the form when the page is opened."""
     names, parts = (PRESET, *tab.names), [tab.preset_radio, *tab.components]
     outputs = [*parts, tab.preset_html]
     files = [tab.inputs[name] for name in FILES]
-    gather: dict[str, Any] = {
-        "fn": None,
-        "js": GATHER % (json.dumps(names), LONGEST),
-        "inputs": parts,
-        "outputs": tab.memory.store,
-        **QUIET,
-    }
-    gr.on([part.change for part in parts if part not in files], **gather)
+    changes = [part.change for part in parts if part not in files]
+    gr.on(changes, None, parts, tab.memory.store, js=GATHER % (json.dumps(names), MAX_VALUE_CHARACTERS), **QUIET)
 
-    def filled(values: dict) -> list:
+    def filled(values: FormValues) -> list:
         help_html = preset_help(values[PRESET]) if PRESET in values else gr.skip()
         return [*changed_form(names, values), help_html]
 

@@ -1,8 +1,7 @@
-"""The list of all runs in the Train tab: search, show, rename, compare, copy settings, delete and undo, for their owner only."""
+"""Wire the list of all runs: search, show, rename, compare, copy settings, delete and undo, for their owner only."""
 
 import gradio as gr
 
-from adapters.hub import token_of
 from adapters.library import adapter_names
 from chat.feedback import list_datasets
 from common.errors import UserError
@@ -11,48 +10,45 @@ from trainer import history
 from trainer.run import Run, find_run, list_runs
 from ui import history_view
 from ui.check_events import changed_form
-from ui.events import QUIET
-from ui.finding import called_first, find_while_typing, first_with, how_many
+from ui.events import QUIET, Wiring
+from ui.finding import Choice, called_first, find_while_typing, first_with, how_many
 from ui.form import form_values
 from ui.history_view import run_choices
 from ui.messages import shown
-from ui.owner import owner_of
+from ui.owner import owner_of, visitor_of
 from ui.train_tab import TrainTab
 
 
 def lists(owner: str, run_id: str | None, words: str = "", chosen: list | None = None) -> list:
-    """Updates for TrainTab.lists; `run_id` stays picked while it is one of the owner's runs."""
+    """Return updates for TrainTab.lists; `run_id` stays picked while it is one of the owner's runs."""
     runs, adapters = list_runs(owner), adapter_names(owner)
     choices = run_choices(runs, picked=run_id)
     ids = [value for _, value in choices]
+    picked = run_id if run_id in ids else next(iter(ids), None)
     return [
-        gr.Dropdown(
-            choices,
-            value=run_id if run_id in ids else next(iter(ids), None),
-            info=how_many(len(runs), "typing"),
-        ),
+        gr.Dropdown(choices, value=picked, info=how_many(len(runs), "typing")),
         *history_view.listed(owner, words, chosen, runs),
         gr.Dropdown(adapter_choices(adapters), info=how_many(len(adapters), "typing")),
         gr.Dropdown([(f"{found.name} ({found.rows} rows)", found.name) for found in list_datasets(owner)]),
     ]
 
 
-def adapter_choices(names: list[str], typed: str = "", picked: object = None) -> list[tuple[str, str]]:
-    """What a training can continue from: nothing, or the newest of the adapters with what was typed, and the picked one."""
+def adapter_choices(names: list[str], typed: str = "", picked: object = None) -> list[Choice]:
+    """Return what a training can continue from: nothing, the newest adapters with what was typed, and the picked one."""
     choices = first_with(((name, name) for name in called_first(names, typed)), typed)
     kept = [(name, name) for name in names if name == picked and (name, name) not in choices]
     return [("a new adapter", ""), *choices, *kept]
 
 
 def own_run(run_id: str | None, owner: str) -> Run:
-    """The run that a handler was asked about. Raises UserError when it is not the owner's."""
+    """Return the run that a handler was asked about. Raises UserError when it is not the owner's."""
     if not run_id or not isinstance(run_id, str):
         raise UserError("No run is chosen.", "Pick one.")
     return find_run(run_id, owner)
 
 
-def wire_history(tab: TrainTab, picked: dict) -> None:
-    """Wire the list: what only looks, and what changes it; and how one of many is found in the lists to pick from."""
+def wire_history(tab: TrainTab, picked: Wiring) -> None:
+    """Wire the list, and the search by typing in the dropdowns of runs and adapters."""
     find_while_typing(
         tab.view.runs_dropdown,
         tab.browser_key,
@@ -63,11 +59,11 @@ def wire_history(tab: TrainTab, picked: dict) -> None:
         tab.browser_key,
         lambda owner, typed, name: adapter_choices(adapter_names(owner), typed, name),
     )
-    _wire_looking(tab, picked)
+    _wire_reading(tab, picked)
     _wire_changing(tab, picked)
 
 
-def _wire_looking(tab: TrainTab, picked: dict) -> None:
+def _wire_reading(tab: TrainTab, picked: Wiring) -> None:
     """Search, compare, show, copy the settings."""
     view, key = tab.history, tab.browser_key
     chosen = [key, view.search_box, view.runs_checkboxes]
@@ -102,7 +98,7 @@ def _wire_looking(tab: TrainTab, picked: dict) -> None:
     view.copy_button.click(on_copy, chosen, tab.components, **QUIET)
 
 
-def _wire_changing(tab: TrainTab, picked: dict) -> None:
+def _wire_changing(tab: TrainTab, picked: Wiring) -> None:
     """Rename, delete, undo."""
     view = tab.history
     chosen = [tab.browser_key, view.search_box, view.runs_checkboxes]
@@ -115,11 +111,11 @@ def _wire_changing(tab: TrainTab, picked: dict) -> None:
 
     @shown
     def on_delete(token: gr.OAuthToken | None, key, words, ids, shown_run):
-        owner = owner_of(key, token)
-        for run in [own_run(run_id, owner) for run_id in ids or []]:
-            end_job(run, token_of(token.token if token else None))
+        visitor = visitor_of(key, token)
+        for run in [own_run(run_id, visitor.owner) for run_id in ids or []]:
+            end_job(run, visitor.hub_token)
             history.delete(run)
-        return lists(owner, shown_run, words)
+        return lists(visitor.owner, shown_run, words)
 
     @shown
     def on_undo(token: gr.OAuthToken | None, key, words, ids, shown_run):
@@ -131,15 +127,14 @@ def _wire_changing(tab: TrainTab, picked: dict) -> None:
         return lists(owner, run.id, words, ids)
 
     with_run = [*chosen, tab.view.runs_dropdown]
-    view.rename_button.click(
-        on_rename, [*chosen, view.title_box, tab.view.runs_dropdown], [view.title_box, *tab.lists], api_name="rename"
-    ).success(**picked)
+    renaming, renamed = [*chosen, view.title_box, tab.view.runs_dropdown], [view.title_box, *tab.lists]
+    view.rename_button.click(on_rename, renaming, renamed, api_name="rename").success(**picked)
     view.delete_button.click(on_delete, with_run, tab.lists, api_name="delete_runs").success(**picked)
     view.undo_button.click(on_undo, with_run, tab.lists, api_name="undo_delete").success(**picked)
 
 
 def only(ids: list | None) -> str:
-    """The one run that is chosen. Raises UserError for none and for several."""
+    """Return the one run that is chosen. Raises UserError for none and for several."""
     ids = ids or []
     if len(ids) != 1:
         raise UserError(f"{len(ids)} runs are chosen.", "Choose one.")

@@ -1,4 +1,4 @@
-"""All runs of a person: search, rename, compare, copy the settings, delete with undo. Reads trainer.history; keeps nothing."""
+"""The list of all runs and the comparison under it: the layout, and what they show of trainer.history."""
 
 import html
 import time
@@ -10,26 +10,19 @@ import pandas
 from trainer import glance, history
 from trainer.run import Run, list_runs, settings_written_at
 from trainer.state import UNREADABLE, thinned
-from ui.finding import MOST_LISTED, first_with, how_many
+from ui.finding import MOST_LISTED, Choice, first_with, how_many
+from ui.messages import hint_html
 from ui.run_view import MOST_POINTS, STATUS_WORDS, smoothed
 
 MOST_COMPARED = 6
-FIGURES = (
-    "loss_before",
-    "loss_after",
-    "step",
-    "rows",
-    "tokens_per_second",
-    "train_seconds",
-    "peak_memory_bytes",
-    "hardware",
-)
+FIGURES = ("loss_before", "loss_after", "step", "rows", "tokens_per_second", "train_seconds")
+FIGURES += ("peak_memory_bytes", "hardware")
 PALETTE = ("#4f46e5", "#d97706", "#059669", "#db2777", "#0891b2", "#65a30d")
 
 
 @dataclass
 class HistoryView:
-    """The parts; `choices` are the found runs, `compared` what a comparison shows."""
+    """The parts of the list and of the comparison under it."""
 
     tab: gr.Tab
     search_box: gr.Textbox
@@ -65,7 +58,7 @@ def build_history_view(tab: gr.Tab) -> HistoryView:
 
 
 def listed(owner: str, words: str, chosen: list | None, runs: list[Run] | None = None) -> list:
-    """Updates for the list of runs and the undo button; what was chosen stays so while it is found.
+    """Return updates for the list of runs and the undo button; what was chosen stays so while it is found.
 
     `runs` are all of the owner's, when they are known already.
     """
@@ -85,7 +78,7 @@ def listed(owner: str, words: str, chosen: list | None, runs: list[Run] | None =
 
 
 def label_of(run: Run) -> str:
-    """One line about a run: its title, state, last loss and day."""
+    """Return one line about a run: its title, state, last loss and day."""
     status, losses = glance.status_of(run), glance.losses_of(run)
     parts = [history.title_of(run), STATUS_WORDS.get(status, status)]
     if status == UNREADABLE:
@@ -100,15 +93,15 @@ def label_of(run: Run) -> str:
     return " · ".join(parts)
 
 
-def run_choices(runs: list[Run], typed: str = "", picked: object = None) -> list[tuple[str, str]]:
-    """The newest of `runs` with what was typed for a dropdown, and the picked one. Nothing in a label changes in a training."""
+def run_choices(runs: list[Run], typed: str = "", picked: object = None) -> list[Choice]:
+    """Return the newest of `runs` with what was typed, and the picked one. A training changes nothing in their labels."""
     found = history.found_in(runs, typed) if typed else runs
     choices = first_with((choice_of(run) for run in found), typed)
     known = {run_id for _, run_id in choices}
     return choices + [choice_of(run) for run in runs if run.id == picked and picked not in known]
 
 
-def choice_of(run: Run) -> tuple[str, str]:
+def choice_of(run: Run) -> Choice:
     return f"{history.title_of(run)} · {day_of(run)}", run.id
 
 
@@ -117,58 +110,38 @@ def day_of(run: Run) -> str:
 
 
 def comparison(runs: list[Run]) -> list:
-    """Updates for the plot and the table: curves in one plot, settings in one table with the differences marked."""
-    compared = history.compare(runs)
-    names = dict(zip([run.id for run in runs], _distinct([history.title_of(run) for run in runs]), strict=True))
-    rows = [
-        (step, loss, names[run.id])
-        for run in runs
+    """Return updates for the plot of all curves and the table: what came out, the settings that differ, the equal ones."""
+    compared, titles = history.compare(runs), [history.title_of(run) for run in runs]
+    names = [title if titles.count(title) == 1 else f"{title} ({number})" for number, title in enumerate(titles, 1)]
+    points = [
+        (step, loss, name)
+        for run, name in zip(runs, names, strict=True)
         for step, loss in thinned(smoothed(compared["curves"][run.id]["losses"]), MOST_POINTS)
     ]
-    frame = pandas.DataFrame(rows, columns=["step", "loss", "run"]) if rows else None
-    colours = dict(zip(names.values(), PALETTE, strict=False))
-    plot = gr.LinePlot(frame, color_map=colours, visible=frame is not None)
-    return [plot, table(compared, list(names.values()))]
-
-
-def _distinct(titles: list[str]) -> list[str]:
-    return [title if titles.count(title) == 1 else f"{title} ({number})" for number, title in enumerate(titles, 1)]
-
-
-def table(compared: dict, names: list[str]) -> str:
-    """The settings that differ first, marked; the equal ones folded; then the figures."""
-    differing = [row for row in compared["settings"] if row["differs"]]
-    equal = [row for row in compared["settings"] if not row["differs"]]
-    return (
-        _table("What came out", figures(compared), names)
-        + (
-            _table("Settings that differ", differing, names)
-            if differing
-            else "<p class='hint'>All settings are equal.</p>"
-        )
+    frame = pandas.DataFrame(points, columns=["step", "loss", "run"]) if points else None
+    plot = gr.LinePlot(frame, color_map=dict(zip(names, PALETTE, strict=False)), visible=frame is not None)
+    metrics = [compared["metrics"][run.id] for run in runs]
+    figures = [(name, [found.get(name) for found in metrics]) for name in FIGURES]
+    figures = [row for row in figures if any(value is not None for value in row[1])]
+    differing = [(row["field"], row["values"]) for row in compared["settings"] if row["differs"]]
+    equal = [(row["field"], row["values"]) for row in compared["settings"] if not row["differs"]]
+    differences = _table("Settings that differ", differing, names, "differs") if differing else ""
+    table = (
+        _table("What came out", figures, names)
+        + (differences or hint_html("All settings are equal."))
         + f"<details><summary>Settings that are equal</summary>{_table('', equal, names)}</details>"
     )
+    return [plot, table]
 
 
-def figures(compared: dict) -> list[dict]:
-    """What came out of each run, one row a figure that any of them has."""
-    metrics = [compared["metrics"][run_id] for run_id in compared["runs"]]
-    rows = [{"field": name, "values": [found.get(name) for found in metrics]} for name in FIGURES]
-    return [row for row in rows if any(value is not None for value in row["values"])]
+def _table(caption: str, rows: list[tuple[str, list]], names: list[str], css_class: str = "") -> str:
+    def cell(value) -> str:
+        words = f"{value:.4g}" if isinstance(value, float) else str(value)[:120]
+        return f"<td>{'–' if value is None or value == '' else html.escape(words)}</td>"
 
-
-def _table(caption: str, rows: list[dict], names: list[str]) -> str:
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     body = "".join(
-        f"<tr class='{'differs' if row.get('differs') else ''}'><th>{html.escape(row['field'])}</th>"
-        + "".join(f"<td>{html.escape(_shown(value))}</td>" for value in row["values"])
-        + "</tr>"
-        for row in rows
+        f"<tr class='{css_class}'><th>{html.escape(field)}</th>{''.join(map(cell, values))}</tr>"
+        for field, values in rows
     )
     return f"<table><caption>{html.escape(caption)}</caption><tr><th></th>{head}</tr>{body}</table>"
-
-
-def _shown(value) -> str:
-    if value is None or value == "":
-        return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)[:120]

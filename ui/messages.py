@@ -1,4 +1,4 @@
-"""The one place where errors become messages: what a person can fix is shown, anything else is logged whole and named a bug."""
+"""Sentences for the page. Errors become messages here alone: what a person can fix is shown, the rest is logged as a bug."""
 
 import functools
 import html
@@ -10,6 +10,11 @@ import gradio as gr
 from common.errors import as_user_error
 
 log = logging.getLogger(__name__)
+
+
+def hint_html(text: object, kind: str = "hint") -> str:
+    """Return a line of text as HTML, escaped; `kind` is 'hint', 'problem' or 'good'."""
+    return f"<p class='{kind}'>{html.escape(str(text))}</p>"
 
 
 def shown(handler):

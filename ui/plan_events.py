@@ -1,8 +1,7 @@
-"""From the form to a start: what a start would mean, presets, "make it fit", a loaded config, and the start itself."""
+"""From the form to a start: the plan before it, presets, "make it fit", a loaded config, and the start itself."""
 
 import time
 from functools import lru_cache
-from typing import Any
 
 import gradio as gr
 
@@ -24,25 +23,26 @@ from trainer.resolve import resolve
 from trainer.run import Run
 from ui.background import with_progress
 from ui.backup_form import backup_words
-from ui.check_events import PREVIEW_ROWS, changed_form, hint, looked, once, report_for, wire_check
+from ui.check_events import PREVIEW_ROWS, changed_form, hint, looked, report_for, wire_check
 from ui.data_form import stops_of
-from ui.events import QUIET
+from ui.events import QUIET, Wiring
 from ui.form import EXAMPLE_DATA, form_config, loaded_values, make_config, rows_key
-from ui.messages import shown
+from ui.messages import hint_html, shown
 from ui.owner import Visitor, owner_of, visitor_of
 from ui.plan_view import USED_AS_IT_IS, launch_html, plan_html, problems_html
 from ui.settings_form import preset_help
+from ui.train_tab import TrainTab
 
 
 def is_untouched_example(config: TrainConfig) -> bool:
-    """True when the data is known to be good without a look."""
+    """Return whether the data is known to be good without a check."""
     return config.data == EXAMPLE and not (config.text_data or config.eval_data or config.columns)
 
 
 def facts_of(config: TrainConfig, looked_at: dict | None) -> DataFacts | None:
-    """What an estimate needs to know of the data; None for data that nobody has looked at.
+    """Return what an estimate needs to know of the data; None for data that was not checked.
 
-    The last look at the same rows will do: a start looks again when a setting has changed what becomes of them.
+    The last check of the same rows will do: a start checks again when a setting has changed what becomes of them.
     """
     if looked_at and looked_at["source"] == rows_key(config) and looked_at["report"]["train_rows"]:
         return facts_in(looked_at["report"])
@@ -50,17 +50,17 @@ def facts_of(config: TrainConfig, looked_at: dict | None) -> DataFacts | None:
 
 
 @lru_cache(maxsize=256)
-def _base_within(choice: str, revision: str | None, minute: int) -> Base:
+def _base_in_minute(choice: str, revision: str | None, minute: int) -> Base:
     return choose_base(choice, revision)
 
 
 def base_of(config: TrainConfig) -> Base:
-    """The base that a run would get, asked for once a minute: the Hub may be slow, and every key stroke plans anew."""
-    return _base_within(config.base, config.base_revision, int(time.time() // 60))
+    """Return the base that a run would get, asked for once a minute: the Hub may be slow, and each key stroke plans anew."""
+    return _base_in_minute(config.base, config.base_revision, int(time.time() // 60))
 
 
 def estimate_of(config: TrainConfig, looked_at: dict | None, owner: str) -> Estimate | None:
-    """Return what a start would mean; None while nothing is known of the data or of the base's shape."""
+    """Return steps, memory and time of a start; None while nothing is known of the data or of the base's shape."""
     base = base_of(config)
     facts, shape = facts_of(config, looked_at), shape_for(base)
     if facts is None or shape is None:
@@ -70,7 +70,7 @@ def estimate_of(config: TrainConfig, looked_at: dict | None, owner: str) -> Esti
 
 
 def plan_views(config: TrainConfig, looked_at: dict | None, owner: str) -> list:
-    """Updates for PlanView.outputs."""
+    """Return updates for PlanView.outputs."""
     texts = [shell_command(config), config.to_yaml()]
     problems = config.problems()
     if problems:
@@ -80,8 +80,8 @@ def plan_views(config: TrainConfig, looked_at: dict | None, owner: str) -> list:
     start = launch_plan(config, hardware)
     texts += [start.command, start.yaml or USED_AS_IT_IS]
     if found is None:
-        words = "Check the data: then steps, memory and time are known before the start."
-        return [f"<p class='hint'>{words}</p>{launch_html(start)}", gr.Button(visible=False), *texts]
+        words = hint_html("Check the data: then steps, memory and time are known before the start.")
+        return [words + launch_html(start), gr.Button(visible=False), *texts]
     fit = found.make_it_fit
     words = ", ".join(f"{name} {value}" for name, value in (fit or {}).items())
     button = gr.Button(f"Make it fit: {words}", visible=bool(fit))
@@ -89,15 +89,15 @@ def plan_views(config: TrainConfig, looked_at: dict | None, owner: str) -> list:
 
 
 def check_init_adapter(config: TrainConfig, visitor: Visitor) -> None:
-    """An adapter to continue from that was pulled is asked for on the Hub again: it may be the visitor's no longer."""
+    """Ask the Hub again for a pulled adapter to continue from: the visitor may read it no longer. Raises UserError."""
     if config.init_adapter:
         open_adapter(config.init_adapter, visitor.owner, visitor.hub_token)
 
 
 def checked_start(config: TrainConfig, looked_at: dict | None, visitor: Visitor) -> Run:
-    """Start `config` after a look at its data. Raises UserError while something in the data must be mended."""
+    """Start `config` after a check of its data. Raises UserError while something in the data must be mended."""
     resolved = resolve(config)
-    config, owner = resolved.config, visitor.owner
+    config = resolved.config
     check_init_adapter(config, visitor)
     report = report_for(config, looked_at)
     if report is None and not is_untouched_example(config):
@@ -106,28 +106,32 @@ def checked_start(config: TrainConfig, looked_at: dict | None, visitor: Visitor)
     stops = stops_of(report)
     if stops:
         raise UserError(f"The data must be mended first. {stops[0]}", "The button under the report does it.")
-    predicted = estimate_of(config, looked_at, owner)
-    run = launch(resolved, owner)
+    predicted = estimate_of(config, looked_at, visitor.owner)
+    run = launch(resolved, visitor.owner)
     if predicted:
         record_estimate(run.folder, predicted)
     return run
 
 
-def wire_plan(tab) -> dict:
-    """Wire the check, the plan, and everything that changes the form; returns the event that fills the plan."""
+def wire_plan(tab: TrainTab) -> Wiring:
+    """Wire the check, the plan, and everything that changes the form; return the event that fills the plan."""
     inputs = [tab.browser_key, tab.report, *tab.components]
-    plan: dict[str, Any] = {
-        "fn": _planner(tab),
-        "inputs": inputs,
-        "outputs": tab.plan.outputs,
-        "trigger_mode": "always_last",
-        **QUIET,
-    }
+
+    @shown
+    def on_plan(token: gr.OAuthToken | None, key, looked_at, *values):
+        try:
+            owner = owner_of(key, token)
+            return plan_views(form_config(tab.names, owner, values), looked_at, owner)
+        except UserError as error:  # a form half filled in is no failure
+            return [problems_html([error]), gr.Button(visible=False), gr.skip(), gr.skip(), "", ""]
+
+    plan: Wiring = {"fn": on_plan, "inputs": inputs, "outputs": tab.plan.outputs, **QUIET}
     wire_check(tab, inputs, plan)
     _wire_changes(tab, inputs, plan)
     _wire_backup(tab, inputs)
-    typed = tab.inputs["data_paste"]  # planned when the person is done with it: each plan keeps what was pasted
-    gr.on([component.change for component in tab.components if component is not typed] + [typed.blur], **plan)
+    pasted = tab.inputs["data_paste"]  # planned when the person leaves it: each plan keeps what was pasted
+    changes = [component.change for component in tab.components if component is not pasted]
+    gr.on([*changes, pasted.blur], trigger_mode="always_last", **plan)
 
     @shown
     def on_measure(token: gr.OAuthToken | None, key, looked_at, *values):
@@ -137,60 +141,45 @@ def wire_plan(tab) -> dict:
         if facts is None:
             raise UserError("Nobody has looked at the data yet.", "Check the data first.")
         if shape is None:
-            raise UserError(
-                "The shape of this base is not known before it is downloaded.", "Start a run of a few steps."
-            )
-        work = lambda progress, stop: measure(config, shape, facts, progress, stop.is_set)  # noqa: E731
-        for kind, value in with_progress(work):
+            sentence = "The shape of this base is not known before it is downloaded."
+            raise UserError(sentence, "Start a run of a few steps.")
+        for kind, value in with_progress(lambda tell, stop: measure(config, shape, facts, tell, stop.is_set)):
             if kind == "says":
                 yield hint(str(value))
 
-    measuring = tab.plan.measure_button.click(
+    tab.plan.measure_button.click(
         on_measure, inputs, tab.plan.plan_html, api_name="measure", show_progress="hidden", concurrency_limit=1
-    )
-    measuring.then(**once(plan))
-    return once(plan)
+    ).then(**plan)
+    return plan
 
 
-def _planner(tab):
-    @shown
-    def on_plan(token: gr.OAuthToken | None, key, looked_at, *values):
-        try:
-            owner = owner_of(key, token)
-            config = form_config(tab.names, owner, values)
-            return plan_views(config, looked_at, owner)
-        except UserError as error:  # a form half filled in is no failure
-            return [problems_html([str(error)]), gr.Button(visible=False), gr.skip(), gr.skip(), "", ""]
-
-    return on_plan
-
-
-def _wire_backup(tab, inputs: list) -> None:
-    """What the wish to keep checkpoints on the Hub means; said anew after every plan, whose time it is compared with."""
+def _wire_backup(tab: TrainTab, inputs: list) -> None:
+    """Say what keeping checkpoints on the Hub means, anew after every plan, with whose time it is compared."""
 
     @shown
     def on_wish(token: gr.OAuthToken | None, key, looked_at, *values):
         *values, is_wished = values
         if not is_wished:
             return gr.HTML("", visible=False)
-        visitor, config = visitor_of(key, token), form_config(tab.names, owner_of(key, token), values)
+        visitor = visitor_of(key, token)
+        config = form_config(tab.names, visitor.owner, values)
         found = None if config.problems() else estimate_of(config, looked_at, visitor.owner)
-        words = backup_words(
-            config.name, visitor, token.expires_at if token else None, found.seconds if found else None
-        )
-        return gr.HTML(words, visible=True)
+        ends_at, seconds = token.expires_at if token else None, found.seconds if found else None
+        return gr.HTML(backup_words(config.name, visitor, ends_at, seconds), visible=True)
 
     form = tab.plan.backup
-    wiring: dict[str, Any] = {
-        "trigger_mode": "always_last",
-        "api_name": "checkpoints_on_hub",
-        "show_progress": "hidden",
-    }
-    events = [form.checkbox.change, tab.plan.plan_html.change]
-    gr.on(events, on_wish, [*inputs, form.checkbox], form.note_html, **wiring)
+    gr.on(
+        [form.checkbox.change, tab.plan.plan_html.change],
+        on_wish,
+        [*inputs, form.checkbox],
+        form.note_html,
+        trigger_mode="always_last",
+        api_name="checkpoints_on_hub",
+        show_progress="hidden",
+    )
 
 
-def _wire_changes(tab, inputs: list, plan: dict) -> None:
+def _wire_changes(tab: TrainTab, inputs: list, plan: Wiring) -> None:
     """Presets, "make it fit", and a config from a file."""
 
     @shown
@@ -200,8 +189,7 @@ def _wire_changes(tab, inputs: list, plan: dict) -> None:
     @shown
     def on_fit(token: gr.OAuthToken | None, key, looked_at, *values):
         owner = owner_of(key, token)
-        config = form_config(tab.names, owner, values)
-        found = estimate_of(config, looked_at, owner)
+        found = estimate_of(form_config(tab.names, owner, values), looked_at, owner)
         return changed_form(tab.names, (found.make_it_fit if found else None) or {})
 
     @shown
@@ -213,9 +201,7 @@ def _wire_changes(tab, inputs: list, plan: dict) -> None:
             gr.Info(f"The settings are loaded. Choose again what is not here: {', '.join(gone)}.")
         return changed_form(tab.names, values)
 
-    preset = tab.preset_radio.input(on_preset, tab.preset_radio, [*tab.components, tab.preset_html], **QUIET)
-    preset.then(**once(plan))
-    tab.plan.fit_button.click(on_fit, inputs, tab.components, **QUIET).then(**once(plan))
-    tab.plan.load_button.upload(
-        on_load_config, [tab.browser_key, tab.plan.load_button], tab.components, **QUIET
-    ).success(**once(plan))
+    outputs, load_button = [*tab.components, tab.preset_html], tab.plan.load_button
+    tab.preset_radio.input(on_preset, tab.preset_radio, outputs, **QUIET).then(**plan)
+    tab.plan.fit_button.click(on_fit, inputs, tab.components, **QUIET).then(**plan)
+    load_button.upload(on_load_config, [tab.browser_key, load_button], tab.components, **QUIET).success(**plan)

@@ -1,15 +1,10 @@
-"""What happens around runs in the Train tab: start, stop, resume, discard, cure, history, downloads.
-
-Every handler asks whose data it may touch, does its work in the engine, and fills the view.
-"""
+"""Wire the Train tab: start, stop, resume, discard, cure, downloads. Every handler finds out anew whose run it may touch."""
 
 import shutil
 from dataclasses import fields, replace
-from typing import Any
 
 import gradio as gr
 
-from adapters.hub import token_of
 from common.errors import UserError
 from common.paths import new_download_folder
 from jobs.hf import end_job
@@ -25,8 +20,8 @@ from ui.backup_form import wire_restore
 from ui.backups import backup_account, forget, keep_sending, note_backup, read_backup, renew
 from ui.check_events import changed_form, checked, hint, report_for
 from ui.data_form import report_views
-from ui.events import QUIET
-from ui.form import form_config, form_values, make_config
+from ui.events import QUIET, Wiring
+from ui.form import FormValues, form_config, form_values, make_config
 from ui.form_memory import wire_memory
 from ui.history_events import lists, own_run, wire_history
 from ui.jobs_events import follow_jobs, stop_job, wire_jobs
@@ -41,8 +36,8 @@ CLICK_DOWNLOAD = """() => setTimeout(() => {
 }, 400)"""
 
 
-def wire(tab: TrainTab) -> tuple[dict, dict, dict]:
-    """Wire every event of the tab; returns the events that fill its lists, its form and its plan when the page is opened."""
+def wire(tab: TrainTab) -> tuple[Wiring, Wiring, Wiring]:
+    """Wire every event of the tab; return the events that fill its lists, its form and its plan when the page is opened."""
     plan = wire_plan(tab)
     picked = _wire_view(tab)
     _wire_start(tab, picked)
@@ -50,14 +45,13 @@ def wire(tab: TrainTab) -> tuple[dict, dict, dict]:
     _wire_discard(tab, picked)
     wire_history(tab, picked)
     wire_jobs(tab, tab.jobs, picked)
-    to_run: dict[str, Any] = {"fn": lambda: gr.Tabs(selected="run"), "inputs": None, "outputs": tab.tabs, **QUIET}
-    wire_restore(tab.restore, tab.browser_key, tab.lists, lists, [to_run, picked])
+    wire_restore(tab.restore, tab.browser_key, tab.lists, lists, [tab.to_run, picked])
     _wire_downloads(tab)
     return _refresh(tab), wire_memory(tab, plan), plan
 
 
-def _refresh(tab: TrainTab) -> dict:
-    """The lists of a person's runs and adapters; a run named in the address (?run=ID) is picked."""
+def _refresh(tab: TrainTab) -> Wiring:
+    """Return the event that fills the lists of runs and adapters; a run named in the address (?run=ID) is picked."""
 
     @shown
     def on_open(request: gr.Request, token: gr.OAuthToken | None, key, run_id, words, chosen):
@@ -73,38 +67,39 @@ def _refresh(tab: TrainTab) -> dict:
     return {"fn": on_open, "inputs": inputs, "outputs": tab.lists, **QUIET}
 
 
-def _wire_view(tab: TrainTab) -> dict:
-    """The timer and the pick of a run; returns the event that fills the view."""
-    outputs = [*tab.view.outputs, tab.adapter_name, tab.seen]
+def _wire_view(tab: TrainTab) -> Wiring:
+    """Wire the timer and the choice of a run; return the event that fills the view."""
+    outputs = [*tab.view.outputs, tab.adapter_name, tab.shown]
 
-    def filled(run_id, owner: str, before) -> list:
+    def filled(run_id, owner: str, shown_now) -> list:
         run = find_run(run_id, owner) if run_id else None
         now = run_view.signature(run)
-        if before is not None and tuple(before) == now:
+        if shown_now is not None and tuple(shown_now) == now:
             return [gr.skip()] * len(outputs)
         return [*run_view.render(run), read_state(run).adapter if run else "", now]
 
     @shown
-    def on_tick(token: gr.OAuthToken | None, key, run_id, before):
+    def on_tick(token: gr.OAuthToken | None, key, run_id, shown_now):
         if not key:  # the page is still opening
             return [gr.skip()] * len(outputs)
         visitor = visitor_of(key, token)
         if run_id:
             renew(find_run(run_id, visitor.owner), visitor)
-        return filled(run_id, visitor.owner, before)
+        return filled(run_id, visitor.owner, shown_now)
 
     @shown
     def on_pick(token: gr.OAuthToken | None, key, run_id):
         return filled(run_id, owner_of(key, token), None)
 
     inputs = [tab.browser_key, tab.view.runs_dropdown]
-    tab.timer.tick(on_tick, [*inputs, tab.seen], outputs, queue=False, **QUIET)
-    picked: dict[str, Any] = {"fn": on_pick, "inputs": inputs, "outputs": outputs, **QUIET}
+    tab.timer.tick(on_tick, [*inputs, tab.shown], outputs, queue=False, **QUIET)
+    picked: Wiring = {"fn": on_pick, "inputs": inputs, "outputs": outputs, **QUIET}
     tab.view.runs_dropdown.change(**picked)
     return picked
 
 
-def _wire_start(tab: TrainTab, picked: dict) -> None:
+def _wire_start(tab: TrainTab, picked: Wiring) -> None:
+    """Check the data if nobody has, then start."""
     inputs = [tab.browser_key, tab.report, *tab.components]
     outputs = [*tab.data.views, tab.report, tab.start_html]
     untouched = [gr.skip()] * (len(outputs) - 1)
@@ -145,12 +140,12 @@ def _wire_start(tab: TrainTab, picked: dict) -> None:
         concurrency_limit=1,
         show_progress="hidden",
     )
-    started.success(lambda: gr.Tabs(selected="run"), None, tab.tabs, **QUIET).then(**picked)
+    started.success(**tab.to_run).then(**picked)
     looking.then(lambda: hint(""), None, tab.start_html, **QUIET)
 
 
-def _wire_run(tab: TrainTab, picked: dict) -> None:
-    """Stop, resume, and the cure of a failed run."""
+def _wire_run(tab: TrainTab, picked: Wiring) -> None:
+    """Stop, resume, and start again with the cure of a failed run."""
     view, inputs = tab.view, [tab.browser_key, tab.view.runs_dropdown]
 
     @shown
@@ -172,29 +167,28 @@ def _wire_run(tab: TrainTab, picked: dict) -> None:
     @shown
     def on_cure(token: gr.OAuthToken | None, key, run_id):
         visitor = visitor_of(key, token)
-        owner = visitor.owner
-        run = own_run(run_id, owner)
+        run = own_run(run_id, visitor.owner)
         cure = read_state(run).cure
         if not cure:
             raise UserError("This run needs no cure.", "Resume goes on with it.")
-        config = cured(history.copy_settings(run), checked_changes(cure.get("changes")))
+        config = replace(history.copy_settings(run), **checked_changes(cure.get("changes")))
         check_init_adapter(config, visitor)
-        started = launch(config, owner)
+        started = launch(config, visitor.owner)
         if read_backup(run.folder):
             note_backup(started.folder)
             renew(started, visitor)
         gr.Info(f"{cure['label']}: started again as {started.id}.")
-        return [*changed_form(tab.names, form_values(config)), *lists(owner, started.id)]
+        return [*changed_form(tab.names, form_values(config)), *lists(visitor.owner, started.id)]
 
     view.stop_button.click(on_stop, inputs, None, api_name="stop").success(**picked)
     view.resume_button.click(on_resume, inputs, None, api_name="resume").success(**picked)
     view.cure_button.click(on_cure, inputs, [*tab.components, *tab.lists], api_name="cure").success(**picked)
 
 
-def checked_changes(changes: object) -> dict:
-    """What a cure may change: no file, no machine, no base but the embedded one. Its words may come from a job elsewhere.
+def checked_changes(changes: object) -> FormValues:
+    """Return the settings that a cure changes: no file, no machine, no base but the embedded one. Raises UserError.
 
-    Raises UserError.
+    They may come from a job on another machine.
     """
     known = {item.name for item in fields(TrainConfig)} - {*marked(SERVER, ROWS, PERSONAL)}
     is_known = isinstance(changes, dict) and not set(changes) - known
@@ -203,22 +197,18 @@ def checked_changes(changes: object) -> dict:
     return changes
 
 
-def cured(config: TrainConfig, changes: dict) -> TrainConfig:
-    return replace(config, **changes)
-
-
-def _wire_discard(tab: TrainTab, picked: dict) -> None:
-    """Discard asks first; what it deletes can be brought back."""
+def _wire_discard(tab: TrainTab, picked: Wiring) -> None:
+    """Discard, after a question."""
 
     @shown
     def on_discard(token: gr.OAuthToken | None, key, run_id, words):
-        owner = owner_of(key, token)
-        run = own_run(run_id, owner)
-        end_job(run, token_of(token.token if token else None))
+        visitor = visitor_of(key, token)
+        run = own_run(run_id, visitor.owner)
+        end_job(run, visitor.hub_token)
         forget(run)
         history.discard(run)
         gr.Info("Deleted. 'Undo delete' under All runs brings it back for a day.")
-        return [gr.Group(visible=False), *lists(owner, None, words)]
+        return [gr.Group(visible=False), *lists(visitor.owner, None, words)]
 
     group, inputs = tab.discard_group, [tab.browser_key, tab.view.runs_dropdown, tab.history.search_box]
     tab.view.discard_button.click(lambda: gr.Group(visible=True), None, group, **QUIET)
@@ -228,7 +218,7 @@ def _wire_discard(tab: TrainTab, picked: dict) -> None:
 
 
 def _wire_downloads(tab: TrainTab) -> None:
-    """The log and the bundle, made when asked for, in a folder that gradio may serve; what an earlier click made goes."""
+    """Make the log and the bundle when asked for, in a folder that Gradio may serve."""
     inputs = [tab.browser_key, tab.view.runs_dropdown]
 
     @shown
@@ -247,6 +237,6 @@ def _wire_downloads(tab: TrainTab) -> None:
         return str(write_bundle(own_run(run_id, owner), new_download_folder(owner), bool(with_data)))
 
     view = tab.view
-    click: dict[str, Any] = {"fn": None, "js": CLICK_DOWNLOAD}
+    click: Wiring = {"fn": None, "js": CLICK_DOWNLOAD}
     view.log_button.click(on_log, inputs, tab.download, api_name="log").success(**click)
     view.bundle_button.click(on_bundle, [*inputs, view.data_checkbox], tab.download, api_name="bundle").success(**click)

@@ -1,9 +1,10 @@
-"""The Train tab laid out: the form on the left, the run and the list of all runs on the right. ui.train_events makes it work.
+"""The Train tab laid out: the form on the left, the shown run and the list of all runs on the right. ui.train_events wires it.
 
-Nothing depends on the page: every second a timer reads the run's files; a reload or another browser does the same.
+Nothing depends on an open page: a timer reads the run's files every second, and a reload or another browser does the same.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import gradio as gr
 
@@ -11,6 +12,7 @@ from models.base import AUTO, DEFAULT_BASE, EMBEDDED
 from models.hardware import find_gpus
 from ui.backup_form import BackupForm, RestoreForm, build_backup_form, build_restore_form
 from ui.data_form import DataForm, build_data_form
+from ui.events import QUIET, Wiring
 from ui.form_memory import FormMemory, build_form_memory
 from ui.history_view import HistoryView, build_history_view
 from ui.jobs_view import JobsSection, build_jobs_section
@@ -29,7 +31,7 @@ BASES = [
 
 @dataclass
 class PlanView:
-    """What a start would mean: the parts, filled by ui.plan_view."""
+    """What a start would mean; `ui.plan_events.plan_views` fills `outputs`."""
 
     plan_html: gr.HTML
     fit_button: gr.Button
@@ -42,7 +44,7 @@ class PlanView:
     backup: BackupForm
 
     @property
-    def outputs(self) -> list:
+    def outputs(self) -> list[gr.components.Component]:
         codes = [self.command_code, self.config_code, self.launch_code, self.accelerate_code]
         return [self.plan_html, self.fit_button, *codes]
 
@@ -52,14 +54,16 @@ class TrainTab:
     """All parts of the tab. `inputs` are the form's, by the names that ui.form knows."""
 
     browser_key: gr.BrowserState
-    inputs: dict
+    inputs: dict[str, Any]
     data: DataForm
     preset_radio: gr.Radio
     preset_html: gr.HTML
     plan: PlanView
     jobs: JobsSection
+    memory: FormMemory
     start_button: gr.Button
     start_html: gr.HTML
+    tabs: gr.Tabs
     view: RunView
     discard_group: gr.Group
     discard_yes: gr.Button
@@ -68,44 +72,55 @@ class TrainTab:
     restore: RestoreForm
     download: gr.DownloadButton
     timer: gr.Timer
-    tabs: gr.Tabs
-    memory: FormMemory
-    report: gr.State = field(default_factory=lambda: gr.State(None))  # {"key": ui.form.data_key, "report": ...}
-    seen: gr.State = field(default_factory=lambda: gr.State(()))  # ui.run_view.signature of what is shown
+    report: gr.State = field(default_factory=lambda: gr.State(None))  # of the last check, see ui.check_events.looked
+    shown: gr.State = field(default_factory=lambda: gr.State(()))  # ui.run_view.signature of the shown run
     adapter_name: gr.State = field(default_factory=lambda: gr.State(""))
 
     @property
-    def names(self) -> tuple:
+    def names(self) -> tuple[str, ...]:
         return tuple(self.inputs)
 
     @property
-    def components(self) -> list:
+    def components(self) -> list[Any]:
         return list(self.inputs.values())
 
     @property
-    def lists(self) -> list:
+    def lists(self) -> list[gr.components.Component]:
         """What lists a person's runs and adapters: filled at load and after every change."""
-        history = self.history
         own = [self.inputs["init_adapter"], self.inputs["data_chat"]]
-        return [self.view.runs_dropdown, history.runs_checkboxes, history.undo_button, *own]
+        return [self.view.runs_dropdown, self.history.runs_checkboxes, self.history.undo_button, *own]
+
+    @property
+    def to_run(self) -> Wiring:
+        """The event that brings the shown run to the front."""
+        return {"fn": lambda: gr.Tabs(selected="run"), "inputs": None, "outputs": self.tabs, **QUIET}
 
 
 def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
     """Lay out the tab. `ui.train_events.wire` makes it work."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=340):
-            inputs = _head()
+            inputs = _build_head()
             data = build_data_form()
             preset_radio, preset_html, settings = build_settings_form({**inputs, **data.inputs})
-            plan = _plan()
+            plan = _build_plan()
             jobs = build_jobs_section()
             memory = build_form_memory()
         with gr.Column(scale=6, min_width=340):
             start_button = gr.Button("Start training", variant="primary", size="lg")
             start_html = gr.HTML("", visible=False)
-            tabs, view, discard, history, restore = _runs()
-    download = gr.DownloadButton(visible="hidden", elem_id="download-made")
-    head = (
+            with gr.Tabs() as tabs:
+                with gr.Tab("Run", id="run"):
+                    view = build_run_view()
+                    with gr.Group(visible=False) as discard_group:
+                        gr.HTML(f"<p class='problem'>{DISCARD_QUESTION}</p>", padding=True)
+                        with gr.Row():
+                            discard_yes = gr.Button("Yes, delete it", variant="stop", size="sm")
+                            discard_no = gr.Button("Keep it", size="sm")
+                with gr.Tab("All runs", id="history") as history_tab:
+                    history = build_history_view(history_tab)
+                    restore = build_restore_form()
+    return TrainTab(
         browser_key,
         {**inputs, **data.inputs, **settings},
         data,
@@ -113,30 +128,23 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
         preset_html,
         plan,
         jobs,
+        memory,
         start_button,
+        start_html,
+        tabs,
+        view,
+        discard_group,
+        discard_yes,
+        discard_no,
+        history,
+        restore,
+        download=gr.DownloadButton(visible="hidden", elem_id="download-made"),
+        timer=gr.Timer(TICK_SECONDS),
     )
-    tail = (*discard, history, restore, download, gr.Timer(TICK_SECONDS), tabs, memory)
-    return TrainTab(*head, start_html, view, *tail)
 
 
-def _runs() -> tuple[gr.Tabs, RunView, tuple[gr.Group, gr.Button, gr.Button], HistoryView, RestoreForm]:
-    """The run that is looked at, with the question before it is discarded, and the list of all."""
-    with gr.Tabs() as tabs:
-        with gr.Tab("Run", id="run"):
-            view = build_run_view()
-            with gr.Group(visible=False) as discard_group:
-                gr.HTML(f"<p class='problem'>{DISCARD_QUESTION}</p>", padding=True)
-                with gr.Row():
-                    discard_yes = gr.Button("Yes, delete it", variant="stop", size="sm")
-                    discard_no = gr.Button("Keep it", size="sm")
-        with gr.Tab("All runs", id="history") as history_tab:
-            history = build_history_view(history_tab)
-            restore = build_restore_form()
-    return tabs, view, (discard_group, discard_yes, discard_no), history, restore
-
-
-def _head() -> dict:
-    """Base, name, and the adapter to continue from."""
+def _build_head() -> dict[str, Any]:
+    """Lay out base, name, and the adapter to continue from."""
     slow = "" if find_gpus() else " Without a GPU, TinyLlama learns about ten times slower here than the embedded base."
     base = gr.Dropdown(
         BASES,
@@ -153,7 +161,8 @@ def _head() -> dict:
     return {"base": base, "name": name, "init_adapter": continued}
 
 
-def _plan() -> PlanView:
+def _build_plan() -> PlanView:
+    whole: Wiring = {"interactive": False, "wrap_lines": True, "elem_classes": "as-long-as-its-text"}
     with gr.Accordion("Before the start: steps, memory, time", open=True):
         plan_html = gr.HTML("", elem_classes="plan")
         with gr.Row():
@@ -161,25 +170,10 @@ def _plan() -> PlanView:
             measure_button = gr.Button("Measure the time", size="sm")
         backup = build_backup_form()
     with gr.Accordion("Command and config.yaml", open=False):
-        command_code = gr.Code(label="Does the same in a shell", language="shell", lines=2, interactive=False)
-        config_code = gr.Code(label="config.yaml", language="yaml", lines=6, max_lines=16, interactive=False)
+        command = gr.Code(label="Does the same in a shell", language="shell", lines=2, interactive=False)
+        config = gr.Code(label="config.yaml", language="yaml", lines=6, max_lines=16, interactive=False)
         load_button = gr.UploadButton("Load a config.yaml", file_types=[".yaml", ".yml"], size="sm")
     with gr.Accordion("How it is started: accelerate's command and YAML", open=False):
-        launch_code = gr.Code(
-            label="What the run is started with",
-            language="shell",
-            lines=1,
-            interactive=False,
-            wrap_lines=True,
-            elem_classes="as-long-as-its-text",
-        )
-        accelerate_code = gr.Code(
-            label="accelerate.yaml in the run's folder",
-            language="yaml",
-            lines=6,
-            interactive=False,
-            wrap_lines=True,
-            elem_classes="as-long-as-its-text",
-        )
-    codes = (command_code, config_code, launch_code, accelerate_code)
-    return PlanView(plan_html, fit_button, measure_button, *codes, load_button, backup)
+        launch = gr.Code(label="What the run is started with", language="shell", lines=1, **whole)
+        accelerate = gr.Code(label="accelerate.yaml in the run's folder", language="yaml", lines=6, **whole)
+    return PlanView(plan_html, fit_button, measure_button, command, config, launch, accelerate, load_button, backup)

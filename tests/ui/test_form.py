@@ -8,7 +8,6 @@ from common.paths import home, runs_folder
 from trainer.config import EXAMPLE, TrainConfig
 from ui.form import (
     CHAT,
-    EXAMPLE_DATA,
     HUB,
     PASTE,
     UPLOAD,
@@ -17,11 +16,10 @@ from ui.form import (
     form_values,
     loaded_values,
     make_config,
-    shown_fields,
     uploads_folder,
 )
 
-UNTOUCHED = {**{item.name: item.default for item in shown_fields()}, "data_kind": EXAMPLE_DATA}
+UNTOUCHED = form_values(TrainConfig())
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from trainer.config import TrainConfig
 from ui.form import PASTE, UPLOAD, make_config
-from ui.form_memory import FILES, LONGEST, default_values, kept_values
+from ui.form_memory import FILES, MAX_VALUE_CHARACTERS, default_values, kept_values
 
 
 def test_what_was_kept_comes_back():
@@ -35,7 +35,7 @@ def test_a_browser_cannot_name_a_file_of_the_server(name):
         {"data_kind": "/etc"},
         {"preset": "mine"},
         {"preset": []},
-        {"data_paste": "x" * (LONGEST + 1)},
+        {"data_paste": "x" * (MAX_VALUE_CHARACTERS + 1)},
         {"base": {"a": 1}},
     ],
 )
