@@ -1,4 +1,4 @@
-"""Work that takes seconds, in a thread, with what it says on the way: a handler yields it, and closing the handler stops it."""
+"""Run work that takes seconds in a thread: a handler yields its progress, and closing the handler stops it."""
 
 import queue
 import threading
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def with_progress(work: Callable, heartbeat: float | None = None) -> Iterator[tuple[str, Any]]:
-    """Run `work(progress, stop)` in a thread; yields ("says", sentence) as it goes and ("is", result) at its end.
+    """Run `work(progress, stop)` in a thread; yield ("says", sentence) as it goes and ("is", result) at its end.
 
-    What `work` raises is raised here. Closing the generator sets `stop`. With a `heartbeat` in seconds the last sentence comes
-    again when there is no other for so long: whoever reads can leave then.
+    What `work` raises is raised here. Closing the generator sets `stop`. After `heartbeat` seconds without a sentence the last
+    one is yielded again, so that the reader can leave.
     """
     said: queue.Queue = queue.Queue()
     stop = threading.Event()

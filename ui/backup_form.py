@@ -1,7 +1,7 @@
-"""In the Train tab: the wish to keep checkpoints on the Hub, with what it means before the start, and bringing a run back."""
+"""Checkpoints on the Hub in the Train tab: the checkbox with what it means before the start, and bringing a run back."""
 
-import html
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,21 +17,21 @@ from trainer.disk import check_disk
 from trainer.resolve import capped
 from trainer.run import Run
 from ui.backups import backup_account, sign_in_note
-from ui.events import QUIET
-from ui.messages import shown
+from ui.events import QUIET, Wiring
+from ui.messages import hint_html, shown
 from ui.owner import Visitor, visitor_of
 
 
 @dataclass
 class BackupForm:
-    """The wish, and the line under it."""
+    """The checkbox, and the line under it."""
 
     checkbox: gr.Checkbox
     note_html: gr.HTML
 
 
 def build_backup_form() -> BackupForm:
-    """Lay out the wish; off unless somebody wants it."""
+    """Lay out the checkbox, off by default."""
     checkbox = gr.Checkbox(
         False,
         label="Keep the newest checkpoint in my account on the Hub",
@@ -53,9 +53,8 @@ class RestoreForm:
 def build_restore_form() -> RestoreForm:
     """Lay out the way back, closed until it is needed."""
     with gr.Accordion("Bring back a run from the Hub", open=False):
-        repo_box = gr.Dropdown(
-            [], value="", label="Repository with its checkpoints", allow_custom_value=True, info=f"you/the-run{SUFFIX}"
-        )
+        label, info = "Repository with its checkpoints", f"you/the-run{SUFFIX}"
+        repo_box = gr.Dropdown([], value="", label=label, allow_custom_value=True, info=info)
         with gr.Row():
             list_button = gr.Button("List mine", size="sm", min_width=100)
             restore_button = gr.Button("Bring it back", variant="primary", size="sm", min_width=100)
@@ -64,29 +63,25 @@ def build_restore_form() -> RestoreForm:
 
 
 def backup_words(name: str, visitor: Visitor, expires_at: float | None, seconds: float | None) -> str:
-    """What the wish would do for this visitor, as HTML."""
+    """Return what keeping checkpoints would do for this visitor, as HTML."""
     try:
         account = backup_account(visitor)
     except UserError as error:
-        return _line(str(error), "problem")
+        return hint_html(error, "problem")
     where = backup_repo_name(account.name, slug(name))
     note = sign_in_note(expires_at, seconds, time.time())
-    return _line(f"Goes to {where} (private).") + (_line(note) if note else "")
-
-
-def _line(text: str, kind: str = "hint") -> str:
-    return f"<p class='{kind}'>{html.escape(text)}</p>"
+    return hint_html(f"Goes to {where} (private).") + (hint_html(note) if note else "")
 
 
 def bring_back(wanted: str, visitor: Visitor, progress=lambda what, fraction: None) -> Run:
-    """The run in a repository of the visitor's, as a run of theirs that can be resumed. Raises UserError."""
+    """Restore the run in a repository of the visitor's as a run of theirs that can be resumed. Raises UserError."""
     account = account_of(visitor.hub_token)
     check_disk(visitor.owner, look_for_checkpoints(wanted or "", account).size_bytes)
     return Run(restore(wanted, account, runs_folder(visitor.owner), progress, _accept))
 
 
 def _accept(folder: Path) -> None:
-    """Settings that came back hold here only within this machine's limits. Raises UserError."""
+    """Put restored settings within this machine's limits. Raises UserError."""
     run = Run(folder)
     config = run.config()
     config.check()
@@ -95,8 +90,14 @@ def _accept(folder: Path) -> None:
         write_text(run.config_file, allowed.to_yaml())
 
 
-def wire_restore(form: RestoreForm, browser_key: gr.BrowserState, lists: list, listed, after: list[dict]) -> None:
-    """Wire the way back; `listed(owner, run_id)` gives updates for `lists`, `after` are events that follow."""
+def wire_restore(
+    form: RestoreForm,
+    browser_key: gr.BrowserState,
+    lists: list,
+    listed: Callable[[str, str], list],
+    after: list[Wiring],
+) -> None:
+    """Wire the way back; `listed(owner, run_id)` returns updates for `lists`, `after` are events that follow."""
 
     @shown
     def on_list(token: gr.OAuthToken | None, key):
@@ -104,14 +105,13 @@ def wire_restore(form: RestoreForm, browser_key: gr.BrowserState, lists: list, l
         account = account_of(visitor.hub_token)
         found = [one.repo_id for one in search_hub(visitor.hub_token, words=SUFFIX, mine=True, tag="tinyllama-studio")]
         words = f"{account.name} has {len(found) or 'no'} such {'repository' if len(found) == 1 else 'repositories'}."
-        return gr.Dropdown(found, value=next(iter(found), "")), _line(words)
+        return gr.Dropdown(found, value=next(iter(found), "")), hint_html(words)
 
     @shown
     def on_restore(token: gr.OAuthToken | None, key, wanted, progress=gr.Progress()):  # noqa: B008
         visitor = visitor_of(key, token)
-        tell = lambda what, fraction: progress(fraction or 0, desc=what)  # noqa: E731
-        run = bring_back(wanted, visitor, tell)
-        return [_line(f"{run.id} is back. Press Resume."), *listed(visitor.owner, run.id)]
+        run = bring_back(wanted, visitor, lambda what, fraction: progress(fraction or 0, desc=what))
+        return [hint_html(f"{run.id} is back. Press Resume."), *listed(visitor.owner, run.id)]
 
     form.list_button.click(on_list, browser_key, [form.repo_box, form.said_html], **QUIET)
     event = form.restore_button.click(
@@ -122,5 +122,5 @@ def wire_restore(form: RestoreForm, browser_key: gr.BrowserState, lists: list, l
         concurrency_limit=2,
         show_progress_on=form.said_html,
     )
-    for one in after:
-        event = event.success(**one)
+    for following in after:
+        event = event.success(**following)

@@ -1,10 +1,9 @@
-"""Checkpoints on their way to the owner's own repository while a run trains: one thread of the app looks every half minute.
+"""Send checkpoints to the owner's own repository while a run trains: one thread of the app checks every half minute.
 
-Who asked for it lies in this process's memory and nowhere else: the training process never gets a token. After a restart of
-the app, or a new sign-in, the owner's open page hands it over again. What fails is tried again and never hurts the run.
+The account is in this process's memory and nowhere else: the training process never gets a token. After a restart of the app,
+or a new sign-in, the owner's open page hands it over again. What fails is tried again and never hurts the run.
 """
 
-import html
 import logging
 import threading
 import time
@@ -15,10 +14,11 @@ from common.errors import UserError
 from common.words import duration
 from trainer.process.checkpoints import last_checkpoint
 from trainer.run import TEXT, Run, read_state
+from ui.messages import hint_html
 from ui.owner import Visitor
 
 POLL_SECONDS = 30.0
-MOST_PAUSE_SECONDS = 600.0
+MAX_PAUSE_SECONDS = 600.0
 SENDER = "checkpoint-sender"
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _pauses: dict[Run, tuple[float, float]] = {}  # after a failure: (not before, th
 
 
 def backup_account(visitor: Visitor) -> Account:
-    """The account that may send checkpoints. Raises UserError when nobody is signed in, or only to read."""
+    """Return the account that may send checkpoints. Raises UserError when nobody is signed in, or only to read."""
     account = account_of(visitor.hub_token)
     if not account.can_write:
         raise UserError("This sign-in may only read.", "Sending checkpoints needs one that may write.")
@@ -49,7 +49,7 @@ def forget(run: Run) -> None:
 
 
 def renew(run: Run, visitor: Visitor) -> None:
-    """Go on with whoever is signed in now, when `run` was to be sent and has not ended; for the page that shows it."""
+    """Send with the account that is signed in now, if `run` was to be sent and has not ended; for the page that shows it."""
     known = _accounts.get(run)
     if not visitor.hub_token or (known and known.token == visitor.hub_token) or read_backup(run.folder) is None:
         return
@@ -61,7 +61,7 @@ def renew(run: Run, visitor: Visitor) -> None:
 
 
 def _start_sender() -> None:
-    """The thread, once in a process."""
+    """Start the sending thread, once in a process."""
     if not any(thread.name == SENDER for thread in threading.enumerate()):
         threading.Thread(target=_send_for_ever, name=SENDER, daemon=True).start()
 
@@ -75,7 +75,10 @@ def _send_for_ever() -> None:
 
 
 def send_when_new(run: Run, account: Account) -> None:
-    """Send the newest checkpoint unless it is there already. What goes wrong is kept in the run's folder, for its page."""
+    """Send the newest checkpoint unless it is there already; forget the account when the run has ended.
+
+    What goes wrong is kept in the run's folder, for its page; the pause after it doubles with each failure.
+    """
     try:
         is_running = read_state(run).is_running
         _send(run, account)
@@ -83,7 +86,8 @@ def send_when_new(run: Run, account: Account) -> None:
         if not is_running:
             _accounts.pop(run, None)
     except Exception as error:  # the edge of this thread: the next run's checkpoints wait for it
-        _pause(run)
+        pause = min(MAX_PAUSE_SECONDS, 2 * _pauses.get(run, (0.0, POLL_SECONDS / 2))[1])
+        _pauses[run] = (time.monotonic() + pause, pause)
         if not isinstance(error, UserError):
             log.exception("A checkpoint of %s could not be sent", run.id)
         words = str(error) if isinstance(error, UserError) else "Something went wrong inside the app; its log has it."
@@ -104,29 +108,23 @@ def _send(run: Run, account: Account) -> None:
     send_checkpoint(run.folder, checkpoint, account, repo_id, known.revision if known else None)
 
 
-def _pause(run: Run) -> None:
-    """Twice as long after each failure."""
-    pause = min(MOST_PAUSE_SECONDS, 2 * _pauses.get(run, (0.0, POLL_SECONDS / 2))[1])
-    _pauses[run] = (time.monotonic() + pause, pause)
-
-
 def backup_html(run: Run) -> str:
-    """Where the checkpoints of a run are, or why not, as HTML; '' for a run that nobody asked to send."""
+    """Return where the checkpoints of a run are, or why not, as HTML; "" for a run that nobody asked to send."""
     known = read_backup(run.folder)
     if known is None:
         return ""
     step = known.checkpoint.rsplit("-", 1)[-1]
     words = f"Checkpoint {step} is in {known.repo_id}." if step else "Checkpoints go to the Hub: none is there yet."
-    lines = [("hint", words)]
+    problem = ""
     if known.problem:
-        lines.append(("problem", f"The newest checkpoint is not on the Hub: {known.problem} It is tried again."))
+        problem = f"The newest checkpoint is not on the Hub: {known.problem} It is tried again."
     elif run not in _accounts and (run.is_alive() or run.is_queued()):
-        lines.append(("problem", f"No newer one is sent: nobody is signed in. {sign_in_words()}"))
-    return "".join(f"<p class='{kind}'>{html.escape(text)}</p>" for kind, text in lines)
+        problem = f"No newer one is sent: nobody is signed in. {sign_in_words()}"
+    return hint_html(words) + (hint_html(problem, "problem") if problem else "")
 
 
 def sign_in_note(expires_at: float | None, seconds: float | None, now: float) -> str | None:
-    """How long the sign-in lasts against how long the training takes; None for a sign-in that does not end.
+    """Return how long the sign-in lasts against how long the training takes; None for a sign-in that does not end.
 
     `expires_at` and `now` in seconds since 1970; `seconds` the training's, None while nobody has measured it.
     """

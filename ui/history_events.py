@@ -76,8 +76,8 @@ def _wire_reading(tab: TrainTab, picked: Wiring) -> None:
     @shown
     def on_compare(token: gr.OAuthToken | None, key, words, ids):
         owner = owner_of(key, token)
-        if not 2 <= len(ids or []) <= history_view.MOST_COMPARED:
-            raise UserError(f"{len(ids or [])} runs are chosen.", f"Choose 2 to {history_view.MOST_COMPARED}.")
+        if not 2 <= len(ids or []) <= history_view.MAX_COMPARED:
+            raise UserError(f"{len(ids or [])} runs are chosen.", f"Choose 2 to {history_view.MAX_COMPARED}.")
         return history_view.comparison([own_run(run_id, owner) for run_id in ids])
 
     @shown

@@ -12,9 +12,9 @@ from trainer.run import Run, list_runs, settings_written_at
 from trainer.state import UNREADABLE, thinned
 from ui.finding import MOST_LISTED, Choice, first_with, how_many
 from ui.messages import hint_html
-from ui.run_view import MOST_POINTS, STATUS_WORDS, smoothed
+from ui.run_view import MAX_POINTS, STATUS_WORDS, smoothed
 
-MOST_COMPARED = 6
+MAX_COMPARED = 6
 FIGURES = ("loss_before", "loss_after", "step", "rows", "tokens_per_second", "train_seconds")
 FIGURES += ("peak_memory_bytes", "hardware")
 PALETTE = ("#4f46e5", "#d97706", "#059669", "#db2777", "#0891b2", "#65a30d")
@@ -116,7 +116,7 @@ def comparison(runs: list[Run]) -> list:
     points = [
         (step, loss, name)
         for run, name in zip(runs, names, strict=True)
-        for step, loss in thinned(smoothed(compared["curves"][run.id]["losses"]), MOST_POINTS)
+        for step, loss in thinned(smoothed(compared["curves"][run.id]["losses"]), MAX_POINTS)
     ]
     frame = pandas.DataFrame(points, columns=["step", "loss", "run"]) if points else None
     plot = gr.LinePlot(frame, color_map=dict(zip(names, PALETTE, strict=False)), visible=frame is not None)

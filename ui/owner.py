@@ -1,4 +1,4 @@
-"""Whose runs and adapters are these? Decided anew in every handler, from what the server can check.
+"""Whose runs and adapters a call may touch: decided anew in every handler, from what the server can check.
 
 On a laptop everything belongs to 'local'. On a Space a signed-in visitor is who the Hub says that their token is; one who is
 not signed in owns what a random key in their browser opens. The key's hash is the folder name, so a folder tells no key.
@@ -24,7 +24,7 @@ _KEY = re.compile(r"[0-9a-f]{32,64}")
 
 @dataclass(frozen=True)
 class Visitor:
-    """Who asks: the owner's folder name, the token to act with on the Hub (False: nobody's), and from where."""
+    """The sender of a call: the owner's folder name, the token for the Hub (False: none), and the address."""
 
     owner: str
     hub_token: str | bool = False
@@ -39,17 +39,17 @@ def on_space() -> bool:
 
 
 def can_sign_in() -> bool:
-    """True where gradio's login button works: on a Space with hf_oauth."""
+    """Return whether Gradio's login button works: on a Space with hf_oauth."""
     return on_space() and bool(os.environ.get("OAUTH_CLIENT_ID"))
 
 
 def new_key() -> str:
-    """A key for a browser that has none yet."""
+    """Return a key for a browser that has none yet."""
     return secrets.token_hex(16)
 
 
 def visitor_of(browser_key: str | None, token: gr.OAuthToken | None, request: gr.Request | None = None) -> Visitor:
-    """The visitor behind a call. Raises UserError as `owner_of` does."""
+    """Return the visitor behind a call. Raises UserError as `owner_of` does."""
     return Visitor(owner_of(browser_key, token), token_of(token.token if token else None), address_of(request))
 
 
@@ -79,22 +79,17 @@ def address_of(request: gr.Request | HTTPConnection | None) -> str:
 
 
 def owner_of(browser_key: str | None, token: gr.OAuthToken | None) -> str:
-    """The owner's folder name. Raises UserError on a Space without a token and without a proper key."""
+    """Return the owner's folder name. Raises UserError on a Space without a token and without a proper key."""
     if not on_space():
         return LOCAL_OWNER
-    if token is not None:
-        return _owner_of_token(token.token)
+    if token is not None:  # the account that the Hub names: the cookie's own words are never trusted
+        return folder_of_account(account_of(token.token).name)
     if not isinstance(browser_key, str) or not _KEY.fullmatch(browser_key):
         raise UserError("This page does not know you yet.", "Reload it, or sign in.")
     return f"{GUEST_PREFIX}{hashlib.sha256(browser_key.encode()).hexdigest()[:32]}"
 
 
-def _owner_of_token(token: str) -> str:
-    """The account that the Hub names for `token`; the cookie's own words are never trusted."""
-    return folder_of_account(account_of(token).name)
-
-
 def folder_of_account(name: str) -> str:
-    """One folder an account, and no two accounts in one: names on the Hub differ in more than their case."""
+    """Return the folder name of an account; no two accounts share one: names on the Hub differ in more than their case."""
     folder = f"user-{name.lower()}"
     return folder if is_name(folder) else f"user-{hashlib.sha256(name.lower().encode()).hexdigest()[:32]}"

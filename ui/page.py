@@ -4,7 +4,6 @@ import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
@@ -14,7 +13,7 @@ from models.hardware import describe_hardware
 from ui.adapters_tab import build_adapters_tab
 from ui.chat_store import conversation_store
 from ui.chat_tab import build_chat_tab
-from ui.events import QUIET
+from ui.events import QUIET, Wiring
 from ui.lean_sessions import keep_no_values
 from ui.owner import can_sign_in, new_key
 from ui.train_events import wire
@@ -24,7 +23,7 @@ log = logging.getLogger(__name__)
 STYLE = Path(__file__).parent / "style.css"
 # Read by nobody but the browser that owns it; a fixed secret keeps it readable when the app restarts.
 BROWSER_SECRET = "tinyllama-studio"
-SILENT: dict[str, Any] = {"inputs": None, "outputs": None, **QUIET}
+SILENT: Wiring = {"inputs": None, "outputs": None, **QUIET}
 
 
 def theme() -> gr.themes.Base:
@@ -56,7 +55,7 @@ def _readable() -> Generator[None]:
 
 
 def build() -> gr.Blocks:
-    """The whole page. Imports no torch: who opens the Chat tab does."""
+    """Return the whole page. Imports no torch: the Chat tab does when it is opened."""
     keep_no_values()
     # a run has its own copy of its data
     with Page(title="TinyLlama Studio", analytics_enabled=False, delete_cache=(3600, MAX_TEMPORARY_SECONDS)) as page:
@@ -82,10 +81,11 @@ def build() -> gr.Blocks:
         chat_tab.select(chat.refresh, **chat.refresh_wiring).then(chat.warm_up, **SILENT)
         train_tab.select(**refresh_train)
         adapters_tab.select(adapters.load, **adapters.load_wiring).then(adapters.account, **adapters.account_wiring)
-        train.view.chat_button.click(lambda: gr.Tabs(selected="chat"), None, tabs, show_progress="hidden").then(
-            chat.open_adapter, inputs=[browser_key, train.adapter_name], outputs=chat.refresh_wiring["outputs"]
-        ).then(chat.warm_up, **SILENT)
-        adapters.chat_button.click(lambda: gr.Tabs(selected="chat"), None, tabs, show_progress="hidden").then(
-            chat.open_adapter, inputs=[browser_key, adapters.adapter_name], outputs=chat.refresh_wiring["outputs"]
-        ).then(chat.warm_up, **SILENT)
+        for button, name in (
+            (train.view.chat_button, train.adapter_name),
+            (adapters.chat_button, adapters.adapter_name),
+        ):
+            button.click(lambda: gr.Tabs(selected="chat"), None, tabs, show_progress="hidden").then(
+                chat.open_adapter, inputs=[browser_key, name], outputs=chat.refresh_wiring["outputs"]
+            ).then(chat.warm_up, **SILENT)
     return page

@@ -1,7 +1,6 @@
 """Which of Gradio's routes are open, and what each of them is to the guard (ui/guard.py).
 
-One table, in which a part of the app that adds a route adds a line. What is in none of the two sets does not exist for anybody
-outside: a test compares them with the installed Gradio.
+A route that is in neither OPEN nor CLOSED does not exist for anybody outside: a test compares both with the installed Gradio.
 """
 
 from enum import Enum, auto
@@ -123,5 +122,5 @@ _PATTERNS = [(compile_path(template)[0], kind) for template, kind in OPEN.items(
 
 
 def kind_of(path: str) -> Kind | None:
-    """What `path` is to the guard; None for what is not open."""
+    """Return what `path` is to the guard; None for what is not open."""
     return _EXACT.get(path) or next((kind for pattern, kind in _PATTERNS if pattern.match(path)), None)

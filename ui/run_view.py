@@ -1,11 +1,9 @@
-"""The live view of one run: status, curves, sample answers, log. Everything is read from the run's folder at every tick.
-
-Pure functions make the HTML and the points; `build_run_view` lays the parts out; `render` fills them.
-"""
+"""The live view of one run: status, curves, sample answers, log. `render` reads it all from the run's folder."""
 
 import html
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import gradio as gr
 import pandas
@@ -21,8 +19,9 @@ from trainer.run import Run, RunState, read_state
 from trainer.state import UNREADABLE, thinned
 from ui.backups import backup_html
 from ui.jobs_view import job_line
+from ui.messages import hint_html
 
-MOST_POINTS = 1500
+MAX_POINTS = 1500
 LOG_LINES = 300
 SMOOTHING = 0.9  # of an exponential moving average, as TensorBoard draws it
 RAW, SMOOTH, HELD_OUT = "each step", "smoothed", "held out"
@@ -66,7 +65,7 @@ class RunView:
 
 
 def build_run_view() -> RunView:
-    """Lay out the right half of the tab."""
+    """Lay out the view of one run."""
     runs_dropdown = gr.Dropdown([], label="Run", interactive=True, allow_custom_value=True)  # an API names any run
     status_html = gr.HTML(describe(None, RunState(), None), elem_classes="status")
     with gr.Row():
@@ -77,24 +76,20 @@ def build_run_view() -> RunView:
         discard_button = gr.Button("Discard", visible=False, variant="stop", min_width=100)
     with gr.Tabs():
         with gr.Tab("Curves"):
-            loss_plot = gr.LinePlot(
-                x="step", y="loss", color="rows", color_map=COLOURS, title="Loss (lower is better)", height=280
-            )
-            small_plots = []
-            for pair in (list(SMALL_PLOTS)[:2], list(SMALL_PLOTS)[2:]):
+            title = "Loss (lower is better)"
+            loss_plot = gr.LinePlot(x="step", y="loss", color="rows", color_map=COLOURS, title=title, height=280)
+            titles, small_plots = list(SMALL_PLOTS.values()), []
+            for pair in (titles[:2], titles[2:]):
                 with gr.Row():
                     small_plots += [
-                        gr.LinePlot(
-                            x="step", y="value", title=SMALL_PLOTS[name], y_title=" ", height=170, min_width=200
-                        )
-                        for name in pair
+                        gr.LinePlot(x="step", y="value", title=title, y_title=" ", height=170, min_width=200)
+                        for title in pair
                     ]
         with gr.Tab("Sample answers"):
             samples_html = gr.HTML(elem_classes="samples")
         with gr.Tab("Log and files"):
-            log_box = gr.Textbox(
-                label="Log (its last lines)", lines=14, max_lines=14, buttons=["copy"], autoscroll=True
-            )
+            label = "Log (its last lines)"
+            log_box = gr.Textbox(label=label, lines=14, max_lines=14, buttons=["copy"], autoscroll=True)
             with gr.Row():
                 log_button = gr.Button("Download the log", size="sm")
                 bundle_button = gr.Button("Download what reproduces this run (zip)", size="sm")
@@ -111,7 +106,7 @@ def build_run_view() -> RunView:
 
 
 def signature(run: Run | None) -> tuple:
-    """Changes when anything that the view shows has changed."""
+    """Return what changes when anything that the view shows has changed."""
     if run is None:
         return ()
     return (
@@ -127,7 +122,7 @@ def signature(run: Run | None) -> tuple:
     )
 
 
-def _stamp(path) -> tuple:
+def _stamp(path: Path) -> tuple[int, int]:
     try:
         stat = path.stat()
         return stat.st_size, stat.st_mtime_ns
@@ -136,7 +131,7 @@ def _stamp(path) -> tuple:
 
 
 def render(run: Run | None) -> list:
-    """Updates for `RunView.outputs`."""
+    """Return updates for `RunView.outputs`."""
     state = read_state(run) if run else RunState(status="")
     is_job = run is not None and run.job_file.exists()
     return [
@@ -154,7 +149,7 @@ def render(run: Run | None) -> list:
 
 
 def stop_button(run: Run | None, state: RunState) -> gr.Button:
-    """Asks a run to stop; one that was asked ends by itself, and only a job, which costs, can be ended harder."""
+    """Return the button that asks a run to stop: gone once it is asked, but a job, which costs, can then be cancelled."""
     is_asked = run is not None and run.stop_file.exists()
     if run is None or not state.is_running or (is_asked and read_job(run) is None):
         return gr.Button(visible=False)
@@ -162,7 +157,7 @@ def stop_button(run: Run | None, state: RunState) -> gr.Button:
 
 
 def points(state: RunState) -> pandas.DataFrame | None:
-    """The points of the loss plot: one row a point, thinned to what a screen can show; None before the first.
+    """Return the points of the loss plot, thinned to what a screen can show; None before the first.
 
     All kinds are always there, each with an empty point: the plot draws no line of a kind that it met later.
     """
@@ -170,14 +165,14 @@ def points(state: RunState) -> pandas.DataFrame | None:
     if not losses and not held_out:
         return None
     rows = [(0, math.nan, kind) for kind in COLOURS]
-    rows += [(step, loss, RAW) for step, loss in thinned(losses, MOST_POINTS)]
-    rows += [(step, loss, SMOOTH) for step, loss in thinned(smoothed(losses), MOST_POINTS)]
+    rows += [(step, loss, RAW) for step, loss in thinned(losses, MAX_POINTS)]
+    rows += [(step, loss, SMOOTH) for step, loss in thinned(smoothed(losses), MAX_POINTS)]
     rows += [(step, loss, HELD_OUT) for step, loss in held_out]
     return pandas.DataFrame(rows, columns=["step", "loss", "rows"])
 
 
 def smoothed(values: list[tuple[int, float]]) -> list[tuple[int, float]]:
-    """An exponential moving average without the pull to zero at its start (Adam's bias correction)."""
+    """Return the exponential moving average without the pull to zero at its start (Adam's bias correction)."""
     average, weight, result = 0.0, 0.0, []
     for step, value in values:
         if value is not None and math.isfinite(value):
@@ -189,17 +184,16 @@ def smoothed(values: list[tuple[int, float]]) -> list[tuple[int, float]]:
 
 
 def small_plot(values: list[tuple[int, float]], in_gib: bool = False) -> gr.LinePlot:
-    """One series; a plot without points is not shown."""
+    """Return one curve; a plot without points is not shown."""
     scale = 2**30 if in_gib else 1
-    shown = [(step, value / scale) for step, value in thinned(values, MOST_POINTS)]
-    frame = pandas.DataFrame(shown, columns=["step", "value"])
-    return gr.LinePlot(frame, visible=bool(values))
+    thin = [(step, value / scale) for step, value in thinned(values, MAX_POINTS)]
+    return gr.LinePlot(pandas.DataFrame(thin, columns=["step", "value"]), visible=bool(values))
 
 
 def describe(run: Run | None, state: RunState, place: tuple[int, int] | None) -> str:
-    """The state of a run as HTML, every word of it escaped."""
+    """Return the state of a run as HTML, every word of it escaped."""
     if run is None:
-        return "<p class='hint'>Nothing has been trained yet. Press Start: everything is filled in.</p>"
+        return hint_html("Nothing has been trained yet. Press Start: everything is filled in.")
     word = STATUS_WORDS.get(state.status, state.status)
     if state.status == "queued" and place and place[0]:
         word = f"Waiting, place {place[0]} of {place[1]}"
@@ -213,20 +207,19 @@ def describe(run: Run | None, state: RunState, place: tuple[int, int] | None) ->
     )
     if state.message:
         kind = "problem" if state.status in ("failed", "interrupted", UNREADABLE) else "hint"
-        lines.append(f"<p class='{kind}'>{html.escape(f'{state.message} {state.hint}'.strip())}</p>")
+        lines.append(hint_html(f"{state.message} {state.hint}".strip(), kind))
     if state.base:
         precision = f", {state.precision}" if state.precision else ""
-        lines.append(f"<p class='hint'>Base: {html.escape(f'{state.base}{precision}: {state.base_reason}')}</p>")
-    said = (memory_line(run, state), job_line(run, state) if run.job_file.exists() else "")
-    lines += [f"<p class='hint'>{html.escape(line)}</p>" for line in said if line]
-    problem = glance.settings_problem(run) if run.folder.exists() else ""
-    problems = [problem, *state.notes] if problem else state.notes
-    lines += [backup_html(run), *(f"<p class='problem'>{html.escape(note)}</p>" for note in problems)]
+        lines.append(hint_html(f"Base: {state.base}{precision}: {state.base_reason}"))
+    hints = (memory_line(run, state), job_line(run, state) if run.job_file.exists() else "")
+    problems = (glance.settings_problem(run) if run.folder.exists() else "", *state.notes)
+    lines += [hint_html(line) for line in hints if line]
+    lines += [backup_html(run), *(hint_html(line, "problem") for line in problems if line)]
     return "".join(lines)
 
 
 def facts(state: RunState) -> list[str]:
-    """The numbers worth a glance: stage, step, losses, speed, time left, memory."""
+    """Return the numbers of a run in words: stage, step, losses, speed, time left, memory."""
     found = []
     if state.stages > 1:
         found.append(f"stage {state.stage} of {state.stages}: {state.stage_name}")
@@ -248,7 +241,7 @@ def facts(state: RunState) -> list[str]:
 
 
 def memory_line(run: Run, state: RunState) -> str:
-    """Predicted and measured peak memory side by side; "" while one of them is missing."""
+    """Return predicted and measured peak memory side by side; "" while one of them is missing."""
     found = (predicted_memory(run.folder), state.metrics.get("peak_memory_bytes"))
     known = [value for value in found if isinstance(value, int | float) and 0 < value < 1e15]
     if len(known) < len(found):
@@ -261,9 +254,9 @@ def memory_line(run: Run, state: RunState) -> str:
 
 
 def sample_answers(state: RunState) -> str:
-    """Each prompt with its answers at every look, the newest first."""
+    """Return each prompt with its answers at every evaluation, the newest first, as HTML."""
     if not state.samples:
-        return "<p class='hint'>At every look at the held-out rows the model answers up to three prompts here.</p>"
+        return hint_html("At every look at the held-out rows the model answers up to three prompts here.")
     prompts = [answer["prompt"] for answer in state.samples[-1][1]]
     parts = []
     for prompt in prompts:

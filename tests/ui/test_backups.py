@@ -120,7 +120,7 @@ def test_failures_are_tried_again_after_longer_and_longer_pauses(hub, run):  # n
     for _ in range(8):
         send_when_new(run, account_of(hub.alice))
         pauses.append(backups._pauses[run][1])
-    assert pauses[:3] == [30, 60, 120] and pauses[-1] == backups.MOST_PAUSE_SECONDS
+    assert pauses[:3] == [30, 60, 120] and pauses[-1] == backups.MAX_PAUSE_SECONDS
     assert "too many requests" in backup_html(run)
     hub.faults.clear()
     send_when_new(run, account_of(hub.alice))

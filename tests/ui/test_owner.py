@@ -4,6 +4,7 @@ import gradio as gr
 import pytest
 from starlette.requests import Request
 
+from adapters.hub import Account
 from common.errors import UserError
 from common.paths import is_name
 from ui import owner
@@ -33,7 +34,7 @@ def test_on_a_space_a_made_up_key_opens_nothing(space, key):
 
 
 def test_a_signed_in_visitor_is_who_the_hub_says(space, monkeypatch):
-    monkeypatch.setattr(owner, "_owner_of_token", {"hf_alice": "user-alice"}.__getitem__)
+    monkeypatch.setattr(owner, "account_of", lambda token: Account({"hf_alice": "alice"}[token], token))
     token = gr.OAuthToken(token="hf_alice", scope="", expires_at=0)
     assert owner_of(new_key(), token) == "user-alice"
 
