@@ -15,12 +15,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from trainer.process import fast_imports
-
 # bitsandbytes says at import, in every log, that a kernel which nobody asked for is not installed
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-if __name__ == "__main__":
-    fast_imports.begin(sys.argv[-1])
+gc.disable()  # it would walk all that is being imported again and again: 0.8 s
 
 import torch
 from transformers import TrainerState
@@ -45,6 +42,9 @@ from trainer.process.stages import Stage, clean_up, history, plan, stages_finish
 from trainer.process.studio_trainer import release
 from trainer.progress import ProgressCallback, StopRequested, StopWatch
 from trainer.run import EventLog, Run, this_process
+
+gc.freeze()  # modules stay: never walked again
+gc.enable()
 
 
 def main() -> int:
@@ -253,7 +253,6 @@ def _finish(trainer, stages: list[Stage], stage: Stage, work: Work) -> None:
 
 
 if __name__ == "__main__":
-    fast_imports.end()
     started = time.time()
     code = main()
     print(f"The training process ended with {code} after {time.time() - started:.0f} s.", flush=True)

@@ -1,10 +1,5 @@
 """What makes a training faster changes nothing of it. How much faster is measured in benchmarks/."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -12,12 +7,11 @@ from common.files import read_json_lines
 from common.paths import runs_folder
 from models.precision import load_base_model
 from trainer.config import TrainConfig
-from trainer.process import cheap_dropout, row_attention
+from trainer.process import row_attention
 from trainer.process.recipe import build_trainer
 from trainer.progress import ProgressCallback, StopWatch
 from trainer.run import EventLog, Run
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 LENGTHS = (7, 1, 12, 5)
 
 
@@ -109,39 +103,3 @@ def test_a_look_back_at_step_0_sees_what_a_look_before_step_1_saw(make_trainer):
     assert told("later", "step") == told("before", "step") and len(told("later", "step")) == 3
     kinds = [event["event"] for event in read_json_lines(runs_folder() / "later" / "events.jsonl")]
     assert kinds.index("step") < kinds.index("eval"), "the first loss does not wait for it"
-
-
-@pytest.mark.parametrize(("precision", "is_there"), [("auto", False), ("8bit", True), ("nonsense", True)])
-def test_bitsandbytes_is_imported_only_for_a_quantised_base(tmp_path, precision, is_there):
-    (tmp_path / "config.yaml").write_text(f"name: x\nprecision: {precision}\n")
-    code = (
-        "import sys; from trainer.process import fast_imports; fast_imports.begin(sys.argv[1]); import gc, importlib.util as u; "
-        "print(u.find_spec('bitsandbytes') is not None, gc.isenabled()); fast_imports.end(); print(gc.isenabled())"
-    )
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    output = subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, capture_output=True, text=True).stdout
-    assert output.split() == [str(is_there), "False", "True"]
-
-
-@pytest.mark.parametrize("p", [0.05, 0.5, 0.9])
-def test_cheap_dropout_is_dropout(p):
-    torch.manual_seed(0)
-    dropout, x = cheap_dropout.CheapDropout(p), torch.ones(401, 1003, requires_grad=True)
-    out = dropout(x)
-    (gradient,) = torch.autograd.grad(out.sum(), x)
-    kept = out != 0
-    assert (1 - kept.float().mean(0)).mean().item() == pytest.approx(p, abs=0.004)
-    columns = [(1 - kept[:, place::4].float().mean()).item() for place in range(4)]
-    assert columns == pytest.approx([p] * 4, abs=0.008), "each part of a random number counts alike"
-    assert torch.equal(out[kept].unique(), torch.tensor([1 / (1 - p)])) and torch.equal(gradient, out.detach())
-    assert not torch.equal(dropout(x), out) and torch.equal(dropout.eval()(x), x)
-    torch.manual_seed(0)
-    assert torch.equal(dropout.train()(x), out), "the seed decides"
-
-
-def test_a_trainer_on_a_cpu_has_it_in_every_adapter(make_trainer):
-    model = make_trainer("dropout").model
-    found = [module for name, module in model.named_modules() if ".lora_dropout." in name]
-    assert len(found) == 14
-    assert all(isinstance(module, cheap_dropout.CheapDropout) or torch.cuda.is_available() for module in found)

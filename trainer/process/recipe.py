@@ -13,7 +13,7 @@ from trl import SFTConfig, pack_dataset
 from models.precision import QUANTISED, compute_dtype
 from trainer.config import TrainConfig
 from trainer.machines.parallel import ENGINES
-from trainer.process import cheap_dropout, lean_int8, loss_head, row_attention
+from trainer.process import lean_int8, loss_head, row_attention
 from trainer.process.ranks import world_size
 from trainer.process.row_order import filled_up
 from trainer.process.studio_trainer import StudioTrainer
@@ -145,8 +145,6 @@ def build_trainer(
     trainer.has_new_adapter = not has_adapter
     trainer.loss_watch = LossWatch(progress.events)
     trainer.add_callback(trainer.loss_watch)
-    if arguments.use_cpu:
-        cheap_dropout.install(trainer.model)
     if precision in QUANTISED:
         keep_adapters_in_fp32(trainer.model, learned)
     return trainer
