@@ -9,18 +9,19 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")  # nobody's token stands in for another's
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")  # or every call makes a table of all
 
-from common.collection import without_collection
 from common.command_line import exit_code
 from common.paths import data_folders, home, remove_old_files, temporary_folder
 
 os.environ.setdefault("GRADIO_TEMP_DIR", str(home() / "temporary"))  # read when gradio is imported
 
-with without_collection():  # a fifth of the time until the page answers
-    from chat.engine import CALLS
-    from trainer.queue import start_dispatcher
-    from ui.guard import guarded
-    from ui.page import STYLE, build, theme
-    from ui.usage import MAX_SESSIONS, MAX_UPLOAD_BYTES
+gc.disable()  # it would walk all that is being imported again and again: a sixth of the time until the page answers
+from chat.engine import CALLS
+from trainer.queue import start_dispatcher
+from ui.guard import guarded
+from ui.page import STYLE, build, theme
+from ui.usage import MAX_SESSIONS, MAX_UPLOAD_BYTES
+
+gc.enable()
 
 MAX_WAITING_CALLS = 500
 # of handlers: each answer on its way holds one. Another number than Gradio's 40 gives them threads apart from the page's own
@@ -33,8 +34,7 @@ def main() -> None:
     server_name = os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0" if on_space else "127.0.0.1")
     temporary_folder()
     remove_old_files()
-    with without_collection():
-        page = build().queue(default_concurrency_limit=8, max_size=MAX_WAITING_CALLS)
+    page = build().queue(default_concurrency_limit=8, max_size=MAX_WAITING_CALLS)
     gc.freeze()  # modules and components stay: never walked again
     start_dispatcher()
     page.launch(

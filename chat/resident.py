@@ -14,7 +14,6 @@ from chat.fitting import check_fits, damaged
 from chat.formats import Formats
 from chat.lora import is_mixable, set_branches, set_rows
 from chat.prompt import PromptFormat
-from common.collection import without_collection
 from common.errors import UserError
 from common.imports import import_lock
 from models.precision import load_base_model, resolve_precision
@@ -154,11 +153,10 @@ class Resident:
         check_fits(folder, self.network)
         self._active = NOTHING  # until it is switched: PEFT activates the first one, and wraps more layers for others
         try:
-            with without_collection():
-                if self._has_adapters():
-                    self.network.load_adapter(str(folder), adapter_name=name)
-                else:
-                    self.network = PeftModel.from_pretrained(self.network, str(folder), adapter_name=name).eval()
+            if self._has_adapters():
+                self.network.load_adapter(str(folder), adapter_name=name)
+            else:
+                self.network = PeftModel.from_pretrained(self.network, str(folder), adapter_name=name).eval()
         except BaseException as error:  # whatever a file brings PEFT or Rust to raise, a panic is no Exception
             self.unload()  # half of it may be attached: the next request loads the base anew
             raise damaged(folder, error) from error
