@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _talk(options: argparse.Namespace) -> None:
     """Answer each message in turn; the model that answers is named on stderr, the answers go to stdout."""
-    model = _model(options)
+    model = open_model(options.adapter, options.base, options.precision)
     engine = Engine()
     sampling = Sampling(options.max_new_tokens, options.temperature, seed=options.seed)
     messages = [{"role": "system", "content": options.system}] if options.system else []
@@ -41,13 +41,14 @@ def _talk(options: argparse.Namespace) -> None:
         messages.append({"role": "assistant", "content": shown})
 
 
-def _model(options: argparse.Namespace) -> Model:
-    adapter = open_adapter(options.adapter, LOCAL_OWNER, token_of(None)) if options.adapter else None
-    choice = options.base or (adapter.base_choice if adapter else AUTO)
-    base = choose_base(choice, adapter.base_revision if adapter and not options.base else None)
+def open_model(adapter_name: str | None, base_choice: str | None, precision: str) -> Model:
+    """Return the model that answers, its base fetched; it is named on stderr. An adapter knows its own base."""
+    adapter = open_adapter(adapter_name, LOCAL_OWNER, token_of(None)) if adapter_name else None
+    choice = base_choice or (adapter.base_choice if adapter else AUTO)
+    base = choose_base(choice, adapter.base_revision if adapter and not base_choice else None)
     print(f"{adapter.name} on {base}" if adapter else f"{base}", file=sys.stderr, flush=True)
     folder = fetch_base(base, lambda what, fraction: print(what, file=sys.stderr, flush=True))
-    return Model(folder, options.precision, adapter.folder if adapter else None)
+    return Model(folder, precision, adapter.folder if adapter else None)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,140 @@
+"""The app's main jobs for notebooks and scripts.
+
+    import studio
+
+    training = studio.train(data="rows.jsonl", name="my-adapter")  # settings of the page, or one TrainConfig
+    for state in training:                                         # what is new, until the run ends
+        print(state.step, state.total_steps, state.losses[-1:])
+    adapter = training.wait()
+
+    with studio.chat(adapter) as chat:                             # an adapter or its name; without one the base answers
+        print(chat.say("Why is the sky blue?"))
+        print(chat.say("And at night?"))                           # the conversation goes on
+
+    print(studio.push(adapter, progress=print).url)                # private, unless private=False
+
+The training runs in a process of its own and goes on when the notebook is closed: `studio.Training(run)` follows it again.
+What a person can fix is raised as a `UserError`, which says what to do.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+
+from adapters.hub import account_of, token_of
+from adapters.library import Adapter, find_adapter
+from adapters.parcel import Wish
+from adapters.push import Pushed, plan_push, push_adapter
+from chat.__main__ import open_model
+from chat.engine import Engine, Model, Reply, Sampling
+from common.errors import UserError
+from trainer.config import TrainConfig
+from trainer.queue import advance_if_possible, launch, stop
+from trainer.run import Run, RunState, read_state
+
+POLL_SECONDS = 0.5
+
+__all__ = ["Chat", "Sampling", "TrainConfig", "Training", "UserError", "chat", "push", "train"]
+
+
+class Training:
+    """A run in the app's home. Iterating yields its state whenever that changed, until the run ends."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    @property
+    def state(self) -> RunState:
+        return read_state(self.run)
+
+    def __iter__(self) -> Iterator[RunState]:
+        before = None
+        while True:
+            advance_if_possible()  # it may wait in the queue behind another run
+            state = self.state
+            if state != before:
+                yield state
+            if not state.is_running:
+                return
+            before = state
+            time.sleep(POLL_SECONDS)
+
+    def stop(self) -> None:
+        """Ask the run to save what it learned and end."""
+        stop(self.run)
+
+    def wait(self) -> Adapter:
+        """Wait for the end and return the adapter. Raises UserError when the run made none."""
+        *_, state = self
+        if not state.adapter:
+            raise UserError(f"{self.run.id} {state.status}. {state.message}", state.hint or f"See {self.run.log_file}.")
+        return find_adapter(state.adapter, self.run.owner)
+
+
+class Chat:
+    """One conversation with a model. `messages` may be read, changed and cleared between two turns."""
+
+    def __init__(self, model: Model, system: str = "", sampling: Sampling | None = None) -> None:
+        self.sampling = sampling or Sampling()
+        self.messages = [{"role": "system", "content": system}] if system else []
+        self._model, self._engine = model, Engine()
+
+    def stream(self, message: str) -> Iterator[Reply]:
+        """Yield the reply to `message` as it grows. The turn is part of the conversation once it was read to its end."""
+        asked = [*self.messages, {"role": "user", "content": message}]
+        reply = Reply()
+        for reply in self._engine.reply(self._model, asked, self.sampling, conversation="studio"):
+            yield reply
+        self.messages = [*asked, {"role": "assistant", "content": reply.text}]
+
+    def say(self, message: str) -> str:
+        """Return the whole answer to `message`."""
+        *_, reply = self.stream(message)
+        return reply.text
+
+    def close(self) -> None:
+        """Free the model's memory."""
+        self._engine.close()
+
+    def __enter__(self) -> "Chat":
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+
+def train(config: TrainConfig | None = None, **settings: object) -> Training:
+    """Queue a training, by a config or by settings under their names in `trainer/config.py`; it starts when none runs.
+
+    Raises UserError for settings that cannot be used.
+    """
+    if config is not None and settings:
+        raise TypeError("train() takes a config or settings, not both")
+    return Training(launch(config or TrainConfig.from_dict(settings)))
+
+
+def chat(
+    adapter: Adapter | str | None = None,
+    base: str | None = None,
+    precision: str = "auto",
+    system: str = "",
+    sampling: Sampling | None = None,
+) -> Chat:
+    """Begin a conversation with an adapter, or with a base alone. An adapter knows its own base."""
+    name = adapter.name if isinstance(adapter, Adapter) else adapter
+    return Chat(open_model(name, base, precision), system, sampling)
+
+
+def push(
+    adapter: Adapter | str,
+    repo: str = "",
+    private: bool = True,
+    progress: Callable[[str, float | None], None] = lambda what, fraction: None,
+) -> Pushed:
+    """Push an adapter to the Hub by the token of `hf auth login` or HF_TOKEN; return where it is.
+
+    `repo` is a name or owner/name, by default the adapter's name. `progress` is called with what is done and the fraction
+    of all that. A repository that is there is changed; one that others may see gets nothing unless `private` is False.
+    """
+    found = adapter if isinstance(adapter, Adapter) else find_adapter(adapter)
+    account, wish = account_of(token_of(None)), Wish(repo, private)
+    return push_adapter(found, account, wish, plan_push(found, account, wish).parent, progress)

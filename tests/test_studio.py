@@ -1,0 +1,64 @@
+"""studio.py: the main jobs for notebooks and scripts."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+import studio
+from chat.engine import Reply
+from common.errors import UserError
+from trainer.run import Run, RunState
+
+HI = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
+
+
+def test_a_script_follows_a_run_talks_and_pushes(monkeypatch, tmp_path):
+    states = [RunState("training", step=step) for step in (1, 1, 2)] + [RunState("failed", "No data.", "Give some.")]
+    monkeypatch.setattr(studio, "launch", lambda config: Run(tmp_path / config.name))
+    monkeypatch.setattr(studio, "advance_if_possible", lambda: None)
+    monkeypatch.setattr(studio, "read_state", lambda run: states.pop(0) if len(states) > 1 else states[0])
+    monkeypatch.setattr(studio, "POLL_SECONDS", 0)
+    training = studio.train(name="mine", max_steps=2)
+    assert [state.step for state in training] == [1, 2, 0], "a state that is as it was is not told again"
+    with pytest.raises(UserError, match=r"mine failed. No data. Give some."):
+        training.wait()
+
+    class FakeEngine:
+        def reply(self, model, messages, sampling, conversation):
+            yield Reply("Hel")
+            yield Reply("Hello." if len(messages) == 1 else f"{len(messages)} messages")
+
+        def close(self):
+            closed.append(True)
+
+    closed, sent = [], []
+    monkeypatch.setattr(studio, "Engine", FakeEngine)
+    monkeypatch.setattr(studio, "open_model", lambda *asked: asked)
+    with studio.chat("mine") as chat:
+        assert [reply.text for reply in chat.stream("Hi")] == ["Hel", "Hello."] and chat.messages == HI
+        assert chat.say("And?") == "3 messages" and len(chat.messages) == 4
+    assert closed
+
+    monkeypatch.setattr(studio, "account_of", lambda token: "alice")
+    monkeypatch.setattr(studio, "find_adapter", lambda name: name)
+    monkeypatch.setattr(studio, "plan_push", lambda *asked: SimpleNamespace(parent="a1"))
+    monkeypatch.setattr(studio, "push_adapter", lambda *asked: sent.append(asked))
+    studio.push("mine", private=False)
+    ((adapter, account, wish, parent, _),) = sent
+    assert (adapter, account, wish.private, parent) == ("mine", "alice", False, "a1")
+
+
+@pytest.mark.slow
+def test_a_script_trains_and_talks_to_what_came_out(tiny_base, tmp_path):
+    """The real launcher and the real engine, on a base that knows nothing."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(f"{json.dumps({'messages': HI})}\n" * 4)
+    settings = {"max_steps": 2, "eval_fraction": 0.0, "max_length": 128, "precision": "fp32"}
+    training = studio.train(name="small", base=str(tiny_base), data=str(rows), **settings)
+    steps = [state.step for state in training]
+    adapter = training.wait()
+    assert steps[-1] == 2 and adapter.name == "small"
+    with studio.chat(adapter, precision="fp32", sampling=studio.Sampling(max_new_tokens=4)) as chat:
+        answer = chat.say("Hi")
+    assert chat.messages == [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": answer}]
