@@ -1,60 +1,65 @@
 """Tokens to text while they come: never half a character, no special tokens, no role tags.
 
-A character of several bytes (Korean, emoji) is held back until its last token is there. A role tag that is plain text in the
+A character of several tokens (Korean, emoji) is held back until its last token is there. A role tag that is plain text in the
 template ends the answer: the model has begun to write the other side's turn.
 """
 
+from collections.abc import Iterable
+
 BROKEN = "\ufffd"
-LONGEST_CHARACTER = 8  # tokens; what is still broken then will not become whole
 
 
 class TextStream:
-    """The growing text of one answer."""
+    """The growing text of one answer: `text` is what may be shown."""
 
-    def __init__(self, tokenizer, tags: list[str]) -> None:
-        self.tokenizer, self.tags = tokenizer, tags
-        self.text = ""  # all that may be shown
+    def __init__(self, tokenizer, tags: Iterable[str]) -> None:
+        self.tags = tuple(tags)
+        self.text = ""
         self.ended_by_tag = False
+        self._tokenizer = tokenizer.backend_tokenizer
+        self._whole = ""  # all that was decoded, tags and their beginnings too
         self._ids: list[int] = []
-        self._start = self._end = 0  # the tokens before _end are in _whole; _start gives them context
-        self._whole = ""
+        self._done = 0  # so many of them are in `_whole`
+        self._begin()
 
     def add(self, token: int) -> str:
-        """Take a token; returns the text so far."""
+        """Take a token; return the text so far."""
+        try:
+            piece = self._stream.step(self._tokenizer, token)
+        except Exception:  # the library raises nothing narrower: the bytes before this token are no character
+            self._begin()
+            piece = self._stream.step(self._tokenizer, token)
         self._ids.append(token)
-        before = self._decode(self._ids[self._start : self._end])
-        now = self._decode(self._ids[self._start :])
-        is_broken = now.endswith(BROKEN) and len(self._ids) - self._end < LONGEST_CHARACTER
-        if len(now) > len(before) and not is_broken:
-            self._whole += now[len(before) :].replace(BROKEN, "")
-            self._start, self._end = self._end, len(self._ids)
-        return self._show(self._whole)
+        if piece is not None:
+            self._done = len(self._ids)
+            self._take(piece)
+        return self.text
 
     def finish(self) -> str:
-        """The whole text: what was held back as a possible tag is shown, half a character is not."""
-        now = self._decode(self._ids[self._start :])[len(self._decode(self._ids[self._start : self._end])) :]
-        self._whole += now.replace(BROKEN, "")
-        self._end = self._start = len(self._ids)
-        self._show(self._whole)
+        """Return the whole text: what was held back as a possible tag is in it, half a character is not."""
+        start = max(0, self._done - 1)  # the token before may be a part of the first character
+        before, now = (self._tokenizer.decode(ids) for ids in (self._ids[start : self._done], self._ids[start:]))
+        self._done = len(self._ids)
+        self._take(now[len(before) :])
         if not self.ended_by_tag:
             self.text = self._whole
         return self.text
 
-    def _decode(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    def _begin(self) -> None:
+        """Decode from here on, with the last token as what stands before; DecodeStream has only `step`."""
+        from tokenizers.decoders import DecodeStream
 
-    def _show(self, whole: str) -> str:
-        """Cut at the first role tag; hold back an end that could become one."""
-        places = [place for tag in self.tags if (place := whole.find(tag)) >= 0]
+        self._stream = DecodeStream(ids=self._ids[-1:], skip_special_tokens=True)
+        self._done = len(self._ids)
+
+    def _take(self, piece: str) -> None:
+        """Show `piece` up to the first role tag, without an end that could become one."""
+        self._whole += piece.replace(BROKEN, "")
+        places = [place for tag in self.tags if (place := self._whole.find(tag)) >= 0]
         if places:
             self.ended_by_tag = True
-            self.text = whole[: min(places)].rstrip()
-            return self.text
-        held = max((_overlap(whole, tag) for tag in self.tags), default=0)
-        self.text = whole[: len(whole) - held]
-        return self.text
-
-
-def _overlap(text: str, tag: str) -> int:
-    """How many of the last characters of `text` are the beginning of `tag`."""
-    return next((size for size in range(min(len(tag) - 1, len(text)), 0, -1) if text.endswith(tag[:size])), 0)
+            self.text = self._whole[: min(places)].rstrip()
+        else:
+            begun = [tag[:size] for tag in self.tags for size in range(1, len(tag))]
+            held = max((len(begin) for begin in begun if self._whole.endswith(begin)), default=0)
+            self.text = self._whole[: len(self._whole) - held]
