@@ -16,7 +16,8 @@ from common.files import check_free, sweep
 from common.imports import import_lock
 from models.hardware import use_all_cores
 from models.precision import load_base_model
-from models.templates.choice import Template, template_of
+from models.prompt import PromptFormat
+from models.templates.choice import template_of
 from models.tokenizer import load_base_tokenizer
 
 Progress = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
@@ -76,7 +77,9 @@ def merge_adapter(
         progress("Loading base and adapter in fp32", 0.1)
         model = _load(adapter, base_folder)
         progress("Letting them answer before the merge", 0.3)
-        expected = [_answer(model, ids) for ids in _prompts(tokenizer, template)]
+        format = PromptFormat(tokenizer, template)
+        prompts = [format.encode([{"role": "user", "content": prompt}]) for prompt in PROMPTS]
+        expected = [_answer(model, prompt.ids) for prompt in prompts]
         progress("Merging", 0.5)
         model = model.merge_and_unload(safe_merge=True)
         model = model.to({"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[dtype])
@@ -121,11 +124,6 @@ def _load(adapter: Adapter, base_folder: Path):
     except (OSError, RuntimeError, KeyError, SafetensorError) as error:
         first_line = str(error).splitlines()[0][:150]
         raise UserError(f"The adapter '{adapter.name}' does not fit this base: {first_line}") from error
-
-
-def _prompts(tokenizer, template: Template) -> list[list[int]]:
-    conversations = [[{"role": "user", "content": prompt}] for prompt in PROMPTS]
-    return [tokenizer(template.render(tokenizer, one), add_special_tokens=False)["input_ids"] for one in conversations]
 
 
 def _answer(model, prompt: list[int]):

@@ -9,6 +9,7 @@ from chat.engine import Engine, Model, Sampling
 from common.command_line import exit_code
 from common.paths import LOCAL_OWNER
 from models.base import AUTO, choose_base, fetch_base
+from models.templates import Message
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,15 +31,15 @@ def _talk(options: argparse.Namespace) -> None:
     model = open_model(options.adapter, options.base, options.precision)
     engine = Engine()
     sampling = Sampling(options.max_new_tokens, options.temperature, seed=options.seed)
-    messages = [{"role": "system", "content": options.system}] if options.system else []
+    messages = [Message(role="system", content=options.system)] if options.system else []
     for message in options.message:
-        messages.append({"role": "user", "content": message})
+        messages.append(Message(role="user", content=message))
         shown = ""
         for reply in engine.reply(model, messages, sampling, conversation="terminal"):
             print(reply.text[len(shown) :], end="", flush=True)
             shown = reply.text
         print(flush=True)
-        messages.append({"role": "assistant", "content": shown})
+        messages.append(Message(role="assistant", content=shown))
 
 
 def open_model(adapter_name: str | None, base_choice: str | None, precision: str) -> Model:

@@ -13,18 +13,19 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chat.cache import Caches
 from chat.decoding import TextStream
 from chat.history import check_messages, fit_history
 from chat.line import LOCAL, Caller, Limit, Line
-from chat.preparation import HEARTBEAT_SECONDS, Preparations, TookTooLong
-from chat.prompt import Prompt, PromptFormat
+from chat.preparation import HEARTBEAT_SECONDS, Preparations
 from chat.resident import MOST_ADAPTERS, Model, Resident
 from chat.sampling import Sampling
 from chat.scheduler import Request, Scheduler
+from models.prompt import Prompt, PromptFormat
+from models.templates import Message
 
 MOST_CONVERSATIONS = 64
 MOST_CACHE_BYTES = 2 * 2**30
@@ -88,7 +89,7 @@ class Engine:
     def reply(
         self,
         model: Model,
-        messages: list[dict],
+        messages: Sequence[Message],
         sampling: Sampling,
         stop: threading.Event | None = None,
         conversation: str | None = None,
@@ -112,7 +113,7 @@ class Engine:
         finally:
             self._scheduler.withdraw(request)
 
-    def answers(self, model: Model, conversations: list[list[dict]], sampling: Sampling) -> list[Reply]:
+    def answers(self, model: Model, conversations: list[list[Message]], sampling: Sampling) -> list[Reply]:
         """Answer many conversations in batches, greedily or sampled; for comparing models, not for talking."""
         sampling.check()
         answers = [_Answer(check_messages(messages), sampling, False) for messages in conversations]
@@ -130,11 +131,7 @@ class Engine:
     def _prepare(self, request: Request, answer: "_Answer") -> Iterator[Reply]:
         """Prepare `request` outside the chat's thread and hand it on; an empty reply now and then while that takes long."""
         person, work = request.caller.person, lambda: answer.prepare(self.resident, request.model)
-        try:
-            prepared = yield from self._preparations.run(person, work, request.stop, answer.reply)
-        except TookTooLong:
-            self.resident.forget_format(request.model)
-            raise
+        prepared = yield from self._preparations.run(person, work, request.stop, answer.reply)
         if prepared is None:
             request.out.put(False)
         else:
@@ -144,7 +141,7 @@ class Engine:
 class _Answer:
     """One answer on its way: fits the history, and turns tokens into text."""
 
-    def __init__(self, messages: list[dict], sampling: Sampling, continuing: bool) -> None:
+    def __init__(self, messages: list[Message], sampling: Sampling, continuing: bool) -> None:
         self.messages, self.sampling, self.continuing = messages, sampling, continuing
         self.reply = Reply()
         self.format: PromptFormat | None = None
@@ -209,7 +206,7 @@ def fingerprint(template: str) -> str:
     return hashlib.sha256(template.encode()).hexdigest()[:8]
 
 
-def _seen(format: PromptFormat, messages: list[dict], prompt: Prompt) -> list[Seen]:
+def _seen(format: PromptFormat, messages: list[Message], prompt: Prompt) -> list[Seen]:
     """The prompt by messages, and what opens the answer."""
     cuts = [0, *prompt.ends, len(prompt.ids)]
     roles = [message["role"] for message in messages] + ["opens the answer"]

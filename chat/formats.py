@@ -8,10 +8,10 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
-from chat.prompt import PromptFormat
 from common.errors import UserError
 from common.files import read_json
 from common.remembered import stamps
+from models.prompt import PromptFormat
 from models.templates.choice import Template, template_of
 from models.tokenizer import FILES, load_base_tokenizer
 
@@ -49,13 +49,6 @@ class Formats:
             making.release()
             with self._lock:
                 self._making.pop(key, None)
-
-    def forget(self, base_folder: Path) -> None:
-        """Make the formats of a base anew for the next call: a thread may be stuck in one of them."""
-        with self._lock:
-            for held in (self._formats, self._making):
-                for key in [key for key in held if key[0] == base_folder]:
-                    del held[key]
 
     def _find(self, key: tuple) -> PromptFormat | None:
         with self._lock:

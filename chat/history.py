@@ -5,9 +5,11 @@ budget is free again: each time the beginning changes, all that follows it is re
 not at every one. What is left out depends on the conversation alone, so that it is the same when it is asked for again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.errors import UserError
+from models.templates import Message
 
 # What is looked at before anything is tokenised; the largest window, 8192 tokens, holds about 40,000 characters of English.
 MOST_MESSAGES = 4_000
@@ -29,12 +31,12 @@ class TooLong(UserError):
 class Fitted:
     """What the model gets: `messages`, their number of tokens, and how many earlier turns were left out."""
 
-    messages: list[dict]
+    messages: list[Message]
     tokens: int
     left_out: int
 
 
-def fit_history(messages: list[dict], sizes: list[int], budget: int, overhead: int = 0) -> Fitted:
+def fit_history(messages: list[Message], sizes: list[int], budget: int, overhead: int = 0) -> Fitted:
     """The end of `messages` that fits into `budget` tokens, starting with a whole turn, behind the system prompt.
 
     `sizes` are the tokens of each message, `overhead` what the template adds to any prompt. A turn is a user's message and
@@ -58,7 +60,7 @@ def fit_history(messages: list[dict], sizes: list[int], budget: int, overhead: i
     return Fitted(messages[: int(has_system)] + [messages[place] for place in kept], tokens, first)
 
 
-def _turns(messages: list[dict], start: int = 0) -> list[list[int]]:
+def _turns(messages: Sequence[Message], start: int = 0) -> list[list[int]]:
     """The places of the messages, grouped by the user's message that opens each turn."""
     turns: list[list[int]] = []
     for place in range(start, len(messages)):
@@ -68,19 +70,19 @@ def _turns(messages: list[dict], start: int = 0) -> list[list[int]]:
     return turns
 
 
-def _asked(messages: list[dict], sizes: list[int], turn: list[int]) -> int:
+def _asked(messages: list[Message], sizes: list[int], turn: list[int]) -> int:
     """The tokens of a turn when its answer was about to be written."""
     return sum(sizes[place] for place in turn if messages[place]["role"] == "user")
 
 
-def turns_left_out(messages: list[dict], left_out: int) -> list[dict]:
+def turns_left_out(messages: Sequence[Message], left_out: int) -> list[Message]:
     """The messages of the `left_out` earliest turns."""
     has_system = bool(messages) and messages[0]["role"] == "system"
     turns = _turns(messages, start=int(has_system))
     return [messages[place] for turn in turns[:left_out] for place in turn]
 
 
-def check_messages(messages: object, continuing: bool = False) -> list[dict]:
+def check_messages(messages: object, continuing: bool = False) -> list[Message]:
     """The conversation as plain {"role", "content"} of text. Raises UserError for anything else (it may come from an API).
 
     The last message is the user's or, when an answer is to be continued, the assistant's.
@@ -92,7 +94,7 @@ def check_messages(messages: object, continuing: bool = False) -> list[dict]:
     checked = [_check_message(number, message) for number, message in enumerate(messages)]
     if sum(len(message["content"]) for message in checked) > LONGEST_CONVERSATION:
         raise UserError(f"The conversation has more than {LONGEST_CONVERSATION:,} characters.", "Begin a new one.")
-    last = checked[-1] if checked else {"role": None, "content": ""}
+    last = checked[-1] if checked else Message(role="", content="")
     if continuing and last["role"] != "assistant":
         raise UserError("There is no answer to continue.", "Send a message first.")
     if not continuing and (last["role"] != "user" or not last["content"].strip()):
@@ -100,7 +102,7 @@ def check_messages(messages: object, continuing: bool = False) -> list[dict]:
     return checked
 
 
-def _check_message(number: int, message: object) -> dict:
+def _check_message(number: int, message: object) -> Message:
     """One message, with nothing but its role and its text."""
     if not isinstance(message, dict):
         raise UserError(f"Message {number + 1} is not a message.", 'It looks like {"role": "user", "content": "Hi"}.')
@@ -114,4 +116,4 @@ def _check_message(number: int, message: object) -> dict:
     if len(content) > LONGEST_MESSAGE:
         what = "The system prompt (with the summary)" if role == "system" else f"Message {number + 1}"
         raise UserError(f"{what} has {len(content):,} characters; {LONGEST_MESSAGE:,} are the most.", "Shorten it.")
-    return {"role": role, "content": content}
+    return Message(role=str(role), content=content)

@@ -12,7 +12,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from chat.history import check_messages, fit_history
 from chat.line import LOCAL, Caller, Places
 from chat.sampling import Sampling
 from common.errors import UserError
+from models.templates import Message
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class RemoteEngine:
     def reply(
         self,
         model: RemoteModel,
-        messages: list[dict],
+        messages: Sequence[Message],
         sampling: Sampling,
         stop: threading.Event | None = None,
         conversation: str | None = None,
@@ -129,7 +130,7 @@ class RemoteEngine:
         yield reply
 
 
-def _pieces(client, messages: list[dict], arguments: dict) -> Generator:
+def _pieces(client, messages: list[Message], arguments: dict[str, Any]) -> Generator:
     """(a piece of the server's stream, has the next one come already), and (None, False) now and then while it is silent.
 
     Closing it closes the connection at once.
@@ -173,7 +174,7 @@ def _run(loop: asyncio.AbstractEventLoop, task: asyncio.Task) -> None:
     loop.close()
 
 
-def _arguments(model: RemoteModel, sampling: Sampling, continuing: bool) -> dict:
+def _arguments(model: RemoteModel, sampling: Sampling, continuing: bool) -> dict[str, Any]:
     """What the server gets; what only some servers know travels in `extra_body`."""
     extra: dict[str, Any] = {"top_k": sampling.top_k} if sampling.top_k else {}
     if sampling.repetition_penalty != 1:

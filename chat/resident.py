@@ -13,10 +13,10 @@ from typing import Any
 from chat.fitting import check_fits, damaged
 from chat.formats import Formats
 from chat.lora import is_mixable, set_branches, set_rows
-from chat.prompt import PromptFormat
 from common.errors import UserError
 from common.imports import import_lock
 from models.precision import load_base_model, resolve_precision
+from models.prompt import PromptFormat
 
 MOST_ADAPTERS = 4
 MAX_WINDOW_TOKENS = 8192
@@ -100,10 +100,6 @@ class Resident:
     def format_of(self, model: Model) -> PromptFormat:
         """The base's tokenizer with the model's chat template. From any thread."""
         return self.formats.of(model.base_folder, model.adapter_folder)
-
-    def forget_format(self, model: Model) -> None:
-        """Read the format of `model` anew the next time: a thread may be stuck in it."""
-        self.formats.forget(model.base_folder)
 
     def stop_ids(self, format: PromptFormat) -> set[int]:
         """The token that ends an answer, and whatever else the base itself stops at."""

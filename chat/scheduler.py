@@ -16,13 +16,13 @@ from chat.batch import SideBySide, read_prompt
 from chat.cache import Cache, Caches
 from chat.line import LOCAL, Caller, Line
 from chat.preparation import as_exception
-from chat.prompt import PromptFormat
 from chat.resident import Model, Resident
 from chat.sampling import Chooser, Sampling
 from chat.threads import Threads, threads
 from chat.turns import Turns
 from chat.warm_up import import_packages
 from common.errors import UserError
+from models.prompt import PromptFormat
 
 PIECE = 256  # tokens of a prompt that are read while others wait for their next token
 IDLE_SECONDS = 20  # then the thread ends; the next request starts another

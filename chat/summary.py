@@ -4,12 +4,13 @@ The summary is part of the conversation, shown and editable, and stands in the s
 are left out, from the last summary and those turns; in several rounds when they do not fit into the window at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from chat.engine import Reply
 from chat.history import TooLong, turns_left_out
 from chat.line import LOCAL, Caller
 from chat.sampling import Sampling
+from models.templates import Message
 
 LONGEST = Sampling(max_new_tokens=160)
 MOST_CHARACTERS = 12_000  # of the turns that are summarised; what was said before that is in the last summary
@@ -21,7 +22,7 @@ INSTRUCTION = (
 
 
 def summarise(
-    engine, model, summary: str, messages: list[dict], left_out: int, summarised: int, caller: Caller = LOCAL
+    engine, model, summary: str, messages: Sequence[Message], left_out: int, summarised: int, caller: Caller = LOCAL
 ) -> Iterator[Reply]:
     """Stream a summary of the first `left_out` turns of `messages`, of which `summary` covers the first `summarised`."""
     new = turns_left_out(messages, left_out)
@@ -41,6 +42,6 @@ def summarise(
             summary, text = reply.text or summary, text[size:]
 
 
-def _asked(summary: str, text: str) -> list[dict]:
+def _asked(summary: str, text: str) -> list[Message]:
     before = f"What was noted before: {summary}\n\n" if summary.strip() else ""
     return [{"role": "user", "content": f"{INSTRUCTION}\n\n{before}{text}"}]

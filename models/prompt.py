@@ -1,10 +1,19 @@
-"""One way from messages or text to token ids, with what is trained. Words of people are never control tokens.
+"""Messages to token ids, for training, chat, samples and merging alike. What people type is never control.
 
 A chat template writes control tokens as text (`</s>`), and a tokenizer reads them back as control tokens, also where a
-person typed them. So here those of people are tokenised as the characters that they are. Rows without such words, nearly
-all, go through `apply_chat_template` as it is.
+person typed them. So a template is rendered with marks in place of typed control tokens; then its own become marks, which a
+copy of the tokenizer knows as tokens, and the typed ones become text again. In a chat, typed role tags that are plain text
+in the template (TinyLlama's `<|assistant|>`) are spelled as well: each letter is a token of its own, which is never the
+sequence that the template writes.
+
+transformers' `apply_chat_template(sanitize_control_tokens=True)` cannot be used for it: it refuses to return assistant masks,
+does not tell where a message ends, and takes role tags for words. The tests compare with it.
 """
 
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -12,131 +21,257 @@ from jinja2 import TemplateError
 
 from common.errors import UserError
 from common.imports import import_lock
+from models.templates import Message
+from models.templates.choice import Template
 
-TEMPLATE_MARK, TYPED_MARK, END = "\ufdd0", "\ufdd1", "\ufdd2"  # noncharacters: Unicode keeps them for internal use
-
-
-def encode_messages(messages: list[dict], tokenizer, template: str) -> tuple[list[int], list[bool]]:
-    """(token ids, which of them the template marks as the assistant's)."""
-    if any(special in message["content"] for message in messages for special in control_tokens(tokenizer)):
-        return _encode_typed(messages, tokenizer, template)
-    try:
-        result = tokenizer.apply_chat_template(
-            messages, chat_template=template, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
-        )
-    except TemplateError as error:
-        raise _refused(error) from error
-    return list(result["input_ids"]), [bool(trained) for trained in result["assistant_masks"]]
+# Noncharacters, which Unicode keeps for internal use. Around a content; before the number of a control token that was typed,
+# or that the template wrote; around letters that are spelled.
+OPEN, CLOSE, TYPED, OWN, SPLIT = MARKS = "\ufdd0\ufdd1\ufdd3\ufdd4\ufdd5"
+NUMBERS = 0xE000  # where private use begins
 
 
-def _refused(error: TemplateError) -> UserError:
-    hint = "Choose another chat_template, or change the row."
-    return UserError(f"The chat template cannot show a conversation: {str(error)[:200]}", hint)
+@dataclass(frozen=True)
+class Prompt:
+    """Token ids. `ends[i]` is the place behind the last token of message i; what follows the last one opens an answer.
+
+    `trained[i]` is True for a token that the template marks as the assistant's.
+    """
+
+    ids: list[int]
+    ends: list[int]
+    trained: list[bool]
+
+    def sizes(self) -> list[int]:
+        """Return the number of tokens of each message."""
+        return [end - start for start, end in zip([0, *self.ends], self.ends, strict=False)]
 
 
-def encode_text(text: str, tokenizer) -> list[int]:
-    """Token ids of plain text, with what the tokenizer puts before it."""
-    return tokenizer(text, split_special_tokens=True, verbose=False)["input_ids"]  # long ones are cut later
+def encode_messages(messages: Sequence[Message], tokenizer, template: str) -> tuple[list[int], list[bool]]:
+    """Return (token ids, which of them `template` marks as the assistant's). Raises UserError where the template refuses.
 
-
-@lru_cache(maxsize=4)
-def control_tokens(tokenizer) -> tuple[str, ...]:
-    """The texts that the tokenizer takes for control tokens, the longest first."""
-    added = tokenizer.added_tokens_decoder.values()
-    return tuple(sorted({token.content for token in added if token.special}, key=len, reverse=True))
-
-
-def _encode_typed(messages: list[dict], tokenizer, template: str) -> tuple[list[int], list[bool]]:
-    """As above for messages in which somebody typed a control token.
-
-    The template is rendered with marks in place of what was typed; then the template's own control tokens become marks,
-    which a twin of the tokenizer knows as tokens, and what was typed becomes text again.
+    Role tags are not spelled: the rows of a training are their owner's, and keep the tokenizer's own tokens.
     """
     with import_lock:
         from transformers.utils.chat_template_utils import render_jinja_template
 
-    specials = control_tokens(tokenizer)
-    hidden = [{**message, "content": _swap(message["content"], specials, TYPED_MARK)} for message in messages]
+    reader = _reader(tokenizer)
     try:
         found: Any = render_jinja_template(
-            conversations=[hidden],
+            conversations=[list(map(dict, reader.hide(messages)))],
             chat_template=template,
             return_assistant_tokens_mask=True,
             **tokenizer.special_tokens_map,
         )
     except TemplateError as error:
-        raise _refused(error) from error
+        words = f"The chat template cannot show a conversation: {str(error)[:200]}"
+        raise UserError(words, "Choose another chat_template, or change the row.") from error
     (rendered,), (spans,) = found
-    text = _to_twin(rendered, specials)
-    twin, back = _twin(tokenizer)
-    encoding = twin.encode(text, add_special_tokens=False)
-    ids = [back.get(token, token) for token in encoding.ids]
-    trained = [False] * len(ids)
-    for start, end in spans:
-        first, last = (len(_to_twin(rendered[:place], specials)) for place in (start, end))
-        for number, (begin, _) in enumerate(encoding.offsets):
-            trained[number] |= first <= begin < last
-    return ids, trained
+    prompt = reader.read(rendered, spans=spans)
+    return prompt.ids, prompt.trained
 
 
-def _swap(text: str, specials: tuple[str, ...], mark: str) -> str:
-    """`text` with every control token's text as a mark of three characters."""
-    for foreign in (TEMPLATE_MARK, TYPED_MARK, END):
-        text = text.replace(foreign, "")
-    for number, special in enumerate(specials):
-        text = text.replace(special, f"{mark}{chr(0xE000 + number)}{END}")
-    return text
+def encode_question(messages: Sequence[Message], tokenizer) -> list[int]:
+    """Return the token ids of `messages` in the tokenizer's own template, opened for an answer."""
+    reader = _reader(tokenizer)
+    rendered = tokenizer.apply_chat_template(reader.hide(messages), tokenize=False, add_generation_prompt=True)
+    return reader.read(rendered).ids
 
 
-def _to_twin(rendered: str, specials: tuple[str, ...]) -> str:
-    """Rendered text as the twin reads it: the template's control tokens as marks, the typed ones as text."""
-    for number, special in enumerate(specials):
-        rendered = rendered.replace(special, f"{TEMPLATE_MARK}{chr(0xE000 + number)}{END}")
-    for number, special in enumerate(specials):
-        rendered = rendered.replace(f"{TYPED_MARK}{chr(0xE000 + number)}{END}", special)
-    return rendered
+def encode_text(text: str, tokenizer) -> list[int]:
+    """Return the token ids of plain text, with what the tokenizer puts before it."""
+    return tokenizer(text, split_special_tokens=True, verbose=False)["input_ids"]  # long ones are cut later
 
 
-@lru_cache(maxsize=2)
-def _twin(tokenizer):
-    """(a copy of the tokenizer that knows marks and takes control tokens for text, {its ids of marks: the real ids})."""
-    from tokenizers import AddedToken, Tokenizer
+class PromptFormat:
+    """A tokenizer with a chat template, its own unless another is given, for what somebody types. For any thread.
 
-    twin = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    twin.no_truncation()
-    twin.encode_special_tokens = True
-    by_content = {token.content: token for token in tokenizer.added_tokens_decoder.values()}
-    back = {}
-    for number, special in enumerate(control_tokens(tokenizer)):
-        own = by_content[special]
-        mark = f"{TEMPLATE_MARK}{chr(0xE000 + number)}{END}"
-        twin.add_tokens([AddedToken(mark, lstrip=own.lstrip, rstrip=own.rstrip, normalized=False, special=False)])
-        back[twin.token_to_id(mark)] = tokenizer.convert_tokens_to_ids(special)
-    return twin, back
+    `tags` are the role tags that are plain text, `stop_ids` the control tokens around messages, at which an answer ends.
+    `opening` is the number of tokens that open an answer, `preamble` of those before a conversation without a system prompt.
+    """
+
+    def __init__(self, tokenizer, template: Template | None = None) -> None:
+        self.tokenizer = tokenizer
+        self.template = template or Template("base", tokenizer.chat_template)
+        self._reader = _reader(tokenizer)
+        self.tags: tuple[str, ...] = ()
+        self.opening = self.preamble = 0
+        turns: list[Message] = [{"role": role, "content": "x"} for role in ("user", "assistant")]
+        # what the template writes before, between and behind contents
+        pieces = re.split(f"{OPEN}[^{CLOSE}]*{CLOSE}", self._with_marks(turns * 2) or "")
+        control = _pattern(self._reader.specials)
+        self.stop_ids = {self._reader.ids[name] for piece in pieces for name in control.findall(piece)}
+        headers = {part.strip() for piece in pieces[:3] for part in control.split(piece.strip())}
+        tags = {tag for tag in headers if tag and not tag.isalpha() and len(tag) < 40}
+        tags |= {tag.replace("user", "system") for tag in tags if "user" in tag}
+        self.tags = tuple(sorted(tags))
+        alone, last = self.encode(turns[:1]), self.encode([*turns, turns[0]])
+        self.opening = len(alone.ids) - alone.ends[-1]
+        self.preamble = max(0, alone.sizes()[0] - last.sizes()[2])
+
+    def measure(self, messages: Sequence[Message], continuing: bool = False) -> tuple[list[int], int]:
+        """Return (the tokens of each message, what the template adds around any of them)."""
+        sizes = self.encode(messages, continuing).sizes()
+        if messages[0]["role"] == "system":
+            return sizes, self.opening
+        return [sizes[0] - self.preamble, *sizes[1:]], self.opening + self.preamble
+
+    def encode(self, messages: Sequence[Message], continuing: bool = False) -> Prompt:
+        """Return the prompt of `messages`, opened for an answer; with `continuing`, it ends within the last message."""
+        hidden = self._reader.hide(messages, self.tags)
+        text = self._with_marks(hidden)
+        if text is not None:
+            return self._reader.read(text[: text.rindex(CLOSE) + 1] if continuing else text, self.tags)
+        # the template looks into the words: the tokens are shared out among the messages by their lengths
+        prompt = self._reader.read(self.template.render(self.tokenizer, hidden, continuing), self.tags)
+        shares = [len(message["content"]) + 20 for message in messages]
+        room = len(prompt.ids) - (0 if continuing else self.opening)
+        ends = [room * sum(shares[: place + 1]) // sum(shares) for place in range(len(shares))]
+        return Prompt(prompt.ids, ends, prompt.trained)
+
+    def shown(self, ids: list[int]) -> list[tuple[str, bool]]:
+        """Return the text of `ids` in pieces: (text, True for a control token)."""
+        names = {place: name for name, place in self._reader.ids.items()}
+        pieces, run = [], []
+        for token in [*ids, None]:
+            if token is not None and token not in names:
+                run.append(token)
+                continue
+            if run:
+                pieces.append((self.tokenizer.decode(run, skip_special_tokens=False), False))
+                run = []
+            if token is not None:
+                pieces.append((names[token], True))
+        return pieces
+
+    def _with_marks(self, messages: list[Message]) -> str | None:
+        """Return the rendered text with marks around each content, None for a template that looks into the words.
+
+        The white space around a content stays outside of the marks, where a template may trim it.
+        """
+        marked: list[Message] = []
+        for message in messages:
+            content = message["content"]
+            inner = content.strip() or content
+            marked.append(
+                {**message, "content": content.replace(inner, f"{OPEN}{inner}{CLOSE}", 1) if inner else OPEN + CLOSE}
+            )
+        text = self.template.render(self.tokenizer, marked)
+        is_whole = text.count(OPEN) == text.count(CLOSE) == len(messages)
+        is_same = text.replace(OPEN, "").replace(CLOSE, "") == self.template.render(self.tokenizer, messages)
+        return text if is_whole and is_same else None
+
+
+@lru_cache(maxsize=4)
+def control_tokens(tokenizer) -> tuple[str, ...]:
+    """Return the texts that the tokenizer takes for control tokens, the longest first."""
+    added = tokenizer.added_tokens_decoder.values()
+    return tuple(sorted({token.content for token in added if token.special}, key=len, reverse=True))
+
+
+@lru_cache(maxsize=4)
+def _reader(tokenizer) -> "_Reader":
+    return _Reader(tokenizer)
+
+
+class _Reader:
+    """A copy of a tokenizer that takes control tokens for text, and marks in their place for control tokens."""
+
+    def __init__(self, tokenizer) -> None:
+        from tokenizers import AddedToken, Tokenizer
+
+        self.specials = control_tokens(tokenizer)
+        self.ids = {token.content: place for place, token in tokenizer.added_tokens_decoder.items() if token.special}
+        self._backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self._backend.encode_special_tokens = True
+        marks = [AddedToken(SPLIT, normalized=False, special=False)]
+        for number, special in enumerate(self.specials):
+            own = tokenizer.added_tokens_decoder[self.ids[special]]
+            mark = f"{OWN}{chr(NUMBERS + number)}"
+            marks.append(AddedToken(mark, lstrip=own.lstrip, rstrip=own.rstrip, normalized=False, special=False))
+        self._backend.add_tokens(marks)
+        places = map(self._backend.token_to_id, (mark.content for mark in marks))
+        self._real = dict(zip(places, [None, *(self.ids[special] for special in self.specials)], strict=True))
+
+    def hide(self, messages: Iterable[Message], tags: tuple[str, ...] = ()) -> list[Message]:
+        """Return `messages` with marks in place of control tokens, and of `tags`, in the contents."""
+        names = self.specials + tags
+
+        def mark(found: re.Match) -> str:
+            return "\ufffd" if found[0] in MARKS else f"{TYPED}{chr(NUMBERS + names.index(found[0]))}"
+
+        pattern = _pattern((*MARKS, *names))
+        return [Message(role=one["role"], content=pattern.sub(mark, one["content"])) for one in messages]
+
+    def read(self, rendered: str, tags: tuple[str, ...] = (), spans: Sequence[tuple[int, int]] = ()) -> Prompt:
+        """Return the tokens of a rendered text with marks; `spans` are the characters in it that are trained."""
+        names, pieces, last, length = self.specials + tags, [], 0, 0
+        moved_from, moved_by = [0], [0]  # from each of these places on, the text that is tokenised is so much longer
+        opens, closes, owns = [], [], []  # places in that text; `owns` are behind the template's control tokens
+
+        for found in _pattern(self.specials, f"{TYPED}[\ue000-\uf8ff]?|[{OPEN}{CLOSE}]").finditer(rendered):
+            mark, text = found[0], ""
+            if mark in names:
+                text = f"{OWN}{chr(NUMBERS + names.index(mark))}"
+            elif mark[0] == TYPED and mark[1:] and (number := ord(mark[1]) - NUMBERS) < len(names):
+                text = names[number] if number < len(self.specials) else SPLIT.join(["", *names[number], ""])
+            pieces += [rendered[last : found.start()], text]
+            length += found.start() - last + len(text)
+            last = found.end()
+            moved_from.append(last)
+            moved_by.append(length - last)
+            place_of = opens if mark == OPEN else closes if mark == CLOSE else owns if mark in names else None
+            if place_of is not None:
+                place_of.append(length)
+
+        encoding = self._backend.encode("".join([*pieces, rendered[last:]]), add_special_tokens=False)
+        tokens = [
+            (real, start, end)
+            for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True)
+            if (real := self._real.get(token, token)) is not None
+        ]
+        starts, stops = [start for _, start, _ in tokens], [end for _, _, end in tokens]
+        trained = [False] * len(tokens)
+        for span in spans:
+            first, behind = (place + moved_by[bisect_right(moved_from, place) - 1] for place in span)
+            for number in range(bisect_right(stops, first), bisect_left(starts, behind)):
+                trained[number] = True
+        ends = []
+        for close, next_open in zip(closes, [*opens[1:], None], strict=False):
+            own = next(iter(owns[bisect_right(owns, close) :]), None)
+            is_its = own is not None and (next_open is None or own <= next_open)
+            ends.append(
+                bisect_left(starts, own if is_its else close)
+            )  # a control token right behind a content closes it
+        return Prompt([real for real, _, _ in tokens], ends, trained)
+
+
+@lru_cache(maxsize=32)
+def _pattern(texts: tuple[str, ...], more: str = "(?!)") -> re.Pattern:
+    """Return what finds any of `texts`, the longest first, or `more`; by default nothing more."""
+    return re.compile("|".join([*map(re.escape, sorted(texts, key=len, reverse=True)), more]))
 
 
 def shown_tokens(ids: list[int], tokenizer) -> list[str]:
-    """Each token for the eye: control tokens as they are, ↵ a newline, ␣ a space, <0xEC> a byte of a longer character."""
-    is_byte_level = "ByteLevel" in repr(tokenizer.backend_tokenizer.decoder)
+    """Return each token for the eye: control tokens as they are, ↵ a newline, ␣ a space, <0xEC> a byte of a character."""
+    with import_lock:
+        from transformers.convert_slow_tokenizer import bytes_to_unicode
+
     specials = set(control_tokens(tokenizer))
-    return [
-        token if token in specials else _shown(token, is_byte_level) for token in tokenizer.convert_ids_to_tokens(ids)
-    ]
+    byte_of: dict[str, int] = {}  # the characters that a byte-level tokenizer writes bytes as
+    if "ByteLevel" in repr(tokenizer.backend_tokenizer.decoder):
+        byte_of = {character: byte for byte, character in bytes_to_unicode().items()}
 
+    def shown(token: str) -> str:
+        if token in specials:
+            return token
+        if byte_of:
+            content = bytes(byte_of[character] for character in token if character in byte_of)
+            try:
+                token = content.decode()
+            except UnicodeDecodeError:
+                return "".join(f"<0x{byte:02X}>" for byte in content)
+        return token.replace("<0x0A>", "↵").replace("\n", "↵").replace("▁", "␣").replace(" ", "␣")
 
-def _shown(token: str, is_byte_level: bool) -> str:
-    if is_byte_level:
-        content = bytes(_byte_of()[character] for character in token if character in _byte_of())
-        try:
-            token = content.decode()
-        except UnicodeDecodeError:
-            return "".join(f"<0x{byte:02X}>" for byte in content)
-    return token.replace("<0x0A>", "↵").replace("\n", "↵").replace("▁", "␣").replace(" ", "␣")
-
-
-@lru_cache(maxsize=1)
-def _byte_of() -> dict[str, int]:
-    """The characters that a byte-level tokenizer writes bytes as: printable ones as themselves, the others from 256 on."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}
+    return [shown(token) for token in tokenizer.convert_ids_to_tokens(ids)]

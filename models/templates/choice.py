@@ -12,7 +12,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import read_json
-from models.templates import LABELS, NAMES, read_template, without_marks
+from models.templates import LABELS, NAMES, Message, read_template, without_marks
 from models.templates.foreign import render_foreign
 from models.templates.known import fingerprint, recognise
 
@@ -33,7 +33,7 @@ class Template:
     text: str
     is_foreign: bool = False
 
-    def render(self, tokenizer, messages: list[dict], continuing: bool = False) -> str:
+    def render(self, tokenizer, messages: list[Message], continuing: bool = False) -> str:
         """The text of `messages`, opened for an answer; with `continuing`, it ends within the last one."""
         if not self.is_foreign:
             return tokenizer.apply_chat_template(

@@ -11,9 +11,9 @@ from chat import preparation, resident, scheduler
 from chat.engine import RUNNING, WAITING, Caller, Engine, Model, Sampling
 from chat.line import LOCAL
 from chat.preparation import MAX_LOST_THREADS
-from chat.prompt import PromptFormat
 from common.errors import UserError
 from common.paths import GUEST_PREFIX
+from models.prompt import PromptFormat
 from tests.chat.test_engine import HELLO, SHORT, adapters, say  # noqa: F401
 from tests.chat.test_several_people import question, started
 

@@ -117,15 +117,6 @@ def test_many_threads_read_a_tokenizer_once(base, monkeypatch):
     assert len(read) == 1 and len({id(format) for format in found}) == 1 and not formats._making
 
 
-def test_one_in_which_a_thread_is_stuck_is_forgotten_and_made_anew(base):
-    formats = Formats()
-    stuck = formats.of(base)
-    stuck._lock.acquire()
-    formats.forget(base)
-    again = formats.of(base)
-    assert again is not stuck and text(again)
-
-
 def test_formats_are_bounded_in_number(base, adapter):
     formats = Formats(most=2)
     for name in ("chatml", "alpaca", "vicuna"):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from common.errors import UserError
-from models.encoding import encode_messages, encode_text
+from models.prompt import encode_messages, encode_text
 from trainer.data.conversations import Kept
 from trainer.data.reading import EXAMPLE_HELD_OUT, read_rows
 from trainer.data.shapes import to_conversation

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy
 
 from common.errors import UserError
-from models.encoding import encode_text
+from models.prompt import encode_text
 from models.templates import training_template
 from trainer.config import EXAMPLE, TrainConfig
 from trainer.data.conversations import MOST_KEPT, Conversations, Kept, Part

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from common.errors import UserError
-from models.encoding import shown_tokens
+from models.prompt import shown_tokens
 from trainer.config import TrainConfig
 from trainer.data.conversations import Kept, Part
 from trainer.data.dataset import IGNORED, Encoded, encode, fit

@@ -6,7 +6,7 @@ A character that is cut into bytes costs up to three tokens, where English takes
 import re
 from collections import Counter
 
-from models.encoding import encode_text
+from models.prompt import encode_text
 
 RANGES = {
     "Hangul": "\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3",

@@ -10,6 +10,8 @@ from itertools import islice
 import torch
 from transformers import TrainerCallback
 
+from models.prompt import encode_question
+from models.templates import Message
 from trainer.config import MOST_PROMPTS, TrainConfig
 from trainer.process.ranks import rank, wait_for_everyone
 from trainer.run import EventLog
@@ -19,7 +21,9 @@ MOST_SECONDS = 30.0
 SHOWN_CHARACTERS = 500  # of a prompt and of an answer, in every event
 
 
-def choose_prompts(config: TrainConfig, held_out: list[dict], fits: Callable[[list[dict]], bool]) -> list[list[dict]]:
+def choose_prompts(
+    config: TrainConfig, held_out: list[dict], fits: Callable[[list[Message]], bool]
+) -> list[list[Message]]:
     """The conversations to answer: the prompts of the config, else the openings of the first held-out conversations of
     which `fits` is true.
     """
@@ -29,16 +33,16 @@ def choose_prompts(config: TrainConfig, held_out: list[dict], fits: Callable[[li
     return list(islice((messages for messages in opened if messages and fits(messages)), MOST_PROMPTS))
 
 
-def fits_window(model, tokenizer, messages: list[dict]) -> bool:
+def fits_window(model, tokenizer, messages: list[Message]) -> bool:
     """True when the base's window holds `messages` and the first token of an answer."""
-    return len(_ids(tokenizer, messages)) <= _room(model)
+    return len(encode_question(messages, tokenizer)) <= _room(model)
 
 
 def _room(model) -> int:
     return model.config.max_position_embeddings - 1
 
 
-def _opening(messages: list[dict]) -> list[dict]:
+def _opening(messages: list[Message]) -> list[Message]:
     """The messages before the assistant's first word; [] when there is no question among them."""
     roles = [message["role"] for message in messages]
     opening = messages[: roles.index("assistant")] if "assistant" in roles else messages
@@ -48,7 +52,7 @@ def _opening(messages: list[dict]) -> list[dict]:
 class SampleAnswers(TrainerCallback):
     """Writes a `samples` event after every evaluation; without held-out rows, where an evaluation would be."""
 
-    def __init__(self, prompts: list[list[dict]], tokenizer, events: EventLog, eval_steps: int = 0) -> None:
+    def __init__(self, prompts: list[list[Message]], tokenizer, events: EventLog, eval_steps: int = 0) -> None:
         self.prompts = prompts
         self.tokenizer = tokenizer
         self.events = events
@@ -74,9 +78,9 @@ class SampleAnswers(TrainerCallback):
         wait_for_everyone()
 
 
-def answer(model, tokenizer, prompts: list[list[dict]]) -> list[dict]:
+def answer(model, tokenizer, prompts: list[list[Message]]) -> list[dict]:
     """[{"prompt", "answer"}], in one batch, clipped. A prompt that does not fit into the base's window has the answer ""."""
-    ids = [_ids(tokenizer, messages) for messages in prompts]
+    ids = [encode_question(messages, tokenizer) for messages in prompts]
     room = _room(model)
     fitting = [number for number, tokens in enumerate(ids) if len(tokens) <= room]
     answers = [""] * len(prompts)
@@ -92,15 +96,6 @@ def answer(model, tokenizer, prompts: list[list[dict]]) -> list[dict]:
 
 def _clipped(text: str) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"
-
-
-def _ids(tokenizer, messages: list[dict]) -> list[int]:
-    """A conversation as tokens, opened for an answer."""
-    return list(
-        tokenizer.apply_chat_template(messages, tokenize=True, add_generation_prompt=True, return_dict=True)[
-            "input_ids"
-        ]
-    )
 
 
 def _generate(model, tokenizer, ids: list[list[int]], room: int) -> list[str]:
