@@ -27,6 +27,7 @@ from adapters.push import Pushed, plan_push, push_adapter
 from chat.__main__ import open_model
 from chat.engine import Engine, Model, Reply, Sampling
 from common.errors import UserError
+from models.templates import Message
 from trainer.config import TrainConfig
 from trainer.queue import advance_if_possible, launch, stop
 from trainer.run import Run, RunState, read_state
@@ -75,12 +76,12 @@ class Chat:
 
     def __init__(self, model: Model, system: str = "", sampling: Sampling | None = None) -> None:
         self.sampling = sampling or Sampling()
-        self.messages = [{"role": "system", "content": system}] if system else []
+        self.messages: list[Message] = [{"role": "system", "content": system}] if system else []
         self._model, self._engine = model, Engine()
 
     def stream(self, message: str) -> Iterator[Reply]:
         """Yield the reply to `message` as it grows. The turn is part of the conversation once it was read to its end."""
-        asked = [*self.messages, {"role": "user", "content": message}]
+        asked: list[Message] = [*self.messages, {"role": "user", "content": message}]
         reply = Reply()
         for reply in self._engine.reply(self._model, asked, self.sampling, conversation="studio"):
             yield reply

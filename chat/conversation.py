@@ -1,18 +1,19 @@
-"""A conversation as plain data (it is kept as JSON in the browser): what was said to one model or to several side by side.
-
-    {"id", "title", "system", "summary", "summarised", "changed", "panes": [{"model", "template", "messages": [...]}]}
+"""A conversation as plain data, kept as JSON in the browser: what was said to one model or to several side by side.
 
 Every pane holds the same user messages, each followed by the answer of its model. The functions change a conversation in place.
 """
 
+import copy
 import json
 import math
 import secrets
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypedDict, TypeGuard
 
 from chat.history import LONGEST_MESSAGE, MOST_MESSAGES, check_messages
 from common.errors import UserError
+from models.templates import Message
 
 MOST_PANES = 4
 LONGEST_TITLE = 60
@@ -22,45 +23,100 @@ MOST_CHARACTERS = 1_500_000  # of all conversations together: a browser keeps ab
 MAX_CONVERSATION_CHARACTERS = 600_000  # of one, all panes together: the server holds it while its page is open
 MAX_ROOM_CHARACTERS = 400_000  # what a conversation may have for another answer to be asked
 ALMOST_FULL = 0.9  # of that room: then a person is told which one goes next
-MESSAGE_KEYS = ("role", "content", "tries", "note", "rated", "by")
-# What a pane knows of its last answer: tokens used, the window, who answered, the template it was read in.
-NOT_YET: dict[str, Any] = {"used": 0, "window": 0, "who": "", "read_as": ""}
 
 
-def new_conversation(models: list[str], system: str = "") -> dict:
-    """An empty conversation with one pane for each of `models`."""
-    panes = [
-        {"model": model, "template": "", "left_out": 0, "messages": [], **NOT_YET} for model in models[:MOST_PANES]
-    ]
-    made = {"id": secrets.token_hex(8), "title": "", "system": system, "summary": "", "summarised": 0}
-    return {**made, "changed": time.time(), "panes": panes}
+class Said(Message, total=False):
+    """A message of a pane; an answer has more: `tries` counts retries, `by` is the model, `doing` what it waits for."""
+
+    tries: int
+    note: str
+    rated: str | None  # "Like" or "Dislike"
+    by: str
+    doing: str
 
 
-def set_models(conversation: dict, models: list[str]) -> None:
-    """Give the conversation these panes; one that is new begins with what was said in the first."""
-    known: dict[str, dict] = {pane["model"]: pane for pane in conversation["panes"]}
+class Pane(TypedDict):
+    """What was said to one model. `left_out` are the turns that its window did not hold.
+
+    Of its last answer: `used` tokens of the `window`, `who` answered, and the template that it was `read_as`.
+    """
+
+    model: str
+    template: str
+    left_out: int
+    messages: list[Said]
+    used: int
+    window: int
+    who: str
+    read_as: str
+
+
+class Conversation(TypedDict):
+    """`summary` covers the first `summarised` turns; `changed` is in seconds since 1970."""
+
+    id: str
+    title: str
+    system: str
+    summary: str
+    summarised: int
+    changed: float
+    panes: list[Pane]
+
+
+class Deleted(TypedDict):
+    """What stays in the browser's list of one that is deleted: another tab that still holds it must not bring it back."""
+
+    id: str
+    changed: float
+    deleted: bool
+
+
+Record = Conversation | Deleted
+
+
+def new_conversation(models: list[str], system: str = "") -> Conversation:
+    """Return an empty conversation with one pane for each of `models`."""
+    return Conversation(
+        id=secrets.token_hex(8),
+        title="",
+        system=system,
+        summary="",
+        summarised=0,
+        changed=time.time(),
+        panes=[_new_pane(model, []) for model in models[:MOST_PANES]],
+    )
+
+
+def _new_pane(model: str, messages: list[Said], template: str = "", left_out: int = 0) -> Pane:
+    """Return a pane in which these `messages` were said, and nobody has answered yet."""
+    kept = [message.copy() for message in messages]
+    return Pane(model=model, template=template, left_out=left_out, messages=kept, used=0, window=0, who="", read_as="")
+
+
+def set_models(conversation: Conversation, models: list[str]) -> None:
+    """Give the conversation these panes; one that is new goes on with what was said in the first."""
+    known = {pane["model"]: pane for pane in conversation["panes"]}
     first = conversation["panes"][0]
-    if models[0] not in known:  # another model goes on with the first pane
-        known[models[0]] = {**first, "model": models[0], **NOT_YET}
-    panes = []
-    for model in models[:MOST_PANES]:
-        pane = known.get(model) or {**first, "model": model, **NOT_YET}
-        panes.append({**pane, "messages": [dict(message) for message in pane["messages"]]})
-    conversation["panes"] = panes
+    conversation["panes"] = [
+        copy.deepcopy(known[model])
+        if model in known
+        else _new_pane(model, first["messages"], first["template"], first["left_out"])
+        for model in models[:MOST_PANES]
+    ]
 
 
-def check_room(conversation: dict) -> None:
+def check_room(conversation: Conversation) -> None:
     """Raise UserError for a conversation that is too long to be gone on with."""
     if _characters(conversation) > MAX_ROOM_CHARACTERS:
         words = f"This conversation has more than {MAX_ROOM_CHARACTERS:,} characters."
         raise UserError(words, "Press “New chat”; this one is kept.")
 
 
-def _characters(conversation: dict) -> int:
+def _characters(conversation: Conversation) -> int:
     return sum(len(message["content"]) for pane in conversation["panes"] for message in pane["messages"])
 
 
-def ask(conversation: dict, text: str) -> None:
+def ask(conversation: Conversation, text: str) -> None:
     """Add the user's message and an empty answer to every pane. Raises UserError when it is too long to go on with."""
     check_room(conversation)
     for pane in conversation["panes"]:
@@ -69,7 +125,7 @@ def ask(conversation: dict, text: str) -> None:
     conversation["changed"] = time.time()
 
 
-def undo(conversation: dict) -> str:
+def undo(conversation: Conversation) -> str:
     """Take the last turn out of every pane; returns what the user had said. Raises UserError when there is none."""
     if not said(conversation):
         raise UserError("There is nothing to undo.")
@@ -78,23 +134,22 @@ def undo(conversation: dict) -> str:
     return text
 
 
-def cut(conversation: dict, place: int) -> None:
+def cut(conversation: Conversation, place: int) -> None:
     """Keep the messages before `place` in every pane; a summary of more than them is dropped."""
     for pane in conversation["panes"]:
-        pane["messages"] = pane["messages"][:place]
-        pane["left_out"] = min(pane["left_out"], place // 2)
-        pane |= NOT_YET
+        left_out = min(pane["left_out"], place // 2)
+        pane.update(_new_pane(pane["model"], pane["messages"][:place], pane["template"], left_out))
     if conversation["summarised"] > place // 2:
         conversation["summary"], conversation["summarised"] = "", 0
     conversation["changed"] = time.time()
 
 
-def said(conversation: dict) -> list[dict]:
+def said(conversation: Conversation) -> list[Said]:
     """The messages of the first pane."""
     return conversation["panes"][0]["messages"]
 
 
-def prompt_messages(conversation: dict, pane: int, end: int | None = None) -> list[dict]:
+def prompt_messages(conversation: Conversation, pane: int, end: int | None = None) -> list[Message]:
     """What the model of a pane gets: the system prompt, the summary if there is one, and the messages before `end`.
 
     Turns that were never answered are left out.
@@ -105,11 +160,11 @@ def prompt_messages(conversation: dict, pane: int, end: int | None = None) -> li
         answer = messages[place + 1] if place + 1 < len(messages) else None
         is_unanswered = message["role"] == "user" and answer is not None and not answer["content"].strip()
         if not is_unanswered and (message["role"] == "user" or message["content"].strip()):
-            kept.append({"role": message["role"], "content": message["content"]})
+            kept.append(Message(role=message["role"], content=message["content"]))
     system = conversation["system"].strip()
     if conversation["summary"].strip():
         system = f"{system}\n\nWhat was said earlier, in short:\n{conversation['summary'].strip()}".strip()
-    return ([{"role": "system", "content": system}] if system else []) + kept
+    return ([Message(role="system", content=system)] if system else []) + kept
 
 
 def make_title(text: str) -> str:
@@ -118,74 +173,73 @@ def make_title(text: str) -> str:
     return words if len(words) <= LONGEST_TITLE else f"{words[: LONGEST_TITLE - 1].rsplit(' ', 1)[0]}…"
 
 
-def keep(records: list[dict], conversation: dict) -> list[dict]:
+def keep(records: list[Record], conversation: Conversation) -> list[Record]:
     """The browser's list with this conversation in it, unless a later state of it is there; the last changed first.
 
     What a browser has no room for is marked as deleted, the longest unchanged first; so is one in which nothing is said any more.
     """
-    known = {one["id"]: one for one in records}
+    known: dict[str, Record] = {one["id"]: one for one in records}
     before = known.get(conversation["id"])
     if not said(conversation) and before is None:
         return records
     if before is None or before["changed"] <= conversation["changed"]:
         known[conversation["id"]] = conversation if said(conversation) else deleted(conversation)
-    newest_first = sorted(known.values(), key=lambda one: one["changed"], reverse=True)
-    kept, rest = _that_fit(newest_first)
-    return sorted([*kept, *rest], key=lambda one: one["changed"], reverse=True)
+    kept, left, size = 0, [], 0
+    for one in sorted(known.values(), key=lambda one: one["changed"], reverse=True):
+        if "panes" in one:
+            size += len(json.dumps(one))
+            if kept == MOST_CONVERSATIONS or (kept and size > MOST_CHARACTERS):
+                one = Deleted(id=one["id"], changed=one["changed"], deleted=True)
+            else:
+                kept += 1
+        left.append(one)
+    return left
 
 
-def deleted(conversation: dict) -> dict:
-    """What stays in the list of one that is deleted: another tab that still holds it must not bring it back."""
-    return {"id": conversation["id"], "changed": time.time(), "deleted": True}
+def deleted(conversation: Record) -> Deleted:
+    """Return what stays in the browser's list of a conversation that is deleted now."""
+    return Deleted(id=conversation["id"], changed=time.time(), deleted=True)
 
 
-def _that_fit(newest_first: list[dict]) -> tuple[list[dict], list[dict]]:
-    """(those that a browser has room for, the deleted and those without room, marked as deleted)."""
-    kept, rest, size = [], [], 0
-    for one in newest_first:
-        size += 0 if one.get("deleted") else len(json.dumps(one))
-        has_room = len(kept) < MOST_CONVERSATIONS and (size <= MOST_CHARACTERS or not kept)
-        if one.get("deleted") or not has_room:
-            rest.append({**deleted(one), "changed": one["changed"]})
-        else:
-            kept.append(one)
-    return kept, rest
+def is_conversation(record: Record) -> TypeGuard[Conversation]:
+    """Return whether `record` is one that is not deleted."""
+    return "panes" in record
 
 
-def next_to_go(records: list[dict]) -> dict | None:
-    """The conversation that the next new one pushes out of the browser, None while there is room."""
-    kept = [one for one in records if not one.get("deleted")]
+def next_to_go(records: Sequence[Record]) -> Conversation | None:
+    """Return the conversation that the next new one pushes out of the browser, None while there is room."""
+    kept = list(filter(is_conversation, records))
     size = sum(len(json.dumps(one)) for one in kept)
     is_full = len(kept) >= MOST_CONVERSATIONS or size > ALMOST_FULL * MOST_CHARACTERS
     return kept[-1] if is_full and len(kept) > 1 else None
 
 
-def records_of(found: object) -> list[dict]:
-    """What a browser sent as its list: conversations and deleted ones; whatever is neither is left out."""
-    records = []
+def records_of(found: object) -> list[Record]:
+    """Return what a browser sent as its list; whatever is neither a conversation nor a deleted one is left out."""
+    records: Sequence[Record] = []
     for one in found if isinstance(found, list) else []:
         try:
-            is_deleted = bool(one.get("deleted"))
-            records.append(
-                {**deleted(one), "id": str(one["id"])[:16], "changed": _time(one)} if is_deleted else checked(one)
-            )
+            if one.get("deleted"):
+                records.append(Deleted(id=str(one["id"])[:16], changed=_time(one), deleted=True))
+            else:
+                records.append(checked(one))
         except (UserError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
             continue
     return records
 
 
-def find(conversations: list[dict], words: str) -> list[dict]:
+def find(conversations: list[Conversation], words: str) -> list[Conversation]:
     """Those that hold all of `words` in their title or in what was said."""
     wanted = words.lower().split()
 
-    def text(conversation: dict) -> str:
+    def text(conversation: Conversation) -> str:
         parts = [message["content"] for pane in conversation["panes"] for message in pane["messages"]]
         return "\n".join([conversation["title"], conversation["system"], *parts]).lower()
 
     return [one for one in conversations if all(word in text(one) for word in wanted)]
 
 
-def to_markdown(conversation: dict) -> str:
+def to_markdown(conversation: Conversation) -> str:
     """The conversation to read: every turn, with the answer of each model under its name."""
     lines = [f"# {conversation['title'] or 'Conversation'}"]
     if conversation["system"].strip():
@@ -199,7 +253,7 @@ def to_markdown(conversation: dict) -> str:
     return "\n\n".join(lines) + "\n"
 
 
-def from_json(text: str) -> list[dict]:
+def from_json(text: str) -> list[Conversation]:
     """The conversations of an export, one or all, checked like anything from outside; each gets an id of its own.
 
     Raises UserError.
@@ -214,45 +268,71 @@ def from_json(text: str) -> list[dict]:
         ) from error
 
 
-def checked(found: dict) -> dict:
-    """A conversation from outside with nothing in it but what belongs there. Raises UserError, TypeError, KeyError."""
-    panes = found["panes"]
-    if not isinstance(panes, list) or not 1 <= len(panes) <= MOST_PANES:
+def checked(found: dict[str, Any]) -> Conversation:
+    """Return a conversation from outside with nothing in it but what belongs there.
+
+    Raises UserError, and TypeError, KeyError, ValueError, AttributeError or OverflowError for what is no conversation.
+    """
+    given = found["panes"]
+    if not isinstance(given, list) or not 1 <= len(given) <= MOST_PANES:
         raise UserError(f"A conversation has between 1 and {MOST_PANES} panes.")
-    if any(len(pane["messages"]) > MOST_MESSAGES for pane in panes):
+    if any(len(pane["messages"]) > MOST_MESSAGES for pane in given):
         raise UserError(f"A conversation has at most {MOST_MESSAGES:,} messages.")
     if any(len(str(found.get(key, ""))) > LONGEST_MESSAGE for key in ("system", "summary")):
         raise UserError(f"A system prompt and a summary have at most {LONGEST_MESSAGE:,} characters.")
-    made = new_conversation([str(pane["model"])[:LONGEST_NAME] for pane in panes], str(found.get("system", "")))
-    made |= {"title": str(found.get("title", ""))[:LONGEST_TITLE], "id": str(found.get("id"))[:16]}
-    made |= {"summary": str(found.get("summary", "")), "summarised": max(0, int(found.get("summarised", 0)))}
-    made["changed"] = _time(found)
-    for pane, given in zip(made["panes"], panes, strict=True):
-        pane["template"] = str(given.get("template", ""))[:16]
-        pane |= {key: type(value)(given.get(key, value)) for key, value in NOT_YET.items()}
-        pane |= {"who": pane["who"][:LONGEST_NAME], "read_as": pane["read_as"][:16]}
-        pane["messages"] = [_checked_message(message) for message in given["messages"]]
-        pane["left_out"] = max(0, min(int(given.get("left_out", 0)), len(pane["messages"]) // 2))
-        roles = [message["role"] for message in pane["messages"]]
-        if roles != ["user", "assistant"] * (len(roles) // 2) or len(roles) != len(panes[0]["messages"]):
-            raise UserError("The messages of a conversation alternate between user and assistant.")
-        if roles:
-            check_messages(pane["messages"], continuing=True)
+    panes = [_checked_pane(pane) for pane in given]
+    if len({len(pane["messages"]) for pane in panes}) > 1:
+        raise UserError("The panes of a conversation hold the same questions.")
+    made = Conversation(
+        id=str(found.get("id"))[:16],
+        title=str(found.get("title", ""))[:LONGEST_TITLE],
+        system=str(found.get("system", "")),
+        summary=str(found.get("summary", "")),
+        summarised=max(0, int(found.get("summarised", 0))),
+        changed=_time(found),
+        panes=panes,
+    )
     if _characters(made) + len(made["system"]) + len(made["summary"]) > MAX_CONVERSATION_CHARACTERS:
         raise UserError(f"A conversation has {MAX_CONVERSATION_CHARACTERS:,} characters at most.")
     return made
 
 
-def _time(found: dict) -> float:
-    """When it was changed, in seconds since 1970, never in the future."""
+def _checked_pane(found: dict[str, Any]) -> Pane:
+    messages = [_checked_message(message) for message in found["messages"]]
+    roles = [message["role"] for message in messages]
+    if roles != ["user", "assistant"] * (len(roles) // 2):
+        raise UserError("The messages of a conversation alternate between user and assistant.")
+    if messages:
+        check_messages(messages, continuing=True)
+    return Pane(
+        model=str(found["model"])[:LONGEST_NAME],
+        template=str(found.get("template", ""))[:16],
+        left_out=max(0, min(int(found.get("left_out", 0)), len(messages) // 2)),
+        messages=messages,
+        used=int(found.get("used", 0)),
+        window=int(found.get("window", 0)),
+        who=str(found.get("who", ""))[:LONGEST_NAME],
+        read_as=str(found.get("read_as", ""))[:16],
+    )
+
+
+def _checked_message(found: dict[str, Any]) -> Said:
+    rated = found.get("rated")
+    kept = Said(
+        role=found["role"],
+        content=found["content"],
+        note=str(found.get("note", ""))[:300],
+        tries=int(found.get("tries", 0)),
+        rated=rated if rated in ("Like", "Dislike") else None,
+    )
+    if "by" in found:
+        kept["by"] = str(found["by"])[:LONGEST_NAME]
+    return kept
+
+
+def _time(found: dict[str, Any]) -> float:
+    """Return when it was changed, in seconds since 1970, never in the future. Raises ValueError for no time."""
     changed = float(found.get("changed", 0))
     if not math.isfinite(changed):
         raise ValueError("no time")
     return min(changed, time.time())
-
-
-def _checked_message(message: dict) -> dict:
-    kept = {key: message[key] for key in MESSAGE_KEYS if key in message}
-    kept |= {"note": str(kept.get("note", ""))[:300], "tries": int(kept.get("tries", 0))}
-    kept |= {"rated": rated if (rated := kept.get("rated")) in ("Like", "Dislike") else None}
-    return kept | {"by": str(kept["by"])[:LONGEST_NAME]} if "by" in kept else kept

@@ -8,6 +8,7 @@ correcting it leaves the correction only.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from chat.history import check_messages
 from common.errors import UserError
 from common.files import append_json_line, read_json_lines, write_text
 from common.paths import LOCAL_OWNER, contained, datasets_folder, slug
+from models.templates import Message
 
 MOST_ROWS = 100_000
 MOST_DATASETS = 50  # of one owner
@@ -65,15 +67,15 @@ def read_rows(name: str, owner: str = LOCAL_OWNER) -> list[dict]:
     return read_json_lines(find_dataset(name, owner).path)
 
 
-def keep_row(name: str, messages: list[dict], source: str, key: str, owner: str = LOCAL_OWNER) -> DataSet:
+def keep_row(name: str, messages: Sequence[Message], source: str, key: str, owner: str = LOCAL_OWNER) -> DataSet:
     """Put a conversation that ends with a good answer into the data set; an older row with this key is replaced.
 
     Raises UserError for an empty answer, a bad name, and when the data set or the owner's room is full.
     """
-    messages = check_messages(messages, continuing=True)
-    if not messages[-1]["content"].strip():
+    checked = check_messages(messages, continuing=True)
+    if not checked[-1]["content"].strip():
         raise UserError("An empty answer teaches nothing.")
-    path, row = _path(name, owner), {"messages": messages, "source": source, "key": key}
+    path, row = _path(name, owner), {"messages": checked, "source": source, "key": key}
     with _locked(owner):
         rows = read_json_lines(path)
         others = [other for other in rows if other.get("key") != key]
@@ -109,7 +111,7 @@ def drop_last_row(name: str, owner: str = LOCAL_OWNER) -> None:
         _write_rows(path, rows[:-1])
 
 
-def row_key(conversation: str, pane: int, place: int, before: list[dict]) -> str:
+def row_key(conversation: str, pane: int, place: int, before: Sequence[Message]) -> str:
     """What tells one answer from any other: where it stands, and the messages `before` it."""
     said = [[message["role"], message["content"]] for message in before]
     return hashlib.sha256(json.dumps([conversation, pane, place, said]).encode()).hexdigest()[:16]

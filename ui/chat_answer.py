@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from chat.conversation import prompt_messages
+from chat.conversation import Conversation, Said, prompt_messages
 from chat.engine import CALLS, HEARTBEAT_SECONDS, Engine, Model, Reply
 from chat.line import Places
 from chat.remote import RemoteEngine, RemoteModel
@@ -47,7 +47,7 @@ class Answer:
     is_done: bool = False
 
 
-def pick_panes(engines: Engines, conversation: dict, visitor: Visitor, *progress) -> list[Picked]:
+def pick_panes(engines: Engines, conversation: Conversation, visitor: Visitor, *progress) -> list[Picked]:
     """The models of all panes. Raises UserError for one that the owner does not have (any more)."""
     models = [pane["model"] for pane in conversation["panes"]]
     return [pick(model, models[0], visitor, engines.remote, *progress) for model in models]
@@ -55,7 +55,7 @@ def pick_panes(engines: Engines, conversation: dict, visitor: Visitor, *progress
 
 def answer(
     engines: Engines,
-    conversation: dict,
+    conversation: Conversation,
     visitor: Visitor,
     sampling: Sampling,
     panes: list[int],
@@ -70,7 +70,12 @@ def answer(
 
 
 def _answer(
-    engines: Engines, conversation: dict, visitor: Visitor, sampling: Sampling, panes: list[int], continuing: bool
+    engines: Engines,
+    conversation: Conversation,
+    visitor: Visitor,
+    sampling: Sampling,
+    panes: list[int],
+    continuing: bool,
 ) -> Iterator[list[Answer]]:
     stop = threading.Event()
     picked = []
@@ -105,7 +110,7 @@ def _answer(
         end_early(conversation)
 
 
-def _advance(conversation: dict, one: Answer) -> None:
+def _advance(conversation: Conversation, one: Answer) -> None:
     """Take what came for one pane."""
     reply = next(one.stream, None)
     message, pane = _last(conversation, one.pane), conversation["panes"][one.pane]
@@ -128,12 +133,12 @@ def _advance(conversation: dict, one: Answer) -> None:
         pane["read_as"] = reply.template
 
 
-def is_answering(conversation: dict) -> bool:
+def is_answering(conversation: Conversation) -> bool:
     """True while an answer of it is on its way."""
     return any("doing" in message for pane in conversation["panes"] for message in pane["messages"][-1:])
 
 
-def end_early(conversation: dict) -> dict:
+def end_early(conversation: Conversation) -> Conversation:
     """Say of each answer that was on its way that it goes no further; returns the conversation."""
     for message in [message for pane in conversation["panes"] for message in pane["messages"]]:
         if message.pop("doing", None) is not None:
@@ -141,7 +146,7 @@ def end_early(conversation: dict) -> dict:
     return conversation
 
 
-def as_draft(conversation: dict) -> dict:
+def as_draft(conversation: Conversation) -> Conversation:
     """The conversation as it is to be found again when the page is left in mid-answer."""
     return {**end_early(copy.deepcopy(conversation)), "changed": time.time()}
 
@@ -156,13 +161,13 @@ def who_words(picked: Picked) -> str:
     return f"{short_name(name)}{reason}" if is_base else f"{picked.name}, on {short_name(name)}{reason}"
 
 
-def _say(conversation: dict, panes: list[int], sentence: str) -> None:
+def _say(conversation: Conversation, panes: list[int], sentence: str) -> None:
     """What happens before the first word, in the answer's place."""
     for pane in panes:
         _last(conversation, pane)["doing"] = sentence
 
 
-def _last(conversation: dict, pane: int) -> dict:
+def _last(conversation: Conversation, pane: int) -> Said:
     return conversation["panes"][pane]["messages"][-1]
 
 
@@ -175,7 +180,7 @@ def _with_luck(sampling: Sampling, tries: int) -> tuple[Sampling, str]:
     return luck, f"seed {luck.seed}, temperature {luck.temperature:g}"
 
 
-def update_summary(engines: Engines, conversation: dict, visitor: Visitor) -> Iterator[Reply]:
+def update_summary(engines: Engines, conversation: Conversation, visitor: Visitor) -> Iterator[Reply]:
     """Write down what was left out since the last summary, with the first pane's model, into the conversation."""
     pane = conversation["panes"][0]
     if pane["left_out"] <= conversation["summarised"]:
@@ -184,7 +189,7 @@ def update_summary(engines: Engines, conversation: dict, visitor: Visitor) -> It
         yield from _update_summary(engines, conversation, visitor)
 
 
-def _update_summary(engines: Engines, conversation: dict, visitor: Visitor) -> Iterator[Reply]:
+def _update_summary(engines: Engines, conversation: Conversation, visitor: Visitor) -> Iterator[Reply]:
     pane = conversation["panes"][0]
     picked = pick_panes(engines, conversation, visitor)[0]
     messages, before = pane["messages"], conversation["summary"]

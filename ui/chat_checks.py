@@ -1,18 +1,18 @@
 """What the page, or a program in its place, says: checked before anything is done with it. Raises UserError."""
 
-from chat.conversation import said
+from chat.conversation import Conversation, said
 from chat.history import LONGEST_MESSAGE
 from common.errors import UserError
 from ui import chat_view
 
 
-def are_different(conversation: dict) -> bool:
+def are_different(conversation: Conversation) -> bool:
     """True when one of the last answers can be better than another."""
     last = [pane["messages"][-1]["content"] for pane in conversation["panes"] if pane["messages"]]
     return len(set(last)) > 1
 
 
-def place_of(conversation: dict, pane: int, index: object) -> int:
+def place_of(conversation: Conversation, pane: int, index: object) -> int:
     """The place of a message that the page names. Raises UserError when there is none: it may come from an API."""
     if pane >= len(conversation["panes"]):
         raise UserError("This pane is gone.")

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from chat import feedback
-from chat.conversation import prompt_messages, said
+from chat.conversation import Conversation, prompt_messages, said
 from common.errors import UserError
 from ui.chat_answer import is_answering
 from ui.chat_checks import are_different, place_of
@@ -137,7 +137,7 @@ class DataHandlers:
             lines.append(f"<p class='hint'>{source}: {html.escape(asked)} → {html.escape(answered)}</p>")
         return "".join(lines)
 
-    def _keep(self, values: dict, owner: str, conversation: dict, pane: int, place: int, source: str) -> None:
+    def _keep(self, values: dict, owner: str, conversation: Conversation, pane: int, place: int, source: str) -> None:
         """The conversation up to this answer, as one row."""
         messages = prompt_messages(conversation, pane, place + 1)
         if not messages or messages[-1]["role"] != "assistant":
@@ -161,6 +161,6 @@ class DataHandlers:
         parts.drop_button.click(self.drop_last, everything, parts.rows_html, api_name="drop_row", **QUIET)
 
 
-def key_of(conversation: dict, pane: int, place: int) -> str:
+def key_of(conversation: Conversation, pane: int, place: int) -> str:
     """The key of an answer's row: the same place under other questions is another answer."""
     return feedback.row_key(conversation["id"], pane, place, prompt_messages(conversation, pane, place))

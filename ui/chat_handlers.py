@@ -13,9 +13,12 @@ import gradio as gr
 
 from chat.conversation import (
     MOST_PANES,
+    Conversation,
+    Record,
     ask,
     check_room,
     cut,
+    is_conversation,
     keep,
     new_conversation,
     next_to_go,
@@ -46,7 +49,7 @@ class ChatHandlers:
     browser_key: gr.BrowserState
     engines: Engines
     # {(owner, id): the conversation} of those whose answers are on their way: a mark that is set meanwhile is written there
-    live: dict[tuple[str, str], dict] = field(default_factory=dict)
+    live: dict[tuple[str, str], Conversation] = field(default_factory=dict)
 
     def inputs(self, *more) -> set:
         """What every handler of an answer reads."""
@@ -157,13 +160,13 @@ class ChatHandlers:
         """The system prompt of a preset."""
         return PRESETS.get(name, "")
 
-    def begin(self, values: dict, token, request: gr.Request | None = None) -> tuple[Visitor, dict, Sampling]:
+    def begin(self, values: dict, token, request: gr.Request | None = None) -> tuple[Visitor, Conversation, Sampling]:
         """Who asks, their conversation with the panes that are picked now, and the settings. Raises UserError."""
         visitor, settings = visitor_of(values[self.browser_key], token, request), self.layout.settings
         sampling = sampling_of({name: values[part] for name, part in settings.items()})
         return visitor, self.current(values), sampling
 
-    def current(self, values: dict) -> dict:
+    def current(self, values: dict) -> Conversation:
         """The conversation as the page showed it when the event began, or as another tab has changed it since; at rest."""
         own = self.layout
         conversation = end_early(self._latest(values) or new_conversation(self.models(values)))
@@ -172,16 +175,17 @@ class ChatHandlers:
         conversation["summary"] = str(values[own.summary_box] or "") if conversation["summarised"] else ""
         return conversation
 
-    def open_one(self, values: dict) -> dict | None:
+    def open_one(self, values: dict) -> Conversation | None:
         """The conversation that the page shows; None before anything is said."""
         return open_conversation(values[self.layout.conversation])
 
-    def _latest(self, values: dict) -> dict | None:
+    def _latest(self, values: dict) -> Conversation | None:
         """The open conversation in its last state: this page's, or the browser's if another tab went on with it."""
         open_one = self.open_one(values)
         if not open_one:
             return None
-        same = [one for one in records_of(values[self.layout.store]) if one["id"] == open_one["id"] and "panes" in one]
+        stored = filter(is_conversation, records_of(values[self.layout.store]))
+        same = [one for one in stored if one["id"] == open_one["id"]]
         return max([open_one, *same], key=lambda one: one["changed"])
 
     def models(self, values: dict) -> list[str]:
@@ -226,7 +230,7 @@ class ChatHandlers:
             if self.live.get(key) is conversation:
                 del self.live[key]
 
-    def _summarise(self, values, conversation: dict, visitor: Visitor, wait: dict) -> Iterator[dict]:
+    def _summarise(self, values, conversation: Conversation, visitor: Visitor, wait: dict) -> Iterator[dict]:
         """Write the summary; the answer is there already, whatever comes of it."""
         shown_at = 0.0
         try:
@@ -238,7 +242,7 @@ class ChatHandlers:
             gr.Warning(html.escape(f"No summary was written: {error}", quote=False))
         yield self.saved(values, conversation)
 
-    def _moved(self, conversation: dict, asked: list[int]) -> dict:
+    def _moved(self, conversation: Conversation, asked: list[int]) -> dict:
         """What a step of the answers changes on the page, in the panes that were asked.
 
         Every Chatbot gets its messages, also where they are the same: for one that gets nothing Gradio makes a new component
@@ -252,7 +256,7 @@ class ChatHandlers:
                 changes[panes.meters[number]] = chat_view.meter(pane)
         return changes
 
-    def saved(self, values: dict, conversation: dict) -> dict:
+    def saved(self, values: dict, conversation: Conversation) -> dict:
         """The conversation at rest: shown, and kept in the browser."""
         records, conversation["changed"] = records_of(values[self.layout.store]), time.time()
         kept = keep(records, conversation)
@@ -261,18 +265,18 @@ class ChatHandlers:
             gr.Warning(html.escape(chat_view.room_words(going), quote=False))
         return {self.layout.store: kept, **self.at_rest(conversation)}
 
-    def with_open_one(self, values: dict) -> list[dict]:
+    def with_open_one(self, values: dict) -> list[Record]:
         """The browser's conversations with the one that is left now: it may have been stopped by this very click."""
         records, left = records_of(values[self.layout.store]), self.open_one(values)
         return keep(records, as_draft(left) if is_answering(left) else left) if left else records
 
-    def at_rest(self, conversation: dict) -> dict:
+    def at_rest(self, conversation: Conversation) -> dict:
         """The conversation on the page while nothing is answered: whatever was on its way has been cancelled."""
         own = self.layout
         ready = {own.send_button: gr.Button(interactive=True), own.stop_button: gr.Button(interactive=False)}
         return {own.conversation: conversation, own.draft: None, **ready, **self.view(conversation)}
 
-    def view(self, conversation: dict) -> dict:
+    def view(self, conversation: Conversation) -> dict:
         """All panes, as they are."""
         panes, changes, count = self.layout.panes, {}, len(conversation["panes"])
         for number in range(MOST_PANES):
@@ -288,5 +292,5 @@ class ChatHandlers:
         return {**changes, self.layout.summary_box: box}
 
 
-def everybody(conversation: dict) -> list[int]:
+def everybody(conversation: Conversation) -> list[int]:
     return list(range(len(conversation["panes"])))

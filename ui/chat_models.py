@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from adapters.library import adapter_names
 from adapters.pull import open_adapter
+from chat.conversation import Conversation
 from chat.engine import Model
 from chat.remote import RemoteEngine, RemoteModel
 from chat.resident import wanted_precision
@@ -96,7 +97,7 @@ def short_name(base: str) -> str:
     return base.split(" (")[0].rsplit("/", 1)[-1]
 
 
-def models_of(conversation: dict) -> tuple[str, list[str]]:
+def models_of(conversation: Conversation) -> tuple[str, list[str]]:
     """The first pane's model, and those beside it."""
     first, *beside = [pane["model"] for pane in conversation["panes"]]
     return first, beside

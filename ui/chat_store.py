@@ -14,7 +14,7 @@ from typing import Any
 
 import gradio as gr
 
-from chat.conversation import records_of
+from chat.conversation import Conversation, is_conversation, records_of
 
 KEY = "tinyllama-studio-chats"
 VERSION = 1
@@ -87,12 +87,13 @@ def conversation_store() -> Kept:
     return Kept(_unseen([], _KEEP), _unseen(None, _DRAFT), _unseen(None, ""))
 
 
-def open_conversation(sent: Any) -> dict | None:
+def open_conversation(sent: Any) -> Conversation | None:
     """Check the open conversation as the page sent it; None for none. Answers on their way keep what they are doing."""
-    conversation = next((one for one in records_of([sent]) if "panes" in one), None)
+    conversation = next(filter(is_conversation, records_of([sent])), None)
     for pane, given in zip(conversation["panes"], sent["panes"], strict=True) if conversation else ():
         for message, written in zip(pane["messages"], given["messages"], strict=True):
-            message |= {"doing": str(written["doing"])[:300]} if "doing" in written else {}
+            if "doing" in written:
+                message["doing"] = str(written["doing"])[:300]
     return conversation
 
 

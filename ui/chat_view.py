@@ -9,7 +9,7 @@ from typing import Any
 
 from gradio.components.chatbot import Message, MessageDict
 
-from chat.conversation import MOST_CONVERSATIONS
+from chat.conversation import MOST_CONVERSATIONS, Conversation, Pane
 from chat.engine import Reply, Seen
 from ui.chat_models import label_of
 
@@ -71,12 +71,12 @@ def written(text: object) -> str:
     return _outside_code(text, html.unescape)
 
 
-def shown_messages(pane: dict) -> list[MessageDict | Message]:
+def shown_messages(pane: Pane) -> list[MessageDict | Message]:
     """The pane's last turns for the Chatbot, with a line where turns are not shown, or not seen by the model."""
     return [_shown_message(pane, place) for place in _places(pane)]
 
 
-def _places(pane: dict) -> list[int]:
+def _places(pane: Pane) -> list[int]:
     """What stands in the Chatbot: places in the conversation, and the two lines between them."""
     count, left_out = len(pane["messages"]), 2 * pane["left_out"]
     first = max(0, count // 2 - MOST_TURNS_SHOWN) * 2
@@ -86,7 +86,7 @@ def _places(pane: dict) -> list[int]:
     return [NOT_SHOWN, *found] if first else found
 
 
-def _shown_message(pane: dict, place: int) -> MessageDict:
+def _shown_message(pane: Pane, place: int) -> MessageDict:
     if place < 0:
         words = f"{left_out_words(pane['left_out'])}: the model does not see them"
         if place == NOT_SHOWN:
@@ -99,16 +99,16 @@ def _shown_message(pane: dict, place: int) -> MessageDict:
     words, note = shown(message["content"]), f"{NOTE_OPEN}{line}{NOTE_CLOSE}" if line else ""
     if message.get("doing") and not words:
         note = f"{NOTE_OPEN}{html.escape(message['doing'])}{NOTE_CLOSE}"
-    return {"role": message["role"], "content": words + note}
+    return {"role": "user" if message["role"] == "user" else "assistant", "content": words + note}
 
 
-def place_of(pane: dict, index: Any) -> int:
+def place_of(pane: Pane, index: Any) -> int:
     """The place in the conversation of a message that the Chatbot names by `index`; below 0 for a line between them."""
     index = index[0] if isinstance(index, list | tuple) else int(index)
     return _places(pane)[index] if index >= 0 else LEFT_OUT
 
 
-def shown_rating(pane: dict) -> list[str | None]:
+def shown_rating(pane: Pane) -> list[str | None]:
     """The thumbs of the answers that are shown, as the Chatbot takes them; a line between them counts as one."""
     messages = pane["messages"]
     return [
@@ -133,7 +133,7 @@ def note_of(reply: Reply, seed: str, is_going_on: bool = False) -> str:
     return " · ".join(parts)
 
 
-def room_words(going: dict) -> str:
+def room_words(going: Conversation) -> str:
     """That a browser is full, and which conversation is `going` next."""
     return (
         f"This browser keeps {MOST_CONVERSATIONS} conversations, fewer long ones. The next new one pushes out the oldest, "
@@ -150,7 +150,7 @@ SEEN_LATER = hint(
 )
 
 
-def meter(pane: dict) -> str:
+def meter(pane: Pane) -> str:
     """The lines under a pane: how full the window is, who answers on which base and why."""
     used, window, began, now = pane["used"], pane["window"], pane["template"], pane["read_as"]
     if not window:

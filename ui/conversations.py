@@ -14,9 +14,12 @@ import gradio as gr
 from chat.conversation import (
     LONGEST_TITLE,
     MOST_CONVERSATIONS,
+    Conversation,
+    Record,
     deleted,
     find,
     from_json,
+    is_conversation,
     keep,
     new_conversation,
     next_to_go,
@@ -101,9 +104,9 @@ class ConversationHandlers:
     parts: Conversations
     chat: ChatHandlers
 
-    def stored(self, values: dict) -> list[dict]:
+    def stored(self, values: dict) -> list[Conversation]:
         """The browser's conversations, the last changed first."""
-        return [one for one in records_of(values[self.chat.layout.store]) if "panes" in one]
+        return list(filter(is_conversation, self._records(values)))
 
     def unread(self, values: dict) -> list[dict]:
         """What lies in the browser and is no conversation that this version can show."""
@@ -149,14 +152,14 @@ class ConversationHandlers:
         changes[self.parts.title_box] = conversation["title"]
         return {**changes, self.chat.layout.store: self.chat.with_open_one(values)}
 
-    def opened(self, conversation: dict) -> dict:
+    def opened(self, conversation: Conversation) -> dict:
         """The page with this conversation in it."""
         own = self.chat.layout
         first, *beside = [pane["model"] for pane in conversation["panes"]]
         picked = {own.model_dropdown: first, own.beside_dropdown: beside, own.system_box: conversation["system"]}
         return {**picked, own.seen_html: SEEN_LATER, **self.chat.at_rest(conversation)}
 
-    def _models(self, conversation: dict, owner: str) -> dict:
+    def _models(self, conversation: Conversation, owner: str) -> dict:
         """The lists of models with those of this conversation in them, which may be older than all that are listed."""
         first, beside = models_of(conversation)
         choices = model_choices(owner, self.chat.engines.remote, [first, *beside])
@@ -192,8 +195,8 @@ class ConversationHandlers:
         records = before
         for conversation in given[::-1]:
             records = keep(records, conversation)
-        wanted = {one["id"] for one in [*before, *given] if "panes" in one and said(one)}
-        if not wanted <= {one["id"] for one in records if "panes" in one}:
+        wanted = {one["id"] for one in [*filter(is_conversation, before), *given] if said(one)}
+        if not wanted <= {one["id"] for one in filter(is_conversation, records)}:
             words = "This browser has no room for the file's conversations beside yours."
             raise UserError(words, "Press “Export all”, then delete some.")
         opened = {**self.opened(given[0]), **self._models(given[0], owner)}
@@ -225,16 +228,16 @@ class ConversationHandlers:
         owner_of(values[self.chat.browser_key], token)
         return json.dumps(self.unread(values), indent=2, ensure_ascii=False), "not-readable.json"
 
-    def _records(self, values: dict) -> list[dict]:
+    def _records(self, values: dict) -> list[Record]:
         return records_of(values[self.chat.layout.store])
 
-    def _open(self, values: dict) -> dict:
+    def _open(self, values: dict) -> Conversation:
         conversation = self.chat.open_one(values)
         if not conversation or not conversation["panes"][0]["messages"]:
             raise UserError("There is no conversation open.", "Pick one of the list, or say something.")
         return conversation
 
-    def _changed(self, values: dict, stored: list[dict], conversation: dict) -> dict:
+    def _changed(self, values: dict, stored: list[Record], conversation: Conversation) -> dict:
         own = self.chat.layout
         values = {**values, own.store: stored, own.conversation: conversation}
         return {own.store: stored, own.conversation: conversation, **self.choices(values)}
