@@ -10,10 +10,11 @@ import re
 from pathlib import Path
 
 from adapters.library import MAX_METRICS_BYTES
-from adapters.weights import MODULES, Weights, check_weights
+from adapters.weights import Weights, check_weights
 from common.errors import UserError
 from models import embedded
 from models.base import DEFAULT_BASE, KEEPING_THE_BASE, MAX_ADAPTER_CONFIG_BYTES, MAX_TARGET_MODULES
+from models.family import MODULES, TINYLLAMA_SHAPE, ModelShape, shape_from
 from models.templates.choice import WHERE, own_text, recognise_for
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -78,15 +79,15 @@ HARMLESS = {
 }
 
 
-def check_adapter(folder: Path, base_config: dict | None = None) -> Weights:
-    """Raise UserError unless `folder` holds a whole, harmless LoRA of a Llama; with `base_config`, of that base."""
+def check_adapter(folder: Path, base: ModelShape | None = None) -> Weights:
+    """Raise UserError unless `folder` holds a whole, harmless LoRA; with `base`, of that base."""
     for name, most in MAX_BYTES.items():
         if (folder / name).exists():
             _check_size(folder / name, most)
     config = check_config(read_object(folder / CONFIG, MAX_BYTES[CONFIG]))
     if (folder / "metrics.json").exists():  # it is read whenever the library is shown
         read_object(folder / "metrics.json", MAX_METRICS_BYTES)
-    return check_weights(folder / WEIGHTS, config, base_config)
+    return check_weights(folder / WEIGHTS, config, base)
 
 
 def template_note(folder: Path, model_id: str) -> list[str]:
@@ -157,16 +158,16 @@ def check_config(config: dict) -> dict:
 
 
 def _is_module(name: object) -> bool:
-    """A linear layer of a Llama, by its own name or by its place in the model; never a pattern."""
+    """A linear layer of a family that is known here, by its own name or by its place in the model; never a pattern."""
     return isinstance(name, str) and bool(_PLACE.fullmatch(name)) and name.rsplit(".", 1)[-1] in MODULES
 
 
-def known_base_config(model_id: str) -> dict | None:
-    """The config.json of a base as far as it is on this machine, for comparing shapes; None when it is not."""
+def known_base_shape(model_id: str) -> ModelShape | None:
+    """The shape of a base as far as it is on this machine; None when it is not. Raises UserError like `shape_from`."""
     for folder in _base_folders(model_id):
         if (folder / "config.json").is_file():
-            return check_base_config(model_id, read_object(folder / "config.json"))
-    return dict(TINYLLAMA) if model_id == DEFAULT_BASE else None
+            return shape_from(read_object(folder / "config.json"), f"Its base, {model_id},")
+    return TINYLLAMA_SHAPE if model_id == DEFAULT_BASE else None
 
 
 def known_base_template(model_id: str) -> str | None:
@@ -182,20 +183,3 @@ def _base_folders(model_id: str) -> list[Path]:
     cached = try_to_load_from_cache(model_id, "config.json") if _ID.fullmatch(model_id) else None
     folders += [Path(cached).parent] if isinstance(cached, str) else []
     return folders + ([Path(model_id)] if Path(model_id).is_absolute() else [])
-
-
-def check_base_config(model_id: str, config: dict) -> dict:
-    """The config.json of a base as given. Raises UserError unless it is a Llama's, with the numbers that shapes need."""
-    if config.get("model_type") != "llama":
-        words = f"Its base, {model_id}, is a {str(config.get('model_type'))[:40]} model."
-        raise UserError(words, "Only adapters of Llama models run here.")
-    numbers = [config.get(name) for name in TINYLLAMA]
-    numbers[-1] = numbers[-2] if numbers[-1] is None else numbers[-1]  # older configs say nothing of key-value heads
-    if not all(type(number) is int and 0 < number < 1_000_000 for number in numbers):
-        raise UserError(f"The config.json of its base, {model_id}, is damaged.", "Not imported.")
-    return config
-
-
-# the shapes of the default base, so that they can be compared without a network
-TINYLLAMA = {"hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 22}
-TINYLLAMA |= {"num_attention_heads": 32, "num_key_value_heads": 4}

@@ -22,7 +22,7 @@ from adapters.check import (
     WEIGHTS,
     check_adapter,
     check_config,
-    known_base_config,
+    known_base_shape,
     read_object,
 )
 from adapters.library import RECORD
@@ -134,7 +134,7 @@ def check_restored(folder: Path) -> Path:
         raise UserError(f"The checkpoint has no {missing[0]}.", "The repository is not whole.")
     check_settings(folder)
     config = check_config(read_object(checkpoint / CONFIG, MAX_BYTES[CONFIG]))
-    check_weights(checkpoint / WEIGHTS, config, known_base_config(config["base_model_name_or_path"]))
+    check_weights(checkpoint / WEIGHTS, config, known_base_shape(config["base_model_name_or_path"]))
     state = read_object(checkpoint / "trainer_state.json")
     if state.get("global_step") != int(checkpoint.name.split("-")[1]):
         raise UserError(

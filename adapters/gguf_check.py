@@ -10,6 +10,7 @@ from typing import Any
 from adapters.merge import PROMPTS
 from common.errors import UserError
 from common.imports import import_lock
+from models.family import shape_of
 from models.precision import load_base_model
 from models.tokenizer import load_tokenizer
 
@@ -54,11 +55,13 @@ def compare_models(folder: Path, gguf_file: Path, outtype: str) -> float:
     limit = LIMITS[outtype]
     tokenizer = load_tokenizer(folder)
     model, largest = load_base_model(folder, "fp32").eval(), 0.0
+    family = shape_of(folder).family
     read = AutoModelForCausalLM.from_pretrained(
         str(gguf_file.parent),
         gguf_file=gguf_file.name,
         quantization_config=GgufConfig(dequantize=True),
         dtype=torch.float32,
+        **({"head_dim": model.config.head_dim} if family.head_dim else {}),  # which transformers reads for a Llama only
     )
     ours, theirs = model.state_dict(), read.state_dict()
     for name, weight in ours.items():

@@ -15,6 +15,7 @@ from adapters.gguf_words import add_tokenizer
 from adapters.library import Adapter
 from common.errors import UserError
 from common.files import check_free
+from models.family import ModelShape, shape_from, shape_of
 
 OUTTYPES = ("f16", "q8_0")
 
@@ -36,7 +37,7 @@ class Written:
 
 
 def write_models(model_folder: Path, folder: Path, outtypes: tuple[str, ...] = OUTTYPES) -> list[Written]:
-    """The merged Llama in `model_folder` as `<name>-<outtype>.gguf` in `folder`, one file each.
+    """The merged model in `model_folder` as `<name>-<outtype>.gguf` in `folder`, one file each.
 
     Raises UserError for what the format or we cannot carry, and when a reader finds something else than was written.
     """
@@ -77,50 +78,57 @@ def _write_model(model_folder: Path, path: Path, outtype: str) -> int:
     from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType
 
     config = read_object(model_folder / "config.json")
-    writer = GGUFWriter(path, "llama")
-    _add_facts(writer, config, model_folder.name)
+    shape = shape_from(config, model_folder.name)
+    writer = GGUFWriter(path, shape.model_type)
+    _add_facts(writer, config, shape, model_folder.name)
     writer.add_file_type(LlamaFileType.MOSTLY_F16 if outtype == "f16" else LlamaFileType.MOSTLY_Q8_0)
     writer.add_quantization_version(2)
-    add_tokenizer(writer, model_folder, config["vocab_size"])
-    names = _names(config)
+    add_tokenizer(writer, model_folder, shape.vocab_size)
+    names = _names(shape)
     quantised = GGMLQuantizationType.Q8_0 if outtype == "q8_0" else GGMLQuantizationType.F16
     count = 0
     for name, values in _tensors(model_folder):
-        _add_tensor(writer, names(name), _permuted(name, values, config), quantised)
+        _add_tensor(writer, names(name), _permuted(name, values, shape), quantised)
         count += 1
     _close(writer)
     return count
 
 
-def _add_facts(writer, config: dict, name: str) -> None:
-    if config.get("rope_scaling") or (config.get("rope_parameters") or {}).get("rope_type", "default") != "default":
+def _add_facts(writer, config: dict, shape: ModelShape, name: str) -> None:
+    """Write the sizes and settings of the model. Raises UserError for those that GGUF, or its readers, do not know."""
+    rope = config.get("rope_parameters") or {}
+    if config.get("rope_scaling") or rope.get("rope_type", "default") != "default":
         raise UserError("The base stretches its positions (rope scaling).", "That is not written to GGUF here.")
-    heads = config["num_attention_heads"]
-    theta = config.get("rope_theta") or (config.get("rope_parameters") or {}).get("rope_theta") or 10000.0
+    if config.get("hidden_act", "silu") != "silu" or set(shape.biased) != set(shape.family.biased):
+        raise UserError(
+            "The base has biases or an activation that its family has not in GGUF.", "That is not written here."
+        )
     writer.add_type("model")
     writer.add_name(name)
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(config.get("num_key_value_heads") or heads)
+    writer.add_context_length(shape.max_position_embeddings)
+    writer.add_embedding_length(shape.hidden_size)
+    writer.add_block_count(shape.num_hidden_layers)
+    writer.add_feed_forward_length(shape.intermediate_size)
+    writer.add_head_count(shape.num_attention_heads)
+    writer.add_head_count_kv(shape.num_key_value_heads)
+    writer.add_key_length(shape.head_dim)
+    writer.add_value_length(shape.head_dim)
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_rope_freq_base(float(theta))
-    writer.add_rope_dimension_count(config.get("head_dim") or config["hidden_size"] // heads)
-    writer.add_vocab_size(config["vocab_size"])
+    writer.add_rope_freq_base(float(config.get("rope_theta") or rope.get("rope_theta") or 10000.0))
+    writer.add_rope_dimension_count(shape.head_dim)
+    writer.add_vocab_size(shape.vocab_size)
 
 
-def _names(config: dict):
+def _names(shape: ModelShape):
     """The function from transformers' name of a tensor to GGUF's."""
     from gguf import MODEL_ARCH, get_tensor_name_map
 
-    known = get_tensor_name_map(MODEL_ARCH.LLAMA, config["num_hidden_layers"])
+    known = get_tensor_name_map(MODEL_ARCH[shape.model_type.upper()], shape.num_hidden_layers)
 
     def name_of(name: str) -> str:
         found = known.get_name(name, try_suffixes=(".weight", ".bias"))
         if found is None:
-            raise UserError(f"'{name}' has no name in GGUF.", "The base is no plain Llama.")
+            raise UserError(f"'{name}' has no name in GGUF.", f"The base is no plain {shape.family.label}.")
         return found
 
     return name_of
@@ -137,15 +145,13 @@ def _tensors(folder: Path):
                 yield name, file.get_tensor(name).to(torch.float32).numpy()
 
 
-def _permuted(name: str, values, config: dict):
-    """The rows of q and k in llama.cpp's order: it rotates neighbouring pairs, transformers halves (LlamaModel.permute)."""
-    heads = config["num_attention_heads"]
-    if ".k_proj." in name:
-        heads = config.get("num_key_value_heads") or heads
-    elif ".q_proj." not in name:
+def _permuted(name: str, values, shape: ModelShape):
+    """`values` with the rows of q and k in llama.cpp's order (LlamaModel.permute in its convert_hf_to_gguf.py)."""
+    heads = {"q_proj": shape.num_attention_heads, "k_proj": shape.num_key_value_heads}.get(name.split(".")[-2])
+    if not heads or not shape.family.has_paired_gguf:
         return values
-    shape = (heads, 2, values.shape[0] // heads // 2, *values.shape[1:])
-    return values.reshape(shape).swapaxes(1, 2).reshape(values.shape)
+    pairs = (heads, 2, values.shape[0] // heads // 2, *values.shape[1:])
+    return values.reshape(pairs).swapaxes(1, 2).reshape(values.shape)
 
 
 def _add_tensor(writer, name: str, values, quantised) -> None:
@@ -172,7 +178,7 @@ def write_adapter(adapter: Adapter, base_folder: Path, target: Path) -> Written:
     """The adapter alone, to be used with a GGUF of its base: `llama-server -m base.gguf --lora FILE`. Raises UserError."""
     from gguf import GGUFWriter
 
-    config, base = read_object(adapter.folder / CONFIG), read_object(base_folder / "config.json")
+    config, shape = read_object(adapter.folder / CONFIG), shape_of(base_folder)
     if config.get("use_dora"):
         raise UserError("DoRA cannot be written as a GGUF adapter.", "Export the merged model instead.")
     scale = (
@@ -180,14 +186,14 @@ def write_adapter(adapter: Adapter, base_folder: Path, target: Path) -> Written:
     )  # llama.cpp divides by the rank, rsLoRA by its root
     check_free(target)
     partial = target.with_name(f"{target.name}.partial")
-    names, tensors = _names(base), {}
+    names, tensors = _names(shape), {}
     for name, values in _tensors_of_adapter(adapter.folder / WEIGHTS):
         plain, part = name.removeprefix("base_model.model.").rsplit(".lora_", 1)
         part = part.removesuffix(".weight").lower()
-        values = _permuted(f"{plain}.", values, base) if part == "b" else values
+        values = _permuted(f"{plain}.weight", values, shape) if part == "b" else values
         tensors[f"{names(f'{plain}.weight')}.lora_{part}"] = values
     try:
-        writer = GGUFWriter(partial, "llama")
+        writer = GGUFWriter(partial, shape.model_type)
         writer.add_type("adapter")
         writer.add_name(adapter.name)
         writer.add_string("adapter.type", "lora")

@@ -1,7 +1,7 @@
-"""The tokenizer of a Llama model in GGUF's terms: tokens, their types, and what merges them. Knows two kinds.
+"""The tokenizer of a model in GGUF's terms: tokens, their types, and what merges them. Knows two kinds.
 
 'llama' is SentencePiece with byte fallback (TinyLlama): llama.cpp joins the pair whose result has the best score, so that a
-token's score is minus the rank of the merge that makes it. 'gpt2' is byte-level BPE (SmolLM2), which keeps its merges.
+token's score is minus the rank of the merge that makes it. 'gpt2' is byte-level BPE (SmolLM2, Qwen), which keeps its merges.
 
 One difference of 'llama' cannot be written down: after a special token llama.cpp begins a word with a space, as TinyLlama's
 own tokenizer does, while transformers 5 does so only at the start of a text. It is one token a turn.
@@ -14,6 +14,10 @@ from adapters.check import read_object
 from common.errors import UserError
 
 UNKNOWN, NORMAL, CONTROL, USER_DEFINED, BYTE = 2, 1, 3, 4, 6  # gguf.TokenType
+# how Qwen2's tokenizer, which Qwen3 has too, splits text; llama.cpp calls it "qwen2" (src/llama-vocab.cpp)
+QWEN2_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
@@ -45,13 +49,16 @@ def add_tokenizer(writer, folder: Path, vocab_size: int) -> None:
 def _kind(definition: dict) -> tuple[str, str]:
     """(the kind of the tokenizer, how it splits text before merging), in llama.cpp's names. Raises UserError."""
     model, before = definition["model"], definition.get("pre_tokenizer") or {}
-    steps = [step.get("type") for step in before.get("pretokenizers", [before])]
+    parts = before.get("pretokenizers", [before])
+    steps = [part.get("type") for part in parts]
     if model["type"] == "BPE" and model.get("byte_fallback") and steps in ([None], ["Metaspace"]):
         return "llama", "default"
     if model["type"] == "BPE" and steps == ["Digits", "ByteLevel"]:
         return "gpt2", "smollm"
     if model["type"] == "BPE" and steps == ["ByteLevel"] and before.get("use_regex", True):
         return "gpt2", "gpt-2"  # what becomes of SmolLM2's when transformers takes it out of a GGUF
+    if model["type"] == "BPE" and steps == ["Split", "ByteLevel"] and parts[0]["pattern"] == {"Regex": QWEN2_PATTERN}:
+        return "gpt2", "qwen2"
     raise UserError("This tokenizer is of a kind that is not written to GGUF here.", "Use llama.cpp's own converter.")
 
 

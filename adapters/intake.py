@@ -20,9 +20,8 @@ from adapters.check import (
     CONFIG,
     MAX_BYTES,
     check_adapter,
-    check_base_config,
     check_config,
-    known_base_config,
+    known_base_shape,
     read_object,
     template_note,
 )
@@ -33,6 +32,7 @@ from common.files import publish, sweep, undo_half_published, write_json
 from common.limits import check_room_of_guests, limit
 from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, home, runs_folder, slug
 from models.base import check_folder
+from models.family import ModelShape, shape_from
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def accept(partial: Path, origin: dict) -> list[str]:
                 f"It names its base by a path, '{named[:80]}', of another machine.", "Say which base it needs."
             )
         check_folder(Path(named))
-    base = base_config(check_config(config))
+    base = base_shape(check_config(config))
     assert named  # checked with the config
     check_adapter(partial, base)
     update_record(partial, origin=origin)
@@ -112,15 +112,15 @@ def accept(partial: Path, origin: dict) -> list[str]:
     return compared + template_note(partial, named)
 
 
-def base_config(config: dict) -> dict | None:
-    """The config.json of the base that an adapter_config.json names, from this machine or the Hub; None without either.
+def base_shape(config: dict) -> ModelShape | None:
+    """The shape of the base that an adapter_config.json names, from this machine or the Hub; None without either.
 
-    Raises UserError when the base is no Llama: better now than after its download.
+    Raises UserError when the base is of an unknown family: better now than after its download.
     """
     named = config["base_model_name_or_path"]
-    known = known_base_config(named)
+    known = known_base_shape(named)
     if known is None and (found := base_config_of(named, config.get("revision"))) is not None:
-        return check_base_config(named, found)
+        return shape_from(found, f"Its base, {named},")
     return known
 
 

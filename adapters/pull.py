@@ -16,7 +16,7 @@ from pathlib import Path
 from adapters.check import CONFIG, FILES, PICKLES, WEIGHTS, check_config, max_bytes
 from adapters.download import fetch
 from adapters.hub import Token, account_of, client, in_words, parse_repo
-from adapters.intake import Imported, accept, base_config, check_room, staged
+from adapters.intake import Imported, accept, base_shape, check_room, staged
 from adapters.library import Adapter, find_adapter, read_adapter
 from common.errors import UserError
 from common.files import publish
@@ -71,7 +71,7 @@ def look(wanted: str, token: Token, revision: str | None = None) -> Offer:
         if size > max_bytes(name):
             raise UserError(f"{name} of {repo_id} has {size / 1e6:.1f} MB.", "No adapter needs that. Not downloaded.")
     config = check_config(_config_of(repo_id, info.sha, remote[CONFIG], token))
-    base_config(config)
+    base_shape(config)
     return Offer(
         repo_id=repo_id,
         revision=info.sha,

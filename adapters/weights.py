@@ -11,21 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
+from models.family import MODULES, ModelShape
 
 MAX_HEADER_BYTES = 2_000_000  # three tensors for each of seven modules in 256 layers take a third of it
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _KEY = re.compile(
     r"base_model\.model\.model\.layers\.(\d{1,4})\.(self_attn|mlp)\.([a-z_]+)\.(lora_A|lora_B|lora_magnitude_vector)(?:\.weight)?"
 )
-MODULES = {
-    "q_proj": "self_attn",
-    "k_proj": "self_attn",
-    "v_proj": "self_attn",
-    "o_proj": "self_attn",
-    "gate_proj": "mlp",
-    "up_proj": "mlp",
-    "down_proj": "mlp",
-}
 
 
 @dataclass(frozen=True)
@@ -72,8 +64,8 @@ def _check_spans(spans: list, found: dict, size: int) -> None:
         raise ValueError("bytes that belong to nothing")
 
 
-def check_weights(path: Path, config: dict, base_config: dict | None) -> Weights:
-    """The LoRA in `path`, checked against its adapter_config.json and, where it is known, the base's config.json.
+def check_weights(path: Path, config: dict, base: ModelShape | None) -> Weights:
+    """The LoRA in `path`, checked against its adapter_config.json and, where it is known, the shape of the base.
 
     Raises UserError that names the first tensor that does not fit, with what was expected.
     """
@@ -82,12 +74,12 @@ def check_weights(path: Path, config: dict, base_config: dict | None) -> Weights
     for name, (_, shape) in found.items():
         match = _KEY.fullmatch(name)
         if not match or MODULES.get(match[3]) != match[2]:
-            raise UserError(f"The weights hold '{name[:100]}', which is no LoRA of a Llama layer.", "Not imported.")
+            raise UserError(f"The weights hold '{name[:100]}', which is no LoRA of a layer.", "Not imported.")
         parts.setdefault((int(match[1]), match[3]), {})[match[4]] = shape
     if not parts:
         raise UserError(f"{path.name} holds no weights.", "Get the adapter again.")
     for (layer, module), shapes in parts.items():
-        _check_pair(layer, module, shapes, config["r"], _expected(module, layer, base_config))
+        _check_pair(layer, module, shapes, config["r"], _expected(module, layer, base))
     modules = tuple(module for module in MODULES if any(module == key[1] for key in parts))
     _check_modules(modules, config["target_modules"])
     return Weights(
@@ -117,27 +109,15 @@ def _check_pair(layer: int, module: str, shapes: dict, rank: int, expected: tupl
         )
 
 
-def _expected(module: str, layer: int, base: dict | None) -> tuple[int, int] | None:
-    """(in, out) of a Llama's linear layer by its config.json; None when the base is not known. Raises UserError."""
+def _expected(module: str, layer: int, base: ModelShape | None) -> tuple[int, int] | None:
+    """(in, out) of a linear layer of the base; None when the base is not known. Raises UserError."""
     if base is None:
         return None
-    if layer >= base["num_hidden_layers"]:
+    if layer >= base.num_hidden_layers:
         raise UserError(
-            f"The adapter has a layer {layer}, the base only {base['num_hidden_layers']}.",
-            "It was made for another base.",
+            f"The adapter has a layer {layer}, the base only {base.num_hidden_layers}.", "It was made for another base."
         )
-    hidden, inner, heads = base["hidden_size"], base["intermediate_size"], base["num_attention_heads"]
-    head = base.get("head_dim") or hidden // heads
-    narrow = head * (base.get("num_key_value_heads") or heads)
-    return {
-        "q_proj": (hidden, head * heads),
-        "k_proj": (hidden, narrow),
-        "v_proj": (hidden, narrow),
-        "o_proj": (head * heads, hidden),
-        "gate_proj": (hidden, inner),
-        "up_proj": (hidden, inner),
-        "down_proj": (inner, hidden),
-    }[module]
+    return base.modules[module]
 
 
 def _check_modules(modules: tuple[str, ...], named: list[str] | str) -> None:

@@ -42,9 +42,9 @@ from chat.resident import Resident
 from common.errors import UserError
 from common.files import read_json, read_json_lines, write_json, write_text
 from common.paths import REPOSITORY, home
+from models.family import TINYLLAMA_SHAPE
 from models.hardware import cpu_count, find_gpus
 from trainer.config import TrainConfig
-from trainer.forecast.shape import TINYLLAMA_SHAPE
 from trainer.launcher import create_run, environment, start
 from trainer.machines.parallel import ENGINES, check_machine
 from trainer.process.checkpoints import last_checkpoint

@@ -187,12 +187,12 @@ LEVERS = {
 def build(config: TrainConfig):
     """Build the trainer as the training process does, in a run of its own that writes no event."""
     from models.base import choose_base, fetch_base
+    from models.family import shape_of
     from models.hardware import find_hardware
     from models.precision import load_base_model, resolve_precision
     from models.tokenizer import load_tokenizer
     from trainer.data.intake import load_data
     from trainer.forecast.memory import decided
-    from trainer.forecast.shape import shape_of
     from trainer.process.checkpointing import facts_of
     from trainer.process.recipe import build_trainer
     from trainer.progress import ProgressCallback, StopWatch

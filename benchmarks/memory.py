@@ -22,12 +22,12 @@ from benchmarks.rows import Row, main
 from benchmarks.train_speed import wait
 from common.files import read_json_lines
 from common.paths import home
+from models.family import EMBEDDED_SHAPE, shape_of
 from models.hardware import Hardware, find_gpus
 from trainer.config import EXAMPLE, TrainConfig
 from trainer.forecast import speed
 from trainer.forecast.estimate import EXAMPLE_FACTS
 from trainer.forecast.memory import estimate_memory
-from trainer.forecast.shape import EMBEDDED_SHAPE, shape_of
 from trainer.queue import launch
 
 STEPS = 2

@@ -15,6 +15,7 @@ from common.errors import UserError
 from common.limits import limit
 from models import embedded
 from models.download import Progress, download, size_of
+from models.family import EMBEDDED_SHAPE, MODULES, TINYLLAMA_SHAPE, ModelShape, family_of, shape_of
 from models.hub import in_words
 
 AUTO = "auto"
@@ -26,10 +27,9 @@ TOKENIZER_FILES = ["config.json", "tokenizer*", "special_tokens_map.json", "adde
 FILES = ["generation_config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES]
 # of PEFT's init_lora_weights: those that leave the base as it is; "pissa", "olora" and others change it, also when loaded
 KEEPING_THE_BASE = (True, False, "gaussian")
-# of an adapter_config.json: PEFT compares every name in it with every layer. Seven modules in each of 256 layers are more
-# than any Llama has
+# of an adapter_config.json: PEFT compares every name in it with every layer. No base here has 256 layers
 MAX_ADAPTER_CONFIG_BYTES = 200_000
-MAX_TARGET_MODULES = 7 * 256
+MAX_TARGET_MODULES = len(MODULES) * 256
 
 
 @dataclass(frozen=True)
@@ -143,15 +143,12 @@ def missing_weights(folder: Path) -> bool:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise UserError unless `folder` holds a Llama-architecture model in safetensors."""
+    """Raise UserError unless `folder` holds a model in safetensors of an architecture that is known here."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"'{folder}' has no readable config.json.", "Give the folder that holds the model.") from error
-    if config.get("model_type") != "llama":
-        raise UserError(
-            f"'{folder.name}' is a {config.get('model_type')} model.", "Choose one of the Llama architecture."
-        )
+    family_of(config, f"'{folder.name}'")
     if missing_weights(folder):
         raise UserError(f"'{folder}' has no complete safetensors weights.", "Save or download it as safetensors.")
 
@@ -161,7 +158,7 @@ def fetch_base(
 ) -> Path:
     """The folder that holds the base's files, downloading or converting them first when needed. `stop` ends a download.
 
-    Raises UserError with the reason when they cannot be had (network gone, disk full, stopped, not a Llama model).
+    Raises UserError with the reason when they cannot be had (network gone, disk full, stopped, an unknown architecture).
     """
     if base.source == "folder":
         return Path(base.model_id)
@@ -170,6 +167,20 @@ def fetch_base(
     folder = _download(base, progress, stop=stop)
     check_folder(folder)
     return folder
+
+
+def shape_for(base: Base) -> ModelShape | None:
+    """The shape of a base that `choose_base` decided on, without a download; None when only the Hub knows it."""
+    if base.source == EMBEDDED:
+        return EMBEDDED_SHAPE
+    if base.source == "folder":
+        return shape_of(base.model_id)
+    if base.model_id == DEFAULT_BASE:
+        return TINYLLAMA_SHAPE
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(base.model_id, "config.json", revision=base.revision)
+    return shape_of(Path(config).parent) if isinstance(config, str) else None
 
 
 def fetch_tokenizer(base: Base, progress: Progress = lambda what, fraction: None) -> Path:

@@ -144,12 +144,11 @@ def _changes(found: dict) -> dict:
 
 def _estimate(options: argparse.Namespace) -> int:
     """Look at the data, measure a few steps, and print one sentence; the figures as JSON go to stdout."""
-    from models.base import choose_base
+    from models.base import choose_base, shape_for
     from models.hardware import find_hardware
     from trainer.data.checking import check
     from trainer.forecast.estimate import estimate
     from trainer.forecast.plan import facts_in
-    from trainer.forecast.shape import shape_for
     from trainer.forecast.speed import known, measure
 
     config = capped(commands.given_config(options))

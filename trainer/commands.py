@@ -32,11 +32,10 @@ def given_config(options: argparse.Namespace) -> TrainConfig:
 
 def show_plan(options: argparse.Namespace) -> int:
     """Print how these settings would be started here; the memory too where the rows are known without a look."""
-    from models.base import choose_base
+    from models.base import choose_base, shape_for
     from models.hardware import find_hardware
     from trainer.forecast.estimate import EXAMPLE_FACTS
     from trainer.forecast.memory import checkpointing_words, estimate_memory
-    from trainer.forecast.shape import shape_for
     from trainer.machines.launch_plan import launch_plan
     from trainer.resolve import capped
 

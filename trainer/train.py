@@ -25,10 +25,10 @@ from transformers import TrainerState
 from common.errors import UserError
 from common.files import read_events, read_object, write_json
 from models.base import Base, choose_base, fetch_base
+from models.family import shape_of
 from models.precision import load_base_model, resolve_precision
 from models.tokenizer import load_tokenizer
 from trainer.config import TrainConfig
-from trainer.forecast.shape import shape_of
 from trainer.machines.parallel import ENGINES, SPLIT_WEIGHTS
 from trainer.process import ranks
 from trainer.process.checkpointing import decide

@@ -7,14 +7,13 @@ import gradio as gr
 
 from adapters.pull import open_adapter
 from common.errors import UserError
-from models.base import Base, choose_base
+from models.base import Base, choose_base, shape_for
 from models.hardware import find_hardware
 from trainer.bundle import shell_command
 from trainer.config import EXAMPLE, TrainConfig
 from trainer.data.checking import check
 from trainer.forecast.estimate import EXAMPLE_FACTS, Estimate, estimate, record_estimate
 from trainer.forecast.plan import DataFacts, facts_in
-from trainer.forecast.shape import shape_for
 from trainer.forecast.speed import from_earlier_runs, known, measure
 from trainer.machines.launch_plan import launch_plan, memory_place
 from trainer.presets import preset_values

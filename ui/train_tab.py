@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from models.base import AUTO, DEFAULT_BASE, EMBEDDED
+from models.family import LABELS
 from models.hardware import find_gpus
 from ui.backup_form import BackupForm, RestoreForm, build_backup_form, build_restore_form
 from ui.data_form import DataForm, build_data_form
@@ -151,7 +152,7 @@ def _build_head() -> dict[str, Any]:
         value=AUTO,
         label="Base model",
         allow_custom_value=True,
-        info=f"Or type a Hub id of the Llama architecture{'' if on_space() else ', or a folder'}.{slow}",
+        info=f"Or type a Hub id of the {LABELS} architecture{'' if on_space() else ', or a folder'}.{slow}",
     )
     with gr.Row():
         name = gr.Textbox("my-adapter", label="Name of the adapter", max_length=80, min_width=160)

@@ -23,6 +23,9 @@ KNOWN = {
     "99799a835a31e1d33c4a9c7ee8a0de3923b291a95155ed6dc8efcbd0fe1d0238": "llama3.1",  # TRL's llama3_1.jinja
     "0cac23ffd2b33ff7b039e17ee143a080053318146fdc788f1d49ed4745aa8683": "llama3.2",  # TRL's llama3_2.jinja
     "795ba6276beff6e84e75213f77a7e7fff71b6c587618a6ed43c1f90c2ad2334a": "deepseek-r1",  # TRL's deepseek_r1_distill.jinja
+    "a18cc698dd45623eb707279d08e66f7bb8d76afc89ead84016b88487b395b5cc": "qwen2.5",  # TRL's qwen2_5.jinja
+    "edcd73b0e30a780c1d6f3e060c07396def3c3fa55a2c55197b10f99d1dde83e1": "qwen3",  # TRL's qwen3.jinja
+    "aa39eed4cbfdd57aeaab518e83d06945f00df6afefba6eb985b6b85060cade95": "qwen3-2507",  # TRL's qwen3_instruct_2507.jinja
 }
 
 

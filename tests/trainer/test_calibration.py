@@ -9,8 +9,8 @@ import pytest
 from common.errors import UserError
 from common.files import read_json, write_json
 from common.paths import home, runs_folder
+from models.family import ModelShape
 from trainer.config import TrainConfig
-from trainer.forecast.shape import ModelShape
 from trainer.forecast.speed import FILE, from_earlier_runs, known, measure
 from trainer.run import EventLog, Run, this_process
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from models.family import EMBEDDED_SHAPE
 from models.hardware import Hardware
 from tests.trainer.running import events, losses, run_main
 from trainer.config import TrainConfig
 from trainer.forecast.estimate import EXAMPLE_FACTS, estimate
-from trainer.forecast.shape import EMBEDDED_SHAPE
 from trainer.launcher import create_run
 from trainer.process import checkpointing
 from trainer.process.checkpointing import facts_of

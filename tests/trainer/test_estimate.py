@@ -6,7 +6,8 @@ from statistics import mean
 import pytest
 
 from common.errors import UserError
-from models.base import Base
+from models.base import Base, shape_for
+from models.family import EMBEDDED_SHAPE, TINYLLAMA_SHAPE, shape_of
 from models.hardware import Hardware
 from trainer.config import TrainConfig
 from trainer.forecast.estimate import (
@@ -18,7 +19,6 @@ from trainer.forecast.estimate import (
     predicted_memory,
     record_estimate,
 )
-from trainer.forecast.shape import EMBEDDED_SHAPE, TINYLLAMA_SHAPE, shape_for, shape_of
 from trainer.forecast.speed import Speed
 
 CPU = Hardware((), 2, 16 * 2**30, "no GPU, 2 CPU cores")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from models.family import EMBEDDED_SHAPE, FAMILIES, TINYLLAMA_SHAPE, ModelShape, shape_of
 from models.hardware import Gpu, Hardware
 from trainer.config import TrainConfig
 from trainer.forecast.memory import (
@@ -16,7 +17,6 @@ from trainer.forecast.memory import (
     largest_batch,
     layer_bytes_a_token,
 )
-from trainer.forecast.shape import EMBEDDED_SHAPE, TINYLLAMA_SHAPE, ModelShape, shape_of
 from trainer.process import row_attention
 from trainer.process.recipe import lora_config
 
@@ -26,15 +26,15 @@ CPU = Hardware((), 2, 16 * 2**30, "no GPU, 2 CPU cores")
 T4 = Hardware((Gpu("Tesla T4", 16 * 2**30),), 4, 15 * 2**30, "Tesla T4")
 
 
-def llama(shape: ModelShape, layers: int):
+def model_of(shape: ModelShape, layers: int, settings: TrainConfig):
     from peft import get_peft_model
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    names = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "vocab_size")
-    config = LlamaConfig(num_hidden_layers=layers, **{name: getattr(shape, name) for name in names})
-    base = LlamaForCausalLM(config)
+    names = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size")
+    sizes = {name: getattr(shape, name) for name in names}
+    base = AutoModelForCausalLM.from_config(AutoConfig.for_model(shape.model_type, num_hidden_layers=layers, **sizes))
     row_attention.install(base)
-    return lambda settings: get_peft_model(base, lora_config(settings)).train()
+    return get_peft_model(base, lora_config(settings, shape.family)).train()
 
 
 def kept_bytes(model, rows: int, length: int) -> int:
@@ -59,10 +59,11 @@ def kept_bytes(model, rows: int, length: int) -> int:
 
 @pytest.mark.parametrize("dropout", [0.05, 0.0])
 @pytest.mark.parametrize("rows", [1, 3])
-def test_what_a_layer_keeps_is_counted_to_the_byte(rows, dropout):
-    shape = ModelShape(96, 256, 2, 6, 2, 16, 100, False, 512)
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_what_a_layer_keeps_is_counted_to_the_byte(rows, dropout, model_type):
+    shape = ModelShape(96, 256, 2, 6, 2, 16, 100, False, 512, model_type=model_type)
     settings = TrainConfig(lora_r=8, lora_dropout=dropout)
-    one, two = (kept_bytes(llama(shape, layers)(settings), rows, 64) for layers in (1, 2))
+    one, two = (kept_bytes(model_of(shape, layers, settings), rows, 64) for layers in (1, 2))
     batch = Batch(64 * rows, 0, is_joined=rows > 1)
     predicted = layer_bytes_a_token(settings, shape, batch, 4, on_gpu=False) * batch.tokens
     assert predicted == pytest.approx(two - one, rel=0.001)
@@ -76,7 +77,7 @@ def test_parameters_are_those_of_the_model(tiny_base):
     model = load_base_model(tiny_base, "fp32")
     shape = shape_of(tiny_base)
     assert shape.parameters == sum(parameter.numel() for parameter in model.parameters())
-    model = get_peft_model(model, lora_config(TrainConfig(lora_r=4)))
+    model = get_peft_model(model, lora_config(TrainConfig(lora_r=4), shape.family))
     assert shape.adapter_parameters(4) == sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert TINYLLAMA_SHAPE.parameters == 1_100_048_384 and EMBEDDED_SHAPE.parameters == 134_515_008
 

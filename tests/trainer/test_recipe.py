@@ -34,12 +34,14 @@ def test_adapters_of_a_quantised_base_are_trained_in_fp32(make_trainer, precisio
     assert trainable and {parameter.dtype for parameter in trainable} == {torch.float32}
 
 
-def test_int8_inputs_are_not_kept_and_gradients_are_bit_equal(tiny_base):
+@pytest.mark.parametrize("bias", [None, 1.5])
+def test_int8_inputs_are_not_kept_and_gradients_are_bit_equal(tiny_base, bias):
     """E: bitsandbytes keeps the input of every int8 layer alive until backward."""
     kept, gradients = [], []
     for install in (lambda: None, lean_int8.install):
         install()
         layer = load_base_model(tiny_base, "8bit").model.layers[0].mlp.down_proj.train()
+        layer.bias = torch.nn.Parameter(torch.full((64,), bias), requires_grad=False) if bias else None
         x = torch.randn(3, 5, 128, generator=torch.Generator().manual_seed(1), requires_grad=True)
         out = layer(x)
         node = next(n for n in _nodes(out.grad_fn) if hasattr(n, "state"))

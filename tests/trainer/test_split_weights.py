@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from models.family import TINYLLAMA_SHAPE
 from models.hardware import Hardware
 from tests.trainer.running import run_main, write_rows
 from tests.trainer.test_parallel import A100
 from trainer.config import TrainConfig
 from trainer.forecast.estimate import EXAMPLE_FACTS
 from trainer.forecast.memory import estimate_memory
-from trainer.forecast.shape import TINYLLAMA_SHAPE
 from trainer.launcher import create_run
 
 
@@ -84,6 +84,7 @@ def test_split_weights_are_gathered_for_the_adapter_and_stay_fp32_beside_a_bf16_
     from torch.distributed.fsdp import fully_shard
     from torch.distributed.tensor import DTensor
 
+    from models.family import LLAMA
     from models.precision import load_base_model
     from trainer.process.publish import whole_weights
     from trainer.process.recipe import lora_config
@@ -92,7 +93,7 @@ def test_split_weights_are_gathered_for_the_adapter_and_stay_fp32_beside_a_bf16_
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         mesh = torch.distributed.init_device_mesh("cpu", (1,))
-        model = get_peft_model(load_base_model(tiny_base, "bf16"), lora_config(TrainConfig()))
+        model = get_peft_model(load_base_model(tiny_base, "bf16"), lora_config(TrainConfig(), LLAMA))
         for weight in model.parameters():
             weight.data = weight.data.float() if weight.requires_grad else weight.data
         before = {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}

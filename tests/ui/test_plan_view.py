@@ -2,11 +2,11 @@
 
 import re
 
+from models.family import TINYLLAMA_SHAPE
 from models.hardware import Hardware
 from tests.trainer.test_estimate import FAST
 from trainer.config import TrainConfig
 from trainer.forecast.estimate import EXAMPLE_FACTS, estimate
-from trainer.forecast.shape import TINYLLAMA_SHAPE
 from ui.plan_view import plan_html
 
 

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 
 from common.files import read_object, write_json
+from models.family import ModelShape
 from models.precision import QUANTISED, compute_dtype, load_base_model, resolve_precision
 from trainer.config import TrainConfig
 from trainer.data.dataset import IGNORED
-from trainer.forecast.shape import ModelShape
 from trainer.process.recipe import build_trainer
 from trainer.progress import ProgressCallback, StopWatch, peak_memory_bytes
 from trainer.run import EventLog, Run
@@ -86,10 +86,11 @@ def _rows(request: dict[str, Any], shape: ModelShape, count: int) -> list[dict[s
 
 
 def _random_model(shape: ModelShape, layers: int, precision: str, folder: Path):
-    """A Llama of `shape` with `layers` layers. A quantised one goes through a file, since loading is what quantises."""
-    from transformers import LlamaConfig, LlamaForCausalLM
+    """A model of `shape` with `layers` layers. A quantised one goes through a file, since loading is what quantises."""
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = LlamaConfig(
+    config = AutoConfig.for_model(
+        shape.model_type,
         hidden_size=shape.hidden_size,
         intermediate_size=shape.intermediate_size,
         num_hidden_layers=layers,
@@ -103,7 +104,7 @@ def _random_model(shape: ModelShape, layers: int, precision: str, folder: Path):
     )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with torch.device(device):
-        model = LlamaForCausalLM(config).to(compute_dtype(precision))
+        model = AutoModelForCausalLM.from_config(config).to(compute_dtype(precision))
     if precision not in QUANTISED:
         return model
     model.save_pretrained(folder)

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from common.files import read_json, write_json
 from common.words import duration
+from models.family import ModelShape
 from models.hardware import Hardware
 from trainer.config import TrainConfig
 from trainer.forecast.fitting import Change, make_it_fit
 from trainer.forecast.memory import Memory, checkpointing_words, estimate_memory
 from trainer.forecast.plan import DataFacts, Plan, packed_rows, plan_steps
-from trainer.forecast.shape import ModelShape
 from trainer.forecast.speed import Speed
 
 ESTIMATE_FILE = "estimate.json"

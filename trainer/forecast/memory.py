@@ -1,6 +1,6 @@
 """The peak memory of a run before it starts, part by part, as `progress.peak_memory_bytes` will measure it.
 
-What is kept for the backward pass is counted tensor by tensor for a Llama layer with PEFT's LoRA (a test compares the count
+What is kept for the backward pass is counted tensor by tensor for a decoder layer with PEFT's LoRA (a test compares the count
 with torch's saved tensors). On a CPU the peak is the resident size of the process; the constants marked "measured" were
 fitted to real runs, see `benchmarks/results/`. On a GPU it is torch's allocator, and nothing there was measured: weights,
 adapters and activations are the same count in 16 bits, the loss head is TRL's tile, the rest is derived from the sources
@@ -10,11 +10,11 @@ that the design's training-stack names (lean_int8 frees 518 kB a token; layer bo
 import math
 from dataclasses import dataclass, replace
 
+from models.family import ModelShape
 from models.hardware import Hardware
 from models.precision import QUANTISED, resolve_precision
 from trainer.config import TrainConfig
 from trainer.forecast.plan import DataFacts, plan_steps
-from trainer.forecast.shape import ModelShape
 from trainer.machines.parallel import ENGINES, local_processes
 
 MiB = 2**20
@@ -200,14 +200,16 @@ def _mapped_file(shape: ModelShape, precision: str, compute: int) -> tuple[float
 def layer_bytes_a_token(config: TrainConfig, shape: ModelShape, batch: Batch, compute: int, on_gpu: bool) -> float:
     """What one layer keeps for its backward pass, a token of the batch.
 
-    Two norms' inputs; queries, keys, values and the result of attention; gate, its SiLU, up; and for each adapted linear layer
-    its input: with dropout a copy and the noise, without it the tensor itself, which layers with the same input share (after
-    attention row by row it is no longer its result). With a mask, keys and values are repeated for every head, and it is
-    kept as floats, once a layer.
+    Two norms' inputs, and those of the norms of queries and keys where a family has them; queries, keys, values and the result
+    of attention; gate, its SiLU, up; and for each adapted linear layer its input: with dropout a copy and the noise, without
+    it the tensor itself, which layers with the same input share (after attention row by row it is no longer its result).
+    With a mask, keys and values are repeated for every head, and it is kept as floats, once a layer.
     """
     hidden, query, inner = shape.hidden_size, shape.query_size, shape.intermediate_size
     key_value = query if batch.masked_length else shape.key_value_size
     elements = 2 * hidden + 2 * query + 2 * key_value + 3 * inner + shape.num_attention_heads + 2
+    normed_heads = (shape.num_attention_heads + shape.num_key_value_heads) * shape.family.has_head_norms
+    elements += normed_heads * (shape.head_dim + 1)
     inputs = [size for size, _ in shape.linears(config.target_modules)]
     elements += config.lora_r * len(inputs)
     noise = 0.0
@@ -221,7 +223,7 @@ def layer_bytes_a_token(config: TrainConfig, shape: ModelShape, batch: Batch, co
         elements += has_attention * (hidden + query * batch.is_joined) + has_mlp * (hidden + inner)
     if config.use_dora:  # each layer's output before scaling, and the base's
         elements += 2 * sum(outputs for _, outputs in shape.linears(config.target_modules))
-    upcast = 4 * 2 * hidden if compute == 2 else 0  # the norms compute in fp32
+    upcast = 4 * (2 * hidden + normed_heads * shape.head_dim) if compute == 2 else 0  # the norms compute in fp32
     return compute * elements + noise + upcast + compute * batch.masked_length
 
 

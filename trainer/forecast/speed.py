@@ -24,12 +24,12 @@ from filelock import FileLock
 from common.errors import UserError
 from common.files import read_object, tail, write_json
 from common.paths import LOCAL_OWNER, REPOSITORY, home
+from models.family import ModelShape
 from models.hardware import cpu_count, describe_hardware, find_gpus, find_hardware, processor_name
 from models.precision import resolve_precision
 from trainer.config import BATCH, SPEED, TrainConfig, marked
 from trainer.forecast.memory import decided, estimate_memory
 from trainer.forecast.plan import DataFacts
-from trainer.forecast.shape import ModelShape
 from trainer.launcher import environment
 from trainer.run import active_run, list_runs
 from trainer.state import state_of

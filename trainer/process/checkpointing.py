@@ -9,11 +9,11 @@ from typing import Any
 import psutil
 import pyarrow.compute
 
+from models.family import ModelShape
 from models.hardware import Hardware, find_hardware
 from trainer.data.dataset import Encoded
 from trainer.forecast.memory import decided
 from trainer.forecast.plan import DataFacts
-from trainer.forecast.shape import ModelShape
 from trainer.machines.parallel import local_processes
 from trainer.process.ranks import max_over_ranks
 from trainer.process.stages import Stage

@@ -13,9 +13,12 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
+from common.errors import UserError
 from trainer.data.dataset import IGNORED
 
 COUNTED = ("token_count", "places", "targets")
+# what a config.json calls the scales and caps that other architectures put on their scores; none of them is computed here
+SCORE_SETTINGS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier", "lm_head_multiplier")
 
 
 class CountingCollator:
@@ -38,7 +41,14 @@ class CountingCollator:
 
 
 def install(model) -> None:
-    """Let `model(..., places=, targets=)` answer with the sum of the losses there. Any other call stays what it was."""
+    """Let `model(..., places=, targets=)` answer with the sum of the losses there. Any other call stays what it was.
+
+    Raises UserError for a head that does more than one matrix product.
+    """
+    odd = [name for name in SCORE_SETTINGS if getattr(model.config, name, None) not in (None, 1)]
+    odd += ["a bias of its head"] if getattr(model.get_output_embeddings(), "bias", None) is not None else []
+    if odd:
+        raise UserError(f"The base changes its scores ({odd[0]}), which is not computed here.", "Choose another base.")
     forward = model.forward
 
     @functools.wraps(forward)  # `generate` looks at the signature
@@ -60,7 +70,7 @@ def _tiled_loss(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tenso
     from trl.kernels import ChunkedLogProbFunction
     from trl.trainer.utils import _CHUNKED_LOGPROB_CHUNK_SIZE
 
-    temperature, softcap, scale = 1.0, None, 1.0  # a Llama has neither of the last two
+    temperature, softcap, scale = 1.0, None, 1.0  # `install` refuses a head that has one of the last two
     settings = (temperature, _CHUNKED_LOGPROB_CHUNK_SIZE, softcap, scale, ("log_probs",))
     log_probs, *_ = ChunkedLogProbFunction.apply(hidden, weight, None, targets, *settings)
     return -log_probs.sum()

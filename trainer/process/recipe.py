@@ -4,12 +4,14 @@ The letters are the findings in the design's `training-stack.md`, section 0; eac
 """
 
 import os
+from typing import Any
 
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from trl import SFTConfig, pack_dataset
 
+from models.family import Family, family_of
 from models.precision import QUANTISED, compute_dtype
 from trainer.config import TrainConfig
 from trainer.machines.parallel import ENGINES
@@ -20,14 +22,8 @@ from trainer.process.studio_trainer import StudioTrainer
 from trainer.process.watchdog import LossWatch
 from trainer.run import Run
 
-MODULES = {
-    "all-linear": "all-linear",
-    "attention": ["q_proj", "k_proj", "v_proj", "o_proj"],
-    "mlp": ["gate_proj", "up_proj", "down_proj"],
-}
 
-
-def lora_config(config: TrainConfig) -> LoraConfig:
+def lora_config(config: TrainConfig, family: Family) -> LoraConfig:
     """LoRA on the layers of `target_modules`.
 
     `trainer.process.publish` records the base's Hub id; until then its folder stands there, since PEFT looks the base up at every
@@ -37,7 +33,7 @@ def lora_config(config: TrainConfig) -> LoraConfig:
         r=config.lora_r,
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
-        target_modules=MODULES[config.target_modules],
+        target_modules=list(family.targets(config.target_modules)),
         use_rslora=config.use_rslora,
         use_dora=config.use_dora,
         task_type="CAUSAL_LM",
@@ -126,7 +122,10 @@ def build_trainer(
     if precision == "8bit":
         lean_int8.install()  # E: bitsandbytes keeps every layer's input alive otherwise
     has_adapter = isinstance(model, PeftModel)
-    row_attention.install(model.get_base_model() if has_adapter else model)
+    base: Any = model.get_base_model() if has_adapter else model
+    family = family_of(base.config.to_dict(), "The base")
+    row_attention.install(base)
+    loss_head.install(base)
     learned = _trained_weights(model) if has_adapter else {}
     arguments = training_arguments(config, run, precision, bool(held_out))
     arguments.output_dir = str(folder or run.checkpoints_folder)
@@ -136,11 +135,10 @@ def build_trainer(
         train_dataset=_dataset(rows, config),
         eval_dataset=_held_out(held_out, config) if len(held_out) else None,
         processing_class=tokenizer,
-        peft_config=None if has_adapter else lora_config(config),
+        peft_config=None if has_adapter else lora_config(config, family),
         callbacks=[progress],
     )
     trainer.data_collator = loss_head.CountingCollator(trainer.data_collator)
-    loss_head.install(trainer.model.get_base_model())
     trainer.progress = progress
     trainer.has_new_adapter = not has_adapter
     trainer.loss_watch = LossWatch(progress.events)

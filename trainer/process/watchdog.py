@@ -148,9 +148,8 @@ class HangWatch(threading.Thread):
                 self._last = now
             looked = now
             (self.folder / str(rank())).write_text(str(self.beats))
-            if (
-                now - self._last > self.seconds
-            ):  # `now`, not a new look at the clock: it may have been stopped in between
+            # `now`, not the clock again: the process may have been stopped in between
+            if now - self._last > self.seconds:
                 faulthandler.dump_traceback()  # into the log: where each thread of this process waits
                 self.on_hang(self._still())
                 return
