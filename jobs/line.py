@@ -15,7 +15,7 @@ from common.paths import LOCAL_OWNER
 from models.hardware import Gpu
 from trainer.config import TrainConfig
 from trainer.launcher import create_run
-from trainer.machines.launch_config import accelerate_yaml
+from trainer.machines.command import accelerate_yaml
 from trainer.machines.parallel import ENGINES
 from trainer.run import EventLog, Run
 

@@ -36,7 +36,7 @@ def show_plan(options: argparse.Namespace) -> int:
     from models.hardware import find_hardware
     from trainer.forecast.estimate import EXAMPLE_FACTS
     from trainer.forecast.memory import checkpointing_words, estimate_memory
-    from trainer.machines.launch_plan import launch_plan
+    from trainer.machines.command import launch_plan
     from trainer.resolve import capped
 
     config = given_config(options)

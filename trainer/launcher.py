@@ -1,4 +1,4 @@
-"""Turns a config into a run folder and a command, and starts it: always `accelerate launch`, in its own session.
+"""Turn a config into a run folder and a command, and start it: always `accelerate launch`, in its own session.
 
 Light: no torch. Output goes to a file, so nobody has to keep reading for the training to go on. The environment of the
 training process holds what it needs and no token. Who starts when is decided in trainer.queue; resuming is start(run)
@@ -23,7 +23,7 @@ from models.hub import client_environment
 from trainer.config import EXAMPLE, ROWS, TrainConfig, marked
 from trainer.data.reading import suffix_of
 from trainer.disk import check_disk
-from trainer.machines.launch_config import accelerate_yaml, launch_command, launch_variables
+from trainer.machines.command import accelerate_yaml, launch_command, launch_variables
 from trainer.machines.user_config import FILE as USER_FILE
 from trainer.machines.user_config import read_user_config
 from trainer.resolve import ResolvedConfig, check_for_visitors, resolve
@@ -33,30 +33,10 @@ LAST_MOMENT_SECONDS = 20
 ABANDONED_SECONDS = 3600
 ADAPTER_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
 PASSED_ON = (
-    *(
-        "PATH",
-        "HOME",
-        "USER",
-        "LANG",
-        "LC_ALL",
-        "TMPDIR",
-        "TEMP",
-        "TMP",
-        "SYSTEMROOT",
-        "LD_LIBRARY_PATH",
-        "VIRTUAL_ENV",
-    ),
-    *(
-        "STUDIO_HOME",
-        "SPACE_ID",
-        "XDG_DATA_HOME",
-        "XDG_CACHE_HOME",
-        "LOCALAPPDATA",
-        "SSL_CERT_FILE",
-        "REQUESTS_CA_BUNDLE",
-    ),
-    *("HF_DATASETS_CACHE", "SSL_CERT_DIR", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LD_LIBRARY_PATH"),
+    *("VIRTUAL_ENV", "STUDIO_HOME", "SPACE_ID", "XDG_DATA_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"),
+    *("HF_DATASETS_CACHE", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("PIP_CONFIG_FILE", "PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_CERT"),
 )
 PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_", "NCCL_", "GLOO_", "OMP_", "MKL_")
@@ -110,31 +90,27 @@ def _sweep(folder: Path) -> None:
 
 
 def _write(run: Run, config: TrainConfig, base: Base, owner: str) -> None:
-    config = replace(config, base=base.choice, base_revision=base.revision, base_reason=base.reason)
-    pinned = {f"{field}_revision": _data_revision(config, field) for field in marked(ROWS)}
-    config = replace(config, **pinned)
+    changes: dict[str, str | None] = {"base": base.choice, "base_revision": base.revision, "base_reason": base.reason}
     if config.init_adapter:
         copy_adapter(config.init_adapter, owner, base, run.init_adapter_folder)
     run.data_folder.mkdir()
     for field in marked(ROWS):
-        config = replace(config, **{field: _copy_data(getattr(config, field), field, run)})
+        if (data := getattr(config, field)) and data != EXAMPLE:
+            changes[f"{field}_revision"] = _data_revision(data, getattr(config, f"{field}_revision"))
+            changes[field] = _copy_data(data, field, run)
     if config.accelerate_config:
-        read_user_config(
-            config.accelerate_config
-        )  # again: one of a run that is run again has its numbers in the config
+        read_user_config(config.accelerate_config)  # again: of a run that is run again the numbers are in the config
         shutil.copyfile(config.accelerate_config, run.folder / USER_FILE)
-        config = replace(config, accelerate_config=USER_FILE)
-    _write_accelerate_config(run, config)
-    write_text(run.config_file, config.to_yaml())
+        changes["accelerate_config"] = USER_FILE
+    write_text(run.config_file, replace(config, **changes).to_yaml())
 
 
-def _data_revision(config: TrainConfig, field: str) -> str | None:
-    """The commit that a Hub data set has now, so that a resume trains on the same rows; as it is when nobody can say."""
+def _data_revision(data: str, wished: str | None) -> str | None:
+    """Return the commit that a Hub data set has now, so that a resume trains on the same rows; `wished` when nobody can say."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
-    data, wished = getattr(config, field), getattr(config, f"{field}_revision")
-    if not data or data == EXAMPLE or suffix_of(data) or is_file(data):
+    if suffix_of(data) or is_file(data):
         return wished
     try:
         return HfApi(token=False).dataset_info(data, revision=wished, timeout=10).sha
@@ -142,23 +118,17 @@ def _data_revision(config: TrainConfig, field: str) -> str | None:
         return wished
 
 
-def _copy_data(data: str | None, field: str, run: Run) -> str | None:
-    """Keep a copy of a data file in the run, so that a resume trains on the same rows. Ids and 'example' stay as they are."""
-    if not data or data == EXAMPLE:
-        return data
+def _copy_data(data: str, field: str, run: Run) -> str:
+    """Keep a copy of a data file in the run, so that a resume trains on the same rows. Ids stay as they are."""
     if not is_file(data):
         if ".." in Path(data).parts:  # it would be looked for from inside the run
             raise UserError(f"{field}: there is no file '{data[:200]}'.", "Give a file, or a Hub id like owner/name.")
         return data
-    copied = run.data_folder / f"{field}{_suffix(Path(data))}"
+    endings = Path(data).suffixes[-2:] if data.lower().endswith(".gz") else Path(data).suffixes[-1:]
+    suffix = re.sub(r"[^a-z0-9.]", "", "".join(endings).lower())  # tells the format: '.jsonl', '.jsonl.gz'
+    copied = run.data_folder / f"{field}{suffix}"
     shutil.copyfile(data, copied)
     return copied.relative_to(run.folder).as_posix()
-
-
-def _suffix(path: Path) -> str:
-    """The ending that tells the format: '.jsonl', '.jsonl.gz'."""
-    kept = path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]
-    return re.sub(r"[^a-z0-9.]", "", "".join(kept).lower())
 
 
 def copy_adapter(name: str, owner: str, base: Base, destination: Path) -> None:
@@ -196,7 +166,8 @@ def start(run: Run) -> None:
     run.stop_file.unlink(missing_ok=True)
     config = run.config()
     check_for_visitors(config)  # a run may have come from the Hub
-    _write_accelerate_config(run, config)  # again: the hardware may be another one than when the run was made
+    if not config.accelerate_config:  # now: the hardware may be another one than when the run was made
+        write_text(run.accelerate_file, accelerate_yaml(config, find_gpus()))
     with open(run.log_file, "ab") as log:
         process = subprocess.Popen(
             command(run, config),
@@ -214,25 +185,17 @@ def start(run: Run) -> None:
 
 
 def command(run: Run, config: TrainConfig) -> list[str]:
-    """The command that trains `run`. Running it in a shell does the same thing as the button."""
+    """Return the command that trains `run`. Running it in a shell does the same thing as the button."""
     file = run.folder / USER_FILE if config.accelerate_config else run.accelerate_file
     return launch_command(config, file, find_gpus(), run.folder)
 
 
-def _write_accelerate_config(run: Run, config: TrainConfig) -> None:
-    """Write what `accelerate launch` reads; a file of the user's own is there already, as it was."""
-    if not config.accelerate_config:
-        write_text(run.accelerate_file, accelerate_yaml(config, find_gpus()))
-
-
 def environment(config: TrainConfig | None = None) -> dict[str, str]:
-    """The environment of the training process: only what it needs. No token, and none taken from a file either."""
+    """Return the environment of the training process: only what it needs. No token, and none taken from a file either."""
     kept = {
         name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
     }
-    kept |= client_environment()
+    kept |= client_environment() | {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
     kept["HF_HUB_DISABLE_TELEMETRY"] = "1"  # TRL reports usage from rank 0 otherwise
-    kept["PYTHONUNBUFFERED"] = "1"
-    kept["TOKENIZERS_PARALLELISM"] = "false"
     kept["PYTHONWARNINGS"] = "ignore::FutureWarning"  # for the authors of libraries, not for who reads the log
     return kept | (launch_variables(config, find_gpus()) if config else {})

@@ -15,7 +15,7 @@ from trainer.data.checking import check
 from trainer.forecast.estimate import EXAMPLE_FACTS, Estimate, estimate, record_estimate
 from trainer.forecast.plan import DataFacts, facts_in
 from trainer.forecast.speed import from_earlier_runs, known, measure
-from trainer.machines.launch_plan import launch_plan, memory_place
+from trainer.machines.command import launch_plan, memory_place
 from trainer.presets import preset_values
 from trainer.queue import launch
 from trainer.resolve import resolve

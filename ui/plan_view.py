@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from common.words import duration
 from trainer.forecast.estimate import Estimate
 from trainer.forecast.memory import Memory
-from trainer.machines.launch_plan import LaunchPlan
+from trainer.machines.command import LaunchPlan
 from ui.messages import hint_html
 
 USED_AS_IT_IS = "# your own accelerate config, used as it is"

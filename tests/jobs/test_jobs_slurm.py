@@ -106,7 +106,7 @@ def test_the_file_is_a_shell_script_with_what_was_asked_for(tiny_base, tmp_path)
 def test_what_accelerate_reads_is_the_template_of_the_mode_and_leaves_the_cards_to_the_cluster(
     tiny_base, tmp_path, monkeypatch, machines, settings, kind, template
 ):
-    from trainer.machines.launch_config import CONFIGS
+    from trainer.machines.command import CONFIGS
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")  # of the machine that writes the file
     monkeypatch.setattr(parallel.importlib.util, "find_spec", lambda name: True)

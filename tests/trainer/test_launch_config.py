@@ -11,8 +11,14 @@ from models.hardware import Gpu, Hardware
 from tests.trainer.test_parallel import A100, CONFIGS_OF, MACHINES, T4
 from trainer.__main__ import main
 from trainer.config import TrainConfig
-from trainer.machines.launch_config import CONFIGS, accelerate_yaml, launch_command, launch_variables, mixed_precision
-from trainer.machines.launch_plan import launch_plan
+from trainer.machines.command import (
+    CONFIGS,
+    accelerate_yaml,
+    launch_command,
+    launch_plan,
+    launch_variables,
+    mixed_precision,
+)
 from trainer.machines.user_config import FILE
 from trainer.run import EventLog, Run, read_state
 

@@ -3,9 +3,10 @@
 import pytest
 
 from common.errors import UserError
+from trainer import resolve as module
 from trainer.config import TrainConfig
 from trainer.limits import Limits, check_room, limits
-from trainer.resolve import capped
+from trainer.resolve import capped, resolve
 
 
 def test_a_laptop_has_no_limits_and_a_space_has_sane_ones(monkeypatch):
@@ -26,6 +27,14 @@ def test_the_owner_sets_limits_and_lifts_them(monkeypatch):
         capped(TrainConfig(max_minutes=16))
 
 
+def test_what_was_resolved_is_not_checked_capped_or_chosen_again(monkeypatch):
+    monkeypatch.setenv("STUDIO_MAX_MINUTES", "15")
+    resolved = resolve(TrainConfig(base="embedded"))
+    assert resolved.config.max_minutes == 15 and resolved.base.source == "embedded"
+    monkeypatch.setattr(module, "capped", lambda config: pytest.fail("once is enough"))
+    assert resolve(resolved) is resolved
+
+
 @pytest.mark.parametrize("value", ["many", "-1", "1.5", "²"])
 def test_a_limit_that_is_no_number_is_named(monkeypatch, value):
     monkeypatch.setenv("STUDIO_MAX_QUEUE", value)
@@ -36,7 +45,6 @@ def test_a_limit_that_is_no_number_is_named(monkeypatch, value):
 def test_a_full_queue_and_a_busy_user_are_refused(monkeypatch):
     monkeypatch.setenv("SPACE_ID", "me/space")
     check_room(mine=2, waiting=19)
-    with pytest.raises(UserError, match="3 of your runs"):
-        check_room(mine=3, waiting=0)
-    with pytest.raises(UserError, match="queue is full"):
-        check_room(mine=0, waiting=20)
+    for mine, waiting, words in ((3, 0, "3 of your runs"), (0, 20, "queue is full")):
+        with pytest.raises(UserError, match=words):
+            check_room(mine=mine, waiting=waiting)

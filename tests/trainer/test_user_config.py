@@ -13,7 +13,7 @@ from trainer.bundle import write_bundle
 from trainer.config import TrainConfig
 from trainer.history import copy_settings
 from trainer.launcher import command, create_run
-from trainer.machines.launch_config import launch_command, launch_variables
+from trainer.machines.command import launch_command, launch_variables
 from trainer.machines.user_config import FILE, KEYS, read_user_config, settings_of, with_user_config
 
 

@@ -1,15 +1,19 @@
 """How a training is spread over processes: the modes, the one table of what works with what, and every refusal.
 
 The table is what `TrainConfig.problems()` refuses by, what the page shows, and what docs/parallel.md prints (a test compares).
-Light: no torch. How a mode becomes a file and a command is in `trainer.machines.launch_config`.
+Light: no torch. How a mode becomes a file and a command is in `trainer.machines.command`.
 """
 
 import importlib.util
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from common.errors import UserError
 from models.hardware import Gpu
 from trainer.fields import Problem
+
+if TYPE_CHECKING:  # it asks this module for its problems
+    from trainer.config import TrainConfig
 
 MODES = ("auto", "ddp", "zero2", "zero3", "fsdp2")
 ENGINES = ("zero2", "zero3", "fsdp2")  # need GPUs, and split what DDP copies
@@ -25,7 +29,7 @@ NAMES = {
     "zero3": "DeepSpeed ZeRO-3",
     "fsdp2": "FSDP2",
 }
-MOST_NAMED = 64  # processes that a refusal counts up to
+MAX_NAMED = 64  # processes that a refusal counts up to
 INSTALL_DEEPSPEED = "pip install deepspeed==0.19.8"
 
 
@@ -37,53 +41,49 @@ class Cell:
     why: str
 
 
-def _yes(why: str) -> Cell:
-    return Cell(True, why)
-
-
 TABLE = {
     "single": {
-        "none": _yes("the fastest where the model fits"),
-        "8bit": _yes("half the weights' memory, slower"),
-        "4bit": _yes("a quarter of the weights' memory, slower"),
+        "none": Cell(True, "the fastest where the model fits"),
+        "8bit": Cell(True, "half the weights' memory, slower"),
+        "4bit": Cell(True, "a quarter of the weights' memory, slower"),
     },
     "ddp": {
-        "none": _yes("the first choice: each process holds the whole model once, only gradients travel"),
-        "8bit": _yes("each process holds its own 8-bit copy"),
-        "4bit": _yes("each process holds its own 4-bit copy"),
+        "none": Cell(True, "the first choice: each process holds the whole model once, only gradients travel"),
+        "8bit": Cell(True, "each process holds its own 8-bit copy"),
+        "4bit": Cell(True, "each process holds its own 4-bit copy"),
     },
     "machines": {
-        "none": _yes("as on one machine; the network carries the adapter's gradients only"),
-        "8bit": _yes("as on one machine"),
-        "4bit": _yes("as on one machine"),
+        "none": Cell(True, "as on one machine; the network carries the adapter's gradients only"),
+        "8bit": Cell(True, "as on one machine"),
+        "4bit": Cell(True, "as on one machine"),
     },
     "zero2": {
-        "none": _yes("splits gradients and optimiser: with LoRA they are small, so little is won over DDP"),
-        "8bit": _yes("only the adapter's state is split"),
-        "4bit": _yes("only the adapter's state is split"),
+        "none": Cell(True, "splits gradients and optimiser: with LoRA they are small, so little is won over DDP"),
+        "8bit": Cell(True, "only the adapter's state is split"),
+        "4bit": Cell(True, "only the adapter's state is split"),
     },
     "zero3": {
-        "none": _yes("splits the weights too: for a base that is too large for one card"),
+        "none": Cell(True, "splits the weights too: for a base that is too large for one card"),
         "8bit": Cell(
             False,
             "bitsandbytes keeps the whole 8-bit weights beside those that ZeRO-3 splits, so no memory is saved; "
             "take zero2 or ddp with 8bit, or zero3 with 4bit or bf16",
         ),
-        "4bit": _yes("splits 4-bit weights, stored in the dtype of the rest"),
+        "4bit": Cell(True, "splits 4-bit weights, stored in the dtype of the rest"),
     },
     "fsdp2": {
-        "none": _yes("splits the weights too, with torch alone"),
+        "none": Cell(True, "splits the weights too, with torch alone"),
         "8bit": Cell(
             False,
             "an 8-bit weight carries its scales beside it, and FSDP2 cannot split that; "
             "take ddp with 8bit, or fsdp2 with 4bit or bf16",
         ),
-        "4bit": _yes("QLoRA with split weights, stored in the dtype of the rest"),
+        "4bit": Cell(True, "QLoRA with split weights, stored in the dtype of the rest"),
     },
 }
 
 
-def mode_of(config) -> str:
+def mode_of(config: "TrainConfig") -> str:
     """'single', 'ddp', 'zero2', 'zero3' or 'fsdp2': `auto` is DDP as soon as there are two processes.
 
     An engine that was asked for is taken with one process too.
@@ -93,33 +93,33 @@ def mode_of(config) -> str:
     return "ddp" if config.num_processes > 1 or config.num_machines > 1 else "single"
 
 
-def row_of(config) -> str:
-    """The row of the table for `config`."""
+def row_of(config: "TrainConfig") -> str:
+    """Return the row of the table for `config`."""
     mode = mode_of(config)
     return "machines" if mode == "ddp" and config.num_machines > 1 else mode
 
 
 def kind_of(precision: str, has_gpu: bool = True) -> str:
-    """The column of the table for a precision: 'auto' is 8bit on a GPU."""
+    """Return the column of the table for a precision: 'auto' is 8bit on a GPU."""
     if precision == "auto":
         return "8bit" if has_gpu else "none"
     return precision if precision in KINDS else "none"
 
 
-def local_processes(config) -> int:
-    """Processes on this machine: `num_processes` is the total over all machines."""
+def local_processes(config: "TrainConfig") -> int:
+    """Count the processes on this machine: `num_processes` is the total over all machines."""
     return max(1, config.num_processes // max(1, config.num_machines))
 
 
-def with_processes(config, processes: int):
-    """`config` on another number of processes with as many rows a step, so that a resume goes on where it was.
+def with_processes(config: "TrainConfig", processes: int) -> "TrainConfig":
+    """Put `config` on another number of processes with as many rows a step, so that a resume goes on where it was.
 
     Steps are counted, and rows are skipped, by whole effective batches. Raises UserError when they cannot be shared equally.
     """
     gathered = config.gradient_accumulation_steps * config.num_processes
     rows = gathered * config.per_device_train_batch_size
     if rows % processes:
-        fitting = ", ".join(str(number) for number in range(1, rows + 1) if rows % number == 0 and number <= MOST_NAMED)
+        fitting = ", ".join(str(number) for number in range(1, rows + 1) if rows % number == 0 and number <= MAX_NAMED)
         raise UserError(
             f"This run learns from {rows} rows a step, which {processes} processes cannot share equally.",
             f"Go on with {fitting} of them.",
@@ -133,16 +133,25 @@ def with_processes(config, processes: int):
     )
 
 
-def rendezvous_of(config) -> str:
+def rendezvous_of(config: "TrainConfig") -> str:
     """'static' or 'c10d': restarts need c10d."""
     if config.rendezvous != "auto":
         return config.rendezvous
     return "c10d" if config.max_restarts else "static"
 
 
-def parallel_problems(config) -> list[Problem]:
-    """What is wrong with the processes of `config` on any machine."""
-    found = _combination_problems(config)
+def parallel_problems(config: "TrainConfig") -> list[Problem]:
+    """Say what is wrong with the processes of `config` on any machine."""
+    cell = TABLE[row_of(config)][kind_of(config.precision)]
+    found = []
+    if not cell.works:
+        is_auto = " (auto is 8bit on a GPU)" if config.precision == "auto" else ""
+        found.append(Problem("parallel", f"{config.parallel} does not go with 8bit{is_auto}: {cell.why}."))
+    if config.parallel in ENGINES and config.text_data:
+        words = "the text of stage 1 needs whole weights between the stages; train it in a run of its own first"
+        found.append(Problem("parallel", f"{config.parallel}: {words}, then continue from its adapter."))
+    if config.parallel in SPLIT_WEIGHTS and config.use_dora:
+        found.append(Problem("use_dora", f"DoRA reads whole weights, and {config.parallel} splits them; take ddp."))
     if config.num_processes % max(1, config.num_machines):
         words = f"{config.num_processes} processes cannot be shared equally by {config.num_machines} machines"
         found.append(Problem("num_processes", f"{words}: it is the total over all of them."))
@@ -160,21 +169,7 @@ def parallel_problems(config) -> list[Problem]:
     return found
 
 
-def _combination_problems(config) -> list[Problem]:
-    cell = TABLE[row_of(config)][kind_of(config.precision)]
-    found = []
-    if not cell.works:
-        is_auto = " (auto is 8bit on a GPU)" if config.precision == "auto" else ""
-        found.append(Problem("parallel", f"{config.parallel} does not go with 8bit{is_auto}: {cell.why}."))
-    if config.parallel in ENGINES and config.text_data:
-        words = "the text of stage 1 needs whole weights between the stages; train it in a run of its own first"
-        found.append(Problem("parallel", f"{config.parallel}: {words}, then continue from its adapter."))
-    if config.parallel in SPLIT_WEIGHTS and config.use_dora:
-        found.append(Problem("use_dora", f"DoRA reads whole weights, and {config.parallel} splits them; take ddp."))
-    return found
-
-
-def check_machine(config, gpus: tuple[Gpu, ...], cores: int) -> None:
+def check_machine(config: "TrainConfig", gpus: tuple[Gpu, ...], cores: int) -> None:
     """Raise UserError when this machine cannot do what `config` asks of it."""
     wanted, most = local_processes(config), len(gpus) or cores
     if config.parallel in ENGINES and not gpus:
@@ -186,14 +181,14 @@ def check_machine(config, gpus: tuple[Gpu, ...], cores: int) -> None:
     check_engine(config)
 
 
-def check_engine(config) -> None:
+def check_engine(config: "TrainConfig") -> None:
     """Raise UserError when this Python lacks what the mode is made of."""
     if config.parallel in NEEDS_DEEPSPEED and not importlib.util.find_spec("deepspeed"):
         raise UserError(f"parallel: {config.parallel} needs DeepSpeed, which is not installed.", INSTALL_DEEPSPEED)
 
 
 def table_markdown() -> str:
-    """The table for the docs."""
+    """Write the table for the docs."""
     lines = ["| | none (bf16, fp16, fp32) | 8bit | 4bit |", "|---|---|---|---|"]
     for mode, row in TABLE.items():
         cells = [f"{'works' if row[kind].works else '**refused**'}: {row[kind].why}" for kind in KINDS]

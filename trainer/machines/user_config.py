@@ -6,12 +6,17 @@ It goes to `accelerate launch --config_file` unchanged; its processes, machines 
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from common.errors import UserError
 
-MOST_CHARACTERS = 100_000
+if TYPE_CHECKING:  # it asks this module for its problems
+    from trainer.config import TrainConfig
+
+MAX_CHARACTERS = 100_000
+Values = dict[str, Any]
 FILE = "accelerate_user.yaml"  # its copy in the run's folder
 HINT = "Make one with `accelerate config --config_file FILE`."
 MODES = {"NO": "auto", "MULTI_GPU": "ddp", "DEEPSPEED": "zero2", "FSDP": "fsdp2"}
@@ -25,12 +30,12 @@ KEYS = (  # of accelerate's ClusterConfig; a test compares
 )
 
 
-def read_user_config(path: str | Path) -> dict:
-    """The file's values. Raises UserError when it is no accelerate config that can train here."""
+def read_user_config(path: str | Path) -> Values:
+    """Read the file's values. Raises UserError when it is no accelerate config that can train here."""
     try:
         with open(path, encoding="utf-8") as file:
-            text = file.read(MOST_CHARACTERS + 1)
-        values = yaml.safe_load(text) if len(text) <= MOST_CHARACTERS else None
+            text = file.read(MAX_CHARACTERS + 1)
+        values = yaml.safe_load(text) if len(text) <= MAX_CHARACTERS else None
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, yaml.YAMLError) as error:
         first_line = (str(error).splitlines() or [""])[0][:200]
         raise UserError(
@@ -41,11 +46,6 @@ def read_user_config(path: str | Path) -> dict:
     unknown = sorted(str(name)[:40] for name in set(values) - set(KEYS))
     if unknown:
         raise UserError(f"accelerate refuses these keys of its config: {', '.join(unknown[:10])}.", HINT)
-    _check_kind(values)
-    return values
-
-
-def _check_kind(values: dict) -> None:
     kind = str(values["distributed_type"])
     for name in ("fsdp_config", "mpirun_config", "deepspeed_config"):
         if not isinstance(values.get(name) or {}, dict):
@@ -59,17 +59,18 @@ def _check_kind(values: dict) -> None:
         raise UserError(f"distributed_type {kind[:40]} is not supported.", f"Supported are {', '.join(MODES)}.")
     if kind == "FSDP" and (values.get("fsdp_config") or {}).get("fsdp_version", 1) != 2:
         raise UserError("FSDP of version 1 is not supported.", "Write fsdp_version: 2 into fsdp_config.")
+    return values
 
 
-def with_user_config(config):
-    """`config` with the numbers of its `accelerate_config` in place of its own; unchanged without one. Raises UserError."""
+def with_user_config(config: "TrainConfig") -> "TrainConfig":
+    """Return `config` with the numbers of its `accelerate_config` in place of its own, where it has one. Raises UserError."""
     if not config.accelerate_config or config.accelerate_config == FILE:  # of a run: its numbers were taken over
         return config
     return replace(config, **settings_of(read_user_config(config.accelerate_config)))
 
 
-def settings_of(values: dict) -> dict:
-    """The fields of TrainConfig that the file decides. Raises UserError for a number that is none."""
+def settings_of(values: Values) -> Values:
+    """Return the fields of TrainConfig that the file decides. Raises UserError for a number that is none."""
     mode = MODES.get(str(values["distributed_type"]), "ddp")
     if mode == "zero2" and _number(values.get("deepspeed_config") or {}, "zero_stage", 2) == 3:
         mode = "zero3"
@@ -87,7 +88,7 @@ def settings_of(values: dict) -> dict:
     }
 
 
-def _number(values: dict, name: str, default: int) -> int:
+def _number(values: Values, name: str, default: int) -> int:
     value = values.get(name)
     if value is None:
         return default
