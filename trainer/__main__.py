@@ -45,9 +45,14 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m trainer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     jobs = parser.add_subparsers(required=True, metavar="JOB")
-    train = _job(jobs, "train", _train, "train an adapter")
-    train.add_argument("--config", type=Path, help="a config.yaml; flags win over it")
-    add_settings(train)
+    configured = [
+        _job(jobs, "train", _train, "train an adapter"),
+        _job(jobs, "estimate", _estimate, "steps, memory and time of a training"),
+        _job(jobs, "plan", commands.show_plan, "how it would be started: hardware, processes, command, YAML"),
+    ]
+    for job in configured:
+        job.add_argument("--config", type=Path, help="a config.yaml; flags win over it")
+        add_settings(job)
     _named(jobs, "resume", _resume, "go on with a run that was stopped or interrupted")
     _named(jobs, "stop", commands.stop_run, "end a run and keep what it learned")
     _job(jobs, "queue", commands.show_queue, "who waits")
@@ -66,12 +71,6 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("data", help="a file, a Hub data set id, or 'example'")
     check.add_argument("--json", action="store_true", help="the whole report")
     add_settings(check, ("data",))
-    estimate = _job(jobs, "estimate", _estimate, "steps, memory and time of a training")
-    estimate.add_argument("--config", type=Path, help="a config.yaml; flags win over it")
-    add_settings(estimate)
-    plan = _job(jobs, "plan", commands.show_plan, "how it would be started: hardware, processes, command, YAML")
-    plan.add_argument("--config", type=Path, help="a config.yaml; flags win over it")
-    add_settings(plan)
     preview = _job(jobs, "preview", _preview, "rows as the trainer gets them")
     preview.add_argument("data", help="a file, a Hub data set id, or 'example'")
     preview.add_argument("--base", default="auto")
@@ -96,7 +95,7 @@ def _named(jobs, name: str, work, text: str) -> argparse.ArgumentParser:
 
 
 def add_settings(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:
-    """One flag a field of the config, with its help and default; what is not given stays out of the namespace."""
+    """Add a flag for each setting, with its help and default; what is not given stays out of the namespace."""
     for item in fields(TrainConfig):
         if item.name in (*marked(WRITTEN), *without):
             continue

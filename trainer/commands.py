@@ -1,10 +1,11 @@
-"""The jobs of the command line on runs that exist: list, show, stop, rename, delete, undo, compare, bundle; and the plan of one.
+"""The commands on runs that exist: list, show, stop, rename, delete, undo, compare, bundle; and the plan of one.
 
 Each takes the parsed options and returns the exit code; what a person can fix is raised as UserError.
 """
 
 import argparse
 from dataclasses import replace
+from typing import Any
 
 from common.command_line import printable
 from common.errors import UserError
@@ -19,13 +20,13 @@ from trainer.run import LOCAL_OWNER, find_run, read_state
 from trainer.state import UNREADABLE
 
 
-def given_settings(options: argparse.Namespace) -> dict:
-    """The settings that were given as flags."""
+def given_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that were given as flags."""
     return {name[4:]: value for name, value in vars(options).items() if name.startswith("set_")}
 
 
 def given_config(options: argparse.Namespace) -> TrainConfig:
-    """The settings of the file, with those of the flags over them."""
+    """Return the settings of the file, with those of the flags over them."""
     values = TrainConfig.from_yaml(options.config).to_dict() if options.config else {}
     return replace(TrainConfig.from_dict({**values, **given_settings(options)}), base_reason="")
 
@@ -54,6 +55,7 @@ def show_plan(options: argparse.Namespace) -> int:
 
 
 def list_all(options: argparse.Namespace) -> int:
+    """Print a line for each run in which the words are found."""
     for run in search(LOCAL_OWNER, " ".join(options.words)):
         state = read_state(run, with_curves=False)
         loss = f"loss {state.losses[-1][1]:.4f}" if state.losses else ""
@@ -65,6 +67,7 @@ def list_all(options: argparse.Namespace) -> int:
 
 
 def show(options: argparse.Namespace) -> int:
+    """Print the settings, state and figures of a run, and how to load what came out."""
     run = find_run(options.name)
     state = read_state(run)
     print(printable(glance.settings_problem(run) or run.config_file.read_text(encoding="utf-8")))
@@ -96,7 +99,7 @@ def stop_run(options: argparse.Namespace) -> int:
 
 
 def show_queue(options: argparse.Namespace) -> int:
-    """Your waiting runs with their places; of the others only how many they are."""
+    """Print your waiting runs with their places; of the others only how many they are."""
     mine = [run for run in order() if run.owner == LOCAL_OWNER]
     for run in mine:
         print("{:40} place {} of {}".format(run.id, *position(run)))
@@ -123,7 +126,7 @@ def undo(options: argparse.Namespace) -> int:
 
 
 def compare_runs(options: argparse.Namespace) -> int:
-    """The settings that differ, and the figures that came out, a column for each run."""
+    """Print the settings that differ, and the figures that came out, a column for each run."""
     table = compare([find_run(name) for name in options.names])
     print(_line("", table["runs"]))
     for row in table["settings"]:

@@ -4,9 +4,10 @@ Light: no torch. `problems()` says everything that is wrong at once, each with i
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import yaml
 
@@ -23,8 +24,8 @@ SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup")
 SCHEDULERS += ("cosine_with_restarts", "polynomial", "inverse_sqrt")
 TOO_LONG = ("drop", "cut", "split")
 TARGETS = ("all-linear", "attention", "mlp")
-MOST_PROMPTS = 3
-MOST_CHARACTERS = 100_000
+MAX_PROMPTS = 3
+MAX_CHARACTERS = 100_000
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, ten times as fast, where PyYAML has it
 # what PyYAML raises besides its own errors, for `!!int ""`, `!!bool x`, dates that are none, nesting without end
 YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
@@ -39,11 +40,7 @@ class TrainConfig:
 
     name: str = setting("my-adapter", "Name of the adapter that comes out.", MODEL, KEPT, PERSONAL)
     base: str = setting(
-        AUTO,
-        "Base model: auto (TinyLlama; without a network the embedded one), embedded, a Hub id, or a folder.",
-        MODEL,
-        KEPT,
-        SOURCE,
+        AUTO, "Auto (TinyLlama; offline the embedded one), embedded, a Hub id, or a folder.", MODEL, KEPT, SOURCE
     )
     base_revision: str | None = setting(None, "Commit, tag or branch of the base on the Hub.", MODEL, TOLD, READING)
     base_reason: str = setting("", "Why this base was taken (written by the launcher).", MODEL, KEPT, LONG, WRITTEN)
@@ -57,13 +54,7 @@ class TrainConfig:
         "auto", "Chat template: auto takes the base's own.", MODEL, TOLD, READING, choices=("auto", *TEMPLATES)
     )
     data: str = setting(
-        EXAMPLE,
-        "Training data: example, a file (any common table or text) or a Hub data set id.",
-        DATA,
-        KEPT,
-        ROWS,
-        SOURCE,
-        BATCH,
+        EXAMPLE, "Example, a file (any common table or text) or a Hub data set id.", DATA, KEPT, ROWS, SOURCE, BATCH
     )
     data_config: str | None = setting(None, "Configuration (subset) of a Hub data set.", DATA, KEPT, SOURCE, PERSONAL)
     data_split: str = setting("train", "Split of a Hub data set.", DATA, KEPT, SOURCE)
@@ -80,12 +71,7 @@ class TrainConfig:
         0, "Most rows that are read, from the first on; 0 reads all.", DATA, TOLD, SOURCE, low=0, high=100_000_000
     )
     text_data: str | None = setting(
-        None,
-        "Stage 1: open text (a file or a Hub data set id) that is trained before the conversations.",
-        DATA,
-        KEPT,
-        ROWS,
-        SOURCE,
+        None, "Stage 1: text (a file or a Hub data set id), trained before the conversations.", DATA, KEPT, ROWS, SOURCE
     )
     text_data_revision: str | None = setting(
         None, "Commit, tag or branch of the text of stage 1, when it is a Hub data set.", DATA, KEPT, READING
@@ -154,7 +140,7 @@ class TrainConfig:
     )
     max_length: int = setting(
         1024,
-        "Longest row in tokens; `too_long` says what happens to longer ones.",
+        "Longest row in tokens; see `too_long` for longer ones.",
         MEMORY,
         CARD,
         READING,
@@ -190,14 +176,7 @@ class TrainConfig:
         choices=MODES,
     )
     num_machines: int = setting(
-        1,
-        "Machines that train together, each started with these settings.",
-        PROCESSES,
-        TOLD,
-        SERVER,
-        OUTSIDE,
-        low=1,
-        high=512,
+        1, "Machines that train together, each with these settings.", PROCESSES, TOLD, SERVER, OUTSIDE, low=1, high=512
     )
     machine_rank: int = setting(
         0, "Which of the machines this one is, from 0.", PROCESSES, KEPT, SERVER, OUTSIDE, low=0, high=511
@@ -214,22 +193,10 @@ class TrainConfig:
         choices=RENDEZVOUS,
     )
     max_restarts: int = setting(
-        0,
-        "How often all processes are restarted from the last checkpoint after one died.",
-        PROCESSES,
-        TOLD,
-        SERVER,
-        low=0,
-        high=100,
+        0, "How often all restart from the last checkpoint after one died.", PROCESSES, TOLD, SERVER, low=0, high=100
     )
     ddp_timeout: int = setting(
-        600,
-        "Seconds that a process waits for the others before the run ends with that reason.",
-        PROCESSES,
-        TOLD,
-        SERVER,
-        low=5,
-        high=86400,
+        600, "Seconds a process waits for the others before the run ends.", PROCESSES, TOLD, SERVER, low=5, high=86400
     )
     accelerate_config: str | None = setting(
         None,
@@ -245,15 +212,11 @@ class TrainConfig:
     )
     save_steps: int = setting(50, "Steps between two checkpoints.", WATCHING, TOLD, low=1, high=10_000_000)
     sample_prompts: str = setting(
-        "",
-        "Up to three prompts, one a line, answered at every look; empty: the first held-out ones.",
-        WATCHING,
-        KEPT,
-        LONG,
+        "", "Up to three prompts, one a line, answered at every look; empty: the first held-out.", WATCHING, KEPT, LONG
     )
 
     @classmethod
-    def from_dict(cls, values: dict) -> "TrainConfig":
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
         """Build from plain values, converting numbers and naming every unknown key. Raises UserError."""
         known = {item.name for item in fields(cls)}
         unknown = sorted(short(name) for name in set(values) - known)
@@ -267,7 +230,7 @@ class TrainConfig:
         """Read a `config.yaml`. Raises UserError when it is not one."""
         try:
             with open(path, encoding="utf-8") as file:
-                text = file.read(MOST_CHARACTERS + 1)
+                text = file.read(MAX_CHARACTERS + 1)
         except (OSError, ValueError) as error:
             raise UserError(f"'{short(path)}' cannot be read as YAML.", str(error).splitlines()[0]) from error
         return cls.from_text(text, short(Path(path).name))
@@ -275,8 +238,8 @@ class TrainConfig:
     @classmethod
     def from_text(cls, text: str, name: str = "config.yaml") -> "TrainConfig":
         """Read the text of a `config.yaml`. Raises UserError when it is not one."""
-        if len(text) > MOST_CHARACTERS:
-            raise UserError(f"'{name}' is too large for a file of settings.", f"{MOST_CHARACTERS} characters at most.")
+        if len(text) > MAX_CHARACTERS:
+            raise UserError(f"'{name}' is too large for a file of settings.", f"{MAX_CHARACTERS} characters at most.")
         try:
             _check_flat(text, name)
             values = yaml.load(text, Loader=LOADER)
@@ -288,18 +251,18 @@ class TrainConfig:
         return cls.from_dict(values)
 
     def to_yaml(self) -> str:
-        """The settings as YAML, each with its line of help as a comment."""
+        """Write the settings as YAML, each with its line of help as a comment."""
         lines = []
         for item in fields(self):
             value = yaml.safe_dump({item.name: getattr(self, item.name)}, allow_unicode=True, width=10_000).strip()
             lines.append(f"{value}  # {item.metadata['help']}")
         return "\n".join(lines) + "\n"
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     def problems(self) -> list[Problem]:
-        """Everything that would make this run fail or mean nothing; [] when it can start."""
+        """List everything that would make this run fail or mean nothing; [] when it can start."""
         wrong = [(item.name, value_problem(item, getattr(self, item.name))) for item in fields(self)]
         found = [Problem(name, message) for name, message in wrong if message]
         if not self.name.strip():
@@ -308,8 +271,8 @@ class TrainConfig:
             found.append(Problem("data", "choose the data to train on."))
         if not self.max_steps and not self.num_train_epochs > 0:
             found.append(Problem("num_train_epochs", "give epochs or max_steps."))
-        if len(self.prompts()) > MOST_PROMPTS:
-            found.append(Problem("sample_prompts", f"{len(self.prompts())} prompts; {MOST_PROMPTS} are the most."))
+        if len(self.prompts()) > MAX_PROMPTS:
+            found.append(Problem("sample_prompts", f"{len(self.prompts())} prompts; {MAX_PROMPTS} are the most."))
         if not is_mapping(self.columns):
             found.append(Problem("columns", 'is no JSON object like {"prompt": "question", "completion": "answer"}.'))
         try:
@@ -318,11 +281,11 @@ class TrainConfig:
             return [*found, Problem("accelerate_config", str(error))]
 
     def prompts(self) -> list[str]:
-        """The prompts of `sample_prompts`, one a line."""
+        """Return the prompts of `sample_prompts`, one a line."""
         return [line.strip() for line in self.sample_prompts.splitlines() if line.strip()]
 
     def mapping(self) -> dict[str, str]:
-        """`columns` as {what it is: the column's name}; {} when columns are recognised by themselves."""
+        """Return `columns` as {what it is: the column's name}; {} when columns are recognised by themselves."""
         return json.loads(self.columns) if self.columns.strip() else {}
 
     def check(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from common.errors import UserError
 from common.files import plain_value, read_object
 from common.remembered import Remembered, stamps
-from trainer.config import MOST_CHARACTERS, TrainConfig
+from trainer.config import MAX_CHARACTERS, TrainConfig
 from trainer.run import Run, status_without_process
 from trainer.state import FINISHED, RUNNING, UNREADABLE, state_of
 
@@ -79,7 +79,7 @@ def _read(run: Run, name: str) -> bytes:
     """A small file; of one that is too large for settings no more than shows it."""
     with open(f"{run.folder}/{name}", "rb", buffering=0) as file:
         text = file.read(MOST_BYTES)
-        return text if len(text) < MOST_BYTES else text + file.read(MOST_CHARACTERS)
+        return text if len(text) < MOST_BYTES else text + file.read(MAX_CHARACTERS)
 
 
 def status_of(run: Run) -> str:

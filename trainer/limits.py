@@ -39,7 +39,7 @@ class Limits:
 
 
 def limits() -> Limits:
-    """What holds on this machine now. Raises UserError for a variable that is no whole number."""
+    """Read what holds on this machine now. Raises UserError for a variable that is no whole number."""
     return Limits(*(limit(f"STUDIO_MAX_{name}", most) for name, most in ON_A_SPACE.items()))
 
 

@@ -1,12 +1,13 @@
 """Three starting points for the settings. A preset is a few changes to the defaults; everything else stays as it is."""
 
 from dataclasses import fields
+from typing import Any
 
 from common.errors import UserError
 from trainer.config import TrainConfig
 
 QUICK, DEFAULT, THOROUGH = "Quick try", "Good default", "Thorough"
-PRESETS: dict[str, dict] = {
+PRESETS: dict[str, dict[str, Any]] = {
     QUICK: {"max_steps": 20, "lora_r": 8, "lora_alpha": 16, "max_length": 512, "save_steps": 10},
     DEFAULT: {},
     THOROUGH: {
@@ -25,8 +26,8 @@ HELP = {
 }
 
 
-def preset_values(name: str) -> dict:
-    """The value of every field that any preset changes: applying one undoes what another one did. Raises UserError."""
+def preset_values(name: str) -> dict[str, Any]:
+    """Return the value of every field that any preset changes: applying one undoes what another one did. Raises UserError."""
     if name not in PRESETS:
         raise UserError(f"There is no preset '{name}'.", f"Choose one of {', '.join(PRESETS)}.")
     touched = {field for changes in PRESETS.values() for field in changes}

@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 
 from models.prompt import encode_question
 from models.templates import Message
-from trainer.config import MOST_PROMPTS, TrainConfig
+from trainer.config import MAX_PROMPTS, TrainConfig
 from trainer.process.ranks import rank, wait_for_everyone
 from trainer.run import EventLog
 
@@ -30,7 +30,7 @@ def choose_prompts(
     if config.prompts():
         return [[{"role": "user", "content": prompt}] for prompt in config.prompts()]
     opened = (_opening(row["messages"]) for row in held_out if "messages" in row)
-    return list(islice((messages for messages in opened if messages and fits(messages)), MOST_PROMPTS))
+    return list(islice((messages for messages in opened if messages and fits(messages)), MAX_PROMPTS))
 
 
 def fits_window(model, tokenizer, messages: list[Message]) -> bool:
