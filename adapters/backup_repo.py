@@ -4,6 +4,7 @@ It is refused unless it is private, in the account's own name, and written by th
 """
 
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from adapters.download import fetch
@@ -72,7 +73,11 @@ def parent_of(info, writer: str, parent: str | None, account: Account) -> str:
 
 
 def commit_checkpoint(info, folder: Path, names: list[str], account: Account, parent: str, message: str) -> str:
-    """One commit: what is new, and what is no longer the newest. Refused unless the repository is private."""
+    """Make one commit of what is new, and of what is no longer the newest. Raises UserError unless the repository is private.
+
+    Not `HfApi.upload_folder(delete_patterns=...)`: with hf_xet it makes several commits, so that a repository may hold half of
+    a checkpoint, and it leaves no moment between the upload, which takes long, and the commit to ask who may read.
+    """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     there = sizes_of(info)
@@ -90,17 +95,25 @@ def commit_checkpoint(info, folder: Path, names: list[str], account: Account, pa
 
 
 def forget_older(repo_id: str, account: Account, commit: str) -> str:
-    """Make all commits one, so that older checkpoints leave the history too. Returns the newest commit.
+    """Make all commits one, and delete the large files of older checkpoints, which a squash leaves in the owner's storage.
 
-    A Hub that refuses is no failure: the checkpoint is there, and the next one tries again.
+    Returns the newest commit. A Hub that refuses is no failure: the checkpoint is there, and the next one tries again.
     """
     api = client(account.token)
-    try:
-        with in_words("tidy its history", repo_id):
-            api.super_squash_history(repo_id, commit_message="The newest checkpoint")
-            return api.model_info(repo_id).sha or commit
-    except UserError:
-        return commit
+    with suppress(UserError), in_words("tidy its history", repo_id):
+        api.super_squash_history(repo_id, commit_message="The newest checkpoint")
+        info = api.model_info(repo_id, files_metadata=True)
+        commit = info.sha or commit
+        names, hashes = sizes_of(info), {file.lfs.sha256 for file in info.siblings or [] if file.lfs}
+        older = [
+            file
+            for file in api.list_lfs_files(repo_id)
+            if file.filename.startswith("checkpoints/")
+            and file.filename not in names
+            and hashes.isdisjoint((file.file_oid, file.oid))
+        ]
+        api.permanently_delete_lfs_files(repo_id, older, rewrite_history=False)
+    return commit
 
 
 def _check_private(repo_id: str, is_private: bool | None) -> None:

@@ -18,12 +18,14 @@ class Refused(Exception):
 def serve_repository(handler, name: str, rest: list[str], body: bytes) -> None:
     """What is asked of one repository."""
     job = rest[0] if rest else "info"
-    if job in ("commit", "preupload", "super-squash") or rest[:2] == ["auth-check", "write"]:
+    if job in ("commit", "preupload", "super-squash", "lfs-files") or rest[:2] == ["auth-check", "write"]:
         found = handler.writable(name)
     else:
         found = handler.readable(name)
     if job == "auth-check":
         return handler.answer({})
+    if job == "lfs-files":
+        return _large_files(handler, found, json.loads(body) if body else None)
     commit = found.resolve(rest[1]) if len(rest) > 1 else found.commit
     if commit is None:
         raise Refused(404, "RevisionNotFound", f"Invalid rev id: {rest[1]}")
@@ -101,6 +103,7 @@ def _commit(handler, found, body: bytes) -> None:
         elif line["key"] == "lfsFile":
             found.files[value["path"]] = handler.hub.objects[value["oid"]]
             found.lfs.add(value["path"])
+            found.stored[value["oid"]] = value["path"]
         elif line["key"] == "deletedFile":
             found.files.pop(value["path"], None)
     oid = found.record()
@@ -113,6 +116,16 @@ def _squash(handler, found) -> None:
     found.snapshots.clear()
     found.record()
     handler.answer({})
+
+
+def _large_files(handler, found, wish: dict | None) -> None:
+    """List the large files that any commit had, or delete those of `wish` for good."""
+    for digest in wish["deletions"]["sha"] if wish else []:
+        del found.stored[digest], handler.hub.objects[digest]
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(found.changed))
+    facts = {"pushedAt": stamp, "size": 1}
+    files = [{"fileOid": oid, "oid": oid, "filename": path, **facts} for oid, path in found.stored.items()]
+    handler.answer({} if wish else files)
 
 
 def serve_lfs_batch(handler, name: str, wish: dict) -> None:

@@ -29,6 +29,7 @@ class Repository:
     gated: bool = False
     allowed: set[str] = field(default_factory=set)
     lfs: set[str] = field(default_factory=set)
+    stored: dict[str, str] = field(default_factory=dict)  # of large files: the hash, a name that it had
     history: list[str] = field(default_factory=list)
     snapshots: dict[str, dict] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)

@@ -54,6 +54,18 @@ def test_an_older_checkpoint_leaves_the_history_too(hub, run, made):
     assert send(hub, run, 8, parent=third) == hub.commit(REPO) and len(repository.snapshots) == 1
 
 
+def test_the_large_files_of_older_checkpoints_leave_the_storage_and_no_other_does(hub, run, made):
+    hub.lfs = r"\.(safetensors|pt|jsonl)$"
+    parent = send(hub, run)
+    for step in (4, 6):
+        add_checkpoint(made, run, step)
+        parent = send(hub, run, step, parent=parent)
+    repository = hub.repositories[REPO]
+    names = {name for name in repository.files if name.endswith((".safetensors", ".pt", ".jsonl"))}
+    assert {name for name in repository.stored.values() if "checkpoint-" in name} <= names
+    assert all(repository.content(name) for name in names) and "data/data.jsonl" in repository.stored.values()
+
+
 def test_a_damaged_record_of_the_adapter_it_began_with_does_not_hold_a_checkpoint_back(hub, run):
     record = run / "init_adapter" / "studio.json"
     record.parent.mkdir()
