@@ -8,15 +8,10 @@ from adapters.check import FILES, WEIGHTS
 from adapters.weights import MAX_HEADER_BYTES
 from common.errors import UserError
 from common.paths import REPOSITORY, home
+from common.secret_patterns import SECRETS
 
 VOCABULARIES = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer.model")
-SECRETS = {
-    "a Hugging Face token": re.compile(rb"\bhf_[A-Za-z0-9_]{24,}"),
-    "an API key": re.compile(rb"\bsk-[A-Za-z0-9_-]{24,}"),
-    "an AWS key": re.compile(rb"\bAKIA[0-9A-Z]{16}\b"),
-    "a GitHub token": re.compile(rb"\bgh[pousr]_[A-Za-z0-9]{30,}"),
-    "a private key": re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-}
+SECRET_BYTES = {words: re.compile(pattern.encode()) for words, pattern in SECRETS.items()}
 PATHS = re.compile(rb"(?<![\w.:/])(?:/home/|/Users/|/root/|/tmp/|/mnt/|[A-Za-z]:\\{1,2}Users\\{1,2})[\w.-]+")
 PICKLE_MAGIC = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 
@@ -42,7 +37,7 @@ def _found(path: Path, token: str) -> str:
         return "a pickle or an archive, which can run code"
     if token and token.encode() in content:
         return "your Hub token"
-    for words, pattern in SECRETS.items():
+    for words, pattern in SECRET_BYTES.items():
         if pattern.search(content):
             return words
     if any(place in content for place in places()):
