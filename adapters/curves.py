@@ -1,10 +1,10 @@
-"""Draws the losses of a training as a picture for the model card, with Pillow alone. The same numbers give the same bytes."""
+"""The losses of a training as a picture, for the model card and the bundle of a run. The same numbers give the same bytes."""
 
 import io
 import math
 from dataclasses import dataclass
 
-from adapters.history import History
+from adapters.history import Points
 
 WIDTH, HEIGHT, MARGIN = 1920, 960, 140  # drawn twice as large as it is kept, so that its lines are smooth
 COLOURS = {"training": (99, 102, 241), "held out": (217, 119, 6)}
@@ -28,17 +28,17 @@ class _Axes:
         return x, HEIGHT - MARGIN - (loss - self.low) / (self.high - self.low) * (HEIGHT - 2 * MARGIN)
 
 
-def draw_losses(history: History) -> bytes | None:
-    """A PNG with the training and the held-out loss over the steps; None when there are fewer than two points."""
-    curves = {"training": history.losses, "held out": history.eval_losses}
+def draw_losses(losses: Points, eval_losses: Points) -> bytes | None:
+    """Draw the training and the held-out loss over the steps as a PNG; None when there are fewer than two points."""
+    curves = {"training": losses, "held out": eval_losses}
     points = [point for curve in curves.values() for point in curve if math.isfinite(point[1])]
     if len(points) < 2:
         return None
     from PIL import Image, ImageDraw
 
-    losses = [loss for _, loss in points]
-    room = (max(losses) - min(losses)) * 0.1 or 0.1
-    axes = _Axes(max(step for step, _ in points) or 1, max(0.0, min(losses) - room), max(losses) + room)
+    low, high = min(loss for _, loss in points), max(loss for _, loss in points)
+    room = (high - low) * 0.1 or 0.1
+    axes = _Axes(max(step for step, _ in points) or 1, max(0.0, low - room), high + room)
     image = Image.new("RGB", (WIDTH, HEIGHT), PAPER)
     draw = ImageDraw.Draw(image)
     _draw_frame(draw, axes)

@@ -1,30 +1,62 @@
-"""What a training left behind for those who look at its adapter: curves and sample answers, from the run's events."""
+"""What a training left in its adapter's folder for those who look at it: the curve of its losses, and sample answers.
 
+The trainer writes `curve.json` (the points of the stage that ended last) when it publishes the adapter; the answers are in
+metrics.json. An adapter from elsewhere has neither.
+"""
+
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapters.library import Adapter
-from common.files import read_events
-from common.paths import contained, runs_folder
+from common.files import read_object, write_json
+
+CURVE = "curve.json"
+MAX_CURVE_BYTES = 1_000_000
+
+Points = list[tuple[int, float]]
 
 
 @dataclass
 class History:
     """Losses as (step, loss) points, and the answers before the first and after the last step."""
 
-    losses: list[tuple[int, float]] = field(default_factory=list)
-    eval_losses: list[tuple[int, float]] = field(default_factory=list)
-    answers_before: list[dict] = field(default_factory=list)
-    answers_after: list[dict] = field(default_factory=list)
+    losses: Points = field(default_factory=list)
+    eval_losses: Points = field(default_factory=list)
+    answers_before: list[dict[str, str]] = field(default_factory=list)
+    answers_after: list[dict[str, str]] = field(default_factory=list)
+
+
+def write_curve(folder: Path, losses: Points, eval_losses: Points) -> None:
+    """Write the curve of the adapter in `folder`."""
+    write_json(folder / CURVE, {"losses": losses, "eval_losses": eval_losses})
 
 
 def read_history(adapter: Adapter) -> History:
-    """The history of the run that made `adapter`; an empty one for an adapter that was made elsewhere."""
-    history = History()
-    events = _events_file(adapter)
-    for event in read_events(events) if events else []:
-        _apply(history, event)
-    return history
+    """Read the history of an adapter that was trained here; an empty one of an adapter from elsewhere."""
+    if adapter.origin.get("kind") != "trained":
+        return History()
+    curve = read_object(adapter.folder / CURVE, MAX_CURVE_BYTES)
+    return History(
+        losses=_points(curve.get("losses")),
+        eval_losses=_points(curve.get("eval_losses")),
+        answers_before=_answers(adapter.metrics.get("samples_before")),
+        answers_after=_answers(adapter.metrics.get("samples_after")),
+    )
+
+
+def _points(value: object) -> Points:
+    pairs = [pair for pair in value if isinstance(pair, list) and len(pair) == 2] if isinstance(value, list) else []
+    return [
+        (step, loss)
+        for step, loss in pairs
+        if type(step) is int and isinstance(loss, int | float) and math.isfinite(loss)
+    ]
+
+
+def _answers(value: object) -> list[dict[str, str]]:
+    answers = [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return [{name: str(one.get(name)) for name in ("prompt", "answer")} for one in answers]
 
 
 def has_own_prompts(adapter: Adapter) -> bool:
@@ -35,33 +67,3 @@ def has_own_prompts(adapter: Adapter) -> bool:
     config = adapter.training_config()
     typed, held_out = config.get("sample_prompts"), config.get("eval_data")
     return bool(isinstance(typed, str) and typed.strip()) or (config.get("data") == "example" and not held_out)
-
-
-def _events_file(adapter: Adapter) -> Path | None:
-    """A run and its adapter have the same name until the adapter is renamed."""
-    if adapter.origin.get("kind") != "trained":
-        return None
-    owner = adapter.folder.parent.name
-    for name in [adapter.name, *(adapter.record.get("former_names") or [])]:
-        path = contained(runs_folder(owner), name) / "events.jsonl"
-        if path.is_file():
-            return path
-    return None
-
-
-def _apply(history: History, event: dict) -> None:
-    kind = event.get("event")
-    if kind == "stage":  # steps begin anew: the curve of the conversations is the one that is shown
-        history.losses, history.eval_losses = [], []
-    elif kind == "resumed":  # the steps after the checkpoint are trained again
-        history.losses = [point for point in history.losses if point[0] <= event["step"]]
-        history.eval_losses = [point for point in history.eval_losses if point[0] <= event["step"]]
-    elif kind == "step":
-        history.losses.append((event["step"], event["loss"]))
-    elif kind == "eval":
-        history.eval_losses.append((event["step"], event["loss"]))
-    elif kind == "samples":
-        if event["step"] == 0:
-            history.answers_before = event["answers"]
-        else:
-            history.answers_after = event["answers"]

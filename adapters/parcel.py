@@ -49,7 +49,7 @@ def make_parcel(adapter: Adapter, repo_id: str, wish: Wish, folder: Path, token:
     _copy(adapter, folder, (CONFIG, WEIGHTS, *TOKENIZER_FILES))
     _write_settings(adapter, folder, tells_source=wish.private)
     history = read_history(adapter)
-    picture = draw_losses(history)
+    picture = draw_losses(history.losses, history.eval_losses)
     if picture:
         (folder / "loss.png").write_bytes(picture)
     elif (adapter.folder / "loss.png").is_file():

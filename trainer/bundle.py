@@ -5,7 +5,7 @@
      config.yaml        the settings
      fingerprint.json   SHA-256, size and lines of every data file; the ids and revisions of what is on the Hub
      versions.json      Python, packages, system
-     metrics.json, events.jsonl, train.log, loss.svg
+     metrics.json, events.jsonl, train.log, loss.png
      init_adapter/      the adapter that it continued from
      accelerate_user.yaml    the user's own accelerate config, when it was started with one
      data/              the data itself, only when it was asked for
@@ -21,12 +21,12 @@ import zipfile
 from dataclasses import fields, replace
 from pathlib import Path
 
+from adapters.curves import draw_losses
 from common.files import read_json
 from common.paths import REPOSITORY
 from trainer.config import EXAMPLE, ROWS, WRITTEN, TrainConfig, marked
 from trainer.history import copy_settings, notes_of, title_of
 from trainer.machines.user_config import FILE as USER_FILE
-from trainer.plot import loss_svg
 from trainer.process.publish import place_of, versions
 from trainer.redact import redact
 from trainer.run import Run, read_state
@@ -42,7 +42,7 @@ To run it again: install TinyLlama Studio with the packages of versions.json, un
     {command}
 {data}
 The same seed, data and versions on the same kind of hardware give the same losses; another GPU differs in the last digits.
-events.jsonl and loss.svg hold every step up to 2,000, then half as many each time the steps double; the last one always.
+events.jsonl and loss.png hold every step up to 2,000, then half as many each time the steps double; the last one always.
 fingerprint.json tells whether your data is the same. Paths of the machine that trained are replaced by <path> and the like.
 """
 
@@ -79,6 +79,9 @@ def write_bundle(run: Run, destination: Path, include_data: bool = False) -> Pat
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, text in _texts(run, include_data).items():
                 archive.writestr(f"{run.id}/{name}", text)
+            state = read_state(run)
+            if picture := draw_losses(state.curve("losses"), state.curve("eval_losses")):
+                archive.writestr(f"{run.id}/loss.png", picture)
             own = [run.folder / USER_FILE] if (run.folder / USER_FILE).is_file() else []
             for file in [*(_data_files(run) if include_data else []), *_init_adapter_files(run), *own]:
                 archive.write(file, f"{run.id}/{file.relative_to(run.folder).as_posix()}")
@@ -105,7 +108,6 @@ def _texts(run: Run, include_data: bool) -> dict[str, str]:
         "metrics.json": _json(metrics),
         "events.jsonl": _read(run.events_file),
         "train.log": _read(run.log_file),
-        "loss.svg": loss_svg(state, title_of(run)),
     }
     return {name: redact(text) for name, text in found.items()}
 

@@ -4,8 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
-from common.files import append_json_line, write_json, write_text
-from common.paths import adapters_folder, runs_folder
+from adapters.history import write_curve
+from common.files import read_object, write_json, write_text
+from common.paths import adapters_folder
 from models.base import DEFAULT_BASE
 from trainer.config import told_settings
 
@@ -52,14 +53,9 @@ def put(name: str, made: Path, owner: str = "local") -> Path:
     return folder
 
 
-def write_events(name: str, owner: str = "local") -> None:
-    """The run of an adapter with a falling loss and answers before and after."""
-    folder = runs_folder(owner) / name
-    folder.mkdir(parents=True)
-    events = [{"event": "eval", "step": 0, "loss": 2.5}]
-    events += [{"event": "samples", "step": 0, "answers": [{"prompt": "Hi", "answer": "before <script>"}]}]
-    events += [{"event": "step", "step": step, "loss": 2.5 - step / 10} for step in range(1, 11)]
-    events += [{"event": "eval", "step": 10, "loss": 1.25}]
-    events += [{"event": "samples", "step": 10, "answers": [{"prompt": "Hi", "answer": "``` after"}]}]
-    for event in events:
-        append_json_line(folder / "events.jsonl", event)
+def write_history(folder: Path) -> None:
+    """Add to an adapter's folder what its training leaves: a falling loss, and answers before and after."""
+    write_curve(folder, [(step, 2.5 - step / 10) for step in range(1, 11)], [(0, 2.5), (10, 1.25)])
+    answers = {"samples_before": "before <script>", "samples_after": "``` after"}
+    answers = {name: [{"prompt": "Hi", "answer": text}] for name, text in answers.items()}
+    write_json(folder / "metrics.json", {**read_object(folder / "metrics.json"), **answers})

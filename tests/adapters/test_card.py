@@ -18,12 +18,14 @@ from adapters.parcel import Wish, make_parcel
 from adapters.push import push_adapter
 from adapters.scan import scan
 from common.errors import UserError
+from common.files import read_object, write_json
 from common.paths import REPOSITORY, home
-from tests.adapters.making import put, write_events
+from tests.adapters.making import put, write_history
 
 
 def card_of(made, name="mine", **facts) -> str:
-    adapter = find_adapter(put(name, made).name)
+    write_history(put(name, made))
+    adapter = find_adapter(name)
     return write_card(adapter, read_history(adapter), CardFacts("alice/mine", "apache-2.0", **facts))
 
 
@@ -95,7 +97,6 @@ def test_the_hub_client_reads_the_card_and_its_results(made):
 
 
 def test_the_body_tells_counts_settings_losses_answers_and_limits(made):
-    write_events("mine")
     card = card_of(made, with_picture=True, with_answers=True)
     for words in (
         "220 rows",
@@ -118,8 +119,8 @@ def test_the_body_tells_counts_settings_losses_answers_and_limits(made):
 
 
 def test_markup_in_an_answer_or_a_fact_stays_text(made):
-    write_events("mine")
-    adapter = find_adapter(put("mine", made).name)
+    write_history(put("mine", made))
+    adapter = find_adapter("mine")
     adapter.metrics["hardware"] = "<img src=x onerror=alert(1)> | [x](javascript:1)"
     history = read_history(adapter)
     history.answers_after = [{"prompt": "```\n<script>alert(1)</script>", "answer": "````\n# heading"}]
@@ -138,7 +139,6 @@ def test_markup_in_an_answer_or_a_fact_stays_text(made):
 
 
 def test_answers_can_be_left_out(made):
-    write_events("mine")
     assert "Before and after" not in card_of(made, with_answers=False)
 
 
@@ -156,14 +156,12 @@ def test_answers_can_be_left_out(made):
     ],
 )
 def test_the_words_of_a_held_out_row_reach_the_card_only_when_its_owner_asks(made, tmp_path, config, wish, shown):
-    from common.files import append_json_line
-    from common.paths import runs_folder
 
     folder = put("mine", made)
     (folder / "training_config.yaml").write_text(config)
-    write_events("mine")
+    write_history(folder)
     row = {"prompt": "my secret diary", "answer": "dear diary"}
-    append_json_line(runs_folder() / "mine" / "events.jsonl", {"event": "samples", "step": 10, "answers": [row]})
+    write_json(folder / "metrics.json", {**read_object(folder / "metrics.json"), "samples_after": [row]})
     make_parcel(find_adapter("mine"), "alice/mine", wish, tmp_path)
     assert ("diary" in (tmp_path / "README.md").read_text()) == shown
 
@@ -243,16 +241,15 @@ def test_the_picture_shows_both_curves_and_is_the_same_each_time(made):
     from PIL import Image
 
     from adapters.curves import COLOURS, draw_losses
-    from adapters.history import History
 
-    write_events("mine")
-    history = read_history(find_adapter(put("mine", made).name))
+    write_history(put("mine", made))
+    history = read_history(find_adapter("mine"))
     assert len(history.losses) == 10 and history.eval_losses == [(0, 2.5), (10, 1.25)]
-    picture = draw_losses(history)
-    assert picture == draw_losses(history) and len(picture) < 100_000
+    picture = draw_losses(history.losses, history.eval_losses)
+    assert picture == draw_losses(history.losses, history.eval_losses) and len(picture) < 100_000
     colours = {colour for _, colour in Image.open(io.BytesIO(picture)).getcolors(1_000_000)}
     assert set(COLOURS.values()) <= colours
-    assert draw_losses(History()) is None and draw_losses(History(losses=[(1, float("nan")), (2, 1.0)])) is None
+    assert draw_losses([], []) is None and draw_losses([(1, float("nan")), (2, 1.0)], []) is None
 
 
 def test_long_answers_are_broken_into_lines_that_a_page_can_show():
@@ -267,7 +264,6 @@ def test_every_whole_step_has_its_number_once_under_a_short_curve(made, monkeypa
     from PIL import ImageDraw
 
     from adapters.curves import draw_losses
-    from adapters.history import History
 
     written, real = [], ImageDraw.ImageDraw.text
     monkeypatch.setattr(
@@ -275,5 +271,5 @@ def test_every_whole_step_has_its_number_once_under_a_short_curve(made, monkeypa
         "text",
         lambda self, place, words, **how: written.append(words) or real(self, place, words, **how),
     )
-    draw_losses(History(losses=[(step, 2.0 - step / 10) for step in range(1, 7)]))
+    draw_losses([(step, 2.0 - step / 10) for step in range(1, 7)], [])
     assert [words for words in written if words.isdigit()] == ["0", "1", "2", "3", "4", "5", "6"]

@@ -11,7 +11,6 @@ from common.errors import UserError
 from common.files import write_json
 from common.paths import adapters_folder, runs_folder
 from models.embedded import HUB_ID
-from tests.adapters.making import write_events
 
 
 def put(name: str, owner: str = "local", created: float = 1.0, source: str = "hub"):
@@ -102,7 +101,7 @@ def age(folder, seconds: float = 3600) -> None:
 
 def test_an_adapter_can_have_the_name_of_its_own_run_again():
     folder = put("first", created=1.79e9)
-    write_events("first")
+    (runs_folder() / "first").mkdir(parents=True)
     (runs_folder() / "first" / "config.yaml").write_text("name: first\n")
     os.utime(runs_folder() / "first" / "config.yaml", (1e9, 1e9))
     rename_adapter("first", "second")

@@ -9,7 +9,7 @@ from adapters.pull import look, pull, search_hub
 from adapters.push import plan_push, push_adapter
 from common.errors import UserError
 from common.paths import adapters_folder
-from tests.adapters.making import put, write_events
+from tests.adapters.making import put, write_history
 
 
 def push(hub, made, token=None, name="mine", **wish):
@@ -18,7 +18,7 @@ def push(hub, made, token=None, name="mine", **wish):
 
 
 def test_pushed_then_pulled_is_byte_identical(hub, made):
-    write_events("mine")
+    write_history(put("mine", made))
     pushed = push(hub, made)
     assert pushed.repo_id == "alice/mine" and pushed.private and hub.repositories["alice/mine"].private
     pulled = pull(look("alice/mine", hub.alice), hub.alice, "local", "again").adapter

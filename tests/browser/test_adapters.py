@@ -6,7 +6,7 @@ import pytest
 
 from common.files import write_json
 from common.paths import home
-from tests.adapters.making import make_adapter, put, write_events
+from tests.adapters.making import make_adapter, put, write_history
 from tests.browser.driving import CHROMIUM, FLAGS, MARKS, SCREENSHOTS, free_port, new_page, start_app, wait_for
 from tests.hub_server import HubServer
 
@@ -18,8 +18,7 @@ HOSTILE = "<img src=x onerror=document.title='hacked'>"
 def hub(tiny_base, tmp_path):
     with HubServer({"tests/tiny-base": tiny_base}) as server:
         made = make_adapter(tmp_path / "made", tiny_base, base="tests/tiny-base")
-        put("study-coach", made)
-        write_events("study-coach")
+        write_history(put("study-coach", made))
         put("older", made)
         write_json(home() / "adapters/local/older/studio.json", {"notes": HOSTILE})
         server.add("carol/shown", made)

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-import xml.etree.ElementTree as ElementTree
 import zipfile
 from pathlib import Path
 
@@ -15,15 +14,13 @@ import pytest
 import yaml
 
 from common.files import write_text
-from common.paths import REPOSITORY, home, runs_folder
+from common.paths import REPOSITORY, home
 from trainer.bundle import shell_command, write_bundle
 from trainer.config import TrainConfig
 from trainer.history import rename
 from trainer.launcher import create_run
-from trainer.plot import loss_svg
 from trainer.redact import redact
 from trainer.run import EventLog, Run, find_run, read_state
-from trainer.state import RunState
 
 TOKEN = "hf_" + "AbCdEfGhIjKlMnOpQrSt"
 ROWS = "".join(f'{{"prompt": "What is {n}?", "completion": "It is {n}."}}\n' for n in range(12))
@@ -62,7 +59,7 @@ def test_a_bundle_holds_everything_but_the_data(run, tmp_path):
     found = contents(file)
     assert set(found) == {
         *("README.txt", "command.txt", "config.yaml", "fingerprint.json", "versions.json", "metrics.json"),
-        *("events.jsonl", "train.log", "loss.svg"),
+        *("events.jsonl", "train.log", "loss.png"),
     }
     print_of = json.loads(found["fingerprint.json"])
     assert print_of["files"] == [
@@ -76,7 +73,7 @@ def test_a_bundle_holds_everything_but_the_data(run, tmp_path):
     assert print_of["rows"] == 11 and json.loads(found["metrics.json"])["loss_after"] == 2.0
     assert json.loads(found["versions.json"])["packages"]["peft"]
     assert yaml.safe_load(found["config.yaml"])["data"] == "data/data.jsonl"
-    assert ElementTree.fromstring(found["loss.svg"]).tag.endswith("svg")
+    assert found["loss.png"].startswith(b"\x89PNG")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["told.zip"]
 
 
@@ -86,7 +83,7 @@ def test_the_data_is_in_a_bundle_when_it_was_asked_for(run, tmp_path):
 
 def test_a_bundle_tells_no_token_no_path_and_no_host(run, tmp_path):
     rename(run, "Mine", f"see {home()}/notes and {TOKEN}")
-    text = b"\n".join(contents(write_bundle(run, tmp_path / "out")).values()).decode()
+    text = b"\n".join(contents(write_bundle(run, tmp_path / "out")).values()).decode("utf-8", "replace")
     places = (str(REPOSITORY), str(home()), str(tmp_path), str(Path.home()) + "/", sys.prefix, "/srv/", "/tmp/")
     for secret in (TOKEN, "abcdefghijkl", socket.gethostname(), *places):
         assert secret not in text, secret
@@ -146,15 +143,6 @@ def test_the_command_in_a_shell_does_what_the_button_does(tiny_base, data, tmp_p
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path / "unpacked" / "by-hand", env=os.environ, check=False)
     assert done.returncode == 0
     assert read_state(find_run("by-hand-2")).losses == read_state(run).losses
-
-
-def test_a_plot_without_points_and_with_odd_ones_is_drawn():
-    odd = RunState(losses=[(1, float("nan")), (2, 1.0), (3, float("inf"))], eval_losses=[])
-    for state in (RunState(), odd, RunState(losses=[(n, 1.0) for n in range(50_000)])):
-        text = loss_svg(state, "<script> & co")
-        ElementTree.fromstring(text)
-        assert "nan" not in text and len(text) < 60_000
-    assert not list(runs_folder().glob("*"))
 
 
 @pytest.mark.parametrize(

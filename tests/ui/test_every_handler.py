@@ -8,7 +8,7 @@ import pytest
 from common.files import append_json_line, write_json, write_text
 from common.paths import datasets_folder, home, runs_folder
 from tests.adapters.conftest import hub, made  # noqa: F401
-from tests.adapters.making import put, write_events
+from tests.adapters.making import put, write_history
 from ui.page import build
 
 GUEST = "a" * 32
@@ -24,8 +24,9 @@ def page(hub, made, monkeypatch):  # noqa: F811
     monkeypatch.setenv("HF_TOKEN", hub.alice)
     adapter = put("mine", made, "user-alice")
     write_json(adapter / "studio.json", {"notes": SECRET, "former_names": ["older"]})
-    write_events("mine", "user-alice")
+    write_history(adapter)
     run = runs_folder("user-alice") / "mine"
+    run.mkdir(parents=True)
     write_text(run / "config.yaml", f"name: mine\nbase: tests/tiny-base\ndata: example\nsample_prompts: {SECRET}\n")
     append_json_line(run / "events.jsonl", {"event": "note", "message": SECRET})
     (run / "train.log").write_text(SECRET)

@@ -8,13 +8,16 @@ from importlib.metadata import version
 from itertools import chain, count
 from pathlib import Path
 
+from adapters.history import write_curve
 from common.files import publish, read_object, undo_half_published, write_json
 from common.paths import adapters_folder, runs_folder
 from models.base import Base
 from trainer.config import told_settings
 from trainer.run import Run
+from trainer.state import state_of, thinned
 
 RECORD = "studio.json"  # the library's, see adapters/library.py
+MAX_POINTS = 1000  # of a curve
 PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets")
 
 
@@ -37,7 +40,7 @@ def publish_adapter(model, tokenizer, run: Run, base: Base, metrics: dict, weigh
     """Save the adapter with everything that chat needs, and rename it into the library. Returns its folder (`place_of`).
 
     Holds weights (safetensors), adapter_config.json with the base's Hub id and revision, tokenizer and chat template,
-    the training config and the metrics. No pickle, and no path of this machine when the base has a Hub id.
+    the training config, the metrics and the curve. No pickle, and no path of this machine when the base has a Hub id.
     """
     undo_half_published(adapters_folder(run.owner))
     final = place_of(run)
@@ -65,6 +68,8 @@ def _write_adapter(partial: Path, final: Path, model, tokenizer, run: Run, base:
         partial / "metrics.json",
         {**metrics, "created": time.time(), "versions": versions(), "settings": told_settings()},
     )
+    state = state_of(run.events_file)
+    write_curve(partial, thinned(state.losses, MAX_POINTS), thinned(state.eval_losses, MAX_POINTS))
     record = _record(run, final)
     if record:
         write_json(partial / RECORD, record)
