@@ -12,7 +12,6 @@ from adapters.settings_file import MOST_BYTES, read_settings
 from common.errors import UserError
 from common.files import plain_value, read_json, read_object, write_json
 from common.paths import LOCAL_OWNER, adapters_folder, contained
-from common.remembered import Remembered, stamps
 from models import embedded
 from models.base import MAX_ADAPTER_CONFIG_BYTES
 from models.templates.choice import MAX_RECORD_BYTES
@@ -22,15 +21,12 @@ RECORD = "studio.json"
 MOST_NOTES = 4000
 MAX_METRICS_BYTES = 100_000
 MOST_STEPS_BACK = 20
-MOST_REMEMBERED = 30_000  # adapters, a few hundred bytes each
 CONFIG, WEIGHTS, METRICS, SETTINGS = (
     "adapter_config.json",
     "adapter_model.safetensors",
     "metrics.json",
     "training_config.yaml",
 )
-
-_dates, _texts = Remembered(MOST_REMEMBERED), Remembered(MOST_REMEMBERED)
 
 
 @dataclass(frozen=True)
@@ -190,15 +186,16 @@ def read_some(names: list[str], owner: str = LOCAL_OWNER, most: int | None = Non
 
 
 def adapter_names(owner: str = LOCAL_OWNER, words: str = "") -> list[str]:
-    """The names of the adapters of `owner` in which every word is found, the newest first but one that is called just so;
-    quick for ten thousand too. Whether the config of one can be read is not known yet.
+    """List the names of the adapters of `owner` in which every word is found, the newest first but one that is called just so.
+
+    Whether the config of one can be read is not known yet.
     """
     root, wanted = str(adapters_folder(owner)), words.lower().split()
     found = []
     for name in _folders(root):
         path = f"{root}/{name}"
-        created = _dates.get(path, stamps(path), lambda path=path: _date(path))
-        if created is None or (wanted and not all(word in _known(path)[0] for word in wanted)):
+        created = _date(path)
+        if created is None or (wanted and not all(word in _known(Path(path))[0] for word in wanted)):
             continue
         found.append((name == words.strip(), created or _changed(path), name))
     return [name for *_, name in sorted(found, reverse=True)]
@@ -228,12 +225,8 @@ def _changed(path: str) -> float:
         return 0.0
 
 
-def _known(path: str) -> tuple[str, tuple]:
+def _known(folder: Path) -> tuple[str, tuple]:
     """(what a search looks through, former names) of the adapter in the folder, empty for what is none."""
-    return _texts.get(path, stamps(path, CONFIG, METRICS, RECORD, SETTINGS), lambda: _read_known(Path(path)))
-
-
-def _read_known(folder: Path) -> tuple[str, tuple]:
     try:
         adapter = read_adapter(folder)
     except UserError:
@@ -254,7 +247,7 @@ def find_adapter(name: str, owner: str = LOCAL_OWNER) -> Adapter:
         return read_adapter(folder)
     root, names = adapters_folder(owner), adapter_names(owner)
     for one in names:
-        if name in _known(f"{root}/{one}")[1]:
+        if name in _known(root / one)[1]:
             return read_adapter(root / one)
     known = ", ".join(names[:5]) or "none yet"
     raise UserError(f"There is no adapter '{name}'.", f"There are: {known}.")

@@ -9,8 +9,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from common.errors import UserError
-from common.files import read_json
-from common.remembered import stamps
+from common.files import read_json, stamps
 from models.prompt import PromptFormat
 from models.templates.choice import Template, template_of
 from models.tokenizer import FILES, load_base_tokenizer
@@ -31,7 +30,7 @@ class Formats:
     def of(self, base_folder: Path, adapter_folder: Path | None = None) -> PromptFormat:
         """The format for the base, or for an adapter on it. Raises UserError."""
         template = template_of(base_folder, adapter_folder)
-        key = (base_folder, stamps(str(base_folder), *FILES), template)
+        key = (base_folder, stamps(base_folder, *FILES), template)
         if format := self._find(key):
             return format
         with self._lock:

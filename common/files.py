@@ -10,13 +10,11 @@ import secrets
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 from common.errors import UserError
 
 ABANDONED_SECONDS = 3600
 HALF_PUBLISHED_SECONDS = 60
-MAX_LINE_BYTES = 2**20  # of an event
 JSON_ERRORS = (ValueError, RecursionError)  # bytes that are no text, no JSON, or JSON nested without end
 PLAIN_VALUE = re.compile(rb" ([A-Za-z][A-Za-z0-9_./-]*)(?: +#[^\n]*)?(?:\n(?! )|$)")
 NO_TEXTS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")  # what YAML takes for something else
@@ -87,81 +85,6 @@ def read_json_lines(path: Path) -> list[dict]:
     return [value for value in values if isinstance(value, dict)]
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**53
-
-
-def _is_time(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < 1e11
-
-
-def _is_number(value: Any) -> bool:
-    return value is None or (type(value) in (int, float) and -1e15 < value < 1e15)
-
-
-def _is_object(value: object) -> bool:
-    return value is None or isinstance(value, dict)
-
-
-def _is_cure(value: object) -> bool:
-    return value is None or (isinstance(value, dict) and isinstance(value.get("label"), str))
-
-
-def _are_answers(value: object) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(one, dict) and _is_text(one.get("prompt")) and _is_text(one.get("answer")) for one in value
-    )
-
-
-# the fields of an event of a run, whoever reads them; fields that are not here may hold anything
-EVENT_FIELDS = {
-    "time": _is_time,
-    "code": lambda value: value is None or _is_text(value),
-    "cure": _is_cure,
-    "metrics": _is_object,
-    "answers": _are_answers,
-    **dict.fromkeys(("event", "message", "hint", "name", "base", "base_reason", "precision", "adapter"), _is_text),
-    **dict.fromkeys(("step", "total_steps", "stage", "stages", "n"), _is_count),
-    **dict.fromkeys(("loss", "learning_rate", "grad_norm", "tokens_per_second"), _is_number),
-    **dict.fromkeys(("epoch", "eta_seconds", "peak_memory_bytes"), _is_number),
-}
-EVENT_NEEDS = {"step": ("step", "loss"), "eval": ("step", "loss"), "samples": ("step", "answers"), "resumed": ("step",)}
-_decoder = json.JSONDecoder(parse_constant=lambda name: None)  # NaN and Infinity, which JSON does not have
-
-
-def parse_event(line: bytes) -> dict | None:
-    """The event in a line of a run's `events.jsonl`; None for a line that is damaged: no JSON, or a field of another type."""
-    if len(line) > MAX_LINE_BYTES:
-        return None
-    try:
-        text = line.decode()
-        event = _decoder.decode(text)
-        if "\\u" in text:
-            json.dumps(event, ensure_ascii=False).encode()  # half characters cannot be shown
-    except JSON_ERRORS:
-        return None
-    if not isinstance(event, dict):
-        return None
-    kind = event.get("event", "")
-    if not all(name in event for name in (EVENT_NEEDS.get(kind, ()) if isinstance(kind, str) else ())):
-        return None
-    return event if all(check(event[name]) for name, check in EVENT_FIELDS.items() if name in event) else None
-
-
-def read_events(path: Path) -> list[dict]:
-    """Every event in `path` that is not damaged. [] when there is no file."""
-    try:
-        with open(path, "rb") as file:
-            lines = iter(lambda: file.readline(MAX_LINE_BYTES + 1), b"")  # of a longer line each piece is damaged
-            return [event for line in lines if (event := parse_event(line)) is not None]
-    except OSError:
-        return []
-
-
 def plain_value(text: bytes, name: str) -> str | None:
     """The value in the line `name: value` of a flat YAML file when it is one plain word; None when that takes a YAML reader."""
     start = f"\n{name}:".encode()
@@ -169,6 +92,21 @@ def plain_value(text: bytes, name: str) -> str | None:
     found = PLAIN_VALUE.match(text, at + len(start)) if at >= 0 and text.count(start) == 1 else None
     value = found[1].decode() if found else ""
     return value if value and value.lower() not in NO_TEXTS else None
+
+
+def stamps(folder: str | Path, *names: str) -> tuple[tuple[int, int, int] | None, ...]:
+    """(time of its last change, size, inode) of each file in `folder`; None of one that is not there.
+
+    Who keeps what was made of files keeps it under their stamps.
+    """
+    found: list[tuple[int, int, int] | None] = []
+    for name in names:
+        try:
+            stat = os.stat(f"{folder}/{name}")
+            found.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
+        except OSError:
+            found.append(None)
+    return tuple(found)
 
 
 def is_file(text: str | Path) -> bool:

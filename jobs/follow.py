@@ -18,10 +18,11 @@ from adapters.hub import Account, client
 from adapters.library import list_adapters
 from adapters.pull import look, pull
 from common.errors import UserError
-from common.files import append_json_line, read_events
+from common.files import append_json_line
 from common.paths import home
 from jobs.hf import OVER, Job, job_words, note_job, read_job
 from jobs.stop import Ending
+from trainer.events import read_events
 from trainer.run import EventLog, Run, RunState, read_state
 from trainer.state import FINISHED
 

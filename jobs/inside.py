@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from adapters.backup import read_backup, restore, send_checkpoint
@@ -23,10 +24,11 @@ from adapters.library import find_adapter
 from adapters.parcel import Wish
 from adapters.push import plan_push, push_adapter
 from common.errors import UserError
-from common.files import read_events, write_text
+from common.files import write_text
 from common.paths import LOCAL_OWNER, runs_folder
 from jobs.follow import MARK
 from jobs.stop import listen
+from trainer.events import Event, read_events
 from trainer.launcher import start
 from trainer.process.checkpoints import last_checkpoint
 from trainer.run import EventLog, Run, read_state
@@ -125,7 +127,7 @@ class Printer:
         self.number = 0
         self.known = len(read_events(run.events_file))  # what a restored run knew already, the page knows too
         self.log_bytes = 0
-        self.last: dict | None = None
+        self.last: Event | None = None
 
     def print_new(self, is_over: bool = False, **changes) -> None:
         """The last word is held back until `is_over`: it is true only when what it speaks of has been sent."""
@@ -140,7 +142,7 @@ class Printer:
         if is_over and self.last:
             self._print({**self.last, **changes})
 
-    def _print(self, event: dict) -> None:
+    def _print(self, event: Mapping[str, object]) -> None:
         print(json.dumps({MARK: {"n": self.number, "event": event}}, ensure_ascii=False), flush=True)
         self.number += 1
 

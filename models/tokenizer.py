@@ -4,18 +4,18 @@ It is always a base's: the tokenizer files of an adapter are kept and sent, neve
 """
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from common.files import stamps
 from common.imports import import_lock
-from common.remembered import Remembered, stamps
 from models.templates import read_template, without_marks
 from models.templates.choice import Template
 from models.try_tokenizer import try_tokenizer
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json")
-_tried = Remembered(most=100)
 
 
 def load_tokenizer(folder: Path | str, template: str = "auto"):
@@ -51,13 +51,17 @@ def load_base_tokenizer(folder: Path, template: Template):
 
     On a Space, where visitors name bases, it is tried in a process with limits first, once while its files stay the same.
     """
-    if os.environ.get("SPACE_ID"):
-        problem = _tried.get(folder, stamps(str(folder), *FILES), lambda: try_tokenizer(folder))
-        if problem:
-            raise UserError(f"The tokenizer of this base {problem}.", "Choose another base.")
+    if os.environ.get("SPACE_ID") and (problem := _trial(folder, stamps(folder, *FILES))):
+        raise UserError(f"The tokenizer of this base {problem}.", "Choose another base.")
     tokenizer = load_tokenizer(folder)
     tokenizer.chat_template = template.text
     return tokenizer
+
+
+@lru_cache(maxsize=100)
+def _trial(folder: Path, stamps: tuple) -> str:
+    """Try the tokenizer once for the files with these stamps. Returns what is wrong with it, "" for nothing."""
+    return try_tokenizer(folder)
 
 
 def _unreadable(folder: Path | str, error: BaseException) -> UserError:

@@ -11,7 +11,6 @@ from common.command_line import printable
 from common.errors import UserError
 from common.files import read_object
 from common.paths import adapters_folder, bases_folder
-from trainer import glance
 from trainer.bundle import write_bundle
 from trainer.config import EXAMPLE, TrainConfig
 from trainer.history import compare, delete, discard, rename, search, title_of, undo_delete
@@ -61,7 +60,7 @@ def list_all(options: argparse.Namespace) -> int:
         loss = f"loss {state.losses[-1][1]:.4f}" if state.losses else ""
         title = title_of(run) if title_of(run) != run.id else ""
         step = f"step {state.step}/{state.total_steps}"
-        problem = f"{state.message} {state.hint}" if state.status == UNREADABLE else glance.settings_problem(run)
+        problem = f"{state.message} {state.hint}" if state.status == UNREADABLE else run.settings_problem()
         print(printable(f"{run.id:40} {state.status:12} {step}  {loss}  {title}  {problem}".rstrip()))
     return 0
 
@@ -70,7 +69,7 @@ def show(options: argparse.Namespace) -> int:
     """Print the settings, state and figures of a run, and how to load what came out."""
     run = find_run(options.name)
     state = read_state(run)
-    print(printable(glance.settings_problem(run) or run.config_file.read_text(encoding="utf-8")))
+    print(printable(run.settings_problem() or run.config_file.read_text(encoding="utf-8")))
     print(printable(f"status: {state.status} {state.message} {state.hint}".strip()))
     for note in state.notes:
         print(printable(note))

@@ -15,15 +15,14 @@ from pathlib import Path
 import psutil
 
 from common.errors import UserError
-from common.files import read_object, write_json
+from common.files import plain_value, read_object, write_json
 from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, is_name, runs_folder
-from trainer import glance
 from trainer.config import ROWS, WRITTEN, TrainConfig, marked
 from trainer.machines.user_config import FILE as USER_FILE
 from trainer.process.publish import came_out_of, place_of
 from trainer.queue import cancel, lock
 from trainer.run import Run, is_running, list_runs, read_state
-from trainer.state import SERIES
+from trainer.state import SERIES, STATUSES
 
 MOST_DELETED = 10
 DELETED_SECONDS = 86400.0
@@ -82,7 +81,7 @@ def found_in(runs: list[Run], words: str) -> list[Run]:
         return list(runs)
     exact, others = [], []
     for run in runs:
-        known = glance.words_of(run)
+        known = _words(run)
         if _has(run, known, wanted):
             (exact if f" {' '.join(wanted)} " in known else others).append(run)
     return exact + others
@@ -91,10 +90,25 @@ def found_in(runs: list[Run], words: str) -> list[Run]:
 def _has(run: Run, known: str, wanted: list[str]) -> bool:
     """True when each word is found. The state is looked at last: most searches do not ask for it."""
     others = [word for word in wanted if word not in known]
-    if not all(any(word in status for status in glance.STATUSES) for word in others):
+    if not all(any(word in status for status in STATUSES) for word in others):
         return False
-    status = glance.status_of(run) if others else ""
+    status = read_state(run, with_curves=False).status if others else ""
     return all(word in status for word in others)
+
+
+def _words(run: Run) -> str:
+    """What a search looks through: id, title, notes, base, data; folded to small letters, a space before and after each."""
+    about = read_object(run.about_file)
+    told = [text for name in ("title", "notes") if isinstance(text := about.get(name), str)]
+    try:
+        text = run.config_file.read_bytes()
+        base, data = plain_value(text, "base"), plain_value(text, "data")  # a YAML reader takes ten times as long
+        if base is None or data is None:
+            config = run.config()
+            base, data = config.base, config.data
+    except (OSError, UserError):  # deleted meanwhile, or of another version of this program
+        base = data = ""
+    return f" {' '.join((run.id, *told, base, data))} ".casefold()
 
 
 def compare(runs: list[Run]) -> dict:

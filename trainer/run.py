@@ -1,4 +1,4 @@
-"""One training run as a folder, and what can be read from it. Light: no torch, no Gradio. Kept in memory: which processes ended.
+"""One training run as a folder, and what can be read from it. Light: no torch, no Gradio.
 
     runs/<owner>/<id>/config.yaml     the settings
                       data/           a copy of the files it trains on
@@ -21,17 +21,21 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Required, TypedDict
 
 import psutil
 
-from common.errors import DISK_FULL, UserError
-from common.files import append_json_line, parse_event, read_json, read_object, tail
+from common.errors import UserError
+from common.files import append_json_line, read_json, read_object, tail
 from common.paths import LOCAL_OWNER, contained, is_name, runs_folder
-from common.remembered import Remembered, stamps
 from trainer.config import TrainConfig
+from trainer.events import Event, parse_event
 from trainer.process.checkpoints import kept_words
+from trainer.process.failures import Failure, diagnose
 from trainer.state import RunState, state_of
 
 UNFINISHED = ".partial"
@@ -39,14 +43,10 @@ TEXT, CONVERSATIONS = "text", "conversations"  # the stages; the checkpoints of 
 DISK_FULL_SIGNS = ("No space left on device", "Disk quota exceeded")
 STEPS_PER_INTERVAL = 1000
 PROGRESS_SECONDS = 1.0
-LEAST_FREE_BYTES = 2**12  # with less no last word could be written
+MIN_FREE_BYTES = 2**12  # with less no last event can be written
 MISSING_SIGNS = ("RendezvousTimeoutError", "RendezvousConnectionError", "DistNetworkError", "DistStoreError")
-MOST_REMEMBERED = 30_000  # runs whose processes are known to be gone
 SILENT_SIGN = "Watchdog caught collective operation timeout"  # NCCL's own, which ends the process without an exception
 KILLED_SIGNS = ("SIGKILL", "Signal 9", "exitcode: -9", "exitcode  : -9")
-
-
-_ended = Remembered(MOST_REMEMBERED)
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,14 @@ class Run:
         except UserError:
             return None
 
+    def settings_problem(self) -> str:
+        """Say why the settings cannot be used, and what to do; "" when they can."""
+        try:
+            self.config()
+        except UserError as error:
+            return f"{error.message} It cannot be resumed; delete it, or mend its config.yaml."
+        return ""
+
     def kept_words(self) -> str:
         """From which checkpoint it would go on."""
         return kept_words(self.checkpoints_folder, self.checkpoints_folder / TEXT)
@@ -101,11 +109,13 @@ class Run:
         """Ask the training process to save what it learned and end. It answers with a `stopped` event."""
         self.stop_file.touch()
 
+    def processes(self) -> list[Mapping[str, Any]]:
+        """The marks of the processes that train it or did last; whatever the file says."""
+        return [process for process in read_object(self.process_file).values() if isinstance(process, dict)]
+
     def is_alive(self) -> bool:
         """True while the process that trains (or the launcher that started it) is running."""
-        now = stamps(str(self.folder), "process.json")
-        processes = _ended.get(str(self.folder), now, lambda: _processes_not_over(self))
-        return any(is_running(process) for process in processes)
+        return any(is_running(process) for process in self.processes())
 
     def is_queued(self) -> bool:
         """True while it waits for its turn, and until the process that starts it has written who trains."""
@@ -113,24 +123,16 @@ class Run:
         return isinstance(place, dict) and not ("starting" in place and self.process_file.exists())
 
 
-def _processes(run: Run) -> list[dict]:
-    return [process for process in read_object(run.process_file).values() if isinstance(process, dict)]
+class ProcessMark(TypedDict, total=False):
+    """What `process.json` keeps of a process: its id and when it started, in seconds since 1970 and in ticks."""
+
+    pid: Required[int]
+    started: Required[float]
+    ticks: int | None
 
 
-def _processes_not_over(run: Run) -> list[dict]:
-    """Of a run's processes those whose ids are in use; an id that is not stands for a process that is gone for good."""
-    return [process for process in _processes(run) if not _is_over(process)]
-
-
-def _is_over(process: dict) -> bool:
-    try:
-        return not psutil.pid_exists(int(process["pid"]))
-    except (KeyError, TypeError, ValueError, OverflowError):  # no process at all: `is_running` says so
-        return False
-
-
-def is_running(process: dict) -> bool:
-    """A process id alone may have been given to another program since: its start must match too."""
+def is_running(process: Mapping[str, Any]) -> bool:
+    """True while the process of this mark runs. Its id alone may have been given to another program since."""
     try:
         found = psutil.Process(int(process["pid"]))
         if found.status() == psutil.STATUS_ZOMBIE:
@@ -142,8 +144,8 @@ def is_running(process: dict) -> bool:
         return False
 
 
-def this_process(pid: int) -> dict:
-    """What `process.json` keeps of a process: its id and when it started, in seconds since 1970 and in ticks."""
+def this_process(pid: int) -> ProcessMark:
+    """Make the mark of the process `pid`."""
     try:
         return {"pid": pid, "started": psutil.Process(pid).create_time(), "ticks": _ticks(pid)}
     except psutil.NoSuchProcess:  # over already
@@ -151,7 +153,7 @@ def this_process(pid: int) -> dict:
 
 
 def _ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since the machine did, which no change of the clock moves; None but on Linux."""
+    """Return a process's start in clock ticks since the machine's, which no change of the clock moves; None but on Linux."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             return int(file.read().rpartition(")")[2].split()[19])  # proc_pid_stat(5): field 22, starttime
@@ -160,15 +162,16 @@ def _ticks(pid: int) -> int | None:
 
 
 def read_state(run: Run, with_curves: bool = True) -> RunState:
-    """The state of `run` from its events, whether it waits in the queue, and whether its process is still there.
+    """Read the state of `run`: from its events, whether it waits in the queue, and whether its process is still there.
 
     Without curves each has only some points, the last one among them.
     """
     # in this order: a run that leaves the queue in between has its process, one that ends has written its last event
     is_queued, alive = run.is_queued(), run.is_alive()
     state = state_of(run.events_file, with_curves)
-    if state.is_running:
-        _apply_newest_step(run, state)
+    newest = _newest_step(run) if state.is_running else None
+    if newest and newest["step"] > state.step and newest.get("time", 0.0) > (state.updated_at or 0.0):
+        state.apply(newest)  # else events are newer: it is of before a restart
     if is_queued:
         state.status, state.message, state.hint, state.code, state.cure = "queued", "", "", "", None
     elif state.is_running and not alive and not run.job_file.exists():  # of a job elsewhere only its events are known
@@ -178,98 +181,52 @@ def read_state(run: Run, with_curves: bool = True) -> RunState:
     return state
 
 
-def _apply_newest_step(run: Run, state: RunState) -> None:
-    """Bring `state` forward by the step in progress.json, unless events are newer: it is of before a restart."""
+def _newest_step(run: Run) -> Event | None:
+    """Return the step in progress.json, None when there is none."""
     try:
         event = parse_event(run.progress_file.read_bytes())
     except OSError:
-        return
-    if event is None or event.get("event") != "step":
-        return
-    if event["step"] > state.step and event.get("time", 0.0) > (state.updated_at or 0.0):
-        state.apply(event)
+        return None
+    return event if event and event.get("event") == "step" else None
 
 
 def _tell_the_end(run: Run, state: RunState) -> None:
-    """Fill in what became of a run that has no process and said no last word."""
-    before, state.status = state.status, status_without_process(run, state.status)
-    if state.status == "interrupted":
-        state.ended_at = state.updated_at
-        state.message, hint, state.code, state.cure = _last_words(run)
-        state.hint = f"{hint} {run.kept_words()}"
-    elif not run.folder.exists():
-        state.message = "It was deleted."
-    elif before == "queued":
-        state.message, state.hint = "It has not been started.", "Resume starts it."
-
-
-def status_without_process(run: Run, status: str) -> str:
-    """What became of a run whose events end with `status`, one of RUNNING, and that has no process."""
+    """Fill in what became of a run that has no process and wrote no last event."""
     if run.process_file.exists():
-        return "interrupted"
-    # deleted; or made, or taken from the queue, by a program that died
-    return "stopped" if status == "queued" or not run.folder.exists() else status
+        found = _why_it_ended(run)
+        state.status, state.ended_at, state.message = "interrupted", state.updated_at, found.message
+        state.hint, state.code, state.cure = f"{found.hint} {run.kept_words()}", found.code, found.cure
+    elif not run.folder.exists():
+        state.status, state.message = "stopped", "It was deleted."
+    elif state.status == "queued":  # made, or taken from the queue, by a program that died
+        state.status, state.message, state.hint = "stopped", "It has not been started.", "Resume starts it."
 
 
-def _last_words(run: Run) -> tuple[str, str, str, dict | None]:
-    """(message, hint, code, cure) for a training process that is gone."""
-    if SILENT_SIGN in run.log_tail(200):
-        message = "Another process of this training did not answer within ddp_timeout."
-        return (
-            message,
-            "Resume goes on; a higher ddp_timeout waits longer.",
-            "process_silent",
-            None,
-        )
-    if any(sign in run.log_tail(15) for sign in KILLED_SIGNS):
-        config = run.config_or_none()
-        cure = _less_memory(config) if config else None
-        hint = "Resume goes on; a new run that needs less memory is safer."
-        return (
-            "The system ended the training process, most likely because memory ran out.",
-            hint if cure else "Take a smaller base, then start again.",
-            "killed",
-            cure,
-        )
+def _why_it_ended(run: Run) -> Failure:
+    """Diagnose, from the log and the machine, a training process that is gone without a last event."""
     config = run.config_or_none()
-    if any(sign in run.log_tail(40) for sign in MISSING_SIGNS) and config and config.num_machines > 1:
+    if SILENT_SIGN in run.log_tail(200):
+        return diagnose("process_silent", config)
+    if any(sign in run.log_tail(15) for sign in KILLED_SIGNS):
+        found = diagnose("killed", config)
+        return found if found.cure else diagnose("killed", config, hint="Take a smaller base, then start again.")
+    if any(sign in run.log_tail() for sign in MISSING_SIGNS) and config and config.num_machines > 1:
         message = "The machines did not meet: one did not start, or cannot be reached at main_process_ip and its port."
-        return message, "Start the run on each machine within ddp_timeout of the others.", "process_silent", None
-    if any(sign in run.log_tail(40) for sign in DISK_FULL_SIGNS) or _disk_is_full(run.folder):
-        return DISK_FULL, "Free some space, then resume.", "disk_full", None
-    began = [at for process in _processes(run) if isinstance(at := process.get("started"), int | float)]
+        hint = "Start the run on each machine within ddp_timeout of the others."
+        return diagnose("process_silent", config, message, hint)
+    with suppress(OSError):
+        is_full = shutil.disk_usage(run.folder).free < MIN_FREE_BYTES
+        if is_full or any(sign in run.log_tail() for sign in DISK_FULL_SIGNS):
+            return diagnose("disk_full", config)
+    began = [at for process in run.processes() if isinstance(at := process.get("started"), int | float)]
     if began and max(began) < psutil.boot_time():
-        return "The machine was restarted while this run trained.", "Resume goes on.", "interrupted", None
-    return (
-        "The training process ended without a word (a restart, or it was ended from outside).",
-        "Resume goes on.",
-        "interrupted",
-        None,
-    )
-
-
-def _disk_is_full(folder: Path) -> bool:
-    try:
-        return shutil.disk_usage(folder).free < LEAST_FREE_BYTES
-    except OSError:
-        return False
-
-
-def _less_memory(config: TrainConfig) -> dict | None:
-    """The smallest change that lowers the memory of training and leaves what is learned nearly as it is."""
-    batch, gathered = config.per_device_train_batch_size, config.gradient_accumulation_steps
-    if batch > 1:
-        changes = {"per_device_train_batch_size": batch // 2, "gradient_accumulation_steps": min(gathered * 2, 1024)}
-        return {"label": "Halve the batch", "changes": changes}
-    if config.gradient_checkpointing != "on":
-        return {"label": "Switch gradient checkpointing on", "changes": {"gradient_checkpointing": "on"}}
-    if config.max_length > 256:
-        return {"label": "Halve the length", "changes": {"max_length": config.max_length // 2}}
-    return None
+        return Failure("interrupted", "The machine was restarted while this run trained.", "Resume goes on.")
+    message = "The training process ended without a word (a restart, or it was ended from outside)."
+    return Failure("interrupted", message, "Resume goes on.")
 
 
 def find_run(run_id: str, owner: str = LOCAL_OWNER) -> Run:
-    """The run of `owner` with this id. Raises UserError when there is none."""
+    """Return the run of `owner` with this id. Raises UserError when there is none."""
     run = Run(contained(runs_folder(owner), run_id))
     if not _is_run(run.folder):
         raise UserError(f"There is no run '{run_id}'.", "`python -m trainer list` shows them.")
@@ -277,17 +234,13 @@ def find_run(run_id: str, owner: str = LOCAL_OWNER) -> Run:
 
 
 def list_runs(owner: str = LOCAL_OWNER) -> list[Run]:
-    """All runs of `owner`, the newest first."""
-    return [Run(Path(path)) for _, path in sorted(_dated(runs_folder(owner)), reverse=True)]
-
-
-def _dated(folder: Path) -> list[tuple[int, str]]:
-    """(when its settings were written, path) of every run in the folder of an owner."""
-    return [(at, path) for path in _paths(folder) if (at := settings_written_at(path)) is not None]
+    """Return all runs of `owner`, the newest first."""
+    dated = [(settings_written_at(path), path) for path in _paths(runs_folder(owner))]
+    return [Run(Path(path)) for at, path in sorted(((at, path) for at, path in dated if at is not None), reverse=True)]
 
 
 def settings_written_at(folder: Path | str) -> int | None:
-    """In ns since 1970; 0 for a folder that may not be looked into, None for what is no run, or deleted meanwhile."""
+    """When, in ns since 1970; 0 for a folder that may not be looked into, None for what is no run, or deleted meanwhile."""
     try:
         return os.stat(f"{folder}/config.yaml").st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):
@@ -297,7 +250,7 @@ def settings_written_at(folder: Path | str) -> int | None:
 
 
 def _paths(folder: Path) -> list[str]:
-    """What lies in the folder of an owner and may be a run."""
+    """Return what lies in the folder of an owner and may be a run."""
     try:
         with os.scandir(folder) as entries:
             return [entry.path for entry in entries if not entry.name.endswith(UNFINISHED)]
@@ -310,7 +263,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def runs_with(name: str, owner: str | None = None) -> list[Run]:
-    """The runs of `owner`, or of everyone on this machine, whose folder has a file of this name; quick for thousands too."""
+    """Return the runs of `owner`, or of everyone on this machine, whose folder has a file of this name."""
     everyone = runs_folder().parent
     owners = [owner] if owner else [found.name for found in everyone.glob("*") if is_name(found.name)]
     paths = [path for each in owners for path in _paths(everyone / each) if os.access(f"{path}/{name}", os.F_OK)]
@@ -318,12 +271,12 @@ def runs_with(name: str, owner: str | None = None) -> list[Run]:
 
 
 def active_run() -> Run | None:
-    """The run that trains on this machine now, whoever owns it, or None."""
+    """Return the run that trains on this machine now, whoever owns it, or None."""
     return next((run for run in runs_with("process.json") if run.is_alive()), None)
 
 
 def step_interval(step: int) -> int:
-    """Of how many steps one is written around `step`: all up to 2,000, then half as many each time the steps double.
+    """Return of how many steps one is written around `step`: all up to 2,000, then half as many each time the steps double.
 
     A million steps are 11,000 points; the second half of a curve always has some 1,000.
     """
@@ -331,7 +284,7 @@ def step_interval(step: int) -> int:
 
 
 class EventLog:
-    """Appends to a run's `events.jsonl`. Only rank 0 writes; on the others every call does nothing.
+    """Append events to a run's `events.jsonl`. Only rank 0 writes; on the others every call does nothing.
 
     The step before any other event is always written. A step that is left out is in `progress.json`, replaced at most once a
     second, until a later event makes it old.
@@ -341,7 +294,7 @@ class EventLog:
         self.path = run.events_file
         self.progress_path = run.progress_file
         self.writes = writes
-        self._held: dict | None = None  # the last step, while it is not in the file
+        self._held: dict[str, object] | None = None  # the last step, while it is not in the file
         self._shown_at = -PROGRESS_SECONDS
 
     def write(self, event: str, **values: object) -> None:

@@ -1,19 +1,20 @@
-"""What a run's events add up to: `RunState`, read from `events.jsonl`. Knows the file, not who writes it.
+"""What a run's events add up to: `RunState`, for the page, the command line, a resume, the adapter's curve and jobs alike.
 
 The writer keeps the file small (`EventLog.write_step`), so it is read from its start each time.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common.files import parse_event
+from trainer.events import Answer, Cure, Event, Metrics, parse_event
 
 RUNNING = ("queued", "preparing", "training", "evaluating", "saving")
 FINISHED = ("done", "stopped", "failed")
 UNREADABLE = "unreadable"  # no event can be read
+STATUSES = (*RUNNING, *FINISHED, "interrupted", UNREADABLE)
 # the beginning of a last word whose line was cut off
 LAST_WORD = re.compile(rb'\{"time":([0-9]{1,11}(?:\.[0-9]+)?),"event":"(done|stopped|failed)"')
 CURVES = {  # the name of a curve in a `step` event, and the field of RunState that keeps it
@@ -25,7 +26,7 @@ CURVES = {  # the name of a curve in a `step` event, and the field of RunState t
 }
 SERIES = (*CURVES.values(), "eval_losses", "samples")
 VALUES = ("base", "base_reason", "precision", "step", "total_steps", "epoch", "adapter", "stages")
-MEASURED = ("tokens_per_second", "eta_seconds", "peak_memory_bytes")
+VALUES += ("tokens_per_second", "eta_seconds", "peak_memory_bytes")
 MOST_LOOKS = 50  # the sample answers of the last looks that a state keeps, besides those of the first
 MOST_NOTES = 100
 STEP_MARK, MARK_WITHIN_BYTES = b'"event":"step"', 60
@@ -42,7 +43,7 @@ class RunState:
     message: str = ""
     hint: str = ""
     code: str = ""  # which known failure it was: "killed", "interrupted", or what trainer.process.failures named
-    cure: dict | None = None  # {"label": words of a button, "changes": {field: value}}
+    cure: Cure | None = None
     base: str = ""
     base_reason: str = ""
     precision: str = ""
@@ -67,9 +68,9 @@ class RunState:
     grad_norms: list[tuple[int, float]] = field(default_factory=list)
     speeds: list[tuple[int, float]] = field(default_factory=list)
     memories: list[tuple[int, float]] = field(default_factory=list)
-    samples: list[tuple[int, list[dict]]] = field(default_factory=list)
+    samples: list[tuple[int, list[Answer]]] = field(default_factory=list)
     other_stages: dict[int, dict[str, list]] = field(default_factory=dict)
-    metrics: dict = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=Metrics)
     damaged_lines: int = 0  # left out
 
     @property
@@ -82,18 +83,24 @@ class RunState:
         inside = self.step / self.total_steps if self.total_steps else 0.0
         return (self.stage - 1 + min(inside, 1.0)) / max(self.stages, self.stage, 1)
 
+    def series_of(self, stage: int) -> dict[str, list]:
+        """Return all SERIES of one stage by name; empty ones for a stage that has not begun."""
+        if stage == self.stage:
+            return {name: getattr(self, name) for name in SERIES}
+        return self.other_stages.get(stage) or {name: [] for name in SERIES}
+
     def curve(self, name: str) -> list[tuple[int, Any]]:
-        """One of SERIES over all stages, the steps of a stage counted on from those before it."""
-        stages = {**self.other_stages, self.stage: {series: getattr(self, series) for series in SERIES}}
+        """Return one of SERIES over all stages, the steps of a stage counted on from those before it."""
+        stages = {**self.other_stages, self.stage: self.series_of(self.stage)}
         points, offset = [], 0
         for _, series in sorted(stages.items()):
             points += [(step + offset, value) for step, value in series[name]] if offset else series[name]
             offset += max((series[kind][-1][0] for kind in SERIES if series[kind]), default=0)
         return points
 
-    def apply(self, event: dict) -> None:
+    def apply(self, event: Event) -> None:
         """Bring the state forward by one event. An event of a later version of this program changes nothing."""
-        kind = event.get("event")
+        kind = event.get("event", "")
         self.updated_at = event.get("time", self.updated_at)
         if kind in (*RUNNING, *FINISHED):
             self._change_status(kind, event)
@@ -102,15 +109,15 @@ class RunState:
         elif kind == "stage":
             self._switch_stage(event)
         elif kind == "resumed":  # the steps after the checkpoint are trained again
-            self._switch_stage({"name": self.stage_name, **event})
+            self._switch_stage(event)
             self._forget(event.get("step", 0) + 1)
         elif kind in ("step", "eval", "samples"):
             self._add_points(kind, event)
-        for name in (*VALUES, *MEASURED):
+        for name in VALUES:
             if name in event:
                 setattr(self, name, event[name])
 
-    def _change_status(self, kind: str, event: dict) -> None:
+    def _change_status(self, kind: str, event: Event) -> None:
         self.status, self.message, self.hint = kind, event.get("message", ""), event.get("hint", "")
         self.code, self.cure = event.get("code") or "", event.get("cure")
         if kind == "queued":
@@ -123,19 +130,19 @@ class RunState:
         if kind in ("done", "stopped"):
             self.metrics = event.get("metrics") or {}
 
-    def _switch_stage(self, event: dict) -> None:
+    def _switch_stage(self, event: Event) -> None:
         """Go to the event's stage; the series of the others are kept aside."""
         number = event.get("stage", self.stage)
         self.stage_name = event.get("name", self.stage_name)
         if number == self.stage:
             return
-        self.other_stages[self.stage] = {name: getattr(self, name) for name in SERIES}
-        known = self.other_stages.pop(number, None) or {name: [] for name in SERIES}
+        self.other_stages[self.stage], known = self.series_of(self.stage), self.series_of(number)
+        self.other_stages.pop(number, None)
         for name in SERIES:
             setattr(self, name, known[name])
         self.stage, self.step, self.total_steps, self.epoch, self.eta_seconds = number, 0, 0, 0.0, None
 
-    def _add_points(self, kind: str, event: dict) -> None:
+    def _add_points(self, kind: str, event: Mapping[str, Any]) -> None:
         step = event.get("step", 0)
         if kind == "step":
             if self.losses and step <= self.losses[-1][0]:  # begun anew, without a checkpoint
@@ -199,8 +206,7 @@ def state_of(events_file: Path, with_curves: bool = True) -> RunState:
     event = _cut_off_event(cut_off)
     if event is not None:
         state.apply(event)
-    is_empty = state == RunState(damaged_lines=state.damaged_lines)
-    if not (is_empty and state.damaged_lines):
+    if not state.damaged_lines or state != RunState(damaged_lines=state.damaged_lines):
         return state
     return _unreadable("it holds no event") if with_curves else state_of(events_file)
 
@@ -213,7 +219,7 @@ def _without_inner_steps(lines: list[bytes]) -> Iterator[bytes]:
             yield line
 
 
-def _cut_off_event(line: bytes) -> dict | None:
+def _cut_off_event(line: bytes) -> Event | None:
     """What a last line without its end tells: a run that wrote the beginning of its last event is over."""
     event = parse_event(line) if line else None
     if event is None and (found := LAST_WORD.match(line)):

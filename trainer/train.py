@@ -23,12 +23,13 @@ import torch
 from transformers import TrainerState
 
 from common.errors import UserError
-from common.files import read_events, read_object, write_json
+from common.files import read_object, write_json
 from models.base import Base, choose_base, fetch_base
 from models.family import shape_of
 from models.precision import load_base_model, resolve_precision
 from models.tokenizer import load_tokenizer
 from trainer.config import TrainConfig
+from trainer.events import read_events
 from trainer.machines.parallel import ENGINES, SPLIT_WEIGHTS
 from trainer.process import ranks
 from trainer.process.checkpointing import decide

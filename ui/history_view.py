@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import gradio as gr
 import pandas
 
-from trainer import glance, history
-from trainer.run import Run, list_runs, settings_written_at
+from trainer import history
+from trainer.run import Run, list_runs, read_state, settings_written_at
 from trainer.state import UNREADABLE, thinned
 from ui.finding import MOST_LISTED, Choice, first_with, how_many
 from ui.messages import hint_html
@@ -79,16 +79,16 @@ def listed(owner: str, words: str, chosen: list | None, runs: list[Run] | None =
 
 def label_of(run: Run) -> str:
     """Return one line about a run: its title, state, last loss and day."""
-    status, losses = glance.status_of(run), glance.losses_of(run)
-    parts = [history.title_of(run), STATUS_WORDS.get(status, status)]
-    if status == UNREADABLE:
+    state = read_state(run, with_curves=False)
+    parts = [history.title_of(run), STATUS_WORDS.get(state.status, state.status)]
+    if state.status == UNREADABLE:
         parts.append("Show says why")
-    if glance.settings_problem(run):
+    if run.settings_problem():
         parts.append("its settings cannot be read: Show says why")
-    if losses.held_out is not None:
-        parts.append(f"held-out {losses.held_out:.3f}")
-    elif losses.training is not None:
-        parts.append(f"loss {losses.training:.3f}")
+    if state.eval_losses:
+        parts.append(f"held-out {state.eval_losses[-1][1]:.3f}")
+    elif state.losses:
+        parts.append(f"loss {state.losses[-1][1]:.3f}")
     parts.append(day_of(run))
     return " · ".join(parts)
 

@@ -11,7 +11,6 @@ import pandas
 from common.files import tail
 from common.words import duration
 from jobs.hf import read_job
-from trainer import glance
 from trainer.forecast.estimate import predicted_memory
 from trainer.history import title_of
 from trainer.queue import position
@@ -212,7 +211,7 @@ def describe(run: Run | None, state: RunState, place: tuple[int, int] | None) ->
         precision = f", {state.precision}" if state.precision else ""
         lines.append(hint_html(f"Base: {state.base}{precision}: {state.base_reason}"))
     hints = (memory_line(run, state), job_line(run, state) if run.job_file.exists() else "")
-    problems = (glance.settings_problem(run) if run.folder.exists() else "", *state.notes)
+    problems = (run.settings_problem() if run.folder.exists() else "", *state.notes)
     lines += [hint_html(line) for line in hints if line]
     lines += [backup_html(run), *(hint_html(line, "problem") for line in problems if line)]
     return "".join(lines)

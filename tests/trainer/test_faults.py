@@ -24,7 +24,6 @@ from trainer import disk, queue
 from trainer import run as run_module
 from trainer.__main__ import main
 from trainer.config import TrainConfig
-from trainer.glance import status_of
 from trainer.launcher import create_run
 from trainer.process.checkpoints import last_checkpoint, publish_checkpoint
 from trainer.queue import advance, enqueue, order
@@ -220,7 +219,7 @@ def test_a_home_that_is_taken_away_and_comes_back_is_as_it_was(trainer):
         assert "no run" in page_says(lambda: find_run("run"))
     assert not home().exists(), "a look makes no folder in the place of the disk"
     away.rename(home())
-    assert read_state(run).status == "training" and status_of(run) == "training" and order() == [waiting]
+    assert read_state(run).status == "training" and order() == [waiting]
     queue.advance_if_possible()
     assert order() == [waiting] and (run.folder / "began").read_text() == "x"
     end(run)
@@ -250,7 +249,7 @@ def test_a_training_lives_on_when_the_clock_is_set(clock, seconds):
     EventLog(run).write("training")
     write_json(run.process_file, {"trainer": this_process(os.getpid())})
     clock(seconds)
-    assert read_state(run).status == status_of(run) == "training" and run_module.active_run() == run
+    assert read_state(run).status == "training" and run_module.active_run() == run
     EventLog(run).write("step", step=1, loss=1.0, eta_seconds=5.0)
     view = run_view.render(run)[0]
     assert "Training" in view and "-" not in view.split("left")[0].split("about")[1]

@@ -8,6 +8,7 @@ import time
 import psutil
 import pytest
 
+from benchmarks.inputs import make_library
 from common.errors import UserError
 from common.files import read_json, write_json, write_text
 from common.paths import adapters_folder, runs_folder
@@ -27,6 +28,7 @@ from trainer.history import (
 )
 from trainer.process.publish import place_of
 from trainer.run import EventLog, Run, find_run, list_runs, read_state, this_process
+from ui import history_view
 
 
 def make_run(name: str = "run", owner: str = "alice", **settings) -> Run:
@@ -66,6 +68,39 @@ def test_search_finds_titles_notes_data_base_and_state():
     assert search("alice", "neftune POEMS") == [first] and search("alice", "한국어") == [first]
     assert search("alice", "embedded done") == [second] and search("alice", "nothing") == []
     assert len(search("alice")) == 2 and search("bob") == []
+
+
+def test_a_search_finds_each_state_and_what_changed_at_once():
+    done, gone, hers = make_run("first"), make_run("second"), make_run("first", owner="bob")
+    EventLog(gone).write("training")
+    write_json(gone.process_file, {"trainer": {"pid": 2**22 + 1, "started": 1.0}})
+    assert search("alice", "done") == [done] and search("alice", "inter") == [gone]
+    assert search("bob", "first done") == [hers] and search("bob", "second") == []
+    EventLog(done).write("failed", message="No.")
+    write_text(done.config_file, TrainConfig(name="first", base="a/b", data="it's mine.csv").to_yaml())
+    assert search("alice", "failed") == search("alice", "a/b it's mine") == [done] and search("alice", "done") == []
+    delete(done)
+    assert search("alice", "failed") == [] and search("alice", "first") == []
+
+
+def test_a_search_for_words_opens_no_events(monkeypatch):
+    runs = [make_run(f"run-{number}") for number in range(5)]
+    monkeypatch.setattr(history, "read_state", lambda run, **options: pytest.fail("the events were read"))
+    assert search("alice", "run-3") == [runs[3]] and search("alice", "nowhere") == []
+
+
+def test_a_thousand_runs_are_listed_in_a_moment():
+    make_library(1000, "alice")
+    began = time.perf_counter()
+    history_view.listed("alice", "", [])
+    history_view.listed("alice", "done", [])
+    assert time.perf_counter() - began < 5, "0.3 s each on an idle machine"
+
+
+def test_a_run_is_the_newer_the_later_its_settings_were_written():
+    for name, written in (("b", 2.0), ("a", 1.0), ("c", 3.0)):
+        os.utime(make_run(name).config_file, (written, written))
+    assert [run.id for run in list_runs("alice")] == ["c", "b", "a"]
 
 
 def test_a_deleted_run_comes_back_with_everything():

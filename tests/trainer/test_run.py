@@ -93,21 +93,17 @@ def test_the_active_run_of_anyone_is_seen():
 
 
 def test_a_killed_run_offers_settings_that_need_less_memory():
-    for settings, changes in (
-        (
-            {"per_device_train_batch_size": 5, "gradient_accumulation_steps": 3},
-            {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 6},
-        ),
-        ({"per_device_train_batch_size": 1}, {"gradient_checkpointing": "on"}),
-        ({"per_device_train_batch_size": 1, "gradient_checkpointing": "on"}, {"max_length": 512}),
-    ):
-        run = make_run(f"run-{len(changes)}-{next(iter(changes)).replace('_', '-')}")
-        write_text(run.config_file, TrainConfig(**settings).to_yaml())
-        gone(run)
-        EventLog(run).write("training")
-        write_text(run.log_file, "traceback : Signal 9 (SIGKILL) received by PID 17\n")
-        state = read_state(run)
-        assert (state.status, state.code, state.cure["changes"]) == ("interrupted", "killed", changes)
+    run = make_run()
+    write_text(run.config_file, TrainConfig(per_device_train_batch_size=5, gradient_accumulation_steps=4).to_yaml())
+    gone(run)
+    EventLog(run).write("training")
+    write_text(run.log_file, "traceback : Signal 9 (SIGKILL) received by PID 17\n")
+    state = read_state(run)
+    assert (state.status, state.code, state.cure["label"]) == ("interrupted", "killed", "Halve the batch")
+    assert state.cure["changes"] == {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 10}
+    settings = {"gradient_checkpointing": "on", "precision": "8bit", "max_length": 128}
+    write_text(run.config_file, TrainConfig(per_device_train_batch_size=1, **settings).to_yaml())
+    assert read_state(run).cure is None and "Take a smaller base" in read_state(run).hint
 
 
 def test_a_restart_of_the_machine_is_told_as_such(monkeypatch):

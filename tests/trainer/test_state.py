@@ -7,6 +7,8 @@ from itertools import pairwise
 import pytest
 
 from common.files import append_json_line
+from trainer import state as module
+from trainer.events import parse_event
 from trainer.state import RunState, state_of, thinned
 
 
@@ -133,12 +135,32 @@ def test_thinning_spreads_points_evenly_over_their_steps_and_keeps_short_curves_
     assert min(b - a for a, b in pairwise(steps[:-1])) >= 99_900 / 500 and max(b - a for a, b in pairwise(steps)) <= 300
 
 
-@pytest.mark.parametrize("first", [1, 400])
-def test_a_file_that_was_never_thinned_is_read_whole_and_its_ending_is_the_same_without_curves(file, first):
-    """As after a start that began anew, or went on from a checkpoint."""
-    write(file, {"event": "training"}, *(step(n, epoch=n / 9) for n in range(1, 3000)), mode="w")
-    write(file, {"event": "resumed", "step": first - 1}, *(step(n, n / 2) for n in range(first, 900)))
-    whole, ending = state_of(file), state_of(file, with_curves=False)
-    assert len(whole.losses) == 899 and whole.losses[first - 1] == (first, first / 2)
-    assert (whole.step, whole.losses[-1], whole.eval_losses) == (ending.step, ending.losses[-1], ending.eval_losses)
-    assert len(ending.losses) < 5
+QUEUED, TRAINING, DONE = {"event": "queued"}, {"event": "training"}, {"event": "done", "metrics": {"loss_after": 1.0}}
+LOOK, ANSWERS = {"event": "eval", "step": 0, "loss": 3.0}, {"event": "samples", "step": 0, "answers": []}
+HISTORIES = {
+    "nothing": [],
+    "queued": [QUEUED],
+    "training": [QUEUED, TRAINING, *map(step, range(3))],
+    "done, then words": [QUEUED, TRAINING, step(1), DONE, {"event": "note", "message": '"event":"failed"'}],
+    "failed": [QUEUED, TRAINING, step(1), {"event": "failed", "message": "x" * 9000}],
+    "resumed": [TRAINING, step(1), step(2), LOOK, QUEUED, {"event": "resumed", "step": 1}, step(2), ANSWERS],
+    "begun anew": [TRAINING, step(1), step(2), {"event": "eval", "step": 2, "loss": 1.0}, TRAINING, step(1)],
+    "begun anew and far": [
+        *[TRAINING, *map(step, range(1, 6)), {"event": "eval", "step": 5, "loss": 1.0}, *map(step, range(6, 11))],
+        *[TRAINING, *map(step, range(1, 8))],
+    ],
+    "two stages": [stage(1, "text"), step(1), LOOK, stage(2, "conversations"), step(1)],
+    "long and done": [TRAINING, LOOK, *map(step, range(300)), DONE, *map(step, range(300, 400))],
+    "never thinned, resumed": [TRAINING, *map(step, range(1, 3000)), {"event": "resumed", "step": 399}, step(400)],
+}
+
+
+@pytest.mark.parametrize("events", HISTORIES.values(), ids=HISTORIES)
+def test_what_a_list_shows_is_the_same_without_curves(file, events, monkeypatch):
+    write(file, *events)
+    whole, parsed = state_of(file), []
+    monkeypatch.setattr(module, "parse_event", lambda line: parsed.append(line) or parse_event(line))
+    ending = state_of(file, with_curves=False)
+    assert (ending.status, ending.step, ending.metrics) == (whole.status, whole.step, whole.metrics)
+    assert (ending.losses[-1:], ending.eval_losses[-1:]) == (whole.losses[-1:], whole.eval_losses[-1:])
+    assert len(parsed) <= 13, "of steps in a row the first and the last"

@@ -8,29 +8,31 @@ import errno
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from common.errors import DISK_FULL, TOO_LARGE, UserError, as_user_error, causes
 from trainer.config import TrainConfig
+from trainer.events import Cure, Event
 
 SMALLEST_LENGTH = 128
 LOWEST_RATE = 1e-7
 
 
 class Failure(UserError):
-    """A diagnosed failure: its code, and `cure`, {"label", "changes"} for a button that starts a new run, or None."""
+    """A diagnosed failure: its code, and the cure for a button that starts a new run, if there is one."""
 
-    def __init__(self, code: str, message: str, hint: str = "", cure: dict | None = None) -> None:
+    def __init__(self, code: str, message: str, hint: str = "", cure: Cure | None = None) -> None:
         super().__init__(message, hint)
         self.code = code
         self.cure = cure
 
-    def to_event(self) -> dict:
-        """The fields of a `failed` event."""
+    def to_event(self) -> Event:
+        """Return the fields of a `failed` event."""
         return {"message": self.message, "hint": self.hint, "code": self.code, "cure": self.cure}
 
 
-def less_memory(config: TrainConfig) -> dict | None:
-    """The change that costs least: a smaller batch with the same effective size, then checkpointing, 8-bit, shorter rows."""
+def less_memory(config: TrainConfig) -> Cure | None:
+    """Choose the cheapest change: a smaller batch with the same effective size, then checkpointing, 8 bits, shorter rows."""
     batch = config.per_device_train_batch_size
     if batch > 1:
         accumulation = min(1024, config.gradient_accumulation_steps * batch // (batch // 2))
@@ -45,20 +47,23 @@ def less_memory(config: TrainConfig) -> dict | None:
     return None
 
 
-def calmer(config: TrainConfig) -> dict:
-    """A tenth of the learning rate, clipped gradients, and bf16 in place of fp16, which overflows at 65504."""
-    changes = {"learning_rate": max(LOWEST_RATE, float(f"{config.learning_rate / 10:.3g}")), "max_grad_norm": 1.0}
+def calmer(config: TrainConfig) -> Cure:
+    """Take a tenth of the learning rate, clipped gradients, and bf16 in place of fp16, which overflows at 65504."""
+    changes: dict[str, Any] = {
+        "learning_rate": max(LOWEST_RATE, float(f"{config.learning_rate / 10:.3g}")),
+        "max_grad_norm": 1.0,
+    }
     if config.precision == "fp16":
         changes["precision"] = "bf16"
     return {"label": "Learn ten times slower", "changes": changes}
 
 
-def use_embedded(config: TrainConfig) -> dict | None:
+def use_embedded(config: TrainConfig) -> Cure:
     return {"label": "Use the embedded base", "changes": {"base": "embedded", "base_revision": None}}
 
 
-def mend_data(said: UserError, config: TrainConfig) -> dict | None:
-    """What a setting can do about rows that are named in the sentence or its hint."""
+def mend_data(said: UserError, config: TrainConfig) -> Cure | None:
+    """Return what a setting can do about rows that are named in the sentence or its hint."""
     words = f"{said.message} {said.hint}"
     if "skip_bad_rows" in words and not config.skip_bad_rows:
         return {"label": "Leave out the rows that cannot be used", "changes": {"skip_bad_rows": True}}
@@ -80,7 +85,7 @@ class Diagnosis:
 
     message: str
     hint: str
-    cure: Callable[[TrainConfig], dict | None] = no_cure
+    cure: Callable[[TrainConfig], Cure | None] = no_cure
     words: str = "(?!)"  # matches nothing
     resumes: bool = False
 
@@ -159,7 +164,7 @@ TABLE = {
     ),
     "killed": Diagnosis(
         "The system ended the training process, most likely because memory ran out.",
-        "Lower the batch size, then resume.",
+        "Resume goes on; a new run that needs less memory is safer.",
         less_memory,
         resumes=True,
     ),
@@ -188,7 +193,7 @@ def explain(error: BaseException, config: TrainConfig | None = None) -> Failure:
     return Failure("unknown", f"Unexpected error: {type(error).__name__}: {first_line}", "The log has the whole story.")
 
 
-def _cure(code: str | None, said: UserError, config: TrainConfig | None) -> dict | None:
+def _cure(code: str | None, said: UserError, config: TrainConfig | None) -> Cure | None:
     if config is None or code not in TABLE:
         return None
     return mend_data(said, config) if code == "data_format" else TABLE[code].cure(config)

@@ -6,8 +6,8 @@ import traceback
 from contextlib import suppress
 
 from common.errors import UserError
-from common.files import read_events
 from trainer.config import TrainConfig
+from trainer.events import read_events
 from trainer.process import ranks
 from trainer.process.failures import TABLE, Failure, diagnose, explain
 from trainer.process.watchdog import HangWatch

@@ -15,7 +15,7 @@ import torch
 from accelerate import PartialState
 
 from common.errors import UserError
-from common.files import read_events
+from trainer.events import read_events
 from trainer.process.failures import Failure, diagnose
 from trainer.run import Run, read_state
 from trainer.state import FINISHED

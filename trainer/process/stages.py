@@ -4,17 +4,19 @@ Stage 1 of two takes `text_epochs` passes over the text; `num_train_epochs` and 
 stage has its own checkpoints, learning-rate schedule and step count; the adapter is the same.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.errors import UserError
-from common.files import read_events, read_object
+from common.files import read_object
 from trainer.config import TrainConfig
 from trainer.data.intake import Data, load_data, load_text
+from trainer.events import Answer
 from trainer.process.checkpoints import KEPT, clean, discard_after, last_checkpoint, step_of, whole_steps
 from trainer.process.failures import Failure, explain
 from trainer.process.ranks import common, wait_for_everyone
 from trainer.run import CONVERSATIONS, TEXT, Run
+from trainer.state import state_of
 
 
 @dataclass
@@ -89,28 +91,14 @@ def clean_up(stages: list[Stage], writes: bool) -> None:
 
 @dataclass
 class History:
-    """What the events of a run tell of one stage, the steps that are trained again left out."""
+    """What the events of a run tell of one stage, by step; the steps that are trained again left out."""
 
-    has_begun: bool = False
-    eval_losses: dict[int, float] = field(default_factory=dict)
-    samples: dict[int, list[dict]] = field(default_factory=dict)
+    has_begun: bool
+    eval_losses: dict[int, float]
+    samples: dict[int, list[Answer]]
 
 
 def history(run: Run, number: int) -> History:
-    """The history of stage `number` (from 1)."""
-    found, current = History(), 1
-    for event in read_events(run.events_file):
-        kind = event.get("event")
-        current = event.get("stage", current) if kind in ("stage", "resumed") else current
-        if current != number:
-            continue
-        if kind == "resumed":
-            for points in (found.eval_losses, found.samples):
-                for step in [step for step in points if step > event["step"]]:
-                    del points[step]
-        found.has_begun |= kind in ("stage", "resumed", "step", "eval", "samples")
-        if kind == "eval":
-            found.eval_losses[event["step"]] = event["loss"]
-        elif kind == "samples":
-            found.samples[event["step"]] = event["answers"]
-    return found
+    """Return the history of stage `number` (from 1)."""
+    series = state_of(run.events_file).series_of(number)
+    return History(any(series.values()), dict(series["eval_losses"]), dict(series["samples"]))

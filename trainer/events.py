@@ -1,0 +1,147 @@
+"""The events of a run: what a line of `events.jsonl` may hold, and how it is read. What they add up to is in state.py.
+
+Each line is one JSON object. A damaged line counts for nothing, and spoils no other.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypedDict, cast
+
+from common.files import JSON_ERRORS
+
+MAX_LINE_BYTES = 2**20
+
+
+class Answer(TypedDict):
+    """A prompt and what the model said to it, both clipped."""
+
+    prompt: str
+    answer: str
+
+
+class Cure(TypedDict):
+    """What a person can do about a failure: the words of a button, and the settings that it changes."""
+
+    label: str
+    changes: dict[str, Any]
+
+
+class Metrics(TypedDict, total=False):
+    """What a finished training says of itself. Losses per token, memory in bytes; None where it was not measured."""
+
+    base: str
+    base_source: str
+    precision: str
+    stage: int
+    stages: int
+    step: int
+    total_steps: int
+    rows: int
+    held_out_rows: int
+    trained_tokens: int
+    trainable_parameters: int
+    loss_before: float | None
+    loss_after: float | None
+    tokens_per_second: float | None
+    train_seconds: float
+    gradient_checkpointing: str
+    peak_memory_bytes: int
+    hardware: str
+    num_processes: int
+    samples_before: list[Answer]
+    samples_after: list[Answer]
+
+
+class Event(TypedDict, total=False):
+    """One event. `time` in seconds since 1970, `n` its number in the log of a job elsewhere; the rest is its kind's own."""
+
+    time: float
+    event: str
+    message: str
+    hint: str
+    code: str | None
+    cure: Cure | None
+    base: str
+    base_reason: str
+    precision: str
+    name: str
+    stage: int
+    stages: int
+    step: int
+    total_steps: int
+    epoch: float
+    loss: float | None
+    learning_rate: float | None
+    grad_norm: float | None
+    tokens_per_second: float | None
+    eta_seconds: float | None
+    peak_memory_bytes: int
+    answers: list[Answer]
+    adapter: str
+    metrics: Metrics | None
+    n: int
+    job: str
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and -1e15 < value < 1e15)
+
+
+def _are_answers(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, dict) and _is_text(one.get("prompt")) and _is_text(one.get("answer")) for one in value
+    )
+
+
+# the fields whose values are looked at; those of a later version of this program may hold anything
+FIELDS: dict[str, Callable[[Any], bool]] = {
+    "time": lambda value: type(value) in (int, float) and 0 <= value < 1e11,
+    "code": lambda value: value is None or _is_text(value),
+    "cure": lambda value: value is None or (isinstance(value, dict) and _is_text(value.get("label"))),
+    "metrics": lambda value: value is None or isinstance(value, dict),
+    "answers": _are_answers,
+    **dict.fromkeys(("event", "message", "hint", "name", "base", "base_reason", "precision", "adapter"), _is_text),
+    **dict.fromkeys(("step", "total_steps", "stage", "stages", "n"), _is_count),
+    **dict.fromkeys(("loss", "learning_rate", "grad_norm", "tokens_per_second"), _is_number),
+    **dict.fromkeys(("epoch", "eta_seconds", "peak_memory_bytes"), _is_number),
+}
+NEEDED = {"step": ("step", "loss"), "eval": ("step", "loss"), "samples": ("step", "answers"), "resumed": ("step",)}
+_decoder = json.JSONDecoder(parse_constant=lambda name: None)  # NaN and Infinity, which JSON does not have
+
+
+def parse_event(line: bytes) -> Event | None:
+    """Return the event in a line; None for a damaged one: no JSON, a needed field is missing, or a field of another type."""
+    if len(line) > MAX_LINE_BYTES:
+        return None
+    try:
+        text = line.decode()
+        event = _decoder.decode(text)
+        if "\\u" in text:
+            json.dumps(event, ensure_ascii=False).encode()  # half characters cannot be shown
+    except JSON_ERRORS:
+        return None
+    if not isinstance(event, dict):
+        return None
+    if any(name in FIELDS and not FIELDS[name](value) for name, value in event.items()):
+        return None
+    is_whole = all(name in event for name in NEEDED.get(event.get("event", ""), ()))
+    return cast(Event, event) if is_whole else None
+
+
+def read_events(path: Path) -> list[Event]:
+    """Return every event in `path` that is not damaged; [] when there is no file."""
+    try:
+        with open(path, "rb") as file:
+            lines = iter(lambda: file.readline(MAX_LINE_BYTES + 1), b"")  # of a longer line each piece is damaged
+            return [event for line in lines if (event := parse_event(line)) is not None]
+    except OSError:
+        return []
