@@ -20,18 +20,21 @@ import sys
 import zipfile
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any, TypedDict
 
 from adapters.curves import draw_losses
-from common.files import read_json
+from common.files import read_object
 from common.paths import REPOSITORY
 from trainer.config import EXAMPLE, ROWS, WRITTEN, TrainConfig, marked
+from trainer.events import Metrics
 from trainer.history import copy_settings, notes_of, title_of
 from trainer.machines.user_config import FILE as USER_FILE
 from trainer.process.publish import place_of, versions
 from trainer.redact import redact
 from trainer.run import Run, read_state
+from trainer.state import RunState
 
-MOST_LOG_BYTES = 20_000_000
+MAX_TEXT_BYTES = 20_000_000
 TEXT_ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".md")
 README = """{title}
 {notes}
@@ -48,7 +51,7 @@ fingerprint.json tells whether your data is the same. Paths of the machine that 
 
 
 def shell_command(source: Run | TrainConfig) -> str:
-    """The command that does what the button does, for a POSIX shell: the settings that differ from their defaults as flags.
+    """Return the shell command that does what the button does: the settings that differ from their defaults as flags.
 
     Of a run: it trains again on the run's copy of the data. On a Space without the paths of its machine.
     """
@@ -57,9 +60,8 @@ def shell_command(source: Run | TrainConfig) -> str:
     flags = []
     for item in fields(TrainConfig):
         value = getattr(config, item.name)
-        if item.name in ("name", "base", "data") or (
-            item.name not in marked(WRITTEN) and value != getattr(defaults, item.name)
-        ):
+        is_told = item.name in ("name", "base", "data") or value != getattr(defaults, item.name)
+        if is_told and item.name not in marked(WRITTEN):
             text = "" if value is None else str(value)
             flags.append(shlex.quote(f"--{item.name.replace('_', '-')}={redact(text) if on_space else text}"))
     if on_space:
@@ -75,15 +77,16 @@ def write_bundle(run: Run, destination: Path, include_data: bool = False) -> Pat
     destination.mkdir(parents=True, exist_ok=True)
     final = destination / f"{run.id}.zip"
     partial = destination / f"{run.id}.zip.partial-{os.getpid()}"
+    state = read_state(run)
+    files = [*(_files(run.data_folder) if include_data else []), *_files(run.init_adapter_folder)]
+    files += [run.folder / USER_FILE] if (run.folder / USER_FILE).is_file() else []
     try:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, text in _texts(run, include_data).items():
-                archive.writestr(f"{run.id}/{name}", text)
-            state = read_state(run)
+            for name, text in _texts(run, state, include_data).items():
+                archive.writestr(f"{run.id}/{name}", redact(text))
             if picture := draw_losses(state.curve("losses"), state.curve("eval_losses")):
                 archive.writestr(f"{run.id}/loss.png", picture)
-            own = [run.folder / USER_FILE] if (run.folder / USER_FILE).is_file() else []
-            for file in [*(_data_files(run) if include_data else []), *_init_adapter_files(run), *own]:
+            for file in files:
                 archive.write(file, f"{run.id}/{file.relative_to(run.folder).as_posix()}")
         os.replace(partial, final)
     finally:
@@ -91,71 +94,80 @@ def write_bundle(run: Run, destination: Path, include_data: bool = False) -> Pat
     return final
 
 
-def _texts(run: Run, include_data: bool) -> dict[str, str]:
-    """Name to content of the text files, redacted."""
-    config, state = run.config(), read_state(run)
-    command = _bundle_command(config, include_data)
-    data = "" if include_data or not _data_files(run) else "\nThe data is not in here: put it where the command says.\n"
-    readme = README.format(title=title_of(run), notes=notes_of(run), status=state.status, command=command, data=data)
-    times = {"queued_at": state.queued_at, "started_at": state.started_at, "ended_at": state.ended_at}
-    metrics = {"status": state.status, "message": state.message, "code": state.code, **times, **state.metrics}
-    found = {
-        "README.txt": readme,
-        "command.txt": command + "\n",
-        "config.yaml": replace(config, base_reason="").to_yaml(),
-        "fingerprint.json": _json(fingerprint(run)),
-        "versions.json": _json(_versions(run)),
-        "metrics.json": _json(metrics),
-        "events.jsonl": _read(run.events_file),
-        "train.log": _read(run.log_file),
-    }
-    return {name: redact(text) for name, text in found.items()}
-
-
-def _bundle_command(config: TrainConfig, include_data: bool) -> str:
-    """The command for the unpacked folder: its config names the data by relative paths."""
+def _texts(run: Run, state: RunState, include_data: bool) -> dict[str, str]:
+    """Return name to content of the text files."""
+    config = run.config()
+    # in the unpacked folder the config names the data by relative paths
     missing = [name for name in marked(ROWS) if (getattr(config, name) or "").startswith("data/") and not include_data]
     flags = "".join(f" --{name.replace('_', '-')}=YOUR-COPY-OF/{Path(getattr(config, name)).name}" for name in missing)
-    return f"PYTHONPATH=FOLDER-OF-TINYLLAMA-STUDIO python -m trainer train --config config.yaml{flags}"
+    command = f"PYTHONPATH=FOLDER-OF-TINYLLAMA-STUDIO python -m trainer train --config config.yaml{flags}"
+    data = "\nThe data is not in here: put it where the command says.\n" if missing else ""
+    times = {"queued_at": state.queued_at, "started_at": state.started_at, "ended_at": state.ended_at}
+    published = read_object(place_of(run) / "metrics.json").get("versions")  # else the packages of now
+    system = {"system": platform.system(), "release": platform.release(), "machine": platform.machine()}
+    made_with = {"packages": published or versions(), "platform": system, "hardware": state.metrics.get("hardware")}
+    return {
+        "README.txt": README.format(
+            title=title_of(run), notes=notes_of(run), status=state.status, command=command, data=data
+        ),
+        "command.txt": command + "\n",
+        "config.yaml": replace(config, base_reason="").to_yaml(),
+        "fingerprint.json": _json(fingerprint(run, state.metrics)),
+        "versions.json": _json(made_with),
+        "metrics.json": _json(
+            {"status": state.status, "message": state.message, "code": state.code, **times, **state.metrics}
+        ),
+        "events.jsonl": _end_of(run.events_file),
+        "train.log": _end_of(run.log_file),
+    }
 
 
 def _json(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
-def _read(file: Path) -> str:
-    """The end of a text file, all of it up to 20 MB; "" when there is none."""
+def _end_of(file: Path) -> str:
+    """Return the end of a text file, all of it up to 20 MB; "" when there is none."""
     try:
         with open(file, "rb") as content:
-            content.seek(max(0, content.seek(0, os.SEEK_END) - MOST_LOG_BYTES))
+            content.seek(max(0, content.seek(0, os.SEEK_END) - MAX_TEXT_BYTES))
             return content.read().decode("utf-8", "replace")
     except OSError:
         return ""
 
 
-def _data_files(run: Run) -> list[Path]:
-    return sorted(file for file in run.data_folder.rglob("*") if file.is_file() and not file.is_symlink())
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
 
 
-def _init_adapter_files(run: Run) -> list[Path]:
-    """The adapter that the run continued from: without it nothing is reproduced."""
-    folder = run.init_adapter_folder
-    return sorted(file for file in folder.glob("*") if file.is_file() and not file.is_symlink())
+class FilePrint(TypedDict):
+    """A file that a run trained on; `lines` of a text file only."""
+
+    file: str
+    bytes: int
+    sha256: str
+    lines: int | None
 
 
-def fingerprint(run: Run) -> dict:
-    """What the run trained on: {"files": [{"file", "bytes", "sha256", "lines"}], "rows", "held_out_rows", "hub"}."""
-    config, metrics = run.config(), read_state(run).metrics
-    files = [_file_fingerprint(file, file.relative_to(run.folder).as_posix()) for file in _data_files(run)]
+class Fingerprint(TypedDict):
+    """What a run trained on: its files, its rows, and what is on the Hub."""
+
+    files: list[FilePrint]
+    rows: int | None
+    held_out_rows: int | None
+    hub: dict[str, Any]
+
+
+def fingerprint(run: Run, metrics: Metrics) -> Fingerprint:
+    """Tell what `run` trained on, so that somebody else can see whether their data is the same."""
+    config = run.config()
+    files = [(file, file.relative_to(run.folder).as_posix()) for file in _files(run.data_folder)]
     if config.data == EXAMPLE:
-        examples = sorted((REPOSITORY / "examples").glob("*.jsonl"))
-        files += [_file_fingerprint(file, f"examples/{file.name}") for file in examples]
-    if run.init_adapter_folder.is_dir():
-        weights = sorted(run.init_adapter_folder.glob("*.safetensors"))
-        files += [_file_fingerprint(file, f"init_adapter/{file.name}") for file in weights]
+        files += [(file, f"examples/{file.name}") for file in sorted((REPOSITORY / "examples").glob("*.jsonl"))]
+    files += [(file, f"init_adapter/{file.name}") for file in sorted(run.init_adapter_folder.glob("*.safetensors"))]
     ids = [getattr(config, name) for name in marked(ROWS)]
     return {
-        "files": files,
+        "files": [_print_of(file, name) for file, name in files],
         "rows": metrics.get("rows"),
         "held_out_rows": metrics.get("held_out_rows"),
         "hub": {
@@ -169,7 +181,7 @@ def fingerprint(run: Run) -> dict:
     }
 
 
-def _file_fingerprint(file: Path, name: str) -> dict:
+def _print_of(file: Path, name: str) -> FilePrint:
     digest, lines = hashlib.sha256(), 0
     with open(file, "rb") as content:
         while block := content.read(1 << 20):
@@ -182,11 +194,3 @@ def _file_fingerprint(file: Path, name: str) -> dict:
         "sha256": digest.hexdigest(),
         "lines": lines if is_text else None,
     }
-
-
-def _versions(run: Run) -> dict:
-    """The packages that the run's adapter was made with, else those of now; the system without its name."""
-    published = read_json(place_of(run) / "metrics.json", {})
-    packages = published.get("versions") if isinstance(published, dict) else None
-    system = {"system": platform.system(), "release": platform.release(), "machine": platform.machine()}
-    return {"packages": packages or versions(), "platform": system, "hardware": read_state(run).metrics.get("hardware")}

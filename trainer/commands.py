@@ -125,14 +125,14 @@ def undo(options: argparse.Namespace) -> int:
 
 
 def compare_runs(options: argparse.Namespace) -> int:
-    """Print the settings that differ, and the figures that came out, a column for each run."""
-    table = compare([find_run(name) for name in options.names])
-    print(_line("", table["runs"]))
-    for row in table["settings"]:
-        if row["differs"]:
-            print(_line(row["field"], row["values"]))
-    for name in dict.fromkeys(name for metrics in table["metrics"].values() for name in metrics):
-        print(_line(name, [table["metrics"][run].get(name, "") for run in table["runs"]]))
+    """The settings that differ, and the figures that came out, a column for each run."""
+    compared = compare([find_run(name) for name in options.names])
+    print(_line("", options.names))
+    for row in compared.settings:
+        if row.differs:
+            print(_line(row.name, row.values))
+    for name in dict.fromkeys(name for metrics in compared.metrics for name in metrics):
+        print(_line(name, [metrics.get(name, "") for metrics in compared.metrics]))
     return 0
 
 

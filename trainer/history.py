@@ -11,18 +11,20 @@ import shutil
 import time
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from common.errors import UserError
 from common.files import plain_value, read_object, write_json
 from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, is_name, runs_folder
-from trainer.config import ROWS, WRITTEN, TrainConfig, marked
+from trainer.config import ROWS, TrainConfig, marked
+from trainer.events import Metrics
 from trainer.machines.user_config import FILE as USER_FILE
 from trainer.process.publish import came_out_of, place_of
 from trainer.queue import cancel, lock
 from trainer.run import Run, is_running, list_runs, read_state
-from trainer.state import SERIES, STATUSES
+from trainer.state import STATUSES
 
 MOST_DELETED = 10
 DELETED_SECONDS = 86400.0
@@ -32,7 +34,7 @@ LONGEST_TITLE, LONGEST_NOTES = 120, 4000
 
 @dataclass(frozen=True)
 class Deleted:
-    """A deleted run that can be brought back: `entry` is what undo_delete takes."""
+    """A deleted run that can be brought back: `entry` is what `undo_delete` takes."""
 
     entry: str
     run_id: str
@@ -40,8 +42,30 @@ class Deleted:
     deleted_at: float
 
 
+@dataclass(frozen=True)
+class Row:
+    """One setting or figure of several runs, in their order."""
+
+    name: str
+    values: list[Any]
+
+    @property
+    def differs(self) -> bool:
+        return any(value != self.values[0] for value in self.values)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several runs side by side; each list is in their order."""
+
+    titles: list[str]
+    settings: list[Row]
+    losses: list[list[tuple[int, float]]]  # over all stages
+    metrics: list[Metrics]
+
+
 def title_of(run: Run) -> str:
-    """The title that its owner gave, else its id."""
+    """Return the title that its owner gave, else its id."""
     return _about(run).get("title") or run.id
 
 
@@ -70,30 +94,28 @@ def rename(run: Run, title: str, notes: str | None = None) -> None:
 
 
 def search(owner: str = LOCAL_OWNER, words: str = "") -> list[Run]:
-    """The owner's runs in which every word is found (title, id, notes, base, data, state): see `found_in`."""
+    """Return the owner's runs in which every word is found (title, id, notes, base, data, state): see `found_in`."""
     return found_in(list_runs(owner), words)
 
 
 def found_in(runs: list[Run], words: str) -> list[Run]:
-    """Those of `runs` in which every word is found; first those that say just so, "try 7" before "try 77"; else as they come."""
+    """Return those of `runs` in which every word is found: those that say just so first ("try 7" before "try 77"), else as
+    they come.
+    """
     wanted = words.casefold().split()
     if not wanted:
         return list(runs)
     exact, others = [], []
     for run in runs:
         known = _words(run)
-        if _has(run, known, wanted):
-            (exact if f" {' '.join(wanted)} " in known else others).append(run)
+        missing = [word for word in wanted if word not in known]
+        if missing:  # the state is read last, and only for words that one may have: most searches do not ask for it
+            may_be = all(any(word in status for status in STATUSES) for word in missing)
+            status = read_state(run, with_curves=False).status if may_be else ""
+            if not all(word in status for word in missing):
+                continue
+        (exact if f" {' '.join(wanted)} " in known else others).append(run)
     return exact + others
-
-
-def _has(run: Run, known: str, wanted: list[str]) -> bool:
-    """True when each word is found. The state is looked at last: most searches do not ask for it."""
-    others = [word for word in wanted if word not in known]
-    if not all(any(word in status for status in STATUSES) for word in others):
-        return False
-    status = read_state(run, with_curves=False).status if others else ""
-    return all(word in status for word in others)
 
 
 def _words(run: Run) -> str:
@@ -111,30 +133,20 @@ def _words(run: Run) -> str:
     return f" {' '.join((run.id, *told, base, data))} ".casefold()
 
 
-def compare(runs: list[Run]) -> dict:
-    """Several runs side by side: {"runs": ids, "titles", "settings": [{"field", "values", "differs"}],
-    "curves": {id: {series: [(step, value)]}}, "metrics": {id: {name: value}}}. Values stand in the order of `runs`.
-    """
-    configs, states = [run.config().to_dict() for run in runs], [read_state(run) for run in runs]
-    settings = []
-    for item in fields(TrainConfig):
-        values = [config[item.name] for config in configs]
-        if item.name not in ("name", *marked(WRITTEN)):
-            settings.append({"field": item.name, "values": values, "differs": any(v != values[0] for v in values)})
-    numbers = [name for name in SERIES if name != "samples"]
-    return {
-        "runs": [run.id for run in runs],
-        "titles": [title_of(run) for run in runs],
-        "settings": settings,
-        "curves": {
-            run.id: {name: state.curve(name) for name in numbers} for run, state in zip(runs, states, strict=True)
-        },
-        "metrics": {run.id: state.metrics for run, state in zip(runs, states, strict=True)},
-    }
+def compare(runs: list[Run]) -> Comparison:
+    """Put several runs side by side. Raises UserError when the settings of one cannot be read."""
+    configs, states = [run.config() for run in runs], [read_state(run) for run in runs]
+    names = [item.name for item in fields(TrainConfig) if item.name not in ("name", *marked(WRITTEN))]
+    return Comparison(
+        titles=[title_of(run) for run in runs],
+        settings=[Row(name, [getattr(config, name) for config in configs]) for name in names],
+        losses=[state.curve("losses") for state in states],
+        metrics=[state.metrics for state in states],
+    )
 
 
 def copy_settings(run: Run) -> TrainConfig:
-    """The settings of `run` for a new one; its data is read from the copy in the run's folder."""
+    """Return the settings of `run` for a new one; its data is read from the copy in the run's folder."""
     config = run.config()
     for name in marked(ROWS):
         value = getattr(config, name)

@@ -111,20 +111,20 @@ def day_of(run: Run) -> str:
 
 def comparison(runs: list[Run]) -> list:
     """Return updates for the plot of all curves and the table: what came out, the settings that differ, the equal ones."""
-    compared, titles = history.compare(runs), [history.title_of(run) for run in runs]
+    compared = history.compare(runs)
+    titles = compared.titles
     names = [title if titles.count(title) == 1 else f"{title} ({number})" for number, title in enumerate(titles, 1)]
     points = [
         (step, loss, name)
-        for run, name in zip(runs, names, strict=True)
-        for step, loss in thinned(smoothed(compared["curves"][run.id]["losses"]), MAX_POINTS)
+        for name, losses in zip(names, compared.losses, strict=True)
+        for step, loss in thinned(smoothed(losses), MAX_POINTS)
     ]
     frame = pandas.DataFrame(points, columns=["step", "loss", "run"]) if points else None
     plot = gr.LinePlot(frame, color_map=dict(zip(names, PALETTE, strict=False)), visible=frame is not None)
-    metrics = [compared["metrics"][run.id] for run in runs]
-    figures = [(name, [found.get(name) for found in metrics]) for name in FIGURES]
-    figures = [row for row in figures if any(value is not None for value in row[1])]
-    differing = [(row["field"], row["values"]) for row in compared["settings"] if row["differs"]]
-    equal = [(row["field"], row["values"]) for row in compared["settings"] if not row["differs"]]
+    figures = [history.Row(name, [metrics.get(name) for metrics in compared.metrics]) for name in FIGURES]
+    figures = [row for row in figures if any(value is not None for value in row.values)]
+    differing = [row for row in compared.settings if row.differs]
+    equal = [row for row in compared.settings if not row.differs]
     differences = _table("Settings that differ", differing, names, "differs") if differing else ""
     table = (
         _table("What came out", figures, names)
@@ -134,14 +134,13 @@ def comparison(runs: list[Run]) -> list:
     return [plot, table]
 
 
-def _table(caption: str, rows: list[tuple[str, list]], names: list[str], css_class: str = "") -> str:
+def _table(caption: str, rows: list[history.Row], names: list[str], css_class: str = "") -> str:
     def cell(value) -> str:
         words = f"{value:.4g}" if isinstance(value, float) else str(value)[:120]
         return f"<td>{'–' if value is None or value == '' else html.escape(words)}</td>"
 
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     body = "".join(
-        f"<tr class='{css_class}'><th>{html.escape(field)}</th>{''.join(map(cell, values))}</tr>"
-        for field, values in rows
+        f"<tr class='{css_class}'><th>{html.escape(row.name)}</th>{''.join(map(cell, row.values))}</tr>" for row in rows
     )
     return f"<table><caption>{html.escape(caption)}</caption><tr><th></th>{head}</tr>{body}</table>"

@@ -15,6 +15,7 @@ from common.paths import adapters_folder, runs_folder
 from trainer import history
 from trainer.config import TrainConfig
 from trainer.history import (
+    Row,
     compare,
     copy_settings,
     delete,
@@ -218,10 +219,9 @@ def test_compared_runs_show_where_they_differ():
     runs = [make_run("slow", learning_rate=1e-4), make_run("fast", learning_rate=1e-3)]
     for run, loss in zip(runs, (2.0, 1.0), strict=True):
         EventLog(run).write("step", step=1, loss=loss)
-    table = compare(runs)
-    differing = [row for row in table["settings"] if row["differs"]]
-    assert differing == [{"field": "learning_rate", "values": [1e-4, 1e-3], "differs": True}]
-    assert table["curves"]["slow"]["losses"] == [(1, 2.0)] and table["metrics"]["fast"] == {"loss_after": 1.0}
+    compared = compare(runs)
+    assert [row for row in compared.settings if row.differs] == [Row("learning_rate", [1e-4, 1e-3])]
+    assert compared.losses == [[(1, 2.0)], [(1, 1.0)]] and compared.metrics == [{"loss_after": 1.0}] * 2
 
 
 def test_copied_settings_train_on_the_copied_file():
