@@ -16,7 +16,9 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from adapters.backup_files import check_restored, max_bytes, stage
 from adapters.backup_repo import (
     RECORD,
     commit_checkpoint,
@@ -29,7 +31,6 @@ from adapters.backup_repo import (
     sizes_of,
     writer_of,
 )
-from adapters.checkpoint_files import check_restored, most_bytes, stage
 from adapters.download import fetch
 from adapters.hub import Account, client, in_words, parse_repo
 from common.errors import UserError
@@ -38,7 +39,7 @@ from common.paths import contained, free_name, home, slug
 
 Progress = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
 SUFFIX = "-checkpoints"
-MOST_BYTES = 6_000_000_000
+MAX_REPO_BYTES = 6_000_000_000
 CARD = """---
 tags:
 - tinyllama-studio
@@ -67,7 +68,7 @@ BACKUP_TYPES = {**dict.fromkeys(Backup.__dataclass_fields__, str), "time": (int,
 
 
 def read_backup(run_folder: Path) -> Backup | None:
-    """What the run's folder says of its copy on the Hub; None for a run that has none."""
+    """Return what the run's folder says of its copy on the Hub; None for a run that has none."""
     values = read_json(run_folder / RECORD)
     if not isinstance(values, dict) or not isinstance(values.get("writer"), str):
         return None
@@ -77,19 +78,18 @@ def read_backup(run_folder: Path) -> Backup | None:
 
 def note_backup(run_folder: Path, **values) -> Backup:
     """Change what the run's folder says of its copy."""
-    known = read_backup(run_folder) or Backup(writer=secrets.token_hex(16))
-    known = replace(known, **values)
+    known = replace(read_backup(run_folder) or Backup(writer=secrets.token_hex(16)), **values)
     write_json(run_folder / RECORD, asdict(known))
     return known
 
 
 def backup_repo_name(user: str, run_id: str) -> str:
-    """Where the checkpoints of a run of `user` (or of an organisation) go."""
+    """Return the repository for the checkpoints of a run of `user` (or of an organisation)."""
     return f"{user}/{run_id}{SUFFIX}"
 
 
 def find_repo(run_folder: Path, account: Account) -> str:
-    """The repository for this run in the account's name: a free one, or the one it has written to. Raises UserError."""
+    """Return the repository for this run in the account's name: a free one, or the one it has written to. Raises UserError."""
     known = read_backup(run_folder) or note_backup(run_folder)
     if known.repo_id and is_own(known.repo_id, account):
         return known.repo_id
@@ -117,7 +117,10 @@ def send_checkpoint(run_folder: Path, checkpoint: Path, account: Account, repo_i
     with tempfile.TemporaryDirectory(dir=home()) as temporary:
         folder = Path(temporary)
         names = stage(run_folder, checkpoint, folder)
-        _check_secret(folder, names, account.token)
+        for name in names:
+            is_text = name.endswith((".json", ".jsonl", ".yaml"))
+            if is_text and account.token.encode() in (folder / name).read_bytes():
+                raise UserError(f"{name} holds your Hub token.", "Nothing was sent.")
         (folder / "README.md").write_text(CARD.format(run=run_folder.name, repo_id=repo_id), encoding="utf-8")
         inside = checkpoint.relative_to(run_folder).as_posix()
         write_json(folder / RECORD, {"writer": mine.writer, "checkpoint": inside})
@@ -130,12 +133,6 @@ def send_checkpoint(run_folder: Path, checkpoint: Path, account: Account, repo_i
     return done
 
 
-def _check_secret(folder: Path, names: list[str], token: str) -> None:
-    for name in names:
-        if name.endswith((".json", ".jsonl", ".yaml")) and token.encode() in (folder / name).read_bytes():
-            raise UserError(f"{name} holds your Hub token.", "Nothing was sent.")
-
-
 @dataclass(frozen=True)
 class Offer:
     """What a repository with checkpoints offers, before anything is downloaded. `revision` is a commit; sizes in bytes."""
@@ -143,7 +140,9 @@ class Offer:
     repo_id: str
     revision: str
     files: dict[str, int]
-    remote: list = field(default_factory=list, repr=False)  # the same files as the Hub lists them, with their hashes
+    remote: list[Any] = field(
+        default_factory=list, repr=False
+    )  # the same files as the Hub lists them, with their hashes
 
     @property
     def size_bytes(self) -> int:
@@ -151,20 +150,20 @@ class Offer:
 
 
 def look_for_checkpoints(wanted: str, account: Account) -> Offer:
-    """What is at `wanted`, a repository of the account's own. Raises UserError."""
+    """Look at what `wanted`, a repository of the account's own, offers. Raises UserError."""
     repo_id, revision = parse_repo(wanted)
     if not is_own(repo_id, account):
         raise UserError(f"{repo_id} belongs to somebody else.", "Only runs of your own account come back.")
     with in_words("read it", repo_id):
         client(account.token).auth_check(repo_id)
         info = client(account.token).model_info(repo_id, revision=revision, files_metadata=True)
-    files = {name: size for name, size in sizes_of(info).items() if most_bytes(name)}
+    files = {name: size for name, size in sizes_of(info).items() if max_bytes(name)}
     if not any(name.startswith("checkpoints/") for name in files):
         raise UserError(f"{repo_id} holds no checkpoint of a run.", "Their names end with -checkpoints.")
     for name, size in files.items():
-        if size > most_bytes(name):
+        if size > max_bytes(name):
             raise UserError(f"{name} of {repo_id} has {size / 1e6:,.0f} MB.", "No run needs that. Not downloaded.")
-    if sum(files.values()) > MOST_BYTES:
+    if sum(files.values()) > MAX_REPO_BYTES:
         raise UserError(f"{repo_id} has {sum(files.values()) / 1e9:.1f} GB.", "That is no checkpoint. Not downloaded.")
     return Offer(repo_id, info.sha, files, [file for file in info.siblings if file.rfilename in files])
 
@@ -190,7 +189,17 @@ def restore(
     partial = contained(into, f"{wanted}-{secrets.token_hex(4)}.partial")
     partial.mkdir()
     try:
-        _download(offer, account, partial, progress)
+        done, total = 0, max(offer.size_bytes, 1)
+        for file in sorted(offer.remote, key=lambda file: file.size or 0):
+
+            def tell(came: int, name: str = file.rfilename, before: int = done) -> None:
+                part = before + came
+                progress(f"Downloading {name}: {part / 1e6:.1f} of {total / 1e6:.1f} MB", part / total)
+
+            tell(0)
+            fetch(offer.repo_id, file, offer.revision, partial, account.token, tell)
+            done += file.size or 0
+        shutil.rmtree(partial / ".cache", ignore_errors=True)
         checkpoint = check_restored(partial).relative_to(partial).as_posix()
         accept(partial)
         words = {"message": f"Brought back from {offer.repo_id}.", "hint": "Resume goes on from its checkpoint."}
@@ -202,18 +211,3 @@ def restore(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return final
-
-
-def _download(offer: Offer, account: Account, folder: Path, progress: Progress) -> None:
-    done, total = 0, max(offer.size_bytes, 1)
-    for file in sorted(offer.remote, key=lambda file: file.size or 0):
-
-        def tell(came: int, name: str = file.rfilename, before: int = done) -> None:
-            progress(
-                f"Downloading {name}: {(before + came) / 1e6:.1f} of {total / 1e6:.1f} MB", (before + came) / total
-            )
-
-        tell(0)
-        fetch(offer.repo_id, file, offer.revision, folder, account.token, tell)
-        done += file.size or 0
-    shutil.rmtree(folder / ".cache", ignore_errors=True)

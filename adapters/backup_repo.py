@@ -15,7 +15,7 @@ from common.paths import home
 
 RECORD = "backup.json"  # in the repository: which copy of which run wrote there last
 UNTOUCHED = {".gitattributes", "README.md"}
-MOST_RECORD_BYTES = 10_000
+MAX_RECORD_BYTES = 10_000
 
 
 def is_own(repo_id: str, account: Account) -> bool:
@@ -23,7 +23,7 @@ def is_own(repo_id: str, account: Account) -> bool:
 
 
 def look(repo_id: str, account: Account):
-    """What the Hub says of the repository, None when there is none."""
+    """Return what the Hub says of the repository, None when there is none."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     with in_words("look at the repository", repo_id):
@@ -51,9 +51,9 @@ def is_free(info) -> bool:
 
 
 def writer_of(info, account: Account) -> str:
-    """Which copy of a run wrote there last; '' when nobody did."""
+    """Return which copy of a run wrote there last, "" when nobody did."""
     file = next((file for file in info.siblings or [] if file.rfilename == RECORD), None)
-    if file is None or (file.size or 0) > MOST_RECORD_BYTES:
+    if file is None or (file.size or 0) > MAX_RECORD_BYTES:
         return ""
     with tempfile.TemporaryDirectory(dir=home()) as folder:
         values = read_json(fetch(info.id, file, info.sha, Path(folder), account.token), {})
@@ -61,7 +61,7 @@ def writer_of(info, account: Account) -> str:
 
 
 def parent_of(info, writer: str, parent: str | None, account: Account) -> str:
-    """The commit to build on. Raises UserError for a repository in which somebody else has written.
+    """Return the commit to build on. Raises UserError for a repository in which somebody else has written.
 
     The run's own last commit may be another than `parent`: its answer was lost on the way.
     """

@@ -18,7 +18,7 @@ import psutil
 from common.errors import UserError
 from common.files import plain_value, read_object, write_json
 from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, is_name, runs_folder
-from trainer.config import ROWS, TrainConfig, marked
+from trainer.config import ROWS, WRITTEN, TrainConfig, marked
 from trainer.events import Metrics
 from trainer.machines.user_config import FILE as USER_FILE
 from trainer.process.publish import came_out_of, place_of

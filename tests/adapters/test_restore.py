@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from adapters.backup import look_for_checkpoints, read_backup, restore
-from adapters.checkpoint_files import check_settings
+from adapters.backup_files import check_settings
 from adapters.hub import account_of
 from common.errors import UserError
 from common.paths import home, runs_folder

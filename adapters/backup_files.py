@@ -13,6 +13,7 @@ import re
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from adapters.check import (
     CONFIG,
@@ -38,13 +39,13 @@ from trainer.config import OUTSIDE, ROWS, TrainConfig, marked
 COMPLETE = "complete"
 STATE_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt")
 NEEDED = (CONFIG, WEIGHTS, "optimizer.pt", "scheduler.pt", "trainer_state.json", COMPLETE)
-MOST_DATA_BYTES = 2_000_000_000
-MOST_EVENTS_BYTES = 50_000_000
+MAX_DATA_BYTES = 2_000_000_000
+MAX_EVENTS_BYTES = 50_000_000
 _CHECKPOINT = r"checkpoints/(?:text/)?checkpoint-\d{1,9}"
 _LIMITS = (  # a pattern of names, and the most bytes of such a file
     (re.compile(r"config\.yaml"), MOST_CONFIG_BYTES),
-    (re.compile(r"events\.jsonl"), MOST_EVENTS_BYTES),
-    (re.compile(rf"data/(?:{'|'.join(marked(ROWS))})(?:\.[a-z0-9]{{1,10}}){{0,2}}"), MOST_DATA_BYTES),
+    (re.compile(r"events\.jsonl"), MAX_EVENTS_BYTES),
+    (re.compile(rf"data/(?:{'|'.join(marked(ROWS))})(?:\.[a-z0-9]{{1,10}}){{0,2}}"), MAX_DATA_BYTES),
     (re.compile(rf"(?:init_adapter|{_CHECKPOINT})/{re.escape(WEIGHTS)}"), MAX_BYTES[WEIGHTS]),
     (re.compile(rf"init_adapter/(?:{'|'.join(map(re.escape, (*FILES, RECORD)))})"), MAX_FILE_BYTES),
     (re.compile(rf"{_CHECKPOINT}/(?:adapter_config\.json|trainer_state\.json|{COMPLETE})"), MAX_FILE_BYTES),
@@ -57,8 +58,8 @@ _RANDOM_STATE = {"numpy._core.multiarray._reconstruct", "numpy.core.multiarray._
 _RANDOM_STATE |= {"numpy.dtype", "numpy.dtypes.UInt32DType"}
 
 
-def most_bytes(name: str) -> int:
-    """The most bytes that a file of this name may have; 0 for a name that does not travel."""
+def max_bytes(name: str) -> int:
+    """Return the most bytes that a file of this name may have; 0 for a name that does not travel."""
     return next((most for pattern, most in _LIMITS if pattern.fullmatch(name)), 0)
 
 
@@ -69,8 +70,11 @@ def stage(run_folder: Path, checkpoint: Path, folder: Path) -> list[str]:
     """
     inside = checkpoint.relative_to(run_folder).as_posix()
     try:
-        names = [path.relative_to(run_folder).as_posix() for path in (*_of_run(run_folder), *checkpoint.iterdir())]
-        names = sorted(name for name in names if most_bytes(name))
+        kept = [run_folder / "config.yaml", run_folder / "events.jsonl"]
+        kept += [*(run_folder / "data").glob("*"), *(run_folder / "init_adapter").glob("*")]
+        kept = [path for path in kept if path.is_file() and not path.is_symlink()]
+        names = [path.relative_to(run_folder).as_posix() for path in (*kept, *checkpoint.iterdir())]
+        names = sorted(name for name in names if max_bytes(name))
         missing = [name for name in NEEDED if f"{inside}/{name}" not in names]
         if "optimizer.pt" in missing and any(path.is_dir() for path in checkpoint.iterdir()):
             raise UserError("A checkpoint of DeepSpeed or FSDP is not sent.", "The training itself goes on.")
@@ -85,14 +89,8 @@ def stage(run_folder: Path, checkpoint: Path, folder: Path) -> list[str]:
     return names
 
 
-def _of_run(run_folder: Path) -> list[Path]:
-    kept = [run_folder / "config.yaml", run_folder / "events.jsonl"]
-    kept += [*(run_folder / "data").glob("*"), *(run_folder / "init_adapter").glob("*")]
-    return [path for path in kept if path.is_file() and not path.is_symlink()]
-
-
 def _put(source: Path, target: Path) -> None:
-    """A link to a file that never changes, a copy of one that grows or is changed here."""
+    """Link a file that never changes, copy one that grows or is changed here."""
     if source.suffix in (".json", ".jsonl", ".yaml") and source.parent.name != "data":
         shutil.copyfile(source, target)
         return
@@ -148,8 +146,8 @@ def check_restored(folder: Path) -> Path:
     return checkpoint
 
 
-def _settings(path: Path) -> dict:
-    """The settings in a config.yaml. Raises UserError."""
+def _settings(path: Path) -> dict[str, Any]:
+    """Read the settings in a config.yaml. Raises UserError."""
     values = read_settings(path)
     if values is None:
         raise UserError("config.yaml is missing or damaged, or holds no settings.", "The repository is not whole.")
@@ -163,7 +161,7 @@ def check_settings(folder: Path) -> None:
         value = values.get(name)
         if not value or (value == "example" and name == "data"):
             continue
-        is_copy = isinstance(value, str) and bool(most_bytes(value)) and value.startswith("data/")
+        is_copy = isinstance(value, str) and bool(max_bytes(value)) and value.startswith("data/")
         if is_copy and not (folder / value).is_file():
             raise UserError(f"The data of the run, {value[:80]}, is not in the repository.", "It is not whole.")
         if not is_copy and not (isinstance(value, str) and _ID.fullmatch(value) and ".." not in value):
