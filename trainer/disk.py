@@ -22,9 +22,13 @@ def check_disk(owner: str, new_bytes: int) -> None:
         if _has_room(owner, new_bytes, allowed):
             break
         shutil.rmtree(entry, ignore_errors=True)
-    _check_free()
+    if (free := _free_bytes()) < DISK_NEEDED_BYTES:
+        raise UserError(
+            f"Only {free / 1e6:.0f} MB of disk are free in {home()}; a run needs {DISK_NEEDED_BYTES / 1e6:.0f} MB.",
+            "Free some, or set STUDIO_HOME to another disk.",
+        )
     check_room_of_guests(owner, new_bytes)
-    runs = len(_runs(owner))
+    runs = len(list(runs_folder(owner).glob("[!.]*/config.yaml")))
     if allowed.kept_runs and runs >= allowed.kept_runs:
         raise UserError(f"You keep {runs} runs; {allowed.kept_runs} are the most here.", "Delete old ones.")
     kept = _kept_bytes(owner) if allowed.kept_bytes else 0
@@ -41,31 +45,18 @@ def _has_room(owner: str, new_bytes: int, allowed: Limits) -> bool:
     return fits and _free_bytes() >= DISK_NEEDED_BYTES
 
 
-def _check_free() -> None:
-    free = _free_bytes()
-    if free < DISK_NEEDED_BYTES:
-        raise UserError(
-            f"Only {free / 1e6:.0f} MB of disk are free in {home()}; a run needs {DISK_NEEDED_BYTES / 1e6:.0f} MB.",
-            "Free some, or set STUDIO_HOME to another disk.",
-        )
-
-
 def _free_bytes() -> int:
     return shutil.disk_usage(home()).free
 
 
-def _runs(owner: str) -> list[Path]:
-    return list(runs_folder(owner).glob("[!.]*/config.yaml"))
-
-
 def _kept_bytes(owner: str) -> int:
-    """All that the owner has on this disk, the trash too."""
+    """Return what all of the owner's files take on this disk, the trash too."""
     folders = (runs_folder(owner), adapters_folder(owner), datasets_folder(owner))
     return sum(_size(path) for folder in folders for path in folder.rglob("*"))
 
 
 def _size(path: Path) -> int:
-    """The bytes of a file; 0 for a folder, a link, or what is gone meanwhile."""
+    """Return the bytes of a file; 0 for a folder, a link, or what is gone meanwhile."""
     try:
         return path.lstat().st_size if path.is_file() and not path.is_symlink() else 0
     except OSError:

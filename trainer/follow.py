@@ -20,12 +20,18 @@ def follow(run: Run) -> int:
         print("\nStopping: saving what was learned ...", flush=True)
         stop(run)
         state = watch(run)
-    _print_end(run, state)
+    for note in state.notes:
+        print(note)
+    print(f"{state.status}. {state.message} {state.hint}".strip())
+    if state.status in ("failed", "interrupted"):
+        print(f"The log is {run.log_file}")
+    if state.adapter:
+        print(f"Adapter: {adapters_folder(run.owner) / state.adapter}")
     return 0 if state.status in ("done", "stopped") else 1
 
 
 def watch(run: Run) -> RunState:
-    """Print what is new in `run` until it ends; returns its last state."""
+    """Print what is new in `run` until it ends; return its last state."""
     before = read_state(run)
     shown_step, shown_message, shown_stage, shown_place = _last_step(before), "", before.stage, (0, 0)
     while True:
@@ -53,15 +59,5 @@ def watch(run: Run) -> RunState:
 
 
 def _last_step(state: RunState) -> int:
-    """Of the loss; -1 without one. A start from the beginning makes it smaller."""
+    """Return the step of the last loss; -1 without one. A start from the beginning makes it smaller."""
     return state.losses[-1][0] if state.losses else -1
-
-
-def _print_end(run: Run, state: RunState) -> None:
-    for note in state.notes:
-        print(note)
-    print(f"{state.status}. {state.message} {state.hint}".strip())
-    if state.status in ("failed", "interrupted"):
-        print(f"The log is {run.log_file}")
-    if state.adapter:
-        print(f"Adapter: {adapters_folder(run.owner) / state.adapter}")

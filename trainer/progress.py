@@ -1,4 +1,4 @@
-"""What the training process tells the world, and what it listens to: events out, stop requests in."""
+"""What the training process writes and listens to: events out, stop requests in."""
 
 import math
 import os
@@ -27,11 +27,11 @@ class StopRequested(Exception):
 
 
 class EvaluationStopped(Exception):
-    """A look at the held-out rows that was cut short by a stop or the time limit: there is no loss."""
+    """An evaluation that was cut short by a stop or the time limit: there is no loss."""
 
 
 class StopWatch:
-    """Knows whether to stop: the run's stop file, SIGTERM, SIGINT, a launcher that is gone, or `max_minutes` that are over.
+    """Says whether to stop: the run's stop file, SIGTERM, SIGINT, a launcher that is gone, or `max_minutes` that are over.
 
     The minutes count from when it was made, at the start of the process: preparing takes the machine too.
     """
@@ -92,18 +92,18 @@ class ProgressCallback(TrainerCallback):
         self._step_began = 0.0
 
     def begin_stage(self, is_last: bool) -> None:
-        """Speeds are those of the stage that runs."""
+        """Start to measure anew: speeds are those of the stage that runs."""
         self.is_last_stage = is_last
         self.durations.clear()
         self.seconds, self.tokens = 0.0, 0
 
     def count_tokens(self, count: int) -> None:
-        """Called by the trainer with the tokens of every training batch, padding left out."""
+        """Count the tokens of a training batch, padding left out. The trainer calls it."""
         self.beat()
         self._step_tokens += count
 
     def beat(self) -> None:
-        """The training moves."""
+        """Tell the watch for hangs that the training moves."""
         if self.hang_watch:
             self.hang_watch.beat()
 
@@ -131,11 +131,11 @@ class ProgressCallback(TrainerCallback):
             self.is_out_of_time = bool(is_late) and not stop
 
     def begin_last_look(self) -> None:
-        """What comes now is after the training: a stop leaves it LAST_LOOK_SECONDS."""
+        """Begin the evaluation after the training, to which a stop leaves LAST_LOOK_SECONDS."""
         self._looks_until = time.monotonic() + LAST_LOOK_SECONDS
 
     def on_prediction_step(self, args, state, control, model=None, **kwargs) -> None:
-        """Cut a look at the held-out rows short, on all ranks at the same batch."""
+        """Cut an evaluation short, on all ranks at the same batch."""
         self.beat()
         is_over = time.monotonic() >= self._looks_until
         stop, is_late = sum_over_ranks(is_over and self.watch.is_requested(), is_over and self.watch.is_late())
@@ -149,12 +149,10 @@ class ProgressCallback(TrainerCallback):
         raise EvaluationStopped
 
     def stop_message(self, step: int, total_steps: int) -> str:
-        """Why a stopped run ended where it did."""
-        reason = (
-            f"The {self.watch.max_minutes:g} minutes of max_minutes are over: stopped"
-            if self.is_out_of_time
-            else "Stopped"
-        )
+        """Say why a stopped run ended where it did."""
+        reason = "Stopped"
+        if self.is_out_of_time:
+            reason = f"The {self.watch.max_minutes:g} minutes of max_minutes are over: stopped"
         return f"{reason} at step {step} of {total_steps}; what was learned is kept."
 
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
@@ -174,7 +172,7 @@ class ProgressCallback(TrainerCallback):
         )
 
     def tokens_per_second(self) -> float:
-        """Over the last 20 steps, evaluation and saving left out."""
+        """Return the speed of the last 20 steps, evaluation and saving left out."""
         return sum(tokens for _, tokens in self.durations) / max(sum(seconds for seconds, _ in self.durations), 1e-9)
 
     def eta_seconds(self, state) -> float:
@@ -192,13 +190,13 @@ class ProgressCallback(TrainerCallback):
 
 
 def peak_memory_bytes() -> int:
-    """The most memory this process held: on the GPU where there is one, else in RAM."""
+    """Return the most memory this process held: on the GPU where there is one, else in RAM."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return peak_resident_bytes()
 
 
 def _number(value) -> float | None:
-    """A float that JSON can hold; None for NaN and infinity."""
+    """Return a float that JSON can hold; None for NaN and infinity."""
     value = float(value) if value is not None else math.nan
     return value if math.isfinite(value) else None

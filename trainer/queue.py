@@ -81,13 +81,13 @@ def cancel(run: Run) -> bool:
 
 
 def position(run: Run) -> tuple[int, int]:
-    """(place, length): 1 is the next to start, 0 one that does not wait. Tells nothing of the others but their number."""
+    """Return (place, length): 1 is the next to start, 0 one that does not wait. Tells nothing of the others but their number."""
     waiting = order()
     return (waiting.index(run) + 1 if run in waiting else 0), len(waiting)
 
 
 def order() -> list[Run]:
-    """All waiting runs, the next one first: owners take turns, who trained longest ago first; of one owner in their order.
+    """Return all waiting runs, the next one first: owners take turns, who trained longest ago first; of one in their order.
 
     All guests take turns as one owner: a key in a browser costs nothing, and would buy a turn.
     """
@@ -106,22 +106,22 @@ def order() -> list[Run]:
 
 
 def _who(owner: str) -> str:
-    """Whose turn counts for `owner`."""
+    """Return whose turn counts for `owner`."""
     return GUEST_PREFIX if owner.startswith(GUEST_PREFIX) else owner
 
 
 def _waiting() -> list[tuple[float, Run]]:
-    """(queued at, run) of every run that waits."""
-    return [(_queued_at(run), run) for run in runs_with("queued.json") if run.is_queued()]
-
-
-def _queued_at(run: Run) -> float:
-    at = read_object(run.queued_file).get("time")
-    return float(at) if isinstance(at, (int, float)) and 0 <= at < 1e11 else 0.0
+    """Return (queued at, run) of every run that waits."""
+    found = []
+    for run in runs_with("queued.json"):
+        if run.is_queued():
+            at = read_object(run.queued_file).get("time")
+            found.append((float(at) if isinstance(at, int | float) and 0 <= at < 1e11 else 0.0, run))
+    return found
 
 
 def _counts(owner: str) -> tuple[int, int, int]:
-    """(runs of `owner` that wait or train, runs of everyone that wait, those of guests when `owner` is one)."""
+    """Count: runs of `owner` that wait or train, runs of everyone that wait, those of guests when `owner` is one."""
     waiting = order()
     mine = {run.id for run in waiting if run.owner == owner} | {run.id for run in list_runs(owner) if _trains(run)}
     is_guest = _who(owner) == GUEST_PREFIX
@@ -175,7 +175,7 @@ def _finish_starts() -> None:
 
 
 def _training_processes() -> dict[str, int]:
-    """Run folder to process id, of every training process on this machine that works in our data folder."""
+    """Return run folder to process id, of every training process on this machine that works in our data folder."""
     found: dict[str, int] = {}
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
@@ -187,17 +187,17 @@ def _training_processes() -> dict[str, int]:
 
 
 def _process_of(run: Run) -> int | None:
-    """The process that trains `run`, also one whose start nobody could write down."""
+    """Return the process that trains `run`, also one whose start nobody could write down."""
     return _training_processes().get(str(run.folder))
 
 
 def _trains(run: Run) -> bool:
-    """True while `run` trains. One that has said its last word only has to end; `advance` waits for it."""
-    return run.is_alive() and read_state(run).is_running
+    """True while `run` trains. One that has written its last event only has to end; `advance` waits for it."""
+    return run.is_alive() and read_state(run, with_curves=False).is_running
 
 
 def _turns() -> dict[str, float]:
-    """When whose run was started last, of the last day (seconds since 1970); a clock that went back is no advantage."""
+    """Return when whose run was started last, of the last day (seconds since 1970); a clock that went back is no advantage."""
     now = time.time()
     turns = read_object(home() / "turns.json").items()
     return {who: at for who, at in turns if isinstance(at, int | float) and now - REMEMBERED_SECONDS < at <= now}
@@ -209,7 +209,7 @@ def _take_turn(owner: str) -> None:
 
 @contextmanager
 def lock() -> Generator[None]:
-    """Held by whoever changes who waits and who trains, in any process. Raises UserError when it cannot be had."""
+    """Hold the lock of whoever changes who waits and who trains, in any process. Raises UserError when it cannot be had."""
     home().mkdir(parents=True, exist_ok=True)
     held = FileLock(home() / "start.lock", timeout=LOCK_SECONDS)
     try:
@@ -227,19 +227,19 @@ def start_dispatcher() -> threading.Thread:
     running = [thread for thread in threading.enumerate() if thread.name == DISPATCHER]
     if running:
         return running[0]
-    thread = threading.Thread(target=_dispatch, name=DISPATCHER, daemon=True)
+
+    def dispatch() -> None:
+        while True:
+            advance_if_possible()
+            time.sleep(POLL_SECONDS)
+
+    thread = threading.Thread(target=dispatch, name=DISPATCHER, daemon=True)
     thread.start()
     return thread
 
 
-def _dispatch() -> None:
-    while True:
-        advance_if_possible()
-        time.sleep(POLL_SECONDS)
-
-
 def advance_if_possible() -> None:
-    """The same for whoever must go on: a full disk or a busy lock passes, and is only written to the log."""
+    """Advance for a caller that must go on: a full disk or a busy lock passes, and is only written to the log."""
     try:
         advance()
     except (OSError, UserError, psutil.Error) as error:
