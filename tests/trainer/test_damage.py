@@ -200,10 +200,10 @@ def test_a_run_that_may_not_be_read_is_a_line(capsys):
         hurt.folder.chmod(0o700)
 
 
-@pytest.mark.parametrize("cut", range(1, 40))
-def test_a_run_whose_last_event_was_cut_off_is_still_finished(cut, capsys):
+def test_a_run_whose_last_event_was_cut_off_is_still_finished(capsys):
     hurt = finished("hurt")
     whole = hurt.events_file.read_bytes()
-    hurt.events_file.write_bytes(whole[:-cut])
-    assert read_state(hurt).status == "done"
+    for cut in range(1, 40):
+        hurt.events_file.write_bytes(whole[:-cut])
+        assert read_state(hurt).status == read_state(hurt, with_curves=False).status == "done", cut
     assert "Done" in shown_of(hurt, capsys)[1]

@@ -78,10 +78,10 @@ def test_the_step_before_an_evaluation_a_checkpoint_and_the_end_is_written(run):
     train(events, 9_006, 9_011)
     events.write("checkpoint", step=9_011)
     train(events, 9_012, 9_013)
-    events.write("stopped", message="Stopped.")
+    fail(RuntimeError("no"), run, events, 0)
     assert steps_in(run) == [9_005, 9_008, 9_011, 9_013]
     kinds = [json.loads(line)["event"] for line in run.events_file.read_text().splitlines()]
-    assert kinds == ["training", *("step", "eval"), *("step", "step", "checkpoint"), "step", "stopped"]
+    assert kinds == ["training", *("step", "eval"), *("step", "step", "checkpoint"), "step", "failed"]
 
 
 def test_a_step_that_is_left_out_is_shown_while_it_trains_at_most_once_a_second(run, clock):
@@ -150,14 +150,6 @@ def test_a_damaged_newest_step_is_none(run, text):
     EventLog(run).write("training")
     run.progress_file.write_text(text)
     assert (read_state(run).status, read_state(run).step) == ("training", 0)
-
-
-def test_a_failure_is_told_after_the_last_step(run):
-    events = EventLog(run)
-    events.write("training")
-    train(events, 9_001, 9_003)
-    fail(RuntimeError("no"), run, events, 0)
-    assert (read_state(run).status, read_state(run).step) == ("failed", 9_003)
 
 
 def test_processes_that_do_not_write_leave_no_file(run):

@@ -43,15 +43,9 @@ def test_a_run_whose_process_is_gone_is_interrupted():
     run = make_run()
     gone(run)
     EventLog(run).write("training", total_steps=5)
-    assert read_state(run).status == "interrupted" and "Resume" in read_state(run).hint
-
-
-def test_a_killed_process_is_told_as_such():
-    run = make_run()
-    gone(run)
-    EventLog(run).write("training")
-    write_text(run.log_file, "subprocess.CalledProcessError: Command died with <Signals.SIGKILL: 9>.\n")
-    assert "memory" in read_state(run).message
+    state = read_state(run)
+    assert (state.status, state.code) == ("interrupted", "interrupted") and "Resume" in state.hint
+    assert "restarted" in state.message, "its process began before the machine did"
 
 
 def test_a_finished_run_stays_finished():
@@ -59,22 +53,6 @@ def test_a_finished_run_stays_finished():
     gone(run)
     EventLog(run).write("failed", message="Out of memory.", hint="Lower it.")
     assert (read_state(run).status, read_state(run).message) == ("failed", "Out of memory.")
-
-
-def test_steps_that_are_trained_again_are_not_shown_twice():
-    run = make_run()
-    events = EventLog(run)
-    for step in (1, 2, 3):
-        events.write("step", step=step, loss=float(step))
-    events.write("resumed", step=2)
-    events.write("step", step=3, loss=9.0)
-    assert read_state(run).losses == [(1, 1.0), (2, 2.0), (3, 9.0)]
-
-
-def test_only_rank_0_writes():
-    run = make_run()
-    EventLog(run, writes=False).write("training")
-    assert not run.events_file.exists()
 
 
 def test_a_run_is_found_for_its_owner_only():
@@ -99,18 +77,12 @@ def test_a_killed_run_offers_settings_that_need_less_memory():
     EventLog(run).write("training")
     write_text(run.log_file, "traceback : Signal 9 (SIGKILL) received by PID 17\n")
     state = read_state(run)
+    assert "memory" in state.message
     assert (state.status, state.code, state.cure["label"]) == ("interrupted", "killed", "Halve the batch")
     assert state.cure["changes"] == {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 10}
     settings = {"gradient_checkpointing": "on", "precision": "8bit", "max_length": 128}
     write_text(run.config_file, TrainConfig(per_device_train_batch_size=1, **settings).to_yaml())
     assert read_state(run).cure is None and "Take a smaller base" in read_state(run).hint
-
-
-def test_a_restart_of_the_machine_is_told_as_such(monkeypatch):
-    run = make_run()
-    gone(run)
-    EventLog(run).write("training")
-    assert read_state(run).code == "interrupted" and "restarted" in read_state(run).message
 
 
 def test_a_run_that_nobody_started_is_stopped():
