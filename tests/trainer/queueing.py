@@ -39,10 +39,11 @@ def end(run: Run) -> None:
         time.sleep(0.02)
 
 
-def make_run(name: str, owner: str = "local") -> Run:
+def make_run(name: str = "run", owner: str = "local", **settings) -> Run:
+    """A run's folder with its settings, without data."""
     run = Run(runs_folder(owner) / name)
     run.folder.mkdir(parents=True)
-    write_text(run.config_file, TrainConfig(name=name).to_yaml())
+    write_text(run.config_file, TrainConfig(name=name, **settings).to_yaml())
     return run
 
 

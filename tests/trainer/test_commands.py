@@ -6,19 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from common.files import write_json, write_text
+from common.files import write_json
 from common.paths import runs_folder
+from tests.trainer import queueing
 from trainer import follow as module
 from trainer.__main__ import main
-from trainer.config import TrainConfig
 from trainer.follow import watch
 from trainer.run import EventLog, Run, find_run, read_state
 
 
 def make_run(name: str, owner: str = "local", **settings) -> Run:
-    run = Run(runs_folder(owner) / name)
-    run.folder.mkdir(parents=True)
-    write_text(run.config_file, TrainConfig(name=name, **settings).to_yaml())
+    run = queueing.make_run(name, owner, **settings)
     events = EventLog(run)
     events.write("step", step=3, loss=1.25, total_steps=9)
     events.write("done", metrics={"loss_after": 1.5})

@@ -10,10 +10,9 @@ import pytest
 from common.errors import UserError
 from common.files import write_json, write_text
 from common.paths import runs_folder
-from tests.trainer.queueing import queued
+from tests.trainer.queueing import make_run, queued
 from trainer import history
 from trainer.__main__ import main
-from trainer.config import TrainConfig
 from trainer.queue import advance, order
 from trainer.run import EventLog, Run, read_state
 from ui import history_view, run_view
@@ -49,9 +48,7 @@ VALUES = (None, True, -1, 10**400, 1e999, "many", "\ud800", "\0", [], [[]], {}, 
 
 def finished(name: str) -> Run:
     """A finished run with every file that one has."""
-    run = Run(runs_folder() / name)
-    run.folder.mkdir(parents=True)
-    write_text(run.config_file, TrainConfig(name=name).to_yaml())
+    run = make_run(name)
     for event in FINISHED_RUN:
         EventLog(run).write(**event)
     write_json(run.about_file, {"title": f"Title of {name}", "notes": "a note"})

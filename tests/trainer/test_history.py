@@ -12,6 +12,7 @@ from benchmarks.inputs import make_library
 from common.errors import UserError
 from common.files import read_json, write_json, write_text
 from common.paths import adapters_folder, runs_folder
+from tests.trainer import queueing
 from trainer import history
 from trainer.config import TrainConfig
 from trainer.history import (
@@ -33,9 +34,7 @@ from ui import history_view
 
 
 def make_run(name: str = "run", owner: str = "alice", **settings) -> Run:
-    run = Run(runs_folder(owner) / name)
-    run.folder.mkdir(parents=True)
-    write_text(run.config_file, TrainConfig(name=name, **settings).to_yaml())
+    run = queueing.make_run(name, owner, **settings)
     EventLog(run).write("done", metrics={"loss_after": 1.0})
     return run
 

@@ -7,15 +7,9 @@ import pytest
 from common.errors import UserError
 from common.files import write_json, write_text
 from common.paths import runs_folder
+from tests.trainer.queueing import make_run
 from trainer.config import TrainConfig
 from trainer.run import EventLog, Run, active_run, find_run, list_runs, read_state, runs_with, this_process
-
-
-def make_run(name: str = "run", owner: str = "local") -> Run:
-    run = Run(runs_folder(owner) / name)
-    run.folder.mkdir(parents=True)
-    write_text(run.config_file, TrainConfig(name=name).to_yaml())
-    return run
 
 
 def alive(run: Run) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from adapters.history import read_history
+from adapters.library import find_adapter
 from common.files import read_json, read_json_lines
 from common.paths import adapters_folder, home
 from tests.trainer.running import events, losses, run_main, small_settings, wait, write_rows
@@ -105,6 +107,9 @@ def test_a_watcher_sees_every_state_and_the_first_and_last_answers(finished):
     for name, event in zip(("samples_before", "samples_after"), events(finished, "samples"), strict=True):
         assert metrics[name] == event["answers"] and len(metrics[name]) == 2, "two rows are held out"
     assert metrics["samples_before"][0]["prompt"].startswith("What is") and metrics["versions"]["trl"]
+    kept, state = read_history(find_adapter("whole")), read_state(finished)
+    assert (kept.losses, kept.eval_losses) == (state.losses, state.eval_losses) and len(kept.losses) == 4
+    assert (kept.answers_before, kept.answers_after) == (metrics["samples_before"], metrics["samples_after"])
 
 
 @pytest.mark.parametrize("change", [{"eval_fraction": 0.0}, {"eval_fraction": 0.0, "sample_prompts": "Hello?"}])
