@@ -10,8 +10,8 @@ WIDTH, HEIGHT, MARGIN = 1920, 960, 140  # drawn twice as large as it is kept, so
 COLOURS = {"training": (99, 102, 241), "held out": (217, 119, 6)}
 INK, GRID, PAPER = (75, 85, 99), (229, 231, 235), (255, 255, 255)
 LINES = 5
-MOST_STEPS = 8  # numbers under the picture, besides 0
-MOST_DOTS = 20
+MAX_STEPS = 8  # numbers under the picture, besides 0
+MAX_DOTS = 20
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def draw_losses(losses: Points, eval_losses: Points) -> bytes | None:
         places = [axes.place(*point) for point in curve if math.isfinite(point[1])]
         if places:
             draw.line(places, fill=COLOURS[name], width=6, joint="curve")
-            for x, y in places if len(places) < MOST_DOTS else []:
+            for x, y in places if len(places) < MAX_DOTS else []:
                 draw.ellipse((x - 9, y - 9, x + 9, y + 9), fill=COLOURS[name])
             draw.text((MARGIN + 20 + number * 360, 50), f"{name} loss", fill=COLOURS[name], font=_font(40))
     stream = io.BytesIO()
@@ -61,7 +61,7 @@ def _draw_frame(draw, axes: _Axes) -> None:
         _, y = axes.place(0, loss)
         draw.line((MARGIN, y, WIDTH - MARGIN, y), fill=GRID, width=2)
         draw.text((MARGIN - 16, y), f"{loss:.2f}", fill=INK, font=_font(32), anchor="rm")
-    for step in range(0, int(axes.last) + 1, max(1, math.ceil(axes.last / MOST_STEPS))):
+    for step in range(0, int(axes.last) + 1, max(1, math.ceil(axes.last / MAX_STEPS))):
         draw.text((axes.place(step, 0)[0], HEIGHT - MARGIN + 20), str(step), fill=INK, font=_font(32), anchor="mt")
     draw.text((WIDTH / 2, HEIGHT - 36), "optimiser steps", fill=INK, font=_font(32), anchor="mm")
 

@@ -26,10 +26,10 @@ from trainer.queue import cancel, lock
 from trainer.run import Run, is_running, list_runs, read_state
 from trainer.state import STATUSES
 
-MOST_DELETED = 10
+MAX_DELETED = 10
 DELETED_SECONDS = 86400.0
 TERM_SECONDS, KILL_SECONDS = 3.0, 5.0
-LONGEST_TITLE, LONGEST_NOTES = 120, 4000
+MAX_TITLE, MAX_NOTES = 120, 4000  # characters
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def rename(run: Run, title: str, notes: str | None = None) -> None:
     """Give `run` a title, and notes unless None. An empty title goes back to the id. Raises UserError for a long one."""
     title = " ".join(title.split())
     notes = notes_of(run) if notes is None else notes.strip()
-    if len(title) > LONGEST_TITLE or len(notes) > LONGEST_NOTES:
-        raise UserError(f"A title has at most {LONGEST_TITLE} characters, notes {LONGEST_NOTES}.", "Shorten it.")
+    if len(title) > MAX_TITLE or len(notes) > MAX_NOTES:
+        raise UserError(f"A title has at most {MAX_TITLE} characters, notes {MAX_NOTES}.", "Shorten it.")
     if not _is_printable(title + notes):
         raise UserError("A title and notes are made of letters that can be shown.", "Leave out control characters.")
     write_json(run.about_file, {"title": title, "notes": notes})
@@ -256,5 +256,5 @@ def undo_delete(owner: str, entry: str) -> Run:
 def _purge(owner: str) -> None:
     """Remove for good what was deleted a day ago, and all but the last ten."""
     for place, entry in enumerate(_entries(owner)):
-        if place >= MOST_DELETED or time.time() - entry.deleted_at > DELETED_SECONDS:
+        if place >= MAX_DELETED or time.time() - entry.deleted_at > DELETED_SECONDS:
             shutil.rmtree(_trash(owner) / entry.entry, ignore_errors=True)

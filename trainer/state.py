@@ -27,8 +27,8 @@ CURVES = {  # the name of a curve in a `step` event, and the field of RunState t
 SERIES = (*CURVES.values(), "eval_losses", "samples")
 VALUES = ("base", "base_reason", "precision", "step", "total_steps", "epoch", "adapter", "stages")
 VALUES += ("tokens_per_second", "eta_seconds", "peak_memory_bytes")
-MOST_LOOKS = 50  # the sample answers of the last looks that a state keeps, besides those of the first
-MOST_NOTES = 100
+MAX_SAMPLES = 50  # the last sample answers that a state keeps, besides the first
+MAX_NOTES = 100
 STEP_MARK, MARK_WITHIN_BYTES = b'"event":"step"', 60
 
 
@@ -105,7 +105,7 @@ class RunState:
         if kind in (*RUNNING, *FINISHED):
             self._change_status(kind, event)
         elif kind == "note":
-            self.notes += [str(event.get("message", ""))][: MOST_NOTES - len(self.notes)]
+            self.notes += [str(event.get("message", ""))][: MAX_NOTES - len(self.notes)]
         elif kind == "stage":
             self._switch_stage(event)
         elif kind == "resumed":  # the steps after the checkpoint are trained again
@@ -154,7 +154,7 @@ class RunState:
             _put(self.eval_losses, step, event["loss"])
         elif kind == "samples":
             _put(self.samples, step, event.get("answers", []))
-            del self.samples[1:-MOST_LOOKS]
+            del self.samples[1:-MAX_SAMPLES]
 
     def _forget(self, first: int) -> None:
         """Drop the points from step `first` on, and the stages after this one."""

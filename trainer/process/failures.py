@@ -14,8 +14,8 @@ from common.errors import DISK_FULL, TOO_LARGE, UserError, as_user_error, causes
 from trainer.config import TrainConfig
 from trainer.events import Cure, Event
 
-SMALLEST_LENGTH = 128
-LOWEST_RATE = 1e-7
+MIN_LENGTH = 128
+MIN_RATE = 1e-7
 
 
 class Failure(UserError):
@@ -42,7 +42,7 @@ def less_memory(config: TrainConfig) -> Cure | None:
         return {"label": "Switch checkpointing on", "changes": {"gradient_checkpointing": "on"}}
     if config.precision not in ("8bit", "4bit"):
         return {"label": "Load the base in 8 bits", "changes": {"precision": "8bit"}}
-    if config.max_length >= 2 * SMALLEST_LENGTH:
+    if config.max_length >= 2 * MIN_LENGTH:
         return {"label": "Halve the longest row", "changes": {"max_length": config.max_length // 2}}
     return None
 
@@ -50,7 +50,7 @@ def less_memory(config: TrainConfig) -> Cure | None:
 def calmer(config: TrainConfig) -> Cure:
     """Take a tenth of the learning rate, clipped gradients, and bf16 in place of fp16, which overflows at 65504."""
     changes: dict[str, Any] = {
-        "learning_rate": max(LOWEST_RATE, float(f"{config.learning_rate / 10:.3g}")),
+        "learning_rate": max(MIN_RATE, float(f"{config.learning_rate / 10:.3g}")),
         "max_grad_norm": 1.0,
     }
     if config.precision == "fp16":
