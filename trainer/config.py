@@ -13,6 +13,7 @@ import yaml
 
 from common.errors import UserError
 from models.base import AUTO
+from models.plain_yaml import NestedYamlError, read_yaml
 from models.precision import PRECISIONS
 from models.templates import NAMES as TEMPLATES
 from trainer.fields import Mark, Problem, convert, is_mapping, label_of, setting, short, value_problem
@@ -26,9 +27,6 @@ TOO_LONG = ("drop", "cut", "split")
 TARGETS = ("all-linear", "attention", "mlp")
 MAX_PROMPTS = 3
 MAX_CHARACTERS = 100_000
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, ten times as fast, where PyYAML has it
-# what PyYAML raises besides its own errors, for `!!int ""`, `!!bool x`, dates that are none, nesting without end
-YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 GROUPS = ("Data", "Model", "Training", "LoRA", "Memory and speed", "Processes and machines", "Watching")
 DATA, MODEL, TRAINING, LORA, MEMORY, PROCESSES, WATCHING = GROUPS  # how the page and the docs order the fields
 TOLD, CARD, KEPT, ROWS, SOURCE, READING, SPEED, BATCH, PERSONAL, SERVER, OUTSIDE, LONG, WRITTEN = Mark
@@ -241,11 +239,11 @@ class TrainConfig:
         if len(text) > MAX_CHARACTERS:
             raise UserError(f"'{name}' is too large for a file of settings.", f"{MAX_CHARACTERS} characters at most.")
         try:
-            _check_flat(text, name)
-            values = yaml.load(text, Loader=LOADER)
-        except YAML_ERRORS as error:
-            first_line = (str(error).splitlines() or [""])[0][:200]
-            raise UserError(f"'{name}' cannot be read as YAML.", first_line) from error
+            values = read_yaml(text)
+        except NestedYamlError as error:
+            raise UserError(f"'{name}' holds lists, tables or aliases.", "Write one `name: value` a line.") from error
+        except ValueError as error:
+            raise UserError(f"'{name}' cannot be read as YAML.", str(error)) from error
         if not isinstance(values, dict):
             raise UserError(f"'{name}' holds no settings.", "Write one `name: value` a line.")
         return cls.from_dict(values)
@@ -309,14 +307,3 @@ def told_settings() -> list[dict[str, object]]:
     """What an adapter's metrics.json says of the settings that travel with it: name, label, and whether it is on the card."""
     on_card = marked(CARD)
     return [{"name": name, "label": label_of(name), "on_card": name in on_card} for name in marked(TOLD, CARD)]
-
-
-def _check_flat(text: str, name: str) -> None:
-    """Raise UserError for YAML that is more than names and values: a few aliases can stand for billions of values, and
-    brackets within brackets take PyYAML hours. Reads no further than to the first of them.
-    """
-    depth = 0
-    for part in yaml.parse(text, Loader=LOADER):
-        depth += isinstance(part, yaml.CollectionStartEvent) - isinstance(part, yaml.CollectionEndEvent)
-        if depth > 1 or isinstance(part, yaml.AliasEvent):
-            raise UserError(f"'{name}' holds lists, tables or aliases.", "Write one `name: value` a line.")

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from common.errors import UserError
 from models.base import transport_error
+from models.plain_yaml import NestedYamlError, check_yaml
 
 MOST_DOWNLOAD_BYTES = 2 * 10**9
 CARDS = ("README.md", ".huggingface.yaml")
@@ -22,7 +21,6 @@ MAX_CARD_DEPTH = 50
 MAX_INFO_BYTES = 1_000_000  # of dataset_infos.json, what cards were before
 READERS = ("json", "csv", "parquet", "text", "arrow")
 CACHE = "cache"  # of the library: what one of its readers made of it before, without a network
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 UNREACHED = "'{}' is neither a file here nor a data set that can be fetched: the Hub cannot be reached."
 OFFLINE = "Check the network, or upload a file."
 
@@ -104,14 +102,12 @@ def _check_card(name: str, card: str, commit: str | None) -> None:
     if card == "README.md":
         found = REGEX_YAML_BLOCK.search(text)
         text = found[2] if found else ""
-    depth = 0
     try:
-        for event in yaml.parse(text, Loader=LOADER):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if isinstance(event, yaml.AliasEvent) or depth > MAX_CARD_DEPTH:
-                words = f"The {card} of '{name}' holds YAML that repeats itself, or is nested deeply."
-                raise UserError(words, "Upload its rows as a file.")
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        check_yaml(text, MAX_CARD_DEPTH)
+    except NestedYamlError as error:
+        words = f"The {card} of '{name}' holds YAML that repeats itself, or is nested deeply."
+        raise UserError(words, "Upload its rows as a file.") from error
+    except ValueError as error:
         raise UserError(f"The {card} of '{name}' cannot be read.", "Upload its rows as a file.") from error
 
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from common.errors import UserError
+from models.plain_yaml import read_yaml
 
 if TYPE_CHECKING:  # it asks this module for its problems
     from trainer.config import TrainConfig
 
 MAX_CHARACTERS = 100_000
+MAX_DEPTH = 20  # a plugin of DeepSpeed or of FSDP is a table in a table
 Values = dict[str, Any]
 FILE = "accelerate_user.yaml"  # its copy in the run's folder
 HINT = "Make one with `accelerate config --config_file FILE`."
@@ -35,8 +35,8 @@ def read_user_config(path: str | Path) -> Values:
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read(MAX_CHARACTERS + 1)
-        values = yaml.safe_load(text) if len(text) <= MAX_CHARACTERS else None
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, yaml.YAMLError) as error:
+        values = read_yaml(text, MAX_DEPTH) if len(text) <= MAX_CHARACTERS else None
+    except (OSError, ValueError) as error:
         first_line = (str(error).splitlines() or [""])[0][:200]
         raise UserError(
             f"'{Path(path).name[:80]}' cannot be read as an accelerate config: {first_line}", HINT
