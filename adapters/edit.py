@@ -1,15 +1,14 @@
-"""Changes to the library: rename, notes, chat template, delete and its undo. Names are checked against the owner's folder."""
+"""Changes adapters of the library: name, notes, chat template, delete and undo. Names are checked within the owner's folder."""
 
-import shutil
-import time
 from pathlib import Path
 
-from adapters.library import MOST_NOTES, Adapter, find_adapter, read_adapter, update_record
+from adapters.library import MAX_NOTES_CHARACTERS, Adapter, find_adapter, read_adapter, update_record
 from common.errors import UserError
 from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, home, runs_folder, slug
+from common.trash import Deletion, empty_trash, find_in_trash, move_to_trash
 from models.templates.choice import OWN, choices, own_choice, own_text
 
-KEPT_SECONDS = 7 * 86400
+MAX_TRASH_SECONDS = 7 * 86400
 
 
 def rename_adapter(name: str, new_name: str, owner: str = LOCAL_OWNER) -> Adapter:
@@ -21,28 +20,23 @@ def rename_adapter(name: str, new_name: str, owner: str = LOCAL_OWNER) -> Adapte
     if wanted == adapter.name:
         return adapter
     target = contained(adapters_folder(owner), wanted)
-    if not _is_free(adapter, wanted, owner):
+    # a name that nothing has, or a former one of the adapter's that only its own run still has
+    run_file = contained(runs_folder(owner), wanted) / "config.yaml"
+    is_own = wanted in adapter.former_names and run_file.exists() and run_file.stat().st_mtime <= adapter.created
+    taken = [adapters_folder(owner)] if is_own else [adapters_folder(owner), runs_folder(owner)]
+    if free_name(wanted, *taken) != wanted:
         raise UserError(f"There is an adapter or a run '{wanted}' already.", "Choose another name.")
-    former = [one for one in adapter.record.get("former_names") or [] if one != wanted]
+    former = [one for one in adapter.former_names if one != wanted]
     update_record(adapter.folder, former_names=[*former, adapter.name])
     adapter.folder.rename(target)
     return read_adapter(target)
 
 
-def _is_free(adapter: Adapter, name: str, owner: str) -> bool:
-    """True for a name that nothing has, and for a former one of the adapter's that only its own run still has."""
-    runs = runs_folder(owner)
-    own_run = contained(runs, name) / "config.yaml"
-    is_former = name in (adapter.record.get("former_names") or [])
-    is_own = is_former and own_run.exists() and own_run.stat().st_mtime <= adapter.created
-    return free_name(name, adapters_folder(owner), *([] if is_own else [runs])) == name
-
-
 def set_notes(name: str, notes: str, owner: str = LOCAL_OWNER) -> Adapter:
     """Keep a note of at most 4,000 characters beside an adapter; it is never pushed."""
     adapter = find_adapter(name, owner)
-    if len(notes or "") > MOST_NOTES:
-        raise UserError(f"The note has {len(notes):,} characters.", f"{MOST_NOTES:,} are the most.")
+    if len(notes or "") > MAX_NOTES_CHARACTERS:
+        raise UserError(f"The note has {len(notes):,} characters.", f"{MAX_NOTES_CHARACTERS:,} are the most.")
     update_record(adapter.folder, notes=notes or "")
     return read_adapter(adapter.folder)
 
@@ -61,35 +55,27 @@ def set_template(name: str, choice: str, owner: str = LOCAL_OWNER) -> Adapter:
     return read_adapter(adapter.folder)
 
 
-def delete_adapter(name: str, owner: str = LOCAL_OWNER) -> str:
-    """Take an adapter out of the library. Returns what `undo_delete` takes; it is kept for a week."""
+def delete_adapter(name: str, owner: str = LOCAL_OWNER) -> Deletion:
+    """Take an adapter out of the library. `undo_delete` takes the entry of what is returned; it is kept for a week."""
     adapter = find_adapter(name, owner)
-    trash = _trash(owner)
-    trash.mkdir(parents=True, exist_ok=True)
-    _empty(trash)
-    kept = free_name(adapter.name, trash)
-    adapter.folder.rename(trash / kept)
-    (trash / kept).touch()  # its week begins now
-    return kept
+    empty_trash(_trash(owner), MAX_TRASH_SECONDS)
+    return move_to_trash(_trash(owner), adapter.name, adapter=adapter.folder)
 
 
-def undo_delete(kept: str, owner: str = LOCAL_OWNER) -> Adapter:
-    """Bring a deleted adapter back, under a free name when its own was taken since. Raises UserError when it is gone."""
-    folder = contained(_trash(owner), kept)
-    if not folder.is_dir():
-        raise UserError(f"'{kept}' cannot be brought back.", "Deleted adapters are kept for a week.")
-    target = adapters_folder(owner) / free_name(kept, adapters_folder(owner))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder.rename(target)
+def undo_delete(wanted: str, owner: str = LOCAL_OWNER) -> Adapter:
+    """Bring a deleted adapter back by its entry in the trash or its name, under a free name when it was taken since.
+
+    Raises UserError when it is gone.
+    """
+    empty_trash(_trash(owner), MAX_TRASH_SECONDS)
+    deletion = find_in_trash(_trash(owner), wanted)
+    folder = adapters_folder(owner)
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / free_name(deletion.name, folder)
+    (deletion.folder / "adapter").rename(target)
+    deletion.folder.rmdir()
     return read_adapter(target)
 
 
 def _trash(owner: str) -> Path:
     return contained(home() / "trash", owner)
-
-
-def _empty(trash: Path) -> None:
-    """Remove for good what was deleted more than a week ago."""
-    for folder in trash.iterdir():
-        if time.time() - folder.stat().st_mtime > KEPT_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.limits import check_room_of_guests
 from common.paths import adapters_folder, datasets_folder, home, runs_folder
+from common.trash import list_trash
 from trainer.limits import Limits, limits
 
 DISK_NEEDED_BYTES = 300_000_000
@@ -18,10 +19,10 @@ def check_disk(owner: str, new_bytes: int) -> None:
     """Raise UserError when a run that brings `new_bytes` of data has no room. Empties the owner's trash as far as needed."""
     home().mkdir(parents=True, exist_ok=True)
     allowed = limits()
-    for entry in sorted((runs_folder(owner) / ".trash").glob("*"), key=_deleted_at):
+    for deletion in reversed(list_trash(runs_folder(owner) / ".trash")):
         if _has_room(owner, new_bytes, allowed):
             break
-        shutil.rmtree(entry, ignore_errors=True)
+        shutil.rmtree(deletion.folder, ignore_errors=True)
     if (free := _free_bytes()) < DISK_NEEDED_BYTES:
         raise UserError(
             f"Only {free / 1e6:.0f} MB of disk are free in {home()}; a run needs {DISK_NEEDED_BYTES / 1e6:.0f} MB.",
@@ -61,9 +62,3 @@ def _size(path: Path) -> int:
         return path.lstat().st_size if path.is_file() and not path.is_symlink() else 0
     except OSError:
         return 0
-
-
-def _deleted_at(entry: Path) -> float:
-    """When a trash entry was made; its name ends with that moment."""
-    moment = entry.name.rpartition(".")[2]
-    return float(moment) if moment.isdigit() else 0.0

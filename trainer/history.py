@@ -4,11 +4,9 @@ A title lies in the run's `about.json`; the id and the folder never change. What
 
     runs/<owner>/.trash/<entry>/run/           the run's folder
                                 adapter/       the adapter that came out of it, when the run was discarded
-                                deleted.json   which run, when
 """
 
 import shutil
-import time
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,8 @@ import psutil
 
 from common.errors import UserError
 from common.files import plain_value, read_object, write_json
-from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, is_name, runs_folder
+from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, runs_folder
+from common.trash import empty_trash, find_in_trash, list_trash, move_to_trash
 from trainer.config import ROWS, WRITTEN, TrainConfig, marked
 from trainer.events import Metrics
 from trainer.machines.user_config import FILE as USER_FILE
@@ -200,37 +199,24 @@ def _end_processes(run: Run) -> None:
 
 def _move_to_trash(run: Run, adapter: Path | None) -> Deleted:
     """The run first: when this is cut off in the middle, what is left is a deleted run and an adapter in the library."""
-    about = Deleted(f"{run.id[:60]}.{time.time_ns()}", run.id, title_of(run), time.time())
-    entry = _trash(run.owner) / about.entry
-    entry.mkdir(parents=True)
-    write_json(entry / "deleted.json", {"run": run.id, "time": about.deleted_at, "adapter": adapter and adapter.name})
-    run.folder.rename(entry / "run")
-    if adapter:
-        adapter.rename(entry / "adapter")
-    _purge(run.owner)
-    return about
+    title = title_of(run)
+    deletion = move_to_trash(_trash(run.owner), run.id, run=run.folder, **({"adapter": adapter} if adapter else {}))
+    empty_trash(_trash(run.owner), DELETED_SECONDS, MAX_DELETED)
+    return Deleted(deletion.entry, run.id, title, deletion.time)
 
 
 def deleted(owner: str = LOCAL_OWNER) -> list[Deleted]:
-    """What can be brought back, the last deleted first."""
-    _purge(owner)
-    return _entries(owner)
+    """Return what can be brought back, the last deleted first."""
+    empty_trash(_trash(owner), DELETED_SECONDS, MAX_DELETED)
+    found = []
+    for one in list_trash(_trash(owner)):
+        title = title_of(Run(one.folder / "run"))
+        found.append(Deleted(one.entry, one.name, one.name if title == "run" else title, one.time))
+    return found
 
 
 def _trash(owner: str) -> Path:
     return runs_folder(owner) / ".trash"
-
-
-def _entries(owner: str) -> list[Deleted]:
-    found = []
-    for folder in _trash(owner).glob("*/run"):
-        about = read_object(folder.parent / "deleted.json")
-        run_id, at = about.get("run"), about.get("time")
-        run_id = run_id if is_name(run_id) else folder.parent.name
-        at = float(at) if isinstance(at, int | float) else folder.parent.stat().st_mtime
-        title = title_of(Run(folder))
-        found.append(Deleted(folder.parent.name, run_id, run_id if title == "run" else title, at))
-    return sorted(found, key=lambda entry: entry.deleted_at, reverse=True)
 
 
 def undo_delete(owner: str, entry: str) -> Run:
@@ -239,22 +225,12 @@ def undo_delete(owner: str, entry: str) -> Run:
     Raises UserError when it is not there any more. When its name was given away meanwhile it gets a free one.
     """
     with lock():
-        found = next((each for each in _entries(owner) if entry in (each.entry, each.run_id)), None)
-        if found is None:
-            raise UserError(f"'{entry[:80]}' was not deleted, or too long ago.", "A day, or ten runs, are kept.")
-        folder = contained(_trash(owner), found.entry)
-        if (folder / "adapter").is_dir():
+        found = find_in_trash(_trash(owner), entry)
+        if (found.folder / "adapter").is_dir():
             adapters_folder(owner).mkdir(parents=True, exist_ok=True)
-            name = free_name(found.run_id, adapters_folder(owner))
-            (folder / "adapter").rename(adapters_folder(owner) / name)
-        name = free_name(found.run_id, runs_folder(owner))
-        (folder / "run").rename(contained(runs_folder(owner), name))
-        shutil.rmtree(folder, ignore_errors=True)
+            name = free_name(found.name, adapters_folder(owner))
+            (found.folder / "adapter").rename(adapters_folder(owner) / name)
+        name = free_name(found.name, runs_folder(owner))
+        (found.folder / "run").rename(contained(runs_folder(owner), name))
+        shutil.rmtree(found.folder, ignore_errors=True)
         return Run(contained(runs_folder(owner), name))
-
-
-def _purge(owner: str) -> None:
-    """Remove for good what was deleted a day ago, and all but the last ten."""
-    for place, entry in enumerate(_entries(owner)):
-        if place >= MAX_DELETED or time.time() - entry.deleted_at > DELETED_SECONDS:
-            shutil.rmtree(_trash(owner) / entry.entry, ignore_errors=True)

@@ -146,7 +146,7 @@ def test_the_trash_keeps_ten_runs_for_a_day(monkeypatch):
     assert [entry.run_id for entry in deleted("alice")] == [f"run-{number}" for number in range(12, 2, -1)]
     assert len(list((runs_folder("alice") / ".trash").iterdir())) == 10
     tomorrow = time.time() + history.DELETED_SECONDS + 1
-    monkeypatch.setattr(history.time, "time", lambda: tomorrow)
+    monkeypatch.setattr(time, "time", lambda: tomorrow)
     assert deleted("alice") == [] and not list((runs_folder("alice") / ".trash").iterdir())
 
 

@@ -1,0 +1,59 @@
+"""Keeps what was deleted until it is too old: each deletion is a folder in the owner's trash, and can be taken back.
+
+TRASH/<name>.<nanoseconds since 1970>/<part>/     what was deleted, in one part or more
+"""
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import UserError
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """One deletion: the folder that holds its parts, the name that it had, and when it was deleted (seconds since 1970)."""
+
+    folder: Path
+    name: str
+    time: float
+
+    @property
+    def entry(self) -> str:
+        return self.folder.name
+
+
+def move_to_trash(trash: Path, name: str, **parts: Path) -> Deletion:
+    """Move the folders `parts` to the trash, in this order, as one deletion."""
+    moment = time.time_ns()
+    folder = trash / f"{name}.{moment}"
+    folder.mkdir(parents=True)
+    for part, path in parts.items():
+        path.rename(folder / part)
+    return Deletion(folder, name, moment / 1e9)
+
+
+def list_trash(trash: Path) -> list[Deletion]:
+    """Return what can be taken back, the last deleted first."""
+    found = []
+    for folder in trash.glob("*.*"):
+        name, _, moment = folder.name.rpartition(".")
+        if moment.isascii() and moment.isdigit() and any(folder.iterdir()):  # empty: a program was killed in the middle
+            found.append(Deletion(folder, name, int(moment) / 1e9))
+    return sorted(found, key=lambda one: one.time, reverse=True)
+
+
+def find_in_trash(trash: Path, wanted: str) -> Deletion:
+    """Return the deletion with the entry or the name `wanted`, of several the last. Raises UserError when there is none."""
+    for one in list_trash(trash):
+        if wanted in (one.entry, one.name):
+            return one
+    raise UserError(f"'{wanted[:80]}' cannot be brought back.", "It was not deleted, or too long ago.")
+
+
+def empty_trash(trash: Path, max_seconds: float, max_entries: int | None = None) -> None:
+    """Remove for good what was deleted more than `max_seconds` ago, and all but the last `max_entries`."""
+    for place, one in enumerate(list_trash(trash)):
+        if time.time() - one.time > max_seconds or (max_entries is not None and place >= max_entries):
+            shutil.rmtree(one.folder, ignore_errors=True)
