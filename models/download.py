@@ -9,20 +9,18 @@ stays for the next time; half a file is removed, since the library never goes on
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from common.child import run_child
 from common.errors import UserError
-from common.paths import REPOSITORY
 from models.hub import client_environment, in_words
 
 Progress = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
 SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "KEY")  # in the names of variables that no download needs
-LOOK_SECONDS = 0.2  # a stop is seen after so long
 KEPT = "The files that are whole are kept."
 
 
@@ -33,44 +31,31 @@ def download(
 
     Raises UserError when it failed or was stopped; what is whole by then is kept.
     """
-    stop = stop or threading.Event()
-    total, folder, error = size_of(model_id, commit, patterns), None, None
-    command = [sys.executable, "-m", "models.download", model_id, commit or "main", json.dumps(patterns)]
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            command, cwd=REPOSITORY, env=_environment(), stdout=subprocess.PIPE, stderr=log, text=True
-        )
-        assert process.stdout
-        threading.Thread(target=_end_when, args=(stop, process), daemon=True).start()
-        try:
-            for line in process.stdout:
-                told = json.loads(line) if line.startswith("{") else {}
-                folder, error = told.get("folder", folder), told.get("error", error)
-                if "bytes" in told and total:
-                    words = f"Downloading {model_id}: {told['bytes'] / 1e6:.0f} of {total / 1e6:.0f} MB"
-                    progress(words, min(1.0, told["bytes"] / total))
-        finally:
-            process.kill()
-            process.wait()
-            process.stdout.close()
-            if folder is None:
-                remove_halves(model_id)
-        if stop.is_set() and folder is None:
+    total, told = size_of(model_id, commit, patterns), {}
+
+    def watch(lines: list[str]) -> None:
+        if stop and stop.is_set() and "folder" not in told:
             raise UserError(f"The download of {model_id} was stopped.", KEPT)
-        if error:
-            raise UserError(error[0], f"{error[1]} {KEPT}")
-        if folder is None:
+        for line in lines:
+            told.update(json.loads(line) if line.startswith("{") else {})
+            if "bytes" in told and total:
+                words = f"Downloading {model_id}: {told['bytes'] / 1e6:.0f} of {total / 1e6:.0f} MB"
+                progress(words, min(1.0, told["bytes"] / total))
+
+    with tempfile.TemporaryFile() as log:
+        try:
+            arguments = ["models.download", model_id, commit or "main", json.dumps(patterns)]
+            run_child(arguments, _environment(), log, watch)
+        finally:
+            if "folder" not in told:
+                remove_halves(model_id)
+        if "error" in told:
+            raise UserError(told["error"][0], f"{told['error'][1]} {KEPT}")
+        if "folder" not in told:
             log.seek(0)
             line = (log.read().decode(errors="replace").strip().splitlines() or ["no reason given"])[-1][:200]
             raise UserError(f"The download of {model_id} was interrupted: {line}", f"Start again. {KEPT}")
-    return Path(folder)
-
-
-def _end_when(stop: threading.Event, process: subprocess.Popen) -> None:
-    while process.poll() is None:
-        if stop.wait(LOOK_SECONDS):
-            process.kill()
-            return
+    return Path(told["folder"])
 
 
 def _environment() -> dict[str, str]:
