@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator
 
 from adapters.hub import account_of, token_of
 from adapters.library import Adapter, find_adapter
-from adapters.parcel import Wish
-from adapters.push import Pushed, plan_push, push_adapter
+from adapters.package import PushOptions
+from adapters.push import Pushed, plan_push
 from chat.__main__ import open_model
 from chat.engine import Engine, Model, Reply, Sampling
 from common.errors import UserError
@@ -137,5 +137,4 @@ def push(
     of all that. A repository that is there is changed; one that others may see gets nothing unless `private` is False.
     """
     found = adapter if isinstance(adapter, Adapter) else find_adapter(adapter)
-    account, wish = account_of(token_of(None)), Wish(repo, private)
-    return push_adapter(found, account, wish, plan_push(found, account, wish).parent, progress)
+    return plan_push(found, account_of(token_of(None)), PushOptions(repo, private)).push(progress)

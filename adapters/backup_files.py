@@ -24,16 +24,15 @@ from adapters.check import (
     check_adapter,
     check_config,
     known_base_shape,
-    read_object,
+    require_object,
 )
-from adapters.library import RECORD
+from adapters.library import RECORD, read_settings
 from adapters.scan import places
-from adapters.settings_file import MOST_BYTES as MOST_CONFIG_BYTES
-from adapters.settings_file import read_settings
 from adapters.weights import check_weights
 from common.errors import UserError
 from common.files import read_json, write_json
 from models import embedded
+from models.plain_yaml import MAX_SETTINGS_BYTES
 from trainer.config import OUTSIDE, ROWS, TrainConfig, marked
 
 COMPLETE = "complete"
@@ -43,7 +42,7 @@ MAX_DATA_BYTES = 2_000_000_000
 MAX_EVENTS_BYTES = 50_000_000
 _CHECKPOINT = r"checkpoints/(?:text/)?checkpoint-\d{1,9}"
 _LIMITS = (  # a pattern of names, and the most bytes of such a file
-    (re.compile(r"config\.yaml"), MOST_CONFIG_BYTES),
+    (re.compile(r"config\.yaml"), MAX_SETTINGS_BYTES),
     (re.compile(r"events\.jsonl"), MAX_EVENTS_BYTES),
     (re.compile(rf"data/(?:{'|'.join(marked(ROWS))})(?:\.[a-z0-9]{{1,10}}){{0,2}}"), MAX_DATA_BYTES),
     (re.compile(rf"(?:init_adapter|{_CHECKPOINT})/{re.escape(WEIGHTS)}"), MAX_BYTES[WEIGHTS]),
@@ -107,7 +106,7 @@ def _leave_out_places(folder: Path, inside: str) -> None:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", base):
         raise UserError("The base is a folder of this machine.", "Its checkpoints would be of no use elsewhere.")
     file = folder / inside / CONFIG
-    write_json(file, {**read_object(file), "base_model_name_or_path": base})
+    write_json(file, {**require_object(file), "base_model_name_or_path": base})
     record = folder / "init_adapter" / RECORD
     if record.exists():
         known = read_json(record)
@@ -131,9 +130,9 @@ def check_restored(folder: Path) -> Path:
     if missing:
         raise UserError(f"The checkpoint has no {missing[0]}.", "The repository is not whole.")
     check_settings(folder)
-    config = check_config(read_object(checkpoint / CONFIG, MAX_BYTES[CONFIG]))
+    config = check_config(require_object(checkpoint / CONFIG, MAX_BYTES[CONFIG]))
     check_weights(checkpoint / WEIGHTS, config, known_base_shape(config["base_model_name_or_path"]))
-    state = read_object(checkpoint / "trainer_state.json")
+    state = require_object(checkpoint / "trainer_state.json")
     if state.get("global_step") != int(checkpoint.name.split("-")[1]):
         raise UserError(
             "trainer_state.json is of another step than its checkpoint.", "The files do not belong together."

@@ -1,7 +1,7 @@
 """The model card of an adapter: written at push time from its files, so that the Hub shows an adapter of its base.
 
 The front matter is that of the design (hub-protocol.md, section 2). Rows of the data appear only when
-its owner asked for that (parcel.py decides), else only how many there were.
+its owner asked for that (package.py decides), else only how many there were.
 Whatever came from somebody (answers, names of hardware) is escaped: a card is a page that others open.
 """
 
@@ -12,8 +12,6 @@ import re
 from dataclasses import dataclass
 from textwrap import wrap
 
-import yaml
-
 from adapters.facts import training_time
 from adapters.history import History
 from adapters.library import Adapter
@@ -21,8 +19,17 @@ from models import embedded
 from models.base import DEFAULT_BASE
 
 LICENSES = {DEFAULT_BASE: "apache-2.0", embedded.HUB_ID: "apache-2.0"}
-MOST_ANSWER = 1500
+TAGS = ("lora", "sft", "trl", "transformers", "peft", "tinyllama-studio")
+MAX_LOSS = 50  # of which a perplexity is told
+MAX_ANSWER_CHARACTERS = 1500
 COLUMNS = 90
+FOUR_BIT_BASE = "The base's weights came from a 4-bit file, so that numbers differ slightly from those on the Hub's. "
+LIMITATIONS = (
+    "## Limitations\n\nA small model with a small adapter: it can be wrong, repeat itself, and invent facts. It keeps the "
+    "biases of its base and of what it was trained on. Nobody has tested it for safety; do not rely on it where an error "
+    "does harm. {base}The numbers above were measured by its maker on rows held out from the same data; they say nothing "
+    "about other tasks."
+)
 SNIPPET = """\
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -49,64 +56,72 @@ class CardFacts:
     with_picture: bool = False
     with_answers: bool = False
 
+    @property
+    def name(self) -> str:
+        return self.repo_id.split("/")[1]
+
 
 def write_card(adapter: Adapter, history: History, facts: CardFacts) -> str:
-    """The whole README.md: front matter and body."""
-    name = facts.repo_id.split("/")[1]
-    front = yaml.safe_dump(front_matter(adapter, facts), sort_keys=False, allow_unicode=True, width=1000)
-    revision = (
-        ""
-        if adapter.base_choice == "embedded" or not adapter.base_revision
-        else f', revision="{adapter.base_revision}"'
+    """Return the whole README.md: front matter and body."""
+    is_embedded = adapter.base_choice == "embedded"
+    revision = f', revision="{adapter.base_revision}"' if adapter.base_revision and not is_embedded else ""
+    has_tokenizer = any((adapter.folder / file).is_file() for file in ("tokenizer.json", "tokenizer.model"))
+    snippet = SNIPPET.format(
+        base=adapter.base,
+        revision=revision,
+        repo_id=facts.repo_id,
+        tokenizer=facts.repo_id if has_tokenizer else adapter.base,
+        tokenizer_revision="" if has_tokenizer else revision,
+        question="Hello!",
     )
-    brings_words = any((adapter.folder / file).is_file() for file in ("tokenizer.json", "tokenizer.model"))
-    words = (facts.repo_id, "") if brings_words else (adapter.base, revision)
-    places = {"base": adapter.base, "revision": revision, "repo_id": facts.repo_id}
-    snippet = SNIPPET.format(**places, tokenizer=words[0], tokenizer_revision=words[1], question="Hello!")
     parts = [
-        f"# {name}",
+        f"# {facts.name}",
         f"A LoRA adapter for [{adapter.base}](https://huggingface.co/{adapter.base}), fine-tuned on "
         f"{_training_words(adapter, facts)}.",
         f"## Use it\n\n```python\n{snippet}```\n\nIt needs `pip install peft transformers`; it loads the base by itself.",
         _results(adapter, facts),
         _answers(history) if facts.with_answers else "",
         f"## How it was trained\n\n{_settings_table(adapter)}\n\n{_machine(adapter)}",
-        _limits(adapter),
+        LIMITATIONS.format(base=FOUR_BIT_BASE if is_embedded else ""),
         f"Made with {_made_with()}.",
     ]
-    return f"---\n{front}---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
+    return f"---\n{front_matter(adapter, facts)}\n---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
 
 
-def front_matter(adapter: Adapter, facts: CardFacts) -> dict:
-    """What the Hub reads: library, base and relation, licence, tags, and the held-out numbers as reported by us."""
-    front = {
-        "library_name": "peft",
-        "base_model": adapter.base,
-        "base_model_relation": "adapter",
-        "pipeline_tag": "text-generation",
-        "license": facts.license,
-        "language": [facts.language] if facts.language else None,
-        "datasets": [facts.dataset] if facts.dataset else None,
-        "tags": [
-            f"base_model:adapter:{adapter.base}",
-            "lora",
-            "sft",
-            "trl",
-            "transformers",
-            "peft",
-            "tinyllama-studio",
-        ],
-    }
-    if adapter.loss_after is not None:
-        dataset = {"name": "held-out split", "type": facts.dataset or "private", "split": "validation"}
-        metrics = [
-            {"type": "perplexity", "value": round(math.exp(min(adapter.loss_after, 50)), 4), "name": "Eval perplexity"},
-            {"type": "loss", "value": round(adapter.loss_after, 4), "name": "Eval loss"},
-        ]
-        task = {"type": "text-generation"}
-        result = {"task": task, "dataset": dataset, "metrics": metrics}
-        front["model-index"] = [{"name": facts.repo_id.split("/")[1], "results": [result]}]
-    return {key: value for key, value in front.items() if value is not None}
+def front_matter(adapter: Adapter, facts: CardFacts) -> str:
+    """Return the YAML that the Hub reads: base and relation, licence, tags, and the held-out numbers as reported by us."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    measured = {}
+    if (loss := adapter.loss_after) is not None:
+        measured = {
+            "perplexity": (math.exp(min(loss, MAX_LOSS)), "Eval perplexity"),
+            "loss": (loss, "Eval loss"),
+        }
+    results = [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=facts.dataset or "private",
+            dataset_name="held-out split",
+            dataset_split="validation",
+            metric_type=kind,
+            metric_value=round(value, 4),
+            metric_name=name,
+        )
+        for kind, (value, name) in measured.items()
+    ]
+    return ModelCardData(
+        library_name="peft",
+        base_model=adapter.base,
+        base_model_relation="adapter",
+        pipeline_tag="text-generation",
+        license=facts.license,
+        language=[facts.language] if facts.language else None,
+        datasets=[facts.dataset] if facts.dataset else None,
+        tags=[f"base_model:adapter:{adapter.base}", *TAGS],
+        model_name=facts.name if results else None,
+        eval_results=results or None,
+    ).to_yaml()
 
 
 def _training_words(adapter: Adapter, facts: CardFacts) -> str:
@@ -136,7 +151,7 @@ def _results(adapter: Adapter, facts: CardFacts) -> str:
 
 
 def _loss_cells(loss: float | None) -> str:
-    return f"{loss:.4f} | {math.exp(min(loss, 50)):.2f}" if loss is not None else "- | -"
+    return f"{loss:.4f} | {math.exp(min(loss, MAX_LOSS)):.2f}" if loss is not None else "- | -"
 
 
 def _answers(history: History) -> str:
@@ -154,7 +169,7 @@ def _answers(history: History) -> str:
 
 def fenced(text: str) -> str:
     """Text in a code block whose fence is longer than any inside it; long lines are broken, since the block does not."""
-    text = text[:MOST_ANSWER].strip()
+    text = text[:MAX_ANSWER_CHARACTERS].strip()
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     lines = [part for line in text.splitlines() for part in wrap(line, COLUMNS, break_on_hyphens=False) or [""]]
@@ -189,16 +204,6 @@ def _machine(adapter: Adapter) -> str:
             "Versions: " + ", ".join(f"{cell(name)} {cell(version)}" for name, version in versions.items()) + "."
         )
     return " ".join(parts)
-
-
-def _limits(adapter: Adapter) -> str:
-    base_words = "The base's weights came from a 4-bit file, so that numbers differ slightly from those on the Hub's. "
-    return (
-        "## Limitations\n\nA small model with a small adapter: it can be wrong, repeat itself, and invent facts. It keeps the "
-        "biases of its base and of what it was trained on. Nobody has tested it for safety; do not rely on it where an error "
-        f"does harm. {base_words if adapter.base_choice == 'embedded' else ''}The numbers above were measured by its maker "
-        "on rows held out from the same data; they say nothing about other tasks."
-    )
 
 
 def _made_with() -> str:

@@ -1,4 +1,4 @@
-"""Is this folder an adapter that may be believed? What comes from elsewhere is checked here before anything loads it.
+"""Checks the files of an adapter that comes from elsewhere before anything loads it.
 
 `adapter_config.json` can make PEFT import modules by name, match hostile patterns or grow the base: only what is listed here
 passes. The files of a tokenizer are kept as they are and never read, but for the text of the chat template, which is
@@ -8,19 +8,19 @@ compared with known ones (`models/templates/choice.py`).
 import json
 import re
 from pathlib import Path
+from typing import Any, cast
 
-from adapters.library import MAX_METRICS_BYTES
-from adapters.weights import Weights, check_weights
+from adapters.library import CONFIG, MAX_METRICS_BYTES, METRICS, SETTINGS, WEIGHTS
+from adapters.weights import AdapterConfig, check_weights
 from common.errors import UserError
 from models import embedded
 from models.base import DEFAULT_BASE, KEEPING_THE_BASE, MAX_ADAPTER_CONFIG_BYTES, MAX_TARGET_MODULES
 from models.family import MODULES, TINYLLAMA_SHAPE, ModelShape, shape_from
 from models.templates.choice import WHERE, own_text, recognise_for
 
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json")
 TOKENIZER_FILES += ("added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja")
-OUR_FILES = ("training_config.yaml", "metrics.json", "samples.json", "README.md", "loss.png", "LICENSE")
+OUR_FILES = (SETTINGS, METRICS, "samples.json", "README.md", "loss.png", "LICENSE")
 FILES = (CONFIG, WEIGHTS, *TOKENIZER_FILES, *OUR_FILES)
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
 MAX_FILE_BYTES = 20_000_000
@@ -28,13 +28,13 @@ MAX_FILE_BYTES = 20_000_000
 MAX_BYTES = {
     WEIGHTS: 2_000_000_000,
     CONFIG: MAX_ADAPTER_CONFIG_BYTES,
-    "training_config.yaml": 100_000,
-    "metrics.json": MAX_METRICS_BYTES,
+    SETTINGS: 100_000,
+    METRICS: MAX_METRICS_BYTES,
     "samples.json": 1_000_000,
     "README.md": 1_000_000,
     "LICENSE": 200_000,
 }
-MOST_RANK = 256
+MAX_RANK = 256
 _ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 _PLACE = re.compile(r"(?:[a-z0-9_]{1,20}\.){0,6}[a-z_]{1,20}")
 _REVISION = re.compile(r"[\w][\w./-]{0,99}")
@@ -79,26 +79,26 @@ HARMLESS = {
 }
 
 
-def check_adapter(folder: Path, base: ModelShape | None = None) -> Weights:
+def check_adapter(folder: Path, base: ModelShape | None = None) -> None:
     """Raise UserError unless `folder` holds a whole, harmless LoRA; with `base`, of that base."""
     for name, most in MAX_BYTES.items():
         if (folder / name).exists():
             _check_size(folder / name, most)
-    config = check_config(read_object(folder / CONFIG, MAX_BYTES[CONFIG]))
-    if (folder / "metrics.json").exists():  # it is read whenever the library is shown
-        read_object(folder / "metrics.json", MAX_METRICS_BYTES)
-    return check_weights(folder / WEIGHTS, config, base)
+    config = check_config(require_object(folder / CONFIG, MAX_BYTES[CONFIG]))
+    if (folder / METRICS).exists():  # read whenever the library is shown
+        require_object(folder / METRICS, MAX_METRICS_BYTES)
+    check_weights(folder / WEIGHTS, config, base)
 
 
 def template_note(folder: Path, model_id: str) -> list[str]:
-    """What is told of an adapter that came in with a chat template that is not known here; [] of any other."""
+    """Return a sentence for an adapter that came in with a chat template that is not known here; [] for any other."""
     if recognise_for(own_text(folder), known_base_template(model_id)) is not None:
         return []
     return [f"It brings a chat template that is not known here, so that it cannot answer yet. {WHERE}"]
 
 
 def max_bytes(name: str) -> int:
-    """The most bytes that a file of this name may have."""
+    """Return the most bytes that a file of this name may have."""
     return MAX_BYTES.get(name, MAX_FILE_BYTES)
 
 
@@ -107,10 +107,10 @@ def _check_size(path: Path, most: int) -> None:
         raise UserError(f"{path.name} has {path.stat().st_size / 1e6:.1f} MB.", "That is no such file. Not imported.")
 
 
-def read_object(path: Path, most_bytes: int = MAX_FILE_BYTES) -> dict:
-    """The JSON object in `path`. Raises UserError when it is missing, too large, or something else."""
+def require_object(path: Path, max_bytes: int = MAX_FILE_BYTES) -> dict[str, Any]:
+    """Return the JSON object in `path`. Raises UserError when it is missing, too large, or something else."""
     try:
-        _check_size(path, most_bytes)
+        _check_size(path, max_bytes)
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path.name} is missing or damaged.", "Get the adapter again.") from error
@@ -119,8 +119,8 @@ def read_object(path: Path, most_bytes: int = MAX_FILE_BYTES) -> dict:
     return value
 
 
-def check_config(config: dict) -> dict:
-    """The adapter_config.json as given, when it is a plain LoRA. Raises UserError with the first field that is not."""
+def check_config(config: dict[str, Any]) -> AdapterConfig:
+    """Return the adapter_config.json as given, when it is a plain LoRA. Raises UserError with the first field that is not."""
     if config.get("peft_type") != "LORA":
         raise UserError(f"This is a {str(config.get('peft_type'))[:40]} adapter.", "Only LoRA adapters run here.")
     for name, reason in REFUSED.items():
@@ -138,8 +138,8 @@ def check_config(config: dict) -> dict:
             f"adapter_config.json sets {odd[0] if odd else 'lora_dropout'} to something odd.", "Not imported."
         )
     rank, alpha, targets = config.get("r"), config.get("lora_alpha"), config.get("target_modules")
-    if type(rank) is not int or not 1 <= rank <= MOST_RANK:
-        raise UserError(f"The rank is {str(rank)[:40]}.", f"It must be between 1 and {MOST_RANK}.")
+    if type(rank) is not int or not 1 <= rank <= MAX_RANK:
+        raise UserError(f"The rank is {str(rank)[:40]}.", f"It must be between 1 and {MAX_RANK}.")
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha <= 100_000:
         raise UserError(f"lora_alpha is {str(alpha)[:40]}.", "It must be a positive number.")
     if isinstance(targets, list) and len(targets) > MAX_TARGET_MODULES:
@@ -154,7 +154,7 @@ def check_config(config: dict) -> dict:
         not isinstance(revision, str) or not _REVISION.fullmatch(revision) or ".." in revision
     ):
         raise UserError(f"The revision of the base is '{str(revision)[:80]}'.", "That is no commit, tag or branch.")
-    return config
+    return cast(AdapterConfig, config)
 
 
 def _is_module(name: object) -> bool:
@@ -166,7 +166,7 @@ def known_base_shape(model_id: str) -> ModelShape | None:
     """The shape of a base as far as it is on this machine; None when it is not. Raises UserError like `shape_from`."""
     for folder in _base_folders(model_id):
         if (folder / "config.json").is_file():
-            return shape_from(read_object(folder / "config.json"), f"Its base, {model_id},")
+            return shape_from(require_object(folder / "config.json"), f"Its base, {model_id},")
     return TINYLLAMA_SHAPE if model_id == DEFAULT_BASE else None
 
 

@@ -1,4 +1,4 @@
-"""One file of the Hub into a folder: no more bytes than were announced, and the very ones.
+"""Downloads one file of the Hub into a folder: no more bytes than were announced, and the very ones.
 
 A repository says how large its files are and gives their hashes; what comes is counted while it comes and hashed when it
 is there. Files go into the asker's own folder, past the shared cache, which would hand them to anybody.
@@ -10,25 +10,28 @@ import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from adapters.hub import Token, client, in_words
 from common.errors import UserError
 from common.paths import home
 
-BLOCK = 1 << 20
-LOOK_SECONDS = 5
-MOST_CONFIG_BYTES = 1_000_000
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
+
+TIMEOUT_SECONDS = 5
+MAX_CONFIG_BYTES = 1_000_000
 
 
 def fetch(
     repo_id: str,
-    file,
+    file: "RepoSibling",
     revision: str,
     folder: Path,
     token: Token,
-    progress: Callable[[int], None] = lambda came: None,
+    progress: Callable[[int], None] = lambda received: None,
 ) -> Path:
-    """Download `file`, one of a `model_info(files_metadata=True).siblings`. `progress` hears how many bytes came.
+    """Download `file`, one of a `model_info(files_metadata=True).siblings`; `progress` gets the bytes received so far.
 
     Raises UserError when the Hub does not give it, gives more, or gives others.
     """
@@ -53,8 +56,8 @@ def fetch(
     return path
 
 
-def base_config_of(model_id: str, revision: str | None = None) -> dict | None:
-    """The config.json of a public base on the Hub, {} for one that cannot be one; None when it cannot be had.
+def base_config_of(model_id: str, revision: str | None = None) -> dict[str, Any] | None:
+    """Return the config.json of a public base on the Hub, {} for one that cannot be one; None when it cannot be had.
 
     Nothing is kept, no token is sent: anybody's adapter may name anybody's repository as its base.
     """
@@ -62,11 +65,13 @@ def base_config_of(model_id: str, revision: str | None = None) -> dict | None:
     with tempfile.TemporaryDirectory(dir=home()) as folder:
         try:
             with in_words("read it", model_id):  # a look first: a download tries for minutes
-                info = client(False).model_info(model_id, revision=revision, files_metadata=True, timeout=LOOK_SECONDS)
+                info = client(False).model_info(
+                    model_id, revision=revision, files_metadata=True, timeout=TIMEOUT_SECONDS
+                )
             file = next((file for file in info.siblings or [] if file.rfilename == "config.json"), None)
             if file is None:
                 return None
-            if (file.size or 0) > MOST_CONFIG_BYTES:
+            if (file.size or 0) > MAX_CONFIG_BYTES:
                 return {}
             value = json.loads(fetch(model_id, file, info.sha, Path(folder), False).read_text(encoding="utf-8"))
         except (UserError, ValueError, RecursionError):
@@ -74,22 +79,17 @@ def base_config_of(model_id: str, revision: str | None = None) -> dict | None:
     return value if isinstance(value, dict) else {}
 
 
-def is_same(path: Path, remote) -> bool:
-    """True when the file has the hash that the Hub gives: git's own, of a large one its SHA-256."""
-    if remote.lfs:
-        return _hash(hashlib.sha256(), path) == remote.lfs.sha256
-    return _hash(hashlib.sha1(b"blob %d\0" % path.stat().st_size), path) == remote.blob_id
-
-
-def _hash(digest, path: Path) -> str:
+def is_same(path: Path, remote: "RepoSibling") -> bool:
+    """Return True when the file has the hash that the Hub gives: of a large file its SHA-256, else git's own."""
     with open(path, "rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        if remote.lfs:
+            return hashlib.file_digest(file, "sha256").hexdigest() == remote.lfs.sha256
+        begun = lambda: hashlib.sha1(b"blob %d\0" % path.stat().st_size)  # noqa: E731
+        return hashlib.file_digest(file, begun).hexdigest() == remote.blob_id
 
 
 def _bar(name: str, most: int, progress: Callable[[int], None]):
-    """A tqdm class that tells how many bytes came, writes nothing, and ends a download that goes on for too long."""
+    """Return a tqdm class that calls `progress`, writes nothing, and raises UserError after `most` bytes."""
     from tqdm import tqdm
 
     class Bar(tqdm):

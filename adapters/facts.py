@@ -1,6 +1,8 @@
-"""What is worth knowing of an adapter, in words: for the list, the details and the command line alike."""
+"""Says in words what is worth knowing of an adapter: for the list, the details and the command line alike."""
 
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 from adapters.check import known_base_template
 from adapters.library import Adapter
@@ -8,10 +10,14 @@ from common.words import duration
 from models.templates import LABELS
 from models.templates.choice import BASE, OWN, choices, chosen, own_choice, own_text, recognise_for
 
+TEMPLATE_WORDS = {**LABELS, BASE: "its base's", OWN: "its own, in a separate process"}
+
 
 def facts_of(adapter: Adapter) -> list[tuple[str, str]]:
-    """(label, value) of everything that is known, in the order in which people ask."""
-    metrics = adapter.metrics
+    """Return (label, value) of everything that is known, in the order in which people ask."""
+    metrics, targets = adapter.metrics, adapter.config.get("target_modules")
+    if isinstance(targets, list):
+        targets = ", ".join(sorted({str(target).rsplit(".", 1)[-1] for target in targets}))
     found = [
         ("Name", adapter.name),
         ("Base", adapter.base),
@@ -19,12 +25,12 @@ def facts_of(adapter: Adapter) -> list[tuple[str, str]]:
         ("Trained on", adapter.data()),
         ("Held-out loss", describe_loss(adapter)),
         ("Rank", str(adapter.lora_r)),
-        ("Modules", _modules(adapter)),
+        ("Modules", str(targets or "")),
         ("Chat template", describe_template(adapter)),
-        ("Size", f"{adapter.size_bytes / 1e6:.1f} MB"),
+        ("Size", describe_size(adapter)),
         ("When", describe_when(adapter)),
         ("From", describe_origin(adapter)),
-        ("Pushed to", ", ".join(str(one.get("repo_id")) for one in adapter.pushed)),
+        ("Pushed to", ", ".join(adapter.pushed_to)),
         ("Steps", str(metrics.get("step") or "")),
         ("Precision", str(metrics.get("precision") or "")),
         ("Hardware", str(metrics.get("hardware") or "")),
@@ -36,7 +42,7 @@ def facts_of(adapter: Adapter) -> list[tuple[str, str]]:
 
 
 def template_choice(adapter: Adapter) -> tuple[str, bool]:
-    """(the value of `choices()` that was chosen, "" for none that holds; True when there is something to choose)."""
+    """Return (the value of `choices()` that was chosen, "" for none that holds; True when there is something to choose)."""
     text, choice = own_text(adapter.folder), chosen(adapter.folder)
     if choice.startswith(f"{OWN}:"):
         choice = OWN if choice == own_choice(text) else ""
@@ -46,22 +52,26 @@ def template_choice(adapter: Adapter) -> tuple[str, bool]:
 
 
 def describe_template(adapter: Adapter) -> str:
-    """The chat template that the adapter is read in, and whether somebody chose it."""
-    words = {BASE: "its base's", OWN: "its own, in a separate process"}
+    """Return the chat template that the adapter is read in, and whether somebody chose it."""
     choice, is_open = template_choice(adapter)
     if is_open:
-        return f"{words.get(choice) or LABELS.get(choice)} (chosen)" if choice else "not known here: choose one"
+        return f"{TEMPLATE_WORDS[choice]} (chosen)" if choice else "not known here: choose one"
     name = recognise_for(own_text(adapter.folder), known_base_template(adapter.base))
     assert name  # else the choice would be open
-    return words.get(name) or LABELS.get(name) or name
+    return TEMPLATE_WORDS.get(name, name)
 
 
-def describe_loss(adapter: Adapter) -> str:
-    """'2.500 before, 1.250 after', or what of it is known."""
-    before, after = adapter.loss_before, adapter.loss_after
-    if after is None:
+def describe_loss(adapter: Adapter, before: str = " before, ", after: str = " after") -> str:
+    """Return '2.500 before, 1.250 after', or what of it is known."""
+    if adapter.loss_after is None:
         return ""
-    return f"{before:.3f} before, {after:.3f} after" if before is not None else f"{after:.3f}"
+    if adapter.loss_before is None:
+        return f"{adapter.loss_after:.3f}"
+    return f"{adapter.loss_before:.3f}{before}{adapter.loss_after:.3f}{after}"
+
+
+def describe_size(adapter: Adapter) -> str:
+    return f"{adapter.size_bytes / 1e6:.1f} MB"
 
 
 def describe_when(adapter: Adapter) -> str:
@@ -69,23 +79,36 @@ def describe_when(adapter: Adapter) -> str:
 
 
 def describe_origin(adapter: Adapter) -> str:
-    """How it came here: trained, imported from a file, or pulled from whom."""
+    """Return how it came here: trained, imported from a file, or pulled from whom."""
     origin = adapter.origin
-    words = {"imported": "imported from", "pulled": "pulled from"}.get(origin.get("kind"))
-    sources = adapter.private_sources if origin.get("kind") != "pulled" else []
-    began = f", from {sources[0]['repo_id']} (private)" if sources else ""
-    return (f"{words} {origin.get('from')}" if words else "trained here") + began
-
-
-def _modules(adapter: Adapter) -> str:
-    targets = adapter.config.get("target_modules")
-    if not isinstance(targets, list):
-        return str(targets or "")
-    return ", ".join(sorted({str(target).rsplit(".", 1)[-1] for target in targets}))
+    words = {"imported": "imported from", "pulled": "pulled from"}.get(origin.kind)
+    sources = adapter.private_sources if origin.kind != "pulled" else []
+    began = f", from {sources[0].repo_id} (private)" if sources else ""
+    return (f"{words} {origin.source}" if words else "trained here") + began
 
 
 def training_time(adapter: Adapter) -> str:
-    """Return how long the training took, '' where that is not known."""
-    seconds = adapter.metrics.get("train_seconds")
-    known = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    return duration(seconds) if known else ""
+    """Return how long the training took, "" where that is not known."""
+    seconds = adapter.metric("train_seconds")
+    return "" if seconds is None else duration(seconds)
+
+
+class Column(NamedTuple):
+    """A column of the list of adapters; `width` in characters."""
+
+    title: str
+    width: int
+    value: Callable[[Adapter], str]
+
+
+COLUMNS = (
+    Column("Name", 20, lambda adapter: adapter.name),
+    Column("Base", 18, lambda adapter: adapter.base.rsplit("/", 1)[-1]),
+    Column("Trained on", 23, Adapter.data),
+    Column("Held-out loss", 18, lambda adapter: describe_loss(adapter, " -> ", "")),
+    Column("Rank", 8, lambda adapter: str(adapter.lora_r)),
+    Column("Size", 10, describe_size),
+    Column("When", 18, describe_when),
+    Column("From", 24, describe_origin),
+    Column("Pushed to", 22, lambda adapter: ", ".join(adapter.pushed_to)),
+)

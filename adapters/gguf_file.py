@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.check import CONFIG, WEIGHTS, read_object
+from adapters.check import CONFIG, WEIGHTS, require_object
 from adapters.gguf_check import compare_models, compare_tensors, compare_tokenizers
 from adapters.gguf_words import add_tokenizer
 from adapters.library import Adapter
+from adapters.serve import write_modelfile
 from common.errors import UserError
 from common.files import check_free
 from models.family import ModelShape, shape_from, shape_of
@@ -63,6 +64,14 @@ def write_models(model_folder: Path, folder: Path, outtypes: tuple[str, ...] = O
     return written
 
 
+def write_all(adapter: Adapter, base_folder: Path, model_folder: Path, folder: Path) -> tuple[list[Path], list[str]]:
+    """Write f16, q8_0, the adapter and a Modelfile to `folder`; returns the files, and a sentence on each but the last."""
+    written = write_models(model_folder, folder)
+    written.append(write_adapter(adapter, base_folder, folder / f"{adapter.name}-adapter.gguf"))
+    modelfile = write_modelfile(model_folder, written[1].path)
+    return [*(one.path for one in written), modelfile], [one.sentence() for one in written]
+
+
 @contextmanager
 def _reading_back(name: str) -> Generator[None]:
     """Raise UserError for a file that is cut: numpy's `tofile` does not tell that the disk was full for its last bytes."""
@@ -77,7 +86,7 @@ def _write_model(model_folder: Path, path: Path, outtype: str) -> int:
     """Write one file; returns the number of its tensors."""
     from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType
 
-    config = read_object(model_folder / "config.json")
+    config = require_object(model_folder / "config.json")
     shape = shape_from(config, model_folder.name)
     writer = GGUFWriter(path, shape.model_type)
     _add_facts(writer, config, shape, model_folder.name)
@@ -178,7 +187,7 @@ def write_adapter(adapter: Adapter, base_folder: Path, target: Path) -> Written:
     """The adapter alone, to be used with a GGUF of its base: `llama-server -m base.gguf --lora FILE`. Raises UserError."""
     from gguf import GGUFWriter
 
-    config, shape = read_object(adapter.folder / CONFIG), shape_of(base_folder)
+    config, shape = require_object(adapter.folder / CONFIG), shape_of(base_folder)
     if config.get("use_dora"):
         raise UserError("DoRA cannot be written as a GGUF adapter.", "Export the merged model instead.")
     scale = (

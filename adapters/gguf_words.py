@@ -10,7 +10,7 @@ own tokenizer does, while transformers 5 does so only at the start of a text. It
 import re
 from pathlib import Path
 
-from adapters.check import read_object
+from adapters.check import require_object
 from common.errors import UserError
 
 UNKNOWN, NORMAL, CONTROL, USER_DEFINED, BYTE = 2, 1, 3, 4, 6  # gguf.TokenType
@@ -25,7 +25,7 @@ def add_tokenizer(writer, folder: Path, vocab_size: int) -> None:
     """Write the tokenizer in `folder` to a GGUFWriter. Raises UserError for one that llama.cpp would read differently."""
     from models.tokenizer import load_tokenizer
 
-    definition = read_object(folder / "tokenizer.json")
+    definition = require_object(folder / "tokenizer.json")
     tokenizer = load_tokenizer(folder)
     tokens = {index: token for token, index in definition["model"]["vocab"].items()}
     added = {entry["id"]: entry for entry in definition["added_tokens"]}

@@ -34,7 +34,7 @@ def write_curve(folder: Path, losses: Points, eval_losses: Points) -> None:
 
 def read_history(adapter: Adapter) -> History:
     """Read the history of an adapter that was trained here; an empty one of an adapter from elsewhere."""
-    if adapter.origin.get("kind") != "trained":
+    if adapter.origin.kind != "trained":
         return History()
     curve = read_object(adapter.folder / CURVE, MAX_CURVE_BYTES)
     return History(

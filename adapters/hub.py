@@ -1,4 +1,4 @@
-"""Who acts on the Hub.
+"""Decides who acts on the Hub, and reads ids and addresses of repositories.
 
 On a Space only the visitor's own sign-in counts; on a laptop the local login. Without either the token is False: None would
 let huggingface_hub take whatever token the machine has. A name is believed only when the Hub gives it for the token.
@@ -31,7 +31,7 @@ class Account:
 
 
 def token_of(visitors_token: str | None) -> Token:
-    """The token to act with: on a Space the visitor's or nobody's, elsewhere the local login's or nobody's."""
+    """Return the token to act with: on a Space the visitor's or nobody's, elsewhere the local login's or nobody's."""
     if os.environ.get("SPACE_ID"):
         return visitors_token or False
     from huggingface_hub import get_token
@@ -40,7 +40,7 @@ def token_of(visitors_token: str | None) -> Token:
 
 
 def account_of(token: Token) -> Account:
-    """Whose token this is, by the Hub's word. Raises UserError without a token, and for one that the Hub does not know."""
+    """Return whose token this is, as the Hub says. Raises UserError without a token, and for one that it does not know."""
     if not token:
         raise UserError("Nobody is signed in to the Hub.", sign_in_words())
     return _account_of(token, int(time.time() / IDENTITY_SECONDS))
@@ -48,7 +48,7 @@ def account_of(token: Token) -> Account:
 
 @lru_cache(maxsize=256)
 def _account_of(token: str, while_fresh: int) -> Account:
-    """Kept for minutes: the Hub limits how often it may be asked."""
+    """Ask the Hub; the answer is kept for IDENTITY_SECONDS, because the Hub limits how often it may be asked."""
     with in_words("sign in"):
         facts = client(token).whoami()
     role = facts.get("auth", {}).get("accessToken", {}).get("role")
@@ -57,21 +57,19 @@ def _account_of(token: str, while_fresh: int) -> Account:
 
 
 def client(token: Token):
-    """A client that sends this token and never another one."""
+    """Return an HfApi that sends this token and never another one."""
     from huggingface_hub import HfApi
 
     return HfApi(token=token or False)
 
 
 def parse_repo(text: str) -> tuple[str, str | None]:
-    """(owner/name, revision or None) from an id, `id@revision`, or an address of the Hub. Raises UserError."""
+    """Return (owner/name, revision or None) from an id, `id@revision`, or an address of the Hub. Raises UserError."""
     wanted = (text or "").strip()
     address = urlsplit(wanted)
     if address.scheme:
-        if address.scheme not in ("http", "https") or address.netloc not in (
-            *HUB_HOSTS,
-            urlsplit(client(False).endpoint).netloc,
-        ):
+        hosts = (*HUB_HOSTS, urlsplit(client(False).endpoint).netloc)
+        if address.scheme not in ("http", "https") or address.netloc not in hosts:
             raise UserError(f"'{wanted[:100]}' is no address of the Hub.", "Give owner/name or its address.")
         wanted = address.path
     wanted = wanted.strip("/")

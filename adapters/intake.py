@@ -11,22 +11,23 @@ import os
 import shutil
 import time
 import zipfile
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.archive import check_complete, copy_folder, unpack
 from adapters.check import (
-    CONFIG,
     MAX_BYTES,
     check_adapter,
     check_config,
     known_base_shape,
-    read_object,
+    require_object,
     template_note,
 )
 from adapters.download import base_config_of
-from adapters.library import Adapter, list_adapters, read_adapter, update_record
+from adapters.library import CONFIG, Adapter, Origin, list_adapters, read_adapter, update_record
+from adapters.weights import AdapterConfig
 from common.errors import UserError
 from common.files import publish, sweep, undo_half_published, write_json
 from common.limits import check_room_of_guests, limit
@@ -57,49 +58,45 @@ def import_adapter(source: Path, name: str = "", owner: str = LOCAL_OWNER, base:
     with staged(wanted, owner) as (partial, final):
         left_out = unpack(source, partial) if source.is_file() else copy_folder(source, partial)
         check_complete(partial, left_out)
-        notes = _left_out(left_out)
+        shown = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")
+        notes = [f"Left out: {shown}."] if left_out else []
         check_room(owner, sum(path.stat().st_size for path in partial.iterdir()))
         if base:
-            _set_base(partial / CONFIG, base)
-        notes += accept(partial, {"kind": "imported", "from": source.name, "time": time.time()})
+            config = require_object(partial / CONFIG, MAX_BYTES[CONFIG])
+            write_json(partial / CONFIG, {**config, "base_model_name_or_path": base, "revision": None})
+        notes += accept(partial, Origin("imported", source.name, time=time.time()))
         publish(partial, final)
     return Imported(read_adapter(final), notes)
 
 
 @contextmanager
-def staged(wanted: str, owner: str):
-    """(an empty folder to fill, the folder that it may be renamed to); what is not renamed in the end is removed."""
+def staged(wanted: str, owner: str) -> Generator[tuple[Path, Path]]:
+    """Yield (an empty folder to fill, the free name that it may be renamed to); what is not renamed in the end is removed."""
     root = adapters_folder(owner)
     root.mkdir(parents=True, exist_ok=True)
     sweep(*root.glob("*.partial"), *home().glob("tmp*"))
     undo_half_published(root)
-    final, partial = _reserve(wanted, owner)
+    while True:
+        final = contained(root, free_name(slug(wanted), root, runs_folder(owner)))
+        partial = final.with_name(f"{final.name}.partial")  # which keeps the name free
+        try:
+            partial.mkdir()
+            break
+        except FileExistsError:  # somebody took the same name in this moment
+            continue
     try:
         yield partial, final
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _reserve(wanted: str, owner: str) -> tuple[Path, Path]:
-    """(the folder that it becomes, the one it is made in, which keeps the name free)."""
-    root = adapters_folder(owner)
-    while True:
-        final = contained(root, free_name(slug(wanted), root, runs_folder(owner)))
-        partial = final.with_name(f"{final.name}.partial")
-        try:
-            partial.mkdir()
-        except FileExistsError:  # somebody took the same name in this moment
-            continue
-        return final, partial
-
-
-def accept(partial: Path, origin: dict) -> list[str]:
-    """Check what lies in `partial` and write down where it is from. Returns notes. Raises UserError."""
-    config = read_object(partial / CONFIG, MAX_BYTES[CONFIG])
+def accept(partial: Path, origin: Origin) -> list[str]:
+    """Check the adapter in `partial` and write down where it is from. Returns notes. Raises UserError."""
+    config = require_object(partial / CONFIG, MAX_BYTES[CONFIG])
     named = config.get("base_model_name_or_path")
     if isinstance(named, str) and Path(named).is_absolute():
         # a folder is a base on one's own machine only: a visitor's file must not name folders of a server
-        if origin["kind"] == "pulled" or os.environ.get("SPACE_ID") or not Path(named).is_dir():
+        if origin.kind == "pulled" or os.environ.get("SPACE_ID") or not Path(named).is_dir():
             raise UserError(
                 f"It names its base by a path, '{named[:80]}', of another machine.", "Say which base it needs."
             )
@@ -107,13 +104,13 @@ def accept(partial: Path, origin: dict) -> list[str]:
     base = base_shape(check_config(config))
     assert named  # checked with the config
     check_adapter(partial, base)
-    update_record(partial, origin=origin)
+    update_record(partial, origin=origin.to_json())
     compared = [] if base else [f"{named} is not on this machine: the shapes were compared only with each other."]
     return compared + template_note(partial, named)
 
 
-def base_shape(config: dict) -> ModelShape | None:
-    """The shape of the base that an adapter_config.json names, from this machine or the Hub; None without either.
+def base_shape(config: AdapterConfig) -> ModelShape | None:
+    """Return the shape of the base that an adapter_config.json names, from this machine or the Hub; None without either.
 
     Raises UserError when the base is of an unknown family: better now than after its download.
     """
@@ -137,13 +134,3 @@ def check_room(owner: str, more_bytes: int) -> None:
             f"Your adapters would take {size / 1e9:.2f} GB; {most_bytes / 1e9:.2f} GB are the most here.",
             "Delete one first.",
         )
-
-
-def _left_out(names: list[str]) -> list[str]:
-    shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
-    return [f"Left out: {shown}."] if names else []
-
-
-def _set_base(path: Path, base: str) -> None:
-    config = read_object(path, MAX_BYTES[CONFIG])
-    write_json(path, {**config, "base_model_name_or_path": base, "revision": None})

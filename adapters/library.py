@@ -1,26 +1,28 @@
-"""The library of finished adapters of one owner: what lies in `STUDIO_HOME/adapters/<owner>/`, read from the files alone.
+"""Finds and reads the finished adapters of one owner: what lies in `STUDIO_HOME/adapters/<owner>/`, from the files alone.
 
 `studio.json` in an adapter's folder keeps what happened to it here: notes, former names, where it came from, where it was
 pushed. It never leaves this machine. What a file says is believed only as far as its type is right: it may come from anyone.
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from adapters.settings_file import MOST_BYTES, read_settings
 from common.errors import UserError
 from common.files import plain_value, read_json, read_object, write_json
 from common.paths import LOCAL_OWNER, adapters_folder, contained
 from models import embedded
 from models.base import MAX_ADAPTER_CONFIG_BYTES
+from models.plain_yaml import MAX_SETTINGS_BYTES, read_yaml
 from models.templates.choice import MAX_RECORD_BYTES
 
 UNFINISHED = (".partial", ".old")
 RECORD = "studio.json"
-MOST_NOTES = 4000
+MAX_NOTES_CHARACTERS = 4000
 MAX_METRICS_BYTES = 100_000
-MOST_STEPS_BACK = 20
+MAX_STEPS_BACK = 20  # from an adapter to those that it was trained further from
+MAX_NUMBER = 1e15
 CONFIG, WEIGHTS, METRICS, SETTINGS = (
     "adapter_config.json",
     "adapter_model.safetensors",
@@ -39,17 +41,68 @@ class ToldSetting:
     on_card: bool
 
 
+Setting = str | float | None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an adapter is from. `kind` is 'trained', 'imported' or 'pulled'; `init_origin` that of the one it was trained on."""
+
+    kind: str = "trained"
+    source: str = "this machine"
+    repo_id: str = ""
+    revision: str = ""
+    is_public: bool = False
+    by: str = ""
+    time: float | None = None
+    init_origin: "Origin | None" = None
+
+    @classmethod
+    def from_json(cls, value: object, depth: int = 0) -> "Origin":
+        """Read what a `studio.json` keeps; what is of another type counts as not said."""
+        if not isinstance(value, dict) or depth > MAX_STEPS_BACK:
+            return cls()
+        before = value.get("init_origin")
+        return cls(
+            kind=_text(value.get("kind")),
+            source=_text(value.get("from")),
+            repo_id=_text(value.get("repo_id")),
+            revision=_text(value.get("revision")),
+            is_public=value.get("public") is True,
+            by=_text(value.get("by")),
+            time=_number(value.get("time")),
+            init_origin=cls.from_json(before, depth + 1) if isinstance(before, dict) else None,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a `studio.json` keeps of an adapter that comes from elsewhere."""
+        values = asdict(self)
+        values |= {"from": values.pop("source"), "public": values.pop("is_public")}
+        return {name: value for name, value in values.items() if value not in ("", None)}
+
+
+@dataclass(frozen=True)
+class PrivateSource:
+    """A repository, not open to everybody, that an adapter is from, and who pulled it."""
+
+    repo_id: str
+    by: str = ""
+
+
 @dataclass(frozen=True)
 class Adapter:
-    """One adapter: its folder, its base as recorded in adapter_config.json, and the metrics of its training."""
+    """One adapter: its folder, its base as recorded in adapter_config.json, and the metrics of its training.
+
+    `metrics`, `config` and `record` are as the files have them: of any type.
+    """
 
     folder: Path
     base: str
     base_revision: str | None
     lora_r: int
-    metrics: dict
-    config: dict = field(default_factory=dict)
-    record: dict = field(default_factory=dict)
+    metrics: dict[str, Any]
+    config: dict[str, Any] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -64,8 +117,8 @@ class Adapter:
     @property
     def created(self) -> float:
         """Seconds since 1970: when it was trained, else when it came here."""
-        came = _number(self.metrics.get("created")) or _number(self.origin.get("time"))
-        return came or self.folder.stat().st_mtime  # the folder changes with every note
+        known = self.metric("created") or self.origin.time
+        return known or self.folder.stat().st_mtime  # the folder changes with every note
 
     @property
     def damaged(self) -> list[str]:
@@ -75,11 +128,15 @@ class Adapter:
 
     @property
     def loss_before(self) -> float | None:
-        return _number(self.metrics.get("loss_before"))
+        return self.metric("loss_before")
 
     @property
     def loss_after(self) -> float | None:
-        return _number(self.metrics.get("loss_after"))
+        return self.metric("loss_after")
+
+    def metric(self, name: str) -> float | None:
+        """Return a number of the training's metrics, None when there is none."""
+        return _number(self.metrics.get(name))
 
     @property
     def size_bytes(self) -> int:
@@ -90,38 +147,39 @@ class Adapter:
         return _text(self.record.get("notes"))
 
     @property
-    def origin(self) -> dict:
-        """{'kind': 'trained' | 'imported' | 'pulled', 'from': ...}; of a pulled one also repo_id, revision, public, by.
-
-        'init_origin' is that of the adapter that a training went on from.
-        """
-        origin = self.record.get("origin")
-        return origin if isinstance(origin, dict) else {"kind": "trained", "from": "this machine"}
+    def former_names(self) -> list[str]:
+        names = self.record.get("former_names")
+        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
     @property
-    def private_sources(self) -> list[dict]:
-        """[{'repo_id', 'by'}] of the repositories, not open to everybody, that this is from: pulled, trained further, a copy."""
-        origin, found = self.origin, []
-        for _ in range(MOST_STEPS_BACK):
-            if origin.get("kind") == "pulled" and not origin.get("public"):
-                found.append({"repo_id": _text(origin.get("repo_id")), "by": _text(origin.get("by"))})
-            before = origin.get("init_origin")
-            origin = before if isinstance(before, dict) else {}
+    def origin(self) -> Origin:
+        return Origin.from_json(self.record.get("origin"))
+
+    @property
+    def private_sources(self) -> list[PrivateSource]:
+        """The private repositories that this is from: pulled, trained further, or a copy of either."""
+        found, origin = [], self.origin
+        while origin:
+            if origin.kind == "pulled" and not origin.is_public:
+                found.append(PrivateSource(origin.repo_id, origin.by))
+            origin = origin.init_origin
         named = _text(self.metrics.get("private_source"))  # of a zip, or of what was pulled from a private copy
-        return found + ([{"repo_id": named, "by": ""}] if named else [])
+        return found + ([PrivateSource(named)] if named else [])
 
     @property
-    def pushed(self) -> list[dict]:
-        """Where it was pushed: [{'repo_id', 'url', 'revision', 'time'}], the last one last."""
+    def pushed_to(self) -> list[str]:
+        """The ids of the repositories that it was pushed to, the last one last."""
         pushed = self.record.get("pushed")
-        return [one for one in pushed if isinstance(one, dict)] if isinstance(pushed, list) else []
+        return (
+            [_text(one.get("repo_id")) for one in pushed if isinstance(one, dict)] if isinstance(pushed, list) else []
+        )
 
-    def training_config(self) -> dict:
-        """The settings it was trained with, {} when they are not known."""
+    def training_config(self) -> dict[str, Setting]:
+        """Return the settings it was trained with; {} when they are not known."""
         return read_settings(self.folder / SETTINGS) or {}
 
     def told_settings(self) -> list[ToldSetting]:
-        """Those of its settings that may leave this machine, as its training has marked them in metrics.json."""
+        """Return those of its settings that may leave this machine, as its training has marked them in metrics.json."""
         config, told = self.training_config(), self.metrics.get("settings")
         names = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
         return [
@@ -130,26 +188,17 @@ class Adapter:
             if (name := _text(one.get("name"))) and isinstance(value := config.get(name), int | float | str)
         ]
 
-    def _settings(self) -> bytes:
-        """The text of the settings it was trained with, empty when there is none, or far too much."""
-        try:
-            with open(self.folder / SETTINGS, "rb") as file:
-                text = file.read(MOST_BYTES + 1)
-        except OSError:
-            return b""
-        return text if len(text) <= MOST_BYTES else b""
-
     def data(self) -> str:
-        """What it was trained on, in words and never as a path."""
-        named = plain_value(self._settings(), "data") or _text(self.training_config().get("data"))
-        rows = _number(self.metrics.get("rows"))
+        """Return what it was trained on, in words and never as a path."""
+        named = plain_value(_settings_text(self.folder / SETTINGS), "data") or _text(self.training_config().get("data"))
+        rows = self.metric("rows")
         is_file = named.startswith(("data/", "/", ".", "~")) or "\\" in named
         words = {"": "not known", "example": "the study coach example"}.get(named, "a file" if is_file else named)
         return f"{words}, {rows:.0f} rows" if rows else words
 
 
 def read_adapter(folder: Path) -> Adapter:
-    """The adapter in `folder`. Raises UserError when it is not a complete one."""
+    """Return the adapter in `folder`. Raises UserError when it is not a complete one."""
     config = read_object(folder / CONFIG, MAX_ADAPTER_CONFIG_BYTES)
     if not config or not (folder / WEIGHTS).is_file():
         raise UserError(
@@ -168,12 +217,12 @@ def read_adapter(folder: Path) -> Adapter:
 
 
 def list_adapters(owner: str = LOCAL_OWNER, most: int | None = None) -> list[Adapter]:
-    """The complete adapters of `owner`, the newest first; `most` of them when it is given."""
+    """Return the complete adapters of `owner`, the newest first; at most `most` of them when it is given."""
     return read_some(adapter_names(owner), owner, most)
 
 
 def read_some(names: list[str], owner: str = LOCAL_OWNER, most: int | None = None) -> list[Adapter]:
-    """The adapters of these names, `most` of them; what is none, or gone meanwhile, is passed over."""
+    """Return the adapters of these names, at most `most`; what is none, or gone meanwhile, is passed over."""
     root, found = adapters_folder(owner), []
     for name in names:
         if len(found) == most:
@@ -186,60 +235,53 @@ def read_some(names: list[str], owner: str = LOCAL_OWNER, most: int | None = Non
 
 
 def adapter_names(owner: str = LOCAL_OWNER, words: str = "") -> list[str]:
-    """List the names of the adapters of `owner` in which every word is found, the newest first but one that is called just so.
+    """Return the names of the adapters of `owner` in which every word is found, the newest first but one that is called so.
 
     Whether the config of one can be read is not known yet.
     """
     root, wanted = str(adapters_folder(owner)), words.lower().split()
+    try:
+        with os.scandir(root) as entries:
+            folders = [entry.name for entry in entries if not entry.name.endswith(UNFINISHED)]
+    except OSError:
+        return []
     found = []
-    for name in _folders(root):
+    for name in folders:
         path = f"{root}/{name}"
-        created = _date(path)
+        created = _created(path)
         if created is None or (wanted and not all(word in _known(Path(path))[0] for word in wanted)):
             continue
-        found.append((name == words.strip(), created or _changed(path), name))
+        found.append((name == words.strip(), created, name))
     return [name for *_, name in sorted(found, reverse=True)]
 
 
-def _folders(root: str) -> list[str]:
-    try:
-        with os.scandir(root) as entries:
-            return [entry.name for entry in entries if not entry.name.endswith(UNFINISHED)]
-    except OSError:
-        return []
-
-
-def _date(path: str) -> float | None:
-    """`Adapter.created` as far as the files tell it, else 0; None for what is no whole adapter."""
+def _created(path: str) -> float | None:
+    """Return `Adapter.created`, None for what is no whole adapter; reads less than `read_adapter` does."""
     if not (os.path.exists(f"{path}/{CONFIG}") and os.path.isfile(f"{path}/{WEIGHTS}")):
         return None
-    trained = _number(read_object(Path(path, METRICS), MAX_METRICS_BYTES).get("created"))
-    origin = read_object(Path(path, RECORD), MAX_RECORD_BYTES).get("origin")
-    return trained or _number(origin.get("time") if isinstance(origin, dict) else None) or 0.0
-
-
-def _changed(path: str) -> float:
+    if trained := _number(read_object(Path(path, METRICS), MAX_METRICS_BYTES).get("created")):
+        return trained
+    origin = Origin.from_json(read_object(Path(path, RECORD), MAX_RECORD_BYTES).get("origin"))
     try:
-        return os.stat(path).st_mtime
+        return origin.time or os.stat(path).st_mtime
     except OSError:  # deleted meanwhile
-        return 0.0
+        return None
 
 
-def _known(folder: Path) -> tuple[str, tuple]:
-    """(what a search looks through, former names) of the adapter in the folder, empty for what is none."""
+def _known(folder: Path) -> tuple[str, list[str]]:
+    """Return (what a search looks through, former names) of the adapter in the folder, empty for what is none."""
     try:
         adapter = read_adapter(folder)
     except UserError:
-        return "", ()
-    pushed = " ".join(_text(one.get("repo_id")) for one in adapter.pushed)
-    origin = " ".join(str(value) for value in adapter.origin.values())
-    former = adapter.record.get("former_names")
-    text = f"{adapter.name} {adapter.base} {adapter.data()} {adapter.notes} {pushed} {origin}".lower()
-    return text, tuple(former) if isinstance(former, list) else ()
+        return "", []
+    origin = adapter.origin
+    words = [adapter.name, adapter.base, adapter.data(), adapter.notes, *adapter.pushed_to]
+    words += [origin.kind, origin.source, origin.repo_id, origin.revision, origin.by]
+    return " ".join(words).lower(), adapter.former_names
 
 
 def find_adapter(name: str, owner: str = LOCAL_OWNER) -> Adapter:
-    """The adapter of `owner` with this name, or the one that had it before it was renamed. Raises UserError."""
+    """Return the adapter of `owner` with this name, or the one that had it before it was renamed. Raises UserError."""
     if not name:
         raise UserError("No adapter is picked.", "Pick one of the list.")
     folder = contained(adapters_folder(owner), name)
@@ -259,9 +301,35 @@ def update_record(folder: Path, **values) -> None:
 
 
 def _number(value: object) -> float | None:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
     return float(value) if usable else None
 
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _is_setting(value: object) -> bool:
+    """Return False for dates and the like, and for numbers that nobody can print."""
+    return value is None or isinstance(value, str) or (isinstance(value, int | float) and abs(value) < MAX_NUMBER)
+
+
+def read_settings(path: Path) -> dict[str, Setting] | None:
+    """Return a training's settings, {name: plain value}; None for a file that is missing, too large, damaged or none."""
+    try:
+        values = read_yaml(_settings_text(path).decode())
+    except ValueError:
+        return None
+    if not isinstance(values, dict):
+        return None
+    return {name: value for name, value in values.items() if isinstance(name, str) and _is_setting(value)}
+
+
+def _settings_text(path: Path) -> bytes:
+    """Return the text of a training's settings; b"" when there is none, or far too much."""
+    try:
+        with open(path, "rb") as file:
+            text = file.read(MAX_SETTINGS_BYTES + 1)
+    except OSError:
+        return b""
+    return text if len(text) <= MAX_SETTINGS_BYTES else b""

@@ -9,22 +9,26 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from adapters.check import CONFIG, FILES, PICKLES, WEIGHTS, check_config, max_bytes
+from adapters.check import FILES, PICKLES, check_config, max_bytes
 from adapters.download import fetch
 from adapters.hub import Token, account_of, client, in_words, parse_repo
 from adapters.intake import Imported, accept, base_shape, check_room, staged
-from adapters.library import Adapter, find_adapter, read_adapter
+from adapters.library import CONFIG, WEIGHTS, Adapter, Origin, find_adapter, read_adapter
 from common.errors import UserError
 from common.files import publish
 from common.paths import LOCAL_OWNER, home
+from models.download import Progress
 
-Progress = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
+
 MAX_SEARCH_CHARACTERS = 200
-MOST_FOUND = 30
+MAX_FOUND = 30
+SPARE_DISK_BYTES = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,9 @@ class Offer:
     files: dict[str, int]
     is_public: bool
     left_out: list[str]
-    remote: list = field(default_factory=list, repr=False)  # the same files as the Hub lists them, with their hashes
+    remote: "list[RepoSibling]" = field(
+        default_factory=list, repr=False
+    )  # the files as the Hub lists them, with hashes
 
     @property
     def size_bytes(self) -> int:
@@ -51,7 +57,7 @@ class Offer:
 
 
 def look(wanted: str, token: Token, revision: str | None = None) -> Offer:
-    """What is at `wanted` (an id, `id@revision` or an address) for the owner of `token`. Raises UserError."""
+    """Return what is at `wanted` (an id, `id@revision` or an address) for the owner of `token`. Raises UserError."""
     repo_id, named = parse_repo(wanted)
     api = client(token)
     with in_words("read it", repo_id):
@@ -84,8 +90,8 @@ def look(wanted: str, token: Token, revision: str | None = None) -> Offer:
     )
 
 
-def _config_of(repo_id: str, revision: str, file, token: Token) -> dict:
-    """The adapter_config.json, fetched into a folder of its own that is gone afterwards."""
+def _config_of(repo_id: str, revision: str, file: "RepoSibling", token: Token) -> dict[str, Any]:
+    """Return the adapter_config.json, fetched into a folder of its own that is gone afterwards."""
     home().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home()) as folder:
         try:
@@ -108,46 +114,34 @@ def pull(
 
     Raises UserError, leaving nothing; the token is asked for again, since what was readable a minute ago may not be now.
     """
-    _check_disk(offer)
-    check_room(owner, offer.size_bytes)
+    total = offer.size_bytes
+    home().mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(home()).free < 2 * total + SPARE_DISK_BYTES:
+        raise UserError(f"{offer.repo_id} needs {total / 1e6:.0f} MB; too little disk is free.", "Free some.")
+    check_room(owner, total)
     with staged(name or offer.repo_id.split("/")[1], owner) as (partial, final):
         with in_words("read it", offer.repo_id):
             client(token).auth_check(offer.repo_id)
         done = 0
         for file in offer.remote:
-            tell = _teller(offer, file.rfilename, done, progress)
+
+            def tell(received: int, path: str = file.rfilename, before: int = done) -> None:
+                received += before
+                words = f"Downloading {path}: {received / 1e6:.1f} of {total / 1e6:.1f} MB"
+                progress(words, 0.97 * received / (total or 1))
+
             tell(0)
             fetch(offer.repo_id, file, offer.revision, partial, token, tell)
             done += file.size or 0
         shutil.rmtree(partial / ".cache", ignore_errors=True)
-        progress("Checking what came", 0.98)
-        origin = {"kind": "pulled", "from": offer.repo_id, "repo_id": offer.repo_id, "revision": offer.revision}
+        progress("Checking what was downloaded", 0.98)
         by = account_of(token).name if token else ""
-        notes = accept(partial, {**origin, "public": offer.is_public, "by": by, "time": time.time()})
+        origin = Origin("pulled", offer.repo_id, offer.repo_id, offer.revision, offer.is_public, by, time.time())
+        notes = accept(partial, origin)
         publish(partial, final)
     progress("Done", 1.0)
     notes += [f"Left out: {', '.join(offer.left_out[:5])}."] if offer.left_out else []
     return Imported(read_adapter(final), notes)
-
-
-def _teller(offer: Offer, path: str, done: int, progress: Progress) -> Callable[[int], None]:
-    """Tells `progress` how much of the whole is there when so many bytes of `path` are."""
-    total = offer.size_bytes or 1
-
-    def tell(came: int) -> None:
-        came += done
-        progress(f"Downloading {path}: {came / 1e6:.1f} of {total / 1e6:.1f} MB", 0.97 * came / total)
-
-    return tell
-
-
-def _check_disk(offer: Offer) -> None:
-    home().mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(home()).free
-    if free < 2 * offer.size_bytes + 100_000_000:
-        raise UserError(
-            f"{offer.repo_id} needs {offer.size_bytes / 1e6:.0f} MB; too little disk is free.", "Free some."
-        )
 
 
 def check_access(adapter: Adapter, token: Token) -> None:
@@ -157,12 +151,11 @@ def check_access(adapter: Adapter, token: Token) -> None:
     is one's own.
     """
     origin = adapter.origin
-    if origin.get("kind") != "pulled" or (origin.get("public") and not os.environ.get("SPACE_ID")):
+    if origin.kind != "pulled" or (origin.is_public and not os.environ.get("SPACE_ID")):
         return
-    repo_id = str(origin.get("repo_id"))
     try:
-        with in_words("read it", repo_id):
-            client(token).auth_check(repo_id)
+        with in_words("read it", origin.repo_id):
+            client(token).auth_check(origin.repo_id)
     except UserError as error:
         from huggingface_hub.errors import HfHubHTTPError
 
@@ -171,7 +164,7 @@ def check_access(adapter: Adapter, token: Token) -> None:
 
 
 def open_adapter(name: str, owner: str, token: Token) -> Adapter:
-    """The adapter of `owner` with this name, once the Hub has let `token` read what was pulled. Raises UserError."""
+    """Return the adapter of `owner` with this name, once the Hub has let `token` read what was pulled. Raises UserError."""
     adapter = find_adapter(name, owner)
     check_access(adapter, token)
     return adapter
@@ -189,17 +182,19 @@ class Found:
 
 
 def search_hub(token: Token, base: str = "", words: str = "", mine: bool = False, tag: str = "peft") -> list[Found]:
-    """Repositories on the Hub, the most downloaded first: adapters of the base with this id, or one's own. Raises UserError."""
+    """Return repositories on the Hub, the most downloaded first: adapters of the base with this id, or one's own.
+
+    Raises UserError.
+    """
     if len(words) > MAX_SEARCH_CHARACTERS or len(base) > MAX_SEARCH_CHARACTERS:
         raise UserError("That is too long to search for.", f"{MAX_SEARCH_CHARACTERS} characters are the most.")
-    author = account_of(token).name if mine else None
-    wanted = [f"base_model:adapter:{base}"] if base else [tag]
+    wanted = {
+        "filter": [f"base_model:adapter:{base}" if base else tag],
+        "author": account_of(token).name if mine else None,
+        "search": words or None,
+    }
     with in_words("search"):
-        listed = list(
-            client(token).list_models(
-                filter=wanted, author=author, search=words or None, sort="downloads", limit=MOST_FOUND
-            )
-        )
+        listed = list(client(token).list_models(**wanted, sort="downloads", limit=MAX_FOUND))
     return [
         Found(
             model.id,

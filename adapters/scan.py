@@ -1,11 +1,10 @@
-"""The last look at what is about to be sent: no pickle, no checkpoint, no path of this machine, no token. Or it is not sent."""
+"""Looks through the files that are about to be sent: no pickle, no checkpoint, no path of this machine, no token."""
 
 import re
-import struct
 from pathlib import Path
 
 from adapters.check import FILES, WEIGHTS
-from adapters.weights import MAX_HEADER_BYTES
+from adapters.weights import MAX_HEADER_BYTES, header_bytes
 from common.errors import UserError
 from common.paths import REPOSITORY, home
 from common.secret_patterns import SECRETS
@@ -17,7 +16,7 @@ PICKLE_MAGIC = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04
 
 
 def scan(folder: Path, token: str = "") -> list[str]:
-    """The names of what may be sent. Raises UserError that names the file and what was found in it, never the secret."""
+    """Return the names of the files in `folder`. Raises UserError that names a file and what it holds, never the secret."""
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
     for name in names:
         if name not in FILES or (folder / name).is_symlink():
@@ -31,8 +30,14 @@ def scan(folder: Path, token: str = "") -> list[str]:
 
 
 def _found(path: Path, token: str) -> str:
-    """What is wrong with one file, '' when nothing is."""
-    content = _head(path) if path.name == WEIGHTS else path.read_bytes()
+    """Return what must not leave in one file, "" when there is nothing."""
+    length = -1
+    if path.name == WEIGHTS:  # its words are in the header; the numbers after it are numbers
+        length = 8 + header_bytes(path)
+        if length > 8 + MAX_HEADER_BYTES:  # what lies behind the limit would go out unseen
+            raise UserError(f"The header of {path.name} is longer than an adapter's.", "Nothing was sent.")
+    with open(path, "rb") as file:
+        content = file.read(length)
     if content.startswith(PICKLE_MAGIC):
         return "a pickle or an archive, which can run code"
     if token and token.encode() in content:
@@ -47,17 +52,7 @@ def _found(path: Path, token: str) -> str:
     return "a path of a machine" if PATHS.search(content) else ""
 
 
-def _head(path: Path) -> bytes:
-    """Where a safetensors file has words: its header. The numbers after it are numbers."""
-    with open(path, "rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if length > MAX_HEADER_BYTES:  # what lies behind the limit would go out unseen
-            raise UserError(f"The header of {path.name} is longer than an adapter's.", "Nothing was sent.")
-        return start + file.read(length)
-
-
 def places() -> list[bytes]:
-    """How the paths of this machine begin."""
+    """Return the beginnings of this machine's paths."""
     found = {str(Path.home()), str(home()), str(REPOSITORY)} - {"/", "/root"}
     return [place.encode() for place in found]

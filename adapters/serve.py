@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.check import CONFIG, read_object
+from adapters.check import CONFIG, require_object
 from adapters.library import Adapter
 from models.base import MAX_ADAPTER_CONFIG_BYTES
 from models.templates import NAMES
@@ -42,7 +42,7 @@ class VllmLine:
 
 def vllm_line(adapter: Adapter, place: str = "") -> VllmLine:
     """How vLLM serves the adapter from `place`: a repository or a folder. Its limits are those of vllm/lora/peft_helper.py."""
-    config = read_object(adapter.folder / CONFIG, MAX_ADAPTER_CONFIG_BYTES)
+    config = require_object(adapter.folder / CONFIG, MAX_ADAPTER_CONFIG_BYTES)
     refusals = []
     if config.get("modules_to_save"):
         refusals.append("it trains whole layers (modules_to_save)")

@@ -1,77 +1,70 @@
-"""What a safetensors file of a LoRA adapter says of itself, read from its header alone and checked against the base.
+"""Checks the tensors of a LoRA adapter against its settings and its base, by the header of the safetensors file alone.
 
-Standard library only: nothing is loaded, and nothing that the header claims is believed before its numbers add up.
+safetensors itself checks that the tensors fill the file exactly; what it does not bound is checked before it opens the file.
 """
 
-import json
-import math
 import re
 import struct
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Required, TypedDict
 
 from common.errors import UserError
 from models.family import MODULES, ModelShape
 
 MAX_HEADER_BYTES = 2_000_000  # three tensors for each of seven modules in 256 layers take a third of it
-BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+DTYPES = ("F64", "F32", "F16", "BF16")
 _KEY = re.compile(
     r"base_model\.model\.model\.layers\.(\d{1,4})\.(self_attn|mlp)\.([a-z_]+)\.(lora_A|lora_B|lora_magnitude_vector)(?:\.weight)?"
 )
 
 
-@dataclass(frozen=True)
-class Weights:
-    """What was found: the rank, the modules that have an adapter, the number of parameters, and how many layers."""
-
-    rank: int
-    modules: tuple[str, ...]
-    parameters: int
-    layers: int
-    has_dora: bool
+Shape = tuple[int, ...]
 
 
-def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """{tensor: (dtype, shape)} of a safetensors file. Raises UserError unless its parts fill the file exactly."""
-    size = path.stat().st_size
+class AdapterConfig(TypedDict, total=False):
+    """What is used of an adapter_config.json that `check.check_config` let through."""
+
+    r: Required[int]
+    lora_alpha: Required[float]
+    target_modules: Required[list[str] | str]
+    base_model_name_or_path: Required[str]
+    revision: str | None
+    use_dora: bool | None
+    use_rslora: bool | None
+
+
+def header_bytes(path: Path) -> int:
+    """Return the length of the header that a safetensors file claims, 0 for a file of less than eight bytes."""
     with open(path, "rb") as file:
         start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
-            raise UserError(f"{path.name} is not a safetensors file, or it is cut off.", "Get it again.")
-        try:
-            header = json.loads(file.read(length))
-            tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
-            found = {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in tensors.items()}
-            spans = sorted((*entry["data_offsets"], name) for name, entry in tensors.items())
-            _check_spans(spans, found, size - 8 - length)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise UserError(f"The header of {path.name} is damaged.", "Get it again.") from error
-    return found
+    return struct.unpack("<Q", start)[0] if len(start) == 8 else 0
 
 
-def _check_spans(spans: list, found: dict, size: int) -> None:
-    """The tensors lie one after the other, each as long as its shape says. Raises ValueError."""
-    place = 0
-    for begin, end, name in spans:
-        dtype, shape = found[name]
-        if not all(type(number) is int and 0 < number < 2**31 for number in shape):
-            raise ValueError(f"the shape of {name}")
-        if begin != place or end - begin != math.prod(shape) * BYTES[dtype]:
-            raise ValueError(f"the bytes of {name}")
-        place = end
-    if place != size:
-        raise ValueError("bytes that belong to nothing")
+def read_shapes(path: Path) -> dict[str, Shape]:
+    """Return {tensor: shape} of a safetensors file; loads no tensor. Raises UserError for a damaged or an odd one."""
+    from safetensors import SafetensorError, safe_open
+
+    if header_bytes(path) > MAX_HEADER_BYTES:  # safetensors itself would read 100 MB of JSON
+        raise UserError(f"The header of {path.name}, a safetensors file, is longer than an adapter's.", "Get it again.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+            is_odd = any(part.get_dtype() not in DTYPES for part in slices.values())
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path.name} is damaged, cut off, or not a safetensors file.", "Get it again.") from error
+    if is_odd or any(number < 1 for shape in shapes.values() for number in shape):
+        raise UserError(f"{path.name} is a safetensors file, but not of numbers that a LoRA has.", "Get it again.")
+    return shapes
 
 
-def check_weights(path: Path, config: dict, base: ModelShape | None) -> Weights:
-    """The LoRA in `path`, checked against its adapter_config.json and, where it is known, the shape of the base.
+def check_weights(path: Path, config: AdapterConfig, base: ModelShape | None) -> None:
+    """Check the LoRA in `path` against its adapter_config.json and, where it is known, the shape of the base.
 
     Raises UserError that names the first tensor that does not fit, with what was expected.
     """
-    found = read_header(path)
-    parts: dict[tuple[int, str], dict[str, tuple[int, ...]]] = {}
-    for name, (_, shape) in found.items():
+    parts: dict[tuple[int, str], dict[str, Shape]] = {}
+    for name, shape in read_shapes(path).items():
         match = _KEY.fullmatch(name)
         if not match or MODULES.get(match[3]) != match[2]:
             raise UserError(f"The weights hold '{name[:100]}', which is no LoRA of a layer.", "Not imported.")
@@ -80,18 +73,17 @@ def check_weights(path: Path, config: dict, base: ModelShape | None) -> Weights:
         raise UserError(f"{path.name} holds no weights.", "Get the adapter again.")
     for (layer, module), shapes in parts.items():
         _check_pair(layer, module, shapes, config["r"], _expected(module, layer, base))
-    modules = tuple(module for module in MODULES if any(module == key[1] for key in parts))
-    _check_modules(modules, config["target_modules"])
-    return Weights(
-        rank=config["r"],
-        modules=modules,
-        parameters=sum(math.prod(shape) for _, shape in found.values()),
-        layers=len({layer for layer, _ in parts}),
-        has_dora=any("lora_magnitude_vector" in shapes for shapes in parts.values()),
-    )
+    modules = {module for _, module in parts}
+    named = config["target_modules"]
+    wanted = modules if named == "all-linear" else {name.rsplit(".", 1)[-1] for name in named}
+    if wanted != modules:
+        raise UserError(
+            f"adapter_config.json names {', '.join(sorted(wanted))}; the weights are of {', '.join(sorted(modules))}.",
+            "The files do not belong together.",
+        )
 
 
-def _check_pair(layer: int, module: str, shapes: dict, rank: int, expected: tuple[int, int] | None) -> None:
+def _check_pair(layer: int, module: str, shapes: dict[str, Shape], rank: int, expected: tuple[int, int] | None) -> None:
     """lora_A is (rank, in), lora_B is (out, rank), as nn.Linear keeps them."""
     where = f"layer {layer}, {module}"
     if not {"lora_A", "lora_B"} <= set(shapes):
@@ -118,12 +110,3 @@ def _expected(module: str, layer: int, base: ModelShape | None) -> tuple[int, in
             f"The adapter has a layer {layer}, the base only {base.num_hidden_layers}.", "It was made for another base."
         )
     return base.modules[module]
-
-
-def _check_modules(modules: tuple[str, ...], named: list[str] | str) -> None:
-    wanted = set(modules) if named == "all-linear" else {name.rsplit(".", 1)[-1] for name in named}
-    if wanted != set(modules):
-        raise UserError(
-            f"adapter_config.json names {', '.join(sorted(wanted))}; the weights are of {', '.join(modules)}.",
-            "The files do not belong together.",
-        )

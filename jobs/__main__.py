@@ -1,4 +1,4 @@
-"""Trainings on machines that others own, from the command line.
+"""Trains on machines that others own, from the command line.
 
 python -m jobs slurm --config config.yaml --nodes 2 --gpus-per-node 4 --time 04:00:00 --partition gpu   writes an sbatch file
 python -m jobs skypilot --config config.yaml --gpus-per-node 4 --gpu A100 --bucket s3://mine            writes a SkyPilot YAML
@@ -12,10 +12,11 @@ python -m jobs resume NAME --flavor a10g-small --minutes 60 --max-dollars 2     
 
 import argparse
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from adapters.hub import Account, account_of, token_of
+from adapters.hub import Account, Token, account_of, token_of
 from common.command_line import exit_code
 from common.errors import UserError
 from common.paths import adapters_folder
@@ -23,91 +24,78 @@ from jobs import hf, skypilot, slurm
 from jobs.follow import follow
 from jobs.line import Machines
 from jobs.prices import Plan, flavors, plan
-from jobs.stop import ask, repo_of
+from jobs.skypilot import SkyOptions
+from jobs.slurm import SlurmOptions
+from jobs.stop import ask_to_stop, job_repo
 from trainer.__main__ import add_settings, given_settings
 from trainer.config import TrainConfig
 from trainer.run import Run, find_run
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
-    return exit_code(lambda: options.work(options))
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m jobs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    jobs = parser.add_subparsers(required=True, metavar="JOB")
-    _add_slurm(jobs)
-    _add_skypilot(jobs)
-    _add_hf(jobs)
-    return parser
+    commands = parser.add_subparsers(required=True, metavar="JOB")
 
+    def command(name: str, work: Callable[[argparse.Namespace], int], text: str, with_config: bool = False):
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(work=work)
+        if with_config:
+            added.add_argument("--config", type=Path, help="a config.yaml; flags win over it")
+            add_settings(added, ("num_processes",))
+        return added
 
-def _job(jobs, name: str, work, text: str, with_config: bool = True) -> argparse.ArgumentParser:
-    parser = jobs.add_parser(name, help=text, description=text)
-    parser.set_defaults(work=work)
-    if with_config:
-        parser.add_argument("--config", type=Path, help="a config.yaml; flags win over it")
-        add_settings(parser, ("num_processes",))
-    return parser
-
-
-def _add_slurm(jobs) -> None:
-    parser = _job(jobs, "slurm", _slurm, "write an sbatch file")
-    parser.add_argument("--nodes", type=int, default=1)
-    parser.add_argument("--gpus-per-node", type=int, default=1, help="0: one CPU process a node [1]")
-    parser.add_argument("--cpus-per-node", type=int, default=slurm.Wish.cpus_per_node)
-    parser.add_argument("--time", default=slurm.Wish.time, help="time limit; the job resumes after it [04:00:00]")
-    parser.add_argument("--partition", default="")
-    parser.add_argument("--account", default="")
-
-
-def _add_skypilot(jobs) -> None:
-    parser = _job(jobs, "skypilot", _skypilot, "write a SkyPilot YAML")
-    parser.add_argument("--nodes", type=int, default=1)
-    parser.add_argument("--gpus-per-node", type=int, default=1)
-    parser.add_argument("--gpu", default=skypilot.Wish.card, help="as `sky show-gpus` names it [L4]")
-    parser.add_argument("--bucket", default="", help="s3://NAME, gs://NAME ...; empty: SkyPilot makes one")
-    parser.add_argument("--on-demand", action="store_true", help="no spot machines")
-
-
-def _add_hf(jobs) -> None:
-    _job(jobs, "hardware", _hardware, "machines and prices of Hugging Face Jobs", with_config=False)
-    resumed = _job(jobs, "resume", _resume, "a new job, from the last checkpoint", with_config=False)
+    cluster = command("slurm", _slurm, "write an sbatch file", with_config=True)
+    cluster.add_argument("--nodes", type=int, default=1)
+    cluster.add_argument("--gpus-per-node", type=int, default=1, help="0: one CPU process a node [1]")
+    cluster.add_argument("--cpus-per-node", type=int, default=SlurmOptions.cpus_per_node)
+    cluster.add_argument("--time", default=SlurmOptions.time, help="time limit; the job resumes after it [04:00:00]")
+    cluster.add_argument("--partition", default="")
+    cluster.add_argument("--account", default="")
+    cloud = command("skypilot", _skypilot, "write a SkyPilot YAML", with_config=True)
+    cloud.add_argument("--nodes", type=int, default=1)
+    cloud.add_argument("--gpus-per-node", type=int, default=1)
+    cloud.add_argument("--gpu", default=SkyOptions.card, help="as `sky show-gpus` names it [L4]")
+    cloud.add_argument("--bucket", default="", help="s3://NAME, gs://NAME ...; empty: SkyPilot makes one")
+    cloud.add_argument("--on-demand", action="store_true", help="no spot machines")
+    command("hardware", _hardware, "machines and prices of Hugging Face Jobs")
+    submitted = command("hf", _hf, "submit to Hugging Face Jobs, and follow", with_config=True)
+    resumed = command("resume", _resume, "a new job, from the last checkpoint")
     resumed.add_argument("name", metavar="NAME")
-    for parser in (_job(jobs, "hf", _hf, "submit to Hugging Face Jobs, and follow"), resumed):
-        parser.add_argument("--flavor", required=True, help="a machine of `python -m jobs hardware`")
-        parser.add_argument("--minutes", type=int, required=True, help="the job ends after so many at the latest")
-        parser.add_argument("--max-dollars", type=float, required=True, help="never started when it could cost more")
-        parser.add_argument("--yes", action="store_true", help="agree to the cost without being asked")
+    for paid in (submitted, resumed):
+        paid.add_argument("--flavor", required=True, help="a machine of `python -m jobs hardware`")
+        paid.add_argument("--minutes", type=int, required=True, help="the job ends after so many at the latest")
+        paid.add_argument("--max-dollars", type=float, required=True, help="never started when it could cost more")
+        paid.add_argument("--yes", action="store_true", help="agree to the cost without being asked")
     for name, work, text in (
         ("follow", _follow, "stream a job into its run, until it ends"),
         ("stop", _stop, "end a job and keep what it learned"),
         ("cancel", _cancel, "end a job at once; its last checkpoint is on the Hub"),
     ):
-        _job(jobs, name, work, text, with_config=False).add_argument("name", metavar="NAME")
+        command(name, work, text).add_argument("name", metavar="NAME")
+    options = parser.parse_args(arguments)
+    return exit_code(lambda: options.work(options))
 
 
 def config_of(options: argparse.Namespace) -> TrainConfig:
-    """The settings of the file, with those of the flags over them."""
+    """Return the settings of the file, with those of the flags over them."""
     values = TrainConfig.from_yaml(options.config).to_dict() if options.config else {}
     return replace(TrainConfig.from_dict({**values, **given_settings(options)}), base_reason="")
 
 
 def _slurm(options: argparse.Namespace) -> int:
     machines = Machines(options.nodes, options.gpus_per_node)
-    wish = slurm.Wish(machines, options.time, options.partition, options.account, options.cpus_per_node)
-    run, file = slurm.write_job(config_of(options), wish)
+    wanted = SlurmOptions(machines, options.time, options.partition, options.account, options.cpus_per_node)
+    run, file = slurm.write_job(config_of(options), wanted)
     print(f"Run {run.id} on {machines.processes} processes.\nSubmit it:  sbatch {file}")
     return 0
 
 
 def _skypilot(options: argparse.Namespace) -> int:
     machines = Machines(options.nodes, options.gpus_per_node)
-    wish = skypilot.Wish(machines, options.gpu, options.bucket, spot=not options.on_demand)
-    run, file = skypilot.write_job(config_of(options), wish)
+    wanted = SkyOptions(machines, options.gpu, options.bucket, spot=not options.on_demand)
+    run, file = skypilot.write_job(config_of(options), wanted)
     print(f"Run {run.id} on {machines.processes} processes.\nSubmit it:  sky jobs launch {file}")
     return 0
 
@@ -118,8 +106,8 @@ def _hardware(options: argparse.Namespace) -> int:
     return 0
 
 
-def _agreed(options: argparse.Namespace, token) -> Plan:
-    """The plan, after a yes. Raises UserError without one."""
+def _agreed(options: argparse.Namespace, token: Token) -> Plan:
+    """Return the plan, after a yes. Raises UserError without one."""
     made = plan(options.flavor, options.minutes, options.max_dollars, token)
     print(made.sentence(), flush=True)
     if not options.yes and input("Start it? Type yes: ").strip().lower() != "yes":
@@ -147,7 +135,7 @@ def _stop(options: argparse.Namespace) -> int:
     account, run = account_of(token_of(None)), find_run(options.name)
     if hf.read_job(run) is None:
         raise UserError(f"'{run.id}' has no job of Hugging Face.", f"`python -m trainer stop {run.id}` stops it.")
-    ask(repo_of(run, account), account)
+    ask_to_stop(job_repo(run, account), account)
     run.request_stop()
     return _watch(run, account)
 

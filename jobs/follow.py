@@ -10,8 +10,9 @@ import queue
 import re
 import threading
 import time
+from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from adapters.backup import note_backup
 from adapters.hub import Account, client
@@ -20,7 +21,7 @@ from adapters.pull import look, pull
 from common.errors import UserError
 from common.files import append_json_line
 from common.paths import home
-from jobs.hf import OVER, Job, job_words, note_job, read_job
+from jobs.hf import OVER, Job, job_words, note_job, read_job, status_of
 from jobs.stop import Ending
 from trainer.events import read_events
 from trainer.run import EventLog, Run, RunState, read_state
@@ -28,6 +29,7 @@ from trainer.state import FINISHED
 
 MARK = "studio"  # {"studio": {"n": 3, "event": {...}}} is an event; every other line of the log is a word
 POLL_SECONDS = 5.0
+LOCK_SECONDS = 1.0
 LAST_LINES_SECONDS = 20.0
 CLOCK_SECONDS = 5.0  # by which two clocks may differ
 TIME_OUT = re.compile(r"\btimed?[ -]?out\b|\btime limit\b|\bdeadline\b", re.IGNORECASE)
@@ -66,22 +68,13 @@ def follow(run: Run, account: Account) -> RunState:
 
 
 def _follow_alone(run: Run, job: Job, account: Account) -> RunState:
-    """One program writes what a job says; another one that follows it too waits, and goes on should the first one die."""
+    """Follow while no other program does; another one that follows too waits, and goes on when the first one dies."""
     folder = home() / "following"
     folder.mkdir(parents=True, exist_ok=True)
-    held = FileLock(folder / f"{job.id}.lock")
-    while True:
-        try:
-            held.acquire(timeout=POLL_SECONDS)
-            break
-        except Timeout:
-            continue
-    try:
+    with FileLock(folder / f"{job.id}.lock", poll_interval=LOCK_SECONDS):
         known = read_job(run)
         if known is None or known.id != job.id or not known.is_over:  # without a folder there is still a job to end
             _stream(run, job, account)
-    finally:
-        held.release()
     return read_state(run)
 
 
@@ -106,7 +99,7 @@ def _stream(run: Run, job: Job, account: Account) -> None:
 
 
 def _read_log(job: Job, account: Account, lines: queue.Queue) -> None:
-    """The log from its start; the client itself goes on after a broken connection. What is lost is asked for again."""
+    """Put the job's log into `lines`, from its start; the client itself goes on after a broken connection."""
     try:
         with job_words("read the job's log"):
             for line in client(account.token).fetch_job_logs(job_id=job.id, namespace=job.namespace, follow=True):
@@ -116,7 +109,7 @@ def _read_log(job: Job, account: Account, lines: queue.Queue) -> None:
 
 
 def is_out_of_time(job: Job, words: str, seconds: float | None) -> bool:
-    """Did the job end at its limit: by the Hub's words ("Job timeout", so far), else by how many seconds it ran.
+    """Return True when the job ended at its limit: by the Hub's words ("Job timeout", so far), else by its running time.
 
     A Hub that tells neither leaves the time since it was submitted, unless its program ended by itself.
     """
@@ -128,8 +121,9 @@ def is_out_of_time(job: Job, words: str, seconds: float | None) -> bool:
 
 
 def _stage(job: Job, account: Account) -> tuple[str, str, float | None]:
-    """(stage, the Hub's words, seconds that it ran). A Hub that does not answer leaves it as it was; a sign-in that ended
-    raises UserError.
+    """Return (stage, the Hub's words, seconds that it ran); "" when the Hub does not answer.
+
+    Raises UserError when the sign-in has ended.
     """
     try:
         with job_words("look at the job"):
@@ -137,10 +131,9 @@ def _stage(job: Job, account: Account) -> tuple[str, str, float | None]:
             status, seconds = info.status, info.durations.running_secs if info.durations else None
             return str(getattr(status.stage, "value", status.stage)), status.message or "", seconds
     except UserError as error:
-        code = getattr(getattr(error.__cause__, "response", None), "status_code", 0)
-        if code == 404:
+        if status_of(error) == 404:
             return "DELETED", "", None
-        if code in (401, 403):
+        if status_of(error) in (401, 403):
             raise
         log.warning("%s", error)
         return "", "", None
@@ -152,7 +145,7 @@ def _drain(lines: queue.Queue, mirror: "Mirror") -> None:
 
 
 def _wait(lines: queue.Queue, mirror: "Mirror", seconds: float) -> None:
-    """Take lines as they come for so long."""
+    """Consume log lines for at most `seconds`; return early when the run is told to stop."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         try:
@@ -175,7 +168,7 @@ class Mirror:
                 file.truncate(job.log_bytes)
 
     def take(self, line: str) -> None:
-        """One line of the job's log."""
+        """Write one line of the job's log: an event that is not known yet to the events, words to the log."""
         if not self.run.folder.exists():
             return
         found = _event(line)
@@ -197,11 +190,11 @@ class Mirror:
         append_json_line(self.run.events_file, {**event, "job": self.job.id, "n": number})
 
     def _bring_home(self, repo_id: str) -> str:
-        """Pull the adapter into the owner's library; its name there, '' when it stays on the Hub."""
+        """Pull the adapter into the owner's library; return its name there, "" when it stays on the Hub."""
         try:
             offer = look(repo_id, self.account.token)
             for adapter in list_adapters(self.run.owner):
-                if (adapter.origin.get("repo_id"), adapter.origin.get("revision")) == (repo_id, offer.revision):
+                if (adapter.origin.repo_id, adapter.origin.revision) == (repo_id, offer.revision):
                     return adapter.name
             return pull(offer, self.account.token, self.run.owner, self.run.id).adapter.name
         except UserError as error:
@@ -217,7 +210,7 @@ class Mirror:
             self._write("preparing", message=f"{self.job.flavor} is there: installing what the training needs")
 
     def finish(self, stage: str, words: str, is_late: bool) -> None:
-        """The last event of a run whose job ended without one."""
+        """Write the last event of a run whose job ended without one."""
         if not self.run.folder.exists() or not read_state(self.run).is_running:
             return
         kept = f"The last checkpoint is in {self.job.checkpoints_repo}; resuming starts a new job from there."
@@ -234,8 +227,8 @@ class Mirror:
         EventLog(self.run).write(event, **values)
 
 
-def _event(line: str) -> tuple[int, dict] | None:
-    """(number, event) of a line that is one; None for words."""
+def _event(line: str) -> tuple[int, dict[str, Any]] | None:
+    """Return (number, event) of a line that is one; None for words."""
     if not line.startswith("{"):
         return None
     try:

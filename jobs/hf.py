@@ -1,4 +1,4 @@
-"""Runs on Hugging Face Jobs: submit, resume, cancel, with the user's own token, within a limit of time and money.
+"""Starts runs on Hugging Face Jobs: submit, resume, cancel, with the user's own token, within a limit of time and money.
 
 The token travels as a `secret` of the job and lies in no file. `job.json` in the run's folder keeps which job it is; jobs.follow
 streams what it says into the run, jobs.inside is the program that runs there.
@@ -12,13 +12,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from adapters.backup import find_repo, look_for_checkpoints
-from adapters.hub import Account, account_of, client, in_words
+from adapters.hub import Account, Token, account_of, client, in_words
 from common.errors import UserError
 from common.files import read_json, read_object, write_json
 from common.paths import LOCAL_OWNER, home
 from jobs.line import Machines, announce, make_run
-from jobs.parcel import ARCHIVE, send
 from jobs.prices import Plan
+from jobs.upload import ARCHIVE, send_run
 from trainer.config import SERVER, TrainConfig
 from trainer.machines.parallel import NEEDS_DEEPSPEED, with_processes
 from trainer.run import EventLog, Run, read_state
@@ -74,7 +74,7 @@ class Job:
 
 
 def read_job(run: Run) -> Job | None:
-    """The job of `run`, None for a run that trains elsewhere or here."""
+    """Return the job of `run`, None for a run that trains elsewhere or here."""
     values = read_json(run.job_file)
     names = {item.name for item in fields(Job)}
     if not isinstance(values, dict) or values.get("kind") != KIND or not values.get("id"):
@@ -113,7 +113,7 @@ def submit(config: TrainConfig, plan: Plan, account: Account, owner: str = LOCAL
 
 @contextmanager
 def _one_start(run: Run):
-    """One start of a run at a time, or it is paid twice. Raises UserError; a refusal is told in the run too."""
+    """Hold the lock of a run's start, so that it is not paid twice. A start that fails is told in the run too."""
     folder = home() / "following"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"start-{run.owner}-{run.id}.lock")
@@ -135,7 +135,7 @@ def _one_start(run: Run):
 
 
 class Refused(UserError):
-    """It was not tried: the run goes on as it was."""
+    """A start that was not tried: the run goes on as it was."""
 
 
 def resume(run: Run, plan: Plan, account: Account) -> None:
@@ -159,14 +159,13 @@ def _start(run: Run, plan: Plan, account: Account, restore: str) -> None:
 
     checkpoints = find_repo(run.folder, account)
     adapter = _adapter_repo(run, account)
-    repo_id, commit = send(run, account)
+    repo_id, commit = send_run(run, account)
     words = ["--run", run.id, "--seconds", str(60 * plan.minutes), "--checkpoints", checkpoints, "--adapter", adapter]
-    words += ["--parcel", repo_id, *(["--restore", restore] if restore else [])]
+    words += ["--source", repo_id, *(["--restore", restore] if restore else [])]
     run.stop_file.unlink(missing_ok=True)
     began = time.time()
     info = _run_job(
         account,
-        run,
         image=IMAGE,
         command=["bash", "-c", SCRIPT.format(version=__version__), "studio", repo_id, commit, *words],
         secrets={"HF_TOKEN": account.token},
@@ -176,26 +175,35 @@ def _start(run: Run, plan: Plan, account: Account, restore: str) -> None:
         labels={"studio-run": run.id[:60], "studio-start": str(int(began)), "name": f"studio-{run.id}"[:60]},
         namespace=account.name,
     )
-    log_bytes = run.log_file.stat().st_size if run.log_file.exists() else 0
-    facts = (info.id, account.name, info.url, plan.flavor.name, plan.minutes, plan.most_dollars, checkpoints, adapter)
+    job = Job(
+        id=info.id,
+        namespace=account.name,
+        url=info.url,
+        flavor=plan.flavor.name,
+        minutes=plan.minutes,
+        most_dollars=plan.most_dollars,
+        checkpoints_repo=checkpoints,
+        adapter_repo=adapter,
+        submitted=began,
+        log_bytes=run.log_file.stat().st_size if run.log_file.exists() else 0,
+    )
     try:
-        announce(run, f"Waiting for a machine: {plan.flavor.name}", **asdict(Job(*facts, began, log_bytes)))
+        announce(run, f"Waiting for a machine: {plan.flavor.name}", **asdict(job))
     except OSError as error:  # nobody would know of it, and it would cost
-        with job_words("cancel the job"):
-            client(account.token).cancel_job(job_id=info.id, namespace=account.name)
+        cancel_job(job, account)
         raise UserError("The job was ended again: it could not be noted in the run's folder.", str(error)) from error
 
 
-def _run_job(account: Account, run: Run, **wish):
+def _run_job(account: Account, **wanted):
     """Start the job once. When its answer is lost on the way, look whether it started: nobody pays for two."""
     try:
         with job_words("start a job"):
-            return client(account.token).run_job(**wish)
+            return client(account.token).run_job(**wanted)
     except UserError as error:
-        if getattr(error.__cause__, "response", None) is not None:  # the Hub has refused it
+        if status_of(error):  # the Hub has refused it
             raise
         with suppress(UserError), job_words("look for the job"):
-            labels = {name: wish["labels"][name] for name in ("studio-run", "studio-start")}
+            labels = {name: wanted["labels"][name] for name in ("studio-run", "studio-start")}
             found = next(iter(client(account.token).list_jobs(labels=labels, namespace=account.name)), None)
             if found:
                 return found
@@ -203,7 +211,7 @@ def _run_job(account: Account, run: Run, **wish):
 
 
 def _adapter_repo(run: Run, account: Account) -> str:
-    """Where the adapter goes: the run's name in the account, when that is free or this run's own already."""
+    """Return where the adapter goes: the run's name in the account, when that is free or this run's own already."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     job = read_job(run)
@@ -227,11 +235,16 @@ def cancel(run: Run, account: Account) -> None:
         raise UserError(
             f"'{run.id}' has no job of Hugging Face.", "`python -m trainer stop` stops a run of this machine."
         )
+    cancel_job(job, account)
+
+
+def cancel_job(job: Job, account: Account) -> None:
+    """End `job` at once. Raises UserError."""
     with job_words("cancel the job"):
         client(account.token).cancel_job(job_id=job.id, namespace=job.namespace)
 
 
-def end_job(run: Run, hub_token: str | bool) -> None:
+def end_job(run: Run, hub_token: Token) -> None:
     """Cancel the job of `run`, if it has one that is not over: it costs. Raises UserError when that cannot be done."""
     job = read_job(run)
     if job and not job.is_over:
@@ -240,12 +253,12 @@ def end_job(run: Run, hub_token: str | bool) -> None:
 
 @contextmanager
 def job_words(doing: str):
-    """As adapters.hub.in_words, with what the answers of Jobs mean."""
+    """Raise UserError as adapters.hub.in_words does, with what the answers of Jobs mean."""
     try:
         with in_words(doing, "Hugging Face Jobs"):
             yield
     except UserError as error:
-        status = getattr(getattr(error.__cause__, "response", None), "status_code", 0)
+        status = status_of(error)
         if status == 402:
             raise UserError(
                 "Your account has no credit for Jobs.",
@@ -258,3 +271,8 @@ def job_words(doing: str):
                 "The Hub does not know this job (any more).", "Resume starts a new one."
             ) from error.__cause__
         raise
+
+
+def status_of(error: UserError) -> int:
+    """Return the HTTP status of the answer that `error` is about, 0 when there was none."""
+    return getattr(getattr(error.__cause__, "response", None), "status_code", 0)

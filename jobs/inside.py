@@ -1,6 +1,6 @@
-"""The program that runs inside a job of Hugging Face: brings the run, trains it, prints its events, and sends what it learned.
+"""Trains inside a job of Hugging Face: prepares the run, trains it, prints its events, and sends what it learned.
 
-    python -m jobs.inside --run ID --seconds N --checkpoints REPO --adapter REPO --parcel REPO [--restore REPO]
+    python -m jobs.inside --run ID --seconds N --checkpoints REPO --adapter REPO --source REPO [--restore REPO]
 
 The training is the launcher's own process, without the token. Each of its events is printed as one JSON line, its log as it is;
 each checkpoint goes to the user's private repository, the adapter at the end. Shortly before the time limit the training is
@@ -21,8 +21,8 @@ from pathlib import Path
 from adapters.backup import read_backup, restore, send_checkpoint
 from adapters.hub import Account, account_of
 from adapters.library import find_adapter
-from adapters.parcel import Wish
-from adapters.push import plan_push, push_adapter
+from adapters.package import PushOptions
+from adapters.push import plan_push
 from common.errors import UserError
 from common.files import write_text
 from common.paths import LOCAL_OWNER, runs_folder
@@ -35,7 +35,7 @@ from trainer.run import EventLog, Run, read_state
 from trainer.state import FINISHED
 
 POLL_SECONDS = 0.5
-PARCEL = Path("..") / "run"  # where the job's script has unpacked it, seen from the source's folder
+RUN_FOLDER = Path("..") / "run"  # where the job's script has unpacked it, seen from the source's folder
 
 
 def main() -> int:
@@ -44,13 +44,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, required=True)
     parser.add_argument("--checkpoints", required=True)
     parser.add_argument("--adapter", required=True)
-    parser.add_argument("--parcel", required=True, help="the repository that this job came from")
+    parser.add_argument("--source", required=True, help="the repository that this job came from")
     parser.add_argument("--restore", default="")
     options = parser.parse_args()
     deadline = float(os.environ.get("STUDIO_JOB_BEGAN", time.time())) + options.seconds - reserve(options.seconds)
     try:
         account = account_of(os.environ.pop("HF_TOKEN", ""))  # out of the environment: the training must not inherit it
-        run = bring(options.run, options.restore, account)
+        run = prepare_run(options.run, options.restore, account)
     except UserError as error:
         event = {"time": time.time(), "event": "failed", "message": error.message, "hint": error.hint}
         print(json.dumps({MARK: {"n": 0, "event": event}}), flush=True)
@@ -59,20 +59,20 @@ def main() -> int:
 
 
 def reserve(seconds: int) -> float:
-    """The seconds at the end that belong to saving and sending: a tenth, half a minute to five minutes."""
+    """Return the seconds at the end that belong to saving and sending: a tenth, half a minute to five minutes."""
     return min(300.0, max(30.0, seconds / 10))
 
 
-def bring(run_id: str, repo_id: str, account: Account) -> Run:
-    """The run's folder: from its checkpoint on the Hub where there is one, else as it came with the job."""
+def prepare_run(run_id: str, repo_id: str, account: Account) -> Run:
+    """Make the run's folder: from its checkpoint on the Hub where there is one, else as it came with the job."""
     folder = runs_folder(LOCAL_OWNER)
     if not repo_id:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.move(PARCEL, folder / run_id)
+        shutil.move(RUN_FOLDER, folder / run_id)
         return Run(folder / run_id)
     run = Run(restore(repo_id, account, folder))
     write_text(
-        run.config_file, (PARCEL / "config.yaml").read_text(encoding="utf-8")
+        run.config_file, (RUN_FOLDER / "config.yaml").read_text(encoding="utf-8")
     )  # the new machine may have more GPUs
     return run
 
@@ -83,7 +83,7 @@ def work(run: Run, account: Account, options: argparse.Namespace, deadline: floa
     sender = Sender(run, account, options.checkpoints)
     signal.signal(signal.SIGTERM, lambda number, frame: run.request_stop())
     start(run)
-    listen(run, options.parcel, account)
+    listen(run, options.source, account)
     is_late = False
     while run.is_alive():
         if time.time() > deadline and not is_late:
@@ -98,21 +98,17 @@ def work(run: Run, account: Account, options: argparse.Namespace, deadline: floa
         state = read_state(run)
     sender.finish(with_last=state.status != "done")  # a run that is done needs no checkpoint
     pushed = push(run, state.adapter, account, options.adapter) if state.adapter else {}
-    printer.print_new(is_over=True, **pushed, **({"message": _late_words(state)} if is_late else {}))
+    if is_late:
+        steps = f"stopped at step {state.step} of {state.total_steps}"
+        pushed["message"] = f"The time of the job is over: {steps}; what was learned is kept."
+    printer.print_new(is_over=True, **pushed)
     return 0 if state.status in ("done", "stopped") else 1
 
 
-def _late_words(state) -> str:
-    return (
-        f"The time of the job is over: stopped at step {state.step} of {state.total_steps}; what was learned is kept."
-    )
-
-
-def push(run: Run, name: str, account: Account, repo_id: str) -> dict:
+def push(run: Run, name: str, account: Account, repo_id: str) -> dict[str, str]:
     """Send the adapter to its private repository. Returns what the last event says of it."""
     try:
-        found, wish = find_adapter(name), Wish(repo_name=repo_id, private=True)
-        done = push_adapter(found, account, wish, plan_push(found, account, wish).parent)
+        done = plan_push(find_adapter(name), account, PushOptions(repo_name=repo_id, private=True)).push()
         return {"adapter": name, "adapter_repo": done.repo_id}
     except UserError as error:
         EventLog(run).write("note", message=f"The adapter could not be sent to {repo_id}: {error}")
@@ -130,7 +126,7 @@ class Printer:
         self.last: Event | None = None
 
     def print_new(self, is_over: bool = False, **changes) -> None:
-        """The last word is held back until `is_over`: it is true only when what it speaks of has been sent."""
+        """Print new events and lines; the last event only when `is_over`, with `changes`: what it speaks of is then sent."""
         self._print_log()
         events = read_events(self.run.events_file)
         for event in events[self.known :]:

@@ -48,7 +48,7 @@ rm -f "$RUN/stop"
 
 
 @dataclass(frozen=True)
-class Wish:
+class SkyOptions:
     """What SkyPilot is asked for: `card` as `sky show-gpus` names it, and a bucket of yours or '' for one that it makes."""
 
     machines: Machines
@@ -63,37 +63,37 @@ class Wish:
             raise UserError(f"'{self.bucket[:60]}' is no bucket.", "Give s3://NAME, gs://NAME ..., or leave it out.")
 
 
-def write_job(config: TrainConfig, wish: Wish) -> tuple[Run, Path]:
+def write_job(config: TrainConfig, options: SkyOptions) -> tuple[Run, Path]:
     """Make the run and its YAML; returns both. Raises UserError, leaving nothing."""
-    wish.check()
+    options.check()
     if Path(config.base).is_absolute():
         raise UserError("The base is a folder of this machine.", "Give a base that has a Hub id, or embedded.")
-    run = make_run(config, wish.machines)
-    write_accelerate_config(run, wish.machines)
+    run = make_run(config, options.machines)
+    write_accelerate_config(run, options.machines)
     file = run.folder / FILE
-    write_text(file, text(run, wish))
+    write_text(file, text(run, options))
     announce(run, f"Waiting for SkyPilot: sky jobs launch {file}", kind="skypilot")
     return run, file
 
 
-def text(run: Run, wish: Wish) -> str:
+def text(run: Run, options: SkyOptions) -> str:
     """The YAML with its comments."""
     head = (
         f"# TinyLlama Studio, run {run.id}: sky jobs launch {shlex.quote(str(run.folder / FILE))}\n"
         "# What comes out is in the bucket: adapters/local/. No token is in here; a gated base must be on the machines.\n"
     )
-    return head + yaml.dump(task(run, wish), Dumper=_Dumper, sort_keys=False, width=10_000)
+    return head + yaml.dump(task(run, options), Dumper=_Dumper, sort_keys=False, width=10_000)
 
 
-def task(run: Run, wish: Wish) -> dict:
+def task(run: Run, options: SkyOptions) -> dict:
     """The job as SkyPilot's values."""
-    machines = wish.machines
+    machines = options.machines
     name = f"studio-{run.id}"[:50].rstrip("-")
-    resources: dict = {"disk_size": 100, "use_spot": wish.spot, "job_recovery": {"max_restarts_on_errors": 2}}
+    resources: dict = {"disk_size": 100, "use_spot": options.spot, "job_recovery": {"max_restarts_on_errors": 2}}
     if machines.gpus_per_node:
-        resources = {"accelerators": f"{wish.card}:{machines.gpus_per_node}", **resources}
+        resources = {"accelerators": f"{options.card}:{machines.gpus_per_node}", **resources}
     # MOUNT_CACHED and not MOUNT: the events are appended to, checkpoints are renamed
-    bucket: dict = {"source": wish.bucket} if wish.bucket else {"name": name}
+    bucket: dict = {"source": options.bucket} if options.bucket else {"name": name}
     return {
         "name": name,
         "workdir": str(REPOSITORY),

@@ -65,7 +65,7 @@ exit "$code"
 
 
 @dataclass(frozen=True)
-class Wish:
+class SlurmOptions:
     """What sbatch is asked for. `time` as Slurm writes it: minutes, HH:MM:SS or D-HH:MM:SS."""
 
     machines: Machines
@@ -83,44 +83,44 @@ class Wish:
                 raise UserError(f"'{getattr(self, name)[:40]}' is no {name}.", "`sinfo` shows the partitions.")
 
 
-def write_job(config: TrainConfig, wish: Wish) -> tuple[Run, Path]:
+def write_job(config: TrainConfig, options: SlurmOptions) -> tuple[Run, Path]:
     """Make the run and its sbatch file; returns both. Raises UserError, leaving nothing."""
-    wish.check()
+    options.check()
     check_engine(config)  # the nodes run this very Python
-    run = make_run(config, wish.machines)
-    write_accelerate_config(run, wish.machines)
+    run = make_run(config, options.machines)
+    write_accelerate_config(run, options.machines)
     file = run.folder / FILE
-    write_text(file, script(run, wish))
+    write_text(file, script(run, options))
     announce(run, f"Waiting for Slurm: sbatch {file}", kind="slurm")
     return run, file
 
 
-def script(run: Run, wish: Wish) -> str:
+def script(run: Run, options: SlurmOptions) -> str:
     """The sbatch file as text."""
     quoted = {"home": home(), "run": run.folder, "repository": REPOSITORY, "python": sys.executable}
     return SCRIPT.format(
         run_id=run.id,
         file=run.folder / FILE,
-        directives="\n".join(f"#SBATCH {line}" for line in _directives(run, wish)),
-        variables=exports(wish.machines.variables),
-        line=launch_line(wish.machines, "$SLURM_NODEID", "$HEAD_NODE", "$HEAD_PORT", '"$PYTHON"'),
+        directives="\n".join(f"#SBATCH {line}" for line in _directives(run, options)),
+        variables=exports(options.machines.variables),
+        line=launch_line(options.machines, "$SLURM_NODEID", "$HEAD_NODE", "$HEAD_PORT", '"$PYTHON"'),
         **{name: shlex.quote(str(path)) for name, path in quoted.items()},
     )
 
 
-def _directives(run: Run, wish: Wish) -> list[str]:
+def _directives(run: Run, options: SlurmOptions) -> list[str]:
     lines = [
         f"--job-name=studio-{run.id}",
-        f"--nodes={wish.machines.nodes}",
+        f"--nodes={options.machines.nodes}",
         "--ntasks-per-node=1",  # one launcher a node; it starts one process a GPU
-        f"--cpus-per-task={wish.cpus_per_node}",
-        f"--time={wish.time}",
+        f"--cpus-per-task={options.cpus_per_node}",
+        f"--time={options.time}",
         f'--output="{run.folder}/slurm-%j.log"',
         "--open-mode=append",
         "--requeue",
         f"--signal=B:USR1@{WARNING_SECONDS}",
     ]
-    if wish.machines.gpus_per_node:
-        lines.insert(3, f"--gpus-per-node={wish.machines.gpus_per_node}")
-    lines += [f"--{name}={getattr(wish, name)}" for name in ("partition", "account") if getattr(wish, name)]
+    if options.machines.gpus_per_node:
+        lines.insert(3, f"--gpus-per-node={options.machines.gpus_per_node}")
+    lines += [f"--{name}={getattr(options, name)}" for name in ("partition", "account") if getattr(options, name)]
     return lines

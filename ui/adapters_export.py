@@ -11,9 +11,8 @@ import gradio as gr
 
 from adapters.hub import sign_in_words, token_of
 from adapters.library import Adapter, find_adapter
-from adapters.parcel import pack
+from adapters.package import export_zip
 from adapters.pull import open_adapter
-from adapters.serve import write_modelfile
 from common.errors import UserError
 from common.paths import new_download_folder
 from models.base import choose_base, fetch_base
@@ -74,7 +73,7 @@ def build_export(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) ->
 def on_zip(token: gr.OAuthToken | None, key, name):
     """A zip of the adapter."""
     adapter = _readable(token, key, name)
-    return gr.File(str(pack(adapter, _folder(adapter) / f"{adapter.name}.zip")), visible=True)
+    return gr.File(str(export_zip(adapter, _folder(adapter) / f"{adapter.name}.zip")), visible=True)
 
 
 @shown
@@ -90,19 +89,15 @@ def on_merge(token: gr.OAuthToken | None, key, name, dtype, progress=gr.Progress
 @shown
 def on_gguf(token: gr.OAuthToken | None, key, name, dtype, progress=gr.Progress()):  # noqa: B008
     """GGUF of the merged model and of the adapter, with a Modelfile."""
-    from adapters.gguf_file import write_adapter, write_models
+    from adapters.gguf_file import write_all
 
     _check_signed_in(token)
     adapter = _readable(token, key, name)
     merged, base_folder = _merge(adapter, dtype, progress)
     progress(0.9, desc="Writing GGUF and reading it back")
-    folder = merged.folder.parent / "gguf"
-    written = write_models(merged.folder, folder)
-    written.append(write_adapter(adapter, base_folder, folder / f"{adapter.name}-adapter.gguf"))
-    modelfile = write_modelfile(merged.folder, written[1].path)
+    files, sentences = write_all(adapter, base_folder, merged.folder, merged.folder.parent / "gguf")
     shutil.rmtree(merged.folder)  # gigabytes that nobody asked for
-    files = [*(str(one.path) for one in written), str(modelfile)]
-    return hints([merged.sentence(), *(one.sentence() for one in written)]), gr.File(files, visible=True)
+    return hints([merged.sentence(), *sentences]), gr.File([str(path) for path in files], visible=True)
 
 
 @shown

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from adapters.hub import account_of, token_of
-from adapters.parcel import Wish
+from adapters.package import PushOptions
 from adapters.pull import open_adapter
 from adapters.push import plan_push, push_adapter
 from common.errors import UserError
@@ -137,11 +137,11 @@ def _life(token: gr.OAuthToken | None) -> str:
     return f" for {left / 3600:.1f} more hours" if left > 0 else ""
 
 
-def _wish(repo: str, private: bool, license: str, answers: bool, rows: bool) -> Wish:
+def _wish(repo: str, private: bool, license: str, answers: bool, rows: bool) -> PushOptions:
     """The form as a wish. Raises UserError for a licence that is none of the list (it is asked for over the API too)."""
     if (license or "") not in LICENSES:
         raise UserError("This licence is not in the list.", "Pick one of the list.")
-    return Wish(str(repo or ""), bool(private), license or "", with_answers=bool(answers), with_rows=bool(rows))
+    return PushOptions(str(repo or ""), bool(private), license or "", with_answers=bool(answers), with_rows=bool(rows))
 
 
 def pushed_html(pushed) -> str:

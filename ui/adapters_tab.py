@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from adapters.edit import delete_adapter, rename_adapter, set_notes, set_template, undo_delete
-from adapters.facts import template_choice
+from adapters.facts import COLUMNS, template_choice
 from adapters.history import read_history
 from adapters.library import adapter_names, find_adapter, read_some
 from common.errors import UserError
@@ -18,7 +18,7 @@ from models.templates.choice import choices
 from ui.adapters_export import build_export
 from ui.adapters_get import build_get
 from ui.adapters_push import build_push
-from ui.adapters_view import COLUMNS, WIDTHS, answers_html, curve_points, facts_html, hint, table_rows
+from ui.adapters_view import PIXELS_A_CHARACTER, answers_html, curve_points, facts_html, hint
 from ui.finding import MOST_LISTED, how_many
 from ui.messages import shown
 from ui.owner import owner_of
@@ -49,7 +49,15 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
         )
         undo_button = gr.Button("Undo delete", visible=False, scale=1)
     empty_html = gr.HTML(hint(NOTHING))
-    table = _build_table()
+    table = gr.Dataframe(
+        headers=[column.title for column in COLUMNS],
+        interactive=False,
+        wrap=True,
+        visible=False,
+        label="Adapters, the newest first",
+        max_height=320,
+        column_widths=[PIXELS_A_CHARACTER * column.width for column in COLUMNS],
+    )
     # custom values reach the handlers, whose sentence says more than the component's
     adapter_dropdown = gr.Dropdown([], label="Adapter", interactive=True, allow_custom_value=True)
     deleted = gr.State("")
@@ -145,27 +153,16 @@ def on_template(token: gr.OAuthToken | None, key, name, choice):
 def on_delete(token: gr.OAuthToken | None, key, words, name):
     """Delete, and offer the way back."""
     owner = owner_of(key, token)
-    kept = delete_adapter(name or "", owner)
-    return *_library(owner, words, None), kept, gr.Button(f"Undo delete of {kept}", visible=True)
+    deletion = delete_adapter(name or "", owner)
+    button = gr.Button(f"Undo delete of {deletion.name}", visible=True)
+    return *_library(owner, words, None), deletion.entry, button
 
 
 @shown
-def on_undo(token: gr.OAuthToken | None, key, words, kept):
+def on_undo(token: gr.OAuthToken | None, key, words, entry):
     """Bring the deleted adapter back, and pick it."""
     owner = owner_of(key, token)
-    return *_library(owner, words, undo_delete(kept or "-", owner).name), "", gr.Button(visible=False)
-
-
-def _build_table() -> gr.Dataframe:
-    return gr.Dataframe(
-        headers=COLUMNS,
-        interactive=False,
-        wrap=True,
-        visible=False,
-        label="Adapters, the newest first",
-        max_height=320,
-        column_widths=WIDTHS,
-    )
+    return *_library(owner, words, undo_delete(str(entry or ""), owner).name), "", gr.Button(visible=False)
 
 
 @dataclass
@@ -219,7 +216,7 @@ def _library(owner: str, words: str, wanted: str | None) -> list:
     more = how_many(len(names), "the search above")
     empty = f"No adapter with '{words[:60]}'." if words else NOTHING
     return [
-        gr.Dataframe(table_rows(adapters), visible=bool(adapters)),
+        gr.Dataframe([[column.value(adapter) for column in COLUMNS] for adapter in adapters], visible=bool(adapters)),
         gr.HTML(hint(more or empty), visible=bool(more) or not adapters),
         gr.Dropdown(listed, value=wanted if wanted in listed else next(iter(listed), None)),
     ]

@@ -4,37 +4,17 @@ import html
 
 import pandas
 
-from adapters.facts import describe_loss, describe_origin, describe_when, facts_of
+from adapters.facts import facts_of
 from adapters.history import History
 from adapters.library import Adapter
 from adapters.pull import Found, Offer
 from adapters.push import PushPlan
 from adapters.serve import vllm_line
 
-COLUMNS = ["Name", "Base", "Trained on", "Held-out loss", "Rank", "Size", "When", "From", "Pushed to"]
-# in pixels; a phone scrolls sideways inside the table
-WIDTHS: list[str | int] = [145, 130, 165, 130, 70, 80, 165, 175, 155]
+PIXELS_A_CHARACTER = 7  # a phone scrolls sideways inside the table
 FOUND_COLUMNS = ["Repository", "Who sees it", "Downloads", "Changed"]
 FOUND_WIDTHS: list[str | int] = [190, 110, 100, 110]
 CHANGES = {"new": "new", "changed": "changes", "same": "stays as it is"}
-
-
-def table_rows(adapters: list[Adapter]) -> list[list[str]]:
-    """One row an adapter for the table, in the order of COLUMNS."""
-    return [
-        [
-            adapter.name,
-            adapter.base.rsplit("/", 1)[-1],
-            adapter.data(),
-            describe_loss(adapter).replace(" before, ", " → ").removesuffix(" after"),
-            str(adapter.lora_r),
-            f"{adapter.size_bytes / 1e6:.1f} MB",
-            describe_when(adapter),
-            describe_origin(adapter),
-            ", ".join(str(one.get("repo_id")) for one in adapter.pushed),
-        ]
-        for adapter in adapters
-    ]
 
 
 def found_rows(found: list[Found]) -> list[list[str]]:
@@ -109,8 +89,8 @@ def offer_html(offer: Offer) -> str:
 
 def vllm_text(adapter: Adapter) -> str:
     """The line that serves an adapter with vLLM, or why vLLM would not."""
-    place = adapter.pushed[-1].get("repo_id") if adapter.pushed else adapter.origin.get("repo_id")
-    line = vllm_line(adapter, str(place or f"./{adapter.name}"))
+    place = adapter.pushed_to[-1] if adapter.pushed_to else adapter.origin.repo_id
+    line = vllm_line(adapter, place or f"./{adapter.name}")
     if line.refusals:
         return f"# vLLM does not serve it: {', '.join(line.refusals)}. The merged model can be served."
     return line.command

@@ -15,7 +15,7 @@ from common.errors import UserError
 from jobs.follow import attach
 from jobs.hf import end_job, read_job, resume, submit
 from jobs.prices import Plan, flavors, plan
-from jobs.stop import ask, repo_of
+from jobs.stop import ask_to_stop, job_repo
 from trainer.config import TrainConfig
 from trainer.data.checking import check
 from trainer.resolve import capped
@@ -169,7 +169,7 @@ def stop_job(run: Run, token: gr.OAuthToken | None) -> bool:
         end_job(run, account.token)
         gr.Info("The job is being cancelled; its last checkpoint is on the Hub.")
     else:
-        ask(repo_of(run, account), account)
+        ask_to_stop(job_repo(run, account), account)
         run.request_stop()
         gr.Info(STOPPING)
     attach(run, account)

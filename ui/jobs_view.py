@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from jobs.hf import Job, read_job
-from jobs.prices import LEAST_MINUTES, MOST_MINUTES, Flavor, Plan
+from jobs.prices import MAX_MINUTES, MIN_MINUTES, Flavor, Plan
 from trainer.run import Run, RunState
 from ui.owner import on_space
 
@@ -61,7 +61,7 @@ def build_jobs_section() -> JobsSection:
         )
         with gr.Row():
             minutes_number = gr.Number(
-                60, label="Minutes at most", precision=0, minimum=LEAST_MINUTES, maximum=MOST_MINUTES, min_width=120
+                60, label="Minutes at most", precision=0, minimum=MIN_MINUTES, maximum=MAX_MINUTES, min_width=120
             )
             dollars_number = gr.Number(5, label="US dollars at most", minimum=0, min_width=120)
         plan_button = gr.Button("See the cost", size="sm")

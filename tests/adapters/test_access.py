@@ -11,7 +11,7 @@ import pytest
 from adapters.edit import delete_adapter, rename_adapter, set_notes, undo_delete
 from adapters.hub import account_of, token_of
 from adapters.library import adapter_names, find_adapter, list_adapters, read_adapter
-from adapters.parcel import Wish
+from adapters.package import PushOptions
 from adapters.pull import check_access, look, open_adapter, pull
 from adapters.push import push_adapter
 from common.errors import UserError
@@ -24,7 +24,7 @@ from tests.adapters.making import put
 def private(hub, made):
     """alice's private adapter on the Hub, pulled by her a moment ago: it is in every cache that there is."""
     put("mine", made, "user-alice")
-    push_adapter(find_adapter("mine", "user-alice"), account_of(hub.alice), Wish())
+    push_adapter(find_adapter("mine", "user-alice"), account_of(hub.alice), PushOptions())
     return pull(look("alice/mine", hub.alice), hub.alice, "user-alice", "pulled").adapter
 
 
@@ -72,7 +72,7 @@ def test_access_is_asked_for_before_every_load(hub, private):
 
 def test_what_was_public_or_made_here_is_not_asked_for(hub, made):
     put("mine", made)
-    push_adapter(find_adapter("mine"), account_of(hub.alice), Wish(private=False))
+    push_adapter(find_adapter("mine"), account_of(hub.alice), PushOptions(private=False))
     pulled = pull(look("alice/mine", False), False, "guest").adapter
     seen = len(hub.requests)
     check_access(pulled, False)
@@ -168,17 +168,17 @@ def test_an_account_is_who_the_hub_says(hub):
 def test_nobody_pushes_into_another_account(hub, made):
     put("mine", made)
     with pytest.raises(UserError, match="bob cannot push to alice"):
-        push_adapter(find_adapter("mine"), account_of(hub.bob), Wish("alice/mine"))
+        push_adapter(find_adapter("mine"), account_of(hub.bob), PushOptions("alice/mine"))
     for name in ("../x", "alice/../bob/x", "a b", "x/y/z", ".git"):
         with pytest.raises(UserError):
-            push_adapter(find_adapter("mine"), account_of(hub.bob), Wish(name))
+            push_adapter(find_adapter("mine"), account_of(hub.bob), PushOptions(name))
     assert not any(name.startswith(("alice", "bob")) for name in hub.repositories)
 
 
 def test_an_organisation_of_ones_own_may_be_pushed_to(hub, made):
     put("mine", made)
     carol = hub.add_user("carol", orgs=("club",))
-    assert push_adapter(find_adapter("mine"), account_of(carol), Wish("club/mine")).repo_id == "club/mine"
+    assert push_adapter(find_adapter("mine"), account_of(carol), PushOptions("club/mine")).repo_id == "club/mine"
 
 
 @pytest.mark.parametrize("role", ["read", "contribute"])
@@ -187,7 +187,7 @@ def test_a_sign_in_without_the_right_to_write_is_a_sentence(hub, made, role):
     hub.add("dave/mine", {"README.md": b"old"}, private=True)
     token = hub.add_user("dave", role)
     with pytest.raises(UserError, match="may not write"):
-        push_adapter(find_adapter("mine"), account_of(token), Wish(), parent=hub.commit("dave/mine"))
+        push_adapter(find_adapter("mine"), account_of(token), PushOptions(), parent=hub.commit("dave/mine"))
     assert hub.repositories["dave/mine"].files == {"README.md": b"old"}
 
 
@@ -212,12 +212,12 @@ def test_rename_notes_search_delete_and_undo(made):
         rename_adapter("two", "the best")
     set_notes("two", "for grandma <script>")
     assert adapter_names(words="GRANDMA tiny-base") == ["two"]
-    kept = delete_adapter("two")
+    entry = delete_adapter("two").entry
     assert [adapter.name for adapter in list_adapters()] == ["the-best"]
     put("two", made)
-    assert undo_delete(kept).name == "two-2" and find_adapter("two-2").notes == "for grandma <script>"
+    assert undo_delete(entry).name == "two-2" and find_adapter("two-2").notes == "for grandma <script>"
     with pytest.raises(UserError, match="cannot be brought back"):
-        undo_delete(kept)
+        undo_delete(entry)
 
 
 def test_the_token_is_in_no_file_and_no_log(hub, private, caplog, capfd):
@@ -228,7 +228,7 @@ def test_the_token_is_in_no_file_and_no_log(hub, private, caplog, capfd):
         hub.fail(method, part, status, times=2)
         adapter = find_adapter("mine", "user-alice")
         with contextlib.suppress(UserError):
-            push_adapter(adapter, account, Wish(f"to-{status}"))
+            push_adapter(adapter, account, PushOptions(f"to-{status}"))
         with contextlib.suppress(UserError):
             pull(look("alice/mine", hub.alice), hub.alice, "user-alice", "again")
         hub.faults.clear()

@@ -14,7 +14,7 @@ from adapters.card import CardFacts, write_card
 from adapters.history import read_history
 from adapters.hub import account_of
 from adapters.library import find_adapter, update_record
-from adapters.parcel import Wish, make_parcel
+from adapters.package import PushOptions, write_package
 from adapters.push import push_adapter
 from adapters.scan import scan
 from common.errors import UserError
@@ -65,14 +65,14 @@ def test_the_front_matter_is_that_of_an_adapter(made):
 def test_a_language_is_on_the_card_only_when_it_is_known(made, tmp_path):
     folder = put("mine", made)
     for config, wish, shown in (
-        ("data: data/data.jsonl\n", Wish(), None),
-        ("data: example\n", Wish(), ["en"]),
-        ("data: data/data.jsonl\n", Wish(language="de"), ["de"]),
+        ("data: data/data.jsonl\n", PushOptions(), None),
+        ("data: example\n", PushOptions(), ["en"]),
+        ("data: data/data.jsonl\n", PushOptions(language="de"), ["de"]),
     ):
         (folder / "training_config.yaml").write_text(config)
         to = tmp_path / str(shown)
         to.mkdir()
-        make_parcel(find_adapter("mine"), "alice/mine", wish, to)
+        write_package(find_adapter("mine"), "alice/mine", wish, to)
         assert front_of((to / "README.md").read_text()).get("language") == shown
 
 
@@ -145,14 +145,14 @@ def test_answers_can_be_left_out(made):
 @pytest.mark.parametrize(
     ("config", "wish", "shown"),
     [
-        ("data: data/data.jsonl\n", Wish(), False),
-        ("data: data/data.jsonl\nsample_prompts: '  '\n", Wish(), False),
-        ("data: example\neval_data: data/eval_data.jsonl\n", Wish(), False),
-        ("", Wish(), False),
-        ("data: data/data.jsonl\nsample_prompts: Hi\n", Wish(), True),
-        ("data: example\n", Wish(), True),
-        ("data: data/data.jsonl\n", Wish(with_rows=True), True),
-        ("data: data/data.jsonl\n", Wish(with_rows=True, with_answers=False), False),
+        ("data: data/data.jsonl\n", PushOptions(), False),
+        ("data: data/data.jsonl\nsample_prompts: '  '\n", PushOptions(), False),
+        ("data: example\neval_data: data/eval_data.jsonl\n", PushOptions(), False),
+        ("", PushOptions(), False),
+        ("data: data/data.jsonl\nsample_prompts: Hi\n", PushOptions(), True),
+        ("data: example\n", PushOptions(), True),
+        ("data: data/data.jsonl\n", PushOptions(with_rows=True), True),
+        ("data: data/data.jsonl\n", PushOptions(with_rows=True, with_answers=False), False),
     ],
 )
 def test_the_words_of_a_held_out_row_reach_the_card_only_when_its_owner_asks(made, tmp_path, config, wish, shown):
@@ -162,7 +162,7 @@ def test_the_words_of_a_held_out_row_reach_the_card_only_when_its_owner_asks(mad
     write_history(folder)
     row = {"prompt": "my secret diary", "answer": "dear diary"}
     write_json(folder / "metrics.json", {**read_object(folder / "metrics.json"), "samples_after": [row]})
-    make_parcel(find_adapter("mine"), "alice/mine", wish, tmp_path)
+    write_package(find_adapter("mine"), "alice/mine", wish, tmp_path)
     assert ("diary" in (tmp_path / "README.md").read_text()) == shown
 
 
@@ -170,7 +170,7 @@ def test_what_is_sent_is_what_the_scan_let_through(made, tmp_path):
     put("mine", made)
     (find_adapter("mine").folder / "training_args.bin").write_bytes(b"\x80\x02")
     update_record(find_adapter("mine").folder, notes="private words")
-    names = make_parcel(find_adapter("mine"), "alice/mine", Wish(), tmp_path)
+    names = write_package(find_adapter("mine"), "alice/mine", PushOptions(), tmp_path)
     assert "training_args.bin" not in names and "studio.json" not in names
     sent = b"".join((tmp_path / name).read_bytes() for name in names)
     for words in (b"private words", b"secret words", b"data.jsonl", str(home()).encode()):
@@ -218,13 +218,13 @@ def test_an_adapter_of_a_folder_is_not_pushed(made, tmp_path):
     config = json.loads((folder / "adapter_config.json").read_text())
     (folder / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "/models/x"}))
     with pytest.raises(UserError, match="a folder of this machine"):
-        make_parcel(find_adapter("mine"), "alice/mine", Wish(), tmp_path)
+        write_package(find_adapter("mine"), "alice/mine", PushOptions(), tmp_path)
 
 
 @pytest.mark.slow
 def test_the_snippet_on_the_card_runs_and_transformers_loads_the_adapter_by_its_id(hub, made):
     put("mine", made)
-    push_adapter(find_adapter("mine"), account_of(hub.alice), Wish(private=False))
+    push_adapter(find_adapter("mine"), account_of(hub.alice), PushOptions(private=False))
     snippet = re.search(
         r"```python\n(.*?)```", hub.repositories["alice/mine"].content("README.md").decode(), re.DOTALL
     )[1]

@@ -91,13 +91,13 @@ def test_what_does_not_work_is_a_sentence_on_stderr(hub, made, capsys, arguments
 @pytest.mark.slow
 def test_what_was_pulled_chats(hub, made, tiny_base):
     from adapters.hub import account_of
-    from adapters.parcel import Wish
+    from adapters.package import PushOptions
     from adapters.pull import look, pull
     from adapters.push import push_adapter
     from chat.engine import Engine, Model, Sampling
 
     put("mine", made)
-    push_adapter(find_adapter("mine"), account_of(hub.alice), Wish())
+    push_adapter(find_adapter("mine"), account_of(hub.alice), PushOptions())
     pulled = pull(look("alice/mine", hub.alice), hub.alice, "user-alice", "mine").adapter
     engine, greedy, said = Engine(), Sampling(max_new_tokens=8), [{"role": "user", "content": "Hi"}]
     replies = {}

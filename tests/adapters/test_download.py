@@ -81,7 +81,7 @@ def test_what_was_looked_at_is_what_is_pulled_though_the_repository_was_swapped(
     shown.record()
     adapter = pull(offer, False).adapter
     assert (adapter.folder / WEIGHTS).read_bytes() == (made / WEIGHTS).read_bytes()
-    assert adapter.origin["revision"] == offer.revision != shown.commit
+    assert adapter.origin.revision == offer.revision != shown.commit
 
 
 def test_a_token_does_not_follow_the_hub_to_another_address(hub, shown):

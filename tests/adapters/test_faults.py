@@ -13,7 +13,7 @@ import pytest
 from adapters.hub import account_of
 from adapters.intake import import_adapter
 from adapters.library import list_adapters, read_adapter
-from adapters.parcel import Wish, pack
+from adapters.package import PushOptions, export_zip
 from adapters.pull import look, pull
 from adapters.push import plan_push, push_adapter
 from common.files import publish
@@ -75,7 +75,7 @@ def remains() -> list[str]:
 
 
 def test_an_import_that_is_killed_anywhere_leaves_nothing_half_made(made, tmp_path, monkeypatch):
-    zipped = pack(read_adapter(made), tmp_path / "made.zip")
+    zipped = export_zip(read_adapter(made), tmp_path / "made.zip")
     assert kill_everywhere(home(), lambda: import_adapter(zipped, "mine"), every=2) > 5
     assert remains(), "a kill leaves something"
     forget_remains(monkeypatch)
@@ -97,8 +97,8 @@ def test_a_push_that_is_killed_anywhere_leaves_the_repository_whole(hub, made):
     account = account_of(hub.alice)
 
     def push() -> None:
-        plan = plan_push(read_adapter(adapters_folder() / "mine"), account, Wish())
-        push_adapter(read_adapter(adapters_folder() / "mine"), account, Wish(), plan.parent)
+        plan = plan_push(read_adapter(adapters_folder() / "mine"), account, PushOptions())
+        push_adapter(read_adapter(adapters_folder() / "mine"), account, PushOptions(), plan.parent)
 
     for number in range(1, 1000, 6):
         code = killed_at(number, home(), push)
@@ -117,7 +117,7 @@ def test_a_push_that_is_killed_anywhere_leaves_the_repository_whole(hub, made):
 def test_a_zip_whose_making_is_killed_anywhere_is_whole_or_not_there(made, tmp_path, monkeypatch):
     adapter, target = read_adapter(made), tmp_path / "out" / "made.zip"
     for number in range(1, 1000, 3):
-        code = killed_at(number, tmp_path / "out", lambda: pack(adapter, target))
+        code = killed_at(number, tmp_path / "out", lambda: export_zip(adapter, target))
         if code == 0:
             break
         assert code == -signal.SIGKILL
@@ -126,7 +126,7 @@ def test_a_zip_whose_making_is_killed_anywhere_is_whole_or_not_there(made, tmp_p
     assert number > 3 and import_adapter(target, "mine").adapter.name == "mine"
     target.unlink()
     forget_remains(monkeypatch)
-    pack(adapter, target)
+    export_zip(adapter, target)
     assert [path.name for path in target.parent.iterdir()] == ["made.zip"]
 
 
@@ -186,7 +186,7 @@ def test_a_merge_and_a_gguf_that_are_killed_leave_nothing_and_a_second_try_works
 
 
 def test_a_full_disk_during_an_import_is_a_sentence_and_leaves_nothing(small_disk, made, tmp_path, monkeypatch):  # noqa: F811
-    zipped = pack(read_adapter(made), tmp_path / "made.zip")
+    zipped = export_zip(read_adapter(made), tmp_path / "made.zip")
     fill(small_disk, left=100_000)
     assert "No space left on device" in page_says(lambda: import_adapter(zipped, "mine"))
     assert is_a_sentence(command("adapters", "import", str(zipped)), "No space left on device")

@@ -7,7 +7,7 @@ import pytest
 from adapters.hub import account_of
 from adapters.intake import import_adapter
 from adapters.library import find_adapter
-from adapters.parcel import Wish
+from adapters.package import PushOptions
 from adapters.push import plan_push
 from tests.adapters.hostile import refused
 from tests.adapters.making import put
@@ -71,7 +71,7 @@ def test_a_tokenizer_that_makes_much_out_of_little_comes_in_as_bytes(copy, value
 def test_whatever_tokenizer_there_is_goes_to_the_hub_as_it_is(hub, made):
     folder = put("mine", made)
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer(model={"type": "Unigram", "vocab": []})))
-    assert plan_push(find_adapter("mine"), account_of(hub.alice), Wish()).is_new
+    assert plan_push(find_adapter("mine"), account_of(hub.alice), PushOptions()).is_new
 
 
 def test_metrics_that_are_read_with_every_list_are_small(copy):

@@ -11,7 +11,7 @@ from adapters.check import HARMLESS, MAX_BYTES, MAX_FILE_BYTES, REFUSED, SWITCHE
 from adapters.facts import facts_of
 from adapters.intake import import_adapter
 from adapters.library import list_adapters
-from adapters.parcel import pack
+from adapters.package import export_zip
 from tests.adapters.hostile import change, refused
 
 
@@ -130,7 +130,7 @@ def test_a_pickled_cut_or_nested_tokenizer_comes_in_as_bytes_and_goes_out_as_it_
     adapter = import_adapter(copy, "odd").adapter
     assert (adapter.folder / file).read_bytes() == content
     if not content.startswith(b"\x80"):  # the last look at what goes out knows a pickle when it sees one
-        with zipfile.ZipFile(pack(adapter, tmp_path / "out.zip")) as archive:
+        with zipfile.ZipFile(export_zip(adapter, tmp_path / "out.zip")) as archive:
             assert archive.read(f"odd/{file}") == content
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.intake import import_adapter
 from adapters.library import find_adapter
-from adapters.parcel import pack
+from adapters.package import export_zip
 from common.errors import UserError
 from common.paths import adapters_folder
 from tests.adapters.hostile import change, refused, zipped
@@ -16,9 +16,9 @@ from tests.adapters.hostile import change, refused, zipped
 
 def test_a_folder_and_a_zip_of_it_come_in_byte_identical(made, tmp_path):
     assert import_adapter(made, "first").adapter.name == "first"
-    archive = pack(find_adapter("first"), tmp_path / "first.zip")
+    archive = export_zip(find_adapter("first"), tmp_path / "first.zip")
     again = import_adapter(archive).adapter
-    assert again.name == "first-2" and again.origin["from"] == "first.zip"
+    assert again.name == "first-2" and again.origin.source == "first.zip"
     for path in made.iterdir():
         if path.name != "training_config.yaml":
             assert (again.folder / path.name).read_bytes() == path.read_bytes(), path.name
@@ -28,14 +28,14 @@ def test_a_zip_tells_no_words_of_its_owner_and_is_looked_through(copy, tmp_path)
     words = "data: /home/alice/diary.jsonl\nsample_prompts: secret words\ndata_split: hers\nunknown: hers\nlora_r: 4\n"
     (copy / "training_config.yaml").write_text(words)
     adapter = import_adapter(copy, "mine").adapter
-    with zipfile.ZipFile(pack(adapter, tmp_path / "out.zip")) as archive:
+    with zipfile.ZipFile(export_zip(adapter, tmp_path / "out.zip")) as archive:
         assert archive.read("mine/training_config.yaml") == b"lora_r: 4\n"
         assert "mine/studio.json" not in archive.namelist()
     with pytest.raises(UserError, match="is there already"):
-        pack(adapter, tmp_path / "out.zip")
+        export_zip(adapter, tmp_path / "out.zip")
     (adapter.folder / "README.md").write_text("hf_abcdefghijklmnopqrstuvwxyzABCD")
     with pytest.raises(UserError, match="a Hugging Face token"):
-        pack(adapter, tmp_path / "other.zip")
+        export_zip(adapter, tmp_path / "other.zip")
     assert [path.name for path in tmp_path.glob("*.zip")] == ["out.zip"] and not list(tmp_path.glob(".packing*"))
 
 

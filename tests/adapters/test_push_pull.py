@@ -4,7 +4,7 @@ import pytest
 
 from adapters.hub import account_of
 from adapters.library import find_adapter, read_adapter
-from adapters.parcel import Wish
+from adapters.package import PushOptions
 from adapters.pull import look, pull, search_hub
 from adapters.push import plan_push, push_adapter
 from common.errors import UserError
@@ -14,7 +14,7 @@ from tests.adapters.making import put, write_history
 
 def push(hub, made, token=None, name="mine", **wish):
     adapter = read_adapter(put(name, made)) if not (adapters_folder() / name).exists() else find_adapter(name)
-    return push_adapter(adapter, account_of(token or hub.alice), Wish(**wish))
+    return push_adapter(adapter, account_of(token or hub.alice), PushOptions(**wish))
 
 
 def test_pushed_then_pulled_is_byte_identical(hub, made):
@@ -30,14 +30,14 @@ def test_pushed_then_pulled_is_byte_identical(hub, made):
         made / "adapter_model.safetensors"
     ).read_bytes()
     assert {path.name for path in pulled.folder.iterdir()} == set(sent) | {"studio.json"}
-    assert find_adapter("mine").pushed[0]["repo_id"] == "alice/mine"
+    assert find_adapter("mine").pushed_to == ["alice/mine"]
 
 
 def test_large_files_go_by_lfs_and_come_back(hub, made):
     hub.lfs = r"\.safetensors$"
     push(hub, made)
     assert hub.sent("PUT", "/lfs/") and "adapter_model.safetensors" in hub.repositories["alice/mine"].lfs
-    assert plan_push(find_adapter("mine"), account_of(hub.alice), Wish()).changes == []
+    assert plan_push(find_adapter("mine"), account_of(hub.alice), PushOptions()).changes == []
     pulled = pull(look("alice/mine", hub.alice), hub.alice, "local", "again").adapter
     assert (pulled.folder / "adapter_model.safetensors").read_bytes() == (
         made / "adapter_model.safetensors"
@@ -57,12 +57,12 @@ def test_an_existing_repository_shows_what_would_change(hub, made):
     hub.repositories["alice/mine"].files["README.md"] = b"old"
     hub.repositories["alice/mine"].record()
     adapter, account = find_adapter("mine"), account_of(hub.alice)
-    plan = plan_push(adapter, account, Wish())
+    plan = plan_push(adapter, account, PushOptions())
     assert [file.path for file in plan.changes] == ["README.md"] and plan.kept == ["notes.txt"]
     assert "Changes 1 file (" in plan.sentence()
     with pytest.raises(UserError, match="not as you saw it"):
-        push_adapter(adapter, account, Wish(), parent=None)
-    push_adapter(adapter, account, Wish(), parent=plan.parent)
+        push_adapter(adapter, account, PushOptions(), parent=None)
+    push_adapter(adapter, account, PushOptions(), parent=plan.parent)
     assert hub.repositories["alice/mine"].files["notes.txt"] == b"hers"
 
 
@@ -71,7 +71,7 @@ def test_a_push_that_is_wished_private_never_goes_to_a_public_repository(hub, ma
     with pytest.raises(UserError, match="alice/mine is public"):
         push(hub, made)
     with pytest.raises(UserError, match="alice/mine is public"):
-        plan_push(find_adapter("mine"), account_of(hub.alice), Wish())
+        plan_push(find_adapter("mine"), account_of(hub.alice), PushOptions())
     assert not push(hub, made, private=False).private, "who agrees to public may"
 
 
@@ -97,9 +97,9 @@ def test_what_was_pulled_from_a_private_repository_is_not_pushed_as_public(hub, 
     pulled = pull(look("alice/mine", hub.alice), hub.alice, "local", "again").adapter
     for work in (plan_push, push_adapter):
         with pytest.raises(UserError, match="alice/mine, which is not public"):
-            work(pulled, account_of(hub.alice), Wish("shown", private=False))
+            work(pulled, account_of(hub.alice), PushOptions("shown", private=False))
     assert "alice/shown" not in hub.repositories
-    assert push_adapter(pulled, account_of(hub.alice), Wish("copy")).private
+    assert push_adapter(pulled, account_of(hub.alice), PushOptions("copy")).private
 
 
 def test_a_whole_model_is_never_overwritten(hub, made):
@@ -131,7 +131,7 @@ def test_a_commit_that_lost_a_race_is_refused(hub, made):
     parent = hub.repositories["alice/mine"].record()
     hub.fail("POST", "/commit/", 412)
     with pytest.raises(UserError, match=r"changed in the meantime.*is as it was"):
-        push_adapter(find_adapter("mine"), account_of(hub.alice), Wish(), parent=parent)
+        push_adapter(find_adapter("mine"), account_of(hub.alice), PushOptions(), parent=parent)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from adapters.facts import describe_origin
 from adapters.hub import account_of
 from adapters.intake import import_adapter
-from adapters.library import find_adapter, read_adapter
-from adapters.parcel import Wish, pack
+from adapters.library import PrivateSource, find_adapter, read_adapter
+from adapters.package import PushOptions, export_zip
 from adapters.pull import look, pull
 from adapters.push import plan_push, push_adapter
 from common.errors import UserError
@@ -34,9 +34,9 @@ def pulled(hub, made):
 def refused_in_public(hub, adapter, words=WORDS) -> None:
     for work in (plan_push, push_adapter):
         with pytest.raises(UserError, match=words):
-            work(adapter, account_of(hub.bob), Wish("shown", private=False))
+            work(adapter, account_of(hub.bob), PushOptions("shown", private=False))
     assert "bob/shown" not in hub.repositories
-    assert push_adapter(adapter, account_of(hub.bob), Wish("only-mine")).private
+    assert push_adapter(adapter, account_of(hub.bob), PushOptions("only-mine")).private
 
 
 def trained_on(adapter, tiny_base, hub) -> object:
@@ -59,19 +59,19 @@ def trained_on(adapter, tiny_base, hub) -> object:
 
 
 def test_what_was_pulled_in_private_is_not_pushed_for_everybody(hub, pulled):
-    assert pulled.private_sources == [{"repo_id": "club/secret", "by": "bob"}]
+    assert pulled.private_sources == [PrivateSource("club/secret", "bob")]
     refused_in_public(hub, pulled)
 
 
 def test_what_was_trained_on_it_is_not_either(hub, pulled, tiny_base):
     further = trained_on(pulled, tiny_base, hub)
-    assert further.private_sources == [{"repo_id": "club/secret", "by": "bob"}]
+    assert further.private_sources == [PrivateSource("club/secret", "bob")]
     assert describe_origin(further) == "trained here, from club/secret (private)"
     refused_in_public(hub, further, "was trained on, an adapter that was pulled " + WORDS)
 
 
 def test_a_copy_as_a_zip_is_not_either(hub, pulled, tmp_path):
-    archive = pack(pulled, tmp_path / "out.zip")
+    archive = export_zip(pulled, tmp_path / "out.zip")
     shutil.rmtree(pulled.folder)
     copy = import_adapter(archive).adapter
     refused_in_public(hub, copy, "from club/secret, which is not public")
@@ -86,7 +86,7 @@ def test_a_copy_of_the_folder_is_not_either(hub, pulled, tmp_path):
 
 
 def test_a_private_push_of_it_still_says_where_it_is_from(hub, pulled):
-    push_adapter(pulled, account_of(hub.bob), Wish("kept"))
+    push_adapter(pulled, account_of(hub.bob), PushOptions("kept"))
     assert b"club/secret" in hub.repositories["bob/kept"].content("metrics.json")
     again = pull(look("bob/kept", hub.bob), hub.bob, name="again").adapter
     hub.repositories["bob/kept"].private = False
@@ -96,16 +96,18 @@ def test_a_private_push_of_it_still_says_where_it_is_from(hub, pulled):
 def test_once_its_owner_has_opened_it_everybody_may_have_it(hub, pulled, tiny_base):
     further = trained_on(pulled, tiny_base, hub)
     hub.repositories["club/secret"].private = False
-    assert not push_adapter(further, account_of(hub.bob), Wish("shown", private=False)).private
+    assert not push_adapter(further, account_of(hub.bob), PushOptions("shown", private=False)).private
     assert b"club/secret" not in hub.repositories["bob/shown"].content("metrics.json")
 
 
 def test_what_is_public_or_made_here_is_free(hub, made, tiny_base):
     hub.add("alice/open", made)
     pulled = pull(look("alice/open", hub.bob), hub.bob, name="open").adapter
-    assert not push_adapter(trained_on(pulled, tiny_base, hub), account_of(hub.bob), Wish("one", private=False)).private
+    assert not push_adapter(
+        trained_on(pulled, tiny_base, hub), account_of(hub.bob), PushOptions("one", private=False)
+    ).private
     put("own", made)
-    assert not push_adapter(find_adapter("own"), account_of(hub.bob), Wish("two", private=False)).private
+    assert not push_adapter(find_adapter("own"), account_of(hub.bob), PushOptions("two", private=False)).private
 
 
 def test_a_run_that_publishes_again_keeps_what_the_library_knew(made, tiny_base, hub):

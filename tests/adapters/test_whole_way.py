@@ -9,7 +9,7 @@ import pytest
 
 from adapters.hub import account_of
 from adapters.library import find_adapter
-from adapters.parcel import Wish
+from adapters.package import PushOptions
 from adapters.pull import look, pull
 from adapters.push import push_adapter
 from chat.engine import Engine, Model, Sampling
@@ -29,7 +29,7 @@ def test_what_one_person_trains_and_pushes_another_pulls_and_talks_to(hub, tiny_
     assert hub.sent("GET", "/tests/tiny-base/resolve/") and set(hub.seen_tokens) == {None}, "a token went along"
 
     trained = find_adapter("mine")
-    push_adapter(trained, account_of(hub.alice), Wish(private=False))
+    push_adapter(trained, account_of(hub.alice), PushOptions(private=False))
     card = hub.repositories["alice/mine"].content("README.md").decode()
     assert "base_model: tests/tiny-base" in card and "loss.png" in hub.repositories["alice/mine"].files
     pulled = pull(look("alice/mine", hub.bob), hub.bob, "user-bob").adapter

@@ -10,8 +10,9 @@ from adapters.hub import account_of
 from common.errors import UserError
 from jobs.__main__ import main
 from jobs.hf import IMAGE, note_job, read_job, resume, submit
-from jobs.parcel import pack, send
-from jobs.prices import DOCUMENTED, FROM_DOCS, FROM_HUB, flavors, plan
+from jobs.prices import FROM_DOCS, FROM_HUB, flavors, plan
+from jobs.upload import send_run, zip_run
+from models.prices import JOBS
 from trainer.machines.parallel import with_processes
 from trainer.queue import enqueue
 from trainer.run import EventLog, list_runs, read_state
@@ -23,7 +24,7 @@ def test_machines_and_prices_are_the_hubs_own_and_else_those_of_its_documentatio
     assert {flavor.source for flavor in found.values()} == {FROM_HUB}
     hub.fail("GET", "/api/jobs/hardware", 404)
     found = flavors(alice.token)
-    assert {flavor.name for flavor in found} == set(DOCUMENTED) and {flavor.source for flavor in found} == {FROM_DOCS}
+    assert {flavor.name for flavor in found} == set(JOBS) and {flavor.source for flavor in found} == {FROM_DOCS}
     hub.fail("GET", "/api/jobs/hardware", 404)
     assert "documentation of 2026-11-25" in plan("t4-small", 60, 5, alice.token).sentence()
 
@@ -56,10 +57,10 @@ def test_what_is_submitted_is_one_attempt_with_its_limit_and_the_token_as_a_secr
     assert alice.token not in run.job_file.read_text() and read_state(run).status == "preparing"
 
 
-def test_the_parcel_holds_what_trains_and_no_more(run, tmp_path):
+def test_the_zip_of_a_run_holds_what_trains_and_no_more(run, tmp_path):
     import zipfile
 
-    names = zipfile.ZipFile(pack(run, tmp_path / "job.zip")).namelist()
+    names = zipfile.ZipFile(zip_run(run, tmp_path / "job.zip")).namelist()
     assert {"run/config.yaml", "studio/jobs/inside.py", "studio/requirements.txt", "studio/trainer/train.py"} <= set(
         names
     )
@@ -103,7 +104,7 @@ def test_a_job_whose_answer_was_lost_is_found_and_not_started_twice(hub, alice, 
 
 def test_a_public_repository_of_that_name_is_never_written_to(hub, alice, agreed, config):
     hub.add("alice/far-job", {"job.zip": b"x"})
-    with pytest.raises(UserError, match="no private parcel"):
+    with pytest.raises(UserError, match="no private repository of a job"):
         submit(config, agreed, alice)
     assert not hub.jobs.payloads
 
@@ -154,7 +155,7 @@ def test_a_second_resume_at_the_same_time_is_no_second_job(hub, alice, agreed, r
     note_job(run, stage="ERROR")
     EventLog(run).write("stopped", message="The job was lost.")
     sending, go_on = threading.Event(), threading.Event()
-    monkeypatch.setattr("jobs.hf.send", lambda *given: (sending.set(), go_on.wait(60), send(*given))[2])
+    monkeypatch.setattr("jobs.hf.send", lambda *given: (sending.set(), go_on.wait(60), send_run(*given))[2])
     first = threading.Thread(target=resume, args=(run, agreed, alice))
     first.start()
     assert sending.wait(60)

@@ -8,7 +8,7 @@ import yaml
 
 from common.errors import UserError
 from jobs.line import Machines
-from jobs.skypilot import MOUNTED, SEED, Wish, write_job
+from jobs.skypilot import MOUNTED, SEED, SkyOptions, write_job
 from trainer.config import TrainConfig
 from trainer.machines.parallel import INSTALL_DEEPSPEED
 from trainer.run import read_state
@@ -39,7 +39,7 @@ def config(embedded_base):
 
 
 def test_the_fields_are_those_of_the_schema(config):
-    run, file = write_job(config, Wish(Machines(2, 4), "A100", "s3://mine/runs"))
+    run, file = write_job(config, SkyOptions(Machines(2, 4), "A100", "s3://mine/runs"))
     task = yaml.safe_load(file.read_text())
     assert set(task) <= TASK and set(task["resources"]) <= RESOURCES
     bucket = task["file_mounts"][MOUNTED]
@@ -51,7 +51,7 @@ def test_the_fields_are_those_of_the_schema(config):
 
 
 def test_the_machines_get_a_python_that_is_new_enough_and_the_engine_that_was_asked_for(config, tmp_path):
-    _, file = write_job(replace(config, parallel="zero3", precision="bf16"), Wish(Machines(1, 4)))
+    _, file = write_job(replace(config, parallel="zero3", precision="bf16"), SkyOptions(Machines(1, 4)))
     task = yaml.safe_load(file.read_text())
     for part in ("setup", "run"):
         assert subprocess.run(["bash", "-n", "-c", task[part]], check=False).returncode == 0
@@ -73,17 +73,17 @@ def test_the_machines_get_a_python_that_is_new_enough_and_the_engine_that_was_as
 @pytest.mark.parametrize("change", [{"card": "A 100"}, {"card": "x;y"}, {"bucket": "mine"}, {"bucket": "s3://a b"}])
 def test_what_is_no_card_and_no_bucket_is_refused(config, isolated_home, change):
     with pytest.raises(UserError):
-        write_job(config, Wish(Machines(1, 1), **change))
+        write_job(config, SkyOptions(Machines(1, 1), **change))
     assert not list(isolated_home.glob("runs/*/*"))
 
 
 def test_a_base_that_is_a_folder_of_this_machine_is_refused(tiny_base):
     with pytest.raises(UserError, match="folder of this machine"):
-        write_job(TrainConfig.from_dict({"base": str(tiny_base)}), Wish(Machines(1, 1)))
+        write_job(TrainConfig.from_dict({"base": str(tiny_base)}), SkyOptions(Machines(1, 1)))
 
 
 def test_the_first_start_brings_the_run_and_a_recovery_keeps_what_is_there(config, tmp_path):
-    run, file = write_job(config, Wish(Machines(2, 4)))
+    run, file = write_job(config, SkyOptions(Machines(2, 4)))
     for name, text in {"python": 'echo "$STUDIO_HOME" "$@"', "sleep": ""}.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
         (tmp_path / name).chmod(0o755)

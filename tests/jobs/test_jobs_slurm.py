@@ -13,7 +13,7 @@ import yaml
 
 from common.errors import UserError
 from jobs.line import Machines
-from jobs.slurm import Wish, script, write_job
+from jobs.slurm import SlurmOptions, script, write_job
 from tests.fakes import conversation
 from tests.trainer.running import events, losses, run_main, write_rows
 from trainer.config import TrainConfig
@@ -75,8 +75,8 @@ def small(tiny_base, tmp_path, **settings) -> TrainConfig:
 
 
 def test_the_file_is_a_shell_script_with_what_was_asked_for(tiny_base, tmp_path):
-    wish = Wish(Machines(2, 4), "1-12:00:00", "gpu", "lab")
-    run, file = write_job(small(tiny_base, tmp_path), wish)
+    options = SlurmOptions(Machines(2, 4), "1-12:00:00", "gpu", "lab")
+    run, file = write_job(small(tiny_base, tmp_path), options)
     assert subprocess.run(["bash", "-n", str(file)], check=False).returncode == 0
     text = file.read_text()
     for line in (
@@ -110,7 +110,7 @@ def test_what_accelerate_reads_is_the_template_of_the_mode_and_leaves_the_cards_
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")  # of the machine that writes the file
     monkeypatch.setattr(parallel.importlib.util, "find_spec", lambda name: True)
-    run, _ = write_job(small(tiny_base, tmp_path, **settings), Wish(machines))
+    run, _ = write_job(small(tiny_base, tmp_path, **settings), SlurmOptions(machines))
     text = (run.folder / "job.accelerate.yaml").read_text()
     found = yaml.safe_load(text)
     assert text.splitlines()[0] == (CONFIGS / template).read_text().splitlines()[0]
@@ -125,13 +125,13 @@ def test_an_engine_without_gpus_and_a_config_of_ones_own_are_refused_and_leave_n
     tiny_base, tmp_path, isolated_home
 ):
     with pytest.raises(UserError, match="DeepSpeed"):
-        write_job(small(tiny_base, tmp_path, parallel="zero2"), Wish(Machines(1, 2)))
+        write_job(small(tiny_base, tmp_path, parallel="zero2"), SlurmOptions(Machines(1, 2)))
     with pytest.raises(UserError, match="needs GPUs"):
-        write_job(small(tiny_base, tmp_path, parallel="fsdp2", precision="bf16"), Wish(CPU_PAIR))
+        write_job(small(tiny_base, tmp_path, parallel="fsdp2", precision="bf16"), SlurmOptions(CPU_PAIR))
     own = tmp_path / "own.yaml"
     own.write_text("distributed_type: MULTI_GPU\nnum_processes: 2\nuse_cpu: true\n")
     with pytest.raises(UserError, match="has its own"):
-        write_job(small(tiny_base, tmp_path, accelerate_config=str(own)), Wish(CPU_PAIR))
+        write_job(small(tiny_base, tmp_path, accelerate_config=str(own)), SlurmOptions(CPU_PAIR))
     assert not list(isolated_home.glob("runs/*/*"))
 
 
@@ -141,7 +141,7 @@ def test_an_engine_without_gpus_and_a_config_of_ones_own_are_refused_and_leave_n
 )
 def test_what_is_no_word_of_slurm_is_refused_and_leaves_nothing(tiny_base, tmp_path, isolated_home, change):
     with pytest.raises(UserError):
-        write_job(small(tiny_base, tmp_path), Wish(CPU_PAIR, **change))
+        write_job(small(tiny_base, tmp_path), SlurmOptions(CPU_PAIR, **change))
     assert not list((isolated_home).glob("runs/*/*"))
 
 
@@ -153,9 +153,9 @@ def test_machines_that_cannot_be_had_are_refused(nodes, gpus):
 
 def test_names_with_spaces_and_quotes_stay_one_word(tiny_base, tmp_path, monkeypatch):
     monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "it's a home"))
-    run, _ = write_job(small(tiny_base, tmp_path), Wish(CPU_PAIR))
+    run, _ = write_job(small(tiny_base, tmp_path), SlurmOptions(CPU_PAIR))
     shown = subprocess.run(
-        ["bash", "-c", f'{script(run, Wish(CPU_PAIR)).split("HEAD_NODE=")[0]}\nprintf %s "$RUN"'],
+        ["bash", "-c", f'{script(run, SlurmOptions(CPU_PAIR)).split("HEAD_NODE=")[0]}\nprintf %s "$RUN"'],
         capture_output=True,
         text=True,
         check=True,
@@ -165,7 +165,7 @@ def test_names_with_spaces_and_quotes_stay_one_word(tiny_base, tmp_path, monkeyp
 
 @pytest.mark.slow
 def test_two_nodes_train_one_run_and_a_time_limit_only_interrupts_it(tiny_base, tmp_path, slurm):
-    run, file = write_job(small(tiny_base, tmp_path, max_steps=200, save_steps=2), Wish(CPU_PAIR, "00:10:00"))
+    run, file = write_job(small(tiny_base, tmp_path, max_steps=200, save_steps=2), SlurmOptions(CPU_PAIR, "00:10:00"))
     job_id = free_job_id()
     first = slurm(file, job_id)
     deadline = time.monotonic() + 240
@@ -187,7 +187,7 @@ def test_two_nodes_train_one_run_and_a_time_limit_only_interrupts_it(tiny_base, 
 
 
 def test_submitting_it_again_takes_an_old_stop_away_and_hands_the_trainings_code_on(tiny_base, tmp_path, slurm):
-    run, file = write_job(small(tiny_base, tmp_path), Wish(CPU_PAIR))
+    run, file = write_job(small(tiny_base, tmp_path), SlurmOptions(CPU_PAIR))
     run.stop_file.touch()
     fake = tmp_path / "fake-python"
     fake.write_text(

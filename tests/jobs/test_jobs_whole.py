@@ -45,7 +45,7 @@ def test_a_job_trains_is_stopped_and_a_new_one_goes_on_until_the_adapter_is_here
     wait_for(lambda: read_job(run).is_over and not read_state(run).is_running, "the end of the job")
     state = read_state(run)
     assert state.status == "stopped" and "what was learned is kept" in state.message, state.message
-    assert find_adapter(state.adapter).origin["repo_id"] == "alice/far", "asked, it sent what it learned"
+    assert find_adapter(state.adapter).origin.repo_id == "alice/far", "asked, it sent what it learned"
     assert read_job(run).stage == "COMPLETED" and "stop" in hub.repositories["alice/far-job"].files
     wait_for(lambda: all(thread.name != f"job-local-{run.id}" for thread in threading.enumerate()), "the follower")
 
@@ -68,7 +68,7 @@ def test_a_job_trains_is_stopped_and_a_new_one_goes_on_until_the_adapter_is_here
     assert hub.commit(repo) != before and events(restored, "sent") and not events(restored, "note")
 
     adapter = find_adapter(done.adapter)
-    assert adapter.origin["repo_id"] == read_job(run).adapter_repo == "alice/far"
+    assert adapter.origin.repo_id == read_job(run).adapter_repo == "alice/far"
     assert hub.repositories["alice/far"].private and hub.repositories[repo].private
     assert hub.repositories["alice/far-job"].private
     for file in [*run.folder.rglob("*"), *adapter.folder.rglob("*")]:

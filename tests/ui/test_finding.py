@@ -79,7 +79,7 @@ def test_a_changed_adapter_is_seen_at_once(library):
     assert ids(adapters_tab._library("alice", "poems", None)[2]) == ["poems"]
     kept = delete_adapter("poems", "alice")
     assert adapters_tab._library("alice", "poems", None)[2].choices == []
-    undo_delete(kept, "alice")
+    undo_delete(kept.entry, "alice")
     assert ids(adapters_tab._library("alice", "poems", None)[2]) == ["poems"]
 
 

@@ -15,6 +15,7 @@ from common.files import read_json, write_json
 from common.words import duration
 from models.family import ModelShape
 from models.hardware import Hardware
+from models.prices import space_dollars_per_hour
 from trainer.config import TrainConfig
 from trainer.forecast.fitting import Change, make_it_fit
 from trainer.forecast.memory import Memory, checkpointing_words, estimate_memory
@@ -30,22 +31,6 @@ EXAMPLE_FACTS: DataFacts = {
     "trained_tokens": 15164,
     "longest": 294,
     "mean_length": 103.4,
-}
-# US dollars an hour: huggingface.co/docs/hub/spaces-gpus and /pricing as of 2026, read 2026-11-25; what two sources of
-# different age do not agree on (A100) is left out
-SPACE_PRICES = {
-    "cpu-basic": 0.0,
-    "cpu-upgrade": 0.03,
-    "t4-small": 0.40,
-    "t4-medium": 0.60,
-    "l4x1": 0.80,
-    "l4x4": 3.80,
-    "l40sx1": 1.80,
-    "l40sx4": 8.30,
-    "a10g-small": 1.00,
-    "a10g-large": 1.50,
-    "a10g-largex2": 3.00,
-    "a10g-largex4": 5.00,
 }
 
 
@@ -183,7 +168,7 @@ def _stage_time(config: TrainConfig, data_facts: DataFacts, speed: Speed) -> flo
 def estimate_cost(seconds: float | None, hardware: Hardware) -> Cost | None:
     """Return the cost on a Space whose flavour has a known price, else None."""
     flavor = hardware.space_flavor or ""
-    price = SPACE_PRICES.get(flavor)
+    price = space_dollars_per_hour(flavor)
     if price is None or seconds is None:
         return None
     return Cost(flavor, price, round(price * seconds / 3600, 4))

@@ -1,4 +1,4 @@
-"""What leaves the machine when an adapter is pushed or packed: a folder made anew from the library, cleaned.
+"""Makes what leaves the machine when an adapter is pushed or exported: files made anew from the library, cleaned.
 
 The same adapter makes the same bytes, so that a second push of it changes nothing.
 """
@@ -12,10 +12,10 @@ from pathlib import Path
 import yaml
 
 from adapters.card import LICENSES, CardFacts, write_card
-from adapters.check import CONFIG, TOKENIZER_FILES, WEIGHTS, check_adapter
+from adapters.check import TOKENIZER_FILES, check_adapter
 from adapters.curves import draw_losses
 from adapters.history import has_own_prompts, read_history
-from adapters.library import Adapter
+from adapters.library import CONFIG, WEIGHTS, Adapter
 from adapters.scan import scan
 from common.errors import UserError
 from common.files import check_free, sweep, write_json, write_text
@@ -27,7 +27,7 @@ METRICS += ("num_processes", "created", "versions", "settings")
 
 
 @dataclass(frozen=True)
-class Wish:
+class PushOptions:
     """How somebody wants an adapter pushed. `with_rows` shows sample answers also when their prompts are rows of the data."""
 
     repo_name: str = ""
@@ -38,8 +38,8 @@ class Wish:
     with_rows: bool = False
 
 
-def make_parcel(adapter: Adapter, repo_id: str, wish: Wish, folder: Path, token: str = "") -> list[str]:
-    """Fill the empty `folder` with what is sent, look it through, and return the names. Raises UserError."""
+def write_package(adapter: Adapter, repo_id: str, options: PushOptions, folder: Path, token: str = "") -> list[str]:
+    """Fill the empty `folder` with what a push sends, scan it, and return the names. Raises UserError."""
     if Path(adapter.base).is_absolute() or "/" not in adapter.base:
         raise UserError(
             f"{adapter.name} was trained on a folder of this machine.",
@@ -47,29 +47,31 @@ def make_parcel(adapter: Adapter, repo_id: str, wish: Wish, folder: Path, token:
         )
     check_adapter(adapter.folder)
     _copy(adapter, folder, (CONFIG, WEIGHTS, *TOKENIZER_FILES))
-    _write_settings(adapter, folder, tells_source=wish.private)
+    _write_settings(adapter, folder, tells_source=options.private)
     history = read_history(adapter)
     picture = draw_losses(history.losses, history.eval_losses)
     if picture:
         (folder / "loss.png").write_bytes(picture)
-    elif (adapter.folder / "loss.png").is_file():
-        shutil.copyfile(adapter.folder / "loss.png", folder / "loss.png")
+    else:
+        _copy(adapter, folder, ("loss.png",))
+    language = "en" if adapter.training_config().get("data") == "example" else ""
     facts = CardFacts(
         repo_id=repo_id,
-        license=wish.license or LICENSES.get(adapter.base, "other"),
-        language=wish.language or language_of(adapter),
-        dataset=public_dataset(adapter),
+        license=options.license or LICENSES.get(adapter.base, "other"),
+        language=options.language or language,
+        dataset=_public_dataset(adapter),
         with_picture=(folder / "loss.png").exists(),
-        with_answers=wish.with_answers and (wish.with_rows or has_own_prompts(adapter)),
+        with_answers=options.with_answers and (options.with_rows or has_own_prompts(adapter)),
     )
     write_text(folder / "README.md", write_card(adapter, history, facts))
     return scan(folder, token)
 
 
-def pack(adapter: Adapter, target: Path) -> Path:
-    """A zip of the adapter: the settings that a push sends, looked through like one. Returns its path, whole or not there.
+def export_zip(adapter: Adapter, target: Path) -> Path:
+    """Write a zip of the adapter with the settings that a push sends, scanned like one. Returns its path.
 
-    Of a base that is a folder of this machine only the name goes along. Raises UserError, also when `target` is there.
+    Of a base that is a folder of this machine only the name goes along. Raises UserError, also when `target` is there; then
+    nothing is written.
     """
     check_free(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +100,7 @@ def _copy(adapter: Adapter, folder: Path, names: tuple[str, ...]) -> None:
 
 
 def _write_settings(adapter: Adapter, folder: Path, tells_source: bool = True) -> None:
-    """What may be known of the training; `tells_source` also from which private repository the adapter is."""
+    """Write what may be known of the training; `tells_source` also from which private repository the adapter is."""
     config = {one.name: one.value for one in adapter.told_settings()}
     if config:
         write_text(folder / "training_config.yaml", yaml.safe_dump(config, sort_keys=False))
@@ -106,18 +108,13 @@ def _write_settings(adapter: Adapter, folder: Path, tells_source: bool = True) -
     if Path(str(metrics.get("base"))).is_absolute():
         metrics["base"] = Path(metrics["base"]).name
     if tells_source and adapter.private_sources:
-        metrics["private_source"] = adapter.private_sources[-1]["repo_id"]
+        metrics["private_source"] = adapter.private_sources[-1].repo_id
     if metrics:
         write_json(folder / "metrics.json", metrics)
 
 
-def language_of(adapter: Adapter) -> str:
-    """The language of the data where it is known: of the example that comes with the app; '' of anybody's own."""
-    return "en" if adapter.training_config().get("data") == "example" else ""
-
-
-def public_dataset(adapter: Adapter) -> str | None:
-    """The Hub data set it was trained on, when it is there for everybody; None also when that cannot be found out."""
+def _public_dataset(adapter: Adapter) -> str | None:
+    """Return the Hub data set it was trained on, when everybody may read it; None also when that cannot be found out."""
     import httpx2
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError
