@@ -1,4 +1,4 @@
-"""Zips and folders of adapters from elsewhere: taken only as far as they can be trusted.
+"""Takes the files of an adapter out of a zip or a folder from elsewhere, as far as they can be trusted.
 
 Only the file names of `check.FILES` come out of an archive, flat into one folder, so that no name can lead anywhere; an
 archive that tries is refused whole. Sizes are counted while the bytes come, not believed.
@@ -14,15 +14,16 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from adapters.check import CONFIG, FILES, MAX_BYTES, MAX_FILE_BYTES, PICKLES, WEIGHTS, max_bytes
+from adapters.check import FILES, MAX_BYTES, MAX_FILE_BYTES, PICKLES, max_bytes
+from adapters.library import CONFIG, WEIGHTS
 from common.errors import UserError
 
-MOST_MEMBERS = 1000
-MOST_RATIO = 20  # weights hardly get smaller, words five times
+MAX_MEMBERS = 1000
+MAX_RATIO = 20  # weights hardly get smaller, words five times
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 BLOCK = 1 << 20
 END, END_64 = b"PK\x05\x06", b"PK\x06\x07"  # where the list of files is said to be, and to be in very large zips
-MOST_ENDING = 20 + 22 + (1 << 16)
+MAX_ENDING_BYTES = 20 + 22 + (1 << 16)
 # what zipfile and its decompressors raise for a file that somebody bent
 BROKEN = (
     zipfile.BadZipFile,
@@ -43,9 +44,14 @@ def unpack(archive: Path, folder: Path) -> list[str]:
         with zipfile.ZipFile(archive) as source:
             members = [member for member in source.infolist() if not member.is_dir()]
             _check_members(members)
-            inside = _adapter_folder(members)
-            taken = [member for member in members if _belongs(member.filename, inside)]
-            if len({PurePosixPath(member.filename).name for member in taken}) != len(taken):
+            paths = {member: PurePosixPath(member.filename) for member in members}
+            inside = [path.parent for path in paths.values() if path.name == CONFIG]
+            if len(inside) != 1:
+                raise UserError(
+                    f"The zip holds {len(inside)} adapters.", f"It must hold one, with {CONFIG} and {WEIGHTS}."
+                )
+            taken = [member for member, path in paths.items() if path.parent == inside[0] and path.name in FILES]
+            if len({paths[member].name for member in taken}) != len(taken):
                 raise UserError("The zip holds a file twice.", "Not imported.")
             for member in taken:
                 _extract(source, member, folder)
@@ -59,19 +65,19 @@ def unpack(archive: Path, folder: Path) -> list[str]:
 def _check_directory(archive: Path) -> None:
     """Raise UserError for a list of files that is too long: zipfile would make an object of each before it can be counted."""
     with archive.open("rb") as file:
-        file.seek(max(0, archive.stat().st_size - MOST_ENDING))
+        file.seek(max(0, archive.stat().st_size - MAX_ENDING_BYTES))
         ending = file.read()
     places = [match.start() for match in re.finditer(re.escape(END), ending) if match.start() + 22 <= len(ending)]
     sizes = [struct.unpack_from("<I", ending, place + 12)[0] for place in places]
     # what only zips of more files, or larger ones, have than any adapter
     is_large = any(ending[max(0, place - 20) : place].startswith(END_64) for place in places)
-    if is_large or max(sizes, default=0) > MOST_MEMBERS * 1000:
+    if is_large or max(sizes, default=0) > MAX_MEMBERS * 1000:
         raise UserError("The zip holds thousands of files.", "That is no adapter.")
 
 
 def _check_members(members: list[zipfile.ZipInfo]) -> None:
     """Raise UserError for names that lead out, links, locks, and sizes that no adapter has."""
-    if len(members) > MOST_MEMBERS:
+    if len(members) > MAX_MEMBERS:
         raise UserError(f"The zip holds {len(members):,} files.", "That is no adapter.")
     for member in members:
         path = PurePosixPath(member.filename)
@@ -87,22 +93,10 @@ def _check_members(members: list[zipfile.ZipInfo]) -> None:
         raise UserError("The zip would unpack to more than 2 GB.", "That is no adapter.")
 
 
-def _adapter_folder(members: list[zipfile.ZipInfo]) -> PurePosixPath:
-    """The folder inside the zip that holds adapter_config.json. Raises UserError unless there is exactly one."""
-    found = [PurePosixPath(member.filename).parent for member in members if Path(member.filename).name == CONFIG]
-    if len(found) != 1:
-        raise UserError(f"The zip holds {len(found)} adapters.", f"It must hold one, with {CONFIG} and {WEIGHTS}.")
-    return found[0]
-
-
-def _belongs(name: str, inside: PurePosixPath) -> bool:
-    return PurePosixPath(name).parent == inside and PurePosixPath(name).name in FILES
-
-
 def _extract(source: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
     """Write one member. zipfile stops at the size that is declared; that is judged first, and counted all the same."""
     name = PurePosixPath(member.filename).name
-    most = min(max_bytes(name), max(BLOCK, MOST_RATIO * member.compress_size))
+    most = min(max_bytes(name), max(BLOCK, MAX_RATIO * member.compress_size))
     refusal = UserError(f"'{name}' in the zip unpacks to far more than an adapter holds.", "Not imported.")
     if member.file_size > most:
         raise refusal

@@ -1,6 +1,6 @@
-"""The model card of an adapter: written at push time from its files, so that the Hub shows an adapter of its base.
+"""Writes the model card of an adapter, at push time from its files, so that the Hub shows an adapter of its base.
 
-The front matter is that of the design (hub-protocol.md, section 2). Rows of the data appear only when
+Rows of the data appear only when
 its owner asked for that (package.py decides), else only how many there were.
 Whatever came from somebody (answers, names of hardware) is escaped: a card is a page that others open.
 """
@@ -74,6 +74,9 @@ def write_card(adapter: Adapter, history: History, facts: CardFacts) -> str:
         tokenizer_revision="" if has_tokenizer else revision,
         question="Hello!",
     )
+    space = os.environ.get("SPACE_ID", "")
+    is_space = re.fullmatch(r"[\w.-]+/[\w.-]+", space)
+    made_with = f"[TinyLlama Studio](https://huggingface.co/spaces/{space})" if is_space else "TinyLlama Studio"
     parts = [
         f"# {facts.name}",
         f"A LoRA adapter for [{adapter.base}](https://huggingface.co/{adapter.base}), fine-tuned on "
@@ -83,7 +86,7 @@ def write_card(adapter: Adapter, history: History, facts: CardFacts) -> str:
         _answers(history) if facts.with_answers else "",
         f"## How it was trained\n\n{_settings_table(adapter)}\n\n{_machine(adapter)}",
         LIMITATIONS.format(base=FOUR_BIT_BASE if is_embedded else ""),
-        f"Made with {_made_with()}.",
+        f"Made with {made_with}.",
     ]
     return f"---\n{front_matter(adapter, facts)}\n---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
 
@@ -136,7 +139,7 @@ def _training_words(adapter: Adapter, facts: CardFacts) -> str:
 
 
 def _results(adapter: Adapter, facts: CardFacts) -> str:
-    """The held-out loss before and after, and the curves."""
+    """Return the section with the held-out loss before and after, and the curves; "" when neither is known."""
     lines = ["## What it learned"]
     if adapter.loss_after is not None:
         held_out = adapter.metrics.get("held_out_rows")
@@ -155,7 +158,7 @@ def _loss_cells(loss: float | None) -> str:
 
 
 def _answers(history: History) -> str:
-    """The sample prompts with their answers before and after, as text that cannot be markup."""
+    """Return the section with the sample prompts and their answers, as text that cannot be markup."""
     before = {str(one.get("prompt")): str(one.get("answer")) for one in history.answers_before}
     parts = []
     for one in history.answers_after:
@@ -168,7 +171,7 @@ def _answers(history: History) -> str:
 
 
 def fenced(text: str) -> str:
-    """Text in a code block whose fence is longer than any inside it; long lines are broken, since the block does not."""
+    """Return the text in a code block, in lines of COLUMNS, whose fence is longer than any inside it."""
     text = text[:MAX_ANSWER_CHARACTERS].strip()
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -187,13 +190,13 @@ def _settings_table(adapter: Adapter) -> str:
 
 
 def cell(value: object) -> str:
-    """A value as one cell of a table: no markup, no end of the cell."""
+    """Return a value as one cell of a table: no markup, no end of the cell."""
     text = html.escape(" ".join(str(value).split()))[:200]
     return re.sub(r"([|`*_\[\]\\])", r"\\\1", text)
 
 
 def _machine(adapter: Adapter) -> str:
-    """Hardware, time, versions."""
+    """Return the sentences on hardware, time and versions."""
     metrics = adapter.metrics
     parts = [f"Hardware: {cell(metrics['hardware'])}."] if metrics.get("hardware") else []
     time = training_time(adapter)
@@ -204,10 +207,3 @@ def _machine(adapter: Adapter) -> str:
             "Versions: " + ", ".join(f"{cell(name)} {cell(version)}" for name, version in versions.items()) + "."
         )
     return " ".join(parts)
-
-
-def _made_with() -> str:
-    space = os.environ.get("SPACE_ID", "")
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", space):
-        return f"[TinyLlama Studio](https://huggingface.co/spaces/{space})"
-    return "TinyLlama Studio"

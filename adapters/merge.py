@@ -6,7 +6,6 @@ loaded in fp32 for it, whatever it was trained in. Torch is imported when called
 
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,18 +13,19 @@ from adapters.library import Adapter
 from common.errors import UserError
 from common.files import check_free, sweep
 from common.imports import import_lock
+from models.download import Progress
 from models.hardware import use_all_cores
 from models.precision import load_base_model
 from models.prompt import PromptFormat
 from models.templates.choice import template_of
 from models.tokenizer import load_base_tokenizer
 
-Progress = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
 DTYPES = ("bf16", "fp16", "fp32")
 PROMPTS = ("Hello! Who are you?", "Name three fruits.", "Explain in one sentence why the sky is blue.")
 STAGING_PREFIX = ".merging-"
 ANSWER_TOKENS = 24
-LEAST_AGREEMENT = 0.9
+SPARE_DISK_BYTES = 200_000_000
+MIN_AGREEMENT = 0.9
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,12 @@ def merge_adapter(
     check_free(target)
     template = template_of(base_folder, adapter.folder)
     tokenizer = load_base_tokenizer(base_folder, template)
-    _check_disk(base_folder, target)
+    needed = sum(path.stat().st_size for path in base_folder.glob("*.safetensors"))
+    free = shutil.disk_usage(next(folder for folder in target.parents if folder.exists())).free
+    if free < needed + SPARE_DISK_BYTES:
+        raise UserError(
+            f"The merged model takes up to {needed / 1e9:.1f} GB; {free / 1e9:.1f} GB are free.", "Free some."
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep(*target.parent.glob(f"{STAGING_PREFIX}*"))
     staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=STAGING_PREFIX))
@@ -89,7 +94,7 @@ def merge_adapter(
         del model
         progress("Reading the merged model back and comparing its answers", 0.8)
         difference, agreement, tokens = _compare(load_base_model(partial, "fp32").eval(), expected)
-        if not agreement >= LEAST_AGREEMENT:
+        if not agreement >= MIN_AGREEMENT:
             raise UserError(f"The merged model agrees at {100 * agreement:.0f} % only.", "It was not kept.")
         check_free(target)
         partial.rename(target)
@@ -103,18 +108,8 @@ def merge_adapter(
     return Merged(target, dtype, difference, agreement, tokens)
 
 
-def _check_disk(base_folder: Path, target: Path) -> None:
-    place = next(folder for folder in target.parents if folder.exists())
-    needed = sum(path.stat().st_size for path in base_folder.glob("*.safetensors"))
-    free = shutil.disk_usage(place).free
-    if free < needed + 200_000_000:
-        raise UserError(
-            f"The merged model takes up to {needed / 1e9:.1f} GB; {free / 1e9:.1f} GB are free.", "Free some."
-        )
-
-
 def _load(adapter: Adapter, base_folder: Path):
-    """Base and adapter in fp32."""
+    """Load base and adapter in fp32. Raises UserError when they do not fit."""
     with import_lock:
         from peft import PeftModel
     from safetensors import SafetensorError
@@ -127,7 +122,7 @@ def _load(adapter: Adapter, base_folder: Path):
 
 
 def _answer(model, prompt: list[int]):
-    """(token ids of prompt and greedy answer, probabilities of every next token: (tokens, vocabulary))."""
+    """Return (token ids of prompt and greedy answer, probabilities of every next token: (tokens, vocabulary))."""
     import torch
 
     with torch.no_grad():
@@ -139,7 +134,7 @@ def _answer(model, prompt: list[int]):
 
 
 def _compare(model, expected: list) -> tuple[float, float, int]:
-    """(largest difference of a probability, part of equal next tokens, number of tokens) over the same texts."""
+    """Return (largest difference of a probability, part of equal next tokens, number of tokens) over the same texts."""
     import torch
 
     largest, equal, total = 0.0, 0, 0

@@ -1,12 +1,10 @@
-"""How others serve an adapter: the line for vLLM, with its limits checked, and the Modelfile for Ollama."""
+"""Says how others serve an adapter: the line for vLLM, with its limits checked, and the Modelfile for Ollama."""
 
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.check import CONFIG, require_object
 from adapters.library import Adapter
-from models.base import MAX_ADAPTER_CONFIG_BYTES
 from models.templates import NAMES
 from models.templates.choice import BASE, chosen
 from models.templates.known import recognise
@@ -41,8 +39,8 @@ class VllmLine:
 
 
 def vllm_line(adapter: Adapter, place: str = "") -> VllmLine:
-    """How vLLM serves the adapter from `place`: a repository or a folder. Its limits are those of vllm/lora/peft_helper.py."""
-    config = require_object(adapter.folder / CONFIG, MAX_ADAPTER_CONFIG_BYTES)
+    """Return how vLLM serves the adapter from `place`, a repository or a folder; limits as in vllm/lora/peft_helper.py."""
+    config = adapter.config
     refusals = []
     if config.get("modules_to_save"):
         refusals.append("it trains whole layers (modules_to_save)")
@@ -65,7 +63,7 @@ def vllm_line(adapter: Adapter, place: str = "") -> VllmLine:
 
 
 def write_modelfile(model_folder: Path, gguf_file: Path, adapter_file: Path | None = None) -> Path:
-    """An Ollama Modelfile beside `gguf_file` that carries the chat template, the system prompt it implies, and the stops."""
+    """Write an Ollama Modelfile beside `gguf_file`, with the chat template, the system prompt it implies, and the stops."""
     from models.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(model_folder)

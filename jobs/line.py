@@ -1,4 +1,4 @@
-"""The one idempotent line that every machine runs, and the run's folder that goes with it. Knows no engine that owns machines.
+"""Makes the one idempotent line that every machine runs, and the run's folder for it. Knows no engine that owns machines.
 
     accelerate launch --config_file RUN/job.accelerate.yaml --machine_rank N --main_process_ip HOST ... -m trainer.train --run RUN
 
@@ -70,7 +70,7 @@ class Machines:
 
 
 def make_run(config: TrainConfig, machines: Machines, owner: str = LOCAL_OWNER) -> Run:
-    """A run's folder for another machine: checked and copied as for this one, without the limits of this one.
+    """Make a run's folder for another machine: checked and copied as for this one, without the limits of this one.
 
     Its state comes from its events alone, since no process of this machine trains it. Raises UserError, leaving nothing.
     """
@@ -87,21 +87,21 @@ def make_run(config: TrainConfig, machines: Machines, owner: str = LOCAL_OWNER) 
 
 
 def announce(run: Run, message: str, **job) -> None:
-    """The first event of a run that waits for a machine elsewhere, and its job.json: no process here speaks for it."""
+    """Write the first event of a run that waits for a machine elsewhere, and its job.json with the values `job`."""
     config = run.config()
     write_json(run.job_file, job)
     EventLog(run).write("preparing", message=message, base=config.base, base_reason=config.base_reason)
 
 
 def write_accelerate_config(run: Run, machines: Machines) -> Path:
-    """What accelerate reads in a file; what it takes only as a flag is in `launch_line`. Returns the file."""
+    """Write what accelerate reads in a file; what it takes only as a flag is in `launch_line`. Returns the file."""
     file = run.folder / ACCELERATE_FILE  # card "all": those that Slurm or SkyPilot leaves visible
     write_text(file, accelerate_yaml(machines.settings(run.config()), machines.gpus, card="all"))
     return file
 
 
 def launch_line(machines: Machines, rank: str, head: str, port: str, python: str = "python") -> str:
-    """The line for a POSIX shell on one machine. `rank`, `head` and `port` are shell words, $RUN is the run's folder."""
+    """Return the line for a POSIX shell on one machine. `rank`, `head` and `port` are shell words, $RUN is the run's folder."""
     words = [python, "-m", "accelerate.commands.launch", "--config_file", f'"$RUN/{ACCELERATE_FILE}"']
     if machines.processes > 1:
         conf = f'"is_host=$(( {rank} == 0 )),join_timeout={JOIN_SECONDS}"'
@@ -111,5 +111,5 @@ def launch_line(machines: Machines, rank: str, head: str, port: str, python: str
 
 
 def exports(variables: dict[str, str]) -> str:
-    """`export` lines of a shell script."""
+    """Return `export` lines of a shell script."""
     return "\n".join(f"export {name}={value}" for name, value in variables.items())

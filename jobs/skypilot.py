@@ -77,29 +77,25 @@ def write_job(config: TrainConfig, options: SkyOptions) -> tuple[Run, Path]:
 
 
 def text(run: Run, options: SkyOptions) -> str:
-    """The YAML with its comments."""
-    head = (
-        f"# TinyLlama Studio, run {run.id}: sky jobs launch {shlex.quote(str(run.folder / FILE))}\n"
-        "# What comes out is in the bucket: adapters/local/. No token is in here; a gated base must be on the machines.\n"
-    )
-    return head + yaml.dump(task(run, options), Dumper=_Dumper, sort_keys=False, width=10_000)
-
-
-def task(run: Run, options: SkyOptions) -> dict:
-    """The job as SkyPilot's values."""
+    """Return the YAML with its comments."""
     machines = options.machines
     name = f"studio-{run.id}"[:50].rstrip("-")
-    resources: dict = {"disk_size": 100, "use_spot": options.spot, "job_recovery": {"max_restarts_on_errors": 2}}
-    if machines.gpus_per_node:
-        resources = {"accelerators": f"{options.card}:{machines.gpus_per_node}", **resources}
-    # MOUNT_CACHED and not MOUNT: the events are appended to, checkpoints are renamed
-    bucket: dict = {"source": options.bucket} if options.bucket else {"name": name}
-    return {
+    accelerators = {"accelerators": f"{options.card}:{machines.gpus_per_node}"} if machines.gpus_per_node else {}
+    task = {
         "name": name,
         "workdir": str(REPOSITORY),
         "num_nodes": machines.nodes,
-        "resources": resources,
-        "file_mounts": {MOUNTED: {**bucket, "mode": "MOUNT_CACHED"}, SEED: str(run.folder)},
+        "resources": {
+            **accelerators,
+            "disk_size": 100,
+            "use_spot": options.spot,
+            "job_recovery": {"max_restarts_on_errors": 2},
+        },
+        "file_mounts": {
+            # MOUNT_CACHED and not MOUNT: the events are appended to, checkpoints are renamed
+            MOUNTED: {**({"source": options.bucket} if options.bucket else {"name": name}), "mode": "MOUNT_CACHED"},
+            SEED: str(run.folder),
+        },
         "setup": SETUP + (f"uv {INSTALL_DEEPSPEED}\n" if run.config().parallel in NEEDS_DEEPSPEED else ""),
         "run": RUN_SCRIPT.format(
             mounted=MOUNTED,
@@ -109,6 +105,11 @@ def task(run: Run, options: SkyOptions) -> dict:
             line=launch_line(machines, "$SKYPILOT_NODE_RANK", "$HEAD", str(PORT)),
         ),
     }
+    head = (
+        f"# TinyLlama Studio, run {run.id}: sky jobs launch {shlex.quote(str(run.folder / FILE))}\n"
+        "# What comes out is in the bucket: adapters/local/. No token is in here; a gated base must be on the machines.\n"
+    )
+    return head + yaml.dump(task, Dumper=_Dumper, sort_keys=False, width=10_000)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -96,23 +96,13 @@ def write_job(config: TrainConfig, options: SlurmOptions) -> tuple[Run, Path]:
 
 
 def script(run: Run, options: SlurmOptions) -> str:
-    """The sbatch file as text."""
-    quoted = {"home": home(), "run": run.folder, "repository": REPOSITORY, "python": sys.executable}
-    return SCRIPT.format(
-        run_id=run.id,
-        file=run.folder / FILE,
-        directives="\n".join(f"#SBATCH {line}" for line in _directives(run, options)),
-        variables=exports(options.machines.variables),
-        line=launch_line(options.machines, "$SLURM_NODEID", "$HEAD_NODE", "$HEAD_PORT", '"$PYTHON"'),
-        **{name: shlex.quote(str(path)) for name, path in quoted.items()},
-    )
-
-
-def _directives(run: Run, options: SlurmOptions) -> list[str]:
+    """Return the sbatch file as text."""
+    machines = options.machines
     lines = [
         f"--job-name=studio-{run.id}",
-        f"--nodes={options.machines.nodes}",
+        f"--nodes={machines.nodes}",
         "--ntasks-per-node=1",  # one launcher a node; it starts one process a GPU
+        *([f"--gpus-per-node={machines.gpus_per_node}"] if machines.gpus_per_node else []),
         f"--cpus-per-task={options.cpus_per_node}",
         f"--time={options.time}",
         f'--output="{run.folder}/slurm-%j.log"',
@@ -120,7 +110,13 @@ def _directives(run: Run, options: SlurmOptions) -> list[str]:
         "--requeue",
         f"--signal=B:USR1@{WARNING_SECONDS}",
     ]
-    if options.machines.gpus_per_node:
-        lines.insert(3, f"--gpus-per-node={options.machines.gpus_per_node}")
     lines += [f"--{name}={getattr(options, name)}" for name in ("partition", "account") if getattr(options, name)]
-    return lines
+    quoted = {"home": home(), "run": run.folder, "repository": REPOSITORY, "python": sys.executable}
+    return SCRIPT.format(
+        run_id=run.id,
+        file=run.folder / FILE,
+        directives="\n".join(f"#SBATCH {line}" for line in lines),
+        variables=exports(machines.variables),
+        line=launch_line(machines, "$SLURM_NODEID", "$HEAD_NODE", "$HEAD_PORT", '"$PYTHON"'),
+        **{name: shlex.quote(str(path)) for name, path in quoted.items()},
+    )

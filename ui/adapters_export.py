@@ -16,16 +16,16 @@ from adapters.pull import open_adapter
 from common.errors import UserError
 from common.paths import new_download_folder
 from models.base import choose_base, fetch_base
-from ui.adapters_view import hint, hints, vllm_text
-from ui.messages import shown
+from ui.adapters_view import vllm_text
+from ui.messages import hint_html, hints, shown
 from ui.owner import on_space, owner_of
 
 DTYPES = [("bf16 (usual)", "bf16"), ("fp16", "fp16"), ("fp32 (exact, twice as large)", "fp32")]
 MERGE_HINT = "The merged model is as large as its base (TinyLlama: 2.2 GB) and needs the base in fp32 in memory."
 
 
-def build_export(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) -> dict:
-    """Lay out the section and wire its events; returns the event that shows the line for vLLM anew."""
+def build_export(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) -> gr.Code:
+    """Lay out the section and wire its events; returns the box with the line for vLLM, which `on_line` fills."""
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
             gr.Markdown("#### As it is\nA zip for another machine, or for a friend.")
@@ -66,7 +66,7 @@ def build_export(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) ->
         show_progress="hidden",
         api_visibility="undocumented",
     )
-    return {"fn": on_line, "inputs": picked, "outputs": vllm_box, "show_progress": "hidden"}
+    return vllm_box
 
 
 @shown
@@ -79,11 +79,9 @@ def on_zip(token: gr.OAuthToken | None, key, name):
 @shown
 def on_merge(token: gr.OAuthToken | None, key, name, dtype, progress=gr.Progress()):  # noqa: B008
     """The merged model, file by file."""
-    _check_signed_in(token)
-    adapter = _readable(token, key, name)
-    merged, _ = _merge(adapter, dtype, progress)
+    _, merged, _ = _merge(token, key, name, dtype, progress)
     files = [str(path) for path in sorted(merged.folder.iterdir())]
-    return hint(merged.sentence()), gr.File(files, visible=True)
+    return hint_html(merged.sentence()), gr.File(files, visible=True)
 
 
 @shown
@@ -91,9 +89,7 @@ def on_gguf(token: gr.OAuthToken | None, key, name, dtype, progress=gr.Progress(
     """GGUF of the merged model and of the adapter, with a Modelfile."""
     from adapters.gguf_file import write_all
 
-    _check_signed_in(token)
-    adapter = _readable(token, key, name)
-    merged, base_folder = _merge(adapter, dtype, progress)
+    adapter, merged, base_folder = _merge(token, key, name, dtype, progress)
     progress(0.9, desc="Writing GGUF and reading it back")
     files, sentences = write_all(adapter, base_folder, merged.folder, merged.folder.parent / "gguf")
     shutil.rmtree(merged.folder)  # gigabytes that nobody asked for
@@ -113,27 +109,25 @@ def on_pick(token: gr.OAuthToken | None, key, name):
 
 
 def _readable(token: gr.OAuthToken | None, key: str, name: str | None) -> Adapter:
-    """The visitor's adapter; one that was pulled is asked for on the Hub anew, since it may be theirs no longer."""
+    """Return the visitor's adapter; one that was pulled is asked for on the Hub anew, since it may be theirs no longer."""
     return open_adapter(name or "", owner_of(key, token), token_of(token.token if token else None))
 
 
-def _check_signed_in(token: gr.OAuthToken | None) -> None:
-    """Raise UserError for a visitor without a name: a merge takes gigabytes and minutes of the Space."""
-    if on_space() and token is None:
-        raise UserError("Merging is for who is signed in.", sign_in_words())
-
-
 def _folder(adapter: Adapter) -> Path:
-    """A new folder for files of this adapter, counted with the other downloads of its owner."""
+    """Return a new folder for files of this adapter, counted with the other downloads of its owner."""
     return new_download_folder(adapter.folder.parent.name)
 
 
-def _merge(adapter: Adapter, dtype: str, progress: gr.Progress):
-    """(the merged model, its base's folder), telling the page how far it is."""
+def _merge(token: gr.OAuthToken | None, key: str, name: str | None, dtype: str, progress: gr.Progress):
+    """Return (the adapter, the merged model, its base's folder), telling the page how far it is.
+
+    Raises UserError for a visitor without a name: a merge takes gigabytes and minutes of the Space.
+    """
     from adapters.merge import merge_adapter
 
-    def tell(what: str, fraction: float | None) -> None:
-        progress(fraction or 0, desc=what)
-
+    if on_space() and token is None:
+        raise UserError("Merging is for who is signed in.", sign_in_words())
+    adapter = _readable(token, key, name)
+    tell = lambda what, fraction: progress(fraction or 0, desc=what)  # noqa: E731
     base_folder = fetch_base(choose_base(adapter.base_choice, adapter.base_revision), tell)
-    return merge_adapter(adapter, base_folder, _folder(adapter) / adapter.name, dtype, tell), base_folder
+    return adapter, merge_adapter(adapter, base_folder, _folder(adapter) / adapter.name, dtype, tell), base_folder

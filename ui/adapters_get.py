@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from adapters.hub import parse_repo, token_of
 from adapters.intake import import_adapter
-from adapters.pull import look, pull, search_hub
+from adapters.pull import Found, look, pull, search_hub
 from common.errors import UserError
 from models.base import DEFAULT_BASE
 from models.embedded import HUB_ID
-from ui.adapters_view import FOUND_COLUMNS, FOUND_WIDTHS, found_rows, hint, hints, offer_html
-from ui.messages import shown
+from ui.messages import hint_html, hints, shown
 from ui.owner import owner_of
 
 BASES = [("TinyLlama 1.1B Chat", DEFAULT_BASE), ("SmolLM2 135M Instruct", HUB_ID)]
@@ -22,42 +22,42 @@ LOOK_HINT = "Look first: base and size are shown before anything large is downlo
 
 @dataclass
 class GetSection:
-    """What the tab wires from outside: the events after which an adapter came in, and the state with its name."""
+    """What the tab wires: the events after which an adapter has arrived, and the state with its name."""
 
-    came: list
-    came_name: gr.State
+    arrivals: list[Dependency]
+    arrived_name: gr.State
 
 
 def build_get(browser_key: gr.BrowserState) -> GetSection:
     """Lay out the section and wire its events."""
-    came_name = gr.State("")
+    arrived_name = gr.State("")
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
-            repo_box, pulled = _build_pull(browser_key, came_name)
+            repo_box, pulled = _build_pull(browser_key, arrived_name)
         with gr.Column(min_width=300):
             _build_search(browser_key, repo_box)
-            imported = _build_import(browser_key, came_name)
-    return GetSection([pulled, imported], came_name)
+            imported = _build_import(browser_key, arrived_name)
+    return GetSection([pulled, imported], arrived_name)
 
 
-def _build_pull(browser_key: gr.BrowserState, came_name: gr.State) -> tuple:
-    """(the box for an id, the event after which something was pulled)."""
+def _build_pull(browser_key: gr.BrowserState, arrived_name: gr.State) -> tuple[gr.Textbox, Dependency]:
+    """Return (the box for an id, the event after which something was pulled)."""
     gr.Markdown("#### From the Hub")
     repo_box = gr.Textbox(label="Adapter on the Hub", max_length=300, placeholder="owner/name or its address")
     revision_box = gr.Textbox(label="Revision", max_length=100, info="Commit, tag or branch. Empty: the newest.")
     with gr.Row():
         look_button = gr.Button("Look", min_width=100)
         pull_button = gr.Button("Pull", variant="primary", interactive=False, min_width=100)
-    offer_view = gr.HTML(hint(LOOK_HINT))
+    offer_view = gr.HTML(hint_html(LOOK_HINT))
     seen = gr.State(None)  # the offer that was looked at
     looked = [offer_view, seen, pull_button]
-    pulling: dict[str, Any] = {"inputs": [browser_key, repo_box, seen], "outputs": [offer_view, came_name, seen]}
+    pulling: dict[str, Any] = {"inputs": [browser_key, repo_box, seen], "outputs": [offer_view, arrived_name, seen]}
     look_button.click(on_look, [browser_key, repo_box, revision_box], looked, api_name="look")
     pulled = pull_button.click(on_pull, **pulling, api_name="pull", concurrency_limit=4)
     pulled.success(lambda: gr.Button(interactive=False), None, pull_button, show_progress="hidden")
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "undocumented", "queue": False}
     for box in (repo_box, revision_box):  # what was looked at is no longer what would be pulled
-        box.change(lambda: (hint(LOOK_HINT), None, gr.Button(interactive=False)), None, looked, **quiet)
+        box.change(lambda: (hint_html(LOOK_HINT), None, gr.Button(interactive=False)), None, looked, **quiet)
     return repo_box, pulled
 
 
@@ -73,29 +73,29 @@ def _build_search(browser_key: gr.BrowserState, repo_box: gr.Textbox) -> None:
         mine_button = gr.Button("Only mine", min_width=100)
     found_html = gr.HTML("")
     found_table = gr.Dataframe(
-        headers=FOUND_COLUMNS,
+        headers=["Repository", "Who sees it", "Downloads", "Changed"],
         interactive=False,
         wrap=True,
         visible=False,
         label="Found",
         max_height=260,
-        column_widths=FOUND_WIDTHS,
+        column_widths=[190, 110, 100, 110],
     )
     found = [found_table, found_html]
     search_button.click(on_search, [browser_key, base_dropdown, words_box], found, api_name="search_hub")
     mine_button.click(on_mine, [browser_key, words_box], found, api_name="search_mine")
-    found_table.select(_picked, None, repo_box, show_progress="hidden", api_visibility="undocumented")
+    found_table.select(on_found, None, repo_box, show_progress="hidden", api_visibility="undocumented")
 
 
-def _build_import(browser_key: gr.BrowserState, came_name: gr.State):
-    """The event after which something was imported."""
+def _build_import(browser_key: gr.BrowserState, arrived_name: gr.State) -> Dependency:
+    """Return the event after which something was imported."""
     gr.Markdown("#### From a file")
     zip_file = gr.File(label="A zip with an adapter", file_types=[".zip"], height=160)
     base_box = gr.Textbox(label="Its base", max_length=200, info="Only when the adapter does not name one itself.")
     import_button = gr.Button("Import")
     import_html = gr.HTML("")
     given = [browser_key, zip_file, base_box]
-    return import_button.click(on_import, given, [import_html, came_name], api_name="import_adapter")
+    return import_button.click(on_import, given, [import_html, arrived_name], api_name="import_adapter")
 
 
 @shown
@@ -103,7 +103,9 @@ def on_look(token: gr.OAuthToken | None, key, repo, revision):
     """Base and size of what is at an id, and the offer that Pull takes."""
     owner_of(key, token)
     offer = look(repo, token_of(token.token if token else None), revision or None)
-    return offer_html(offer), offer, gr.Button(interactive=True)
+    left_out = f" Not taken: {', '.join(offer.left_out[:8])}." if offer.left_out else ""
+    words = hints([offer.sentence(), f"Commit {offer.revision[:12]}.{left_out}"])
+    return words, offer, gr.Button(interactive=True)
 
 
 @shown
@@ -140,19 +142,21 @@ def on_import(token: gr.OAuthToken | None, key, file, base):
     owner = owner_of(key, token)
     if not file:
         raise UserError("No file was uploaded.", "Drop a zip on the page.")
-    imported = import_adapter(Path(file), owner=owner, base=_base_of(base))
+    base_id = (
+        parse_repo(base)[0] if base and base.strip() else ""
+    )  # a path is refused: over the page only ids are taken
+    imported = import_adapter(Path(file), owner=owner, base=base_id)
     return hints([f"Imported as {imported.adapter.name}.", *imported.notes]), imported.adapter.name
 
 
-def _picked(event: gr.SelectData) -> str:
+def on_found(event: gr.SelectData) -> str:
+    """Take the repository of the row that was clicked."""
     return str(event.row_value[0])
 
 
-def _found(found: list, nothing: str) -> list:
-    words = hint(nothing if not found else "Click one, then press Look.")
-    return [gr.Dataframe(found_rows(found), visible=bool(found)), words]
-
-
-def _base_of(text: str) -> str:
-    """The id of a base as typed; '' when nothing was. Raises UserError for a path: over the page only ids are taken."""
-    return parse_repo(text)[0] if text and text.strip() else ""
+def _found(found: list[Found], nothing: str) -> list:
+    words = hint_html(nothing if not found else "Click one, then press Look.")
+    rows = [
+        [one.repo_id, "only you" if one.is_private else "everybody", str(one.downloads), one.changed] for one in found
+    ]
+    return [gr.Dataframe(rows, visible=bool(found)), words]

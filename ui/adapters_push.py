@@ -7,18 +7,18 @@ somebody is never looked at.
 import html
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from adapters.hub import account_of, token_of
 from adapters.package import PushOptions
 from adapters.pull import open_adapter
 from adapters.push import plan_push, push_adapter
 from common.errors import UserError
-from ui.adapters_view import hint, plan_html
+from ui.adapters_view import plan_html
 from ui.events import QUIET
-from ui.messages import shown
+from ui.messages import hint_html, shown
 from ui.owner import owner_of
 
 LICENSES = ["", "apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "openrail", "other"]
@@ -27,16 +27,15 @@ FIRST_LOOK = "Look first: the page then shows every file and what it would chang
 
 @dataclass
 class PushSection:
-    """What the tab wires from outside: the events after which something was pushed, and the line on who is signed in."""
+    """What the tab wires: the event after which something was pushed, and where to show who is signed in."""
 
-    went: list
-    account: object
-    account_wiring: dict
+    pushed: Dependency
+    account_html: gr.HTML
 
 
 def build_push(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) -> PushSection:
     """Lay out the section and wire its events."""
-    account_html = gr.HTML(hint("Asking the Hub who is signed in ..."))
+    account_html = gr.HTML(hint_html("Asking the Hub who is signed in ..."))
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
             repo_box = gr.Textbox(
@@ -60,25 +59,24 @@ def build_push(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) -> P
                 plan_button = gr.Button("See what would change", min_width=120)
                 push_button = gr.Button("Push", variant="primary", interactive=False, min_width=120)
         with gr.Column(min_width=300):
-            plan_view = gr.HTML(hint(FIRST_LOOK))
+            plan_view = gr.HTML(hint_html(FIRST_LOOK))
     agreed = gr.State(None)  # (adapter, repository as it was seen): what the visitor agreed to
-    wishes = [browser_key, adapter_dropdown, repo_box, private_checkbox, license_dropdown]
-    wishes += [answers_checkbox, rows_checkbox]
+    form = [browser_key, adapter_dropdown, repo_box, private_checkbox, license_dropdown]
+    form += [answers_checkbox, rows_checkbox]
 
     outputs = [plan_view, agreed, push_button]
-    plan_button.click(on_plan, wishes, outputs, api_name="plan_push")
-    went = push_button.click(on_push, [*wishes, agreed], outputs, api_name="push", concurrency_limit=4)
+    plan_button.click(on_plan, form, outputs, api_name="plan_push")
+    pushed = push_button.click(on_push, [*form, agreed], outputs, api_name="push", concurrency_limit=4)
     adapter_dropdown.change(on_name, adapter_dropdown, repo_box, **QUIET)
-    for control in wishes[1:]:  # what was agreed to is no longer what would be sent
+    for control in form[1:]:  # what was agreed to is no longer what would be sent
         control.change(
-            lambda: (hint(FIRST_LOOK), None, gr.Button(interactive=False)),
+            lambda: (hint_html(FIRST_LOOK), None, gr.Button(interactive=False)),
             None,
             outputs,
             **QUIET,
             queue=False,
         )
-    wiring: dict[str, Any] = {"inputs": browser_key, "outputs": account_html, "show_progress": "hidden"}
-    return PushSection([went], on_account, wiring)
+    return PushSection(pushed, account_html)
 
 
 def on_name(name):
@@ -93,17 +91,19 @@ def on_account(token: gr.OAuthToken | None, key):
     try:
         account = account_of(token_of(token.token if token else None))
     except UserError as error:
-        return hint(f"{error} Everything else on this page works without.", "problem")
+        return hint_html(f"{error} Everything else on this page works without.", "problem")
     rights = "" if account.can_write else " This sign-in may only read: pushing needs one that may write."
-    return hint(f"Signed in to the Hub as {account.name}{_life(token)}.{rights}")
+    left = (token.expires_at or 0) - time.time() if token else 0  # a push after that needs a new sign-in
+    duration = f" for {left / 3600:.1f} more hours" if left > 0 else ""
+    return hint_html(f"Signed in to the Hub as {account.name}{duration}.{rights}")
 
 
 @shown
-def on_plan(token: gr.OAuthToken | None, key, name, *wishes):
+def on_plan(token: gr.OAuthToken | None, key, name, *form):
     """What a push would do; the visitor agrees to this, and to nothing newer."""
     hub_token = token_of(token.token if token else None)
     adapter = open_adapter(name or "", owner_of(key, token), hub_token)
-    plan = plan_push(adapter, account_of(hub_token), _wish(*wishes))
+    plan = plan_push(adapter, account_of(hub_token), _options(*form))
     agreed = (adapter.name, plan.parent, plan.private)
     return plan_html(plan), agreed, gr.Button(interactive=bool(plan.changes))
 
@@ -125,29 +125,18 @@ def on_push(
     hub_token = token_of(token.token if token else None)
     adapter = open_adapter(name or "", owner_of(key, token), hub_token)
     _, parent, agreed_private = seen if seen and seen[0] == adapter.name else (None, None, False)
-    wish = _wish(repo, private or agreed_private, license, answers, rows)
+    options = _options(repo, private or agreed_private, license, answers, rows)
     tell = lambda what, fraction: progress(fraction or 0, desc=what)  # noqa: E731
-    pushed = push_adapter(adapter, account_of(hub_token), wish, parent, tell)
-    return pushed_html(pushed), None, gr.Button(interactive=False)
+    pushed = push_adapter(adapter, account_of(hub_token), options, parent, tell)
+    url = html.escape(pushed.url, quote=True)
+    words = f"{'Pushed' if pushed.changed else 'Nothing had changed'}. "
+    words += "Only you see it." if pushed.private else "Everybody can see it."
+    link = f"<a href='{url}' target='_blank' rel='noopener'>{html.escape(pushed.repo_id)}</a>"
+    return f"<p>{words}</p><p>{link}</p>", None, gr.Button(interactive=False)
 
 
-def _life(token: gr.OAuthToken | None) -> str:
-    """How long a visitor's sign-in lasts; a push after that needs a new one. '' where it does not end."""
-    left = (token.expires_at or 0) - time.time() if token else 0
-    return f" for {left / 3600:.1f} more hours" if left > 0 else ""
-
-
-def _wish(repo: str, private: bool, license: str, answers: bool, rows: bool) -> PushOptions:
-    """The form as a wish. Raises UserError for a licence that is none of the list (it is asked for over the API too)."""
+def _options(repo: str, private: bool, license: str, answers: bool, rows: bool) -> PushOptions:
+    """Return what the form asks for. Raises UserError for a licence that is none of the list, as one over the API may be."""
     if (license or "") not in LICENSES:
         raise UserError("This licence is not in the list.", "Pick one of the list.")
     return PushOptions(str(repo or ""), bool(private), license or "", with_answers=bool(answers), with_rows=bool(rows))
-
-
-def pushed_html(pushed) -> str:
-    """Where it is now, with a link."""
-    url = html.escape(pushed.url, quote=True)
-    words = "Pushed." if pushed.changed else "Nothing had changed."
-    secrecy = "Only you see it." if pushed.private else "Everybody can see it."
-    link = f"<a href='{url}' target='_blank' rel='noopener'>{html.escape(pushed.repo_id)}</a>"
-    return f"<p>{words} {secrecy}</p><p>{link}</p>"

@@ -15,12 +15,12 @@ from adapters.history import read_history
 from adapters.library import adapter_names, find_adapter, read_some
 from common.errors import UserError
 from models.templates.choice import choices
-from ui.adapters_export import build_export
+from ui.adapters_export import build_export, on_line
 from ui.adapters_get import build_get
-from ui.adapters_push import build_push
-from ui.adapters_view import PIXELS_A_CHARACTER, answers_html, curve_points, facts_html, hint
+from ui.adapters_push import build_push, on_account
+from ui.adapters_view import PIXELS_A_CHARACTER, answers_html, curve_points, facts_html
 from ui.finding import MOST_LISTED, how_many
-from ui.messages import shown
+from ui.messages import hint_html, shown
 from ui.owner import owner_of
 
 COLOURS = {"training": "#6366f1", "held out": "#d97706"}
@@ -48,7 +48,7 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
             show_label=False, placeholder="Search names, bases, data, notes", scale=3, container=False
         )
         undo_button = gr.Button("Undo delete", visible=False, scale=1)
-    empty_html = gr.HTML(hint(NOTHING))
+    empty_html = gr.HTML(hint_html(NOTHING))
     table = gr.Dataframe(
         headers=[column.title for column in COLUMNS],
         interactive=False,
@@ -65,7 +65,7 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
         with gr.Tab("Details"):
             details = _build_details()
         with gr.Tab("Export"):
-            vllm_line = build_export(browser_key, adapter_dropdown)
+            vllm_box = build_export(browser_key, adapter_dropdown)
         with gr.Tab("Push to the Hub"):
             push = build_push(browser_key, adapter_dropdown)
         with gr.Tab("Import and pull"):
@@ -98,11 +98,12 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
     undo_button.click(
         on_undo, [browser_key, search_box, deleted], [*library, deleted, undo_button], api_name="undo_delete", **quiet
     )
-    for event in get.came:  # an adapter came in: it is shown and picked
-        event.success(on_load, [browser_key, search_box, get.came_name], library, **quiet)
-    for event in push.went:
-        event.success(on_load, **load_wiring).success(**vllm_line, api_visibility="undocumented")
-    return AdaptersTab(on_load, load_wiring, details.chat_button, adapter_dropdown, push.account, push.account_wiring)
+    for event in get.arrivals:  # what has arrived is shown and picked
+        event.success(on_load, [browser_key, search_box, get.arrived_name], library, **quiet)
+    event = push.pushed.success(on_load, **load_wiring)
+    event.success(on_line, [browser_key, adapter_dropdown], vllm_box, api_visibility="undocumented", **quiet)
+    account_wiring: dict[str, Any] = {"inputs": browser_key, "outputs": push.account_html, **quiet}
+    return AdaptersTab(on_load, load_wiring, details.chat_button, adapter_dropdown, on_account, account_wiring)
 
 
 @shown
@@ -182,7 +183,7 @@ class _Details:
 def _build_details() -> _Details:
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
-            facts = gr.HTML(hint(NOT_PICKED))
+            facts = gr.HTML(hint_html(NOT_PICKED))
             answers = gr.HTML("")
         with gr.Column(scale=2, min_width=320):
             chat_button = gr.Button("Chat with it", variant="primary", interactive=False)
@@ -217,7 +218,7 @@ def _library(owner: str, words: str, wanted: str | None) -> list:
     empty = f"No adapter with '{words[:60]}'." if words else NOTHING
     return [
         gr.Dataframe([[column.value(adapter) for column in COLUMNS] for adapter in adapters], visible=bool(adapters)),
-        gr.HTML(hint(more or empty), visible=bool(more) or not adapters),
+        gr.HTML(hint_html(more or empty), visible=bool(more) or not adapters),
         gr.Dropdown(listed, value=wanted if wanted in listed else next(iter(listed), None)),
     ]
 
@@ -230,7 +231,7 @@ def _details(name: str | None, owner: str) -> list:
         adapter = None
     if adapter is None:
         off = [gr.Button(interactive=False)] * 4
-        return [hint(NOT_PICKED), "", gr.LinePlot(visible=False), "", "", *off, gr.Dropdown(visible=False)]
+        return [hint_html(NOT_PICKED), "", gr.LinePlot(visible=False), "", "", *off, gr.Dropdown(visible=False)]
     history = read_history(adapter)
     points = curve_points(history)
     on = [gr.Button(interactive=True)] * 4

@@ -1,4 +1,4 @@
-"""What the Adapters tab shows, made from adapters, plans and offers: rows and HTML, every word of it escaped. No events."""
+"""Makes the HTML of the Adapters tab from adapters and plans, every word of it escaped. No events."""
 
 import html
 
@@ -7,30 +7,12 @@ import pandas
 from adapters.facts import facts_of
 from adapters.history import History
 from adapters.library import Adapter
-from adapters.pull import Found, Offer
 from adapters.push import PushPlan
 from adapters.serve import vllm_line
+from ui.messages import hint_html
 
 PIXELS_A_CHARACTER = 7  # a phone scrolls sideways inside the table
-FOUND_COLUMNS = ["Repository", "Who sees it", "Downloads", "Changed"]
-FOUND_WIDTHS: list[str | int] = [190, 110, 100, 110]
 CHANGES = {"new": "new", "changed": "changes", "same": "stays as it is"}
-
-
-def found_rows(found: list[Found]) -> list[list[str]]:
-    """One row a repository for the table of a search on the Hub."""
-    return [
-        [one.repo_id, "only you" if one.is_private else "everybody", str(one.downloads), one.changed] for one in found
-    ]
-
-
-def hint(text: str, kind: str = "hint") -> str:
-    """A line of text; `kind` is 'hint' or 'problem'."""
-    return f"<p class='{kind}'>{html.escape(text)}</p>"
-
-
-def hints(texts: list[str]) -> str:
-    return "".join(hint(text) for text in texts)
 
 
 def facts_html(adapter: Adapter) -> str:
@@ -66,25 +48,13 @@ def curve_points(history: History) -> pandas.DataFrame | None:
 
 def plan_html(plan: PushPlan) -> str:
     """What a push would do, file by file."""
-    rows = "".join(
-        f"<tr class='{file.change}'><td>{html.escape(file.path)}</td><td>{CHANGES[file.change]}</td>"
-        f"<td>{_size(file.size)}</td></tr>"
-        for file in plan.files
-    )
+    rows = ""
+    for file in plan.files:
+        size = f"{file.size / 1e6:.1f} MB" if file.size >= 100_000 else f"{max(1, round(file.size / 1e3))} kB"
+        cells = (html.escape(file.path), CHANGES[file.change], size)
+        rows += f"<tr class='{file.change}'>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
     kept = f"Stays there: {', '.join(plan.kept[:10])}." if plan.kept else ""
-    return f"{hint(plan.sentence())}<table class='plan'>{rows}</table>{hint(kept) if kept else ''}"
-
-
-def _size(size: int) -> str:
-    """Bytes as people say them."""
-    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{max(1, round(size / 1e3))} kB"
-
-
-def offer_html(offer: Offer) -> str:
-    """What a repository offers, before anything large is downloaded."""
-    left_out = f"Not taken: {', '.join(offer.left_out[:8])}." if offer.left_out else ""
-    revision = f"Commit {offer.revision[:12]}. {left_out}"
-    return hint(offer.sentence()) + hint(revision)
+    return f"{hint_html(plan.sentence())}<table class='plan'>{rows}</table>{hint_html(kept) if kept else ''}"
 
 
 def vllm_text(adapter: Adapter) -> str:

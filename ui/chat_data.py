@@ -12,9 +12,9 @@ from common.errors import UserError
 from ui.chat_answer import is_answering
 from ui.chat_checks import are_different, place_of
 from ui.chat_handlers import ChatHandlers
-from ui.chat_view import hint, written
+from ui.chat_view import written
 from ui.events import QUIET
-from ui.messages import shown
+from ui.messages import hint_html, shown
 from ui.owner import owner_of
 
 ROWS_SHOWN = 5
@@ -38,7 +38,7 @@ def lay_out_data() -> DataParts:
             info="Answers with a thumb up, answers that you corrected, and the better one of a comparison become its rows.",
             max_length=60,
         )
-        rows_html = gr.HTML(hint("No rows yet."), padding=False)
+        rows_html = gr.HTML(hint_html("No rows yet."), padding=False)
         drop_button = gr.Button("Take the last row out", size="sm")
     return DataParts(name_box, rows_html, drop_button)
 
@@ -124,7 +124,7 @@ class DataHandlers:
         known = {one.name: one for one in feedback.list_datasets(owner)}
         name = feedback.slug(str(values[self.parts.name_box] or "")[:200])
         if name not in known:
-            return hint(
+            return hint_html(
                 f"“{name}” has no rows yet. Press the thumb under a good answer, or correct one with the pencil."
             )
         rows = feedback.read_rows(name, owner)

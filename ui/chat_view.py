@@ -12,6 +12,7 @@ from gradio.components.chatbot import Message, MessageDict
 from chat.conversation import MOST_CONVERSATIONS, Conversation, Pane
 from chat.engine import Reply, Seen
 from ui.chat_models import label_of
+from ui.messages import hint_html
 
 # Code is only what no reading of Markdown takes for anything else: a fence at the beginning of a line, and `words` within one
 # line of a paragraph in which no other backtick stands.
@@ -141,11 +142,7 @@ def room_words(going: Conversation) -> str:
     )
 
 
-def hint(text: str) -> str:
-    return f"<p class='hint'>{html.escape(text)}</p>"
-
-
-SEEN_LATER = hint(
+SEEN_LATER = hint_html(
     "The exact prompt of the last answer is shown here, special tokens marked, with the tokens of each message."
 )
 

@@ -25,8 +25,8 @@ from ui.data_form import stops_of
 from ui.events import QUIET
 from ui.form import make_config
 from ui.history_events import lists, own_run
-from ui.jobs_view import FIRST_LOOK, NO_SCOPE, STOPPING, choices, first_choice, hint, job_words, lacks_scope, plan_words
-from ui.messages import shown
+from ui.jobs_view import FIRST_LOOK, NO_SCOPE, STOPPING, choices, first_choice, job_words, lacks_scope, plan_words
+from ui.messages import hint_html, shown
 from ui.owner import owner_of, visitor_of
 from ui.plan_events import check_init_adapter, is_untouched_example
 
@@ -56,7 +56,7 @@ def _wire_cost(tab, section) -> None:
             kind = "problem" if lacks_scope() else "hint"
         except UserError as error:
             words, kind = str(error), "problem"
-        return hint(words, kind), gr.Dropdown(choices(found), value=first_choice(found))
+        return hint_html(words, kind), gr.Dropdown(choices(found), value=first_choice(found))
 
     @shown
     def on_plan(token: gr.OAuthToken | None, key, flavor, minutes, dollars):
@@ -71,7 +71,7 @@ def _wire_cost(tab, section) -> None:
     wishes = [tab.browser_key, *section.wishes]
     section.plan_button.click(on_plan, wishes, section.planned, api_name="plan_job", show_progress="hidden")
     for wish in section.wishes:  # what was agreed to is no longer what would be started
-        wish.change(lambda: [hint(FIRST_LOOK), *_used_up()], None, section.planned, **QUIET)
+        wish.change(lambda: [hint_html(FIRST_LOOK), *_used_up()], None, section.planned, **QUIET)
 
 
 def _wire_start(tab, section, picked: dict) -> None:

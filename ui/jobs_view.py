@@ -1,4 +1,4 @@
-"""The section 'Run on Hugging Face Jobs' laid out, and what it says as HTML. ui.jobs_events makes it work."""
+"""Lays out the section 'Run on Hugging Face Jobs', and makes its HTML. ui.jobs_events makes it work."""
 
 import html
 import os
@@ -9,6 +9,7 @@ import gradio as gr
 from jobs.hf import Job, read_job
 from jobs.prices import MAX_MINUTES, MIN_MINUTES, Flavor, Plan
 from trainer.run import Run, RunState
+from ui.messages import hint_html
 from ui.owner import on_space
 
 STOPPING = (
@@ -65,19 +66,15 @@ def build_jobs_section() -> JobsSection:
             )
             dollars_number = gr.Number(5, label="US dollars at most", minimum=0, min_width=120)
         plan_button = gr.Button("See the cost", size="sm")
-        plan_html = gr.HTML(hint(FIRST_LOOK))
+        plan_html = gr.HTML(hint_html(FIRST_LOOK))
         with gr.Row():
             start_button = gr.Button("Start as a job", variant="primary", interactive=False, min_width=140)
             resume_button = gr.Button("Resume the shown run as a job", interactive=False, min_width=140)
         job_html = gr.HTML("")
         if not on_space():
-            gr.HTML(hint(ELSEWHERE))
+            gr.HTML(hint_html(ELSEWHERE))
     parts = (account_html, flavor_dropdown, minutes_number, dollars_number, plan_button, plan_html)
     return JobsSection(accordion, *parts, gr.State(None), start_button, resume_button, job_html)
-
-
-def hint(words: str, kind: str = "hint") -> str:
-    return f"<p class='{kind}'>{html.escape(words)}</p>"
 
 
 def lacks_scope() -> bool:
