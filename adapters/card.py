@@ -97,10 +97,7 @@ def front_matter(adapter: Adapter, facts: CardFacts) -> str:
 
     measured = {}
     if (loss := adapter.loss_after) is not None:
-        measured = {
-            "perplexity": (math.exp(min(loss, MAX_LOSS)), "Eval perplexity"),
-            "loss": (loss, "Eval loss"),
-        }
+        measured = {"perplexity": (math.exp(min(loss, MAX_LOSS)), "Eval perplexity"), "loss": (loss, "Eval loss")}
     results = [
         EvalResult(
             task_type="text-generation",

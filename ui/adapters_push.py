@@ -70,11 +70,7 @@ def build_push(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) -> P
     adapter_dropdown.change(on_name, adapter_dropdown, repo_box, **QUIET)
     for control in form[1:]:  # what was agreed to is no longer what would be sent
         control.change(
-            lambda: (hint_html(FIRST_LOOK), None, gr.Button(interactive=False)),
-            None,
-            outputs,
-            **QUIET,
-            queue=False,
+            lambda: (hint_html(FIRST_LOOK), None, gr.Button(interactive=False)), None, outputs, **QUIET, queue=False
         )
     return PushSection(pushed, account_html)
 

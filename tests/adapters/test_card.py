@@ -42,7 +42,7 @@ def test_the_front_matter_is_that_of_an_adapter(made):
         "pipeline_tag": "text-generation",
         "license": "apache-2.0",
         "tags": [
-            *("base_model:adapter:tests/tiny-base", "lora", "sft", "trl", "transformers", "peft", "tinyllama-studio"),
+            *("base_model:adapter:tests/tiny-base", "lora", "sft", "trl", "transformers", "peft", "tinyllama-studio")
         ],
         "model-index": [
             {
