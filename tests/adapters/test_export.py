@@ -1,9 +1,8 @@
 """Merged and unmerged answer alike; GGUF is read back by real readers; what cannot be served is said."""
 
-import json
+import shlex
 import shutil
 
-import numpy
 import pytest
 
 from adapters.gguf_file import _write_model, write_adapter, write_models
@@ -11,10 +10,11 @@ from adapters.library import read_adapter
 from adapters.merge import merge_adapter
 from adapters.serve import SMOLLM2_SYSTEM, vllm_line, write_modelfile
 from common.errors import UserError
-from common.files import write_json
+from common.files import read_json, write_json
 from models.templates import read_template
 from models.templates.choice import own_choice
 from models.templates.known import recognise
+from tests.adapters.hostile import change
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +22,17 @@ def merged(made, tiny_base, tmp_path_factory):
     return merge_adapter(read_adapter(made), tiny_base, tmp_path_factory.mktemp("merged") / "merged", "bf16")
 
 
-def test_merged_answers_like_base_and_adapter_and_says_how_far_it_is(merged):
+def test_merged_answers_like_base_and_adapter_not_like_the_base_and_says_how_far_it_is(merged, tiny_base):
+    from safetensors.torch import load_file
+
     assert merged.agreement >= 0.9 and 0 < merged.largest_difference < 0.05
     assert "largest difference" in merged.sentence()
-    config = json.loads((merged.folder / "config.json").read_text())
-    assert config.get("dtype", config.get("torch_dtype")) == "bfloat16"
+    assert read_json(merged.folder / "config.json")["dtype"] == "bfloat16"
+    base, after = (
+        load_file(folder / "model.safetensors")["model.layers.0.self_attn.q_proj.weight"].float()
+        for folder in (tiny_base, merged.folder)
+    )
+    assert (base - after).abs().max() > 0.01
 
 
 def test_a_merge_in_fp32_is_exact(made, tiny_base, tmp_path):
@@ -34,27 +40,13 @@ def test_a_merge_in_fp32_is_exact(made, tiny_base, tmp_path):
     assert exact.agreement == 1.0 and exact.largest_difference < 1e-4
 
 
-def test_a_merge_changes_the_base(merged, tiny_base):
-    from safetensors.numpy import load_file
-    from safetensors.torch import load_file as load_torch
-
-    name = "model.layers.0.self_attn.q_proj.weight"
-    base, after = (
-        load_file(tiny_base / "model.safetensors")[name],
-        load_torch(merged.folder / "model.safetensors")[name],
-    )
-    assert numpy.abs(base - after.float().numpy()).max() > 0.01
-
-
-def test_an_adapter_with_no_numbers_is_not_merged(made, tiny_base, tmp_path):
+def test_an_adapter_with_no_numbers_is_not_merged(copy, tiny_base, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    broken = tmp_path / "broken"
-    shutil.copytree(made, broken)
-    weights = load_file(broken / "adapter_model.safetensors")
-    save_file({name: value * float("nan") for name, value in weights.items()}, broken / "adapter_model.safetensors")
+    file = copy / "adapter_model.safetensors"
+    save_file({name: value * float("nan") for name, value in load_file(file).items()}, file)
     with pytest.raises(UserError, match="cannot be merged"):
-        merge_adapter(read_adapter(broken), tiny_base, tmp_path / "out", "fp32")
+        merge_adapter(read_adapter(copy), tiny_base, tmp_path / "out", "fp32")
     assert not list(tmp_path.glob("out*"))
 
 
@@ -101,9 +93,8 @@ def test_a_gguf_with_one_damaged_weight_is_not_kept(merged, tmp_path, monkeypatc
     from adapters import gguf_file
 
     real = gguf_file._tensors
-    monkeypatch.setattr(
-        gguf_file, "_tensors", lambda folder: ((name, damage(name, values)) for name, values in real(folder))
-    )
+    damaged = lambda folder: ((name, damage(name, values)) for name, values in real(folder))  # noqa: E731
+    monkeypatch.setattr(gguf_file, "_tensors", damaged)
     with pytest.raises(UserError, match="is off by"):
         write_models(merged.folder, tmp_path, (outtype,))
     assert not list(tmp_path.iterdir())
@@ -139,9 +130,8 @@ def test_a_gguf_of_an_adapter_that_fails_leaves_nothing(made, tiny_base, tmp_pat
     from adapters import gguf_file
 
     real = gguf_file._tensors_of_adapter
-    monkeypatch.setattr(
-        gguf_file, "_tensors_of_adapter", lambda path: ((name, values * float("nan")) for name, values in real(path))
-    )
+    damaged = lambda path: ((name, values * float("nan")) for name, values in real(path))  # noqa: E731
+    monkeypatch.setattr(gguf_file, "_tensors_of_adapter", damaged)
     with pytest.raises(UserError, match="does not hold"):
         write_adapter(read_adapter(made), tiny_base, tmp_path / "adapter.gguf")
     assert not list(tmp_path.iterdir())
@@ -155,9 +145,8 @@ def test_the_gguf_of_an_adapter_holds_both_halves_of_every_layer(made, tiny_base
     reader = GGUFReader(written.path)
     shapes = {tensor.name: tuple(tensor.shape) for tensor in reader.tensors}
     assert shapes["blk.1.ffn_down.weight.lora_a"] == (128, 4) and shapes["blk.1.ffn_down.weight.lora_b"] == (4, 64)
-    assert (
-        reader.fields["adapter.lora.alpha"].contents() == 8.0 and reader.fields["general.type"].contents() == "adapter"
-    )
+    said = {name: reader.fields[name].contents() for name in ("adapter.lora.alpha", "general.type")}
+    assert said == {"adapter.lora.alpha": 8.0, "general.type": "adapter"}
 
 
 def test_llama_cpp_itself_says_what_the_merged_model_says(merged, made, tiny_base, tmp_path):
@@ -187,36 +176,26 @@ def test_llama_cpp_itself_says_what_the_merged_model_says(merged, made, tiny_bas
     assert said(tmp_path / "base.gguf", lora)[0] == expected != said(tmp_path / "base.gguf")[0]
 
 
-def test_vllm_is_told_the_rank_and_what_it_would_refuse(made, tmp_path):
+def test_vllm_is_told_the_rank_and_what_it_would_refuse(made, copy):
     assert "--chat-template" not in vllm_line(read_adapter(made), "alice/mine").command, "it brings none"
-    shutil.copytree(made, tmp_path / "made")
-    (tmp_path / "made" / "chat_template.jinja").write_text("{{ messages }}")
-    line = vllm_line(read_adapter(tmp_path / "made"), "alice/mine")
-    assert line.command.startswith("vllm serve tests/tiny-base --enable-lora --lora-modules made=alice/mine")
+    (copy / "chat_template.jinja").write_text("{{ messages }}")
+    line = vllm_line(read_adapter(copy), "alice/mine")
+    assert line.command.startswith("vllm serve tests/tiny-base --enable-lora --lora-modules copy=alice/mine")
     assert '--chat-template "$(hf download -q alice/mine chat_template.jinja)"' in line.command
     assert "--max-lora-rank" not in line.command and line.refusals == []
-    assert vllm_line(read_adapter(tmp_path / "made"), "./made").command.endswith(
-        "--chat-template ./made/chat_template.jinja"
-    )
-    shutil.copytree(made, tmp_path / "large")
-    config = json.loads((made / "adapter_config.json").read_text())
-    (tmp_path / "large" / "adapter_config.json").write_text(json.dumps({**config, "r": 48, "use_dora": True}))
-    line = vllm_line(read_adapter(tmp_path / "large"))
+    assert vllm_line(read_adapter(copy), "./x").command.endswith("--chat-template ./x/chat_template.jinja")
+    change(copy, "adapter_config.json", r=48, use_dora=True)
+    line = vllm_line(read_adapter(copy))
     assert line.command.endswith("--max-lora-rank 64") and line.refusals == ["it is a DoRA"]
 
 
-def test_a_path_in_the_line_for_vllm_is_one_word_of_the_shell(made, tmp_path):
-    import shlex
-
-    folder = tmp_path / "my $(touch owned) folder"
-    shutil.copytree(made, folder)
+def test_a_path_in_the_line_for_vllm_is_one_word_of_the_shell(copy, tmp_path):
+    folder = copy.rename(tmp_path / "my $(touch owned) folder")
     (folder / "chat_template.jinja").write_text("x")
-    config = json.loads((made / "adapter_config.json").read_text())
-    (folder / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "/my bases; ls"}))
+    change(folder, "adapter_config.json", base_model_name_or_path="/my bases; ls")
     words = shlex.split(vllm_line(read_adapter(folder)).command)
-    assert (
-        words[2] == "/my bases; ls" and words[5].endswith(str(folder)) and words[7] == f"{folder}/chat_template.jinja"
-    )
+    assert words[2] == "/my bases; ls" and words[5].endswith(str(folder))
+    assert words[7] == f"{folder}/chat_template.jinja"
 
 
 def test_a_template_from_elsewhere_writes_no_line_of_a_modelfile(tiny_base, tmp_path):
@@ -235,26 +214,24 @@ def test_a_template_from_elsewhere_writes_no_line_of_a_modelfile(tiny_base, tmp_
     assert f"<|im_start|>system\\n{SMOLLM2_SYSTEM}<|im_end|>" in read_template("smollm2")
 
 
-def test_an_adapter_that_is_read_in_another_template_is_not_served_with_its_own(made, tmp_path):
-    folder = shutil.copytree(made, tmp_path / "made")
-    (folder / "chat_template.jinja").write_text("{{ messages }}")
-    write_json(folder / "studio.json", {"template": "chatml"})
-    assert vllm_line(read_adapter(folder)).refusals == ["it is read in another chat template than its own"]
-    write_json(folder / "studio.json", {"template": "base"})
-    assert "--chat-template" not in vllm_line(read_adapter(folder)).command
+def test_an_adapter_that_is_read_in_another_template_is_not_served_with_its_own(copy):
+    (copy / "chat_template.jinja").write_text("{{ messages }}")
+    write_json(copy / "studio.json", {"template": "chatml"})
+    assert vllm_line(read_adapter(copy)).refusals == ["it is read in another chat template than its own"]
+    write_json(copy / "studio.json", {"template": "base"})
+    assert "--chat-template" not in vllm_line(read_adapter(copy)).command
 
 
-def test_a_merge_takes_the_bases_tokenizer_and_the_template_that_was_chosen(made, tiny_base, tmp_path):
-    folder = shutil.copytree(made, tmp_path / "made")
-    (folder / "tokenizer.json").write_bytes(b"\x80\x04\x95cut")
-    (folder / "chat_template.jinja").write_text("{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}")
+def test_a_merge_takes_the_bases_tokenizer_and_the_template_that_was_chosen(copy, tiny_base, tmp_path):
+    (copy / "tokenizer.json").write_bytes(b"\x80\x04\x95cut")
+    (copy / "chat_template.jinja").write_text("{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}")
     with pytest.raises(UserError, match="not known here"):
-        merge_adapter(read_adapter(folder), tiny_base, tmp_path / "merged")
+        merge_adapter(read_adapter(copy), tiny_base, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
-    write_json(folder / "studio.json", {"template": "chatml"})
-    merged = merge_adapter(read_adapter(folder), tiny_base, tmp_path / "merged", "fp32").folder
+    write_json(copy / "studio.json", {"template": "chatml"})
+    merged = merge_adapter(read_adapter(copy), tiny_base, tmp_path / "merged", "fp32").folder
     assert recognise((merged / "chat_template.jinja").read_text()) == "chatml"
-    own = own_choice((folder / "chat_template.jinja").read_text())
-    write_json(folder / "studio.json", {"template": own})
-    merged = merge_adapter(read_adapter(folder), tiny_base, tmp_path / "own", "fp32").folder
-    assert (merged / "chat_template.jinja").read_text() == (folder / "chat_template.jinja").read_text()
+    own = own_choice((copy / "chat_template.jinja").read_text())
+    write_json(copy / "studio.json", {"template": own})
+    merged = merge_adapter(read_adapter(copy), tiny_base, tmp_path / "own", "fp32").folder
+    assert (merged / "chat_template.jinja").read_text() == (copy / "chat_template.jinja").read_text()

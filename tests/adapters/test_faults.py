@@ -15,7 +15,7 @@ from adapters.intake import import_adapter
 from adapters.library import list_adapters, read_adapter
 from adapters.package import PushOptions, export_zip
 from adapters.pull import look, pull
-from adapters.push import plan_push, push_adapter
+from adapters.push import plan_push
 from common.files import publish
 from common.paths import REPOSITORY, adapters_folder, home
 from tests.adapters.making import put
@@ -97,17 +97,13 @@ def test_a_push_that_is_killed_anywhere_leaves_the_repository_whole(hub, made):
     account = account_of(hub.alice)
 
     def push() -> None:
-        plan = plan_push(read_adapter(adapters_folder() / "mine"), account, PushOptions())
-        push_adapter(read_adapter(adapters_folder() / "mine"), account, PushOptions(), plan.parent)
+        plan_push(read_adapter(adapters_folder() / "mine"), account, PushOptions()).push()
 
     for number in range(1, 1000, 6):
         code = killed_at(number, home(), push)
         files = set(hub.repositories["alice/mine"].files) if "alice/mine" in hub.repositories else set()
-        assert not files - {".gitattributes"} or files >= {
-            "adapter_config.json",
-            "adapter_model.safetensors",
-            "README.md",
-        }
+        whole = {"adapter_config.json", "adapter_model.safetensors", "README.md"}
+        assert not files - {".gitattributes"} or files >= whole
         if code == 0:
             break
         assert code == -signal.SIGKILL

@@ -1,8 +1,8 @@
 """The loopback Hub for jobs, a machine on which they run, and a small run to submit."""
 
 import json
-import stat
 import sys
+import time
 
 import pytest
 
@@ -17,6 +17,21 @@ from tests.trainer.running import write_rows
 from trainer.config import TrainConfig
 
 
+def wait_for(condition, what: str, seconds: float = 240) -> None:
+    """Wait until `condition()` is true; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.05)
+
+
+def write_commands(folder, **scripts: str) -> None:
+    """Write each script as a command of its name into `folder`."""
+    for name, text in scripts.items():
+        (folder / name).write_text(f"#!/bin/bash\n{text}\n")
+        (folder / name).chmod(0o755)
+
+
 @pytest.fixture
 def alice(hub, monkeypatch):  # noqa: F811
     """Alice's account; her jobs are looked at without waiting."""
@@ -29,9 +44,7 @@ def machine(hub, tmp_path):  # noqa: F811
     """Lets jobs run: their Python is this one, and everything that they would install is there already."""
     folder = tmp_path / "machine"
     folder.mkdir()
-    for name, text in {"uv": "exit 0", "python": f'exec {sys.executable} "$@"'}.items():
-        (folder / name).write_text(f"#!/bin/bash\n{text}\n")
-        (folder / name).chmod(0o755 | stat.S_IXUSR)
+    write_commands(folder, uv="exit 0", python=f'exec {sys.executable} "$@"')
     hub.jobs.bin = folder
     return folder
 

@@ -13,9 +13,13 @@ from jobs.follow import Mirror, _event, attach, follow, is_out_of_time
 from jobs.hf import cancel, end_job, read_job
 from jobs.inside import Printer
 from jobs.stop import PATIENCE_SECONDS, Ending, is_asked
-from tests.jobs.conftest import event
+from tests.jobs.conftest import event, wait_for
 from tests.trainer.running import events
 from trainer.run import read_state
+
+
+def followers(run) -> int:
+    return sum(thread.name == f"job-local-{run.id}" for thread in threading.enumerate())
 
 
 def test_events_and_words_arrive_in_the_run_once_however_often_it_is_followed(hub, alice, run):
@@ -27,17 +31,13 @@ def test_events_and_words_arrive_in_the_run_once_however_often_it_is_followed(hu
     for line in lines:
         hub.jobs.says(job.id, line)
     assert attach(run, alice) and attach(run, alice)
-    deadline = time.monotonic() + 60
-    while len(read_state(run).losses) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert sum(thread.name == f"job-local-{run.id}" for thread in threading.enumerate()) == 1
+    wait_for(lambda: len(read_state(run).losses) == 2, "both steps")
+    assert followers(run) == 1
     hub.jobs.says(job.id, event(3, "failed", message="No luck.", hint="Try again."))
     hub.jobs.ends(job.id, "ERROR", "Job failed with exit code: 1")
     state = follow(run, alice)  # as after a restart of the app: all of the log comes again
     assert state.status == "failed" and state.message == "No luck." and state.losses == [(1, 2.0), (2, 1.5)]
-    while any(thread.name == f"job-local-{run.id}" for thread in threading.enumerate()):
-        assert time.monotonic() < deadline + 60
-        time.sleep(0.05)
+    wait_for(lambda: not followers(run), "the end of the follower")
     assert len(events(run, "step")) == 2 and len(events(run, "failed")) == 1
     assert run.log_file.read_text() == 'Installing\n{"half\n'
     assert not attach(run, alice), "it is over"
@@ -105,10 +105,7 @@ def test_a_run_that_is_deleted_costs_nothing_any_more(hub, alice, run):
     hub.jobs.ends(job.id, "RUNNING")
     attach(run, alice)
     discard(run)
-    deadline = time.monotonic() + 60
-    while hub.jobs.jobs[job.id].stage != "CANCELED":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: hub.jobs.jobs[job.id].stage == "CANCELED", "the end of the job")
 
 
 def test_nobody_else_can_cancel_or_follow_it(hub, alice, run):
@@ -160,7 +157,4 @@ def test_a_run_that_is_deleted_in_the_middle_of_a_write_still_ends_its_job(hub, 
     monkeypatch.setattr(Mirror, "tell_stage", deleted_meanwhile)
     hub.jobs.ends(job.id, "RUNNING")
     attach(run, alice)
-    deadline = time.monotonic() + 60
-    while hub.jobs.jobs[job.id].stage != "CANCELED":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: hub.jobs.jobs[job.id].stage == "CANCELED", "the end of the job")

@@ -9,6 +9,7 @@ import yaml
 from common.errors import UserError
 from jobs.line import Machines
 from jobs.skypilot import MOUNTED, SEED, SkyOptions, write_job
+from tests.jobs.conftest import write_commands
 from trainer.config import TrainConfig
 from trainer.machines.parallel import INSTALL_DEEPSPEED
 from trainer.run import read_state
@@ -33,6 +34,12 @@ STORAGE = {"name", "source", "store", "persistent", "mode", "config"}
 MODES = {"MOUNT", "COPY", "MOUNT_CACHED"}
 
 
+def output_of(script: str, commands, **variables: str) -> str:
+    """What a script prints where `commands` come first."""
+    environment = {"PATH": f"{commands}:/usr/bin:/bin", **variables}
+    return subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.fixture
 def config(embedded_base):
     return TrainConfig.from_dict({"base": "embedded", "name": "Far away"})
@@ -55,15 +62,8 @@ def test_the_machines_get_a_python_that_is_new_enough_and_the_engine_that_was_as
     task = yaml.safe_load(file.read_text())
     for part in ("setup", "run"):
         assert subprocess.run(["bash", "-n", "-c", task[part]], check=False).returncode == 0
-    fakes = {"uv": 'echo "uv $VIRTUAL_ENV $@"', "pip": "echo wrong; exit 1"}
-    for name, text in fakes.items():
-        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
-        (tmp_path / name).chmod(0o755)
-    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": "/home/me"}
-    said = subprocess.run(
-        ["bash", "-c", task["setup"]], env=environment, capture_output=True, text=True, check=True
-    ).stdout
-    assert said.splitlines() == [
+    write_commands(tmp_path, uv='echo "uv $VIRTUAL_ENV $@"', pip="echo wrong; exit 1")
+    assert output_of(task["setup"], tmp_path, HOME="/home/me").splitlines() == [
         "uv  venv -q --python 3.12 --allow-existing /home/me/studio-env",
         "uv /home/me/studio-env pip install -q -r requirements.txt",
         f"uv /home/me/studio-env {INSTALL_DEEPSPEED}",
@@ -84,18 +84,12 @@ def test_a_base_that_is_a_folder_of_this_machine_is_refused(tiny_base):
 
 def test_the_first_start_brings_the_run_and_a_recovery_keeps_what_is_there(config, tmp_path):
     run, file = write_job(config, SkyOptions(Machines(2, 4)))
-    for name, text in {"python": 'echo "$STUDIO_HOME" "$@"', "sleep": ""}.items():
-        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
-        (tmp_path / name).chmod(0o755)
+    write_commands(tmp_path, python='echo "$STUDIO_HOME" "$@"', sleep="")
     mounted = tmp_path / "mounted"
     script = yaml.safe_load(file.read_text())["run"].replace(MOUNTED, str(mounted)).replace(SEED, str(run.folder))
 
     def node(rank: int) -> str:
-        facts = {"SKYPILOT_NODE_IPS": "10.0.0.1\n10.0.0.2", "SKYPILOT_NODE_RANK": str(rank)}
-        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", **facts}
-        return subprocess.run(
-            ["bash", "-c", script], env=environment, capture_output=True, text=True, check=True
-        ).stdout
+        return output_of(script, tmp_path, SKYPILOT_NODE_IPS="10.0.0.1\n10.0.0.2", SKYPILOT_NODE_RANK=str(rank))
 
     there = mounted / "runs" / "local" / run.id
     said = node(0)

@@ -3,10 +3,8 @@
 import os
 import random
 import socket
-import stat
 import subprocess
 import sys
-import time
 
 import pytest
 import yaml
@@ -15,6 +13,7 @@ from common.errors import UserError
 from jobs.line import Machines
 from jobs.slurm import SlurmOptions, script, write_job
 from tests.fakes import conversation
+from tests.jobs.conftest import wait_for, write_commands
 from tests.trainer.running import events, losses, run_main, write_rows
 from trainer.config import TrainConfig
 from trainer.machines import parallel
@@ -23,16 +22,14 @@ from trainer.run import read_state
 CPU_PAIR = Machines(nodes=2, gpus_per_node=0)
 FAKES = {
     # every node runs the command that follows the options, as srun does
-    "srun": """#!/bin/bash
-while [ "${1#--}" != "$1" ]; do shift; done
+    "srun": """while [ "${1#--}" != "$1" ]; do shift; done
 pids=""
 for node in $(seq 0 $((SLURM_NNODES - 1))); do SLURM_NODEID=$node "$@" & pids="$pids $!"; done
 code=0
 for pid in $pids; do wait "$pid" || code=$?; done
 exit $code
 """,
-    "scontrol": """#!/bin/bash
-[ "$1" = show ] && printf 'localhost\\nlocalhost\\n'
+    "scontrol": """[ "$1" = show ] && printf 'localhost\\nlocalhost\\n'
 [ "$1" = requeue ] && echo "$2" >> "$FAKE_SLURM/requeued"
 exit 0
 """,
@@ -42,9 +39,7 @@ exit 0
 @pytest.fixture
 def slurm(tmp_path):
     """Runs an sbatch file as a job of two nodes; `slurm.requeued` tells which jobs were put back."""
-    for name, text in FAKES.items():
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o755 | stat.S_IXUSR)
+    write_commands(tmp_path, **FAKES)
 
     def start(file, job_id: int, nodes: int = 2) -> subprocess.Popen:
         facts = {"SLURM_JOB_ID": str(job_id), "SLURM_NNODES": str(nodes), "SLURM_JOB_NODELIST": "localhost"}
@@ -79,15 +74,8 @@ def test_the_file_is_a_shell_script_with_what_was_asked_for(tiny_base, tmp_path)
     run, file = write_job(small(tiny_base, tmp_path), options)
     assert subprocess.run(["bash", "-n", str(file)], check=False).returncode == 0
     text = file.read_text()
-    for line in (
-        "--nodes=2",
-        "--gpus-per-node=4",
-        "--time=1-12:00:00",
-        "--partition=gpu",
-        "--account=lab",
-        "--requeue",
-    ):
-        assert f"#SBATCH {line}\n" in text
+    for words in ("nodes=2", "gpus-per-node=4", "time=1-12:00:00", "partition=gpu", "account=lab", "requeue"):
+        assert f"#SBATCH --{words}\n" in text
     assert run.config().num_processes == 8 and "num_processes: 8" in (run.folder / "job.accelerate.yaml").read_text()
     assert "HF_TOKEN" not in text and "hf_" not in text
     assert read_state(run).status == "preparing" and "sbatch" in read_state(run).message
@@ -168,9 +156,7 @@ def test_two_nodes_train_one_run_and_a_time_limit_only_interrupts_it(tiny_base, 
     run, file = write_job(small(tiny_base, tmp_path, max_steps=200, save_steps=2), SlurmOptions(CPU_PAIR, "00:10:00"))
     job_id = free_job_id()
     first = slurm(file, job_id)
-    deadline = time.monotonic() + 240
-    while len(losses(run)) < 2 and first.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_for(lambda: len(losses(run)) >= 2 or first.poll() is not None, "two steps")
     first.send_signal(10)  # USR1: what --signal=B:USR1@180 sends
     output = first.communicate(timeout=240)[0]
     assert first.returncode == 0 and slurm.requeued.read_text() == f"{job_id}\n", output
@@ -189,11 +175,9 @@ def test_two_nodes_train_one_run_and_a_time_limit_only_interrupts_it(tiny_base, 
 def test_submitting_it_again_takes_an_old_stop_away_and_hands_the_trainings_code_on(tiny_base, tmp_path, slurm):
     run, file = write_job(small(tiny_base, tmp_path), SlurmOptions(CPU_PAIR))
     run.stop_file.touch()
-    fake = tmp_path / "fake-python"
-    fake.write_text(
-        '#!/bin/bash\necho "node $SLURM_NODEID: $@; cores $SRUN_CPUS_PER_TASK"\ntest ! -e "$RUN/stop" || exit 9\nexit 3\n'
-    )
-    fake.chmod(0o755)
+    said = 'echo "node $SLURM_NODEID: $@; cores $SRUN_CPUS_PER_TASK"\ntest ! -e "$RUN/stop" || exit 9\nexit 3'
+    write_commands(tmp_path, fake=said)
+    fake = tmp_path / "fake"
     file.write_text(file.read_text().replace(f"export PYTHON={sys.executable}", f"export PYTHON={fake}"))
     job = slurm(file, 99)
     output = job.communicate(timeout=60)[0]

@@ -1,7 +1,6 @@
 """A job from the button to the adapter: the fake infrastructure runs the very command that was submitted."""
 
 import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -12,18 +11,10 @@ from jobs.follow import attach, follow
 from jobs.hf import read_job, resume, submit
 from jobs.inside import Sender
 from jobs.prices import plan
+from tests.jobs.conftest import wait_for
 from tests.trainer.running import events, losses
 from trainer.queue import stop
 from trainer.run import Run, read_state
-
-PATIENCE = 240
-
-
-def wait_for(condition, what: str):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.1)
 
 
 def steps_kept(hub, repo: str) -> set[int]:

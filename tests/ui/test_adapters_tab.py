@@ -11,31 +11,18 @@ from common.files import read_json, write_json
 from common.paths import adapters_folder
 from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.making import put
+from tests.ui.space import GUEST, space_call
 from ui.owner import owner_of
 from ui.page import build
 
-GUEST = "a" * 32
 UNKNOWN = "This page does not know you yet"
 
 
 @pytest.fixture
 def call(hub, made, monkeypatch):  # noqa: F811
     """A function that calls a handler of a Space's page by its name, as an attacker's program would."""
-    from fastapi.testclient import TestClient
-
-    from adapters import hub as adapters_hub
-
-    adapters_hub._account_of.cache_clear()
-    monkeypatch.setenv("SPACE_ID", "someone/studio")
-    monkeypatch.setenv("HF_TOKEN", hub.alice)  # the Space's owner has a secret: it must never act for a visitor
     put("mine", made, "user-alice")
-    client = TestClient(gr.routes.App.create_app(build()), raise_server_exceptions=False)
-
-    def called(name: str, *data, cookies: dict | None = None, **body):
-        content = {"data": list(data), "session_hash": "s", **body}
-        answer = client.post(f"/gradio_api/run/{name}", json=content, cookies=cookies or {})
-        return answer.status_code, json.dumps(answer.json())
-
+    called = space_call(monkeypatch, hub.alice)
     called.hub = hub
     return called
 

@@ -1,37 +1,22 @@
 """'Run on Hugging Face Jobs' over HTTP, as on a Space: whose money it is, what must be agreed to, which right is needed."""
 
-import json
-
-import gradio as gr
 import pytest
 
-from adapters.hub import _account_of, account_of
+from adapters.hub import account_of
 from jobs.hf import read_job, submit
 from jobs.prices import plan
 from tests.jobs.conftest import alice, config, hub  # noqa: F401
+from tests.ui.space import GUEST, space_call
 from trainer.run import list_runs
-from ui.page import build
 
-GUEST = "a" * 32
 LIMITS = ("a10g-largex2", 60, 5)
 
 
 @pytest.fixture
 def call(hub, monkeypatch):  # noqa: F811
     """A function that calls a handler of a Space's page by its name; the Space's owner has a secret that must never pay."""
-    from fastapi.testclient import TestClient
-
-    _account_of.cache_clear()
-    monkeypatch.setenv("SPACE_ID", "someone/studio")
     monkeypatch.setenv("OAUTH_SCOPES", "openid profile contribute-repos jobs")
-    monkeypatch.setenv("HF_TOKEN", hub.bob)
-    client = TestClient(gr.routes.App.create_app(build()), raise_server_exceptions=False)
-
-    def called(name: str, *data, **body):
-        answer = client.post(f"/gradio_api/run/{name}", json={"data": list(data), "session_hash": "s", **body})
-        return answer.status_code, json.dumps(answer.json())
-
-    return called
+    return space_call(monkeypatch, hub.bob)
 
 
 @pytest.fixture
