@@ -84,8 +84,8 @@ def is_same(path: Path, remote: "RepoSibling") -> bool:
     with open(path, "rb") as file:
         if remote.lfs:
             return hashlib.file_digest(file, "sha256").hexdigest() == remote.lfs.sha256
-        begun = lambda: hashlib.sha1(b"blob %d\0" % path.stat().st_size)  # noqa: E731
-        return hashlib.file_digest(file, begun).hexdigest() == remote.blob_id
+        digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+        return hashlib.file_digest(file, lambda: digest).hexdigest() == remote.blob_id
 
 
 def _bar(name: str, most: int, progress: Callable[[int], None]):

@@ -17,7 +17,7 @@ from common.errors import UserError
 from common.paths import new_download_folder
 from models.base import choose_base, fetch_base
 from ui.adapters_view import vllm_text
-from ui.messages import hint_html, hints, shown
+from ui.messages import hint_html, hints, reporter, shown
 from ui.owner import on_space, owner_of
 
 DTYPES = [("bf16 (usual)", "bf16"), ("fp16", "fp16"), ("fp32 (exact, twice as large)", "fp32")]
@@ -128,6 +128,6 @@ def _merge(token: gr.OAuthToken | None, key: str, name: str | None, dtype: str, 
     if on_space() and token is None:
         raise UserError("Merging is for who is signed in.", sign_in_words())
     adapter = _readable(token, key, name)
-    tell = lambda what, fraction: progress(fraction or 0, desc=what)  # noqa: E731
+    tell = reporter(progress)
     base_folder = fetch_base(choose_base(adapter.base_choice, adapter.base_revision), tell)
     return adapter, merge_adapter(adapter, base_folder, _folder(adapter) / adapter.name, dtype, tell), base_folder

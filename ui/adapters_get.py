@@ -13,7 +13,7 @@ from adapters.pull import Found, look, pull, search_hub
 from common.errors import UserError
 from models.base import DEFAULT_BASE
 from models.embedded import HUB_ID
-from ui.messages import hint_html, hints, shown
+from ui.messages import hint_html, hints, reporter, shown
 from ui.owner import owner_of
 
 BASES = [("TinyLlama 1.1B Chat", DEFAULT_BASE), ("SmolLM2 135M Instruct", HUB_ID)]
@@ -114,8 +114,7 @@ def on_pull(token: gr.OAuthToken | None, key, repo, offer, progress=gr.Progress(
     owner = owner_of(key, token)
     if offer is None or parse_repo(repo)[0] != offer.repo_id:
         raise UserError("Nothing was looked at.", "Press Look first.")
-    tell = lambda what, fraction: progress(fraction or 0, desc=what)  # noqa: E731
-    pulled = pull(offer, token_of(token.token if token else None), owner, progress=tell)
+    pulled = pull(offer, token_of(token.token if token else None), owner, progress=reporter(progress))
     return hints([f"Pulled as {pulled.adapter.name}.", *pulled.notes]), pulled.adapter.name, None
 
 

@@ -18,7 +18,7 @@ from adapters.push import plan_push, push_adapter
 from common.errors import UserError
 from ui.adapters_view import plan_html
 from ui.events import QUIET
-from ui.messages import hint_html, shown
+from ui.messages import hint_html, reporter, shown
 from ui.owner import owner_of
 
 LICENSES = ["", "apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "openrail", "other"]
@@ -122,8 +122,7 @@ def on_push(
     adapter = open_adapter(name or "", owner_of(key, token), hub_token)
     _, parent, agreed_private = seen if seen and seen[0] == adapter.name else (None, None, False)
     options = _options(repo, private or agreed_private, license, answers, rows)
-    tell = lambda what, fraction: progress(fraction or 0, desc=what)  # noqa: E731
-    pushed = push_adapter(adapter, account_of(hub_token), options, parent, tell)
+    pushed = push_adapter(adapter, account_of(hub_token), options, parent, reporter(progress))
     url = html.escape(pushed.url, quote=True)
     words = f"{'Pushed' if pushed.changed else 'Nothing had changed'}. "
     words += "Only you see it." if pushed.private else "Everybody can see it."

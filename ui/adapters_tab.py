@@ -34,11 +34,11 @@ class AdaptersTab:
     """What the page wires from outside: loading, and the way into the chat."""
 
     load: object
-    load_wiring: dict
+    load_wiring: dict[str, Any]
     chat_button: gr.Button
     adapter_name: gr.Dropdown
     account: object
-    account_wiring: dict
+    account_wiring: dict[str, Any]
 
 
 def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:

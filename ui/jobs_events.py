@@ -25,13 +25,24 @@ from ui.data_form import stops_of
 from ui.events import QUIET
 from ui.form import make_config
 from ui.history_events import lists, own_run
-from ui.jobs_view import FIRST_LOOK, NO_SCOPE, STOPPING, choices, first_choice, job_words, lacks_scope, plan_words
+from ui.jobs_view import (
+    FIRST_LOOK,
+    NO_SCOPE,
+    STOPPING,
+    JobsSection,
+    choices,
+    first_choice,
+    job_words,
+    lacks_scope,
+    plan_words,
+)
 from ui.messages import hint_html, shown
 from ui.owner import owner_of, visitor_of
 from ui.plan_events import check_init_adapter, is_untouched_example
+from ui.train_tab import TrainTab
 
 
-def wire_jobs(tab, section, picked: dict) -> None:
+def wire_jobs(tab: TrainTab, section: JobsSection, picked: dict[str, Any]) -> None:
     """Wire the section; `picked` fills the view of the shown run."""
     _wire_cost(tab, section)
     _wire_start(tab, section, picked)
@@ -43,7 +54,7 @@ def wire_jobs(tab, section, picked: dict) -> None:
     tab.view.runs_dropdown.change(on_show, [tab.browser_key, tab.view.runs_dropdown], section.job_html, **QUIET)
 
 
-def _wire_cost(tab, section) -> None:
+def _wire_cost(tab: TrainTab, section: JobsSection) -> None:
     """Machines and prices when it is opened; a plan that is agreed to; forgotten when a wish changes."""
 
     @shown
@@ -74,7 +85,7 @@ def _wire_cost(tab, section) -> None:
         wish.change(lambda: [hint_html(FIRST_LOOK), *_used_up()], None, section.planned, **QUIET)
 
 
-def _wire_start(tab, section, picked: dict) -> None:
+def _wire_start(tab: TrainTab, section: JobsSection, picked: dict[str, Any]) -> None:
     once = [section.agreed, section.start_button, section.resume_button]
 
     @shown

@@ -8,6 +8,7 @@ import logging
 import gradio as gr
 
 from common.errors import as_user_error
+from models.download import Progress
 
 log = logging.getLogger(__name__)
 
@@ -54,3 +55,8 @@ def _message(error: Exception) -> gr.Error:
     return gr.Error(
         "Something went wrong inside the app; the server's log has it.", title="A bug", print_exception=False
     )
+
+
+def reporter(progress: gr.Progress) -> Progress:
+    """Return a function that shows what an engine says of its progress."""
+    return lambda what, fraction: progress(fraction or 0, desc=what)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -45,13 +46,8 @@ def test_nothing_is_put_into_the_shared_cache(hub, private):
 
     assert try_to_load_from_cache("alice/mine", "adapter_model.safetensors") is None
     weights = (private.folder / "adapter_model.safetensors").read_bytes()
-    shared = [
-        Path(constants.HF_HUB_CACHE),
-        Path(constants.HF_HOME),
-        home().parent,
-        Path(tempfile.gettempdir()) / "gradio",
-    ]
-    looked_at = [path for folder in shared for path in folder.rglob("*") if path.is_file()]
+    shared = [constants.HF_HUB_CACHE, constants.HF_HOME, home().parent, f"{tempfile.gettempdir()}/gradio"]
+    looked_at = [path for folder in map(Path, shared) for path in folder.rglob("*") if path.is_file()]
     held = [path for path in looked_at if path.stat().st_size == len(weights) and path.read_bytes() == weights]
     assert held and all(path.is_relative_to(adapters_folder("user-alice")) for path in held), held
     assert not [path for path in looked_at if "alice--mine" in str(path)]
@@ -90,22 +86,14 @@ def test_on_a_space_what_was_public_is_asked_for_again(hub, made, monkeypatch):
         check_access(pulled, False)
 
 
-@pytest.mark.parametrize("job", ["export", "merge", "push"])
-def test_every_job_of_the_command_line_asks_first(hub, private, monkeypatch, capsys, job):
-    from adapters.__main__ import main
-
+@pytest.mark.parametrize(
+    "line", ["adapters export pulled", "adapters merge pulled", "adapters push pulled", "chat --adapter pulled Hi"]
+)
+def test_every_command_line_asks_first(hub, private, monkeypatch, capsys, line):
     put("pulled", private.folder)
     monkeypatch.setenv("HF_TOKEN", hub.bob)
-    assert main([job, "pulled"]) == 1
-    assert "or it is private" in capsys.readouterr().err
-
-
-def test_the_chat_of_the_command_line_asks_first(hub, private, monkeypatch, capsys):
-    from chat.__main__ import main
-
-    put("pulled", private.folder)
-    monkeypatch.setenv("HF_TOKEN", hub.bob)
-    assert main(["--adapter", "pulled", "Hi"]) == 1
+    module, *arguments = line.split()
+    assert import_module(f"{module}.__main__").main(arguments) == 1
     assert "or it is private" in capsys.readouterr().err
 
 
