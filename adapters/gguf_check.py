@@ -43,7 +43,7 @@ def compare_tokenizers(folder: Path, gguf_file: Path) -> None:
 
 
 def compare_models(folder: Path, gguf_file: Path, outtype: str) -> float:
-    """The largest difference of a next token's probability between both, over the same texts.
+    """Return the largest difference of a next token's probability between both, over the same texts.
 
     Raises UserError when a weight, the logits, or the tokens that both would say next are further apart than rounding.
     """

@@ -71,14 +71,14 @@ def build_export(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) ->
 
 @shown
 def on_zip(token: gr.OAuthToken | None, key, name):
-    """A zip of the adapter."""
+    """Return a zip of the adapter."""
     adapter = _readable(token, key, name)
     return gr.File(str(export_zip(adapter, _folder(adapter) / f"{adapter.name}.zip")), visible=True)
 
 
 @shown
 def on_merge(token: gr.OAuthToken | None, key, name, dtype, progress=gr.Progress()):  # noqa: B008
-    """The merged model, file by file."""
+    """Return the merged model, file by file."""
     _, merged, _ = _merge(token, key, name, dtype, progress)
     files = [str(path) for path in sorted(merged.folder.iterdir())]
     return hint_html(merged.sentence()), gr.File(files, visible=True)
@@ -98,13 +98,13 @@ def on_gguf(token: gr.OAuthToken | None, key, name, dtype, progress=gr.Progress(
 
 @shown
 def on_line(token: gr.OAuthToken | None, key, name):
-    """The line for vLLM alone: after a push it names the repository."""
+    """Return the line for vLLM alone: after a push it names the repository."""
     return vllm_text(find_adapter(name, owner_of(key, token))) if name else ""
 
 
 @shown
 def on_pick(token: gr.OAuthToken | None, key, name):
-    """The line for vLLM; what was made for another adapter goes."""
+    """Return the line for vLLM; what was made for another adapter goes."""
     return on_line(token, key, name), gr.File(visible=False), "", gr.File(visible=False)
 
 

@@ -100,7 +100,7 @@ def _build_import(browser_key: gr.BrowserState, arrived_name: gr.State) -> Depen
 
 @shown
 def on_look(token: gr.OAuthToken | None, key, repo, revision):
-    """Base and size of what is at an id, and the offer that Pull takes."""
+    """Show base and size of what is at an id, and the offer that Pull takes."""
     owner_of(key, token)
     offer = look(repo, token_of(token.token if token else None), revision or None)
     left_out = f" Not taken: {', '.join(offer.left_out[:8])}." if offer.left_out else ""
@@ -129,7 +129,7 @@ def on_search(token: gr.OAuthToken | None, key, base, words):
 
 @shown
 def on_mine(token: gr.OAuthToken | None, key, words):
-    """The visitor's own adapters on the Hub."""
+    """Return the visitor's own adapters on the Hub."""
     owner_of(key, token)
     found = search_hub(token_of(token.token if token else None), words=words or "", mine=True)
     return _found(found, "There is no adapter in your account.")

@@ -96,7 +96,7 @@ def on_account(token: gr.OAuthToken | None, key):
 
 @shown
 def on_plan(token: gr.OAuthToken | None, key, name, *form):
-    """What a push would do; the visitor agrees to this, and to nothing newer."""
+    """Return what a push would do; the visitor agrees to this, and to nothing newer."""
     hub_token = token_of(token.token if token else None)
     adapter = open_adapter(name or "", owner_of(key, token), hub_token)
     plan = plan_push(adapter, account_of(hub_token), _options(*form))

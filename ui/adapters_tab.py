@@ -108,19 +108,19 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
 
 @shown
 def on_load(token: gr.OAuthToken | None, key, words, name):
-    """The library as it is now."""
+    """Return the library as it is now."""
     return _library(owner_of(key, token), words, name)
 
 
 @shown
 def on_row(token: gr.OAuthToken | None, key, event: gr.SelectData):
-    """A click on a row picks its adapter."""
+    """Pick the adapter of the row that was clicked."""
     return find_adapter(str(event.row_value[0]), owner_of(key, token)).name
 
 
 @shown
 def on_pick(token: gr.OAuthToken | None, key, name):
-    """The details of the picked adapter."""
+    """Return the details of the picked adapter."""
     return _details(name, owner_of(key, token))
 
 
@@ -209,7 +209,7 @@ def _build_details() -> _Details:
 
 
 def _library(owner: str, words: str, wanted: str | None) -> list:
-    """The table, the words for one that is empty or too long, and the dropdown; keeps `wanted` picked when it is there."""
+    """Return the table, the words for one that is empty or too long, and the dropdown; keeps `wanted` picked when it is there."""
     names = adapter_names(owner, words or "")
     adapters = read_some(names, owner, MOST_LISTED)
     listed = [adapter.name for adapter in adapters]
@@ -224,7 +224,7 @@ def _library(owner: str, words: str, wanted: str | None) -> list:
 
 
 def _details(name: str | None, owner: str) -> list:
-    """What the details show of an adapter, or the invitation to pick one."""
+    """Return what the details show of an adapter, or the invitation to pick one."""
     try:
         adapter = find_adapter(name, owner) if name else None
     except UserError:  # deleted in another tab a moment ago

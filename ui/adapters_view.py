@@ -29,7 +29,7 @@ def _terms(pairs: list[tuple[str, str]]) -> str:
 
 
 def answers_html(history: History) -> str:
-    """The sample answers before and after, '' when there are none."""
+    """Return the sample answers before and after, '' when there are none."""
     before = {str(one.get("prompt")): str(one.get("answer")) for one in history.answers_before}
     parts = []
     for one in history.answers_after:
@@ -40,14 +40,14 @@ def answers_html(history: History) -> str:
 
 
 def curve_points(history: History) -> pandas.DataFrame | None:
-    """The points of the loss plot, None when there are none."""
+    """Return the points of the loss plot, None when there are none."""
     rows = [(step, loss, "training") for step, loss in history.losses]
     rows += [(step, loss, "held out") for step, loss in history.eval_losses]
     return pandas.DataFrame(rows, columns=["step", "loss", "rows"]) if rows else None
 
 
 def plan_html(plan: PushPlan) -> str:
-    """What a push would do, file by file."""
+    """Return what a push would do, file by file."""
     rows = ""
     for file in plan.files:
         size = f"{file.size / 1e6:.1f} MB" if file.size >= 100_000 else f"{max(1, round(file.size / 1e3))} kB"
@@ -58,7 +58,7 @@ def plan_html(plan: PushPlan) -> str:
 
 
 def vllm_text(adapter: Adapter) -> str:
-    """The line that serves an adapter with vLLM, or why vLLM would not."""
+    """Return the line that serves an adapter with vLLM, or why vLLM would not."""
     place = adapter.pushed_to[-1] if adapter.pushed_to else adapter.origin.repo_id
     line = vllm_line(adapter, place or f"./{adapter.name}")
     if line.refusals:

@@ -136,7 +136,7 @@ def _account(token: gr.OAuthToken | None) -> Account:
 
 
 def _plan(token: gr.OAuthToken | None, account: Account, flavor, minutes, dollars) -> Plan:
-    """The plan; refused when the sign-in would end before the job, which could then send nothing."""
+    """Return the plan; refuse when the sign-in would end before the job, which could then send nothing."""
     made = plan(flavor, minutes, dollars, account.token)
     left = ((token.expires_at or 0) - time.time()) / 60 if token else 0
     if 0 < left < made.minutes:
@@ -148,7 +148,7 @@ def _plan(token: gr.OAuthToken | None, account: Account, flavor, minutes, dollar
 
 
 def _agreed(token: gr.OAuthToken | None, account: Account, agreed) -> Plan:
-    """The plan that was agreed to, asked for again: a price that rose meanwhile is not agreed to."""
+    """Return the plan that was agreed to, asked for again: a price that rose meanwhile is not agreed to."""
     if not agreed or len(agreed) != 4:
         raise UserError("Nobody has agreed to the cost yet.", "Press 'See the cost' first.")
     made = _plan(token, account, *agreed[:3])

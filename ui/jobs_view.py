@@ -78,7 +78,7 @@ def build_jobs_section() -> JobsSection:
 
 
 def lacks_scope() -> bool:
-    """True on a Space whose sign-in was not asked for the right to run jobs."""
+    """Return True on a Space whose sign-in was not asked for the right to run jobs."""
     return on_space() and "jobs" not in os.environ.get("OAUTH_SCOPES", "").split()
 
 
@@ -87,12 +87,12 @@ def choices(flavors: list[Flavor]) -> list[tuple[str, str]]:
 
 
 def first_choice(flavors: list[Flavor]) -> str:
-    """The cheapest machine with a GPU."""
+    """Return the cheapest machine with a GPU."""
     return next((flavor.name for flavor in flavors if flavor.gpus), flavors[0].name)
 
 
 def plan_words(plan: Plan, account_name: str) -> str:
-    """What a person agrees to."""
+    """Return what a person agrees to."""
     return (
         f"<p class='good'>{html.escape(plan.sentence())}</p>"
         f"<p class='hint'>The run, with its data, goes to private repositories of {html.escape(account_name)}; checkpoints and "
@@ -102,7 +102,7 @@ def plan_words(plan: Plan, account_name: str) -> str:
 
 
 def job_line(run: Run, state: RunState) -> str:
-    """What there is to do about the shown run of another machine; "" while it only trains."""
+    """Return what there is to do about the shown run of another machine; "" while it only trains."""
     job = read_job(run)
     if job is None:
         return "" if state.is_running else "It trains on another machine: submit its file there again, and it goes on."
@@ -112,7 +112,7 @@ def job_line(run: Run, state: RunState) -> str:
 
 
 def job_words(job: Job | None) -> str:
-    """The job of the shown run, with a link; "" for a run without one."""
+    """Return the job of the shown run, with a link; "" for a run without one."""
     if job is None:
         return ""
     url = html.escape(job.url, quote=True)
