@@ -16,8 +16,8 @@ from adapters.pull import open_adapter
 from common.errors import UserError
 from common.paths import new_download_folder
 from models.base import choose_base, fetch_base
-from ui.adapters_view import vllm_text
-from ui.messages import hint_html, hints, reporter, shown
+from ui.adapters_view import hints_html, vllm_text
+from ui.messages import hint_html, reporter, shown
 from ui.owner import on_space, owner_of
 
 DTYPES = [("bf16 (usual)", "bf16"), ("fp16", "fp16"), ("fp32 (exact, twice as large)", "fp32")]
@@ -93,7 +93,7 @@ def on_gguf(token: gr.OAuthToken | None, key, name, dtype, progress=gr.Progress(
     progress(0.9, desc="Writing GGUF and reading it back")
     files, sentences = write_all(adapter, base_folder, merged.folder, merged.folder.parent / "gguf")
     shutil.rmtree(merged.folder)  # gigabytes that nobody asked for
-    return hints([merged.sentence(), *sentences]), gr.File([str(path) for path in files], visible=True)
+    return hints_html([merged.sentence(), *sentences]), gr.File([str(path) for path in files], visible=True)
 
 
 @shown

@@ -13,7 +13,8 @@ from adapters.pull import Found, look, pull, search_hub
 from common.errors import UserError
 from models.base import DEFAULT_BASE
 from models.embedded import HUB_ID
-from ui.messages import hint_html, hints, reporter, shown
+from ui.adapters_view import hints_html
+from ui.messages import hint_html, reporter, shown
 from ui.owner import owner_of
 
 BASES = [("TinyLlama 1.1B Chat", DEFAULT_BASE), ("SmolLM2 135M Instruct", HUB_ID)]
@@ -104,7 +105,7 @@ def on_look(token: gr.OAuthToken | None, key, repo, revision):
     owner_of(key, token)
     offer = look(repo, token_of(token.token if token else None), revision or None)
     left_out = f" Not taken: {', '.join(offer.left_out[:8])}." if offer.left_out else ""
-    words = hints([offer.sentence(), f"Commit {offer.revision[:12]}.{left_out}"])
+    words = hints_html([offer.sentence(), f"Commit {offer.revision[:12]}.{left_out}"])
     return words, offer, gr.Button(interactive=True)
 
 
@@ -115,7 +116,7 @@ def on_pull(token: gr.OAuthToken | None, key, repo, offer, progress=gr.Progress(
     if offer is None or parse_repo(repo)[0] != offer.repo_id:
         raise UserError("Nothing was looked at.", "Press Look first.")
     pulled = pull(offer, token_of(token.token if token else None), owner, progress=reporter(progress))
-    return hints([f"Pulled as {pulled.adapter.name}.", *pulled.notes]), pulled.adapter.name, None
+    return hints_html([f"Pulled as {pulled.adapter.name}.", *pulled.notes]), pulled.adapter.name, None
 
 
 @shown
@@ -145,7 +146,7 @@ def on_import(token: gr.OAuthToken | None, key, file, base):
         parse_repo(base)[0] if base and base.strip() else ""
     )  # a path is refused: over the page only ids are taken
     imported = import_adapter(Path(file), owner=owner, base=base_id)
-    return hints([f"Imported as {imported.adapter.name}.", *imported.notes]), imported.adapter.name
+    return hints_html([f"Imported as {imported.adapter.name}.", *imported.notes]), imported.adapter.name
 
 
 def on_found(event: gr.SelectData) -> str:

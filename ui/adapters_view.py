@@ -15,6 +15,11 @@ PIXELS_A_CHARACTER = 7  # a phone scrolls sideways inside the table
 CHANGES = {"new": "new", "changed": "changes", "same": "stays as it is"}
 
 
+def hints_html(texts: list[str]) -> str:
+    """Return lines of text as HTML, escaped."""
+    return "".join(map(hint_html, texts))
+
+
 def facts_html(adapter: Adapter) -> str:
     """Everything known of one adapter as a list of terms."""
     settings = [(one.label, str(one.value)) for one in adapter.told_settings() if one.on_card and one.name != "lora_r"]

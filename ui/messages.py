@@ -18,10 +18,6 @@ def hint_html(text: object, kind: str = "hint") -> str:
     return f"<p class='{kind}'>{html.escape(str(text))}</p>"
 
 
-def hints(texts: list[str]) -> str:
-    return "".join(hint_html(text) for text in texts)
-
-
 def shown(handler):
     """Decorate an event handler (plain or generator) so that no traceback ever reaches the page."""
 
