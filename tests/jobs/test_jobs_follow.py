@@ -15,6 +15,7 @@ from jobs.inside import Printer
 from jobs.stop import PATIENCE_SECONDS, Ending, is_asked
 from tests.jobs.conftest import event, wait_for
 from tests.trainer.running import events
+from trainer.history import discard
 from trainer.run import read_state
 
 
@@ -99,8 +100,6 @@ def test_a_job_that_does_not_stop_when_asked_is_cancelled_and_one_that_learned_n
 
 
 def test_a_run_that_is_deleted_costs_nothing_any_more(hub, alice, run):
-    from trainer.history import discard
-
     job = read_job(run)
     hub.jobs.ends(job.id, "RUNNING")
     attach(run, alice)
@@ -144,8 +143,6 @@ def test_a_line_of_the_log_is_never_an_event(run, capsys):
 
 
 def test_a_run_that_is_deleted_in_the_middle_of_a_write_still_ends_its_job(hub, alice, run, monkeypatch):
-    from trainer.history import discard
-
     job, write = read_job(run), Mirror.tell_stage
 
     def deleted_meanwhile(mirror, stage):

@@ -118,10 +118,17 @@ def test_a_resumed_job_on_other_cards_keeps_its_rows_a_step_or_says_how_many_wou
     assert with_processes(after, 4).per_device_train_batch_size == 1
 
 
-@pytest.mark.parametrize("parallel", ["zero2", "zero3"])
-def test_an_engine_that_a_job_does_not_have_is_refused_before_it_costs(hub, alice, agreed, config, parallel):
-    with pytest.raises(UserError, match=r"DeepSpeed.*fsdp2"):
-        submit(replace(config, parallel=parallel, precision="bf16"), agreed, alice)
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"parallel": "zero2", "precision": "bf16"}, r"DeepSpeed.*fsdp2"),
+        ({"parallel": "zero3", "precision": "bf16"}, r"DeepSpeed.*fsdp2"),
+        ({"num_machines": 2, "num_processes": 2, "main_process_ip": "10.0.0.1"}, "num_machines"),
+    ],
+)
+def test_what_a_job_does_not_have_or_keep_is_refused_before_it_costs(hub, alice, agreed, config, changes, words):
+    with pytest.raises(UserError, match=words):
+        submit(replace(config, **changes), agreed, alice)
     assert not hub.jobs.payloads and not list_runs()
 
 
@@ -177,9 +184,3 @@ def test_a_job_that_cannot_be_noted_is_ended(hub, alice, agreed, run, monkeypatc
     with pytest.raises(UserError, match="was ended again"):
         resume(run, agreed, alice)
     assert [job.stage for job in hub.jobs.jobs.values()][-1] == "CANCELED"
-
-
-def test_what_one_machine_cannot_keep_is_refused_before_it_costs(hub, alice, agreed, config):
-    with pytest.raises(UserError, match="num_machines"):
-        submit(replace(config, num_machines=2, num_processes=2, main_process_ip="10.0.0.1"), agreed, alice)
-    assert not hub.jobs.payloads and not list_runs()

@@ -123,20 +123,18 @@ def test_an_engine_without_gpus_and_a_config_of_ones_own_are_refused_and_leave_n
     assert not list(isolated_home.glob("runs/*/*"))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"time": "soon"}, {"time": "1:00; rm"}, {"partition": "a b"}, {"partition": "$(id)"}, {"account": "x\ny"}],
-)
-def test_what_is_no_word_of_slurm_is_refused_and_leaves_nothing(tiny_base, tmp_path, isolated_home, change):
-    with pytest.raises(UserError):
-        write_job(small(tiny_base, tmp_path), SlurmOptions(CPU_PAIR, **change))
-    assert not list((isolated_home).glob("runs/*/*"))
+WORDS = [{"time": "soon"}, {"time": "1:00; rm"}, {"partition": "a b"}, {"partition": "$(id)"}, {"account": "x\ny"}]
+MACHINES = [{"nodes": 0}, {"nodes": 513}, {"gpus_per_node": -1}, {"gpus_per_node": 65}]
 
 
-@pytest.mark.parametrize(("nodes", "gpus"), [(0, 1), (513, 1), (1, -1), (1, 65)])
-def test_machines_that_cannot_be_had_are_refused(nodes, gpus):
+@pytest.mark.parametrize(("machines", "words"), [*(({}, one) for one in WORDS), *((one, {}) for one in MACHINES)])
+def test_what_slurm_cannot_be_asked_for_is_refused_and_leaves_nothing(
+    tiny_base, tmp_path, isolated_home, machines, words
+):
     with pytest.raises(UserError):
-        Machines(nodes, gpus)
+        wanted = SlurmOptions(Machines(**{"nodes": 2, "gpus_per_node": 0, **machines}), **words)
+        write_job(small(tiny_base, tmp_path), wanted)
+    assert not list(isolated_home.glob("runs/*/*"))
 
 
 def test_names_with_spaces_and_quotes_stay_one_word(tiny_base, tmp_path, monkeypatch):
