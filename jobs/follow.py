@@ -80,25 +80,25 @@ def _follow_alone(run: Run, job: Job, account: Account) -> RunState:
 
 def _stream(run: Run, job: Job, account: Account) -> None:
     mirror = Mirror(run, job, account)
-    lines: queue.Queue = queue.Queue()
+    lines: queue.Queue[str] = queue.Queue()
     reader = threading.Thread(target=_read_log, args=(job, account, lines), daemon=True)
     reader.start()
     ending = Ending(run, job, account)
     while True:
-        _drain(lines, mirror)
+        _consume(lines, mirror)
         ending.advance(has_begun=mirror.last != NEVER)
         stage, words, seconds = _stage(job, account)
         if stage in OVER:
             break
         mirror.tell_stage(stage)
-        _wait(lines, mirror, POLL_SECONDS)
+        _consume(lines, mirror, POLL_SECONDS)
     reader.join(LAST_LINES_SECONDS)
-    _drain(lines, mirror)
+    _consume(lines, mirror)
     mirror.finish(stage, words, is_out_of_time(job, words, seconds))
     mirror.tell_stage(stage)  # last: from now on nobody needs to follow it
 
 
-def _read_log(job: Job, account: Account, lines: queue.Queue) -> None:
+def _read_log(job: Job, account: Account, lines: "queue.Queue[str]") -> None:
     """Put the job's log into `lines`, from its start; the client itself goes on after a broken connection."""
     try:
         with job_words("read the job's log"):
@@ -139,13 +139,8 @@ def _stage(job: Job, account: Account) -> tuple[str, str, float | None]:
         return "", "", None
 
 
-def _drain(lines: queue.Queue, mirror: "Mirror") -> None:
-    while not lines.empty():
-        mirror.take(lines.get())
-
-
-def _wait(lines: queue.Queue, mirror: "Mirror", seconds: float) -> None:
-    """Consume log lines for at most `seconds`; return early when the run is told to stop."""
+def _consume(lines: "queue.Queue[str]", mirror: "Mirror", seconds: float = 0) -> None:
+    """Consume log lines for `seconds`, at least those that are there; return early when the run is told to stop."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         try:
@@ -153,6 +148,8 @@ def _wait(lines: queue.Queue, mirror: "Mirror", seconds: float) -> None:
         except queue.Empty:
             if mirror.run.stop_file.exists():
                 return
+    for _ in range(lines.qsize()):
+        mirror.take(lines.get_nowait())
 
 
 class Mirror:
