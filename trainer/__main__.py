@@ -36,6 +36,7 @@ from trainer.run import find_run
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return its exit code."""
     options = _parser().parse_args(arguments)
     return exit_code(lambda: options.work(options))
 

@@ -86,6 +86,7 @@ def show(options: argparse.Namespace) -> int:
 
 
 def stop_run(options: argparse.Namespace) -> int:
+    """Ask a run to stop, or say what ends one that nothing here reaches."""
     run = find_run(options.name)
     kind = read_object(run.job_file).get("kind")
     if kind == "hf":  # nothing that lies here reaches it
@@ -108,11 +109,13 @@ def show_queue(options: argparse.Namespace) -> int:
 
 
 def rename_run(options: argparse.Namespace) -> int:
+    """Give a run a title."""
     rename(find_run(options.name), options.title)
     return 0
 
 
 def delete_run(options: argparse.Namespace) -> int:
+    """Delete a run, with --discard whatever it does, and its adapter."""
     run = find_run(options.name)
     entry = discard(run) if options.discard else delete(run)
     print(f"Deleted. For a day: python -m trainer undo {entry.run_id}")
@@ -120,6 +123,7 @@ def delete_run(options: argparse.Namespace) -> int:
 
 
 def undo(options: argparse.Namespace) -> int:
+    """Bring a deleted run back."""
     print(f"It is back: {undo_delete(LOCAL_OWNER, options.name).id}")
     return 0
 
@@ -141,5 +145,6 @@ def _line(name: str, values: list) -> str:
 
 
 def bundle(options: argparse.Namespace) -> int:
+    """Write the zip that reproduces a run; print its path."""
     print(write_bundle(find_run(options.name), options.to, options.include_data))
     return 0

@@ -257,6 +257,7 @@ class TrainConfig:
         return "\n".join(lines) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the settings by name."""
         return asdict(self)
 
     def problems(self) -> list[Problem]:
@@ -304,6 +305,6 @@ def marked(*marks: Mark) -> tuple[str, ...]:
 
 
 def told_settings() -> list[dict[str, object]]:
-    """What an adapter's metrics.json says of the settings that travel with it: name, label, and whether it is on the card."""
+    """List what an adapter's metrics.json says of the settings that travel with it: name, label, whether it is on the card."""
     on_card = marked(CARD)
     return [{"name": name, "label": label_of(name), "on_card": name in on_card} for name in marked(TOLD, CARD)]

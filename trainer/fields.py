@@ -11,16 +11,8 @@ from common.errors import UserError
 
 MAX_NUMBER = 10**80  # Python refuses to print much longer ones
 MAX_TEXT_CHARACTERS, MAX_LONG_TEXT_CHARACTERS = 1000, 20_000
-WORDS = {
-    "lora": "LoRA",
-    "rslora": "RS-LoRA",
-    "dora": "DoRA",
-    "neftune": "NEFTune",
-    "lr": "LR",
-    "r": "rank",
-    "ip": "IP",
-    "ddp": "DDP",
-}
+WORDS = {"lora": "LoRA", "rslora": "RS-LoRA", "dora": "DoRA", "neftune": "NEFTune", "lr": "LR", "r": "rank", "ip": "IP"}
+WORDS |= {"ddp": "DDP"}
 
 
 class Mark(Enum):

@@ -39,12 +39,14 @@ class Clock(ProgressCallback):
         self.began = time.perf_counter()
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
+        """Time the step, and stop after the budget; the second step is always timed."""
         super().on_step_end(args, state, control, **kwargs)
         if state.global_step >= 2 and time.perf_counter() - self.began > BUDGET_SECONDS:
             control.should_training_stop = True
 
 
 def main(request_file: str, result_file: str) -> None:
+    """Answer the request in one file with seconds a token in the other."""
     framework_bytes = peak_memory_bytes() if not torch.cuda.is_available() else None
     request = read_object(Path(request_file))
     config = TrainConfig.from_dict(request["config"])
@@ -61,7 +63,7 @@ def main(request_file: str, result_file: str) -> None:
 
 
 def _seconds_a_batch(config: TrainConfig, shape: ModelShape, layers: int, request: dict[str, Any]) -> float:
-    """The median time of a batch on a model of `layers` layers, the first step left out."""
+    """Return the median seconds of a batch on a model of `layers` layers, the first step left out."""
     precision = resolve_precision(config.precision, torch.cuda.is_available())
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder) / "run")
@@ -78,7 +80,7 @@ def _seconds_a_batch(config: TrainConfig, shape: ModelShape, layers: int, reques
 
 
 def _rows(request: dict[str, Any], shape: ModelShape, count: int) -> list[dict[str, list[int]]]:
-    """Rows of the asked length, of which the first part is not trained, as in a conversation."""
+    """Make rows of the asked length, of which the first part is not trained, as in a conversation."""
     length, trained = request["length"], max(1, round(request["length"] * request["trained_fraction"]))
     numbers = torch.randint(3, shape.vocab_size, (count, length), generator=torch.Generator().manual_seed(0)).tolist()
     ignored = length - trained
@@ -86,7 +88,7 @@ def _rows(request: dict[str, Any], shape: ModelShape, count: int) -> list[dict[s
 
 
 def _random_model(shape: ModelShape, layers: int, precision: str, folder: Path):
-    """A model of `shape` with `layers` layers. A quantised one goes through a file, since loading is what quantises."""
+    """Make a model of `shape` with `layers` layers. A quantised one goes through a file, since loading is what quantises."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.for_model(
@@ -113,7 +115,7 @@ def _random_model(shape: ModelShape, layers: int, precision: str, folder: Path):
 
 
 def _tokenizer():
-    """The smallest tokenizer that a trainer accepts: the rows are numbers already."""
+    """Make the smallest tokenizer that a trainer accepts: the rows are numbers already."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from transformers import PreTrainedTokenizerFast

@@ -43,6 +43,7 @@ class Cost:
     dollars: float
 
     def sentence(self) -> str:
+        """Say it to a person."""
         return f"${self.dollars:.2f} on this Space ({self.flavor}, ${self.dollars_per_hour:.2f} an hour)"
 
 
@@ -119,7 +120,7 @@ def estimate(
 
 
 def stages_of(config: TrainConfig, data_facts: DataFacts) -> list[tuple[TrainConfig, DataFacts]]:
-    """(config, facts of its rows) for each stage that a run trains: text first, when there is some and it was looked at."""
+    """Return (config, facts of its rows) for each stage of a run: text first, when there is some and it was looked at."""
     text = data_facts.get("text") if config.text_data else None
     if not text or not text["train_rows"]:
         return [(config, data_facts)]
@@ -139,7 +140,7 @@ def stages_of(config: TrainConfig, data_facts: DataFacts) -> list[tuple[TrainCon
 
 
 def plan_of(config: TrainConfig, data_facts: DataFacts) -> Plan:
-    """The plan for the rows that the trainer gets, packed when the config says so."""
+    """Plan the rows that the trainer gets, packed when the config says so."""
     rows = data_facts["train_rows"]
     if config.packing:
         rows = packed_rows(data_facts["tokens"], config.max_length)
@@ -147,7 +148,7 @@ def plan_of(config: TrainConfig, data_facts: DataFacts) -> Plan:
 
 
 def estimate_time(config: TrainConfig, data_facts: DataFacts, speed: Speed | None) -> float | None:
-    """Seconds of training and of the looks at the held-out rows; None without a measurement."""
+    """Return seconds of training and of the looks at the held-out rows; None without a measurement."""
     if speed is None:
         return None
     seconds = sum(_stage_time(*stage, speed) for stage in stages_of(config, data_facts))

@@ -37,7 +37,7 @@ def make_it_fit(
 
 
 def _batches(config: TrainConfig) -> list[Change]:
-    """Halved, halved again, ... while the batch is even and accumulation stays within its limit."""
+    """Halve, halve again, ... while the batch is even and accumulation stays within its limit."""
     changes, batch, accumulation = [], config.per_device_train_batch_size, config.gradient_accumulation_steps
     while batch % 2 == 0 and accumulation * 2 <= 1024:
         batch, accumulation = batch // 2, accumulation * 2
@@ -46,7 +46,7 @@ def _batches(config: TrainConfig) -> list[Change]:
 
 
 def _max_lengths(config: TrainConfig, lengths: Histogram | None) -> list[Change]:
-    """Halved as long as few rows are longer. Packed rows are always full, so there a lower max_length costs none."""
+    """Halve as long as few rows are longer. Packed rows are always full, so there a lower max_length costs none."""
     changes, length = [], config.max_length // 2
     bins = list(zip(lengths["counts"], lengths["edges"][1:], strict=True)) if lengths else []
     few = FEW_ROWS * sum(count for count, _ in bins)
@@ -57,7 +57,7 @@ def _max_lengths(config: TrainConfig, lengths: Histogram | None) -> list[Change]
 
 
 def _precisions(config: TrainConfig, on_gpu: bool) -> list[Change]:
-    """The quantised ones below the present one; a CPU trains 16 bits 90 times slower, and gets none in their place."""
+    """Return the quantised ones below the present one; a CPU trains 16 bits 90 times slower, and gets none in their place."""
     now = resolve_precision(config.precision, on_gpu)
     if now == "4bit" or (now in ("bf16", "fp16") and not on_gpu):
         return []

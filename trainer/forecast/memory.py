@@ -15,7 +15,7 @@ from models.hardware import Hardware
 from models.precision import QUANTISED, resolve_precision
 from trainer.config import TrainConfig
 from trainer.forecast.plan import DataFacts, plan_steps
-from trainer.machines.parallel import ENGINES, local_processes
+from trainer.machines.parallel import ENGINES, SPLIT_WEIGHTS, local_processes
 
 MiB = 2**20
 WEIGHT_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "8bit": 1.0, "4bit": 0.5}
@@ -48,6 +48,7 @@ class Memory:
 
     @property
     def fits(self) -> bool:
+        """Whether it fits, with a little left for what an estimate misses."""
         return self.total <= SAFETY * self.available
 
 
@@ -66,10 +67,10 @@ class Batch:
 def estimate_memory(
     config: TrainConfig, shape: ModelShape, data_facts: DataFacts, hardware: Hardware, import_bytes: int | None = None
 ) -> Memory:
-    """The peak of the run. A continued adapter is taken to have `lora_r`; DoRA's working copies are counted.
+    """Predict the peak of the run. A continued adapter is taken to have `lora_r`; DoRA's working copies are counted.
 
     gradient_checkpointing "auto" is off where the run has room without it, else on. `import_bytes` is what a process with the
-    libraries alone holds in RAM here, where a calibration measured it.
+    libraries alone holds in RAM here, where that was measured.
     """
     if config.gradient_checkpointing == "auto":
         off, on = (replace(config, gradient_checkpointing=value) for value in ("off", "on"))
@@ -107,22 +108,21 @@ def estimate_memory(
 def _split(
     parts: dict[str, float], shape: ModelShape, config: TrainConfig, precision: str, compute: int
 ) -> dict[str, float]:
-    """The parts that an engine splits over the processes; of split weights each gathers some for a while (`_gathered`)."""
+    """Divide the parts that an engine splits over the processes; of split weights each gathers some for a while."""
     if config.parallel not in ENGINES:
         return {}
-    names = (
-        ["gradients", "optimiser"] if config.parallel == "zero2" else ["weights", "adapters", "gradients", "optimiser"]
-    )
-    found = {name: parts[name] / config.num_processes for name in names}
+    splits = ("gradients", "optimiser", *(("weights", "adapters") if config.parallel in SPLIT_WEIGHTS else ()))
+    found = {name: parts[name] / config.num_processes for name in splits}
     if "weights" in found:
         found["weights"] += _gathered(_weights(shape, precision, compute), shape, config, compute)
     return found
 
 
 def _gathered(whole: float, shape: ModelShape, config: TrainConfig, compute: int) -> float:
-    """The most split weights that are whole at once. FSDP2 as accelerate wraps it: the head or a layer (the head alone was
-    measured over gloo), and the layer that is on its way meanwhile. DeepSpeed lets go of none below 1e9 weights (its
-    stage3_max_live_parameters).
+    """Return the bytes of split weights that are whole at once, at most.
+
+    FSDP2 as accelerate wraps it: the head or a layer (the head alone was measured over gloo), and the layer that is on its
+    way meanwhile. DeepSpeed lets go of none below 1e9 weights (its stage3_max_live_parameters).
     """
     if config.parallel == "zero3":
         return whole * min(1.0, ZERO3_LIVE_WEIGHTS / shape.parameters)
@@ -131,7 +131,9 @@ def _gathered(whole: float, shape: ModelShape, config: TrainConfig, compute: int
 
 
 def largest_batch(config: TrainConfig, data_facts: DataFacts, on_gpu: bool) -> Batch:
-    """On a GPU rows of a length come together and are padded: the longest ones fill a batch. On a CPU rows are laid end to
+    """Return the largest batch of a run.
+
+    On a GPU rows of a length come together and are padded: the longest ones fill a batch. On a CPU rows are laid end to
     end as they come (not with NEFTune): the largest of all batches is so many deviations over the mean.
     """
     rows = config.per_device_train_batch_size
@@ -150,7 +152,7 @@ def largest_batch(config: TrainConfig, data_facts: DataFacts, on_gpu: bool) -> B
 
 
 def _largest_sum(rows: int, mean: float, longest: float, config: TrainConfig, train_rows: int) -> float:
-    """The expected largest sum of `rows` lengths over all batches, were lengths normal: mean + deviation sqrt(2 ln n)."""
+    """Return the expected largest sum of `rows` lengths over all batches, were lengths normal: mean + deviation sqrt(2 ln n)."""
     deviation = (longest - mean) / math.sqrt(2 * math.log(max(train_rows, 3)))
     plan = plan_steps(config, max(1, train_rows))
     batches = max(2, plan.total_steps * config.gradient_accumulation_steps)
@@ -158,7 +160,7 @@ def _largest_sum(rows: int, mean: float, longest: float, config: TrainConfig, tr
 
 
 def decided(config: TrainConfig, shape: ModelShape, data_facts: DataFacts, hardware: Hardware) -> TrainConfig:
-    """`config` with gradient_checkpointing "auto" decided for this hardware, as it is now."""
+    """Return `config` with gradient_checkpointing "auto" decided for this hardware, as it is now."""
     if config.gradient_checkpointing != "auto":
         return config
     has_it = estimate_memory(config, shape, data_facts, hardware).checkpointing
@@ -198,7 +200,7 @@ def _mapped_file(shape: ModelShape, precision: str, compute: int) -> tuple[float
 
 
 def layer_bytes_a_token(config: TrainConfig, shape: ModelShape, batch: Batch, compute: int, on_gpu: bool) -> float:
-    """What one layer keeps for its backward pass, a token of the batch.
+    """Count the bytes that one layer keeps for its backward pass, a token of the batch.
 
     Two norms' inputs, and those of the norms of queries and keys where a family has them; queries, keys, values and the result
     of attention; gate, its SiLU, up; and for each adapted linear layer its input: with dropout a copy and the noise, without
@@ -247,6 +249,6 @@ def _loss_head(shape: ModelShape, batch: Batch, on_gpu: bool) -> float:
 
 
 def _dequantised(shape: ModelShape, config: TrainConfig, precision: str, compute: int) -> float:
-    """The largest weight, for a moment: as floats again where it is quantised, and DoRA's sum of weight and adapter."""
+    """Return the bytes of the largest weight, for a moment: floats where it is quantised, and DoRA's sum with its adapter."""
     largest = compute * max(inputs * outputs for inputs, outputs in shape.linears())
     return largest * ((precision in QUANTISED) + 2 * config.use_dora)

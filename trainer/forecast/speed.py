@@ -121,7 +121,7 @@ def _request(config: TrainConfig, shape: ModelShape, data_facts: DataFacts) -> d
 
 
 def _key(config: TrainConfig, shape: ModelShape, data_facts: DataFacts) -> str:
-    """A hash of everything that the speed depends on."""
+    """Hash everything that the speed depends on."""
     request = _request(config, shape, data_facts)
     on_gpu = bool(find_gpus())
     parts = {

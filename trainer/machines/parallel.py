@@ -84,7 +84,7 @@ TABLE = {
 
 
 def mode_of(config: "TrainConfig") -> str:
-    """'single', 'ddp', 'zero2', 'zero3' or 'fsdp2': `auto` is DDP as soon as there are two processes.
+    """Return 'single', 'ddp', 'zero2', 'zero3' or 'fsdp2': `auto` is DDP as soon as there are two processes.
 
     An engine that was asked for is taken with one process too.
     """
@@ -134,7 +134,7 @@ def with_processes(config: "TrainConfig", processes: int) -> "TrainConfig":
 
 
 def rendezvous_of(config: "TrainConfig") -> str:
-    """'static' or 'c10d': restarts need c10d."""
+    """Return 'static' or 'c10d': restarts need c10d."""
     if config.rendezvous != "auto":
         return config.rendezvous
     return "c10d" if config.max_restarts else "static"
