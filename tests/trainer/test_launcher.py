@@ -5,7 +5,9 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -14,6 +16,8 @@ from common.errors import UserError
 from common.files import write_json
 from common.paths import REPOSITORY, adapters_folder, runs_folder
 from models import embedded
+from models.base import DEFAULT_BASE
+from tests.trainer.running import write_rows
 from trainer import disk, launcher
 from trainer.config import TrainConfig
 from trainer.launcher import command, create_run, environment, start
@@ -22,28 +26,53 @@ from trainer.run import EventLog, this_process
 
 @pytest.fixture
 def config(tiny_base, tmp_path) -> TrainConfig:
-    data = tmp_path / "rows.jsonl"
-    data.write_text('{"prompt": "Q", "completion": "A"}\n')
-    return TrainConfig(name="My Run", base=str(tiny_base), data=str(data))
+    data = write_rows(tmp_path / "rows.jsonl", [{"prompt": "Q", "completion": "A"}])
+    return TrainConfig(name="My Run", base=str(tiny_base), data=data)
+
+
+@pytest.fixture
+def adapters() -> None:
+    """'first' of alice on the embedded base, with files that do not belong to it, and 'other-base' of bob."""
+    for owner, name, base in (("alice", "first", embedded.HUB_ID), ("bob", "other-base", DEFAULT_BASE)):
+        folder = adapters_folder(owner) / name
+        folder.mkdir(parents=True)
+        write_json(folder / "adapter_config.json", {"base_model_name_or_path": base, "peft_type": "LORA"})
+        for file in (
+            "adapter_model.safetensors",
+            "tokenizer.json",
+            "chat_template.jinja",
+            "training_args.bin",
+            "a.txt",
+        ):
+            (folder / file).write_text(file)
+        (folder / "linked.json").symlink_to("/etc/hostname")
 
 
 def test_a_run_holds_its_config_and_a_copy_of_its_data(config):
     run = create_run(config)
     written = run.config()
     assert run.id == "my-run" and written.base == config.base and written.base_reason
-    assert (run.folder / written.data).read_text() == '{"prompt": "Q", "completion": "A"}\n'
+    assert (run.folder / written.data).read_bytes() == Path(config.data).read_bytes()
 
 
-def test_two_runs_of_one_name_do_not_meet(config):
-    assert [create_run(config).id, create_run(config).id] == ["my-run", "my-run-2"]
-
-
-@pytest.mark.parametrize("change", [{"learning_rate": -1.0}, {"base": "/nowhere"}, {"precision": "fp16"}])
-def test_a_refused_run_leaves_nothing(config, change):
-    values = {**config.to_dict(), **change}
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"learning_rate": -1.0},
+        {"base": "/nowhere"},
+        {"precision": "fp16"},
+        {"data": "data/../../other/data/data.jsonl"},  # would be looked for from inside the run
+        *(
+            {"base": "embedded", "init_adapter": name}
+            for name in ("none", "../alice/first", "first", "..", "other-base")
+        ),
+    ],
+    ids=str,
+)
+def test_a_refused_run_leaves_nothing(config, adapters, change):
     with pytest.raises(UserError):
-        create_run(TrainConfig(**values))
-    assert not list(runs_folder().glob("*"))
+        create_run(replace(config, **change), "bob")
+    assert not list(runs_folder("bob").glob("*"))
 
 
 def test_a_crash_while_writing_leaves_nothing(config, monkeypatch):
@@ -54,8 +83,6 @@ def test_a_crash_while_writing_leaves_nothing(config, monkeypatch):
 
 
 def test_a_full_disk_is_told(config, monkeypatch):
-    from types import SimpleNamespace
-
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**6))
     with pytest.raises(UserError, match="1 MB of disk are free"):
         create_run(config)
@@ -88,53 +115,19 @@ def test_the_launcher_needs_no_torch():
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
 
 
-def make_adapter(owner: str, name: str, base: str) -> Path:
-    folder = adapters_folder(owner) / name
-    folder.mkdir(parents=True)
-    write_json(folder / "adapter_config.json", {"base_model_name_or_path": base, "peft_type": "LORA"})
-    for file in (
-        "adapter_model.safetensors",
-        "tokenizer.json",
-        "chat_template.jinja",
-        "training_args.bin",
-        "notes.txt",
-    ):
-        (folder / file).write_text(file)
-    (folder / "linked.json").symlink_to("/etc/hostname")
-    return folder
-
-
-def test_a_run_keeps_a_copy_of_the_adapter_that_it_continues_from():
-    make_adapter("alice", "first", embedded.HUB_ID)
+def test_a_run_keeps_a_copy_of_the_adapter_that_it_continues_from(adapters):
     run = create_run(TrainConfig(name="second", base="embedded", init_adapter="first"), "alice")
-    assert {file.name for file in run.init_adapter_folder.iterdir()} == {
-        *("adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "chat_template.jinja")
-    }
-
-
-@pytest.mark.parametrize("name", ["none", "../alice/first", "first", "..", "other-base"])
-def test_an_adapter_of_another_base_or_of_somebody_else_is_refused(name):
-    make_adapter("alice", "first", embedded.HUB_ID)
-    make_adapter("bob", "other-base", "TinyLlama/TinyLlama-1.1B-Chat-v1.0")
-    with pytest.raises(UserError):
-        create_run(TrainConfig(name="second", base="embedded", init_adapter=name), "bob")
-    assert not list(runs_folder("bob").glob("*"))
+    kept = {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "chat_template.jinja"}
+    assert {file.name for file in run.init_adapter_folder.iterdir()} == kept
 
 
 def test_all_data_files_are_copied_and_keep_their_format(tmp_path):
-    for name in ("a.JSONL.gz", "b.v2.txt", "c.csv"):
-        (tmp_path / name).write_text(name)
     files = {"data": "a.JSONL.gz", "text_data": "b.v2.txt", "eval_data": "c.csv"}
-    config = TrainConfig(base="embedded", **{field: str(tmp_path / name) for field, name in files.items()})
-    written = create_run(config).config()
-    assert (written.data, written.text_data, written.eval_data) == (
-        *("data/data.jsonl.gz", "data/text_data.txt", "data/eval_data.csv"),
-    )
-
-
-def test_a_path_that_would_leave_the_run_is_refused():
-    with pytest.raises(UserError, match="there is no file"):
-        create_run(TrainConfig(base="embedded", data="data/../../other/data/data.jsonl"))
+    for name in files.values():
+        (tmp_path / name).write_text(name)
+    written = create_run(TrainConfig(base="embedded", **{field: str(tmp_path / name) for field, name in files.items()}))
+    copies = {"data": "data/data.jsonl.gz", "text_data": "data/text_data.txt", "eval_data": "data/eval_data.csv"}
+    assert copies.items() <= written.config().to_dict().items()
 
 
 def test_what_a_killed_program_left_is_swept_away(config):
@@ -147,8 +140,8 @@ def test_what_a_killed_program_left_is_swept_away(config):
 
 def test_starts_of_one_name_at_the_same_time_do_not_meet(config):
     with ThreadPoolExecutor(8) as pool:
-        runs = list(pool.map(lambda _: create_run(config).id, range(8)))
-    assert len(set(runs)) == 8
+        runs = {run.id for run in pool.map(lambda _: create_run(config), range(8))}
+    assert runs == {"my-run", *(f"my-run-{number}" for number in range(2, 9))}
 
 
 def test_a_name_that_was_taken_and_finished_between_the_look_and_the_making_is_not_taken_again(config, monkeypatch):
@@ -162,9 +155,8 @@ def test_a_name_that_was_taken_and_finished_between_the_look_and_the_making_is_n
 def test_a_run_on_a_space_never_meets_a_machine_elsewhere(config, monkeypatch):
     """It may have been brought back from the Hub: a rendezvous there could send what is unpickled here."""
     run = create_run(config)
-    values = yaml.safe_load(run.config_file.read_text())
     elsewhere = {"num_machines": 2, "num_processes": 2, "main_process_ip": "203.0.113.9", "rendezvous": "c10d"}
-    run.config_file.write_text(yaml.safe_dump({**values, **elsewhere}))
+    run.config_file.write_text(yaml.safe_dump({**run.config().to_dict(), **elsewhere}))
     monkeypatch.setenv("SPACE_ID", "someone/studio")
     with pytest.raises(UserError, match="not on a Space"):
         start(run)

@@ -14,15 +14,16 @@ from trainer.forecast.memory import estimate_memory
 from trainer.launcher import create_run
 
 
+def memory_parts(mode: str, processes: int, layers: int = 22) -> dict[str, int]:
+    """The parts of the memory of TinyLlama in bf16, or of its first layers, on each of some A100."""
+    config = TrainConfig(precision="bf16", num_processes=processes, parallel=mode)
+    shape = replace(TINYLLAMA_SHAPE, num_hidden_layers=layers)
+    return estimate_memory(config, shape, EXAMPLE_FACTS, Hardware(A100, 8, 80 * 2**30, "A100")).parts
+
+
 def test_split_weights_take_a_part_of_the_memory_of_each_card():
-    found = Hardware(A100, 8, 80 * 2**30, "A100")
-    whole, split = (
-        estimate_memory(
-            TrainConfig(precision="bf16", num_processes=4, parallel=mode), TINYLLAMA_SHAPE, EXAMPLE_FACTS, found
-        )
-        for mode in ("ddp", "fsdp2")
-    )
-    assert split.parts["weights"] < 0.5 * whole.parts["weights"] and split.total < whole.total
+    whole, split = (memory_parts(mode, 4) for mode in ("ddp", "fsdp2"))
+    assert split["weights"] < 0.5 * whole["weights"] and sum(split.values()) < sum(whole.values())
 
 
 def test_a_process_has_its_device_before_the_base_is_loaded_and_the_base_is_never_spread(
@@ -49,27 +50,15 @@ def test_a_process_has_its_device_before_the_base_is_loaded_and_the_base_is_neve
 def test_what_fsdp2_holds_is_what_two_real_processes_held():
     """Four layers of TinyLlama in bf16 with the default adapters, split into accelerate's units, two processes over gloo."""
     local_weights, local_adapters, local_optimiser, gathered = 307_251_200, 4_587_520, 9_175_040, 131_076_096
-    shape = replace(TINYLLAMA_SHAPE, num_hidden_layers=4)
-    config = TrainConfig(precision="bf16", num_processes=2, parallel="fsdp2")
-    found = estimate_memory(config, shape, EXAMPLE_FACTS, Hardware(A100, 8, 80 * 2**30, "A100")).parts
+    found = memory_parts("fsdp2", 2, layers=4)
     assert (found["adapters"], found["optimiser"]) == (local_adapters, local_optimiser)
-    layer = 2 * shape.linear_parameters / shape.num_hidden_layers
-    assert found["weights"] == pytest.approx(local_weights + gathered + layer, rel=0.001), (
-        "one more layer is on its way"
-    )
+    on_its_way = 2 * TINYLLAMA_SHAPE.linear_parameters / TINYLLAMA_SHAPE.num_hidden_layers  # one more layer
+    assert found["weights"] == pytest.approx(local_weights + gathered + on_its_way, rel=0.001)
 
 
 def test_zero3_keeps_a_base_of_less_than_1e9_weights_whole_and_splits_the_rest_as_deepspeed_says():
     """deepspeed 0.19.8, estimate_zero3_model_states_mem_needs: 18 bytes a trained weight over all processes."""
-    found = {
-        count: estimate_memory(
-            TrainConfig(precision="bf16", num_processes=count, parallel="zero3"),
-            TINYLLAMA_SHAPE,
-            EXAMPLE_FACTS,
-            Hardware(A100, 8, 80 * 2**30, "A100"),
-        ).parts
-        for count in (2, 4)
-    }
+    found = {count: memory_parts("zero3", count) for count in (2, 4)}
     trained = TINYLLAMA_SHAPE.adapter_parameters(16, "all-linear", False)
     for count, parts in found.items():
         ours = parts["adapters"] + parts["gradients"] + parts["optimiser"]
