@@ -13,6 +13,7 @@ from adapters.library import Adapter
 from common.errors import UserError
 from common.files import check_free, sweep
 from common.imports import import_lock
+from models.adapter_fit import check_fits
 from models.download import Progress
 from models.hardware import use_all_cores
 from models.precision import load_base_model
@@ -112,13 +113,10 @@ def _load(adapter: Adapter, base_folder: Path):
     """Load base and adapter in fp32. Raises UserError when they do not fit."""
     with import_lock:
         from peft import PeftModel
-    from safetensors import SafetensorError
 
-    try:
-        return PeftModel.from_pretrained(load_base_model(base_folder, "fp32"), str(adapter.folder)).eval()
-    except (OSError, RuntimeError, KeyError, SafetensorError) as error:
-        first_line = str(error).splitlines()[0][:150]
-        raise UserError(f"The adapter '{adapter.name}' does not fit this base: {first_line}") from error
+    network = load_base_model(base_folder, "fp32")
+    check_fits(adapter.folder, network)
+    return PeftModel.from_pretrained(network, str(adapter.folder)).eval()
 
 
 def _answer(model, prompt: list[int]):

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chat.fitting import check_fits, damaged
 from chat.formats import Formats
 from chat.lora import is_mixable, set_branches, set_rows
 from common.errors import UserError
 from common.imports import import_lock
+from models.adapter_fit import check_fits, damaged
 from models.precision import load_base_model, resolve_precision
 from models.prompt import PromptFormat
 

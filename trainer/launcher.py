@@ -17,6 +17,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import is_file, read_json, write_json, write_text
 from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, contained, free_name, runs_folder, slug
+from models.adapter_fit import check_base
 from models.base import Base, transport_error
 from models.hardware import find_gpus
 from models.hub import client_environment
@@ -140,13 +141,7 @@ def copy_adapter(name: str, owner: str, base: Base, destination: Path) -> None:
     found = read_json(source / "adapter_config.json")
     if not isinstance(found, dict) or not (source / "adapter_model.safetensors").is_file():
         raise UserError(f"init_adapter: there is no adapter '{name}' of yours.", "Choose one from your adapters.")
-    trained_on = str(found.get("base_model_name_or_path") or base.model_id)
-    are_ids = base.source != "folder" and not Path(trained_on).is_absolute()  # of a folder, its shapes will tell
-    if are_ids and trained_on != base.model_id:
-        raise UserError(
-            f"init_adapter: '{name}' was trained on {trained_on}, this run is on {base.model_id}.",
-            "Choose the adapter's base, or another adapter.",
-        )
+    check_base(name, found.get("base_model_name_or_path"), base)
     destination.mkdir()
     for file in source.iterdir():
         if file.suffix in ADAPTER_SUFFIXES and file.is_file() and not file.is_symlink():

@@ -7,8 +7,8 @@ import pytest
 from chat.feedback import read_rows
 from common.paths import adapters_folder, home
 from tests.browser.driving import CHROMIUM, FLAGS, MARKS, choose, new_page, settle, shoot, wait_for
+from tests.chat.conftest import adapters  # noqa: F401
 from tests.chat.openai_server import openai_server
-from tests.chat.test_engine import adapters  # noqa: F401
 from ui.chat_keys import COPY_THE_WORDS
 
 pytestmark = MARKS

@@ -10,7 +10,7 @@ from common.paths import adapters_folder
 from models.templates import read_template
 from tests.browser.driving import MARKS, choose, fill, shoot, type_base, wait_for
 from tests.browser.test_chat import LONG_WAIT, chat, icon, library, send, wait_idle, words  # noqa: F401
-from tests.chat.test_engine import adapters  # noqa: F401
+from tests.chat.conftest import adapters  # noqa: F401
 from tests.conftest import TOKENIZER
 from trainer.run import list_runs, read_state
 

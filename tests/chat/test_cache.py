@@ -6,7 +6,6 @@ import pytest
 
 from chat.cache import Cache, Caches, shared_length
 from chat.engine import Engine, Model, Sampling
-from tests.chat.test_engine import adapters  # noqa: F401
 
 SHORT = Sampling(max_new_tokens=6)
 
@@ -65,7 +64,7 @@ def test_the_longest_unused_goes_first_by_number_and_by_memory():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_greedy_answers_are_the_same_with_and_without_a_cache(tiny_base, adapters, seed):  # noqa: F811
+def test_greedy_answers_are_the_same_with_and_without_a_cache(tiny_base, adapters, seed):
     """Random sequences of what people do: ask, edit, undo, retry, continue, switch the model, until turns are left out."""
     luck = random.Random(seed)
     kept, anew = Engine(), Engine(most_conversations=0)

@@ -7,13 +7,13 @@ import pytest
 from chat.__main__ import main
 from chat.engine import Engine, Model, Sampling
 from common.paths import adapters_folder
-from tests.chat.test_engine import adapters, say  # noqa: F401
+from tests.chat.asking import say
 
 FEW = ["--max-new-tokens", "8", "--precision", "fp32"]
 
 
 @pytest.fixture
-def mine(isolated_home, adapters):  # noqa: F811
+def mine(isolated_home, adapters):
     """An adapter in the library, by the name `mine`."""
     return shutil.copytree(adapters[0], adapters_folder() / "mine")
 

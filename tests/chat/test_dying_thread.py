@@ -1,21 +1,21 @@
 """Whatever is raised in the chat's thread, or never ends in a preparation, everybody is answered, and so is the next message."""
 
+import itertools
 import shutil
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from chat import engine as engine_module
 from chat import preparation, resident, scheduler
 from chat.engine import RUNNING, WAITING, Caller, Engine, Model, Sampling
-from chat.line import LOCAL
 from chat.preparation import MAX_LOST_THREADS
 from common.errors import UserError
 from common.paths import GUEST_PREFIX
 from models.prompt import PromptFormat
-from tests.chat.test_engine import HELLO, SHORT, adapters, say  # noqa: F401
-from tests.chat.test_several_people import question, started
+from tests.chat.asking import HELLO, SHORT, question, say, started
 
 LONG = Sampling(max_new_tokens=150)
 SOON = 5  # seconds; without an answer they would be for ever
@@ -27,36 +27,50 @@ class PanicException(BaseException):
     """What pyo3 raises for a panic in Rust: no Exception."""
 
 
-def raising(error, after: int = 0):
-    """A function that raises `error` from its call number `after` on, once."""
-    calls = []
+def breaks(monkeypatch, owner, name: str, error, after: int = 0) -> None:
+    """Let `owner.name` raise `error` once, in its call number `after`."""
+    real, calls = getattr(owner, name), itertools.count()
 
     def fake(*args, **kwargs):
-        calls.append(args)
-        if len(calls) == after + 1:
+        if next(calls) == after:
             raise error
-        return fake.real(*args, **kwargs)
+        return real(*args, **kwargs)
 
-    return fake
-
-
-def breaks(monkeypatch, owner, name: str, error, after: int = 0) -> None:
-    """Let `owner.name` raise once."""
-    fake = raising(error, after)
-    fake.real = getattr(owner, name)
     monkeypatch.setattr(owner, name, fake)
 
 
-def bad_preparation(monkeypatch, work) -> None:
-    """Let `work` be done for a conversation with BAD in it before it is measured."""
-    measure = PromptFormat.measure
+@pytest.fixture
+def bad(monkeypatch):
+    """A function that lets its argument be called before a conversation with BAD in it is measured."""
 
-    def fake(self, messages, continuing=False):
-        if BAD in messages[-1]["content"]:
-            work()
-        return measure(self, messages, continuing)
+    def prepare(work) -> None:
+        measure = PromptFormat.measure
 
-    monkeypatch.setattr(PromptFormat, "measure", fake)
+        def fake(self, messages, continuing=False):
+            if BAD in messages[-1]["content"]:
+                work()
+            return measure(self, messages, continuing)
+
+        monkeypatch.setattr(PromptFormat, "measure", fake)
+
+    return prepare
+
+
+@pytest.fixture
+def let_go(bad):
+    """Preparations of a conversation with BAD in it hang until this event is set."""
+    event = threading.Event()
+    bad(lambda: event.wait(60))
+    yield event
+    event.set()
+
+
+@pytest.fixture
+def engine(tiny_base):
+    """An engine with the base in memory."""
+    engine = Engine()
+    say(engine, Model(tiny_base))
+    return engine
 
 
 def end_of(stream) -> tuple[object, float]:
@@ -79,11 +93,11 @@ ERRORS = [PanicException("index out of bounds"), SystemExit(3), KeyboardInterrup
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_an_error_of_a_preparation_is_answered_and_nobody_else_feels_it(tiny_base, texts, monkeypatch, error):
+def test_an_error_of_a_preparation_is_answered_and_nobody_else_feels_it(tiny_base, texts, bad, error):
     def work():
         raise error
 
-    bad_preparation(monkeypatch, work)
+    bad(work)
     engine = Engine()
     streams = started(engine, [Model(tiny_base)] * 2, LONG)
     end, seconds = end_of(engine.reply(Model(tiny_base), BAD_MESSAGES, SHORT))
@@ -98,10 +112,8 @@ def test_an_error_while_a_request_is_taken_in_read_or_written_is_its_own(tiny_ba
     """In `step` it is that of both who are written together; whoever is not of that step goes on or is answered next."""
     engine = Engine()
     assert say(engine, Model(tiny_base), question(1), LONG) == texts[1]
-    owner = {"read_prompt": scheduler, "step": scheduler.SideBySide, "choose": scheduler.Chooser}.get(
-        place, engine.resident
-    )
-    breaks(monkeypatch, owner, place, error, after=0 if place != "choose" else 3)
+    owners = {"read_prompt": scheduler, "step": scheduler.SideBySide, "choose": scheduler.Chooser}
+    breaks(monkeypatch, owners.get(place, engine.resident), place, error, after=3 if place == "choose" else 0)
     end, seconds = end_of(engine.reply(Model(tiny_base), question(0), LONG))
     assert isinstance(end, RuntimeError) and type(error).__name__ in str(end) and seconds < SOON
     assert say(engine, Model(tiny_base), question(1), LONG) == texts[1]
@@ -110,11 +122,7 @@ def test_an_error_while_a_request_is_taken_in_read_or_written_is_its_own(tiny_ba
 
 @pytest.mark.parametrize("error", ERRORS[:2], ids=lambda error: type(error).__name__)
 def test_a_panic_in_an_adapters_files_is_a_sentence_and_the_others_go_on(
-    tiny_base,
-    texts,
-    adapters,  # noqa: F811
-    monkeypatch,
-    error,
+    tiny_base, texts, adapters, monkeypatch, error
 ):
     import peft
 
@@ -133,28 +141,18 @@ def test_an_error_of_the_loop_itself_is_told_to_those_in_mid_answer_and_the_rest
 ):
     engine = Engine(most_at_once=2)
     streams = started(engine, [Model(tiny_base)] * 2, LONG)
-    ends = [None] * 3
-    behind = [engine.reply(Model(tiny_base), question(person), LONG) for person in (0, 1)]
-    threads = [
-        threading.Thread(target=lambda at=at, one=one: ends.__setitem__(at, end_of(one)))
-        for at, one in enumerate(behind)
-    ]
-    for thread in threads:
-        thread.start()
-    while len(engine._scheduler._line.requests) < 2:
-        time.sleep(0.01)
-    breaks(monkeypatch, engine._scheduler._turns, "next_keys", error)
-    failed = [end_of(stream) for stream in streams]
-    assert all(isinstance(end, RuntimeError) and seconds < SOON for end, seconds in failed)
-    for thread in threads:
-        thread.join(30)
-    assert [end for end, _ in ends[:2]] == texts
+    with ThreadPoolExecutor() as pool:
+        behind = [pool.submit(say, engine, Model(tiny_base), question(person), LONG) for person in (0, 1)]
+        while len(engine._scheduler._line.requests) < 2:
+            time.sleep(0.01)
+        breaks(monkeypatch, engine._scheduler._turns, "next_keys", error)
+        failed = [end_of(stream) for stream in streams]
+        assert all(isinstance(end, RuntimeError) and seconds < SOON for end, seconds in failed)
+        assert [one.result(30) for one in behind] == texts
     assert say(engine, Model(tiny_base), question(0), LONG) == texts[0] and engine.resident.bases_loaded == 2
 
 
-def test_an_error_that_comes_before_anybody_is_taken_in_is_told_to_all_who_wait(tiny_base, texts, monkeypatch):
-    engine = Engine()
-    say(engine, Model(tiny_base))
+def test_an_error_that_comes_before_anybody_is_taken_in_is_told_to_all_who_wait(engine, tiny_base, texts, monkeypatch):
     breaks(monkeypatch, engine._scheduler._line, "next", PanicException("no"))
     end, seconds = end_of(engine.reply(Model(tiny_base), question(0), LONG))
     assert isinstance(end, RuntimeError) and "PanicException" in str(end) and seconds < SOON
@@ -174,9 +172,8 @@ def test_a_thread_that_dies_in_spite_of_all_is_followed_by_another(tiny_base, te
     assert engine._scheduler._thread is not before
 
 
-def test_a_request_that_comes_just_when_the_thread_ends_is_answered(tiny_base, monkeypatch):
+def test_a_request_that_comes_just_when_the_thread_ends_is_answered(engine, tiny_base, monkeypatch):
     monkeypatch.setattr(scheduler, "IDLE_SECONDS", 0.005)
-    engine = Engine()
     for _ in range(50):
         end, _ = end_of(engine.reply(Model(tiny_base), HELLO, Sampling(max_new_tokens=1)))
         assert isinstance(end, str)
@@ -187,10 +184,10 @@ def test_no_slot_is_lost_after_two_hundred_requests_that_fail(tiny_base, texts, 
     """Each in another place: prepared, taken in, read, chosen."""
     engine, caller = Engine(most_at_once=2), Caller("user-a")
     assert say(engine, Model(tiny_base), question(0), LONG) == texts[0]
+    owners = {"measure": PromptFormat, "read_prompt": scheduler, "choose": scheduler.Chooser}
     for number in range(200):
         with monkeypatch.context() as patch:
             name = ("measure", "stop_ids", "read_prompt", "choose")[number % 4]
-            owners = {"measure": PromptFormat, "read_prompt": scheduler, "choose": scheduler.Chooser}
             breaks(patch, owners.get(name, engine.resident), name, PanicException(number))
             with pytest.raises(RuntimeError, match="PanicException"):
                 list(engine.reply(Model(tiny_base), HELLO, SHORT, caller=caller))
@@ -198,28 +195,20 @@ def test_no_slot_is_lost_after_two_hundred_requests_that_fail(tiny_base, texts, 
     assert started(engine, [Model(tiny_base)] * 2, LONG)
 
 
-def test_a_preparation_that_overruns_its_time_costs_its_own_request_only(tiny_base, texts, monkeypatch):
-    let_go = threading.Event()
-    bad_preparation(monkeypatch, lambda: let_go.wait(60))
-    engine, ends = Engine(), []
-    say(engine, Model(tiny_base))
-    stuck = threading.Thread(target=lambda: ends.append(end_of(engine.reply(Model(tiny_base), BAD_MESSAGES, SHORT))))
-    stuck.start()
-    end, _ = end_of(engine.reply(Model(tiny_base), question(0), LONG))
-    assert end == texts[0] and not ends, "another waited for it"
-    monkeypatch.setattr(preparation, "MAX_PREPARE_SECONDS", 0)
-    stuck.join(SOON)
-    assert isinstance(ends[0][0], UserError) and "could not be prepared" in str(ends[0][0])
+def test_a_preparation_that_overruns_its_time_costs_its_own_request_only(engine, tiny_base, texts, monkeypatch, let_go):
+    with ThreadPoolExecutor() as pool:
+        stuck = pool.submit(end_of, engine.reply(Model(tiny_base), BAD_MESSAGES, SHORT))
+        assert end_of(engine.reply(Model(tiny_base), question(0), LONG))[0] == texts[0]
+        assert not stuck.done(), "another waited for it"
+        monkeypatch.setattr(preparation, "MAX_PREPARE_SECONDS", 0)
+        end, _ = stuck.result(SOON)
+    assert isinstance(end, UserError) and "could not be prepared" in str(end)
     monkeypatch.undo()
     assert say(engine, Model(tiny_base), question(1), LONG) == texts[1]
-    let_go.set()
 
 
-def test_whoever_leaves_many_preparations_behind_is_refused_until_they_end(tiny_base, monkeypatch):
-    let_go = threading.Event()
-    bad_preparation(monkeypatch, lambda: let_go.wait(60))
-    engine, caller = Engine(), Caller(f"{GUEST_PREFIX}a", "203.0.113.7")
-    say(engine, Model(tiny_base))
+def test_whoever_leaves_many_preparations_behind_is_refused_until_they_end(engine, tiny_base, let_go):
+    caller = Caller(f"{GUEST_PREFIX}a", "203.0.113.7")
     for _ in range(MAX_LOST_THREADS):  # whoever closes the page in the middle leaves the thread behind, too
         stream = engine.reply(Model(tiny_base), BAD_MESSAGES, SHORT, caller=caller)
         next(stream)
@@ -229,41 +218,32 @@ def test_whoever_leaves_many_preparations_behind_is_refused_until_they_end(tiny_
         list(engine.reply(Model(tiny_base), HELLO, SHORT, caller=other_key))
     assert list(engine.reply(Model(tiny_base), HELLO, SHORT, caller=Caller("user-a", "203.0.113.7")))[-1].text
     let_go.set()
-    deadline = time.monotonic() + 10
-    while any(thread.is_alive() for _, thread in engine._preparations._lost) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    for _, thread in list(engine._preparations._lost):
+        thread.join(10)
     assert list(engine.reply(Model(tiny_base), HELLO, SHORT, caller=caller))[-1].text
 
 
-def test_a_stop_in_the_middle_of_a_preparation_is_heard(tiny_base, monkeypatch):
-    let_go = threading.Event()
-    bad_preparation(monkeypatch, lambda: let_go.wait(60))
-    engine, stop = Engine(), threading.Event()
+def test_a_stop_in_the_middle_of_a_preparation_is_heard(engine, tiny_base, let_go):
+    stop = threading.Event()
     stream = engine.reply(Model(tiny_base), BAD_MESSAGES, SHORT, stop)
     next(stream)
     stop.set()
     end, seconds = end_of(stream)
     assert end == "" and seconds < SOON
-    let_go.set()
 
 
-def test_a_close_does_not_wait_for_a_thread_that_is_stuck(tiny_base, monkeypatch):
-    let_go = threading.Event()
+def test_a_close_does_not_wait_for_a_thread_that_is_stuck(engine, tiny_base, monkeypatch, let_go):
     monkeypatch.setattr(scheduler, "MAX_CLOSE_SECONDS", 0.5)
-    engine = Engine()
-    say(engine, Model(tiny_base))
     monkeypatch.setattr(engine.resident, "use", lambda key: let_go.wait(60))
-    ends = []
-    waiting = threading.Thread(target=lambda: ends.append(end_of(engine.reply(Model(tiny_base), HELLO, SHORT))))
-    waiting.start()
-    while not engine._scheduler._active:
-        time.sleep(0.01)
-    began = time.monotonic()
-    engine.close()
-    assert time.monotonic() - began < 30, "it waited until the thread was let go"
-    waiting.join(5)
-    assert isinstance(ends[0][0], RuntimeError) and "ended" in str(ends[0][0])
-    let_go.set()
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(end_of, engine.reply(Model(tiny_base), HELLO, SHORT))
+        while not engine._scheduler._active:
+            time.sleep(0.01)
+        began = time.monotonic()
+        engine.close()
+        assert time.monotonic() - began < 30, "it waited until the thread was let go"
+        end, _ = waiting.result(5)
+    assert isinstance(end, RuntimeError) and "ended" in str(end)
 
 
 def test_thirty_requests_of_one_person_let_another_in_after_one(tiny_base, monkeypatch):
@@ -275,25 +255,20 @@ def test_thirty_requests_of_one_person_let_another_in_after_one(tiny_base, monke
         list(engine.reply(Model(tiny_base), HELLO, Sampling(max_new_tokens=2), caller=Caller(name)))
         done.append(name)
 
-    busy = [threading.Thread(target=ask, args=("user-busy",)) for _ in range(30)]
-    for thread in busy:
-        thread.start()
-    while len(done) < 2:
-        time.sleep(0.001)
-    before = len(done)
-    ask("user-other")
-    assert done.index("user-other") - before <= 4, "more than those who ended while it was prepared, and one round"
-    for thread in busy:
-        thread.join(60)
+    with ThreadPoolExecutor(30) as pool:
+        for _ in range(30):
+            pool.submit(ask, "user-busy")
+        while len(done) < 2:
+            time.sleep(0.001)
+        before = len(done)
+        ask("user-other")
+        assert done.index("user-other") - before <= 4, "more than those who ended while it was prepared, and one round"
     assert len(done) == 31
 
 
-def test_guests_run_in_half_of_the_places_and_whoever_has_an_account_is_answered_meanwhile(tiny_base):
-    engine = Engine()
-    say(engine, Model(tiny_base))
+def test_guests_run_in_half_of_the_places_and_whoever_has_an_account_is_answered_meanwhile(engine, tiny_base):
     callers = [Caller(f"{GUEST_PREFIX}{number}", f"198.51.100.{number}") for number in range(12)]
-    long = Sampling(max_new_tokens=200)
-    streams = [engine.reply(Model(tiny_base), HELLO, long, caller=caller) for caller in callers]
+    streams = [engine.reply(Model(tiny_base), HELLO, Sampling(200), caller=caller) for caller in callers]
     most = []
     for stream in streams:
         next(stream)
@@ -305,13 +280,12 @@ def test_guests_run_in_half_of_the_places_and_whoever_has_an_account_is_answered
     assert list(engine.reply(Model(tiny_base), HELLO, SHORT, caller=callers[0]))[-1].text
 
 
-def test_a_comparison_of_four_is_answered_for_a_guest_beside_their_other_one(tiny_base, adapters, tmp_path):  # noqa: F811
+def test_a_comparison_of_four_is_answered_for_a_guest_beside_their_other_one(tiny_base, adapters, tmp_path):
     """Eight panes of one owner: four at once, the others when their turn comes."""
     folders = [None, *adapters, shutil.copytree(adapters[0], tmp_path / "copy")]
     engine, guest = Engine(), Caller(f"{GUEST_PREFIX}a", "203.0.113.7")
-    streams = [
-        engine.reply(Model(tiny_base, adapter_folder=folder), HELLO, SHORT, caller=guest) for folder in folders * 2
-    ]
+    models = [Model(tiny_base, adapter_folder=folder) for folder in folders * 2]
+    streams = [engine.reply(model, HELLO, SHORT, caller=guest) for model in models]
     for stream in streams:
         next(stream)
     texts = [list(stream)[-1].text for stream in streams]
@@ -336,4 +310,3 @@ def test_the_window_and_the_embeddings_are_read_before_anything_is_loaded(tiny_b
     (folder / "config.json").write_text("{}")
     with pytest.raises(UserError, match="'odd' cannot be read"):
         say(engine, Model(folder))
-    assert LOCAL.person == "local"

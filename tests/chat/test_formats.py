@@ -1,10 +1,11 @@
 """Prompt formats are made once, follow what an adapter brings and what was chosen, and serve any thread."""
 
 import shutil
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from chat import formats as module
 from chat.formats import Formats
 from common.errors import UserError
 from common.files import write_json
@@ -87,34 +88,19 @@ def test_a_bomb_that_its_owner_allowed_is_a_sentence_and_the_others_go_on(base, 
     assert text(formats.of(base))
 
 
-def test_two_threads_get_from_one_format_what_one_thread_gets(base):
-    format, found = Formats().of(base), []
-    talks = [[{"role": "user", "content": f"word {number} </s> <|user|> " * 30}] for number in range(12)]
-    alone = [format.encode(talk).ids for talk in talks]
-    threads = [
-        threading.Thread(target=lambda talk=talk: found.append((talk, format.encode(talk).ids)))
-        for _ in range(4)
-        for talk in talks
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 48 and all(ids == alone[talks.index(talk)] for talk, ids in found)
+def test_threads_get_from_one_format_what_one_thread_gets(base):
+    format = Formats().of(base)
+    talks = [[{"role": "user", "content": f"word {number} </s> <|user|> " * 30}] for number in range(12)] * 4
+    with ThreadPoolExecutor() as pool:
+        assert list(pool.map(format.encode, talks)) == list(map(format.encode, talks))
 
 
 def test_many_threads_read_a_tokenizer_once(base, monkeypatch):
-    from chat import formats as module
-
-    read, real = [], module.read_format
+    read, real, formats = [], module.read_format, Formats()
     monkeypatch.setattr(module, "read_format", lambda *given: read.append(given) or real(*given))
-    formats, found = Formats(), []
-    threads = [threading.Thread(target=lambda: found.append(formats.of(base))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(read) == 1 and len({id(format) for format in found}) == 1 and not formats._making
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(formats.of, [base] * 8))
+    assert len(read) == 1 and len(set(map(id, found))) == 1 and not formats._making
 
 
 def test_formats_are_bounded_in_number(base, adapter):

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from chat.history import MOST_MESSAGES, check_messages, fit_history, turns_left_out
+from chat.history import check_messages, fit_history, turns_left_out
 from common.errors import UserError
 from tests.fakes import conversation
 
@@ -56,27 +56,6 @@ def test_one_message_that_is_too_long_is_told_with_the_numbers():
 def test_an_earlier_message_that_is_too_long_is_left_out_with_its_turn():
     messages = [{"role": "user", "content": "x " * 50}, {"role": "assistant", "content": "y"}, NOW]
     assert fit(messages, budget=20).messages == [NOW]
-
-
-@pytest.mark.parametrize(
-    "messages",
-    [
-        [],
-        "text",
-        ["text"],
-        [{"role": "assistant", "content": "x"}],
-        [{"role": "user", "content": "  "}],
-        [{"role": "user", "content": ["x"]}],
-        [{"role": "user", "content": "x" * 1_000_000}],
-        [{"role": "tool", "content": "x"}, {"role": "user", "content": "x"}],
-        [*conversation(1), SYSTEM, {"role": "user", "content": "x"}],
-        [*conversation(MOST_MESSAGES), NOW],
-        [{}],
-    ],
-)
-def test_a_forged_history_is_refused(messages):
-    with pytest.raises(UserError):
-        check_messages(messages)
 
 
 def test_only_an_answer_can_be_continued():

@@ -6,7 +6,7 @@ import torch
 from chat.engine import Engine, Model
 from chat.int8 import int8_linear
 from chat.resident import Resident, chat_precision
-from tests.chat.test_engine import adapters, say  # noqa: F401
+from tests.chat.asking import say
 
 
 @pytest.mark.parametrize("shape", [(64, 128), (576, 1536), (2048, 256)])
@@ -31,11 +31,8 @@ def test_the_loss_is_close_to_the_loss_in_fp32(tiny_base):
     assert abs(losses[1] / losses[0] - 1) < 0.01
 
 
-def test_8bit_on_a_cpu_is_not_bitsandbytes():
-    assert chat_precision("8bit", has_cuda=False) == "int8" and chat_precision("8bit", has_cuda=True) == "8bit"
-
-
 def test_the_weights_are_a_byte_each(tiny_base):
+    assert chat_precision("8bit", has_cuda=False) == "int8" and chat_precision("8bit", has_cuda=True) == "8bit"
     resident = Resident()
     resident.load(Model(tiny_base, "8bit"))
     layer = resident.network.model.layers[0].mlp.down_proj
@@ -43,10 +40,9 @@ def test_the_weights_are_a_byte_each(tiny_base):
     assert resident.network.lm_head.weight.dtype == torch.int8
 
 
-def test_the_base_is_the_base_in_8bit_too(tiny_base, adapters):  # noqa: F811
+def test_the_base_is_the_base_in_8bit_too(tiny_base, adapters):
     base = say(Engine(), Model(tiny_base, "8bit"))
     first = say(Engine(), Model(tiny_base, "8bit", adapters[0]))
-    engine, found = Engine(), []
-    for folder in (adapters[0], None, adapters[1], None, adapters[0]):
-        found.append(say(engine, Model(tiny_base, "8bit", folder)))
+    engine, folders = Engine(), (adapters[0], None, adapters[1], None, adapters[0])
+    found = [say(engine, Model(tiny_base, "8bit", folder)) for folder in folders]
     assert found[1] == found[3] == base and found[0] == found[4] == first != base

@@ -8,9 +8,7 @@ import weakref
 import pytest
 
 from chat.engine import Engine, Model, Sampling
-from tests.chat.test_engine import adapters, say  # noqa: F401
-
-ONE, SHORT = Sampling(max_new_tokens=1), Sampling(max_new_tokens=8)
+from tests.chat.asking import HELLO, SHORT, say
 
 
 def freed(reference: weakref.ref) -> bool:
@@ -27,40 +25,35 @@ def weight_of(engine: Engine) -> weakref.ref:
     return weakref.ref(next(iter(engine.resident.network.parameters())))
 
 
-def test_a_closed_engine_frees_its_weights_and_answers_nobody(tiny_base, adapters):  # noqa: F811
+@pytest.mark.parametrize("fate", ["closed", "forgotten"])
+def test_an_engine_that_is_closed_or_forgotten_frees_its_weights(tiny_base, adapters, fate):
     engine = Engine()
     say(engine, Model(tiny_base, adapter_folder=adapters[0]))
     weight = weight_of(engine)
-    engine.close()
-    assert freed(weight) and engine.resident.network is None
-    with pytest.raises(RuntimeError, match="ended"):
-        say(engine, Model(tiny_base))
-
-
-def test_a_forgotten_engine_frees_its_weights(tiny_base):
-    engine = Engine()
-    say(engine, Model(tiny_base))
-    weight = weight_of(engine)
-    del engine
+    if fate == "forgotten":
+        del engine
+    else:
+        engine.close()
+        with pytest.raises(RuntimeError, match="ended"):
+            say(engine, Model(tiny_base))
     assert freed(weight)
 
 
-def test_a_base_that_is_replaced_is_freed_with_what_was_read_by_it(tiny_base, adapters, tmp_path):  # noqa: F811
-    engine, other = Engine(), shutil.copytree(tiny_base, tmp_path / "other")
-    weights = []
+def test_a_base_that_is_replaced_is_freed_with_what_was_read_by_it(tiny_base, adapters, tmp_path):
+    engine, other, weights = Engine(), shutil.copytree(tiny_base, tmp_path / "other"), []
     for model in (Model(tiny_base, "fp32", adapters[0]), Model(tiny_base, "8bit"), Model(other), Model(tiny_base)):
-        list(engine.reply(model, [{"role": "user", "content": "Hi"}], sampling=SHORT, conversation="c"))
+        list(engine.reply(model, HELLO, SHORT, conversation="c"))
         assert len(engine.caches) == 1
         weights.append(weight_of(engine))
     assert all(freed(weight) for weight in weights[:-1]) and weights[-1]() is not None
     assert engine.resident.bases_loaded == 4
 
 
-def test_of_twenty_adapters_those_beyond_the_bound_are_freed(tiny_base, adapters, tmp_path):  # noqa: F811
+def test_of_twenty_adapters_those_beyond_the_bound_are_freed(tiny_base, adapters, tmp_path):
     engine, weights = Engine(most_adapters=2), []
     for number in range(20):
         folder = shutil.copytree(adapters[number % 2], tmp_path / f"copy-{number}")
-        say(engine, Model(tiny_base, adapter_folder=folder), sampling=ONE)
+        say(engine, Model(tiny_base, adapter_folder=folder), sampling=Sampling(max_new_tokens=1))
         layer = engine.resident.network.base_model.model.model.layers[0].self_attn.q_proj
         weights.append(weakref.ref(layer.lora_A[engine.resident.network.active_adapter].weight))
         shutil.rmtree(folder)

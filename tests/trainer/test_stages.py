@@ -128,7 +128,7 @@ def test_an_adapter_of_another_base_is_refused(tmp_path):
     (tmp_path / "adapter_model.safetensors").touch()
     with pytest.raises(UserError, match="was trained on somebody/else"):
         check_adapter(tmp_path, "theirs", Base("cache", "TinyLlama/TinyLlama-1.1B-Chat-v1.0", None, ""))
-    assert check_adapter(tmp_path, "theirs", Base("folder", "/some/folder", None, ""))["peft_type"] == "LORA"
+    check_adapter(tmp_path, "theirs", Base("folder", "/some/folder", None, ""))
 
 
 def change_config(folder, **values) -> None:

@@ -10,7 +10,7 @@ from chat.engine import Reply
 from chat.sampling import Sampling
 from common.errors import UserError
 from common.paths import LOCAL_OWNER, adapters_folder
-from tests.chat.test_engine import adapters  # noqa: F401
+from tests.chat.conftest import adapters  # noqa: F401
 from ui.chat_answer import SHOW_SECONDS, Engines, answer, as_draft, update_summary
 from ui.chat_view import meter, shown_messages
 from ui.owner import Visitor

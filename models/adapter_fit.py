@@ -1,0 +1,83 @@
+"""Does this adapter fit this base? Answered from its files before anything is attached, for chat, training and merging.
+
+By the name of the base (`check_base`), and by its layers (`check_fits`).
+"""
+
+from pathlib import Path
+
+from common.errors import UserError
+from common.files import read_json
+from common.imports import import_lock
+from models.base import KEEPING_THE_BASE, MAX_ADAPTER_CONFIG_BYTES, MAX_TARGET_MODULES, Base
+
+MAX_HEADER_BYTES = 2_000_000
+HINT = "Choose an adapter of this base, or the base that it was trained on."
+
+
+def check_base(name: str, trained_on: object, base: Base) -> None:
+    """Raise UserError when the adapter was trained on another Hub id than `base` has; of folders, only the layers tell."""
+    are_ids = base.source != "folder" and trained_on and not Path(str(trained_on)).is_absolute()
+    if are_ids and trained_on != base.model_id:
+        raise UserError(f"The adapter '{name}' was trained on {trained_on}; this base is {base.model_id}.", HINT)
+
+
+def check_fits(folder: Path, network, name: str = "") -> None:
+    """Raise UserError unless the adapter in `folder` is a LoRA whose tensors fit the layers of `network`."""
+    from safetensors import SafetensorError, safe_open
+
+    name = name or folder.name
+    rank = read_rank(folder, name)
+    base = network.get_base_model() if hasattr(network, "get_base_model") else network
+    layers = dict(base.named_modules())
+    try:
+        with open(folder / "adapter_model.safetensors", "rb") as file:
+            if int.from_bytes(file.read(8), "little") > MAX_HEADER_BYTES:
+                raise damaged(folder, ValueError("its header is longer than any LoRA's"), name)
+        with safe_open(folder / "adapter_model.safetensors", framework="pt") as weights:
+            shapes = {key: weights.get_slice(key).get_shape() for key in weights.keys()}  # noqa: SIM118, no mapping
+    except (OSError, SafetensorError) as error:
+        raise damaged(folder, error, name) from error
+    for key, shape in shapes.items():
+        path, is_lora, part = key.removeprefix("base_model.model.").partition(".lora_")
+        layer = layers.get(path)
+        if not is_lora:
+            raise UserError(f"The adapter '{name}' changes the base itself: {key[:80]}.", "Only LoRA runs here.")
+        if layer is None:
+            raise UserError(f"The adapter '{name}' does not fit this base: it has no layer {path[:80]}.", HINT)
+        sizes = (getattr(layer, "out_features", None), getattr(layer, "in_features", None))
+        wanted = {"A.weight": [rank, sizes[1]], "B.weight": [sizes[0], rank]}.get(part, shape)
+        if any(own is not None and own != found for own, found in zip(wanted, shape, strict=False)):
+            words = f"{path} goes from {sizes[1]} to {sizes[0]}, and its {part} is {list(shape)}."
+            raise UserError(f"The adapter '{name}' does not fit this base: {words}", HINT)
+
+
+def read_rank(folder: Path, name: str) -> int | None:
+    """Return the rank of the LoRA in `folder`, None when its layers differ. Raises UserError for what is no LoRA."""
+    with import_lock:
+        from peft import LoraConfig, PeftConfig
+
+    values = read_json(folder / "adapter_config.json", None, MAX_ADAPTER_CONFIG_BYTES)
+    if not isinstance(values, dict):
+        raise damaged(folder, ValueError("adapter_config.json is no JSON object"), name)
+    targets = values.get("target_modules")
+    if isinstance(targets, list) and len(targets) > MAX_TARGET_MODULES:
+        words = f"The adapter '{name}' names {len(targets):,} modules."
+        raise UserError(words, f"{MAX_TARGET_MODULES:,} are the most.")
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(folder, error, name) from error
+    is_lora = isinstance(config, LoraConfig) and config.task_type in (None, "CAUSAL_LM")
+    is_lora = is_lora and config.init_lora_weights in KEEPING_THE_BASE  # all share it
+    targets = config.target_modules if is_lora else None
+    names = [targets] if isinstance(targets, str) else targets
+    has_rank = is_lora and type(config.r) is int and config.r > 0 and isinstance(config.lora_alpha, int | float)
+    if not has_rank or not isinstance(names, set | list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"The adapter '{name}' is no LoRA that can answer.", "Look at its adapter_config.json.")
+    return None if config.rank_pattern else config.r
+
+
+def damaged(folder: Path, error: BaseException, name: str = "") -> UserError:
+    """Return the sentence for an adapter that cannot be read, without a path of the server."""
+    first_line = (str(error).splitlines() or [type(error).__name__])[0].replace(str(folder), folder.name)[:200]
+    return UserError(f"The adapter '{name or folder.name}' cannot be read: {first_line}", "Pull it again.")
