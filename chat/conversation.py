@@ -11,15 +11,15 @@ import time
 from collections.abc import Sequence
 from typing import Any, TypedDict, TypeGuard
 
-from chat.history import LONGEST_MESSAGE, MOST_MESSAGES, check_messages
+from chat.history import MAX_MESSAGE_CHARACTERS, MAX_MESSAGES, check_messages
 from common.errors import UserError
 from models.templates import Message
 
-MOST_PANES = 4
-LONGEST_TITLE = 60
-LONGEST_NAME = 200
-MOST_CONVERSATIONS = 50
-MOST_CHARACTERS = 1_500_000  # of all conversations together: a browser keeps about 5 MB for a page
+MAX_PANES = 4
+MAX_TITLE_CHARACTERS = 60
+MAX_NAME_CHARACTERS = 200
+MAX_CONVERSATIONS = 50
+MAX_STORED_CHARACTERS = 1_500_000  # of all conversations together: a browser keeps about 5 MB for a page
 MAX_CONVERSATION_CHARACTERS = 600_000  # of one, all panes together: the server holds it while its page is open
 MAX_ROOM_CHARACTERS = 400_000  # what a conversation may have for another answer to be asked
 ALMOST_FULL = 0.9  # of that room: then a person is told which one goes next
@@ -83,7 +83,7 @@ def new_conversation(models: list[str], system: str = "") -> Conversation:
         summary="",
         summarised=0,
         changed=time.time(),
-        panes=[_new_pane(model, []) for model in models[:MOST_PANES]],
+        panes=[_new_pane(model, []) for model in models[:MAX_PANES]],
     )
 
 
@@ -101,7 +101,7 @@ def set_models(conversation: Conversation, models: list[str]) -> None:
         copy.deepcopy(known[model])
         if model in known
         else _new_pane(model, first["messages"], first["template"], first["left_out"])
-        for model in models[:MOST_PANES]
+        for model in models[:MAX_PANES]
     ]
 
 
@@ -170,7 +170,7 @@ def prompt_messages(conversation: Conversation, pane: int, end: int | None = Non
 def make_title(text: str) -> str:
     """A title from the first words."""
     words = " ".join(text.split())
-    return words if len(words) <= LONGEST_TITLE else f"{words[: LONGEST_TITLE - 1].rsplit(' ', 1)[0]}…"
+    return words if len(words) <= MAX_TITLE_CHARACTERS else f"{words[: MAX_TITLE_CHARACTERS - 1].rsplit(' ', 1)[0]}…"
 
 
 def keep(records: list[Record], conversation: Conversation) -> list[Record]:
@@ -188,7 +188,7 @@ def keep(records: list[Record], conversation: Conversation) -> list[Record]:
     for one in sorted(known.values(), key=lambda one: one["changed"], reverse=True):
         if "panes" in one:
             size += len(json.dumps(one))
-            if kept == MOST_CONVERSATIONS or (kept and size > MOST_CHARACTERS):
+            if kept == MAX_CONVERSATIONS or (kept and size > MAX_STORED_CHARACTERS):
                 one = Deleted(id=one["id"], changed=one["changed"], deleted=True)
             else:
                 kept += 1
@@ -210,7 +210,7 @@ def next_to_go(records: Sequence[Record]) -> Conversation | None:
     """Return the conversation that the next new one pushes out of the browser, None while there is room."""
     kept = list(filter(is_conversation, records))
     size = sum(len(json.dumps(one)) for one in kept)
-    is_full = len(kept) >= MOST_CONVERSATIONS or size > ALMOST_FULL * MOST_CHARACTERS
+    is_full = len(kept) >= MAX_CONVERSATIONS or size > ALMOST_FULL * MAX_STORED_CHARACTERS
     return kept[-1] if is_full and len(kept) > 1 else None
 
 
@@ -274,18 +274,18 @@ def checked(found: dict[str, Any]) -> Conversation:
     Raises UserError, and TypeError, KeyError, ValueError, AttributeError or OverflowError for what is no conversation.
     """
     given = found["panes"]
-    if not isinstance(given, list) or not 1 <= len(given) <= MOST_PANES:
-        raise UserError(f"A conversation has between 1 and {MOST_PANES} panes.")
-    if any(len(pane["messages"]) > MOST_MESSAGES for pane in given):
-        raise UserError(f"A conversation has at most {MOST_MESSAGES:,} messages.")
-    if any(len(str(found.get(key, ""))) > LONGEST_MESSAGE for key in ("system", "summary")):
-        raise UserError(f"A system prompt and a summary have at most {LONGEST_MESSAGE:,} characters.")
+    if not isinstance(given, list) or not 1 <= len(given) <= MAX_PANES:
+        raise UserError(f"A conversation has between 1 and {MAX_PANES} panes.")
+    if any(len(pane["messages"]) > MAX_MESSAGES for pane in given):
+        raise UserError(f"A conversation has at most {MAX_MESSAGES:,} messages.")
+    if any(len(str(found.get(key, ""))) > MAX_MESSAGE_CHARACTERS for key in ("system", "summary")):
+        raise UserError(f"A system prompt and a summary have at most {MAX_MESSAGE_CHARACTERS:,} characters.")
     panes = [_checked_pane(pane) for pane in given]
     if len({len(pane["messages"]) for pane in panes}) > 1:
         raise UserError("The panes of a conversation hold the same questions.")
     made = Conversation(
         id=str(found.get("id"))[:16],
-        title=str(found.get("title", ""))[:LONGEST_TITLE],
+        title=str(found.get("title", ""))[:MAX_TITLE_CHARACTERS],
         system=str(found.get("system", "")),
         summary=str(found.get("summary", "")),
         summarised=max(0, int(found.get("summarised", 0))),
@@ -305,13 +305,13 @@ def _checked_pane(found: dict[str, Any]) -> Pane:
     if messages:
         check_messages(messages, continuing=True)
     return Pane(
-        model=str(found["model"])[:LONGEST_NAME],
+        model=str(found["model"])[:MAX_NAME_CHARACTERS],
         template=str(found.get("template", ""))[:16],
         left_out=max(0, min(int(found.get("left_out", 0)), len(messages) // 2)),
         messages=messages,
         used=int(found.get("used", 0)),
         window=int(found.get("window", 0)),
-        who=str(found.get("who", ""))[:LONGEST_NAME],
+        who=str(found.get("who", ""))[:MAX_NAME_CHARACTERS],
         read_as=str(found.get("read_as", ""))[:16],
     )
 
@@ -326,7 +326,7 @@ def _checked_message(found: dict[str, Any]) -> Said:
         rated=rated if rated in ("Like", "Dislike") else None,
     )
     if "by" in found:
-        kept["by"] = str(found["by"])[:LONGEST_NAME]
+        kept["by"] = str(found["by"])[:MAX_NAME_CHARACTERS]
     return kept
 
 

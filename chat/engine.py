@@ -21,18 +21,18 @@ from chat.decoding import TextStream
 from chat.history import check_messages, fit_history
 from chat.line import LOCAL, Caller, Limit, Line
 from chat.preparation import HEARTBEAT_SECONDS, Preparations
-from chat.resident import MOST_ADAPTERS, Model, Resident
+from chat.resident import MAX_ADAPTERS, Model, Resident
 from chat.sampling import Sampling
 from chat.scheduler import Request, Scheduler
 from models.prompt import Prompt, PromptFormat
 from models.templates import Message
 
-MOST_CONVERSATIONS = 64
-MOST_CACHE_BYTES = 2 * 2**30
-MOST_AT_ONCE = 16
-MOST_WAITING = 64
-RUNNING = Limit(MOST_AT_ONCE, owner=4, address=6)  # a comparison has four panes
-WAITING = Limit(MOST_WAITING, owner=8, address=16)
+MAX_CACHES = 64
+MAX_CACHE_BYTES = 2 * 2**30
+MAX_RUNNING = 16
+MAX_WAITING = 64
+RUNNING = Limit(MAX_RUNNING, owner=4, address=6)  # a comparison has four panes
+WAITING = Limit(MAX_WAITING, owner=8, address=16)
 CALLS = Limit(RUNNING.total + WAITING.total, RUNNING.owner + WAITING.owner, RUNNING.address + WAITING.address)
 
 __all__ = ["HEARTBEAT_SECONDS", "Caller", "Engine", "Model", "Reply", "Sampling", "Seen"]
@@ -68,10 +68,10 @@ class Engine:
 
     def __init__(
         self,
-        most_conversations: int = MOST_CONVERSATIONS,
-        most_cache_bytes: int = MOST_CACHE_BYTES,
-        most_adapters: int = MOST_ADAPTERS,
-        most_at_once: int = MOST_AT_ONCE,
+        most_conversations: int = MAX_CACHES,
+        most_cache_bytes: int = MAX_CACHE_BYTES,
+        most_adapters: int = MAX_ADAPTERS,
+        most_at_once: int = MAX_RUNNING,
     ) -> None:
         self.resident = Resident(most_adapters)
         self.caches = Caches(most_conversations, most_cache_bytes)

@@ -20,9 +20,9 @@ from common.files import append_json_line, read_json_lines, write_text
 from common.paths import LOCAL_OWNER, contained, datasets_folder, slug
 from models.templates import Message
 
-MOST_ROWS = 100_000
-MOST_DATASETS = 50  # of one owner
-MOST_BYTES = 100_000_000  # of all data sets of one owner
+MAX_ROWS = 100_000
+MAX_DATASETS = 50  # of one owner
+MAX_DATASETS_BYTES = 100_000_000  # of all data sets of one owner
 DEFAULT_NAME = "from-chat"
 
 
@@ -79,8 +79,8 @@ def keep_row(name: str, messages: Sequence[Message], source: str, key: str, owne
     with _locked(owner):
         rows = read_json_lines(path)
         others = [other for other in rows if other.get("key") != key]
-        if len(others) >= MOST_ROWS:
-            raise UserError(f"The data set '{path.stem}' has {MOST_ROWS:,} rows.", "Begin another one.")
+        if len(others) >= MAX_ROWS:
+            raise UserError(f"The data set '{path.stem}' has {MAX_ROWS:,} rows.", "Begin another one.")
         _check_room(path, row, owner)
         if len(others) < len(rows):
             _write_rows(path, [*others, row])
@@ -127,12 +127,12 @@ def _locked(owner: str) -> FileLock:
 def _check_room(path: Path, row: dict, owner: str) -> None:
     """Raise UserError when the owner has no room for one more row, or one more data set."""
     files = list(datasets_folder(owner).glob("*.jsonl"))
-    if path not in files and len(files) >= MOST_DATASETS:
-        raise UserError(f"You have {MOST_DATASETS} data sets.", "Use one of them.")
+    if path not in files and len(files) >= MAX_DATASETS:
+        raise UserError(f"You have {MAX_DATASETS} data sets.", "Use one of them.")
     line = json.dumps(row, ensure_ascii=False).encode("utf-8", "replace")
     size = sum(file.stat().st_size for file in files) + len(line)
-    if size > MOST_BYTES:
-        raise UserError(f"Your data sets have {MOST_BYTES / 1e6:.0f} MB together.", "Take rows out first.")
+    if size > MAX_DATASETS_BYTES:
+        raise UserError(f"Your data sets have {MAX_DATASETS_BYTES / 1e6:.0f} MB together.", "Take rows out first.")
 
 
 def _write_rows(path: Path, rows: list[dict]) -> None:

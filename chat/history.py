@@ -12,9 +12,9 @@ from common.errors import UserError
 from models.templates import Message
 
 # What is looked at before anything is tokenised; the largest window, 8192 tokens, holds about 40,000 characters of English.
-MOST_MESSAGES = 4_000
-LONGEST_MESSAGE = 100_000  # characters; of the system prompt with the summary in it, too
-LONGEST_CONVERSATION = 1_000_000  # as much as a browser keeps, within the time that preparing it may take
+MAX_MESSAGES = 4_000
+MAX_MESSAGE_CHARACTERS = 100_000  # characters; of the system prompt with the summary in it, too
+MAX_HISTORY_CHARACTERS = 1_000_000  # as much as a browser keeps, within the time that preparing it may take
 ROOM_AFTER_LEAVING_OUT = 0.25  # share of the budget that is free again after turns were left out
 
 
@@ -89,11 +89,11 @@ def check_messages(messages: object, continuing: bool = False) -> list[Message]:
     """
     if not isinstance(messages, list):
         raise UserError("The history is not a list of messages.", 'It looks like [{"role": "user", "content": "Hi"}].')
-    if len(messages) > MOST_MESSAGES:
-        raise UserError(f"The history has {len(messages):,} messages.", f"{MOST_MESSAGES:,} are the most.")
+    if len(messages) > MAX_MESSAGES:
+        raise UserError(f"The history has {len(messages):,} messages.", f"{MAX_MESSAGES:,} are the most.")
     checked = [_check_message(number, message) for number, message in enumerate(messages)]
-    if sum(len(message["content"]) for message in checked) > LONGEST_CONVERSATION:
-        raise UserError(f"The conversation has more than {LONGEST_CONVERSATION:,} characters.", "Begin a new one.")
+    if sum(len(message["content"]) for message in checked) > MAX_HISTORY_CHARACTERS:
+        raise UserError(f"The conversation has more than {MAX_HISTORY_CHARACTERS:,} characters.", "Begin a new one.")
     last = checked[-1] if checked else Message(role="", content="")
     if continuing and last["role"] != "assistant":
         raise UserError("There is no answer to continue.", "Send a message first.")
@@ -113,7 +113,9 @@ def _check_message(number: int, message: object) -> Message:
         )
     if not isinstance(content, str):
         raise UserError(f"Message {number + 1} is not text.")
-    if len(content) > LONGEST_MESSAGE:
+    if len(content) > MAX_MESSAGE_CHARACTERS:
         what = "The system prompt (with the summary)" if role == "system" else f"Message {number + 1}"
-        raise UserError(f"{what} has {len(content):,} characters; {LONGEST_MESSAGE:,} are the most.", "Shorten it.")
+        raise UserError(
+            f"{what} has {len(content):,} characters; {MAX_MESSAGE_CHARACTERS:,} are the most.", "Shorten it."
+        )
     return Message(role=str(role), content=content)

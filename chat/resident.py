@@ -18,7 +18,7 @@ from models.adapter_fit import check_fits, damaged
 from models.precision import load_base_model, resolve_precision
 from models.prompt import PromptFormat
 
-MOST_ADAPTERS = 4
+MAX_ADAPTERS = 4
 MAX_WINDOW_TOKENS = 8192
 NOTHING = ""  # in place of the active adapter's name: not known to be any, nor the base
 
@@ -35,7 +35,7 @@ class Model:
 class Resident:
     """What is in memory. Not for two threads at once: the scheduler's thread owns it; but formats are for any thread."""
 
-    def __init__(self, most_adapters: int = MOST_ADAPTERS) -> None:
+    def __init__(self, most_adapters: int = MAX_ADAPTERS) -> None:
         self.most_adapters = most_adapters
         self.network: Any = None  # transformers' or PEFT's model
         self.loaded: tuple[Path, str] | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 from common.errors import UserError
 
-COLDEST = 0.01  # a temperature below it, but 0, divides the scores out of their numbers
+MIN_TEMPERATURE = 0.01  # a temperature below it, but 0, divides the scores out of their numbers
 
 
 def setting(default, low, high, help: str):
@@ -36,8 +36,10 @@ class Sampling:
             if not is_number or not low <= value <= high:
                 words = f"It must be between {low} and {high}."
                 raise UserError(f"{one.name} is {str(value)[:40]}.", words if is_number else f"{words[:-1]}, {kind}.")
-        if 0 < self.temperature < COLDEST:
-            raise UserError(f"temperature is {self.temperature:g}.", f"It must be 0, or between {COLDEST} and 5.")
+        if 0 < self.temperature < MIN_TEMPERATURE:
+            raise UserError(
+                f"temperature is {self.temperature:g}.", f"It must be 0, or between {MIN_TEMPERATURE} and 5."
+            )
 
 
 class Chooser:

@@ -24,7 +24,7 @@ from chat.warm_up import import_packages
 from common.errors import UserError
 from models.prompt import PromptFormat
 
-PIECE = 256  # tokens of a prompt that are read while others wait for their next token
+PIECE_TOKENS = 256  # tokens of a prompt that are read while others wait for their next token
 IDLE_SECONDS = 20  # then the thread ends; the next request starts another
 MAX_CLOSE_SECONDS = 20  # that `close` waits for the step that is being computed
 
@@ -207,7 +207,7 @@ class Scheduler:
 
         def read() -> None:
             self._become(request)
-            piece, request.todo = request.todo[:PIECE], request.todo[PIECE:]
+            piece, request.todo = request.todo[:PIECE_TOKENS], request.todo[PIECE_TOKENS:]
             logits = read_prompt(self.resident.network, request.cache, piece)
             if not request.todo:
                 self._take(request, logits)

@@ -12,9 +12,12 @@ from chat.line import LOCAL, Caller
 from chat.sampling import Sampling
 from models.templates import Message
 
-LONGEST = Sampling(max_new_tokens=160)
-MOST_CHARACTERS = 12_000  # of the turns that are summarised; what was said before that is in the last summary
-PIECE, SMALLEST_PIECE = 6_000, 40  # characters that are read in one round; fewer where their tokens do not fit
+SAMPLING = Sampling(max_new_tokens=160)
+MAX_SUMMARISED_CHARACTERS = 12_000  # of the turns that are summarised; what was said before that is in the last summary
+PIECE_CHARACTERS, MIN_PIECE_CHARACTERS = (
+    6_000,
+    40,
+)  # characters that are read in one round; fewer where their tokens do not fit
 INSTRUCTION = (
     "Here is the beginning of a conversation between a user and an assistant. Write down in a few short sentences what should be "
     "remembered of it: names, facts, numbers, wishes and what was decided. Write nothing else."
@@ -27,16 +30,18 @@ def summarise(
     """Stream a summary of the first `left_out` turns of `messages`, of which `summary` covers the first `summarised`."""
     new = turns_left_out(messages, left_out)
     known = turns_left_out(messages, summarised)
-    text = "\n".join(f"{message['role']}: {message['content']}" for message in new[len(known) :])[-MOST_CHARACTERS:]
-    size = PIECE
+    text = "\n".join(f"{message['role']}: {message['content']}" for message in new[len(known) :])[
+        -MAX_SUMMARISED_CHARACTERS:
+    ]
+    size = PIECE_CHARACTERS
     while text:
         try:
-            for reply in engine.reply(model, _asked(summary, text[:size]), LONGEST, caller=caller):
+            for reply in engine.reply(model, _asked(summary, text[:size]), SAMPLING, caller=caller):
                 yield reply
         except TooLong as error:
             share = 0.9 * error.room / error.tokens
             size = min(int(min(size, len(text)) * share), size - 1)
-            if size < SMALLEST_PIECE:
+            if size < MIN_PIECE_CHARACTERS:
                 raise
         else:
             summary, text = reply.text or summary, text[size:]

@@ -6,7 +6,7 @@ of one. What cannot be mixed (DoRA; an adapter that others pushed out of memory)
 
 from collections.abc import Callable
 
-TURN = 8  # tokens that some write while others wait: switching adapters takes as long as some tokens
+TURN_TOKENS = 8  # tokens that some write while others wait: switching adapters takes as long as some tokens
 
 
 class Turns:
@@ -24,7 +24,7 @@ class Turns:
         """
         self._line = [key for key in self._line if key in keys]
         self._line += [key for key in dict.fromkeys(keys) if key not in self._line]
-        if self._current not in self._line or self._written >= TURN:
+        if self._current not in self._line or self._written >= TURN_TOKENS:
             self._current, self._written = self._line[0], 0
         now = [self._current]
         if is_mixable(self._current):

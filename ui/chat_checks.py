@@ -1,7 +1,7 @@
 """What the page, or a program in its place, says: checked before anything is done with it. Raises UserError."""
 
 from chat.conversation import Conversation, said
-from chat.history import LONGEST_MESSAGE
+from chat.history import MAX_MESSAGE_CHARACTERS
 from common.errors import UserError
 from ui import chat_view
 
@@ -29,6 +29,6 @@ def check_text(text: object) -> str:
     """The message, or a UserError when it is empty, no text, or too long to look at."""
     if not (isinstance(text, str) and text.strip()):
         raise UserError("There is no message.", "Write one.")
-    if len(text) > LONGEST_MESSAGE:
-        raise UserError(f"The message has {len(text):,} characters.", f"{LONGEST_MESSAGE:,} are the most.")
+    if len(text) > MAX_MESSAGE_CHARACTERS:
+        raise UserError(f"The message has {len(text):,} characters.", f"{MAX_MESSAGE_CHARACTERS:,} are the most.")
     return text

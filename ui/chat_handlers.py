@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import gradio as gr
 
 from chat.conversation import (
-    MOST_PANES,
+    MAX_PANES,
     Conversation,
     Record,
     ask,
@@ -194,7 +194,7 @@ class ChatHandlers:
         beside = values[self.layout.beside_dropdown] or []
         has_base = first.startswith("adapter:")
         others = [str(one) for one in beside if one != first and (has_base or one != "bare:")]
-        return list(dict.fromkeys([first, *others]))[:MOST_PANES]
+        return list(dict.fromkeys([first, *others]))[:MAX_PANES]
 
     def _answer(
         self, values, conversation, visitor, sampling, panes, text: str = "", continuing: bool = False
@@ -279,7 +279,7 @@ class ChatHandlers:
     def view(self, conversation: Conversation) -> dict:
         """All panes, as they are."""
         panes, changes, count = self.layout.panes, {}, len(conversation["panes"])
-        for number in range(MOST_PANES):
+        for number in range(MAX_PANES):
             changes[panes.columns[number]] = gr.Column(visible=number < count)
             changes[panes.better_buttons[number]] = gr.Button(visible=are_different(conversation))
             if number < count:

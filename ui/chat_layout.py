@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from chat.conversation import MOST_PANES
+from chat.conversation import MAX_PANES
 from chat.sampling import Sampling
 from ui.chat_models import BASE_CHOICES, BESIDE_BASE
 from ui.chat_store import Kept
@@ -82,7 +82,7 @@ def lay_out(kept: Kept) -> Layout:
             label="Beside it, for comparison",
             info="Up to three more get the same message; the base joins as soon as an adapter answers.",
             multiselect=True,
-            max_choices=MOST_PANES - 1,
+            max_choices=MAX_PANES - 1,
             scale=3,
             min_width=300,
         )
@@ -133,7 +133,7 @@ def _lay_out_message() -> tuple[gr.Textbox, list[gr.Button]]:
 def _lay_out_panes() -> Panes:
     panes = Panes([], [], [], [])
     with gr.Row(elem_classes="chat-panes"):
-        for number in range(MOST_PANES):
+        for number in range(MAX_PANES):
             with gr.Column(min_width=280, visible=number == 0) as column:
                 panes.chatbots.append(
                     gr.Chatbot(

@@ -9,7 +9,7 @@ from typing import Any
 
 from gradio.components.chatbot import Message, MessageDict
 
-from chat.conversation import MOST_CONVERSATIONS, Conversation, Pane
+from chat.conversation import MAX_CONVERSATIONS, Conversation, Pane
 from chat.engine import Reply, Seen
 from ui.chat_models import label_of
 from ui.messages import hint_html
@@ -137,7 +137,7 @@ def note_of(reply: Reply, seed: str, is_going_on: bool = False) -> str:
 def room_words(going: Conversation) -> str:
     """That a browser is full, and which conversation is `going` next."""
     return (
-        f"This browser keeps {MOST_CONVERSATIONS} conversations, fewer long ones. The next new one pushes out the oldest, "
+        f"This browser keeps {MAX_CONVERSATIONS} conversations, fewer long ones. The next new one pushes out the oldest, "
         f"“{going['title'] or 'Untitled'}”: export it under Conversations if you want to keep it."
     )
 

@@ -12,8 +12,8 @@ from typing import Any
 import gradio as gr
 
 from chat.conversation import (
-    LONGEST_TITLE,
-    MOST_CONVERSATIONS,
+    MAX_CONVERSATIONS,
+    MAX_TITLE_CHARACTERS,
     Conversation,
     Record,
     deleted,
@@ -70,7 +70,7 @@ def lay_out_conversations() -> Conversations:
         search_box = gr.Textbox("", label="Search", placeholder="words of a title or of what was said")
         list_radio = gr.Radio([], label="Kept in this browser", info=NONE_YET)
         with gr.Row(elem_classes="chat-title"):
-            title_box = gr.Textbox("", label="Title", max_length=LONGEST_TITLE, scale=3, min_width=200)
+            title_box = gr.Textbox("", label="Title", max_length=MAX_TITLE_CHARACTERS, scale=3, min_width=200)
             rename_button = gr.Button("Rename", scale=1, min_width=90)
             delete_button = gr.Button("Delete", variant="stop", scale=1, min_width=90)
         with gr.Row():
@@ -169,7 +169,9 @@ class ConversationHandlers:
     def rename(self, values: dict, token: gr.OAuthToken | None):
         owner_of(values[self.chat.browser_key], token)
         conversation = self._open(values)
-        conversation["title"] = str(values[self.parts.title_box] or "").strip()[:LONGEST_TITLE] or conversation["title"]
+        conversation["title"] = (
+            str(values[self.parts.title_box] or "").strip()[:MAX_TITLE_CHARACTERS] or conversation["title"]
+        )
         conversation["changed"] = time.time()
         return self._changed(values, keep(self._records(values), conversation), conversation)
 
@@ -190,8 +192,8 @@ class ConversationHandlers:
         if len(content) > LARGEST_IMPORT:
             raise UserError(f"The file is larger than {LARGEST_IMPORT // 1_000_000} MB.")
         before, given = self.chat.with_open_one(values), from_json(content.decode("utf-8", "replace"))
-        if len(given) > MOST_CONVERSATIONS:
-            raise UserError(f"The file has {len(given):,} conversations; {MOST_CONVERSATIONS} are the most.")
+        if len(given) > MAX_CONVERSATIONS:
+            raise UserError(f"The file has {len(given):,} conversations; {MAX_CONVERSATIONS} are the most.")
         records = before
         for conversation in given[::-1]:
             records = keep(records, conversation)

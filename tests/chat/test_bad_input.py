@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from chat.engine import Engine, Model, Sampling
-from chat.history import LONGEST_MESSAGE, MOST_MESSAGES
+from chat.history import MAX_MESSAGE_CHARACTERS, MAX_MESSAGES
 from common.errors import UserError
 from tests.chat.asking import HELLO, SHORT, say
 
@@ -57,11 +57,14 @@ def mine(adapters, tmp_path):
 @pytest.mark.parametrize(
     ("messages", "sentence"),
     [
-        ([{"role": "user", "content": "a" * 1_000_000}], f"Message 1 has 1,000,000 characters; {LONGEST_MESSAGE:,}"),
+        (
+            [{"role": "user", "content": "a" * 1_000_000}],
+            f"Message 1 has 1,000,000 characters; {MAX_MESSAGE_CHARACTERS:,}",
+        ),
         ([{"role": "user", "content": "word " * 500}], "Your message takes 5"),
         ([{"role": "root", "content": "Hi"}], "Message 1 has the role 'root'"),
         ([*TURN, {"role": "system", "content": "Obey"}, *HELLO], "Message 3 has the role 'system'"),
-        ([*TURN * 10_000, *HELLO], f"The history has 20,001 messages. {MOST_MESSAGES:,} are the most"),
+        ([*TURN * 10_000, *HELLO], f"The history has 20,001 messages. {MAX_MESSAGES:,} are the most"),
         ([{"role": "user", "content": "a" * 90_000}] * 30, "The conversation has more than"),
         ([{"role": "system", "content": "a" * 100_001}, *HELLO], "The system prompt (with the summary) has 100,001"),
         (["Hi"], "Message 1 is not a message"),

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from chat.conversation import (
-    MOST_CONVERSATIONS,
+    MAX_CONVERSATIONS,
     ask,
     cut,
     deleted,
@@ -138,19 +138,19 @@ def test_no_json_is_refused():
 
 def test_the_browser_keeps_the_last_used_within_its_room():
     records = []
-    for number in range(MOST_CONVERSATIONS + 5):
+    for number in range(MAX_CONVERSATIONS + 5):
         records = keep(records, talked(f"question {number}"))
     stored = living(records)
-    assert len(stored) == MOST_CONVERSATIONS and stored[0]["title"] == f"question {MOST_CONVERSATIONS + 4}"
-    assert len(records) == MOST_CONVERSATIONS + 5, "another tab would bring back what had to go"
+    assert len(stored) == MAX_CONVERSATIONS and stored[0]["title"] == f"question {MAX_CONVERSATIONS + 4}"
+    assert len(records) == MAX_CONVERSATIONS + 5, "another tab would bring back what had to go"
     records = keep(records, talked("x" * 740_000, models=["base:auto"]))
-    assert len(living(records)) < MOST_CONVERSATIONS and len(json.dumps(records)) < 2_000_000
+    assert len(living(records)) < MAX_CONVERSATIONS and len(json.dumps(records)) < 2_000_000
     assert keep([], new_conversation(["base:auto"])) == [], "an empty one is kept"
 
 
 def test_a_person_is_told_which_one_goes_next_before_it_goes():
     records = []
-    for number in range(MOST_CONVERSATIONS):
+    for number in range(MAX_CONVERSATIONS):
         assert next_to_go(records) is None
         records = keep(records, talked(f"question {number}"))
     assert next_to_go(records)["title"] == "question 0"

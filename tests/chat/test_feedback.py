@@ -87,10 +87,10 @@ def test_rows_that_come_at_the_same_moment_are_all_kept():
 def test_the_room_of_an_owner_is_bounded_and_a_refused_row_takes_nothing_away(monkeypatch):
     keep_row("mine", TALK, "liked", "k")
     before = read_rows("mine")
-    monkeypatch.setattr("chat.feedback.MOST_DATASETS", 1)
+    monkeypatch.setattr("chat.feedback.MAX_DATASETS", 1)
     with pytest.raises(UserError, match="1 data sets"):
         keep_row("another", TALK, "liked", "k")
-    monkeypatch.setattr("chat.feedback.MOST_BYTES", 10)
+    monkeypatch.setattr("chat.feedback.MAX_DATASETS_BYTES", 10)
     with pytest.raises(UserError, match="Take rows out"):
         keep_row("mine", TALK, "edited", "k")
     assert read_rows("mine") == before and len(list_datasets()) == 1

@@ -9,7 +9,7 @@ import pytest
 
 from chat.batch import SideBySide
 from chat.engine import Engine, Model, Sampling
-from chat.turns import TURN
+from chat.turns import TURN_TOKENS
 from common.errors import UserError
 from common.files import read_json, write_json
 from tests.chat.asking import alone, say, started, together
@@ -47,8 +47,8 @@ def test_what_cannot_be_mixed_takes_turns_with_the_rest(tiny_base, kinds, steps)
     steps.clear()
     assert [list(stream)[-1].text for stream in streams] == wanted
     assert {len(step) for step in steps} >= {1, 3}, "the plain ones together, DoRA and bias alone"
-    longest = max(len(list(same)) for _, same in itertools.groupby(steps[: 9 * TURN]))
-    assert longest <= TURN, "one model kept the others waiting"
+    longest = max(len(list(same)) for _, same in itertools.groupby(steps[: 9 * TURN_TOKENS]))
+    assert longest <= TURN_TOKENS, "one model kept the others waiting"
 
 
 @pytest.mark.parametrize("most", [1, 2, 4])

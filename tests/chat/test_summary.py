@@ -7,7 +7,7 @@ import pytest
 
 from chat.engine import Engine, Model
 from chat.history import TooLong
-from chat.summary import MOST_CHARACTERS, summarise
+from chat.summary import MAX_SUMMARISED_CHARACTERS, summarise
 
 TEXTS = {
     "korean": "안녕하세요 라마는 어디에 살아요? ",
@@ -40,7 +40,7 @@ class Listens(Engine):
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_long_talk_is_summarised_whole_whatever_its_tokens(base, name):
-    text = (TEXTS[name] * 1000)[: MOST_CHARACTERS - 100]
+    text = (TEXTS[name] * 1000)[: MAX_SUMMARISED_CHARACTERS - 100]
     messages = [{"role": "user", "content": f"The number is 7. {text}"}, {"role": "assistant", "content": "END"}]
     engine = Listens()
     last = list(summarise(engine, Model(base), "", messages, 1, 0))[-1]

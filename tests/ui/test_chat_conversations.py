@@ -5,7 +5,7 @@ import json
 import gradio as gr
 import pytest
 
-from chat.conversation import MOST_CONVERSATIONS, ask, new_conversation
+from chat.conversation import MAX_CONVERSATIONS, ask, new_conversation
 from tests.ui.test_chat_handlers import chat  # noqa: F401
 from ui.chat_data import DataHandlers, lay_out_data
 from ui.chat_tab import _without_those_gone
@@ -39,7 +39,7 @@ def listed(chat, tmp_path):  # noqa: F811
 def test_an_import_never_pushes_out_what_is_there(listed):
     list_of, values, bring = listed
     own = list_of.chat.layout
-    values[own.store] = [talked(f"mine {number}") for number in range(MOST_CONVERSATIONS - 1)]
+    values[own.store] = [talked(f"mine {number}") for number in range(MAX_CONVERSATIONS - 1)]
     mine = {one["id"] for one in values[own.store]}
     with pytest.raises(gr.Error, match="no room"):
         bring(json.dumps([talked("a"), talked("b")]))
