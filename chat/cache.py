@@ -68,14 +68,11 @@ class Caches:
         self._kept[conversation] = cache
         self._kept.move_to_end(conversation)
         while len(self._kept) > self.most or (self._kept and self.memory_bytes() > self.most_bytes):
-            self._drop_one()
-
-    def _drop_one(self) -> None:
-        held: Counter[str] = Counter()
-        for cache in self._kept.values():
-            held[cache.person] += cache.memory_bytes()
-        person = held.most_common(1)[0][0]
-        del self._kept[next(name for name, cache in self._kept.items() if cache.person == person)]
+            held: Counter[str] = Counter()
+            for one in self._kept.values():
+                held[one.person] += one.memory_bytes()
+            person = held.most_common(1)[0][0]
+            del self._kept[next(name for name, one in self._kept.items() if one.person == person)]
 
     def forget(self, conversation: str) -> None:
         self._kept.pop(conversation, None)

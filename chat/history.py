@@ -46,7 +46,9 @@ def fit_history(messages: list[Message], sizes: list[int], budget: int, overhead
     fixed = overhead + (sizes[0] if has_system else 0)
     turns = _turns(messages, start=int(has_system))
     spent = [sum(sizes[place] for place in turn) for turn in turns]
-    asked = [_asked(messages, sizes, turn) for turn in turns[:-1]] + [spent[-1]]
+    # what a turn took when its answer was about to be written
+    asked = [sum(sizes[place] for place in turn if messages[place]["role"] == "user") for turn in turns[:-1]]
+    asked.append(spent[-1])
     first = 0
     for last in range(len(turns)):
         if fixed + sum(spent[first:last]) + asked[last] > budget:
@@ -68,11 +70,6 @@ def _turns(messages: Sequence[Message], start: int = 0) -> list[list[int]]:
             turns.append([])
         turns[-1].append(place)
     return turns
-
-
-def _asked(messages: list[Message], sizes: list[int], turn: list[int]) -> int:
-    """The tokens of a turn when its answer was about to be written."""
-    return sum(sizes[place] for place in turn if messages[place]["role"] == "user")
 
 
 def turns_left_out(messages: Sequence[Message], left_out: int) -> list[Message]:

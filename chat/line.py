@@ -126,8 +126,9 @@ class Line:
         """Take out the request that is to be answered now beside `active`; None while nobody can be."""
         held = [request.caller for request in active]
         able = [one for one in self.requests if one.is_prepared and self._running_limit.has_room(one.caller, held)]
-        able.sort(key=self._waits_since)
-        if self._must_stay(active):
+        able.sort(key=lambda one: max(self._came[id(one)], self._last_turn.get(one.caller.person, 0.0)))
+        wanted_by = {one.caller.person for one in [*active, *self.requests] if one.base() == self._base}
+        if time.monotonic() - self._base_since < min(STAY_SECONDS * len(wanted_by), MAX_STAY_SECONDS):
             able = [one for one in able if one.base() == self._base] or able
         if not able or (active and able[0].base() != active[0].base()):
             return None
@@ -139,10 +140,3 @@ class Line:
         if request.base() != self._base:
             self._base, self._base_since = request.base(), now
         return request
-
-    def _waits_since(self, request) -> float:
-        return max(self._came[id(request)], self._last_turn.get(request.caller.person, 0.0))
-
-    def _must_stay(self, active: list) -> bool:
-        people = {one.caller.person for one in [*active, *self.requests] if one.base() == self._base}
-        return time.monotonic() - self._base_since < min(STAY_SECONDS * len(people), MAX_STAY_SECONDS)

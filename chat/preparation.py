@@ -44,7 +44,12 @@ class Preparations:
         Raises what `work` raises, TookTooLong when it overruns its time (importing the packages does not count), and UserError
         for a person who has left too many behind. Stopping it or closing the generator leaves the thread behind, too.
         """
-        self._check(person)
+        with self._lock:
+            self._lost = [(who, thread) for who, thread in self._lost if thread.is_alive()]
+            count = sum(who == person for who, _ in self._lost)
+        if count >= MAX_LOST_THREADS:
+            words = f"{count} of your conversations are still being prepared, though nobody waits for them any more."
+            raise UserError(words, "Try again in a few minutes, with shorter messages or another model.")
         done: queue.SimpleQueue = queue.SimpleQueue()
         began: list[float] = []
         is_left = threading.Event()
@@ -81,14 +86,6 @@ class Preparations:
         if error is not None:
             raise as_exception(error)
         return value
-
-    def _check(self, person: str) -> None:
-        with self._lock:
-            self._lost = [(who, thread) for who, thread in self._lost if thread.is_alive()]
-            count = sum(who == person for who, _ in self._lost)
-        if count >= MAX_LOST_THREADS:
-            words = f"{count} of your conversations are still being prepared, though nobody waits for them any more."
-            raise UserError(words, "Try again in a few minutes, with shorter messages or another model.")
 
 
 def as_exception(error: BaseException) -> Exception:

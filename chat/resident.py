@@ -158,15 +158,12 @@ class Resident:
             raise damaged(folder, error) from error
         self._adapters[name] = folder
         self._mixable[name] = is_mixable(self.network, name)
-        self._make_room()
-        return name
-
-    def _make_room(self) -> None:
         while len(self._adapters) > self.most_adapters:
-            name, _ = self._adapters.popitem(last=False)
-            self.network.delete_adapter(name)
-            del self._mixable[name]
+            oldest, _ = self._adapters.popitem(last=False)
+            self.network.delete_adapter(oldest)
+            del self._mixable[oldest]
             set_branches(self.network, None)  # a layer's branch would keep the weights
+        return name
 
     def switch(self, keys: list[tuple]) -> None:
         """Let row i of a batch be answered by the model of `keys[i]`; when all are the same, every row of any batch."""

@@ -63,7 +63,7 @@ def closed() -> Exception:
 
 
 class Scheduler:
-    """Takes requests from any thread."""
+    """Answers requests from any thread."""
 
     def __init__(self, resident: Resident, caches: Caches, line: Line, most_at_once: int) -> None:
         self.resident, self.caches, self.most_at_once = resident, caches, most_at_once
@@ -162,13 +162,14 @@ class Scheduler:
     def _wait_for_work(self) -> bool:
         """False when nobody came for a while, or the scheduler was closed: the thread may end."""
         with self._changed:
-            if not self._changed.wait_for(self._is_wanted, IDLE_SECONDS):
+
+            def is_wanted() -> bool:
+                return self._is_closed or bool(self._active) or any(one.is_prepared for one in self._line.requests)
+
+            if not self._changed.wait_for(is_wanted, IDLE_SECONDS):
                 self._thread = None  # in the same breath: the next request starts another
                 return False
             return not self._is_closed
-
-    def _is_wanted(self) -> bool:
-        return self._is_closed or bool(self._active) or any(one.is_prepared for one in self._line.requests)
 
     def _admit(self) -> None:
         """Take in those who can be answered now, with the base in memory."""
@@ -206,7 +207,8 @@ class Scheduler:
             return
 
         def read() -> None:
-            self._become(request)
+            self._attach(request)
+            self.resident.switch([request.key])
             piece, request.todo = request.todo[:PIECE_TOKENS], request.todo[PIECE_TOKENS:]
             logits = read_prompt(self.resident.network, request.cache, piece)
             if not request.todo:
@@ -257,11 +259,6 @@ class Scheduler:
             self._threads[kind] = Threads(torch.get_num_threads())
         return self._threads[kind]
 
-    def _become(self, request: Request) -> None:
-        """Make the request's model the one that computes; it must still be the one it began with."""
-        self._attach(request)
-        self.resident.switch([request.key])
-
     def _attach(self, request: Request) -> None:
         """Bring the request's model into memory; it must still be the one it began with."""
         if self._load(request.model) != request.key:
@@ -271,16 +268,13 @@ class Scheduler:
         """The resident's key for `model`. What lies side by side is taken apart before the network may become another one."""
         base = self.resident.loaded
         if not self.resident.holds(model):
-            self._take_apart()
+            if self._side_by_side:
+                self._side_by_side.split()
+            self._side_by_side = None
         key = self.resident.attach(model)
         if self.resident.loaded != base:
             self.caches.clear()  # what was read with another base is of no use now
         return key
-
-    def _take_apart(self) -> None:
-        if self._side_by_side:
-            self._side_by_side.split()
-        self._side_by_side = None
 
     def _take(self, request: Request, logits) -> None:
         """Choose the next token, hand it on, and finish where the answer ends."""
@@ -298,14 +292,11 @@ class Scheduler:
 
     def _finish(self, request: Request, ended: bool) -> None:
         """The request leaves; its cache waits for the next turn."""
-        self._leave(request)
-        self.caches.put(request.conversation, request.cache)
-        request.out.put(ended)
-
-    def _leave(self, request: Request) -> None:
         if self._side_by_side and any(cache is request.cache for cache in self._side_by_side.caches):
             self._side_by_side.split()
         self._active = [other for other in self._active if other is not request]
+        self.caches.put(request.conversation, request.cache)
+        request.out.put(ended)
 
     def _guarded(self, requests: list[Request], work) -> bool:
         """Run `work`; what it raises goes to those who wait for it, and only to them. True when nothing was raised."""

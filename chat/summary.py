@@ -36,7 +36,9 @@ def summarise(
     size = PIECE_CHARACTERS
     while text:
         try:
-            for reply in engine.reply(model, _asked(summary, text[:size]), SAMPLING, caller=caller):
+            before = f"What was noted before: {summary}\n\n" if summary.strip() else ""
+            asked = Message(role="user", content=f"{INSTRUCTION}\n\n{before}{text[:size]}")
+            for reply in engine.reply(model, [asked], SAMPLING, caller=caller):
                 yield reply
         except TooLong as error:
             share = 0.9 * error.room / error.tokens
@@ -45,8 +47,3 @@ def summarise(
                 raise
         else:
             summary, text = reply.text or summary, text[size:]
-
-
-def _asked(summary: str, text: str) -> list[Message]:
-    before = f"What was noted before: {summary}\n\n" if summary.strip() else ""
-    return [{"role": "user", "content": f"{INSTRUCTION}\n\n{before}{text}"}]

@@ -58,11 +58,9 @@ class Threads:
         self._tried.append(self._trials.pop(0))
         self._times[self._tried[-1]] = sum(counted) / len(counted)
         self._trial = []
-        if not self._trials:
-            self._decide()
-
-    def _decide(self) -> None:
-        # what others took once may be long ago
+        if self._trials:
+            return
+        # of those that were tried now: what others took once may be long ago
         before, quickest = self.best, min(self._tried, key=self._times.__getitem__)
         if self._times[quickest] < BETTER * self._times[self.best]:
             self.best = quickest

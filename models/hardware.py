@@ -52,7 +52,9 @@ def find_gpus() -> tuple[Gpu, ...]:
     """The cards that `nvidia-smi` lists, less those that CUDA_VISIBLE_DEVICES hides; () without one."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not shutil.which("nvidia-smi"):
         return ()
-    cards, capabilities = _ask_nvidia_smi("memory.total"), _compute_capabilities()
+    cards = _ask_nvidia_smi("memory.total")
+    # 8.0 and more have bf16; [] with a driver that does not tell
+    capabilities = [float(value) for _, value in _query("compute_cap") if value.replace(".", "", 1).isdigit()]
     known = len(cards) == len(capabilities)
     return _visible(
         tuple(Gpu(name, memory, capabilities[n] if known else None) for n, (name, memory) in enumerate(cards))
@@ -69,11 +71,6 @@ def free_gpu_memory() -> tuple[int, ...]:
 def _ask_nvidia_smi(what: str) -> list[tuple[str, int]]:
     """[(name, bytes)], one for each card."""
     return [(name, int(memory) * 2**20) for name, memory in _query(what) if memory.isdigit()]
-
-
-def _compute_capabilities() -> list[float]:
-    """One for each card: 8.0 and more have bf16. [] with a driver that does not tell."""
-    return [float(value) for _, value in _query("compute_cap") if value.replace(".", "", 1).isdigit()]
 
 
 def _query(what: str) -> list[tuple[str, str]]:
@@ -126,17 +123,13 @@ def peak_resident_bytes() -> int:
         import psutil
 
         return psutil.Process().memory_info().peak_wset
-    if sys.platform == "linux" and (peak := _peak_in(Path("/proc/self/status").read_text())):
-        return peak
+    if sys.platform == "linux":
+        peak = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+        if peak:  # the kernel may not say it (gVisor)
+            return int(peak[1]) * 1024
     import resource  # not there on Windows
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _peak_in(status: str) -> int | None:
-    """In bytes, from the text of /proc/self/status; None where the kernel does not say it (gVisor)."""
-    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
 
 
 def use_all_cores() -> None:
