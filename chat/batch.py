@@ -9,7 +9,7 @@ from chat.cache import Cache
 
 
 def new_kv(network):
-    """An empty cache for keys and values of `network`."""
+    """Return an empty cache for keys and values of `network`."""
     from transformers import DynamicCache
 
     return DynamicCache(config=network.config)

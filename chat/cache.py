@@ -27,7 +27,7 @@ class Cache:
             self.ids = self.ids[:length]
 
     def memory_bytes(self) -> int:
-        """The size of the keys and values."""
+        """Return the size of the keys and values."""
         layers = self.kv.layers if self.ids else []
         return sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
 
@@ -48,7 +48,7 @@ class Caches:
         self._kept: OrderedDict[str, Cache] = OrderedDict()
 
     def take(self, conversation: str | None, model: object, ids: list[int]) -> Cache | None:
-        """The cache of `conversation`, cropped to what it shares with `ids`; None when there is none for `model`.
+        """Return the cache of `conversation`, cropped to what it shares with `ids`; None without one for `model`.
 
         It is the caller's until it is put back. At least the last of `ids` stays to be read: its logits are wanted.
         """

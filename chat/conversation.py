@@ -145,12 +145,12 @@ def cut(conversation: Conversation, place: int) -> None:
 
 
 def said(conversation: Conversation) -> list[Said]:
-    """The messages of the first pane."""
+    """Return the messages of the first pane."""
     return conversation["panes"][0]["messages"]
 
 
 def prompt_messages(conversation: Conversation, pane: int, end: int | None = None) -> list[Message]:
-    """What the model of a pane gets: the system prompt, the summary if there is one, and the messages before `end`.
+    """Return what the model of a pane gets: system prompt, summary if there is one, and the messages before `end`.
 
     Turns that were never answered are left out.
     """
@@ -168,13 +168,13 @@ def prompt_messages(conversation: Conversation, pane: int, end: int | None = Non
 
 
 def make_title(text: str) -> str:
-    """A title from the first words."""
+    """Return a title from the first words."""
     words = " ".join(text.split())
     return words if len(words) <= MAX_TITLE_CHARACTERS else f"{words[: MAX_TITLE_CHARACTERS - 1].rsplit(' ', 1)[0]}…"
 
 
 def keep(records: list[Record], conversation: Conversation) -> list[Record]:
-    """The browser's list with this conversation in it, unless a later state of it is there; the last changed first.
+    """Return the browser's list with this conversation, unless a later state of it is there; the last changed first.
 
     What a browser has no room for is marked as deleted, the longest unchanged first; so is one in which nothing is said any more.
     """
@@ -240,7 +240,7 @@ def find(conversations: list[Conversation], words: str) -> list[Conversation]:
 
 
 def to_markdown(conversation: Conversation) -> str:
-    """The conversation to read: every turn, with the answer of each model under its name."""
+    """Return the conversation to read: every turn, with the answer of each model under its name."""
     lines = [f"# {conversation['title'] or 'Conversation'}"]
     if conversation["system"].strip():
         lines.append(f"**System prompt:** {conversation['system'].strip()}")
@@ -254,7 +254,7 @@ def to_markdown(conversation: Conversation) -> str:
 
 
 def from_json(text: str) -> list[Conversation]:
-    """The conversations of an export, one or all, checked like anything from outside; each gets an id of its own.
+    """Return the conversations of an export, one or all, checked like anything from outside, with new ids.
 
     Raises UserError.
     """

@@ -163,7 +163,7 @@ class _Answer:
         return format, prompt.ids, min(self.sampling.max_new_tokens, window - len(prompt.ids))
 
     def stream(self, request: Request) -> Iterator[Reply]:
-        """The reply as it grows. Now and then the same reply again while nothing comes: whoever reads can leave then."""
+        """Stream the reply as it grows; while nothing comes the same one now and then, so that its reader can leave."""
         began, first, stream = time.perf_counter(), None, None
         kept = self.messages[-1]["content"].rstrip() if self.continuing else ""
         while True:
@@ -191,7 +191,7 @@ class _Answer:
 
 
 def _all_that_came(out: queue.SimpleQueue) -> list:
-    """What lies in the queue, or [] when nothing comes for a while: one who reads slowly gets several tokens at once."""
+    """Return all that lies in the queue, [] when nothing comes within HEARTBEAT_SECONDS."""
     items = []
     try:
         items.append(out.get(timeout=HEARTBEAT_SECONDS))
@@ -202,12 +202,12 @@ def _all_that_came(out: queue.SimpleQueue) -> list:
 
 
 def fingerprint(template: str) -> str:
-    """A short name for a chat template: the same text, the same name."""
+    """Return a short name for a chat template: the same text, the same name."""
     return hashlib.sha256(template.encode()).hexdigest()[:8]
 
 
 def _seen(format: PromptFormat, messages: list[Message], prompt: Prompt) -> list[Seen]:
-    """The prompt by messages, and what opens the answer."""
+    """Return the prompt by messages, and what opens the answer."""
     cuts = [0, *prompt.ends, len(prompt.ids)]
     roles = [message["role"] for message in messages] + ["opens the answer"]
     parts = [prompt.ids[start:end] for start, end in itertools.pairwise(cuts)]

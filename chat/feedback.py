@@ -39,14 +39,14 @@ class DataSet:
 
 
 def list_datasets(owner: str = LOCAL_OWNER) -> list[DataSet]:
-    """The data sets of `owner`, by name."""
+    """Return the data sets of `owner`, by name."""
     folder = datasets_folder(owner)
     files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
     return [DataSet(file, _line_count(file)) for file in files]
 
 
 def _line_count(file: Path) -> int:
-    """The rows, counted without reading what they say: all data sets of an owner are listed when the page is opened."""
+    """Count the rows without parsing them: all data sets of an owner are listed when the page is opened."""
     try:
         with open(file, "rb") as lines:
             return sum(1 for line in lines if line.endswith(b"\n") and line.strip())
@@ -55,7 +55,7 @@ def _line_count(file: Path) -> int:
 
 
 def find_dataset(name: str, owner: str = LOCAL_OWNER) -> DataSet:
-    """The data set of `owner` with this name. Raises UserError when there is none."""
+    """Return the data set of `owner` with this name. Raises UserError when there is none."""
     path = _path(name, owner)
     if not path.is_file():
         raise UserError(f"There is no data set '{name}'.", "Like, correct or pick an answer in the chat first.")
@@ -63,7 +63,7 @@ def find_dataset(name: str, owner: str = LOCAL_OWNER) -> DataSet:
 
 
 def read_rows(name: str, owner: str = LOCAL_OWNER) -> list[dict]:
-    """The rows of a data set, the oldest first. Raises UserError when there is none."""
+    """Return the rows of a data set, the oldest first. Raises UserError when there is none."""
     return read_json_lines(find_dataset(name, owner).path)
 
 
@@ -112,7 +112,7 @@ def drop_last_row(name: str, owner: str = LOCAL_OWNER) -> None:
 
 
 def row_key(conversation: str, pane: int, place: int, before: Sequence[Message]) -> str:
-    """What tells one answer from any other: where it stands, and the messages `before` it."""
+    """Return what tells one answer from any other: where it stands, and the messages `before` it."""
     said = [[message["role"], message["content"]] for message in before]
     return hashlib.sha256(json.dumps([conversation, pane, place, said]).encode()).hexdigest()[:16]
 

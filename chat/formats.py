@@ -28,7 +28,7 @@ class Formats:
         self._lock = threading.Lock()
 
     def of(self, base_folder: Path, adapter_folder: Path | None = None) -> PromptFormat:
-        """The format for the base, or for an adapter on it. Raises UserError."""
+        """Return the format for the base, or for an adapter on it. Raises UserError."""
         template = template_of(base_folder, adapter_folder)
         key = (base_folder, stamps(base_folder, *FILES), template)
         if format := self._find(key):
@@ -57,7 +57,7 @@ class Formats:
 
 
 def read_format(base_folder: Path, template: Template) -> PromptFormat:
-    """The tokenizer in `base_folder` with a template. Raises UserError."""
+    """Return the tokenizer in `base_folder` with a template. Raises UserError."""
     tokenizer = load_base_tokenizer(base_folder, template)
     config = read_json(base_folder / "config.json", {})
     rows = config.get("vocab_size") if isinstance(config, dict) else None

@@ -37,7 +37,7 @@ class Fitted:
 
 
 def fit_history(messages: list[Message], sizes: list[int], budget: int, overhead: int = 0) -> Fitted:
-    """The end of `messages` that fits into `budget` tokens, starting with a whole turn, behind the system prompt.
+    """Return the end of `messages` that fits into `budget` tokens: whole turns, behind the system prompt.
 
     `sizes` are the tokens of each message, `overhead` what the template adds to any prompt. A turn is a user's message and
     the answer to it. Raises TooLong when the last message alone does not fit.
@@ -63,7 +63,7 @@ def fit_history(messages: list[Message], sizes: list[int], budget: int, overhead
 
 
 def _turns(messages: Sequence[Message], start: int = 0) -> list[list[int]]:
-    """The places of the messages, grouped by the user's message that opens each turn."""
+    """Return the places of the messages, grouped by the user's message that opens each turn."""
     turns: list[list[int]] = []
     for place in range(start, len(messages)):
         if messages[place]["role"] == "user" or not turns:
@@ -73,14 +73,14 @@ def _turns(messages: Sequence[Message], start: int = 0) -> list[list[int]]:
 
 
 def turns_left_out(messages: Sequence[Message], left_out: int) -> list[Message]:
-    """The messages of the `left_out` earliest turns."""
+    """Return the messages of the `left_out` earliest turns."""
     has_system = bool(messages) and messages[0]["role"] == "system"
     turns = _turns(messages, start=int(has_system))
     return [messages[place] for turn in turns[:left_out] for place in turn]
 
 
 def check_messages(messages: object, continuing: bool = False) -> list[Message]:
-    """The conversation as plain {"role", "content"} of text. Raises UserError for anything else (it may come from an API).
+    """Return the conversation as plain messages. Raises UserError for anything else: it may come from an API.
 
     The last message is the user's or, when an answer is to be continued, the assistant's.
     """

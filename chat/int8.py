@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def load_int8(folder: Path):
-    """The causal language model in `folder` with int8 weights, for generation on a CPU."""
+    """Return the causal language model in `folder` with int8 weights, for generation on a CPU."""
     import torch
 
     from models.precision import load_base_model
@@ -23,7 +23,7 @@ def load_int8(folder: Path):
 
 
 def int8_linear(linear):
-    """A stand-in for `linear` that holds int8 weights; still a torch.nn.Linear, so that PEFT attaches adapters to it."""
+    """Return `linear` with int8 weights, still a torch.nn.Linear, so that PEFT attaches adapters to it."""
     import torch
 
     class Int8Linear(torch.nn.Linear):

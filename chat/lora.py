@@ -35,7 +35,7 @@ def set_rows(network, names: list[str | None]) -> None:
 
 
 def is_mixable(network, name: str) -> bool:
-    """True when all that the adapter changes are plain branches: such rows can stand in one batch with other adapters' rows."""
+    """Return whether all that the adapter changes are plain branches, whose rows can stand beside other adapters'."""
     layers = [layer for layer in _lora_layers(network) if _has(layer, name)]
     return all(type(layer).__name__ in PLAIN and _is_plain(layer, name) for layer in layers)
 
@@ -55,7 +55,7 @@ def _is_plain(layer, name: str | None) -> bool:
 
 
 def _forward(layer, parts: list[tuple[slice, str | None]]):
-    """The forward of one layer: base(x), and scaling * B(A(x)) in the rows of each adapter, in the dtype of PEFT's own."""
+    """Return the forward of a layer: base(x), and scaling * B(A(x)) in each adapter's rows, in PEFT's dtype."""
     from torch.nn.functional import linear
 
     base = layer.base_layer.forward

@@ -50,7 +50,7 @@ class RemoteEngine:
         self._places = Places(CALLS)
 
     def models(self) -> dict[str, int]:
-        """The server's models with their windows in tokens; {} while it does not answer."""
+        """Return the server's models with their windows in tokens; {} while it does not answer."""
         import httpx2
 
         with self._lock:
@@ -131,7 +131,7 @@ class RemoteEngine:
 
 
 def _pieces(client, messages: list[Message], arguments: dict[str, Any]) -> Generator:
-    """(a piece of the server's stream, has the next one come already), and (None, False) now and then while it is silent.
+    """Yield (piece of the stream, has the next one come already); (None, False) now and then while it is silent.
 
     Closing it closes the connection at once.
     """
@@ -167,7 +167,7 @@ def _pieces(client, messages: list[Message], arguments: dict[str, Any]) -> Gener
 
 
 def _run(loop: asyncio.AbstractEventLoop, task: asyncio.Task) -> None:
-    """The thread of one stream."""
+    """Run the thread of one stream."""
     with contextlib.suppress(asyncio.CancelledError):
         loop.run_until_complete(task)
     loop.run_until_complete(loop.shutdown_asyncgens())
@@ -175,7 +175,7 @@ def _run(loop: asyncio.AbstractEventLoop, task: asyncio.Task) -> None:
 
 
 def _arguments(model: RemoteModel, sampling: Sampling, continuing: bool) -> dict[str, Any]:
-    """What the server gets; what only some servers know travels in `extra_body`."""
+    """Return what the server gets; what only some servers know travels in `extra_body`."""
     extra: dict[str, Any] = {"top_k": sampling.top_k} if sampling.top_k else {}
     if sampling.repetition_penalty != 1:
         extra["repetition_penalty"] = sampling.repetition_penalty
@@ -192,6 +192,6 @@ def _arguments(model: RemoteModel, sampling: Sampling, continuing: bool) -> dict
 
 
 def remote_engine() -> RemoteEngine | None:
-    """The server that the environment names, if it names one."""
+    """Return the server that the environment names, if it names one."""
     url = os.environ.get("CHAT_SERVER_URL", "").strip()
     return RemoteEngine(url, os.environ.get("CHAT_SERVER_TOKEN", "")) if url else None

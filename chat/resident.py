@@ -70,7 +70,7 @@ class Resident:
         return (*self.loaded, name)
 
     def use(self, key: tuple) -> None:
-        """An answer begins with the adapter of `key`: it is the last one to make room for others.
+        """Let the adapter of `key`, with which an answer begins, be the last one to make room for others.
 
         Not with every token: with more adapters at once than fit, the same ones would always be pushed out.
         """
@@ -78,11 +78,11 @@ class Resident:
             self._adapters.move_to_end(key[-1])
 
     def is_mixable(self, key: tuple) -> bool:
-        """True for the base, and for an adapter in memory whose rows can stand in one batch with those of others."""
+        """Return whether rows of this model can stand in one batch with others: the base's, and some adapters' in memory."""
         return key[-1] is None or self._mixable.get(key[-1], False)
 
     def holds(self, model: Model) -> bool:
-        """True when `model` can answer without loading or attaching anything: the network stays the object that it is."""
+        """Return whether `model` can answer without loading or attaching: the network stays the object that it is."""
         import torch
 
         base = (model.base_folder, chat_precision(model.precision, torch.cuda.is_available()))
@@ -94,15 +94,15 @@ class Resident:
             return True  # it is gone: nothing will be attached
 
     def window(self, model: Model) -> int:
-        """The context window in tokens. From any thread; nothing needs to be loaded."""
+        """Return the context window in tokens. From any thread; nothing needs to be loaded."""
         return base_sizes(model.base_folder)[0]
 
     def format_of(self, model: Model) -> PromptFormat:
-        """The base's tokenizer with the model's chat template. From any thread."""
+        """Return the base's tokenizer with the model's chat template. From any thread."""
         return self.formats.of(model.base_folder, model.adapter_folder)
 
     def stop_ids(self, format: PromptFormat) -> set[int]:
-        """The token that ends an answer, and whatever else the base itself stops at."""
+        """Return the token that ends an answer, and whatever else the base itself stops at."""
         own = self.network.generation_config.eos_token_id
         own = own if isinstance(own, list) else [own] if own is not None else []
         return {format.tokenizer.eos_token_id, *own, *format.stop_ids}
@@ -189,7 +189,7 @@ class Resident:
 
 
 def wanted_precision() -> str:
-    """The precision in which the page's chat loads a base: `CHAT_PRECISION` of whoever runs the app, else 8bit.
+    """Return the precision in which the page's chat loads a base: `CHAT_PRECISION` of whoever runs the app, else 8bit.
 
     On a CPU 8bit is three times as fast as fp32 and its loss the same within 1 % (benchmarks/chat_speed.py). What is exact to the
     last token with and without a cache, and alone and in a batch, is fp32: in 8bit the sums are rounded to bf16.
@@ -210,12 +210,12 @@ def base_sizes(folder: Path) -> tuple[int, int]:
 
 
 def chat_precision(precision: str, has_cuda: bool) -> str:
-    """The precision to load for a chat: on a CPU, '8bit' is torch's own int8 kernel, where bitsandbytes' is 20 times slower."""
+    """Return the precision to load: on a CPU '8bit' is torch's int8 kernel, 20 times as fast as bitsandbytes."""
     resolved = resolve_precision(precision, has_cuda)
     return "int8" if resolved == "8bit" and not has_cuda else resolved
 
 
 def adapter_name(folder: Path) -> str:
-    """A name for PEFT: unique for folder and content (a folder trained again is another adapter); no dots allowed in it."""
+    """Return a name for PEFT, without dots: a folder that was trained again is another adapter."""
     changed = (folder / "adapter_model.safetensors").stat().st_mtime_ns
     return f"{folder.parent.name}_{folder.name}_{changed}".replace(".", "_")

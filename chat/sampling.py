@@ -12,7 +12,7 @@ MIN_TEMPERATURE = 0.01  # a temperature below it, but 0, divides the scores out 
 
 
 def setting(default, low, high, help: str):
-    """A field that carries its limits and its help."""
+    """Make a field that carries its limits and its help."""
     return field(default=default, metadata={"low": low, "high": high, "help": help})
 
 
@@ -62,7 +62,7 @@ class Chooser:
                 self.processors.append(generation.TopPLogitsWarper(sampling.top_p))
 
     def choose(self, logits, ids: list[int]) -> int:
-        """The next token after `ids`; `logits` are (vocabulary,)."""
+        """Return the next token after `ids`; `logits` are (vocabulary,)."""
         import torch
 
         scores = logits[None].float()

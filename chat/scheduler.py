@@ -160,7 +160,7 @@ class Scheduler:
             request.out.put(why)
 
     def _wait_for_work(self) -> bool:
-        """False when nobody came for a while, or the scheduler was closed: the thread may end."""
+        """Wait for work; return False when nobody came for a while, or the scheduler was closed: the thread may end."""
         with self._changed:
 
             def is_wanted() -> bool:
@@ -247,7 +247,7 @@ class Scheduler:
             choice.took(time.perf_counter() - began)
 
     def _choice_of_threads(self, rows: int) -> Threads | None:
-        """The number of threads for a step of so many rows: chosen in int8, where sums are rounded anyway; else torch's."""
+        """Return what chooses the threads for a step of so many rows: in int8, whose sums are rounded anyway; else None."""
         import torch
 
         loaded = self.resident.loaded
@@ -265,7 +265,7 @@ class Scheduler:
             raise UserError("The adapter changed while it answered.", "Ask again.")
 
     def _load(self, model: Model) -> tuple:
-        """The resident's key for `model`. What lies side by side is taken apart before the network may become another one."""
+        """Load `model` and return its key. The joined caches are split before the network may become another one."""
         base = self.resident.loaded
         if not self.resident.holds(model):
             if self._side_by_side:
@@ -291,7 +291,7 @@ class Scheduler:
             self._finish(request, False)
 
     def _finish(self, request: Request, ended: bool) -> None:
-        """The request leaves; its cache waits for the next turn."""
+        """Let the request leave; its cache waits for the next turn."""
         if self._side_by_side and any(cache is request.cache for cache in self._side_by_side.caches):
             self._side_by_side.split()
         self._active = [other for other in self._active if other is not request]
@@ -317,7 +317,7 @@ class Scheduler:
         return True
 
     def _in_words(self, error: BaseException) -> Exception:
-        """A full memory as a sentence, anything else as it is."""
+        """Return a full memory as a sentence, anything else as it is."""
         if isinstance(error, MemoryError):
             self.caches.clear()
         if type(error).__name__ != "OutOfMemoryError":

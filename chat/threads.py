@@ -37,7 +37,7 @@ class Threads:
         return self._trials[0] if self._trials else self.best
 
     def took(self, seconds: float) -> None:
-        """What a token took with `number()` threads."""
+        """Take note of the seconds that a token took with `number()` threads."""
         if self._trials:
             self._try(seconds)
         elif len(self.numbers) > 1:

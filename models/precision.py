@@ -27,7 +27,7 @@ def resolve_precision(precision: str, has_cuda: bool) -> str:
 
 
 def compute_dtype(precision: str):
-    """The torch dtype in which the base computes.
+    """Return the torch dtype in which the base computes.
 
     bf16 only where the card has it natively (compute capability 8 or more: torch also counts emulation on older ones), else
     fp16; fp32 on a CPU, whatever is quantised there.
@@ -44,7 +44,7 @@ def compute_dtype(precision: str):
 
 
 def load_base_model(folder: Path | str, precision: str, device_map=None):
-    """The causal language model in `folder`, in a resolved `precision`, on `device_map` (None: the caller places it).
+    """Return the causal language model in `folder` in a resolved `precision`; without `device_map` the caller places it.
 
     The dtype is always given: without it quantised layers sit in an fp32 model and compute in fp32 (design, finding B).
     Safetensors only, no remote code.

@@ -19,7 +19,7 @@ FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_
 
 
 def load_tokenizer(folder: Path | str, template: str = "auto"):
-    """The tokenizer in `folder`, with a chat template and a pad token. `template`: 'auto' keeps the model's own.
+    """Return the tokenizer in `folder`, with a chat template and a pad token. `template`: 'auto' keeps the model's own.
 
     A model without a chat template gets TinyLlama's. Pad falls back to eos: labels are masked by position, so that the
     stop token stays trained. Raises UserError when no tokenizer can be read there.
@@ -47,7 +47,7 @@ def load_tokenizer(folder: Path | str, template: str = "auto"):
 
 
 def load_base_tokenizer(folder: Path, template: Template):
-    """The tokenizer of the base in `folder` for the app's own process, with `template`, which is set only to be saved.
+    """Return the tokenizer of the base in `folder`, for the app's own process; `template` is set to be saved.
 
     On a Space, where visitors name bases, it is tried in a process with limits first, once while its files stay the same.
     """

@@ -29,7 +29,7 @@ PROBES = (
 
 
 def try_tokenizer(folder: Path) -> str:
-    """What is wrong with the tokenizer in `folder`, as the end of a sentence about it; "" when nothing is."""
+    """Return what is wrong with the tokenizer in `folder`, as the end of a sentence about it; "" when nothing is."""
     kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "VIRTUAL_ENV") if name in os.environ}
     try:
         ended = subprocess.run(

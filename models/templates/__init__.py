@@ -34,14 +34,14 @@ class Message(TypedDict):
 
 @cache
 def read_template(name: str) -> str:
-    """The text of one of our templates. Raises UserError for a name that is not in `NAMES`."""
+    """Return the text of one of our templates. Raises UserError for a name that is not in `NAMES`."""
     if name not in NAMES:
         raise UserError(f"There is no chat template '{name}'.", f"Choose one of {', '.join(NAMES)}.")
     return (Path(__file__).parent / f"{name}.jinja").read_text(encoding="utf-8")
 
 
 def without_marks(template: str) -> str:
-    """The same template for tools that do not know the marks (vLLM, llama.cpp): it renders the same text.
+    """Return the same template for tools that do not know the marks (vLLM, llama.cpp): it renders the same text.
 
     The newline right after a mark goes with it, as jinja's trim_blocks (which transformers sets) takes it away.
     """
@@ -49,7 +49,7 @@ def without_marks(template: str) -> str:
 
 
 def training_template(tokenizer) -> str:
-    """The template to train `tokenizer`'s model with: it renders like `tokenizer.chat_template` and marks what is trained.
+    """Return the template to train with: it renders like `tokenizer.chat_template`, and marks what is trained.
 
     Raises UserError when the tokenizer's own template is neither marked, nor known, nor one that TRL knows.
     """
@@ -63,7 +63,7 @@ def training_template(tokenizer) -> str:
 
 
 def _template_of_trl(tokenizer) -> str:
-    """The marked copy that TRL keeps for other families (Llama 3.1, ...), chosen by TRL by exact text."""
+    """Return the marked copy that TRL keeps for other families (Llama 3.1, ...), chosen by TRL by exact text."""
     with import_lock:
         from trl.chat_template_utils import get_training_chat_template
 

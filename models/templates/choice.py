@@ -34,7 +34,7 @@ class Template:
     is_foreign: bool = False
 
     def render(self, tokenizer, messages: list[Message], continuing: bool = False) -> str:
-        """The text of `messages`, opened for an answer; with `continuing`, it ends within the last one."""
+        """Return the text of `messages`, opened for an answer; with `continuing`, it ends within the last one."""
         if not self.is_foreign:
             return tokenizer.apply_chat_template(
                 messages,
@@ -54,7 +54,7 @@ class Template:
 
 
 def template_of(base_folder: Path, adapter_folder: Path | None = None) -> Template:
-    """The template for a base, or for an adapter on it. Raises UserError for one that may not be used."""
+    """Return the template for a base, or for an adapter on it. Raises UserError for one that may not be used."""
     base = own_text(base_folder)
     if adapter_folder is None:
         return _of_base(base)
@@ -74,7 +74,7 @@ def template_of(base_folder: Path, adapter_folder: Path | None = None) -> Templa
 
 
 def _of_base(text: str | None) -> Template:
-    """The base's own template; a base without one gets TinyLlama's. On a Space, where visitors name bases, a known one."""
+    """Return the base's own template, TinyLlama's without one; on a Space, where visitors name bases, a known one."""
     if text is None:
         return Template("zephyr", without_marks(read_template("zephyr")))
     if not text:
@@ -87,14 +87,14 @@ def _of_base(text: str | None) -> Template:
 
 
 def recognise_for(text: str | None, base_text: str | None) -> str | None:
-    """The name of an adapter's template: "base" for the base's own or none at all, else a known one's; None: not known."""
+    """Return the name of an adapter's template: "base" for its base's or none at all, a known one's, else None."""
     if text is None or (base_text and fingerprint(text) == fingerprint(base_text)):
         return BASE
     return recognise(text)
 
 
 def own_text(folder: Path) -> str | None:
-    """The template that a base's or an adapter's folder brings, "" for one that is far too long; None without one.
+    """Return the template that a folder brings, "" for one that is far too long, None without one.
 
     Of a list of named templates the default one, as in transformers. Nothing else of the tokenizer's files is looked at.
     """
@@ -113,14 +113,14 @@ def own_text(folder: Path) -> str | None:
 
 
 def chosen(adapter_folder: Path) -> str:
-    """What the adapter's owner chose, "" without a choice."""
+    """Return what the adapter's owner chose, "" without a choice."""
     record = read_json(adapter_folder / RECORD, None, MAX_RECORD_BYTES)
     choice = record.get("template") if isinstance(record, dict) else None
     return choice if isinstance(choice, str) else ""
 
 
 def own_choice(text: str | None) -> str:
-    """The choice of exactly this text, as it is written down; "" for a text that cannot be chosen."""
+    """Return the choice of exactly this text, as it is written down; "" for a text that cannot be chosen."""
     return f"{OWN}:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}" if text else ""
 
 

@@ -30,7 +30,7 @@ class TemplateProcess:
         self._lock = threading.Lock()
 
     def render(self, template: str, variables: dict) -> str:
-        """The text that `template` makes of `variables`. Raises UserError when it fails or is over a limit."""
+        """Return the text that `template` makes of `variables`. Raises UserError when it fails or is over a limit."""
         request = json.dumps({"template": template, "variables": variables}).encode() + b"\n"
         with self._lock:
             self._start()
@@ -68,7 +68,7 @@ class TemplateProcess:
             raise UserError("The process for chat templates from elsewhere does not start.", "Try again.")
 
     def _ask(self, request: bytes, seconds: float) -> dict | None:
-        """The answer to one line; None when there is none within `seconds`, and then the process has ended."""
+        """Return the answer to one line; None when there is none within `seconds`, and then the process has ended."""
         process = self._process
         assert process and process.stdin and process.stdout
         timer = threading.Timer(seconds, process.kill)
@@ -148,7 +148,7 @@ def _render(template: str, variables: dict) -> str:
 
 @lru_cache(maxsize=8)
 def _compile(template: str):
-    """The template, with what transformers gives to templates."""
+    """Return the template, with what transformers gives to templates."""
     from datetime import datetime
 
     from jinja2 import TemplateError

@@ -41,12 +41,12 @@ def fingerprint(text: str) -> str:
 
 
 def recognise(text: str) -> str | None:
-    """The family of a template's text, None when it is not known."""
+    """Return the family of a template's text, None when it is not known."""
     found = fingerprint(text)
     return KNOWN.get(found) or _ours().get(found)
 
 
 @cache
 def _ours() -> dict[str, str]:
-    """The hashes of our own files: what was trained here brings such a template."""
+    """Return the hashes of our own files: what was trained here brings such a template."""
     return {fingerprint(read_template(name)): name for name in NAMES}
