@@ -62,6 +62,12 @@ class Reply:
     template: str = ""  # the chat template that the prompt was written in
     seen: list[Seen] = field(default_factory=list)
 
+    def add_token(self, began: float, first: float, now: float) -> None:
+        """Count a token that came at `now`, the first one at `first`, of an answer that was waited for since `began`."""
+        self.new_tokens += 1
+        self.seconds_to_first = first - began
+        self.tokens_per_second = (self.new_tokens - 1) / (now - first) if now > first else 0.0
+
 
 class Engine:
     """Holds one base model and answers several conversations in turn."""
@@ -181,10 +187,8 @@ class _Answer:
                     return
                 assert stream  # tokens come after the format
                 reply.text = kept + stream.add(item)
-                reply.new_tokens += 1
                 first = first or now
-                reply.seconds_to_first = first - began
-                reply.tokens_per_second = (reply.new_tokens - 1) / (now - first) if now > first else 0.0
+                reply.add_token(began, first, now)
             if stream and stream.ended_by_tag:
                 request.stop.set()
             yield reply

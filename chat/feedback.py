@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict, cast
 
 from filelock import FileLock
 
@@ -24,6 +25,14 @@ MAX_ROWS = 100_000
 MAX_DATASETS = 50  # of one owner
 MAX_DATASETS_BYTES = 100_000_000  # of all data sets of one owner
 DEFAULT_NAME = "from-chat"
+
+
+class Row(TypedDict, total=False):
+    """A row as training reads it; one that was written by hand may have neither `source` nor `key`."""
+
+    messages: list[Message]
+    source: str
+    key: str
 
 
 @dataclass(frozen=True)
@@ -59,12 +68,12 @@ def find_dataset(name: str, owner: str = LOCAL_OWNER) -> DataSet:
     path = _path(name, owner)
     if not path.is_file():
         raise UserError(f"There is no data set '{name}'.", "Like, correct or pick an answer in the chat first.")
-    return DataSet(path, len(read_json_lines(path)))
+    return DataSet(path, len(_rows(path)))
 
 
-def read_rows(name: str, owner: str = LOCAL_OWNER) -> list[dict]:
+def read_rows(name: str, owner: str = LOCAL_OWNER) -> list[Row]:
     """Return the rows of a data set, the oldest first. Raises UserError when there is none."""
-    return read_json_lines(find_dataset(name, owner).path)
+    return _rows(find_dataset(name, owner).path)
 
 
 def keep_row(name: str, messages: Sequence[Message], source: str, key: str, owner: str = LOCAL_OWNER) -> DataSet:
@@ -75,9 +84,9 @@ def keep_row(name: str, messages: Sequence[Message], source: str, key: str, owne
     checked = check_messages(messages, continuing=True)
     if not checked[-1]["content"].strip():
         raise UserError("An empty answer teaches nothing.")
-    path, row = _path(name, owner), {"messages": checked, "source": source, "key": key}
+    path, row = _path(name, owner), Row(messages=checked, source=source, key=key)
     with _locked(owner):
-        rows = read_json_lines(path)
+        rows = _rows(path)
         others = [other for other in rows if other.get("key") != key]
         if len(others) >= MAX_ROWS:
             raise UserError(f"The data set '{path.stem}' has {MAX_ROWS:,} rows.", "Begin another one.")
@@ -85,7 +94,7 @@ def keep_row(name: str, messages: Sequence[Message], source: str, key: str, owne
         if len(others) < len(rows):
             _write_rows(path, [*others, row])
         else:
-            append_json_line(path, row)
+            append_json_line(path, dict(row))
     return DataSet(path, len(others) + 1)
 
 
@@ -95,7 +104,7 @@ def drop_row(name: str, key: str, owner: str = LOCAL_OWNER) -> None:
     if not path.is_file():
         return
     with _locked(owner):
-        rows = read_json_lines(path)
+        rows = _rows(path)
         kept = [row for row in rows if row.get("key") != key]
         if len(kept) < len(rows):
             _write_rows(path, kept)
@@ -105,7 +114,7 @@ def drop_last_row(name: str, owner: str = LOCAL_OWNER) -> None:
     """Take the last row out, whether it has a key or not. Raises UserError when there is none."""
     path = find_dataset(name, owner).path
     with _locked(owner):
-        rows = read_json_lines(path)
+        rows = _rows(path)
         if not rows:
             raise UserError("The data set has no rows.")
         _write_rows(path, rows[:-1])
@@ -124,7 +133,7 @@ def _locked(owner: str) -> FileLock:
     return FileLock(folder / ".lock")
 
 
-def _check_room(path: Path, row: dict, owner: str) -> None:
+def _check_room(path: Path, row: Row, owner: str) -> None:
     """Raise UserError when the owner has no room for one more row, or one more data set."""
     files = list(datasets_folder(owner).glob("*.jsonl"))
     if path not in files and len(files) >= MAX_DATASETS:
@@ -135,7 +144,11 @@ def _check_room(path: Path, row: dict, owner: str) -> None:
         raise UserError(f"Your data sets have {MAX_DATASETS_BYTES / 1e6:.0f} MB together.", "Take rows out first.")
 
 
-def _write_rows(path: Path, rows: list[dict]) -> None:
+def _rows(path: Path) -> list[Row]:
+    return cast(list[Row], read_json_lines(path))
+
+
+def _write_rows(path: Path, rows: Sequence[Row]) -> None:
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 

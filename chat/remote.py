@@ -109,9 +109,7 @@ class RemoteEngine:
                 if choice.delta.content:
                     first = first or now
                     reply.text += choice.delta.content
-                    reply.new_tokens += 1
-                    reply.seconds_to_first = first - began
-                    reply.tokens_per_second = (reply.new_tokens - 1) / (now - first) if now > first else 0.0
+                    reply.add_token(began, first, now)
                 is_whole = bool(choice.finish_reason) or is_whole
                 reply.ended = choice.finish_reason == "stop" or reply.ended
                 if not is_more:

@@ -10,7 +10,9 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from common.errors import UserError
 from common.paths import REPOSITORY
@@ -29,7 +31,7 @@ class TemplateProcess:
         self._process: subprocess.Popen | None = None
         self._lock = threading.Lock()
 
-    def render(self, template: str, variables: dict) -> str:
+    def render(self, template: str, variables: Mapping[str, Any]) -> str:
         """Return the text that `template` makes of `variables`. Raises UserError when it fails or is over a limit."""
         request = json.dumps({"template": template, "variables": variables}).encode() + b"\n"
         with self._lock:
@@ -67,7 +69,7 @@ class TemplateProcess:
         if self._ask(b"", MAX_START_SECONDS) is None:
             raise UserError("The process for chat templates from elsewhere does not start.", "Try again.")
 
-    def _ask(self, request: bytes, seconds: float) -> dict | None:
+    def _ask(self, request: bytes, seconds: float) -> dict[str, Any] | None:
         """Return the answer to one line; None when there is none within `seconds`, and then the process has ended."""
         process = self._process
         assert process and process.stdin and process.stdout
@@ -90,7 +92,7 @@ class TemplateProcess:
 _process = TemplateProcess()
 
 
-def render_foreign(template: str, variables: dict) -> str:
+def render_foreign(template: str, variables: Mapping[str, Any]) -> str:
     """`TemplateProcess.render` in the one process that this app has."""
     return _process.render(template, variables)
 
@@ -110,7 +112,7 @@ def main() -> None:
         _write(answer)
 
 
-def _write(answer: dict) -> None:
+def _write(answer: Mapping[str, str]) -> None:
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
 
@@ -136,7 +138,7 @@ def _limit_time() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
 
 
-def _render(template: str, variables: dict) -> str:
+def _render(template: str, variables: Mapping[str, Any]) -> str:
     pieces, characters = [], 0
     for piece in _compile(template).generate(**variables):
         characters += len(piece)
