@@ -7,6 +7,7 @@ import pytest
 from chat.conversation import (
     MAX_CONVERSATIONS,
     ask,
+    checked,
     cut,
     deleted,
     find,
@@ -34,16 +35,15 @@ def talked(*texts: str, models=("adapter:a", "bare:")) -> dict:
     return conversation
 
 
-def test_each_model_sees_its_own_answers():
+def test_each_model_sees_its_own_answers_and_no_turn_that_was_never_answered():
     conversation = talked("one", "two")
     ask(conversation, "three")
-    assert [message["content"] for message in prompt_messages(conversation, 1, -1)] == [
-        "one",
-        "bare: says one",
-        "two",
-        "bare: says two",
-        "three",
-    ]
+    ask(conversation, "stopped at once")
+    ask(conversation, "four")
+    contents = [message["content"] for message in prompt_messages(conversation, 1, -1)]
+    assert contents == ["one", "bare: says one", "two", "bare: says two", "four"], (
+        "one that was not answered is not shown"
+    )
 
 
 def test_the_system_prompt_and_the_summary_come_first():
@@ -51,14 +51,6 @@ def test_the_system_prompt_and_the_summary_come_first():
     conversation |= {"system": "Be kind.", "summary": "The user is called Ada.", "summarised": 1}
     first = prompt_messages(conversation, 0)[0]
     assert first["role"] == "system" and first["content"].startswith("Be kind.") and "Ada" in first["content"]
-
-
-def test_a_turn_that_was_never_answered_is_not_shown_to_the_model():
-    conversation = talked("one")
-    ask(conversation, "stopped at once")
-    ask(conversation, "two")
-    contents = [message["content"] for message in prompt_messages(conversation, 0, -1)]
-    assert contents == ["one", "adapter:a says one", "two"]
 
 
 def test_undo_gives_the_words_back_and_takes_the_turn_from_every_pane():
@@ -88,14 +80,11 @@ def test_another_model_goes_on_with_what_was_said():
 def test_an_export_comes_back_as_it_was_under_a_new_id():
     conversation = talked("one", "두 번째 🦙")
     (back,) = from_json(json.dumps(conversation))
-    assert back["id"] != conversation["id"]
-    assert [pane["messages"][3]["content"] for pane in back["panes"]] == [
-        "adapter:a says 두 번째 🦙",
-        "bare: says 두 번째 🦙",
-    ]
-    assert "**bare" not in to_markdown(back).split("**You:** one")[0] and "**a:** adapter:a says one" in to_markdown(
-        back
-    )
+    assert back["id"] != conversation["id"] and back["panes"] == checked(conversation)["panes"]
+    assert [pane["messages"][3]["content"] for pane in back["panes"]][1] == "bare: says 두 번째 🦙"
+    assert "**a:** adapter:a says one" in to_markdown(back)
+    both = from_json(json.dumps([conversation, talked("two")]))
+    assert [one["title"] for one in both] == ["one", "two"]
 
 
 @pytest.mark.parametrize(
@@ -190,11 +179,6 @@ def test_what_a_browser_sends_is_checked():
 
 def living(records: list[dict]) -> list[dict]:
     return [one for one in records if not one.get("deleted")]
-
-
-def test_an_export_of_all_comes_back_too():
-    back = from_json(json.dumps([talked("one"), talked("two")]))
-    assert [one["title"] for one in back] == ["one", "two"]
 
 
 def test_words_are_found_in_titles_and_in_what_was_said():

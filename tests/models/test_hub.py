@@ -25,13 +25,34 @@ try:
 except UserError as error:
     print(json.dumps({"error": str(error)}))
 """
+FETCH_TOKENIZER = """
+import json
+from models.base import choose_base, fetch_tokenizer
+print(json.dumps({"folder": str(fetch_tokenizer(choose_base("auto")))}))
+"""
+STOP = """
+import json, sys, threading
+import psutil
+from common.errors import UserError
+from models.base import choose_base, fetch_base
+stop = threading.Event()
+try:
+    fetch_base(choose_base("auto"), lambda what, fraction: "MB" in what and fraction > 0.3 and stop.set(), stop)
+except UserError as error:
+    print(json.dumps({"error": str(error), "children": len(psutil.Process().children(recursive=True))}))
+"""
+
+
+def run(hub_url: str, code: str, *arguments: str) -> dict:
+    """What a process prints that takes `hub_url` for the Hub, and has somebody's token."""
+    environment = {**os.environ, "HF_ENDPOINT": hub_url, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_secret"}
+    command = [sys.executable, "-c", code, *arguments]
+    result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
+    return json.loads(result.stdout.splitlines()[-1])
 
 
 def choose(hub_url: str, *arguments: str) -> dict:
-    environment = {**os.environ, "HF_ENDPOINT": hub_url, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_secret"}
-    command = [sys.executable, "-c", CHOOSE, *arguments]
-    result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
-    return json.loads(result.stdout.splitlines()[-1])
+    return run(hub_url, CHOOSE, *arguments)
 
 
 def test_tinyllama_comes_from_the_hub_then_from_the_cache(tiny_base):
@@ -46,18 +67,9 @@ def test_tinyllama_comes_from_the_hub_then_from_the_cache(tiny_base):
     assert choose("http://127.0.0.1:9", "auto")["source"] == "cache", "the cache needs no network"
 
 
-FETCH_TOKENIZER = """
-from models.base import choose_base, fetch_tokenizer
-print(fetch_tokenizer(choose_base("auto")))
-"""
-
-
 def test_a_tokenizer_comes_without_the_weights(tiny_base):
     with HubServer({DEFAULT_BASE: tiny_base}) as hub:
-        environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_secret"}
-        command = [sys.executable, "-c", FETCH_TOKENIZER]
-        result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
-        names = {path.name for path in Path(result.stdout.splitlines()[-1]).iterdir()}
+        names = {path.name for path in Path(run(hub.url, FETCH_TOKENIZER)["folder"]).iterdir()}
         assert {"config.json", "tokenizer.json", "tokenizer_config.json"} <= names
         assert not any("safetensors" in path for _, path, _ in hub.requests) and "model.safetensors" not in names
         assert not any(has_token for _, _, has_token in hub.requests)
@@ -72,25 +84,9 @@ def test_a_download_shows_how_far_it_is(tiny_base):
     assert any("MB" in what for what, _ in told)
 
 
-STOP = """
-import json, sys, threading
-import psutil
-from common.errors import UserError
-from models.base import choose_base, fetch_base
-stop = threading.Event()
-try:
-    fetch_base(choose_base("auto"), lambda what, fraction: "MB" in what and fraction > 0.3 and stop.set(), stop)
-except UserError as error:
-    print(json.dumps({"error": str(error), "children": len(psutil.Process().children(recursive=True))}))
-"""
-
-
 def test_a_stop_ends_a_download_at_once_and_what_is_whole_is_not_fetched_again(tiny_base):
     with HubServer({DEFAULT_BASE: tiny_base}, delay=0.015) as hub:
-        environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_secret"}
-        command = [sys.executable, "-c", STOP]
-        result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
-        stopped = json.loads(result.stdout.splitlines()[-1])
+        stopped = run(hub.url, STOP)
         assert "was stopped" in stopped["error"] and stopped["children"] == 0
         cache = Path(os.environ["HF_HOME"]) / "hub"
         assert list(cache.rglob("config.json")) and not list(cache.rglob("*.safetensors"))
