@@ -21,7 +21,7 @@ import torch
 import yaml
 from peft.tuners.lora import LoraLayer
 
-from chat.batch import SideBySide
+from chat.batch import JoinedCaches
 from common.paths import home
 from trainer.config import TrainConfig
 
@@ -156,7 +156,7 @@ class CompiledStep:
 @contextmanager
 def compiled_chat(**options) -> Iterator[None]:
     """Let engines that keep no conversation write by `CompiledStep` while one person asks."""
-    plain = SideBySide.step
+    plain = JoinedCaches.step
 
     def step(self, caches: list, tokens: list[int]) -> torch.Tensor:
         if len(caches) > 1:
@@ -165,11 +165,11 @@ def compiled_chat(**options) -> Iterator[None]:
             self.compiled = CompiledStep(self.network, options)
         return self.compiled(caches[0], tokens[0])
 
-    SideBySide.step = step
+    JoinedCaches.step = step
     try:
         yield
     finally:
-        SideBySide.step = plain
+        JoinedCaches.step = plain
 
 
 LEVERS = {

@@ -1,6 +1,6 @@
-"""One step of several conversations at once: their caches are laid side by side, padded on the left, and taken apart again.
+"""One step of several conversations at once, whose caches are joined, padded on the left, and split again.
 
-Laying side by side copies every key and value, so it is done only when somebody joins or leaves.
+Joining copies every key and value, so it is done only when somebody comes or leaves.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ def read_prompt(network, cache: Cache, ids: list[int]):
     return logits[0, -1]
 
 
-class SideBySide:
+class JoinedCaches:
     """The caches of the conversations of one model, as one padded cache while the same ones go on."""
 
     def __init__(self, network) -> None:

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 
-from chat.batch import SideBySide, read_prompt
+from chat.batch import JoinedCaches, read_prompt
 from chat.cache import Cache, Caches
 from chat.line import LOCAL, Caller, Line
 from chat.preparation import as_exception
@@ -71,7 +71,7 @@ class Scheduler:
         self._active: list[Request] = []
         self._changed = threading.Condition()  # guards the line, and `_active` where requests come in
         self._thread: threading.Thread | None = None
-        self._side_by_side: SideBySide | None = None
+        self._joined_caches: JoinedCaches | None = None
         self._turns = Turns()
         self._threads: dict[tuple, Threads] = {}  # of a base and a number of conversations at once
         self._is_closed = False
@@ -84,7 +84,7 @@ class Scheduler:
         if thread and thread is not threading.current_thread():
             thread.join(timeout=MAX_CLOSE_SECONDS)
         self._end_all(closed())
-        self._side_by_side = None
+        self._joined_caches = None
 
     def submit(self, request: Request, is_limited: bool = True) -> None:
         """Put `request` into the line; it is answered once it is `prepared`. Raises UserError when there is no place for it."""
@@ -145,7 +145,7 @@ class Scheduler:
         """
         log.error("The chat's thread failed; it begins anew.", exc_info=error)
         self._end_all(as_exception(error), only_active=bool(self._active))
-        self._side_by_side, self._turns = None, Turns()
+        self._joined_caches, self._turns = None, Turns()
         self.caches.clear()
         self.resident.unload()
 
@@ -231,9 +231,9 @@ class Scheduler:
         rows: list[tuple] = []
 
         def write() -> None:
-            self._side_by_side = self._side_by_side or SideBySide(self.resident.network)
+            self._joined_caches = self._joined_caches or JoinedCaches(self.resident.network)
             tokens = [request.todo[0] for request in group]
-            logits = self._side_by_side.step([request.cache for request in group], tokens)
+            logits = self._joined_caches.step([request.cache for request in group], tokens)
             rows.extend(zip(group, logits, strict=True))
 
         if not self._guarded(group, lambda: self.resident.switch([request.key for request in group])):
@@ -268,9 +268,9 @@ class Scheduler:
         """Load `model` and return its key. The joined caches are split before the network may become another one."""
         base = self.resident.loaded
         if not self.resident.holds(model):
-            if self._side_by_side:
-                self._side_by_side.split()
-            self._side_by_side = None
+            if self._joined_caches:
+                self._joined_caches.split()
+            self._joined_caches = None
         key = self.resident.attach(model)
         if self.resident.loaded != base:
             self.caches.clear()  # what was read with another base is of no use now
@@ -292,8 +292,8 @@ class Scheduler:
 
     def _finish(self, request: Request, ended: bool) -> None:
         """Let the request leave; its cache waits for the next turn."""
-        if self._side_by_side and any(cache is request.cache for cache in self._side_by_side.caches):
-            self._side_by_side.split()
+        if self._joined_caches and any(cache is request.cache for cache in self._joined_caches.caches):
+            self._joined_caches.split()
         self._active = [other for other in self._active if other is not request]
         self.caches.put(request.conversation, request.cache)
         request.out.put(ended)
@@ -307,12 +307,12 @@ class Scheduler:
             for request in requests:
                 request.out.put(why)
             self._active = [other for other in self._active if not any(other is request for request in requests)]
-            joined = self._side_by_side.caches if self._side_by_side else []
+            joined = self._joined_caches.caches if self._joined_caches else []
             lost = [cache for cache in joined if any(cache is request.cache for request in requests)]
             if len(lost) == len(joined):
-                self._side_by_side = None  # the batch failed as a whole: what it holds may be half a step
-            elif self._side_by_side and lost:
-                self._side_by_side.split()
+                self._joined_caches = None  # the batch failed as a whole: what it holds may be half a step
+            elif self._joined_caches and lost:
+                self._joined_caches.split()
             return False
         return True
 

@@ -112,7 +112,7 @@ def test_an_error_while_a_request_is_taken_in_read_or_written_is_its_own(tiny_ba
     """In `step` it is that of both who are written together; whoever is not of that step goes on or is answered next."""
     engine = Engine()
     assert say(engine, Model(tiny_base), question(1), LONG) == texts[1]
-    owners = {"read_prompt": scheduler, "step": scheduler.SideBySide, "choose": scheduler.Chooser}
+    owners = {"read_prompt": scheduler, "step": scheduler.JoinedCaches, "choose": scheduler.Chooser}
     breaks(monkeypatch, owners.get(place, engine.resident), place, error, after=3 if place == "choose" else 0)
     end, seconds = end_of(engine.reply(Model(tiny_base), question(0), LONG))
     assert isinstance(end, RuntimeError) and type(error).__name__ in str(end) and seconds < SOON

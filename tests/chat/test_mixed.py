@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from chat.batch import SideBySide
+from chat.batch import JoinedCaches
 from chat.engine import Engine, Model, Sampling
 from chat.turns import TURN_TOKENS
 from common.errors import UserError
@@ -18,13 +18,13 @@ from tests.chat.asking import alone, say, started, together
 @pytest.fixture
 def steps(monkeypatch):
     """What was written in each step: the keys of the models, in the order of the rows."""
-    noted, step = [], SideBySide.step
+    noted, step = [], JoinedCaches.step
 
     def note(self, caches, tokens):
         noted.append([cache.model[-1] for cache in caches])
         return step(self, caches, tokens)
 
-    monkeypatch.setattr(SideBySide, "step", note)
+    monkeypatch.setattr(JoinedCaches, "step", note)
     return noted
 
 
