@@ -152,9 +152,8 @@ class PromptFormat:
         for message in messages:
             content = message["content"]
             inner = content.strip() or content
-            marked.append(
-                {**message, "content": content.replace(inner, f"{OPEN}{inner}{CLOSE}", 1) if inner else OPEN + CLOSE}
-            )
+            before, _, behind = content.partition(inner) if inner else ("", "", "")
+            marked.append(Message(role=message["role"], content=f"{before}{OPEN}{inner}{CLOSE}{behind}"))
         text = self.template.render(self.tokenizer, marked)
         is_whole = text.count(OPEN) == text.count(CLOSE) == len(messages)
         is_same = text.replace(OPEN, "").replace(CLOSE, "") == self.template.render(self.tokenizer, messages)
@@ -212,18 +211,18 @@ class _Reader:
 
         for found in _pattern(self.specials, f"{TYPED}[\ue000-\uf8ff]?|[{OPEN}{CLOSE}]").finditer(rendered):
             mark, text = found[0], ""
-            if mark in names:
-                text = f"{OWN}{chr(NUMBERS + names.index(mark))}"
-            elif mark[0] == TYPED and mark[1:] and (number := ord(mark[1]) - NUMBERS) < len(names):
+            if mark in self.specials:
+                text = f"{OWN}{chr(NUMBERS + self.specials.index(mark))}"
+            elif mark[1:] and (number := ord(mark[1]) - NUMBERS) < len(names):  # typed, and not cut by the template
                 text = names[number] if number < len(self.specials) else SPLIT.join(["", *names[number], ""])
             pieces += [rendered[last : found.start()], text]
             length += found.start() - last + len(text)
             last = found.end()
             moved_from.append(last)
             moved_by.append(length - last)
-            place_of = opens if mark == OPEN else closes if mark == CLOSE else owns if mark in names else None
-            if place_of is not None:
-                place_of.append(length)
+            places = {OPEN: opens, CLOSE: closes}.get(mark, owns if mark in self.specials else None)
+            if places is not None:
+                places.append(length)
 
         encoding = self._backend.encode("".join([*pieces, rendered[last:]]), add_special_tokens=False)
         tokens = [
@@ -240,10 +239,9 @@ class _Reader:
         ends = []
         for close, next_open in zip(closes, [*opens[1:], None], strict=False):
             own = next(iter(owns[bisect_right(owns, close) :]), None)
+            # a control token between this content and the next one closes it
             is_its = own is not None and (next_open is None or own <= next_open)
-            ends.append(
-                bisect_left(starts, own if is_its else close)
-            )  # a control token right behind a content closes it
+            ends.append(bisect_left(starts, own if is_its else close))
         return Prompt([real for real, _, _ in tokens], ends, trained)
 
 
