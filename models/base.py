@@ -21,6 +21,12 @@ from models.hub import in_words
 AUTO = "auto"
 EMBEDDED = "embedded"
 DEFAULT_BASE = "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
+# (label, choice) of what every list of bases offers
+BASE_CHOICES = [
+    ("Automatic: TinyLlama, else the embedded one", AUTO),
+    ("TinyLlama 1.1B Chat (2.2 GB)", DEFAULT_BASE),
+    ("SmolLM2 135M Instruct (embedded, small and quick)", EMBEDDED),
+]
 HUB_TIMEOUT_SECONDS = 5
 MOST_BYTES_ON_A_SPACE = 12_000_000_000
 TOKENIZER_FILES = ["config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"]

@@ -11,13 +11,13 @@ from adapters.hub import parse_repo, token_of
 from adapters.intake import import_adapter
 from adapters.pull import Found, look, pull, search_hub
 from common.errors import UserError
-from models.base import DEFAULT_BASE
+from models.base import AUTO, BASE_CHOICES, DEFAULT_BASE, EMBEDDED
 from models.embedded import HUB_ID
 from ui.adapters_view import hints_html
 from ui.messages import hint_html, reporter, shown
 from ui.owner import owner_of
 
-BASES = [("TinyLlama 1.1B Chat", DEFAULT_BASE), ("SmolLM2 135M Instruct", HUB_ID)]
+BASES = [(label, HUB_ID if choice == EMBEDDED else choice) for label, choice in BASE_CHOICES if choice != AUTO]
 LOOK_HINT = "Look first: base and size are shown before anything large is downloaded."
 
 

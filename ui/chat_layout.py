@@ -7,7 +7,7 @@ import gradio as gr
 
 from chat.conversation import MAX_PANES
 from chat.sampling import Sampling
-from ui.chat_models import BASE_CHOICES, BESIDE_BASE
+from ui.chat_models import BESIDE_BASE, CHOICES
 from ui.chat_store import Kept
 from ui.chat_view import EXAMPLES, NO_WORDS, SEEN_LATER
 
@@ -68,8 +68,8 @@ def lay_out(kept: Kept) -> Layout:
     with gr.Row():
         # custom values reach pick(), whose sentence says more than the component's
         model_dropdown = gr.Dropdown(
-            BASE_CHOICES,
-            value=BASE_CHOICES[0][1],
+            CHOICES,
+            value=CHOICES[0][1],
             label="Model",
             scale=2,
             allow_custom_value=True,

@@ -11,15 +11,11 @@ from chat.engine import Model
 from chat.remote import RemoteEngine, RemoteModel
 from chat.resident import wanted_precision
 from common.errors import UserError
-from models.base import AUTO, DEFAULT_BASE, EMBEDDED, choose_base, fetch_base
+from models.base import BASE_CHOICES, choose_base, fetch_base
 from ui.finding import called_first, first_with
 from ui.owner import Visitor
 
-BASE_CHOICES = [
-    ("Base: automatic", f"base:{AUTO}"),
-    ("Base: TinyLlama 1.1B Chat", f"base:{DEFAULT_BASE}"),
-    ("Base: SmolLM2 135M Instruct (embedded)", f"base:{EMBEDDED}"),
-]
+CHOICES = [(f"Base: {label}", f"base:{choice}") for label, choice in BASE_CHOICES]
 BESIDE_BASE = ("Its base, without the adapter", "bare:")
 
 
@@ -47,7 +43,7 @@ def model_choices(
     shown, kept = first_with(adapters, typed), set(picked)
     shown += [choice for choice in adapters if choice[1] in kept and choice not in shown]
     served = [(f"Server: {name}", f"remote:{name}") for name in remote.models()] if remote else []
-    return shown + BASE_CHOICES + served
+    return shown + CHOICES + served
 
 
 def pick(
@@ -78,7 +74,7 @@ def pick(
         )
     if kind == "remote" and remote and name in remote.models():
         return Picked(name, RemoteModel(name), "on a server")  # its address is not for visitors
-    if value not in [choice for _, choice in BASE_CHOICES]:
+    if value not in [choice for _, choice in CHOICES]:
         raise UserError("This model is not in the list.", "Pick one of the list.")
     base = choose_base(name)
     return Picked(base.model_id, Model(fetch_base(base, progress, stop), wanted_precision()), str(base))
@@ -88,7 +84,7 @@ def label_of(model: str) -> str:
     """What a choice is called above its answers: an adapter or a server's model by its name alone."""
     if model == BESIDE_BASE[1]:
         return "Base, without the adapter"
-    bases = {choice: label for label, choice in BASE_CHOICES}
+    bases = {choice: label for label, choice in CHOICES}
     return bases.get(model) or model.partition(":")[2] or "Model"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from models.base import AUTO, DEFAULT_BASE, EMBEDDED
+from models.base import AUTO, BASE_CHOICES
 from models.family import LABELS
 from models.hardware import find_gpus
 from ui.backup_form import BackupForm, RestoreForm, build_backup_form, build_restore_form
@@ -23,11 +23,6 @@ from ui.settings_form import build_settings_form
 
 TICK_SECONDS = 1.0
 DISCARD_QUESTION = "Delete this run and the adapter that came out of it? A training that runs is ended."
-BASES = [
-    ("Automatic: TinyLlama, else embedded", AUTO),
-    ("TinyLlama 1.1B Chat (Hub, 2.2 GB)", DEFAULT_BASE),
-    ("SmolLM2 135M (embedded, small and quick)", EMBEDDED),
-]
 
 
 @dataclass
@@ -148,7 +143,7 @@ def _build_head() -> dict[str, Any]:
     """Lay out base, name, and the adapter to continue from."""
     slow = "" if find_gpus() else " Without a GPU, TinyLlama learns about ten times slower here than the embedded base."
     base = gr.Dropdown(
-        BASES,
+        BASE_CHOICES,
         value=AUTO,
         label="Base model",
         allow_custom_value=True,

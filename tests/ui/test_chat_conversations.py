@@ -100,7 +100,7 @@ def test_a_model_that_is_gone_is_named_and_never_replaced_silently(chat, monkeyp
     monkeypatch.setattr(gr, "Warning", said.append)
     assert _without_those_gone(handlers, values, [("m", "remote:m"), ("b", "base:auto")]) == {} and not said
     page = _without_those_gone(handlers, values, [("b", "base:auto")])
-    assert "Not there any more: m." in said[0] and "Base: automatic" in said[0]
+    assert "Not there any more: m." in said[0] and "Base: Automatic" in said[0]
     assert page[own.conversation]["panes"][0]["model"] == "base:auto"
     assert page[own.conversation]["panes"][0]["messages"][1]["content"] == "answer 0", "what was said is lost"
 

@@ -85,7 +85,7 @@ def test_a_changed_adapter_is_seen_at_once(library):
 
 def test_an_old_adapter_can_answer_in_the_chat(library, chat_lists):
     newest = chat_models.model_choices("alice", None)
-    assert len(newest) == MOST_LISTED + len(chat_models.BASE_CHOICES)
+    assert len(newest) == MOST_LISTED + len(chat_models.CHOICES)
     assert ("Adapter: run-3", "adapter:run-3") in chat_models.model_choices("alice", None, [f"adapter:{OLD}"])
     assert ("Adapter: run-3", "adapter:run-3") in chat_models.model_choices("alice", None, [], "run-3")
     assert "adapter:run-3" not in dict(map(reversed, chat_models.model_choices("bob", None, [f"adapter:{OLD}"])))
