@@ -19,7 +19,7 @@ from chat.engine import CALLS
 from trainer.queue import start_dispatcher
 from ui.guard import guarded
 from ui.page import STYLE, build, theme
-from ui.usage import MAX_SESSIONS, MAX_UPLOAD_BYTES
+from ui.usage import MAX_SESSIONS, MAX_UPLOAD_BYTES, raise_open_files_limit
 
 gc.enable()
 
@@ -32,6 +32,7 @@ def main() -> None:
     """Serve on 127.0.0.1:7860; on a Space, or with GRADIO_SERVER_NAME/_PORT, where those say."""
     on_space = bool(os.environ.get("SPACE_ID"))
     server_name = os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0" if on_space else "127.0.0.1")
+    raise_open_files_limit()
     temporary_folder()
     remove_old_files()
     page = build().queue(default_concurrency_limit=8, max_size=MAX_WAITING_CALLS)

@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
@@ -35,7 +35,6 @@ MAX_SILENT_SECONDS = 60  # of a body on its way
 CHECK_DISK_BYTES = 16_000_000
 _RANGE = re.compile(r"(bytes=\d{0,15}-\d{0,15})?")
 _COOKIE_VALUE = re.compile(r"[0-9a-f]{32}")
-_PATH_IN_JSON = re.compile(rb'"path": ?("(?:[^"\\]|\\.)*")')
 
 
 def guarded(server_name: str) -> dict:
@@ -192,7 +191,7 @@ class Guard:
         async def noted(message) -> None:
             content = message.get("body", b"")
             if b'"path"' in content:
-                found = [os.path.abspath(json.loads(path)) for path in _PATH_IN_JSON.findall(content)]
+                found = [os.path.abspath(path) for part in _json_in(content) for path in _paths_in(part)]
                 self.usage.add_files([path for path in found if path.startswith(f"{_served_folder()}{os.sep}")], client)
             if is_call and content.startswith(b'{"event_id"'):
                 await self._join(scope, json.loads(content)["event_id"], client)
@@ -361,8 +360,15 @@ def _parts(value: object) -> list:
     return [one for one in found if isinstance(one, dict | list)]
 
 
-def _paths_in(body: dict) -> Iterator[str]:
-    """Every `path` of a file that a call names."""
+def _json_in(content: bytes) -> Iterator[object]:
+    """Yield what an answer holds: its JSON, or that of each event of a stream."""
+    for line in content.splitlines():
+        with suppress(ValueError, RecursionError):
+            yield json.loads(line.removeprefix(b"data: "))
+
+
+def _paths_in(body: object) -> Iterator[str]:
+    """Yield every `path` of a file that a call or an answer names."""
     level: list = [body]
     while level:
         yield from (one["path"] for one in level if isinstance(one, dict) and isinstance(one.get("path"), str))

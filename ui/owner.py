@@ -44,8 +44,12 @@ def can_sign_in() -> bool:
 
 
 def new_key() -> str:
-    """Return a key for a browser that has none yet."""
     return secrets.token_hex(16)
+
+
+def known_key(kept: object) -> str:
+    """Return the key that a browser kept, or one for a browser that has none yet."""
+    return kept if isinstance(kept, str) and kept else new_key()
 
 
 def visitor_of(browser_key: str | None, token: gr.OAuthToken | None, request: gr.Request | None = None) -> Visitor:

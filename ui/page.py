@@ -15,7 +15,7 @@ from ui.chat_store import conversation_store
 from ui.chat_tab import build_chat_tab
 from ui.events import QUIET, Wiring
 from ui.lean_sessions import keep_no_values
-from ui.owner import can_sign_in, new_key
+from ui.owner import can_sign_in, known_key
 from ui.train_events import wire
 from ui.train_tab import build_train_tab
 
@@ -75,7 +75,7 @@ def build() -> gr.Blocks:
                 chat = build_chat_tab(browser_key, conversations, Engine())
             with gr.Tab("Adapters", id="adapters") as adapters_tab:
                 adapters = build_adapters_tab(browser_key)
-        first = page.load(lambda key: key or new_key(), browser_key, browser_key, show_progress="hidden")
+        first = page.load(known_key, browser_key, browser_key, show_progress="hidden")
         first.then(**restore_form).then(**refresh_train).then(**plan)
         first.then(chat.refresh, **chat.refresh_wiring)
         chat_tab.select(chat.refresh, **chat.refresh_wiring).then(chat.warm_up, **SILENT)

@@ -193,6 +193,8 @@ def _wire_changes(tab: TrainTab, inputs: list, plan: Wiring) -> None:
 
     @shown
     def on_load_config(token: gr.OAuthToken | None, key, file):
+        if not file:
+            raise UserError("No file was uploaded.", "Choose a config.yaml.")
         owner = owner_of(key, token)
         values, gone = loaded_values(owner, TrainConfig.from_yaml(file))
         make_config(owner, {**values, "data_kind": EXAMPLE_DATA})  # refuses what a visitor may not name

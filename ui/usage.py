@@ -10,7 +10,7 @@ import shutil
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Generator
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -18,6 +18,12 @@ from weakref import WeakValueDictionary
 from common.paths import remove_old_files, temporary_folder
 from ui.routes import Kind
 
+try:
+    import resource
+except ImportError:  # Windows has no such limit
+    resource = None
+
+MAX_OPEN_FILES = 65_536
 MAX_SESSIONS = 1000
 MAX_SESSIONS_PER_ADDRESS = 100
 MAX_SESSIONS_PER_OWNER = 20
@@ -78,6 +84,17 @@ class File:
     clients: set[Client] = field(default_factory=set)
 
 
+def raise_open_files_limit() -> None:
+    """Raise the limit of open files towards the system's: each connection is one, and many shells allow 1,024 or 256."""
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+    if 0 <= soft < wanted:
+        with suppress(ValueError, OSError):  # macOS allows fewer than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 class Usage:
     """Everything that is counted. All of it runs in the server's event loop."""
 
@@ -119,7 +136,8 @@ class Usage:
         """
         session = self.sessions.get(session_hash)
         if session is not None:
-            if session.client.owner not in ("", client.owner):
+            # without a cookie there is only the address to tell one from another
+            if session.client.owner != client.owner or (not client.owner and session.client != client):
                 raise Refused(403, "This session belongs to another browser. Reload the page.")
             session.client, session.used = client, time.monotonic()
             return []

@@ -9,6 +9,7 @@ import gradio as gr
 import pytest
 from fastapi.testclient import TestClient
 
+from adapters.library import find_adapter
 from tests.adapters.conftest import made  # noqa: F401
 from tests.adapters.making import put
 from ui import guard, usage
@@ -17,6 +18,8 @@ from ui.page import build
 from ui.routes import CLOSED, OPEN
 
 JOIN, RUN, UPLOAD = "/gradio_api/queue/join", "/gradio_api/run/predict", "/gradio_api/upload"
+NOTE, EVIL_NOTE = "/gradio_api/run/note_adapter", b'{"data": ["", "mine", "evil"], "session_hash": "x"}'
+JSON = {"content-type": "application/json"}
 HER_ADDRESS, HIS_ADDRESS = "93.184.215.14", "151.101.1.69"
 
 
@@ -56,19 +59,37 @@ def space(page, monkeypatch):
     return browser
 
 
-def handler(client: TestClient, name: str) -> dict:
-    return next(one for one in client.get("/config").json()["dependencies"] if one["api_name"] == name)
+def handler(client: TestClient, name: str):
+    return next(one for one in client.app.get_blocks().fns.values() if one.api_name == name)
+
+
+def choose_preset(client: TestClient, session: str, at: str = RUN):
+    """The answer to a small call, as the page makes it."""
+    return client.post(
+        at, json={"data": ["Careful"], "fn_index": handler(client, "preset")._id, "session_hash": session}
+    )
+
+
+def import_file(client: TestClient, path: str, at: str = RUN):
+    """The answer to the import of a file that is named by its path."""
+    data, job = ["a" * 32, {"path": path, "meta": {"_type": "gradio.FileData"}}, ""], handler(client, "import_adapter")
+    session = f"of {client.headers['x-forwarded-for']}"
+    return client.post(at, json={"data": data, "fn_index": job._id, "session_hash": session})
 
 
 def send(client: TestClient, content: bytes = b"{}", **headers):
     return client.post(UPLOAD, files={"files": ("a.zip", content)}, headers=headers)
 
 
-def usage_of(client: TestClient) -> usage.Usage:
+def guard_of(client: TestClient) -> guard.Guard:
     app = client.app.middleware_stack
     while not isinstance(app, guard.Guard):
         app = app.app
-    return app.usage
+    return app
+
+
+def usage_of(client: TestClient) -> usage.Usage:
+    return guard_of(client).usage
 
 
 # routes
@@ -92,14 +113,8 @@ def test_a_closed_route_does_not_exist(laptop):
 
 
 def test_the_page_finds_what_it_needs(laptop):
-    for path in (
-        "/config",
-        "/gradio_api/info",
-        "/gradio_api/openapi.json",
-        "/theme.css",
-        "/manifest.json",
-        "/robots.txt",
-    ):
+    api = ("/gradio_api/info", "/gradio_api/openapi.json")
+    for path in ("/config", *api, "/theme.css", "/manifest.json", "/robots.txt"):
         assert laptop.get(path).status_code == 200, path
     assert laptop.get("/gradio_api/upload").status_code == 404, "it is there to be posted to"
 
@@ -116,17 +131,40 @@ def test_the_page_finds_what_it_needs(laptop):
         {"origin": "null"},
     ],
 )
-def test_on_a_laptop_no_other_page_can_upload_or_call(laptop, made, headers):  # noqa: F811
-    put("mine", made)
+def test_on_a_laptop_no_other_page_can_upload_or_call(laptop, headers):
     assert send(laptop, **headers).status_code == 403
-    body = {"data": ["", "mine", "evil"], "session_hash": "x"}
-    assert laptop.post("/gradio_api/run/note_adapter", json=body, headers=headers).status_code == 403
-    for own in (
-        {},
-        {"origin": "http://127.0.0.1:7860"},
-        {"origin": "http://127.0.0.1:7860", "sec-fetch-site": "same-origin"},
-    ):
+    assert laptop.post(NOTE, content=EVIL_NOTE, headers=headers).status_code == 403
+    same = {"origin": "http://127.0.0.1:7860"}
+    for own in ({}, same, {**same, "sec-fetch-site": "same-origin"}):
         assert send(laptop, **own).status_code == 200
+
+
+def test_another_page_cannot_post_into_the_app(laptop, made):  # noqa: F811
+    """A browser sends these without asking first; what it asks about first, it is told nothing of."""
+    put("mine", made)
+    evil = {"origin": "https://evil.example"}
+    for kind in ({}, {"content-type": "text/plain"}, {"content-type": "application/x-www-form-urlencoded"}):
+        assert laptop.post(NOTE, content=EVIL_NOTE, headers={**evil, **kind}).status_code == 403
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+    assert "access-control-allow-origin" not in laptop.options(NOTE, headers={**evil, **asked}).headers
+    assert find_adapter("mine").notes == ""
+    laptop.post(NOTE, content=EVIL_NOTE, headers=JSON)
+    assert find_adapter("mine").notes == "evil", "the same words from the page itself do it"
+
+
+@pytest.mark.parametrize("host", ["evil.example:7860", "127.0.0.1.evil.example", "169.254.169.254", "localhost.evil"])
+def test_on_a_laptop_the_app_answers_only_to_its_own_name(laptop, host):
+    for path in ("/", "/config", "/gradio_api/info"):
+        assert laptop.get(path, headers={"host": host}).status_code == 400
+    for own in ("127.0.0.1:7860", "localhost:7861"):
+        assert laptop.get("/config", headers={"host": own}).status_code == 200
+
+
+def test_a_proxy_can_be_named_and_a_server_for_all_is_not_guarded(monkeypatch):
+    assert [one.cls.__name__ for one in guarded("0.0.0.0")["middleware"]] == ["Guard"]
+    monkeypatch.setenv("STUDIO_HOSTS", "studio.example,other.example")
+    hosts = guarded("127.0.0.1")["middleware"][0].kwargs["allowed_hosts"]
+    assert hosts == ["127.0.0.1", "localhost", "studio.example", "other.example"]
 
 
 def test_a_proxy_that_is_named_may_post(laptop, monkeypatch):
@@ -242,16 +280,15 @@ def test_nothing_is_uploaded_onto_a_full_disk(laptop, monkeypatch):
 def test_another_persons_upload_is_of_no_use_though_its_path_is_known(space):
     her, him = space(HER_ADDRESS), space(HIS_ADDRESS)
     [path] = send(her, b"PK").json()
-    job = handler(her, "import_adapter")
-    body = {"data": ["a" * 32, {"path": path, "meta": {"_type": "gradio.FileData"}}, ""], "fn_index": job["id"]}
-    hers = her.post(RUN, json={**body, "session_hash": "hers"})
+    hers = import_file(her, path)
     assert hers.status_code == 500 and "zip" in hers.json()["error"], "she is told what is wrong with her file"
     for word in (path, path.replace("/a.zip", "/../" + path.split("/")[-2] + "/a.zip")):
-        body["data"][1]["path"] = word
-        for at in (RUN, JOIN):
-            answer = him.post(at, json={**body, "session_hash": "his"})
+        for at in (RUN, JOIN, "/gradio_api/call/import_adapter"):
+            answer = import_file(him, word, at)
             assert answer.status_code == 403 and "not uploaded" in answer.text
-    assert him.post("/gradio_api/call/import_adapter", json={"data": body["data"]}).status_code == 403
+    hidden = json.dumps({"path": path}).replace('"path"', '"p\\u0061th"')
+    body = f'{{"data": ["{"a" * 32}", {hidden}, NaN], "session_hash": "s"}}'  # JSON that only Python reads
+    assert him.post("/gradio_api/run/import_adapter", content=body, headers=JSON).status_code == 403
     assert him.get(f"/gradio_api/file={path}").status_code == 403
     assert her.get(f"/gradio_api/file={path}").content == b"PK"
 
@@ -259,13 +296,33 @@ def test_another_persons_upload_is_of_no_use_though_its_path_is_known(space):
 def test_a_link_of_the_system_leads_to_nobodys_file(space, tmp_path):
     (tmp_path / "root").symlink_to("/")  # as /proc/self/root is one
     her, him = space(HER_ADDRESS), space(HIS_ADDRESS)
-    [path] = send(her, b"PK").json()
-    around = f"{tmp_path}/root{path}"
+    around = f"{tmp_path}/root{send(her, b'PK').json()[0]}"
     assert him.get(f"/gradio_api/file={around}").status_code == 403
-    job = handler(him, "import_adapter")["id"]
-    file = {"path": around, "meta": {"_type": "gradio.FileData"}}
-    body = {"data": ["a" * 32, file, ""], "fn_index": job, "session_hash": "his"}
-    assert him.post(RUN, json=body).status_code == 403
+    assert import_file(him, around).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "what", ["a key that ends in a quote and path", "text", "JSON in a text", "an event of a stream"]
+)
+def test_an_answer_that_repeats_anothers_path_gives_nobody_the_file(space, monkeypatch, what):
+    her, him = space(HER_ADDRESS), space(HIS_ADDRESS)
+    [path] = send(her, b"PK").json()
+    file = json.dumps({"path": path})
+    said = {'x"path': path} if what.startswith("a key") else f'"path": "{path}"' if what == "text" else file
+    body = {"data": [said], "session_hash": "s"}
+
+    async def echo(scope, receive, send) -> None:
+        content = (await receive())["body"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"data: " + content if "event" in what else content})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(guard_of(him), "app", echo)
+        assert path in him.post("/gradio_api/run/preset", json=body).text
+    assert him.get(f"/gradio_api/file={path}").status_code == 403
+    echoing = handler(him, "known_key")._id  # the handler that did repeat what it was sent
+    him.post(RUN, json={"data": [{'x"path': path}], "fn_index": echoing, "session_hash": "s"})
+    assert him.get(f"/gradio_api/file={path}").status_code == 403
 
 
 def test_a_download_is_for_whoever_it_was_made_for(space, made):  # noqa: F811
@@ -280,18 +337,11 @@ def test_a_download_is_for_whoever_it_was_made_for(space, made):  # noqa: F811
     assert space(HIS_ADDRESS, has_cookie=False).get(f"/gradio_api/file={path}").status_code == 403
 
 
-def test_a_shared_server_fetches_nothing_for_anybody(space):
-    her = space()
-    job = handler(her, "import_adapter")
-    for address in (
-        "https://example.org/a.zip",
-        "HTTP://example.org/a.zip",
-        "//example.org/a.zip",
-        "file:///etc/passwd",
-    ):
-        assert her.get(f"/gradio_api/file={address}").status_code == 403
-        body = {"data": ["a" * 32, {"path": address, "meta": {"_type": "gradio.FileData"}}, ""], "fn_index": job["id"]}
-        assert her.post(RUN, json={**body, "session_hash": "s"}).status_code == 403
+@pytest.mark.parametrize("scheme", ["https://", "HTTP://", "//", "file:///"])
+def test_a_shared_server_fetches_nothing_for_anybody(space, scheme):
+    address, her = f"{scheme}example.org/a.zip", space()
+    assert her.get(f"/gradio_api/file={address}").status_code == 403
+    assert import_file(her, address).status_code == 403
 
 
 # sessions and calls
@@ -301,102 +351,87 @@ def test_one_address_cannot_push_out_anothers_session(space, monkeypatch):
     monkeypatch.setattr(usage, "MAX_SESSIONS_PER_ADDRESS", 5)
     monkeypatch.setattr(usage, "MAX_SESSIONS_PER_OWNER", 3)
     monkeypatch.setattr(usage, "MAX_SESSIONS", 8)
-    her, body = space(HER_ADDRESS), {"data": ["Short and clear"], "fn_index": handler(space(), "preset")["id"]}
-    assert her.post(RUN, json={**body, "session_hash": "hers"}).status_code == 200
+    her = space(HER_ADDRESS)
+    assert choose_preset(her, "hers").status_code == 200
     for number in range(30):
-        him = space(HIS_ADDRESS)
-        assert him.post(RUN, json={**body, "session_hash": f"his-{number}"}).status_code == 200
+        assert choose_preset(space(HIS_ADDRESS), f"his-{number}").status_code == 200
     held = her.app.state_holder.session_data
     assert "hers" in held and "his-29" in held and len(held) <= 6
     assert set(held) == set(usage_of(her).sessions)
 
 
 def test_a_session_that_nobody_uses_goes(laptop, monkeypatch):
-    body = {"data": ["None"], "fn_index": handler(laptop, "preset")["id"]}
-    laptop.post(RUN, json={**body, "session_hash": "old"})
+    choose_preset(laptop, "old")
     monkeypatch.setattr(usage, "MAX_SESSION_IDLE_SECONDS", -1)
-    laptop.post(RUN, json={**body, "session_hash": "new"})
+    choose_preset(laptop, "new")
     assert "old" not in laptop.app.state_holder.session_data
 
 
-def test_another_persons_session_can_neither_be_used_nor_listened_to(space):
-    her, him = space(HER_ADDRESS), space(HIS_ADDRESS)
-    body = {"data": ["None"], "fn_index": handler(her, "preset")["id"], "session_hash": "hers"}
-    assert her.post(RUN, json=body).status_code == 200
-    assert him.post(RUN, json=body).status_code == 403
-    assert him.get("/gradio_api/queue/data", params={"session_hash": "hers"}).status_code == 403
-    assert him.get("/gradio_api/heartbeat/hers").status_code == 403
+@pytest.mark.parametrize("has_cookie", [True, False])
+def test_another_persons_session_can_neither_be_used_nor_listened_to(space, has_cookie):
+    her = space(HER_ADDRESS, has_cookie)
+    body = {"data": ["Careful"], "session_hash": "hers"}
     cancel = {"session_hash": "hers", "fn_index": 1, "event_id": "x"}
-    assert him.post("/gradio_api/cancel", json=cancel).status_code == 403
+    assert her.post("/gradio_api/run/preset", json=body).status_code == 200
+    for him in (space(HIS_ADDRESS), space(HIS_ADDRESS, has_cookie=False)):
+        assert him.post("/gradio_api/run/preset", json=body).status_code == 403
+        assert him.get("/gradio_api/queue/data", params={"session_hash": "hers"}).status_code == 403
+        assert him.get("/gradio_api/heartbeat/hers").status_code == 403
+        assert him.post("/gradio_api/cancel", json=cancel).status_code == 403
+    assert space(HER_ADDRESS).post("/gradio_api/cancel", json=cancel).status_code == 403, (
+        "another browser of her address"
+    )
     assert her.post("/gradio_api/cancel", json=cancel).status_code == 200
 
 
 def test_calls_whose_answers_nobody_fetches_are_limited(space):
     """The app's queue does not run here: whatever joins waits."""
     her, him = space(HER_ADDRESS), space(HIS_ADDRESS)
-    body = {"data": ["None"], "fn_index": handler(her, "preset")["id"]}
-    answers = [him.post(JOIN, json={**body, "session_hash": f"s{number % 3}"}) for number in range(40)]
+    answers = [choose_preset(him, f"s{number % 3}", JOIN) for number in range(40)]
     assert [one.status_code for one in answers].count(200) == usage.MAX_PENDING_PER_OWNER
     assert answers[-1].status_code == 429 and answers[-1].headers["retry-after"] == "10"
     for _ in range(5):
         other = space(HIS_ADDRESS)
         answers += [other.post("/gradio_api/call/preset", json={"data": ["None"]}) for _ in range(20)]
     assert [one.status_code for one in answers].count(200) == usage.MAX_PENDING_PER_ADDRESS
-    assert her.post(JOIN, json={**body, "session_hash": "hers"}).status_code == 200
+    assert choose_preset(her, "hers", JOIN).status_code == 200
 
 
 def test_calls_that_run_on_for_sessions_that_are_gone_are_counted(space, monkeypatch):
     monkeypatch.setattr(usage, "MAX_PENDING_PER_ADDRESS", 2)
     him = space(HIS_ADDRESS)
-    queue, body = him.app.get_blocks()._queue, {"data": ["None"], "fn_index": handler(him, "preset")["id"]}
-    for name in ("one", "two"):
-        assert him.post(JOIN, json={**body, "session_hash": name}).status_code == 200
+    assert [choose_preset(him, name, JOIN).status_code for name in ("one", "two")] == [200, 200]
+    queue = him.app.get_blocks()._queue
     queue.active_jobs = [list(queue.event_ids_to_events.values()), None]
     usage_of(him).sessions.clear()
-    assert him.post(JOIN, json={**body, "session_hash": "three"}).status_code == 429
-    assert space(HER_ADDRESS).post(JOIN, json={**body, "session_hash": "hers"}).status_code == 200
+    assert choose_preset(him, "three", JOIN).status_code == 429
+    assert choose_preset(space(HER_ADDRESS), "hers", JOIN).status_code == 200
 
 
 def test_a_session_that_goes_takes_its_calls_along(space, monkeypatch):
     monkeypatch.setattr(usage, "MAX_SESSIONS_PER_OWNER", 1)
     her = space()
-    body = {"data": ["None"], "fn_index": handler(her, "preset")["id"]}
-    for name in ("one", "two"):
-        assert her.post(JOIN, json={**body, "session_hash": name}).status_code == 200
+    assert [choose_preset(her, name, JOIN).status_code for name in ("one", "two")] == [200, 200]
     queue = her.app.get_blocks()._queue
     assert set(queue.pending_event_ids_session) == set(queue.pending_messages_per_session) == {"two"}
     assert len(queue.event_ids_to_events) == len(queue) == 1
 
 
 def test_a_large_or_deep_body_is_refused_unread(laptop):
-    job = handler(laptop, "preset")["id"]
-    big = {"data": ["x" * guard.MAX_BODY_BYTES], "fn_index": job, "session_hash": "s"}
+    big = {"data": ["x" * guard.MAX_BODY_BYTES], "session_hash": "s"}
     for path in (RUN, JOIN, "/gradio_api/call/preset"):
         assert laptop.post(path, json=big).status_code == 413
         for depth in (200, 100_000):
             body = b'{"data": [' + b"[" * depth + b"]" * depth + b"]}"
-            assert laptop.post(path, content=body, headers={"content-type": "application/json"}).status_code == 400
+            assert laptop.post(path, content=body, headers=JSON).status_code == 400
     assert laptop.post("/gradio_api/cancel", json={"session_hash": "x" * 20_000}).status_code == 413
+    parts = (b"x" * 1_000_000 for _ in range(20))  # one that comes in parts has no length
+    assert laptop.post(JOIN, content=parts, headers=JSON).status_code == 413
 
 
 def test_a_body_of_very_many_parts_is_refused_before_it_is_walked(laptop):
-    body = b'{"data": [' + b"[]," * 1_000_000 + b"[]]}"
-    answer = laptop.post(JOIN, content=body, headers={"content-type": "application/json"})
+    answer = laptop.post(JOIN, content=b'{"data": [' + b"[]," * 1_000_000 + b"[]]}", headers=JSON)
     assert answer.status_code == 400 and "too many parts" in answer.text
-
-
-def test_a_body_that_comes_in_parts_has_no_other_limit(laptop):
-    parts = (b"x" * 1_000_000 for _ in range(20))
-    assert laptop.post(JOIN, content=parts, headers={"content-type": "application/json"}).status_code == 413
-
-
-def test_json_that_only_python_reads_hides_no_file(space):
-    her, him = space(HER_ADDRESS), space(HIS_ADDRESS)
-    [path] = send(her, b"PK").json()
-    job = handler(her, "import_adapter")["id"]
-    file = json.dumps({"path": path, "meta": {"_type": "gradio.FileData"}}).replace('"path"', '"p\\u0061th"')
-    body = f'{{"data": ["{"a" * 32}", {file}, NaN], "fn_index": {job}, "session_hash": "s"}}'
-    assert him.post(RUN, content=body, headers={"content-type": "application/json"}).status_code == 403
 
 
 def test_one_address_has_so_many_requests_at_once_and_others_are_answered(space, monkeypatch):
@@ -411,9 +446,7 @@ def test_one_address_has_so_many_requests_at_once_and_others_are_answered(space,
         await anyio.to_thread.run_sync(may_go.wait)
         return await answer(request, receive, send)
 
-    inner = her.app.middleware_stack
-    while not isinstance(inner, guard.Guard):
-        inner = inner.app
+    inner = guard_of(her)
     answer = inner.app
     monkeypatch.setattr(inner, "app", slow)
     page = threading.Thread(target=him.get, args=("/config",))
@@ -428,35 +461,14 @@ def test_one_address_has_so_many_requests_at_once_and_others_are_answered(space,
     assert him.get("/config").status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("forwarded", "address"),
-    [
-        ("6.6.6.6, 93.184.215.14", "93.184.215.14"),
-        ("93.184.215.14, 10.0.0.7", "93.184.215.14"),
-        ("evil, 2606:2800:21f:cb07:6820:80da:af6b:8b2c", "2606:2800:21f:cb07::/64"),
-        ("", "testclient"),
-    ],
-)
-def test_an_address_is_not_what_its_sender_says_it_is(forwarded, address, monkeypatch):
-    from starlette.requests import Request
-
-    from ui.owner import address_of
-
-    monkeypatch.setenv("SPACE_ID", "someone/studio")
-    headers = [(b"x-forwarded-for", forwarded.encode())] if forwarded else []
-    request = Request({"type": "http", "headers": headers, "client": ("testclient", 1)})
-    assert address_of(request) == address_of(gr.Request(request)) == address
-    assert address_of(None) == ""
-
-
 # what does not fit
 
 
 def test_a_call_that_does_not_fit_its_handler_is_a_sentence_and_no_traceback(laptop, capfd, caplog):
     row, look = handler(laptop, "on_row"), handler(laptop, "look")
-    no_event = {"data": ["a" * 32], "fn_index": row["id"]}
+    no_event = {"data": ["a" * 32], "fn_index": row._id}
     odd_event = {**no_event, "event_data": {"index": "x"}}
-    too_few = {"data": [], "fn_index": look["id"]}
+    too_few = {"data": [], "fn_index": look._id}
     for body in (no_event, odd_event, too_few):
         answer = laptop.post("/gradio_api/run/predict", json={**body, "session_hash": "s"})
         assert answer.status_code == 500 and answer.json()["error"] == "The app cannot read this call."
@@ -480,11 +492,24 @@ def test_odd_ranges_session_names_and_boundaries_are_refused_before_gradio_reads
         assert laptop.get(f"/gradio_api/file={path}", headers={"range": odd}).status_code == 416, odd
     assert laptop.get(f"/gradio_api/file={path}", headers={"range": "bytes=0-1"}).status_code == 206
     assert laptop.get(f"/gradio_api/file={path}").status_code == 200
-    look = handler(laptop, "look")
-    assert (
-        laptop.post("/gradio_api/queue/join", json={"data": [], "fn_index": look["id"], "session_hash": ""}).status_code
-        == 400
-    )
+    assert choose_preset(laptop, "", JOIN).status_code == 400
     kind = {"content-type": f"multipart/form-data; boundary={'x' * 5000}"}
     assert laptop.post(UPLOAD, content=b"x", headers=kind).status_code == 400
     assert "Traceback" not in capfd.readouterr().err
+
+
+# connections
+
+
+def test_a_small_limit_of_open_files_is_raised_so_that_half_open_connections_do_not_use_them_up():
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+        usage.raise_open_files_limit()
+        raised = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert raised[0] >= min(4096, before[0]) and raised[1] == before[1]
+        usage.raise_open_files_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == raised
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
