@@ -1,6 +1,6 @@
-"""What stands between the network and Gradio: which routes there are, who may use them, and how much of them.
+"""ASGI middleware between the network and Gradio: which routes there are, who may use them, and how much of them.
 
-Plain ASGI, so that server-sent events pass through as they come. What is counted, and the limits, is in ui/usage.py.
+Plain ASGI, so that server-sent events pass through as they come. ui/usage.py has what is counted, and the limits.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import re
 import secrets
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
@@ -29,7 +30,7 @@ COOKIE_SECONDS = 31_536_000
 MAX_BODY_BYTES = 8_000_000
 MAX_NOTE_BYTES = 10_000
 MAX_DEPTH = 100
-MAX_CONTENT_TYPE = 300  # characters; a browser's has 70
+MAX_CONTENT_TYPE_CHARACTERS = 300  # a browser's has 70
 MAX_PARTS = 200_000  # lists and objects in a body
 MAX_SILENT_SECONDS = 60  # of a body on its way
 CHECK_DISK_BYTES = 16_000_000
@@ -37,11 +38,11 @@ _RANGE = re.compile(r"(bytes=\d{0,15}-\d{0,15})?")
 _COOKIE_VALUE = re.compile(r"[0-9a-f]{32}")
 
 
-def guarded(server_name: str) -> dict:
-    """What FastAPI needs to stand behind the guard.
+def guarded(server_name: str) -> dict[str, list[Middleware]]:
+    """Return FastAPI's keyword arguments that put the guard in front of it.
 
-    Where the app listens to this machine alone it also answers only to this machine's own name: else any page on the web could
-    give its own name this machine's address and act with the local login. STUDIO_HOSTS holds further names, with commas between
+    An app that listens to this machine alone also answers only to this machine's own name: else any page on the web could give
+    its own name this machine's address and act with the local login. STUDIO_HOSTS holds further names, with commas between
     them, for a proxy on this machine that passes its own name on.
     """
     is_shared = server_name not in LOOPBACK or on_space()
@@ -53,7 +54,7 @@ def guarded(server_name: str) -> dict:
 
 
 class Guard:
-    """ASGI middleware that answers what Gradio must not, and counts the rest."""
+    """Answer what Gradio must not, and count the rest."""
 
     def __init__(self, app, usage: Usage) -> None:
         self.app, self.usage = app, usage
@@ -95,8 +96,14 @@ class Guard:
                     await self.app(scope, receive, _with_cookie(request, send))
                 return
             if kind is Kind.STREAM:
+                send = self._noting(scope, client, send)
                 with self._listening(await self._session_of_stream(request, client)):
-                    await self._stream(scope, receive, self._noting(scope, client, send))
+                    try:
+                        await self.app(scope, receive, send)
+                    except RuntimeError as error:  # Gradio's last words, that the session is gone, are sent by then
+                        if not isinstance(error.__cause__, HTTPException):
+                            raise
+                        await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
             if kind is Kind.UPLOAD:
                 receive, send = self._upload(request, client, receive, send)
@@ -110,16 +117,7 @@ class Guard:
                 receive, send = _replayed(body, receive), self._noting(scope, client, send)
             await self.app(scope, receive, send)
 
-    async def _stream(self, scope, receive, send) -> None:
-        """Pass a stream on, and end it where Gradio raises: its last words, that the session is gone, are sent by then."""
-        try:
-            await self.app(scope, receive, send)
-        except RuntimeError as error:
-            if not isinstance(error.__cause__, HTTPException):
-                raise
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _check_call(self, scope, kind: Kind, body: dict, client: Client) -> None:
+    async def _check_call(self, scope, kind: Kind, body: dict[str, Any], client: Client) -> None:
         """Raise Refused for a call of another's session, with another's files, or one too many."""
         session_hash = body.get("session_hash")
         if session_hash == "":
@@ -158,7 +156,7 @@ class Guard:
             await forget_session(scope["app"], gone)
 
     async def _session_of_stream(self, request: HTTPConnection, client: Client) -> str | None:
-        """The session whose events are listened to. Raises Refused for another's."""
+        """Return the session whose events are listened to. Raises Refused for another's."""
         path = request.scope["path"]
         session_hash = request.query_params.get("session_hash")
         if path.startswith(f"{API}/heartbeat/"):
@@ -173,19 +171,18 @@ class Guard:
 
     @contextmanager
     def _listening(self, session_hash: str | None) -> Generator[None]:
-        """Keep a session from being the first to go while somebody listens to it."""
+        """Count a stream of a session while it lasts: one that is listened to is not the first to go."""
         session = self.usage.sessions.get(session_hash)
-        if session is None:
-            yield
-            return
-        session.streams += 1
+        if session:
+            session.streams += 1
         try:
             yield
         finally:
-            session.streams -= 1
+            if session:
+                session.streams -= 1
 
     def _noting(self, scope, client: Client, send):
-        """A `send` that notes the files in an answer as the client's, and the session that a call without one got."""
+        """Return a `send` that notes the files in an answer as the client's, and the session that a call without one got."""
         is_call = scope["path"].startswith(f"{API}/call/") and scope["method"] == "POST"
 
         async def noted(message) -> None:
@@ -200,12 +197,12 @@ class Guard:
         return noted
 
     def _upload(self, request: HTTPConnection, client: Client, receive, send):
-        """`receive` and `send` of an upload. Raises Refused where there may be none."""
+        """Return `receive` and `send` of an upload. Raises Refused where there may be none."""
         if self.usage.is_shared and not client.owner:
             address = f": https://{os.environ['SPACE_HOST'].split(',')[0]}" if os.environ.get("SPACE_HOST") else "."
             words = f"Uploads need the cookie that the page sets. Open the Space in a tab of its own{address}"
             raise Refused(403, words)
-        if len(request.headers.get("content-type", "")) > MAX_CONTENT_TYPE:
+        if len(request.headers.get("content-type", "")) > MAX_CONTENT_TYPE_CHARACTERS:
             raise Refused(400, "The boundary of this form is too long.")
         length = request.headers.get("content-length", "")
         self.usage.check_upload(client, int(length) if length.isdecimal() else None)
@@ -242,14 +239,14 @@ class Guard:
 
 
 def client_of(request: HTTPConnection) -> Client:
-    """Who sent a request: on a Space its browser's cookie, elsewhere everybody is the one owner."""
+    """Return who sent a request: on a Space its browser's cookie, elsewhere everybody is the one owner."""
     cookie = request.cookies.get(COOKIE, "")
     owner = (cookie if _COOKIE_VALUE.fullmatch(cookie) else "") if on_space() else "local"
     return Client(owner, address_of(request))
 
 
 def is_foreign(request: HTTPConnection) -> bool:
-    """True for what a browser sends for a page that came from elsewhere: another site, or another port of this machine."""
+    """Return whether a browser sent it for a page from elsewhere: another site, or another port of this machine."""
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if origin and urlsplit(origin).hostname in _named_hosts():
         return False
@@ -288,7 +285,7 @@ def _queue_of(scope):
 
 
 def _with_cookie(request: HTTPConnection, send):
-    """A `send` that gives a browser on a Space its cookie: the owner of its uploads and sessions.
+    """Return a `send` that gives a browser on a Space its cookie: the owner of its uploads and sessions.
 
     A Space is shown within another site, so the cookie has to be allowed there, to this one site alone (Partitioned).
     """
@@ -305,7 +302,7 @@ def _with_cookie(request: HTTPConnection, send):
 
 
 async def _read(request: HTTPConnection, receive, limit: int) -> bytes:
-    """The whole body. Raises Refused for one that is longer than `limit` bytes or does not come."""
+    """Return the whole body. Raises Refused for one that is longer than `limit` bytes or does not come."""
     too_long = Refused(413, f"A call may have {limit:,} bytes at most.")
     length = request.headers.get("content-length", "0")
     body, has_more = b"", length.isdecimal() and int(length) <= limit
@@ -324,7 +321,7 @@ async def _read(request: HTTPConnection, receive, limit: int) -> bytes:
 
 
 def _replayed(body: bytes, receive):
-    """A `receive` that gives the body that was read, then what comes after it."""
+    """Return a `receive` that gives the body that was read, then what comes after it."""
     first = {"type": "http.request", "body": body, "more_body": False}
 
     async def received():
@@ -335,8 +332,8 @@ def _replayed(body: bytes, receive):
     return received
 
 
-def _parsed(body: bytes) -> dict:
-    """The JSON object in a body, read as FastAPI reads it. Raises Refused for anything else, and for one nested too deep."""
+def _parsed(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in a body, read as FastAPI reads it. Raises Refused for anything else, and for one too deep."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -355,7 +352,7 @@ def _parsed(body: bytes) -> dict:
 
 
 def _parts(value: object) -> list:
-    """The containers in a container."""
+    """Return the containers in a container."""
     found = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return [one for one in found if isinstance(one, dict | list)]
 

@@ -1,8 +1,8 @@
-"""What each client of a shared server takes up: sessions, requests, uploads and downloads. Knows no HTTP.
+"""Count what each client of a shared server takes up: sessions, requests, uploads and downloads. Knows no HTTP.
 
 A client is an owner, which is the cookie of a browser ("" without one), at an address. Cookies cost nothing, so an address has
-limits too. When there is no more room, the oldest goes of whoever took most, never another's. On a laptop there is one owner, and
-nothing is limited but by the disk.
+limits too. When there is no more room, the oldest goes of whoever took most, never another's. On a laptop there is one owner,
+and the disk is the only limit.
 """
 
 import asyncio
@@ -122,7 +122,7 @@ class Usage:
                 del self._requests[key]
 
     def turn(self, client: Client) -> AbstractAsyncContextManager:
-        """What a request for a page has to hold while it is made; nothing for this machine, as which Gradio asks itself."""
+        """Return what a request for a page has to hold while it is made; nothing for this machine: Gradio asks itself."""
         if not self.is_shared or client.address in ("127.0.0.1", "::1"):
             return nullcontext()
         turn = self._turns.get(client.address) or asyncio.Semaphore(MAX_PAGES_IN_WORK)
@@ -130,7 +130,7 @@ class Usage:
         return turn
 
     def join(self, session_hash: str, client: Client) -> list[str]:
-        """Note that `client` uses a session; returns the sessions to forget, to make room for it.
+        """Note that `client` uses a session; return the sessions to forget, to make room for it.
 
         Raises Refused for a session of another owner.
         """
@@ -142,15 +142,10 @@ class Usage:
             session.client, session.used = client, time.monotonic()
             return []
         self.sessions[session_hash] = Session(client, time.monotonic())
-        return self._take_idle() + (self._take_surplus(client) if self.is_shared else [])
-
-    def _take_idle(self) -> list[str]:
-        """Take the sessions out of the table that nobody has used or listened to for long."""
         before = time.monotonic() - MAX_SESSION_IDLE_SECONDS
         idle = [name for name, one in self.sessions.items() if not one.streams and one.used < before]
-        for name in idle:
-            del self.sessions[name]
-        return idle
+        gone = self._take_oldest(idle, len(idle))
+        return gone + (self._take_surplus(client) if self.is_shared else [])
 
     def _take_surplus(self, client: Client) -> list[str]:
         """Take the oldest of this client and its address out of the table, then of the address that has most."""
@@ -221,7 +216,7 @@ class Usage:
             self._make_room(client, 0)
 
     def owns(self, client: Client, path: str) -> bool:
-        """True for a file that the client's owner brought or was given."""
+        """Return whether the client's owner brought the file or was given it."""
         found = self.files.get(path)
         return bool(client.owner and found and client.owner in {one.owner for one in found.clients})
 
@@ -256,7 +251,7 @@ class Usage:
                 excess -= size_of_it
 
     def _remove(self, path: str, is_theirs: Callable[[Client], bool]) -> bool:
-        """Take a file from those that `is_theirs` names; True when it was nobody else's and is removed."""
+        """Take a file from those that `is_theirs` names; return whether it was nobody else's and is removed."""
         file = self.files[path]
         file.clients = {one for one in file.clients if not is_theirs(one)}
         if file.clients:
