@@ -13,7 +13,7 @@ from tests.conftest import REPOSITORY, TESTS_HOME, link_files
 
 SAMPLE = (
     "tests/adapters/test_limits.py::test_a_base_larger_than_the_space_allows_is_not_downloaded",  # the Hub's cache
-    "tests/ui/test_http_api.py",  # the real app: gradio's folders
+    "tests/ui/test_flood.py::test_the_client_for_programs_uploads_and_calls_without_a_key",  # the real app: gradio's folders
     "tests/models/test_templates.py::test_of_three_turns_with_chatml_exactly_the_answers_and_their_stop_tokens_are_trained",
 )
 

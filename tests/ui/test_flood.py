@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from common.paths import REPOSITORY, home
-from tests.browser.driving import free_port, wait_for
+from tests.browser.driving import free_port, start_app
 
 pytestmark = pytest.mark.slow
 HERS, HIS = {"x-forwarded-for": "93.184.215.14"}, {"x-forwarded-for": "151.101.1.69"}
@@ -21,23 +21,11 @@ HERS, HIS = {"x-forwarded-for": "93.184.215.14"}, {"x-forwarded-for": "151.101.1
 @pytest.fixture
 def server(isolated_home):
     port = free_port()
-    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "SPACE_ID": "someone/studio", "HF_HUB_OFFLINE": "1"}
     with open(home() / "app.log", "wb") as log:
-        process = subprocess.Popen([sys.executable, "app.py"], cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(lambda: is_ready(address), 180, "the app does not answer")
-        yield address
-    finally:
-        process.kill()
-        process.wait()
-
-
-def is_ready(address: str) -> bool:
-    try:
-        return httpx.get(f"{address}/robots.txt", timeout=10).status_code == 200
-    except httpx.HTTPError:
-        return False
+        process = start_app({**os.environ, "SPACE_ID": "someone/studio", "HF_HUB_OFFLINE": "1"}, port, log)
+    yield f"http://127.0.0.1:{port}"
+    process.kill()
+    process.wait()
 
 
 def page_seconds(address: str) -> float:

@@ -7,7 +7,7 @@ import tracemalloc
 import gradio as gr
 from fastapi.testclient import TestClient
 
-from tests.ui.test_guard import RUN, handler
+from tests.ui.conftest import handler
 from ui.page import build
 
 SECRET = "words-of-one-browser"
@@ -23,11 +23,11 @@ def test_a_session_holds_no_conversation_that_its_browser_keeps():
     data = [kept if isinstance(value, list) and not value else value for value in data]
     assert kept in data
     body = {"data": data, "fn_index": job._id}
-    client.post(RUN, json={**body, "session_hash": "warm"})
+    client.post("/gradio_api/run/predict", json={**body, "session_hash": "warm"})
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     for number in range(10):
-        answer = client.post(RUN, json={**body, "session_hash": f"s{number}"})
+        answer = client.post("/gradio_api/run/predict", json={**body, "session_hash": f"s{number}"})
         assert answer.status_code == 200 and "t" in json.dumps(answer.json())
     each = (tracemalloc.get_traced_memory()[0] - before) / 10
     tracemalloc.stop()
