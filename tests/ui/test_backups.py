@@ -1,6 +1,7 @@
 """Checkpoints kept on the Hub while a run trains: the wish, the sender, the way back, and the sign-in's life against the time."""
 
 import json
+import os
 import shutil
 import threading
 
@@ -22,6 +23,7 @@ from ui import backups
 from ui.backup_form import backup_words, bring_back
 from ui.backups import backup_html, keep_sending, renew, send_when_new, sign_in_note
 from ui.owner import Visitor
+from ui.page import build
 
 REPO = "alice/mine-checkpoints"
 HOUR = 3600.0
@@ -36,10 +38,13 @@ def quiet_sender(monkeypatch):
 
 
 @pytest.fixture
+def account(hub):  # noqa: F811
+    return account_of(hub.alice)
+
+
+@pytest.fixture
 def run(made):  # noqa: F811
     """A run that trains, as far as its files say, with checkpoint 2."""
-    import os
-
     run = Run(make_run(made, "mine"))
     write_json(run.process_file, {"trainer": this_process(os.getpid())})
     append_json_line(run.events_file, {"event": "training", "total_steps": 9})
@@ -47,7 +52,7 @@ def run(made):  # noqa: F811
 
 
 @pytest.mark.slow
-def test_a_run_that_lost_its_machine_goes_on_from_the_hub_with_the_same_losses(hub, tmp_path, monkeypatch):  # noqa: F811
+def test_a_run_that_lost_its_machine_goes_on_from_the_hub_with_the_same_losses(hub, account, tmp_path, monkeypatch):  # noqa: F811
     rows = [{"prompt": f"What is {n}?", "completion": f"It is {n}. " * (1 + n % 3)} for n in range(12)]
     settings = {"base": "tests/tiny-base", "data": write_rows(tmp_path / "rows.jsonl", rows), "max_steps": 6}
     settings |= {"save_steps": 2, "eval_steps": 100, "max_length": 128, "lora_dropout": 0.1, "precision": "fp32"}
@@ -55,7 +60,7 @@ def test_a_run_that_lost_its_machine_goes_on_from_the_hub_with_the_same_losses(h
     assert run_main(whole) == 0
     expected = losses(whole)
 
-    run, account = create_run(TrainConfig(name="mine", **settings)), account_of(hub.alice)
+    run = create_run(TrainConfig(name="mine", **settings))
     keep_sending(run, account)
     die_after(4, lambda: send_when_new(run, account), monkeypatch)
     with pytest.raises(SystemExit):
@@ -89,56 +94,49 @@ def die_after(step: int, last_act, monkeypatch) -> None:
     monkeypatch.setattr(studio_trainer, "publish_checkpoint", published)
 
 
-def test_the_page_says_where_the_newest_checkpoint_is_or_why_not(hub, run, made):  # noqa: F811
-    account = account_of(hub.alice)
+def test_the_page_says_where_the_newest_checkpoint_is_or_why_not(hub, account, run, made):  # noqa: F811
     assert backup_html(run) == ""
     keep_sending(run, account)
     assert "none is there yet" in backup_html(run)
     send_when_new(run, account)
     assert f"Checkpoint 2 is in {REPO}." in backup_html(run) and "problem" not in backup_html(run)
+    before = len(hub.requests)
+    send_when_new(run, account)
+    assert len(hub.requests) == before, "what is there is not sent again"
     add_checkpoint(made, run.folder, 4)
     hub.repositories[REPO].private = False
     send_when_new(run, account)
-    assert "Checkpoint 2 is in" in backup_html(run) and "is public: everybody would see the data" in backup_html(run)
-    assert "It is tried again" in backup_html(run)
+    words = ("Checkpoint 2 is in", "is public: everybody would see the data", "It is tried again")
+    assert all(each in backup_html(run) for each in words)
     hub.repositories[REPO].private = True
     send_when_new(run, account)
     assert "Checkpoint 4 is in" in backup_html(run) and "problem" not in backup_html(run)
 
 
-def test_what_is_there_is_not_sent_again(hub, run):  # noqa: F811
-    account = account_of(hub.alice)
-    send_when_new(run, account)
-    before = len(hub.requests)
-    send_when_new(run, account)
-    assert len(hub.requests) == before
-
-
-def test_failures_are_tried_again_after_longer_and_longer_pauses(hub, run):  # noqa: F811
+def test_failures_are_tried_again_after_longer_and_longer_pauses(hub, account, run):  # noqa: F811
     hub.fail("GET", "/api/models", 429, times=99)
     pauses = []
     for _ in range(8):
-        send_when_new(run, account_of(hub.alice))
+        send_when_new(run, account)
         pauses.append(backups._pauses[run][1])
     assert pauses[:3] == [30, 60, 120] and pauses[-1] == backups.MAX_PAUSE_SECONDS
     assert "too many requests" in backup_html(run)
     hub.faults.clear()
-    send_when_new(run, account_of(hub.alice))
+    send_when_new(run, account)
     assert run not in backups._pauses and REPO in hub.repositories
 
 
-def test_a_bug_in_the_sender_ends_neither_the_thread_nor_the_run(hub, run, monkeypatch):  # noqa: F811
+def test_a_bug_in_the_sender_ends_neither_the_thread_nor_the_run(account, run, monkeypatch):
     monkeypatch.setattr(backups, "find_repo", lambda *arguments: 1 / 0)
-    keep_sending(run, account_of(hub.alice))
-    send_when_new(run, account_of(hub.alice))
+    keep_sending(run, account)
+    send_when_new(run, account)
     assert "inside the app" in backup_html(run)
     shutil.rmtree(run.folder)
-    send_when_new(run, account_of(hub.alice))
+    send_when_new(run, account)
     assert run not in backups._accounts and not run.folder.exists()
 
 
-def test_the_token_is_forgotten_when_the_run_has_ended_and_its_last_checkpoint_is_there(hub, run):  # noqa: F811
-    account = account_of(hub.alice)
+def test_the_token_is_forgotten_when_the_run_has_ended_and_its_last_checkpoint_is_there(account, run):
     keep_sending(run, account)
     send_when_new(run, account)
     assert backups._accounts == {run: account}
@@ -147,10 +145,10 @@ def test_the_token_is_forgotten_when_the_run_has_ended_and_its_last_checkpoint_i
     assert backups._accounts == {}
 
 
-def test_the_token_is_in_no_file_and_not_in_the_training_process(hub, run, monkeypatch):  # noqa: F811
+def test_the_token_is_in_no_file_and_not_in_the_training_process(hub, account, run, monkeypatch):  # noqa: F811
     monkeypatch.setenv("HF_TOKEN", hub.alice)
-    keep_sending(run, account_of(hub.alice))
-    send_when_new(run, account_of(hub.alice))
+    keep_sending(run, account)
+    send_when_new(run, account)
     assert hub.alice not in json.dumps(environment())
     for path in [path for path in home().rglob("*") if path.is_file()]:
         assert hub.alice.encode() not in path.read_bytes(), path
@@ -170,7 +168,7 @@ def test_a_new_sign_in_on_the_open_page_goes_on_sending(hub, run):  # noqa: F811
     assert backups._accounts[run].token == new and "nobody" not in backup_html(run)
 
 
-def test_the_sender_is_one_thread_of_the_app(hub, run, monkeypatch):  # noqa: F811
+def test_the_sender_is_one_thread_of_the_app(monkeypatch):
     monkeypatch.undo()
     over = threading.Event()
     monkeypatch.setattr(backups, "_send_for_ever", over.wait)
@@ -201,15 +199,11 @@ def test_without_a_sign_in_that_may_write_the_wish_is_refused_in_words(hub):  # 
 )
 def test_the_sign_ins_life_is_told_against_the_time_of_the_training(left, seconds, words):
     assert words in sign_in_note(1000.0 + left, seconds, 1000.0)
+    assert sign_in_note(None, seconds, 1000.0) is sign_in_note(0.0, seconds, 1000.0) is None, "it does not end"
 
 
-@pytest.mark.parametrize("expires_at", [None, 0, 0.0])
-def test_a_sign_in_that_does_not_end_needs_no_note(expires_at):
-    assert sign_in_note(expires_at, 60.0, 1000.0) is None
-
-
-def test_on_a_space_a_run_comes_back_within_its_limits(hub, run, monkeypatch):  # noqa: F811
-    send_when_new(run, account_of(hub.alice))
+def test_on_a_space_a_run_comes_back_within_its_limits(hub, account, run, monkeypatch):  # noqa: F811
+    send_when_new(run, account)
     monkeypatch.setenv("SPACE_ID", "someone/studio")
     visitor = Visitor("user-alice", hub.alice)
     back = bring_back(REPO, visitor)
@@ -226,10 +220,7 @@ def test_on_a_space_a_run_comes_back_within_its_limits(hub, run, monkeypatch):  
 
 
 def test_a_start_with_the_wish_and_nobody_signed_in_starts_nothing():
-    from ui.page import build
-
-    page = build()
-    start = next(one for one in page.fns.values() if one.api_name == "start")
+    start = next(one for one in build().fns.values() if one.api_name == "start")
     values = [getattr(component, "value", None) for component in start.inputs]
     with pytest.raises(gr.Error, match="Nobody is signed in"):
         start.fn(None, *values[:-1], True)

@@ -7,21 +7,11 @@ from trainer.config import TrainConfig
 from trainer.process.failures import TABLE
 from ui.train_events import checked_changes
 
+FORGED = [None, [], {"nobody": 1}, {"data": "/etc/passwd"}, {"base": "/etc"}, {"accelerate_config": "/etc/passwd"}]
+FORGED += [{"main_process_ip": "203.0.113.9"}, {"init_adapter": "x"}, {"max_length": 128, "text_data": "/etc/passwd"}]
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        None,
-        [],
-        {"nobody": 1},
-        {"data": "/etc/passwd"},
-        {"base": "/etc"},
-        {"accelerate_config": "/etc/passwd"},
-        {"main_process_ip": "203.0.113.9"},
-        {"init_adapter": "x"},
-        {"max_length": 128, "text_data": "/etc/passwd"},
-    ],
-)
+
+@pytest.mark.parametrize("changes", FORGED)
 def test_a_forged_cure_is_refused(changes):
     with pytest.raises(UserError, match="not known"):
         checked_changes(changes)

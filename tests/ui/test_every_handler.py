@@ -4,6 +4,7 @@ import json
 
 import gradio as gr
 import pytest
+from fastapi.testclient import TestClient
 
 from common.files import append_json_line, write_json, write_text
 from common.paths import datasets_folder, home, runs_folder
@@ -18,8 +19,6 @@ SECRET = "words-of-alice-alone"
 @pytest.fixture
 def page(hub, made, monkeypatch):  # noqa: F811
     """(client, the page's handlers, its components) of a Space on which alice has an adapter, a run and rows."""
-    from fastapi.testclient import TestClient
-
     monkeypatch.setenv("SPACE_ID", "someone/studio")
     monkeypatch.setenv("HF_TOKEN", hub.alice)
     adapter = put("mine", made, "user-alice")
@@ -82,17 +81,9 @@ def test_the_same_calls_do_show_it_to_its_owner(page, hub):  # noqa: F811
 @pytest.mark.parametrize("word", [None, 5, [], ["mine"], {"a": 1}, "\x00", "x\ny", "<b>", "%2e%2e", "a" * 10_000])
 def test_odd_values_are_never_a_bug_of_the_adapters_handlers(page, caplog, word):
     client, handlers, components = page
-    names = {
-        "adapter",
-        "rename_adapter",
-        "note_adapter",
-        "choose_template",
-        "delete_adapter",
-        "undo_delete",
-        "export_adapter",
-        "plan_push",
-    }
-    names |= {"push", "look", "pull", "search_hub", "search_mine", "import_adapter", "on_row", "on_load", "on_line"}
+    names = {"adapter", "rename_adapter", "note_adapter", "choose_template", "delete_adapter", "undo_delete"}
+    names |= {"export_adapter", "plan_push", "push", "look", "pull", "search_hub", "search_mine", "import_adapter"}
+    names |= {"on_row", "on_load", "on_line"}
     for handler in handlers:
         if handler["api_name"] in names:
             body = {"data": given(handler, components, word), "fn_index": handler["id"], "session_hash": "s"}

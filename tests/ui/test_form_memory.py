@@ -19,26 +19,18 @@ def test_a_browser_cannot_name_a_file_of_the_server(name):
     assert kept_values({name: {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}}) == {}
 
 
-@pytest.mark.parametrize(
-    "forged",
-    [
-        None,
-        [],
-        "text",
-        {"nobody": 1},
-        {"max_steps": "many"},
-        {"max_steps": 1.5},
-        {"max_steps": True},
-        {"use_dora": "yes"},
-        {"precision": "fp7"},
-        {"precision": ["auto"]},
-        {"data_kind": "/etc"},
-        {"preset": "mine"},
-        {"preset": []},
-        {"data_paste": "x" * (MAX_VALUE_CHARACTERS + 1)},
-        {"base": {"a": 1}},
-    ],
-)
+FORGED = [None, [], "text", {"nobody": 1}, {"max_steps": "many"}, {"max_steps": 1.5}, {"max_steps": True}]
+FORGED += [
+    {"use_dora": "yes"},
+    {"precision": "fp7"},
+    {"precision": ["auto"]},
+    {"data_kind": "/etc"},
+    {"preset": "mine"},
+]
+FORGED += [{"preset": []}, {"data_paste": "x" * (MAX_VALUE_CHARACTERS + 1)}, {"base": {"a": 1}}]
+
+
+@pytest.mark.parametrize("forged", FORGED)
 def test_what_the_form_cannot_hold_is_left_out(forged):
     assert kept_values(forged) == {}
 

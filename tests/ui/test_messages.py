@@ -9,31 +9,30 @@ from common.errors import UserError
 from ui.messages import shown
 
 
-def raises(error):
+def message_of(error: Exception) -> str:
+    """What the page shows of an error that a handler raises."""
+
     @shown
     def handler():
         raise error
 
-    return handler
+    with pytest.raises(gr.Error) as raised:
+        handler()
+    return raised.value.message
 
 
 def test_what_a_person_can_fix_is_shown_with_its_hint():
-    with pytest.raises(gr.Error) as error:
-        raises(UserError("It is broken.", "Mend <it>."))()
-    assert error.value.message == "It is broken. Mend &lt;it&gt;."
+    assert message_of(UserError("It is broken.", "Mend <it>.")) == "It is broken. Mend &lt;it&gt;."
 
 
 def test_a_bug_is_logged_whole_and_shown_without_its_words(caplog):
-    with pytest.raises(gr.Error) as error:
-        raises(ValueError("/secret/path hf_token"))()
-    assert "secret" not in error.value.message and "hf_token" not in error.value.message
-    assert "secret" in caplog.text
+    words = message_of(ValueError("/secret/path hf_token"))
+    assert "secret" not in words and "hf_token" not in words and "secret" in caplog.text
 
 
 def test_a_full_disk_is_a_sentence_without_the_servers_paths(caplog):
-    with pytest.raises(gr.Error) as error:
-        raises(OSError(errno.EROFS, "Read-only file system", "/secret/path/file"))()
-    assert error.value.message.startswith("'file' is on a disk that can only be read.") and "secret" in caplog.text
+    words = message_of(OSError(errno.EROFS, "Read-only file system", "/secret/path/file"))
+    assert words.startswith("'file' is on a disk that can only be read.") and "secret" in caplog.text
 
 
 def test_a_generator_is_covered_too():
@@ -50,6 +49,5 @@ def test_a_generator_is_covered_too():
 
 def test_markup_in_a_message_is_text():
     """The page shows messages as HTML, and names in them may be anybody's."""
-    with pytest.raises(gr.Error) as error:
-        raises(UserError("The base is named '<img src=//evil.example/x>'.", "It's no <b>id</b> & more."))()
-    assert "<" not in error.value.message and "&lt;img" in error.value.message and "It's" in error.value.message
+    words = message_of(UserError("The base is named '<img src=//evil.example/x>'.", "It's no <b>id</b> & more."))
+    assert "<" not in words and "&lt;img" in words and "It's" in words

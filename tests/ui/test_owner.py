@@ -8,7 +8,8 @@ from adapters.hub import Account
 from common.errors import UserError
 from common.paths import is_name
 from ui import owner
-from ui.owner import address_of, can_sign_in, new_key, owner_of, visitor_of
+from ui.owner import address_of, can_sign_in, known_key, new_key, owner_of, visitor_of
+from ui.page import build
 
 
 @pytest.fixture
@@ -25,6 +26,7 @@ def test_on_a_space_two_browsers_are_two_owners(space):
     first, second = new_key(), new_key()
     assert owner_of(first, None) == owner_of(first, None) != owner_of(second, None)
     assert first not in owner_of(first, None), "the folder's name would open the folder"
+    assert known_key(first) == first and known_key("") != known_key(None) != known_key({"path": "/x"})
 
 
 @pytest.mark.parametrize("key", [None, "", "x", "local", "../local", "A" * 32, 7])
@@ -52,8 +54,6 @@ def test_no_two_accounts_share_a_folder():
 
 def test_a_page_that_is_still_opening_is_not_greeted_with_an_error(space):
     """The tab is shown, and the timer ticks, before the browser has its key."""
-    from ui.page import build
-
     named = [one for one in build().fns.values() if one.name in ("on_open", "on_tick")]
     events = [one for one in named if one.fn.__module__ == "ui.train_events"]
     assert {one.name for one in events} == {"on_open", "on_tick"}
@@ -80,6 +80,7 @@ def asked_from(client: str, *forwarded: str) -> gr.Request:
         ("10.1.2.3", ["2a00:1450:4001:82b::200e"], "2a00:1450:4001:82b::/64"),
         ("10.1.2.3", ["8.8.8.8, nonsense"], "10.1.2.3"),
         ("10.1.2.3", [], "10.1.2.3"),
+        ("testclient", [], "testclient"),
     ],
 )
 def test_on_a_space_the_address_is_what_the_last_proxy_heard_from_not_what_a_visitor_writes(

@@ -6,21 +6,9 @@ import pytest
 
 from common.files import write_json
 from trainer.run import Run, RunState
+from ui import run_view
 from ui.jobs_view import STOPPING, job_line
-from ui.run_view import (
-    HELD_OUT,
-    RAW,
-    SMOOTH,
-    STOP,
-    describe,
-    facts,
-    memory_line,
-    points,
-    render,
-    sample_answers,
-    smoothed,
-    stop_button,
-)
+from ui.run_view import HELD_OUT, RAW, SMOOTH, STOP, describe, memory_line, points, smoothed, stop_button
 
 
 def test_nothing_that_came_from_outside_is_html(tmp_path):
@@ -38,9 +26,8 @@ def test_a_waiting_run_tells_its_place(tmp_path):
 def test_the_facts_are_those_of_the_run():
     state = RunState(status="training", step=3, total_steps=9, losses=[(3, 1.5)], eval_losses=[(0, 3.0), (3, 2.0)])
     state.eta_seconds, state.tokens_per_second = 200.0, 99.6
-    assert facts(state) == [
-        *("step 3 of 9", "loss 1.500", "held-out loss 2.000 (was 3.000)", "100 tokens/s", "about 3 min left"),
-    ]
+    expected = ["step 3 of 9", "loss 1.500", "held-out loss 2.000 (was 3.000)", "100 tokens/s", "about 3 min left"]
+    assert run_view.facts(state) == expected
 
 
 def test_the_plot_has_raw_smoothed_and_held_out_points_thinned_to_what_a_screen_can_show():
@@ -50,21 +37,16 @@ def test_the_plot_has_raw_smoothed_and_held_out_points_thinned_to_what_a_screen_
     assert many["step"].max() == 99_999, "the last point is always there"
 
 
-def test_smoothing_starts_at_the_first_value_and_follows_a_step_slowly():
-    values = [(step, 4.0 if step < 50 else 1.0) for step in range(200)]
-    result = dict(smoothed(values))
+def test_smoothing_starts_at_the_first_value_follows_a_step_slowly_and_skips_what_is_no_number():
+    result = dict(smoothed([(step, 4.0 if step < 50 else 1.0) for step in range(200)]))
     assert result[0] == 4.0 and 1.0 < result[55] < 4.0 and result[199] == pytest.approx(1.0, abs=0.01)
-
-
-def test_a_nan_does_not_spoil_the_smoothed_line():
-    result = smoothed([(0, 2.0), (1, math.nan), (2, 2.0)])
-    assert all(math.isfinite(value) for _, value in result)
+    assert all(math.isfinite(value) for _, value in smoothed([(0, 2.0), (1, math.nan), (2, 2.0)]))
 
 
 def test_sample_answers_show_how_one_prompt_is_answered_over_time():
     state = RunState()
     state.samples = [(0, [{"prompt": "Hi", "answer": "<p>no"}]), (10, [{"prompt": "Hi", "answer": "Ahoy"}])]
-    shown = sample_answers(state)
+    shown = run_view.sample_answers(state)
     assert shown.index("Ahoy") < shown.index("&lt;p&gt;no") and "step 10" in shown and "before" in shown
 
 
@@ -86,7 +68,7 @@ def test_a_run_that_was_asked_to_stop_ends_by_itself_and_only_a_job_can_be_ended
     assert stop_button(run, training).value == "Cancel the job now" and job_line(run, training) == STOPPING
     stopped = RunState(status="stopped")
     assert not stop_button(run, stopped).visible and "Hugging Face Jobs" in describe(run, stopped, None)
-    resume_button = render(run)[-4]
+    resume_button = run_view.render(run)[-4]
     assert resume_button.visible is False, "this machine cannot go on with it"
     write_json(run.job_file, {"kind": "slurm"})
     assert not stop_button(run, training).visible and "submit its file there again" in job_line(run, stopped)
