@@ -1,4 +1,4 @@
-"""The edge of every command line: what a person can fix is a sentence, and the exit code says whether it went well."""
+"""The edge of every command line: a UserError becomes a sentence and an exit code."""
 
 import re
 import sys
@@ -9,8 +9,9 @@ from common.paths import check_home
 
 
 def exit_code(work: Callable[[], int | None]) -> int:
-    """Do `work`; its own exit code, 0 for None, 1 for what a person can fix, 130 for Ctrl-C. `| head` that has enough is no
-    failure.
+    """Do `work` and return its exit code: 0 for None, 1 for what a person can fix, 130 for Ctrl-C.
+
+    A pipe that was closed (`| head`) is no failure. Raises any other error, a bug, as it is.
     """
     try:
         check_home()
@@ -29,5 +30,5 @@ def exit_code(work: Callable[[], int | None]) -> int:
 
 
 def printable(text: str) -> str:
-    """The text without what a terminal would obey: a name that comes from elsewhere may hold colours, titles, or worse."""
+    """Replace what a terminal would obey by `?`: a name that comes from elsewhere may hold colours, titles, or worse."""
     return re.sub(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]", "?", text)

@@ -1,4 +1,4 @@
-"""What a person can fix. Raised by engines, shown once at the edge (ui/, trainer/train.py, CLIs)."""
+"""UserError: what a person can fix. Raised by engines, shown once at the edge (ui/, trainer/train.py, command lines)."""
 
 import errno
 import os
@@ -47,7 +47,7 @@ class UserError(Exception):
 
 
 def as_user_error(error: BaseException, with_paths: bool = True) -> UserError | None:
-    """What a person can fix about an error of the system (disk, permissions, memory); None for anything else.
+    """Return what a person can fix about an error of the system (disk, permissions, memory), or None for anything else.
 
     Without paths only the name of a file is told: a visitor need not know where a server keeps its data.
     """

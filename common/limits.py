@@ -1,4 +1,4 @@
-"""A limit that the owner of a Space or of a shared server sets by an environment variable: a whole number, 0 for none.
+"""Limits that the owner of a Space or of a shared server sets by environment variables: whole numbers, 0 for none.
 
 A variable that is not set is no limit on one's own machine, and the default on a Space.
 """
@@ -12,7 +12,7 @@ from common.paths import GUEST_PREFIX, home
 
 
 def limit(variable: str, on_a_space: int) -> int:
-    """What holds on this machine now; 0 is no limit. Raises UserError for a variable that is no whole number."""
+    """Return the limit that holds on this machine now, 0 for none. Raises UserError for a variable that is no whole number."""
     text = os.environ.get(variable, "").strip()
     if not text:
         return on_a_space if os.environ.get("SPACE_ID") else 0

@@ -1,4 +1,4 @@
-"""Where data lives: one root (`STUDIO_HOME`), never beside the code. Knows names of folders, not what is in them.
+"""The folders of all data under one root (`STUDIO_HOME`), never beside the code.
 
 STUDIO_HOME/runs/<owner>/<id>/         one training run
 STUDIO_HOME/adapters/<owner>/<name>/   one finished adapter
@@ -21,36 +21,32 @@ from common.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LOCAL_OWNER = "local"
-GUEST_PREFIX = (
-    "guest-"  # of an owner whom only a key in a browser tells from others: anybody makes as many as they like
-)
+# of an owner whom only a key in a browser tells from others: anybody makes as many as they like
+GUEST_PREFIX = "guest-"
 MAX_TEMPORARY_SECONDS = 86400
 MAX_DOWNLOAD_FOLDERS = 5  # of one owner; the page serves copies of what is in them
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 
 
 def home() -> Path:
-    """The root of all data: `STUDIO_HOME`, else a writable mounted volume on a Space, else the user's data folder."""
+    """Return the root of all data: `STUDIO_HOME`, else a writable mounted volume on a Space, else the user's data folder."""
     if os.environ.get("STUDIO_HOME"):
         return Path(os.environ["STUDIO_HOME"]).expanduser().resolve()
     if os.environ.get("SPACE_ID") and os.path.ismount("/data") and os.access("/data", os.W_OK):
         return Path("/data/tinyllama-studio")
-    return _user_data_folder() / "tinyllama-studio"
+    if sys.platform == "darwin":
+        folder = Path.home() / "Library" / "Application Support"
+    elif sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
+        folder = Path(os.environ["LOCALAPPDATA"])
+    else:
+        folder = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return folder / "tinyllama-studio"
 
 
 def check_home() -> None:
     """Raise UserError when something that is no folder is where the data should be."""
     if home().exists() and not home().is_dir():
         raise UserError(f"'{home()}' is a file, not a folder.", "Set STUDIO_HOME to a folder.")
-
-
-def _user_data_folder() -> Path:
-    """The platform's folder for a user's data: XDG on Linux, Application Support on macOS, LOCALAPPDATA on Windows."""
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support"
-    if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
-        return Path(os.environ["LOCALAPPDATA"])
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
 
 
 def runs_folder(owner: str = LOCAL_OWNER) -> Path:
@@ -70,12 +66,12 @@ def bases_folder() -> Path:
 
 
 def data_folders() -> list[Path]:
-    """The folders that the page never serves, whoever asks."""
+    """Return the folders that the page never serves, whoever asks."""
     return [home() / name for name in ("runs", "adapters", "datasets", "bases")]
 
 
 def temporary_folder() -> Path:
-    """STUDIO_HOME/temporary, made for this user alone. Raises UserError if it is a link or belongs to somebody else."""
+    """Make STUDIO_HOME/temporary for this user alone and return it. Raises UserError for a link or another user's folder."""
     folder = home() / "temporary"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
@@ -87,7 +83,7 @@ def temporary_folder() -> Path:
 
 
 def new_download_folder(owner: str) -> Path:
-    """A new, empty folder for what the page offers `owner` for download; only the newest few of theirs are kept."""
+    """Make an empty folder for what the page offers `owner` for download; keep only the newest few of theirs."""
     prefix = f"download-{contained(home(), owner).name}-"
     old = sorted(temporary_folder().glob(f"{prefix}????????"), key=lambda path: path.lstat().st_mtime)
     for path in old[: -MAX_DOWNLOAD_FOLDERS + 1]:
@@ -106,12 +102,12 @@ def remove_old_files(seconds: float = MAX_TEMPORARY_SECONDS) -> None:
 
 
 def is_name(text: object) -> TypeGuard[str]:
-    """True for a plain name of a folder, as `contained` asks for; what a program sends may be no text at all."""
+    """Return whether `text` is a plain name of a folder, as `contained` asks for."""
     return isinstance(text, str) and _NAME.fullmatch(text) is not None
 
 
 def contained(root: Path, *names: str) -> Path:
-    """`root/names...` with every name checked and links resolved. Raises UserError when the result would leave `root`."""
+    """Return `root/names...` with links resolved. Raises UserError for a name that is none, or leads out of `root`."""
     for name in names:
         if not is_name(name):
             raise UserError(f"'{str(name)[:80]}' is not a valid name.", "Use letters, digits, '.', '_' and '-'.")
@@ -123,12 +119,12 @@ def contained(root: Path, *names: str) -> Path:
 
 
 def slug(text: str) -> str:
-    """A folder name made of `text`: lower case, digits, '-', at most 60 characters; 'run' when nothing is left."""
+    """Make a folder name of `text`: lower case, digits, '-', at most 60 characters; 'run' when nothing is left."""
     return re.sub(r"[^a-z0-9]+", "-", text[:1000].lower()).strip("-")[:60].strip("-") or "run"
 
 
 def free_name(wanted: str, *folders: Path) -> str:
-    """`wanted`, or `wanted-2`, `wanted-3`, ... : the first that exists in none of `folders`."""
+    """Return the first of `wanted`, `wanted-2`, `wanted-3`, ... that exists in none of `folders`."""
     name, number = wanted, 1
     while any((folder / name).exists() or (folder / f"{name}.partial").exists() for folder in folders):
         number += 1
