@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from adapters.library import Adapter, find_adapter
 from chat.engine import Engine, Model, Reply, Sampling
-from common.errors import UserError
+from common.command_line import exit_code
 from models.base import AUTO, DEFAULT_BASE, EMBEDDED, choose_base, fetch_base
 from models.hardware import find_gpus
 from trainer.__main__ import add_settings, follow, given_settings
@@ -42,17 +42,12 @@ class Comparison:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__.splitlines()[0])
     add_settings(parser)
-    try:
-        return demonstrate(
-            TrainConfig.from_dict({"name": "study-coach", **given_settings(parser.parse_args(arguments))})
-        )
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
+    given = given_settings(parser.parse_args(arguments))
+    return exit_code(lambda: demonstrate(TrainConfig.from_dict({"name": "study-coach", **given})))
 
 
 def demonstrate(config: TrainConfig) -> int:
-    """Train with `config`, compare, print. Returns the exit code."""
+    """Train with `config`, compare the adapter with its base, and print both; return the exit code."""
     if config.base == AUTO and not find_gpus():
         config.base = EMBEDDED
         print(f"No GPU here: the embedded base is used; {DEFAULT_BASE} would take hours. Choose with --base.")
@@ -64,12 +59,12 @@ def demonstrate(config: TrainConfig) -> int:
     print("\nAsking both models the held-out questions ...", flush=True)
     comparison = compare(adapter, config.precision)
     print_table(comparison)
-    print_figures(figures(adapter, comparison), adapter)
+    print_figures(figures(adapter, comparison))
     return 0
 
 
 def compare(adapter: Adapter, precision: str) -> Comparison:
-    """The last answer of every held-out conversation, given what was said before, by the base and by the adapter."""
+    """Let the base and the adapter give the last answer of every held-out conversation."""
     conversations = [row["messages"][:-1] for row in read_rows(str(EXAMPLE_HELD_OUT))]
     base_folder = fetch_base(choose_base(adapter.base_choice, adapter.base_revision))
     engine = Engine()
@@ -82,7 +77,7 @@ def compare(adapter: Adapter, precision: str) -> Comparison:
 
 
 def has_manner(answer: str) -> bool:
-    """True when the whole answer is the three lines of the study coach."""
+    """Return whether the whole answer is the three lines of the study coach."""
     return MANNER.fullmatch(answer.strip()) is not None
 
 
@@ -91,25 +86,27 @@ def share(values: list[bool]) -> float:
 
 
 def figures(adapter: Adapter, comparison: Comparison) -> dict:
-    """The figures of the demonstration; shares are between 0 and 1."""
-    metrics = adapter.metrics
+    """Return what the last line prints; shares are between 0 and 1."""
+    names = (
+        "base",
+        "precision",
+        "loss_before",
+        "loss_after",
+        "tokens_per_second",
+        "peak_memory_bytes",
+        "train_seconds",
+    )
     return {
-        "base": metrics["base"],
-        "precision": metrics["precision"],
-        "loss_before": metrics["loss_before"],
-        "loss_after": metrics["loss_after"],
+        **{name: adapter.metrics[name] for name in names},
         "manner_before": share([has_manner(reply.text) for reply in comparison.base]),
         "manner_after": share([has_manner(reply.text) for reply in comparison.tuned]),
         "ended": share([reply.ended for reply in comparison.tuned]),
-        "tokens_per_second": metrics["tokens_per_second"],
-        "peak_memory_bytes": metrics["peak_memory_bytes"],
-        "train_seconds": metrics["train_seconds"],
         "adapter": str(adapter.folder),
     }
 
 
 def print_table(comparison: Comparison) -> None:
-    """Some held-out prompts with both answers, and whether each has the manner."""
+    """Print some held-out prompts with both answers."""
     rows = zip(comparison.conversations, comparison.base, comparison.tuned, strict=True)
     for messages, base, tuned in list(rows)[:: max(1, len(comparison.tuned) // SHOWN_ANSWERS)]:
         print(f"\n{'-' * 100}\nQ: {messages[-1]['content']}")
@@ -118,7 +115,7 @@ def print_table(comparison: Comparison) -> None:
             print(textwrap.fill(text, 100, initial_indent=f"{name:8}", subsequent_indent=" " * 8))
 
 
-def print_figures(found: dict, adapter: Adapter) -> None:
+def print_figures(found: dict) -> None:
     change = 1 - found["loss_after"] / found["loss_before"]
     print(f"\n{'-' * 100}")
     print(f"base               {found['base']} in {found['precision']}")
@@ -127,7 +124,7 @@ def print_figures(found: dict, adapter: Adapter) -> None:
     print(f"answers that end   {found['ended']:.0%}")
     print(f"training           {found['train_seconds']:.0f} s, {found['tokens_per_second']:.0f} tokens/s")
     print(f"peak memory        {found['peak_memory_bytes'] / 2**30:.2f} GiB")
-    print(f"adapter            {adapter.folder}")
+    print(f"adapter            {found['adapter']}")
     print(json.dumps(found))
 
 
