@@ -42,4 +42,4 @@ bench: setup          ## measure against what people would use instead; ARGS="--
 	@$(RUN) -m benchmarks.bench $(ARGS)
 
 bench-check: setup    ## which ratios fell by more than 15 % below the kept ones
-	@$(RUN) -m benchmarks.check $(ARGS)
+	@$(RUN) -m benchmarks.bench --check $(ARGS)

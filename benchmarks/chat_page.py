@@ -10,16 +10,14 @@ every word that appears. It needs Playwright and Chromium (`make test` installs 
 import importlib.util
 import shutil
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from benchmarks.inputs import embedded_base
+from benchmarks.inputs import embedded_base, home_of_its_own
 from benchmarks.rows import Row, faster, main, smaller
 from benchmarks.start import served
-from common.paths import home
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-background-networking"]
@@ -109,19 +107,22 @@ def open_page(browser, address: str):
 
 def open_rival(stack: ExitStack, browser, base: Path, tokenizer, tokens: int = TOKENS) -> ChatPage:
     """Serve ChatInterface and open its page; closed with `stack`."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     command = [sys.executable, "-c", INTERFACE, str(base), str(tokens)]
-    page = open_page(browser, stack.enter_context(served(command, folder, HF_HUB_OFFLINE="1")))
+    page = open_page(browser, stack.enter_context(served(command, HF_HUB_OFFLINE="1")))
     return ChatPage(page, tokenizer, "textarea")
 
 
-def open_ours(stack: ExitStack, browser, tokenizer) -> ChatPage:
-    """Serve the app with a home of its own that has this one's bases, and open its Chat tab; closed with `stack`."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    (folder / "bases").symlink_to(home() / "bases")
+def serve_app(stack: ExitStack) -> str:
+    """Serve the app in a home of its own and return its address; closed with `stack`."""
+    folder = stack.enter_context(home_of_its_own())
     # with an empty Hub cache the app's own choice is the embedded base, wherever this runs
     offline = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(folder / "hub")}
-    page = open_page(browser, stack.enter_context(served([sys.executable, "app.py"], folder, **offline)))
+    return stack.enter_context(served([sys.executable, "app.py"], **offline))
+
+
+def open_ours(stack: ExitStack, browser, tokenizer) -> ChatPage:
+    """Serve the app and open its Chat tab; closed with `stack`."""
+    page = open_page(browser, serve_app(stack))
     page.get_by_role("tab", name="Chat").click()
     page.get_by_role("button", name="Settings ▼").click()
     page.get_by_label("number input for Longest answer in tokens").fill(str(TOKENS))

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -24,10 +25,11 @@ from benchmarks.rows import Row, faster, main, seconds_of, smaller, take_turns, 
 from chat.decoding import TextStream
 from chat.engine import Engine, Model, Sampling
 from chat.resident import Resident
-from examples.demo import EXAMPLE_HELD_OUT
+from trainer.data.dataset import EXAMPLE_HELD_OUT
 
 QUESTION = "Write a long story about a llama who learns to read, with many details."
-NAMES = {"8bit": "int8"}  # of precisions, as people call them
+NAMES = {"fp32": "fp32", "bf16": "bf16", "8bit": "int8"}  # of precisions, as people call them
+NOTHING_KEPT = {"most_conversations": 0}  # of an engine
 GGUF = {"bf16": "f16", "8bit": "q8_0"}  # the file of llama.cpp with as many bytes a weight
 AIM_INT8 = 2.5  # of the pipeline's tokens a second, at TinyLlama's shape
 SHORT = Sampling(max_new_tokens=6)
@@ -73,10 +75,6 @@ def turn_of(words: str) -> dict:
     return {"role": "user", "content": words}
 
 
-def name_of(precision: str) -> str:
-    return NAMES.get(precision, precision)
-
-
 def endless(engine: Engine) -> Engine:
     """Let answers go on to their longest, so that every run writes the same number of tokens."""
     engine.resident.stop_ids = lambda format: set()
@@ -111,44 +109,43 @@ def together(engine: Engine, asked: list[tuple[Model, str]], tokens: int) -> tup
     return seconds, max(waits)
 
 
-class TextPipeline:
-    """transformers' own text generation in fp32, as its documentation shows it."""
+def make_pipeline(folder: Path) -> Callable:
+    """Make transformers' own text generation in fp32, as its documentation shows it."""
+    import torch
+    import transformers
 
-    def __init__(self, folder: Path) -> None:
-        import torch
-        import transformers
+    return transformers.pipeline("text-generation", model=str(folder), dtype=torch.float32, device="cpu")
 
-        self.made = transformers.pipeline("text-generation", model=str(folder), dtype=torch.float32, device="cpu")
 
-    def write(self, tokens: int) -> list[int]:
-        """Write exactly `tokens` tokens, greedily; returns them."""
-        settings = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
-        found = self.made([turn_of(QUESTION)], return_tensors=True, **settings)[0]["generated_token_ids"]
-        return list(found)[-tokens:]
-
-    def seconds_to_first(self, messages: list[dict]) -> float:
-        """Call it with the whole history, as people do; a streamer sees the first token."""
-        times = []
-
-        class Streamer:
-            def put(self, tokens) -> None:
-                times.append(time.perf_counter())
-
-            def end(self) -> None:
-                pass
-
-        began = time.perf_counter()
-        self.made(messages, max_new_tokens=SHORT.max_new_tokens, do_sample=False, streamer=Streamer())
-        return times[1] - began  # the first call has the prompt
+def written(pipeline: Callable, tokens: int) -> list[int]:
+    """Let the pipeline write exactly `tokens` tokens, greedily; returns them."""
+    settings = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False, "return_tensors": True}
+    return list(pipeline([turn_of(QUESTION)], **settings)[0]["generated_token_ids"])[-tokens:]
 
 
 def make_writer(folder: Path) -> Callable[[int], float]:
-    pipeline = TextPipeline(folder)
-    return lambda tokens: seconds_of(lambda: pipeline.write(tokens))
+    pipeline = make_pipeline(folder)
+    return lambda tokens: seconds_of(lambda: written(pipeline, tokens))
 
 
 def make_first(folder: Path) -> Callable[[list[dict]], float]:
-    return TextPipeline(folder).seconds_to_first
+    """Make a pipeline that is called with the whole history, as people do; a streamer sees its first token."""
+    pipeline = make_pipeline(folder)
+
+    class Streamer:
+        def put(self, tokens) -> None:
+            self.times.append(time.perf_counter())
+
+        def end(self) -> None:
+            pass
+
+    def first(messages: list[dict]) -> float:
+        streamer, began = Streamer(), time.perf_counter()
+        streamer.times = []
+        pipeline(messages, max_new_tokens=SHORT.max_new_tokens, do_sample=False, streamer=streamer)
+        return streamer.times[1] - began  # the first call has the prompt
+
+    return first
 
 
 def text_of(tokenizer, tokens: list[int]) -> str:
@@ -158,33 +155,40 @@ def text_of(tokenizer, tokens: list[int]) -> str:
     return stream.finish()
 
 
-def check_same_text(pipeline: TextPipeline, folder: Path, tokens: int) -> None:
+def check_same_text(folder: Path, tokens: int) -> None:
     """Raise RuntimeError when our answer in fp32 is not what the pipeline's tokens say."""
-    theirs = text_of(pipeline.made.tokenizer, pipeline.write(tokens))
+    pipeline = make_pipeline(folder)
+    theirs = text_of(pipeline.tokenizer, written(pipeline, tokens))
     sampling = Sampling(max_new_tokens=tokens)
     ours = list(endless(Engine()).reply(Model(folder, "fp32"), [turn_of(QUESTION)], sampling))[-1].text
     if ours != theirs:
         raise RuntimeError(f"another answer than the pipeline's:\n{ours}\n---\n{theirs}")
 
 
+def speed_rows(sides: dict[str, tuple], rival: Callable[[], float], tokens: int, pairs: int, note: str) -> list[Row]:
+    """Rows of {name: (what writes and returns its seconds, how many answers at once, aim)} against one answer of `rival`."""
+    seconds = take_turns({"rival": rival, **{name: side[0] for name, side in sides.items()}}, pairs)
+    note = f"{note}{tokens} tokens an answer, {pairs} pairs"
+    return [
+        faster(name, count * tokens / seconds[name], tokens / seconds["rival"], "tokens/s", aim, note)
+        for name, (_, count, aim) in sides.items()
+    ]
+
+
 def token_rows(folder: Path, name: str, tokens: int, pairs: int, aim: float | None = None) -> list[Row]:
     """Our fp32 and our int8 against the pipeline in fp32, whose words our fp32 must write."""
-    check_same_text(TextPipeline(folder), folder, tokens)
-    engine = {"most_conversations": 0}
+    check_same_text(folder, tokens)
     with (
         Side(make_writer, folder) as pipeline,
-        Side(make_engine, engine) as exact,
-        Side(make_engine, engine) as rounded,
+        Side(make_engine, NOTHING_KEPT) as exact,
+        Side(make_engine, NOTHING_KEPT) as rounded,
     ):
-        runs = {"pipeline": lambda: pipeline(tokens)}
-        runs["fp32"] = lambda: exact([(Model(folder, "fp32"), QUESTION)], tokens)[0]
-        runs["8bit"] = lambda: rounded([(Model(folder, "8bit"), QUESTION)], tokens)[0]
-        speeds = {key: tokens / seconds for key, seconds in take_turns(runs, pairs).items()}
-    note = f"{tokens} tokens an answer, {pairs} pairs"
-    return [
-        faster(f"chat, fp32, {name}", speeds["fp32"], speeds["pipeline"], "tokens/s", 1.0, f"same tokens; {note}"),
-        faster(f"chat, int8 (pipeline: fp32), {name}", speeds["8bit"], speeds["pipeline"], "tokens/s", aim, note),
-    ]
+        asked = {precision: [(Model(folder, precision), QUESTION)] for precision in ("fp32", "8bit")}
+        sides = {
+            f"chat, fp32, {name}": (lambda: exact(asked["fp32"], tokens)[0], 1, 1.0),
+            f"chat, int8 (pipeline: fp32), {name}": (lambda: rounded(asked["8bit"], tokens)[0], 1, aim),
+        }
+        return speed_rows(sides, lambda: pipeline(tokens), tokens, pairs, "fp32 has the pipeline's tokens; ")
 
 
 def llama_rows(folder: Path, name: str, tokens: int, pairs: int) -> list[Row]:
@@ -195,21 +199,17 @@ def llama_rows(folder: Path, name: str, tokens: int, pairs: int) -> list[Row]:
     from adapters.gguf_file import write_models
     from models.tokenizer import load_tokenizer
 
-    tokenizer = load_tokenizer(folder)
-    prompt = tokenizer.apply_chat_template([turn_of(QUESTION)], add_generation_prompt=True, tokenize=False)
+    template = {"add_generation_prompt": True, "tokenize": False}
+    prompt = load_tokenizer(folder).apply_chat_template([turn_of(QUESTION)], **template)
     with tempfile.TemporaryDirectory() as temporary:
         files = write_models(folder, Path(temporary), tuple(GGUF.values()))
         for (precision, outtype), file in zip(GGUF.items(), files, strict=True):
-            model = Model(folder, precision)
-            with LlamaCpp(python, file.path) as llama, Side(make_engine, {"most_conversations": 0}) as side:
-                runs = {
-                    "ours": lambda: side([(model, QUESTION)], tokens)[0],  # noqa: B023, used at once
-                    "rival": lambda: seconds_of(lambda: llama.write(prompt, tokens)),
-                }
-                speeds = {key: tokens / seconds for key, seconds in take_turns(runs, pairs).items()}
-            words = f"chat, {name_of(precision)} (llama.cpp: {outtype}), {name}"
-            note = f"{tokens} tokens an answer, {pairs} pairs"
-            found.append(faster(words, speeds["ours"], speeds["rival"], "tokens/s", None, note))
+            asked = [(Model(folder, precision), QUESTION)]
+            with LlamaCpp(python, file.path) as llama, Side(make_engine, NOTHING_KEPT) as side:
+                rival = partial(seconds_of, partial(llama.write, prompt, tokens))
+                words = f"chat, {NAMES[precision]} (llama.cpp: {outtype}), {name}"
+                ours = {words: (lambda side=side, asked=asked: side(asked, tokens)[0], 1, None)}
+                found += speed_rows(ours, rival, tokens, pairs, "")
     return found
 
 
@@ -259,7 +259,7 @@ def people_rows(model: Model, counts: tuple[int, ...], tokens: int, pairs: int) 
                 side(asked[:1], 2)
             done = [(batched(asked, tokens), single(asked, tokens)) for _ in range(pairs)]
             ours, theirs = ([median(values) for values in zip(*side, strict=True)] for side in zip(*done, strict=True))
-            who = f"{people} {'person' if people == 1 else 'people at once'}, {name_of(model.precision)}"
+            who = f"{people} {'person' if people == 1 else 'people at once'}, {NAMES[model.precision]}"
             note = f"the rival answers one by one; {tokens} tokens each, {pairs} pairs"
             speeds = (people * tokens / seconds for seconds in (ours[0], theirs[0]))
             found.append(faster(f"chat: all together, {who}", *speeds, "tokens/s", None, note))
@@ -269,7 +269,7 @@ def people_rows(model: Model, counts: tuple[int, ...], tokens: int, pairs: int) 
 
 def switch_rows(folder: Path, precision: str, adapters: list[Path]) -> list[Row]:
     """Attaching an adapter, switching to another one, and switching all of them off; medians."""
-    resident, base, name = Resident(), Model(folder, precision), name_of(precision)
+    resident, base, name = Resident(), Model(folder, precision), NAMES[precision]
     models = [Model(folder, precision, adapter) for adapter in adapters]
     resident.load(base)
     attach, switch, bare = [seconds_of(lambda model=model: resident.load(model)) for model in models], [], []
@@ -287,7 +287,7 @@ def adapter_rows(folder: Path, precision: str, adapters: list[Path], tokens: int
 
     A comparison asks the base and its adapters at the same moment; its speed is that of all answers together.
     """
-    base, name = Model(folder, precision), name_of(precision)
+    base, name = Model(folder, precision), NAMES[precision]
     tuned = [Model(folder, precision, adapter) for adapter in adapters]
     models = {
         f"chat: the base with an adapter beside it, {name}": [base],
@@ -295,17 +295,11 @@ def adapter_rows(folder: Path, precision: str, adapters: list[Path], tokens: int
         f"chat: both compared at once, together, {name}": [base, tuned[0]],
         f"chat: the base and three adapters compared at once, together, {name}": [base, *tuned],
     }
-    engine = {"most_conversations": 0}
-    with Side(make_engine, engine) as alone, Side(make_engine, engine) as side:
-        runs = {"alone": lambda: alone([(base, QUESTION)], tokens)[0]}
-        for words, asked in models.items():
-            runs[words] = lambda asked=asked: side([(model, QUESTION) for model in asked], tokens)[0]
-        seconds = take_turns(runs, pairs)
-    note = f"the rival is the base alone; {tokens} tokens an answer, {pairs} pairs"
-    return [
-        faster(words, len(asked) * tokens / seconds[words], tokens / seconds["alone"], "tokens/s", None, note)
-        for words, asked in models.items()
-    ]
+    with Side(make_engine, NOTHING_KEPT) as alone, Side(make_engine, NOTHING_KEPT) as side:
+        asked = {words: [(model, QUESTION) for model in some] for words, some in models.items()}
+        sides = {words: (lambda some=some: side(some, tokens)[0], len(some), None) for words, some in asked.items()}
+        rival = lambda: alone([(base, QUESTION)], tokens)[0]  # noqa: E731
+        return speed_rows(sides, rival, tokens, pairs, "the rival is the base alone; ")
 
 
 def loss_rows(folder: Path, data: str) -> list[Row]:
@@ -329,7 +323,7 @@ def loss_rows(folder: Path, data: str) -> list[Row]:
     exact = losses.pop("fp32")
     return [
         smaller(
-            f"chat: held-out loss in {name_of(one)} (fp32)", loss, exact, "nats", LOSS_RATIO, f"{loss / exact - 1:+.2%}"
+            f"chat: held-out loss in {NAMES[one]} (fp32)", loss, exact, "nats", LOSS_RATIO, f"{loss / exact - 1:+.2%}"
         )
         for one, loss in losses.items()
     ]

@@ -4,10 +4,13 @@ import json
 import os
 import random
 import shutil
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, runs_folder
+from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, bases_folder, runs_folder
 from models.embedded import HUB_ID
 from trainer.config import TrainConfig
 from trainer.run import EventLog, Run
@@ -15,6 +18,21 @@ from trainer.run import EventLog, Run
 TOKENIZER = REPOSITORY / "tests" / "data" / "tinyllama-tokenizer"
 STEPS = 20  # of a run in a library
 NUMBERS = {"learning_rate": 1e-4, "grad_norm": 1.25, "tokens_per_second": 99.5, "peak_memory_bytes": 2**30}
+
+
+@contextmanager
+def home_of_its_own() -> Iterator[Path]:
+    """Set STUDIO_HOME to a temporary folder with this home's bases in it; processes that are started inherit it."""
+    before, bases = os.environ.get("STUDIO_HOME"), bases_folder()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.environ["STUDIO_HOME"] = folder
+        (Path(folder) / "bases").symlink_to(bases)
+        try:
+            yield Path(folder)
+        finally:
+            os.environ.pop("STUDIO_HOME")
+            if before is not None:
+                os.environ["STUDIO_HOME"] = before
 
 
 def embedded_base() -> Path:
@@ -82,9 +100,9 @@ def make_library(count: int, owner: str = LOCAL_OWNER) -> None:
     """
     settings = TrainConfig(name="run", base="embedded").to_yaml()
     metrics = {"loss_before": 3.0, "loss_after": 2.0, "rows": 220}
-    steps = [_step(step, STEPS) for step in range(1, STEPS + 1)]
     events = [{"event": "queued", "base": "embedded"}, {"event": "training"}, {"event": "eval", "step": 0, "loss": 3.0}]
-    events += [*steps, {"event": "eval", "step": STEPS, "loss": 2.0}]
+    events += [{"event": "step", **_step(step, STEPS)} for step in range(1, STEPS + 1)]
+    events += [{"event": "eval", "step": STEPS, "loss": 2.0}]
     adapter = {"base_model_name_or_path": HUB_ID, "revision": None, "r": 16, "target_modules": ["q_proj", "v_proj"]}
     began = time.time() - 86400 - count
     for number in range(count):
@@ -92,7 +110,7 @@ def make_library(count: int, owner: str = LOCAL_OWNER) -> None:
         done = {"event": "done", "adapter": run.id}
         done["metrics"] = {**metrics, "tokens_per_second": 99.5, "base": "another"}
         files = {
-            run.events_file: "".join(map(_line, ({"time": created, **event} for event in [*events, done]))),
+            run.events_file: "".join(json.dumps({"time": created, **event}) + "\n" for event in [*events, done]),
             run.about_file: json.dumps({"title": f"Attempt {number}", "notes": "with small batches"}),
             run.process_file: json.dumps({"trainer": {"pid": 4_000_000 + number, "started": 1.0}}),
             run.log_file: "done\n",
@@ -121,7 +139,7 @@ def make_long_run(steps: int, owner: str = LOCAL_OWNER) -> Run:
     events = EventLog(run)
     events.write("training")
     for step in range(1, steps + 1):
-        events.write_step(**{name: value for name, value in _step(step, steps).items() if name != "event"})
+        events.write_step(**_step(step, steps))
         if not step % 1000:
             events.write("eval", step=step, loss=2.0)
     return run
@@ -129,8 +147,4 @@ def make_long_run(steps: int, owner: str = LOCAL_OWNER) -> Run:
 
 def _step(step: int, total: int) -> dict:
     """A step as `trainer.progress` writes it."""
-    return {"event": "step", "step": step, "total_steps": total, "epoch": 0.1, "loss": 3 - step / total, **NUMBERS}
-
-
-def _line(event: dict) -> str:
-    return json.dumps(event, separators=(",", ":")) + "\n"
+    return {"step": step, "total_steps": total, "epoch": 0.1, "loss": 3 - step / total, **NUMBERS}

@@ -8,18 +8,15 @@ process. The browser's part is not in it.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from benchmarks.inputs import TOKENIZER, make_library, make_long_run, make_rows
+from benchmarks.inputs import TOKENIZER, home_of_its_own, make_library, make_long_run, make_rows
 from benchmarks.rows import Row, main, seconds_of, smaller, within
 from common.paths import LOCAL_OWNER, REPOSITORY
 from models.hardware import peak_resident_bytes
@@ -69,20 +66,6 @@ def intake_rows(sizes: list[int], with_tokens: bool, compared: int = 1) -> list[
         rows.append(smaller(f"{name}, {many:.0e}: time a row", *time_a_row, "µs", LINEAR, against))
         rows.append(smaller(f"{name}, {many:.0e}: memory", whole[1], tenth[1], "MB", FLAT, more))
     return rows
-
-
-@contextmanager
-def home_of_its_own() -> Iterator[None]:
-    """Set STUDIO_HOME to an empty folder for as long as it lasts."""
-    before = os.environ.get("STUDIO_HOME")
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        os.environ["STUDIO_HOME"] = folder
-        try:
-            yield
-        finally:
-            os.environ.pop("STUDIO_HOME")
-            if before is not None:
-                os.environ["STUDIO_HOME"] = before
 
 
 def list_rows(entries: int) -> list[Row]:

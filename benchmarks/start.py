@@ -20,10 +20,12 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks.rows import Row, main, seconds_of, smaller, within
+from benchmarks.inputs import home_of_its_own
+from benchmarks.rows import Row, main, smaller, take_turns, within
 from benchmarks.train_speed import JOBS, train_trl, wait
 from common.files import read_json, read_json_lines
 from common.paths import REPOSITORY
@@ -73,17 +75,13 @@ def training_rows(times: int) -> list[Row]:
     ]
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
 @contextmanager
-def served(command: list[str], folder: Path, **variables: str) -> Iterator[str]:
-    """Run `command` as a Gradio server with STUDIO_HOME in `folder`; gives its address as soon as it answers."""
-    port, began = free_port(), time.monotonic()
-    variables |= {"GRADIO_SERVER_PORT": str(port), "STUDIO_HOME": str(folder)}
+def served(command: list[str], **variables: str) -> Iterator[str]:
+    """Run `command` as a Gradio server; gives its address as soon as it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port, began = probe.getsockname()[1], time.monotonic()
+    variables |= {"GRADIO_SERVER_PORT": str(port)}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, cwd=REPOSITORY, env={**os.environ, **variables}, **quiet)
     try:
@@ -106,37 +104,22 @@ def _answers(address: str) -> bool:
 
 def seconds_to_page(command: list[str]) -> float:
     """Measure from starting `command` to its first answer."""
-    with tempfile.TemporaryDirectory() as folder:
+    with home_of_its_own():
         began = time.perf_counter()
-        with served(command, Path(folder)):
+        with served(command):
             return time.perf_counter() - began
 
 
-def seconds_to_run(code: str) -> float:
-    """Measure from starting Python to the last line of `code`, without Python's tidying up."""
-    command = [sys.executable, "-c", f"{code}; import os; os._exit(0)"]
-    return seconds_of(lambda: subprocess.run(command, cwd=REPOSITORY, check=True))
-
-
-def page_rows(times: int) -> list[Row]:
-    """The app against an empty page: until it answers, and until it is built."""
-    calls = {
-        "answers, empty": lambda: seconds_to_page([sys.executable, "-c", EMPTY_PAGE]),
-        "answers, app": lambda: seconds_to_page([sys.executable, "app.py"]),
-        "is built, empty": lambda: seconds_to_run("import gradio; gradio.Blocks()"),
-        "is built, app": lambda: seconds_to_run("import app; app.build()"),
-    }
-    found = [{name: call() for name, call in calls.items()} for _ in range(times)]
-    seconds = {name: median(one[name] for one in found) for name in calls}
-    names = {"answers": "app start: until the page answers", "is built": "app import: until the page is built"}
-    return [
-        smaller(f"{name} (an empty page)", seconds[f"{key}, app"], seconds[f"{key}, empty"], "s", PAGE_AIM)
-        for key, name in names.items()
-    ]
+def page_row(times: int) -> Row:
+    """The app against an empty page, until it answers."""
+    commands = {"app": [sys.executable, "app.py"], "empty": [sys.executable, "-c", EMPTY_PAGE]}
+    seconds = take_turns({name: partial(seconds_to_page, command) for name, command in commands.items()}, times)
+    words = "app start: until the page answers (an empty page)"
+    return smaller(words, seconds["app"], seconds["empty"], "s", PAGE_AIM)
 
 
 def rows(quick: bool) -> list[Row]:
-    return [*training_rows(1 if quick else 5), *page_rows(3 if quick else 7)]
+    return [*training_rows(1 if quick else 5), page_row(3 if quick else 7)]
 
 
 if __name__ == "__main__":
