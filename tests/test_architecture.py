@@ -119,22 +119,19 @@ def test_every_test_that_the_list_of_attacks_names_is_there():
     assert len(named) > 40 and not missing
 
 
-def test_the_tree_in_the_readme_is_the_tree():
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    tree = text.split("```text", 1)[1].split("```", 1)[0]
-    listed = {match[1] for match in re.finditer(r"^(?:  )?([\w.]+(?:/[\w.*]+)*/?) ", tree, re.MULTILINE)}
-    for folder in FOLDERS:
-        assert f"{folder}/" in listed, f"{folder} is missing in the README's tree"
-    modules = {file.name for file in FILES if file.name not in ("__init__.py", "__main__.py")}
-    missing = {name for name in modules if not re.search(rf"\b{re.escape(name)}", tree)}
-    assert not missing, f"the README's tree lacks {missing}"
-    folders, gone = [], []
+@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md"])
+def test_a_tree_names_what_is_there_and_the_whole_one_every_folder(document):
+    tree = (REPOSITORY / document).read_text(encoding="utf-8").split("```text", 1)[1].split("```", 1)[0]
+    named: set[Path] = set()
+    parts: list[str] = []
     for line in filter(str.strip, tree.splitlines()):
-        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
-        folders[depth:] = [name]
-        if not list(REPOSITORY.glob("/".join(part.strip("/") for part in folders))):
-            gone.append(name)
-    assert not gone, f"the README's tree names {gone}, which are not there"
+        parts[(len(line) - len(line.lstrip())) // 2 :] = [line.split()[0].strip("/")]
+        found = set(REPOSITORY.glob("/".join(parts)))
+        assert found, f"{document} names {'/'.join(parts)}, which is not there"
+        named |= found
+    if document != "README.md":
+        folders = {file.parent for file in FILES}
+        assert folders <= named, f"{document} lacks {folders - named}"
 
 
 def test_contributing_is_short():

@@ -65,6 +65,7 @@ def test_a_tokenizer_is_tried_before_it_is_read_on_a_space_and_once_only(base, m
     assert load_base_tokenizer(base, template_of(base)) and len(tried) == 2
 
 
+@pytest.mark.slow
 def test_the_trial_lets_a_real_one_through_and_stops_those_that_grow_or_never_end(base):
     assert try_tokenizer(base) == ""
     whole = (base / "tokenizer.json").read_text()
