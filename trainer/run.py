@@ -78,7 +78,7 @@ class Run:
     init_adapter_folder = property(lambda self: self.folder / "init_adapter")
 
     def config(self) -> TrainConfig:
-        """The settings. Raises UserError when they cannot be read."""
+        """Read the settings. Raises UserError when they cannot be read."""
         try:
             return TrainConfig.from_yaml(self.config_file)
         except UserError as error:
@@ -99,18 +99,18 @@ class Run:
         return ""
 
     def kept_words(self) -> str:
-        """From which checkpoint it would go on."""
+        """Say from which checkpoint it would go on."""
         return kept_words(self.checkpoints_folder, self.checkpoints_folder / TEXT)
 
     def log_tail(self, lines: int = 40) -> str:
         return tail(self.log_file, lines)
 
     def request_stop(self) -> None:
-        """Ask the training process to save what it learned and end. It answers with a `stopped` event."""
+        """Ask the training process to save what it learned and end; its last event is `stopped` then."""
         self.stop_file.touch()
 
     def processes(self) -> list[Mapping[str, Any]]:
-        """The marks of the processes that train it or did last; whatever the file says."""
+        """Return the marks of the processes that train it, or did last, as the file has them: of any type."""
         return [process for process in read_object(self.process_file).values() if isinstance(process, dict)]
 
     def is_alive(self) -> bool:

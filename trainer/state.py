@@ -15,8 +15,8 @@ RUNNING = ("queued", "preparing", "training", "evaluating", "saving")
 FINISHED = ("done", "stopped", "failed")
 UNREADABLE = "unreadable"  # no event can be read
 STATUSES = (*RUNNING, *FINISHED, "interrupted", UNREADABLE)
-# the beginning of a last word whose line was cut off
-LAST_WORD = re.compile(rb'\{"time":([0-9]{1,11}(?:\.[0-9]+)?),"event":"(done|stopped|failed)"')
+# the beginning of a last event whose line was cut off
+LAST_EVENT = re.compile(rb'\{"time":([0-9]{1,11}(?:\.[0-9]+)?),"event":"(done|stopped|failed)"')
 CURVES = {  # the name of a curve in a `step` event, and the field of RunState that keeps it
     "loss": "losses",
     "learning_rate": "learning_rates",
@@ -173,7 +173,7 @@ def _put(points: list[tuple[int, Any]], step: int, value: Any) -> None:
 
 
 def thinned(points: list[tuple[int, Any]], most: int) -> list[tuple[int, Any]]:
-    """At most about `most` of `points`, evenly spread over their steps; the first and the last one always."""
+    """Return at most about `most` of `points`, evenly spread over their steps; the first and the last one always."""
     if len(points) <= most:
         return points
     distance = (points[-1][0] - points[0][0]) / most
@@ -185,7 +185,7 @@ def thinned(points: list[tuple[int, Any]], most: int) -> list[tuple[int, Any]]:
 
 
 def state_of(events_file: Path, with_curves: bool = True) -> RunState:
-    """The state that the events in the file add up to; a new RunState when there is no file.
+    """Return what the events in the file add up to; a new RunState when there is no file.
 
     Without curves only the first and the last of steps in a row are parsed, which is quicker and all that a list needs.
     Lines that are damaged are left out and counted. The status is UNREADABLE when there is nothing else, or no way to read it.
@@ -212,7 +212,7 @@ def state_of(events_file: Path, with_curves: bool = True) -> RunState:
 
 
 def _without_inner_steps(lines: list[bytes]) -> Iterator[bytes]:
-    """The lines without the steps that stand between two other steps."""
+    """Yield the lines without the steps that stand between two other steps."""
     are_steps = [STEP_MARK in line[:MARK_WITHIN_BYTES] for line in lines]
     for number, line in enumerate(lines):
         if not (0 < number < len(lines) - 1 and all(are_steps[number - 1 : number + 2])):
@@ -220,9 +220,9 @@ def _without_inner_steps(lines: list[bytes]) -> Iterator[bytes]:
 
 
 def _cut_off_event(line: bytes) -> Event | None:
-    """What a last line without its end tells: a run that wrote the beginning of its last event is over."""
+    """Return what a last line without its end tells: a run that wrote the beginning of its last event is over."""
     event = parse_event(line) if line else None
-    if event is None and (found := LAST_WORD.match(line)):
+    if event is None and (found := LAST_EVENT.match(line)):
         message = "The end of its last event is missing."
         return {"time": float(found[1]), "event": found[2].decode(), "message": message}
     return event

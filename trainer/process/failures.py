@@ -172,13 +172,13 @@ TABLE = {
 
 
 def diagnose(code: str, config: TrainConfig | None = None, message: str = "", hint: str = "") -> Failure:
-    """The failure with this code; `message` and `hint` replace the table's where more is known."""
+    """Return the failure with this code; `message` and `hint` replace the table's where more is known."""
     row = TABLE[code]
     return Failure(code, message or row.message, hint or row.hint, row.cure(config) if config else None)
 
 
 def explain(error: BaseException, config: TrainConfig | None = None) -> Failure:
-    """The failure behind an exception. What is not known keeps its type and first line, and points to the log."""
+    """Find the failure behind an exception. What is not known keeps its type and first line, and points to the log."""
     said = next((cause for cause in causes(error) if isinstance(cause, UserError)), None)
     if isinstance(said, Failure):
         return Failure(said.code, said.message, said.hint, said.cure or _cure(said.code, said, config))
@@ -200,7 +200,7 @@ def _cure(code: str | None, said: UserError, config: TrainConfig | None) -> Cure
 
 
 def _recognise(cause: BaseException) -> str | None:
-    """The code of one exception, or None: by its error number, by its status, by its name and text."""
+    """Return the code of one exception, or None: by its error number, by its status, by its name and text."""
     if getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return "disk_full"
     text = f"{type(cause).__name__}: {cause}"
