@@ -306,7 +306,7 @@ def loss_rows(folder: Path, data: str) -> list[Row]:
     """The mean loss of all tokens of the conversations in `data`, in bf16 and int8 against fp32: is it as good?"""
     import torch
 
-    from trainer.data.dataset import read_rows
+    from trainer.data.reading import read_rows
 
     losses = {}
     for precision in ("fp32", "bf16", "8bit"):

@@ -202,7 +202,7 @@ def build(config: TrainConfig):
     base = fetch_base(choose_base(config.base))
     precision = resolve_precision(config.precision, torch.cuda.is_available())
     tokenizer = load_tokenizer(base)
-    data = load_data(config, run.folder, tokenizer)
+    data = load_data(config.data_settings(), run.folder, tokenizer)
     config = decided(config, shape_of(base), facts_of(data.train), find_hardware())
     progress = ProgressCallback(EventLog(run, writes=False), StopWatch(run))
     made = (precision, data.train.rows, [], progress)

@@ -30,14 +30,14 @@ TIMES = 5
 def read_rows(count: int, with_tokens: bool) -> tuple[float, float]:
     """Read, sort and split `count` rows, and encode them if wanted; returns (seconds, peak MB of this process)."""
     from models.tokenizer import load_tokenizer
-    from trainer.config import TrainConfig
     from trainer.data.intake import load_data, prepare
+    from trainer.data.settings import DataSettings
 
     with tempfile.TemporaryDirectory() as name:
-        config = TrainConfig(data=str(make_rows(Path(name) / "rows.jsonl", count)))
+        settings = DataSettings(data=str(make_rows(Path(name) / "rows.jsonl", count)))
         tokenizer = load_tokenizer(TOKENIZER) if with_tokens else None
         began = time.perf_counter()
-        data = load_data(config, Path(name), tokenizer) if with_tokens else prepare(config, Path(name))
+        data = load_data(settings, Path(name), tokenizer) if with_tokens else prepare(settings, Path(name))
         seconds = time.perf_counter() - began
         found = len(data.train.rows) + len(data.held_out.rows) if with_tokens else data.data.rows
         if found != count:

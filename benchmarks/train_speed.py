@@ -127,7 +127,7 @@ def train_ours(job: Job) -> Training:
 def train_trl(job: Job, folder: Path) -> Training:
     """Train with TRL's script, as a person would call it. `folder` takes the rows and the output."""
     base = fetch_base(choose_base(job.base))
-    rows = load_data(job.config(), folder, load_tokenizer(base)).train.rows
+    rows = load_data(job.config().data_settings(), folder, load_tokenizer(base)).train.rows
     (folder / "rows").mkdir()
     with open(folder / "rows" / "train.jsonl", "w") as file:
         file.writelines(json.dumps({name: row[name] for name in ("input_ids", "labels")}) + "\n" for row in rows)

@@ -20,7 +20,7 @@ from models.base import AUTO, DEFAULT_BASE, EMBEDDED, choose_base, fetch_base
 from models.hardware import find_gpus
 from trainer.__main__ import add_settings, follow, given_settings
 from trainer.config import TrainConfig
-from trainer.data.dataset import EXAMPLE_HELD_OUT, read_rows
+from trainer.data.reading import EXAMPLE_HELD_OUT, read_rows
 from trainer.queue import launch
 from trainer.run import read_state
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import time
+from urllib.parse import parse_qs
 
 
 class Refused(Exception):
@@ -33,6 +34,10 @@ def serve_repository(handler, name: str, rest: list[str], body: bytes) -> None:
         return handler.answer(info(found, commit))
     if job == "tree":
         return handler.answer(_tree(found, commit, "/".join(rest[2:])))
+    if job == "paths-info":
+        wanted = json.loads(body)["paths"] if body.startswith(b"{") else parse_qs(body.decode()).get("paths", [])
+        entries = _entries(found, commit)
+        return handler.answer([entries[path] for path in wanted if path in entries])
     if job == "preupload":
         return handler.answer({"files": [_mode(handler, found, file) for file in json.loads(body)["files"]]})
     if job == "commit":

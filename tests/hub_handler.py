@@ -66,12 +66,13 @@ class _Handler(BaseHTTPRequestHandler):
             return self._list(query)
         if parts[:2] == ["api", "jobs"]:
             return serve(self, parts[2:], query, body)
-        if parts[:2] == ["api", "models"] and len(parts) >= 4:
+        if parts[0] == "api" and parts[1] in ("models", "datasets") and len(parts) >= 4:
             return serve_repository(self, "/".join(parts[2:4]), parts[4:], body)
         if parts[0] == "lfs":
             return serve_lfs_object(self, parts[1:], body)
         if len(parts) > 4 and parts[1].endswith(".git"):
             return serve_lfs_batch(self, f"{parts[0]}/{parts[1][:-4]}", json.loads(body))
+        parts = parts[1:] if parts[0] == "datasets" else parts
         if len(parts) > 4 and parts[2] == "resolve":
             return serve_file(self, self.readable("/".join(parts[:2])), parts[3], "/".join(parts[4:]))
         raise Refused(404, error="no such page")

@@ -29,6 +29,7 @@ from common.errors import UserError
 from trainer import commands
 from trainer.commands import given_settings
 from trainer.config import WRITTEN, TrainConfig, marked
+from trainer.data.report import PreviewRow
 from trainer.follow import follow
 from trainer.queue import enqueue, launch
 from trainer.resolve import capped
@@ -122,10 +123,11 @@ def _resume(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     """Print what was found in the data, and the cures; 1 when a start would be refused."""
-    from trainer.data.checking import check
+    from trainer.data.check import check
 
     config = TrainConfig.from_dict({"data": options.data, **given_settings(options)})
-    report = check(config, progress=lambda sentence: print(sentence, file=sys.stderr))
+    config.check()
+    report = check(config.data_settings(), progress=lambda sentence: print(sentence, file=sys.stderr))
     if options.json:
         print(json.dumps(report, ensure_ascii=False, indent=2))
     else:
@@ -133,20 +135,17 @@ def _check(options: argparse.Namespace) -> int:
         for name in ("rows", "turns", "train_rows", "held_out_rows", "tokens", "trained_tokens", "longest"):
             print(f"{name}: {report.get(name)}")
         for found in report["findings"]:
-            changes = " ".join(f"--{name.replace('_', '-')}={value}" for name, value in _changes(found).items())
-            print(f"{found['level']}: {found['message']}" + (f"  Cure: {changes}" if changes else ""))
+            changes = found["cure"]["changes"] if found["cure"] else {}
+            flags = " ".join(f"--{name.replace('_', '-')}={value}" for name, value in changes.items())
+            print(f"{found['level']}: {found['message']}" + (f"  Cure: {flags}" if flags else ""))
     return int(any(found["level"] == "stop" for found in report["findings"]))
-
-
-def _changes(found: dict) -> dict:
-    return (found.get("cure") or {}).get("changes", {})
 
 
 def _estimate(options: argparse.Namespace) -> int:
     """Look at the data, measure a few steps, and print one sentence; the figures as JSON go to stdout."""
     from models.base import choose_base, shape_for
     from models.hardware import find_hardware
-    from trainer.data.checking import check
+    from trainer.data.check import check
     from trainer.forecast.estimate import estimate
     from trainer.forecast.plan import facts_in
     from trainer.forecast.speed import known, measure
@@ -155,7 +154,8 @@ def _estimate(options: argparse.Namespace) -> int:
     shape = shape_for(choose_base(config.base, config.base_revision))
     if shape is None:
         raise UserError("The shape of this base is only known to the Hub.", "Train with it once, or give a folder.")
-    report = check(config, progress=lambda sentence: print(sentence, file=sys.stderr))
+    config.check()
+    report = check(config.data_settings(), progress=lambda sentence: print(sentence, file=sys.stderr))
     facts = facts_in(report)
     speed = known(config, shape, facts) or measure(config, shape, facts)
     found = estimate(config, shape, facts, find_hardware(), speed)
@@ -169,20 +169,24 @@ def _preview(options: argparse.Namespace) -> int:
     from models.base import choose_base, fetch_base
     from models.templates import training_template
     from models.tokenizer import load_tokenizer
-    from trainer.data.dataset import preview, read_rows
+    from trainer.data.dataset import Encoder
+    from trainer.data.reading import read_rows
 
     base = choose_base(options.base)
     print(f"Base: {base}", file=sys.stderr)
     tokenizer = load_tokenizer(fetch_base(base), options.chat_template)
-    rows = read_rows(options.data, options.split, max_rows=options.rows)
-    for shown in preview(rows, tokenizer, training_template(tokenizer), options.max_length):
-        print(json.dumps(shown, ensure_ascii=False) if options.json else _as_text(shown, tokenizer))
+    encoder = Encoder(tokenizer, training_template(tokenizer), options.max_length)
+    rows = read_rows(options.data, split=options.split, max_rows=options.rows)
+    for number, row in enumerate(rows, 1):
+        for shown in encoder.preview(number, row):
+            print(json.dumps(shown, ensure_ascii=False) if options.json else _as_text(shown, tokenizer))
     return 0
 
 
-def _as_text(shown: dict, tokenizer) -> str:
-    """A row for reading: trained stretches in [[ ]], special tokens visible."""
-    text, inside = f"--- row {shown['row']}, {len(shown['ids'])} tokens\n", False
+def _as_text(shown: PreviewRow, tokenizer) -> str:
+    """Write a row for reading: trained stretches in [[ ]], special tokens visible."""
+    why_not = f", not used: {shown['why_not']}" if shown["why_not"] else ""
+    text, inside = f"--- row {shown['row']}, {shown['length']} tokens{why_not}\n", False
     stretch: list = []
     for token, trained in [*zip(shown["ids"], shown["trained"], strict=True), (None, None)]:
         if trained != inside or token is None:

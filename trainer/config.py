@@ -3,7 +3,6 @@
 Light: no torch. `problems()` says everything that is wrong at once, each with its field.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,11 +15,11 @@ from models.base import AUTO
 from models.plain_yaml import NestedYamlError, read_yaml
 from models.precision import PRECISIONS
 from models.templates import NAMES as TEMPLATES
+from trainer.data.settings import EXAMPLE, DataSettings
 from trainer.fields import Mark, Problem, convert, is_mapping, label_of, setting, short, value_problem
 from trainer.machines.parallel import MODES, RENDEZVOUS, parallel_problems
 from trainer.machines.user_config import with_user_config
 
-EXAMPLE = "example"
 SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup")
 SCHEDULERS += ("cosine_with_restarts", "polynomial", "inverse_sqrt")
 TOO_LONG = ("drop", "cut", "split")
@@ -283,9 +282,9 @@ class TrainConfig:
         """Return the prompts of `sample_prompts`, one a line."""
         return [line.strip() for line in self.sample_prompts.splitlines() if line.strip()]
 
-    def mapping(self) -> dict[str, str]:
-        """Return `columns` as {what it is: the column's name}; {} when columns are recognised by themselves."""
-        return json.loads(self.columns) if self.columns.strip() else {}
+    def data_settings(self) -> DataSettings:
+        """Return the part that decides what becomes of the rows."""
+        return DataSettings(**{item.name: getattr(self, item.name) for item in fields(DataSettings)})
 
     def check(self) -> None:
         """Raise one UserError that names every problem; return when there is none."""

@@ -22,7 +22,7 @@ from models.base import Base, transport_error
 from models.hardware import find_gpus
 from models.hub import client_environment
 from trainer.config import EXAMPLE, ROWS, TrainConfig, marked
-from trainer.data.reading import suffix_of
+from trainer.data.kinds import suffix_of
 from trainer.disk import check_disk
 from trainer.machines.command import accelerate_yaml, launch_command, launch_variables
 from trainer.machines.user_config import FILE as USER_FILE

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypedDict
 
 import gradio as gr
 
 from common.errors import UserError
 from trainer.config import TrainConfig
-from trainer.data.checking import check
+from trainer.data.check import check
+from trainer.data.report import Report
 from ui.background import with_progress
 from ui.data_form import MAPPED, cures_of, preview, report_views
 from ui.events import QUIET
@@ -21,33 +22,42 @@ PREVIEW_ROWS = 10
 
 
 def hint(text: str) -> gr.HTML:
-    """A sentence in a part of the page that is not there while it is empty."""
+    """Return a sentence in a part of the page that is not there while it is empty."""
     return gr.HTML(f"<p class='hint'>{escape(text)}</p>", visible=bool(text))
 
 
-def changed_form(names: tuple, changes: dict) -> list:
-    """Updates for the form's inputs: new values where `changes` has them, everything else as it is."""
+def changed_form(names: tuple, changes: dict[str, Any]) -> list:
+    """Return updates for the form's inputs: new values where `changes` has them, everything else as it is."""
     return [gr.update(value=changes[name]) if name in changes else gr.skip() for name in names]
 
 
-def report_for(config: TrainConfig, looked_at: dict | None) -> dict | None:
-    """The report that was made of this very data with these very settings, or None."""
+class Checked(TypedDict):
+    """What the page remembers of the last check: its report, and of which data (`key`) and rows (`source`) it was made."""
+
+    key: tuple
+    source: tuple
+    report: Report
+
+
+def report_for(config: TrainConfig, looked_at: Checked | None) -> Report | None:
+    """Return the report that was made of this very data with these very settings, or None."""
     return looked_at["report"] if looked_at and looked_at["key"] == data_key(config) else None
 
 
 def checked(config: TrainConfig) -> Iterator[tuple[str, Any]]:
-    """("says", sentence) while the check runs, then ("is", {"key", "report"})."""
-    for kind, value in with_progress(lambda progress, stop: check(config, PREVIEW_ROWS, progress, stop)):
+    """Yield ("says", sentence) while the check runs, then ("is", what the page remembers)."""
+    settings = config.data_settings()
+    for kind, value in with_progress(lambda progress, stop: check(settings, PREVIEW_ROWS, progress, stop)):
         yield (kind, looked(config, value)) if kind == "is" else (kind, value)
 
 
-def looked(config: TrainConfig, report: dict) -> dict:
-    """What the page remembers of a check: the report, and of what it was made."""
+def looked(config: TrainConfig, report: Report) -> Checked:
+    """Return what the page remembers of a check."""
     return {"key": data_key(config), "source": rows_key(config), "report": report}
 
 
-def wire_check(tab, inputs: list, plan: dict) -> None:
-    """The button, uploads, mapping and cures all lead to a check; `plan` is planned anew after it."""
+def wire_check(tab, inputs: list, plan: dict[str, Any]) -> None:
+    """Let the button, uploads, mapping and cures all lead to a check; `plan` is planned anew after it."""
     data = tab.data
     checking: dict[str, Any] = {
         "fn": _checker(tab),
@@ -101,7 +111,7 @@ def _checker(tab):
 
 
 def _wire_mapping(tab):
-    """The event in which a person says which column is what."""
+    """Return the event in which a person says which column is what."""
 
     @shown
     def on_map(*chosen):
@@ -118,19 +128,11 @@ def _curer(tab, number: int):
     @shown
     def on_cure(looked_at):
         cures = cures_of(looked_at and looked_at["report"])
-        return changed_form(tab.names, form_changes(cures[number]["changes"]) if number < len(cures) else {})
+        return changed_form(tab.names, cures[number]["changes"] if number < len(cures) else {})
 
     return on_cure
 
 
-def form_changes(changes: dict) -> dict:
-    """Changes of the config as changes of the form: a mapping becomes the JSON that its input holds."""
-    return {
-        name: json.dumps(value, ensure_ascii=False) if name == "columns" and isinstance(value, dict) else value
-        for name, value in changes.items()
-    }
-
-
-def once(plan: dict) -> dict:
-    """The plan as a follow-up of another event."""
+def once(plan: dict[str, Any]) -> dict[str, Any]:
+    """Return the plan as a follow-up of another event."""
     return {name: value for name, value in plan.items() if name != "trigger_mode"}

@@ -1,19 +1,21 @@
 """The data part of the Train tab: where rows come from, what is in them, and what is wrong with them, with its cure.
 
-The check runs in a process of its own (trainer.data.checking), so the tab stays free of torch; what it shows is what is trained.
+The check runs in a process of its own, so the tab stays free of torch; what it shows is what is trained.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from trainer.data import kinds
+from trainer.data.report import Cure, Report
 from ui import report_view
 from ui.form import CHAT, EXAMPLE_DATA, HUB, KINDS, PASTE, UPLOAD
 from ui.owner import on_space
 from ui.settings_form import data_inputs
 
-FILE_TYPES = [".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md", ".gz"]
+FILE_TYPES = [*kinds.KINDS, ".gz"]
 MAPPED = {  # what a column can be, and what that is for people
     "messages": "a list of turns",
     "prompt": "what the person says",
@@ -22,7 +24,7 @@ MAPPED = {  # what a column can be, and what that is for people
     "context": "goes with the prompt",
     "text": "plain text",
 }
-CURES = 4
+MAX_CURES = 4
 CONVERSATIONS, TOKENS = "As conversations", "As tokens"
 
 
@@ -30,23 +32,24 @@ CONVERSATIONS, TOKENS = "As conversations", "As tokens"
 class DataForm:
     """The inputs by name, and the parts that show what a check found."""
 
-    inputs: dict
+    inputs: dict[str, Any]
+    text_accordion: gr.Accordion
     check_button: gr.Button
     stop_button: gr.Button
     report_html: gr.HTML
     mapping_group: gr.Column
-    mapping_dropdowns: dict
+    mapping_dropdowns: dict[str, gr.Dropdown]
     map_button: gr.Button
-    cure_buttons: list
+    cure_buttons: list[gr.Button]
     preview_group: gr.Column
     preview_radio: gr.Radio
     preview_html: gr.HTML
-    text_accordion: gr.Accordion
-    views: list = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.views = [self.report_html, self.mapping_group, *self.mapping_dropdowns.values(), *self.cure_buttons]
-        self.views += [self.preview_group, self.preview_html]
+    @property
+    def views(self) -> list:
+        """What `report_views` updates."""
+        mapping = [self.mapping_group, *self.mapping_dropdowns.values()]
+        return [self.report_html, *mapping, *self.cure_buttons, self.preview_group, self.preview_html]
 
 
 def build_data_form() -> DataForm:
@@ -106,27 +109,26 @@ def build_data_form() -> DataForm:
     return _with_report(inputs, text_accordion)
 
 
-def _with_report(inputs: dict, text_accordion: gr.Accordion) -> DataForm:
+def _with_report(inputs: dict[str, Any], text_accordion: gr.Accordion) -> DataForm:
+    """Lay out what a check shows, below the inputs."""
     with gr.Row():
         check_button = gr.Button("Check the data", size="sm")
         stop_button = gr.Button("Stop the check", size="sm", visible=False)
     report_html = gr.HTML("", elem_classes="report", visible=False)
     with gr.Row():
-        cure_buttons = [gr.Button(visible=False, size="sm", variant="primary") for _ in range(CURES)]
+        cure_buttons = [gr.Button(visible=False, size="sm", variant="primary") for _ in range(MAX_CURES)]
     with gr.Column(visible=False) as mapping_group:
         gr.HTML("<p class='hint'>Which column is what? The guess is filled in.</p>")
-        dropdowns = {}
         with gr.Row():
-            for name, words in MAPPED.items():
-                dropdowns[name] = gr.Dropdown([], label=name, info=words, min_width=140, allow_custom_value=True)
+            dropdowns = {
+                name: gr.Dropdown([], label=name, info=words, min_width=140, allow_custom_value=True)
+                for name, words in MAPPED.items()
+            }
         map_button = gr.Button("Use these columns", size="sm", variant="primary")
     with gr.Column(visible=False) as preview_group:
         preview_radio = gr.Radio([CONVERSATIONS, TOKENS], value=CONVERSATIONS, label="The first ten rows")
         preview_html = gr.HTML("", elem_classes="preview")
-    return DataForm(
-        inputs,
-        check_button,
-        stop_button,
+    report = (
         report_html,
         mapping_group,
         dropdowns,
@@ -135,49 +137,44 @@ def _with_report(inputs: dict, text_accordion: gr.Accordion) -> DataForm:
         preview_group,
         preview_radio,
         preview_html,
-        text_accordion,
     )
+    return DataForm(inputs, text_accordion, check_button, stop_button, *report)
 
 
-def report_views(report: dict | None, shown_as: str = CONVERSATIONS) -> list:
-    """Updates for `DataForm.views`: the report, the mapping form when columns are not recognised, cures, the preview."""
+def report_views(report: Report | None, shown_as: str = CONVERSATIONS) -> list:
+    """Return updates for `DataForm.views`: the report, the mapping form when columns are not recognised, cures, the preview."""
     if not report:
-        hidden = [gr.Column(visible=False), *[gr.skip()] * len(MAPPED), *[gr.Button(visible=False)] * CURES]
+        hidden = [gr.Column(visible=False), *[gr.skip()] * len(MAPPED), *[gr.Button(visible=False)] * MAX_CURES]
         return [gr.HTML("", visible=False), *hidden, gr.Column(visible=False), ""]
-    unmapped = report["mapping"] is None
-    columns = ["", *report["columns"]]
-    cures = cures_of(report)
+    columns, labels = ["", *report["columns"]], [cure["label"] for cure in cures_of(report)]
     return [
         gr.HTML(report_view.summary(report), visible=True),
-        gr.Column(visible=unmapped),
+        gr.Column(visible=report["mapping"] is None),
         *[gr.Dropdown(columns, value=report["guess"].get(name, "")) for name in MAPPED],
-        *[
-            gr.Button(cures[n]["label"], visible=True) if n < len(cures) else gr.Button(visible=False)
-            for n in range(CURES)
-        ],
+        *[gr.Button(label, visible=True) for label in labels],
+        *[gr.Button(visible=False)] * (MAX_CURES - len(labels)),
         gr.Column(visible=True),
         preview(report, shown_as),
     ]
 
 
-def preview(report: dict | None, shown_as: str) -> str:
+def preview(report: Report | None, shown_as: str) -> str:
+    """Show the first rows: as conversations or tokens, or as they were read where columns are not recognised."""
     if not report:
         return ""
     if report["mapping"] is None:
-        return report_view.raw_rows(report)
-    return report_view.tokens(report) if shown_as == TOKENS else report_view.conversations(report)
+        return report_view.raw_rows(report["sample"])
+    show = report_view.tokens if shown_as == TOKENS else report_view.conversations
+    return show(report["preview"])
 
 
-def cures_of(report: dict | None) -> list[dict]:
-    """The cures of all findings, the pressing ones first, each once."""
-    findings = sorted((report or {}).get("findings", []), key=lambda item: item["level"] != "stop")
-    cures = []
-    for item in findings:
-        if item.get("cure") and item["cure"] not in cures:
-            cures.append(item["cure"])
-    return cures[:CURES]
+def cures_of(report: Report | None) -> list[Cure]:
+    """Return the cures of all findings, the pressing ones first, each once."""
+    findings = sorted(report["findings"] if report else [], key=lambda item: item["level"] != "stop")
+    cures = [item["cure"] for item in findings if item["cure"]]
+    return [cure for number, cure in enumerate(cures) if cure not in cures[:number]][:MAX_CURES]
 
 
-def stops_of(report: dict | None) -> list[str]:
-    """The sentences of what must be mended before a start."""
-    return [item["message"] for item in (report or {}).get("findings", []) if item["level"] == "stop"]
+def stops_of(report: Report | None) -> list[str]:
+    """Return the sentences of what must be mended before a start."""
+    return [item["message"] for item in (report["findings"] if report else []) if item["level"] == "stop"]

@@ -18,6 +18,7 @@ from common.files import is_file, write_text
 from common.paths import REPOSITORY, contained, datasets_folder, home, runs_folder
 from models.base import AUTO, EMBEDDED
 from trainer.config import EXAMPLE, READING, ROWS, SOURCE, WRITTEN, TrainConfig, marked
+from trainer.data.kinds import paste_suffix
 from trainer.resolve import capped, check_for_visitors
 from ui.owner import on_space
 
@@ -141,13 +142,12 @@ def uploads_folder(owner: str) -> Path:
     return contained(home() / "uploads", owner)
 
 
-def pasted_file(owner: str, text: str) -> str:
+def pasted_file(owner: str, text: str | None) -> str:
     """Write the pasted text to a file named after its content; return its path. Raises UserError for nothing and too much.
 
     The last few are kept: a run has a copy of its own.
     """
-    from trainer.data.reading import paste_suffix
-
+    text = text or ""
     if not text.strip():
         raise UserError("Nothing was pasted.", "Paste rows: JSON lines, a table, or plain text.")
     if len(text) > MAX_PASTED_CHARACTERS:

@@ -17,10 +17,10 @@ from jobs.hf import end_job, read_job, resume, submit
 from jobs.prices import Plan, flavors, plan
 from jobs.stop import ask_to_stop, job_repo
 from trainer.config import TrainConfig
-from trainer.data.checking import check
+from trainer.data.check import check
 from trainer.resolve import capped
 from trainer.run import Run, runs_with
-from ui.check_events import report_for
+from ui.check_events import Checked, report_for
 from ui.data_form import stops_of
 from ui.events import QUIET
 from ui.form import make_config
@@ -157,14 +157,14 @@ def _agreed(token: gr.OAuthToken | None, account: Account, agreed) -> Plan:
     return made
 
 
-def check_data(config: TrainConfig, looked_at: dict | None) -> None:
+def check_data(config: TrainConfig, looked_at: Checked | None) -> None:
     """Raise UserError while something in the data must be mended: a rented machine must not find that out."""
     config.check()
     # looked at on this machine, within what it allows
     config = capped(replace(config, parallel="auto", num_processes=1, max_minutes=0))
     if is_untouched_example(config):
         return
-    stops = stops_of(report_for(config, looked_at) or check(config))
+    stops = stops_of(report_for(config, looked_at) or check(config.data_settings()))
     if stops:
         raise UserError(
             f"The data must be mended first. {stops[0]}", "Press 'Check the data': the report has the cure."

@@ -11,7 +11,7 @@ from models.base import Base, choose_base, shape_for
 from models.hardware import find_hardware
 from trainer.bundle import shell_command
 from trainer.config import EXAMPLE, TrainConfig
-from trainer.data.checking import check
+from trainer.data.check import check
 from trainer.forecast.estimate import EXAMPLE_FACTS, Estimate, estimate, record_estimate
 from trainer.forecast.plan import DataFacts, facts_in
 from trainer.forecast.speed import from_earlier_runs, known, measure
@@ -22,7 +22,7 @@ from trainer.resolve import resolve
 from trainer.run import Run
 from ui.background import with_progress
 from ui.backup_form import backup_words
-from ui.check_events import PREVIEW_ROWS, changed_form, hint, looked, report_for, wire_check
+from ui.check_events import PREVIEW_ROWS, Checked, changed_form, hint, looked, report_for, wire_check
 from ui.data_form import stops_of
 from ui.events import QUIET, Wiring
 from ui.form import EXAMPLE_DATA, form_config, loaded_values, make_config, rows_key
@@ -38,7 +38,7 @@ def is_untouched_example(config: TrainConfig) -> bool:
     return config.data == EXAMPLE and not (config.text_data or config.eval_data or config.columns)
 
 
-def facts_of(config: TrainConfig, looked_at: dict | None) -> DataFacts | None:
+def facts_of(config: TrainConfig, looked_at: Checked | None) -> DataFacts | None:
     """Return what an estimate needs to know of the data; None for data that was not checked.
 
     The last check of the same rows will do: a start checks again when a setting has changed what becomes of them.
@@ -58,7 +58,7 @@ def base_of(config: TrainConfig) -> Base:
     return _base_in_minute(config.base, config.base_revision, int(time.time() // 60))
 
 
-def estimate_of(config: TrainConfig, looked_at: dict | None, owner: str) -> Estimate | None:
+def estimate_of(config: TrainConfig, looked_at: Checked | None, owner: str) -> Estimate | None:
     """Return steps, memory and time of a start; None while nothing is known of the data or of the base's shape."""
     base = base_of(config)
     facts, shape = facts_of(config, looked_at), shape_for(base)
@@ -68,7 +68,7 @@ def estimate_of(config: TrainConfig, looked_at: dict | None, owner: str) -> Esti
     return estimate(config, shape, facts, find_hardware(), speed)
 
 
-def plan_views(config: TrainConfig, looked_at: dict | None, owner: str) -> list:
+def plan_views(config: TrainConfig, looked_at: Checked | None, owner: str) -> list:
     """Return updates for PlanView.outputs."""
     texts = [shell_command(config), config.to_yaml()]
     problems = config.problems()
@@ -93,14 +93,14 @@ def check_init_adapter(config: TrainConfig, visitor: Visitor) -> None:
         open_adapter(config.init_adapter, visitor.owner, visitor.hub_token)
 
 
-def checked_start(config: TrainConfig, looked_at: dict | None, visitor: Visitor) -> Run:
+def checked_start(config: TrainConfig, looked_at: Checked | None, visitor: Visitor) -> Run:
     """Start `config` after a check of its data. Raises UserError while something in the data must be mended."""
     resolved = resolve(config)
     config = resolved.config
     check_init_adapter(config, visitor)
     report = report_for(config, looked_at)
     if report is None and not is_untouched_example(config):
-        looked_at = looked(config, check(config, PREVIEW_ROWS))
+        looked_at = looked(config, check(config.data_settings(), PREVIEW_ROWS))
         report = looked_at["report"]
     stops = stops_of(report)
     if stops:

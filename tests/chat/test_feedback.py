@@ -60,8 +60,8 @@ def test_what_teaches_nothing_is_refused(messages):
 
 
 def test_training_reads_the_rows():
-    from trainer.data.dataset import read_rows as read_for_training
-    from trainer.data.dataset import to_conversation
+    from trainer.data.reading import read_rows as read_for_training
+    from trainer.data.shapes import to_conversation
 
     path = keep_row("mine", TALK, "liked", "k").path
     assert to_conversation(read_for_training(str(path))[0])["messages"] == TALK

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from models.encoding import encode_messages
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -24,6 +23,7 @@ from common.paths import adapters_folder
 from models.base import check_folder
 from models.family import FAMILIES, family_of, shape_from, shape_of
 from models.precision import load_base_model
+from models.prompt import encode_messages
 from models.templates import training_template
 from models.templates.known import recognise
 from models.tokenizer import load_tokenizer

@@ -11,7 +11,7 @@ from models.templates import NAMES, read_template, training_template, without_ma
 from models.templates.known import KNOWN, fingerprint, normalised, recognise
 from models.tokenizer import load_tokenizer
 from tests.conftest import TOKENIZER
-from trainer.data.dataset import IGNORED, encode
+from trainer.data.dataset import IGNORED, Encoder
 
 # SmolLM2-Instruct's own template, as its GGUF carries it
 SMOLLM2 = (
@@ -152,7 +152,7 @@ def test_every_family_marks_the_answers_with_what_ends_them_and_nothing_else(nam
 
 
 def trained_text(tokenizer, template) -> str:
-    (row,) = encode({"messages": messages(THREE_TURNS)}, tokenizer, template, 1024)
+    (row,) = Encoder(tokenizer, template, 1024).encode({"messages": messages(THREE_TURNS)})
     return tokenizer.decode([label for label in row["labels"] if label != IGNORED])
 
 
@@ -162,9 +162,8 @@ def test_of_three_turns_with_tinyllama_exactly_the_answers_and_their_stop_tokens
 
 
 def test_the_stop_token_is_trained_at_the_end_of_every_answer(tinyllama_tokenizer):
-    (row,) = encode(
-        {"messages": messages(THREE_TURNS)}, tinyllama_tokenizer, training_template(tinyllama_tokenizer), 1024
-    )
+    encoder = Encoder(tinyllama_tokenizer, training_template(tinyllama_tokenizer), 1024)
+    (row,) = encoder.encode({"messages": messages(THREE_TURNS)})
     assert row["labels"].count(tinyllama_tokenizer.eos_token_id) == 3
     assert (
         row["input_ids"].count(tinyllama_tokenizer.eos_token_id) == 7

@@ -1,5 +1,7 @@
 """What the tests share: a trainer and a run on the two-layer model, and a queue whose trainings only sleep."""
 
+import json
+
 import pytest
 
 from common.paths import runs_folder
@@ -9,7 +11,9 @@ from tests.trainer.queueing import end, fake_command
 from tests.trainer.running import small_settings
 from trainer import launcher, queue
 from trainer.config import TrainConfig
-from trainer.data.dataset import encode_all, to_conversation
+from trainer.data.dataset import Encoder
+from trainer.data.settings import DataSettings
+from trainer.data.shapes import to_conversation
 from trainer.run import EventLog, Run
 
 
@@ -39,8 +43,20 @@ def run() -> Run:
 def rows(tinyllama_tokenizer):
     """Eight rows of different lengths, encoded."""
     pairs = [{"prompt": f"What is {n}?", "completion": f"It is {n}. " * (n + 1)} for n in range(8)]
-    template = training_template(tinyllama_tokenizer)
-    return encode_all([to_conversation(pair) for pair in pairs], tinyllama_tokenizer, template, 256).rows
+    encoder = Encoder(tinyllama_tokenizer, training_template(tinyllama_tokenizer), 256)
+    return encoder.encode_all([to_conversation(pair) for pair in pairs]).rows
+
+
+@pytest.fixture
+def data_settings(tmp_path):
+    """Settings for these rows, which are written to a file; nothing is held out unless asked."""
+
+    def make(rows: list[dict], **values) -> DataSettings:
+        file = tmp_path / "rows.jsonl"
+        file.write_text("\n".join(map(json.dumps, rows)))
+        return DataSettings(data=str(file), **{"eval_fraction": 0.0, "max_length": 64, **values})
+
+    return make
 
 
 @pytest.fixture

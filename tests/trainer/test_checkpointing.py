@@ -39,7 +39,8 @@ def test_the_plan_says_which_and_why():
 def test_the_rows_are_measured_where_they_lie(tinyllama_tokenizer, tmp_path):
     """The same facts as the check before the start tells; counted on disk."""
     from trainer.data.intake import load_data
+    from trainer.data.settings import DataSettings
 
-    facts = facts_of(load_data(TrainConfig(), tmp_path, tinyllama_tokenizer).train)
+    facts = facts_of(load_data(DataSettings(), tmp_path, tinyllama_tokenizer).train)
     assert facts == {name: EXAMPLE_FACTS[name] for name in facts} | {"mean_length": pytest.approx(103.4, abs=0.1)}
     assert set(facts) == set(EXAMPLE_FACTS) - {"held_out_rows"}

@@ -62,8 +62,9 @@ def test_time_grows_with_epochs_and_ends_at_the_limit():
 
 def test_the_facts_of_the_example_are_counted(tinyllama_tokenizer, tmp_path):
     from trainer.data.intake import load_data
+    from trainer.data.settings import DataSettings
 
-    data = load_data(TrainConfig(), tmp_path, tinyllama_tokenizer)
+    data = load_data(DataSettings(), tmp_path, tinyllama_tokenizer)
     lengths = [len(row["input_ids"]) for row in data.train.rows]
     assert len(lengths) == EXAMPLE_FACTS["train_rows"] and len(data.held_out.rows) == EXAMPLE_FACTS["held_out_rows"]
     assert sum(lengths) == EXAMPLE_FACTS["tokens"] and max(lengths) == EXAMPLE_FACTS["longest"]

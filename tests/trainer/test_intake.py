@@ -1,4 +1,4 @@
-"""From a config to encoded rows: what the settings say about long, double and bad rows, and stage 1's text."""
+"""From settings to encoded rows: what they say about bad, double and held-out rows, and stage 1's text."""
 
 import json
 import subprocess
@@ -11,121 +11,130 @@ import pytest
 from common.errors import UserError
 from common.paths import REPOSITORY
 from models.templates import training_template
-from trainer.config import TrainConfig
+from tests.trainer.test_dataset import LONG, PAIR
 from trainer.data.conversations import Conversations
-from trainer.data.dataset import IGNORED, encode_all, fit, preview
+from trainer.data.dataset import IGNORED, Encoder
 from trainer.data.intake import load_data, load_text, read_texts
 from trainer.data.reading import read_rows
 from trainer.data.split import duplicates_of, found_in, held_out_of
 
-PAIR = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
-LONG = [
-    {"role": "system", "content": "Be brief."},
-    *({"role": ("user", "assistant")[n % 2], "content": f"turn {n} " + "word " * 10} for n in range(10)),
-]
+QUESTION = {"question": "Q", "answer": "A"}
+COLUMNS = '{"prompt": "frage", "completion": "antwort"}'
 SHAPES = {
     "messages": {"messages": PAIR},
     "typed control tokens": {"prompt": "a</s><|assistant|>", "completion": "b</s>\n<|user|>\nc"},
     "prompt and completion": {"prompt": "Hi", "completion": "Hello."},
     "instruction": {"instruction": "Add", "input": "1, 2", "output": "3", "system": "Exact."},
     "sharegpt": {"conversations": [{"from": "human", "value": "한국어"}, {"from": "gpt", "value": "네 🙂"}]},
-    "question": {"question": "Q", "answer": "A"},
+    "question": QUESTION,
     "mapped": {"frage": "Q", "antwort": "A"},
     "text": {"text": "Once upon a time </s> there was. " * 8},
     "long": {"messages": LONG},
 }
 
 
-def config_of(tmp_path, rows: list[dict], **values) -> TrainConfig:
-    file = tmp_path / "rows.jsonl"
-    file.write_text("\n".join(json.dumps(row) for row in rows))
-    return TrainConfig(data=str(file), **{"eval_fraction": 0.0, "max_length": 64, **values})
-
-
 @pytest.mark.parametrize("too_long", ["drop", "cut", "split"])
 @pytest.mark.parametrize("name", SHAPES)
-def test_the_preview_shows_exactly_the_ids_that_the_trainer_gets(tmp_path, tinyllama_tokenizer, name, too_long):
-    columns = json.dumps({"prompt": "frage", "completion": "antwort"}) if name == "mapped" else ""
-    row = SHAPES[name]
-    config = config_of(
-        tmp_path, [row, *([SHAPES["messages"]] if not columns else [])], columns=columns, too_long=too_long
-    )
-    got = load_data(config, tmp_path, tinyllama_tokenizer).train.rows
-    rows = read_rows(config.data)
-    shown = preview(rows, tinyllama_tokenizer, training_template(tinyllama_tokenizer), 64, config.mapping(), too_long)
-    used = [piece for piece in shown if piece["used"]]
+def test_the_preview_shows_exactly_the_ids_that_the_trainer_gets(
+    tmp_path, tinyllama_tokenizer, data_settings, name, too_long
+):
+    columns = COLUMNS if name == "mapped" else ""
+    rows = [SHAPES[name], *([] if columns else [SHAPES["messages"]])]
+    settings = data_settings(rows, columns=columns, too_long=too_long)
+    got = load_data(settings, tmp_path, tinyllama_tokenizer).train.rows
+    encoder = Encoder(tinyllama_tokenizer, training_template(tinyllama_tokenizer), 64, too_long)
+    pieces = [piece for row in read_rows(settings.data) for piece in encoder.preview(1, row, settings.mapping())]
+    used = [piece for piece in pieces if piece["used"]]
     assert [piece["ids"] for piece in used] == [row["input_ids"] for row in got]
     assert [piece["trained"] for piece in used] == [[label != IGNORED for label in row["labels"]] for row in got]
     assert used
 
 
-@pytest.fixture
-def template(tinyllama_tokenizer):
-    return training_template(tinyllama_tokenizer)
+def test_bad_rows_are_named_by_number_and_stop_the_start(tmp_path, tinyllama_tokenizer, data_settings):
+    settings = data_settings([QUESTION, {"x": 1}, {"prompt": "Q", "completion": ""}])
+    with pytest.raises(UserError, match=r"2 of 3 rows cannot be used\. row 2: .* row 3: .*skip_bad_rows"):
+        load_data(settings, tmp_path, tinyllama_tokenizer)
+    data = load_data(replace(settings, skip_bad_rows=True), tmp_path, tinyllama_tokenizer)
+    assert len(data.train.rows) == 1 and [note[:15] for note in data.notes] == ["Left out: row 2", "Left out: row 3"]
+    with pytest.raises(UserError, match="1 of 1 rows"):
+        load_data(data_settings([{"x": 1}], skip_bad_rows=True), tmp_path, tinyllama_tokenizer)
 
 
-def said(tokenizer, row: dict) -> str:
-    return tokenizer.decode(row["input_ids"])
-
-
-def test_cut_keeps_whole_turns_up_to_an_answer(tinyllama_tokenizer, template):
-    (row,) = fit({"messages": LONG}, tinyllama_tokenizer, template, 128, "cut")
-    assert len(row["input_ids"]) <= 128 and row["labels"][-2] == tinyllama_tokenizer.eos_token_id
-    text = said(tinyllama_tokenizer, row)
-    assert "Be brief." in text and "turn 0" in text and "turn 1" in text and "turn 9" not in text
-    more = fit({"messages": LONG[:5]}, tinyllama_tokenizer, template, 10**6, "cut")[0]
-    assert len(more["input_ids"]) > 128 or len(row["input_ids"]) == len(more["input_ids"]), "no turn more would fit"
-
-
-def test_split_keeps_every_turn_and_the_system_prompt(tinyllama_tokenizer, template):
-    rows = fit({"messages": LONG}, tinyllama_tokenizer, template, 128, "split")
-    texts = [said(tinyllama_tokenizer, row) for row in rows]
-    assert len(rows) > 1 and all(len(row["input_ids"]) <= 128 for row in rows)
-    assert all("Be brief." in text for text in texts)
-    assert [sum(f"turn {number} " in text for text in texts) for number in range(10)] == [1] * 10
-
-
-@pytest.mark.parametrize("too_long", ["cut", "split"])
-def test_a_single_turn_that_is_too_long_is_left_out_and_reported(tinyllama_tokenizer, template, too_long):
-    huge = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "word " * 200}]
-    encoded = encode_all([{"messages": huge}], tinyllama_tokenizer, template, 64, too_long)
-    assert not encoded.rows and [number for number, _ in encoded.too_long.first] == [1]
-    mixed = encode_all([{"row": 7, "messages": [*PAIR, *huge, *PAIR]}], tinyllama_tokenizer, template, 64, too_long)
-    assert len(mixed.rows) == (2 if too_long == "split" else 1) and mixed.shortened.first == [7]
-    assert "row 7" in mixed.report(64)
-
-
-def test_row_numbers_are_those_of_the_file(tmp_path, tinyllama_tokenizer):
+def test_row_numbers_are_those_of_the_file(tmp_path, tinyllama_tokenizer, data_settings):
     rows = [{"x": 1}, SHAPES["messages"], {"prompt": "Q", "completion": "word " * 200}]
-    data = load_data(config_of(tmp_path, rows, skip_bad_rows=True), tmp_path, tinyllama_tokenizer)
+    data = load_data(data_settings(rows, skip_bad_rows=True), tmp_path, tinyllama_tokenizer)
     assert data.train.too_long.first[0][0] == 3 and any("row 1" in note for note in data.notes)
 
 
-def test_max_rows_and_columns_are_heeded(tmp_path, tinyllama_tokenizer):
-    rows = [{"frage": f"Q{number}", "antwort": "A"} for number in range(5)]
-    config = config_of(tmp_path, rows, columns='{"prompt": "frage", "completion": "antwort"}', max_rows=3)
-    assert len(load_data(config, tmp_path, tinyllama_tokenizer).train.rows) == 3
+def test_columns_are_heeded(tmp_path, tinyllama_tokenizer, data_settings):
+    settings = data_settings([{"frage": f"Q{number}", "antwort": "A"} for number in range(3)], columns=COLUMNS)
+    assert len(load_data(settings, tmp_path, tinyllama_tokenizer).train.rows) == 3
     with pytest.raises(UserError, match="frage, antwort"):
-        load_data(replace(config, columns=""), tmp_path, tinyllama_tokenizer)
+        load_data(replace(settings, columns=""), tmp_path, tinyllama_tokenizer)
 
 
-def test_duplicates_are_left_out_when_asked(tmp_path, tinyllama_tokenizer):
-    config = config_of(tmp_path, [SHAPES["messages"], SHAPES["question"], SHAPES["text"]])
-    assert len(load_data(config, tmp_path, tinyllama_tokenizer).train.rows) == 4
-    data = load_data(replace(config, drop_duplicates=True), tmp_path, tinyllama_tokenizer)
+def test_duplicates_are_left_out_when_asked(tmp_path, tinyllama_tokenizer, data_settings):
+    settings = data_settings([SHAPES["messages"], QUESTION, SHAPES["text"]])
+    assert len(load_data(settings, tmp_path, tinyllama_tokenizer).train.rows) == 4
+    data = load_data(replace(settings, drop_duplicates=True), tmp_path, tinyllama_tokenizer)
     assert len(data.train.rows) == 3 and any("say the same" in note for note in data.notes)
+
+
+def test_rows_of_the_held_out_file_are_not_trained_when_duplicates_are_dropped(
+    tmp_path, tinyllama_tokenizer, data_settings
+):
+    held_out = tmp_path / "held.jsonl"
+    held_out.write_text(json.dumps(QUESTION))
+    settings = data_settings([SHAPES["messages"], SHAPES["prompt and completion"]], eval_data=str(held_out))
+    assert len(load_data(settings, tmp_path, tinyllama_tokenizer).train.rows) == 2
+    assert len(load_data(replace(settings, drop_duplicates=True), tmp_path, tinyllama_tokenizer).train.rows) == 1
+
+
+def test_max_rows_holds_for_the_data_the_held_out_file_and_the_text(tmp_path, tinyllama_tokenizer, data_settings):
+    rows = [{"prompt": f"Q {n}", "completion": "A"} for n in range(9)]
+    (tmp_path / "held_out.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "text.jsonl").write_text("\n".join(json.dumps({"text": f"Number {n}"}) for n in range(9)))
+    files = {"eval_data": str(tmp_path / "held_out.jsonl"), "text_data": str(tmp_path / "text.jsonl")}
+    settings = data_settings(rows, max_rows=2, **files)
+    data = load_data(settings, tmp_path, tinyllama_tokenizer)
+    assert (len(data.train.rows), len(data.held_out.rows)) == (2, 2)
+    assert len(read_texts(settings, tmp_path).conversations) == 2
+
+
+def test_the_text_of_stage_1_is_packed_and_loses_nothing(tmp_path, tinyllama_tokenizer, data_settings):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "text_data.txt").write_text("\n\n".join(f"Paragraph {n}. " + "word " * 400 for n in range(6)))
+    settings = data_settings([], text_data="data/text_data.txt", eval_fraction=0.2)
+    data = load_text(settings, tmp_path, tinyllama_tokenizer)
+    assert all(len(row["input_ids"]) == 64 for row in list(data.train.rows)[:-1]) and data.held_out.rows
+    tokens = [token for part in (data.train, data.held_out) for row in part.rows for token in row["input_ids"]]
+    text = tinyllama_tokenizer.decode(tokens)
+    assert all(f"Paragraph {number}." in text for number in range(6)) and text.count("word") == 2400
+    assert data.train.rows[0]["labels"] == data.train.rows[0]["input_ids"]
+    assert data.train.trained_tokens + data.held_out.trained_tokens == len(tokens)
+
+
+def test_conversations_are_refused_as_text(tmp_path, tinyllama_tokenizer, data_settings):
+    settings = data_settings([QUESTION])
+    with pytest.raises(UserError, match="text_data has the columns question, answer"):
+        load_text(replace(settings, text_data=settings.data), tmp_path, tinyllama_tokenizer)
+
+
+TEXTS = [f"text {number}" for number in range(50)]
+
+
+def kept(folder, texts: list[str]) -> Conversations:
+    found = Conversations(folder)
+    for number, text in enumerate(texts, 1):
+        found.append(number, {"text": text})
+    return found
 
 
 def split(folder, texts: list[str], fraction: float, seed: int) -> tuple[list[str], list[str]]:
     """(texts to train on, texts held out)."""
-    kept = Conversations(folder)
-    for number, text in enumerate(texts, 1):
-        kept.append(number, {"text": text})
-    mask = held_out_of(kept, numpy.ones(len(kept), dtype=bool), fraction, seed)
-    return tuple([row["text"] for row in kept.part(part)] for part in (~mask, mask))
-
-
-TEXTS = [f"text {number}" for number in range(50)]
+    found = kept(folder, texts)
+    mask = held_out_of(found, numpy.ones(len(found), dtype=bool), fraction, seed)
+    return tuple([row["text"] for row in found.part(part)] for part in (~mask, mask))
 
 
 def test_the_split_is_the_seeds_whatever_the_order_of_the_rows(tmp_path):
@@ -142,10 +151,9 @@ def test_of_few_rows_as_many_are_held_out_as_asked_at_least_one_and_never_all(tm
 @pytest.mark.parametrize("fraction", [0.02, 0.5])
 def test_of_many_rows_about_as_many_are_held_out_as_asked(tmp_path, monkeypatch, fraction):
     monkeypatch.setattr("trainer.data.split.MAX_COUNTED", 1000)
-    _, held_out = split(tmp_path, [f"text {number}" for number in range(20_000)], fraction, 0)
-    assert len(held_out) == pytest.approx(20_000 * fraction, rel=0.1)
-    _, held_out = split(tmp_path, [f"text {number}" for number in range(2000)], 1e-9, 0)
-    assert len(held_out) == 1, "one at least"
+    many = [f"text {number}" for number in range(20_000)]
+    assert len(split(tmp_path, many, fraction, 0)[1]) == pytest.approx(20_000 * fraction, rel=0.1)
+    assert len(split(tmp_path, many[:2000], 1e-9, 0)[1]) == 1, "one at least"
 
 
 def test_equal_rows_never_straddle_the_split(tmp_path):
@@ -157,97 +165,47 @@ def test_equal_rows_never_straddle_the_split(tmp_path):
 
 
 def test_duplicates_are_found_in_any_number_of_pieces(tmp_path, monkeypatch):
-    kept = Conversations(tmp_path)
-    for number in range(3000):
-        kept.append(number + 1, {"text": f"text {number % 1000 if number < 2500 else number}"})
-    whole = duplicates_of(kept)
+    found = kept(tmp_path, [f"text {number % 1000 if number < 2500 else number}" for number in range(3000)])
+    whole = duplicates_of(found)
     assert numpy.flatnonzero(whole).tolist() == list(range(1000, 2500))
-    monkeypatch.setattr("trainer.data.split.PIECE", 100)
+    monkeypatch.setattr("trainer.data.split.PIECE_HASHES", 100)
     monkeypatch.setattr("trainer.data.conversations.CHUNK_HASHES", 64)
-    assert duplicates_of(kept).tolist() == whole.tolist()
-    other = Conversations(tmp_path)
-    other.append(1, {"text": "text 7"})
-    assert [row["row"] for row in kept.part(found_in(kept, other))] == [8, 1008, 2008]
+    assert duplicates_of(found).tolist() == whole.tolist()
+    other = kept(tmp_path, ["text 7"])
+    assert [row["row"] for row in found.part(found_in(found, other))] == [8, 1008, 2008]
 
 
 def test_conversations_are_read_back_whole_in_any_order(tmp_path, monkeypatch):
-    monkeypatch.setattr("trainer.data.conversations.CHUNK", 7)
-    kept = Conversations(tmp_path)
-    said = [{"messages": [{"role": "user", "content": f"Zeile {n}\n\u2028 ü 🙂"}]} for n in range(100)]
-    for number, conversation in enumerate(said, 1):
-        kept.append(number, conversation)
-    odd = kept.part(numpy.arange(100) % 2 == 1)
-    assert list(odd) == [{"row": n, **said[n - 1]} for n in range(2, 101, 2)] and len(odd) == 50
+    monkeypatch.setattr("trainer.data.conversations.CHUNK_BYTES", 7)
+    said = [f"Zeile {n}\n\u2028 ü 🙂" for n in range(100)]
+    odd = kept(tmp_path, said).part(numpy.arange(100) % 2 == 1)
+    assert list(odd) == [{"row": n, "text": said[n - 1]} for n in range(2, 101, 2)] and len(odd) == 50
     drawn = list(odd.sample(20))
     assert len({row["row"] for row in drawn}) == 20 and all(row in list(odd) for row in drawn)
     assert list(odd.sample(50)) == list(odd) and not list(tmp_path.iterdir()), "no file is left behind"
 
 
-def peak_of_check(file, rows: int) -> float:
-    """The most MB that reading and splitting `rows` rows took in a process of its own, above what its imports took."""
-    with open(file, "w") as out:
-        for number in range(rows):
-            out.write(
-                json.dumps({"prompt": f"What is {number}?", "completion": f"It is the number {number}. " * 8}) + "\n"
-            )
-    result = subprocess.run([sys.executable, "-c", PREPARE, str(file)], cwd=REPOSITORY, capture_output=True, check=True)
-    return float(result.stdout)
-
-
 PREPARE = """
 import sys, tempfile
 from pathlib import Path
-from trainer.config import TrainConfig
 from trainer.data.intake import prepare
+from trainer.data.settings import DataSettings
 def peak() -> float:
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 before = peak()
 with tempfile.TemporaryDirectory() as folder:
-    prepared = prepare(TrainConfig(data=sys.argv[1]), Path(folder))
+    prepared = prepare(DataSettings(data=sys.argv[1]), Path(folder))
     assert len(prepared.train) > len(prepared.held_out) > 0
 print(peak() - before)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux does")
-def test_the_memory_of_reading_does_not_grow_with_the_rows(tmp_path):
-    few, many = (peak_of_check(tmp_path / "rows.jsonl", rows) for rows in (5_000, 60_000))
-    assert many < few + 10, "a list of all rows would take 60 MB more"
+def test_the_memory_of_reading_does_not_grow_with_the_rows(data_settings):
+    def megabytes(count: int) -> float:
+        """What reading and splitting `count` rows takes in a process of its own, above its imports."""
+        rows = [{"prompt": f"What is {n}?", "completion": f"It is the number {n}. " * 8} for n in range(count)]
+        command = [sys.executable, "-c", PREPARE, data_settings(rows).data]
+        return float(subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=True).stdout)
 
-
-def test_rows_of_the_held_out_file_are_not_trained_when_duplicates_are_dropped(tmp_path, tinyllama_tokenizer):
-    held_out = tmp_path / "held.jsonl"
-    held_out.write_text(json.dumps(SHAPES["question"]))
-    config = config_of(tmp_path, [SHAPES["messages"], SHAPES["prompt and completion"]], eval_data=str(held_out))
-    assert len(load_data(config, tmp_path, tinyllama_tokenizer).train.rows) == 2
-    assert len(load_data(replace(config, drop_duplicates=True), tmp_path, tinyllama_tokenizer).train.rows) == 1
-
-
-def test_the_text_of_stage_1_is_packed_and_loses_nothing(tmp_path, tinyllama_tokenizer):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "text_data.txt").write_text("\n\n".join(f"Paragraph {n}. " + "word " * 400 for n in range(6)))
-    config = TrainConfig(text_data="data/text_data.txt", max_length=64, eval_fraction=0.2)
-    data = load_text(config, tmp_path, tinyllama_tokenizer)
-    assert all(len(row["input_ids"]) == 64 for row in list(data.train.rows)[:-1]) and data.held_out.rows
-    tokens = [token for part in (data.train, data.held_out) for row in part.rows for token in row["input_ids"]]
-    text = tinyllama_tokenizer.decode(tokens)
-    assert all(f"Paragraph {number}." in text for number in range(6)) and text.count("word") == 2400
-    assert data.train.rows[0]["labels"] == data.train.rows[0]["input_ids"]
-
-
-def test_conversations_are_refused_as_text(tmp_path, tinyllama_tokenizer):
-    config = config_of(tmp_path, [SHAPES["question"]])
-    with pytest.raises(UserError, match="text_data has the columns question, answer"):
-        load_text(replace(config, text_data=config.data), tmp_path, tinyllama_tokenizer)
-
-
-def test_max_rows_holds_for_the_held_out_file_and_the_text_too(tmp_path, tinyllama_tokenizer):
-    for name, key in (("held_out", "prompt"), ("text", "text")):
-        rows = [{key: f"Number {n}", **({"completion": "A"} if key == "prompt" else {})} for n in range(9)]
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    files = {"eval_data": str(tmp_path / "held_out.jsonl"), "text_data": str(tmp_path / "text.jsonl")}
-    rows = [{"prompt": f"Q {n}", "completion": "A"} for n in range(9)]
-    config = config_of(tmp_path, rows, max_rows=2, **files)
-    data = load_data(config, tmp_path, tinyllama_tokenizer)
-    assert (len(data.train.rows), len(data.held_out.rows)) == (2, 2)
-    assert len(read_texts(config, tmp_path).conversations) == 2
+    assert megabytes(60_000) < megabytes(5_000) + 10, "a list of all rows would take 60 MB more"

@@ -2,15 +2,16 @@
 
 import gzip
 import json
-import re
 
+import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
 
 from common.errors import UserError
-from trainer.data import hub_data
-from trainer.data.reading import paste_suffix, read_rows, read_source, suffix_of
+from trainer.data.kinds import paste_suffix, suffix_of
+from trainer.data.reading import EXAMPLE_HELD_OUT, read_rows, read_source
+from trainer.data.shapes import to_conversation
 from trainer.data.tables import parquet_rows
 
 ROWS = [
@@ -44,13 +45,10 @@ def test_every_encoding_gives_the_same_rows(tmp_path, suffix, encoding):
 
 
 def test_an_encoding_that_shows_late_in_the_file_is_found(tmp_path):
-    path = tmp_path / "a.jsonl"
+    path, late = tmp_path / "a.jsonl", {"prompt": "서울은 어디에 있나요?", "completion": "대한민국"}
     plain = b'{"prompt": "a", "completion": "b"}\n' * 50_000  # more than the first look takes in
-    path.write_bytes(
-        plain
-        + json.dumps({"prompt": "서울은 어디에 있나요?", "completion": "대한민국"}, ensure_ascii=False).encode("cp949")
-    )
-    assert read_rows(str(path))[-1] == {"prompt": "서울은 어디에 있나요?", "completion": "대한민국"}
+    path.write_bytes(plain + json.dumps(late, ensure_ascii=False).encode("cp949"))
+    assert read_rows(str(path))[-1] == late
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -93,22 +91,51 @@ def test_half_a_character_is_replaced(tmp_path):
     assert read_rows(str(tmp_path / "a.jsonl")) == [{"text": "a\ufffd b 🙂"}]
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.parquet"])
+def test_odd_texts_come_through_every_kind_of_file(tmp_path, name):
+    rows = [{"prompt": '한국어 🙂, "x"\n2', "completion": "NA"}, {"prompt": "b", "completion": "1"}]
+    frame, file = pandas.DataFrame(rows), tmp_path / name
+    if name == "a.jsonl":
+        file.write_text("\n\n".join(map(json.dumps, rows)))
+    elif name == "a.json":
+        file.write_text(json.dumps({"version": 1, "rows": rows}), encoding="utf-8")
+    elif name == "a.csv":
+        frame.to_csv(file, index=False)
+    else:
+        frame.to_parquet(file)
+    assert read_rows(str(file)) == rows
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.csv", b"a,a\n1,2\n", "two columns called 'a'"),
-        ("a.csv", b'a,b\n1,"2\n3,4\n', "quotation mark"),
+        ("a.jsonl", b'{"a": 1}\n{"a": \n', "line 2 of 'a.jsonl' is not JSON"),
+        ("a.jsonl", b"[1, 2]", "not an object"),
+        ("a.jsonl", b"", "holds no rows"),
+        ("a.jsonl", b"\xff\xfe\x00", "not utf-16 text"),
         ("a.jsonl.gz", b"\x1f\x8b\x08 no", "damaged|not a"),
         ("a.jsonl.gz", gzip.compress(b"{}" * 5000, mtime=0)[:-20], "damaged"),
+        ("a.json", b"{", "Is it JSON lines"),
+        ("a.json", b"[1]", "not a list of objects"),
+        ("a.json", b"[" * 100_000, "nested too deeply"),
+        ("a.csv", b"", "holds no rows"),
+        ("a.csv", b"a,b\n1,2,3,4\n1\n1,2,3,4,5,6\n", "not a table"),
+        ("a.csv", b"a,a\n1,2\n", "two columns called 'a'"),
+        ("a.csv", b'a,b\n1,"2\n3,4\n', "quotation mark"),
         ("a.txt", b"\n \n", "holds no rows"),
         ("a.txt", b"a\x00b" * 3, "NUL"),
-        ("a.json", b"[" * 100_000, "nested too deeply"),
+        ("a.parquet", b"PAR1 no", "not a Parquet file"),
+        ("a.xlsx", b"PK", "not a kind of file"),
+        ("none.jsonl", None, "There is no file"),
+        ("nobody/nothing", None, r"neither a file here nor a data set .* the Hub cannot be reached"),
     ],
 )
-def test_a_broken_file_says_what_is_wrong(tmp_path, name, content, words):
-    (tmp_path / name).write_bytes(content)
+def test_what_cannot_be_read_says_what_is_wrong(tmp_path, monkeypatch, name, content, words):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=words):
-        read_rows(str(tmp_path / name))
+        read_rows(name)
 
 
 @pytest.mark.parametrize(
@@ -126,26 +153,6 @@ def test_a_broken_file_says_what_is_wrong(tmp_path, name, content, words):
 )
 def test_a_pasted_text_gets_the_kind_that_it_is(text, suffix):
     assert paste_suffix(text) == suffix
-
-
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        ("BuilderConfig 'x' not found. Available: ['en', 'ko']", "Set data_config to one of: en, ko."),
-        (
-            "Config name is missing.\nPlease pick one among the available configs: ['a', 'b']",
-            "several configurations.*a, b",
-        ),
-        (
-            "Unknown split \"x\". Should be one of ['train', 'test'].",
-            "no split 'x'. Set data_split to one of: train, test",
-        ),
-        ("Bad split: x. Available splits: ['train']", "no split 'x'. Set data_split to one of: train"),
-    ],
-)
-def test_what_a_data_set_lacks_comes_with_what_it_has(words, told):
-    config = "x" if "'x'" in words else None
-    assert re.search(told, str(hub_data._explained("a/b", config, "x", words)))
 
 
 def parquet(folder, **columns):
@@ -186,3 +193,13 @@ def test_a_value_in_a_parquet_that_python_has_no_type_for_is_named(tmp_path):
     file = parquet(tmp_path, when=pyarrow.array([2**62], pyarrow.timestamp("us")))
     with pytest.raises(UserError, match="holds a value that Python has no type for"):
         list(parquet_rows(file))
+
+
+def test_the_example_data_is_what_the_readme_says():
+    train, held_out = read_rows("example"), read_rows(str(EXAMPLE_HELD_OUT))
+    assert len(train) >= 200 and len(held_out) >= 20
+    several_turns = sum(len(row["messages"]) > 2 for row in train + held_out)
+    assert several_turns >= (len(train) + len(held_out)) / 3
+    questions = [message["content"] for row in train + held_out for message in row["messages"][:1]]
+    assert len(set(questions)) == len(questions), "a held-out question is trained"
+    assert all(to_conversation(row) for row in train + held_out)

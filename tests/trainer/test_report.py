@@ -1,71 +1,71 @@
 """The report before the start says what a training gets, what is wrong with the data, and what cures it."""
 
 import json
-from dataclasses import replace
+from collections import Counter
 
 import pytest
 
-from trainer.config import TrainConfig
-from trainer.data import report as report_module
+from tests.trainer.test_dataset import LONG as LONG_TURNS
+from trainer.data import examine as module
 from trainer.data.dataset import IGNORED
+from trainer.data.examine import build_report, histogram
 from trainer.data.findings import CheckedBase
 from trainer.data.intake import load_data
-from trainer.data.report import build_report, histogram
+from trainer.data.report import Finding, Report
 
 KOREAN = [
     {"질문": f"{number}번 학생은 무엇을 배웠습니까?", "답변": f"{number}번 학생은 국어와 수학을 배웠습니다."}
     for number in range(30)
 ]
 PAIRS = [{"prompt": f"What is {number}?", "completion": f"It is the number {number}."} for number in range(30)]
-LONG_TURNS = [{"role": ("user", "assistant")[n % 2], "content": f"turn {n} " + "word " * 10} for n in range(10)]
-LONG = {"messages": LONG_TURNS}
+LONG = {"messages": LONG_TURNS[1:]}
 
 
 @pytest.fixture
-def examine(tmp_path, tinyllama_tokenizer):
-    """Reports on rows, through the real intake; `examine.config` is the last config."""
+def examine(tmp_path, tinyllama_tokenizer, data_settings):
+    """Reports on rows, through the real intake; `examine.settings` are the last ones."""
 
-    def run(rows: list[dict], positions: int | None = 2048, **values) -> dict:
-        file = tmp_path / "rows.jsonl"
-        file.write_text("\n".join(json.dumps(row) for row in rows))
-        run.config = TrainConfig(data=str(file), **{"max_length": 128, **values})
+    def run(rows: list[dict], positions: int | None = 2048, **values) -> Report:
+        run.settings = data_settings(rows, **{"max_length": 128, "eval_fraction": 0.1, **values})
         base = CheckedBase("test/base", "for a test", positions)
-        told = build_report(run.config, tmp_path, tinyllama_tokenizer, base, 10, lambda sentence: None)
+        told = build_report(run.settings, tmp_path, tinyllama_tokenizer, base, 10, lambda sentence: None)
         return json.loads(json.dumps(told))
 
-    run.folder = tmp_path
     return run
 
 
-def found(report: dict, code: str) -> dict:
+def found(report: Report, code: str) -> Finding:
     return next(item for item in report["findings"] if item["code"] == code)
 
 
-def levels(report: dict) -> set[str]:
+def changes(report: Report, code: str) -> dict:
+    return found(report, code)["cure"]["changes"]
+
+
+def levels(report: Report) -> set[str]:
     return {item["level"] for item in report["findings"]}
 
 
-def test_the_report_counts_what_the_trainer_gets(examine, tinyllama_tokenizer):
+@pytest.mark.parametrize("too_long", ["drop", "cut", "split"])
+def test_the_report_counts_what_the_trainer_gets(examine, tmp_path, tinyllama_tokenizer, too_long):
     rows = [*PAIRS, LONG, PAIRS[0], {"text": "Once upon a time."}]
-    for too_long in ("drop", "cut", "split"):
-        report = examine(rows, too_long=too_long)
-        data = load_data(examine.config, examine.folder, tinyllama_tokenizer)
-        assert report["train_rows"] == len(data.train.rows)
-        assert report["held_out_rows"] == len(data.held_out.rows)
-        assert report["tokens"] == sum(len(row["input_ids"]) for row in data.train.rows)
-        assert report["trained_tokens"] == sum(label != IGNORED for row in data.train.rows for label in row["labels"])
-        assert sum(report["lengths"]["counts"]) == len(rows) and report["estimated_from"] is None
-        assert report["rows"] == 33 and report["turns"] == 72 and report["shape"] == "messages and text"
-        assert report["duplicates"] == {"count": 1, "rows": [32]}
+    report = examine(rows, too_long=too_long)
+    data = load_data(examine.settings, tmp_path, tinyllama_tokenizer)
+    assert report["train_rows"] == len(data.train.rows)
+    assert report["held_out_rows"] == len(data.held_out.rows)
+    assert report["tokens"] == sum(len(row["input_ids"]) for row in data.train.rows)
+    assert report["trained_tokens"] == sum(label != IGNORED for row in data.train.rows for label in row["labels"])
+    assert sum(report["lengths"]["counts"]) == len(rows) and report["estimated_from"] is None
+    assert report["rows"] == 33 and report["turns"] == 72 and report["shape"] == "messages and text"
+    assert report["duplicates"] == {"count": 1, "rows": [32]}
 
 
-def test_the_preview_of_the_report_is_what_the_trainer_gets(examine, tinyllama_tokenizer):
+def test_the_preview_of_the_report_is_what_the_trainer_gets(examine, tmp_path, tinyllama_tokenizer):
     typed = {"prompt": "a</s>", "completion": "<|assistant|></s>b"}
     report = examine([typed, {"text": "x " * 300}, LONG, KOREAN[0]], eval_fraction=0.0)
-    data = load_data(examine.config, examine.folder, tinyllama_tokenizer)
+    data = load_data(examine.settings, tmp_path, tinyllama_tokenizer)
     used = [piece for piece in report["preview"] if piece["used"]]
     assert [piece["ids"] for piece in used] == [row["input_ids"] for row in data.train.rows]
-    assert [piece["trained"] for piece in used] == [[label >= 0 for label in row["labels"]] for row in data.train.rows]
     assert used[0]["tokens"].count("</s>") == 2, "those that were typed are not shown as control tokens"
     (left_out,) = [piece for piece in report["preview"] if not piece["used"]]
     assert left_out["row"] == 3 and "more than max_length" in left_out["why_not"]
@@ -98,7 +98,7 @@ def test_what_stops_a_start_comes_with_a_cure_that_cures(examine, rows, values, 
     stop = found(report, code)
     assert stop["level"] == "stop" and stop["message"]
     assert report["findings"][0]["level"] == "stop", "the worst first"
-    cured = examine(rows, **{**values, **stop["cure"]["changes"]})
+    cured = examine(rows, **{**values, **changes(report, code)})
     assert "stop" not in levels(cured) and cured["train_rows"] > 0
 
 
@@ -113,8 +113,8 @@ def test_unrecognised_columns_still_give_a_report(examine):
 def test_empty_answers_and_duplicates_are_named(examine):
     report = examine([{"prompt": "Q", "completion": ""}, *PAIRS, PAIRS[3], {"prompt": "", "completion": "A"}])
     assert report["empty_answers"] == {"count": 1, "rows": [1]} and report["bad"]["count"] == 2
-    assert found(report, "duplicates")["cure"]["changes"] == {"drop_duplicates": True}
-    assert found(report, "bad_rows")["cure"]["changes"] == {"skip_bad_rows": True}
+    assert changes(report, "duplicates") == {"drop_duplicates": True}
+    assert changes(report, "bad_rows") == {"skip_bad_rows": True}
     mended = examine([{"prompt": "Q", "completion": ""}, *PAIRS, PAIRS[3]], skip_bad_rows=True, drop_duplicates=True)
     assert mended["train_rows"] + mended["held_out_rows"] == 30
     assert {found(mended, code)["level"] for code in ("bad_rows", "duplicates")} == {"info"}
@@ -129,8 +129,8 @@ def test_rows_of_the_held_out_file_that_are_trained_too_are_told(examine, tmp_pa
 
 
 def test_a_longer_max_length_is_the_cure_where_the_base_takes_it(examine):
-    assert found(examine([*PAIRS, LONG]), "too_long")["cure"]["changes"] == {"max_length": 256}
-    assert found(examine([*PAIRS, LONG], positions=128), "too_long")["cure"]["changes"] == {"too_long": "cut"}
+    assert changes(examine([*PAIRS, LONG]), "too_long") == {"max_length": 256}
+    assert changes(examine([*PAIRS, LONG], positions=128), "too_long") == {"too_long": "cut"}
 
 
 def test_the_fingerprint_follows_the_rows_that_are_used(examine):
@@ -140,7 +140,7 @@ def test_the_fingerprint_follows_the_rows_that_are_used(examine):
 
 def test_large_data_is_estimated_and_says_so(examine, monkeypatch):
     whole = examine(PAIRS * 20, drop_duplicates=False)
-    monkeypatch.setattr(report_module, "MOST_ENCODED", 100)
+    monkeypatch.setattr(module, "MAX_ENCODED_ROWS", 100)
     part = examine(PAIRS * 20, drop_duplicates=False)
     assert part["estimated_from"] and found(part, "estimated")["level"] == "info"
     assert part["train_rows"] == whole["train_rows"] and abs(part["tokens"] / whole["tokens"] - 1) < 0.05
@@ -157,15 +157,13 @@ def test_the_text_of_stage_1_is_reported_too(examine, tmp_path):
 
 
 def test_the_histogram_counts_every_row_once():
-    assert histogram([]) == {"edges": [0, 1], "counts": [0]}
-    shown = histogram([1, 5, 30, 100, 1000])
+    assert histogram(Counter()) == {"edges": [0, 1], "counts": [0]}
+    shown = histogram(Counter([1, 5, 30, 100, 1000]))
     assert sum(shown["counts"]) == 5 and len(shown["edges"]) == len(shown["counts"]) + 1
     assert shown["edges"][-1] > 1000 and len(shown["counts"]) <= 21
 
 
-def test_a_template_that_marks_nothing_stops_with_a_cure(tmp_path, examine, tinyllama_tokenizer, monkeypatch):
+def test_a_template_that_marks_nothing_stops_with_a_cure(examine, tinyllama_tokenizer, monkeypatch):
     strange = "{% for message in messages %}[{{ message['role'] }}] {{ message['content'] }}{% endfor %}"
     monkeypatch.setattr(tinyllama_tokenizer, "chat_template", strange)
-    report = examine(PAIRS)
-    assert found(report, "template")["cure"]["changes"] == {"chat_template": "zephyr"}
-    assert replace(examine.config, chat_template="zephyr").problems() == []
+    assert changes(examine(PAIRS), "template") == {"chat_template": "zephyr"}

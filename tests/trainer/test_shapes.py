@@ -1,4 +1,4 @@
-"""Columns in common use are recognised; others are guessed and mapped."""
+"""Columns in common use are recognised, others are guessed and mapped; a bad row is named with what was found and what to do."""
 
 import json
 
@@ -7,20 +7,19 @@ import pytest
 from common.errors import UserError
 from trainer.data.intake import gather
 from trainer.data.reading import source_of
-from trainer.data.shapes import apply_mapping, guess_mapping, recognise, to_conversation
+from trainer.data.shapes import guess_mapping, recognise, to_conversation
 
 PAIR = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
+SHAREGPT = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]
 
 
 @pytest.mark.parametrize(
     ("row", "mapping"),
     [
-        ({"question": "Q", "answer": "A", "id": 3}, {"prompt": "question", "completion": "answer"}),
-        ({"Question": "Q", "Answer": "A"}, {"prompt": "Question", "completion": "Answer"}),
-        ({"input": "Q", "output": "A"}, {"prompt": "input", "completion": "output"}),
-        ({"prompt": "Q", "response": "A"}, {"prompt": "prompt", "completion": "response"}),
-        ({"user": "Q", "assistant": "A"}, {"prompt": "user", "completion": "assistant"}),
-        ({"질문": "Q", "답변": "A"}, {"prompt": "질문", "completion": "답변"}),
+        ({"messages": PAIR}, {"messages": "messages"}),
+        ({"messages": json.dumps(PAIR), "id": "7"}, {"messages": "messages"}),
+        ({"conversations": SHAREGPT}, {"messages": "conversations"}),
+        ({"conversations": PAIR}, {"messages": "conversations"}),
         ({"dialog": ["Q", "A"]}, {"messages": "dialog"}),
         ({"conversation": [{"human": "Q", "assistant": "A"}], "lang": "en"}, {"messages": "conversation"}),
         (
@@ -31,19 +30,59 @@ PAIR = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
             {"turns": json.dumps([{"from": "prompter", "value": "Q"}, {"from": "bot", "value": "A"}])},
             {"messages": "turns"},
         ),
+        ({"prompt": "Q", "completion": "A"}, {"prompt": "prompt", "completion": "completion"}),
+        ({"prompt": PAIR[:1], "completion": PAIR[1:]}, {"prompt": "prompt", "completion": "completion"}),
+        ({"instruction": "Q", "output": "A"}, {"prompt": "instruction", "completion": "output"}),
+        (
+            {"instruction": "Q", "input": "", "output": "A"},
+            {"prompt": "instruction", "completion": "output", "context": "input"},
+        ),
+        ({"question": "Q", "answer": "A", "id": 3}, {"prompt": "question", "completion": "answer"}),
+        ({"Question": "Q", "Answer": "A"}, {"prompt": "Question", "completion": "Answer"}),
+        ({"input": "Q", "output": "A"}, {"prompt": "input", "completion": "output"}),
+        ({"prompt": "Q", "response": "A"}, {"prompt": "prompt", "completion": "response"}),
+        ({"user": "Q", "assistant": "A"}, {"prompt": "user", "completion": "assistant"}),
+        ({"질문": "Q", "답변": "A"}, {"prompt": "질문", "completion": "답변"}),
     ],
 )
-def test_common_names_are_recognised(row, mapping):
+def test_every_known_shape_is_recognised_and_is_the_same_conversation(row, mapping):
     assert recognise([row]) == mapping == guess_mapping([row])
-    assert to_conversation(row) == apply_mapping(row, mapping) == {"messages": PAIR}
+    assert to_conversation(row) == to_conversation(row, mapping) == {"messages": PAIR}
 
 
 def test_context_and_system_prompt_are_taken_along():
     row = {"instruction": "Add", "context": "1 and 2", "response": "3", "system_prompt": "Be exact."}
     assert [message["content"] for message in to_conversation(row)["messages"]] == ["Be exact.", "Add\n\n1 and 2", "3"]
     assert recognise([row]) == {
-        "prompt": "instruction", "completion": "response", "context": "context", "system": "system_prompt"
-    }  # fmt: skip
+        **{"prompt": "instruction", "completion": "response"},
+        **{"context": "context", "system": "system_prompt"},
+    }
+
+
+def test_text_stays_text():
+    assert to_conversation({"text": "Once upon a time"}) == {"text": "Once upon a time"}
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"frage": "Q", "antwort": "A"}, "found the keys frage, antwort"),
+        ({}, "found the keys none"),
+        ({"prompt": "Q", "completion": ""}, "completion is empty"),
+        ({"prompt": None, "completion": "A"}, "prompt is a NoneType, not text"),
+        ({"messages": []}, "empty"),
+        ({"messages": "[1"}, "not JSON"),
+        ({"messages": [{"role": "user"}]}, "turn 1 lacks"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "unknown role 'robot'"),
+        ({"messages": PAIR[:1]}, "ends with the user's turn"),
+        ({"messages": [*PAIR, {"role": "system", "content": "s"}]}, "turn 3 is a system message"),
+        ({"conversations": [{"from": "tool", "value": "x"}]}, "unknown role 'tool'"),
+        ({"text": 5}, "text is a int"),
+    ],
+)
+def test_a_bad_row_says_what_was_found(row, words):
+    with pytest.raises(UserError, match=words):
+        to_conversation(row)
 
 
 def test_unknown_names_are_guessed_from_names_and_contents():
@@ -59,20 +98,18 @@ def test_unknown_names_are_guessed_from_names_and_contents():
 def test_a_mapping_wins_over_what_is_recognised():
     row = {"prompt": "no", "completion": "no", "q": "Q", "a": "A"}
     assert to_conversation(row, {"prompt": "q", "completion": "a"}) == {"messages": PAIR}
-    with pytest.raises(UserError, match="no column 'b'"):
-        to_conversation(row, {"prompt": "q", "completion": "b"})
-    with pytest.raises(UserError, match="columns maps 'answer'"):
-        to_conversation(row, {"prompt": "q", "answer": "a"})
-    with pytest.raises(UserError, match="too little"):
-        to_conversation(row, {"prompt": "q"})
+    for mapping, words in (
+        ({"prompt": "q", "completion": "b"}, "no column 'b'"),
+        ({"prompt": "q", "answer": "a"}, "columns maps 'answer'"),
+        ({"prompt": "q"}, "too little"),
+    ):
+        with pytest.raises(UserError, match=words):
+            to_conversation(row, mapping)
 
 
 def test_rows_keep_their_numbers_and_empty_answers_are_counted(tmp_path):
-    rows = [
-        {"prompt": "Q", "completion": " "},
-        {"prompt": "Q", "completion": "A"},
-        {"messages": [*PAIR[:1], {**PAIR[1], "content": ""}]},
-    ]
+    empty = {"messages": [*PAIR[:1], {**PAIR[1], "content": ""}]}
+    rows = [{"prompt": "Q", "completion": " "}, {"prompt": "Q", "completion": "A"}, empty]
     found = gather(source_of(rows), tmp_path)
     assert list(found.conversations.part()) == [{"row": 2, "messages": PAIR}]
     assert (found.rows, found.bad.count, found.empty_answers.first) == (3, 2, [1, 3])

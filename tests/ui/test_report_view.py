@@ -23,10 +23,13 @@ REPORT = {
             "ids": [1, 2, 3],
             "tokens": ["<s>", "hi", "</s>"],
             "trained": [False, False, True],
+            "length": 3,
             "used": True,
         },
         {
             "row": 2,
+            "messages": None,
+            "length": 1,
             "text": "plain",
             "ids": [4],
             "tokens": ["x↵"],
@@ -49,20 +52,21 @@ def test_the_pressing_cures_come_first_and_each_once():
 
 
 def test_trained_tokens_are_told_from_the_others():
-    shown = tokens(REPORT)
+    shown = tokens(REPORT["preview"])
     assert "<span class='tok on' title='3'>&lt;/s&gt;</span>" in shown
     assert "<span class='tok' title='1'>&lt;s&gt;</span>" in shown and "3 tokens, 1 trained" in shown
 
 
 def test_conversations_are_escaped_and_unused_rows_say_why():
-    shown = conversations(REPORT)
+    shown = conversations(REPORT["preview"])
     assert "&lt;b&gt;hi" in shown and "<b>hi" not in shown and "not used: too long" in shown and "plain" in shown
 
 
 def test_a_histogram_has_one_bar_a_bin():
-    assert histogram(REPORT["lengths"]).count("class='bin'") == 2 and histogram(None) == ""
+    assert histogram(REPORT["lengths"]).count("class='bin'") == 2
+    assert histogram({"edges": [0, 1], "counts": [0]}) == ""
 
 
 def test_unrecognised_columns_are_shown_as_they_were_read():
-    shown = raw_rows({"sample": [{"frage": "<b>", "antwort": 7}]})
+    shown = raw_rows([{"frage": "<b>", "antwort": "7"}])
     assert "frage" in shown and "&lt;b&gt;" in shown and "7" in shown

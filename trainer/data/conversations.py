@@ -5,7 +5,7 @@
     for conversation in kept.part(mask): ...   {"row": 17, "messages": [...]}
 
 They lie in a file without a name: it is gone with the process, however that ends. Of each conversation a hash of 64 bits lies
-beside it, by which `trainer.data.split` finds what is there twice.
+beside it, by which `split` finds what is there twice.
 """
 
 import json
@@ -16,12 +16,25 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import compress
 from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy
 
-CHUNK = 2**20  # bytes
+from models.templates import Message
+
+CHUNK_BYTES = 2**20
 CHUNK_HASHES = 2**17
-MOST_KEPT = 1000
+MAX_KEPT = 1000
+
+Row = dict[str, Any]  # as it was read: {column: value}
+
+
+class Conversation(TypedDict, total=False):
+    """Either `messages` or `text`; read back, it has its `row` in the file it came from."""
+
+    row: int
+    messages: list[Message]
+    text: str
 
 
 @dataclass
@@ -32,34 +45,26 @@ class Kept:
     first: list = field(default_factory=list)
 
     def add(self, thing: object) -> None:
+        """Count one more."""
         self.count += 1
-        if len(self.first) < MOST_KEPT:
+        if len(self.first) < MAX_KEPT:
             self.first.append(thing)
 
     def __bool__(self) -> bool:
         return self.count > 0
 
 
-def _nameless(folder: Path):
-    return tempfile.TemporaryFile(dir=folder, buffering=CHUNK)  # open as long as its owner lives
-
-
-def key_of(conversation: dict) -> str:
-    """What a conversation says, without its number: those with the same key are duplicates."""
-    said = {name: value for name, value in conversation.items() if name != "row"}
-    return json.dumps(said, sort_keys=True, ensure_ascii=False)
-
-
 class Conversations:
     """A file of conversations in `folder`, which must be there. All are appended before the first is read."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = _nameless(folder)
-        self._hashes = _nameless(folder)
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=CHUNK_BYTES)  # noqa: SIM115 - as long as it lives
+        self._hashes = tempfile.TemporaryFile(dir=folder, buffering=CHUNK_BYTES)  # noqa: SIM115
         self._count = 0
 
-    def append(self, row: int, conversation: dict) -> None:
-        key = key_of(conversation).encode("utf-8", "replace")
+    def append(self, row: int, conversation: Conversation) -> None:
+        """Write one more. Those that say the same, whatever their row, have the same hash."""
+        key = json.dumps(conversation, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")
         self._file.write(b"%d %b\n" % (row, key))
         self._hashes.write(blake2b(key, digest_size=8).digest())
         self._count += 1
@@ -68,15 +73,15 @@ class Conversations:
         return self._count
 
     def part(self, mask: numpy.ndarray | None = None) -> "Part":
-        """Those at whose places `mask` is true; all without one."""
+        """Return those at whose places `mask` is true; all without one."""
         return Part(self, numpy.ones(len(self), dtype=bool) if mask is None else mask)
 
     def lines(self) -> Iterator[bytes]:
-        """b'17 {"messages": ...}' of each, in order. Several readers may take turns."""
+        """Yield b'17 {"messages": ...}' of each, in order. Several readers may take turns."""
         offset, rest = 0, b""
         while True:
             self._file.seek(offset)
-            chunk = self._file.read(CHUNK)
+            chunk = self._file.read(CHUNK_BYTES)
             if not chunk:
                 return
             offset += len(chunk)
@@ -84,11 +89,12 @@ class Conversations:
             yield from whole
 
     def line_at(self, offset: int) -> bytes:
+        """Return the line that begins at a byte of the file."""
         self._file.seek(offset)
         return self._file.readline()
 
     def hashes(self) -> Iterator[tuple[slice, numpy.ndarray]]:
-        """(places, their hashes as uint64), piece by piece, in order."""
+        """Yield (places, their hashes as uint64), piece by piece, in order."""
         for start in range(0, len(self), CHUNK_HASHES):
             self._hashes.seek(start * 8)
             found = numpy.frombuffer(self._hashes.read(CHUNK_HASHES * 8), dtype=numpy.uint64)
@@ -105,43 +111,38 @@ class Part:
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[dict]:
+    def __iter__(self) -> Iterator[Conversation]:
         return map(_parsed, self._lines())
 
     def _lines(self) -> Iterator[bytes]:
         return compress(self.whole.lines(), self.mask.view(numpy.uint8).data)
 
     def keys(self) -> Iterator[bytes]:
-        """What each says; see `key_of`."""
+        """Yield what each says, without its row."""
         return (line.partition(b" ")[2] for line in self._lines())
 
     def rows(self) -> Iterator[int]:
-        """Their rows' numbers."""
+        """Yield their rows' numbers."""
         return (int(line.partition(b" ")[0]) for line in self._lines())
 
-    def sample(self, most: int) -> Iterator[dict]:
-        """All of them in order, or `most` of them, evenly drawn, in an order of which any beginning is a fair sample."""
+    def sample(self, most: int) -> Iterator[Conversation]:
+        """Yield all in order, or `most` of them, evenly drawn, in an order of which any beginning is a fair sample."""
         if len(self) <= most:
             yield from self
             return
         chance = random.Random(0)
-        offsets = self._offsets(chance.sample(range(len(self)), most))
-        chance.shuffle(offsets)
-        yield from (_parsed(self.whole.line_at(offset)) for offset in offsets)
-
-    def _offsets(self, places: list[int]) -> list[int]:
-        """Where in the file the conversations at these places of the part begin."""
-        wanted, found, offset = numpy.zeros(len(self), dtype=bool), [], 0
-        wanted[places] = True
+        wanted, offsets, offset = numpy.zeros(len(self), dtype=bool), [], 0
+        wanted[chance.sample(range(len(self)), most)] = True
         mask = numpy.zeros(len(self.whole), dtype=bool)
         mask[self.mask] = wanted
         for line, is_wanted in zip(self.whole.lines(), mask.view(numpy.uint8).data, strict=True):
             if is_wanted:
-                found.append(offset)
+                offsets.append(offset)
             offset += len(line) + 1
-        return found
+        chance.shuffle(offsets)
+        yield from (_parsed(self.whole.line_at(offset)) for offset in offsets)
 
 
-def _parsed(line: bytes) -> dict:
+def _parsed(line: bytes) -> Conversation:
     row, _, key = line.partition(b" ")
     return {"row": int(row), **json.loads(key)}

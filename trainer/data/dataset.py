@@ -1,182 +1,202 @@
-"""From conversations to what the trainer gets: token ids, which of them are trained, and which rows are left out.
+"""From conversations to what the trainer gets: token ids, which of them are trained, and what was left out.
 
-The preview calls the same functions: what is shown is what is trained. Reading is in `reading`, shapes are in `shapes`.
-
-    encoded = encode(conversation, tokenizer, template, max_length)  [{"input_ids": [...], "labels": [...]}]
+encoder = Encoder(tokenizer, template, max_length=1024, too_long="cut")
+encoded = encoder.encode_all(conversations)       training
+shown = encoder.preview(7, row)                   what a person sees of row 7: the very same ids
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypedDict
 
 from common.errors import UserError
-from models.prompt import encode_messages, encode_text
-from trainer.data.conversations import Kept
-from trainer.data.reading import EXAMPLE_HELD_OUT, read_rows
+from models.prompt import encode_messages, encode_text, shown_tokens
+from models.templates import Message
+from trainer.data.conversations import Conversation, Kept, Row
+from trainer.data.report import PreviewRow
 from trainer.data.shapes import to_conversation
 
 IGNORED = -100  # the label that PyTorch's cross entropy leaves out
 
-__all__ = ["EXAMPLE_HELD_OUT", "IGNORED", "Encoded", "encode", "encode_all", "preview", "read_rows"]
-__all__ += ["to_conversation"]  # the whole way from rows to tokens in one import
+
+class TokenRow(TypedDict):
+    """A row for the trainer: ids and labels of equal length, labels `IGNORED` wherever a token is not trained."""
+
+    input_ids: list[int]
+    labels: list[int]
 
 
 @dataclass
 class Encoded:
-    """Rows ready for the trainer, and a report of what was left out. Row numbers count from 1, as people do."""
+    """Rows ready for the trainer, and what was left out. Row numbers count from 1, as people do."""
 
-    rows: Sequence[dict] = ()  # {"input_ids", "labels"}: a list, or a `datasets.Dataset`
-    trained_tokens: int = 0  # in `rows`
+    rows: Sequence[TokenRow] = ()  # a list, or a `datasets.Dataset`
+    count: int = 0
+    tokens: int = 0  # in `rows`
+    trained_tokens: int = 0
+    conversations: int = 0  # that were looked at
+    lengths: Counter[int] = field(default_factory=Counter)  # tokens of all rows as they are: {length: how many}
     too_long: Kept = field(default_factory=Kept)  # (row number, tokens)
     nothing_trained: Kept = field(default_factory=Kept)
     shortened: Kept = field(default_factory=Kept)  # cut or split to fit
 
-    def report(self, max_length: int) -> str:
-        """One sentence a kind of row that was left out or changed; "" when all are used as they are."""
-        parts = []
-        if self.too_long:
-            shown = ", ".join(f"row {number} ({tokens} tokens)" for number, tokens in self.too_long.first[:5])
-            parts.append(f"{self.too_long.count} rows are longer than {max_length} tokens and left out: {shown}.")
-        if self.shortened:
-            shown = ", ".join(f"row {number}" for number in self.shortened.first[:5])
-            parts.append(f"{self.shortened.count} rows were longer than {max_length} tokens and shortened: {shown}.")
-        if self.nothing_trained:
-            shown = ", ".join(f"row {number}" for number in self.nothing_trained.first[:5])
-            parts.append(f"{self.nothing_trained.count} rows hold no token to train and are left out: {shown}.")
-        return " ".join(parts)
-
-    def usable(self, number: int, pieces: list[dict], max_length: int) -> Iterator[dict]:
-        """Of what `fit` made of row `number` that which is trained; the rest is noted."""
-        if any(piece.get("shortened") for piece in pieces):
-            self.shortened.add(number)
-        for piece in pieces:
-            row = {name: piece[name] for name in ("input_ids", "labels")}
-            if len(row["input_ids"]) > max_length:
-                self.too_long.add((number, len(row["input_ids"])))
-            elif not is_trained(row):
-                self.nothing_trained.add(number)
-            else:
-                self.trained_tokens += sum(label != IGNORED for label in row["labels"])
-                yield row
+    def report(self, max_length: int) -> list[str]:
+        """Say for each kind of row that was left out or changed how many and which; [] when all are used as they are."""
+        kinds = (
+            (self.too_long, f"are longer than {max_length} tokens and left out"),
+            (self.shortened, f"were longer than {max_length} tokens and shortened"),
+            (self.nothing_trained, "hold no token to train and are left out"),
+        )
+        return [f"{kept.count} rows {words}: {name_rows(kept.first)}." for kept, words in kinds if kept]
 
 
-def encode_each(
-    encoded: Encoded, conversations: Iterable[dict], tokenizer, template: str, max_length: int, too_long: str = "drop"
-) -> Iterator[dict]:
-    """The rows of every conversation, one after the other; what is too long is dropped, cut or split, and noted in `encoded`,
-    never silently.
+def name_rows(rows: Iterable) -> str:
+    """Name the first five rows: 'row 2, row 7 (300 tokens)' of [2, (7, 300)]."""
+    first = list(rows)[:5]
+    return ", ".join(f"row {row[0]} ({row[1]} tokens)" if isinstance(row, Sequence) else f"row {row}" for row in first)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """How conversations become token rows; one for a training, its check and its preview.
+
+    `too_long` says what happens to messages over `max_length` tokens: drop, cut (keep the turns from the first on that fit) or
+    split (several rows, each with the system prompt). Text is always cut into several rows and loses nothing.
     """
-    for number, conversation in enumerate(conversations, 1):
-        pieces = fit(conversation, tokenizer, template, max_length, too_long)
-        yield from encoded.usable(conversation.get("row", number), pieces, max_length)
+
+    tokenizer: Any
+    template: str  # "" where all is text
+    max_length: int
+    too_long: str = "drop"
+
+    def encode(self, conversation: Conversation) -> list[TokenRow]:
+        """Return a conversation as token rows, before anything is left out or shortened.
+
+        Of messages, what the template marks is trained: the assistant's words and the stop token. Of text everything is, with
+        the stop token at its end.
+        """
+        if "text" in conversation:
+            ids = [*encode_text(conversation["text"], self.tokenizer), self.tokenizer.eos_token_id]
+            return in_pieces(ids, self.max_length)
+        ids, trained = encode_messages(conversation["messages"], self.tokenizer, self.template)
+        labels = [token if is_said else IGNORED for token, is_said in zip(ids, trained, strict=True)]
+        return [{"input_ids": ids, "labels": labels}]
+
+    def fit(self, conversation: Conversation, whole: list[TokenRow]) -> list[TokenRow]:
+        """Return `whole`, what `encode` made of the conversation, cut or split at whole turns that end with an answer.
+
+        A single turn that is too long stays too long, for the caller to leave out and report.
+        """
+        if "text" in conversation or self.too_long == "drop" or self.fits(whole[0]):
+            return whole
+        messages = conversation["messages"]
+        system = messages[:1] if messages[0]["role"] == "system" else []
+        left, pieces = _exchanges(messages[len(system) :]), []
+
+        def first(count: int) -> TokenRow:
+            said = [message for exchange in left[:count] for message in exchange]
+            return self.encode({"messages": [*system, *said]})[0]
+
+        while left:
+            count, row = 1, first(1)
+            step = (
+                1 if self.fits(row) else 0
+            )  # doubles while it fits, then halves: the work stays near that of one piece
+            while step:
+                longer = first(count + step) if count + step <= len(left) else None
+                if longer and self.fits(longer):
+                    count, row, step = count + step, longer, step * 2
+                else:
+                    step //= 2
+            pieces.append(row)
+            left = left[count:] if self.too_long == "split" else []
+        return pieces
+
+    def fits(self, row: TokenRow) -> bool:
+        """Return True when a row has at most `max_length` tokens."""
+        return len(row["input_ids"]) <= self.max_length
+
+    def encode_all(
+        self, conversations: Iterable[Conversation], keep: Callable[[Iterator[TokenRow]], Sequence[TokenRow]] = list
+    ) -> Encoded:
+        """Encode every conversation; what is too long is dropped, cut or split, and noted, never silently.
+
+        `keep` takes the rows one after the other and returns what holds them: a list, or a file.
+        """
+        encoded = Encoded()
+        encoded.rows = keep(self._usable(conversations, encoded))
+        return encoded
+
+    def _usable(self, conversations: Iterable[Conversation], encoded: Encoded) -> Iterator[TokenRow]:
+        for number, conversation in enumerate(conversations, 1):
+            number = conversation.get("row", number)
+            whole = self.encode(conversation)
+            pieces = self.fit(conversation, whole)
+            encoded.conversations += 1
+            encoded.lengths.update(len(row["input_ids"]) for row in whole)
+            if not self.fits(whole[0]) and any(map(self.fits, pieces)):
+                encoded.shortened.add(number)
+            for row in pieces:
+                if not self.fits(row):
+                    encoded.too_long.add((number, len(row["input_ids"])))
+                elif not is_trained(row):
+                    encoded.nothing_trained.add(number)
+                else:
+                    encoded.count += 1
+                    encoded.tokens += len(row["input_ids"])
+                    encoded.trained_tokens += sum(label != IGNORED for label in row["labels"])
+                    yield row
+
+    def preview(self, number: int, row: Row, mapping: dict[str, str] | None = None) -> list[PreviewRow]:
+        """Show what the trainer gets of a row, or why it does not get it. Cut or split, a row has several entries."""
+        nothing = PreviewRow(
+            row=number, messages=None, text=None, ids=[], tokens=[], trained=[], length=0, used=False, why_not=""
+        )
+        try:
+            conversation = to_conversation(row, mapping)
+            pieces = self.fit(conversation, self.encode(conversation))
+        except UserError as error:
+            return [{**nothing, "why_not": str(error)}]
+        shown: list[PreviewRow] = []
+        for piece in pieces:
+            ids, why_not = piece["input_ids"], ""
+            if not self.fits(piece):
+                why_not = f"{len(ids)} tokens are more than max_length {self.max_length}."
+            elif not is_trained(piece):
+                why_not = "No token of it is trained."
+            shown.append(
+                {
+                    **nothing,
+                    "messages": conversation.get("messages"),
+                    "text": conversation.get("text"),
+                    "ids": ids,
+                    "tokens": shown_tokens(ids, self.tokenizer),
+                    "trained": [label != IGNORED for label in piece["labels"]],
+                    "length": len(ids),
+                    "used": not why_not,
+                    "why_not": why_not,
+                }
+            )
+        return shown
 
 
-def encode_all(
-    conversations: Iterable[dict], tokenizer, template: str, max_length: int, too_long: str = "drop"
-) -> Encoded:
-    """`encode_each` with its rows in a list."""
-    encoded = Encoded()
-    encoded.rows = list(encode_each(encoded, conversations, tokenizer, template, max_length, too_long))
-    return encoded
-
-
-def is_trained(row: dict) -> bool:
-    """False when no token has a label: the first one's is never predicted."""
+def is_trained(row: TokenRow) -> bool:
+    """Return False when no token has a label: the first one's is never predicted."""
     return any(label != IGNORED for label in row["labels"][1:])
 
 
-def encode(conversation: dict, tokenizer, template: str, max_length: int) -> list[dict]:
-    """One conversation as [{"input_ids", "labels"}], labels -100 wherever a token is not trained.
-
-    Of messages, what the template marks is trained: the assistant's words and the stop token. Of plain text everything is,
-    with the stop token at its end; a text longer than `max_length` becomes several rows and loses nothing.
-    """
-    if "text" in conversation:
-        ids = [*encode_text(conversation["text"], tokenizer), tokenizer.eos_token_id]
-        return in_pieces(ids, max_length)
-    ids, trained = encode_messages(conversation["messages"], tokenizer, template)
-    labels = [token if is_said else IGNORED for token, is_said in zip(ids, trained, strict=True)]
-    return [{"input_ids": ids, "labels": labels}]
-
-
-def in_pieces(ids: list[int], max_length: int) -> list[dict]:
-    """Token ids as rows of at most `max_length`, all of them trained."""
+def in_pieces(ids: list[int], max_length: int) -> list[TokenRow]:
+    """Return token ids as rows of at most `max_length`, all of them trained."""
     pieces = [ids[start : start + max_length] for start in range(0, len(ids), max_length)]
     return [{"input_ids": piece, "labels": list(piece)} for piece in pieces]
 
 
-def fit(conversation: dict, tokenizer, template: str, max_length: int, too_long: str) -> list[dict]:
-    """`encode`, and of messages over `max_length` what `too_long` says: whole turns that end with an answer.
-
-    cut keeps the turns from the first on that fit; split makes several rows, each with the system prompt. Those that were
-    made carry "shortened". A single turn that is too long stays too long, for the caller to leave out and report.
-    """
-    rows = encode(conversation, tokenizer, template, max_length)
-    if "text" in conversation or too_long == "drop" or len(rows[0]["input_ids"]) <= max_length:
-        return rows
-    messages = conversation["messages"]
-    system = messages[:1] if messages[0]["role"] == "system" else []
-    left, pieces = exchanges(messages[len(system) :]), []
-
-    def encoded(count: int) -> dict:
-        said = [message for exchange in left[:count] for message in exchange]
-        return encode({"messages": [*system, *said]}, tokenizer, template, max_length)[0]
-
-    while left:
-        count, row = _most_that_fit(encoded, len(left), max_length)
-        pieces.append({**row, "shortened": len(row["input_ids"]) <= max_length})
-        left = left[count:] if too_long == "split" else []
-    return pieces
-
-
-def exchanges(messages: list[dict]) -> list[list[dict]]:
-    """Messages in stretches that each end with an assistant's answer."""
-    parts: list[list[dict]] = [[]]
+def _exchanges(messages: list[Message]) -> list[list[Message]]:
+    """Return messages in stretches that each end with an assistant's answer."""
+    parts: list[list[Message]] = [[]]
     for message in messages:
         parts[-1].append(message)
         if message["role"] == "assistant":
             parts.append([])
     return [part for part in parts if part]
-
-
-def _most_that_fit(encoded: Callable[[int], dict], total: int, max_length: int) -> tuple[int, dict]:
-    """(how many exchanges fit, their row); (1, a row that is too long) when not even one does."""
-    count, row = 1, encoded(1)
-    if len(row["input_ids"]) > max_length:
-        return count, row
-    step = 1  # doubles while it fits, then halves: the work stays near that of one piece
-    while step:
-        longer = encoded(count + step) if count + step <= total else None
-        if longer and len(longer["input_ids"]) <= max_length:
-            count, row, step = count + step, longer, step * 2
-        else:
-            step //= 2
-    return count, row
-
-
-def preview(
-    rows: list[dict], tokenizer, template: str, max_length: int, mapping: dict | None = None, too_long: str = "drop"
-) -> list[dict]:
-    """For each row its ids, tokens and which are trained, exactly as the trainer gets them.
-
-    Returns [{"row": 1, "ids": [...], "tokens": [...], "trained": [...], "used": bool}]; a row may give several entries.
-    """
-    shown = []
-    for number, row in enumerate(rows, 1):
-        try:
-            conversation = to_conversation(row, mapping)
-        except UserError as error:
-            raise UserError(f"Row {number}: {error.message}", error.hint) from error
-        for piece in fit(conversation, tokenizer, template, max_length, too_long):
-            shown.append({"row": number, **as_tokens(piece, tokenizer, max_length)})
-    return shown
-
-
-def as_tokens(piece: dict, tokenizer, max_length: int) -> dict:
-    """One encoded row for the eye: ids, tokens, which are trained, and whether the trainer gets it."""
-    ids = piece["input_ids"]
-    return {
-        "ids": ids,
-        "tokens": tokenizer.convert_ids_to_tokens(ids),
-        "trained": [label != IGNORED for label in piece["labels"]],
-        "used": len(ids) <= max_length and is_trained(piece),
-    }

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from common.errors import UserError
 
-MOST_BYTES = 4 * 2**30  # of a file, after decompression: it is read piece by piece
-MOST_LINE = 8 * 2**20  # characters in a line
-MOST_LINES = 20_000_000
-CHUNK = 2**20
-LOOKED_THROUGH = 256 * 2**20  # bytes in which what is not UTF-8 must show
-SAMPLE = 2**16  # bytes that tell the encoding; more is slow and tells no more
+MAX_BYTES = 4 * 2**30  # of a file, after decompression: it is read piece by piece
+MAX_LINE_CHARACTERS = 8 * 2**20
+MAX_LINES = 20_000_000
+CHUNK_BYTES = 2**20
+MAX_DETECTED_BYTES = 256 * 2**20  # bytes in which what is not UTF-8 must show
+SAMPLE_BYTES = 2**16  # bytes that tell the encoding; more is slow and tells no more
 ENCODINGS = ["cp949", "shift_jis", "euc_jp", "gb18030", "big5", "cp1252", "cp1251"]
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -29,7 +29,7 @@ MARKS = (
 
 
 class BoundedReader(io.RawIOBase):
-    """The bytes of a file, gunzipped when its name ends with .gz. Raises UserError past `MOST_BYTES` or in a damaged gzip."""
+    """The bytes of a file, gunzipped when its name ends with .gz. Raises UserError past `MAX_BYTES` or in a damaged gzip."""
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
@@ -46,9 +46,9 @@ class BoundedReader(io.RawIOBase):
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise UserError(f"'{self.name}' is damaged: {error}.", "Compress it again.") from error
         self._read += len(content)
-        if self._read > MOST_BYTES:
+        if self._read > MAX_BYTES:
             raise UserError(
-                f"'{self.name}' holds more than {MOST_BYTES // 2**20} MB.",
+                f"'{self.name}' holds more than {MAX_BYTES // 2**20} MB.",
                 "Set max_rows to read its first rows, or give a smaller file.",
             )
         buffer[: len(content)] = content
@@ -60,28 +60,24 @@ class BoundedReader(io.RawIOBase):
 
 
 def open_bytes(path: Path) -> io.BufferedReader:
-    """The file's bytes, bounded. Raises UserError when it cannot be opened."""
+    """Return the file's bytes, bounded. Raises UserError when it cannot be opened."""
     try:
-        return io.BufferedReader(BoundedReader(path), CHUNK)
+        return io.BufferedReader(BoundedReader(path), CHUNK_BYTES)
     except OSError as error:
         raise UserError(f"'{path.name}' cannot be opened: {error.strerror}.") from error
 
 
-def open_text(path: Path, encoding: str) -> io.TextIOWrapper:
-    return io.TextIOWrapper(open_bytes(path), encoding=encoding, newline="")
-
-
 def lines(path: Path, encoding: str) -> Iterator[str]:
-    """The lines of a text file with their ends. Raises UserError for a line that is too long or bytes that are no text."""
+    """Yield the lines of a text file with their ends. Raises UserError for a line that is too long or bytes that are no text."""
     number = 0
-    with open_text(path, encoding) as file:
+    with io.TextIOWrapper(open_bytes(path), encoding=encoding, newline="") as file:
         try:
-            while line := file.readline(MOST_LINE + 1):
+            while line := file.readline(MAX_LINE_CHARACTERS + 1):
                 number += 1
-                if len(line) > MOST_LINE:
-                    raise UserError(f"Line {number} of '{path.name}' is longer than {MOST_LINE // 2**20} MB.")
-                if number > MOST_LINES:
-                    raise UserError(f"'{path.name}' has more than {MOST_LINES:,} lines.", "Give a smaller file.")
+                if len(line) > MAX_LINE_CHARACTERS:
+                    raise UserError(f"Line {number} of '{path.name}' is longer than {MAX_LINE_CHARACTERS // 2**20} MB.")
+                if number > MAX_LINES:
+                    raise UserError(f"'{path.name}' has more than {MAX_LINES:,} lines.", "Give a smaller file.")
                 if "\0" in line:
                     raise UserError(f"Line {number} of '{path.name}' holds NUL bytes.", "Is it a binary file?")
                 yield line
@@ -91,39 +87,36 @@ def lines(path: Path, encoding: str) -> Iterator[str]:
             ) from error
 
 
-def whole_text(path: Path, encoding: str, most_bytes: int) -> str:
-    """All of a text file. Raises UserError when it is larger than `most_bytes`."""
+def whole_bytes(path: Path, max_bytes: int, hint: str) -> bytes:
+    """Return all of a file. Raises UserError with this hint when it is larger than `max_bytes`."""
     with open_bytes(path) as file:
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
-        raise UserError(f"'{path.name}' is larger than {most_bytes // 2**20} MB.", "Write JSON lines (.jsonl) instead.")
-    try:
-        return content.decode(encoding)
-    except UnicodeError as error:
-        raise UserError(f"'{path.name}' is not {encoding} text.", "Save it as UTF-8.") from error
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise UserError(f"'{path.name}' is larger than {max_bytes // 2**20} MB.", hint)
+    return content
 
 
-def detect_encoding(path: Path, max_bytes: int = LOOKED_THROUGH) -> str:
-    """The encoding of a text file: by its mark, UTF-8 where all of it is, else what charset_normalizer finds likeliest.
+def detect_encoding(path: Path, max_bytes: int = MAX_DETECTED_BYTES) -> str:
+    """Return the encoding of a text file: by its mark, UTF-8 where all of it is, else what charset_normalizer finds likeliest.
 
     Looks at the first `max_bytes`. Raises UserError when no encoding fits.
     """
     decoder, seen = codecs.getincrementaldecoder("utf-8")(), 0
     with open_bytes(path) as file:
-        while seen < max_bytes and (chunk := file.read(CHUNK)):
+        while seen < max_bytes and (chunk := file.read(CHUNK_BYTES)):
             if not seen and (found := _by_mark(chunk)):
                 return found
             try:
                 decoder.decode(chunk)
             except UnicodeDecodeError as error:
                 line_start = chunk.rfind(b"\n", 0, error.start) + 1
-                return _likeliest(chunk[line_start : line_start + 8 * SAMPLE], path.name)
+                return _likeliest(chunk[line_start : line_start + 8 * SAMPLE_BYTES], path.name)
             seen += len(chunk)
     return "utf-8"
 
 
 def _by_mark(content: bytes) -> str | None:
-    """The encoding that a byte order mark names; UTF-16 without one shows by the zeros of its ASCII half."""
+    """Return the encoding that a byte order mark names; UTF-16 without one shows by the zeros of its ASCII half."""
     for mark, encoding in MARKS:
         if content.startswith(mark):
             return encoding
@@ -135,11 +128,11 @@ def _by_mark(content: bytes) -> str | None:
 
 
 def _likeliest(content: bytes, name: str) -> str:
-    """What charset_normalizer makes of the lines that are not ASCII: the others would only outweigh them."""
+    """Return what charset_normalizer makes of the lines that are not ASCII: the others would only outweigh them."""
     from charset_normalizer import from_bytes
 
-    telling = b"\n".join(line for line in content.split(b"\n") if not line.isascii())[:SAMPLE]
-    end = telling.rfind(b"\n") if len(telling) == SAMPLE else -1  # a cut could go through a character
+    telling = b"\n".join(line for line in content.split(b"\n") if not line.isascii())[:SAMPLE_BYTES]
+    end = telling.rfind(b"\n") if len(telling) == SAMPLE_BYTES else -1  # a cut could go through a character
     best = from_bytes(telling[:end] if end > 0 else telling, cp_isolation=ENCODINGS).best()
     if best is None:
         raise UserError(f"'{name}' is not text in any known encoding.", "Save it as UTF-8.")

@@ -13,8 +13,9 @@ from typing import Any
 from common.errors import UserError
 from models.base import transport_error
 from models.plain_yaml import NestedYamlError, check_yaml
+from trainer.data.conversations import Row
 
-MOST_DOWNLOAD_BYTES = 2 * 10**9
+MAX_DOWNLOAD_BYTES = 2 * 10**9
 CARDS = ("README.md", ".huggingface.yaml")
 MAX_CARD_BYTES = 1_000_000
 MAX_CARD_DEPTH = 50
@@ -25,8 +26,8 @@ UNREACHED = "'{}' is neither a file here nor a data set that can be fetched: the
 OFFLINE = "Check the network, or upload a file."
 
 
-def rows(name: str, config: str | None, split: str, revision: str | None, max_rows: int) -> Iterator[dict]:
-    """The rows of one split, one after the other. Raises UserError with the names to choose from where one is missing."""
+def rows(name: str, config: str | None, split: str, revision: str | None, max_rows: int) -> Iterator[Row]:
+    """Yield the rows of one split, one after the other. Raises UserError with the names to choose from where one is missing."""
     from datasets import load_dataset_builder
     from datasets.exceptions import DatasetNotFoundError, DatasetsError
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
@@ -44,7 +45,12 @@ def rows(name: str, config: str | None, split: str, revision: str | None, max_ro
         rows: Any = builder.as_streaming_dataset(split) if max_rows else builder.as_dataset(split)
         yield from rows
     except (DatasetNotFoundError, HFValidationError) as error:
-        raise UserError(_not_there(name, str(error)), "Check the spelling, or upload a file.") from error
+        words = f"'{name}' is neither a file here nor a public data set on the Hub."
+        if "gated" in str(error):
+            words = f"The data set '{name}' is gated: it is not given without its owner's leave."
+        elif "Revision" in str(error):
+            words = f"The data set '{name}' has no such revision."
+        raise UserError(words, "Check the spelling, or upload a file.") from error
     except (OfflineModeIsEnabled, ConnectionError, transport_error()) as error:
         raise UserError(UNREACHED.format(name), OFFLINE) from error
     except (DatasetsError, OSError, ValueError, NotImplementedError, HfHubHTTPError, RuntimeError) as error:
@@ -60,8 +66,10 @@ def check_id(name: str) -> None:
 
 
 def _look_first(name: str, revision: str | None, streams: bool) -> str | None:
-    """The commit that `revision` is now. Raises UserError when the repository is too large to download whole or its card is
-    not to be read, ConnectionError when there is no network.
+    """Return the commit that `revision` is now.
+
+    Raises UserError when the repository is too large to download whole or its card is not to be read, ConnectionError when
+    there is no network.
 
     `datasets` itself would try again for half a minute. What is in its cache needs no network.
     """
@@ -77,10 +85,10 @@ def _look_first(name: str, revision: str | None, streams: bool) -> str | None:
         return revision
     except HfHubHTTPError:
         return revision  # `datasets` says why
-    size = sum(file.size or 0 for file in info.siblings or [])
-    if size > MOST_DOWNLOAD_BYTES and not streams:
-        raise UserError(f"'{name}' is {size / 1e9:.1f} GB.", "Set max_rows: its first rows are then streamed.")
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    size = sum(sizes.values())
+    if size > MAX_DOWNLOAD_BYTES and not streams:
+        raise UserError(f"'{name}' is {size / 1e9:.1f} GB.", "Set max_rows: its first rows are then streamed.")
     for card in (*CARDS, "dataset_infos.json"):
         most = MAX_CARD_BYTES if card in CARDS else MAX_INFO_BYTES
         if sizes.get(card, 0) > most:
@@ -111,16 +119,8 @@ def _check_card(name: str, card: str, commit: str | None) -> None:
         raise UserError(f"The {card} of '{name}' cannot be read.", "Upload its rows as a file.") from error
 
 
-def _not_there(name: str, words: str) -> str:
-    if "gated" in words:
-        return f"The data set '{name}' is gated: it is not given without its owner's leave."
-    if "Revision" in words:
-        return f"The data set '{name}' has no such revision."
-    return f"'{name}' is neither a file here nor a public data set on the Hub."
-
-
 def _explained(name: str, config: str | None, split: str, words: str) -> UserError:
-    """The libraries' errors carry the names to choose from."""
+    """Say it in words: the libraries' errors carry the names to choose from."""
     choices = ", ".join(re.findall(r"'([^']+)'", words.rsplit("[", 1)[-1])) if "[" in words else ""
     if "Config name is missing" in words or "BuilderConfig" in words:
         asked = f"no configuration '{config}'" if config else "several configurations"

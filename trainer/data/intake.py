@@ -1,12 +1,13 @@
-"""The one way from a config to encoded rows: the training process and the check before it both take it. No torch here.
+"""The one way from settings to encoded rows: the training process and the check before it both take it. No torch here.
 
-prepared = prepare(config, folder)              rows sorted into good, bad, double, held out; nothing raised for them
-data = load_data(config, folder, tokenizer)     the same rows as tokens; raises what would make a training meaningless
-data = load_text(config, folder, tokenizer)     stage 1: open text
+prepared = prepare(settings, folder)              rows sorted into good, bad, double, held out; nothing raised for them
+data = load_data(settings, folder, tokenizer)     the same rows as tokens; raises what would make a training meaningless
+data = load_text(settings, folder, tokenizer)     stage 1: open text
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -15,41 +16,42 @@ import numpy
 from common.errors import UserError
 from models.prompt import encode_text
 from models.templates import training_template
-from trainer.config import EXAMPLE, TrainConfig
-from trainer.data.conversations import MOST_KEPT, Conversations, Kept, Part
-from trainer.data.dataset import Encoded, encode_each, in_pieces
+from trainer.data.conversations import MAX_KEPT, Conversation, Conversations, Kept, Part, Row
+from trainer.data.dataset import Encoded, Encoder, TokenRow, in_pieces
 from trainer.data.reading import EXAMPLE_HELD_OUT, Source, read_source
-from trainer.data.shapes import EmptyAnswer, bad_rows_error, recognise, to_conversation
+from trainer.data.settings import EXAMPLE, DataSettings
+from trainer.data.shapes import EmptyAnswer, recognise, to_conversation
 from trainer.data.split import duplicates_of, found_in, held_out_of
 from trainer.data.token_rows import write_rows
 
-LOOKED_AT = 200  # held-out conversations among which those for sample answers are chosen
+MAX_SAMPLED = 200  # held-out conversations among which those for sample answers are chosen
 
 
 @dataclass
 class Data:
-    """Encoded rows to train on, rows held out, and what was left out of them."""
+    """Encoded rows to train on, rows held out, and sentences on what was left out of them."""
 
     train: Encoded
     held_out: Encoded
     notes: list[str]
-    held_out_conversations: list[dict] = field(default_factory=list)  # the first, for sample answers
+    held_out_conversations: list[Conversation] = field(default_factory=list)  # the first, for sample answers
 
 
 @dataclass
 class Gathered:
     """A source, read to its end: conversations with their rows' numbers (from 1), and what could not be used."""
 
-    head: list[dict]
+    head: list[Row]
     notes: list[str]
     conversations: Conversations
     rows: int = 0
     turns: int = 0
-    kinds: set[str] = field(default_factory=set)
+    kinds: set[str] = field(default_factory=set)  # of conversations: "messages", "text"
     bad: Kept = field(default_factory=Kept)  # a sentence each
     empty_answers: Kept = field(default_factory=Kept)  # row numbers, of bad ones too
 
-    def add(self, row: dict, mapping: dict | None) -> None:
+    def add(self, row: Row, mapping: dict[str, str] | None) -> None:
+        """Sort one more row."""
         self.rows += 1
         try:
             conversation = to_conversation(row, mapping)
@@ -68,22 +70,21 @@ class Prepared:
     """What was read and what becomes of it."""
 
     data: Gathered
-    mapping: dict[str, str]  # the one of the config; {} when columns are recognised
+    mapping: dict[str, str]  # the one of the settings; {} when columns are recognised
     duplicates: Kept  # row numbers
     train: Part
     held_out: Part
     leaked: int = 0  # rows to train on that are in the held-out file too
-    bad_held_out: Kept = field(default_factory=Kept)
+    bad: Kept = field(default_factory=Kept)  # a sentence each, of the held-out file too
     notes: list[str] = field(default_factory=list)
-    kinds: set[str] = field(default_factory=set)  # of conversations: "messages", "text"
+    kinds: set[str] = field(default_factory=set)  # of conversations, of the held-out file too
 
-    def bad(self) -> tuple[list[str], int]:
-        """(sentences on the first bad rows, how many there are)."""
-        sentences = [*self.data.bad.first, *(f"held-out {sentence}" for sentence in self.bad_held_out.first)]
-        return sentences, self.data.bad.count + self.bad_held_out.count
+    def template(self, tokenizer) -> str:
+        """Return the training template; "" when all rows are plain text, which takes none. Raises UserError."""
+        return training_template(tokenizer) if "messages" in self.kinds else ""
 
 
-def gather(source: Source, folder: Path, mapping: dict | None = None) -> Gathered:
+def gather(source: Source, folder: Path, mapping: dict[str, str] | None = None) -> Gathered:
     """Read a source to its end; what it says lies in a file without a name in `folder`."""
     found = Gathered(source.head, source.notes, Conversations(folder))
     for row in source.rows:
@@ -91,98 +92,92 @@ def gather(source: Source, folder: Path, mapping: dict | None = None) -> Gathere
     return found
 
 
-def prepare(config: TrainConfig, folder: Path) -> Prepared:
+def prepare(settings: DataSettings, folder: Path) -> Prepared:
     """Read, sort and split. Raises UserError only where the data cannot be read at all."""
+    place = _place(settings.data, folder)
     source = read_source(
-        place(config.data, folder), config.data_config, config.data_split, config.data_revision, config.max_rows
+        place, settings.data_config, settings.data_split, settings.data_revision, max_rows=settings.max_rows
     )
-    mapping = config.mapping()
+    mapping = settings.mapping()
     data = gather(source, folder, mapping)
-    double = duplicates_of(data.conversations)
+    conversations = data.conversations
+    double = duplicates_of(conversations)
     count = int(double.sum())
-    duplicates = Kept(count, list(islice(data.conversations.part(double).rows(), min(count, MOST_KEPT))))
-    usable = ~double if config.drop_duplicates else numpy.ones(len(double), dtype=bool)
+    duplicates = Kept(count, list(islice(conversations.part(double).rows(), min(count, MAX_KEPT))))
+    usable = ~double if settings.drop_duplicates else numpy.ones(len(double), dtype=bool)
     del double  # 10 MB of ten million rows
-    everything = data.conversations.part(usable)
-    prepared = Prepared(
-        data, mapping, duplicates, everything, everything, notes=list(data.notes), kinds=set(data.kinds)
-    )
-    _hold_out(config, folder, prepared, usable)
-    return prepared
-
-
-def _hold_out(config: TrainConfig, folder: Path, prepared: Prepared, usable: numpy.ndarray) -> None:
-    """Fill in the rows to train on and those held out: from a file of their own, or by seed."""
-    conversations = prepared.data.conversations
-    file = EXAMPLE_HELD_OUT if config.data == EXAMPLE else None
-    file = place(config.eval_data, folder) if config.eval_data else file
+    file = EXAMPLE_HELD_OUT if settings.data == EXAMPLE else None
+    file = _place(settings.eval_data, folder) if settings.eval_data else file
     if not file:
-        mask = held_out_of(conversations, usable, config.eval_fraction, config.seed)
-        prepared.train, prepared.held_out = conversations.part(usable ^ mask), conversations.part(mask)
-        return
-    revision = config.eval_data_revision if config.eval_data else None
-    source = read_source(str(file), revision=revision, max_rows=config.max_rows)
-    data = gather(source, folder, None if recognise(source.head) else prepared.mapping)
-    leaked = found_in(conversations, data.conversations) & usable
-    prepared.leaked = int(leaked.sum())
-    prepared.train = conversations.part(usable & ~leaked if config.drop_duplicates else usable)
-    prepared.held_out, prepared.bad_held_out = data.conversations.part(), data.bad
-    prepared.notes += data.notes
-    prepared.kinds |= data.kinds
-
-
-def load_data(config: TrainConfig, folder: Path, tokenizer) -> Data:
-    """Read, check, split and tokenise. Raises UserError when nothing is left to train on."""
-    prepared = prepare(config, folder)
-    bad, count = prepared.bad()
-    usable = len(prepared.data.conversations)
-    if count and (not config.skip_bad_rows or not usable):
-        raise bad_rows_error(bad, count, count + usable)
-    template = template_for(prepared, tokenizer)
-    train, held_out = (
-        _encoded(part, tokenizer, template, config, folder) for part in (prepared.train, prepared.held_out)
+        mask = held_out_of(conversations, usable, settings.eval_fraction, settings.seed)
+        train, held_out = conversations.part(usable ^ mask), conversations.part(mask)
+        return Prepared(data, mapping, duplicates, train, held_out, 0, data.bad, data.notes, data.kinds)
+    revision = settings.eval_data_revision if settings.eval_data else None
+    source = read_source(str(file), revision=revision, max_rows=settings.max_rows)
+    other = gather(source, folder, None if recognise(source.head) else mapping)
+    leaked = found_in(conversations, other.conversations) & usable
+    bad = Kept(data.bad.count + other.bad.count, data.bad.first + [f"held-out {row}" for row in other.bad.first])
+    return Prepared(
+        data,
+        mapping,
+        duplicates,
+        train=conversations.part(usable & ~leaked if settings.drop_duplicates else usable),
+        held_out=other.conversations.part(),
+        leaked=int(leaked.sum()),
+        bad=bad,
+        notes=data.notes + other.notes,
+        kinds=data.kinds | other.kinds,
     )
-    notes = prepared.notes + [f"Left out: {sentence}" for sentence in bad[:5]]
-    if config.drop_duplicates and (prepared.duplicates or prepared.leaked):
+
+
+def load_data(settings: DataSettings, folder: Path, tokenizer) -> Data:
+    """Read, check, split and tokenise. Raises UserError when nothing is left to train on."""
+    prepared = prepare(settings, folder)
+    notes = prepared.notes + _left_out(prepared.bad, len(prepared.data.conversations), settings)
+    encoder = Encoder(tokenizer, prepared.template(tokenizer), settings.max_length, settings.too_long)
+    keep = partial(write_rows, folder=folder)
+    train, held_out = encoder.encode_all(prepared.train, keep), encoder.encode_all(prepared.held_out, keep)
+    if settings.drop_duplicates and (prepared.duplicates or prepared.leaked):
         notes.append(f"{prepared.duplicates.count + prepared.leaked} rows say the same as another and are left out.")
-    notes += [text for text in (train.report(config.max_length), held_out.report(config.max_length)) if text]
+    notes += train.report(settings.max_length) + held_out.report(settings.max_length)
     if not train.rows:
         raise UserError("No row is left to train on.", " ".join(notes) or "Give more data.")
-    return Data(train, held_out, notes, list(islice(prepared.held_out, LOOKED_AT)))
+    return Data(train, held_out, notes, list(islice(prepared.held_out, MAX_SAMPLED)))
 
 
-def _encoded(part: Part, tokenizer, template: str, config: TrainConfig, folder: Path) -> Encoded:
-    """A part as tokens, on disk."""
-    encoded = Encoded()
-    rows = encode_each(encoded, part, tokenizer, template, config.max_length, config.too_long)
-    encoded.rows = write_rows(rows, folder)
-    return encoded
+def _left_out(bad: Kept, usable: int, settings: DataSettings) -> list[str]:
+    """Return sentences on the first bad rows. Raises UserError when they may not be left out, or are all there is."""
+    if bad and (not settings.skip_bad_rows or not usable):
+        more = f" And {bad.count - 3} more." if bad.count > 3 else ""
+        raise UserError(
+            f"{bad.count} of {bad.count + usable} rows cannot be used. {' '.join(bad.first[:3])}{more}",
+            "Mend them, or set skip_bad_rows to leave them out.",
+        )
+    return [f"Left out: {sentence}" for sentence in bad.first[:5]]
 
 
-def template_for(prepared: Prepared, tokenizer) -> str:
-    """The training template; "" when all rows are plain text, which takes none."""
-    return training_template(tokenizer) if "messages" in prepared.kinds else ""
-
-
-def load_text(config: TrainConfig, folder: Path, tokenizer) -> Data:
-    """Stage 1: the open text of `text_data`, packed into rows of `max_length` tokens; texts end with the stop token.
+def load_text(settings: DataSettings, folder: Path, tokenizer) -> Data:
+    """Read the open text of stage 1, packed into rows of `max_length` tokens; texts end with the stop token.
 
     Held out is `eval_fraction` of the texts, by seed. Raises UserError when there is no text.
     """
-    data = read_texts(config, folder)
-    texts, bad = data.conversations, data.bad
-    if bad and (not config.skip_bad_rows or not len(texts)):
-        raise bad_rows_error(bad.first, bad.count, bad.count + len(texts))
-    notes = data.notes + [f"Left out: {sentence}" for sentence in bad.first[:5]]
-    mask = held_out_of(texts, numpy.ones(len(texts), dtype=bool), config.eval_fraction, config.seed)
-    train, held_out = (_packed(texts.part(which), tokenizer, config.max_length, folder) for which in (~mask, mask))
-    return Data(train, held_out, notes)
+    data = read_texts(settings, folder)
+    texts = data.conversations
+    notes = data.notes + _left_out(data.bad, len(texts), settings)
+    mask = held_out_of(texts, numpy.ones(len(texts), dtype=bool), settings.eval_fraction, settings.seed)
+
+    def packed(part: Part) -> Encoded:
+        rows = write_rows(pack(part, tokenizer, settings.max_length), folder)
+        tokens = (len(rows) - 1) * settings.max_length + len(rows[-1]["labels"]) if len(rows) else 0
+        return Encoded(rows, len(rows), tokens, tokens)
+
+    return Data(packed(texts.part(~mask)), packed(texts.part(mask)), notes)
 
 
-def read_texts(config: TrainConfig, folder: Path) -> Gathered:
-    """The texts of stage 1. Raises UserError when the rows are no texts."""
-    place_of_text, revision = place(config.text_data or "", folder), config.text_data_revision
-    source = read_source(place_of_text, revision=revision, max_rows=config.max_rows)
+def read_texts(settings: DataSettings, folder: Path) -> Gathered:
+    """Return the texts of stage 1. Raises UserError when the rows are no texts."""
+    place = _place(settings.text_data or "", folder)
+    source = read_source(place, revision=settings.text_data_revision, max_rows=settings.max_rows)
     mapping = recognise(source.head)
     if mapping is None or "text" not in mapping:
         found = ", ".join(list(map(str, source.head[0]))[:10]) or "none"
@@ -193,21 +188,10 @@ def read_texts(config: TrainConfig, folder: Path) -> Gathered:
     return gather(source, folder, mapping)
 
 
-def _packed(texts: Iterable[dict], tokenizer, max_length: int, folder: Path) -> Encoded:
-    encoded = Encoded()
+def pack(texts: Iterable[Conversation], tokenizer, max_length: int) -> Iterator[TokenRow]:
+    """Yield texts one after the other, each with its stop token, cut into rows of `max_length` tokens.
 
-    def counted() -> Iterator[dict]:
-        for row in pack(texts, tokenizer, max_length):
-            encoded.trained_tokens += len(row["labels"])
-            yield row
-
-    encoded.rows = write_rows(counted(), folder)
-    return encoded
-
-
-def pack(texts: Iterable[dict], tokenizer, max_length: int) -> Iterator[dict]:
-    """Texts one after the other, each with its stop token, cut into rows of `max_length` tokens; nothing is lost but a last
-    row of one token, which predicts nothing.
+    Nothing is lost but a last row of one token, which predicts nothing.
     """
     ids, is_first = [], True
     for row in texts:
@@ -219,8 +203,8 @@ def pack(texts: Iterable[dict], tokenizer, max_length: int) -> Iterator[dict]:
         yield from in_pieces(ids, max_length)
 
 
-def place(data: str, folder: Path) -> str:
-    """A file that was copied into the run, or `data` itself."""
+def _place(data: str, folder: Path) -> str:
+    """Return the path of a file that was copied into the run, or `data` itself."""
     copied = (folder / data).resolve()
     is_copy = data.startswith("data/") and copied.is_relative_to((folder / "data").resolve())
     return str(copied) if is_copy and copied.is_file() else data

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 
 from models.prompt import encode_text
+from trainer.data.report import Script
 
 RANGES = {
     "Hangul": "\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3",
@@ -24,52 +25,48 @@ RANGES = {
     "Latin": "A-Za-z\u00c0-\u024f",
 }
 ENGLISH = "The student reads the question twice, looks at the drawing, and then explains to her friend what she found. "
-SAMPLE_CHARACTERS = 200_000
-LEAST_SHARE = 0.01
+MAX_SAMPLE_CHARACTERS = 200_000
+MIN_SHARE = 0.01
 COSTLY = 1.0  # tokens a character
 
 
-def describe_scripts(texts: list[str], tokenizer, max_length: int) -> list[dict]:
-    """[{"script", "share", "tokens_per_character", "byte_share", "times_english", "message"}], the commonest first.
-
-    `share` is of all letters; `message` is "" for a script that costs less than a token a character.
-    """
-    sample = "\n".join(texts)[:SAMPLE_CHARACTERS]
+def describe_scripts(texts: list[str], tokenizer, max_length: int) -> list[Script]:
+    """Return the writing systems of these texts with their cost, the commonest first; those of few letters are left out."""
+    sample = "\n".join(texts)[:MAX_SAMPLE_CHARACTERS]
     words = {script: re.findall(f"[{letters}]+", sample) for script, letters in RANGES.items()}
     letters = Counter({script: sum(map(len, found)) for script, found in words.items()})
     english = len(encode_text(ENGLISH * 10, tokenizer)) / len(ENGLISH * 10)
-    found = []
+    found: list[Script] = []
     for script, count in letters.most_common():
         share = count / max(1, letters.total())
-        if share >= LEAST_SHARE:
-            cost = _cost(" ".join(words[script])[:20_000], tokenizer)
-            found.append({"script": script, "share": round(share, 4), **cost})
-            found[-1]["times_english"] = round(cost["tokens_per_character"] / english, 1)
-            found[-1]["message"] = _message(found[-1], english, max_length)
+        if share < MIN_SHARE:
+            continue
+        cost, byte_share = _cost(" ".join(words[script])[:20_000], tokenizer)
+        message = (
+            f"{share:.0%} of the letters are {script}. This tokenizer takes {cost:.1f} tokens a character "
+            f"for it, {byte_share:.0%} of them single bytes: {cost / english:.0f} times as many as for "
+            f"English ({english:.2f}). max_length {max_length} holds about {max_length / cost:.0f} characters of it. "
+            "It can be learned, but slower, and rows fill up sooner."
+        )
+        found.append(
+            {
+                "script": script,
+                "share": round(share, 4),
+                "tokens_per_character": round(cost, 2),
+                "byte_share": round(byte_share, 2),
+                "times_english": round(cost / english, 1),
+                "message": message if cost >= COSTLY else "",
+            }
+        )
     return found
 
 
-def _cost(text: str, tokenizer) -> dict:
-    """Tokens a character, and which part of the tokens is a piece of a character."""
+def _cost(text: str, tokenizer) -> tuple[float, float]:
+    """Return tokens a character, and which part of the tokens is a piece of a character."""
     ids = encode_text(text, tokenizer)
-    names = tokenizer.convert_ids_to_tokens(ids)
+    looked_at = ids[:5000]
     pieces = sum(
         bool(re.fullmatch("<0x[0-9A-F]{2}>", name)) or "\ufffd" in tokenizer.decode([token])
-        for token, name in zip(ids[:5000], names[:5000], strict=True)
+        for token, name in zip(looked_at, tokenizer.convert_ids_to_tokens(looked_at), strict=True)
     )
-    return {
-        "tokens_per_character": round(len(ids) / max(1, len(text)), 2),
-        "byte_share": round(pieces / max(1, len(ids[:5000])), 2),
-    }
-
-
-def _message(found: dict, english: float, max_length: int) -> str:
-    cost = found["tokens_per_character"]
-    if cost < COSTLY:
-        return ""
-    return (
-        f"{found['share']:.0%} of the letters are {found['script']}. This tokenizer takes {cost:.1f} tokens a character "
-        f"for it, {found['byte_share']:.0%} of them single bytes: {found['times_english']:.0f} times as many as for "
-        f"English ({english:.2f}). max_length {max_length} holds about {max_length / cost:.0f} characters of it. "
-        "It can be learned, but slower, and rows fill up sooner."
-    )
+    return len(ids) / max(1, len(text)), pieces / max(1, len(looked_at))

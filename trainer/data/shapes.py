@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from common.errors import UserError
+from models.templates import Message
+from trainer.data.conversations import Conversation, Row
 
 KEYS = ("messages", "text", "prompt", "completion", "system", "context")
 SHAPES = "messages; prompt and completion; instruction, input and output; conversations; text"
@@ -38,13 +40,13 @@ class EmptyAnswer(UserError):
     """A row whose answer holds no words."""
 
 
-def columns_of(rows: Iterable[dict]) -> list[str]:
-    """The names of all columns of these rows, in order of appearance."""
+def columns_of(rows: Iterable[Row]) -> list[str]:
+    """Return the names of all columns of these rows, in order of appearance."""
     return list(dict.fromkeys(str(name) for row in rows for name in row))
 
 
-def recognise(rows: list[dict]) -> dict[str, str] | None:
-    """The mapping that most of these rows, a source's head, show by their columns' names; None when most show none."""
+def recognise(rows: list[Row]) -> dict[str, str] | None:
+    """Return the mapping that most of these rows, a source's head, show by their columns' names; None when most show none."""
     found = Counter(_by_names(tuple(map(str, row))) for row in rows)
     if not found or found[None] * 2 > found.total():
         return None
@@ -54,7 +56,7 @@ def recognise(rows: list[dict]) -> dict[str, str] | None:
 
 @lru_cache(maxsize=1024)
 def _by_names(columns: tuple[str, ...]) -> tuple[tuple[str, str], ...] | None:
-    """((key, column), ...) of a row with these columns, or None."""
+    """Return ((key, column), ...) of a row with these columns, or None."""
     lower = {column.strip().lower(): column for column in reversed(columns)}
     named = {key: next((lower[name] for name in names if name in lower), None) for key, names in NAMES.items()}
     system = [("system", named["system"])] if named["system"] else []
@@ -67,8 +69,8 @@ def _by_names(columns: tuple[str, ...]) -> tuple[tuple[str, str], ...] | None:
     return (("text", named["text"]),) if named["text"] else None
 
 
-def guess_mapping(rows: list[dict]) -> dict[str, str]:
-    """The best guess from names and contents; {} when no column holds text."""
+def guess_mapping(rows: list[Row]) -> dict[str, str]:
+    """Return the best guess from names and contents; {} when no column holds text."""
     known = recognise(rows)
     if known:
         return known
@@ -79,7 +81,9 @@ def guess_mapping(rows: list[dict]) -> dict[str, str]:
         if any(isinstance(value, list) and value and isinstance(value[0], (dict, str)) for value in values):
             return {"messages": column}
         words = [value for value in values if isinstance(value, str) and value.strip()]
-        if len(words) * 2 > len(values) and not _are_labels(words):
+        is_number = all(word.replace(".", "").isdigit() for word in words)
+        is_category = len(words) > 20 and len(set(words)) <= 5
+        if len(words) * 2 > len(values) and not is_number and not is_category:
             texts[column] = sum(map(len, words)) / len(words)
     if len(texts) < 2:
         return {"text": next(iter(texts))} if texts else {}
@@ -90,37 +94,21 @@ def guess_mapping(rows: list[dict]) -> dict[str, str]:
     return {"prompt": prompt, "completion": completion or max(rest, key=texts.__getitem__)}
 
 
-def _are_labels(words: list[str]) -> bool:
-    """True for numbers, ids and categories: no spaces anywhere, or few different values."""
-    return all(word.replace(".", "").isdigit() for word in words) or (len(words) > 20 and len(set(words)) <= 5)
-
-
 def _hinted(key: str, columns: Iterable[str]) -> str | None:
     return next((column for column in columns if any(hint in column.lower() for hint in HINTS[key])), None)
 
 
-def bad_rows_error(bad: list[str], count: int, total: int) -> UserError:
-    """`bad` are the sentences of the first of `count` bad rows."""
-    more = f" And {count - 3} more." if count > 3 else ""
-    return UserError(
-        f"{count} of {total} rows cannot be used. {' '.join(bad[:3])}{more}",
-        "Mend them, or set skip_bad_rows to leave them out.",
-    )
+def to_conversation(row: Row, mapping: dict[str, str] | None = None) -> Conversation:
+    """Return the conversation in a row: by `mapping`, else by its columns' names.
 
-
-def to_conversation(row: dict, mapping: dict[str, str] | None = None) -> dict:
-    """One row as {"messages": [...]} or {"text": ...}. Raises UserError with the keys found and the cure."""
-    if mapping:
-        return apply_mapping(row, mapping)
-    known = _by_names(tuple(map(str, row)))
-    if known is None:
-        found = ", ".join(str(key)[:60] for key in list(row)[:20]) or "none"
-        raise UserError(f"no known shape; found the keys {found}.", f"Known shapes: {SHAPES}.")
-    return apply_mapping(row, dict(known))
-
-
-def apply_mapping(row: dict, mapping: dict[str, str]) -> dict:
-    """The conversation that `mapping` finds in `row`. Raises UserError for a column or a value that does not fit."""
+    Raises UserError for unknown names, a column that is not there, and a value that does not fit.
+    """
+    if not mapping:
+        known = _by_names(tuple(map(str, row)))
+        if known is None:
+            found = ", ".join(str(key)[:60] for key in list(row)[:20]) or "none"
+            raise UserError(f"no known shape; found the keys {found}.", f"Known shapes: {SHAPES}.")
+        mapping = dict(known)
     unknown = set(mapping) - set(KEYS)
     if unknown:
         raise UserError(f"columns maps '{min(unknown)}'.", f"It can map {', '.join(KEYS)}.")
@@ -132,32 +120,37 @@ def apply_mapping(row: dict, mapping: dict[str, str]) -> dict:
         return {"text": _words(_cell(row, mapping["text"]), mapping["text"])}
     else:
         raise UserError("columns maps too little.", "Map messages, or prompt and completion, or text.")
-    system = row.get(mapping.get("system"))
-    if isinstance(system, str) and system.strip() and messages[0]["role"] != "system":
-        messages = [{"role": "system", "content": system}, *messages]
+    system = _optional(row, mapping, "system")
+    if system and messages[0]["role"] != "system":
+        messages = [Message(role="system", content=system), *messages]
     return {"messages": messages}
 
 
-def _cell(row: dict, column: str):
+def _cell(row: Row, column: str) -> object:
     if column not in row:
         raise UserError(f"it has no column '{column[:60]}'.", "Map the columns that are there.")
     return row[column]
 
 
-def _pair(row: dict, mapping: dict[str, str]) -> list[dict]:
-    """A prompt and a completion, each text or (as TRL writes it) a list of messages."""
+def _optional(row: Row, mapping: dict[str, str], key: str) -> str:
+    """Return the text of a column that a row may lack; "" when it does."""
+    value = row.get(mapping[key]) if key in mapping else None
+    return value if isinstance(value, str) and value.strip() else ""
+
+
+def _pair(row: Row, mapping: dict[str, str]) -> list[Message]:
+    """Return a prompt and a completion, each text or (as TRL writes it) a list of messages."""
     prompt, completion = (_cell(row, mapping[key]) for key in ("prompt", "completion"))
     if isinstance(prompt, list) and isinstance(completion, list):
         return _messages(prompt + completion)
-    prompt, extra = _words(prompt, mapping["prompt"]), row.get(mapping.get("context"))
-    if isinstance(extra, str) and extra.strip():
-        prompt = f"{prompt}\n\n{extra}"
-    answer = _words(completion, mapping["completion"], EmptyAnswer)
-    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+    question, answer = _words(prompt, mapping["prompt"]), _words(completion, mapping["completion"], EmptyAnswer)
+    context = _optional(row, mapping, "context")
+    question = f"{question}\n\n{context}" if context else question
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
 
-def _messages(value) -> list[dict]:
-    """A list of turns, checked; a CSV cell carries it as JSON text."""
+def _messages(value: object) -> list[Message]:
+    """Return a list of turns, checked; a CSV cell carries it as JSON text."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             value = json.loads(value)
@@ -165,20 +158,23 @@ def _messages(value) -> list[dict]:
             raise UserError("its list of turns is not JSON.") from error
     if not isinstance(value, list) or not value:
         raise UserError("its list of turns is empty or not a list.", 'Write [{"role": "user", "content": ...}, ...].')
-    messages = []
+    messages: list[Message] = []
     for number, turn in enumerate(value, 1):
         for role, content in _turns(turn, number):
             if role == "system" and messages:
                 raise UserError(f"turn {number} is a system message.", "Only the first turn can be one.")
+            parts = content if isinstance(content, list) else []
+            if parts and all(isinstance(part, dict) and "text" in part for part in parts):
+                content = "".join(str(part["text"]) for part in parts)  # [{"type": "text", "text": ...}]
             empty = EmptyAnswer if role == "assistant" else UserError
-            messages.append({"role": role, "content": _words(_joined(content), f"turn {number}", empty)})
+            messages.append({"role": role, "content": _words(content, f"turn {number}", empty)})
     if messages[-1]["role"] != "assistant":
         raise UserError(f"it ends with the {messages[-1]['role']}'s turn.", "End it with the assistant's answer.")
     return messages
 
 
 def _turns(turn, number: int) -> list[tuple[str, object]]:
-    """(role, content) of a turn: {"role", "content"} and its like, {"user": ..., "assistant": ...}, or bare text."""
+    """Return (role, content) of a turn: {"role", "content"} and its like, {"user": ..., "assistant": ...}, or bare text."""
     if isinstance(turn, str):
         return [("user" if number % 2 else "assistant", turn)]
     if not isinstance(turn, dict):
@@ -197,14 +193,7 @@ def _turns(turn, number: int) -> list[tuple[str, object]]:
     return pairs
 
 
-def _joined(content):
-    """The text of a content that comes in parts: [{"type": "text", "text": ...}]."""
-    if isinstance(content, list) and content and all(isinstance(part, dict) and "text" in part for part in content):
-        return "".join(str(part["text"]) for part in content)
-    return content
-
-
-def _words(value, where: str, empty: type[UserError] = UserError) -> str:
+def _words(value: object, where: str, empty: type[UserError] = UserError) -> str:
     if not isinstance(value, str):
         raise UserError(f"{where[:60]} is a {type(value).__name__}, not text.")
     if not value.strip():

@@ -10,14 +10,14 @@ import numpy
 
 from trainer.data.conversations import Conversations
 
-PIECE = 250_000  # hashes that are sorted at once
+PIECE_HASHES = 250_000  # hashes that are sorted at once
 MAX_COUNTED = 100_000  # distinct rows
 
 
 def duplicates_of(conversations: Conversations) -> numpy.ndarray:
     """Mark the rows that say the same as an earlier one."""
     double = numpy.zeros(len(conversations), dtype=bool)
-    pieces = -(-len(conversations) // PIECE)
+    pieces = -(-len(conversations) // PIECE_HASHES)
     for piece in range(pieces):  # equal ones have the same remainder
         places, found = [], []
         for part, hashes in conversations.hashes():

@@ -12,13 +12,16 @@ from pathlib import Path
 
 import pyarrow
 
+from trainer.data.dataset import TokenRow
+
 SCHEMA = pyarrow.schema([("input_ids", pyarrow.list_(pyarrow.int32())), ("labels", pyarrow.list_(pyarrow.int32()))])
 BATCH_ROWS = 1000
 
 
-def write_rows(rows: Iterable[dict], folder: Path):
-    """The rows as a `datasets.Dataset`. Their file lies in `folder` and has no name any more once it is mapped: it is gone
-    with the process.
+def write_rows(rows: Iterable[TokenRow], folder: Path):
+    """Return the rows as a `datasets.Dataset`.
+
+    Their file lies in `folder` and has no name any more once it is mapped: it is gone with the process.
     """
     from datasets import Dataset
 

@@ -13,6 +13,7 @@ from transformers import TrainerCallback
 from models.prompt import encode_question
 from models.templates import Message
 from trainer.config import MAX_PROMPTS, TrainConfig
+from trainer.data.conversations import Conversation
 from trainer.process.ranks import rank, wait_for_everyone
 from trainer.run import EventLog
 
@@ -22,7 +23,7 @@ SHOWN_CHARACTERS = 500  # of a prompt and of an answer, in every event
 
 
 def choose_prompts(
-    config: TrainConfig, held_out: list[dict], fits: Callable[[list[Message]], bool]
+    config: TrainConfig, held_out: list[Conversation], fits: Callable[[list[Message]], bool]
 ) -> list[list[Message]]:
     """The conversations to answer: the prompts of the config, else the openings of the first held-out conversations of
     which `fits` is true.

@@ -52,8 +52,8 @@ class Stage:
 def plan(config: TrainConfig, run: Run, tokenizer) -> list[Stage]:
     """The stages of a run with their encoded rows. Raises Failure when rows cannot be used."""
     try:
-        text = load_text(config, run.folder, tokenizer) if config.text_data else None
-        conversations = load_data(config, run.folder, tokenizer)
+        text = load_text(config.data_settings(), run.folder, tokenizer) if config.text_data else None
+        conversations = load_data(config.data_settings(), run.folder, tokenizer)
     except UserError as error:
         known = explain(error)
         raise Failure("data_format" if known.code == "settings" else known.code, error.message, error.hint) from error

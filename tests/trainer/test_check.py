@@ -6,75 +6,78 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import psutil
 import pytest
 
 from common.errors import UserError
 from common.paths import REPOSITORY
+from trainer.__main__ import main
 from trainer.config import TrainConfig
-from trainer.data.checking import check
+from trainer.data.check import check
+from trainer.data.settings import DataSettings
 
 
 @pytest.fixture
-def config(tiny_base) -> TrainConfig:
-    return TrainConfig(base=str(tiny_base), max_length=256)
+def settings(tiny_base) -> DataSettings:
+    return DataSettings(base=str(tiny_base), max_length=256)
+
+
+def test_the_settings_of_the_data_are_those_of_a_run():
+    assert TrainConfig().data_settings() == DataSettings()
 
 
 @pytest.mark.slow
-def test_the_example_is_checked_with_sentences_on_the_way(config):
+def test_the_example_is_checked_with_sentences_on_the_way(settings):
     told = []
-    report = check(config, rows=3, progress=told.append)
+    report = check(settings, rows=3, progress=told.append)
     assert report["rows"] == 220 and report["train_rows"] > 200 and len(report["preview"]) == 3
     assert report["base_reason"] == "a folder on this machine"
     assert "Reading the data" in told and "Tokenising 220 rows" in told
 
 
 @pytest.mark.slow
-def test_a_file_that_cannot_be_read_is_a_user_error(config, tmp_path):
-    config.data = str(tmp_path / "none.jsonl")
+def test_a_file_that_cannot_be_read_is_a_user_error(settings, tmp_path):
     with pytest.raises(UserError, match="There is no file"):
-        check(config)
+        check(replace(settings, data=str(tmp_path / "none.jsonl")))
 
 
-def test_a_check_that_is_stopped_ends_its_process_at_once(config):
+def test_a_check_that_is_stopped_ends_its_process_at_once(settings):
     stop, started = threading.Event(), time.monotonic()
     threading.Timer(0.5, stop.set).start()
     with pytest.raises(UserError, match="stopped"):
-        check(config, stop=stop)
+        check(settings, stop=stop)
     assert time.monotonic() - started < 10
     commands = [child.cmdline() for child in psutil.Process().children(recursive=True)]
-    assert not any("trainer.data.check_data" in command for command in commands)
+    assert not any("trainer.data.check" in command for command in commands)
 
 
-def test_settings_that_cannot_be_are_refused_before_anything_starts():
-    with pytest.raises(UserError, match="max_length"):
-        check(TrainConfig(max_length=1))
+def test_settings_that_cannot_be_are_refused_before_anything_starts(capsys):
+    assert main(["check", "example", "--max-length", "1"]) and "max_length" in capsys.readouterr().err
 
 
 def test_asking_imports_no_torch():
-    code = "import sys, trainer.data.checking, trainer.data.reading, trainer.data.shapes"
-    code += "; sys.exit(bool({'torch', 'transformers', 'datasets', 'pandas'} & set(sys.modules)))"
+    code = "import sys, trainer.data.check, trainer.data.reading, trainer.data.shapes"
+    code += "; sys.exit(bool({'torch', 'transformers', 'datasets', 'pandas', 'pyarrow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded by Linux")
-def test_data_that_takes_too_much_memory_is_a_sentence(config, tmp_path):
+def test_data_that_takes_too_much_memory_is_a_sentence(settings, tmp_path):
     rows = tmp_path / "rows.json"  # the one kind that is parsed as a whole
     pairs = [{"prompt": f"question {number} " * 20, "completion": "answer " * 20} for number in range(100_000)]
     rows.write_text(json.dumps(pairs))
-    config.data = str(rows)
     request, result = tmp_path / "request.json", tmp_path / "result.json"
-    request.write_text(json.dumps({"config": config.to_dict(), "rows": 1}))
-    code = "import sys, trainer.data.check_data as c; c.MORE_MEMORY = 30_000_000; c.main(sys.argv[1:])"
+    request.write_text(json.dumps({"settings": asdict(replace(settings, data=str(rows))), "rows": 1}))
+    code = "import sys, trainer.data.check as c; c.MAX_DATA_BYTES = 30_000_000; c.main(sys.argv[1:])"
     subprocess.run([sys.executable, "-c", code, str(request), str(result)], cwd=REPOSITORY, check=False)
     assert "needs more memory" in json.loads(result.read_text())["error"]["message"]
 
 
 @pytest.mark.slow
-def test_a_template_that_only_trl_knows_is_checked_too(config, tiny_base, tmp_path):
+def test_a_template_that_only_trl_knows_is_checked_too(settings, tiny_base, tmp_path):
     """TRL needs torch, which the check does without at first."""
     from trl import chat_template_utils
 
@@ -82,5 +85,5 @@ def test_a_template_that_only_trl_knows_is_checked_too(config, tiny_base, tmp_pa
     file = tmp_path / "base" / "tokenizer_config.json"
     values = json.loads(file.read_text())
     file.write_text(json.dumps({**values, "chat_template": chat_template_utils.qwen2_5_chat_template}))
-    report = check(replace(config, base=str(tmp_path / "base")))
+    report = check(replace(settings, base=str(tmp_path / "base")))
     assert report["train_rows"] > 100 and not any(item["level"] == "stop" for item in report["findings"])

@@ -1,0 +1,35 @@
+"""What becomes of the rows of a run depends on these settings and on nothing else."""
+
+import json
+from dataclasses import dataclass
+
+EXAMPLE = "example"
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """The part of a run's settings that `data` reads; `TrainConfig` has the same fields, with their help and limits."""
+
+    data: str = EXAMPLE
+    data_config: str | None = None
+    data_split: str = "train"
+    data_revision: str | None = None
+    columns: str = ""
+    max_rows: int = 0
+    text_data: str | None = None
+    text_data_revision: str | None = None
+    eval_data: str | None = None
+    eval_data_revision: str | None = None
+    eval_fraction: float = 0.1
+    seed: int = 42
+    skip_bad_rows: bool = False
+    drop_duplicates: bool = False
+    too_long: str = "drop"
+    max_length: int = 1024
+    base: str = "auto"
+    base_revision: str | None = None
+    chat_template: str = "auto"
+
+    def mapping(self) -> dict[str, str]:
+        """Return `columns` as {what it is: the column's name}; {} when columns are recognised by themselves."""
+        return json.loads(self.columns) if self.columns.strip() else {}
