@@ -19,7 +19,7 @@ from ui.adapters_export import build_export, on_line
 from ui.adapters_get import build_get
 from ui.adapters_push import build_push, on_account
 from ui.adapters_view import PIXELS_A_CHARACTER, answers_html, curve_points, facts_html
-from ui.finding import MOST_LISTED, how_many
+from ui.long_lists import MOST_LISTED, how_many
 from ui.messages import hint_html, shown
 from ui.owner import owner_of
 

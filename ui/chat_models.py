@@ -12,7 +12,7 @@ from chat.remote import RemoteEngine, RemoteModel
 from chat.resident import wanted_precision
 from common.errors import UserError
 from models.base import BASE_CHOICES, choose_base, fetch_base
-from ui.finding import called_first, first_with
+from ui.long_lists import called_first, first_with
 from ui.owner import Visitor
 
 CHOICES = [(f"Base: {label}", f"base:{choice}") for label, choice in BASE_CHOICES]

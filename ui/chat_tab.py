@@ -23,7 +23,7 @@ from ui.chat_store import Kept
 from ui.chat_view import STYLE
 from ui.conversations import ConversationHandlers, lay_out_conversations, listed_models
 from ui.events import QUIET
-from ui.finding import find_while_typing
+from ui.long_lists import find_while_typing
 from ui.messages import shown
 from ui.owner import owner_of
 

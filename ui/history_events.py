@@ -11,9 +11,9 @@ from trainer.run import Run, find_run, list_runs
 from ui import history_view
 from ui.check_events import changed_form
 from ui.events import QUIET, Wiring
-from ui.finding import Choice, called_first, find_while_typing, first_with, how_many
 from ui.form import form_values
 from ui.history_view import run_choices
+from ui.long_lists import Choice, called_first, find_while_typing, first_with, how_many
 from ui.messages import shown
 from ui.owner import owner_of, visitor_of
 from ui.train_tab import TrainTab

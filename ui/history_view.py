@@ -10,7 +10,7 @@ import pandas
 from trainer import history
 from trainer.run import Run, list_runs, read_state, settings_written_at
 from trainer.state import UNREADABLE, thinned
-from ui.finding import MOST_LISTED, Choice, first_with, how_many
+from ui.long_lists import MOST_LISTED, Choice, first_with, how_many
 from ui.messages import hint_html
 from ui.run_view import MAX_POINTS, STATUS_WORDS, smoothed
 

@@ -12,7 +12,7 @@ from common.files import read_json
 from common.paths import runs_folder
 from tests.browser.driving import MARKS, fill, shoot, status, type_base, upload, wait_for
 from trainer.run import find_run, list_runs, read_state
-from ui.finding import MOST_LISTED
+from ui.long_lists import MOST_LISTED
 
 pytestmark = MARKS
 

@@ -133,11 +133,6 @@ def test_a_longer_max_length_is_the_cure_where_the_base_takes_it(examine):
     assert changes(examine([*PAIRS, LONG], positions=128), "too_long") == {"too_long": "cut"}
 
 
-def test_the_fingerprint_follows_the_rows_that_are_used(examine):
-    first, again, other = examine(PAIRS), examine(PAIRS), examine(PAIRS[1:])
-    assert first["fingerprint"] == again["fingerprint"] != other["fingerprint"] and len(first["fingerprint"]) == 64
-
-
 def test_large_data_is_estimated_and_says_so(examine, monkeypatch):
     whole = examine(PAIRS * 20, drop_duplicates=False)
     monkeypatch.setattr(module, "MAX_ENCODED_ROWS", 100)

@@ -11,31 +11,31 @@ that only TRL knows; then the process starts over `--with-torch`.
 
 import json
 import os
-import queue
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
+from common.child import run_child
 from common.errors import UserError
 from common.files import read_json, read_object, write_json, write_text
-from common.paths import REPOSITORY
 from trainer.data.report import Report
 from trainer.data.settings import DataSettings
 from trainer.launcher import environment
 
 MAX_SECONDS = 600
 MAX_SECONDS_UNWATCHED = 900  # the process ends itself, also when nobody watches any more
-POLL_SECONDS = 0.05
+MODULE = "trainer.data.check"
 MAX_DATA_BYTES = 3 * 2**30  # of memory, on top of what the libraries take
 WITH_TORCH = "--with-torch"
+TOO_LARGE = "The data needs more memory than a check may take."
 SMALLER = "Set max_rows to read its first rows, or give a smaller file."
 
 
@@ -49,73 +49,36 @@ def check(
 
     Raises UserError when the data cannot be read, when `stop` is set, and when it takes too long or too much memory.
     """
+    deadline = time.monotonic() + MAX_SECONDS
+
+    def watch(lines: list[str]) -> None:
+        for line in lines:
+            with suppress(ValueError, KeyError, TypeError):  # a library's word, not ours
+                progress(json.loads(line)["progress"])
+        if stop and stop.is_set():
+            raise UserError("The check was stopped.")
+        if time.monotonic() > deadline:
+            raise UserError(f"The check took longer than {MAX_SECONDS // 60} minutes.", SMALLER)
+
     with tempfile.TemporaryDirectory(prefix="studio-check-") as folder:
         request, result, log = (Path(folder) / name for name in ("request.json", "result.json", "log.txt"))
         write_json(request, {"settings": asdict(settings), "rows": rows})
         with open(log, "wb") as stderr:
-            code = _run([str(request), str(result)], stderr, progress, stop or threading.Event())
+            code = run_child([MODULE, str(request), str(result)], environment(), stderr, watch)
         answer = read_json(result)
         if not isinstance(answer, dict):
             raise _crash(code, log.read_text(encoding="utf-8", errors="replace"))
     if "error" in answer:
-        raise UserError(answer["error"]["message"], answer["error"]["hint"])
+        raise UserError(**answer["error"])
     return cast("Report", answer)
-
-
-def _run(arguments: list[str], stderr, progress: Callable[[str], None], stop: threading.Event) -> int:
-    """Run the process to its end and return its exit code. Raises UserError when it was stopped or took too long."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trainer.data.check", *arguments],
-        cwd=REPOSITORY,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        start_new_session=True,
-    )
-    lines: queue.Queue[bytes] = queue.Queue()
-
-    def listen(stdout) -> None:
-        with stdout:
-            for line in stdout:
-                lines.put(line)
-
-    threading.Thread(target=listen, args=(process.stdout,), daemon=True).start()
-    deadline = time.monotonic() + MAX_SECONDS
-    try:
-        while True:
-            has_ended = process.poll() is not None
-            while not lines.empty():
-                try:
-                    progress(json.loads(lines.get())["progress"])
-                except (ValueError, KeyError, TypeError):
-                    continue  # a library's word, not ours
-            if has_ended:
-                return process.returncode
-            if stop.is_set():
-                raise UserError("The check was stopped.")
-            if time.monotonic() > deadline:
-                raise UserError(f"The check took longer than {MAX_SECONDS // 60} minutes.", SMALLER)
-            time.sleep(POLL_SECONDS)
-    finally:
-        if process.poll() is None:
-            if os.name == "posix":
-                os.killpg(process.pid, signal.SIGKILL)  # with what it started
-            else:
-                process.kill()
-            process.wait()
 
 
 def _crash(code: int, log: str) -> UserError:
     """Say what a process that left no result died of."""
     if code in (-signal.SIGTERM, -9, -signal.SIGSEGV, -signal.SIGABRT) or "MemoryError" in log or "bad_alloc" in log:
-        return _too_large()
+        return UserError(TOO_LARGE, SMALLER)
     last = (log.strip().splitlines() or ["no reason given"])[-1][:300]
     return UserError(f"The check failed: {last}", "Please report it, with the file if you can.")
-
-
-def _too_large() -> UserError:
-    return UserError("The data needs more memory than a check may take.", SMALLER)
 
 
 def main(arguments: list[str]) -> int:
@@ -131,12 +94,12 @@ def main(arguments: list[str]) -> int:
         if WITH_TORCH in arguments:
             raise
         _bound_memory(None)
-        os.execv(sys.executable, [sys.executable, "-m", "trainer.data.check", *arguments, WITH_TORCH])
+        os.execv(sys.executable, [sys.executable, "-m", MODULE, *arguments, WITH_TORCH])
     except UserError as error:
         answer = {"error": {"message": error.message, "hint": error.hint}}
     except MemoryError:
         traceback.print_exc()
-        answer = {"error": {"message": _too_large().message, "hint": _too_large().hint}}
+        answer = {"error": {"message": TOO_LARGE, "hint": SMALLER}}
     write_text(result, json.dumps(answer))
     return 0
 

@@ -117,10 +117,6 @@ class Part:
     def _lines(self) -> Iterator[bytes]:
         return compress(self.whole.lines(), self.mask.view(numpy.uint8).data)
 
-    def keys(self) -> Iterator[bytes]:
-        """Yield what each says, without its row."""
-        return (line.partition(b" ")[2] for line in self._lines())
-
     def rows(self) -> Iterator[int]:
         """Yield their rows' numbers."""
         return (int(line.partition(b" ")[0]) for line in self._lines())

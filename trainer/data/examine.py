@@ -4,7 +4,6 @@ Takes the same way as the training (`intake`, `dataset`); what it counts is what
 says so.
 """
 
-import hashlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -62,7 +61,6 @@ def build_report(
     report: Report = {
         "base": base.model_id,
         "base_reason": base.reason,
-        "fingerprint": fingerprint(prepared.train, prepared.held_out),
         "columns": columns_of(data.head),
         "mapping": prepared.mapping or recognise(data.head),
         "guess": guess_mapping(data.head),
@@ -93,15 +91,6 @@ def build_report(
     found = find_problems(settings, prepared, report, base, template_error) + text_findings
     report["findings"] = sorted(found, key=lambda item: ("stop", "warning", "info").index(item["level"]))
     return report
-
-
-def fingerprint(*parts: Part) -> str:
-    """Return a SHA-256 over the rows that are used, in order."""
-    digest = hashlib.sha256()
-    for part in parts:
-        for key in part.keys():  # noqa: SIM118 - not a dict
-            digest.update(key + b"\n")
-    return digest.hexdigest()
 
 
 def measure(part: Part, encoder: Encoder, most: int) -> tuple[Encoded, float]:
@@ -155,7 +144,6 @@ def _text_stage(
         "train_rows": round(len(lengths) * scale * (1 - settings.eval_fraction)),
         "tokens": round(sum(lengths) * scale),
         "bad": {"count": data.bad.count, "sentences": data.bad.first[:5]},
-        "fingerprint": fingerprint(texts),
         "estimated_from": len(sample) if scale > 1 else None,
         "scripts": describe_scripts([_said(row) for row in sample[:MAX_SCRIPT_ROWS]], tokenizer, settings.max_length),
     }

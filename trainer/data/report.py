@@ -88,7 +88,6 @@ class TextReport(TypedDict):
     train_rows: int
     tokens: int
     bad: BadRows
-    fingerprint: str
     estimated_from: int | None
     scripts: list[Script]
 
@@ -108,13 +107,11 @@ class Report(DataFacts):
     """The whole report.
 
     `mapping` says which column is what, None where columns are not recognised; `guess` is a proposal then. `sample` has the
-    first rows as they were read. `fingerprint` is a SHA-256 over the rows that are used. `estimated_from` is the number of rows
-    that were tokenised where they are not all.
+    first rows as they were read. `estimated_from` is the number of rows that were tokenised where they are not all.
     """
 
     base: str
     base_reason: str
-    fingerprint: str
     columns: list[str]
     mapping: dict[str, str] | None
     guess: dict[str, str]

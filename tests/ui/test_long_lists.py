@@ -9,7 +9,7 @@ from trainer import history
 from trainer.run import find_run, list_runs
 from ui import adapters_tab, chat_models, history_events, history_view
 from ui.conversations import listed_models
-from ui.finding import MOST_LISTED, first_with, how_many
+from ui.long_lists import MOST_LISTED, first_with, how_many
 
 COUNT = 120
 OLD = "run-3"  # with so many, not among the newest
