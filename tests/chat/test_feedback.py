@@ -90,7 +90,7 @@ def test_the_room_of_an_owner_is_bounded_and_a_refused_row_takes_nothing_away(mo
     monkeypatch.setattr("chat.feedback.MAX_DATASETS", 1)
     with pytest.raises(UserError, match="1 data sets"):
         keep_row("another", TALK, "liked", "k")
-    monkeypatch.setattr("chat.feedback.MAX_DATASETS_BYTES", 10)
+    monkeypatch.setattr("chat.feedback.MAX_BYTES", 10)
     with pytest.raises(UserError, match="Take rows out"):
         keep_row("mine", TALK, "edited", "k")
     assert read_rows("mine") == before and len(list_datasets()) == 1

@@ -38,9 +38,11 @@ class BoundedReader(io.RawIOBase):
         self._read = 0
 
     def readable(self) -> bool:
+        """Say that bytes can be read."""
         return True
 
     def readinto(self, buffer) -> int:
+        """Fill `buffer` with the next bytes and return how many they are."""
         try:
             content = self._file.read(len(buffer))
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -55,6 +57,7 @@ class BoundedReader(io.RawIOBase):
         return len(content)
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
         super().close()
 
