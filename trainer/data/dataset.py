@@ -150,24 +150,24 @@ class Encoder:
 
     def preview(self, number: int, row: Row, mapping: dict[str, str] | None = None) -> list[PreviewRow]:
         """Show what the trainer gets of a row, or why it does not get it. Cut or split, a row has several entries."""
-        nothing = PreviewRow(
-            row=number, messages=None, text=None, ids=[], tokens=[], trained=[], length=0, used=False, why_not=""
-        )
+        conversation: Conversation = {}
+        pieces: list[TokenRow] = [{"input_ids": [], "labels": []}]
+        problem = ""
         try:
             conversation = to_conversation(row, mapping)
             pieces = self.fit(conversation, self.encode(conversation))
         except UserError as error:
-            return [{**nothing, "why_not": str(error)}]
+            problem = str(error)
         shown: list[PreviewRow] = []
         for piece in pieces:
-            ids, why_not = piece["input_ids"], ""
+            ids, why_not = piece["input_ids"], problem
             if not self.fits(piece):
                 why_not = f"{len(ids)} tokens are more than max_length {self.max_length}."
-            elif not is_trained(piece):
+            elif not problem and not is_trained(piece):
                 why_not = "No token of it is trained."
             shown.append(
                 {
-                    **nothing,
+                    "row": number,
                     "messages": conversation.get("messages"),
                     "text": conversation.get("text"),
                     "ids": ids,
