@@ -59,6 +59,23 @@ def test_context_and_system_prompt_are_taken_along():
     }
 
 
+@pytest.mark.parametrize(
+    ("row", "system"),
+    [
+        ({"messages": [{"role": "developer", "content": "Be exact."}, *PAIR]}, "Be exact."),
+        ({"messages": [{"role": "system", "content": ""}, *PAIR]}, None),
+        ({"messages": [{"role": "system", "content": None}, *PAIR], "system": "Be exact."}, "Be exact."),
+        ({"conversations": [{"role": None, "content": None, **turn} for turn in SHAREGPT]}, None),
+        ({"messages": [{**turn, "from": None, "value": None} for turn in PAIR]}, None),
+        ({"conversation": [{"human": "Q", "assistant": None}, {"human": None, "assistant": "A"}]}, None),
+        ({"instruction": "", "input": "Q", "output": "A"}, None),
+    ],
+)
+def test_developer_is_system_and_what_is_empty_or_null_does_not_count(row, system):
+    expected = [{"role": "system", "content": system}] if system else []
+    assert to_conversation(row) == {"messages": [*expected, *PAIR]}
+
+
 def test_text_stays_text():
     assert to_conversation({"text": "Once upon a time"}) == {"text": "Once upon a time"}
 
@@ -75,6 +92,7 @@ def test_text_stays_text():
         ({"messages": [{"role": "user"}]}, "turn 1 lacks"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "unknown role 'robot'"),
         ({"messages": PAIR[:1]}, "ends with the user's turn"),
+        ({"messages": [{"role": "system", "content": ""}]}, "ends with the system's turn"),
         ({"messages": [*PAIR, {"role": "system", "content": "s"}]}, "turn 3 is a system message"),
         ({"conversations": [{"from": "tool", "value": "x"}]}, "unknown role 'tool'"),
         ({"text": 5}, "text is a int"),

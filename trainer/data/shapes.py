@@ -31,7 +31,7 @@ HINTS = {
 ROLES = {
     **dict.fromkeys(("user", "human", "prompter", "client", "사용자"), "user"),
     **dict.fromkeys(("assistant", "gpt", "bot", "model", "chatgpt", "ai", "도우미"), "assistant"),
-    "system": "system",
+    **dict.fromkeys(("system", "developer"), "system"),
 }
 TURN_KEYS = (("role", "content"), ("from", "value"), ("role", "value"), ("speaker", "text"), ("role", "text"))
 
@@ -143,9 +143,10 @@ def _pair(row: Row, mapping: dict[str, str]) -> list[Message]:
     prompt, completion = (_cell(row, mapping[key]) for key in ("prompt", "completion"))
     if isinstance(prompt, list) and isinstance(completion, list):
         return _messages(prompt + completion)
-    question, answer = _words(prompt, mapping["prompt"]), _words(completion, mapping["completion"], EmptyAnswer)
     context = _optional(row, mapping, "context")
-    question = f"{question}\n\n{context}" if context else question
+    if context and isinstance(prompt, str):
+        prompt = f"{prompt}\n\n{context}" if prompt.strip() else context
+    question, answer = _words(prompt, mapping["prompt"]), _words(completion, mapping["completion"], EmptyAnswer)
     return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
 
@@ -161,6 +162,8 @@ def _messages(value: object) -> list[Message]:
     messages: list[Message] = []
     for number, turn in enumerate(value, 1):
         for role, content in _turns(turn, number):
+            if role == "system" and (content is None or content == ""):
+                continue  # it says nothing
             if role == "system" and messages:
                 raise UserError(f"turn {number} is a system message.", "Only the first turn can be one.")
             parts = content if isinstance(content, list) else []
@@ -168,8 +171,9 @@ def _messages(value: object) -> list[Message]:
                 content = "".join(str(part["text"]) for part in parts)  # [{"type": "text", "text": ...}]
             empty = EmptyAnswer if role == "assistant" else UserError
             messages.append({"role": role, "content": _words(content, f"turn {number}", empty)})
-    if messages[-1]["role"] != "assistant":
-        raise UserError(f"it ends with the {messages[-1]['role']}'s turn.", "End it with the assistant's answer.")
+    last = messages[-1]["role"] if messages else "system"
+    if last != "assistant":
+        raise UserError(f"it ends with the {last}'s turn.", "End it with the assistant's answer.")
     return messages
 
 
@@ -179,15 +183,17 @@ def _turns(turn, number: int) -> list[tuple[str, object]]:
         return [("user" if number % 2 else "assistant", turn)]
     if not isinstance(turn, dict):
         raise UserError(f"turn {number} lacks 'role' or 'content'.")
-    for role_key, text_key in TURN_KEYS:
-        if role_key in turn and text_key in turn:
-            role = ROLES.get(str(turn[role_key]).strip().lower())
-            if role is None:
-                raise UserError(
-                    f"turn {number} has the unknown role '{str(turn[role_key])[:60]}'.", "Use system, user, assistant."
-                )
-            return [(role, turn[text_key])]
-    pairs = [(ROLES[str(key).lower()], value) for key, value in turn.items() if str(key).lower() in ROLES]
+    # turns of several shapes in one Arrow file have the keys of all, null where they are not theirs
+    said = {key: value for key, value in turn.items() if value is not None}
+    shapes = [keys for keys in TURN_KEYS if keys[0] in said and keys[1] in turn]
+    if shapes:
+        role_key, text_key = max(shapes, key=lambda keys: keys[1] in said)
+        role = ROLES.get(str(said[role_key]).strip().lower())
+        if role is None:
+            words = f"turn {number} has the unknown role '{str(said[role_key])[:60]}'."
+            raise UserError(words, "Use system, user, assistant.")
+        return [(role, turn[text_key])]
+    pairs = [(ROLES[str(key).lower()], value) for key, value in said.items() if str(key).lower() in ROLES]
     if not pairs:
         raise UserError(f"turn {number} lacks 'role' or 'content'.")
     return pairs
