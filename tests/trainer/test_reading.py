@@ -23,6 +23,8 @@ ROWS = [
 
 
 ODD = [{"prompt": '한국어 🙂, "x"\n2', "completion": "NA"}, {"prompt": "b", "completion": "1"}]
+TURNS = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
+TRL = {"prompt": TURNS[:1], "completion": TURNS[1:]}
 
 
 def texts(*found: str) -> list[dict]:
@@ -68,6 +70,12 @@ def test_an_encoding_that_shows_late_in_the_file_is_found(tmp_path):
         ("blank_lines.jsonl", "\n\n".join(map(json.dumps, ODD)), ODD),
         ("half_a_character.jsonl", '{"text": "a\\ud83d b \\ud83d\\ude42"}', texts("a\ufffd b 🙂")),
         ("rows_in_an_object.json", json.dumps({"version": 1, "rows": ODD}), ODD),
+        ("columns.json", json.dumps({name: [row[name] for row in ODD] for name in ODD[0]}), ODD),
+        ("columns_of_turns.json", json.dumps({"messages": [TURNS, TURNS]}), [{"messages": TURNS}] * 2),
+        ("one_row.json", json.dumps({"messages": TURNS, "tools": [1, 2]}), [{"messages": TURNS, "tools": [1, 2]}]),
+        ("one_row_of_trl.json", json.dumps(TRL), [TRL]),
+        ("one_row_of_strings.json", '{"dialog": ["Hi", "Hello."]}', [{"dialog": ["Hi", "Hello."]}]),
+        ("array.jsonl", "\n" + json.dumps(ODD, indent=1), ODD),
         (
             "headings_but_not_inside_code.md",
             "# One\n\ntext\n\n```\n# no heading\n```\n\n## Two\nmore\n",
@@ -104,7 +112,8 @@ def test_max_rows_reads_the_first_rows(tmp_path):
     ("name", "content", "words"),
     [
         ("a.jsonl", b'{"a": 1}\n{"a": \n', "line 2 of 'a.jsonl' is not JSON"),
-        ("a.jsonl", b"[1, 2]", "not an object"),
+        ("a.jsonl", b"1", "not an object"),
+        ("a.jsonl", b"[1, 2]", "not a list of objects"),
         ("a.jsonl", b"", "holds no rows"),
         ("a.jsonl", b"\xff\xfe\x00", "not utf-16 text"),
         ("a.jsonl.gz", b"\x1f\x8b\x08 no", "damaged|not a"),

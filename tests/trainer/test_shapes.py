@@ -87,6 +87,7 @@ def test_text_stays_text():
         ({}, "found the keys none"),
         ({"prompt": "Q", "completion": ""}, "completion is empty"),
         ({"prompt": None, "completion": "A"}, "prompt is a NoneType, not text"),
+        ({"prompt": ["Hi", "Bye"], "completion": ["Hello.", "See you."]}, "prompt is a list, not text"),
         ({"messages": []}, "empty"),
         ({"messages": "[1"}, "not JSON"),
         ({"messages": [{"role": "user"}]}, "turn 1 lacks"),

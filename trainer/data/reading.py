@@ -1,4 +1,4 @@
-"""From a file, a pasted text or the id of a Hub data set to rows: plain dicts, one after the other. Knows no shapes, no tokens.
+"""From a file, a pasted text or the id of a Hub data set to rows: plain dicts, one after the other. Knows no tokens.
 
 read_source("data.csv").rows               an iterator: of ten million rows a few are in memory
 read_source("data.csv").notes              ["'data.csv' was read as cp949."]
@@ -21,6 +21,7 @@ from trainer.data.conversations import Row
 from trainer.data.decoding import detect_encoding, lines, whole_bytes
 from trainer.data.kinds import KINDS, suffix_of
 from trainer.data.settings import EXAMPLE
+from trainer.data.shapes import is_table
 from trainer.data.tables import check_columns, csv_rows, parquet_rows
 
 EXAMPLE_TRAIN = REPOSITORY / "examples" / "study_coach.jsonl"
@@ -100,9 +101,9 @@ def _rows_of(path: Path, suffix: str, notes: list[str]) -> Iterable[Row]:
     encoding = detect_encoding(path)
     if not encoding.startswith("utf"):
         notes.append(f"'{path.name}' is not UTF-8; it was read as {encoding}.")
-    if suffix == ".jsonl":
+    if suffix == ".jsonl" and not _begins_with_a_list(path, encoding):
         return _jsonl_rows(path, encoding)
-    if suffix == ".json":
+    if suffix in (".jsonl", ".json"):
         return _json_rows(path, encoding)
     if suffix in (".csv", ".tsv"):
         return csv_rows(path, encoding, "\t" if suffix == ".tsv" else None)
@@ -118,6 +119,11 @@ def _bounded(found: Iterable[Row], name: str, max_rows: int) -> Iterator[Row]:
         yield row
 
 
+def _begins_with_a_list(path: Path, encoding: str) -> bool:
+    """Return True for a JSON array that is called JSON lines."""
+    return next((line for line in lines(path, encoding) if not line.isspace()), "").lstrip("\ufeff \t").startswith("[")
+
+
 def _jsonl_rows(path: Path, encoding: str) -> Iterator[Row]:
     for number, line in enumerate(lines(path, encoding), 1):
         if not line.isspace():
@@ -131,7 +137,7 @@ def _jsonl_rows(path: Path, encoding: str) -> Iterator[Row]:
 
 
 def _json_rows(path: Path, encoding: str) -> list[Row]:
-    """Return a list of objects, alone or as the only list inside of one object; a single object is one row."""
+    """Return a list of objects, alone or as the only list inside of one object, or columns; else one object is one row."""
     content = whole_bytes(path, MAX_JSON_BYTES, JSON_LINES)
     try:
         text = content.decode(encoding)
@@ -142,6 +148,8 @@ def _json_rows(path: Path, encoding: str) -> list[Row]:
     if text.count("[") + text.count("{") > MAX_JSON_PARTS:
         raise UserError(f"'{path.name}' holds more than {MAX_JSON_PARTS:,} lists and objects.", JSON_LINES)
     value = parse(text, f"'{path.name}'", "Is it JSON lines? Call it .jsonl.")
+    if isinstance(value, dict) and is_table(value):
+        return [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True)]
     if isinstance(value, dict):
         lists = [part for part in value.values() if isinstance(part, list)]
         holds_rows = len(lists) == 1 and "messages" not in value and all(isinstance(row, dict) for row in lists[0])

@@ -45,6 +45,18 @@ def columns_of(rows: Iterable[Row]) -> list[str]:
     return list(dict.fromkeys(str(name) for row in rows for name in row))
 
 
+def is_table(value: Row) -> bool:
+    """Return True for an object of columns, lists of equal length. Lists of turns are none, nor are bare strings as turns."""
+    columns = list(value.values())
+    if not all(isinstance(column, list) and column for column in columns) or len(set(map(len, columns))) != 1:
+        return False
+    return not any(
+        isinstance(member, dict) or (isinstance(member, str) and name.strip().lower() in NAMES["messages"])
+        for name, column in value.items()
+        for member in column
+    )
+
+
 def recognise(rows: list[Row]) -> dict[str, str] | None:
     """Return the mapping that most of these rows, a source's head, show by their columns' names; None when most show none."""
     found = Counter(_by_names(tuple(map(str, row))) for row in rows)
@@ -142,7 +154,12 @@ def _pair(row: Row, mapping: dict[str, str]) -> list[Message]:
     """Return a prompt and a completion, each text or (as TRL writes it) a list of messages."""
     prompt, completion = (_cell(row, mapping[key]) for key in ("prompt", "completion"))
     if isinstance(prompt, list) and isinstance(completion, list):
-        return _messages(prompt + completion)
+        turns = prompt + completion
+        if not all(isinstance(turn, dict) for turn in turns):
+            raise UserError(
+                f"{mapping['prompt'][:60]} is a list, not text.", "Bare strings are turns in messages only."
+            )
+        return _messages(turns)
     context = _optional(row, mapping, "context")
     if context and isinstance(prompt, str):
         prompt = f"{prompt}\n\n{context}" if prompt.strip() else context
