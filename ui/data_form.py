@@ -149,7 +149,7 @@ def report_views(report: Report | None, shown_as: str = CONVERSATIONS) -> list:
     columns, labels = ["", *report["columns"]], [cure["label"] for cure in cures_of(report)]
     return [
         gr.HTML(report_view.summary(report), visible=True),
-        gr.Column(visible=report["mapping"] is None),
+        gr.Column(visible=report["mapping"] is None and bool(report["columns"])),
         *[gr.Dropdown(columns, value=report["guess"].get(name, "")) for name in MAPPED],
         *[gr.Button(label, visible=True) for label in labels],
         *[gr.Button(visible=False)] * (MAX_CURES - len(labels)),

@@ -11,6 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from common.errors import UserError
+from trainer.data.intake import gather
 from trainer.data.kinds import paste_suffix, suffix_of
 from trainer.data.reading import EXAMPLE_HELD_OUT, read_rows, read_source
 from trainer.data.shapes import to_conversation
@@ -101,18 +102,30 @@ def test_a_text_is_cut_at_blank_lines_and_loses_no_word(tmp_path):
 
 
 def test_max_rows_reads_the_first_rows(tmp_path):
-    path = tmp_path / "a.jsonl"
-    path.write_text('{"text": "a"}\n' * 5 + "not JSON\n")
-    assert len(read_rows(str(path), max_rows=5)) == 5
-    with pytest.raises(UserError, match="line 6"):
-        read_rows(str(path))
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n' * 6)
+    assert len(read_rows(str(tmp_path / "a.jsonl"), max_rows=5)) == 5
 
 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.jsonl", b'{"a": 1}\n{"a": \n', "line 2 of 'a.jsonl' is not JSON"),
-        ("a.jsonl", b"1", "not an object"),
+        ("a.jsonl", '{"text": "a"}\n\n{"text": \n{"text": "b"}', "row 2: line 3 is not JSON"),
+        ("a.jsonl", '{"text": "a"}\n1\n{"text": "b"}', "row 2: line 2 is a int, not an object"),
+        ("a.csv", "text\na\nc,d\nb\n", "row 2: line 3 has 2 values, the header 1"),
+        ("a.csv", "text;id\na;1\nc, d;e;2\nb;2\n", "row 2: line 3 has 3 values, the header 2"),
+        ("a.csv", "text,id\na,1\nc,d,2\nb\n", "row 2: line 3 has 3 values, the header 2"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_a_bad_row_with_its_number(tmp_path, name, content, words):
+    (tmp_path / name).write_text(content)
+    found = gather(read_source(str(tmp_path / name)), tmp_path)
+    assert [row["text"] for row in found.conversations.part()] == ["a", "b"]
+    assert found.bad.count == 1 and found.bad.first[0].startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
         ("a.jsonl", b"[1, 2]", "not a list of objects"),
         ("a.jsonl", b"", "holds no rows"),
         ("a.jsonl", b"\xff\xfe\x00", "not utf-16 text"),
@@ -122,7 +135,6 @@ def test_max_rows_reads_the_first_rows(tmp_path):
         ("a.json", b"[1]", "not a list of objects"),
         ("a.json", b"[" * 100_000, "nested too deeply"),
         ("a.csv", b"", "holds no rows"),
-        ("a.csv", b"a,b\n1,2,3,4\n1\n1,2,3,4,5,6\n", "not a table"),
         ("a.csv", b"a,a\n1,2\n", "two columns called 'a'"),
         ("a.csv", b'a,b\n1,"2\n3,4\n', "quotation mark"),
         ("a.txt", b"\n \n", "holds no rows"),

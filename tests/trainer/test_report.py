@@ -120,6 +120,12 @@ def test_empty_answers_and_duplicates_are_named(examine):
     assert {found(mended, code)["level"] for code in ("bad_rows", "duplicates")} == {"info"}
 
 
+def test_a_file_without_one_line_that_can_be_read_is_told_so(examine, tmp_path):
+    report = examine([1, 2])
+    assert report["rows"] == 2 and "line 1 is a int" in found(report, "bad_rows")["message"]
+    assert found(report, "bad_rows")["cure"] is None and report["findings"][0]["level"] == "stop"
+
+
 def test_rows_of_the_held_out_file_that_are_trained_too_are_told(examine, tmp_path):
     held_out = tmp_path / "held.jsonl"
     held_out.write_text(json.dumps(PAIRS[0]) + "\n" + json.dumps({"prompt": "Q", "completion": "A"}))

@@ -20,6 +20,7 @@ from typing import Any, TypedDict
 
 import numpy
 
+from common.errors import UserError
 from models.templates import Message
 
 CHUNK_BYTES = 2**20
@@ -27,6 +28,14 @@ CHUNK_HASHES = 2**17
 MAX_KEPT = 1000
 
 Row = dict[str, Any]  # as it was read: {column: value}
+
+
+class BadLine(Row):
+    """A row without columns in the place of one that could not be read; `error` says why."""
+
+    def __init__(self, error: UserError) -> None:
+        super().__init__()
+        self.error = error
 
 
 class Conversation(TypedDict, total=False):

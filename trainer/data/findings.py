@@ -51,7 +51,7 @@ def find_problems(
         words = f"Token counts are estimated from {count_rows(report['estimated_from'])} of {report['rows']:,}."
         found.append(finding("estimated", "info", words))
     found += _base_problems(settings, base, template_error)
-    if report["mapping"] is None:
+    if report["mapping"] is None and report["columns"]:
         found.append(_unrecognised(report))
     else:
         found += _bad_rows(settings, prepared)

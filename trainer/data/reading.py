@@ -17,7 +17,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.paths import REPOSITORY
 from trainer.data import hub_data
-from trainer.data.conversations import Row
+from trainer.data.conversations import BadLine, Row
 from trainer.data.decoding import detect_encoding, lines, whole_bytes
 from trainer.data.kinds import KINDS, suffix_of
 from trainer.data.settings import EXAMPLE
@@ -127,12 +127,13 @@ def _begins_with_a_list(path: Path, encoding: str) -> bool:
 def _jsonl_rows(path: Path, encoding: str) -> Iterator[Row]:
     for number, line in enumerate(lines(path, encoding), 1):
         if not line.isspace():
-            where = f"line {number} of '{path.name}'"
-            row = parse(line, where, "Write one JSON object a line.")
+            try:
+                row = parse(line, f"line {number}", "Write one JSON object a line.")
+            except UserError as error:
+                row = BadLine(error)
             if not isinstance(row, dict):
-                raise UserError(
-                    f"{where} is a {type(row).__name__}, not an object.", 'Write {"prompt": ..., "completion": ...}.'
-                )
+                words = f"line {number} is a {type(row).__name__}, not an object."
+                row = BadLine(UserError(words, 'Write {"prompt": ..., "completion": ...}.'))
             yield row
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from common.errors import UserError
 from models.templates import Message
-from trainer.data.conversations import Conversation, Row
+from trainer.data.conversations import BadLine, Conversation, Row
 
 KEYS = ("messages", "text", "prompt", "completion", "system", "context")
 SHAPES = "messages; prompt and completion; instruction, input and output; conversations; text"
@@ -59,7 +59,7 @@ def is_table(value: Row) -> bool:
 
 def recognise(rows: list[Row]) -> dict[str, str] | None:
     """Return the mapping that most of these rows, a source's head, show by their columns' names; None when most show none."""
-    found = Counter(_by_names(tuple(map(str, row))) for row in rows)
+    found = Counter(_by_names(tuple(map(str, row))) for row in rows if not isinstance(row, BadLine))
     if not found or found[None] * 2 > found.total():
         return None
     best = max((names for names in found if names is not None), key=lambda names: (found[names], len(names)))
@@ -115,6 +115,8 @@ def to_conversation(row: Row, mapping: dict[str, str] | None = None) -> Conversa
 
     Raises UserError for unknown names, a column that is not there, and a value that does not fit.
     """
+    if isinstance(row, BadLine):
+        raise row.error
     if not mapping:
         known = _by_names(tuple(map(str, row)))
         if known is None:

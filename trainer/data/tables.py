@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from common.errors import UserError
-from trainer.data.conversations import Row
+from trainer.data.conversations import BadLine, Row
 from trainer.data.decoding import MAX_BYTES, MAX_LINE_CHARACTERS, lines, whole_bytes
 
 MAX_COLUMNS = 2000
@@ -18,7 +18,7 @@ MAX_WHOLE_BYTES = 256 * 2**20  # of a Parquet file in a .gz, which is read as a 
 
 
 def csv_rows(path: Path, encoding: str, delimiter: str | None = None) -> Iterator[Row]:
-    """Yield the rows of a table with a header, every value text. Raises UserError naming the line that does not fit."""
+    """Yield the rows of a table with a header, every value text. Raises UserError for what is no table."""
     delimiter = delimiter or sniff_delimiter(path, encoding)
     reader = _records(path, encoding, delimiter)
     header = next((names for _, names in reader), None)
@@ -31,10 +31,9 @@ def csv_rows(path: Path, encoding: str, delimiter: str | None = None) -> Iterato
         raise UserError(f"'{path.name}' has two columns called '{twice[:60]}'.", "Give each column its own name.")
     for number, values in reader:
         if len(values) > len(names):
-            raise UserError(
-                f"'{path.name}' is not a table: line {number} has {len(values)} values, the header {len(names)}.",
-                'Put values that hold the delimiter into "quotation marks".',
-            )
+            words = f"line {number} has {len(values)} values, the header {len(names)}."
+            yield BadLine(UserError(words, 'Put values that hold the delimiter into "quotation marks".'))
+            continue
         yield dict(zip(names, values + [""] * (len(names) - len(values)), strict=True))
 
 
@@ -54,14 +53,14 @@ def _records(path: Path, encoding: str, delimiter: str) -> Iterator[tuple[int, l
 
 
 def sniff_delimiter(path: Path, encoding: str) -> str:
-    """Return the delimiter that cuts the first records into the most columns, all of them alike; a comma when none does."""
+    """Return the delimiter that cuts the first records into the most columns, most of them alike; a comma when none does."""
     best, most = ",", 1
     for delimiter in DELIMITERS:
         try:
             widths = [len(values) for _, values in islice(_records(path, encoding, delimiter), SAMPLE_RECORDS)]
         except UserError:
             continue
-        if widths and widths[0] > most and all(width == widths[0] for width in widths):
+        if widths and widths[0] > most and widths.count(widths[0]) * 2 > len(widths):
             best, most = delimiter, widths[0]
     return best
 
