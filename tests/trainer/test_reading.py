@@ -76,6 +76,7 @@ def test_an_encoding_that_shows_late_in_the_file_is_found(tmp_path):
         ("one_row.json", json.dumps({"messages": TURNS, "tools": [1, 2]}), [{"messages": TURNS, "tools": [1, 2]}]),
         ("one_row_of_trl.json", json.dumps(TRL), [TRL]),
         ("one_row_of_strings.json", '{"dialog": ["Hi", "Hello."]}', [{"dialog": ["Hi", "Hello."]}]),
+        ("lines.ndjson", "\n".join(map(json.dumps, ODD)), ODD),
         ("array.jsonl", "\n" + json.dumps(ODD, indent=1), ODD),
         (
             "headings_but_not_inside_code.md",

@@ -6,7 +6,7 @@ import json
 from itertools import islice
 from pathlib import Path
 
-KINDS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md")
+KINDS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md")
 
 
 def suffix_of(path: Path | str) -> str:

@@ -101,9 +101,9 @@ def _rows_of(path: Path, suffix: str, notes: list[str]) -> Iterable[Row]:
     encoding = detect_encoding(path)
     if not encoding.startswith("utf"):
         notes.append(f"'{path.name}' is not UTF-8; it was read as {encoding}.")
-    if suffix == ".jsonl" and not _begins_with_a_list(path, encoding):
+    if suffix in (".jsonl", ".ndjson") and not _begins_with_a_list(path, encoding):
         return _jsonl_rows(path, encoding)
-    if suffix in (".jsonl", ".json"):
+    if suffix in (".jsonl", ".ndjson", ".json"):
         return _json_rows(path, encoding)
     if suffix in (".csv", ".tsv"):
         return csv_rows(path, encoding, "\t" if suffix == ".tsv" else None)
