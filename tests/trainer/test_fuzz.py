@@ -30,17 +30,8 @@ VALUES = (
     "[" * 3000,
 )
 NAMES = (
-    "prompt",
-    "completion",
-    "messages",
-    "conversations",
-    "text",
-    "instruction",
-    "output",
-    "system",
-    "",
-    "frage",
-    "\n",
+    *("prompt", "completion", "messages", "conversations", "text"),
+    *("instruction", "output", "system", "", "frage", "\n"),
 )
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp949", "shift_jis", "cp1252")
 RAW = (

@@ -5,6 +5,7 @@ from ui.report_view import conversations, histogram, raw_rows, summary, tokens
 
 DROP = {"label": "Leave them out", "changes": {"drop_duplicates": True}}
 SKIP = {"label": "Skip", "changes": {"skip_bad_rows": True}}
+TURNS = [{"role": "user", "content": "<b>hi"}, {"role": "assistant", "content": "yo"}]
 REPORT = {
     "base": "<base>",
     "base_reason": "because",
@@ -18,24 +19,12 @@ REPORT = {
     ],
     "preview": [
         {
-            "row": 1,
-            "messages": [{"role": "user", "content": "<b>hi"}, {"role": "assistant", "content": "yo"}],
-            "ids": [1, 2, 3],
-            "tokens": ["<s>", "hi", "</s>"],
-            "trained": [False, False, True],
-            "length": 3,
-            "used": True,
+            **{"row": 1, "length": 3, "used": True, "ids": [1, 2, 3], "tokens": ["<s>", "hi", "</s>"]},
+            **{"trained": [False, False, True], "messages": TURNS},
         },
         {
-            "row": 2,
-            "messages": None,
-            "length": 1,
-            "text": "plain",
-            "ids": [4],
-            "tokens": ["x↵"],
-            "trained": [False],
-            "used": False,
-            "why_not": "too long",
+            **{"row": 2, "length": 1, "used": False, "ids": [4], "tokens": ["x↵"], "trained": [False]},
+            **{"messages": None, "text": "plain", "why_not": "too long"},
         },
     ],
 }

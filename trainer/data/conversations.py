@@ -121,14 +121,7 @@ class Part:
         return self._count
 
     def __iter__(self) -> Iterator[Conversation]:
-        return map(_parsed, self._lines())
-
-    def _lines(self) -> Iterator[bytes]:
-        return compress(self.whole.lines(), self.mask.view(numpy.uint8).data)
-
-    def rows(self) -> Iterator[int]:
-        """Yield their rows' numbers."""
-        return (int(line.partition(b" ")[0]) for line in self._lines())
+        return map(_parsed, compress(self.whole.lines(), self.mask.view(numpy.uint8).data))
 
     def sample(self, most: int) -> Iterator[Conversation]:
         """Yield all in order, or `most` of them, evenly drawn, in an order of which any beginning is a fair sample."""

@@ -53,10 +53,6 @@ def build_report(
     tell("Looking at the writing systems")
     lengths = train.lengths + held_out.lengths
     train_rows, held_out_rows = round(train.count * scale), round(held_out.count * held_out_scale)
-    too_long, nothing = (
-        _together(train.too_long, held_out.too_long),
-        _together(train.nothing_trained, held_out.nothing_trained),
-    )
     text, text_findings = _text_stage(settings, folder, tokenizer, tell)
     report: Report = {
         "base": base.model_id,
@@ -80,8 +76,8 @@ def build_report(
         "duplicates": _first_rows(prepared.duplicates),
         "bad": {"count": data.bad.count, "sentences": data.bad.first[:5]},
         "empty_answers": _first_rows(data.empty_answers),
-        "too_long": _first_rows(too_long, scale),
-        "nothing_trained": _first_rows(nothing, scale),
+        "too_long": _first_rows(train.too_long, held_out.too_long, scale),
+        "nothing_trained": _first_rows(train.nothing_trained, held_out.nothing_trained, scale),
         "shortened": round(train.shortened.count * scale),
         "scripts": describe_scripts(said, tokenizer, settings.max_length),
         "text": text,
@@ -104,12 +100,10 @@ def measure(part: Part, encoder: Encoder, most: int) -> tuple[Encoded, float]:
     return found, len(part) / found.conversations if found.conversations else 1.0
 
 
-def _together(first: Kept, second: Kept) -> Kept:
-    return Kept(first.count + second.count, sorted(first.first + second.first))
-
-
-def _first_rows(kept: Kept, scale: float = 1.0) -> FirstRows:
-    return {"count": round(kept.count * scale), "rows": kept.first[:5]}
+def _first_rows(kept: Kept, other: Kept | None = None, scale: float = 1.0) -> FirstRows:
+    """Return how many there are of both kinds, times `scale`, and the first of them."""
+    other = other or Kept()
+    return {"count": round((kept.count + other.count) * scale), "rows": sorted(kept.first + other.first)[:5]}
 
 
 def histogram(lengths: Counter[int]) -> Histogram:

@@ -50,20 +50,6 @@ class Gathered:
     bad: Kept = field(default_factory=Kept)  # a sentence each
     empty_answers: Kept = field(default_factory=Kept)  # row numbers, of bad ones too
 
-    def add(self, row: Row, mapping: dict[str, str] | None) -> None:
-        """Sort one more row."""
-        self.rows += 1
-        try:
-            conversation = to_conversation(row, mapping)
-        except UserError as error:
-            self.bad.add(f"row {self.rows}: {error}")
-            if isinstance(error, EmptyAnswer):
-                self.empty_answers.add(self.rows)
-            return
-        self.conversations.append(self.rows, conversation)
-        self.kinds.add("messages" if "messages" in conversation else "text")
-        self.turns += len(conversation.get("messages", ()))
-
 
 @dataclass
 class Prepared:
@@ -87,8 +73,18 @@ class Prepared:
 def gather(source: Source, folder: Path, mapping: dict[str, str] | None = None) -> Gathered:
     """Read a source to its end; what it says lies in a file without a name in `folder`."""
     found = Gathered(source.head, source.notes, Conversations(folder))
-    for row in source.rows:
-        found.add(row, mapping)
+    for number, row in enumerate(source.rows, 1):
+        found.rows = number
+        try:
+            conversation = to_conversation(row, mapping)
+        except UserError as error:
+            found.bad.add(f"row {number}: {error}")
+            if isinstance(error, EmptyAnswer):
+                found.empty_answers.add(number)
+            continue
+        found.conversations.append(number, conversation)
+        found.kinds.add("messages" if "messages" in conversation else "text")
+        found.turns += len(conversation.get("messages", ()))
     return found
 
 
@@ -103,7 +99,8 @@ def prepare(settings: DataSettings, folder: Path) -> Prepared:
     conversations = data.conversations
     double = duplicates_of(conversations)
     count = int(double.sum())
-    duplicates = Kept(count, list(islice(conversations.part(double).rows(), min(count, MAX_KEPT))))
+    first = islice(conversations.part(double), min(count, MAX_KEPT))
+    duplicates = Kept(count, [conversation["row"] for conversation in first])
     usable = ~double if settings.drop_duplicates else numpy.ones(len(double), dtype=bool)
     del double  # 10 MB of ten million rows
     file = EXAMPLE_HELD_OUT if settings.data == EXAMPLE else None
