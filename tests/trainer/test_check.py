@@ -57,6 +57,14 @@ def test_settings_that_cannot_be_are_refused_before_anything_starts(capsys):
     assert main(["check", "example", "--max-length", "1"]) and "max_length" in capsys.readouterr().err
 
 
+def test_a_preview_marks_what_is_trained_and_says_why_a_row_is_not_used(tiny_base, tmp_path, capsys):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "Hi", "completion": "Hello."}\n{"x": 1}\nbroken\n')
+    assert main(["preview", str(tmp_path / "rows.jsonl"), "--base", str(tiny_base), "--rows", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "[[Hello.</s>]]" in out and "row 2, 0 tokens, not used: no known shape" in out
+    assert "row 3, 0 tokens, not used: line 3 is not JSON" in out
+
+
 def test_asking_imports_no_torch():
     code = "import sys, trainer.data.check, trainer.data.reading, trainer.data.shapes"
     code += "; sys.exit(bool({'torch', 'transformers', 'datasets', 'pandas', 'pyarrow'} & set(sys.modules)))"
