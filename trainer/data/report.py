@@ -92,19 +92,8 @@ class TextReport(TypedDict):
     scripts: list[Script]
 
 
-class DataFacts(TypedDict):
-    """What a forecast needs to know: one pass over the rows to train on, lengths in tokens of all rows as they are."""
-
-    train_rows: int
-    held_out_rows: int
-    tokens: int
-    trained_tokens: int
-    longest: int
-    mean_length: float
-
-
-class Report(DataFacts):
-    """The whole report.
+class Report(TypedDict):
+    """The whole report: tokens are of one pass over the rows to train on, lengths of all rows as they are.
 
     `mapping` says which column is what, None where columns are not recognised; `guess` is a proposal then. `sample` has the
     first rows as they were read. `estimated_from` is the number of rows that were tokenised where they are not all.
@@ -120,8 +109,14 @@ class Report(DataFacts):
     rows: int
     turns: int
     usable: int
+    train_rows: int
+    held_out_rows: int
+    tokens: int
+    trained_tokens: int
     estimated_from: int | None
     lengths: Histogram
+    longest: int
+    mean_length: float
     duplicates: FirstRows
     bad: BadRows
     empty_answers: FirstRows
