@@ -15,7 +15,7 @@ MOVING = ("adapters/checkpoint_files.py",)  # on its way above the settings of a
 ALLOWED = {
     "common": {"common"},
     "models": {"models", "common"},
-    "trainer": {"trainer", "models", "common"},
+    "trainer": {"trainer", "adapters", "models", "common"},
     "adapters": {"adapters", "models", "common"},
     "chat": {"chat", "models", "common"},
     "jobs": {"jobs", "trainer", "adapters", "models", "common"},
