@@ -6,7 +6,7 @@ Light: no torch. `problems()` says everything that is wrong at once, each with i
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypedDict, get_type_hints
 
 import yaml
 
@@ -37,7 +37,7 @@ class TrainConfig:
 
     name: str = setting("my-adapter", "Name of the adapter that comes out.", MODEL, KEPT, PERSONAL)
     base: str = setting(
-        AUTO, "Auto (TinyLlama; offline the embedded one), embedded, a Hub id, or a folder.", MODEL, KEPT, SOURCE
+        AUTO, "auto (TinyLlama; offline the embedded one), embedded, a Hub id, or a folder.", MODEL, KEPT, SOURCE
     )
     base_revision: str | None = setting(None, "Commit, tag or branch of the base on the Hub.", MODEL, TOLD, READING)
     base_reason: str = setting("", "Why this base was taken (written by the launcher).", MODEL, KEPT, LONG, WRITTEN)
@@ -51,7 +51,7 @@ class TrainConfig:
         "auto", "Chat template: auto takes the base's own.", MODEL, TOLD, READING, choices=("auto", *TEMPLATES)
     )
     data: str = setting(
-        EXAMPLE, "Example, a file (any common table or text) or a Hub data set id.", DATA, KEPT, ROWS, SOURCE, BATCH
+        EXAMPLE, "example, a file (any common table or text) or a Hub data set id.", DATA, KEPT, ROWS, SOURCE, BATCH
     )
     data_config: str | None = setting(None, "Configuration (subset) of a Hub data set.", DATA, KEPT, SOURCE, PERSONAL)
     data_split: str = setting("train", "Split of a Hub data set.", DATA, KEPT, SOURCE)
@@ -303,7 +303,15 @@ def marked(*marks: Mark) -> tuple[str, ...]:
     return tuple(item.name for item in fields(TrainConfig) if {*marks} & {*item.metadata["marks"]})
 
 
-def told_settings() -> list[dict[str, object]]:
-    """List what an adapter's metrics.json says of the settings that travel with it: name, label, whether it is on the card."""
+class ToldSetting(TypedDict):
+    """A setting that travels with an adapter, as its metrics.json names it."""
+
+    name: str
+    label: str
+    on_card: bool
+
+
+def told_settings() -> list[ToldSetting]:
+    """List the settings that travel with an adapter: its values are in training_config.yaml."""
     on_card = marked(CARD)
     return [{"name": name, "label": label_of(name), "on_card": name in on_card} for name in marked(TOLD, CARD)]

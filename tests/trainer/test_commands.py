@@ -102,8 +102,6 @@ def test_a_run_that_is_deleted_while_somebody_watches_ends_the_watching(monkeypa
 
 
 def test_a_check_fails_where_a_start_would_be_refused(tiny_base, tmp_path):
-    from trainer.__main__ import main
-
     file = tmp_path / "rows.jsonl"
     flags = ["--base", str(tiny_base), "--max-length", "128"]
     file.write_text('{"apples": "one", "pears": "two"}\n' * 3)

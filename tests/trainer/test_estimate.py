@@ -19,6 +19,7 @@ from trainer.forecast.estimate import (
     predicted_memory,
     record_estimate,
 )
+from trainer.forecast.plan import facts_in
 from trainer.forecast.speed import Speed
 
 CPU = Hardware((), 2, 16 * 2**30, "no GPU, 2 CPU cores")
@@ -42,7 +43,8 @@ def test_without_a_measurement_there_is_no_time_and_no_cost():
 def test_a_run_that_does_not_fit_comes_with_settings_that_do():
     small = Hardware((), 2, 7 * 10**9, "no GPU, 2 CPU cores")
     config = TrainConfig(per_device_train_batch_size=16, max_length=512)
-    answer = estimate(config, TINYLLAMA_SHAPE, EXAMPLE_FACTS, small)
+    report = {**EXAMPLE_FACTS, "lengths": {"edges": [0, 150, 300], "counts": [200, 43]}, "text": None}
+    answer = estimate(config, TINYLLAMA_SHAPE, facts_in(report), small)
     assert not answer.memory.fits and "too little" in answer.sentence() and answer.make_it_fit
     changed = TrainConfig.from_dict({**config.to_dict(), **answer.make_it_fit})
     assert not changed.problems() and estimate(changed, TINYLLAMA_SHAPE, EXAMPLE_FACTS, small).memory.fits

@@ -7,7 +7,7 @@ import pytest
 from models.family import TINYLLAMA_SHAPE
 from models.hardware import Hardware
 from tests.trainer.running import run_main, write_rows
-from tests.trainer.test_parallel import A100
+from tests.trainer.test_machines import A100
 from trainer.config import TrainConfig
 from trainer.forecast.estimate import EXAMPLE_FACTS
 from trainer.forecast.memory import estimate_memory

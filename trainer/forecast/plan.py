@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 from trainer.config import TrainConfig
 
@@ -37,16 +37,7 @@ class DataFacts(TypedDict):
 
 def facts_in(report: Mapping[str, Any]) -> DataFacts:
     """Take from the report of a check what a forecast needs."""
-    return {
-        "train_rows": report["train_rows"],
-        "held_out_rows": report["held_out_rows"],
-        "tokens": report["tokens"],
-        "trained_tokens": report["trained_tokens"],
-        "longest": report["longest"],
-        "mean_length": report["mean_length"],
-        "lengths": report["lengths"],
-        "text": report["text"],
-    }
+    return cast("DataFacts", {name: report[name] for name in DataFacts.__annotations__})
 
 
 @dataclass(frozen=True)
