@@ -193,7 +193,7 @@ def build(config: TrainConfig):
     from models.tokenizer import load_tokenizer
     from trainer.data.intake import load_data
     from trainer.forecast.memory import decided
-    from trainer.process.checkpointing import facts_of
+    from trainer.process.gradient_checkpointing import facts_of
     from trainer.process.recipe import build_trainer
     from trainer.progress import ProgressCallback, StopWatch
     from trainer.run import EventLog, Run

@@ -28,7 +28,7 @@ BASE_CHOICES = [
     ("SmolLM2 135M Instruct (embedded, small and quick)", EMBEDDED),
 ]
 HUB_TIMEOUT_SECONDS = 5
-MOST_BYTES_ON_A_SPACE = 12_000_000_000
+MAX_SPACE_BASE_BYTES = 12_000_000_000
 TOKENIZER_FILES = ["config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"]
 FILES = ["generation_config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES]
 # of PEFT's init_lora_weights: those that leave the base as it is; "pissa", "olora" and others change it, also when loaded
@@ -40,7 +40,7 @@ MAX_TARGET_MODULES = len(MODULES) * 256
 
 @dataclass(frozen=True)
 class Base:
-    """A decision: `source` is 'hub', 'cache', 'folder' or 'embedded'; `model_id` is what an adapter records."""
+    """The base that was chosen: `source` is 'hub', 'cache', 'folder' or 'embedded'; `model_id` is what an adapter records."""
 
     source: str
     model_id: str
@@ -49,7 +49,7 @@ class Base:
 
     @property
     def choice(self) -> str:
-        """What to write into a config so that the same base is taken again."""
+        """Return what to write into a config so that the same base is taken again."""
         return EMBEDDED if self.source == EMBEDDED else self.model_id
 
     def __str__(self) -> str:
@@ -57,28 +57,23 @@ class Base:
 
 
 def choose_base(choice: str = AUTO, revision: str | None = None) -> Base:
-    """Decide on the base for `choice`: 'auto', 'embedded', a Hub id or a folder. Raises UserError with what to do instead."""
+    """Decide on the base for `choice`: 'auto', 'embedded', a Hub id or a folder. Raises UserError with what to do instead.
+
+    'auto' is TinyLlama when it is cached or the Hub answers; else the embedded base, with the reason.
+    """
     choice = choice.strip() or AUTO
     if choice == EMBEDDED:
-        return _embedded("the embedded base was chosen")
+        return Base(EMBEDDED, embedded.HUB_ID, None, "the embedded base was chosen")
     if choice == AUTO:
-        return _choose_default()
+        try:
+            return _choose_from_hub(DEFAULT_BASE, None)
+        except UserError as error:
+            reason = f"{DEFAULT_BASE} is not in the cache and {error.message[0].lower()}{error.message[1:]}"
+            return Base(EMBEDDED, embedded.HUB_ID, None, reason)
     if os.path.isdir(choice):
         check_folder(Path(choice))
         return Base("folder", str(Path(choice).resolve()), None, "a folder on this machine")
     return _choose_from_hub(choice, revision)
-
-
-def _choose_default() -> Base:
-    """TinyLlama when it is cached or the Hub answers; else the embedded base, with the reason."""
-    try:
-        return _choose_from_hub(DEFAULT_BASE, None)
-    except UserError as error:
-        return _embedded(f"{DEFAULT_BASE} is not in the cache and {error.message[0].lower()}{error.message[1:]}")
-
-
-def _embedded(reason: str) -> Base:
-    return Base(EMBEDDED, embedded.HUB_ID, None, reason)
 
 
 def _choose_from_hub(model_id: str, revision: str | None) -> Base:
@@ -97,9 +92,9 @@ def _choose_from_hub(model_id: str, revision: str | None) -> Base:
 
 
 def _cached_revision(model_id: str, revision: str | None) -> str | None:
-    """The commit of a complete copy in the Hub cache of this machine, or None.
+    """Return the commit of a complete copy in the Hub cache of this machine, or None.
 
-    Without a wish for a revision: the one that main points to, else the newest (a download by commit names no main).
+    With `revision` None: the one that main points to, else the newest (a download by commit names no main).
     """
     from huggingface_hub import constants, try_to_load_from_cache
     from huggingface_hub.file_download import repo_folder_name
@@ -117,7 +112,7 @@ def _cached_revision(model_id: str, revision: str | None) -> str | None:
 
 
 def _hub_revision(model_id: str, revision: str | None) -> str:
-    """The commit on the Hub that `revision` (default: main) points to now, after a look at what the repository holds."""
+    """Return the commit on the Hub that `revision` (default: main) points to now. Raises UserError without safetensors."""
     from huggingface_hub import HfApi
 
     try:
@@ -133,14 +128,14 @@ def _hub_revision(model_id: str, revision: str | None) -> str:
 
 
 def transport_error() -> type[Exception]:
-    """What huggingface_hub 2 raises for a network without a Hub: it speaks through httpx2."""
+    """Return the class that huggingface_hub 2 raises when the network or the Hub is gone: it speaks through httpx2."""
     import httpx2
 
     return httpx2.TransportError
 
 
 def missing_weights(folder: Path) -> bool:
-    """True unless every safetensors file that the folder's index names (or `model.safetensors`) is there."""
+    """Return True unless every safetensors file that the folder's index names (or `model.safetensors`) is there."""
     index = folder / "model.safetensors.index.json"
     if index.exists():
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
@@ -162,7 +157,7 @@ def check_folder(folder: Path) -> None:
 def fetch_base(
     base: Base, progress: Progress = lambda what, fraction: None, stop: threading.Event | None = None
 ) -> Path:
-    """The folder that holds the base's files, downloading or converting them first when needed. `stop` ends a download.
+    """Return the folder with the base's files, downloaded or converted first when needed. `stop` ends a download.
 
     Raises UserError with the reason when they cannot be had (network gone, disk full, stopped, an unknown architecture).
     """
@@ -176,7 +171,7 @@ def fetch_base(
 
 
 def shape_for(base: Base) -> ModelShape | None:
-    """The shape of a base that `choose_base` decided on, without a download; None when only the Hub knows it."""
+    """Return the shape of a base that `choose_base` decided on, without a download; None when only the Hub knows it."""
     if base.source == EMBEDDED:
         return EMBEDDED_SHAPE
     if base.source == "folder":
@@ -190,7 +185,7 @@ def shape_for(base: Base) -> ModelShape | None:
 
 
 def fetch_tokenizer(base: Base, progress: Progress = lambda what, fraction: None) -> Path:
-    """A folder with the base's tokenizer and config.json, without its weights where those would have to be downloaded.
+    """Return a folder with the base's tokenizer and config.json, without weights that would have to be downloaded.
 
     Raises UserError like `fetch_base`.
     """
@@ -220,7 +215,7 @@ def _download(base: Base, progress: Progress, patterns: list[str] = FILES, stop:
 
 def _check_size(base: Base, patterns: list[str]) -> None:
     """Raise UserError for a download that is larger than this machine allows: anybody may name any base."""
-    most = limit("STUDIO_MAX_BASE_BYTES", MOST_BYTES_ON_A_SPACE)
+    most = limit("STUDIO_MAX_BASE_BYTES", MAX_SPACE_BASE_BYTES)
     size = size_of(base.model_id, base.revision, patterns) if most else 0
     if size > most:
         raise UserError(

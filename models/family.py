@@ -36,11 +36,11 @@ class Family:
 
     @property
     def modules(self) -> dict[str, str]:
-        """{module: the block of a layer that holds it}."""
+        """Return {module: the block of a layer that holds it}."""
         return {**dict.fromkeys(self.attention, "self_attn"), **dict.fromkeys(self.mlp, "mlp")}
 
     def targets(self, target_modules: str) -> tuple[str, ...]:
-        """The modules that 'attention', 'mlp' or 'all-linear' names."""
+        """Return the modules that 'attention', 'mlp' or 'all-linear' names."""
         return {"attention": self.attention, "mlp": self.mlp}.get(target_modules, self.attention + self.mlp)
 
 
@@ -53,7 +53,7 @@ MODULES = {module: block for family in FAMILIES.values() for module, block in fa
 
 
 def family_of(config: Mapping[str, Any], name: str) -> Family:
-    """The family of a config.json. Raises UserError, with `name` for the model, for one that is not computed rightly here."""
+    """Return the family of a config.json. Raises UserError, with `name` for the model, for one that is not known here."""
     kind = str(config.get("model_type") or "")[:40]
     if not kind:
         raise UserError(f"{name} has no config.json that names its architecture.", "Give the folder of a model.")
@@ -100,29 +100,25 @@ class ModelShape:
 
     @property
     def modules(self) -> dict[str, tuple[int, int]]:
-        """{module: (inputs, outputs)} of a layer's linear layers: q, k, v, o, gate, up, down."""
-        hidden, inner, query, key_value = (
-            self.hidden_size,
-            self.intermediate_size,
-            self.query_size,
-            self.key_value_size,
-        )
+        """Return {module: (inputs, outputs)} of a layer's linear layers: q, k, v, o, gate, up, down."""
+        hidden, inner = self.hidden_size, self.intermediate_size
+        query, key_value = self.query_size, self.key_value_size
         sizes = [(hidden, query), (hidden, key_value), (hidden, key_value), (query, hidden)]
         sizes += [(hidden, inner), (hidden, inner), (inner, hidden)]
         return dict(zip(self.family.targets("all-linear"), sizes, strict=True))
 
     def linears(self, target_modules: str = "all-linear") -> list[tuple[int, int]]:
-        """(inputs, outputs) of those that `target_modules` names."""
+        """Return (inputs, outputs) of the modules that `target_modules` names."""
         return [self.modules[name] for name in self.family.targets(target_modules)]
 
     @property
     def linear_parameters(self) -> int:
-        """Weights of the layers' linear layers: what 8bit and 4bit quantise."""
+        """Count the weights of the layers' linear layers: what 8bit and 4bit quantise."""
         return self.num_hidden_layers * sum(inputs * outputs for inputs, outputs in self.linears())
 
     @property
     def other_parameters(self) -> int:
-        """Embeddings, output head (one matrix when tied), norms and biases: never quantised."""
+        """Count embeddings, output head (one matrix when tied), norms and biases: never quantised."""
         matrices = 1 if self.tie_word_embeddings else 2
         layer = 2 * self.hidden_size + 2 * self.head_dim * self.family.has_head_norms
         layer += sum(self.modules[name][1] for name in self.biased)
@@ -133,7 +129,7 @@ class ModelShape:
         return self.linear_parameters + self.other_parameters
 
     def adapter_parameters(self, lora_r: int, target_modules: str = "all-linear", use_dora: bool = False) -> int:
-        """LoRA: r x (inputs + outputs) a linear layer; DoRA adds a magnitude for each output."""
+        """Count the trained weights: r x (inputs + outputs) a linear layer; DoRA adds a magnitude for each output."""
         linears = self.linears(target_modules)
         one_layer = sum(lora_r * (inputs + outputs) + use_dora * outputs for inputs, outputs in linears)
         return self.num_hidden_layers * one_layer
@@ -146,12 +142,12 @@ EMBEDDED_SHAPE = ModelShape(576, 1536, 30, 9, 3, 64, 49152, True, 8192, stored_b
 
 
 def shape_of(folder: Path | str) -> ModelShape:
-    """The shape of the base in `folder`. Raises UserError like `shape_from`."""
+    """Read the shape of the base in `folder`. Raises UserError like `shape_from`."""
     return shape_from(read_object(Path(folder) / "config.json"), f"'{folder}'")
 
 
 def shape_from(config: Mapping[str, Any], name: str) -> ModelShape:
-    """The shape in a config.json, with transformers' defaults for what it leaves out; nothing else of it is believed.
+    """Read the shape in a config.json, with transformers' defaults for what it leaves out.
 
     Raises UserError, with `name` for the model, for an unknown family or a number that is missing or odd.
     """

@@ -1,8 +1,8 @@
 """The training process: `accelerate launch --config_file ... -m trainer.train --run FOLDER`.
 
-config -> base -> tokenizer and template -> data -> SFTTrainer (twice with text before the conversations) -> adapter. Resumes
-by itself when the run has a checkpoint. It talks through the run's events only; exits 0 when it is done or was stopped, 1
-after a `failed` event.
+config -> base -> tokenizer and template -> data -> SFTTrainer (twice with text before the conversations) -> adapter. Goes on
+from the run's last checkpoint. All that it reports are the run's events; exits 0 when it is done or was stopped, 1 after a
+`failed` event.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 # bitsandbytes says at import, in every log, that a kernel which nobody asked for is not installed
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
@@ -32,15 +33,15 @@ from trainer.config import TrainConfig
 from trainer.events import read_events
 from trainer.machines.parallel import ENGINES, SPLIT_WEIGHTS
 from trainer.process import ranks
-from trainer.process.checkpointing import decide
+from trainer.process.gradient_checkpointing import decide
 from trainer.process.init_adapter import check_adapter, load_adapter
-from trainer.process.last_word import fail, watch_for_hangs
 from trainer.process.metrics import collect_metrics, sample_answers
 from trainer.process.publish import publish_adapter, whole_weights
 from trainer.process.recipe import build_trainer
+from trainer.process.report_failure import report_failure, watch_for_hangs
 from trainer.process.samples import SampleAnswers, choose_prompts, fits_window
-from trainer.process.stages import Stage, clean_up, history, plan, stages_finished
-from trainer.process.studio_trainer import release
+from trainer.process.stages import History, Stage, clean_up, history, plan, stages_finished
+from trainer.process.studio_trainer import StudioTrainer, release
 from trainer.progress import ProgressCallback, StopRequested, StopWatch
 from trainer.run import EventLog, Run, this_process
 
@@ -49,6 +50,7 @@ gc.enable()
 
 
 def main() -> int:
+    """Train the run that the command line names; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, required=True, help="folder of the run, made by the launcher")
     run = Run(parser.parse_args().run.resolve())
@@ -56,14 +58,14 @@ def main() -> int:
     events = EventLog(run, writes=ranks.local_rank() == 0)  # until it is known who shares a disk
     told = len(read_events(run.events_file))
     watch = StopWatch(run)
-    if ranks.restarts()[0] and (last_word := ranks.last_word(run)):
-        return int(last_word == "failed")
+    if ranks.restarts()[0] and (status := ranks.final_status(run)):
+        return int(status == "failed")
     try:
         train(run, events, watch)
     except StopRequested as reason:
         events.write("stopped", message=str(reason), hint="Resume starts it again.")
     except Exception as error:
-        fail(error, run, events, told)
+        report_failure(error, run, events, told)
         return 1
     finally:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -81,7 +83,7 @@ class Work:
     watch: StopWatch
     base: Base
     precision: str
-    tokenizer: object
+    tokenizer: Any
     sampler: SampleAnswers
     progress: ProgressCallback
 
@@ -93,7 +95,8 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
     _meet(run, config, events)
     events.write("preparing", message="Looking at the base model")
     base = _base_of(config)
-    adapter = _init_adapter(run, config, base)
+    if config.init_adapter:
+        check_adapter(run.init_adapter_folder, config.init_adapter, base)
     folder = fetch_base(base, lambda what, fraction: _prepare(events, watch, what, fraction=fraction))
     precision = resolve_precision(config.precision, torch.cuda.is_available())
     _prepare(events, watch, "Reading the data", precision=precision)
@@ -112,8 +115,8 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
     _prepare(events, watch, "Setting up the training")
     if finished and (checkpoint := stages[finished - 1].checkpoint()):
         model = load_adapter(model, checkpoint, stages[finished - 1].name)
-    elif adapter and config.init_adapter:
-        model = load_adapter(model, adapter, config.init_adapter)
+    elif config.init_adapter:
+        model = load_adapter(model, run.init_adapter_folder, config.init_adapter)
     prompts = []
     if config.parallel in SPLIT_WEIGHTS:
         events.write("note", message=f"No sample answers: with {config.parallel} no process holds the whole model.")
@@ -132,7 +135,7 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
 
 
 def _meet(run: Run, config: TrainConfig, events: EventLog) -> None:
-    """Wait for the other processes; then it is known who writes, and a restart is told."""
+    """Wait for the other processes; find out whether this one writes, and write a note about a restart."""
     ranks.meet(config.ddp_timeout)
     events.writes = ranks.writes_here(run.folder)
     if events.writes:
@@ -143,18 +146,14 @@ def _meet(run: Run, config: TrainConfig, events: EventLog) -> None:
         events.write("note", message=words)
 
 
-def _init_adapter(run: Run, config: TrainConfig, base: Base) -> Path | None:
-    """The folder of the adapter to continue from, or None. The launcher copied it into the run."""
-    if not config.init_adapter:
-        return None
-    check_adapter(run.folder / "init_adapter", config.init_adapter, base)
-    return run.folder / "init_adapter"
-
-
 def _train_stages(model, stages: list[Stage], work: Work):
     """Train one stage after the other on the same adapter. Returns (trainer, stage) of the one that ended last."""
     for stage in stages:
-        trainer = _build(model, stage, work)
+        rows, held_out = stage.data.train.rows, stage.data.held_out.rows
+        made = (work.precision, rows, held_out, work.progress, stage.folder)
+        trainer = build_trainer(model, work.tokenizer, stage.config, work.run, *made)
+        trainer.add_callback(work.sampler)
+        trainer.args.save_on_each_node = ranks.sum_over_ranks(work.events.writes)[0] > 1
         _train_stage(trainer, stage, work)
         if work.progress.was_stopped or stage.is_last:
             return trainer, stage
@@ -163,23 +162,14 @@ def _train_stages(model, stages: list[Stage], work: Work):
         gc.collect()  # its wrappers hold hooks on the weights that the next trainer wraps
 
 
-def _build(model, stage: Stage, work: Work):
-    rows, held_out = stage.data.train.rows, stage.data.held_out.rows
-    made = (work.precision, rows, held_out, work.progress, stage.folder)
-    trainer = build_trainer(model, work.tokenizer, stage.config, work.run, *made)
-    trainer.add_callback(work.sampler)
-    trainer.args.save_on_each_node = ranks.sum_over_ranks(work.events.writes)[0] > 1
-    return trainer
-
-
 def _prepare(events: EventLog, watch: StopWatch, message: str, **values) -> None:
-    """Say what is prepared now; a stop is heard here too."""
+    """Write what is prepared now. Raises StopRequested when a stop was asked for."""
     watch.check()
     events.write("preparing", message=message, **values)
 
 
 def _base_of(config: TrainConfig) -> Base:
-    """The base that the launcher decided on, with its reason."""
+    """Return the base that the launcher decided on, with its reason."""
     base = choose_base(config.base, config.base_revision)
     return Base(base.source, base.model_id, base.revision, config.base_reason or base.reason)
 
@@ -194,8 +184,8 @@ def check_base(config: TrainConfig, folder: Path, precision: str) -> None:
         raise UserError("DoRA on an 8-bit base needs a GPU.", "Switch use_dora off, or set precision to auto.")
 
 
-def _train_stage(trainer, stage: Stage, work: Work) -> None:
-    """Train from the last complete checkpoint, or from the start after a first look at the held-out loss."""
+def _train_stage(trainer: StudioTrainer, stage: Stage, work: Work) -> None:
+    """Train from the last whole checkpoint, or from the start; the held-out rows are evaluated at step 0."""
     checkpoint, past = stage.checkpoint(), history(work.run, stage.number)
     work.watch.check()
     work.progress.begin_stage(stage.is_last)
@@ -204,7 +194,7 @@ def _train_stage(trainer, stage: Stage, work: Work) -> None:
     elif stage.stages > 1:
         work.events.write("stage", stage=stage.number, stages=stage.stages, name=stage.name)
     work.events.write("training", total_steps=0)
-    _plan_first_look(trainer, bool(checkpoint), past, work)
+    _evaluate_step_0(trainer, bool(checkpoint), past, work)
     work.watch.is_training = True
     # killed after its last checkpoint: `train` would add a step where an epoch is not over
     if checkpoint and stage.is_finished():
@@ -214,29 +204,29 @@ def _train_stage(trainer, stage: Stage, work: Work) -> None:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
-def _plan_first_look(trainer, has_checkpoint: bool, past, work: Work) -> None:
-    """The held-out loss and the answers of step 0, unless an earlier life of this run has looked: after the first step where
-    the trainer can look back, else now. All processes decide alike.
+def _evaluate_step_0(trainer: StudioTrainer, has_checkpoint: bool, past: History, work: Work) -> None:
+    """Evaluate step 0, its loss and its answers, unless an earlier start of this run has; all processes decide alike.
+
+    With a new adapter the trainer does it after the first step, which then need not wait for it; else it is done now.
     """
     has_eval = trainer.eval_dataset is not None
     no_loss, no_samples = ranks.max_over_ranks(has_eval and 0 not in past.eval_losses, 0 not in past.samples)
     if work.config.parallel in ENGINES:
         return  # inside `train`: see the recipe
-    if no_loss:
-        trainer.first_look = trainer.evaluate
-    elif no_samples:
-        trainer.first_look = partial(work.sampler.look, trainer.model, 0)
-    if trainer.first_look and not trainer.has_new_adapter:
-        first_look, trainer.first_look = trainer.first_look, None
-        if not has_checkpoint:  # later it would no longer be step 0
-            first_look()
-            work.watch.check()
+    evaluation = trainer.evaluate if no_loss else partial(work.sampler.look, trainer.model, 0)
+    if not no_loss and not no_samples:
+        return
+    if trainer.has_new_adapter:
+        trainer.first_evaluation = evaluation
+    elif not has_checkpoint:  # with one it would no longer be step 0
+        evaluation()
+        work.watch.check()
 
 
-def _finish(trainer, stages: list[Stage], stage: Stage, work: Work) -> None:
-    """A last look at the held-out rows, the adapter, and the last event."""
+def _finish(trainer: StudioTrainer, stages: list[Stage], stage: Stage, work: Work) -> None:
+    """Evaluate the held-out rows a last time, publish the adapter, and write the last event."""
     work.progress.begin_last_look()
-    trainer.look_back()
+    trainer.evaluate_step_0()
     metrics = collect_metrics(trainer, stages, stage.number, work.run, work.base, work.precision)
     metrics |= sample_answers(trainer, work.run, work.sampler, stage.number)
     work.events.write("saving", message="Saving the adapter")

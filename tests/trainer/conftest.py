@@ -61,18 +61,18 @@ def data_settings(tmp_path):
 
 @pytest.fixture
 def make_trainer(tiny_base, tinyllama_tokenizer, run, rows, bitsandbytes_as_it_was):
-    """Builds the real trainer on the two-layer model."""
+    """Builds the real trainer on the two-layer model, on these rows unless it is given others."""
 
     from trainer.process.recipe import build_trainer
     from trainer.progress import ProgressCallback, StopWatch
 
-    def make(precision: str = "fp32", held_out=(), **settings):
+    def make(precision: str = "fp32", held_out=(), train=rows, run=run, **settings):
         config = TrainConfig(
             **{"max_steps": 1, "save_steps": 1000, "lora_dropout": 0.0, "warmup_fraction": 0.0, **settings}
         )
         progress = ProgressCallback(EventLog(run), StopWatch(run))
         model = load_base_model(tiny_base, precision)
-        return build_trainer(model, tinyllama_tokenizer, config, run, precision, rows, list(held_out), progress)
+        return build_trainer(model, tinyllama_tokenizer, config, run, precision, train, held_out, progress)
 
     return make
 

@@ -6,25 +6,35 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from common.files import read_json_lines
 from trainer.run import Run, read_state
 
 SECONDS = 900  # a run that dies ends the wait at once; one that lives may be on a slow machine
 
 
-def run_main(run: Run) -> int:
-    """`trainer.train` as the launcher calls it, less the launcher: the exit code."""
+def run_main(run: Run, stop_at: int = 0) -> int:
+    """`trainer.train` as the launcher calls it, less the launcher: the exit code. A stop is asked for at step `stop_at`."""
+    from trainer.progress import ProgressCallback
     from trainer.train import main
 
+    ended = ProgressCallback.on_step_end
+
+    def ask(self, args, state, control, **more):
+        if state.global_step == stop_at:
+            run.request_stop()
+        ended(self, args, state, control, **more)
+
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    arguments = sys.argv
-    sys.argv = ["train", "--run", str(run.folder)]
-    try:
-        return main()
-    finally:
-        sys.argv = arguments
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["train", "--run", str(run.folder)])
+        patch.setattr(ProgressCallback, "on_step_end", ask)
+        try:
+            return main()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
 
 def events(run: Run, kind: str) -> list[dict]:
@@ -52,8 +62,8 @@ def wait(run: Run, until=lambda state: not state.is_running):
     raise AssertionError(f"still {state.status} after {SECONDS} s\n{run.log_tail()}")
 
 
-def small_settings(base: Path, folder: Path) -> dict:
-    """The settings of a run of thirty steps on 24 rows, which are written into `folder`."""
-    rows = [{"prompt": f"What is {n}?", "completion": f"It is {n}. " * (1 + n % 5)} for n in range(24)]
+def small_settings(base: Path, folder: Path, rows: int = 24, **settings) -> dict:
+    """The settings of a run of thirty steps on so many rows, which are written into `folder`; `settings` change them."""
+    pairs = [{"prompt": f"What is {n}?", "completion": f"It is {n}. " * (1 + n % 5)} for n in range(rows)]
     numbers = {"max_steps": 30, "save_steps": 4, "eval_steps": 10, "max_length": 256}
-    return {"base": str(base), "data": write_rows(folder / "rows.jsonl", rows), **numbers}
+    return {"base": str(base), "data": write_rows(folder / "rows.jsonl", pairs), **numbers, **settings}

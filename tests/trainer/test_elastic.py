@@ -1,6 +1,5 @@
 """Two real processes over gloo: one is killed, stands still, or is asked to stop; the run ends with its reason, or goes on."""
 
-import json
 import signal
 import time
 
@@ -9,7 +8,7 @@ import pytest
 
 from common.files import read_json_lines
 from common.paths import adapters_folder
-from tests.trainer.running import events, losses, run_main
+from tests.trainer.running import events, losses, run_main, small_settings, write_rows
 from trainer.config import TrainConfig
 from trainer.launcher import create_run, start
 from trainer.machines.parallel import with_processes
@@ -21,21 +20,11 @@ SECONDS = 180
 
 @pytest.fixture(scope="module")
 def settings(tiny_base, tmp_path_factory) -> dict:
-    folder = tmp_path_factory.mktemp("rows")
-    rows = [{"prompt": f"What is {n}?", "completion": f"It is {n}. " * (1 + n % 5)} for n in range(25)]
-    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     # 20 rows to train on: whole batches, for one process as for two (accelerate repeats rows to fill the last ones);
     # 5 held out, which are no whole batches
-    numbers = {
-        "eval_fraction": 0.2,
-        "max_steps": 24,
-        "save_steps": 4,
-        "eval_steps": 100,
-        "max_length": 128,
-        "lora_dropout": 0.0,
-    }
+    numbers = {"eval_fraction": 0.2, "max_steps": 24, "eval_steps": 100, "max_length": 128, "lora_dropout": 0.0}
     shared = {"num_processes": 2, "per_device_train_batch_size": 2, "ddp_timeout": 60, "sample_prompts": "Hello"}
-    return {"base": str(tiny_base), "data": str(folder / "rows.jsonl"), **numbers, **shared}
+    return small_settings(tiny_base, tmp_path_factory.mktemp("rows"), rows=25, **numbers, **shared)
 
 
 @pytest.fixture(scope="module")
@@ -148,8 +137,8 @@ def test_a_process_that_is_killed_fails_or_stands_still_ends_the_run_with_its_re
 
 def test_a_stop_during_the_look_at_the_held_out_rows_reaches_both_processes(settings, tmp_path):
     rows = [{"prompt": f"What is {n}?", "completion": f"It is {n}."} for n in range(600)]
-    (tmp_path / "held-out.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    look = {"eval_data": str(tmp_path / "held-out.jsonl"), "eval_steps": 3, "per_device_train_batch_size": 1}
+    held_out = write_rows(tmp_path / "held-out.jsonl", rows)
+    look = {"eval_data": held_out, "eval_steps": 3, "per_device_train_batch_size": 1}
     run = create_run(TrainConfig(name="stopped", **{**settings, **look}))
     start(run)
     wait(run, lambda: kinds(run).count("evaluating") == 2)

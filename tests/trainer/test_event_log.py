@@ -8,7 +8,6 @@ import pytest
 
 from common.paths import runs_folder
 from trainer import run as module
-from trainer.process.last_word import fail
 from trainer.run import EventLog, Run, read_state, this_process
 from trainer.state import state_of
 
@@ -78,7 +77,7 @@ def test_the_step_before_an_evaluation_a_checkpoint_and_the_end_is_written(run):
     train(events, 9_006, 9_011)
     events.write("checkpoint", step=9_011)
     train(events, 9_012, 9_013)
-    fail(RuntimeError("no"), run, events, 0)
+    report_failure(RuntimeError("no"), run, events, 0)
     assert steps_in(run) == [9_005, 9_008, 9_011, 9_013]
     kinds = [json.loads(line)["event"] for line in run.events_file.read_text().splitlines()]
     assert kinds == ["training", *("step", "eval"), *("step", "step", "checkpoint"), "step", "failed"]

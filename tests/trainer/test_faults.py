@@ -20,12 +20,12 @@ from common.files import read_json, write_json
 from common.paths import REPOSITORY, adapters_folder, home, runs_folder
 from tests.trainer.queueing import end, make_run, queued, wait_for
 from tests.trainer.running import events, run_main, small_settings
-from trainer import disk, queue
+from trainer import disk, queue, train
 from trainer import run as run_module
 from trainer.__main__ import main
 from trainer.config import TrainConfig
 from trainer.launcher import create_run
-from trainer.process.checkpoints import last_checkpoint, publish_checkpoint
+from trainer.process.checkpoints import last_checkpoint
 from trainer.queue import advance, enqueue, order
 from trainer.run import EventLog, find_run, list_runs, read_state, this_process
 from ui import history_view, run_view
@@ -93,25 +93,9 @@ def test_a_disk_that_is_full_at_the_first_checkpoint_keeps_none_and_says_so(smal
     assert run_main(run) == 0 and read_state(run).status == "done"
 
 
-def test_a_disk_that_is_full_at_a_later_checkpoint_says_which_one_is_kept(small_disk, tiny_base, tmp_path, monkeypatch):
-    from trainer.process import studio_trainer
-
-    def publish_and_fill(folder, step):
-        publish_checkpoint(folder, step)
-        fill(small_disk, left=500_000)
-
-    monkeypatch.setattr(studio_trainer, "publish_checkpoint", publish_and_fill)
-    run = create_run(TrainConfig(name="full", **small_settings(tiny_base, tmp_path)))
-    assert run_main(run) == 1
-    (failed,) = events(run, "failed")
-    assert failed["hint"] == "Free some space, then resume. The checkpoint of step 4 is kept."
-
-
 def test_a_disk_that_is_full_while_the_adapter_is_published_leaves_no_half_of_it(
     small_disk, tiny_base, tmp_path, monkeypatch
 ):
-    from trainer import train
-
     publish = train.publish_adapter
 
     def fill_and_publish(*given):

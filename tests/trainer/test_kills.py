@@ -12,6 +12,7 @@ import pytest
 
 from common.files import read_json_lines
 from tests.conftest import REPOSITORY
+from tests.trainer.running import write_rows
 from trainer.config import TrainConfig
 from trainer.launcher import create_run, environment
 from trainer.process.checkpoints import last_checkpoint, step_of
@@ -86,11 +87,11 @@ def points(run: Run) -> dict[tuple[int, str, int], float]:
 def settings(tiny_base, tmp_path) -> dict:
     pairs = [{"prompt": f"What is {n}?", "completion": f"It is {n}. " * (1 + n % 3)} for n in range(12)]
     texts = [{"text": f"Once there was number {n}. " * 4} for n in range(12)]
-    for name, rows in (("rows", pairs), ("text", texts)):
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    data = {"data": str(tmp_path / "rows.jsonl"), "text_data": str(tmp_path / "text.jsonl"), "sample_prompts": "Hello"}
+    data = {
+        name: write_rows(tmp_path / f"{name}.jsonl", rows) for name, rows in (("data", pairs), ("text_data", texts))
+    }
     numbers = {"max_steps": 24, "text_epochs": 2.0, "per_device_train_batch_size": 3, "save_steps": SAVE_STEPS}
-    return {"base": str(tiny_base), "eval_steps": 10, "max_length": 128, **data, **numbers}
+    return {"base": str(tiny_base), "eval_steps": 10, "max_length": 128, "sample_prompts": "Hello", **data, **numbers}
 
 
 def resumed_at(run: Run) -> tuple[int, int]:

@@ -4,14 +4,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from common.paths import runs_folder
-from models.precision import load_base_model
-from trainer.config import TrainConfig
 from trainer.process.loss_head import _tiled_loss
-from trainer.process.recipe import build_trainer
 from trainer.process.watchdog import LateNumbers
-from trainer.progress import ProgressCallback, StopWatch
-from trainer.run import EventLog, Run
 
 READ_BACK = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal")  # the operations a CPU waits for
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -33,27 +27,14 @@ class ReadsBack(TorchDispatchMode):
         return function(*arguments, **(keywords or {}))
 
 
-@pytest.fixture
-def make_trainer(tiny_base, tinyllama_tokenizer, bitsandbytes_as_it_was):
-    """The real trainer on rows of different lengths of which a part is trained."""
-
-    def make(precision: str = "fp32", **settings):
-        run = Run(runs_folder() / "run")
-        run.folder.mkdir(parents=True, exist_ok=True)
-        config = TrainConfig(max_steps=3, save_steps=1000, logging_steps=10, **settings)
-        rows = [{"input_ids": [n + 5] * (n + 9), "labels": [-100] * 4 + [n + 5] * (n + 5)} for n in range(12)]
-        progress = ProgressCallback(EventLog(run), StopWatch(run))
-        model = load_base_model(tiny_base, precision)
-        return build_trainer(model, tinyllama_tokenizer, config, run, precision, rows, [], progress)
-
-    return make
+ROWS = [{"input_ids": [n + 5] * (n + 9), "labels": [-100] * 4 + [n + 5] * (n + 5)} for n in range(12)]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "8bit"])
 @pytest.mark.parametrize("checkpointing", ["off", "on"])
 def test_a_step_reads_nothing_back(make_trainer, precision, checkpointing):
     """Padded, as on a GPU: forward, loss and backward; the attention row by row of a CPU knows its rows' ends."""
-    trainer = make_trainer(precision, gradient_checkpointing=checkpointing, neftune_noise_alpha=1.0)
+    trainer = make_trainer(precision, train=ROWS, gradient_checkpointing=checkpointing, neftune_noise_alpha=1.0)
     batch = trainer.data_collator([trainer.train_dataset[n] for n in range(4)])
     assert "attention_mask" in batch and not batch["attention_mask"].all()
     with ReadsBack() as watch:
@@ -85,7 +66,7 @@ def test_numbers_of_a_cpu_are_read_at_once_and_missing_ones_are_none():
 @pytest.mark.parametrize("packing", [False, True])
 def test_no_operation_of_a_step_synchronises_the_gpu(make_trainer, packing):
     """torch itself raises at the first one that does. bitsandbytes' int8 product does, so this is in bf16."""
-    trainer = make_trainer("bf16", packing=packing)
+    trainer = make_trainer("bf16", train=ROWS, max_steps=3, packing=packing)
     trainer.train()  # warm: kernels are chosen, buffers are made
     batch = trainer.data_collator([trainer.train_dataset[n] for n in range(min(4, len(trainer.train_dataset)))])
     batch = {name: value.cuda() if torch.is_tensor(value) else value for name, value in batch.items()}
@@ -93,7 +74,7 @@ def test_no_operation_of_a_step_synchronises_the_gpu(make_trainer, packing):
     torch.cuda.set_sync_debug_mode("error")
     try:
         loss = trainer.training_step(trainer.model, batch, count)
-        trainer.loss_watch._late.swap(1, trainer.loss_watch._numbers())
+        trainer.loss_watch.on_step_end(trainer.args, trainer.state, trainer.control)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert loss.item() > 0

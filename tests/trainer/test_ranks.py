@@ -5,17 +5,11 @@ import threading
 import pytest
 import torch
 
-from common.files import append_json_line
+from common.files import append_json_line, write_json
+from trainer.config import TrainConfig
 from trainer.process import ranks, watchdog
 from trainer.process.watchdog import is_finite
-from trainer.run import EventLog, Run
-
-
-@pytest.fixture
-def run(tmp_path) -> Run:
-    run = Run(tmp_path / "run")
-    run.folder.mkdir()
-    return run
+from trainer.run import EventLog, read_state
 
 
 @pytest.mark.parametrize(
@@ -34,14 +28,14 @@ def test_a_restart_after_the_last_word_trains_nothing(run, monkeypatch, last, ma
     EventLog(run).write(last)
     monkeypatch.setenv("WORLD_SIZE", str(2 * machines))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    assert ranks.last_word(run) == word
+    assert ranks.final_status(run) == word
 
 
 @pytest.mark.parametrize("last", ["failed", "stopped"])
 def test_what_an_earlier_launch_said_last_does_not_end_this_one(run, last):
     """On a cluster the same line runs again: a process that dies before the run has said a word is restarted all the same."""
     append_json_line(run.events_file, {"time": 1.0, "event": last})
-    assert ranks.last_word(run) == ""
+    assert ranks.final_status(run) == ""
 
 
 def test_a_checkpoint_is_written_by_all_processes_or_by_none(monkeypatch):
@@ -99,10 +93,6 @@ def test_what_a_broken_connection_says_is_not_taken_for_this_processs_own_failur
 
 def test_a_process_that_the_gpu_driver_ended_for_its_silence_says_so(run):
     """NCCL's own watch aborts a process that waits before the training's watch has begun: no exception, only its log."""
-    from common.files import write_json
-    from trainer.config import TrainConfig
-    from trainer.run import read_state
-
     run.config_file.write_text(TrainConfig(num_processes=2).to_yaml())
     write_json(run.process_file, {"launcher": {"pid": 2**22 + 1, "started": 0.0}})
     run.log_file.write_text("[rank0]:[E] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=3)\n")

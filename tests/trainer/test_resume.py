@@ -14,6 +14,7 @@ from tests.trainer.running import events, run_main, small_settings, wait
 from trainer.config import TrainConfig
 from trainer.launcher import create_run, start
 from trainer.process.checkpoints import last_checkpoint
+from trainer.process.studio_trainer import StudioTrainer
 from trainer.run import Run, RunState, read_state
 
 
@@ -113,8 +114,6 @@ def test_a_resume_leaves_another_adapter_of_its_name_alone(settings):
 
 def test_a_full_disk_fails_the_run_and_keeps_the_checkpoint_before(settings, monkeypatch):
     """The second checkpoint goes to /dev/full: torch's own error for a full disk."""
-    from trainer.process.studio_trainer import StudioTrainer
-
     save = StudioTrainer._save_optimizer_and_scheduler
 
     def save_to_a_full_disk(self, folder):
@@ -126,6 +125,7 @@ def test_a_full_disk_fails_the_run_and_keeps_the_checkpoint_before(settings, mon
     run = create_run(TrainConfig(name="full", **settings))
     assert run_main(run) == 1
     (failed,) = events(run, "failed")
-    assert failed["code"] == "disk_full" and "resume" in failed["hint"]
+    assert (failed["code"], failed["message"]) == ("disk_full", "The disk is full.")
+    assert failed["hint"] == "Free some space, then resume. The checkpoint of step 4 is kept."
     assert last_checkpoint(run.checkpoints_folder).name == "checkpoint-4"
     assert [path.name for path in run.checkpoints_folder.iterdir()] == ["checkpoint-4"]

@@ -5,10 +5,8 @@ import pytest
 import torch
 from datasets import Dataset
 
-from trainer.config import TrainConfig
 from trainer.data.dataset import IGNORED
 from trainer.process.row_order import LengthGroups, filled_up, own_noise
-from trainer.run import Run
 
 
 @pytest.fixture
@@ -33,10 +31,10 @@ def test_rows_of_a_length_come_in_the_same_order_whatever_was_drawn_before_and_i
     assert list(resumed) == orders[0][1], "a resume in the second epoch"
 
 
-def test_the_trainer_takes_that_order_on_a_gpu_and_accelerate_tells_it_the_epoch(tiny_base, tmp_path, rows):
+def test_the_trainer_takes_that_order_on_a_gpu_and_accelerate_tells_it_the_epoch(make_trainer, rows):
     from trainer.process.studio_trainer import StudioTrainer
 
-    trainer = make_trainer(tiny_base, tmp_path, rows, rows)
+    trainer = make_trainer(held_out=rows, train=rows)
     trainer.args.train_sampling_strategy = "group_by_length"
     assert isinstance(StudioTrainer._get_train_sampler(trainer), LengthGroups)
     loader = trainer.get_train_dataloader()
@@ -44,29 +42,13 @@ def test_the_trainer_takes_that_order_on_a_gpu_and_accelerate_tells_it_the_epoch
     assert loader.batch_sampler.sampler.epoch == 3
 
 
-def test_held_out_rows_are_filled_up_with_rows_that_count_nothing(tiny_base, tmp_path, rows):
+def test_held_out_rows_are_filled_up_with_rows_that_count_nothing(make_trainer, rows):
     filled = filled_up(rows, 8)
     assert len(filled) == 48 and filled.features == rows.features and filled_up(filled, 8) is filled
     assert [set(row["labels"]) for row in filled.select(range(45, 48))] == [{IGNORED}] * 3
-    losses = [make_trainer(tiny_base, tmp_path, rows, held).evaluate()["eval_loss"] for held in (rows, filled)]
+    settings = {"train": rows, "per_device_train_batch_size": 4}
+    losses = [make_trainer(held_out=held, **settings).evaluate()["eval_loss"] for held in (rows, filled)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
-
-
-def make_trainer(base, tmp_path, rows, held_out):
-    from models.precision import load_base_model
-    from models.tokenizer import load_tokenizer
-    from trainer.process.recipe import build_trainer
-    from trainer.progress import ProgressCallback, StopWatch
-    from trainer.run import EventLog
-
-    run = Run(tmp_path / "run")
-    run.folder.mkdir(exist_ok=True)
-    events = EventLog(run)
-    progress = ProgressCallback(events, StopWatch(run))
-    config = TrainConfig(per_device_train_batch_size=4)
-    return build_trainer(
-        load_base_model(base, "fp32"), load_tokenizer(base, "auto"), config, run, "fp32", rows, held_out, progress
-    )
 
 
 def test_every_process_but_the_first_draws_noise_of_its_own():

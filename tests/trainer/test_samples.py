@@ -2,26 +2,24 @@
 
 import pytest
 
-from tests.trainer.running import events, losses, run_main, write_rows
+from models.precision import load_base_model
+from tests.trainer.running import events, losses, run_main, small_settings, write_rows
 from trainer.config import TrainConfig
 from trainer.launcher import create_run
-from trainer.process.samples import choose_prompts
+from trainer.process.samples import SampleAnswers, answer, choose_prompts
 
 PROMPTS = "What is 1?\nWhat is 2?\nWho are you?"
 
 
 @pytest.fixture
 def settings(tiny_base, tmp_path) -> dict:
-    data = write_rows(tmp_path / "rows.jsonl", [{"prompt": f"What is {n}?", "completion": f"{n}."} for n in range(16)])
     numbers = {"max_steps": 4, "eval_steps": 2, "max_length": 128, "lora_dropout": 0.2, "neftune_noise_alpha": 5.0}
-    return {"base": str(tiny_base), "data": data, **numbers}
+    return small_settings(tiny_base, tmp_path, rows=16, **numbers)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "8bit"])
 def test_losses_are_bit_equal_with_and_without_samples(settings, precision, monkeypatch):
     """With dropout and NEFTune, which draw random numbers, and with gradient checkpointing."""
-    from trainer.process.samples import SampleAnswers
-
     shared = {**settings, "precision": precision, "gradient_checkpointing": "on", "sample_prompts": PROMPTS}
     asked = create_run(TrainConfig(name="asked", **shared))
     assert run_main(asked) == 0
@@ -36,9 +34,8 @@ def test_losses_are_bit_equal_with_and_without_samples(settings, precision, monk
 
 
 def test_answers_change_as_the_model_learns(settings):
-    run = create_run(
-        TrainConfig(name="learns", **{**settings, "max_steps": 30, "eval_steps": 30, "learning_rate": 0.02})
-    )
+    longer = {**settings, "max_steps": 30, "eval_steps": 30, "learning_rate": 0.02}
+    run = create_run(TrainConfig(name="learns", **longer))
     assert run_main(run) == 0
     first, last = events(run, "samples")
     assert first["answers"] != last["answers"] and len(first["answers"]) == 2
@@ -46,9 +43,6 @@ def test_answers_change_as_the_model_learns(settings):
 
 
 def test_an_answer_in_a_batch_is_the_answer_alone(tiny_base, tinyllama_tokenizer):
-    from models.precision import load_base_model
-    from trainer.process.samples import answer
-
     model = load_base_model(tiny_base, "fp32").train()
     prompts = [
         [{"role": "user", "content": words}] for words in ("Hi", "What is the tallest mountain of all?", "word " * 300)
@@ -60,19 +54,14 @@ def test_an_answer_in_a_batch_is_the_answer_alone(tiny_base, tinyllama_tokenizer
 
 
 def test_prompts_are_the_users_else_the_first_held_out_questions():
-    held_out = [
-        {"text": "no conversation"},
-        {
-            "messages": [
-                {"role": "system", "content": "S"},
-                {"role": "user", "content": "U"},
-                {"role": "assistant", "content": "A"},
-            ]
-        },
-        {"messages": [{"role": "assistant", "content": "no question"}]},
-        *[{"messages": [{"role": "user", "content": str(n)}, {"role": "assistant", "content": "A"}]} for n in range(4)],
-    ]
-    always = lambda messages: True  # noqa: E731
+    def said(**words: str) -> dict:
+        return {"messages": [{"role": role, "content": content} for role, content in words.items()]}
+
+    def always(messages) -> bool:
+        return True
+
+    held_out = [{"text": "no conversation"}, said(system="S", user="U", assistant="A"), said(assistant="no question")]
+    held_out += [said(user=str(n), assistant="A") for n in range(4)]
     chosen = choose_prompts(TrainConfig(), held_out, always)
     assert [messages[-1]["content"] for messages in chosen] == ["U", "0", "1"] and chosen[0][0]["role"] == "system"
     assert choose_prompts(TrainConfig(sample_prompts=" a \n\nb"), held_out, always) == [

@@ -6,11 +6,9 @@ import torch
 from common.files import read_json_lines
 from common.paths import runs_folder
 from models.precision import load_base_model
-from trainer.config import TrainConfig
+from tests.trainer.running import events
 from trainer.process import row_attention
-from trainer.process.recipe import build_trainer
-from trainer.progress import ProgressCallback, StopWatch
-from trainer.run import EventLog, Run
+from trainer.run import Run
 
 LENGTHS = (7, 1, 12, 5)
 
@@ -71,35 +69,25 @@ def test_the_flash_kernel_agrees_with_attention_row_by_row(tiny_base, batch):
     torch.testing.assert_close(got, expected, atol=3e-2, rtol=3e-2)
 
 
-@pytest.fixture
-def make_trainer(tiny_base, tinyllama_tokenizer):
-    """Builds the real trainer, with two rows held out, in a run of its own."""
-
-    def make(name: str):
-        run = Run(runs_folder() / name)
-        run.folder.mkdir(parents=True)
-        config = TrainConfig(max_steps=3, eval_steps=2, learning_rate=0.02, lora_dropout=0.1, save_steps=100)
-        rows = [{"input_ids": [number + 5] * 9, "labels": [number + 5] * 9} for number in range(14)]
-        progress = ProgressCallback(EventLog(run), StopWatch(run))
-        model = load_base_model(tiny_base, "fp32")
-        return build_trainer(model, tinyllama_tokenizer, config, run, "fp32", rows[2:], rows[:2], progress)
-
-    return make
-
-
-def told(name: str, kind: str) -> dict[int, float]:
-    events = read_json_lines(runs_folder() / name / "events.jsonl")
-    return {event["step"]: event["loss"] for event in events if event["event"] == kind}
+def told(run: Run, kind: str) -> dict[int, float]:
+    return {event["step"]: event["loss"] for event in events(run, kind)}
 
 
 def test_a_look_back_at_step_0_sees_what_a_look_before_step_1_saw(make_trainer):
-    before = make_trainer("before")
+    rows = [{"input_ids": [number + 5] * 9, "labels": [number + 5] * 9} for number in range(14)]
+    settings = {"max_steps": 3, "eval_steps": 2, "learning_rate": 0.02, "lora_dropout": 0.1}
+    runs = [Run(runs_folder() / name) for name in ("before", "later")]
+    for run in runs:
+        run.folder.mkdir(parents=True)
+    given = {"train": rows[2:], "held_out": rows[:2], **settings}
+    before = make_trainer(run=runs[0], **given)
     before.evaluate()
     before.train()
-    later = make_trainer("later")
-    later.first_look = later.evaluate
+    later = make_trainer(run=runs[1], **given)
+    later.first_evaluation = later.evaluate
     later.train()
-    assert told("later", "eval") == told("before", "eval") and list(told("later", "eval")) == [0, 2, 3]
-    assert told("later", "step") == told("before", "step") and len(told("later", "step")) == 3
-    kinds = [event["event"] for event in read_json_lines(runs_folder() / "later" / "events.jsonl")]
+    losses, looks = ([told(run, kind) for run in runs] for kind in ("step", "eval"))
+    assert looks[0] == looks[1] and list(looks[1]) == [0, 2, 3]
+    assert losses[0] == losses[1] and len(losses[1]) == 3
+    kinds = [event["event"] for event in read_json_lines(runs[1].events_file)]
     assert kinds.index("step") < kinds.index("eval"), "the first loss does not wait for it"

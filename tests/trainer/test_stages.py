@@ -5,17 +5,19 @@ import shutil
 
 import pytest
 
+from common.errors import UserError
 from common.paths import adapters_folder
-from tests.trainer.running import events, losses, run_main, write_rows
+from models.base import Base
+from tests.trainer.running import events, losses, run_main, small_settings, write_rows
 from trainer.config import TrainConfig
 from trainer.launcher import create_run
+from trainer.process.init_adapter import check_adapter
 
 
 @pytest.fixture
 def settings(tiny_base, tmp_path) -> dict:
-    rows = [{"prompt": f"What is {n}?", "completion": f"It is {n}."} for n in range(12)]
     numbers = {"max_steps": 4, "save_steps": 2, "max_length": 128, "lora_r": 4, "lora_alpha": 8}
-    return {"base": str(tiny_base), "data": write_rows(tmp_path / "rows.jsonl", rows), **numbers}
+    return small_settings(tiny_base, tmp_path, rows=12, **numbers)
 
 
 @pytest.fixture
@@ -46,31 +48,13 @@ def test_a_stop_in_stage_1_keeps_what_was_learned_and_resumes_to_the_same_losses
     straight = create_run(TrainConfig(name="straight", **shared))
     assert run_main(straight) == 0
     run = create_run(TrainConfig(name="stopped", **shared))
-    stop_at(run, 3)
+    assert run_main(run, stop_at=3) == 0
     assert events(run, "stopped")[0]["metrics"]["stage"] == 1
     assert (adapters_folder() / "stopped" / "adapter_model.safetensors").exists()
     run.stop_file.unlink()
     assert run_main(run) == 0
     assert {"step": 3, "stage": 1}.items() <= events(run, "resumed")[0].items()
     assert losses(run) == losses(straight)
-
-
-def stop_at(run, step: int) -> None:
-    """Train until a stop is asked for at `step`."""
-    from trainer.progress import ProgressCallback
-
-    ended = ProgressCallback.on_step_end
-
-    def ask(self, args, state, control, **more):
-        if state.global_step == step:
-            run.request_stop()
-        ended(self, args, state, control, **more)
-
-    ProgressCallback.on_step_end = ask
-    try:
-        assert run_main(run) == 0
-    finally:
-        ProgressCallback.on_step_end = ended
 
 
 def continued(settings: dict, source: str, name: str, **change) -> object:
@@ -120,10 +104,6 @@ def test_an_adapter_that_does_not_fit_is_refused_in_words(settings, spoil, words
 
 
 def test_an_adapter_of_another_base_is_refused(tmp_path):
-    from common.errors import UserError
-    from models.base import Base
-    from trainer.process.init_adapter import check_adapter
-
     (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "somebody/else"}')
     (tmp_path / "adapter_model.safetensors").touch()
     with pytest.raises(UserError, match="was trained on somebody/else"):

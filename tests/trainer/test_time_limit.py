@@ -4,27 +4,26 @@ import pytest
 
 from common.paths import adapters_folder
 from tests.trainer.running import events, losses, run_main, write_rows
+from trainer import progress
+from trainer import train as process
 from trainer.config import TrainConfig
 from trainer.launcher import create_run
 from trainer.process.checkpoints import last_checkpoint
+from trainer.process.studio_trainer import StudioTrainer
+from trainer.progress import ProgressCallback
 
 
-def test_the_time_limit_stops_a_run_and_keeps_what_it_learned(settings):
+def test_the_time_limit_stops_a_run_and_keeps_what_it_learned(settings, monkeypatch):
     """The limit is in minutes; the callback's clock is moved on instead of waiting for one."""
-    from trainer.progress import ProgressCallback
-
     run = create_run(TrainConfig(name="late", **{**settings, "max_minutes": 1}))
     began = ProgressCallback.on_step_begin
 
     def an_hour_ago(self, *arguments, **more):
         began(self, *arguments, **more)
-        self.watch.began -= 3600
+        let_an_hour_pass(self)
 
-    ProgressCallback.on_step_begin = an_hour_ago
-    try:
-        assert run_main(run) == 0
-    finally:
-        ProgressCallback.on_step_begin = began
+    monkeypatch.setattr(ProgressCallback, "on_step_begin", an_hour_ago)
+    assert run_main(run) == 0
     (stopped,) = events(run, "stopped")
     assert "max_minutes" in stopped["message"] and "step 1 of 30" in stopped["message"]
     assert (adapters_folder() / stopped["adapter"] / "adapter_model.safetensors").exists()
@@ -34,8 +33,6 @@ def test_the_time_limit_stops_a_run_and_keeps_what_it_learned(settings):
 @pytest.fixture
 def during_a_look(monkeypatch):
     """during_a_look(n, work): `work(progress)` at the n-th batch of held-out rows; the list of all batches."""
-    from trainer.process.studio_trainer import StudioTrainer
-
     batches, orders = [], {}
     predict = StudioTrainer.prediction_step
 
@@ -69,39 +66,28 @@ def long_looks(settings, tmp_path) -> dict:
     return {**settings, "eval_data": held_out, "max_steps": 6, "eval_steps": 2, "per_device_train_batch_size": 1}
 
 
+@pytest.mark.parametrize(("batch", "step", "batches"), [(3, 1, [0] * 3 + [1] * 20), (23, 2, [0] * 20 + [2] * 23)])
 @pytest.mark.parametrize(("work", "words"), [(ask_to_stop, "Stopped"), (let_an_hour_pass, "max_minutes")])
-def test_a_stop_or_the_time_limit_ends_the_first_look_and_keeps_step_1(long_looks, during_a_look, work, words):
+def test_a_stop_or_the_time_limit_ends_a_look_and_keeps_the_adapter(
+    long_looks, during_a_look, work, words, batch, step, batches
+):
+    """The first look, or a later one."""
     run = create_run(TrainConfig(name="looks", max_minutes=30, **long_looks))
-    batches = during_a_look(3, work)
+    looked_at = during_a_look(batch, work)
     assert run_main(run) == 0
     (stopped,) = events(run, "stopped")
-    assert words in stopped["message"] and "step 1 of 6" in stopped["message"]
-    assert batches == [0] * 3 + [1] * 20, "the last look is short here: it has its minute"
-    assert stopped["metrics"]["loss_before"] is None and stopped["metrics"]["loss_after"] > 0
-    run.stop_file.unlink(missing_ok=True)
-    assert run_main(run) == 0, "and a resume still sees what the base was like"
-    (done,) = events(run, "done")
-    assert done["metrics"]["loss_before"] > 0 and done["metrics"]["samples_before"]
-
-
-@pytest.mark.parametrize(("work", "words"), [(ask_to_stop, "Stopped"), (let_an_hour_pass, "max_minutes")])
-def test_a_stop_or_the_time_limit_ends_a_later_look_and_keeps_the_adapter(long_looks, during_a_look, work, words):
-    run = create_run(TrainConfig(name="looks", max_minutes=30, **long_looks))
-    batches = during_a_look(23, work)
-    assert run_main(run) == 0
-    (stopped,) = events(run, "stopped")
-    assert words in stopped["message"] and "step 2 of 6" in stopped["message"]
-    assert len(batches) == 20 + 3 + 20, "the last look is short here: it has its minute"
-    assert stopped["metrics"]["loss_after"] > 0
+    assert words in stopped["message"] and f"step {step} of 6" in stopped["message"]
+    assert looked_at == batches, "the last look is short here: it has its minute"
+    assert (stopped["metrics"]["loss_before"] is None) == (step == 1) and stopped["metrics"]["loss_after"] > 0
     assert (adapters_folder() / stopped["adapter"] / "adapter_model.safetensors").exists()
-    assert last_checkpoint(run.checkpoints_folder).name == "checkpoint-2"
+    assert last_checkpoint(run.checkpoints_folder).name == f"checkpoint-{step}"
     run.stop_file.unlink(missing_ok=True)
-    assert run_main(run) == 0 and len(losses(run)) == 6 and events(run, "done")
+    assert run_main(run) == 0 and len(losses(run)) == 6
+    (done,) = events(run, "done")
+    assert done["metrics"]["loss_before"] > 0 and done["metrics"]["samples_before"], "a resume still sees the base"
 
 
 def test_the_last_look_of_a_stopped_run_has_its_end(long_looks, during_a_look, monkeypatch):
-    from trainer import progress
-
     monkeypatch.setattr(progress, "LAST_LOOK_SECONDS", 0.0)
     run = create_run(TrainConfig(name="looks", **long_looks))
     batches = during_a_look(23, ask_to_stop)
@@ -112,8 +98,6 @@ def test_the_last_look_of_a_stopped_run_has_its_end(long_looks, during_a_look, m
 
 
 def test_the_minutes_count_from_the_start_of_the_process(settings, monkeypatch):
-    from trainer import train as process
-
     run = create_run(TrainConfig(name="late", max_minutes=1, **settings))
     watches, watch_of, fetch = [], process.StopWatch, process.fetch_base
 

@@ -3,7 +3,6 @@
 They train one model over gloo; then the wire is cut, and both say so in bounded time; then they go on.
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ import pytest
 
 from common.files import read_json_lines
 from common.paths import REPOSITORY
-from tests.trainer.running import events, losses, run_main
+from tests.trainer.running import events, losses, run_main, small_settings
 from trainer.config import TrainConfig
 from trainer.launcher import create_run
 from trainer.process.checkpoints import whole_steps
@@ -122,10 +121,8 @@ def flags(settings: dict) -> list[str]:
 
 
 def test_two_machines_train_one_model_and_survive_a_cut_wire_and_a_killed_process(wire, tiny_base, tmp_path):
-    rows = [{"prompt": f"What is {n}?", "completion": f"It is {n}. " * (1 + n % 5)} for n in range(24)]
-    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    alike = {"base": str(tiny_base), "data": str(tmp_path / "rows.jsonl"), "eval_fraction": 0.17, "max_steps": 300}
-    alike |= {"save_steps": 4, "max_length": 128, "lora_dropout": 0.0, "sample_prompts": "Hello", "eval_steps": 1000}
+    changed = {"eval_fraction": 0.17, "max_steps": 300, "max_length": 128, "lora_dropout": 0.0, "eval_steps": 1000}
+    alike = small_settings(tiny_base, tmp_path, sample_prompts="Hello", **changed)
     both = {"name": "both", "num_processes": 2, "num_machines": 2, "main_process_ip": ADDRESSES[0]}
     both |= {"per_device_train_batch_size": 2, "ddp_timeout": 8, **alike}
     machines = [Machine(number, tmp_path) for number in (0, 1)]
@@ -166,18 +163,6 @@ def test_two_machines_train_one_model_and_survive_a_cut_wire_and_a_killed_proces
     left, right = (dict(read_state(machine.run).losses) for machine in machines)
     assert left == right and whole_steps(machines[0].run.checkpoints_folder)[-1] == max(left)
     one = create_run(TrainConfig(name="one", per_device_train_batch_size=4, **alike))
-    assert run_main_until(one, max(left)) == 0
+    assert run_main(one, stop_at=max(left)) == 0
     assert [left[step] for step in sorted(left)] == pytest.approx(losses(one)[: len(left)], rel=1e-4)
     assert not [event for event in read_json_lines(machines[1].run.events_file) if event["event"] == "samples"]
-
-
-def run_main_until(run: Run, step: int) -> int:
-    """`run_main`, stopped after `step` steps."""
-    from trainer.progress import StopWatch
-
-    heard = StopWatch.is_requested
-    StopWatch.is_requested = lambda self: len(losses(run)) >= step or heard(self)
-    try:
-        return run_main(run)
-    finally:
-        StopWatch.is_requested = heard

@@ -2,20 +2,21 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from common.paths import adapters_folder
-from tests.trainer.running import events, run_main, write_rows
+from tests.trainer.running import events, run_main, small_settings
 from trainer.config import TrainConfig
 from trainer.launcher import create_run
+from trainer.process import recipe
 from trainer.process.checkpoints import last_checkpoint
 from trainer.process.studio_trainer import StudioTrainer
 
 
 @pytest.fixture
 def settings(tiny_base, tmp_path) -> dict:
-    data = write_rows(tmp_path / "rows.jsonl", [{"prompt": f"What is {n}?", "completion": f"{n}."} for n in range(12)])
-    numbers = {"max_steps": 60, "save_steps": 1, "max_length": 128, "eval_fraction": 0.0, "warmup_fraction": 0.0}
-    return {"base": str(tiny_base), "data": data, "logging_steps": 50, **numbers}
+    numbers = {"max_steps": 60, "save_steps": 1, "logging_steps": 50, "eval_fraction": 0.0, "warmup_fraction": 0.0}
+    return small_settings(tiny_base, tmp_path, rows=12, **numbers)
 
 
 def spoil(monkeypatch, step: int, change) -> None:
@@ -55,22 +56,12 @@ def test_a_spoiled_loss_ends_the_run_within_20_steps(settings, monkeypatch, chan
     assert failed["cure"]["changes"] == {"learning_rate": 5e-5, "max_grad_norm": 1.0}
     kept = last_checkpoint(run.checkpoints_folder)
     assert 5 <= int(kept.name.split("-")[1]) < 26
-    from safetensors.torch import load_file
-
     assert all(weight.isfinite().all() for weight in load_file(kept / "adapter_model.safetensors").values())
 
 
 def test_a_learning_rate_that_explodes_ends_the_run_and_keeps_the_last_good_checkpoint(settings, monkeypatch):
     """No clipping, the highest rate that is allowed, and a scale that makes every update enormous."""
-    change = {
-        "learning_rate": 0.1,
-        "max_grad_norm": 0.0,
-        "lora_r": 1,
-        "lora_alpha": 1024,
-        "lr_scheduler_type": "constant",
-    }
-    from trainer.process import recipe
-
+    change = {"max_grad_norm": 0.0, "lora_r": 1, "lora_alpha": 1024, "lr_scheduler_type": "constant"}
     arguments = recipe.training_arguments
 
     def exploding(*given, **more):
@@ -79,7 +70,7 @@ def test_a_learning_rate_that_explodes_ends_the_run_and_keeps_the_last_good_chec
         return made
 
     monkeypatch.setattr(recipe, "training_arguments", exploding)
-    run = create_run(TrainConfig(name="exploding", **{**settings, **change}))
+    run = create_run(TrainConfig(name="exploding", learning_rate=0.1, **settings, **change))
     failed = the_failure(run)
     assert failed["code"] == "loss_nan" and failed["cure"]["changes"]["learning_rate"] == 0.01
     first = int(failed["message"].split("Since step ")[1].split()[0])

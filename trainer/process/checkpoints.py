@@ -1,9 +1,8 @@
-"""Checkpoints that survive a kill at any moment: written aside, synced to disk, published by rename, and only then the older
-ones removed.
+"""Checkpoints that survive a kill at any moment: written aside, synced, published by rename; then the older ones go.
 
-    checkpoints/checkpoint-12/complete   a whole checkpoint: the mark is the last file written and the first removed
-                writing/                 the one being written; whatever a kill left in it is thrown away
-                text/                    the same for the first of two stages
+checkpoints/checkpoint-12/complete   a whole checkpoint: the mark is the last file written and the first removed
+            writing/                 the one being written; whatever a kill left in it is thrown away
+            text/                    the same for the first of two stages
 """
 
 import os
@@ -17,17 +16,17 @@ KEPT = 2  # the newest, and one before it
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint in `folder` that was wholly written, or None."""
+    """Return the newest checkpoint in `folder` that was wholly written, or None."""
     found = _complete(folder)
     return found[-1] if found else None
 
 
 def kept_words(*folders: Path) -> str:
-    """From where a run goes on whose checkpoints are in the first of `folders` that has some; one folder for each stage."""
-    found = next((checkpoint for folder in folders if (checkpoint := last_checkpoint(folder))), None)
-    return (
-        f"The checkpoint of step {step_of(found)} is kept." if found else "There is no checkpoint yet: it begins anew."
-    )
+    """Say from where a run goes on: the newest checkpoint in the first of `folders` that has one; a folder for each stage."""
+    for folder in folders:
+        if found := last_checkpoint(folder):
+            return f"The checkpoint of step {step_of(found)} is kept."
+    return "There is no checkpoint yet: it begins anew."
 
 
 def step_of(checkpoint: Path) -> int:
@@ -35,12 +34,12 @@ def step_of(checkpoint: Path) -> int:
 
 
 def _complete(folder: Path) -> list[Path]:
-    """All whole checkpoints, the oldest first."""
+    """Return all whole checkpoints, the oldest first."""
     return sorted((mark.parent for mark in folder.glob(f"checkpoint-*/{COMPLETE}")), key=step_of)
 
 
 def whole_steps(folder: Path) -> list[int]:
-    """The steps of all whole checkpoints in `folder`."""
+    """Return the steps of all whole checkpoints in `folder`."""
     return [step_of(checkpoint) for checkpoint in _complete(folder)]
 
 
@@ -65,7 +64,7 @@ def discard_writing(folder: Path) -> None:
 
 
 def writing_folder(folder: Path) -> Path:
-    """Where the next checkpoint of `folder` is written before it has its name."""
+    """Return the folder in which the next checkpoint is written before it has its name."""
     return folder / "writing"
 
 

@@ -1,4 +1,4 @@
-"""The loss of the trained positions alone, found before the batch is on a GPU, so that no step waits for one.
+"""The loss of the trained positions alone, which are found before the batch is on a GPU, so that no step waits for one.
 
 TRL looks for the trained positions on the GPU (a boolean index: the CPU waits until all that was computed before is done) and
 reads three metrics of every batch back. Here the collator, on the CPU, says where they are (`CountingCollator`), and the
@@ -22,14 +22,14 @@ SCORE_SETTINGS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "o
 
 
 class CountingCollator:
-    """A collator whose batches also say: `token_count`, tokens without padding; `places`, where in the flattened batch the next
-    token is trained; `targets`, those next tokens.
+    """Adds to the batches of another collator: `token_count`, tokens without padding; `places`, where in the flattened batch the
+    next token is trained; `targets`, those next tokens.
     """
 
     def __init__(self, collate) -> None:
         self.collate = collate
 
-    def __call__(self, rows: list[dict]) -> dict:
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         batch = self.collate(rows)
         labels, mask = batch["labels"], batch.get("attention_mask")
         targets = torch.full_like(labels, IGNORED)
@@ -41,7 +41,7 @@ class CountingCollator:
 
 
 def install(model) -> None:
-    """Let `model(..., places=, targets=)` answer with the sum of the losses there. Any other call stays what it was.
+    """Let `model(..., places=, targets=)` return the sum of the losses there. Any other call stays what it was.
 
     Raises UserError for a head that does more than one matrix product.
     """
@@ -66,11 +66,14 @@ def install(model) -> None:
 
 
 def _tiled_loss(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The sum of the losses from TRL's tiles (trl/trainer/utils.py, add_fused_lm_head): no scores of a whole batch at once."""
+    """Return the sum of the losses by TRL's tiles (trl/trainer/utils.py, add_fused_lm_head): never all scores at once.
+
+    `hidden` is (positions, hidden_size), `weight` (vocabulary, hidden_size), `targets` (positions).
+    """
     from trl.kernels import ChunkedLogProbFunction
     from trl.trainer.utils import _CHUNKED_LOGPROB_CHUNK_SIZE
 
-    temperature, softcap, scale = 1.0, None, 1.0  # `install` refuses a head that has one of the last two
+    temperature, softcap, scale = 1.0, None, 1.0  # `install` refuses a head with one of the last two
     settings = (temperature, _CHUNKED_LOGPROB_CHUNK_SIZE, softcap, scale, ("log_probs",))
     log_probs, *_ = ChunkedLogProbFunction.apply(hidden, weight, None, targets, *settings)
     return -log_probs.sum()

@@ -1,6 +1,6 @@
-"""What a finished training says of itself: losses and sample answers before and after, speed, memory, hardware.
+"""The metrics of a finished training: losses and sample answers before and after, speed, memory, hardware.
 
-It goes into the last event and into the adapter's `metrics.json`, from which the model card is written.
+They go into the last event and into the adapter's `metrics.json`, from which the model card is written.
 """
 
 import torch
@@ -14,7 +14,7 @@ from trainer.run import Run
 
 
 def collect_metrics(trainer, stages: list[Stage], number: int, run: Run, base: Base, precision: str) -> dict:
-    """The metrics of a run that ended in stage `number`. Every rank must call it: it may look at the held-out rows."""
+    """Collect the metrics of a run that ended in stage `number`. Every rank must call it: it may evaluate the held-out rows."""
     stage, progress = stages[number - 1], trainer.progress
     before, after = held_out_losses(trainer, run, number)
     return {
@@ -43,7 +43,7 @@ def collect_metrics(trainer, stages: list[Stage], number: int, run: Run, base: B
 
 
 def held_out_losses(trainer, run: Run, number: int) -> tuple[float | None, float | None]:
-    """(before the first step of stage `number`, now), per token; None where nothing is held out, or a stop cut the look short."""
+    """Return the losses per token (before the first step of stage `number`, now); None where nothing was evaluated."""
     if trainer.eval_dataset is None:
         return None, None
     known = history(run, number).eval_losses

@@ -1,6 +1,6 @@
-"""The processes of one training: how they meet, who writes, what they agree on, and what is said when one is lost.
+"""The processes of one training: how they meet, which one writes, what they agree on, and how a lost one is noticed.
 
-With one process everything here is at once done. Each process has a device of its own from `meet` on; no model is ever spread
+With one process everything here returns at once. Each process has a device of its own from `meet` on; no model is ever spread
 by `device_map="auto"`. One process writes: rank 0, or, on machines that share no disk, the first process of each machine into
 its own folder.
 """
@@ -11,6 +11,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import torch
 from accelerate import PartialState
 
@@ -20,7 +21,7 @@ from trainer.process.failures import Failure, diagnose
 from trainer.run import Run, read_state
 from trainer.state import FINISHED
 
-# what gloo, NCCL and torch's store say of another process; always as a RuntimeError, unlike what a broken download raises
+# what gloo, NCCL and torch's store say of another process: always a RuntimeError, unlike what a broken download raises
 GONE = (
     "Connection closed by peer",
     "Connection reset by peer",
@@ -38,7 +39,7 @@ SILENT = (
 )
 LOST = ("process_lost", "process_silent")
 MARGIN_SECONDS = 10.0  # after the training's own watch, which can name the process that stands still
-REASON_SECONDS = 3.0  # how long the one that notices waits for the reason of the one that died
+REASON_SECONDS = 3.0  # how long a process that lost another waits for that one's own reason
 
 
 def rank() -> int:
@@ -58,16 +59,16 @@ def machines() -> int:
 
 
 def restarts() -> tuple[int, int]:
-    """(how often the processes were restarted since the launch, how often they may be)."""
+    """Return (how often the processes were restarted since the launch, how often they may be)."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")), int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
 
 
-def last_word(run: Run) -> str:
-    """What a run that is being restarted has said last since its launch, "" when it goes on: a restart cures no failure that was
-    told, and where a process died after the end there is nothing left to do. Other machines may not have come so far.
-    """
-    import psutil
+def final_status(run: Run) -> str:
+    """Return the status in which a run ended since its launch, "" when it goes on.
 
+    A restart cures no reported failure, and where a process died after the end nothing is left to do. With several machines
+    only a failure counts: the others may not have come so far.
+    """
     state = read_state(run)
     is_over = state.status == "failed" or (state.status in FINISHED and machines() == 1)
     try:
@@ -78,19 +79,23 @@ def last_word(run: Run) -> str:
 
 
 def meet(seconds: float) -> None:
-    """Wait for the other processes, at most `seconds` and a margin; so long is every later wait for them too.
+    """Wait for the other processes, at most `seconds` and a margin, as every later wait does.
 
-    After it this process computes on its own device, which is where a quantised base is loaded.
+    From then on this process computes on its own device, where a quantised base is loaded.
     """
     PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(seconds=seconds + MARGIN_SECONDS))
 
 
 def writes_here(folder: Path) -> bool:
-    """True in the one process that writes into `folder`; all must call it. Rank 0 leaves a mark and the others look for it."""
+    """Return True in the one process that writes into `folder`; all must call it.
+
+    Rank 0 makes a file with a random name there: a process that sees it shares the disk of rank 0.
+    """
     if machines() == 1:
         return rank() == 0
-    (mark,) = _broadcast(secrets.randbelow(2**31))
-    file = folder / f"meeting-{mark}"
+    mark = torch.tensor([secrets.randbelow(2**31)], dtype=torch.int64, device=_device())
+    torch.distributed.broadcast(mark, 0)
+    file = folder / f"meeting-{mark.item()}"
     if rank() == 0:
         file.touch()
     wait_for_everyone()
@@ -106,12 +111,12 @@ def wait_for_everyone() -> None:
 
 
 def sum_over_ranks(*numbers: int) -> tuple[int, ...]:
-    """The sums over all processes: whoever heard a request, all act on it at the same step."""
+    """Return the sums over all processes, so that all act at the same step on a request that one has seen."""
     return tuple(_reduced(numbers, torch.distributed.ReduceOp.SUM))
 
 
 def max_over_ranks(*numbers: int) -> tuple[int, ...]:
-    """The largest of each over all processes."""
+    """Return the largest of each over all processes."""
     return tuple(_reduced(numbers, torch.distributed.ReduceOp.MAX))
 
 
@@ -126,7 +131,7 @@ def check_alike(what: str, number: int) -> None:
 
 
 def common(numbers: list[int], most: int) -> list[int]:
-    """Those of `numbers` that every process has, the largest first; each may have up to `most`."""
+    """Return those of `numbers` that every process has, the largest first; no process may have more than `most`."""
     if not _is_distributed():
         return sorted(numbers, reverse=True)
     padded = torch.tensor((sorted(numbers, reverse=True) + [-1] * most)[:most], dtype=torch.int64, device=_device())
@@ -137,7 +142,7 @@ def common(numbers: list[int], most: int) -> list[int]:
 
 
 def lost(error: BaseException) -> Failure | None:
-    """The failure that a broken or silent connection to another process stands for; None for what is this one's own."""
+    """Return the failure that a broken or silent connection to another process stands for; None for this one's own errors."""
     if isinstance(error, Failure) and error.code in LOST:
         return error
     if world_size() == 1 or not isinstance(error, RuntimeError):
@@ -149,7 +154,10 @@ def lost(error: BaseException) -> Failure | None:
 
 
 def others_reason(events_file: Path, since: int) -> bool:
-    """True once another process has written why it failed; waits for it a moment. `since`: events that were there before."""
+    """Wait `REASON_SECONDS` for the `failed` event of another process; return whether it came.
+
+    `since`: the number of events that were there before.
+    """
     deadline = time.monotonic() + REASON_SECONDS
     while True:
         if any(event.get("event") == "failed" for event in read_events(events_file)[since:]):
@@ -160,9 +168,7 @@ def others_reason(events_file: Path, since: int) -> bool:
 
 
 def has_lost_a_sibling() -> bool:
-    """True when a process that was started with this one is gone: its launcher then ends this one too, as for a stop."""
-    import psutil
-
+    """Return True when a process that was started with this one is gone: the launcher then ends this one, as for a stop."""
     if world_size() == 1:
         return False
     try:
@@ -188,10 +194,3 @@ def _reduced(numbers: tuple, how) -> list[int]:
     values = torch.tensor(whole, dtype=torch.int64, device=_device())
     torch.distributed.all_reduce(values, how)
     return values.tolist()
-
-
-def _broadcast(number: int) -> list[int]:
-    """Rank 0's number, in all processes."""
-    value = torch.tensor([number], dtype=torch.int64, device=_device())
-    torch.distributed.broadcast(value, 0)
-    return value.tolist()

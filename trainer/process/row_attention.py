@@ -16,13 +16,12 @@ from typing import Any
 import torch
 
 NAME = "studio_rows"
-WITHOUT_MASKS = (
-    "studio_rows_without_masks"  # the same function; transformers makes no mask for a name that has no mask function
-)
+# the same function; transformers makes no mask for a name that has no mask function
+WITHOUT_MASKS = "studio_rows_without_masks"
 
 
 def install(model) -> None:
-    """Let `model` attend row by row. Batches with padding, and `generate`, go through SDPA as before."""
+    """Let `model` attend row by row. Batches with padding, and `generate`, go through SDPA."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
@@ -34,7 +33,7 @@ def install(model) -> None:
 
 @contextmanager
 def without_masks(model) -> Generator[None]:
-    """Inside it the forward passes of `model` (installed before) are causal and nothing else."""
+    """Compute no mask in the forward passes of `model`, which `install` has seen: they are causal and nothing else."""
     config = model.config
     config._attn_implementation = WITHOUT_MASKS
     try:
@@ -44,13 +43,24 @@ def without_masks(model) -> Generator[None]:
 
 
 def row_attention(module, query, key, value, attention_mask, cu_seq_lens_q=None, max_length_q=0, **kwargs):
-    """(output [1, tokens, heads, width], None) of query [1, heads, tokens, width]; rows end at `cu_seq_lens_q`."""
+    """Attend within each row, causally; rows end at `cu_seq_lens_q`.
+
+    `query` is (1, heads, tokens, width), `key` and `value` have a divisor of its heads; returns ((1, tokens, heads, width),
+    None). Anything else than rows end to end goes to transformers' SDPA.
+    """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if cu_seq_lens_q is None or query.shape[0] != 1 or len(cu_seq_lens_q) < 3:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-    if _has_flash(query):
-        return _all_rows_at_once(query, key, value, cu_seq_lens_q, max_length_q, kwargs.get("scaling")), None
+    is_half = query.dtype in (torch.float16, torch.bfloat16)
+    if query.is_cuda and is_half and torch.cuda.get_device_capability(query.device)[0] >= 8:
+        from torch.nn.attention.varlen import varlen_attn
+
+        parts = [part[0].transpose(0, 1).contiguous() for part in (query, key, value)]  # (tokens, heads, width)
+        bounds = (cu_seq_lens_q, cu_seq_lens_q, max_length_q, max_length_q)
+        scale = kwargs.get("scaling")
+        output: Any = varlen_attn(*parts, *bounds, scale=scale, window_size=(-1, 0), enable_gqa=True)
+        return output.unsqueeze(0), None
     rows = [slice(start, end) for start, end in pairwise(cu_seq_lens_q.tolist())]
     kwargs["is_causal"] = True
     parts = [
@@ -58,18 +68,3 @@ def row_attention(module, query, key, value, attention_mask, cu_seq_lens_q=None,
         for row in rows
     ]
     return torch.cat(parts, dim=1), None
-
-
-def _has_flash(query) -> bool:
-    is_half = query.dtype in (torch.float16, torch.bfloat16)
-    return query.is_cuda and is_half and torch.cuda.get_device_capability(query.device)[0] >= 8
-
-
-def _all_rows_at_once(query, key, value, cu_seq_lens, longest: int, scale: float | None):
-    """torch's variable-length flash attention, causal. Needs a GPU of compute capability 8 or more."""
-    from torch.nn.attention.varlen import varlen_attn
-
-    parts = [part[0].transpose(0, 1).contiguous() for part in (query, key, value)]  # [tokens, heads, width]
-    bounds = (cu_seq_lens, cu_seq_lens, longest, longest)
-    output: Any = varlen_attn(*parts, *bounds, scale=scale, window_size=(-1, 0), enable_gqa=True)
-    return output.unsqueeze(0)

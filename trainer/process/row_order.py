@@ -1,4 +1,4 @@
-"""Which process gets which row: the same order in all of them and after every resume, and no held-out row counted twice.
+"""The order of rows: the same in all processes and after every resume, and no held-out row counted twice.
 
 Random noise (dropout, NEFTune) is each process's own; the order of rows never depends on it.
 """
@@ -14,10 +14,10 @@ from trainer.data.dataset import IGNORED
 
 
 class LengthGroups(LengthGroupedSampler):
-    """Rows of a length together, in an order that the seed and the epoch decide.
+    """Batches of rows of a similar length, in an order that depends on the seed and the epoch alone.
 
-    transformers draws it from the process's own random state: a resume in the second epoch would draw the order of the first,
-    and a process that lost its random state another order than its siblings, so that rows are trained twice or never.
+    transformers draws the order from the process's random state: a resume in the second epoch would draw that of the first,
+    and a process that lost its random state another one than the others, so that rows are trained twice or never.
     """
 
     def __init__(self, dataset: Dataset, batch_size: int, seed: int) -> None:
@@ -25,7 +25,7 @@ class LengthGroups(LengthGroupedSampler):
         self.seed, self.epoch = seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by accelerate's loader at the start of every epoch."""
+        """Set the epoch that the order depends on; accelerate's loader calls it at the start of each."""
         self.epoch = epoch
 
     def __iter__(self):
@@ -34,9 +34,10 @@ class LengthGroups(LengthGroupedSampler):
 
 
 def filled_up(rows: Dataset, batch_size: int) -> Dataset:
-    """`rows` and as many that train nothing that all processes get whole batches of the same number.
+    """Append rows without a trained token to `rows` until all processes get the same number of whole batches.
 
-    accelerate would repeat rows from the start instead, and the held-out loss would count those twice.
+    `batch_size` is that of all processes together. accelerate would repeat rows from the start, and the held-out loss would
+    count those twice.
     """
     missing = -len(rows) % batch_size
     if not missing:
@@ -47,7 +48,7 @@ def filled_up(rows: Dataset, batch_size: int) -> Dataset:
 
 
 def own_noise(seed: int, rank: int) -> None:
-    """Random numbers of its own for every process but the first: with the same ones all would drop out the same places."""
+    """Seed every process but the first anew: with the same random numbers all would drop out the same places."""
     if rank == 0:
         return
     random.seed(seed + rank)

@@ -100,34 +100,27 @@ def _clipped(text: str) -> str:
 
 
 def _generate(model, tokenizer, ids: list[list[int]], room: int) -> list[str]:
-    """Greedy continuations. The model's mode and every random state are as before when it returns."""
+    """Return greedy continuations. The model's mode and every random state are as before afterwards."""
     width = max(map(len, ids))
     padded = [[tokenizer.pad_token_id] * (width - len(tokens)) + tokens for tokens in ids]
     mask = [[0] * (width - len(tokens)) + [1] * len(tokens) for tokens in ids]
+    own = model.generation_config.eos_token_id
+    stops = {tokenizer.eos_token_id, *(own if isinstance(own, list) else [own] if own is not None else [])}
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=_devices()):
+        with torch.no_grad(), torch.random.fork_rng(devices=devices):
             generated = model.generate(
                 input_ids=torch.tensor(padded, device=model.device),
                 attention_mask=torch.tensor(mask, device=model.device),
                 max_new_tokens=min(NEW_TOKENS, room - width + 1),
                 max_time=MOST_SECONDS,
                 use_cache=True,
-                eos_token_id=_stop_ids(model, tokenizer),
+                eos_token_id=sorted(stops),
                 pad_token_id=tokenizer.pad_token_id,
                 **{"do_sample": False, "temperature": None, "top_p": None, "top_k": None},
             )
     finally:
         model.train(was_training)
     return [text.strip() for text in tokenizer.batch_decode(generated[:, width:], skip_special_tokens=True)]
-
-
-def _stop_ids(model, tokenizer) -> list[int]:
-    own = model.generation_config.eos_token_id
-    return sorted({tokenizer.eos_token_id, *(own if isinstance(own, list) else [own] if own is not None else [])})
-
-
-def _devices() -> list[int]:
-    """The GPU whose random state is kept; [] on a CPU."""
-    return [torch.cuda.current_device()] if torch.cuda.is_available() else []

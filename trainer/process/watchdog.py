@@ -1,8 +1,7 @@
-"""Ends a training that learns nothing any more: a loss that is not a number, or exactly 0, for several steps on end; and one
-that stands still because another of its processes does.
+"""Ends a training whose loss is not a number, or exactly 0, for several steps on end, and one that waits for a dead process.
 
-Looks at every step, whatever is logged, on all ranks alike. A checkpoint whose weights are not numbers is not written, so the
-last good one stays.
+Every step is checked, whatever is logged, on all ranks alike. A checkpoint whose weights are not numbers is not written, so
+the last good one stays.
 """
 
 import faulthandler
@@ -11,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import TrainerCallback
@@ -32,7 +30,7 @@ NOTES = {
 
 
 class LossWatch(TrainerCallback):
-    """Told the loss of every batch and the gradient norm of every step by the trainer; raises Failure when it is hopeless."""
+    """Raises Failure when the losses or gradient norms, which the trainer sets, are broken for `PATIENCE` steps on end."""
 
     def __init__(self, events: EventLog) -> None:
         self.events = events
@@ -42,15 +40,20 @@ class LossWatch(TrainerCallback):
         self._streak = (FINE, 0)
 
     def add(self, loss: torch.Tensor) -> None:
-        """The loss of one batch of the step under way."""
+        """Add the loss of one batch of the step under way."""
         self._loss = loss if self._loss is None else self._loss + loss
 
     def on_step_begin(self, args, state, control, **kwargs) -> None:
         self._loss = self.grad_norm = None
 
     def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
-        step, numbers = self._late.swap(state.global_step, self._numbers())
-        (found,) = max_over_ranks(_look(*numbers))  # the worst of all ranks: they end at the same step
+        numbers = None
+        if self._loss is not None:
+            norm = 0.0 if self.grad_norm is None else self.grad_norm  # None: not measured
+            norm = norm if torch.is_tensor(norm) else torch.full_like(self._loss, norm)
+            numbers = torch.stack([self._loss.detach().float(), norm.detach().float()])
+        step, known_numbers = self._late.swap(state.global_step, numbers)
+        (found,) = max_over_ranks(_judge(*known_numbers))  # the worst of all ranks: they end at the same step
         known, steps = self._streak
         self._streak = (found, steps + 1 if found == known else 1)
         if found != FINE and found != known:
@@ -61,23 +64,15 @@ class LossWatch(TrainerCallback):
         if control.should_save and not is_finite(model):
             control.should_save = False
 
-    def _numbers(self) -> torch.Tensor | None:
-        """[loss, gradient norm] of the step; a norm that nobody measured is 0."""
-        if self._loss is None:
-            return None
-        norm = 0.0 if self.grad_norm is None else self.grad_norm
-        norm = norm if torch.is_tensor(norm) else torch.full_like(self._loss, norm)
-        return torch.stack([self._loss.detach().float(), norm.detach().float()])
-
 
 class LateNumbers:
-    """Numbers of a step that a GPU computes are read a step later: by then they are there, and it need not be waited for."""
+    """Reads the numbers that a GPU computes a step later: by then they are there, and no step waits for them."""
 
     def __init__(self) -> None:
         self._copied: tuple | None = None
 
     def swap(self, step: int, numbers: torch.Tensor | None) -> tuple[int, list[float]]:
-        """(step, numbers) of the call before for numbers on a GPU, those given for any other; [] where there are none."""
+        """Return (step, numbers) of the call before for numbers on a GPU, else those given; [] where there are none."""
         if numbers is None or not numbers.is_cuda:
             return step, [] if numbers is None else numbers.tolist()
         before, copy = self._copied, torch.empty(numbers.shape, pin_memory=True)
@@ -91,7 +86,7 @@ class LateNumbers:
         return before[0], before[1].tolist()
 
 
-def _look(loss: float | None = None, grad_norm: float = 0.0) -> int:
+def _judge(loss: float | None = None, grad_norm: float = 0.0) -> int:
     if loss is None:
         return FINE
     if not math.isfinite(loss):
@@ -102,22 +97,22 @@ def _look(loss: float | None = None, grad_norm: float = 0.0) -> int:
 
 
 def is_finite(model) -> bool:
-    """False when a trained weight is not a number, in any process: where weights are split each has others. All must call it."""
-    trained = [_own_part(weight) for weight in model.parameters() if weight.requires_grad]
-    (broken,) = max_over_ranks(not all(bool(part.isfinite().all()) for part in trained))
-    return not broken
-
-
-def _own_part(weight: Any) -> torch.Tensor:
-    """What this process holds of a weight: of FSDP2's its shard, of ZeRO-3's the part beside an empty weight."""
-    return weight.to_local() if hasattr(weight, "to_local") else getattr(weight, "ds_tensor", weight)
+    """Return False when a trained weight is not a number in any process. All must call it: split weights differ."""
+    is_broken = False
+    for weight in model.parameters():
+        if weight.requires_grad:
+            # of a weight that FSDP2 splits this process holds a shard, of ZeRO-3's a part beside an empty weight
+            part = weight.to_local() if hasattr(weight, "to_local") else getattr(weight, "ds_tensor", weight)
+            is_broken |= not part.isfinite().all()
+    (found,) = max_over_ranks(is_broken)
+    return not found
 
 
 class HangWatch(threading.Thread):
-    """Notices that this process waits for another one, however it waits: a wait inside a GPU driver raises nothing.
+    """Notices that this process waits for another one for too long; a wait inside a GPU driver raises nothing.
 
-    `beat` is called whenever the training moves. Each process shows its beats in a file of the run; after `seconds` without
-    one, `on_hang` is called with a sentence that names the processes that stand still.
+    `beat` is called whenever the training moves. Each process writes the number of its beats into a file of the run; after
+    `seconds` without one, `on_hang` is called with a sentence that names the processes that stand still, "" if unknown.
     """
 
     LOOK_SECONDS = 1.0
@@ -151,17 +146,14 @@ class HangWatch(threading.Thread):
             # `now`, not the clock again: the process may have been stopped in between
             if now - self._last > self.seconds:
                 faulthandler.dump_traceback()  # into the log: where each thread of this process waits
-                self.on_hang(self._still())
+                try:
+                    who = self._who_stands_still()
+                except (OSError, ValueError):  # a file is being written, or gone
+                    who = ""
+                self.on_hang(who)
                 return
 
-    def _still(self) -> str:
-        try:
-            return self._who()
-        except (OSError, ValueError):  # a file of it is being written, or gone
-            return ""
-
-    def _who(self) -> str:
-        """Which processes stand still, as far as this machine can tell; "" when it cannot."""
+    def _who_stands_still(self) -> str:
         now, shown = time.time(), {}
         for file in self.folder.iterdir():
             text = file.read_text()

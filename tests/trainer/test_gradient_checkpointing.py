@@ -10,15 +10,17 @@ from tests.trainer.running import events, losses, run_main
 from trainer.config import TrainConfig
 from trainer.forecast.estimate import EXAMPLE_FACTS, estimate
 from trainer.launcher import create_run
-from trainer.process import checkpointing
-from trainer.process.checkpointing import facts_of
+from trainer.process import gradient_checkpointing
+from trainer.process.gradient_checkpointing import facts_of
 
 
 def test_it_is_on_only_where_there_is_too_little_room_and_the_losses_are_the_same(settings, monkeypatch):
     """With dropout, whose random numbers a recomputed layer must draw again."""
     found = {}
     for name, available in (("roomy", 10**12), ("tight", 10**6)):
-        monkeypatch.setattr(checkpointing, "_hardware", lambda stage, size=available: Hardware((), 2, size, ""))
+        monkeypatch.setattr(
+            gradient_checkpointing, "_hardware", lambda stage, size=available: Hardware((), 2, size, "")
+        )
         run = create_run(TrainConfig(name=name, **{**settings, "max_steps": 4, "lora_dropout": 0.1}))
         assert run_main(run) == 0
         (done,) = events(run, "done")

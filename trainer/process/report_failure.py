@@ -1,4 +1,4 @@
-"""The last word of a training process that fails: said once for all processes of the run, by the one that knows the reason."""
+"""Reports the failure of a training process: once for all processes of the run, by the one that knows the reason."""
 
 import logging
 import os
@@ -14,10 +14,10 @@ from trainer.process.watchdog import HangWatch
 from trainer.run import EventLog, Run
 
 
-def fail(error: Exception, run: Run, events: EventLog, told: int) -> None:
-    """Say why it ends, once for all processes: the one with the reason tells it, who only lost another one lets it speak.
+def report_failure(error: Exception, run: Run, events: EventLog, told: int) -> None:
+    """Write the `failed` event, unless another process of this run has written it, or only this one lost the connection.
 
-    `told` events were there before this start. Nothing is final while the processes are restarted after this.
+    `told`: the number of events before this start. While the processes are restarted a note takes the event's place.
     """
     with suppress(OSError):  # a full disk, or one that is gone
         events.write_held_step()
@@ -28,7 +28,7 @@ def fail(error: Exception, run: Run, events: EventLog, told: int) -> None:
     restarted, most = ranks.restarts()
     is_final = restarted >= most or (is_known and not lost)
     if lost and not is_final:
-        return  # whoever starts again says so
+        return  # the process that starts again writes a note
     if (lost or not events.writes) and ranks.others_reason(run.events_file, told):
         return
     if not is_final:
@@ -42,16 +42,16 @@ def fail(error: Exception, run: Run, events: EventLog, told: int) -> None:
     try:
         speaks.write("failed", **said)
     except OSError as error:  # a full disk, or one that is gone
-        logging.getLogger(__name__).error("The last word could not be written: %s", error)
+        logging.getLogger(__name__).error("The failure could not be written: %s", error)
 
 
 def watch_for_hangs(run: Run, config: TrainConfig, events: EventLog) -> HangWatch:
-    """Start the watch that ends this process with a reason when it waits for another one for too long."""
+    """Start the thread that ends this process, with a reason, when it waits for another one for too long."""
     told = len(read_events(run.events_file))
 
     def on_hang(who: str) -> None:
         failure = diagnose("process_silent")
-        fail(Failure(failure.code, f"{failure.message} {who}".strip(), failure.hint), run, events, told)
+        report_failure(Failure(failure.code, f"{failure.message} {who}".strip(), failure.hint), run, events, told)
         os._exit(1)  # the main thread waits where no exception reaches it
 
     watch = HangWatch(run.folder, config.ddp_timeout, on_hang)

@@ -1,6 +1,6 @@
-"""Gradient checkpointing only when it must: what "auto" comes to, decided by the memory estimate for the rows as they are.
+"""Decides gradient checkpointing "auto" by the memory estimate, for the rows as they are and the memory that is free now.
 
-The same estimate as the plan before the start, with the memory that is free now. Losses are the same either way.
+The estimate is the one of the plan before the start. The losses are the same with and without checkpointing.
 """
 
 from dataclasses import replace
@@ -21,9 +21,9 @@ from trainer.run import EventLog
 
 
 def decide(stages: list[Stage], shape: ModelShape, events: EventLog) -> None:
-    """Put "on" or "off" in place of "auto" in the config of each stage, in all processes alike; a note says where it is on.
+    """Replace "auto" by "on" or "off" in the config of each stage, alike in all processes; write a note where it is on.
 
-    Called before the base is loaded: what is free then is what the run may take.
+    Call it before the base is loaded: the memory that is free then is what the run may take.
     """
     for stage in stages:
         if stage.config.gradient_checkpointing != "auto":
@@ -36,7 +36,7 @@ def decide(stages: list[Stage], shape: ModelShape, events: EventLog) -> None:
 
 
 def facts_of(encoded: Encoded) -> DataFacts:
-    """What an estimate needs to know of the rows to train on. Takes milliseconds: the lengths are columns on disk."""
+    """Return what an estimate needs to know of the rows to train on. Takes milliseconds: lengths are columns on disk."""
     rows: Any = encoded.rows  # a datasets.Dataset
     lengths = pyarrow.compute.list_value_length(rows.data.column("input_ids"))
     tokens = pyarrow.compute.sum(lengths).as_py()
@@ -50,7 +50,7 @@ def facts_of(encoded: Encoded) -> DataFacts:
 
 
 def _hardware(stage: Stage) -> Hardware:
-    """This machine; what the process holds in RAM already is in the estimate, so it counts as free."""
+    """Return this machine; what the process holds in RAM is part of the estimate, so it counts as free."""
     hardware = find_hardware()
     held = 0 if hardware.has_gpu else psutil.Process().memory_info().rss * local_processes(stage.config)
     return replace(hardware, available_bytes=hardware.available_bytes + held)
