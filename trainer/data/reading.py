@@ -34,6 +34,7 @@ MAX_HEAD_ROWS = 1000  # rows that tell what the columns are
 MAX_HEAD_CHARACTERS = 8 * 2**20
 SECTION_CHARACTERS = 2000  # after which a text is cut at the next blank line
 FIRST_ROWS_ONLY = "Set max_rows to read its first rows."
+ONE_A_LINE = "Write one JSON object a line."
 JSON_LINES = "Write JSON lines (.jsonl) instead."
 
 
@@ -128,7 +129,7 @@ def _jsonl_rows(path: Path, encoding: str) -> Iterator[Row]:
     for number, line in enumerate(lines(path, encoding), 1):
         if not line.isspace():
             try:
-                row = parse(line, f"line {number}", "Write one JSON object a line.")
+                row = parse(line, f"line {number}", ONE_A_LINE)
             except UserError as error:
                 row = BadLine(error)
             if not isinstance(row, dict):
@@ -148,7 +149,8 @@ def _json_rows(path: Path, encoding: str) -> list[Row]:
         return []
     if text.count("[") + text.count("{") > MAX_JSON_PARTS:
         raise UserError(f"'{path.name}' holds more than {MAX_JSON_PARTS:,} lists and objects.", JSON_LINES)
-    value = parse(text, f"'{path.name}'", "Is it JSON lines? Call it .jsonl.")
+    is_json = suffix_of(path) == ".json"
+    value = parse(text, f"'{path.name}'", "Is it JSON lines? Call it .jsonl." if is_json else ONE_A_LINE)
     if isinstance(value, dict) and is_table(value):
         return [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True)]
     if isinstance(value, dict):
