@@ -22,11 +22,13 @@ CHATML = """{{- range .Messages }}<|im_start|>{{ .Role }}
 """
 CHATML_STOPS = ("<|im_end|>", "<|im_start|>")
 SMOLLM2_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+QWEN_SYSTEM = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 # of a family: Ollama's template, the stop words, and the system prompt that the family adds by itself; EOS is the stop token
 OLLAMA = {
     "zephyr": (ZEPHYR, ("EOS", "<|user|>", "<|system|>"), ""),
     "chatml": (CHATML, CHATML_STOPS, ""),
     "smollm2": (CHATML, CHATML_STOPS, SMOLLM2_SYSTEM),
+    "qwen2.5": (CHATML, CHATML_STOPS, QWEN_SYSTEM),
 }
 
 

@@ -1,6 +1,5 @@
 """Qwen2.5 and Qwen3 are trained, chatted with, merged and exported like a Llama; what is not known is refused by name."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -14,11 +13,13 @@ from adapters.gguf_words import QWEN2_PATTERN
 from adapters.intake import import_adapter
 from adapters.library import read_adapter
 from adapters.merge import merge_adapter
+from adapters.serve import QWEN_SYSTEM, write_modelfile
 from chat.batch import SideBySide, read_prompt
 from chat.cache import Cache
 from chat.engine import Engine, Model, Sampling
 from chat.resident import Resident
 from common.errors import UserError
+from common.files import read_object, write_json
 from common.paths import adapters_folder
 from models.base import check_folder
 from models.family import FAMILIES, family_of, shape_from, shape_of
@@ -59,10 +60,6 @@ def logits(network, ids) -> torch.Tensor:
         return network(input_ids=ids).logits
 
 
-def numbers(folder: Path) -> dict:
-    return json.loads((folder / "config.json").read_text())
-
-
 def test_its_shape_counts_the_parameters_of_the_model(base):
     model, shape = load_base_model(base, "fp32"), shape_of(base)
     assert shape.parameters == sum(parameter.numel() for parameter in model.parameters())
@@ -77,7 +74,7 @@ def linears(model) -> dict[str, torch.nn.Linear]:
 
 
 def test_what_the_hub_writes_of_it_is_read(base):
-    config = {**numbers(base), **PUBLISHED[numbers(base)["model_type"]]}
+    config = {**read_object(base / "config.json"), **PUBLISHED[base.name]}
     del config["layer_types"]
     assert shape_from(config, "it") == shape_of(base)
 
@@ -167,10 +164,13 @@ def test_it_is_merged_and_written_to_gguf(base, adapter, tmp_path):
     from gguf import GGUFReader
 
     reader = GGUFReader(written[0].path)
-    assert reader.get_field("general.architecture").contents() == numbers(base)["model_type"]
+    assert reader.get_field("general.architecture").contents() == base.name
     assert reader.get_field("tokenizer.ggml.pre").contents() == "qwen2"
     heads = shape_of(base).head_dim
-    assert reader.get_field(f"{numbers(base)['model_type']}.attention.key_length").contents() == heads
+    assert reader.get_field(f"{base.name}.attention.key_length").contents() == heads
+    modelfile = write_modelfile(merged.folder, written[0].path).read_text()
+    assert (f'SYSTEM """{QWEN_SYSTEM}"""' in modelfile) == (base.name == "qwen2")
+    assert QWEN_SYSTEM in load_tokenizer(base).chat_template or "SYSTEM" not in modelfile
     alone = write_adapter(read_adapter(adapter), base, tmp_path / "adapter.gguf")
     assert alone.tensors == 2 * 7 * 2 and alone.largest_difference == 0
 
@@ -184,7 +184,7 @@ def test_how_its_tokenizer_splits_is_what_transformers_says():
 def test_its_template_is_known_and_its_answers_are_trained(base):
     tokenizer = load_tokenizer(base)
     name = recognise(tokenizer.chat_template)
-    assert name == {"qwen2": "qwen2.5", "qwen3": "qwen3"}[numbers(base)["model_type"]]
+    assert name == {"qwen2": "qwen2.5", "qwen3": "qwen3"}[base.name]
     messages = [*ASKED, {"role": "assistant", "content": "A model."}]
     ids, trained = encode_messages(messages, tokenizer, training_template(tokenizer))
     assert tokenizer.decode(ids) == tokenizer.apply_chat_template(messages, tokenize=False)
@@ -195,18 +195,13 @@ def test_its_template_is_known_and_its_answers_are_trained(base):
 def test_an_adapter_of_it_is_taken_in_and_one_of_another_shape_is_not(base, adapter, tiny_base, tmp_path):
     assert import_adapter(adapter).notes == []
     other = shutil.copytree(adapter, tmp_path / "other")
-    config = {**numbers_of(other), "base_model_name_or_path": str(tiny_base)}
-    (other / "adapter_config.json").write_text(json.dumps(config))
-    shape, llama = shape_of(base), shape_of(tiny_base)
-    if shape.modules == llama.modules:  # the same sizes: nothing tells them apart but the name of the base
+    file = other / "adapter_config.json"
+    write_json(file, {**read_object(file), "base_model_name_or_path": str(tiny_base)})
+    if shape_of(base).modules == shape_of(tiny_base).modules:  # nothing tells them apart but the name of the base
         assert import_adapter(other)
-    else:
-        with pytest.raises(UserError, match="does not fit its base"):
-            import_adapter(other)
-
-
-def numbers_of(folder: Path) -> dict:
-    return json.loads((folder / "adapter_config.json").read_text())
+        return
+    with pytest.raises(UserError, match="does not fit its base"):
+        import_adapter(other)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +220,7 @@ def numbers_of(folder: Path) -> dict:
 def test_what_is_not_known_is_refused_by_name(tmp_path, config, words):
     with pytest.raises(UserError, match=words):
         family_of(config, "This one")
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    write_json(tmp_path / "config.json", config)
     with pytest.raises(UserError, match=words):
         check_folder(tmp_path)
 
