@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
+from gradio.routes import file_upload_statuses
+from gradio.utils import get_upload_folder
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.middleware import Middleware
@@ -189,7 +191,8 @@ class Guard:
             content = message.get("body", b"")
             if b'"path"' in content:
                 found = [os.path.abspath(path) for part in _json_in(content) for path in _paths_in(part)]
-                self.usage.add_files([path for path in found if path.startswith(f"{_served_folder()}{os.sep}")], client)
+                served = f"{os.path.abspath(get_upload_folder())}{os.sep}"
+                self.usage.add_files([path for path in found if path.startswith(served)], client)
             if is_call and content.startswith(b'{"event_id"'):
                 await self._join(scope, json.loads(content)["event_id"], client)
             await send(message)
@@ -232,7 +235,9 @@ class Guard:
             paths.extend(message.get("body", b""))
             if message["type"] == "http.response.body" and not message.get("more_body") and paths.startswith(b"["):
                 self.usage.add_files([os.path.abspath(path) for path in json.loads(paths)], client)
-                _stop_progress(request.query_params.get("upload_id"))
+                if upload_id := request.query_params.get("upload_id"):
+                    # Gradio forgets how far an upload is when somebody asked for it, and keeps it otherwise
+                    asyncio.get_running_loop().call_later(30, file_upload_statuses.stop_tracking, upload_id)
             await send(message)
 
         return received, sent
@@ -272,12 +277,6 @@ async def forget_session(app, session_hash: str) -> None:
 
 def _named_hosts() -> list[str]:
     return [host for host in os.environ.get("STUDIO_HOSTS", "").split(",") if host]
-
-
-def _served_folder() -> str:
-    from gradio.utils import get_upload_folder
-
-    return os.path.abspath(get_upload_folder())
 
 
 def _queue_of(scope):
@@ -370,11 +369,3 @@ def _paths_in(body: object) -> Iterator[str]:
     while level:
         yield from (one["path"] for one in level if isinstance(one, dict) and isinstance(one.get("path"), str))
         level = [one for part in level for one in _parts(part)]
-
-
-def _stop_progress(upload_id: str | None) -> None:
-    """Forget how far an upload is, soon after its end: Gradio does when somebody asked for it, and keeps it otherwise."""
-    if upload_id:
-        from gradio.routes import file_upload_statuses
-
-        asyncio.get_running_loop().call_later(30, file_upload_statuses.stop_tracking, upload_id)

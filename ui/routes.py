@@ -25,9 +25,7 @@ API = "/gradio_api"
 OPEN = {
     "/": Kind.PAGE,
     "/config": Kind.PAGE,
-    "/config/": Kind.PAGE,
     f"{API}/info": Kind.PAGE,
-    f"{API}/info/": Kind.PAGE,
     f"{API}/openapi.json": Kind.PAGE,
     "/static/{path:path}": Kind.ASSET,
     "/assets/{path:path}": Kind.ASSET,
@@ -39,16 +37,11 @@ OPEN = {
     f"{API}/startup-events": Kind.ASSET,  # Gradio asks itself for it when it starts
     f"{API}/queue/join": Kind.CALL,
     f"{API}/call/{{api_name}}": Kind.CALL,
-    f"{API}/call/{{api_name}}/": Kind.CALL,
     f"{API}/call/v2/{{api_name}}": Kind.CALL,
-    f"{API}/call/v2/{{api_name}}/": Kind.CALL,
     f"{API}/run/{{api_name}}": Kind.CALL,
-    f"{API}/run/{{api_name}}/": Kind.CALL,
     f"{API}/api/{{api_name}}": Kind.CALL,  # gradio_client, for what does not wait in the queue
-    f"{API}/api/{{api_name}}/": Kind.CALL,
     f"{API}/cancel": Kind.NOTE,
     f"{API}/reset": Kind.NOTE,
-    f"{API}/reset/": Kind.NOTE,
     f"{API}/queue/data": Kind.STREAM,
     f"{API}/call/{{api_name}}/{{event_id}}": Kind.STREAM,
     f"{API}/call/v2/{{api_name}}/{{event_id}}": Kind.STREAM,
@@ -60,29 +53,23 @@ OPEN = {
     "/logout": Kind.SIGN_IN,
     "/login/callback": Kind.PAGE,  # where the Hub sends a browser back to; the state in the session is its check
 }
+# Gradio has these with a slash at their end, too
+_CALLS = [template for template in OPEN if template.endswith("/{api_name}")]
+OPEN |= {f"{template}/": OPEN[template] for template in ("/config", f"{API}/info", f"{API}/reset", *_CALLS)}
 CLOSED = {
     # signing in with a password, which this app does not have
     "/login",
-    "/login/",
     f"{API}/user",
-    f"{API}/user/",
     f"{API}/login_check",
-    f"{API}/login_check/",
     f"{API}/token",
-    f"{API}/token/",
     # for developers
     "/openapi.json",
     f"{API}/app_id",
-    f"{API}/app_id/",
     f"{API}/dev/reload",
     f"{API}/vibe-code",
-    f"{API}/vibe-code/",
     f"{API}/vibe-edit",
-    f"{API}/vibe-edit/",
     f"{API}/undo-vibe-edit",
-    f"{API}/undo-vibe-edit/",
     f"{API}/vibe-starter-queries",
-    f"{API}/vibe-starter-queries/",
     f"{API}/profiling/traces",
     f"{API}/profiling/summary",
     f"{API}/profiling/clear",
@@ -94,7 +81,6 @@ CLOSED = {
     # kept by the server: the page of a session, prompts and answers
     f"{API}/deep_link",
     f"{API}/runs",
-    f"{API}/runs/",
     f"{API}/run-history/connect",
     f"{API}/run-history/buckets",
     f"{API}/run-history/records",
@@ -105,7 +91,6 @@ CLOSED = {
     "/svelte/{path:path}",
     f"{API}/custom_component/{{id}}/{{environment}}/{{type}}/{{file_name}}",
     f"{API}/component_server",
-    f"{API}/component_server/",
     f"{API}/process_recording",
     f"{API}/stream/{{event_id}}",
     f"{API}/stream/{{event_id}}/close",
@@ -117,6 +102,7 @@ CLOSED = {
     # an older name of file=
     f"{API}/file/{{path:path}}",
 }
+CLOSED |= {f"{template}/" for template in CLOSED}
 _EXACT = {template: kind for template, kind in OPEN.items() if "{" not in template}
 _PATTERNS = [(compile_path(template)[0], kind) for template, kind in OPEN.items() if "{" in template]
 
