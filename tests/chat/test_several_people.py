@@ -15,7 +15,7 @@ from tests.chat.asking import LONG, alone, question, say, started, together
 def test_everybody_gets_the_answer_that_they_get_alone(tiny_base, adapters, sampling):
     models = [Model(tiny_base, adapter_folder=[None, *adapters][person % 3]) for person in range(9)]
     wanted = alone(models, sampling)
-    assert len(set(wanted)) == 9
+    assert len(set(wanted)) > 5, "nothing is told by it"
     assert together(Engine(), models, sampling) == wanted
 
 
