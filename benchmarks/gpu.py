@@ -19,7 +19,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -33,7 +32,7 @@ import yaml
 
 from benchmarks import memory, precision
 from benchmarks.chat_speed import QUESTION, endless, text_of, together, turn_of
-from benchmarks.inputs import make_base, make_instructions
+from benchmarks.inputs import home_of_its_own, make_base, make_instructions
 from benchmarks.levers import LEVERS, compiled_chat
 from benchmarks.rows import RESULTS, Row, faster, machine, seconds_of, smaller, table, take_turns, where
 from benchmarks.train_speed import Job, loss_difference, measure, row_of
@@ -41,7 +40,7 @@ from chat.engine import Engine, Model, Sampling
 from chat.resident import Resident
 from common.errors import UserError
 from common.files import read_json, read_json_lines, write_json, write_text
-from common.paths import REPOSITORY, home
+from common.paths import REPOSITORY
 from models.family import TINYLLAMA_SHAPE
 from models.hardware import cpu_count, find_gpus
 from trainer.config import TrainConfig
@@ -123,16 +122,10 @@ def smoke(bench: Bench, case: Case) -> dict:
         bench.needs_gpu()
     check_machine(TrainConfig.from_dict(case.settings), find_gpus(), cpu_count())
     steps = 60 if bench.is_small else 30
-    values = {
-        **bench.settings,
-        "per_device_train_batch_size": 4,
-        "eval_steps": 1000,
-        "save_steps": 1000,
-        **case.settings,
-    }
-    values |= {"sample_prompts": "Why is the sky blue?", "eval_fraction": 0.02, "max_steps": steps, "name": "gpu"}
-    data = make_instructions(bench.folder / "smoke.jsonl", 400)
-    run = create_run(TrainConfig.from_dict({**values, "base": str(bench.base), "data": data}))
+    values = {"per_device_train_batch_size": 4, "eval_steps": 1000, "save_steps": 1000, "eval_fraction": 0.02}
+    values |= {"name": "gpu", "base": str(bench.base), "data": make_instructions(bench.folder / "smoke.jsonl", 400)}
+    values |= {"max_steps": steps, "sample_prompts": "Why is the sky blue?"}
+    run = create_run(TrainConfig.from_dict({**values, **bench.settings, **case.settings}))
     stopped_at = None
     if case.resumes:
         train(run, stop_after=steps // 3)
@@ -215,11 +208,9 @@ def lever(bench: Bench, name: str, moved: str) -> dict:
         raise RuntimeError(f"measure '{name} as the app does' first")
     one = LEVERS[moved]
     ours, without = (found, plain) if one.is_new else (plain, found)
-    note = (
-        f"peak {ours['peak_bytes'] / 1e9:.2f} GB, without {without['peak_bytes'] / 1e9:.2f} GB; mean loss differs by "
-    )
     difference = loss_difference(ours["losses"], without["losses"], same_order=False)
-    note += f"{difference:.0e}{'; not in the app' if one.is_new else ''}"
+    peaks = f"peak {ours['peak_bytes'] / 1e9:.2f} GB, without {without['peak_bytes'] / 1e9:.2f} GB"
+    note = f"{peaks}; mean loss differs by {difference:.0e}{'; not in the app' if one.is_new else ''}"
     speeds = ours["tokens_per_second"], without["tokens_per_second"]
     rows = [faster(f"{name}: {one.says}", *speeds, "tokens/s", None, note)]
     losses = bench.known.get(bench.job(name).name, {}).get("losses")
@@ -329,10 +320,8 @@ def main() -> int:
     file = options.out / f"gpu-{card}.json"
     kept = read_json(file, {})
     known = kept.get("units", {}) if kept.get("versions") == facts["versions"] else {}
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["STUDIO_HOME"] = folder  # the runs are not the user's
-        home().mkdir(parents=True, exist_ok=True)
-        bench = Bench(Path(folder), options.small, options.full, known)
+    with home_of_its_own() as folder:  # the runs are not the user's
+        bench = Bench(folder, options.small, options.full, known)
         chosen = [unit for unit in units(bench) if unit[0] in options.parts and options.only in unit[1]]
         left = [unit for unit in chosen if options.only or "rows" not in known.get(unit[1], {})]
         left.sort(key=lambda unit: unit[1] in known)  # what failed before comes last

@@ -134,9 +134,8 @@ class CompiledStep:
         self.step = torch.compile(self.forward, **options)
 
     def forward(self, ids, positions):
-        return self.network(input_ids=ids, position_ids=positions, past_key_values=self.kv, use_cache=True).logits[
-            :, -1
-        ]
+        out = self.network(input_ids=ids, position_ids=positions, past_key_values=self.kv, use_cache=True)
+        return out.logits[:, -1]
 
     def __call__(self, cache, token: int) -> torch.Tensor:
         """Read one token behind what `cache` holds; returns the logits, (1, vocabulary)."""
@@ -217,9 +216,7 @@ def train(config: TrainConfig, lever: Lever, operations: int = 0) -> dict:
 
     trainer = build(replace(config, **lever.settings))
     lever.change(trainer)
-    times: list[
-        tuple[float, int]
-    ] = []  # (when, tokens) at the first and the last step; the GPU is waited for there only
+    times: list[tuple[float, int]] = []  # (when, tokens) at the first and the last step, where the GPU is waited for
 
     class Clock(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs) -> None:
@@ -256,10 +253,9 @@ def main() -> None:
     options = parser.parse_args()
     home().mkdir(parents=True, exist_ok=True)
     settings = {name: yaml.safe_load(value) for name, value in (pair.split("=", 1) for pair in options.settings)}
-    config = TrainConfig.from_dict(
-        {"name": "lever", "base": "embedded", "max_steps": 3, "save_steps": 10**7, **settings}
-    )
-    print(json.dumps(train(config, LEVERS[options.lever], options.profile)), flush=True)
+    own = {"name": "lever", "base": "embedded", "max_steps": 3, "save_steps": 10**7}
+    found = train(TrainConfig.from_dict({**own, **settings}), LEVERS[options.lever], options.profile)
+    print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

@@ -41,16 +41,8 @@ print({"peak_bytes": peak_memory_bytes()}, flush=True)
 """
 # names of settings that TRL's script calls as we do
 SAME = ("per_device_train_batch_size", "gradient_accumulation_steps", "max_steps", "learning_rate", "max_length")
-SAME += (
-    "lr_scheduler_type",
-    "weight_decay",
-    "max_grad_norm",
-    "seed",
-    "lora_r",
-    "lora_alpha",
-    "lora_dropout",
-    "save_steps",
-)
+SAME += ("lr_scheduler_type", "weight_decay", "max_grad_norm", "seed", "save_steps")
+SAME += ("lora_r", "lora_alpha", "lora_dropout")
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,8 @@ def executable(file: Path, text: str) -> None:
 
 def environment(tree: Path, variables: dict) -> dict:
     path = f"{tree / 'bin'}:{os.environ['PATH']}"
-    outside = {
-        name: value for name, value in os.environ.items() if not name.startswith("MAKE")
-    }  # of `make test` itself
+    # without the variables of `make test` itself
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return {**outside, "PYTHON": "python3", "VERSION": "3.11.0", "VENV": "", "PIP": "", **variables, "PATH": path}
 
 

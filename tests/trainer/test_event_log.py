@@ -8,6 +8,7 @@ import pytest
 
 from common.paths import runs_folder
 from trainer import run as module
+from trainer.process.report_failure import report_failure
 from trainer.run import EventLog, Run, read_state, this_process
 from trainer.state import state_of
 
