@@ -25,7 +25,7 @@ from benchmarks.rows import Row, faster, main, seconds_of, smaller, take_turns, 
 from chat.decoding import TextStream
 from chat.engine import Engine, Model, Sampling
 from chat.resident import Resident
-from trainer.data.dataset import EXAMPLE_HELD_OUT
+from trainer.data.reading import EXAMPLE_HELD_OUT
 
 QUESTION = "Write a long story about a llama who learns to read, with many details."
 NAMES = {"fp32": "fp32", "bf16": "bf16", "8bit": "int8"}  # of precisions, as people call them

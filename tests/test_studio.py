@@ -42,11 +42,10 @@ def test_a_script_follows_a_run_talks_and_pushes(monkeypatch, tmp_path):
 
     monkeypatch.setattr(studio, "account_of", lambda token: "alice")
     monkeypatch.setattr(studio, "find_adapter", lambda name: name)
-    monkeypatch.setattr(studio, "plan_push", lambda *asked: SimpleNamespace(parent="a1"))
-    monkeypatch.setattr(studio, "push_adapter", lambda *asked: sent.append(asked))
+    monkeypatch.setattr(studio, "plan_push", lambda *asked: SimpleNamespace(push=lambda tell: sent.append(asked)))
     studio.push("mine", private=False)
-    ((adapter, account, wish, parent, _),) = sent
-    assert (adapter, account, wish.private, parent) == ("mine", "alice", False, "a1")
+    ((adapter, account, options),) = sent
+    assert (adapter, account, options.private) == ("mine", "alice", False)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from adapters.intake import import_adapter
 from adapters.library import read_adapter
 from adapters.merge import merge_adapter
 from adapters.serve import QWEN_SYSTEM, write_modelfile
-from chat.batch import SideBySide, read_prompt
+from chat.batch import JoinedCaches, read_prompt
 from chat.cache import Cache
 from chat.engine import Engine, Model, Sampling
 from chat.resident import Resident
@@ -133,7 +133,7 @@ def test_the_chat_computes_what_transformers_computes(base, adapter):
         read_prompt(resident.network, caches[0], ids[0, :50].tolist())
         read_prompt(resident.network, caches[0], ids[0, 50:57].tolist())
         read_prompt(resident.network, caches[1], ids[0, :20].tolist())
-        together = SideBySide(resident.network)
+        together = JoinedCaches(resident.network)
         rows = together.step(caches, ids[0, [57, 20]].tolist())
         together.split()
         alone = read_prompt(resident.network, caches[0], [ids[0, 58].item()])

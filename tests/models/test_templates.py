@@ -74,7 +74,14 @@ LLAMA3 = (OF_TRL / "llama3.jinja").read_text()
 PUBLISHED = [("zephyr", TINYLLAMA), ("zephyr", UNSLOTH_ZEPHYR), ("smollm2", SMOLLM2), ("chatml", CHATML)]
 PUBLISHED += [("chatml", DOCUMENTED), ("chatml", AUTOTRAIN_CHATML), ("chatml", UNSLOTH_CHATML), ("llama2", LLAMA2)]
 PUBLISHED += [("llama2", OLD_LLAMA2), ("llama3", LLAMA3), ("alpaca", ALPACA)]
-AS_PUBLISHED = {"llama3.1": "llama3_1", "llama3.2": "llama3_2", "deepseek-r1": "deepseek_r1_distill"}
+AS_PUBLISHED = {
+    "llama3.1": "llama3_1",
+    "llama3.2": "llama3_2",
+    "deepseek-r1": "deepseek_r1_distill",
+    "qwen2.5": "qwen2_5",
+    "qwen3": "qwen3",
+    "qwen3-2507": "qwen3_instruct_2507",
+}
 CONVERSATIONS = [
     [("user", "Hi")],
     [("user", "Hi"), ("assistant", "Hello.")],
