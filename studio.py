@@ -27,7 +27,7 @@ from adapters.push import Pushed, plan_push
 from chat.__main__ import open_model
 from chat.engine import Engine, Model, Reply, Sampling
 from common.errors import UserError
-from models.templates import Message
+from models.messages import Message
 from trainer.config import TrainConfig
 from trainer.queue import advance_if_possible, launch, stop
 from trainer.run import Run, RunState, read_state

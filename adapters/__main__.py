@@ -7,7 +7,6 @@ python -m adapters export NAME --to FILE     a zip
 python -m adapters merge NAME --to FOLDER    merged into its base; --gguf writes files for llama.cpp and Ollama too
 python -m adapters push NAME                 to your account on the Hub, private unless --public
 python -m adapters pull owner/name           from the Hub; also owner/name@revision or an address
-python -m adapters restore you/RUN-checkpoints   a training run whose checkpoints were kept on the Hub
 python -m adapters search                    adapters on the Hub, of one base or --mine
 python -m adapters template NAME CHOICE      the chat template that an adapter with one that is not known is read in
 python -m adapters delete NAME               --undo brings it back
@@ -19,7 +18,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from adapters.backup import restore
 from adapters.edit import delete_adapter, rename_adapter, set_notes, set_template, undo_delete
 from adapters.facts import COLUMNS, describe_template, facts_of
 from adapters.hub import account_of, token_of
@@ -29,12 +27,11 @@ from adapters.package import PushOptions, export_zip
 from adapters.pull import look, open_adapter, pull, search_hub
 from adapters.push import plan_push
 from adapters.serve import vllm_line
-from common.command_line import exit_code, printable
+from common.command_line import exit_code, printable, progress_on_stderr
 from common.errors import UserError
 from common.files import check_free, sweep
-from common.paths import LOCAL_OWNER, home, runs_folder
+from common.paths import LOCAL_OWNER, home
 from models.base import DEFAULT_BASE, choose_base, fetch_base
-from models.download import Progress
 from models.templates.choice import choices
 
 
@@ -78,7 +75,6 @@ def main(arguments: list[str] | None = None) -> int:
     pulled.add_argument("repo")
     pulled.add_argument("--revision")
     pulled.add_argument("--name", default="")
-    command("restore", _restore, "bring a training run back from its checkpoints on the Hub").add_argument("repo")
     search = command("search", _search, "adapters on the Hub")
     search.add_argument("words", nargs="*")
     search.add_argument("--base", default=DEFAULT_BASE)
@@ -101,19 +97,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _say(words: object) -> None:
     print(printable(str(words)))
-
-
-def _progress() -> Progress:
-    """Return a function that prints on stderr what is done, the same words once."""
-    last = ""
-
-    def show(what: str, fraction: float | None) -> None:
-        nonlocal last
-        if what != last:
-            print(printable(what), file=sys.stderr, flush=True)
-        last = what
-
-    return show
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -162,11 +145,11 @@ def _merge(options: argparse.Namespace) -> None:
     gguf_folder = target.with_name(f"{target.name}-gguf")
     if options.gguf:
         check_free(gguf_folder)
-    base_folder = fetch_base(choose_base(adapter.base_choice, adapter.base_revision), _progress())
+    base_folder = fetch_base(choose_base(adapter.base_choice, adapter.base_revision), progress_on_stderr())
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep(*target.parent.glob(f"{STAGING_PREFIX}*"))
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=STAGING_PREFIX) as staging:
-        merged = merge_adapter(adapter, base_folder, Path(staging, target.name), options.dtype, _progress())
+        merged = merge_adapter(adapter, base_folder, Path(staging, target.name), options.dtype, progress_on_stderr())
         try:
             sentences = write_all(adapter, base_folder, merged.folder, Path(staging, "gguf"))[1] if options.gguf else []
         finally:  # the merged model is whole, whatever became of the rest
@@ -196,20 +179,15 @@ def _push(options: argparse.Namespace) -> None:
         _say(f"  {file.change:8} {file.path} ({file.size / 1e6:.2f} MB)")
     if not plan.is_new and plan.changes and not options.yes:
         raise UserError("The repository is there already.", "Add --yes to change it.")
-    _say(plan.push(_progress()).url)
+    _say(plan.push(progress_on_stderr()).url)
 
 
 def _pull(options: argparse.Namespace) -> None:
     token = token_of(None)
     offer = look(options.repo, token, options.revision)
     _say(offer.sentence())
-    pulled = pull(offer, token, name=options.name, progress=_progress())
+    pulled = pull(offer, token, name=options.name, progress=progress_on_stderr())
     _say("\n".join([f"Pulled as {pulled.adapter.name}.", *pulled.notes]))
-
-
-def _restore(options: argparse.Namespace) -> None:
-    folder = restore(options.repo, account_of(token_of(None)), runs_folder(), _progress())
-    _say(f"{folder.name} is back. `python -m trainer resume {folder.name}` goes on with it.")
 
 
 def _search(options: argparse.Namespace) -> None:

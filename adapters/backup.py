@@ -48,7 +48,7 @@ tags:
 
 A training run of TinyLlama Studio that has not ended, or might go on: its newest checkpoint, its settings **and its training
 data**. Keep this repository private. To go on with it: *Bring back a run from the Hub* in the Train tab, or
-`python -m adapters restore {repo_id}`. It can be deleted when the run is done.
+`python -m trainer restore {repo_id}`. It can be deleted when the run is done.
 """
 
 

@@ -9,7 +9,7 @@ from chat.engine import Engine, Model, Sampling
 from common.command_line import exit_code
 from common.paths import LOCAL_OWNER
 from models.base import AUTO, choose_base, fetch_base
-from models.templates import Message
+from models.messages import Message
 
 
 def main(arguments: list[str] | None = None) -> int:

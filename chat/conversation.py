@@ -11,9 +11,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, TypedDict, TypeGuard
 
-from chat.history import MAX_MESSAGE_CHARACTERS, MAX_MESSAGES, check_messages
 from common.errors import UserError
-from models.templates import Message
+from models.messages import MAX_MESSAGE_CHARACTERS, MAX_MESSAGES, Message, check_messages
 
 MAX_PANES = 4
 MAX_TITLE_CHARACTERS = 60

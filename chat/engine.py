@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 
 from chat.cache import Caches
 from chat.decoding import TextStream
-from chat.history import check_messages, fit_history
+from chat.history import fit_history
 from chat.line import LOCAL, Caller, Limit, Line
 from chat.preparation import HEARTBEAT_SECONDS, Preparations
 from chat.resident import MAX_ADAPTERS, Model, Resident
 from chat.sampling import Sampling
 from chat.scheduler import Request, Scheduler
+from models.messages import Message, check_messages
 from models.prompt import Prompt, PromptFormat
-from models.templates import Message
 
 MAX_CACHES = 64
 MAX_CACHE_BYTES = 2 * 2**30

@@ -15,11 +15,10 @@ from typing import Any
 
 from filelock import FileLock
 
-from chat.history import check_messages
 from common.errors import UserError
 from common.files import append_json_line, read_json_lines, write_text
 from common.paths import LOCAL_OWNER, contained, datasets_folder, slug
-from models.templates import Message
+from models.messages import Message, check_messages
 
 MAX_ROWS = 100_000
 MAX_DATASETS = 50  # of one owner

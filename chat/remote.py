@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from chat.engine import CALLS, HEARTBEAT_SECONDS, Reply, Seen
-from chat.history import check_messages, fit_history
+from chat.history import fit_history
 from chat.line import LOCAL, Caller, Places
 from chat.sampling import Sampling
 from common.errors import UserError
-from models.templates import Message
+from models.messages import Message, check_messages
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from chat.engine import Reply
 from chat.history import TooLong, turns_left_out
 from chat.line import LOCAL, Caller
 from chat.sampling import Sampling
-from models.templates import Message
+from models.messages import Message
 
 SAMPLING = Sampling(max_new_tokens=160)
 MAX_SUMMARISED_CHARACTERS = 12_000  # of the turns that are summarised; what was said before that is in the last summary

@@ -32,3 +32,16 @@ def exit_code(work: Callable[[], int | None]) -> int:
 def printable(text: str) -> str:
     """Replace what a terminal would obey by `?`: a name that comes from elsewhere may hold colours, titles, or worse."""
     return re.sub(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]", "?", text)
+
+
+def progress_on_stderr() -> Callable[[str, float | None], None]:
+    """Return a function that prints on stderr what is done, the same words once."""
+    last = ""
+
+    def show(what: str, fraction: float | None) -> None:
+        nonlocal last
+        if what != last:
+            print(printable(what), file=sys.stderr, flush=True)
+        last = what
+
+    return show

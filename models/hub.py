@@ -10,6 +10,14 @@ from urllib.request import getproxies, proxy_bypass
 
 from common.errors import UserError, causes
 
+PASSED_ON = (
+    *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LD_LIBRARY_PATH"),
+    *("VIRTUAL_ENV", "STUDIO_HOME", "SPACE_ID", "XDG_DATA_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"),
+    *("HF_DATASETS_CACHE", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("PIP_CONFIG_FILE", "PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_CERT"),
+)
+PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_", "NCCL_", "GLOO_", "OMP_", "MKL_")
 UNKNOWN_NAME_WORDS = (
     "name or service not known",
     "temporary failure in name resolution",
@@ -44,6 +52,17 @@ def client_environment() -> dict[str, str]:
 def sign_in_words() -> str:
     """Return what to do to be somebody on the Hub, where this app runs."""
     return "Sign in at the top of the page." if os.environ.get("SPACE_ID") else "Run `hf auth login` and try again."
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment of a process of the app's own: only what it needs. No token, and none taken from a file either."""
+    kept = {
+        name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
+    }
+    kept |= client_environment() | {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+    kept["HF_HUB_DISABLE_TELEMETRY"] = "1"  # TRL reports usage from rank 0 otherwise
+    kept["PYTHONWARNINGS"] = "ignore::FutureWarning"  # for the authors of libraries, not for who reads the log
+    return kept
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from jinja2 import TemplateError
 
 from common.errors import UserError
 from common.imports import import_lock
-from models.templates import Message
+from models.messages import Message
 from models.templates.choice import Template
 
 # Noncharacters, which Unicode keeps for internal use. Around a content; before the number of a control token that was typed,

@@ -10,6 +10,7 @@ python -m trainer show NAME            one run, and how to load what came out
 python -m trainer rename NAME TITLE    give it a title; the name stays
 python -m trainer delete NAME          delete the run (--discard: end it and delete its adapter too)
 python -m trainer undo NAME            bring back what was deleted within a day
+python -m trainer restore you/RUN-checkpoints   bring back a run whose checkpoints were kept on the Hub
 python -m trainer compare A B ...      where their settings differ, and what came out
 python -m trainer bundle NAME          a zip that reproduces the run
 python -m trainer check DATA           what is wrong with the data, before the start
@@ -64,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     delete = _named(jobs, "delete", commands.delete_run, "delete a run; undo brings it back for a day")
     delete.add_argument("--discard", action="store_true", help="end it if it trains, and delete its adapter too")
     _named(jobs, "undo", commands.undo, "bring a deleted run back")
+    restore = _job(jobs, "restore", commands.restore_run, "bring a run back from its checkpoints on the Hub")
+    restore.add_argument("repo", metavar="you/RUN-checkpoints")
     compare = _job(jobs, "compare", commands.compare_runs, "runs side by side")
     compare.add_argument("names", nargs="+", metavar="NAME")
     bundle = _named(jobs, "bundle", commands.bundle, "a zip that reproduces a run")

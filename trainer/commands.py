@@ -7,10 +7,10 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
-from common.command_line import printable
+from common.command_line import printable, progress_on_stderr
 from common.errors import UserError
 from common.files import read_object
-from common.paths import adapters_folder, bases_folder
+from common.paths import adapters_folder, bases_folder, runs_folder
 from trainer.bundle import write_bundle
 from trainer.config import EXAMPLE, TrainConfig
 from trainer.history import compare, delete, discard, rename, search, title_of, undo_delete
@@ -125,6 +125,16 @@ def delete_run(options: argparse.Namespace) -> int:
 def undo(options: argparse.Namespace) -> int:
     """Bring a deleted run back."""
     print(f"It is back: {undo_delete(LOCAL_OWNER, options.name).id}")
+    return 0
+
+
+def restore_run(options: argparse.Namespace) -> int:
+    """Bring a run back whose checkpoints were kept on the Hub."""
+    from adapters.backup import restore
+    from adapters.hub import account_of, token_of
+
+    folder = restore(options.repo, account_of(token_of(None)), runs_folder(), progress_on_stderr())
+    print(f"{folder.name} is back. `python -m trainer resume {folder.name}` goes on with it.")
     return 0
 
 

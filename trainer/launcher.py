@@ -5,7 +5,6 @@ training process holds what it needs and no token. Who starts when is decided in
 again: the process finds its own checkpoints.
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -20,7 +19,7 @@ from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, contained, fr
 from models.adapter_fit import check_base
 from models.base import Base, transport_error
 from models.hardware import find_gpus
-from models.hub import client_environment
+from models.hub import child_environment
 from trainer.config import EXAMPLE, ROWS, TrainConfig, marked
 from trainer.data.kinds import suffix_of
 from trainer.disk import check_disk
@@ -33,14 +32,6 @@ from trainer.run import UNFINISHED, EventLog, Run, read_state, this_process
 LAST_MOMENT_SECONDS = 20
 ABANDONED_SECONDS = 3600
 ADAPTER_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
-PASSED_ON = (
-    *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LD_LIBRARY_PATH"),
-    *("VIRTUAL_ENV", "STUDIO_HOME", "SPACE_ID", "XDG_DATA_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"),
-    *("HF_DATASETS_CACHE", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
-    *("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
-    *("PIP_CONFIG_FILE", "PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_CERT"),
-)
-PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_", "NCCL_", "GLOO_", "OMP_", "MKL_")
 
 
 def create_run(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER) -> Run:
@@ -185,12 +176,6 @@ def command(run: Run, config: TrainConfig) -> list[str]:
     return launch_command(config, file, find_gpus(), run.folder)
 
 
-def environment(config: TrainConfig | None = None) -> dict[str, str]:
-    """Return the environment of the training process: only what it needs. No token, and none taken from a file either."""
-    kept = {
-        name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
-    }
-    kept |= client_environment() | {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
-    kept["HF_HUB_DISABLE_TELEMETRY"] = "1"  # TRL reports usage from rank 0 otherwise
-    kept["PYTHONWARNINGS"] = "ignore::FutureWarning"  # for the authors of libraries, not for who reads the log
-    return kept | (launch_variables(config, find_gpus()) if config else {})
+def environment(config: TrainConfig) -> dict[str, str]:
+    """Return the environment of the training process: a child's, and what accelerate wants to know."""
+    return child_environment() | launch_variables(config, find_gpus())

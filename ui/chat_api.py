@@ -14,9 +14,9 @@ from typing import Any
 import gradio as gr
 
 from chat.engine import CALLS
-from chat.history import check_messages
 from common.errors import UserError
 from models.base import AUTO
+from models.messages import check_messages
 from ui.chat_answer import Engines
 from ui.chat_checks import check_text
 from ui.chat_layout import sampling_of

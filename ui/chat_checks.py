@@ -1,8 +1,8 @@
 """What the page, or a program in its place, says: checked before anything is done with it. Raises UserError."""
 
 from chat.conversation import Conversation, said
-from chat.history import MAX_MESSAGE_CHARACTERS
 from common.errors import UserError
+from models.messages import MAX_MESSAGE_CHARACTERS
 from ui import chat_view
 
 

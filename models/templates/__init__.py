@@ -7,7 +7,6 @@ the marks it renders byte for byte like the published template of its family (a 
 import re
 from functools import cache
 from pathlib import Path
-from typing import TypedDict
 
 from common.errors import UserError
 from common.imports import import_lock
@@ -23,13 +22,6 @@ LABELS = {
     "plain": "Plain (User: / Assistant:)",
 }
 NAMES = tuple(LABELS)
-
-
-class Message(TypedDict):
-    """What one side said; `role` is "system", "user" or "assistant"."""
-
-    role: str
-    content: str
 
 
 @cache

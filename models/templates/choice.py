@@ -12,7 +12,8 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import read_json
-from models.templates import LABELS, NAMES, Message, read_template, without_marks
+from models.messages import Message
+from models.templates import LABELS, NAMES, read_template, without_marks
 from models.templates.foreign import render_foreign
 from models.templates.known import fingerprint, recognise
 

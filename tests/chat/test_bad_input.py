@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from chat.engine import Engine, Model, Sampling
-from chat.history import MAX_MESSAGE_CHARACTERS, MAX_MESSAGES
 from common.errors import UserError
+from models.messages import MAX_MESSAGE_CHARACTERS, MAX_MESSAGES
 from tests.chat.asking import HELLO, SHORT, say
 
 TURN = [*HELLO, {"role": "assistant", "content": "Hi."}]

@@ -4,8 +4,9 @@ import itertools
 
 import pytest
 
-from chat.history import check_messages, fit_history, turns_left_out
+from chat.history import fit_history, turns_left_out
 from common.errors import UserError
+from models.messages import check_messages
 from tests.fakes import conversation
 
 SYSTEM = {"role": "system", "content": "be kind"}

@@ -15,10 +15,9 @@ from common.errors import UserError
 from common.paths import REPOSITORY
 from models.base import choose_base, fetch_base
 from models.download import download
-from models.hub import client_environment, explain
+from models.hub import child_environment, client_environment, explain
 from tests.adapters.conftest import hub  # noqa: F401
 from tests.hub_server import HubServer
-from trainer.launcher import environment
 
 
 def failed(**variables: str) -> str:
@@ -157,7 +156,7 @@ def test_children_use_the_endpoint_and_the_cache_of_this_process(hub):  # noqa: 
     folder = fetch_base(choose_base("tests/tiny-base"))
     assert str(folder).startswith(constants.HF_HUB_CACHE) and (folder / "model.safetensors").is_file()
     wanted = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_CACHE": constants.HF_HUB_CACHE}
-    assert wanted.items() <= environment().items(), "the training process"
+    assert wanted.items() <= child_environment().items(), "the training process"
 
 
 def test_a_child_reads_what_this_process_was_told(monkeypatch):

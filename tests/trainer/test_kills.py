@@ -11,10 +11,11 @@ import time
 import pytest
 
 from common.files import read_json_lines
+from models.hub import child_environment
 from tests.conftest import REPOSITORY
 from tests.trainer.running import write_rows
 from trainer.config import TrainConfig
-from trainer.launcher import create_run, environment
+from trainer.launcher import create_run
 from trainer.process.checkpoints import last_checkpoint, step_of
 from trainer.run import Run
 
@@ -26,7 +27,7 @@ class Zygote:
     """Forks training processes (see tests/trainer/zygote.py)."""
 
     def __init__(self) -> None:
-        variables = {**environment(), "OMP_NUM_THREADS": "1"}
+        variables = {**child_environment(), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "tests.trainer.zygote"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen(command, cwd=REPOSITORY, env=variables, **pipes)

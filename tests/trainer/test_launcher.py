@@ -99,8 +99,8 @@ def test_a_run_that_trains_is_not_started_again(config):
 def test_the_child_gets_no_token(monkeypatch):
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY", "OAUTH_CLIENT_SECRET", "SECRET"):
         monkeypatch.setenv(name, "hf_secret")
-    assert "hf_secret" not in environment().values()
-    assert environment()["HF_HUB_DISABLE_IMPLICIT_TOKEN"] == "1"
+    assert "hf_secret" not in environment(TrainConfig()).values()
+    assert environment(TrainConfig())["HF_HUB_DISABLE_IMPLICIT_TOKEN"] == "1"
 
 
 def test_one_process_too_is_started_by_accelerate_with_a_config_file(config):

@@ -13,11 +13,12 @@ from adapters.hub import account_of
 from common.errors import UserError
 from common.files import append_json_line, write_json
 from common.paths import home, runs_folder
+from models.hub import child_environment
 from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.runs import add_checkpoint, make_run
 from tests.trainer.running import losses, run_main, write_rows
 from trainer.config import TrainConfig
-from trainer.launcher import create_run, environment
+from trainer.launcher import create_run
 from trainer.run import Run, find_run, read_state, this_process
 from ui import backups
 from ui.backup_form import backup_words, bring_back
@@ -149,7 +150,7 @@ def test_the_token_is_in_no_file_and_not_in_the_training_process(hub, account, r
     monkeypatch.setenv("HF_TOKEN", hub.alice)
     keep_sending(run, account)
     send_when_new(run, account)
-    assert hub.alice not in json.dumps(environment())
+    assert hub.alice not in json.dumps(child_environment())
     for path in [path for path in home().rglob("*") if path.is_file()]:
         assert hub.alice.encode() not in path.read_bytes(), path
 

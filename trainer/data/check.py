@@ -26,9 +26,9 @@ from typing import cast
 from common.child import run_child
 from common.errors import UserError
 from common.files import read_json, read_object, write_json, write_text
+from models.hub import child_environment
 from trainer.data.report import Report
 from trainer.data.settings import DataSettings
-from trainer.launcher import environment
 
 MAX_SECONDS = 600
 MAX_SECONDS_UNWATCHED = 900  # the process ends itself, also when nobody watches any more
@@ -64,7 +64,7 @@ def check(
         request, result, log = (Path(folder) / name for name in ("request.json", "result.json", "log.txt"))
         write_json(request, {"settings": asdict(settings), "rows": rows})
         with open(log, "wb") as stderr:
-            code = run_child([MODULE, str(request), str(result)], environment(), stderr, watch)
+            code = run_child([MODULE, str(request), str(result)], child_environment(), stderr, watch)
         answer = read_json(result)
         if not isinstance(answer, dict):
             raise _crash(code, log.read_text(encoding="utf-8", errors="replace"))

@@ -21,7 +21,7 @@ from typing import Any, TypedDict
 import numpy
 
 from common.errors import UserError
-from models.templates import Message
+from models.messages import Message
 
 CHUNK_BYTES = 2**20
 CHUNK_HASHES = 2**17

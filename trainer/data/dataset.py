@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from common.errors import UserError
+from models.messages import Message
 from models.prompt import encode_messages, encode_text, shown_tokens
-from models.templates import Message
 from trainer.data.conversations import Conversation, Kept, Row
 from trainer.data.report import PreviewRow
 from trainer.data.shapes import to_conversation

@@ -5,7 +5,7 @@ Row numbers count from 1, as people do.
 
 from typing import Any, Literal, TypedDict
 
-from models.templates import Message
+from models.messages import Message
 
 Level = Literal[
     "stop", "warning", "info"

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from common.errors import UserError
-from models.templates import Message
+from models.messages import Message
 from trainer.data.conversations import BadLine, Conversation, Row
 
 KEYS = ("messages", "text", "prompt", "completion", "system", "context")

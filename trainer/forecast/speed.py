@@ -26,11 +26,11 @@ from common.files import read_object, tail, write_json
 from common.paths import LOCAL_OWNER, REPOSITORY, home
 from models.family import ModelShape
 from models.hardware import cpu_count, describe_hardware, find_gpus, find_hardware, processor_name
+from models.hub import child_environment
 from models.precision import resolve_precision
 from trainer.config import BATCH, SPEED, TrainConfig, marked
 from trainer.forecast.memory import decided, estimate_memory
 from trainer.forecast.plan import DataFacts
-from trainer.launcher import environment
 from trainer.run import active_run, list_runs
 from trainer.state import state_of
 
@@ -137,7 +137,7 @@ def _key(config: TrainConfig, shape: ModelShape, data_facts: DataFacts) -> str:
 
 def _measured(request: dict[str, Any], progress: Progress, stop: Callable[[], bool]) -> dict[str, Any] | None:
     """Let the measuring process answer; None when `stop()` said so. Raises UserError with the last words of one that fails."""
-    variables = environment()
+    variables = child_environment()
     if not find_gpus():
         variables["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)  # what accelerate sets for the training
     with tempfile.TemporaryDirectory() as folder:

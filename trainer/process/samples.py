@@ -10,8 +10,8 @@ from itertools import islice
 import torch
 from transformers import TrainerCallback
 
+from models.messages import Message
 from models.prompt import encode_question
-from models.templates import Message
 from trainer.config import MAX_PROMPTS, TrainConfig
 from trainer.data.conversations import Conversation
 from trainer.process.ranks import rank, wait_for_everyone
