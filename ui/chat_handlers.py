@@ -191,7 +191,8 @@ class ChatHandlers:
     def models(self, values: dict) -> list[str]:
         """The models of the panes: the first, and those beside it that differ from it."""
         first = str(values[self.layout.model_dropdown] or "")
-        beside = values[self.layout.beside_dropdown] or []
+        beside = values[self.layout.beside_dropdown]
+        beside = beside if isinstance(beside, list) else []
         has_base = first.startswith("adapter:")
         others = [str(one) for one in beside if one != first and (has_base or one != "bare:")]
         return list(dict.fromkeys([first, *others]))[:MAX_PANES]

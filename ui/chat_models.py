@@ -40,7 +40,7 @@ def model_choices(
     Of many adapters the newest with what was typed, and those that are picked.
     """
     adapters = [(f"Adapter: {name}", f"adapter:{name}") for name in called_first(adapter_names(owner), typed)]
-    shown, kept = first_with(adapters, typed), set(picked)
+    shown, kept = first_with(adapters, typed), list(picked)
     shown += [choice for choice in adapters if choice[1] in kept and choice not in shown]
     served = [(f"Server: {name}", f"remote:{name}") for name in remote.models()] if remote else []
     return shown + CHOICES + served

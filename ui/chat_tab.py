@@ -85,7 +85,8 @@ def _wire_the_rest(handlers: ChatHandlers, inputs: set, outputs: list, running: 
         gr.on(on, None, cancels=running).then(handler, inputs, outputs, api_name=name, **QUIET)
         for on, handler, name in ends
     ]
-    own.preset_dropdown.input(handlers.preset, own.preset_dropdown, own.system_box, api_name="preset", **QUIET)
+    # not `input`, which comes again when the list is left: a prompt that was edited by hand would be gone
+    own.preset_dropdown.select(handlers.preset, own.preset_dropdown, own.system_box, api_name="preset", **QUIET)
     own.panes.chatbots[0].example_select(handlers.example, None, own.message_box, api_name="example", **QUIET)
     return followed
 
@@ -114,7 +115,7 @@ def _outside(handlers: ChatHandlers, conversations: ConversationHandlers, data: 
     def on_refresh(values: dict, token: gr.OAuthToken | None):
         owner = owner_of(values[handlers.browser_key], token)
         stored = conversations.stored(values)
-        picked = [values[own.model_dropdown], *(values[own.beside_dropdown] or [])]
+        picked = handlers.models(values)
         open_one = handlers.open_one(values)
         for one in [open_one, *stored[:1]]:
             picked += [pane["model"] for pane in one["panes"]] if one else []

@@ -187,7 +187,10 @@ class ConversationHandlers:
     @shown
     def import_one(self, values: dict, token: gr.OAuthToken | None):
         owner = owner_of(values[self.chat.browser_key], token)
-        with open(str(values[self.parts.import_button]), "rb") as file:
+        path = values[self.parts.import_button]
+        if not isinstance(path, str):
+            raise UserError("No file was chosen.", "Choose a .json file of an export.")
+        with open(path, "rb") as file:
             content = file.read(LARGEST_IMPORT + 1)
         if len(content) > LARGEST_IMPORT:
             raise UserError(f"The file is larger than {LARGEST_IMPORT // 1_000_000} MB.")
