@@ -16,7 +16,7 @@ os.environ.setdefault("GRADIO_TEMP_DIR", str(home() / "temporary"))  # read when
 
 gc.disable()  # it would walk all that is being imported again and again: a sixth of the time until the page answers
 from chat.engine import CALLS
-from trainer.queue import start_dispatcher
+from runs.queue import start_dispatcher
 from ui.guard import guarded
 from ui.page import STYLE, build, theme
 from ui.usage import MAX_SESSIONS, MAX_UPLOAD_BYTES, raise_open_files_limit

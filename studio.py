@@ -20,17 +20,17 @@ What a person can fix is raised as a `UserError`, which says what to do.
 import time
 from collections.abc import Callable, Iterator
 
-from adapters.hub import account_of, token_of
 from adapters.library import Adapter, find_adapter
 from adapters.package import PushOptions
 from adapters.push import Pushed, plan_push
 from chat.__main__ import open_model
 from chat.engine import Engine, Model, Reply, Sampling
 from common.errors import UserError
+from models.hub.client import account_of, token_of
 from models.messages import Message
-from trainer.config import TrainConfig
-from trainer.queue import advance_if_possible, launch, stop
-from trainer.run import Run, RunState, read_state
+from runs.config import TrainConfig
+from runs.queue import advance_if_possible, launch, stop
+from runs.run import Run, RunState, read_state
 
 POLL_SECONDS = 0.5
 
@@ -104,7 +104,7 @@ class Chat:
 
 
 def train(config: TrainConfig | None = None, **settings: object) -> Training:
-    """Queue a training, by a config or by settings under their names in `trainer/config.py`; it starts when none runs.
+    """Queue a training, by a config or by settings under their names in `runs/config.py`; it starts when none runs.
 
     Raises UserError for settings that cannot be used.
     """

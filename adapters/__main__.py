@@ -19,19 +19,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adapters.edit import delete_adapter, rename_adapter, set_notes, set_template, undo_delete
+from adapters.export.serve import vllm_line
 from adapters.facts import COLUMNS, describe_template, facts_of
-from adapters.hub import account_of, token_of
 from adapters.intake import import_adapter
 from adapters.library import Adapter, adapter_names, find_adapter
 from adapters.package import PushOptions, export_zip
 from adapters.pull import look, open_adapter, pull, search_hub
 from adapters.push import plan_push
-from adapters.serve import vllm_line
 from common.command_line import exit_code, printable, progress_on_stderr
 from common.errors import UserError
 from common.files import check_free, sweep
 from common.paths import LOCAL_OWNER, home
 from models.base import DEFAULT_BASE, choose_base, fetch_base
+from models.hub.client import account_of, token_of
 from models.templates.choice import choices
 
 
@@ -136,8 +136,8 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _merge(options: argparse.Namespace) -> None:
-    from adapters.gguf_file import write_all
-    from adapters.merge import STAGING_PREFIX, merge_adapter
+    from adapters.export.gguf_file import write_all
+    from adapters.export.merge import STAGING_PREFIX, merge_adapter
 
     adapter = _opened(options.name)
     target = (options.to or home() / "exports" / f"{adapter.name}-merged").resolve()

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from adapters.check import known_base_template
 from adapters.library import Adapter
+from adapters.trust.check import known_base_template
 from common.words import duration
 from models.templates import LABELS
 from models.templates.choice import BASE, OWN, choices, chosen, own_choice, own_text, recognise_for

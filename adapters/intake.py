@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.archive import check_complete, copy_folder, unpack
-from adapters.check import (
+from adapters.library import CONFIG, Adapter, Origin, list_adapters, read_adapter, update_record
+from adapters.trust.archive import check_complete, copy_folder, unpack
+from adapters.trust.check import (
     MAX_BYTES,
     check_adapter,
     check_config,
@@ -25,15 +26,14 @@ from adapters.check import (
     require_object,
     template_note,
 )
-from adapters.download import base_config_of
-from adapters.library import CONFIG, Adapter, Origin, list_adapters, read_adapter, update_record
-from adapters.weights import AdapterConfig
+from adapters.trust.weights import AdapterConfig
 from common.errors import UserError
 from common.files import publish, sweep, undo_half_published, write_json
 from common.limits import check_room_of_guests, limit
 from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, home, runs_folder, slug
 from models.base import check_folder
 from models.family import ModelShape, shape_from
+from models.hub.transfer import base_config_of
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from pathlib import Path
 import yaml
 
 from adapters.card import LICENSES, CardFacts, write_card
-from adapters.check import TOKENIZER_FILES, check_adapter
 from adapters.curves import draw_losses
 from adapters.history import has_own_prompts, read_history
 from adapters.library import CONFIG, WEIGHTS, Adapter
-from adapters.scan import scan
+from adapters.trust.check import TOKENIZER_FILES, check_adapter
+from adapters.trust.scan import scan
 from common.errors import UserError
 from common.files import check_free, sweep, write_json, write_text
 

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.check import FILES, PICKLES, check_config, max_bytes
-from adapters.download import fetch
-from adapters.hub import Token, account_of, client, in_words, parse_repo
 from adapters.intake import Imported, accept, base_shape, check_room, staged
 from adapters.library import CONFIG, WEIGHTS, Adapter, Origin, find_adapter, read_adapter
+from adapters.trust.check import FILES, PICKLES, check_config, max_bytes
 from common.errors import UserError
 from common.files import publish
 from common.paths import LOCAL_OWNER, home
-from models.download import Progress
+from models.hub.client import Token, account_of, client, in_words, parse_repo
+from models.hub.fetch import Progress
+from models.hub.transfer import fetch
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling

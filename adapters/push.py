@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from adapters.check import WEIGHTS
-from adapters.download import is_same
-from adapters.hub import Account, client, in_words, parse_repo
 from adapters.library import Adapter, PrivateSource, read_adapter, update_record
 from adapters.package import PushOptions, write_package
+from adapters.trust.check import WEIGHTS
 from common.errors import UserError
 from common.files import sweep
 from common.paths import home
-from models.download import Progress
+from models.hub.client import Account, client, in_words, parse_repo
+from models.hub.fetch import Progress
+from models.hub.transfer import is_same
 
 WHOLE_MODEL = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "consolidated.00.pth")
 

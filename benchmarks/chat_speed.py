@@ -25,7 +25,7 @@ from benchmarks.rows import Row, faster, main, seconds_of, smaller, take_turns, 
 from chat.decoding import TextStream
 from chat.engine import Engine, Model, Sampling
 from chat.resident import Resident
-from trainer.data.reading import EXAMPLE_HELD_OUT
+from data.reading import EXAMPLE_HELD_OUT
 
 QUESTION = "Write a long story about a llama who learns to read, with many details."
 NAMES = {"fp32": "fp32", "bf16": "bf16", "8bit": "int8"}  # of precisions, as people call them
@@ -196,7 +196,7 @@ def llama_rows(folder: Path, name: str, tokens: int, pairs: int) -> list[Row]:
     python, found = find_llama_cpp(), []
     if python is None:
         return []
-    from adapters.gguf_file import write_models
+    from adapters.export.gguf_file import write_models
     from models.tokenizer import load_tokenizer
 
     template = {"add_generation_prompt": True, "tokenize": False}
@@ -306,7 +306,7 @@ def loss_rows(folder: Path, data: str) -> list[Row]:
     """The mean loss of all tokens of the conversations in `data`, in bf16 and int8 against fp32: is it as good?"""
     import torch
 
-    from trainer.data.reading import read_rows
+    from data.reading import read_rows
 
     losses = {}
     for precision in ("fp32", "bf16", "8bit"):

@@ -8,7 +8,7 @@ with random weights: neither speed nor memory depends on them. Whatever has no r
 call it again for the rest. Rows go into results/gpu-CARD.json and .md, with the versions; exits with 1 when one failed.
 
 NOT YET RUN ON A GPU: a test runs it with --small (two narrow layers, short rows) on a CPU. ZeRO needs DeepSpeed, see
-trainer/machines/parallel.py; (b) needs 20 GB of GPU memory for TRL's side.
+runs/machines/parallel.py; (b) needs 20 GB of GPU memory for TRL's side.
 """
 
 import argparse
@@ -43,11 +43,11 @@ from common.files import read_json, read_json_lines, write_json, write_text
 from common.paths import REPOSITORY
 from models.family import TINYLLAMA_SHAPE
 from models.hardware import cpu_count, find_gpus
-from trainer.config import TrainConfig
-from trainer.launcher import create_run, environment, start
-from trainer.machines.parallel import ENGINES, check_machine
-from trainer.process.checkpoints import last_checkpoint
-from trainer.run import Run, read_state
+from runs.checkpoints import last_checkpoint
+from runs.config import TrainConfig
+from runs.launcher import create_run, environment, start
+from runs.machines.parallel import ENGINES, check_machine
+from runs.run import Run, read_state
 
 PARTS = "abcdef"
 PEOPLE = ((1, False), (1, True), (16, False), (64, False))  # at once, and whether the step is compiled

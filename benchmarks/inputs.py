@@ -12,8 +12,8 @@ from pathlib import Path
 
 from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, bases_folder, runs_folder
 from models.embedded import HUB_ID
-from trainer.config import TrainConfig
-from trainer.run import EventLog, Run
+from runs.config import TrainConfig
+from runs.run import EventLog, Run
 
 TOKENIZER = REPOSITORY / "tests" / "data" / "tinyllama-tokenizer"
 STEPS = 20  # of a run in a library

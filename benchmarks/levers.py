@@ -23,7 +23,7 @@ from peft.tuners.lora import LoraLayer
 
 from chat.batch import JoinedCaches
 from common.paths import home
-from trainer.config import TrainConfig
+from runs.config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def multiply_in_16_bits(trainer) -> None:
         @staticmethod
         def forward(ctx, A, B, out=None, bias=None, state=None):
             result = _functions.MatMul8bitFp.forward(ctx, A, B, out, bias, state)
-            ctx.A = None  # a frozen weight does not use it, see trainer/process/lean_int8.py
+            ctx.A = None  # a frozen weight does not use it, see trainer/patches/lean_int8.py
             return result
 
     def matmul(A, B, out=None, state=None, threshold=0.0, bias=None):
@@ -185,17 +185,17 @@ LEVERS = {
 
 def build(config: TrainConfig):
     """Build the trainer as the training process does, in a run of its own that writes no event."""
+    from data.intake import load_data
     from models.base import choose_base, fetch_base
     from models.family import shape_of
     from models.hardware import find_hardware
     from models.precision import load_base_model, resolve_precision
     from models.tokenizer import load_tokenizer
-    from trainer.data.intake import load_data
-    from trainer.forecast.memory import decided
-    from trainer.process.gradient_checkpointing import facts_of
-    from trainer.process.recipe import build_trainer
+    from runs.forecast.memory import decided
+    from runs.run import EventLog, Run
+    from trainer.gradient_checkpointing import facts_of
     from trainer.progress import ProgressCallback, StopWatch
-    from trainer.run import EventLog, Run
+    from trainer.recipe import build_trainer
 
     run = Run(Path(tempfile.mkdtemp(prefix="levers-")))
     base = fetch_base(choose_base(config.base))

@@ -5,7 +5,7 @@
 Each run is two optimiser steps of the real training process behind the real launcher, on the embedded base or on a model of
 TinyLlama's shape with a few layers and random weights: the peak is the resident size on a CPU, what torch allocated on a GPU.
 A ratio of 1 is an estimate that is exact; the note says on which side it errs. An estimate over the peak costs a person some
-memory, one under it costs the run, so the constants in `trainer/forecast/memory.py` are chosen to err above. Times: "Measure
+memory, one under it costs the run, so the constants in `runs/forecast/memory.py` are chosen to err above. Times: "Measure
 the time" and a short run right after it, so that both see the same load.
 """
 
@@ -24,11 +24,11 @@ from common.files import read_json_lines
 from common.paths import home
 from models.family import EMBEDDED_SHAPE, shape_of
 from models.hardware import Hardware, find_gpus
-from trainer.config import EXAMPLE, TrainConfig
-from trainer.forecast import speed
-from trainer.forecast.estimate import EXAMPLE_FACTS
-from trainer.forecast.memory import estimate_memory
-from trainer.queue import launch
+from runs.config import EXAMPLE, TrainConfig
+from runs.forecast import speed
+from runs.forecast.estimate import EXAMPLE_FACTS
+from runs.forecast.memory import estimate_memory
+from runs.queue import launch
 
 STEPS = 2
 ACCURACY = 0.85  # 15 % off at most, on either side

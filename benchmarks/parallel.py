@@ -24,7 +24,7 @@ from benchmarks.inputs import make_base
 from benchmarks.rows import Row, faster, main
 from common.paths import REPOSITORY
 from models.hardware import cpu_count, find_gpus
-from trainer.machines.command import CONFIGS, mixed_precision
+from runs.machines.command import CONFIGS, mixed_precision
 
 MAX_SECONDS = 1200
 ONE, DP, DDP, ZERO2, FSDP2 = "one device", "DP (nn.DataParallel)", "DDP", "ZeRO-2", "FSDP2"

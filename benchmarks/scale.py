@@ -29,9 +29,9 @@ TIMES = 5
 
 def read_rows(count: int, with_tokens: bool) -> tuple[float, float]:
     """Read, sort and split `count` rows, and encode them if wanted; returns (seconds, peak MB of this process)."""
+    from data.intake import load_data, prepare
+    from data.settings import DataSettings
     from models.tokenizer import load_tokenizer
-    from trainer.data.intake import load_data, prepare
-    from trainer.data.settings import DataSettings
 
     with tempfile.TemporaryDirectory() as name:
         settings = DataSettings(data=str(make_rows(Path(name) / "rows.jsonl", count)))
@@ -70,10 +70,12 @@ def intake_rows(sizes: list[int], with_tokens: bool, compared: int = 1) -> list[
 
 def list_rows(entries: int) -> list[Row]:
     """One row for each call of the page, and for each click that changes something and then shows the lists anew."""
-    from trainer.history import delete, rename, undo_delete
-    from trainer.queue import order
-    from trainer.run import list_runs
-    from ui import adapters_tab, chat_models, history_events, history_view, run_view
+    from runs.history import delete, rename, undo_delete
+    from runs.queue import order
+    from runs.run import list_runs
+    from ui.adapters import tab as adapters_tab
+    from ui.chat import models as chat_models
+    from ui.train import history_events, history_view, run_view
 
     owner, found = LOCAL_OWNER, []
     with home_of_its_own():
@@ -109,8 +111,8 @@ def list_rows(entries: int) -> list[Row]:
 
 def event_rows(events: int) -> list[Row]:
     """The first look at a long run, and each one after it."""
-    from trainer.run import read_state
-    from ui.run_view import render
+    from runs.run import read_state
+    from ui.train.run_view import render
 
     with home_of_its_own():
         run = make_long_run(events)

@@ -29,9 +29,9 @@ from benchmarks.rows import Row, main, smaller, take_turns, within
 from benchmarks.train_speed import JOBS, train_trl, wait
 from common.files import read_json, read_json_lines
 from common.paths import REPOSITORY
-from trainer.config import TrainConfig
-from trainer.queue import launch
-from trainer.run import Run, read_state
+from runs.config import TrainConfig
+from runs.queue import launch
+from runs.run import Run, read_state
 
 OWN_SECONDS = 6.0
 PAGE_AIM = 1 / 1.25  # at most a quarter longer than an empty page

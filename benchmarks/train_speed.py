@@ -22,13 +22,13 @@ from statistics import mean, median
 from benchmarks.rows import Row, faster, main
 from common.files import read_json, read_json_lines
 from common.paths import REPOSITORY
+from data.intake import load_data
 from models.base import choose_base, fetch_base
 from models.tokenizer import load_tokenizer
-from trainer.config import TrainConfig
-from trainer.data.intake import load_data
-from trainer.launcher import environment
-from trainer.queue import advance_if_possible, launch
-from trainer.run import Run, RunState, read_state
+from runs.config import TrainConfig
+from runs.launcher import environment
+from runs.queue import advance_if_possible, launch
+from runs.run import Run, RunState, read_state
 
 WAIT_SECONDS = 3600
 # `python -m trl.scripts.sft`, untouched; then one line more, with the most memory that it held

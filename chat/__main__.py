@@ -3,12 +3,12 @@
 import argparse
 import sys
 
-from adapters.hub import token_of
 from adapters.pull import open_adapter
 from chat.engine import Engine, Model, Sampling
 from common.command_line import exit_code
 from common.paths import LOCAL_OWNER
 from models.base import AUTO, choose_base, fetch_base
+from models.hub.client import token_of
 from models.messages import Message
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chat.formats import Formats
-from chat.lora import is_mixable, set_branches, set_rows
+from chat.patches.lora import is_mixable, set_branches, set_rows
 from common.errors import UserError
 from common.imports import import_lock
 from models.adapter_fit import check_fits, damaged
@@ -113,14 +113,14 @@ class Resident:
 
         self.unload()
         if precision == "int8":
-            from chat.int8 import load_int8
+            from chat.patches.int8 import load_int8
 
             self.network = load_int8(folder)
         else:
             device = {"": 0} if torch.cuda.is_available() else None
             self.network = load_base_model(folder, precision, device).eval()
         if not torch.cuda.is_available():
-            from chat.attention import install
+            from chat.patches.attention import install
 
             install(self.network)
         self.loaded = (folder, precision)

@@ -1,4 +1,4 @@
-"""How secrets look in a text: what is never sent (adapters/scan.py) and what is taken out of what leaves (trainer/redact.py).
+"""How secrets look in a text: what is never sent (adapters/trust/scan.py) and what is taken out of what leaves (runs/redact.py).
 
 Every pattern starts at few places or stops at the next such place: the time grows with the text, not with its square.
 """

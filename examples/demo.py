@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from adapters.library import Adapter, find_adapter
 from chat.engine import Engine, Model, Reply, Sampling
 from common.command_line import exit_code
+from data.reading import EXAMPLE_HELD_OUT, read_rows
 from models.base import AUTO, DEFAULT_BASE, EMBEDDED, choose_base, fetch_base
 from models.hardware import find_gpus
+from runs.config import TrainConfig
+from runs.queue import launch
+from runs.run import read_state
 from trainer.__main__ import add_settings, follow, given_settings
-from trainer.config import TrainConfig
-from trainer.data.reading import EXAMPLE_HELD_OUT, read_rows
-from trainer.queue import launch
-from trainer.run import read_state
 
 # The study coach's manner: three lines, with these words in front, and nothing else
 MANNER = re.compile(r"In short: [^\n]+\nWhy: [^\n]+\nTry this: [^\n]+")

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from adapters.hub import Account, Token, account_of, token_of
 from common.command_line import exit_code
 from common.errors import UserError
 from common.paths import adapters_folder
@@ -27,9 +26,10 @@ from jobs.prices import Plan, flavors, plan
 from jobs.skypilot import SkyOptions
 from jobs.slurm import SlurmOptions
 from jobs.stop import ask_to_stop, job_repo
+from models.hub.client import Account, Token, account_of, token_of
+from runs.config import TrainConfig
+from runs.run import Run, find_run
 from trainer.__main__ import add_settings, given_settings
-from trainer.config import TrainConfig
-from trainer.run import Run, find_run
 
 
 def main(arguments: list[str] | None = None) -> int:

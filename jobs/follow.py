@@ -14,8 +14,6 @@ from typing import Any
 
 from filelock import FileLock
 
-from adapters.backup import note_backup
-from adapters.hub import Account, client
 from adapters.library import list_adapters
 from adapters.pull import look, pull
 from common.errors import UserError
@@ -23,9 +21,11 @@ from common.files import append_json_line
 from common.paths import home
 from jobs.hf import OVER, Job, job_words, note_job, read_job, status_of
 from jobs.stop import Ending
-from trainer.events import read_events
-from trainer.run import EventLog, Run, RunState, read_state
-from trainer.state import FINISHED
+from models.hub.client import Account, client
+from runs.backup.backup import note_backup
+from runs.events import read_events
+from runs.run import EventLog, Run, RunState, read_state
+from runs.state import FINISHED
 
 MARK = "studio"  # {"studio": {"n": 3, "event": {...}}} is an event; every other line of the log is a word
 POLL_SECONDS = 5.0

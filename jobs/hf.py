@@ -11,17 +11,17 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from adapters.backup import find_repo, look_for_checkpoints
-from adapters.hub import Account, Token, account_of, client, in_words
 from common.errors import UserError
 from common.files import read_json, read_object, write_json
 from common.paths import LOCAL_OWNER, home
 from jobs.line import Machines, announce, make_run
 from jobs.prices import Plan
 from jobs.upload import ARCHIVE, send_run
-from trainer.config import SERVER, TrainConfig
-from trainer.machines.parallel import NEEDS_DEEPSPEED, with_processes
-from trainer.run import EventLog, Run, read_state
+from models.hub.client import Account, Token, account_of, client, in_words
+from runs.backup.backup import find_repo, look_for_checkpoints
+from runs.config import SERVER, TrainConfig
+from runs.machines.parallel import NEEDS_DEEPSPEED, with_processes
+from runs.run import EventLog, Run, read_state
 
 KIND = "hf"
 OVER = ("COMPLETED", "CANCELED", "ERROR", "DELETED")
@@ -253,7 +253,7 @@ def end_job(run: Run, hub_token: Token) -> None:
 
 @contextmanager
 def job_words(doing: str):
-    """Raise UserError as adapters.hub.in_words does, with what the answers of Jobs mean."""
+    """Raise UserError as models.hub.client.in_words does, with what the answers of Jobs mean."""
     try:
         with in_words(doing, "Hugging Face Jobs"):
             yield

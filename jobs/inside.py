@@ -18,8 +18,6 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from adapters.backup import read_backup, restore, send_checkpoint
-from adapters.hub import Account, account_of
 from adapters.library import find_adapter
 from adapters.package import PushOptions
 from adapters.push import plan_push
@@ -28,11 +26,13 @@ from common.files import write_text
 from common.paths import LOCAL_OWNER, runs_folder
 from jobs.follow import MARK
 from jobs.stop import listen
-from trainer.events import Event, read_events
-from trainer.launcher import start
-from trainer.process.checkpoints import last_checkpoint
-from trainer.run import EventLog, Run, read_state
-from trainer.state import FINISHED
+from models.hub.client import Account, account_of
+from runs.backup.backup import read_backup, restore, send_checkpoint
+from runs.checkpoints import last_checkpoint
+from runs.events import Event, read_events
+from runs.launcher import start
+from runs.run import EventLog, Run, read_state
+from runs.state import FINISHED
 
 POLL_SECONDS = 0.5
 RUN_FOLDER = Path("..") / "run"  # where the job's script has unpacked it, seen from the source's folder

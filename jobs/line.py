@@ -13,11 +13,11 @@ from common.errors import UserError
 from common.files import write_json, write_text
 from common.paths import LOCAL_OWNER
 from models.hardware import Gpu
-from trainer.config import TrainConfig
-from trainer.launcher import create_run
-from trainer.machines.command import accelerate_yaml
-from trainer.machines.parallel import ENGINES
-from trainer.run import EventLog, Run
+from runs.config import TrainConfig
+from runs.launcher import create_run
+from runs.machines.command import accelerate_yaml
+from runs.machines.parallel import ENGINES
+from runs.run import EventLog, Run
 
 ACCELERATE_FILE = "job.accelerate.yaml"
 MAX_RESTARTS = 3

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from adapters.hub import Token, client, in_words
 from common.errors import UserError
+from models.hub.client import Token, client, in_words
 from models.prices import JOBS
 
 FROM_HUB, FROM_DOCS = "the Hub's list of now", "the Hub's documentation of 2026-11-25"

@@ -15,9 +15,9 @@ from common.errors import UserError
 from common.files import write_text
 from common.paths import REPOSITORY
 from jobs.line import Machines, announce, exports, launch_line, make_run, write_accelerate_config
-from trainer.config import TrainConfig
-from trainer.machines.parallel import INSTALL_DEEPSPEED, NEEDS_DEEPSPEED
-from trainer.run import Run
+from runs.config import TrainConfig
+from runs.machines.parallel import INSTALL_DEEPSPEED, NEEDS_DEEPSPEED
+from runs.run import Run
 
 FILE = "job.sky.yaml"
 MOUNTED = "/studio"  # the bucket: STUDIO_HOME on the machines

@@ -8,11 +8,11 @@ import logging
 import threading
 import time
 
-from adapters.hub import Account, client, in_words
 from common.errors import UserError
 from jobs.hf import Job, cancel_job, status_of
 from jobs.upload import STOP_FILE, job_repo
-from trainer.run import Run
+from models.hub.client import Account, client, in_words
+from runs.run import Run
 
 POLL_SECONDS = 5.0
 PATIENCE_SECONDS = 300.0  # for the step under way, a checkpoint, and the sending of both

@@ -10,14 +10,14 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from adapters.hub import Account, client, in_words
 from common.errors import UserError
 from common.paths import REPOSITORY, home
-from trainer.run import Run
+from models.hub.client import Account, client, in_words
+from runs.run import Run
 
 ARCHIVE = "job.zip"
 STOP_FILE = "stop"  # asks the job to stop, see jobs.stop
-SOURCE_FOLDERS = ("common", "models", "trainer", "adapters", "jobs", "examples")
+SOURCE_FOLDERS = ("common", "models", "adapters", "data", "runs", "trainer", "jobs", "examples")
 SOURCE_SUFFIXES = (".py", ".yaml", ".jinja", ".jsonl", ".json")
 RUN_FILES = ("config.yaml", "backup.json")
 RUN_FOLDERS = ("data", "init_adapter")

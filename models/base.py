@@ -14,9 +14,9 @@ from pathlib import Path
 from common.errors import UserError
 from common.limits import limit
 from models import embedded
-from models.download import Progress, download, size_of
 from models.family import EMBEDDED_SHAPE, MODULES, TINYLLAMA_SHAPE, ModelShape, family_of, shape_of
-from models.hub import in_words
+from models.hub.errors import in_words
+from models.hub.fetch import Progress, download, size_of
 
 AUTO = "auto"
 EMBEDDED = "embedded"

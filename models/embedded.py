@@ -120,7 +120,7 @@ def _convert(source: Path, progress) -> None:
         )
     if hasattr(model.config, "quantization_config"):  # the weights are plain floats now; with it they would not load
         del model.config.quantization_config
-    model.config._name_or_path = HUB_ID
+    model.config.name_or_path = HUB_ID
     progress("Preparing the embedded base: saving", 0.9)
     model.save_pretrained(partial)
     partial.rename(folder())

@@ -8,7 +8,7 @@ import pytest
 import studio
 from chat.engine import Reply
 from common.errors import UserError
-from trainer.run import Run, RunState
+from runs.run import Run, RunState
 
 HI = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
 

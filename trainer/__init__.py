@@ -1,1 +1,1 @@
-"""The training engine. Runs as its own process; knows nothing of Gradio, chat or the adapter library."""
+"""The training process, started by `accelerate launch`; `python -m trainer` is the command line of runs."""

@@ -27,14 +27,14 @@ from pathlib import Path
 
 from common.command_line import exit_code
 from common.errors import UserError
-from trainer import commands
-from trainer.commands import given_settings
-from trainer.config import WRITTEN, TrainConfig, marked
-from trainer.data.report import PreviewRow
-from trainer.follow import follow
-from trainer.queue import enqueue, launch
-from trainer.resolve import capped
-from trainer.run import find_run
+from data.report import PreviewRow
+from runs import commands
+from runs.commands import given_settings
+from runs.config import WRITTEN, TrainConfig, marked
+from runs.follow import follow
+from runs.queue import enqueue, launch
+from runs.resolve import capped
+from runs.run import find_run
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -126,7 +126,7 @@ def _resume(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     """Print what was found in the data, and the cures; 1 when a start would be refused."""
-    from trainer.data.check import check
+    from data.check import check
 
     config = TrainConfig.from_dict({"data": options.data, **given_settings(options)})
     config.check()
@@ -146,12 +146,12 @@ def _check(options: argparse.Namespace) -> int:
 
 def _estimate(options: argparse.Namespace) -> int:
     """Look at the data, measure a few steps, and print one sentence; the figures as JSON go to stdout."""
+    from data.check import check
     from models.base import choose_base, shape_for
     from models.hardware import find_hardware
-    from trainer.data.check import check
-    from trainer.forecast.estimate import estimate
-    from trainer.forecast.plan import facts_in
-    from trainer.forecast.speed import known, measure
+    from runs.forecast.estimate import estimate
+    from runs.forecast.plan import facts_in
+    from runs.forecast.speed import known, measure
 
     config = capped(commands.given_config(options))
     shape = shape_for(choose_base(config.base, config.base_revision))
@@ -169,11 +169,11 @@ def _estimate(options: argparse.Namespace) -> int:
 
 def _preview(options: argparse.Namespace) -> int:
     """Show rows as tokens. Which base is used, and why, goes to stderr, so that stdout is only rows."""
+    from data.dataset import Encoder
+    from data.reading import read_rows
     from models.base import choose_base, fetch_base
     from models.templates import training_template
     from models.tokenizer import load_tokenizer
-    from trainer.data.dataset import Encoder
-    from trainer.data.reading import read_rows
 
     base = choose_base(options.base)
     print(f"Base: {base}", file=sys.stderr)

@@ -10,11 +10,11 @@ import torch
 from transformers import TrainerCallback
 
 from models.hardware import peak_resident_bytes
-from trainer.process.failures import diagnose
-from trainer.process.ranks import has_lost_a_sibling, rank, sum_over_ranks
-from trainer.process.row_order import own_noise
-from trainer.process.watchdog import HangWatch, is_finite
-from trainer.run import EventLog, Run
+from runs.failures import diagnose
+from runs.run import EventLog, Run
+from trainer.ranks import has_lost_a_sibling, rank, sum_over_ranks
+from trainer.row_order import own_noise
+from trainer.watchdog import HangWatch, is_finite
 
 LAST_LOOK_SECONDS = 60.0  # for the held-out loss of a run that was stopped, or is out of time
 

@@ -29,21 +29,22 @@ from models.base import Base, choose_base, fetch_base
 from models.family import shape_of
 from models.precision import load_base_model, resolve_precision
 from models.tokenizer import load_tokenizer
-from trainer.config import TrainConfig
-from trainer.events import read_events
-from trainer.machines.parallel import ENGINES, SPLIT_WEIGHTS
-from trainer.process import ranks
-from trainer.process.gradient_checkpointing import decide
-from trainer.process.init_adapter import check_adapter, load_adapter
-from trainer.process.metrics import collect_metrics, sample_answers
-from trainer.process.publish import publish_adapter, whole_weights
-from trainer.process.recipe import build_trainer
-from trainer.process.report_failure import report_failure, watch_for_hangs
-from trainer.process.samples import SampleAnswers, choose_prompts, fits_window
-from trainer.process.stages import History, Stage, clean_up, history, plan, stages_finished
-from trainer.process.studio_trainer import StudioTrainer, release
+from runs.config import TrainConfig
+from runs.events import read_events
+from runs.machines.parallel import ENGINES, SPLIT_WEIGHTS
+from runs.publish import publish_adapter, whole_weights
+from runs.run import EventLog, Run, this_process
+from trainer import ranks
+from trainer.gradient_checkpointing import decide
+from trainer.init_adapter import check_adapter, load_adapter
+from trainer.metrics import collect_metrics, sample_answers
+from trainer.patches.prepared import load_checkpoint
 from trainer.progress import ProgressCallback, StopRequested, StopWatch
-from trainer.run import EventLog, Run, this_process
+from trainer.recipe import build_trainer
+from trainer.report_failure import report_failure, watch_for_hangs
+from trainer.samples import SampleAnswers, choose_prompts, fits_window
+from trainer.stages import History, Stage, clean_up, history, plan, stages_finished
+from trainer.studio_trainer import StudioTrainer, release
 
 gc.freeze()  # modules stay: never walked again
 gc.enable()
@@ -198,7 +199,7 @@ def _train_stage(trainer: StudioTrainer, stage: Stage, work: Work) -> None:
     work.watch.is_training = True
     # killed after its last checkpoint: `train` would add a step where an epoch is not over
     if checkpoint and stage.is_finished():
-        trainer._load_from_checkpoint(str(checkpoint))
+        load_checkpoint(trainer, str(checkpoint))
         trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
     else:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

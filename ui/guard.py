@@ -23,6 +23,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 
 from ui.owner import address_of, on_space
+from ui.patches.gradio_queue import forget_session, queue_of
 from ui.routes import API, Kind, kind_of
 from ui.usage import Client, Refused, Usage
 
@@ -131,7 +132,7 @@ class Guard:
             is_named = number is None and not scope["path"].endswith("/queue/join")
             if not is_named and not (isinstance(number, int) and number in scope["app"].get_blocks().fns):
                 raise Refused(404, "The app has no such handler.")
-            queue = _queue_of(scope)
+            queue = queue_of(scope["app"])
             running = [event for job in queue.active_jobs if job for event in job]
             left = [event for event in running if event.session_hash not in self.usage.sessions]
             left_here = sum(address_of(event.request) == client.address for event in left)
@@ -165,7 +166,7 @@ class Guard:
             session_hash = path.rpartition("/")[2]
         elif path.startswith(f"{API}/call/"):
             event_id = path.rpartition("/")[2]
-            event = _queue_of(request.scope).event_ids_to_events.get(event_id)
+            event = queue_of(request.scope["app"]).event_ids_to_events.get(event_id)
             session_hash = event.session_hash if event else event_id
         if session_hash:
             await self._join(request.scope, session_hash, client)
@@ -260,27 +261,8 @@ def is_foreign(request: HTTPConnection) -> bool:
     return bool(origin) and urlsplit(origin).netloc != request.headers.get("host")
 
 
-async def forget_session(app, session_hash: str) -> None:
-    """Remove what Gradio holds of a session: its state, its calls, and the answers that nobody fetched."""
-    blocks = app.get_blocks()
-    app.state_holder.session_data.pop(session_hash, None)
-    app.state_holder.time_last_used.pop(session_hash, None)
-    await blocks._queue.clean_events(session_hash=session_hash)
-    for held in (
-        blocks._queue.pending_messages_per_session,
-        blocks._queue.pending_event_ids_session,
-        blocks.pending_streams,
-        blocks.pending_diff_streams,
-    ):
-        held.pop(session_hash, None)
-
-
 def _named_hosts() -> list[str]:
     return [host for host in os.environ.get("STUDIO_HOSTS", "").split(",") if host]
-
-
-def _queue_of(scope):
-    return scope["app"].get_blocks()._queue
 
 
 def _with_cookie(request: HTTPConnection, send):

@@ -8,7 +8,7 @@ import logging
 import gradio as gr
 
 from common.errors import as_user_error
-from models.download import Progress
+from models.hub.fetch import Progress
 
 log = logging.getLogger(__name__)
 

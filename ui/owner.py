@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import gradio as gr
 from starlette.requests import HTTPConnection
 
-from adapters.hub import account_of, token_of
 from chat.line import Caller
 from common.errors import UserError
 from common.paths import GUEST_PREFIX, LOCAL_OWNER, is_name
+from models.hub.client import account_of, token_of
 
 _KEY = re.compile(r"[0-9a-f]{32,64}")
 

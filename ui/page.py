@@ -10,14 +10,14 @@ import gradio as gr
 from chat.engine import Engine
 from common.paths import MAX_TEMPORARY_SECONDS
 from models.hardware import describe_hardware
-from ui.adapters_tab import build_adapters_tab
-from ui.chat_store import conversation_store
-from ui.chat_tab import build_chat_tab
+from ui.adapters.tab import build_adapters_tab
+from ui.chat.store import conversation_store
+from ui.chat.tab import build_chat_tab
 from ui.events import QUIET, Wiring
-from ui.lean_sessions import keep_no_values
 from ui.owner import can_sign_in, known_key
-from ui.train_events import wire
-from ui.train_tab import build_train_tab
+from ui.patches.lean_sessions import keep_no_values
+from ui.train.run_events import wire
+from ui.train.tab import build_train_tab
 
 log = logging.getLogger(__name__)
 STYLE = Path(__file__).parent / "style.css"

@@ -23,7 +23,7 @@ def hub(monkeypatch, tiny_base):
     from huggingface_hub import constants
     from huggingface_hub.utils import _http
 
-    from adapters import hub as hub_module
+    from models.hub import client as hub_module
 
     with HubServer({"tests/tiny-base": tiny_base}) as server:
         monkeypatch.setattr(constants, "ENDPOINT", server.url)

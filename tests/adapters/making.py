@@ -8,7 +8,7 @@ from adapters.history import write_curve
 from common.files import read_object, write_json, write_text
 from common.paths import adapters_folder
 from models.base import DEFAULT_BASE
-from trainer.config import told_settings
+from runs.config import told_settings
 
 
 def make_adapter(folder: Path, tiny_base: Path, base: str = DEFAULT_BASE, **settings) -> Path:

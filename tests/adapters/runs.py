@@ -3,10 +3,10 @@
 import json
 import shutil
 
-from adapters.backup import send_checkpoint
-from adapters.hub import account_of
 from common.files import append_json_line, write_text
 from common.paths import home, runs_folder
+from models.hub.client import account_of
+from runs.backup.backup import send_checkpoint
 
 REPO = "alice/mine-checkpoints"
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from adapters.edit import delete_adapter, rename_adapter, set_notes, undo_delete
-from adapters.hub import account_of, token_of
 from adapters.library import adapter_names, find_adapter, list_adapters, read_adapter
 from adapters.package import PushOptions
 from adapters.pull import check_access, look, open_adapter, pull
 from adapters.push import push_adapter
 from common.errors import UserError
 from common.paths import adapters_folder, home
+from models.hub.client import account_of, token_of
 from models.templates.choice import template_of
 from tests.adapters.making import put
 
@@ -98,9 +98,9 @@ def test_every_command_line_asks_first(hub, private, monkeypatch, capsys, line):
 
 
 def test_a_training_does_not_go_on_from_an_adapter_that_may_not_be_read(hub, private):
-    from trainer.config import TrainConfig
+    from runs.config import TrainConfig
     from ui.owner import Visitor
-    from ui.plan_events import checked_start
+    from ui.train.plan_events import checked_start
 
     config = TrainConfig(init_adapter="pulled")
     with pytest.raises(UserError, match="or it is private"):

@@ -4,12 +4,12 @@ import shutil
 
 import pytest
 
-from adapters import backup_repo
-from adapters.backup import backup_repo_name, find_repo, note_backup, read_backup, restore
-from adapters.hub import account_of
 from common.errors import UserError
 from common.files import write_text
 from common.paths import home, runs_folder
+from models.hub.client import account_of
+from runs.backup import backup_repo
+from runs.backup.backup import backup_repo_name, find_repo, note_backup, read_backup, restore
 from tests.adapters.runs import REPO, add_checkpoint, make_run, send
 
 
@@ -148,7 +148,7 @@ def test_a_commit_whose_answer_was_lost_does_not_stop_the_next(hub, run, made, m
     add_checkpoint(made, run, 4)
     lost = lambda *arguments, **values: (_ for _ in ()).throw(UserError("The connection broke."))  # noqa: E731
     with monkeypatch.context() as patch, pytest.raises(UserError):
-        patch.setattr("adapters.backup.note_backup", lost)
+        patch.setattr("runs.backup.backup.note_backup", lost)
         send(hub, run, 4, parent=first)
     add_checkpoint(made, run, 6)
     assert send(hub, run, 6, parent=first) == hub.commit(REPO)
@@ -175,7 +175,7 @@ def test_the_upload_holds_on_to_files_that_the_training_removes(hub, run, monkey
         shutil.rmtree(run / "checkpoints" / "checkpoint-2")
         return real(*arguments)
 
-    monkeypatch.setattr("adapters.backup.commit_checkpoint", removed_first)
+    monkeypatch.setattr("runs.backup.backup.commit_checkpoint", removed_first)
     send(hub, run)
     assert hub.repositories[REPO].files["checkpoints/checkpoint-2/optimizer.pt"][:2] == b"PK"
     assert not list(home().glob("tmp*"))

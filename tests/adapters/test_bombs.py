@@ -9,10 +9,10 @@ import zlib
 
 import pytest
 
-from adapters import archive
-from adapters.check import FILES, WEIGHTS
 from adapters.intake import import_adapter
 from adapters.library import list_adapters
+from adapters.trust import archive
+from adapters.trust.check import FILES, WEIGHTS
 from common.errors import UserError
 from common.paths import adapters_folder
 

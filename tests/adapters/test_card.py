@@ -12,14 +12,14 @@ import yaml
 
 from adapters.card import CardFacts, write_card
 from adapters.history import read_history
-from adapters.hub import account_of
 from adapters.library import find_adapter, update_record
 from adapters.package import PushOptions, write_package
 from adapters.push import push_adapter
-from adapters.scan import scan
+from adapters.trust.scan import scan
 from common.errors import UserError
 from common.files import read_object, write_json
 from common.paths import REPOSITORY, home
+from models.hub.client import account_of
 from tests.adapters.making import put, write_history
 
 

@@ -88,11 +88,11 @@ def test_what_does_not_work_is_a_sentence_on_stderr(hub, made, capsys, arguments
 
 @pytest.mark.slow
 def test_what_was_pulled_chats(hub, made, tiny_base):
-    from adapters.hub import account_of
     from adapters.package import PushOptions
     from adapters.pull import look, pull
     from adapters.push import push_adapter
     from chat.engine import Engine, Model, Sampling
+    from models.hub.client import account_of
 
     put("mine", made)
     push_adapter(find_adapter("mine"), account_of(hub.alice), PushOptions())

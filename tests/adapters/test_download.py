@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from adapters.backup import restore
-from adapters.download import base_config_of
-from adapters.hub import account_of
 from adapters.intake import import_adapter
 from adapters.library import list_adapters
 from adapters.pull import look, pull
 from common.errors import UserError
 from common.paths import adapters_folder, home, runs_folder
+from models.hub.client import account_of
+from models.hub.transfer import base_config_of
+from runs.backup.backup import restore
 from tests.adapters.hostile import change
 from tests.adapters.runs import REPO, send
 from tests.hub_server import HubServer
@@ -34,7 +34,7 @@ def test_a_file_that_is_larger_than_announced_is_cut_off_while_it_comes(hub, sho
     written = []
     offer = look("carol/shown", False)
     hub.lies[WEIGHTS] = bytes(200 * MEGABYTE)
-    monkeypatch.setattr("adapters.download.client", lambda token: pytest.fail("nothing else is asked"))
+    monkeypatch.setattr("models.hub.transfer.client", lambda token: pytest.fail("nothing else is asked"))
     real = adapters_folder().parent.rglob
 
     def tell(what, fraction):

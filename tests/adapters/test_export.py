@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
-from adapters.gguf_file import _write_model, write_adapter, write_models
+from adapters.export.gguf_file import _write_model, write_adapter, write_models
+from adapters.export.merge import merge_adapter
+from adapters.export.serve import SMOLLM2_SYSTEM, vllm_line, write_modelfile
 from adapters.library import read_adapter
-from adapters.merge import merge_adapter
-from adapters.serve import SMOLLM2_SYSTEM, vllm_line, write_modelfile
 from common.errors import UserError
 from common.files import read_json, write_json
 from models.templates import read_template
@@ -90,7 +90,7 @@ def test_the_gguf_of_a_merged_model_is_read_by_transformers_and_answers_alike(me
     ],
 )
 def test_a_gguf_with_one_damaged_weight_is_not_kept(merged, tmp_path, monkeypatch, outtype, damage):
-    from adapters import gguf_file
+    from adapters.export import gguf_file
 
     real = gguf_file._tensors
     damaged = lambda folder: ((name, damage(name, values)) for name, values in real(folder))  # noqa: E731
@@ -103,7 +103,7 @@ def test_a_gguf_with_one_damaged_weight_is_not_kept(merged, tmp_path, monkeypatc
 def test_logits_and_next_tokens_are_judged_too(merged, tmp_path, monkeypatch):
     from dataclasses import replace
 
-    from adapters import gguf_check
+    from adapters.export import gguf_check
 
     tight = gguf_check.LIMITS["q8_0"]
     for limit, words in [(replace(tight, logits=1e-9), "logits is off"), (replace(tight, agreement=1.1), "agrees at")]:
@@ -114,7 +114,7 @@ def test_logits_and_next_tokens_are_judged_too(merged, tmp_path, monkeypatch):
 
 
 def test_a_base_without_one_chat_template_is_written_too(merged, tmp_path, monkeypatch):
-    from adapters import gguf_file
+    from adapters.export import gguf_file
     from models.tokenizer import load_tokenizer
 
     def bare(folder):
@@ -127,7 +127,7 @@ def test_a_base_without_one_chat_template_is_written_too(merged, tmp_path, monke
 
 
 def test_a_gguf_of_an_adapter_that_fails_leaves_nothing(made, tiny_base, tmp_path, monkeypatch):
-    from adapters import gguf_file
+    from adapters.export import gguf_file
 
     real = gguf_file._tensors_of_adapter
     damaged = lambda path: ((name, values * float("nan")) for name, values in real(path))  # noqa: E731

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from adapters.hub import account_of
 from adapters.intake import import_adapter
 from adapters.library import list_adapters, read_adapter
 from adapters.package import PushOptions, export_zip
@@ -18,6 +17,7 @@ from adapters.pull import look, pull
 from adapters.push import plan_push
 from common.files import publish
 from common.paths import REPOSITORY, adapters_folder, home
+from models.hub.client import account_of
 from tests.adapters.making import put
 from tests.trainer.test_faults import command, fill, is_a_sentence, page_says, small_disk  # noqa: F401
 
@@ -193,8 +193,8 @@ def test_a_full_disk_during_an_import_is_a_sentence_and_leaves_nothing(small_dis
 
 @pytest.mark.slow
 def test_a_full_disk_during_gguf_is_a_sentence_and_leaves_no_half_of_a_file(small_disk, made, tiny_base, tmp_path):  # noqa: F811
-    from adapters.gguf_file import write_adapter, write_models
-    from adapters.merge import merge_adapter
+    from adapters.export.gguf_file import write_adapter, write_models
+    from adapters.export.merge import merge_adapter
 
     merged = merge_adapter(read_adapter(made), tiny_base, tmp_path / "merged", "bf16")
     fill(small_disk, left=1_000_000)

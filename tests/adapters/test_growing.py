@@ -5,11 +5,11 @@ import json
 import pytest
 
 from adapters.facts import COLUMNS
-from adapters.hub import account_of
 from adapters.intake import import_adapter
 from adapters.library import find_adapter
 from adapters.package import PushOptions
 from adapters.push import plan_push
+from models.hub.client import account_of
 from tests.adapters.hostile import refused
 from tests.adapters.making import put
 
@@ -28,7 +28,7 @@ SETTINGS += ["seed: !!python/name:os.system"]
 
 @pytest.mark.parametrize("text", SETTINGS, ids=range(len(SETTINGS)))
 def test_settings_that_grow_while_they_are_read_are_not_read(copy, text):
-    from ui.adapters_view import facts_html
+    from ui.adapters.view import facts_html
 
     (copy / "training_config.yaml").write_text(text)
     adapter = import_adapter(copy, "odd").adapter

@@ -7,11 +7,11 @@ import zipfile
 
 import pytest
 
-from adapters.check import HARMLESS, MAX_BYTES, MAX_FILE_BYTES, REFUSED, SWITCHES
 from adapters.facts import facts_of
 from adapters.intake import import_adapter
 from adapters.library import list_adapters
 from adapters.package import export_zip
+from adapters.trust.check import HARMLESS, MAX_BYTES, MAX_FILE_BYTES, REFUSED, SWITCHES
 from tests.adapters.hostile import change, refused
 
 

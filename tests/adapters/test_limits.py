@@ -88,7 +88,7 @@ def test_an_owner_keeps_only_so_many_adapters(hub, made, monkeypatch):
 
 def test_all_guests_together_keep_only_so_much(made, tmp_path, monkeypatch):
     from common.paths import GUEST_PREFIX
-    from trainer.disk import check_disk
+    from runs.disk import check_disk
 
     put("mine", made, f"{GUEST_PREFIX}one")
     monkeypatch.setenv("STUDIO_MAX_GUEST_BYTES", "1000")

@@ -2,13 +2,13 @@
 
 import pytest
 
-from adapters.hub import account_of
 from adapters.library import find_adapter, read_adapter
 from adapters.package import PushOptions
 from adapters.pull import look, pull, search_hub
 from adapters.push import plan_push, push_adapter
 from common.errors import UserError
 from common.paths import adapters_folder
+from models.hub.client import account_of
 from tests.adapters.making import put, write_history
 
 

@@ -7,11 +7,11 @@ import zipfile
 
 import pytest
 
-from adapters.backup import look_for_checkpoints, read_backup, restore
-from adapters.backup_files import check_settings
-from adapters.hub import account_of
 from common.errors import UserError
 from common.paths import home, runs_folder
+from models.hub.client import account_of
+from runs.backup.backup import look_for_checkpoints, read_backup, restore
+from runs.backup.backup_files import check_settings
 from tests.adapters.runs import REPO, send
 
 

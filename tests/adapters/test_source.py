@@ -5,7 +5,6 @@ import shutil
 import pytest
 
 from adapters.facts import describe_origin
-from adapters.hub import account_of
 from adapters.intake import import_adapter
 from adapters.library import PrivateSource, find_adapter, read_adapter
 from adapters.package import PushOptions, export_zip
@@ -14,11 +13,12 @@ from adapters.push import plan_push, push_adapter
 from common.errors import UserError
 from common.paths import adapters_folder
 from models.base import choose_base
+from models.hub.client import account_of
+from runs.config import TrainConfig
+from runs.launcher import copy_adapter
+from runs.publish import publish_adapter
+from runs.run import Run
 from tests.adapters.making import put
-from trainer.config import TrainConfig
-from trainer.launcher import copy_adapter
-from trainer.process.publish import publish_adapter
-from trainer.run import Run
 
 WORDS = r"by bob from club/secret, which is not public.*Push it as private"
 

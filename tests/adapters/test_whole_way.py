@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from adapters.hub import account_of
 from adapters.library import find_adapter
 from adapters.package import PushOptions
 from adapters.pull import look, pull
 from adapters.push import push_adapter
 from chat.engine import Engine, Model, Sampling
 from common.paths import REPOSITORY
+from models.hub.client import account_of
 from tests.fakes import conversation
 
 

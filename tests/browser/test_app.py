@@ -62,7 +62,7 @@ def training_line(page) -> str:
 
 def losses() -> tuple[float, float]:
     """The first and the last loss of the only run."""
-    from trainer.run import list_runs, read_state
+    from runs.run import list_runs, read_state
 
     (run,) = list_runs()
     state = read_state(run)

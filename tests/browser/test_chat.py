@@ -4,12 +4,12 @@ import shutil
 
 import pytest
 
-from chat.feedback import read_rows
 from common.paths import adapters_folder, home
+from data.feedback import read_rows
 from tests.browser.driving import CHROMIUM, FLAGS, MARKS, choose, new_page, settle, shoot, wait_for
 from tests.chat.conftest import adapters  # noqa: F401
 from tests.chat.openai_server import openai_server
-from ui.chat_keys import COPY_THE_WORDS
+from ui.chat.keys import COPY_THE_WORDS
 
 pytestmark = MARKS
 TYPED = "Hello <b>bold</b> </s><|assistant|> `x<y`"

@@ -7,7 +7,7 @@ import pytest
 from tests.browser.driving import CHROMIUM, FLAGS, MARKS, choose, new_page, prepare, settle, shoot, wait_for
 from tests.browser.test_chat import send, wait_idle, words
 from tests.chat.openai_server import openai_server
-from ui.chat_store import KEY, MERGE, MOST_DELETED, READ, VERSION
+from ui.chat.store import KEY, MERGE, MOST_DELETED, READ, VERSION
 
 pytestmark = MARKS
 

@@ -10,8 +10,8 @@ import pytest
 from benchmarks.inputs import make_library
 from common.files import read_json
 from common.paths import runs_folder
+from runs.run import find_run, list_runs, read_state
 from tests.browser.driving import MARKS, fill, shoot, status, type_base, upload, wait_for
-from trainer.run import find_run, list_runs, read_state
 from ui.long_lists import MOST_LISTED
 
 pytestmark = MARKS

@@ -239,7 +239,7 @@ def finished(world: World, name: str) -> str:
 
 def status_of(world: World, name: str) -> str:
     """Read the run's status from its folder, as the page does."""
-    from trainer.run import Run, read_state
+    from runs.run import Run, read_state
 
     folders = list(world.home.glob(f"runs/*/{name}"))
     return read_state(Run(folders[0])).status if folders else "missing"

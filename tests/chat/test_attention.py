@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from chat.attention import NAME, grouped_attention
 from chat.engine import Model
+from chat.patches.attention import NAME, grouped_attention
 from chat.resident import Resident
 
 

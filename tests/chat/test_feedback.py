@@ -2,9 +2,9 @@
 
 import pytest
 
-from chat.feedback import drop_last_row, drop_row, find_dataset, keep_row, list_datasets, read_rows, row_key
 from common.errors import UserError
 from common.paths import home
+from data.feedback import drop_last_row, drop_row, find_dataset, keep_row, list_datasets, read_rows, row_key
 from tests.fakes import conversation
 
 TALK = conversation(2)
@@ -60,8 +60,8 @@ def test_what_teaches_nothing_is_refused(messages):
 
 
 def test_training_reads_the_rows():
-    from trainer.data.reading import read_rows as read_for_training
-    from trainer.data.shapes import to_conversation
+    from data.reading import read_rows as read_for_training
+    from data.shapes import to_conversation
 
     path = keep_row("mine", TALK, "liked", "k").path
     assert to_conversation(read_for_training(str(path))[0])["messages"] == TALK
@@ -87,10 +87,10 @@ def test_rows_that_come_at_the_same_moment_are_all_kept():
 def test_the_room_of_an_owner_is_bounded_and_a_refused_row_takes_nothing_away(monkeypatch):
     keep_row("mine", TALK, "liked", "k")
     before = read_rows("mine")
-    monkeypatch.setattr("chat.feedback.MAX_DATASETS", 1)
+    monkeypatch.setattr("data.feedback.MAX_DATASETS", 1)
     with pytest.raises(UserError, match="1 data sets"):
         keep_row("another", TALK, "liked", "k")
-    monkeypatch.setattr("chat.feedback.MAX_BYTES", 10)
+    monkeypatch.setattr("data.feedback.MAX_BYTES", 10)
     with pytest.raises(UserError, match="Take rows out"):
         keep_row("mine", TALK, "edited", "k")
     assert read_rows("mine") == before and len(list_datasets()) == 1

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from chat.engine import Engine, Model
-from chat.int8 import int8_linear
+from chat.patches.int8 import int8_linear
 from chat.resident import Resident, chat_precision
 from tests.chat.asking import say
 

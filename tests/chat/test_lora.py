@@ -9,8 +9,8 @@ from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM
 
-from chat import lora
 from chat.engine import Model
+from chat.patches import lora
 from chat.resident import Resident
 from models.precision import load_base_model
 

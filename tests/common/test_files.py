@@ -13,7 +13,7 @@ from common.files import (
     write_json,
     write_text,
 )
-from trainer.config import TrainConfig
+from runs.config import TrainConfig
 
 
 def test_a_cut_off_last_line_is_left_out(tmp_path):

@@ -6,15 +6,15 @@ import time
 
 import pytest
 
-from adapters.hub import account_of
 from jobs import follow
 from jobs.follow import MARK
 from jobs.hf import submit
 from jobs.prices import plan
+from models.hub.client import account_of
+from runs.config import TrainConfig
 from tests.adapters.conftest import hub  # noqa: F401  (the fixture)
 from tests.fakes import conversation
 from tests.trainer.running import write_rows
-from trainer.config import TrainConfig
 
 
 def wait_for(condition, what: str, seconds: float = 240) -> None:

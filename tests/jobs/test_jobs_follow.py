@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from adapters.hub import account_of
 from common.errors import UserError
 from jobs.__main__ import main
 from jobs.follow import Mirror, _event, attach, follow, is_out_of_time
 from jobs.hf import cancel, end_job, read_job
 from jobs.inside import Printer
 from jobs.stop import PATIENCE_SECONDS, Ending, is_asked
+from models.hub.client import account_of
+from runs.history import discard
+from runs.run import read_state
 from tests.jobs.conftest import event, wait_for
 from tests.trainer.running import events
-from trainer.history import discard
-from trainer.run import read_state
 
 
 def followers(run) -> int:

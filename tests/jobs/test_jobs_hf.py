@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from adapters.hub import account_of
 from common.errors import UserError
 from jobs.__main__ import main
 from jobs.hf import IMAGE, note_job, read_job, resume, submit
 from jobs.prices import FROM_DOCS, FROM_HUB, flavors, plan
 from jobs.upload import send_run, zip_run
+from models.hub.client import account_of
 from models.prices import JOBS
-from trainer.machines.parallel import with_processes
-from trainer.queue import enqueue
-from trainer.run import EventLog, list_runs, read_state
+from runs.machines.parallel import with_processes
+from runs.queue import enqueue
+from runs.run import EventLog, list_runs, read_state
 
 
 def test_machines_and_prices_are_the_hubs_own_and_else_those_of_its_documentation(hub, alice):

@@ -9,10 +9,10 @@ import yaml
 from common.errors import UserError
 from jobs.line import Machines
 from jobs.skypilot import MOUNTED, SEED, SkyOptions, write_job
+from runs.config import TrainConfig
+from runs.machines.parallel import INSTALL_DEEPSPEED
+from runs.run import read_state
 from tests.jobs.conftest import write_commands
-from trainer.config import TrainConfig
-from trainer.machines.parallel import INSTALL_DEEPSPEED
-from trainer.run import read_state
 
 # of sky/utils/schemas.py (get_task_schema, get_resources_schema, get_storage_schema); a whole file was also read by
 # sky.Task.from_yaml of SkyPilot 0.14.1

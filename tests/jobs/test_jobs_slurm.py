@@ -12,12 +12,12 @@ import yaml
 from common.errors import UserError
 from jobs.line import Machines
 from jobs.slurm import SlurmOptions, script, write_job
+from runs.config import TrainConfig
+from runs.machines import parallel
+from runs.run import read_state
 from tests.fakes import conversation
 from tests.jobs.conftest import wait_for, write_commands
 from tests.trainer.running import events, losses, run_main, write_rows
-from trainer.config import TrainConfig
-from trainer.machines import parallel
-from trainer.run import read_state
 
 CPU_PAIR = Machines(nodes=2, gpus_per_node=0)
 FAKES = {
@@ -94,7 +94,7 @@ def test_the_file_is_a_shell_script_with_what_was_asked_for(tiny_base, tmp_path)
 def test_what_accelerate_reads_is_the_template_of_the_mode_and_leaves_the_cards_to_the_cluster(
     tiny_base, tmp_path, monkeypatch, machines, settings, kind, template
 ):
-    from trainer.machines.command import CONFIGS
+    from runs.machines.command import CONFIGS
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")  # of the machine that writes the file
     monkeypatch.setattr(parallel.importlib.util, "find_spec", lambda name: True)

@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from adapters.backup import read_backup, restore
 from adapters.library import find_adapter
 from jobs.follow import attach, follow
 from jobs.hf import read_job, resume, submit
 from jobs.inside import Sender
 from jobs.prices import plan
+from runs.backup.backup import read_backup, restore
+from runs.queue import stop
+from runs.run import Run, read_state
 from tests.jobs.conftest import wait_for
 from tests.trainer.running import events, losses
-from trainer.queue import stop
-from trainer.run import Run, read_state
 
 
 def steps_kept(hub, repo: str) -> set[int]:

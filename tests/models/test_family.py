@@ -8,12 +8,12 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from adapters.gguf_file import write_adapter, write_models
-from adapters.gguf_words import QWEN2_PATTERN
+from adapters.export.gguf_file import write_adapter, write_models
+from adapters.export.gguf_words import QWEN2_PATTERN
+from adapters.export.merge import merge_adapter
+from adapters.export.serve import QWEN_SYSTEM, write_modelfile
 from adapters.intake import import_adapter
 from adapters.library import read_adapter
-from adapters.merge import merge_adapter
-from adapters.serve import QWEN_SYSTEM, write_modelfile
 from chat.batch import JoinedCaches, read_prompt
 from chat.cache import Cache
 from chat.engine import Engine, Model, Sampling
@@ -28,13 +28,13 @@ from models.prompt import encode_messages
 from models.templates import training_template
 from models.templates.known import recognise
 from models.tokenizer import load_tokenizer
+from runs.config import TrainConfig
+from runs.launcher import create_run
 from tests.adapters.making import make_adapter
 from tests.tiny import make_tiny_qwen
 from tests.trainer.running import losses, run_main, small_settings
-from trainer.config import TrainConfig
-from trainer.launcher import create_run
-from trainer.process import loss_head, row_attention
-from trainer.process.recipe import lora_config
+from trainer.patches import loss_head, row_attention
+from trainer.recipe import lora_config
 
 # what the Hub's config.json of each says beside the sizes, in the keys of its time
 PUBLISHED = {

@@ -103,7 +103,7 @@ def test_half_a_file_that_somebody_else_downloads_is_left_alone(tmp_path, monkey
     from filelock import FileLock
     from huggingface_hub import constants
 
-    from models.download import remove_halves
+    from models.hub.fetch import remove_halves
 
     cache = tmp_path / "hub"
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))

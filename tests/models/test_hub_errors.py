@@ -14,8 +14,8 @@ import pytest
 from common.errors import UserError
 from common.paths import REPOSITORY
 from models.base import choose_base, fetch_base
-from models.download import download
-from models.hub import child_environment, client_environment, explain
+from models.hub.errors import child_environment, client_environment, explain
+from models.hub.fetch import download
 from tests.adapters.conftest import hub  # noqa: F401
 from tests.hub_server import HubServer
 
@@ -23,7 +23,7 @@ from tests.hub_server import HubServer
 def failed(**variables: str) -> str:
     """What the downloading process says of a download that fails."""
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    command = [sys.executable, "-m", "models.download", "tests/base", "main", '["*"]']
+    command = [sys.executable, "-m", "models.hub.fetch", "tests/base", "main", '["*"]']
     result = subprocess.run(
         command,
         cwd=REPOSITORY,

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
+from data.dataset import IGNORED, Encoder
 from models.templates import NAMES, read_template, training_template, without_marks
 from models.templates.known import KNOWN, fingerprint, normalised, recognise
 from models.tokenizer import load_tokenizer
 from tests.conftest import TOKENIZER
-from trainer.data.dataset import IGNORED, Encoder
 
 # SmolLM2-Instruct's own template, as its GGUF carries it
 SMOLLM2 = (

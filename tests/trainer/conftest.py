@@ -5,16 +5,16 @@ import json
 import pytest
 
 from common.paths import runs_folder
+from data.dataset import Encoder
+from data.settings import DataSettings
+from data.shapes import to_conversation
 from models.precision import load_base_model
 from models.templates import training_template
+from runs import launcher, queue
+from runs.config import TrainConfig
+from runs.run import EventLog, Run
 from tests.trainer.queueing import end, fake_command
 from tests.trainer.running import small_settings
-from trainer import launcher, queue
-from trainer.config import TrainConfig
-from trainer.data.dataset import Encoder
-from trainer.data.settings import DataSettings
-from trainer.data.shapes import to_conversation
-from trainer.run import EventLog, Run
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ def data_settings(tmp_path):
 def make_trainer(tiny_base, tinyllama_tokenizer, run, rows, bitsandbytes_as_it_was):
     """Builds the real trainer on the two-layer model, on these rows unless it is given others."""
 
-    from trainer.process.recipe import build_trainer
     from trainer.progress import ProgressCallback, StopWatch
+    from trainer.recipe import build_trainer
 
     def make(precision: str = "fp32", held_out=(), train=rows, run=run, **settings):
         config = TrainConfig(

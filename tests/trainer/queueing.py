@@ -7,13 +7,13 @@ import psutil
 
 from common.files import write_json, write_text
 from common.paths import runs_folder
-from trainer.config import TrainConfig
-from trainer.run import Run
+from runs.config import TrainConfig
+from runs.run import Run
 
 FAKE = """import os, sys, time
 from pathlib import Path
 from common.files import read_json, write_json
-from trainer.run import this_process
+from runs.run import this_process
 run = Path(sys.argv[-1])
 with open(run / "began", "a") as began:
     began.write("x")

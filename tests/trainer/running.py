@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.files import read_json_lines
-from trainer.run import Run, read_state
+from runs.run import Run, read_state
 
 SECONDS = 900  # a run that dies ends the wait at once; one that lives may be on a slow machine
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from trl import SFTTrainer
 
-from trainer.data.dataset import IGNORED
-from trainer.process.loss_head import COUNTED
+from data.dataset import IGNORED
+from trainer.patches.loss_head import COUNTED
 
 
 @pytest.mark.parametrize("batch", [1, 4])

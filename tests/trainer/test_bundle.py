@@ -15,12 +15,12 @@ import yaml
 
 from common.files import write_text
 from common.paths import REPOSITORY, home
-from trainer.bundle import shell_command, write_bundle
-from trainer.config import TrainConfig
-from trainer.history import rename
-from trainer.launcher import create_run
-from trainer.redact import redact
-from trainer.run import EventLog, Run, find_run, read_state
+from runs.bundle import shell_command, write_bundle
+from runs.config import TrainConfig
+from runs.history import rename
+from runs.launcher import create_run
+from runs.redact import redact
+from runs.run import EventLog, Run, find_run, read_state
 
 TOKEN = "hf_" + "AbCdEfGhIjKlMnOpQrSt"
 ROWS = "".join(f'{{"prompt": "What is {n}?", "completion": "It is {n}."}}\n' for n in range(12))

@@ -10,9 +10,9 @@ from common.errors import UserError
 from common.files import read_json, write_json
 from common.paths import home, runs_folder
 from models.family import ModelShape
-from trainer.config import TrainConfig
-from trainer.forecast.speed import FILE, from_earlier_runs, known, measure
-from trainer.run import EventLog, Run, this_process
+from runs.config import TrainConfig
+from runs.forecast.speed import FILE, from_earlier_runs, known, measure
+from runs.run import EventLog, Run, this_process
 
 SMALL = ModelShape(64, 128, 2, 4, 2, 16, 500, False, 256)
 FACTS = {"train_rows": 50, "held_out_rows": 5, "tokens": 1600, "trained_tokens": 800}

@@ -13,10 +13,10 @@ import pytest
 
 from common.errors import UserError
 from common.paths import REPOSITORY
+from data.check import check
+from data.settings import DataSettings
+from runs.config import TrainConfig
 from trainer.__main__ import main
-from trainer.config import TrainConfig
-from trainer.data.check import check
-from trainer.data.settings import DataSettings
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_check_that_is_stopped_ends_its_process_at_once(settings):
         check(settings, stop=stop)
     assert time.monotonic() - started < 10
     commands = [child.cmdline() for child in psutil.Process().children(recursive=True)]
-    assert not any("trainer.data.check" in command for command in commands)
+    assert not any("data.check" in command for command in commands)
 
 
 def test_settings_that_cannot_be_are_refused_before_anything_starts(capsys):
@@ -66,7 +66,7 @@ def test_a_preview_marks_what_is_trained_and_says_why_a_row_is_not_used(tiny_bas
 
 
 def test_asking_imports_no_torch():
-    code = "import sys, trainer.data.check, trainer.data.reading, trainer.data.shapes"
+    code = "import sys, data.check, data.reading, data.shapes"
     code += "; sys.exit(bool({'torch', 'transformers', 'datasets', 'pandas', 'pyarrow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
 
@@ -79,7 +79,7 @@ def test_data_that_takes_too_much_memory_is_a_sentence(settings, tmp_path):
     rows.write_text(json.dumps(pairs))
     request, result = tmp_path / "request.json", tmp_path / "result.json"
     request.write_text(json.dumps({"settings": asdict(replace(settings, data=str(rows))), "rows": 1}))
-    code = "import sys, trainer.data.check as c; c.MAX_DATA_BYTES = 30_000_000; c.main(sys.argv[1:])"
+    code = "import sys, data.check as c; c.MAX_DATA_BYTES = 30_000_000; c.main(sys.argv[1:])"
     subprocess.run([sys.executable, "-c", code, str(request), str(result)], cwd=REPOSITORY, check=False)
     assert "needs more memory" in json.loads(result.read_text())["error"]["message"]
 

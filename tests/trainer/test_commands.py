@@ -8,11 +8,11 @@ import pytest
 
 from common.files import write_json
 from common.paths import runs_folder
+from runs import follow as module
+from runs.follow import watch
+from runs.run import EventLog, Run, find_run, read_state
 from tests.trainer import queueing
-from trainer import follow as module
 from trainer.__main__ import main
-from trainer.follow import watch
-from trainer.run import EventLog, Run, find_run, read_state
 
 
 def make_run(name: str, owner: str = "local", **settings) -> Run:

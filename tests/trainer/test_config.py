@@ -5,9 +5,9 @@ from dataclasses import fields
 import pytest
 
 from common.errors import UserError
-from trainer.config import GROUPS, TrainConfig
-from trainer.fields import Mark
-from trainer.presets import PRESETS, preset_values
+from runs.config import GROUPS, TrainConfig
+from runs.fields import Mark
+from runs.presets import PRESETS, preset_values
 
 
 def wrong_fields(**settings) -> list[str]:

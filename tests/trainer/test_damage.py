@@ -10,12 +10,12 @@ import pytest
 from common.errors import UserError
 from common.files import write_json, write_text
 from common.paths import runs_folder
+from runs import history
+from runs.queue import advance, order
+from runs.run import EventLog, Run, read_state
 from tests.trainer.queueing import make_run, queued
-from trainer import history
 from trainer.__main__ import main
-from trainer.queue import advance, order
-from trainer.run import EventLog, Run, read_state
-from ui import history_view, run_view
+from ui.train import history_view, run_view
 
 DEEP = b"[" * 200_000
 ANSWERS = [{"prompt": "Hi", "answer": "Hello"}]

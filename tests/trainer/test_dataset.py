@@ -2,9 +2,9 @@
 
 import pytest
 
+from data.dataset import Encoder
+from data.shapes import to_conversation
 from models.templates import training_template
-from trainer.data.dataset import Encoder
-from trainer.data.shapes import to_conversation
 
 PAIR = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
 HUGE = [PAIR[0], {"role": "assistant", "content": "word " * 200}]

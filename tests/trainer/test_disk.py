@@ -6,9 +6,9 @@ import pytest
 
 from common.errors import UserError
 from common.paths import adapters_folder, runs_folder
-from trainer.config import TrainConfig
-from trainer.history import delete, deleted
-from trainer.launcher import create_run
+from runs.config import TrainConfig
+from runs.history import delete, deleted
+from runs.launcher import create_run
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import pytest
 
 from common.files import read_json_lines
 from common.paths import adapters_folder
+from runs.checkpoints import last_checkpoint
+from runs.config import TrainConfig
+from runs.launcher import create_run, start
+from runs.machines.parallel import with_processes
+from runs.run import Run, read_state
 from tests.trainer.running import events, losses, run_main, small_settings, write_rows
-from trainer.config import TrainConfig
-from trainer.launcher import create_run, start
-from trainer.machines.parallel import with_processes
-from trainer.process.checkpoints import last_checkpoint
-from trainer.run import Run, read_state
 
 SECONDS = 180
 

@@ -9,8 +9,8 @@ from common.errors import UserError
 from models.base import Base, shape_for
 from models.family import EMBEDDED_SHAPE, TINYLLAMA_SHAPE, shape_of
 from models.hardware import Hardware
-from trainer.config import TrainConfig
-from trainer.forecast.estimate import (
+from runs.config import TrainConfig
+from runs.forecast.estimate import (
     EXAMPLE_FACTS,
     Cost,
     estimate,
@@ -19,8 +19,8 @@ from trainer.forecast.estimate import (
     predicted_memory,
     record_estimate,
 )
-from trainer.forecast.plan import facts_in
-from trainer.forecast.speed import Speed
+from runs.forecast.plan import facts_in
+from runs.forecast.speed import Speed
 
 CPU = Hardware((), 2, 16 * 2**30, "no GPU, 2 CPU cores")
 SPACE = Hardware((), 8, 30 * 2**30, "no GPU, 8 CPU cores", "t4-small")
@@ -63,8 +63,8 @@ def test_time_grows_with_epochs_and_ends_at_the_limit():
 
 
 def test_the_facts_of_the_example_are_counted(tinyllama_tokenizer, tmp_path):
-    from trainer.data.intake import load_data
-    from trainer.data.settings import DataSettings
+    from data.intake import load_data
+    from data.settings import DataSettings
 
     data = load_data(DataSettings(), tmp_path, tinyllama_tokenizer)
     lengths = [len(row["input_ids"]) for row in data.train.rows]

@@ -7,10 +7,10 @@ from itertools import pairwise
 import pytest
 
 from common.paths import runs_folder
-from trainer import run as module
-from trainer.process.report_failure import report_failure
-from trainer.run import EventLog, Run, read_state, this_process
-from trainer.state import state_of
+from runs import run as module
+from runs.run import EventLog, Run, read_state, this_process
+from runs.state import state_of
+from trainer.report_failure import report_failure
 
 MAX_POINTS = 12_000
 TOTAL_STEPS = 1_000_000

@@ -8,8 +8,8 @@ import torch
 from jinja2 import Template
 
 from common.errors import UserError
-from trainer.config import TrainConfig
-from trainer.process.failures import TABLE, Failure, diagnose, explain, less_memory
+from runs.config import TrainConfig
+from runs.failures import TABLE, Failure, diagnose, explain, less_memory
 
 
 def raised(work) -> BaseException:

@@ -18,18 +18,19 @@ import pytest
 
 from common.files import read_json, write_json
 from common.paths import REPOSITORY, adapters_folder, home, runs_folder
+from runs import disk, queue
+from runs import run as run_module
+from runs.checkpoints import last_checkpoint
+from runs.config import TrainConfig
+from runs.launcher import create_run
+from runs.queue import advance, enqueue, order
+from runs.run import EventLog, find_run, list_runs, read_state, this_process
 from tests.trainer.queueing import end, make_run, queued, wait_for
 from tests.trainer.running import events, run_main, small_settings
-from trainer import disk, queue, train
-from trainer import run as run_module
+from trainer import train
 from trainer.__main__ import main
-from trainer.config import TrainConfig
-from trainer.launcher import create_run
-from trainer.process.checkpoints import last_checkpoint
-from trainer.queue import advance, enqueue, order
-from trainer.run import EventLog, find_run, list_runs, read_state, this_process
-from ui import history_view, run_view
 from ui.messages import shown
+from ui.train import history_view, run_view
 
 SMALL_BYTES = 16 * 2**20
 
@@ -287,7 +288,7 @@ def test_a_training_that_is_stopped_for_a_while_is_not_started_twice(trainer):
 
 HANGING = """import sys, time
 from pathlib import Path
-from trainer.process.watchdog import HangWatch
+from trainer.watchdog import HangWatch
 HangWatch.LOOK_SECONDS, HangWatch.STALE_SECONDS = 0.1, 0.5
 hung = []
 watch = HangWatch(Path(sys.argv[1]), 3.0, hung.append)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from trainer.config import TrainConfig
-from trainer.forecast.fitting import make_it_fit
+from runs.config import TrainConfig
+from runs.forecast.fitting import make_it_fit
 
 
 def size(config: TrainConfig) -> float:

@@ -12,10 +12,10 @@ import pytest
 
 from common.errors import UserError
 from common.paths import REPOSITORY
-from trainer.data.intake import gather
-from trainer.data.kinds import KINDS, paste_suffix
-from trainer.data.reading import read_rows, read_source, source_of
-from trainer.data.shapes import columns_of, guess_mapping, recognise
+from data.intake import gather
+from data.kinds import KINDS, paste_suffix
+from data.reading import read_rows, read_source, source_of
+from data.shapes import columns_of, guess_mapping, recognise
 
 FILES = 500
 SEED = 20260
@@ -134,8 +134,8 @@ READ = """
 import json, resource, sys, time
 from pathlib import Path
 from common.errors import UserError
-from trainer.data import decoding
-from trainer.data.reading import read_source
+from data import decoding
+from data.reading import read_source
 decoding.MAX_BYTES = 256 * 2**20  # the limit itself is 4 GB, which takes long to write
 import charset_normalizer, csv
 if sys.argv[1].endswith("parquet"):

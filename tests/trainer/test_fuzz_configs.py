@@ -10,8 +10,8 @@ import yaml
 
 from common.errors import UserError
 from common.paths import home, runs_folder
-from trainer.config import TrainConfig
-from trainer.launcher import create_run
+from runs.config import TrainConfig
+from runs.launcher import create_run
 
 SEED = 20261125
 CASES = 300

@@ -6,12 +6,12 @@ import pytest
 
 from models.family import EMBEDDED_SHAPE
 from models.hardware import Hardware
+from runs.config import TrainConfig
+from runs.forecast.estimate import EXAMPLE_FACTS, estimate
+from runs.launcher import create_run
 from tests.trainer.running import events, losses, run_main
-from trainer.config import TrainConfig
-from trainer.forecast.estimate import EXAMPLE_FACTS, estimate
-from trainer.launcher import create_run
-from trainer.process import gradient_checkpointing
-from trainer.process.gradient_checkpointing import facts_of
+from trainer import gradient_checkpointing
+from trainer.gradient_checkpointing import facts_of
 
 
 def test_it_is_on_only_where_there_is_too_little_room_and_the_losses_are_the_same(settings, monkeypatch):
@@ -40,8 +40,8 @@ def test_the_plan_says_which_and_why():
 
 def test_the_rows_are_measured_where_they_lie(tinyllama_tokenizer, tmp_path):
     """The same facts as the check before the start tells; counted on disk."""
-    from trainer.data.intake import load_data
-    from trainer.data.settings import DataSettings
+    from data.intake import load_data
+    from data.settings import DataSettings
 
     facts = facts_of(load_data(DataSettings(), tmp_path, tinyllama_tokenizer).train)
     assert facts == {name: EXAMPLE_FACTS[name] for name in facts} | {"mean_length": pytest.approx(103.4, abs=0.1)}

@@ -12,10 +12,9 @@ from benchmarks.inputs import make_library
 from common.errors import UserError
 from common.files import read_json, write_json, write_text
 from common.paths import adapters_folder, runs_folder
-from tests.trainer import queueing
-from trainer import history
-from trainer.config import TrainConfig
-from trainer.history import (
+from runs import history
+from runs.config import TrainConfig
+from runs.history import (
     Row,
     compare,
     copy_settings,
@@ -28,9 +27,10 @@ from trainer.history import (
     title_of,
     undo_delete,
 )
-from trainer.process.publish import place_of
-from trainer.run import EventLog, Run, find_run, list_runs, read_state, this_process
-from ui import history_view
+from runs.publish import place_of
+from runs.run import EventLog, Run, find_run, list_runs, read_state, this_process
+from tests.trainer import queueing
+from ui.train import history_view
 
 
 def make_run(name: str = "run", owner: str = "alice", **settings) -> Run:

@@ -12,8 +12,8 @@ import pytest
 
 from common.errors import UserError
 from common.paths import REPOSITORY
+from data.hub_data import _explained, check_id
 from tests.hub_server import HubServer
-from trainer.data.hub_data import _explained, check_id
 
 CARD = """---
 configs:
@@ -26,7 +26,7 @@ configs:
 READ = """
 import json, sys
 from common.errors import UserError
-from trainer.data.reading import read_rows
+from data.reading import read_rows
 for options in json.loads(sys.argv[1]):
     try:
         print(json.dumps(read_rows(**options)))
@@ -142,7 +142,7 @@ def test_an_archive_with_a_pickle_is_not_read(hub, tmp_path):
 
 def test_a_data_set_that_is_too_large_asks_for_max_rows(hub):
     hub.add("me/data", {**hub.repositories["me/data"].files, "large.bin": bytes(10_000)})
-    code = f"from trainer.data import hub_data; hub_data.MAX_DOWNLOAD_BYTES = 9_000\n{READ}"
+    code = f"from data import hub_data; hub_data.MAX_DOWNLOAD_BYTES = 9_000\n{READ}"
     whole = {"data": "me/data", "config": "en"}
     refused, streamed = read(hub.url, whole, {**whole, "max_rows": 1}, code=code)
     assert "Set max_rows" in refused and len(streamed) == 1
@@ -159,8 +159,8 @@ def test_what_is_no_id_is_refused_before_the_library_takes_it_for_files_here(nam
 
 LAUNCH = """
 import json, sys
-from trainer.config import TrainConfig
-from trainer.launcher import create_run
+from runs.config import TrainConfig
+from runs.launcher import create_run
 for options in json.loads(sys.argv[1]):
     config = create_run(TrainConfig(base="embedded", **options)).config()
     print(json.dumps(next(getattr(config, name) for name in (*options, "data_revision") if name.endswith("_revision"))))

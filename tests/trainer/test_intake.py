@@ -10,13 +10,13 @@ import pytest
 
 from common.errors import UserError
 from common.paths import REPOSITORY
+from data.conversations import Conversations
+from data.dataset import IGNORED, Encoder
+from data.intake import load_data, load_text, read_texts
+from data.reading import read_rows
+from data.split import duplicates_of, found_in, held_out_of
 from models.templates import training_template
 from tests.trainer.test_dataset import LONG, PAIR
-from trainer.data.conversations import Conversations
-from trainer.data.dataset import IGNORED, Encoder
-from trainer.data.intake import load_data, load_text, read_texts
-from trainer.data.reading import read_rows
-from trainer.data.split import duplicates_of, found_in, held_out_of
 
 QUESTION = {"question": "Q", "answer": "A"}
 COLUMNS = '{"prompt": "frage", "completion": "antwort"}'
@@ -150,7 +150,7 @@ def test_of_few_rows_as_many_are_held_out_as_asked_at_least_one_and_never_all(tm
 
 @pytest.mark.parametrize("fraction", [0.02, 0.5])
 def test_of_many_rows_about_as_many_are_held_out_as_asked(tmp_path, monkeypatch, fraction):
-    monkeypatch.setattr("trainer.data.split.MAX_COUNTED", 1000)
+    monkeypatch.setattr("data.split.MAX_COUNTED", 1000)
     many = [f"text {number}" for number in range(20_000)]
     assert len(split(tmp_path, many, fraction, 0)[1]) == pytest.approx(20_000 * fraction, rel=0.1)
     assert len(split(tmp_path, many[:2000], 1e-9, 0)[1]) == 1, "one at least"
@@ -168,15 +168,15 @@ def test_duplicates_are_found_in_any_number_of_pieces(tmp_path, monkeypatch):
     found = kept(tmp_path, [f"text {number % 1000 if number < 2500 else number}" for number in range(3000)])
     whole = duplicates_of(found)
     assert numpy.flatnonzero(whole).tolist() == list(range(1000, 2500))
-    monkeypatch.setattr("trainer.data.split.PIECE_HASHES", 100)
-    monkeypatch.setattr("trainer.data.conversations.CHUNK_HASHES", 64)
+    monkeypatch.setattr("data.split.PIECE_HASHES", 100)
+    monkeypatch.setattr("data.conversations.CHUNK_HASHES", 64)
     assert duplicates_of(found).tolist() == whole.tolist()
     other = kept(tmp_path, ["text 7"])
     assert [row["row"] for row in found.part(found_in(found, other))] == [8, 1008, 2008]
 
 
 def test_conversations_are_read_back_whole_in_any_order(tmp_path, monkeypatch):
-    monkeypatch.setattr("trainer.data.conversations.CHUNK_BYTES", 7)
+    monkeypatch.setattr("data.conversations.CHUNK_BYTES", 7)
     said = [f"Zeile {n}\n\u2028 ü 🙂" for n in range(100)]
     odd = kept(tmp_path, said).part(numpy.arange(100) % 2 == 1)
     assert list(odd) == [{"row": n, "text": said[n - 1]} for n in range(2, 101, 2)] and len(odd) == 50
@@ -188,8 +188,8 @@ def test_conversations_are_read_back_whole_in_any_order(tmp_path, monkeypatch):
 PREPARE = """
 import sys, tempfile
 from pathlib import Path
-from trainer.data.intake import prepare
-from trainer.data.settings import DataSettings
+from data.intake import prepare
+from data.settings import DataSettings
 def peak() -> float:
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 before = peak()

@@ -11,13 +11,13 @@ import time
 import pytest
 
 from common.files import read_json_lines
-from models.hub import child_environment
+from models.hub.errors import child_environment
+from runs.checkpoints import last_checkpoint, step_of
+from runs.config import TrainConfig
+from runs.launcher import create_run
+from runs.run import Run
 from tests.conftest import REPOSITORY
 from tests.trainer.running import write_rows
-from trainer.config import TrainConfig
-from trainer.launcher import create_run
-from trainer.process.checkpoints import last_checkpoint, step_of
-from trainer.run import Run
 
 KILLS = 20
 SAVE_STEPS = 2

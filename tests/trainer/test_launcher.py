@@ -17,11 +17,11 @@ from common.files import write_json
 from common.paths import REPOSITORY, adapters_folder, runs_folder
 from models import embedded
 from models.base import DEFAULT_BASE
+from runs import disk, launcher
+from runs.config import TrainConfig
+from runs.launcher import command, create_run, environment, start
+from runs.run import EventLog, this_process
 from tests.trainer.running import write_rows
-from trainer import disk, launcher
-from trainer.config import TrainConfig
-from trainer.launcher import command, create_run, environment, start
-from trainer.run import EventLog, this_process
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_one_process_too_is_started_by_accelerate_with_a_config_file(config):
 
 
 def test_the_launcher_needs_no_torch():
-    code = "import sys, trainer.queue, trainer.history, trainer.data.dataset; sys.exit('torch' in sys.modules)"
+    code = "import sys, runs.queue, runs.history, data.dataset; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
 
 

@@ -3,10 +3,10 @@
 import pytest
 
 from common.errors import UserError
-from trainer import resolve as module
-from trainer.config import TrainConfig
-from trainer.limits import Limits, check_room, limits
-from trainer.resolve import capped, resolve
+from runs import resolve as module
+from runs.config import TrainConfig
+from runs.limits import Limits, check_room, limits
+from runs.resolve import capped, resolve
 
 
 def test_a_laptop_has_no_limits_and_a_space_has_sane_ones(monkeypatch):

@@ -13,15 +13,13 @@ from common.files import write_json
 from common.paths import REPOSITORY
 from models import hardware
 from models.hardware import Gpu, Hardware
-from tests.trainer.running import write_rows
-from trainer import resolve
-from trainer.__main__ import main
-from trainer.bundle import write_bundle
-from trainer.config import TrainConfig
-from trainer.history import copy_settings
-from trainer.launcher import command, create_run
-from trainer.machines import parallel
-from trainer.machines.command import (
+from runs import resolve
+from runs.bundle import write_bundle
+from runs.config import TrainConfig
+from runs.history import copy_settings
+from runs.launcher import command, create_run
+from runs.machines import parallel
+from runs.machines.command import (
     CONFIGS,
     accelerate_yaml,
     launch_command,
@@ -29,9 +27,11 @@ from trainer.machines.command import (
     launch_variables,
     mixed_precision,
 )
-from trainer.machines.parallel import KINDS, TABLE, check_machine, kind_of, row_of, table_markdown
-from trainer.machines.user_config import FILE, KEYS, read_user_config, settings_of, with_user_config
-from trainer.run import EventLog, Run, read_state
+from runs.machines.parallel import KINDS, TABLE, check_machine, kind_of, row_of, table_markdown
+from runs.machines.user_config import FILE, KEYS, read_user_config, settings_of, with_user_config
+from runs.run import EventLog, Run, read_state
+from tests.trainer.running import write_rows
+from trainer.__main__ import main
 
 A100 = (Gpu("A100", 80 * 2**30, 8.0),) * 4
 T4 = (Gpu("T4", 15 * 2**30, 7.5),) * 2

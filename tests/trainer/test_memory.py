@@ -7,8 +7,8 @@ import torch
 
 from models.family import EMBEDDED_SHAPE, FAMILIES, TINYLLAMA_SHAPE, ModelShape, shape_of
 from models.hardware import Gpu, Hardware
-from trainer.config import TrainConfig
-from trainer.forecast.memory import (
+from runs.config import TrainConfig
+from runs.forecast.memory import (
     ROOMY,
     Batch,
     checkpointing_words,
@@ -17,8 +17,8 @@ from trainer.forecast.memory import (
     largest_batch,
     layer_bytes_a_token,
 )
-from trainer.process import row_attention
-from trainer.process.recipe import lora_config
+from trainer.patches import row_attention
+from trainer.recipe import lora_config
 
 FACTS = {"train_rows": 100, "held_out_rows": 10, "tokens": 20000, "trained_tokens": 10000}
 FACTS |= {"longest": 500, "mean_length": 200.0}

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainer.process.loss_head import _tiled_loss
-from trainer.process.watchdog import LateNumbers
+from trainer.patches.loss_head import _tiled_loss
+from trainer.watchdog import LateNumbers
 
 READ_BACK = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal")  # the operations a CPU waits for
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

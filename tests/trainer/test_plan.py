@@ -6,11 +6,11 @@ from trl import pack_dataset
 from common.files import read_json_lines
 from common.paths import runs_folder
 from models.precision import load_base_model
-from trainer.config import TrainConfig
-from trainer.forecast.plan import packed_rows, plan_steps
-from trainer.process.recipe import build_trainer
+from runs.config import TrainConfig
+from runs.forecast.plan import packed_rows, plan_steps
+from runs.run import EventLog, Run
 from trainer.progress import ProgressCallback, StopWatch
-from trainer.run import EventLog, Run
+from trainer.recipe import build_trainer
 
 
 def rows(count: int, length: int = 8) -> list[dict]:

@@ -9,11 +9,11 @@ import pytest
 from common.errors import UserError
 from common.files import read_json, write_json
 from common.paths import GUEST_PREFIX, home, runs_folder
+from runs import queue
+from runs.config import TrainConfig
+from runs.queue import advance, cancel, enqueue, launch, order, position, stop
+from runs.run import EventLog, Run, read_state, this_process
 from tests.trainer.queueing import end, make_run, queued, wait_for
-from trainer import queue
-from trainer.config import TrainConfig
-from trainer.queue import advance, cancel, enqueue, launch, order, position, stop
-from trainer.run import EventLog, Run, read_state, this_process
 
 
 def ids(runs: list[Run]) -> list[str]:

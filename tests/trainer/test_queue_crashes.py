@@ -8,10 +8,10 @@ from itertools import pairwise
 
 from common.files import read_json, write_json, write_text
 from common.paths import REPOSITORY
+from runs import queue
+from runs.queue import advance
+from runs.run import EventLog, read_state
 from tests.trainer.queueing import FAKE, fake_command, queued, wait_for
-from trainer import queue
-from trainer.queue import advance
-from trainer.run import EventLog, read_state
 
 
 def test_a_run_that_cannot_be_started_fails_and_the_next_one_starts(trainer):

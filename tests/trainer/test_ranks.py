@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from common.files import append_json_line, write_json
-from trainer.config import TrainConfig
-from trainer.process import ranks, watchdog
-from trainer.process.watchdog import is_finite
-from trainer.run import EventLog, read_state
+from runs.config import TrainConfig
+from runs.run import EventLog, read_state
+from trainer import ranks, watchdog
+from trainer.watchdog import is_finite
 
 
 @pytest.mark.parametrize(

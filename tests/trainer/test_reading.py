@@ -11,11 +11,11 @@ import pyarrow.parquet
 import pytest
 
 from common.errors import UserError
-from trainer.data.intake import gather
-from trainer.data.kinds import paste_suffix, suffix_of
-from trainer.data.reading import EXAMPLE_HELD_OUT, read_rows, read_source
-from trainer.data.shapes import to_conversation
-from trainer.data.tables import parquet_rows
+from data.intake import gather
+from data.kinds import paste_suffix, suffix_of
+from data.reading import EXAMPLE_HELD_OUT, read_rows, read_source
+from data.shapes import to_conversation
+from data.tables import parquet_rows
 
 ROWS = [
     {"질문": "서울은 어디에 있나요?", "답변": '대한민국의 수도, "서울"입니다.\n둘째 줄'},

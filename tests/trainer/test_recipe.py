@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from models.precision import load_base_model
-from trainer.config import SCHEDULERS, TrainConfig
-from trainer.process import lean_int8
-from trainer.process.recipe import training_arguments
+from runs.config import SCHEDULERS, TrainConfig
+from trainer.patches import lean_int8
+from trainer.recipe import training_arguments
 
 pytestmark = pytest.mark.usefixtures("bitsandbytes_as_it_was")
 

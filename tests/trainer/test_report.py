@@ -5,13 +5,13 @@ from collections import Counter
 
 import pytest
 
+from data import examine as module
+from data.dataset import IGNORED
+from data.examine import build_report, histogram
+from data.findings import CheckedBase
+from data.intake import load_data
+from data.report import Finding, Report
 from tests.trainer.test_dataset import LONG as LONG_TURNS
-from trainer.data import examine as module
-from trainer.data.dataset import IGNORED
-from trainer.data.examine import build_report, histogram
-from trainer.data.findings import CheckedBase
-from trainer.data.intake import load_data
-from trainer.data.report import Finding, Report
 
 KOREAN = [
     {"질문": f"{number}번 학생은 무엇을 배웠습니까?", "답변": f"{number}번 학생은 국어와 수학을 배웠습니다."}

@@ -10,12 +10,12 @@ import pytest
 
 from common.files import read_json, read_json_lines
 from common.paths import adapters_folder, home
+from runs.checkpoints import last_checkpoint
+from runs.config import TrainConfig
+from runs.launcher import create_run, start
+from runs.run import Run, RunState, read_state
 from tests.trainer.running import events, run_main, small_settings, wait
-from trainer.config import TrainConfig
-from trainer.launcher import create_run, start
-from trainer.process.checkpoints import last_checkpoint
-from trainer.process.studio_trainer import StudioTrainer
-from trainer.run import Run, RunState, read_state
+from trainer.studio_trainer import StudioTrainer
 
 
 def losses(run: Run) -> dict[int, float]:

@@ -5,8 +5,8 @@ import pytest
 import torch
 from datasets import Dataset
 
-from trainer.data.dataset import IGNORED
-from trainer.process.row_order import LengthGroups, filled_up, own_noise
+from data.dataset import IGNORED
+from trainer.row_order import LengthGroups, filled_up, own_noise
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_rows_of_a_length_come_in_the_same_order_whatever_was_drawn_before_and_i
 
 
 def test_the_trainer_takes_that_order_on_a_gpu_and_accelerate_tells_it_the_epoch(make_trainer, rows):
-    from trainer.process.studio_trainer import StudioTrainer
+    from trainer.studio_trainer import StudioTrainer
 
     trainer = make_trainer(held_out=rows, train=rows)
     trainer.args.train_sampling_strategy = "group_by_length"

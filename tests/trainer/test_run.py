@@ -7,9 +7,9 @@ import pytest
 from common.errors import UserError
 from common.files import write_json, write_text
 from common.paths import runs_folder
+from runs.config import TrainConfig
+from runs.run import EventLog, Run, active_run, find_run, list_runs, read_state, runs_with, this_process
 from tests.trainer.queueing import make_run
-from trainer.config import TrainConfig
-from trainer.run import EventLog, Run, active_run, find_run, list_runs, read_state, runs_with, this_process
 
 
 def alive(run: Run) -> None:

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from common.errors import UserError
-from trainer.data.intake import gather
-from trainer.data.reading import source_of
-from trainer.data.shapes import guess_mapping, recognise, to_conversation
+from data.intake import gather
+from data.reading import source_of
+from data.shapes import guess_mapping, recognise, to_conversation
 
 PAIR = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
 SHAREGPT = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]

@@ -6,9 +6,9 @@ import torch
 from common.files import read_json_lines
 from common.paths import runs_folder
 from models.precision import load_base_model
+from runs.run import Run
 from tests.trainer.running import events
-from trainer.process import row_attention
-from trainer.run import Run
+from trainer.patches import row_attention
 
 LENGTHS = (7, 1, 12, 5)
 

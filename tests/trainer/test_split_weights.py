@@ -6,12 +6,12 @@ import pytest
 
 from models.family import TINYLLAMA_SHAPE
 from models.hardware import Hardware
+from runs.config import TrainConfig
+from runs.forecast.estimate import EXAMPLE_FACTS
+from runs.forecast.memory import estimate_memory
+from runs.launcher import create_run
 from tests.trainer.running import run_main, write_rows
 from tests.trainer.test_machines import A100
-from trainer.config import TrainConfig
-from trainer.forecast.estimate import EXAMPLE_FACTS
-from trainer.forecast.memory import estimate_memory
-from trainer.launcher import create_run
 
 
 def memory_parts(mode: str, processes: int, layers: int = 22) -> dict[str, int]:
@@ -75,8 +75,8 @@ def test_split_weights_are_gathered_for_the_adapter_and_stay_fp32_beside_a_bf16_
 
     from models.family import LLAMA
     from models.precision import load_base_model
-    from trainer.process.publish import whole_weights
-    from trainer.process.recipe import lora_config
+    from runs.publish import whole_weights
+    from trainer.recipe import lora_config
 
     store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)

@@ -8,10 +8,10 @@ import pytest
 from common.errors import UserError
 from common.paths import adapters_folder
 from models.base import Base
+from runs.config import TrainConfig
+from runs.launcher import create_run
 from tests.trainer.running import events, losses, run_main, small_settings, write_rows
-from trainer.config import TrainConfig
-from trainer.launcher import create_run
-from trainer.process.init_adapter import check_adapter
+from trainer.init_adapter import check_adapter
 
 
 @pytest.fixture

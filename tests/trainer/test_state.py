@@ -6,9 +6,9 @@ from itertools import pairwise
 import pytest
 
 from common.files import append_json_line
-from trainer import state as module
-from trainer.events import parse_event
-from trainer.state import RunState, state_of, thinned
+from runs import state as module
+from runs.events import parse_event
+from runs.state import RunState, state_of, thinned
 
 
 def write(file, *events: dict, mode: str = "a") -> None:

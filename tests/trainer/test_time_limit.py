@@ -3,14 +3,14 @@
 import pytest
 
 from common.paths import adapters_folder
+from runs.checkpoints import last_checkpoint
+from runs.config import TrainConfig
+from runs.launcher import create_run
 from tests.trainer.running import events, losses, run_main, write_rows
 from trainer import progress
 from trainer import train as process
-from trainer.config import TrainConfig
-from trainer.launcher import create_run
-from trainer.process.checkpoints import last_checkpoint
-from trainer.process.studio_trainer import StudioTrainer
 from trainer.progress import ProgressCallback
+from trainer.studio_trainer import StudioTrainer
 
 
 def test_the_time_limit_stops_a_run_and_keeps_what_it_learned(settings, monkeypatch):

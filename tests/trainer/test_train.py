@@ -12,10 +12,10 @@ from adapters.history import read_history
 from adapters.library import find_adapter
 from common.files import read_json, read_json_lines
 from common.paths import adapters_folder, home
+from runs.config import TrainConfig
+from runs.launcher import create_run, start
+from runs.run import Run, read_state
 from tests.trainer.running import events, losses, run_main, small_settings, wait, write_rows
-from trainer.config import TrainConfig
-from trainer.launcher import create_run, start
-from trainer.run import Run, read_state
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ import pytest
 
 from common.files import read_json_lines
 from common.paths import REPOSITORY
+from runs.checkpoints import whole_steps
+from runs.config import TrainConfig
+from runs.launcher import create_run
+from runs.run import Run, read_state
 from tests.trainer.running import events, losses, run_main, small_settings
-from trainer.config import TrainConfig
-from trainer.launcher import create_run
-from trainer.process.checkpoints import whole_steps
-from trainer.run import Run, read_state
 
 SECONDS = 180
 ADDRESSES = ("10.77.0.1", "10.77.0.2")

@@ -5,12 +5,12 @@ import torch
 from safetensors.torch import load_file
 
 from common.paths import adapters_folder
+from runs.checkpoints import last_checkpoint
+from runs.config import TrainConfig
+from runs.launcher import create_run
 from tests.trainer.running import events, run_main, small_settings
-from trainer.config import TrainConfig
-from trainer.launcher import create_run
-from trainer.process import recipe
-from trainer.process.checkpoints import last_checkpoint
-from trainer.process.studio_trainer import StudioTrainer
+from trainer import recipe
+from trainer.studio_trainer import StudioTrainer
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 
 import gradio as gr
 
-from adapters.hub import _account_of
+from models.hub.client import _account_of
 from ui.page import build
 
 GUEST = "a" * 32

@@ -25,7 +25,7 @@ def space(hub, monkeypatch):  # noqa: F811
     from fastapi.testclient import TestClient
     from gradio import oauth
 
-    from adapters import hub as adapters_hub
+    from models.hub import client as adapters_hub
 
     adapters_hub._account_of.cache_clear()
     token = hub.add_user("bob", "contribute")

@@ -8,23 +8,23 @@ import threading
 import gradio as gr
 import pytest
 
-from adapters.backup import note_backup, read_backup
-from adapters.hub import account_of
 from common.errors import UserError
 from common.files import append_json_line, write_json
 from common.paths import home, runs_folder
-from models.hub import child_environment
+from models.hub.client import account_of
+from models.hub.errors import child_environment
+from runs.backup.backup import note_backup, read_backup
+from runs.config import TrainConfig
+from runs.launcher import create_run
+from runs.run import Run, find_run, read_state, this_process
 from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.runs import add_checkpoint, make_run
 from tests.trainer.running import losses, run_main, write_rows
-from trainer.config import TrainConfig
-from trainer.launcher import create_run
-from trainer.run import Run, find_run, read_state, this_process
-from ui import backups
-from ui.backup_form import backup_words, bring_back
-from ui.backups import backup_html, keep_sending, renew, send_when_new, sign_in_note
 from ui.owner import Visitor
 from ui.page import build
+from ui.train import backups
+from ui.train.backup_section import backup_words, bring_back
+from ui.train.backups import backup_html, keep_sending, renew, send_when_new, sign_in_note
 
 REPO = "alice/mine-checkpoints"
 HOUR = 3600.0
@@ -81,7 +81,7 @@ def test_a_run_that_lost_its_machine_goes_on_from_the_hub_with_the_same_losses(h
 
 def die_after(step: int, last_act, monkeypatch) -> None:
     """The machine goes away after the checkpoint of `step`."""
-    from trainer.process import studio_trainer
+    from trainer import studio_trainer
 
     real = studio_trainer.publish_checkpoint
 

@@ -11,8 +11,8 @@ from chat.sampling import Sampling
 from common.errors import UserError
 from common.paths import LOCAL_OWNER, adapters_folder
 from tests.chat.conftest import adapters  # noqa: F401
-from ui.chat_answer import SHOW_SECONDS, Engines, answer, as_draft, update_summary
-from ui.chat_view import meter, shown_messages
+from ui.chat.answer import SHOW_SECONDS, Engines, answer, as_draft, update_summary
+from ui.chat.view import meter, shown_messages
 from ui.owner import Visitor
 
 MODELS = ["adapter:adapter-0", "bare:", "adapter:adapter-1"]
@@ -133,7 +133,7 @@ def test_while_a_base_is_fetched_the_answers_place_says_so_and_one_can_leave(con
         goes_on.wait(30)
         return "/folder"
 
-    monkeypatch.setattr("ui.chat_models.fetch_base", slow)
+    monkeypatch.setattr("ui.chat.models.fetch_base", slow)
     stream = answer(Engines(FakeEngine(), None), conversation, Visitor(LOCAL_OWNER), Sampling(), [0, 1, 2])
     while "Downloading" not in last(conversation).get("doing", ""):
         assert next(stream) == []

@@ -7,9 +7,9 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from chat.feedback import list_datasets, read_rows
 from common.errors import UserError
 from common.paths import adapters_folder
+from data.feedback import list_datasets, read_rows
 from tests.chat.conftest import adapters  # noqa: F401
 
 FEW = {"max_new_tokens": 8}
@@ -104,8 +104,8 @@ def test_what_is_forged_is_a_sentence_and_the_session_lives(client, message, cha
 def test_a_temperature_that_is_no_number_is_a_sentence_whatever_brought_it(isolated_home, temperature):
     """gradio_client cannot send one; a client of one's own can."""
     from chat.engine import Engine
-    from ui.chat_answer import Engines
-    from ui.chat_api import ChatApi
+    from ui.chat.answer import Engines
+    from ui.chat.api import ChatApi
 
     api = ChatApi(Engines(Engine(), None))
     for ask in (
@@ -174,7 +174,7 @@ def test_a_damaged_adapter_and_one_that_is_gone_are_sentences(client):
 
 
 def test_the_rows_of_one_owner_are_not_anothers(isolated_home):
-    from chat.feedback import keep_row
+    from data.feedback import keep_row
 
     row = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
     keep_row("mine", row, "liked", "k", "guest-a")
@@ -197,8 +197,8 @@ def test_a_call_is_counted_for_its_owner_and_its_address_before_models_are_looke
 
     from chat.engine import CALLS, Caller
     from chat.line import Places
-    from ui import chat_api
-    from ui.chat_answer import Engines
+    from ui.chat import api as chat_api
+    from ui.chat.answer import Engines
     from ui.owner import owner_of
 
     monkeypatch.setenv("SPACE_ID", "someone/studio")

@@ -7,9 +7,9 @@ import pytest
 
 from chat.conversation import MAX_CONVERSATIONS, ask, new_conversation
 from tests.ui.test_chat_handlers import chat  # noqa: F401
-from ui.chat_data import DataHandlers, lay_out_data
-from ui.chat_tab import _without_those_gone
-from ui.conversations import NONE_YET, NOT_FOUND, ConversationHandlers, lay_out_conversations
+from ui.chat.conversations import NONE_YET, NOT_FOUND, ConversationHandlers, lay_out_conversations
+from ui.chat.data import DataHandlers, lay_out_data
+from ui.chat.tab import _without_those_gone
 
 TOMORROW = {"id": "unread-1", "changed": 1, "unread": '{"version": 3}'}
 

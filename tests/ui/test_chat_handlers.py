@@ -11,11 +11,11 @@ from chat.conversation import ask, checked, new_conversation
 from chat.engine import Reply
 from chat.sampling import Sampling
 from common.errors import UserError
-from ui.chat_answer import Engines, is_answering
-from ui.chat_data import DataHandlers, lay_out_data
-from ui.chat_handlers import ChatHandlers
-from ui.chat_layout import SUMMARISE, lay_out
-from ui.chat_store import conversation_store
+from ui.chat.answer import Engines, is_answering
+from ui.chat.data import DataHandlers, lay_out_data
+from ui.chat.handlers import ChatHandlers
+from ui.chat.layout import SUMMARISE, lay_out
+from ui.chat.store import conversation_store
 
 DRAFT = "what I was typing"
 
@@ -122,7 +122,7 @@ def test_an_answer_is_kept_when_its_summary_fails(chat, error, monkeypatch):
     values[own.full_radio] = SUMMARISE
     server.fails_at = 1
     if error:
-        monkeypatch.setattr("ui.chat_answer.summarise", lambda *_: (_ for _ in ()).throw(error))
+        monkeypatch.setattr("ui.chat.answer.summarise", lambda *_: (_ for _ in ()).throw(error))
     page = run(handlers.send(values, None), expects_error=error is not None)
     assert page[own.store][0]["panes"][0]["messages"][-1]["content"] == "fine"
     assert page[own.send_button].interactive and page[own.conversation]["summary"] == ""
@@ -185,7 +185,7 @@ def test_another_model_in_mid_answer_keeps_what_came_and_says_that_it_was_stoppe
 
 
 def test_while_an_answer_comes_the_browser_is_given_what_there_is_of_it(chat, monkeypatch):
-    monkeypatch.setattr("ui.chat_handlers.DRAFT_SECONDS", 0)
+    monkeypatch.setattr("ui.chat.handlers.DRAFT_SECONDS", 0)
     handlers, values, _ = chat
     own = handlers.layout
     drafts = [page[own.draft] for page in handlers.send(values, None) if own.draft in page]

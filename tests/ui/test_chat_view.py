@@ -4,7 +4,7 @@ import pytest
 
 from chat.conversation import new_conversation
 from chat.engine import Seen
-from ui.chat_view import MOST_TURNS_SHOWN, meter, place_of, seen_table, shown, shown_messages, shown_rating, written
+from ui.chat.view import MOST_TURNS_SHOWN, meter, place_of, seen_table, shown, shown_messages, shown_rating, written
 
 TEXTS = [
     "plain",

@@ -3,9 +3,9 @@
 import pytest
 
 from common.errors import UserError
-from trainer.config import TrainConfig
-from trainer.process.failures import TABLE
-from ui.train_events import checked_changes
+from runs.config import TrainConfig
+from runs.failures import TABLE
+from ui.train.run_events import checked_changes
 
 FORGED = [None, [], {"nobody": 1}, {"data": "/etc/passwd"}, {"base": "/etc"}, {"accelerate_config": "/etc/passwd"}]
 FORGED += [{"main_process_ip": "203.0.113.9"}, {"init_adapter": "x"}, {"max_length": 128, "text_data": "/etc/passwd"}]

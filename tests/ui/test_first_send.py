@@ -18,7 +18,7 @@ import psutil
 from chat.conversation import ask, new_conversation
 from chat.engine import Engine, Sampling
 from common.paths import LOCAL_OWNER
-from ui.chat_answer import Engines, answer
+from ui.chat.answer import Engines, answer
 from ui.owner import Visitor
 
 conversation, said = new_conversation(["base:auto"]), []

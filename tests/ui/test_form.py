@@ -2,11 +2,11 @@
 
 import pytest
 
-from chat.feedback import keep_row
 from common.errors import UserError
 from common.paths import runs_folder
-from trainer.config import EXAMPLE, TrainConfig
-from ui.form import (
+from data.feedback import keep_row
+from runs.config import EXAMPLE, TrainConfig
+from ui.train.form_values import (
     CHAT,
     HUB,
     PASTE,
@@ -63,7 +63,7 @@ def test_a_visitor_of_a_space_cannot_name_a_folder_of_the_server(space, base):
     assert made(base="owner/name").base == "owner/name"
 
 
-@pytest.mark.parametrize("name", ["/etc/passwd", "../secret.jsonl", "trainer/config.py", "a/b/c", "~/x"])
+@pytest.mark.parametrize("name", ["/etc/passwd", "../secret.jsonl", "runs/config.py", "a/b/c", "~/x"])
 def test_a_visitor_of_a_space_cannot_name_a_file_of_the_server(space, name):
     for changes in ({"data_kind": HUB, "data_hub": name}, {"text_hub": name}):
         with pytest.raises(UserError, match="not the id of a data set"):

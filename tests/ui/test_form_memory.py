@@ -2,9 +2,9 @@
 
 import pytest
 
-from trainer.config import TrainConfig
-from ui.form import PASTE, UPLOAD, make_config
-from ui.form_memory import FILES, MAX_VALUE_CHARACTERS, default_values, kept_values
+from runs.config import TrainConfig
+from ui.train.browser_copy import FILES, MAX_VALUE_CHARACTERS, default_values, kept_values
+from ui.train.form_values import PASTE, UPLOAD, make_config
 
 
 def test_what_was_kept_comes_back():

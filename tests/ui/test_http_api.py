@@ -5,8 +5,8 @@ import pytest
 
 from common.files import append_json_line, write_text
 from common.paths import runs_folder
+from runs.run import Run
 from tests.ui.conftest import handler
-from trainer.run import Run
 from ui.owner import new_key, owner_of
 
 KEY = "a" * 32

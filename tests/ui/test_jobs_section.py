@@ -2,12 +2,12 @@
 
 import pytest
 
-from adapters.hub import account_of
 from jobs.hf import read_job, submit
 from jobs.prices import plan
+from models.hub.client import account_of
+from runs.run import list_runs
 from tests.jobs.conftest import alice, config, hub  # noqa: F401
 from tests.ui.space import GUEST, space_call
-from trainer.run import list_runs
 
 LIMITS = ("a10g-largex2", 60, 5)
 
@@ -64,7 +64,7 @@ def test_another_visitor_neither_resumes_nor_stops_it(call, hub, her_run):  # no
 
 
 def test_stop_asks_the_job_and_pressed_again_cancels_it(call, hub, her_run, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("ui.jobs_events.attach", lambda run, account: True)  # nobody else acts on it
+    monkeypatch.setattr("ui.train.jobs_events.attach", lambda run, account: True)  # nobody else acts on it
     job = hub.jobs.jobs[read_job(her_run).id]
     assert call("stop", "", her_run.id, oauth_token=hub.alice)[0] == 200
     assert "stop" in hub.repositories["alice/far-job"].files and her_run.stop_file.exists()

@@ -5,11 +5,13 @@ import pytest
 from adapters.edit import delete_adapter, rename_adapter, set_notes, undo_delete
 from benchmarks.inputs import make_library
 from chat.conversation import new_conversation
-from trainer import history
-from trainer.run import find_run, list_runs
-from ui import adapters_tab, chat_models, history_events, history_view
-from ui.conversations import listed_models
+from runs import history
+from runs.run import find_run, list_runs
+from ui.adapters import tab as adapters_tab
+from ui.chat import models as chat_models
+from ui.chat.conversations import listed_models
 from ui.long_lists import MOST_LISTED, first_with, how_many
+from ui.train import history_events, history_view
 
 COUNT = 120
 OLD = "run-3"  # with so many, not among the newest
@@ -100,8 +102,8 @@ def test_an_old_adapter_can_answer_in_the_chat(library, chat_lists):
 def chat_lists():
     import gradio as gr
 
-    from ui.chat_layout import lay_out
-    from ui.chat_store import conversation_store
+    from ui.chat.layout import lay_out
+    from ui.chat.store import conversation_store
 
     with gr.Blocks():
         return lay_out(conversation_store())

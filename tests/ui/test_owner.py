@@ -4,9 +4,9 @@ import gradio as gr
 import pytest
 from starlette.requests import Request
 
-from adapters.hub import Account
 from common.errors import UserError
 from common.paths import is_name
+from models.hub.client import Account
 from ui import owner
 from ui.owner import address_of, can_sign_in, known_key, new_key, owner_of, visitor_of
 from ui.page import build
@@ -55,7 +55,7 @@ def test_no_two_accounts_share_a_folder():
 def test_a_page_that_is_still_opening_is_not_greeted_with_an_error(space):
     """The tab is shown, and the timer ticks, before the browser has its key."""
     named = [one for one in build().fns.values() if one.name in ("on_open", "on_tick")]
-    events = [one for one in named if one.fn.__module__ == "ui.train_events"]
+    events = [one for one in named if one.fn.__module__ == "ui.train.run_events"]
     assert {one.name for one in events} == {"on_open", "on_tick"}
     for event in events:
         browser_key, *others = [None] * len(event.inputs)

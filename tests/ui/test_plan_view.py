@@ -4,10 +4,10 @@ import re
 
 from models.family import TINYLLAMA_SHAPE
 from models.hardware import Hardware
+from runs.config import TrainConfig
+from runs.forecast.estimate import EXAMPLE_FACTS, estimate
 from tests.trainer.test_estimate import FAST
-from trainer.config import TrainConfig
-from trainer.forecast.estimate import EXAMPLE_FACTS, estimate
-from ui.plan_view import plan_html
+from ui.train.plan_view import plan_html
 
 
 def test_on_a_priced_space_the_plan_tells_the_cost_as_a_sentence():

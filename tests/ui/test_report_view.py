@@ -1,7 +1,7 @@
 """The report of a check: every number is there, every word escaped, trained tokens are told from the others."""
 
-from ui.data_form import cures_of, stops_of
-from ui.report_view import conversations, histogram, raw_rows, summary, tokens
+from ui.train.data_form import cures_of, stops_of
+from ui.train.report_view import conversations, histogram, raw_rows, summary, tokens
 
 DROP = {"label": "Leave them out", "changes": {"drop_duplicates": True}}
 SKIP = {"label": "Skip", "changes": {"skip_bad_rows": True}}

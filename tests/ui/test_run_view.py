@@ -5,10 +5,10 @@ import math
 import pytest
 
 from common.files import write_json
-from trainer.run import Run, RunState
-from ui import run_view
-from ui.jobs_view import STOPPING, job_line
-from ui.run_view import HELD_OUT, RAW, SMOOTH, STOP, describe, memory_line, points, smoothed, stop_button
+from runs.run import Run, RunState
+from ui.train import run_view
+from ui.train.jobs_view import STOPPING, job_line
+from ui.train.run_view import HELD_OUT, RAW, SMOOTH, STOP, describe, memory_line, points, smoothed, stop_button
 
 
 def test_nothing_that_came_from_outside_is_html(tmp_path):

@@ -10,8 +10,8 @@ from common.errors import UserError
 from models.templates import read_template
 from models.templates.choice import template_of
 from tests.adapters.conftest import made  # noqa: F401
-from ui import adapters_tab
-from ui.adapters_tab import _details, on_template
+from ui.adapters import tab as adapters_tab
+from ui.adapters.tab import _details, on_template
 
 
 def dropdown(name: str):

@@ -1,0 +1,1 @@
+"""An adapter for other programs: merged, as GGUF, served."""

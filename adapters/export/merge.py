@@ -1,0 +1,145 @@
+"""Merges an adapter into its base in 16 or 32 bits, and shows that the merged model answers like base and adapter together.
+
+Never into a quantised base: rounding the sum again costs 3.3 % of the weights' size (design, training-stack.md). The base is
+loaded in fp32 for it, whatever it was trained in. Torch is imported when called.
+"""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapters.library import Adapter
+from common.errors import UserError
+from common.files import check_free, sweep
+from common.imports import import_lock
+from models.adapter_fit import check_fits
+from models.hardware import use_all_cores
+from models.hub.fetch import Progress
+from models.precision import load_base_model
+from models.prompt import PromptFormat
+from models.templates.choice import template_of
+from models.tokenizer import load_base_tokenizer
+
+DTYPES = ("bf16", "fp16", "fp32")
+PROMPTS = ("Hello! Who are you?", "Name three fruits.", "Explain in one sentence why the sky is blue.")
+STAGING_PREFIX = ".merging-"
+ANSWER_TOKENS = 24
+SPARE_DISK_BYTES = 200_000_000
+MIN_AGREEMENT = 0.9
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The merged model's folder, and how far it is from base and adapter over the tokens of some answers.
+
+    `largest_difference` is the largest change of any token's probability (0 to 1), `agreement` the part of the places at
+    which both would say the same next token.
+    """
+
+    folder: Path
+    dtype: str
+    largest_difference: float
+    agreement: float
+    tokens: int
+
+    def sentence(self) -> str:
+        return (
+            f"Merged in {self.dtype}. Over {self.tokens} tokens, merged and unmerged choose the same next token at "
+            f"{100 * self.agreement:.1f} %; the largest difference of a probability is {self.largest_difference:.2g}."
+        )
+
+
+def merge_adapter(
+    adapter: Adapter,
+    base_folder: Path,
+    target: Path,
+    dtype: str = "bf16",
+    progress: Progress = lambda what, fraction: None,
+) -> Merged:
+    """Write the merged model to `target`, by rename, once it has been compared. Raises UserError.
+
+    With it go the tokenizer of the base and the chat template of the adapter. What is there already is never overwritten.
+    """
+    import torch
+
+    if dtype not in DTYPES:
+        raise UserError(f"An adapter is not merged in '{dtype}'.", f"Choose one of {', '.join(DTYPES)}.")
+    use_all_cores()
+    check_free(target)
+    template = template_of(base_folder, adapter.folder)
+    tokenizer = load_base_tokenizer(base_folder, template)
+    needed = sum(path.stat().st_size for path in base_folder.glob("*.safetensors"))
+    free = shutil.disk_usage(next(folder for folder in target.parents if folder.exists())).free
+    if free < needed + SPARE_DISK_BYTES:
+        raise UserError(
+            f"The merged model takes up to {needed / 1e9:.1f} GB; {free / 1e9:.1f} GB are free.", "Free some."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(*target.parent.glob(f"{STAGING_PREFIX}*"))
+    staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=STAGING_PREFIX))
+    partial = staging / target.name
+    try:
+        progress("Loading base and adapter in fp32", 0.1)
+        model = _load(adapter, base_folder)
+        progress("Letting them answer before the merge", 0.3)
+        format = PromptFormat(tokenizer, template)
+        prompts = [format.encode([{"role": "user", "content": prompt}]) for prompt in PROMPTS]
+        expected = [_answer(model, prompt.ids) for prompt in prompts]
+        progress("Merging", 0.5)
+        model = model.merge_and_unload(safe_merge=True)
+        model = model.to({"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[dtype])
+        model.config.dtype = model.dtype
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        del model
+        progress("Reading the merged model back and comparing its answers", 0.8)
+        difference, agreement, tokens = _compare(load_base_model(partial, "fp32").eval(), expected)
+        if not agreement >= MIN_AGREEMENT:
+            raise UserError(f"The merged model agrees at {100 * agreement:.0f} % only.", "It was not kept.")
+        check_free(target)
+        partial.rename(target)
+    except ValueError as error:  # PEFT's safe_merge: the sum is no number
+        raise UserError(
+            f"{adapter.name} cannot be merged: {str(error).splitlines()[0][:150]}", "It was not kept."
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    progress("Done", 1.0)
+    return Merged(target, dtype, difference, agreement, tokens)
+
+
+def _load(adapter: Adapter, base_folder: Path):
+    """Load base and adapter in fp32. Raises UserError when they do not fit."""
+    with import_lock:
+        from peft import PeftModel
+
+    network = load_base_model(base_folder, "fp32")
+    check_fits(adapter.folder, network)
+    return PeftModel.from_pretrained(network, str(adapter.folder)).eval()
+
+
+def _answer(model, prompt: list[int]):
+    """Return (token ids of prompt and greedy answer, probabilities of every next token: (tokens, vocabulary))."""
+    import torch
+
+    with torch.no_grad():
+        ids = torch.tensor([prompt], device=model.device)
+        ids = model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=ANSWER_TOKENS, do_sample=False
+        )
+        return ids, model(input_ids=ids).logits[0].float().softmax(-1).cpu()
+
+
+def _compare(model, expected: list) -> tuple[float, float, int]:
+    """Return (largest difference of a probability, part of equal next tokens, number of tokens) over the same texts."""
+    import torch
+
+    largest, equal, total = 0.0, 0, 0
+    for ids, before in expected:
+        with torch.no_grad():
+            after = model(input_ids=ids.to(model.device)).logits[0].float().softmax(-1).cpu()
+        largest = max(largest, (after - before).abs().max().item())
+        equal += (after.argmax(-1) == before.argmax(-1)).sum().item()
+        total += len(before)
+    return largest, equal / total, total

@@ -1,0 +1,58 @@
+"""Looks through the files that are about to be sent: no pickle, no checkpoint, no path of this machine, no token."""
+
+import re
+from pathlib import Path
+
+from adapters.trust.check import FILES, WEIGHTS
+from adapters.trust.weights import MAX_HEADER_BYTES, header_bytes
+from common.errors import UserError
+from common.paths import REPOSITORY, home
+from common.secret_patterns import SECRETS
+
+VOCABULARIES = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer.model")
+SECRET_BYTES = {words: re.compile(pattern.encode()) for words, pattern in SECRETS.items()}
+PATHS = re.compile(rb"(?<![\w.:/])(?:/home/|/Users/|/root/|/tmp/|/mnt/|[A-Za-z]:\\{1,2}Users\\{1,2})[\w.-]+")
+PICKLE_MAGIC = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
+
+
+def scan(folder: Path, token: str = "") -> list[str]:
+    """Return the names of the files in `folder`. Raises UserError that names a file and what it holds, never the secret."""
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+    for name in names:
+        if name not in FILES or (folder / name).is_symlink():
+            raise UserError(f"'{name}' does not belong to an adapter.", "Nothing was sent.")
+        found = _found(folder / name, token)
+        if found:
+            raise UserError(
+                f"{name} holds {found}.", "Nothing was sent. Remove it, or train without it, and push again."
+            )
+    return names
+
+
+def _found(path: Path, token: str) -> str:
+    """Return what must not leave in one file, "" when there is nothing."""
+    length = -1
+    if path.name == WEIGHTS:  # its words are in the header; the numbers after it are numbers
+        length = 8 + header_bytes(path)
+        if length > 8 + MAX_HEADER_BYTES:  # what lies behind the limit would go out unseen
+            raise UserError(f"The header of {path.name} is longer than an adapter's.", "Nothing was sent.")
+    with open(path, "rb") as file:
+        content = file.read(length)
+    if content.startswith(PICKLE_MAGIC):
+        return "a pickle or an archive, which can run code"
+    if token and token.encode() in content:
+        return "your Hub token"
+    for words, pattern in SECRET_BYTES.items():
+        if pattern.search(content):
+            return words
+    if any(place in content for place in places()):
+        return "a path of this machine"
+    if path.name in ("README.md", *VOCABULARIES, "chat_template.jinja"):
+        return ""  # words there may speak of any path
+    return "a path of a machine" if PATHS.search(content) else ""
+
+
+def places() -> list[bytes]:
+    """Return the beginnings of this machine's paths."""
+    found = {str(Path.home()), str(home()), str(REPOSITORY)} - {"/", "/root"}
+    return [place.encode() for place in found]

@@ -1,0 +1,146 @@
+"""The check of the data before a start, in a process of its own: the page stays free of torch and survives any file.
+
+    report = check(settings, rows=10, progress=print, stop=event)       the page's and the command line's end
+    python -m data.check REQUEST.json RESULT.json               the process
+
+REQUEST is {"settings": {...}, "rows": 10}, RESULT the report or {"error": {"message", "hint"}}; sentences on how far it is go to
+stdout, one JSON object a line. Memory and time are bounded by the system; the process gets the training's environment, without a
+token. Tokenizers need no torch, and importing it takes longer than all the rest: it is kept out, unless a chat template is one
+that only TRL knows; then the process starts over `--with-torch`.
+"""
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast
+
+from common.child import run_child
+from common.errors import UserError
+from common.files import read_json, read_object, write_json, write_text
+from data.report import Report
+from data.settings import DataSettings
+from models.hub.errors import child_environment
+
+MAX_SECONDS = 600
+MAX_SECONDS_UNWATCHED = 900  # the process ends itself, also when nobody watches any more
+MODULE = "data.check"
+MAX_DATA_BYTES = 3 * 2**30  # of memory, on top of what the libraries take
+WITH_TORCH = "--with-torch"
+TOO_LARGE = "The data needs more memory than a check may take."
+SMALLER = "Set max_rows to read its first rows, or give a smaller file."
+
+
+def check(
+    settings: DataSettings,
+    rows: int = 10,
+    progress: Callable[[str], None] = lambda sentence: None,
+    stop: threading.Event | None = None,
+) -> Report:
+    """Return the report on the data, with a preview of `rows` rows; sentences on the way go to `progress`.
+
+    Raises UserError when the data cannot be read, when `stop` is set, and when it takes too long or too much memory.
+    """
+    deadline = time.monotonic() + MAX_SECONDS
+
+    def watch(lines: list[str]) -> None:
+        for line in lines:
+            with suppress(ValueError, KeyError, TypeError):  # a library's word, not ours
+                progress(json.loads(line)["progress"])
+        if stop and stop.is_set():
+            raise UserError("The check was stopped.")
+        if time.monotonic() > deadline:
+            raise UserError(f"The check took longer than {MAX_SECONDS // 60} minutes.", SMALLER)
+
+    with tempfile.TemporaryDirectory(prefix="studio-check-") as folder:
+        request, result, log = (Path(folder) / name for name in ("request.json", "result.json", "log.txt"))
+        write_json(request, {"settings": asdict(settings), "rows": rows})
+        with open(log, "wb") as stderr:
+            code = run_child([MODULE, str(request), str(result)], child_environment(), stderr, watch)
+        answer = read_json(result)
+        if not isinstance(answer, dict):
+            raise _crash(code, log.read_text(encoding="utf-8", errors="replace"))
+    if "error" in answer:
+        raise UserError(**answer["error"])
+    return cast("Report", answer)
+
+
+def _crash(code: int, log: str) -> UserError:
+    """Say what a process that left no result died of."""
+    if code in (-signal.SIGTERM, -9, -signal.SIGSEGV, -signal.SIGABRT) or "MemoryError" in log or "bad_alloc" in log:
+        return UserError(TOO_LARGE, SMALLER)
+    last = (log.strip().splitlines() or ["no reason given"])[-1][:300]
+    return UserError(f"The check failed: {last}", "Please report it, with the file if you can.")
+
+
+def main(arguments: list[str]) -> int:
+    """Write the report on a request, or why there is none; the exit code is 0 for both."""
+    request, result = map(Path, arguments[:2])
+    if hasattr(signal, "alarm"):
+        signal.alarm(MAX_SECONDS_UNWATCHED)
+    answer: object
+    try:
+        asked = read_object(request)
+        answer = _report(DataSettings(**asked["settings"]), asked["rows"], request.parent, WITH_TORCH in arguments)
+    except (ImportError, RuntimeError):
+        if WITH_TORCH in arguments:
+            raise
+        _bound_memory(None)
+        os.execv(sys.executable, [sys.executable, "-m", MODULE, *arguments, WITH_TORCH])
+    except UserError as error:
+        answer = {"error": {"message": error.message, "hint": error.hint}}
+    except MemoryError:
+        traceback.print_exc()
+        answer = {"error": {"message": TOO_LARGE, "hint": SMALLER}}
+    write_text(result, json.dumps(answer))
+    return 0
+
+
+def _report(settings: DataSettings, rows: int, folder: Path, with_torch: bool) -> Report:
+    """Fetch the base's tokenizer, bound the memory, and look at the data. Raises UserError."""
+    from data.examine import CheckedBase, build_report
+    from models import embedded
+    from models.base import choose_base, fetch_tokenizer
+    from models.tokenizer import load_tokenizer
+
+    def tell(sentence: str) -> None:
+        print(json.dumps({"progress": sentence}), flush=True)
+
+    tell("Looking at the base model")
+    base = choose_base(settings.base, settings.base_revision)
+    if not (with_torch or (base.source == "embedded" and not embedded.folder().exists())):
+        sys.modules["torch"] = None  # who asks for it is told that it is not there
+    files = fetch_tokenizer(base, lambda what, fraction: tell(what))
+    tokenizer = load_tokenizer(files, settings.chat_template)
+    positions = read_object(files / "config.json").get("max_position_embeddings")
+    _bound_memory(MAX_DATA_BYTES)
+    known = CheckedBase(base.model_id, base.reason, positions)
+    return build_report(settings, folder, tokenizer, known, rows, tell)
+
+
+def _bound_memory(more: int | None) -> None:
+    """Let the system refuse memory past `more` bytes from here on (None: not any more).
+
+    A hostile file then ends this process and not the machine. Elsewhere than on Linux the limits of `decoding` are all.
+    """
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError):
+        return
+    highest = resource.getrlimit(resource.RLIMIT_AS)[1]
+    most = highest if more is None else pages * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_AS, (most, highest))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

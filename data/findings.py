@@ -1,0 +1,168 @@
+"""What is wrong with the data, from the counts of the report: sentences, each with its level and, where one exists, its cure.
+
+A new finding is one more `finding(...)` in the function of its kind; `find_problems` takes them together.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from common.errors import UserError
+from data.dataset import name_rows
+from data.intake import Prepared
+from data.report import Cure, Finding, Level, Report, Script, TextReport
+from data.settings import DataSettings
+
+FEW_ROWS = 20
+
+
+@dataclass(frozen=True)
+class CheckedBase:
+    """What the report needs to know of a base model: `positions` is the most tokens that it takes."""
+
+    model_id: str
+    reason: str
+    positions: int | None
+
+
+def finding(code: str, level: Level, message: str, cure: Cure | None = None) -> Finding:
+    """Return one finding."""
+    return {"code": code, "level": level, "message": message, "cure": cure}
+
+
+def cure(label: str, **changes) -> Cure:
+    """Return a button that changes these settings."""
+    return {"label": label, "changes": changes}
+
+
+def count_rows(count: int) -> str:
+    """Say how many rows: '1 row', '1,200 rows'."""
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
+def find_problems(
+    settings: DataSettings, prepared: Prepared, report: Report, base: CheckedBase, template_error: UserError | None
+) -> list[Finding]:
+    """Return all findings on the conversations; `report` has everything but its findings."""
+    found = [finding("note", "info", note) for note in prepared.notes]
+    if settings.max_rows and report["rows"] >= settings.max_rows:
+        found.append(finding("max_rows", "info", f"Only the first {settings.max_rows:,} rows were read (max_rows)."))
+    if report["estimated_from"]:
+        words = f"Token counts are estimated from {count_rows(report['estimated_from'])} of {report['rows']:,}."
+        found.append(finding("estimated", "info", words))
+    found += _base_problems(settings, base, template_error)
+    if report["mapping"] is None and report["columns"]:
+        found.append(_unrecognised(report))
+    else:
+        found += _bad_rows(settings, prepared)
+        found += _lengths(settings, report, base)
+    found += _double_rows(settings, prepared)
+    if not report["train_rows"]:
+        found.append(finding("no_rows", "stop", "No row is left to train on."))
+    elif report["train_rows"] < FEW_ROWS:
+        words = f"Only {count_rows(report['train_rows'])} to train on: it will repeat them rather than learn from them."
+        found.append(finding("few_rows", "warning", words))
+    if report["train_rows"] and not report["held_out_rows"]:
+        found.append(finding("held_out", "info", "No row is held out: nothing will tell when it learns by heart."))
+    return found + _costly_scripts(report["scripts"])
+
+
+def _base_problems(settings: DataSettings, base: CheckedBase, template_error: UserError | None) -> list[Finding]:
+    found = []
+    if template_error:
+        take = cure("Train with TinyLlama's template", chat_template="zephyr")
+        found.append(finding("template", "stop", str(template_error), take))
+    if base.positions and settings.max_length > base.positions:
+        words = f"max_length {settings.max_length} is more than the {base.positions} positions of the base."
+        lower = cure(f"Set max_length to {base.positions}", max_length=base.positions)
+        found.append(finding("max_length", "stop", words, lower))
+    return found
+
+
+def _unrecognised(report: Report) -> Finding:
+    shown = ", ".join(name[:60] for name in report["columns"][:20]) or "none"
+    words = f"The columns are not recognised: {shown}. Say which holds the prompt and which the answer."
+    guess = report["guess"]
+    label = ", ".join(f"{key} = {column[:40]}" for key, column in guess.items())
+    take = cure(f"Take {label}", columns=json.dumps(guess, ensure_ascii=False)) if guess else None
+    return finding("columns", "stop", words, take)
+
+
+def _bad_rows(settings: DataSettings, prepared: Prepared) -> list[Finding]:
+    bad, answers = prepared.bad, prepared.data.empty_answers
+    if not bad:
+        return []
+    empty = f", {answers.count:,} of them without an answer" if answers else ""
+    words = f"{count_rows(bad.count)} that cannot be used{empty}: {' '.join(bad.first[:3])}"
+    if settings.skip_bad_rows:
+        return [finding("bad_rows", "info", f"Left out: {words}")]
+    leave_out = cure("Leave out these rows", skip_bad_rows=True) if len(prepared.data.conversations) else None
+    return [finding("bad_rows", "stop", words, leave_out)]
+
+
+def _lengths(settings: DataSettings, report: Report, base: CheckedBase) -> list[Finding]:
+    """Return what happens to rows over max_length, and what would keep them."""
+    found = []
+    level: Level = "warning" if report["train_rows"] else "stop"
+    if report["shortened"]:
+        words = f"Shortened to whole turns within max_length {settings.max_length}: {count_rows(report['shortened'])}."
+        found.append(finding("shortened", "info", words))
+    too_long, nothing = report["too_long"], report["nothing_trained"]
+    if too_long["count"]:
+        words = f"Longer than max_length {settings.max_length} and left out: {count_rows(too_long['count'])}"
+        words += f": {name_rows(too_long['rows'])}."
+        found.append(finding("too_long", level, words, _cure_of_length(settings, report["longest"], base.positions)))
+    if nothing["count"]:
+        words = (
+            f"Left out because no token of it is trained: {count_rows(nothing['count'])}: {name_rows(nothing['rows'])}."
+        )
+        found.append(finding("nothing_trained", level, words))
+    return found
+
+
+def _cure_of_length(settings: DataSettings, longest: int, positions: int | None) -> Cure | None:
+    """Return a larger max_length where the base takes the longest row; else cutting, which helps rows of several turns."""
+    if positions and longest <= positions:
+        needed = min(-(-longest // 64) * 64, positions)
+        return cure(f"Set max_length to {needed}", max_length=needed)
+    if settings.too_long == "drop":
+        return cure("Cut them at the end of a turn", too_long="cut")
+    if positions and settings.max_length < positions:
+        return cure(f"Set max_length to {positions}", max_length=positions)
+    return None
+
+
+def _double_rows(settings: DataSettings, prepared: Prepared) -> list[Finding]:
+    once = cure("Use each once", drop_duplicates=True)
+    found = []
+    if prepared.duplicates:
+        rows = f"{count_rows(prepared.duplicates.count)}: {name_rows(prepared.duplicates.first)}"
+        words = f"Says the same as an earlier one: {rows}."
+        if settings.drop_duplicates:
+            found.append(finding("duplicates", "info", f"Left out: {words}"))
+        else:
+            found.append(finding("duplicates", "warning", f"{words} What is there twice is trained twice.", once))
+    if prepared.leaked and not settings.drop_duplicates:
+        words = f"Trained and held out at once: {count_rows(prepared.leaked)}. The held-out loss would look too good."
+        found.append(finding("leaked", "warning", words, once))
+    return found
+
+
+def _costly_scripts(scripts: Iterable[Script], stage: str = "", code: str = "script") -> list[Finding]:
+    return [finding(code, "warning", f"{stage}{item['message']}") for item in scripts if item["message"]]
+
+
+def find_text_problems(settings: DataSettings, text: TextReport, notes: list[str]) -> list[Finding]:
+    """Return all findings on the open text of stage 1."""
+    found = [finding("text_note", "info", note) for note in notes]
+    bad = text["bad"]
+    if bad["count"]:
+        words = f"Stage 1: {count_rows(bad['count'])} that cannot be used. {' '.join(bad['sentences'][:3])}"
+        if settings.skip_bad_rows and text["usable"]:
+            found.append(finding("text_bad_rows", "info", words))
+        else:
+            take = cure("Leave out these rows", skip_bad_rows=True)
+            found.append(finding("text_bad_rows", "stop", words, take))
+    if not text["usable"]:
+        found.append(finding("text_no_rows", "stop", "Stage 1: no text is left to train on."))
+    return found + _costly_scripts(text["scripts"], "Stage 1: ", "text_script")

@@ -1,0 +1,133 @@
+"""Rows of a data set on the Hub, through `datasets`: without anybody's token, without running its code.
+
+With a row limit the data set is streamed; without one it is downloaded into the Hub cache once, unless it is too large.
+What the library reads before any row, the card's YAML, is bounded first; and only plain tables and text are read, by the
+library's own readers: others unpack archives, of which some hold pickles.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+from data.conversations import Row
+from models.base import transport_error
+from models.plain_yaml import NestedYamlError, check_yaml
+
+MAX_DOWNLOAD_BYTES = 2 * 10**9
+CARDS = ("README.md", ".huggingface.yaml")
+MAX_CARD_BYTES = 1_000_000
+MAX_CARD_DEPTH = 50
+MAX_INFO_BYTES = 1_000_000  # of dataset_infos.json, what cards were before
+READERS = ("json", "csv", "parquet", "text", "arrow")
+CACHE = "cache"  # of the library: what one of its readers made of it before, without a network
+UNREACHED = "'{}' is neither a file here nor a data set that can be fetched: the Hub cannot be reached."
+OFFLINE = "Check the network, or upload a file."
+
+
+def rows(name: str, config: str | None, split: str, revision: str | None, max_rows: int) -> Iterator[Row]:
+    """Yield the rows of one split, one after the other. Raises UserError with the names to choose from where one is missing."""
+    from datasets import load_dataset_builder
+    from datasets.exceptions import DatasetNotFoundError, DatasetsError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    check_id(name)
+    try:
+        commit = _look_first(name, revision, bool(max_rows))
+        builder = load_dataset_builder(name, config, revision=commit, token=False)
+        reader = type(builder).__module__.rpartition(".")[2]
+        if reader not in (*READERS, CACHE):
+            words = f"'{name}' would be read as {reader[:40]}."
+            raise UserError(words, f"Only tables and text are read from the Hub ({', '.join(READERS)}).")
+        if not max_rows:
+            builder.download_and_prepare()
+        rows: Any = builder.as_streaming_dataset(split) if max_rows else builder.as_dataset(split)
+        yield from rows
+    except (DatasetNotFoundError, HFValidationError) as error:
+        words = f"'{name}' is neither a file here nor a public data set on the Hub."
+        if "gated" in str(error):
+            words = f"The data set '{name}' is gated: it is not given without its owner's leave."
+        elif "Revision" in str(error):
+            words = f"The data set '{name}' has no such revision."
+        raise UserError(words, "Check the spelling, or upload a file.") from error
+    except (OfflineModeIsEnabled, ConnectionError, transport_error()) as error:
+        raise UserError(UNREACHED.format(name), OFFLINE) from error
+    except (DatasetsError, OSError, ValueError, NotImplementedError, HfHubHTTPError, RuntimeError) as error:
+        raise _explained(name, config, split, str(error)) from error
+
+
+def check_id(name: str) -> None:
+    """Raise UserError for what is no id of a data set. `datasets` takes `text` or `csv` for a reader of local files, and a
+    name that is a folder here for that folder.
+    """
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or ".." in name or Path(name).exists():
+        raise UserError(f"'{name[:80]}' is neither a file here nor a data set's id.", "Ids look like owner/name.")
+
+
+def _look_first(name: str, revision: str | None, streams: bool) -> str | None:
+    """Return the commit that `revision` is now.
+
+    Raises UserError when the repository is too large to download whole or its card is not to be read, ConnectionError when
+    there is no network.
+
+    `datasets` itself would try again for half a minute. What is in its cache needs no network.
+    """
+    from datasets import config
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    try:
+        info = HfApi(token=False).dataset_info(name, revision=revision, files_metadata=True, timeout=10)
+    except (OfflineModeIsEnabled, transport_error()) as error:
+        if streams or not (Path(config.HF_DATASETS_CACHE) / name.replace("/", "___")).is_dir():
+            raise ConnectionError(str(error)) from error
+        return revision
+    except HfHubHTTPError:
+        return revision  # `datasets` says why
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    size = sum(sizes.values())
+    if size > MAX_DOWNLOAD_BYTES and not streams:
+        raise UserError(f"'{name}' is {size / 1e9:.1f} GB.", "Set max_rows: its first rows are then streamed.")
+    for card in (*CARDS, "dataset_infos.json"):
+        most = MAX_CARD_BYTES if card in CARDS else MAX_INFO_BYTES
+        if sizes.get(card, 0) > most:
+            raise UserError(f"The {card} of '{name}' has {sizes[card] / 1e6:.1f} MB.", "Upload its rows as a file.")
+        if card in CARDS and card in sizes:
+            _check_card(name, card, info.sha)
+    return info.sha
+
+
+def _check_card(name: str, card: str, commit: str | None) -> None:
+    """Raise UserError for a card whose YAML repeats itself, where a few lines become gigabytes, or is nested deeply, where
+    each level takes the parser longer than the one before.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK
+
+    path = hf_hub_download(name, card, repo_type="dataset", revision=commit, token=False)
+    text = Path(path).read_text(encoding="utf-8", errors="replace")
+    if card == "README.md":
+        found = REGEX_YAML_BLOCK.search(text)
+        text = found[2] if found else ""
+    try:
+        check_yaml(text, MAX_CARD_DEPTH)
+    except NestedYamlError as error:
+        words = f"The {card} of '{name}' holds YAML that repeats itself, or is nested deeply."
+        raise UserError(words, "Upload its rows as a file.") from error
+    except ValueError as error:
+        raise UserError(f"The {card} of '{name}' cannot be read.", "Upload its rows as a file.") from error
+
+
+def _explained(name: str, config: str | None, split: str, words: str) -> UserError:
+    """Say it in words: the libraries' errors carry the names to choose from."""
+    choices = ", ".join(re.findall(r"'([^']+)'", words.rsplit("[", 1)[-1])) if "[" in words else ""
+    if "Config name is missing" in words or "BuilderConfig" in words:
+        asked = f"no configuration '{config}'" if config else "several configurations"
+        return UserError(f"The data set '{name}' has {asked}.", f"Set data_config to one of: {choices}.")
+    if "split" in words and choices:
+        return UserError(f"The data set '{name}' has no split '{split}'.", f"Set data_split to one of: {choices}.")
+    if "couldn't find" in words.lower() or "couldn't reach" in words.lower():
+        return UserError(UNREACHED.format(name), OFFLINE)
+    line = (words.splitlines() or ["no reason given"])[0][:200]
+    return UserError(f"'{name}' is neither a file here nor a data set that the Hub gives: {line}", OFFLINE)

@@ -1,0 +1,207 @@
+"""The one way from settings to encoded rows: the training process and the check before it both take it. No torch here.
+
+prepared = prepare(settings, folder)              rows sorted into good, bad, double, held out; nothing raised for them
+data = load_data(settings, folder, tokenizer)     the same rows as tokens; raises what would make a training meaningless
+data = load_text(settings, folder, tokenizer)     stage 1: open text
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy
+
+from common.errors import UserError
+from data.conversations import MAX_KEPT, Conversation, Conversations, Kept, Part, Row
+from data.dataset import Encoded, Encoder, TokenRow, in_pieces
+from data.reading import EXAMPLE_HELD_OUT, Source, read_source
+from data.settings import EXAMPLE, DataSettings
+from data.shapes import EmptyAnswer, recognise, to_conversation
+from data.split import duplicates_of, found_in, held_out_of
+from data.token_rows import write_rows
+from models.prompt import encode_text
+from models.templates import training_template
+
+MAX_SAMPLED = 200  # held-out conversations among which those for sample answers are chosen
+
+
+@dataclass
+class Data:
+    """Encoded rows to train on, rows held out, and sentences on what was left out of them."""
+
+    train: Encoded
+    held_out: Encoded
+    notes: list[str]
+    held_out_conversations: list[Conversation] = field(default_factory=list)  # the first, for sample answers
+
+
+@dataclass
+class Gathered:
+    """A source, read to its end: conversations with their rows' numbers (from 1), and what could not be used."""
+
+    head: list[Row]
+    notes: list[str]
+    conversations: Conversations
+    rows: int = 0
+    turns: int = 0
+    kinds: set[str] = field(default_factory=set)  # of conversations: "messages", "text"
+    bad: Kept = field(default_factory=Kept)  # a sentence each
+    empty_answers: Kept = field(default_factory=Kept)  # row numbers, of bad ones too
+
+
+@dataclass
+class Prepared:
+    """What was read and what becomes of it."""
+
+    data: Gathered
+    mapping: dict[str, str]  # the one of the settings; {} when columns are recognised
+    duplicates: Kept  # row numbers
+    train: Part
+    held_out: Part
+    leaked: int = 0  # rows to train on that are in the held-out file too
+    bad: Kept = field(default_factory=Kept)  # a sentence each, of the held-out file too
+    notes: list[str] = field(default_factory=list)
+    kinds: set[str] = field(default_factory=set)  # of conversations, of the held-out file too
+
+    def template(self, tokenizer) -> str:
+        """Return the training template; "" when all rows are plain text, which takes none. Raises UserError."""
+        return training_template(tokenizer) if "messages" in self.kinds else ""
+
+
+def gather(source: Source, folder: Path, mapping: dict[str, str] | None = None) -> Gathered:
+    """Read a source to its end; what it says lies in a file without a name in `folder`."""
+    found = Gathered(source.head, source.notes, Conversations(folder))
+    for number, row in enumerate(source.rows, 1):
+        found.rows = number
+        try:
+            conversation = to_conversation(row, mapping)
+        except UserError as error:
+            found.bad.add(f"row {number}: {error}")
+            if isinstance(error, EmptyAnswer):
+                found.empty_answers.add(number)
+            continue
+        found.conversations.append(number, conversation)
+        found.kinds.add("messages" if "messages" in conversation else "text")
+        found.turns += len(conversation.get("messages", ()))
+    return found
+
+
+def prepare(settings: DataSettings, folder: Path) -> Prepared:
+    """Read, sort and split. Raises UserError only where the data cannot be read at all."""
+    place = _place(settings.data, folder)
+    source = read_source(
+        place, settings.data_config, settings.data_split, settings.data_revision, max_rows=settings.max_rows
+    )
+    mapping = settings.mapping()
+    data = gather(source, folder, mapping)
+    conversations = data.conversations
+    double = duplicates_of(conversations)
+    count = int(double.sum())
+    first = islice(conversations.part(double), min(count, MAX_KEPT))
+    duplicates = Kept(count, [conversation["row"] for conversation in first])
+    usable = ~double if settings.drop_duplicates else numpy.ones(len(double), dtype=bool)
+    del double  # 10 MB of ten million rows
+    file = EXAMPLE_HELD_OUT if settings.data == EXAMPLE else None
+    file = _place(settings.eval_data, folder) if settings.eval_data else file
+    if not file:
+        mask = held_out_of(conversations, usable, settings.eval_fraction, settings.seed)
+        train, held_out = conversations.part(usable ^ mask), conversations.part(mask)
+        return Prepared(data, mapping, duplicates, train, held_out, 0, data.bad, data.notes, data.kinds)
+    revision = settings.eval_data_revision if settings.eval_data else None
+    source = read_source(str(file), revision=revision, max_rows=settings.max_rows)
+    other = gather(source, folder, None if recognise(source.head) else mapping)
+    leaked = found_in(conversations, other.conversations) & usable
+    bad = Kept(data.bad.count + other.bad.count, data.bad.first + [f"held-out {row}" for row in other.bad.first])
+    return Prepared(
+        data,
+        mapping,
+        duplicates,
+        train=conversations.part(usable & ~leaked if settings.drop_duplicates else usable),
+        held_out=other.conversations.part(),
+        leaked=int(leaked.sum()),
+        bad=bad,
+        notes=data.notes + other.notes,
+        kinds=data.kinds | other.kinds,
+    )
+
+
+def load_data(settings: DataSettings, folder: Path, tokenizer) -> Data:
+    """Read, check, split and tokenise. Raises UserError when nothing is left to train on."""
+    prepared = prepare(settings, folder)
+    notes = prepared.notes + _left_out(prepared.bad, len(prepared.data.conversations), settings)
+    encoder = Encoder(tokenizer, prepared.template(tokenizer), settings.max_length, settings.too_long)
+    keep = partial(write_rows, folder=folder)
+    train, held_out = encoder.encode_all(prepared.train, keep), encoder.encode_all(prepared.held_out, keep)
+    if settings.drop_duplicates and (prepared.duplicates or prepared.leaked):
+        notes.append(f"{prepared.duplicates.count + prepared.leaked} rows say the same as another and are left out.")
+    notes += train.report(settings.max_length) + held_out.report(settings.max_length)
+    if not train.rows:
+        raise UserError("No row is left to train on.", " ".join(notes) or "Give more data.")
+    return Data(train, held_out, notes, list(islice(prepared.held_out, MAX_SAMPLED)))
+
+
+def _left_out(bad: Kept, usable: int, settings: DataSettings) -> list[str]:
+    """Return sentences on the first bad rows. Raises UserError when they may not be left out, or are all there is."""
+    if bad and (not settings.skip_bad_rows or not usable):
+        more = f" And {bad.count - 3} more." if bad.count > 3 else ""
+        raise UserError(
+            f"{bad.count} of {bad.count + usable} rows cannot be used. {' '.join(bad.first[:3])}{more}",
+            "Mend them, or set skip_bad_rows to leave them out.",
+        )
+    return [f"Left out: {sentence}" for sentence in bad.first[:5]]
+
+
+def load_text(settings: DataSettings, folder: Path, tokenizer) -> Data:
+    """Read the open text of stage 1, packed into rows of `max_length` tokens; texts end with the stop token.
+
+    Held out is `eval_fraction` of the texts, by seed. Raises UserError when there is no text.
+    """
+    data = read_texts(settings, folder)
+    texts = data.conversations
+    notes = data.notes + _left_out(data.bad, len(texts), settings)
+    mask = held_out_of(texts, numpy.ones(len(texts), dtype=bool), settings.eval_fraction, settings.seed)
+
+    def packed(part: Part) -> Encoded:
+        rows = write_rows(pack(part, tokenizer, settings.max_length), folder)
+        tokens = (len(rows) - 1) * settings.max_length + len(rows[-1]["labels"]) if len(rows) else 0
+        return Encoded(rows, len(rows), tokens, tokens)
+
+    return Data(packed(texts.part(~mask)), packed(texts.part(mask)), notes)
+
+
+def read_texts(settings: DataSettings, folder: Path) -> Gathered:
+    """Return the texts of stage 1. Raises UserError when the rows are no texts."""
+    place = _place(settings.text_data or "", folder)
+    source = read_source(place, revision=settings.text_data_revision, max_rows=settings.max_rows)
+    mapping = recognise(source.head)
+    if mapping is None or "text" not in mapping:
+        found = ", ".join(list(map(str, source.head[0]))[:10]) or "none"
+        raise UserError(
+            f"Stage 1 takes plain text; text_data has the columns {found}.",
+            "Give .txt, .md, or a table with a text column.",
+        )
+    return gather(source, folder, mapping)
+
+
+def pack(texts: Iterable[Conversation], tokenizer, max_length: int) -> Iterator[TokenRow]:
+    """Yield texts one after the other, each with its stop token, cut into rows of `max_length` tokens.
+
+    Nothing is lost but a last row of one token, which predicts nothing.
+    """
+    ids, is_first = [], True
+    for row in texts:
+        ids += [*encode_text(row["text"], tokenizer), tokenizer.eos_token_id]
+        whole = len(ids) // max_length * max_length
+        yield from in_pieces(ids[:whole], max_length)
+        ids, is_first = ids[whole:], is_first and not whole
+    if len(ids) > 1 or (ids and is_first):
+        yield from in_pieces(ids, max_length)
+
+
+def _place(data: str, folder: Path) -> str:
+    """Return the path of a file that was copied into the run, or `data` itself."""
+    copied = (folder / data).resolve()
+    is_copy = data.startswith("data/") and copied.is_relative_to((folder / "data").resolve())
+    return str(copied) if is_copy and copied.is_file() else data

@@ -1,0 +1,72 @@
+"""Which writing systems the data is in, and what the tokenizer makes of them: TinyLlama's cuts most Korean into bytes.
+
+A character that is cut into bytes costs up to three tokens, where English takes a quarter of one.
+"""
+
+import re
+from collections import Counter
+
+from data.report import Script
+from models.prompt import encode_text
+
+RANGES = {
+    "Hangul": "\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3",
+    "Kana": "\u3040-\u30ff",
+    "Han": "\u3400-\u4dbf\u4e00-\u9fff",
+    "Cyrillic": "\u0400-\u052f",
+    "Greek": "\u0370-\u03ff",
+    "Arabic": "\u0600-\u06ff",
+    "Hebrew": "\u0590-\u05ff",
+    "Devanagari": "\u0900-\u097f",
+    "Bengali": "\u0980-\u09ff",
+    "Tamil": "\u0b80-\u0bff",
+    "Thai": "\u0e00-\u0e7f",
+    "Georgian": "\u10a0-\u10ff",
+    "Latin": "A-Za-z\u00c0-\u024f",
+}
+ENGLISH = "The student reads the question twice, looks at the drawing, and then explains to her friend what she found. "
+MAX_SAMPLE_CHARACTERS = 200_000
+MIN_SHARE = 0.01
+COSTLY = 1.0  # tokens a character
+
+
+def describe_scripts(texts: list[str], tokenizer, max_length: int) -> list[Script]:
+    """Return the writing systems of these texts with their cost, the commonest first; those of few letters are left out."""
+    sample = "\n".join(texts)[:MAX_SAMPLE_CHARACTERS]
+    words = {script: re.findall(f"[{letters}]+", sample) for script, letters in RANGES.items()}
+    letters = Counter({script: sum(map(len, found)) for script, found in words.items()})
+    english = len(encode_text(ENGLISH * 10, tokenizer)) / len(ENGLISH * 10)
+    found: list[Script] = []
+    for script, count in letters.most_common():
+        share = count / max(1, letters.total())
+        if share < MIN_SHARE:
+            continue
+        cost, byte_share = _cost(" ".join(words[script])[:20_000], tokenizer)
+        message = (
+            f"{share:.0%} of the letters are {script}. This tokenizer takes {cost:.1f} tokens a character "
+            f"for it, {byte_share:.0%} of them single bytes: {cost / english:.0f} times as many as for "
+            f"English ({english:.2f}). max_length {max_length} holds about {max_length / cost:.0f} characters of it. "
+            "It can be learned, but slower, and rows fill up sooner."
+        )
+        found.append(
+            {
+                "script": script,
+                "share": round(share, 4),
+                "tokens_per_character": round(cost, 2),
+                "byte_share": round(byte_share, 2),
+                "times_english": round(cost / english, 1),
+                "message": message if cost >= COSTLY else "",
+            }
+        )
+    return found
+
+
+def _cost(text: str, tokenizer) -> tuple[float, float]:
+    """Return tokens a character, and which part of the tokens is a piece of a character."""
+    ids = encode_text(text, tokenizer)
+    looked_at = ids[:5000]
+    pieces = sum(
+        bool(re.fullmatch("<0x[0-9A-F]{2}>", name)) or "\ufffd" in tokenizer.decode([token])
+        for token, name in zip(looked_at, tokenizer.convert_ids_to_tokens(looked_at), strict=True)
+    )
+    return len(ids) / max(1, len(text)), pieces / max(1, len(looked_at))

@@ -1,0 +1,112 @@
+"""Downloads one file of the Hub into a folder: no more bytes than were announced, and the very ones.
+
+A repository says how large its files are and gives their hashes; what comes is counted while it comes and hashed when it
+is there. Files go into the asker's own folder, past the shared cache, which would hand them to anybody.
+"""
+
+import hashlib
+import io
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common.errors import UserError
+from common.paths import home
+from models.hub.client import Token, client, in_words
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
+
+TIMEOUT_SECONDS = 5
+MAX_CONFIG_BYTES = 1_000_000
+
+
+def fetch(
+    repo_id: str,
+    file: "RepoSibling",
+    revision: str,
+    folder: Path,
+    token: Token,
+    progress: Callable[[int], None] = lambda received: None,
+) -> Path:
+    """Download `file`, one of a `model_info(files_metadata=True).siblings`; `progress` gets the bytes received so far.
+
+    Raises UserError when the Hub does not give it, gives more, or gives others.
+    """
+    from huggingface_hub import hf_hub_download
+
+    said = file.size or 0
+    with in_words("download it", repo_id):
+        path = Path(
+            hf_hub_download(
+                repo_id,
+                file.rfilename,
+                revision=revision,
+                local_dir=folder,
+                token=token or False,
+                tqdm_class=_bar(file.rfilename, said, progress),
+            )
+        )
+    if path.stat().st_size != said:
+        raise UserError(f"{file.rfilename} of {repo_id} came incomplete.", "Get it again.")
+    if not is_same(path, file):
+        raise UserError(f"{file.rfilename} of {repo_id} is not what the Hub announced.", "It was not kept.")
+    return path
+
+
+def base_config_of(model_id: str, revision: str | None = None) -> dict[str, Any] | None:
+    """Return the config.json of a public base on the Hub, {} for one that cannot be one; None when it cannot be had.
+
+    Nothing is kept, no token is sent: anybody's adapter may name anybody's repository as its base.
+    """
+    home().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home()) as folder:
+        try:
+            with in_words("read it", model_id):  # a look first: a download tries for minutes
+                info = client(False).model_info(
+                    model_id, revision=revision, files_metadata=True, timeout=TIMEOUT_SECONDS
+                )
+            file = next((file for file in info.siblings or [] if file.rfilename == "config.json"), None)
+            if file is None:
+                return None
+            if (file.size or 0) > MAX_CONFIG_BYTES:
+                return {}
+            value = json.loads(fetch(model_id, file, info.sha, Path(folder), False).read_text(encoding="utf-8"))
+        except (UserError, ValueError, RecursionError):
+            return None
+    return value if isinstance(value, dict) else {}
+
+
+def is_same(path: Path, remote: "RepoSibling") -> bool:
+    """Return True when the file has the hash that the Hub gives: of a large file its SHA-256, else git's own."""
+    with open(path, "rb") as file:
+        if remote.lfs:
+            return hashlib.file_digest(file, "sha256").hexdigest() == remote.lfs.sha256
+        digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+        return hashlib.file_digest(file, lambda: digest).hexdigest() == remote.blob_id
+
+
+def _bar(name: str, most: int, progress: Callable[[int], None]):
+    """Return a tqdm class that calls `progress`, writes nothing, and raises UserError after `most` bytes."""
+    from tqdm import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *args, **kwargs):
+            kwargs.pop("name", None)
+            # of Xet's two bars this one counts what goes over the wire, which may be a little more than the file
+            self.is_transfer = str(kwargs.get("desc")).endswith(": downloading bytes")
+            super().__init__(*args, **{**kwargs, "disable": False, "mininterval": 0.5, "file": io.StringIO()})
+
+        def update(self, n=1):
+            shown = super().update(n)
+            if self.n > most and not self.is_transfer:
+                raise UserError(f"{name} is larger than the Hub announced.", "It was not kept.")
+            return shown
+
+        def display(self, *args, **kwargs) -> None:
+            if not self.is_transfer:
+                progress(min(self.n, most))
+
+    return Bar

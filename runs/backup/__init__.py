@@ -1,0 +1,1 @@
+"""Checkpoints to their owner's private repository, and back."""

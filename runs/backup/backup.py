@@ -1,0 +1,213 @@
+"""Checkpoints in a private repository of one's own, so that a run goes on elsewhere when this machine forgets it.
+
+    repo_id = find_repo(run_folder, account)                          user/run-checkpoints
+    commit = send_checkpoint(run_folder, checkpoint, account, repo_id, parent)
+    folder = restore(repo_id, account, runs_folder())                 then a normal resume
+
+Knows nothing of the page: a job elsewhere calls the same functions with its own token. One commit holds one checkpoint whole
+and takes the one before it away, from the history as well. `backup.json` in the run's folder keeps what was sent and what
+went wrong, never a token.
+"""
+
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+from common.files import append_json_line, read_json, sweep, write_json
+from common.paths import contained, free_name, home, slug
+from models.hub.client import Account, client, in_words, parse_repo
+from models.hub.transfer import fetch
+from runs.backup.backup_files import check_restored, max_bytes, stage
+from runs.backup.backup_repo import (
+    RECORD,
+    commit_checkpoint,
+    forget_older,
+    is_free,
+    is_own,
+    look,
+    make,
+    parent_of,
+    sizes_of,
+    writer_of,
+)
+
+Progress = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
+SUFFIX = "-checkpoints"
+MAX_REPO_BYTES = 6_000_000_000
+CARD = """---
+tags:
+- tinyllama-studio
+---
+# Checkpoints of {run}
+
+A training run of TinyLlama Studio that has not ended, or might go on: its newest checkpoint, its settings **and its training
+data**. Keep this repository private. To go on with it: *Bring back a run from the Hub* in the Train tab, or
+`python -m trainer restore {repo_id}`. It can be deleted when the run is done.
+"""
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What is known of the copy on the Hub. `writer` marks this copy of the run; `revision` is the commit it made last."""
+
+    writer: str = ""
+    repo_id: str = ""
+    revision: str | None = None
+    checkpoint: str = ""
+    time: float = 0.0
+    problem: str = ""
+
+
+BACKUP_TYPES = {**dict.fromkeys(Backup.__dataclass_fields__, str), "time": (int, float)}
+
+
+def read_backup(run_folder: Path) -> Backup | None:
+    """Return what the run's folder says of its copy on the Hub; None for a run that has none."""
+    values = read_json(run_folder / RECORD)
+    if not isinstance(values, dict) or not isinstance(values.get("writer"), str):
+        return None
+    known = {name: value for name, value in values.items() if isinstance(value, BACKUP_TYPES.get(name, ()))}
+    return Backup(**known)
+
+
+def note_backup(run_folder: Path, **values) -> Backup:
+    """Change what the run's folder says of its copy."""
+    known = replace(read_backup(run_folder) or Backup(writer=secrets.token_hex(16)), **values)
+    write_json(run_folder / RECORD, asdict(known))
+    return known
+
+
+def backup_repo_name(user: str, run_id: str) -> str:
+    """Return the repository for the checkpoints of a run of `user` (or of an organisation)."""
+    return f"{user}/{run_id}{SUFFIX}"
+
+
+def find_repo(run_folder: Path, account: Account) -> str:
+    """Return the repository for this run in the account's name: a free one, or the one it has written to. Raises UserError."""
+    known = read_backup(run_folder) or note_backup(run_folder)
+    if known.repo_id and is_own(known.repo_id, account):
+        return known.repo_id
+    name = backup_repo_name(account.name, run_folder.name)
+    for number in range(1, 100):
+        repo_id = name if number == 1 else f"{name}-{number}"
+        info = look(repo_id, account)
+        if info is None or is_free(info) or writer_of(info, account) == known.writer:
+            note_backup(run_folder, repo_id=repo_id)
+            return repo_id
+    raise UserError(f"There are a hundred repositories like {name}.", "Delete old ones on the Hub.")
+
+
+def send_checkpoint(run_folder: Path, checkpoint: Path, account: Account, repo_id: str, parent: str | None) -> str:
+    """Put `checkpoint` into the private repository in one commit, in place of the one before. Returns the commit.
+
+    `parent` is the commit that this run made last, None for the first. Raises UserError and leaves the repository as it
+    was: when it is not private, not the account's own, or holds another run; it can be repeated.
+    """
+    if not is_own(repo_id, account):
+        raise UserError(f"{repo_id} is not in the account of {account.name}.", "Sign in as the run's owner.")
+    home().mkdir(parents=True, exist_ok=True)
+    sweep(*home().glob("tmp*"))
+    mine = read_backup(run_folder) or note_backup(run_folder)
+    with tempfile.TemporaryDirectory(dir=home()) as temporary:
+        folder = Path(temporary)
+        names = stage(run_folder, checkpoint, folder)
+        for name in names:
+            is_text = name.endswith((".json", ".jsonl", ".yaml"))
+            if is_text and account.token.encode() in (folder / name).read_bytes():
+                raise UserError(f"{name} holds your Hub token.", "Nothing was sent.")
+        (folder / "README.md").write_text(CARD.format(run=run_folder.name, repo_id=repo_id), encoding="utf-8")
+        inside = checkpoint.relative_to(run_folder).as_posix()
+        write_json(folder / RECORD, {"writer": mine.writer, "checkpoint": inside})
+        info = look(repo_id, account) or make(repo_id, account)
+        base = parent_of(info, mine.writer, parent, account)
+        done = commit_checkpoint(info, folder, [*names, "README.md", RECORD], account, base, f"Checkpoint {inside}")
+    if any(name.startswith("checkpoints/") for name in sizes_of(info)):
+        done = forget_older(repo_id, account, done)
+    note_backup(run_folder, repo_id=repo_id, revision=done, checkpoint=inside, time=time.time(), problem="")
+    return done
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a repository with checkpoints offers, before anything is downloaded. `revision` is a commit; sizes in bytes."""
+
+    repo_id: str
+    revision: str
+    files: dict[str, int]
+    remote: list[Any] = field(
+        default_factory=list, repr=False
+    )  # the same files as the Hub lists them, with their hashes
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(self.files.values())
+
+
+def look_for_checkpoints(wanted: str, account: Account) -> Offer:
+    """Look at what `wanted`, a repository of the account's own, offers. Raises UserError."""
+    repo_id, revision = parse_repo(wanted)
+    if not is_own(repo_id, account):
+        raise UserError(f"{repo_id} belongs to somebody else.", "Only runs of your own account come back.")
+    with in_words("read it", repo_id):
+        client(account.token).auth_check(repo_id)
+        info = client(account.token).model_info(repo_id, revision=revision, files_metadata=True)
+    files = {name: size for name, size in sizes_of(info).items() if max_bytes(name)}
+    if not any(name.startswith("checkpoints/") for name in files):
+        raise UserError(f"{repo_id} holds no checkpoint of a run.", "Their names end with -checkpoints.")
+    for name, size in files.items():
+        if size > max_bytes(name):
+            raise UserError(f"{name} of {repo_id} has {size / 1e6:,.0f} MB.", "No run needs that. Not downloaded.")
+    if sum(files.values()) > MAX_REPO_BYTES:
+        raise UserError(f"{repo_id} has {sum(files.values()) / 1e9:.1f} GB.", "That is no checkpoint. Not downloaded.")
+    return Offer(repo_id, info.sha, files, [file for file in info.siblings if file.rfilename in files])
+
+
+def restore(
+    repo_id: str,
+    account: Account,
+    into: Path,
+    progress: Progress = lambda what, fraction: None,
+    accept: Callable[[Path], None] = lambda folder: None,
+) -> Path:
+    """Bring a run back from the Hub into the folder of runs `into`, published by rename; a normal resume goes on with it.
+
+    `accept` may look at the folder before it is published. Returns the run's folder. Raises UserError, leaving nothing.
+    """
+    offer = look_for_checkpoints(repo_id, account)
+    into.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(into).free < offer.size_bytes + 300_000_000:
+        raise UserError(
+            f"{offer.repo_id} needs {offer.size_bytes / 1e6:,.0f} MB; too little disk is free.", "Free some."
+        )
+    wanted = slug(offer.repo_id.split("/")[1].split(SUFFIX)[0])
+    partial = contained(into, f"{wanted}-{secrets.token_hex(4)}.partial")
+    partial.mkdir()
+    try:
+        done, total = 0, max(offer.size_bytes, 1)
+        for file in sorted(offer.remote, key=lambda file: file.size or 0):
+
+            def tell(came: int, name: str = file.rfilename, before: int = done) -> None:
+                part = before + came
+                progress(f"Downloading {name}: {part / 1e6:.1f} of {total / 1e6:.1f} MB", part / total)
+
+            tell(0)
+            fetch(offer.repo_id, file, offer.revision, partial, account.token, tell)
+            done += file.size or 0
+        shutil.rmtree(partial / ".cache", ignore_errors=True)
+        checkpoint = check_restored(partial).relative_to(partial).as_posix()
+        accept(partial)
+        words = {"message": f"Brought back from {offer.repo_id}.", "hint": "Resume goes on from its checkpoint."}
+        append_json_line(partial / "events.jsonl", {"time": round(time.time(), 3), "event": "stopped", **words})
+        now = {"revision": offer.revision, "checkpoint": checkpoint, "time": time.time()}
+        note_backup(partial, repo_id=offer.repo_id, **now)
+        final = contained(into, free_name(wanted, into))
+        partial.rename(final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return final

@@ -1,0 +1,199 @@
+"""The files of a run that go to the Hub with a checkpoint, and what is checked when they come back.
+
+    config.yaml, events.jsonl               settings, and the curves so far
+    data/, init_adapter/                    what it trains on, and continues from
+    checkpoints/[text/]checkpoint-N/...     the newest checkpoint: safetensors, and the optimiser's state
+
+Only these names travel, either way. The optimiser, the scheduler and the random state are torch files, which are pickles
+inside: transformers reads them with `weights_only=True`, and here they are looked through before, without being loaded.
+"""
+
+import os
+import re
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from adapters.library import RECORD, read_settings
+from adapters.trust.check import (
+    CONFIG,
+    FILES,
+    MAX_BYTES,
+    MAX_FILE_BYTES,
+    WEIGHTS,
+    check_adapter,
+    check_config,
+    known_base_shape,
+    require_object,
+)
+from adapters.trust.scan import places
+from adapters.trust.weights import check_weights
+from common.errors import UserError
+from common.files import read_json, write_json
+from models import embedded
+from models.plain_yaml import MAX_SETTINGS_BYTES
+from runs.config import OUTSIDE, ROWS, TrainConfig, marked
+
+COMPLETE = "complete"
+STATE_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt")
+NEEDED = (CONFIG, WEIGHTS, "optimizer.pt", "scheduler.pt", "trainer_state.json", COMPLETE)
+MAX_DATA_BYTES = 2_000_000_000
+MAX_EVENTS_BYTES = 50_000_000
+_CHECKPOINT = r"checkpoints/(?:text/)?checkpoint-\d{1,9}"
+_LIMITS = (  # a pattern of names, and the most bytes of such a file
+    (re.compile(r"config\.yaml"), MAX_SETTINGS_BYTES),
+    (re.compile(r"events\.jsonl"), MAX_EVENTS_BYTES),
+    (re.compile(rf"data/(?:{'|'.join(marked(ROWS))})(?:\.[a-z0-9]{{1,10}}){{0,2}}"), MAX_DATA_BYTES),
+    (re.compile(rf"(?:init_adapter|{_CHECKPOINT})/{re.escape(WEIGHTS)}"), MAX_BYTES[WEIGHTS]),
+    (re.compile(rf"init_adapter/(?:{'|'.join(map(re.escape, (*FILES, RECORD)))})"), MAX_FILE_BYTES),
+    (re.compile(rf"{_CHECKPOINT}/(?:adapter_config\.json|trainer_state\.json|{COMPLETE})"), MAX_FILE_BYTES),
+    (re.compile(rf"{_CHECKPOINT}/optimizer\.pt"), 2 * MAX_BYTES[WEIGHTS]),
+    (re.compile(rf"{_CHECKPOINT}/(?:scheduler\.pt|scaler\.pt|rng_state(?:_\d{{1,4}})?\.pth)"), MAX_FILE_BYTES),
+)
+_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?")
+# what numpy and Python's random need for the random state; all else that torch does not know is refused
+_RANDOM_STATE = {"numpy._core.multiarray._reconstruct", "numpy.core.multiarray._reconstruct", "numpy.ndarray"}
+_RANDOM_STATE |= {"numpy.dtype", "numpy.dtypes.UInt32DType"}
+
+
+def max_bytes(name: str) -> int:
+    """Return the most bytes that a file of this name may have; 0 for a name that does not travel."""
+    return next((most for pattern, most in _LIMITS if pattern.fullmatch(name)), 0)
+
+
+def stage(run_folder: Path, checkpoint: Path, folder: Path) -> list[str]:
+    """Fill the empty `folder` with what is sent: links to the large files, so that no clean-up takes them away meanwhile.
+
+    Returns the names. Raises UserError when the checkpoint cannot be taken up elsewhere, or is gone already.
+    """
+    inside = checkpoint.relative_to(run_folder).as_posix()
+    try:
+        kept = [run_folder / "config.yaml", run_folder / "events.jsonl"]
+        kept += [*(run_folder / "data").glob("*"), *(run_folder / "init_adapter").glob("*")]
+        kept = [path for path in kept if path.is_file() and not path.is_symlink()]
+        names = [path.relative_to(run_folder).as_posix() for path in (*kept, *checkpoint.iterdir())]
+        names = sorted(name for name in names if max_bytes(name))
+        missing = [name for name in NEEDED if f"{inside}/{name}" not in names]
+        if "optimizer.pt" in missing and any(path.is_dir() for path in checkpoint.iterdir()):
+            raise UserError("A checkpoint of DeepSpeed or FSDP is not sent.", "The training itself goes on.")
+        if missing:
+            raise UserError(f"The checkpoint has no {missing[0]}: it cannot be sent.", "The training itself goes on.")
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            _put(run_folder / name, folder / name)
+    except OSError as error:
+        raise UserError("The checkpoint was replaced by a newer one.", "That one is sent.") from error
+    _leave_out_places(folder, inside)
+    return names
+
+
+def _put(source: Path, target: Path) -> None:
+    """Link a file that never changes, copy one that grows or is changed here."""
+    if source.suffix in (".json", ".jsonl", ".yaml") and source.parent.name != "data":
+        shutil.copyfile(source, target)
+        return
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or a file system without links
+        shutil.copyfile(source, target)
+
+
+def _leave_out_places(folder: Path, inside: str) -> None:
+    """Take the paths of this machine out of the copies, and name the base by its id. Raises UserError for a base without."""
+    settings = _settings(folder / "config.yaml")
+    base = embedded.HUB_ID if settings.get("base") == "embedded" else str(settings.get("base"))
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", base):
+        raise UserError("The base is a folder of this machine.", "Its checkpoints would be of no use elsewhere.")
+    file = folder / inside / CONFIG
+    write_json(file, {**require_object(file), "base_model_name_or_path": base})
+    record = folder / "init_adapter" / RECORD
+    if record.exists():
+        known = read_json(record)
+        write_json(record, {"origin": known.get("origin") if isinstance(known, dict) else None})
+    events = folder / "events.jsonl"
+    if events.exists():
+        content = events.read_bytes()
+        content = content[: content.rfind(b"\n") + 1]
+        for place in places():
+            content = content.replace(place, b"<path>")
+        events.write_bytes(content)
+
+
+def check_restored(folder: Path) -> Path:
+    """Raise UserError unless `folder` holds a run that may be resumed. Returns its checkpoint's folder."""
+    marks = list(folder.glob(f"checkpoints/**/{COMPLETE}"))
+    if len(marks) != 1:
+        raise UserError(f"The repository holds {len(marks)} checkpoints.", "It must hold one.")
+    checkpoint = marks[0].parent
+    missing = [name for name in NEEDED if not (checkpoint / name).is_file()]
+    if missing:
+        raise UserError(f"The checkpoint has no {missing[0]}.", "The repository is not whole.")
+    check_settings(folder)
+    config = check_config(require_object(checkpoint / CONFIG, MAX_BYTES[CONFIG]))
+    check_weights(checkpoint / WEIGHTS, config, known_base_shape(config["base_model_name_or_path"]))
+    state = require_object(checkpoint / "trainer_state.json")
+    if state.get("global_step") != int(checkpoint.name.split("-")[1]):
+        raise UserError(
+            "trainer_state.json is of another step than its checkpoint.", "The files do not belong together."
+        )
+    for path in checkpoint.iterdir():
+        if path.suffix in (".pt", ".pth"):
+            check_torch_file(path)
+    if (folder / "init_adapter").exists():
+        check_adapter(folder / "init_adapter")
+    return checkpoint
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """Read the settings in a config.yaml. Raises UserError."""
+    values = read_settings(path)
+    if values is None:
+        raise UserError("config.yaml is missing or damaged, or holds no settings.", "The repository is not whole.")
+    return values
+
+
+def check_settings(folder: Path) -> None:
+    """Raise UserError when the settings name a file outside of the run: on a server it would be somebody else's."""
+    values = _settings(folder / "config.yaml")
+    for name in marked(ROWS):
+        value = values.get(name)
+        if not value or (value == "example" and name == "data"):
+            continue
+        is_copy = isinstance(value, str) and bool(max_bytes(value)) and value.startswith("data/")
+        if is_copy and not (folder / value).is_file():
+            raise UserError(f"The data of the run, {value[:80]}, is not in the repository.", "It is not whole.")
+        if not is_copy and not (isinstance(value, str) and _ID.fullmatch(value) and ".." not in value):
+            raise UserError(
+                f"config.yaml names {name} by '{str(value)[:80]}'.", "Only data of the run itself is taken."
+            )
+    base = values.get("base")
+    if not isinstance(base, str) or not (
+        base == "embedded" or ("/" in base and _ID.fullmatch(base) and ".." not in base)
+    ):
+        raise UserError(f"config.yaml names its base by '{str(base)[:80]}'.", "It must be a Hub id, or embedded.")
+    if values.get("init_adapter") and not (folder / "init_adapter" / WEIGHTS).is_file():
+        raise UserError("The adapter that the run continued from is not in the repository.", "It is not whole.")
+    config = TrainConfig.from_dict(values)  # a rendezvous elsewhere may send pickles, a file is not the run's
+    if named := [name for name in config.changed(OUTSIDE) if getattr(config, name) != "static"]:
+        raise UserError(f"config.yaml sets {', '.join(named)}.", "A run that comes back trains on this one machine.")
+
+
+def check_torch_file(path: Path) -> None:
+    """Raise UserError for a torch file that asks for more than tensors, numbers and the random state. Loads nothing."""
+    import torch  # noqa: F401  first: a part of it that is asked for while another thread imports torch makes both fail
+    from torch.serialization import get_unsafe_globals_in_checkpoint
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+        if any(one.compress_type != zipfile.ZIP_STORED for one in parts):
+            raise ValueError("compressed parts")
+        if sum(one.file_size for one in parts) > path.stat().st_size:
+            raise ValueError("parts that are larger than the file")
+        asked = set(get_unsafe_globals_in_checkpoint(path))
+    except (zipfile.BadZipFile, RuntimeError, ValueError, KeyError, OSError) as error:
+        raise UserError(f"{path.name} of the checkpoint is damaged.", "Nothing was brought back.") from error
+    asked -= _RANDOM_STATE if path.name.startswith("rng_state") else set()
+    if asked:
+        raise UserError(f"{path.name} of the checkpoint could run code ({sorted(asked)[0][:60]}).", "Not brought back.")

@@ -1,0 +1,196 @@
+"""What reproduces a run: its exact command, and a zip of everything about it without a path or a secret of this machine.
+
+<id>/README.txt         how to run it again
+     command.txt        the command
+     config.yaml        the settings
+     fingerprint.json   SHA-256, size and lines of every data file; the ids and revisions of what is on the Hub
+     versions.json      Python, packages, system
+     metrics.json, events.jsonl, train.log, loss.png
+     init_adapter/      the adapter that it continued from
+     accelerate_user.yaml    the user's own accelerate config, when it was started with one
+     data/              the data itself, only when it was asked for
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shlex
+import sys
+import zipfile
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, TypedDict
+
+from adapters.curves import draw_losses
+from common.files import read_object
+from common.paths import REPOSITORY
+from runs.config import EXAMPLE, ROWS, WRITTEN, TrainConfig, marked
+from runs.events import Metrics
+from runs.history import copy_settings, notes_of, title_of
+from runs.machines.user_config import FILE as USER_FILE
+from runs.publish import place_of, versions
+from runs.redact import redact
+from runs.run import Run, read_state
+from runs.state import RunState
+
+MAX_TEXT_BYTES = 20_000_000
+TEXT_ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".md")
+README = """{title}
+{notes}
+A training run of TinyLlama Studio: {status}.
+
+To run it again: install TinyLlama Studio with the packages of versions.json, unpack this file, and in its folder run
+
+    {command}
+{data}
+The same seed, data and versions on the same kind of hardware give the same losses; another GPU differs in the last digits.
+events.jsonl and loss.png hold every step up to 2,000, then half as many each time the steps double; the last one always.
+fingerprint.json tells whether your data is the same. Paths of the machine that trained are replaced by <path> and the like.
+"""
+
+
+def shell_command(source: Run | TrainConfig) -> str:
+    """Return the shell command that does what the button does: the settings that differ from their defaults as flags.
+
+    Of a run: it trains again on the run's copy of the data. On a Space without the paths of its machine.
+    """
+    config = copy_settings(source) if isinstance(source, Run) else source
+    defaults, on_space = TrainConfig(), bool(os.environ.get("SPACE_ID"))
+    flags = []
+    for item in fields(TrainConfig):
+        value = getattr(config, item.name)
+        is_told = item.name in ("name", "base", "data") or value != getattr(defaults, item.name)
+        if is_told and item.name not in marked(WRITTEN):
+            text = "" if value is None else str(value)
+            flags.append(shlex.quote(f"--{item.name.replace('_', '-')}={redact(text) if on_space else text}"))
+    if on_space:
+        return f"python -m trainer train {' '.join(flags)}"
+    home = f"STUDIO_HOME={shlex.quote(os.environ['STUDIO_HOME'])} " if os.environ.get("STUDIO_HOME") else ""
+    return (
+        f"cd {shlex.quote(str(REPOSITORY))} && {home}{shlex.quote(sys.executable)} -m trainer train {' '.join(flags)}"
+    )
+
+
+def write_bundle(run: Run, destination: Path, include_data: bool = False) -> Path:
+    """Write `<id>.zip` into the folder `destination`; returns the file."""
+    destination.mkdir(parents=True, exist_ok=True)
+    final = destination / f"{run.id}.zip"
+    partial = destination / f"{run.id}.zip.partial-{os.getpid()}"
+    state = read_state(run)
+    files = [*(_files(run.data_folder) if include_data else []), *_files(run.init_adapter_folder)]
+    files += [run.folder / USER_FILE] if (run.folder / USER_FILE).is_file() else []
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, text in _texts(run, state, include_data).items():
+                archive.writestr(f"{run.id}/{name}", redact(text))
+            if picture := draw_losses(state.curve("losses"), state.curve("eval_losses")):
+                archive.writestr(f"{run.id}/loss.png", picture)
+            for file in files:
+                archive.write(file, f"{run.id}/{file.relative_to(run.folder).as_posix()}")
+        os.replace(partial, final)
+    finally:
+        partial.unlink(missing_ok=True)
+    return final
+
+
+def _texts(run: Run, state: RunState, include_data: bool) -> dict[str, str]:
+    """Return name to content of the text files."""
+    config = run.config()
+    # in the unpacked folder the config names the data by relative paths
+    missing = [name for name in marked(ROWS) if (getattr(config, name) or "").startswith("data/") and not include_data]
+    flags = "".join(f" --{name.replace('_', '-')}=YOUR-COPY-OF/{Path(getattr(config, name)).name}" for name in missing)
+    command = f"PYTHONPATH=FOLDER-OF-TINYLLAMA-STUDIO python -m trainer train --config config.yaml{flags}"
+    data = "\nThe data is not in here: put it where the command says.\n" if missing else ""
+    times = {"queued_at": state.queued_at, "started_at": state.started_at, "ended_at": state.ended_at}
+    published = read_object(place_of(run) / "metrics.json").get("versions")  # else the packages of now
+    system = {"system": platform.system(), "release": platform.release(), "machine": platform.machine()}
+    made_with = {"packages": published or versions(), "platform": system, "hardware": state.metrics.get("hardware")}
+    return {
+        "README.txt": README.format(
+            title=title_of(run), notes=notes_of(run), status=state.status, command=command, data=data
+        ),
+        "command.txt": command + "\n",
+        "config.yaml": replace(config, base_reason="").to_yaml(),
+        "fingerprint.json": _json(fingerprint(run, state.metrics)),
+        "versions.json": _json(made_with),
+        "metrics.json": _json(
+            {"status": state.status, "message": state.message, "code": state.code, **times, **state.metrics}
+        ),
+        "events.jsonl": _end_of(run.events_file),
+        "train.log": _end_of(run.log_file),
+    }
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _end_of(file: Path) -> str:
+    """Return the end of a text file, all of it up to 20 MB; "" when there is none."""
+    try:
+        with open(file, "rb") as content:
+            content.seek(max(0, content.seek(0, os.SEEK_END) - MAX_TEXT_BYTES))
+            return content.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
+
+
+class FilePrint(TypedDict):
+    """A file that a run trained on; `lines` of a text file only."""
+
+    file: str
+    bytes: int
+    sha256: str
+    lines: int | None
+
+
+class Fingerprint(TypedDict):
+    """What a run trained on: its files, its rows, and what is on the Hub."""
+
+    files: list[FilePrint]
+    rows: int | None
+    held_out_rows: int | None
+    hub: dict[str, Any]
+
+
+def fingerprint(run: Run, metrics: Metrics) -> Fingerprint:
+    """Tell what `run` trained on, so that somebody else can see whether their data is the same."""
+    config = run.config()
+    files = [(file, file.relative_to(run.folder).as_posix()) for file in _files(run.data_folder)]
+    if config.data == EXAMPLE:
+        files += [(file, f"examples/{file.name}") for file in sorted((REPOSITORY / "examples").glob("*.jsonl"))]
+    files += [(file, f"init_adapter/{file.name}") for file in sorted(run.init_adapter_folder.glob("*.safetensors"))]
+    ids = [getattr(config, name) for name in marked(ROWS)]
+    return {
+        "files": [_print_of(file, name) for file, name in files],
+        "rows": metrics.get("rows"),
+        "held_out_rows": metrics.get("held_out_rows"),
+        "hub": {
+            "data": [each for each in ids if each and each != EXAMPLE and not each.startswith("data/")],
+            "config": config.data_config,
+            "split": config.data_split,
+            "revision": config.data_revision,
+            "base": config.base,
+            "base_revision": config.base_revision,
+        },
+    }
+
+
+def _print_of(file: Path, name: str) -> FilePrint:
+    digest, lines = hashlib.sha256(), 0
+    with open(file, "rb") as content:
+        while block := content.read(1 << 20):
+            digest.update(block)
+            lines += block.count(b"\n")
+    is_text = file.suffix in TEXT_ENDINGS
+    return {
+        "file": name,
+        "bytes": file.stat().st_size,
+        "sha256": digest.hexdigest(),
+        "lines": lines if is_text else None,
+    }

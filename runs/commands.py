@@ -1,0 +1,160 @@
+"""The commands on runs that exist: list, show, stop, rename, delete, undo, compare, bundle; and the plan of one.
+
+Each takes the parsed options and returns the exit code; what a person can fix is raised as UserError.
+"""
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+from common.command_line import printable, progress_on_stderr
+from common.errors import UserError
+from common.files import read_object
+from common.paths import adapters_folder, bases_folder, runs_folder
+from runs.bundle import write_bundle
+from runs.config import EXAMPLE, TrainConfig
+from runs.history import compare, delete, discard, rename, search, title_of, undo_delete
+from runs.queue import order, position, stop
+from runs.run import LOCAL_OWNER, find_run, read_state
+from runs.state import UNREADABLE
+
+
+def given_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that were given as flags."""
+    return {name[4:]: value for name, value in vars(options).items() if name.startswith("set_")}
+
+
+def given_config(options: argparse.Namespace) -> TrainConfig:
+    """Return the settings of the file, with those of the flags over them."""
+    values = TrainConfig.from_yaml(options.config).to_dict() if options.config else {}
+    return replace(TrainConfig.from_dict({**values, **given_settings(options)}), base_reason="")
+
+
+def show_plan(options: argparse.Namespace) -> int:
+    """Print how these settings would be started here; the memory too where the rows are known without a look."""
+    from models.base import choose_base, shape_for
+    from models.hardware import find_hardware
+    from runs.forecast.estimate import EXAMPLE_FACTS
+    from runs.forecast.memory import checkpointing_words, estimate_memory
+    from runs.machines.command import launch_plan
+    from runs.resolve import capped
+
+    config = given_config(options)
+    config.check()
+    config = capped(config)
+    hardware = find_hardware()
+    shape = shape_for(choose_base(config.base, config.base_revision)) if config.data == EXAMPLE else None
+    memory = estimate_memory(config, shape, EXAMPLE_FACTS, hardware) if shape else None
+    found = launch_plan(config, hardware, memory.total if memory else None)
+    checkpointing = [("Checkpointing", checkpointing_words(config, memory))] if memory else []
+    for what, words in found.rows + checkpointing:
+        print(f"{what + ':':14} {words}")
+    print(f"\n{found.command}\n\n{found.yaml}".rstrip())
+    return 0
+
+
+def list_all(options: argparse.Namespace) -> int:
+    """Print a line for each run in which the words are found."""
+    for run in search(LOCAL_OWNER, " ".join(options.words)):
+        state = read_state(run, with_curves=False)
+        loss = f"loss {state.losses[-1][1]:.4f}" if state.losses else ""
+        title = title_of(run) if title_of(run) != run.id else ""
+        step = f"step {state.step}/{state.total_steps}"
+        problem = f"{state.message} {state.hint}" if state.status == UNREADABLE else run.settings_problem()
+        print(printable(f"{run.id:40} {state.status:12} {step}  {loss}  {title}  {problem}".rstrip()))
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print the settings, state and figures of a run, and how to load what came out."""
+    run = find_run(options.name)
+    state = read_state(run)
+    print(printable(run.settings_problem() or run.config_file.read_text(encoding="utf-8")))
+    print(printable(f"status: {state.status} {state.message} {state.hint}".strip()))
+    for note in state.notes:
+        print(printable(note))
+    for name, value in state.metrics.items():
+        print(printable(f"{name}: {value}"))
+    if state.adapter:
+        folder = adapters_folder(run.owner) / state.adapter
+        print(f"\nTalk to it:  python -m chat --adapter {state.adapter} 'Hello'")
+        print("Load it:     from peft import AutoPeftModelForCausalLM")
+        print(f"             AutoPeftModelForCausalLM.from_pretrained({str(folder)!r})")
+        if state.metrics.get("base_source") == "embedded":
+            print(f"             (without a network: HF_HUB_OFFLINE=1 HF_HUB_CACHE={bases_folder()} finds its base)")
+    return 0
+
+
+def stop_run(options: argparse.Namespace) -> int:
+    """Ask a run to stop, or say what ends one that nothing here reaches."""
+    run = find_run(options.name)
+    kind = read_object(run.job_file).get("kind")
+    if kind == "hf":  # nothing that lies here reaches it
+        raise UserError(f"'{run.id}' is a job of Hugging Face.", f"`python -m jobs stop {run.id}` asks it to stop.")
+    if kind == "skypilot":
+        raise UserError(f"'{run.id}' trains under SkyPilot.", f"`sky jobs cancel --name studio-{run.id}` ends it.")
+    stop(run)
+    print("It ends after this step and keeps what it learned; a waiting one has left the queue.")
+    return 0
+
+
+def show_queue(options: argparse.Namespace) -> int:
+    """Print your waiting runs with their places; of the others only how many they are."""
+    mine = [run for run in order() if run.owner == LOCAL_OWNER]
+    for run in mine:
+        print("{:40} place {} of {}".format(run.id, *position(run)))
+    if not mine:
+        print(f"None of yours; {len(order())} of others.")
+    return 0
+
+
+def rename_run(options: argparse.Namespace) -> int:
+    """Give a run a title."""
+    rename(find_run(options.name), options.title)
+    return 0
+
+
+def delete_run(options: argparse.Namespace) -> int:
+    """Delete a run, with --discard whatever it does, and its adapter."""
+    run = find_run(options.name)
+    entry = discard(run) if options.discard else delete(run)
+    print(f"Deleted. For a day: python -m trainer undo {entry.run_id}")
+    return 0
+
+
+def undo(options: argparse.Namespace) -> int:
+    """Bring a deleted run back."""
+    print(f"It is back: {undo_delete(LOCAL_OWNER, options.name).id}")
+    return 0
+
+
+def restore_run(options: argparse.Namespace) -> int:
+    """Bring a run back whose checkpoints were kept on the Hub."""
+    from models.hub.client import account_of, token_of
+    from runs.backup.backup import restore
+
+    folder = restore(options.repo, account_of(token_of(None)), runs_folder(), progress_on_stderr())
+    print(f"{folder.name} is back. `python -m trainer resume {folder.name}` goes on with it.")
+    return 0
+
+
+def compare_runs(options: argparse.Namespace) -> int:
+    """The settings that differ, and the figures that came out, a column for each run."""
+    compared = compare([find_run(name) for name in options.names])
+    print(_line("", options.names))
+    for row in compared.settings:
+        if row.differs:
+            print(_line(row.name, row.values))
+    for name in dict.fromkeys(name for metrics in compared.metrics for name in metrics):
+        print(_line(name, [metrics.get(name, "") for metrics in compared.metrics]))
+    return 0
+
+
+def _line(name: str, values: list) -> str:
+    return f"{name:28}" + "".join(f"{str(value).splitlines()[0][:26] if str(value) else '':28}" for value in values)
+
+
+def bundle(options: argparse.Namespace) -> int:
+    """Write the zip that reproduces a run; print its path."""
+    print(write_bundle(find_run(options.name), options.to, options.include_data))
+    return 0

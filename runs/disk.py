@@ -1,0 +1,64 @@
+"""Room on the disk for one more run: what is free, and what its owner keeps already (runs, adapters, rows from the chat).
+
+What an owner deleted can be brought back for a day only while nothing else needs its place.
+"""
+
+import shutil
+from pathlib import Path
+
+from common.errors import UserError
+from common.limits import check_room_of_guests
+from common.paths import adapters_folder, datasets_folder, home, runs_folder
+from common.trash import list_trash
+from runs.limits import Limits, limits
+
+DISK_NEEDED_BYTES = 300_000_000
+
+
+def check_disk(owner: str, new_bytes: int) -> None:
+    """Raise UserError when a run that brings `new_bytes` of data has no room. Empties the owner's trash as far as needed."""
+    home().mkdir(parents=True, exist_ok=True)
+    allowed = limits()
+    for deletion in reversed(list_trash(runs_folder(owner) / ".trash")):
+        if _has_room(owner, new_bytes, allowed):
+            break
+        shutil.rmtree(deletion.folder, ignore_errors=True)
+    if (free := _free_bytes()) < DISK_NEEDED_BYTES:
+        raise UserError(
+            f"Only {free / 1e6:.0f} MB of disk are free in {home()}; a run needs {DISK_NEEDED_BYTES / 1e6:.0f} MB.",
+            "Free some, or set STUDIO_HOME to another disk.",
+        )
+    check_room_of_guests(owner, new_bytes)
+    runs = len(list(runs_folder(owner).glob("[!.]*/config.yaml")))
+    if allowed.kept_runs and runs >= allowed.kept_runs:
+        raise UserError(f"You keep {runs} runs; {allowed.kept_runs} are the most here.", "Delete old ones.")
+    kept = _kept_bytes(owner) if allowed.kept_bytes else 0
+    if allowed.kept_bytes and kept + new_bytes > allowed.kept_bytes:
+        raise UserError(
+            f"You keep {kept / 1e6:,.0f} MB, and this run's data has {new_bytes / 1e6:,.0f} MB; "
+            f"{allowed.kept_bytes / 1e6:,.0f} MB are the most here.",
+            "Delete old runs and adapters.",
+        )
+
+
+def _has_room(owner: str, new_bytes: int, allowed: Limits) -> bool:
+    fits = not allowed.kept_bytes or _kept_bytes(owner) + new_bytes <= allowed.kept_bytes
+    return fits and _free_bytes() >= DISK_NEEDED_BYTES
+
+
+def _free_bytes() -> int:
+    return shutil.disk_usage(home()).free
+
+
+def _kept_bytes(owner: str) -> int:
+    """Return what all of the owner's files take on this disk, the trash too."""
+    folders = (runs_folder(owner), adapters_folder(owner), datasets_folder(owner))
+    return sum(_size(path) for folder in folders for path in folder.rglob("*"))
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file; 0 for a folder, a link, or what is gone meanwhile."""
+    try:
+        return path.lstat().st_size if path.is_file() and not path.is_symlink() else 0
+    except OSError:
+        return 0

@@ -1,0 +1,63 @@
+"""Follows one run in the terminal until it ends. Ctrl-C stops the run and keeps what it learned."""
+
+import time
+
+from common.paths import adapters_folder
+from models.hardware import describe_hardware
+from runs.queue import advance_if_possible, position, stop
+from runs.run import Run, RunState, read_state
+
+POLL_SECONDS = 0.5
+
+
+def follow(run: Run) -> int:
+    """Print the events of `run` until it ends, and return 0 unless it failed. Ctrl-C stops it and keeps what it learned."""
+    config = run.config()
+    print(f"Run {run.id} in {run.folder}\nHardware: {describe_hardware()}\nBase: {config.base}: {config.base_reason}")
+    try:
+        state = watch(run)
+    except KeyboardInterrupt:
+        print("\nStopping: saving what was learned ...", flush=True)
+        stop(run)
+        state = watch(run)
+    for note in state.notes:
+        print(note)
+    print(f"{state.status}. {state.message} {state.hint}".strip())
+    if state.status in ("failed", "interrupted"):
+        print(f"The log is {run.log_file}")
+    if state.adapter:
+        print(f"Adapter: {adapters_folder(run.owner) / state.adapter}")
+    return 0 if state.status in ("done", "stopped") else 1
+
+
+def watch(run: Run) -> RunState:
+    """Print what is new in `run` until it ends; return its last state."""
+    before = read_state(run)
+    shown_step, shown_message, shown_stage, shown_place = _last_step(before), "", before.stage, (0, 0)
+    while True:
+        advance_if_possible()
+        state = read_state(run)
+        if state.status == "queued" and (place := position(run)) != shown_place:
+            print("Waiting for its turn: place {} of {}".format(*place), flush=True)
+            shown_place = place
+        if state.stage != shown_stage:
+            shown_step, shown_stage = -1, state.stage
+            print(f"Stage {state.stage} of {state.stages}: {state.stage_name}", flush=True)
+        for step, loss in state.losses:
+            if step > shown_step:
+                print(
+                    f"step {step}/{state.total_steps}  loss {loss:.4f}  {state.tokens_per_second:.0f} tokens/s",
+                    flush=True,
+                )
+        shown_step = _last_step(state)
+        if state.message and state.message != shown_message and state.is_running:
+            print(state.message, flush=True)
+            shown_message = state.message
+        if not state.is_running:
+            return state
+        time.sleep(POLL_SECONDS)
+
+
+def _last_step(state: RunState) -> int:
+    """Return the step of the last loss; -1 without one. A start from the beginning makes it smaller."""
+    return state.losses[-1][0] if state.losses else -1

@@ -1,0 +1,188 @@
+"""What a run will take, before it starts: steps, memory, time and (on a Space) money, for this config on this hardware.
+
+Light: no torch. Steps are `plan.py`'s, memory `memory.py`'s, the way out of "does not fit" `fitting.py`'s; time comes from a
+measurement (`speed.py`) or from earlier runs on this machine, never from a guess.
+
+    base = choose_base(config.base)
+    found = estimate(config, shape_for(base), data_facts, find_hardware(), speed)
+    record_estimate(run.folder, found)
+"""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from common.files import read_json, write_json
+from common.words import duration
+from models.family import ModelShape
+from models.hardware import Hardware
+from models.prices import space_dollars_per_hour
+from runs.config import TrainConfig
+from runs.forecast.fitting import Change, make_it_fit
+from runs.forecast.memory import Memory, checkpointing_words, estimate_memory
+from runs.forecast.plan import DataFacts, Plan, packed_rows, plan_steps
+from runs.forecast.speed import Speed
+
+ESTIMATE_FILE = "estimate.json"
+# the example data with TinyLlama's tokenizer and template, default settings (a test counts it again)
+EXAMPLE_FACTS: DataFacts = {
+    "train_rows": 220,
+    "held_out_rows": 23,
+    "tokens": 22739,
+    "trained_tokens": 15164,
+    "longest": 294,
+    "mean_length": 103.4,
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run costs on this Space, in US dollars."""
+
+    flavor: str
+    dollars_per_hour: float
+    dollars: float
+
+    def sentence(self) -> str:
+        """Say it to a person."""
+        return f"${self.dollars:.2f} on this Space ({self.flavor}, ${self.dollars_per_hour:.2f} an hour)"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take. `plan` is of the conversations, `text_plan` of the text of stage 1, everything else of both.
+
+    `seconds`, its source and `cost` are None without a measurement. `make_it_fit` holds the settings that bring a run which
+    is too large into memory; None when it fits or nothing helps.
+    """
+
+    plan: Plan
+    text_plan: Plan | None
+    memory: Memory
+    checkpointing: str
+    seconds: float | None
+    seconds_source: str | None
+    cost: Cost | None
+    make_it_fit: Change | None
+    on_gpu: bool
+
+    def sentence(self) -> str:
+        """Say all of it to a person in one line."""
+        memory = self.memory
+        have = f"{memory.available / 1e9:.1f} GB {'of the GPU' if self.on_gpu else 'of RAM'} are free"
+        needs = f"needs about {memory.total / 1e9:.1f} GB; {have}{'' if memory.fits else ': too little'}"
+        parts = [f"{self.plan.total_steps} steps of {self.plan.effective_batch} rows, {needs}."]
+        parts += [f"About {duration(self.seconds)} of training."] if self.seconds is not None else []
+        parts += [f"{self.cost.sentence()}."] if self.cost else []
+        return " ".join([*parts, f"Gradient checkpointing is {self.checkpointing}."])
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as the JSON that `trainer estimate` prints and a run keeps."""
+        values = asdict(self)
+        del values["on_gpu"]
+        return {**values, "memory": {**values["memory"], "fits": self.memory.fits}, "sentence": self.sentence()}
+
+
+def estimate(
+    config: TrainConfig,
+    shape: ModelShape,
+    data_facts: DataFacts,
+    hardware: Hardware,
+    speed: Speed | None = None,
+) -> Estimate:
+    """Predict a run of `config` on `hardware`.
+
+    `speed` is what was measured, or None: then there is no time and no cost.
+    """
+    import_bytes = speed.framework_bytes if speed else None
+
+    def memory_of(changed: TrainConfig) -> Memory:
+        stages = stages_of(changed, data_facts)
+        needs = [estimate_memory(stage, shape, facts, hardware, import_bytes) for stage, facts in stages]
+        return max(needs, key=lambda memory: memory.total)
+
+    *before, plan = [plan_of(*stage) for stage in stages_of(config, data_facts)]
+    memory = memory_of(config)
+    seconds = estimate_time(config, data_facts, speed)
+    fits_with = make_it_fit(
+        config, lambda changed: memory_of(changed).fits, hardware.has_gpu, data_facts.get("lengths")
+    )
+    return Estimate(
+        plan=plan,
+        text_plan=before[0] if before else None,
+        memory=memory,
+        checkpointing=checkpointing_words(config, memory),
+        seconds=seconds,
+        seconds_source=speed.source if speed else None,
+        cost=estimate_cost(seconds, hardware),
+        make_it_fit=fits_with or None,
+        on_gpu=hardware.has_gpu,
+    )
+
+
+def stages_of(config: TrainConfig, data_facts: DataFacts) -> list[tuple[TrainConfig, DataFacts]]:
+    """Return (config, facts of its rows) for each stage of a run: text first, when there is some and it was looked at."""
+    text = data_facts.get("text") if config.text_data else None
+    if not text or not text["train_rows"]:
+        return [(config, data_facts)]
+    # the rows are full already
+    passes = replace(config, num_train_epochs=config.text_epochs, max_steps=0, packing=False)
+    share = 1 - config.eval_fraction
+    tokens = round(text["tokens"] * share)
+    facts: DataFacts = {
+        "train_rows": text["train_rows"],
+        "held_out_rows": round(text["train_rows"] / share) - text["train_rows"],
+        "tokens": tokens,
+        "trained_tokens": tokens,
+        "longest": config.max_length,
+        "mean_length": tokens / text["train_rows"],
+    }
+    return [(passes, facts), (config, data_facts)]
+
+
+def plan_of(config: TrainConfig, data_facts: DataFacts) -> Plan:
+    """Plan the rows that the trainer gets, packed when the config says so."""
+    rows = data_facts["train_rows"]
+    if config.packing:
+        rows = packed_rows(data_facts["tokens"], config.max_length)
+    return plan_steps(config, rows, bool(data_facts.get("held_out_rows")))
+
+
+def estimate_time(config: TrainConfig, data_facts: DataFacts, speed: Speed | None) -> float | None:
+    """Return seconds of training and of the looks at the held-out rows; None without a measurement."""
+    if speed is None:
+        return None
+    seconds = sum(_stage_time(*stage, speed) for stage in stages_of(config, data_facts))
+    return min(seconds, 60.0 * config.max_minutes) if config.max_minutes else seconds
+
+
+def _stage_time(config: TrainConfig, data_facts: DataFacts, speed: Speed) -> float:
+    plan = plan_of(config, data_facts)
+    tokens_a_step = min(1.0, plan.effective_batch / max(1, data_facts["train_rows"])) * data_facts["tokens"]
+    if config.packing:
+        tokens_a_step = min(plan.effective_batch * config.max_length, data_facts["tokens"])
+    training = plan.total_steps * tokens_a_step / config.num_processes * speed.seconds_per_token
+    held_out = data_facts.get("held_out_rows", 0) * data_facts["mean_length"] / config.num_processes
+    looks = plan.evaluations * held_out * speed.seconds_per_token / 3  # forward only: a third of the work
+    return training + looks
+
+
+def estimate_cost(seconds: float | None, hardware: Hardware) -> Cost | None:
+    """Return the cost on a Space whose flavour has a known price, else None."""
+    flavor = hardware.space_flavor or ""
+    price = space_dollars_per_hour(flavor)
+    if price is None or seconds is None:
+        return None
+    return Cost(flavor, price, round(price * seconds / 3600, 4))
+
+
+def record_estimate(run_folder: Path, found: Estimate) -> None:
+    """Keep what was predicted in the run; what was measured is in the metrics of its last event."""
+    write_json(run_folder / ESTIMATE_FILE, found.to_json())
+
+
+def predicted_memory(run_folder: Path) -> int | None:
+    """Return the bytes that were predicted for the run, None where no prediction was kept."""
+    found = read_json(run_folder / ESTIMATE_FILE)
+    memory = found.get("memory") if isinstance(found, dict) else None
+    total = memory.get("total") if isinstance(memory, dict) else None
+    return total if isinstance(total, int) else None

@@ -1,0 +1,79 @@
+"""How many steps a config makes of so many rows: the rounding of transformers' Trainer, checked against it by a test."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NotRequired, TypedDict, cast
+
+from runs.config import TrainConfig
+
+
+class TextFacts(TypedDict):
+    """Stage 1: its rows of `max_length` tokens, and the tokens of all its text."""
+
+    train_rows: int
+    tokens: int
+
+
+class Histogram(TypedDict):
+    """How many rows have how many tokens: one edge more than counts; the longest row lies below the last edge."""
+
+    edges: list[int]
+    counts: list[int]
+
+
+class DataFacts(TypedDict):
+    """What a forecast needs to know: one pass over the rows to train on, and the lengths of all rows in tokens."""
+
+    train_rows: int
+    tokens: int
+    trained_tokens: int
+    longest: int
+    mean_length: float
+    held_out_rows: NotRequired[int]
+    lengths: NotRequired[Histogram]
+    text: NotRequired[TextFacts | None]
+
+
+def facts_in(report: Mapping[str, Any]) -> DataFacts:
+    """Take from the report of a check what a forecast needs."""
+    return cast("DataFacts", {name: report[name] for name in DataFacts.__annotations__})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the Trainer will do. `effective_batch` is rows an optimiser step, over all devices."""
+
+    effective_batch: int
+    steps_per_epoch: int
+    total_steps: int
+    warmup_steps: int
+    checkpoints: int
+    evaluations: int
+
+
+def plan_steps(config: TrainConfig, train_rows: int, has_held_out: bool = True) -> Plan:
+    """Count the steps for `train_rows` encoded rows (packed ones when packing: `packed_rows`).
+
+    Source: transformers 5.23 Trainer.set_initial_training_values (steps), TrainingArguments.get_warmup_steps, and
+    DefaultFlowCallback (evaluations and checkpoints, both also at the end).
+    """
+    rows_a_process = math.ceil(train_rows / config.num_processes)  # accelerate gives every process as many batches
+    batches = math.ceil(rows_a_process / config.per_device_train_batch_size)
+    accumulation = config.gradient_accumulation_steps
+    steps_per_epoch = max(1, math.ceil(batches / accumulation))
+    total = config.max_steps or math.ceil(config.num_train_epochs * steps_per_epoch)
+    return Plan(
+        effective_batch=config.per_device_train_batch_size * accumulation * config.num_processes,
+        steps_per_epoch=steps_per_epoch,
+        total_steps=total,
+        warmup_steps=math.ceil(total * config.warmup_fraction),
+        checkpoints=math.ceil(total / config.save_steps),
+        # one before the first step, then every `eval_steps` and at the end, or once an epoch (a broken one counts too)
+        evaluations=1 + math.ceil(total / (config.eval_steps or steps_per_epoch)) if has_held_out else 0,
+    )
+
+
+def packed_rows(tokens: int, max_length: int) -> int:
+    """Return the least rows that packing can make of `tokens`: best-fit comes close to it, but not under it."""
+    return max(1, math.ceil(tokens / max_length))

@@ -1,0 +1,194 @@
+"""How fast this machine trains: measured once for a configuration and remembered, or read from earlier runs. No torch here.
+
+`measure` starts `trainer.calibrate` in a process of its own, with the training process's environment
+(no token in it), and keeps the answer in STUDIO_HOME/calibration.json under everything that it depends on.
+`known` looks there without measuring.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from common.errors import UserError
+from common.files import read_object, tail, write_json
+from common.paths import LOCAL_OWNER, REPOSITORY, home
+from models.family import ModelShape
+from models.hardware import cpu_count, describe_hardware, find_gpus, find_hardware, processor_name
+from models.hub.errors import child_environment
+from models.precision import resolve_precision
+from runs.config import BATCH, SPEED, TrainConfig, marked
+from runs.forecast.memory import decided, estimate_memory
+from runs.forecast.plan import DataFacts
+from runs.run import active_run, list_runs
+from runs.state import state_of
+
+FILE = "calibration.json"
+PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate")
+MAX_SECONDS = 240
+MAX_RUNS = 50  # earlier ones that are looked at for their speed: the page asks at every change of the form
+# a CPU measures at most a batch of so many tokens; the time a token of a larger one is nearly the same
+CPU_TOKENS = 1024
+Progress = Callable[[str, float | None], None]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds that one process takes for one token of a batch, and what it was measured with."""
+
+    seconds_per_token: float
+    source: str
+    framework_bytes: int | None = None
+    measured_at: float = 0.0
+
+
+def known(config: TrainConfig, shape: ModelShape, data_facts: DataFacts) -> Speed | None:
+    """Return what was measured for this configuration on this machine before, or None. Takes milliseconds."""
+    values = read_object(home() / FILE).get(_key(config, shape, data_facts))
+    try:
+        return Speed(**values) if values else None
+    except TypeError:  # written by another version
+        return None
+
+
+def measure(
+    config: TrainConfig,
+    shape: ModelShape,
+    data_facts: DataFacts,
+    progress: Progress = lambda what, fraction: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Speed | None:
+    """Measure (about 15 seconds; TinyLlama on a CPU under a minute), or take what is known. None when `stop()` said so.
+
+    Raises UserError while a run trains here (both would be slowed and measured wrong) and when the measurement fails.
+    """
+    if found := known(config, shape, data_facts):
+        return found
+    if not estimate_memory(config, shape, data_facts, find_hardware()).fits:
+        raise UserError("This configuration does not fit into the memory here.", "Make it fit first, then measure.")
+    if active_run() is not None:
+        raise UserError(
+            "A run is training on this machine: a measurement now would be wrong.", "Measure when it is done."
+        )
+    values = _measured(_request(config, shape, data_facts), progress, stop)
+    if values is None:
+        return None
+    source = f"measured on this machine ({describe_hardware()})"
+    found = Speed(values["seconds_per_token"], source, values["framework_bytes"], round(time.time()))
+    home().mkdir(parents=True, exist_ok=True)
+    with FileLock(home() / f"{FILE}.lock"):
+        write_json(home() / FILE, {**read_object(home() / FILE), _key(config, shape, data_facts): asdict(found)})
+    return found
+
+
+def _batch(config: TrainConfig, data_facts: DataFacts) -> tuple[int, int]:
+    """Return (rows, tokens a row) of the measured batch: the mean row, lengths in steps of an eighth of a power of two."""
+    length = min(config.max_length, round(data_facts["mean_length"]))
+    if config.packing:
+        length = config.max_length
+    grain = max(8, 2 ** (max(1, length).bit_length() - 4))
+    length = max(8, min(config.max_length, round(length / grain) * grain))
+    rows = config.per_device_train_batch_size
+    if not find_gpus():
+        length = min(length, CPU_TOKENS)
+        rows = max(1, min(rows, CPU_TOKENS // length))
+    return rows, length
+
+
+def _request(config: TrainConfig, shape: ModelShape, data_facts: DataFacts) -> dict[str, Any]:
+    rows, length = _batch(config, data_facts)
+    trained = round(data_facts["trained_tokens"] / max(1, data_facts["tokens"]), 1)
+    config = decided(config, shape, data_facts, find_hardware())
+    plain = {**config.to_dict(), "packing": False, "init_adapter": None, "eval_steps": 0, "neftune_noise_alpha": 0.0}
+    return {
+        "config": plain,
+        "shape": asdict(shape),
+        "rows": rows,
+        "length": length,
+        "trained_fraction": max(0.1, trained),
+    }
+
+
+def _key(config: TrainConfig, shape: ModelShape, data_facts: DataFacts) -> str:
+    """Hash everything that the speed depends on."""
+    request = _request(config, shape, data_facts)
+    on_gpu = bool(find_gpus())
+    parts = {
+        **{name: request[name] for name in ("shape", "rows", "length", "trained_fraction")},
+        **{name: getattr(config, name) for name in marked(SPEED)},
+        "precision": resolve_precision(config.precision, on_gpu),
+        "checkpointing": request["config"]["gradient_checkpointing"],
+        "hardware": (describe_hardware(), processor_name(), cpu_count()),
+        "packages": [version(name) for name in PACKAGES],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _measured(request: dict[str, Any], progress: Progress, stop: Callable[[], bool]) -> dict[str, Any] | None:
+    """Let the measuring process answer; None when `stop()` said so. Raises UserError with the last words of one that fails."""
+    variables = child_environment()
+    if not find_gpus():
+        variables["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)  # what accelerate sets for the training
+    with tempfile.TemporaryDirectory() as folder:
+        files = request_file, result, log = [Path(folder) / name for name in ("request.json", "result.json", "log.txt")]
+        write_json(request_file, request)
+        with open(log, "wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "trainer.calibrate", *map(str, files[:2])],
+                cwd=REPOSITORY,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            began = time.monotonic()
+            while process.poll() is None and (seconds := time.monotonic() - began) < MAX_SECONDS:
+                if stop():
+                    return None
+                progress("Measuring the speed of this machine", min(0.95, seconds / 30))
+                time.sleep(0.2)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
+            process.wait()
+        if result.exists():
+            return read_object(result)
+        words = tail(log, 1)[:200]
+    raise UserError("The speed could not be measured here.", f"The measuring process said: {words or 'nothing'}")
+
+
+def from_earlier_runs(config: TrainConfig, base_id: str, owner: str = LOCAL_OWNER) -> Speed | None:
+    """Return the speed of the newest finished run of `owner` here with this base and the settings that matter, or None."""
+    on_gpu = bool(find_gpus())
+    wanted = _speed_settings(config, on_gpu)
+    for run in list_runs(owner)[:MAX_RUNS]:
+        metrics = state_of(run.events_file, with_curves=False).metrics
+        fast = metrics.get("tokens_per_second")
+        hardware = metrics.get("hardware", "")  # the card's name, or the threads of a CPU
+        is_here = hardware == find_gpus()[0].name if on_gpu else hardware.startswith("CPU,")
+        if not fast or metrics.get("base") != base_id or not is_here:
+            continue
+        try:
+            same = _speed_settings(run.config(), on_gpu) == wanted
+        except UserError:  # a config of another version
+            continue
+        if same:
+            return Speed(metrics["num_processes"] / fast, f"measured in the run '{run.id}' on this machine")
+    return None
+
+
+def _speed_settings(config: TrainConfig, on_gpu: bool) -> tuple:
+    return (resolve_precision(config.precision, on_gpu), *(getattr(config, name) for name in marked(SPEED, BATCH)))

@@ -1,0 +1,236 @@
+"""The runs of one owner over time: titles, search, comparison, and deleting with a way back.
+
+A title lies in the run's `about.json`; the id and the folder never change. What is deleted goes to the owner's `.trash`:
+
+    runs/<owner>/.trash/<entry>/run/           the run's folder
+                                adapter/       the adapter that came out of it, when the run was discarded
+"""
+
+import shutil
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from common.errors import UserError
+from common.files import plain_value, read_object, write_json
+from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, runs_folder
+from common.trash import empty_trash, find_in_trash, list_trash, move_to_trash
+from runs.config import ROWS, WRITTEN, TrainConfig, marked
+from runs.events import Metrics
+from runs.machines.user_config import FILE as USER_FILE
+from runs.publish import came_out_of, place_of
+from runs.queue import cancel, lock
+from runs.run import Run, is_running, list_runs, read_state
+from runs.state import STATUSES
+
+MAX_DELETED = 10
+DELETED_SECONDS = 86400.0
+TERM_SECONDS, KILL_SECONDS = 3.0, 5.0
+MAX_TITLE, MAX_NOTES = 120, 4000  # characters
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """A deleted run that can be brought back: `entry` is what `undo_delete` takes."""
+
+    entry: str
+    run_id: str
+    title: str
+    deleted_at: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting or figure of several runs, in their order."""
+
+    name: str
+    values: list[Any]
+
+    @property
+    def differs(self) -> bool:
+        return any(value != self.values[0] for value in self.values)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several runs side by side; each list is in their order."""
+
+    titles: list[str]
+    settings: list[Row]
+    losses: list[list[tuple[int, float]]]  # over all stages
+    metrics: list[Metrics]
+
+
+def title_of(run: Run) -> str:
+    """Return the title that its owner gave, else its id."""
+    return _about(run).get("title") or run.id
+
+
+def notes_of(run: Run) -> str:
+    return _about(run).get("notes") or ""
+
+
+def _about(run: Run) -> dict[str, str]:
+    about = read_object(run.about_file)
+    return {name: text for name, text in about.items() if isinstance(text, str) and _is_printable(text)}
+
+
+def _is_printable(text: str) -> bool:
+    return text.replace("\n", "").replace("\t", "").isprintable()
+
+
+def rename(run: Run, title: str, notes: str | None = None) -> None:
+    """Give `run` a title, and notes unless None. An empty title goes back to the id. Raises UserError for a long one."""
+    title = " ".join(title.split())
+    notes = notes_of(run) if notes is None else notes.strip()
+    if len(title) > MAX_TITLE or len(notes) > MAX_NOTES:
+        raise UserError(f"A title has at most {MAX_TITLE} characters, notes {MAX_NOTES}.", "Shorten it.")
+    if not _is_printable(title + notes):
+        raise UserError("A title and notes are made of letters that can be shown.", "Leave out control characters.")
+    write_json(run.about_file, {"title": title, "notes": notes})
+
+
+def search(owner: str = LOCAL_OWNER, words: str = "") -> list[Run]:
+    """Return the owner's runs in which every word is found (title, id, notes, base, data, state): see `found_in`."""
+    return found_in(list_runs(owner), words)
+
+
+def found_in(runs: list[Run], words: str) -> list[Run]:
+    """Return those of `runs` in which every word is found: those that say just so first ("try 7" before "try 77"), else as
+    they come.
+    """
+    wanted = words.casefold().split()
+    if not wanted:
+        return list(runs)
+    exact, others = [], []
+    for run in runs:
+        known = _words(run)
+        missing = [word for word in wanted if word not in known]
+        if missing:  # the state is read last, and only for words that one may have: most searches do not ask for it
+            may_be = all(any(word in status for status in STATUSES) for word in missing)
+            status = read_state(run, with_curves=False).status if may_be else ""
+            if not all(word in status for word in missing):
+                continue
+        (exact if f" {' '.join(wanted)} " in known else others).append(run)
+    return exact + others
+
+
+def _words(run: Run) -> str:
+    """What a search looks through: id, title, notes, base, data; folded to small letters, a space before and after each."""
+    about = read_object(run.about_file)
+    told = [text for name in ("title", "notes") if isinstance(text := about.get(name), str)]
+    try:
+        text = run.config_file.read_bytes()
+        base, data = plain_value(text, "base"), plain_value(text, "data")  # a YAML reader takes ten times as long
+        if base is None or data is None:
+            config = run.config()
+            base, data = config.base, config.data
+    except (OSError, UserError):  # deleted meanwhile, or of another version of this program
+        base = data = ""
+    return f" {' '.join((run.id, *told, base, data))} ".casefold()
+
+
+def compare(runs: list[Run]) -> Comparison:
+    """Put several runs side by side. Raises UserError when the settings of one cannot be read."""
+    configs, states = [run.config() for run in runs], [read_state(run) for run in runs]
+    names = [item.name for item in fields(TrainConfig) if item.name not in ("name", *marked(WRITTEN))]
+    return Comparison(
+        titles=[title_of(run) for run in runs],
+        settings=[Row(name, [getattr(config, name) for config in configs]) for name in names],
+        losses=[state.curve("losses") for state in states],
+        metrics=[state.metrics for state in states],
+    )
+
+
+def copy_settings(run: Run) -> TrainConfig:
+    """Return the settings of `run` for a new one; its data is read from the copy in the run's folder."""
+    config = run.config()
+    for name in marked(ROWS):
+        value = getattr(config, name)
+        if value and value.startswith("data/") and (run.folder / value).is_file():
+            config = replace(config, **{name: str(run.folder / value)})
+    if config.accelerate_config == USER_FILE:
+        config = replace(config, accelerate_config=str(run.folder / USER_FILE))
+    return replace(config, base_reason="")
+
+
+def delete(run: Run) -> Deleted:
+    """Move `run` to the trash. Raises UserError while it waits or trains. Its adapter stays."""
+    with lock():
+        if run.is_queued():
+            raise UserError(f"'{run.id}' is waiting in the queue.", "Stop it first.")
+        if run.is_alive():
+            raise UserError(f"'{run.id}' is still training.", "Stop it first.")
+        return _move_to_trash(run, None)
+
+
+def discard(run: Run) -> Deleted:
+    """End `run` now, whatever it does, and move it and the adapter that came out of it to the trash."""
+    cancel(run)
+    with lock():
+        _end_processes(run)
+        adapter = place_of(run)
+        shutil.rmtree(adapter.with_name(f"{adapter.name}.partial"), ignore_errors=True)
+        return _move_to_trash(run, adapter if came_out_of(run, adapter) else None)
+
+
+def _end_processes(run: Run) -> None:
+    """SIGTERM to the launcher and all that it started, then SIGKILL to what is left after a few seconds."""
+    found: set[psutil.Process] = set()
+    for known in read_object(run.process_file).values():
+        if is_running(known):
+            try:
+                process = psutil.Process(known["pid"])
+                found |= {process, *process.children(recursive=True)}
+            except psutil.NoSuchProcess:
+                continue
+    for send, seconds in ((psutil.Process.terminate, TERM_SECONDS), (psutil.Process.kill, KILL_SECONDS)):
+        for process in found:
+            try:
+                send(process)
+            except psutil.NoSuchProcess:
+                continue
+        found = set(psutil.wait_procs(found, timeout=seconds)[1])
+    if found:
+        raise UserError(f"'{run.id}' does not end.", "Try again in a moment.")
+
+
+def _move_to_trash(run: Run, adapter: Path | None) -> Deleted:
+    """The run first: when this is cut off in the middle, what is left is a deleted run and an adapter in the library."""
+    title = title_of(run)
+    deletion = move_to_trash(_trash(run.owner), run.id, run=run.folder, **({"adapter": adapter} if adapter else {}))
+    empty_trash(_trash(run.owner), DELETED_SECONDS, MAX_DELETED)
+    return Deleted(deletion.entry, run.id, title, deletion.time)
+
+
+def deleted(owner: str = LOCAL_OWNER) -> list[Deleted]:
+    """Return what can be brought back, the last deleted first."""
+    empty_trash(_trash(owner), DELETED_SECONDS, MAX_DELETED)
+    found = []
+    for one in list_trash(_trash(owner)):
+        title = title_of(Run(one.folder / "run"))
+        found.append(Deleted(one.entry, one.name, one.name if title == "run" else title, one.time))
+    return found
+
+
+def _trash(owner: str) -> Path:
+    return runs_folder(owner) / ".trash"
+
+
+def undo_delete(owner: str, entry: str) -> Run:
+    """Bring a run back, and its adapter when that was deleted with it; `entry` may also be the run's id (the last one).
+
+    Raises UserError when it is not there any more. When its name was given away meanwhile it gets a free one.
+    """
+    with lock():
+        found = find_in_trash(_trash(owner), entry)
+        if (found.folder / "adapter").is_dir():
+            adapters_folder(owner).mkdir(parents=True, exist_ok=True)
+            name = free_name(found.name, adapters_folder(owner))
+            (found.folder / "adapter").rename(adapters_folder(owner) / name)
+        name = free_name(found.name, runs_folder(owner))
+        (found.folder / "run").rename(contained(runs_folder(owner), name))
+        shutil.rmtree(found.folder, ignore_errors=True)
+        return Run(contained(runs_folder(owner), name))

@@ -1,0 +1,181 @@
+"""Turn a config into a run folder and a command, and start it: always `accelerate launch`, in its own session.
+
+Light: no torch. Output goes to a file, so nobody has to keep reading for the training to go on. The environment of the
+training process holds what it needs and no token. Who starts when is decided in runs.queue; resuming is start(run)
+again: the process finds its own checkpoints.
+"""
+
+import re
+import shutil
+import subprocess
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from common.errors import UserError
+from common.files import is_file, read_json, write_json, write_text
+from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, contained, free_name, runs_folder, slug
+from data.kinds import suffix_of
+from models.adapter_fit import check_base
+from models.base import Base, transport_error
+from models.hardware import find_gpus
+from models.hub.errors import child_environment
+from runs.config import EXAMPLE, ROWS, TrainConfig, marked
+from runs.disk import check_disk
+from runs.machines.command import accelerate_yaml, launch_command, launch_variables
+from runs.machines.user_config import FILE as USER_FILE
+from runs.machines.user_config import read_user_config
+from runs.resolve import ResolvedConfig, check_for_visitors, resolve
+from runs.run import UNFINISHED, EventLog, Run, read_state, this_process
+
+LAST_MOMENT_SECONDS = 20
+ABANDONED_SECONDS = 3600
+ADAPTER_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
+
+
+def create_run(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER) -> Run:
+    """Resolve the settings, copy the data, and write the run's folder. Raises UserError, leaving nothing.
+
+    The config that is written names the base that was chosen and why, so that a resume takes the same one.
+    """
+    resolved = resolve(config)
+    config, base = resolved.config, resolved.base
+    files = [value for name in marked(ROWS) if (value := getattr(config, name)) and is_file(value)]
+    check_disk(owner, sum(Path(file).stat().st_size for file in files))
+    _sweep(runs_folder(owner))
+    partial = _reserve(slug(config.name), owner)
+    final = partial.with_name(partial.name.removesuffix(UNFINISHED))
+    try:
+        _write(Run(partial), replace(config, name=final.name), base, owner)
+        partial.rename(final)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return Run(final)
+
+
+def _reserve(wanted: str, owner: str) -> Path:
+    """Make the folder that becomes the run, under a name that is free among runs and adapters."""
+    while True:
+        name = free_name(wanted, runs_folder(owner), adapters_folder(owner))
+        partial = runs_folder(owner) / f"{name}{UNFINISHED}"
+        try:
+            partial.mkdir(parents=True)
+        except FileExistsError:  # somebody took the same name in this moment
+            continue
+        if partial.with_name(name).exists():  # or took it before, and was done between the look and the making
+            partial.rmdir()
+            continue
+        return partial
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a program left that was killed while it copied data, an hour ago or more."""
+    for partial in folder.glob(f"*{UNFINISHED}"):
+        try:
+            is_abandoned = time.time() - partial.stat().st_mtime > ABANDONED_SECONDS
+        except FileNotFoundError:  # whoever writes it is done
+            continue
+        if is_abandoned:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write(run: Run, config: TrainConfig, base: Base, owner: str) -> None:
+    changes: dict[str, str | None] = {"base": base.choice, "base_revision": base.revision, "base_reason": base.reason}
+    if config.init_adapter:
+        copy_adapter(config.init_adapter, owner, base, run.init_adapter_folder)
+    run.data_folder.mkdir()
+    for field in marked(ROWS):
+        if (data := getattr(config, field)) and data != EXAMPLE:
+            changes[f"{field}_revision"] = _data_revision(data, getattr(config, f"{field}_revision"))
+            changes[field] = _copy_data(data, field, run)
+    if config.accelerate_config:
+        read_user_config(config.accelerate_config)  # again: of a run that is run again the numbers are in the config
+        shutil.copyfile(config.accelerate_config, run.folder / USER_FILE)
+        changes["accelerate_config"] = USER_FILE
+    write_text(run.config_file, replace(config, **changes).to_yaml())
+
+
+def _data_revision(data: str, wished: str | None) -> str | None:
+    """Return the commit that a Hub data set has now, so that a resume trains on the same rows; `wished` when nobody can say."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    if suffix_of(data) or is_file(data):
+        return wished
+    try:
+        return HfApi(token=False).dataset_info(data, revision=wished, timeout=10).sha
+    except (OfflineModeIsEnabled, HFValidationError, HfHubHTTPError, transport_error()):
+        return wished
+
+
+def _copy_data(data: str, field: str, run: Run) -> str:
+    """Keep a copy of a data file in the run, so that a resume trains on the same rows. Ids stay as they are."""
+    if not is_file(data):
+        if ".." in Path(data).parts:  # it would be looked for from inside the run
+            raise UserError(f"{field}: there is no file '{data[:200]}'.", "Give a file, or a Hub id like owner/name.")
+        return data
+    endings = Path(data).suffixes[-2:] if data.lower().endswith(".gz") else Path(data).suffixes[-1:]
+    suffix = re.sub(r"[^a-z0-9.]", "", "".join(endings).lower())  # tells the format: '.jsonl', '.jsonl.gz'
+    copied = run.data_folder / f"{field}{suffix}"
+    shutil.copyfile(data, copied)
+    return copied.relative_to(run.folder).as_posix()
+
+
+def copy_adapter(name: str, owner: str, base: Base, destination: Path) -> None:
+    """Copy the owner's adapter `name` for a run that continues from it: weights and text files, no links.
+
+    Raises UserError when it is not there or was trained on another base.
+    """
+    source = contained(adapters_folder(owner), name)
+    found = read_json(source / "adapter_config.json")
+    if not isinstance(found, dict) or not (source / "adapter_model.safetensors").is_file():
+        raise UserError(f"init_adapter: there is no adapter '{name}' of yours.", "Choose one from your adapters.")
+    check_base(name, found.get("base_model_name_or_path"), base)
+    destination.mkdir()
+    for file in source.iterdir():
+        if file.suffix in ADAPTER_SUFFIXES and file.is_file() and not file.is_symlink():
+            shutil.copyfile(file, destination / file.name)
+
+
+def start(run: Run) -> None:
+    """Start (or resume) the training process of `run` and return at once. runs.queue asks first whether it may.
+
+    Raises UserError when this very run is still training. One that has said its last word gets a moment to end.
+    """
+    deadline = time.monotonic() + LAST_MOMENT_SECONDS
+    while run.is_alive():
+        if read_state(run).is_running or time.monotonic() > deadline:
+            raise UserError(f"The run '{run.id}' is training already.", "Wait for it, or stop it first.")
+        time.sleep(0.1)
+    run.stop_file.unlink(missing_ok=True)
+    config = run.config()
+    check_for_visitors(config)  # a run may have come from the Hub
+    if not config.accelerate_config:  # now: the hardware may be another one than when the run was made
+        write_text(run.accelerate_file, accelerate_yaml(config, find_gpus()))
+    with open(run.log_file, "ab") as log:
+        process = subprocess.Popen(
+            command(run, config),
+            cwd=REPOSITORY,
+            env=environment(config),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    write_json(run.process_file, {"launcher": this_process(process.pid)})
+    message = "Starting the training process"
+    EventLog(run).write("preparing", message=message, base=config.base, base_reason=config.base_reason)
+    threading.Thread(target=process.wait, daemon=True).start()  # reaps it; nothing else depends on this thread
+
+
+def command(run: Run, config: TrainConfig) -> list[str]:
+    """Return the command that trains `run`. Running it in a shell does the same thing as the button."""
+    file = run.folder / USER_FILE if config.accelerate_config else run.accelerate_file
+    return launch_command(config, file, find_gpus(), run.folder)
+
+
+def environment(config: TrainConfig) -> dict[str, str]:
+    """Return the environment of the training process: a child's, and what accelerate wants to know."""
+    return child_environment() | launch_variables(config, find_gpus())

@@ -1,0 +1,222 @@
+"""From a config to what `accelerate launch` gets (its YAML, its flags, the variables beside them), and to how a person is told.
+
+The files in `runs/machines/accelerate/` are the templates: the numbers of the config take the place of theirs, the comments stay.
+What accelerate takes only as a flag (rendezvous, restarts) is a flag. Light: no torch.
+
+    text = accelerate_yaml(config, find_gpus())
+    line = launch_command(config, file, find_gpus(), run.folder)
+    variables = launch_variables(config, find_gpus())
+    plan = launch_plan(config, find_hardware())     # all of it, before the start
+"""
+
+import os
+import re
+import shlex
+import socket
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.hardware import Gpu, Hardware
+from models.precision import resolve_precision
+from runs.config import TrainConfig
+from runs.machines.parallel import (
+    ENGINES,
+    NAMES,
+    TABLE,
+    kind_of,
+    local_processes,
+    mode_of,
+    rendezvous_of,
+    row_of,
+)
+from runs.machines.user_config import FILE as USER_FILE
+
+CONFIGS = Path(__file__).parent / "accelerate"
+NATIVE_BF16 = 8.0  # compute capability from which a card has bf16; torch counts emulation on older ones too
+
+
+@dataclass(frozen=True)
+class LaunchPlan:
+    """`rows` are (what, words) for a person; `yaml` is "" for a file of the user's own, which is used as it is."""
+
+    rows: list[tuple[str, str]]
+    command: str
+    yaml: str
+
+
+def template_of(config: TrainConfig, has_gpu: bool) -> Path:
+    """Return the file in `runs/machines/accelerate/` for this mode on this kind of machine."""
+    mode, kind = mode_of(config), "gpu" if has_gpu else "cpu"
+    if mode in ENGINES:
+        return CONFIGS / f"{mode}.yaml"
+    if config.num_machines > 1:
+        return CONFIGS / ("multi_node.yaml" if rendezvous_of(config) == "static" else "multi_node_c10d.yaml")
+    return CONFIGS / (f"multi_{kind}.yaml" if mode == "ddp" else f"single_{kind}.yaml")
+
+
+def mixed_precision(precision: str, gpus: tuple[Gpu, ...]) -> str:
+    """Return what the training process will compute in: accelerate is told too, since two answers would be mixed silently."""
+    if not gpus or resolve_precision(precision, True) == "fp32":
+        return "no"
+    old = any(gpu.compute_capability is not None and gpu.compute_capability < NATIVE_BF16 for gpu in gpus)
+    return "fp16" if old or precision == "fp16" else "bf16"
+
+
+def accelerate_yaml(config: TrainConfig, gpus: tuple[Gpu, ...], card: str = "") -> str:
+    """Write the YAML of `config` on a machine with these cards: the template with the config's numbers in it.
+
+    `card` is what one process takes: the first that CUDA_VISIBLE_DEVICES leaves here, unless given.
+    """
+    mode = mode_of(config)
+    values: dict[str, object] = {"mixed_precision": mixed_precision(config.precision, gpus)}
+    if mode == "single" and gpus:  # it takes the place of CUDA_VISIBLE_DEVICES, and other cards may be somebody else's
+        values["gpu_ids"] = card or f'"{_first_card()}"'
+    if mode != "single":
+        values |= {"num_machines": config.num_machines, "num_processes": config.num_processes, "use_cpu": not gpus}
+    if config.num_machines > 1:
+        values |= {
+            "machine_rank": config.machine_rank,
+            "main_process_ip": config.main_process_ip.strip(),
+            "main_process_port": config.main_process_port,
+        }
+    if mode in ("zero2", "zero3"):
+        values |= {"gradient_accumulation_steps": config.gradient_accumulation_steps}
+        values |= {"gradient_clipping": config.max_grad_norm}
+    text = template_of(config, bool(gpus)).read_text(encoding="utf-8")
+    for name, value in values.items():  # a key that is not in the template is added at its end
+        written = str(value).lower() if isinstance(value, bool) else f'"{value}"' if value == "no" else str(value)
+        text, found = re.subn(rf"^( *{name}): .*$", lambda match, w=written: f"{match[1]}: {w}", text, flags=re.M)
+        text += "" if found else f"{name}: {written}\n"
+    return text
+
+
+def _first_card() -> str:
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
+
+
+def launch_command(config: TrainConfig, file: Path | str, gpus: tuple[Gpu, ...], run: Path | str) -> list[str]:
+    """Return the command that trains: the same on every machine, and again after it ended, since it resumes by itself.
+
+    Meeting is bounded: a machine that never comes ends the wait of the others.
+    """
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(file)]
+    is_single, is_static = mode_of(config) == "single", rendezvous_of(config) == "static"
+    if not is_single and not is_static:
+        settings = f"join_timeout={config.ddp_timeout},read_timeout={config.ddp_timeout}"
+        if config.num_machines > 1:  # torch would guess the host from names, which private networks do not have
+            settings += f",is_host={int(config.machine_rank == 0)}"
+        launch += ["--rdzv_backend", "c10d", "--rdzv_conf", settings, "--max_restarts", str(config.max_restarts)]
+    elif not is_single and not config.accelerate_config:
+        alone = ["--main_process_port", "0"]  # any free one
+        launch += ["--rdzv_conf", f"timeout={config.ddp_timeout}"] if config.num_machines > 1 else alone
+    if not gpus:
+        threads = max(1, (os.cpu_count() or 1) // local_processes(config))
+        launch += ["--num_cpu_threads_per_process", str(threads)]
+    return [*launch, "-m", "trainer.train", "--run", str(run)]
+
+
+def launch_variables(config: TrainConfig, gpus: tuple[Gpu, ...]) -> dict[str, str]:
+    """Return the environment variables that the command needs beside those that every training has."""
+    found, is_single, is_c10d = {}, mode_of(config) == "single", rendezvous_of(config) == "c10d"
+    address, port = config.main_process_ip.strip(), config.main_process_port
+    if config.accelerate_config and is_single and len(gpus) > 1:
+        # else the Trainer takes DataParallel; the file's own gpu_ids win over this
+        found["CUDA_VISIBLE_DEVICES"] = _first_card()
+    if not is_single and not gpus:
+        found["ACCELERATE_USE_CPU"] = "true"  # with it every config is DDP over gloo
+    if is_c10d:
+        # else restarted processes read the addresses of those that died from the shared store (pytorch issue 135712)
+        found["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+        # on one machine any free port: the default is one port for all runs
+        found["PET_RDZV_ENDPOINT"] = "localhost:0" if config.num_machines == 1 else f"{address}:{port}"
+    if config.num_machines > 1 and (own := own_address(address, port)):
+        if is_c10d:  # what the others reach this machine by; its name may mean nothing to them
+            found["PET_LOCAL_ADDR"] = own
+        interface = interface_of(own)
+        if interface and "GLOO_SOCKET_IFNAME" not in os.environ:  # gloo takes the one of the machine's name: loopback
+            found["GLOO_SOCKET_IFNAME"] = interface
+    return found
+
+
+def own_address(other: str, port: int) -> str:
+    """Return the address by which this machine reaches `other`; "" when there is no way to it. Sends nothing."""
+    try:
+        family, kind, _, _, target = socket.getaddrinfo(other, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(target)
+            return probe.getsockname()[0]
+    except OSError:
+        return ""
+
+
+def interface_of(address: str) -> str:
+    """Return the name of the network interface that has `address`; "" when none has."""
+    import psutil
+
+    interfaces = psutil.net_if_addrs().items()
+    return next((name for name, known in interfaces if address in [each.address for each in known]), "")
+
+
+def launch_plan(config: TrainConfig, hardware: Hardware, bytes_per_process: int | None = None) -> LaunchPlan:
+    """Tell how `config` (with the numbers of its own accelerate config in it) would be started on this machine."""
+    gpus = hardware.gpus
+    resolved, mixed = resolve_precision(config.precision, hardware.has_gpu), mixed_precision(config.precision, gpus)
+    precision = f"base in {resolved}, computed in {'fp32' if mixed == 'no' else mixed}, adapters in fp32"
+    rows = [("Hardware", hardware_words(hardware)), ("Processes", _processes_words(config, hardware))]
+    rows += [("Precision", precision), ("Batch", batch_words(config))]
+    if bytes_per_process is not None:
+        rows.append(("Memory", f"about {bytes_per_process / 2**30:.2f} GiB {memory_place(config, hardware)}"))
+    if config.num_machines > 1:
+        others = f"the same on each of the {config.num_machines}, with machine_rank 0 to {config.num_machines - 1}"
+        where = f"they meet at {config.main_process_ip}:{config.main_process_port} within {config.ddp_timeout} s"
+        rows.append(("Machines", f"this is machine {config.machine_rank}; start {others}; {where}"))
+    if config.max_restarts:
+        rows.append(("If one dies", f"all restart from the last checkpoint, {config.max_restarts} times at most"))
+    file = USER_FILE if config.accelerate_config else "accelerate.yaml"
+    command = shlex.join(["accelerate", "launch", *launch_command(config, file, gpus, "RUN")[3:]])
+    variables = "".join(f"{name}={shlex.quote(value)} " for name, value in launch_variables(config, gpus).items())
+    return LaunchPlan(rows, variables + command, "" if config.accelerate_config else accelerate_yaml(config, gpus))
+
+
+def hardware_words(hardware: Hardware) -> str:
+    """Say what was found: '2 x NVIDIA L4 (22 GiB), 12 CPU cores'."""
+    counts = Counter(f"{gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in hardware.gpus)
+    cards = [f"{count} x {words}" if count > 1 else words for words, count in counts.items()]
+    return f"{', '.join(cards) or 'no GPU'}, {_cores(hardware.cpu_count)}"
+
+
+def _cores(count: int) -> str:
+    return f"{count} CPU core{'s' if count > 1 else ''}"
+
+
+def memory_place(config: TrainConfig, hardware: Hardware) -> str:
+    """Say whose memory an estimate speaks of."""
+    if hardware.has_gpu:
+        return "on each card" if local_processes(config) > 1 else "on the card"
+    return "of RAM for each process" if local_processes(config) > 1 else "of RAM"
+
+
+def _processes_words(config: TrainConfig, hardware: Hardware) -> str:
+    name = NAMES[row_of(config)]
+    if mode_of(config) == "single":
+        return f"{name} on {'one GPU' if hardware.has_gpu else 'the CPU'}"
+    why = TABLE[row_of(config)][kind_of(config.precision, hardware.has_gpu)].why
+    if not hardware.has_gpu:
+        each = f"each with {_cores(max(1, hardware.cpu_count // local_processes(config)))}"
+        why = why if config.num_machines > 1 else "to try out what several GPUs would do; it is not faster"
+        return f"{config.num_processes}, {each}: {name} ({why})"
+    idle = len(hardware.gpus) - local_processes(config)
+    unused = f"; {idle} of the GPUs stay{'s' if idle == 1 else ''} unused" if idle > 0 else ""
+    return f"{config.num_processes}, one on each GPU: {name} ({why}){unused}"
+
+
+def batch_words(config: TrainConfig) -> str:
+    """Say '4 rows a device x 2 gathered x 4 processes = 32 rows a step'."""
+    device, gathered = config.per_device_train_batch_size, config.gradient_accumulation_steps
+    parts = [f"{device} row{'s' if device > 1 else ''} a device"]
+    parts += [f"{gathered} gathered"] if gathered > 1 else []
+    parts += [f"{config.num_processes} processes"] if config.num_processes > 1 else []
+    rows = device * gathered * config.num_processes
+    return f"{' x '.join(parts)} = {rows} row{'s' if rows > 1 else ''} a step (the effective batch)"

@@ -1,0 +1,114 @@
+"""Writes the finished adapter: a folder that is complete from the moment it has its name."""
+
+import json
+import platform
+import shutil
+import time
+from importlib.metadata import version
+from itertools import chain, count
+from pathlib import Path
+
+from adapters.history import write_curve
+from common.files import publish, read_object, undo_half_published, write_json
+from common.paths import adapters_folder, runs_folder
+from models.base import Base
+from runs.config import told_settings
+from runs.run import Run
+from runs.state import state_of, thinned
+
+RECORD = "studio.json"  # the library's, see adapters/library.py
+MAX_POINTS = 1000  # of a curve
+PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets")
+
+
+def whole_weights(model) -> dict | None:
+    """The trained weights gathered from all processes where ZeRO-3 or FSDP2 splits them, else None; all ranks must call it."""
+    from torch.distributed.tensor import DTensor
+
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    if any(hasattr(weight, "ds_id") for weight in trained.values()):  # ZeRO-3's mark on a weight that it splits
+        from deepspeed.zero import GatheredParameters
+
+        with GatheredParameters(list(trained.values())):
+            return {name: weight.detach().cpu().clone() for name, weight in trained.items()}
+    if any(isinstance(weight, DTensor) for weight in trained.values()):
+        return {name: weight.full_tensor().detach().cpu() for name, weight in trained.items()}
+    return None
+
+
+def publish_adapter(model, tokenizer, run: Run, base: Base, metrics: dict, weights: dict | None = None) -> Path:
+    """Save the adapter with everything that chat needs, and rename it into the library. Returns its folder (`place_of`).
+
+    Holds weights (safetensors), adapter_config.json with the base's Hub id and revision, tokenizer and chat template,
+    the training config, the metrics and the curve. No pickle, and no path of this machine when the base has a Hub id.
+    """
+    undo_half_published(adapters_folder(run.owner))
+    final = place_of(run)
+    partial = final.with_name(f"{final.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        _write_adapter(partial, final, model, tokenizer, run, base, metrics, weights)
+        publish(partial, final)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # frees the disk for the last event
+        raise
+    return final
+
+
+def _write_adapter(partial: Path, final: Path, model, tokenizer, run: Run, base: Base, metrics: dict, weights) -> None:
+    model.save_pretrained(partial, safe_serialization=True, state_dict=weights)
+    (partial / "README.md").unlink(
+        missing_ok=True
+    )  # PEFT's stub; the card is written from the metrics when it is pushed
+    tokenizer.save_pretrained(partial)
+    _point_to_base(partial / "adapter_config.json", base)
+    shutil.copyfile(run.config_file, partial / "training_config.yaml")
+    write_json(
+        partial / "metrics.json",
+        {**metrics, "created": time.time(), "versions": versions(), "settings": told_settings()},
+    )
+    state = state_of(run.events_file)
+    write_curve(partial, thinned(state.losses, MAX_POINTS), thinned(state.eval_losses, MAX_POINTS))
+    record = _record(run, final)
+    if record:
+        write_json(partial / RECORD, record)
+
+
+def _record(run: Run, final: Path) -> dict:
+    """What the library knows of this adapter (notes, where it was pushed), and where the one that it began with came from."""
+    record, origin = read_object(final / RECORD), read_object(run.init_adapter_folder / RECORD).get("origin")
+    return (
+        {**record, "origin": {"kind": "trained", "from": "this machine", "init_origin": origin}} if origin else record
+    )
+
+
+def place_of(run: Run) -> Path:
+    """Where the adapter of `run` lies, or will: under the run's id, else under the first `id-2`, `id-3`, ... that no other
+    adapter and no other run has. Another one may have been given the run's name since.
+    """
+    for name in chain([run.id], (f"{run.id}-{number}" for number in count(2))):
+        adapter = adapters_folder(run.owner) / name
+        is_of_a_run = name != run.id and (runs_folder(run.owner) / name).exists()
+        if came_out_of(run, adapter) or not (adapter.exists() or is_of_a_run):
+            return adapter
+    raise AssertionError("one of endless names is free")
+
+
+def came_out_of(run: Run, adapter: Path) -> bool:
+    """True when the adapter records the very settings of `run`."""
+    try:
+        return (adapter / "training_config.yaml").read_bytes() == run.config_file.read_bytes()
+    except OSError:
+        return False
+
+
+def _point_to_base(file: Path, base: Base) -> None:
+    values = json.loads(file.read_text(encoding="utf-8"))
+    values |= {"base_model_name_or_path": base.model_id, "revision": base.revision, "inference_mode": True}
+    write_json(file, values)
+
+
+def versions() -> dict[str, str]:
+    """The versions of what the adapter was made with."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}

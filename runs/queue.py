@@ -1,0 +1,246 @@
+"""Who trains next on this machine's one accelerator: a queue that is fair among users and survives every restart.
+
+A run waits while its folder has `queued.json`; nothing else keeps the queue, so there is nothing that could disagree.
+`advance` starts the next one when nobody trains. Whoever lives may call it: the page's dispatcher, a command line that
+follows its run, the launch itself. One file lock lets one of them decide at a time.
+
+A program may die between any two steps. It marks the run as `starting` before it starts the process, writes
+`process.json` after it, and takes `queued.json` away last; whoever comes next looks at what is there and goes on.
+"""
+
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import psutil
+from filelock import FileLock, Timeout
+
+from common.errors import UserError, as_user_error
+from common.files import read_object, write_json
+from common.paths import GUEST_PREFIX, LOCAL_OWNER, home
+from runs.config import TrainConfig
+from runs.launcher import create_run, start
+from runs.limits import check_room
+from runs.resolve import ResolvedConfig
+from runs.run import EventLog, Run, active_run, list_runs, read_state, runs_with, this_process
+
+POLL_SECONDS = 0.5
+LOCK_SECONDS = 60
+REMEMBERED_SECONDS = 86400.0  # whose turn it was longer ago counts as never
+DISPATCHER = "queue-dispatcher"
+
+
+def launch(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER) -> Run:
+    """Create a run and queue it; it starts at once when the machine is idle. Raises UserError, leaving nothing."""
+    check_room(*_counts(owner))  # before the data is copied; again under the lock
+    run = create_run(config, owner)
+    try:
+        enqueue(run)
+    except BaseException:
+        shutil.rmtree(run.folder, ignore_errors=True)
+        raise
+    return run
+
+
+def enqueue(run: Run) -> None:
+    """Queue a new run, or one to resume; it starts at once when the machine is idle. Raises UserError when it may not."""
+    with lock():
+        if run.is_queued():
+            raise UserError(f"'{run.id}' is in the queue already.")
+        if _trains(run):
+            raise UserError(f"The run '{run.id}' is training already.", "Wait for it, or stop it first.")
+        if run.job_file.exists():
+            raise UserError(f"'{run.id}' is a job of another machine.", "Submit it there again: it goes on.")
+        check_room(*_counts(run.owner))
+        config = run.config()
+        run.stop_file.unlink(missing_ok=True)
+        EventLog(run).write("queued", base=config.base, base_reason=config.base_reason)
+        last = max((at for at, _ in _waiting()), default=0.0)
+        write_json(run.queued_file, {"time": max(time.time(), last + 0.001)})  # also when the clock went back
+    advance_if_possible()  # it is queued now, whatever happens
+
+
+def stop(run: Run) -> None:
+    """Take a waiting run out of the queue, or ask one that trains to save what it learned and end."""
+    if not cancel(run):
+        run.request_stop()
+
+
+def cancel(run: Run) -> bool:
+    """Take `run` out of the queue; it can be resumed. False when it does not wait (any more)."""
+    with lock():
+        if not run.is_queued() or _process_of(run):
+            return False
+        run.queued_file.unlink(missing_ok=True)
+        EventLog(run).write("stopped", message="Taken out of the queue.", hint="Resume puts it back.")
+        return True
+
+
+def position(run: Run) -> tuple[int, int]:
+    """Return (place, length): 1 is the next to start, 0 one that does not wait. Tells nothing of the others but their number."""
+    waiting = order()
+    return (waiting.index(run) + 1 if run in waiting else 0), len(waiting)
+
+
+def order() -> list[Run]:
+    """Return all waiting runs, the next one first: owners take turns, who trained longest ago first; of one in their order.
+
+    All guests take turns as one owner: a key in a browser costs nothing, and would buy a turn.
+    """
+    waiting: dict[str, list[Run]] = {}
+    for _, run in sorted(_waiting(), key=lambda pair: (pair[0], pair[1].id)):
+        waiting.setdefault(_who(run.owner), []).append(run)
+    turns = {owner: (_turns().get(owner, 0.0), place) for place, owner in enumerate(waiting)}
+    found: list[Run] = []
+    while waiting:
+        owner = min(waiting, key=turns.__getitem__)
+        found.append(waiting[owner].pop(0))
+        turns[owner] = (float("inf"), len(found))
+        if not waiting[owner]:
+            del waiting[owner]
+    return found
+
+
+def _who(owner: str) -> str:
+    """Return whose turn counts for `owner`."""
+    return GUEST_PREFIX if owner.startswith(GUEST_PREFIX) else owner
+
+
+def _waiting() -> list[tuple[float, Run]]:
+    """Return (queued at, run) of every run that waits."""
+    found = []
+    for run in runs_with("queued.json"):
+        if run.is_queued():
+            at = read_object(run.queued_file).get("time")
+            found.append((float(at) if isinstance(at, int | float) and 0 <= at < 1e11 else 0.0, run))
+    return found
+
+
+def _counts(owner: str) -> tuple[int, int, int]:
+    """Count: runs of `owner` that wait or train, runs of everyone that wait, those of guests when `owner` is one."""
+    waiting = order()
+    mine = {run.id for run in waiting if run.owner == owner} | {run.id for run in list_runs(owner) if _trains(run)}
+    is_guest = _who(owner) == GUEST_PREFIX
+    return len(mine), len(waiting), sum(is_guest and _who(run.owner) == GUEST_PREFIX for run in waiting)
+
+
+def advance() -> Run | None:
+    """Start the next run when nobody trains. Returns it, or None when there is nothing to start or no room."""
+    if not order() or active_run():
+        return None
+    with lock():
+        _finish_starts()
+        for run in order():
+            if active_run() or _training_processes():
+                return None
+            if _start(run):
+                return run
+    return None
+
+
+def _start(run: Run) -> bool:
+    """Start `run`. False when it cannot start (it has failed then) or is gone; the next one gets its turn."""
+    try:
+        run.process_file.unlink(missing_ok=True)
+        write_json(run.queued_file, {**read_object(run.queued_file), "starting": time.time()})
+        start(run)
+        run.queued_file.unlink(missing_ok=True)
+    except (OSError, UserError) as error:
+        if run.config_file.is_file():  # else it was deleted in this moment
+            logging.getLogger(__name__).warning("%s could not be started: %s", run.id, error)
+            run.queued_file.unlink(missing_ok=True)
+            known = as_user_error(error) or UserError(f"{error}")
+            message = f"It could not be started: {known.message}"
+            EventLog(run).write("failed", message=message, hint=known.hint or "Resume tries it again.")
+        return False
+    _take_turn(run.owner)
+    return True
+
+
+def _finish_starts() -> None:
+    """Go on where a program died while it started a run: adopt the process that it started, if it did."""
+    for run in runs_with("queued.json"):
+        if "starting" not in read_object(run.queued_file):
+            continue
+        process = _process_of(run)
+        if process and not run.process_file.exists():
+            write_json(run.process_file, {"launcher": this_process(process)})
+        if run.process_file.exists():
+            run.queued_file.unlink(missing_ok=True)
+            _take_turn(run.owner)
+
+
+def _training_processes() -> dict[str, int]:
+    """Return run folder to process id, of every training process on this machine that works in our data folder."""
+    found: dict[str, int] = {}
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if "--run" in words[:-1] and "trainer.train" in words:
+            folder = words[words.index("--run") + 1]
+            if folder.startswith(f"{home().resolve()}{os.sep}"):
+                found.setdefault(folder, process.pid)
+    return found
+
+
+def _process_of(run: Run) -> int | None:
+    """Return the process that trains `run`, also one whose start nobody could write down."""
+    return _training_processes().get(str(run.folder))
+
+
+def _trains(run: Run) -> bool:
+    """True while `run` trains. One that has written its last event only has to end; `advance` waits for it."""
+    return run.is_alive() and read_state(run, with_curves=False).is_running
+
+
+def _turns() -> dict[str, float]:
+    """Return when whose run was started last, of the last day (seconds since 1970); a clock that went back is no advantage."""
+    now = time.time()
+    turns = read_object(home() / "turns.json").items()
+    return {who: at for who, at in turns if isinstance(at, int | float) and now - REMEMBERED_SECONDS < at <= now}
+
+
+def _take_turn(owner: str) -> None:
+    write_json(home() / "turns.json", {**_turns(), _who(owner): time.time()})
+
+
+@contextmanager
+def lock() -> Generator[None]:
+    """Hold the lock of whoever changes who waits and who trains, in any process. Raises UserError when it cannot be had."""
+    home().mkdir(parents=True, exist_ok=True)
+    held = FileLock(home() / "start.lock", timeout=LOCK_SECONDS)
+    try:
+        held.acquire()
+    except Timeout as error:
+        raise UserError("Another program is starting a run and does not finish.", "Try again.") from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def start_dispatcher() -> threading.Thread:
+    """Start the thread that advances the queue of this machine while the page runs; once in a process."""
+    running = [thread for thread in threading.enumerate() if thread.name == DISPATCHER]
+    if running:
+        return running[0]
+
+    def dispatch() -> None:
+        while True:
+            advance_if_possible()
+            time.sleep(POLL_SECONDS)
+
+    thread = threading.Thread(target=dispatch, name=DISPATCHER, daemon=True)
+    thread.start()
+    return thread
+
+
+def advance_if_possible() -> None:
+    """Advance for a caller that must go on: a full disk or a busy lock passes, and is only written to the log."""
+    try:
+        advance()
+    except (OSError, UserError, psutil.Error) as error:
+        logging.getLogger(__name__).warning("The queue could not go on now: %s", error)

@@ -1,0 +1,64 @@
+"""The one place where settings are held against this machine: checked, capped by its owner's limits, the base chosen.
+
+`launch` and `create_run` resolve what they get; whoever has to know before (the page, for its look at the data) hands on
+the ResolvedConfig. Nobody after it checks, caps or chooses again.
+"""
+
+import os
+from dataclasses import dataclass, replace
+
+from common.errors import UserError
+from models.base import Base, choose_base
+from models.hardware import cpu_count, find_gpus
+from models.precision import resolve_precision
+from runs.config import TrainConfig
+from runs.fields import Mark
+from runs.limits import limits
+from runs.machines.parallel import check_machine
+from runs.machines.user_config import with_user_config
+
+
+@dataclass(frozen=True)
+class ResolvedConfig:
+    """Settings that can start here, with the base that they come to.
+
+    `config` says "auto" where its owner does: who resumes the run on another machine gets what is right there.
+    """
+
+    config: TrainConfig
+    base: Base
+
+
+def resolve(config: TrainConfig | ResolvedConfig) -> ResolvedConfig:
+    """Check and cap `config` and choose its base; one that was resolved stays as it is. Raises UserError."""
+    if isinstance(config, ResolvedConfig):
+        return config
+    config.check()
+    config = capped(config)
+    resolve_precision(config.precision, bool(find_gpus()))  # refuses what this machine cannot compute in
+    return ResolvedConfig(config, choose_base(config.base, config.base_revision))
+
+
+def capped(config: TrainConfig) -> TrainConfig:
+    """Return `config` with this machine's limits, and the numbers of its own accelerate config, in it.
+
+    Raises UserError when it asks for more than is allowed, or than this machine can.
+    """
+    allowed = limits()
+    check_for_visitors(config)
+    config = with_user_config(config)
+    check_machine(config, find_gpus(), cpu_count())
+    for name, most, unit in (("max_minutes", allowed.minutes, "minutes"), ("max_rows", allowed.rows, "rows")):
+        wanted = getattr(config, name)
+        if most and wanted > most:
+            raise UserError(f"{name}: {wanted} {unit} are asked for; {most} are the most on this machine.", "Lower it.")
+        if most and not wanted:
+            config = replace(config, **{name: most})
+    return config
+
+
+def check_for_visitors(config: TrainConfig) -> None:
+    """Raise UserError on a Space for what names machines, addresses or files of the server: all there is visitors' doing."""
+    named = config.changed(Mark.SERVER) if os.environ.get("SPACE_ID") else []
+    if named:
+        raise UserError(f"{', '.join(named)}: not on a Space, which is one machine.", "Leave it as it is.")

@@ -1,0 +1,56 @@
+"""Decides gradient checkpointing "auto" by the memory estimate, for the rows as they are and the memory that is free now.
+
+The estimate is the one of the plan before the start. The losses are the same with and without checkpointing.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import psutil
+import pyarrow.compute
+
+from data.dataset import Encoded
+from models.family import ModelShape
+from models.hardware import Hardware, find_hardware
+from runs.forecast.memory import decided
+from runs.forecast.plan import DataFacts
+from runs.machines.parallel import local_processes
+from runs.run import EventLog
+from trainer.ranks import max_over_ranks
+from trainer.stages import Stage
+
+
+def decide(stages: list[Stage], shape: ModelShape, events: EventLog) -> None:
+    """Replace "auto" by "on" or "off" in the config of each stage, alike in all processes; write a note where it is on.
+
+    Call it before the base is loaded: the memory that is free then is what the run may take.
+    """
+    for stage in stages:
+        if stage.config.gradient_checkpointing != "auto":
+            continue
+        config = decided(stage.config, shape, facts_of(stage.data.train), _hardware(stage))
+        (is_on,) = max_over_ranks(config.gradient_checkpointing == "on")
+        stage.config = replace(config, gradient_checkpointing="on" if is_on else "off")
+        if is_on:
+            events.write("note", message="Gradient checkpointing is on: without it there is too little room.")
+
+
+def facts_of(encoded: Encoded) -> DataFacts:
+    """Return what an estimate needs to know of the rows to train on. Takes milliseconds: lengths are columns on disk."""
+    rows: Any = encoded.rows  # a datasets.Dataset
+    lengths = pyarrow.compute.list_value_length(rows.data.column("input_ids"))
+    tokens = pyarrow.compute.sum(lengths).as_py()
+    return {
+        "train_rows": len(encoded.rows),
+        "tokens": tokens,
+        "trained_tokens": encoded.trained_tokens,
+        "longest": pyarrow.compute.max(lengths).as_py(),
+        "mean_length": tokens / len(encoded.rows),
+    }
+
+
+def _hardware(stage: Stage) -> Hardware:
+    """Return this machine; what the process holds in RAM is part of the estimate, so it counts as free."""
+    hardware = find_hardware()
+    held = 0 if hardware.has_gpu else psutil.Process().memory_info().rss * local_processes(stage.config)
+    return replace(hardware, available_bytes=hardware.available_bytes + held)

@@ -1,0 +1,64 @@
+"""The metrics of a finished training: losses and sample answers before and after, speed, memory, hardware.
+
+They go into the last event and into the adapter's `metrics.json`, from which the model card is written.
+"""
+
+import torch
+
+from models.base import Base
+from runs.run import Run
+from trainer.progress import peak_memory_bytes
+from trainer.ranks import max_over_ranks
+from trainer.samples import SampleAnswers
+from trainer.stages import Stage, history
+
+
+def collect_metrics(trainer, stages: list[Stage], number: int, run: Run, base: Base, precision: str) -> dict:
+    """Collect the metrics of a run that ended in stage `number`. Every rank must call it: it may evaluate the held-out rows."""
+    stage, progress = stages[number - 1], trainer.progress
+    before, after = held_out_losses(trainer, run, number)
+    return {
+        "base": base.model_id,
+        "base_source": base.source,
+        "precision": precision,
+        "stage": number,
+        "stages": stage.stages,
+        "step": trainer.state.global_step,
+        "total_steps": trainer.state.max_steps,
+        "rows": len(stage.data.train.rows),
+        "held_out_rows": len(stage.data.held_out.rows),
+        "trained_tokens": stage.data.train.trained_tokens,
+        "trainable_parameters": sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad),
+        "loss_before": before,
+        "loss_after": after,
+        "tokens_per_second": round(progress.tokens / progress.seconds, 1) if progress.seconds else None,
+        "train_seconds": round(progress.seconds, 1),
+        "gradient_checkpointing": stage.config.gradient_checkpointing,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "hardware": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"CPU, {torch.get_num_threads()} threads",
+        "num_processes": trainer.accelerator.num_processes,
+    }
+
+
+def held_out_losses(trainer, run: Run, number: int) -> tuple[float | None, float | None]:
+    """Return the losses per token (before the first step of stage `number`, now); None where nothing was evaluated."""
+    if trainer.eval_dataset is None:
+        return None, None
+    known = history(run, number).eval_losses
+    step = trainer.state.global_step
+    (is_missing,) = max_over_ranks(step not in known)  # all ranks take part, or none
+    if is_missing:
+        return known.get(0), trainer.evaluate().get("eval_loss")
+    return known.get(0), known[step]
+
+
+def sample_answers(trainer, run: Run, sampler: SampleAnswers, number: int) -> dict:
+    """{"samples_before", "samples_after"}: the answers before the run's first step and those of now; [] without prompts."""
+    step = trainer.state.global_step
+    (is_missing,) = max_over_ranks(step not in history(run, number).samples)  # all look, or none
+    if is_missing:
+        sampler.look(trainer.model, step)
+    first, last = history(run, 1).samples, history(run, number).samples
+    return {"samples_before": first.get(0, []), "samples_after": last.get(step, [])}

@@ -1,1 +1,0 @@
-"""What the training process is made of; `trainer/train.py` puts it together."""

@@ -1,0 +1,104 @@
+"""What a run trains, one after the other: text first when there is some, then the conversations; and how far it has come.
+
+Stage 1 of two takes `text_epochs` passes over the text; `num_train_epochs` and `max_steps` belong to the conversations. Each
+stage has its own checkpoints, learning-rate schedule and step count; the adapter is the same.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from common.errors import UserError
+from common.files import read_object
+from data.intake import Data, load_data, load_text
+from runs.checkpoints import KEPT, clean, discard_after, last_checkpoint, step_of, whole_steps
+from runs.config import TrainConfig
+from runs.events import Answer
+from runs.failures import Failure, explain
+from runs.run import CONVERSATIONS, TEXT, Run
+from runs.state import state_of
+from trainer.ranks import common, wait_for_everyone
+
+
+@dataclass
+class Stage:
+    """One training: its place among the stages (from 1), its data, its settings, and where its checkpoints lie."""
+
+    number: int
+    stages: int
+    name: str
+    data: Data
+    config: TrainConfig
+    folder: Path
+
+    @property
+    def is_last(self) -> bool:
+        return self.number == self.stages
+
+    def checkpoint(self) -> Path | None:
+        return last_checkpoint(self.folder)
+
+    def step(self) -> int:
+        """The step of the newest checkpoint; 0 without one."""
+        checkpoint = self.checkpoint()
+        return step_of(checkpoint) if checkpoint else 0
+
+    def is_finished(self) -> bool:
+        """True when the newest checkpoint is of the last step."""
+        checkpoint = self.checkpoint()
+        state = read_object(checkpoint / "trainer_state.json") if checkpoint else {}
+        return bool(state) and state["global_step"] >= state["max_steps"]
+
+
+def plan(config: TrainConfig, run: Run, tokenizer) -> list[Stage]:
+    """The stages of a run with their encoded rows. Raises Failure when rows cannot be used."""
+    try:
+        text = load_text(config.data_settings(), run.folder, tokenizer) if config.text_data else None
+        conversations = load_data(config.data_settings(), run.folder, tokenizer)
+    except UserError as error:
+        known = explain(error)
+        raise Failure("data_format" if known.code == "settings" else known.code, error.message, error.hint) from error
+    last = Stage(1, 1, CONVERSATIONS, conversations, config, run.checkpoints_folder)
+    if text is None:
+        return [last]
+    passes = replace(config, num_train_epochs=config.text_epochs, max_steps=0)
+    first = Stage(1, 2, TEXT, text, passes, run.checkpoints_folder / TEXT)
+    return [first, replace(last, number=2, stages=2)]
+
+
+def stages_finished(stages: list[Stage]) -> int:
+    """How many stages are behind this run: finished, or followed by one that has a checkpoint."""
+    count = 0
+    while count < len(stages) - 1 and (stages[count].is_finished() or stages[count + 1].checkpoint()):
+        count += 1
+    return count
+
+
+def clean_up(stages: list[Stage], writes: bool) -> None:
+    """Remove what a killed process left half-written in any stage, and what only some machines have; all ranks must call it.
+
+    A connection that breaks while a checkpoint is published leaves it on one machine only: all go on from the one before it.
+    """
+    for stage in stages:
+        if writes:
+            clean(stage.folder)
+        wait_for_everyone()
+        shared = common(whole_steps(stage.folder), KEPT + 1)
+        wait_for_everyone()
+        if writes:
+            discard_after(stage.folder, shared[0] if shared else -1)
+    wait_for_everyone()
+
+
+@dataclass
+class History:
+    """What the events of a run tell of one stage, by step; the steps that are trained again left out."""
+
+    has_begun: bool
+    eval_losses: dict[int, float]
+    samples: dict[int, list[Answer]]
+
+
+def history(run: Run, number: int) -> History:
+    """Return the history of stage `number` (from 1)."""
+    series = state_of(run.events_file).series_of(number)
+    return History(any(series.values()), dict(series["eval_losses"]), dict(series["samples"]))

@@ -1,0 +1,162 @@
+"""The Import and pull section: a zip from a disk, an adapter from the Hub, and the search for one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.events import Dependency
+
+from adapters.intake import import_adapter
+from adapters.pull import Found, look, pull, search_hub
+from common.errors import UserError
+from models.base import AUTO, BASE_CHOICES, DEFAULT_BASE, EMBEDDED
+from models.embedded import HUB_ID
+from models.hub.client import parse_repo, token_of
+from ui.adapters.view import hints_html
+from ui.messages import hint_html, reporter, shown
+from ui.owner import owner_of
+
+BASES = [(label, HUB_ID if choice == EMBEDDED else choice) for label, choice in BASE_CHOICES if choice != AUTO]
+LOOK_HINT = "Look first: base and size are shown before anything large is downloaded."
+
+
+@dataclass
+class GetSection:
+    """What the tab wires: the events after which an adapter has arrived, and the state with its name."""
+
+    arrivals: list[Dependency]
+    arrived_name: gr.State
+
+
+def build_get(browser_key: gr.BrowserState) -> GetSection:
+    """Lay out the section and wire its events."""
+    arrived_name = gr.State("")
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=300):
+            repo_box, pulled = _build_pull(browser_key, arrived_name)
+        with gr.Column(min_width=300):
+            _build_search(browser_key, repo_box)
+            imported = _build_import(browser_key, arrived_name)
+    return GetSection([pulled, imported], arrived_name)
+
+
+def _build_pull(browser_key: gr.BrowserState, arrived_name: gr.State) -> tuple[gr.Textbox, Dependency]:
+    """Return (the box for an id, the event after which something was pulled)."""
+    gr.Markdown("#### From the Hub")
+    repo_box = gr.Textbox(label="Adapter on the Hub", max_length=300, placeholder="owner/name or its address")
+    revision_box = gr.Textbox(label="Revision", max_length=100, info="Commit, tag or branch. Empty: the newest.")
+    with gr.Row():
+        look_button = gr.Button("Look", min_width=100)
+        pull_button = gr.Button("Pull", variant="primary", interactive=False, min_width=100)
+    offer_view = gr.HTML(hint_html(LOOK_HINT))
+    seen = gr.State(None)  # the offer that was looked at
+    looked = [offer_view, seen, pull_button]
+    pulling: dict[str, Any] = {"inputs": [browser_key, repo_box, seen], "outputs": [offer_view, arrived_name, seen]}
+    look_button.click(on_look, [browser_key, repo_box, revision_box], looked, api_name="look")
+    pulled = pull_button.click(on_pull, **pulling, api_name="pull", concurrency_limit=4)
+    pulled.success(lambda: gr.Button(interactive=False), None, pull_button, show_progress="hidden")
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "undocumented", "queue": False}
+    for box in (repo_box, revision_box):  # what was looked at is no longer what would be pulled
+        box.change(lambda: (hint_html(LOOK_HINT), None, gr.Button(interactive=False)), None, looked, **quiet)
+    return repo_box, pulled
+
+
+def _build_search(browser_key: gr.BrowserState, repo_box: gr.Textbox) -> None:
+    gr.Markdown("#### Search the Hub")
+    with gr.Row():
+        base_dropdown = gr.Dropdown(
+            BASES, value=DEFAULT_BASE, label="Adapters of", allow_custom_value=True, min_width=220
+        )
+        words_box = gr.Textbox(label="Words in its name", max_length=100, min_width=220)
+    with gr.Row():
+        search_button = gr.Button("Search", min_width=100)
+        mine_button = gr.Button("Only mine", min_width=100)
+    found_html = gr.HTML("")
+    found_table = gr.Dataframe(
+        headers=["Repository", "Who sees it", "Downloads", "Changed"],
+        interactive=False,
+        wrap=True,
+        visible=False,
+        label="Found",
+        max_height=260,
+        column_widths=[190, 110, 100, 110],
+    )
+    found = [found_table, found_html]
+    search_button.click(on_search, [browser_key, base_dropdown, words_box], found, api_name="search_hub")
+    mine_button.click(on_mine, [browser_key, words_box], found, api_name="search_mine")
+    found_table.select(on_found, None, repo_box, show_progress="hidden", api_visibility="undocumented")
+
+
+def _build_import(browser_key: gr.BrowserState, arrived_name: gr.State) -> Dependency:
+    """Return the event after which something was imported."""
+    gr.Markdown("#### From a file")
+    zip_file = gr.File(label="A zip with an adapter", file_types=[".zip"], height=160)
+    base_box = gr.Textbox(label="Its base", max_length=200, info="Only when the adapter does not name one itself.")
+    import_button = gr.Button("Import")
+    import_html = gr.HTML("")
+    given = [browser_key, zip_file, base_box]
+    return import_button.click(on_import, given, [import_html, arrived_name], api_name="import_adapter")
+
+
+@shown
+def on_look(token: gr.OAuthToken | None, key, repo, revision):
+    """Show base and size of what is at an id, and the offer that Pull takes."""
+    owner_of(key, token)
+    offer = look(repo, token_of(token.token if token else None), revision or None)
+    left_out = f" Not taken: {', '.join(offer.left_out[:8])}." if offer.left_out else ""
+    words = hints_html([offer.sentence(), f"Commit {offer.revision[:12]}.{left_out}"])
+    return words, offer, gr.Button(interactive=True)
+
+
+@shown
+def on_pull(token: gr.OAuthToken | None, key, repo, offer, progress=gr.Progress()):  # noqa: B008
+    """Pull what was looked at."""
+    owner = owner_of(key, token)
+    if offer is None or parse_repo(repo)[0] != offer.repo_id:
+        raise UserError("Nothing was looked at.", "Press Look first.")
+    pulled = pull(offer, token_of(token.token if token else None), owner, progress=reporter(progress))
+    return hints_html([f"Pulled as {pulled.adapter.name}.", *pulled.notes]), pulled.adapter.name, None
+
+
+@shown
+def on_search(token: gr.OAuthToken | None, key, base, words):
+    """Adapters of a base on the Hub."""
+    owner_of(key, token)
+    base = base if isinstance(base, str) else ""  # a dropdown that takes any value gets any value
+    found = search_hub(token_of(token.token if token else None), base, words or "")
+    return _found(found, "No such adapter on the Hub.")
+
+
+@shown
+def on_mine(token: gr.OAuthToken | None, key, words):
+    """Return the visitor's own adapters on the Hub."""
+    owner_of(key, token)
+    found = search_hub(token_of(token.token if token else None), words=words or "", mine=True)
+    return _found(found, "There is no adapter in your account.")
+
+
+@shown
+def on_import(token: gr.OAuthToken | None, key, file, base):
+    """Take an uploaded zip into the library."""
+    owner = owner_of(key, token)
+    if not file:
+        raise UserError("No file was uploaded.", "Drop a zip on the page.")
+    base_id = (
+        parse_repo(base)[0] if base and base.strip() else ""
+    )  # a path is refused: over the page only ids are taken
+    imported = import_adapter(Path(file), owner=owner, base=base_id)
+    return hints_html([f"Imported as {imported.adapter.name}.", *imported.notes]), imported.adapter.name
+
+
+def on_found(event: gr.SelectData) -> str:
+    """Take the repository of the row that was clicked."""
+    return str(event.row_value[0])
+
+
+def _found(found: list[Found], nothing: str) -> list:
+    words = hint_html(nothing if not found else "Click one, then press Look.")
+    rows = [
+        [one.repo_id, "only you" if one.is_private else "everybody", str(one.downloads), one.changed] for one in found
+    ]
+    return [gr.Dataframe(rows, visible=bool(found)), words]

@@ -1,0 +1,137 @@
+"""The Push section: who is signed in, what would change, and then the push. The Hub's word for the token is who acts.
+
+On a Space only the visitor's own sign-in is used; on a laptop the local login. A cookie's or a request's own name for
+somebody is never looked at.
+"""
+
+import html
+import time
+from dataclasses import dataclass
+
+import gradio as gr
+from gradio.events import Dependency
+
+from adapters.package import PushOptions
+from adapters.pull import open_adapter
+from adapters.push import plan_push, push_adapter
+from common.errors import UserError
+from models.hub.client import account_of, token_of
+from ui.adapters.view import plan_html
+from ui.events import QUIET
+from ui.messages import hint_html, reporter, shown
+from ui.owner import owner_of
+
+LICENSES = ["", "apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "openrail", "other"]
+FIRST_LOOK = "Look first: the page then shows every file and what it would change."
+
+
+@dataclass
+class PushSection:
+    """What the tab wires: the event after which something was pushed, and where to show who is signed in."""
+
+    pushed: Dependency
+    account_html: gr.HTML
+
+
+def build_push(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) -> PushSection:
+    """Lay out the section and wire its events."""
+    account_html = gr.HTML(hint_html("Asking the Hub who is signed in ..."))
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=300):
+            repo_box = gr.Textbox(
+                label="Repository",
+                max_length=200,
+                info="A name, or owner/name. Empty: the adapter's name, in your account.",
+            )
+            private_checkbox = gr.Checkbox(
+                True, label="Private: only you see it", info="An existing repository stays as it is."
+            )
+            answers_checkbox = gr.Checkbox(
+                True, label="Show the sample answers on its page", info="Only those to prompts of your own."
+            )
+            rows_checkbox = gr.Checkbox(
+                False,
+                label="Also answers to rows of my data",
+                info="These rows would be shown on its page, to everybody who sees the repository.",
+            )
+            license_dropdown = gr.Dropdown(LICENSES, value="", label="Licence", info="Empty: the base's.")
+            with gr.Row():
+                plan_button = gr.Button("See what would change", min_width=120)
+                push_button = gr.Button("Push", variant="primary", interactive=False, min_width=120)
+        with gr.Column(min_width=300):
+            plan_view = gr.HTML(hint_html(FIRST_LOOK))
+    agreed = gr.State(None)  # (adapter, repository as it was seen): what the visitor agreed to
+    form = [browser_key, adapter_dropdown, repo_box, private_checkbox, license_dropdown]
+    form += [answers_checkbox, rows_checkbox]
+
+    outputs = [plan_view, agreed, push_button]
+    plan_button.click(on_plan, form, outputs, api_name="plan_push")
+    pushed = push_button.click(on_push, [*form, agreed], outputs, api_name="push", concurrency_limit=4)
+    adapter_dropdown.change(on_name, adapter_dropdown, repo_box, **QUIET)
+    for control in form[1:]:  # what was agreed to is no longer what would be sent
+        control.change(
+            lambda: (hint_html(FIRST_LOOK), None, gr.Button(interactive=False)), None, outputs, **QUIET, queue=False
+        )
+    return PushSection(pushed, account_html)
+
+
+def on_name(name):
+    """Propose the name of the adapter that is picked; one that was typed for another goes."""
+    return gr.Textbox(value="", placeholder=str(name or ""))
+
+
+@shown
+def on_account(token: gr.OAuthToken | None, key):
+    """Who is signed in, or what to do to be."""
+    owner_of(key, token)
+    try:
+        account = account_of(token_of(token.token if token else None))
+    except UserError as error:
+        return hint_html(f"{error} Everything else on this page works without.", "problem")
+    rights = "" if account.can_write else " This sign-in may only read: pushing needs one that may write."
+    left = (token.expires_at or 0) - time.time() if token else 0  # a push after that needs a new sign-in
+    duration = f" for {left / 3600:.1f} more hours" if left > 0 else ""
+    return hint_html(f"Signed in to the Hub as {account.name}{duration}.{rights}")
+
+
+@shown
+def on_plan(token: gr.OAuthToken | None, key, name, *form):
+    """Return what a push would do; the visitor agrees to this, and to nothing newer."""
+    hub_token = token_of(token.token if token else None)
+    adapter = open_adapter(name or "", owner_of(key, token), hub_token)
+    plan = plan_push(adapter, account_of(hub_token), _options(*form))
+    agreed = (adapter.name, plan.parent, plan.private)
+    return plan_html(plan), agreed, gr.Button(interactive=bool(plan.changes))
+
+
+@shown
+def on_push(
+    token: gr.OAuthToken | None,
+    key,
+    name,
+    repo,
+    private,
+    license,
+    answers,
+    rows,
+    seen,
+    progress=gr.Progress(),  # noqa: B008
+):
+    """Push what was agreed to."""
+    hub_token = token_of(token.token if token else None)
+    adapter = open_adapter(name or "", owner_of(key, token), hub_token)
+    _, parent, agreed_private = seen if seen and seen[0] == adapter.name else (None, None, False)
+    options = _options(repo, private or agreed_private, license, answers, rows)
+    pushed = push_adapter(adapter, account_of(hub_token), options, parent, reporter(progress))
+    url = html.escape(pushed.url, quote=True)
+    words = f"{'Pushed' if pushed.changed else 'Nothing had changed'}. "
+    words += "Only you see it." if pushed.private else "Everybody can see it."
+    link = f"<a href='{url}' target='_blank' rel='noopener'>{html.escape(pushed.repo_id)}</a>"
+    return f"<p>{words}</p><p>{link}</p>", None, gr.Button(interactive=False)
+
+
+def _options(repo: str, private: bool, license: str, answers: bool, rows: bool) -> PushOptions:
+    """Return what the form asks for. Raises UserError for a licence that is none of the list, as one over the API may be."""
+    if (license or "") not in LICENSES:
+        raise UserError("This licence is not in the list.", "Pick one of the list.")
+    return PushOptions(str(repo or ""), bool(private), license or "", with_answers=bool(answers), with_rows=bool(rows))

@@ -1,0 +1,126 @@
+"""The chat for programs: `chat` and `compare`, with names and arguments that stay.
+
+    client = gradio_client.Client(url)
+    answer = client.predict("Hi", api_name="/chat")
+    answer = client.predict("And you?", answer["history"], api_name="/chat")
+
+Nothing is kept between calls but the engine's cache: the history comes with each call and is checked like anything from outside.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from chat.engine import CALLS
+from common.errors import UserError
+from models.base import AUTO
+from models.messages import check_messages
+from ui.chat.answer import Engines
+from ui.chat.checks import check_text
+from ui.chat.layout import sampling_of
+from ui.chat.models import pick
+from ui.messages import shown
+from ui.owner import Visitor, visitor_of
+
+MOST_COMPARED = 4
+
+
+@dataclass
+class ChatApi:
+    """The two endpoints."""
+
+    engines: Engines
+
+    def chat(
+        self,
+        message: str,
+        history: list[dict] | None = None,
+        model: str = f"base:{AUTO}",
+        system: str = "",
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        top_p: float = 0.95,
+        top_k: int = 0,
+        repetition_penalty: float = 1.0,
+        seed: int = 0,
+        browser_key: str = "",
+        token: gr.OAuthToken | None = None,
+        request: gr.Request | None = None,
+    ) -> dict:
+        """Answer `message` after `history`; returns {"text", "history", "tokens_used", "window", "left_out", "ended"}."""
+        visitor = visitor_of(browser_key, token, request)
+        names = ("max_new_tokens", "temperature", "top_p", "top_k", "repetition_penalty", "seed")
+        values = (max_new_tokens, temperature, top_p, top_k, repetition_penalty, seed)
+        said = [*_history(history), {"role": "user", "content": check_text(message)}]
+        return self._answer(visitor, model, model, said, _system(system), dict(zip(names, values, strict=True)))
+
+    def compare(
+        self,
+        message: str,
+        models: list[str],
+        history: list[dict] | None = None,
+        system: str = "",
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        seed: int = 0,
+        browser_key: str = "",
+        token: gr.OAuthToken | None = None,
+        request: gr.Request | None = None,
+    ) -> list[dict]:
+        """Answer `message` with each of `models` ('adapter:NAME', 'base:NAME', 'bare:' for the first one's base), same seed."""
+        visitor = visitor_of(browser_key, token, request)
+        if not isinstance(models, list) or not 1 <= len(models) <= MOST_COMPARED:
+            raise UserError(f"Between 1 and {MOST_COMPARED} models can be compared.")
+        values = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
+        said = [*_history(history), {"role": "user", "content": check_text(message)}]
+        return [self._answer(visitor, model, models[0], said, _system(system), values) for model in models]
+
+    def _answer(self, visitor: Visitor, model: str, first: str, said: list[dict], system: str, values: dict) -> dict:
+        sampling = sampling_of(values)
+        messages = check_messages(([{"role": "system", "content": system}] if system.strip() else []) + said)
+        conversation = f"{visitor.owner}/api/{hashlib.sha256(repr((model, said[0])).encode()).hexdigest()[:16]}"
+        caller = visitor.as_caller()
+        with self.engines.calls.taken_by(caller):
+            picked = pick(model, first, visitor, self.engines.remote)
+            engine = self.engines.of(picked)
+            *_, reply = engine.reply(picked.model, messages, sampling, conversation=conversation, caller=caller)
+        return {
+            "model": picked.name,
+            "text": reply.text,
+            "history": [*said, {"role": "assistant", "content": reply.text}],
+            "tokens_used": reply.tokens_used,
+            "window": reply.window,
+            "left_out": reply.left_out,
+            "ended": reply.ended,
+        }
+
+    def wire(self) -> None:
+        """Offer both to programs."""
+        # the lowest limit of an id holds for all
+        answering: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": CALLS.total}
+        gr.api(shown(self.chat), api_name="chat", **answering)
+        gr.api(shown(self.compare), api_name="compare", **answering)
+
+
+def _history(history: object) -> list[dict]:
+    """The history of a call: text as plain strings, or in the blocks that Gradio's own chat makes of it. Raises UserError."""
+    if not isinstance(history, list | None):
+        raise UserError("The history is not a list of messages.", 'It looks like [{"role": "user", "content": "Hi"}].')
+    return [_plain(message) for message in history or []]
+
+
+def _system(system: object) -> str:
+    """The system prompt of a call. Raises UserError."""
+    if not isinstance(system, str | None):
+        raise UserError("The system prompt is not text.")
+    return system or ""
+
+
+def _plain(message: object) -> Any:
+    if isinstance(message, dict) and isinstance(message.get("content"), list):
+        blocks = message["content"]
+        if all(isinstance(block, dict) and isinstance(block.get("text"), str) for block in blocks):
+            return {**message, "content": "".join(block["text"] for block in blocks)}
+    return message

@@ -1,0 +1,292 @@
+"""Several conversations: their list, search, titles, export and import. They are kept in the browser that they belong to.
+
+The server holds none of them: what the browser sends is checked like anything from outside, and an export is made of text that
+the page itself offers as a file.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from chat.conversation import (
+    MAX_CONVERSATIONS,
+    MAX_TITLE_CHARACTERS,
+    Conversation,
+    Record,
+    deleted,
+    find,
+    from_json,
+    is_conversation,
+    keep,
+    new_conversation,
+    next_to_go,
+    records_of,
+    said,
+    to_markdown,
+)
+from common.errors import UserError
+from common.paths import slug
+from models.base import AUTO
+from ui.chat.handlers import ChatHandlers
+from ui.chat.keys import DOWNLOAD
+from ui.chat.layout import Layout
+from ui.chat.models import BESIDE_BASE, model_choices, models_of
+from ui.chat.view import SEEN_LATER, room_words
+from ui.events import QUIET
+from ui.messages import shown
+from ui.owner import owner_of
+
+LARGEST_IMPORT = 5_000_000  # bytes
+HOW = "The last used first. Pick one to go on with it."
+NONE_YET = "None yet. Whatever you say is kept in this browser, and stands here."
+NOT_FOUND = "No conversation has all of these words."
+
+
+@dataclass
+class Conversations:
+    """The components of the list."""
+
+    search_box: gr.Textbox
+    list_radio: gr.Radio
+    picked_box: gr.Textbox
+    title_box: gr.Textbox
+    rename_button: gr.Button
+    delete_button: gr.Button
+    markdown_button: gr.Button
+    json_button: gr.Button
+    all_button: gr.Button
+    import_button: gr.UploadButton
+    unread_button: gr.Button
+    file_text: gr.Textbox
+    file_name: gr.Textbox
+
+
+def lay_out_conversations() -> Conversations:
+    """Draw the list; returns its components."""
+    with gr.Accordion("Conversations", open=False):
+        search_box = gr.Textbox("", label="Search", placeholder="words of a title or of what was said")
+        list_radio = gr.Radio([], label="Kept in this browser", info=NONE_YET)
+        with gr.Row(elem_classes="chat-title"):
+            title_box = gr.Textbox("", label="Title", max_length=MAX_TITLE_CHARACTERS, scale=3, min_width=200)
+            rename_button = gr.Button("Rename", scale=1, min_width=90)
+            delete_button = gr.Button("Delete", variant="stop", scale=1, min_width=90)
+        with gr.Row():
+            markdown_button = gr.Button("Export as Markdown", min_width=160)
+            json_button = gr.Button("Export as JSON", min_width=160)
+            all_button = gr.Button("Export all", min_width=160)
+            import_button = gr.UploadButton("Import JSON", file_types=[".json"], min_width=160)
+        unread_button = gr.Button("", visible=False)
+    picked_box, file_text, file_name = (gr.Textbox(visible=False) for _ in range(3))
+    return Conversations(
+        search_box,
+        list_radio,
+        picked_box,
+        title_box,
+        rename_button,
+        delete_button,
+        markdown_button,
+        json_button,
+        all_button,
+        import_button,
+        unread_button,
+        file_text,
+        file_name,
+    )
+
+
+@dataclass
+class ConversationHandlers:
+    """The handlers of the list."""
+
+    parts: Conversations
+    chat: ChatHandlers
+
+    def stored(self, values: dict) -> list[Conversation]:
+        """The browser's conversations, the last changed first."""
+        return list(filter(is_conversation, self._records(values)))
+
+    def unread(self, values: dict) -> list[dict]:
+        """What lies in the browser and is no conversation that this version can show."""
+        kept = values[self.chat.layout.store]
+        return [one for one in kept if not records_of([one])] if isinstance(kept, list) else []
+
+    def shows(self) -> list:
+        """The components that `choices` changes."""
+        return [self.parts.list_radio, self.parts.title_box, self.parts.unread_button]
+
+    def choices(self, values: dict) -> dict:
+        """The list as it is now, with the open conversation marked."""
+        kept = self.stored(values)
+        found = find(kept, str(values.get(self.parts.search_box) or ""))
+        open_one = self.chat.open_one(values) or {}
+        known = [one["id"] for one in found]
+        value = open_one.get("id") if open_one.get("id") in known else None
+        labels = [(one["title"] or "Untitled", one["id"]) for one in found]
+        title = open_one.get("title", "") if value else ""
+        going, unread = next_to_go(kept), len(self.unread(values))
+        info = room_words(going) if going else HOW if found else NOT_FOUND if kept else NONE_YET
+        words = f"Save as a file: {unread} of another version, or damaged, which cannot be shown here"
+        return {
+            self.parts.list_radio: gr.Radio(labels, value=value, info=info),
+            self.parts.title_box: title,
+            self.parts.unread_button: gr.Button(words, visible=bool(unread)),
+        }
+
+    @shown
+    def list_them(self, values: dict, token: gr.OAuthToken | None):
+        owner_of(values[self.chat.browser_key], token)
+        return self.choices(values)
+
+    @shown
+    def open_one(self, values: dict, token: gr.OAuthToken | None):
+        """Go on with a conversation: its models, its system prompt, its words."""
+        owner = owner_of(values[self.chat.browser_key], token)
+        wanted = values[self.parts.picked_box]
+        conversation = next((one for one in self.stored(values) if one["id"] == wanted), None)
+        if conversation is None:
+            raise UserError("This conversation is gone.", "It may have been deleted in another tab.")
+        changes = {**self.opened(conversation), **self._models(conversation, owner)}
+        changes[self.parts.title_box] = conversation["title"]
+        return {**changes, self.chat.layout.store: self.chat.with_open_one(values)}
+
+    def opened(self, conversation: Conversation) -> dict:
+        """The page with this conversation in it."""
+        own = self.chat.layout
+        first, *beside = [pane["model"] for pane in conversation["panes"]]
+        picked = {own.model_dropdown: first, own.beside_dropdown: beside, own.system_box: conversation["system"]}
+        return {**picked, own.seen_html: SEEN_LATER, **self.chat.at_rest(conversation)}
+
+    def _models(self, conversation: Conversation, owner: str) -> dict:
+        """The lists of models with those of this conversation in them, which may be older than all that are listed."""
+        first, beside = models_of(conversation)
+        choices = model_choices(owner, self.chat.engines.remote, [first, *beside])
+        return listed_models(self.chat.layout, choices, first, beside)
+
+    @shown
+    def rename(self, values: dict, token: gr.OAuthToken | None):
+        owner_of(values[self.chat.browser_key], token)
+        conversation = self._open(values)
+        conversation["title"] = (
+            str(values[self.parts.title_box] or "").strip()[:MAX_TITLE_CHARACTERS] or conversation["title"]
+        )
+        conversation["changed"] = time.time()
+        return self._changed(values, keep(self._records(values), conversation), conversation)
+
+    @shown
+    def delete(self, values: dict, token: gr.OAuthToken | None):
+        owner_of(values[self.chat.browser_key], token)
+        gone = deleted(self._open(values))
+        conversation = new_conversation(self.chat.models(values))
+        others = [one for one in self._records(values) if one["id"] != gone["id"]]
+        changes = self._changed(values, [gone, *others], conversation)
+        return {**changes, **self.chat.at_rest(conversation)}
+
+    @shown
+    def import_one(self, values: dict, token: gr.OAuthToken | None):
+        owner = owner_of(values[self.chat.browser_key], token)
+        path = values[self.parts.import_button]
+        if not isinstance(path, str):
+            raise UserError("No file was chosen.", "Choose a .json file of an export.")
+        with open(path, "rb") as file:
+            content = file.read(LARGEST_IMPORT + 1)
+        if len(content) > LARGEST_IMPORT:
+            raise UserError(f"The file is larger than {LARGEST_IMPORT // 1_000_000} MB.")
+        before, given = self.chat.with_open_one(values), from_json(content.decode("utf-8", "replace"))
+        if len(given) > MAX_CONVERSATIONS:
+            raise UserError(f"The file has {len(given):,} conversations; {MAX_CONVERSATIONS} are the most.")
+        records = before
+        for conversation in given[::-1]:
+            records = keep(records, conversation)
+        wanted = {one["id"] for one in [*filter(is_conversation, before), *given] if said(one)}
+        if not wanted <= {one["id"] for one in filter(is_conversation, records)}:
+            words = "This browser has no room for the file's conversations beside yours."
+            raise UserError(words, "Press “Export all”, then delete some.")
+        opened = {**self.opened(given[0]), **self._models(given[0], owner)}
+        return {**self._changed(values, records, given[0]), **opened}
+
+    @shown
+    def export_markdown(self, values: dict, token: gr.OAuthToken | None):
+        owner_of(values[self.chat.browser_key], token)
+        conversation = self._open(values)
+        return to_markdown(conversation), f"{slug(conversation['title'] or 'conversation')}.md"
+
+    @shown
+    def export_json(self, values: dict, token: gr.OAuthToken | None):
+        owner_of(values[self.chat.browser_key], token)
+        conversation = self._open(values)
+        text = json.dumps(conversation, indent=2, ensure_ascii=False)
+        return text, f"{slug(conversation['title'] or 'conversation')}.json"
+
+    @shown
+    def export_all(self, values: dict, token: gr.OAuthToken | None):
+        owner_of(values[self.chat.browser_key], token)
+        kept = self.stored(values)
+        if not kept:
+            raise UserError("There is no conversation to export.", "Say something first.")
+        return json.dumps(kept, indent=2, ensure_ascii=False), "conversations.json"
+
+    @shown
+    def export_unread(self, values: dict, token: gr.OAuthToken | None):
+        owner_of(values[self.chat.browser_key], token)
+        return json.dumps(self.unread(values), indent=2, ensure_ascii=False), "not-readable.json"
+
+    def _records(self, values: dict) -> list[Record]:
+        return records_of(values[self.chat.layout.store])
+
+    def _open(self, values: dict) -> Conversation:
+        conversation = self.chat.open_one(values)
+        if not conversation or not conversation["panes"][0]["messages"]:
+            raise UserError("There is no conversation open.", "Pick one of the list, or say something.")
+        return conversation
+
+    def _changed(self, values: dict, stored: list[Record], conversation: Conversation) -> dict:
+        own = self.chat.layout
+        values = {**values, own.store: stored, own.conversation: conversation}
+        return {own.store: stored, own.conversation: conversation, **self.choices(values)}
+
+    def wire(self, inputs: set, outputs: list, running: list, changing: list) -> None:
+        """Connect the list's events; opening, deleting and importing cancel what is `running`; after `changing` events another
+        conversation may be open, which the list has to show.
+        """
+        parts, own = self.parts, self.chat.layout
+        # the list itself is no input: Gradio would compare its value with choices that are just being changed
+        everything = inputs | {parts.search_box, parts.picked_box, parts.title_box}
+        here = self.shows()
+        parts.search_box.change(self.list_them, everything, here, api_name="list_conversations", **QUIET)
+        own.store.change(self.list_them, everything, here, api_name="list_kept_conversations", **QUIET)
+        for event in changing:
+            event.then(self.list_them, everything, here, **QUIET)
+        parts.rename_button.click(self.rename, everything, outputs + here, api_name="rename_conversation", **QUIET)
+        chosen = everything | {parts.import_button}
+        # what was picked is noted at once: the list may be drawn anew before its turn comes
+        noted = parts.list_radio.input(None, parts.list_radio, parts.picked_box, js="(id) => id", cancels=running)
+        noted.then(self.open_one, everything, outputs + here, api_name="open_conversation", **QUIET)
+        for on, handler, inputs_of, name in (
+            (parts.delete_button.click, self.delete, everything, "delete_conversation"),
+            (parts.import_button.upload, self.import_one, chosen, "import_conversation"),
+        ):  # first the end of an answer, then what follows: a last word would come over it
+            on(None, cancels=running).then(handler, inputs_of, outputs + here, api_name=name, **QUIET)
+        for button, handler, name in (
+            (parts.markdown_button, self.export_markdown, "export_markdown"),
+            (parts.json_button, self.export_json, "export_json"),
+            (parts.all_button, self.export_all, "export_all"),
+            (parts.unread_button, self.export_unread, "export_unread"),
+        ):
+            made = [parts.file_text, parts.file_name]
+            button.click(handler, everything, made, api_name=name, **QUIET).success(None, made, None, js=DOWNLOAD)
+
+
+def listed_models(own: Layout, choices: list, value: str | None, beside: list[str] | None = None) -> dict:
+    """Both lists of models, with picks that are set or, without `beside`, stay untouched: "Chat with it" may be setting them
+    at this very moment. What is gone is not picked.
+    """
+    everything = [BESIDE_BASE, *choices]
+    known = [choice for _, choice in everything]
+    if beside is None and value in known:
+        return {own.model_dropdown: gr.Dropdown(choices), own.beside_dropdown: gr.Dropdown(everything)}
+    kept: dict[str, Any] = {} if beside is None else {"value": [one for one in beside if one in known]}
+    model_dropdown = gr.Dropdown(choices, value=value if value in known else f"base:{AUTO}")
+    return {own.model_dropdown: model_dropdown, own.beside_dropdown: gr.Dropdown(everything, **kept)}

@@ -1,0 +1,166 @@
+"""From chat to data: a thumb up, a corrected answer, or the better one of several becomes a training row of its owner."""
+
+import html
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from chat.conversation import Conversation, prompt_messages, said
+from common.errors import UserError
+from data import feedback
+from ui.chat.answer import is_answering
+from ui.chat.checks import are_different, place_of
+from ui.chat.handlers import ChatHandlers
+from ui.chat.view import written
+from ui.events import QUIET
+from ui.messages import hint_html, shown
+from ui.owner import owner_of
+
+ROWS_SHOWN = 5
+
+
+@dataclass
+class DataParts:
+    """The components of the data set."""
+
+    name_box: gr.Textbox
+    rows_html: gr.HTML
+    drop_button: gr.Button
+
+
+def lay_out_data() -> DataParts:
+    """Draw the data set's part of the tab."""
+    with gr.Accordion("From chat to data", open=False):
+        name_box = gr.Textbox(
+            feedback.DEFAULT_NAME,
+            label="Data set",
+            info="Answers with a thumb up, answers that you corrected, and the better one of a comparison become its rows.",
+            max_length=60,
+        )
+        rows_html = gr.HTML(hint_html("No rows yet."), padding=False)
+        drop_button = gr.Button("Take the last row out", size="sm")
+    return DataParts(name_box, rows_html, drop_button)
+
+
+@dataclass
+class DataHandlers:
+    """The handlers of the data set."""
+
+    parts: DataParts
+    chat: ChatHandlers
+
+    def rate(self, pane: int):
+        """The handler for the thumbs of one pane."""
+
+        @shown
+        def rated(values: dict, data: gr.LikeData, token: gr.OAuthToken | None):
+            visitor, conversation, _ = self.chat.begin(values, token)
+            live = self.chat.live.get((visitor.owner, conversation["id"]))
+            conversation = live or conversation  # the mark must stand where the answer on its way is written
+            place = place_of(conversation, pane, data.index)
+            message = conversation["panes"][pane]["messages"][place]
+            if "doing" in message:
+                raise UserError("This answer is still on its way.", "Rate it when it is there.")
+            is_good = data.liked is True or data.liked == "Like"
+            if is_good:
+                self._keep(values, visitor.owner, conversation, pane, place, "liked")
+            else:
+                key = key_of(conversation, pane, place)
+                feedback.drop_row(values[self.parts.name_box], key, visitor.owner)
+            message["rated"] = "Like" if is_good else "Dislike" if data.liked in (False, "Dislike") else None
+            page = {} if live else self.chat.saved(values, conversation)
+            return {**page, self.parts.rows_html: self.rows(values, visitor.owner)}
+
+        return rated
+
+    def correct(self, pane: int):
+        """The handler that keeps a corrected answer; editing one's own message adds no row."""
+
+        @shown
+        def corrected(values: dict, data: gr.EditData, token: gr.OAuthToken | None):
+            visitor, conversation, _ = self.chat.begin(values, token)
+            place = place_of(conversation, pane, data.index)
+            message = conversation["panes"][pane]["messages"][place]
+            if message["role"] == "assistant":
+                message["content"] = written(data.value)
+                self._keep(values, visitor.owner, conversation, pane, place, "edited")
+            return self.rows(values, visitor.owner)
+
+        return corrected
+
+    def better(self, pane: int):
+        """The handler for the better answer of a comparison."""
+
+        @shown
+        def picked(values: dict, token: gr.OAuthToken | None):
+            visitor, conversation, _ = self.chat.begin(values, token)
+            if pane >= len(conversation["panes"]) or not said(conversation):
+                raise UserError("There is no answer to pick.", "Send a message first.")
+            if is_answering(self.chat.live.get((visitor.owner, conversation["id"]), conversation)):
+                raise UserError("The answers are still on their way.", "Pick one when they are there.")
+            if not are_different(conversation):
+                raise UserError("The answers are the same: none is better.", "Send another message.")
+            place = len(said(conversation)) - 1
+            for number, other in enumerate(conversation["panes"]):
+                other["messages"][place]["rated"] = "Like" if number == pane else None
+            self._keep(values, visitor.owner, conversation, pane, place, "picked")
+            return {**self.chat.saved(values, conversation), self.parts.rows_html: self.rows(values, visitor.owner)}
+
+        return picked
+
+    @shown
+    def show(self, values: dict, token: gr.OAuthToken | None):
+        return self.rows(values, owner_of(values[self.chat.browser_key], token))
+
+    @shown
+    def drop_last(self, values: dict, token: gr.OAuthToken | None):
+        owner, name = owner_of(values[self.chat.browser_key], token), values[self.parts.name_box]
+        feedback.drop_last_row(name, owner)
+        return self.rows(values, owner)
+
+    def rows(self, values: dict, owner: str) -> str:
+        """How many rows there are, and the last of them."""
+        known = {one.name: one for one in feedback.list_datasets(owner)}
+        name = feedback.slug(str(values[self.parts.name_box] or "")[:200])
+        if name not in known:
+            return hint_html(
+                f"“{name}” has no rows yet. Press the thumb under a good answer, or correct one with the pencil."
+            )
+        rows = feedback.read_rows(name, owner)
+        lines = [
+            f"<p><b>{html.escape(name)}</b>: {len(rows)} rows. It is yours alone; train on it in the Train tab.</p>"
+        ]
+        for row in rows[-ROWS_SHOWN:][::-1]:
+            asked, answered = (one["content"][:160] for one in row["messages"][-2:])
+            source = html.escape(str(row.get("source")))
+            lines.append(f"<p class='hint'>{source}: {html.escape(asked)} → {html.escape(answered)}</p>")
+        return "".join(lines)
+
+    def _keep(self, values: dict, owner: str, conversation: Conversation, pane: int, place: int, source: str) -> None:
+        """The conversation up to this answer, as one row."""
+        messages = prompt_messages(conversation, pane, place + 1)
+        if not messages or messages[-1]["role"] != "assistant":
+            raise UserError("Only an answer can become a row.")
+        key = key_of(conversation, pane, place)
+        feedback.keep_row(values[self.parts.name_box], messages, source, key, owner)
+
+    def wire(self, inputs: set, outputs: list) -> None:
+        """Connect the data set's events."""
+        parts, panes = self.parts, self.chat.layout.panes
+        everything = inputs | {parts.name_box}
+        for pane, chatbot in enumerate(panes.chatbots):
+            here = [*outputs, parts.rows_html]
+            # "multiple": a second thought comes quickly
+            rating: dict[str, Any] = {"api_name": f"rate_{pane}", "trigger_mode": "multiple", **QUIET}
+            chatbot.like(self.rate(pane), everything, here, **rating)
+            chatbot.edit(self.correct(pane), everything, parts.rows_html, api_name=f"correct_{pane}", **QUIET)
+            better = panes.better_buttons[pane]
+            better.click(self.better(pane), everything, here, api_name=f"better_{pane}", **QUIET)
+        parts.name_box.change(self.show, everything, parts.rows_html, api_name="rows", **QUIET)
+        parts.drop_button.click(self.drop_last, everything, parts.rows_html, api_name="drop_row", **QUIET)
+
+
+def key_of(conversation: Conversation, pane: int, place: int) -> str:
+    """The key of an answer's row: the same place under other questions is another answer."""
+    return feedback.row_key(conversation["id"], pane, place, prompt_messages(conversation, pane, place))

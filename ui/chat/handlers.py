@@ -1,0 +1,297 @@
+"""What happens in the Chat tab: sending, retrying, undoing, editing, continuing. Each handler finds out by itself who asks.
+
+The conversation lives in the page, which sends it with each event; the server has it only while it is being answered.
+"""
+
+import copy
+import html
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import gradio as gr
+
+from chat.conversation import (
+    MAX_PANES,
+    Conversation,
+    Record,
+    ask,
+    check_room,
+    cut,
+    is_conversation,
+    keep,
+    new_conversation,
+    next_to_go,
+    records_of,
+    said,
+    set_models,
+    undo,
+)
+from chat.sampling import Sampling
+from common.errors import UserError
+from ui.chat import view as chat_view
+from ui.chat.answer import SHOW_SECONDS, Answer, Engines, answer, as_draft, end_early, is_answering, update_summary
+from ui.chat.checks import are_different, check_text, place_of
+from ui.chat.layout import PRESETS, SUMMARISE, Layout, sampling_of
+from ui.chat.models import label_of
+from ui.chat.store import open_conversation
+from ui.messages import shown
+from ui.owner import Visitor, owner_of, visitor_of
+
+DRAFT_SECONDS = 1.0
+
+
+@dataclass
+class ChatHandlers:
+    """The handlers, and the components that they read and write."""
+
+    layout: Layout
+    browser_key: gr.BrowserState
+    engines: Engines
+    # {(owner, id): the conversation} of those whose answers are on their way: a mark that is set meanwhile is written there
+    live: dict[tuple[str, str], Conversation] = field(default_factory=dict)
+
+    def inputs(self, *more) -> set:
+        """What every handler of an answer reads."""
+        own = self.layout
+        inputs = {self.browser_key, own.conversation, own.store, own.model_dropdown, own.beside_dropdown}
+        return inputs | {
+            own.message_box,
+            own.system_box,
+            own.full_radio,
+            own.summary_box,
+            *own.settings.values(),
+            *more,
+        }
+
+    def outputs(self) -> list:
+        """What an answer may change."""
+        own, panes = self.layout, self.layout.panes
+        outputs: list = [own.conversation, own.store, own.draft, own.message_box, own.send_button, own.stop_button]
+        outputs += [own.seen_html, own.summary_box, own.system_box, own.model_dropdown, own.beside_dropdown]
+        return outputs + panes.columns + panes.chatbots + panes.meters + panes.better_buttons
+
+    @shown
+    def send(self, values: dict, token: gr.OAuthToken | None, request: gr.Request | None = None):
+        visitor, conversation, sampling = self.begin(values, token, request)
+        text = check_text(values[self.layout.message_box])
+        ask(conversation, text)
+        yield from self._answer(values, conversation, visitor, sampling, everybody(conversation), text)
+
+    def retry(self, pane: int):
+        """The handler that answers the last message again in one pane, with another seed."""
+
+        @shown
+        def again(values: dict, token: gr.OAuthToken | None, request: gr.Request | None = None):
+            visitor, conversation, sampling = self.begin(values, token, request)
+            if pane >= len(conversation["panes"]) or not said(conversation):
+                raise UserError("There is no answer to try again.", "Send a message first.")
+            messages = conversation["panes"][pane]["messages"]
+            messages[-1] = {"role": "assistant", "content": "", "tries": messages[-1].get("tries", 0) + 1}
+            yield from self._answer(values, conversation, visitor, sampling, [pane])
+
+        return again
+
+    @shown
+    def continue_answer(self, values: dict, token: gr.OAuthToken | None, request: gr.Request | None = None):
+        """Let the answers that were cut off or stopped go on; all of them when none was."""
+        visitor, conversation, sampling = self.begin(values, token, request)
+        check_room(conversation)
+        last = [pane["messages"][-1] if pane["messages"] else {} for pane in conversation["panes"]]
+        can = [place for place, message in enumerate(last) if message.get("content", "").strip()]
+        if not can:
+            raise UserError("There is no answer to continue.", "Send a message first.")
+        ends = (chat_view.CUT_OFF, chat_view.STOPPED)
+        cut_off = [place for place in can if any(words in last[place].get("note", "") for words in ends)]
+        yield from self._answer(values, conversation, visitor, sampling, cut_off or can, continuing=True)
+
+    @shown
+    def undo(self, values: dict, token: gr.OAuthToken | None):
+        """Take the last turn back; what was said returns to the box."""
+        _, conversation, _ = self.begin(values, token)
+        text = undo(conversation)
+        return {self.layout.message_box: text, **self.saved(values, conversation)}
+
+    def edit(self, pane: int):
+        """The handler for editing in one pane: another question is answered anew, a corrected answer stays as it is."""
+
+        @shown
+        def edited(values: dict, data: gr.EditData, token: gr.OAuthToken | None, request: gr.Request | None = None):
+            visitor, conversation, sampling = self.begin(values, token, request)
+            place, text = place_of(conversation, pane, data.index), check_text(chat_view.written(data.value))
+            if conversation["panes"][pane]["messages"][place]["role"] == "assistant":
+                message = conversation["panes"][pane]["messages"][place]
+                message |= {"content": text, "note": "edited", "rated": None}
+                yield self.saved(values, conversation)
+                return
+            cut(conversation, place)
+            ask(conversation, text)
+            yield from self._answer(values, conversation, visitor, sampling, everybody(conversation))
+
+        return edited
+
+    @shown
+    def stopped(self, values: dict, token: gr.OAuthToken | None):
+        """After a stop: what came until then is kept."""
+        owner_of(values[self.browser_key], token)
+        return self.saved(values, end_early(self.open_one(values) or new_conversation(self.models(values))))
+
+    @shown
+    def models_changed(self, values: dict, token: gr.OAuthToken | None):
+        """Other models go on with what was said; what came of an answer that this ended is kept."""
+        return self.saved(values, self.begin(values, token)[1])
+
+    @shown
+    def start_new(self, values: dict, token: gr.OAuthToken | None):
+        owner_of(values[self.browser_key], token)
+        own = self.layout
+        conversation = new_conversation(self.models(values), values[own.system_box] or "")
+        return {
+            **self.at_rest(conversation),
+            own.store: self.with_open_one(values),
+            own.seen_html: chat_view.SEEN_LATER,
+        }
+
+    def example(self, data: gr.SelectData) -> str:
+        """What an example says, for the message box."""
+        return str(data.value.get("text", "")) if isinstance(data.value, dict) else ""
+
+    def preset(self, name: str) -> str:
+        """The system prompt of a preset."""
+        return PRESETS.get(name, "")
+
+    def begin(self, values: dict, token, request: gr.Request | None = None) -> tuple[Visitor, Conversation, Sampling]:
+        """Who asks, their conversation with the panes that are picked now, and the settings. Raises UserError."""
+        visitor, settings = visitor_of(values[self.browser_key], token, request), self.layout.settings
+        sampling = sampling_of({name: values[part] for name, part in settings.items()})
+        return visitor, self.current(values), sampling
+
+    def current(self, values: dict) -> Conversation:
+        """The conversation as the page showed it when the event began, or as another tab has changed it since; at rest."""
+        own = self.layout
+        conversation = end_early(self._latest(values) or new_conversation(self.models(values)))
+        set_models(conversation, self.models(values))
+        conversation["system"] = str(values[own.system_box] or "")
+        conversation["summary"] = str(values[own.summary_box] or "") if conversation["summarised"] else ""
+        return conversation
+
+    def open_one(self, values: dict) -> Conversation | None:
+        """The conversation that the page shows; None before anything is said."""
+        return open_conversation(values[self.layout.conversation])
+
+    def _latest(self, values: dict) -> Conversation | None:
+        """The open conversation in its last state: this page's, or the browser's if another tab went on with it."""
+        open_one = self.open_one(values)
+        if not open_one:
+            return None
+        stored = filter(is_conversation, records_of(values[self.layout.store]))
+        same = [one for one in stored if one["id"] == open_one["id"]]
+        return max([open_one, *same], key=lambda one: one["changed"])
+
+    def models(self, values: dict) -> list[str]:
+        """The models of the panes: the first, and those beside it that differ from it."""
+        first = str(values[self.layout.model_dropdown] or "")
+        beside = values[self.layout.beside_dropdown]
+        beside = beside if isinstance(beside, list) else []
+        has_base = first.startswith("adapter:")
+        others = [str(one) for one in beside if one != first and (has_base or one != "bare:")]
+        return list(dict.fromkeys([first, *others]))[:MAX_PANES]
+
+    def _answer(
+        self, values, conversation, visitor, sampling, panes, text: str = "", continuing: bool = False
+    ) -> Iterator[dict]:
+        """Stream the answers into the page. When none comes, the conversation and the box are as they were before."""
+        own = self.layout
+        wait = {own.send_button: gr.Button(interactive=False), own.stop_button: gr.Button(interactive=True)}
+        cleared = {own.message_box: ""} if text else {}
+        for pane in panes:
+            conversation["panes"][pane]["messages"][-1]["doing"] = ""
+        answers: list[Answer] = []
+        key, drafted = (visitor.owner, conversation["id"]), time.monotonic()
+        self.live[key] = conversation
+        try:
+            page = {own.conversation: copy.deepcopy(conversation), own.draft: as_draft(conversation)}
+            yield {**page, **cleared, **wait, **self.view(conversation)}
+            for answers in answer(self.engines, conversation, visitor, sampling, panes, continuing):  # noqa: B007, read below
+                # a copy: Gradio sends what differs from the one before
+                page = {own.conversation: copy.deepcopy(conversation), **self._moved(conversation, panes)}
+                if time.monotonic() > drafted + DRAFT_SECONDS:
+                    page[own.draft], drafted = as_draft(conversation), time.monotonic()
+                yield page
+            seen = "".join(chat_view.seen_table(one.picked.name, one.reply.seen) for one in answers)
+            yield {**self.saved(values, conversation), own.seen_html: seen}
+            if values[own.full_radio] == SUMMARISE:
+                yield from self._summarise(values, conversation, visitor, wait)
+        except Exception:  # whatever it was, the page can be used on; it is raised again, and shown at the edge
+            has_come = any(one.reply.new_tokens for one in answers)
+            back = {own.message_box: text} if text and not has_come else {}
+            yield {**back, **self.saved(values, conversation if has_come else self.current(values))}
+            raise
+        finally:
+            if self.live.get(key) is conversation:
+                del self.live[key]
+
+    def _summarise(self, values, conversation: Conversation, visitor: Visitor, wait: dict) -> Iterator[dict]:
+        """Write the summary; the answer is there already, whatever comes of it."""
+        shown_at = 0.0
+        try:
+            for _ in update_summary(self.engines, conversation, visitor):
+                if time.monotonic() > shown_at + SHOW_SECONDS:
+                    shown_at = time.monotonic()
+                    yield {**wait, self.layout.summary_box: gr.Textbox(conversation["summary"], visible=True)}
+        except UserError as error:
+            gr.Warning(html.escape(f"No summary was written: {error}", quote=False))
+        yield self.saved(values, conversation)
+
+    def _moved(self, conversation: Conversation, asked: list[int]) -> dict:
+        """What a step of the answers changes on the page, in the panes that were asked.
+
+        Every Chatbot gets its messages, also where they are the same: for one that gets nothing Gradio makes a new component
+        and its schema, 4 ms each time; what is the same is not sent.
+        """
+        panes, changes = self.layout.panes, {}
+        for number, chatbot in enumerate(panes.chatbots):
+            pane = conversation["panes"][number] if number < len(conversation["panes"]) else None
+            changes[chatbot] = chat_view.shown_messages(pane) if pane else []
+            if pane and number in asked:
+                changes[panes.meters[number]] = chat_view.meter(pane)
+        return changes
+
+    def saved(self, values: dict, conversation: Conversation) -> dict:
+        """The conversation at rest: shown, and kept in the browser."""
+        records, conversation["changed"] = records_of(values[self.layout.store]), time.time()
+        kept = keep(records, conversation)
+        before, going = next_to_go(records), next_to_go(kept)
+        if going and going["id"] != (before and before["id"]):
+            gr.Warning(html.escape(chat_view.room_words(going), quote=False))
+        return {self.layout.store: kept, **self.at_rest(conversation)}
+
+    def with_open_one(self, values: dict) -> list[Record]:
+        """The browser's conversations with the one that is left now: it may have been stopped by this very click."""
+        records, left = records_of(values[self.layout.store]), self.open_one(values)
+        return keep(records, as_draft(left) if is_answering(left) else left) if left else records
+
+    def at_rest(self, conversation: Conversation) -> dict:
+        """The conversation on the page while nothing is answered: whatever was on its way has been cancelled."""
+        own = self.layout
+        ready = {own.send_button: gr.Button(interactive=True), own.stop_button: gr.Button(interactive=False)}
+        return {own.conversation: conversation, own.draft: None, **ready, **self.view(conversation)}
+
+    def view(self, conversation: Conversation) -> dict:
+        """All panes, as they are."""
+        panes, changes, count = self.layout.panes, {}, len(conversation["panes"])
+        for number in range(MAX_PANES):
+            changes[panes.columns[number]] = gr.Column(visible=number < count)
+            changes[panes.better_buttons[number]] = gr.Button(visible=are_different(conversation))
+            if number < count:
+                pane = conversation["panes"][number]
+                label = label_of(pane["model"])
+                messages, rating = chat_view.shown_messages(pane), chat_view.shown_rating(pane)
+                changes[panes.chatbots[number]] = gr.Chatbot(messages, label=label, feedback_value=rating)
+                changes[panes.meters[number]] = chat_view.meter(pane)
+        box = gr.Textbox(conversation["summary"], visible=bool(conversation["summarised"]))
+        return {**changes, self.layout.summary_box: box}
+
+
+def everybody(conversation: Conversation) -> list[int]:
+    return list(range(len(conversation["panes"])))

@@ -1,0 +1,156 @@
+"""The Chat tab: who answers, several models side by side, the history, the data that comes of it. Wiring only."""
+
+import html
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from adapters.library import find_adapter
+from chat.conversation import new_conversation
+from chat.engine import CALLS, Engine
+from chat.remote import remote_engine
+from chat.warm_up import start_importing
+from models.base import AUTO
+from ui.chat.answer import Engines, is_answering
+from ui.chat.api import ChatApi
+from ui.chat.conversations import ConversationHandlers, lay_out_conversations, listed_models
+from ui.chat.data import DataHandlers, lay_out_data
+from ui.chat.handlers import ChatHandlers
+from ui.chat.keys import IN_THE_BROWSER
+from ui.chat.layout import lay_out
+from ui.chat.models import BESIDE_BASE, label_of, model_choices, models_of
+from ui.chat.store import Kept
+from ui.chat.view import STYLE
+from ui.events import QUIET
+from ui.long_lists import find_while_typing
+from ui.messages import shown
+from ui.owner import owner_of
+
+
+@dataclass
+class ChatTab:
+    """What the page wires from outside: refreshing the list of models, opening an adapter in it, getting ready to answer."""
+
+    refresh: object
+    refresh_wiring: dict
+    open_adapter: object
+    warm_up: object
+
+
+def build_chat_tab(browser_key: gr.BrowserState, kept: Kept, engine: Engine) -> ChatTab:
+    """Lay out the tab and wire its events."""
+    layout = lay_out(kept)
+    engines = Engines(engine, remote_engine())
+    handlers = ChatHandlers(layout, browser_key, engines)
+    inputs, outputs = handlers.inputs(), handlers.outputs()
+    conversations = ConversationHandlers(lay_out_conversations(), handlers)
+    data = DataHandlers(lay_out_data(), handlers)
+    running = _wire_answers(handlers, inputs, outputs)
+    followed = _wire_the_rest(handlers, inputs, outputs, running)
+    _wire_finding(handlers)
+    conversations.wire(inputs, outputs, running, followed)
+    data.wire(inputs, outputs)
+    ChatApi(engines).wire()
+    gr.HTML(STYLE, padding=False)
+    return _outside(handlers, conversations, data, inputs)
+
+
+def _wire_answers(handlers: ChatHandlers, inputs: set, outputs: list) -> list:
+    """Sending, retrying, editing, continuing; returns the events. Each of them cancels the others: a page has one answer."""
+    own = handlers.layout
+    # the engine decides who waits
+    answering: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": CALLS.total, **QUIET}
+    asked = [([own.send_button.click, own.message_box.submit], handlers.send, "send")]
+    asked.append(([own.continue_button.click], handlers.continue_answer, "continue"))
+    for pane, chatbot in enumerate(own.panes.chatbots):
+        asked.append(([chatbot.retry], handlers.retry(pane), f"retry_{pane}"))
+        asked.append(([chatbot.edit], handlers.edit(pane), f"edit_{pane}"))
+    running = [gr.on(on, handler, inputs, outputs, api_name=name, **answering) for on, handler, name in asked]
+    for place, (on, _, _) in enumerate(asked):
+        gr.on(on, None, cancels=running[:place] + running[place + 1 :])
+    return running
+
+
+def _wire_the_rest(handlers: ChatHandlers, inputs: set, outputs: list, running: list) -> list:
+    """What ends an answer that is on its way: stopping, undoing, starting anew, other models; returns the events."""
+    own = handlers.layout
+    ends = [([own.stop_button.click], handlers.stopped, "stopped")]
+    for pane, chatbot in enumerate(own.panes.chatbots):
+        ends.append(([chatbot.undo], handlers.undo, f"undo_{pane}"))
+        ends.append(([chatbot.clear], handlers.start_new, f"clear_{pane}"))
+    ends.append(([own.new_button.click], handlers.start_new, "new_conversation"))
+    ends.append(([own.model_dropdown.input, own.beside_dropdown.input], handlers.models_changed, "models"))
+    followed = [  # first the end, then what follows: a last word would come over it
+        gr.on(on, None, cancels=running).then(handler, inputs, outputs, api_name=name, **QUIET)
+        for on, handler, name in ends
+    ]
+    # not `input`, which comes again when the list is left: a prompt that was edited by hand would be gone
+    own.preset_dropdown.select(handlers.preset, own.preset_dropdown, own.system_box, api_name="preset", **QUIET)
+    own.panes.chatbots[0].example_select(handlers.example, None, own.message_box, api_name="example", **QUIET)
+    return followed
+
+
+def _wire_finding(handlers: ChatHandlers) -> None:
+    """Typing finds any of many adapters in both lists of models."""
+    own, remote = handlers.layout, handlers.engines.remote
+
+    def first(owner: str, typed: str, value) -> list:
+        return model_choices(owner, remote, [value] if isinstance(value, str) else [], typed)
+
+    def beside(owner: str, typed: str, values) -> list:
+        return [BESIDE_BASE, *model_choices(owner, remote, values if isinstance(values, list) else [], typed)]
+
+    find_while_typing(own.model_dropdown, handlers.browser_key, first)
+    find_while_typing(own.beside_dropdown, handlers.browser_key, beside)
+
+
+def _outside(handlers: ChatHandlers, conversations: ConversationHandlers, data: DataHandlers, inputs: set) -> ChatTab:
+    """What the page calls: when it is loaded, when the tab is opened, and when an adapter is to be tried."""
+    own, parts = handlers.layout, conversations.parts
+    outputs = [*handlers.outputs(), *conversations.shows(), data.parts.rows_html]
+    everything = inputs | {parts.search_box, data.parts.name_box}
+
+    @shown
+    def on_refresh(values: dict, token: gr.OAuthToken | None):
+        owner = owner_of(values[handlers.browser_key], token)
+        stored = conversations.stored(values)
+        picked = handlers.models(values)
+        open_one = handlers.open_one(values)
+        for one in [open_one, *stored[:1]]:
+            picked += [pane["model"] for pane in one["panes"]] if one else []
+        choices = model_choices(owner, handlers.engines.remote, picked)
+        changes = listed_models(own, choices, values[own.model_dropdown])
+        if open_one is None and stored:  # the page was just loaded: go on where this browser was
+            changes |= conversations.opened(stored[0])
+            changes |= listed_models(own, choices, *models_of(stored[0]))
+            values = {**values, own.conversation: stored[0]}
+        changes |= _without_those_gone(handlers, values, choices)
+        rows = data.rows(values, owner)
+        return {**changes, **conversations.choices(values), data.parts.rows_html: rows}
+
+    @shown
+    def open_adapter(token: gr.OAuthToken | None, key, name):
+        owner = owner_of(key, token)
+        picked = f"adapter:{find_adapter(name, owner).name}"
+        choices = model_choices(owner, handlers.engines.remote, [picked])
+        conversation = new_conversation([picked, BESIDE_BASE[1]])
+        return {**conversations.opened(conversation), **listed_models(own, choices, *models_of(conversation))}
+
+    wiring: dict[str, Any] = {"inputs": everything, "outputs": outputs, "js": IN_THE_BROWSER, **QUIET}
+    return ChatTab(on_refresh, wiring, open_adapter, lambda: start_importing() and None)
+
+
+def _without_those_gone(handlers: ChatHandlers, values: dict, choices: list) -> dict:
+    """The panes without the models that are gone, the base in the first one's place, and a word about it; {} if all are there."""
+    own, known = handlers.layout, [choice for _, choice in [BESIDE_BASE, *choices]]
+    open_one = handlers.open_one(values)
+    first, beside = models_of(open_one) if open_one else (f"base:{AUTO}", [])
+    gone = [label_of(model) for model in [first, *beside] if model not in known]
+    if not gone or (open_one and is_answering(open_one)):
+        return {}
+    instead = first if first in known else f"base:{AUTO}"
+    answers = "" if first in known else f" “{label_of(instead)}” answers now; the list has the others."
+    gr.Warning(html.escape(f"Not there any more: {', '.join(gone)}.{answers}", quote=False))
+    picked = {own.model_dropdown: instead, own.beside_dropdown: [model for model in beside if model in known]}
+    return handlers.at_rest(handlers.current({**values, **picked}))

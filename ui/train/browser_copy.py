@@ -1,0 +1,110 @@
+"""The browser's copy of the form: it outlives a reload and a restart of the app, until it is reset to the defaults.
+
+The server keeps nothing. What a browser sends is checked like anything from outside: names that the form has, values of the
+right kind. Files are not kept: a page may not name files of the server, so they are asked for again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import Field, dataclass
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from runs.config import TrainConfig
+from runs.presets import DEFAULT, PRESETS
+from ui.events import QUIET, Wiring
+from ui.messages import shown
+from ui.train.check_events import changed_form
+from ui.train.form_values import FORM_ONLY, KINDS, UPLOAD, FormValues, form_values, shown_fields
+from ui.train.settings_form import preset_help
+
+if TYPE_CHECKING:
+    from ui.train.tab import TrainTab
+
+FILES = ("data_file", "text_file", "eval_file")
+MAX_VALUE_CHARACTERS = 200_000  # a browser keeps five million in all
+PRESET = "preset"
+GATHER = """(...values) => {
+    const names = %s, longest = %d;
+    const kept = names.map((name, n) => [name, values[n]]);
+    return [Object.fromEntries(kept.filter(([, value]) => typeof value !== 'string' || value.length <= longest))];
+}"""
+
+
+@dataclass
+class FormMemory:
+    """The browser's copy of the form, and the button that empties it."""
+
+    store: gr.BrowserState
+    reset_button: gr.Button
+
+
+def build_form_memory() -> FormMemory:
+    # read by nobody but the browser that it lies in; a fixed secret keeps it readable when the app restarts
+    store = gr.BrowserState({}, storage_key="tinyllama-studio-form", secret="tinyllama-studio")
+    return FormMemory(store, gr.Button("Reset the form", size="sm"))
+
+
+def kept_values(stored: object) -> FormValues:
+    """Return the part of `stored` (what a browser sent) that the form can hold, by the names of its inputs."""
+    stored = stored if isinstance(stored, dict) else {}
+    items = {item.name: item for item in shown_fields()}
+    texts = [name for name in FORM_ONLY if name not in FILES]
+    kept = {name: value for name, value in stored.items() if name in items and _fits(items[name], value)}
+    kept |= {name: stored[name] for name in texts if _is_text(stored.get(name))}
+    if kept.get("data_kind") not in KINDS:
+        kept.pop("data_kind", None)
+    if stored.get(PRESET) in tuple(PRESETS):
+        kept[PRESET] = stored[PRESET]
+    return kept
+
+
+def _fits(item: Field, value: object) -> bool:
+    """Return whether an input for this field of the config can show `value`."""
+    choices, default = item.metadata["choices"], item.default
+    if choices:
+        return value in choices
+    if isinstance(default, bool):
+        return isinstance(value, bool)
+    if isinstance(default, int | float):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and (isinstance(default, float) or float(value).is_integer())
+    return value is None or _is_text(value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_VALUE_CHARACTERS
+
+
+def default_values() -> FormValues:
+    """Return what the untouched form holds."""
+    return {**form_values(TrainConfig()), "name": "my-adapter", PRESET: DEFAULT}
+
+
+def wire_memory(tab: TrainTab, plan: Wiring) -> Wiring:
+    """Keep every change in the browser, and wire the reset; return the event that fills the form when the page is opened."""
+    names, parts = (PRESET, *tab.names), [tab.preset_radio, *tab.components]
+    outputs = [*parts, tab.preset_html]
+    files = [tab.inputs[name] for name in FILES]
+    changes = [part.change for part in parts if part not in files]
+    gr.on(changes, None, parts, tab.memory.store, js=GATHER % (json.dumps(names), MAX_VALUE_CHARACTERS), **QUIET)
+
+    def filled(values: FormValues) -> list:
+        help_html = preset_help(values[PRESET]) if PRESET in values else gr.skip()
+        return [*changed_form(names, values), help_html]
+
+    @shown
+    def on_open(stored):
+        kept = kept_values(stored)
+        if kept.get("data_kind") == UPLOAD:
+            gr.Info("Your settings are as you left them. Choose the file again: a page cannot keep one over a reload.")
+        return filled(kept)
+
+    @shown
+    def on_reset():
+        return filled(default_values())
+
+    tab.memory.reset_button.click(on_reset, None, outputs, **QUIET).then(**plan)
+    return {"fn": on_open, "inputs": tab.memory.store, "outputs": outputs, **QUIET}

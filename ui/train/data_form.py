@@ -1,0 +1,180 @@
+"""The data part of the Train tab: where rows come from, what is in them, and what is wrong with them, with its cure.
+
+The check runs in a process of its own, so the tab stays free of torch; what it shows is what is trained.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from data import kinds
+from data.report import Cure, Report
+from ui.owner import on_space
+from ui.train import report_view
+from ui.train.form_values import CHAT, EXAMPLE_DATA, HUB, KINDS, PASTE, UPLOAD
+from ui.train.settings_form import data_inputs
+
+FILE_TYPES = [*kinds.KINDS, ".gz"]
+MAPPED = {  # what a column can be, and what that is for people
+    "messages": "a list of turns",
+    "prompt": "what the person says",
+    "completion": "what the assistant answers",
+    "system": "system prompt",
+    "context": "goes with the prompt",
+    "text": "plain text",
+}
+MAX_CURES = 4
+CONVERSATIONS, TOKENS = "As conversations", "As tokens"
+
+
+@dataclass
+class DataForm:
+    """The inputs by name, and the parts that show what a check found."""
+
+    inputs: dict[str, Any]
+    text_accordion: gr.Accordion
+    check_button: gr.Button
+    stop_button: gr.Button
+    report_html: gr.HTML
+    mapping_group: gr.Column
+    mapping_dropdowns: dict[str, gr.Dropdown]
+    map_button: gr.Button
+    cure_buttons: list[gr.Button]
+    preview_group: gr.Column
+    preview_radio: gr.Radio
+    preview_html: gr.HTML
+
+    @property
+    def views(self) -> list:
+        """What `report_views` updates."""
+        mapping = [self.mapping_group, *self.mapping_dropdowns.values()]
+        return [self.report_html, *mapping, *self.cure_buttons, self.preview_group, self.preview_html]
+
+
+def build_data_form() -> DataForm:
+    """Lay out the data part."""
+    kind_radio = gr.Radio(KINDS, value=EXAMPLE_DATA, label="Data")
+    data_file = gr.File(
+        label="JSONL, JSON, CSV, TSV, Parquet, TXT, Markdown; also gzipped", file_types=FILE_TYPES, visible=False
+    )
+    paste_box = gr.Textbox(
+        label="Rows: JSON lines, a table, or plain text",
+        placeholder='{"prompt": "Say hello", "completion": "Ahoy!"}',
+        lines=6,
+        max_lines=14,
+        visible=False,
+    )
+    with gr.Group(visible=False) as hub_group:
+        place = "" if on_space() else ", or a path on this machine"
+        hub_box = gr.Textbox(label=f"Id of the data set{place}", placeholder="owner/name")
+        with gr.Row():
+            hub = data_inputs("data_config", "data_split", "data_revision")
+    chat_dropdown = gr.Dropdown(
+        [],
+        label="Answers that you liked, corrected or picked in the chat",
+        visible=False,
+        allow_custom_value=True,
+    )
+    kind_radio.change(
+        lambda kind: [
+            gr.File(visible=kind == UPLOAD),
+            gr.Textbox(visible=kind == PASTE),
+            gr.Group(visible=kind == HUB),
+            gr.Dropdown(visible=kind == CHAT),
+        ],
+        kind_radio,
+        [data_file, paste_box, hub_group, chat_dropdown],
+        show_progress="hidden",
+        api_visibility="undocumented",
+    )
+    inputs: dict[str, Any] = {"data_kind": kind_radio, "data_file": data_file, "data_paste": paste_box}
+    inputs |= {"data_hub": hub_box, "data_chat": chat_dropdown, **hub}
+    with gr.Accordion("Rows: limit, long ones, doubles, held-out part", open=False):
+        inputs |= data_inputs("max_rows", "too_long", "drop_duplicates", "skip_bad_rows", "eval_fraction")
+        inputs["eval_file"] = gr.File(
+            label="Held-out rows (instead of a part of the data)", file_types=FILE_TYPES, height=120
+        )
+        inputs["eval_hub"] = gr.Textbox(label="or the id of a Hub data set", placeholder="owner/name")
+        inputs |= data_inputs("columns")
+    with gr.Accordion("Stage 1: read open text first", open=False) as text_accordion:
+        gr.HTML("<p class='hint'>Stage 1 reads text as it is, stage 2 trains the conversations above on top of it.</p>")
+        inputs["text_file"] = gr.File(
+            label="Text: TXT, Markdown, or rows with `text`", file_types=FILE_TYPES, height=120
+        )
+        inputs["text_hub"] = gr.Textbox(
+            label="or the id of a Hub data set with a `text` column", placeholder="owner/name"
+        )
+        inputs |= data_inputs("text_epochs")
+    return _with_report(inputs, text_accordion)
+
+
+def _with_report(inputs: dict[str, Any], text_accordion: gr.Accordion) -> DataForm:
+    """Lay out what a check shows, below the inputs."""
+    with gr.Row():
+        check_button = gr.Button("Check the data", size="sm")
+        stop_button = gr.Button("Stop the check", size="sm", visible=False)
+    report_html = gr.HTML("", elem_classes="report", visible=False)
+    with gr.Row():
+        cure_buttons = [gr.Button(visible=False, size="sm", variant="primary") for _ in range(MAX_CURES)]
+    with gr.Column(visible=False) as mapping_group:
+        gr.HTML("<p class='hint'>Which column is what? The guess is filled in.</p>")
+        with gr.Row():
+            dropdowns = {
+                name: gr.Dropdown([], label=name, info=words, min_width=140, allow_custom_value=True)
+                for name, words in MAPPED.items()
+            }
+        map_button = gr.Button("Use these columns", size="sm", variant="primary")
+    with gr.Column(visible=False) as preview_group:
+        preview_radio = gr.Radio([CONVERSATIONS, TOKENS], value=CONVERSATIONS, label="The first ten rows")
+        preview_html = gr.HTML("", elem_classes="preview")
+    report = (
+        report_html,
+        mapping_group,
+        dropdowns,
+        map_button,
+        cure_buttons,
+        preview_group,
+        preview_radio,
+        preview_html,
+    )
+    return DataForm(inputs, text_accordion, check_button, stop_button, *report)
+
+
+def report_views(report: Report | None, shown_as: str = CONVERSATIONS) -> list:
+    """Return updates for `DataForm.views`: the report, the mapping form when columns are not recognised, cures, the preview."""
+    if not report:
+        hidden = [gr.Column(visible=False), *[gr.skip()] * len(MAPPED), *[gr.Button(visible=False)] * MAX_CURES]
+        return [gr.HTML("", visible=False), *hidden, gr.Column(visible=False), ""]
+    columns, labels = ["", *report["columns"]], [cure["label"] for cure in cures_of(report)]
+    return [
+        gr.HTML(report_view.summary(report), visible=True),
+        gr.Column(visible=report["mapping"] is None and bool(report["columns"])),
+        *[gr.Dropdown(columns, value=report["guess"].get(name, "")) for name in MAPPED],
+        *[gr.Button(label, visible=True) for label in labels],
+        *[gr.Button(visible=False)] * (MAX_CURES - len(labels)),
+        gr.Column(visible=True),
+        preview(report, shown_as),
+    ]
+
+
+def preview(report: Report | None, shown_as: str) -> str:
+    """Show the first rows: as conversations or tokens, or as they were read where columns are not recognised."""
+    if not report:
+        return ""
+    if report["mapping"] is None:
+        return report_view.raw_rows(report["sample"])
+    show = report_view.tokens if shown_as == TOKENS else report_view.conversations
+    return show(report["preview"])
+
+
+def cures_of(report: Report | None) -> list[Cure]:
+    """Return the cures of all findings, the pressing ones first, each once."""
+    findings = sorted(report["findings"] if report else [], key=lambda item: item["level"] != "stop")
+    cures = [item["cure"] for item in findings if item["cure"]]
+    return [cure for number, cure in enumerate(cures) if cure not in cures[:number]][:MAX_CURES]
+
+
+def stops_of(report: Report | None) -> list[str]:
+    """Return the sentences of what must be mended before a start."""
+    return [item["message"] for item in (report["findings"] if report else []) if item["level"] == "stop"]

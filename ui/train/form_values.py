@@ -1,0 +1,221 @@
+"""From the values of the form to a config and back. Knows the names of the inputs, not how they look.
+
+Inputs beside the fields of TrainConfig: `data_kind` says which of `data_file`, `data_paste`, `data_hub` and `data_chat` holds the
+data; `text_file` or `text_hub` holds the text of stage 1, `eval_file` or `eval_hub` the held-out rows.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import Field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+from common.files import is_file, write_text
+from common.paths import REPOSITORY, contained, datasets_folder, home, runs_folder
+from data.feedback import find_dataset
+from data.kinds import paste_suffix
+from models.base import AUTO, EMBEDDED
+from runs.config import EXAMPLE, READING, ROWS, SOURCE, WRITTEN, TrainConfig, marked
+from runs.resolve import capped, check_for_visitors
+from ui.owner import on_space
+
+FormValues = dict[str, Any]  # what the inputs hold, by name; or only some of them, changed
+
+EXAMPLE_DATA = "Example: a study coach (220 conversations)"
+UPLOAD, PASTE, HUB, CHAT = "A file of mine", "Paste", "Hub data set", "From my chats"
+KINDS = (EXAMPLE_DATA, UPLOAD, PASTE, HUB, CHAT)
+FORM_ONLY = ("data_kind", "data_file", "data_paste", "data_hub", "data_chat")
+FORM_ONLY += ("text_file", "text_hub", "eval_file", "eval_hub")
+MAX_KEPT_PASTES = 5
+MAX_PASTED_CHARACTERS = 5_000_000
+
+
+def shown_fields() -> list[Field]:
+    """Return the fields of TrainConfig that are inputs of their own."""
+    hidden = marked(ROWS, WRITTEN)  # made from the inputs above, or written by the launcher
+    return [item for item in fields(TrainConfig) if item.name not in hidden]
+
+
+def make_config(owner: str, values: FormValues) -> TrainConfig:
+    """Return the form as a config. Raises UserError for what is missing, unknown, or not allowed to a visitor."""
+    for name in (*FORM_ONLY, "base", "name", "accelerate_config"):
+        text = values.get(name)
+        if text is not None and not isinstance(text, str):  # only an API can send it
+            raise UserError(f"{name} is a {type(text).__name__}, not text.", "Give text.")
+        values = {**values, name: text or ""}
+    settings = {item.name: values[item.name] for item in shown_fields() if item.name in values}
+    optional = [item.name for item in shown_fields() if item.default is None or item.default == ""]
+    empty = [
+        name for name, value in settings.items() if value in (None, "") and name not in (*optional, "name", "base")
+    ]
+    if empty:
+        raise UserError(f"{', '.join(empty)} is empty.", "Give a value.")
+    settings |= {
+        "name": values["name"],
+        "base": checked_base(values["base"]),
+        "data": _data(owner, values),
+        "text_data": values["text_file"] or checked_hub_id(owner, values["text_hub"]) or None,
+        "eval_data": values["eval_file"] or checked_hub_id(owner, values["eval_hub"]) or None,
+    }
+    config = TrainConfig.from_dict(settings)
+    check_for_visitors(config)
+    return config
+
+
+def form_config(names: tuple[str, ...], owner: str, values: Sequence) -> TrainConfig:
+    """Return the config that a start would run: the form's, with this machine's limits in it. Raises UserError."""
+    return capped(make_config(owner, dict(zip(names, values, strict=True))))
+
+
+def checked_base(base: str) -> str:
+    """Return a base as typed. On a Space only ids: a folder there is the server's. Raises UserError."""
+    base = (base or AUTO).strip()
+    if on_space() and base not in (AUTO, EMBEDDED) and (base.startswith((".", "/", "~")) or base.count("/") != 1):
+        raise UserError(f"'{base[:80]}' is not a model id.", "Ids look like owner/name.")
+    return base
+
+
+def _data(owner: str, values: FormValues) -> str:
+    kind = values["data_kind"]
+    if kind not in KINDS:
+        raise UserError(f"'{kind[:80]}' is no way to give data.", f"Choose one of {', '.join(KINDS)}.")
+    if kind == EXAMPLE_DATA:
+        return EXAMPLE
+    if kind == UPLOAD:
+        if not values["data_file"]:
+            raise UserError("No file was uploaded.", "Drop one on the page, or choose the example.")
+        return values["data_file"]
+    if kind == PASTE:
+        return pasted_file(owner, values["data_paste"])
+    if kind == CHAT:
+        if not values["data_chat"]:
+            hint = "Like, correct or pick answers in the chat first."
+            raise UserError("No data set from your chats was chosen.", hint)
+        return str(find_dataset(values["data_chat"], owner).path)
+    data = checked_hub_id(owner, values["data_hub"])
+    if not data:
+        raise UserError("No data set was named.", "Ids look like owner/name.")
+    return data
+
+
+def checked_hub_id(owner: str, name: str | None) -> str:
+    """Return an id of a Hub data set, or a path: any on a laptop, one's own files on a Space; "" for nothing.
+
+    Raises UserError.
+    """
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    name = (name or "").strip()
+    if not name or is_own_file(owner, name) or (not on_space() and _exists(name)):
+        return name
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise UserError(f"'{name[:80]}' is not the id of a data set.", "Ids look like owner/name.") from error
+    if _exists(REPOSITORY / name):
+        raise UserError(f"'{name[:80]}' is not the id of a data set.", "It is a name of this program's own files.")
+    return name
+
+
+def _exists(path: str | Path) -> bool:
+    """Return whether there is a file or folder of this name; False also for what the system takes for no path at all."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_own_file(owner: str, name: str) -> bool:
+    """Return whether `name` is a file inside the owner's own runs, pasted texts and data sets, links resolved."""
+    if not is_file(name):
+        return False
+    path = Path(name).resolve()
+    own = (runs_folder(owner), uploads_folder(owner), datasets_folder(owner))
+    return any(path.is_relative_to(folder) for folder in own)
+
+
+def uploads_folder(owner: str) -> Path:
+    """Return where pasted texts of `owner` lie for a day; a run has its own copy."""
+    return contained(home() / "uploads", owner)
+
+
+def pasted_file(owner: str, text: str | None) -> str:
+    """Write the pasted text to a file named after its content; return its path. Raises UserError for nothing and too much.
+
+    The last few are kept: a run has a copy of its own.
+    """
+    text = text or ""
+    if not text.strip():
+        raise UserError("Nothing was pasted.", "Paste rows: JSON lines, a table, or plain text.")
+    if len(text) > MAX_PASTED_CHARACTERS:
+        sentence = f"{len(text):,} characters were pasted; {MAX_PASTED_CHARACTERS:,} are the most."
+        raise UserError(sentence, "Upload a file.")
+    folder = uploads_folder(owner)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"pasted-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}{paste_suffix(text)}"
+    if not is_file(file):
+        written = {}
+        for old in folder.glob("pasted-*"):
+            with suppress(OSError):  # another handler may remove it at the same moment
+                if ".partial-" not in old.name:
+                    written[old] = old.stat().st_mtime
+        for old in sorted(written, key=written.__getitem__)[:-MAX_KEPT_PASTES]:
+            old.unlink(missing_ok=True)
+        write_text(file, text.encode("utf-8", "replace").decode())
+    return str(file)
+
+
+def form_values(config: TrainConfig) -> FormValues:
+    """Return what the inputs must hold so that `make_config` gives `config` again. Files become paths in the field for ids."""
+    values = {item.name: getattr(config, item.name) for item in shown_fields()}
+    is_example = config.data == EXAMPLE
+    return values | {
+        "init_adapter": config.init_adapter or "",
+        "accelerate_config": None,  # the page takes an upload; its numbers are in the other fields
+        "data_kind": EXAMPLE_DATA if is_example else HUB,
+        "data_file": None,
+        "data_paste": "",
+        "data_hub": "" if is_example else config.data,
+        "data_chat": None,
+        "text_file": None,
+        "text_hub": config.text_data or "",
+        "eval_file": None,
+        "eval_hub": config.eval_data or "",
+    }
+
+
+def loaded_values(owner: str, config: TrainConfig) -> tuple[FormValues, list[str]]:
+    """Return what the inputs hold after a config.yaml was loaded, and the names of its files that the owner has to give again.
+
+    A config that was saved after an upload names a file of the server's: the rest of it is still worth loading.
+    """
+    gone = []
+    for name in marked(ROWS):
+        try:
+            value = getattr(config, name)
+            if value and value != EXAMPLE and checked_hub_id(owner, value).count("/") > 1 and not is_file(value):
+                raise UserError("gone")
+        except UserError:
+            gone.append(Path(value).name[:80])
+            config = replace(config, **{name: EXAMPLE if name == "data" else None})
+    values = form_values(config)
+    if gone and config.data == EXAMPLE:
+        values["data_kind"] = UPLOAD
+    if config.accelerate_config:
+        gone.append(Path(config.accelerate_config).name[:80])
+    return values, gone
+
+
+def data_key(config: TrainConfig) -> tuple:
+    """Return what is equal for two configs whose data gives the same check; a file's time and size are part of it."""
+    return (*rows_key(config), *(getattr(config, name) for name in marked(READING)))
+
+
+def rows_key(config: TrainConfig) -> tuple:
+    """Return what is equal for two configs that read the same rows, whatever is done with them."""
+    values = [getattr(config, name) for name in marked(SOURCE)]
+    files = [value for name in marked(ROWS) if (value := getattr(config, name)) and is_file(value)]
+    return (*values, *((os.stat(file).st_mtime_ns, os.stat(file).st_size) for file in files))

@@ -1,0 +1,141 @@
+"""Wire the list of all runs: search, show, rename, compare, copy settings, delete and undo, for their owner only."""
+
+import gradio as gr
+
+from adapters.library import adapter_names
+from common.errors import UserError
+from data.feedback import list_datasets
+from jobs.hf import end_job
+from runs import history
+from runs.run import Run, find_run, list_runs
+from ui.events import QUIET, Wiring
+from ui.long_lists import Choice, called_first, find_while_typing, first_with, how_many
+from ui.messages import shown
+from ui.owner import owner_of, visitor_of
+from ui.train import history_view
+from ui.train.check_events import changed_form
+from ui.train.form_values import form_values
+from ui.train.history_view import run_choices
+from ui.train.tab import TrainTab
+
+
+def lists(owner: str, run_id: str | None, words: str = "", chosen: list | None = None) -> list:
+    """Return updates for TrainTab.lists; `run_id` stays picked while it is one of the owner's runs."""
+    runs, adapters = list_runs(owner), adapter_names(owner)
+    choices = run_choices(runs, picked=run_id)
+    ids = [value for _, value in choices]
+    picked = run_id if run_id in ids else next(iter(ids), None)
+    return [
+        gr.Dropdown(choices, value=picked, info=how_many(len(runs), "typing")),
+        *history_view.listed(owner, words, chosen, runs),
+        gr.Dropdown(adapter_choices(adapters), info=how_many(len(adapters), "typing")),
+        gr.Dropdown([(f"{found.name} ({found.rows} rows)", found.name) for found in list_datasets(owner)]),
+    ]
+
+
+def adapter_choices(names: list[str], typed: str = "", picked: object = None) -> list[Choice]:
+    """Return what a training can continue from: nothing, the newest adapters with what was typed, and the picked one."""
+    choices = first_with(((name, name) for name in called_first(names, typed)), typed)
+    kept = [(name, name) for name in names if name == picked and (name, name) not in choices]
+    return [("a new adapter", ""), *choices, *kept]
+
+
+def own_run(run_id: str | None, owner: str) -> Run:
+    """Return the run that a handler was asked about. Raises UserError when it is not the owner's."""
+    if not run_id or not isinstance(run_id, str):
+        raise UserError("No run is chosen.", "Pick one.")
+    return find_run(run_id, owner)
+
+
+def wire_history(tab: TrainTab, picked: Wiring) -> None:
+    """Wire the list, and the search by typing in the dropdowns of runs and adapters."""
+    find_while_typing(
+        tab.view.runs_dropdown,
+        tab.browser_key,
+        lambda owner, typed, run_id: run_choices(list_runs(owner), typed, run_id),
+    )
+    find_while_typing(
+        tab.inputs["init_adapter"],
+        tab.browser_key,
+        lambda owner, typed, name: adapter_choices(adapter_names(owner), typed, name),
+    )
+    _wire_reading(tab, picked)
+    _wire_changing(tab, picked)
+
+
+def _wire_reading(tab: TrainTab, picked: Wiring) -> None:
+    """Search, compare, show, copy the settings."""
+    view, key = tab.history, tab.browser_key
+    chosen = [key, view.search_box, view.runs_checkboxes]
+    relist = [view.runs_checkboxes, view.undo_button]
+
+    @shown
+    def on_search(token: gr.OAuthToken | None, key, words, ids):
+        return history_view.listed(owner_of(key, token), words, ids)
+
+    @shown
+    def on_compare(token: gr.OAuthToken | None, key, words, ids):
+        owner = owner_of(key, token)
+        if not 2 <= len(ids or []) <= history_view.MAX_COMPARED:
+            raise UserError(f"{len(ids or [])} runs are chosen.", f"Choose 2 to {history_view.MAX_COMPARED}.")
+        return history_view.comparison([own_run(run_id, owner) for run_id in ids])
+
+    @shown
+    def on_show(token: gr.OAuthToken | None, key, words, ids):
+        run = own_run(only(ids), owner_of(key, token))
+        return run.id, gr.Tabs(selected="run")
+
+    @shown
+    def on_copy(token: gr.OAuthToken | None, key, words, ids):
+        config = history.copy_settings(own_run(only(ids), owner_of(key, token)))
+        gr.Info("The form holds this run's settings now.")
+        return changed_form(tab.names, form_values(config))
+
+    view.search_box.change(on_search, chosen, relist, trigger_mode="always_last", **QUIET)
+    view.tab.select(on_search, chosen, relist, **QUIET)
+    view.compare_button.click(on_compare, chosen, [view.plot, view.table_html], api_name="compare_runs")
+    view.open_button.click(on_show, chosen, [tab.view.runs_dropdown, tab.tabs], **QUIET).success(**picked)
+    view.copy_button.click(on_copy, chosen, tab.components, **QUIET)
+
+
+def _wire_changing(tab: TrainTab, picked: Wiring) -> None:
+    """Rename, delete, undo."""
+    view = tab.history
+    chosen = [tab.browser_key, view.search_box, view.runs_checkboxes]
+
+    @shown
+    def on_rename(token: gr.OAuthToken | None, key, words, ids, title, shown_run):
+        owner = owner_of(key, token)
+        history.rename(own_run(only(ids), owner), title or "")
+        return ["", *lists(owner, shown_run, words, ids)]
+
+    @shown
+    def on_delete(token: gr.OAuthToken | None, key, words, ids, shown_run):
+        visitor = visitor_of(key, token)
+        for run in [own_run(run_id, visitor.owner) for run_id in ids or []]:
+            end_job(run, visitor.hub_token)
+            history.delete(run)
+        return lists(visitor.owner, shown_run, words)
+
+    @shown
+    def on_undo(token: gr.OAuthToken | None, key, words, ids, shown_run):
+        owner = owner_of(key, token)
+        last = next(iter(history.deleted(owner)), None)
+        if last is None:
+            raise UserError("Nothing was deleted that could be brought back.")
+        run = history.undo_delete(owner, last.entry)
+        return lists(owner, run.id, words, ids)
+
+    with_run = [*chosen, tab.view.runs_dropdown]
+    renaming, renamed = [*chosen, view.title_box, tab.view.runs_dropdown], [view.title_box, *tab.lists]
+    view.rename_button.click(on_rename, renaming, renamed, api_name="rename").success(**picked)
+    view.delete_button.click(on_delete, with_run, tab.lists, api_name="delete_runs").success(**picked)
+    view.undo_button.click(on_undo, with_run, tab.lists, api_name="undo_delete").success(**picked)
+
+
+def only(ids: list | None) -> str:
+    """Return the one run that is chosen. Raises UserError for none and for several."""
+    ids = ids or []
+    if len(ids) != 1:
+        raise UserError(f"{len(ids)} runs are chosen.", "Choose one.")
+    return ids[0]

@@ -1,0 +1,146 @@
+"""The list of all runs and the comparison under it: the layout, and what they show of runs.history."""
+
+import html
+import time
+from dataclasses import dataclass
+
+import gradio as gr
+import pandas
+
+from runs import history
+from runs.run import Run, list_runs, read_state, settings_written_at
+from runs.state import UNREADABLE, thinned
+from ui.long_lists import MOST_LISTED, Choice, first_with, how_many
+from ui.messages import hint_html
+from ui.train.run_view import MAX_POINTS, STATUS_WORDS, smoothed
+
+MAX_COMPARED = 6
+FIGURES = ("loss_before", "loss_after", "step", "rows", "tokens_per_second", "train_seconds")
+FIGURES += ("peak_memory_bytes", "hardware")
+PALETTE = ("#4f46e5", "#d97706", "#059669", "#db2777", "#0891b2", "#65a30d")
+
+
+@dataclass
+class HistoryView:
+    """The parts of the list and of the comparison under it."""
+
+    tab: gr.Tab
+    search_box: gr.Textbox
+    runs_checkboxes: gr.CheckboxGroup
+    compare_button: gr.Button
+    open_button: gr.Button
+    copy_button: gr.Button
+    delete_button: gr.Button
+    undo_button: gr.Button
+    title_box: gr.Textbox
+    rename_button: gr.Button
+    plot: gr.LinePlot
+    table_html: gr.HTML
+
+
+def build_history_view(tab: gr.Tab) -> HistoryView:
+    """Lay out the list of all runs and the comparison under it."""
+    search_box = gr.Textbox(label="Search", placeholder="a name, a base, a state")
+    runs_checkboxes = gr.CheckboxGroup([], label="Runs", elem_classes="runs")
+    with gr.Row():
+        compare_button = gr.Button("Compare", variant="primary", min_width=100)
+        open_button = gr.Button("Show", min_width=80)
+        copy_button = gr.Button("Copy settings to the form", min_width=160)
+        delete_button = gr.Button("Delete", variant="stop", min_width=80)
+        undo_button = gr.Button("Undo delete", visible=False, min_width=100)
+    with gr.Row():
+        title_box = gr.Textbox(show_label=False, placeholder="New name for the chosen run", container=False, scale=3)
+        rename_button = gr.Button("Rename", scale=1, min_width=80)
+    plot = gr.LinePlot(x="step", y="loss", color="run", title="Loss, smoothed", height=280, visible=False)
+    table_html = gr.HTML(elem_classes="compare")
+    buttons = [compare_button, open_button, copy_button, delete_button, undo_button]
+    return HistoryView(tab, search_box, runs_checkboxes, *buttons, title_box, rename_button, plot, table_html)
+
+
+def listed(owner: str, words: str, chosen: list | None, runs: list[Run] | None = None) -> list:
+    """Return updates for the list of runs and the undo button; what was chosen stays so while it is found.
+
+    `runs` are all of the owner's, when they are known already.
+    """
+    found = history.found_in(list_runs(owner) if runs is None else runs, words or "")
+    wanted = set(chosen or [])
+    shown = found[:MOST_LISTED] + [run for run in found[MOST_LISTED:] if run.id in wanted]
+    ids = {run.id for run in shown}
+    deleted = history.deleted(owner)
+    return [
+        gr.CheckboxGroup(
+            [(label_of(run), run.id) for run in shown],
+            value=[run_id for run_id in chosen or [] if run_id in ids],
+            info=how_many(len(found), "a search"),
+        ),
+        gr.Button("Undo delete" + (f" ({len(deleted)})" if len(deleted) > 1 else ""), visible=bool(deleted)),
+    ]
+
+
+def label_of(run: Run) -> str:
+    """Return one line about a run: its title, state, last loss and day."""
+    state = read_state(run, with_curves=False)
+    parts = [history.title_of(run), STATUS_WORDS.get(state.status, state.status)]
+    if state.status == UNREADABLE:
+        parts.append("Show says why")
+    if run.settings_problem():
+        parts.append("its settings cannot be read: Show says why")
+    if state.eval_losses:
+        parts.append(f"held-out {state.eval_losses[-1][1]:.3f}")
+    elif state.losses:
+        parts.append(f"loss {state.losses[-1][1]:.3f}")
+    parts.append(day_of(run))
+    return " · ".join(parts)
+
+
+def run_choices(runs: list[Run], typed: str = "", picked: object = None) -> list[Choice]:
+    """Return the newest of `runs` with what was typed, and the picked one. A training changes nothing in their labels."""
+    found = history.found_in(runs, typed) if typed else runs
+    choices = first_with((choice_of(run) for run in found), typed)
+    known = {run_id for _, run_id in choices}
+    return choices + [choice_of(run) for run in runs if run.id == picked and picked not in known]
+
+
+def choice_of(run: Run) -> Choice:
+    return f"{history.title_of(run)} · {day_of(run)}", run.id
+
+
+def day_of(run: Run) -> str:
+    return time.strftime("%d %b %H:%M", time.localtime((settings_written_at(run.folder) or 0) / 1e9))
+
+
+def comparison(runs: list[Run]) -> list:
+    """Return updates for the plot of all curves and the table: what came out, the settings that differ, the equal ones."""
+    compared = history.compare(runs)
+    titles = compared.titles
+    names = [title if titles.count(title) == 1 else f"{title} ({number})" for number, title in enumerate(titles, 1)]
+    points = [
+        (step, loss, name)
+        for name, losses in zip(names, compared.losses, strict=True)
+        for step, loss in thinned(smoothed(losses), MAX_POINTS)
+    ]
+    frame = pandas.DataFrame(points, columns=["step", "loss", "run"]) if points else None
+    plot = gr.LinePlot(frame, color_map=dict(zip(names, PALETTE, strict=False)), visible=frame is not None)
+    figures = [history.Row(name, [metrics.get(name) for metrics in compared.metrics]) for name in FIGURES]
+    figures = [row for row in figures if any(value is not None for value in row.values)]
+    differing = [row for row in compared.settings if row.differs]
+    equal = [row for row in compared.settings if not row.differs]
+    differences = _table("Settings that differ", differing, names, "differs") if differing else ""
+    table = (
+        _table("What came out", figures, names)
+        + (differences or hint_html("All settings are equal."))
+        + f"<details><summary>Settings that are equal</summary>{_table('', equal, names)}</details>"
+    )
+    return [plot, table]
+
+
+def _table(caption: str, rows: list[history.Row], names: list[str], css_class: str = "") -> str:
+    def cell(value) -> str:
+        words = f"{value:.4g}" if isinstance(value, float) else str(value)[:120]
+        return f"<td>{'–' if value is None or value == '' else html.escape(words)}</td>"
+
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    body = "".join(
+        f"<tr class='{css_class}'><th>{html.escape(row.name)}</th>{''.join(map(cell, row.values))}</tr>" for row in rows
+    )
+    return f"<table><caption>{html.escape(caption)}</caption><tr><th></th>{head}</tr>{body}</table>"

@@ -1,0 +1,204 @@
+"""What happens in 'Run on Hugging Face Jobs': machines and prices, the cost, the start after a yes, resume, and following again.
+
+Only the visitor's own sign-in is used, on a laptop the local login. It lives in the memory of this process and in the job.
+"""
+
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from common.errors import UserError
+from data.check import check
+from jobs.follow import attach
+from jobs.hf import end_job, read_job, resume, submit
+from jobs.prices import Plan, flavors, plan
+from jobs.stop import ask_to_stop, job_repo
+from models.hub.client import Account, account_of, token_of
+from runs.config import TrainConfig
+from runs.resolve import capped
+from runs.run import Run, runs_with
+from ui.events import QUIET
+from ui.messages import hint_html, shown
+from ui.owner import owner_of, visitor_of
+from ui.train.check_events import Checked, report_for
+from ui.train.data_form import stops_of
+from ui.train.form_values import make_config
+from ui.train.history_events import lists, own_run
+from ui.train.jobs_view import (
+    FIRST_LOOK,
+    NO_SCOPE,
+    STOPPING,
+    JobsSection,
+    choices,
+    first_choice,
+    job_words,
+    lacks_scope,
+    plan_words,
+)
+from ui.train.plan_events import check_init_adapter, is_untouched_example
+from ui.train.tab import TrainTab
+
+
+def wire_jobs(tab: TrainTab, section: JobsSection, picked: dict[str, Any]) -> None:
+    """Wire the section; `picked` fills the view of the shown run."""
+    _wire_cost(tab, section)
+    _wire_start(tab, section, picked)
+
+    @shown
+    def on_show(token: gr.OAuthToken | None, key, run_id):
+        return job_words(read_job(own_run(run_id, owner_of(key, token))) if run_id else None)
+
+    tab.view.runs_dropdown.change(on_show, [tab.browser_key, tab.view.runs_dropdown], section.job_html, **QUIET)
+
+
+def _wire_cost(tab: TrainTab, section: JobsSection) -> None:
+    """Machines and prices when it is opened; a plan that is agreed to; forgotten when a wish changes."""
+
+    @shown
+    def on_open(token: gr.OAuthToken | None, key):
+        owner_of(key, token)
+        hub_token = token_of(token.token if token else None)
+        found = flavors(hub_token)
+        try:
+            words = NO_SCOPE if lacks_scope() else f"Signed in to the Hub as {account_of(hub_token).name}."
+            kind = "problem" if lacks_scope() else "hint"
+        except UserError as error:
+            words, kind = str(error), "problem"
+        return hint_html(words, kind), gr.Dropdown(choices(found), value=first_choice(found))
+
+    @shown
+    def on_plan(token: gr.OAuthToken | None, key, flavor, minutes, dollars):
+        owner_of(key, token)
+        account = _account(token)
+        made = _plan(token, account, flavor, minutes, dollars)
+        yes = gr.Button(interactive=True)
+        return plan_words(made, account.name), (flavor, minutes, dollars, made.most_dollars), yes, yes
+
+    opened = [section.account_html, section.flavor_dropdown]
+    section.accordion.expand(on_open, tab.browser_key, opened, **QUIET)
+    wishes = [tab.browser_key, *section.wishes]
+    section.plan_button.click(on_plan, wishes, section.planned, api_name="plan_job", show_progress="hidden")
+    for wish in section.wishes:  # what was agreed to is no longer what would be started
+        wish.change(lambda: [hint_html(FIRST_LOOK), *_used_up()], None, section.planned, **QUIET)
+
+
+def _wire_start(tab: TrainTab, section: JobsSection, picked: dict[str, Any]) -> None:
+    once = [section.agreed, section.start_button, section.resume_button]
+
+    @shown
+    def on_start(token: gr.OAuthToken | None, key, looked_at, agreed, *values):
+        visitor = visitor_of(key, token)
+        account = _account(token)
+        made = _agreed(token, account, agreed)
+        config = make_config(visitor.owner, dict(zip(tab.names, values, strict=True)))
+        check_init_adapter(config, visitor)
+        check_data(config, looked_at)
+        run = submit(config, made, account, visitor.owner)
+        attach(run, account)
+        gr.Info(f"{run.id} is a job now: {made.flavor.name}, ${made.most_dollars:.2f} at most.")
+        return [*_used_up(), job_words(read_job(run)), *lists(visitor.owner, run.id)]
+
+    @shown
+    def on_resume(token: gr.OAuthToken | None, key, agreed, run_id):
+        run = own_run(run_id, owner_of(key, token))
+        account = _account(token)
+        resume(run, _agreed(token, account, agreed), account)
+        attach(run, account)
+        return [*_used_up(), job_words(read_job(run))]
+
+    inputs = [tab.browser_key, tab.report, section.agreed, *tab.components]
+    outputs = [*once, section.job_html, *tab.lists]
+    starting: dict[str, Any] = {
+        "concurrency_id": "start_job",
+        "concurrency_limit": 4,
+        "show_progress_on": [section.start_button],
+    }
+    begun = section.start_button.click(on_start, inputs, outputs, api_name="start_job", **starting)
+    begun.success(lambda: gr.Tabs(selected="run"), None, tab.tabs, **QUIET).then(**picked)
+    resumed = [tab.browser_key, section.agreed, tab.view.runs_dropdown]
+    outputs = [*once, section.job_html]
+    section.resume_button.click(on_resume, resumed, outputs, api_name="resume_job", **starting).success(**picked)
+
+
+def _used_up() -> list:
+    """No agreement any more: a second click starts no second job."""
+    return [None, gr.Button(interactive=False), gr.Button(interactive=False)]
+
+
+def _account(token: gr.OAuthToken | None) -> Account:
+    """Who pays. Raises UserError for nobody, and where the sign-in cannot have the right."""
+    if lacks_scope():
+        raise UserError("This Space may not run jobs in your name.", NO_SCOPE.split(": ", 1)[1])
+    return account_of(token_of(token.token if token else None))
+
+
+def _plan(token: gr.OAuthToken | None, account: Account, flavor, minutes, dollars) -> Plan:
+    """Return the plan; refuse when the sign-in would end before the job, which could then send nothing."""
+    made = plan(flavor, minutes, dollars, account.token)
+    left = ((token.expires_at or 0) - time.time()) / 60 if token else 0
+    if 0 < left < made.minutes:
+        raise UserError(
+            f"Your sign-in ends in {left:.0f} minutes, before the job would: it could not send what it learned.",
+            "Give fewer minutes, or sign in again.",
+        )
+    return made
+
+
+def _agreed(token: gr.OAuthToken | None, account: Account, agreed) -> Plan:
+    """Return the plan that was agreed to, asked for again: a price that rose meanwhile is not agreed to."""
+    if not agreed or len(agreed) != 4:
+        raise UserError("Nobody has agreed to the cost yet.", "Press 'See the cost' first.")
+    made = _plan(token, account, *agreed[:3])
+    if made.most_dollars > agreed[3]:
+        raise UserError(f"It would cost ${made.most_dollars:.2f} at most now.", "Look at the cost again.")
+    return made
+
+
+def check_data(config: TrainConfig, looked_at: Checked | None) -> None:
+    """Raise UserError while something in the data must be mended: a rented machine must not find that out."""
+    config.check()
+    # looked at on this machine, within what it allows
+    config = capped(replace(config, parallel="auto", num_processes=1, max_minutes=0))
+    if is_untouched_example(config):
+        return
+    stops = stops_of(report_for(config, looked_at) or check(config.data_settings()))
+    if stops:
+        raise UserError(
+            f"The data must be mended first. {stops[0]}", "Press 'Check the data': the report has the cure."
+        )
+
+
+def stop_job(run: Run, token: gr.OAuthToken | None) -> bool:
+    """Ask the job of `run` to stop, cancel it when that was asked before; False for a run that has none."""
+    if read_job(run) is None:
+        return False
+    account = account_of(token_of(token.token if token else None))
+    if run.stop_file.exists():
+        end_job(run, account.token)
+        gr.Info("The job is being cancelled; its last checkpoint is on the Hub.")
+    else:
+        ask_to_stop(job_repo(run, account), account)
+        run.request_stop()
+        gr.Info(STOPPING)
+    attach(run, account)
+    return True
+
+
+def follow_jobs(owner: str, token: gr.OAuthToken | None) -> None:
+    """Follow the jobs of `owner` that nobody follows since the app was restarted. Returns at once."""
+    waiting = [run for run in runs_with("job.json", owner) if (job := read_job(run)) and not job.is_over]
+    hub_token = token_of(token.token if token else None)
+    if waiting and hub_token:
+        threading.Thread(target=_follow_all, args=(waiting, hub_token), daemon=True).start()
+
+
+def _follow_all(runs: list[Run], hub_token: str) -> None:
+    try:
+        account = account_of(hub_token)
+    except UserError:  # not signed in any more: the page says so where it matters
+        return
+    for run in runs:
+        attach(run, account)

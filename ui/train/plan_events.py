@@ -1,0 +1,208 @@
+"""From the form to a start: the plan before it, presets, "make it fit", a loaded config, and the start itself."""
+
+import time
+from functools import lru_cache
+
+import gradio as gr
+
+from adapters.pull import open_adapter
+from common.errors import UserError
+from data.check import check
+from models.base import Base, choose_base, shape_for
+from models.hardware import find_hardware
+from runs.bundle import shell_command
+from runs.config import EXAMPLE, TrainConfig
+from runs.forecast.estimate import EXAMPLE_FACTS, Estimate, estimate, record_estimate
+from runs.forecast.plan import DataFacts, facts_in
+from runs.forecast.speed import from_earlier_runs, known, measure
+from runs.machines.command import launch_plan, memory_place
+from runs.presets import preset_values
+from runs.queue import launch
+from runs.resolve import resolve
+from runs.run import Run
+from ui.background import with_progress
+from ui.events import QUIET, Wiring
+from ui.messages import hint_html, shown
+from ui.owner import Visitor, owner_of, visitor_of
+from ui.train.backup_section import backup_words
+from ui.train.check_events import PREVIEW_ROWS, Checked, changed_form, hint, looked, report_for, wire_check
+from ui.train.data_form import stops_of
+from ui.train.form_values import EXAMPLE_DATA, form_config, loaded_values, make_config, rows_key
+from ui.train.plan_view import USED_AS_IT_IS, launch_html, plan_html, problems_html
+from ui.train.settings_form import preset_help
+from ui.train.tab import TrainTab
+
+
+def is_untouched_example(config: TrainConfig) -> bool:
+    """Return whether the data is known to be good without a check."""
+    return config.data == EXAMPLE and not (config.text_data or config.eval_data or config.columns)
+
+
+def facts_of(config: TrainConfig, looked_at: Checked | None) -> DataFacts | None:
+    """Return what an estimate needs to know of the data; None for data that was not checked.
+
+    The last check of the same rows will do: a start checks again when a setting has changed what becomes of them.
+    """
+    if looked_at and looked_at["source"] == rows_key(config) and looked_at["report"]["train_rows"]:
+        return facts_in(looked_at["report"])
+    return EXAMPLE_FACTS if config.data == EXAMPLE else None
+
+
+@lru_cache(maxsize=256)
+def _base_in_minute(choice: str, revision: str | None, minute: int) -> Base:
+    return choose_base(choice, revision)
+
+
+def base_of(config: TrainConfig) -> Base:
+    """Return the base that a run would get, asked for once a minute: the Hub may be slow, and each key stroke plans anew."""
+    return _base_in_minute(config.base, config.base_revision, int(time.time() // 60))
+
+
+def estimate_of(config: TrainConfig, looked_at: Checked | None, owner: str) -> Estimate | None:
+    """Return steps, memory and time of a start; None while nothing is known of the data or of the base's shape."""
+    base = base_of(config)
+    facts, shape = facts_of(config, looked_at), shape_for(base)
+    if facts is None or shape is None:
+        return None
+    speed = known(config, shape, facts) or from_earlier_runs(config, base.model_id, owner)
+    return estimate(config, shape, facts, find_hardware(), speed)
+
+
+def plan_views(config: TrainConfig, looked_at: Checked | None, owner: str) -> list:
+    """Return updates for PlanView.outputs."""
+    texts = [shell_command(config), config.to_yaml()]
+    problems = config.problems()
+    if problems:
+        return [problems_html(problems), gr.Button(visible=False), *texts, "", ""]
+    found = estimate_of(config, looked_at, owner)
+    hardware = find_hardware()
+    start = launch_plan(config, hardware)
+    texts += [start.command, start.yaml or USED_AS_IT_IS]
+    if found is None:
+        words = hint_html("Check the data: then steps, memory and time are known before the start.")
+        return [words + launch_html(start), gr.Button(visible=False), *texts]
+    fit = found.make_it_fit
+    words = ", ".join(f"{name} {value}" for name, value in (fit or {}).items())
+    button = gr.Button(f"Make it fit: {words}", visible=bool(fit))
+    return [plan_html(found, memory_place(config, hardware)) + launch_html(start), button, *texts]
+
+
+def check_init_adapter(config: TrainConfig, visitor: Visitor) -> None:
+    """Ask the Hub again for a pulled adapter to continue from: the visitor may read it no longer. Raises UserError."""
+    if config.init_adapter:
+        open_adapter(config.init_adapter, visitor.owner, visitor.hub_token)
+
+
+def checked_start(config: TrainConfig, looked_at: Checked | None, visitor: Visitor) -> Run:
+    """Start `config` after a check of its data. Raises UserError while something in the data must be mended."""
+    resolved = resolve(config)
+    config = resolved.config
+    check_init_adapter(config, visitor)
+    report = report_for(config, looked_at)
+    if report is None and not is_untouched_example(config):
+        looked_at = looked(config, check(config.data_settings(), PREVIEW_ROWS))
+        report = looked_at["report"]
+    stops = stops_of(report)
+    if stops:
+        raise UserError(f"The data must be mended first. {stops[0]}", "The button under the report does it.")
+    predicted = estimate_of(config, looked_at, visitor.owner)
+    run = launch(resolved, visitor.owner)
+    if predicted:
+        record_estimate(run.folder, predicted)
+    return run
+
+
+def wire_plan(tab: TrainTab) -> Wiring:
+    """Wire the check, the plan, and everything that changes the form; return the event that fills the plan."""
+    inputs = [tab.browser_key, tab.report, *tab.components]
+
+    @shown
+    def on_plan(token: gr.OAuthToken | None, key, looked_at, *values):
+        try:
+            owner = owner_of(key, token)
+            return plan_views(form_config(tab.names, owner, values), looked_at, owner)
+        except UserError as error:  # a form half filled in is no failure
+            return [problems_html([error]), gr.Button(visible=False), gr.skip(), gr.skip(), "", ""]
+
+    plan: Wiring = {"fn": on_plan, "inputs": inputs, "outputs": tab.plan.outputs, **QUIET}
+    wire_check(tab, inputs, plan)
+    _wire_changes(tab, inputs, plan)
+    _wire_backup(tab, inputs)
+    pasted = tab.inputs["data_paste"]  # planned when the person leaves it: each plan keeps what was pasted
+    changes = [component.change for component in tab.components if component is not pasted]
+    gr.on([*changes, pasted.blur], trigger_mode="always_last", **plan)
+
+    @shown
+    def on_measure(token: gr.OAuthToken | None, key, looked_at, *values):
+        config = form_config(tab.names, owner_of(key, token), values)
+        config.check()
+        shape, facts = shape_for(base_of(config)), facts_of(config, looked_at)
+        if facts is None:
+            raise UserError("Nobody has looked at the data yet.", "Check the data first.")
+        if shape is None:
+            sentence = "The shape of this base is not known before it is downloaded."
+            raise UserError(sentence, "Start a run of a few steps.")
+        for kind, value in with_progress(lambda tell, stop: measure(config, shape, facts, tell, stop.is_set)):
+            if kind == "says":
+                yield hint(str(value))
+
+    tab.plan.measure_button.click(
+        on_measure, inputs, tab.plan.plan_html, api_name="measure", show_progress="hidden", concurrency_limit=1
+    ).then(**plan)
+    return plan
+
+
+def _wire_backup(tab: TrainTab, inputs: list) -> None:
+    """Say what keeping checkpoints on the Hub means, anew after every plan, with whose time it is compared."""
+
+    @shown
+    def on_wish(token: gr.OAuthToken | None, key, looked_at, *values):
+        *values, is_wished = values
+        if not is_wished:
+            return gr.HTML("", visible=False)
+        visitor = visitor_of(key, token)
+        config = form_config(tab.names, visitor.owner, values)
+        found = None if config.problems() else estimate_of(config, looked_at, visitor.owner)
+        ends_at, seconds = token.expires_at if token else None, found.seconds if found else None
+        return gr.HTML(backup_words(config.name, visitor, ends_at, seconds), visible=True)
+
+    form = tab.plan.backup
+    gr.on(
+        [form.checkbox.change, tab.plan.plan_html.change],
+        on_wish,
+        [*inputs, form.checkbox],
+        form.note_html,
+        trigger_mode="always_last",
+        api_name="checkpoints_on_hub",
+        show_progress="hidden",
+    )
+
+
+def _wire_changes(tab: TrainTab, inputs: list, plan: Wiring) -> None:
+    """Presets, "make it fit", and a config from a file."""
+
+    @shown
+    def on_preset(name):
+        return [*changed_form(tab.names, preset_values(name)), preset_help(name)]
+
+    @shown
+    def on_fit(token: gr.OAuthToken | None, key, looked_at, *values):
+        owner = owner_of(key, token)
+        found = estimate_of(form_config(tab.names, owner, values), looked_at, owner)
+        return changed_form(tab.names, (found.make_it_fit if found else None) or {})
+
+    @shown
+    def on_load_config(token: gr.OAuthToken | None, key, file):
+        if not file:
+            raise UserError("No file was uploaded.", "Choose a config.yaml.")
+        owner = owner_of(key, token)
+        values, gone = loaded_values(owner, TrainConfig.from_yaml(file))
+        make_config(owner, {**values, "data_kind": EXAMPLE_DATA})  # refuses what a visitor may not name
+        if gone:
+            gr.Info(f"The settings are loaded. Choose again what is not here: {', '.join(gone)}.")
+        return changed_form(tab.names, values)
+
+    outputs, load_button = [*tab.components, tab.preset_html], tab.plan.load_button
+    tab.preset_radio.input(on_preset, tab.preset_radio, outputs, **QUIET).then(**plan)
+    tab.plan.fit_button.click(on_fit, inputs, tab.components, **QUIET).then(**plan)
+    load_button.upload(on_load_config, [tab.browser_key, load_button], tab.components, **QUIET).success(**plan)

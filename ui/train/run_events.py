@@ -1,0 +1,242 @@
+"""Wire the Train tab: start, stop, resume, discard, cure, downloads. Every handler finds out anew whose run it may touch."""
+
+import shutil
+from dataclasses import fields, replace
+
+import gradio as gr
+
+from common.errors import UserError
+from common.paths import new_download_folder
+from jobs.hf import end_job
+from models.base import EMBEDDED
+from runs import history
+from runs.bundle import write_bundle
+from runs.config import PERSONAL, ROWS, SERVER, TrainConfig, marked
+from runs.queue import enqueue, launch
+from runs.queue import stop as stop_run
+from runs.run import find_run, read_state
+from ui.events import QUIET, Wiring
+from ui.messages import shown
+from ui.owner import owner_of, visitor_of
+from ui.train import run_view
+from ui.train.backup_section import wire_restore
+from ui.train.backups import backup_account, forget, keep_sending, note_backup, read_backup, renew
+from ui.train.browser_copy import wire_memory
+from ui.train.check_events import changed_form, checked, hint, report_for
+from ui.train.data_form import report_views
+from ui.train.form_values import FormValues, form_config, form_values, make_config
+from ui.train.history_events import lists, own_run, wire_history
+from ui.train.jobs_events import follow_jobs, stop_job, wire_jobs
+from ui.train.plan_events import check_init_adapter, checked_start, is_untouched_example, wire_plan
+from ui.train.tab import TrainTab
+
+CLICK_DOWNLOAD = """() => setTimeout(() => {
+    const made = document.querySelector('#download-made');
+    (made.tagName === 'A' ? made : made.querySelector('a') || made).click();
+}, 400)"""
+
+
+def wire(tab: TrainTab) -> tuple[Wiring, Wiring, Wiring]:
+    """Wire every event of the tab; return the events that fill its lists, its form and its plan when the page is opened."""
+    plan = wire_plan(tab)
+    picked = _wire_view(tab)
+    _wire_start(tab, picked)
+    _wire_run(tab, picked)
+    _wire_discard(tab, picked)
+    wire_history(tab, picked)
+    wire_jobs(tab, tab.jobs, picked)
+    wire_restore(tab.restore, tab.browser_key, tab.lists, lists, [tab.to_run, picked])
+    _wire_downloads(tab)
+    return _refresh(tab), wire_memory(tab, plan), plan
+
+
+def _refresh(tab: TrainTab) -> Wiring:
+    """Return the event that fills the lists of runs and adapters; a run named in the address (?run=ID) is picked."""
+
+    @shown
+    def on_open(request: gr.Request, token: gr.OAuthToken | None, key, run_id, words, chosen):
+        if not key:  # the tab is shown before the browser has its key; this comes again with it
+            return [gr.skip()] * len(tab.lists)
+        wanted = run_id or request.query_params.get("run")
+        owner = owner_of(key, token)
+        follow_jobs(owner, token)
+        return lists(owner, wanted, words, chosen)
+
+    history_inputs = [tab.history.search_box, tab.history.runs_checkboxes]
+    inputs = [tab.browser_key, tab.view.runs_dropdown, *history_inputs]
+    return {"fn": on_open, "inputs": inputs, "outputs": tab.lists, **QUIET}
+
+
+def _wire_view(tab: TrainTab) -> Wiring:
+    """Wire the timer and the choice of a run; return the event that fills the view."""
+    outputs = [*tab.view.outputs, tab.adapter_name, tab.shown]
+
+    def filled(run_id, owner: str, shown_now) -> list:
+        run = find_run(run_id, owner) if run_id else None
+        now = run_view.signature(run)
+        if shown_now is not None and tuple(shown_now) == now:
+            return [gr.skip()] * len(outputs)
+        return [*run_view.render(run), read_state(run).adapter if run else "", now]
+
+    @shown
+    def on_tick(token: gr.OAuthToken | None, key, run_id, shown_now):
+        if not key:  # the page is still opening
+            return [gr.skip()] * len(outputs)
+        visitor = visitor_of(key, token)
+        if run_id:
+            renew(find_run(run_id, visitor.owner), visitor)
+        return filled(run_id, visitor.owner, shown_now)
+
+    @shown
+    def on_pick(token: gr.OAuthToken | None, key, run_id):
+        return filled(run_id, owner_of(key, token), None)
+
+    inputs = [tab.browser_key, tab.view.runs_dropdown]
+    tab.timer.tick(on_tick, [*inputs, tab.shown], outputs, queue=False, **QUIET)
+    picked: Wiring = {"fn": on_pick, "inputs": inputs, "outputs": outputs, **QUIET}
+    tab.view.runs_dropdown.change(**picked)
+    return picked
+
+
+def _wire_start(tab: TrainTab, picked: Wiring) -> None:
+    """Check the data if nobody has, then start."""
+    inputs = [tab.browser_key, tab.report, *tab.components]
+    outputs = [*tab.data.views, tab.report, tab.start_html]
+    untouched = [gr.skip()] * (len(outputs) - 1)
+
+    @shown
+    def look_first(token: gr.OAuthToken | None, key, looked_at, *values):
+        """Check data that nobody has looked at yet, and show the report: it says why a start is refused."""
+        config = form_config(tab.names, owner_of(key, token), values)
+        config.check()
+        if is_untouched_example(config) or report_for(config, looked_at) is not None:
+            yield [*untouched, gr.skip()]  # a generator that yields nothing would empty everything
+            return
+        for kind, value in checked(config):
+            if kind == "says":
+                yield [*untouched, hint(str(value))]
+            else:
+                yield [*report_views(value["report"]), value, hint("")]
+
+    @shown
+    def on_start(token: gr.OAuthToken | None, key, looked_at, *values):
+        *values, keeps_checkpoints = values
+        visitor = visitor_of(key, token)
+        account = backup_account(visitor) if keeps_checkpoints else None
+        config = make_config(visitor.owner, dict(zip(tab.names, values, strict=True)))
+        run = checked_start(config, looked_at, visitor)
+        forget(run)  # one of the same name may have been sent and deleted
+        if account:
+            keep_sending(run, account)
+        return lists(visitor.owner, run.id)
+
+    looking = tab.start_button.click(look_first, inputs, outputs, concurrency_id="check", **QUIET)
+    started = looking.success(
+        on_start,
+        [*inputs, tab.plan.backup.checkbox],
+        tab.lists,
+        api_name="start",
+        concurrency_id="start",
+        concurrency_limit=1,
+        show_progress="hidden",
+    )
+    started.success(**tab.to_run).then(**picked)
+    looking.then(lambda: hint(""), None, tab.start_html, **QUIET)
+
+
+def _wire_run(tab: TrainTab, picked: Wiring) -> None:
+    """Stop, resume, and start again with the cure of a failed run."""
+    view, inputs = tab.view, [tab.browser_key, tab.view.runs_dropdown]
+
+    @shown
+    def on_stop(token: gr.OAuthToken | None, key, run_id):
+        run = own_run(run_id, owner_of(key, token))
+        if stop_job(run, token):
+            return
+        waits = run.is_queued()
+        stop_run(run)
+        gr.Info("Taken out of the queue." if waits else "Stopping after this step; what it learned is saved.")
+
+    @shown
+    def on_resume(token: gr.OAuthToken | None, key, run_id):
+        visitor = visitor_of(key, token)
+        run = own_run(run_id, visitor.owner)
+        enqueue(run)
+        renew(run, visitor)
+
+    @shown
+    def on_cure(token: gr.OAuthToken | None, key, run_id):
+        visitor = visitor_of(key, token)
+        run = own_run(run_id, visitor.owner)
+        cure = read_state(run).cure
+        if not cure:
+            raise UserError("This run needs no cure.", "Resume goes on with it.")
+        config = replace(history.copy_settings(run), **checked_changes(cure.get("changes")))
+        check_init_adapter(config, visitor)
+        started = launch(config, visitor.owner)
+        if read_backup(run.folder):
+            note_backup(started.folder)
+            renew(started, visitor)
+        gr.Info(f"{cure['label']}: started again as {started.id}.")
+        return [*changed_form(tab.names, form_values(config)), *lists(visitor.owner, started.id)]
+
+    view.stop_button.click(on_stop, inputs, None, api_name="stop").success(**picked)
+    view.resume_button.click(on_resume, inputs, None, api_name="resume").success(**picked)
+    view.cure_button.click(on_cure, inputs, [*tab.components, *tab.lists], api_name="cure").success(**picked)
+
+
+def checked_changes(changes: object) -> FormValues:
+    """Return the settings that a cure changes: no file, no machine, no base but the embedded one. Raises UserError.
+
+    They may come from a job on another machine.
+    """
+    known = {item.name for item in fields(TrainConfig)} - {*marked(SERVER, ROWS, PERSONAL)}
+    is_known = isinstance(changes, dict) and not set(changes) - known
+    if not is_known or changes.get("base", EMBEDDED) != EMBEDDED or changes.get("base_revision"):
+        raise UserError("This cure is not known.", "Copy the settings to the form and change them there.")
+    return changes
+
+
+def _wire_discard(tab: TrainTab, picked: Wiring) -> None:
+    """Discard, after a question."""
+
+    @shown
+    def on_discard(token: gr.OAuthToken | None, key, run_id, words):
+        visitor = visitor_of(key, token)
+        run = own_run(run_id, visitor.owner)
+        end_job(run, visitor.hub_token)
+        forget(run)
+        history.discard(run)
+        gr.Info("Deleted. 'Undo delete' under All runs brings it back for a day.")
+        return [gr.Group(visible=False), *lists(visitor.owner, None, words)]
+
+    group, inputs = tab.discard_group, [tab.browser_key, tab.view.runs_dropdown, tab.history.search_box]
+    tab.view.discard_button.click(lambda: gr.Group(visible=True), None, group, **QUIET)
+    tab.discard_no.click(lambda: gr.Group(visible=False), None, group, **QUIET)
+    tab.view.runs_dropdown.change(lambda: gr.Group(visible=False), None, group, **QUIET)
+    tab.discard_yes.click(on_discard, inputs, [group, *tab.lists], api_name="discard").success(**picked)
+
+
+def _wire_downloads(tab: TrainTab) -> None:
+    """Make the log and the bundle when asked for, in a folder that Gradio may serve."""
+    inputs = [tab.browser_key, tab.view.runs_dropdown]
+
+    @shown
+    def on_log(token: gr.OAuthToken | None, key, run_id):
+        owner = owner_of(key, token)
+        run = own_run(run_id, owner)
+        if not run.log_file.is_file():
+            raise UserError("This run has no log yet.")
+        made = new_download_folder(owner) / f"{run.id}.log"
+        shutil.copyfile(run.log_file, made)
+        return str(made)
+
+    @shown
+    def on_bundle(token: gr.OAuthToken | None, key, run_id, with_data):
+        owner = owner_of(key, token)
+        return str(write_bundle(own_run(run_id, owner), new_download_folder(owner), bool(with_data)))
+
+    view = tab.view
+    click: Wiring = {"fn": None, "js": CLICK_DOWNLOAD}
+    view.log_button.click(on_log, inputs, tab.download, api_name="log").success(**click)
+    view.bundle_button.click(on_bundle, [*inputs, view.data_checkbox], tab.download, api_name="bundle").success(**click)
