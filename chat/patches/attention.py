@@ -1,8 +1,11 @@
-"""Attention on a CPU behind what was read: the query heads that share keys stand in one block, instead of copies of the keys.
+"""Replaces the attention function of a model by `AttentionInterface` of transformers==5.23.0: grouped heads on a CPU.
 
-transformers repeats every key and value for each query head, and asks torch for one row a head where one token is written. In
-bf16, with TinyLlama's heads and 800 tokens read, that takes 3 ms a layer; the heads of a group as the rows of one block take
-0.2 ms, with the same values. The first piece of a prompt, which has nothing before it, is read as before.
+Why: transformers repeats every key and value for each query head, and asks torch for one row a head where one token is written.
+Here the query heads that share keys are the rows of one block, and no key is copied; the values are the same.
+Gain, in bf16 on 2 CPU cores: a layer behind 800 tokens 759 to 80 microseconds, with TinyLlama's heads 3.1 to 0.17 ms; a step 25.7
+to 16.9 ms (benchmarks/README.md).
+Refuses: the first piece of a prompt, which has nothing before it and no mask, goes to transformers' SDPA.
+To drop it: remove the call of `install` in chat/resident.py.
 """
 
 import torch

@@ -1,1 +1,1 @@
-"""What the training process puts in the place of a library's own part; each file says of which version, why, how to drop it."""
+"""Replacements of library internals for the training process; tests/test_library_contracts.py says when a library moves one."""

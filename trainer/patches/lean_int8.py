@@ -1,8 +1,11 @@
-"""Lets bitsandbytes' int8 layers drop the inputs that their backward pass never uses.
+"""Replaces `bitsandbytes.matmul` and reads `autograd._functions` of bitsandbytes==0.50.2: int8 layers keep no unused input.
 
-bitsandbytes 0.50 stores the input `A` as a plain attribute of ctx (autograd/_functions.py, MatMul8bitLt and MatMul8bitFp),
-although a frozen int8 weight never uses it in backward. Plain attributes escape torch's saved-tensor hooks, so gradient
-checkpointing cannot free them: 518 kB a token for TinyLlama. Gradients stay bit-equal (a test compares them).
+Why: `MatMul8bitLt` and `MatMul8bitFp` store the input `A` as a plain attribute of ctx, although the backward pass of a frozen
+int8 weight never reads it. Plain attributes escape torch's saved-tensor hooks, so gradient checkpointing cannot free them.
+Gain: 518 kB a token for TinyLlama, counted tensor by tensor; gradients are bit-equal (tests/trainer/test_recipe.py). Predicted
+for an H100: 0.9 GB of the peak; not measured on a GPU (benchmarks/README.md).
+Refuses: a weight that is trained itself; its input stays as bitsandbytes keeps it.
+To drop it: remove the call of `install` in trainer/recipe.py, once bitsandbytes stores `A` for trained weights alone.
 """
 
 

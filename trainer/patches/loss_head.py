@@ -1,9 +1,12 @@
-"""The loss of the trained positions alone, which are found before the batch is on a GPU, so that no step waits for one.
+"""Replaces `forward` of a causal model of transformers==5.23.0, reads TRL's tiles of trl==1.16.0: the loss of trained positions.
 
-TRL looks for the trained positions on the GPU (a boolean index: the CPU waits until all that was computed before is done) and
-reads three metrics of every batch back. Here the collator, on the CPU, says where they are (`CountingCollator`), and the
-model scores just those (`install`): on a GPU by TRL's own tiles, on a CPU by one plain matrix product, since tiles made for a
-GPU cost a third of a step there. Same loss and gradients as TRL's (tested).
+Why: TRL finds the trained positions on the GPU (a boolean index, for which the CPU waits until everything before it is
+computed), and reads three metrics of every batch back. Here the collator finds them on the CPU (`CountingCollator`), and the
+model scores those alone: on a GPU by TRL's own tiles, on a CPU by one matrix product, as tiles cost a third of a step there.
+Gain: 1.82 times TRL's speed on 2 CPU cores, with rows end to end and without checkpointing; predicted for an H100 1.01 to 1.03
+times, not measured (benchmarks/README.md). Loss and gradients are TRL's (tests/trainer/test_batches.py).
+Refuses: a head with a bias, a scale or a cap on its scores (`install` raises UserError).
+To drop it: remove its two lines in trainer/recipe.py and the branch for it in `StudioTrainer.compute_loss`.
 """
 
 import functools
