@@ -74,7 +74,7 @@ def check(
 
 
 def _crash(code: int, log: str) -> UserError:
-    """Say what a process that left no result died of."""
+    """Return an error that says why a process with this exit code and log left no result."""
     if code in (-signal.SIGTERM, -9, -signal.SIGSEGV, -signal.SIGABRT) or "MemoryError" in log or "bad_alloc" in log:
         return UserError(TOO_LARGE, SMALLER)
     last = (log.strip().splitlines() or ["no reason given"])[-1][:300]
@@ -127,7 +127,7 @@ def _report(settings: DataSettings, rows: int, folder: Path, with_torch: bool) -
 
 
 def _bound_memory(more: int | None) -> None:
-    """Let the system refuse memory past `more` bytes from here on (None: not any more).
+    """Limit the address space of this process to `more` bytes above what it takes now; None: lift the limit.
 
     A hostile file then ends this process and not the machine. Elsewhere than on Linux the limits of `decoding` are all.
     """

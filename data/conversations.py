@@ -54,7 +54,7 @@ class Kept:
     first: list = field(default_factory=list)
 
     def add(self, thing: object) -> None:
-        """Count one more."""
+        """Count `thing`, and keep it when it is among the first `MAX_KEPT`."""
         self.count += 1
         if len(self.first) < MAX_KEPT:
             self.first.append(thing)
@@ -72,7 +72,7 @@ class Conversations:
         self._count = 0
 
     def append(self, row: int, conversation: Conversation) -> None:
-        """Write one more. Those that say the same, whatever their row, have the same hash."""
+        """Append a conversation that came from `row`. Equal conversations have equal hashes, whatever their rows."""
         key = json.dumps(conversation, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")
         self._file.write(b"%d %b\n" % (row, key))
         self._hashes.write(blake2b(key, digest_size=8).digest())
@@ -82,7 +82,7 @@ class Conversations:
         return self._count
 
     def part(self, mask: numpy.ndarray | None = None) -> "Part":
-        """Return those at whose places `mask` is true; all without one."""
+        """Return the conversations at whose places `mask` is true; all without a mask."""
         return Part(self, numpy.ones(len(self), dtype=bool) if mask is None else mask)
 
     def lines(self) -> Iterator[bytes]:
@@ -111,7 +111,7 @@ class Conversations:
 
 
 class Part:
-    """Some of the conversations, in their order."""
+    """The conversations of `whole` at whose places `mask` is true, in their order."""
 
     def __init__(self, whole: Conversations, mask: numpy.ndarray) -> None:
         self.whole, self.mask = whole, mask

@@ -59,7 +59,7 @@ def name_rows(rows: Iterable) -> str:
 
 @dataclass(frozen=True)
 class Encoder:
-    """How conversations become token rows; one for a training, its check and its preview.
+    """Turn conversations into token rows, in the same way for a training, its check and its preview.
 
     `too_long` says what happens to messages over `max_length` tokens: drop, cut (keep the turns from the first on that fit) or
     split (several rows, each with the system prompt). Text is always cut into several rows and loses nothing.

@@ -38,7 +38,7 @@ class BoundedReader(io.RawIOBase):
         self._read = 0
 
     def readable(self) -> bool:
-        """Say that bytes can be read."""
+        """Return True, which io.BufferedReader asks for."""
         return True
 
     def readinto(self, buffer) -> int:
@@ -62,7 +62,7 @@ class BoundedReader(io.RawIOBase):
         super().close()
 
 
-def open_bytes(path: Path) -> io.BufferedReader:
+def _open_bytes(path: Path) -> io.BufferedReader:
     """Return the file's bytes, bounded. Raises UserError when it cannot be opened."""
     try:
         return io.BufferedReader(BoundedReader(path), CHUNK_BYTES)
@@ -73,7 +73,7 @@ def open_bytes(path: Path) -> io.BufferedReader:
 def lines(path: Path, encoding: str) -> Iterator[str]:
     """Yield the lines of a text file with their ends. Raises UserError for a line that is too long or bytes that are no text."""
     number = 0
-    with io.TextIOWrapper(open_bytes(path), encoding=encoding, newline="") as file:
+    with io.TextIOWrapper(_open_bytes(path), encoding=encoding, newline="") as file:
         try:
             while line := file.readline(MAX_LINE_CHARACTERS + 1):
                 number += 1
@@ -92,7 +92,7 @@ def lines(path: Path, encoding: str) -> Iterator[str]:
 
 def whole_bytes(path: Path, max_bytes: int, hint: str) -> bytes:
     """Return all of a file. Raises UserError with this hint when it is larger than `max_bytes`."""
-    with open_bytes(path) as file:
+    with _open_bytes(path) as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise UserError(f"'{path.name}' is larger than {max_bytes // 2**20} MB.", hint)
@@ -105,7 +105,7 @@ def detect_encoding(path: Path, max_bytes: int = MAX_DETECTED_BYTES) -> str:
     Looks at the first `max_bytes`. Raises UserError when no encoding fits.
     """
     decoder, seen = codecs.getincrementaldecoder("utf-8")(), 0
-    with open_bytes(path) as file:
+    with _open_bytes(path) as file:
         while seen < max_bytes and (chunk := file.read(CHUNK_BYTES)):
             if not seen and (found := _by_mark(chunk)):
                 return found

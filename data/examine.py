@@ -82,7 +82,7 @@ def build_report(
         "scripts": describe_scripts(said, tokenizer, settings.max_length),
         "text": text,
         "findings": [],
-        "preview": preview_rows(prepared, encoder, settings, rows) if encoder else [],
+        "preview": _preview_rows(prepared, encoder, settings, rows) if encoder else [],
     }
     found = find_problems(settings, prepared, report, base, template_error) + text_findings
     report["findings"] = sorted(found, key=lambda item: ("stop", "warning", "info").index(item["level"]))
@@ -144,7 +144,7 @@ def _text_stage(
     return text, find_text_problems(settings, text, data.notes)
 
 
-def preview_rows(prepared: Prepared, encoder: Encoder, settings: DataSettings, count: int) -> list[PreviewRow]:
+def _preview_rows(prepared: Prepared, encoder: Encoder, settings: DataSettings, count: int) -> list[PreviewRow]:
     """Show the first rows as the trainer gets them; of one that it does not get, why. Long ones are clipped."""
     shown = []
     for number, row in enumerate(prepared.data.head[:count], 1):

@@ -41,7 +41,7 @@ class DataSet:
 
     @property
     def rows(self) -> int:
-        """How many rows it has, counted without reading what they say: a page that opens lists all of an owner."""
+        """The number of rows, counted by their line ends: opening the page lists all data sets of an owner."""
         try:
             with open(self.path, "rb") as lines:
                 return sum(1 for line in lines if line.endswith(b"\n") and line.strip())
@@ -119,7 +119,7 @@ def row_key(conversation: str, pane: int, place: int, before: Sequence[Message])
 
 
 def _locked(owner: str) -> FileLock:
-    """Return what is held while rows are read and written: two answers liked at once are two rows."""
+    """Return the lock to hold while rows are read and written, so that two answers liked at once are two rows."""
     folder = datasets_folder(owner)
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / ".lock")

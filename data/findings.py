@@ -35,7 +35,7 @@ def cure(label: str, **changes) -> Cure:
     return {"label": label, "changes": changes}
 
 
-def count_rows(count: int) -> str:
+def _count_rows(count: int) -> str:
     """Say how many rows: '1 row', '1,200 rows'."""
     return "1 row" if count == 1 else f"{count:,} rows"
 
@@ -48,7 +48,7 @@ def find_problems(
     if settings.max_rows and report["rows"] >= settings.max_rows:
         found.append(finding("max_rows", "info", f"Only the first {settings.max_rows:,} rows were read (max_rows)."))
     if report["estimated_from"]:
-        words = f"Token counts are estimated from {count_rows(report['estimated_from'])} of {report['rows']:,}."
+        words = f"Token counts are estimated from {_count_rows(report['estimated_from'])} of {report['rows']:,}."
         found.append(finding("estimated", "info", words))
     found += _base_problems(settings, base, template_error)
     if report["mapping"] is None and report["columns"]:
@@ -60,7 +60,9 @@ def find_problems(
     if not report["train_rows"]:
         found.append(finding("no_rows", "stop", "No row is left to train on."))
     elif report["train_rows"] < FEW_ROWS:
-        words = f"Only {count_rows(report['train_rows'])} to train on: it will repeat them rather than learn from them."
+        words = (
+            f"Only {_count_rows(report['train_rows'])} to train on: it will repeat them rather than learn from them."
+        )
         found.append(finding("few_rows", "warning", words))
     if report["train_rows"] and not report["held_out_rows"]:
         found.append(finding("held_out", "info", "No row is held out: nothing will tell when it learns by heart."))
@@ -93,7 +95,7 @@ def _bad_rows(settings: DataSettings, prepared: Prepared) -> list[Finding]:
     if not bad:
         return []
     empty = f", {answers.count:,} of them without an answer" if answers else ""
-    words = f"{count_rows(bad.count)} that cannot be used{empty}: {' '.join(bad.first[:3])}"
+    words = f"{_count_rows(bad.count)} that cannot be used{empty}: {' '.join(bad.first[:3])}"
     if settings.skip_bad_rows:
         return [finding("bad_rows", "info", f"Left out: {words}")]
     leave_out = cure("Leave out these rows", skip_bad_rows=True) if len(prepared.data.conversations) else None
@@ -105,17 +107,15 @@ def _lengths(settings: DataSettings, report: Report, base: CheckedBase) -> list[
     found = []
     level: Level = "warning" if report["train_rows"] else "stop"
     if report["shortened"]:
-        words = f"Shortened to whole turns within max_length {settings.max_length}: {count_rows(report['shortened'])}."
+        words = f"Shortened to whole turns within max_length {settings.max_length}: {_count_rows(report['shortened'])}."
         found.append(finding("shortened", "info", words))
     too_long, nothing = report["too_long"], report["nothing_trained"]
     if too_long["count"]:
-        words = f"Longer than max_length {settings.max_length} and left out: {count_rows(too_long['count'])}"
+        words = f"Longer than max_length {settings.max_length} and left out: {_count_rows(too_long['count'])}"
         words += f": {name_rows(too_long['rows'])}."
         found.append(finding("too_long", level, words, _cure_of_length(settings, report["longest"], base.positions)))
     if nothing["count"]:
-        words = (
-            f"Left out because no token of it is trained: {count_rows(nothing['count'])}: {name_rows(nothing['rows'])}."
-        )
+        words = f"Left out because no token of it is trained: {_count_rows(nothing['count'])}: {name_rows(nothing['rows'])}."
         found.append(finding("nothing_trained", level, words))
     return found
 
@@ -136,14 +136,14 @@ def _double_rows(settings: DataSettings, prepared: Prepared) -> list[Finding]:
     once = cure("Use each once", drop_duplicates=True)
     found = []
     if prepared.duplicates:
-        rows = f"{count_rows(prepared.duplicates.count)}: {name_rows(prepared.duplicates.first)}"
+        rows = f"{_count_rows(prepared.duplicates.count)}: {name_rows(prepared.duplicates.first)}"
         words = f"Says the same as an earlier one: {rows}."
         if settings.drop_duplicates:
             found.append(finding("duplicates", "info", f"Left out: {words}"))
         else:
             found.append(finding("duplicates", "warning", f"{words} What is there twice is trained twice.", once))
     if prepared.leaked and not settings.drop_duplicates:
-        words = f"Trained and held out at once: {count_rows(prepared.leaked)}. The held-out loss would look too good."
+        words = f"Trained and held out at once: {_count_rows(prepared.leaked)}. The held-out loss would look too good."
         found.append(finding("leaked", "warning", words, once))
     return found
 
@@ -157,7 +157,7 @@ def find_text_problems(settings: DataSettings, text: TextReport, notes: list[str
     found = [finding("text_note", "info", note) for note in notes]
     bad = text["bad"]
     if bad["count"]:
-        words = f"Stage 1: {count_rows(bad['count'])} that cannot be used. {' '.join(bad['sentences'][:3])}"
+        words = f"Stage 1: {_count_rows(bad['count'])} that cannot be used. {' '.join(bad['sentences'][:3])}"
         if settings.skip_bad_rows and text["usable"]:
             found.append(finding("text_bad_rows", "info", words))
         else:

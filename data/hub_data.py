@@ -120,7 +120,7 @@ def _check_card(name: str, card: str, commit: str | None) -> None:
 
 
 def _explained(name: str, config: str | None, split: str, words: str) -> UserError:
-    """Say it in words: the libraries' errors carry the names to choose from."""
+    """Return the UserError for an error of a library, with the names to choose from where it carries them."""
     choices = ", ".join(re.findall(r"'([^']+)'", words.rsplit("[", 1)[-1])) if "[" in words else ""
     if "Config name is missing" in words or "BuilderConfig" in words:
         asked = f"no configuration '{config}'" if config else "several configurations"

@@ -60,7 +60,7 @@ def read_rows(
 def read_source(
     data: str, config: str | None = None, split: str = "train", revision: str | None = None, max_rows: int = 0
 ) -> Source:
-    """Return them row by row, with notes. Raises UserError when there are no rows; `rows` does for what comes later."""
+    """Open the same as a stream, with notes. Raises UserError when there are no rows; iterating raises it for later ones."""
     path = EXAMPLE_TRAIN if data == EXAMPLE else Path(data)
     suffix = suffix_of(path)
     if not (suffix or _exists(path)):

@@ -37,7 +37,7 @@ TURN_KEYS = (("role", "content"), ("from", "value"), ("role", "value"), ("speake
 
 
 class EmptyAnswer(UserError):
-    """A row whose answer holds no words."""
+    """The error for a row whose answer holds no words."""
 
 
 def columns_of(rows: Iterable[Row]) -> list[str]:

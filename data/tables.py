@@ -19,7 +19,7 @@ MAX_WHOLE_BYTES = 256 * 2**20  # of a Parquet file in a .gz, which is read as a 
 
 def csv_rows(path: Path, encoding: str, delimiter: str | None = None) -> Iterator[Row]:
     """Yield the rows of a table with a header, every value text. Raises UserError for what is no table."""
-    delimiter = delimiter or sniff_delimiter(path, encoding)
+    delimiter = delimiter or _sniff_delimiter(path, encoding)
     reader = _records(path, encoding, delimiter)
     header = next((names for _, names in reader), None)
     if header is None:
@@ -52,7 +52,7 @@ def _records(path: Path, encoding: str, delimiter: str) -> Iterator[tuple[int, l
         ) from error
 
 
-def sniff_delimiter(path: Path, encoding: str) -> str:
+def _sniff_delimiter(path: Path, encoding: str) -> str:
     """Return the delimiter that cuts the first records into the most columns, most of them alike; a comma when none does."""
     best, most = ",", 1
     for delimiter in DELIMITERS:

@@ -33,6 +33,7 @@ from trainer.__main__ import add_settings, given_settings
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m jobs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -78,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     return exit_code(lambda: options.work(options))
 
 
-def config_of(options: argparse.Namespace) -> TrainConfig:
+def _config_of(options: argparse.Namespace) -> TrainConfig:
     """Return the settings of the file, with those of the flags over them."""
     values = TrainConfig.from_yaml(options.config).to_dict() if options.config else {}
     return replace(TrainConfig.from_dict({**values, **given_settings(options)}), base_reason="")
@@ -87,7 +88,7 @@ def config_of(options: argparse.Namespace) -> TrainConfig:
 def _slurm(options: argparse.Namespace) -> int:
     machines = Machines(options.nodes, options.gpus_per_node)
     wanted = SlurmOptions(machines, options.time, options.partition, options.account, options.cpus_per_node)
-    run, file = slurm.write_job(config_of(options), wanted)
+    run, file = slurm.write_job(_config_of(options), wanted)
     print(f"Run {run.id} on {machines.processes} processes.\nSubmit it:  sbatch {file}")
     return 0
 
@@ -95,7 +96,7 @@ def _slurm(options: argparse.Namespace) -> int:
 def _skypilot(options: argparse.Namespace) -> int:
     machines = Machines(options.nodes, options.gpus_per_node)
     wanted = SkyOptions(machines, options.gpu, options.bucket, spot=not options.on_demand)
-    run, file = skypilot.write_job(config_of(options), wanted)
+    run, file = skypilot.write_job(_config_of(options), wanted)
     print(f"Run {run.id} on {machines.processes} processes.\nSubmit it:  sky jobs launch {file}")
     return 0
 
@@ -117,7 +118,7 @@ def _agreed(options: argparse.Namespace, token: Token) -> Plan:
 
 def _hf(options: argparse.Namespace) -> int:
     account = account_of(token_of(None))
-    config = config_of(options)
+    config = _config_of(options)
     return _watch(hf.submit(config, _agreed(options, account.token), account), account)
 
 

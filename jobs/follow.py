@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 def attach(run: Run, account: Account) -> bool:
-    """Follow the job of `run` in a thread of this process, once. True when it is followed (already)."""
+    """Follow the job of `run` in a thread of this process, once. Returns whether it is followed (already)."""
     job = read_job(run)
     if job is None or job.is_over or job.namespace != account.name:
         return False
@@ -199,6 +199,7 @@ class Mirror:
             return ""
 
     def tell_stage(self, stage: str) -> None:
+        """Keep the Hub's stage of the job in `job.json`, and tell the run when its machine is there."""
         if not stage or stage == self.stage or not self.run.folder.exists():
             return
         self.stage = stage

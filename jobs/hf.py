@@ -53,7 +53,7 @@ exec python -m jobs.inside "$@"
 
 @dataclass(frozen=True)
 class Job:
-    """What `job.json` keeps of a job of Hugging Face; no token. `log_bytes`: where its part of train.log begins."""
+    """The contents of `job.json` for a job of Hugging Face; no token. `log_bytes`: where its part of train.log begins."""
 
     id: str
     namespace: str
@@ -70,6 +70,7 @@ class Job:
 
     @property
     def is_over(self) -> bool:
+        """Whether the job has ended, by the stage that the Hub last gave."""
         return self.stage in OVER
 
 

@@ -39,6 +39,7 @@ RUN_FOLDER = Path("..") / "run"  # where the job's script has unpacked it, seen 
 
 
 def main() -> int:
+    """Train the run that came with the job; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", required=True)
     parser.add_argument("--seconds", type=int, required=True)
@@ -47,10 +48,10 @@ def main() -> int:
     parser.add_argument("--source", required=True, help="the repository that this job came from")
     parser.add_argument("--restore", default="")
     options = parser.parse_args()
-    deadline = float(os.environ.get("STUDIO_JOB_BEGAN", time.time())) + options.seconds - reserve(options.seconds)
+    deadline = float(os.environ.get("STUDIO_JOB_BEGAN", time.time())) + options.seconds - _reserve(options.seconds)
     try:
         account = account_of(os.environ.pop("HF_TOKEN", ""))  # out of the environment: the training must not inherit it
-        run = prepare_run(options.run, options.restore, account)
+        run = _prepare_run(options.run, options.restore, account)
     except UserError as error:
         event = {"time": time.time(), "event": "failed", "message": error.message, "hint": error.hint}
         print(json.dumps({MARK: {"n": 0, "event": event}}), flush=True)
@@ -58,12 +59,12 @@ def main() -> int:
     return work(run, account, options, deadline)
 
 
-def reserve(seconds: int) -> float:
+def _reserve(seconds: int) -> float:
     """Return the seconds at the end that belong to saving and sending: a tenth, half a minute to five minutes."""
     return min(300.0, max(30.0, seconds / 10))
 
 
-def prepare_run(run_id: str, repo_id: str, account: Account) -> Run:
+def _prepare_run(run_id: str, repo_id: str, account: Account) -> Run:
     """Make the run's folder: from its checkpoint on the Hub where there is one, else as it came with the job."""
     folder = runs_folder(LOCAL_OWNER)
     if not repo_id:

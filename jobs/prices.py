@@ -24,6 +24,7 @@ class Flavor:
     source: str = FROM_DOCS
 
     def line(self) -> str:
+        """Return the name, the price of an hour, and the words, in one line."""
         return f"{self.name}, ${60 * self.dollars_per_minute:.2f} an hour: {self.words}"
 
 
@@ -40,6 +41,7 @@ class Plan:
         return math.ceil(100 * self.flavor.dollars_per_minute * self.minutes - 1e-6) / 100
 
     def sentence(self) -> str:
+        """Return what a person agrees to: the machine, the time limit, and the most that it costs."""
         processes = f"{self.flavor.gpus} GPUs, a process each. " if self.flavor.gpus > 1 else ""
         return (
             f"{self.flavor.line()}. {processes}Ends after {self.minutes} minutes at the latest: "
@@ -61,7 +63,7 @@ def flavors(token: Token = False) -> list[Flavor]:
 
 
 def _flavor(hardware) -> Flavor | None:
-    """Return None for what cannot train here: no NVIDIA card, or a price in a unit that is not known."""
+    """Convert what the Hub lists; None for a machine without an NVIDIA card, or a price in an unknown unit."""
     accelerator = hardware.accelerator
     if hardware.unit_label not in MINUTES_A_UNIT or (accelerator and accelerator.type.lower() != "gpu"):
         return None

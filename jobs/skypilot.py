@@ -57,6 +57,7 @@ class SkyOptions:
     spot: bool = True
 
     def check(self) -> None:
+        """Raise UserError for what is no name of a GPU or no address of a bucket."""
         if not _CARD.fullmatch(self.card):
             raise UserError(f"'{self.card[:40]}' is no GPU.", "`sky show-gpus` lists them: L4, A100, H100 ...")
         if self.bucket and not _BUCKET.fullmatch(self.bucket):

@@ -30,6 +30,7 @@ def kept_words(*folders: Path) -> str:
 
 
 def step_of(checkpoint: Path) -> int:
+    """Return the step in a checkpoint's name."""
     return int(checkpoint.name.split("-")[1])
 
 
@@ -60,6 +61,7 @@ def clean(folder: Path) -> None:
 
 
 def discard_writing(folder: Path) -> None:
+    """Remove the checkpoint that is being written, if there is one."""
     shutil.rmtree(writing_folder(folder), ignore_errors=True)
 
 

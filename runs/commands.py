@@ -139,7 +139,7 @@ def restore_run(options: argparse.Namespace) -> int:
 
 
 def compare_runs(options: argparse.Namespace) -> int:
-    """The settings that differ, and the figures that came out, a column for each run."""
+    """Print the settings that differ and the final metrics, a column for each run."""
     compared = compare([find_run(name) for name in options.names])
     print(_line("", options.names))
     for row in compared.settings:

@@ -10,7 +10,7 @@ from common.errors import UserError
 from common.limits import check_room_of_guests
 from common.paths import adapters_folder, datasets_folder, home, runs_folder
 from common.trash import list_trash
-from runs.limits import Limits, limits
+from runs.limits import limits
 
 DISK_NEEDED_BYTES = 300_000_000
 
@@ -20,7 +20,8 @@ def check_disk(owner: str, new_bytes: int) -> None:
     home().mkdir(parents=True, exist_ok=True)
     allowed = limits()
     for deletion in reversed(list_trash(runs_folder(owner) / ".trash")):
-        if _has_room(owner, new_bytes, allowed):
+        fits = not allowed.kept_bytes or _kept_bytes(owner) + new_bytes <= allowed.kept_bytes
+        if fits and _free_bytes() >= DISK_NEEDED_BYTES:
             break
         shutil.rmtree(deletion.folder, ignore_errors=True)
     if (free := _free_bytes()) < DISK_NEEDED_BYTES:
@@ -39,11 +40,6 @@ def check_disk(owner: str, new_bytes: int) -> None:
             f"{allowed.kept_bytes / 1e6:,.0f} MB are the most here.",
             "Delete old runs and adapters.",
         )
-
-
-def _has_room(owner: str, new_bytes: int, allowed: Limits) -> bool:
-    fits = not allowed.kept_bytes or _kept_bytes(owner) + new_bytes <= allowed.kept_bytes
-    return fits and _free_bytes() >= DISK_NEEDED_BYTES
 
 
 def _free_bytes() -> int:

@@ -47,7 +47,7 @@ def less_memory(config: TrainConfig) -> Cure | None:
     return None
 
 
-def calmer(config: TrainConfig) -> Cure:
+def _calmer(config: TrainConfig) -> Cure:
     """Take a tenth of the learning rate, clipped gradients, and bf16 in place of fp16, which overflows at 65504."""
     changes: dict[str, Any] = {
         "learning_rate": max(MIN_RATE, float(f"{config.learning_rate / 10:.3g}")),
@@ -58,11 +58,12 @@ def calmer(config: TrainConfig) -> Cure:
     return {"label": "Learn ten times slower", "changes": changes}
 
 
-def use_embedded(config: TrainConfig) -> Cure:
+def _use_embedded(config: TrainConfig) -> Cure:
+    """Choose the embedded base."""
     return {"label": "Use the embedded base", "changes": {"base": "embedded", "base_revision": None}}
 
 
-def mend_data(said: UserError, config: TrainConfig) -> Cure | None:
+def _mend_data(said: UserError, config: TrainConfig) -> Cure | None:
     """Return what a setting can do about rows that are named in the sentence or its hint."""
     words = f"{said.message} {said.hint}"
     if "skip_bad_rows" in words and not config.skip_bad_rows:
@@ -72,7 +73,8 @@ def mend_data(said: UserError, config: TrainConfig) -> Cure | None:
     return None
 
 
-def no_cure(config: TrainConfig) -> None:
+def _no_cure(config: TrainConfig) -> None:
+    """Return None: no setting cures this failure."""
     return None
 
 
@@ -85,7 +87,7 @@ class Diagnosis:
 
     message: str
     hint: str
-    cure: Callable[[TrainConfig], Cure | None] = no_cure
+    cure: Callable[[TrainConfig], Cure | None] = _no_cure
     words: str = "(?!)"  # matches nothing
     resumes: bool = False
 
@@ -129,27 +131,27 @@ TABLE = {
     "gated": Diagnosis(
         "This model or data set is gated.",
         "Accept its terms on the Hub, download it with `hf download`, and start again.",
-        use_embedded,
+        _use_embedded,
         r"^GatedRepoError\b",
     ),
     "model_not_found": Diagnosis(
         "The base model was not found.",
         "Check its name on the Hub, or choose the embedded base.",
-        use_embedded,
+        _use_embedded,
         r"^(RepositoryNotFoundError|RevisionNotFoundError)\b",
     ),
     "data_format": Diagnosis("The data cannot be used.", "Mend the rows that are named."),
     "loss_nan": Diagnosis(
         "The loss is not a number any more.",
         "The learning rate is too high, the gradients are not clipped, or fp16 overflows.",
-        calmer,
+        _calmer,
         resumes=True,
     ),
     "loss_zero": Diagnosis(
         "The loss is exactly 0: nothing is learned any more.",
         "The learning rate has driven the model into saturation, or the rows leave nothing to predict: look at the coloured "
         "tokens of the preview.",
-        calmer,
+        _calmer,
         resumes=True,
     ),
     "process_lost": Diagnosis(
@@ -196,7 +198,7 @@ def explain(error: BaseException, config: TrainConfig | None = None) -> Failure:
 def _cure(code: str | None, said: UserError, config: TrainConfig | None) -> Cure | None:
     if config is None or code not in TABLE:
         return None
-    return mend_data(said, config) if code == "data_format" else TABLE[code].cure(config)
+    return _mend_data(said, config) if code == "data_format" else TABLE[code].cure(config)
 
 
 def _recognise(cause: BaseException) -> str | None:

@@ -119,7 +119,7 @@ def value_problem(item: Field, value: Any) -> str:
 
 
 def is_mapping(columns: str) -> bool:
-    """Whether `columns` is empty or a JSON object of text to text."""
+    """Return whether `columns` is empty or a JSON object of text to text."""
     try:
         value = json.loads(columns) if columns.strip() else {"": ""}
     except (ValueError, RecursionError):

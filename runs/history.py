@@ -50,6 +50,7 @@ class Row:
 
     @property
     def differs(self) -> bool:
+        """Whether the runs do not all have the same value."""
         return any(value != self.values[0] for value in self.values)
 
 
@@ -69,6 +70,7 @@ def title_of(run: Run) -> str:
 
 
 def notes_of(run: Run) -> str:
+    """Return the notes that its owner wrote, "" without any."""
     return _about(run).get("notes") or ""
 
 
@@ -118,7 +120,7 @@ def found_in(runs: list[Run], words: str) -> list[Run]:
 
 
 def _words(run: Run) -> str:
-    """What a search looks through: id, title, notes, base, data; folded to small letters, a space before and after each."""
+    """Return the text that a search reads: id, title, notes, base, data; case-folded, a space before and after each."""
     about = read_object(run.about_file)
     told = [text for name in ("title", "notes") if isinstance(text := about.get(name), str)]
     try:
@@ -177,7 +179,7 @@ def discard(run: Run) -> Deleted:
 
 
 def _end_processes(run: Run) -> None:
-    """SIGTERM to the launcher and all that it started, then SIGKILL to what is left after a few seconds."""
+    """Send SIGTERM to the launcher and its children, then SIGKILL to those left after a few seconds."""
     found: set[psutil.Process] = set()
     for known in read_object(run.process_file).values():
         if is_running(known):
@@ -198,7 +200,7 @@ def _end_processes(run: Run) -> None:
 
 
 def _move_to_trash(run: Run, adapter: Path | None) -> Deleted:
-    """The run first: when this is cut off in the middle, what is left is a deleted run and an adapter in the library."""
+    """Move the run, then the adapter: cut off in between, it leaves a deleted run and an adapter in the library."""
     title = title_of(run)
     deletion = move_to_trash(_trash(run.owner), run.id, run=run.folder, **({"adapter": adapter} if adapter else {}))
     empty_trash(_trash(run.owner), DELETED_SECONDS, MAX_DELETED)

@@ -1,18 +1,19 @@
 """Writes the finished adapter: a folder that is complete from the moment it has its name."""
 
-import json
 import platform
 import shutil
 import time
 from importlib.metadata import version
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 from adapters.history import write_curve
 from common.files import publish, read_object, undo_half_published, write_json
 from common.paths import adapters_folder, runs_folder
 from models.base import Base
 from runs.config import told_settings
+from runs.events import Metrics
 from runs.run import Run
 from runs.state import state_of, thinned
 
@@ -21,8 +22,8 @@ MAX_POINTS = 1000  # of a curve
 PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets")
 
 
-def whole_weights(model) -> dict | None:
-    """The trained weights gathered from all processes where ZeRO-3 or FSDP2 splits them, else None; all ranks must call it."""
+def whole_weights(model) -> dict[str, Any] | None:
+    """Gather the trained weights where ZeRO-3 or FSDP2 splits them; None elsewhere. All ranks must call it."""
     from torch.distributed.tensor import DTensor
 
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
@@ -36,7 +37,9 @@ def whole_weights(model) -> dict | None:
     return None
 
 
-def publish_adapter(model, tokenizer, run: Run, base: Base, metrics: dict, weights: dict | None = None) -> Path:
+def publish_adapter(
+    model, tokenizer, run: Run, base: Base, metrics: Metrics, weights: dict[str, Any] | None = None
+) -> Path:
     """Save the adapter with everything that chat needs, and rename it into the library. Returns its folder (`place_of`).
 
     Holds weights (safetensors), adapter_config.json with the base's Hub id and revision, tokenizer and chat template,
@@ -56,13 +59,17 @@ def publish_adapter(model, tokenizer, run: Run, base: Base, metrics: dict, weigh
     return final
 
 
-def _write_adapter(partial: Path, final: Path, model, tokenizer, run: Run, base: Base, metrics: dict, weights) -> None:
+def _write_adapter(
+    partial: Path, final: Path, model, tokenizer, run: Run, base: Base, metrics: Metrics, weights
+) -> None:
+    """Write all files of the adapter into `partial`; `final` is the adapter that it replaces, if there is one."""
     model.save_pretrained(partial, safe_serialization=True, state_dict=weights)
-    (partial / "README.md").unlink(
-        missing_ok=True
-    )  # PEFT's stub; the card is written from the metrics when it is pushed
+    # PEFT's stub; the card is written from the metrics when the adapter is pushed
+    (partial / "README.md").unlink(missing_ok=True)
     tokenizer.save_pretrained(partial)
-    _point_to_base(partial / "adapter_config.json", base)
+    config = read_object(partial / "adapter_config.json")
+    config |= {"base_model_name_or_path": base.model_id, "revision": base.revision, "inference_mode": True}
+    write_json(partial / "adapter_config.json", config)
     shutil.copyfile(run.config_file, partial / "training_config.yaml")
     write_json(
         partial / "metrics.json",
@@ -70,22 +77,19 @@ def _write_adapter(partial: Path, final: Path, model, tokenizer, run: Run, base:
     )
     state = state_of(run.events_file)
     write_curve(partial, thinned(state.losses, MAX_POINTS), thinned(state.eval_losses, MAX_POINTS))
-    record = _record(run, final)
+    # what the library knows of this adapter (notes, where it was pushed), and where the one that it began with came from
+    record, origin = read_object(final / RECORD), read_object(run.init_adapter_folder / RECORD).get("origin")
+    if origin:
+        record["origin"] = {"kind": "trained", "from": "this machine", "init_origin": origin}
     if record:
         write_json(partial / RECORD, record)
 
 
-def _record(run: Run, final: Path) -> dict:
-    """What the library knows of this adapter (notes, where it was pushed), and where the one that it began with came from."""
-    record, origin = read_object(final / RECORD), read_object(run.init_adapter_folder / RECORD).get("origin")
-    return (
-        {**record, "origin": {"kind": "trained", "from": "this machine", "init_origin": origin}} if origin else record
-    )
-
-
 def place_of(run: Run) -> Path:
-    """Where the adapter of `run` lies, or will: under the run's id, else under the first `id-2`, `id-3`, ... that no other
-    adapter and no other run has. Another one may have been given the run's name since.
+    """Return the folder of the adapter of `run`, which need not exist yet.
+
+    It is named by the run's id, else by the first of `id-2`, `id-3`, ... that no other adapter and no other run has: another
+    one may have been given the run's name since.
     """
     for name in chain([run.id], (f"{run.id}-{number}" for number in count(2))):
         adapter = adapters_folder(run.owner) / name
@@ -96,19 +100,13 @@ def place_of(run: Run) -> Path:
 
 
 def came_out_of(run: Run, adapter: Path) -> bool:
-    """True when the adapter records the very settings of `run`."""
+    """Return whether the adapter records exactly the settings of `run`."""
     try:
         return (adapter / "training_config.yaml").read_bytes() == run.config_file.read_bytes()
     except OSError:
         return False
 
 
-def _point_to_base(file: Path, base: Base) -> None:
-    values = json.loads(file.read_text(encoding="utf-8"))
-    values |= {"base_model_name_or_path": base.model_id, "revision": base.revision, "inference_mode": True}
-    write_json(file, values)
-
-
 def versions() -> dict[str, str]:
-    """The versions of what the adapter was made with."""
+    """Return the versions of Python and of the libraries that the adapter was made with."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}

@@ -71,7 +71,7 @@ def stop(run: Run) -> None:
 
 
 def cancel(run: Run) -> bool:
-    """Take `run` out of the queue; it can be resumed. False when it does not wait (any more)."""
+    """Take `run` out of the queue; it can be resumed. Returns False when it does not wait (any more)."""
     with lock():
         if not run.is_queued() or _process_of(run):
             return False
@@ -143,7 +143,7 @@ def advance() -> Run | None:
 
 
 def _start(run: Run) -> bool:
-    """Start `run`. False when it cannot start (it has failed then) or is gone; the next one gets its turn."""
+    """Start `run`. Returns False when it cannot start (it has failed then) or is gone."""
     try:
         run.process_file.unlink(missing_ok=True)
         write_json(run.queued_file, {**read_object(run.queued_file), "starting": time.time()})
@@ -192,7 +192,7 @@ def _process_of(run: Run) -> int | None:
 
 
 def _trains(run: Run) -> bool:
-    """True while `run` trains. One that has written its last event only has to end; `advance` waits for it."""
+    """Return whether `run` trains. One that has written its last event no longer does; `advance` waits for its end."""
     return run.is_alive() and read_state(run, with_curves=False).is_running
 
 

@@ -57,10 +57,12 @@ class Run:
 
     @property
     def id(self) -> str:
+        """The name of the folder."""
         return self.folder.name
 
     @property
     def owner(self) -> str:
+        """The name of the folder that holds all runs of one owner."""
         return self.folder.parent.name
 
     config_file = property(lambda self: self.folder / "config.yaml")
@@ -85,6 +87,7 @@ class Run:
             raise UserError(f"The settings of '{self.id}' cannot be read: {error.message}", error.hint) from error
 
     def config_or_none(self) -> TrainConfig | None:
+        """Read the settings; None when they cannot be read."""
         try:
             return self.config()
         except UserError:
@@ -103,6 +106,7 @@ class Run:
         return kept_words(self.checkpoints_folder, self.checkpoints_folder / TEXT)
 
     def log_tail(self, lines: int = 40) -> str:
+        """Return the last lines of the training process's log."""
         return tail(self.log_file, lines)
 
     def request_stop(self) -> None:
@@ -114,11 +118,11 @@ class Run:
         return [process for process in read_object(self.process_file).values() if isinstance(process, dict)]
 
     def is_alive(self) -> bool:
-        """True while the process that trains (or the launcher that started it) is running."""
+        """Return whether the process that trains, or the launcher that started it, is running."""
         return any(is_running(process) for process in self.processes())
 
     def is_queued(self) -> bool:
-        """True while it waits for its turn, and until the process that starts it has written who trains."""
+        """Return whether it waits for its turn, or is being started and has no `process.json` yet."""
         place = read_json(self.queued_file)
         return isinstance(place, dict) and not ("starting" in place and self.process_file.exists())
 
@@ -132,7 +136,7 @@ class ProcessMark(TypedDict, total=False):
 
 
 def is_running(process: Mapping[str, Any]) -> bool:
-    """True while the process of this mark runs. Its id alone may have been given to another program since."""
+    """Return whether the process of this mark runs. Its id alone may have been given to another program since."""
     try:
         found = psutil.Process(int(process["pid"]))
         if found.status() == psutil.STATUS_ZOMBIE:
@@ -240,7 +244,7 @@ def list_runs(owner: str = LOCAL_OWNER) -> list[Run]:
 
 
 def settings_written_at(folder: Path | str) -> int | None:
-    """When, in ns since 1970; 0 for a folder that may not be looked into, None for what is no run, or deleted meanwhile."""
+    """Return the time of config.yaml in ns since 1970; 0 for an unreadable folder, None for what is no run or is gone."""
     try:
         return os.stat(f"{folder}/config.yaml").st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):
@@ -275,7 +279,7 @@ def active_run() -> Run | None:
     return next((run for run in runs_with("process.json") if run.is_alive()), None)
 
 
-def step_interval(step: int) -> int:
+def _step_interval(step: int) -> int:
     """Return of how many steps one is written around `step`: all up to 2,000, then half as many each time the steps double.
 
     A million steps are 11,000 points; the second half of a curve always has some 1,000.
@@ -298,16 +302,17 @@ class EventLog:
         self._shown_at = -PROGRESS_SECONDS
 
     def write(self, event: str, **values: object) -> None:
+        """Append one event, and before it the step that was held back."""
         if self.writes:
             self.write_held_step()
             append_json_line(self.path, {"time": round(time.time(), 3), "event": event, **values})
 
     def write_step(self, step: int, **values: object) -> None:
-        """Write one of a training's steps, or hold it where `step_interval` leaves it out."""
+        """Write one of a training's steps, or hold it where `_step_interval` leaves it out."""
         if not self.writes:
             return
         self._held = {"time": round(time.time(), 3), "event": "step", "step": step, **values}
-        if step % step_interval(step) == 0:
+        if step % _step_interval(step) == 0:
             self.write_held_step()
         elif time.monotonic() - self._shown_at >= PROGRESS_SECONDS:
             partial = self.progress_path.with_suffix(".partial")
@@ -316,6 +321,7 @@ class EventLog:
             self._shown_at = time.monotonic()
 
     def write_held_step(self) -> None:
+        """Append the step that was held back, if there is one."""
         held, self._held = self._held, None
         if held:
             append_json_line(self.path, held)

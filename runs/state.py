@@ -75,11 +75,12 @@ class RunState:
 
     @property
     def is_running(self) -> bool:
+        """Whether it waits, prepares, trains, evaluates or saves."""
         return self.status in RUNNING
 
     @property
     def fraction(self) -> float:
-        """From 0 to 1, over all stages."""
+        """The part that is done, from 0 to 1, over all stages."""
         inside = self.step / self.total_steps if self.total_steps else 0.0
         return (self.stage - 1 + min(inside, 1.0)) / max(self.stages, self.stage, 1)
 

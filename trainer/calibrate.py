@@ -46,7 +46,7 @@ class Clock(ProgressCallback):
 
 
 def main(request_file: str, result_file: str) -> None:
-    """Answer the request in one file with seconds a token in the other."""
+    """Read the request from one file, measure, and write the seconds a token into the other."""
     framework_bytes = peak_memory_bytes() if not torch.cuda.is_available() else None
     request = read_object(Path(request_file))
     config = TrainConfig.from_dict(request["config"])

@@ -6,6 +6,7 @@ They go into the last event and into the adapter's `metrics.json`, from which th
 import torch
 
 from models.base import Base
+from runs.events import Metrics
 from runs.run import Run
 from trainer.progress import peak_memory_bytes
 from trainer.ranks import max_over_ranks
@@ -13,10 +14,10 @@ from trainer.samples import SampleAnswers
 from trainer.stages import Stage, history
 
 
-def collect_metrics(trainer, stages: list[Stage], number: int, run: Run, base: Base, precision: str) -> dict:
+def collect_metrics(trainer, stages: list[Stage], number: int, run: Run, base: Base, precision: str) -> Metrics:
     """Collect the metrics of a run that ended in stage `number`. Every rank must call it: it may evaluate the held-out rows."""
     stage, progress = stages[number - 1], trainer.progress
-    before, after = held_out_losses(trainer, run, number)
+    before, after = _held_out_losses(trainer, run, number)
     return {
         "base": base.model_id,
         "base_source": base.source,
@@ -42,7 +43,7 @@ def collect_metrics(trainer, stages: list[Stage], number: int, run: Run, base: B
     }
 
 
-def held_out_losses(trainer, run: Run, number: int) -> tuple[float | None, float | None]:
+def _held_out_losses(trainer, run: Run, number: int) -> tuple[float | None, float | None]:
     """Return the losses per token (before the first step of stage `number`, now); None where nothing was evaluated."""
     if trainer.eval_dataset is None:
         return None, None
@@ -54,8 +55,8 @@ def held_out_losses(trainer, run: Run, number: int) -> tuple[float | None, float
     return known.get(0), known[step]
 
 
-def sample_answers(trainer, run: Run, sampler: SampleAnswers, number: int) -> dict:
-    """{"samples_before", "samples_after"}: the answers before the run's first step and those of now; [] without prompts."""
+def sample_answers(trainer, run: Run, sampler: SampleAnswers, number: int) -> Metrics:
+    """Return the answers before the run's first step and those of now; [] without prompts. Every rank must call it."""
     step = trainer.state.global_step
     (is_missing,) = max_over_ranks(step not in history(run, number).samples)  # all look, or none
     if is_missing:

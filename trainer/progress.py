@@ -1,4 +1,4 @@
-"""What the training process writes and listens to: events out, stop requests in."""
+"""The events that the training process writes, and the requests to stop that it obeys."""
 
 import math
 import os
@@ -65,9 +65,11 @@ class StopWatch:
             raise StopRequested(f"The {self.max_minutes:g} minutes of max_minutes were over before the first step.")
 
     def is_requested(self) -> bool:
+        """Return whether this process was asked to stop, or its launcher is gone."""
         return self.was_signalled or self.run.stop_file.exists() or os.getppid() != self.launcher
 
     def is_late(self) -> bool:
+        """Return whether `max_minutes` are over."""
         return self.max_minutes > 0 and time.monotonic() - self.began >= 60 * self.max_minutes
 
 
@@ -108,14 +110,17 @@ class ProgressCallback(TrainerCallback):
             self.hang_watch.beat()
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
+        """Seed the noise of this process."""
         own_noise(args.seed, rank())  # a checkpoint's random state, of each process its own, is read after this
 
     def on_step_begin(self, args, state, control, **kwargs) -> None:
+        """Start the clock of the step; from now on a signal is heard at its end."""
         self.watch.is_training = True
         self._step_tokens = 0
         self._step_began = time.perf_counter()
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
+        """Add up the seconds and tokens of all ranks, and stop all of them when one was asked to."""
         seconds = time.perf_counter() - self._step_began
         stop, is_late, tokens = sum_over_ranks(self.watch.is_requested(), self.watch.is_late(), self._step_tokens)
         self.durations.append((seconds, tokens))
@@ -131,7 +136,7 @@ class ProgressCallback(TrainerCallback):
             self.is_out_of_time = bool(is_late) and not stop
 
     def begin_last_look(self) -> None:
-        """Begin the evaluation after the training, to which a stop leaves LAST_LOOK_SECONDS."""
+        """Give the evaluation after the training LAST_LOOK_SECONDS, even after a stop."""
         self._looks_until = time.monotonic() + LAST_LOOK_SECONDS
 
     def on_prediction_step(self, args, state, control, model=None, **kwargs) -> None:
@@ -156,8 +161,9 @@ class ProgressCallback(TrainerCallback):
         return f"{reason} at step {step} of {total_steps}; what was learned is kept."
 
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
+        """Write a `step` event. A loss that is not finite is left to the watchdog."""
         logs = logs or {}
-        if _number(logs.get("loss")) is None:  # a loss that is not a number is the watchdog's to tell
+        if _number(logs.get("loss")) is None:
             return
         self.events.write_step(
             state.global_step,
@@ -176,14 +182,17 @@ class ProgressCallback(TrainerCallback):
         return sum(tokens for _, tokens in self.durations) / max(sum(seconds for seconds, _ in self.durations), 1e-9)
 
     def eta_seconds(self, state) -> float:
+        """Return the seconds that the remaining steps take, at the mean of the last 20."""
         mean = sum(seconds for seconds, _ in self.durations) / max(len(self.durations), 1)
         return mean * (state.max_steps - state.global_step)
 
     def on_evaluate(self, args, state, control, metrics=None, **kwargs) -> None:
+        """Write an `eval` event with the held-out loss per token."""
         assert metrics  # transformers always passes them
         self.events.write("eval", step=state.global_step, loss=metrics["eval_loss"])
 
     def on_save(self, args, state, control, **kwargs) -> None:
+        """Write a `checkpoint` event."""
         self.beat()
         self.events.write("checkpoint", step=state.global_step)
         self.events.write("training")

@@ -43,18 +43,22 @@ REASON_SECONDS = 3.0  # how long a process that lost another waits for that one'
 
 
 def rank() -> int:
+    """Return the number of this process among all, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
 def local_rank() -> int:
+    """Return the number of this process on its machine, from 0."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def world_size() -> int:
+    """Return the number of processes on all machines."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def machines() -> int:
+    """Return the number of machines."""
     return max(1, world_size() // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
@@ -107,6 +111,7 @@ def writes_here(folder: Path) -> bool:
 
 
 def wait_for_everyone() -> None:
+    """Wait until every process has called this; all must."""
     PartialState().wait_for_everyone()
 
 

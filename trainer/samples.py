@@ -1,4 +1,4 @@
-"""Answers of the model while it learns: at every look at the held-out rows, to up to three prompts.
+"""Answers of the model while it learns: after every evaluation, to up to three prompts.
 
 They change nothing: no random number is drawn, and the model is put back as it was. Greedy, at most 64 tokens, and bounded in
 time. Rank 0 answers and the others wait (right for DDP, where every rank holds the whole model).
@@ -25,9 +25,7 @@ SHOWN_CHARACTERS = 500  # of a prompt and of an answer, in every event
 def choose_prompts(
     config: TrainConfig, held_out: list[Conversation], fits: Callable[[list[Message]], bool]
 ) -> list[list[Message]]:
-    """The conversations to answer: the prompts of the config, else the openings of the first held-out conversations of
-    which `fits` is true.
-    """
+    """Choose the conversations to answer: the prompts of the config, else the first held-out questions that fit."""
     if config.prompts():
         return [[{"role": "user", "content": prompt}] for prompt in config.prompts()]
     opened = (_opening(row["messages"]) for row in held_out if "messages" in row)
@@ -35,7 +33,7 @@ def choose_prompts(
 
 
 def fits_window(model, tokenizer, messages: list[Message]) -> bool:
-    """True when the base's window holds `messages` and the first token of an answer."""
+    """Return whether the base's window holds `messages` and the first token of an answer."""
     return len(encode_question(messages, tokenizer)) <= _room(model)
 
 
@@ -44,7 +42,7 @@ def _room(model) -> int:
 
 
 def _opening(messages: list[Message]) -> list[Message]:
-    """The messages before the assistant's first word; [] when there is no question among them."""
+    """Return the messages before the first answer; [] when the last of them is no question."""
     roles = [message["role"] for message in messages]
     opening = messages[: roles.index("assistant")] if "assistant" in roles else messages
     return opening if opening and opening[-1]["role"] == "user" else []
@@ -60,13 +58,16 @@ class SampleAnswers(TrainerCallback):
         self.eval_steps = eval_steps
 
     def on_evaluate(self, args, state, control, model=None, **kwargs) -> None:
+        """Answer after an evaluation."""
         self.look(model, state.global_step)
 
     def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
+        """Answer every `eval_steps` where nothing is evaluated."""
         if args.eval_strategy == "no" and self.eval_steps and state.global_step % self.eval_steps == 0:
             self.look(model, state.global_step)
 
     def on_epoch_end(self, args, state, control, model=None, **kwargs) -> None:
+        """Answer after each epoch where nothing is evaluated and `eval_steps` is 0."""
         if args.eval_strategy == "no" and not self.eval_steps and not control.should_training_stop:
             self.look(model, state.global_step)
 
@@ -80,7 +81,7 @@ class SampleAnswers(TrainerCallback):
 
 
 def answer(model, tokenizer, prompts: list[list[Message]]) -> list[dict]:
-    """[{"prompt", "answer"}], in one batch, clipped. A prompt that does not fit into the base's window has the answer ""."""
+    """Answer all prompts in one batch, clipped. A prompt that does not fit into the base's window has the answer ""."""
     ids = [encode_question(messages, tokenizer) for messages in prompts]
     room = _room(model)
     fitting = [number for number, tokens in enumerate(ids) if len(tokens) <= room]

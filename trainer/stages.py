@@ -32,25 +32,27 @@ class Stage:
 
     @property
     def is_last(self) -> bool:
+        """Whether the run ends with this stage."""
         return self.number == self.stages
 
     def checkpoint(self) -> Path | None:
+        """Return the newest whole checkpoint, None without one."""
         return last_checkpoint(self.folder)
 
     def step(self) -> int:
-        """The step of the newest checkpoint; 0 without one."""
+        """Return the step of the newest checkpoint; 0 without one."""
         checkpoint = self.checkpoint()
         return step_of(checkpoint) if checkpoint else 0
 
     def is_finished(self) -> bool:
-        """True when the newest checkpoint is of the last step."""
+        """Return whether the newest checkpoint is of the last step."""
         checkpoint = self.checkpoint()
         state = read_object(checkpoint / "trainer_state.json") if checkpoint else {}
         return bool(state) and state["global_step"] >= state["max_steps"]
 
 
 def plan(config: TrainConfig, run: Run, tokenizer) -> list[Stage]:
-    """The stages of a run with their encoded rows. Raises Failure when rows cannot be used."""
+    """Return the stages of a run with their encoded rows. Raises Failure when rows cannot be used."""
     try:
         text = load_text(config.data_settings(), run.folder, tokenizer) if config.text_data else None
         conversations = load_data(config.data_settings(), run.folder, tokenizer)
@@ -66,7 +68,7 @@ def plan(config: TrainConfig, run: Run, tokenizer) -> list[Stage]:
 
 
 def stages_finished(stages: list[Stage]) -> int:
-    """How many stages are behind this run: finished, or followed by one that has a checkpoint."""
+    """Count the stages that need no more training: finished, or followed by one that has a checkpoint."""
     count = 0
     while count < len(stages) - 1 and (stages[count].is_finished() or stages[count + 1].checkpoint()):
         count += 1
@@ -91,7 +93,7 @@ def clean_up(stages: list[Stage], writes: bool) -> None:
 
 @dataclass
 class History:
-    """What the events of a run tell of one stage, by step; the steps that are trained again left out."""
+    """The values in the events of one stage, by step, without the steps that are trained again."""
 
     has_begun: bool
     eval_losses: dict[int, float]

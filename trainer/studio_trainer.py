@@ -37,6 +37,7 @@ class StudioTrainer(SFTTrainer):
         return LengthGroups(self.train_dataset if train_dataset is None else train_dataset, batch, self.args.seed)
 
     def training_step(self, *args, **kwargs):
+        """Train on one batch as TRL does, and hand its loss to the watchdog."""
         loss = super().training_step(*args, **kwargs)
         if self.loss_watch:
             self.loss_watch.add(loss)
@@ -90,7 +91,7 @@ class StudioTrainer(SFTTrainer):
         return metrics
 
     def create_model_card(self, *args, **kwargs) -> None:
-        """Write none: the card is made from the metrics when an adapter is pushed."""
+        """Do nothing: the card is made from the metrics when an adapter is pushed."""
 
     def _save_checkpoint(self, model, trial) -> None:
         """Write a checkpoint aside, then publish it whole. A write that fails leaves the older checkpoints as they are."""
@@ -121,7 +122,7 @@ class StudioTrainer(SFTTrainer):
             self.evaluate_step_0()
 
     def evaluate_step_0(self) -> None:
-        """Make the evaluation of step 0 that is still to come, with the new adapter off. The first loss need not wait for it."""
+        """Run the pending evaluation of step 0 with the new adapter switched off, so that the first loss need not wait for it."""
         evaluation, self.first_evaluation = self.first_evaluation, None
         if evaluation is None:
             return

@@ -76,7 +76,7 @@ def main() -> int:
 
 @dataclass
 class Work:
-    """What all stages of a run share."""
+    """The objects that all stages of a run share."""
 
     run: Run
     config: TrainConfig
@@ -95,7 +95,9 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
     watch.max_minutes = config.max_minutes
     _meet(run, config, events)
     events.write("preparing", message="Looking at the base model")
-    base = _base_of(config)
+    chosen = choose_base(config.base, config.base_revision)
+    # the reason is that of the launcher, which chose it
+    base = Base(chosen.source, chosen.model_id, chosen.revision, config.base_reason or chosen.reason)
     if config.init_adapter:
         check_adapter(run.init_adapter_folder, config.init_adapter, base)
     folder = fetch_base(base, lambda what, fraction: _prepare(events, watch, what, fraction=fraction))
@@ -164,15 +166,9 @@ def _train_stages(model, stages: list[Stage], work: Work):
 
 
 def _prepare(events: EventLog, watch: StopWatch, message: str, **values) -> None:
-    """Write what is prepared now. Raises StopRequested when a stop was asked for."""
+    """Write a `preparing` event. Raises StopRequested when a stop was asked for."""
     watch.check()
     events.write("preparing", message=message, **values)
-
-
-def _base_of(config: TrainConfig) -> Base:
-    """Return the base that the launcher decided on, with its reason."""
-    base = choose_base(config.base, config.base_revision)
-    return Base(base.source, base.model_id, base.revision, config.base_reason or base.reason)
 
 
 def check_base(config: TrainConfig, folder: Path, precision: str) -> None:

@@ -44,9 +44,11 @@ class LossWatch(TrainerCallback):
         self._loss = loss if self._loss is None else self._loss + loss
 
     def on_step_begin(self, args, state, control, **kwargs) -> None:
+        """Forget the loss and the gradient norm of the step before."""
         self._loss = self.grad_norm = None
 
     def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
+        """Judge the step; raise Failure after too many broken ones, and forbid a checkpoint of broken weights."""
         numbers = None
         if self._loss is not None:
             norm = 0.0 if self.grad_norm is None else self.grad_norm  # None: not measured
@@ -128,13 +130,16 @@ class HangWatch(threading.Thread):
         self._ended = threading.Event()
 
     def beat(self) -> None:
+        """Count one more sign that the training moves."""
         self.beats += 1
         self._last = time.monotonic()
 
     def end(self) -> None:
+        """End the thread."""
         self._ended.set()
 
     def run(self) -> None:
+        """Write the beats of this process every second, until `end`, or until they stopped for `seconds`."""
         self.folder.mkdir(exist_ok=True)
         looked = time.monotonic()
         while not self._ended.wait(self.LOOK_SECONDS):

@@ -14,7 +14,7 @@ NAME = "studio_grouped"
 
 
 def install(network) -> None:
-    """Let `network` attend so, for new tokens behind those that it has read."""
+    """Let `network` attend by `grouped_attention`. Calling it twice changes nothing."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
@@ -24,7 +24,11 @@ def install(network) -> None:
 
 
 def grouped_attention(module, query, key, value, attention_mask, **kwargs):
-    """(output [batch, tokens, heads, width], None) of query [batch, heads, tokens, width]."""
+    """Attend with the query heads of a group as the rows of one block.
+
+    `query` is (batch, heads, tokens, width), `key` and `value` (batch, groups, length, width), the mask (batch, 1, tokens,
+    length); returns ((batch, tokens, heads, width), None).
+    """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     batch, heads, tokens, width = query.shape

@@ -24,8 +24,9 @@ def set_branches(network, name: str | None) -> None:
 
 
 def set_rows(network, names: list[str | None]) -> None:
-    """Let them compute row i of a batch with the adapter `names[i]`, None: as the base alone. All must be `is_mixable`, and the
-    rows of one adapter must stand together.
+    """Let the LoRA layers compute row i of a batch with the adapter `names[i]`; None: as the base alone.
+
+    All must be `is_mixable`, and the rows of one adapter must stand together.
     """
     parts, start = [], 0
     for name, rows in itertools.groupby(names):

@@ -146,6 +146,7 @@ class Offer:
 
     @property
     def size_bytes(self) -> int:
+        """The size of all files together."""
         return sum(self.files.values())
 
 

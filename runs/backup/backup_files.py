@@ -139,7 +139,7 @@ def check_restored(folder: Path) -> Path:
         )
     for path in checkpoint.iterdir():
         if path.suffix in (".pt", ".pth"):
-            check_torch_file(path)
+            _check_torch_file(path)
     if (folder / "init_adapter").exists():
         check_adapter(folder / "init_adapter")
     return checkpoint
@@ -179,7 +179,7 @@ def check_settings(folder: Path) -> None:
         raise UserError(f"config.yaml sets {', '.join(named)}.", "A run that comes back trains on this one machine.")
 
 
-def check_torch_file(path: Path) -> None:
+def _check_torch_file(path: Path) -> None:
     """Raise UserError for a torch file that asks for more than tensors, numbers and the random state. Loads nothing."""
     import torch  # noqa: F401  first: a part of it that is asked for while another thread imports torch makes both fail
     from torch.serialization import get_unsafe_globals_in_checkpoint

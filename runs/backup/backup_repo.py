@@ -19,6 +19,7 @@ MAX_RECORD_BYTES = 10_000
 
 
 def is_own(repo_id: str, account: Account) -> bool:
+    """Return whether the repository is in the name of the account or of one of its organisations."""
     return parse_repo(repo_id)[0].split("/")[0] in (account.name, *account.orgs)
 
 
@@ -36,17 +37,19 @@ def look(repo_id: str, account: Account):
 
 
 def make(repo_id: str, account: Account):
+    """Create the private repository unless it exists; return what the Hub says of it. Raises UserError."""
     with in_words("make a repository", repo_id):
         client(account.token).create_repo(repo_id, private=True, exist_ok=True)
     return look(repo_id, account)
 
 
 def sizes_of(info) -> dict[str, int]:
+    """Return the size in bytes of each file, by name."""
     return {file.rfilename: file.size or 0 for file in info.siblings or []}
 
 
 def is_free(info) -> bool:
-    """True for a repository in which nobody has put anything yet."""
+    """Return whether the repository holds nothing but what the Hub puts into a new one."""
     return not set(sizes_of(info)) - UNTOUCHED
 
 

@@ -43,7 +43,7 @@ class Cost:
     dollars: float
 
     def sentence(self) -> str:
-        """Say it to a person."""
+        """Return it in words."""
         return f"${self.dollars:.2f} on this Space ({self.flavor}, ${self.dollars_per_hour:.2f} an hour)"
 
 
@@ -66,7 +66,7 @@ class Estimate:
     on_gpu: bool
 
     def sentence(self) -> str:
-        """Say all of it to a person in one line."""
+        """Return all of it in words, in one line."""
         memory = self.memory
         have = f"{memory.available / 1e9:.1f} GB {'of the GPU' if self.on_gpu else 'of RAM'} are free"
         needs = f"needs about {memory.total / 1e9:.1f} GB; {have}{'' if memory.fits else ': too little'}"
@@ -96,11 +96,11 @@ def estimate(
     import_bytes = speed.framework_bytes if speed else None
 
     def memory_of(changed: TrainConfig) -> Memory:
-        stages = stages_of(changed, data_facts)
+        stages = _stages_of(changed, data_facts)
         needs = [estimate_memory(stage, shape, facts, hardware, import_bytes) for stage, facts in stages]
         return max(needs, key=lambda memory: memory.total)
 
-    *before, plan = [plan_of(*stage) for stage in stages_of(config, data_facts)]
+    *before, plan = [_plan_of(*stage) for stage in _stages_of(config, data_facts)]
     memory = memory_of(config)
     seconds = estimate_time(config, data_facts, speed)
     fits_with = make_it_fit(
@@ -119,7 +119,7 @@ def estimate(
     )
 
 
-def stages_of(config: TrainConfig, data_facts: DataFacts) -> list[tuple[TrainConfig, DataFacts]]:
+def _stages_of(config: TrainConfig, data_facts: DataFacts) -> list[tuple[TrainConfig, DataFacts]]:
     """Return (config, facts of its rows) for each stage of a run: text first, when there is some and it was looked at."""
     text = data_facts.get("text") if config.text_data else None
     if not text or not text["train_rows"]:
@@ -139,7 +139,7 @@ def stages_of(config: TrainConfig, data_facts: DataFacts) -> list[tuple[TrainCon
     return [(passes, facts), (config, data_facts)]
 
 
-def plan_of(config: TrainConfig, data_facts: DataFacts) -> Plan:
+def _plan_of(config: TrainConfig, data_facts: DataFacts) -> Plan:
     """Plan the rows that the trainer gets, packed when the config says so."""
     rows = data_facts["train_rows"]
     if config.packing:
@@ -151,12 +151,12 @@ def estimate_time(config: TrainConfig, data_facts: DataFacts, speed: Speed | Non
     """Return seconds of training and of the looks at the held-out rows; None without a measurement."""
     if speed is None:
         return None
-    seconds = sum(_stage_time(*stage, speed) for stage in stages_of(config, data_facts))
+    seconds = sum(_stage_time(*stage, speed) for stage in _stages_of(config, data_facts))
     return min(seconds, 60.0 * config.max_minutes) if config.max_minutes else seconds
 
 
 def _stage_time(config: TrainConfig, data_facts: DataFacts, speed: Speed) -> float:
-    plan = plan_of(config, data_facts)
+    plan = _plan_of(config, data_facts)
     tokens_a_step = min(1.0, plan.effective_batch / max(1, data_facts["train_rows"])) * data_facts["tokens"]
     if config.packing:
         tokens_a_step = min(plan.effective_batch * config.max_length, data_facts["tokens"])

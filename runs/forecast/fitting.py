@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations, product
 
+from data.report import Histogram
 from models.precision import resolve_precision
 from runs.config import TrainConfig
-from runs.forecast.plan import Histogram
 
 FEW_ROWS = 0.05  # max_length is lowered only while at most this part of the rows is longer
 

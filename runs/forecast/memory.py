@@ -168,7 +168,7 @@ def decided(config: TrainConfig, shape: ModelShape, data_facts: DataFacts, hardw
 
 
 def checkpointing_words(config: TrainConfig, memory: Memory) -> str:
-    """'off: there is room without it': what gradient checkpointing will be, and why."""
+    """Return what gradient checkpointing will be, and why: 'off: there is room without it'."""
     state = "on" if memory.checkpointing else "off"
     if config.gradient_checkpointing != "auto":
         return f"{state}, as set"
@@ -185,7 +185,7 @@ def _weights(shape: ModelShape, precision: str, compute: int) -> float:
 
 
 def _mapped_file(shape: ModelShape, precision: str, compute: int) -> tuple[float, float]:
-    """(bytes of the safetensors file in RAM while the base is loaded, those that stay), beside the weights themselves.
+    """Return (bytes of the safetensors file in RAM while the base is loaded, those that stay), beside the weights.
 
     The file is mapped, and every page that was read counts. Weights of the file's dtype are the mapping; others are copies.
     A quantised base whose embeddings have the file's dtype holds on to the mapping, read whole.
@@ -232,7 +232,7 @@ def layer_bytes_a_token(config: TrainConfig, shape: ModelShape, batch: Batch, co
 def _activations(
     config: TrainConfig, shape: ModelShape, batch: Batch, compute: int, on_gpu: bool
 ) -> tuple[float, float]:
-    """(kept until the backward pass, needed at work on one layer): the second is the layer computed again."""
+    """Return the bytes (kept until the backward pass, needed at work on one layer): the second recomputes the layer."""
     layer = layer_bytes_a_token(config, shape, batch, compute, on_gpu) * batch.tokens
     gradients = compute * 3 * shape.intermediate_size * batch.tokens  # of gate, up and their product
     if config.gradient_checkpointing == "on":
@@ -242,7 +242,7 @@ def _activations(
 
 
 def _loss_head(shape: ModelShape, batch: Batch, on_gpu: bool) -> float:
-    """Scores and their gradients: all trained positions at once on a CPU (the recipe's own head), in tiles on a GPU."""
+    """Return the bytes of the logits and their gradients: all trained positions at once on a CPU, in tiles on a GPU."""
     if on_gpu:
         return 2 * 4.0 * min(batch.tokens, GPU_TILE[0]) * min(shape.vocab_size, GPU_TILE[1])
     return CPU_LOGIT_COPIES * 4.0 * batch.trained_tokens * shape.vocab_size

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict, cast
 
+from data.report import Histogram
 from runs.config import TrainConfig
 
 
@@ -13,13 +14,6 @@ class TextFacts(TypedDict):
 
     train_rows: int
     tokens: int
-
-
-class Histogram(TypedDict):
-    """How many rows have how many tokens: one edge more than counts; the longest row lies below the last edge."""
-
-    edges: list[int]
-    counts: list[int]
 
 
 class DataFacts(TypedDict):

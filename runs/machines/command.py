@@ -131,16 +131,16 @@ def launch_variables(config: TrainConfig, gpus: tuple[Gpu, ...]) -> dict[str, st
         found["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
         # on one machine any free port: the default is one port for all runs
         found["PET_RDZV_ENDPOINT"] = "localhost:0" if config.num_machines == 1 else f"{address}:{port}"
-    if config.num_machines > 1 and (own := own_address(address, port)):
+    if config.num_machines > 1 and (own := _own_address(address, port)):
         if is_c10d:  # what the others reach this machine by; its name may mean nothing to them
             found["PET_LOCAL_ADDR"] = own
-        interface = interface_of(own)
+        interface = _interface_of(own)
         if interface and "GLOO_SOCKET_IFNAME" not in os.environ:  # gloo takes the one of the machine's name: loopback
             found["GLOO_SOCKET_IFNAME"] = interface
     return found
 
 
-def own_address(other: str, port: int) -> str:
+def _own_address(other: str, port: int) -> str:
     """Return the address by which this machine reaches `other`; "" when there is no way to it. Sends nothing."""
     try:
         family, kind, _, _, target = socket.getaddrinfo(other, port, type=socket.SOCK_DGRAM)[0]
@@ -151,7 +151,7 @@ def own_address(other: str, port: int) -> str:
         return ""
 
 
-def interface_of(address: str) -> str:
+def _interface_of(address: str) -> str:
     """Return the name of the network interface that has `address`; "" when none has."""
     import psutil
 
@@ -164,8 +164,8 @@ def launch_plan(config: TrainConfig, hardware: Hardware, bytes_per_process: int 
     gpus = hardware.gpus
     resolved, mixed = resolve_precision(config.precision, hardware.has_gpu), mixed_precision(config.precision, gpus)
     precision = f"base in {resolved}, computed in {'fp32' if mixed == 'no' else mixed}, adapters in fp32"
-    rows = [("Hardware", hardware_words(hardware)), ("Processes", _processes_words(config, hardware))]
-    rows += [("Precision", precision), ("Batch", batch_words(config))]
+    rows = [("Hardware", _hardware_words(hardware)), ("Processes", _processes_words(config, hardware))]
+    rows += [("Precision", precision), ("Batch", _batch_words(config))]
     if bytes_per_process is not None:
         rows.append(("Memory", f"about {bytes_per_process / 2**30:.2f} GiB {memory_place(config, hardware)}"))
     if config.num_machines > 1:
@@ -180,7 +180,7 @@ def launch_plan(config: TrainConfig, hardware: Hardware, bytes_per_process: int 
     return LaunchPlan(rows, variables + command, "" if config.accelerate_config else accelerate_yaml(config, gpus))
 
 
-def hardware_words(hardware: Hardware) -> str:
+def _hardware_words(hardware: Hardware) -> str:
     """Say what was found: '2 x NVIDIA L4 (22 GiB), 12 CPU cores'."""
     counts = Counter(f"{gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in hardware.gpus)
     cards = [f"{count} x {words}" if count > 1 else words for words, count in counts.items()]
@@ -192,7 +192,7 @@ def _cores(count: int) -> str:
 
 
 def memory_place(config: TrainConfig, hardware: Hardware) -> str:
-    """Say whose memory an estimate speaks of."""
+    """Return the words for the memory that an estimate is about."""
     if hardware.has_gpu:
         return "on each card" if local_processes(config) > 1 else "on the card"
     return "of RAM for each process" if local_processes(config) > 1 else "of RAM"
@@ -212,7 +212,7 @@ def _processes_words(config: TrainConfig, hardware: Hardware) -> str:
     return f"{config.num_processes}, one on each GPU: {name} ({why}){unused}"
 
 
-def batch_words(config: TrainConfig) -> str:
+def _batch_words(config: TrainConfig) -> str:
     """Say '4 rows a device x 2 gathered x 4 processes = 32 rows a step'."""
     device, gathered = config.per_device_train_batch_size, config.gradient_accumulation_steps
     parts = [f"{device} row{'s' if device > 1 else ''} a device"]

@@ -25,14 +25,17 @@ SCORE_SETTINGS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "o
 
 
 class CountingCollator:
-    """Adds to the batches of another collator: `token_count`, tokens without padding; `places`, where in the flattened batch the
-    next token is trained; `targets`, those next tokens.
+    """Add what the loss needs to the batches of another collator.
+
+    `token_count`: tokens without padding. `places`: (trained,), where in the flattened batch the next token is trained.
+    `targets`: (trained,), those next tokens.
     """
 
     def __init__(self, collate) -> None:
         self.collate = collate
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the batch of `rows`, with the three values."""
         batch = self.collate(rows)
         labels, mask = batch["labels"], batch.get("attention_mask")
         targets = torch.full_like(labels, IGNORED)

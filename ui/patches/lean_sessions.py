@@ -40,5 +40,5 @@ class LeanSession(SessionState):
 
 
 def keep_no_values() -> None:
-    """Make every session from now on a lean one."""
+    """Let Gradio make a `LeanSession` for every session from now on."""
     state_holder.SessionState = blocks.SessionState = route_utils.SessionState = LeanSession
