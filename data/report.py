@@ -13,7 +13,7 @@ Level = Literal[
 
 
 class Cure(TypedDict):
-    """A button that mends a finding: `changes` are fields of TrainConfig with their new values."""
+    """The words of a button that cures a finding or a failure, and the fields of TrainConfig that it changes."""
 
     label: str
     changes: dict[str, Any]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from common.files import JSON_ERRORS
+from data.report import Cure
 
 MAX_LINE_BYTES = 2**20
 
@@ -18,13 +19,6 @@ class Answer(TypedDict):
 
     prompt: str
     answer: str
-
-
-class Cure(TypedDict):
-    """What a person can do about a failure: the words of a button, and the settings that it changes."""
-
-    label: str
-    changes: dict[str, Any]
 
 
 class Metrics(TypedDict, total=False):

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import DISK_FULL, TOO_LARGE, UserError, as_user_error, causes
+from data.report import Cure
 from runs.config import TrainConfig
-from runs.events import Cure, Event
+from runs.events import Event
 
 MIN_LENGTH = 128
 MIN_RATE = 1e-7

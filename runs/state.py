@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runs.events import Answer, Cure, Event, Metrics, parse_event
+from data.report import Cure
+from runs.events import Answer, Event, Metrics, parse_event
 
 RUNNING = ("queued", "preparing", "training", "evaluating", "saving")
 FINISHED = ("done", "stopped", "failed")

@@ -238,9 +238,10 @@ def test_gradio_session_state_has_the_parts_that_a_lean_session_overrides():
 
 
 def test_gradio_holds_what_it_knows_of_sessions_in_the_tables_that_are_read():
-    """ui/patches/gradio_queue.py, and ui/guard.py, which counts the calls that wait."""
+    """ui/patches/gradio_queue.py."""
     import gradio
-    from gradio.routes import App
+    from gradio.queueing import Event
+    from gradio.routes import App, file_upload_statuses
 
     with gradio.Blocks() as page:
         gradio.Textbox()
@@ -254,6 +255,8 @@ def test_gradio_holds_what_it_knows_of_sessions_in_the_tables_that_are_read():
     for name in ("session_data", "time_last_used"):
         assert hasattr(app.state_holder, name), f"StateHolder.{name}: {sources('gradio')}"
     assert "session_hash" in parameters(queue.clean_events), sources("gradio")
+    assert {"session_hash", "request"} <= {*parameters(Event.__init__)}, f"Event: {sources('gradio')}"
+    file_upload_statuses.stop_tracking("unknown")
 
 
 def test_transformers_caches_keep_keys_and_values_a_layer():

@@ -14,6 +14,7 @@ from data.conversations import Conversation
 from models.messages import Message
 from models.prompt import encode_question
 from runs.config import MAX_PROMPTS, TrainConfig
+from runs.events import Answer
 from runs.run import EventLog
 from trainer.ranks import rank, wait_for_everyone
 
@@ -80,7 +81,7 @@ class SampleAnswers(TrainerCallback):
         wait_for_everyone()
 
 
-def answer(model, tokenizer, prompts: list[list[Message]]) -> list[dict]:
+def answer(model, tokenizer, prompts: list[list[Message]]) -> list[Answer]:
     """Answer all prompts in one batch, clipped. A prompt that does not fit into the base's window has the answer ""."""
     ids = [encode_question(messages, tokenizer) for messages in prompts]
     room = _room(model)

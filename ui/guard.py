@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from gradio.routes import file_upload_statuses
 from gradio.utils import get_upload_folder
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
@@ -23,7 +22,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 
 from ui.owner import address_of, on_space
-from ui.patches.gradio_queue import forget_session, queue_of
+from ui.patches.gradio_queue import forget_session, forget_upload, running_calls, session_of_call, waiting_calls
 from ui.routes import API, Kind, kind_of
 from ui.usage import Client, Refused, Usage
 
@@ -132,11 +131,10 @@ class Guard:
             is_named = number is None and not scope["path"].endswith("/queue/join")
             if not is_named and not (isinstance(number, int) and number in scope["app"].get_blocks().fns):
                 raise Refused(404, "The app has no such handler.")
-            queue = queue_of(scope["app"])
-            running = [event for job in queue.active_jobs if job for event in job]
+            running = running_calls(scope["app"])
             left = [event for event in running if event.session_hash not in self.usage.sessions]
             left_here = sum(address_of(event.request) == client.address for event in left)
-            self.usage.check_pending(client, queue.pending_event_ids_session, left_here)
+            self.usage.check_pending(client, waiting_calls(scope["app"]), left_here)
             for path in _paths_in(body):
                 self._check_file(path, client)
 
@@ -166,8 +164,7 @@ class Guard:
             session_hash = path.rpartition("/")[2]
         elif path.startswith(f"{API}/call/"):
             event_id = path.rpartition("/")[2]
-            event = queue_of(request.scope["app"]).event_ids_to_events.get(event_id)
-            session_hash = event.session_hash if event else event_id
+            session_hash = session_of_call(request.scope["app"], event_id) or event_id
         if session_hash:
             await self._join(request.scope, session_hash, client)
         return session_hash
@@ -238,7 +235,7 @@ class Guard:
                 self.usage.add_files([os.path.abspath(path) for path in json.loads(paths)], client)
                 if upload_id := request.query_params.get("upload_id"):
                     # Gradio forgets how far an upload is when somebody asked for it, and keeps it otherwise
-                    asyncio.get_running_loop().call_later(30, file_upload_statuses.stop_tracking, upload_id)
+                    asyncio.get_running_loop().call_later(30, forget_upload, upload_id)
             await send(message)
 
         return received, sent

@@ -10,6 +10,7 @@ To drop it: let chat/resident.py call PEFT's `set_adapter` and `disable_adapter`
 """
 
 import itertools
+from typing import Any
 
 # PEFT's layers that add scaling * B(A(x)) to what the base's layer says
 PLAIN = {"Linear", "Linear8bitLt", "Linear4bit"}
@@ -45,7 +46,7 @@ def is_mixable(network, name: str) -> bool:
     return all(type(layer).__name__ in PLAIN and _is_plain(layer, name) for layer in layers)
 
 
-def _lora_layers(network) -> list:
+def _lora_layers(network) -> list[Any]:
     from peft.tuners.lora import LoraLayer
 
     return [module for module in network.modules() if isinstance(module, LoraLayer)]
