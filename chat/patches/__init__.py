@@ -1,1 +1,1 @@
-"""Replacements of library internals for the chat; tests/test_library_contracts.py says when a library moves one."""
+"""Replacements of parts of libraries for the chat; each file says of which version, why, and how to drop it."""

@@ -14,7 +14,7 @@ NAME = "studio_grouped"
 
 
 def install(network) -> None:
-    """Let `network` attend by `grouped_attention`. Calling it twice changes nothing."""
+    """Let `network` use `grouped_attention` for new tokens behind those in its cache."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
@@ -24,10 +24,9 @@ def install(network) -> None:
 
 
 def grouped_attention(module, query, key, value, attention_mask, **kwargs):
-    """Attend with the query heads of a group as the rows of one block.
+    """Compute attention with the query heads of one key head as rows of one block.
 
-    `query` is (batch, heads, tokens, width), `key` and `value` (batch, groups, length, width), the mask (batch, 1, tokens,
-    length); returns ((batch, tokens, heads, width), None).
+    `query` is (batch, heads, tokens, width); return (output (batch, tokens, heads, width), None), as transformers expects.
     """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 

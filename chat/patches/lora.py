@@ -10,14 +10,13 @@ To drop it: let chat/resident.py call PEFT's `set_adapter` and `disable_adapter`
 """
 
 import itertools
-from typing import Any
 
 # PEFT's layers that add scaling * B(A(x)) to what the base's layer says
 PLAIN = {"Linear", "Linear8bitLt", "Linear4bit"}
 
 
 def set_branches(network, name: str | None) -> None:
-    """Let the LoRA layers of a PEFT model compute every row with the adapter `name`, or as the base alone."""
+    """Let the LoRA layers of a PEFT model compute every row with the adapter `name`, None for the base alone."""
     for layer in _lora_layers(network):
         layer.__dict__.pop("forward", None)
         if type(layer).__name__ in PLAIN and (not _has(layer, name) or _is_plain(layer, name)):
@@ -25,9 +24,9 @@ def set_branches(network, name: str | None) -> None:
 
 
 def set_rows(network, names: list[str | None]) -> None:
-    """Let the LoRA layers compute row i of a batch with the adapter `names[i]`; None: as the base alone.
+    """Let the LoRA layers compute row i of a batch with the adapter `names[i]`, None for the base alone.
 
-    All must be `is_mixable`, and the rows of one adapter must stand together.
+    All adapters must be `is_mixable`, and the rows of one adapter must be adjacent.
     """
     parts, start = [], 0
     for name, rows in itertools.groupby(names):
@@ -41,22 +40,25 @@ def set_rows(network, names: list[str | None]) -> None:
 
 
 def is_mixable(network, name: str) -> bool:
-    """Return whether all that the adapter changes are plain branches, whose rows can stand beside other adapters'."""
+    """Return whether the adapter has plain LoRA branches only, whose rows can share a batch with other adapters'."""
     layers = [layer for layer in _lora_layers(network) if _has(layer, name)]
     return all(type(layer).__name__ in PLAIN and _is_plain(layer, name) for layer in layers)
 
 
-def _lora_layers(network) -> list[Any]:
+def _lora_layers(network) -> list:
+    """Return PEFT's LoRA layers of `network`."""
     from peft.tuners.lora import LoraLayer
 
     return [module for module in network.modules() if isinstance(module, LoraLayer)]
 
 
 def _has(layer, name: str | None) -> bool:
+    """Return whether the adapter `name` changes this layer."""
     return name in layer.lora_A or name in layer.lora_embedding_A
 
 
 def _is_plain(layer, name: str | None) -> bool:
+    """Return whether the adapter's branch of this layer is no variant (DoRA) and has no bias."""
     return name not in layer.lora_variant and not layer.lora_bias[name]
 
 
