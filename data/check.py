@@ -105,7 +105,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _report(settings: DataSettings, rows: int, folder: Path, with_torch: bool) -> Report:
-    """Fetch the base's tokenizer, bound the memory, and look at the data. Raises UserError."""
+    """Fetch the base's tokenizer, limit the memory, and examine the data. Raises UserError."""
     from data.examine import CheckedBase, build_report
     from models import embedded
     from models.base import choose_base, fetch_tokenizer

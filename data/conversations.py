@@ -1,4 +1,4 @@
-"""Conversations on disk: written once, read as often as needed, never all in memory. Knows no files of people, no tokens.
+"""Conversations on disk: written once, read as often as needed, never all in memory.
 
     kept = Conversations(folder)
     kept.append(17, {"messages": [...]})       17: its row in the file it came from
@@ -31,7 +31,7 @@ Row = dict[str, Any]  # as it was read: {column: value}
 
 
 class BadLine(Row):
-    """A row without columns in the place of one that could not be read; `error` says why."""
+    """An empty row in the place of one that could not be read, with the `error`."""
 
     def __init__(self, error: UserError) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Conversation(TypedDict, total=False):
 
 @dataclass
 class Kept:
-    """How many there were, and the first of them."""
+    """A count of things, and the first `MAX_KEPT` of them."""
 
     count: int = 0
     first: list = field(default_factory=list)
@@ -124,7 +124,7 @@ class Part:
         return map(_parsed, compress(self.whole.lines(), self.mask.view(numpy.uint8).data))
 
     def sample(self, most: int) -> Iterator[Conversation]:
-        """Yield all in order, or `most` of them, evenly drawn, in an order of which any beginning is a fair sample."""
+        """Yield all in order; of more than `most` a random sample of `most`, shuffled, so that any beginning is a sample too."""
         if len(self) <= most:
             yield from self
             return

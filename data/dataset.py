@@ -42,7 +42,7 @@ class Encoded:
     shortened: Kept = field(default_factory=Kept)  # cut or split to fit
 
     def report(self, max_length: int) -> list[str]:
-        """Say for each kind of row that was left out or changed how many and which; [] when all are used as they are."""
+        """Return a sentence for each kind of row that was left out or changed: how many, and which; [] when there is none."""
         kinds = (
             (self.too_long, f"are longer than {max_length} tokens and left out"),
             (self.shortened, f"were longer than {max_length} tokens and shortened"),
@@ -149,7 +149,7 @@ class Encoder:
                     yield row
 
     def preview(self, number: int, row: Row, mapping: dict[str, str] | None = None) -> list[PreviewRow]:
-        """Show what the trainer gets of a row, or why it does not get it. Cut or split, a row has several entries."""
+        """Return what the trainer gets of a row, or why it does not get it. A row that is split has several entries."""
         conversation: Conversation = {}
         pieces: list[TokenRow] = [{"input_ids": [], "labels": []}]
         problem = ""

@@ -113,7 +113,7 @@ def drop_last_row(name: str, owner: str = LOCAL_OWNER) -> None:
 
 
 def row_key(conversation: str, pane: int, place: int, before: Sequence[Message]) -> str:
-    """Return what tells one answer from any other: where it stands, and the messages `before` it."""
+    """Return a key that identifies an answer: its place, and a hash of the messages `before` it."""
     said = [[message["role"], message["content"]] for message in before]
     return hashlib.sha256(json.dumps([conversation, pane, place, said]).encode()).hexdigest()[:16]
 

@@ -36,7 +36,7 @@ def cure(label: str, **changes) -> Cure:
 
 
 def _count_rows(count: int) -> str:
-    """Say how many rows: '1 row', '1,200 rows'."""
+    """Return '1 row', '1,200 rows'."""
     return "1 row" if count == 1 else f"{count:,} rows"
 
 
@@ -103,7 +103,7 @@ def _bad_rows(settings: DataSettings, prepared: Prepared) -> list[Finding]:
 
 
 def _lengths(settings: DataSettings, report: Report, base: CheckedBase) -> list[Finding]:
-    """Return what happens to rows over max_length, and what would keep them."""
+    """Return the findings on rows over max_length, with the settings that would keep them."""
     found = []
     level: Level = "warning" if report["train_rows"] else "stop"
     if report["shortened"]:

@@ -1,4 +1,4 @@
-"""Rows of a data set on the Hub, through `datasets`: without anybody's token, without running its code.
+"""Rows of a public data set on the Hub, through `datasets`: without a token, without running its code.
 
 With a row limit the data set is streamed; without one it is downloaded into the Hub cache once, unless it is too large.
 What the library reads before any row, the card's YAML, is bounded first; and only plain tables and text are read, by the

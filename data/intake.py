@@ -1,4 +1,4 @@
-"""The one way from settings to encoded rows: the training process and the check before it both take it. No torch here.
+"""From settings to encoded rows, for the training process and for the check before it. Imports no torch.
 
 prepared = prepare(settings, folder)              rows sorted into good, bad, double, held out; nothing raised for them
 data = load_data(settings, folder, tokenizer)     the same rows as tokens; raises what would make a training meaningless
@@ -53,7 +53,7 @@ class Gathered:
 
 @dataclass
 class Prepared:
-    """What was read and what becomes of it."""
+    """The rows that were read, and what a training does with each."""
 
     data: Gathered
     mapping: dict[str, str]  # the one of the settings; {} when columns are recognised
@@ -71,7 +71,7 @@ class Prepared:
 
 
 def gather(source: Source, folder: Path, mapping: dict[str, str] | None = None) -> Gathered:
-    """Read a source to its end; what it says lies in a file without a name in `folder`."""
+    """Read a source to its end; its conversations lie in an unnamed file in `folder`."""
     found = Gathered(source.head, source.notes, Conversations(folder))
     for number, row in enumerate(source.rows, 1):
         found.rows = number

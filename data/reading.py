@@ -1,4 +1,4 @@
-"""From a file, a pasted text or the id of a Hub data set to rows: plain dicts, one after the other. Knows no tokens.
+"""From a file, a pasted text or the id of a Hub data set to rows: plain dicts, one after the other.
 
 read_source("data.csv").rows               an iterator: of ten million rows a few are in memory
 read_source("data.csv").notes              ["'data.csv' was read as cp949."]
@@ -40,7 +40,7 @@ JSON_LINES = "Write JSON lines (.jsonl) instead."
 
 @dataclass
 class Source:
-    """The rows, to be read once; the first of them; and what a person should know about how they are read."""
+    """The rows, to be read once; the first of them; and notes on how they were read."""
 
     rows: Iterator[Row]
     head: list[Row]

@@ -1,4 +1,4 @@
-"""What a check of the data says: plain JSON that crosses from its process to the page, the command line and the plan.
+"""The report of a check of the data: plain JSON for the page, the command line and the forecast.
 
 Row numbers count from 1, as people do.
 """
@@ -20,7 +20,7 @@ class Cure(TypedDict):
 
 
 class Finding(TypedDict):
-    """A sentence on the data. `code` names its kind."""
+    """A sentence on something in the data. `code` names its kind."""
 
     code: str
     level: Level

@@ -1,4 +1,4 @@
-"""What becomes of the rows of a run depends on these settings and on nothing else."""
+"""The settings that decide what becomes of the rows of a run."""
 
 import json
 from dataclasses import dataclass

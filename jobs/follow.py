@@ -1,4 +1,4 @@
-"""Streams what a job of Hugging Face says into its run: events into events.jsonl, words into train.log, the adapter home.
+"""Streams the log of a job of Hugging Face into its run: events into events.jsonl, the rest into train.log; pulls the adapter.
 
 The page and `python -m trainer show` read the run's folder as ever. Whoever has the user's token may follow, again after any
 restart: an event carries its number, so the replayed log adds nothing twice. A stop file, or a run that is deleted, ends the job.
@@ -68,7 +68,7 @@ def follow(run: Run, account: Account) -> RunState:
 
 
 def _follow_alone(run: Run, job: Job, account: Account) -> RunState:
-    """Follow while no other program does; another one that follows too waits, and goes on when the first one dies."""
+    """Follow under a lock, so that one program writes; a second one waits, and goes on when the first ends."""
     folder = home() / "following"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{job.id}.lock", poll_interval=LOCK_SECONDS):
@@ -121,7 +121,7 @@ def is_out_of_time(job: Job, words: str, seconds: float | None) -> bool:
 
 
 def _stage(job: Job, account: Account) -> tuple[str, str, float | None]:
-    """Return (stage, the Hub's words, seconds that it ran); "" when the Hub does not answer.
+    """Return (stage, the Hub's message, seconds that it ran); stage "" when the Hub does not answer.
 
     Raises UserError when the sign-in has ended.
     """
@@ -165,7 +165,7 @@ class Mirror:
                 file.truncate(job.log_bytes)
 
     def take(self, line: str) -> None:
-        """Write one line of the job's log: an event that is not known yet to the events, words to the log."""
+        """Write one line of the job's log: a new event into events.jsonl, anything else into train.log."""
         if not self.run.folder.exists():
             return
         found = _event(line)
@@ -226,7 +226,7 @@ class Mirror:
 
 
 def _event(line: str) -> tuple[int, dict[str, Any]] | None:
-    """Return (number, event) of a line that is one; None for words."""
+    """Return (number, event) of a line that holds an event; None for any other line."""
     if not line.startswith("{"):
         return None
     try:

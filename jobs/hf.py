@@ -114,7 +114,7 @@ def submit(config: TrainConfig, plan: Plan, account: Account, owner: str = LOCAL
 
 @contextmanager
 def _one_start(run: Run):
-    """Hold the lock of a run's start, so that it is not paid twice. A start that fails is told in the run too."""
+    """Hold the lock of a run's start, so that it is not paid twice. Writes a failed start into the run's events."""
     folder = home() / "following"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"start-{run.owner}-{run.id}.lock")
@@ -196,7 +196,7 @@ def _start(run: Run, plan: Plan, account: Account, restore: str) -> None:
 
 
 def _run_job(account: Account, **wanted):
-    """Start the job once. When its answer is lost on the way, look whether it started: nobody pays for two."""
+    """Start the job once. When the answer is lost on the way, find the job that may have started, so that none is paid twice."""
     try:
         with job_words("start a job"):
             return client(account.token).run_job(**wanted)
@@ -254,7 +254,7 @@ def end_job(run: Run, hub_token: Token) -> None:
 
 @contextmanager
 def job_words(doing: str):
-    """Raise UserError as models.hub.client.in_words does, with what the answers of Jobs mean."""
+    """Turn errors of the Jobs API into UserError, as models.hub.client.in_words does for the rest of the Hub."""
     try:
         with in_words(doing, "Hugging Face Jobs"):
             yield

@@ -107,7 +107,7 @@ def work(run: Run, account: Account, options: argparse.Namespace, deadline: floa
 
 
 def push(run: Run, name: str, account: Account, repo_id: str) -> dict[str, str]:
-    """Send the adapter to its private repository. Returns what the last event says of it."""
+    """Send the adapter to its private repository. Returns the fields of the last event that name it."""
     try:
         done = plan_push(find_adapter(name), account, PushOptions(repo_name=repo_id, private=True)).push()
         return {"adapter": name, "adapter_repo": done.repo_id}
@@ -117,7 +117,7 @@ def push(run: Run, name: str, account: Account, repo_id: str) -> dict[str, str]:
 
 
 class Printer:
-    """Prints what is new of a run: its events with their numbers, its log as it is."""
+    """Prints the new events of a run with their numbers, and the new lines of its log."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -156,7 +156,7 @@ class Printer:
 
 
 class Sender:
-    """Sends the newest checkpoint in a thread, one at a time; what fails is told once and tried with the next one."""
+    """Sends the newest checkpoint in a thread, one at a time. A failure becomes one note, and the next checkpoint is tried."""
 
     def __init__(self, run: Run, account: Account, repo_id: str) -> None:
         self.run, self.account, self.repo_id = run, account, repo_id

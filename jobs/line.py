@@ -1,4 +1,4 @@
-"""Makes the one idempotent line that every machine runs, and the run's folder for it. Knows no engine that owns machines.
+"""Makes the one idempotent line that every machine runs, and the run's folder for it.
 
     accelerate launch --config_file RUN/job.accelerate.yaml --machine_rank N --main_process_ip HOST ... -m trainer.train --run RUN
 
@@ -35,7 +35,7 @@ VARIABLES = {
 
 @dataclass(frozen=True)
 class Machines:
-    """What is asked for: machines, and GPUs in each (0: its CPU, with one process a machine)."""
+    """The wanted machines, and the GPUs in each (0: its CPU, with one process a machine)."""
 
     nodes: int = 1
     gpus_per_node: int = 1
@@ -49,12 +49,12 @@ class Machines:
 
     @property
     def processes(self) -> int:
-        """All processes together: that is what accelerate calls num_processes."""
+        """The processes of all machines together, which accelerate calls num_processes."""
         return self.nodes * max(1, self.gpus_per_node)
 
     @property
     def gpus(self) -> tuple[Gpu, ...]:
-        """The cards of one machine, of which nothing is known yet: the training process looks what they can."""
+        """The cards of one machine, of unknown kind: the training process finds out what they can do."""
         return (Gpu("GPU", 0, None),) * self.gpus_per_node
 
     def settings(self, config: TrainConfig) -> TrainConfig:
@@ -65,7 +65,7 @@ class Machines:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment of the line; without a GPU accelerate must be told that the CPU is meant."""
+        """The environment variables of the line; accelerate takes a CPU only when it is named."""
         return VARIABLES if self.gpus_per_node else {**VARIABLES, "ACCELERATE_USE_CPU": "true"}
 
 

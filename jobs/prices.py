@@ -1,4 +1,4 @@
-"""Reads what Hugging Face Jobs offers, for how much, and limits what a job can cost: the Hub's list, else its documentation's."""
+"""Reads the machines and prices of Hugging Face Jobs (the Hub's list, else its documentation's), and limits a job's cost."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ MIN_MINUTES = 10  # less is over before the packages are installed
 
 @dataclass(frozen=True)
 class Flavor:
-    """One kind of machine: its price in US dollars a minute, its GPUs, and words for a person."""
+    """One kind of machine: its price in US dollars a minute, its GPUs, and a description."""
 
     name: str
     dollars_per_minute: float
@@ -24,7 +24,7 @@ class Flavor:
     source: str = FROM_DOCS
 
     def line(self) -> str:
-        """Return the name, the price of an hour, and the words, in one line."""
+        """Return the name, the price of an hour, and the description, in one line."""
         return f"{self.name}, ${60 * self.dollars_per_minute:.2f} an hour: {self.words}"
 
 
@@ -50,7 +50,7 @@ class Plan:
 
 
 def flavors(token: Token = False) -> list[Flavor]:
-    """Return what can be had, the cheapest first; the documentation's list when the Hub does not answer."""
+    """Return all machines, the cheapest first; the documentation's list when the Hub does not answer."""
     try:
         with in_words("read the list of machines"):
             found = [_flavor(hardware) for hardware in client(token).list_jobs_hardware()]

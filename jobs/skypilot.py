@@ -49,7 +49,7 @@ rm -f "$RUN/stop"
 
 @dataclass(frozen=True)
 class SkyOptions:
-    """What SkyPilot is asked for: `card` as `sky show-gpus` names it, and a bucket of yours or '' for one that it makes."""
+    """The wanted machines: `card` as `sky show-gpus` names it; a bucket of the user's, or '' for one that SkyPilot makes."""
 
     machines: Machines
     card: str = "L4"

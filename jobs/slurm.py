@@ -66,7 +66,7 @@ exit "$code"
 
 @dataclass(frozen=True)
 class SlurmOptions:
-    """What sbatch is asked for. `time` as Slurm writes it: minutes, HH:MM:SS or D-HH:MM:SS."""
+    """The options of sbatch. `time` as Slurm writes it: minutes, HH:MM:SS or D-HH:MM:SS."""
 
     machines: Machines
     time: str = "04:00:00"

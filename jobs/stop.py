@@ -63,7 +63,7 @@ class Ending:
         self.is_asked = self.is_cancelled = False
 
     def advance(self, has_begun: bool) -> None:
-        """Ask, or cancel. `has_begun`: the job has said something, so there may be something to keep.
+        """Ask the job to stop, or cancel it. `has_begun`: the job has written something, so there may be something to keep.
 
         Raises UserError when the sign-in has ended; a Hub that does not answer is asked again.
         """

@@ -31,7 +31,7 @@ def given_config(options: argparse.Namespace) -> TrainConfig:
 
 
 def show_plan(options: argparse.Namespace) -> int:
-    """Print how these settings would be started here; the memory too where the rows are known without a look."""
+    """Print how these settings would be started here; the memory too where the rows are known without reading them."""
     from models.base import choose_base, shape_for
     from models.hardware import find_hardware
     from runs.forecast.estimate import EXAMPLE_FACTS

@@ -15,14 +15,14 @@ MAX_LINE_BYTES = 2**20
 
 
 class Answer(TypedDict):
-    """A prompt and what the model said to it, both clipped."""
+    """A prompt and the model's answer, both clipped."""
 
     prompt: str
     answer: str
 
 
 class Metrics(TypedDict, total=False):
-    """What a finished training says of itself. Losses per token, memory in bytes; None where it was not measured."""
+    """The results of a finished training. Losses per token, memory in bytes; None where it was not measured."""
 
     base: str
     base_source: str

@@ -49,7 +49,7 @@ def less_memory(config: TrainConfig) -> Cure | None:
 
 
 def _calmer(config: TrainConfig) -> Cure:
-    """Take a tenth of the learning rate, clipped gradients, and bf16 in place of fp16, which overflows at 65504."""
+    """Choose a tenth of the learning rate, clipped gradients, and bf16 in place of fp16, which overflows at 65504."""
     changes: dict[str, Any] = {
         "learning_rate": max(MIN_RATE, float(f"{config.learning_rate / 10:.3g}")),
         "max_grad_norm": 1.0,

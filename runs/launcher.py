@@ -71,7 +71,7 @@ def _reserve(wanted: str, owner: str) -> Path:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a program left that was killed while it copied data, an hour ago or more."""
+    """Remove the unfinished folders of programs that were killed while they copied data, an hour ago or more."""
     for partial in folder.glob(f"*{UNFINISHED}"):
         try:
             is_abandoned = time.time() - partial.stat().st_mtime > ABANDONED_SECONDS

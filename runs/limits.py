@@ -1,4 +1,4 @@
-"""What the owner of a Space or of a shared server allows: limits from the environment.
+"""The limits of the owner of a Space or of a shared server, from the environment.
 
     STUDIO_MAX_RUNS_PER_USER   queued and running runs of one user     3 on a Space
     STUDIO_MAX_QUEUE           runs that wait, of all users            20 on a Space (half of it for guests)
@@ -39,7 +39,7 @@ class Limits:
 
 
 def limits() -> Limits:
-    """Read what holds on this machine now. Raises UserError for a variable that is no whole number."""
+    """Read the limits from the environment. Raises UserError for a variable that is no whole number."""
     return Limits(*(limit(f"STUDIO_MAX_{name}", most) for name, most in ON_A_SPACE.items()))
 
 

@@ -106,7 +106,7 @@ def order() -> list[Run]:
 
 
 def _who(owner: str) -> str:
-    """Return whose turn counts for `owner`."""
+    """Return the name under which `owner` takes turns: one for all guests."""
     return GUEST_PREFIX if owner.startswith(GUEST_PREFIX) else owner
 
 
@@ -197,7 +197,7 @@ def _trains(run: Run) -> bool:
 
 
 def _turns() -> dict[str, float]:
-    """Return when whose run was started last, of the last day (seconds since 1970); a clock that went back is no advantage."""
+    """Return for each owner when a run was started last, within a day (seconds since 1970; none in the future)."""
     now = time.time()
     turns = read_object(home() / "turns.json").items()
     return {who: at for who, at in turns if isinstance(at, int | float) and now - REMEMBERED_SECONDS < at <= now}
@@ -209,7 +209,7 @@ def _take_turn(owner: str) -> None:
 
 @contextmanager
 def lock() -> Generator[None]:
-    """Hold the lock of whoever changes who waits and who trains, in any process. Raises UserError when it cannot be had."""
+    """Hold the lock for changes of the queue, across processes. Raises UserError when it cannot be had."""
     home().mkdir(parents=True, exist_ok=True)
     held = FileLock(home() / "start.lock", timeout=LOCK_SECONDS)
     try:

@@ -1,4 +1,4 @@
-"""Takes out of a text what tells of a machine or opens an account: paths, host name, tokens. For what leaves the machine."""
+"""Removes paths, the host name and tokens from a text that leaves the machine."""
 
 import re
 import socket

@@ -1,4 +1,4 @@
-"""The one place where settings are held against this machine: checked, capped by its owner's limits, the base chosen.
+"""The one place where settings meet this machine: checked, capped by its owner's limits, the base chosen.
 
 `launch` and `create_run` resolve what they get; whoever has to know before (the page, for its look at the data) hands on
 the ResolvedConfig. Nobody after it checks, caps or chooses again.

@@ -195,7 +195,7 @@ def _newest_step(run: Run) -> Event | None:
 
 
 def _tell_the_end(run: Run, state: RunState) -> None:
-    """Fill in what became of a run that has no process and wrote no last event."""
+    """Fill in the status of a run that has no process and wrote no last event."""
     if run.process_file.exists():
         found = _why_it_ended(run)
         state.status, state.ended_at, state.message = "interrupted", state.updated_at, found.message

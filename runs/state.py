@@ -1,4 +1,4 @@
-"""What a run's events add up to: `RunState`, for the page, the command line, a resume, the adapter's curve and jobs alike.
+"""`RunState`, computed from a run's events: for the page, the command line, a resume, the adapter's curve and jobs.
 
 The writer keeps the file small (`EventLog.write_step`), so it is read from its start each time.
 """
@@ -35,7 +35,7 @@ STEP_MARK, MARK_WITHIN_BYTES = b'"event":"step"', 60
 
 @dataclass
 class RunState:
-    """What a person sees of a run, computed from its events. Times in seconds (`*_at`: since 1970), memory in bytes.
+    """The state of a run, computed from its events. Times in seconds (`*_at`: since 1970), memory in bytes.
 
     The series are those of the stage that runs, lists of (step, value); `curve` lays all stages end to end.
     """
@@ -187,7 +187,7 @@ def thinned(points: list[tuple[int, Any]], most: int) -> list[tuple[int, Any]]:
 
 
 def state_of(events_file: Path, with_curves: bool = True) -> RunState:
-    """Return what the events in the file add up to; a new RunState when there is no file.
+    """Compute the state from the events in the file; a new RunState when there is no file.
 
     Without curves only the first and the last of steps in a row are parsed, which is quicker and all that a list needs.
     Lines that are damaged are left out and counted. The status is UNREADABLE when there is nothing else, or no way to read it.
@@ -222,7 +222,7 @@ def _without_inner_steps(lines: list[bytes]) -> Iterator[bytes]:
 
 
 def _cut_off_event(line: bytes) -> Event | None:
-    """Return what a last line without its end tells: a run that wrote the beginning of its last event is over."""
+    """Return the event in a last line without its end: a run that wrote the beginning of its last event is over."""
     event = parse_event(line) if line else None
     if event is None and (found := LAST_EVENT.match(line)):
         message = "The end of its last event is missing."

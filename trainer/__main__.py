@@ -145,7 +145,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _estimate(options: argparse.Namespace) -> int:
-    """Look at the data, measure a few steps, and print one sentence; the figures as JSON go to stdout."""
+    """Check the data, measure a few steps, and print one sentence; the figures as JSON go to stdout."""
     from data.check import check
     from models.base import choose_base, shape_for
     from models.hardware import find_hardware

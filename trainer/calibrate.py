@@ -1,10 +1,10 @@
-"""The measuring process: seconds a token for one configuration on this machine, in seconds and without a download.
+"""The measuring process: the seconds a token takes with one configuration on this machine, without a download.
 
     python -m trainer.calibrate REQUEST.json RESULT.json
 
 Two models of the base's shape with few layers and random weights are trained for a few steps by the real recipe (same
-trainer, precision, adapters, loss head and optimiser); the time is a straight line in the number of layers. Whoever wants a
-measurement calls `runs.forecast.speed.measure`, which imports no torch and starts this.
+trainer, precision, adapters, loss head and optimiser); the time is a straight line in the number of layers.
+`runs.forecast.speed.measure`, which imports no torch, starts this.
 """
 
 import statistics

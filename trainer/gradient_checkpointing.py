@@ -50,7 +50,7 @@ def facts_of(encoded: Encoded) -> DataFacts:
 
 
 def _hardware(stage: Stage) -> Hardware:
-    """Return this machine; what the process holds in RAM is part of the estimate, so it counts as free."""
+    """Return this machine, with the RAM that this process holds as free: it is part of the estimate."""
     hardware = find_hardware()
     held = 0 if hardware.has_gpu else psutil.Process().memory_info().rss * local_processes(stage.config)
     return replace(hardware, available_bytes=hardware.available_bytes + held)

@@ -60,6 +60,6 @@ def sample_answers(trainer, run: Run, sampler: SampleAnswers, number: int) -> Me
     step = trainer.state.global_step
     (is_missing,) = max_over_ranks(step not in history(run, number).samples)  # all look, or none
     if is_missing:
-        sampler.look(trainer.model, step)
+        sampler.answer_prompts(trainer.model, step)
     first, last = history(run, 1).samples, history(run, number).samples
     return {"samples_before": first.get(0, []), "samples_after": last.get(step, [])}

@@ -16,7 +16,7 @@ from trainer.ranks import has_lost_a_sibling, rank, sum_over_ranks
 from trainer.row_order import own_noise
 from trainer.watchdog import HangWatch, is_finite
 
-LAST_LOOK_SECONDS = 60.0  # for the held-out loss of a run that was stopped, or is out of time
+LAST_EVALUATION_SECONDS = 60.0  # for the held-out loss of a run that was stopped, or is out of time
 
 
 class StopRequested(Exception):
@@ -89,12 +89,12 @@ class ProgressCallback(TrainerCallback):
         self.tokens = 0
         self.was_stopped = False
         self.is_out_of_time = False
-        self._looks_until = 0.0
+        self._evaluates_until = 0.0
         self._step_tokens = 0
         self._step_began = 0.0
 
     def begin_stage(self, is_last: bool) -> None:
-        """Start to measure anew: speeds are those of the stage that runs."""
+        """Reset the clocks: speeds are those of the stage that runs."""
         self.is_last_stage = is_last
         self.durations.clear()
         self.seconds, self.tokens = 0.0, 0
@@ -105,7 +105,7 @@ class ProgressCallback(TrainerCallback):
         self._step_tokens += count
 
     def beat(self) -> None:
-        """Tell the watch for hangs that the training moves."""
+        """Report to the watch for hangs that the training moves."""
         if self.hang_watch:
             self.hang_watch.beat()
 
@@ -135,26 +135,26 @@ class ProgressCallback(TrainerCallback):
             control.should_save = may_save
             self.is_out_of_time = bool(is_late) and not stop
 
-    def begin_last_look(self) -> None:
-        """Give the evaluation after the training LAST_LOOK_SECONDS, even after a stop."""
-        self._looks_until = time.monotonic() + LAST_LOOK_SECONDS
+    def begin_last_evaluation(self) -> None:
+        """Give the evaluation after the training LAST_EVALUATION_SECONDS, even after a stop."""
+        self._evaluates_until = time.monotonic() + LAST_EVALUATION_SECONDS
 
     def on_prediction_step(self, args, state, control, model=None, **kwargs) -> None:
         """Cut an evaluation short, on all ranks at the same batch."""
         self.beat()
-        is_over = time.monotonic() >= self._looks_until
+        is_over = time.monotonic() >= self._evaluates_until
         stop, is_late = sum_over_ranks(is_over and self.watch.is_requested(), is_over and self.watch.is_late())
         if not (stop or is_late):
             return
         if not self.watch.is_training:
             self.watch.end_before_training(bool(stop), bool(is_late))
         control.should_evaluate = False
-        if not self._looks_until:
+        if not self._evaluates_until:
             self._stop_when(stop, is_late, state, control, may_save=is_finite(model))
         raise EvaluationStopped
 
     def stop_message(self, step: int, total_steps: int) -> str:
-        """Say why a stopped run ended where it did."""
+        """Return the sentence that says why a stopped run ended where it did."""
         reason = "Stopped"
         if self.is_out_of_time:
             reason = f"The {self.watch.max_minutes:g} minutes of max_minutes are over: stopped"

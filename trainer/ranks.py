@@ -1,4 +1,4 @@
-"""The processes of one training: how they meet, which one writes, what they agree on, and how a lost one is noticed.
+"""The processes of one training: the rendezvous, the one that writes, collective sums, and lost processes.
 
 With one process everything here returns at once. Each process has a device of its own from `meet` on; no model is ever spread
 by `device_map="auto"`. One process writes: rank 0, or, on machines that share no disk, the first process of each machine into

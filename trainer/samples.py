@@ -19,7 +19,7 @@ from runs.run import EventLog
 from trainer.ranks import rank, wait_for_everyone
 
 NEW_TOKENS = 64
-MOST_SECONDS = 30.0
+MAX_SECONDS = 30.0
 SHOWN_CHARACTERS = 500  # of a prompt and of an answer, in every event
 
 
@@ -60,20 +60,20 @@ class SampleAnswers(TrainerCallback):
 
     def on_evaluate(self, args, state, control, model=None, **kwargs) -> None:
         """Answer after an evaluation."""
-        self.look(model, state.global_step)
+        self.answer_prompts(model, state.global_step)
 
     def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
         """Answer every `eval_steps` where nothing is evaluated."""
         if args.eval_strategy == "no" and self.eval_steps and state.global_step % self.eval_steps == 0:
-            self.look(model, state.global_step)
+            self.answer_prompts(model, state.global_step)
 
     def on_epoch_end(self, args, state, control, model=None, **kwargs) -> None:
         """Answer after each epoch where nothing is evaluated and `eval_steps` is 0."""
         if args.eval_strategy == "no" and not self.eval_steps and not control.should_training_stop:
-            self.look(model, state.global_step)
+            self.answer_prompts(model, state.global_step)
 
-    def look(self, model, step: int) -> None:
-        """Answer the prompts as the model is now."""
+    def answer_prompts(self, model, step: int) -> None:
+        """Write a `samples` event with the answers of the model as it is now."""
         if not self.prompts:
             return
         if rank() == 0:
@@ -117,7 +117,7 @@ def _generate(model, tokenizer, ids: list[list[int]], room: int) -> list[str]:
                 input_ids=torch.tensor(padded, device=model.device),
                 attention_mask=torch.tensor(mask, device=model.device),
                 max_new_tokens=min(NEW_TOKENS, room - width + 1),
-                max_time=MOST_SECONDS,
+                max_time=MAX_SECONDS,
                 use_cache=True,
                 eos_token_id=sorted(stops),
                 pad_token_id=tokenizer.pad_token_id,

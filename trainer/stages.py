@@ -1,4 +1,4 @@
-"""What a run trains, one after the other: text first when there is some, then the conversations; and how far it has come.
+"""The stages of a run: text first when there is some, then the conversations; and how far each has come.
 
 Stage 1 of two takes `text_epochs` passes over the text; `num_train_epochs` and `max_steps` belong to the conversations. Each
 stage has its own checkpoints, learning-rate schedule and step count; the adapter is the same.

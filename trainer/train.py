@@ -210,7 +210,7 @@ def _evaluate_step_0(trainer: StudioTrainer, has_checkpoint: bool, past: History
     no_loss, no_samples = ranks.max_over_ranks(has_eval and 0 not in past.eval_losses, 0 not in past.samples)
     if work.config.parallel in ENGINES:
         return  # inside `train`: see the recipe
-    evaluation = trainer.evaluate if no_loss else partial(work.sampler.look, trainer.model, 0)
+    evaluation = trainer.evaluate if no_loss else partial(work.sampler.answer_prompts, trainer.model, 0)
     if not no_loss and not no_samples:
         return
     if trainer.has_new_adapter:
@@ -222,7 +222,7 @@ def _evaluate_step_0(trainer: StudioTrainer, has_checkpoint: bool, past: History
 
 def _finish(trainer: StudioTrainer, stages: list[Stage], stage: Stage, work: Work) -> None:
     """Evaluate the held-out rows a last time, publish the adapter, and write the last event."""
-    work.progress.begin_last_look()
+    work.progress.begin_last_evaluation()
     trainer.evaluate_step_0()
     metrics = collect_metrics(trainer, stages, stage.number, work.run, work.base, work.precision)
     metrics |= sample_answers(trainer, work.run, work.sampler, stage.number)

@@ -54,7 +54,7 @@ data**. Keep this repository private. To go on with it: *Bring back a run from t
 
 @dataclass(frozen=True)
 class Backup:
-    """What is known of the copy on the Hub. `writer` marks this copy of the run; `revision` is the commit it made last."""
+    """The contents of backup.json. `writer` identifies this copy of the run; `revision` is the commit that it made last."""
 
     writer: str = ""
     repo_id: str = ""
@@ -68,7 +68,7 @@ BACKUP_TYPES = {**dict.fromkeys(Backup.__dataclass_fields__, str), "time": (int,
 
 
 def read_backup(run_folder: Path) -> Backup | None:
-    """Return what the run's folder says of its copy on the Hub; None for a run that has none."""
+    """Read backup.json in the run's folder; None for a run without one."""
     values = read_json(run_folder / RECORD)
     if not isinstance(values, dict) or not isinstance(values.get("writer"), str):
         return None
@@ -77,7 +77,7 @@ def read_backup(run_folder: Path) -> Backup | None:
 
 
 def note_backup(run_folder: Path, **values) -> Backup:
-    """Change what the run's folder says of its copy."""
+    """Change these values in the run's backup.json, which is made when there is none; return all."""
     known = replace(read_backup(run_folder) or Backup(writer=secrets.token_hex(16)), **values)
     write_json(run_folder / RECORD, asdict(known))
     return known
@@ -135,7 +135,7 @@ def send_checkpoint(run_folder: Path, checkpoint: Path, account: Account, repo_i
 
 @dataclass(frozen=True)
 class Offer:
-    """What a repository with checkpoints offers, before anything is downloaded. `revision` is a commit; sizes in bytes."""
+    """The files of a repository with checkpoints, before anything is downloaded. `revision` is a commit; sizes in bytes."""
 
     repo_id: str
     revision: str
@@ -151,7 +151,7 @@ class Offer:
 
 
 def look_for_checkpoints(wanted: str, account: Account) -> Offer:
-    """Look at what `wanted`, a repository of the account's own, offers. Raises UserError."""
+    """List the files of `wanted`, a repository of the account's own. Raises UserError."""
     repo_id, revision = parse_repo(wanted)
     if not is_own(repo_id, account):
         raise UserError(f"{repo_id} belongs to somebody else.", "Only runs of your own account come back.")

@@ -43,7 +43,7 @@ class Cost:
     dollars: float
 
     def sentence(self) -> str:
-        """Return it in words."""
+        """Return the cost in words."""
         return f"${self.dollars:.2f} on this Space ({self.flavor}, ${self.dollars_per_hour:.2f} an hour)"
 
 
@@ -66,7 +66,7 @@ class Estimate:
     on_gpu: bool
 
     def sentence(self) -> str:
-        """Return all of it in words, in one line."""
+        """Return the estimate in words, in one line."""
         memory = self.memory
         have = f"{memory.available / 1e9:.1f} GB {'of the GPU' if self.on_gpu else 'of RAM'} are free"
         needs = f"needs about {memory.total / 1e9:.1f} GB; {have}{'' if memory.fits else ': too little'}"
@@ -76,7 +76,7 @@ class Estimate:
         return " ".join([*parts, f"Gradient checkpointing is {self.checkpointing}."])
 
     def to_json(self) -> dict[str, object]:
-        """Return it as the JSON that `trainer estimate` prints and a run keeps."""
+        """Return the estimate as the JSON that `trainer estimate` prints and a run keeps."""
         values = asdict(self)
         del values["on_gpu"]
         return {**values, "memory": {**values["memory"], "fits": self.memory.fits}, "sentence": self.sentence()}
@@ -140,7 +140,7 @@ def _stages_of(config: TrainConfig, data_facts: DataFacts) -> list[tuple[TrainCo
 
 
 def _plan_of(config: TrainConfig, data_facts: DataFacts) -> Plan:
-    """Plan the rows that the trainer gets, packed when the config says so."""
+    """Plan the steps for the rows that the trainer gets, packed when the config packs."""
     rows = data_facts["train_rows"]
     if config.packing:
         rows = packed_rows(data_facts["tokens"], config.max_length)
@@ -148,7 +148,7 @@ def _plan_of(config: TrainConfig, data_facts: DataFacts) -> Plan:
 
 
 def estimate_time(config: TrainConfig, data_facts: DataFacts, speed: Speed | None) -> float | None:
-    """Return seconds of training and of the looks at the held-out rows; None without a measurement."""
+    """Return the seconds of training and of evaluating the held-out rows; None without a measurement."""
     if speed is None:
         return None
     seconds = sum(_stage_time(*stage, speed) for stage in _stages_of(config, data_facts))

@@ -1,4 +1,4 @@
-""" "Does not fit" comes with "make it fit": the fewest settings that bring a run into the memory there is. Light: no torch."""
+"""The fewest changes of settings that bring a run into the free memory. Imports no torch."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -36,7 +36,7 @@ def facts_in(report: Mapping[str, Any]) -> DataFacts:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the Trainer will do. `effective_batch` is rows an optimiser step, over all devices."""
+    """The steps that the Trainer will make. `effective_batch` is rows an optimiser step, over all devices."""
 
     effective_batch: int
     steps_per_epoch: int

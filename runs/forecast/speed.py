@@ -136,7 +136,7 @@ def _key(config: TrainConfig, shape: ModelShape, data_facts: DataFacts) -> str:
 
 
 def _measured(request: dict[str, Any], progress: Progress, stop: Callable[[], bool]) -> dict[str, Any] | None:
-    """Let the measuring process answer; None when `stop()` said so. Raises UserError with the last words of one that fails."""
+    """Run the measuring process; None when `stop()` returned true. Raises UserError with the last line of one that fails."""
     variables = child_environment()
     if not find_gpus():
         variables["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)  # what accelerate sets for the training

@@ -1,4 +1,4 @@
-"""From a config to what `accelerate launch` gets (its YAML, its flags, the variables beside them), and to how a person is told.
+"""From a config to the YAML, the flags and the variables of `accelerate launch`, and to a description of the start.
 
 The files in `runs/machines/accelerate/` are the templates: the numbers of the config take the place of theirs, the comments stay.
 What accelerate takes only as a flag (rendezvous, restarts) is a flag. Light: no torch.
@@ -57,7 +57,7 @@ def template_of(config: TrainConfig, has_gpu: bool) -> Path:
 
 
 def mixed_precision(precision: str, gpus: tuple[Gpu, ...]) -> str:
-    """Return what the training process will compute in: accelerate is told too, since two answers would be mixed silently."""
+    """Return accelerate's name for the dtype that the training process computes in; two dtypes would be mixed silently."""
     if not gpus or resolve_precision(precision, True) == "fp32":
         return "no"
     old = any(gpu.compute_capability is not None and gpu.compute_capability < NATIVE_BF16 for gpu in gpus)
@@ -160,7 +160,7 @@ def _interface_of(address: str) -> str:
 
 
 def launch_plan(config: TrainConfig, hardware: Hardware, bytes_per_process: int | None = None) -> LaunchPlan:
-    """Tell how `config` (with the numbers of its own accelerate config in it) would be started on this machine."""
+    """Describe how `config` (with the numbers of its own accelerate config in it) would be started on this machine."""
     gpus = hardware.gpus
     resolved, mixed = resolve_precision(config.precision, hardware.has_gpu), mixed_precision(config.precision, gpus)
     precision = f"base in {resolved}, computed in {'fp32' if mixed == 'no' else mixed}, adapters in fp32"
@@ -181,7 +181,7 @@ def launch_plan(config: TrainConfig, hardware: Hardware, bytes_per_process: int 
 
 
 def _hardware_words(hardware: Hardware) -> str:
-    """Say what was found: '2 x NVIDIA L4 (22 GiB), 12 CPU cores'."""
+    """Return the hardware in words: '2 x NVIDIA L4 (22 GiB), 12 CPU cores'."""
     counts = Counter(f"{gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in hardware.gpus)
     cards = [f"{count} x {words}" if count > 1 else words for words, count in counts.items()]
     return f"{', '.join(cards) or 'no GPU'}, {_cores(hardware.cpu_count)}"
@@ -213,7 +213,7 @@ def _processes_words(config: TrainConfig, hardware: Hardware) -> str:
 
 
 def _batch_words(config: TrainConfig) -> str:
-    """Say '4 rows a device x 2 gathered x 4 processes = 32 rows a step'."""
+    """Return '4 rows a device x 2 gathered x 4 processes = 32 rows a step'."""
     device, gathered = config.per_device_train_batch_size, config.gradient_accumulation_steps
     parts = [f"{device} row{'s' if device > 1 else ''} a device"]
     parts += [f"{gathered} gathered"] if gathered > 1 else []

@@ -35,7 +35,7 @@ INSTALL_DEEPSPEED = "pip install deepspeed==0.19.8"
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of the table: does it work, and what it is good for, or why not and the nearest that works."""
+    """One cell of the table: whether it works, and what it is good for, or why not and the nearest that works."""
 
     works: bool
     why: str

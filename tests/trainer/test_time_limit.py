@@ -88,7 +88,7 @@ def test_a_stop_or_the_time_limit_ends_a_look_and_keeps_the_adapter(
 
 
 def test_the_last_look_of_a_stopped_run_has_its_end(long_looks, during_a_look, monkeypatch):
-    monkeypatch.setattr(progress, "LAST_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "LAST_EVALUATION_SECONDS", 0.0)
     run = create_run(TrainConfig(name="looks", **long_looks))
     batches = during_a_look(23, ask_to_stop)
     assert run_main(run) == 0
