@@ -281,3 +281,49 @@ def test_transformers_sampler_of_alike_lengths_draws_from_its_generator():
         sampler.generator = torch.Generator().manual_seed(seed)
         orders.append(list(sampler))
     assert orders[0] == orders[1] != orders[2], sources("transformers")
+
+
+def test_transformers_renders_templates_with_the_spans_of_the_assistants_words():
+    """models/prompt.py, which tokenises what is rendered by itself."""
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    template = "{% for m in messages %}<{% generation %}{{ m['content'] }}{% endgeneration %}>{% endfor %}"
+    conversations = [[{"role": "assistant", "content": "yes"}]]
+    found = render_jinja_template(
+        conversations=conversations, chat_template=template, return_assistant_tokens_mask=True
+    )
+    assert found[0] == ["<yes>"], sources("transformers")
+    assert [tuple(span) for span in found[1][0]] == [(1, 4)], sources("transformers")
+
+
+def test_transformers_writes_bytes_as_the_characters_of_byte_level_tokenizers():
+    """models/prompt.py shows tokens as the bytes that they are."""
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    found = bytes_to_unicode()
+    assert len(found) == len({*found.values()}) == 256 and found[32] == "Ġ", sources("transformers")
+
+
+def test_the_hub_client_names_its_folders_and_finds_yaml_as_before():
+    """models/base.py and models/hub/fetch.py read the cache; data/hub_data.py looks through a card before `datasets` does."""
+    from huggingface_hub.file_download import repo_folder_name
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK
+    from huggingface_hub.utils import filter_repo_objects
+
+    assert repo_folder_name(repo_id="a/b", repo_type="model") == "models--a--b", sources("huggingface_hub")
+    block = REGEX_YAML_BLOCK.search("---\na: 1\n---\nwords")
+    assert block and block[2].strip() == "a: 1", sources("huggingface_hub")
+    assert [*filter_repo_objects(["a.json", "a.bin"], allow_patterns=["*.json"])] == ["a.json"], sources(
+        "huggingface_hub"
+    )
+
+
+def test_tokenizers_decode_on_from_ids_that_are_given():
+    """chat/decoding.py begins a stream behind tokens that were shown."""
+    from tokenizers import Tokenizer
+    from tokenizers.decoders import DecodeStream
+    from tokenizers.models import WordLevel
+
+    tokenizer = Tokenizer(WordLevel({"a": 0, "b": 1}, unk_token="a"))
+    stream = DecodeStream(ids=[0], skip_special_tokens=True)
+    assert stream.step(tokenizer, 1) == " b", sources("tokenizers")
