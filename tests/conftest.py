@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,10 +27,20 @@ PROCESS = {"tiny_base", "embedded_base", "trainer", "subprocess", "torch", "tran
 FOREIGN = ("HF_", "HUGGINGFACE_", "TRANSFORMERS_", "GRADIO_", "XDG_", "MPLCONFIGDIR", "STUDIO_HOME")
 
 
-def pytest_configure(config) -> None:
-    """Make the home, unless this is a worker of pytest-xdist, whose controller has made it."""
+def link_files(source: Path, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for file in source.iterdir():
+        (folder / file.name).symlink_to(file)
+
+
+def make_home() -> Callable[[], None] | None:
+    """Make the home and return what removes it; None in a worker of pytest-xdist, whose controller has made it.
+
+    Called when this file is imported: conftest files of folders that are named on the command line come right after it, and
+    import libraries that read the environment once.
+    """
     if TESTS_HOME in os.environ:
-        return
+        return None
     folder = Path(tempfile.mkdtemp(prefix="studio-tests-"))
     before, temporary = dict(os.environ), tempfile.tempdir
     installed, wheels = embedded.folder(), bases_folder() / "wheels"
@@ -53,7 +63,15 @@ def pytest_configure(config) -> None:
         tempfile.tempdir = temporary
         shutil.rmtree(folder, ignore_errors=True)
 
-    config.add_cleanup(clean_up)
+    return clean_up
+
+
+remove_home = make_home()
+
+
+def pytest_configure(config) -> None:
+    if remove_home:
+        config.add_cleanup(remove_home)
 
 
 def pytest_sessionstart(session) -> None:
@@ -74,12 +92,6 @@ def pytest_collection_modifyitems(items) -> None:
             item.add_marker("process")
         else:
             item.add_marker("unit")
-
-
-def link_files(source: Path, folder: Path) -> None:
-    folder.mkdir(parents=True)
-    for file in source.iterdir():
-        (folder / file.name).symlink_to(file)
 
 
 @pytest.fixture(autouse=True)

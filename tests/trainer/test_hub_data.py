@@ -148,9 +148,7 @@ def test_a_data_set_that_is_too_large_asks_for_max_rows(hub):
     assert "Set max_rows" in refused and len(streamed) == 1
 
 
-@pytest.mark.parametrize(
-    "name", ["text", "json", "csv", "trainer/accelerate", "a/b/c", "../x", "owner/..", "/etc/passwd"]
-)
+@pytest.mark.parametrize("name", ["text", "json", "csv", "runs/machines", "a/b/c", "../x", "owner/..", "/etc/passwd"])
 def test_what_is_no_id_is_refused_before_the_library_takes_it_for_files_here(name):
     with pytest.raises(UserError, match="neither a file here nor a data set"):
         check_id(name)

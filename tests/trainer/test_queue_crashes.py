@@ -50,7 +50,7 @@ def test_a_program_that_died_before_it_cleaned_up_starts_nothing_twice(trainer):
 
 
 CRASHING = """import os, random, sys
-from trainer import launcher, queue
+from runs import launcher, queue
 
 def crashing(work):
     def call(*arguments, **named):
@@ -100,7 +100,7 @@ def spawn(code: str) -> subprocess.Popen:
 def test_the_dispatcher_goes_on_by_itself_and_is_one(trainer):
     """In a process of its own: the thread lives as long as its process."""
     code = (
-        "import sys, time; from trainer import launcher, queue\n"
+        "import sys, time; from runs import launcher, queue\n"
         f"launcher.command = lambda run, config: [sys.executable, '-c', {FAKE.format(seconds=60)!r}, '-m', "
         "'trainer.train', '--run', str(run.folder)]\n"
         "assert queue.start_dispatcher() is queue.start_dispatcher(); time.sleep(60)"

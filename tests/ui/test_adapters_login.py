@@ -55,8 +55,8 @@ def sign_in(browser, provider) -> None:
     assert landed.status_code in (302, 307) and landed.headers["location"].startswith("/")
 
 
-def call(browser, name: str, *data) -> tuple[int, str]:
-    answer = browser.post(f"/gradio_api/run/{name}", json={"data": list(data), "session_hash": "s"})
+def call(browser, name: str, *data, session: str = "s") -> tuple[int, str]:
+    answer = browser.post(f"/gradio_api/run/{name}", json={"data": list(data), "session_hash": session})
     return answer.status_code, json.dumps(answer.json())
 
 
@@ -67,7 +67,7 @@ def test_a_visitor_signs_in_with_the_least_scopes_and_pushes_in_their_own_name(s
     assert status == 500 and "This page does not know you yet" in text, "nobody is signed in yet"
     sign_in(browser, provider)
     assert set(provider.asked[0]["scope"].split()) == set(SCOPES.split())
-    status, text = call(browser, "push", "", "mine", "", True, "", True, False, None)
+    status, text = call(browser, "push", "", "mine", "", True, "", True, False, None, session="another page")
     assert status == 200 and "bob/mine" in text, text
     assert hub.repositories["bob/mine"].private and "README.md" in hub.repositories["bob/mine"].files
     assert hub.alice not in hub.seen_tokens, "the Space's own token acted"
