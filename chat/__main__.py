@@ -13,6 +13,7 @@ from models.messages import Message
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line, print the answers, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m chat", description=__doc__)
     parser.add_argument("message", nargs="+", help="what you say; several are said one after the other")
     parser.add_argument("--adapter", help="name of an adapter; without it the base answers")

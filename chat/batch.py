@@ -1,6 +1,6 @@
-"""One step of several conversations at once, whose caches are joined, padded on the left, and split again.
+"""One decoding step for several conversations: their caches are joined, padded on the left, and split again.
 
-Joining copies every key and value, so it is done only when somebody comes or leaves.
+Joining copies every key and value, so it is done only when the set of conversations changes.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ def new_kv(network):
 
 
 def read_prompt(network, cache: Cache, ids: list[int]):
-    """Read `ids` behind what `cache` holds; returns the logits of the last one, (vocabulary,)."""
+    """Run `ids` through `network` behind what `cache` holds; return the logits of the last one, (vocabulary,)."""
     import torch
 
     if cache.kv is None:
@@ -28,7 +28,7 @@ def read_prompt(network, cache: Cache, ids: list[int]):
 
 
 class JoinedCaches:
-    """The caches of the conversations of one model, as one padded cache while the same ones go on."""
+    """The caches of several conversations with one model, as one padded cache while the set stays the same."""
 
     def __init__(self, network) -> None:
         self.network = network
@@ -36,7 +36,7 @@ class JoinedCaches:
         self._kv: Any = None
 
     def step(self, caches: list[Cache], tokens: list[int]):
-        """Read one token for each cache; returns the logits, (conversations, vocabulary)."""
+        """Run one token for each cache; return the logits, (conversations, vocabulary)."""
         import torch
 
         if len(caches) == 1:
@@ -61,7 +61,7 @@ class JoinedCaches:
         return logits
 
     def _join(self, caches: list[Cache]) -> None:
-        """Copy the caches into one, each flush right."""
+        """Copy the caches into one, each aligned to the right."""
         import torch
         from torch.nn.functional import pad
 
@@ -77,7 +77,7 @@ class JoinedCaches:
         self.caches = list(caches)
 
     def split(self) -> None:
-        """Give each conversation its own cache back."""
+        """Copy the joined keys and values back into each conversation's own cache."""
         for row, cache in enumerate(self.caches):
             length = len(cache.ids)
             for own, common in zip(cache.kv.layers, self._kv.layers, strict=True):

@@ -1,9 +1,10 @@
-"""The keys and values of conversations (KV caches), kept over their turns; bounded.
+"""The keys and values of conversations (KV caches), kept between their turns, within a number and a size.
 
-Whoever holds the most makes room with the longest unused of their own, so that nobody pushes out what is another's.
+When there are too many, the longest unused cache of the person whose caches are largest is dropped, so that nobody evicts
+another person's.
 
-A cache knows the tokens that it holds. A new prompt keeps the beginning that both share and is read from there on: an answer
-is appended to, an edit, an undo or a left-out turn crops. Another model (another adapter) shares nothing.
+A cache knows the tokens that it holds. For a new prompt the common beginning is kept, and the rest is computed: an answer is
+appended, an edit, an undo or a left-out turn crops. Another model (another adapter) has no beginning in common.
 """
 
 from collections import Counter, OrderedDict
@@ -33,7 +34,7 @@ class Cache:
 
 
 def shared_length(first: list[int], second: list[int]) -> int:
-    """How many tokens both begin with."""
+    """Return the number of tokens that both lists begin with."""
     length = min(len(first), len(second))
     if first[:length] == second[:length]:
         return length
@@ -50,7 +51,7 @@ class Caches:
     def take(self, conversation: str | None, model: object, ids: list[int]) -> Cache | None:
         """Return the cache of `conversation`, cropped to what it shares with `ids`; None without one for `model`.
 
-        It is the caller's until it is put back. At least the last of `ids` stays to be read: its logits are wanted.
+        It is not kept here until it is put back. At least the last of `ids` is left to compute, because its logits are needed.
         """
         cache = self._kept.pop(conversation, None) if conversation is not None else None
         if cache is None or cache.model != model:
@@ -62,7 +63,7 @@ class Caches:
         return cache
 
     def put(self, conversation: str | None, cache: Cache) -> None:
-        """Keep `cache`; the longest unused of whoever holds the most make room."""
+        """Keep `cache`; drop the longest unused caches of the person with the largest ones while there are too many."""
         if conversation is None or not cache.ids:
             return
         self._kept[conversation] = cache
@@ -75,12 +76,15 @@ class Caches:
             del self._kept[next(name for name, one in self._kept.items() if one.person == person)]
 
     def forget(self, conversation: str) -> None:
+        """Drop the cache of `conversation`, if there is one."""
         self._kept.pop(conversation, None)
 
     def clear(self) -> None:
+        """Drop all caches."""
         self._kept.clear()
 
     def memory_bytes(self) -> int:
+        """Return the size of all keys and values in bytes."""
         return sum(cache.memory_bytes() for cache in self._kept.values())
 
     def __len__(self) -> int:

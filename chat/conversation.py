@@ -63,7 +63,7 @@ class Conversation(TypedDict):
 
 
 class Deleted(TypedDict):
-    """What stays in the browser's list of one that is deleted: another tab that still holds it must not bring it back."""
+    """A deleted conversation in the browser's list: it keeps another tab that still has it from storing it again."""
 
     id: str
     changed: float
@@ -105,18 +105,19 @@ def set_models(conversation: Conversation, models: list[str]) -> None:
 
 
 def check_room(conversation: Conversation) -> None:
-    """Raise UserError for a conversation that is too long to be gone on with."""
+    """Raise UserError for a conversation that is too long for another message."""
     if _characters(conversation) > MAX_ROOM_CHARACTERS:
         words = f"This conversation has more than {MAX_ROOM_CHARACTERS:,} characters."
         raise UserError(words, "Press “New chat”; this one is kept.")
 
 
 def _characters(conversation: Conversation) -> int:
+    """Return the characters of all messages in all panes."""
     return sum(len(message["content"]) for pane in conversation["panes"] for message in pane["messages"])
 
 
 def ask(conversation: Conversation, text: str) -> None:
-    """Add the user's message and an empty answer to every pane. Raises UserError when it is too long to go on with."""
+    """Add the user's message and an empty answer to every pane. Raises UserError when the conversation is too long."""
     check_room(conversation)
     for pane in conversation["panes"]:
         pane["messages"] += [{"role": "user", "content": text}, {"role": "assistant", "content": ""}]
@@ -173,9 +174,9 @@ def make_title(text: str) -> str:
 
 
 def keep(records: list[Record], conversation: Conversation) -> list[Record]:
-    """Return the browser's list with this conversation, unless a later state of it is there; the last changed first.
+    """Return the browser's list with this conversation, unless it has a later state of it; the last changed first.
 
-    What a browser has no room for is marked as deleted, the longest unchanged first; so is one in which nothing is said any more.
+    Conversations beyond the browser's room are marked as deleted, the longest unchanged first; so are those without messages.
     """
     known: dict[str, Record] = {one["id"]: one for one in records}
     before = known.get(conversation["id"])
@@ -196,17 +197,17 @@ def keep(records: list[Record], conversation: Conversation) -> list[Record]:
 
 
 def deleted(conversation: Record) -> Deleted:
-    """Return what stays in the browser's list of a conversation that is deleted now."""
+    """Return the mark that a conversation leaves in the browser's list when it is deleted now."""
     return Deleted(id=conversation["id"], changed=time.time(), deleted=True)
 
 
 def is_conversation(record: Record) -> TypeGuard[Conversation]:
-    """Return whether `record` is one that is not deleted."""
+    """Return whether `record` is a conversation, not the mark of a deleted one."""
     return "panes" in record
 
 
 def next_to_go(records: Sequence[Record]) -> Conversation | None:
-    """Return the conversation that the next new one pushes out of the browser, None while there is room."""
+    """Return the conversation that the next new one would delete from the browser, None while there is room."""
     kept = list(filter(is_conversation, records))
     size = sum(len(json.dumps(one)) for one in kept)
     is_full = len(kept) >= MAX_CONVERSATIONS or size > ALMOST_FULL * MAX_STORED_CHARACTERS
@@ -214,7 +215,7 @@ def next_to_go(records: Sequence[Record]) -> Conversation | None:
 
 
 def records_of(found: object) -> list[Record]:
-    """Return what a browser sent as its list; whatever is neither a conversation nor a deleted one is left out."""
+    """Return the valid records of a list that a browser sent; conversations and marks of deleted ones."""
     records: Sequence[Record] = []
     for one in found if isinstance(found, list) else []:
         try:
@@ -228,7 +229,7 @@ def records_of(found: object) -> list[Record]:
 
 
 def find(conversations: list[Conversation], words: str) -> list[Conversation]:
-    """Those that hold all of `words` in their title or in what was said."""
+    """Return the conversations that hold all of `words` in their title, their system prompt or their messages."""
     wanted = words.lower().split()
 
     def text(conversation: Conversation) -> str:
@@ -297,6 +298,7 @@ def checked(found: dict[str, Any]) -> Conversation:
 
 
 def _checked_pane(found: dict[str, Any]) -> Pane:
+    """Return a pane from outside with only its known fields. Raises like `checked`."""
     messages = [_checked_message(message) for message in found["messages"]]
     roles = [message["role"] for message in messages]
     if roles != ["user", "assistant"] * (len(roles) // 2):
@@ -316,6 +318,7 @@ def _checked_pane(found: dict[str, Any]) -> Pane:
 
 
 def _checked_message(found: dict[str, Any]) -> Said:
+    """Return a message from outside with only its known fields. Raises like `checked`."""
     rated = found.get("rated")
     kept = Said(
         role=found["role"],

@@ -46,7 +46,7 @@ class TextStream:
         return self.text
 
     def _begin(self) -> None:
-        """Decode from here on, with the last token as what stands before; DecodeStream has only `step`."""
+        """Restart decoding behind the last token: DecodeStream has only `step`, and cannot go back."""
         from tokenizers.decoders import DecodeStream
 
         self._stream = DecodeStream(ids=self._ids[-1:], skip_special_tokens=True)

@@ -87,7 +87,7 @@ class Engine:
         self._end = weakref.finalize(self, self._scheduler.close)
 
     def close(self) -> None:
-        """End what is being written and free the model's memory. The engine answers nobody after it."""
+        """Stop all generation and free the model's memory. The engine cannot be used after it."""
         self._end()
         self.caches.clear()
         self.resident.unload()
@@ -106,7 +106,7 @@ class Engine:
 
         `conversation` names the cache that is kept for the next turn. With `continuing` the last message is an answer that
         goes on; the text holds it from its beginning. Raises UserError for messages or settings that cannot be used, for an
-        adapter that cannot be loaded, and when too many wait already: in all, of the `caller`'s own, or of their kind.
+        adapter that cannot be loaded, and when too many requests wait: in all, of the `caller`, or of guests.
         """
         sampling.check()
         messages = check_messages(messages, continuing)
@@ -135,7 +135,7 @@ class Engine:
                 self._scheduler.withdraw(request)
 
     def _prepare(self, request: Request, answer: "_Answer") -> Iterator[Reply]:
-        """Prepare `request` outside the chat's thread and hand it on; an empty reply now and then while that takes long."""
+        """Prepare `request` in a thread of its own and hand it to the scheduler; yield an empty reply now and then meanwhile."""
         person, work = request.caller.person, lambda: answer.prepare(self.resident, request.model)
         prepared = yield from self._preparations.run(person, work, request.stop, answer.reply)
         if prepared is None:
@@ -145,7 +145,7 @@ class Engine:
 
 
 class _Answer:
-    """One answer on its way: fits the history, and turns tokens into text."""
+    """One answer in progress: fits the history, and turns tokens into text."""
 
     def __init__(self, messages: list[Message], sampling: Sampling, continuing: bool) -> None:
         self.messages, self.sampling, self.continuing = messages, sampling, continuing
@@ -153,7 +153,7 @@ class _Answer:
         self.format: PromptFormat | None = None
 
     def prepare(self, resident: Resident, model: Model) -> tuple[PromptFormat, list[int], int]:
-        """(format, prompt, longest answer); nothing needs to be loaded. Raises UserError."""
+        """Return (format, prompt ids, most new tokens) without loading the model. Raises UserError."""
         format, window = resident.format_of(model), resident.window(model)
         sizes, overhead = format.measure(self.messages, self.continuing)
         fitted = fit_history(self.messages, sizes, window - self.sampling.max_new_tokens, overhead)
@@ -169,7 +169,7 @@ class _Answer:
         return format, prompt.ids, min(self.sampling.max_new_tokens, window - len(prompt.ids))
 
     def stream(self, request: Request) -> Iterator[Reply]:
-        """Stream the reply as it grows; while nothing comes the same one now and then, so that its reader can leave."""
+        """Yield the reply as it grows; while no token comes, the same reply at times, so that the generator can be closed."""
         began, first, stream = time.perf_counter(), None, None
         kept = self.messages[-1]["content"].rstrip() if self.continuing else ""
         while True:

@@ -50,6 +50,7 @@ class Formats:
                 self._making.pop(key, None)
 
     def _find(self, key: tuple) -> PromptFormat | None:
+        """Return the format that is kept under `key` and mark it as used; None without one."""
         with self._lock:
             if key in self._formats:
                 self._formats.move_to_end(key)

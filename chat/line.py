@@ -1,13 +1,13 @@
 """Who may ask for an answer, and who is answered next. Plain lists without threads: the scheduler calls it under its lock.
 
-People are answered in rotation: next is whoever has waited longest since they asked or since their last answer began, so that
-one who asks thirty times delays the others by one answer. A person is an owner; guests of one address are one person, since
-anybody makes as many guests as they like.
+People are answered in rotation: next is the person who has waited longest since they asked or since their last answer began, so
+that somebody with thirty requests delays the others by one answer. A person is an owner; guests of one address are one person,
+since anybody can make any number of guests.
 
 One base is in memory. It stays for STAY_SECONDS for each person who waits for it or is answered by it, up to MAX_STAY_SECONDS,
-and its requests go first meanwhile; after that the rotation alone decides, and when it comes to another base nobody new is
-admitted until those in mid-answer are done. So one person's requests for another base cost the others one change of the base
-for each such stay, and nobody waits longer than a stay, a round of answers and a load. A base that nobody wants goes at once.
+and its requests go first meanwhile; after that the rotation alone decides, and when it comes to another base, no new request is
+admitted until the answers in progress are done. So one person's requests for another base cost the others one change of the base
+for each such stay, and nobody waits longer than a stay, a round of answers and a load. A base without requests is left at once.
 """
 
 import time
@@ -25,18 +25,19 @@ STAY_SECONDS, MAX_STAY_SECONDS = 10, 120
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: the name of the owner's folder, and the address of their machine or network ("" when it is not known)."""
+    """The sender of a request: the owner's folder name, and the address of the machine or network ("" when it is unknown)."""
 
     owner: str = LOCAL_OWNER
     address: str = ""
 
     @property
     def is_guest(self) -> bool:
+        """Return whether the owner is a browser that is not signed in."""
         return self.owner.startswith(GUEST_PREFIX)
 
     @property
     def person(self) -> str:
-        """What the rotation and the shares go by."""
+        """Return the name by which the rotation and the limits count: the owner, or all guests of one address."""
         return f"guests at {self.address}" if self.is_guest and self.address else self.owner
 
 
@@ -45,9 +46,9 @@ LOCAL = Caller()  # the owner of a laptop, and programs without a page
 
 @dataclass(frozen=True)
 class Limit:
-    """How many answers may be on their way: in all, of one owner, of one address; guests together get half of `total`.
+    """The most answers in progress: in all, for one owner, for one address; guests together get half of `total`.
 
-    The owner of a laptop may have them all.
+    The owner of a laptop may use all of them.
     """
 
     total: int
@@ -69,6 +70,7 @@ class Limit:
             raise UserError("Too many visitors without an account wait already.", "Sign in, or try again in a minute.")
 
     def has_room(self, caller: Caller, held: list[Caller]) -> bool:
+        """Return whether `check` would let one more of `caller` in."""
         try:
             self.check(caller, held)
         except UserError:
@@ -77,7 +79,7 @@ class Limit:
 
 
 class Places:
-    """The places of a limit, taken by whoever is at work; from any thread."""
+    """The places of a limit, held while an answer is in progress; safe from any thread."""
 
     def __init__(self, limit: Limit) -> None:
         self.limit = limit
@@ -86,7 +88,7 @@ class Places:
 
     @contextmanager
     def taken_by(self, caller: Caller) -> Generator[None]:
-        """Hold a place. Raises UserError when `caller` may not have one now."""
+        """Hold a place in a `with` block. Raises UserError when `caller` may not have one now."""
         with self._lock:
             self.limit.check(caller, self._held)
             self._held.append(caller)

@@ -1,7 +1,7 @@
-"""What happens before the model is needed: the history is fitted and tokenised, in a thread of the request's own, in time.
+"""Fits and tokenises the history before the model is needed: in a thread of the request's own, within a time limit.
 
-Python cannot stop a thread that is inside a library, so a preparation that overruns its time is left behind: its request fails,
-everybody else goes on. Whoever leaves several behind is refused until one of them ends.
+Python cannot stop a thread that is inside a library, so a preparation that exceeds its time is abandoned: its request fails, all
+others go on. A person with several abandoned threads is refused until one of them ends.
 """
 
 import queue
@@ -22,7 +22,7 @@ U = TypeVar("U")
 
 
 class TookTooLong(UserError):
-    """A preparation that was left behind."""
+    """A preparation exceeded its time and was abandoned."""
 
     def __init__(self) -> None:
         words = f"Your messages could not be prepared within {MAX_PREPARE_SECONDS} seconds."
@@ -30,7 +30,7 @@ class TookTooLong(UserError):
 
 
 class Preparations:
-    """Runs preparations, and remembers those that were left behind."""
+    """Runs preparations, and counts the abandoned threads of each person."""
 
     def __init__(self) -> None:
         self._lost: list[tuple[str, threading.Thread]] = []
@@ -41,8 +41,8 @@ class Preparations:
     ) -> Generator[U, None, T | None]:
         """Run `work` in a thread and return its result, None when `stop` was set; yields `meanwhile` now and then.
 
-        Raises what `work` raises, TookTooLong when it overruns its time (importing the packages does not count), and UserError
-        for a person who has left too many behind. Stopping it or closing the generator leaves the thread behind, too.
+        Raises what `work` raises, TookTooLong when it exceeds its time (importing packages does not count), and UserError for a
+        person with too many abandoned threads. Setting `stop` or closing the generator abandons the thread, too.
         """
         with self._lock:
             self._lost = [(who, thread) for who, thread in self._lost if thread.is_alive()]
@@ -89,7 +89,7 @@ class Preparations:
 
 
 def as_exception(error: BaseException) -> Exception:
-    """`error` as something that an edge catches: a panic in Rust, SystemExit and the like are no `Exception`."""
+    """Return `error` as an Exception: a full memory as UserError; panics of Rust, SystemExit and the like as RuntimeError."""
     if isinstance(error, MemoryError):
         return UserError(
             "The memory of this machine is full.", "Try again; if it stays full, ask for a shorter answer."

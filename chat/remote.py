@@ -77,7 +77,7 @@ class RemoteEngine:
         continuing: bool = False,
         caller: Caller = LOCAL,
     ) -> Iterator[Reply]:
-        """Stream the reply, like chat.engine.Engine.reply. Raises UserError when the server fails, or too many ask it."""
+        """Stream the reply, like `chat.engine.Engine.reply`. Raises UserError when the server fails, or has too many requests."""
         sampling.check()
         messages = check_messages(messages, continuing)
         window = self.models().get(model.name, USUAL_WINDOW)
@@ -90,6 +90,7 @@ class RemoteEngine:
             yield from self._stream(model, fitted.messages, sampling, stop or threading.Event(), continuing, reply)
 
     def _stream(self, model, messages, sampling, stop, continuing, reply: Reply) -> Iterator[Reply]:
+        """Yield `reply` as the server's stream fills it. Raises UserError when the server fails."""
         import httpx2
         from huggingface_hub import AsyncInferenceClient
         from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError
@@ -129,9 +130,9 @@ class RemoteEngine:
 
 
 def _pieces(client, messages: list[Message], arguments: dict[str, Any]) -> Generator:
-    """Yield (piece of the stream, has the next one come already); (None, False) now and then while it is silent.
+    """Yield (piece of the stream, True when more pieces are waiting); (None, False) at times while the server is silent.
 
-    Closing it closes the connection at once.
+    Closing the generator closes the connection at once.
     """
     came: queue.SimpleQueue = queue.SimpleQueue()
     loop = asyncio.new_event_loop()
@@ -165,7 +166,7 @@ def _pieces(client, messages: list[Message], arguments: dict[str, Any]) -> Gener
 
 
 def _run(loop: asyncio.AbstractEventLoop, task: asyncio.Task) -> None:
-    """Run the thread of one stream."""
+    """Run `task` to its end in `loop` and close the loop: the target of a stream's thread."""
     with contextlib.suppress(asyncio.CancelledError):
         loop.run_until_complete(task)
     loop.run_until_complete(loop.shutdown_asyncgens())
@@ -173,7 +174,7 @@ def _run(loop: asyncio.AbstractEventLoop, task: asyncio.Task) -> None:
 
 
 def _arguments(model: RemoteModel, sampling: Sampling, continuing: bool) -> dict[str, Any]:
-    """Return what the server gets; what only some servers know travels in `extra_body`."""
+    """Return the arguments of the server's call; those that only some servers know are in `extra_body`."""
     extra: dict[str, Any] = {"top_k": sampling.top_k} if sampling.top_k else {}
     if sampling.repetition_penalty != 1:
         extra["repetition_penalty"] = sampling.repetition_penalty
@@ -190,6 +191,6 @@ def _arguments(model: RemoteModel, sampling: Sampling, continuing: bool) -> dict
 
 
 def remote_engine() -> RemoteEngine | None:
-    """Return the server that the environment names, if it names one."""
+    """Return an engine for the server that `CHAT_SERVER_URL` names, None without one."""
     url = os.environ.get("CHAT_SERVER_URL", "").strip()
     return RemoteEngine(url, os.environ.get("CHAT_SERVER_TOKEN", "")) if url else None

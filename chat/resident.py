@@ -33,7 +33,7 @@ class Model:
 
 
 class Resident:
-    """What is in memory. Not for two threads at once: the scheduler's thread owns it; but formats are for any thread."""
+    """The model in memory. Only the scheduler's thread may use it, but for formats and windows, which are for any thread."""
 
     def __init__(self, most_adapters: int = MAX_ADAPTERS) -> None:
         self.most_adapters = most_adapters
@@ -46,17 +46,16 @@ class Resident:
         self.formats = Formats()
 
     def load(self, model: Model) -> tuple:
-        """`attach`, and make it the one that answers."""
+        """Attach the base and adapter of `model`, switch all rows to it, and return its key."""
         key = self.attach(model)
         self.switch([key])
         return key
 
     def attach(self, model: Model) -> tuple:
-        """Bring the base and the adapter of `model` into memory; `switch` must follow before anything is computed.
+        """Load the base and the adapter of `model`; `switch` must follow before anything is computed.
 
-        Returns what tells this model from any other: a cache made by another one is of no use to it.
-        Raises UserError for an adapter that cannot be used; the base and the other adapters stay, unless it fails in the midst
-        of being attached: then the next request loads all anew.
+        Return the key of this model: caches made under another key do not fit it. Raises UserError for an adapter that cannot be
+        used; the base and the other adapters stay, unless it fails while it is attached: then the next request loads all anew.
         """
         import torch
 
@@ -70,9 +69,9 @@ class Resident:
         return (*self.loaded, name)
 
     def use(self, key: tuple) -> None:
-        """Let the adapter of `key`, with which an answer begins, be the last one to make room for others.
+        """Mark the adapter of `key` as the last used, when an answer begins with it.
 
-        Not with every token: with more adapters at once than fit, the same ones would always be pushed out.
+        Not with every token: with more adapters at once than fit, the same ones would always be dropped.
         """
         if key[-1] in self._adapters:
             self._adapters.move_to_end(key[-1])
@@ -108,7 +107,7 @@ class Resident:
         return {format.tokenizer.eos_token_id, *own, *format.stop_ids}
 
     def _load_base(self, folder: Path, precision: str) -> None:
-        """Another base replaces the one that is there."""
+        """Load the base in `folder`, in the place of the one in memory."""
         import torch
 
         self.unload()
@@ -185,20 +184,21 @@ class Resident:
         self._active = wanted
 
     def _has_adapters(self) -> bool:
+        """Return whether the network is a PEFT model."""
         return hasattr(self.network, "peft_config") and hasattr(self.network, "disable_adapter")
 
 
 def wanted_precision() -> str:
-    """Return the precision in which the page's chat loads a base: `CHAT_PRECISION` of whoever runs the app, else 8bit.
+    """Return the precision in which the page's chat loads a base: `CHAT_PRECISION` when it is set, else 8bit.
 
-    On a CPU 8bit is three times as fast as fp32 and its loss the same within 1 % (benchmarks/chat_speed.py). What is exact to the
-    last token with and without a cache, and alone and in a batch, is fp32: in 8bit the sums are rounded to bf16.
+    On a CPU 8bit is three times as fast as fp32 and its loss the same within 1 % (benchmarks/chat_speed.py). Only in fp32 are
+    the tokens exactly the same with and without a cache, alone and in a batch: in 8bit the sums are rounded to bf16.
     """
     return os.environ.get("CHAT_PRECISION", "8bit")
 
 
 def base_sizes(folder: Path) -> tuple[int, int]:
-    """(context window in tokens, number of embeddings) of the base in `folder`, from its config.json. Raises UserError."""
+    """Return (context window in tokens, number of embeddings) from the config.json in `folder`. Raises UserError."""
     with import_lock:
         from transformers import AutoConfig
 

@@ -43,7 +43,7 @@ class Sampling:
 
 
 class Chooser:
-    """Chooses the next token of one answer, with a random generator of its own: other answers do not move its luck."""
+    """Chooses the next token of one answer, with its own random generator, so that other answers do not change it."""
 
     def __init__(self, sampling: Sampling, device) -> None:
         import torch

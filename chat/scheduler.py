@@ -1,8 +1,8 @@
-"""One thread owns the model, reads prompts in pieces and writes one token for each conversation in turn.
+"""One thread owns the model: it computes prompts in pieces and generates one token for each conversation in turn.
 
-Who is next `chat.line` says. Conversations with one base are answered in one batch, with whatever adapters; `chat.turns` says
-who cannot be. Every request gets an answer: it is in the line or in mid-answer until its end was put into its `out`. What is
-raised for one request goes to that one; what the loop itself raises goes to those in mid-answer.
+`chat.line` chooses the next request. Conversations with one base are answered in one batch, with any adapters; `chat.turns` says
+which cannot be. Every request gets an end in its `out`. An error of one request goes to that one; an error of the loop itself
+goes to all answers in progress.
 """
 
 import logging
@@ -33,9 +33,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Request:
-    """One answer that somebody waits for.
+    """A request for one answer.
 
-    `out` gets a token for each step, then True (ended by itself), False (stopped or at its longest), or an exception.
+    `out` gets a token for each step, then True (ended by itself), False (stopped, or at the most tokens), or an exception.
     """
 
     model: Model
@@ -55,15 +55,17 @@ class Request:
     stop_ids: set[int] = field(default_factory=set)
 
     def base(self) -> tuple:
+        """Return (folder, precision) of the base: requests with the same one can share a batch."""
         return self.model.base_folder, self.model.precision
 
 
 def closed() -> Exception:
+    """Return the error for requests to a scheduler that was closed."""
     return RuntimeError("The chat has ended.")
 
 
 class Scheduler:
-    """Answers requests from any thread."""
+    """Answers requests; safe from any thread."""
 
     def __init__(self, resident: Resident, caches: Caches, line: Line, most_at_once: int) -> None:
         self.resident, self.caches, self.most_at_once = resident, caches, most_at_once
@@ -77,7 +79,7 @@ class Scheduler:
         self._is_closed = False
 
     def close(self) -> None:
-        """End the thread, and with it whatever it was writing; one that is stuck is left behind after MAX_CLOSE_SECONDS."""
+        """End the thread and all answers in progress; abandon a thread that does not end within MAX_CLOSE_SECONDS."""
         with self._changed:
             self._is_closed, thread = True, self._thread
             self._changed.notify()
@@ -87,14 +89,14 @@ class Scheduler:
         self._joined_caches = None
 
     def submit(self, request: Request, is_limited: bool = True) -> None:
-        """Put `request` into the line; it is answered once it is `prepared`. Raises UserError when there is no place for it."""
+        """Put `request` into the line; it is answered once it is `prepared`. Raises UserError when the line is full."""
         with self._changed:
             if self._is_closed:
                 raise closed()
             self._line.add(request, is_limited)
 
     def prepared(self, request: Request, format: PromptFormat, ids: list[int], room: int) -> None:
-        """Say what `request` is to be answered with: `ids` are the prompt, `room` the tokens of the longest answer."""
+        """Set the prompt `ids` of `request`, its format, and `room`, the most tokens of its answer."""
         request.format, request.ids, request.room = format, ids, room
         with self._changed:
             if self._is_closed:
@@ -106,13 +108,13 @@ class Scheduler:
             self._changed.notify()
 
     def withdraw(self, request: Request) -> None:
-        """Nobody waits for `request` any more: its place is free at once, its answer ends with the next token."""
+        """Take `request` out of the line, or end its answer with the next token."""
         request.stop.set()
         with self._changed:
             self._line.remove(request)
 
     def _run(self) -> None:
-        """Work until there is nothing to do. An error of the loop itself costs those in mid-answer theirs, and no others."""
+        """Work until there is nothing to do. After an error of the loop itself, fail the answers in progress and go on."""
         try:
             while True:
                 try:
@@ -127,6 +129,7 @@ class Scheduler:
                 self._end_all(closed())
 
     def _work(self) -> None:
+        """Import torch and generate until `_wait_for_work` returns False."""
         import_packages()
         import torch
 
@@ -139,9 +142,9 @@ class Scheduler:
                     self._write_one_token()
 
     def _recover(self, error: BaseException) -> None:
-        """Answer those in mid-answer with `error`, and begin anew with an empty memory for those who wait.
+        """Fail the answers in progress with `error`, and free the memory for the requests that wait.
 
-        With nobody in mid-answer everybody who waits gets it: the error would come again for the next one.
+        Without an answer in progress all waiting requests fail, too: the next one would fail in the same way.
         """
         log.error("The chat's thread failed; it begins anew.", exc_info=error)
         self._end_all(as_exception(error), only_active=bool(self._active))
@@ -150,7 +153,7 @@ class Scheduler:
         self.resident.unload()
 
     def _end_all(self, why: Exception, only_active: bool = False) -> None:
-        """Answer everybody in mid-answer, and all who wait, with `why`."""
+        """Put `why` into the `out` of all answers in progress and, unless `only_active`, of all requests that wait."""
         with self._changed:
             failed, self._active = self._active, []
             if not only_active:
@@ -160,7 +163,7 @@ class Scheduler:
             request.out.put(why)
 
     def _wait_for_work(self) -> bool:
-        """Wait for work; return False when nobody came for a while, or the scheduler was closed: the thread may end."""
+        """Wait for a request; return False when none came for a while, or the scheduler was closed."""
         with self._changed:
 
             def is_wanted() -> bool:
@@ -172,7 +175,7 @@ class Scheduler:
             return not self._is_closed
 
     def _admit(self) -> None:
-        """Take in those who can be answered now, with the base in memory."""
+        """Move the requests that can be answered now from the line to the active ones."""
         while len(self._active) < self.most_at_once:
             with self._changed:
                 request = self._line.next(self._active)
@@ -182,7 +185,7 @@ class Scheduler:
             self._guarded([request], partial(self._begin, request))
 
     def _begin(self, request: Request) -> None:
-        """Load the model, and find what the conversation's cache already holds."""
+        """Load the request's model, and take what the conversation's cache already holds."""
         assert request.format  # `prepared` gave it
         request.key = self._load(request.model)
         self.resident.use(request.key)
@@ -193,6 +196,7 @@ class Scheduler:
         request.todo = request.ids[len(request.cache.ids) :]
 
     def _drop_stopped(self) -> None:
+        """End the requests whose `stop` was set, in the line and among the active ones."""
         with self._changed:
             stopped = [one for one in self._line.requests if one.stop.is_set() and self._line.remove(one)]
         for request in stopped:
@@ -201,7 +205,7 @@ class Scheduler:
             self._guarded([request], partial(self._finish, request, False))
 
     def _read_one_piece(self) -> None:
-        """Of the prompts that are not read yet, the next piece of the first; the others' turn comes with the next steps."""
+        """Compute PIECE_TOKENS more of the first prompt that is not computed yet, and move it behind the others."""
         request = next((request for request in self._active if len(request.todo) > 1), None)
         if request is None:
             return
@@ -219,7 +223,7 @@ class Scheduler:
             self._active.append(request)
 
     def _write_one_token(self) -> None:
-        """One token for every conversation whose turn it is."""
+        """Generate one token for each conversation of the models whose turn it is."""
         ready = [request for request in self._active if len(request.todo) == 1]
         if not ready:
             return
@@ -247,7 +251,7 @@ class Scheduler:
             choice.took(time.perf_counter() - began)
 
     def _choice_of_threads(self, rows: int) -> Threads | None:
-        """Return what chooses the threads for a step of so many rows: in int8, whose sums are rounded anyway; else None."""
+        """Return the choice of threads for a step of `rows` rows; None but for int8, whose sums are rounded anyway."""
         import torch
 
         loaded = self.resident.loaded
@@ -260,12 +264,12 @@ class Scheduler:
         return self._threads[kind]
 
     def _attach(self, request: Request) -> None:
-        """Bring the request's model into memory; it must still be the one it began with."""
+        """Load the request's model again if it was dropped; its key must still be the one that the answer began with."""
         if self._load(request.model) != request.key:
             raise UserError("The adapter changed while it answered.", "Ask again.")
 
     def _load(self, model: Model) -> tuple:
-        """Load `model` and return its key. The joined caches are split before the network may become another one."""
+        """Load `model` and return its key. The joined caches are split first, because the network may be replaced."""
         base = self.resident.loaded
         if not self.resident.holds(model):
             if self._joined_caches:
@@ -277,7 +281,7 @@ class Scheduler:
         return key
 
     def _take(self, request: Request, logits) -> None:
-        """Choose the next token, hand it on, and finish where the answer ends."""
+        """Choose the next token, put it into `out`, and finish where the answer ends."""
         assert request.chooser  # `_begin` gave it
         token = request.chooser.choose(logits, request.ids)
         request.todo = []
@@ -291,7 +295,7 @@ class Scheduler:
             self._finish(request, False)
 
     def _finish(self, request: Request, ended: bool) -> None:
-        """Let the request leave; its cache waits for the next turn."""
+        """End the request, and keep its cache for the next turn."""
         if self._joined_caches and any(cache is request.cache for cache in self._joined_caches.caches):
             self._joined_caches.split()
         self._active = [other for other in self._active if other is not request]
@@ -299,7 +303,7 @@ class Scheduler:
         request.out.put(ended)
 
     def _guarded(self, requests: list[Request], work) -> bool:
-        """Run `work`; what it raises goes to those who wait for it, and only to them. True when nothing was raised."""
+        """Run `work`; put what it raises into the `out` of `requests` alone. Return True when nothing was raised."""
         try:
             work()
         except BaseException as error:  # Rust's panics too; handed to the threads that wait, nobody sees it otherwise
@@ -317,7 +321,7 @@ class Scheduler:
         return True
 
     def _in_words(self, error: BaseException) -> Exception:
-        """Return a full memory as a sentence, anything else as it is."""
+        """Return a full memory as UserError, after freeing the caches; any other error as `as_exception` does."""
         if isinstance(error, MemoryError):
             self.caches.clear()
         if type(error).__name__ != "OutOfMemoryError":

@@ -1,4 +1,4 @@
-"""The running summary: when the window is full, what is left out is kept in short, written by the model itself.
+"""The running summary: when the window is full, the left-out turns are kept in short, written by the model itself.
 
 The summary is part of the conversation, shown and editable, and stands in the system prompt. It is written when further turns
 are left out, from the last summary and those turns; in several rounds when they do not fit into the window at once.

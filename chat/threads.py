@@ -1,9 +1,9 @@
-"""How many threads write a token on a CPU: as many as were the quickest of late.
+"""How many threads generate a token on a CPU: the number that was fastest in recent trials.
 
-Threads wait for each other at every layer. Two are up to 1.5 times as quick as one while nothing else runs, and half as quick as
+Threads wait for each other at every layer. Two are up to 1.5 times as fast as one while nothing else runs, and half as fast as
 one when a browser draws on the same cores, or when libgomp puts waiting threads to sleep because others of the process
-compute too. Nobody can know beforehand, so each number is tried now and then. Reading a prompt always takes all: its products
-are large.
+compute too. This cannot be known beforehand, so each number is tried now and then. Prompts always use all threads: their matrix
+products are large.
 """
 
 from collections.abc import Generator
@@ -19,7 +19,7 @@ NEWEST = 0.05  # the weight of the newest token in what the present number takes
 
 
 class Threads:
-    """The choice for one kind of step: one network, so many conversations at once. Times are seconds a token."""
+    """The choice for one kind of step: one network and number of conversations. Times are seconds a token."""
 
     def __init__(self, most: int) -> None:
         self.numbers = [most, *(number for number in (32, 16, 8, 4, 2, 1) if number < most)]
@@ -33,11 +33,11 @@ class Threads:
         self._since, self._gap = 0.0, SOON  # seconds of writing since the last trial, and until the next
 
     def number(self) -> int:
-        """For the next token."""
+        """Return the number of threads for the next token."""
         return self._trials[0] if self._trials else self.best
 
     def took(self, seconds: float) -> None:
-        """Take note of the seconds that a token took with `number()` threads."""
+        """Note the seconds that a token took with `number()` threads."""
         if self._trials:
             self._try(seconds)
         elif len(self.numbers) > 1:
@@ -49,6 +49,7 @@ class Threads:
                 self._trials = [next(number for number in self._others if number != self.best)]
 
     def _try(self, seconds: float) -> None:
+        """Add a time to the trial that is going on; after the last trial choose the fastest number."""
         self._trial.append(seconds)
         counted = self._trial[1:]  # on the first one threads are started or ended
         others = [time for number, time in self._times.items() if number != self._trials[0]]
@@ -71,7 +72,7 @@ class Threads:
 
 @contextmanager
 def threads(number: int | None) -> Generator[None]:
-    """Let torch compute with so many threads in this thread, None: as it would; it has its own number again after it."""
+    """Let torch use `number` threads in this thread within a `with` block; None changes nothing."""
     import torch
 
     own = torch.get_num_threads()

@@ -1,7 +1,7 @@
-"""Which conversations write their next token together, and whose turn it is when not all can.
+"""Which conversations generate their next token together, and whose turn it is when not all can.
 
-Plain LoRAs of one base are written in one batch, each row with its own adapter: on a CPU a token of two costs little more than
-of one. What cannot be mixed (DoRA; an adapter that others pushed out of memory) takes turns of a few tokens with the rest.
+Plain LoRAs of one base share a batch, each row with its own adapter: on a CPU a token of two costs little more than of one.
+Adapters that cannot be mixed (DoRA; those that others pushed out of memory) take turns of a few tokens with the rest.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ TURN_TOKENS = 8  # tokens that some write while others wait: switching adapters 
 
 
 class Turns:
-    """Remembers who wrote last, and who has waited longest. A key is what tells a model from any other."""
+    """Remembers which models generated last, and which waited longest. A key identifies a model."""
 
     def __init__(self) -> None:
         self._line: list[tuple] = []  # keys; who has waited longest stands first
@@ -18,9 +18,9 @@ class Turns:
         self._written = 0  # tokens of this turn
 
     def next_keys(self, keys: list[tuple], is_mixable: Callable[[tuple], bool]) -> list[tuple]:
-        """Of the models that have a token to write, those that write it now, together; in the same order while they are the same.
+        """Return the models that generate a token now, together; in the same order while they are the same.
 
-        `keys` must not be empty; one may stand in it several times.
+        `keys` are the models with a token to generate. It must not be empty; one may occur in it several times.
         """
         self._line = [key for key in self._line if key in keys]
         self._line += [key for key in dict.fromkeys(keys) if key not in self._line]
