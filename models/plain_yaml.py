@@ -42,4 +42,5 @@ def read_yaml(text: str, max_depth: int = 1) -> object:
 
 
 def _first_line(error: BaseException) -> str:
+    """Return the first line of an error, at most 200 characters."""
     return (str(error).splitlines() or [""])[0][:200]

@@ -16,7 +16,7 @@ QUANTISED = ("8bit", "4bit")
 
 
 def resolve_precision(precision: str, has_cuda: bool) -> str:
-    """`precision` with 'auto' decided. Raises UserError for an unknown one, and for fp16 on a CPU."""
+    """Return `precision` with 'auto' decided. Raises UserError for an unknown one, and for fp16 on a CPU."""
     if precision not in PRECISIONS:
         raise UserError(f"There is no precision '{precision}'.", f"Choose one of {', '.join(PRECISIONS)}.")
     if precision == "auto":
@@ -65,7 +65,7 @@ def load_base_model(folder: Path | str, precision: str, device_map=None):
 
 
 def quantization_config(precision: str, dtype):
-    """bitsandbytes' configuration for '8bit' and '4bit', None for the others."""
+    """Return bitsandbytes' configuration for '8bit' and '4bit', None for the others."""
     with import_lock:
         from transformers import BitsAndBytesConfig
 
@@ -89,6 +89,7 @@ class _OncePerMessage(logging.Filter):
         self.seen: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Return True for the first record with this template."""
         if record.msg in self.seen:
             return False
         self.seen.add(record.msg)
@@ -96,10 +97,10 @@ class _OncePerMessage(logging.Filter):
 
 
 def hush_libraries() -> None:
-    """Let bitsandbytes say 'inputs will be cast' once: it warns at every call of every layer, 15,000 lines for one answer.
+    """Silence repeated messages of libraries: bitsandbytes' 'inputs will be cast' would come 15,000 times an answer.
 
-    Nor does it offer a kernel that is not installed, transformers draw a bar for loading weights, or PEFT's calls make
-    transformers warn its authors: our own progress says what is done.
+    Also the offer of a kernel that is not installed, transformers' bar for loading weights, and its warnings about PEFT's
+    calls: the app shows its own progress.
     """
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")

@@ -169,6 +169,7 @@ def control_tokens(tokenizer) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4)
 def _reader(tokenizer) -> "_Reader":
+    """Return the reader of this tokenizer, made once."""
     return _Reader(tokenizer)
 
 

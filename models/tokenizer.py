@@ -65,6 +65,7 @@ def _trial(folder: Path, stamps: tuple) -> str:
 
 
 def _unreadable(folder: Path | str, error: BaseException) -> UserError:
+    """Return the error for a tokenizer that cannot be read, without a path of the server."""
     first_line = next(iter(str(error).splitlines()), type(error).__name__)
     words = first_line.replace(str(folder), Path(folder).name)[:200]
     return UserError(f"The tokenizer of '{Path(folder).name}' cannot be read: {words}", "Get the base again.")

@@ -48,6 +48,7 @@ def try_tokenizer(folder: Path) -> str:
 
 
 def main(folder: str) -> int:
+    """Load the tokenizer in `folder` within limits and encode PROBES; return 3 when it makes too many tokens, else 0."""
     _limit()
     sys.modules["torch"] = None  # not needed, and it takes seconds
     from models.tokenizer import load_tokenizer
@@ -63,6 +64,7 @@ def main(folder: str) -> int:
 
 
 def _limit() -> None:
+    """Limit the memory and the CPU time of this process."""
     try:
         import resource
     except ImportError:  # Windows has none; the parent's clock is left

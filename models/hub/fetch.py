@@ -27,9 +27,9 @@ KEPT = "The files that are whole are kept."
 def download(
     model_id: str, commit: str | None, patterns: list[str], progress: Progress, stop: threading.Event | None = None
 ) -> Path:
-    """The folder with the files of a repository that match `patterns`. Setting `stop` ends it.
+    """Return the folder with the files of a repository that match `patterns`, downloaded by a child process.
 
-    Raises UserError when it failed or was stopped; what is whole by then is kept.
+    Setting `stop` ends it. Raises UserError when it failed or was stopped; complete files are kept.
     """
     total, told = size_of(model_id, commit, patterns), {}
 
@@ -65,7 +65,7 @@ def _environment() -> dict[str, str]:
 
 
 def remove_halves(model_id: str) -> None:
-    """Remove the half files of downloads of this repository that nobody goes on with: those whose lock is free."""
+    """Remove the incomplete files of downloads of this repository that are not going on: those whose lock is free."""
     from filelock import FileLock, Timeout
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
@@ -81,7 +81,7 @@ def remove_halves(model_id: str) -> None:
 
 
 def size_of(model_id: str, commit: str | None, patterns: list[str]) -> int:
-    """The bytes that will be downloaded, by the repository's list of files. Raises UserError when the Hub does not give it."""
+    """Return the bytes to download, by the repository's list of files. Raises UserError when the Hub does not give it."""
     from huggingface_hub import HfApi
     from huggingface_hub.utils import filter_repo_objects
 
@@ -92,7 +92,7 @@ def size_of(model_id: str, commit: str | None, patterns: list[str]) -> int:
 
 
 def _bar():
-    """A tqdm class for snapshot_download that prints, at most once a second, how many bytes have come."""
+    """Return a tqdm class for snapshot_download that prints the bytes downloaded, at most once a second."""
     from tqdm import tqdm
 
     class Bar(tqdm):
@@ -108,7 +108,7 @@ def _bar():
 
 
 def main(model_id: str, commit: str, patterns: str) -> None:
-    """The process that downloads."""
+    """Download in this process; print progress and the folder, or the error, as JSON lines."""
     from huggingface_hub import snapshot_download
 
     try:

@@ -126,7 +126,7 @@ def own_choice(text: str | None) -> str:
 
 
 def choices() -> list[tuple[str, str]]:
-    """(label, value) of what an owner may choose. A Space runs nobody's template."""
+    """Return (label, value) of the templates that an owner may choose; not the adapter's own on a Space, which never runs it."""
     found = [(label, name) for name, label in LABELS.items()] + [("The base's own", BASE)]
     if not os.environ.get("SPACE_ID"):
         found.append(("Its own, as it came (runs in a separate process)", OWN))

@@ -55,6 +55,7 @@ class TemplateProcess:
             self._process = None
 
     def _start(self) -> None:
+        """Start the process unless it runs. Raises UserError when it does not answer."""
         if self._process and self._process.poll() is None:
             return
         self.close()
@@ -93,7 +94,7 @@ _process = TemplateProcess()
 
 
 def render_foreign(template: str, variables: Mapping[str, Any]) -> str:
-    """`TemplateProcess.render` in the one process that this app has."""
+    """Call `TemplateProcess.render` of the app's one process."""
     return _process.render(template, variables)
 
 
@@ -113,11 +114,13 @@ def main() -> None:
 
 
 def _write(answer: Mapping[str, str]) -> None:
+    """Write one JSON line to stdout."""
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
 
 
 def _limit_memory() -> None:
+    """Limit this process's memory, and let it write no file."""
     try:
         import resource
     except ImportError:  # Windows has none; the parent's clock is left
@@ -139,6 +142,7 @@ def _limit_time() -> None:
 
 
 def _render(template: str, variables: Mapping[str, Any]) -> str:
+    """Return the rendered text. Raises ValueError for more than MAX_OUTPUT_CHARACTERS, and what the template raises."""
     pieces, characters = [], 0
     for piece in _compile(template).generate(**variables):
         characters += len(piece)

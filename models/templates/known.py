@@ -30,13 +30,14 @@ KNOWN = {
 
 
 def normalised(text: str) -> str:
-    """`text` without generation marks and outer white space, with one kind of line end; an escaped one is one as well."""
+    """Return `text` without generation marks and outer white space, with one kind of line end, also for escaped ones."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = re.sub(r"\{%-?\s*(end)?generation\s*-?%\}\n?", "", text)  # trim_blocks takes the line end away, too
     return text.replace("\\n", "\n").strip()
 
 
 def fingerprint(text: str) -> str:
+    """Return the SHA-256 of the normalised text in hexadecimal."""
     return hashlib.sha256(normalised(text).encode("utf-8", "surrogatepass")).hexdigest()
 
 
