@@ -36,6 +36,7 @@ from models.templates.choice import choices
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line, do the job, and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m adapters", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -96,10 +97,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _say(words: object) -> None:
+    """Print `words` without control characters of a terminal."""
     print(printable(str(words)))
 
 
 def _list(options: argparse.Namespace) -> None:
+    """Print a table of the adapters in which all words are found."""
     names = adapter_names(words=" ".join(options.words))
     if names:
         _say("  ".join(f"{column.title:{column.width}}" for column in COLUMNS).rstrip())
@@ -113,6 +116,7 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
+    """Print everything that is known of one adapter, and the line for vLLM."""
     adapter = find_adapter(options.name)
     for label, value in facts_of(adapter):
         _say(f"{label:20} {value}")
@@ -121,21 +125,24 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
+    """Import a folder or a zip."""
     imported = import_adapter(options.path, options.name, base=options.base)
     _say("\n".join([f"Imported as {imported.adapter.name}.", *imported.notes]))
 
 
 def _opened(name: str) -> Adapter:
-    """Return the adapter, once the Hub has let the local login read what was pulled."""
+    """Return the adapter; one that was pulled only while the local login may still read its repository."""
     return open_adapter(name, LOCAL_OWNER, token_of(None))
 
 
 def _export(options: argparse.Namespace) -> None:
+    """Write the adapter as a zip."""
     adapter = _opened(options.name)
     _say(export_zip(adapter, options.to or Path(f"{adapter.name}.zip")))
 
 
 def _merge(options: argparse.Namespace) -> None:
+    """Write the merged model and, with --gguf, the GGUF files and the Modelfile."""
     from adapters.export.gguf_file import write_all
     from adapters.export.merge import STAGING_PREFIX, merge_adapter
 
@@ -161,6 +168,7 @@ def _merge(options: argparse.Namespace) -> None:
 
 
 def _push(options: argparse.Namespace) -> None:
+    """Print the plan and push; without --yes only to a new repository."""
     adapter, account = _opened(options.name), account_of(token_of(None))
     plan = plan_push(
         adapter,
@@ -183,6 +191,7 @@ def _push(options: argparse.Namespace) -> None:
 
 
 def _pull(options: argparse.Namespace) -> None:
+    """Pull an adapter from the Hub."""
     token = token_of(None)
     offer = look(options.repo, token, options.revision)
     _say(offer.sentence())
@@ -191,6 +200,7 @@ def _pull(options: argparse.Namespace) -> None:
 
 
 def _search(options: argparse.Namespace) -> None:
+    """Print the adapters that a search on the Hub finds."""
     base = "" if options.mine else options.base
     for found in search_hub(token_of(None), base, " ".join(options.words), options.mine):
         secrecy = "private" if found.is_private else "public"
@@ -198,10 +208,12 @@ def _search(options: argparse.Namespace) -> None:
 
 
 def _template(options: argparse.Namespace) -> None:
+    """Choose the chat template of an adapter."""
     _say(f"Chat template: {describe_template(set_template(options.name, options.choice))}.")
 
 
 def _delete(options: argparse.Namespace) -> None:
+    """Delete an adapter, or bring it back with --undo."""
     if options.undo:
         _say(f"{undo_delete(options.name).name} is back.")
     else:

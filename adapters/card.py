@@ -1,8 +1,7 @@
-"""Writes the model card of an adapter, at push time from its files, so that the Hub shows an adapter of its base.
+"""Writes the model card of an adapter when it is pushed, from its files alone.
 
-Rows of the data appear only when
-its owner asked for that (package.py decides), else only how many there were.
-Whatever came from somebody (answers, names of hardware) is escaped: a card is a page that others open.
+Rows of the data appear only when their owner asked for it (`package.py` decides), else only their number. Text from people and
+machines (answers, names of hardware) is escaped: others open the card as a page.
 """
 
 import html
@@ -47,7 +46,7 @@ print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1]:], skip_special_to
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the files do not tell: where it goes, under which licence, and the public data set it was trained on, if any."""
+    """Facts that the adapter's files do not hold: repository, licence, language, and the public data set, if any."""
 
     repo_id: str
     license: str
@@ -58,6 +57,7 @@ class CardFacts:
 
     @property
     def name(self) -> str:
+        """Return the repository's name without its owner."""
         return self.repo_id.split("/")[1]
 
 
@@ -125,6 +125,7 @@ def front_matter(adapter: Adapter, facts: CardFacts) -> str:
 
 
 def _training_words(adapter: Adapter, facts: CardFacts) -> str:
+    """Return what the adapter was trained on, with the numbers of rows and trained tokens, as Markdown."""
     rows, tokens = adapter.metrics.get("rows"), adapter.metrics.get("trained_tokens")
     counts = [f"{rows:,} rows"] if isinstance(rows, int) else []
     counts += [f"{tokens:,} trained tokens"] if isinstance(tokens, int) else []
@@ -151,6 +152,7 @@ def _results(adapter: Adapter, facts: CardFacts) -> str:
 
 
 def _loss_cells(loss: float | None) -> str:
+    """Return a loss and its perplexity as two cells of a table."""
     return f"{loss:.4f} | {math.exp(min(loss, MAX_LOSS)):.2f}" if loss is not None else "- | -"
 
 
@@ -177,6 +179,7 @@ def fenced(text: str) -> str:
 
 
 def _settings_table(adapter: Adapter) -> str:
+    """Return the settings of the training as a Markdown table."""
     known: dict[str, object] = {one.name: one.value for one in adapter.told_settings() if one.on_card}
     known |= {"lora_r": adapter.lora_r, "precision of the base": adapter.metrics.get("precision", "not known")}
     steps = adapter.metrics.get("step")

@@ -23,7 +23,7 @@ class _Axes:
     high: float
 
     def place(self, step: float, loss: float) -> tuple[float, float]:
-        """The pixel of a point."""
+        """Return the pixel (x, y) of a point."""
         x = MARGIN + step / self.last * (WIDTH - 2 * MARGIN)
         return x, HEIGHT - MARGIN - (loss - self.low) / (self.high - self.low) * (HEIGHT - 2 * MARGIN)
 
@@ -55,7 +55,7 @@ def draw_losses(losses: Points, eval_losses: Points) -> bytes | None:
 
 
 def _draw_frame(draw, axes: _Axes) -> None:
-    """Horizontal lines with their loss, and the steps below."""
+    """Draw horizontal lines labelled with their loss, and the steps below."""
     for line in range(LINES + 1):
         loss = axes.low + line / LINES * (axes.high - axes.low)
         _, y = axes.place(0, loss)
@@ -67,6 +67,7 @@ def _draw_frame(draw, axes: _Axes) -> None:
 
 
 def _font(size: int):
+    """Return Pillow's own font in this size."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size)

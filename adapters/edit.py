@@ -78,4 +78,5 @@ def undo_delete(wanted: str, owner: str = LOCAL_OWNER) -> Adapter:
 
 
 def _trash(owner: str) -> Path:
+    """Return the folder of the owner's deleted adapters."""
     return contained(home() / "trash", owner)

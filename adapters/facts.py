@@ -1,4 +1,4 @@
-"""Says in words what is worth knowing of an adapter: for the list, the details and the command line alike."""
+"""What is known of an adapter in words: for the list, the details and the command line."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ TEMPLATE_WORDS = {**LABELS, BASE: "its base's", OWN: "its own, in a separate pro
 
 
 def facts_of(adapter: Adapter) -> list[tuple[str, str]]:
-    """Return (label, value) of everything that is known, in the order in which people ask."""
+    """Return (label, value) of everything that is known, the most asked first."""
     metrics, targets = adapter.metrics, adapter.config.get("target_modules")
     if isinstance(targets, list):
         targets = ", ".join(sorted({str(target).rsplit(".", 1)[-1] for target in targets}))
@@ -42,7 +42,7 @@ def facts_of(adapter: Adapter) -> list[tuple[str, str]]:
 
 
 def template_choice(adapter: Adapter) -> tuple[str, bool]:
-    """Return (the value of `choices()` that was chosen, "" for none that holds; True when there is something to choose)."""
+    """Return (the value of `choices()` that was chosen, "" without a valid one; whether there is a choice)."""
     text, choice = own_text(adapter.folder), chosen(adapter.folder)
     if choice.startswith(f"{OWN}:"):
         choice = OWN if choice == own_choice(text) else ""
@@ -71,10 +71,12 @@ def describe_loss(adapter: Adapter, before: str = " before, ", after: str = " af
 
 
 def describe_size(adapter: Adapter) -> str:
+    """Return the size of the adapter's files in MB."""
     return f"{adapter.size_bytes / 1e6:.1f} MB"
 
 
 def describe_when(adapter: Adapter) -> str:
+    """Return the local time at which it was made; times out of range are moved into it."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(min(max(adapter.created, 0), 4e9)))
 
 

@@ -1,7 +1,7 @@
-"""What a training left in its adapter's folder for those who look at it: the curve of its losses, and sample answers.
+"""What a training left in its adapter's folder for people: the curve of its losses, and sample answers.
 
-The trainer writes `curve.json` (the points of the stage that ended last) when it publishes the adapter; the answers are in
-metrics.json. An adapter from elsewhere has neither.
+The trainer writes `curve.json` (the points of the last stage) when it publishes the adapter; the answers are in metrics.json. An
+adapter from elsewhere has neither.
 """
 
 import math
@@ -46,6 +46,7 @@ def read_history(adapter: Adapter) -> History:
 
 
 def _points(value: object) -> Points:
+    """Return the valid (step, loss) points of a JSON value."""
     pairs = [pair for pair in value if isinstance(pair, list) and len(pair) == 2] if isinstance(value, list) else []
     return [
         (step, loss)
@@ -55,12 +56,13 @@ def _points(value: object) -> Points:
 
 
 def _answers(value: object) -> list[dict[str, str]]:
+    """Return the prompts and answers of a JSON value as text."""
     answers = [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
     return [{name: str(one.get(name)) for name in ("prompt", "answer")} for one in answers]
 
 
 def has_own_prompts(adapter: Adapter) -> bool:
-    """True when the sample answers show nothing of the data: the prompts were typed, or are of the built-in example.
+    """Return whether the sample prompts were typed or are of the built-in example, so that they show none of the data.
 
     Without typed prompts a training answers the openings of held-out conversations: rows of somebody's data.
     """

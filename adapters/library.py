@@ -106,32 +106,35 @@ class Adapter:
 
     @property
     def name(self) -> str:
+        """Return the name of its folder."""
         return self.folder.name
 
     @property
     def base_choice(self) -> str:
-        """What `models.base.choose_base` takes to get the very base it was trained on."""
+        """Return what `models.base.choose_base` takes to get the same base as in the training."""
         is_embedded = self.base == embedded.HUB_ID and self.metrics.get("base_source") == "embedded"
         return "embedded" if is_embedded else self.base
 
     @property
     def created(self) -> float:
-        """Seconds since 1970: when it was trained, else when it came here."""
+        """Return when it was trained, else when it came here, in seconds since 1970."""
         known = self.metric("created") or self.origin.time
         return known or self.folder.stat().st_mtime  # the folder changes with every note
 
     @property
     def damaged(self) -> list[str]:
-        """The files of what is known of it that are there and cannot be read."""
+        """Return those of metrics.json and studio.json that are there and cannot be read."""
         there = [name for name in (METRICS, RECORD) if (self.folder / name).exists()]
         return [name for name in there if not isinstance(read_json(self.folder / name), dict)]
 
     @property
     def loss_before(self) -> float | None:
+        """Return the held-out loss before the training, None when it is not known."""
         return self.metric("loss_before")
 
     @property
     def loss_after(self) -> float | None:
+        """Return the held-out loss after the training, None when it is not known."""
         return self.metric("loss_after")
 
     def metric(self, name: str) -> float | None:
@@ -140,24 +143,28 @@ class Adapter:
 
     @property
     def size_bytes(self) -> int:
+        """Return the size of all its files."""
         return sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
 
     @property
     def notes(self) -> str:
+        """Return the owner's note."""
         return _text(self.record.get("notes"))
 
     @property
     def former_names(self) -> list[str]:
+        """Return the names that it had before it was renamed."""
         names = self.record.get("former_names")
         return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
     @property
     def origin(self) -> Origin:
+        """Return where it is from."""
         return Origin.from_json(self.record.get("origin"))
 
     @property
     def private_sources(self) -> list[PrivateSource]:
-        """The private repositories that this is from: pulled, trained further, or a copy of either."""
+        """Return the private repositories that it is from: pulled, trained further, or a copy of either."""
         found, origin = [], self.origin
         while origin:
             if origin.kind == "pulled" and not origin.is_public:
@@ -168,7 +175,7 @@ class Adapter:
 
     @property
     def pushed_to(self) -> list[str]:
-        """The ids of the repositories that it was pushed to, the last one last."""
+        """Return the ids of the repositories that it was pushed to, the last one last."""
         pushed = self.record.get("pushed")
         return (
             [_text(one.get("repo_id")) for one in pushed if isinstance(one, dict)] if isinstance(pushed, list) else []
@@ -301,11 +308,13 @@ def update_record(folder: Path, **values) -> None:
 
 
 def _number(value: object) -> float | None:
+    """Return `value` as a float, None for anything but a number of a sane size."""
     usable = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
     return float(value) if usable else None
 
 
 def _text(value: object) -> str:
+    """Return `value` if it is text, else ""."""
     return value if isinstance(value, str) else ""
 
 

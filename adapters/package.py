@@ -28,7 +28,7 @@ METRICS += ("num_processes", "created", "versions", "settings")
 
 @dataclass(frozen=True)
 class PushOptions:
-    """How somebody wants an adapter pushed. `with_rows` shows sample answers also when their prompts are rows of the data."""
+    """The options of a push. `with_rows` includes sample answers whose prompts are rows of the data."""
 
     repo_name: str = ""
     private: bool = True
@@ -94,6 +94,7 @@ def export_zip(adapter: Adapter, target: Path) -> Path:
 
 
 def _copy(adapter: Adapter, folder: Path, names: tuple[str, ...]) -> None:
+    """Copy those of the named files that the adapter has."""
     for name in names:
         if (adapter.folder / name).is_file():
             shutil.copyfile(adapter.folder / name, folder / name)

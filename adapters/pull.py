@@ -1,7 +1,7 @@
-"""Pulls an adapter from the Hub: a look first (base, size, who may see it), then a download that is published by rename.
+"""Pulls an adapter from the Hub: first an offer (base, size, who may see it), then a download that is published by rename.
 
-What one person may read is never another's: every look and every load asks the Hub with the asker's own token (auth_check).
-What is pulled is the commit that was looked at, whatever happened in the repository since.
+What one person may read is never shown to another: every look and every load asks the Hub with the person's own token
+(auth_check). The commit that was offered is downloaded, whatever changed in the repository since.
 """
 
 import json
@@ -48,9 +48,11 @@ class Offer:
 
     @property
     def size_bytes(self) -> int:
+        """Return the size of all files."""
         return sum(self.files.values())
 
     def sentence(self) -> str:
+        """Return the offer in words."""
         secrecy = "public" if self.is_public else "not public"
         megabytes = self.size_bytes / 1e6
         return f"{self.repo_id} ({secrecy}) is a LoRA of rank {self.lora_r} for {self.base}, {megabytes:.1f} MB."

@@ -1,8 +1,7 @@
-"""Pushes an adapter to the Hub: first a plan that says what would change, then one commit that holds everything.
+"""Pushes an adapter to the Hub: first a plan of the changes, then one commit with all files.
 
-One commit, because a repository is then never half of an adapter: until it arrives, the old state is what everybody sees.
-Private unless wished otherwise, and the Hub is asked again whether it is before anything can be seen; in the account that
-the Hub gives for the token, and in no other.
+One commit, so that the repository never holds half of an adapter. Private unless asked otherwise, and the Hub is asked again for
+the repository's visibility before anything is sent; only to the account that the Hub gives for the token, or its organisations.
 """
 
 import math
@@ -79,10 +78,12 @@ class PushPlan:
 
     @property
     def changes(self) -> list[PlannedFile]:
+        """Return the files that are new or changed."""
         return [file for file in self.files if file.change != "same"]
 
     @property
     def is_new(self) -> bool:
+        """Return whether the repository does not exist yet."""
         return self.parent is None
 
     def sentence(self) -> str:
@@ -195,7 +196,7 @@ def push_adapter(
     parent: str | None = None,
     progress: Progress = lambda what, fraction: None,
 ) -> Pushed:
-    """Plan and push in one go; `parent` is the commit of a plan that was agreed to before. Raises UserError as both do."""
+    """Plan and push in one call; `parent` is the commit of a plan that was agreed to before. Raises UserError."""
     progress("Preparing what is sent, and looking it through", 0.02)
     plan = plan_push(adapter, account, options)
     plan.check_agreed(parent)
@@ -244,6 +245,7 @@ def _compare(repo_id: str, folder: Path, names: list[str], account: Account, pri
 
 
 def _check_privacy(repo_id: str, is_private: bool, must_be_private: bool) -> None:
+    """Raise UserError for a public repository when it must be private."""
     if must_be_private and not is_private:
         raise UserError(
             f"{repo_id} is public: everybody would see the adapter.", "Agree to public, or choose another name."
@@ -282,4 +284,5 @@ def _sources_of_copy(adapter: Adapter) -> list[PrivateSource]:
 
 
 def _megabytes(files: list[PlannedFile]) -> str:
+    """Return the size of files in words, at least 0.1 MB."""
     return f"{max(0.1, math.fsum(file.size for file in files) / 1e6):.1f} MB"

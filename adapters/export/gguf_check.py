@@ -1,4 +1,4 @@
-"""Reads GGUF files back and compares them with what was to be written: the tokenizer, every weight, the next tokens.
+"""Reads GGUF files back and compares them with the source: the tokenizer, every weight, the next tokens.
 
 An adapter is read by the `gguf` package, a model by transformers' own GGUF reader. Heavy imports when called.
 """
@@ -90,7 +90,7 @@ def _check_error(what: str, expected, found, most: float) -> None:
 
 
 def compare_tensors(path: Path, tensors: dict) -> float:
-    """The largest difference between what the file holds and what was to be written. Raises UserError when one is missing."""
+    """Return the largest difference between the tensors of the file and `tensors`. Raises UserError unless it is zero."""
     from gguf import GGUFReader
 
     read = {tensor.name: tensor.data for tensor in GGUFReader(path).tensors}

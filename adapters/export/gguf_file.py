@@ -31,6 +31,7 @@ class Written:
     of: str = "probability"
 
     def sentence(self) -> str:
+        """Return the file, its size and the largest difference in words."""
         megabytes = self.path.stat().st_size / 1e6
         difference = f"{self.largest_difference:.2g}" if self.largest_difference else "none"
         words = f"the largest difference of a {self.of} is {difference}"
@@ -38,9 +39,9 @@ class Written:
 
 
 def write_models(model_folder: Path, folder: Path, outtypes: tuple[str, ...] = OUTTYPES) -> list[Written]:
-    """The merged model in `model_folder` as `<name>-<outtype>.gguf` in `folder`, one file each.
+    """Write the merged model in `model_folder` to `<name>-<outtype>.gguf` in `folder`, one file for each type.
 
-    Raises UserError for what the format or we cannot carry, and when a reader finds something else than was written.
+    Raises UserError for what the format or this writer cannot hold, and when a reader finds a difference.
     """
     unknown = [outtype for outtype in outtypes if outtype not in OUTTYPES]
     if unknown:
@@ -129,7 +130,7 @@ def _add_facts(writer, config: dict, shape: ModelShape, name: str) -> None:
 
 
 def _names(shape: ModelShape):
-    """The function from transformers' name of a tensor to GGUF's."""
+    """Return the function from transformers' name of a tensor to GGUF's. It raises UserError for an unknown one."""
     from gguf import MODEL_ARCH, get_tensor_name_map
 
     known = get_tensor_name_map(MODEL_ARCH[shape.model_type.upper()], shape.num_hidden_layers)
@@ -144,7 +145,7 @@ def _names(shape: ModelShape):
 
 
 def _tensors(folder: Path):
-    """(name, float32 array) of every tensor in the folder's safetensors files."""
+    """Yield (name, float32 array) of every tensor in safetensors files."""
     import torch
     from safetensors import safe_open
 
@@ -155,7 +156,7 @@ def _tensors(folder: Path):
 
 
 def _permuted(name: str, values, shape: ModelShape):
-    """`values` with the rows of q and k in llama.cpp's order (LlamaModel.permute in its convert_hf_to_gguf.py)."""
+    """Return `values` with the rows of q and k in llama.cpp's order (LlamaModel.permute in its convert_hf_to_gguf.py)."""
     heads = {"q_proj": shape.num_attention_heads, "k_proj": shape.num_key_value_heads}.get(name.split(".")[-2])
     if not heads or not shape.family.has_paired_gguf:
         return values
@@ -164,7 +165,7 @@ def _permuted(name: str, values, shape: ModelShape):
 
 
 def _add_tensor(writer, name: str, values, quantised) -> None:
-    """Vectors stay exact; a matrix whose rows do not fill blocks of 32 stays f16."""
+    """Add a tensor: vectors in float32, matrices quantised; f16 where a row is no multiple of 32 for q8_0."""
     import numpy
     from gguf import GGMLQuantizationType, quants
 
@@ -177,6 +178,7 @@ def _add_tensor(writer, name: str, values, quantised) -> None:
 
 
 def _close(writer) -> None:
+    """Write header, metadata and tensors, and close the file."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -184,7 +186,7 @@ def _close(writer) -> None:
 
 
 def write_adapter(adapter: Adapter, base_folder: Path, target: Path) -> Written:
-    """The adapter alone, to be used with a GGUF of its base: `llama-server -m base.gguf --lora FILE`. Raises UserError."""
+    """Write the adapter alone, for a GGUF of its base: `llama-server -m base.gguf --lora FILE`. Raises UserError."""
     from gguf import GGUFWriter
 
     config, shape = require_object(adapter.folder / CONFIG), shape_of(base_folder)

@@ -47,7 +47,7 @@ def add_tokenizer(writer, folder: Path, vocab_size: int) -> None:
 
 
 def _kind(definition: dict) -> tuple[str, str]:
-    """(the kind of the tokenizer, how it splits text before merging), in llama.cpp's names. Raises UserError."""
+    """Return (kind of tokenizer, how it splits text before merging) in llama.cpp's names. Raises UserError."""
     model, before = definition["model"], definition.get("pre_tokenizer") or {}
     parts = before.get("pretokenizers", [before])
     steps = [part.get("type") for part in parts]
@@ -63,6 +63,7 @@ def _kind(definition: dict) -> tuple[str, str]:
 
 
 def _type(token: str, added: dict | None, unknown: str | None) -> int:
+    """Return GGUF's type of a token; `added` is its entry in `added_tokens`, `unknown` the unknown token."""
     if token == unknown and added:
         return UNKNOWN
     if added:
@@ -71,7 +72,7 @@ def _type(token: str, added: dict | None, unknown: str | None) -> int:
 
 
 def _scores(tokens: list[str], merges: list[str]) -> list[float]:
-    """Minus the rank of the first merge that makes a token; single characters come after all of them."""
+    """Return minus the rank of the first merge that makes each token; single characters come after all merges."""
     ranks: dict[str, int] = {}
     for rank, merge in enumerate(merges):
         ranks.setdefault(merge.replace(" ", ""), rank)
@@ -79,7 +80,7 @@ def _scores(tokens: list[str], merges: list[str]) -> list[float]:
 
 
 def _add_special(writer, tokenizer) -> None:
-    """The ids that begin, end and pad, and whether a text begins with one."""
+    """Write the ids of the begin, end, unknown and pad tokens, whether texts begin with one, and the chat template."""
     ids = tokenizer("a")["input_ids"]
     if tokenizer.bos_token_id is not None:
         writer.add_bos_token_id(tokenizer.bos_token_id)

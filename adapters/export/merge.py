@@ -44,6 +44,7 @@ class Merged:
     tokens: int
 
     def sentence(self) -> str:
+        """Return how close the merged model is to base and adapter, in words."""
         return (
             f"Merged in {self.dtype}. Over {self.tokens} tokens, merged and unmerged choose the same next token at "
             f"{100 * self.agreement:.1f} %; the largest difference of a probability is {self.largest_difference:.2g}."
@@ -120,7 +121,7 @@ def _load(adapter: Adapter, base_folder: Path):
 
 
 def _answer(model, prompt: list[int]):
-    """Return (token ids of prompt and greedy answer, probabilities of every next token: (tokens, vocabulary))."""
+    """Return (ids of prompt and greedy answer, probabilities of every next token: (tokens, vocabulary))."""
     import torch
 
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Says how others serve an adapter: the line for vLLM, with its limits checked, and the Modelfile for Ollama."""
+"""How other programs serve an adapter: the command for vLLM, with its limits checked, and the Modelfile for Ollama."""
 
 import shlex
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ OLLAMA = {
 
 @dataclass(frozen=True)
 class VllmLine:
-    """The command that serves it, and the reasons why vLLM would refuse; no reasons, no refusal."""
+    """The command that serves the adapter, and the reasons why vLLM would refuse; empty when it would not."""
 
     command: str
     refusals: list[str]

@@ -103,6 +103,7 @@ def max_bytes(name: str) -> int:
 
 
 def _check_size(path: Path, most: int) -> None:
+    """Raise UserError for a file of more than `most` bytes."""
     if path.stat().st_size > most:
         raise UserError(f"{path.name} has {path.stat().st_size / 1e6:.1f} MB.", "That is no such file. Not imported.")
 
@@ -158,12 +159,12 @@ def check_config(config: dict[str, Any]) -> AdapterConfig:
 
 
 def _is_module(name: object) -> bool:
-    """A linear layer of a family that is known here, by its own name or by its place in the model; never a pattern."""
+    """Return whether `name` is a known linear layer, by its name or its place in the model; patterns are refused."""
     return isinstance(name, str) and bool(_PLACE.fullmatch(name)) and name.rsplit(".", 1)[-1] in MODULES
 
 
 def known_base_shape(model_id: str) -> ModelShape | None:
-    """The shape of a base as far as it is on this machine; None when it is not. Raises UserError like `shape_from`."""
+    """Return the shape of a base whose config.json is on this machine, None without one. Raises UserError like `shape_from`."""
     for folder in _base_folders(model_id):
         if (folder / "config.json").is_file():
             return shape_from(require_object(folder / "config.json"), f"Its base, {model_id},")
@@ -171,12 +172,12 @@ def known_base_shape(model_id: str) -> ModelShape | None:
 
 
 def known_base_template(model_id: str) -> str | None:
-    """The chat template of a base as far as it is on this machine."""
+    """Return the chat template of a base that is on this machine, None without one."""
     return next((text for folder in _base_folders(model_id) if (text := own_text(folder)) is not None), None)
 
 
 def _base_folders(model_id: str) -> list[Path]:
-    """Where the files of a base may be on this machine."""
+    """Return the folders on this machine that may hold the files of a base."""
     from huggingface_hub import try_to_load_from_cache
 
     folders = [embedded.folder()] if model_id == embedded.HUB_ID else []

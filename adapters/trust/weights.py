@@ -84,7 +84,10 @@ def check_weights(path: Path, config: AdapterConfig, base: ModelShape | None) ->
 
 
 def _check_pair(layer: int, module: str, shapes: dict[str, Shape], rank: int, expected: tuple[int, int] | None) -> None:
-    """lora_A is (rank, in), lora_B is (out, rank), as nn.Linear keeps them."""
+    """Raise UserError unless lora_A is (rank, in) and lora_B (out, rank), as nn.Linear keeps them.
+
+    `expected` is (in, out) of the base's layer, None when it is not known.
+    """
     where = f"layer {layer}, {module}"
     if not {"lora_A", "lora_B"} <= set(shapes):
         raise UserError(f"Half of the adapter of {where} is missing.", "Get it again.")
@@ -102,7 +105,7 @@ def _check_pair(layer: int, module: str, shapes: dict[str, Shape], rank: int, ex
 
 
 def _expected(module: str, layer: int, base: ModelShape | None) -> tuple[int, int] | None:
-    """(in, out) of a linear layer of the base; None when the base is not known. Raises UserError."""
+    """Return (in, out) of a linear layer of the base, None without a base. Raises UserError for a layer that it lacks."""
     if base is None:
         return None
     if layer >= base.num_hidden_layers:
