@@ -1,1 +1,1 @@
-"""The page: the only folder that imports gradio. One file a tab; no torch at import."""
+"""The page: the only folder that imports gradio. A folder for each tab; no torch at import."""

@@ -56,12 +56,13 @@ def guarded(server_name: str) -> dict[str, list[Middleware]]:
 
 
 class Guard:
-    """Answer what Gradio must not, and count the rest."""
+    """Refuse requests that Gradio must not get, and count the others."""
 
     def __init__(self, app, usage: Usage) -> None:
         self.app, self.usage = app, usage
 
     async def __call__(self, scope, receive, send) -> None:
+        """Answer one ASGI request: pass it on, or send the status and sentence of what was Refused."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -81,6 +82,7 @@ class Guard:
             await PlainTextResponse(str(refused), refused.status, headers)(scope, receive, send)
 
     async def _answer(self, request: HTTPConnection, receive, send) -> None:
+        """Check the request, count it, and pass it on. Raises Refused."""
         scope = request.scope
         kind, method = kind_of(scope["path"]), scope["method"]
         is_posted = kind in (Kind.CALL, Kind.NOTE, Kind.UPLOAD)
@@ -151,6 +153,7 @@ class Guard:
             raise Refused(403, "This file was not uploaded or made by you, or it is gone. Upload it again.")
 
     async def _join(self, scope, session_hash: str, client: Client) -> None:
+        """Note that the client uses a session, and let Gradio forget those that make room. Raises Refused."""
         if len(session_hash) > 100:
             raise Refused(400, "The session's name is too long.")
         for gone in self.usage.join(session_hash, client):
@@ -259,6 +262,7 @@ def is_foreign(request: HTTPConnection) -> bool:
 
 
 def _named_hosts() -> list[str]:
+    """Return the host names of STUDIO_HOSTS."""
     return [host for host in os.environ.get("STUDIO_HOSTS", "").split(",") if host]
 
 
@@ -330,7 +334,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 
 def _parts(value: object) -> list:
-    """Return the containers in a container."""
+    """Return the containers directly in a container, [] for a plain value."""
     found = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return [one for one in found if isinstance(one, dict | list)]
 

@@ -1,4 +1,4 @@
-"""Sentences for the page. Errors become messages here alone: what a person can fix is shown, the rest is logged as a bug."""
+"""Sentences for the page. Errors become messages here alone: UserErrors are shown, others are logged as bugs."""
 
 import functools
 import html
@@ -39,6 +39,7 @@ def shown(handler):
 
 
 def _message(error: Exception) -> gr.Error:
+    """Return the message for an error: the sentence of a UserError; others are logged."""
     if isinstance(error, gr.Error):
         return error
     known = as_user_error(error, with_paths=False)

@@ -1,7 +1,7 @@
-"""Whose runs and adapters a call may touch: decided anew in every handler, from what the server can check.
+"""The owner of a call's runs and adapters: determined anew in every handler, from what the server can check.
 
-On a laptop everything belongs to 'local'. On a Space a signed-in visitor is who the Hub says that their token is; one who is
-not signed in owns what a random key in their browser opens. The key's hash is the folder name, so a folder tells no key.
+On a laptop everything belongs to 'local'. On a Space a signed-in visitor is the account that the Hub gives for the token; others
+own what a random key in their browser opens. The key's hash is the folder name, so that a folder does not reveal the key.
 """
 
 import hashlib
@@ -31,10 +31,12 @@ class Visitor:
     address: str = ""  # of their machine or network, "" when it is not known
 
     def as_caller(self) -> Caller:
+        """Return the visitor as the chat engine counts callers."""
         return Caller(self.owner, self.address)
 
 
 def on_space() -> bool:
+    """Return whether this is a Space of the Hub."""
     return bool(os.environ.get("SPACE_ID"))
 
 
@@ -44,6 +46,7 @@ def can_sign_in() -> bool:
 
 
 def new_key() -> str:
+    """Return a new random key for a browser: 128 bits in hexadecimal."""
     return secrets.token_hex(16)
 
 

@@ -27,23 +27,27 @@ SILENT: Wiring = {"inputs": None, "outputs": None, **QUIET}
 
 
 def theme() -> gr.themes.Base:
+    """Return the page's theme, with system fonts: no font is fetched."""
     return gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 
 
 class Page(gr.Blocks):
-    """A page to which anybody may send anything: what does not fit its handler is a sentence, not a traceback in the log."""
+    """A page whose handlers answer a call that does not fit them with a sentence, without a traceback in the log."""
 
     async def preprocess_data(self, *args, **kwargs):
+        """Read a call as Gradio does; a call that cannot be read becomes a message."""
         with _readable():
             return await super().preprocess_data(*args, **kwargs)
 
     async def call_function(self, *args, **kwargs):
+        """Call the handler as Gradio does; a call that does not fit its arguments becomes a message."""
         with _readable():  # what a handler itself raises is a gr.Error already, see ui/messages.py
             return await super().call_function(*args, **kwargs)
 
 
 @contextmanager
 def _readable() -> Generator[None]:
+    """Turn any error inside into a message for the page, without a traceback."""
     try:
         yield
     except gr.Error as error:

@@ -1,8 +1,8 @@
-"""Count what each client of a shared server takes up: sessions, requests, uploads and downloads. Knows no HTTP.
+"""Counts what each client of a shared server uses: sessions, requests, uploads and downloads. Without HTTP.
 
-A client is an owner, which is the cookie of a browser ("" without one), at an address. Cookies cost nothing, so an address has
-limits too. When there is no more room, the oldest goes of whoever took most, never another's. On a laptop there is one owner,
-and the disk is the only limit.
+A client is an owner, which is the cookie of a browser ("" without one), at an address. Anybody can have any number of cookies, so
+addresses have limits, too. When there is no more room, the oldest entry of the client, or of the address with the most, is
+removed. On a laptop there is one owner, and the disk is the only limit.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ SWEEP_SECONDS = 60
 
 
 class Refused(Exception):
-    """A request that is not answered: its status, a sentence for whoever sent it, and when to try again."""
+    """A refused request: its HTTP status, a sentence for the sender, and when to try again."""
 
     def __init__(self, status: int, words: str, retry_seconds: int | None = None) -> None:
         super().__init__(words)
@@ -62,13 +62,15 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Client:
+    """The sender of a request: the owner ("" for a browser without a cookie) and the address ("" when it is unknown)."""
+
     owner: str
     address: str
 
 
 @dataclass
 class Session:
-    """A page that is open somewhere, or a program."""
+    """A session of Gradio, of a page or a program."""
 
     client: Client
     used: float
@@ -96,7 +98,7 @@ def raise_open_files_limit() -> None:
 
 
 class Usage:
-    """Everything that is counted. All of it runs in the server's event loop."""
+    """All counts. Everything here runs in the server's event loop."""
 
     def __init__(self, is_shared: bool) -> None:
         self.is_shared = is_shared
@@ -198,6 +200,7 @@ class Usage:
         self._make_room(client, size)
 
     def has_disk(self) -> bool:
+        """Return whether more than MIN_FREE_BYTES of the disk are free."""
         return shutil.disk_usage(temporary_folder()).free > MIN_FREE_BYTES
 
     def add_files(self, paths: list[str], client: Client) -> None:
@@ -251,7 +254,7 @@ class Usage:
                 excess -= size_of_it
 
     def _remove(self, path: str, is_theirs: Callable[[Client], bool]) -> bool:
-        """Take a file from those that `is_theirs` names; return whether it was nobody else's and is removed."""
+        """Remove the owners that `is_theirs` names from a file; delete it when none is left, and return whether it was."""
         file = self.files[path]
         file.clients = {one for one in file.clients if not is_theirs(one)}
         if file.clients:
@@ -261,11 +264,12 @@ class Usage:
         return True
 
     def _forget_missing(self) -> None:
+        """Forget the files that are removed already."""
         for path in [path for path in self.files if not Path(path).exists()]:
             del self.files[path]
 
     def sweep(self) -> None:
-        """Once a minute at most: remove what is old in the temporary folder, and forget it."""
+        """Remove old files of the temporary folder and forget them, at most once in SWEEP_SECONDS."""
         if time.monotonic() - self._swept < SWEEP_SECONDS:
             return
         self._swept = time.monotonic()

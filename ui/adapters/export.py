@@ -25,7 +25,7 @@ MERGE_HINT = "The merged model is as large as its base (TinyLlama: 2.2 GB) and n
 
 
 def build_export(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) -> gr.Code:
-    """Lay out the section and wire its events; returns the box with the line for vLLM, which `on_line` fills."""
+    """Lay out the section and wire its events; return the box with the line for vLLM, which `on_line` fills."""
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
             gr.Markdown("#### As it is\nA zip for another machine, or for a friend.")
@@ -86,7 +86,7 @@ def on_merge(token: gr.OAuthToken | None, key, name, dtype, progress=gr.Progress
 
 @shown
 def on_gguf(token: gr.OAuthToken | None, key, name, dtype, progress=gr.Progress()):  # noqa: B008
-    """GGUF of the merged model and of the adapter, with a Modelfile."""
+    """Return GGUF files of the merged model and of the adapter, and a Modelfile."""
     from adapters.export.gguf_file import write_all
 
     adapter, merged, base_folder = _merge(token, key, name, dtype, progress)
@@ -98,18 +98,18 @@ def on_gguf(token: gr.OAuthToken | None, key, name, dtype, progress=gr.Progress(
 
 @shown
 def on_line(token: gr.OAuthToken | None, key, name):
-    """Return the line for vLLM alone: after a push it names the repository."""
+    """Return the line for vLLM; after a push it names the repository."""
     return vllm_text(find_adapter(name, owner_of(key, token))) if name else ""
 
 
 @shown
 def on_pick(token: gr.OAuthToken | None, key, name):
-    """Return the line for vLLM; what was made for another adapter goes."""
+    """Return the line for vLLM, and clear the files of the adapter that was picked before."""
     return on_line(token, key, name), gr.File(visible=False), "", gr.File(visible=False)
 
 
 def _readable(token: gr.OAuthToken | None, key: str, name: str | None) -> Adapter:
-    """Return the visitor's adapter; one that was pulled is asked for on the Hub anew, since it may be theirs no longer."""
+    """Return the visitor's adapter; one that was pulled only while the Hub lets them read its repository."""
     return open_adapter(name or "", owner_of(key, token), token_of(token.token if token else None))
 
 

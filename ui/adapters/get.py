@@ -23,7 +23,7 @@ LOOK_HINT = "Look first: base and size are shown before anything large is downlo
 
 @dataclass
 class GetSection:
-    """What the tab wires: the events after which an adapter has arrived, and the state with its name."""
+    """The parts that the tab wires: the events after which an adapter was added, and the state with its name."""
 
     arrivals: list[Dependency]
     arrived_name: gr.State
@@ -63,6 +63,7 @@ def _build_pull(browser_key: gr.BrowserState, arrived_name: gr.State) -> tuple[g
 
 
 def _build_search(browser_key: gr.BrowserState, repo_box: gr.Textbox) -> None:
+    """Lay out and wire the search; a click on a row fills `repo_box`."""
     gr.Markdown("#### Search the Hub")
     with gr.Row():
         base_dropdown = gr.Dropdown(
@@ -121,7 +122,7 @@ def on_pull(token: gr.OAuthToken | None, key, repo, offer, progress=gr.Progress(
 
 @shown
 def on_search(token: gr.OAuthToken | None, key, base, words):
-    """Adapters of a base on the Hub."""
+    """Return the adapters of a base on the Hub."""
     owner_of(key, token)
     base = base if isinstance(base, str) else ""  # a dropdown that takes any value gets any value
     found = search_hub(token_of(token.token if token else None), base, words or "")
@@ -155,6 +156,7 @@ def on_found(event: gr.SelectData) -> str:
 
 
 def _found(found: list[Found], nothing: str) -> list:
+    """Return updates for the table and the line under the search; `nothing` is shown for an empty result."""
     words = hint_html(nothing if not found else "Click one, then press Look.")
     rows = [
         [one.repo_id, "only you" if one.is_private else "everybody", str(one.downloads), one.changed] for one in found

@@ -1,7 +1,7 @@
-"""The Push section: who is signed in, what would change, and then the push. The Hub's word for the token is who acts.
+"""The Push section: the account, the plan of the changes, and the push.
 
-On a Space only the visitor's own sign-in is used; on a laptop the local login. A cookie's or a request's own name for
-somebody is never looked at.
+On a Space only the visitor's own sign-in is used; on a laptop the local login. The account is the one that the Hub gives for the
+token; a name in a cookie or a request is ignored.
 """
 
 import html
@@ -27,7 +27,7 @@ FIRST_LOOK = "Look first: the page then shows every file and what it would chang
 
 @dataclass
 class PushSection:
-    """What the tab wires: the event after which something was pushed, and where to show who is signed in."""
+    """The parts that the tab wires: the event after which something was pushed, and where the account is shown."""
 
     pushed: Dependency
     account_html: gr.HTML
@@ -76,13 +76,13 @@ def build_push(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) -> P
 
 
 def on_name(name):
-    """Propose the name of the adapter that is picked; one that was typed for another goes."""
+    """Propose the picked adapter's name, and clear a name that was typed for another."""
     return gr.Textbox(value="", placeholder=str(name or ""))
 
 
 @shown
 def on_account(token: gr.OAuthToken | None, key):
-    """Who is signed in, or what to do to be."""
+    """Return who is signed in, or how to sign in."""
     owner_of(key, token)
     try:
         account = account_of(token_of(token.token if token else None))
@@ -96,7 +96,7 @@ def on_account(token: gr.OAuthToken | None, key):
 
 @shown
 def on_plan(token: gr.OAuthToken | None, key, name, *form):
-    """Return what a push would do; the visitor agrees to this, and to nothing newer."""
+    """Return what a push would do; the visitor agrees to exactly this state."""
     hub_token = token_of(token.token if token else None)
     adapter = open_adapter(name or "", owner_of(key, token), hub_token)
     plan = plan_push(adapter, account_of(hub_token), _options(*form))

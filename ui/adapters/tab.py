@@ -1,7 +1,7 @@
-"""The Adapters tab: the library as a table, one adapter in detail, and the sections for export, push, and what comes in.
+"""The Adapters tab: the library as a table, one adapter in detail, and the sections for export, push, import and pull.
 
-The sections have files of their own (`adapters_export.py`, `adapters_push.py`, `adapters_get.py`). Every handler finds its
-adapter anew for whoever asks; the page remembers nothing but a name.
+The sections have files of their own (`export.py`, `push.py`, `get.py`). Every handler looks its adapter up anew for the caller's
+owner; the page holds only a name.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ TEMPLATE_HINT = "What it was trained with. The one it brings is not known here."
 
 @dataclass
 class AdaptersTab:
-    """What the page wires from outside: loading, and the way into the chat."""
+    """The parts that the page wires: loading, and the button that opens the chat."""
 
     load: object
     load_wiring: dict[str, Any]
@@ -114,7 +114,7 @@ def on_load(token: gr.OAuthToken | None, key, words, name):
 
 @shown
 def on_row(token: gr.OAuthToken | None, key, event: gr.SelectData):
-    """Pick the adapter of the row that was clicked."""
+    """Return the name of the adapter whose row was clicked."""
     return find_adapter(str(event.row_value[0]), owner_of(key, token)).name
 
 
@@ -126,7 +126,7 @@ def on_pick(token: gr.OAuthToken | None, key, name):
 
 @shown
 def on_rename(token: gr.OAuthToken | None, key, words, name, new_name):
-    """Rename, and keep it picked."""
+    """Rename the adapter, and keep it picked."""
     owner = owner_of(key, token)
     renamed = rename_adapter(name or "", new_name, owner).name
     gr.Info(f"It is called {renamed} now.")
@@ -152,7 +152,7 @@ def on_template(token: gr.OAuthToken | None, key, name, choice):
 
 @shown
 def on_delete(token: gr.OAuthToken | None, key, words, name):
-    """Delete, and offer the way back."""
+    """Delete the adapter, and show the button that brings it back."""
     owner = owner_of(key, token)
     deletion = delete_adapter(name or "", owner)
     button = gr.Button(f"Undo delete of {deletion.name}", visible=True)
@@ -181,6 +181,7 @@ class _Details:
 
 
 def _build_details() -> _Details:
+    """Lay out the details of one adapter."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
             facts = gr.HTML(hint_html(NOT_PICKED))

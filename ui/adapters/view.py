@@ -1,4 +1,4 @@
-"""Makes the HTML of the Adapters tab from adapters and plans, every word of it escaped. No events."""
+"""The HTML of the Adapters tab, made from adapters and plans; all text is escaped. No events."""
 
 import html
 
@@ -21,12 +21,13 @@ def hints_html(texts: list[str]) -> str:
 
 
 def facts_html(adapter: Adapter) -> str:
-    """Everything known of one adapter as a list of terms."""
+    """Return everything known of one adapter as a list of terms."""
     settings = [(one.label, str(one.value)) for one in adapter.told_settings() if one.on_card and one.name != "lora_r"]
     return _terms([*facts_of(adapter), *settings])
 
 
 def _terms(pairs: list[tuple[str, str]]) -> str:
+    """Return (label, value) pairs as an HTML list of terms, without those that are empty."""
     rows = "".join(
         f"<dt>{html.escape(label)}</dt><dd>{html.escape(value[:500])}</dd>" for label, value in pairs if value
     )

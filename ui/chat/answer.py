@@ -1,4 +1,4 @@
-"""The answers of one turn: every pane's model asked at once, their words written into the conversation as they come."""
+"""The answers of one turn: the models of all panes asked at once, their text written into the conversation as it comes."""
 
 import copy
 import threading
@@ -24,20 +24,20 @@ SHOW_SECONDS = 0.1  # from one look at what came to the next: drawing every word
 
 @dataclass(frozen=True)
 class Engines:
-    """What can answer: this machine, and a server if one is named; and the calls that are on their way to either."""
+    """The engines of the chat: this machine's, a server's if one is named, and the limit of calls to both."""
 
     local: Engine
     remote: RemoteEngine | None
     calls: Places = field(default_factory=lambda: Places(CALLS))
 
     def of(self, picked: Picked) -> Any:
-        """The Engine or RemoteEngine that takes the model that was picked."""
+        """Return the Engine or RemoteEngine for the picked model."""
         return self.remote if isinstance(picked.model, RemoteModel) else self.local
 
 
 @dataclass
 class Answer:
-    """The answer of one pane on its way."""
+    """The answer of one pane in progress."""
 
     pane: int
     picked: Picked
@@ -48,7 +48,7 @@ class Answer:
 
 
 def pick_panes(engines: Engines, conversation: Conversation, visitor: Visitor, *progress) -> list[Picked]:
-    """The models of all panes. Raises UserError for one that the owner does not have (any more)."""
+    """Return the models of all panes. Raises UserError for one that the owner does not have."""
     models = [pane["model"] for pane in conversation["panes"]]
     return [pick(model, models[0], visitor, engines.remote, *progress) for model in models]
 
@@ -63,7 +63,8 @@ def answer(
 ) -> Iterator[list[Answer]]:
     """Stream the last answer of each of `panes`, ten times a second; [] while a base is fetched.
 
-    A stop in between keeps what came until then. Raises UserError when the visitor has too many answers on their way.
+    When it is closed before its end, the text so far is kept. Raises UserError when the visitor has too many answers in
+    progress.
     """
     with engines.calls.taken_by(visitor.as_caller()):  # before the models are looked up: the Hub may take its time
         yield from _answer(engines, conversation, visitor, sampling, panes, continuing)
@@ -111,7 +112,7 @@ def _answer(
 
 
 def _advance(conversation: Conversation, one: Answer) -> None:
-    """Take what came for one pane."""
+    """Write the next state of one pane's answer into the conversation."""
     reply = next(one.stream, None)
     message, pane = _last(conversation, one.pane), conversation["panes"][one.pane]
     if reply is None:
@@ -134,12 +135,12 @@ def _advance(conversation: Conversation, one: Answer) -> None:
 
 
 def is_answering(conversation: Conversation) -> bool:
-    """True while an answer of it is on its way."""
+    """Return whether an answer of the conversation is in progress."""
     return any("doing" in message for pane in conversation["panes"] for message in pane["messages"][-1:])
 
 
 def end_early(conversation: Conversation) -> Conversation:
-    """Say of each answer that was on its way that it goes no further; returns the conversation."""
+    """Mark each answer in progress as stopped; return the conversation."""
     for message in [message for pane in conversation["panes"] for message in pane["messages"]]:
         if message.pop("doing", None) is not None:
             message["note"] = " · ".join(filter(None, [message.get("note"), STOPPED]))
@@ -147,12 +148,12 @@ def end_early(conversation: Conversation) -> Conversation:
 
 
 def as_draft(conversation: Conversation) -> Conversation:
-    """The conversation as it is to be found again when the page is left in mid-answer."""
+    """Return a copy with the answers marked as stopped, to be kept in case the page is left before they end."""
     return {**end_early(copy.deepcopy(conversation)), "changed": time.time()}
 
 
 def who_words(picked: Picked) -> str:
-    """Who answers, on which base, and why on that one."""
+    """Return the model that answers, its base, and why that base was chosen, in words."""
     if isinstance(picked.model, RemoteModel):
         return f"{picked.name}, {picked.base}"
     name, _, reason = picked.base.partition(" (")
@@ -162,17 +163,18 @@ def who_words(picked: Picked) -> str:
 
 
 def _say(conversation: Conversation, panes: list[int], sentence: str) -> None:
-    """What happens before the first word, in the answer's place."""
+    """Show `sentence` in the place of the answers while there is no text yet."""
     for pane in panes:
         _last(conversation, pane)["doing"] = sentence
 
 
 def _last(conversation: Conversation, pane: int) -> Said:
+    """Return the last message of a pane."""
     return conversation["panes"][pane]["messages"][-1]
 
 
 def _with_luck(sampling: Sampling, tries: int) -> tuple[Sampling, str]:
-    """The settings of the answer that is tried again for the `tries`th time: another seed; and a word about it."""
+    """Return (the settings of the `tries`th retry, with another seed; words about seed and temperature)."""
     if not tries:
         return sampling, f"seed {sampling.seed}" if sampling.temperature else ""
     temperature = sampling.temperature or RETRY_TEMPERATURE
@@ -181,7 +183,7 @@ def _with_luck(sampling: Sampling, tries: int) -> tuple[Sampling, str]:
 
 
 def update_summary(engines: Engines, conversation: Conversation, visitor: Visitor) -> Iterator[Reply]:
-    """Write down what was left out since the last summary, with the first pane's model, into the conversation."""
+    """Write a summary of the newly left-out turns into the conversation, with the first pane's model; stream it."""
     pane = conversation["panes"][0]
     if pane["left_out"] <= conversation["summarised"]:
         return

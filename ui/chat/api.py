@@ -1,10 +1,10 @@
-"""The chat for programs: `chat` and `compare`, with names and arguments that stay.
+"""The chat for programs: `chat` and `compare`, whose names and arguments are stable.
 
     client = gradio_client.Client(url)
     answer = client.predict("Hi", api_name="/chat")
     answer = client.predict("And you?", answer["history"], api_name="/chat")
 
-Nothing is kept between calls but the engine's cache: the history comes with each call and is checked like anything from outside.
+Only the engine's cache is kept between calls: the history comes with each call and is checked like any input.
 """
 
 import hashlib
@@ -78,6 +78,7 @@ class ChatApi:
         return [self._answer(visitor, model, models[0], said, _system(system), values) for model in models]
 
     def _answer(self, visitor: Visitor, model: str, first: str, said: list[dict], system: str, values: dict) -> dict:
+        """Return the answer of one model to `said`, in the form of both endpoints. Raises UserError."""
         sampling = sampling_of(values)
         messages = check_messages(([{"role": "system", "content": system}] if system.strip() else []) + said)
         conversation = f"{visitor.owner}/api/{hashlib.sha256(repr((model, said[0])).encode()).hexdigest()[:16]}"
@@ -97,7 +98,7 @@ class ChatApi:
         }
 
     def wire(self) -> None:
-        """Offer both to programs."""
+        """Register both endpoints."""
         # the lowest limit of an id holds for all
         answering: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": CALLS.total}
         gr.api(shown(self.chat), api_name="chat", **answering)
@@ -105,20 +106,24 @@ class ChatApi:
 
 
 def _history(history: object) -> list[dict]:
-    """The history of a call: text as plain strings, or in the blocks that Gradio's own chat makes of it. Raises UserError."""
+    """Return the history of a call: text as plain strings, or in the blocks that Gradio's own chat makes of it.
+
+    Raises UserError for anything but a list; the messages themselves are checked later.
+    """
     if not isinstance(history, list | None):
         raise UserError("The history is not a list of messages.", 'It looks like [{"role": "user", "content": "Hi"}].')
     return [_plain(message) for message in history or []]
 
 
 def _system(system: object) -> str:
-    """The system prompt of a call. Raises UserError."""
+    """Return the system prompt of a call. Raises UserError unless it is text."""
     if not isinstance(system, str | None):
         raise UserError("The system prompt is not text.")
     return system or ""
 
 
 def _plain(message: object) -> Any:
+    """Return a message with the text of its blocks joined; any other message as it is."""
     if isinstance(message, dict) and isinstance(message.get("content"), list):
         blocks = message["content"]
         if all(isinstance(block, dict) and isinstance(block.get("text"), str) for block in blocks):

@@ -1,4 +1,4 @@
-"""What the page, or a program in its place, says: checked before anything is done with it. Raises UserError."""
+"""Checks of what the page, or a program in its place, sends, before it is used. Raises UserError."""
 
 from chat.conversation import Conversation, said
 from common.errors import UserError
@@ -7,13 +7,13 @@ from ui.chat import view as chat_view
 
 
 def are_different(conversation: Conversation) -> bool:
-    """True when one of the last answers can be better than another."""
+    """Return whether the last answers differ, so that one of them can be better."""
     last = [pane["messages"][-1]["content"] for pane in conversation["panes"] if pane["messages"]]
     return len(set(last)) > 1
 
 
 def place_of(conversation: Conversation, pane: int, index: object) -> int:
-    """The place of a message that the page names. Raises UserError when there is none: it may come from an API."""
+    """Return the place of a message that the page names by `index`. Raises UserError when there is none."""
     if pane >= len(conversation["panes"]):
         raise UserError("This pane is gone.")
     try:
@@ -26,7 +26,7 @@ def place_of(conversation: Conversation, pane: int, index: object) -> int:
 
 
 def check_text(text: object) -> str:
-    """The message, or a UserError when it is empty, no text, or too long to look at."""
+    """Return `text`. Raises UserError when it is empty, no text, or too long."""
     if not (isinstance(text, str) and text.strip()):
         raise UserError("There is no message.", "Write one.")
     if len(text) > MAX_MESSAGE_CHARACTERS:

@@ -1,7 +1,7 @@
-"""Several conversations: their list, search, titles, export and import. They are kept in the browser that they belong to.
+"""Several conversations: their list, search, titles, export and import. They are kept in the visitor's browser.
 
-The server holds none of them: what the browser sends is checked like anything from outside, and an export is made of text that
-the page itself offers as a file.
+The server stores none of them: what the browser sends is checked like any input, and an export is text that the page itself
+offers as a file.
 """
 
 import json
@@ -105,20 +105,20 @@ class ConversationHandlers:
     chat: ChatHandlers
 
     def stored(self, values: dict) -> list[Conversation]:
-        """The browser's conversations, the last changed first."""
+        """Return the browser's conversations, the last changed first."""
         return list(filter(is_conversation, self._records(values)))
 
     def unread(self, values: dict) -> list[dict]:
-        """What lies in the browser and is no conversation that this version can show."""
+        """Return the entries in the browser that are no conversation of this version."""
         kept = values[self.chat.layout.store]
         return [one for one in kept if not records_of([one])] if isinstance(kept, list) else []
 
     def shows(self) -> list:
-        """The components that `choices` changes."""
+        """Return the components that `choices` updates."""
         return [self.parts.list_radio, self.parts.title_box, self.parts.unread_button]
 
     def choices(self, values: dict) -> dict:
-        """The list as it is now, with the open conversation marked."""
+        """Return updates for the list, with the open conversation marked."""
         kept = self.stored(values)
         found = find(kept, str(values.get(self.parts.search_box) or ""))
         open_one = self.chat.open_one(values) or {}
@@ -137,12 +137,13 @@ class ConversationHandlers:
 
     @shown
     def list_them(self, values: dict, token: gr.OAuthToken | None):
+        """Return updates for the list after a search or a change."""
         owner_of(values[self.chat.browser_key], token)
         return self.choices(values)
 
     @shown
     def open_one(self, values: dict, token: gr.OAuthToken | None):
-        """Go on with a conversation: its models, its system prompt, its words."""
+        """Open a conversation: its models, its system prompt, its messages."""
         owner = owner_of(values[self.chat.browser_key], token)
         wanted = values[self.parts.picked_box]
         conversation = next((one for one in self.stored(values) if one["id"] == wanted), None)
@@ -153,20 +154,21 @@ class ConversationHandlers:
         return {**changes, self.chat.layout.store: self.chat.with_open_one(values)}
 
     def opened(self, conversation: Conversation) -> dict:
-        """The page with this conversation in it."""
+        """Return updates that show this conversation in the page."""
         own = self.chat.layout
         first, *beside = [pane["model"] for pane in conversation["panes"]]
         picked = {own.model_dropdown: first, own.beside_dropdown: beside, own.system_box: conversation["system"]}
         return {**picked, own.seen_html: SEEN_LATER, **self.chat.at_rest(conversation)}
 
     def _models(self, conversation: Conversation, owner: str) -> dict:
-        """The lists of models with those of this conversation in them, which may be older than all that are listed."""
+        """Return updates for the lists of models that include this conversation's, also those beyond the newest."""
         first, beside = models_of(conversation)
         choices = model_choices(owner, self.chat.engines.remote, [first, *beside])
         return listed_models(self.chat.layout, choices, first, beside)
 
     @shown
     def rename(self, values: dict, token: gr.OAuthToken | None):
+        """Give the open conversation the typed title; an empty one changes nothing."""
         owner_of(values[self.chat.browser_key], token)
         conversation = self._open(values)
         conversation["title"] = (
@@ -177,6 +179,7 @@ class ConversationHandlers:
 
     @shown
     def delete(self, values: dict, token: gr.OAuthToken | None):
+        """Delete the open conversation and open an empty one."""
         owner_of(values[self.chat.browser_key], token)
         gone = deleted(self._open(values))
         conversation = new_conversation(self.chat.models(values))
@@ -186,6 +189,10 @@ class ConversationHandlers:
 
     @shown
     def import_one(self, values: dict, token: gr.OAuthToken | None):
+        """Add the conversations of an exported file to the browser's and open the first.
+
+        Raises UserError for a file that is no export, or that has no room beside the conversations that are there.
+        """
         owner = owner_of(values[self.chat.browser_key], token)
         path = values[self.parts.import_button]
         if not isinstance(path, str):
@@ -209,12 +216,14 @@ class ConversationHandlers:
 
     @shown
     def export_markdown(self, values: dict, token: gr.OAuthToken | None):
+        """Return (text, file name) of the open conversation as Markdown."""
         owner_of(values[self.chat.browser_key], token)
         conversation = self._open(values)
         return to_markdown(conversation), f"{slug(conversation['title'] or 'conversation')}.md"
 
     @shown
     def export_json(self, values: dict, token: gr.OAuthToken | None):
+        """Return (text, file name) of the open conversation as JSON."""
         owner_of(values[self.chat.browser_key], token)
         conversation = self._open(values)
         text = json.dumps(conversation, indent=2, ensure_ascii=False)
@@ -222,6 +231,7 @@ class ConversationHandlers:
 
     @shown
     def export_all(self, values: dict, token: gr.OAuthToken | None):
+        """Return (text, file name) of all conversations as JSON. Raises UserError when there is none."""
         owner_of(values[self.chat.browser_key], token)
         kept = self.stored(values)
         if not kept:
@@ -230,26 +240,31 @@ class ConversationHandlers:
 
     @shown
     def export_unread(self, values: dict, token: gr.OAuthToken | None):
+        """Return (text, file name) of the entries that cannot be shown, as JSON."""
         owner_of(values[self.chat.browser_key], token)
         return json.dumps(self.unread(values), indent=2, ensure_ascii=False), "not-readable.json"
 
     def _records(self, values: dict) -> list[Record]:
+        """Return the valid records in the browser."""
         return records_of(values[self.chat.layout.store])
 
     def _open(self, values: dict) -> Conversation:
+        """Return the open conversation. Raises UserError when nothing is said in it yet."""
         conversation = self.chat.open_one(values)
         if not conversation or not conversation["panes"][0]["messages"]:
             raise UserError("There is no conversation open.", "Pick one of the list, or say something.")
         return conversation
 
     def _changed(self, values: dict, stored: list[Record], conversation: Conversation) -> dict:
+        """Return updates for the browser's list, the open conversation and the list that shows both."""
         own = self.chat.layout
         values = {**values, own.store: stored, own.conversation: conversation}
         return {own.store: stored, own.conversation: conversation, **self.choices(values)}
 
     def wire(self, inputs: set, outputs: list, running: list, changing: list) -> None:
-        """Connect the list's events; opening, deleting and importing cancel what is `running`; after `changing` events another
-        conversation may be open, which the list has to show.
+        """Connect the list's events.
+
+        Opening, deleting and importing cancel the `running` events; the list is shown anew after the `changing` ones.
         """
         parts, own = self.parts, self.chat.layout
         # the list itself is no input: Gradio would compare its value with choices that are just being changed
@@ -280,8 +295,10 @@ class ConversationHandlers:
 
 
 def listed_models(own: Layout, choices: list, value: str | None, beside: list[str] | None = None) -> dict:
-    """Both lists of models, with picks that are set or, without `beside`, stay untouched: "Chat with it" may be setting them
-    at this very moment. What is gone is not picked.
+    """Return updates for both lists of models.
+
+    `value` and `beside` become the picks, without models that are gone. With `beside` None the picks stay untouched while
+    `value` exists: "Chat with it" may be setting them at the same time.
     """
     everything = [BESIDE_BASE, *choices]
     known = [choice for _, choice in everything]

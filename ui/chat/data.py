@@ -1,4 +1,4 @@
-"""From chat to data: a thumb up, a corrected answer, or the better one of several becomes a training row of its owner."""
+"""From chat to data: a thumb up, a corrected answer, or the best of several becomes a training row of its owner."""
 
 import html
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class DataHandlers:
     chat: ChatHandlers
 
     def rate(self, pane: int):
-        """The handler for the thumbs of one pane."""
+        """Return the handler for the thumbs of one pane."""
 
         @shown
         def rated(values: dict, data: gr.LikeData, token: gr.OAuthToken | None):
@@ -75,7 +75,7 @@ class DataHandlers:
         return rated
 
     def correct(self, pane: int):
-        """The handler that keeps a corrected answer; editing one's own message adds no row."""
+        """Return the handler that keeps a corrected answer as a row; an edited message of the user adds none."""
 
         @shown
         def corrected(values: dict, data: gr.EditData, token: gr.OAuthToken | None):
@@ -90,7 +90,7 @@ class DataHandlers:
         return corrected
 
     def better(self, pane: int):
-        """The handler for the better answer of a comparison."""
+        """Return the handler of "This answer is better" in one pane."""
 
         @shown
         def picked(values: dict, token: gr.OAuthToken | None):
@@ -111,16 +111,18 @@ class DataHandlers:
 
     @shown
     def show(self, values: dict, token: gr.OAuthToken | None):
+        """Return the rows of the named data set as HTML."""
         return self.rows(values, owner_of(values[self.chat.browser_key], token))
 
     @shown
     def drop_last(self, values: dict, token: gr.OAuthToken | None):
+        """Remove the last row, and return the others as HTML."""
         owner, name = owner_of(values[self.chat.browser_key], token), values[self.parts.name_box]
         feedback.drop_last_row(name, owner)
         return self.rows(values, owner)
 
     def rows(self, values: dict, owner: str) -> str:
-        """How many rows there are, and the last of them."""
+        """Return the number of rows and the last of them as HTML."""
         known = {one.name: one for one in feedback.list_datasets(owner)}
         name = feedback.slug(str(values[self.parts.name_box] or "")[:200])
         if name not in known:
@@ -138,7 +140,7 @@ class DataHandlers:
         return "".join(lines)
 
     def _keep(self, values: dict, owner: str, conversation: Conversation, pane: int, place: int, source: str) -> None:
-        """The conversation up to this answer, as one row."""
+        """Keep the conversation up to an answer as one row. Raises UserError for a message of the user."""
         messages = prompt_messages(conversation, pane, place + 1)
         if not messages or messages[-1]["role"] != "assistant":
             raise UserError("Only an answer can become a row.")
@@ -162,5 +164,5 @@ class DataHandlers:
 
 
 def key_of(conversation: Conversation, pane: int, place: int) -> str:
-    """The key of an answer's row: the same place under other questions is another answer."""
+    """Return the key of an answer's row; it depends on the messages before the answer, too."""
     return feedback.row_key(conversation["id"], pane, place, prompt_messages(conversation, pane, place))

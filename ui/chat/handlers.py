@@ -1,6 +1,6 @@
-"""What happens in the Chat tab: sending, retrying, undoing, editing, continuing. Each handler finds out by itself who asks.
+"""The handlers of the Chat tab: send, retry, undo, edit, continue. Each of them determines the visitor anew.
 
-The conversation lives in the page, which sends it with each event; the server has it only while it is being answered.
+The conversation is kept in the page, which sends it with each event; the server has it only while it is answered.
 """
 
 import copy
@@ -43,7 +43,7 @@ DRAFT_SECONDS = 1.0
 
 @dataclass
 class ChatHandlers:
-    """The handlers, and the components that they read and write."""
+    """The handlers, with the components that they read and update."""
 
     layout: Layout
     browser_key: gr.BrowserState
@@ -52,7 +52,7 @@ class ChatHandlers:
     live: dict[tuple[str, str], Conversation] = field(default_factory=dict)
 
     def inputs(self, *more) -> set:
-        """What every handler of an answer reads."""
+        """Return the inputs of every handler of an answer, and `more`."""
         own = self.layout
         inputs = {self.browser_key, own.conversation, own.store, own.model_dropdown, own.beside_dropdown}
         return inputs | {
@@ -65,7 +65,7 @@ class ChatHandlers:
         }
 
     def outputs(self) -> list:
-        """What an answer may change."""
+        """Return the components that an answer may update."""
         own, panes = self.layout, self.layout.panes
         outputs: list = [own.conversation, own.store, own.draft, own.message_box, own.send_button, own.stop_button]
         outputs += [own.seen_html, own.summary_box, own.system_box, own.model_dropdown, own.beside_dropdown]
@@ -73,13 +73,14 @@ class ChatHandlers:
 
     @shown
     def send(self, values: dict, token: gr.OAuthToken | None, request: gr.Request | None = None):
+        """Add the typed message to the conversation and stream the answers."""
         visitor, conversation, sampling = self.begin(values, token, request)
         text = check_text(values[self.layout.message_box])
         ask(conversation, text)
         yield from self._answer(values, conversation, visitor, sampling, everybody(conversation), text)
 
     def retry(self, pane: int):
-        """The handler that answers the last message again in one pane, with another seed."""
+        """Return the handler that answers the last message again in one pane, with another seed."""
 
         @shown
         def again(values: dict, token: gr.OAuthToken | None, request: gr.Request | None = None):
@@ -94,7 +95,7 @@ class ChatHandlers:
 
     @shown
     def continue_answer(self, values: dict, token: gr.OAuthToken | None, request: gr.Request | None = None):
-        """Let the answers that were cut off or stopped go on; all of them when none was."""
+        """Continue the answers that were cut off or stopped; all of them when none was."""
         visitor, conversation, sampling = self.begin(values, token, request)
         check_room(conversation)
         last = [pane["messages"][-1] if pane["messages"] else {} for pane in conversation["panes"]]
@@ -107,13 +108,13 @@ class ChatHandlers:
 
     @shown
     def undo(self, values: dict, token: gr.OAuthToken | None):
-        """Take the last turn back; what was said returns to the box."""
+        """Remove the last turn, and put its message back into the box."""
         _, conversation, _ = self.begin(values, token)
         text = undo(conversation)
         return {self.layout.message_box: text, **self.saved(values, conversation)}
 
     def edit(self, pane: int):
-        """The handler for editing in one pane: another question is answered anew, a corrected answer stays as it is."""
+        """Return the handler of edits in one pane: a changed question is answered anew, a changed answer is kept as it is."""
 
         @shown
         def edited(values: dict, data: gr.EditData, token: gr.OAuthToken | None, request: gr.Request | None = None):
@@ -132,17 +133,18 @@ class ChatHandlers:
 
     @shown
     def stopped(self, values: dict, token: gr.OAuthToken | None):
-        """After a stop: what came until then is kept."""
+        """Keep the text so far after a stop."""
         owner_of(values[self.browser_key], token)
         return self.saved(values, end_early(self.open_one(values) or new_conversation(self.models(values))))
 
     @shown
     def models_changed(self, values: dict, token: gr.OAuthToken | None):
-        """Other models go on with what was said; what came of an answer that this ended is kept."""
+        """Show the conversation with the models that are picked now; the text of an answer that this stopped is kept."""
         return self.saved(values, self.begin(values, token)[1])
 
     @shown
     def start_new(self, values: dict, token: gr.OAuthToken | None):
+        """Keep the open conversation in the browser and show an empty one."""
         owner_of(values[self.browser_key], token)
         own = self.layout
         conversation = new_conversation(self.models(values), values[own.system_box] or "")
@@ -153,21 +155,24 @@ class ChatHandlers:
         }
 
     def example(self, data: gr.SelectData) -> str:
-        """What an example says, for the message box."""
+        """Return the text of the clicked example, for the message box."""
         return str(data.value.get("text", "")) if isinstance(data.value, dict) else ""
 
     def preset(self, name: str) -> str:
-        """The system prompt of a preset."""
+        """Return the system prompt of a preset."""
         return PRESETS.get(name, "")
 
     def begin(self, values: dict, token, request: gr.Request | None = None) -> tuple[Visitor, Conversation, Sampling]:
-        """Who asks, their conversation with the panes that are picked now, and the settings. Raises UserError."""
+        """Return (visitor, conversation with the panes that are picked now, settings). Raises UserError."""
         visitor, settings = visitor_of(values[self.browser_key], token, request), self.layout.settings
         sampling = sampling_of({name: values[part] for name, part in settings.items()})
         return visitor, self.current(values), sampling
 
     def current(self, values: dict) -> Conversation:
-        """The conversation as the page showed it when the event began, or as another tab has changed it since; at rest."""
+        """Return the conversation with the picked models and the typed system prompt and summary; no answer in progress.
+
+        It is the page's state at the start of the event, or another tab's when that is later.
+        """
         own = self.layout
         conversation = end_early(self._latest(values) or new_conversation(self.models(values)))
         set_models(conversation, self.models(values))
@@ -176,11 +181,11 @@ class ChatHandlers:
         return conversation
 
     def open_one(self, values: dict) -> Conversation | None:
-        """The conversation that the page shows; None before anything is said."""
+        """Return the conversation that the page shows, None before the first message."""
         return open_conversation(values[self.layout.conversation])
 
     def _latest(self, values: dict) -> Conversation | None:
-        """The open conversation in its last state: this page's, or the browser's if another tab went on with it."""
+        """Return the last state of the open conversation: the page's, or the browser's when another tab changed it later."""
         open_one = self.open_one(values)
         if not open_one:
             return None
@@ -189,7 +194,7 @@ class ChatHandlers:
         return max([open_one, *same], key=lambda one: one["changed"])
 
     def models(self, values: dict) -> list[str]:
-        """The models of the panes: the first, and those beside it that differ from it."""
+        """Return the models of the panes: the first, and those beside it that differ from it."""
         first = str(values[self.layout.model_dropdown] or "")
         beside = values[self.layout.beside_dropdown]
         beside = beside if isinstance(beside, list) else []
@@ -200,7 +205,7 @@ class ChatHandlers:
     def _answer(
         self, values, conversation, visitor, sampling, panes, text: str = "", continuing: bool = False
     ) -> Iterator[dict]:
-        """Stream the answers into the page. When none comes, the conversation and the box are as they were before."""
+        """Stream the answers into the page. When none comes, conversation and message box are restored."""
         own = self.layout
         wait = {own.send_button: gr.Button(interactive=False), own.stop_button: gr.Button(interactive=True)}
         cleared = {own.message_box: ""} if text else {}
@@ -232,7 +237,7 @@ class ChatHandlers:
                 del self.live[key]
 
     def _summarise(self, values, conversation: Conversation, visitor: Visitor, wait: dict) -> Iterator[dict]:
-        """Write the summary; the answer is there already, whatever comes of it."""
+        """Stream the summary into the page; an error in it does not affect the answer."""
         shown_at = 0.0
         try:
             for _ in update_summary(self.engines, conversation, visitor):
@@ -244,10 +249,10 @@ class ChatHandlers:
         yield self.saved(values, conversation)
 
     def _moved(self, conversation: Conversation, asked: list[int]) -> dict:
-        """What a step of the answers changes on the page, in the panes that were asked.
+        """Return updates of one step of the answers, for the panes that were asked.
 
-        Every Chatbot gets its messages, also where they are the same: for one that gets nothing Gradio makes a new component
-        and its schema, 4 ms each time; what is the same is not sent.
+        Every Chatbot gets its messages, also unchanged ones: for one without a value Gradio makes a new component and its schema,
+        4 ms each time; equal values are not sent.
         """
         panes, changes = self.layout.panes, {}
         for number, chatbot in enumerate(panes.chatbots):
@@ -258,7 +263,7 @@ class ChatHandlers:
         return changes
 
     def saved(self, values: dict, conversation: Conversation) -> dict:
-        """The conversation at rest: shown, and kept in the browser."""
+        """Return updates that show the conversation without an answer in progress, and keep it in the browser."""
         records, conversation["changed"] = records_of(values[self.layout.store]), time.time()
         kept = keep(records, conversation)
         before, going = next_to_go(records), next_to_go(kept)
@@ -267,18 +272,18 @@ class ChatHandlers:
         return {self.layout.store: kept, **self.at_rest(conversation)}
 
     def with_open_one(self, values: dict) -> list[Record]:
-        """The browser's conversations with the one that is left now: it may have been stopped by this very click."""
+        """Return the browser's conversations with the one that is left now, whose answer this event may have stopped."""
         records, left = records_of(values[self.layout.store]), self.open_one(values)
         return keep(records, as_draft(left) if is_answering(left) else left) if left else records
 
     def at_rest(self, conversation: Conversation) -> dict:
-        """The conversation on the page while nothing is answered: whatever was on its way has been cancelled."""
+        """Return updates that show the conversation without an answer in progress."""
         own = self.layout
         ready = {own.send_button: gr.Button(interactive=True), own.stop_button: gr.Button(interactive=False)}
         return {own.conversation: conversation, own.draft: None, **ready, **self.view(conversation)}
 
     def view(self, conversation: Conversation) -> dict:
-        """All panes, as they are."""
+        """Return updates for all panes."""
         panes, changes, count = self.layout.panes, {}, len(conversation["panes"])
         for number in range(MAX_PANES):
             changes[panes.columns[number]] = gr.Column(visible=number < count)
@@ -294,4 +299,5 @@ class ChatHandlers:
 
 
 def everybody(conversation: Conversation) -> list[int]:
+    """Return the numbers of all panes."""
     return list(range(len(conversation["panes"])))

@@ -1,6 +1,6 @@
-"""What the Chat tab does in the browser alone: copying the words of an answer, Esc, the box of an edited message, a download.
+"""Scripts of the Chat tab that run in the browser alone: copying an answer, Esc, the box of an edited message, a download.
 
-Scripts for events' `js`, no handlers. Gradio has no own ways for these.
+Values of events' `js`, no handlers. Gradio has no own ways for these.
 """
 
 # Copying: Gradio's button copies a message's markdown; whoever copies an answer wants the words, without the line under them.

@@ -1,4 +1,4 @@
-"""What the Chat tab consists of: components only, no events."""
+"""The components of the Chat tab, without events."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -111,7 +111,7 @@ def lay_out(kept: Kept) -> Layout:
 
 
 def _lay_out_message() -> tuple[gr.Textbox, list[gr.Button]]:
-    """The box and the buttons: Send, Stop, Continue, New chat."""
+    """Lay out the box and the buttons Send, Stop, Continue and New chat."""
     with gr.Row():
         message_box = gr.Textbox(
             label="Your message",
@@ -131,6 +131,7 @@ def _lay_out_message() -> tuple[gr.Textbox, list[gr.Button]]:
 
 
 def _lay_out_panes() -> Panes:
+    """Lay out MAX_PANES panes, of which only the first is visible."""
     panes = Panes([], [], [], [])
     with gr.Row(elem_classes="chat-panes"):
         for number in range(MAX_PANES):
@@ -155,6 +156,7 @@ def _lay_out_panes() -> Panes:
 
 
 def _lay_out_settings() -> tuple:
+    """Lay out system prompt, summary and sampling settings."""
     preset_dropdown = gr.Dropdown(list(PRESETS), value="None", label="System prompt preset")
     system_box = gr.Textbox(
         "", label="System prompt", lines=2, info="Said to the model before the conversation; it always stays."
@@ -193,7 +195,7 @@ def _lay_out_settings() -> tuple:
 
 
 def sampling_of(values: dict[str, Any]) -> Sampling:
-    """The settings from their components' values, by name. What is no number stays as it is: the check names it."""
+    """Return the settings from their components' values, by name. Raises UserError for values that cannot be used."""
     whole = ("max_new_tokens", "top_k", "seed")
     found: dict[str, Any] = {
         name: int(value) if name in whole and _is_whole(value) else value for name, value in values.items()

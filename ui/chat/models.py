@@ -1,4 +1,4 @@
-"""Who can answer: the choices of the model lists, and the model behind a choice, looked up for its owner only."""
+"""The choices of the model lists, and the model of a choice, looked up among its owner's only."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ BESIDE_BASE = ("Its base, without the adapter", "bare:")
 
 @dataclass(frozen=True)
 class Picked:
-    """A model that was picked: its name for people, what the engine gets, and what is told about its base."""
+    """A model that was picked: its name for people, the engine's model, and the base in words."""
 
     name: str
     model: Model | RemoteModel
@@ -35,9 +35,9 @@ def _silent(sentence: str, fraction: float | None) -> None:
 def model_choices(
     owner: str, remote: RemoteEngine | None, picked: Iterable[str] = (), typed: str = ""
 ) -> list[tuple[str, str]]:
-    """What the list offers, as (label, value): the owner's adapters, the newest first, the bases, and the server's models.
+    """Return the choices as (label, value): the owner's adapters, the newest first, the bases, the server's models.
 
-    Of many adapters the newest with what was typed, and those that are picked.
+    Of many adapters the newest that match `typed`, and those that are `picked`.
     """
     adapters = [(f"Adapter: {name}", f"adapter:{name}") for name in called_first(adapter_names(owner), typed)]
     shown, kept = first_with(adapters, typed), list(picked)
@@ -54,7 +54,7 @@ def pick(
     progress: Callable = _silent,
     stop: threading.Event | None = None,
 ) -> Picked:
-    """The model behind a choice; 'bare:' is the base of the `first` choice. Raises UserError.
+    """Return the model of a choice; 'bare:' is the base of the `first` choice. Raises UserError.
 
     A base that is not on this machine yet is fetched; `progress` gets a sentence and a fraction on the way, and
     setting `stop` ends it.
@@ -81,7 +81,7 @@ def pick(
 
 
 def label_of(model: str) -> str:
-    """What a choice is called above its answers: an adapter or a server's model by its name alone."""
+    """Return the label of a choice above its answers: the name alone of an adapter or a server's model."""
     if model == BESIDE_BASE[1]:
         return "Base, without the adapter"
     bases = {choice: label for label, choice in CHOICES}
@@ -89,11 +89,11 @@ def label_of(model: str) -> str:
 
 
 def short_name(base: str) -> str:
-    """The last part of a base's id or folder."""
+    """Return the last part of a base's id or folder."""
     return base.split(" (")[0].rsplit("/", 1)[-1]
 
 
 def models_of(conversation: Conversation) -> tuple[str, list[str]]:
-    """The first pane's model, and those beside it."""
+    """Return the first pane's model, and those beside it."""
     first, *beside = [pane["model"] for pane in conversation["panes"]]
     return first, beside

@@ -1,12 +1,12 @@
-"""Where a browser keeps its conversations: one list in its localStorage, shared by all tabs that are open on the page.
+"""Where a browser keeps its conversations: one list in its localStorage, shared by all open tabs of the page.
 
     tinyllama-studio-chats                {"version": 1, "conversations": [...]}
-    tinyllama-studio-chats:<id>           a conversation whose answer is on its way: a reload in between loses nothing
+    tinyllama-studio-chats:<id>           a conversation whose answer is in progress, so that a reload loses nothing
 
-The list holds conversations and, for those that were deleted, {"id", "changed", "deleted"}. Whoever writes first reads what the
-other tabs wrote: of two with one id the one that was changed last stays. What cannot be read (another version's list, a damaged
-one) stays in the list as {"id", "changed", "unread"}, and the page offers it as a file. The server keeps
-none: a page sends with each event what it shows and what the browser holds, and both are checked like anything from outside.
+The list holds conversations and, for deleted ones, {"id", "changed", "deleted"}. Before a tab writes it reads what the others
+wrote: of two entries with one id the last changed stays. What cannot be read (another version's list, a damaged entry) stays in
+the list as {"id", "changed", "unread"}, and the page offers it as a file. The server keeps none: a page sends with each event
+the open conversation and the browser's list, and both are checked like any input.
 """
 
 from dataclasses import dataclass
@@ -75,7 +75,7 @@ watch("value", () => {{
 
 @dataclass
 class Kept:
-    """The components whose values lie in the browser. Nothing is seen of them."""
+    """The invisible components whose values are kept in the browser."""
 
     conversations: gr.HTML  # the list
     draft: gr.HTML  # the conversation that is being answered, None when none is
@@ -83,12 +83,12 @@ class Kept:
 
 
 def conversation_store() -> Kept:
-    """Those components; they stand outside the tabs, to be there from the start."""
+    """Return those components; they stand outside the tabs, so that they exist from the start."""
     return Kept(_unseen([], _KEEP), _unseen(None, _DRAFT), _unseen(None, ""))
 
 
 def open_conversation(sent: Any) -> Conversation | None:
-    """Check the open conversation as the page sent it; None for none. Answers on their way keep what they are doing."""
+    """Check the open conversation as the page sent it; None for none. Answers in progress keep their state."""
     conversation = next(filter(is_conversation, records_of([sent])), None)
     for pane, given in zip(conversation["panes"], sent["panes"], strict=True) if conversation else ():
         for message, written in zip(pane["messages"], given["messages"], strict=True):
@@ -98,4 +98,5 @@ def open_conversation(sent: Any) -> Conversation | None:
 
 
 def _unseen(value, script: str) -> gr.HTML:
+    """Return an invisible component that keeps a value, with a script that runs when it is loaded."""
     return gr.HTML(value, html_template="", js_on_load=script or None, elem_classes="nothing-to-see", padding=False)

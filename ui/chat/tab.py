@@ -1,4 +1,4 @@
-"""The Chat tab: who answers, several models side by side, the history, the data that comes of it. Wiring only."""
+"""The Chat tab: the models side by side, the list of conversations, the data from answers. Wiring only."""
 
 import html
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from ui.owner import owner_of
 
 @dataclass
 class ChatTab:
-    """What the page wires from outside: refreshing the list of models, opening an adapter in it, getting ready to answer."""
+    """The parts that the page wires: refreshing the models, opening an adapter, and importing what an answer needs."""
 
     refresh: object
     refresh_wiring: dict
@@ -57,7 +57,7 @@ def build_chat_tab(browser_key: gr.BrowserState, kept: Kept, engine: Engine) -> 
 
 
 def _wire_answers(handlers: ChatHandlers, inputs: set, outputs: list) -> list:
-    """Sending, retrying, editing, continuing; returns the events. Each of them cancels the others: a page has one answer."""
+    """Wire send, retry, edit and continue; return the events. Each cancels the others: a page has one answer at a time."""
     own = handlers.layout
     # the engine decides who waits
     answering: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": CALLS.total, **QUIET}
@@ -73,7 +73,7 @@ def _wire_answers(handlers: ChatHandlers, inputs: set, outputs: list) -> list:
 
 
 def _wire_the_rest(handlers: ChatHandlers, inputs: set, outputs: list, running: list) -> list:
-    """What ends an answer that is on its way: stopping, undoing, starting anew, other models; returns the events."""
+    """Wire what ends an answer in progress: stop, undo, a new chat, other models; return the events."""
     own = handlers.layout
     ends = [([own.stop_button.click], handlers.stopped, "stopped")]
     for pane, chatbot in enumerate(own.panes.chatbots):
@@ -92,7 +92,7 @@ def _wire_the_rest(handlers: ChatHandlers, inputs: set, outputs: list, running: 
 
 
 def _wire_finding(handlers: ChatHandlers) -> None:
-    """Typing finds any of many adapters in both lists of models."""
+    """Let typing in both lists of models find any of the owner's adapters."""
     own, remote = handlers.layout, handlers.engines.remote
 
     def first(owner: str, typed: str, value) -> list:
@@ -106,7 +106,7 @@ def _wire_finding(handlers: ChatHandlers) -> None:
 
 
 def _outside(handlers: ChatHandlers, conversations: ConversationHandlers, data: DataHandlers, inputs: set) -> ChatTab:
-    """What the page calls: when it is loaded, when the tab is opened, and when an adapter is to be tried."""
+    """Wire what the page calls: when it is loaded, when the tab is opened, and when an adapter is to be tried."""
     own, parts = handlers.layout, conversations.parts
     outputs = [*handlers.outputs(), *conversations.shows(), data.parts.rows_html]
     everything = inputs | {parts.search_box, data.parts.name_box}
@@ -142,7 +142,10 @@ def _outside(handlers: ChatHandlers, conversations: ConversationHandlers, data: 
 
 
 def _without_those_gone(handlers: ChatHandlers, values: dict, choices: list) -> dict:
-    """The panes without the models that are gone, the base in the first one's place, and a word about it; {} if all are there."""
+    """Return updates without the panes whose models are gone, and warn about them; {} when all are there.
+
+    The base takes the first pane when its model is gone.
+    """
     own, known = handlers.layout, [choice for _, choice in [BESIDE_BASE, *choices]]
     open_one = handlers.open_one(values)
     first, beside = models_of(open_one) if open_one else (f"base:{AUTO}", [])

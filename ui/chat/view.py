@@ -1,6 +1,6 @@
-"""How a conversation looks: messages for the Chatbot, the meter under a pane, what the model saw. Plain functions, no events.
+"""How a conversation is shown: messages for the Chatbot, the meter under a pane, the prompt as the model got it. No events.
 
-Whatever a person or a model wrote is shown as written: a tag is text on the screen too.
+Text of people and models is shown as it was written: a tag is text on the screen, too.
 """
 
 import html
@@ -43,12 +43,12 @@ STYLE = """<style>
 
 
 def shown(text: str) -> str:
-    """The text as Markdown in which every tag is visible and no picture is fetched; code is left alone."""
+    """Return the text as Markdown in which every tag is visible and no picture is fetched; code is left alone."""
     return _outside_code(text, lambda words: html.escape(words, quote=False).replace("![", "&#33;["))
 
 
 def _outside_code(text: str, change) -> str:
-    """`change` done to all of the text that is not code."""
+    """Return the text with `change` applied to all of it but code."""
     parts = []
     for place, part in enumerate(FENCE.split(text)):
         parts += [part] if place % 2 else [_outside_inline_code(words, change) for words in PARAGRAPH.split(part)]
@@ -56,6 +56,7 @@ def _outside_code(text: str, change) -> str:
 
 
 def _outside_inline_code(paragraph: str, change) -> str:
+    """Return the paragraph with `change` applied to all of it but inline code; to all where the backticks are not paired."""
     pieces = CODE.split(paragraph)
     if any("`" in piece for piece in pieces[::2]) or "\\`" in paragraph:
         return change(paragraph)
@@ -63,7 +64,7 @@ def _outside_inline_code(paragraph: str, change) -> str:
 
 
 def written(text: object) -> str:
-    """What a person wrote into an edited message: the other way round, without the line under an answer."""
+    """Return the text of an edited message: the inverse of `shown`, without the line under an answer."""
     if isinstance(text, list):
         text = text[0] if text else ""
     if isinstance(text, dict):
@@ -73,12 +74,12 @@ def written(text: object) -> str:
 
 
 def shown_messages(pane: Pane) -> list[MessageDict | Message]:
-    """The pane's last turns for the Chatbot, with a line where turns are not shown, or not seen by the model."""
+    """Return the pane's last turns for the Chatbot, with a line where turns are not shown, or not seen by the model."""
     return [_shown_message(pane, place) for place in _places(pane)]
 
 
 def _places(pane: Pane) -> list[int]:
-    """What stands in the Chatbot: places in the conversation, and the two lines between them."""
+    """Return the places in the conversation that the Chatbot shows; NOT_SHOWN and LEFT_OUT for the two lines between."""
     count, left_out = len(pane["messages"]), 2 * pane["left_out"]
     first = max(0, count // 2 - MOST_TURNS_SHOWN) * 2
     found = [*range(first, count)]
@@ -88,6 +89,7 @@ def _places(pane: Pane) -> list[int]:
 
 
 def _shown_message(pane: Pane, place: int) -> MessageDict:
+    """Return the message at `place` for the Chatbot, with the line under it; the lines between for a negative place."""
     if place < 0:
         words = f"{left_out_words(pane['left_out'])}: the model does not see them"
         if place == NOT_SHOWN:
@@ -104,13 +106,13 @@ def _shown_message(pane: Pane, place: int) -> MessageDict:
 
 
 def place_of(pane: Pane, index: Any) -> int:
-    """The place in the conversation of a message that the Chatbot names by `index`; below 0 for a line between them."""
+    """Return the place in the conversation of the Chatbot's message `index`; below 0 for a line between messages."""
     index = index[0] if isinstance(index, list | tuple) else int(index)
     return _places(pane)[index] if index >= 0 else LEFT_OUT
 
 
 def shown_rating(pane: Pane) -> list[str | None]:
-    """The thumbs of the answers that are shown, as the Chatbot takes them; a line between them counts as one."""
+    """Return the thumbs of the shown answers, as the Chatbot takes them; a line between messages counts as one."""
     messages = pane["messages"]
     return [
         messages[place].get("rated") if place >= 0 else None
@@ -120,11 +122,12 @@ def shown_rating(pane: Pane) -> list[str | None]:
 
 
 def left_out_words(turns: int) -> str:
+    """Return the number of left-out turns in words."""
     return f"{turns} earlier turn{'' if turns == 1 else 's'} left out"
 
 
 def note_of(reply: Reply, seed: str, is_going_on: bool = False) -> str:
-    """The line under an answer, also while it comes."""
+    """Return the line under an answer: seed, speed, and whether it was cut off."""
     parts = [seed] if seed else []
     if reply.new_tokens:
         speed = f"{reply.tokens_per_second:.1f} tokens/s" if reply.new_tokens > 1 else "1 token"
@@ -135,7 +138,7 @@ def note_of(reply: Reply, seed: str, is_going_on: bool = False) -> str:
 
 
 def room_words(going: Conversation) -> str:
-    """That a browser is full, and which conversation is `going` next."""
+    """Return that the browser is full, and that `going` is deleted next."""
     return (
         f"This browser keeps {MAX_CONVERSATIONS} conversations, fewer long ones. The next new one pushes out the oldest, "
         f"“{going['title'] or 'Untitled'}”: export it under Conversations if you want to keep it."
@@ -148,7 +151,7 @@ SEEN_LATER = hint_html(
 
 
 def meter(pane: Pane) -> str:
-    """The lines under a pane: how full the window is, who answers on which base and why."""
+    """Return the lines under a pane as HTML: tokens used of the window, the model, its base and why."""
     used, window, began, now = pane["used"], pane["window"], pane["template"], pane["read_as"]
     if not window:
         return ""
@@ -164,7 +167,7 @@ def meter(pane: Pane) -> str:
 
 
 def seen_table(name: str, seen: list[Seen]) -> str:
-    """The exact prompt of one answer, special tokens marked, with the tokens of each message."""
+    """Return the exact prompt of one answer as HTML: special tokens marked, with the tokens of each message."""
     rows = []
     for part in seen:
         text = "".join(

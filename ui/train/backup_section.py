@@ -1,4 +1,4 @@
-"""Checkpoints on the Hub in the Train tab: the checkbox with what it means before the start, and bringing a run back."""
+"""Checkpoints on the Hub in the Train tab: the checkbox with its consequences, and bringing a run back."""
 
 import time
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def build_backup_form() -> BackupForm:
 
 @dataclass
 class RestoreForm:
-    """The parts that bring a run back."""
+    """The parts of the section that brings a run back."""
 
     repo_box: gr.Dropdown
     list_button: gr.Button
@@ -51,7 +51,7 @@ class RestoreForm:
 
 
 def build_restore_form() -> RestoreForm:
-    """Lay out the way back, closed until it is needed."""
+    """Lay out the section that brings a run back, closed."""
     with gr.Accordion("Bring back a run from the Hub", open=False):
         label, info = "Repository with its checkpoints", f"you/the-run{SUFFIX}"
         repo_box = gr.Dropdown([], value="", label=label, allow_custom_value=True, info=info)
@@ -63,7 +63,7 @@ def build_restore_form() -> RestoreForm:
 
 
 def backup_words(name: str, visitor: Visitor, expires_at: float | None, seconds: float | None) -> str:
-    """Return what keeping checkpoints would do for this visitor, as HTML."""
+    """Return what keeping checkpoints means for this visitor, as HTML."""
     try:
         account = backup_account(visitor)
     except UserError as error:
@@ -81,7 +81,7 @@ def bring_back(wanted: str, visitor: Visitor, progress=lambda what, fraction: No
 
 
 def _accept(folder: Path) -> None:
-    """Put restored settings within this machine's limits. Raises UserError."""
+    """Reduce restored settings to this machine's limits. Raises UserError."""
     run = Run(folder)
     config = run.config()
     config.check()
@@ -97,7 +97,7 @@ def wire_restore(
     listed: Callable[[str, str], list],
     after: list[Wiring],
 ) -> None:
-    """Wire the way back; `listed(owner, run_id)` returns updates for `lists`, `after` are events that follow."""
+    """Wire the section; `listed(owner, run_id)` returns updates for `lists`, `after` are events that follow."""
 
     @shown
     def on_list(token: gr.OAuthToken | None, key):

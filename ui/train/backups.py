@@ -67,6 +67,7 @@ def _start_sender() -> None:
 
 
 def _send_for_ever() -> None:
+    """Check all runs every POLL_SECONDS: the target of the sending thread."""
     while True:
         for run, account in list(_accounts.items()):
             if _pauses.get(run, (0.0, 0.0))[0] <= time.monotonic():
@@ -98,6 +99,7 @@ def send_when_new(run: Run, account: Account) -> None:
 
 
 def _send(run: Run, account: Account) -> None:
+    """Send the newest checkpoint unless the repository has it already. Raises UserError."""
     # the text of stage 1 has checkpoints of its own; those of stage 2 are newer
     checkpoint = last_checkpoint(run.checkpoints_folder) or last_checkpoint(run.checkpoints_folder / TEXT)
     known = read_backup(run.folder)

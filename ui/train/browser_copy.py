@@ -42,6 +42,7 @@ class FormMemory:
 
 
 def build_form_memory() -> FormMemory:
+    """Lay out the browser's store and the button that resets the form."""
     # read by nobody but the browser that it lies in; a fixed secret keeps it readable when the app restarts
     store = gr.BrowserState({}, storage_key="tinyllama-studio-form", secret="tinyllama-studio")
     return FormMemory(store, gr.Button("Reset the form", size="sm"))
@@ -75,11 +76,12 @@ def _fits(item: Field, value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
+    """Return whether `value` is text of a length that the form keeps."""
     return isinstance(value, str) and len(value) <= MAX_VALUE_CHARACTERS
 
 
 def default_values() -> FormValues:
-    """Return what the untouched form holds."""
+    """Return the values of the untouched form."""
     return {**form_values(TrainConfig()), "name": "my-adapter", PRESET: DEFAULT}
 
 

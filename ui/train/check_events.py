@@ -22,17 +22,17 @@ PREVIEW_ROWS = 10
 
 
 def hint(text: str) -> gr.HTML:
-    """Return a sentence in a part of the page that is not there while it is empty."""
+    """Return a sentence in a component that is hidden while it is empty."""
     return gr.HTML(f"<p class='hint'>{escape(text)}</p>", visible=bool(text))
 
 
 def changed_form(names: tuple, changes: dict[str, Any]) -> list:
-    """Return updates for the form's inputs: new values where `changes` has them, everything else as it is."""
+    """Return updates for the form's inputs: new values from `changes`, none for the others."""
     return [gr.update(value=changes[name]) if name in changes else gr.skip() for name in names]
 
 
 class Checked(TypedDict):
-    """What the page remembers of the last check: its report, and of which data (`key`) and rows (`source`) it was made."""
+    """The last check as the page remembers it: its report, and the keys of the data (`key`) and the rows (`source`)."""
 
     key: tuple
     source: tuple
@@ -90,6 +90,7 @@ def wire_check(tab, inputs: list, plan: dict[str, Any]) -> None:
 
 
 def _checker(tab):
+    """Return the handler that checks the data and streams its progress."""
     untouched = [gr.skip()] * (len(tab.data.views) + 1)
 
     @shown
@@ -125,6 +126,8 @@ def _wire_mapping(tab):
 
 
 def _curer(tab, number: int):
+    """Return the handler of the cure button `number`."""
+
     @shown
     def on_cure(looked_at):
         cures = cures_of(looked_at and looked_at["report"])
@@ -134,5 +137,5 @@ def _curer(tab, number: int):
 
 
 def once(plan: dict[str, Any]) -> dict[str, Any]:
-    """Return the plan as a follow-up of another event."""
+    """Return the plan's arguments as a follow-up of another event."""
     return {name: value for name, value in plan.items() if name != "trigger_mode"}

@@ -1,6 +1,6 @@
-"""The data part of the Train tab: where rows come from, what is in them, and what is wrong with them, with its cure.
+"""The data part of the Train tab: the source of the rows, the report of the check, and the cures of what it found.
 
-The check runs in a process of its own, so the tab stays free of torch; what it shows is what is trained.
+The check runs in a process of its own, so that the app imports no torch for it; the preview shows exactly what is trained.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ CONVERSATIONS, TOKENS = "As conversations", "As tokens"
 
 @dataclass
 class DataForm:
-    """The inputs by name, and the parts that show what a check found."""
+    """The inputs by name, and the components of the report."""
 
     inputs: dict[str, Any]
     text_accordion: gr.Accordion
@@ -47,7 +47,7 @@ class DataForm:
 
     @property
     def views(self) -> list:
-        """What `report_views` updates."""
+        """Return the components that `report_views` updates."""
         mapping = [self.mapping_group, *self.mapping_dropdowns.values()]
         return [self.report_html, *mapping, *self.cure_buttons, self.preview_group, self.preview_html]
 
@@ -110,7 +110,7 @@ def build_data_form() -> DataForm:
 
 
 def _with_report(inputs: dict[str, Any], text_accordion: gr.Accordion) -> DataForm:
-    """Lay out what a check shows, below the inputs."""
+    """Lay out the report below the inputs."""
     with gr.Row():
         check_button = gr.Button("Check the data", size="sm")
         stop_button = gr.Button("Stop the check", size="sm", visible=False)
@@ -176,5 +176,5 @@ def cures_of(report: Report | None) -> list[Cure]:
 
 
 def stops_of(report: Report | None) -> list[str]:
-    """Return the sentences of what must be mended before a start."""
+    """Return the sentences of the findings that prevent a start."""
     return [item["message"] for item in (report["findings"] if report else []) if item["level"] == "stop"]

@@ -1,4 +1,4 @@
-"""From the values of the form to a config and back. Knows the names of the inputs, not how they look.
+"""From the values of the form to a config and back, by the names of the inputs, without components.
 
 Inputs beside the fields of TrainConfig: `data_kind` says which of `data_file`, `data_paste`, `data_hub` and `data_chat` holds the
 data; `text_file` or `text_hub` holds the text of stage 1, `eval_file` or `eval_hub` the held-out rows.
@@ -79,6 +79,7 @@ def checked_base(base: str) -> str:
 
 
 def _data(owner: str, values: FormValues) -> str:
+    """Return `TrainConfig.data` for the chosen kind of data. Raises UserError for what is missing."""
     kind = values["data_kind"]
     if kind not in KINDS:
         raise UserError(f"'{kind[:80]}' is no way to give data.", f"Choose one of {', '.join(KINDS)}.")
@@ -210,12 +211,12 @@ def loaded_values(owner: str, config: TrainConfig) -> tuple[FormValues, list[str
 
 
 def data_key(config: TrainConfig) -> tuple:
-    """Return what is equal for two configs whose data gives the same check; a file's time and size are part of it."""
+    """Return a key that is equal for configs whose data gives the same check; a file's time and size are part of it."""
     return (*rows_key(config), *(getattr(config, name) for name in marked(READING)))
 
 
 def rows_key(config: TrainConfig) -> tuple:
-    """Return what is equal for two configs that read the same rows, whatever is done with them."""
+    """Return a key that is equal for configs that read the same rows, however they are used."""
     values = [getattr(config, name) for name in marked(SOURCE)]
     files = [value for name in marked(ROWS) if (value := getattr(config, name)) and is_file(value)]
     return (*values, *((os.stat(file).st_mtime_ns, os.stat(file).st_size) for file in files))

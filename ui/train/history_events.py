@@ -41,7 +41,7 @@ def adapter_choices(names: list[str], typed: str = "", picked: object = None) ->
 
 
 def own_run(run_id: str | None, owner: str) -> Run:
-    """Return the run that a handler was asked about. Raises UserError when it is not the owner's."""
+    """Return the run with this id. Raises UserError when it is not the owner's."""
     if not run_id or not isinstance(run_id, str):
         raise UserError("No run is chosen.", "Pick one.")
     return find_run(run_id, owner)
@@ -64,7 +64,7 @@ def wire_history(tab: TrainTab, picked: Wiring) -> None:
 
 
 def _wire_reading(tab: TrainTab, picked: Wiring) -> None:
-    """Search, compare, show, copy the settings."""
+    """Wire search, compare, show, and copying the settings to the form."""
     view, key = tab.history, tab.browser_key
     chosen = [key, view.search_box, view.runs_checkboxes]
     relist = [view.runs_checkboxes, view.undo_button]
@@ -99,7 +99,7 @@ def _wire_reading(tab: TrainTab, picked: Wiring) -> None:
 
 
 def _wire_changing(tab: TrainTab, picked: Wiring) -> None:
-    """Rename, delete, undo."""
+    """Wire rename, delete, and undo."""
     view = tab.history
     chosen = [tab.browser_key, view.search_box, view.runs_checkboxes]
 

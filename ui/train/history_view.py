@@ -1,4 +1,4 @@
-"""The list of all runs and the comparison under it: the layout, and what they show of runs.history."""
+"""The list of all runs and the comparison under it: layout, and HTML from `runs.history`."""
 
 import html
 import time
@@ -102,10 +102,12 @@ def run_choices(runs: list[Run], typed: str = "", picked: object = None) -> list
 
 
 def choice_of(run: Run) -> Choice:
+    """Return (label, id) of a run for a dropdown."""
     return f"{history.title_of(run)} · {day_of(run)}", run.id
 
 
 def day_of(run: Run) -> str:
+    """Return the local time at which the run's settings were written."""
     return time.strftime("%d %b %H:%M", time.localtime((settings_written_at(run.folder) or 0) / 1e9))
 
 
@@ -135,6 +137,8 @@ def comparison(runs: list[Run]) -> list:
 
 
 def _table(caption: str, rows: list[history.Row], names: list[str], css_class: str = "") -> str:
+    """Return rows of values as an HTML table, all text escaped."""
+
     def cell(value) -> str:
         words = f"{value:.4g}" if isinstance(value, float) else str(value)[:120]
         return f"<td>{'–' if value is None or value == '' else html.escape(words)}</td>"

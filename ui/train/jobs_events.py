@@ -1,6 +1,6 @@
-"""What happens in 'Run on Hugging Face Jobs': machines and prices, the cost, the start after a yes, resume, and following again.
+"""The events of 'Run on Hugging Face Jobs': machines and prices, the cost, the start after a yes, resume, following again.
 
-Only the visitor's own sign-in is used, on a laptop the local login. It lives in the memory of this process and in the job.
+Only the visitor's own sign-in is used, on a laptop the local login. It is kept in this process's memory and in the job.
 """
 
 import threading
@@ -55,7 +55,7 @@ def wire_jobs(tab: TrainTab, section: JobsSection, picked: dict[str, Any]) -> No
 
 
 def _wire_cost(tab: TrainTab, section: JobsSection) -> None:
-    """Machines and prices when it is opened; a plan that is agreed to; forgotten when a wish changes."""
+    """Wire machines and prices, the plan, and its reset when an input changes."""
 
     @shown
     def on_open(token: gr.OAuthToken | None, key):
@@ -86,6 +86,7 @@ def _wire_cost(tab: TrainTab, section: JobsSection) -> None:
 
 
 def _wire_start(tab: TrainTab, section: JobsSection, picked: dict[str, Any]) -> None:
+    """Wire start and resume as a job, both only with the plan that was agreed to."""
     once = [section.agreed, section.start_button, section.resume_button]
 
     @shown
@@ -124,19 +125,19 @@ def _wire_start(tab: TrainTab, section: JobsSection, picked: dict[str, Any]) -> 
 
 
 def _used_up() -> list:
-    """No agreement any more: a second click starts no second job."""
+    """Return updates that clear the agreement, so that a second click starts no second job."""
     return [None, gr.Button(interactive=False), gr.Button(interactive=False)]
 
 
 def _account(token: gr.OAuthToken | None) -> Account:
-    """Who pays. Raises UserError for nobody, and where the sign-in cannot have the right."""
+    """Return the account that pays. Raises UserError when nobody is signed in, or the sign-in cannot have the right."""
     if lacks_scope():
         raise UserError("This Space may not run jobs in your name.", NO_SCOPE.split(": ", 1)[1])
     return account_of(token_of(token.token if token else None))
 
 
 def _plan(token: gr.OAuthToken | None, account: Account, flavor, minutes, dollars) -> Plan:
-    """Return the plan; refuse when the sign-in would end before the job, which could then send nothing."""
+    """Return the plan. Raises UserError when the sign-in would end before the job, which could then send nothing."""
     made = plan(flavor, minutes, dollars, account.token)
     left = ((token.expires_at or 0) - time.time()) / 60 if token else 0
     if 0 < left < made.minutes:
@@ -148,7 +149,7 @@ def _plan(token: gr.OAuthToken | None, account: Account, flavor, minutes, dollar
 
 
 def _agreed(token: gr.OAuthToken | None, account: Account, agreed) -> Plan:
-    """Return the plan that was agreed to, asked for again: a price that rose meanwhile is not agreed to."""
+    """Return the plan that was agreed to, made anew. Raises UserError when its price rose meanwhile."""
     if not agreed or len(agreed) != 4:
         raise UserError("Nobody has agreed to the cost yet.", "Press 'See the cost' first.")
     made = _plan(token, account, *agreed[:3])
@@ -158,7 +159,7 @@ def _agreed(token: gr.OAuthToken | None, account: Account, agreed) -> Plan:
 
 
 def check_data(config: TrainConfig, looked_at: Checked | None) -> None:
-    """Raise UserError while something in the data must be mended: a rented machine must not find that out."""
+    """Raise UserError while a finding in the data prevents a start, before a machine is rented."""
     config.check()
     # looked at on this machine, within what it allows
     config = capped(replace(config, parallel="auto", num_processes=1, max_minutes=0))
@@ -172,7 +173,7 @@ def check_data(config: TrainConfig, looked_at: Checked | None) -> None:
 
 
 def stop_job(run: Run, token: gr.OAuthToken | None) -> bool:
-    """Ask the job of `run` to stop, cancel it when that was asked before; False for a run that has none."""
+    """Stop the job of `run`, or cancel it when a stop was asked before; return False for a run without a job."""
     if read_job(run) is None:
         return False
     account = account_of(token_of(token.token if token else None))
@@ -196,6 +197,7 @@ def follow_jobs(owner: str, token: gr.OAuthToken | None) -> None:
 
 
 def _follow_all(runs: list[Run], hub_token: str) -> None:
+    """Follow the jobs of `runs`; do nothing when nobody is signed in."""
     try:
         account = account_of(hub_token)
     except UserError:  # not signed in any more: the page says so where it matters

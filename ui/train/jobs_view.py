@@ -1,4 +1,4 @@
-"""Lays out the section 'Run on Hugging Face Jobs', and makes its HTML. ui.train.jobs_events makes it work."""
+"""The layout and the HTML of the section 'Run on Hugging Face Jobs'; `ui.train.jobs_events` has its events."""
 
 import html
 import os
@@ -29,7 +29,7 @@ NO_SCOPE = (
 
 @dataclass
 class JobsSection:
-    """The parts of the section. `agreed` is the plan that the person has seen: (flavor, minutes, dollars, most dollars)."""
+    """The parts of the section. `agreed` is the plan that was shown: (flavor, minutes, dollars, most dollars)."""
 
     accordion: gr.Accordion
     account_html: gr.HTML
@@ -45,16 +45,17 @@ class JobsSection:
 
     @property
     def wishes(self) -> list:
+        """Return the inputs of a plan: machine, minutes, dollars."""
         return [self.flavor_dropdown, self.minutes_number, self.dollars_number]
 
     @property
     def planned(self) -> list:
-        """What a look at the cost fills."""
+        """Return the components that a plan updates."""
         return [self.plan_html, self.agreed, self.start_button, self.resume_button]
 
 
 def build_jobs_section() -> JobsSection:
-    """Lay it out, closed: who opens it asks the Hub for machines and prices."""
+    """Lay out the section, closed: opening it asks the Hub for machines and prices."""
     with gr.Accordion("Run on Hugging Face Jobs", open=False, elem_id="jobs") as accordion:
         account_html = gr.HTML("")
         flavor_dropdown = gr.Dropdown(
@@ -83,6 +84,7 @@ def lacks_scope() -> bool:
 
 
 def choices(flavors: list[Flavor]) -> list[tuple[str, str]]:
+    """Return (label, value) of the machines."""
     return [(flavor.line(), flavor.name) for flavor in flavors]
 
 
@@ -92,7 +94,7 @@ def first_choice(flavors: list[Flavor]) -> str:
 
 
 def plan_words(plan: Plan, account_name: str) -> str:
-    """Return what a person agrees to."""
+    """Return the plan that a person agrees to, as HTML."""
     return (
         f"<p class='good'>{html.escape(plan.sentence())}</p>"
         f"<p class='hint'>The run, with its data, goes to private repositories of {html.escape(account_name)}; checkpoints and "
@@ -102,7 +104,7 @@ def plan_words(plan: Plan, account_name: str) -> str:
 
 
 def job_line(run: Run, state: RunState) -> str:
-    """Return what there is to do about the shown run of another machine; "" while it only trains."""
+    """Return the next step for a run on another machine; "" while it only trains."""
     job = read_job(run)
     if job is None:
         return "" if state.is_running else "It trains on another machine: submit its file there again, and it goes on."

@@ -1,4 +1,4 @@
-"""From the form to a start: the plan before it, presets, "make it fit", a loaded config, and the start itself."""
+"""The plan before a start, presets, "make it fit", a loaded config, and the start itself."""
 
 import time
 from functools import lru_cache
@@ -39,9 +39,9 @@ def is_untouched_example(config: TrainConfig) -> bool:
 
 
 def facts_of(config: TrainConfig, looked_at: Checked | None) -> DataFacts | None:
-    """Return what an estimate needs to know of the data; None for data that was not checked.
+    """Return the facts of the data for an estimate; None for data that was not checked.
 
-    The last check of the same rows will do: a start checks again when a setting has changed what becomes of them.
+    The last check of the same rows is enough; a start checks again when a setting has changed how they are used.
     """
     if looked_at and looked_at["source"] == rows_key(config) and looked_at["report"]["train_rows"]:
         return facts_in(looked_at["report"])
@@ -50,6 +50,7 @@ def facts_of(config: TrainConfig, looked_at: Checked | None) -> DataFacts | None
 
 @lru_cache(maxsize=256)
 def _base_in_minute(choice: str, revision: str | None, minute: int) -> Base:
+    """Return the base of a choice; cached by the number of the minute."""
     return choose_base(choice, revision)
 
 
@@ -153,7 +154,7 @@ def wire_plan(tab: TrainTab) -> Wiring:
 
 
 def _wire_backup(tab: TrainTab, inputs: list) -> None:
-    """Say what keeping checkpoints on the Hub means, anew after every plan, with whose time it is compared."""
+    """Show what keeping checkpoints on the Hub means, anew after every plan, against the training's time."""
 
     @shown
     def on_wish(token: gr.OAuthToken | None, key, looked_at, *values):
@@ -179,7 +180,7 @@ def _wire_backup(tab: TrainTab, inputs: list) -> None:
 
 
 def _wire_changes(tab: TrainTab, inputs: list, plan: Wiring) -> None:
-    """Presets, "make it fit", and a config from a file."""
+    """Wire presets, "make it fit", and a config from a file."""
 
     @shown
     def on_preset(name):

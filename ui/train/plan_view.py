@@ -44,11 +44,12 @@ def launch_html(start: LaunchPlan) -> str:
 
 
 def _counted(number: int, word: str) -> str:
+    """Return a number and a word, in the plural unless it is 1."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def memory_html(memory: Memory, place: str = "") -> str:
-    """Return a bar of the parts against the memory that is there."""
+    """Return a bar of the parts of the memory against what is available, as HTML."""
     total, available = memory.total, memory.available
     width = max(total, available, 1)
     parts = sorted(memory.parts.items(), key=lambda part: -part[1])
@@ -68,6 +69,7 @@ def memory_html(memory: Memory, place: str = "") -> str:
 
 
 def _gib(size: float) -> str:
+    """Return bytes as GiB in words."""
     return f"{size / 2**30:.2f} GiB"
 
 

@@ -35,11 +35,12 @@ def summary(report: Report) -> str:
 
 
 def _fact(value: int, words: str) -> str:
+    """Return a number with its label as HTML."""
     return f"<span class='fact'><b>{value:,}</b> {escape(words)}</span>"
 
 
 def _findings(findings: Iterable[Finding]) -> str:
-    """Show findings as boxes; the buttons with their cures are the page's business."""
+    """Return findings as HTML boxes; their cures are buttons of the page."""
     return "".join(
         f"<p class='finding {escape(item['level'])}'><b>{LEVEL_WORDS[item['level']]}:</b> {escape(item['message'])}</p>"
         for item in findings
@@ -63,7 +64,7 @@ def histogram(lengths: Histogram) -> str:
 
 
 def raw_rows(sample: list[dict[str, str]]) -> str:
-    """Show the first rows as they were read, for who must say which column is what."""
+    """Return the first rows as they were read, for the choice of columns."""
     return "".join(
         _section(f"Row {number}", "".join(_turn(name, value) for name, value in row.items()))
         for number, row in enumerate(sample[:MAX_RAW_ROWS], 1)
@@ -96,20 +97,24 @@ def tokens(preview: list[PreviewRow]) -> str:
 
 
 def _head(row: PreviewRow) -> str:
+    """Return the heading of a row: number, tokens, trained tokens, and why it is not used."""
     of = "" if row["length"] == len(row["ids"]) else f"of the first {len(row['ids'])} "
     why_not = "" if row["used"] else f" · not used: {row['why_not']}"
     return f"Row {row['row']} · {row['length']} tokens, {sum(row['trained'])} {of}trained{why_not}"
 
 
 def _section(head: str, body: str) -> str:
+    """Return a heading with its body as HTML; `body` is HTML already."""
     return f"<section class='sample'><h4>{escape(head)}</h4>{body}</section>"
 
 
 def _turn(name: str, text: str, role: str = "") -> str:
+    """Return one message of a conversation as HTML."""
     return f"<div class='turn {escape(role)}'><b>{escape(name)}</b> {_clipped(text)}</div>"
 
 
 def _clipped(text: str) -> str:
+    """Return the first MAX_SHOWN characters as HTML, with the number of the others."""
     more = len(text) - MAX_SHOWN
     return escape(text[:MAX_SHOWN]).replace("\n", "<br>") + (f" … and {more} more characters" if more > 0 else "")
 

@@ -1,4 +1,4 @@
-"""Wire the Train tab: start, stop, resume, discard, cure, downloads. Every handler finds out anew whose run it may touch."""
+"""The events of the Train tab: start, stop, resume, discard, cure, downloads. Every handler looks the owner's run up anew."""
 
 import shutil
 from dataclasses import fields, replace
@@ -99,7 +99,7 @@ def _wire_view(tab: TrainTab) -> Wiring:
 
 
 def _wire_start(tab: TrainTab, picked: Wiring) -> None:
-    """Check the data if nobody has, then start."""
+    """Wire the start; data that was not checked is checked first."""
     inputs = [tab.browser_key, tab.report, *tab.components]
     outputs = [*tab.data.views, tab.report, tab.start_html]
     untouched = [gr.skip()] * (len(outputs) - 1)
@@ -145,7 +145,7 @@ def _wire_start(tab: TrainTab, picked: Wiring) -> None:
 
 
 def _wire_run(tab: TrainTab, picked: Wiring) -> None:
-    """Stop, resume, and start again with the cure of a failed run."""
+    """Wire stop, resume, and the start with the cure of a failed run."""
     view, inputs = tab.view, [tab.browser_key, tab.view.runs_dropdown]
 
     @shown
@@ -198,7 +198,7 @@ def checked_changes(changes: object) -> FormValues:
 
 
 def _wire_discard(tab: TrainTab, picked: Wiring) -> None:
-    """Discard, after a question."""
+    """Wire discard, after a question."""
 
     @shown
     def on_discard(token: gr.OAuthToken | None, key, run_id, words):
@@ -218,7 +218,7 @@ def _wire_discard(tab: TrainTab, picked: Wiring) -> None:
 
 
 def _wire_downloads(tab: TrainTab) -> None:
-    """Make the log and the bundle when asked for, in a folder that Gradio may serve."""
+    """Wire log and bundle, made when asked for in a folder that Gradio may serve."""
     inputs = [tab.browser_key, tab.view.runs_dropdown]
 
     @shown

@@ -105,7 +105,7 @@ def build_run_view() -> RunView:
 
 
 def signature(run: Run | None) -> tuple:
-    """Return what changes when anything that the view shows has changed."""
+    """Return a key that changes when anything in the view has changed."""
     if run is None:
         return ()
     return (
@@ -122,6 +122,7 @@ def signature(run: Run | None) -> tuple:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
+    """Return (size, time of last change in ns) of a file, (0, 0) without one."""
     try:
         stat = path.stat()
         return stat.st_size, stat.st_mtime_ns

@@ -1,4 +1,4 @@
-"""The settings of the Train tab laid out: presets, the first few, and the rest by group. Help comes from TrainConfig."""
+"""The layout of the Train tab's settings: presets, the first few, and the rest by group. Help comes from TrainConfig."""
 
 from collections.abc import Collection
 from dataclasses import Field
@@ -18,9 +18,9 @@ LINES = {"sample_prompts": 3}
 
 
 def component_of(item: Field) -> gr.components.Component:
-    """Lay out the input for one field of the config, with its help and default.
+    """Return the input for one field of the config, with its help and default.
 
-    On a Space, machines, addresses and files are the server's: `ui.train.form_values` refuses them, and here they are hidden.
+    On a Space, settings about machines, addresses and files are hidden; `ui.train.form_values` refuses them, too.
     """
     default: Any = item.default
     about: dict[str, Any] = {"label": label_of(item.name), "info": item.metadata["help"]}
@@ -59,10 +59,11 @@ def build_settings_form(
 
 
 def data_inputs(*names: str) -> dict[str, gr.components.Component]:
-    """Lay out the inputs for some fields, for the data form."""
+    """Return the inputs of some fields by name, for the data form."""
     items = {item.name: item for item in shown_fields()}
     return {name: component_of(items[name]) for name in names}
 
 
 def preset_help(name: str) -> str:
+    """Return what a preset is for, as HTML."""
     return hint_html(HELP.get(name, ""))

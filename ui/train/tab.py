@@ -1,6 +1,6 @@
-"""The Train tab laid out: the form on the left, the shown run and all runs on the right. ui.train.run_events wires it.
+"""The layout of the Train tab: the form on the left, the shown run and all runs on the right. `ui.train.run_events` wires it.
 
-Nothing depends on an open page: a timer reads the run's files every second, and a reload or another browser does the same.
+A training does not depend on an open page: a timer reads the run's files every second, also after a reload or in another browser.
 """
 
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ DISCARD_QUESTION = "Delete this run and the adapter that came out of it? A train
 
 @dataclass
 class PlanView:
-    """What a start would mean; `ui.train.plan_events.plan_views` fills `outputs`."""
+    """The plan before a start; `ui.train.plan_events.plan_views` updates `outputs`."""
 
     plan_html: gr.HTML
     fit_button: gr.Button
@@ -41,6 +41,7 @@ class PlanView:
 
     @property
     def outputs(self) -> list[gr.components.Component]:
+        """Return the components that `plan_views` updates, in its order."""
         codes = [self.command_code, self.config_code, self.launch_code, self.accelerate_code]
         return [self.plan_html, self.fit_button, *codes]
 
@@ -76,26 +77,28 @@ class TrainTab:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Return the names of the form's inputs."""
         return tuple(self.inputs)
 
     @property
     def components(self) -> list[Any]:
+        """Return the form's inputs, in the order of `names`."""
         return list(self.inputs.values())
 
     @property
     def lists(self) -> list[gr.components.Component]:
-        """What lists a person's runs and adapters: filled at load and after every change."""
+        """Return the lists of a person's runs and adapters, which are filled at load and after every change."""
         own = [self.inputs["init_adapter"], self.inputs["data_chat"]]
         return [self.view.runs_dropdown, self.history.runs_checkboxes, self.history.undo_button, *own]
 
     @property
     def to_run(self) -> Wiring:
-        """The event that brings the shown run to the front."""
+        """Return the arguments of an event that shows the tab of the run."""
         return {"fn": lambda: gr.Tabs(selected="run"), "inputs": None, "outputs": self.tabs, **QUIET}
 
 
 def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
-    """Lay out the tab. `ui.train.run_events.wire` makes it work."""
+    """Lay out the tab. `ui.train.run_events.wire` wires it."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=340):
             inputs = _build_head()
@@ -142,7 +145,7 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
 
 
 def _build_head() -> dict[str, Any]:
-    """Lay out base, name, and the adapter to continue from."""
+    """Lay out base, name, and the adapter to continue from; return the inputs by name."""
     slow = "" if find_gpus() else " Without a GPU, TinyLlama learns about ten times slower here than the embedded base."
     base = gr.Dropdown(
         BASE_CHOICES,
@@ -160,6 +163,7 @@ def _build_head() -> dict[str, Any]:
 
 
 def _build_plan() -> PlanView:
+    """Lay out the plan, the command and the config."""
     whole: Wiring = {"interactive": False, "wrap_lines": True, "elem_classes": "as-long-as-its-text"}
     with gr.Accordion("Before the start: steps, memory, time", open=True):
         plan_html = gr.HTML("", elem_classes="plan")
