@@ -38,13 +38,14 @@ __all__ = ["Chat", "Sampling", "TrainConfig", "Training", "UserError", "chat", "
 
 
 class Training:
-    """A run in the app's home. Iterating yields its state whenever that changed, until the run ends."""
+    """A run in the app's home. Iterating yields its state each time that it has changed, until the run ends."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
 
     @property
     def state(self) -> RunState:
+        """Return the state of the run as its files have it now."""
         return read_state(self.run)
 
     def __iter__(self) -> Iterator[RunState]:

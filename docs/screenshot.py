@@ -18,6 +18,7 @@ SIZE = {"width": 1280, "height": 1000}
 
 
 def main() -> None:
+    """Train in a temporary home, open the page half way, and write FILE."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=16)
     steps = parser.parse_args().steps

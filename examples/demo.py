@@ -40,6 +40,7 @@ class Comparison:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line, run the demonstration, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__.splitlines()[0])
     add_settings(parser)
     given = given_settings(parser.parse_args(arguments))
@@ -82,6 +83,7 @@ def has_manner(answer: str) -> bool:
 
 
 def share(values: list[bool]) -> float:
+    """Return the part of `values` that is True, rounded to three digits."""
     return round(sum(values) / len(values), 3)
 
 
@@ -116,6 +118,7 @@ def print_table(comparison: Comparison) -> None:
 
 
 def print_figures(found: dict) -> None:
+    """Print the figures for a person, and as one line of JSON."""
     change = 1 - found["loss_after"] / found["loss_before"]
     print(f"\n{'-' * 100}")
     print(f"base               {found['base']} in {found['precision']}")
