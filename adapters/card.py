@@ -88,10 +88,10 @@ def write_card(adapter: Adapter, history: History, facts: CardFacts) -> str:
         LIMITATIONS.format(base=FOUR_BIT_BASE if is_embedded else ""),
         f"Made with {made_with}.",
     ]
-    return f"---\n{front_matter(adapter, facts)}\n---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
+    return f"---\n{_front_matter(adapter, facts)}\n---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
 
 
-def front_matter(adapter: Adapter, facts: CardFacts) -> str:
+def _front_matter(adapter: Adapter, facts: CardFacts) -> str:
     """Return the YAML that the Hub reads: base and relation, licence, tags, and the held-out numbers as reported by us."""
     from huggingface_hub import EvalResult, ModelCardData
 

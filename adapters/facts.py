@@ -23,12 +23,12 @@ def facts_of(adapter: Adapter) -> list[tuple[str, str]]:
         ("Base", adapter.base),
         ("Base revision", adapter.base_revision or ""),
         ("Trained on", adapter.data()),
-        ("Held-out loss", describe_loss(adapter)),
+        ("Held-out loss", _describe_loss(adapter)),
         ("Rank", str(adapter.lora_r)),
         ("Modules", str(targets or "")),
         ("Chat template", describe_template(adapter)),
-        ("Size", describe_size(adapter)),
-        ("When", describe_when(adapter)),
+        ("Size", _describe_size(adapter)),
+        ("When", _describe_when(adapter)),
         ("From", describe_origin(adapter)),
         ("Pushed to", ", ".join(adapter.pushed_to)),
         ("Steps", str(metrics.get("step") or "")),
@@ -61,7 +61,7 @@ def describe_template(adapter: Adapter) -> str:
     return TEMPLATE_WORDS.get(name, name)
 
 
-def describe_loss(adapter: Adapter, before: str = " before, ", after: str = " after") -> str:
+def _describe_loss(adapter: Adapter, before: str = " before, ", after: str = " after") -> str:
     """Return '2.500 before, 1.250 after', or what of it is known."""
     if adapter.loss_after is None:
         return ""
@@ -70,12 +70,12 @@ def describe_loss(adapter: Adapter, before: str = " before, ", after: str = " af
     return f"{adapter.loss_before:.3f}{before}{adapter.loss_after:.3f}{after}"
 
 
-def describe_size(adapter: Adapter) -> str:
+def _describe_size(adapter: Adapter) -> str:
     """Return the size of the adapter's files in MB."""
     return f"{adapter.size_bytes / 1e6:.1f} MB"
 
 
-def describe_when(adapter: Adapter) -> str:
+def _describe_when(adapter: Adapter) -> str:
     """Return the local time at which it was made; times out of range are moved into it."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(min(max(adapter.created, 0), 4e9)))
 
@@ -107,10 +107,10 @@ COLUMNS = (
     Column("Name", 20, lambda adapter: adapter.name),
     Column("Base", 18, lambda adapter: adapter.base.rsplit("/", 1)[-1]),
     Column("Trained on", 23, Adapter.data),
-    Column("Held-out loss", 18, lambda adapter: describe_loss(adapter, " -> ", "")),
+    Column("Held-out loss", 18, lambda adapter: _describe_loss(adapter, " -> ", "")),
     Column("Rank", 8, lambda adapter: str(adapter.lora_r)),
-    Column("Size", 10, describe_size),
-    Column("When", 18, describe_when),
+    Column("Size", 10, _describe_size),
+    Column("When", 18, _describe_when),
     Column("From", 24, describe_origin),
     Column("Pushed to", 22, lambda adapter: ", ".join(adapter.pushed_to)),
 )

@@ -8,7 +8,7 @@ from typing import Any
 from chat.cache import Cache
 
 
-def new_kv(network):
+def _new_kv(network):
     """Return an empty cache for keys and values of `network`."""
     from transformers import DynamicCache
 
@@ -20,7 +20,7 @@ def read_prompt(network, cache: Cache, ids: list[int]):
     import torch
 
     if cache.kv is None:
-        cache.kv = new_kv(network)
+        cache.kv = _new_kv(network)
     inputs = torch.tensor([ids], device=network.device)
     logits = network(input_ids=inputs, past_key_values=cache.kv, use_cache=True, logits_to_keep=1).logits
     cache.ids = cache.ids + ids
@@ -66,7 +66,7 @@ class JoinedCaches:
         from torch.nn.functional import pad
 
         width = max(len(cache.ids) for cache in caches)
-        self._kv = new_kv(self.network)
+        self._kv = _new_kv(self.network)
         for layer in range(len(caches[0].kv.layers)):
             rows: list[list] = [[], []]
             for cache in caches:

@@ -121,7 +121,7 @@ def ask(conversation: Conversation, text: str) -> None:
     check_room(conversation)
     for pane in conversation["panes"]:
         pane["messages"] += [{"role": "user", "content": text}, {"role": "assistant", "content": ""}]
-    conversation["title"] = conversation["title"] or make_title(text)
+    conversation["title"] = conversation["title"] or _make_title(text)
     conversation["changed"] = time.time()
 
 
@@ -167,7 +167,7 @@ def prompt_messages(conversation: Conversation, pane: int, end: int | None = Non
     return ([Message(role="system", content=system)] if system else []) + kept
 
 
-def make_title(text: str) -> str:
+def _make_title(text: str) -> str:
     """Return a title from the first words."""
     words = " ".join(text.split())
     return words if len(words) <= MAX_TITLE_CHARACTERS else f"{words[: MAX_TITLE_CHARACTERS - 1].rsplit(' ', 1)[0]}…"

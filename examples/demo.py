@@ -44,10 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__.splitlines()[0])
     add_settings(parser)
     given = given_settings(parser.parse_args(arguments))
-    return exit_code(lambda: demonstrate(TrainConfig.from_dict({"name": "study-coach", **given})))
+    return exit_code(lambda: _demonstrate(TrainConfig.from_dict({"name": "study-coach", **given})))
 
 
-def demonstrate(config: TrainConfig) -> int:
+def _demonstrate(config: TrainConfig) -> int:
     """Train with `config`, compare the adapter with its base, and print both; return the exit code."""
     if config.base == AUTO and not find_gpus():
         config.base = EMBEDDED
@@ -59,8 +59,8 @@ def demonstrate(config: TrainConfig) -> int:
     adapter = find_adapter(read_state(run).adapter)
     print("\nAsking both models the held-out questions ...", flush=True)
     comparison = compare(adapter, config.precision)
-    print_table(comparison)
-    print_figures(figures(adapter, comparison))
+    _print_table(comparison)
+    _print_figures(figures(adapter, comparison))
     return 0
 
 
@@ -77,12 +77,12 @@ def compare(adapter: Adapter, precision: str) -> Comparison:
     )
 
 
-def has_manner(answer: str) -> bool:
+def _has_manner(answer: str) -> bool:
     """Return whether the whole answer is the three lines of the study coach."""
     return MANNER.fullmatch(answer.strip()) is not None
 
 
-def share(values: list[bool]) -> float:
+def _share(values: list[bool]) -> float:
     """Return the part of `values` that is True, rounded to three digits."""
     return round(sum(values) / len(values), 3)
 
@@ -100,14 +100,14 @@ def figures(adapter: Adapter, comparison: Comparison) -> dict:
     )
     return {
         **{name: adapter.metrics[name] for name in names},
-        "manner_before": share([has_manner(reply.text) for reply in comparison.base]),
-        "manner_after": share([has_manner(reply.text) for reply in comparison.tuned]),
-        "ended": share([reply.ended for reply in comparison.tuned]),
+        "manner_before": _share([_has_manner(reply.text) for reply in comparison.base]),
+        "manner_after": _share([_has_manner(reply.text) for reply in comparison.tuned]),
+        "ended": _share([reply.ended for reply in comparison.tuned]),
         "adapter": str(adapter.folder),
     }
 
 
-def print_table(comparison: Comparison) -> None:
+def _print_table(comparison: Comparison) -> None:
     """Print some held-out prompts with both answers."""
     rows = zip(comparison.conversations, comparison.base, comparison.tuned, strict=True)
     for messages, base, tuned in list(rows)[:: max(1, len(comparison.tuned) // SHOWN_ANSWERS)]:
@@ -117,7 +117,7 @@ def print_table(comparison: Comparison) -> None:
             print(textwrap.fill(text, 100, initial_indent=f"{name:8}", subsequent_indent=" " * 8))
 
 
-def print_figures(found: dict) -> None:
+def _print_figures(found: dict) -> None:
     """Print the figures for a person, and as one line of JSON."""
     change = 1 - found["loss_after"] / found["loss_before"]
     print(f"\n{'-' * 100}")

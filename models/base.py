@@ -106,7 +106,7 @@ def _cached_revision(model_id: str, revision: str | None) -> str | None:
         repository = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=model_id, repo_type="model")
         folders += sorted(repository.glob("snapshots/*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
     for folder in folders:
-        if (folder / "config.json").exists() and not missing_weights(folder) and any(folder.glob("tokenizer*")):
+        if (folder / "config.json").exists() and not _missing_weights(folder) and any(folder.glob("tokenizer*")):
             check_folder(folder)
             return folder.name
     return None
@@ -135,7 +135,7 @@ def transport_error() -> type[Exception]:
     return httpx2.TransportError
 
 
-def missing_weights(folder: Path) -> bool:
+def _missing_weights(folder: Path) -> bool:
     """Return True unless every safetensors file that the folder's index names (or `model.safetensors`) is there."""
     index = folder / "model.safetensors.index.json"
     if index.exists():
@@ -151,7 +151,7 @@ def check_folder(folder: Path) -> None:
     except (OSError, ValueError) as error:
         raise UserError(f"'{folder}' has no readable config.json.", "Give the folder that holds the model.") from error
     family_of(config, f"'{folder.name}'")
-    if missing_weights(folder):
+    if _missing_weights(folder):
         raise UserError(f"'{folder}' has no complete safetensors weights.", "Save or download it as safetensors.")
 
 

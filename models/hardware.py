@@ -42,7 +42,7 @@ class Hardware:
 def find_hardware() -> Hardware:
     """Look at this machine now. Asks `nvidia-smi` for the free memory each time; takes milliseconds on a CPU."""
     gpus = find_gpus()
-    available = min(free_gpu_memory(), default=0) if gpus else available_memory()
+    available = min(_free_gpu_memory(), default=0) if gpus else available_memory()
     if gpus and not available:  # nvidia-smi did not answer this time
         available = min(gpu.memory_bytes for gpu in gpus)
     return Hardware(gpus, cpu_count(), available, describe_hardware(), space_flavor())
@@ -62,7 +62,7 @@ def find_gpus() -> tuple[Gpu, ...]:
     )
 
 
-def free_gpu_memory() -> tuple[int, ...]:
+def _free_gpu_memory() -> tuple[int, ...]:
     """Return the free bytes on each card of `find_gpus()` now; () without a card."""
     if not find_gpus():
         return ()

@@ -92,7 +92,7 @@ class Guard:
             raise Refused(403, "A page of another address may not do this.")
         if kind is Kind.SIGN_IN and request.headers.get("sec-fetch-site") != "same-origin":
             raise Refused(403, "Sign in and out with the button on the page.")
-        client = client_of(request)
+        client = _client_of(request)
         with self.usage.request(client, kind):
             if kind is Kind.PAGE:
                 self.usage.sweep()
@@ -244,7 +244,7 @@ class Guard:
         return received, sent
 
 
-def client_of(request: HTTPConnection) -> Client:
+def _client_of(request: HTTPConnection) -> Client:
     """Return who sent a request: on a Space its browser's cookie, elsewhere everybody is the one owner."""
     cookie = request.cookies.get(COOKIE, "")
     owner = (cookie if _COOKIE_VALUE.fullmatch(cookie) else "") if on_space() else "local"
@@ -271,7 +271,7 @@ def _with_cookie(request: HTTPConnection, send):
 
     A Space is shown within another site, so the cookie has to be allowed there, to this one site alone (Partitioned).
     """
-    if not on_space() or client_of(request).owner:
+    if not on_space() or _client_of(request).owner:
         return send
     words = f"{COOKIE}={secrets.token_hex(16)}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; Secure; SameSite=None; Partitioned"
 

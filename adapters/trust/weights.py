@@ -40,7 +40,7 @@ def header_bytes(path: Path) -> int:
     return struct.unpack("<Q", start)[0] if len(start) == 8 else 0
 
 
-def read_shapes(path: Path) -> dict[str, Shape]:
+def _read_shapes(path: Path) -> dict[str, Shape]:
     """Return {tensor: shape} of a safetensors file; loads no tensor. Raises UserError for a damaged or an odd one."""
     from safetensors import SafetensorError, safe_open
 
@@ -64,7 +64,7 @@ def check_weights(path: Path, config: AdapterConfig, base: ModelShape | None) ->
     Raises UserError that names the first tensor that does not fit, with what was expected.
     """
     parts: dict[tuple[int, str], dict[str, Shape]] = {}
-    for name, shape in read_shapes(path).items():
+    for name, shape in _read_shapes(path).items():
         match = _KEY.fullmatch(name)
         if not match or MODULES.get(match[3]) != match[2]:
             raise UserError(f"The weights hold '{name[:100]}', which is no LoRA of a layer.", "Not imported.")

@@ -47,7 +47,7 @@ class Answer:
     is_done: bool = False
 
 
-def pick_panes(engines: Engines, conversation: Conversation, visitor: Visitor, *progress) -> list[Picked]:
+def _pick_panes(engines: Engines, conversation: Conversation, visitor: Visitor, *progress) -> list[Picked]:
     """Return the models of all panes. Raises UserError for one that the owner does not have."""
     models = [pane["model"] for pane in conversation["panes"]]
     return [pick(model, models[0], visitor, engines.remote, *progress) for model in models]
@@ -80,7 +80,7 @@ def _answer(
 ) -> Iterator[list[Answer]]:
     stop = threading.Event()
     picked = []
-    work = with_progress(lambda say, stop: pick_panes(engines, conversation, visitor, say, stop), HEARTBEAT_SECONDS)
+    work = with_progress(lambda say, stop: _pick_panes(engines, conversation, visitor, say, stop), HEARTBEAT_SECONDS)
     for kind, value in work:
         if kind == "says":
             _say(conversation, panes, value or "Looking for the model ...")
@@ -96,7 +96,7 @@ def _answer(
         stream = engine.reply(picked[pane].model, messages, own, stop, key, continuing, caller)
         answers.append(Answer(pane, picked[pane], stream, seed, Reply()))
         _last(conversation, pane)["by"] = conversation["panes"][pane]["model"]
-        conversation["panes"][pane]["who"] = who_words(picked[pane])
+        conversation["panes"][pane]["who"] = _who_words(picked[pane])
     try:
         while not all(one.is_done for one in answers):
             began = time.monotonic()
@@ -152,7 +152,7 @@ def as_draft(conversation: Conversation) -> Conversation:
     return {**end_early(copy.deepcopy(conversation)), "changed": time.time()}
 
 
-def who_words(picked: Picked) -> str:
+def _who_words(picked: Picked) -> str:
     """Return the model that answers, its base, and why that base was chosen, in words."""
     if isinstance(picked.model, RemoteModel):
         return f"{picked.name}, {picked.base}"
@@ -193,7 +193,7 @@ def update_summary(engines: Engines, conversation: Conversation, visitor: Visito
 
 def _update_summary(engines: Engines, conversation: Conversation, visitor: Visitor) -> Iterator[Reply]:
     pane = conversation["panes"][0]
-    picked = pick_panes(engines, conversation, visitor)[0]
+    picked = _pick_panes(engines, conversation, visitor)[0]
     messages, before = pane["messages"], conversation["summary"]
     left_out, done = pane["left_out"], conversation["summarised"]
     is_whole = False

@@ -66,7 +66,7 @@ class DataHandlers:
             if is_good:
                 self._keep(values, visitor.owner, conversation, pane, place, "liked")
             else:
-                key = key_of(conversation, pane, place)
+                key = _key_of(conversation, pane, place)
                 feedback.drop_row(values[self.parts.name_box], key, visitor.owner)
             message["rated"] = "Like" if is_good else "Dislike" if data.liked in (False, "Dislike") else None
             page = {} if live else self.chat.saved(values, conversation)
@@ -144,7 +144,7 @@ class DataHandlers:
         messages = prompt_messages(conversation, pane, place + 1)
         if not messages or messages[-1]["role"] != "assistant":
             raise UserError("Only an answer can become a row.")
-        key = key_of(conversation, pane, place)
+        key = _key_of(conversation, pane, place)
         feedback.keep_row(values[self.parts.name_box], messages, source, key, owner)
 
     def wire(self, inputs: set, outputs: list) -> None:
@@ -163,6 +163,6 @@ class DataHandlers:
         parts.drop_button.click(self.drop_last, everything, parts.rows_html, api_name="drop_row", **QUIET)
 
 
-def key_of(conversation: Conversation, pane: int, place: int) -> str:
+def _key_of(conversation: Conversation, pane: int, place: int) -> str:
     """Return the key of an answer's row; it depends on the messages before the answer, too."""
     return feedback.row_key(conversation["id"], pane, place, prompt_messages(conversation, pane, place))

@@ -91,7 +91,7 @@ def _places(pane: Pane) -> list[int]:
 def _shown_message(pane: Pane, place: int) -> MessageDict:
     """Return the message at `place` for the Chatbot, with the line under it; the lines between for a negative place."""
     if place < 0:
-        words = f"{left_out_words(pane['left_out'])}: the model does not see them"
+        words = f"{_left_out_words(pane['left_out'])}: the model does not see them"
         if place == NOT_SHOWN:
             words = f"Only the last {MOST_TURNS_SHOWN} turns are shown; an export has all of them"
         return {"role": "assistant", "content": "", "metadata": {"title": words}}
@@ -121,7 +121,7 @@ def shown_rating(pane: Pane) -> list[str | None]:
     ]
 
 
-def left_out_words(turns: int) -> str:
+def _left_out_words(turns: int) -> str:
     """Return the number of left-out turns in words."""
     return f"{turns} earlier turn{'' if turns == 1 else 's'} left out"
 
@@ -157,7 +157,7 @@ def meter(pane: Pane) -> str:
         return ""
     parts = [f"{used:,} of {window:,} tokens used"]
     if pane["left_out"]:
-        parts.append(left_out_words(pane["left_out"]))
+        parts.append(_left_out_words(pane["left_out"]))
     lines = [" · ".join(parts), pane["who"]]
     if began and now and began != now:
         lines.append(f"This conversation began under another chat template ({began}); it is read under {now} now.")

@@ -55,7 +55,7 @@ def make_config(owner: str, values: FormValues) -> TrainConfig:
         raise UserError(f"{', '.join(empty)} is empty.", "Give a value.")
     settings |= {
         "name": values["name"],
-        "base": checked_base(values["base"]),
+        "base": _checked_base(values["base"]),
         "data": _data(owner, values),
         "text_data": values["text_file"] or checked_hub_id(owner, values["text_hub"]) or None,
         "eval_data": values["eval_file"] or checked_hub_id(owner, values["eval_hub"]) or None,
@@ -70,7 +70,7 @@ def form_config(names: tuple[str, ...], owner: str, values: Sequence) -> TrainCo
     return capped(make_config(owner, dict(zip(names, values, strict=True))))
 
 
-def checked_base(base: str) -> str:
+def _checked_base(base: str) -> str:
     """Return a base as typed. On a Space only ids: a folder there is the server's. Raises UserError."""
     base = (base or AUTO).strip()
     if on_space() and base not in (AUTO, EMBEDDED) and (base.startswith((".", "/", "~")) or base.count("/") != 1):
@@ -90,7 +90,7 @@ def _data(owner: str, values: FormValues) -> str:
             raise UserError("No file was uploaded.", "Drop one on the page, or choose the example.")
         return values["data_file"]
     if kind == PASTE:
-        return pasted_file(owner, values["data_paste"])
+        return _pasted_file(owner, values["data_paste"])
     if kind == CHAT:
         if not values["data_chat"]:
             hint = "Like, correct or pick answers in the chat first."
@@ -110,7 +110,7 @@ def checked_hub_id(owner: str, name: str | None) -> str:
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
     name = (name or "").strip()
-    if not name or is_own_file(owner, name) or (not on_space() and _exists(name)):
+    if not name or _is_own_file(owner, name) or (not on_space() and _exists(name)):
         return name
     try:
         validate_repo_id(name)
@@ -129,7 +129,7 @@ def _exists(path: str | Path) -> bool:
         return False
 
 
-def is_own_file(owner: str, name: str) -> bool:
+def _is_own_file(owner: str, name: str) -> bool:
     """Return whether `name` is a file inside the owner's own runs, pasted texts and data sets, links resolved."""
     if not is_file(name):
         return False
@@ -143,7 +143,7 @@ def uploads_folder(owner: str) -> Path:
     return contained(home() / "uploads", owner)
 
 
-def pasted_file(owner: str, text: str | None) -> str:
+def _pasted_file(owner: str, text: str | None) -> str:
     """Write the pasted text to a file named after its content; return its path. Raises UserError for nothing and too much.
 
     The last few are kept: a run has a copy of its own.

@@ -89,24 +89,24 @@ def label_of(run: Run) -> str:
         parts.append(f"held-out {state.eval_losses[-1][1]:.3f}")
     elif state.losses:
         parts.append(f"loss {state.losses[-1][1]:.3f}")
-    parts.append(day_of(run))
+    parts.append(_day_of(run))
     return " · ".join(parts)
 
 
 def run_choices(runs: list[Run], typed: str = "", picked: object = None) -> list[Choice]:
     """Return the newest of `runs` with what was typed, and the picked one. A training changes nothing in their labels."""
     found = history.found_in(runs, typed) if typed else runs
-    choices = first_with((choice_of(run) for run in found), typed)
+    choices = first_with((_choice_of(run) for run in found), typed)
     known = {run_id for _, run_id in choices}
-    return choices + [choice_of(run) for run in runs if run.id == picked and picked not in known]
+    return choices + [_choice_of(run) for run in runs if run.id == picked and picked not in known]
 
 
-def choice_of(run: Run) -> Choice:
+def _choice_of(run: Run) -> Choice:
     """Return (label, id) of a run for a dropdown."""
-    return f"{history.title_of(run)} · {day_of(run)}", run.id
+    return f"{history.title_of(run)} · {_day_of(run)}", run.id
 
 
-def day_of(run: Run) -> str:
+def _day_of(run: Run) -> str:
     """Return the local time at which the run's settings were written."""
     return time.strftime("%d %b %H:%M", time.localtime((settings_written_at(run.folder) or 0) / 1e9))
 

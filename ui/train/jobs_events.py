@@ -96,7 +96,7 @@ def _wire_start(tab: TrainTab, section: JobsSection, picked: dict[str, Any]) -> 
         made = _agreed(token, account, agreed)
         config = make_config(visitor.owner, dict(zip(tab.names, values, strict=True)))
         check_init_adapter(config, visitor)
-        check_data(config, looked_at)
+        _check_data(config, looked_at)
         run = submit(config, made, account, visitor.owner)
         attach(run, account)
         gr.Info(f"{run.id} is a job now: {made.flavor.name}, ${made.most_dollars:.2f} at most.")
@@ -158,7 +158,7 @@ def _agreed(token: gr.OAuthToken | None, account: Account, agreed) -> Plan:
     return made
 
 
-def check_data(config: TrainConfig, looked_at: Checked | None) -> None:
+def _check_data(config: TrainConfig, looked_at: Checked | None) -> None:
     """Raise UserError while a finding in the data prevents a start, before a machine is rented."""
     config.check()
     # looked at on this machine, within what it allows

@@ -54,14 +54,14 @@ def _base_in_minute(choice: str, revision: str | None, minute: int) -> Base:
     return choose_base(choice, revision)
 
 
-def base_of(config: TrainConfig) -> Base:
+def _base_of(config: TrainConfig) -> Base:
     """Return the base that a run would get, asked for once a minute: the Hub may be slow, and each key stroke plans anew."""
     return _base_in_minute(config.base, config.base_revision, int(time.time() // 60))
 
 
 def estimate_of(config: TrainConfig, looked_at: Checked | None, owner: str) -> Estimate | None:
     """Return steps, memory and time of a start; None while nothing is known of the data or of the base's shape."""
-    base = base_of(config)
+    base = _base_of(config)
     facts, shape = facts_of(config, looked_at), shape_for(base)
     if facts is None or shape is None:
         return None
@@ -137,7 +137,7 @@ def wire_plan(tab: TrainTab) -> Wiring:
     def on_measure(token: gr.OAuthToken | None, key, looked_at, *values):
         config = form_config(tab.names, owner_of(key, token), values)
         config.check()
-        shape, facts = shape_for(base_of(config)), facts_of(config, looked_at)
+        shape, facts = shape_for(_base_of(config)), facts_of(config, looked_at)
         if facts is None:
             raise UserError("Nobody has looked at the data yet.", "Check the data first.")
         if shape is None:

@@ -28,7 +28,7 @@ def plan_html(found: Estimate, memory_place: str = "") -> str:
     if found.seconds is not None:
         time = f"about {duration(found.seconds)} ({found.seconds_source})."
     lines += [
-        memory_html(found.memory, memory_place),
+        _memory_html(found.memory, memory_place),
         f"<p><b>Gradient checkpointing:</b> {html.escape(found.checkpointing)}.</p>",
         f"<p><b>Time:</b> {html.escape(time)}</p>",
     ]
@@ -48,7 +48,7 @@ def _counted(number: int, word: str) -> str:
     return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
-def memory_html(memory: Memory, place: str = "") -> str:
+def _memory_html(memory: Memory, place: str = "") -> str:
     """Return a bar of the parts of the memory against what is available, as HTML."""
     total, available = memory.total, memory.available
     width = max(total, available, 1)

@@ -137,7 +137,7 @@ def render(run: Run | None) -> list:
     return [
         describe(run, state, position(run) if run and state.status == "queued" else None),
         points(state),
-        *[small_plot(state.curve(name), name == "memories") for name in SMALL_PLOTS],
+        *[_small_plot(state.curve(name), name == "memories") for name in SMALL_PLOTS],
         sample_answers(state),
         tail(run.log_file, LOG_LINES) if run else "",
         stop_button(run, state),
@@ -183,7 +183,7 @@ def smoothed(values: list[tuple[int, float]]) -> list[tuple[int, float]]:
     return result
 
 
-def small_plot(values: list[tuple[int, float]], in_gib: bool = False) -> gr.LinePlot:
+def _small_plot(values: list[tuple[int, float]], in_gib: bool = False) -> gr.LinePlot:
     """Return one curve; a plot without points is not shown."""
     scale = 2**30 if in_gib else 1
     thin = [(step, value / scale) for step, value in thinned(values, MAX_POINTS)]

@@ -17,7 +17,7 @@ FIRST = ("num_train_epochs", "max_steps", "learning_rate", "per_device_train_bat
 LINES = {"sample_prompts": 3}
 
 
-def component_of(item: Field) -> gr.components.Component:
+def _component_of(item: Field) -> gr.components.Component:
     """Return the input for one field of the config, with its help and default.
 
     On a Space, settings about machines, addresses and files are hidden; `ui.train.form_values` refuses them, too.
@@ -48,20 +48,20 @@ def build_settings_form(
     inputs = {}
     for pair in (FIRST[:2], FIRST[2:]):
         with gr.Row():
-            inputs |= {name: component_of(items[name]) for name in pair}
+            inputs |= {name: _component_of(items[name]) for name in pair}
     with gr.Accordion("All settings", open=False):
         for group in GROUPS:
             names = [name for name, item in items.items() if item.metadata["group"] == group and name not in FIRST]
             if names:
                 with gr.Accordion(group, open=False):
-                    inputs |= {name: component_of(items[name]) for name in names}
+                    inputs |= {name: _component_of(items[name]) for name in names}
     return preset_radio, preset_html, inputs
 
 
 def data_inputs(*names: str) -> dict[str, gr.components.Component]:
     """Return the inputs of some fields by name, for the data form."""
     items = {item.name: item for item in shown_fields()}
-    return {name: component_of(items[name]) for name in names}
+    return {name: _component_of(items[name]) for name in names}
 
 
 def preset_help(name: str) -> str:
