@@ -26,7 +26,7 @@ from trainer.__main__ import add_settings, follow, given_settings
 
 # The study coach's manner: three lines, with these words in front, and nothing else
 MANNER = re.compile(r"In short: [^\n]+\nWhy: [^\n]+\nTry this: [^\n]+")
-LONGEST_ANSWER = 128
+MAX_ANSWER_TOKENS = 128
 SHOWN_ANSWERS = 6
 
 
@@ -69,7 +69,7 @@ def compare(adapter: Adapter, precision: str) -> Comparison:
     conversations = [row["messages"][:-1] for row in read_rows(str(EXAMPLE_HELD_OUT))]
     base_folder = fetch_base(choose_base(adapter.base_choice, adapter.base_revision))
     engine = Engine()
-    sampling = Sampling(max_new_tokens=LONGEST_ANSWER)
+    sampling = Sampling(max_new_tokens=MAX_ANSWER_TOKENS)
     return Comparison(
         conversations,
         base=engine.answers(Model(base_folder, precision), conversations, sampling),

@@ -12,7 +12,7 @@ from ui.events import QUIET
 from ui.messages import shown
 from ui.owner import owner_of
 
-MOST_LISTED = 100
+MAX_LISTED_ENTRIES = 100
 TYPED = "() => document.activeElement.value || ''"
 
 Choice = tuple[str, str]
@@ -24,14 +24,16 @@ def called_first(names: list[str], typed: str) -> list[str]:
 
 
 def first_with(choices: Iterable[Choice], typed: str) -> list[Choice]:
-    """Return the first choices, at most MOST_LISTED, whose label holds what was typed, as the dropdown itself compares."""
+    """Return the first choices, at most MAX_LISTED_ENTRIES, whose label holds what was typed, as the dropdown itself compares."""
     wanted = typed.casefold()
-    return list(islice((choice for choice in choices if wanted in choice[0].casefold()), MOST_LISTED))
+    return list(islice((choice for choice in choices if wanted in choice[0].casefold()), MAX_LISTED_ENTRIES))
 
 
 def how_many(count: int, how: str) -> str:
     """Return the line under a list of `count` entries; "" while all are shown."""
-    return f"The newest {MOST_LISTED} of {count:,}; {how} finds the others." if count > MOST_LISTED else ""
+    return (
+        f"The newest {MAX_LISTED_ENTRIES} of {count:,}; {how} finds the others." if count > MAX_LISTED_ENTRIES else ""
+    )
 
 
 def find_while_typing(

@@ -7,7 +7,7 @@ import pytest
 from tests.browser.driving import CHROMIUM, FLAGS, MARKS, choose, new_page, prepare, settle, shoot, wait_for
 from tests.browser.test_chat import send, wait_idle, words
 from tests.chat.openai_server import openai_server
-from ui.chat.store import KEY, MERGE, MOST_DELETED, READ, VERSION
+from ui.chat.store import KEY, MAX_DELETED_RECORDS, MERGE, READ, VERSION
 
 pytestmark = MARKS
 
@@ -51,9 +51,11 @@ def merge():
 def test_of_two_states_the_later_one_stays_and_a_deletion_is_a_state(merge):
     for ours, theirs, merged in CASES:
         assert merge(ours, theirs) == merged, f"{ours} and {theirs}"
-    gone = [one(str(number), number, deleted=True) for number in range(MOST_DELETED + 9)]
+    gone = [one(str(number), number, deleted=True) for number in range(MAX_DELETED_RECORDS + 9)]
     merged = merge(gone, [B])
-    assert len(merged) == MOST_DELETED + 1 and merged[0] == gone[-1] and B in merged, "the deleted are not bounded"
+    assert len(merged) == MAX_DELETED_RECORDS + 1 and merged[0] == gone[-1] and B in merged, (
+        "the deleted are not bounded"
+    )
 
 
 @pytest.fixture

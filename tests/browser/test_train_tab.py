@@ -12,7 +12,7 @@ from common.files import read_json
 from common.paths import runs_folder
 from runs.run import find_run, list_runs, read_state
 from tests.browser.driving import MARKS, fill, shoot, status, type_base, upload, wait_for
-from ui.long_lists import MOST_LISTED
+from ui.long_lists import MAX_LISTED_ENTRIES
 
 pytestmark = MARKS
 
@@ -203,13 +203,15 @@ def pick_by_typing(page, label: str, words: str) -> None:
 
 
 def test_of_many_runs_and_adapters_an_old_one_is_found_by_typing(isolated_home, open_page):
-    make_library(MOST_LISTED + 20)
+    make_library(MAX_LISTED_ENTRIES + 20)
     page = open_page()
-    page.get_by_text(f"The newest {MOST_LISTED} of {MOST_LISTED + 20}; typing finds the others.").first.wait_for()
+    page.get_by_text(
+        f"The newest {MAX_LISTED_ENTRIES} of {MAX_LISTED_ENTRIES + 20}; typing finds the others."
+    ).first.wait_for()
     pick_by_typing(page, "Run", "Attempt 3 ·")
     page.locator(".run-title").filter(has_text=re.compile("^Attempt 3$")).wait_for()
     page.get_by_role("tab", name="All runs").click()
-    page.get_by_text(f"The newest {MOST_LISTED} of {MOST_LISTED + 20}; a search").wait_for()
+    page.get_by_text(f"The newest {MAX_LISTED_ENTRIES} of {MAX_LISTED_ENTRIES + 20}; a search").wait_for()
     assert not listed(page, "Attempt 3").count()
     page.get_by_label("Search", exact=True).first.fill("attempt 3")
     listed(page, "Attempt 3").check()

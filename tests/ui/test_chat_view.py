@@ -4,7 +4,7 @@ import pytest
 
 from chat.conversation import new_conversation
 from chat.engine import Seen
-from ui.chat.view import MOST_TURNS_SHOWN, meter, place_of, seen_table, shown, shown_messages, shown_rating, written
+from ui.chat.view import MAX_SHOWN_TURNS, meter, place_of, seen_table, shown, shown_messages, shown_rating, written
 
 TEXTS = [
     "plain",
@@ -76,7 +76,7 @@ def test_a_long_conversation_shows_its_last_turns_and_places_still_agree():
         pane = {"messages": messages, "left_out": left_out}
         found = shown_messages(pane)
         assert "Only the last" in found[0]["metadata"]["title"]
-        assert len(found) == 1 + 2 * MOST_TURNS_SHOWN + bool(left_out)
+        assert len(found) == 1 + 2 * MAX_SHOWN_TURNS + bool(left_out)
         lines = [index for index, message in enumerate(found) if "metadata" in message]
         for index, message in enumerate(found):
             place = place_of(pane, index)

@@ -10,7 +10,7 @@ from runs.run import find_run, list_runs
 from ui.adapters import tab as adapters_tab
 from ui.chat import models as chat_models
 from ui.chat.conversations import listed_models
-from ui.long_lists import MOST_LISTED, first_with, how_many
+from ui.long_lists import MAX_LISTED_ENTRIES, first_with, how_many
 from ui.train import history_events, history_view
 
 COUNT = 120
@@ -30,7 +30,7 @@ def ids(update) -> list:
 
 def test_the_list_of_runs_shows_the_newest_and_a_search_finds_all(library):
     runs, undo = history_view.listed("alice", "", [])
-    assert ids(runs) == [f"run-{number}" for number in range(COUNT - 1, COUNT - 1 - MOST_LISTED, -1)]
+    assert ids(runs) == [f"run-{number}" for number in range(COUNT - 1, COUNT - 1 - MAX_LISTED_ENTRIES, -1)]
     assert runs.info == "The newest 100 of 120; a search finds the others." and not undo.visible
     assert runs.choices[0][0].startswith("Attempt 119 · Done · held-out 2.000 · ")
     found, _ = history_view.listed("alice", "attempt 3", [])
@@ -39,13 +39,13 @@ def test_the_list_of_runs_shows_the_newest_and_a_search_finds_all(library):
 
 def test_what_was_chosen_stays_chosen_however_old_it_is(library):
     runs, _ = history_view.listed("alice", "", [OLD, "run-119", "gone"])
-    assert runs.value == [OLD, "run-119"] and ids(runs)[-1] == OLD and len(runs.choices) == MOST_LISTED + 1
+    assert runs.value == [OLD, "run-119"] and ids(runs)[-1] == OLD and len(runs.choices) == MAX_LISTED_ENTRIES + 1
 
 
 def test_an_old_run_is_picked_and_found_by_typing(library):
     picker, *_, continued, _ = history_events.lists("alice", OLD)
     assert picker.value == OLD and OLD in ids(picker) and picker.info.startswith("The newest 100 of 120; typing")
-    assert len(continued.choices) == MOST_LISTED + 1 and continued.info.startswith("The newest 100 of 120")
+    assert len(continued.choices) == MAX_LISTED_ENTRIES + 1 and continued.info.startswith("The newest 100 of 120")
     runs = list_runs("alice")
     assert [run_id for _, run_id in history_view.run_choices(runs, "Attempt 3 ")] == [OLD]
     assert [run_id for _, run_id in history_view.run_choices(runs, "Attempt 3 ", "run-5")] == [OLD, "run-5"]
@@ -67,7 +67,7 @@ def test_what_is_deleted_renamed_or_brought_back_is_seen_at_once(library):
 
 def test_the_library_shows_the_newest_adapters_and_a_search_finds_all(library):
     table, words, names = adapters_tab._library("alice", "", None)
-    assert len(table.value["data"]) == MOST_LISTED == len(names.choices) and names.value == "run-119"
+    assert len(table.value["data"]) == MAX_LISTED_ENTRIES == len(names.choices) and names.value == "run-119"
     assert "The newest 100 of 120; the search above finds the others." in words.value and words.visible
     set_notes(OLD, "verses of a friend", "alice")
     table, words, names = adapters_tab._library("alice", "VERSES", None)
@@ -87,7 +87,7 @@ def test_a_changed_adapter_is_seen_at_once(library):
 
 def test_an_old_adapter_can_answer_in_the_chat(library, chat_lists):
     newest = chat_models.model_choices("alice", None)
-    assert len(newest) == MOST_LISTED + len(chat_models.CHOICES)
+    assert len(newest) == MAX_LISTED_ENTRIES + len(chat_models.CHOICES)
     assert ("Adapter: run-3", "adapter:run-3") in chat_models.model_choices("alice", None, [f"adapter:{OLD}"])
     assert ("Adapter: run-3", "adapter:run-3") in chat_models.model_choices("alice", None, [], "run-3")
     assert "adapter:run-3" not in dict(map(reversed, chat_models.model_choices("bob", None, [f"adapter:{OLD}"])))
@@ -120,5 +120,5 @@ def test_what_is_called_just_so_comes_before_what_only_holds_it(library):
 def test_what_is_typed_is_compared_as_the_dropdown_compares_it():
     choices = [(f"Adapter: A-{number}", str(number)) for number in range(500)]
     assert first_with(choices, "a-49")[:2] == [("Adapter: A-49", "49"), ("Adapter: A-490", "490")]
-    assert len(first_with(choices, "")) == MOST_LISTED and first_with(choices, "nothing") == []
-    assert how_many(MOST_LISTED, "typing") == "" and "12,345" in how_many(12_345, "typing")
+    assert len(first_with(choices, "")) == MAX_LISTED_ENTRIES and first_with(choices, "nothing") == []
+    assert how_many(MAX_LISTED_ENTRIES, "typing") == "" and "12,345" in how_many(12_345, "typing")

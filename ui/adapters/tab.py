@@ -19,7 +19,7 @@ from ui.adapters.export import build_export, on_line
 from ui.adapters.get import build_get
 from ui.adapters.push import build_push, on_account
 from ui.adapters.view import PIXELS_A_CHARACTER, answers_html, curve_points, facts_html
-from ui.long_lists import MOST_LISTED, how_many
+from ui.long_lists import MAX_LISTED_ENTRIES, how_many
 from ui.messages import hint_html, shown
 from ui.owner import owner_of
 
@@ -212,7 +212,7 @@ def _build_details() -> _Details:
 def _library(owner: str, words: str, wanted: str | None) -> list:
     """Return the table, the words for one that is empty or too long, and the dropdown; keeps `wanted` picked when it is there."""
     names = adapter_names(owner, words or "")
-    adapters = read_some(names, owner, MOST_LISTED)
+    adapters = read_some(names, owner, MAX_LISTED_ENTRIES)
     listed = [adapter.name for adapter in adapters]
     listed += [wanted] if wanted in names and wanted not in listed else []
     more = how_many(len(names), "the search above")

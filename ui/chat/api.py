@@ -24,7 +24,7 @@ from ui.chat.models import pick
 from ui.messages import shown
 from ui.owner import Visitor, visitor_of
 
-MOST_COMPARED = 4
+MAX_COMPARED_MODELS = 4
 
 
 @dataclass
@@ -71,8 +71,8 @@ class ChatApi:
     ) -> list[dict]:
         """Answer `message` with each of `models` ('adapter:NAME', 'base:NAME', 'bare:' for the first one's base), same seed."""
         visitor = visitor_of(browser_key, token, request)
-        if not isinstance(models, list) or not 1 <= len(models) <= MOST_COMPARED:
-            raise UserError(f"Between 1 and {MOST_COMPARED} models can be compared.")
+        if not isinstance(models, list) or not 1 <= len(models) <= MAX_COMPARED_MODELS:
+            raise UserError(f"Between 1 and {MAX_COMPARED_MODELS} models can be compared.")
         values = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
         said = [*_history(history), {"role": "user", "content": check_text(message)}]
         return [self._answer(visitor, model, models[0], said, _system(system), values) for model in models]

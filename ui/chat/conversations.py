@@ -39,7 +39,7 @@ from ui.events import QUIET
 from ui.messages import shown
 from ui.owner import owner_of
 
-LARGEST_IMPORT = 5_000_000  # bytes
+MAX_IMPORT_BYTES = 5_000_000
 HOW = "The last used first. Pick one to go on with it."
 NONE_YET = "None yet. Whatever you say is kept in this browser, and stands here."
 NOT_FOUND = "No conversation has all of these words."
@@ -198,9 +198,9 @@ class ConversationHandlers:
         if not isinstance(path, str):
             raise UserError("No file was chosen.", "Choose a .json file of an export.")
         with open(path, "rb") as file:
-            content = file.read(LARGEST_IMPORT + 1)
-        if len(content) > LARGEST_IMPORT:
-            raise UserError(f"The file is larger than {LARGEST_IMPORT // 1_000_000} MB.")
+            content = file.read(MAX_IMPORT_BYTES + 1)
+        if len(content) > MAX_IMPORT_BYTES:
+            raise UserError(f"The file is larger than {MAX_IMPORT_BYTES // 1_000_000} MB.")
         before, given = self.chat.with_open_one(values), from_json(content.decode("utf-8", "replace"))
         if len(given) > MAX_CONVERSATIONS:
             raise UserError(f"The file has {len(given):,} conversations; {MAX_CONVERSATIONS} are the most.")

@@ -18,7 +18,7 @@ from chat.conversation import Conversation, is_conversation, records_of
 
 KEY = "tinyllama-studio-chats"
 VERSION = 1
-MOST_DELETED = 200  # remembered, so that a tab that still holds one does not bring it back
+MAX_DELETED_RECORDS = 200  # remembered, so that a tab that still holds one does not bring it back
 
 MERGE = f"""(ours, theirs) => {{
   const latest = new Map();
@@ -29,7 +29,7 @@ MERGE = f"""(ours, theirs) => {{
   let deleted = 0;
   return [...latest.values()]
     .sort((one, other) => other.changed - one.changed)
-    .filter((one) => !one.deleted || ++deleted <= {MOST_DELETED});
+    .filter((one) => !one.deleted || ++deleted <= {MAX_DELETED_RECORDS});
 }}"""
 # Everything that lies in the browser as one list.
 READ = f"""(storage) => {{

@@ -20,7 +20,7 @@ FENCE = re.compile(r"(^```[^`\n]*\n.*?(?:^ {0,3}```+[ \t]*$|\Z))", re.DOTALL | r
 PARAGRAPH = re.compile(r"(\n[ \t]*\n)")
 CODE = re.compile(r"((?<!`)`[^`\n]+`(?!`))")
 NOTE_OPEN, NOTE_CLOSE = "\n\n<small>", "</small>"
-MOST_TURNS_SHOWN = 40  # each word that comes draws them all again: a long conversation stays as quick as a short one
+MAX_SHOWN_TURNS = 40  # each word that comes draws them all again: a long conversation stays as quick as a short one
 LEFT_OUT, NOT_SHOWN = -1, -2
 STOPPED, CUT_OFF = "stopped", "cut off at the longest answer; Continue goes on"
 NO_WORDS = """### Talk to a model
@@ -81,7 +81,7 @@ def shown_messages(pane: Pane) -> list[MessageDict | Message]:
 def _places(pane: Pane) -> list[int]:
     """Return the places in the conversation that the Chatbot shows; NOT_SHOWN and LEFT_OUT for the two lines between."""
     count, left_out = len(pane["messages"]), 2 * pane["left_out"]
-    first = max(0, count // 2 - MOST_TURNS_SHOWN) * 2
+    first = max(0, count // 2 - MAX_SHOWN_TURNS) * 2
     found = [*range(first, count)]
     if left_out:
         found.insert(max(0, left_out - first), LEFT_OUT)
@@ -93,7 +93,7 @@ def _shown_message(pane: Pane, place: int) -> MessageDict:
     if place < 0:
         words = f"{_left_out_words(pane['left_out'])}: the model does not see them"
         if place == NOT_SHOWN:
-            words = f"Only the last {MOST_TURNS_SHOWN} turns are shown; an export has all of them"
+            words = f"Only the last {MAX_SHOWN_TURNS} turns are shown; an export has all of them"
         return {"role": "assistant", "content": "", "metadata": {"title": words}}
     message = pane["messages"][place]
     by = message.get("by")

@@ -10,7 +10,7 @@ import pandas
 from runs import history
 from runs.run import Run, list_runs, read_state, settings_written_at
 from runs.state import UNREADABLE, thinned
-from ui.long_lists import MOST_LISTED, Choice, first_with, how_many
+from ui.long_lists import MAX_LISTED_ENTRIES, Choice, first_with, how_many
 from ui.messages import hint_html
 from ui.train.run_view import MAX_POINTS, STATUS_WORDS, smoothed
 
@@ -64,7 +64,7 @@ def listed(owner: str, words: str, chosen: list | None, runs: list[Run] | None =
     """
     found = history.found_in(list_runs(owner) if runs is None else runs, words or "")
     wanted = set(chosen or [])
-    shown = found[:MOST_LISTED] + [run for run in found[MOST_LISTED:] if run.id in wanted]
+    shown = found[:MAX_LISTED_ENTRIES] + [run for run in found[MAX_LISTED_ENTRIES:] if run.id in wanted]
     ids = {run.id for run in shown}
     deleted = history.deleted(owner)
     return [
