@@ -67,48 +67,39 @@ def answer(
     progress.
     """
     with engines.calls.taken_by(visitor.as_caller()):  # before the models are looked up: the Hub may take its time
-        yield from _answer(engines, conversation, visitor, sampling, panes, continuing)
-
-
-def _answer(
-    engines: Engines,
-    conversation: Conversation,
-    visitor: Visitor,
-    sampling: Sampling,
-    panes: list[int],
-    continuing: bool,
-) -> Iterator[list[Answer]]:
-    stop = threading.Event()
-    picked = []
-    work = with_progress(lambda say, stop: _pick_panes(engines, conversation, visitor, say, stop), HEARTBEAT_SECONDS)
-    for kind, value in work:
-        if kind == "says":
-            _say(conversation, panes, value or "Looking for the model ...")
-            yield []
-        else:
-            picked = value
-    answers = []
-    for pane in panes:
-        own, seed = _with_luck(sampling, _last(conversation, pane).get("tries", 0))
-        messages = prompt_messages(conversation, pane, None if continuing else -1)
-        key = f"{visitor.owner}/{conversation['id']}/{pane}"
-        engine, caller = engines.of(picked[pane]), visitor.as_caller()
-        stream = engine.reply(picked[pane].model, messages, own, stop, key, continuing, caller)
-        answers.append(Answer(pane, picked[pane], stream, seed, Reply()))
-        _last(conversation, pane)["by"] = conversation["panes"][pane]["model"]
-        conversation["panes"][pane]["who"] = _who_words(picked[pane])
-    try:
-        while not all(one.is_done for one in answers):
-            began = time.monotonic()
-            for one in answers:
-                if not one.is_done:
-                    _advance(conversation, one)
-            yield answers
-            if any(one.reply.new_tokens for one in answers):  # a first word is shown when it comes
-                time.sleep(max(0.0, began + SHOW_SECONDS - time.monotonic()))
-    finally:
-        stop.set()
-        end_early(conversation)
+        stop = threading.Event()
+        picked = []
+        work = with_progress(
+            lambda say, stop: _pick_panes(engines, conversation, visitor, say, stop), HEARTBEAT_SECONDS
+        )
+        for kind, value in work:
+            if kind == "says":
+                _say(conversation, panes, value or "Looking for the model ...")
+                yield []
+            else:
+                picked = value
+        answers = []
+        for pane in panes:
+            own, seed = _with_luck(sampling, _last(conversation, pane).get("tries", 0))
+            messages = prompt_messages(conversation, pane, None if continuing else -1)
+            key = f"{visitor.owner}/{conversation['id']}/{pane}"
+            engine, caller = engines.of(picked[pane]), visitor.as_caller()
+            stream = engine.reply(picked[pane].model, messages, own, stop, key, continuing, caller)
+            answers.append(Answer(pane, picked[pane], stream, seed, Reply()))
+            _last(conversation, pane)["by"] = conversation["panes"][pane]["model"]
+            conversation["panes"][pane]["who"] = _who_words(picked[pane])
+        try:
+            while not all(one.is_done for one in answers):
+                began = time.monotonic()
+                for one in answers:
+                    if not one.is_done:
+                        _advance(conversation, one)
+                yield answers
+                if any(one.reply.new_tokens for one in answers):  # a first word is shown when it comes
+                    time.sleep(max(0.0, began + SHOW_SECONDS - time.monotonic()))
+        finally:
+            stop.set()
+            end_early(conversation)
 
 
 def _advance(conversation: Conversation, one: Answer) -> None:
@@ -188,22 +179,19 @@ def update_summary(engines: Engines, conversation: Conversation, visitor: Visito
     if pane["left_out"] <= conversation["summarised"]:
         return
     with engines.calls.taken_by(visitor.as_caller()):
-        yield from _update_summary(engines, conversation, visitor)
-
-
-def _update_summary(engines: Engines, conversation: Conversation, visitor: Visitor) -> Iterator[Reply]:
-    pane = conversation["panes"][0]
-    picked = _pick_panes(engines, conversation, visitor)[0]
-    messages, before = pane["messages"], conversation["summary"]
-    left_out, done = pane["left_out"], conversation["summarised"]
-    is_whole = False
-    try:
-        for reply in summarise(engines.of(picked), picked.model, before, messages, left_out, done, visitor.as_caller()):
-            conversation["summary"] = reply.text or before
-            yield reply
-        is_whole = True
-    finally:  # half a summary, when it fails or is stopped, would take the place of a whole one
-        if is_whole:
-            conversation["summarised"] = left_out
-        else:
-            conversation["summary"] = before
+        picked = _pick_panes(engines, conversation, visitor)[0]
+        messages, before = pane["messages"], conversation["summary"]
+        left_out, done = pane["left_out"], conversation["summarised"]
+        is_whole = False
+        try:
+            for reply in summarise(
+                engines.of(picked), picked.model, before, messages, left_out, done, visitor.as_caller()
+            ):
+                conversation["summary"] = reply.text or before
+                yield reply
+            is_whole = True
+        finally:  # half a summary, when it fails or is stopped, would take the place of a whole one
+            if is_whole:
+                conversation["summarised"] = left_out
+            else:
+                conversation["summary"] = before

@@ -9,7 +9,7 @@ Only the engine's cache is kept between calls: the history comes with each call 
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import gradio as gr
 
@@ -27,6 +27,18 @@ from ui.owner import Visitor, visitor_of
 MAX_COMPARED_MODELS = 4
 
 
+class ApiAnswer(TypedDict):
+    """One answer: `history` is that of the next call, `tokens_used` of `window` are the prompt, `left_out` counts turns."""
+
+    model: str
+    text: str
+    history: list[dict[str, Any]]
+    tokens_used: int
+    window: int
+    left_out: int
+    ended: bool
+
+
 @dataclass
 class ChatApi:
     """The two endpoints."""
@@ -36,7 +48,7 @@ class ChatApi:
     def chat(
         self,
         message: str,
-        history: list[dict] | None = None,
+        history: list[dict[str, Any]] | None = None,
         model: str = f"base:{AUTO}",
         system: str = "",
         max_new_tokens: int = 256,
@@ -48,8 +60,8 @@ class ChatApi:
         browser_key: str = "",
         token: gr.OAuthToken | None = None,
         request: gr.Request | None = None,
-    ) -> dict:
-        """Answer `message` after `history`; returns {"text", "history", "tokens_used", "window", "left_out", "ended"}."""
+    ) -> ApiAnswer:
+        """Answer `message` after `history`. Raises UserError."""
         visitor = visitor_of(browser_key, token, request)
         names = ("max_new_tokens", "temperature", "top_p", "top_k", "repetition_penalty", "seed")
         values = (max_new_tokens, temperature, top_p, top_k, repetition_penalty, seed)
@@ -60,7 +72,7 @@ class ChatApi:
         self,
         message: str,
         models: list[str],
-        history: list[dict] | None = None,
+        history: list[dict[str, Any]] | None = None,
         system: str = "",
         max_new_tokens: int = 256,
         temperature: float = 0.0,
@@ -68,8 +80,11 @@ class ChatApi:
         browser_key: str = "",
         token: gr.OAuthToken | None = None,
         request: gr.Request | None = None,
-    ) -> list[dict]:
-        """Answer `message` with each of `models` ('adapter:NAME', 'base:NAME', 'bare:' for the first one's base), same seed."""
+    ) -> list[ApiAnswer]:
+        """Answer `message` with each of `models`, with the same seed. Raises UserError.
+
+        A model is 'adapter:NAME', 'base:NAME', or 'bare:' for the base of the first one.
+        """
         visitor = visitor_of(browser_key, token, request)
         if not isinstance(models, list) or not 1 <= len(models) <= MAX_COMPARED_MODELS:
             raise UserError(f"Between 1 and {MAX_COMPARED_MODELS} models can be compared.")
@@ -77,7 +92,9 @@ class ChatApi:
         said = [*_history(history), {"role": "user", "content": check_text(message)}]
         return [self._answer(visitor, model, models[0], said, _system(system), values) for model in models]
 
-    def _answer(self, visitor: Visitor, model: str, first: str, said: list[dict], system: str, values: dict) -> dict:
+    def _answer(
+        self, visitor: Visitor, model: str, first: str, said: list[dict[str, Any]], system: str, values: dict[str, Any]
+    ) -> ApiAnswer:
         """Return the answer of one model to `said`, in the form of both endpoints. Raises UserError."""
         sampling = sampling_of(values)
         messages = check_messages(([{"role": "system", "content": system}] if system.strip() else []) + said)
@@ -87,15 +104,15 @@ class ChatApi:
             picked = pick(model, first, visitor, self.engines.remote)
             engine = self.engines.of(picked)
             *_, reply = engine.reply(picked.model, messages, sampling, conversation=conversation, caller=caller)
-        return {
-            "model": picked.name,
-            "text": reply.text,
-            "history": [*said, {"role": "assistant", "content": reply.text}],
-            "tokens_used": reply.tokens_used,
-            "window": reply.window,
-            "left_out": reply.left_out,
-            "ended": reply.ended,
-        }
+        return ApiAnswer(
+            model=picked.name,
+            text=reply.text,
+            history=[*said, {"role": "assistant", "content": reply.text}],
+            tokens_used=reply.tokens_used,
+            window=reply.window,
+            left_out=reply.left_out,
+            ended=reply.ended,
+        )
 
     def wire(self) -> None:
         """Register both endpoints."""
@@ -105,14 +122,22 @@ class ChatApi:
         gr.api(shown(self.compare), api_name="compare", **answering)
 
 
-def _history(history: object) -> list[dict]:
+def _history(history: object) -> list[dict[str, Any]]:
     """Return the history of a call: text as plain strings, or in the blocks that Gradio's own chat makes of it.
 
     Raises UserError for anything but a list; the messages themselves are checked later.
     """
     if not isinstance(history, list | None):
         raise UserError("The history is not a list of messages.", 'It looks like [{"role": "user", "content": "Hi"}].')
-    return [_plain(message) for message in history or []]
+    messages = []
+    for message in history or []:
+        blocks = message.get("content") if isinstance(message, dict) else None
+        if isinstance(blocks, list) and all(
+            isinstance(one, dict) and isinstance(one.get("text"), str) for one in blocks
+        ):
+            message = {**message, "content": "".join(one["text"] for one in blocks)}
+        messages.append(message)
+    return messages
 
 
 def _system(system: object) -> str:
@@ -120,12 +145,3 @@ def _system(system: object) -> str:
     if not isinstance(system, str | None):
         raise UserError("The system prompt is not text.")
     return system or ""
-
-
-def _plain(message: object) -> Any:
-    """Return a message with the text of its blocks joined; any other message as it is."""
-    if isinstance(message, dict) and isinstance(message.get("content"), list):
-        blocks = message["content"]
-        if all(isinstance(block, dict) and isinstance(block.get("text"), str) for block in blocks):
-            return {**message, "content": "".join(block["text"] for block in blocks)}
-    return message

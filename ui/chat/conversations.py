@@ -35,7 +35,7 @@ from ui.chat.keys import DOWNLOAD
 from ui.chat.layout import Layout
 from ui.chat.models import BESIDE_BASE, model_choices, models_of
 from ui.chat.view import SEEN_LATER, room_words
-from ui.events import QUIET
+from ui.events import QUIET, Updates, Values
 from ui.messages import shown
 from ui.owner import owner_of
 
@@ -104,11 +104,11 @@ class ConversationHandlers:
     parts: Conversations
     chat: ChatHandlers
 
-    def stored(self, values: dict) -> list[Conversation]:
+    def stored(self, values: Values) -> list[Conversation]:
         """Return the browser's conversations, the last changed first."""
         return list(filter(is_conversation, self._records(values)))
 
-    def unread(self, values: dict) -> list[dict]:
+    def unread(self, values: Values) -> list[object]:
         """Return the entries in the browser that are no conversation of this version."""
         kept = values[self.chat.layout.store]
         return [one for one in kept if not records_of([one])] if isinstance(kept, list) else []
@@ -117,7 +117,7 @@ class ConversationHandlers:
         """Return the components that `choices` updates."""
         return [self.parts.list_radio, self.parts.title_box, self.parts.unread_button]
 
-    def choices(self, values: dict) -> dict:
+    def choices(self, values: Values) -> Updates:
         """Return updates for the list, with the open conversation marked."""
         kept = self.stored(values)
         found = find(kept, str(values.get(self.parts.search_box) or ""))
@@ -136,13 +136,13 @@ class ConversationHandlers:
         }
 
     @shown
-    def list_them(self, values: dict, token: gr.OAuthToken | None):
+    def list_them(self, values: Values, token: gr.OAuthToken | None):
         """Return updates for the list after a search or a change."""
         owner_of(values[self.chat.browser_key], token)
         return self.choices(values)
 
     @shown
-    def open_one(self, values: dict, token: gr.OAuthToken | None):
+    def open_one(self, values: Values, token: gr.OAuthToken | None):
         """Open a conversation: its models, its system prompt, its messages."""
         owner = owner_of(values[self.chat.browser_key], token)
         wanted = values[self.parts.picked_box]
@@ -153,21 +153,21 @@ class ConversationHandlers:
         changes[self.parts.title_box] = conversation["title"]
         return {**changes, self.chat.layout.store: self.chat.with_open_one(values)}
 
-    def opened(self, conversation: Conversation) -> dict:
+    def opened(self, conversation: Conversation) -> Updates:
         """Return updates that show this conversation in the page."""
         own = self.chat.layout
         first, *beside = [pane["model"] for pane in conversation["panes"]]
         picked = {own.model_dropdown: first, own.beside_dropdown: beside, own.system_box: conversation["system"]}
         return {**picked, own.seen_html: SEEN_LATER, **self.chat.at_rest(conversation)}
 
-    def _models(self, conversation: Conversation, owner: str) -> dict:
+    def _models(self, conversation: Conversation, owner: str) -> Updates:
         """Return updates for the lists of models that include this conversation's, also those beyond the newest."""
         first, beside = models_of(conversation)
         choices = model_choices(owner, self.chat.engines.remote, [first, *beside])
         return listed_models(self.chat.layout, choices, first, beside)
 
     @shown
-    def rename(self, values: dict, token: gr.OAuthToken | None):
+    def rename(self, values: Values, token: gr.OAuthToken | None):
         """Give the open conversation the typed title; an empty one changes nothing."""
         owner_of(values[self.chat.browser_key], token)
         conversation = self._open(values)
@@ -178,7 +178,7 @@ class ConversationHandlers:
         return self._changed(values, keep(self._records(values), conversation), conversation)
 
     @shown
-    def delete(self, values: dict, token: gr.OAuthToken | None):
+    def delete(self, values: Values, token: gr.OAuthToken | None):
         """Delete the open conversation and open an empty one."""
         owner_of(values[self.chat.browser_key], token)
         gone = deleted(self._open(values))
@@ -188,7 +188,7 @@ class ConversationHandlers:
         return {**changes, **self.chat.at_rest(conversation)}
 
     @shown
-    def import_one(self, values: dict, token: gr.OAuthToken | None):
+    def import_one(self, values: Values, token: gr.OAuthToken | None):
         """Add the conversations of an exported file to the browser's and open the first.
 
         Raises UserError for a file that is no export, or that has no room beside the conversations that are there.
@@ -215,14 +215,14 @@ class ConversationHandlers:
         return {**self._changed(values, records, given[0]), **opened}
 
     @shown
-    def export_markdown(self, values: dict, token: gr.OAuthToken | None):
+    def export_markdown(self, values: Values, token: gr.OAuthToken | None):
         """Return (text, file name) of the open conversation as Markdown."""
         owner_of(values[self.chat.browser_key], token)
         conversation = self._open(values)
         return to_markdown(conversation), f"{slug(conversation['title'] or 'conversation')}.md"
 
     @shown
-    def export_json(self, values: dict, token: gr.OAuthToken | None):
+    def export_json(self, values: Values, token: gr.OAuthToken | None):
         """Return (text, file name) of the open conversation as JSON."""
         owner_of(values[self.chat.browser_key], token)
         conversation = self._open(values)
@@ -230,7 +230,7 @@ class ConversationHandlers:
         return text, f"{slug(conversation['title'] or 'conversation')}.json"
 
     @shown
-    def export_all(self, values: dict, token: gr.OAuthToken | None):
+    def export_all(self, values: Values, token: gr.OAuthToken | None):
         """Return (text, file name) of all conversations as JSON. Raises UserError when there is none."""
         owner_of(values[self.chat.browser_key], token)
         kept = self.stored(values)
@@ -239,23 +239,23 @@ class ConversationHandlers:
         return json.dumps(kept, indent=2, ensure_ascii=False), "conversations.json"
 
     @shown
-    def export_unread(self, values: dict, token: gr.OAuthToken | None):
+    def export_unread(self, values: Values, token: gr.OAuthToken | None):
         """Return (text, file name) of the entries that cannot be shown, as JSON."""
         owner_of(values[self.chat.browser_key], token)
         return json.dumps(self.unread(values), indent=2, ensure_ascii=False), "not-readable.json"
 
-    def _records(self, values: dict) -> list[Record]:
+    def _records(self, values: Values) -> list[Record]:
         """Return the valid records in the browser."""
         return records_of(values[self.chat.layout.store])
 
-    def _open(self, values: dict) -> Conversation:
+    def _open(self, values: Values) -> Conversation:
         """Return the open conversation. Raises UserError when nothing is said in it yet."""
         conversation = self.chat.open_one(values)
         if not conversation or not conversation["panes"][0]["messages"]:
             raise UserError("There is no conversation open.", "Pick one of the list, or say something.")
         return conversation
 
-    def _changed(self, values: dict, stored: list[Record], conversation: Conversation) -> dict:
+    def _changed(self, values: Values, stored: list[Record], conversation: Conversation) -> Updates:
         """Return updates for the browser's list, the open conversation and the list that shows both."""
         own = self.chat.layout
         values = {**values, own.store: stored, own.conversation: conversation}
@@ -294,7 +294,7 @@ class ConversationHandlers:
             button.click(handler, everything, made, api_name=name, **QUIET).success(None, made, None, js=DOWNLOAD)
 
 
-def listed_models(own: Layout, choices: list, value: str | None, beside: list[str] | None = None) -> dict:
+def listed_models(own: Layout, choices: list, value: str | None, beside: list[str] | None = None) -> Updates:
     """Return updates for both lists of models.
 
     `value` and `beside` become the picks, without models that are gone. With `beside` None the picks stay untouched while

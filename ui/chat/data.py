@@ -13,7 +13,7 @@ from ui.chat.answer import is_answering
 from ui.chat.checks import are_different, place_of
 from ui.chat.handlers import ChatHandlers
 from ui.chat.view import written
-from ui.events import QUIET
+from ui.events import QUIET, Values
 from ui.messages import hint_html, shown
 from ui.owner import owner_of
 
@@ -54,7 +54,7 @@ class DataHandlers:
         """Return the handler for the thumbs of one pane."""
 
         @shown
-        def rated(values: dict, data: gr.LikeData, token: gr.OAuthToken | None):
+        def rated(values: Values, data: gr.LikeData, token: gr.OAuthToken | None):
             visitor, conversation, _ = self.chat.begin(values, token)
             live = self.chat.live.get((visitor.owner, conversation["id"]))
             conversation = live or conversation  # the mark must stand where the answer on its way is written
@@ -78,7 +78,7 @@ class DataHandlers:
         """Return the handler that keeps a corrected answer as a row; an edited message of the user adds none."""
 
         @shown
-        def corrected(values: dict, data: gr.EditData, token: gr.OAuthToken | None):
+        def corrected(values: Values, data: gr.EditData, token: gr.OAuthToken | None):
             visitor, conversation, _ = self.chat.begin(values, token)
             place = place_of(conversation, pane, data.index)
             message = conversation["panes"][pane]["messages"][place]
@@ -93,7 +93,7 @@ class DataHandlers:
         """Return the handler of "This answer is better" in one pane."""
 
         @shown
-        def picked(values: dict, token: gr.OAuthToken | None):
+        def picked(values: Values, token: gr.OAuthToken | None):
             visitor, conversation, _ = self.chat.begin(values, token)
             if pane >= len(conversation["panes"]) or not said(conversation):
                 raise UserError("There is no answer to pick.", "Send a message first.")
@@ -110,18 +110,18 @@ class DataHandlers:
         return picked
 
     @shown
-    def show(self, values: dict, token: gr.OAuthToken | None):
+    def show(self, values: Values, token: gr.OAuthToken | None):
         """Return the rows of the named data set as HTML."""
         return self.rows(values, owner_of(values[self.chat.browser_key], token))
 
     @shown
-    def drop_last(self, values: dict, token: gr.OAuthToken | None):
+    def drop_last(self, values: Values, token: gr.OAuthToken | None):
         """Remove the last row, and return the others as HTML."""
         owner, name = owner_of(values[self.chat.browser_key], token), values[self.parts.name_box]
         feedback.drop_last_row(name, owner)
         return self.rows(values, owner)
 
-    def rows(self, values: dict, owner: str) -> str:
+    def rows(self, values: Values, owner: str) -> str:
         """Return the number of rows and the last of them as HTML."""
         known = {one.name: one for one in feedback.list_datasets(owner)}
         name = feedback.slug(str(values[self.parts.name_box] or "")[:200])
@@ -139,7 +139,7 @@ class DataHandlers:
             lines.append(f"<p class='hint'>{source}: {html.escape(asked)} → {html.escape(answered)}</p>")
         return "".join(lines)
 
-    def _keep(self, values: dict, owner: str, conversation: Conversation, pane: int, place: int, source: str) -> None:
+    def _keep(self, values: Values, owner: str, conversation: Conversation, pane: int, place: int, source: str) -> None:
         """Keep the conversation up to an answer as one row. Raises UserError for a message of the user."""
         messages = prompt_messages(conversation, pane, place + 1)
         if not messages or messages[-1]["role"] != "assistant":

@@ -35,6 +35,7 @@ from ui.chat.checks import are_different, check_text, place_of
 from ui.chat.layout import PRESETS, SUMMARISE, Layout, sampling_of
 from ui.chat.models import label_of
 from ui.chat.store import open_conversation
+from ui.events import Updates, Values
 from ui.messages import shown
 from ui.owner import Visitor, owner_of, visitor_of
 
@@ -72,7 +73,7 @@ class ChatHandlers:
         return outputs + panes.columns + panes.chatbots + panes.meters + panes.better_buttons
 
     @shown
-    def send(self, values: dict, token: gr.OAuthToken | None, request: gr.Request | None = None):
+    def send(self, values: Values, token: gr.OAuthToken | None, request: gr.Request | None = None):
         """Add the typed message to the conversation and stream the answers."""
         visitor, conversation, sampling = self.begin(values, token, request)
         text = check_text(values[self.layout.message_box])
@@ -83,7 +84,7 @@ class ChatHandlers:
         """Return the handler that answers the last message again in one pane, with another seed."""
 
         @shown
-        def again(values: dict, token: gr.OAuthToken | None, request: gr.Request | None = None):
+        def again(values: Values, token: gr.OAuthToken | None, request: gr.Request | None = None):
             visitor, conversation, sampling = self.begin(values, token, request)
             if pane >= len(conversation["panes"]) or not said(conversation):
                 raise UserError("There is no answer to try again.", "Send a message first.")
@@ -94,7 +95,7 @@ class ChatHandlers:
         return again
 
     @shown
-    def continue_answer(self, values: dict, token: gr.OAuthToken | None, request: gr.Request | None = None):
+    def continue_answer(self, values: Values, token: gr.OAuthToken | None, request: gr.Request | None = None):
         """Continue the answers that were cut off or stopped; all of them when none was."""
         visitor, conversation, sampling = self.begin(values, token, request)
         check_room(conversation)
@@ -107,7 +108,7 @@ class ChatHandlers:
         yield from self._answer(values, conversation, visitor, sampling, cut_off or can, continuing=True)
 
     @shown
-    def undo(self, values: dict, token: gr.OAuthToken | None):
+    def undo(self, values: Values, token: gr.OAuthToken | None):
         """Remove the last turn, and put its message back into the box."""
         _, conversation, _ = self.begin(values, token)
         text = undo(conversation)
@@ -117,7 +118,7 @@ class ChatHandlers:
         """Return the handler of edits in one pane: a changed question is answered anew, a changed answer is kept as it is."""
 
         @shown
-        def edited(values: dict, data: gr.EditData, token: gr.OAuthToken | None, request: gr.Request | None = None):
+        def edited(values: Values, data: gr.EditData, token: gr.OAuthToken | None, request: gr.Request | None = None):
             visitor, conversation, sampling = self.begin(values, token, request)
             place, text = place_of(conversation, pane, data.index), check_text(chat_view.written(data.value))
             if conversation["panes"][pane]["messages"][place]["role"] == "assistant":
@@ -132,18 +133,18 @@ class ChatHandlers:
         return edited
 
     @shown
-    def stopped(self, values: dict, token: gr.OAuthToken | None):
+    def stopped(self, values: Values, token: gr.OAuthToken | None):
         """Keep the text so far after a stop."""
         owner_of(values[self.browser_key], token)
         return self.saved(values, end_early(self.open_one(values) or new_conversation(self.models(values))))
 
     @shown
-    def models_changed(self, values: dict, token: gr.OAuthToken | None):
+    def models_changed(self, values: Values, token: gr.OAuthToken | None):
         """Show the conversation with the models that are picked now; the text of an answer that this stopped is kept."""
         return self.saved(values, self.begin(values, token)[1])
 
     @shown
-    def start_new(self, values: dict, token: gr.OAuthToken | None):
+    def start_new(self, values: Values, token: gr.OAuthToken | None):
         """Keep the open conversation in the browser and show an empty one."""
         owner_of(values[self.browser_key], token)
         own = self.layout
@@ -162,13 +163,13 @@ class ChatHandlers:
         """Return the system prompt of a preset."""
         return PRESETS.get(name, "")
 
-    def begin(self, values: dict, token, request: gr.Request | None = None) -> tuple[Visitor, Conversation, Sampling]:
+    def begin(self, values: Values, token, request: gr.Request | None = None) -> tuple[Visitor, Conversation, Sampling]:
         """Return (visitor, conversation with the panes that are picked now, settings). Raises UserError."""
         visitor, settings = visitor_of(values[self.browser_key], token, request), self.layout.settings
         sampling = sampling_of({name: values[part] for name, part in settings.items()})
         return visitor, self.current(values), sampling
 
-    def current(self, values: dict) -> Conversation:
+    def current(self, values: Values) -> Conversation:
         """Return the conversation with the picked models and the typed system prompt and summary; no answer in progress.
 
         It is the page's state at the start of the event, or another tab's when that is later.
@@ -180,11 +181,11 @@ class ChatHandlers:
         conversation["summary"] = str(values[own.summary_box] or "") if conversation["summarised"] else ""
         return conversation
 
-    def open_one(self, values: dict) -> Conversation | None:
+    def open_one(self, values: Values) -> Conversation | None:
         """Return the conversation that the page shows, None before the first message."""
         return open_conversation(values[self.layout.conversation])
 
-    def _latest(self, values: dict) -> Conversation | None:
+    def _latest(self, values: Values) -> Conversation | None:
         """Return the last state of the open conversation: the page's, or the browser's when another tab changed it later."""
         open_one = self.open_one(values)
         if not open_one:
@@ -193,7 +194,7 @@ class ChatHandlers:
         same = [one for one in stored if one["id"] == open_one["id"]]
         return max([open_one, *same], key=lambda one: one["changed"])
 
-    def models(self, values: dict) -> list[str]:
+    def models(self, values: Values) -> list[str]:
         """Return the models of the panes: the first, and those beside it that differ from it."""
         first = str(values[self.layout.model_dropdown] or "")
         beside = values[self.layout.beside_dropdown]
@@ -204,10 +205,10 @@ class ChatHandlers:
 
     def _answer(
         self, values, conversation, visitor, sampling, panes, text: str = "", continuing: bool = False
-    ) -> Iterator[dict]:
+    ) -> Iterator[Updates]:
         """Stream the answers into the page. When none comes, conversation and message box are restored."""
         own = self.layout
-        wait = {own.send_button: gr.Button(interactive=False), own.stop_button: gr.Button(interactive=True)}
+        wait: Updates = {own.send_button: gr.Button(interactive=False), own.stop_button: gr.Button(interactive=True)}
         cleared = {own.message_box: ""} if text else {}
         for pane in panes:
             conversation["panes"][pane]["messages"][-1]["doing"] = ""
@@ -236,7 +237,7 @@ class ChatHandlers:
             if self.live.get(key) is conversation:
                 del self.live[key]
 
-    def _summarise(self, values, conversation: Conversation, visitor: Visitor, wait: dict) -> Iterator[dict]:
+    def _summarise(self, values, conversation: Conversation, visitor: Visitor, wait: Updates) -> Iterator[Updates]:
         """Stream the summary into the page; an error in it does not affect the answer."""
         shown_at = 0.0
         try:
@@ -248,7 +249,7 @@ class ChatHandlers:
             gr.Warning(html.escape(f"No summary was written: {error}", quote=False))
         yield self.saved(values, conversation)
 
-    def _moved(self, conversation: Conversation, asked: list[int]) -> dict:
+    def _moved(self, conversation: Conversation, asked: list[int]) -> Updates:
         """Return updates of one step of the answers, for the panes that were asked.
 
         Every Chatbot gets its messages, also unchanged ones: for one without a value Gradio makes a new component and its schema,
@@ -262,7 +263,7 @@ class ChatHandlers:
                 changes[panes.meters[number]] = chat_view.meter(pane)
         return changes
 
-    def saved(self, values: dict, conversation: Conversation) -> dict:
+    def saved(self, values: Values, conversation: Conversation) -> Updates:
         """Return updates that show the conversation without an answer in progress, and keep it in the browser."""
         records, conversation["changed"] = records_of(values[self.layout.store]), time.time()
         kept = keep(records, conversation)
@@ -271,18 +272,18 @@ class ChatHandlers:
             gr.Warning(html.escape(chat_view.room_words(going), quote=False))
         return {self.layout.store: kept, **self.at_rest(conversation)}
 
-    def with_open_one(self, values: dict) -> list[Record]:
+    def with_open_one(self, values: Values) -> list[Record]:
         """Return the browser's conversations with the one that is left now, whose answer this event may have stopped."""
         records, left = records_of(values[self.layout.store]), self.open_one(values)
         return keep(records, as_draft(left) if is_answering(left) else left) if left else records
 
-    def at_rest(self, conversation: Conversation) -> dict:
+    def at_rest(self, conversation: Conversation) -> Updates:
         """Return updates that show the conversation without an answer in progress."""
         own = self.layout
         ready = {own.send_button: gr.Button(interactive=True), own.stop_button: gr.Button(interactive=False)}
         return {own.conversation: conversation, own.draft: None, **ready, **self.view(conversation)}
 
-    def view(self, conversation: Conversation) -> dict:
+    def view(self, conversation: Conversation) -> Updates:
         """Return updates for all panes."""
         panes, changes, count = self.layout.panes, {}, len(conversation["panes"])
         for number in range(MAX_PANES):

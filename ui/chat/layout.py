@@ -198,12 +198,9 @@ def sampling_of(values: dict[str, Any]) -> Sampling:
     """Return the settings from their components' values, by name. Raises UserError for values that cannot be used."""
     whole = ("max_new_tokens", "top_k", "seed")
     found: dict[str, Any] = {
-        name: int(value) if name in whole and _is_whole(value) else value for name, value in values.items()
+        name: int(value) if name in whole and isinstance(value, float) and value.is_integer() else value
+        for name, value in values.items()
     }
     sampling = Sampling(**{**found, "seed": found.get("seed") or 0})
     sampling.check()
     return sampling
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, float) and value.is_integer()

@@ -1,7 +1,7 @@
 """The choices of the model lists, and the model of a choice, looked up among its owner's only."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from adapters.library import adapter_names
@@ -12,6 +12,7 @@ from chat.remote import RemoteEngine, RemoteModel
 from chat.resident import wanted_precision
 from common.errors import UserError
 from models.base import BASE_CHOICES, choose_base, fetch_base
+from models.hub.fetch import Progress
 from ui.long_lists import called_first, first_with
 from ui.owner import Visitor
 
@@ -26,10 +27,6 @@ class Picked:
     name: str
     model: Model | RemoteModel
     base: str
-
-
-def _silent(sentence: str, fraction: float | None) -> None:
-    """Nobody listens."""
 
 
 def model_choices(
@@ -51,7 +48,7 @@ def pick(
     first: str,
     visitor: Visitor,
     remote: RemoteEngine | None,
-    progress: Callable = _silent,
+    progress: Progress = lambda sentence, fraction: None,
     stop: threading.Event | None = None,
 ) -> Picked:
     """Return the model of a choice; 'bare:' is the base of the `first` choice. Raises UserError.

@@ -22,7 +22,7 @@ from ui.chat.layout import lay_out
 from ui.chat.models import BESIDE_BASE, label_of, model_choices, models_of
 from ui.chat.store import Kept
 from ui.chat.view import STYLE
-from ui.events import QUIET
+from ui.events import QUIET, Updates, Values
 from ui.long_lists import find_while_typing
 from ui.messages import shown
 from ui.owner import owner_of
@@ -112,7 +112,7 @@ def _outside(handlers: ChatHandlers, conversations: ConversationHandlers, data: 
     everything = inputs | {parts.search_box, data.parts.name_box}
 
     @shown
-    def on_refresh(values: dict, token: gr.OAuthToken | None):
+    def on_refresh(values: Values, token: gr.OAuthToken | None):
         owner = owner_of(values[handlers.browser_key], token)
         stored = conversations.stored(values)
         picked = handlers.models(values)
@@ -141,7 +141,7 @@ def _outside(handlers: ChatHandlers, conversations: ConversationHandlers, data: 
     return ChatTab(on_refresh, wiring, open_adapter, lambda: start_importing() and None)
 
 
-def _without_those_gone(handlers: ChatHandlers, values: dict, choices: list) -> dict:
+def _without_those_gone(handlers: ChatHandlers, values: Values, choices: list) -> Updates:
     """Return updates without the panes whose models are gone, and warn about them; {} when all are there.
 
     The base takes the first pane when its model is gone.
