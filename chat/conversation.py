@@ -117,11 +117,17 @@ def _characters(conversation: Conversation) -> int:
 
 
 def ask(conversation: Conversation, text: str) -> None:
-    """Add the user's message and an empty answer to every pane. Raises UserError when the conversation is too long."""
+    """Add the user's message and an empty answer to every pane; the first message becomes the title.
+
+    Raises UserError when the conversation is too long.
+    """
     check_room(conversation)
     for pane in conversation["panes"]:
         pane["messages"] += [{"role": "user", "content": text}, {"role": "assistant", "content": ""}]
-    conversation["title"] = conversation["title"] or _make_title(text)
+    words = " ".join(text.split())
+    if len(words) > MAX_TITLE_CHARACTERS:
+        words = f"{words[: MAX_TITLE_CHARACTERS - 1].rsplit(' ', 1)[0]}…"
+    conversation["title"] = conversation["title"] or words
     conversation["changed"] = time.time()
 
 
@@ -165,12 +171,6 @@ def prompt_messages(conversation: Conversation, pane: int, end: int | None = Non
     if conversation["summary"].strip():
         system = f"{system}\n\nWhat was said earlier, in short:\n{conversation['summary'].strip()}".strip()
     return ([Message(role="system", content=system)] if system else []) + kept
-
-
-def _make_title(text: str) -> str:
-    """Return a title from the first words."""
-    words = " ".join(text.split())
-    return words if len(words) <= MAX_TITLE_CHARACTERS else f"{words[: MAX_TITLE_CHARACTERS - 1].rsplit(' ', 1)[0]}…"
 
 
 def keep(records: list[Record], conversation: Conversation) -> list[Record]:

@@ -25,7 +25,7 @@ from chat.resident import MAX_ADAPTERS, Model, Resident
 from chat.sampling import Sampling
 from chat.scheduler import Request, Scheduler
 from models.messages import Message, check_messages
-from models.prompt import Prompt, PromptFormat
+from models.prompt import PromptFormat
 
 MAX_CACHES = 64
 MAX_CACHE_BYTES = 2 * 2**30
@@ -158,12 +158,16 @@ class _Answer:
         sizes, overhead = format.measure(self.messages, self.continuing)
         fitted = fit_history(self.messages, sizes, window - self.sampling.max_new_tokens, overhead)
         prompt = format.encode(fitted.messages, self.continuing)
+        cuts = [0, *prompt.ends, len(prompt.ids)]
+        parts = [prompt.ids[start:end] for start, end in itertools.pairwise(cuts)]
+        roles = [message["role"] for message in fitted.messages] + ["opens the answer"]
+        seen = [Seen(role, len(ids), tuple(format.shown(ids))) for role, ids in zip(roles, parts, strict=True) if ids]
         self.reply = Reply(
             tokens_used=len(prompt.ids),
             window=window,
             left_out=fitted.left_out,
             template=fingerprint(format.template.text),
-            seen=_seen(format, fitted.messages, prompt),
+            seen=seen,
         )
         self.format = format
         return format, prompt.ids, min(self.sampling.max_new_tokens, window - len(prompt.ids))
@@ -208,11 +212,3 @@ def _all_that_came(out: queue.SimpleQueue) -> list:
 def fingerprint(template: str) -> str:
     """Return a short name for a chat template: the same text, the same name."""
     return hashlib.sha256(template.encode()).hexdigest()[:8]
-
-
-def _seen(format: PromptFormat, messages: list[Message], prompt: Prompt) -> list[Seen]:
-    """Return the prompt by messages, and what opens the answer."""
-    cuts = [0, *prompt.ends, len(prompt.ids)]
-    roles = [message["role"] for message in messages] + ["opens the answer"]
-    parts = [prompt.ids[start:end] for start, end in itertools.pairwise(cuts)]
-    return [Seen(role, len(ids), tuple(format.shown(ids))) for role, ids in zip(roles, parts, strict=True) if ids]

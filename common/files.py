@@ -9,7 +9,9 @@ import re
 import secrets
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from common.errors import UserError
 
@@ -46,13 +48,13 @@ def read_json(path: Path, default: object = None, max_bytes: int = -1) -> object
         return default
 
 
-def read_object(path: Path, max_bytes: int = -1) -> dict:
+def read_object(path: Path, max_bytes: int = -1) -> dict[str, Any]:
     """Return the JSON object in `path`; {} when there is none, or the file has more than `max_bytes`."""
     value = read_json(path, None, max_bytes)
     return value if isinstance(value, dict) else {}
 
 
-def append_json_line(path: Path, value: dict) -> None:
+def append_json_line(path: Path, value: Mapping[str, Any]) -> None:
     """Append one JSON line in a single write, so that readers in other processes never see half of it interleaved.
 
     A line that a crash cut off before is ended first, so that it spoils only itself.
@@ -71,7 +73,7 @@ def append_json_line(path: Path, value: dict) -> None:
             raise
 
 
-def read_json_lines(path: Path) -> list[dict]:
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """Return the JSON objects in the lines of `path`, without damaged or cut-off ones; [] when there is no file."""
     try:
         lines = path.read_bytes().split(b"\n")

@@ -12,6 +12,7 @@ import re
 import sys
 import textwrap
 from dataclasses import dataclass
+from typing import Any
 
 from adapters.library import Adapter, find_adapter
 from chat.engine import Engine, Model, Reply, Sampling
@@ -19,6 +20,7 @@ from common.command_line import exit_code
 from data.reading import EXAMPLE_HELD_OUT, read_rows
 from models.base import AUTO, DEFAULT_BASE, EMBEDDED, choose_base, fetch_base
 from models.hardware import find_gpus
+from models.messages import Message
 from runs.config import TrainConfig
 from runs.queue import launch
 from runs.run import read_state
@@ -34,7 +36,7 @@ SHOWN_ANSWERS = 6
 class Comparison:
     """Both models' answers to the same held-out conversations."""
 
-    conversations: list[list[dict]]
+    conversations: list[list[Message]]
     base: list[Reply]
     tuned: list[Reply]
 
@@ -87,7 +89,7 @@ def _share(values: list[bool]) -> float:
     return round(sum(values) / len(values), 3)
 
 
-def figures(adapter: Adapter, comparison: Comparison) -> dict:
+def figures(adapter: Adapter, comparison: Comparison) -> dict[str, Any]:
     """Return what the last line prints; shares are between 0 and 1."""
     names = (
         "base",
@@ -117,7 +119,7 @@ def _print_table(comparison: Comparison) -> None:
             print(textwrap.fill(text, 100, initial_indent=f"{name:8}", subsequent_indent=" " * 8))
 
 
-def _print_figures(found: dict) -> None:
+def _print_figures(found: dict[str, Any]) -> None:
     """Print the figures for a person, and as one line of JSON."""
     change = 1 - found["loss_after"] / found["loss_before"]
     print(f"\n{'-' * 100}")

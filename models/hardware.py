@@ -42,9 +42,12 @@ class Hardware:
 def find_hardware() -> Hardware:
     """Look at this machine now. Asks `nvidia-smi` for the free memory each time; takes milliseconds on a CPU."""
     gpus = find_gpus()
-    available = min(_free_gpu_memory(), default=0) if gpus else available_memory()
-    if gpus and not available:  # nvidia-smi did not answer this time
-        available = min(gpu.memory_bytes for gpu in gpus)
+    if gpus:
+        free = _visible(tuple(memory for _, memory in _ask_nvidia_smi("memory.free")))
+        # without an answer of nvidia-smi this time: all of the card's memory
+        available = min(free, default=0) or min(gpu.memory_bytes for gpu in gpus)
+    else:
+        available = available_memory()
     return Hardware(gpus, cpu_count(), available, describe_hardware(), space_flavor())
 
 
@@ -60,13 +63,6 @@ def find_gpus() -> tuple[Gpu, ...]:
     return _visible(
         tuple(Gpu(name, memory, capabilities[n] if known else None) for n, (name, memory) in enumerate(cards))
     )
-
-
-def _free_gpu_memory() -> tuple[int, ...]:
-    """Return the free bytes on each card of `find_gpus()` now; () without a card."""
-    if not find_gpus():
-        return ()
-    return _visible(tuple(memory for _, memory in _ask_nvidia_smi("memory.free")))
 
 
 def _ask_nvidia_smi(what: str) -> list[tuple[str, int]]:

@@ -3,6 +3,7 @@
 An adapter is read by the `gguf` package, a model by transformers' own GGUF reader. Heavy imports when called.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def _check_error(what: str, expected, found, most: float) -> None:
         raise UserError(f"Read back from GGUF, {what} is off by {100 * error:.1f} %.", "The file was not kept.")
 
 
-def compare_tensors(path: Path, tensors: dict) -> float:
+def compare_tensors(path: Path, tensors: Mapping[str, Any]) -> float:
     """Return the largest difference between the tensors of the file and `tensors`. Raises UserError unless it is zero."""
     from gguf import GGUFReader
 

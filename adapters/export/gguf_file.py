@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from adapters.export.gguf_check import compare_models, compare_tensors, compare_tokenizers
 from adapters.export.gguf_words import add_tokenizer
@@ -97,14 +98,14 @@ def _write_model(model_folder: Path, path: Path, outtype: str) -> int:
     names = _names(shape)
     quantised = GGMLQuantizationType.Q8_0 if outtype == "q8_0" else GGMLQuantizationType.F16
     count = 0
-    for name, values in _tensors(model_folder):
+    for name, values in _tensors(sorted(model_folder.glob("*.safetensors"))):
         _add_tensor(writer, names(name), _permuted(name, values, shape), quantised)
         count += 1
     _close(writer)
     return count
 
 
-def _add_facts(writer, config: dict, shape: ModelShape, name: str) -> None:
+def _add_facts(writer, config: dict[str, Any], shape: ModelShape, name: str) -> None:
     """Write the sizes and settings of the model. Raises UserError for those that GGUF, or its readers, do not know."""
     rope = config.get("rope_parameters") or {}
     if config.get("rope_scaling") or rope.get("rope_type", "default") != "default":
@@ -144,12 +145,12 @@ def _names(shape: ModelShape):
     return name_of
 
 
-def _tensors(folder: Path):
+def _tensors(paths: list[Path]):
     """Yield (name, float32 array) of every tensor in safetensors files."""
     import torch
     from safetensors import safe_open
 
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in paths:
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118
                 yield name, file.get_tensor(name).to(torch.float32).numpy()
@@ -198,7 +199,7 @@ def write_adapter(adapter: Adapter, base_folder: Path, target: Path) -> Written:
     check_free(target)
     partial = target.with_name(f"{target.name}.partial")
     names, tensors = _names(shape), {}
-    for name, values in _tensors_of_adapter(adapter.folder / WEIGHTS):
+    for name, values in _tensors([adapter.folder / WEIGHTS]):
         plain, part = name.removeprefix("base_model.model.").rsplit(".lora_", 1)
         part = part.removesuffix(".weight").lower()
         values = _permuted(f"{plain}.weight", values, shape) if part == "b" else values
@@ -218,12 +219,3 @@ def write_adapter(adapter: Adapter, base_folder: Path, target: Path) -> Written:
     finally:
         partial.unlink(missing_ok=True)
     return Written(target, len(tensors), difference, "weight")
-
-
-def _tensors_of_adapter(path: Path):
-    import torch
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        for name in file.keys():  # noqa: SIM118
-            yield name, file.get_tensor(name).to(torch.float32).numpy()

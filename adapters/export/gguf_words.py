@@ -9,6 +9,7 @@ own tokenizer does, while transformers 5 does so only at the start of a text. It
 
 import re
 from pathlib import Path
+from typing import Any
 
 from adapters.trust.check import require_object
 from common.errors import UserError
@@ -39,14 +40,19 @@ def add_tokenizer(writer, folder: Path, vocab_size: int) -> None:
     unknown = tokenizer.unk_token if kind == "llama" else None  # byte-level BPE knows every byte
     writer.add_token_types([_type(token, added.get(index), unknown) for index, token in enumerate(tokens)])
     if kind == "llama":
-        writer.add_token_scores(_scores(tokens, merges))
+        ranks: dict[str, int] = {}  # of the first merge that makes a token; single characters come after all merges
+        for rank, merge in enumerate(merges):
+            ranks.setdefault(merge.replace(" ", ""), rank)
+        scores = [-float(ranks.get(token, len(merges) + 1)) for token in tokens]
+        scores = [0.0 if _BYTE.fullmatch(token) else score for token, score in zip(tokens, scores, strict=True)]
+        writer.add_token_scores(scores)
         writer.add_add_space_prefix(True)
     else:
         writer.add_token_merges(merges)
     _add_special(writer, tokenizer)
 
 
-def _kind(definition: dict) -> tuple[str, str]:
+def _kind(definition: dict[str, Any]) -> tuple[str, str]:
     """Return (kind of tokenizer, how it splits text before merging) in llama.cpp's names. Raises UserError."""
     model, before = definition["model"], definition.get("pre_tokenizer") or {}
     parts = before.get("pretokenizers", [before])
@@ -62,21 +68,13 @@ def _kind(definition: dict) -> tuple[str, str]:
     raise UserError("This tokenizer is of a kind that is not written to GGUF here.", "Use llama.cpp's own converter.")
 
 
-def _type(token: str, added: dict | None, unknown: str | None) -> int:
+def _type(token: str, added: dict[str, Any] | None, unknown: str | None) -> int:
     """Return GGUF's type of a token; `added` is its entry in `added_tokens`, `unknown` the unknown token."""
     if token == unknown and added:
         return UNKNOWN
     if added:
         return CONTROL if added["special"] else USER_DEFINED
     return BYTE if _BYTE.fullmatch(token) else NORMAL
-
-
-def _scores(tokens: list[str], merges: list[str]) -> list[float]:
-    """Return minus the rank of the first merge that makes each token; single characters come after all merges."""
-    ranks: dict[str, int] = {}
-    for rank, merge in enumerate(merges):
-        ranks.setdefault(merge.replace(" ", ""), rank)
-    return [0.0 if _BYTE.fullmatch(token) else -float(ranks.get(token, len(merges) + 1)) for token in tokens]
 
 
 def _add_special(writer, tokenizer) -> None:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from adapters.library import Adapter
 from common.errors import UserError
@@ -64,6 +65,9 @@ def merge_adapter(
     """
     import torch
 
+    with import_lock:
+        from peft import PeftModel
+
     if dtype not in DTYPES:
         raise UserError(f"An adapter is not merged in '{dtype}'.", f"Choose one of {', '.join(DTYPES)}.")
     use_all_cores()
@@ -82,7 +86,9 @@ def merge_adapter(
     partial = staging / target.name
     try:
         progress("Loading base and adapter in fp32", 0.1)
-        model = _load(adapter, base_folder)
+        network = load_base_model(base_folder, "fp32")
+        check_fits(adapter.folder, network)
+        model: Any = PeftModel.from_pretrained(network, str(adapter.folder)).eval()
         progress("Letting them answer before the merge", 0.3)
         format = PromptFormat(tokenizer, template)
         prompts = [format.encode([{"role": "user", "content": prompt}]) for prompt in PROMPTS]
@@ -108,16 +114,6 @@ def merge_adapter(
         shutil.rmtree(staging, ignore_errors=True)
     progress("Done", 1.0)
     return Merged(target, dtype, difference, agreement, tokens)
-
-
-def _load(adapter: Adapter, base_folder: Path):
-    """Load base and adapter in fp32. Raises UserError when they do not fit."""
-    with import_lock:
-        from peft import PeftModel
-
-    network = load_base_model(base_folder, "fp32")
-    check_fits(adapter.folder, network)
-    return PeftModel.from_pretrained(network, str(adapter.folder)).eval()
 
 
 def _answer(model, prompt: list[int]):

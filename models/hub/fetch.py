@@ -42,10 +42,13 @@ def download(
                 words = f"Downloading {model_id}: {told['bytes'] / 1e6:.0f} of {total / 1e6:.0f} MB"
                 progress(words, min(1.0, told["bytes"] / total))
 
+    without_tokens = {
+        name: value for name, value in os.environ.items() if not any(word in name for word in SECRET_WORDS)
+    }
     with tempfile.TemporaryFile() as log:
         try:
             arguments = ["models.hub.fetch", model_id, commit or "main", json.dumps(patterns)]
-            run_child(arguments, _environment(), log, watch)
+            run_child(arguments, without_tokens | client_environment(), log, watch)
         finally:
             if "folder" not in told:
                 remove_halves(model_id)
@@ -56,12 +59,6 @@ def download(
             line = (log.read().decode(errors="replace").strip().splitlines() or ["no reason given"])[-1][:200]
             raise UserError(f"The download of {model_id} was interrupted: {line}", f"Start again. {KEPT}")
     return Path(told["folder"])
-
-
-def _environment() -> dict[str, str]:
-    """Ours without anybody's token, and what the Hub client of this process was told."""
-    kept = {name: value for name, value in os.environ.items() if not any(word in name for word in SECRET_WORDS)}
-    return kept | client_environment()
 
 
 def remove_halves(model_id: str) -> None:

@@ -93,7 +93,7 @@ def test_a_gguf_with_one_damaged_weight_is_not_kept(merged, tmp_path, monkeypatc
     from adapters.export import gguf_file
 
     real = gguf_file._tensors
-    damaged = lambda folder: ((name, damage(name, values)) for name, values in real(folder))  # noqa: E731
+    damaged = lambda paths: ((name, damage(name, values)) for name, values in real(paths))  # noqa: E731
     monkeypatch.setattr(gguf_file, "_tensors", damaged)
     with pytest.raises(UserError, match="is off by"):
         write_models(merged.folder, tmp_path, (outtype,))
@@ -129,9 +129,9 @@ def test_a_base_without_one_chat_template_is_written_too(merged, tmp_path, monke
 def test_a_gguf_of_an_adapter_that_fails_leaves_nothing(made, tiny_base, tmp_path, monkeypatch):
     from adapters.export import gguf_file
 
-    real = gguf_file._tensors_of_adapter
-    damaged = lambda path: ((name, values * float("nan")) for name, values in real(path))  # noqa: E731
-    monkeypatch.setattr(gguf_file, "_tensors_of_adapter", damaged)
+    real = gguf_file._tensors
+    damaged = lambda paths: ((name, values * float("nan")) for name, values in real(paths))  # noqa: E731
+    monkeypatch.setattr(gguf_file, "_tensors", damaged)
     with pytest.raises(UserError, match="does not hold"):
         write_adapter(read_adapter(made), tiny_base, tmp_path / "adapter.gguf")
     assert not list(tmp_path.iterdir())
