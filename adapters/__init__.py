@@ -1,1 +1,1 @@
-"""Adapters as things: read, list, find. Light: no torch at import."""
+"""The adapters of an owner: read, list, find, share. No torch at import."""

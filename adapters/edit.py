@@ -1,4 +1,4 @@
-"""Changes adapters of the library: name, notes, chat template, delete and undo. Names are checked within the owner's folder."""
+"""Changes of adapters in the library: name, notes, chat template, delete and undo, within the owner's folder."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ MAX_TRASH_SECONDS = 7 * 86400
 
 
 def rename_adapter(name: str, new_name: str, owner: str = LOCAL_OWNER) -> Adapter:
-    """Give an adapter another name; its runs and chats find it by the old one too. Raises UserError when it is taken."""
+    """Rename an adapter; `find_adapter` finds it by its former names, too. Raises UserError for a name that is taken."""
     adapter = find_adapter(name, owner)
     if not new_name or not new_name.strip():
         raise UserError("There is no new name.", "Write one.")
@@ -42,7 +42,7 @@ def set_notes(name: str, notes: str, owner: str = LOCAL_OWNER) -> Adapter:
 
 
 def set_template(name: str, choice: str, owner: str = LOCAL_OWNER) -> Adapter:
-    """Choose the chat template that an adapter is read in: one of `choices()`, or "" for none. Raises UserError."""
+    """Set the chat template of an adapter: one of `choices()`, or "" for none. Raises UserError."""
     adapter = find_adapter(name, owner)
     values = [value for _, value in choices()]
     if choice and choice not in values:
@@ -56,16 +56,16 @@ def set_template(name: str, choice: str, owner: str = LOCAL_OWNER) -> Adapter:
 
 
 def delete_adapter(name: str, owner: str = LOCAL_OWNER) -> Deletion:
-    """Take an adapter out of the library. `undo_delete` takes the entry of what is returned; it is kept for a week."""
+    """Move an adapter to the trash, where it is kept for a week. `undo_delete` takes the entry of the result."""
     adapter = find_adapter(name, owner)
     empty_trash(_trash(owner), MAX_TRASH_SECONDS)
     return move_to_trash(_trash(owner), adapter.name, adapter=adapter.folder)
 
 
 def undo_delete(wanted: str, owner: str = LOCAL_OWNER) -> Adapter:
-    """Bring a deleted adapter back by its entry in the trash or its name, under a free name when it was taken since.
+    """Bring a deleted adapter back by its entry in the trash or its name, under a free name when it is taken.
 
-    Raises UserError when it is gone.
+    Raises UserError when it is not in the trash.
     """
     empty_trash(_trash(owner), MAX_TRASH_SECONDS)
     deletion = find_in_trash(_trash(owner), wanted)

@@ -52,7 +52,7 @@ def template_choice(adapter: Adapter) -> tuple[str, bool]:
 
 
 def describe_template(adapter: Adapter) -> str:
-    """Return the chat template that the adapter is read in, and whether somebody chose it."""
+    """Return the name of the adapter's chat template, and whether it was chosen by a person."""
     choice, is_open = template_choice(adapter)
     if is_open:
         return f"{TEMPLATE_WORDS[choice]} (chosen)" if choice else "not known here: choose one"
@@ -62,7 +62,7 @@ def describe_template(adapter: Adapter) -> str:
 
 
 def _describe_loss(adapter: Adapter, before: str = " before, ", after: str = " after") -> str:
-    """Return '2.500 before, 1.250 after', or what of it is known."""
+    """Return '2.500 before, 1.250 after', or the part of it that is known."""
     if adapter.loss_after is None:
         return ""
     if adapter.loss_before is None:
@@ -81,7 +81,7 @@ def _describe_when(adapter: Adapter) -> str:
 
 
 def describe_origin(adapter: Adapter) -> str:
-    """Return how it came here: trained, imported from a file, or pulled from whom."""
+    """Return how the adapter came here: trained, imported from a file, or pulled, with the repository."""
     origin = adapter.origin
     words = {"imported": "imported from", "pulled": "pulled from"}.get(origin.kind)
     sources = adapter.private_sources if origin.kind != "pulled" else []

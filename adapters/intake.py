@@ -1,7 +1,7 @@
-"""Adapters that come from elsewhere: staged, checked, then published by rename under a free name of the owner.
+"""Imports of adapters: staged, checked, then published by rename under a free name of the owner.
 
-import_adapter takes a folder or a zip; what is pulled from the Hub comes in through `accept` as well. What one owner may
-keep, the owner of a Space sets (0 is no limit, as everywhere else when it is not set):
+`import_adapter` takes a folder or a zip; what is pulled from the Hub goes through `accept`, too. The owner of a Space limits what
+each owner may keep (0 is no limit, which is also the default elsewhere):
 
     STUDIO_MAX_ADAPTERS_PER_USER        adapters                50 on a Space
     STUDIO_MAX_ADAPTER_BYTES_PER_USER   bytes of them together  4000000000 on a Space
@@ -38,7 +38,7 @@ from models.hub.transfer import base_config_of
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of it: the adapter, and sentences on what was left out or could not be compared."""
+    """The result of an import: the adapter, and notes on what was left out or could not be compared."""
 
     adapter: Adapter
     notes: list[str]
@@ -71,7 +71,7 @@ def import_adapter(source: Path, name: str = "", owner: str = LOCAL_OWNER, base:
 
 @contextmanager
 def staged(wanted: str, owner: str) -> Generator[tuple[Path, Path]]:
-    """Yield (an empty folder to fill, the free name that it may be renamed to); what is not renamed in the end is removed."""
+    """Yield (an empty folder to fill, the free name that it may be renamed to); remove the folder unless it was renamed."""
     root = adapters_folder(owner)
     root.mkdir(parents=True, exist_ok=True)
     sweep(*root.glob("*.partial"), *home().glob("tmp*"))
@@ -91,7 +91,7 @@ def staged(wanted: str, owner: str) -> Generator[tuple[Path, Path]]:
 
 
 def accept(partial: Path, origin: Origin) -> list[str]:
-    """Check the adapter in `partial` and write down where it is from. Returns notes. Raises UserError."""
+    """Check the adapter in `partial` and write its origin to `studio.json`. Returns notes. Raises UserError."""
     config = require_object(partial / CONFIG, MAX_BYTES[CONFIG])
     named = config.get("base_model_name_or_path")
     if isinstance(named, str) and Path(named).is_absolute():
@@ -112,7 +112,7 @@ def accept(partial: Path, origin: Origin) -> list[str]:
 def base_shape(config: AdapterConfig) -> ModelShape | None:
     """Return the shape of the base that an adapter_config.json names, from this machine or the Hub; None without either.
 
-    Raises UserError when the base is of an unknown family: better now than after its download.
+    Raises UserError for a base of an unknown family, before anything is downloaded.
     """
     named = config["base_model_name_or_path"]
     known = known_base_shape(named)
@@ -122,7 +122,7 @@ def base_shape(config: AdapterConfig) -> ModelShape | None:
 
 
 def check_room(owner: str, more_bytes: int) -> None:
-    """Raise UserError when one more adapter of so many bytes is more than an owner may keep on this machine."""
+    """Raise UserError when another adapter of `more_bytes` bytes exceeds what an owner may keep on this machine."""
     check_room_of_guests(owner, more_bytes)
     most, most_bytes = limit("STUDIO_MAX_ADAPTERS_PER_USER", 50), limit("STUDIO_MAX_ADAPTER_BYTES_PER_USER", 4 * 10**9)
     kept = list_adapters(owner) if most or most_bytes else []

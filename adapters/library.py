@@ -1,7 +1,7 @@
-"""Finds and reads the finished adapters of one owner: what lies in `STUDIO_HOME/adapters/<owner>/`, from the files alone.
+"""The finished adapters of an owner, read from the files in `STUDIO_HOME/adapters/<owner>/` alone.
 
-`studio.json` in an adapter's folder keeps what happened to it here: notes, former names, where it came from, where it was
-pushed. It never leaves this machine. What a file says is believed only as far as its type is right: it may come from anyone.
+`studio.json` in an adapter's folder keeps its history on this machine: notes, former names, origin, pushes. It is never sent. Any
+value in these files may have any type, because an adapter may come from anyone: values of a wrong type are ignored.
 """
 
 import os
@@ -33,7 +33,7 @@ CONFIG, WEIGHTS, METRICS, SETTINGS = (
 
 @dataclass(frozen=True)
 class ToldSetting:
-    """A setting of a training that others may know: its name, its name for people, and whether the card shows it."""
+    """A setting of a training that may be published: its name, its label, and whether the card shows it."""
 
     name: str
     label: str
@@ -59,7 +59,7 @@ class Origin:
 
     @classmethod
     def from_json(cls, value: object, depth: int = 0) -> "Origin":
-        """Read what a `studio.json` keeps; what is of another type counts as not said."""
+        """Read the origin in a `studio.json`; values of a wrong type are ignored."""
         if not isinstance(value, dict) or depth > MAX_STEPS_BACK:
             return cls()
         before = value.get("init_origin")
@@ -75,7 +75,7 @@ class Origin:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a `studio.json` keeps of an adapter that comes from elsewhere."""
+        """Return the origin of an adapter from elsewhere as its `studio.json` keeps it."""
         values = asdict(self)
         values |= {"from": values.pop("source"), "public": values.pop("is_public")}
         return {name: value for name, value in values.items() if value not in ("", None)}
@@ -83,7 +83,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class PrivateSource:
-    """A repository, not open to everybody, that an adapter is from, and who pulled it."""
+    """A repository with restricted access that an adapter is from, and the account that pulled it."""
 
     repo_id: str
     by: str = ""
@@ -186,7 +186,7 @@ class Adapter:
         return read_settings(self.folder / SETTINGS) or {}
 
     def told_settings(self) -> list[ToldSetting]:
-        """Return those of its settings that may leave this machine, as its training has marked them in metrics.json."""
+        """Return the settings that may be published, as the training marked them in metrics.json."""
         config, told = self.training_config(), self.metrics.get("settings")
         names = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
         return [
@@ -196,7 +196,7 @@ class Adapter:
         ]
 
     def data(self) -> str:
-        """Return what it was trained on, in words and never as a path."""
+        """Return the data of the training in words, never as a path."""
         named = plain_value(_settings_text(self.folder / SETTINGS), "data") or _text(self.training_config().get("data"))
         rows = self.metric("rows")
         is_file = named.startswith(("data/", "/", ".", "~")) or "\\" in named
@@ -229,7 +229,7 @@ def list_adapters(owner: str = LOCAL_OWNER, most: int | None = None) -> list[Ada
 
 
 def read_some(names: list[str], owner: str = LOCAL_OWNER, most: int | None = None) -> list[Adapter]:
-    """Return the adapters of these names, at most `most`; what is none, or gone meanwhile, is passed over."""
+    """Return the adapters of these names, at most `most`; those that are missing or damaged are left out."""
     root, found = adapters_folder(owner), []
     for name in names:
         if len(found) == most:
@@ -242,9 +242,9 @@ def read_some(names: list[str], owner: str = LOCAL_OWNER, most: int | None = Non
 
 
 def adapter_names(owner: str = LOCAL_OWNER, words: str = "") -> list[str]:
-    """Return the names of the adapters of `owner` in which every word is found, the newest first but one that is called so.
+    """Return the names of the adapters of `owner` that hold every word, the newest first.
 
-    Whether the config of one can be read is not known yet.
+    One whose whole name was typed comes before all. Damaged adapters are included.
     """
     root, wanted = str(adapters_folder(owner)), words.lower().split()
     try:
@@ -263,7 +263,7 @@ def adapter_names(owner: str = LOCAL_OWNER, words: str = "") -> list[str]:
 
 
 def _created(path: str) -> float | None:
-    """Return `Adapter.created`, None for what is no whole adapter; reads less than `read_adapter` does."""
+    """Return `Adapter.created`, None for an incomplete adapter; reads fewer files than `read_adapter`."""
     if not (os.path.exists(f"{path}/{CONFIG}") and os.path.isfile(f"{path}/{WEIGHTS}")):
         return None
     if trained := _number(read_object(Path(path, METRICS), MAX_METRICS_BYTES).get("created")):
@@ -276,7 +276,7 @@ def _created(path: str) -> float | None:
 
 
 def _known(folder: Path) -> tuple[str, list[str]]:
-    """Return (what a search looks through, former names) of the adapter in the folder, empty for what is none."""
+    """Return (the text for searches, former names) of the adapter in `folder`; ("", []) for an incomplete one."""
     try:
         adapter = read_adapter(folder)
     except UserError:
@@ -303,7 +303,7 @@ def find_adapter(name: str, owner: str = LOCAL_OWNER) -> Adapter:
 
 
 def update_record(folder: Path, **values) -> None:
-    """Change what `studio.json` says of the adapter in `folder`."""
+    """Set values in the `studio.json` of the adapter in `folder`."""
     write_json(folder / RECORD, {**read_object(folder / RECORD, MAX_RECORD_BYTES), **values})
 
 
@@ -319,7 +319,7 @@ def _text(value: object) -> str:
 
 
 def _is_setting(value: object) -> bool:
-    """Return False for dates and the like, and for numbers that nobody can print."""
+    """Return whether a value of YAML is a plain setting: no date, no list, no number beyond MAX_NUMBER."""
     return value is None or isinstance(value, str) or (isinstance(value, int | float) and abs(value) < MAX_NUMBER)
 
 
@@ -335,7 +335,7 @@ def read_settings(path: Path) -> dict[str, Setting] | None:
 
 
 def _settings_text(path: Path) -> bytes:
-    """Return the text of a training's settings; b"" when there is none, or far too much."""
+    """Return the bytes of a training's settings; b"" without a file, and for one of more than MAX_SETTINGS_BYTES."""
     try:
         with open(path, "rb") as file:
             text = file.read(MAX_SETTINGS_BYTES + 1)

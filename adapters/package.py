@@ -1,6 +1,6 @@
-"""Makes what leaves the machine when an adapter is pushed or exported: files made anew from the library, cleaned.
+"""The files of a push or an export: written anew from the library, without anything private.
 
-The same adapter makes the same bytes, so that a second push of it changes nothing.
+The same adapter gives the same bytes, so that a second push of it changes nothing.
 """
 
 import shutil
@@ -39,7 +39,7 @@ class PushOptions:
 
 
 def write_package(adapter: Adapter, repo_id: str, options: PushOptions, folder: Path, token: str = "") -> list[str]:
-    """Fill the empty `folder` with what a push sends, scan it, and return the names. Raises UserError."""
+    """Write the files of a push to the empty `folder`, scan them, and return their names. Raises UserError."""
     if Path(adapter.base).is_absolute() or "/" not in adapter.base:
         raise UserError(
             f"{adapter.name} was trained on a folder of this machine.",
@@ -70,8 +70,8 @@ def write_package(adapter: Adapter, repo_id: str, options: PushOptions, folder: 
 def export_zip(adapter: Adapter, target: Path) -> Path:
     """Write a zip of the adapter with the settings that a push sends, scanned like one. Returns its path.
 
-    Of a base that is a folder of this machine only the name goes along. Raises UserError, also when `target` is there; then
-    nothing is written.
+    Of a base that is a folder of this machine only the name is included. Raises UserError, also when `target` exists;
+    then nothing is written.
     """
     check_free(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def _copy(adapter: Adapter, folder: Path, names: tuple[str, ...]) -> None:
 
 
 def _write_settings(adapter: Adapter, folder: Path, tells_source: bool = True) -> None:
-    """Write what may be known of the training; `tells_source` also from which private repository the adapter is."""
+    """Write the settings that may be published; with `tells_source` also the private repository that it is from."""
     config = {one.name: one.value for one in adapter.told_settings()}
     if config:
         write_text(folder / "training_config.yaml", yaml.safe_dump(config, sort_keys=False))
@@ -115,7 +115,7 @@ def _write_settings(adapter: Adapter, folder: Path, tells_source: bool = True) -
 
 
 def _public_dataset(adapter: Adapter) -> str | None:
-    """Return the Hub data set it was trained on, when everybody may read it; None also when that cannot be found out."""
+    """Return the Hub data set of the training if it is public; None also when that cannot be found out."""
     import httpx2
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError

@@ -33,7 +33,7 @@ SPARE_DISK_BYTES = 100_000_000
 
 @dataclass(frozen=True)
 class Offer:
-    """What a repository offers, before anything large is downloaded. `revision` is a commit; sizes in bytes."""
+    """An adapter in a repository, before it is downloaded. `revision` is a commit; sizes in bytes."""
 
     repo_id: str
     revision: str
@@ -59,7 +59,7 @@ class Offer:
 
 
 def look(wanted: str, token: Token, revision: str | None = None) -> Offer:
-    """Return what is at `wanted` (an id, `id@revision` or an address) for the owner of `token`. Raises UserError."""
+    """Return the adapter at `wanted` (an id, `id@revision` or an address) that `token` may read. Raises UserError."""
     repo_id, named = parse_repo(wanted)
     api = client(token)
     with in_words("read it", repo_id):
@@ -93,7 +93,7 @@ def look(wanted: str, token: Token, revision: str | None = None) -> Offer:
 
 
 def _config_of(repo_id: str, revision: str, file: "RepoSibling", token: Token) -> dict[str, Any]:
-    """Return the adapter_config.json, fetched into a folder of its own that is gone afterwards."""
+    """Return the adapter_config.json, fetched into a temporary folder."""
     home().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home()) as folder:
         try:
@@ -112,9 +112,9 @@ def pull(
     name: str = "",
     progress: Progress = lambda what, fraction: None,
 ) -> Imported:
-    """Download what was offered into the library of `owner`, check it, and publish it by rename.
+    """Download an offer into the library of `owner`, check it, and publish it by rename.
 
-    Raises UserError, leaving nothing; the token is asked for again, since what was readable a minute ago may not be now.
+    Raises UserError, leaving nothing. Access is checked again, because it may have changed since the offer was made.
     """
     total = offer.size_bytes
     home().mkdir(parents=True, exist_ok=True)
@@ -147,10 +147,10 @@ def pull(
 
 
 def check_access(adapter: Adapter, token: Token) -> None:
-    """Raise UserError unless the Hub still lets the owner of `token` read where `adapter` is from. Call before every load.
+    """Raise UserError unless `token` may still read the repository that `adapter` was pulled from. Call before every load.
 
-    Only what was pulled is asked for; what was public then, only on a Space. On a laptop without a network one's own disk
-    is one's own.
+    Adapters that were not pulled are never checked; those that were public then, only on a Space. On a laptop without a
+    network, files on its disk stay usable.
     """
     origin = adapter.origin
     if origin.kind != "pulled" or (origin.is_public and not os.environ.get("SPACE_ID")):
@@ -166,7 +166,7 @@ def check_access(adapter: Adapter, token: Token) -> None:
 
 
 def open_adapter(name: str, owner: str, token: Token) -> Adapter:
-    """Return the adapter of `owner` with this name, once the Hub has let `token` read what was pulled. Raises UserError."""
+    """Return the adapter of `owner` with this name after `check_access`. Raises UserError."""
     adapter = find_adapter(name, owner)
     check_access(adapter, token)
     return adapter
@@ -174,7 +174,7 @@ def open_adapter(name: str, owner: str, token: Token) -> Adapter:
 
 @dataclass(frozen=True)
 class Found:
-    """One adapter that a search on the Hub found."""
+    """One adapter in the result of a search on the Hub."""
 
     repo_id: str
     is_private: bool

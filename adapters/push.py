@@ -28,7 +28,7 @@ WHOLE_MODEL = ("model.safetensors", "pytorch_model.bin", "model.safetensors.inde
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """One file of the push: its size in bytes and what it does there: 'new', 'changed' or 'same'."""
+    """One file of a push: its size in bytes, and its change: 'new', 'changed' or 'same'."""
 
     path: str
     size: int
@@ -46,7 +46,7 @@ class Comparison(NamedTuple):
 
 @dataclass(frozen=True)
 class Pushed:
-    """Where the adapter is now. `changed` is False when everything was there already."""
+    """The result of a push. `changed` is False when the repository held everything already."""
 
     repo_id: str
     url: str
@@ -57,10 +57,10 @@ class Pushed:
 
 @dataclass(frozen=True)
 class PushPlan:
-    """What a push would do, and the folder with what it sends, which is removed with the plan.
+    """The plan of a push, and the folder with its files, which is removed with the plan.
 
     `parent` is the commit that it was compared with, None for a new repository; `kept` are its other files, which stay.
-    `is_less_public` tells that everybody was to see it, but the repository that is there is private.
+    `is_less_public` means that a public push was asked for, but the repository that exists is private.
     """
 
     adapter: Adapter
@@ -99,7 +99,7 @@ class PushPlan:
         return f"Changes {count} ({_megabytes(self.changes)}) of {self.repo_id}, which is {secrecy}{stays}."
 
     def check_agreed(self, parent: str | None) -> None:
-        """Raise UserError when the repository holds something, and is not at the commit `parent` that was agreed to."""
+        """Raise UserError when the repository is not empty and not at the commit `parent` that the person agreed to."""
         is_somebodys = any(file.change != "new" for file in self.files) or set(self.kept) - {".gitattributes"}
         if self.changes and self.parent and self.parent != parent and is_somebodys:
             raise UserError(
@@ -107,7 +107,7 @@ class PushPlan:
             )
 
     def push(self, progress: Progress = lambda what, fraction: None) -> Pushed:
-        """Send what the plan says in one commit; returns where it is. It can be repeated: what is there is not sent again.
+        """Send the files in one commit; return where they are. It can be repeated: files that are there are not sent again.
 
         Raises UserError that says what is on the Hub afterwards, and when the repository was changed since it was compared.
         """
@@ -156,7 +156,7 @@ class PushPlan:
             return self._after_failure(error)
 
     def _after_failure(self, error: UserError) -> str:
-        """Return the commit when it arrived although its answer did not; else raise what is on the Hub now."""
+        """Return the commit if it arrived although its answer did not. Raises UserError with the state of the repository."""
         try:
             now = _compare(self.repo_id, self.folder, [file.path for file in self.files], self.account, False)
         except UserError:
@@ -173,7 +173,7 @@ class PushPlan:
 
 
 def plan_push(adapter: Adapter, account: Account, options: PushOptions) -> PushPlan:
-    """Compare what would be sent with what is there. Sends nothing. Raises UserError."""
+    """Compare the files of a push with the repository; nothing is sent. Raises UserError."""
     repo_id = _repository_of(adapter, account, options.repo_name)
     (home() / "sending").mkdir(parents=True, exist_ok=True)
     sweep(*(home() / "sending").iterdir())
@@ -204,7 +204,7 @@ def push_adapter(
 
 
 def _repository_of(adapter: Adapter, account: Account, wanted: str) -> str:
-    """Return owner/name in the account, or in an organisation that it belongs to. Raises UserError for a name that is none."""
+    """Return owner/name in the account or one of its organisations. Raises UserError for an invalid name."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -222,7 +222,7 @@ def _repository_of(adapter: Adapter, account: Account, wanted: str) -> str:
 
 
 def _compare(repo_id: str, folder: Path, names: list[str], account: Account, private: bool) -> Comparison:
-    """Compare the files `names` of `folder` with the repository; `private` is what a new one becomes. Raises UserError."""
+    """Compare the files `names` of `folder` with the repository; a new one would be `private`. Raises UserError."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     sizes = {name: (folder / name).stat().st_size for name in names}
@@ -253,10 +253,10 @@ def _check_privacy(repo_id: str, is_private: bool, must_be_private: bool) -> Non
 
 
 def _check_source(adapter: Adapter, is_private: bool) -> None:
-    """Raise UserError for a public push of what is from a repository that not everybody may read.
+    """Raise UserError for a public push of an adapter that is from a repository with restricted access.
 
-    It may be that repository's own, trained further from it, or a copy that came back as a zip or a folder. Whether
-    everybody may read there is asked anew at each push: its owner may have opened it since.
+    It may be pulled from there, trained further, or a copy that was imported from a zip or a folder. The access is asked for
+    at each push, because the owner may have opened the repository since.
     """
     sources = [] if is_private else adapter.private_sources or _sources_of_copy(adapter)
     for source in sources:

@@ -1,4 +1,4 @@
-"""A conversation as plain data, kept as JSON in the browser: what was said to one model or to several side by side.
+"""A conversation as plain data, kept as JSON in the browser: the messages with one model or with several side by side.
 
 Every pane holds the same user messages, each followed by the answer of its model. The functions change a conversation in place.
 """
@@ -25,7 +25,7 @@ ALMOST_FULL = 0.9  # of that room: then a person is told which one goes next
 
 
 class Said(Message, total=False):
-    """A message of a pane; an answer has more: `tries` counts retries, `by` is the model, `doing` what it waits for."""
+    """A message of a pane. Of an answer, `tries` counts retries, `by` is the model, and `doing` what it waits for."""
 
     tries: int
     note: str
@@ -35,7 +35,7 @@ class Said(Message, total=False):
 
 
 class Pane(TypedDict):
-    """What was said to one model. `left_out` are the turns that its window did not hold.
+    """The conversation with one model. `left_out` are the turns beyond its window.
 
     Of its last answer: `used` tokens of the `window`, `who` answered, and the template that it was `read_as`.
     """
@@ -87,13 +87,13 @@ def new_conversation(models: list[str], system: str = "") -> Conversation:
 
 
 def _new_pane(model: str, messages: list[Said], template: str = "", left_out: int = 0) -> Pane:
-    """Return a pane in which these `messages` were said, and nobody has answered yet."""
+    """Return a pane with these `messages`, without the state of an answer."""
     kept = [message.copy() for message in messages]
     return Pane(model=model, template=template, left_out=left_out, messages=kept, used=0, window=0, who="", read_as="")
 
 
 def set_models(conversation: Conversation, models: list[str]) -> None:
-    """Give the conversation these panes; one that is new goes on with what was said in the first."""
+    """Give the conversation a pane for each of `models`; a new pane starts with the messages of the first."""
     known = {pane["model"]: pane for pane in conversation["panes"]}
     first = conversation["panes"][0]
     conversation["panes"] = [
@@ -132,7 +132,7 @@ def ask(conversation: Conversation, text: str) -> None:
 
 
 def undo(conversation: Conversation) -> str:
-    """Take the last turn out of every pane; returns what the user had said. Raises UserError when there is none."""
+    """Remove the last turn from every pane; return its user message. Raises UserError when there is none."""
     if not said(conversation):
         raise UserError("There is nothing to undo.")
     text = conversation["panes"][0]["messages"][-2]["content"]
@@ -141,7 +141,7 @@ def undo(conversation: Conversation) -> str:
 
 
 def cut(conversation: Conversation, place: int) -> None:
-    """Keep the messages before `place` in every pane; a summary of more than them is dropped."""
+    """Keep the messages before `place` in every pane; drop a summary that covers more than those."""
     for pane in conversation["panes"]:
         left_out = min(pane["left_out"], place // 2)
         pane.update(_new_pane(pane["model"], pane["messages"][:place], pane["template"], left_out))
@@ -156,9 +156,9 @@ def said(conversation: Conversation) -> list[Said]:
 
 
 def prompt_messages(conversation: Conversation, pane: int, end: int | None = None) -> list[Message]:
-    """Return what the model of a pane gets: system prompt, summary if there is one, and the messages before `end`.
+    """Return the prompt of a pane's model: system prompt, summary if there is one, and the messages before `end`.
 
-    Turns that were never answered are left out.
+    Turns without an answer are left out.
     """
     messages = conversation["panes"][pane]["messages"][:end]
     kept = []
@@ -269,7 +269,7 @@ def from_json(text: str) -> list[Conversation]:
 
 
 def checked(found: dict[str, Any]) -> Conversation:
-    """Return a conversation from outside with nothing in it but what belongs there.
+    """Return a conversation from outside with only its known fields.
 
     Raises UserError, and TypeError, KeyError, ValueError, AttributeError or OverflowError for what is no conversation.
     """

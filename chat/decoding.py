@@ -1,4 +1,4 @@
-"""Tokens to text while they come: never half a character, no special tokens, no role tags.
+"""Tokens to text as they come: only whole characters, no special tokens, no role tags.
 
 A character of several tokens (Korean, emoji) is held back until its last token is there. A role tag that is plain text in the
 template ends the answer: the model has begun to write the other side's turn.
@@ -10,7 +10,7 @@ BROKEN = "\ufffd"
 
 
 class TextStream:
-    """The growing text of one answer: `text` is what may be shown."""
+    """The growing text of one answer: `text` may be shown."""
 
     def __init__(self, tokenizer, tags: Iterable[str]) -> None:
         self.tags = tuple(tags)
@@ -36,7 +36,7 @@ class TextStream:
         return self.text
 
     def finish(self) -> str:
-        """Return the whole text: what was held back as a possible tag is in it, half a character is not."""
+        """Return the whole text, with a piece that was held back as a possible tag, without half a character."""
         start = max(0, self._done - 1)  # the token before may be a part of the first character
         before, now = (self._tokenizer.decode(ids) for ids in (self._ids[start : self._done], self._ids[start:]))
         self._done = len(self._ids)
@@ -53,7 +53,7 @@ class TextStream:
         self._done = len(self._ids)
 
     def _take(self, piece: str) -> None:
-        """Show `piece` up to the first role tag, without an end that could become one."""
+        """Add `piece` up to the first role tag, without an end that could become one."""
         self._whole += piece.replace(BROKEN, "")
         places = [place for tag in self.tags if (place := self._whole.find(tag)) >= 0]
         if places:

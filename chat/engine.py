@@ -40,7 +40,7 @@ __all__ = ["HEARTBEAT_SECONDS", "Caller", "Engine", "Model", "Reply", "Sampling"
 
 @dataclass(frozen=True)
 class Seen:
-    """What the model saw of one message: `pieces` are (text, True for a special token)."""
+    """One message of the prompt as the model got it: `pieces` are (text, True for a special token)."""
 
     role: str
     tokens: int
@@ -63,14 +63,14 @@ class Reply:
     seen: list[Seen] = field(default_factory=list)
 
     def add_token(self, began: float, first: float, now: float) -> None:
-        """Count a token that came at `now`, the first one at `first`, of an answer that was waited for since `began`."""
+        """Count a token that came at `now`, the first one at `first`, of an answer that was asked for at `began`."""
         self.new_tokens += 1
         self.seconds_to_first = first - began
         self.tokens_per_second = (self.new_tokens - 1) / (now - first) if now > first else 0.0
 
 
 class Engine:
-    """Holds one base model and answers several conversations in turn."""
+    """Holds one base model and answers several conversations at once."""
 
     def __init__(
         self,
@@ -199,7 +199,7 @@ class _Answer:
 
 
 def _all_that_came(out: queue.SimpleQueue) -> list:
-    """Return all that lies in the queue, [] when nothing comes within HEARTBEAT_SECONDS."""
+    """Return all items in the queue, [] when none comes within HEARTBEAT_SECONDS."""
     items = []
     try:
         items.append(out.get(timeout=HEARTBEAT_SECONDS))

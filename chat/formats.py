@@ -19,7 +19,7 @@ MAX_WAIT_SECONDS = 60
 
 
 class Formats:
-    """At most `most` formats, the longest unused go first."""
+    """At most `most` formats; the longest unused are dropped first."""
 
     def __init__(self, most: int = MAX_FORMATS) -> None:
         self.most = most

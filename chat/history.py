@@ -1,8 +1,8 @@
-"""Fits a conversation into the context window: the system prompt stays, the oldest whole turns go first.
+"""Fits a conversation into the context window: the system prompt stays, the oldest whole turns are left out first.
 
-Standard library only: how many tokens each message takes is given. When something must go, turns go until a quarter of the
-budget is free again: each time the beginning changes, all that follows it is read anew, so it changes once in many turns and
-not at every one. What is left out depends on the conversation alone, so that it is the same when it is asked for again.
+Standard library only: the tokens of each message are given. When turns must be left out, a quarter of the budget is freed: each
+time the beginning changes, all that follows is computed anew, so it changes once in many turns and not at every one. Which turns
+are left out depends on the conversation alone, so that the result is reproducible.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ ROOM_AFTER_LEAVING_OUT = 0.25  # share of the budget that is free again after tu
 
 
 class TooLong(UserError):
-    """The last message alone takes `tokens`, and `room` is there for it."""
+    """The last message alone takes `tokens` tokens, more than the `room` for it."""
 
     def __init__(self, tokens: int, room: int) -> None:
         words = f"Your message takes {tokens} tokens; {room} fit beside the system prompt and the answer."
@@ -25,7 +25,7 @@ class TooLong(UserError):
 
 @dataclass(frozen=True)
 class Fitted:
-    """What the model gets: `messages`, their number of tokens, and how many earlier turns were left out."""
+    """The messages for the model, their number of tokens, and how many earlier turns were left out."""
 
     messages: list[Message]
     tokens: int

@@ -1,8 +1,8 @@
 """The same chat with a model on a server that speaks OpenAI's interface: vLLM, TGI, an Inference Endpoint, llama.cpp.
 
-For when one machine is too small: `CHAT_SERVER_URL` (and `CHAT_SERVER_TOKEN`) of whoever runs the app name the server; a
-visitor cannot, since the app would then call any address for them. Adapters are model names there (`vllm --enable-lora`).
-The history is fitted with the same rules; the tokens are estimated, as the tokenizer is on the server.
+For models that are too large for one machine: `CHAT_SERVER_URL` (and `CHAT_SERVER_TOKEN`) in the app's environment name the
+server; visitors cannot name one, because the app would call any address for them. Adapters are model names there
+(`vllm --enable-lora`). The history is fitted with the same rules; tokens are estimated, because the tokenizer is on the server.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
-"""The one base in memory, with adapters attached to it and switched in place; bounded in number, the longest unused go first.
+"""The base in memory, with adapters attached to it and switched in place; the longest unused adapters are dropped first.
 
-Without an adapter every adapter is switched off: the base is the base. Torch and PEFT are imported when something is loaded.
+Without an adapter every adapter is switched off, so that the base answers unchanged. Torch and PEFT are imported when something
+is loaded.
 """
 
 import gc
@@ -25,7 +26,7 @@ NOTHING = ""  # in place of the active adapter's name: not known to be any, nor 
 
 @dataclass(frozen=True)
 class Model:
-    """What answers: the base's folder, its precision, and an adapter's folder or None for the base itself."""
+    """A model that answers: the base's folder, its precision, and an adapter's folder or None for the base itself."""
 
     base_folder: Path
     precision: str = "auto"
@@ -77,11 +78,11 @@ class Resident:
             self._adapters.move_to_end(key[-1])
 
     def is_mixable(self, key: tuple) -> bool:
-        """Return whether rows of this model can stand in one batch with others: the base's, and some adapters' in memory."""
+        """Return whether rows of this model can share a batch with others: the base, and plain LoRAs in memory."""
         return key[-1] is None or self._mixable.get(key[-1], False)
 
     def holds(self, model: Model) -> bool:
-        """Return whether `model` can answer without loading or attaching: the network stays the object that it is."""
+        """Return whether `model` can answer without loading or attaching: the network object stays the same."""
         import torch
 
         base = (model.base_folder, chat_precision(model.precision, torch.cuda.is_available()))
@@ -101,7 +102,7 @@ class Resident:
         return self.formats.of(model.base_folder, model.adapter_folder)
 
     def stop_ids(self, format: PromptFormat) -> set[int]:
-        """Return the token that ends an answer, and whatever else the base itself stops at."""
+        """Return the ids at which an answer ends: the tokenizer's, the template's, and the base's own."""
         own = self.network.generation_config.eos_token_id
         own = own if isinstance(own, list) else [own] if own is not None else []
         return {format.tokenizer.eos_token_id, *own, *format.stop_ids}
@@ -165,7 +166,7 @@ class Resident:
         return name
 
     def switch(self, keys: list[tuple]) -> None:
-        """Let row i of a batch be answered by the model of `keys[i]`; when all are the same, every row of any batch."""
+        """Set the model of row i of a batch to `keys[i]`; when all keys are the same, of every row of any batch."""
         names = tuple(key[-1] for key in keys)
         wanted = names[0] if len(set(names)) == 1 else names
         if wanted == self._active:

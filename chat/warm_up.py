@@ -1,4 +1,4 @@
-"""Import what the first answer needs while somebody reads the Chat tab and types; the app itself starts without torch.
+"""Imports what the first answer needs while the Chat tab is read; the app itself starts without torch.
 
 Saves 3 s of the first answer, see benchmarks/README.md.
 """
@@ -34,7 +34,7 @@ def start_importing() -> threading.Thread:
 
 @cache
 def import_packages() -> None:
-    """Import what an answer needs, or wait until another thread has. Raises UserError for what is missing."""
+    """Import what an answer needs, or wait for another thread that does. Raises UserError for a missing package."""
     try:
         with import_lock:
             import peft  # noqa: F401

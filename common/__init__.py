@@ -1,1 +1,1 @@
-"""What every other folder may use: errors, paths, files. Standard library only; imports nothing of ours."""
+"""Errors, paths, files, words: used by every other folder. Standard library only; imports no other folder of the app."""

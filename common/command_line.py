@@ -30,7 +30,7 @@ def exit_code(work: Callable[[], int | None]) -> int:
 
 
 def printable(text: str) -> str:
-    """Replace what a terminal would obey by `?`: a name that comes from elsewhere may hold colours, titles, or worse."""
+    """Replace control characters by `?`: a name from elsewhere could colour the terminal, set its title, or worse."""
     return re.sub(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]", "?", text)
 
 

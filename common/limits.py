@@ -1,6 +1,6 @@
 """Limits that the owner of a Space or of a shared server sets by environment variables: whole numbers, 0 for none.
 
-A variable that is not set is no limit on one's own machine, and the default on a Space.
+Without its variable a limit is off on one's own machine, and has its default on a Space.
 """
 
 import os
@@ -24,9 +24,9 @@ def limit(variable: str, on_a_space: int) -> int:
 
 
 def check_room_of_guests(owner: str, more_bytes: int) -> None:
-    """Raise UserError when a guest's `more_bytes` are more than all guests together may keep: `STUDIO_MAX_GUEST_BYTES`.
+    """Raise UserError when `more_bytes` of a guest exceed what all guests together may keep: `STUDIO_MAX_GUEST_BYTES`.
 
-    A key in a browser makes a guest, so a limit for each of them alone would be none.
+    Anybody can make any number of guests, so a limit for each alone would be none.
     """
     most = limit("STUDIO_MAX_GUEST_BYTES", 10 * 10**9)
     if not most or not owner.startswith(GUEST_PREFIX):

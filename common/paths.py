@@ -70,7 +70,7 @@ def bases_folder() -> Path:
 
 
 def data_folders() -> list[Path]:
-    """Return the folders that the page never serves, whoever asks."""
+    """Return the folders that the page never serves to anybody."""
     return [home() / name for name in ("runs", "adapters", "datasets", "bases")]
 
 
@@ -87,7 +87,7 @@ def temporary_folder() -> Path:
 
 
 def new_download_folder(owner: str) -> Path:
-    """Make an empty folder for what the page offers `owner` for download; keep only the newest few of theirs."""
+    """Make an empty folder for downloads of `owner`; keep only the newest few of theirs."""
     prefix = f"download-{contained(home(), owner).name}-"
     old = sorted(temporary_folder().glob(f"{prefix}????????"), key=lambda path: path.lstat().st_mtime)
     for path in old[: -MAX_DOWNLOAD_FOLDERS + 1]:
@@ -111,7 +111,7 @@ def is_name(text: object) -> TypeGuard[str]:
 
 
 def contained(root: Path, *names: str) -> Path:
-    """Return `root/names...` with links resolved. Raises UserError for a name that is none, or leads out of `root`."""
+    """Return `root/names...` with links resolved. Raises UserError for an invalid name, or one that leads out of `root`."""
     for name in names:
         if not is_name(name):
             raise UserError(f"'{str(name)[:80]}' is not a valid name.", "Use letters, digits, '.', '_' and '-'.")

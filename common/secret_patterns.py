@@ -1,6 +1,6 @@
-"""How secrets look in a text: what is never sent (adapters/trust/scan.py) and what is taken out of what leaves (runs/redact.py).
+"""Patterns of secrets in a text: for what is never sent (adapters/trust/scan.py) and what is redacted (runs/redact.py).
 
-Every pattern starts at few places or stops at the next such place: the time grows with the text, not with its square.
+Every pattern starts at few places or stops at the next such place, so that its time grows linearly with the text.
 """
 
 SECRETS = {

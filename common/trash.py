@@ -1,4 +1,4 @@
-"""Keeps what was deleted until it is too old: each deletion is a folder in the owner's trash, and can be taken back.
+"""Keeps what was deleted for some time: each deletion is a folder in the owner's trash, and can be undone.
 
 TRASH/<name>.<nanoseconds since 1970>/<part>/     what was deleted, in one part or more
 """
@@ -36,7 +36,7 @@ def move_to_trash(trash: Path, name: str, **parts: Path) -> Deletion:
 
 
 def list_trash(trash: Path) -> list[Deletion]:
-    """Return what can be taken back, the last deleted first."""
+    """Return the deletions that can be undone, the last first."""
     found = []
     for folder in trash.glob("*.*"):
         name, _, moment = folder.name.rpartition(".")

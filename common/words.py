@@ -1,4 +1,4 @@
-"""Quantities as people say them: the one place for durations."""
+"""Quantities in words: the one place for durations."""
 
 
 def duration(seconds: float) -> str:

@@ -1,1 +1,1 @@
-"""What training and chat must agree on: base models, chat templates, tokenizer, precision. No torch at import."""
+"""What training and chat share: base models, chat templates, tokenizer, precision. No torch at import."""

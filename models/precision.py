@@ -82,7 +82,7 @@ def quantization_config(precision: str, dtype):
 
 
 class _OncePerMessage(logging.Filter):
-    """Lets each message of a logger through once. The template is compared, not the text: it is the same every call."""
+    """A logging filter that passes each message once, by its template: its values may differ at every call."""
 
     def __init__(self) -> None:
         super().__init__()

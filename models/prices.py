@@ -1,4 +1,4 @@
-"""What machines of Hugging Face cost, by its documentation: as a Space's hardware, and for Jobs."""
+"""Prices of Hugging Face's machines, from its documentation: as a Space's hardware, and for Jobs."""
 
 from typing import NamedTuple
 
@@ -42,7 +42,7 @@ ON_SPACES += ("a10g-largex2", "a10g-largex4")
 
 
 def space_dollars_per_hour(flavor: str) -> float | None:
-    """Return what a Space of this hardware costs, None when that is not known."""
+    """Return the price of a Space with this hardware, None when it is not known."""
     if flavor == "cpu-basic":
         return 0.0
     return JOBS[flavor].dollars_per_hour if flavor in ON_SPACES else None

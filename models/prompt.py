@@ -1,4 +1,4 @@
-"""Messages to token ids, for training, chat, samples and merging alike. What people type is never control.
+"""Messages to token ids, for training, chat, samples and merging. Text that people type never becomes control tokens.
 
 A chat template writes control tokens as text (`</s>`), and a tokenizer reads them back as control tokens, also where a
 person typed them. So a template is rendered with marks in place of typed control tokens; then its own become marks, which a
@@ -32,7 +32,7 @@ NUMBERS = 0xE000  # where private use begins
 
 @dataclass(frozen=True)
 class Prompt:
-    """Token ids. `ends[i]` is the place behind the last token of message i; what follows the last one opens an answer.
+    """Token ids. `ends[i]` is the index behind the last token of message i; what follows the last one opens an answer.
 
     `trained[i]` is True for a token that the template marks as the assistant's.
     """
@@ -83,7 +83,7 @@ def encode_text(text: str, tokenizer) -> list[int]:
 
 
 class PromptFormat:
-    """A tokenizer with a chat template, its own unless another is given, for what somebody types. For any thread.
+    """A tokenizer with a chat template, its own by default, for text that people type. Usable from any thread.
 
     `tags` are the role tags that are plain text, `stop_ids` the control tokens around messages, at which an answer ends.
     `opening` is the number of tokens that open an answer, `preamble` of those before a conversation without a system prompt.
@@ -144,7 +144,7 @@ class PromptFormat:
         return pieces
 
     def _with_marks(self, messages: list[Message]) -> str | None:
-        """Return the rendered text with marks around each content, None for a template that looks into the words.
+        """Return the rendered text with marks around each content, None for a template that depends on the content.
 
         The white space around a content stays outside of the marks, where a template may trim it.
         """
@@ -162,7 +162,7 @@ class PromptFormat:
 
 @lru_cache(maxsize=4)
 def control_tokens(tokenizer) -> tuple[str, ...]:
-    """Return the texts that the tokenizer takes for control tokens, the longest first."""
+    """Return the texts that the tokenizer reads as control tokens, the longest first."""
     added = tokenizer.added_tokens_decoder.values()
     return tuple(sorted({token.content for token in added if token.special}, key=len, reverse=True))
 
@@ -174,7 +174,7 @@ def _reader(tokenizer) -> "_Reader":
 
 
 class _Reader:
-    """A copy of a tokenizer that takes control tokens for text, and marks in their place for control tokens."""
+    """A copy of a tokenizer that reads control tokens as text, and marks in their place as control tokens."""
 
     def __init__(self, tokenizer) -> None:
         from tokenizers import AddedToken, Tokenizer
@@ -248,12 +248,12 @@ class _Reader:
 
 @lru_cache(maxsize=32)
 def _pattern(texts: tuple[str, ...], more: str = "(?!)") -> re.Pattern:
-    """Return what finds any of `texts`, the longest first, or `more`; by default nothing more."""
+    """Return a pattern that finds any of `texts`, the longest first, or `more`, which by default matches nothing."""
     return re.compile("|".join([*map(re.escape, sorted(texts, key=len, reverse=True)), more]))
 
 
 def shown_tokens(ids: list[int], tokenizer) -> list[str]:
-    """Return each token for the eye: control tokens as they are, ↵ a newline, ␣ a space, <0xEC> a byte of a character."""
+    """Return each token as visible text: control tokens as they are, ↵ a newline, ␣ a space, <0xEC> a byte of a character."""
     with import_lock:
         from transformers.convert_slow_tokenizer import bytes_to_unicode
 

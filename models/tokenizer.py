@@ -1,6 +1,6 @@
-"""One way to load a tokenizer, for training, preview and chat alike. Imports transformers when called, not before.
+"""Loads a base's tokenizer, in the same way for training, preview and chat. Imports transformers when called, not before.
 
-It is always a base's: the tokenizer files of an adapter are kept and sent, never read.
+The tokenizer files of an adapter are kept and sent, never loaded.
 """
 
 import os
@@ -47,9 +47,9 @@ def load_tokenizer(folder: Path | str, template: str = "auto"):
 
 
 def load_base_tokenizer(folder: Path, template: Template):
-    """Return the tokenizer of the base in `folder`, for the app's own process; `template` is set to be saved.
+    """Return the tokenizer of the base in `folder` for the app's own process, with the text of `template`.
 
-    On a Space, where visitors name bases, it is tried in a process with limits first, once while its files stay the same.
+    On a Space, where visitors name bases, it is first tried in a process with limits, once while its files stay the same.
     """
     if os.environ.get("SPACE_ID") and (problem := _trial(folder, stamps(folder, *FILES))):
         raise UserError(f"The tokenizer of this base {problem}.", "Choose another base.")
@@ -60,7 +60,7 @@ def load_base_tokenizer(folder: Path, template: Template):
 
 @lru_cache(maxsize=100)
 def _trial(folder: Path, stamps: tuple) -> str:
-    """Try the tokenizer once for the files with these stamps. Returns what is wrong with it, "" for nothing."""
+    """Return what is wrong with the tokenizer, "" for nothing; cached by the `stamps` of its files."""
     return try_tokenizer(folder)
 
 

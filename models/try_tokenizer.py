@@ -1,7 +1,7 @@
 """Loads a base's tokenizer in a process with limits and encodes a little: `python -m models.try_tokenizer FOLDER`.
 
-Exit code 0: it does so within the limits. A tokenizer.json may put a million letters for one, pad every text to gigabytes,
-or split by a pattern that takes for ever.
+Its exit code is 0 when it stays within the limits. A tokenizer.json may put a million letters for one, pad every text to
+gigabytes, or split by a pattern that takes for ever.
 """
 
 import os
@@ -29,7 +29,7 @@ PROBES = (
 
 
 def try_tokenizer(folder: Path) -> str:
-    """Return what is wrong with the tokenizer in `folder`, as the end of a sentence about it; "" when nothing is."""
+    """Return what is wrong with the tokenizer in `folder`, as the end of a sentence; "" for nothing."""
     kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "VIRTUAL_ENV") if name in os.environ}
     try:
         ended = subprocess.run(

@@ -10,7 +10,7 @@ def with_progress(work: Callable, heartbeat: float | None = None) -> Iterator[tu
     """Run `work(progress, stop)` in a thread; yield ("says", sentence) as it goes and ("is", result) at its end.
 
     What `work` raises is raised here. Closing the generator sets `stop`. After `heartbeat` seconds without a sentence the last
-    one is yielded again, so that the reader can leave.
+    one is yielded again, so that the generator can be closed.
     """
     said: queue.Queue = queue.Queue()
     stop = threading.Event()

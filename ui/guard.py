@@ -1,6 +1,6 @@
-"""ASGI middleware between the network and Gradio: which routes there are, who may use them, and how much of them.
+"""ASGI middleware between the network and Gradio: the open routes, who may use them, and how much of them.
 
-Plain ASGI, so that server-sent events pass through as they come. ui/usage.py has what is counted, and the limits.
+Plain ASGI, so that server-sent events pass through as they come. ui/usage.py has the counts and their limits.
 """
 
 import asyncio
@@ -43,9 +43,9 @@ _COOKIE_VALUE = re.compile(r"[0-9a-f]{32}")
 def guarded(server_name: str) -> dict[str, list[Middleware]]:
     """Return FastAPI's keyword arguments that put the guard in front of it.
 
-    An app that listens to this machine alone also answers only to this machine's own name: else any page on the web could give
-    its own name this machine's address and act with the local login. STUDIO_HOSTS holds further names, with commas between
-    them, for a proxy on this machine that passes its own name on.
+    An app on a loopback address also accepts only this machine's own names: else any page on the web could point its own name to
+    this machine and act with the local login. STUDIO_HOSTS holds further names, with commas between them, for a proxy on this
+    machine that passes its own name on.
     """
     is_shared = server_name not in LOOPBACK or on_space()
     guard = Middleware(Guard, usage=Usage(is_shared))
@@ -122,7 +122,7 @@ class Guard:
             await self.app(scope, receive, send)
 
     async def _check_call(self, scope, kind: Kind, body: dict[str, Any], client: Client) -> None:
-        """Raise Refused for a call of another's session, with another's files, or one too many."""
+        """Raise Refused for a call with another's session or files, or beyond the limits of the client."""
         session_hash = body.get("session_hash")
         if session_hash == "":
             raise Refused(400, "The session has no name.")
@@ -141,9 +141,9 @@ class Guard:
                 self._check_file(path, client)
 
     def _check_file(self, path: str, client: Client) -> None:
-        """Raise Refused for an address that the server would fetch, and for any file but those that the client owns.
+        """Raise Refused for an address that the server would fetch, and for any file that the client does not own.
 
-        Everything else is refused, not only what lies in the served folder: a link such as /proc/self/root leads there, too.
+        Not only files in the served folder are checked: a link such as /proc/self/root leads there, too.
         """
         if not self.usage.is_shared:
             return
@@ -174,7 +174,7 @@ class Guard:
 
     @contextmanager
     def _listening(self, session_hash: str | None) -> Generator[None]:
-        """Count a stream of a session while it lasts: one that is listened to is not the first to go."""
+        """Count a stream of a session while it lasts: sessions with a stream are removed last."""
         session = self.usage.sessions.get(session_hash)
         if session:
             session.streams += 1
@@ -185,7 +185,7 @@ class Guard:
                 session.streams -= 1
 
     def _noting(self, scope, client: Client, send):
-        """Return a `send` that notes the files in an answer as the client's, and the session that a call without one got."""
+        """Return a `send` that notes the files in an answer as the client's, and the new session of a call without one."""
         is_call = scope["path"].startswith(f"{API}/call/") and scope["method"] == "POST"
 
         async def noted(message) -> None:
@@ -201,7 +201,7 @@ class Guard:
         return noted
 
     def _upload(self, request: HTTPConnection, client: Client, receive, send):
-        """Return `receive` and `send` of an upload. Raises Refused where there may be none."""
+        """Return `receive` and `send` of an upload. Raises Refused when the client may not upload now."""
         if self.usage.is_shared and not client.owner:
             address = f": https://{os.environ['SPACE_HOST'].split(',')[0]}" if os.environ.get("SPACE_HOST") else "."
             words = f"Uploads need the cookie that the page sets. Open the Space in a tab of its own{address}"
@@ -245,14 +245,14 @@ class Guard:
 
 
 def _client_of(request: HTTPConnection) -> Client:
-    """Return who sent a request: on a Space its browser's cookie, elsewhere everybody is the one owner."""
+    """Return the sender of a request: on a Space by its browser's cookie, elsewhere the one owner."""
     cookie = request.cookies.get(COOKIE, "")
     owner = (cookie if _COOKIE_VALUE.fullmatch(cookie) else "") if on_space() else "local"
     return Client(owner, address_of(request))
 
 
 def is_foreign(request: HTTPConnection) -> bool:
-    """Return whether a browser sent it for a page from elsewhere: another site, or another port of this machine."""
+    """Return whether a browser sent it for another page: of another site, or another port of this machine."""
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if origin and urlsplit(origin).hostname in _named_hosts():
         return False
@@ -284,7 +284,7 @@ def _with_cookie(request: HTTPConnection, send):
 
 
 async def _read(request: HTTPConnection, receive, limit: int) -> bytes:
-    """Return the whole body. Raises Refused for one that is longer than `limit` bytes or does not come."""
+    """Return the whole body. Raises Refused when it is longer than `limit` bytes or does not come."""
     too_long = Refused(413, f"A call may have {limit:,} bytes at most.")
     length = request.headers.get("content-length", "0")
     body, has_more = b"", length.isdecimal() and int(length) <= limit
@@ -303,7 +303,7 @@ async def _read(request: HTTPConnection, receive, limit: int) -> bytes:
 
 
 def _replayed(body: bytes, receive):
-    """Return a `receive` that gives the body that was read, then what comes after it."""
+    """Return a `receive` that gives the body that was read, then what follows it."""
     first = {"type": "http.request", "body": body, "more_body": False}
 
     async def received():
@@ -315,7 +315,7 @@ def _replayed(body: bytes, receive):
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in a body, read as FastAPI reads it. Raises Refused for anything else, and for one too deep."""
+    """Return the JSON object in a body, read as FastAPI reads it. Raises Refused for anything else, and too deep nesting."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -340,14 +340,14 @@ def _parts(value: object) -> list:
 
 
 def _json_in(content: bytes) -> Iterator[object]:
-    """Yield what an answer holds: its JSON, or that of each event of a stream."""
+    """Yield the JSON of an answer, or of each event of a stream."""
     for line in content.splitlines():
         with suppress(ValueError, RecursionError):
             yield json.loads(line.removeprefix(b"data: "))
 
 
 def _paths_in(body: object) -> Iterator[str]:
-    """Yield every `path` of a file that a call or an answer names."""
+    """Yield every file's `path` in a call or an answer."""
     level: list = [body]
     while level:
         yield from (one["path"] for one in level if isinstance(one, dict) and isinstance(one.get("path"), str))

@@ -1,6 +1,6 @@
-"""Long lists in dropdowns: the newest entries are shown, a line says how many more there are, and typing finds all of them.
+"""Long lists in dropdowns: the newest entries are shown, a line tells the number of the others, and typing finds all.
 
-A browser is slow with ten thousand choices, and nobody reads them.
+A browser is slow with ten thousand choices.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,7 +19,7 @@ Choice = tuple[str, str]
 
 
 def called_first(names: list[str], typed: str) -> list[str]:
-    """Return `names` with the one that was typed in whole first."""
+    """Return `names` with the one that is equal to `typed` first."""
     return sorted(names, key=lambda name: name != typed.strip())
 
 
@@ -41,8 +41,8 @@ def find_while_typing(
 ) -> None:
     """Fill the list with `choices(owner, typed, picked)` while a person types in it, and with `typed` "" when they leave it.
 
-    The text goes through a hidden box: changes that come while an answer is on its way lead to one more call with the last
-    text. The dropdown's own event would send an earlier text again.
+    The text goes through a hidden box: changes during a call lead to one more call with the last text. The dropdown's own event
+    would send an earlier text again.
     """
     typed_box = gr.Textbox("", visible="hidden")
 

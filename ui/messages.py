@@ -55,5 +55,5 @@ def _message(error: Exception) -> gr.Error:
 
 
 def reporter(progress: gr.Progress) -> Progress:
-    """Return a function that shows what an engine says of its progress."""
+    """Return a progress function that shows an engine's sentences on the page."""
     return lambda what, fraction: progress(fraction or 0, desc=what)

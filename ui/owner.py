@@ -51,7 +51,7 @@ def new_key() -> str:
 
 
 def known_key(kept: object) -> str:
-    """Return the key that a browser kept, or one for a browser that has none yet."""
+    """Return the key that a browser kept, or a new one."""
     return kept if isinstance(kept, str) and kept else new_key()
 
 
@@ -61,10 +61,10 @@ def visitor_of(browser_key: str | None, token: gr.OAuthToken | None, request: gr
 
 
 def address_of(request: gr.Request | HTTPConnection | None) -> str:
-    """Return the address that a request came from, to count by: IPv4, or an IPv6 network of 64 bits; "" when it is not known.
+    """Return the address of a request's sender, to count by: IPv4, or an IPv6 network of 64 bits; "" when it is unknown.
 
-    A Space is reached through proxies with private addresses, each of which adds whom it heard from to the end of
-    `X-Forwarded-For`: the last public address is the visitor's, and what a visitor wrote there stands before it.
+    A Space is reached through proxies with private addresses, each of which appends the sender's address to `X-Forwarded-For`:
+    the last public address is the visitor's, and what a visitor wrote there stands before it.
     """
     request = getattr(request, "request", request)  # Gradio's wraps Starlette's
     if request is None or request.client is None:
@@ -97,6 +97,6 @@ def owner_of(browser_key: str | None, token: gr.OAuthToken | None) -> str:
 
 
 def folder_of_account(name: str) -> str:
-    """Return the folder name of an account; no two accounts share one: names on the Hub differ in more than their case."""
+    """Return the folder name of an account, unique also for names that differ only in their case."""
     folder = f"user-{name.lower()}"
     return folder if is_name(folder) else f"user-{hashlib.sha256(name.lower().encode()).hexdigest()[:32]}"

@@ -1,4 +1,4 @@
-"""The page as a whole: header, tabs, and what they share. `build()` makes it; app.py serves it."""
+"""The whole page: header, tabs, and what they share. `build()` makes it; app.py serves it."""
 
 import logging
 from collections.abc import Generator

@@ -1,6 +1,6 @@
-"""Which of Gradio's routes are open, and what each of them is to the guard (ui/guard.py).
+"""Which of Gradio's routes are open, and how the guard (ui/guard.py) treats each of them.
 
-A route that is in neither OPEN nor CLOSED does not exist for anybody outside: a test compares both with the installed Gradio.
+A route that is in neither OPEN nor CLOSED cannot be reached from outside: a test compares both with the installed Gradio.
 """
 
 from enum import Enum, auto
@@ -108,5 +108,5 @@ _PATTERNS = [(compile_path(template)[0], kind) for template, kind in OPEN.items(
 
 
 def kind_of(path: str) -> Kind | None:
-    """Return what `path` is to the guard; None for what is not open."""
+    """Return how the guard treats `path`; None for a route that is not open."""
     return _EXACT.get(path) or next((kind for pattern, kind in _PATTERNS if pattern.match(path)), None)

@@ -79,7 +79,7 @@ class Session:
 
 @dataclass
 class File:
-    """An upload or a download. Gradio names it by its content: two owners may have brought the same."""
+    """An upload or a download. Gradio names files by their content, so that two owners may share one."""
 
     size: int
     made: float
@@ -111,7 +111,7 @@ class Usage:
 
     @contextmanager
     def request(self, client: Client, kind: Kind) -> Generator[None]:
-        """Count a request while it lasts. Raises Refused beyond what one address may have at once."""
+        """Count a request while it lasts. Raises Refused beyond the limit of one address at a time."""
         key = (client.address, kind)
         if self.is_shared and self._requests[key] >= MAX_REQUESTS[kind]:
             raise Refused(429, "Too many requests at once from this address. Try again in a moment.", 5)
@@ -124,7 +124,10 @@ class Usage:
                 del self._requests[key]
 
     def turn(self, client: Client) -> AbstractAsyncContextManager:
-        """Return what a request for a page has to hold while it is made; nothing for this machine: Gradio asks itself."""
+        """Return the semaphore for pages of the client's address.
+
+        This machine never waits, because Gradio requests its own page.
+        """
         if not self.is_shared or client.address in ("127.0.0.1", "::1"):
             return nullcontext()
         turn = self._turns.get(client.address) or asyncio.Semaphore(MAX_PAGES_IN_WORK)
@@ -150,7 +153,7 @@ class Usage:
         return gone + (self._take_surplus(client) if self.is_shared else [])
 
     def _take_surplus(self, client: Client) -> list[str]:
-        """Take the oldest of this client and its address out of the table, then of the address that has most."""
+        """Remove the oldest sessions of this client and its address, then of the address with the most; return them."""
         mine = [name for name, one in self.sessions.items() if one.client == client]
         gone = self._take_oldest(mine, len(mine) - MAX_SESSIONS_PER_OWNER)
         near = [name for name, one in self.sessions.items() if one.client.address == client.address]
@@ -162,7 +165,7 @@ class Usage:
         return gone
 
     def _take_oldest(self, names: list[str], count: int) -> list[str]:
-        """Take `count` sessions out of the table: those that nobody listens to first, then the longest unused."""
+        """Remove `count` sessions from the table and return them: those without a stream first, then the longest unused."""
         order = sorted(names, key=lambda name: (self.sessions[name].streams > 0, self.sessions[name].used))
         gone = order[: max(0, count)]
         for name in gone:
@@ -170,9 +173,9 @@ class Usage:
         return gone
 
     def check_pending(self, client: Client, pending: dict[str, set], left: int = 0) -> None:
-        """Raise Refused when too many calls of this client wait.
+        """Raise Refused when too many calls of this client are waiting.
 
-        `pending` has those of each session, `left` is how many run for this address whose sessions are gone.
+        `pending` has those of each session, `left` is the number that run for this address without a session.
         """
         if not self.is_shared:
             return
@@ -183,7 +186,7 @@ class Usage:
             raise Refused(429, "Too many calls of yours are waiting. Try again when some are answered.", 10)
 
     def check_upload(self, client: Client, size: int | None) -> None:
-        """Raise Refused for an upload that has no length, is too large for the disk, or comes too soon after many others."""
+        """Raise Refused for an upload without a length, too large for the disk, or too soon after many others."""
         self.sweep()
         if not self.is_shared:
             return
@@ -204,7 +207,7 @@ class Usage:
         return shutil.disk_usage(temporary_folder()).free > MIN_FREE_BYTES
 
     def add_files(self, paths: list[str], client: Client) -> None:
-        """Note that `client` brought these files, or was given them."""
+        """Note that `client` uploaded these files, or may download them."""
         is_more = False
         for path in paths:
             if path in self.files and client in self.files[path].clients:
@@ -219,7 +222,7 @@ class Usage:
             self._make_room(client, 0)
 
     def owns(self, client: Client, path: str) -> bool:
-        """Return whether the client's owner brought the file or was given it."""
+        """Return whether the client's owner uploaded the file or may download it."""
         found = self.files.get(path)
         return bool(client.owner and found and client.owner in {one.owner for one in found.clients})
 

@@ -1,1 +1,1 @@
-"""An adapter for other programs: merged, as GGUF, served."""
+"""Adapters for other programs: merged, as GGUF, served."""

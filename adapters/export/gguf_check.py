@@ -44,9 +44,9 @@ def compare_tokenizers(folder: Path, gguf_file: Path) -> None:
 
 
 def compare_models(folder: Path, gguf_file: Path, outtype: str) -> float:
-    """Return the largest difference of a next token's probability between both, over the same texts.
+    """Return the largest difference of a next token's probability between model and file, over the same texts.
 
-    Raises UserError when a weight, the logits, or the tokens that both would say next are further apart than rounding.
+    Raises UserError when a weight, the logits, or the next tokens differ by more than rounding (`LIMITS`).
     """
     import torch
 
@@ -84,7 +84,7 @@ def compare_models(folder: Path, gguf_file: Path, outtype: str) -> float:
 
 
 def _check_error(what: str, expected, found, most: float) -> None:
-    """Raise UserError when the relative error (of the root mean square) is over `most`, or no number."""
+    """Raise UserError when the relative error (of the root mean square) is above `most`, or no number."""
     error = ((found - expected).norm() / expected.norm().clamp(min=1e-9)).item()
     if not error <= most:
         raise UserError(f"Read back from GGUF, {what} is off by {100 * error:.1f} %.", "The file was not kept.")

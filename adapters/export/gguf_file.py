@@ -1,6 +1,6 @@
 """Writes GGUF, the format of llama.cpp and Ollama, with the `gguf` package: an adapter, or a merged model in f16 or q8_0.
 
-What was written is read back before it gets its name (`gguf_check.py`). Heavy imports when called.
+A file is read back before it gets its name (`gguf_check.py`). Heavy imports when called.
 """
 
 import math
@@ -67,7 +67,10 @@ def write_models(model_folder: Path, folder: Path, outtypes: tuple[str, ...] = O
 
 
 def write_all(adapter: Adapter, base_folder: Path, model_folder: Path, folder: Path) -> tuple[list[Path], list[str]]:
-    """Write f16, q8_0, the adapter and a Modelfile to `folder`; returns the files, and a sentence on each but the last."""
+    """Write f16, q8_0, the adapter and a Modelfile to `folder`.
+
+    Return the files, and a sentence on each but the Modelfile.
+    """
     written = write_models(model_folder, folder)
     written.append(write_adapter(adapter, base_folder, folder / f"{adapter.name}-adapter.gguf"))
     modelfile = write_modelfile(model_folder, written[1].path)
@@ -76,7 +79,7 @@ def write_all(adapter: Adapter, base_folder: Path, model_folder: Path, folder: P
 
 @contextmanager
 def _reading_back(name: str) -> Generator[None]:
-    """Raise UserError for a file that is cut: numpy's `tofile` does not tell that the disk was full for its last bytes."""
+    """Raise UserError for a file that is cut off: numpy's `tofile` does not report a full disk for its last bytes."""
     try:
         yield
     except (ValueError, IndexError, KeyError) as error:
@@ -106,7 +109,7 @@ def _write_model(model_folder: Path, path: Path, outtype: str) -> int:
 
 
 def _add_facts(writer, config: dict[str, Any], shape: ModelShape, name: str) -> None:
-    """Write the sizes and settings of the model. Raises UserError for those that GGUF, or its readers, do not know."""
+    """Write the sizes and settings of the model. Raises UserError for those that GGUF or its readers do not support."""
     rope = config.get("rope_parameters") or {}
     if config.get("rope_scaling") or rope.get("rope_type", "default") != "default":
         raise UserError("The base stretches its positions (rope scaling).", "That is not written to GGUF here.")

@@ -23,7 +23,7 @@ _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
 def add_tokenizer(writer, folder: Path, vocab_size: int) -> None:
-    """Write the tokenizer in `folder` to a GGUFWriter. Raises UserError for one that llama.cpp would read differently."""
+    """Write the tokenizer in `folder` to a GGUFWriter. Raises UserError for a kind that is not supported."""
     from models.tokenizer import load_tokenizer
 
     definition = require_object(folder / "tokenizer.json")

@@ -1,7 +1,7 @@
-"""Merges an adapter into its base in 16 or 32 bits, and shows that the merged model answers like base and adapter together.
+"""Merges an adapter into its base in 16 or 32 bits, and measures how far the merged model is from base and adapter.
 
 Never into a quantised base: rounding the sum again costs 3.3 % of the weights' size (design, training-stack.md). The base is
-loaded in fp32 for it, whatever it was trained in. Torch is imported when called.
+loaded in fp32 for it, whatever precision it was trained in. Torch is imported when called.
 """
 
 import shutil
@@ -59,9 +59,9 @@ def merge_adapter(
     dtype: str = "bf16",
     progress: Progress = lambda what, fraction: None,
 ) -> Merged:
-    """Write the merged model to `target`, by rename, once it has been compared. Raises UserError.
+    """Write the merged model to `target`, by rename, after it was compared. Raises UserError.
 
-    With it go the tokenizer of the base and the chat template of the adapter. What is there already is never overwritten.
+    The base's tokenizer and the adapter's chat template are written with it. An existing target is never overwritten.
     """
     import torch
 

@@ -1,1 +1,1 @@
-"""May an adapter be believed: its archive, its settings, its weights, and what is about to be sent."""
+"""Checks of adapters from elsewhere: archive, settings, weights; and of files that are about to be sent."""

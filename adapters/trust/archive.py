@@ -1,7 +1,7 @@
-"""Takes the files of an adapter out of a zip or a folder from elsewhere, as far as they can be trusted.
+"""Takes the files of an adapter out of a zip or a folder from elsewhere, without trusting either.
 
-Only the file names of `check.FILES` come out of an archive, flat into one folder, so that no name can lead anywhere; an
-archive that tries is refused whole. Sizes are counted while the bytes come, not believed.
+Only the file names of `check.FILES` are extracted, flat into one folder, so that no name can lead outside; an archive with such
+a name is refused whole. Sizes are counted while bytes are written, whatever the archive declares.
 """
 
 import lzma
@@ -38,7 +38,7 @@ BROKEN = (
 
 
 def unpack(archive: Path, folder: Path) -> list[str]:
-    """Put the adapter in a zip into `folder`. Returns the names that were left out. Raises UserError."""
+    """Extract the adapter in a zip into `folder`. Returns the names that were left out. Raises UserError."""
     _check_directory(archive)
     try:
         with zipfile.ZipFile(archive) as source:
@@ -63,7 +63,7 @@ def unpack(archive: Path, folder: Path) -> list[str]:
 
 
 def _check_directory(archive: Path) -> None:
-    """Raise UserError for a list of files that is too long: zipfile would make an object of each before it can be counted."""
+    """Raise UserError for too long a list of files, before zipfile makes an object of each."""
     with archive.open("rb") as file:
         file.seek(max(0, archive.stat().st_size - MAX_ENDING_BYTES))
         ending = file.read()
@@ -76,7 +76,7 @@ def _check_directory(archive: Path) -> None:
 
 
 def _check_members(members: list[zipfile.ZipInfo]) -> None:
-    """Raise UserError for names that lead out, links, locks, and sizes that no adapter has."""
+    """Raise UserError for names that lead outside, links, encryption, and sizes that no adapter has."""
     if len(members) > MAX_MEMBERS:
         raise UserError(f"The zip holds {len(members):,} files.", "That is no adapter.")
     for member in members:
@@ -94,7 +94,7 @@ def _check_members(members: list[zipfile.ZipInfo]) -> None:
 
 
 def _extract(source: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
-    """Write one member. zipfile stops at the size that is declared; that is judged first, and counted all the same."""
+    """Write one member. zipfile stops at the declared size, which is checked first; written bytes are counted as well."""
     name = PurePosixPath(member.filename).name
     most = min(max_bytes(name), max(BLOCK, MAX_RATIO * member.compress_size))
     refusal = UserError(f"'{name}' in the zip unpacks to far more than an adapter holds.", "Not imported.")
@@ -123,7 +123,7 @@ def copy_folder(source: Path, folder: Path) -> list[str]:
 
 
 def check_complete(folder: Path, left_out: list[str]) -> None:
-    """Raise UserError unless config and weights are there; weights that can run code have a sentence of their own."""
+    """Raise UserError unless config and weights are there, with a sentence of its own for weights that can run code."""
     if (folder / CONFIG).is_file() and not (folder / WEIGHTS).is_file():
         pickled = [name for name in left_out if name.endswith(PICKLES)]
         if pickled:

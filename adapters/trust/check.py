@@ -1,8 +1,8 @@
-"""Checks the files of an adapter that comes from elsewhere before anything loads it.
+"""Checks the files of an adapter from elsewhere before anything loads it.
 
-`adapter_config.json` can make PEFT import modules by name, match hostile patterns or grow the base: only what is listed here
-passes. The files of a tokenizer are kept as they are and never read, but for the text of the chat template, which is
-compared with known ones (`models/templates/choice.py`).
+`adapter_config.json` can make PEFT import modules by name, match hostile patterns or grow the base: only fields that are listed
+here are accepted. Tokenizer files are kept as they are and never loaded; only the text of the chat template is read and compared
+with known ones (`models/templates/choice.py`).
 """
 
 import json
@@ -91,7 +91,7 @@ def check_adapter(folder: Path, base: ModelShape | None = None) -> None:
 
 
 def template_note(folder: Path, model_id: str) -> list[str]:
-    """Return a sentence for an adapter that came in with a chat template that is not known here; [] for any other."""
+    """Return a sentence when the adapter's chat template is not known here; [] for any other."""
     if recognise_for(own_text(folder), known_base_template(model_id)) is not None:
         return []
     return [f"It brings a chat template that is not known here, so that it cannot answer yet. {WHERE}"]
@@ -109,7 +109,7 @@ def _check_size(path: Path, most: int) -> None:
 
 
 def require_object(path: Path, max_bytes: int = MAX_FILE_BYTES) -> dict[str, Any]:
-    """Return the JSON object in `path`. Raises UserError when it is missing, too large, or something else."""
+    """Return the JSON object in `path`. Raises UserError when it is missing, too large, or no object."""
     try:
         _check_size(path, max_bytes)
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -121,7 +121,7 @@ def require_object(path: Path, max_bytes: int = MAX_FILE_BYTES) -> dict[str, Any
 
 
 def check_config(config: dict[str, Any]) -> AdapterConfig:
-    """Return the adapter_config.json as given, when it is a plain LoRA. Raises UserError with the first field that is not."""
+    """Return the adapter_config.json unchanged if it is a plain LoRA. Raises UserError with the first field that is not."""
     if config.get("peft_type") != "LORA":
         raise UserError(f"This is a {str(config.get('peft_type'))[:40]} adapter.", "Only LoRA adapters run here.")
     for name, reason in REFUSED.items():

@@ -1,4 +1,4 @@
-"""Looks through the files that are about to be sent: no pickle, no checkpoint, no path of this machine, no token."""
+"""Scans the files that are about to be sent: no pickle, no checkpoint, no path of this machine, no token."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ PICKLE_MAGIC = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04
 
 
 def scan(folder: Path, token: str = "") -> list[str]:
-    """Return the names of the files in `folder`. Raises UserError that names a file and what it holds, never the secret."""
+    """Return the names of the files in `folder`. Raises UserError that names a file and the kind of secret in it."""
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
     for name in names:
         if name not in FILES or (folder / name).is_symlink():
@@ -30,7 +30,7 @@ def scan(folder: Path, token: str = "") -> list[str]:
 
 
 def _found(path: Path, token: str) -> str:
-    """Return what must not leave in one file, "" when there is nothing."""
+    """Return what a file holds that must not be sent, "" for nothing. Raises UserError for an odd header."""
     length = -1
     if path.name == WEIGHTS:  # its words are in the header; the numbers after it are numbers
         length = 8 + header_bytes(path)
@@ -53,6 +53,6 @@ def _found(path: Path, token: str) -> str:
 
 
 def places() -> list[bytes]:
-    """Return the beginnings of this machine's paths."""
+    """Return the paths of this machine that must not be sent: the home, STUDIO_HOME, and the code's folder."""
     found = {str(Path.home()), str(home()), str(REPOSITORY)} - {"/", "/root"}
     return [place.encode() for place in found]

@@ -1,6 +1,6 @@
 """Checks the tensors of a LoRA adapter against its settings and its base, by the header of the safetensors file alone.
 
-safetensors itself checks that the tensors fill the file exactly; what it does not bound is checked before it opens the file.
+safetensors checks that the tensors fill the file exactly; the length of the header is checked here before it opens the file.
 """
 
 import re
@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 
 
 class AdapterConfig(TypedDict, total=False):
-    """What is used of an adapter_config.json that `check.check_config` let through."""
+    """The fields of an adapter_config.json that are used after `check.check_config`."""
 
     r: Required[int]
     lora_alpha: Required[float]

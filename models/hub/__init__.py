@@ -1,1 +1,1 @@
-"""The only door to the Hub: its client, its errors in words, downloads that can be stopped and are checked."""
+"""The only access to the Hub: its client, its errors in words, downloads that can be stopped and are checked."""

@@ -1,7 +1,7 @@
-"""Decides who acts on the Hub, and reads ids and addresses of repositories.
+"""The account on the Hub for an action, and ids and addresses of repositories.
 
-On a Space only the visitor's own sign-in counts; on a laptop the local login. Without either the token is False: None would
-let huggingface_hub take whatever token the machine has. A name is believed only when the Hub gives it for the token.
+On a Space only the visitor's own sign-in counts; on a laptop the local login. Without either the token is False: None would let
+huggingface_hub take any token that the machine has. An account's name is always the one that the Hub gives for the token.
 """
 
 import os
@@ -22,7 +22,7 @@ _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 @dataclass(frozen=True)
 class Account:
-    """Somebody on the Hub: the name and the organisations that the Hub gives for the token."""
+    """An account on the Hub: the name and the organisations that the Hub gives for the token."""
 
     name: str
     token: str = field(repr=False)
@@ -31,7 +31,7 @@ class Account:
 
 
 def token_of(visitors_token: str | None) -> Token:
-    """Return the token to act with: on a Space the visitor's or nobody's, elsewhere the local login's or nobody's."""
+    """Return the token to act with: on a Space the visitor's, elsewhere the local login's; False without one."""
     if os.environ.get("SPACE_ID"):
         return visitors_token or False
     from huggingface_hub import get_token
@@ -40,7 +40,7 @@ def token_of(visitors_token: str | None) -> Token:
 
 
 def account_of(token: Token) -> Account:
-    """Return whose token this is, as the Hub says. Raises UserError without a token, and for one that it does not know."""
+    """Return the account of this token from the Hub. Raises UserError without a token, and for an invalid one."""
     if not token:
         raise UserError("Nobody is signed in to the Hub.", sign_in_words())
     return _account_of(token, int(time.time() / IDENTITY_SECONDS))

@@ -1,4 +1,4 @@
-"""The Hub client of this process: what a child process needs to work like it, and its errors in words."""
+"""Errors of huggingface_hub in words, and the environment of child processes that use it."""
 
 import errno
 import os
@@ -29,9 +29,9 @@ UNKNOWN_NAME_WORDS = (
 
 
 def client_environment() -> dict[str, str]:
-    """Return the variables that make a child's huggingface_hub work like the one of this process; no token is among them.
+    """Return the variables that make a child's huggingface_hub work like the one of this process, without a token.
 
-    huggingface_hub reads its variables once, when it is imported: what it holds now counts, not what `os.environ` says now.
+    huggingface_hub reads its variables once, when it is imported: its values now count, not those of `os.environ`.
     """
     from huggingface_hub import constants
 
@@ -50,12 +50,12 @@ def client_environment() -> dict[str, str]:
 
 
 def sign_in_words() -> str:
-    """Return what to do to be somebody on the Hub, where this app runs."""
+    """Return how to sign in to the Hub where this app runs."""
     return "Sign in at the top of the page." if os.environ.get("SPACE_ID") else "Run `hf auth login` and try again."
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment of a process of the app's own: only what it needs. No token, and none taken from a file either."""
+    """Return the environment of the app's child processes: only what they need, without a token, also none from a file."""
     kept = {
         name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
     }
@@ -67,7 +67,7 @@ def child_environment() -> dict[str, str]:
 
 @contextmanager
 def in_words(doing: str, repo_id: str = "it", has_token: bool = True):
-    """Raise a UserError for what huggingface_hub raises inside. `doing` completes "while trying to ..."."""
+    """Raise a UserError for any error of huggingface_hub inside. `doing` completes "while trying to ..."."""
     import httpx2
     from huggingface_hub.errors import HFValidationError, XetDownloadError
 
@@ -78,9 +78,9 @@ def in_words(doing: str, repo_id: str = "it", has_token: bool = True):
 
 
 def explain(error: BaseException, doing: str, repo_id: str, has_token: bool = True) -> UserError:
-    """Return the sentence for one error of huggingface_hub, by what caused it.
+    """Return the sentence for one error of huggingface_hub, by its cause.
 
-    `has_token=False` is for what is asked anonymously by design: the hint is then another one than to sign in.
+    `has_token=False` is for anonymous requests: the hint is then another one than to sign in.
     """
     from huggingface_hub import errors
 
@@ -96,7 +96,7 @@ def explain(error: BaseException, doing: str, repo_id: str, has_token: bool = Tr
 
 
 def _of_answer(error, doing: str, repo_id: str, has_token: bool) -> UserError:
-    """Return the sentence for an answer of the Hub that is an error."""
+    """Return the sentence for an error status of the Hub."""
     from huggingface_hub import errors
 
     by_hand = f"Accept its terms on the Hub, run `hf download {repo_id}`, and start again."
@@ -134,7 +134,7 @@ def _of_answer(error, doing: str, repo_id: str, has_token: bool) -> UserError:
 
 
 def _of_disk(chain: list[BaseException]) -> UserError | None:
-    """Return the sentence when it was this machine's disk. Xet's errors come from Rust and have only words."""
+    """Return the sentence for an error of this machine's disk, None for others. Xet's errors come from Rust as text only."""
     numbers = {getattr(cause, "errno", None) for cause in chain}
     words = " ".join(map(str, chain))
     if numbers & {errno.ENOSPC, errno.EDQUOT} or "No space left on device" in words:
@@ -148,7 +148,7 @@ def _of_disk(chain: list[BaseException]) -> UserError | None:
 
 
 def _of_network(chain: list[BaseException], doing: str) -> UserError:
-    """Return the sentence when no answer came: which address does not answer, and in which way."""
+    """Return the sentence for a missing answer: which address does not answer, and how."""
     import httpx2
     from huggingface_hub import constants
 

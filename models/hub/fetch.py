@@ -1,10 +1,10 @@
-"""Brings a repository's files into the Hub's cache: a process of its own, so that it can be stopped at once.
+"""Downloads a repository's files into the Hub's cache in a child process, so that it can be stopped at once.
 
     python -m models.hub.fetch MODEL_ID COMMIT '["*.safetensors"]'      one JSON object a line: {"bytes": n}, then
                                                                        {"folder": ...} or {"error": [message, hint]}
 
-huggingface_hub 2.4 downloads in threads of Rust and Python that nothing but the end of their process stops. What is whole
-stays for the next time; half a file is removed, since the library never goes on with one. Tokens are never sent.
+huggingface_hub 2.4 downloads in threads of Rust and Python that only the end of their process stops. Complete files stay for the
+next time; incomplete ones are removed, since the library never resumes them. Tokens are never sent.
 """
 
 import json

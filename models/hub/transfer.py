@@ -1,7 +1,7 @@
-"""Downloads one file of the Hub into a folder: no more bytes than were announced, and the very ones.
+"""Downloads one file of the Hub into a folder, within the announced size and with the announced hash.
 
-A repository says how large its files are and gives their hashes; what comes is counted while it comes and hashed when it
-is there. Files go into the asker's own folder, past the shared cache, which would hand them to anybody.
+A repository gives the sizes and hashes of its files; bytes are counted as they come and hashed at the end. Files go into the
+owner's own folder, not into the shared cache, from which other visitors could read them.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ def fetch(
 ) -> Path:
     """Download `file`, one of a `model_info(files_metadata=True).siblings`; `progress` gets the bytes received so far.
 
-    Raises UserError when the Hub does not give it, gives more, or gives others.
+    Raises UserError when the Hub refuses it, or sends more or other bytes than announced.
     """
     from huggingface_hub import hf_hub_download
 
@@ -57,9 +57,9 @@ def fetch(
 
 
 def base_config_of(model_id: str, revision: str | None = None) -> dict[str, Any] | None:
-    """Return the config.json of a public base on the Hub, {} for one that cannot be one; None when it cannot be had.
+    """Return the config.json of a public base on the Hub; None when it cannot be read, {} when it is no config.
 
-    Nothing is kept, no token is sent: anybody's adapter may name anybody's repository as its base.
+    Nothing is kept and no token is sent, because any adapter may name any repository as its base.
     """
     home().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home()) as folder:

@@ -1,7 +1,7 @@
-"""Chat templates: our own files, which published texts mean the same, and which one an adapter is read in.
+"""Chat templates: the app's own files, the published texts that are equal to them, and the template of an adapter.
 
-Each file marks what the assistant says, its stop token included, with `{% generation %}`: those tokens are trained. Without
-the marks it renders byte for byte like the published template of its family (a test compares them).
+Each file marks the assistant's text, its stop token included, with `{% generation %}`: those tokens are trained. Without the
+marks it renders byte for byte like the published template of its family (a test compares them).
 """
 
 import re
@@ -26,7 +26,7 @@ NAMES = tuple(LABELS)
 
 @cache
 def read_template(name: str) -> str:
-    """Return the text of one of our templates. Raises UserError for a name that is not in `NAMES`."""
+    """Return the text of one of the app's templates. Raises UserError for a name that is not in `NAMES`."""
     if name not in NAMES:
         raise UserError(f"There is no chat template '{name}'.", f"Choose one of {', '.join(NAMES)}.")
     return (Path(__file__).parent / f"{name}.jinja").read_text(encoding="utf-8")
@@ -35,15 +35,15 @@ def read_template(name: str) -> str:
 def without_marks(template: str) -> str:
     """Return the same template for tools that do not know the marks (vLLM, llama.cpp): it renders the same text.
 
-    The newline right after a mark goes with it, as jinja's trim_blocks (which transformers sets) takes it away.
+    The newline right after a mark goes with it, as jinja's trim_blocks (which transformers sets) removes it.
     """
     return re.sub(r"{% (end)?generation %}\n?", "", template)
 
 
 def training_template(tokenizer) -> str:
-    """Return the template to train with: it renders like `tokenizer.chat_template`, and marks what is trained.
+    """Return the template to train with: it renders like `tokenizer.chat_template`, and marks the trained tokens.
 
-    Raises UserError when the tokenizer's own template is neither marked, nor known, nor one that TRL knows.
+    Raises UserError when the tokenizer's own template is neither marked, nor known here, nor known to TRL.
     """
     from models.templates.known import recognise
 

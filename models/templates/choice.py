@@ -1,8 +1,8 @@
-"""Which chat template an adapter is read in: the base's, a known family's, or, by its owner's choice, its own.
+"""The chat template of an adapter: the base's, a known family's, or, by its owner's choice, its own.
 
-An adapter brings a text. A text that is known here stands for a family, and our own file of it is what is rendered. Any
-other is not used until the adapter's owner chooses: `"template"` in studio.json is the name of a family, "base", or
-"own:<SHA-256>" for exactly the text that was there at that time.
+An adapter contains a text. A known text stands for a family, and the app's own file of it is rendered. Any other text is not used
+until the adapter's owner chooses: `"template"` in studio.json is the name of a family, "base", or "own:<SHA-256>" for exactly the
+text at that time.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ WHERE = "Choose the template it was trained with in the Adapters tab, or with `p
 
 @dataclass(frozen=True)
 class Template:
-    """A chat template to use. A foreign one runs in a process of its own and nowhere else."""
+    """A chat template. A foreign one is rendered in a process of its own and nowhere else."""
 
     name: str
     text: str
@@ -55,7 +55,7 @@ class Template:
 
 
 def template_of(base_folder: Path, adapter_folder: Path | None = None) -> Template:
-    """Return the template for a base, or for an adapter on it. Raises UserError for one that may not be used."""
+    """Return the template of a base, or of an adapter on it. Raises UserError for one that must not be used."""
     base = own_text(base_folder)
     if adapter_folder is None:
         return _of_base(base)
@@ -75,7 +75,7 @@ def template_of(base_folder: Path, adapter_folder: Path | None = None) -> Templa
 
 
 def _of_base(text: str | None) -> Template:
-    """Return the base's own template, TinyLlama's without one; on a Space, where visitors name bases, a known one."""
+    """Return the base's own template, TinyLlama's without one. On a Space it must be known, because visitors name bases."""
     if text is None:
         return Template("zephyr", without_marks(read_template("zephyr")))
     if not text:
@@ -88,16 +88,16 @@ def _of_base(text: str | None) -> Template:
 
 
 def recognise_for(text: str | None, base_text: str | None) -> str | None:
-    """Return the name of an adapter's template: "base" for its base's or none at all, a known one's, else None."""
+    """Return the name of an adapter's template: "base" for its base's or none, a known one's name, else None."""
     if text is None or (base_text and fingerprint(text) == fingerprint(base_text)):
         return BASE
     return recognise(text)
 
 
 def own_text(folder: Path) -> str | None:
-    """Return the template that a folder brings, "" for one that is far too long, None without one.
+    """Return the template in `folder`, "" for one that is far too long, None without one.
 
-    Of a list of named templates the default one, as in transformers. Nothing else of the tokenizer's files is looked at.
+    Of a list of named templates the default one, as in transformers. Nothing else in the tokenizer's files is read.
     """
     if (folder / FILE).is_file():
         with open(folder / FILE, "rb") as file:
@@ -114,14 +114,14 @@ def own_text(folder: Path) -> str | None:
 
 
 def chosen(adapter_folder: Path) -> str:
-    """Return what the adapter's owner chose, "" without a choice."""
+    """Return the choice of the adapter's owner, "" without one."""
     record = read_json(adapter_folder / RECORD, None, MAX_RECORD_BYTES)
     choice = record.get("template") if isinstance(record, dict) else None
     return choice if isinstance(choice, str) else ""
 
 
 def own_choice(text: str | None) -> str:
-    """Return the choice of exactly this text, as it is written down; "" for a text that cannot be chosen."""
+    """Return the choice of exactly this text as studio.json keeps it; "" for a text that cannot be chosen."""
     return f"{OWN}:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}" if text else ""
 
 

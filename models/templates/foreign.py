@@ -1,8 +1,8 @@
-"""Renders a chat template that is not known here, in one process of its own with limits: the only place where it runs.
+"""Renders an unknown chat template in one process of its own with limits: the only place where it runs.
 
-jinja's sandbox stops neither `{{ 'a'|center(9999999999) }}` nor a text that doubles with every message. So the process may
-take little memory, and is ended when a call takes too long; the next call starts it again. It reads one JSON object a line
-on stdin and answers with one a line on stdout. Of the environment it gets PATH and nothing else.
+jinja's sandbox stops neither `{{ 'a'|center(9999999999) }}` nor a text that doubles with every message. So the process has a
+memory limit, and is killed when a call takes too long; the next call starts it again. It reads one JSON object a line on stdin
+and answers with one a line on stdout. Of the environment it gets PATH and nothing else.
 """
 
 import json
@@ -71,7 +71,7 @@ class TemplateProcess:
             raise UserError("The process for chat templates from elsewhere does not start.", "Try again.")
 
     def _ask(self, request: bytes, seconds: float) -> dict[str, Any] | None:
-        """Return the answer to one line; None when there is none within `seconds`, and then the process has ended."""
+        """Return the answer to one request; None, and the process is killed, without an answer within `seconds`."""
         process = self._process
         assert process and process.stdin and process.stdout
         timer = threading.Timer(seconds, process.kill)
@@ -131,7 +131,7 @@ def _limit_memory() -> None:
 
 
 def _limit_time() -> None:
-    """End this process when the next call computes for too long, also after its parent is gone."""
+    """Limit the CPU time of the next call, so that this process ends by itself when its parent is gone."""
     try:
         import resource
     except ImportError:
@@ -154,7 +154,7 @@ def _render(template: str, variables: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=8)
 def _compile(template: str):
-    """Return the template, with what transformers gives to templates."""
+    """Return the template with the functions and filters that transformers gives to templates."""
     from datetime import datetime
 
     from jinja2 import TemplateError

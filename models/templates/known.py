@@ -1,4 +1,4 @@
-"""Which family a published chat template belongs to: by the hash of its text, never by rendering it."""
+"""The family of a published chat template, by the hash of its text, without rendering it."""
 
 import hashlib
 import re
@@ -42,12 +42,12 @@ def fingerprint(text: str) -> str:
 
 
 def recognise(text: str) -> str | None:
-    """Return the family of a template's text, None when it is not known."""
+    """Return the family of a template's text, None for an unknown one."""
     found = fingerprint(text)
     return KNOWN.get(found) or _ours().get(found)
 
 
 @cache
 def _ours() -> dict[str, str]:
-    """Return the hashes of our own files: what was trained here brings such a template."""
+    """Return {hash: name} of the app's own files, which adapters that were trained here contain."""
     return {fingerprint(read_template(name)): name for name in NAMES}

@@ -119,9 +119,9 @@ def _folder(adapter: Adapter) -> Path:
 
 
 def _merge(token: gr.OAuthToken | None, key: str, name: str | None, dtype: str, progress: gr.Progress):
-    """Return (the adapter, the merged model, its base's folder), telling the page how far it is.
+    """Return (the adapter, the merged model, its base's folder), with progress on the page.
 
-    Raises UserError for a visitor without a name: a merge takes gigabytes and minutes of the Space.
+    Raises UserError for a visitor who is not signed in: a merge takes gigabytes and minutes of the Space.
     """
     from adapters.export.merge import merge_adapter
 

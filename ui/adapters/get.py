@@ -1,4 +1,4 @@
-"""The Import and pull section: a zip from a disk, an adapter from the Hub, and the search for one."""
+"""The Import and pull section: a zip, an adapter from the Hub, and the search for one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +102,7 @@ def _build_import(browser_key: gr.BrowserState, arrived_name: gr.State) -> Depen
 
 @shown
 def on_look(token: gr.OAuthToken | None, key, repo, revision):
-    """Show base and size of what is at an id, and the offer that Pull takes."""
+    """Show base and size of the adapter at an id; return the offer for Pull."""
     owner_of(key, token)
     offer = look(repo, token_of(token.token if token else None), revision or None)
     left_out = f" Not taken: {', '.join(offer.left_out[:8])}." if offer.left_out else ""
@@ -112,7 +112,7 @@ def on_look(token: gr.OAuthToken | None, key, repo, revision):
 
 @shown
 def on_pull(token: gr.OAuthToken | None, key, repo, offer, progress=gr.Progress()):  # noqa: B008
-    """Pull what was looked at."""
+    """Pull the offered adapter."""
     owner = owner_of(key, token)
     if offer is None or parse_repo(repo)[0] != offer.repo_id:
         raise UserError("Nothing was looked at.", "Press Look first.")

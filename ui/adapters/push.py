@@ -117,7 +117,7 @@ def on_push(
     seen,
     progress=gr.Progress(),  # noqa: B008
 ):
-    """Push what was agreed to."""
+    """Push the plan that was agreed to."""
     hub_token = token_of(token.token if token else None)
     adapter = open_adapter(name or "", owner_of(key, token), hub_token)
     _, parent, agreed_private = seen if seen and seen[0] == adapter.name else (None, None, False)
@@ -131,7 +131,7 @@ def on_push(
 
 
 def _options(repo: str, private: bool, license: str, answers: bool, rows: bool) -> PushOptions:
-    """Return what the form asks for. Raises UserError for a licence that is none of the list, as one over the API may be."""
+    """Return the options in the form. Raises UserError for a licence that is not in the list."""
     if (license or "") not in LICENSES:
         raise UserError("This licence is not in the list.", "Pick one of the list.")
     return PushOptions(str(repo or ""), bool(private), license or "", with_answers=bool(answers), with_rows=bool(rows))

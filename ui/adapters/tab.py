@@ -210,7 +210,7 @@ def _build_details() -> _Details:
 
 
 def _library(owner: str, words: str, wanted: str | None) -> list:
-    """Return the table, the words for one that is empty or too long, and the dropdown; keeps `wanted` picked when it is there."""
+    """Return updates for the table, the line under it, and the dropdown; keep `wanted` picked if it is there."""
     names = adapter_names(owner, words or "")
     adapters = read_some(names, owner, MAX_LISTED_ENTRIES)
     listed = [adapter.name for adapter in adapters]
@@ -225,7 +225,7 @@ def _library(owner: str, words: str, wanted: str | None) -> list:
 
 
 def _details(name: str | None, owner: str) -> list:
-    """Return what the details show of an adapter, or the invitation to pick one."""
+    """Return updates for the details of an adapter; a hint without one."""
     try:
         adapter = find_adapter(name, owner) if name else None
     except UserError:  # deleted in another tab a moment ago

@@ -53,7 +53,7 @@ def curve_points(history: History) -> pandas.DataFrame | None:
 
 
 def plan_html(plan: PushPlan) -> str:
-    """Return what a push would do, file by file."""
+    """Return the plan of a push, file by file, as HTML."""
     rows = ""
     for file in plan.files:
         size = f"{file.size / 1e6:.1f} MB" if file.size >= 100_000 else f"{max(1, round(file.size / 1e3))} kB"
@@ -64,7 +64,7 @@ def plan_html(plan: PushPlan) -> str:
 
 
 def vllm_text(adapter: Adapter) -> str:
-    """Return the line that serves an adapter with vLLM, or why vLLM would not."""
+    """Return the command that serves the adapter with vLLM, or why vLLM would refuse it."""
     place = adapter.pushed_to[-1] if adapter.pushed_to else adapter.origin.repo_id
     line = vllm_line(adapter, place or f"./{adapter.name}")
     if line.refusals:

@@ -34,7 +34,7 @@ def forget_upload(upload_id: str) -> None:
 
 
 async def forget_session(app, session_hash: str) -> None:
-    """Remove what Gradio holds of a session: its state, its calls, and the answers that nobody fetched."""
+    """Remove Gradio's data of a session: its state, its calls, and its answers that were not fetched."""
     blocks = app.get_blocks()
     app.state_holder.session_data.pop(session_hash, None)
     app.state_holder.time_last_used.pop(session_hash, None)

@@ -74,7 +74,7 @@ def backup_words(name: str, visitor: Visitor, expires_at: float | None, seconds:
 
 
 def bring_back(wanted: str, visitor: Visitor, progress=lambda what, fraction: None) -> Run:
-    """Restore the run in a repository of the visitor's as a run of theirs that can be resumed. Raises UserError."""
+    """Restore the run in one of the visitor's repositories, so that it can be resumed. Raises UserError."""
     account = account_of(visitor.hub_token)
     check_disk(visitor.owner, look_for_checkpoints(wanted or "", account).size_bytes)
     return Run(restore(wanted, account, runs_folder(visitor.owner), progress, _accept))

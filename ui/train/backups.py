@@ -1,7 +1,7 @@
-"""Send checkpoints to the owner's own repository while a run trains: one thread of the app checks every half minute.
+"""Sends checkpoints to the owner's own repository while a run trains: one thread of the app checks every half minute.
 
-The account is in this process's memory and nowhere else: the training process never gets a token. After a restart of the app,
-or a new sign-in, the owner's open page hands it over again. What fails is tried again and never hurts the run.
+The account is only in this process's memory: the training process never gets a token. After a restart of the app, or a new
+sign-in, the owner's open page passes it on again. Failures are tried again and never affect the run.
 """
 
 import logging
@@ -43,13 +43,13 @@ def keep_sending(run: Run, account: Account) -> None:
 
 
 def forget(run: Run) -> None:
-    """Send no checkpoint of `run` any more, nor of a run of the same name that comes after it."""
+    """Stop sending checkpoints of `run`, also of a later run of the same name."""
     _accounts.pop(run, None)
     _pauses.pop(run, None)
 
 
 def renew(run: Run, visitor: Visitor) -> None:
-    """Send with the account that is signed in now, if `run` was to be sent and has not ended; for the page that shows it."""
+    """Go on sending with the account that is signed in now, if `run` was to be sent and has not ended."""
     known = _accounts.get(run)
     if not visitor.hub_token or (known and known.token == visitor.hub_token) or read_backup(run.folder) is None:
         return
@@ -78,7 +78,7 @@ def _send_for_ever() -> None:
 def send_when_new(run: Run, account: Account) -> None:
     """Send the newest checkpoint unless it is there already; forget the account when the run has ended.
 
-    What goes wrong is kept in the run's folder, for its page; the pause after it doubles with each failure.
+    Errors are kept in the run's folder, for its page; the pause after them doubles with each failure.
     """
     try:
         is_running = read_state(run).is_running
@@ -111,7 +111,7 @@ def _send(run: Run, account: Account) -> None:
 
 
 def backup_html(run: Run) -> str:
-    """Return where the checkpoints of a run are, or why not, as HTML; "" for a run that nobody asked to send."""
+    """Return where the checkpoints of a run are, or why not, as HTML; "" for a run that is not sent."""
     known = read_backup(run.folder)
     if known is None:
         return ""
@@ -126,9 +126,9 @@ def backup_html(run: Run) -> str:
 
 
 def sign_in_note(expires_at: float | None, seconds: float | None, now: float) -> str | None:
-    """Return how long the sign-in lasts against how long the training takes; None for a sign-in that does not end.
+    """Return how long the sign-in lasts against the training's time; None for a sign-in that does not end.
 
-    `expires_at` and `now` in seconds since 1970; `seconds` the training's, None while nobody has measured it.
+    `expires_at` and `now` in seconds since 1970; `seconds` of the training, None while it is not measured.
     """
     if not expires_at:
         return None

@@ -1,7 +1,7 @@
-"""The browser's copy of the form: it outlives a reload and a restart of the app, until it is reset to the defaults.
+"""The browser's copy of the form, kept over a reload and a restart of the app until it is reset to the defaults.
 
-The server keeps nothing. What a browser sends is checked like anything from outside: names that the form has, values of the
-right kind. Files are not kept: a page may not name files of the server, so they are asked for again.
+The server keeps nothing. The copy is checked like any input: names of the form, values of the right kind. Files are not kept: a
+page may not name files of the server, so that they must be chosen again.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def build_form_memory() -> FormMemory:
 
 
 def kept_values(stored: object) -> FormValues:
-    """Return the part of `stored` (what a browser sent) that the form can hold, by the names of its inputs."""
+    """Return the values of `stored` (sent by a browser) that the form can hold, by the names of its inputs."""
     stored = stored if isinstance(stored, dict) else {}
     items = {item.name: item for item in shown_fields()}
     texts = [name for name in FORM_ONLY if name not in FILES]

@@ -40,24 +40,24 @@ class Checked(TypedDict):
 
 
 def report_for(config: TrainConfig, looked_at: Checked | None) -> Report | None:
-    """Return the report that was made of this very data with these very settings, or None."""
+    """Return the report of exactly this data with these settings, None without one."""
     return looked_at["report"] if looked_at and looked_at["key"] == data_key(config) else None
 
 
 def checked(config: TrainConfig) -> Iterator[tuple[str, Any]]:
-    """Yield ("says", sentence) while the check runs, then ("is", what the page remembers)."""
+    """Yield ("says", sentence) while the check runs, then ("is", the result that the page keeps)."""
     settings = config.data_settings()
     for kind, value in with_progress(lambda progress, stop: check(settings, PREVIEW_ROWS, progress, stop)):
         yield (kind, looked(config, value)) if kind == "is" else (kind, value)
 
 
 def looked(config: TrainConfig, report: Report) -> Checked:
-    """Return what the page remembers of a check."""
+    """Return the result of a check that the page keeps."""
     return {"key": data_key(config), "source": rows_key(config), "report": report}
 
 
 def wire_check(tab, inputs: list, plan: dict[str, Any]) -> None:
-    """Let the button, uploads, mapping and cures all lead to a check; `plan` is planned anew after it."""
+    """Run a check after the button, uploads, mapping and cures; `plan` runs after it."""
     data = tab.data
     checking: dict[str, Any] = {
         "fn": _checker(tab),
@@ -112,7 +112,7 @@ def _checker(tab):
 
 
 def _wire_mapping(tab):
-    """Return the event in which a person says which column is what."""
+    """Wire the choice of columns; return its event."""
 
     @shown
     def on_map(*chosen):

@@ -66,7 +66,7 @@ def make_config(owner: str, values: FormValues) -> TrainConfig:
 
 
 def form_config(names: tuple[str, ...], owner: str, values: Sequence) -> TrainConfig:
-    """Return the config that a start would run: the form's, with this machine's limits in it. Raises UserError."""
+    """Return the config of a start: the form's, within this machine's limits. Raises UserError."""
     return capped(make_config(owner, dict(zip(names, values, strict=True))))
 
 
@@ -122,7 +122,7 @@ def checked_hub_id(owner: str, name: str | None) -> str:
 
 
 def _exists(path: str | Path) -> bool:
-    """Return whether there is a file or folder of this name; False also for what the system takes for no path at all."""
+    """Return whether there is a file or folder of this name; False also for an invalid path."""
     try:
         return Path(path).exists()
     except (OSError, ValueError):
@@ -170,7 +170,7 @@ def _pasted_file(owner: str, text: str | None) -> str:
 
 
 def form_values(config: TrainConfig) -> FormValues:
-    """Return what the inputs must hold so that `make_config` gives `config` again. Files become paths in the field for ids."""
+    """Return the values of the inputs for which `make_config` gives `config`. Files become paths in the field for ids."""
     values = {item.name: getattr(config, item.name) for item in shown_fields()}
     is_example = config.data == EXAMPLE
     return values | {
@@ -189,9 +189,9 @@ def form_values(config: TrainConfig) -> FormValues:
 
 
 def loaded_values(owner: str, config: TrainConfig) -> tuple[FormValues, list[str]]:
-    """Return what the inputs hold after a config.yaml was loaded, and the names of its files that the owner has to give again.
+    """Return the inputs' values after a config.yaml was loaded, and the names of files that must be chosen again.
 
-    A config that was saved after an upload names a file of the server's: the rest of it is still worth loading.
+    A config that was saved after an upload names a file of the server; the rest of it is still loaded.
     """
     gone = []
     for name in marked(ROWS):

@@ -34,7 +34,7 @@ def lists(owner: str, run_id: str | None, words: str = "", chosen: list | None =
 
 
 def adapter_choices(names: list[str], typed: str = "", picked: object = None) -> list[Choice]:
-    """Return what a training can continue from: nothing, the newest adapters with what was typed, and the picked one."""
+    """Return the adapters to continue from: none, the newest that match `typed`, and the picked one."""
     choices = first_with(((name, name) for name in called_first(names, typed)), typed)
     kept = [(name, name) for name in names if name == picked and (name, name) not in choices]
     return [("a new adapter", ""), *choices, *kept]

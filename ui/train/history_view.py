@@ -58,7 +58,7 @@ def build_history_view(tab: gr.Tab) -> HistoryView:
 
 
 def listed(owner: str, words: str, chosen: list | None, runs: list[Run] | None = None) -> list:
-    """Return updates for the list of runs and the undo button; what was chosen stays so while it is found.
+    """Return updates for the list of runs and the undo button; chosen runs stay chosen while they are found.
 
     `runs` are all of the owner's, when they are known already.
     """
@@ -94,7 +94,7 @@ def label_of(run: Run) -> str:
 
 
 def run_choices(runs: list[Run], typed: str = "", picked: object = None) -> list[Choice]:
-    """Return the newest of `runs` with what was typed, and the picked one. A training changes nothing in their labels."""
+    """Return the newest of `runs` that match `typed`, and the picked one. Labels do not change during a training."""
     found = history.found_in(runs, typed) if typed else runs
     choices = first_with((_choice_of(run) for run in found), typed)
     known = {run_id for _, run_id in choices}
@@ -112,7 +112,7 @@ def _day_of(run: Run) -> str:
 
 
 def comparison(runs: list[Run]) -> list:
-    """Return updates for the plot of all curves and the table: what came out, the settings that differ, the equal ones."""
+    """Return updates for the plot of all curves and the table: results, settings that differ, equal settings."""
     compared = history.compare(runs)
     titles = compared.titles
     names = [title if titles.count(title) == 1 else f"{title} ({number})" for number, title in enumerate(titles, 1)]

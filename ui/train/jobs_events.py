@@ -189,7 +189,7 @@ def stop_job(run: Run, token: gr.OAuthToken | None) -> bool:
 
 
 def follow_jobs(owner: str, token: gr.OAuthToken | None) -> None:
-    """Follow the jobs of `owner` that nobody follows since the app was restarted. Returns at once."""
+    """Start following the jobs of `owner` that were left when the app was restarted. Returns at once."""
     waiting = [run for run in runs_with("job.json", owner) if (job := read_job(run)) and not job.is_over]
     hub_token = token_of(token.token if token else None)
     if waiting and hub_token:

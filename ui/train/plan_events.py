@@ -34,7 +34,7 @@ from ui.train.tab import TrainTab
 
 
 def is_untouched_example(config: TrainConfig) -> bool:
-    """Return whether the data is known to be good without a check."""
+    """Return whether the data is the unchanged example, which needs no check."""
     return config.data == EXAMPLE and not (config.text_data or config.eval_data or config.columns)
 
 
@@ -55,12 +55,12 @@ def _base_in_minute(choice: str, revision: str | None, minute: int) -> Base:
 
 
 def _base_of(config: TrainConfig) -> Base:
-    """Return the base that a run would get, asked for once a minute: the Hub may be slow, and each key stroke plans anew."""
+    """Return the base of a run, looked up once a minute: the Hub may be slow, and each key stroke plans anew."""
     return _base_in_minute(config.base, config.base_revision, int(time.time() // 60))
 
 
 def estimate_of(config: TrainConfig, looked_at: Checked | None, owner: str) -> Estimate | None:
-    """Return steps, memory and time of a start; None while nothing is known of the data or of the base's shape."""
+    """Return steps, memory and time of a start; None while the data or the base's shape is not known."""
     base = _base_of(config)
     facts, shape = facts_of(config, looked_at), shape_for(base)
     if facts is None or shape is None:
@@ -95,7 +95,7 @@ def check_init_adapter(config: TrainConfig, visitor: Visitor) -> None:
 
 
 def checked_start(config: TrainConfig, looked_at: Checked | None, visitor: Visitor) -> Run:
-    """Start `config` after a check of its data. Raises UserError while something in the data must be mended."""
+    """Start `config` after a check of its data. Raises UserError while a finding prevents it."""
     resolved = resolve(config)
     config = resolved.config
     check_init_adapter(config, visitor)

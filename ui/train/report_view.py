@@ -1,6 +1,6 @@
-"""What a check of the data says, as HTML: numbers, lengths, findings, rows as conversations and as tokens.
+"""The report of a data check as HTML: numbers, lengths, findings, rows as conversations and as tokens.
 
-Pure functions of a report. Every word that came from data is escaped.
+Pure functions of a report. All text from the data is escaped.
 """
 
 import html

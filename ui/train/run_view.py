@@ -149,7 +149,7 @@ def render(run: Run | None) -> list:
 
 
 def stop_button(run: Run | None, state: RunState) -> gr.Button:
-    """Return the button that asks a run to stop: gone once it is asked, but a job, which costs, can then be cancelled."""
+    """Return the button that stops a run: hidden after a stop was asked, except for a job, which can then be cancelled."""
     is_asked = run is not None and run.stop_file.exists()
     if run is None or not state.is_running or (is_asked and read_job(run) is None):
         return gr.Button(visible=False)
@@ -157,9 +157,9 @@ def stop_button(run: Run | None, state: RunState) -> gr.Button:
 
 
 def points(state: RunState) -> pandas.DataFrame | None:
-    """Return the points of the loss plot, thinned to what a screen can show; None before the first.
+    """Return the points of the loss plot, thinned to a screen's resolution; None before the first.
 
-    All kinds are always there, each with an empty point: the plot draws no line of a kind that it met later.
+    All kinds are always there, each with an empty point: the plot draws no line of a kind that appears later.
     """
     losses, held_out = state.curve("losses"), state.curve("eval_losses")
     if not losses and not held_out:
@@ -191,7 +191,7 @@ def _small_plot(values: list[tuple[int, float]], in_gib: bool = False) -> gr.Lin
 
 
 def describe(run: Run | None, state: RunState, place: tuple[int, int] | None) -> str:
-    """Return the state of a run as HTML, every word of it escaped."""
+    """Return the state of a run as HTML, all text escaped."""
     if run is None:
         return hint_html("Nothing has been trained yet. Press Start: everything is filled in.")
     word = STATUS_WORDS.get(state.status, state.status)
@@ -241,7 +241,7 @@ def facts(state: RunState) -> list[str]:
 
 
 def memory_line(run: Run, state: RunState) -> str:
-    """Return predicted and measured peak memory side by side; "" while one of them is missing."""
+    """Return predicted and measured peak memory; "" while one of them is missing."""
     found = (predicted_memory(run.folder), state.metrics.get("peak_memory_bytes"))
     known = [value for value in found if isinstance(value, int | float) and 0 < value < 1e15]
     if len(known) < len(found):
