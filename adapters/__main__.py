@@ -86,7 +86,11 @@ def main(arguments: list[str] | None = None) -> int:
     note = command("note", lambda options: set_notes(options.name, options.text), "keep a note")
     note.add_argument("name")
     note.add_argument("text")
-    template = command("template", _template, "choose a chat template")
+    template = command(
+        "template",
+        lambda options: _say(f"Chat template: {describe_template(set_template(options.name, options.choice))}."),
+        "choose a chat template",
+    )
     template.add_argument("name")
     template.add_argument("choice", choices=[value for _, value in choices()])
     delete = command("delete", _delete, "delete; kept for a week")
@@ -205,11 +209,6 @@ def _search(options: argparse.Namespace) -> None:
     for found in search_hub(token_of(None), base, " ".join(options.words), options.mine):
         secrecy = "private" if found.is_private else "public"
         _say(f"{found.repo_id:60} {secrecy:8} {found.downloads:>8} downloads  {found.changed}")
-
-
-def _template(options: argparse.Namespace) -> None:
-    """Choose the chat template of an adapter."""
-    _say(f"Chat template: {describe_template(set_template(options.name, options.choice))}.")
 
 
 def _delete(options: argparse.Namespace) -> None:
