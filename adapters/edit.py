@@ -1,11 +1,11 @@
 """Changes of adapters in the library: name, notes, chat template, delete and undo, within the owner's folder."""
 
-from pathlib import Path
+import shutil
 
 from adapters.library import MAX_NOTES_CHARACTERS, Adapter, find_adapter, read_adapter, update_record
 from common.errors import UserError
-from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, home, runs_folder, slug
-from common.trash import Deletion, empty_trash, find_in_trash, move_to_trash
+from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, runs_folder, slug, trash_folder
+from common.trash import Deletion, empty_trash, find_in_trash, move_to_trash, take_back
 from models.templates.choice import OWN, choices, own_choice, own_text
 
 MAX_TRASH_SECONDS = 7 * 86400
@@ -58,8 +58,8 @@ def set_template(name: str, choice: str, owner: str = LOCAL_OWNER) -> Adapter:
 def delete_adapter(name: str, owner: str = LOCAL_OWNER) -> Deletion:
     """Move an adapter to the trash, where it is kept for a week. `undo_delete` takes the entry of the result."""
     adapter = find_adapter(name, owner)
-    empty_trash(_trash(owner), MAX_TRASH_SECONDS)
-    return move_to_trash(_trash(owner), adapter.name, adapter=adapter.folder)
+    empty_trash(trash_folder(owner), MAX_TRASH_SECONDS)
+    return move_to_trash(trash_folder(owner), adapter.name, adapter=adapter.folder)
 
 
 def undo_delete(wanted: str, owner: str = LOCAL_OWNER) -> Adapter:
@@ -67,16 +67,11 @@ def undo_delete(wanted: str, owner: str = LOCAL_OWNER) -> Adapter:
 
     Raises UserError when it is not in the trash.
     """
-    empty_trash(_trash(owner), MAX_TRASH_SECONDS)
-    deletion = find_in_trash(_trash(owner), wanted)
+    empty_trash(trash_folder(owner), MAX_TRASH_SECONDS)
+    deletion = find_in_trash(trash_folder(owner), wanted)
     folder = adapters_folder(owner)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / free_name(deletion.name, folder)
-    (deletion.folder / "adapter").rename(target)
-    deletion.folder.rmdir()
+    take_back(deletion, "adapter", target)
+    shutil.rmtree(deletion.folder, ignore_errors=True)
     return read_adapter(target)
-
-
-def _trash(owner: str) -> Path:
-    """Return the folder of the owner's deleted adapters."""
-    return contained(home() / "trash", owner)

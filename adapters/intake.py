@@ -28,9 +28,10 @@ from adapters.trust.check import (
 )
 from adapters.trust.weights import AdapterConfig
 from common.errors import UserError
-from common.files import publish, sweep, undo_half_published, write_json
+from common.files import folder_bytes, publish, sweep, undo_half_published, write_json
 from common.limits import check_room_of_guests, limit
-from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, home, runs_folder, slug
+from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, home, runs_folder, slug, trash_folder
+from common.trash import list_trash
 from models.base import check_folder
 from models.family import ModelShape, shape_from
 from models.hub.transfer import base_config_of
@@ -58,7 +59,7 @@ def import_adapter(source: Path, name: str = "", owner: str = LOCAL_OWNER, base:
     with staged(wanted, owner) as (partial, final):
         left_out = unpack(source, partial) if source.is_file() else copy_folder(source, partial)
         check_complete(partial, left_out)
-        shown = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")
+        shown = ", ".join(name[:80] for name in left_out[:5]) + (" ..." if len(left_out) > 5 else "")
         notes = [f"Left out: {shown}."] if left_out else []
         check_room(owner, sum(path.stat().st_size for path in partial.iterdir()))
         if base:
@@ -122,13 +123,21 @@ def base_shape(config: AdapterConfig) -> ModelShape | None:
 
 
 def check_room(owner: str, more_bytes: int) -> None:
-    """Raise UserError when another adapter of `more_bytes` bytes exceeds what an owner may keep on this machine."""
+    """Raise UserError when another adapter of `more_bytes` bytes exceeds what an owner may keep on this machine.
+
+    What they deleted stays only while there is room for it beside what they keep.
+    """
     check_room_of_guests(owner, more_bytes)
     most, most_bytes = limit("STUDIO_MAX_ADAPTERS_PER_USER", 50), limit("STUDIO_MAX_ADAPTER_BYTES_PER_USER", 4 * 10**9)
     kept = list_adapters(owner) if most or most_bytes else []
     if most and len(kept) >= most:
         raise UserError(f"You keep {len(kept)} adapters; {most} are the most here.", "Delete one first.")
     size = sum(adapter.size_bytes for adapter in kept) + more_bytes
+    deletions = list_trash(trash_folder(owner)) if most_bytes else []  # the last deleted first
+    deleted = [folder_bytes(one.folder) for one in deletions]
+    while deletions and size + sum(deleted) > most_bytes:
+        shutil.rmtree(deletions.pop().folder, ignore_errors=True)
+        deleted.pop()
     if most_bytes and size > most_bytes:
         raise UserError(
             f"Your adapters would take {size / 1e9:.2f} GB; {most_bytes / 1e9:.2f} GB are the most here.",

@@ -5,6 +5,7 @@ value in these files may have any type, because an adapter may come from anyone:
 """
 
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,11 @@ class Adapter:
     @property
     def size_bytes(self) -> int:
         """Return the size of all its files."""
-        return sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
+        size = 0
+        with suppress(OSError):  # deleted, or a note is replaced, at this moment
+            for path in self.folder.iterdir():
+                size += path.stat().st_size if path.is_file() else 0
+        return size
 
     @property
     def notes(self) -> str:
@@ -197,7 +202,7 @@ class Adapter:
 
     def data(self) -> str:
         """Return the data of the training in words, never as a path."""
-        named = plain_value(_settings_text(self.folder / SETTINGS), "data") or _text(self.training_config().get("data"))
+        named = _setting(_settings_text(self.folder / SETTINGS), "data")
         rows = self.metric("rows")
         is_file = named.startswith(("data/", "/", ".", "~")) or "\\" in named
         words = {"": "not known", "example": "the study coach example"}.get(named, "a file" if is_file else named)
@@ -256,7 +261,10 @@ def adapter_names(owner: str = LOCAL_OWNER, words: str = "") -> list[str]:
     for name in folders:
         path = f"{root}/{name}"
         created = _created(path)
-        if created is None or (wanted and not all(word in _known(Path(path))[0] for word in wanted)):
+        if created is None:
+            continue
+        known = _known(Path(path)) if wanted else ""
+        if not all(word in known for word in wanted):
             continue
         found.append((name == words.strip(), created, name))
     return [name for *_, name in sorted(found, reverse=True)]
@@ -275,16 +283,16 @@ def _created(path: str) -> float | None:
         return None
 
 
-def _known(folder: Path) -> tuple[str, list[str]]:
-    """Return (the text for searches, former names) of the adapter in `folder`; ("", []) for an incomplete one."""
+def _known(folder: Path) -> str:
+    """Return the text for searches of the adapter in `folder`; "" for an incomplete one."""
     try:
         adapter = read_adapter(folder)
     except UserError:
-        return "", []
+        return ""
     origin = adapter.origin
     words = [adapter.name, adapter.base, adapter.data(), adapter.notes, *adapter.pushed_to]
     words += [origin.kind, origin.source, origin.repo_id, origin.revision, origin.by]
-    return " ".join(words).lower(), adapter.former_names
+    return " ".join(words).lower()
 
 
 def find_adapter(name: str, owner: str = LOCAL_OWNER) -> Adapter:
@@ -296,8 +304,10 @@ def find_adapter(name: str, owner: str = LOCAL_OWNER) -> Adapter:
         return read_adapter(folder)
     root, names = adapters_folder(owner), adapter_names(owner)
     for one in names:
-        if name in _known(root / one)[1]:
-            return read_adapter(root / one)
+        with suppress(UserError):  # gone meanwhile, or damaged
+            adapter = read_adapter(root / one)
+            if name in adapter.former_names:
+                return adapter
     known = ", ".join(names[:5]) or "none yet"
     raise UserError(f"There is no adapter '{name}'.", f"There are: {known}.")
 
@@ -332,6 +342,17 @@ def read_settings(path: Path) -> dict[str, Setting] | None:
     if not isinstance(values, dict):
         return None
     return {name: value for name, value in values.items() if isinstance(name, str) and _is_setting(value)}
+
+
+def _setting(text: bytes, name: str) -> str:
+    """Return the words of one setting, read from its own line; "" when it has none. All of a file may take a YAML reader long."""
+    plain = plain_value(text, name)
+    line = next((line for line in text.split(b"\n") if line.startswith(f"{name}:".encode())), b"")
+    try:
+        values = {} if plain else read_yaml(line.decode())
+    except ValueError:
+        return ""
+    return plain or (_text(values.get(name)) if isinstance(values, dict) else "")
 
 
 def _settings_text(path: Path) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, TypedDict, TypeGuard
 
 from common.errors import UserError
+from common.files import parse_json
 from models.messages import MAX_MESSAGE_CHARACTERS, MAX_MESSAGES, Message, check_messages
 
 MAX_PANES = 4
@@ -259,7 +260,7 @@ def from_json(text: str) -> list[Conversation]:
     Raises UserError.
     """
     try:
-        found = json.loads(text)
+        found = parse_json(text)
         given = found if isinstance(found, list) and found else [found]
         return [checked({**one, "id": secrets.token_hex(8), "changed": time.time()}) for one in given]
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:

@@ -8,12 +8,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO
 
 from common.paths import REPOSITORY
 
 POLL_SECONDS = 0.1
 LAST_LINES_SECONDS = 5.0
+MAX_LINES = 10_000
+MAX_LINE_BYTES = 2**20
 
 
 def run_child(
@@ -22,7 +25,8 @@ def run_child(
     """Run `python -m *arguments` to its end and return its exit code; its stderr goes to `log`.
 
     `watch` is called every POLL_SECONDS with the new lines of its stdout, and a last time after its end. When it raises, as
-    for a stop or a time limit, the process and all that it started are killed first.
+    for a stop or a time limit, the process is killed first; what it started is killed in any case. A line is cut after
+    MAX_LINE_BYTES, and a process that says more than MAX_LINES between two calls waits.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", *arguments],
@@ -34,27 +38,42 @@ def run_child(
         start_new_session=True,
     )
     assert process.stdout
-    lines: queue.Queue[str] = queue.Queue()
-    listener = threading.Thread(target=_listen, args=(process.stdout, lines), daemon=True)
+    lines: queue.Queue[str] = queue.Queue(MAX_LINES)
+    ended = threading.Event()
+    listener = threading.Thread(target=_listen, args=(process.stdout, lines, ended), daemon=True)
     listener.start()
     try:
         while process.poll() is None:
             watch(_taken(lines))
             time.sleep(POLL_SECONDS)
-        listener.join(LAST_LINES_SECONDS)  # a process that it left behind may keep the pipe open
+        _kill(process)  # what it left behind would keep the pipe open
+        end = time.monotonic() + LAST_LINES_SECONDS
+        # a process in a session of its own may keep it all the same
+        while listener.is_alive() and time.monotonic() < end:
+            watch(_taken(lines))
+            listener.join(POLL_SECONDS)
         watch(_taken(lines))
         return process.returncode
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
-            process.wait()
+        _kill(process)
+        process.wait()
+        ended.set()
 
 
-def _listen(stdout: IO[bytes], lines: "queue.Queue[str]") -> None:
-    """Put each line of `stdout` into `lines` until it ends: the target of a thread."""
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill the process and what it started; the number of its group is nobody else's while one of them lives."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
+
+
+def _listen(stdout: IO[bytes], lines: "queue.Queue[str]", ended: threading.Event) -> None:
+    """Put the lines of `stdout` into `lines` as far as there is room, until it ends or `ended`: the target of a thread."""
     with stdout:
-        for line in stdout:
-            lines.put(line.decode("utf-8", "replace"))
+        while (line := stdout.readline(MAX_LINE_BYTES)) and not ended.is_set():
+            while not ended.is_set():
+                with suppress(queue.Full):
+                    lines.put(line.decode("utf-8", "replace"), timeout=POLL_SECONDS)
+                    break
 
 
 def _taken(lines: "queue.Queue[str]") -> list[str]:

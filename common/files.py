@@ -10,6 +10,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from common.errors import UserError
 
 ABANDONED_SECONDS = 3600
 HALF_PUBLISHED_SECONDS = 60
+BLOCK_BYTES = 4096  # of a usual disk
 JSON_ERRORS = (ValueError, RecursionError)  # bytes that are no text, no JSON, or JSON nested without end
 PLAIN_VALUE = re.compile(rb" ([A-Za-z][A-Za-z0-9_./-]*)(?: +#[^\n]*)?(?:\n(?! )|$)")
 NO_TEXTS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")  # what YAML takes for something else
@@ -25,16 +27,36 @@ NO_TEXTS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")  # what
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` in one step: a reader sees the old file or the new one."""
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with open(partial, "w", encoding="utf-8", errors="replace") as file:  # half a character becomes a question mark
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, value: object) -> None:
     """Write `value` to `path` as indented JSON, as `write_text` does."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the JSON value in `text`; half characters (lone surrogates), which nothing can write, become U+FFFD.
+
+    Raises JSON_ERRORS.
+    """
+    text = text if isinstance(text, str) else text.decode(json.detect_encoding(text))
+    value = json.loads(text)
+    if "\\ud" in text or "\\uD" in text:
+        whole = json.dumps(value, ensure_ascii=False)
+        try:
+            whole.encode()
+        except UnicodeEncodeError:
+            value = json.loads(whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    return value
 
 
 def read_json(path: Path, default: object = None, max_bytes: int = -1) -> object:
@@ -43,7 +65,7 @@ def read_json(path: Path, default: object = None, max_bytes: int = -1) -> object
         with open(path, "rb", buffering=0) as file:
             if 0 <= max_bytes < os.fstat(file.fileno()).st_size:
                 return default
-            return json.loads(file.read())
+            return parse_json(file.read())
     except (OSError, *JSON_ERRORS):
         return default
 
@@ -149,6 +171,15 @@ def sweep(*leftovers: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return what all in a folder takes on the disk, links not followed. The smallest file takes a block."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # gone meanwhile
+            total += max(BLOCK_BYTES, path.lstat().st_size)
+    return total
 
 
 def check_free(path: Path) -> None:

@@ -4,10 +4,9 @@ Without its variable a limit is off on one's own machine, and has its default on
 """
 
 import os
-import stat
-from contextlib import suppress
 
 from common.errors import UserError
+from common.files import folder_bytes
 from common.paths import GUEST_PREFIX, home
 
 
@@ -31,12 +30,7 @@ def check_room_of_guests(owner: str, more_bytes: int) -> None:
     most = limit("STUDIO_MAX_GUEST_BYTES", 10 * 10**9)
     if not most or not owner.startswith(GUEST_PREFIX):
         return
-    kept = more_bytes
-    for path in home().glob(f"*/{GUEST_PREFIX}*/**/*"):
-        with suppress(OSError):  # gone meanwhile
-            status = path.lstat()
-            kept += status.st_size if stat.S_ISREG(status.st_mode) else 0
-    if kept > most:
+    if more_bytes + sum(map(folder_bytes, home().glob(f"*/{GUEST_PREFIX}*"))) > most:
         raise UserError(
             f"All guests together may keep {most / 1e9:.0f} GB here, and that is full.", "Sign in, or try later."
         )

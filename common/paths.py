@@ -3,6 +3,7 @@
 STUDIO_HOME/runs/<owner>/<id>/         one training run
 STUDIO_HOME/adapters/<owner>/<name>/   one finished adapter
 STUDIO_HOME/datasets/<owner>/<name>.jsonl   rows that a person made in the chat
+STUDIO_HOME/trash/<owner>/<name>.<ns>/      an adapter that was deleted, for a while
 STUDIO_HOME/bases/                     the embedded base, laid out like a Hub cache
 STUDIO_HOME/temporary/                 uploads and downloads, the only folder that the page serves; nothing stays for long
 """
@@ -64,6 +65,11 @@ def datasets_folder(owner: str = LOCAL_OWNER) -> Path:
     return contained(home() / "datasets", owner)
 
 
+def trash_folder(owner: str = LOCAL_OWNER) -> Path:
+    """Return where the adapters of `owner` lie that were deleted."""
+    return contained(home() / "trash", owner)
+
+
 def bases_folder() -> Path:
     """Return the folder of the embedded base, laid out like a Hub cache."""
     return home() / "bases"
@@ -71,7 +77,7 @@ def bases_folder() -> Path:
 
 def data_folders() -> list[Path]:
     """Return the folders that the page never serves to anybody."""
-    return [home() / name for name in ("runs", "adapters", "datasets", "bases")]
+    return [home() / name for name in ("runs", "adapters", "datasets", "trash", "bases")]
 
 
 def temporary_folder() -> Path:

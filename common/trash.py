@@ -3,8 +3,10 @@
 TRASH/<name>.<nanoseconds since 1970>/<part>/     what was deleted, in one part or more
 """
 
+import errno
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +28,17 @@ class Deletion:
 
 
 def move_to_trash(trash: Path, name: str, **parts: Path) -> Deletion:
-    """Move the folders `parts` to the trash, in this order, as one deletion."""
+    """Move the folders `parts` to the trash, in this order, as one deletion. Raises UserError when one is gone."""
     moment = time.time_ns()
     folder = trash / f"{name}.{moment}"
     folder.mkdir(parents=True)
-    for part, path in parts.items():
-        path.rename(folder / part)
+    try:
+        for part, path in parts.items():
+            path.rename(folder / part)
+    except FileNotFoundError as error:
+        with suppress(OSError):  # holds what came before
+            folder.rmdir()
+        raise UserError(f"'{name}' is not there any more.", "It was deleted or renamed at this moment.") from error
     return Deletion(folder, name, moment / 1e9)
 
 
@@ -40,8 +47,10 @@ def list_trash(trash: Path) -> list[Deletion]:
     found = []
     for folder in trash.glob("*.*"):
         name, _, moment = folder.name.rpartition(".")
-        if moment.isascii() and moment.isdigit() and any(folder.iterdir()):  # empty: a program was killed in the middle
-            found.append(Deletion(folder, name, int(moment) / 1e9))
+        with suppress(OSError):  # taken back or removed for good meanwhile; or no folder of ours
+            # empty: a program was killed in the middle
+            if moment.isascii() and moment.isdigit() and not folder.is_symlink() and any(folder.iterdir()):
+                found.append(Deletion(folder, name, int(moment) / 1e9))
     return sorted(found, key=lambda one: one.time, reverse=True)
 
 
@@ -51,6 +60,16 @@ def find_in_trash(trash: Path, wanted: str) -> Deletion:
         if wanted in (one.entry, one.name):
             return one
     raise UserError(f"'{wanted[:80]}' cannot be brought back.", "It was not deleted, or too long ago.")
+
+
+def take_back(deletion: Deletion, part: str, target: Path) -> None:
+    """Move a part of a deletion to `target`. Raises UserError when somebody else took it, or `target`, at this moment."""
+    try:
+        (deletion.folder / part).rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY):
+            raise UserError(f"'{deletion.name}' was brought back at this moment.", "Look at the list.") from error
+        raise
 
 
 def empty_trash(trash: Path, max_seconds: float, max_entries: int | None = None) -> None:

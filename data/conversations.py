@@ -23,6 +23,7 @@ import numpy
 from common.errors import UserError
 from models.messages import Message
 
+MAX_BYTES = 8 * 2**30  # of all conversations of a file: short turns take ten times what they took in it
 CHUNK_BYTES = 2**20
 CHUNK_HASHES = 2**17
 MAX_KEPT = 1000
@@ -69,12 +70,19 @@ class Conversations:
     def __init__(self, folder: Path) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=CHUNK_BYTES)  # noqa: SIM115 - as long as it lives
         self._hashes = tempfile.TemporaryFile(dir=folder, buffering=CHUNK_BYTES)  # noqa: SIM115
-        self._count = 0
+        self._count = self._bytes = 0
 
     def append(self, row: int, conversation: Conversation) -> None:
-        """Append a conversation that came from `row`. Equal conversations have equal hashes, whatever their rows."""
+        """Append a conversation that came from `row`; equal ones have equal hashes. Raises UserError when it is full."""
         key = json.dumps(conversation, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")
-        self._file.write(b"%d %b\n" % (row, key))
+        line = b"%d %b\n" % (row, key)
+        self._bytes += len(line)
+        if self._bytes > MAX_BYTES:
+            raise UserError(
+                f"The conversations take more than {MAX_BYTES // 2**30} GB of disk.",
+                "Set max_rows to read the first rows.",
+            )
+        self._file.write(line)
         self._hashes.write(blake2b(key, digest_size=8).digest())
         self._count += 1
 

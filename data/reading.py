@@ -7,7 +7,6 @@ read_rows("data.csv.gz", max_rows=100)     [{"question": ..., "answer": ...}, ..
 A new kind of file is an ending in `kinds.KINDS`, a function that yields its rows, and a line in `_rows_of`.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from common.errors import UserError
+from common.files import parse_json
 from common.paths import REPOSITORY
 from data import hub_data
 from data.conversations import BadLine, Row
@@ -138,7 +138,7 @@ def _jsonl_rows(path: Path, encoding: str) -> Iterator[Row]:
             yield row
 
 
-def _json_rows(path: Path, encoding: str) -> list[Row]:
+def _json_rows(path: Path, encoding: str) -> Iterable[Row]:
     """Return a list of objects, alone or as the only list inside of one object, or columns; else one object is one row."""
     content = whole_bytes(path, MAX_JSON_BYTES, JSON_LINES)
     try:
@@ -152,7 +152,7 @@ def _json_rows(path: Path, encoding: str) -> list[Row]:
     is_json = suffix_of(path) == ".json"
     value = parse(text, f"'{path.name}'", "Is it JSON lines? Call it .jsonl." if is_json else ONE_A_LINE)
     if isinstance(value, dict) and is_table(value):
-        return [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True)]
+        return (dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True))
     if isinstance(value, dict):
         lists = [part for part in value.values() if isinstance(part, list)]
         holds_rows = len(lists) == 1 and "messages" not in value and all(isinstance(row, dict) for row in lists[0])
@@ -165,15 +165,11 @@ def _json_rows(path: Path, encoding: str) -> list[Row]:
 def parse(text: str, where: str, hint: str) -> object:
     """Return the JSON value in `text`; half characters (lone surrogates) in it become U+FFFD. Raises UserError."""
     try:
-        value = json.loads(text)
-        if "\\ud" in text or "\\uD" in text:
-            whole = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            value = json.loads(whole)
+        return parse_json(text)
     except RecursionError as error:
         raise UserError(f"{where} is nested too deeply.", hint) from error
     except ValueError as error:
         raise UserError(f"{where} is not JSON: {str(error)[:100]}.", hint) from error
-    return value
 
 
 def sections(text_lines: Iterable[str], is_markdown: bool) -> Iterator[str]:

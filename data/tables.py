@@ -40,9 +40,23 @@ def csv_rows(path: Path, encoding: str, delimiter: str | None = None) -> Iterato
 def _records(path: Path, encoding: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, values) of every record that is not blank."""
     csv.field_size_limit(MAX_LINE_CHARACTERS)
-    reader = csv.reader(lines(path, encoding), delimiter=delimiter, strict=True)
+    size = 0  # characters of the record that is being read, which may go over any number of lines
+
+    def counted() -> Iterator[str]:
+        nonlocal size
+        for line in lines(path, encoding):
+            size += len(line)
+            if size > MAX_LINE_CHARACTERS:
+                words = (
+                    f"A row of '{path.name}' is longer than {MAX_LINE_CHARACTERS // 2**20} MB (line {reader.line_num})."
+                )
+                raise UserError(words, "Is a quotation mark opened and never closed?")
+            yield line
+
+    reader = csv.reader(counted(), delimiter=delimiter, strict=True)
     try:
         for values in reader:
+            size = 0
             if any(value.strip() for value in values):
                 yield reader.line_num, values
     except csv.Error as error:

@@ -7,8 +7,9 @@ import yaml
 
 MAX_SETTINGS_BYTES = 100_000  # of a file of settings
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, ten times as fast, where PyYAML has it
-# what PyYAML raises besides its own errors, for `!!int ""`, `!!bool x`, dates that are none, nesting without end
-ERRORS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+# what PyYAML raises besides its own errors, for `!!int ""`, `!!bool x`, dates that are none, nesting without end, and
+# numbers to the base of sixty (1:59:59.5) that are too large for a float
+ERRORS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 class NestedYamlError(ValueError):

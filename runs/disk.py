@@ -4,11 +4,11 @@ What an owner deleted can be brought back for a day only while nothing else need
 """
 
 import shutil
-from pathlib import Path
 
 from common.errors import UserError
+from common.files import folder_bytes
 from common.limits import check_room_of_guests
-from common.paths import adapters_folder, datasets_folder, home, runs_folder
+from common.paths import adapters_folder, datasets_folder, home, runs_folder, trash_folder
 from common.trash import list_trash
 from runs.limits import limits
 
@@ -19,7 +19,8 @@ def check_disk(owner: str, new_bytes: int) -> None:
     """Raise UserError when a run that brings `new_bytes` of data has no room. Empties the owner's trash as far as needed."""
     home().mkdir(parents=True, exist_ok=True)
     allowed = limits()
-    for deletion in reversed(list_trash(runs_folder(owner) / ".trash")):
+    deletions = list_trash(runs_folder(owner) / ".trash") + list_trash(trash_folder(owner))
+    for deletion in sorted(deletions, key=lambda one: one.time):
         fits = not allowed.kept_bytes or _kept_bytes(owner) + new_bytes <= allowed.kept_bytes
         if fits and _free_bytes() >= DISK_NEEDED_BYTES:
             break
@@ -48,13 +49,4 @@ def _free_bytes() -> int:
 
 def _kept_bytes(owner: str) -> int:
     """Return what all of the owner's files take on this disk, the trash too."""
-    folders = (runs_folder(owner), adapters_folder(owner), datasets_folder(owner))
-    return sum(_size(path) for folder in folders for path in folder.rglob("*"))
-
-
-def _size(path: Path) -> int:
-    """Return the bytes of a file; 0 for a folder, a link, or what is gone meanwhile."""
-    try:
-        return path.lstat().st_size if path.is_file() and not path.is_symlink() else 0
-    except OSError:
-        return 0
+    return sum(folder_bytes(folder(owner)) for folder in (runs_folder, adapters_folder, datasets_folder, trash_folder))

@@ -16,7 +16,7 @@ import psutil
 from common.errors import UserError
 from common.files import plain_value, read_object, write_json
 from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, runs_folder
-from common.trash import empty_trash, find_in_trash, list_trash, move_to_trash
+from common.trash import empty_trash, find_in_trash, list_trash, move_to_trash, take_back
 from runs.config import ROWS, WRITTEN, TrainConfig, marked
 from runs.events import Metrics
 from runs.machines.user_config import FILE as USER_FILE
@@ -231,8 +231,8 @@ def undo_delete(owner: str, entry: str) -> Run:
         if (found.folder / "adapter").is_dir():
             adapters_folder(owner).mkdir(parents=True, exist_ok=True)
             name = free_name(found.name, adapters_folder(owner))
-            (found.folder / "adapter").rename(adapters_folder(owner) / name)
+            take_back(found, "adapter", adapters_folder(owner) / name)
         name = free_name(found.name, runs_folder(owner))
-        (found.folder / "run").rename(contained(runs_folder(owner), name))
+        take_back(found, "run", contained(runs_folder(owner), name))
         shutil.rmtree(found.folder, ignore_errors=True)
         return Run(contained(runs_folder(owner), name))

@@ -4,6 +4,7 @@ The writer keeps the file small (`EventLog.write_step`), so it is read from its 
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,17 +162,17 @@ class RunState:
     def _forget(self, first: int) -> None:
         """Drop the points from step `first` on, and the stages after this one."""
         for name in SERIES:
-            setattr(self, name, [point for point in getattr(self, name) if point[0] < first])
+            points = getattr(self, name)
+            while points and points[-1][0] >= first:
+                points.pop()
         self.other_stages = {stage: part for stage, part in self.other_stages.items() if stage < self.stage}
 
 
 def _put(points: list[tuple[int, Any]], step: int, value: Any) -> None:
     """Insert a point at its place: the evaluation at step 0 may come after the first step. Replaces one of the same step."""
-    if not points or step > points[-1][0]:
-        points.append((step, value))
-    else:
-        others = [point for point in points if point[0] != step]
-        points[:] = sorted([*others, (step, value)], key=lambda point: point[0])
+    place = bisect_left(points, step, key=lambda point: point[0])
+    is_known = place < len(points) and points[place][0] == step
+    points[place : place + is_known] = [(step, value)]
 
 
 def thinned(points: list[tuple[int, Any]], most: int) -> list[tuple[int, Any]]:
@@ -194,6 +195,7 @@ def state_of(events_file: Path, with_curves: bool = True) -> RunState:
     """
     try:
         *lines, cut_off = events_file.read_bytes().split(b"\n")
+        lines = [line for line in lines if line]
     except FileNotFoundError:
         return RunState()
     except OSError as error:

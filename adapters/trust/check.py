@@ -5,14 +5,15 @@ here are accepted. Tokenizer files are kept as they are and never loaded; only t
 with known ones (`models/templates/choice.py`).
 """
 
-import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 from adapters.library import CONFIG, MAX_METRICS_BYTES, METRICS, SETTINGS, WEIGHTS
 from adapters.trust.weights import AdapterConfig, check_weights
 from common.errors import UserError
+from common.files import parse_json
 from models import embedded
 from models.base import DEFAULT_BASE, KEEPING_THE_BASE, MAX_ADAPTER_CONFIG_BYTES, MAX_TARGET_MODULES
 from models.family import MODULES, TINYLLAMA_SHAPE, ModelShape, shape_from
@@ -112,7 +113,7 @@ def require_object(path: Path, max_bytes: int = MAX_FILE_BYTES) -> dict[str, Any
     """Return the JSON object in `path`. Raises UserError when it is missing, too large, or no object."""
     try:
         _check_size(path, max_bytes)
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path.name} is missing or damaged.", "Get the adapter again.") from error
     if not isinstance(value, dict):
@@ -148,7 +149,7 @@ def check_config(config: dict[str, Any]) -> AdapterConfig:
     if targets != "all-linear" and not (isinstance(targets, list) and targets and all(map(_is_module, targets))):
         raise UserError(f"target_modules is {str(targets)[:80]}.", f"It must be a list of {', '.join(MODULES)}.")
     base = config.get("base_model_name_or_path")
-    if not isinstance(base, str) or not (_ID.fullmatch(base) or Path(base).is_absolute()):
+    if not isinstance(base, str) or not (_is_hub_id(base) or Path(base).is_absolute()):
         raise UserError(f"The base is named '{str(base)[:80]}'.", "It must be a Hub id, owner/name.")
     revision = config.get("revision")
     if revision is not None and (
@@ -156,6 +157,17 @@ def check_config(config: dict[str, Any]) -> AdapterConfig:
     ):
         raise UserError(f"The revision of the base is '{str(revision)[:80]}'.", "That is no commit, tag or branch.")
     return cast(AdapterConfig, config)
+
+
+def _is_hub_id(text: str) -> bool:
+    """Return whether the Hub could have a model of this name: it has rules of its own for '.', '-' and two of them."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    with suppress(HFValidationError):
+        validate_repo_id(text)
+        return bool(_ID.fullmatch(text))
+    return False
 
 
 def _is_module(name: object) -> bool:
@@ -181,6 +193,6 @@ def _base_folders(model_id: str) -> list[Path]:
     from huggingface_hub import try_to_load_from_cache
 
     folders = [embedded.folder()] if model_id == embedded.HUB_ID else []
-    cached = try_to_load_from_cache(model_id, "config.json") if _ID.fullmatch(model_id) else None
+    cached = try_to_load_from_cache(model_id, "config.json") if _is_hub_id(model_id) else None
     folders += [Path(cached).parent] if isinstance(cached, str) else []
     return folders + ([Path(model_id)] if Path(model_id).is_absolute() else [])

@@ -39,7 +39,8 @@ COMPLETE = "complete"
 STATE_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt")
 NEEDED = (CONFIG, WEIGHTS, "optimizer.pt", "scheduler.pt", "trainer_state.json", COMPLETE)
 MAX_DATA_BYTES = 2_000_000_000
-MAX_EVENTS_BYTES = 50_000_000
+MAX_EVENTS = 200_000
+MAX_EVENTS_BYTES = 10_000_000  # a million steps take 3 MB; all of it is read with every list of runs
 _CHECKPOINT = r"checkpoints/(?:text/)?checkpoint-\d{1,9}"
 _LIMITS = (  # a pattern of names, and the most bytes of such a file
     (re.compile(r"config\.yaml"), MAX_SETTINGS_BYTES),
@@ -130,6 +131,9 @@ def check_restored(folder: Path) -> Path:
     if missing:
         raise UserError(f"The checkpoint has no {missing[0]}.", "The repository is not whole.")
     check_settings(folder)
+    events = folder / "events.jsonl"
+    if events.exists() and events.read_bytes().count(b"\n") > MAX_EVENTS:
+        raise UserError(f"events.jsonl has more than {MAX_EVENTS:,} lines.", "No run writes so many. Not brought back.")
     config = check_config(require_object(checkpoint / CONFIG, MAX_BYTES[CONFIG]))
     check_weights(checkpoint / WEIGHTS, config, known_base_shape(config["base_model_name_or_path"]))
     state = require_object(checkpoint / "trainer_state.json")

@@ -23,7 +23,7 @@ LAUGHS = (
     + "\nseed: *a11\n"
 )
 SETTINGS = [BOMB, LAUGHS, f"seed: 0x{'f' * 20_000}", "seed: {a: {b: 1}}", "[" * 50_000, "seed: .nan"]
-SETTINGS += ["seed: !!python/name:os.system"]
+SETTINGS += ["seed: !!python/name:os.system", f"seed: 1{':59' * 300}.5"]
 
 
 @pytest.mark.parametrize("text", SETTINGS, ids=range(len(SETTINGS)))

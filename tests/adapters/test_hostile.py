@@ -40,6 +40,8 @@ from tests.adapters.hostile import change, refused
         ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights"),
         ({"init_lora_weights": "olora"}, "init_lora_weights"),
         ({"base_model_name_or_path": "../../etc"}, "The base is named"),
+        ({"base_model_name_or_path": "../.."}, "The base is named"),
+        ({"base_model_name_or_path": "a--b/c"}, "The base is named"),
         ({"base_model_name_or_path": "/etc"}, "of another machine"),
         ({"base_model_name_or_path": 5}, "The base is named"),
         ({"revision": "../../../etc/passwd"}, "revision"),

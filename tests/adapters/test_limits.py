@@ -5,9 +5,13 @@ import shutil
 
 import pytest
 
+from adapters.edit import delete_adapter
 from adapters.intake import import_adapter
 from adapters.pull import look, pull
 from common.errors import UserError
+from common.files import folder_bytes
+from common.paths import trash_folder
+from common.trash import list_trash
 from models.base import choose_base, fetch_base
 from tests.adapters.making import put
 
@@ -98,3 +102,13 @@ def test_all_guests_together_keep_only_so_much(made, tmp_path, monkeypatch):
         check_disk(f"{GUEST_PREFIX}two", 0)
     assert import_adapter(made, owner="user-ann").adapter.name == "made"
     check_disk("user-ann", 0)
+
+
+def test_what_was_deleted_makes_room_for_what_comes(made, monkeypatch):
+    size = import_adapter(made, "one").adapter.size_bytes
+    monkeypatch.setenv("STUDIO_MAX_ADAPTER_BYTES_PER_USER", str(int(size * 2.5)))
+    for _ in range(4):
+        delete_adapter("one")
+        import_adapter(made, "one")
+    assert len(list_trash(trash_folder())) <= 1
+    assert folder_bytes(trash_folder()) < 2 * size

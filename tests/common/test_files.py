@@ -85,3 +85,16 @@ def test_a_plain_value_is_what_yaml_says_or_none(text):
 def test_a_plain_value_is_found_in_what_a_config_writes():
     text = TrainConfig(base="a/b", data="data/rows.jsonl").to_yaml().encode()
     assert (plain_value(text, "base"), plain_value(text, "data")) == ("a/b", "data/rows.jsonl")
+
+
+def test_half_a_character_is_read_and_written_as_a_sign_for_it_and_leaves_no_file_behind(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": "\\ud800x", "b": "\\ud83d\\ude42"}')
+    assert read_json(tmp_path / "a.json") == {"a": "\ufffdx", "b": "🙂"}
+    write_json(tmp_path / "b.json", {"a": "\ud800x"})
+    assert read_json(tmp_path / "b.json") == {"a": "?x"}
+    with pytest.raises(OSError):
+        write_json(tmp_path / "a.json" / "c", {})
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError):
+        write_json(tmp_path / "folder", {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.json", "folder"]

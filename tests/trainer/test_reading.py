@@ -11,6 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from common.errors import UserError
+from data import conversations
 from data.intake import gather
 from data.kinds import paste_suffix, suffix_of
 from data.reading import EXAMPLE_HELD_OUT, read_rows, read_source
@@ -219,3 +220,18 @@ def test_the_example_data_is_what_the_readme_says():
     questions = [message["content"] for row in train + held_out for message in row["messages"][:1]]
     assert len(set(questions)) == len(questions), "a held-out question is trained"
     assert all(to_conversation(row) for row in train + held_out)
+
+
+def test_a_row_of_a_table_that_never_ends_is_cut_off(tmp_path):
+    file = tmp_path / "a.csv.gz"
+    file.write_bytes(gzip.compress(b'a,b\n"x' + (b'","xy' * 200_000 + b"\n") * 20))
+    with pytest.raises(UserError, match="longer than 8 MB"):
+        read_rows(str(file))
+
+
+def test_conversations_that_take_far_more_than_their_file_do_not_fill_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(conversations, "MAX_BYTES", 2_000_000)
+    file = tmp_path / "a.jsonl"
+    file.write_text(('{"messages": [' + '"a","b",' * 20_000 + '"a","b"]}\n') * 5)
+    with pytest.raises(UserError, match="of disk"):
+        gather(read_source(str(file)), tmp_path)

@@ -1,6 +1,7 @@
 """A run's events add up to its state, also after restarts, over two stages, and for very long runs."""
 
 import json
+import time
 from itertools import pairwise
 
 import pytest
@@ -142,3 +143,15 @@ def test_what_a_list_shows_is_the_same_without_curves(file, events, monkeypatch)
     assert (ending.status, ending.step, ending.metrics) == (whole.status, whole.step, whole.metrics)
     assert (ending.losses[-1:], ending.eval_losses[-1:]) == (whole.losses[-1:], whole.eval_losses[-1:])
     assert len(parsed) <= 13, "of steps in a row the first and the last"
+
+
+def test_events_in_any_order_and_a_hundred_thousand_empty_lines_take_a_moment(file):
+    looks = [{"event": "eval", "step": number, "loss": 1.0} for number in range(20_000, 0, -1)]
+    resumes = [event for number in range(5000) for event in ({"event": "resumed", "step": number}, step(number + 1))]
+    write(file, *looks, *resumes)
+    with open(file, "a") as out:
+        out.write("\n" * 100_000)
+    started = time.process_time()
+    state = state_of(file)
+    assert time.process_time() - started < 3 and state.damaged_lines == 0
+    assert state.losses == [(number, float(number)) for number in range(1, 5001)]

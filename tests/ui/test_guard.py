@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.responses import PlainTextResponse
 
 from adapters.library import find_adapter
 from tests.adapters.conftest import made  # noqa: F401
@@ -471,3 +472,17 @@ def test_a_small_limit_of_open_files_is_raised_so_that_half_open_connections_do_
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == raised
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_half_a_character_in_a_call_is_a_sign_for_it_before_gradio_reads_it(laptop, monkeypatch):
+    body, seen = b'{"data": ["\\ud800x", "\\ud83d\\ude42"], "session_hash": "s"}', []
+    assert laptop.get("/config").status_code == 200
+    inner = guard_of(laptop)
+
+    async def answer(scope, receive, send):
+        seen.append(json.loads((await receive())["body"]))
+        await PlainTextResponse("ok")(scope, receive, send)
+
+    monkeypatch.setattr(inner, "app", answer)
+    assert laptop.post(JOIN, content=body, headers=JSON).status_code == 200
+    assert seen[0]["data"] == ["\ufffdx", "🙂"]

@@ -1,0 +1,52 @@
+"""A child that does not behave costs a bounded amount of memory, and is gone with all that it started."""
+
+import os
+import resource
+import sys
+import time
+
+import psutil
+import pytest
+
+from common.child import MAX_LINE_BYTES, run_child
+
+LEAVES_ONE = "import os, time\nif os.fork() == 0:\n    time.sleep(60)\nprint(os.getpgid(0), flush=True)"
+
+
+def run(tmp_path, code: str, watch) -> int:
+    (tmp_path / "odd_child.py").write_text(code)
+    with open(tmp_path / "log", "wb") as log:
+        return run_child(["odd_child"], {**os.environ, "PYTHONPATH": str(tmp_path)}, log, watch)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes there")
+@pytest.mark.parametrize("words", ["b'x' * 65536", "b'x\\n' * 30000"], ids=["one line", "lines"])
+def test_a_child_that_never_ends_to_speak_fills_no_memory(tmp_path, words):
+    before, end, lengths = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic() + 1.5, [0]
+
+    def watch(lines: list[str]) -> None:
+        lengths.extend(map(len, lines))
+        if time.monotonic() > end:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        run(tmp_path, f"import os\nwhile True:\n    os.write(1, {words})", watch)
+    assert 0 < max(lengths) <= MAX_LINE_BYTES
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000
+
+
+def test_what_a_child_leaves_behind_is_ended_with_it(tmp_path):
+    said: list[str] = []
+    started = time.monotonic()
+    assert run(tmp_path, LEAVES_ONE, said.extend) == 0
+    assert time.monotonic() - started < 4, "it did not wait for whom the child left"
+    time.sleep(0.2)
+    living = [one for one in psutil.process_iter(["status"]) if one.info["status"] != psutil.STATUS_ZOMBIE]
+    assert int(said[0]) not in [group_of(one.pid) for one in living]
+
+
+def group_of(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except OSError:  # ended meanwhile, or not to be asked
+        return -1
