@@ -484,5 +484,5 @@ def test_half_a_character_in_a_call_is_a_sign_for_it_before_gradio_reads_it(lapt
         await PlainTextResponse("ok")(scope, receive, send)
 
     monkeypatch.setattr(inner, "app", answer)
-    assert laptop.post(JOIN, content=body, headers=JSON).status_code == 200
+    assert laptop.post("/gradio_api/call/preset", content=body, headers=JSON).status_code == 200
     assert seen[0]["data"] == ["\ufffdx", "🙂"]
