@@ -231,7 +231,9 @@ class ChatHandlers:
         except Exception:  # whatever it was, the page can be used on; it is raised again, and shown at the edge
             has_come = any(one.reply.new_tokens for one in answers)
             back = {own.message_box: text} if text and not has_come else {}
-            yield {**back, **self.saved(values, conversation if has_come else self.current(values))}
+            saved = self.saved(values, conversation if has_come else self.current(values))
+            # as a whole: Gradio's differences of lists within lists that become shorter are wrong (gradio==6.31.0, utils.diff)
+            yield {**saved, own.conversation: gr.HTML(saved[own.conversation]), **back}
             raise
         finally:
             if self.live.get(key) is conversation:
