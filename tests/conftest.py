@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from common.paths import bases_folder, home
+from common.paths import bases_folder, home, runs_folder
 from models import embedded
 from tests.tiny import TOKENIZER, make_tiny_base
 
@@ -149,3 +149,21 @@ def embedded_base(isolated_home, embedded_bases) -> Path:
     """The embedded base, linked into this test's home."""
     bases_folder().symlink_to(embedded_bases)
     return embedded.folder()
+
+
+@pytest.fixture
+def settings(tiny_base, tmp_path) -> dict:
+    """A run of thirty steps on the two-layer model."""
+    from tests.running import small_settings
+
+    return small_settings(tiny_base, tmp_path)
+
+
+@pytest.fixture
+def run():
+    """The folder of a run without files."""
+    from runs.run import Run
+
+    run = Run(runs_folder() / "run")
+    run.folder.mkdir(parents=True)
+    return run

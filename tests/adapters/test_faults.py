@@ -19,7 +19,7 @@ from common.files import publish
 from common.paths import REPOSITORY, adapters_folder, home
 from models.hub.client import account_of
 from tests.adapters.making import put
-from tests.trainer.test_faults import command, fill, is_a_sentence, page_says, small_disk  # noqa: F401
+from tests.runs.test_faults import command, fill, is_a_sentence, page_says, small_disk  # noqa: F401
 
 TOUCHES = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.copyfile")
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

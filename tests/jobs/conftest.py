@@ -14,7 +14,7 @@ from models.hub.client import account_of
 from runs.config import TrainConfig
 from tests.adapters.conftest import hub  # noqa: F401  (the fixture)
 from tests.fakes import conversation
-from tests.trainer.running import write_rows
+from tests.running import write_rows
 
 
 def wait_for(condition, what: str, seconds: float = 240) -> None:

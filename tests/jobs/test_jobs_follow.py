@@ -16,7 +16,7 @@ from models.hub.client import account_of
 from runs.history import discard
 from runs.run import read_state
 from tests.jobs.conftest import event, wait_for
-from tests.trainer.running import events
+from tests.running import events
 
 
 def followers(run) -> int:

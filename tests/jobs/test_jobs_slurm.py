@@ -17,7 +17,7 @@ from runs.machines import parallel
 from runs.run import read_state
 from tests.fakes import conversation
 from tests.jobs.conftest import wait_for, write_commands
-from tests.trainer.running import events, losses, run_main, write_rows
+from tests.running import events, losses, run_main, write_rows
 
 CPU_PAIR = Machines(nodes=2, gpus_per_node=0)
 FAKES = {

@@ -14,7 +14,7 @@ from runs.backup.backup import read_backup, restore
 from runs.queue import stop
 from runs.run import Run, read_state
 from tests.jobs.conftest import wait_for
-from tests.trainer.running import events, losses
+from tests.running import events, losses
 
 
 def steps_kept(hub, repo: str) -> set[int]:

@@ -31,8 +31,8 @@ from models.tokenizer import load_tokenizer
 from runs.config import TrainConfig
 from runs.launcher import create_run
 from tests.adapters.making import make_adapter
+from tests.running import losses, run_main, small_settings
 from tests.tiny import make_tiny_qwen
-from tests.trainer.running import losses, run_main, small_settings
 from trainer.patches import loss_head, row_attention
 from trainer.recipe import lora_config
 

@@ -11,7 +11,7 @@ from common.paths import runs_folder
 from runs import follow as module
 from runs.follow import watch
 from runs.run import EventLog, Run, find_run, read_state
-from tests.trainer import queueing
+from tests import queueing
 from trainer.__main__ import main
 
 

@@ -13,7 +13,7 @@ from runs.config import TrainConfig
 from runs.launcher import create_run, start
 from runs.machines.parallel import with_processes
 from runs.run import Run, read_state
-from tests.trainer.running import events, losses, run_main, small_settings, write_rows
+from tests.running import events, losses, run_main, small_settings, write_rows
 
 SECONDS = 180
 

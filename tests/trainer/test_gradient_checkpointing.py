@@ -9,7 +9,7 @@ from models.hardware import Hardware
 from runs.config import TrainConfig
 from runs.forecast.estimate import EXAMPLE_FACTS, estimate
 from runs.launcher import create_run
-from tests.trainer.running import events, losses, run_main
+from tests.running import events, losses, run_main
 from trainer import gradient_checkpointing
 from trainer.gradient_checkpointing import facts_of
 

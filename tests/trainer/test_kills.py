@@ -17,7 +17,7 @@ from runs.config import TrainConfig
 from runs.launcher import create_run
 from runs.run import Run
 from tests.conftest import REPOSITORY
-from tests.trainer.running import write_rows
+from tests.running import write_rows
 
 KILLS = 20
 SAVE_STEPS = 2

@@ -14,7 +14,7 @@ from runs.checkpoints import last_checkpoint
 from runs.config import TrainConfig
 from runs.launcher import create_run, start
 from runs.run import Run, RunState, read_state
-from tests.trainer.running import events, run_main, small_settings, wait
+from tests.running import events, run_main, small_settings, wait
 from trainer.studio_trainer import StudioTrainer
 
 

@@ -5,7 +5,7 @@ import pytest
 from models.precision import load_base_model
 from runs.config import TrainConfig
 from runs.launcher import create_run
-from tests.trainer.running import events, losses, run_main, small_settings, write_rows
+from tests.running import events, losses, run_main, small_settings, write_rows
 from trainer.samples import SampleAnswers, answer, choose_prompts
 
 PROMPTS = "What is 1?\nWhat is 2?\nWho are you?"

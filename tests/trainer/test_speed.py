@@ -7,7 +7,7 @@ from common.files import read_json_lines
 from common.paths import runs_folder
 from models.precision import load_base_model
 from runs.run import Run
-from tests.trainer.running import events
+from tests.running import events
 from trainer.patches import row_attention
 
 LENGTHS = (7, 1, 12, 5)

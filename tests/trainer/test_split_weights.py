@@ -10,8 +10,8 @@ from runs.config import TrainConfig
 from runs.forecast.estimate import EXAMPLE_FACTS
 from runs.forecast.memory import estimate_memory
 from runs.launcher import create_run
-from tests.trainer.running import run_main, write_rows
-from tests.trainer.test_machines import A100
+from tests.running import run_main, write_rows
+from tests.runs.test_machines import A100
 
 
 def memory_parts(mode: str, processes: int, layers: int = 22) -> dict[str, int]:

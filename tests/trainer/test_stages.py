@@ -10,7 +10,7 @@ from common.paths import adapters_folder
 from models.base import Base
 from runs.config import TrainConfig
 from runs.launcher import create_run
-from tests.trainer.running import events, losses, run_main, small_settings, write_rows
+from tests.running import events, losses, run_main, small_settings, write_rows
 from trainer.init_adapter import check_adapter
 
 

@@ -6,7 +6,7 @@ from common.paths import adapters_folder
 from runs.checkpoints import last_checkpoint
 from runs.config import TrainConfig
 from runs.launcher import create_run
-from tests.trainer.running import events, losses, run_main, write_rows
+from tests.running import events, losses, run_main, write_rows
 from trainer import progress
 from trainer import train as process
 from trainer.progress import ProgressCallback

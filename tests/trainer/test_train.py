@@ -15,7 +15,7 @@ from common.paths import adapters_folder, home
 from runs.config import TrainConfig
 from runs.launcher import create_run, start
 from runs.run import Run, read_state
-from tests.trainer.running import events, losses, run_main, small_settings, wait, write_rows
+from tests.running import events, losses, run_main, small_settings, wait, write_rows
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from runs.checkpoints import whole_steps
 from runs.config import TrainConfig
 from runs.launcher import create_run
 from runs.run import Run, read_state
-from tests.trainer.running import events, losses, run_main, small_settings
+from tests.running import events, losses, run_main, small_settings
 
 SECONDS = 180
 ADDRESSES = ("10.77.0.1", "10.77.0.2")

@@ -8,7 +8,7 @@ from common.paths import adapters_folder
 from runs.checkpoints import last_checkpoint
 from runs.config import TrainConfig
 from runs.launcher import create_run
-from tests.trainer.running import events, run_main, small_settings
+from tests.running import events, run_main, small_settings
 from trainer import recipe
 from trainer.studio_trainer import StudioTrainer
 

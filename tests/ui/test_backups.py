@@ -19,7 +19,7 @@ from runs.launcher import create_run
 from runs.run import Run, find_run, read_state, this_process
 from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.runs import add_checkpoint, make_run
-from tests.trainer.running import losses, run_main, write_rows
+from tests.running import losses, run_main, write_rows
 from ui.owner import Visitor
 from ui.page import build
 from ui.train import backups

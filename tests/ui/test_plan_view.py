@@ -6,7 +6,7 @@ from models.family import TINYLLAMA_SHAPE
 from models.hardware import Hardware
 from runs.config import TrainConfig
 from runs.forecast.estimate import EXAMPLE_FACTS, estimate
-from tests.trainer.test_estimate import FAST
+from tests.runs.test_estimate import FAST
 from ui.train.plan_view import plan_html
 
 

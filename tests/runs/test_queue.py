@@ -13,7 +13,7 @@ from runs import queue
 from runs.config import TrainConfig
 from runs.queue import advance, cancel, enqueue, launch, order, position, stop
 from runs.run import EventLog, Run, read_state, this_process
-from tests.trainer.queueing import end, make_run, queued, wait_for
+from tests.queueing import end, make_run, queued, wait_for
 
 
 def ids(runs: list[Run]) -> list[str]:

@@ -16,7 +16,7 @@ from data.intake import load_data, load_text, read_texts
 from data.reading import read_rows
 from data.split import duplicates_of, found_in, held_out_of
 from models.templates import training_template
-from tests.trainer.test_dataset import LONG, PAIR
+from tests.data.test_dataset import LONG, PAIR
 
 QUESTION = {"question": "Q", "answer": "A"}
 COLUMNS = '{"prompt": "frage", "completion": "antwort"}'

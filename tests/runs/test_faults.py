@@ -25,8 +25,8 @@ from runs.config import TrainConfig
 from runs.launcher import create_run
 from runs.queue import advance, enqueue, order
 from runs.run import EventLog, find_run, list_runs, read_state, this_process
-from tests.trainer.queueing import end, make_run, queued, wait_for
-from tests.trainer.running import events, run_main, small_settings
+from tests.queueing import end, make_run, queued, wait_for
+from tests.running import events, run_main, small_settings
 from trainer import train
 from trainer.__main__ import main
 from ui.messages import shown

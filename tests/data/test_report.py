@@ -11,7 +11,7 @@ from data.examine import build_report, histogram
 from data.findings import CheckedBase
 from data.intake import load_data
 from data.report import Finding, Report
-from tests.trainer.test_dataset import LONG as LONG_TURNS
+from tests.data.test_dataset import LONG as LONG_TURNS
 
 KOREAN = [
     {"질문": f"{number}번 학생은 무엇을 배웠습니까?", "답변": f"{number}번 학생은 국어와 수학을 배웠습니다."}

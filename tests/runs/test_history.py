@@ -29,7 +29,7 @@ from runs.history import (
 )
 from runs.publish import place_of
 from runs.run import EventLog, Run, find_run, list_runs, read_state, this_process
-from tests.trainer import queueing
+from tests import queueing
 from ui.train import history_view
 
 

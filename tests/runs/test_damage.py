@@ -13,7 +13,7 @@ from common.paths import runs_folder
 from runs import history
 from runs.queue import advance, order
 from runs.run import EventLog, Run, read_state
-from tests.trainer.queueing import make_run, queued
+from tests.queueing import make_run, queued
 from trainer.__main__ import main
 from ui.train import history_view, run_view
 

@@ -21,7 +21,7 @@ from runs import disk, launcher
 from runs.config import TrainConfig
 from runs.launcher import command, create_run, environment, start
 from runs.run import EventLog, this_process
-from tests.trainer.running import write_rows
+from tests.running import write_rows
 
 
 @pytest.fixture

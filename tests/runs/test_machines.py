@@ -30,7 +30,7 @@ from runs.machines.command import (
 from runs.machines.parallel import KINDS, TABLE, check_machine, kind_of, row_of, table_markdown
 from runs.machines.user_config import FILE, KEYS, read_user_config, settings_of, with_user_config
 from runs.run import EventLog, Run, read_state
-from tests.trainer.running import write_rows
+from tests.running import write_rows
 from trainer.__main__ import main
 
 A100 = (Gpu("A100", 80 * 2**30, 8.0),) * 4

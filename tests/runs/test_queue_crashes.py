@@ -11,7 +11,7 @@ from common.paths import REPOSITORY
 from runs import queue
 from runs.queue import advance
 from runs.run import EventLog, read_state
-from tests.trainer.queueing import FAKE, fake_command, queued, wait_for
+from tests.queueing import FAKE, fake_command, queued, wait_for
 
 
 def test_a_run_that_cannot_be_started_fails_and_the_next_one_starts(trainer):

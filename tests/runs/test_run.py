@@ -9,7 +9,7 @@ from common.files import write_json, write_text
 from common.paths import runs_folder
 from runs.config import TrainConfig
 from runs.run import EventLog, Run, active_run, find_run, list_runs, read_state, runs_with, this_process
-from tests.trainer.queueing import make_run
+from tests.queueing import make_run
 
 
 def alive(run: Run) -> None:
