@@ -46,6 +46,8 @@ def _message(error: Exception) -> gr.Error:
     if known:
         if known is not error:
             log.warning("The system refused something: %s", error, exc_info=error)
+        elif cause := known.__cause__:  # the sentence may hide a fault of our own
+            log.warning("Shown: %s The cause: %.300r", known, cause)
         words = html.escape(str(known), quote=False)  # a message is HTML to the page: a name in it may be anybody's
         return gr.Error(words, title="This did not work", duration=15, print_exception=False)
     log.exception("A handler failed")
