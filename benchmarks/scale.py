@@ -70,7 +70,8 @@ def intake_rows(sizes: list[int], with_tokens: bool, compared: int = 1) -> list[
 
 def list_rows(entries: int) -> list[Row]:
     """One row for each call of the page, and for each click that changes something and then shows the lists anew."""
-    from runs.history import delete, rename, undo_delete
+    from runs.history import EVERY_RUN, RunFilter, delete, undo_delete
+    from runs.labels import set_labels
     from runs.queue import order
     from runs.run import list_runs
     from ui.adapters import tab as adapters_tab
@@ -84,10 +85,10 @@ def list_rows(entries: int) -> list[Row]:
         calls = {
             "page load: the lists of the Train tab": lambda: history_events.lists(owner, None),
             "page load: who can answer in the chat": lambda: chat_models.model_choices(owner, None),
-            "All runs is opened": lambda: history_view.listed(owner, "", []),
-            "All runs: a search for a title": lambda: history_view.listed(owner, "attempt 77", []),
-            "All runs: a search for a state": lambda: history_view.listed(owner, "done", []),
-            "All runs: a search that finds nothing": lambda: history_view.listed(owner, "xyzzy", []),
+            "All runs is opened": lambda: history_view.listed(owner, EVERY_RUN, []),
+            "All runs: a search for a title": lambda: history_view.listed(owner, RunFilter("attempt 77"), []),
+            "All runs: a search for a state": lambda: history_view.listed(owner, RunFilter("done"), []),
+            "All runs: a search that finds nothing": lambda: history_view.listed(owner, RunFilter("xyzzy"), []),
             "a run is typed into its list": lambda: history_view.run_choices(list_runs(owner), "attempt 77"),
             "the Adapters tab is opened": lambda: adapters_tab._library(owner, "", None),
             "Adapters: a search": lambda: adapters_tab._library(owner, "run-77", None),
@@ -95,7 +96,7 @@ def list_rows(entries: int) -> list[Row]:
             "the queue, twice a second": order,
         }
         changes = {
-            "a rename": lambda: rename(runs[50], "Another title"),
+            "a rename": lambda: set_labels(runs[50], "Another title"),
             "a delete": lambda: delete(runs[51]),
             "an undo": lambda: undo_delete(owner, runs[51].id),
         }

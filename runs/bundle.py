@@ -27,7 +27,8 @@ from common.files import read_object
 from common.paths import REPOSITORY
 from runs.config import EXAMPLE, ROWS, WRITTEN, TrainConfig, marked
 from runs.events import Metrics
-from runs.history import copy_settings, notes_of, title_of
+from runs.history import copy_settings
+from runs.labels import labels_of
 from runs.machines.user_config import FILE as USER_FILE
 from runs.publish import place_of, versions
 from runs.redact import redact
@@ -96,7 +97,7 @@ def write_bundle(run: Run, destination: Path, include_data: bool = False) -> Pat
 
 def _texts(run: Run, state: RunState, include_data: bool) -> dict[str, str]:
     """Return name to content of the text files."""
-    config = run.config()
+    config, labels = run.config(), labels_of(run)
     # in the unpacked folder the config names the data by relative paths
     missing = [name for name in marked(ROWS) if (getattr(config, name) or "").startswith("data/") and not include_data]
     flags = "".join(f" --{name.replace('_', '-')}=YOUR-COPY-OF/{Path(getattr(config, name)).name}" for name in missing)
@@ -108,7 +109,11 @@ def _texts(run: Run, state: RunState, include_data: bool) -> dict[str, str]:
     made_with = {"packages": published or versions(), "platform": system, "hardware": state.metrics.get("hardware")}
     return {
         "README.txt": README.format(
-            title=title_of(run), notes=notes_of(run), status=state.status, command=command, data=data
+            title=f"{labels.title or run.id}\n{labels.words()}".rstrip(),
+            notes=labels.notes,
+            status=state.status,
+            command=command,
+            data=data,
         ),
         "command.txt": command + "\n",
         "config.yaml": replace(config, base_reason="").to_yaml(),

@@ -1,4 +1,4 @@
-"""The commands on runs that exist: list, show, stop, rename, delete, undo, compare, bundle; and the plan of one.
+"""The commands on runs that exist: list, show, stop, label, delete, undo, compare, bundle; and the plan of one.
 
 Each takes the parsed options and returns the exit code; what a person can fix is raised as UserError.
 """
@@ -13,7 +13,8 @@ from common.files import read_object
 from common.paths import adapters_folder, bases_folder, runs_folder
 from runs.bundle import write_bundle
 from runs.config import EXAMPLE, TrainConfig
-from runs.history import compare, delete, discard, rename, search, title_of, undo_delete
+from runs.history import RunFilter, compare, delete, discard, search, undo_delete
+from runs.labels import labels_of, set_labels, split_tags
 from runs.queue import order, position, stop
 from runs.run import LOCAL_OWNER, find_run, read_state
 from runs.state import UNREADABLE
@@ -54,21 +55,25 @@ def show_plan(options: argparse.Namespace) -> int:
 
 
 def list_all(options: argparse.Namespace) -> int:
-    """Print a line for each run in which the words are found."""
-    for run in search(LOCAL_OWNER, " ".join(options.words)):
+    """Print a line for each run in which the words are found, with the tags and the star that were asked for."""
+    wanted = RunFilter(" ".join(options.words), tuple(options.tag), options.starred, options.sort)
+    for run in search(LOCAL_OWNER, wanted):
         state = read_state(run, with_curves=False)
         loss = f"loss {state.losses[-1][1]:.4f}" if state.losses else ""
-        title = title_of(run) if title_of(run) != run.id else ""
+        labels = labels_of(run)
+        words = f"{labels.title}  {labels.words()}".strip()
         step = f"step {state.step}/{state.total_steps}"
         problem = f"{state.message} {state.hint}" if state.status == UNREADABLE else run.settings_problem()
-        print(printable(f"{run.id:40} {state.status:12} {step}  {loss}  {title}  {problem}".rstrip()))
+        print(printable(f"{run.id:40} {state.status:12} {step}  {loss}  {words}  {problem}".rstrip()))
     return 0
 
 
 def show(options: argparse.Namespace) -> int:
     """Print the settings, state and figures of a run, and how to load what came out."""
     run = find_run(options.name)
-    state = read_state(run)
+    state, labels = read_state(run), labels_of(run)
+    for line in filter(None, (labels.title, labels.words(), labels.notes)):
+        print(printable(line))
     print(printable(run.settings_problem() or run.config_file.read_text(encoding="utf-8")))
     print(printable(f"status: {state.status} {state.message} {state.hint}".strip()))
     for note in state.notes:
@@ -110,7 +115,16 @@ def show_queue(options: argparse.Namespace) -> int:
 
 def rename_run(options: argparse.Namespace) -> int:
     """Give a run a title."""
-    rename(find_run(options.name), options.title)
+    set_labels(find_run(options.name), options.title)
+    return 0
+
+
+def label_run(options: argparse.Namespace) -> int:
+    """Change a run's tags, note and star."""
+    run = find_run(options.name)
+    removed = {tag.casefold() for tag in split_tags(options.remove)}
+    tags = [tag for tag in (*labels_of(run).tags, *split_tags(options.add)) if tag.casefold() not in removed]
+    print(printable(set_labels(run, notes=options.note, tags=tags, starred=options.star).words()))
     return 0
 
 

@@ -1,11 +1,12 @@
-"""The runs of one owner over time: titles, search, comparison, and deleting with a way back.
+"""The runs of one owner over time: search, filters, order, comparison, and deleting with a way back.
 
-A title lies in the run's `about.json`; the id and the folder never change. What is deleted goes to the owner's `.trash`:
+What is deleted goes to the owner's `.trash`:
 
     runs/<owner>/.trash/<entry>/run/           the run's folder
                                 adapter/       the adapter that came out of it, when the run was discarded
 """
 
+import math
 import shutil
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Any
 import psutil
 
 from common.errors import UserError
-from common.files import plain_value, read_object, write_json
+from common.files import plain_value, read_object
 from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, runs_folder
 from common.trash import empty_trash, find_in_trash, list_trash, move_to_trash, take_back
 from runs.config import ROWS, WRITTEN, TrainConfig, marked
 from runs.events import Metrics
+from runs.labels import labels_of, title_of
 from runs.machines.user_config import FILE as USER_FILE
 from runs.publish import came_out_of, place_of
 from runs.queue import cancel, lock
@@ -28,7 +30,7 @@ from runs.state import STATUSES
 MAX_DELETED = 10
 DELETED_SECONDS = 86400.0
 TERM_SECONDS, KILL_SECONDS = 3.0, 5.0
-MAX_TITLE, MAX_NOTES = 120, 4000  # characters
+NEWEST, STARRED, BY_TITLE, BY_LOSS = ORDERS = ("newest", "starred", "title", "loss")
 
 
 @dataclass(frozen=True)
@@ -64,39 +66,55 @@ class Comparison:
     metrics: list[Metrics]
 
 
-def title_of(run: Run) -> str:
-    """Return the title that its owner gave, else its id."""
-    return _about(run).get("title") or run.id
+@dataclass(frozen=True)
+class RunFilter:
+    """Which runs a list shows, and in which order: those in which every word is found, with all of the tags."""
+
+    words: str = ""
+    tags: tuple[str, ...] = ()
+    starred: bool = False
+    order: str = NEWEST
 
 
-def notes_of(run: Run) -> str:
-    """Return the notes that its owner wrote, "" without any."""
-    return _about(run).get("notes") or ""
+EVERY_RUN = RunFilter()
 
 
-def _about(run: Run) -> dict[str, str]:
-    about = read_object(run.about_file)
-    return {name: text for name, text in about.items() if isinstance(text, str) and _is_printable(text)}
+def search(owner: str = LOCAL_OWNER, wanted: RunFilter = EVERY_RUN) -> list[Run]:
+    """Return the wanted runs of one owner."""
+    return filtered(list_runs(owner), wanted)
 
 
-def _is_printable(text: str) -> bool:
-    return text.replace("\n", "").replace("\t", "").isprintable()
+def filtered(runs: list[Run], wanted: RunFilter) -> list[Run]:
+    """Return those of `runs`, the newest first, that are wanted, in the wanted order."""
+    tags = {tag.casefold() for tag in wanted.tags}
+    if tags or wanted.starred:
+        labelled = [(run, labels_of(run)) for run in runs]
+        runs = [
+            run
+            for run, labels in labelled
+            if tags <= {tag.casefold() for tag in labels.tags} and labels.starred >= wanted.starred
+        ]
+    found = found_in(runs, wanted.words)
+    if wanted.order == STARRED:
+        return sorted(found, key=lambda run: not labels_of(run).starred)
+    if wanted.order == BY_TITLE:
+        return sorted(found, key=lambda run: title_of(run).casefold())
+    return sorted(found, key=_last_loss) if wanted.order == BY_LOSS else found
 
 
-def rename(run: Run, title: str, notes: str | None = None) -> None:
-    """Give `run` a title, and notes unless None. An empty title goes back to the id. Raises UserError for a long one."""
-    title = " ".join(title.split())
-    notes = notes_of(run) if notes is None else notes.strip()
-    if len(title) > MAX_TITLE or len(notes) > MAX_NOTES:
-        raise UserError(f"A title has at most {MAX_TITLE} characters, notes {MAX_NOTES}.", "Shorten it.")
-    if not _is_printable(title + notes):
-        raise UserError("A title and notes are made of letters that can be shown.", "Leave out control characters.")
-    write_json(run.about_file, {"title": title, "notes": notes})
+def _last_loss(run: Run) -> tuple[int, float]:
+    """Return what puts the lowest held-out loss first, then the lowest loss of a run without held-out rows."""
+    state = read_state(run, with_curves=False)
+    for place, curve in enumerate((state.eval_losses, state.losses)):
+        if curve and not math.isnan(curve[-1][1]):
+            return place, curve[-1][1]
+    return 2, 0.0
 
 
-def search(owner: str = LOCAL_OWNER, words: str = "") -> list[Run]:
-    """Return the owner's runs in which every word is found (title, id, notes, base, data, state): see `found_in`."""
-    return found_in(list_runs(owner), words)
+def tags_of(runs: list[Run]) -> list[str]:
+    """Return the tags of all of `runs`, sorted; of two that differ in upper and lower case, the newer run's."""
+    tags = {tag.casefold(): tag for run in reversed(runs) for tag in labels_of(run).tags}
+    return [tags[key] for key in sorted(tags)]
 
 
 def found_in(runs: list[Run], words: str) -> list[Run]:
@@ -120,9 +138,8 @@ def found_in(runs: list[Run], words: str) -> list[Run]:
 
 
 def _words(run: Run) -> str:
-    """Return the text that a search reads: id, title, notes, base, data; case-folded, a space before and after each."""
-    about = read_object(run.about_file)
-    told = [text for name in ("title", "notes") if isinstance(text := about.get(name), str)]
+    """Return the text that a search reads: id, labels, base, data; case-folded, a space before and after each."""
+    labels = labels_of(run)
     try:
         text = run.config_file.read_bytes()
         base, data = plain_value(text, "base"), plain_value(text, "data")  # a YAML reader takes ten times as long
@@ -131,7 +148,7 @@ def _words(run: Run) -> str:
             base, data = config.base, config.data
     except (OSError, UserError):  # deleted meanwhile, or of another version of this program
         base = data = ""
-    return f" {' '.join((run.id, *told, base, data))} ".casefold()
+    return f" {' '.join((run.id, labels.title, labels.notes, labels.words(), base, data))} ".casefold()
 
 
 def compare(runs: list[Run]) -> Comparison:

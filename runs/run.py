@@ -3,7 +3,7 @@
     runs/<owner>/<id>/config.yaml     the settings
                       data/           a copy of the files it trains on
                       init_adapter/   a copy of the adapter it continues from
-                      about.json      its title and notes
+                      about.json      its labels: title, notes, tags, a star
                       accelerate.yaml what `accelerate launch` gets: processes, machines, mode
                       queued.json     exists while it waits for its turn
                       process.json    who trains: process id and its start time

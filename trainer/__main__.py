@@ -8,6 +8,7 @@ python -m trainer queue                who waits
 python -m trainer list [WORDS]         all runs, or those in which the words are found
 python -m trainer show NAME            one run, and how to load what came out
 python -m trainer rename NAME TITLE    give it a title; the name stays
+python -m trainer label NAME --add poems,korean --star          tags, a note and a star, by which `list` finds it
 python -m trainer delete NAME          delete the run (--discard: end it and delete its adapter too)
 python -m trainer undo NAME            bring back what was deleted within a day
 python -m trainer restore you/RUN-checkpoints   bring back a run whose checkpoints were kept on the Hub
@@ -32,6 +33,7 @@ from runs import commands
 from runs.commands import given_settings
 from runs.config import WRITTEN, TrainConfig, marked
 from runs.follow import follow
+from runs.history import NEWEST, ORDERS
 from runs.queue import enqueue, launch
 from runs.resolve import capped
 from runs.run import find_run
@@ -59,9 +61,18 @@ def _parser() -> argparse.ArgumentParser:
     _named(jobs, "resume", _resume, "go on with a run that was stopped or interrupted")
     _named(jobs, "stop", commands.stop_run, "end a run and keep what it learned")
     _job(jobs, "queue", commands.show_queue, "who waits")
-    _job(jobs, "list", commands.list_all, "all runs").add_argument("words", nargs="*")
+    listing = _job(jobs, "list", commands.list_all, "all runs, or those that are asked for")
+    listing.add_argument("words", nargs="*", help="words of a title, a name, a note, a base, the data or a state")
+    listing.add_argument("--tag", action="append", default=[], help="only with this tag; may be given again")
+    listing.add_argument("--starred", action="store_true", help="only starred ones")
+    listing.add_argument("--sort", choices=ORDERS, default=NEWEST, help="[newest]")
     _named(jobs, "show", commands.show, "one run")
     _named(jobs, "rename", commands.rename_run, "give a run a title").add_argument("title")
+    label = _named(jobs, "label", commands.label_run, "change a run's tags, note and star")
+    label.add_argument("--add", default="", metavar="TAGS", help="tags, with commas between them")
+    label.add_argument("--remove", default="", metavar="TAGS")
+    label.add_argument("--note", help='in place of the one before; "" takes it away')
+    label.add_argument("--star", action=argparse.BooleanOptionalAction)
     delete = _named(jobs, "delete", commands.delete_run, "delete a run; undo brings it back for a day")
     delete.add_argument("--discard", action="store_true", help="end it if it trains, and delete its adapter too")
     _named(jobs, "undo", commands.undo, "bring a deleted run back")

@@ -17,7 +17,7 @@ from common.files import write_text
 from common.paths import REPOSITORY, home
 from runs.bundle import shell_command, write_bundle
 from runs.config import TrainConfig
-from runs.history import rename
+from runs.labels import set_labels
 from runs.launcher import create_run
 from runs.redact import redact
 from runs.run import EventLog, Run, find_run, read_state
@@ -79,12 +79,12 @@ def test_a_bundle_holds_everything_and_the_data_only_when_it_was_asked_for(run, 
 
 
 def test_a_bundle_tells_no_token_no_path_and_no_host(run, tmp_path):
-    rename(run, "Mine", f"see {home()}/notes and {TOKEN}")
+    set_labels(run, "Mine", f"see {home()}/notes and {TOKEN}", [f"tag {home()}"[:40]])
     text = b"\n".join(contents(write_bundle(run, tmp_path / "out")).values()).decode("utf-8", "replace")
     places = (str(REPOSITORY), str(home()), str(tmp_path), str(Path.home()) + "/", sys.prefix, "/srv/", "/tmp/")
     for secret in (TOKEN, "abcdefghijkl", socket.gethostname(), *places):
         assert secret not in text, secret
-    assert "<secret>" in text and "<app>/trainer/train.py" in text and "x.jsonl" in text
+    assert "\n#tag " in text and "<secret>" in text and "<app>/trainer/train.py" in text and "x.jsonl" in text
 
 
 NO_PATHS = (

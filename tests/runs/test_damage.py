@@ -106,9 +106,9 @@ def shown_of(run: Run, capsys) -> tuple[str, str, str]:
     assert main(["list"]) == 0
     listed = capsys.readouterr().out.splitlines()
     runs = history.list_runs()
-    history_view.listed("local", "", None)
+    history_view.listed("local", history.EVERY_RUN, None)
     history_view.run_choices(runs)
-    history.search("local", "title")
+    history.search("local", history.RunFilter("title"))
     labels = {each.id: history_view.label_of(each) for each in runs}
     view = html.unescape(run_view.render(run)[0])
     assert len(listed) == len(labels) == len(runs)

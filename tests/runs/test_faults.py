@@ -22,6 +22,7 @@ from runs import disk, queue
 from runs import run as run_module
 from runs.checkpoints import last_checkpoint
 from runs.config import TrainConfig
+from runs.history import EVERY_RUN
 from runs.launcher import create_run
 from runs.queue import advance, enqueue, order
 from runs.run import EventLog, find_run, list_runs, read_state, this_process
@@ -200,7 +201,7 @@ def test_a_home_that_is_taken_away_and_comes_back_is_as_it_was(trainer):
     for _ in range(3):
         queue.advance_if_possible()
         assert list_runs() == [] and read_state(run).message == "It was deleted."
-        run_view.render(run), run_view.signature(run), history_view.listed("local", "", None)
+        run_view.render(run), run_view.signature(run), history_view.listed("local", EVERY_RUN, None)
         assert "no run" in page_says(lambda: find_run("run"))
     assert not home().exists(), "a look makes no folder in the place of the disk"
     away.rename(home())

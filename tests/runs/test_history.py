@@ -1,4 +1,4 @@
-"""Titles, search, comparison; what is deleted comes back for a day."""
+"""Search, filters, order, comparison; what is deleted comes back for a day."""
 
 import os
 import subprocess
@@ -15,18 +15,18 @@ from common.paths import adapters_folder, runs_folder
 from runs import history
 from runs.config import TrainConfig
 from runs.history import (
+    EVERY_RUN,
     Row,
+    RunFilter,
     compare,
     copy_settings,
     delete,
     deleted,
     discard,
-    notes_of,
-    rename,
     search,
-    title_of,
     undo_delete,
 )
+from runs.labels import set_labels, title_of
 from runs.publish import place_of
 from runs.run import EventLog, Run, find_run, list_runs, read_state, this_process
 from tests import queueing
@@ -46,27 +46,11 @@ def make_adapter(run: Run):
     return folder
 
 
-def test_a_title_changes_no_id_and_no_folder():
-    run = make_run()
-    assert title_of(run) == "run"
-    rename(run, "  Korean  dialogues ", "first try\nwith small batches")
-    assert title_of(run) == "Korean dialogues" and notes_of(run).startswith("first try")
-    assert find_run("run", "alice") == run
-    rename(run, "")
-    assert title_of(run) == "run" and notes_of(run), "an empty title goes back to the id, notes stay"
-
-
-@pytest.mark.parametrize("title", ["x" * 121, "a\x00b", "a\x1b[31mb", "\u202eabc"])
-def test_a_title_that_cannot_be_shown_is_refused(title):
-    with pytest.raises(UserError):
-        rename(make_run(), title)
-
-
 def test_search_finds_titles_notes_data_base_and_state():
     first, second = make_run("first", data="poems.csv"), make_run("second", base="embedded")
-    rename(first, "한국어 시", "with NEFTune")
-    assert search("alice", "neftune POEMS") == [first] and search("alice", "한국어") == [first]
-    assert search("alice", "embedded done") == [second] and search("alice", "nothing") == []
+    set_labels(first, "한국어 시", "with NEFTune")
+    assert search("alice", RunFilter("neftune POEMS")) == [first] and search("alice", RunFilter("한국어")) == [first]
+    assert search("alice", RunFilter("embedded done")) == [second] and search("alice", RunFilter("nothing")) == []
     assert len(search("alice")) == 2 and search("bob") == []
 
 
@@ -74,26 +58,49 @@ def test_a_search_finds_each_state_and_what_changed_at_once():
     done, gone, hers = make_run("first"), make_run("second"), make_run("first", owner="bob")
     EventLog(gone).write("training")
     write_json(gone.process_file, {"trainer": {"pid": 2**22 + 1, "started": 1.0}})
-    assert search("alice", "done") == [done] and search("alice", "inter") == [gone]
-    assert search("bob", "first done") == [hers] and search("bob", "second") == []
+    assert search("alice", RunFilter("done")) == [done] and search("alice", RunFilter("inter")) == [gone]
+    assert search("bob", RunFilter("first done")) == [hers] and search("bob", RunFilter("second")) == []
     EventLog(done).write("failed", message="No.")
     write_text(done.config_file, TrainConfig(name="first", base="a/b", data="it's mine.csv").to_yaml())
-    assert search("alice", "failed") == search("alice", "a/b it's mine") == [done] and search("alice", "done") == []
+    assert search("alice", RunFilter("failed")) == search("alice", RunFilter("a/b it's mine")) == [done]
+    assert search("alice", RunFilter("done")) == []
     delete(done)
-    assert search("alice", "failed") == [] and search("alice", "first") == []
+    assert search("alice", RunFilter("failed")) == [] and search("alice", RunFilter("first")) == []
+
+
+def test_runs_are_filtered_by_tags_and_star_and_put_in_order():
+    runs = [make_run(name) for name in ("a", "b", "c", "d")]
+    for number, run in enumerate(runs):
+        os.utime(run.config_file, (number, number))
+    a, b, c, d = runs
+    set_labels(a, "Zebra", tags=["Poems", "korean"], starred=True)
+    set_labels(b, "apple", tags=["poems"])
+    EventLog(c).write("eval", step=1, loss=0.5)
+    EventLog(d).write("eval", step=1, loss=0.25)
+    for run, loss in ((a, 0.125), (b, float("nan"))):
+        EventLog(run).write("step", step=1, loss=loss)
+
+    def found(**wanted) -> list[Run]:
+        return search("alice", RunFilter(**wanted))
+
+    assert found(tags=("POEMS",)) == [b, a] and found(tags=("poems", "Korean")) == [a] == found(starred=True)
+    assert found(tags=("poem",)) == [] and found(words="poem") == [b, a] and found(words="#poems", starred=True) == [a]
+    assert found(order="starred") == [a, d, c, b] and found(order="title") == [b, c, d, a]
+    assert found(order="loss") == [d, c, a, b], "held-out losses come first, then losses, then what has none"
+    assert history.tags_of(list_runs("alice")) == ["korean", "poems"]
 
 
 def test_a_search_for_words_opens_no_events(monkeypatch):
     runs = [make_run(f"run-{number}") for number in range(5)]
     monkeypatch.setattr(history, "read_state", lambda run, **options: pytest.fail("the events were read"))
-    assert search("alice", "run-3") == [runs[3]] and search("alice", "nowhere") == []
+    assert search("alice", RunFilter("run-3")) == [runs[3]] and search("alice", RunFilter("nowhere")) == []
 
 
 def test_a_thousand_runs_are_listed_in_a_moment():
     make_library(1000, "alice")
     began = time.process_time()
-    history_view.listed("alice", "", [])
-    history_view.listed("alice", "done", [])
+    history_view.listed("alice", EVERY_RUN, [])
+    history_view.listed("alice", RunFilter("done"), [])
     assert time.process_time() - began < 2, "0.4 s on an idle machine"
 
 
@@ -105,7 +112,7 @@ def test_a_run_is_the_newer_the_later_its_settings_were_written():
 
 def test_a_deleted_run_comes_back_with_everything():
     run = make_run()
-    rename(run, "Mine")
+    set_labels(run, "Mine")
     gone = delete(run)
     assert list_runs("alice") == [] and [entry.title for entry in deleted("alice")] == ["Mine"]
     with pytest.raises(UserError):

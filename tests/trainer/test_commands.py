@@ -45,6 +45,24 @@ def test_runs_are_listed_found_and_shown_under_their_titles(job):
     assert "status: done" in job("show", "second")[1]
 
 
+def test_runs_are_labelled_filtered_and_put_in_order(job):
+    make_run("first")
+    make_run("second")
+    assert job("label", "first", "--add", "poems, Korean", "--note", "small batches", "--star")[:2] == (
+        0,
+        "★ #poems #Korean\n",
+    )
+    assert job("label", "first", "--remove", "KOREAN", "--no-star")[1] == "#poems\n"
+    assert job("label", "second", "--star")[1] == "★\n"
+    assert job("list", "--starred")[1].split()[0] == "second" and "first" not in job("list", "--starred")[1]
+    assert job("list", "--tag", "Poems")[1].split()[-1] == "#poems" and job("list", "--tag", "poe")[1] == ""
+    make_run("third")
+    assert job("list", "--sort", "starred")[1].startswith("second") and job("list")[1].startswith("third")
+    assert job("show", "first")[1].startswith("#poems\nsmall batches\n")
+    code, _, complaint = job("label", "first", "--add", "x" * 50)
+    assert code == 1 and "40 characters" in complaint
+
+
 def test_deleted_runs_come_back(job):
     run = make_run("run")
     assert "trainer undo run" in job("delete", "run")[1] and not run.folder.exists()

@@ -5,9 +5,11 @@ import pytest
 
 from common.files import append_json_line, write_text
 from common.paths import runs_folder
+from runs.labels import Labels, labels_of
 from runs.run import Run
 from tests.ui.conftest import handler
 from ui.owner import new_key, owner_of
+from ui.train import run_view
 
 KEY = "a" * 32
 
@@ -51,15 +53,28 @@ def test_another_visitors_run_cannot_be_touched_by_its_name(call, run, name):
     assert sorted(path.name for path in run.folder.iterdir()) == before
 
 
-@pytest.mark.parametrize("name", ["compare_runs", "rename", "delete_runs"])
-def test_another_visitors_runs_cannot_be_listed_renamed_or_deleted(call, run, name):
+@pytest.mark.parametrize("name", ["compare_runs", "rename", "label", "star", "delete_runs"])
+def test_another_visitors_runs_cannot_be_listed_labelled_or_deleted(call, run, name):
     # two layers refuse: the list holds only what this visitor was shown, and each handler looks the run up for its owner
-    assert call(name, new_key(), at_1="", at_2=[run.id, run.id][: 1 + (name != "rename")])
+    assert call(name, new_key(), at_1="", at_2=[run.id, run.id][: 1 + (name not in ("rename", "label"))])
     assert run.config_file.exists() and not run.about_file.exists()
 
 
 def test_the_owner_can_do_what_others_cannot(call, run):
     assert call("log", KEY, at_1=run.id) == call("discard", KEY, at_1=run.id) == "" and not run.folder.exists()
+
+
+def test_the_owner_labels_a_run_and_hostile_words_stay_words(call, run):
+    hostile = "<img src=x onerror=alert(1)>"
+    assert call("on_select", KEY) == ""  # the page lists the run
+    assert call("label", KEY, at_2=[run.id], at_3=f"poems, {hostile}", at_4=f"see {hostile}") == ""
+    assert call("star", KEY, at_2=[run.id]) == call("rename", KEY, at_2=[run.id], at_3=hostile) == ""
+    assert labels_of(run) == Labels(hostile, f"see {hostile}", ("poems", hostile), True)
+    view = run_view.render(run)[0]
+    assert "<img" not in view and view.count("&lt;img") == 3
+    assert call("star", KEY, at_2=[run.id]) == "" and not labels_of(run).starred
+    assert "at most 40 characters" in call("label", KEY, at_2=[run.id], at_3="x" * 41)
+    assert "Choose one" in call("label", KEY, at_3="poems") and "No run is chosen" in call("star", KEY)
 
 
 @pytest.mark.parametrize("key", ["", "local", "../local", None])

@@ -6,6 +6,8 @@ from adapters.edit import delete_adapter, rename_adapter, set_notes, undo_delete
 from benchmarks.inputs import make_library
 from chat.conversation import new_conversation
 from runs import history
+from runs.history import EVERY_RUN, RunFilter
+from runs.labels import set_labels
 from runs.run import find_run, list_runs
 from ui.adapters import tab as adapters_tab
 from ui.chat import models as chat_models
@@ -29,16 +31,20 @@ def ids(update) -> list:
 
 
 def test_the_list_of_runs_shows_the_newest_and_a_search_finds_all(library):
-    runs, undo = history_view.listed("alice", "", [])
+    runs, undo = history_view.listed("alice", EVERY_RUN, [])
     assert ids(runs) == [f"run-{number}" for number in range(COUNT - 1, COUNT - 1 - MAX_LISTED_ENTRIES, -1)]
     assert runs.info == "The newest 100 of 120; a search finds the others." and not undo.visible
     assert runs.choices[0][0].startswith("Attempt 119 · Done · held-out 2.000 · ")
-    found, _ = history_view.listed("alice", "attempt 3", [])
-    assert OLD in ids(found) and found.info == "" and history_view.listed("bob", "attempt 3", [])[0].choices == []
+    found, _ = history_view.listed("alice", RunFilter("attempt 3"), [])
+    assert (
+        OLD in ids(found)
+        and found.info == ""
+        and history_view.listed("bob", RunFilter("attempt 3"), [])[0].choices == []
+    )
 
 
 def test_what_was_chosen_stays_chosen_however_old_it_is(library):
-    runs, _ = history_view.listed("alice", "", [OLD, "run-119", "gone"])
+    runs, _ = history_view.listed("alice", EVERY_RUN, [OLD, "run-119", "gone"])
     assert runs.value == [OLD, "run-119"] and ids(runs)[-1] == OLD and len(runs.choices) == MAX_LISTED_ENTRIES + 1
 
 
@@ -55,14 +61,14 @@ def test_an_old_run_is_picked_and_found_by_typing(library):
 
 
 def test_what_is_deleted_renamed_or_brought_back_is_seen_at_once(library):
-    history.rename(find_run(OLD, "alice"), "Poems")
-    assert ids(history_view.listed("alice", "poems", [])[0]) == [OLD]
+    set_labels(find_run(OLD, "alice"), "Poems")
+    assert ids(history_view.listed("alice", RunFilter("poems"), [])[0]) == [OLD]
     history.delete(find_run("run-119", "alice"))
-    runs, undo = history_view.listed("alice", "", [])
+    runs, undo = history_view.listed("alice", EVERY_RUN, [])
     assert "run-119" not in ids(runs) and undo.visible and runs.info.startswith("The newest 100 of 119")
     history.undo_delete("alice", "run-119")
-    assert ids(history_view.listed("alice", "", [])[0])[0] == "run-119"
-    assert ids(history_view.listed("bob", "", [])[0]) == ["run-0"]
+    assert ids(history_view.listed("alice", EVERY_RUN, [])[0])[0] == "run-119"
+    assert ids(history_view.listed("bob", EVERY_RUN, [])[0]) == ["run-0"]
 
 
 def test_the_library_shows_the_newest_adapters_and_a_search_finds_all(library):
@@ -110,7 +116,7 @@ def chat_lists():
 
 
 def test_what_is_called_just_so_comes_before_what_only_holds_it(library):
-    runs, _ = history_view.listed("alice", "attempt 1", [])
+    runs, _ = history_view.listed("alice", RunFilter("attempt 1"), [])
     assert ids(runs)[0] == "run-1" and ids(runs)[1] == "run-119"
     assert ids(adapters_tab._library("alice", "run-1", None)[2])[:2] == ["run-1", "run-119"]
     assert history_events.adapter_choices([f"run-{n}" for n in range(120, 0, -1)], "run-1")[1][0] == "run-1"

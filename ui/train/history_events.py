@@ -1,4 +1,4 @@
-"""Wire the list of all runs: search, show, rename, compare, copy settings, delete and undo, for their owner only."""
+"""Wire the list of all runs: search, show, labels, compare, copy settings, delete and undo, for their owner only."""
 
 import gradio as gr
 
@@ -7,6 +7,8 @@ from common.errors import UserError
 from data.feedback import list_datasets
 from jobs.hf import end_job
 from runs import history
+from runs.history import EVERY_RUN, RunFilter
+from runs.labels import Labels, labels_of, set_labels
 from runs.run import Run, find_run, list_runs
 from ui.events import QUIET, Wiring
 from ui.long_lists import Choice, called_first, find_while_typing, first_with, how_many
@@ -15,11 +17,11 @@ from ui.owner import owner_of, visitor_of
 from ui.train import history_view
 from ui.train.check_events import changed_form
 from ui.train.form_values import form_values
-from ui.train.history_view import run_choices
+from ui.train.history_view import run_choices, run_filter
 from ui.train.tab import TrainTab
 
 
-def lists(owner: str, run_id: str | None, words: str = "", chosen: list | None = None) -> list:
+def lists(owner: str, run_id: str | None, wanted: RunFilter = EVERY_RUN, chosen: list | None = None) -> list:
     """Return updates for TrainTab.lists; `run_id` stays picked while it is one of the owner's runs."""
     runs, adapters = list_runs(owner), adapter_names(owner)
     choices = run_choices(runs, picked=run_id)
@@ -27,7 +29,7 @@ def lists(owner: str, run_id: str | None, words: str = "", chosen: list | None =
     picked = run_id if run_id in ids else next(iter(ids), None)
     return [
         gr.Dropdown(choices, value=picked, info=how_many(len(runs), "typing")),
-        *history_view.listed(owner, words, chosen, runs),
+        *history_view.listed(owner, wanted, chosen, runs),
         gr.Dropdown(adapter_choices(adapters), info=how_many(len(adapters), "typing")),
         gr.Dropdown([(f"{found.name} ({found.rows} rows)", found.name) for found in list_datasets(owner)]),
     ]
@@ -38,6 +40,11 @@ def adapter_choices(names: list[str], typed: str = "", picked: object = None) ->
     choices = first_with(((name, name) for name in called_first(names, typed)), typed)
     kept = [(name, name) for name in names if name == picked and (name, name) not in choices]
     return [("a new adapter", ""), *choices, *kept]
+
+
+def tags_of(owner: str) -> list[str]:
+    """Return the tags of all runs of `owner`, for a list of choices."""
+    return history.tags_of(list_runs(owner))
 
 
 def own_run(run_id: str | None, owner: str) -> Run:
@@ -60,18 +67,30 @@ def wire_history(tab: TrainTab, picked: Wiring) -> None:
         lambda owner, typed, name: adapter_choices(adapter_names(owner), typed, name),
     )
     _wire_reading(tab, picked)
-    _wire_changing(tab, picked)
+    _wire_labels(tab, picked)
+    _wire_deleting(tab, picked)
 
 
 def _wire_reading(tab: TrainTab, picked: Wiring) -> None:
-    """Wire search, compare, show, and copying the settings to the form."""
+    """Wire search and filters, compare, show, and copying the settings to the form."""
     view, key = tab.history, tab.browser_key
     chosen = [key, view.search_box, view.runs_checkboxes]
     relist = [view.runs_checkboxes, view.undo_button]
 
     @shown
-    def on_search(token: gr.OAuthToken | None, key, words, ids):
-        return history_view.listed(owner_of(key, token), words, ids)
+    def on_search(token: gr.OAuthToken | None, key, words, ids, *filters):
+        return history_view.listed(owner_of(key, token), run_filter(words, *filters), ids)
+
+    @shown
+    def on_select(token: gr.OAuthToken | None, key, words, ids, *filters):
+        owner = owner_of(key, token)
+        return [gr.Dropdown(tags_of(owner)), *history_view.listed(owner, run_filter(words, *filters), ids)]
+
+    @shown
+    def on_choose(token: gr.OAuthToken | None, key, ids):
+        """Show the labels of the one chosen run; of none and of several nothing."""
+        labels = labels_of(own_run(ids[0], owner_of(key, token))) if len(ids or []) == 1 else Labels()
+        return ", ".join(labels.tags), labels.notes
 
     @shown
     def on_compare(token: gr.OAuthToken | None, key, words, ids):
@@ -91,44 +110,84 @@ def _wire_reading(tab: TrainTab, picked: Wiring) -> None:
         gr.Info("The form holds this run's settings now.")
         return changed_form(tab.names, form_values(config))
 
-    view.search_box.change(on_search, chosen, relist, trigger_mode="always_last", **QUIET)
-    view.tab.select(on_search, chosen, relist, **QUIET)
+    for part in (view.search_box, *view.filters):
+        part.change(on_search, [*chosen, *view.filters], relist, trigger_mode="always_last", **QUIET)
+    view.tab.select(on_select, [*chosen, *view.filters], [view.tags_dropdown, *relist], **QUIET)
+    view.runs_checkboxes.change(on_choose, [key, view.runs_checkboxes], [view.tags_box, view.notes_box], **QUIET)
     view.compare_button.click(on_compare, chosen, [view.plot, view.table_html], api_name="compare_runs")
     view.open_button.click(on_show, chosen, [tab.view.runs_dropdown, tab.tabs], **QUIET).success(**picked)
     view.copy_button.click(on_copy, chosen, tab.components, **QUIET)
 
 
-def _wire_changing(tab: TrainTab, picked: Wiring) -> None:
-    """Wire rename, delete, and undo."""
+def _wire_labels(tab: TrainTab, picked: Wiring) -> None:
+    """Wire rename, tags and note, and the star."""
     view = tab.history
     chosen = [tab.browser_key, view.search_box, view.runs_checkboxes]
 
     @shown
-    def on_rename(token: gr.OAuthToken | None, key, words, ids, title, shown_run):
+    def on_rename(token: gr.OAuthToken | None, key, words, ids, title, shown_run, *filters):
         owner = owner_of(key, token)
-        history.rename(own_run(only(ids), owner), title or "")
-        return ["", *lists(owner, shown_run, words, ids)]
+        set_labels(own_run(only(ids), owner), title=title or "")
+        return ["", *lists(owner, shown_run, run_filter(words, *filters), ids)]
 
     @shown
-    def on_delete(token: gr.OAuthToken | None, key, words, ids, shown_run):
+    def on_label(token: gr.OAuthToken | None, key, words, ids, tags, notes, shown_run, *filters):
+        owner = owner_of(key, token)
+        set_labels(own_run(only(ids), owner), notes=notes or "", tags=[tags or ""])
+        gr.Info("Tags and note are saved.")
+        return [gr.Dropdown(tags_of(owner)), *lists(owner, shown_run, run_filter(words, *filters), ids)]
+
+    @shown
+    def on_star(token: gr.OAuthToken | None, key, words, ids, shown_run, *filters):
+        """Star the chosen runs; when all have their star, take it away."""
+        owner = owner_of(key, token)
+        runs = [own_run(run_id, owner) for run_id in ids or []]
+        if not runs:
+            raise UserError("No run is chosen.", "Choose one or more.")
+        starred = not all(labels_of(run).starred for run in runs)
+        for run in runs:
+            set_labels(run, starred=starred)
+        return lists(owner, shown_run, run_filter(words, *filters), ids)
+
+    shown_run = tab.view.runs_dropdown
+    view.rename_button.click(
+        on_rename,
+        [*chosen, view.title_box, shown_run, *view.filters],
+        [view.title_box, *tab.lists],
+        api_name="rename",
+    ).success(**picked)
+    view.label_button.click(
+        on_label,
+        [*chosen, view.tags_box, view.notes_box, shown_run, *view.filters],
+        [view.tags_dropdown, *tab.lists],
+        api_name="label",
+    ).success(**picked)
+    view.star_button.click(on_star, [*chosen, shown_run, *view.filters], tab.lists, api_name="star").success(**picked)
+
+
+def _wire_deleting(tab: TrainTab, picked: Wiring) -> None:
+    """Wire delete and undo."""
+    view = tab.history
+    chosen = [tab.browser_key, view.search_box, view.runs_checkboxes]
+
+    @shown
+    def on_delete(token: gr.OAuthToken | None, key, words, ids, shown_run, *filters):
         visitor = visitor_of(key, token)
         for run in [own_run(run_id, visitor.owner) for run_id in ids or []]:
             end_job(run, visitor.hub_token)
             history.delete(run)
-        return lists(visitor.owner, shown_run, words)
+        return lists(visitor.owner, shown_run, run_filter(words, *filters))
 
     @shown
-    def on_undo(token: gr.OAuthToken | None, key, words, ids, shown_run):
+    def on_undo(token: gr.OAuthToken | None, key, words, ids, shown_run, *filters):
         owner = owner_of(key, token)
         last = next(iter(history.deleted(owner)), None)
         if last is None:
             raise UserError("Nothing was deleted that could be brought back.")
         run = history.undo_delete(owner, last.entry)
-        return lists(owner, run.id, words, ids)
+        return lists(owner, run.id, run_filter(words, *filters), ids)
 
-    with_run = [*chosen, tab.view.runs_dropdown]
-    renaming, renamed = [*chosen, view.title_box, tab.view.runs_dropdown], [view.title_box, *tab.lists]
-    view.rename_button.click(on_rename, renaming, renamed, api_name="rename").success(**picked)
+    with_run = [*chosen, tab.view.runs_dropdown, *view.filters]
     view.delete_button.click(on_delete, with_run, tab.lists, api_name="delete_runs").success(**picked)
     view.undo_button.click(on_undo, with_run, tab.lists, api_name="undo_delete").success(**picked)
 

@@ -8,6 +8,8 @@ import gradio as gr
 import pandas
 
 from runs import history
+from runs.history import BY_LOSS, BY_TITLE, NEWEST, STARRED, RunFilter
+from runs.labels import labels_of, title_of
 from runs.run import Run, list_runs, read_state, settings_written_at
 from runs.state import UNREADABLE, thinned
 from ui.long_lists import MAX_LISTED_ENTRIES, Choice, first_with, how_many
@@ -17,6 +19,7 @@ from ui.train.run_view import MAX_POINTS, STATUS_WORDS, smoothed
 MAX_COMPARED = 6
 FIGURES = ("loss_before", "loss_after", "step", "rows", "tokens_per_second", "train_seconds")
 FIGURES += ("peak_memory_bytes", "hardware")
+ORDERS = [("Newest first", NEWEST), ("Starred first", STARRED), ("By name", BY_TITLE), ("Lowest loss first", BY_LOSS)]
 PALETTE = ("#4f46e5", "#d97706", "#059669", "#db2777", "#0891b2", "#65a30d")
 
 
@@ -26,21 +29,37 @@ class HistoryView:
 
     tab: gr.Tab
     search_box: gr.Textbox
+    tags_dropdown: gr.Dropdown
+    starred_checkbox: gr.Checkbox
+    order_dropdown: gr.Dropdown
     runs_checkboxes: gr.CheckboxGroup
     compare_button: gr.Button
     open_button: gr.Button
     copy_button: gr.Button
     delete_button: gr.Button
     undo_button: gr.Button
+    star_button: gr.Button
     title_box: gr.Textbox
     rename_button: gr.Button
+    tags_box: gr.Textbox
+    notes_box: gr.Textbox
+    label_button: gr.Button
     plot: gr.LinePlot
     table_html: gr.HTML
+
+    @property
+    def filters(self) -> list[gr.Dropdown | gr.Checkbox]:
+        """Return what says, with the search box, which runs are listed: the arguments of `run_filter` after the words."""
+        return [self.tags_dropdown, self.starred_checkbox, self.order_dropdown]
 
 
 def build_history_view(tab: gr.Tab) -> HistoryView:
     """Lay out the list of all runs and the comparison under it."""
-    search_box = gr.Textbox(label="Search", placeholder="a name, a base, a state")
+    search_box = gr.Textbox(label="Search", placeholder="a name, a tag, a base, a state")
+    with gr.Row(equal_height=True):
+        tags_dropdown = gr.Dropdown([], value=[], label="With all of these tags", multiselect=True, min_width=160)
+        order_dropdown = gr.Dropdown(ORDERS, value=NEWEST, label="Order", min_width=160)
+        starred_checkbox = gr.Checkbox(False, label="Starred only", min_width=120)
     runs_checkboxes = gr.CheckboxGroup([], label="Runs", elem_classes="runs")
     with gr.Row():
         compare_button = gr.Button("Compare", variant="primary", min_width=100)
@@ -48,23 +67,53 @@ def build_history_view(tab: gr.Tab) -> HistoryView:
         copy_button = gr.Button("Copy settings to the form", min_width=160)
         delete_button = gr.Button("Delete", variant="stop", min_width=80)
         undo_button = gr.Button("Undo delete", visible=False, min_width=100)
+        star_button = gr.Button("Star ★", min_width=80)
     with gr.Row():
         title_box = gr.Textbox(show_label=False, placeholder="New name for the chosen run", container=False, scale=3)
         rename_button = gr.Button("Rename", scale=1, min_width=80)
+    with gr.Row():
+        tags_box = gr.Textbox(label="Tags of the chosen run", placeholder="poems, korean", scale=2, min_width=160)
+        notes_box = gr.Textbox(label="Note", max_lines=6, scale=3, min_width=160)
+        label_button = gr.Button("Save tags and note", scale=1, min_width=120)
     plot = gr.LinePlot(x="step", y="loss", color="run", title="Loss, smoothed", height=280, visible=False)
     table_html = gr.HTML(elem_classes="compare")
-    buttons = [compare_button, open_button, copy_button, delete_button, undo_button]
-    return HistoryView(tab, search_box, runs_checkboxes, *buttons, title_box, rename_button, plot, table_html)
+    return HistoryView(
+        tab=tab,
+        search_box=search_box,
+        tags_dropdown=tags_dropdown,
+        starred_checkbox=starred_checkbox,
+        order_dropdown=order_dropdown,
+        runs_checkboxes=runs_checkboxes,
+        compare_button=compare_button,
+        open_button=open_button,
+        copy_button=copy_button,
+        delete_button=delete_button,
+        undo_button=undo_button,
+        star_button=star_button,
+        title_box=title_box,
+        rename_button=rename_button,
+        tags_box=tags_box,
+        notes_box=notes_box,
+        label_button=label_button,
+        plot=plot,
+        table_html=table_html,
+    )
 
 
-def listed(owner: str, words: str, chosen: list | None, runs: list[Run] | None = None) -> list:
+def run_filter(words: object, tags: object = None, starred: object = False, order: object = NEWEST) -> RunFilter:
+    """Return which runs the search box and the fields beside it ask for, whatever was sent."""
+    tags = tuple(map(str, tags)) if isinstance(tags, list) else ()
+    return RunFilter(str(words or ""), tags, bool(starred), str(order))
+
+
+def listed(owner: str, wanted: RunFilter, chosen: list | None, runs: list[Run] | None = None) -> list:
     """Return updates for the list of runs and the undo button; chosen runs stay chosen while they are found.
 
     `runs` are all of the owner's, when they are known already.
     """
-    found = history.found_in(list_runs(owner) if runs is None else runs, words or "")
-    wanted = set(chosen or [])
-    shown = found[:MAX_LISTED_ENTRIES] + [run for run in found[MAX_LISTED_ENTRIES:] if run.id in wanted]
+    found = history.filtered(list_runs(owner) if runs is None else runs, wanted)
+    kept = set(chosen or [])
+    shown = found[:MAX_LISTED_ENTRIES] + [run for run in found[MAX_LISTED_ENTRIES:] if run.id in kept]
     ids = {run.id for run in shown}
     deleted = history.deleted(owner)
     return [
@@ -78,9 +127,10 @@ def listed(owner: str, words: str, chosen: list | None, runs: list[Run] | None =
 
 
 def label_of(run: Run) -> str:
-    """Return one line about a run: its title, state, last loss and day."""
-    state = read_state(run, with_curves=False)
-    parts = [history.title_of(run), STATUS_WORDS.get(state.status, state.status)]
+    """Return one line about a run: star, title, tags, state, last loss and day."""
+    state, labels = read_state(run, with_curves=False), labels_of(run)
+    title = f"{'★ ' * labels.starred}{labels.title or run.id}"
+    parts = [title, *(f"#{tag}" for tag in labels.tags), STATUS_WORDS.get(state.status, state.status)]
     if state.status == UNREADABLE:
         parts.append("Show says why")
     if run.settings_problem():
@@ -103,7 +153,7 @@ def run_choices(runs: list[Run], typed: str = "", picked: object = None) -> list
 
 def _choice_of(run: Run) -> Choice:
     """Return (label, id) of a run for a dropdown."""
-    return f"{history.title_of(run)} · {_day_of(run)}", run.id
+    return f"{title_of(run)} · {_day_of(run)}", run.id
 
 
 def _day_of(run: Run) -> str:

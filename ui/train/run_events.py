@@ -26,6 +26,7 @@ from ui.train.check_events import changed_form, checked, hint, report_for
 from ui.train.data_form import report_views
 from ui.train.form_values import FormValues, form_config, form_values, make_config
 from ui.train.history_events import lists, own_run, wire_history
+from ui.train.history_view import run_filter
 from ui.train.jobs_events import follow_jobs, stop_job, wire_jobs
 from ui.train.plan_events import check_init_adapter, checked_start, is_untouched_example, wire_plan
 from ui.train.tab import TrainTab
@@ -54,15 +55,15 @@ def _refresh(tab: TrainTab) -> Wiring:
     """Return the event that fills the lists of runs and adapters; a run named in the address (?run=ID) is picked."""
 
     @shown
-    def on_open(request: gr.Request, token: gr.OAuthToken | None, key, run_id, words, chosen):
+    def on_open(request: gr.Request, token: gr.OAuthToken | None, key, run_id, words, chosen, *filters):
         if not key:  # the tab is shown before the browser has its key; this comes again with it
             return [gr.skip()] * len(tab.lists)
         wanted = run_id or request.query_params.get("run")
         owner = owner_of(key, token)
         follow_jobs(owner, token)
-        return lists(owner, wanted, words, chosen)
+        return lists(owner, wanted, run_filter(words, *filters), chosen)
 
-    history_inputs = [tab.history.search_box, tab.history.runs_checkboxes]
+    history_inputs = [tab.history.search_box, tab.history.runs_checkboxes, *tab.history.filters]
     inputs = [tab.browser_key, tab.view.runs_dropdown, *history_inputs]
     return {"fn": on_open, "inputs": inputs, "outputs": tab.lists, **QUIET}
 
@@ -201,16 +202,17 @@ def _wire_discard(tab: TrainTab, picked: Wiring) -> None:
     """Wire discard, after a question."""
 
     @shown
-    def on_discard(token: gr.OAuthToken | None, key, run_id, words):
+    def on_discard(token: gr.OAuthToken | None, key, run_id, words, *filters):
         visitor = visitor_of(key, token)
         run = own_run(run_id, visitor.owner)
         end_job(run, visitor.hub_token)
         forget(run)
         history.discard(run)
         gr.Info("Deleted. 'Undo delete' under All runs brings it back for a day.")
-        return [gr.Group(visible=False), *lists(visitor.owner, None, words)]
+        return [gr.Group(visible=False), *lists(visitor.owner, None, run_filter(words, *filters))]
 
-    group, inputs = tab.discard_group, [tab.browser_key, tab.view.runs_dropdown, tab.history.search_box]
+    group = tab.discard_group
+    inputs = [tab.browser_key, tab.view.runs_dropdown, tab.history.search_box, *tab.history.filters]
     tab.view.discard_button.click(lambda: gr.Group(visible=True), None, group, **QUIET)
     tab.discard_no.click(lambda: gr.Group(visible=False), None, group, **QUIET)
     tab.view.runs_dropdown.change(lambda: gr.Group(visible=False), None, group, **QUIET)

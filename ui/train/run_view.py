@@ -12,7 +12,7 @@ from common.files import tail
 from common.words import duration
 from jobs.hf import read_job
 from runs.forecast.estimate import predicted_memory
-from runs.history import title_of
+from runs.labels import labels_of
 from runs.queue import position
 from runs.run import Run, RunState, read_state
 from runs.state import UNREADABLE, thinned
@@ -113,6 +113,7 @@ def signature(run: Run | None) -> tuple:
         run.id,
         run.is_alive(),
         position(run) if run.is_queued() else (),
+        _stamp(run.about_file),
         _stamp(run.events_file),
         _stamp(run.progress_file),
         _stamp(run.log_file),
@@ -199,7 +200,10 @@ def describe(run: Run | None, state: RunState, place: tuple[int, int] | None) ->
         word = f"Waiting, place {place[0]} of {place[1]}"
     parts = [f"<b>{html.escape(word)}</b>", *(f"<span>{html.escape(fact)}</span>" for fact in facts(state))]
     percent = 100 * (1.0 if state.status == "done" else state.fraction)
-    lines = [f"<div class='run-title'>{html.escape(title_of(run))}</div>"]
+    labels = labels_of(run)
+    title = f"{labels.title or run.id} {labels.words()}".rstrip()
+    lines = [f"<div class='run-title'>{html.escape(title)}</div>"]
+    lines += [hint_html(line) for line in labels.notes.splitlines() if line]
     lines.append(f"<div class='status-line'>{''.join(parts)}</div>")
     lines.append(
         f"<div class='bar' role='progressbar' aria-valuenow='{percent:.0f}' aria-valuemin='0' aria-valuemax='100' "
