@@ -1,6 +1,6 @@
 """The files of a run that go to the Hub with a checkpoint, and what is checked when they come back.
 
-    config.yaml, events.jsonl               settings, and the curves so far
+    config.yaml, events.jsonl, about.json   settings, the curves so far, and its labels
     data/, init_adapter/                    what it trains on, and continues from
     checkpoints/[text/]checkpoint-N/...     the newest checkpoint: safetensors, and the optimiser's state
 
@@ -34,6 +34,7 @@ from common.files import read_json, write_json
 from models import embedded
 from models.plain_yaml import MAX_SETTINGS_BYTES
 from runs.config import OUTSIDE, ROWS, TrainConfig, marked
+from runs.labels import MAX_ABOUT_BYTES
 
 COMPLETE = "complete"
 STATE_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt")
@@ -45,6 +46,7 @@ _CHECKPOINT = r"checkpoints/(?:text/)?checkpoint-\d{1,9}"
 _LIMITS = (  # a pattern of names, and the most bytes of such a file
     (re.compile(r"config\.yaml"), MAX_SETTINGS_BYTES),
     (re.compile(r"events\.jsonl"), MAX_EVENTS_BYTES),
+    (re.compile(r"about\.json"), MAX_ABOUT_BYTES),
     (re.compile(rf"data/(?:{'|'.join(marked(ROWS))})(?:\.[a-z0-9]{{1,10}}){{0,2}}"), MAX_DATA_BYTES),
     (re.compile(rf"(?:init_adapter|{_CHECKPOINT})/{re.escape(WEIGHTS)}"), MAX_BYTES[WEIGHTS]),
     (re.compile(rf"init_adapter/(?:{'|'.join(map(re.escape, (*FILES, RECORD)))})"), MAX_FILE_BYTES),
@@ -70,7 +72,7 @@ def stage(run_folder: Path, checkpoint: Path, folder: Path) -> list[str]:
     """
     inside = checkpoint.relative_to(run_folder).as_posix()
     try:
-        kept = [run_folder / "config.yaml", run_folder / "events.jsonl"]
+        kept = [run_folder / "config.yaml", run_folder / "events.jsonl", run_folder / "about.json"]
         kept += [*(run_folder / "data").glob("*"), *(run_folder / "init_adapter").glob("*")]
         kept = [path for path in kept if path.is_file() and not path.is_symlink()]
         names = [path.relative_to(run_folder).as_posix() for path in (*kept, *checkpoint.iterdir())]

@@ -10,6 +10,8 @@ from common.paths import home, runs_folder
 from models.hub.client import account_of
 from runs.backup import backup_repo
 from runs.backup.backup import backup_repo_name, find_repo, note_backup, read_backup, restore
+from runs.labels import labels_of, set_labels
+from runs.run import Run
 from tests.adapters.runs import REPO, add_checkpoint, make_run, send
 
 
@@ -27,6 +29,14 @@ def test_a_checkpoint_goes_into_a_private_repository_with_all_that_a_resume_need
     known = read_backup(run)
     assert (known.repo_id, known.revision, known.checkpoint) == (REPO, revision, "checkpoints/checkpoint-2")
     assert hub.alice not in (run / "backup.json").read_text()
+
+
+def test_the_labels_of_a_run_travel_with_it(hub, run):
+    set_labels(Run(run), "Poems", "small batches", ["korean"], starred=True)
+    send(hub, run)
+    assert hub.repositories[REPO].files["about.json"] == Run(run).about_file.read_bytes()
+    back = restore(REPO, account_of(hub.alice), runs_folder("user-alice"))
+    assert labels_of(Run(back)) == labels_of(Run(run)) and back != run
 
 
 def test_the_next_checkpoint_takes_the_place_of_the_one_before_in_one_commit(hub, run, made):
