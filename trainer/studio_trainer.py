@@ -127,11 +127,13 @@ class StudioTrainer(SFTTrainer):
         if evaluation is None:
             return
         step, self.state.global_step = self.state.global_step, 0
+        is_due = self.control.should_evaluate  # a look at this step, too, which transformers takes for done then
         try:
             with self.model.disable_adapter():
                 evaluation()
         finally:
             self.state.global_step = step
+            self.control.should_evaluate = is_due and not self.control.should_training_stop
 
 
 def release(trainer: StudioTrainer):
