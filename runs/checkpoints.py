@@ -1,5 +1,7 @@
 """Checkpoints that survive a kill at any moment: written aside, synced, published by rename; then the older ones go.
 
+The best one stays where the run keeps its best step (see looks.py).
+
 checkpoints/checkpoint-12/complete   a whole checkpoint: the mark is the last file written and the first removed
             writing/                 the one being written; whatever a kill left in it is thrown away
             text/                    the same for the first of two stages
@@ -13,6 +15,7 @@ from common.files import write_text
 
 COMPLETE = "complete"  # the file that marks a checkpoint as wholly written
 KEPT = 2  # the newest, and one before it
+MAX_KEPT = KEPT + 2  # the best one, and a new one before the older ones go
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -70,8 +73,10 @@ def writing_folder(folder: Path) -> Path:
     return folder / "writing"
 
 
-def publish_checkpoint(folder: Path, step: int) -> None:
+def publish_checkpoint(folder: Path, step: int, best: int | None = None) -> None:
     """Give the checkpoint in the writing folder its name, once every byte is on the disk; then remove all but the newest.
+
+    The one of step `best` stays, too.
 
     Raises OSError when the disk is full; the older checkpoints are untouched then.
     """
@@ -86,8 +91,9 @@ def publish_checkpoint(folder: Path, step: int) -> None:
         os.rename(partial, final)
         _sync(folder)
     for old in _complete(folder)[:-KEPT]:
-        (old / COMPLETE).unlink()
-        shutil.rmtree(old, ignore_errors=True)
+        if step_of(old) != best:
+            (old / COMPLETE).unlink()
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

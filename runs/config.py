@@ -23,6 +23,7 @@ from runs.machines.user_config import with_user_config
 SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup")
 SCHEDULERS += ("cosine_with_restarts", "polynomial", "inverse_sqrt")
 TOO_LONG = ("drop", "cut", "split")
+KEEPS = ("last", "best")
 TARGETS = ("all-linear", "attention", "mlp")
 MAX_PROMPTS = 3
 MAX_CHARACTERS = 100_000
@@ -116,6 +117,21 @@ class TrainConfig:
     )
     neftune_noise_alpha: float = setting(
         0.0, "NEFTune: noise on the embeddings, 5 is usual; 0 is off.", TRAINING, CARD, low=0.0, high=100.0
+    )
+    early_stopping_patience: int = setting(
+        0,
+        "End after so many looks without a lower held-out loss (a look: see `eval_steps`); 0: never.",
+        TRAINING,
+        CARD,
+        low=0,
+        high=10_000,
+    )
+    keep: str = setting(
+        "last",
+        "The step that becomes the adapter: the last, or the best by held-out loss.",
+        TRAINING,
+        CARD,
+        choices=KEEPS,
     )
     seed: int = setting(
         42, "Seed of the split, the order and the adapter's start.", TRAINING, CARD, READING, low=0, high=2**31 - 1
@@ -269,6 +285,10 @@ class TrainConfig:
             found.append(Problem("data", "choose the data to train on."))
         if not self.max_steps and not self.num_train_epochs > 0:
             found.append(Problem("num_train_epochs", "give epochs or max_steps."))
+        has_held_out = self.eval_data or self.eval_fraction > 0 or self.data == EXAMPLE
+        if self.depends_on_looks and not has_held_out:
+            name = "early_stopping_patience" if self.early_stopping_patience else "keep"
+            found.append(Problem(name, "needs held-out rows: give eval_data, or an eval_fraction above 0."))
         if len(self.prompts()) > MAX_PROMPTS:
             found.append(Problem("sample_prompts", f"{len(self.prompts())} prompts; {MAX_PROMPTS} are the most."))
         if not is_mapping(self.columns):
@@ -277,6 +297,11 @@ class TrainConfig:
             return found + parallel_problems(with_user_config(self))
         except UserError as error:
             return [*found, Problem("accelerate_config", str(error))]
+
+    @property
+    def depends_on_looks(self) -> bool:
+        """Whether the held-out rows decide which step is kept, or when a stage ends."""
+        return self.keep == "best" or self.early_stopping_patience > 0
 
     def prompts(self) -> list[str]:
         """Return the prompts of `sample_prompts`, one a line."""

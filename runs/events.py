@@ -22,7 +22,10 @@ class Answer(TypedDict):
 
 
 class Metrics(TypedDict, total=False):
-    """The results of a finished training. Losses per token, memory in bytes; None where it was not measured."""
+    """The results of a finished training. Losses per token, memory in bytes; None where it was not measured.
+
+    `step` is the last one, `kept_step` the one whose weights are the adapter, with `loss_after`; `loss_last` is of the last.
+    """
 
     base: str
     base_source: str
@@ -37,6 +40,8 @@ class Metrics(TypedDict, total=False):
     trainable_parameters: int
     loss_before: float | None
     loss_after: float | None
+    kept_step: int
+    loss_last: float | None
     tokens_per_second: float | None
     train_seconds: float
     gradient_checkpointing: str

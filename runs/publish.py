@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.history import write_curve
+from adapters.trust.check import WEIGHTS
 from common.files import publish, read_object, undo_half_published, write_json
 from common.paths import adapters_folder, runs_folder
 from models.base import Base
@@ -38,12 +39,19 @@ def whole_weights(model) -> dict[str, Any] | None:
 
 
 def publish_adapter(
-    model, tokenizer, run: Run, base: Base, metrics: Metrics, weights: dict[str, Any] | None = None
+    model,
+    tokenizer,
+    run: Run,
+    base: Base,
+    metrics: Metrics,
+    weights: dict[str, Any] | None = None,
+    checkpoint: Path | None = None,
 ) -> Path:
     """Save the adapter with everything that chat needs, and rename it into the library. Returns its folder (`place_of`).
 
     Holds weights (safetensors), adapter_config.json with the base's Hub id and revision, tokenizer and chat template,
     the training config, the metrics and the curve. No pickle, and no path of this machine when the base has a Hub id.
+    The weights are those of `checkpoint`, where one is given, to the bit.
     """
     undo_half_published(adapters_folder(run.owner))
     final = place_of(run)
@@ -52,6 +60,8 @@ def publish_adapter(
     partial.mkdir(parents=True)
     try:
         _write_adapter(partial, final, model, tokenizer, run, base, metrics, weights)
+        if checkpoint:
+            shutil.copyfile(checkpoint / WEIGHTS, partial / WEIGHTS)
         publish(partial, final)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # frees the disk for the last event

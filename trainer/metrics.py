@@ -8,16 +8,24 @@ import torch
 from models.base import Base
 from runs.events import Metrics
 from runs.run import Run
+from trainer.keep_best import Kept
 from trainer.progress import peak_memory_bytes
 from trainer.ranks import max_over_ranks
 from trainer.samples import SampleAnswers
 from trainer.stages import Stage, history
 
 
-def collect_metrics(trainer, stages: list[Stage], number: int, run: Run, base: Base, precision: str) -> Metrics:
-    """Collect the metrics of a run that ended in stage `number`. Every rank must call it: it may evaluate the held-out rows."""
+def collect_metrics(
+    trainer,
+    stages: list[Stage],
+    number: int,
+    base: Base,
+    precision: str,
+    losses: tuple[float | None, float | None],
+    kept: Kept,
+) -> Metrics:
+    """Collect the metrics of a run that ended in stage `number`; `losses` are those of `held_out_losses`."""
     stage, progress = stages[number - 1], trainer.progress
-    before, after = _held_out_losses(trainer, run, number)
     return {
         "base": base.model_id,
         "base_source": base.source,
@@ -30,8 +38,10 @@ def collect_metrics(trainer, stages: list[Stage], number: int, run: Run, base: B
         "held_out_rows": len(stage.data.held_out.rows),
         "trained_tokens": stage.data.train.trained_tokens,
         "trainable_parameters": sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad),
-        "loss_before": before,
-        "loss_after": after,
+        "loss_before": losses[0],
+        "loss_after": kept.loss,
+        "kept_step": kept.step,
+        "loss_last": losses[1],
         "tokens_per_second": round(progress.tokens / progress.seconds, 1) if progress.seconds else None,
         "train_seconds": round(progress.seconds, 1),
         "gradient_checkpointing": stage.config.gradient_checkpointing,
@@ -43,8 +53,11 @@ def collect_metrics(trainer, stages: list[Stage], number: int, run: Run, base: B
     }
 
 
-def _held_out_losses(trainer, run: Run, number: int) -> tuple[float | None, float | None]:
-    """Return the losses per token (before the first step of stage `number`, now); None where nothing was evaluated."""
+def held_out_losses(trainer, run: Run, number: int) -> tuple[float | None, float | None]:
+    """Return the losses per token (before the first step of stage `number`, after its last); None where nothing was evaluated.
+
+    Every rank must call it: it may evaluate the held-out rows.
+    """
     if trainer.eval_dataset is None:
         return None, None
     known = history(run, number).eval_losses
@@ -55,9 +68,11 @@ def _held_out_losses(trainer, run: Run, number: int) -> tuple[float | None, floa
     return known.get(0), known[step]
 
 
-def sample_answers(trainer, run: Run, sampler: SampleAnswers, number: int) -> Metrics:
-    """Return the answers before the run's first step and those of now; [] without prompts. Every rank must call it."""
-    step = trainer.state.global_step
+def sample_answers(trainer, run: Run, sampler: SampleAnswers, number: int, step: int) -> Metrics:
+    """Return the answers before the run's first step and those of `step`, whose weights the model has; [] without prompts.
+
+    Every rank must call it.
+    """
     (is_missing,) = max_over_ranks(step not in history(run, number).samples)  # all look, or none
     if is_missing:
         sampler.answer_prompts(trainer.model, step)

@@ -4,6 +4,7 @@ The letters are the findings in the design's `training-stack.md`, section 0; eac
 """
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from trl import SFTConfig, pack_dataset
 from models.family import Family, family_of
 from models.precision import QUANTISED, compute_dtype
 from runs.config import TrainConfig
+from runs.forecast.plan import plan_steps
 from runs.machines.parallel import ENGINES
 from runs.run import Run
 from trainer.patches import lean_int8, loss_head, row_attention
@@ -83,8 +85,9 @@ def training_arguments(config: TrainConfig, run: Run, precision: str, has_eval: 
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         optim="adamw_torch_fused" if has_cuda else "adamw_torch",
-        eval_strategy=("steps" if config.eval_steps else "epoch") if has_eval else "no",
-        eval_steps=config.eval_steps or None,
+        # never "epoch": it looks after the checkpoint of the step was written, which then would not know of the look
+        eval_strategy="steps" if has_eval else "no",
+        eval_steps=config.eval_steps or None,  # 0: `build_trainer`, which knows the steps of an epoch
         prediction_loss_only=True,  # with logits TRL runs every evaluation batch twice
         save_strategy="steps",
         save_steps=config.save_steps,
@@ -120,6 +123,8 @@ def build_trainer(
     rows, held_out = (table if isinstance(table, Dataset) else Dataset.from_list(table) for table in (rows, held_out))
     if config.packing:  # by TRL's best-fit-decreasing, which keeps rows whole
         rows = pack_dataset(rows, config.max_length, "bfd")
+    epoch = plan_steps(replace(config, num_processes=world_size()), len(rows)).steps_per_epoch
+    arguments.eval_steps = config.eval_steps or epoch
     if world_size() > 1 and len(held_out):
         held_out = filled_up(held_out, world_size() * config.per_device_train_batch_size)
     trainer = StudioTrainer(
@@ -135,6 +140,7 @@ def build_trainer(
     loss_head.install(base)
     trainer.progress = progress
     trainer.has_new_adapter = not has_adapter
+    trainer.keeps_best = config.keep == "best"
     trainer.loss_watch = LossWatch(progress.events)
     trainer.add_callback(trainer.loss_watch)
     if precision in QUANTISED:

@@ -10,10 +10,11 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import read_object
 from data.intake import Data, load_data, load_text
-from runs.checkpoints import KEPT, clean, discard_after, last_checkpoint, step_of, whole_steps
+from runs.checkpoints import MAX_KEPT, clean, discard_after, last_checkpoint, step_of, whole_steps
 from runs.config import TrainConfig
 from runs.events import Answer
 from runs.failures import Failure, explain
+from runs.looks import STATE, Looks, is_patience_over, looks_of
 from runs.run import CONVERSATIONS, TEXT, Run
 from runs.state import state_of
 from trainer.ranks import common, wait_for_everyone
@@ -44,11 +45,23 @@ class Stage:
         checkpoint = self.checkpoint()
         return step_of(checkpoint) if checkpoint else 0
 
-    def is_finished(self) -> bool:
-        """Return whether the newest checkpoint is of the last step."""
+    @property
+    def depends_on_looks(self) -> bool:
+        """Whether the held-out rows decide which step is kept, or when the stage ends."""
+        return self.config.depends_on_looks and len(self.data.held_out.rows) > 0
+
+    def is_finished(self, owed: Looks | None = None) -> bool:
+        """Return whether the newest checkpoint is of the last step, or of a look at which the patience was over.
+
+        `owed`: a look that the checkpoint does not know of.
+        """
         checkpoint = self.checkpoint()
-        state = read_object(checkpoint / "trainer_state.json") if checkpoint else {}
-        return bool(state) and state["global_step"] >= state["max_steps"]
+        state = read_object(checkpoint / STATE) if checkpoint else {}
+        if not checkpoint or not state:
+            return False
+        looks = looks_of(checkpoint) | (owed or {})
+        is_over = is_patience_over(looks, self.config.early_stopping_patience)
+        return is_over or state["global_step"] >= state["max_steps"]
 
 
 def plan(config: TrainConfig, run: Run, tokenizer) -> list[Stage]:
@@ -60,6 +73,9 @@ def plan(config: TrainConfig, run: Run, tokenizer) -> list[Stage]:
         known = explain(error)
         raise Failure("data_format" if known.code == "settings" else known.code, error.message, error.hint) from error
     last = Stage(1, 1, CONVERSATIONS, conversations, config, run.checkpoints_folder)
+    if config.depends_on_looks and not last.depends_on_looks:
+        words = "keep best and early_stopping_patience go by the held-out rows, and of these rows none is held out."
+        raise Failure("settings", words, "Give more rows, a larger eval_fraction, or a file as eval_data.")
     if text is None:
         return [last]
     passes = replace(config, num_train_epochs=config.text_epochs, max_steps=0)
@@ -84,7 +100,7 @@ def clean_up(stages: list[Stage], writes: bool) -> None:
         if writes:
             clean(stage.folder)
         wait_for_everyone()
-        shared = common(whole_steps(stage.folder), KEPT + 1)
+        shared = common(whole_steps(stage.folder), MAX_KEPT)
         wait_for_everyone()
         if writes:
             discard_after(stage.folder, shared[0] if shared else -1)

@@ -11,6 +11,7 @@ import torch
 from trl import SFTTrainer
 
 from runs.checkpoints import discard_writing, publish_checkpoint, writing_folder
+from runs.looks import best_step, looks_in
 from trainer.patches import row_attention
 from trainer.patches.loss_head import COUNTED
 from trainer.patches.prepared import forget_preparation
@@ -26,6 +27,7 @@ class StudioTrainer(SFTTrainer):
     train_dataset: Any  # a datasets.Dataset
     progress: ProgressCallback | None = None
     loss_watch: LossWatch | None = None
+    keeps_best = False  # the checkpoint of the best look is not removed
     has_new_adapter = False  # with it switched off the model is that of step 0, at any step
     first_evaluation: Callable[[], object] | None = None  # of step 0, where it is still to come
     _eval_sums: torch.Tensor | None = None  # (sum of losses, number of tokens) of the evaluation under way
@@ -104,7 +106,8 @@ class StudioTrainer(SFTTrainer):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()  # each rank writes its own random state
             if self.args.should_save:  # rank 0; without a shared disk the first process of each machine
-                publish_checkpoint(folder, self.state.global_step)
+                best = best_step(looks_in(self.state.log_history)) if self.keeps_best else None
+                publish_checkpoint(folder, self.state.global_step, best)
         except BaseException:
             if self.args.should_save:  # the others' writer may be in the middle of it
                 discard_writing(folder)  # frees the disk for the last event

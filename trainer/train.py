@@ -21,7 +21,6 @@ logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 gc.disable()  # it would walk all that is being imported again and again: 0.8 s
 
 import torch
-from transformers import TrainerState
 
 from common.errors import UserError
 from common.files import read_object, write_json
@@ -37,8 +36,8 @@ from runs.run import EventLog, Run, this_process
 from trainer import ranks
 from trainer.gradient_checkpointing import decide
 from trainer.init_adapter import check_adapter, load_adapter
-from trainer.metrics import collect_metrics, sample_answers
-from trainer.patches.prepared import load_checkpoint
+from trainer.keep_best import KeepBest, end_words, keep_best, kept_checkpoint, load_state, owed_look
+from trainer.metrics import collect_metrics, held_out_losses, sample_answers
 from trainer.progress import ProgressCallback, StopRequested, StopWatch
 from trainer.recipe import build_trainer
 from trainer.report_failure import report_failure, watch_for_hangs
@@ -116,7 +115,7 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
     finished = stages_finished(stages)
     model = load_base_model(folder, precision)
     _prepare(events, watch, "Setting up the training")
-    if finished and (checkpoint := stages[finished - 1].checkpoint()):
+    if finished and (checkpoint := kept_checkpoint(stages[finished - 1], history(run, finished))):
         model = load_adapter(model, checkpoint, stages[finished - 1].name)
     elif config.init_adapter:
         model = load_adapter(model, run.init_adapter_folder, config.init_adapter)
@@ -160,6 +159,7 @@ def _train_stages(model, stages: list[Stage], work: Work):
         _train_stage(trainer, stage, work)
         if work.progress.was_stopped or stage.is_last:
             return trainer, stage
+        keep_best(trainer, stage, None)
         model = release(trainer)
         del trainer
         gc.collect()  # its wrappers hold hooks on the weights that the next trainer wraps
@@ -192,11 +192,16 @@ def _train_stage(trainer: StudioTrainer, stage: Stage, work: Work) -> None:
         work.events.write("stage", stage=stage.number, stages=stage.stages, name=stage.name)
     work.events.write("training", total_steps=0)
     _evaluate_step_0(trainer, bool(checkpoint), past, work)
+    keeper = KeepBest(stage.config)
+    trainer.add_callback(keeper)
+    if checkpoint:
+        trainer.args.eval_on_start = False
+        keeper.owed = owed_look(trainer, stage, checkpoint, past)
     work.watch.is_training = True
     # killed after its last checkpoint: `train` would add a step where an epoch is not over
-    if checkpoint and stage.is_finished():
-        load_checkpoint(trainer, str(checkpoint))
-        trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    if checkpoint and stage.is_finished(keeper.owed):
+        load_state(trainer, checkpoint)
+        keeper.on_train_begin(trainer.args, trainer.state, trainer.control)
     else:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
@@ -221,22 +226,26 @@ def _evaluate_step_0(trainer: StudioTrainer, has_checkpoint: bool, past: History
 
 
 def _finish(trainer: StudioTrainer, stages: list[Stage], stage: Stage, work: Work) -> None:
-    """Evaluate the held-out rows a last time, publish the adapter, and write the last event."""
+    """Evaluate the held-out rows a last time, publish the adapter of the step that is kept, and write the last event."""
     work.progress.begin_last_evaluation()
     trainer.evaluate_step_0()
-    metrics = collect_metrics(trainer, stages, stage.number, work.run, work.base, work.precision)
-    metrics |= sample_answers(trainer, work.run, work.sampler, stage.number)
+    losses = held_out_losses(trainer, work.run, stage.number)
+    kept = keep_best(trainer, stage, losses[1])
+    metrics = collect_metrics(trainer, stages, stage.number, work.base, work.precision, losses, kept)
+    metrics |= sample_answers(trainer, work.run, work.sampler, stage.number, kept.step)
     work.events.write("saving", message="Saving the adapter")
     weights = whole_weights(trainer.model)
     if work.events.writes:
-        folder = publish_adapter(trainer.model, work.tokenizer, work.run, work.base, metrics, weights)
+        folder = publish_adapter(trainer.model, work.tokenizer, work.run, work.base, metrics, weights, kept.checkpoint)
+        words = end_words(trainer, stage, kept, losses[1])
         if work.progress.was_stopped:
             message = work.progress.stop_message(trainer.state.global_step, trainer.state.max_steps)
+            words = f"{message} {words}".strip()
             work.events.write(
-                "stopped", message=message, hint="Resume goes on from here.", metrics=metrics, adapter=folder.name
+                "stopped", message=words, hint="Resume goes on from here.", metrics=metrics, adapter=folder.name
             )
         else:
-            work.events.write("done", metrics=metrics, adapter=folder.name)
+            work.events.write("done", message=words, metrics=metrics, adapter=folder.name)
     ranks.wait_for_everyone()
 
 

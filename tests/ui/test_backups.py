@@ -85,8 +85,8 @@ def die_after(step: int, last_act, monkeypatch) -> None:
 
     real = studio_trainer.publish_checkpoint
 
-    def published(folder, at):
-        real(folder, at)
+    def published(folder, at, best):
+        real(folder, at, best)
         if at == step:
             monkeypatch.setattr(studio_trainer, "publish_checkpoint", real)
             last_act()

@@ -1,0 +1,46 @@
+"""The looks at the held-out rows that decide which step is kept, and when a stage ends early. Light: no torch.
+
+They are the held-out losses in the log of the trainer's state, which every checkpoint holds: a kill, a resume and a checkpoint
+that comes back from the Hub change nothing. Step 0 is the model as it came, and does not count.
+"""
+
+import math
+from pathlib import Path
+
+from common.files import read_object
+from runs.checkpoints import COMPLETE
+
+STATE = "trainer_state.json"
+Looks = dict[int, float]  # {step: held-out loss}
+
+
+def looks_in(log: object) -> Looks:
+    """Return the looks in the `log_history` of a TrainerState."""
+    found: Looks = {}
+    for entry in log if isinstance(log, list) else []:
+        step, loss = (entry.get("step"), entry.get("eval_loss")) if isinstance(entry, dict) else (None, None)
+        if type(step) is int and step > 0 and isinstance(loss, int | float) and math.isfinite(loss):
+            found[step] = loss
+    return found
+
+
+def looks_of(checkpoint: Path) -> Looks:
+    """Return the looks until `checkpoint`."""
+    return looks_in(read_object(checkpoint / STATE).get("log_history"))
+
+
+def best_step(looks: Looks) -> int | None:
+    """Return the step of the lowest loss, the first of equal ones; None without looks."""
+    return min(sorted(looks), key=looks.__getitem__, default=None)
+
+
+def is_patience_over(looks: Looks, patience: int) -> bool:
+    """Return whether the last `patience` looks were no lower than the best before them; never with a patience of 0."""
+    best = best_step(looks)
+    return patience > 0 and best is not None and sum(step > best for step in looks) >= patience
+
+
+def best_beside(checkpoint: Path) -> Path | None:
+    """Return the whole checkpoint beside `checkpoint` that is the best by its looks; None when it is that itself, or gone."""
+    found = checkpoint.with_name(f"checkpoint-{best_step(looks_of(checkpoint))}")
+    return found if found != checkpoint and (found / COMPLETE).exists() else None
