@@ -2,7 +2,8 @@
 
     config.yaml, events.jsonl, about.json   settings, the curves so far, and its labels
     data/, init_adapter/                    what it trains on, and continues from
-    checkpoints/[text/]checkpoint-N/...     the newest checkpoint: safetensors, and the optimiser's state
+    checkpoints/[text/]checkpoint-N/...     the newest checkpoint: safetensors, and the optimiser's state; and the best one
+                                            where the run keeps its best step
 
 Only these names travel, either way. The optimiser, the scheduler and the random state are torch files, which are pickles
 inside: transformers reads them with `weights_only=True`, and here they are looked through before, without being loaded.
@@ -33,12 +34,13 @@ from common.errors import UserError
 from common.files import read_json, write_json
 from models import embedded
 from models.plain_yaml import MAX_SETTINGS_BYTES
+from runs.checkpoints import COMPLETE, step_of
 from runs.config import OUTSIDE, ROWS, TrainConfig, marked
 from runs.labels import MAX_ABOUT_BYTES
+from runs.looks import STATE, best_beside
 
-COMPLETE = "complete"
 STATE_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt")
-NEEDED = (CONFIG, WEIGHTS, "optimizer.pt", "scheduler.pt", "trainer_state.json", COMPLETE)
+NEEDED = (CONFIG, WEIGHTS, "optimizer.pt", "scheduler.pt", STATE, COMPLETE)
 MAX_DATA_BYTES = 2_000_000_000
 MAX_EVENTS = 200_000
 MAX_EVENTS_BYTES = 10_000_000  # a million steps take 3 MB; all of it is read with every list of runs
@@ -75,7 +77,9 @@ def stage(run_folder: Path, checkpoint: Path, folder: Path) -> list[str]:
         kept = [run_folder / "config.yaml", run_folder / "events.jsonl", run_folder / "about.json"]
         kept += [*(run_folder / "data").glob("*"), *(run_folder / "init_adapter").glob("*")]
         kept = [path for path in kept if path.is_file() and not path.is_symlink()]
-        names = [path.relative_to(run_folder).as_posix() for path in (*kept, *checkpoint.iterdir())]
+        best = best_beside(checkpoint) if _settings(run_folder / "config.yaml").get("keep") == "best" else None
+        kept += [*checkpoint.iterdir(), *(best.iterdir() if best else ())]
+        names = [path.relative_to(run_folder).as_posix() for path in kept]
         names = sorted(name for name in names if max_bytes(name))
         missing = [name for name in NEEDED if f"{inside}/{name}" not in names]
         if "optimizer.pt" in missing and any(path.is_dir() for path in checkpoint.iterdir()):
@@ -87,7 +91,7 @@ def stage(run_folder: Path, checkpoint: Path, folder: Path) -> list[str]:
             _put(run_folder / name, folder / name)
     except OSError as error:
         raise UserError("The checkpoint was replaced by a newer one.", "That one is sent.") from error
-    _leave_out_places(folder, inside)
+    _leave_out_places(folder)
     return names
 
 
@@ -102,14 +106,14 @@ def _put(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _leave_out_places(folder: Path, inside: str) -> None:
+def _leave_out_places(folder: Path) -> None:
     """Take the paths of this machine out of the copies, and name the base by its id. Raises UserError for a base without."""
     settings = _settings(folder / "config.yaml")
     base = embedded.HUB_ID if settings.get("base") == "embedded" else str(settings.get("base"))
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", base):
         raise UserError("The base is a folder of this machine.", "Its checkpoints would be of no use elsewhere.")
-    file = folder / inside / CONFIG
-    write_json(file, {**require_object(file), "base_model_name_or_path": base})
+    for file in folder.glob(f"checkpoints/**/{CONFIG}"):
+        write_json(file, {**require_object(file), "base_model_name_or_path": base})
     record = folder / "init_adapter" / RECORD
     if record.exists():
         known = read_json(record)
@@ -124,31 +128,36 @@ def _leave_out_places(folder: Path, inside: str) -> None:
 
 
 def check_restored(folder: Path) -> Path:
-    """Raise UserError unless `folder` holds a run that may be resumed. Returns its checkpoint's folder."""
-    marks = list(folder.glob(f"checkpoints/**/{COMPLETE}"))
-    if len(marks) != 1:
-        raise UserError(f"The repository holds {len(marks)} checkpoints.", "It must hold one.")
-    checkpoint = marks[0].parent
-    missing = [name for name in NEEDED if not (checkpoint / name).is_file()]
-    if missing:
-        raise UserError(f"The checkpoint has no {missing[0]}.", "The repository is not whole.")
+    """Raise UserError unless `folder` holds a run that may be resumed. Returns its newest checkpoint's folder."""
+    found = sorted((mark.parent for mark in folder.glob(f"checkpoints/**/{COMPLETE}")), key=step_of)
+    if not found or set(found) - {found[-1], best_beside(found[-1])}:
+        raise UserError(f"The repository holds {len(found)} checkpoints.", "It must hold one, and its best one beside.")
     check_settings(folder)
     events = folder / "events.jsonl"
     if events.exists() and events.read_bytes().count(b"\n") > MAX_EVENTS:
         raise UserError(f"events.jsonl has more than {MAX_EVENTS:,} lines.", "No run writes so many. Not brought back.")
+    for checkpoint in found:
+        _check_checkpoint(checkpoint)
+    if (folder / "init_adapter").exists():
+        check_adapter(folder / "init_adapter")
+    return found[-1]
+
+
+def _check_checkpoint(checkpoint: Path) -> None:
+    """Raise UserError unless a training may go on from `checkpoint`."""
+    missing = [name for name in NEEDED if not (checkpoint / name).is_file()]
+    if missing:
+        raise UserError(f"The checkpoint has no {missing[0]}.", "The repository is not whole.")
     config = check_config(require_object(checkpoint / CONFIG, MAX_BYTES[CONFIG]))
     check_weights(checkpoint / WEIGHTS, config, known_base_shape(config["base_model_name_or_path"]))
-    state = require_object(checkpoint / "trainer_state.json")
-    if state.get("global_step") != int(checkpoint.name.split("-")[1]):
+    state = require_object(checkpoint / STATE)
+    if state.get("global_step") != step_of(checkpoint):
         raise UserError(
             "trainer_state.json is of another step than its checkpoint.", "The files do not belong together."
         )
     for path in checkpoint.iterdir():
         if path.suffix in (".pt", ".pth"):
             _check_torch_file(path)
-    if (folder / "init_adapter").exists():
-        check_adapter(folder / "init_adapter")
-    return checkpoint
 
 
 def _settings(path: Path) -> dict[str, Any]:

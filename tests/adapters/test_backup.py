@@ -1,5 +1,6 @@
 """Checkpoints that go to one's own private repository while a run trains."""
 
+import json
 import shutil
 
 import pytest
@@ -10,6 +11,7 @@ from common.paths import home, runs_folder
 from models.hub.client import account_of
 from runs.backup import backup_repo
 from runs.backup.backup import backup_repo_name, find_repo, note_backup, read_backup, restore
+from runs.checkpoints import whole_steps
 from runs.labels import labels_of, set_labels
 from runs.run import Run
 from tests.adapters.runs import REPO, add_checkpoint, make_run, send
@@ -48,6 +50,27 @@ def test_the_next_checkpoint_takes_the_place_of_the_one_before_in_one_commit(hub
     files = hub.repositories[REPO].files
     assert not [name for name in files if "checkpoint-2/" in name] and "checkpoints/checkpoint-4/complete" in files
     assert b"data/data.jsonl" in hub.bodies[0] and b"data/data.jsonl" not in hub.bodies[1], "the data went once"
+
+
+def test_the_best_checkpoint_goes_along_and_comes_back_where_the_run_keeps_its_best_step(hub, run, made):
+    with open(run / "config.yaml", "a") as file:
+        file.write("keep: best\n")
+    first = send(hub, run)
+    log, commits = [{"step": 2, "eval_loss": 1.5}], [first]
+    for step, loss in ((4, 1.9), (6, 1.4)):
+        log.append({"step": step, "eval_loss": loss})
+        state = add_checkpoint(made, run, step) / "trainer_state.json"
+        write_text(state, json.dumps({"global_step": step, "max_steps": 9, "log_history": log}))
+        commits.append(send(hub, run, step, parent=commits[-1]))
+        marks = [name for name in hub.repositories[REPO].files if name.endswith("complete")]
+        assert len(marks) == (2 if step == 4 else 1), "a new best one is sent alone"
+        if step == 4:
+            back = restore(REPO, account_of(hub.alice), runs_folder("user-alice"))
+            assert whole_steps(back / "checkpoints") == [2, 4] and read_backup(back).checkpoint.endswith("checkpoint-4")
+            for file in ("adapter_model.safetensors", "optimizer.pt"):
+                inside = f"checkpoints/checkpoint-2/{file}"
+                assert (back / inside).read_bytes() == (run / inside).read_bytes()
+    assert all(str(home()).encode() not in content for content in hub.repositories[REPO].files.values())
 
 
 def test_an_older_checkpoint_leaves_the_history_too(hub, run, made):
