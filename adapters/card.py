@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from textwrap import wrap
 
-from adapters.facts import training_time
-from adapters.history import History
+from adapters.facts import steps_of, training_time
+from adapters.history import History, kept_step
 from adapters.library import Adapter
 from models import embedded
 from models.base import DEFAULT_BASE
@@ -146,6 +146,10 @@ def _results(adapter: Adapter, facts: CardFacts) -> str:
             "| | loss | perplexity |\n|---|---|---|\n"
             f"| base, before | {_loss_cells(adapter.loss_before)} |\n| with this adapter | {_loss_cells(adapter.loss_after)} |"
         )
+    kept, last = kept_step(adapter.metrics), adapter.metric("loss_last")
+    if kept and adapter.loss_after is not None and last is not None:
+        words = f"Step {kept} is kept, where the held-out loss was lowest: {adapter.loss_after:.4f}"
+        lines.append(f"{words}; the last step, {adapter.metrics['step']}, had {last:.4f}.")
     if facts.with_picture:
         lines.append("![Training and held-out loss over the steps](loss.png)")
     return "\n\n".join(lines) if len(lines) > 1 else ""
@@ -182,8 +186,7 @@ def _settings_table(adapter: Adapter) -> str:
     """Return the settings of the training as a Markdown table."""
     known: dict[str, object] = {one.name: one.value for one in adapter.told_settings() if one.on_card}
     known |= {"lora_r": adapter.lora_r, "precision of the base": adapter.metrics.get("precision", "not known")}
-    steps = adapter.metrics.get("step")
-    known |= {"optimiser steps": steps} if isinstance(steps, int) else {}
+    known |= {"optimiser steps": steps_of(adapter.metrics)} if isinstance(adapter.metrics.get("step"), int) else {}
     return "| setting | value |\n|---|---|\n" + "\n".join(
         f"| {cell(name)} | {cell(value)} |" for name, value in known.items()
     )

@@ -28,8 +28,11 @@ class _Axes:
         return x, HEIGHT - MARGIN - (loss - self.low) / (self.high - self.low) * (HEIGHT - 2 * MARGIN)
 
 
-def draw_losses(losses: Points, eval_losses: Points) -> bytes | None:
-    """Draw the training and the held-out loss over the steps as a PNG; None when there are fewer than two points."""
+def draw_losses(losses: Points, eval_losses: Points, kept_step: int | None = None) -> bytes | None:
+    """Draw the training and the held-out loss over the steps as a PNG; None when there are fewer than two points.
+
+    `kept_step` is marked: the one whose weights are the adapter, where it is not the last.
+    """
     curves = {"training": losses, "held out": eval_losses}
     points = [point for curve in curves.values() for point in curve if math.isfinite(point[1])]
     if len(points) < 2:
@@ -49,6 +52,10 @@ def draw_losses(losses: Points, eval_losses: Points) -> bytes | None:
             for x, y in places if len(places) < MAX_DOTS else []:
                 draw.ellipse((x - 9, y - 9, x + 9, y + 9), fill=COLOURS[name])
             draw.text((MARGIN + 20 + number * 360, 50), f"{name} loss", fill=COLOURS[name], font=_font(40))
+    if kept_step is not None and kept_step <= axes.last:
+        x, top = axes.place(kept_step, axes.high)
+        draw.line((x, top, x, HEIGHT - MARGIN), fill=INK, width=4)
+        draw.text((x + 10, top), f"kept: step {kept_step}", fill=INK, font=_font(32))
     stream = io.BytesIO()
     image.resize((WIDTH // 2, HEIGHT // 2), Image.Resampling.LANCZOS).save(stream, "PNG", optimize=True)
     return stream.getvalue()

@@ -1,9 +1,10 @@
 """What is known of an adapter in words: for the list, the details and the command line."""
 
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
+from adapters.history import kept_step
 from adapters.library import Adapter
 from adapters.trust.check import known_base_template
 from common.words import duration
@@ -31,7 +32,7 @@ def facts_of(adapter: Adapter) -> list[tuple[str, str]]:
         ("When", _describe_when(adapter)),
         ("From", describe_origin(adapter)),
         ("Pushed to", ", ".join(adapter.pushed_to)),
-        ("Steps", str(metrics.get("step") or "")),
+        ("Steps", steps_of(metrics)),
         ("Precision", str(metrics.get("precision") or "")),
         ("Hardware", str(metrics.get("hardware") or "")),
         ("Training time", training_time(adapter)),
@@ -87,6 +88,12 @@ def describe_origin(adapter: Adapter) -> str:
     sources = adapter.private_sources if origin.kind != "pulled" else []
     began = f", from {sources[0].repo_id} (private)" if sources else ""
     return (f"{words} {origin.source}" if words else "trained here") + began
+
+
+def steps_of(metrics: Mapping[str, Any]) -> str:
+    """Return '60', or '40 of 60: the best by held-out loss'; "" where that is not known."""
+    step, kept = metrics.get("step"), kept_step(metrics)
+    return f"{kept} of {step}: the best by held-out loss" if kept else str(step or "")
 
 
 def training_time(adapter: Adapter) -> str:

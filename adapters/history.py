@@ -5,8 +5,10 @@ adapter from elsewhere has neither.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from adapters.library import Adapter
 from common.files import read_object, write_json
@@ -19,10 +21,11 @@ Points = list[tuple[int, float]]
 
 @dataclass
 class History:
-    """Losses as (step, loss) points, and the answers before the first and after the last step."""
+    """Losses as (step, loss) points, the kept step, and the answers before the first and after the last step."""
 
     losses: Points = field(default_factory=list)
     eval_losses: Points = field(default_factory=list)
+    kept_step: int | None = None
     answers_before: list[dict[str, str]] = field(default_factory=list)
     answers_after: list[dict[str, str]] = field(default_factory=list)
 
@@ -40,9 +43,16 @@ def read_history(adapter: Adapter) -> History:
     return History(
         losses=_points(curve.get("losses")),
         eval_losses=_points(curve.get("eval_losses")),
+        kept_step=kept_step(adapter.metrics),
         answers_before=_answers(adapter.metrics.get("samples_before")),
         answers_after=_answers(adapter.metrics.get("samples_after")),
     )
+
+
+def kept_step(metrics: Mapping[str, Any]) -> int | None:
+    """Return the step whose weights are the adapter, where it is not the last one; None else."""
+    kept, last = metrics.get("kept_step"), metrics.get("step")
+    return kept if type(kept) is int and type(last) is int and 0 < kept < last else None
 
 
 def _points(value: object) -> Points:

@@ -49,7 +49,7 @@ def write_package(adapter: Adapter, repo_id: str, options: PushOptions, folder: 
     _copy(adapter, folder, (CONFIG, WEIGHTS, *TOKENIZER_FILES))
     _write_settings(adapter, folder, tells_source=options.private)
     history = read_history(adapter)
-    picture = draw_losses(history.losses, history.eval_losses)
+    picture = draw_losses(history.losses, history.eval_losses, history.kept_step)
     if picture:
         (folder / "loss.png").write_bytes(picture)
     else:

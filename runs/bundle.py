@@ -85,7 +85,7 @@ def write_bundle(run: Run, destination: Path, include_data: bool = False) -> Pat
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, text in _texts(run, state, include_data).items():
                 archive.writestr(f"{run.id}/{name}", redact(text))
-            if picture := draw_losses(state.curve("losses"), state.curve("eval_losses")):
+            if picture := draw_losses(state.curve("losses"), state.curve("eval_losses"), state.kept_place):
                 archive.writestr(f"{run.id}/loss.png", picture)
             for file in files:
                 archive.write(file, f"{run.id}/{file.relative_to(run.folder).as_posix()}")

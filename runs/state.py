@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adapters.history import kept_step
 from data.report import Cure
 from runs.events import Answer, Event, Metrics, parse_event
 
@@ -94,12 +95,28 @@ class RunState:
 
     def curve(self, name: str) -> list[tuple[int, Any]]:
         """Return one of SERIES over all stages, the steps of a stage counted on from those before it."""
-        stages = {**self.other_stages, self.stage: self.series_of(self.stage)}
-        points, offset = [], 0
-        for _, series in sorted(stages.items()):
+        stages = sorted({*self.other_stages, self.stage})
+        points = []
+        for stage in stages:
+            offset, series = self.steps_before(stage), self.series_of(stage)
             points += [(step + offset, value) for step, value in series[name]] if offset else series[name]
-            offset += max((series[kind][-1][0] for kind in SERIES if series[kind]), default=0)
         return points
+
+    def steps_before(self, stage: int) -> int:
+        """Count the steps of the stages before `stage`."""
+        before = [self.series_of(number) for number in {*self.other_stages, self.stage} if number < stage]
+        return sum(max((series[kind][-1][0] for kind in SERIES if series[kind]), default=0) for series in before)
+
+    @property
+    def lowest(self) -> tuple[int, float] | None:
+        """The (step, loss) of the lowest held-out loss of this stage, step 0 left out; None before the first look."""
+        return min((point for point in self.eval_losses if point[0] > 0), key=lambda point: point[1], default=None)
+
+    @property
+    def kept_place(self) -> int | None:
+        """The step whose weights are the adapter, where it is not the last, on the curves of all stages; None else."""
+        kept = kept_step(self.metrics)
+        return None if kept is None else kept + self.steps_before(self.stage)
 
     def apply(self, event: Event) -> None:
         """Bring the state forward by one event. An event of a later version of this program changes nothing."""

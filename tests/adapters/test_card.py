@@ -252,6 +252,21 @@ def test_the_picture_shows_both_curves_and_is_the_same_each_time(made):
     assert draw_losses([], []) is None and draw_losses([(1, float("nan")), (2, 1.0)], []) is None
 
 
+def test_a_step_that_was_kept_before_the_last_is_told_and_marked(made):
+    from adapters.curves import draw_losses
+
+    adapter = put("mine", made)
+    write_history(adapter)
+    values = {"step": 10, "kept_step": 6, "loss_after": 1.25, "loss_last": 1.5}
+    write_json(adapter / "metrics.json", {**read_object(adapter / "metrics.json"), **values})
+    history = read_history(find_adapter("mine"))
+    card = write_card(find_adapter("mine"), history, CardFacts("alice/mine", "mit"))
+    assert "Step 6 is kept, where the held-out loss was lowest: 1.2500; the last step, 10, had 1.5000." in card
+    assert "| optimiser steps | 6 of 10: the best by held-out loss |" in card
+    plain = draw_losses(history.losses, history.eval_losses)
+    assert history.kept_step == 6 and draw_losses(history.losses, history.eval_losses, 6) != plain
+
+
 def test_long_answers_are_broken_into_lines_that_a_page_can_show():
     from adapters.card import COLUMNS, fenced
 

@@ -6,9 +6,10 @@ import pytest
 
 from common.files import write_json
 from runs.run import Run, RunState
+from runs.state import SERIES
 from ui.train import run_view
 from ui.train.jobs_view import STOPPING, job_line
-from ui.train.run_view import HELD_OUT, RAW, SMOOTH, STOP, describe, memory_line, points, smoothed, stop_button
+from ui.train.run_view import HELD_OUT, KEPT, RAW, SMOOTH, STOP, describe, memory_line, points, smoothed, stop_button
 
 
 def test_nothing_that_came_from_outside_is_html(tmp_path):
@@ -33,8 +34,20 @@ def test_the_facts_are_those_of_the_run():
 def test_the_plot_has_raw_smoothed_and_held_out_points_thinned_to_what_a_screen_can_show():
     assert points(RunState()) is None
     many = points(RunState(losses=[(step, 1.0) for step in range(100_000)], eval_losses=[(9, 2.0)]))
-    assert set(many["rows"]) == {RAW, SMOOTH, HELD_OUT} and len(many) <= 3100
+    assert set(many["rows"]) == {RAW, SMOOTH, HELD_OUT, KEPT} and len(many) <= 3100
     assert many["step"].max() == 99_999, "the last point is always there"
+
+
+def test_the_lowest_held_out_loss_is_told_and_the_step_that_was_kept_is_marked():
+    state = RunState(losses=[(1, 3.0)], eval_losses=[(0, 3.0), (2, 1.5), (4, 1.8)], stage=2)
+    state.other_stages = {1: {name: [(10, 1.0)] if name == "losses" else [] for name in SERIES}}
+    assert "held-out loss 1.800 (was 3.000, lowest 1.500 at step 2)" in run_view.facts(state)
+    assert points(state).query("rows == @KEPT and step > 0").empty
+    state.metrics = {"step": 4, "kept_step": 2}
+    marked = points(state).query("rows == @KEPT and step > 0")
+    assert [*marked.itertuples(index=False, name=None)] == [(12, 1.5, KEPT), (12, 3.0, KEPT)], (
+        "the stages lie end to end"
+    )
 
 
 def test_smoothing_starts_at_the_first_value_follows_a_step_slowly_and_skips_what_is_no_number():

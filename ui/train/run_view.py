@@ -23,8 +23,8 @@ from ui.train.jobs_view import job_line
 MAX_POINTS = 1500
 LOG_LINES = 300
 SMOOTHING = 0.9  # of an exponential moving average, as TensorBoard draws it
-RAW, SMOOTH, HELD_OUT = "each step", "smoothed", "held out"
-COLOURS = {RAW: "#a5b4fc", SMOOTH: "#4f46e5", HELD_OUT: "#d97706"}
+RAW, SMOOTH, HELD_OUT, KEPT = "each step", "smoothed", "held out", "kept step"
+COLOURS = {RAW: "#a5b4fc", SMOOTH: "#4f46e5", HELD_OUT: "#d97706", KEPT: "#059669"}
 SMALL_PLOTS = {  # a curve of RunState, its title
     "learning_rates": "Learning rate",
     "grad_norms": "Gradient norm",
@@ -169,6 +169,8 @@ def points(state: RunState) -> pandas.DataFrame | None:
     rows += [(step, loss, RAW) for step, loss in thinned(losses, MAX_POINTS)]
     rows += [(step, loss, SMOOTH) for step, loss in thinned(smoothed(losses), MAX_POINTS)]
     rows += [(step, loss, HELD_OUT) for step, loss in held_out]
+    if kept := state.kept_place:  # a line across the held-out losses
+        rows += [(kept, end([loss for _, loss in held_out], default=math.nan), KEPT) for end in (min, max)]
     return pandas.DataFrame(rows, columns=["step", "loss", "rows"])
 
 
@@ -233,8 +235,10 @@ def facts(state: RunState) -> list[str]:
         found.append(f"loss {state.losses[-1][1]:.3f}")
     if state.eval_losses:
         first, last = state.eval_losses[0], state.eval_losses[-1]
-        was = f" (was {first[1]:.3f})" if first[0] == 0 and last[0] > 0 else ""
-        found.append(f"held-out loss {last[1]:.3f}{was}")
+        notes = [f"was {first[1]:.3f}"] if first[0] == 0 and last[0] > 0 else []
+        if (lowest := state.lowest) and lowest[1] < last[1]:
+            notes.append(f"lowest {lowest[1]:.3f} at step {lowest[0]}")
+        found.append(f"held-out loss {last[1]:.3f}" + (f" ({', '.join(notes)})" if notes else ""))
     if state.tokens_per_second:
         found.append(f"{state.tokens_per_second:.0f} tokens/s")
     if state.is_running and state.eta_seconds is not None:
