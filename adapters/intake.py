@@ -21,12 +21,13 @@ from adapters.trust.archive import check_complete, copy_folder, unpack
 from adapters.trust.check import (
     MAX_BYTES,
     check_adapter,
-    check_config,
     known_base_shape,
     require_object,
     template_note,
 )
-from adapters.trust.weights import AdapterConfig
+from adapters.trust.config import check_config
+from adapters.trust.layers import AdapterConfig
+from adapters.trust.plain import INITIAL, make_plain, plain_config
 from common.errors import UserError
 from common.files import folder_bytes, publish, sweep, undo_half_published, write_json
 from common.limits import check_room_of_guests, limit
@@ -61,7 +62,7 @@ def import_adapter(source: Path, name: str = "", owner: str = LOCAL_OWNER, base:
         check_complete(partial, left_out)
         shown = ", ".join(name[:80] for name in left_out[:5]) + (" ..." if len(left_out) > 5 else "")
         notes = [f"Left out: {shown}."] if left_out else []
-        check_room(owner, sum(path.stat().st_size for path in partial.iterdir()))
+        check_room(owner, folder_bytes(partial))
         if base:
             config = require_object(partial / CONFIG, MAX_BYTES[CONFIG])
             write_json(partial / CONFIG, {**config, "base_model_name_or_path": base, "revision": None})
@@ -102,12 +103,15 @@ def accept(partial: Path, origin: Origin) -> list[str]:
                 f"It names its base by a path, '{named[:80]}', of another machine.", "Say which base it needs."
             )
         check_folder(Path(named))
-    base = base_shape(check_config(config))
+    has_initial = (partial / INITIAL).is_dir()
+    base = base_shape(check_config(plain_config(config, has_initial)))
     assert named  # checked with the config
+    notes = make_plain(partial, base)
+    shutil.rmtree(partial / INITIAL, ignore_errors=True)
     check_adapter(partial, base)
     update_record(partial, origin=origin.to_json())
-    compared = [] if base else [f"{named} is not on this machine: the shapes were compared only with each other."]
-    return compared + template_note(partial, named)
+    notes += [] if base else [f"{named} is not on this machine: the shapes were compared only with each other."]
+    return notes + template_note(partial, named)
 
 
 def base_shape(config: AdapterConfig) -> ModelShape | None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.intake import Imported, accept, base_shape, check_room, staged
 from adapters.library import CONFIG, WEIGHTS, Adapter, Origin, find_adapter, read_adapter
-from adapters.trust.check import FILES, PICKLES, check_config, max_bytes
+from adapters.trust.check import FILES, PICKLES, max_bytes
+from adapters.trust.config import check_config
 from common.errors import UserError
 from common.files import publish
 from common.paths import LOCAL_OWNER, home

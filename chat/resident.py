@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from chat.formats import Formats
-from chat.patches.lora import is_mixable, set_branches, set_rows
+from chat.patches.lora import is_mixable, is_wrapped_otherwise, set_branches, set_rows
 from common.errors import UserError
 from common.imports import import_lock
 from models.adapter_fit import check_fits, damaged
@@ -138,7 +138,9 @@ class Resident:
     def _attach(self, folder: Path) -> str:
         """Load an adapter into the base in memory, once; returns its name there."""
         with import_lock:
-            from peft import PeftModel
+            from peft import PeftConfig, PeftModel
+
+            from chat.patches.tokens import install
 
         try:
             name = adapter_name(folder)
@@ -147,12 +149,15 @@ class Resident:
         if name in self._adapters:
             return name
         check_fits(folder, self.network)
+        if self.loaded and is_wrapped_otherwise(self.network, PeftConfig.from_pretrained(str(folder))):
+            self._load_base(*self.loaded)
         self._active = NOTHING  # until it is switched: PEFT activates the first one, and wraps more layers for others
         try:
             if self._has_adapters():
                 self.network.load_adapter(str(folder), adapter_name=name)
             else:
                 self.network = PeftModel.from_pretrained(self.network, str(folder), adapter_name=name).eval()
+            install(self.network)
         except BaseException as error:  # whatever a file brings PEFT or Rust to raise, a panic is no Exception
             self.unload()  # half of it may be attached: the next request loads the base anew
             raise damaged(folder, error) from error

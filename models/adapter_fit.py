@@ -4,6 +4,7 @@ By the name of the base (`check_base`), and by its layers (`check_fits`).
 """
 
 from pathlib import Path
+from typing import Any
 
 from common.errors import UserError
 from common.files import read_json
@@ -27,6 +28,7 @@ def check_fits(folder: Path, network, name: str = "") -> None:
 
     name = name or folder.name
     rank = read_rank(folder, name)
+    settings: Any = read_json(folder / "adapter_config.json", {}, MAX_ADAPTER_CONFIG_BYTES)
     base = network.get_base_model() if hasattr(network, "get_base_model") else network
     layers = dict(base.named_modules())
     try:
@@ -40,8 +42,10 @@ def check_fits(folder: Path, network, name: str = "") -> None:
     for key, shape in shapes.items():
         path, is_lora, part = key.removeprefix("base_model.model.").partition(".lora_")
         layer = layers.get(path)
-        if not is_lora:
+        if not is_lora and not _is_own(path, list(shape), settings, layers):
             raise UserError(f"The adapter '{name}' changes the base itself: {key[:80]}.", "Only LoRA runs here.")
+        if not is_lora:
+            continue
         if layer is None:
             raise UserError(f"The adapter '{name}' does not fit this base: it has no layer {path[:80]}.", HINT)
         sizes = (getattr(layer, "out_features", None), getattr(layer, "in_features", None))
@@ -49,6 +53,25 @@ def check_fits(folder: Path, network, name: str = "") -> None:
         if any(own is not None and own != found for own, found in zip(wanted, shape, strict=False)):
             words = f"{path} goes from {sizes[1]} to {sizes[0]}, and its {part} is {list(shape)}."
             raise UserError(f"The adapter '{name}' does not fit this base: {words}", HINT)
+
+
+def _is_own(tensor: str, shape: list[int], settings: dict[str, Any], layers: dict[str, Any]) -> bool:
+    """Return whether a tensor that is no LoRA is one that PEFT keeps beside the base's layer, and of its size.
+
+    That is a whole layer in `modules_to_save`, or the rows of `trainable_token_indices`.
+    """
+    path, is_token, part = tensor.partition(".token_adapter.")
+    path, part = (path, part) if is_token else tensor.rsplit(".", 1)
+    weight = getattr(getattr(layers.get(path), "original_module", layers.get(path)), "weight", None)
+    if weight is None:
+        return False
+    if not is_token:
+        names = settings.get("modules_to_save") or ()
+        return part == "weight" and path.endswith(tuple(names)) and shape == list(weight.shape)
+    tokens = settings.get("trainable_token_indices") or ()
+    numbers = tokens.get(path.rpartition(".")[2], ()) if isinstance(tokens, dict) else tokens
+    is_inside = all(0 <= number < weight.shape[0] for number in numbers)
+    return part == "trainable_tokens_delta" and is_inside and shape == [len(numbers), weight.shape[1]]
 
 
 def read_rank(folder: Path, name: str) -> int | None:

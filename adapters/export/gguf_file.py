@@ -4,7 +4,7 @@ A file is read back before it gets its name (`gguf_check.py`). Heavy imports whe
 """
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,8 @@ from adapters.export.gguf_words import add_tokenizer
 from adapters.export.serve import write_modelfile
 from adapters.library import Adapter
 from adapters.trust.check import CONFIG, WEIGHTS, require_object
+from adapters.trust.config import check_config
+from adapters.trust.layers import Layers
 from common.errors import UserError
 from common.files import check_free
 from models.family import ModelShape, shape_from, shape_of
@@ -69,12 +71,23 @@ def write_models(model_folder: Path, folder: Path, outtypes: tuple[str, ...] = O
 def write_all(adapter: Adapter, base_folder: Path, model_folder: Path, folder: Path) -> tuple[list[Path], list[str]]:
     """Write f16, q8_0, the adapter and a Modelfile to `folder`.
 
-    Return the files, and a sentence on each but the Modelfile.
+    Return the files, and a sentence on each but the Modelfile; for an adapter that GGUF has no words for, why it was left out.
     """
     written = write_models(model_folder, folder)
-    written.append(write_adapter(adapter, base_folder, folder / f"{adapter.name}-adapter.gguf"))
     modelfile = write_modelfile(model_folder, written[1].path)
-    return [*(one.path for one in written), modelfile], [one.sentence() for one in written]
+    reason = only_merged(require_object(adapter.folder / CONFIG))
+    if not reason:
+        written.append(write_adapter(adapter, base_folder, folder / f"{adapter.name}-adapter.gguf"))
+    left_out = [f"The adapter alone is not written: {reason}."] if reason else []
+    return [*(one.path for one in written), modelfile], [*(one.sentence() for one in written), *left_out]
+
+
+def only_merged(config: Mapping[str, Any]) -> str:
+    """Return why a LoRA can be written to GGUF merged into its base only; "" when it can be written alone."""
+    if config.get("use_dora"):
+        return "it is a DoRA, which GGUF does not know"
+    has_embeddings = config.get("modules_to_save") or config.get("trainable_token_indices")
+    return "it has embeddings of its own, which a GGUF adapter cannot hold" if has_embeddings else ""
 
 
 @contextmanager
@@ -194,25 +207,26 @@ def write_adapter(adapter: Adapter, base_folder: Path, target: Path) -> Written:
     from gguf import GGUFWriter
 
     config, shape = require_object(adapter.folder / CONFIG), shape_of(base_folder)
-    if config.get("use_dora"):
-        raise UserError("DoRA cannot be written as a GGUF adapter.", "Export the merged model instead.")
-    scale = (
-        math.sqrt(config["r"]) if config.get("use_rslora") else 1.0
-    )  # llama.cpp divides by the rank, rsLoRA by its root
+    if reason := only_merged(config):
+        raise UserError(f"The adapter is not written alone: {reason}.", "Export the merged model instead.")
+    layers = Layers(check_config(config))
+    alpha = float(config["lora_alpha"]) * (math.sqrt(config["r"]) if config.get("use_rslora") else 1.0)
     check_free(target)
     partial = target.with_name(f"{target.name}.partial")
     names, tensors = _names(shape), {}
     for name, values in _tensors([adapter.folder / WEIGHTS]):
         plain, part = name.removeprefix("base_model.model.").rsplit(".lora_", 1)
         part = part.removesuffix(".weight").lower()
-        values = _permuted(f"{plain}.weight", values, shape) if part == "b" else values
+        if part == "b":  # llama.cpp multiplies by one alpha / rank: what a layer has of its own goes into its numbers
+            own = layers.scaling(plain) * values.shape[1] / alpha
+            values = _permuted(f"{plain}.weight", values if own == 1 else values * own, shape)
         tensors[f"{names(f'{plain}.weight')}.lora_{part}"] = values
     try:
         writer = GGUFWriter(partial, shape.model_type)
         writer.add_type("adapter")
         writer.add_name(adapter.name)
         writer.add_string("adapter.type", "lora")
-        writer.add_float32("adapter.lora.alpha", float(config["lora_alpha"]) * scale)
+        writer.add_float32("adapter.lora.alpha", alpha)
         for name, values in tensors.items():
             writer.add_tensor(name, values)
         _close(writer)

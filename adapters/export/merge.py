@@ -95,6 +95,8 @@ def merge_adapter(
         expected = [_answer(model, prompt.ids) for prompt in prompts]
         progress("Merging", 0.5)
         model = model.merge_and_unload(safe_merge=True)
+        if model.get_input_embeddings().weight is not model.get_output_embeddings().weight:
+            model.config.tie_word_embeddings = False  # one of them is the adapter's own now
         model = model.to({"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[dtype])
         model.config.dtype = model.dtype
         model.save_pretrained(partial)

@@ -42,6 +42,21 @@ def int8_linear(linear):
                 result = result + self.bias
             return result.view(*input.shape[:-1], -1).to(input.dtype)
 
+        @property
+        def qweight(self):
+            """Return the weights in bf16: where this name is, PEFT reads it when it wants numbers."""
+            return self.weight.to(torch.bfloat16) * self.scales[:, None]
+
+        def __deepcopy__(self, memo):
+            """Return a layer in bf16: PEFT copies the base's for an adapter that brings weights of its own."""
+            copy = torch.nn.Linear(
+                self.in_features, self.out_features, self.bias is not None, dtype=torch.bfloat16
+            ).requires_grad_(False)
+            copy.weight.copy_(self.qweight)
+            if self.bias is not None:
+                copy.bias.copy_(self.bias)
+            return copy
+
     weight = linear.weight.detach()
     scales = weight.abs().amax(dim=1).float().clamp_min(1e-8) / 127
     layer = Int8Linear(linear.in_features, linear.out_features, bias=False, device="meta")

@@ -4,7 +4,7 @@ Why: PEFT's layer examines its adapters, dropout, dtypes and options at every ca
 Here `forward` is set when adapters are switched: the base layer alone, or the base and a branch for some rows.
 Gain, on 2 CPU cores: an adapter costs 20 to 26 % in int8 and 10 % in fp32; two in one batch 31.2 to 57.8 tokens/s, the base and
 three adapters 27.3 to 66.5 (int8, benchmarks/README.md).
-Refuses: what is no plain LoRA of a linear layer (DoRA, a bias, an embedding, any class not in `PLAIN`) stays PEFT's, which
+Refuses: what is no plain LoRA of a linear layer (DoRA, a bias, embeddings, tokens, any class not in `PLAIN`) stays PEFT's, which
 computes one adapter at a time.
 To drop it: let chat/resident.py call PEFT's `set_adapter` and `disable_adapter`, and answer one adapter after the other.
 """
@@ -41,8 +41,33 @@ def set_rows(network, names: list[str | None]) -> None:
 
 def is_mixable(network, name: str) -> bool:
     """Return whether the adapter has plain LoRA branches only, whose rows can share a batch with other adapters'."""
+    if any(name in wrapper._get_available_adapters() for wrapper in _wrappers(network).values()):
+        return False
     layers = [layer for layer in _lora_layers(network) if _has(layer, name)]
     return all(type(layer).__name__ in PLAIN and _is_plain(layer, name) for layer in layers)
+
+
+def _wrappers(network) -> dict:
+    """Return {path: wrapper} of the embeddings and heads beside which PEFT keeps those of adapters."""
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    return {path: module for path, module in network.named_modules() if isinstance(module, AuxiliaryTrainingWrapper)}
+
+
+def is_wrapped_otherwise(network, config) -> bool:
+    """Return whether the embeddings of an adapter with this LoraConfig cannot stand beside those in memory.
+
+    PEFT keeps whole layers and single tokens in wrappers of different kinds, and would put one around the other.
+    """
+    tokens, is_tied = config.trainable_token_indices, network.config.tie_word_embeddings
+    whole = set(config.modules_to_save or ())
+    single = set(tokens if isinstance(tokens, dict) else ["embed_tokens"] if tokens else ())
+    single |= {"embed_tokens", "lm_head"} if is_tied and single else set()
+    kinds = dict.fromkeys(whole, "ModulesToSaveWrapper") | dict.fromkeys(single, "TrainableTokensWrapper")
+    return any(
+        type(wrapper).__name__ != kinds.get(path.rpartition(".")[2], type(wrapper).__name__)
+        for path, wrapper in _wrappers(network).items()
+    )
 
 
 def _lora_layers(network) -> list:

@@ -24,10 +24,10 @@ from adapters.trust.check import (
     MAX_FILE_BYTES,
     WEIGHTS,
     check_adapter,
-    check_config,
     known_base_shape,
     require_object,
 )
+from adapters.trust.config import check_config
 from adapters.trust.scan import places
 from adapters.trust.weights import check_weights
 from common.errors import UserError

@@ -11,7 +11,8 @@ from adapters.facts import facts_of
 from adapters.intake import import_adapter
 from adapters.library import list_adapters
 from adapters.package import export_zip
-from adapters.trust.check import HARMLESS, MAX_BYTES, MAX_FILE_BYTES, REFUSED, SWITCHES
+from adapters.trust.check import MAX_BYTES, MAX_FILE_BYTES
+from adapters.trust.config import HARMLESS, REFUSED, SWITCHES
 from tests.adapters.hostile import change, refused
 
 
@@ -28,7 +29,29 @@ from tests.adapters.hostile import change, refused
         ({"target_modules": ["(a+)+$"]}, "target_modules"),
         ({"target_modules": ["lm_head"]}, "target_modules"),
         ({"target_modules": ["q_proj"]}, "do not belong together"),
-        ({"rank_pattern": {"(a+)+$": 2}}, "different ranks"),
+        ({"rank_pattern": {"(a+)+$": 2}}, "rank_pattern holds .*that is a pattern"),
+        ({"alpha_pattern": {"^(a+)+": 2}}, "alpha_pattern holds .*that is a pattern"),
+        ({"rank_pattern": {"q_proj": 10**9}}, "rank_pattern gives a layer 1000000000"),
+        ({"rank_pattern": {f"layers.{number}.q_proj": 4 for number in range(501)}}, "rank_pattern names 501 layers"),
+        ({"rank_pattern": {"q_proj": 2}}, "The rank is 2, but"),
+        ({"alpha_pattern": {"q_proj": float("nan")}}, "alpha_pattern gives a layer nan"),
+        ({"alpha_pattern": [["q_proj", 2]]}, "alpha_pattern to"),
+        ({"exclude_modules": "(a+)+$"}, "exclude_modules holds .*that is a pattern"),
+        ({"exclude_modules": ["q_proj"]}, "do not belong together"),
+        ({"layers_pattern": ["(a+)+$"], "layers_to_transform": [0]}, "layers_pattern holds .*that is a pattern"),
+        ({"layers_pattern": "layers"}, "in a way that PEFT does not load"),
+        ({"layers_to_transform": [0]}, "names no LoRA of layer 1"),
+        ({"layers_to_transform": [10**9]}, "layers_to_transform"),
+        ({"layers_to_transform": list(range(1001))}, "1,001 names"),
+        ({"modules_to_save": ["(a+)+$"]}, "trains whole layers"),
+        ({"modules_to_save": ["mlp"]}, "Here embed_tokens and lm_head can be among them"),
+        ({"modules_to_save": {"lm_head": 1}}, "trains whole layers"),
+        ({"trainable_token_indices": [1]}, "the weights lack them"),
+        ({"trainable_token_indices": list(range(1001))}, "at most 1,000 tokens"),
+        ({"trainable_token_indices": {"(a+)+$": [1]}}, "trainable_token_indices"),
+        ({"trainable_token_indices": [-1]}, "trainable_token_indices"),
+        ({"ensure_weight_tying": True}, "ties whole layers"),
+        ({"loftq_config": {"loftq_bits": 4}}, "quantises the base in its own way"),
         ({"r": 10**9}, "The rank is"),
         ({"r": "4"}, "The rank is"),
         ({"r": 8}, "The rank is 8, but"),
@@ -61,8 +84,9 @@ def test_every_field_that_peft_knows_is_judged():
 
     from peft import LoraConfig
 
-    checked = {"r", "lora_alpha", "lora_dropout", "target_modules", "base_model_name_or_path", "revision"}
-    checked |= {"peft_version"}
+    checked = {"r", "lora_alpha", "lora_dropout", "base_model_name_or_path", "revision", "peft_version"}
+    checked |= {"target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"}
+    checked |= {"rank_pattern", "alpha_pattern", "modules_to_save", "trainable_token_indices"}
     known = {field.name for field in fields(LoraConfig)}
     assert known <= checked | set(REFUSED) | set(HARMLESS) | set(SWITCHES)
 
