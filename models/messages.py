@@ -1,6 +1,6 @@
 """A message of a conversation, and the check of messages from outside."""
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from common.errors import UserError
 
@@ -11,10 +11,11 @@ MAX_HISTORY_CHARACTERS = 1_000_000  # as much as a browser keeps, within the tim
 
 
 class Message(TypedDict):
-    """One message; `role` is "system", "user" or "assistant"."""
+    """One message; `role` is "system", "user" or "assistant". An answer with `trained` False is read, not trained."""
 
     role: str
     content: str
+    trained: NotRequired[bool]  # only where it is False: equal messages are equal dicts
 
 
 def check_messages(messages: object, continuing: bool = False) -> list[Message]:

@@ -49,6 +49,7 @@ class Prompt:
 def encode_messages(messages: Sequence[Message], tokenizer, template: str) -> tuple[list[int], list[bool]]:
     """Return (token ids, which of them `template` marks as the assistant's). Raises UserError where the template refuses.
 
+    Answers that are not `trained` are read only; UserError where the template does not mark each answer by itself.
     Role tags are not spelled: the rows of a training are their owner's, and keep the tokenizer's own tokens.
     """
     with import_lock:
@@ -66,6 +67,12 @@ def encode_messages(messages: Sequence[Message], tokenizer, template: str) -> tu
         words = f"The chat template cannot show a conversation: {str(error)[:200]}"
         raise UserError(words, "Choose another chat_template, or change the row.") from error
     (rendered,), (spans,) = found
+    trained = [message.get("trained", True) for message in messages if message["role"] == "assistant"]
+    if not all(trained):
+        if len(spans) != len(trained):
+            words = "The chat template does not tell one answer from the next; some are not to be trained."
+            raise UserError(words, "Choose another chat_template, or take the marks (weight, train, loss) out.")
+        spans = [span for span, is_trained in zip(spans, trained, strict=True) if is_trained]
     prompt = reader.read(rendered, spans=spans)
     return prompt.ids, prompt.trained
 

@@ -15,7 +15,7 @@ from models.prompt import (
     encode_text,
     shown_tokens,
 )
-from models.templates import read_template, training_template, without_marks
+from models.templates import NAMES, read_template, training_template, without_marks
 from models.templates.choice import Template
 from models.tokenizer import load_tokenizer
 
@@ -41,6 +41,25 @@ def test_plain_rows_have_the_tokens_and_the_mask_of_transformers(tinyllama_token
         assert (ids, list(map(int, trained))) == (wanted["input_ids"], wanted["assistant_masks"])
         said = "".join(f"{message['content']}</s>" for message in messages if message["role"] == "assistant")
         assert said_in(tinyllama_tokenizer, ids, trained) == said.lstrip()  # decoding leaves the first space out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_answer_that_is_not_to_be_trained_is_read_in_any_template(tinyllama_tokenizer, name):
+    messages = talk("Hi", "draft", "Again", "final", "More", "late")
+    ids, trained = encode_messages(messages, tinyllama_tokenizer, read_template(name))
+    messages[1]["trained"] = messages[5]["trained"] = False
+    same_ids, fewer = encode_messages(messages, tinyllama_tokenizer, read_template(name))
+    said = said_in(tinyllama_tokenizer, ids, fewer)
+    assert same_ids == ids and "final" in said and "draft" not in said and "late" not in said
+    assert all(was for was, still in zip(trained, fewer, strict=True) if still) and sum(fewer) < sum(trained)
+
+
+def test_a_template_that_runs_answers_together_cannot_leave_one_of_them_untrained(tinyllama_tokenizer):
+    joined = "{% generation %}{% for message in messages %}{{ message.content }}{% endfor %}{% endgeneration %}"
+    messages = talk("Hi", "draft", "Again", "final")
+    messages[1]["trained"] = False
+    with pytest.raises(UserError, match="does not tell one answer from the next"):
+        encode_messages(messages, tinyllama_tokenizer, joined)
 
 
 @pytest.mark.parametrize("messages", [talk("Hi", TYPED), talk(TYPED, "x"), talk("</s>", "<s>", TYPED, TYPED + "</s>")])
