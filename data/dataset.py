@@ -62,13 +62,15 @@ class Encoder:
     """Turn conversations into token rows, in the same way for a training, its check and its preview.
 
     `too_long` says what happens to messages over `max_length` tokens: drop, cut (keep the turns from the first on that fit) or
-    split (several rows, each with the system prompt). Text is always cut into several rows and loses nothing.
+    split (several rows, each with the system prompt). Text is always cut into several rows and loses nothing. `system_turns`
+    is for the rows of `preview`: conversations were made with it.
     """
 
     tokenizer: Any
     template: str  # "" where all is text
     max_length: int
     too_long: str = "drop"
+    system_turns: str = "join"
 
     def encode(self, conversation: Conversation) -> list[TokenRow]:
         """Return a conversation as token rows, before anything is left out or shortened.
@@ -154,7 +156,7 @@ class Encoder:
         pieces: list[TokenRow] = [{"input_ids": [], "labels": []}]
         problem = ""
         try:
-            conversation = to_conversation(row, mapping)
+            conversation = to_conversation(row, mapping, system_turns=self.system_turns)
             pieces = self.fit(conversation, self.encode(conversation))
         except UserError as error:
             problem = str(error)

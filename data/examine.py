@@ -12,6 +12,7 @@ from itertools import islice, takewhile
 from pathlib import Path
 
 from common.errors import UserError
+from data.columns import columns_of, guess_mapping, recognise
 from data.conversations import Conversation, Kept, Part
 from data.dataset import Encoded, Encoder
 from data.findings import CheckedBase, find_problems, find_text_problems, finding
@@ -19,7 +20,6 @@ from data.intake import Prepared, pack, prepare, read_texts
 from data.report import Finding, FirstRows, Histogram, PreviewRow, Report, TextReport
 from data.scripts import describe_scripts
 from data.settings import DataSettings
-from data.shapes import columns_of, guess_mapping, recognise
 
 MAX_ENCODED_ROWS = 20_000  # to train on
 MAX_HELD_OUT_ROWS = 2_000
@@ -41,7 +41,8 @@ def build_report(
     data, conversations = prepared.data, prepared.data.conversations.part()
     encoder, template_error = None, None
     try:
-        encoder = Encoder(tokenizer, prepared.template(tokenizer), settings.max_length, settings.too_long)
+        template = prepared.template(tokenizer)
+        encoder = Encoder(tokenizer, template, settings.max_length, settings.too_long, settings.system_turns)
     except UserError as error:
         template_error = error
     (train, scale), (held_out, held_out_scale), said = (Encoded(), 1.0), (Encoded(), 1.0), []
@@ -141,7 +142,7 @@ def _text_stage(
         "estimated_from": len(sample) if scale > 1 else None,
         "scripts": describe_scripts([_said(row) for row in sample[:MAX_SCRIPT_ROWS]], tokenizer, settings.max_length),
     }
-    return text, find_text_problems(settings, text, data.notes)
+    return text, find_text_problems(settings, text, data)
 
 
 def _preview_rows(prepared: Prepared, encoder: Encoder, settings: DataSettings, count: int) -> list[PreviewRow]:

@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from common.errors import UserError
+from data.columns import in_words
 from data.dataset import name_rows
-from data.intake import Prepared
+from data.intake import Gathered, Prepared
+from data.notices import count_rows, describe
 from data.report import Cure, Finding, Level, Report, Script, TextReport
 from data.settings import DataSettings
 
@@ -35,11 +37,6 @@ def cure(label: str, **changes) -> Cure:
     return {"label": label, "changes": changes}
 
 
-def _count_rows(count: int) -> str:
-    """Return '1 row', '1,200 rows'."""
-    return "1 row" if count == 1 else f"{count:,} rows"
-
-
 def find_problems(
     settings: DataSettings, prepared: Prepared, report: Report, base: CheckedBase, template_error: UserError | None
 ) -> list[Finding]:
@@ -48,7 +45,7 @@ def find_problems(
     if settings.max_rows and report["rows"] >= settings.max_rows:
         found.append(finding("max_rows", "info", f"Only the first {settings.max_rows:,} rows were read (max_rows)."))
     if report["estimated_from"]:
-        words = f"Token counts are estimated from {_count_rows(report['estimated_from'])} of {report['rows']:,}."
+        words = f"Token counts are estimated from {count_rows(report['estimated_from'])} of {report['rows']:,}."
         found.append(finding("estimated", "info", words))
     found += _base_problems(settings, base, template_error)
     if report["mapping"] is None and report["columns"]:
@@ -56,13 +53,12 @@ def find_problems(
     else:
         found += _bad_rows(settings, prepared)
         found += _lengths(settings, report, base)
+    found += _noticed(prepared, report)
     found += _double_rows(settings, prepared)
     if not report["train_rows"]:
         found.append(finding("no_rows", "stop", "No row is left to train on."))
     elif report["train_rows"] < FEW_ROWS:
-        words = (
-            f"Only {_count_rows(report['train_rows'])} to train on: it will repeat them rather than learn from them."
-        )
+        words = f"Only {count_rows(report['train_rows'])} to train on: it will repeat them rather than learn from them."
         found.append(finding("few_rows", "warning", words))
     if report["train_rows"] and not report["held_out_rows"]:
         found.append(finding("held_out", "info", "No row is held out: nothing will tell when it learns by heart."))
@@ -85,8 +81,7 @@ def _unrecognised(report: Report) -> Finding:
     shown = ", ".join(name[:60] for name in report["columns"][:20]) or "none"
     words = f"The columns are not recognised: {shown}. Say which holds the prompt and which the answer."
     guess = report["guess"]
-    label = ", ".join(f"{key} = {column[:40]}" for key, column in guess.items())
-    take = cure(f"Take {label}", columns=json.dumps(guess, ensure_ascii=False)) if guess else None
+    take = cure(f"Take {in_words(guess)}", columns=json.dumps(guess, ensure_ascii=False)) if guess else None
     return finding("columns", "stop", words, take)
 
 
@@ -95,11 +90,24 @@ def _bad_rows(settings: DataSettings, prepared: Prepared) -> list[Finding]:
     if not bad:
         return []
     empty = f", {answers.count:,} of them without an answer" if answers else ""
-    words = f"{_count_rows(bad.count)} that cannot be used{empty}: {' '.join(bad.first[:3])}"
+    words = f"{count_rows(bad.count)} that cannot be used{empty}: {' '.join(bad.first[:3])}"
     if settings.skip_bad_rows:
         return [finding("bad_rows", "info", f"Left out: {words}")]
     leave_out = cure("Leave out these rows", skip_bad_rows=True) if len(prepared.data.conversations) else None
     return [finding("bad_rows", "stop", words, leave_out)]
+
+
+def _noticed(prepared: Prepared, report: Report) -> list[Finding]:
+    """Return a finding for each kind of thing in the rows that is not trained as it stands there."""
+    mapping = report["mapping"] or {}
+    without_label = {key: column for key, column in mapping.items() if key != "label"}
+    cures = {
+        "system_turns": cure("Keep them where they are", system_turns="keep"),
+        "label": cure("Train them too", columns=json.dumps(without_label, ensure_ascii=False)) if mapping else None,
+    }
+    return [
+        finding(kind, level, sentence, cures.get(kind)) for kind, level, sentence in describe(prepared.data.noticed)
+    ]
 
 
 def _lengths(settings: DataSettings, report: Report, base: CheckedBase) -> list[Finding]:
@@ -107,15 +115,17 @@ def _lengths(settings: DataSettings, report: Report, base: CheckedBase) -> list[
     found = []
     level: Level = "warning" if report["train_rows"] else "stop"
     if report["shortened"]:
-        words = f"Shortened to whole turns within max_length {settings.max_length}: {_count_rows(report['shortened'])}."
+        words = f"Shortened to whole turns within max_length {settings.max_length}: {count_rows(report['shortened'])}."
         found.append(finding("shortened", "info", words))
     too_long, nothing = report["too_long"], report["nothing_trained"]
     if too_long["count"]:
-        words = f"Longer than max_length {settings.max_length} and left out: {_count_rows(too_long['count'])}"
+        words = f"Longer than max_length {settings.max_length} and left out: {count_rows(too_long['count'])}"
         words += f": {name_rows(too_long['rows'])}."
         found.append(finding("too_long", level, words, _cure_of_length(settings, report["longest"], base.positions)))
     if nothing["count"]:
-        words = f"Left out because no token of it is trained: {_count_rows(nothing['count'])}: {name_rows(nothing['rows'])}."
+        words = (
+            f"Left out because no token of it is trained: {count_rows(nothing['count'])}: {name_rows(nothing['rows'])}."
+        )
         found.append(finding("nothing_trained", level, words))
     return found
 
@@ -136,14 +146,14 @@ def _double_rows(settings: DataSettings, prepared: Prepared) -> list[Finding]:
     once = cure("Use each once", drop_duplicates=True)
     found = []
     if prepared.duplicates:
-        rows = f"{_count_rows(prepared.duplicates.count)}: {name_rows(prepared.duplicates.first)}"
+        rows = f"{count_rows(prepared.duplicates.count)}: {name_rows(prepared.duplicates.first)}"
         words = f"Says the same as an earlier one: {rows}."
         if settings.drop_duplicates:
             found.append(finding("duplicates", "info", f"Left out: {words}"))
         else:
             found.append(finding("duplicates", "warning", f"{words} What is there twice is trained twice.", once))
     if prepared.leaked and not settings.drop_duplicates:
-        words = f"Trained and held out at once: {_count_rows(prepared.leaked)}. The held-out loss would look too good."
+        words = f"Trained and held out at once: {count_rows(prepared.leaked)}. The held-out loss would look too good."
         found.append(finding("leaked", "warning", words, once))
     return found
 
@@ -152,12 +162,13 @@ def _costly_scripts(scripts: Iterable[Script], stage: str = "", code: str = "scr
     return [finding(code, "warning", f"{stage}{item['message']}") for item in scripts if item["message"]]
 
 
-def find_text_problems(settings: DataSettings, text: TextReport, notes: list[str]) -> list[Finding]:
+def find_text_problems(settings: DataSettings, text: TextReport, data: Gathered) -> list[Finding]:
     """Return all findings on the open text of stage 1."""
-    found = [finding("text_note", "info", note) for note in notes]
+    found = [finding("text_note", "info", note) for note in data.notes]
+    found += [finding(f"text_{kind}", level, f"Stage 1: {words}") for kind, level, words in describe(data.noticed)]
     bad = text["bad"]
     if bad["count"]:
-        words = f"Stage 1: {_count_rows(bad['count'])} that cannot be used. {' '.join(bad['sentences'][:3])}"
+        words = f"Stage 1: {count_rows(bad['count'])} that cannot be used. {' '.join(bad['sentences'][:3])}"
         if settings.skip_bad_rows and text["usable"]:
             found.append(finding("text_bad_rows", "info", words))
         else:

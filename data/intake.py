@@ -5,6 +5,7 @@ data = load_data(settings, folder, tokenizer)     the same rows as tokens; raise
 data = load_text(settings, folder, tokenizer)     stage 1: open text
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,13 +15,16 @@ from pathlib import Path
 import numpy
 
 from common.errors import UserError
+from data.columns import recognise
 from data.conversations import MAX_KEPT, Conversation, Conversations, Kept, Part, Row
 from data.dataset import Encoded, Encoder, TokenRow, in_pieces
+from data.notices import Notice, count, describe
 from data.reading import EXAMPLE_HELD_OUT, Source, read_source
 from data.settings import EXAMPLE, DataSettings
-from data.shapes import EmptyAnswer, recognise, to_conversation
+from data.shapes import to_conversation
 from data.split import duplicates_of, found_in, held_out_of
 from data.token_rows import write_rows
+from data.turns import EmptyAnswer, LeftOut
 from models.prompt import encode_text
 from models.templates import training_template
 
@@ -49,6 +53,7 @@ class Gathered:
     kinds: set[str] = field(default_factory=set)  # of conversations: "messages", "text"
     bad: Kept = field(default_factory=Kept)  # a sentence each
     empty_answers: Kept = field(default_factory=Kept)  # row numbers, of bad ones too
+    noticed: Counter[Notice] = field(default_factory=Counter)  # what rows hold that is not trained, by rows
 
 
 @dataclass
@@ -70,18 +75,23 @@ class Prepared:
         return training_template(tokenizer) if "messages" in self.kinds else ""
 
 
-def gather(source: Source, folder: Path, mapping: dict[str, str] | None = None) -> Gathered:
+def gather(source: Source, folder: Path, mapping: dict[str, str] | None = None, system_turns: str = "join") -> Gathered:
     """Read a source to its end; its conversations lie in an unnamed file in `folder`."""
     found = Gathered(source.head, source.notes, Conversations(folder))
     for number, row in enumerate(source.rows, 1):
         found.rows = number
+        notices: set[Notice] = set()
         try:
-            conversation = to_conversation(row, mapping)
+            conversation = to_conversation(row, mapping, notices, system_turns)
+        except LeftOut as error:
+            count(found.noticed, [error.notice])
+            continue
         except UserError as error:
             found.bad.add(f"row {number}: {error}")
             if isinstance(error, EmptyAnswer):
                 found.empty_answers.add(number)
             continue
+        count(found.noticed, notices)
         found.conversations.append(number, conversation)
         found.kinds.add("messages" if "messages" in conversation else "text")
         found.turns += len(conversation.get("messages", ()))
@@ -95,7 +105,7 @@ def prepare(settings: DataSettings, folder: Path) -> Prepared:
         place, settings.data_config, settings.data_split, settings.data_revision, max_rows=settings.max_rows
     )
     mapping = settings.mapping()
-    data = gather(source, folder, mapping)
+    data = gather(source, folder, mapping, settings.system_turns)
     conversations = data.conversations
     double = duplicates_of(conversations)
     count = int(double.sum())
@@ -111,7 +121,7 @@ def prepare(settings: DataSettings, folder: Path) -> Prepared:
         return Prepared(data, mapping, duplicates, train, held_out, 0, data.bad, data.notes, data.kinds)
     revision = settings.eval_data_revision if settings.eval_data else None
     source = read_source(str(file), revision=revision, max_rows=settings.max_rows)
-    other = gather(source, folder, None if recognise(source.head) else mapping)
+    other = gather(source, folder, None if recognise(source.head) else mapping, settings.system_turns)
     leaked = found_in(conversations, other.conversations) & usable
     bad = Kept(data.bad.count + other.bad.count, data.bad.first + [f"held-out {row}" for row in other.bad.first])
     return Prepared(
@@ -136,6 +146,7 @@ def load_data(settings: DataSettings, folder: Path, tokenizer) -> Data:
     train, held_out = encoder.encode_all(prepared.train, keep), encoder.encode_all(prepared.held_out, keep)
     if settings.drop_duplicates and (prepared.duplicates or prepared.leaked):
         notes.append(f"{prepared.duplicates.count + prepared.leaked} rows say the same as another and are left out.")
+    notes += [sentence for _, _, sentence in describe(prepared.data.noticed)]
     notes += train.report(settings.max_length) + held_out.report(settings.max_length)
     if not train.rows:
         raise UserError("No row is left to train on.", " ".join(notes) or "Give more data.")
@@ -160,7 +171,8 @@ def load_text(settings: DataSettings, folder: Path, tokenizer) -> Data:
     """
     data = read_texts(settings, folder)
     texts = data.conversations
-    notes = data.notes + _left_out(data.bad, len(texts), settings)
+    notes = data.notes + [words for _, _, words in describe(data.noticed)]
+    notes += _left_out(data.bad, len(texts), settings)
     mask = held_out_of(texts, numpy.ones(len(texts), dtype=bool), settings.eval_fraction, settings.seed)
 
     def packed(part: Part) -> Encoded:

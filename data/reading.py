@@ -17,11 +17,11 @@ from common.errors import UserError
 from common.files import parse_json
 from common.paths import REPOSITORY
 from data import hub_data
+from data.columns import is_table
 from data.conversations import BadLine, Row
 from data.decoding import detect_encoding, lines, whole_bytes
 from data.kinds import KINDS, suffix_of
 from data.settings import EXAMPLE
-from data.shapes import is_table
 from data.tables import check_columns, csv_rows, parquet_rows
 
 EXAMPLE_TRAIN = REPOSITORY / "examples" / "study_coach.jsonl"

@@ -15,6 +15,7 @@ class DataSettings:
     data_split: str = "train"
     data_revision: str | None = None
     columns: str = ""
+    system_turns: str = "join"
     max_rows: int = 0
     text_data: str | None = None
     text_data_revision: str | None = None

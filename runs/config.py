@@ -24,6 +24,7 @@ SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup")
 SCHEDULERS += ("cosine_with_restarts", "polynomial", "inverse_sqrt")
 TOO_LONG = ("drop", "cut", "split")
 KEEPS = ("last", "best")
+SYSTEM_TURNS = ("join", "keep")
 TARGETS = ("all-linear", "attention", "mlp")
 MAX_PROMPTS = 3
 MAX_CHARACTERS = 100_000
@@ -64,6 +65,14 @@ class TrainConfig:
         KEPT,
         SOURCE,
         LONG,
+    )
+    system_turns: str = setting(
+        "join",
+        "System turns that are not the first turn: join them to the front, or keep them where they are.",
+        DATA,
+        TOLD,
+        READING,
+        choices=SYSTEM_TURNS,
     )
     max_rows: int = setting(
         0, "Most rows that are read, from the first on; 0 reads all.", DATA, TOLD, SOURCE, low=0, high=100_000_000

@@ -28,10 +28,11 @@ from pathlib import Path
 
 from common.command_line import exit_code
 from common.errors import UserError
+from data.columns import in_words
 from data.report import PreviewRow
 from runs import commands
 from runs.commands import given_settings
-from runs.config import WRITTEN, TrainConfig, marked
+from runs.config import SYSTEM_TURNS, WRITTEN, TrainConfig, marked
 from runs.follow import follow
 from runs.history import NEWEST, ORDERS
 from runs.queue import enqueue, launch
@@ -93,6 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--rows", type=int, default=10)
     preview.add_argument("--max-length", type=int, default=TrainConfig.max_length)
     preview.add_argument("--split", default="train")
+    preview.add_argument("--columns", default="", help="which column is what, as JSON")
+    preview.add_argument("--system-turns", default="join", choices=SYSTEM_TURNS)
     preview.add_argument("--chat-template", default="auto")
     preview.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
@@ -146,6 +149,7 @@ def _check(options: argparse.Namespace) -> int:
         print(json.dumps(report, ensure_ascii=False, indent=2))
     else:
         print(f"Base: {report['base']}: {report['base_reason']}")
+        print(f"columns: {in_words(report['mapping'] or {}) or 'not recognised'}")
         for name in ("rows", "turns", "train_rows", "held_out_rows", "tokens", "trained_tokens", "longest"):
             print(f"{name}: {report.get(name)}")
         for found in report["findings"]:
@@ -186,13 +190,16 @@ def _preview(options: argparse.Namespace) -> int:
     from models.templates import training_template
     from models.tokenizer import load_tokenizer
 
+    config = TrainConfig(data=options.data, columns=options.columns, max_length=options.max_length)
+    config.check()
     base = choose_base(options.base)
     print(f"Base: {base}", file=sys.stderr)
     tokenizer = load_tokenizer(fetch_base(base), options.chat_template)
-    encoder = Encoder(tokenizer, training_template(tokenizer), options.max_length)
+    encoder = Encoder(tokenizer, training_template(tokenizer), options.max_length, system_turns=options.system_turns)
+    mapping = config.data_settings().mapping()
     rows = read_rows(options.data, split=options.split, max_rows=options.rows)
     for number, row in enumerate(rows, 1):
-        for shown in encoder.preview(number, row):
+        for shown in encoder.preview(number, row, mapping):
             print(json.dumps(shown, ensure_ascii=False) if options.json else _as_text(shown, tokenizer))
     return 0
 

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from common.errors import UserError
+from data.columns import guess_mapping, recognise
 from data.intake import gather
 from data.reading import source_of
-from data.shapes import guess_mapping, recognise, to_conversation
+from data.shapes import to_conversation
 
 PAIR = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
 SHAREGPT = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]
@@ -86,17 +87,24 @@ def test_text_stays_text():
         ({"frage": "Q", "antwort": "A"}, "found the keys frage, antwort"),
         ({}, "found the keys none"),
         ({"prompt": "Q", "completion": ""}, "completion is empty"),
-        ({"prompt": None, "completion": "A"}, "prompt is a NoneType, not text"),
+        ({"prompt": None, "completion": "A"}, "prompt is empty"),
+        ({"prompt": "Q", "completion": float("nan")}, "completion is empty"),
+        ({"prompt": "Q", "completion": {"a": "b"}}, "completion is an object, not text"),
+        ({"prompt": "Q", "completion": ["a", "b"]}, "completion is a list, not text"),
+        ({"prompt": "Q", "completion": b"\xff"}, "completion is not text"),
+        ({"question": "2+2?", "choices": ["3", "4"], "answer": 1}, "answer is the number of a choice"),
+        ({"question": "2+2?", "choices": {"text": ["3"], "label": ["A"]}, "answer": "A"}, "is the number of a choice"),
+        ({"question": "2+2?", "A": "3", "B": "4", "answer": "B"}, "answer is the number of a choice"),
+        ({"prompt": "Q", "completion": "A", "history": ["a", "b"]}, "history is no list of turns"),
         ({"prompt": ["Hi", "Bye"], "completion": ["Hello.", "See you."]}, "prompt is a list, not text"),
         ({"messages": []}, "empty"),
         ({"messages": "[1"}, "not JSON"),
         ({"messages": [{"role": "user"}]}, "turn 1 lacks"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "unknown role 'robot'"),
-        ({"messages": PAIR[:1]}, "ends with the user's turn"),
-        ({"messages": [{"role": "system", "content": ""}]}, "ends with the system's turn"),
-        ({"messages": [*PAIR, {"role": "system", "content": "s"}]}, "turn 3 is a system message"),
-        ({"conversations": [{"from": "tool", "value": "x"}]}, "unknown role 'tool'"),
-        ({"text": 5}, "text is a int"),
+        ({"messages": PAIR[:1]}, "no answer in it"),
+        ({"messages": [{"role": "system", "content": ""}]}, "no answer in it"),
+        ({"conversations": [{"from": "tool", "value": "x"}]}, "Tool calls are not trained here"),
+        ({"messages": [{"role": "user", "content": [5]}, PAIR[1]]}, "turn 1 holds something that is not text"),
     ],
 )
 def test_a_bad_row_says_what_was_found(row, words):

@@ -22,6 +22,8 @@ MAPPED = {  # what a column can be, and what that is for people
     "completion": "what the assistant answers",
     "system": "system prompt",
     "context": "goes with the prompt",
+    "history": "turns before the prompt",
+    "label": "false: not to be trained",
     "text": "plain text",
 }
 MAX_CURES = 4
@@ -37,7 +39,7 @@ class DataForm:
     check_button: gr.Button
     stop_button: gr.Button
     report_html: gr.HTML
-    mapping_group: gr.Column
+    mapping_group: gr.Accordion
     mapping_dropdowns: dict[str, gr.Dropdown]
     map_button: gr.Button
     cure_buttons: list[gr.Button]
@@ -91,7 +93,9 @@ def build_data_form() -> DataForm:
     inputs: dict[str, Any] = {"data_kind": kind_radio, "data_file": data_file, "data_paste": paste_box}
     inputs |= {"data_hub": hub_box, "data_chat": chat_dropdown, **hub}
     with gr.Accordion("Rows: limit, long ones, doubles, held-out part", open=False):
-        inputs |= data_inputs("max_rows", "too_long", "drop_duplicates", "skip_bad_rows", "eval_fraction")
+        inputs |= data_inputs(
+            "max_rows", "too_long", "system_turns", "drop_duplicates", "skip_bad_rows", "eval_fraction"
+        )
         inputs["eval_file"] = gr.File(
             label="Held-out rows (instead of a part of the data)", file_types=FILE_TYPES, height=120
         )
@@ -117,8 +121,8 @@ def _with_report(inputs: dict[str, Any], text_accordion: gr.Accordion) -> DataFo
     report_html = gr.HTML("", elem_classes="report", visible=False)
     with gr.Row():
         cure_buttons = [gr.Button(visible=False, size="sm", variant="primary") for _ in range(MAX_CURES)]
-    with gr.Column(visible=False) as mapping_group:
-        gr.HTML("<p class='hint'>Which column is what? The guess is filled in.</p>")
+    with gr.Accordion("Which column is what?", visible=False) as mapping_group:
+        gr.HTML("<p class='hint'>What was found, or guessed, is filled in.</p>")
         with gr.Row():
             dropdowns = {
                 name: gr.Dropdown([], label=name, info=words, min_width=140, allow_custom_value=True)
@@ -142,15 +146,16 @@ def _with_report(inputs: dict[str, Any], text_accordion: gr.Accordion) -> DataFo
 
 
 def report_views(report: Report | None, shown_as: str = CONVERSATIONS) -> list:
-    """Return updates for `DataForm.views`: the report, the mapping form when columns are not recognised, cures, the preview."""
+    """Return updates for `DataForm.views`: the report, the columns (open when not recognised), cures, the preview."""
     if not report:
-        hidden = [gr.Column(visible=False), *[gr.skip()] * len(MAPPED), *[gr.Button(visible=False)] * MAX_CURES]
+        hidden = [gr.Accordion(visible=False), *[gr.skip()] * len(MAPPED), *[gr.Button(visible=False)] * MAX_CURES]
         return [gr.HTML("", visible=False), *hidden, gr.Column(visible=False), ""]
-    columns, labels = ["", *report["columns"]], [cure["label"] for cure in cures_of(report)]
+    found, labels = report["mapping"] or report["guess"], [cure["label"] for cure in cures_of(report)]
+    columns = ["", *dict.fromkeys([*report["columns"], *found.values()])]
     return [
         gr.HTML(report_view.summary(report), visible=True),
-        gr.Column(visible=report["mapping"] is None and bool(report["columns"])),
-        *[gr.Dropdown(columns, value=report["guess"].get(name, "")) for name in MAPPED],
+        gr.Accordion(visible=bool(report["columns"]), open=report["mapping"] is None),
+        *[gr.Dropdown(columns, value=found.get(name, "")) for name in MAPPED],
         *[gr.Button(label, visible=True) for label in labels],
         *[gr.Button(visible=False)] * (MAX_CURES - len(labels)),
         gr.Column(visible=True),

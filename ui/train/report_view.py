@@ -6,7 +6,9 @@ Pure functions of a report. All text from the data is escaped.
 import html
 from collections.abc import Iterable
 
+from data.columns import in_words
 from data.report import Finding, Histogram, PreviewRow, Report
+from models.messages import Message
 
 LEVEL_WORDS = {"stop": "Must be mended", "warning": "Look at this", "info": "Good to know"}
 MAX_RAW_ROWS = 3
@@ -27,7 +29,7 @@ def summary(report: Report) -> str:
         (report["longest"], "tokens in the longest row"),
     )
     findings = _findings(report["findings"]) or "<p class='good'>Nothing to complain about.</p>"
-    base = f"Counted with the tokenizer of {report['base']}: {report['base_reason']}."
+    base = f"Columns: {in_words(report['mapping'])}. Counted with the tokenizer of {report['base']}: {report['base_reason']}."
     return (
         f"<div class='facts'>{''.join(_fact(*fact) for fact in facts)}</div>{histogram(report['lengths'])}"
         f"{findings}<p class='hint'>{escape(base)}</p>"
@@ -74,7 +76,7 @@ def raw_rows(sample: list[dict[str, str]]) -> str:
 def conversations(preview: list[PreviewRow]) -> str:
     """Show the first rows as conversations."""
     return "".join(
-        _section(_head(row), "".join(_turn(turn["role"], turn["content"], turn["role"]) for turn in row["messages"]))
+        _section(_head(row), "".join(map(_message, row["messages"])))
         if row["messages"]
         else _section(_head(row), f"<div class='turn'>{_clipped(row['text'] or '')}</div>")
         for row in preview
@@ -111,6 +113,12 @@ def _section(head: str, body: str) -> str:
 def _turn(name: str, text: str, role: str = "") -> str:
     """Return one message of a conversation as HTML."""
     return f"<div class='turn {escape(role)}'><b>{escape(name)}</b> {_clipped(text)}</div>"
+
+
+def _message(message: Message) -> str:
+    """Return one message as HTML, and whether it is an answer that is not trained."""
+    read_only = "" if message.get("trained", True) else " (read, not trained)"
+    return _turn(f"{message['role']}{read_only}", message["content"], message["role"])
 
 
 def _clipped(text: str) -> str:

@@ -1,0 +1,207 @@
+"""From a row to a conversation: {"messages": [...]} or, of plain text, {"text": ...}.
+
+Preview, report and training all take `to_conversation`. What a row holds besides what is trained of it goes to `notices` (see
+data/notices.py); which column is what says data/columns.py.
+"""
+
+import json
+import re
+
+from common.errors import UserError
+from data.columns import CHOICES, CHOSEN, KEYS, REJECTED, mapping_of
+from data.conversations import BadLine, Conversation, Row
+from data.notices import BESIDE, LEFT_OUT, Notice
+from data.turns import LeftOut, Turn, as_list, is_empty, messages_of, read_turns, role_of, text_of, unused
+
+SHAPES = "messages; prompt and completion; instruction, input and output; conversations; chosen and rejected; text"
+PICTURES = ("image", "images", "picture", "pictures", "pixel_values")
+PICTURE_TAG = "<image>"
+TOOLS = ("tools", "functions")
+SEVERAL = re.compile(r"answer|target|reference|gold", re.IGNORECASE)  # columns whose lists are answers to choose from
+OPTION = re.compile(r"[a-j]|(option|choice|op)[_ -]?([a-j]|\d)")  # columns of a choice each
+CHOICE = re.compile(r"\d{1,2}|[A-Ja-j]")
+
+
+def to_conversation(
+    row: Row,
+    mapping: dict[str, str] | None = None,
+    notices: set[Notice] | None = None,
+    system_turns: str = "join",
+) -> Conversation:
+    """Return the conversation in a row: by `mapping`, else by its columns' names.
+
+    System turns that are not the first turn are joined to the front, unless `system_turns` is "keep". Raises LeftOut for a row
+    that is not to be trained; UserError for unknown names, a column that is not there, and a value that does not fit.
+    """
+    if isinstance(row, BadLine):
+        raise row.error
+    notices = set() if notices is None else notices
+    if not mapping:
+        known = mapping_of(row)
+        if known is None:
+            found = ", ".join(str(key)[:60] for key in list(row)[:20]) or "none"
+            raise UserError(f"no known shape; found the keys {found}.", f"Known shapes: {SHAPES}.")
+        mapping = dict(known)
+    unknown = set(mapping) - set(KEYS)
+    if unknown:
+        raise UserError(f"columns maps '{min(unknown)}'.", f"It can map {', '.join(KEYS)}.")
+    if "label" in mapping and str(row.get(mapping["label"])).strip().lower() == "false":
+        raise LeftOut("it is labelled false, as an answer not to give.", ("label", LEFT_OUT))
+    if "messages" in mapping or {"prompt", "completion"} <= set(mapping):
+        turns = _turns(row, mapping, notices)
+        if _has(row, PICTURES):
+            notices.add(("pictures", BESIDE))
+            for turn in turns:
+                turn.holds = turn.holds or ("pictures" if PICTURE_TAG in str(turn.content) else "")
+        messages = messages_of(turns, notices, system_turns)
+        _notice_unused(row, mapping, {message["content"].strip() for message in messages}, notices)
+        return {"messages": messages}
+    if "text" in mapping:
+        text = text_of(_cell(row, mapping["text"]), mapping["text"], notices)
+        _notice_unused(row, mapping, {text.strip()}, notices)
+        return {"text": text}
+    raise UserError("columns maps too little.", "Map messages, or prompt and completion, or text.")
+
+
+def _turns(row: Row, mapping: dict[str, str], notices: set[Notice]) -> list[Turn]:
+    """Return the turns that the columns of a row hold together."""
+    turns = []
+    if system := _optional(row, mapping, "system", notices):
+        turns.append(Turn("system", system, mapping["system"]))
+    if "history" in mapping:
+        turns += _history(_cell(row, mapping["history"], None), mapping["history"], notices)
+    if "messages" in mapping:
+        turns += read_turns(_cell(row, mapping["messages"]), notices)
+    if "prompt" in mapping:
+        column, prompt = mapping["prompt"], _cell(row, mapping["prompt"])
+        context = _optional(row, mapping, "context", notices)
+        if context and isinstance(prompt, list | dict):
+            notices.add(("unused", mapping["context"]))
+        elif context:
+            prompt = context if is_empty(prompt) else f"{text_of(prompt, column, notices)}\n\n{context}"
+        turns += _side("user", prompt, column, notices)
+    if "completion" in mapping:
+        column, completion = mapping["completion"], _cell(row, mapping["completion"])
+        if _is_choice(completion, row, mapping):
+            words = "Put the words of the right choice into a column of their own."
+            raise UserError(f"{column[:60]} is the number of a choice, not an answer.", words)
+        if _has(row, TOOLS) and _is_call(completion):
+            return [*turns, Turn("tool", "", column)]
+        turns += _side("assistant", _first(completion, column, notices), column, notices)
+    return turns
+
+
+def _side(role: str, value: object, column: str, notices: set[Notice]) -> list[Turn]:
+    """Return a prompt or a completion: text or (as TRL writes it) turns."""
+    turns = as_list(value) if isinstance(value, list | dict) else None
+    if isinstance(turns, list) and turns and all(map(role_of, turns)):
+        return read_turns(turns, notices)
+    return [Turn(role, value, column)]
+
+
+def _first(value: object, column: str, notices: set[Notice]) -> object:
+    """Return the first of several answers: ["Oslo", "oslo"], or (as SQuAD writes it) {"text": ["Oslo"], ...}."""
+    if isinstance(value, dict) and "text" in value:
+        notices |= unused((f"{column}.{key}", part) for key, part in value.items() if key != "text")
+        value, is_several = value["text"], True
+    else:
+        is_several = SEVERAL.search(column) is not None
+    if not (is_several and isinstance(value, list) and not any(isinstance(one, list | dict) for one in value)):
+        return value
+    answers = [one for one in value if not is_empty(one)]
+    if len(answers) > 1:
+        notices.add(("first", column))
+    return answers[0] if answers else None
+
+
+def _is_choice(value: object, row: Row, mapping: dict[str, str]) -> bool:
+    """Return True for the number or letter of a choice that stands in a column beside."""
+    index = str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if not CHOICE.fullmatch(index):
+        return False
+    columns = {str(name).strip().lower(): name for name in row if name not in mapping.values()}
+    choices = next((row[columns[name]] for name in CHOICES if name in columns), None)
+    if isinstance(choices, dict):
+        choices = choices.get("text")
+    if isinstance(choices, list):
+        return index not in map(str, choices)
+    named = [name for name in columns if OPTION.fullmatch(name)]
+    return len(named) > 1 and any(name.endswith(index.lower()) or index.isdigit() for name in named)
+
+
+def _is_call(value: object) -> bool:
+    """Return True for calls of tools: [{"name": ..., "arguments": ...}], also as JSON text."""
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return False
+    calls = value if isinstance(value, list) else [value]
+    return bool(calls) and all(isinstance(call, dict) and {"name", "arguments"} <= set(call) for call in calls)
+
+
+def _history(value: object, column: str, notices: set[Notice]) -> list[Turn]:
+    """Return the turns before a prompt: [[question, answer], ...], or turns with roles."""
+    if is_empty(value):
+        return []
+    turns = as_list(value)
+    if not isinstance(turns, list):
+        notices.add(("unused", column))
+        return []
+    if not all(isinstance(pair, list) and len(pair) == 2 for pair in turns):
+        if any(isinstance(turn, str | list) for turn in turns):
+            raise UserError(f"{column[:60]} is no list of turns.", "Write [[question, answer], ...].")
+        return read_turns(turns, notices)
+    return [Turn(role, said, column) for pair in turns for role, said in zip(("user", "assistant"), pair, strict=True)]
+
+
+def _notice_unused(row: Row, mapping: dict[str, str], said: set[str], notices: set[Notice]) -> None:
+    """Notice each column, or part of one, that holds something else than what was `said`."""
+    others = dict(row)
+    for path in mapping.values():
+        column, inside = (path, "") if path in row else path.split(".", 1)
+        others.pop(column, None)
+        value, before = row.get(column), column
+        while inside and isinstance(value, dict):
+            name, _, inside = inside.partition(".")
+            others |= {f"{before}.{key}": part for key, part in value.items() if key != name}
+            value, before = value.get(name), f"{before}.{name}"
+    is_pair = any(path.split(".")[0].strip().lower() in CHOSEN for path in mapping.values())
+    for name in list(others):
+        plain = str(name).strip().lower()
+        if is_pair and plain in REJECTED:
+            notices.add(("preference", ""))
+            del others[name]
+        elif plain in PICTURES and ("pictures", BESIDE) in notices:
+            del others[name]
+    notices |= unused(
+        (str(name)[:60], value)
+        for name, value in others.items()
+        if not (isinstance(value, str) and value.strip() in said)
+    )
+
+
+def _cell(row: Row, path: str, *default: object) -> object:
+    """Return a column, or "what.is.inside" of one. Raises UserError when it is not there and has no `default`."""
+    if path in row:
+        return row[path]
+    value: object = row
+    for name in path.split("."):
+        if not isinstance(value, dict) or name not in value:
+            if default:
+                return default[0]
+            raise UserError(f"it has no column '{path[:60]}'.", "Map the columns that are there.")
+        value = value[name]
+    return value
+
+
+def _optional(row: Row, mapping: dict[str, str], key: str, notices: set[Notice]) -> str:
+    """Return the text of a column that a row may lack; "" when it does. Lists and objects are not used."""
+    value = _cell(row, mapping[key], None) if key in mapping else None
+    if isinstance(value, list | dict) and not is_empty(value):
+        notices.add(("unused", mapping[key]))
+    return "" if is_empty(value) or isinstance(value, list | dict) else text_of(value, mapping[key], notices)
+
+
+def _has(row: Row, names: tuple[str, ...]) -> bool:
+    return any(str(name).strip().lower() in names and not is_empty(value) for name, value in row.items())
