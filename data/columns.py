@@ -66,16 +66,36 @@ def columns_of(rows: Iterable[Row]) -> list[str]:
     return list(dict.fromkeys(str(name) for row in rows for name in row))
 
 
-def is_table(value: Row) -> bool:
-    """Return True for an object of columns, lists of equal length. Lists of turns are none, nor are bare strings as turns."""
-    columns = list(value.values())
-    if not all(isinstance(column, list) and column for column in columns) or len(set(map(len, columns))) != 1:
-        return False
-    return not any(
+def table_rows(value: Row) -> list[Row] | None:
+    """Return the rows of an object that is a table, None for any other.
+
+    A table has columns of equal length: lists, or {"0": ..., "1": ...} as pandas writes them; its other ways are
+    {"0": {row}, ...} and {"columns": [...], "data": [[...], ...]}. Lists of turns are no columns, nor are bare strings in a
+    column that is named as turns are.
+    """
+    parts = list(value.values())
+    if {"columns", "data"} <= set(value) <= {"columns", "data", "index"} and all(
+        isinstance(part, list) for part in parts
+    ):
+        names, rows = value["columns"], value["data"]
+        if all(isinstance(name, str) for name in names) and all(
+            isinstance(row, list) and len(row) == len(names) for row in rows
+        ):
+            return [dict(zip(names, row, strict=True)) for row in rows]
+    if parts and all(isinstance(part, dict) and part for part in parts):
+        if all(name.isdigit() for name in value):
+            return parts
+        if len({tuple(part) for part in parts}) == 1 and all(name.isdigit() for name in parts[0]):
+            parts = [list(part.values()) for part in parts]
+    if not all(isinstance(part, list) and part for part in parts) or len(set(map(len, parts))) != 1:
+        return None
+    is_talk = any(
         isinstance(member, dict) or (isinstance(member, str) and name.strip().lower() in NAMES["messages"])
         for name, column in value.items()
+        if isinstance(column, list)
         for member in column
     )
+    return None if is_talk else [dict(zip(value, cells, strict=True)) for cells in zip(*parts, strict=True)]
 
 
 def in_words(mapping: dict[str, str]) -> str:

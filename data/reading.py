@@ -17,7 +17,7 @@ from common.errors import UserError
 from common.files import parse_json
 from common.paths import REPOSITORY
 from data import hub_data
-from data.columns import is_table
+from data.columns import table_rows
 from data.conversations import BadLine, Row
 from data.decoding import detect_encoding, lines, whole_bytes
 from data.kinds import KINDS, suffix_of
@@ -151,8 +151,8 @@ def _json_rows(path: Path, encoding: str) -> Iterable[Row]:
         raise UserError(f"'{path.name}' holds more than {MAX_JSON_PARTS:,} lists and objects.", JSON_LINES)
     is_json = suffix_of(path) == ".json"
     value = parse(text, f"'{path.name}'", "Is it JSON lines? Call it .jsonl." if is_json else ONE_A_LINE)
-    if isinstance(value, dict) and is_table(value):
-        return (dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True))
+    if isinstance(value, dict) and (rows := table_rows(value)) is not None:
+        return rows
     if isinstance(value, dict):
         lists = [part for part in value.values() if isinstance(part, list)]
         holds_rows = len(lists) == 1 and "messages" not in value and all(isinstance(row, dict) for row in lists[0])

@@ -73,6 +73,10 @@ def test_an_encoding_that_shows_late_in_the_file_is_found(tmp_path):
         ("half_a_character.jsonl", '{"text": "a\\ud83d b \\ud83d\\ude42"}', texts("a\ufffd b 🙂")),
         ("rows_in_an_object.json", json.dumps({"version": 1, "rows": ODD}), ODD),
         ("columns.json", json.dumps({name: [row[name] for row in ODD] for name in ODD[0]}), ODD),
+        *(
+            (f"pandas_{way}.json", pandas.DataFrame(ODD).to_json(orient=way), ODD)
+            for way in ("columns", "index", "split", "records")
+        ),
         ("columns_of_turns.json", json.dumps({"messages": [TURNS, TURNS]}), [{"messages": TURNS}] * 2),
         ("one_row.json", json.dumps({"messages": TURNS, "tools": [1, 2]}), [{"messages": TURNS, "tools": [1, 2]}]),
         ("one_row_of_trl.json", json.dumps(TRL), [TRL]),
