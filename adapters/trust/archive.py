@@ -4,44 +4,26 @@ Only the file names of `check.FILES` are extracted, flat into one folder, so tha
 a name is refused whole. Sizes are counted while bytes are written, whatever the archive declares.
 """
 
-import lzma
 import os
-import re
 import shutil
 import stat
-import struct
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 
 from adapters.library import CONFIG, WEIGHTS
 from adapters.trust.check import FILES, MAX_BYTES, MAX_FILE_BYTES, PICKLES, max_bytes
 from common.errors import UserError
+from common.zips import BROKEN, open_zip
 
 MAX_MEMBERS = 1000
 MAX_RATIO = 20  # weights hardly get smaller, words five times
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 BLOCK = 1 << 20
-END, END_64 = b"PK\x05\x06", b"PK\x06\x07"  # where the list of files is said to be, and to be in very large zips
-MAX_ENDING_BYTES = 20 + 22 + (1 << 16)
-# what zipfile and its decompressors raise for a file that somebody bent
-BROKEN = (
-    zipfile.BadZipFile,
-    NotImplementedError,
-    EOFError,
-    OSError,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    ValueError,
-)
 
 
 def unpack(archive: Path, folder: Path) -> list[str]:
     """Extract the adapter in a zip into `folder`. Returns the names that were left out. Raises UserError."""
-    _check_directory(archive)
     try:
-        with zipfile.ZipFile(archive) as source:
+        with open_zip(archive, MAX_MEMBERS, "That is no adapter.") as source:
             members = [member for member in source.infolist() if not member.is_dir()]
             _check_members(members)
             paths = {member: PurePosixPath(member.filename) for member in members}
@@ -62,33 +44,14 @@ def unpack(archive: Path, folder: Path) -> list[str]:
     return sorted(member.filename for member in members if member not in taken)
 
 
-def _check_directory(archive: Path) -> None:
-    """Raise UserError for too long a list of files, before zipfile makes an object of each."""
-    with archive.open("rb") as file:
-        file.seek(max(0, archive.stat().st_size - MAX_ENDING_BYTES))
-        ending = file.read()
-    places = [match.start() for match in re.finditer(re.escape(END), ending) if match.start() + 22 <= len(ending)]
-    sizes = [struct.unpack_from("<I", ending, place + 12)[0] for place in places]
-    # what only zips of more files, or larger ones, have than any adapter
-    is_large = any(ending[max(0, place - 20) : place].startswith(END_64) for place in places)
-    if is_large or max(sizes, default=0) > MAX_MEMBERS * 1000:
-        raise UserError("The zip holds thousands of files.", "That is no adapter.")
-
-
 def _check_members(members: list[zipfile.ZipInfo]) -> None:
-    """Raise UserError for names that lead outside, links, encryption, and sizes that no adapter has."""
-    if len(members) > MAX_MEMBERS:
-        raise UserError(f"The zip holds {len(members):,} files.", "That is no adapter.")
+    """Raise UserError for names that lead outside, links, and sizes that no adapter has."""
     for member in members:
         path = PurePosixPath(member.filename)
         if path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in member.filename:
             raise UserError(f"The zip holds '{member.filename[:80]}', which leads out of it.", "Not imported.")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise UserError(f"'{member.filename[:80]}' in the zip is a link.", "Not imported.")
-        if member.compress_type not in METHODS:  # zipfile inflates other kinds in one go, whatever they grow to
-            raise UserError("The zip is packed in an unusual way.", "Zip it again the usual way (deflate).")
-        if member.flag_bits & 1:
-            raise UserError("The zip is locked with a password.", "Unpack it first.")
     if sum(member.file_size for member in members) > MAX_BYTES[WEIGHTS] + 10 * MAX_FILE_BYTES:
         raise UserError("The zip would unpack to more than 2 GB.", "That is no adapter.")
 

@@ -1,0 +1,67 @@
+"""Opens zips that nobody has to trust: their list of files is bounded before zipfile reads it, and no member grows by itself."""
+
+import lzma
+import os
+import re
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+from common.errors import UserError
+
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+END, END_64 = b"PK\x05\x06", b"PK\x06\x07"  # where the list of files is said to be, and to be in very large zips
+MAX_ENDING_BYTES = 20 + 22 + (1 << 16)
+MAX_MEMBER_WORDS = 1000  # bytes of the list of files, a member
+# what zipfile and its decompressors raise for a file that somebody bent
+BROKEN = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    EOFError,
+    OSError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    ValueError,
+)
+
+
+def open_zip(file: Path | BinaryIO, max_members: int, hint: str) -> zipfile.ZipFile:
+    """Open a zip of at most `max_members` files, stored or deflated, none locked: reading one stops at the size that it declares.
+
+    Raises UserError, with this hint for too many files, and the errors in `BROKEN`.
+    """
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            _check_directory(opened, max_members, hint)
+    else:
+        _check_directory(file, max_members, hint)
+    source = zipfile.ZipFile(file)
+    try:
+        members = source.infolist()
+        if len(members) > max_members:
+            raise UserError(f"The zip holds {len(members):,} files.", hint)
+        for member in members:
+            if member.compress_type not in METHODS:  # zipfile inflates other kinds in one go, whatever they grow to
+                raise UserError("The zip is packed in an unusual way.", "Zip it again the usual way (deflate).")
+            if member.flag_bits & 1:
+                raise UserError("The zip is locked with a password.", "Unpack it first.")
+    except UserError:
+        source.close()
+        raise
+    return source
+
+
+def _check_directory(file: BinaryIO, max_members: int, hint: str) -> None:
+    """Raise UserError for too long a list of files, before zipfile makes an object of each."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - MAX_ENDING_BYTES))
+    ending = file.read()
+    places = [match.start() for match in re.finditer(re.escape(END), ending) if match.start() + 22 <= len(ending)]
+    sizes = [struct.unpack_from("<I", ending, place + 12)[0] for place in places]
+    # what only zips of more files, or larger ones, have than any that is taken
+    is_large = any(ending[max(0, place - 20) : place].startswith(END_64) for place in places)
+    if is_large or max(sizes, default=0) > max_members * MAX_MEMBER_WORDS:
+        raise UserError("The zip holds thousands of files.", hint)
