@@ -8,8 +8,8 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +21,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 
-from common.files import JSON_ERRORS, parse_json
+from ui.call_body import MAX_SILENT_SECONDS, json_in, parsed, paths_in, read_body, replayed
 from ui.owner import address_of, on_space
 from ui.patches.gradio_queue import forget_session, forget_upload, running_calls, session_of_call, waiting_calls
 from ui.routes import API, Kind, kind_of
@@ -32,10 +32,7 @@ COOKIE = "studio-browser"
 COOKIE_SECONDS = 31_536_000
 MAX_BODY_BYTES = 8_000_000
 MAX_NOTE_BYTES = 10_000
-MAX_DEPTH = 100
 MAX_CONTENT_TYPE_CHARACTERS = 300  # a browser's has 70
-MAX_PARTS = 200_000  # lists and objects in a body
-MAX_SILENT_SECONDS = 60  # of a body on its way
 CHECK_DISK_BYTES = 16_000_000
 _RANGE = re.compile(r"(bytes=\d{0,15}-\d{0,15})?")
 _COOKIE_VALUE = re.compile(r"[0-9a-f]{32}")
@@ -117,12 +114,12 @@ class Guard:
                     raise Refused(416, "A range is `bytes=first-last`.")
                 self._check_file(scope["path"].partition("file=")[2], client)
             elif kind in (Kind.CALL, Kind.NOTE):
-                body = await _read(request, receive, MAX_BODY_BYTES if kind is Kind.CALL else MAX_NOTE_BYTES)
-                value = _parsed(body)
+                body = await read_body(request, receive, MAX_BODY_BYTES if kind is Kind.CALL else MAX_NOTE_BYTES)
+                value = parsed(body)
                 if b"\\ud" in body.lower():  # maybe half a character, at which Gradio's answer would end in a traceback
                     body = json.dumps(value).encode()
                 await self._check_call(scope, kind, value, client)
-                receive, send = _replayed(body, receive), self._noting(scope, client, send)
+                receive, send = replayed(body, receive), self._noting(scope, client, send)
             await self.app(scope, receive, send)
 
     async def _check_call(self, scope, kind: Kind, body: dict[str, Any], client: Client) -> None:
@@ -141,7 +138,7 @@ class Guard:
             left = [event for event in running if event.session_hash not in self.usage.sessions]
             left_here = sum(address_of(event.request) == client.address for event in left)
             self.usage.check_pending(client, waiting_calls(scope["app"]), left_here)
-            for path in _paths_in(body):
+            for path in paths_in(body):
                 self._check_file(path, client)
 
     def _check_file(self, path: str, client: Client) -> None:
@@ -195,7 +192,7 @@ class Guard:
         async def noted(message) -> None:
             content = message.get("body", b"")
             if b'"path"' in content:
-                found = [os.path.abspath(path) for part in _json_in(content) for path in _paths_in(part)]
+                found = [os.path.abspath(path) for part in json_in(content) for path in paths_in(part)]
                 served = f"{os.path.abspath(get_upload_folder())}{os.sep}"
                 self.usage.add_files([path for path in found if path.startswith(served)], client)
             if is_call and content.startswith(b'{"event_id"'):
@@ -285,74 +282,3 @@ def _with_cookie(request: HTTPConnection, send):
         await send(message)
 
     return sent
-
-
-async def _read(request: HTTPConnection, receive, limit: int) -> bytes:
-    """Return the whole body. Raises Refused when it is longer than `limit` bytes or does not come."""
-    too_long = Refused(413, f"A call may have {limit:,} bytes at most.")
-    length = request.headers.get("content-length", "0")
-    body, has_more = b"", length.isdecimal() and int(length) <= limit
-    if not has_more:
-        raise too_long
-    while has_more:
-        try:
-            message = await asyncio.wait_for(receive(), MAX_SILENT_SECONDS)
-        except TimeoutError:
-            raise Refused(408, "The call stopped half-way.") from None
-        body += message.get("body", b"")
-        has_more = message.get("more_body", False)
-        if len(body) > limit:
-            raise too_long
-    return body
-
-
-def _replayed(body: bytes, receive):
-    """Return a `receive` that gives the body that was read, then what follows it."""
-    first = {"type": "http.request", "body": body, "more_body": False}
-
-    async def received():
-        nonlocal first
-        message, first = first, None
-        return message or await receive()
-
-    return received
-
-
-def _parsed(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in a body, read as FastAPI reads it. Raises Refused for anything else, and too deep nesting."""
-    try:
-        value = parse_json(body)
-    except JSON_ERRORS:
-        raise Refused(400, "This is not JSON, or it is nested too deep.") from None
-    level, count = [value], 1
-    for _ in range(MAX_DEPTH):
-        level = [one for part in level for one in _parts(part)]
-        count += len(level)
-        if count > MAX_PARTS:
-            raise Refused(400, "The JSON has too many parts.")
-        if not level:
-            break
-    if level or not isinstance(value, dict):
-        raise Refused(400, "The JSON is nested too deep, or no object.")
-    return value
-
-
-def _parts(value: object) -> list:
-    """Return the containers directly in a container, [] for a plain value."""
-    found = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [one for one in found if isinstance(one, dict | list)]
-
-
-def _json_in(content: bytes) -> Iterator[object]:
-    """Yield the JSON of an answer, or of each event of a stream."""
-    for line in content.splitlines():
-        with suppress(ValueError, RecursionError):
-            yield json.loads(line.removeprefix(b"data: "))
-
-
-def _paths_in(body: object) -> Iterator[str]:
-    """Yield every file's `path` in a call or an answer."""
-    level: list = [body]
-    while level:
-        yield from (one["path"] for one in level if isinstance(one, dict) and isinstance(one.get("path"), str))
-        level = [one for part in level for one in _parts(part)]
