@@ -5,7 +5,6 @@ owner; the page holds only a name.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 
@@ -19,6 +18,7 @@ from ui.adapters.export import build_export, on_line
 from ui.adapters.get import build_get
 from ui.adapters.push import build_push, on_account
 from ui.adapters.view import PIXELS_A_CHARACTER, answers_html, curve_points, facts_html
+from ui.events import Wiring
 from ui.long_lists import MAX_LISTED_ENTRIES, how_many
 from ui.messages import hint_html, shown
 from ui.owner import owner_of
@@ -26,6 +26,7 @@ from ui.owner import owner_of
 COLOURS = {"training": "#6366f1", "held out": "#d97706"}
 NOTHING = "Nothing here yet. Train an adapter, import a zip, or pull one from the Hub below."
 NOT_PICKED = "Pick an adapter in the table to see it whole."
+HIDDEN: Wiring = {"show_progress": "hidden"}
 TEMPLATE_HINT = "What it was trained with. The one it brings is not known here."
 
 
@@ -34,11 +35,11 @@ class AdaptersTab:
     """The parts that the page wires: loading, and the button that opens the chat."""
 
     load: object
-    load_wiring: dict[str, Any]
+    load_wiring: Wiring
     chat_button: gr.Button
     adapter_name: gr.Dropdown
     account: object
-    account_wiring: dict[str, Any]
+    account_wiring: Wiring
 
 
 def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
@@ -72,37 +73,21 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
             get = build_get(browser_key)
     library = [table, empty_html, adapter_dropdown]
     inputs = [browser_key, search_box, adapter_dropdown]
-
-    quiet: dict[str, Any] = {"show_progress": "hidden"}
-    load_wiring: dict[str, Any] = {"inputs": inputs, "outputs": library, **quiet}
+    load_wiring: Wiring = {"inputs": inputs, "outputs": library, **HIDDEN}
     search_box.change(on_load, **load_wiring, api_visibility="undocumented")
-    table.select(on_row, browser_key, adapter_dropdown, **quiet, api_visibility="undocumented")
-    picked: dict[str, Any] = {
-        "fn": on_pick,
-        "inputs": [browser_key, adapter_dropdown],
-        "outputs": details.view,
-        **quiet,
-    }
-    adapter_dropdown.change(**picked, api_name="adapter")
-    details.rename_button.click(on_rename, [*inputs, details.rename_box], library, api_name="rename_adapter", **quiet)
-    details.notes_button.click(
-        on_notes, [browser_key, adapter_dropdown, details.notes_box], None, api_name="note_adapter"
-    ).success(**picked)
-    details.template_dropdown.input(
-        on_template,
-        [browser_key, adapter_dropdown, details.template_dropdown],
-        api_name="choose_template",
-        concurrency_limit=1,  # the second `input` of a choice comes at once: it has to see the first one's work
-    ).success(**picked)
-    details.delete_button.click(on_delete, inputs, [*library, deleted, undo_button], api_name="delete_adapter", **quiet)
+    table.select(on_row, browser_key, adapter_dropdown, **HIDDEN, api_visibility="undocumented")
+    _wire_details(details, inputs, library)
+    details.delete_button.click(
+        on_delete, inputs, [*library, deleted, undo_button], api_name="delete_adapter", **HIDDEN
+    )
     undo_button.click(
-        on_undo, [browser_key, search_box, deleted], [*library, deleted, undo_button], api_name="undo_delete", **quiet
+        on_undo, [browser_key, search_box, deleted], [*library, deleted, undo_button], api_name="undo_delete", **HIDDEN
     )
     for event in get.arrivals:  # what has arrived is shown and picked
-        event.success(on_load, [browser_key, search_box, get.arrived_name], library, **quiet)
+        event.success(on_load, [browser_key, search_box, get.arrived_name], library, **HIDDEN)
     event = push.pushed.success(on_load, **load_wiring)
-    event.success(on_line, [browser_key, adapter_dropdown], vllm_box, api_visibility="undocumented", **quiet)
-    account_wiring: dict[str, Any] = {"inputs": browser_key, "outputs": push.account_html, **quiet}
+    event.success(on_line, [browser_key, adapter_dropdown], vllm_box, api_visibility="undocumented", **HIDDEN)
+    account_wiring: Wiring = {"inputs": browser_key, "outputs": push.account_html, **HIDDEN}
     return AdaptersTab(on_load, load_wiring, details.chat_button, adapter_dropdown, on_account, account_wiring)
 
 
@@ -207,6 +192,23 @@ def _build_details() -> _Details:
     view = [facts, answers, plot, notes_box, rename_box, notes_button, rename_button, delete_button, chat_button]
     buttons = (rename_box, rename_button, notes_box, notes_button, template_dropdown, delete_button, chat_button)
     return _Details([*view, template_dropdown], *buttons)
+
+
+def _wire_details(details: _Details, inputs: list, library: list) -> None:
+    """Wire the choice of an adapter, its new name, its notes and its template."""
+    browser_key, _, adapter_dropdown = inputs
+    picked: Wiring = {"fn": on_pick, "inputs": [browser_key, adapter_dropdown], "outputs": details.view, **HIDDEN}
+    adapter_dropdown.change(**picked, api_name="adapter")
+    details.rename_button.click(on_rename, [*inputs, details.rename_box], library, api_name="rename_adapter", **HIDDEN)
+    details.notes_button.click(
+        on_notes, [browser_key, adapter_dropdown, details.notes_box], None, api_name="note_adapter"
+    ).success(**picked)
+    details.template_dropdown.input(
+        on_template,
+        [browser_key, adapter_dropdown, details.template_dropdown],
+        api_name="choose_template",
+        concurrency_limit=1,  # the second `input` of a choice comes at once: it has to see the first one's work
+    ).success(**picked)
 
 
 def _library(owner: str, words: str, wanted: str | None) -> list:
