@@ -21,9 +21,10 @@ from chat.decoding import TextStream
 from chat.history import fit_history
 from chat.line import LOCAL, Caller, Limit, Line
 from chat.preparation import HEARTBEAT_SECONDS, Preparations
+from chat.request import Request
 from chat.resident import MAX_ADAPTERS, Model, Resident
 from chat.sampling import Sampling
-from chat.scheduler import Request, Scheduler
+from chat.scheduler import Scheduler
 from models.messages import Message, check_messages
 from models.prompt import PromptFormat
 

@@ -6,18 +6,17 @@ goes to all answers in progress.
 """
 
 import logging
-import queue
 import threading
 import time
-from dataclasses import dataclass, field
 from functools import partial
 
 from chat.batch import JoinedCaches, read_prompt
 from chat.cache import Cache, Caches
-from chat.line import LOCAL, Caller, Line
+from chat.line import Line
 from chat.preparation import as_exception
+from chat.request import Request, closed
 from chat.resident import Model, Resident
-from chat.sampling import Chooser, Sampling
+from chat.sampling import Chooser
 from chat.threads import Threads, threads
 from chat.turns import Turns
 from chat.warm_up import import_packages
@@ -29,39 +28,6 @@ IDLE_SECONDS = 20  # then the thread ends; the next request starts another
 MAX_CLOSE_SECONDS = 20  # that `close` waits for the step that is being computed
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(eq=False)
-class Request:
-    """A request for one answer.
-
-    `out` gets a token for each step, then True (ended by itself), False (stopped, or at the most tokens), or an exception.
-    """
-
-    model: Model
-    sampling: Sampling
-    stop: threading.Event
-    conversation: str | None = None
-    caller: Caller = LOCAL
-    out: queue.SimpleQueue = field(default_factory=queue.SimpleQueue)
-    is_prepared: bool = False
-    format: PromptFormat | None = None
-    key: tuple = ()
-    cache: Cache = field(default_factory=lambda: Cache(()))
-    todo: list[int] = field(default_factory=list)  # tokens that are not in the cache yet
-    ids: list[int] = field(default_factory=list)  # prompt and answer
-    room: int = 0  # tokens that may still be written
-    chooser: Chooser | None = None
-    stop_ids: set[int] = field(default_factory=set)
-
-    def base(self) -> tuple:
-        """Return (folder, precision) of the base: requests with the same one can share a batch."""
-        return self.model.base_folder, self.model.precision
-
-
-def closed() -> Exception:
-    """Return the error for requests to a scheduler that was closed."""
-    return RuntimeError("The chat has ended.")
 
 
 class Scheduler:

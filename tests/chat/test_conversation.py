@@ -4,24 +4,8 @@ import json
 
 import pytest
 
-from chat.conversation import (
-    MAX_CONVERSATIONS,
-    ask,
-    checked,
-    cut,
-    deleted,
-    find,
-    from_json,
-    keep,
-    new_conversation,
-    next_to_go,
-    prompt_messages,
-    records_of,
-    said,
-    set_models,
-    to_markdown,
-    undo,
-)
+from chat.conversation import ask, cut, new_conversation, prompt_messages, said, set_models, undo
+from chat.records import MAX_CONVERSATIONS, checked, deleted, find, from_json, keep, next_to_go, records_of, to_markdown
 from common.errors import UserError
 
 

@@ -5,10 +5,12 @@ import json
 import gradio as gr
 import pytest
 
-from chat.conversation import MAX_CONVERSATIONS, ask, new_conversation
+from chat.conversation import ask, new_conversation
+from chat.records import MAX_CONVERSATIONS
 from tests.ui.test_chat_handlers import chat  # noqa: F401
-from ui.chat.conversations import NONE_YET, NOT_FOUND, ConversationHandlers, lay_out_conversations
+from ui.chat.conversations import NOT_FOUND, ConversationHandlers
 from ui.chat.data import DataHandlers, lay_out_data
+from ui.chat.layout import NONE_YET, lay_out_conversations
 from ui.chat.tab import _without_those_gone
 
 TOMORROW = {"id": "unread-1", "changed": 1, "unread": '{"version": 3}'}

@@ -7,8 +7,9 @@ import gradio as gr
 import pytest
 from gradio.state_holder import SessionState
 
-from chat.conversation import ask, checked, new_conversation
+from chat.conversation import ask, new_conversation
 from chat.engine import Reply
+from chat.records import checked
 from chat.sampling import Sampling
 from common.errors import UserError
 from ui.chat.answer import Engines, is_answering

@@ -11,20 +11,17 @@ from typing import Any
 
 import gradio as gr
 
-from chat.conversation import (
+from chat.conversation import MAX_TITLE_CHARACTERS, Conversation, new_conversation, said
+from chat.records import (
     MAX_CONVERSATIONS,
-    MAX_TITLE_CHARACTERS,
-    Conversation,
     Record,
     deleted,
     find,
     from_json,
     is_conversation,
     keep,
-    new_conversation,
     next_to_go,
     records_of,
-    said,
     to_markdown,
 )
 from common.errors import UserError
@@ -32,8 +29,9 @@ from common.paths import slug
 from models.base import AUTO
 from ui.chat.handlers import ChatHandlers
 from ui.chat.keys import DOWNLOAD
-from ui.chat.layout import Layout
+from ui.chat.layout import NONE_YET, Conversations, Layout
 from ui.chat.models import BESIDE_BASE, model_choices, models_of
+from ui.chat.updates import at_rest
 from ui.chat.view import SEEN_LATER, room_words
 from ui.events import QUIET, Updates, Values
 from ui.messages import shown
@@ -41,60 +39,7 @@ from ui.owner import owner_of
 
 MAX_IMPORT_BYTES = 5_000_000
 HOW = "The last used first. Pick one to go on with it."
-NONE_YET = "None yet. Whatever you say is kept in this browser, and stands here."
 NOT_FOUND = "No conversation has all of these words."
-
-
-@dataclass
-class Conversations:
-    """The components of the list."""
-
-    search_box: gr.Textbox
-    list_radio: gr.Radio
-    picked_box: gr.Textbox
-    title_box: gr.Textbox
-    rename_button: gr.Button
-    delete_button: gr.Button
-    markdown_button: gr.Button
-    json_button: gr.Button
-    all_button: gr.Button
-    import_button: gr.UploadButton
-    unread_button: gr.Button
-    file_text: gr.Textbox
-    file_name: gr.Textbox
-
-
-def lay_out_conversations() -> Conversations:
-    """Draw the list; returns its components."""
-    with gr.Accordion("Conversations", open=False):
-        search_box = gr.Textbox("", label="Search", placeholder="words of a title or of what was said")
-        list_radio = gr.Radio([], label="Kept in this browser", info=NONE_YET)
-        with gr.Row(elem_classes="chat-title"):
-            title_box = gr.Textbox("", label="Title", max_length=MAX_TITLE_CHARACTERS, scale=3, min_width=200)
-            rename_button = gr.Button("Rename", scale=1, min_width=90)
-            delete_button = gr.Button("Delete", variant="stop", scale=1, min_width=90)
-        with gr.Row():
-            markdown_button = gr.Button("Export as Markdown", min_width=160)
-            json_button = gr.Button("Export as JSON", min_width=160)
-            all_button = gr.Button("Export all", min_width=160)
-            import_button = gr.UploadButton("Import JSON", file_types=[".json"], min_width=160)
-        unread_button = gr.Button("", visible=False)
-    picked_box, file_text, file_name = (gr.Textbox(visible=False) for _ in range(3))
-    return Conversations(
-        search_box,
-        list_radio,
-        picked_box,
-        title_box,
-        rename_button,
-        delete_button,
-        markdown_button,
-        json_button,
-        all_button,
-        import_button,
-        unread_button,
-        file_text,
-        file_name,
-    )
 
 
 @dataclass
@@ -158,7 +103,7 @@ class ConversationHandlers:
         own = self.chat.layout
         first, *beside = [pane["model"] for pane in conversation["panes"]]
         picked = {own.model_dropdown: first, own.beside_dropdown: beside, own.system_box: conversation["system"]}
-        return {**picked, own.seen_html: SEEN_LATER, **self.chat.at_rest(conversation)}
+        return {**picked, own.seen_html: SEEN_LATER, **at_rest(self.chat.layout, conversation)}
 
     def _models(self, conversation: Conversation, owner: str) -> Updates:
         """Return updates for the lists of models that include this conversation's, also those beyond the newest."""
@@ -185,7 +130,7 @@ class ConversationHandlers:
         conversation = new_conversation(self.chat.models(values))
         others = [one for one in self._records(values) if one["id"] != gone["id"]]
         changes = self._changed(values, [gone, *others], conversation)
-        return {**changes, **self.chat.at_rest(conversation)}
+        return {**changes, **at_rest(self.chat.layout, conversation)}
 
     @shown
     def import_one(self, values: Values, token: gr.OAuthToken | None):

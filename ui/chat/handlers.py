@@ -11,30 +11,16 @@ from dataclasses import dataclass, field
 
 import gradio as gr
 
-from chat.conversation import (
-    MAX_PANES,
-    Conversation,
-    Record,
-    ask,
-    check_room,
-    cut,
-    is_conversation,
-    keep,
-    new_conversation,
-    next_to_go,
-    records_of,
-    said,
-    set_models,
-    undo,
-)
+from chat.conversation import MAX_PANES, Conversation, ask, check_room, cut, new_conversation, said, set_models, undo
+from chat.records import Record, is_conversation, keep, next_to_go, records_of
 from chat.sampling import Sampling
 from common.errors import UserError
 from ui.chat import view as chat_view
 from ui.chat.answer import SHOW_SECONDS, Answer, Engines, answer, as_draft, end_early, is_answering, update_summary
-from ui.chat.checks import are_different, check_text, place_of
+from ui.chat.checks import check_text, place_of
 from ui.chat.layout import PRESETS, SUMMARISE, Layout, sampling_of
-from ui.chat.models import label_of
 from ui.chat.store import open_conversation
+from ui.chat.updates import at_rest, moved_view, whole_view
 from ui.events import Updates, Values
 from ui.messages import shown
 from ui.owner import Visitor, owner_of, visitor_of
@@ -150,7 +136,7 @@ class ChatHandlers:
         own = self.layout
         conversation = new_conversation(self.models(values), values[own.system_box] or "")
         return {
-            **self.at_rest(conversation),
+            **at_rest(own, conversation),
             own.store: self.with_open_one(values),
             own.seen_html: chat_view.SEEN_LATER,
         }
@@ -217,10 +203,10 @@ class ChatHandlers:
         self.live[key] = conversation
         try:
             page = {own.conversation: copy.deepcopy(conversation), own.draft: as_draft(conversation)}
-            yield {**page, **cleared, **wait, **self.view(conversation)}
+            yield {**page, **cleared, **wait, **whole_view(own, conversation)}
             for answers in answer(self.engines, conversation, visitor, sampling, panes, continuing):  # noqa: B007, read below
                 # a copy: Gradio sends what differs from the one before
-                page = {own.conversation: copy.deepcopy(conversation), **self._moved(conversation, panes)}
+                page = {own.conversation: copy.deepcopy(conversation), **moved_view(own, conversation, panes)}
                 if time.monotonic() > drafted + DRAFT_SECONDS:
                     page[own.draft], drafted = as_draft(conversation), time.monotonic()
                 yield page
@@ -251,20 +237,6 @@ class ChatHandlers:
             gr.Warning(html.escape(f"No summary was written: {error}", quote=False))
         yield self.saved(values, conversation)
 
-    def _moved(self, conversation: Conversation, asked: list[int]) -> Updates:
-        """Return updates of one step of the answers, for the panes that were asked.
-
-        Every Chatbot gets its messages, also unchanged ones: for one without a value Gradio makes a new component and its schema,
-        4 ms each time; equal values are not sent.
-        """
-        panes, changes = self.layout.panes, {}
-        for number, chatbot in enumerate(panes.chatbots):
-            pane = conversation["panes"][number] if number < len(conversation["panes"]) else None
-            changes[chatbot] = chat_view.shown_messages(pane) if pane else []
-            if pane and number in asked:
-                changes[panes.meters[number]] = chat_view.meter(pane)
-        return changes
-
     def saved(self, values: Values, conversation: Conversation) -> Updates:
         """Return updates that show the conversation without an answer in progress, and keep it in the browser."""
         records, conversation["changed"] = records_of(values[self.layout.store]), time.time()
@@ -272,33 +244,12 @@ class ChatHandlers:
         before, going = next_to_go(records), next_to_go(kept)
         if going and going["id"] != (before and before["id"]):
             gr.Warning(html.escape(chat_view.room_words(going), quote=False))
-        return {self.layout.store: kept, **self.at_rest(conversation)}
+        return {self.layout.store: kept, **at_rest(self.layout, conversation)}
 
     def with_open_one(self, values: Values) -> list[Record]:
         """Return the browser's conversations with the one that is left now, whose answer this event may have stopped."""
         records, left = records_of(values[self.layout.store]), self.open_one(values)
         return keep(records, as_draft(left) if is_answering(left) else left) if left else records
-
-    def at_rest(self, conversation: Conversation) -> Updates:
-        """Return updates that show the conversation without an answer in progress."""
-        own = self.layout
-        ready = {own.send_button: gr.Button(interactive=True), own.stop_button: gr.Button(interactive=False)}
-        return {own.conversation: conversation, own.draft: None, **ready, **self.view(conversation)}
-
-    def view(self, conversation: Conversation) -> Updates:
-        """Return updates for all panes."""
-        panes, changes, count = self.layout.panes, {}, len(conversation["panes"])
-        for number in range(MAX_PANES):
-            changes[panes.columns[number]] = gr.Column(visible=number < count)
-            changes[panes.better_buttons[number]] = gr.Button(visible=are_different(conversation))
-            if number < count:
-                pane = conversation["panes"][number]
-                label = label_of(pane["model"])
-                messages, rating = chat_view.shown_messages(pane), chat_view.shown_rating(pane)
-                changes[panes.chatbots[number]] = gr.Chatbot(messages, label=label, feedback_value=rating)
-                changes[panes.meters[number]] = chat_view.meter(pane)
-        box = gr.Textbox(conversation["summary"], visible=bool(conversation["summarised"]))
-        return {**changes, self.layout.summary_box: box}
 
 
 def everybody(conversation: Conversation) -> list[int]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from chat.conversation import MAX_PANES
+from chat.conversation import MAX_PANES, MAX_TITLE_CHARACTERS
 from chat.sampling import Sampling
 from ui.chat.models import BESIDE_BASE, CHOICES
 from ui.chat.store import Kept
@@ -20,6 +20,7 @@ SLIDERS = {
     "repetition_penalty": (0.8, 1.5, 0.05, "Repetition penalty"),
 }
 DEFAULTS = Sampling()
+NONE_YET = "None yet. Whatever you say is kept in this browser, and stands here."
 LEAVE_OUT, SUMMARISE = "leave out", "summary"
 PRESETS = {
     "None": "",
@@ -204,3 +205,55 @@ def sampling_of(values: dict[str, Any]) -> Sampling:
     sampling = Sampling(**{**found, "seed": found.get("seed") or 0})
     sampling.check()
     return sampling
+
+
+@dataclass
+class Conversations:
+    """The components of the list."""
+
+    search_box: gr.Textbox
+    list_radio: gr.Radio
+    picked_box: gr.Textbox
+    title_box: gr.Textbox
+    rename_button: gr.Button
+    delete_button: gr.Button
+    markdown_button: gr.Button
+    json_button: gr.Button
+    all_button: gr.Button
+    import_button: gr.UploadButton
+    unread_button: gr.Button
+    file_text: gr.Textbox
+    file_name: gr.Textbox
+
+
+def lay_out_conversations() -> Conversations:
+    """Draw the list; returns its components."""
+    with gr.Accordion("Conversations", open=False):
+        search_box = gr.Textbox("", label="Search", placeholder="words of a title or of what was said")
+        list_radio = gr.Radio([], label="Kept in this browser", info=NONE_YET)
+        with gr.Row(elem_classes="chat-title"):
+            title_box = gr.Textbox("", label="Title", max_length=MAX_TITLE_CHARACTERS, scale=3, min_width=200)
+            rename_button = gr.Button("Rename", scale=1, min_width=90)
+            delete_button = gr.Button("Delete", variant="stop", scale=1, min_width=90)
+        with gr.Row():
+            markdown_button = gr.Button("Export as Markdown", min_width=160)
+            json_button = gr.Button("Export as JSON", min_width=160)
+            all_button = gr.Button("Export all", min_width=160)
+            import_button = gr.UploadButton("Import JSON", file_types=[".json"], min_width=160)
+        unread_button = gr.Button("", visible=False)
+    picked_box, file_text, file_name = (gr.Textbox(visible=False) for _ in range(3))
+    return Conversations(
+        search_box,
+        list_radio,
+        picked_box,
+        title_box,
+        rename_button,
+        delete_button,
+        markdown_button,
+        json_button,
+        all_button,
+        import_button,
+        unread_button,
+        file_text,
+        file_name,
+    )

@@ -14,7 +14,8 @@ from typing import Any
 
 import gradio as gr
 
-from chat.conversation import Conversation, is_conversation, records_of
+from chat.conversation import Conversation
+from chat.records import is_conversation, records_of
 
 KEY = "tinyllama-studio-chats"
 VERSION = 1

@@ -14,13 +14,14 @@ from chat.warm_up import start_importing
 from models.base import AUTO
 from ui.chat.answer import Engines, is_answering
 from ui.chat.api import ChatApi
-from ui.chat.conversations import ConversationHandlers, lay_out_conversations, listed_models
+from ui.chat.conversations import ConversationHandlers, listed_models
 from ui.chat.data import DataHandlers, lay_out_data
 from ui.chat.handlers import ChatHandlers
 from ui.chat.keys import IN_THE_BROWSER
-from ui.chat.layout import lay_out
+from ui.chat.layout import lay_out, lay_out_conversations
 from ui.chat.models import BESIDE_BASE, label_of, model_choices, models_of
 from ui.chat.store import Kept
+from ui.chat.updates import at_rest
 from ui.chat.view import STYLE
 from ui.events import QUIET, Updates, Values
 from ui.long_lists import find_while_typing
@@ -156,4 +157,4 @@ def _without_those_gone(handlers: ChatHandlers, values: Values, choices: list) -
     answers = "" if first in known else f" “{label_of(instead)}” answers now; the list has the others."
     gr.Warning(html.escape(f"Not there any more: {', '.join(gone)}.{answers}", quote=False))
     picked = {own.model_dropdown: instead, own.beside_dropdown: [model for model in beside if model in known]}
-    return handlers.at_rest(handlers.current({**values, **picked}))
+    return at_rest(own, handlers.current({**values, **picked}))

@@ -9,8 +9,9 @@ from typing import Any
 
 from gradio.components.chatbot import Message, MessageDict
 
-from chat.conversation import MAX_CONVERSATIONS, Conversation, Pane
+from chat.conversation import Conversation, Pane
 from chat.engine import Reply, Seen
+from chat.records import MAX_CONVERSATIONS
 from ui.chat.models import label_of
 from ui.messages import hint_html
 

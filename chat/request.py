@@ -1,0 +1,44 @@
+"""One request for an answer, as it goes from the engine through the line to the scheduler and back."""
+
+import queue
+import threading
+from dataclasses import dataclass, field
+
+from chat.cache import Cache
+from chat.line import LOCAL, Caller
+from chat.resident import Model
+from chat.sampling import Chooser, Sampling
+from models.prompt import PromptFormat
+
+
+@dataclass(eq=False)
+class Request:
+    """A request for one answer.
+
+    `out` gets a token for each step, then True (ended by itself), False (stopped, or at the most tokens), or an exception.
+    """
+
+    model: Model
+    sampling: Sampling
+    stop: threading.Event
+    conversation: str | None = None
+    caller: Caller = LOCAL
+    out: queue.SimpleQueue = field(default_factory=queue.SimpleQueue)
+    is_prepared: bool = False
+    format: PromptFormat | None = None
+    key: tuple = ()
+    cache: Cache = field(default_factory=lambda: Cache(()))
+    todo: list[int] = field(default_factory=list)  # tokens that are not in the cache yet
+    ids: list[int] = field(default_factory=list)  # prompt and answer
+    room: int = 0  # tokens that may still be written
+    chooser: Chooser | None = None
+    stop_ids: set[int] = field(default_factory=set)
+
+    def base(self) -> tuple:
+        """Return (folder, precision) of the base: requests with the same one can share a batch."""
+        return self.model.base_folder, self.model.precision
+
+
+def closed() -> Exception:
+    """Return the error for requests to a scheduler that was closed."""
+    return RuntimeError("The chat has ended.")
