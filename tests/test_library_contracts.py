@@ -237,6 +237,19 @@ def test_gradio_session_state_has_the_parts_that_a_lean_session_overrides():
     assert attributes == {*re.findall(r"self\.(\w+) = ", inspect.getsource(LeanSession.__init__))}, sources("gradio")
 
 
+def test_gradio_counts_wrong_where_lists_within_a_list_become_shorter():
+    """ui/patches/whole_value.py: when this fails, Gradio has mended it, and `whole` can go."""
+    from gradio.utils import diff
+    from gradio_client.utils import apply_diff
+
+    def sent(before: list, after: list) -> list:
+        """What the page has after the differences."""
+        return apply_diff(before, diff(before, after))
+
+    assert sent([1, 2, 3], [1]) == [1] and sent([[1]], [[1, 2]]) == [[1, 2]], sources("gradio")
+    assert sent([[1, 2, 3]], [[1]]) == [[3]], "Gradio counts right now: drop ui/patches/whole_value.py"
+
+
 def test_gradio_holds_what_it_knows_of_sessions_in_the_tables_that_are_read():
     """ui/patches/gradio_queue.py."""
     import gradio

@@ -24,6 +24,7 @@ from ui.chat.updates import at_rest, moved_view, whole_view
 from ui.events import Updates, Values
 from ui.messages import shown
 from ui.owner import Visitor, owner_of, visitor_of
+from ui.patches.whole_value import whole
 
 DRAFT_SECONDS = 1.0
 
@@ -218,8 +219,7 @@ class ChatHandlers:
             has_come = any(one.reply.new_tokens for one in answers)
             back = {own.message_box: text} if text and not has_come else {}
             saved = self.saved(values, conversation if has_come else self.current(values))
-            # as a whole: Gradio's differences of lists within lists that become shorter are wrong (gradio==6.31.0, utils.diff)
-            yield {**saved, own.conversation: gr.HTML(saved[own.conversation]), **back}
+            yield {**saved, own.conversation: whole(saved[own.conversation]), **back}
             raise
         finally:
             if self.live.get(key) is conversation:
