@@ -48,6 +48,7 @@ LLAMA = Family("llama", "Llama", bias_settings=("attention_bias", "mlp_bias"), h
 QWEN2 = Family("qwen2", "Qwen2 and Qwen2.5", biased=("q_proj", "k_proj", "v_proj"))
 QWEN3 = Family("qwen3", "Qwen3", bias_settings=("attention_bias",), head_dim=128, has_head_norms=True)
 FAMILIES = {family.model_type: family for family in (LLAMA, QWEN2, QWEN3)}
+LAYERS = "layers"  # the list of decoder layers in the model, in all families
 LABELS = "Llama, Qwen2, Qwen2.5 or Qwen3"
 MODULES = {module: block for family in FAMILIES.values() for module, block in family.modules.items()}
 
@@ -133,11 +134,17 @@ class ModelShape:
         """Count all weights."""
         return self.linear_parameters + self.other_parameters
 
-    def adapter_parameters(self, lora_r: int, target_modules: str = "all-linear", use_dora: bool = False) -> int:
+    def last_layers(self, count: int) -> range:
+        """Return the numbers of the last `count` decoder layers; of all of them for 0 and for more than there are."""
+        return range(max(0, self.num_hidden_layers - count) if count else 0, self.num_hidden_layers)
+
+    def adapter_parameters(
+        self, lora_r: int, target_modules: str = "all-linear", use_dora: bool = False, last_layers: int = 0
+    ) -> int:
         """Count the trained weights: r x (inputs + outputs) a linear layer; DoRA adds a magnitude for each output."""
         linears = self.linears(target_modules)
         one_layer = sum(lora_r * (inputs + outputs) + use_dora * outputs for inputs, outputs in linears)
-        return self.num_hidden_layers * one_layer
+        return len(self.last_layers(last_layers)) * one_layer
 
 
 # huggingface.co/TinyLlama/TinyLlama-1.1B-Chat-v1.0, config.json

@@ -44,7 +44,7 @@ class TrainConfig:
     base_revision: str | None = setting(None, "Commit, tag or branch of the base on the Hub.", MODEL, TOLD, READING)
     base_reason: str = setting("", "Why this base was taken (written by the launcher).", MODEL, KEPT, LONG, WRITTEN)
     init_adapter: str | None = setting(
-        None, "An adapter of yours to continue from; its rank and its modules are kept.", MODEL, KEPT, PERSONAL
+        None, "An adapter of yours to continue from; its rank, modules and layers are kept.", MODEL, KEPT, PERSONAL
     )
     precision: str = setting(
         "auto", "Precision of the base: auto is 8bit on a GPU and fp32 on a CPU.", MODEL, TOLD, choices=PRECISIONS
@@ -153,6 +153,15 @@ class TrainConfig:
     lora_dropout: float = setting(0.05, "Dropout inside LoRA.", LORA, CARD, SPEED, low=0.0, high=0.9)
     target_modules: str = setting(
         "all-linear", "Layers that get an adapter: all of them learns most.", LORA, CARD, SPEED, choices=TARGETS
+    )
+    last_layers: int = setting(
+        0,
+        "LoRA on the last so many decoder layers only, quicker and lighter; 0: on all.",
+        LORA,
+        CARD,
+        SPEED,
+        low=0,
+        high=1000,
     )
     use_rslora: bool = setting(
         False, "Rank-stabilised LoRA: scales by the root of the rank; for ranks of 64 and more.", LORA, CARD

@@ -3,7 +3,8 @@
     python -m trainer.calibrate REQUEST.json RESULT.json
 
 Two models of the base's shape with few layers and random weights are trained for a few steps by the real recipe (same
-trainer, precision, adapters, loss head and optimiser); the time is a straight line in the number of layers.
+trainer, precision, adapters, loss head and optimiser); the time is a straight line in the number of layers. With `last_layers`
+a third one tells the time of the layers below.
 `runs.forecast.speed.measure`, which imports no torch, starts this.
 """
 
@@ -51,9 +52,14 @@ def main(request_file: str, result_file: str) -> None:
     request = read_object(Path(request_file))
     config = TrainConfig.from_dict(request["config"])
     shape = ModelShape(**request["shape"])
-    seconds = [_seconds_a_batch(config, shape, layers, request) for layers in LAYERS]
+    trained = len(shape.last_layers(config.last_layers))
+    whole_config, frozen_config = (replace(config, last_layers=count) for count in (0, LAYERS[0]))
+    seconds = [_seconds_a_batch(whole_config, shape, layers, request) for layers in LAYERS]
     a_layer = max(0.0, (seconds[1] - seconds[0]) / (LAYERS[1] - LAYERS[0]))
-    whole = max(seconds[0] + a_layer * (shape.num_hidden_layers - LAYERS[0]), seconds[1])
+    whole = seconds[0] + a_layer * (trained - LAYERS[0])
+    if trained < shape.num_hidden_layers:
+        below = _seconds_a_batch(frozen_config, shape, LAYERS[1], request) - seconds[0]
+        whole += max(0.0, below / (LAYERS[1] - LAYERS[0])) * (shape.num_hidden_layers - trained)
     result = {
         "seconds_per_token": whole / (request["rows"] * request["length"]),
         "framework_bytes": framework_bytes,

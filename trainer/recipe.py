@@ -12,7 +12,7 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from trl import SFTConfig, pack_dataset
 
-from models.family import Family, family_of
+from models.family import LAYERS, ModelShape, shape_from
 from models.precision import QUANTISED, compute_dtype
 from runs.config import TrainConfig
 from runs.forecast.plan import plan_steps
@@ -25,13 +25,15 @@ from trainer.studio_trainer import StudioTrainer
 from trainer.watchdog import LossWatch
 
 
-def lora_config(config: TrainConfig, family: Family) -> LoraConfig:
-    """Build PEFT's configuration: LoRA on the layers of `target_modules`."""
+def lora_config(config: TrainConfig, shape: ModelShape) -> LoraConfig:
+    """Build PEFT's configuration: LoRA on the modules of `target_modules` in the last layers, or in all."""
     return LoraConfig(
         r=config.lora_r,
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
-        target_modules=list(family.targets(config.target_modules)),
+        target_modules=list(shape.family.targets(config.target_modules)),
+        layers_to_transform=list(shape.last_layers(config.last_layers)) if config.last_layers else None,
+        layers_pattern=LAYERS if config.last_layers else None,
         use_rslora=config.use_rslora,
         use_dora=config.use_dora,
         task_type="CAUSAL_LM",
@@ -114,7 +116,7 @@ def build_trainer(
         lean_int8.install()  # E: bitsandbytes keeps every layer's input alive otherwise
     has_adapter = isinstance(model, PeftModel)
     base: Any = model.get_base_model() if has_adapter else model
-    family = family_of(base.config.to_dict(), "The base")
+    shape = shape_from(base.config.to_dict(), "The base")
     row_attention.install(base)
     trained = [(name, weight) for name, weight in model.named_parameters() if has_adapter and weight.requires_grad]
     learned = {name: weight.detach().clone() for name, weight in trained}
@@ -133,7 +135,7 @@ def build_trainer(
         train_dataset=rows,
         eval_dataset=held_out if len(held_out) else None,
         processing_class=tokenizer,
-        peft_config=None if has_adapter else lora_config(config, family),
+        peft_config=None if has_adapter else lora_config(config, shape),
         callbacks=[progress],
     )
     trainer.data_collator = loss_head.CountingCollator(trainer.data_collator)

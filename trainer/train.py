@@ -173,6 +173,9 @@ def _prepare(events: EventLog, watch: StopWatch, message: str, **values) -> None
 
 def check_base(config: TrainConfig, folder: Path, precision: str) -> None:
     """Raise UserError for settings that this base, or its precision on this machine, cannot have."""
+    layers = shape_of(folder).num_hidden_layers
+    if config.last_layers > layers:
+        raise UserError(f"last_layers {config.last_layers} is more than the base's {layers} layers.", "Lower it.")
     positions = read_object(folder / "config.json").get("max_position_embeddings", config.max_length)
     if config.max_length > positions:
         raise UserError(f"max_length {config.max_length} is more than the base's {positions} positions.", "Lower it.")

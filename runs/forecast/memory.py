@@ -80,7 +80,7 @@ def estimate_memory(
     on_gpu = hardware.has_gpu
     precision = resolve_precision(config.precision, on_gpu)
     batch = largest_batch(config, data_facts, on_gpu)
-    adapters = shape.adapter_parameters(config.lora_r, config.target_modules, config.use_dora)
+    adapters = shape.adapter_parameters(config.lora_r, config.target_modules, config.use_dora, config.last_layers)
     compute = 4 if precision == "fp32" or (not on_gpu and precision != "bf16") else 2
     kept, working = _activations(config, shape, batch, compute, on_gpu)
     head = _loss_head(shape, batch, on_gpu)
@@ -232,13 +232,16 @@ def layer_bytes_a_token(config: TrainConfig, shape: ModelShape, batch: Batch, co
 def _activations(
     config: TrainConfig, shape: ModelShape, batch: Batch, compute: int, on_gpu: bool
 ) -> tuple[float, float]:
-    """Return the bytes (kept until the backward pass, needed at work on one layer): the second recomputes the layer."""
+    """Return the bytes (kept until the backward pass, needed at work on one layer): the second recomputes the layer.
+
+    The layers below the first trained one keep nothing; with checkpointing their inputs, too, since PEFT's need gradients then.
+    """
     layer = layer_bytes_a_token(config, shape, batch, compute, on_gpu) * batch.tokens
     gradients = compute * 3 * shape.intermediate_size * batch.tokens  # of gate, up and their product
     if config.gradient_checkpointing == "on":
         boundaries = compute * shape.hidden_size * shape.num_hidden_layers * batch.tokens
         return boundaries, layer + gradients
-    return shape.num_hidden_layers * layer, gradients
+    return len(shape.last_layers(config.last_layers)) * layer, gradients
 
 
 def _loss_head(shape: ModelShape, batch: Batch, on_gpu: bool) -> float:

@@ -100,7 +100,7 @@ def test_the_loss_and_its_gradients_are_those_of_transformers(base, target):
     found, config = [], TrainConfig(lora_dropout=0.0, target_modules=target)
     for is_ours in (False, True):
         torch.manual_seed(0)
-        model = get_peft_model(load_base_model(base, "fp32"), lora_config(config, shape_of(base).family))
+        model = get_peft_model(load_base_model(base, "fp32"), lora_config(config, shape_of(base)))
         own = model.get_base_model()
         if is_ours:
             row_attention.install(own)

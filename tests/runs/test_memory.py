@@ -34,7 +34,7 @@ def model_of(shape: ModelShape, layers: int, settings: TrainConfig):
     sizes = {name: getattr(shape, name) for name in names}
     base = AutoModelForCausalLM.from_config(AutoConfig.for_model(shape.model_type, num_hidden_layers=layers, **sizes))
     row_attention.install(base)
-    return get_peft_model(base, lora_config(settings, shape.family)).train()
+    return get_peft_model(base, lora_config(settings, replace(shape, num_hidden_layers=layers))).train()
 
 
 def kept_bytes(model, rows: int, length: int) -> int:
@@ -69,6 +69,20 @@ def test_what_a_layer_keeps_is_counted_to_the_byte(rows, dropout, model_type):
     assert predicted == pytest.approx(two - one, rel=0.001)
 
 
+def test_the_layers_below_the_last_ones_keep_nothing_for_the_backward_pass():
+    shape, settings = ModelShape(96, 256, 4, 6, 2, 16, 100, False, 512), TrainConfig(lora_r=8, last_layers=1)
+    kept = [kept_bytes(model_of(shape, layers, settings), 3, 64) for layers in (2, 4)]
+    assert kept[0] == kept[1]
+    facts = {**FACTS, "longest": 64, "mean_length": 64.0}
+    whole, last = (
+        estimate_memory(TrainConfig(gradient_checkpointing="off", last_layers=count), TINYLLAMA_SHAPE, facts, CPU).parts
+        for count in (0, 4)
+    )
+    for part in ("adapters", "gradients", "optimiser"):
+        assert last[part] == pytest.approx(whole[part] * 4 / 22)
+    assert last["activations"] < 0.3 * whole["activations"] and last["weights"] == whole["weights"]
+
+
 def test_parameters_are_those_of_the_model(tiny_base):
     from peft import get_peft_model
 
@@ -77,7 +91,7 @@ def test_parameters_are_those_of_the_model(tiny_base):
     model = load_base_model(tiny_base, "fp32")
     shape = shape_of(tiny_base)
     assert shape.parameters == sum(parameter.numel() for parameter in model.parameters())
-    model = get_peft_model(model, lora_config(TrainConfig(lora_r=4), shape.family))
+    model = get_peft_model(model, lora_config(TrainConfig(lora_r=4), shape))
     assert shape.adapter_parameters(4) == sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert TINYLLAMA_SHAPE.parameters == 1_100_048_384 and EMBEDDED_SHAPE.parameters == 134_515_008
 

@@ -5,6 +5,8 @@ from itertools import pairwise
 import pytest
 import torch
 
+from common.files import read_object
+from models.family import shape_of
 from models.precision import load_base_model
 from runs.config import SCHEDULERS, TrainConfig
 from trainer.patches import lean_int8
@@ -28,6 +30,22 @@ def test_one_step_is_trained_in_8bit_on_a_cpu(make_trainer):
         and {module.weight.dtype for module in quantised} == {torch.int8}
     )
     assert len(moved) == len(before) == 14
+
+
+def test_last_layers_trains_exactly_their_modules(make_trainer, tiny_base, tmp_path):
+    trainer = make_trainer(last_layers=1, target_modules="attention", lora_r=4)
+    before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
+    trainer.train()
+    moved = {name for name, weight in trainer.model.named_parameters() if (before[name] != weight).any()}
+    place = "base_model.model.model.layers.1.self_attn"
+    modules = ("q_proj", "k_proj", "v_proj", "o_proj")
+    assert {name for name in moved if "lora_B" in name} == {f"{place}.{name}.lora_B.default.weight" for name in modules}
+    trained = [weight for weight in trainer.model.parameters() if weight.requires_grad]
+    expected = shape_of(tiny_base).adapter_parameters(4, "attention", last_layers=1)
+    assert sum(weight.numel() for weight in trained) == expected
+    trainer.model.save_pretrained(tmp_path)
+    config = read_object(tmp_path / "adapter_config.json")
+    assert (config["layers_to_transform"], config["layers_pattern"]) == ([1], "layers"), "so that PEFT loads it"
 
 
 @pytest.mark.parametrize("precision", ["8bit", "4bit"])

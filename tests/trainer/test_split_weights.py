@@ -73,7 +73,7 @@ def test_split_weights_are_gathered_for_the_adapter_and_stay_fp32_beside_a_bf16_
     from torch.distributed.fsdp import fully_shard
     from torch.distributed.tensor import DTensor
 
-    from models.family import LLAMA
+    from models.family import shape_of
     from models.precision import load_base_model
     from runs.publish import whole_weights
     from trainer.recipe import lora_config
@@ -82,7 +82,7 @@ def test_split_weights_are_gathered_for_the_adapter_and_stay_fp32_beside_a_bf16_
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         mesh = torch.distributed.init_device_mesh("cpu", (1,))
-        model = get_peft_model(load_base_model(tiny_base, "bf16"), lora_config(TrainConfig(), LLAMA))
+        model = get_peft_model(load_base_model(tiny_base, "bf16"), lora_config(TrainConfig(), shape_of(tiny_base)))
         for weight in model.parameters():
             weight.data = weight.data.float() if weight.requires_grad else weight.data
         before = {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}

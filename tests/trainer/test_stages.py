@@ -80,6 +80,22 @@ def test_a_run_that_continues_an_adapter_starts_where_it_ended(settings, precisi
     )
 
 
+def test_an_adapter_of_the_last_layers_is_continued_in_them(settings):
+    settings = {**settings, "max_steps": 2, "learning_rate": 5e-3}
+    first = create_run(TrainConfig(name="first", last_layers=1, **settings))
+    assert run_main(first) == 0
+    run = continued(settings, "first", "second")
+    assert run_main(run) == 0
+    assert events(run, "eval")[0]["loss"] == events(first, "eval")[-1]["loss"]
+    assert json.loads((adapters_folder() / "second" / "adapter_config.json").read_text())["layers_to_transform"] == [1]
+
+
+def test_more_last_layers_than_the_base_has_are_refused_in_words(settings):
+    run = create_run(TrainConfig(name="many", last_layers=3, **settings))
+    assert run_main(run) == 1
+    assert "last_layers 3 is more than the base's 2 layers" in events(run, "failed")[0]["message"]
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
