@@ -163,6 +163,14 @@ class TrainConfig:
         low=0,
         high=1000,
     )
+    lora_plus_ratio: float = setting(
+        1.0,
+        "LoRA+: the B matrices learn so many times faster than the A; 16 in its paper, 1 is plain LoRA.",
+        LORA,
+        CARD,
+        low=1.0,
+        high=100.0,
+    )
     use_rslora: bool = setting(
         False, "Rank-stabilised LoRA: scales by the root of the rank; for ranks of 64 and more.", LORA, CARD
     )

@@ -142,6 +142,7 @@ def build_trainer(
     loss_head.install(base)
     trainer.progress = progress
     trainer.has_new_adapter = not has_adapter
+    trainer.lora_plus_ratio = config.lora_plus_ratio
     trainer.keeps_best = config.keep == "best"
     trainer.loss_watch = LossWatch(progress.events)
     trainer.add_callback(trainer.loss_watch)

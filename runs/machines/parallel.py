@@ -152,6 +152,9 @@ def parallel_problems(config: "TrainConfig") -> list[Problem]:
         found.append(Problem("parallel", f"{config.parallel}: {words}, then continue from its adapter."))
     if config.parallel in SPLIT_WEIGHTS and config.use_dora:
         found.append(Problem("use_dora", f"DoRA reads whole weights, and {config.parallel} splits them; take ddp."))
+    if config.parallel in ENGINES and config.lora_plus_ratio > 1:
+        words = f"LoRA+ trains A and B in groups of their own, which nobody has tried with {config.parallel}; take ddp."
+        found.append(Problem("lora_plus_ratio", words))
     if config.num_processes % max(1, config.num_machines):
         words = f"{config.num_processes} processes cannot be shared equally by {config.num_machines} machines"
         found.append(Problem("num_processes", f"{words}: it is the total over all of them."))

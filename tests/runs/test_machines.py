@@ -81,6 +81,7 @@ def test_the_table_is_that_of_the_docs_and_each_refusal_names_the_nearest_thing_
         ({"parallel": "fsdp2", "num_processes": 2}, "parallel", "auto is 8bit on a GPU"),
         ({"parallel": "zero3", "precision": "4bit", "text_data": "a.txt"}, "parallel", "run of its own"),
         ({"parallel": "fsdp2", "precision": "bf16", "use_dora": True}, "use_dora", "splits them"),
+        ({"parallel": "zero2", "precision": "bf16", "lora_plus_ratio": 16.0}, "lora_plus_ratio", "tried with zero2"),
         ({**MACHINES, "num_processes": 3}, "num_processes", "total over all of them"),
         ({**MACHINES, "machine_rank": 2}, "machine_rank", "from 0 to 1"),
         ({**MACHINES, "main_process_ip": ""}, "main_process_ip", "address of machine 0"),

@@ -48,6 +48,19 @@ def test_last_layers_trains_exactly_their_modules(make_trainer, tiny_base, tmp_p
     assert (config["layers_to_transform"], config["layers_pattern"]) == ([1], "layers"), "so that PEFT loads it"
 
 
+def test_lora_plus_lets_the_b_matrices_learn_faster(make_trainer):
+    trainer = make_trainer(lora_plus_ratio=8.0, learning_rate=1e-3, weight_decay=0.1, max_steps=2)
+    trainer.train()
+    names = {id(weight): name for name, weight in trainer.model.named_parameters()}
+    rates = {}
+    for group in trainer.optimizer.param_groups:
+        for weight in group["params"]:
+            rates.setdefault("B" if "lora_B" in names[id(weight)] else "A", set()).add(group["initial_lr"])
+            assert group["weight_decay"] == 0.1
+    assert rates == {"A": {1e-3}, "B": {8e-3}}
+    assert trainer.optimizer.param_groups[0]["lr"] == trainer._get_learning_rate(), "the curve shows that of A"
+
+
 @pytest.mark.parametrize("precision", ["8bit", "4bit"])
 def test_adapters_of_a_quantised_base_are_trained_in_fp32(make_trainer, precision):
     """C: TRL makes them bf16, and small updates vanish. D: fp16's scaler crashes on bf16 gradients."""
