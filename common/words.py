@@ -1,4 +1,4 @@
-"""Quantities in words: the one place for durations."""
+"""Quantities in words: the one place for durations and large counts."""
 
 
 def duration(seconds: float) -> str:
@@ -9,3 +9,8 @@ def duration(seconds: float) -> str:
     if hours == 0 or (hours == 1 and minutes < 30):
         return f"{60 * hours + minutes} min"
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def count_in_words(count: int) -> str:
+    """Return a count in short words: '32,768', '4.5 M', '1,104.6 M'."""
+    return f"{count / 1e6:,.1f} M" if count >= 100_000 else f"{count:,}"

@@ -13,6 +13,7 @@ from common.files import read_object
 from common.paths import adapters_folder, bases_folder, runs_folder
 from runs.bundle import write_bundle
 from runs.config import EXAMPLE, TrainConfig
+from runs.forecast.advice import advice
 from runs.history import RunFilter, compare, delete, discard, search, undo_delete
 from runs.labels import labels_of, set_labels, split_tags
 from runs.queue import order, position, stop
@@ -35,7 +36,7 @@ def show_plan(options: argparse.Namespace) -> int:
     """Print how these settings would be started here; the memory too where the rows are known without reading them."""
     from models.base import choose_base, shape_for
     from models.hardware import find_hardware
-    from runs.forecast.estimate import EXAMPLE_FACTS
+    from runs.forecast.estimate import EXAMPLE_FACTS, count_weights
     from runs.forecast.memory import checkpointing_words, estimate_memory
     from runs.machines.command import launch_plan
     from runs.resolve import capped
@@ -44,12 +45,15 @@ def show_plan(options: argparse.Namespace) -> int:
     config.check()
     config = capped(config)
     hardware = find_hardware()
-    shape = shape_for(choose_base(config.base, config.base_revision)) if config.data == EXAMPLE else None
-    memory = estimate_memory(config, shape, EXAMPLE_FACTS, hardware) if shape else None
+    shape = shape_for(choose_base(config.base, config.base_revision))
+    memory = estimate_memory(config, shape, EXAMPLE_FACTS, hardware) if shape and config.data == EXAMPLE else None
     found = launch_plan(config, hardware, memory.total if memory else None)
-    checkpointing = [("Checkpointing", checkpointing_words(config, memory))] if memory else []
-    for what, words in found.rows + checkpointing:
+    more = [("Checkpointing", checkpointing_words(config, memory))] if memory else []
+    more += [("Trained", count_weights(config, shape).words())] if shape else []
+    for what, words in found.rows + more:
         print(f"{what + ':':14} {words}")
+    for sentence in advice(config):
+        print(sentence)
     print(f"\n{found.command}\n\n{found.yaml}".rstrip())
     return 0
 

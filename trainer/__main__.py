@@ -34,6 +34,7 @@ from runs import commands
 from runs.commands import given_settings
 from runs.config import SYSTEM_TURNS, WRITTEN, TrainConfig, marked
 from runs.follow import follow
+from runs.forecast.advice import advice
 from runs.history import NEWEST, ORDERS
 from runs.queue import enqueue, launch
 from runs.resolve import capped
@@ -129,7 +130,15 @@ def add_settings(parser: argparse.ArgumentParser, without: tuple[str, ...] = ())
 
 
 def _train(options: argparse.Namespace) -> int:
-    return follow(launch(commands.given_config(options)))
+    config = commands.given_config(options)
+    _advise(config)
+    return follow(launch(config))
+
+
+def _advise(config: TrainConfig) -> None:
+    """Print what is known to train badly; nothing is refused for it."""
+    for sentence in advice(config):
+        print(sentence, file=sys.stderr)
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -144,6 +153,7 @@ def _check(options: argparse.Namespace) -> int:
 
     config = TrainConfig.from_dict({"data": options.data, **given_settings(options)})
     config.check()
+    _advise(config)
     report = check(config.data_settings(), progress=lambda sentence: print(sentence, file=sys.stderr))
     if options.json:
         print(json.dumps(report, ensure_ascii=False, indent=2))
@@ -178,6 +188,7 @@ def _estimate(options: argparse.Namespace) -> int:
     speed = known(config, shape, facts) or measure(config, shape, facts)
     found = estimate(config, shape, facts, find_hardware(), speed)
     print(found.sentence(), file=sys.stderr)
+    _advise(config)
     print(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
     return 0 if found.memory.fits else 1
 

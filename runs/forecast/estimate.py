@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from common.files import read_json, write_json
-from common.words import duration
+from common.words import count_in_words, duration
 from models.family import ModelShape
 from models.hardware import Hardware
 from models.prices import space_dollars_per_hour
@@ -48,6 +48,25 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Weights:
+    """How many weights are trained, the adapter's, and how many there are with the base's."""
+
+    trained: int
+    total: int
+
+    def words(self) -> str:
+        """Return '12.6 M of 1,112.7 M weights, 1.13 %'."""
+        share = 100 * self.trained / self.total
+        return f"{count_in_words(self.trained)} of {count_in_words(self.total)} weights, {share:.2f} %"
+
+
+def count_weights(config: TrainConfig, shape: ModelShape) -> Weights:
+    """Count the weights of a run; a continued adapter is taken to have `lora_r`."""
+    trained = shape.adapter_parameters(config.lora_r, config.target_modules, config.use_dora, config.last_layers)
+    return Weights(trained, shape.parameters + trained)
+
+
+@dataclass(frozen=True)
 class Estimate:
     """What a run will take. `plan` is of the conversations, `text_plan` of the text of stage 1, everything else of both.
 
@@ -64,6 +83,7 @@ class Estimate:
     cost: Cost | None
     make_it_fit: Change | None
     on_gpu: bool
+    weights: Weights
 
     def sentence(self) -> str:
         """Return the estimate in words, in one line."""
@@ -73,7 +93,8 @@ class Estimate:
         parts = [f"{self.plan.total_steps} steps of {self.plan.effective_batch} rows, {needs}."]
         parts += [f"About {duration(self.seconds)} of training."] if self.seconds is not None else []
         parts += [f"{self.cost.sentence()}."] if self.cost else []
-        return " ".join([*parts, f"Gradient checkpointing is {self.checkpointing}."])
+        parts += [f"Gradient checkpointing is {self.checkpointing}."]
+        return " ".join([*parts, f"Trained are {self.weights.words()}."])
 
     def to_json(self) -> dict[str, object]:
         """Return the estimate as the JSON that `trainer estimate` prints and a run keeps."""
@@ -116,6 +137,7 @@ def estimate(
         cost=estimate_cost(seconds, hardware),
         make_it_fit=fits_with or None,
         on_gpu=hardware.has_gpu,
+        weights=count_weights(config, shape),
     )
 
 

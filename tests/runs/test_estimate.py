@@ -10,9 +10,11 @@ from models.base import Base, shape_for
 from models.family import EMBEDDED_SHAPE, TINYLLAMA_SHAPE, shape_of
 from models.hardware import Hardware
 from runs.config import TrainConfig
+from runs.forecast.advice import advice
 from runs.forecast.estimate import (
     EXAMPLE_FACTS,
     Cost,
+    count_weights,
     estimate,
     estimate_cost,
     estimate_time,
@@ -21,6 +23,7 @@ from runs.forecast.estimate import (
 )
 from runs.forecast.plan import facts_in
 from runs.forecast.speed import Speed
+from runs.presets import PRESETS, preset_values
 
 CPU = Hardware((), 2, 16 * 2**30, "no GPU, 2 CPU cores")
 SPACE = Hardware((), 8, 30 * 2**30, "no GPU, 8 CPU cores", "t4-small")
@@ -32,6 +35,42 @@ def test_an_estimate_is_json_and_says_it_in_a_sentence():
     assert answer["plan"]["total_steps"] == 110 and answer["memory"]["fits"] and answer["make_it_fit"] is None
     assert answer["seconds"] > 0 and answer["seconds_source"] == FAST.source and answer["cost"] is None
     assert answer["sentence"].startswith("110 steps of 4 rows") and " min of training" in answer["sentence"]
+
+
+def test_the_plan_says_how_many_weights_are_trained_and_their_share():
+    attention = TrainConfig(target_modules="attention")
+    assert count_weights(attention, TINYLLAMA_SHAPE).words() == "4.5 M of 1,104.6 M weights, 0.41 %"
+    last = estimate(TrainConfig(last_layers=4), TINYLLAMA_SHAPE, EXAMPLE_FACTS, CPU)
+    assert last.weights.trained * 22 == count_weights(TrainConfig(), TINYLLAMA_SHAPE).trained * 4
+    assert last.sentence().endswith("Trained are 2.3 M of 1,102.3 M weights, 0.21 %.")
+    assert last.to_json()["weights"]["total"] == last.weights.total
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, []),
+        ({"learning_rate": 1e-4, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 4}, []),
+        ({"learning_rate": 5e-5}, []),
+        ({"learning_rate": 2e-3}, []),
+        ({"learning_rate": 2e-5}, ["learning_rate 2e-05 is low for LoRA"]),
+        ({"learning_rate": 0.01}, ["learning_rate 0.01 is high for LoRA"]),
+        ({"per_device_train_batch_size": 8, "num_processes": 5}, ["40 rows make a step: above 32"]),
+        ({"gradient_accumulation_steps": 16, "learning_rate": 1e-5}, ["1e-05 is low", "64 rows make a step"]),
+        ({"early_stopping_patience": 3}, ["3 looks after its best step and keep the last one: set keep to best"]),
+        ({"early_stopping_patience": 3, "keep": "best"}, []),
+    ],
+)
+def test_what_is_known_to_train_badly_is_told_with_its_source_and_not_refused(settings, words):
+    config = TrainConfig(**settings)
+    found = advice(config)
+    assert len(found) == len(words) and all(part in said for part, said in zip(words, found, strict=True))
+    assert all("lora_without_regret" in said for said in found if "LoRA" in said) and not config.problems()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_preset_is_advised_against(preset):
+    assert advice(TrainConfig(**preset_values(preset))) == []
 
 
 def test_without_a_measurement_there_is_no_time_and_no_cost():

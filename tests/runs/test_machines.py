@@ -220,6 +220,7 @@ def test_the_command_line_shows_the_plan_and_says_why_not(tiny_base, capsys):
     assert main(["plan", "--base", str(tiny_base), "--num-processes", "1"]) == 0
     shown = capsys.readouterr().out
     assert "Hardware:" in shown and "Memory:" in shown and "accelerate launch --config_file" in shown
+    assert "Trained:" in shown and " weights, " in shown
     assert yaml.safe_load(shown[shown.index("# One process") :])["num_processes"] == 1
     assert main(["plan", "--parallel", "zero3", "--precision", "8bit"]) == 1
     assert "take zero2 or ddp with 8bit" in capsys.readouterr().err

@@ -1,13 +1,24 @@
 """What a plan says before the start."""
 
 import re
+from dataclasses import replace
 
 from models.family import TINYLLAMA_SHAPE
 from models.hardware import Hardware
 from runs.config import TrainConfig
 from runs.forecast.estimate import EXAMPLE_FACTS, estimate
 from tests.runs.test_estimate import FAST
+from ui.train.plan_events import plan_views
 from ui.train.plan_view import plan_html
+
+
+def test_the_plan_tells_the_trained_weights_and_what_is_advised_against():
+    config = TrainConfig(learning_rate=2e-5, target_modules="attention")
+    shown = plan_views(config, None, "local")[0]
+    assert "learning_rate 2e-05 is low for LoRA" in shown
+    assert re.search(r"<b>Trained:</b> [\d.]+ M of [\d.,]+ M weights, \d\.\d\d %", shown)
+    unknown = plan_views(replace(config, data="rows.jsonl"), None, "local")[0]
+    assert "Check the data" in unknown and "is low for LoRA" in unknown
 
 
 def test_on_a_priced_space_the_plan_tells_the_cost_as_a_sentence():

@@ -12,6 +12,7 @@ from models.base import Base, choose_base, shape_for
 from models.hardware import find_hardware
 from runs.bundle import shell_command
 from runs.config import EXAMPLE, TrainConfig
+from runs.forecast.advice import advice
 from runs.forecast.estimate import EXAMPLE_FACTS, Estimate, estimate, record_estimate
 from runs.forecast.plan import DataFacts, facts_in
 from runs.forecast.speed import from_earlier_runs, known, measure
@@ -75,17 +76,17 @@ def plan_views(config: TrainConfig, looked_at: Checked | None, owner: str) -> li
     problems = config.problems()
     if problems:
         return [problems_html(problems), gr.Button(visible=False), *texts, "", ""]
-    found = estimate_of(config, looked_at, owner)
+    found, warnings = estimate_of(config, looked_at, owner), problems_html(advice(config))
     hardware = find_hardware()
     start = launch_plan(config, hardware)
     texts += [start.command, start.yaml or USED_AS_IT_IS]
     if found is None:
         words = hint_html("Check the data: then steps, memory and time are known before the start.")
-        return [words + launch_html(start), gr.Button(visible=False), *texts]
+        return [words + warnings + launch_html(start), gr.Button(visible=False), *texts]
     fit = found.make_it_fit
     words = ", ".join(f"{name} {value}" for name, value in (fit or {}).items())
     button = gr.Button(f"Make it fit: {words}", visible=bool(fit))
-    return [plan_html(found, memory_place(config, hardware)) + launch_html(start), button, *texts]
+    return [plan_html(found, memory_place(config, hardware)) + warnings + launch_html(start), button, *texts]
 
 
 def check_init_adapter(config: TrainConfig, visitor: Visitor) -> None:

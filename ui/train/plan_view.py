@@ -28,6 +28,7 @@ def plan_html(found: Estimate, memory_place: str = "") -> str:
     if found.seconds is not None:
         time = f"about {duration(found.seconds)} ({found.seconds_source})."
     lines += [
+        f"<p><b>Trained:</b> {html.escape(found.weights.words())}.</p>",
         _memory_html(found.memory, memory_place),
         f"<p><b>Gradient checkpointing:</b> {html.escape(found.checkpointing)}.</p>",
         f"<p><b>Time:</b> {html.escape(time)}</p>",
@@ -74,5 +75,5 @@ def _gib(size: float) -> str:
 
 
 def problems_html(problems: Sequence[object]) -> str:
-    """Return everything that keeps a config from starting."""
+    """Return everything that keeps a config from starting, or is advised against."""
     return "".join(hint_html(problem, "problem") for problem in problems)

@@ -1,0 +1,31 @@
+"""Settings that start, and are known to train badly: said before the start, with the source. Imports no torch."""
+
+from runs.config import TrainConfig
+
+MAX_EFFECTIVE_BATCH = 32  # rows an optimiser step
+LEARNING_RATES = (1e-4, 1e-3)  # what suits LoRA
+FAR = 2  # times outside of them
+SOURCE = "LoRA Without Regret, huggingface.co/docs/trl/lora_without_regret"
+
+
+def advice(config: TrainConfig) -> list[str]:
+    """Return a sentence for each setting of `config` that is better changed; [] mostly."""
+    found = []
+    rate, (low, high) = config.learning_rate, LEARNING_RATES
+    if not low / FAR <= rate <= high * FAR:
+        is_low = rate < low
+        why = "LoRA wants about ten times the rate of full tuning" if is_low else "the loss may run away"
+        found.append(
+            f"learning_rate {rate:g} is {'low' if is_low else 'high'} for LoRA: {why}; "
+            f"{low:g} to {high:g} suits it ({SOURCE})."
+        )
+    batch = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.num_processes
+    if batch > MAX_EFFECTIVE_BATCH:
+        found.append(
+            f"{batch:,} rows make a step: above {MAX_EFFECTIVE_BATCH} LoRA learns less from the same rows than full tuning "
+            f"does ({SOURCE}). Lower gradient_accumulation_steps or per_device_train_batch_size."
+        )
+    if config.early_stopping_patience and config.keep == "last":
+        looks = f"{config.early_stopping_patience} look{'s' if config.early_stopping_patience > 1 else ''}"
+        found.append(f"The run would end {looks} after its best step and keep the last one: set keep to best.")
+    return found
