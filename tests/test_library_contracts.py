@@ -65,6 +65,16 @@ def test_bitsandbytes_layers_call_the_matmul_of_its_package():
     assert "bnb.matmul(" in inspect.getsource(Linear8bitLt.forward), sources("bitsandbytes")
 
 
+def test_bitsandbytes_packs_4bit_weights_on_a_cpu_where_plain_4bit_switches_it_off():
+    """trainer/patches/plain_4bit.py: without it no gradient goes through packed weights."""
+    from bitsandbytes.autograd import _functions
+    from bitsandbytes.nn import Linear4bit
+
+    forward = inspect.getsource(Linear4bit.forward)
+    assert "and self.support_avx512bf16_for_cpu" in forward and "not self.training" in forward, sources("bitsandbytes")
+    assert "packing_format_for_cpu" in inspect.getsource(_functions.matmul_4bit), sources("bitsandbytes")
+
+
 def test_trl_scores_positions_by_the_tiles_that_loss_head_calls():
     """trainer/patches/loss_head.py."""
     from trl.kernels import ChunkedLogProbFunction

@@ -18,7 +18,7 @@ from runs.config import TrainConfig
 from runs.forecast.plan import plan_steps
 from runs.machines.parallel import ENGINES
 from runs.run import Run
-from trainer.patches import lean_int8, loss_head, row_attention
+from trainer.patches import lean_int8, loss_head, plain_4bit, row_attention
 from trainer.ranks import world_size
 from trainer.row_order import filled_up
 from trainer.studio_trainer import StudioTrainer
@@ -114,6 +114,8 @@ def build_trainer(
     """
     if precision == "8bit":
         lean_int8.install()  # E: bitsandbytes keeps every layer's input alive otherwise
+    if precision == "4bit":
+        plain_4bit.install(model)
     has_adapter = isinstance(model, PeftModel)
     base: Any = model.get_base_model() if has_adapter else model
     shape = shape_from(base.config.to_dict(), "The base")

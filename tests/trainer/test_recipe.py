@@ -86,6 +86,19 @@ def test_int8_inputs_are_not_kept_and_gradients_are_bit_equal(tiny_base, bias):
     assert torch.equal(*gradients)
 
 
+def test_gradients_go_through_4bit_layers_after_an_evaluation_too(make_trainer):
+    """On a CPU with AVX512-BF16 bitsandbytes packs weights in an evaluation, for a kernel without a backward pass."""
+    model, ids, found = make_trainer("4bit", lora_dropout=0.0).model, torch.arange(3, 40)[None], []
+    for _ in range(2):
+        model.train()(input_ids=ids, labels=ids).loss.backward()
+        found.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+        model.zero_grad()
+        with torch.no_grad():
+            model.eval()(input_ids=ids)
+    first, second = found
+    assert first and all(torch.equal(first[name], second[name]) for name in first)
+
+
 def _nodes(node):
     """All backward nodes behind `node`."""
     if node is None:
