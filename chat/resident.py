@@ -18,6 +18,7 @@ from common.imports import import_lock
 from models.adapter_fit import check_fits, damaged
 from models.precision import load_base_model, resolve_precision
 from models.prompt import PromptFormat
+from models.quantised import quantised_in
 
 MAX_ADAPTERS = 4
 MAX_WINDOW_TOKENS = 8192
@@ -58,9 +59,7 @@ class Resident:
         Return the key of this model: caches made under another key do not fit it. Raises UserError for an adapter that cannot be
         used; the base and the other adapters stay, unless it fails while it is attached: then the next request loads all anew.
         """
-        import torch
-
-        precision = chat_precision(model.precision, torch.cuda.is_available())
+        precision = _precision_of(model)
         if self.loaded != (model.base_folder, precision):
             self._load_base(model.base_folder, precision)
         assert self.loaded
@@ -83,9 +82,7 @@ class Resident:
 
     def holds(self, model: Model) -> bool:
         """Return whether `model` can answer without loading or attaching: the network object stays the same."""
-        import torch
-
-        base = (model.base_folder, chat_precision(model.precision, torch.cuda.is_available()))
+        base = (model.base_folder, _precision_of(model))
         if self.loaded != base or model.adapter_folder is None:
             return self.loaded == base
         try:
@@ -213,6 +210,16 @@ def base_sizes(folder: Path) -> tuple[int, int]:
         return min(int(config.max_position_embeddings), MAX_WINDOW_TOKENS), int(config.vocab_size)
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise UserError(f"The base '{folder.name}' cannot be read.", "Download it again.") from error
+
+
+def _precision_of(model: Model) -> str:
+    """Return the precision to load: of a base that is quantised already its own. Raises UserError for one that cannot answer."""
+    import torch
+
+    stored = quantised_in(model.base_folder)
+    if stored and stored.precision:
+        return stored.precision
+    return chat_precision(model.precision, torch.cuda.is_available())
 
 
 def chat_precision(precision: str, has_cuda: bool) -> str:

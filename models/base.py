@@ -10,13 +10,19 @@ import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
+from common.files import read_json, read_object
 from common.limits import limit
 from models import embedded
 from models.family import EMBEDDED_SHAPE, MODULES, TINYLLAMA_SHAPE, ModelShape, family_of, shape_of
 from models.hub.errors import in_words
 from models.hub.fetch import Progress, download, size_of
+from models.quantised import MAX_CONFIG_BYTES, Quantised, quantised_in, quantised_of
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
 
 AUTO = "auto"
 EMBEDDED = "embedded"
@@ -40,12 +46,16 @@ MAX_TARGET_MODULES = len(MODULES) * 256
 
 @dataclass(frozen=True)
 class Base:
-    """A base: `source` is 'hub', 'cache', 'folder' or 'embedded'; `model_id` is what an adapter records."""
+    """A base: `source` is 'hub', 'cache', 'folder' or 'embedded'; `model_id` is what an adapter records.
+
+    `quantised` is how its weights are stored, None in 16 or 32 bits.
+    """
 
     source: str
     model_id: str
     revision: str | None
     reason: str
+    quantised: Quantised | None = None
 
     @property
     def choice(self) -> str:
@@ -71,8 +81,8 @@ def choose_base(choice: str = AUTO, revision: str | None = None) -> Base:
             reason = f"{DEFAULT_BASE} is not in the cache and {error.message[0].lower()}{error.message[1:]}"
             return Base(EMBEDDED, embedded.HUB_ID, None, reason)
     if os.path.isdir(choice):
-        check_folder(Path(choice))
-        return Base("folder", str(Path(choice).resolve()), None, "a folder on this machine")
+        quantised = check_folder(Path(choice))
+        return _base("folder", str(Path(choice).resolve()), None, "a folder on this machine", quantised)
     return _choose_from_hub(choice, revision)
 
 
@@ -86,14 +96,26 @@ def _choose_from_hub(model_id: str, revision: str | None) -> Base:
         raise UserError(
             f"'{model_id[:100]}' is neither a folder here nor a model id.", "Ids look like owner/name."
         ) from error
-    cached = _cached_revision(model_id, revision)
+    cached = _cached(model_id, revision)
     if cached:
-        return Base("cache", model_id, cached, "from the local cache")
-    return Base("hub", model_id, _hub_revision(model_id, revision), "from the Hub")
+        return _base("cache", model_id, cached.name, "from the local cache", check_folder(cached, model_id))
+    info = _ask_hub(model_id, revision)
+    config = _config_on_hub(info)
+    family_of(config, model_id)
+    quantised = quantised_of(config, model_id, made_from(info))
+    if quantised and quantised.precision is None:
+        raise quantised.refusal(model_id)
+    return _base("hub", model_id, info.sha, "from the Hub", quantised)
 
 
-def _cached_revision(model_id: str, revision: str | None) -> str | None:
-    """Return the commit of a complete copy in the Hub cache of this machine, or None.
+def _base(source: str, model_id: str, revision: str | None, reason: str, quantised: Quantised | None) -> Base:
+    """Return a base whose reason says how its weights are stored, where they are quantised."""
+    reason = f"{reason}; {quantised.reason()}" if quantised else reason
+    return Base(source, model_id, revision, reason, quantised)
+
+
+def _cached(model_id: str, revision: str | None) -> Path | None:
+    """Return the folder of a complete copy in the Hub cache of this machine, named by its commit, or None.
 
     With `revision` None: the one that main points to, else the newest (a download by commit names no main).
     """
@@ -107,25 +129,43 @@ def _cached_revision(model_id: str, revision: str | None) -> str | None:
         folders += sorted(repository.glob("snapshots/*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
     for folder in folders:
         if (folder / "config.json").exists() and not _missing_weights(folder) and any(folder.glob("tokenizer*")):
-            check_folder(folder)
-            return folder.name
+            return folder
     return None
 
 
-def _hub_revision(model_id: str, revision: str | None) -> str:
-    """Return the commit on the Hub that `revision` (default: main) points to now. Raises UserError without safetensors."""
+def _ask_hub(model_id: str, revision: str | None) -> "ModelInfo":
+    """Return what the Hub says of `revision` (default: main) now, with its commit. Raises UserError without safetensors."""
     from huggingface_hub import HfApi
 
     try:
         with in_words(f"look at {model_id}", model_id, has_token=False):
-            info = HfApi(token=False).model_info(model_id, revision=revision, timeout=HUB_TIMEOUT_SECONDS)
+            info = HfApi(token=False).model_info(
+                model_id, revision=revision, files_metadata=True, timeout=HUB_TIMEOUT_SECONDS
+            )
     except UserError as error:
         raise UserError(error.message, f"{error.hint} Or choose '{EMBEDDED}' or a folder.") from error.__cause__
     names = {file.rfilename for file in info.siblings or []}
     if not any(name.endswith(".safetensors") for name in names):
         raise UserError(f"{model_id} has no safetensors weights.", "Other formats can run code and are not loaded.")
     assert info.sha
-    return info.sha
+    return info
+
+
+def _config_on_hub(info: "ModelInfo") -> dict[str, Any]:
+    """Return the config.json at the commit of `info`, kept in the cache. Raises UserError without one."""
+    from huggingface_hub import hf_hub_download
+
+    file = next((file for file in info.siblings or [] if file.rfilename == "config.json"), None)
+    if file is None or (file.size or 0) > MAX_CONFIG_BYTES:
+        raise UserError(f"{info.id} has no config.json that names its architecture.", "Choose another model.")
+    with in_words(f"look at {info.id}", info.id, has_token=False):
+        return read_object(Path(hf_hub_download(info.id, "config.json", revision=info.sha, token=False)))
+
+
+def made_from(info: "ModelInfo") -> str:
+    """Return the model that this one was made from, as the Hub reads its card; "" without one."""
+    named = [tag.rsplit(":", 1)[-1] for tag in info.tags or [] if tag.startswith("base_model:")]
+    return named[0] if named else ""
 
 
 def transport_error() -> type[Exception]:
@@ -144,15 +184,18 @@ def _missing_weights(folder: Path) -> bool:
     return not (folder / "model.safetensors").exists()
 
 
-def check_folder(folder: Path) -> None:
-    """Raise UserError unless `folder` holds a model in safetensors of a known architecture."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"'{folder}' has no readable config.json.", "Give the folder that holds the model.") from error
-    family_of(config, f"'{folder.name}'")
+def check_folder(folder: Path, name: str = "") -> Quantised | None:
+    """Return how the weights in `folder` are stored, None in 16 or 32 bits; `name` is what people know the model by.
+
+    Raises UserError unless it holds a model in safetensors of a known architecture, in a way that can be loaded here.
+    """
+    config = read_json(folder / "config.json", None, MAX_CONFIG_BYTES)
+    if not isinstance(config, dict):
+        raise UserError(f"'{folder}' has no readable config.json.", "Give the folder that holds the model.")
+    family_of(config, f"'{name or folder.name}'")
     if _missing_weights(folder):
         raise UserError(f"'{folder}' has no complete safetensors weights.", "Save or download it as safetensors.")
+    return quantised_in(folder, name)
 
 
 def fetch_base(
@@ -167,7 +210,7 @@ def fetch_base(
     if base.source == EMBEDDED:
         return embedded.ensure(progress)
     folder = _download(base, progress, stop=stop)
-    check_folder(folder)
+    check_folder(folder, base.model_id)
     return folder
 
 

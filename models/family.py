@@ -11,6 +11,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.files import read_object
+from models.quantised import quantised_of
 
 MAX_NUMBER = 2**31 - 1
 STORED_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -72,7 +73,8 @@ def family_of(config: Mapping[str, Any], name: str) -> Family:
 class ModelShape:
     """The sizes on which memory, time and adapters depend.
 
-    `stored_bytes` are the bytes of one weight on disk; `biased` names the linear layers that have a bias.
+    `stored_bytes` are the bytes of one weight on disk; `stored_in` is the precision of linear layers that are quantised already,
+    "" for floats; `biased` names the linear layers that have a bias.
     """
 
     hidden_size: int
@@ -87,6 +89,7 @@ class ModelShape:
     stored_bytes: int = 2
     model_type: str = LLAMA.model_type
     biased: tuple[str, ...] = ()
+    stored_in: str = ""
 
     @property
     def family(self) -> Family:
@@ -172,6 +175,7 @@ def shape_from(config: Mapping[str, Any], name: str) -> ModelShape:
         return found
 
     hidden, heads = number("hidden_size"), number("num_attention_heads")
+    quantised = quantised_of(config)
     biased = {"attention_bias": family.attention, "mlp_bias": family.mlp}
     return ModelShape(
         hidden_size=hidden,
@@ -186,4 +190,5 @@ def shape_from(config: Mapping[str, Any], name: str) -> ModelShape:
         stored_bytes=STORED_BYTES.get(str(config.get("dtype") or config.get("torch_dtype")), 4),
         model_type=family.model_type,
         biased=family.biased + sum((biased[key] for key in family.bias_settings if config.get(key)), ()),
+        stored_in=(quantised.precision if quantised else None) or "",
     )

@@ -7,9 +7,11 @@ bf16 train many times slower than fp32 (measured: bf16 backward 90 times).
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 from common.errors import UserError
 from common.imports import import_lock
+from models.quantised import check_precision, quantised_in, strange_weights
 
 PRECISIONS = ("auto", "8bit", "4bit", "bf16", "fp16", "fp32")
 QUANTISED = ("8bit", "4bit")
@@ -46,22 +48,52 @@ def compute_dtype(precision: str):
 def load_base_model(folder: Path | str, precision: str, device_map=None):
     """Return the causal language model in `folder` in a resolved `precision`; without `device_map` the caller places it.
 
+    Weights that are quantised already are loaded as they are in their own precision; in 16 or 32 bits they are made floats.
     The dtype is always given: without it quantised layers sit in an fp32 model and compute in fp32 (design, finding B).
-    Safetensors only, no remote code.
+    Safetensors only, no remote code. Raises UserError for a precision that such weights cannot have, and for weights that are
+    not those of the config.json: transformers would fill the missing ones with random numbers.
     """
+    import torch
+
     with import_lock:
-        from transformers import AutoModelForCausalLM
+        from transformers import AutoConfig, AutoModelForCausalLM
 
     hush_libraries()
     dtype = compute_dtype(precision)
-    return AutoModelForCausalLM.from_pretrained(
-        str(folder),
-        dtype=dtype,
-        quantization_config=quantization_config(precision, dtype),
-        device_map=device_map,
-        use_safetensors=True,
-        trust_remote_code=False,
-    )
+    folder = Path(folder)
+    stored, quantising = quantised_in(folder), None
+    if stored and precision in QUANTISED:
+        check_precision(precision, stored, f"'{folder.name}'")
+    config: Any = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+    if stored:
+        config.quantization_config["bnb_4bit_compute_dtype"] = str(dtype).removeprefix("torch.")
+    else:
+        config.__dict__.pop("quantization_config", None)  # of weights that were made floats since
+        quantising = quantization_config(precision, dtype)
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            config=config,
+            dtype=dtype,
+            quantization_config=quantising,
+            device_map=device_map,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise strange_weights(folder.name) from error
+    model, found = loaded
+    if found["missing_keys"]:
+        raise strange_weights(folder.name)
+    if stored and precision not in QUANTISED:
+        model = model.dequantize()
+    for weight in model.parameters() if stored else ():  # they come in the dtype of the file, whatever was asked for
+        if type(weight) is torch.nn.Parameter and weight.is_floating_point():
+            weight.data = weight.data.to(dtype)
+    return model
 
 
 def quantization_config(precision: str, dtype):
@@ -102,7 +134,8 @@ def hush_libraries() -> None:
     Also the offer of a kernel that is not installed, transformers' bar for loading weights, and its warnings about PEFT's
     calls: the app shows its own progress.
     """
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    for noisy in ("bitsandbytes.backends.cpu.ops", "transformers.integrations.bitsandbytes"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
     with import_lock:
         from transformers.utils import logging as transformers_logging

@@ -39,18 +39,19 @@ def show_plan(options: argparse.Namespace) -> int:
     from runs.forecast.estimate import EXAMPLE_FACTS, count_weights
     from runs.forecast.memory import checkpointing_words, estimate_memory
     from runs.machines.command import launch_plan
-    from runs.resolve import capped
+    from runs.resolve import capped, in_own_precision
 
     config = given_config(options)
     config.check()
     config = capped(config)
-    hardware = find_hardware()
-    shape = shape_for(choose_base(config.base, config.base_revision))
+    hardware, base = find_hardware(), choose_base(config.base, config.base_revision)
+    config = in_own_precision(config, base)
+    shape = shape_for(base)
     memory = estimate_memory(config, shape, EXAMPLE_FACTS, hardware) if shape and config.data == EXAMPLE else None
     found = launch_plan(config, hardware, memory.total if memory else None)
     more = [("Checkpointing", checkpointing_words(config, memory))] if memory else []
     more += [("Trained", count_weights(config, shape).words())] if shape else []
-    for what, words in found.rows + more:
+    for what, words in [("Base", str(base)), *found.rows, *more]:
         print(f"{what + ':':14} {words}")
     for sentence in advice(config):
         print(sentence)

@@ -11,10 +11,11 @@ from common.errors import UserError
 from models.base import Base, choose_base
 from models.hardware import cpu_count, find_gpus
 from models.precision import resolve_precision
+from models.quantised import check_precision
 from runs.config import TrainConfig
 from runs.fields import Mark
 from runs.limits import limits
-from runs.machines.parallel import check_machine
+from runs.machines.parallel import SPLIT_WEIGHTS, check_machine
 from runs.machines.user_config import with_user_config
 
 
@@ -22,7 +23,8 @@ from runs.machines.user_config import with_user_config
 class ResolvedConfig:
     """Settings that can start here, with the base that they come to.
 
-    `config` says "auto" where its owner does: who resumes the run on another machine gets what is right there.
+    `config` says "auto" where its owner does: who resumes the run on another machine gets what is right there. Only the precision
+    of a base that is quantised already is in it, because that is the same everywhere.
     """
 
     config: TrainConfig
@@ -36,7 +38,23 @@ def resolve(config: TrainConfig | ResolvedConfig) -> ResolvedConfig:
     config.check()
     config = capped(config)
     resolve_precision(config.precision, bool(find_gpus()))  # refuses what this machine cannot compute in
-    return ResolvedConfig(config, choose_base(config.base, config.base_revision))
+    base = choose_base(config.base, config.base_revision)
+    return ResolvedConfig(in_own_precision(config, base), base)
+
+
+def in_own_precision(config: TrainConfig, base: Base) -> TrainConfig:
+    """Return `config` with the precision that the weights of `base` are stored in, unchanged for a base in 16 or 32 bits.
+
+    Raises UserError where another precision was asked for, or where processes would split such weights.
+    """
+    stored = base.quantised
+    if stored is None:
+        return config
+    check_precision(config.precision, stored, base.model_id)
+    if config.parallel in SPLIT_WEIGHTS:
+        words = f"{config.parallel} splits the weights over processes, and {base.model_id} is quantised already."
+        raise UserError(words, f"Take ddp or zero2, or the model in 16 bits{stored.named_twin()}.")
+    return replace(config, precision=str(stored.precision))
 
 
 def capped(config: TrainConfig) -> TrainConfig:

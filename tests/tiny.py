@@ -34,6 +34,22 @@ def make_tiny_base(folder: Path) -> Path:
     return folder
 
 
+def make_tiny_quantised(folder: Path, tiny_base: Path, precision: str) -> Path:
+    """Write `tiny_base` as bitsandbytes saves it in '4bit' (NF4, double quantised, as unsloth has it) or '8bit' into `folder`."""
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    if precision == "8bit":
+        how = BitsAndBytesConfig(load_in_8bit=True)
+    else:
+        how = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
+    model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.bfloat16, quantization_config=how)
+    model.save_pretrained(folder)
+    for file in TOKENIZER.iterdir():
+        shutil.copy(file, folder)
+    return folder
+
+
 def make_tiny_qwen(folder: Path, model_type: str) -> Path:
     """Write a 'qwen2' or 'qwen3' into `folder`, biases and norms random too, with a tokenizer of Qwen's kind and 1,000 words."""
     import torch

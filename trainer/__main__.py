@@ -37,7 +37,7 @@ from runs.follow import follow
 from runs.forecast.advice import advice
 from runs.history import NEWEST, ORDERS
 from runs.queue import enqueue, launch
-from runs.resolve import capped
+from runs.resolve import capped, in_own_precision
 from runs.run import find_run
 
 
@@ -179,7 +179,8 @@ def _estimate(options: argparse.Namespace) -> int:
     from runs.forecast.speed import known, measure
 
     config = capped(commands.given_config(options))
-    shape = shape_for(choose_base(config.base, config.base_revision))
+    base = choose_base(config.base, config.base_revision)
+    config, shape = in_own_precision(config, base), shape_for(base)
     if shape is None:
         raise UserError("The shape of this base is only known to the Hub.", "Train with it once, or give a folder.")
     config.check()

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from runs.config import TrainConfig
 from runs.events import read_events
 from runs.machines.parallel import ENGINES, SPLIT_WEIGHTS
 from runs.publish import publish_adapter, whole_weights
+from runs.resolve import in_own_precision
 from runs.run import EventLog, Run, this_process
 from trainer import ranks
 from trainer.gradient_checkpointing import decide
@@ -96,7 +97,8 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
     events.write("preparing", message="Looking at the base model")
     chosen = choose_base(config.base, config.base_revision)
     # the reason is that of the launcher, which chose it
-    base = Base(chosen.source, chosen.model_id, chosen.revision, config.base_reason or chosen.reason)
+    base = replace(chosen, reason=config.base_reason or chosen.reason)
+    config = in_own_precision(config, base)
     if config.init_adapter:
         check_adapter(run.init_adapter_folder, config.init_adapter, base)
     folder = fetch_base(base, lambda what, fraction: _prepare(events, watch, what, fraction=fraction))

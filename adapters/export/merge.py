@@ -99,7 +99,7 @@ def merge_adapter(
             model.config.tie_word_embeddings = False  # one of them is the adapter's own now
         model = model.to({"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[dtype])
         model.config.dtype = model.dtype
-        model.save_pretrained(partial)
+        model.save_pretrained(partial, save_original_format=False)  # of a 4-bit file that was read there is none
         tokenizer.save_pretrained(partial)
         del model
         progress("Reading the merged model back and comparing its answers", 0.8)

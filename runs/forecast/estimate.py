@@ -124,9 +124,12 @@ def estimate(
     *before, plan = [_plan_of(*stage) for stage in _stages_of(config, data_facts)]
     memory = memory_of(config)
     seconds = estimate_time(config, data_facts, speed)
-    fits_with = make_it_fit(
-        config, lambda changed: memory_of(changed).fits, hardware.has_gpu, data_facts.get("lengths")
-    )
+
+    def fits(changed: TrainConfig) -> bool:
+        is_possible = changed.precision == config.precision or not shape.stored_in
+        return is_possible and memory_of(changed).fits
+
+    fits_with = make_it_fit(config, fits, hardware.has_gpu, data_facts.get("lengths"))
     return Estimate(
         plan=plan,
         text_plan=before[0] if before else None,

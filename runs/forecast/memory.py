@@ -188,8 +188,11 @@ def _mapped_file(shape: ModelShape, precision: str, compute: int) -> tuple[float
     """Return (bytes of the safetensors file in RAM while the base is loaded, those that stay), beside the weights.
 
     The file is mapped, and every page that was read counts. Weights of the file's dtype are the mapping; others are copies.
-    A quantised base whose embeddings have the file's dtype holds on to the mapping, read whole.
+    A quantised base whose embeddings have the file's dtype holds on to the mapping, read whole. Weights that are quantised
+    in the file already are read as they are.
     """
+    if shape.stored_in:
+        return _weights(shape, shape.stored_in, shape.stored_bytes), 0.0
     file = float(shape.stored_bytes * shape.parameters)
     if shape.stored_bytes != compute:
         if precision in QUANTISED:  # weights become floats one by one before they are quantised

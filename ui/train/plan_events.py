@@ -19,7 +19,7 @@ from runs.forecast.speed import from_earlier_runs, known, measure
 from runs.machines.command import launch_plan, memory_place
 from runs.presets import preset_values
 from runs.queue import launch
-from runs.resolve import resolve
+from runs.resolve import in_own_precision, resolve
 from runs.run import Run
 from ui.background import with_progress
 from ui.events import QUIET, Wiring
@@ -63,6 +63,7 @@ def _base_of(config: TrainConfig) -> Base:
 def estimate_of(config: TrainConfig, looked_at: Checked | None, owner: str) -> Estimate | None:
     """Return steps, memory and time of a start; None while the data or the base's shape is not known."""
     base = _base_of(config)
+    config = in_own_precision(config, base)
     facts, shape = facts_of(config, looked_at), shape_for(base)
     if facts is None or shape is None:
         return None
@@ -76,17 +77,18 @@ def plan_views(config: TrainConfig, looked_at: Checked | None, owner: str) -> li
     problems = config.problems()
     if problems:
         return [problems_html(problems), gr.Button(visible=False), *texts, "", ""]
+    base, hardware = _base_of(config), find_hardware()
+    config = in_own_precision(config, base)
     found, warnings = estimate_of(config, looked_at, owner), problems_html(advice(config))
-    hardware = find_hardware()
     start = launch_plan(config, hardware)
     texts += [start.command, start.yaml or USED_AS_IT_IS]
     if found is None:
         words = hint_html("Check the data: then steps, memory and time are known before the start.")
-        return [words + warnings + launch_html(start), gr.Button(visible=False), *texts]
+        return [words + warnings + launch_html(start, base), gr.Button(visible=False), *texts]
     fit = found.make_it_fit
     words = ", ".join(f"{name} {value}" for name, value in (fit or {}).items())
     button = gr.Button(f"Make it fit: {words}", visible=bool(fit))
-    return [plan_html(found, memory_place(config, hardware)) + warnings + launch_html(start), button, *texts]
+    return [plan_html(found, memory_place(config, hardware)) + warnings + launch_html(start, base), button, *texts]
 
 
 def check_init_adapter(config: TrainConfig, visitor: Visitor) -> None:
@@ -138,7 +140,9 @@ def wire_plan(tab: TrainTab) -> Wiring:
     def on_measure(token: gr.OAuthToken | None, key, looked_at, *values):
         config = form_config(tab.names, owner_of(key, token), values)
         config.check()
-        shape, facts = shape_for(_base_of(config)), facts_of(config, looked_at)
+        base = _base_of(config)
+        config = in_own_precision(config, base)
+        shape, facts = shape_for(base), facts_of(config, looked_at)
         if facts is None:
             raise UserError("Nobody has looked at the data yet.", "Check the data first.")
         if shape is None:

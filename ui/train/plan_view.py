@@ -4,6 +4,7 @@ import html
 from collections.abc import Sequence
 
 from common.words import duration
+from models.base import Base
 from runs.forecast.estimate import Estimate
 from runs.forecast.memory import Memory
 from runs.machines.command import LaunchPlan
@@ -38,9 +39,10 @@ def plan_html(found: Estimate, memory_place: str = "") -> str:
     return "".join(lines)
 
 
-def launch_html(start: LaunchPlan) -> str:
-    """Return how it would be started: the hardware found, the processes, the precision, the batch."""
-    rows = "".join(f"<dt>{html.escape(what)}</dt><dd>{html.escape(words)}</dd>" for what, words in start.rows)
+def launch_html(start: LaunchPlan, base: Base) -> str:
+    """Return how it would be started: the base and why, the hardware found, the processes, the precision, the batch."""
+    pairs = [("Base", str(base)), *start.rows]
+    rows = "".join(f"<dt>{html.escape(what)}</dt><dd>{html.escape(words)}</dd>" for what, words in pairs)
     return f"<dl class='launch'>{rows}</dl>"
 
 

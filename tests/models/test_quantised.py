@@ -1,0 +1,178 @@
+"""A base that is quantised already: taken in its own precision where bitsandbytes can, refused by name where it cannot."""
+
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from common.errors import UserError
+from common.files import read_object, write_json
+from models.base import check_folder, choose_base, shape_for
+from models.hardware import Hardware
+from models.precision import load_base_model
+from models.quantised import quantised_of, twin_of
+from runs.config import TrainConfig
+from runs.forecast.estimate import EXAMPLE_FACTS, estimate
+from runs.forecast.memory import estimate_memory
+from runs.resolve import in_own_precision, resolve
+from tests.tiny import make_tiny_quantised
+
+BNB_4BIT = {"quant_method": "bitsandbytes", "load_in_4bit": True, "load_in_8bit": False, "bnb_4bit_quant_type": "nf4"}
+REFUSED = {
+    "GPTQ, 4 bits": {"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}},
+    "AWQ, 4 bits": {"quantization_config": {"quant_method": "awq", "bits": 4, "version": "gemm"}},
+    "compressed-tensors": {"quantization_config": {"quant_method": "compressed-tensors", "config_groups": {}}},
+    "compressed-tensors ": {"compression_config": {"quant_method": "compressed-tensors"}},
+    "FP8": {"quantization_config": {"quant_method": "fp8", "activation_scheme": "dynamic"}},
+    "MXFP4": {"quantization_config": {"quant_method": "mxfp4"}},
+    "MLX, 4 bits": {"quantization": {"group_size": 64, "bits": 4}},
+    "does not name": {"quantization_config": {"bits": 4}},
+    "does not name ": {"quantization_config": "yes"},
+    "bitsandbytes": {"quantization_config": {"quant_method": "bitsandbytes"}},
+}
+
+
+@pytest.fixture(scope="module", params=["4bit", "8bit"])
+def quantised(request, tiny_base, tmp_path_factory):
+    """(precision, the folder of a base that bitsandbytes saved in it)."""
+    folder = tmp_path_factory.mktemp("quantised") / f"tiny-bnb-{request.param}"
+    return request.param, make_tiny_quantised(folder, tiny_base, request.param)
+
+
+def changed(source, target, **values):
+    """A copy of a base whose config.json has other values; None leaves one out."""
+    shutil.copytree(source, target)
+    config = {**read_object(target / "config.json"), **values}
+    write_json(target / "config.json", {name: value for name, value in config.items() if value is not None})
+    return target
+
+
+@pytest.mark.parametrize(
+    ("name", "card", "twin"),
+    [
+        ("unsloth/x-bnb-4bit", "meta/gated-x", "unsloth/x"),
+        ("unsloth/x-3.2-1B-Instruct-unsloth-bnb-4bit", "", "unsloth/x-3.2-1B-Instruct"),
+        ("someone/mine", "", ""),
+        ("/models/x-bnb-4bit", "", "x"),
+    ],
+)
+def test_the_16_bit_twin_of_bitsandbytes_is_the_name_without_its_ending(name, card, twin):
+    assert quantised_of({"quantization_config": BNB_4BIT}, name, card).twin == twin
+
+
+@pytest.mark.parametrize(
+    ("name", "card", "twin"),
+    [
+        (
+            "TheBloke/TinyLlama-1.1B-Chat-v1.0-GPTQ",
+            "TinyLlama/TinyLlama-1.1B-Chat-v1.0",
+            "TinyLlama/TinyLlama-1.1B-Chat-v1.0",
+        ),
+        ("TheBloke/TinyLlama-1.1B-Chat-v1.0-AWQ", "", "TheBloke/TinyLlama-1.1B-Chat-v1.0"),
+        ("Qwen/Qwen2.5-0.5B-Instruct-GPTQ-Int4", "not an id", "Qwen/Qwen2.5-0.5B-Instruct"),
+        ("a/x-FP8-dynamic", "a/x-FP8-dynamic", "a/x"),
+        ("a/x-quantized.w4a16", "", "a/x"),
+        ("mlx-community/x-4bit", "", "mlx-community/x"),
+        ("a/x-4bit-128g", "", "a/x"),
+        ("a/x-4.0bpw-exl2", "", "a/x"),
+        ("a/-GPTQ", "", ""),
+        ("a/x-v0.3", "", ""),
+    ],
+)
+def test_the_16_bit_twin_of_the_others_is_what_the_card_names_else_the_name_without_its_ending(name, card, twin):
+    assert twin_of(name, card) == twin
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_bitsandbytes_did_not_make_is_refused_by_its_name_when_it_is_chosen(tiny_base, tmp_path, words):
+    folder = changed(tiny_base, tmp_path / "TinyLlama-GPTQ", **REFUSED[words])
+    weights = {"model.layers.0.mlp.up_proj.qweight": torch.zeros(2, 2, dtype=torch.int32)}
+    save_file(weights, folder / "model.safetensors")
+    for work in (check_folder, lambda folder: choose_base(str(folder)), lambda folder: load_base_model(folder, "fp32")):
+        with pytest.raises(
+            UserError, match=rf"TinyLlama-GPTQ' is quantised already .*{words.strip()}.*16 bits: TinyLlama\."
+        ):
+            work(folder)
+
+
+def test_weights_of_bitsandbytes_are_loaded_in_their_own_precision(quantised, tiny_base):
+    import bitsandbytes
+
+    precision, folder = quantised
+    ids = torch.arange(3, 40)[None]
+    model, floats = load_base_model(folder, precision), load_base_model(folder, "fp32")
+    layer = model.model.layers[0].self_attn.q_proj
+    assert isinstance(layer, getattr(bitsandbytes.nn, {"4bit": "Linear4bit", "8bit": "Linear8bitLt"}[precision]))
+    assert {p.dtype for p in model.parameters() if p.is_floating_point()} == {torch.float32}, "it computes in fp32 here"
+    own, dequantised = model(input_ids=ids).logits, floats(input_ids=ids).logits
+    whole = load_base_model(tiny_base, "fp32")(input_ids=ids).logits
+    assert not hasattr(floats.config, "quantization_config"), "a merged model must not claim it"
+    for found in (own, dequantised):  # without their scales, numbers of another size
+        assert (found - whole).abs().mean() < 0.1 * whole.std()
+
+
+def test_another_precision_is_refused_wherever_it_is_asked_for(quantised):
+    precision, folder = quantised
+    other = "4bit" if precision == "8bit" else "8bit"
+    words = f"{precision[0]}-bit weights already; they cannot be had in {other}. Choose auto or {precision}"
+    with pytest.raises(UserError, match=words):
+        load_base_model(folder, other)
+    for asked in (other, "bf16", "fp32"):
+        with pytest.raises(UserError, match=f"in {asked}.*in 16 bits: tiny"):
+            resolve(TrainConfig(base=str(folder), precision=asked))
+
+
+def test_it_is_said_when_it_is_chosen_and_followed_to_the_estimate(quantised, tiny_base):
+    precision, folder = quantised
+    found = resolve(TrainConfig(base=str(folder)))
+    assert f"{precision[0]}-bit already, by bitsandbytes, and are taken in {precision}" in found.base.reason
+    assert found.config.precision == precision
+    hardware, shape = Hardware((), 2, 10**9, "CPU"), shape_for(found.base)
+    whole = shape_for(choose_base(str(tiny_base)))
+    need, rounded = (estimate_memory(found.config, one, EXAMPLE_FACTS, hardware) for one in (shape, whole))
+    assert need.parts["weights"] < rounded.parts["weights"] or need.total < rounded.total, "the file is smaller"
+    cure = estimate(found.config, shape, EXAMPLE_FACTS, Hardware((), 2, 10**8, "CPU")).make_it_fit
+    assert "precision" not in (cure or {})
+
+
+def test_weights_that_processes_would_split_are_refused(quantised):
+    _, folder = quantised
+    with pytest.raises(UserError, match=r"fsdp2 splits .* quantised already\. Take ddp or zero2"):
+        in_own_precision(TrainConfig(parallel="fsdp2"), choose_base(str(folder)))
+
+
+@pytest.mark.parametrize("precision", ["4bit", "8bit", "fp32"])
+def test_a_config_json_that_still_tells_of_4_bits_beside_floats_is_not_believed(tiny_base, tmp_path, precision):
+    folder = changed(tiny_base, tmp_path / "merged", quantization_config=BNB_4BIT)
+    assert choose_base(str(folder)).quantised is None
+    model = load_base_model(folder, precision)
+    assert torch.isfinite(model(input_ids=torch.tensor([[1, 2, 3]])).logits).all()
+
+
+@pytest.mark.parametrize("claim", [None, {"quant_method": "bitsandbytes", "load_in_8bit": True}])
+def test_quantised_weights_of_which_config_json_does_not_tell_are_refused(tmp_path, tiny_base, claim):
+    made = make_tiny_quantised(tmp_path / "made", tiny_base, "4bit")
+    folder = changed(made, tmp_path / "silent", quantization_config=claim)
+    for work in (
+        check_folder,
+        lambda folder: load_base_model(folder, "8bit"),
+        lambda folder: load_base_model(folder, "fp32"),
+    ):
+        with pytest.raises(UserError, match="not those that its config"):
+            work(folder)
+
+
+@pytest.mark.parametrize("rename", [(".weight", ".weights"), ("layers.1.", "layers.7.")])
+def test_weights_of_other_names_are_not_filled_up_with_random_numbers(tiny_base, tmp_path, rename):
+    folder = changed(tiny_base, tmp_path / "odd")
+    weights = {name.replace(*rename): value for name, value in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match="not those that its config"):
+        load_base_model(folder, "fp32")
+
+
+def test_weights_of_other_shapes_are_a_sentence(tiny_base, tmp_path):
+    folder = changed(tiny_base, tmp_path / "narrow", intermediate_size=96)
+    with pytest.raises(UserError, match="not those that its config"):
+        load_base_model(folder, "fp32")
