@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from common.paths import bases_folder, home, runs_folder
@@ -24,6 +25,9 @@ TESTS_HOME = "STUDIO_TESTS_HOME"  # the variable that names the folder
 CACHES = "Library/Caches" if sys.platform == "darwin" else ".cache"
 # fixtures and modules of tests that take longer than a moment
 PROCESS = {"tiny_base", "embedded_base", "trainer", "subprocess", "torch", "transformers"}
+# the same examples each time, and no file of those that failed
+hypothesis.settings.register_profile("studio", max_examples=50, derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("studio")
 FOREIGN = ("HF_", "HUGGINGFACE_", "TRANSFORMERS_", "GRADIO_", "XDG_", "MPLCONFIGDIR", "STUDIO_HOME")
 
 
