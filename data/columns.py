@@ -54,6 +54,7 @@ HINTS = {
     "completion": ("answ", "antwort", "resp", "output", "compl", "assist", "reply", "target", "bot", "gpt", "답"),
 }
 NEVER = re.compile(r"reject|negativ|incorrect|wrong|worse|\bbad|distract|prefer|url|link|path|file|date", re.IGNORECASE)
+JSON_LIST = re.compile(r'\s*\[\s*(["\[{]|\]\s*$)')
 NAMES_ROLES = re.compile(r'"(role|from|speaker)"\s*:')
 ADDRESS = re.compile(r"(https?://|www\.|/)\S*|[0-9a-f-]{16,}", re.IGNORECASE)  # and ids: no words
 MAX_INSIDE = 3  # objects inside of objects in which messages are looked for
@@ -128,8 +129,8 @@ def _kind(value: object) -> str:
     if isinstance(value, str):
         if value[:8].strip().lower() in ("true", "false"):
             return "flag"
-        if value[:50].lstrip().startswith("[{") and NAMES_ROLES.search(value):
-            return "talk"
+        if JSON_LIST.match(value):
+            return "talk" if NAMES_ROLES.search(value) else "list"
         return "dialogue" if "Human:" in value and dialogue_turns(value) else "words"
     if isinstance(value, dict) and (inside := _inside(value)):
         return f"in:{inside}"
@@ -218,7 +219,7 @@ def guess_mapping(rows: list[Row]) -> dict[str, str]:
     if known:
         return known
     rows = rows[:MAX_GUESS_ROWS]
-    texts: dict[str, float] = {}  # column: mean length of its text
+    texts: list[str] = []
     for column in columns_of(rows):
         values = [row.get(column) for row in rows]
         words = [value.strip() for value in values if isinstance(value, str) and value.strip()]
@@ -226,11 +227,12 @@ def guess_mapping(rows: list[Row]) -> dict[str, str]:
         is_category = len(words) > MANY_ROWS and len(set(words)) <= FEW_VALUES
         no_words = is_number or is_category or all(map(ADDRESS.fullmatch, words))
         if len(words) * 2 > len(values) and not (no_words or is_id(column) or NEVER.search(column)):
-            texts[column] = sum(map(len, words)) / len(words)
+            texts.append(column)
     if any(str(column).strip().lower() in CHOICES for column in columns_of(rows)):
         return {}  # the answer may be the number of a choice
-    if len(texts) < 2:
-        return {"text": next(iter(texts))} if texts else {}
+    if len(texts) == 1:
+        (column,) = texts
+        return {"text": column} if any(" " in str(row.get(column)).strip() for row in rows) else {}
     completions = _hinted("completion", texts)
     prompts = [column for column in _hinted("prompt", texts) if column not in completions]
     if len(texts) == 2 and len(prompts) < 2 and len(completions) < 2:

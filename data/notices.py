@@ -57,7 +57,7 @@ def describe(noticed: Counter[Notice]) -> list[tuple[str, Level, str]]:
         if rows:
             names = [
                 count_rows(count) if name in ("", LEFT_OUT) else f"`{name}` ({count_rows(count)})"
-                for name, count in rows.most_common()
+                for name, count in sorted(rows.items(), key=lambda item: (-item[1], item[0]))
             ]
             more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
             told.append((kind, level, sentence.format(", ".join(names[:MAX_NAMES]) + more)))

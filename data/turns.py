@@ -80,7 +80,7 @@ def is_empty(value: object) -> bool:
 
 def is_id(name: str) -> bool:
     """Return True for the name of a column that only tells rows apart."""
-    name = name.strip().lower()
+    name = name.rpartition(".")[2].strip().lower()
     return name in IDS or name.endswith(("_id", "-id", " id")) or name.startswith("unnamed:")
 
 
@@ -173,7 +173,7 @@ def _turn(role: str, content: object, where: str, notices: set[Notice]) -> Turn:
         elif text is None or isinstance(text, dict | list):
             raise UserError(f"{where} holds something that is not text.", "Give its words as text.")
         else:
-            texts.append(text_of(text, where, notices))
+            texts.append(text if isinstance(text, str) else text_of(text, where, notices))
     turn.content = "".join(texts)
     if not texts and not turn.holds:
         turn.role = "tool" if any(_kind_of_part(part) == "tools" for part in parts) else role
