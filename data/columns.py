@@ -67,7 +67,7 @@ def columns_of(rows: Iterable[Row]) -> list[str]:
     return list(dict.fromkeys(str(name) for row in rows for name in row))
 
 
-def table_rows(value: Row) -> list[Row] | None:
+def rows_of_object(value: Row) -> list[Row] | None:
     """Return the rows of an object that is a table, None for any other.
 
     A table has columns of equal length: lists, or {"0": ..., "1": ...} as pandas writes them; its other ways are

@@ -17,7 +17,7 @@ from common.errors import UserError
 from common.files import parse_json
 from common.paths import REPOSITORY
 from data import hub_data
-from data.columns import table_rows
+from data.columns import rows_of_object
 from data.conversations import BadLine, Row
 from data.decoding import detect_encoding, lines, whole_bytes
 from data.kinds import KINDS, suffix_of
@@ -133,8 +133,7 @@ def _jsonl_rows(path: Path, encoding: str) -> Iterator[Row]:
             except UserError as error:
                 row = BadLine(error)
             if not isinstance(row, dict):
-                words = f"line {number} is a {type(row).__name__}, not an object."
-                row = BadLine(UserError(words, 'Write {"prompt": ..., "completion": ...}.'))
+                row = BadLine(UserError(f"line {number} is no object.", 'Write {"prompt": ..., "completion": ...}.'))
             yield row
 
 
@@ -151,7 +150,7 @@ def _json_rows(path: Path, encoding: str) -> Iterable[Row]:
         raise UserError(f"'{path.name}' holds more than {MAX_JSON_PARTS:,} lists and objects.", JSON_LINES)
     is_json = suffix_of(path) == ".json"
     value = parse(text, f"'{path.name}'", "Is it JSON lines? Call it .jsonl." if is_json else ONE_A_LINE)
-    if isinstance(value, dict) and (rows := table_rows(value)) is not None:
+    if isinstance(value, dict) and (rows := rows_of_object(value)) is not None:
         return rows
     if isinstance(value, dict):
         lists = [part for part in value.values() if isinstance(part, list)]

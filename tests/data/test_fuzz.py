@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+import re
 import subprocess
 import sys
 import textwrap
@@ -15,7 +16,7 @@ from common.paths import REPOSITORY
 from data.columns import columns_of, guess_mapping, recognise
 from data.intake import gather
 from data.kinds import KINDS, paste_suffix
-from data.notices import LEFT_OUT
+from data.notices import LEFT_OUT, describe
 from data.reading import read_rows, read_source, source_of
 
 FILES = 500
@@ -27,14 +28,38 @@ VALUES = (
     [{"role": "assistant", "content": None}, {"from": 5, "value": []}],
     [{"role": ["user"], "content": {"text": "x"}}],
     [{"content": [{"type": "text", "text": 5}, {"type": "image"}], "role": "assistant"}],
+    [["Q", "A"], ["Q"]],
+    [["Q", None], [5, []]],
+    [{"role": "system", "content": "s"}, {"role": "tool", "content": None, "tool_calls": [{}]}, {"from": "human"}],
+    [
+        {"role": "assistant", "content": "A", "weight": "0"},
+        {"role": "system", "content": 5},
+        {"input": 1, "output": []},
+    ],
+    [
+        {"role": "user", "content": [{"image": "x"}, "Q", {"type": []}]},
+        {"role": "assistant", "content": {"parts": [1]}},
+    ],
+    {"role": ["user", "assistant"], "content": ["Q"]},
+    {"role": ["user", "assistant"], "content": ["Q", "A"], "loss": [None, False]},
+    {"messages": [{"role": "user", "content": "Q"}], "a": {"turns": {"chat": []}}},
+    {"from": "gpt", "value": "A"},
+    {"text": ["A", "a"], "answer_start": [0]},
+    {"text": []},
+    [{"name": "w", "arguments": {}}],
+    "\n\nHuman: Q\n\nAssistant: A",
+    "\n\nHuman: Q\n\nAssistant:",
     '[{"role": "user"',
+    '[["Q", "A"]]',
     "[" * 3000,
 )
 NAMES = (
     *("prompt", "completion", "messages", "conversations", "text"),
     *("instruction", "output", "system", "", "frage", "\n"),
+    *("chosen", "rejected", "label", "history", "context", "answers", "choices", "A", "B", "tools", "image", "body"),
 )
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp949", "shift_jis", "cp1252")
+PYTHON = re.compile(r"\b(NoneType|dict|Traceback|bytes|bool)\b")  # no word of a sentence
 RAW = (
     *(b"", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\x00" * 100, b"\xff" * 100),
     *(b"PAR1", b"\x1f\x8b", b"\n\n\n", b"null"),
@@ -45,7 +70,7 @@ def rows_of(chance: random.Random) -> list:
     """Rows of mixed types; now and then a row that is no row."""
     rows = []
     for _ in range(chance.randint(0, 8)):
-        row = {name: chance.choice(VALUES) for name in chance.sample(NAMES, chance.randint(0, 4))}
+        row = {name: chance.choice(VALUES) for name in chance.sample(NAMES, chance.randint(0, 6))}
         rows.append(chance.choice(VALUES) if chance.random() < 0.1 else row)
     return rows
 
@@ -121,7 +146,11 @@ def test_500_broken_files_give_rows_or_a_sentence(tmp_path):
         conversations, bad = list(found.conversations.part()), found.bad
         left_out = sum(rows for (_, name), rows in found.noticed.items() if name == LEFT_OUT)
         assert len(conversations) + bad.count + left_out == len(rows) and found.empty_answers.count <= bad.count, path
-        json.dumps([conversations, bad.first, columns_of(rows), guess_mapping(rows)], ensure_ascii=False).encode()
+        sentences = [sentence for _, _, sentence in describe(found.noticed)]
+        assert not PYTHON.search(" ".join([*bad.first, *sentences])), path
+        json.dumps(
+            [conversations, bad.first, sentences, columns_of(rows), guess_mapping(rows)], ensure_ascii=False
+        ).encode()
         read += 1
     assert read > 100 and refused > 100, (read, refused)
 

@@ -116,7 +116,7 @@ def test_max_rows_reads_the_first_rows(tmp_path):
     ("name", "content", "words"),
     [
         ("a.jsonl", '{"text": "a"}\n\n{"text": \n{"text": "b"}', "row 2: line 3 is not JSON"),
-        ("a.jsonl", '{"text": "a"}\n1\n{"text": "b"}', "row 2: line 2 is a int, not an object"),
+        ("a.jsonl", '{"text": "a"}\n1\n{"text": "b"}', "row 2: line 2 is no object"),
         ("a.csv", "text\na\nc,d\nb\n", "row 2: line 3 has 2 values, the header 1"),
         ("a.csv", "text;id\na;1\nc, d;e;2\nb;2\n", "row 2: line 3 has 3 values, the header 2"),
         ("a.csv", "text,id\na,1\nc,d,2\nb\n", "row 2: line 3 has 3 values, the header 2"),

@@ -122,7 +122,7 @@ def test_empty_answers_and_duplicates_are_named(examine):
 
 def test_a_file_without_one_line_that_can_be_read_is_told_so(examine, tmp_path):
     report = examine([1, 2])
-    assert report["rows"] == 2 and "line 1 is a int" in found(report, "bad_rows")["message"]
+    assert report["rows"] == 2 and "line 1 is no object" in found(report, "bad_rows")["message"]
     assert found(report, "bad_rows")["cure"] is None and report["findings"][0]["level"] == "stop"
 
 

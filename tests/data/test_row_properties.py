@@ -1,12 +1,14 @@
 """Whatever rows of a kind hold: what is trained is exactly what the row means, or a notice says otherwise."""
 
 import json
+import re
 import string
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.columns import recognise, table_rows
+from common.errors import UserError
+from data.columns import NAMES, guess_mapping, recognise, rows_of_object
 from data.dataset import IGNORED, Encoder
 from data.shapes import to_conversation
 from data.turns import LeftOut
@@ -229,7 +231,52 @@ def test_columns_in_an_object_are_rows_and_never_turns(rows):
         "index": list(range(len(rows))),
         "data": [[row[name] for name in columns] for row in rows],
     }
-    assert table_rows(columns) == table_rows(by_index) == table_rows(beside) == rows
+    assert rows_of_object(columns) == rows_of_object(by_index) == rows_of_object(beside) == rows
+
+
+KEYS = (
+    "role",
+    "content",
+    "from",
+    "value",
+    "text",
+    "type",
+    "messages",
+    "parts",
+    "tool_calls",
+    "input",
+    "output",
+    "weight",
+)
+COLUMN_NAMES = [name for names in NAMES.values() for name in names] + [
+    "chosen",
+    "rejected",
+    "choices",
+    "image",
+    "tools",
+    "A",
+]
+SCALARS = st.one_of(
+    st.sampled_from(["user", "assistant", "system", "tool", "Q", "", "[]", "[{", "false"]), NUMBERS, EMPTY
+)
+ANY = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
+)
+
+
+@given(st.dictionaries(st.sampled_from(COLUMN_NAMES), ANY, max_size=5), st.sampled_from(["join", "keep"]))
+def test_any_row_is_a_conversation_or_a_sentence_without_a_word_of_python(row, system_turns):
+    notices: set = set()
+    guess_mapping([row])
+    try:
+        conversation = to_conversation(row, notices=notices, system_turns=system_turns)
+    except UserError as error:
+        assert str(error) and not re.search(r"NoneType|\bdict\b|\bbytes\b", str(error))
+        return
+    messages = conversation.get("messages", [])
+    assert "text" in conversation or messages[-1]["role"] == "assistant"
+    assert all(message["content"].strip() for message in messages)
+    assert system_turns == "keep" or "system" not in [message["role"] for message in messages[1:]]
 
 
 @given(talks(words=PLAIN), FLAGS)
