@@ -20,9 +20,9 @@ BESIDE = "beside"  # ... on a row whose pictures lie in a column of their own
 SENTENCES: dict[str, tuple[Level, str]] = {
     "preference": (
         "warning",
-        "Preference pairs: {}. The chosen answers are trained as answers, the rejected ones are not.",
+        "Preference pairs: {}. The chosen answers are trained, the rejected ones are not: preferences are not trained here.",
     ),
-    "label": ("warning", "Labelled false, as answers not to give, and left out: {}."),
+    "label": ("warning", "Labelled false (KTO), as answers not to give, and left out: {}."),
     "system_turns": ("warning", "System turns that are not the first turn are joined to the front: {}."),
     "unanswered": ("info", "What follows the last answer is left out: {}."),
     "untrained": ("info", "Turns that are marked so (weight, train, loss) are read, not trained: {}."),

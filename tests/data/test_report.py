@@ -120,6 +120,21 @@ def test_empty_answers_and_duplicates_are_named(examine):
     assert {found(mended, code)["level"] for code in ("bad_rows", "duplicates")} == {"info"}
 
 
+def test_what_is_not_trained_is_told_once_with_its_cure(examine):
+    system = {"messages": [*LONG_TURNS[1:3], LONG_TURNS[0], *LONG_TURNS[3:5]], "thinking": "hm"}
+    labelled = [{"prompt": f"Q {n}", "completion": "A", "label": n > 1, "thinking": "hm"} for n in range(30)]
+    report = examine([system, *labelled])
+    codes = Counter(item["code"] for item in report["findings"])
+    assert found(report, "unused")["message"] == "Not used: `thinking` (29 rows)." and codes["unused"] == 1
+    assert changes(report, "system_turns") == {"system_turns": "keep"}
+    kept = examine([system, *labelled], system_turns="keep")
+    assert "system_turns" not in {item["code"] for item in kept["findings"]}
+    assert [turn["role"] for turn in kept["preview"][0]["messages"]][2] == "system"
+    assert report["train_rows"] + report["held_out_rows"] == 29 and not report["bad"]["count"]
+    cured = examine([system, *labelled], **changes(report, "label"))
+    assert "`label` (30 rows)" in found(cured, "unused")["message"]
+
+
 def test_a_file_without_one_line_that_can_be_read_is_told_so(examine, tmp_path):
     report = examine([1, 2])
     assert report["rows"] == 2 and "line 1 is no object" in found(report, "bad_rows")["message"]

@@ -221,7 +221,7 @@ def test_a_row_is_trained_as_what_it_means_and_the_rest_is_said(row, trained, wo
     [
         (
             {"prompt": "Hi", "completion": "BAD", "label": False},
-            "Labelled false, as answers not to give, and left out: 1 row.",
+            "Labelled false (KTO), as answers not to give, and left out: 1 row.",
         ),
         ({"prompt": "Hi", "completion": "BAD", "label": "False"}, "Labelled false"),
         ({"messages": TALK, "kto_tag": False}, "Labelled false"),

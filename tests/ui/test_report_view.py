@@ -1,6 +1,6 @@
 """The report of a check: every number is there, every word escaped, trained tokens are told from the others."""
 
-from ui.train.data_form import cures_of, stops_of
+from ui.train.data_form import MAPPED, cures_of, report_views, stops_of
 from ui.train.report_view import conversations, histogram, raw_rows, summary, tokens
 
 DROP = {"label": "Leave them out", "changes": {"drop_duplicates": True}}
@@ -35,6 +35,19 @@ def test_numbers_and_findings_are_shown_and_escaped():
     assert "1,234" in shown and "two &lt;doubles&gt;" in shown and "&lt;base&gt;" in shown and "<base>" not in shown
 
 
+def test_the_columns_that_were_found_are_said_and_can_be_changed():
+    found = {"messages": "body.messages", "system": "rules"}
+    report = {**REPORT, "mapping": found, "columns": ["rules", "body"], "guess": found}
+    assert "Columns: messages = body.messages, system = rules." in summary(report)
+    _, group, *views = report_views(report)
+    assert (group.visible, group.open) == (True, False)
+    chosen = dict(zip(MAPPED, views, strict=False))
+    assert {name: box.value for name, box in chosen.items() if box.value} == found
+    assert [value for _, value in chosen["messages"].choices] == ["", "rules", "body", "body.messages"]
+    asked = report_views({**report, "mapping": None, "sample": []})
+    assert (asked[1].visible, asked[1].open) == (True, True)
+
+
 def test_the_pressing_cures_come_first_and_each_once():
     assert cures_of(REPORT) == [SKIP, DROP] and stops_of(REPORT) == ["bad rows"]
     assert cures_of(None) == [] and stops_of(None) == []
@@ -48,6 +61,9 @@ def test_trained_tokens_are_told_from_the_others():
 
 def test_conversations_are_escaped_and_unused_rows_say_why():
     shown = conversations(REPORT["preview"])
+    draft = {**TURNS[1], "trained": False}
+    assert "assistant (read, not trained)" in conversations([{**REPORT["preview"][0], "messages": [TURNS[0], draft]}])
+    assert "(read, not trained)" not in shown
     assert "&lt;b&gt;hi" in shown and "<b>hi" not in shown and "not used: too long" in shown and "plain" in shown
 
 
