@@ -27,9 +27,9 @@ class CheckedBase:
     positions: int | None
 
 
-def finding(code: str, level: Level, message: str, cure: Cure | None = None) -> Finding:
-    """Return one finding."""
-    return {"code": code, "level": level, "message": message, "cure": cure}
+def finding(code: str, level: Level, message: str, cure: Cure | None = None, *others: Cure) -> Finding:
+    """Return one finding, with its cures, the best one first."""
+    return {"code": code, "level": level, "message": message, "cure": cure, "other_cures": list(others)}
 
 
 def cure(label: str, **changes) -> Cure:

@@ -20,12 +20,13 @@ class Cure(TypedDict):
 
 
 class Finding(TypedDict):
-    """A sentence on something in the data. `code` names its kind."""
+    """A sentence on something in the data. `code` names its kind; `cure` is the best way out, `other_cures` are others."""
 
     code: str
     level: Level
     message: str
     cure: Cure | None
+    other_cures: list[Cure]
 
 
 class FirstRows(TypedDict):

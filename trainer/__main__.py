@@ -163,9 +163,11 @@ def _check(options: argparse.Namespace) -> int:
         for name in ("rows", "turns", "train_rows", "held_out_rows", "tokens", "trained_tokens", "longest"):
             print(f"{name}: {report.get(name)}")
         for found in report["findings"]:
-            changes = found["cure"]["changes"] if found["cure"] else {}
-            flags = " ".join(f"--{name.replace('_', '-')}={value}" for name, value in changes.items())
-            print(f"{found['level']}: {found['message']}" + (f"  Cure: {flags}" if flags else ""))
+            cures = [cure["changes"] for cure in (found["cure"], *found["other_cures"]) if cure]
+            flags = [
+                " ".join(f"--{name.replace('_', '-')}={value}" for name, value in changes.items()) for changes in cures
+            ]
+            print(f"{found['level']}: {found['message']}" + (f"  Cure: {', or '.join(flags)}" if flags else ""))
     return int(any(found["level"] == "stop" for found in report["findings"]))
 
 

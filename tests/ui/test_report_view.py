@@ -53,6 +53,11 @@ def test_the_pressing_cures_come_first_and_each_once():
     assert cures_of(None) == [] and stops_of(None) == []
 
 
+def test_a_finding_may_have_several_ways_out():
+    found = {"level": "warning", "message": "markup", "cure": DROP, "other_cures": [SKIP, DROP]}
+    assert cures_of({**REPORT, "findings": [found, *REPORT["findings"][:1]]}) == [DROP, SKIP]
+
+
 def test_trained_tokens_are_told_from_the_others():
     shown = tokens(REPORT["preview"])
     assert "<span class='tok on' title='3'>&lt;/s&gt;</span>" in shown

@@ -26,7 +26,7 @@ MAPPED = {  # what a column can be, and what that is for people
     "label": "false: not to be trained",
     "text": "plain text",
 }
-MAX_CURES = 4
+MAX_CURES = 6
 CONVERSATIONS, TOKENS = "As conversations", "As tokens"
 
 
@@ -176,7 +176,7 @@ def preview(report: Report | None, shown_as: str) -> str:
 def cures_of(report: Report | None) -> list[Cure]:
     """Return the cures of all findings, the pressing ones first, each once."""
     findings = sorted(report["findings"] if report else [], key=lambda item: item["level"] != "stop")
-    cures = [item["cure"] for item in findings if item["cure"]]
+    cures = [cure for item in findings for cure in (item["cure"], *item.get("other_cures", ())) if cure]
     return [cure for number, cure in enumerate(cures) if cure not in cures[:number]][:MAX_CURES]
 
 
