@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 from common.errors import UserError
 from data.conversations import Conversation, Kept, Row
 from data.report import PreviewRow
-from data.shapes import to_conversation
+from data.shapes import conversation_of
 from models.messages import Message
 from models.prompt import encode_messages, encode_text, shown_tokens
 
@@ -63,7 +63,7 @@ class Encoder:
 
     `too_long` says what happens to messages over `max_length` tokens: drop, cut (keep the turns from the first on that fit) or
     split (several rows, each with the system prompt). Text is always cut into several rows and loses nothing. `system_turns`
-    is for the rows of `preview`: conversations were made with it.
+    and `markup` are for the rows of `preview`: conversations were made with them.
     """
 
     tokenizer: Any
@@ -71,6 +71,7 @@ class Encoder:
     max_length: int
     too_long: str = "drop"
     system_turns: str = "join"
+    markup: str = "ask"
 
     def encode(self, conversation: Conversation) -> list[TokenRow]:
         """Return a conversation as token rows, before anything is left out or shortened.
@@ -156,7 +157,7 @@ class Encoder:
         pieces: list[TokenRow] = [{"input_ids": [], "labels": []}]
         problem = ""
         try:
-            conversation = to_conversation(row, mapping, system_turns=self.system_turns)
+            conversation, _ = conversation_of(row, mapping, self.system_turns, self.markup)
             pieces = self.fit(conversation, self.encode(conversation))
         except UserError as error:
             problem = str(error)

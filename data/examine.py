@@ -42,7 +42,8 @@ def build_report(
     encoder, template_error = None, None
     try:
         template = prepared.template(tokenizer)
-        encoder = Encoder(tokenizer, template, settings.max_length, settings.too_long, settings.system_turns)
+        ways = {"system_turns": settings.system_turns, "markup": settings.markup}
+        encoder = Encoder(tokenizer, template, settings.max_length, settings.too_long, **ways)
     except UserError as error:
         template_error = error
     (train, scale), (held_out, held_out_scale), said = (Encoded(), 1.0), (Encoded(), 1.0), []

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from common.errors import UserError
 from data.columns import in_words
+from data.conversations import Kept
 from data.dataset import name_rows
-from data.intake import Gathered, Prepared
+from data.intake import Gathered, Prepared, text_markup
+from data.markup import describe_markup
 from data.notices import count_rows, describe
 from data.report import Cure, Finding, Level, Report, Script, TextReport
 from data.settings import DataSettings
@@ -54,6 +56,7 @@ def find_problems(
         found += _bad_rows(settings, prepared)
         found += _lengths(settings, report, base)
     found += _noticed(prepared, report)
+    found += _markup(prepared.markup, settings.markup, cure("Turn it into turns", markup="turns"))
     found += _double_rows(settings, prepared)
     if not report["train_rows"]:
         found.append(finding("no_rows", "stop", "No row is left to train on."))
@@ -108,6 +111,13 @@ def _noticed(prepared: Prepared, report: Report) -> list[Finding]:
     return [
         finding(kind, level, sentence, cures.get(kind)) for kind, level, sentence in describe(prepared.data.noticed)
     ]
+
+
+def _markup(rows: Kept, markup: str, *cures: Cure, stage: str = "", code: str = "markup") -> list[Finding]:
+    """Return the finding on chat markup: a warning with `cures` and two more until a person has said what becomes of it."""
+    cures += (cure("Strip it", markup="strip"), cure("Keep it as letters", markup="keep"))
+    level, ways = ("warning", cures) if markup == "ask" else ("info", ())
+    return [finding(code, level, f"{stage}{words}", *ways) for words in describe_markup(rows, markup)]
 
 
 def _lengths(settings: DataSettings, report: Report, base: CheckedBase) -> list[Finding]:
@@ -166,6 +176,7 @@ def find_text_problems(settings: DataSettings, text: TextReport, data: Gathered)
     """Return all findings on the open text of stage 1."""
     found = [finding("text_note", "info", note) for note in data.notes]
     found += [finding(f"text_{kind}", level, f"Stage 1: {words}") for kind, level, words in describe(data.noticed)]
+    found += _markup(data.markup, text_markup(settings), stage="Stage 1: ", code="text_markup")
     bad = text["bad"]
     if bad["count"]:
         words = f"Stage 1: {count_rows(bad['count'])} that cannot be used. {' '.join(bad['sentences'][:3])}"

@@ -18,10 +18,11 @@ from common.errors import UserError
 from data.columns import recognise
 from data.conversations import MAX_KEPT, Conversation, Conversations, Kept, Part, Row
 from data.dataset import Encoded, Encoder, TokenRow, in_pieces
+from data.markup import describe_markup
 from data.notices import Notice, count, describe
 from data.reading import EXAMPLE_HELD_OUT, Source, read_source
 from data.settings import EXAMPLE, DataSettings
-from data.shapes import to_conversation
+from data.shapes import conversation_of
 from data.split import duplicates_of, found_in, held_out_of
 from data.token_rows import write_rows
 from data.turns import EmptyAnswer, LeftOut
@@ -54,6 +55,7 @@ class Gathered:
     bad: Kept = field(default_factory=Kept)  # a sentence each
     empty_answers: Kept = field(default_factory=Kept)  # row numbers, of bad ones too
     noticed: Counter[Notice] = field(default_factory=Counter)  # what rows hold that is not trained, by rows
+    markup: Kept = field(default_factory=Kept)  # ("row 7", "ChatML"): the rows that held chat markup
 
 
 @dataclass
@@ -69,20 +71,27 @@ class Prepared:
     bad: Kept = field(default_factory=Kept)  # a sentence each, of the held-out file too
     notes: list[str] = field(default_factory=list)
     kinds: set[str] = field(default_factory=set)  # of conversations, of the held-out file too
+    markup: Kept = field(default_factory=Kept)  # ("row 7", "ChatML"), of the held-out file too
 
     def template(self, tokenizer) -> str:
         """Return the training template; "" when all rows are plain text, which takes none. Raises UserError."""
         return training_template(tokenizer) if "messages" in self.kinds else ""
 
 
-def gather(source: Source, folder: Path, mapping: dict[str, str] | None = None, system_turns: str = "join") -> Gathered:
+def gather(
+    source: Source,
+    folder: Path,
+    mapping: dict[str, str] | None = None,
+    system_turns: str = "join",
+    markup: str = "ask",
+) -> Gathered:
     """Read a source to its end; its conversations lie in an unnamed file in `folder`."""
     found = Gathered(source.head, source.notes, Conversations(folder))
     for number, row in enumerate(source.rows, 1):
         found.rows = number
         notices: set[Notice] = set()
         try:
-            conversation = to_conversation(row, mapping, notices, system_turns)
+            conversation, template = conversation_of(row, mapping, system_turns, markup, notices)
         except LeftOut as error:
             count(found.noticed, [error.notice])
             continue
@@ -92,6 +101,8 @@ def gather(source: Source, folder: Path, mapping: dict[str, str] | None = None, 
                 found.empty_answers.add(number)
             continue
         count(found.noticed, notices)
+        if template:
+            found.markup.add((f"row {number}", template))
         found.conversations.append(number, conversation)
         found.kinds.add("messages" if "messages" in conversation else "text")
         found.turns += len(conversation.get("messages", ()))
@@ -105,7 +116,7 @@ def prepare(settings: DataSettings, folder: Path) -> Prepared:
         place, settings.data_config, settings.data_split, settings.data_revision, max_rows=settings.max_rows
     )
     mapping = settings.mapping()
-    data = gather(source, folder, mapping, settings.system_turns)
+    data = gather(source, folder, mapping, settings.system_turns, settings.markup)
     conversations = data.conversations
     double = duplicates_of(conversations)
     count = int(double.sum())
@@ -118,12 +129,14 @@ def prepare(settings: DataSettings, folder: Path) -> Prepared:
     if not file:
         mask = held_out_of(conversations, usable, settings.eval_fraction, settings.seed)
         train, held_out = conversations.part(usable ^ mask), conversations.part(mask)
-        return Prepared(data, mapping, duplicates, train, held_out, 0, data.bad, data.notes, data.kinds)
+        return Prepared(data, mapping, duplicates, train, held_out, 0, data.bad, data.notes, data.kinds, data.markup)
     revision = settings.eval_data_revision if settings.eval_data else None
     source = read_source(str(file), revision=revision, max_rows=settings.max_rows)
-    other = gather(source, folder, None if recognise(source.head) else mapping, settings.system_turns)
+    mapping_there = None if recognise(source.head) else mapping
+    other = gather(source, folder, mapping_there, settings.system_turns, settings.markup)
     leaked = found_in(conversations, other.conversations) & usable
     bad = Kept(data.bad.count + other.bad.count, data.bad.first + [f"held-out {row}" for row in other.bad.first])
+    marked = [(f"held-out {row}", template) for row, template in other.markup.first]
     return Prepared(
         data,
         mapping,
@@ -134,6 +147,7 @@ def prepare(settings: DataSettings, folder: Path) -> Prepared:
         bad=bad,
         notes=data.notes + other.notes,
         kinds=data.kinds | other.kinds,
+        markup=Kept(data.markup.count + other.markup.count, data.markup.first + marked),
     )
 
 
@@ -147,6 +161,7 @@ def load_data(settings: DataSettings, folder: Path, tokenizer) -> Data:
     if settings.drop_duplicates and (prepared.duplicates or prepared.leaked):
         notes.append(f"{prepared.duplicates.count + prepared.leaked} rows say the same as another and are left out.")
     notes += [sentence for _, _, sentence in describe(prepared.data.noticed)]
+    notes += describe_markup(prepared.markup, settings.markup)
     notes += train.report(settings.max_length) + held_out.report(settings.max_length)
     if not train.rows:
         raise UserError("No row is left to train on.", " ".join(notes) or "Give more data.")
@@ -172,6 +187,7 @@ def load_text(settings: DataSettings, folder: Path, tokenizer) -> Data:
     data = read_texts(settings, folder)
     texts = data.conversations
     notes = data.notes + [words for _, _, words in describe(data.noticed)]
+    notes += describe_markup(data.markup, text_markup(settings))
     notes += _left_out(data.bad, len(texts), settings)
     mask = held_out_of(texts, numpy.ones(len(texts), dtype=bool), settings.eval_fraction, settings.seed)
 
@@ -194,7 +210,12 @@ def read_texts(settings: DataSettings, folder: Path) -> Gathered:
             f"Stage 1 takes plain text; text_data has the columns {found}.",
             "Give .txt, .md, or a table with a text column.",
         )
-    return gather(source, folder, mapping)
+    return gather(source, folder, mapping, markup=text_markup(settings))
+
+
+def text_markup(settings: DataSettings) -> str:
+    """Return what becomes of chat markup in the text of stage 1, which has no turns."""
+    return "strip" if settings.markup == "turns" else settings.markup
 
 
 def pack(texts: Iterable[Conversation], tokenizer, max_length: int) -> Iterator[TokenRow]:

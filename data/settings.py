@@ -25,6 +25,7 @@ class DataSettings:
     seed: int = 42
     skip_bad_rows: bool = False
     drop_duplicates: bool = False
+    markup: str = "ask"
     too_long: str = "drop"
     max_length: int = 1024
     base: str = "auto"

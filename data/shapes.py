@@ -1,6 +1,6 @@
 """From a row to a conversation: {"messages": [...]} or, of plain text, {"text": ...}.
 
-Preview, report and training all take `to_conversation`. What a row holds besides what is trained of it goes to `notices` (see
+Preview, report and training all take `conversation_of`. What a row holds besides what is trained of it goes to `notices` (see
 data/notices.py); which column is what says data/columns.py.
 """
 
@@ -10,6 +10,7 @@ import re
 from common.errors import UserError
 from data.columns import CHOICES, CHOSEN, KEYS, REJECTED, mapping_of
 from data.conversations import BadLine, Conversation, Row
+from data.markup import find_markup
 from data.notices import BESIDE, LEFT_OUT, Notice
 from data.turns import LeftOut, Turn, as_list, is_empty, messages_of, read_turns, role_of, text_of, unused
 
@@ -20,6 +21,26 @@ TOOLS = ("tools", "functions")
 SEVERAL = re.compile(r"answer|target|reference|gold", re.IGNORECASE)  # columns whose lists are answers to choose from
 OPTION = re.compile(r"[a-j]|(option|choice|op)[_ -]?([a-j]|\d)")  # columns of a choice each
 CHOICE = re.compile(r"\d{1,2}|[A-Ja-j]")
+
+
+def conversation_of(
+    row: Row,
+    mapping: dict[str, str] | None,
+    system_turns: str = "join",
+    markup: str = "ask",
+    notices: set[Notice] | None = None,
+) -> tuple[Conversation, str]:
+    """Return (a row's conversation, the name of the chat markup that the row holds or "").
+
+    `markup` "turns" makes the conversation of its turns, "strip" takes the markup away; "ask" and "keep" leave it as letters.
+    Raises LeftOut and UserError as `to_conversation` does.
+    """
+    conversation = to_conversation(row, mapping, notices, system_turns)
+    found = find_markup(conversation)
+    if found is None or markup not in ("turns", "strip"):
+        return conversation, found.family if found else ""
+    said = found.turns if markup == "turns" else found.stripped
+    return to_conversation({**said}, None, notices, system_turns), found.family
 
 
 def to_conversation(

@@ -25,6 +25,7 @@ SCHEDULERS += ("cosine_with_restarts", "polynomial", "inverse_sqrt")
 TOO_LONG = ("drop", "cut", "split")
 KEEPS = ("last", "best")
 SYSTEM_TURNS = ("join", "keep")
+MARKUP = ("ask", "turns", "strip", "keep")
 TARGETS = ("all-linear", "attention", "mlp")
 MAX_PROMPTS = 3
 MAX_CHARACTERS = 100_000
@@ -97,6 +98,15 @@ class TrainConfig:
         False, "Leave out rows that cannot be used, instead of stopping at them.", DATA, TOLD, READING
     )
     drop_duplicates: bool = setting(False, "Leave out rows that say the same as an earlier one.", DATA, TOLD, READING)
+    markup: str = setting(
+        "ask",
+        "Rows that carry a chat template's marks already: make turns of them, strip the marks, or keep them as letters; "
+        "ask keeps them, with a warning.",
+        DATA,
+        TOLD,
+        READING,
+        choices=MARKUP,
+    )
     too_long: str = setting(
         "drop",
         "Rows over max_length: drop them, cut them at the end of a turn, or split them into several rows.",

@@ -32,7 +32,7 @@ from data.columns import in_words
 from data.report import PreviewRow
 from runs import commands
 from runs.commands import given_settings
-from runs.config import SYSTEM_TURNS, WRITTEN, TrainConfig, marked
+from runs.config import MARKUP, SYSTEM_TURNS, WRITTEN, TrainConfig, marked
 from runs.follow import follow
 from runs.forecast.advice import advice
 from runs.history import NEWEST, ORDERS
@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--columns", default="", help="which column is what, as JSON")
     preview.add_argument("--system-turns", default="join", choices=SYSTEM_TURNS)
     preview.add_argument("--chat-template", default="auto")
+    preview.add_argument("--markup", default=TrainConfig.markup, choices=MARKUP)
     preview.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
 
@@ -209,7 +210,8 @@ def _preview(options: argparse.Namespace) -> int:
     base = choose_base(options.base)
     print(f"Base: {base}", file=sys.stderr)
     tokenizer = load_tokenizer(fetch_base(base), options.chat_template)
-    encoder = Encoder(tokenizer, training_template(tokenizer), options.max_length, system_turns=options.system_turns)
+    ways = {"system_turns": options.system_turns, "markup": options.markup}
+    encoder = Encoder(tokenizer, training_template(tokenizer), options.max_length, **ways)
     mapping = config.data_settings().mapping()
     rows = read_rows(options.data, split=options.split, max_rows=options.rows)
     for number, row in enumerate(rows, 1):

@@ -119,10 +119,13 @@ def test_a_run_that_is_deleted_while_somebody_watches_ends_the_watching(monkeypa
     assert watch(run).message == "It was deleted." and time.monotonic() - began < 5
 
 
-def test_a_check_fails_where_a_start_would_be_refused(tiny_base, tmp_path):
+def test_a_check_fails_where_a_start_would_be_refused(tiny_base, tmp_path, capsys):
     file = tmp_path / "rows.jsonl"
     flags = ["--base", str(tiny_base), "--max-length", "128"]
     file.write_text('{"apples": "one", "pears": "two"}\n' * 3)
     assert main(["check", str(file), *flags]) == 1
     file.write_text("\n".join(f'{{"prompt": "Say {n}", "completion": "{n}!"}}' for n in range(12)))
     assert main(["check", str(file), *flags]) == 0
+    file.write_text("\n".join(f'{{"text": "### Human: Say {n}### Assistant: {n}!"}}' for n in range(12)))
+    assert main(["check", str(file), *flags]) == 0
+    assert "Cure: --markup=turns, or --markup=strip, or --markup=keep" in capsys.readouterr().out

@@ -92,9 +92,9 @@ def build_data_form() -> DataForm:
     )
     inputs: dict[str, Any] = {"data_kind": kind_radio, "data_file": data_file, "data_paste": paste_box}
     inputs |= {"data_hub": hub_box, "data_chat": chat_dropdown, **hub}
-    with gr.Accordion("Rows: limit, long ones, doubles, held-out part", open=False):
+    with gr.Accordion("Rows: limit, long ones, chat markup, doubles, held-out part", open=False):
         inputs |= data_inputs(
-            "max_rows", "too_long", "system_turns", "drop_duplicates", "skip_bad_rows", "eval_fraction"
+            *("max_rows", "too_long", "system_turns", "markup", "drop_duplicates", "skip_bad_rows", "eval_fraction")
         )
         inputs["eval_file"] = gr.File(
             label="Held-out rows (instead of a part of the data)", file_types=FILE_TYPES, height=120
