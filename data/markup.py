@@ -24,14 +24,14 @@ MAX_PREAMBLE_CHARACTERS = 4_000
 
 STARTS = ("<s>", "<bos>", "<|begin_of_text|>", "<|startoftext|>", "<｜begin▁of▁sentence｜>", "[gMASK]", "<sop>")
 STOPS = ("</s>", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|end|>", "<|eot_id|>", "<|eot|>", "<|EOT|>")
-STOPS += ("<end_of_turn>", "<turn|>", "<eos>", "<|END_OF_TURN_TOKEN|>", "<｜end▁of▁sentence｜>")
+STOPS += ("<|return|>", "<end_of_turn>", "<turn|>", "<eos>", "<|END_OF_TURN_TOKEN|>", "<｜end▁of▁sentence｜>")
 EDGES = (*STOPS, *STARTS, "[/SYSTEM_PROMPT]", "### End")  # what may stand between a content and the next marker
 ROLES = {  # by the words of the markers, in lower case; "context" goes on with the user's turn
     **dict.fromkeys(("system", "developer", "<<sys>>", "[system_prompt]"), "system"),
-    **dict.fromkeys(("user", "human", "prompter", "instruction", "question", "[inst]", "<</sys>>"), "user"),
-    **dict.fromkeys(("명령어", "질문", "사용자"), "user"),
+    **dict.fromkeys(("user", "human", "prompter", "instruction", "prompt", "question", "[inst]"), "user"),
+    **dict.fromkeys(("<</sys>>", "명령어", "질문", "사용자"), "user"),
     **dict.fromkeys(("assistant", "ai", "gpt", "bot", "chatbot", "model", "response", "output", "answer"), "assistant"),
-    **dict.fromkeys(("[/inst]", "응답", "답변", "도우미"), "assistant"),
+    **dict.fromkeys(("completion", "final", "[/inst]", "응답", "답변", "도우미"), "assistant"),
     **dict.fromkeys(("input", "context", "입력", "맥락"), "context"),
 }
 BOILERPLATE = (  # what Alpaca and Vicuna write before a conversation that has no system prompt
@@ -103,6 +103,9 @@ FAMILIES = (
         ("<|START_OF_TURN_TOKEN|>",),
         r"<\|START_OF_TURN_TOKEN\|><\|(SYSTEM|USER|CHATBOT)_TOKEN\|>",
     ),
+    # what it thinks stays a role of its own, which is no answer
+    Family("Harmony", ("<|message|>",), r"<\|start\|>(?:assistant<\|channel\|>)?(\w{1,20})<\|message\|>"),
+    Family("<human>: and <bot>:", ("<bot>:", "<assistant>:"), "<(system|human|user|bot|assistant)>:"),
     Family("### headings", ("###",), r"(?<!#)###[ \t]{0,4}([A-Za-z가-힣]{2,11}):", has_tokens=False),
     DIALOGUE,
     Family("USER: and ASSISTANT:", ("ASSISTANT:",), "(SYSTEM|USER|HUMAN|ASSISTANT):", AFTER_BLANK, has_tokens=False),
@@ -253,9 +256,8 @@ def _is_preamble(family: Family, text: str, messages: Sequence[Message]) -> bool
         return True
     if family.has_tokens:
         return False
-    is_prompt = family.place == GLUED and not re.search(
-        r"\A#|\n\s*\n|:\Z", text
-    )  # one paragraph, no heading, no example
+    # one paragraph, which is no heading and announces no example
+    is_prompt = family.place == GLUED and not re.search(r"\A#|\n\s*\n|:\Z", text)
     return is_prompt or messages[-1]["content"].rstrip().endswith(STOPS)
 
 

@@ -20,7 +20,6 @@ from runs.config import MARKUP, TrainConfig
 
 LETTERS = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="<>[]#:|｜`'\"({")
 CONTENTS = st.text(LETTERS | st.just("\n"), min_size=1, max_size=40).map(str.strip).filter(bool)
-ROLES = {"user": "human", "assistant": "gpt", "system": "system"}
 TITLES = {"user": "Human", "assistant": "Assistant", "system": "System"}
 
 
@@ -60,6 +59,19 @@ FORMATS = {  # as their authors publish them
     "Llama 4": ("Llama 4", lines("<|header_start|>%s<|header_end|>\n\n", "<|eot|>", start="<|begin_of_text|>")),
     "Gemma": ("Gemma", lines("<start_of_turn>%s\n", "<end_of_turn>\n", {"assistant": "model"}, "<bos>")),
     "Granite": ("Granite", lines("<|start_of_role|>%s<|end_of_role|>", "<|end_of_text|>\n")),
+    "Command R": (
+        "Command R",
+        lines(
+            "<|START_OF_TURN_TOKEN|><|%s_TOKEN|>",
+            "<|END_OF_TURN_TOKEN|>",
+            {"user": "USER", "system": "SYSTEM", "assistant": "CHATBOT"},
+        ),
+    ),
+    "OIG": ("<human>: and <bot>:", lines("<%s>: ", "\n", {"user": "human", "assistant": "bot"})),
+    "gpt-oss": (
+        "Harmony",
+        lines("<|start|>%s<|message|>", "<|end|>", {"assistant": "assistant<|channel|>final"}),
+    ),
     "guanaco": ("### headings", lines("### %s: ", "", TITLES)),
     "Orca": ("### headings", lines("### %s:\n", "\n\n", TITLES)),
     "hh-rlhf": ("Human: and Assistant:", lines("\n\n%s: ", "", TITLES)),
@@ -298,6 +310,13 @@ def test_markup_of_the_held_out_file_is_told_with_its_rows(tmp_path, data_settin
     found = prepare(data_settings(ROWS[:1], eval_data=str(held_out), markup="turns"), tmp_path)
     assert found.markup.first == [("row 1", "Zephyr"), ("held-out row 1", "USER: and ASSISTANT:")]
     assert [row["messages"] for row in found.held_out] == [talk("Hi", "Hello.")]
+
+
+def test_turns_of_roles_that_are_not_trained_here_are_a_sentence():
+    text = "<|start|>user<|message|>Hi<|end|><|start|>assistant<|channel|>analysis<|message|>Greet.<|end|>"
+    text += "<|start|>assistant<|channel|>final<|message|>Hello.<|return|>"
+    with pytest.raises(UserError, match="unknown role 'analysis'"):
+        conversation_of({"text": text}, None, "turns")
 
 
 MARKED = st.lists(st.sampled_from(MENTIONS) | st.sampled_from(["\n", "\r\n", " ", "Hi", "Yo", ""]), max_size=20).map(
