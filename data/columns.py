@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from data.conversations import BadLine, Row
 from data.markup import dialogue_turns
-from data.turns import as_list, is_empty, is_id, role_of
+from data.turns import ROLES, WHO, as_list, is_empty, is_id, role_of
 
 KEYS = ("messages", "text", "prompt", "completion", "system", "context", "history", "label")
 NAMES = {
@@ -53,10 +53,14 @@ HINTS = {
     "prompt": ("ask", "quest", "frage", "instr", "prompt", "input", "user", "human", "title", "source", "질문"),
     "completion": ("answ", "antwort", "resp", "output", "compl", "assist", "reply", "target", "bot", "gpt", "답"),
 }
-NEVER = re.compile(r"reject|negativ|incorrect|wrong|worse|\bbad|distract|prefer|url|link|path|file|date", re.IGNORECASE)
+NEVER = re.compile(
+    r"reject|negativ|incorrect|wrong|worse|distract|prefer|url|filename|(?<![a-z])(bad|link|path|file|date)s?(?![a-z])",
+    re.IGNORECASE,
+)
 JSON_LIST = re.compile(r'\s*\[\s*(["\[{]|\]\s*$)')
 NAMES_ROLES = re.compile(r'"(role|from|speaker)"\s*:')
 ADDRESS = re.compile(r"(https?://|www\.|/)\S*|[0-9a-f-]{16,}", re.IGNORECASE)  # and ids: no words
+MAX_ROLE_CHARACTERS = 20
 MAX_INSIDE = 3  # objects inside of objects in which messages are looked for
 MAX_GUESS_ROWS = 100
 MANY_ROWS, FEW_VALUES = 20, 5  # more rows with no more different values are categories
@@ -121,8 +125,8 @@ def mapping_of(row: Row) -> tuple[tuple[str, str], ...] | None:
 def _kind(value: object) -> str:
     """Return what a value is to a mapping.
 
-    "null", "flag", "words", "number", "list", "object", "dialogue" (text of Human and Assistant), "talk" (turns that name their
-    roles), "answer" (of the assistant only), "in:PATH" (an object with such turns inside).
+    "null", "flag", "role", "words", "number", "list", "object", "dialogue" (text of Human and Assistant), "talk" (turns that
+    name their roles), "answer" (of the assistant only), or "in:PATH" (an object with such turns inside).
     """
     if value is None or value == [] or (isinstance(value, float) and is_empty(value)):
         return "null"
@@ -131,6 +135,8 @@ def _kind(value: object) -> str:
             return "flag"
         if JSON_LIST.match(value):
             return "talk" if NAMES_ROLES.search(value) else "list"
+        if len(value) < MAX_ROLE_CHARACTERS and value.strip().lower() in ROLES:
+            return "role"
         return "dialogue" if "Human:" in value and dialogue_turns(value) else "words"
     if isinstance(value, dict) and (inside := _inside(value)):
         return f"in:{inside}"
@@ -207,7 +213,7 @@ def _shapes(columns: tuple[tuple[str, str], ...]) -> Iterator[tuple[list[str], d
     talks = [column for column, kind in columns if kind.startswith(("talk", "in:")) and not NEVER.search(column)]
     if len(talks) == 1:
         yield shape(system, messages=talks[0])
-    if text:
+    if text and not any(kinds[lower[who]] == "role" for who in WHO if who in lower):  # else each row is a turn
         yield shape({}, text=text)
     if messages:
         yield shape(system, messages=messages)
@@ -228,8 +234,8 @@ def guess_mapping(rows: list[Row]) -> dict[str, str]:
         no_words = is_number or is_category or all(map(ADDRESS.fullmatch, words))
         if len(words) * 2 > len(values) and not (no_words or is_id(column) or NEVER.search(column)):
             texts.append(column)
-    if any(str(column).strip().lower() in CHOICES for column in columns_of(rows)):
-        return {}  # the answer may be the number of a choice
+    if any(column.strip().lower() in CHOICES for column in columns_of(rows)) or any(map(role_of, rows)):
+        return {}  # the answer may be the number of a choice, the row a turn
     if len(texts) == 1:
         (column,) = texts
         return {"text": column} if any(" " in str(row.get(column)).strip() for row in rows) else {}

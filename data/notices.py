@@ -68,7 +68,11 @@ def _media(what: str, rows: dict[str, int]) -> str:
     """Say what became of the rows with tool calls, pictures and the like."""
     words = f"{what} are not trained here."
     if some := rows.get(""):
-        kept = "their other turns are trained" if what == MEDIA["tools"] else "only the turns before them are trained"
+        kept = (
+            "calls and results are left out, the other turns are trained"
+            if what == MEDIA["tools"]
+            else "only the turns before them are trained"
+        )
         words += f" {count_rows(some).capitalize()} with some: {kept}."
     if beside := rows.get(BESIDE):
         words += f" {count_rows(beside).capitalize()} with some in a column: only the words are trained."

@@ -59,6 +59,8 @@ def to_conversation(
     notices = set() if notices is None else notices
     if not mapping:
         known = mapping_of(row)
+        if known is None and role_of(row):
+            raise UserError("it is one turn.", 'Write the whole conversation as one row: {"messages": [...]}.')
         if known is None:
             found = ", ".join(str(key)[:60] for key in list(row)[:20]) or "none"
             raise UserError(f"no known shape; found the keys {found}.", f"Known shapes: {SHAPES}.")

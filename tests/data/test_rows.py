@@ -70,6 +70,7 @@ def told(noticed) -> str:
             "",
         ),
         ({"text": "Once", "url": "http://x"}, "Once", "Not used: `url` (1 row)."),
+        ({"text": "Once", "author": "Ann"}, "Once", "Not used: `author` (1 row)."),
         # turns before
         (
             {
@@ -179,7 +180,7 @@ def told(noticed) -> str:
                 ]
             },
             "u: Hi | a: Hello.",
-            "Tool calls are not trained here. 1 row with some: their other turns are trained.",
+            "Tool calls are not trained here. 1 row with some: calls and results are left out, the other turns are trained.",
         ),
         (
             {

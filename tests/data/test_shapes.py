@@ -86,6 +86,7 @@ def test_text_stays_text():
     [
         ({"frage": "Q", "antwort": "A"}, "found the keys frage, antwort"),
         ({}, "found the keys none"),
+        ({"role": "user", "content": "Q"}, "it is one turn"),
         ({"prompt": "Q", "completion": ""}, "completion is empty"),
         ({"prompt": None, "completion": "A"}, "prompt is empty"),
         ({"prompt": "Q", "completion": float("nan")}, "completion is empty"),
