@@ -6,7 +6,7 @@ python -m adapters import PATH               a folder or a zip, checked first
 python -m adapters export NAME --to FILE     a zip
 python -m adapters merge NAME --to FOLDER    merged into its base; --gguf writes files for llama.cpp and Ollama too
 python -m adapters push NAME                 to your account on the Hub, private unless --public
-python -m adapters pull owner/name           from the Hub; also owner/name@revision or an address
+python -m adapters pull owner/name           from the Hub; also owner/name@revision, owner/name/folder or an address
 python -m adapters search                    adapters on the Hub, of one base or --mine
 python -m adapters template NAME CHOICE      the chat template that an adapter with one that is not known is read in
 python -m adapters delete NAME               --undo brings it back
@@ -53,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     imported.add_argument("path", type=Path)
     imported.add_argument("--name", default="")
     imported.add_argument("--base", default="", help="the base it belongs to, when it does not say so itself")
+    imported.add_argument("--subfolder", default="", help="the folder in it, where it holds several adapters")
     exported = command("export", _export, "an adapter as a zip")
     exported.add_argument("name")
     exported.add_argument("--to", type=Path, help="the zip [NAME.zip]")
@@ -75,6 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     pulled = command("pull", _pull, "pull from the Hub")
     pulled.add_argument("repo")
     pulled.add_argument("--revision")
+    pulled.add_argument("--subfolder", default="", help="the folder in it, where it holds several adapters")
     pulled.add_argument("--name", default="")
     search = command("search", _search, "adapters on the Hub")
     search.add_argument("words", nargs="*")
@@ -130,7 +132,7 @@ def _show(options: argparse.Namespace) -> None:
 
 def _import(options: argparse.Namespace) -> None:
     """Import a folder or a zip."""
-    imported = import_adapter(options.path, options.name, base=options.base)
+    imported = import_adapter(options.path, options.name, base=options.base, subfolder=options.subfolder)
     _say("\n".join([f"Imported as {imported.adapter.name}.", *imported.notes]))
 
 
@@ -197,7 +199,7 @@ def _push(options: argparse.Namespace) -> None:
 def _pull(options: argparse.Namespace) -> None:
     """Pull an adapter from the Hub."""
     token = token_of(None)
-    offer = look(options.repo, token, options.revision)
+    offer = look(options.repo, token, options.revision, options.subfolder)
     _say(offer.sentence())
     pulled = pull(offer, token, name=options.name, progress=progress_on_stderr())
     _say("\n".join([f"Pulled as {pulled.adapter.name}.", *pulled.notes]))

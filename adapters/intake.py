@@ -46,10 +46,13 @@ class Imported:
     notes: list[str]
 
 
-def import_adapter(source: Path, name: str = "", owner: str = LOCAL_OWNER, base: str = "") -> Imported:
-    """Take the adapter in a folder or a zip into the library of `owner`.
+def import_adapter(
+    source: Path, name: str = "", owner: str = LOCAL_OWNER, base: str = "", subfolder: str = ""
+) -> Imported:
+    """Take the adapter in a folder or a zip into the library of `owner`: of several the topmost, or the one in `subfolder`.
 
-    `base` says which base it belongs to, for adapters that name a path of another machine. Raises UserError, leaving nothing.
+    `base` says which base it belongs to, for adapters that name a path of another machine. Raises UserError, leaving nothing;
+    SeveralAdapters where somebody has to choose.
     """
     if not source.exists():
         raise UserError(f"'{source.name}' is not there.", "Give a folder or a zip with an adapter.")
@@ -58,7 +61,8 @@ def import_adapter(source: Path, name: str = "", owner: str = LOCAL_OWNER, base:
     check_room(owner, 0)
     wanted = name or (source.stem if source.is_file() else source.name)
     with staged(wanted, owner) as (partial, final):
-        left_out = unpack(source, partial) if source.is_file() else copy_folder(source, partial)
+        take, wanted = unpack if source.is_file() else copy_folder, subfolder.strip().strip("/")
+        left_out = take(source, partial, wanted)
         check_complete(partial, left_out)
         shown = ", ".join(name[:80] for name in left_out[:5]) + (" ..." if len(left_out) > 5 else "")
         notes = [f"Left out: {shown}."] if left_out else []

@@ -17,10 +17,12 @@ from adapters.intake import Imported, accept, base_shape, check_room, staged
 from adapters.library import CONFIG, WEIGHTS, Adapter, Origin, find_adapter, read_adapter
 from adapters.trust.check import FILES, PICKLES, max_bytes
 from adapters.trust.config import check_config
+from adapters.trust.folders import choose_folder, initial_folder, parent_of
+from adapters.trust.plain import INITIAL, plain_config, takes_from_base
 from common.errors import UserError
 from common.files import publish
 from common.paths import LOCAL_OWNER, home
-from models.hub.client import Token, account_of, client, in_words, parse_repo
+from models.hub.client import Token, account_of, client, in_words, parse_address, parse_folder
 from models.hub.fetch import Progress
 from models.hub.transfer import fetch
 
@@ -30,11 +32,16 @@ if TYPE_CHECKING:
 MAX_SEARCH_CHARACTERS = 200
 MAX_FOUND = 30
 SPARE_DISK_BYTES = 100_000_000
+DOWNLOADED = ".downloaded"  # of a staged adapter: the files as they come, in the folders of their repository
 
 
 @dataclass(frozen=True)
 class Offer:
-    """An adapter in a repository, before it is downloaded. `revision` is a commit; sizes in bytes."""
+    """An adapter in a repository, or in a folder of it, before it is downloaded.
+
+    `revision` is a commit. `files` are the names it will have, with sizes in bytes; `remote` those of the Hub, with hashes, and
+    `initial` the weights that its training began with, where it needs them.
+    """
 
     repo_id: str
     revision: str
@@ -43,54 +50,78 @@ class Offer:
     files: dict[str, int]
     is_public: bool
     left_out: list[str]
-    remote: "list[RepoSibling]" = field(
-        default_factory=list, repr=False
-    )  # the files as the Hub lists them, with hashes
+    remote: "list[RepoSibling]" = field(default_factory=list, repr=False)
+    folder: str = ""
+    initial: "RepoSibling | None" = field(default=None, repr=False)
 
     @property
     def size_bytes(self) -> int:
         """Return the size of all files."""
-        return sum(self.files.values())
+        return sum(self.files.values()) + (self.initial.size or 0 if self.initial else 0)
+
+    @property
+    def place(self) -> str:
+        """Return the repository, with the folder in it where there is one."""
+        return f"{self.repo_id}/{self.folder}" if self.folder else self.repo_id
 
     def sentence(self) -> str:
         """Return the offer in words."""
         secrecy = "public" if self.is_public else "not public"
         megabytes = self.size_bytes / 1e6
-        return f"{self.repo_id} ({secrecy}) is a LoRA of rank {self.lora_r} for {self.base}, {megabytes:.1f} MB."
+        return f"{self.place} ({secrecy}) is a LoRA of rank {self.lora_r} for {self.base}, {megabytes:.1f} MB."
 
 
-def look(wanted: str, token: Token, revision: str | None = None) -> Offer:
-    """Return the adapter at `wanted` (an id, `id@revision` or an address) that `token` may read. Raises UserError."""
-    repo_id, named = parse_repo(wanted)
-    api = client(token)
+def look(wanted: str, token: Token, revision: str | None = None, subfolder: str = "") -> Offer:
+    """Return the adapter at `wanted` (see `parse_address`) that `token` may read: in `subfolder`, else the topmost.
+
+    Raises UserError; SeveralAdapters where somebody has to choose.
+    """
+    address = parse_address(wanted)
+    repo_id, api = address.repo_id, client(token)
     with in_words("read it", repo_id):
         api.auth_check(repo_id)
-        info = api.model_info(repo_id, revision=revision or named, files_metadata=True)
+        info = api.model_info(repo_id, revision=revision or address.revision, files_metadata=True)
     remote = {file.rfilename: file for file in info.siblings or []}
-    sizes = {name: file.size or 0 for name, file in remote.items()}
-    if CONFIG not in sizes:
-        what = "a whole model" if "config.json" in sizes else "no adapter"
-        raise UserError(f"{repo_id} is {what}: it has no {CONFIG}.", "Choose a LoRA adapter.")
-    if WEIGHTS not in sizes:
-        pickled = next((name for name in sizes if name.endswith(PICKLES)), None)
+    folder = _find(remote, parse_folder(subfolder) or address.folder, repo_id)
+    inside = {name.rpartition("/")[2]: file for name, file in remote.items() if parent_of(name) == folder}
+    place = f"{repo_id}/{folder}" if folder else repo_id
+    if WEIGHTS not in inside:
+        pickled = next((name for name in inside if name.endswith(PICKLES)), None)
         words = f"its weights are {pickled}, which can run code" if pickled else f"it has no {WEIGHTS}"
-        raise UserError(f"{repo_id} cannot be taken: {words}.", f"Only {WEIGHTS} is loaded.")
-    files = {name: size for name, size in sizes.items() if name in FILES}
-    for name, size in files.items():
-        if size > max_bytes(name):
-            raise UserError(f"{name} of {repo_id} has {size / 1e6:.1f} MB.", "No adapter needs that. Not downloaded.")
-    config = check_config(_config_of(repo_id, info.sha, remote[CONFIG], token))
+        raise UserError(f"{place} cannot be taken: {words}.", f"Only {WEIGHTS} is loaded.")
+    found = _config_of(repo_id, info.sha, inside[CONFIG], token)
+    initial = initial_folder(remote, folder) if takes_from_base(found) else None
+    needed = None if initial is None else remote[f"{initial}/{WEIGHTS}"]
+    files = {name: file for name, file in inside.items() if name in FILES}
+    for file in [*files.values(), *([needed] if needed else [])]:
+        if (file.size or 0) > max_bytes(file.rfilename.rpartition("/")[2]):
+            megabytes = (file.size or 0) / 1e6
+            raise UserError(
+                f"{file.rfilename} of {repo_id} has {megabytes:.1f} MB.", "No adapter needs that. Not downloaded."
+            )
+    config = check_config(plain_config(found, needed is not None))
     base_shape(config)
+    taken = {file.rfilename for file in files.values()} | ({needed.rfilename} if needed else set())
     return Offer(
         repo_id=repo_id,
         revision=info.sha,
         base=config["base_model_name_or_path"],
         lora_r=config["r"],
-        files=files,
+        files={name: file.size or 0 for name, file in files.items()},
         is_public=not info.private and not info.gated,
-        left_out=sorted(set(sizes) - set(files) - {".gitattributes"}),
-        remote=[remote[name] for name in files],
+        left_out=sorted(set(remote) - taken - {".gitattributes"}),
+        remote=list(files.values()),
+        folder=folder,
+        initial=needed,
     )
+
+
+def _find(remote: "dict[str, RepoSibling]", wanted: str, repo_id: str) -> str:
+    """Return the folder of the adapter among the files of a repository. Raises UserError for a repository without one."""
+    if not wanted and not any(name.rpartition("/")[2] == CONFIG for name in remote):
+        what = "a whole model" if "config.json" in remote else "no adapter"
+        raise UserError(f"{repo_id} is {what}: it has no {CONFIG}.", "Choose a LoRA adapter.")
+    return choose_folder(remote.keys(), wanted, repo_id)
 
 
 def _config_of(repo_id: str, revision: str, file: "RepoSibling", token: Token) -> dict[str, Any]:
@@ -122,11 +153,11 @@ def pull(
     if shutil.disk_usage(home()).free < 2 * total + SPARE_DISK_BYTES:
         raise UserError(f"{offer.repo_id} needs {total / 1e6:.0f} MB; too little disk is free.", "Free some.")
     check_room(owner, total)
-    with staged(name or offer.repo_id.split("/")[1], owner) as (partial, final):
+    with staged(name or offer.place.split("/", 1)[1], owner) as (partial, final):
         with in_words("read it", offer.repo_id):
             client(token).auth_check(offer.repo_id)
         done = 0
-        for file in offer.remote:
+        for file in [*offer.remote, *([offer.initial] if offer.initial else [])]:
 
             def tell(received: int, path: str = file.rfilename, before: int = done) -> None:
                 received += before
@@ -134,12 +165,15 @@ def pull(
                 progress(words, 0.97 * received / (total or 1))
 
             tell(0)
-            fetch(offer.repo_id, file, offer.revision, partial, token, tell)
+            path = fetch(offer.repo_id, file, offer.revision, partial / DOWNLOADED, token, tell)
+            target = partial / INITIAL / WEIGHTS if file is offer.initial else partial / path.name
+            target.parent.mkdir(exist_ok=True)
+            path.rename(target)
             done += file.size or 0
-        shutil.rmtree(partial / ".cache", ignore_errors=True)
+        shutil.rmtree(partial / DOWNLOADED)
         progress("Checking what was downloaded", 0.98)
         by = account_of(token).name if token else ""
-        origin = Origin("pulled", offer.repo_id, offer.repo_id, offer.revision, offer.is_public, by, time.time())
+        origin = Origin("pulled", offer.place, offer.repo_id, offer.revision, offer.is_public, by, time.time())
         notes = accept(partial, origin)
         publish(partial, final)
     progress("Done", 1.0)

@@ -8,40 +8,62 @@ import os
 import shutil
 import stat
 import zipfile
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from adapters.library import CONFIG, WEIGHTS
-from adapters.trust.check import FILES, MAX_BYTES, MAX_FILE_BYTES, PICKLES, max_bytes
+from adapters.trust.check import FILES, MAX_BYTES, PICKLES, max_bytes, require_object
+from adapters.trust.folders import choose_folder, initial_folder, parent_of
+from adapters.trust.plain import INITIAL, takes_from_base
 from common.errors import UserError
 from common.zips import BROKEN, open_zip
 
 MAX_MEMBERS = 1000
+MAX_DEPTH = 4  # of folders in a folder
 MAX_RATIO = 20  # weights hardly get smaller, words five times
 BLOCK = 1 << 20
 
 
-def unpack(archive: Path, folder: Path) -> list[str]:
-    """Extract the adapter in a zip into `folder`. Returns the names that were left out. Raises UserError."""
+def unpack(archive: Path, folder: Path, wanted: str = "") -> list[str]:
+    """Extract the adapter in a zip into `folder`: the one in `wanted`, else the topmost. Raises UserError.
+
+    Return the names that were left out.
+    """
     try:
         with open_zip(archive, MAX_MEMBERS, "That is no adapter.") as source:
-            members = [member for member in source.infolist() if not member.is_dir()]
-            _check_members(members)
-            paths = {member: PurePosixPath(member.filename) for member in members}
-            inside = [path.parent for path in paths.values() if path.name == CONFIG]
-            if len(inside) != 1:
-                raise UserError(
-                    f"The zip holds {len(inside)} adapters.", f"It must hold one, with {CONFIG} and {WEIGHTS}."
-                )
-            taken = [member for member, path in paths.items() if path.parent == inside[0] and path.name in FILES]
-            if len({paths[member].name for member in taken}) != len(taken):
+            listed = [member for member in source.infolist() if not member.is_dir()]
+            _check_members(listed)
+            members = {PurePosixPath(member.filename).as_posix(): member for member in listed}
+            if len(members) != len(listed):
                 raise UserError("The zip holds a file twice.", "Not imported.")
-            for member in taken:
-                _extract(source, member, folder)
+
+            def extract(name: str, target: Path) -> None:
+                _extract(source, members[name], target)
+
+            taken = _take(set(members), wanted, "The zip", folder, extract)
     except BROKEN as error:
         if isinstance(error, OSError) and error.errno:
             raise UserError(f"The zip cannot be unpacked: {os.strerror(error.errno)}.") from error
         raise UserError("The zip is damaged.", "Get it again.") from error
-    return sorted(member.filename for member in members if member not in taken)
+    return sorted(members.keys() - taken)
+
+
+def _take(files: set[str], wanted: str, where: str, folder: Path, copy: Callable[[str, Path], None]) -> set[str]:
+    """Copy the files of the adapter that was chosen among `files`, and its initial weights where it needs them.
+
+    `copy` takes a file's name and the path it gets. Return the names that were taken.
+    """
+    chosen = choose_folder(files, wanted, where)
+    taken = {file for file in files if parent_of(file) == chosen and file.rpartition("/")[2] in FILES}
+    for file in sorted(taken):
+        copy(file, folder / file.rpartition("/")[2])
+    initial = initial_folder(files, chosen)
+    if initial is not None and takes_from_base(require_object(folder / CONFIG, MAX_BYTES[CONFIG])):
+        (folder / INITIAL).mkdir()
+        file = f"{initial}/{WEIGHTS}"
+        copy(file, folder / INITIAL / WEIGHTS)
+        taken.add(file)
+    return taken
 
 
 def _check_members(members: list[zipfile.ZipInfo]) -> None:
@@ -52,19 +74,17 @@ def _check_members(members: list[zipfile.ZipInfo]) -> None:
             raise UserError(f"The zip holds '{member.filename[:80]}', which leads out of it.", "Not imported.")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise UserError(f"'{member.filename[:80]}' in the zip is a link.", "Not imported.")
-    if sum(member.file_size for member in members) > MAX_BYTES[WEIGHTS] + 10 * MAX_FILE_BYTES:
-        raise UserError("The zip would unpack to more than 2 GB.", "That is no adapter.")
 
 
-def _extract(source: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
+def _extract(source: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
     """Write one member. zipfile stops at the declared size, which is checked first; written bytes are counted as well."""
-    name = PurePosixPath(member.filename).name
+    name = target.name
     most = min(max_bytes(name), max(BLOCK, MAX_RATIO * member.compress_size))
     refusal = UserError(f"'{name}' in the zip unpacks to far more than an adapter holds.", "Not imported.")
     if member.file_size > most:
         raise refusal
     written = 0
-    with source.open(member) as reader, open(folder / name, "xb") as writer:
+    with source.open(member) as reader, open(target, "xb") as writer:
         while block := reader.read(BLOCK):
             written += len(block)
             if written > most:
@@ -72,17 +92,25 @@ def _extract(source: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> 
             writer.write(block)
 
 
-def copy_folder(source: Path, folder: Path) -> list[str]:
-    """Copy the adapter files of a folder on this machine. Returns the names left out. Raises UserError for links."""
-    names = sorted(path.name for path in source.iterdir())
-    for name in [name for name in names if name in FILES]:
+def copy_folder(source: Path, folder: Path, wanted: str = "") -> list[str]:
+    """Copy the adapter in a folder on this machine as `unpack` does from a zip. Raises UserError, also for links."""
+    files = set()
+    for place, folders, names in os.walk(source):
+        inside = Path(place).relative_to(source)
+        folders[:] = sorted(folders) if len(inside.parts) < MAX_DEPTH else []
+        files |= {(inside / name).as_posix() for name in names}
+        if len(files) > MAX_MEMBERS:
+            break
+
+    def copy(name: str, target: Path) -> None:
         path = source / name
         if path.is_symlink() or not path.is_file():
             raise UserError(f"'{name}' in the folder is a link or no file.", "Not imported.")
-        if path.stat().st_size > max_bytes(name):
+        if path.stat().st_size > max_bytes(target.name):
             raise UserError(f"'{name}' is larger than that of any adapter.", "Not imported.")
-        shutil.copyfile(path, folder / name, follow_symlinks=False)
-    return [name for name in names if name not in FILES]
+        shutil.copyfile(path, target, follow_symlinks=False)
+
+    return sorted(files - _take(files, wanted, "The folder", folder, copy))
 
 
 def check_complete(folder: Path, left_out: list[str]) -> None:

@@ -9,7 +9,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from common.errors import UserError
 from models.hub.errors import in_words, sign_in_words
@@ -17,7 +17,12 @@ from models.hub.errors import in_words, sign_in_words
 Token = str | bool  # False is nobody
 IDENTITY_SECONDS = 300
 HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
+MAX_FOLDER_CHARACTERS = 300
 _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+_REVISION = re.compile(r"[\w.%-]{1,100}|refs/pr/\d{1,9}")
+_PAGE = re.compile(
+    r"(?P<repo>[^/]+/[^/@]+)/(?P<kind>tree|blob|resolve|raw|commit)/(?P<revision>refs/pr/\d+|[^/]+)(?:/(?P<path>.*))?"
+)
 
 
 @dataclass(frozen=True)
@@ -63,23 +68,53 @@ def client(token: Token):
     return HfApi(token=token or False)
 
 
+@dataclass(frozen=True)
+class Address:
+    """A repository on the Hub, a revision or None, and a folder in it, "" for all of it."""
+
+    repo_id: str
+    revision: str | None
+    folder: str
+
+
 def parse_repo(text: str) -> tuple[str, str | None]:
-    """Return (owner/name, revision or None) from an id, `id@revision`, or an address of the Hub. Raises UserError."""
+    """Return (owner/name, revision or None) like `parse_address`. Raises UserError also for a folder in a repository."""
+    address = parse_address(text)
+    if address.folder:
+        raise UserError(f"'{text.strip()[:100]}' is a folder in a repository.", "Give owner/name or its address.")
+    return address.repo_id, address.revision
+
+
+def parse_address(text: str) -> Address:
+    """Read an id, `id@revision`, `id/folder`, or an address of the Hub, also of a folder or a file. Raises UserError."""
     wanted = (text or "").strip()
-    address = urlsplit(wanted)
-    if address.scheme:
+    url = urlsplit(f"https://{wanted}" if wanted.startswith(tuple(f"{host}/" for host in HUB_HOSTS)) else wanted)
+    if url.scheme:
         hosts = (*HUB_HOSTS, urlsplit(client(False).endpoint).netloc)
-        if address.scheme not in ("http", "https") or address.netloc not in hosts:
+        if url.scheme not in ("http", "https") or url.netloc not in hosts:
             raise UserError(f"'{wanted[:100]}' is no address of the Hub.", "Give owner/name or its address.")
-        wanted = address.path
-    wanted = wanted.strip("/")
-    revision = None
-    if match := re.fullmatch(r"([^/]+/[^/@]+)/(?:tree|blob|resolve|commit)/([^/]+)(?:/.*)?", wanted):
-        wanted, revision = match[1], match[2]
-    elif "@" in wanted:
-        wanted, revision = wanted.split("@", 1)
+        wanted = url.path
+    wanted, revision, folder = wanted.strip("/"), None, ""
+    if match := _PAGE.fullmatch(wanted):
+        wanted, revision, folder = match["repo"], match["revision"], unquote(match["path"] or "")
+        if match["kind"] in ("blob", "resolve", "raw"):  # of a file
+            folder = folder.rpartition("/")[0]
+    else:
+        wanted, _, revision = wanted.partition("@")
+        if wanted.count("/") > 1:
+            owner, name, folder = wanted.split("/", 2)
+            wanted = f"{owner}/{name}"
+        revision = revision or None
     if not _ID.fullmatch(wanted) or ".." in wanted or "--" in wanted or wanted.endswith(".git"):
         raise UserError(f"'{text[:100] if text else ''}' is no adapter on the Hub.", "Give owner/name or its address.")
-    if revision is not None and (not re.fullmatch(r"[\w.%-]{1,100}", revision) or ".." in revision):
+    if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision):
         raise UserError(f"'{revision[:100]}' is no revision.", "Give a commit, a tag or a branch.")
-    return wanted, revision
+    return Address(wanted, revision, parse_folder(folder))
+
+
+def parse_folder(text: str) -> str:
+    """Return the path of a folder in a repository without slashes at its ends. Raises UserError for one that leads out."""
+    folder = text.strip().strip("/")
+    if len(folder) > MAX_FOLDER_CHARACTERS or not folder.isprintable() or {".", ".."} & set(folder.split("/")):
+        raise UserError(f"'{folder[:100]}' is no folder of a repository.", "Give its name as the Hub shows it.")
+    return folder

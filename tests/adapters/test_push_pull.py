@@ -1,14 +1,17 @@
 """Push and pull with the real client against a Hub on loopback: what arrives, what does not, and what is said."""
 
+import json
+
 import pytest
 
+from adapters.facts import describe_origin
 from adapters.library import find_adapter, read_adapter
 from adapters.package import PushOptions
-from adapters.pull import look, pull, search_hub
+from adapters.pull import check_access, look, pull, search_hub
 from adapters.push import plan_push, push_adapter
 from common.errors import UserError
 from common.paths import adapters_folder
-from models.hub.client import account_of
+from models.hub.client import account_of, parse_repo
 from tests.adapters.making import put, write_history
 
 
@@ -181,6 +184,85 @@ def test_an_address_with_a_revision_is_understood(hub, made):
     hub.repositories["alice/mine"].record()
     offer = look(f"https://huggingface.co/alice/mine/tree/{first}", hub.alice)
     assert offer.revision == first and "rank 4 for tests/tiny-base" in offer.sentence()
+
+
+@pytest.fixture
+def checkpoints(hub, made):
+    """A repository of checkpoints, each of another rank on paper, beside what a training leaves."""
+    files = {"README.md": b"of all", "checkpoint-9/optimizer.pt": b"\x80\x02"}
+    for place in ("checkpoint-9", "checkpoint-10"):
+        files |= {f"{place}/{path.name}": path.read_bytes() for path in made.iterdir()}
+        files[f"{place}/metrics.json"] = f'{{"step": {place[11:]}}}'.encode()
+    hub.add("alice/run", files)
+    return hub
+
+
+@pytest.mark.parametrize(
+    ("wanted", "options", "folder"),
+    [
+        ("https://huggingface.co/alice/run/tree/main/checkpoint-10", {}, "checkpoint-10"),
+        ("https://huggingface.co/alice/run/blob/main/checkpoint-10/adapter_config.json", {}, "checkpoint-10"),
+        ("hf.co/alice/run/tree/main/checkpoint%2D9/", {}, "checkpoint-9"),
+        (
+            "https://hf.co/alice/run/resolve/main/checkpoint-9/adapter_model.safetensors?download=true",
+            {},
+            "checkpoint-9",
+        ),
+        ("alice/run/checkpoint-9", {}, "checkpoint-9"),
+        ("alice/run/checkpoint-9@main", {}, "checkpoint-9"),
+        ("alice/run", {"subfolder": "checkpoint-10/"}, "checkpoint-10"),
+        ("alice/run@main", {"subfolder": "checkpoint-9"}, "checkpoint-9"),
+    ],
+)
+def test_an_address_with_a_folder_means_that_folder(checkpoints, wanted, options, folder):
+    offer = look(wanted, checkpoints.alice, **options)
+    assert offer.sentence().startswith(f"alice/run/{folder} (public) is a LoRA of rank 4")
+    pulled = pull(offer, checkpoints.alice).adapter
+    assert pulled.name == f"run-{folder}" and pulled.metrics["step"] == int(folder[11:])
+    assert (pulled.origin.source, pulled.origin.repo_id) == (f"alice/run/{folder}", "alice/run")
+    assert (
+        not [path for path in pulled.folder.iterdir() if path.is_dir()] and not (pulled.folder / "README.md").exists()
+    )
+    assert describe_origin(pulled) == f"pulled from alice/run/{folder}"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ("alice/run", "alice/run holds 2 adapters: checkpoint-9, checkpoint-10"),
+        ("alice/run/checkpoint-7", "no adapters in 'checkpoint-7'.*There are: checkpoint-9, checkpoint-10"),
+        ("https://huggingface.co/alice/run/tree/main/../../etc", "is no folder"),
+        ("https://huggingface.co/alice/run/tree/main/%2e%2e/etc", "is no folder"),
+        ("alice/run/a\x00b", "is no folder|is no adapter"),
+        (f"alice/run/{'a' * 301}", "is no folder"),
+    ],
+)
+def test_a_folder_that_is_none_or_has_to_be_chosen_is_a_sentence(checkpoints, wanted, words):
+    with pytest.raises(UserError, match=words):
+        look(wanted, checkpoints.alice)
+
+
+def test_the_adapter_of_a_folder_is_asked_for_before_every_load(hub, made):
+    hub.add("alice/secret", {f"one/{path.name}": path.read_bytes() for path in made.iterdir()}, private=True)
+    pulled = pull(look("alice/secret/one", hub.alice), hub.alice).adapter
+    check_access(pulled, hub.alice)
+    with pytest.raises(UserError, match="or it is private"):
+        check_access(pulled, hub.bob)
+    with pytest.raises(UserError, match="is a folder in a repository"):
+        parse_repo("alice/secret/one")
+
+
+def test_initial_weights_come_with_the_adapter_that_needs_them(hub, made):
+    files = {path.name: path.read_bytes() for path in made.iterdir()}
+    config = json.loads(files["adapter_config.json"]) | {"init_lora_weights": "olora"}
+    hub.add("alice/olora", files | {"adapter_config.json": json.dumps(config).encode()})
+    with pytest.raises(UserError, match="without its initial weights"):
+        look("alice/olora", hub.alice)
+    name = "adapter_model.safetensors"
+    hub.add("alice/olora", {**hub.repositories["alice/olora"].files, f"olora_init/{name}": files[name]})
+    offer = look("alice/olora", hub.alice)
+    assert offer.lora_r == 8 and offer.size_bytes > 2 * len(files[name])
+    assert pull(offer, hub.alice).adapter.lora_r == 8
 
 
 def test_a_download_that_breaks_leaves_nothing(hub, made):

@@ -1,0 +1,73 @@
+"""Which folder of a zip, of a folder on this machine, or of a repository holds the adapter, where checkpoints lie beside it."""
+
+import re
+from collections.abc import Collection
+from pathlib import PurePosixPath
+
+from adapters.library import CONFIG, WEIGHTS
+from common.errors import UserError
+
+MAX_SHOWN = 10
+
+
+class SeveralAdapters(UserError):
+    """Raised when somebody has to choose; `choices` are the folders in `where`, as `choose_folder` takes them."""
+
+    def __init__(self, where: str, choices: list[str]) -> None:
+        shown = ", ".join(choice or "the top" for choice in choices[:MAX_SHOWN])
+        shown += " ..." if len(choices) > MAX_SHOWN else ""
+        super().__init__(
+            f"{where} holds {len(choices)} adapters: {shown}.",
+            "Choose one by its name: 'Folder in it' on the page, --subfolder on the command line.",
+        )
+        self.where, self.choices = where, choices
+
+
+def choose_folder(files: Collection[str], wanted: str, where: str) -> str:
+    """Return the folder of the adapter among `files`, paths with '/'; "" is the top.
+
+    With `wanted` it is the folder of that name. Else it is the one that all other adapters lie in, as the checkpoints of a
+    training do. `where` begins the sentences. Raises UserError for none, SeveralAdapters where it takes a choice.
+    """
+    folders = _folders_of(files, CONFIG)
+    folders = folders & _folders_of(files, WEIGHTS) or folders
+    choices = sorted(folders, key=_by_number)
+    if wanted:
+        named = [folder for folder in choices if folder == wanted]
+        named = named or [folder for folder in choices if folder.endswith(f"/{wanted}")]
+        if len(named) == 1:
+            return named[0]
+        known = f"There are: {', '.join(choices[:MAX_SHOWN])}." if any(choices) else f"It must hold {CONFIG}."
+        raise UserError(f"{where} holds {len(named) or 'no'} adapters in '{wanted[:80]}'.", known)
+    if not choices:
+        raise UserError(f"{where} holds 0 adapters.", f"It must hold one, with {CONFIG} and {WEIGHTS}.")
+    shortest = min(choices, key=len)
+    if not all(folder == shortest or not shortest or folder.startswith(f"{shortest}/") for folder in choices):
+        raise SeveralAdapters(where, choices)
+    return shortest
+
+
+def initial_folder(files: Collection[str], chosen: str) -> str | None:
+    """Return the folder of the weights with which the training of the adapter in `chosen` began, None without one.
+
+    It is named after them (`pissa_init`), and lies in the adapter's folder or beside it.
+    """
+    around = {chosen, parent_of(chosen)}
+    found = [folder for folder in _folders_of(files, WEIGHTS) if "init" in PurePosixPath(folder).name.lower()]
+    return min((folder for folder in found if parent_of(folder) in around and folder != chosen), default=None)
+
+
+def parent_of(path: str) -> str:
+    """Return the folder that a path lies in, "" for the top."""
+    return path.rpartition("/")[0]
+
+
+def _by_number(folder: str) -> list[str | int]:
+    """Return what sorts checkpoint-9 before checkpoint-10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", folder)]
+
+
+def _folders_of(files: Collection[str], name: str) -> set[str]:
+    """Return the folders with a file of this name, without those of a Mac (`__MACOSX`) and hidden ones."""
+    folders = {parent_of(file) for file in files if file.rpartition("/")[2] == name}
+    return {folder for folder in folders if not re.search(r"(?:^|/)(?:__MACOSX|\.)", folder)}
