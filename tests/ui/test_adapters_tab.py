@@ -2,6 +2,7 @@
 
 import base64
 import json
+import zipfile
 
 import gradio as gr
 import pytest
@@ -12,6 +13,7 @@ from common.paths import adapters_folder
 from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.making import put
 from tests.ui.space import GUEST, space_call
+from ui.adapters.get import on_import
 from ui.owner import owner_of
 from ui.page import build
 
@@ -136,3 +138,24 @@ def test_markup_in_names_notes_and_facts_is_text(call, made):  # noqa: F811
     write_json(folder / "metrics.json", {**metrics, "hardware": markup, "precision": markup})
     facts = json.loads(call("adapter", GUEST, "hers")[1])["data"][0]
     assert "<script>" not in facts and facts.count("&lt;script&gt;") == 4
+
+
+def test_the_folders_of_a_repository_are_offered_by_name(call, made):  # noqa: F811
+    files = {f"{place}/{path.name}": path.read_bytes() for place in ("one", "two") for path in made.iterdir()}
+    call.hub.add("alice/run", files)
+    status, text = call("look", GUEST, "https://huggingface.co/alice/run/tree/main", "")
+    assert status == 200 and "holds 2 adapters: one, two" in text and '["two", "alice/run/two@main"]' in text, text
+    status, text = call("look", GUEST, "alice/run/two@main", "")
+    assert status == 200 and "alice/run/two (public) is a LoRA" in text
+
+
+def test_the_folders_in_a_zip_are_offered_by_name_and_one_is_taken(made, tmp_path, monkeypatch):  # noqa: F811
+    with zipfile.ZipFile(tmp_path / "out.zip", "w") as archive:
+        for place in ("one", "two"):
+            for path in made.iterdir():
+                archive.write(path, f"{place}/{path.name}")
+    given = (None, GUEST, str(tmp_path / "out.zip"), "")
+    words, _, folders = on_import(*given)
+    assert "The zip holds 2 adapters: one, two" in words and folders.choices == [("one", "one"), ("two", "two")]
+    words, name, folders = on_import(*given, "two")
+    assert "Imported as" in words and find_adapter(name, owner_of(GUEST, None)) and not folders.visible

@@ -9,15 +9,17 @@ from gradio.events import Dependency
 
 from adapters.intake import import_adapter
 from adapters.pull import Found, look, pull, search_hub
+from adapters.trust.folders import SeveralAdapters
 from common.errors import UserError
 from models.base import AUTO, BASE_CHOICES, DEFAULT_BASE, EMBEDDED
 from models.embedded import HUB_ID
-from models.hub.client import parse_repo, token_of
+from models.hub.client import parse_address, parse_repo, token_of
 from ui.adapters.view import hints_html
 from ui.messages import hint_html, reporter, shown
 from ui.owner import owner_of
 
 BASES = [(label, HUB_ID if choice == EMBEDDED else choice) for label, choice in BASE_CHOICES if choice != AUTO]
+FOLDER = "Folder in it"
 LOOK_HINT = "Look first: base and size are shown before anything large is downloaded."
 
 
@@ -38,27 +40,36 @@ def build_get(browser_key: gr.BrowserState) -> GetSection:
         with gr.Column(min_width=300):
             _build_search(browser_key, repo_box)
             imported = _build_import(browser_key, arrived_name)
-    return GetSection([pulled, imported], arrived_name)
+    return GetSection([pulled, *imported], arrived_name)
 
 
 def _build_pull(browser_key: gr.BrowserState, arrived_name: gr.State) -> tuple[gr.Textbox, Dependency]:
     """Return (the box for an id, the event after which something was pulled)."""
     gr.Markdown("#### From the Hub")
-    repo_box = gr.Textbox(label="Adapter on the Hub", max_length=300, placeholder="owner/name or its address")
+    repo_box = gr.Textbox(
+        label="Adapter on the Hub", max_length=300, placeholder="owner/name, owner/name/folder or its address"
+    )
     revision_box = gr.Textbox(label="Revision", max_length=100, info="Commit, tag or branch. Empty: the newest.")
     with gr.Row():
         look_button = gr.Button("Look", min_width=100)
         pull_button = gr.Button("Pull", variant="primary", interactive=False, min_width=100)
     offer_view = gr.HTML(hint_html(LOOK_HINT))
+    folder_dropdown = gr.Dropdown([], label=FOLDER, visible=False)
     seen = gr.State(None)  # the offer that was looked at
-    looked = [offer_view, seen, pull_button]
+    looked = [offer_view, seen, pull_button, folder_dropdown]
     pulling: dict[str, Any] = {"inputs": [browser_key, repo_box, seen], "outputs": [offer_view, arrived_name, seen]}
     look_button.click(on_look, [browser_key, repo_box, revision_box], looked, api_name="look")
     pulled = pull_button.click(on_pull, **pulling, api_name="pull", concurrency_limit=4)
     pulled.success(lambda: gr.Button(interactive=False), None, pull_button, show_progress="hidden")
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "undocumented", "queue": False}
     for box in (repo_box, revision_box):  # what was looked at is no longer what would be pulled
-        box.change(lambda: (hint_html(LOOK_HINT), None, gr.Button(interactive=False)), None, looked, **quiet)
+        box.change(
+            lambda: (hint_html(LOOK_HINT), None, gr.Button(interactive=False), gr.Dropdown(visible=False)),
+            None,
+            looked,
+            **quiet,
+        )
+    folder_dropdown.input(lambda place: place, folder_dropdown, repo_box, **quiet)
     return repo_box, pulled
 
 
@@ -89,32 +100,44 @@ def _build_search(browser_key: gr.BrowserState, repo_box: gr.Textbox) -> None:
     found_table.select(on_found, None, repo_box, show_progress="hidden", api_visibility="undocumented")
 
 
-def _build_import(browser_key: gr.BrowserState, arrived_name: gr.State) -> Dependency:
-    """Return the event after which something was imported."""
+def _build_import(browser_key: gr.BrowserState, arrived_name: gr.State) -> list[Dependency]:
+    """Return the events after which something was imported."""
     gr.Markdown("#### From a file")
     zip_file = gr.File(label="A zip with an adapter", file_types=[".zip"], height=160)
     base_box = gr.Textbox(label="Its base", max_length=200, info="Only when the adapter does not name one itself.")
     import_button = gr.Button("Import")
     import_html = gr.HTML("")
-    given = [browser_key, zip_file, base_box]
-    return import_button.click(on_import, given, [import_html, arrived_name], api_name="import_adapter")
+    folder_dropdown = gr.Dropdown([], label=FOLDER, visible=False)
+    given, shown_after = [browser_key, zip_file, base_box], [import_html, arrived_name, folder_dropdown]
+    zip_file.change(lambda: gr.Dropdown(visible=False), None, folder_dropdown, show_progress="hidden", queue=False)
+    return [
+        import_button.click(on_import, given, shown_after, api_name="import_adapter"),
+        folder_dropdown.input(on_import, [*given, folder_dropdown], shown_after, api_visibility="undocumented"),
+    ]
 
 
 @shown
 def on_look(token: gr.OAuthToken | None, key, repo, revision):
-    """Show base and size of the adapter at an id; return the offer for Pull."""
+    """Show base and size of the adapter at an id, or the folders to choose from; return the offer for Pull."""
     owner_of(key, token)
-    offer = look(repo, token_of(token.token if token else None), revision or None)
+    try:
+        offer = look(repo, token_of(token.token if token else None), revision or None)
+    except SeveralAdapters as several:
+        revision = parse_address(repo).revision
+        at = f"@{revision}" if revision else ""
+        places = [(folder, f"{several.where}/{folder}{at}") for folder in several.choices]
+        words = hints_html([str(several), "Choose one, then press Look again."])
+        return words, None, gr.Button(interactive=False), gr.Dropdown(places, value=None, visible=True)
     left_out = f" Not taken: {', '.join(offer.left_out[:8])}." if offer.left_out else ""
     words = hints_html([offer.sentence(), f"Commit {offer.revision[:12]}.{left_out}"])
-    return words, offer, gr.Button(interactive=True)
+    return words, offer, gr.Button(interactive=True), gr.Dropdown(visible=False)
 
 
 @shown
 def on_pull(token: gr.OAuthToken | None, key, repo, offer, progress=gr.Progress()):  # noqa: B008
     """Pull the offered adapter."""
     owner = owner_of(key, token)
-    if offer is None or parse_repo(repo)[0] != offer.repo_id:
+    if offer is None or parse_address(repo).repo_id != offer.repo_id:
         raise UserError("Nothing was looked at.", "Press Look first.")
     pulled = pull(offer, token_of(token.token if token else None), owner, progress=reporter(progress))
     return hints_html([f"Pulled as {pulled.adapter.name}.", *pulled.notes]), pulled.adapter.name, None
@@ -138,16 +161,20 @@ def on_mine(token: gr.OAuthToken | None, key, words):
 
 
 @shown
-def on_import(token: gr.OAuthToken | None, key, file, base):
-    """Take an uploaded zip into the library."""
+def on_import(token: gr.OAuthToken | None, key, file, base, folder=""):
+    """Take the adapter in an uploaded zip into the library, or show the folders in it to choose from."""
     owner = owner_of(key, token)
     if not file:
         raise UserError("No file was uploaded.", "Drop a zip on the page.")
     base_id = (
         parse_repo(base)[0] if base and base.strip() else ""
     )  # a path is refused: over the page only ids are taken
-    imported = import_adapter(Path(file), owner=owner, base=base_id)
-    return hints_html([f"Imported as {imported.adapter.name}.", *imported.notes]), imported.adapter.name
+    try:
+        imported = import_adapter(Path(file), owner=owner, base=base_id, subfolder=folder or "")
+    except SeveralAdapters as several:
+        return hints_html([str(several)]), gr.skip(), gr.Dropdown(several.choices, value=None, visible=True)
+    words = hints_html([f"Imported as {imported.adapter.name}.", *imported.notes])
+    return words, imported.adapter.name, gr.Dropdown(visible=False)
 
 
 def on_found(event: gr.SelectData) -> str:
