@@ -67,7 +67,7 @@ def _take(files: set[str], wanted: str, where: str, folder: Path, copy: Callable
 
 
 def _check_members(members: list[zipfile.ZipInfo]) -> None:
-    """Raise UserError for names that lead outside, links, and sizes that no adapter has."""
+    """Raise UserError for names that lead outside and for links."""
     for member in members:
         path = PurePosixPath(member.filename)
         if path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in member.filename:
