@@ -36,7 +36,7 @@ MODULE = "data.check"
 MAX_DATA_BYTES = 3 * 2**30  # of memory, on top of what the libraries take
 WITH_TORCH = "--with-torch"
 TOO_LARGE = "The data needs more memory than a check may take."
-SMALLER = "Set max_rows to read its first rows, or give a smaller file."
+SMALLER = "Set max_rows to read some of its rows, or give a smaller file."
 
 
 def check(

@@ -11,7 +11,7 @@ beside it, by which `split` finds what is there twice.
 import json
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import compress
@@ -27,6 +27,7 @@ MAX_BYTES = 8 * 2**30  # of all conversations of a file: short turns take ten ti
 CHUNK_BYTES = 2**20
 CHUNK_HASHES = 2**17
 MAX_KEPT = 1000
+MAX_FILE_ROWS = 2**32  # so that a number tells the file, too
 
 Row = dict[str, Any]  # as it was read: {column: value}
 
@@ -37,6 +38,21 @@ class BadLine(Row):
     def __init__(self, error: UserError) -> None:
         super().__init__()
         self.error = error
+
+
+class RowNumber(int):
+    """The number of a row in data set `place` (from 1) of several: in the order of these, written as '3 of b.jsonl'."""
+
+    file: str
+
+    def __new__(cls, number: int, place: int, file: str) -> "RowNumber":
+        """Make the number of a row of `file`."""
+        made = super().__new__(cls, place * MAX_FILE_ROWS + number)
+        made.file = file
+        return made
+
+    def __str__(self) -> str:
+        return f"{self % MAX_FILE_ROWS} of {self.file}"
 
 
 class Conversation(TypedDict, total=False):
@@ -60,14 +76,21 @@ class Kept:
         if len(self.first) < MAX_KEPT:
             self.first.append(thing)
 
+    def __add__(self, other: "Kept") -> "Kept":
+        return Kept(self.count + other.count, (self.first + other.first)[:MAX_KEPT])
+
     def __bool__(self) -> bool:
         return self.count > 0
 
 
 class Conversations:
-    """A file of conversations in `folder`, which must be there. All are appended before the first is read."""
+    """A file of conversations in `folder`, which must be there. All are appended before the first is read.
 
-    def __init__(self, folder: Path) -> None:
+    `files` names the data sets that they come from, where those are several.
+    """
+
+    def __init__(self, folder: Path, files: Sequence[str] = ()) -> None:
+        self._files = files
         self._file = tempfile.TemporaryFile(dir=folder, buffering=CHUNK_BYTES)  # noqa: SIM115 - as long as it lives
         self._hashes = tempfile.TemporaryFile(dir=folder, buffering=CHUNK_BYTES)  # noqa: SIM115
         self._count = self._bytes = 0
@@ -80,7 +103,7 @@ class Conversations:
         if self._bytes > MAX_BYTES:
             raise UserError(
                 f"The conversations take more than {MAX_BYTES // 2**30} GB of disk.",
-                "Set max_rows to read the first rows.",
+                "Set max_rows to read some of the rows.",
             )
         self._file.write(line)
         self._hashes.write(blake2b(key, digest_size=8).digest())
@@ -110,6 +133,12 @@ class Conversations:
         self._file.seek(offset)
         return self._file.readline()
 
+    def parsed(self, line: bytes) -> Conversation:
+        """Return the conversation in a line."""
+        number, _, key = line.partition(b" ")
+        place, row = divmod(int(number), MAX_FILE_ROWS)
+        return {"row": RowNumber(row, place, self._files[place - 1]) if place else row, **json.loads(key)}
+
     def hashes(self) -> Iterator[tuple[slice, numpy.ndarray]]:
         """Yield (places, their hashes as uint64), piece by piece, in order."""
         for start in range(0, len(self), CHUNK_HASHES):
@@ -129,7 +158,7 @@ class Part:
         return self._count
 
     def __iter__(self) -> Iterator[Conversation]:
-        return map(_parsed, compress(self.whole.lines(), self.mask.view(numpy.uint8).data))
+        return map(self.whole.parsed, compress(self.whole.lines(), self.mask.view(numpy.uint8).data))
 
     def sample(self, most: int) -> Iterator[Conversation]:
         """Yield all in order; of more than `most` a random sample of `most`, shuffled, so that any beginning is a sample too."""
@@ -146,9 +175,4 @@ class Part:
                 offsets.append(offset)
             offset += len(line) + 1
         chance.shuffle(offsets)
-        yield from (_parsed(self.whole.line_at(offset)) for offset in offsets)
-
-
-def _parsed(line: bytes) -> Conversation:
-    row, _, key = line.partition(b" ")
-    return {"row": int(row), **json.loads(key)}
+        yield from (self.whole.parsed(self.whole.line_at(offset)) for offset in offsets)

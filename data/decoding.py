@@ -28,6 +28,10 @@ MARKS = (
 )
 
 
+class TooLarge(UserError):
+    """The error for what lies past a limit; what was read before it is whole."""
+
+
 class BoundedReader(io.RawIOBase):
     """The bytes of a file, gunzipped when its name ends with .gz. Raises UserError past `MAX_BYTES` or in a damaged gzip."""
 
@@ -49,9 +53,9 @@ class BoundedReader(io.RawIOBase):
             raise UserError(f"'{self.name}' is damaged: {error}.", "Compress it again.") from error
         self._read += len(content)
         if self._read > MAX_BYTES:
-            raise UserError(
+            raise TooLarge(
                 f"'{self.name}' holds more than {MAX_BYTES // 2**20} MB.",
-                "Set max_rows to read its first rows, or give a smaller file.",
+                "Set max_rows to read some of its rows, or give a smaller file.",
             )
         buffer[: len(content)] = content
         return len(content)
@@ -80,7 +84,7 @@ def lines(path: Path, encoding: str) -> Iterator[str]:
                 if len(line) > MAX_LINE_CHARACTERS:
                     raise UserError(f"Line {number} of '{path.name}' is longer than {MAX_LINE_CHARACTERS // 2**20} MB.")
                 if number > MAX_LINES:
-                    raise UserError(f"'{path.name}' has more than {MAX_LINES:,} lines.", "Give a smaller file.")
+                    raise TooLarge(f"'{path.name}' has more than {MAX_LINES:,} lines.", "Give a smaller file.")
                 if "\0" in line:
                     raise UserError(f"Line {number} of '{path.name}' holds NUL bytes.", "Is it a binary file?")
                 yield line

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from data.columns import columns_of, guess_mapping, recognise
-from data.conversations import Conversation, Kept, Part
+from data.conversations import Conversation, Kept, Part, RowNumber
 from data.dataset import Encoded, Encoder
 from data.findings import CheckedBase, find_problems, find_text_problems, finding
 from data.intake import Prepared, pack, prepare, read_texts
@@ -87,6 +87,8 @@ def build_report(
         "preview": _preview_rows(prepared, encoder, settings, rows) if encoder else [],
     }
     found = find_problems(settings, prepared, report, base, template_error) + text_findings
+    for kept in (report["duplicates"], report["empty_answers"], report["too_long"], report["nothing_trained"]):
+        kept["rows"] = [(_told(row[0]), row[1]) if isinstance(row, tuple) else _told(row) for row in kept["rows"]]
     report["findings"] = sorted(found, key=lambda item: ("stop", "warning", "info").index(item["level"]))
     return report
 
@@ -148,10 +150,12 @@ def _text_stage(
 
 def _preview_rows(prepared: Prepared, encoder: Encoder, settings: DataSettings, count: int) -> list[PreviewRow]:
     """Show the first rows as the trainer gets them; of one that it does not get, why. Long ones are clipped."""
-    shown = []
-    for number, row in enumerate(prepared.data.head[:count], 1):
+    shown, each = [], -(-count // len(prepared.parts))
+    first = [(part, *row) for part in prepared.parts for row in zip(part.numbers[:each], part.head, strict=False)]
+    for part, number, row in first[:count]:
         is_double = settings.drop_duplicates and number in prepared.duplicates.first
-        for entry in encoder.preview(number, row, prepared.mapping)[:MAX_SHOWN_PIECES]:
+        for entry in encoder.preview(number, row, part.mapping)[:MAX_SHOWN_PIECES]:
+            entry["row"] = _told(number)
             if is_double and entry["used"]:
                 entry.update({"used": False, "why_not": "It says the same as an earlier row."})
             entry["messages"] = entry["messages"] and [
@@ -163,6 +167,11 @@ def _preview_rows(prepared: Prepared, encoder: Encoder, settings: DataSettings, 
             entry["trained"] = entry["trained"][:MAX_SHOWN_TOKENS]
             shown.append(entry)
     return shown
+
+
+def _told(number: int) -> int | str:
+    """Return a row's number as JSON may have it: '3 of b.jsonl' for one of several data sets."""
+    return str(number) if isinstance(number, RowNumber) else number
 
 
 def _said(row: Conversation) -> str:

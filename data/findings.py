@@ -14,6 +14,7 @@ from data.dataset import name_rows
 from data.intake import Gathered, Prepared, text_markup
 from data.markup import describe_markup
 from data.notices import count_rows, describe
+from data.parts import held_out_among, split_among
 from data.report import Cure, Finding, Level, Report, Script, TextReport
 from data.settings import DataSettings
 
@@ -44,8 +45,7 @@ def find_problems(
 ) -> list[Finding]:
     """Return all findings on the conversations; `report` has everything but its findings."""
     found = [finding("note", "info", note) for note in prepared.notes]
-    if settings.max_rows and report["rows"] >= settings.max_rows:
-        found.append(finding("max_rows", "info", f"Only the first {settings.max_rows:,} rows were read (max_rows)."))
+    found += _other_parts(settings, prepared)
     if report["estimated_from"]:
         words = f"Token counts are estimated from {count_rows(report['estimated_from'])} of {report['rows']:,}."
         found.append(finding("estimated", "info", words))
@@ -66,6 +66,20 @@ def find_problems(
     if report["train_rows"] and not report["held_out_rows"]:
         found.append(finding("held_out", "info", "No row is held out: nothing will tell when it learns by heart."))
     return found + _costly_scripts(report["scripts"])
+
+
+def _other_parts(settings: DataSettings, prepared: Prepared) -> list[Finding]:
+    """Return the finding on parts of the data, like "validation", that are neither trained nor held out."""
+    splits = prepared.data.splits
+    used = [split_among(splits, split) for split in (settings.data_split, settings.eval_split or "")]
+    others = {name: rows for name, rows in splits.items() if rows and name not in used}
+    if not others:
+        return []
+    named = ", ".join(f"{name[:40]} ({count_rows(rows)})" for name, rows in list(others.items())[:10])
+    held_out = held_out_among(others)
+    is_free = held_out and len(prepared.parts) == 1 and not (settings.eval_split or settings.eval_data)
+    take = cure(f"Hold out {held_out}", eval_split=held_out) if is_free else None
+    return [finding("parts", "info", f"The data has other parts, which are not trained: {named}.", take)]
 
 
 def _base_problems(settings: DataSettings, base: CheckedBase, template_error: UserError | None) -> list[Finding]:

@@ -1,12 +1,14 @@
 """Rows of a public data set on the Hub, through `datasets`: without a token, without running its code.
 
-With a row limit the data set is streamed; without one it is downloaded into the Hub cache once, unless it is too large.
+A data set is downloaded into the Hub cache once; one that is large is streamed where only some of its rows are wanted, and
+else refused.
 What the library reads before any row, the card's YAML, is bounded first; and only plain tables and text are read, by the
 library's own readers: others unpack archives, of which some hold pickles.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +28,46 @@ UNREACHED = "'{}' is neither a file here nor a data set that can be fetched: the
 OFFLINE = "Check the network, or upload a file."
 
 
-def rows(name: str, config: str | None, split: str, revision: str | None, max_rows: int) -> Iterator[Row]:
-    """Yield the rows of one split, one after the other. Raises UserError with the names to choose from where one is missing."""
-    from datasets import load_dataset_builder
+class HubSplit:
+    """The rows of one split, to be iterated as often as needed; `size` is None and `is_streamed` true where nobody knows it.
+
+    `splits` counts the rows of all splits, where they are known. Raises UserError, with the names to choose from where one is
+    missing; iterating raises it for later rows.
+    """
+
+    def __init__(
+        self, name: str, config: str | None, split: str, revision: str | None, stream_above: int | None
+    ) -> None:
+        from datasets import load_dataset_builder
+
+        check_id(name)
+        self._asked = (name, config, split)
+        with _in_words(*self._asked):
+            commit, self.is_streamed = _look_first(name, revision, stream_above)
+            builder = load_dataset_builder(name, config, revision=commit, token=False)
+            reader = type(builder).__module__.rpartition(".")[2]
+            if reader not in (*READERS, CACHE):
+                words = f"'{name}' would be read as {reader[:40]}."
+                raise UserError(words, f"Only tables and text are read from the Hub ({', '.join(READERS)}).")
+            if not self.is_streamed:
+                builder.download_and_prepare()
+            self._rows: Any = builder.as_streaming_dataset(split) if self.is_streamed else builder.as_dataset(split)
+            self.size = None if self.is_streamed else len(self._rows)
+            self.splits = {name: found.num_examples for name, found in (builder.info.splits or {}).items()}
+
+    def __iter__(self) -> Iterator[Row]:
+        with _in_words(*self._asked):
+            yield from self._rows
+
+
+@contextmanager
+def _in_words(name: str, config: str | None, split: str) -> Generator[None]:
+    """Raise UserError for what `datasets` and the Hub's client raise inside."""
     from datasets.exceptions import DatasetNotFoundError, DatasetsError
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
-    check_id(name)
     try:
-        commit = _look_first(name, revision, bool(max_rows))
-        builder = load_dataset_builder(name, config, revision=commit, token=False)
-        reader = type(builder).__module__.rpartition(".")[2]
-        if reader not in (*READERS, CACHE):
-            words = f"'{name}' would be read as {reader[:40]}."
-            raise UserError(words, f"Only tables and text are read from the Hub ({', '.join(READERS)}).")
-        if not max_rows:
-            builder.download_and_prepare()
-        rows: Any = builder.as_streaming_dataset(split) if max_rows else builder.as_dataset(split)
-        yield from rows
+        yield
     except (DatasetNotFoundError, HFValidationError) as error:
         words = f"'{name}' is neither a file here nor a public data set on the Hub."
         if "gated" in str(error):
@@ -65,11 +89,11 @@ def check_id(name: str) -> None:
         raise UserError(f"'{name[:80]}' is neither a file here nor a data set's id.", "Ids look like owner/name.")
 
 
-def _look_first(name: str, revision: str | None, streams: bool) -> str | None:
-    """Return the commit that `revision` is now.
+def _look_first(name: str, revision: str | None, stream_above: int | None) -> tuple[str | None, bool]:
+    """Return the commit that `revision` is now, and whether to stream: where the repository has more bytes than that.
 
-    Raises UserError when the repository is too large to download whole or its card is not to be read, ConnectionError when
-    there is no network.
+    Raises UserError when it is too large to download whole and not to be streamed (None), or its card is not to be read;
+    ConnectionError when there is no network.
 
     `datasets` itself would try again for half a minute. What is in its cache needs no network.
     """
@@ -80,22 +104,22 @@ def _look_first(name: str, revision: str | None, streams: bool) -> str | None:
     try:
         info = HfApi(token=False).dataset_info(name, revision=revision, files_metadata=True, timeout=10)
     except (OfflineModeIsEnabled, transport_error()) as error:
-        if streams or not (Path(config.HF_DATASETS_CACHE) / name.replace("/", "___")).is_dir():
+        if not (Path(config.HF_DATASETS_CACHE) / name.replace("/", "___")).is_dir():
             raise ConnectionError(str(error)) from error
-        return revision
+        return revision, False
     except HfHubHTTPError:
-        return revision  # `datasets` says why
+        return revision, False  # `datasets` says why
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
     size = sum(sizes.values())
-    if size > MAX_DOWNLOAD_BYTES and not streams:
-        raise UserError(f"'{name}' is {size / 1e9:.1f} GB.", "Set max_rows: its first rows are then streamed.")
+    if size > MAX_DOWNLOAD_BYTES and stream_above is None:
+        raise UserError(f"'{name}' is {size / 1e9:.1f} GB.", "Set max_rows: some of its rows are then streamed.")
     for card in (*CARDS, "dataset_infos.json"):
         most = MAX_CARD_BYTES if card in CARDS else MAX_INFO_BYTES
         if sizes.get(card, 0) > most:
             raise UserError(f"The {card} of '{name}' has {sizes[card] / 1e6:.1f} MB.", "Upload its rows as a file.")
         if card in CARDS and card in sizes:
             _check_card(name, card, info.sha)
-    return info.sha
+    return info.sha, stream_above is not None and size > stream_above
 
 
 def _check_card(name: str, card: str, commit: str | None) -> None:

@@ -6,23 +6,26 @@ data = load_text(settings, folder, tokenizer)     stage 1: open text
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import partial, reduce
 from itertools import islice
+from operator import add, or_
 from pathlib import Path
 
 import numpy
 
 from common.errors import UserError
+from common.mix import data_sets
 from data.columns import recognise
 from data.conversations import MAX_KEPT, Conversation, Conversations, Kept, Part, Row
 from data.dataset import Encoded, Encoder, TokenRow, in_pieces
 from data.markup import describe_markup
 from data.notices import Notice, count, describe
-from data.reading import EXAMPLE_HELD_OUT, Source, read_source
+from data.reading import EXAMPLE_HELD_OUT, read_mix, read_source
 from data.settings import EXAMPLE, DataSettings
 from data.shapes import conversation_of
+from data.source import Source
 from data.split import duplicates_of, found_in, held_out_of
 from data.token_rows import write_rows
 from data.turns import EmptyAnswer, LeftOut
@@ -56,6 +59,9 @@ class Gathered:
     empty_answers: Kept = field(default_factory=Kept)  # row numbers, of bad ones too
     noticed: Counter[Notice] = field(default_factory=Counter)  # what rows hold that is not trained, by rows
     markup: Kept = field(default_factory=Kept)  # ("row 7", "ChatML"): the rows that held chat markup
+    mapping: dict[str, str] | None = None  # by which it was read; None or {}: by the columns' names
+    numbers: Sequence[int] = ()  # of the head's rows
+    splits: dict[str, int] = field(default_factory=dict)  # rows of each part, where it has several
 
 
 @dataclass
@@ -63,6 +69,7 @@ class Prepared:
     """The rows that were read, and what a training does with each."""
 
     data: Gathered
+    parts: list[Gathered]  # of `data`, one for each data set
     mapping: dict[str, str]  # the one of the settings; {} when columns are recognised
     duplicates: Kept  # row numbers
     train: Part
@@ -84,11 +91,13 @@ def gather(
     mapping: dict[str, str] | None = None,
     system_turns: str = "join",
     markup: str = "ask",
+    kept: Conversations | None = None,
 ) -> Gathered:
-    """Read a source to its end; its conversations lie in an unnamed file in `folder`."""
-    found = Gathered(source.head, source.notes, Conversations(folder))
-    for number, row in enumerate(source.rows, 1):
-        found.rows = number
+    """Read a source to its end; its conversations are added to `kept`, by default to an unnamed file in `folder`."""
+    kept = Conversations(folder) if kept is None else kept
+    found = Gathered(source.head, source.notes, kept, mapping=mapping, numbers=source.numbers, splits=source.splits)
+    for number, row in source.numbered:
+        found.rows += 1
         notices: set[Notice] = set()
         try:
             conversation, template = conversation_of(row, mapping, system_turns, markup, notices)
@@ -109,14 +118,66 @@ def gather(
     return found
 
 
+def gather_all(settings: DataSettings, folder: Path) -> list[Gathered]:
+    """Read the data sets of a run to their ends, all into one file of conversations.
+
+    Each of several is read by its columns' names; where these are not known `columns` says what they are.
+    """
+    mapping = settings.mapping()
+    sets = [replace(one, place=_place(one.place, folder)) for one in data_sets(settings.data)]
+    if len(sets) == 1 and sets[0].share is None:
+        revision = sets[0].revision or settings.data_revision
+        where = (settings.data_config, settings.data_split, revision)
+        source = read_source(sets[0].place, *where, settings.max_rows, settings.seed)
+        return [gather(source, folder, mapping, settings.system_turns, settings.markup)]
+    sources = read_mix(sets, settings)
+    kept = Conversations(folder, [source.name for source in sources])
+    ways = (settings.system_turns, settings.markup, kept)
+    parts = [gather(source, folder, None if recognise(source.head) else mapping, *ways) for source in sources]
+    counts = ", ".join(source.counts(part.rows) for source, part in zip(sources, parts, strict=True))
+    allowed = ", as many as the shares allow, none twice" if sets[0].share else ""
+    parts[0].notes.insert(0, f"Read: {counts}{allowed}.")
+    return parts
+
+
+def together(parts: list[Gathered]) -> Gathered:
+    """Return several data sets, which share their conversations, as one.
+
+    Its head is that of the first whose columns are not known; else of the first.
+    """
+    unknown = (part for part in parts if not part.mapping and part.head and recognise(part.head) is None)
+    found = replace(next(unknown, parts[0]))
+    own = ("conversations", "head", "mapping", "numbers")
+    for name in (item.name for item in fields(Gathered) if item.name not in own):
+        values = [getattr(part, name) for part in parts]
+        # kinds and splits are united; rows, turns, notes and what is counted add up
+        setattr(found, name, reduce(or_ if type(values[0]) in (set, dict) else add, values))
+    return found
+
+
+def _held_out_source(settings: DataSettings, folder: Path) -> Source | None:
+    """Return the rows that are held out of no part of the data; None where a part of it is. Raises UserError."""
+    read = partial(read_source, max_rows=settings.max_rows, seed=settings.seed)
+    if settings.eval_split:
+        one, *others = data_sets(settings.data)
+        if others:
+            raise UserError("eval_split: it is a part of one data set, and there are several.", "Take eval_data.")
+        where = (settings.data_config, settings.eval_split, one.revision or settings.data_revision)
+        source = read(_place(one.place, folder), *where)
+        if not source.splits:
+            hint = "It takes a part of a Hub data set, or of a JSON file with several; eval_data takes a file."
+            raise UserError(f"eval_split: '{source.name}' has no parts.", hint)
+        return source
+    if settings.eval_data:
+        return read(_place(settings.eval_data, folder), revision=settings.eval_data_revision)
+    return read(str(EXAMPLE_HELD_OUT)) if settings.data == EXAMPLE else None
+
+
 def prepare(settings: DataSettings, folder: Path) -> Prepared:
     """Read, sort and split. Raises UserError only where the data cannot be read at all."""
-    place = _place(settings.data, folder)
-    source = read_source(
-        place, settings.data_config, settings.data_split, settings.data_revision, max_rows=settings.max_rows
-    )
     mapping = settings.mapping()
-    data = gather(source, folder, mapping, settings.system_turns, settings.markup)
+    parts = gather_all(settings, folder)
+    data = together(parts)
     conversations = data.conversations
     double = duplicates_of(conversations)
     count = int(double.sum())
@@ -124,14 +185,12 @@ def prepare(settings: DataSettings, folder: Path) -> Prepared:
     duplicates = Kept(count, [conversation["row"] for conversation in first])
     usable = ~double if settings.drop_duplicates else numpy.ones(len(double), dtype=bool)
     del double  # 10 MB of ten million rows
-    file = EXAMPLE_HELD_OUT if settings.data == EXAMPLE else None
-    file = _place(settings.eval_data, folder) if settings.eval_data else file
-    if not file:
+    source = _held_out_source(settings, folder)
+    if not source:
         mask = held_out_of(conversations, usable, settings.eval_fraction, settings.seed)
         train, held_out = conversations.part(usable ^ mask), conversations.part(mask)
-        return Prepared(data, mapping, duplicates, train, held_out, 0, data.bad, data.notes, data.kinds, data.markup)
-    revision = settings.eval_data_revision if settings.eval_data else None
-    source = read_source(str(file), revision=revision, max_rows=settings.max_rows)
+        found = Prepared(data, parts, mapping, duplicates, train, held_out)
+        return replace(found, bad=data.bad, notes=data.notes, kinds=data.kinds, markup=data.markup)
     mapping_there = None if recognise(source.head) else mapping
     other = gather(source, folder, mapping_there, settings.system_turns, settings.markup)
     leaked = found_in(conversations, other.conversations) & usable
@@ -139,6 +198,7 @@ def prepare(settings: DataSettings, folder: Path) -> Prepared:
     marked = [(f"held-out {row}", template) for row, template in other.markup.first]
     return Prepared(
         data,
+        parts,
         mapping,
         duplicates,
         train=conversations.part(usable & ~leaked if settings.drop_duplicates else usable),
@@ -202,7 +262,8 @@ def load_text(settings: DataSettings, folder: Path, tokenizer) -> Data:
 def read_texts(settings: DataSettings, folder: Path) -> Gathered:
     """Return the texts of stage 1. Raises UserError when the rows are no texts."""
     place = _place(settings.text_data or "", folder)
-    source = read_source(place, revision=settings.text_data_revision, max_rows=settings.max_rows)
+    revision = settings.text_data_revision
+    source = read_source(place, revision=revision, max_rows=settings.max_rows, seed=settings.seed)
     mapping = recognise(source.head)
     if mapping is None or "text" not in mapping:
         found = ", ".join(list(map(str, source.head[0]))[:10]) or "none"

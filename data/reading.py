@@ -9,19 +9,23 @@ A new kind of file is an ending in `kinds.KINDS`, a function that yields its row
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import chain, islice
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from common.errors import UserError
 from common.files import parse_json
+from common.mix import DataSet, mix_problem
 from common.paths import REPOSITORY
 from data import hub_data
 from data.columns import rows_of_object
 from data.conversations import BadLine, Row
-from data.decoding import detect_encoding, lines, whole_bytes
+from data.decoding import TooLarge, detect_encoding, lines, whole_bytes
 from data.kinds import KINDS, suffix_of
-from data.settings import EXAMPLE
+from data.parts import parts_of, split_among
+from data.sampling import counts_of
+from data.settings import EXAMPLE, DataSettings
+from data.source import Opened, Source
 from data.tables import check_columns, csv_rows, parquet_rows
 
 EXAMPLE_TRAIN = REPOSITORY / "examples" / "study_coach.jsonl"
@@ -30,62 +34,107 @@ MAX_ROWS = 20_000_000
 MAX_ROWS_HELD = 1_000_000  # of `read_rows`, which holds them all
 MAX_JSON_BYTES = 64 * 2**20  # a JSON file is parsed as a whole
 MAX_JSON_PARTS = 10_000_000  # lists and objects in a JSON file: each takes far more memory than its two brackets
-MAX_HEAD_ROWS = 1000  # rows that tell what the columns are
-MAX_HEAD_CHARACTERS = 8 * 2**20
+STREAM_ABOVE_BYTES = 200 * 10**6  # of a Hub data set of which only some rows are wanted; smaller ones are downloaded
 SECTION_CHARACTERS = 2000  # after which a text is cut at the next blank line
-FIRST_ROWS_ONLY = "Set max_rows to read its first rows."
+SOME_ROWS_ONLY = "Set max_rows to read some of its rows."
 ONE_A_LINE = "Write one JSON object a line."
 JSON_LINES = "Write JSON lines (.jsonl) instead."
-
-
-@dataclass
-class Source:
-    """The rows, to be read once; the first of them; and notes on how they were read."""
-
-    rows: Iterator[Row]
-    head: list[Row]
-    notes: list[str] = field(default_factory=list)
 
 
 def read_rows(
     data: str, config: str | None = None, split: str = "train", revision: str | None = None, max_rows: int = 0
 ) -> list[Row]:
     """Return the rows of 'example', a file, or a Hub data set as a list; the first `max_rows` (0: all). Raises UserError."""
-    rows = list(islice(read_source(data, config, split, revision, max_rows).rows, MAX_ROWS_HELD + 1))
-    if len(rows) > MAX_ROWS_HELD:
-        raise UserError(f"'{data}' has more than {MAX_ROWS_HELD:,} rows.", FIRST_ROWS_ONLY)
+    opened = open_data(data, config, split, revision, 0 if max_rows else None)
+    rows = list(islice(opened.source().rows, max_rows or MAX_ROWS_HELD + 1))
+    if len(rows) > max(max_rows, MAX_ROWS_HELD):
+        raise UserError(f"'{data}' has more than {MAX_ROWS_HELD:,} rows.", SOME_ROWS_ONLY)
     return rows
 
 
 def read_source(
-    data: str, config: str | None = None, split: str = "train", revision: str | None = None, max_rows: int = 0
+    data: str,
+    config: str | None = None,
+    split: str = "train",
+    revision: str | None = None,
+    max_rows: int = 0,
+    seed: int = 0,
 ) -> Source:
-    """Open the same as a stream, with notes. Raises UserError when there are no rows; iterating raises it for later ones."""
+    """Open the same as a stream, with notes; of more than `max_rows` rows (0: no limit) a sample in their order, by the seed.
+
+    Raises UserError when there are no rows; iterating raises it for later ones.
+    """
+    opened = open_data(data, config, split, revision, STREAM_ABOVE_BYTES if max_rows else None)
+    if not max_rows:
+        return opened.source()
+    count = min(opened.count(max_rows), max_rows)
+    source = opened.source(count, str(seed))
+    if opened.is_part or count < (opened.size or 0):
+        source.notes.append(f"{source.counts(count)} are read, drawn by the seed (max_rows).")
+    return source
+
+
+def read_mix(sets: list[DataSet], settings: DataSettings) -> list[Source]:
+    """Open several data sets as streams, each with so many of its rows, drawn by the seed, as the shares and `max_rows` say.
+
+    Their rows' numbers say which file they are of. Raises UserError as `read_source` does.
+    """
+    if problem := mix_problem(sets):
+        raise UserError(f"data: {problem}")
+    above = STREAM_ABOVE_BYTES if settings.max_rows else None
+    opened = [open_data(one.place, settings.data_config, settings.data_split, one.revision, above) for one in sets]
+    shares = [one.share for one in sets if one.share is not None]
+    if shares or settings.max_rows:
+        counts = counts_of([one.count(settings.max_rows) for one in opened], shares, settings.max_rows)
+        sources = [
+            one.source(count, f"{settings.seed} {place}")
+            for place, (one, count) in enumerate(zip(opened, counts, strict=True))
+        ]
+    else:
+        sources = [one.source() for one in opened]
+    names = [source.name for source in sources]
+    twice = [
+        f" ({names[: place + 1].count(name)})" if names.count(name) > 1 else "" for place, name in enumerate(names)
+    ]
+    return [
+        source.in_mix(place, f"{source.name}{again}")
+        for place, (source, again) in enumerate(zip(sources, twice, strict=True), 1)
+    ]
+
+
+def open_data(
+    data: str,
+    config: str | None = None,
+    split: str = "train",
+    revision: str | None = None,
+    stream_above: int | None = None,
+) -> Opened:
+    """Return 'example', a file or a Hub data set, which is streamed when its repository has more bytes than `stream_above`."""
     path = EXAMPLE_TRAIN if data == EXAMPLE else Path(data)
     suffix = suffix_of(path)
     if not (suffix or _exists(path)):
-        return source_of(_bounded(hub_data.rows(data, config, split, revision, max_rows), data, max_rows))
+        hub = hub_data.HubSplit(data, config, split, revision, stream_above)
+        read = partial(_bounded, hub, data)
+        return Opened(data, read, [], hub.splits, hub.size, hub.is_streamed)
     if not suffix:
         kinds = ", ".join(KINDS)
         raise UserError(f"'{path.name}' is not a kind of file that is read.", f"Use {kinds}, or one with .gz.")
     if not path.is_file():
         raise UserError(f"There is no file '{path.name}'.")
     notes: list[str] = []
-    source = source_of(_bounded(_rows_of(path, suffix, notes), path.name, max_rows), notes)
-    if not source.head:
-        raise UserError(f"'{path.name}' holds no rows.", "Give at least one row.")
-    return source
+    splits: dict[str, int] = {}
+
+    def read() -> Iterator[Row]:
+        notes.clear()
+        splits.clear()
+        return _bounded(_rows_of(path, suffix, notes, split, splits), path.name)
+
+    return Opened(path.name, read, notes, splits)
 
 
 def source_of(rows: Iterable[Row], notes: list[str] | None = None) -> Source:
     """Return a source of these rows; its head is read at once."""
-    rows, head, size = iter(rows), [], 0
-    for row in islice(rows, MAX_HEAD_ROWS):
-        head.append(row)
-        size += len(str(row))
-        if size > MAX_HEAD_CHARACTERS:
-            break
-    return Source(chain(head, rows), head, notes or [])
+    return Source.of(enumerate(rows, 1), notes or [])
 
 
 def _exists(path: Path) -> bool:
@@ -95,8 +144,11 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _rows_of(path: Path, suffix: str, notes: list[str]) -> Iterable[Row]:
-    """Return the rows of a file of this kind, and add to `notes` what a person should know of them."""
+def _rows_of(path: Path, suffix: str, notes: list[str], split: str, splits: dict[str, int]) -> Iterable[Row]:
+    """Return the rows of a file of this kind, and add to `notes` what a person should know of them.
+
+    Of a file with several parts they are those of `split`; all parts, with their rows, are added to `splits`.
+    """
     if suffix == ".parquet":
         return parquet_rows(path)
     encoding = detect_encoding(path)
@@ -105,18 +157,18 @@ def _rows_of(path: Path, suffix: str, notes: list[str]) -> Iterable[Row]:
     if suffix in (".jsonl", ".ndjson") and not _begins_with_a_list(path, encoding):
         return _jsonl_rows(path, encoding)
     if suffix in (".jsonl", ".ndjson", ".json"):
-        return _json_rows(path, encoding)
+        return _json_rows(path, encoding, split, splits)
     if suffix in (".csv", ".tsv"):
         return csv_rows(path, encoding, "\t" if suffix == ".tsv" else None)
     return ({"text": section} for section in sections(lines(path, encoding), suffix == ".md"))
 
 
-def _bounded(found: Iterable[Row], name: str, max_rows: int) -> Iterator[Row]:
-    """Yield the first `max_rows` rows; all of them when that is 0, unless they are too many."""
-    for number, row in enumerate(islice(found, max_rows or None), 1):
+def _bounded(found: Iterable[Row], name: str) -> Iterator[Row]:
+    """Yield the rows, unless they or their columns are too many."""
+    for number, row in enumerate(found, 1):
         check_columns(len(row), name)
         if number > MAX_ROWS:
-            raise UserError(f"'{name}' has more than {MAX_ROWS:,} rows.", FIRST_ROWS_ONLY)
+            raise TooLarge(f"'{name}' has more than {MAX_ROWS:,} rows.", SOME_ROWS_ONLY)
         yield row
 
 
@@ -137,8 +189,11 @@ def _jsonl_rows(path: Path, encoding: str) -> Iterator[Row]:
             yield row
 
 
-def _json_rows(path: Path, encoding: str) -> Iterable[Row]:
-    """Return a list of objects, alone or as the only list inside of one object, or columns; else one object is one row."""
+def _json_rows(path: Path, encoding: str, split: str, splits: dict[str, int]) -> Iterable[Row]:
+    """Return a list of objects, alone or as the only list inside of one object, or columns; else one object is one row.
+
+    Of {"train": [...], "validation": [...]} the rows of `split`.
+    """
     content = whole_bytes(path, MAX_JSON_BYTES, JSON_LINES)
     try:
         text = content.decode(encoding)
@@ -150,6 +205,13 @@ def _json_rows(path: Path, encoding: str) -> Iterable[Row]:
         raise UserError(f"'{path.name}' holds more than {MAX_JSON_PARTS:,} lists and objects.", JSON_LINES)
     is_json = suffix_of(path) == ".json"
     value = parse(text, f"'{path.name}'", "Is it JSON lines? Call it .jsonl." if is_json else ONE_A_LINE)
+    if isinstance(value, dict) and (parts := parts_of(value)):
+        splits |= {name: len(part) for name, part in parts.items()}
+        name = split_among(parts, split)
+        if name is None:
+            found = ", ".join(name[:40] for name in parts)
+            raise UserError(f"'{path.name}' has no part '{split[:40]}'.", f"Set data_split to one of: {found}.")
+        value = parts[name]
     if isinstance(value, dict) and (rows := rows_of_object(value)) is not None:
         return rows
     if isinstance(value, dict):

@@ -1,6 +1,6 @@
 """The report of a check of the data: plain JSON for the page, the command line and the forecast.
 
-Row numbers count from 1, as people do.
+Row numbers count from 1 in their file, as people do.
 """
 
 from typing import Any, Literal, TypedDict
@@ -30,7 +30,10 @@ class Finding(TypedDict):
 
 
 class FirstRows(TypedDict):
-    """How many rows something holds for, and the first five of them: numbers, or (number, tokens)."""
+    """How many rows something holds for, and the first five of them: numbers, or (number, tokens).
+
+    Of several data sets a number is text: '3 of b.jsonl'.
+    """
 
     count: int
     rows: list
@@ -70,7 +73,7 @@ class PreviewRow(TypedDict):
     `ids`, `tokens` and `trained` have one entry a token; of a long row the report holds the first of `length`.
     """
 
-    row: int
+    row: int | str
     messages: list[Message] | None
     text: str | None
     ids: list[int]

@@ -21,6 +21,7 @@ class DataSettings:
     text_data_revision: str | None = None
     eval_data: str | None = None
     eval_data_revision: str | None = None
+    eval_split: str | None = None
     eval_fraction: float = 0.1
     seed: int = 42
     skip_bad_rows: bool = False

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from data.conversations import BadLine, Row
-from data.decoding import MAX_BYTES, MAX_LINE_CHARACTERS, lines, whole_bytes
+from data.decoding import MAX_BYTES, MAX_LINE_CHARACTERS, TooLarge, lines, whole_bytes
 
 MAX_COLUMNS = 2000
 DELIMITERS = ",;\t|"
@@ -102,7 +102,7 @@ def parquet_rows(path: Path) -> Iterator[Row]:
         for batch in file.iter_batches(batch_size=BATCH_ROWS):
             seen += batch.nbytes
             if seen > MAX_BYTES:
-                raise UserError(f"'{path.name}' holds more than {MAX_BYTES // 2**20} MB.", "Set max_rows to read less.")
+                raise TooLarge(f"'{path.name}' holds more than {MAX_BYTES // 2**20} MB.", "Set max_rows to read less.")
             try:
                 rows = batch.to_pylist()
             except (ValueError, OverflowError) as error:  # a date beyond Python's, for one

@@ -11,6 +11,7 @@ from typing import Any, TypedDict, get_type_hints
 import yaml
 
 from common.errors import UserError
+from common.mix import data_sets, mix_problem
 from data.settings import EXAMPLE, DataSettings
 from models.base import AUTO
 from models.plain_yaml import NestedYamlError, read_yaml
@@ -54,11 +55,24 @@ class TrainConfig:
         "auto", "Chat template: auto takes the base's own.", MODEL, TOLD, READING, choices=("auto", *TEMPLATES)
     )
     data: str = setting(
-        EXAMPLE, "example, a file (any common table or text) or a Hub data set id.", DATA, KEPT, ROWS, SOURCE, BATCH
+        EXAMPLE,
+        "example, a file (any common table or text) or a Hub data set id; or several with commas. A share says how much of "
+        "the rows comes from each: a.jsonl:0.7, owner/name:0.3. As many rows as the shares allow, none twice, drawn by the "
+        "seed; without shares all rows of each.",
+        DATA,
+        KEPT,
+        ROWS,
+        SOURCE,
+        BATCH,
+        LONG,
     )
     data_config: str | None = setting(None, "Configuration (subset) of a Hub data set.", DATA, KEPT, SOURCE, PERSONAL)
-    data_split: str = setting("train", "Split of a Hub data set.", DATA, KEPT, SOURCE)
-    data_revision: str | None = setting(None, "Commit, tag or branch of a Hub data set.", DATA, KEPT, SOURCE)
+    data_split: str = setting(
+        "train", "Split of a Hub data set, or of a JSON file that has several.", DATA, KEPT, SOURCE
+    )
+    data_revision: str | None = setting(
+        None, "Commit, tag or branch of a Hub data set; of several, write owner/name@revision.", DATA, KEPT, SOURCE
+    )
     columns: str = setting(
         "",
         'Which column is what, as JSON: {"prompt": "question", "completion": "answer"}. Empty: recognised.',
@@ -76,7 +90,13 @@ class TrainConfig:
         choices=SYSTEM_TURNS,
     )
     max_rows: int = setting(
-        0, "Most rows that are read, from the first on; 0 reads all.", DATA, TOLD, SOURCE, low=0, high=100_000_000
+        0,
+        "Most rows that are read, drawn evenly by the seed; 0 reads all.",
+        DATA,
+        TOLD,
+        SOURCE,
+        low=0,
+        high=100_000_000,
     )
     text_data: str | None = setting(
         None, "Stage 1: text (a file or a Hub data set id), trained before the conversations.", DATA, KEPT, ROWS, SOURCE
@@ -90,6 +110,9 @@ class TrainConfig:
     )
     eval_data_revision: str | None = setting(
         None, "Commit, tag or branch of the held-out rows, when they are a Hub data set.", DATA, KEPT, READING
+    )
+    eval_split: str | None = setting(
+        None, "Split of the same data that is held out, like validation.", DATA, KEPT, SOURCE
     )
     eval_fraction: float = setting(
         0.1, "Part of the rows held out when there is no file for them.", DATA, TOLD, READING, low=0.0, high=0.5
@@ -153,7 +176,13 @@ class TrainConfig:
         choices=KEEPS,
     )
     seed: int = setting(
-        42, "Seed of the split, the order and the adapter's start.", TRAINING, CARD, READING, low=0, high=2**31 - 1
+        42,
+        "Seed of the rows, the split, the order and the adapter's start.",
+        TRAINING,
+        CARD,
+        SOURCE,
+        low=0,
+        high=2**31 - 1,
     )
     max_minutes: int = setting(
         0, "Stop after so many minutes and keep what was learned; 0: no limit.", TRAINING, TOLD, low=0, high=100_000
@@ -317,11 +346,10 @@ class TrainConfig:
         found = [Problem(name, message) for name, message in wrong if message]
         if not self.name.strip():
             found.append(Problem("name", "give the adapter a name."))
-        if not self.data.strip():
-            found.append(Problem("data", "choose the data to train on."))
+        found += self._data_problems()
         if not self.max_steps and not self.num_train_epochs > 0:
             found.append(Problem("num_train_epochs", "give epochs or max_steps."))
-        has_held_out = self.eval_data or self.eval_fraction > 0 or self.data == EXAMPLE
+        has_held_out = self.eval_data or self.eval_split or self.eval_fraction > 0 or self.data == EXAMPLE
         if self.depends_on_looks and not has_held_out:
             name = "early_stopping_patience" if self.early_stopping_patience else "keep"
             found.append(Problem(name, "needs held-out rows: give eval_data, or an eval_fraction above 0."))
@@ -338,6 +366,18 @@ class TrainConfig:
     def depends_on_looks(self) -> bool:
         """Whether the held-out rows decide which step is kept, or when a stage ends."""
         return self.keep == "best" or self.early_stopping_patience > 0
+
+    def _data_problems(self) -> list[Problem]:
+        sets = data_sets(self.data)
+        problem = mix_problem(sets)
+        found = [Problem("data", problem)] if problem else []
+        if len(sets) > 1 and self.data_revision:
+            found.append(Problem("data_revision", "of several data sets each has its own: write owner/name@revision."))
+        if self.eval_split and (len(sets) > 1 or self.eval_data):
+            found.append(Problem("eval_split", "holds out a part of one data set, and nothing beside eval_data."))
+        elif self.eval_split == self.data_split:
+            found.append(Problem("eval_split", f"'{self.eval_split}' is what is trained on."))
+        return found
 
     def prompts(self) -> list[str]:
         """Return the prompts of `sample_prompts`, one a line."""

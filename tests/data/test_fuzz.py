@@ -236,7 +236,7 @@ def test_a_hostile_file_is_refused_in_bounded_memory(tmp_path, name, content, ti
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux does")
-def test_of_a_large_file_the_first_rows_are_read(tmp_path):
+def test_of_a_large_file_a_sample_of_what_is_within_the_limit_is_read(tmp_path):
     row = b'{"prompt": "a", "completion": "' + b"b" * 990 + b'"}\n'
     path = repeated(tmp_path / "a.jsonl", row * 1024, 300)
     assert "more than 256 MB" in read_bounded(path)["answer"]

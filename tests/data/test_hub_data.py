@@ -94,10 +94,10 @@ def test_what_a_data_set_lacks_comes_with_what_it_has(words, config, told):
 
 def test_without_a_network_it_is_said_and_what_is_cached_is_read(hub):
     read(hub.url, {"data": "me/data", "config": "en"})
-    for options in ({"data": "me/other"}, {"data": "me/data", "config": "en", "max_rows": 1}):
-        assert "the Hub cannot be reached" in read("http://127.0.0.1:9", options)[0]
-    (cached,) = read(hub.url, {"data": "me/data", "config": "en"}, offline="1")
-    assert len(cached) == 20
+    cached = {"data": "me/data", "config": "en"}
+    other, some = read("http://127.0.0.1:9", {"data": "me/other"}, {**cached, "max_rows": 1})
+    assert "the Hub cannot be reached" in other and len(some) == 1
+    assert len(read(hub.url, cached, offline="1")[0]) == 20
 
 
 LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10))
@@ -146,6 +146,26 @@ def test_a_data_set_that_is_too_large_asks_for_max_rows(hub):
     whole = {"data": "me/data", "config": "en"}
     refused, streamed = read(hub.url, whole, {**whole, "max_rows": 1}, code=code)
     assert "Set max_rows" in refused and len(streamed) == 1
+
+
+SAMPLE = """
+import json, sys
+from data import reading
+for above, options in json.loads(sys.argv[1]):
+    reading.STREAM_ABOVE_BYTES = above
+    source = reading.read_source(**options)
+    print(json.dumps([[[number, row["prompt"]] for number, row in source.numbered], source.notes]))
+"""
+
+
+def test_some_rows_are_a_sample_of_all_and_of_a_large_data_set_of_its_beginning(hub):
+    options = {"data": "me/data", "config": "en", "max_rows": 5, "seed": 1}
+    (rows, notes), again, (streamed, said) = read(
+        hub.url, [10**6, options], [10**6, options], [0, options], code=SAMPLE
+    )
+    assert len(rows) == 5 and [rows, notes] == again and rows == streamed
+    assert all(prompt == f"en {number - 1}" for number, prompt in rows + streamed) and len(streamed) == 5
+    assert notes == said == ["5 of 20 rows of me/data are read, drawn by the seed (max_rows)."]
 
 
 @pytest.mark.parametrize("name", ["text", "json", "csv", "runs/machines", "a/b/c", "../x", "owner/..", "/etc/passwd"])

@@ -312,11 +312,20 @@ def test_markup_of_the_held_out_file_is_told_with_its_rows(tmp_path, data_settin
     assert [row["messages"] for row in found.held_out] == [talk("Hi", "Hello.")]
 
 
+def test_an_answer_that_is_read_only_stays_so_without_its_markup():
+    first = {"role": "assistant", "content": "<|assistant|>\nYo</s>", "weight": 0}
+    row = {"messages": [*talk("<|user|>\nHi</s>"), first, *talk("<|user|>\nBye</s>", "<|assistant|>\nBye.</s>")]}
+    for markup in ("turns", "strip"):
+        said = conversation_of(row, None, "join", markup)[0]["messages"]
+        assert [turn["content"] for turn in said] == ["Hi", "Yo", "Bye", "Bye."]
+        assert [turn.get("trained", True) for turn in said] == [True, False, True, True]
+
+
 def test_turns_of_roles_that_are_not_trained_here_are_a_sentence():
     text = "<|start|>user<|message|>Hi<|end|><|start|>assistant<|channel|>analysis<|message|>Greet.<|end|>"
     text += "<|start|>assistant<|channel|>final<|message|>Hello.<|return|>"
     with pytest.raises(UserError, match="unknown role 'analysis'"):
-        conversation_of({"text": text}, None, "turns")
+        conversation_of({"text": text}, None, "join", "turns")
 
 
 MARKED = st.lists(st.sampled_from(MENTIONS) | st.sampled_from(["\n", "\r\n", " ", "Hi", "Yo", ""]), max_size=20).map(
@@ -329,7 +338,7 @@ MARKED = st.lists(st.sampled_from(MENTIONS) | st.sampled_from(["\n", "\r\n", " "
 def test_whatever_is_typed_is_a_conversation_or_a_sentence_and_stays_as_it_is_until_asked(row):
     for markup in MARKUP:
         try:
-            conversation, family = conversation_of(row, None, markup)
+            conversation, family = conversation_of(row, None, "join", markup)
         except UserError as error:
             assert str(error)
             continue

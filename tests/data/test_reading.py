@@ -107,9 +107,9 @@ def test_a_text_is_cut_at_blank_lines_and_loses_no_word(tmp_path):
     assert "\n".join(row["text"] for row in rows).split() == " ".join(paragraphs).split()
 
 
-def test_max_rows_reads_the_first_rows(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n' * 6)
-    assert len(read_rows(str(tmp_path / "a.jsonl"), max_rows=5)) == 5
+def test_of_a_list_of_rows_the_first_are_read(tmp_path):
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"text": str(number)}) for number in range(6)))
+    assert [row["text"] for row in read_rows(str(tmp_path / "a.jsonl"), max_rows=5)] == list("01234")
 
 
 @pytest.mark.parametrize(

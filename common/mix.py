@@ -1,0 +1,90 @@
+"""The data of a run as one line of text: a data set, or several with their shares.
+
+data_sets("a.jsonl:0.7, owner/name@main:0.3")   [DataSet("a.jsonl", 0.7), DataSet("owner/name", 0.3, "main")]
+as_text(data_sets)                              the same line
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+from common.files import is_file
+
+MAX_DATA_SETS = 20
+_SHARE = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+) *%?")
+_PINNED = re.compile(r"([\w.-]+/[\w.-]+)@([\w./-]+)")
+# what can stand before a comma that is not one of a file's name: the ending of a file, or an id
+_WHOLE = re.compile(r"example|.*\.[A-Za-z]\w{1,7}|[\w.-]+/[\w.-]+(?:@[\w./-]+)?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Where rows come from: 'example', a file, or a Hub data set at a revision; and its share of a run's rows."""
+
+    place: str
+    share: float | None = None
+    revision: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Return what people call it: a file's name, or the id."""
+        return Path(self.place).name if is_file(self.place) else self.place
+
+
+def data_sets(text: str) -> list[DataSet]:
+    """Return the data sets that a line names, in their order; `mix_problem` says what is wrong with them.
+
+    A comma or a colon in a file's name is no end of it: `C:\\x.csv`, `Data, final.csv`.
+    """
+    if is_file(text):
+        return [DataSet(text)]
+    found, held = [], ""
+    for piece in text.split(","):
+        held = f"{held},{piece}".lstrip(" ,\t\n")
+        place, _, share = held.rstrip().rpartition(":")
+        if place.strip() and _SHARE.fullmatch(share.strip()):
+            found.append(_data_set(place, float(share.strip().rstrip("% "))))
+        elif _WHOLE.fullmatch(held.rstrip()):
+            found.append(_data_set(held))
+        else:
+            continue
+        held = ""
+    return [*found, _data_set(held)] if held.strip() else found
+
+
+def _data_set(place: str, share: float | None = None) -> DataSet:
+    place = place.strip()
+    pinned = None if is_file(place) else _PINNED.fullmatch(place)
+    return DataSet(pinned[1], share, pinned[2]) if pinned else DataSet(place, share)
+
+
+def as_text(sets: Iterable[DataSet]) -> str:
+    """Return the line that names these data sets."""
+    lines = []
+    for one in sets:
+        revision = f"@{one.revision}" if one.revision else ""
+        lines.append(f"{one.place}{revision}" + ("" if one.share is None else f":{one.share:.12g}"))
+    return ", ".join(lines)
+
+
+def mix_problem(sets: list[DataSet]) -> str:
+    """Say what is wrong with these data sets as a mix; "" for nothing."""
+    places, shares = [one.place for one in sets], [one.share for one in sets if one.share is not None]
+    if not sets:
+        return "choose the data to train on."
+    twice = next((place for place in places if places.count(place) > 1), None)
+    if len(sets) > MAX_DATA_SETS:
+        return f"{len(sets)} data sets; {MAX_DATA_SETS} are the most."
+    if any(letter in place for place in places for letter in "\n\r\t"):
+        return "a name goes over several lines."
+    if twice is not None:
+        return f"'{twice[-80:]}' is named twice."
+    if shares and len(sets) == 1:
+        return "a share says how much of the rows comes from one of several data sets; of one, max_rows takes a part."
+    if shares and len(shares) < len(sets):
+        return "give each data set a share, as in a.jsonl:0.7, b.jsonl:0.3, or none."
+    if not all(share > 0 and isfinite(share) for share in shares):
+        return "a share is a number above 0."
+    return ""

@@ -1,0 +1,32 @@
+"""The parts of one file or data set: rows to train on, and rows that are held out."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from data.conversations import Row
+
+TRAIN = ("train", "training")
+HELD_OUT = ("validation", "valid", "val", "dev", "eval", "evaluation", "test", "testing")  # the first that is there
+
+
+def parts_of(value: Row) -> dict[str, Any]:
+    """Return the parts of {"train": [...], "validation": [...]}, each rows or columns; {} for an object of another kind."""
+    found = {name: part for name, part in value.items() if name.strip().lower() in (*TRAIN, *HELD_OUT)}
+    are_rows = all(isinstance(part, dict) or _is_rows(part) for part in found.values())
+    return found if len(found) > 1 and are_rows and any(found.values()) else {}
+
+
+def _is_rows(part: object) -> bool:
+    return isinstance(part, list) and all(isinstance(row, dict) for row in part)
+
+
+def split_among(names: Iterable[str], split: str) -> str | None:
+    """Return the name that is meant by `split`, whatever its case; None when it is not there."""
+    meant = TRAIN if split.lower() in TRAIN else (split.lower(),)
+    return next((name for wanted in meant for name in names if name.strip().lower() == wanted), None)
+
+
+def held_out_among(names: Iterable[str]) -> str | None:
+    """Return the name of the part that is usually held out; None when there is none."""
+    names = list(names)
+    return next((name for usual in HELD_OUT for name in names if name.strip().lower() == usual), None)

@@ -1,0 +1,50 @@
+"""A line of text names one data set or several, whatever is in their names."""
+
+import pytest
+
+from common.mix import DataSet, as_text, data_sets, mix_problem
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("example", [DataSet("example")]),
+        ("rows.jsonl", [DataSet("rows.jsonl")]),
+        ("a.jsonl:0.7, b.jsonl:0.3", [DataSet("a.jsonl", 0.7), DataSet("b.jsonl", 0.3)]),
+        (" a.jsonl ,\nexample, ", [DataSet("a.jsonl"), DataSet("example")]),
+        ("owner/name:70%,/x/b.csv.gz : 30 %", [DataSet("owner/name", 70), DataSet("/x/b.csv.gz", 30)]),
+        ("o/n@v1.2/x:.5, o/m@main", [DataSet("o/n", 0.5, "v1.2/x"), DataSet("o/m", None, "main")]),
+        ("C:\\x.csv", [DataSet("C:\\x.csv")]),
+        ("C:\\my, rows\\x.csv:2, D:\\y.csv:1", [DataSet("C:\\my, rows\\x.csv", 2), DataSet("D:\\y.csv", 1)]),
+        ("Data, final (2).csv, b.jsonl", [DataSet("Data, final (2).csv"), DataSet("b.jsonl")]),
+        ("12:30.csv", [DataSet("12:30.csv")]),
+        ("me@home/x.csv", [DataSet("me@home/x.csv")]),
+        (" , ", []),
+    ],
+)
+def test_a_line_gives_its_data_sets_and_they_give_it_back(text, found):
+    assert data_sets(text) == found == data_sets(as_text(found))
+
+
+def test_what_is_a_file_is_one_data_set_whatever_its_name(tmp_path):
+    for name in ("a.jsonl, b.jsonl", "a.jsonl:1", "o@v1"):
+        (tmp_path / name).touch()
+        assert data_sets(str(tmp_path / name)) == [DataSet(str(tmp_path / name))]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a.jsonl:1, b.jsonl", "each data set a share"),
+        ("a.jsonl:0.5", "max_rows takes a part"),
+        ("a.jsonl:1, b.jsonl:0", "above 0"),
+        ("a.jsonl:1, b.jsonl:-1", "above 0"),
+        (f"a.jsonl:1, b.jsonl:{'9' * 400}", "above 0"),
+        ("a.jsonl, b.jsonl, a.jsonl", "'a.jsonl' is named twice"),
+        (", ".join(f"{number}.jsonl" for number in range(21)), "20 are the most"),
+        ("a\nb.jsonl, c.jsonl", "several lines"),
+        ("", "choose the data"),
+    ],
+)
+def test_what_is_no_mix_is_said(text, words):
+    assert words in mix_problem(data_sets(text))
