@@ -69,6 +69,21 @@ def as_text(sets: Iterable[DataSet]) -> str:
     return ", ".join(lines)
 
 
+def line_of(value: object) -> object:
+    """Return the line for data sets in a list or a table, as YAML has them: ["a.jsonl", {"b.jsonl": 0.3}].
+
+    Any other value stays as it is.
+    """
+    pairs = []
+    for one in value if isinstance(value, list) else [value]:
+        pairs += one.items() if isinstance(one, dict) else [(one, None)]
+    if not isinstance(value, list | dict) or not all(
+        isinstance(place, str) and isinstance(share, str | int | float | None) for place, share in pairs
+    ):
+        return value
+    return ", ".join(place if share is None else f"{place}:{share}" for place, share in pairs)
+
+
 def mix_problem(sets: list[DataSet]) -> str:
     """Say what is wrong with these data sets as a mix; "" for nothing."""
     places, shares = [one.place for one in sets], [one.share for one in sets if one.share is not None]

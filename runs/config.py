@@ -11,7 +11,7 @@ from typing import Any, TypedDict, get_type_hints
 import yaml
 
 from common.errors import UserError
-from common.mix import data_sets, mix_problem
+from common.mix import data_sets, line_of, mix_problem
 from data.settings import EXAMPLE, DataSettings
 from models.base import AUTO
 from models.plain_yaml import NestedYamlError, read_yaml
@@ -30,6 +30,7 @@ MARKUP = ("ask", "turns", "strip", "keep")
 TARGETS = ("all-linear", "attention", "mlp")
 MAX_PROMPTS = 3
 MAX_CHARACTERS = 100_000
+MAX_DEPTH = 3  # of a file of settings: `data` may be a list, each data set with its share
 GROUPS = ("Data", "Model", "Training", "LoRA", "Memory and speed", "Processes and machines", "Watching")
 DATA, MODEL, TRAINING, LORA, MEMORY, PROCESSES, WATCHING = GROUPS  # how the page and the docs order the fields
 TOLD, CARD, KEPT, ROWS, SOURCE, READING, SPEED, BATCH, PERSONAL, SERVER, OUTSIDE, LONG, WRITTEN = Mark
@@ -112,7 +113,7 @@ class TrainConfig:
         None, "Commit, tag or branch of the held-out rows, when they are a Hub data set.", DATA, KEPT, READING
     )
     eval_split: str | None = setting(
-        None, "Split of the same data that is held out, like validation.", DATA, KEPT, SOURCE
+        None, "Split of the same data that is held out, like validation.", DATA, KEPT, READING
     )
     eval_fraction: float = setting(
         0.1, "Part of the rows held out when there is no file for them.", DATA, TOLD, READING, low=0.0, high=0.5
@@ -300,6 +301,8 @@ class TrainConfig:
         unknown = sorted(short(name) for name in set(values) - known)
         if unknown:
             raise UserError(f"Unknown settings: {', '.join(unknown[:10])}.", f"Known are: {', '.join(sorted(known))}.")
+        if "data" in values:
+            values = {**values, "data": line_of(values["data"])}
         types = get_type_hints(cls)
         return cls(**{name: convert(name, types[name], value) for name, value in values.items()})
 
@@ -319,9 +322,11 @@ class TrainConfig:
         if len(text) > MAX_CHARACTERS:
             raise UserError(f"'{name}' is too large for a file of settings.", f"{MAX_CHARACTERS} characters at most.")
         try:
-            values = read_yaml(text)
+            values = read_yaml(text, MAX_DEPTH)
         except NestedYamlError as error:
-            raise UserError(f"'{name}' holds lists, tables or aliases.", "Write one `name: value` a line.") from error
+            raise UserError(
+                f"'{name}' is nested deeply, or holds aliases.", "Write one `name: value` a line."
+            ) from error
         except ValueError as error:
             raise UserError(f"'{name}' cannot be read as YAML.", str(error)) from error
         if not isinstance(values, dict):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.mix import DataSet, as_text, data_sets, mix_problem
+from common.mix import DataSet, as_text, data_sets, line_of, mix_problem
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,21 @@ def test_what_is_a_file_is_one_data_set_whatever_its_name(tmp_path):
 )
 def test_what_is_no_mix_is_said(text, words):
     assert words in mix_problem(data_sets(text))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a.jsonl:0.7, o/n:0.3",
+        ["a.jsonl:0.7", "o/n:0.3"],
+        [{"a.jsonl": 0.7}, {"o/n": 0.3}],
+        {"a.jsonl": 0.7, "o/n": "0.3"},
+    ],
+)
+def test_a_list_or_a_table_is_the_same_as_the_line(value):
+    assert line_of(value) == "a.jsonl:0.7, o/n:0.3"
+
+
+@pytest.mark.parametrize("value", [None, 3, [["a"]], {"a": {"b": 1}}, [3]])
+def test_what_names_no_data_sets_stays_as_it_is(value):
+    assert line_of(value) == value

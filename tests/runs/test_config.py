@@ -89,6 +89,26 @@ def test_a_file_that_is_no_config_is_refused(tmp_path, text):
 @pytest.mark.parametrize(
     "text",
     [
+        "data: a.jsonl:0.7, b.jsonl:0.3",
+        "data: [a.jsonl:0.7, b.jsonl:0.3]",
+        "data:\n- a.jsonl: 0.7\n- b.jsonl: 0.3",
+        "data:\n  a.jsonl: 0.7\n  b.jsonl: 0.3",
+    ],
+)
+def test_several_data_sets_may_be_a_line_a_list_or_a_table(text):
+    assert TrainConfig.from_text(text).data == "a.jsonl:0.7, b.jsonl:0.3"
+
+
+def test_what_goes_with_one_data_set_only_is_a_problem_with_several():
+    assert wrong_fields(data="o/a, o/b", data_revision="main") == ["data_revision"]
+    assert wrong_fields(data="o/a, o/b", eval_split="test") == ["eval_split"]
+    assert wrong_fields(eval_split="train") == wrong_fields(eval_split="test", eval_data="x.csv") == ["eval_split"]
+    assert wrong_fields(data="o/a:1, o/b") == ["data"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         *("first\nsecond", "ends with a line\n", " # no comment\n# at all", "'quoted' \"twice\"\n\n\nthree lines on"),
         *("nel \x85 separators \u2028 \u2029", "x" * 9999 + "\n" + "words " * 1500, "- a\n- b: c", "null", "yes"),
         *("0x10", "2020-01-01", "\ttab", "  spaces  ", "---\n...\n", "|", "한국어: #1 'x'\nline", "emoji 👩‍🚀 한국어"),

@@ -36,7 +36,8 @@ from ui.train.tab import TrainTab
 
 def is_untouched_example(config: TrainConfig) -> bool:
     """Return whether the data is the unchanged example, which needs no check."""
-    return config.data == EXAMPLE and not (config.text_data or config.eval_data or config.columns)
+    touched = (config.text_data, config.eval_data, config.eval_split, config.columns)
+    return config.data == EXAMPLE and not any(touched)
 
 
 def facts_of(config: TrainConfig, looked_at: Checked | None) -> DataFacts | None:
