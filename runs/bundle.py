@@ -24,8 +24,9 @@ from typing import Any, TypedDict
 
 from adapters.curves import draw_losses
 from common.files import read_object
+from common.mix import as_text
 from common.paths import REPOSITORY
-from runs.config import EXAMPLE, ROWS, WRITTEN, TrainConfig, marked
+from runs.config import EXAMPLE, ROWS, WRITTEN, TrainConfig, marked, named_in
 from runs.events import Metrics
 from runs.history import copy_settings
 from runs.labels import labels_of
@@ -99,10 +100,10 @@ def _texts(run: Run, state: RunState, include_data: bool) -> dict[str, str]:
     """Return name to content of the text files."""
     config, labels = run.config(), labels_of(run)
     # in the unpacked folder the config names the data by relative paths
-    missing = [name for name in marked(ROWS) if (getattr(config, name) or "").startswith("data/") and not include_data]
-    flags = "".join(f" --{name.replace('_', '-')}=YOUR-COPY-OF/{Path(getattr(config, name)).name}" for name in missing)
+    missing = {} if include_data else {name: _elsewhere(config, name) for name in marked(ROWS)}
+    flags = "".join(f" --{name.replace('_', '-')}={shlex.quote(line)}" for name, line in missing.items() if line)
     command = f"PYTHONPATH=FOLDER-OF-TINYLLAMA-STUDIO python -m trainer train --config config.yaml{flags}"
-    data = "\nThe data is not in here: put it where the command says.\n" if missing else ""
+    data = "\nThe data is not in here: put it where the command says.\n" if flags else ""
     times = {"queued_at": state.queued_at, "started_at": state.started_at, "ended_at": state.ended_at}
     published = read_object(place_of(run) / "metrics.json").get("versions")  # else the packages of now
     system = {"system": platform.system(), "release": platform.release(), "machine": platform.machine()}
@@ -125,6 +126,15 @@ def _texts(run: Run, state: RunState, include_data: bool) -> dict[str, str]:
         "events.jsonl": _end_of(run.events_file),
         "train.log": _end_of(run.log_file),
     }
+
+
+def _elsewhere(config: TrainConfig, name: str) -> str:
+    """Return the line of a setting with the places where its reader may put the run's files; "" when there is none."""
+    sets = named_in(config, name)
+    if not any(one.place.startswith("data/") for one in sets):
+        return ""
+    moved = [f"YOUR-COPY-OF/{Path(one.place).name}" if one.place.startswith("data/") else one.place for one in sets]
+    return as_text(replace(one, place=place) for one, place in zip(sets, moved, strict=True))
 
 
 def _json(value: object) -> str:
@@ -167,16 +177,17 @@ def fingerprint(run: Run, metrics: Metrics) -> Fingerprint:
     """Tell what `run` trained on, so that somebody else can see whether their data is the same."""
     config = run.config()
     files = [(file, file.relative_to(run.folder).as_posix()) for file in _files(run.data_folder)]
-    if config.data == EXAMPLE:
+    sets = [one for name in marked(ROWS) for one in named_in(config, name)]
+    if any(one.place == EXAMPLE for one in sets):
         files += [(file, f"examples/{file.name}") for file in sorted((REPOSITORY / "examples").glob("*.jsonl"))]
     files += [(file, f"init_adapter/{file.name}") for file in sorted(run.init_adapter_folder.glob("*.safetensors"))]
-    ids = [getattr(config, name) for name in marked(ROWS)]
+    on_hub = [one for one in sets if one.place != EXAMPLE and not one.place.startswith("data/")]
     return {
         "files": [_print_of(file, name) for file, name in files],
         "rows": metrics.get("rows"),
         "held_out_rows": metrics.get("held_out_rows"),
         "hub": {
-            "data": [each for each in ids if each and each != EXAMPLE and not each.startswith("data/")],
+            "data": [as_text([replace(one, share=None)]) for one in on_hub],
             "config": config.data_config,
             "split": config.data_split,
             "revision": config.data_revision,

@@ -11,7 +11,7 @@ from typing import Any, TypedDict, get_type_hints
 import yaml
 
 from common.errors import UserError
-from common.mix import data_sets, line_of, mix_problem
+from common.mix import DataSet, data_sets, line_of, mix_problem
 from data.settings import EXAMPLE, DataSettings
 from models.base import AUTO
 from models.plain_yaml import NestedYamlError, read_yaml
@@ -407,6 +407,14 @@ class TrainConfig:
 def marked(*marks: Mark) -> tuple[str, ...]:
     """Name the settings that have one of these marks, in their order."""
     return tuple(item.name for item in fields(TrainConfig) if {*marks} & {*item.metadata["marks"]})
+
+
+def named_in(config: TrainConfig, field: str) -> list[DataSet]:
+    """Return the data sets that a setting of `ROWS` names: several only in `data`."""
+    value = getattr(config, field)
+    if field == "data":
+        return data_sets(value)
+    return [DataSet(value)] if value else []
 
 
 class ToldSetting(TypedDict):

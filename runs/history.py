@@ -16,9 +16,10 @@ import psutil
 
 from common.errors import UserError
 from common.files import plain_value, read_object
+from common.mix import DataSet, as_text
 from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, runs_folder
 from common.trash import empty_trash, find_in_trash, list_trash, move_to_trash, take_back
-from runs.config import ROWS, WRITTEN, TrainConfig, marked
+from runs.config import ROWS, WRITTEN, TrainConfig, marked, named_in
 from runs.events import Metrics
 from runs.labels import labels_of, title_of
 from runs.machines.user_config import FILE as USER_FILE
@@ -167,12 +168,17 @@ def copy_settings(run: Run) -> TrainConfig:
     """Return the settings of `run` for a new one; its data is read from the copy in the run's folder."""
     config = run.config()
     for name in marked(ROWS):
-        value = getattr(config, name)
-        if value and value.startswith("data/") and (run.folder / value).is_file():
-            config = replace(config, **{name: str(run.folder / value)})
+        sets = [_in_folder(one, run) for one in named_in(config, name)]
+        if sets:
+            config = replace(config, **{name: as_text(sets)})
     if config.accelerate_config == USER_FILE:
         config = replace(config, accelerate_config=str(run.folder / USER_FILE))
     return replace(config, base_reason="")
+
+
+def _in_folder(one: DataSet, run: Run) -> DataSet:
+    is_copy = one.place.startswith("data/") and (run.folder / one.place).is_file()
+    return replace(one, place=str(run.folder / one.place)) if is_copy else one
 
 
 def delete(run: Run) -> Deleted:

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import is_file, read_json, write_json, write_text
+from common.mix import DataSet, as_text
 from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, contained, free_name, runs_folder, slug
 from data.kinds import suffix_of
 from models.adapter_fit import check_base
 from models.base import Base, transport_error
 from models.hardware import find_gpus
 from models.hub.errors import child_environment
-from runs.config import EXAMPLE, ROWS, TrainConfig, marked
+from runs.config import EXAMPLE, ROWS, TrainConfig, marked, named_in
 from runs.disk import check_disk
 from runs.machines.command import accelerate_yaml, launch_command, launch_variables
 from runs.machines.user_config import FILE as USER_FILE
@@ -41,7 +42,7 @@ def create_run(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER) -
     """
     resolved = resolve(config)
     config, base = resolved.config, resolved.base
-    files = [value for name in marked(ROWS) if (value := getattr(config, name)) and is_file(value)]
+    files = [one.place for name in marked(ROWS) for one in named_in(config, name) if is_file(one.place)]
     check_disk(owner, sum(Path(file).stat().st_size for file in files))
     _sweep(runs_folder(owner))
     partial = _reserve(slug(config.name), owner)
@@ -87,14 +88,27 @@ def _write(run: Run, config: TrainConfig, base: Base, owner: str) -> None:
         copy_adapter(config.init_adapter, owner, base, run.init_adapter_folder)
     run.data_folder.mkdir()
     for field in marked(ROWS):
-        if (data := getattr(config, field)) and data != EXAMPLE:
-            changes[f"{field}_revision"] = _data_revision(data, getattr(config, f"{field}_revision"))
-            changes[field] = _copy_data(data, field, run)
+        sets = named_in(config, field)
+        if len(sets) > 1:
+            kept = [_keep(one, f"{field}-{number}", run) for number, one in enumerate(sets, 1)]
+            changes[field] = as_text(kept)
+        elif sets and sets[0].place != EXAMPLE:
+            wished = sets[0].revision or getattr(config, f"{field}_revision")
+            kept = _keep(replace(sets[0], revision=wished), field, run)
+            changes |= {field: kept.place, f"{field}_revision": kept.revision}
     if config.accelerate_config:
         read_user_config(config.accelerate_config)  # again: of a run that is run again the numbers are in the config
         shutil.copyfile(config.accelerate_config, run.folder / USER_FILE)
         changes["accelerate_config"] = USER_FILE
     write_text(run.config_file, replace(config, **changes).to_yaml())
+
+
+def _keep(one: DataSet, name: str, run: Run) -> DataSet:
+    """Return a data set as the run reads it: a copy of a file, called `name`, or the commit of a Hub data set."""
+    if one.place == EXAMPLE:
+        return one
+    revision = _data_revision(one.place, one.revision)
+    return replace(one, place=_copy_data(one.place, name, run), revision=revision)
 
 
 def _data_revision(data: str, wished: str | None) -> str | None:
@@ -110,15 +124,15 @@ def _data_revision(data: str, wished: str | None) -> str | None:
         return wished
 
 
-def _copy_data(data: str, field: str, run: Run) -> str:
+def _copy_data(data: str, name: str, run: Run) -> str:
     """Keep a copy of a data file in the run, so that a resume trains on the same rows. Ids stay as they are."""
     if not is_file(data):
         if ".." in Path(data).parts:  # it would be looked for from inside the run
-            raise UserError(f"{field}: there is no file '{data[:200]}'.", "Give a file, or a Hub id like owner/name.")
+            raise UserError(f"{name}: there is no file '{data[:200]}'.", "Give a file, or a Hub id like owner/name.")
         return data
     endings = Path(data).suffixes[-2:] if data.lower().endswith(".gz") else Path(data).suffixes[-1:]
     suffix = re.sub(r"[^a-z0-9.]", "", "".join(endings).lower())  # tells the format: '.jsonl', '.jsonl.gz'
-    copied = run.data_folder / f"{field}{suffix}"
+    copied = run.data_folder / f"{name}{suffix}"
     shutil.copyfile(data, copied)
     return copied.relative_to(run.folder).as_posix()
 

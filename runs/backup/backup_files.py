@@ -32,6 +32,7 @@ from adapters.trust.scan import places
 from adapters.trust.weights import check_weights
 from common.errors import UserError
 from common.files import read_json, write_json
+from common.mix import data_sets
 from models import embedded
 from models.plain_yaml import MAX_SETTINGS_BYTES
 from runs.checkpoints import COMPLETE, step_of
@@ -49,7 +50,7 @@ _LIMITS = (  # a pattern of names, and the most bytes of such a file
     (re.compile(r"config\.yaml"), MAX_SETTINGS_BYTES),
     (re.compile(r"events\.jsonl"), MAX_EVENTS_BYTES),
     (re.compile(r"about\.json"), MAX_ABOUT_BYTES),
-    (re.compile(rf"data/(?:{'|'.join(marked(ROWS))})(?:\.[a-z0-9]{{1,10}}){{0,2}}"), MAX_DATA_BYTES),
+    (re.compile(rf"data/(?:{'|'.join(marked(ROWS))})(?:-\d{{1,2}})?(?:\.[a-z0-9]{{1,10}}){{0,2}}"), MAX_DATA_BYTES),
     (re.compile(rf"(?:init_adapter|{_CHECKPOINT})/{re.escape(WEIGHTS)}"), MAX_BYTES[WEIGHTS]),
     (re.compile(rf"init_adapter/(?:{'|'.join(map(re.escape, (*FILES, RECORD)))})"), MAX_FILE_BYTES),
     (re.compile(rf"{_CHECKPOINT}/(?:adapter_config\.json|trainer_state\.json|{COMPLETE})"), MAX_FILE_BYTES),
@@ -168,20 +169,27 @@ def _settings(path: Path) -> dict[str, Any]:
     return values
 
 
+def _check_place(folder: Path, name: str, place: str) -> None:
+    """Raise UserError unless `place` is a file of the run in `folder`, or the id of a Hub data set."""
+    is_copy = bool(max_bytes(place)) and place.startswith("data/")
+    if is_copy and not (folder / place).is_file():
+        raise UserError(f"The data of the run, {place[:80]}, is not in the repository.", "It is not whole.")
+    if not is_copy and not (_ID.fullmatch(place) and ".." not in place):
+        raise UserError(f"config.yaml names {name} by '{place[:80]}'.", "Only data of the run itself is taken.")
+
+
 def check_settings(folder: Path) -> None:
     """Raise UserError when the settings name a file outside of the run: on a server it would be somebody else's."""
     values = _settings(folder / "config.yaml")
     for name in marked(ROWS):
         value = values.get(name)
-        if not value or (value == "example" and name == "data"):
-            continue
-        is_copy = isinstance(value, str) and bool(max_bytes(value)) and value.startswith("data/")
-        if is_copy and not (folder / value).is_file():
-            raise UserError(f"The data of the run, {value[:80]}, is not in the repository.", "It is not whole.")
-        if not is_copy and not (isinstance(value, str) and _ID.fullmatch(value) and ".." not in value):
+        if value and not isinstance(value, str):
             raise UserError(
                 f"config.yaml names {name} by '{str(value)[:80]}'.", "Only data of the run itself is taken."
             )
+        for place in [one.place for one in data_sets(value or "")] if name == "data" else [value]:
+            if place and not (place == "example" and name == "data"):
+                _check_place(folder, name, place)
     base = values.get("base")
     if not isinstance(base, str) or not (
         base == "embedded" or ("/" in base and _ID.fullmatch(base) and ".." not in base)

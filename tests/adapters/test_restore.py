@@ -71,6 +71,10 @@ HOSTILE = {
     "numpy where none belongs": ({f"{AT}/optimizer.pt": lambda: torch_file(Evil)}, "could run code"),
     "another's data": ({"config.yaml": lambda: b"base: a/b\ndata: /etc/passwd\n"}, "names data by '/etc/passwd'"),
     "a way out": ({"config.yaml": lambda: b"base: a/b\ndata: ../user-bob/x.jsonl\n"}, "names data by"),
+    "another's data in a mix": (
+        {"config.yaml": lambda: b"base: a/b\ndata: example, /etc/passwd.csv:1\n"},
+        "names data by '/etc/passwd.csv'",
+    ),
     "data that is not there": (
         {"config.yaml": lambda: b"base: a/b\ndata: data/data.csv\n"},
         "is not in the repository",
@@ -129,3 +133,15 @@ def test_a_run_that_comes_back_names_no_machine_and_no_file_elsewhere(tmp_path, 
     (tmp_path / "config.yaml").write_text(json.dumps({"base": "embedded", "data": "example", **named}))
     with pytest.raises(UserError, match=next(iter(named))):
         check_settings(tmp_path)
+
+
+def test_a_run_on_several_data_sets_comes_back_with_its_own_files_only(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "data-1.jsonl").touch()
+    own = "data/data-1.jsonl:0.5, example:0.3, o/n@v1:0.2"
+    (tmp_path / "config.yaml").write_text(json.dumps({"base": "embedded", "data": own}))
+    check_settings(tmp_path)
+    for other in ("data/data-2.jsonl", "data/../x.jsonl", "/srv/x.jsonl", "../x.jsonl"):
+        (tmp_path / "config.yaml").write_text(json.dumps({"base": "embedded", "data": f"{own}, {other}:1"}))
+        with pytest.raises(UserError, match=r"names data by|not in the repository"):
+            check_settings(tmp_path)

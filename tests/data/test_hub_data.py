@@ -181,7 +181,8 @@ from runs.config import TrainConfig
 from runs.launcher import create_run
 for options in json.loads(sys.argv[1]):
     config = create_run(TrainConfig(base="embedded", **options)).config()
-    print(json.dumps(next(getattr(config, name) for name in (*options, "data_revision") if name.endswith("_revision"))))
+    name = next(name for name in (*options, "data_revision") if name.endswith("_revision"))
+    print(json.dumps(config.data if "," in config.data else getattr(config, name)))
 """
 
 
@@ -191,8 +192,11 @@ def test_a_launch_keeps_the_commits_that_data_text_and_held_out_rows_have_now(hu
     pinned += [{f"{field}_data": "me/data", f"{field}_data_revision": None} for field in ("text", "eval")]
     places = ("me/nothing", "example", str(tmp_path / "rows"), "gone.jsonl", "not a name/x")
     others = [{"data": place} for place in places] + [{"text_data_revision": None}]
-    found = read(hub.url, *pinned, *others, {"eval_data_revision": "v1"}, code=LAUNCH)
-    assert found == [hub.commit("me/data")] * len(pinned) + [None] * len(others) + ["v1"]
+    mixed = {"data": "me/data@main:0.5, example:0.2, me/nothing@v1:0.3"}
+    found = read(hub.url, *pinned, *others, {"eval_data_revision": "v1"}, {"data": "me/data@main"}, mixed, code=LAUNCH)
+    commit = hub.commit("me/data")
+    assert found[:-2] == [commit] * len(pinned) + [None] * len(others) + ["v1"]
+    assert found[-2:] == [commit, f"me/data@{commit}:0.5, example:0.2, me/nothing@v1:0.3"]
     assert not any(hub.seen_tokens), "somebody's token went out"
 
 

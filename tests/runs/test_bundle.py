@@ -78,6 +78,18 @@ def test_a_bundle_holds_everything_and_the_data_only_when_it_was_asked_for(run, 
     assert contents(write_bundle(run, tmp_path, include_data=True))["data/data.jsonl"] == ROWS.encode()
 
 
+def test_a_bundle_of_a_mix_names_each_data_set(data, tmp_path):
+    run = create_run(TrainConfig(name="mix", base="embedded", data=f"{data}:0.5, example:0.5"))
+    write_text(run.config_file, run.config().to_yaml().replace("example:0.5", "example:0.3, o/n@v1:0.2"))
+    EventLog(run).write("done", metrics={})
+    found = contents(write_bundle(run, tmp_path / "out"))
+    print_of = json.loads(found["fingerprint.json"])
+    files = ["data/data-1.jsonl", "examples/study_coach.jsonl", "examples/study_coach_heldout.jsonl"]
+    assert [file["file"] for file in print_of["files"]] == files and print_of["hub"]["data"] == ["o/n@v1"]
+    assert b"--data='YOUR-COPY-OF/data-1.jsonl:0.5, example:0.3, o/n@v1:0.2'" in found["command.txt"]
+    assert "--data" not in contents(write_bundle(run, tmp_path, include_data=True))["command.txt"].decode()
+
+
 def test_a_bundle_tells_no_token_no_path_and_no_host(run, tmp_path):
     set_labels(run, "Mine", f"see {home()}/notes and {TOKEN}", [f"tag {home()}"[:40]])
     text = b"\n".join(contents(write_bundle(run, tmp_path / "out")).values()).decode("utf-8", "replace")

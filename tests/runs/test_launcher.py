@@ -19,6 +19,7 @@ from models import embedded
 from models.base import DEFAULT_BASE
 from runs import disk, launcher
 from runs.config import TrainConfig
+from runs.history import copy_settings
 from runs.launcher import command, create_run, environment, start
 from runs.run import EventLog, this_process
 from tests.running import write_rows
@@ -128,6 +129,26 @@ def test_all_data_files_are_copied_and_keep_their_format(tmp_path):
     written = create_run(TrainConfig(base="embedded", **{field: str(tmp_path / name) for field, name in files.items()}))
     copies = {"data": "data/data.jsonl.gz", "text_data": "data/text_data.txt", "eval_data": "data/eval_data.csv"}
     assert copies.items() <= written.config().to_dict().items()
+
+
+def test_each_file_of_a_mix_is_copied_and_is_read_again_from_the_copy(tmp_path):
+    for name in ("a.csv", "b.jsonl.gz"):
+        (tmp_path / name).write_text(name)
+    data = f"{tmp_path / 'a.csv'}:0.5, example:0.3, {tmp_path / 'b.jsonl.gz'}:0.2"
+    run = create_run(TrainConfig(base="embedded", data=data))
+    assert run.config().data == "data/data-1.csv:0.5, example:0.3, data/data-3.jsonl.gz:0.2"
+    folder = run.data_folder
+    assert [file.read_text() for file in sorted(folder.iterdir())] == ["a.csv", "b.jsonl.gz"]
+    copied = copy_settings(run)
+    assert copied.data == f"{folder}/data-1.csv:0.5, example:0.3, {folder}/data-3.jsonl.gz:0.2"
+    assert create_run(copied).config().data == run.config().data
+
+
+def test_a_mix_that_names_no_file_leaves_nothing(config):
+    for data in (f"{config.data}:1, ../../x.jsonl:1", f"{config.data}:1, o/n", f"{config.data}, {config.data}"):
+        with pytest.raises(UserError):
+            create_run(replace(config, data=data), "bob")
+    assert not list(runs_folder("bob").glob("*"))
 
 
 def test_what_a_killed_program_left_is_swept_away(config):
