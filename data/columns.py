@@ -225,20 +225,14 @@ def guess_mapping(rows: list[Row]) -> dict[str, str]:
     if known:
         return known
     rows = rows[:MAX_GUESS_ROWS]
-    texts: list[str] = []
-    for column in columns_of(rows):
-        values = [row.get(column) for row in rows]
-        words = [value.strip() for value in values if isinstance(value, str) and value.strip()]
-        is_number = all(word.replace(".", "").isdigit() for word in words)
-        is_category = len(words) > MANY_ROWS and len(set(words)) <= FEW_VALUES
-        no_words = is_number or is_category or all(map(ADDRESS.fullmatch, words))
-        if len(words) * 2 > len(values) and not (no_words or is_id(column) or NEVER.search(column)):
-            texts.append(column)
+    texts = _text_columns(rows)
     if any(column.strip().lower() in CHOICES for column in columns_of(rows)) or any(map(role_of, rows)):
         return {}  # the answer may be the number of a choice, the row a turn
     if len(texts) == 1:
         (column,) = texts
-        return {"text": column} if any(" " in str(row.get(column)).strip() for row in rows) else {}
+        is_side = _hinted("prompt", texts) or _hinted("completion", texts)
+        is_prose = any(" " in value.strip() for row in rows if isinstance(value := row.get(column), str))
+        return {"text": column} if is_prose and not is_side else {}
     completions = _hinted("completion", texts)
     prompts = [column for column in _hinted("prompt", texts) if column not in completions]
     if len(texts) == 2 and len(prompts) < 2 and len(completions) < 2:
@@ -246,6 +240,21 @@ def guess_mapping(rows: list[Row]) -> dict[str, str]:
         is_turned = second in prompts or first in completions
         return {"prompt": second, "completion": first} if is_turned else {"prompt": first, "completion": second}
     return {"prompt": prompts[0], "completion": completions[0]} if len(prompts) == len(completions) == 1 else {}
+
+
+def _text_columns(rows: list[Row]) -> list[str]:
+    """Return the columns that mostly hold words, and may be a side of a conversation."""
+    texts = []
+    for column in columns_of(rows):
+        values = [row.get(column) for row in rows]
+        words = [value.strip() for value in values if isinstance(value, str) and value.strip()]
+        is_number = all(word.replace(".", "").isdigit() for word in words)
+        is_category = len(words) > MANY_ROWS and len(set(words)) <= FEW_VALUES
+        is_side = _hinted("prompt", [column]) or _hinted("completion", [column])
+        no_words = is_number or (is_category and not is_side) or all(map(ADDRESS.fullmatch, words))
+        if len(words) * 2 > len(values) and not (no_words or is_id(column) or NEVER.search(column)):
+            texts.append(column)
+    return texts
 
 
 def _hinted(key: str, columns: Iterable[str]) -> list[str]:

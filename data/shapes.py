@@ -68,14 +68,17 @@ def to_conversation(
     unknown = set(mapping) - set(KEYS)
     if unknown:
         raise UserError(f"columns maps '{min(unknown)}'.", f"It can map {', '.join(KEYS)}.")
-    if "label" in mapping and str(row.get(mapping["label"])).strip().lower() == "false":
+    label = row.get(mapping.get("label", ""))
+    if label is False or (isinstance(label, str) and label.strip().lower() == "false"):
         raise LeftOut("it is labelled false, as an answer not to give.", ("label", LEFT_OUT))
     if "messages" in mapping or {"prompt", "completion"} <= set(mapping):
         turns = _turns(row, mapping, notices)
         if _has(row, PICTURES):
             notices.add(("pictures", BESIDE))
             for turn in turns:
-                turn.holds = turn.holds or ("pictures" if PICTURE_TAG in str(turn.content) else "")
+                turn.holds = turn.holds or (
+                    "pictures" if isinstance(turn.content, str) and PICTURE_TAG in turn.content else ""
+                )
         messages = messages_of(turns, notices, system_turns)
         _notice_unused(row, mapping, {message["content"].strip() for message in messages}, notices)
         return {"messages": messages}
@@ -124,7 +127,7 @@ def _side(role: str, value: object, column: str, notices: set[Notice]) -> list[T
 
 def _first(value: object, column: str, notices: set[Notice]) -> object:
     """Return the first of several answers: ["Oslo", "oslo"], or (as SQuAD writes it) {"text": ["Oslo"], ...}."""
-    if isinstance(value, dict) and "text" in value:
+    if isinstance(value, dict) and "text" in value and not role_of(value):
         notices |= unused((f"{column}.{key}", part) for key, part in value.items() if key != "text")
         value, is_several = value["text"], True
     else:

@@ -130,8 +130,8 @@ def _turns(turn: object, number: int, notices: set[Notice]) -> list[Turn]:
     if isinstance(turn, dict) and who and (what or calls or any(key in turn for key in WHAT)):
         role = ROLES.get(said[who].strip().lower()) if isinstance(said[who], str) else None
         if role is None:
-            name = str(said[who])[:60]
-            raise UserError(f"{where} has the unknown role '{name}'.", "Use system, user, assistant.")
+            name = f" '{said[who][:60]}'" if isinstance(said[who], str) else ""
+            raise UserError(f"{where} has the unknown role{name}.", "Use system, user, assistant.")
         found = [_turn(role, said[what] if what else None, where, notices)]
         if calls:
             notices.add(("tools", ""))
@@ -194,7 +194,7 @@ def _heed_flags(said: dict, turns: list[Turn], notices: set[Notice]) -> set[str]
     answers = [turn for turn in turns if turn.role == "assistant"]
     heeded = set()
     for key in (key for key in (*WEIGHTS, *FLAGS) if key in said):
-        value = str(said[key]).strip().lower()
+        value = "" if isinstance(said[key], list | dict) else str(said[key]).strip().lower()
         is_off = value in ("false", "0", "0.0")
         for turn in answers if is_off else ():
             turn.is_trained = False

@@ -294,6 +294,7 @@ def test_turns_that_differ_in_what_is_trained_are_no_duplicates(tmp_path):
         ({"my_question": "2+2?", "choices": ["3", "4"], "answerKey": "B x"}, {}),
         ({"method": "POST", "url": "/v1/chat", "custom_id": "one two"}, {}),
         ({"list": ["some", "words"], "n": 1}, {}),
+        ({"instruction": "Say hi to me", "completions": [{"model": "x"}]}, {}),
         ({"a": TALK, "b": TALK}, {}),
         ({"translation": {"en": "Hi", "fr": "Salut"}}, {}),
     ],
