@@ -125,7 +125,7 @@ def _turns(turn: object, number: int, notices: set[Notice]) -> list[Turn]:
     # turns of several shapes in one Arrow file have the keys of all, null where they are not theirs
     said = {str(key): value for key, value in turn.items() if value is not None} if isinstance(turn, dict) else {}
     who = next((key for key in WHO if key in said), None)
-    what = next((key for key in WHAT if key in said), None)
+    what = min((key for key in WHAT if key in said), key=lambda key: is_empty(said[key]), default=None)
     calls = [key for key in CALLS if not is_empty(said.get(key))]
     if isinstance(turn, dict) and who and (what or calls or any(key in turn for key in WHAT)):
         role = ROLES.get(said[who].strip().lower()) if isinstance(said[who], str) else None

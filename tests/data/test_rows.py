@@ -106,6 +106,7 @@ def told(noticed) -> str:
         ),
         ({"messages": [ANSWER, *TALK]}, "a: Hello. | u: Hi | a: Hello.", ""),
         # one Arrow struct for turns of several shapes
+        ({"messages": [{**turn, "content": "", "text": turn["content"]} for turn in TALK]}, "u: Hi | a: Hello.", ""),
         (
             {"messages": [{**turn, "from": None, "value": None, "tool_calls": None} for turn in TALK]},
             "u: Hi | a: Hello.",
