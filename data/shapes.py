@@ -12,7 +12,7 @@ from data.columns import CHOICES, CHOSEN, KEYS, REJECTED, mapping_of
 from data.conversations import BadLine, Conversation, Row
 from data.markup import find_markup
 from data.notices import BESIDE, LEFT_OUT, Notice
-from data.turns import LeftOut, Turn, as_list, is_empty, messages_of, read_turns, role_of, text_of, unused
+from data.turns import WHAT, LeftOut, Turn, as_list, is_empty, messages_of, read_turns, role_of, text_of, unused
 
 SHAPES = "messages; prompt and completion; instruction, input and output; conversations; chosen and rejected; text"
 PICTURES = ("image", "images", "picture", "pictures", "pixel_values")
@@ -200,11 +200,14 @@ def _notice_unused(row: Row, mapping: dict[str, str], said: set[str], notices: s
             del others[name]
         elif plain in PICTURES and ("pictures", BESIDE) in notices:
             del others[name]
-    notices |= unused(
-        (str(name)[:60], value)
-        for name, value in others.items()
-        if not (isinstance(value, str) and value.strip() in said)
-    )
+    notices |= unused((str(name)[:60], value) for name, value in others.items() if not _is_said(value, said))
+
+
+def _is_said(value: object, said: set[str]) -> bool:
+    """Return True for a text, or turns, whose words are among what was `said`."""
+    if isinstance(value, list) and value and all(map(role_of, value)):
+        return all(_is_said(next((turn[key] for key in WHAT if key in turn), None), said) for turn in value)
+    return isinstance(value, str) and value.strip() in said
 
 
 def _cell(row: Row, path: str, *default: object) -> object:

@@ -260,7 +260,9 @@ def text_of(value: object, where: str, notices: set[Notice], empty: type[UserErr
     if isinstance(value, list):
         raise UserError(f"{where} is a list, not text.", "Bare strings are turns in messages only.")
     if isinstance(value, dict):
-        raise UserError(f"{where} is an object, not text.", "Give the text itself, or map the column that holds it.")
+        raise UserError(
+            f"{where} is an object, not text.", f"Give the text itself, or map what is inside: {where}.NAME."
+        )
     if not isinstance(value, str):
         notices.add(("to_text", "turn" if where.startswith("turn ") else where))
         try:

@@ -17,7 +17,7 @@ python -m trainer bundle NAME          a zip that reproduces the run
 python -m trainer check DATA           what is wrong with the data, before the start
 python -m trainer estimate --data ...  steps, memory and time, before the start
 python -m trainer plan [--num-processes 2 ...]                  hardware, processes, batch, command and YAML of a start
-python -m trainer preview DATA --base B --rows N [--json]       the tokens, and which of them are trained
+python -m trainer preview DATA --base B --rows N [--columns ...] [--json]   the tokens, and which of them are trained
 """
 
 import argparse

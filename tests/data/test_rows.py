@@ -149,6 +149,11 @@ def told(noticed) -> str:
             "u: Hi | a: Hello.",
             "Not used: `score_chosen`",
         ),
+        (
+            {"prompt": [USER], "chosen": TALK, "rejected": TALK},
+            "u: Hi | a: Hello.",
+            "preferences are not trained here.",
+        ),
         ({"prompt": [USER], "chosen": [ANSWER], "rejected": [ANSWER]}, "u: Hi | a: Hello.", "Preference pairs: 1 row."),
         (
             {
