@@ -8,7 +8,7 @@ import html
 import math
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from textwrap import wrap
 
 from adapters.facts import steps_of, training_time
@@ -19,6 +19,7 @@ from models.base import DEFAULT_BASE
 
 LICENSES = {DEFAULT_BASE: "apache-2.0", embedded.HUB_ID: "apache-2.0"}
 TAGS = ("lora", "sft", "trl", "transformers", "peft", "tinyllama-studio")
+OWNERS = "data of its owner"
 MAX_LOSS = 50  # of which a perplexity is told
 MAX_ANSWER_CHARACTERS = 1500
 COLUMNS = 90
@@ -46,12 +47,12 @@ print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1]:], skip_special_to
 
 @dataclass(frozen=True)
 class CardFacts:
-    """Facts that the adapter's files do not hold: repository, licence, language, and the public data set, if any."""
+    """Facts that the adapter's files do not hold: repository, licence, language, and the public data sets with their licences."""
 
     repo_id: str
     license: str
     language: str = ""
-    dataset: str | None = None
+    datasets: dict[str, str] = field(default_factory=dict)
     with_picture: bool = False
     with_answers: bool = False
 
@@ -101,7 +102,9 @@ def _front_matter(adapter: Adapter, facts: CardFacts) -> str:
     results = [
         EvalResult(
             task_type="text-generation",
-            dataset_type=facts.dataset or "private",
+            dataset_type=next(iter(facts.datasets))
+            if len(adapter.data_sets()) == len(facts.datasets) == 1
+            else "private",
             dataset_name="held-out split",
             dataset_split="validation",
             metric_type=kind,
@@ -117,7 +120,7 @@ def _front_matter(adapter: Adapter, facts: CardFacts) -> str:
         pipeline_tag="text-generation",
         license=facts.license,
         language=[facts.language] if facts.language else None,
-        datasets=[facts.dataset] if facts.dataset else None,
+        datasets=[*facts.datasets] or None,
         tags=[f"base_model:adapter:{adapter.base}", *TAGS],
         model_name=facts.name if results else None,
         eval_results=results or None,
@@ -129,11 +132,19 @@ def _training_words(adapter: Adapter, facts: CardFacts) -> str:
     rows, tokens = adapter.metrics.get("rows"), adapter.metrics.get("trained_tokens")
     counts = [f"{rows:,} rows"] if isinstance(rows, int) else []
     counts += [f"{tokens:,} trained tokens"] if isinstance(tokens, int) else []
-    is_example = adapter.training_config().get("data") == "example"
-    named = "the study coach example of TinyLlama Studio" if is_example else "data of its owner"
-    if facts.dataset:
-        named = f"[{facts.dataset}](https://huggingface.co/datasets/{facts.dataset})"
+    sets = adapter.data_sets()
+    whole = sum(one.share or 0 for one in sets)
+    parts = [(one.share or 0, _data_words(one.place, facts)) for one in sets] or [(0, OWNERS)]
+    named = ", ".join(f"{100 * share / whole:.3g}% {words}" if whole else words for share, words in parts)
     return f"{named} ({', '.join(counts)})" if counts else named
+
+
+def _data_words(place: str, facts: CardFacts) -> str:
+    """Return a data set as Markdown: by name and licence when it is public."""
+    if place in facts.datasets:
+        license_words = f" ({cell(facts.datasets[place])})" if facts.datasets[place] else ""
+        return f"[{place}](https://huggingface.co/datasets/{place}){license_words}"
+    return "the study coach example of TinyLlama Studio" if place == "example" else OWNERS
 
 
 def _results(adapter: Adapter, facts: CardFacts) -> str:

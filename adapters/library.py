@@ -12,6 +12,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.files import plain_value, read_json, read_object, write_json
+from common.mix import DataSet, split_line
 from common.paths import LOCAL_OWNER, adapters_folder, contained
 from models import embedded
 from models.base import MAX_ADAPTER_CONFIG_BYTES
@@ -200,13 +201,20 @@ class Adapter:
             if (name := _text(one.get("name"))) and isinstance(value := config.get(name), int | float | str)
         ]
 
+    def data_sets(self) -> list[DataSet]:
+        """Return the data sets of the training as its settings name them; [] when they are not known."""
+        return split_line(_setting(_settings_text(self.folder / SETTINGS), "data"))
+
     def data(self) -> str:
         """Return the data of the training in words, never as a path."""
-        named = _setting(_settings_text(self.folder / SETTINGS), "data")
         rows = self.metric("rows")
-        is_file = named.startswith(("data/", "/", ".", "~")) or "\\" in named
-        words = {"": "not known", "example": "the study coach example"}.get(named, "a file" if is_file else named)
-        return f"{words}, {rows:.0f} rows" if rows else words
+        named = [_data_words(one) for one in self.data_sets()] or ["not known"]
+        return ", ".join([*dict.fromkeys(named), *([f"{rows:.0f} rows"] if rows else [])])
+
+
+def _data_words(one: DataSet) -> str:
+    is_file = one.place.startswith(("data/", "/", ".", "~")) or "\\" in one.place
+    return "the study coach example" if one.place == "example" else "a file" if is_file else one.place
 
 
 def read_adapter(folder: Path) -> Adapter:

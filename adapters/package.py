@@ -54,12 +54,12 @@ def write_package(adapter: Adapter, repo_id: str, options: PushOptions, folder: 
         (folder / "loss.png").write_bytes(picture)
     else:
         _copy(adapter, folder, ("loss.png",))
-    language = "en" if adapter.training_config().get("data") == "example" else ""
+    language = "en" if [one.place for one in adapter.data_sets()] == ["example"] else ""
     facts = CardFacts(
         repo_id=repo_id,
         license=options.license or LICENSES.get(adapter.base, "other"),
         language=options.language or language,
-        dataset=_public_dataset(adapter),
+        datasets=_public_datasets(adapter),
         with_picture=(folder / "loss.png").exists(),
         with_answers=options.with_answers and (options.with_rows or has_own_prompts(adapter)),
     )
@@ -114,16 +114,24 @@ def _write_settings(adapter: Adapter, folder: Path, tells_source: bool = True) -
         write_json(folder / "metrics.json", metrics)
 
 
-def _public_dataset(adapter: Adapter) -> str | None:
-    """Return the Hub data set of the training if it is public; None also when that cannot be found out."""
+def _public_datasets(adapter: Adapter) -> dict[str, str]:
+    """Return the public Hub data sets of the training with their licences, "" for an unknown one.
+
+    Those of which that cannot be found out are left out.
+    """
     import httpx2
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError
 
-    named = adapter.training_config().get("data")
-    if not isinstance(named, str) or named.count("/") != 1 or named.startswith(("data/", ".", "/", "~")):
-        return None
-    try:
-        return None if HfApi(token=False).dataset_info(named, timeout=5).private else named
-    except (OSError, httpx2.HTTPError, HFValidationError):
-        return None
+    found = {}
+    for place in [one.place for one in adapter.data_sets()]:
+        if place.count("/") != 1 or place.startswith(("data/", ".", "/", "~")):
+            continue
+        try:
+            info = HfApi(token=False).dataset_info(place, timeout=5)
+        except (OSError, httpx2.HTTPError, HFValidationError):
+            continue
+        if not info.private:
+            licenses = (info.card_data or {}).get("license") or ""
+            found[place] = ", ".join(map(str, licenses)) if isinstance(licenses, list) else str(licenses)
+    return found

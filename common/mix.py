@@ -8,13 +8,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
-from pathlib import Path
 
 from common.files import is_file
 
 MAX_DATA_SETS = 20
 _SHARE = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+) *%?")
-_PINNED = re.compile(r"([\w.-]+/[\w.-]+)@([\w./-]+)")
+_PINNED = re.compile(r"([\w.-]+/[\w.-]+)@(?!.*\.[A-Za-z]\w{1,7}$)([\w./-]+)")  # `me/x@2.csv` is a file
 # what can stand before a comma that is not one of a file's name: the ending of a file, or an id
 _WHOLE = re.compile(r"example|.*\.[A-Za-z]\w{1,7}|[\w.-]+/[\w.-]+(?:@[\w./-]+)?", re.DOTALL)
 
@@ -27,19 +26,20 @@ class DataSet:
     share: float | None = None
     revision: str | None = None
 
-    @property
-    def name(self) -> str:
-        """Return what people call it: a file's name, or the id."""
-        return Path(self.place).name if is_file(self.place) else self.place
-
 
 def data_sets(text: str) -> list[DataSet]:
     """Return the data sets that a line names, in their order; `mix_problem` says what is wrong with them.
 
+    What is a file is one data set, whatever its name.
+    """
+    return [DataSet(text)] if is_file(text) else split_line(text)
+
+
+def split_line(text: str) -> list[DataSet]:
+    """Return the same without a look at files.
+
     A comma or a colon in a file's name is no end of it: `C:\\x.csv`, `Data, final.csv`.
     """
-    if is_file(text):
-        return [DataSet(text)]
     found, held = [], ""
     for piece in text.split(","):
         held = f"{held},{piece}".lstrip(" ,\t\n")
@@ -56,7 +56,7 @@ def data_sets(text: str) -> list[DataSet]:
 
 def _data_set(place: str, share: float | None = None) -> DataSet:
     place = place.strip()
-    pinned = None if is_file(place) else _PINNED.fullmatch(place)
+    pinned = _PINNED.fullmatch(place)
     return DataSet(pinned[1], share, pinned[2]) if pinned else DataSet(place, share)
 
 

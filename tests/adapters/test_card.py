@@ -6,6 +6,7 @@ import re
 import struct
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -74,6 +75,46 @@ def test_a_language_is_on_the_card_only_when_it_is_known(made, tmp_path):
         to.mkdir()
         write_package(find_adapter("mine"), "alice/mine", wish, to)
         assert front_of((to / "README.md").read_text()).get("language") == shown
+
+
+class FakeHub:
+    """Two public data sets, one of them with a licence, and a private one."""
+
+    def __init__(self, token: bool) -> None:
+        self.token = token
+
+    def dataset_info(self, name: str, timeout: int) -> SimpleNamespace:
+        if name == "o/gone":
+            raise OSError("not there")
+        card = {"license": ["cc-by-4.0", "mit"]} if name == "o/a" else None
+        return SimpleNamespace(private=name == "o/mine", card_data=card)
+
+
+@pytest.mark.parametrize(
+    ("data", "datasets", "words"),
+    [
+        ("o/a", ["o/a"], "fine-tuned on [o/a](https://huggingface.co/datasets/o/a) (cc-by-4.0, mit) (220 rows"),
+        (
+            "o/a@v1:2, data/data-2.jsonl:1, o/b:1",
+            ["o/a", "o/b"],
+            "fine-tuned on 50% [o/a](https://huggingface.co/datasets/o/a) (cc-by-4.0, mit), 25% data of its owner, "
+            "25% [o/b](https://huggingface.co/datasets/o/b) (220 rows",
+        ),
+        (
+            "o/mine, o/gone, example",
+            None,
+            "fine-tuned on data of its owner, data of its owner, the study coach example",
+        ),
+    ],
+)
+def test_public_data_sets_are_named_with_share_and_licence(made, tmp_path, monkeypatch, data, datasets, words):
+    monkeypatch.setattr("huggingface_hub.HfApi", FakeHub)
+    (put("mine", made) / "training_config.yaml").write_text(f"data: {data}\n")
+    adapter = find_adapter("mine")
+    write_package(adapter, "alice/mine", PushOptions(), tmp_path)
+    card = (tmp_path / "README.md").read_text()
+    assert front_of(card).get("datasets") == datasets and words in card
+    assert "data-2.jsonl" not in card + adapter.data() and "o/gone" not in card
 
 
 def test_the_snippet_takes_the_tokenizer_from_where_it_is(made):

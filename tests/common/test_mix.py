@@ -18,7 +18,7 @@ from common.mix import DataSet, as_text, data_sets, line_of, mix_problem
         ("C:\\my, rows\\x.csv:2, D:\\y.csv:1", [DataSet("C:\\my, rows\\x.csv", 2), DataSet("D:\\y.csv", 1)]),
         ("Data, final (2).csv, b.jsonl", [DataSet("Data, final (2).csv"), DataSet("b.jsonl")]),
         ("12:30.csv", [DataSet("12:30.csv")]),
-        ("me@home/x.csv", [DataSet("me@home/x.csv")]),
+        ("me@home/x.csv, me/x@2.csv:1", [DataSet("me@home/x.csv"), DataSet("me/x@2.csv", 1)]),
         (" , ", []),
     ],
 )
