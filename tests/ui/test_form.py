@@ -16,6 +16,7 @@ from ui.train.form_values import (
     form_values,
     loaded_values,
     make_config,
+    uploaded_names,
     uploads_folder,
 )
 
@@ -82,6 +83,52 @@ def test_a_visitor_may_name_files_of_their_own_runs_only(space):
     for name in (str(theirs), around, str(mine.parent / "link.jsonl")):
         with pytest.raises(UserError):
             make_config("user-alice", {**values, "data_hub": name})
+
+
+FILES = ["/tmp/1/a.jsonl", "/tmp/2/b.csv"]
+
+
+@pytest.mark.parametrize(
+    ("files", "line", "data"),
+    [
+        (FILES[:1], "", "/tmp/1/a.jsonl"),
+        (FILES, "", "/tmp/1/a.jsonl, /tmp/2/b.csv"),
+        (FILES, "b.csv:0.7, a.jsonl:0.3", "/tmp/2/b.csv:0.7, /tmp/1/a.jsonl:0.3"),
+        (FILES[:1], "a.jsonl:1, o/n@v1:1", "/tmp/1/a.jsonl:1, o/n@v1:1"),
+        (["/tmp/1/a.csv", "/tmp/2/a.csv"], "a.csv:1, a.csv:2", "/tmp/1/a.csv:1, /tmp/2/a.csv:2"),
+    ],
+)
+def test_several_files_are_one_line_with_their_shares(files, line, data):
+    config = made(data_kind=UPLOAD, data_file=files, data_mix=line)
+    assert config.data == data and config.problems() == []
+
+
+def test_the_names_of_several_files_are_filled_in_and_none_is_left_out_in_silence():
+    assert uploaded_names(FILES) == "a.jsonl, b.csv" and uploaded_names(FILES[:1]) == uploaded_names(None) == ""
+    with pytest.raises(UserError, match=r"'b\.csv' was uploaded, and the mix does not name it"):
+        made(data_kind=UPLOAD, data_file=FILES, data_mix="a.jsonl:1, o/n:1")
+    for files in ([1], [["a"]]):
+        with pytest.raises(UserError, match="data_file"):
+            made(data_kind=UPLOAD, data_file=files)
+
+
+def test_a_mix_of_a_visitor_names_no_file_of_the_server(space):
+    for values in (
+        {"data_kind": HUB, "data_hub": "o/n:1, /etc/passwd.csv:1"},
+        {"data_kind": UPLOAD, "data_file": FILES, "data_mix": "a.jsonl, b.csv, /etc/passwd.csv"},
+    ):
+        with pytest.raises(UserError, match="not the id of a data set"):
+            made(**values)
+    assert made(data_kind=HUB, data_hub="o/n:1, o/m@v1:2").data == "o/n:1, o/m@v1:2"
+
+
+def test_a_loaded_mix_says_which_of_its_files_are_gone(tmp_path):
+    (tmp_path / "a.jsonl").touch()
+    data = f"{tmp_path}/a.jsonl:0.5, example:0.2, o/n:0.3"
+    values, gone = loaded_values("local", TrainConfig(data=data))
+    assert gone == [] and values["data_hub"] == data
+    values, gone = loaded_values("local", TrainConfig(data=f"{data}, {tmp_path}/b.jsonl:1"))
+    assert gone == ["b.jsonl"] and values["data_kind"] == UPLOAD
 
 
 def test_answers_that_were_kept_in_the_chat_are_data():

@@ -23,7 +23,7 @@ from ui.train.settings_form import preset_help
 if TYPE_CHECKING:
     from ui.train.tab import TrainTab
 
-FILES = ("data_file", "text_file", "eval_file")
+FILES = ("data_file", "data_mix", "text_file", "eval_file")  # and the names of files
 MAX_VALUE_CHARACTERS = 200_000  # a browser keeps five million in all
 PRESET = "preset"
 GATHER = """(...values) => {

@@ -15,7 +15,7 @@ from ui.events import QUIET
 from ui.messages import shown
 from ui.owner import owner_of
 from ui.train.data_form import MAPPED, cures_of, preview, report_views
-from ui.train.form_values import data_key, form_config, rows_key
+from ui.train.form_values import data_key, form_config, rows_key, uploaded_names
 from ui.train.report_view import escape
 
 PREVIEW_ROWS = 10
@@ -68,7 +68,9 @@ def wire_check(tab, inputs: list, plan: dict[str, Any]) -> None:
         "concurrency_limit": 2,
     }
     quiet: dict[str, Any] = {**checking, "api_visibility": "undocumented"}
-    checks = [data.check_button.click(**checking, api_name="check"), data.inputs["data_file"].upload(**quiet)]
+    file, naming = data.inputs["data_file"], (uploaded_names, data.inputs["data_file"], data.inputs["data_mix"])
+    gr.on([file.delete, file.clear], *naming, **QUIET)
+    checks = [data.check_button.click(**checking, api_name="check"), file.upload(*naming, **QUIET).then(**quiet)]
     checks.append(_wire_mapping(tab).success(**quiet))
     for number, button in enumerate(data.cure_buttons):
         checks.append(button.click(_curer(tab, number), tab.report, tab.components, **QUIET).then(**quiet))

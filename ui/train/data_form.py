@@ -58,7 +58,17 @@ def build_data_form() -> DataForm:
     """Lay out the data part."""
     kind_radio = gr.Radio(KINDS, value=EXAMPLE_DATA, label="Data")
     data_file = gr.File(
-        label="JSONL, JSON, CSV, TSV, Parquet, TXT, Markdown; also gzipped", file_types=FILE_TYPES, visible=False
+        label="JSONL, JSON, CSV, TSV, Parquet, TXT, Markdown; also gzipped; one file or several",
+        file_types=FILE_TYPES,
+        file_count="multiple",
+        visible=False,
+    )
+    mix_box = gr.Textbox(
+        label="Several data sets: their shares",
+        info="A share says how much of the rows comes from a data set. As many rows as the shares allow, none twice; "
+        "without shares all rows of each. Hub data sets may be added.",
+        placeholder="a.jsonl:0.7, owner/name:0.3",
+        visible=False,
     )
     paste_box = gr.Textbox(
         label="Rows: JSON lines, a table, or plain text",
@@ -69,7 +79,9 @@ def build_data_form() -> DataForm:
     )
     with gr.Group(visible=False) as hub_group:
         place = "" if on_space() else ", or a path on this machine"
-        hub_box = gr.Textbox(label=f"Id of the data set{place}", placeholder="owner/name")
+        hub_box = gr.Textbox(
+            label=f"Id of the data set{place}; several with commas and shares", placeholder="owner/name"
+        )
         with gr.Row():
             hub = data_inputs("data_config", "data_split", "data_revision")
     chat_dropdown = gr.Dropdown(
@@ -81,17 +93,18 @@ def build_data_form() -> DataForm:
     kind_radio.change(
         lambda kind: [
             gr.File(visible=kind == UPLOAD),
+            gr.Textbox(visible=kind == UPLOAD),
             gr.Textbox(visible=kind == PASTE),
             gr.Group(visible=kind == HUB),
             gr.Dropdown(visible=kind == CHAT),
         ],
         kind_radio,
-        [data_file, paste_box, hub_group, chat_dropdown],
+        [data_file, mix_box, paste_box, hub_group, chat_dropdown],
         show_progress="hidden",
         api_visibility="undocumented",
     )
-    inputs: dict[str, Any] = {"data_kind": kind_radio, "data_file": data_file, "data_paste": paste_box}
-    inputs |= {"data_hub": hub_box, "data_chat": chat_dropdown, **hub}
+    inputs: dict[str, Any] = {"data_kind": kind_radio, "data_file": data_file, "data_mix": mix_box}
+    inputs |= {"data_paste": paste_box, "data_hub": hub_box, "data_chat": chat_dropdown, **hub}
     with gr.Accordion("Rows: limit, long ones, chat markup, doubles, held-out part", open=False):
         inputs |= data_inputs(
             *("max_rows", "too_long", "system_turns", "markup", "drop_duplicates", "skip_bad_rows", "eval_fraction")
@@ -100,7 +113,7 @@ def build_data_form() -> DataForm:
             label="Held-out rows (instead of a part of the data)", file_types=FILE_TYPES, height=120
         )
         inputs["eval_hub"] = gr.Textbox(label="or the id of a Hub data set", placeholder="owner/name")
-        inputs |= data_inputs("columns")
+        inputs |= data_inputs("eval_split", "columns")
     with gr.Accordion("Stage 1: read open text first", open=False) as text_accordion:
         gr.HTML("<p class='hint'>Stage 1 reads text as it is, stage 2 trains the conversations above on top of it.</p>")
         inputs["text_file"] = gr.File(

@@ -1,7 +1,8 @@
 """From the values of the form to a config and back, by the names of the inputs, without components.
 
 Inputs beside the fields of TrainConfig: `data_kind` says which of `data_file`, `data_paste`, `data_hub` and `data_chat` holds the
-data; `text_file` or `text_hub` holds the text of stage 1, `eval_file` or `eval_hub` the held-out rows.
+data; `data_mix` names the files of `data_file` with their shares, and more data sets. `text_file` or `text_hub` holds the text of
+stage 1, `eval_file` or `eval_hub` the held-out rows.
 """
 
 import hashlib
@@ -14,11 +15,12 @@ from typing import Any
 
 from common.errors import UserError
 from common.files import is_file, write_text
+from common.mix import DataSet, as_text, data_sets, split_line
 from common.paths import REPOSITORY, contained, datasets_folder, home, runs_folder
 from data.feedback import find_dataset
 from data.kinds import paste_suffix
 from models.base import AUTO, EMBEDDED
-from runs.config import EXAMPLE, READING, ROWS, SOURCE, WRITTEN, TrainConfig, marked
+from runs.config import EXAMPLE, READING, ROWS, SOURCE, WRITTEN, TrainConfig, marked, named_in
 from runs.resolve import capped, check_for_visitors
 from ui.owner import on_space
 
@@ -27,7 +29,7 @@ FormValues = dict[str, Any]  # what the inputs hold, by name; or only some of th
 EXAMPLE_DATA = "Example: a study coach (220 conversations)"
 UPLOAD, PASTE, HUB, CHAT = "A file of mine", "Paste", "Hub data set", "From my chats"
 KINDS = (EXAMPLE_DATA, UPLOAD, PASTE, HUB, CHAT)
-FORM_ONLY = ("data_kind", "data_file", "data_paste", "data_hub", "data_chat")
+FORM_ONLY = ("data_kind", "data_file", "data_mix", "data_paste", "data_hub", "data_chat")
 FORM_ONLY += ("text_file", "text_hub", "eval_file", "eval_hub")
 MAX_KEPT_PASTES = 5
 MAX_PASTED_CHARACTERS = 5_000_000
@@ -41,7 +43,11 @@ def shown_fields() -> list[Field]:
 
 def make_config(owner: str, values: FormValues) -> TrainConfig:
     """Return the form as a config. Raises UserError for what is missing, unknown, or not allowed to a visitor."""
-    for name in (*FORM_ONLY, "base", "name", "accelerate_config"):
+    files = values.get("data_file") or []
+    files = files if isinstance(files, list) else [files]
+    if not all(isinstance(file, str) for file in files):
+        raise UserError("data_file holds what is no file.", "Give text.")
+    for name in (*[name for name in FORM_ONLY if name != "data_file"], "base", "name", "accelerate_config"):
         text = values.get(name)
         if text is not None and not isinstance(text, str):  # only an API can send it
             raise UserError(f"{name} is a {type(text).__name__}, not text.", "Give text.")
@@ -56,7 +62,7 @@ def make_config(owner: str, values: FormValues) -> TrainConfig:
     settings |= {
         "name": values["name"],
         "base": _checked_base(values["base"]),
-        "data": _data(owner, values),
+        "data": _data(owner, {**values, "data_file": files}),
         "text_data": values["text_file"] or checked_hub_id(owner, values["text_hub"]) or None,
         "eval_data": values["eval_file"] or checked_hub_id(owner, values["eval_hub"]) or None,
     }
@@ -88,7 +94,7 @@ def _data(owner: str, values: FormValues) -> str:
     if kind == UPLOAD:
         if not values["data_file"]:
             raise UserError("No file was uploaded.", "Drop one on the page, or choose the example.")
-        return values["data_file"]
+        return _uploaded(owner, values["data_file"], values["data_mix"])
     if kind == PASTE:
         return _pasted_file(owner, values["data_paste"])
     if kind == CHAT:
@@ -96,10 +102,37 @@ def _data(owner: str, values: FormValues) -> str:
             hint = "Like, correct or pick answers in the chat first."
             raise UserError("No data set from your chats was chosen.", hint)
         return str(find_dataset(values["data_chat"], owner).path)
-    data = checked_hub_id(owner, values["data_hub"])
+    data = _named(owner, values["data_hub"])
     if not data:
         raise UserError("No data set was named.", "Ids look like owner/name.")
     return data
+
+
+def _named(owner: str, line: str) -> str:
+    """Return a line of data sets as typed. Raises UserError for one that `checked_hub_id` refuses."""
+    return as_text(replace(one, place=checked_hub_id(owner, one.place)) for one in data_sets(line.strip()))
+
+
+def _uploaded(owner: str, files: list[str], line: str) -> str:
+    """Return the line of data sets for uploaded files, which `line` calls by their names, with shares and more data sets.
+
+    Without a line they are all files. Raises UserError for a file that it leaves out.
+    """
+    left, found = list(files), []
+    for one in split_line(line):
+        file = next((file for file in left if Path(file).name == one.place), None)
+        if file:
+            left.remove(file)
+        found.append(replace(one, place=file or checked_hub_id(owner, one.place)))
+    if found and left:
+        hint = "Name every file, or leave the field empty: then all rows of all files are read."
+        raise UserError(f"'{Path(left[0]).name[:80]}' was uploaded, and the mix does not name it.", hint)
+    return as_text(found or map(DataSet, files))
+
+
+def uploaded_names(files: list[str] | None) -> str:
+    """Return the line that names several uploaded files, for shares to be added; "" for one file and none."""
+    return ", ".join(Path(file).name for file in files) if files and len(files) > 1 else ""
 
 
 def checked_hub_id(owner: str, name: str | None) -> str:
@@ -178,6 +211,7 @@ def form_values(config: TrainConfig) -> FormValues:
         "accelerate_config": None,  # the page takes an upload; its numbers are in the other fields
         "data_kind": EXAMPLE_DATA if is_example else HUB,
         "data_file": None,
+        "data_mix": "",
         "data_paste": "",
         "data_hub": "" if is_example else config.data,
         "data_chat": None,
@@ -195,12 +229,10 @@ def loaded_values(owner: str, config: TrainConfig) -> tuple[FormValues, list[str
     """
     gone = []
     for name in marked(ROWS):
-        try:
-            value = getattr(config, name)
-            if value and value != EXAMPLE and checked_hub_id(owner, value).count("/") > 1 and not is_file(value):
-                raise UserError("gone")
-        except UserError:
-            gone.append(Path(value).name[:80])
+        places = [one.place for one in named_in(config, name) if one.place != EXAMPLE]
+        lost = [Path(place).name[:80] for place in places if not _is_there(owner, place)]
+        if lost:
+            gone += lost
             config = replace(config, **{name: EXAMPLE if name == "data" else None})
     values = form_values(config)
     if gone and config.data == EXAMPLE:
@@ -208,6 +240,14 @@ def loaded_values(owner: str, config: TrainConfig) -> tuple[FormValues, list[str
     if config.accelerate_config:
         gone.append(Path(config.accelerate_config).name[:80])
     return values, gone
+
+
+def _is_there(owner: str, place: str) -> bool:
+    """Return whether `place` is a file that may be read, or may be the id of a data set."""
+    try:
+        return checked_hub_id(owner, place).count("/") <= 1 or is_file(place)
+    except UserError:
+        return False
 
 
 def data_key(config: TrainConfig) -> tuple:
@@ -218,5 +258,5 @@ def data_key(config: TrainConfig) -> tuple:
 def rows_key(config: TrainConfig) -> tuple:
     """Return a key that is equal for configs that read the same rows, however they are used."""
     values = [getattr(config, name) for name in marked(SOURCE)]
-    files = [value for name in marked(ROWS) if (value := getattr(config, name)) and is_file(value)]
+    files = [one.place for name in marked(ROWS) for one in named_in(config, name) if is_file(one.place)]
     return (*values, *((os.stat(file).st_mtime_ns, os.stat(file).st_size) for file in files))
