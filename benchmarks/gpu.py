@@ -13,16 +13,13 @@ runs/machines/parallel.py; (b) needs 20 GB of GPU memory for TRL's side.
 
 import argparse
 import json
-import math
-import os
 import re
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -31,7 +28,8 @@ import torch
 import yaml
 
 from benchmarks import memory, precision
-from benchmarks.chat_speed import QUESTION, endless, text_of, together, turn_of
+from benchmarks.chat_sides import QUESTION, endless, text_of, together, turn_of
+from benchmarks.gpu_modes import CASES, Case, smoke
 from benchmarks.inputs import home_of_its_own, make_base, make_instructions
 from benchmarks.levers import LEVERS, compiled_chat
 from benchmarks.rows import RESULTS, Row, faster, machine, seconds_of, smaller, table, take_turns, where
@@ -39,50 +37,19 @@ from benchmarks.train_speed import Job, loss_difference, measure, row_of
 from chat.engine import Engine, Model, Sampling
 from chat.resident import Resident
 from common.errors import UserError
-from common.files import read_json, read_json_lines, write_json, write_text
+from common.files import read_json, write_json, write_text
 from common.paths import REPOSITORY
 from models.family import TINYLLAMA_SHAPE
-from models.hardware import cpu_count, find_gpus
-from runs.checkpoints import last_checkpoint
-from runs.config import TrainConfig
-from runs.launcher import create_run, environment, start
-from runs.machines.parallel import ENGINES, check_machine
-from runs.run import Run, read_state
+from runs.launcher import environment
 
 PARTS = "abcdef"
 PEOPLE = ((1, False), (1, True), (16, False), (64, False))  # at once, and whether the step is compiled
-MAX_START_SECONDS = 150
 SMALL = {"hidden_size": 64, "intermediate_size": 176, "num_attention_heads": 4, "num_key_value_heads": 2}
 PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "A10G": 125e12, "L4": 121e12, "T4": 65e12}
 LOSS_TOLERANCE = 0.05  # of one step: TRL keeps adapters in bf16, ours are fp32
 SAME_TOKENS = 16  # of an answer that must be generate()'s; sums of 16 bits in another order part ways some time later
 TRL_FLAGS = {"8bit": ("--load_in_8bit", "True"), "bf16": ("--dtype", "bfloat16")}
 ON_A_CPU = ("--bf16", "False", "--use_cpu", "True")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One mode: the settings of a training, and whether it is stopped and resumed."""
-
-    name: str
-    settings: dict = field(default_factory=dict)
-    resumes: bool = False
-
-
-CASES = (
-    Case("8-bit", {"precision": "8bit"}, resumes=True),
-    Case("bf16", {"precision": "bf16"}, resumes=True),
-    Case("4-bit", {"precision": "4bit"}),
-    Case("fp16 with a gradient scaler", {"precision": "fp16"}, resumes=True),
-    Case("8-bit, no checkpointing", {"precision": "8bit", "gradient_checkpointing": "off"}),
-    Case("bf16, packed rows", {"precision": "bf16", "packing": True}),
-    Case("ZeRO-2, bf16", {"precision": "bf16", "parallel": "zero2"}, resumes=True),
-    Case("ZeRO-2, 8-bit", {"precision": "8bit", "parallel": "zero2"}),
-    Case("ZeRO-3, bf16", {"precision": "bf16", "parallel": "zero3"}, resumes=True),
-    Case("ZeRO-3, 4-bit", {"precision": "4bit", "parallel": "zero3"}),
-    Case("FSDP2, bf16", {"precision": "bf16", "parallel": "fsdp2"}, resumes=True),
-    Case("FSDP2, 4-bit", {"precision": "4bit", "parallel": "fsdp2"}),
-)
 
 
 @dataclass
@@ -116,54 +83,12 @@ class Bench:
             raise UserError("needs a GPU; none was found")
 
 
-def smoke(bench: Bench, case: Case) -> dict:
-    """(a) Train as the app starts it, once more from the middle where it resumes. Raises RuntimeError for what is wrong."""
+def mode(bench: Bench, case: Case) -> dict:
+    """(a) One mode of training."""
     if case.settings["precision"] in ("bf16", "fp16", "4bit"):
         bench.needs_gpu()
-    check_machine(TrainConfig.from_dict(case.settings), find_gpus(), cpu_count())
-    steps = 60 if bench.is_small else 30
-    values = {"per_device_train_batch_size": 4, "eval_steps": 1000, "save_steps": 1000, "eval_fraction": 0.02}
-    values |= {"name": "gpu", "base": str(bench.base), "data": make_instructions(bench.folder / "smoke.jsonl", 400)}
-    values |= {"max_steps": steps, "sample_prompts": "Why is the sky blue?"}
-    run = create_run(TrainConfig.from_dict({**values, **bench.settings, **case.settings}))
-    stopped_at = None
-    if case.resumes:
-        train(run, stop_after=steps // 3)
-        stopped_at = read_state(run).step
-    train(run)
-    state, events = read_state(run), read_json_lines(run.events_file)
-    steps_seen = [event for event in events if event["event"] == "step"]
-    losses, speeds = ([event[name] for event in steps_seen] for name in ("loss", "tokens_per_second"))
-    resumed_at = ([None] + [event["step"] for event in events if event["event"] == "resumed"])[-1]
-    has_scaler = (last_checkpoint(run.checkpoints_folder) or run.folder).joinpath("scaler.pt").exists()
-    if state.status != "done" or state.step != steps:
-        problem = f"{state.status} at step {state.step}: {state.message} {state.hint} {run.log_tail(1) or ''}"
-    elif not all(map(math.isfinite, losses)) or losses[-1] >= losses[0]:
-        problem = f"the loss went from {losses[0]} to {losses[-1]}"
-    elif resumed_at != stopped_at or (case.resumes and not 0 < stopped_at < steps):
-        problem = f"stopped at step {stopped_at}, resumed at {resumed_at}"
-    elif case.settings["precision"] == "fp16" and case.settings.get("parallel") not in ENGINES and not has_scaler:
-        problem = "no gradient scaler in its checkpoint"
-    else:
-        problem = "" if state.adapter else "no adapter came out"
-    if problem:
-        raise RuntimeError(" ".join(problem.split())[:300])
-    note = f"loss {losses[0]:.3f} to {losses[-1]:.3f}; peak {state.peak_memory_bytes / 1e9:.2f} GB"
-    note += f"; resumed at step {resumed_at}" if case.resumes else ""
-    return {"rows": [Row(f"mode: {case.name}", median(speeds[len(speeds) // 2 :]), None, "tokens/s", 1.0, 1.0, note)]}
-
-
-def train(run: Run, stop_after: int = 0) -> None:
-    """Start `run` as the button does and wait for its end; asked to stop after so many steps, killed when it hangs."""
-    start(run)
-    deadline = time.monotonic() + MAX_START_SECONDS
-    while run.is_alive():
-        if stop_after and sum(event["event"] == "step" for event in read_json_lines(run.events_file)) >= stop_after:
-            run.request_stop()
-            stop_after = 0
-        if time.monotonic() > deadline:
-            os.killpg(read_json(run.process_file)["launcher"]["pid"], signal.SIGKILL)  # its session is its own
-        time.sleep(0.05)
+    data, steps = make_instructions(bench.folder / "smoke.jsonl", 400), 60 if bench.is_small else 30
+    return {"rows": [smoke(case, {**bench.settings, "base": str(bench.base), "data": data}, steps)]}
 
 
 def against_trl(bench: Bench, name: str) -> dict:
@@ -269,7 +194,7 @@ def peak(bench: Bench, case: memory.Case) -> dict:
 def units(bench: Bench) -> Iterator[tuple[str, str, Callable[[], dict]]]:
     """Yield (part, name, what measures it)."""
     for case in CASES:
-        yield "a", case.name, partial(smoke, bench, case)
+        yield "a", case.name, partial(mode, bench, case)
     names = ("8bit", "bf16") if bench.gpu else ("8bit",)
     for name in names:
         yield "b", bench.job(name).name, partial(against_trl, bench, name)
