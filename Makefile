@@ -1,11 +1,12 @@
 # Each command sets up what it needs, is safe to repeat, and takes seconds the second time.
 PYTHON ?= python3
 RUN = .venv/bin/python
-# two files at a time; what measures how long a person waits has both cores to itself
+# two files at a time, in the order of tests/conftest.py; what measures how long a person waits has both cores to itself
 ALONE = tests/browser tests/chaos
-ALL = $(RUN) -m pytest -n 2 --dist loadfile $(ALONE:%=--ignore %) && $(RUN) -m pytest $(ALONE)
+TWO = -n 2 --dist loadfile --no-loadscope-reorder
+ALL = $(RUN) -m pytest $(TWO) $(ALONE:%=--ignore %) $(ARGS) && $(RUN) -m pytest $(ALONE) $(ARGS)
 LINT = $(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m ty check --output-format concise
-TESTS = $(if $(ARGS),$(RUN) -m pytest $(ARGS),$(ALL))
+TESTS = $(if $(filter-out --all,$(ARGS)),$(RUN) -m pytest $(ARGS),$(ALL))
 
 .PHONY: help run check test demo setup lock bench bench-check
 
@@ -32,9 +33,9 @@ lock:                 ## write constraints.txt again after a change of the requi
 	@grep -vE '^(torch|triton|nvidia-|cuda-)' constraints.txt >.constraints && mv .constraints constraints.txt
 
 check: .venv/installed-requirements-dev.txt  ## lint, types, and the tests that take a moment
-	@$(LINT) && $(RUN) -m pytest -m unit -n 2 --dist loadfile
+	@$(LINT) && $(RUN) -m pytest -m unit $(TWO)
 
-# ARGS="tests/chat --randomly-seed=N" runs some, in the order of an earlier run
+# ARGS="tests/chat --randomly-seed=N" runs some, in the order of an earlier run; ARGS="--all" lets no test take a small sample
 test: .venv/installed-requirements-dev.txt  ## lint, types, and all tests, in random order
 	@$(LINT) && $(TESTS)
 

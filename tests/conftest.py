@@ -71,6 +71,14 @@ def make_home() -> Callable[[], None] | None:
 
 
 remove_home = make_home()
+if "PYTEST_XDIST_WORKER" in os.environ:  # two workers with a thread on each of two cores wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_addoption(parser) -> None:
+    parser.addoption(
+        "--all", action="store_true", help="every kill, broken file, bad configuration and cut wire, not a few"
+    )
 
 
 def pytest_configure(config) -> None:
@@ -87,7 +95,7 @@ def pytest_sessionstart(session) -> None:
 
 
 def pytest_collection_modifyitems(items) -> None:
-    """Put every test into its tier by what it uses."""
+    """Put every test into its tier by what it uses. Files with slow ones come first: no worker is left alone with one."""
     for item in items:
         uses = {*item.fixturenames, *vars(item.module), *item.function.__code__.co_names}
         if "browser" in item.path.parts:
@@ -96,6 +104,8 @@ def pytest_collection_modifyitems(items) -> None:
             item.add_marker("process")
         else:
             item.add_marker("unit")
+    slow = {item.path for item in items if not item.get_closest_marker("unit")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +123,12 @@ def isolated_home(tmp_path_factory, monkeypatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     home().mkdir()
     return home()
+
+
+@pytest.fixture
+def sample(request) -> Callable:
+    """`sample(everything, few)` of a test that repeats one thing: `few`, with --all `everything`."""
+    return lambda everything, few: everything if request.config.getoption("--all") else few
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from data.kinds import KINDS, paste_suffix
 from data.notices import LEFT_OUT, describe
 from data.reading import read_rows, read_source, source_of
 
-FILES = 500
+FILES, FEW_FILES = 500, 150
 SEED = 20260
 VALUES = (
     *("text", "", " ", "한국어 🙂", "a\ud800b", "\ufeff", "\u0000", "</s>", '"', "{", "x" * 5000),
@@ -130,9 +130,10 @@ def broken_file(chance: random.Random, folder, number: int):
     return path
 
 
-def test_500_broken_files_give_rows_or_a_sentence(tmp_path):
+def test_broken_files_give_rows_or_a_sentence(tmp_path, sample):
     chance, read, refused = random.Random(SEED), 0, 0
-    for number in range(FILES):
+    files = sample(FILES, FEW_FILES)
+    for number in range(files):
         path = broken_file(chance, tmp_path, number)
         try:
             rows = read_rows(str(path), max_rows=chance.choice((0, 0, 2)))
@@ -152,7 +153,7 @@ def test_500_broken_files_give_rows_or_a_sentence(tmp_path):
             [conversations, bad.first, sentences, columns_of(rows), guess_mapping(rows)], ensure_ascii=False
         ).encode()
         read += 1
-    assert read > 100 and refused > 100, (read, refused)
+    assert min(read, refused) > files / 5, (read, refused)
 
 
 def test_any_pasted_text_gets_a_kind():
