@@ -107,6 +107,24 @@ def test_a_hostile_repository_of_ones_own_brings_nothing_in(hub, run, attack, ca
     assert not list(into.glob("*")) and "owned" not in capsys.readouterr().out
 
 
+def test_the_best_checkpoint_is_looked_through_like_the_newest(hub, run, capsys):
+    send(hub, run)
+    repository = hub.repositories[REPO]
+    for name in [name for name in repository.files if name.startswith(AT)]:
+        repository.files[name.replace(AT, "checkpoints/checkpoint-1")] = repository.files[name]
+    log = [{"step": 1, "eval_loss": 1.0}, {"step": 2, "eval_loss": 2.0}]
+    for step in (1, 2):
+        state = json.dumps({"global_step": step, "log_history": log[:step]}).encode()
+        repository.files[f"checkpoints/checkpoint-{step}/trainer_state.json"] = state
+    repository.record()
+    assert restore(REPO, account_of(hub.alice), runs_folder("user-alice")), "harmless so far"
+    repository.files["checkpoints/checkpoint-1/optimizer.pt"] = torch_file(Evil())
+    repository.record()
+    with pytest.raises(UserError, match="could run code"):
+        restore(REPO, account_of(hub.alice), runs_folder("user-alice"))
+    assert "owned" not in capsys.readouterr().out
+
+
 def test_names_that_do_not_belong_to_a_run_are_not_even_downloaded(hub, run):
     send(hub, run)
     odd = ["../x", "data/../../x", "checkpoints/checkpoint-2/pytorch_model.bin", "process.json", "data/evil.py"]
