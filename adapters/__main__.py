@@ -52,7 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
     imported = command("import", _import, "take a folder or a zip into the library")
     imported.add_argument("path", type=Path)
     imported.add_argument("--name", default="")
-    imported.add_argument("--base", default="", help="the base it belongs to, when it does not say so itself")
+    imported.add_argument(
+        "--base", default="", help="its base, a Hub id or a folder, when the one that it names cannot be had"
+    )
     imported.add_argument("--subfolder", default="", help="the folder in it, where it holds several adapters")
     exported = command("export", _export, "an adapter as a zip")
     exported.add_argument("name")
@@ -77,6 +79,9 @@ def main(arguments: list[str] | None = None) -> int:
     pulled.add_argument("repo")
     pulled.add_argument("--revision")
     pulled.add_argument("--subfolder", default="", help="the folder in it, where it holds several adapters")
+    pulled.add_argument(
+        "--base", default="", help="its base, a Hub id or a folder, when the one that it names cannot be had"
+    )
     pulled.add_argument("--name", default="")
     search = command("search", _search, "adapters on the Hub")
     search.add_argument("words", nargs="*")
@@ -132,8 +137,13 @@ def _show(options: argparse.Namespace) -> None:
 
 def _import(options: argparse.Namespace) -> None:
     """Import a folder or a zip."""
-    imported = import_adapter(options.path, options.name, base=options.base, subfolder=options.subfolder)
+    imported = import_adapter(options.path, options.name, base=_base(options.base), subfolder=options.subfolder)
     _say("\n".join([f"Imported as {imported.adapter.name}.", *imported.notes]))
+
+
+def _base(wanted: str) -> str:
+    """Return the base of an option: the whole path of a folder that is here, else what was typed."""
+    return str(Path(wanted).resolve()) if wanted and Path(wanted).is_dir() else wanted
 
 
 def _opened(name: str) -> Adapter:
@@ -199,7 +209,7 @@ def _push(options: argparse.Namespace) -> None:
 def _pull(options: argparse.Namespace) -> None:
     """Pull an adapter from the Hub."""
     token = token_of(None)
-    offer = look(options.repo, token, options.revision, options.subfolder)
+    offer = look(options.repo, token, options.revision, options.subfolder, _base(options.base))
     _say(offer.sentence())
     pulled = pull(offer, token, name=options.name, progress=progress_on_stderr())
     _say("\n".join([f"Pulled as {pulled.adapter.name}.", *pulled.notes]))

@@ -17,25 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.library import CONFIG, Adapter, Origin, list_adapters, read_adapter, update_record
+from adapters.named_base import BASE, REVISION, look_at_base
 from adapters.trust.archive import check_complete, copy_folder, unpack
-from adapters.trust.check import (
-    MAX_BYTES,
-    check_adapter,
-    known_base_shape,
-    require_object,
-    template_note,
-)
-from adapters.trust.config import check_config
-from adapters.trust.layers import AdapterConfig
+from adapters.trust.check import MAX_BYTES, check_adapter, require_object, template_note
 from adapters.trust.plain import INITIAL, make_plain, plain_config
 from common.errors import UserError
 from common.files import folder_bytes, publish, sweep, undo_half_published, write_json
 from common.limits import check_room_of_guests, limit
 from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, home, runs_folder, slug, trash_folder
 from common.trash import list_trash
-from models.base import check_folder
-from models.family import ModelShape, shape_from
-from models.hub.transfer import base_config_of
 
 
 @dataclass(frozen=True)
@@ -51,8 +41,8 @@ def import_adapter(
 ) -> Imported:
     """Take the adapter in a folder or a zip into the library of `owner`: of several the topmost, or the one in `subfolder`.
 
-    `base` says which base it belongs to, for adapters that name a path of another machine. Raises UserError, leaving nothing;
-    SeveralAdapters where somebody has to choose.
+    `base` says which base it belongs to (`named_base.py`). Raises UserError, leaving nothing; SeveralAdapters where somebody
+    has to choose.
     """
     if not source.exists():
         raise UserError(f"'{source.name}' is not there.", "Give a folder or a zip with an adapter.")
@@ -67,10 +57,7 @@ def import_adapter(
         shown = ", ".join(name[:80] for name in left_out[:5]) + (" ..." if len(left_out) > 5 else "")
         notes = [f"Left out: {shown}."] if left_out else []
         check_room(owner, folder_bytes(partial))
-        if base:
-            config = require_object(partial / CONFIG, MAX_BYTES[CONFIG])
-            write_json(partial / CONFIG, {**config, "base_model_name_or_path": base, "revision": None})
-        notes += accept(partial, Origin("imported", source.name, time=time.time()))
+        notes += accept(partial, Origin("imported", source.name, time=time.time()), base)
         publish(partial, final)
     return Imported(read_adapter(final), notes)
 
@@ -96,38 +83,27 @@ def staged(wanted: str, owner: str) -> Generator[tuple[Path, Path]]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def accept(partial: Path, origin: Origin) -> list[str]:
-    """Check the adapter in `partial` and write its origin to `studio.json`. Returns notes. Raises UserError."""
-    config = require_object(partial / CONFIG, MAX_BYTES[CONFIG])
-    named = config.get("base_model_name_or_path")
-    if isinstance(named, str) and Path(named).is_absolute():
-        # a folder is a base on one's own machine only: a visitor's file must not name folders of a server
-        if origin.kind == "pulled" or os.environ.get("SPACE_ID") or not Path(named).is_dir():
-            raise UserError(
-                f"It names its base by a path, '{named[:80]}', of another machine.", "Say which base it needs."
-            )
-        check_folder(Path(named))
-    has_initial = (partial / INITIAL).is_dir()
-    base = base_shape(check_config(plain_config(config, has_initial)))
-    assert named  # checked with the config
-    notes = make_plain(partial, base)
-    shutil.rmtree(partial / INITIAL, ignore_errors=True)
-    check_adapter(partial, base)
-    update_record(partial, origin=origin.to_json())
-    notes += [] if base else [f"{named} is not on this machine: the shapes were compared only with each other."]
-    return notes + template_note(partial, named)
+def accept(partial: Path, origin: Origin, base: str = "") -> list[str]:
+    """Check the adapter in `partial` and write its origin, and the base that a person named, to its files. Returns notes.
 
-
-def base_shape(config: AdapterConfig) -> ModelShape | None:
-    """Return the shape of the base that an adapter_config.json names, from this machine or the Hub; None without either.
-
-    Raises UserError for a base of an unknown family, before anything is downloaded.
+    Raises UserError.
     """
-    named = config["base_model_name_or_path"]
-    known = known_base_shape(named)
-    if known is None and (found := base_config_of(named, config.get("revision"))) is not None:
-        return shape_from(found, f"Its base, {named},")
-    return known
+    said = require_object(partial / CONFIG, MAX_BYTES[CONFIG])
+    # a folder is a base on one's own machine only: a visitor's file must not name folders of a server
+    is_own = origin.kind != "pulled" and not os.environ.get("SPACE_ID")
+    found = look_at_base(plain_config(said, (partial / INITIAL).is_dir()), base, may_be_folder=is_own)
+    if found.problem:
+        raise found.problem
+    named = found.config[BASE]
+    if base:
+        write_json(partial / CONFIG, {**said, BASE: named, REVISION: found.config.get(REVISION)})
+        update_record(partial, base_said={"base": said.get(BASE), "revision": said.get(REVISION)})
+    notes = make_plain(partial, found.shape)
+    shutil.rmtree(partial / INITIAL, ignore_errors=True)
+    check_adapter(partial, found.shape)
+    update_record(partial, origin=origin.to_json())
+    notes += [] if found.shape else [f"{named} is not on this machine: the shapes were compared only with each other."]
+    return notes + template_note(partial, named)
 
 
 def check_room(owner: str, more_bytes: int) -> None:

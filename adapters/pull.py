@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.intake import Imported, accept, base_shape, check_room, staged
+from adapters.intake import Imported, accept, check_room, staged
 from adapters.library import CONFIG, WEIGHTS, Adapter, Origin, find_adapter, read_adapter
+from adapters.named_base import NamedBase, look_at_base
 from adapters.trust.check import FILES, PICKLES, max_bytes
-from adapters.trust.config import check_config
 from adapters.trust.folders import choose_folder, initial_folder, parent_of
 from adapters.trust.plain import INITIAL, plain_config, takes_from_base
 from common.errors import UserError
@@ -40,19 +40,25 @@ class Offer:
     """An adapter in a repository, or in a folder of it, before it is downloaded.
 
     `revision` is a commit. `files` are the names it will have, with sizes in bytes; `remote` those of the Hub, with hashes, and
-    `initial` the weights that its training began with, where it needs them.
+    `initial` the weights that its training began with, where it needs them. `named` is the base that a person named, "" for
+    the one in its files; `found` is what became of either.
     """
 
     repo_id: str
     revision: str
-    base: str
-    lora_r: int
+    found: NamedBase
     files: dict[str, int]
     is_public: bool
     left_out: list[str]
     remote: "list[RepoSibling]" = field(default_factory=list, repr=False)
     folder: str = ""
     initial: "RepoSibling | None" = field(default=None, repr=False)
+    named: str = ""
+
+    @property
+    def base(self) -> str:
+        """Return the id of its base, "" while that cannot be had."""
+        return "" if self.found.problem else self.found.config["base_model_name_or_path"]
 
     @property
     def size_bytes(self) -> int:
@@ -68,12 +74,16 @@ class Offer:
         """Return the offer in words."""
         secrecy = "public" if self.is_public else "not public"
         megabytes = self.size_bytes / 1e6
-        return f"{self.place} ({secrecy}) is a LoRA of rank {self.lora_r} for {self.base}, {megabytes:.1f} MB."
+        shape = self.found.shape
+        stored = f" (whose weights are {shape.stored_in[0]}-bit already)" if shape and shape.stored_in else ""
+        belongs = f" for {self.base}{stored}" if self.base else ""
+        return f"{self.place} ({secrecy}) is a LoRA of rank {self.found.config['r']}{belongs}, {megabytes:.1f} MB."
 
 
-def look(wanted: str, token: Token, revision: str | None = None, subfolder: str = "") -> Offer:
+def look(wanted: str, token: Token, revision: str | None = None, subfolder: str = "", base: str = "") -> Offer:
     """Return the adapter at `wanted` (see `parse_address`) that `token` may read: in `subfolder`, else the topmost.
 
+    `base` is the base that a person names for it. One that cannot be had is a problem of the offer, which is then not pulled.
     Raises UserError; SeveralAdapters where somebody has to choose.
     """
     address = parse_address(wanted)
@@ -89,8 +99,8 @@ def look(wanted: str, token: Token, revision: str | None = None, subfolder: str 
         pickled = next((name for name in inside if name.endswith(PICKLES)), None)
         words = f"its weights are {pickled}, which can run code" if pickled else f"it has no {WEIGHTS}"
         raise UserError(f"{place} cannot be taken: {words}.", f"Only {WEIGHTS} is loaded.")
-    found = _config_of(repo_id, info.sha, inside[CONFIG], token)
-    initial = initial_folder(remote, folder) if takes_from_base(found) else None
+    config = _config_of(repo_id, info.sha, inside[CONFIG], token)
+    initial = initial_folder(remote, folder) if takes_from_base(config) else None
     needed = None if initial is None else remote[f"{initial}/{WEIGHTS}"]
     files = {name: file for name, file in inside.items() if name in FILES}
     for file in [*files.values(), *([needed] if needed else [])]:
@@ -99,20 +109,18 @@ def look(wanted: str, token: Token, revision: str | None = None, subfolder: str 
             raise UserError(
                 f"{file.rfilename} of {repo_id} has {megabytes:.1f} MB.", "No adapter needs that. Not downloaded."
             )
-    config = check_config(plain_config(found, needed is not None))
-    base_shape(config)
     taken = {file.rfilename for file in files.values()} | ({needed.rfilename} if needed else set())
     return Offer(
         repo_id=repo_id,
         revision=info.sha,
-        base=config["base_model_name_or_path"],
-        lora_r=config["r"],
+        found=look_at_base(plain_config(config, needed is not None), base),
         files={name: file.size or 0 for name, file in files.items()},
         is_public=not info.private and not info.gated,
         left_out=sorted(set(remote) - taken - {".gitattributes"}),
         remote=list(files.values()),
         folder=folder,
         initial=needed,
+        named=base,
     )
 
 
@@ -148,6 +156,8 @@ def pull(
 
     Raises UserError, leaving nothing. Access is checked again, because it may have changed since the offer was made.
     """
+    if offer.found.problem:
+        raise offer.found.problem
     total = offer.size_bytes
     home().mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(home()).free < 2 * total + SPARE_DISK_BYTES:
@@ -174,7 +184,7 @@ def pull(
         progress("Checking what was downloaded", 0.98)
         by = account_of(token).name if token else ""
         origin = Origin("pulled", offer.place, offer.repo_id, offer.revision, offer.is_public, by, time.time())
-        notes = accept(partial, origin)
+        notes = accept(partial, origin, offer.named)
         publish(partial, final)
     progress("Done", 1.0)
     notes += [f"Left out: {', '.join(offer.left_out[:5])}."] if offer.left_out else []

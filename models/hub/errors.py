@@ -111,7 +111,7 @@ def _of_answer(error, doing: str, repo_id: str, has_token: bool) -> UserError:
             else "Check the spelling.",
         )
     if isinstance(error, errors.RevisionNotFoundError):
-        return UserError(f"{repo_id} has no such revision.", "Give a commit, a tag or a branch of it.")
+        return UserError(f"{repo_id} has no such revision.", "Give a commit, a tag or a branch of it, or none: main.")
     if isinstance(error, errors.EntryNotFoundError):
         return UserError(f"A file of {repo_id} is not there (any more).", "Look at it again.")
     status, wait = error.response.status_code, error.response.headers.get("Retry-After", "")

@@ -59,8 +59,11 @@ def fetch(
 def base_config_of(model_id: str, revision: str | None = None) -> dict[str, Any] | None:
     """Return the config.json of a public base on the Hub; None when it cannot be read, {} when it is no config.
 
-    Nothing is kept and no token is sent, because any adapter may name any repository as its base.
+    Raises UserError when the Hub has no such repository or revision. Nothing is kept and no token is sent, because any adapter
+    may name any repository as its base.
     """
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
     home().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home()) as folder:
         try:
@@ -74,7 +77,12 @@ def base_config_of(model_id: str, revision: str | None = None) -> dict[str, Any]
             if (file.size or 0) > MAX_CONFIG_BYTES:
                 return {}
             value = json.loads(fetch(model_id, file, info.sha, Path(folder), False).read_text(encoding="utf-8"))
-        except (UserError, ValueError, RecursionError):
+        except UserError as error:
+            is_missing = isinstance(error.__cause__, RepositoryNotFoundError | RevisionNotFoundError)
+            if is_missing and not isinstance(error.__cause__, GatedRepoError):
+                raise
+            return None
+        except (ValueError, RecursionError):
             return None
     return value if isinstance(value, dict) else {}
 

@@ -261,7 +261,7 @@ def test_initial_weights_come_with_the_adapter_that_needs_them(hub, made):
     name = "adapter_model.safetensors"
     hub.add("alice/olora", {**hub.repositories["alice/olora"].files, f"olora_init/{name}": files[name]})
     offer = look("alice/olora", hub.alice)
-    assert offer.lora_r == 8 and offer.size_bytes > 2 * len(files[name])
+    assert offer.found.config["r"] == 8 and offer.size_bytes > 2 * len(files[name])
     assert pull(offer, hub.alice).adapter.lora_r == 8
 
 

@@ -82,7 +82,17 @@ def test_the_same_calls_do_show_it_to_its_owner(page, hub):  # noqa: F811
 def test_odd_values_are_never_a_bug_of_the_adapters_handlers(page, caplog, word):
     client, handlers, components = page
     names = {"adapter", "rename_adapter", "note_adapter", "choose_template", "delete_adapter", "undo_delete"}
-    names |= {"export_adapter", "plan_push", "push", "look", "pull", "search_hub", "search_mine", "import_adapter"}
+    names |= {
+        "export_adapter",
+        "plan_push",
+        "push",
+        "look",
+        "name_base",
+        "pull",
+        "search_hub",
+        "search_mine",
+        "import_adapter",
+    }
     names |= {"on_row", "on_load", "on_line", "import_conversation", "on_refresh", "models", "new_conversation"}
     for handler in handlers:
         if handler["api_name"] in names:

@@ -8,7 +8,7 @@ import gradio as gr
 from gradio.events import Dependency
 
 from adapters.intake import import_adapter
-from adapters.pull import Found, look, pull, search_hub
+from adapters.pull import Found, Offer, look, pull, search_hub
 from adapters.trust.folders import SeveralAdapters
 from common.errors import UserError
 from models.base import AUTO, BASE_CHOICES, DEFAULT_BASE, EMBEDDED
@@ -55,20 +55,22 @@ def _build_pull(browser_key: gr.BrowserState, arrived_name: gr.State) -> tuple[g
         pull_button = gr.Button("Pull", variant="primary", interactive=False, min_width=100)
     offer_view = gr.HTML(hint_html(LOOK_HINT))
     folder_dropdown = gr.Dropdown([], label=FOLDER, visible=False)
+    with gr.Row(visible=False) as base_row:
+        base_box = gr.Textbox(
+            label="Its base", max_length=200, info="owner/name, or owner/name@revision", min_width=220
+        )
+        base_button = gr.Button("Take this base", min_width=100)
     seen = gr.State(None)  # the offer that was looked at
-    looked = [offer_view, seen, pull_button, folder_dropdown]
+    looked = [offer_view, seen, pull_button, folder_dropdown, base_row, base_box]
     pulling: dict[str, Any] = {"inputs": [browser_key, repo_box, seen], "outputs": [offer_view, arrived_name, seen]}
     look_button.click(on_look, [browser_key, repo_box, revision_box], looked, api_name="look")
+    naming = [browser_key, seen, base_box]
+    gr.on([base_button.click, base_box.submit], on_base, naming, looked, api_name="name_base")
     pulled = pull_button.click(on_pull, **pulling, api_name="pull", concurrency_limit=4)
     pulled.success(lambda: gr.Button(interactive=False), None, pull_button, show_progress="hidden")
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "undocumented", "queue": False}
     for box in (repo_box, revision_box):  # what was looked at is no longer what would be pulled
-        box.change(
-            lambda: (hint_html(LOOK_HINT), None, gr.Button(interactive=False), gr.Dropdown(visible=False)),
-            None,
-            looked,
-            **quiet,
-        )
+        box.change(nothing_seen, None, looked, **quiet)
     folder_dropdown.input(lambda place: place, folder_dropdown, repo_box, **quiet)
     return repo_box, pulled
 
@@ -104,7 +106,9 @@ def _build_import(browser_key: gr.BrowserState, arrived_name: gr.State) -> list[
     """Return the events after which something was imported."""
     gr.Markdown("#### From a file")
     zip_file = gr.File(label="A zip with an adapter", file_types=[".zip"], height=160)
-    base_box = gr.Textbox(label="Its base", max_length=200, info="Only when the adapter does not name one itself.")
+    base_box = gr.Textbox(
+        label="Its base", max_length=200, info="owner/name. Only when the base that it names cannot be had."
+    )
     import_button = gr.Button("Import")
     import_html = gr.HTML("")
     folder_dropdown = gr.Dropdown([], label=FOLDER, visible=False)
@@ -121,16 +125,49 @@ def on_look(token: gr.OAuthToken | None, key, repo, revision):
     """Show base and size of the adapter at an id, or the folders to choose from; return the offer for Pull."""
     owner_of(key, token)
     try:
-        offer = look(repo, token_of(token.token if token else None), revision or None)
+        return _looked(look(repo, token_of(token.token if token else None), revision or None))
     except SeveralAdapters as several:
         revision = parse_address(repo).revision
         at = f"@{revision}" if revision else ""
         places = [(folder, f"{several.where}/{folder}{at}") for folder in several.choices]
-        words = hints_html([str(several), "Choose one, then press Look again."])
-        return words, None, gr.Button(interactive=False), gr.Dropdown(places, value=None, visible=True)
+        choices = gr.Dropdown(places, value=None, visible=True)
+        return [
+            hints_html([str(several), "Choose one, then press Look again."]),
+            *nothing_seen()[1:3],
+            choices,
+            *no_base_row(),
+        ]
+
+
+@shown
+def on_base(token: gr.OAuthToken | None, key, offer, base):
+    """Look again at the adapter that was looked at, at the same commit, with the base that the visitor names."""
+    owner_of(key, token)
+    named = _base(base)
+    if offer is None or not named:
+        raise UserError("No base was named.", "Look at an adapter, then type its base as owner/name.")
+    token_now = token_of(token.token if token else None)
+    return _looked(look(offer.repo_id, token_now, offer.revision, offer.folder, named))
+
+
+def nothing_seen() -> list:
+    """Return updates for the section while nothing was looked at."""
+    return [hint_html(LOOK_HINT), None, gr.Button(interactive=False), gr.Dropdown(visible=False), *no_base_row()]
+
+
+def no_base_row() -> list:
+    """Return updates that hide the row for the base."""
+    return [gr.Row(visible=False), gr.skip()]
+
+
+def _looked(offer: Offer) -> list:
+    """Return updates that show an offer; the row for its base while that cannot be had, with what may be named filled in."""
     left_out = f" Not taken: {', '.join(offer.left_out[:8])}." if offer.left_out else ""
     words = hints_html([offer.sentence(), f"Commit {offer.revision[:12]}.{left_out}"])
-    return words, offer, gr.Button(interactive=True), gr.Dropdown(visible=False)
+    problem, proposal = offer.found.problem, offer.found.proposal
+    words += hint_html(problem, "problem") if problem else ""
+    row = [gr.Row(visible=True), gr.Textbox(value=proposal)] if problem else no_base_row()
+    return [words, offer, gr.Button(interactive=not problem), gr.Dropdown(visible=False), *row]
 
 
 @shown
@@ -166,15 +203,20 @@ def on_import(token: gr.OAuthToken | None, key, file, base, folder=""):
     owner = owner_of(key, token)
     if not file:
         raise UserError("No file was uploaded.", "Drop a zip on the page.")
-    base_id = (
-        parse_repo(base)[0] if base and base.strip() else ""
-    )  # a path is refused: over the page only ids are taken
     try:
-        imported = import_adapter(Path(file), owner=owner, base=base_id, subfolder=folder or "")
+        imported = import_adapter(Path(file), owner=owner, base=_base(base), subfolder=folder or "")
     except SeveralAdapters as several:
         return hints_html([str(several)]), gr.skip(), gr.Dropdown(several.choices, value=None, visible=True)
     words = hints_html([f"Imported as {imported.adapter.name}.", *imported.notes])
     return words, imported.adapter.name, gr.Dropdown(visible=False)
+
+
+def _base(typed: object) -> str:
+    """Return the base in a box as owner/name or owner/name@revision, "" for none. Over the page only ids are taken, no path."""
+    if not isinstance(typed, str) or not typed.strip():
+        return ""
+    model_id, revision = parse_repo(typed)
+    return f"{model_id}@{revision}" if revision else model_id
 
 
 def on_found(event: gr.SelectData) -> str:
