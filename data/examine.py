@@ -63,6 +63,7 @@ def build_report(
         "mapping": prepared.mapping or recognise(data.head),
         "guess": guess_mapping(data.head),
         "sample": [{str(key): _clip(str(value), 500) for key, value in row.items()} for row in data.head[:rows]],
+        "sample_rows": [_told(number) for number in data.numbers[:rows]],
         "shape": " and ".join(sorted(data.kinds)) or None,
         "rows": data.rows,
         "turns": data.turns,

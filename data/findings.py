@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from common.errors import UserError
 from data.columns import in_words
-from data.conversations import Kept
+from data.conversations import Kept, RowNumber
 from data.dataset import name_rows
 from data.intake import Gathered, Prepared, text_markup
 from data.markup import describe_markup
@@ -51,7 +51,7 @@ def find_problems(
         found.append(finding("estimated", "info", words))
     found += _base_problems(settings, base, template_error)
     if report["mapping"] is None and report["columns"]:
-        found.append(_unrecognised(report))
+        found.append(_unrecognised(report, prepared))
     else:
         found += _bad_rows(settings, prepared)
         found += _lengths(settings, report, base)
@@ -94,9 +94,10 @@ def _base_problems(settings: DataSettings, base: CheckedBase, template_error: Us
     return found
 
 
-def _unrecognised(report: Report) -> Finding:
+def _unrecognised(report: Report, prepared: Prepared) -> Finding:
     shown = ", ".join(name[:60] for name in report["columns"][:20]) or "none"
-    words = f"The columns are not recognised: {shown}. Say which holds the prompt and which the answer."
+    file = next((f" of {number.file}" for number in prepared.data.numbers if isinstance(number, RowNumber)), "")
+    words = f"The columns{file} are not recognised: {shown}. Say which holds the prompt and which the answer."
     guess = report["guess"]
     take = cure(f"Take {in_words(guess)}", columns=json.dumps(guess, ensure_ascii=False)) if guess else None
     return finding("columns", "stop", words, take)

@@ -9,13 +9,14 @@ A new kind of file is an ending in `kinds.KINDS`, a function that yields its row
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from common.errors import UserError
 from common.files import parse_json
-from common.mix import DataSet, mix_problem
+from common.mix import DataSet, as_text, data_sets, mix_problem
 from common.paths import REPOSITORY
 from data import hub_data
 from data.columns import rows_of_object
@@ -44,7 +45,15 @@ JSON_LINES = "Write JSON lines (.jsonl) instead."
 def read_rows(
     data: str, config: str | None = None, split: str = "train", revision: str | None = None, max_rows: int = 0
 ) -> list[Row]:
-    """Return the rows of 'example', a file, or a Hub data set as a list; the first `max_rows` (0: all). Raises UserError."""
+    """Return the rows of 'example', a file, or a Hub data set as a list; the first `max_rows` (0: all) of each of several.
+
+    Raises UserError.
+    """
+    one, *others = data_sets(data) or [DataSet(data)]
+    if others:
+        sets = [as_text([replace(each, share=None)]) for each in (one, *others)]
+        return [row for each in sets for row in read_rows(each, config, split, revision, max_rows)]
+    data, revision = one.place, one.revision or revision
     opened = open_data(data, config, split, revision, 0 if max_rows else None)
     rows = list(islice(opened.source().rows, max_rows or MAX_ROWS_HELD + 1))
     if len(rows) > max(max_rows, MAX_ROWS_HELD):

@@ -100,7 +100,8 @@ class Report(TypedDict):
     """The whole report: tokens are of one pass over the rows to train on, lengths of all rows as they are.
 
     `mapping` says which column is what, None where columns are not recognised; `guess` is a proposal then. `sample` has the
-    first rows as they were read. `estimated_from` is the number of rows that were tokenised where they are not all.
+    first rows as they were read, `sample_rows` their numbers. `estimated_from` is the number of rows that were tokenised where
+    they are not all.
     """
 
     base: str
@@ -109,6 +110,7 @@ class Report(TypedDict):
     mapping: dict[str, str] | None
     guess: dict[str, str]
     sample: list[dict[str, str]]
+    sample_rows: list[int | str]
     shape: str | None
     rows: int
     turns: int

@@ -8,7 +8,7 @@
     STUDIO_MAX_KEPT_BYTES      bytes of all that one user keeps        5000000000 on a Space
 
 0 is no limit; so is a variable that is not set, except on a Space. Who asks for more is refused with the limit; who asks
-for nothing gets the limit: a run then ends after so many minutes with what it learned, and reads the first so many rows.
+for nothing gets the limit: a run then ends after so many minutes with what it learned, and reads so many rows.
 """
 
 from dataclasses import dataclass

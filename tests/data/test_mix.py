@@ -16,7 +16,7 @@ from data import decoding, reading
 from data.examine import build_report
 from data.findings import CheckedBase
 from data.intake import load_data, prepare
-from data.reading import read_source
+from data.reading import read_rows, read_source
 from data.sampling import counts_of, draw
 from data.settings import DataSettings
 
@@ -124,11 +124,16 @@ def test_a_row_of_a_mix_is_named_by_its_file(tmp_path, mix, tinyllama_tokenizer)
     assert any("row 1 of a.jsonl (2)" in note for note in notes)
 
 
-def test_each_part_of_a_mix_is_read_by_its_own_columns(tmp_path, mix):
+def test_each_part_of_a_mix_is_read_by_its_own_columns(tmp_path, mix, tinyllama_tokenizer):
     files = {"a.jsonl": rows_of("a", 3), "b.jsonl": rows_of("b", 3, "frage", "antwort")}
     assert len(said(prepare(mix(files, columns=COLUMNS), tmp_path))) == 6
-    unknown = prepare(mix(files), tmp_path).data
-    assert set(unknown.head[0]) == {"frage", "antwort"}, "it is asked for these"
+    base = CheckedBase("test/base", "for a test", 2048)
+    report = build_report(mix(files), tmp_path, tinyllama_tokenizer, base, 3, lambda sentence: None)
+    assert report["findings"][0]["message"].startswith("The columns of b.jsonl are not recognised: frage, antwort.")
+    assert report["sample_rows"] == ["1 of b.jsonl", "2 of b.jsonl", "3 of b.jsonl"] and report["columns"] == [
+        "frage",
+        "antwort",
+    ]
 
 
 def test_duplicates_are_found_and_rows_held_out_over_the_whole_mix(tmp_path, mix):
@@ -141,6 +146,11 @@ def test_the_example_is_part_of_a_mix(tmp_path, mix):
     settings = mix({"a.jsonl": rows_of("a", 20)})
     prepared = prepare(replace(settings, data=f"example, {settings.data}"), tmp_path)
     assert len(prepared.train) == 240 and not len(prepared.held_out)
+
+
+def test_the_first_rows_of_a_mix_are_those_of_each(mix):
+    settings = mix({"a.jsonl": rows_of("a", 5), "b.jsonl": rows_of("b", 5)}, [0.9, 0.1])
+    assert [row["prompt"] for row in read_rows(settings.data, max_rows=2)] == ["a 1", "a 2", "b 1", "b 2"]
 
 
 def test_max_rows_is_a_sample_with_the_numbers_of_the_file(tmp_path, mix, tinyllama_tokenizer):

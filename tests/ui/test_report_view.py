@@ -78,5 +78,5 @@ def test_a_histogram_has_one_bar_a_bin():
 
 
 def test_unrecognised_columns_are_shown_as_they_were_read():
-    shown = raw_rows([{"frage": "<b>", "antwort": "7"}])
-    assert "frage" in shown and "&lt;b&gt;" in shown and "7" in shown
+    shown = raw_rows({"sample": [{"frage": "<b>", "antwort": "7"}], "sample_rows": ["3 of b.csv"]})
+    assert "Row 3 of b.csv" in shown and "frage" in shown and "&lt;b&gt;" in shown and "7" in shown

@@ -181,7 +181,7 @@ def preview(report: Report | None, shown_as: str) -> str:
     if not report:
         return ""
     if report["mapping"] is None:
-        return report_view.raw_rows(report["sample"])
+        return report_view.raw_rows(report)
     show = report_view.tokens if shown_as == TOKENS else report_view.conversations
     return show(report["preview"])
 

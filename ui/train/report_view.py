@@ -65,11 +65,11 @@ def histogram(lengths: Histogram) -> str:
     )
 
 
-def raw_rows(sample: list[dict[str, str]]) -> str:
+def raw_rows(report: Report) -> str:
     """Return the first rows as they were read, for the choice of columns."""
     return "".join(
         _section(f"Row {number}", "".join(_turn(name, value) for name, value in row.items()))
-        for number, row in enumerate(sample[:MAX_RAW_ROWS], 1)
+        for number, row in zip(report["sample_rows"][:MAX_RAW_ROWS], report["sample"], strict=False)
     )
 
 
