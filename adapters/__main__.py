@@ -21,6 +21,7 @@ from pathlib import Path
 from adapters.edit import delete_adapter, rename_adapter, set_notes, set_template, undo_delete
 from adapters.export.serve import vllm_line
 from adapters.facts import COLUMNS, describe_template, facts_of
+from adapters.hub_base import name_hub_base
 from adapters.intake import import_adapter
 from adapters.library import Adapter, adapter_names, find_adapter
 from adapters.package import PushOptions, export_zip
@@ -67,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     push = command("push", _push, "push to the Hub")
     push.add_argument("name")
     push.add_argument("--repo", default="", help="name, or owner/name [the adapter's name]")
+    push.add_argument("--base", default="", help="the model on the Hub that its base, a folder here, is a copy of")
     push.add_argument("--public", action="store_true", help="everybody may see it")
     push.add_argument("--license", default="", help="[the base's]")
     push.add_argument("--language", default="", help="of the data, as a code like en, for the card [left out]")
@@ -186,6 +188,9 @@ def _merge(options: argparse.Namespace) -> None:
 def _push(options: argparse.Namespace) -> None:
     """Print the plan and push; without --yes only to a new repository."""
     adapter, account = _opened(options.name), account_of(token_of(None))
+    if options.base:
+        _say(name_hub_base(adapter, options.base, account.token, progress_on_stderr()).sentence())
+        adapter = find_adapter(adapter.name)
     plan = plan_push(
         adapter,
         account,

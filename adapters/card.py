@@ -24,6 +24,10 @@ MAX_LOSS = 50  # of which a perplexity is told
 MAX_ANSWER_CHARACTERS = 1500
 COLUMNS = 90
 FOUR_BIT_BASE = "The base's weights came from a 4-bit file, so that numbers differ slightly from those on the Hub's. "
+UNSEEN_BASE = (
+    "It was trained on its maker's copy of the base: config and shapes are those of the one on the Hub, the numbers themselves "
+    "were not compared. "
+)
 LIMITATIONS = (
     "## Limitations\n\nA small model with a small adapter: it can be wrong, repeat itself, and invent facts. It keeps the "
     "biases of its base and of what it was trained on. Nobody has tested it for safety; do not rely on it where an error "
@@ -55,6 +59,7 @@ class CardFacts:
     datasets: dict[str, str] = field(default_factory=dict)
     with_picture: bool = False
     with_answers: bool = False
+    has_unseen_base: bool = False  # a folder of its maker's, of which only config and shapes were compared
 
     @property
     def name(self) -> str:
@@ -86,7 +91,7 @@ def write_card(adapter: Adapter, history: History, facts: CardFacts) -> str:
         _results(adapter, facts),
         _answers(history) if facts.with_answers else "",
         f"## How it was trained\n\n{_settings_table(adapter)}\n\n{_machine(adapter)}",
-        LIMITATIONS.format(base=FOUR_BIT_BASE if is_embedded else ""),
+        LIMITATIONS.format(base=FOUR_BIT_BASE if is_embedded else UNSEEN_BASE if facts.has_unseen_base else ""),
         f"Made with {made_with}.",
     ]
     return f"---\n{_front_matter(adapter, facts)}\n---\n\n" + "\n\n".join(part for part in parts if part) + "\n"

@@ -14,10 +14,10 @@ import yaml
 from adapters.card import LICENSES, CardFacts, write_card
 from adapters.curves import draw_losses
 from adapters.history import has_own_prompts, read_history
+from adapters.hub_base import on_hub
 from adapters.library import CONFIG, WEIGHTS, Adapter
 from adapters.trust.check import TOKENIZER_FILES, check_adapter
 from adapters.trust.scan import scan
-from common.errors import UserError
 from common.files import check_free, sweep, write_json, write_text
 
 STAGING_PREFIX = ".packing-"
@@ -40,13 +40,11 @@ class PushOptions:
 
 def write_package(adapter: Adapter, repo_id: str, options: PushOptions, folder: Path, token: str = "") -> list[str]:
     """Write the files of a push to the empty `folder`, scan them, and return their names. Raises UserError."""
-    if Path(adapter.base).is_absolute() or "/" not in adapter.base:
-        raise UserError(
-            f"{adapter.name} was trained on a folder of this machine.",
-            "Nobody else could load it: its base has no Hub id.",
-        )
+    adapter, hub_base = on_hub(adapter)
     check_adapter(adapter.folder)
     _copy(adapter, folder, (CONFIG, WEIGHTS, *TOKENIZER_FILES))
+    if hub_base:
+        write_json(folder / CONFIG, adapter.config)
     _write_settings(adapter, folder, tells_source=options.private)
     history = read_history(adapter)
     picture = draw_losses(history.losses, history.eval_losses, history.kept_step)
@@ -62,6 +60,7 @@ def write_package(adapter: Adapter, repo_id: str, options: PushOptions, folder: 
         datasets=_public_datasets(adapter),
         with_picture=(folder / "loss.png").exists(),
         with_answers=options.with_answers and (options.with_rows or has_own_prompts(adapter)),
+        has_unseen_base=bool(hub_base and not hub_base.is_same),
     )
     write_text(folder / "README.md", write_card(adapter, history, facts))
     return scan(folder, token)

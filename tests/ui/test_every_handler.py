@@ -88,6 +88,7 @@ def test_odd_values_are_never_a_bug_of_the_adapters_handlers(page, caplog, word)
         "push",
         "look",
         "name_base",
+        "name_hub_base",
         "pull",
         "search_hub",
         "search_mine",

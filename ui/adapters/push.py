@@ -7,10 +7,13 @@ token; a name in a cookie or a request is ignored.
 import html
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import gradio as gr
 from gradio.events import Dependency
 
+from adapters.hub_base import RECORD, name_hub_base
+from adapters.library import find_adapter
 from adapters.package import PushOptions
 from adapters.pull import open_adapter
 from adapters.push import plan_push, push_adapter
@@ -55,6 +58,14 @@ def build_push(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) -> P
                 info="These rows would be shown on its page, to everybody who sees the repository.",
             )
             license_dropdown = gr.Dropdown(LICENSES, value="", label="Licence", info="Empty: the base's.")
+            with gr.Row(visible=False) as base_row:
+                base_box = gr.Textbox(
+                    label="Its base on the Hub",
+                    max_length=200,
+                    info="It was trained on a folder of this machine. Which model is that? owner/name",
+                    min_width=220,
+                )
+                base_button = gr.Button("Compare", min_width=100)
             with gr.Row():
                 plan_button = gr.Button("See what would change", min_width=120)
                 push_button = gr.Button("Push", variant="primary", interactive=False, min_width=120)
@@ -68,6 +79,9 @@ def build_push(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) -> P
     plan_button.click(on_plan, form, outputs, api_name="plan_push")
     pushed = push_button.click(on_push, [*form, agreed], outputs, api_name="push", concurrency_limit=4)
     adapter_dropdown.change(on_name, adapter_dropdown, repo_box, **QUIET)
+    adapter_dropdown.change(on_folder_base, [browser_key, adapter_dropdown], [base_row, base_box], **QUIET)
+    naming = [browser_key, adapter_dropdown, base_box]
+    base_button.click(on_hub_base, naming, outputs, api_name="name_hub_base", concurrency_limit=2)
     for control in form[1:]:  # what was agreed to is no longer what would be sent
         control.change(
             lambda: (hint_html(FIRST_LOOK), None, gr.Button(interactive=False)), None, outputs, **QUIET, queue=False
@@ -78,6 +92,26 @@ def build_push(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) -> P
 def on_name(name):
     """Propose the picked adapter's name, and clear a name that was typed for another."""
     return gr.Textbox(value="", placeholder=str(name or ""))
+
+
+def on_folder_base(token: gr.OAuthToken | None, key, name):
+    """Show the field for the base on the Hub when the picked adapter's base is a folder, with the model that was said before."""
+    try:
+        adapter = find_adapter(name or "", owner_of(key, token))
+    except UserError:  # none is picked, or it is gone
+        return gr.Row(visible=False), ""
+    known = adapter.record.get(RECORD)
+    said = str(known.get("model_id") or "") if isinstance(known, dict) else ""
+    return gr.Row(visible=Path(adapter.base).is_absolute()), said
+
+
+@shown
+def on_hub_base(token: gr.OAuthToken | None, key, name, base, progress=gr.Progress()):  # noqa: B008
+    """Compare the folder that the adapter was trained on with a model on the Hub; what a push would do must be seen anew."""
+    hub_token = token_of(token.token if token else None)
+    adapter = open_adapter(name or "", owner_of(key, token), hub_token)
+    found = name_hub_base(adapter, base if isinstance(base, str) else "", hub_token, reporter(progress))
+    return hint_html(found.sentence(), "good") + hint_html(FIRST_LOOK), None, gr.Button(interactive=False)
 
 
 @shown
