@@ -160,8 +160,8 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _merge(options: argparse.Namespace) -> None:
-    """Write the merged model and, with --gguf, the GGUF files and the Modelfile."""
-    from adapters.export.gguf_file import write_all
+    """Write the merged model and, with --gguf, the GGUF files and the Modelfile: all of it, or nothing."""
+    from adapters.export.gguf_file import check_model, write_all
     from adapters.export.merge import STAGING_PREFIX, merge_adapter
 
     adapter = _opened(options.name)
@@ -171,18 +171,22 @@ def _merge(options: argparse.Namespace) -> None:
     if options.gguf:
         check_free(gguf_folder)
     base_folder = fetch_base(choose_base(adapter.base_choice, adapter.base_revision), progress_on_stderr())
+    if options.gguf:
+        check_model(base_folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep(*target.parent.glob(f"{STAGING_PREFIX}*"))
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=STAGING_PREFIX) as staging:
         merged = merge_adapter(adapter, base_folder, Path(staging, target.name), options.dtype, progress_on_stderr())
-        try:
-            sentences = write_all(adapter, base_folder, merged.folder, Path(staging, "gguf"))[1] if options.gguf else []
-        finally:  # the merged model is whole, whatever became of the rest
-            merged.folder.rename(target)
-            _say(f"{target}\n{merged.sentence()}")
+        lines = [str(target), merged.sentence()]
         if options.gguf:
+            lines += [
+                str(gguf_folder),
+                *write_all(adapter, base_folder, merged.folder, Path(staging, "gguf"))[1],
+                "Modelfile",
+            ]
             Path(staging, "gguf").rename(gguf_folder)
-            _say("\n".join([str(gguf_folder), *sentences, "Modelfile"]))
+        merged.folder.rename(target)
+    _say("\n".join(lines))
 
 
 def _push(options: argparse.Namespace) -> None:

@@ -90,6 +90,18 @@ def only_merged(config: Mapping[str, Any]) -> str:
     return "it has embeddings of its own, which a GGUF adapter cannot hold" if has_embeddings else ""
 
 
+def check_model(folder: Path) -> None:
+    """Raise UserError for a base that cannot be written to GGUF, before it is merged for that."""
+    from gguf import GGUFWriter
+
+    config = require_object(folder / "config.json")
+    shape = shape_from(config, folder.name)
+    writer = GGUFWriter(None, shape.model_type)
+    _add_facts(writer, config, shape, folder.name)
+    if (folder / "tokenizer.json").is_file():  # a merge makes one of other files
+        add_tokenizer(writer, folder, shape.vocab_size)
+
+
 @contextmanager
 def _reading_back(name: str) -> Generator[None]:
     """Raise UserError for a file that is cut off: numpy's `tofile` does not report a full disk for its last bytes."""
@@ -107,9 +119,9 @@ def _write_model(model_folder: Path, path: Path, outtype: str) -> int:
     config = require_object(model_folder / "config.json")
     shape = shape_from(config, model_folder.name)
     writer = GGUFWriter(path, shape.model_type)
-    _add_facts(writer, config, shape, model_folder.name)
     writer.add_file_type(LlamaFileType.MOSTLY_F16 if outtype == "f16" else LlamaFileType.MOSTLY_Q8_0)
     writer.add_quantization_version(2)
+    _add_facts(writer, config, shape, model_folder.name)
     add_tokenizer(writer, model_folder, shape.vocab_size)
     names = _names(shape)
     quantised = GGMLQuantizationType.Q8_0 if outtype == "q8_0" else GGMLQuantizationType.F16

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from adapters.export.gguf_file import _write_model, write_adapter, write_models
+from adapters.__main__ import main
+from adapters.export.gguf_file import _write_model, write_adapter, write_all, write_models
 from adapters.export.merge import merge_adapter
 from adapters.export.serve import SMOLLM2_SYSTEM, vllm_line, write_modelfile
 from adapters.library import read_adapter
@@ -15,6 +16,7 @@ from models.templates import read_template
 from models.templates.choice import own_choice
 from models.templates.known import recognise
 from tests.adapters.hostile import change
+from tests.adapters.making import put
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +137,29 @@ def test_a_gguf_of_an_adapter_that_fails_leaves_nothing(made, tiny_base, tmp_pat
     with pytest.raises(UserError, match="does not hold"):
         write_adapter(read_adapter(made), tiny_base, tmp_path / "adapter.gguf")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_gguf_cannot_hold_alone_is_said_and_the_merged_model_is_written(merged, copy, tiny_base, tmp_path):
+    change(copy, "adapter_config.json", use_dora=True)
+    files, sentences = write_all(read_adapter(copy), tiny_base, merged.folder, tmp_path / "gguf")
+    assert [path.name for path in files] == ["merged-f16.gguf", "merged-q8_0.gguf", "Modelfile"]
+    assert sentences[-1] == "The adapter alone is not written: it is a DoRA, which GGUF does not know."
+    with pytest.raises(UserError, match="Export the merged model instead"):
+        write_adapter(read_adapter(copy), tiny_base, tmp_path / "adapter.gguf")
+
+
+def test_a_merge_with_gguf_is_whole_or_leaves_nothing(made, tiny_base, tmp_path, monkeypatch, capsys):
+    def fails(*given):
+        raise UserError("No more words.", "")
+
+    change(put("mine", made), "adapter_config.json", base_model_name_or_path=str(tiny_base))
+    monkeypatch.setattr("adapters.export.gguf_file.write_adapter", fails)
+    assert main(["merge", "mine", "--to", str(tmp_path / "out" / "merged"), "--gguf"]) == 1
+    assert "No more words" in capsys.readouterr().err and not list((tmp_path / "out").iterdir())
+    monkeypatch.setattr("adapters.export.gguf_words._kind", fails)
+    monkeypatch.setattr("adapters.export.merge.merge_adapter", None)  # what cannot be written is said before the merge
+    assert main(["merge", "mine", "--to", str(tmp_path / "out" / "merged"), "--gguf"]) == 1
+    assert "No more words" in capsys.readouterr().err
 
 
 def test_the_gguf_of_an_adapter_holds_both_halves_of_every_layer(made, tiny_base, tmp_path):

@@ -4,6 +4,7 @@ Files are made in a download folder of their own: the app's data is never served
 """
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +88,14 @@ def on_merge(token: gr.OAuthToken | None, key, name, dtype, progress=gr.Progress
 @shown
 def on_gguf(token: gr.OAuthToken | None, key, name, dtype, progress=gr.Progress()):  # noqa: B008
     """Return GGUF files of the merged model and of the adapter, and a Modelfile."""
-    from adapters.export.gguf_file import write_all
+    from adapters.export.gguf_file import check_model, write_all
 
-    adapter, merged, base_folder = _merge(token, key, name, dtype, progress)
+    adapter, merged, base_folder = _merge(token, key, name, dtype, progress, check_model)
     progress(0.9, desc="Writing GGUF and reading it back")
-    files, sentences = write_all(adapter, base_folder, merged.folder, merged.folder.parent / "gguf")
-    shutil.rmtree(merged.folder)  # gigabytes that nobody asked for
+    try:
+        files, sentences = write_all(adapter, base_folder, merged.folder, merged.folder.parent / "gguf")
+    finally:
+        shutil.rmtree(merged.folder)  # gigabytes that nobody asked for
     return hints_html([merged.sentence(), *sentences]), gr.File([str(path) for path in files], visible=True)
 
 
@@ -118,8 +121,15 @@ def _folder(adapter: Adapter) -> Path:
     return new_download_folder(adapter.folder.parent.name)
 
 
-def _merge(token: gr.OAuthToken | None, key: str, name: str | None, dtype: str, progress: gr.Progress):
-    """Return (the adapter, the merged model, its base's folder), with progress on the page.
+def _merge(
+    token: gr.OAuthToken | None,
+    key: str,
+    name: str | None,
+    dtype: str,
+    progress: gr.Progress,
+    check_base: Callable[[Path], None] = lambda folder: None,
+):
+    """Return (the adapter, the merged model, its base's folder), with progress on the page; the base is checked before.
 
     Raises UserError for a visitor who is not signed in: a merge takes gigabytes and minutes of the Space.
     """
@@ -130,4 +140,5 @@ def _merge(token: gr.OAuthToken | None, key: str, name: str | None, dtype: str, 
     adapter = _readable(token, key, name)
     tell = reporter(progress)
     base_folder = fetch_base(choose_base(adapter.base_choice, adapter.base_revision), tell)
+    check_base(base_folder)
     return adapter, merge_adapter(adapter, base_folder, _folder(adapter) / adapter.name, dtype, tell), base_folder
