@@ -21,6 +21,7 @@ from adapters.named_base import BASE, REVISION, look_at_base
 from adapters.trust.archive import check_complete, copy_folder, unpack
 from adapters.trust.check import MAX_BYTES, check_adapter, require_object, template_note
 from adapters.trust.plain import INITIAL, make_plain, plain_config
+from adapters.trust.tokens import judge_tokens
 from common.errors import UserError
 from common.files import folder_bytes, publish, sweep, undo_half_published, write_json
 from common.limits import check_room_of_guests, limit
@@ -101,7 +102,10 @@ def accept(partial: Path, origin: Origin, base: str = "") -> list[str]:
     notes = make_plain(partial, found.shape)
     shutil.rmtree(partial / INITIAL, ignore_errors=True)
     check_adapter(partial, found.shape)
-    update_record(partial, origin=origin.to_json())
+    tokens, dropped = judge_tokens(partial, found.config, found.shape)
+    more = {"tokens": [token.to_json() for token in tokens]} if tokens else {}
+    update_record(partial, origin=origin.to_json(), **more)
+    notes += dropped
     notes += [] if found.shape else [f"{named} is not on this machine: the shapes were compared only with each other."]
     return notes + template_note(partial, named)
 

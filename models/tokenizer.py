@@ -12,7 +12,7 @@ from common.errors import UserError
 from common.files import stamps
 from common.imports import import_lock
 from models.templates import read_template, without_marks
-from models.templates.choice import Template
+from models.templates.choice import OwnToken, Template
 from models.try_tokenizer import try_tokenizer
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json")
@@ -47,7 +47,7 @@ def load_tokenizer(folder: Path | str, template: str = "auto"):
 
 
 def load_base_tokenizer(folder: Path, template: Template):
-    """Return the tokenizer of the base in `folder` for the app's own process, with the text of `template`.
+    """Return the tokenizer of the base in `folder` for the app's own process, with the text and the tokens of `template`.
 
     On a Space, where visitors name bases, it is first tried in a process with limits, once while its files stay the same.
     """
@@ -55,7 +55,22 @@ def load_base_tokenizer(folder: Path, template: Template):
         raise UserError(f"The tokenizer of this base {problem}.", "Choose another base.")
     tokenizer = load_tokenizer(folder)
     tokenizer.chat_template = template.text
+    for token in template.tokens:
+        _add(tokenizer, token)
     return tokenizer
+
+
+def _add(tokenizer, token: OwnToken) -> None:
+    """Add a token with its number, unless the tokenizer has it. Raises UserError where another one has that number."""
+    from transformers import AddedToken
+
+    if len(tokenizer) == token.number:
+        tokenizer.add_tokens([AddedToken(token.content, normalized=False, special=token.is_control)])
+    if tokenizer.convert_ids_to_tokens(token.number) != token.content:
+        raise UserError(
+            f"The adapter's token '{token.content}' has the number {token.number:,}, which is another one's here.",
+            "Get the adapter again, or the base that it was trained on.",
+        )
 
 
 @lru_cache(maxsize=100)

@@ -7,8 +7,9 @@ text at that time.
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from common.errors import UserError
 from common.files import read_json
@@ -21,18 +22,46 @@ FILE, CONFIG, RECORD = "chat_template.jinja", "tokenizer_config.json", "studio.j
 MAX_TEMPLATE_BYTES = 100_000
 MAX_CONFIG_BYTES = 2_000_000
 MAX_RECORD_BYTES = 1_000_000
+MAX_TOKEN_CHARACTERS = 100
 BASE, OWN = "base", "own"
 CUT = "\ufdd2"  # behind the last message of a text that goes on; Unicode keeps it for internal use
 WHERE = "Choose the template it was trained with in the Adapters tab, or with `python -m adapters template`."
 
 
+class OwnToken(NamedTuple):
+    """A token that an adapter trained and its base's tokenizer lacks. Text that people type is never read as a control token."""
+
+    content: str
+    number: int
+    is_control: bool
+
+    @classmethod
+    def read_all(cls, entries: object) -> "list[OwnToken]":
+        """Read entries as in a tokenizer.json; those of wrong types, and a number's second one, are passed over."""
+        found = {}
+        for entry in entries if isinstance(entries, list) else []:
+            content, number = (entry.get(name) for name in ("content", "id")) if isinstance(entry, dict) else ("", 0)
+            is_text = isinstance(content, str) and 0 < len(content) <= MAX_TOKEN_CHARACTERS and content.isprintable()
+            if is_text and type(number) is int and number >= 0:
+                found.setdefault(number, cls(content, number, entry.get("special") is True))
+        return list(found.values())
+
+    def to_json(self) -> dict[str, str | int | bool]:
+        """Return the entry that `read_all` reads."""
+        return {"content": self.content, "id": self.number, "special": self.is_control}
+
+
 @dataclass(frozen=True)
 class Template:
-    """A chat template. A foreign one is rendered in a process of its own and nowhere else."""
+    """A chat template. A foreign one is rendered in a process of its own and nowhere else.
+
+    `tokens` are added to the base's tokenizer for it.
+    """
 
     name: str
     text: str
     is_foreign: bool = False
+    tokens: tuple[OwnToken, ...] = ()
 
     def render(self, tokenizer, messages: list[Message], continuing: bool = False) -> str:
         """Return the text of `messages`, opened for an answer; with `continuing`, it ends within the last one."""
@@ -56,9 +85,15 @@ class Template:
 
 def template_of(base_folder: Path, adapter_folder: Path | None = None) -> Template:
     """Return the template of a base, or of an adapter on it. Raises UserError for one that must not be used."""
-    base = own_text(base_folder)
     if adapter_folder is None:
-        return _of_base(base)
+        return _of_base(own_text(base_folder))
+    record = read_json(adapter_folder / RECORD, None, MAX_RECORD_BYTES)
+    tokens = OwnToken.read_all(record.get("tokens")) if isinstance(record, dict) else []
+    return replace(_of_adapter(own_text(base_folder), adapter_folder), tokens=tuple(tokens))
+
+
+def _of_adapter(base: str | None, adapter_folder: Path) -> Template:
+    """Return the template of an adapter, `base` being its base's own. Raises UserError for one that must not be used."""
     text, choice = own_text(adapter_folder), chosen(adapter_folder)
     if choice in NAMES:
         return Template(choice, without_marks(read_template(choice)))
