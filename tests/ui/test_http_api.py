@@ -75,6 +75,7 @@ def test_the_owner_labels_a_run_and_hostile_words_stay_words(call, run):
     assert call("star", KEY, at_2=[run.id]) == "" and not labels_of(run).starred
     assert "at most 40 characters" in call("label", KEY, at_2=[run.id], at_3="x" * 41)
     assert "Choose one" in call("label", KEY, at_3="poems") and "No run is chosen" in call("star", KEY)
+    assert call("on_select", KEY, at_3=["poems"], at_4=True) == call("on_select", KEY, at_3=["gone"]) == ""
 
 
 @pytest.mark.parametrize("key", ["", "local", "../local", None])

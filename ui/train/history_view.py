@@ -57,7 +57,10 @@ def build_history_view(tab: gr.Tab) -> HistoryView:
     """Lay out the list of all runs and the comparison under it."""
     search_box = gr.Textbox(label="Search", placeholder="a name, a tag, a base, a state")
     with gr.Row(equal_height=True):
-        tags_dropdown = gr.Dropdown([], value=[], label="With all of these tags", multiselect=True, min_width=160)
+        # custom values, too: a tag that is asked for may have been taken from the last run that had it
+        tags_dropdown = gr.Dropdown(
+            [], value=[], label="With all of these tags", multiselect=True, allow_custom_value=True, min_width=160
+        )
         order_dropdown = gr.Dropdown(ORDERS, value=NEWEST, label="Order", min_width=160)
         starred_checkbox = gr.Checkbox(False, label="Starred only", min_width=120)
     runs_checkboxes = gr.CheckboxGroup([], label="Runs", elem_classes="runs")
