@@ -15,7 +15,7 @@ from common.errors import UserError
 from data.columns import columns_of, guess_mapping, recognise
 from data.conversations import Conversation, Kept, Part, RowNumber
 from data.dataset import Encoded, Encoder
-from data.findings import CheckedBase, find_problems, find_text_problems, finding
+from data.findings import CheckedBase, find_problems, find_table_problems, find_text_problems, finding
 from data.intake import Prepared, pack, prepare, read_texts
 from data.report import Finding, FirstRows, Histogram, PreviewRow, Report, TextReport
 from data.scripts import describe_scripts
@@ -146,7 +146,7 @@ def _text_stage(
         "estimated_from": len(sample) if scale > 1 else None,
         "scripts": describe_scripts([_said(row) for row in sample[:MAX_SCRIPT_ROWS]], tokenizer, settings.max_length),
     }
-    return text, find_text_problems(settings, text, data)
+    return text, find_text_problems(settings, text, data) + find_table_problems(data.tables, "Stage 1: ")
 
 
 def _preview_rows(prepared: Prepared, encoder: Encoder, settings: DataSettings, count: int) -> list[PreviewRow]:

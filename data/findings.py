@@ -17,6 +17,7 @@ from data.notices import count_rows, describe
 from data.parts import held_out_among, split_among
 from data.report import Cure, Finding, Level, Report, Script, TextReport
 from data.settings import DataSettings
+from data.tables import Table
 
 FEW_ROWS = 20
 
@@ -44,7 +45,7 @@ def find_problems(
     settings: DataSettings, prepared: Prepared, report: Report, base: CheckedBase, template_error: UserError | None
 ) -> list[Finding]:
     """Return all findings on the conversations; `report` has everything but its findings."""
-    found = [finding("note", "info", note) for note in prepared.notes]
+    found = [finding("note", "info", note) for note in prepared.notes] + find_table_problems(prepared.tables)
     found += _other_parts(settings, prepared)
     if report["estimated_from"]:
         words = f"Token counts are estimated from {count_rows(report['estimated_from'])} of {report['rows']:,}."
@@ -165,6 +166,21 @@ def _cure_of_length(settings: DataSettings, longest: int, positions: int | None)
     if positions and settings.max_length < positions:
         return cure(f"Set max_length to {positions}", max_length=positions)
     return None
+
+
+def find_table_problems(tables: Iterable[Table], stage: str = "") -> list[Finding]:
+    """Return a finding for each thing in these tables that could be other than it was meant."""
+    found = []
+    for table in tables:
+        cures = {
+            "header": cure("Use the first row like the others", header=False),
+            "null_words": cure("Keep them as words", keep_null_words=True),
+        }
+        if table.other_sheets and table.settings.sheet is not None:
+            other = table.other_sheets[0]
+            cures["sheet"] = cure(f"Read the sheet '{other[:40]}' instead", sheet=other)
+        found += [finding(code, level, f"{stage}{words}", cures.get(code)) for code, level, words in table.described()]
+    return found
 
 
 def _double_rows(settings: DataSettings, prepared: Prepared) -> list[Finding]:

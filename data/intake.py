@@ -27,6 +27,7 @@ from data.settings import EXAMPLE, DataSettings
 from data.shapes import conversation_of
 from data.source import Source
 from data.split import duplicates_of, found_in, held_out_of
+from data.tables import Table
 from data.token_rows import write_rows
 from data.turns import EmptyAnswer, LeftOut
 from models.prompt import encode_text
@@ -62,6 +63,7 @@ class Gathered:
     mapping: dict[str, str] | None = None  # by which it was read; None or {}: by the columns' names
     numbers: Sequence[int] = ()  # of the head's rows
     splits: dict[str, int] = field(default_factory=dict)  # rows of each part, where it has several
+    tables: list[Table] = field(default_factory=list)  # what was found in it, where it is one
 
 
 @dataclass
@@ -79,6 +81,7 @@ class Prepared:
     notes: list[str] = field(default_factory=list)
     kinds: set[str] = field(default_factory=set)  # of conversations, of the held-out file too
     markup: Kept = field(default_factory=Kept)  # ("row 7", "ChatML"), of the held-out file too
+    tables: list[Table] = field(default_factory=list)  # what was found in them, where files are tables
 
     def template(self, tokenizer) -> str:
         """Return the training template; "" when all rows are plain text, which takes none. Raises UserError."""
@@ -95,7 +98,8 @@ def gather(
 ) -> Gathered:
     """Read a source to its end; its conversations are added to `kept`, by default to an unnamed file in `folder`."""
     kept = Conversations(folder) if kept is None else kept
-    found = Gathered(source.head, source.notes, kept, mapping=mapping, numbers=source.numbers, splits=source.splits)
+    found = Gathered(source.head, source.notes, kept, mapping=mapping, numbers=source.numbers)
+    found.splits, found.tables = source.splits, source.tables
     for number, row in source.numbered:
         found.rows += 1
         notices: set[Notice] = set()
@@ -128,7 +132,8 @@ def gather_all(settings: DataSettings, folder: Path) -> list[Gathered]:
     if len(sets) == 1 and sets[0].share is None:
         revision = sets[0].revision or settings.data_revision
         where = (settings.data_config, settings.data_split, revision)
-        source = read_source(sets[0].place, *where, settings.max_rows, settings.seed)
+        table = settings.table(settings.sheet)
+        source = read_source(sets[0].place, *where, settings.max_rows, settings.seed, table)
         return [gather(source, folder, mapping, settings.system_turns, settings.markup)]
     sources = read_mix(sets, settings)
     kept = Conversations(folder, [source.name for source in sources])
@@ -157,7 +162,7 @@ def together(parts: list[Gathered]) -> Gathered:
 
 def _held_out_source(settings: DataSettings, folder: Path) -> Source | None:
     """Return the rows that are held out of no part of the data; None where a part of it is. Raises UserError."""
-    read = partial(read_source, max_rows=settings.max_rows, seed=settings.seed)
+    read = partial(read_source, max_rows=settings.max_rows, seed=settings.seed, table=settings.table())
     if settings.eval_split:
         one, *others = data_sets(settings.data)
         if others:
@@ -190,7 +195,8 @@ def prepare(settings: DataSettings, folder: Path) -> Prepared:
         mask = held_out_of(conversations, usable, settings.eval_fraction, settings.seed)
         train, held_out = conversations.part(usable ^ mask), conversations.part(mask)
         found = Prepared(data, parts, mapping, duplicates, train, held_out)
-        return replace(found, bad=data.bad, notes=data.notes, kinds=data.kinds, markup=data.markup)
+        found.bad, found.notes, found.kinds, found.markup = data.bad, data.notes, data.kinds, data.markup
+        return replace(found, tables=data.tables)
     mapping_there = None if recognise(source.head) else mapping
     other = gather(source, folder, mapping_there, settings.system_turns, settings.markup)
     leaked = found_in(conversations, other.conversations) & usable
@@ -208,6 +214,7 @@ def prepare(settings: DataSettings, folder: Path) -> Prepared:
         notes=data.notes + other.notes,
         kinds=data.kinds | other.kinds,
         markup=Kept(data.markup.count + other.markup.count, data.markup.first + marked),
+        tables=data.tables + other.tables,
     )
 
 
@@ -222,6 +229,7 @@ def load_data(settings: DataSettings, folder: Path, tokenizer) -> Data:
         notes.append(f"{prepared.duplicates.count + prepared.leaked} rows say the same as another and are left out.")
     notes += [sentence for _, _, sentence in describe(prepared.data.noticed)]
     notes += describe_markup(prepared.markup, settings.markup)
+    notes += [words for table in prepared.tables for _, _, words in table.described()]
     notes += train.report(settings.max_length) + held_out.report(settings.max_length)
     if not train.rows:
         raise UserError("No row is left to train on.", " ".join(notes) or "Give more data.")
@@ -248,6 +256,7 @@ def load_text(settings: DataSettings, folder: Path, tokenizer) -> Data:
     texts = data.conversations
     notes = data.notes + [words for _, _, words in describe(data.noticed)]
     notes += describe_markup(data.markup, text_markup(settings))
+    notes += [words for table in data.tables for _, _, words in table.described()]
     notes += _left_out(data.bad, len(texts), settings)
     mask = held_out_of(texts, numpy.ones(len(texts), dtype=bool), settings.eval_fraction, settings.seed)
 
@@ -262,8 +271,8 @@ def load_text(settings: DataSettings, folder: Path, tokenizer) -> Data:
 def read_texts(settings: DataSettings, folder: Path) -> Gathered:
     """Return the texts of stage 1. Raises UserError when the rows are no texts."""
     place = _place(settings.text_data or "", folder)
-    revision = settings.text_data_revision
-    source = read_source(place, revision=revision, max_rows=settings.max_rows, seed=settings.seed)
+    revision, table = settings.text_data_revision, settings.table()
+    source = read_source(place, revision=revision, max_rows=settings.max_rows, seed=settings.seed, table=table)
     mapping = recognise(source.head)
     if mapping is None or "text" not in mapping:
         found = ", ".join(list(map(str, source.head[0]))[:10]) or "none"

@@ -6,7 +6,10 @@ import json
 from itertools import islice
 from pathlib import Path
 
-KINDS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md")
+from data.delimited import EXCEL_LINE
+
+TABLES = (".csv", ".tsv")
+KINDS = (".jsonl", ".ndjson", ".json", *TABLES, ".parquet", ".txt", ".md")
 
 
 def suffix_of(path: Path | str) -> str:
@@ -24,6 +27,8 @@ def paste_suffix(text: str) -> str:
             return ".jsonl" if isinstance(json.loads(first), dict) else ".json"
         except (ValueError, RecursionError):
             return ".json"
+    if EXCEL_LINE.fullmatch(first):
+        return ".csv"
     for delimiter, suffix in (("\t", ".tsv"), (",", ".csv"), (";", ".csv"), ("|", ".csv")):
         if _is_table(start, delimiter):
             return suffix
@@ -31,10 +36,11 @@ def paste_suffix(text: str) -> str:
 
 
 def _is_table(text: str, delimiter: str) -> bool:
-    """Return True when the first records have two columns or more, all alike, and the first looks like names."""
+    """Return True when the first record looks like two names or more, and most of the next have as many values."""
     try:
         records = [values for values in islice(csv.reader(io.StringIO(text), delimiter=delimiter), 20) if values]
     except csv.Error:
         return False
-    is_even = len(records) > 1 and len({len(values) for values in records}) == 1 and len(records[0]) > 1
-    return is_even and all(0 < len(name.strip()) <= 40 for name in records[0])
+    if len(records) < 2 or len(records[0]) < 2 or not all(0 < len(name.strip()) <= 40 for name in records[0]):
+        return False
+    return sum(len(values) == len(records[0]) for values in records[1:]) * 2 > len(records) - 1

@@ -22,12 +22,13 @@ from data import hub_data
 from data.columns import rows_of_object
 from data.conversations import BadLine, Row
 from data.decoding import TooLarge, detect_encoding, lines, whole_bytes
-from data.kinds import KINDS, suffix_of
+from data.delimited import Record, delimited_records
+from data.kinds import KINDS, TABLES, suffix_of
 from data.parts import parts_of, split_among
 from data.sampling import counts_of
-from data.settings import EXAMPLE, DataSettings
+from data.settings import EXAMPLE, DataSettings, TableSettings
 from data.source import Opened, Source
-from data.tables import check_columns, csv_rows, parquet_rows
+from data.tables import Table, check_columns, parquet_rows, table_rows
 
 EXAMPLE_TRAIN = REPOSITORY / "examples" / "study_coach.jsonl"
 EXAMPLE_HELD_OUT = REPOSITORY / "examples" / "study_coach_heldout.jsonl"
@@ -68,12 +69,13 @@ def read_source(
     revision: str | None = None,
     max_rows: int = 0,
     seed: int = 0,
+    table: TableSettings | None = None,
 ) -> Source:
     """Open the same as a stream, with notes; of more than `max_rows` rows (0: no limit) a sample in their order, by the seed.
 
     Raises UserError when there are no rows; iterating raises it for later ones.
     """
-    opened = open_data(data, config, split, revision, STREAM_ABOVE_BYTES if max_rows else None)
+    opened = open_data(data, config, split, revision, STREAM_ABOVE_BYTES if max_rows else None, table)
     if not max_rows:
         return opened.source()
     count = min(opened.count(max_rows), max_rows)
@@ -91,7 +93,8 @@ def read_mix(sets: list[DataSet], settings: DataSettings) -> list[Source]:
     if problem := mix_problem(sets):
         raise UserError(f"data: {problem}")
     above = STREAM_ABOVE_BYTES if settings.max_rows else None
-    opened = [open_data(one.place, settings.data_config, settings.data_split, one.revision, above) for one in sets]
+    where = (settings.data_config, settings.data_split)
+    opened = [open_data(one.place, *where, one.revision, above, settings.table()) for one in sets]
     shares = [one.share for one in sets if one.share is not None]
     if shares or settings.max_rows:
         counts = counts_of([one.count(settings.max_rows) for one in opened], shares, settings.max_rows)
@@ -117,6 +120,7 @@ def open_data(
     split: str = "train",
     revision: str | None = None,
     stream_above: int | None = None,
+    table: TableSettings | None = None,
 ) -> Opened:
     """Return 'example', a file or a Hub data set, which is streamed when its repository has more bytes than `stream_above`."""
     path = EXAMPLE_TRAIN if data == EXAMPLE else Path(data)
@@ -132,13 +136,17 @@ def open_data(
         raise UserError(f"There is no file '{path.name}'.")
     notes: list[str] = []
     splits: dict[str, int] = {}
+    tables: list[Table] = []
 
     def read() -> Iterator[Row]:
-        notes.clear()
-        splits.clear()
+        for known in (notes, splits, tables):
+            known.clear()
+        if suffix in TABLES:
+            tables.append(Table(path.name, table or TableSettings()))
+            return _bounded(table_rows(_records_of(path, suffix, notes), tables[0]), path.name)
         return _bounded(_rows_of(path, suffix, notes, split, splits), path.name)
 
-    return Opened(path.name, read, notes, splits)
+    return Opened(path.name, read, notes, splits, tables=tables)
 
 
 def source_of(rows: Iterable[Row], notes: list[str] | None = None) -> Source:
@@ -160,16 +168,24 @@ def _rows_of(path: Path, suffix: str, notes: list[str], split: str, splits: dict
     """
     if suffix == ".parquet":
         return parquet_rows(path)
-    encoding = detect_encoding(path)
-    if not encoding.startswith("utf"):
-        notes.append(f"'{path.name}' is not UTF-8; it was read as {encoding}.")
-    if suffix in (".jsonl", ".ndjson") and not _begins_with_a_list(path, encoding):
+    encoding = _encoding_of(path, notes)
+    if suffix in (".jsonl", ".ndjson") and not _is_one_list(path, encoding):
         return _jsonl_rows(path, encoding)
     if suffix in (".jsonl", ".ndjson", ".json"):
         return _json_rows(path, encoding, split, splits)
-    if suffix in (".csv", ".tsv"):
-        return csv_rows(path, encoding, "\t" if suffix == ".tsv" else None)
     return ({"text": section} for section in sections(lines(path, encoding), suffix == ".md"))
+
+
+def _records_of(path: Path, suffix: str, notes: list[str]) -> Iterator[Record]:
+    """Return the records of a table of this kind."""
+    return delimited_records(path, _encoding_of(path, notes), "\t" if suffix == ".tsv" else None)
+
+
+def _encoding_of(path: Path, notes: list[str]) -> str:
+    encoding = detect_encoding(path)
+    if not encoding.startswith("utf"):
+        notes.append(f"'{path.name}' is not UTF-8; it was read as {encoding}.")
+    return encoding
 
 
 def _bounded(found: Iterable[Row], name: str) -> Iterator[Row]:
@@ -181,9 +197,17 @@ def _bounded(found: Iterable[Row], name: str) -> Iterator[Row]:
         yield row
 
 
-def _begins_with_a_list(path: Path, encoding: str) -> bool:
-    """Return True for a JSON array that is called JSON lines."""
-    return next((line for line in lines(path, encoding) if not line.isspace()), "").lstrip("\ufeff \t").startswith("[")
+def _is_one_list(path: Path, encoding: str) -> bool:
+    """Return True for a JSON array that is called JSON lines; False where each line is an array of its own."""
+    found = (line for line in lines(path, encoding) if not line.isspace())
+    first = next(found, "").lstrip("\ufeff \t")
+    if not first.startswith("[") or next(found, None) is None:
+        return first.startswith("[")
+    try:
+        parse_json(first)
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def _jsonl_rows(path: Path, encoding: str) -> Iterator[Row]:
@@ -193,6 +217,8 @@ def _jsonl_rows(path: Path, encoding: str) -> Iterator[Row]:
                 row = parse(line, f"line {number}", ONE_A_LINE)
             except UserError as error:
                 row = BadLine(error)
+            if isinstance(row, list) and row and all(isinstance(turn, dict) for turn in row):
+                row = {"messages": row}
             if not isinstance(row, dict):
                 row = BadLine(UserError(f"line {number} is no object.", 'Write {"prompt": ..., "completion": ...}.'))
             yield row
@@ -239,7 +265,8 @@ def parse(text: str, where: str, hint: str) -> object:
     except RecursionError as error:
         raise UserError(f"{where} is nested too deeply.", hint) from error
     except ValueError as error:
-        raise UserError(f"{where} is not JSON: {str(error)[:100]}.", hint) from error
+        words = str(error)[:100] if "\n" in text.strip() else str(error)[:100].replace("line 1 column", "column")
+        raise UserError(f"{where} is not JSON: {words}.", hint) from error
 
 
 def sections(text_lines: Iterable[str], is_markdown: bool) -> Iterator[str]:

@@ -7,6 +7,15 @@ EXAMPLE = "example"
 
 
 @dataclass(frozen=True)
+class TableSettings:
+    """How tables are read: CSV, TSV, and one sheet of a workbook: "" for the first, None where there is no choosing."""
+
+    header: bool = True
+    keep_null_words: bool = False
+    sheet: str | None = ""
+
+
+@dataclass(frozen=True)
 class DataSettings:
     """The part of a run's settings that `data` reads; `TrainConfig` has the same fields, with their help and limits."""
 
@@ -14,6 +23,9 @@ class DataSettings:
     data_config: str | None = None
     data_split: str = "train"
     data_revision: str | None = None
+    header: bool = True
+    sheet: str = ""
+    keep_null_words: bool = False
     columns: str = ""
     system_turns: str = "join"
     max_rows: int = 0
@@ -36,3 +48,7 @@ class DataSettings:
     def mapping(self) -> dict[str, str]:
         """Return `columns` as {what it is: the column's name}; {} when columns are recognised by themselves."""
         return json.loads(self.columns) if self.columns.strip() else {}
+
+    def table(self, sheet: str | None = None) -> TableSettings:
+        """Return how a table is read: `data` with the `sheet` of the settings, held-out rows and open text without."""
+        return TableSettings(self.header, self.keep_null_words, sheet)

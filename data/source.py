@@ -8,6 +8,7 @@ from common.errors import UserError
 from data.conversations import Row, RowNumber
 from data.decoding import TooLarge
 from data.sampling import Numbered, draw
+from data.tables import Table
 
 MAX_HEAD_ROWS = 1000  # rows that tell what the columns are
 MAX_HEAD_CHARACTERS = 8 * 2**20
@@ -19,7 +20,8 @@ class Source:
     """Rows with their numbers (from 1), to be read once; the first of them; and what is known of where they come from.
 
     `size` is the number of rows that these are drawn from, None where all are read; `is_part` says that there are more behind
-    those. `splits` counts the rows of each part of a file or Hub data set that has several, as far as they are known.
+    those. `splits` counts the rows of each part of a file or Hub data set that has several, as far as they are known;
+    `tables` has what is told about a table while it is read.
     """
 
     numbered: Iterator[Numbered]
@@ -30,6 +32,7 @@ class Source:
     size: int | None = None
     is_part: bool = False
     splits: dict[str, int] = field(default_factory=dict)
+    tables: list[Table] = field(default_factory=list)
 
     @classmethod
     def of(cls, numbered: Iterator[Numbered], notes: list[str]) -> "Source":
@@ -61,7 +64,7 @@ class Source:
 
 @dataclass
 class Opened:
-    """A data set whose rows can be read as often as needed; each reading fills `notes` and `splits` anew."""
+    """A data set whose rows can be read as often as needed; each reading fills `notes`, `splits` and `tables` anew."""
 
     name: str
     read: Callable[[], Iterable[Row]]
@@ -70,6 +73,7 @@ class Opened:
     size: int | None = None  # where it is known
     is_streamed: bool = False
     is_part: bool = False  # `size` rows are not all
+    tables: list[Table] = field(default_factory=list)
 
     def count(self, most: int) -> int:
         """Return the number of rows, which are read for it once; of streamed ones at most `most` and `STREAMED_ROWS`.
@@ -99,7 +103,7 @@ class Opened:
         else:
             source = Source.of(draw(rows, self.size or 0, count, seed), self.notes)
         size = None if count is None else self.size
-        return replace(source, name=self.name, size=size, is_part=self.is_part, splits=self.splits)
+        return replace(source, name=self.name, size=size, is_part=self.is_part, splits=self.splits, tables=self.tables)
 
     def _check(self, rows: int) -> None:
         if not rows:

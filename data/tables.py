@@ -1,82 +1,141 @@
-"""Tables to rows: CSV and TSV through the csv module, Parquet through pyarrow. Streams, within the limits of `decoding`."""
+"""Tables to rows: what the columns are called and what their cells hold; Parquet through pyarrow. Streams.
 
-import csv
+table = Table("a.csv", settings.table())
+rows = table_rows(delimited_records(path, encoding), table)
+table.described()                            when the rows were read: no header, words such as nan, other sheets
+"""
+
 import io
+from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 
 from common.errors import UserError
+from data.columns import NAMES
 from data.conversations import BadLine, Row
-from data.decoding import MAX_BYTES, MAX_LINE_CHARACTERS, TooLarge, lines, whole_bytes
+from data.decoding import MAX_BYTES, MAX_LINE_CHARACTERS, TooLarge, whole_bytes
+from data.delimited import Record
+from data.report import Level
+from data.settings import TableSettings
 
 MAX_COLUMNS = 2000
-DELIMITERS = ",;\t|"
-SAMPLE_RECORDS = 20
+SAMPLE_RECORDS = 100  # that tell what the columns are
+MAX_NAME_WORDS, MAX_NAME_LENGTH = 5, 60  # of a column; more is a value
+NULL_WORDS = {"nan", "NaN", "NAN", "None", "null", "Null", "NULL", "N/A", "n/a", "<NA>", "NaT"}  # NA is a word, too
+NULL_WORDS |= {"#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!"}  # errors in Excel
 BATCH_ROWS = 128  # of Parquet: one batch is in memory before its size is known
 MAX_WHOLE_BYTES = 256 * 2**20  # of a Parquet file in a .gz, which is read as a whole
 
 
-def csv_rows(path: Path, encoding: str, delimiter: str | None = None) -> Iterator[Row]:
-    """Yield the rows of a table with a header, every value text. Raises UserError for what is no table."""
-    delimiter = delimiter or _sniff_delimiter(path, encoding)
-    reader = _records(path, encoding, delimiter)
-    header = next((names for _, names in reader), None)
-    if header is None:
+@dataclass
+class Table:
+    """What is told about a table that is read; the counts grow with its rows."""
+
+    name: str
+    settings: TableSettings
+    headless: list[str] = field(default_factory=list)  # the values of a first row that looks like no header
+    null_words: int = 0
+    sheet: str = ""
+    other_sheets: list[str] = field(default_factory=list)
+    uncalculated: int = 0
+
+    def value_of(self, cell: str) -> str:
+        """Return what a cell holds: "" for a word that stands for nothing, unless such words are kept."""
+        if cell.strip() not in NULL_WORDS or self.settings.keep_null_words:
+            return cell
+        self.null_words += 1
+        return ""
+
+    def described(self) -> list[tuple[str, Level, str]]:
+        """Return (kind, level, sentence) of each thing that could be other than it was meant, once the rows were read."""
+        told: list[tuple[str, Level, str]] = []
+        if self.other_sheets and not self.settings.sheet:
+            others = ", ".join(f"'{name[:40]}'" for name in self.other_sheets[:10])
+            told.append(("sheet", "info", f"Of '{self.name}' the sheet '{self.sheet[:40]}' is read, not {others}."))
+        if self.headless:
+            first = ", ".join(f"'{value[:40]}'" for value in self.headless[:5])
+            words = f"There seems to be no header in '{self.name}': its first row ({first}) is taken for one, not used."
+            told.append(("header", "warning", words))
+        if self.null_words:
+            words = f"{_cells(self.null_words)} of '{self.name}' with nan, None, null or the like: taken as empty."
+            told.append(("null_words", "warning", words))
+        if self.uncalculated:
+            words = f"{_cells(self.uncalculated)} of '{self.name}' with a formula but no value: taken as empty."
+            told.append(("formulas", "warning", f"{words} Save it once in Excel or LibreOffice."))
+        return told
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count:,} cells"
+
+
+def table_rows(records: Iterator[Record], table: Table) -> Iterator[Row]:
+    """Yield the rows of a table, every value text: {column: value}, and a bad line where a record is none.
+
+    A column without a name is called by its number; behind the last name it goes when the first rows hold nothing in it.
+    Raises UserError for a name that is there twice.
+    """
+    first = _first(records)
+    samples = [values for _, values in first if isinstance(values, list)]
+    if not samples:
         return
-    check_columns(len(header), path.name)
-    names = [name.strip() or f"column {number}" for number, name in enumerate(header, 1)]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    header = samples[0] if table.settings.header else []
+    table.headless = header if header and seems_headless(samples) else []
+    widths = [_width(values) for values in samples]
+    # of lines most are right; the cells of a sheet are where they are
+    most = max(widths) if table.sheet else len(header) or Counter(map(len, samples)).most_common(1)[0][0]
+    width = min(most, max(widths))
+    check_columns(width, table.name)
+    names = [name.strip() or f"column {number}" for number, name in enumerate(header[:width], 1)]
+    names += [f"column {number}" for number in range(len(names) + 1, width + 1)]
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
-        raise UserError(f"'{path.name}' has two columns called '{twice[:60]}'.", "Give each column its own name.")
-    for number, values in reader:
-        if len(values) > len(names):
-            words = f"line {number} has {len(values)} values, the header {len(names)}."
+        raise UserError(f"'{table.name}' has two columns called '{twice[:60]}'.", "Give each column its own name.")
+    for number, values in chain(first[1:] if header else first, records):
+        if isinstance(values, UserError):
+            yield BadLine(values)
+        elif (count := _width(values)) > width and not table.sheet:
+            words = f"line {number} has {count} values, {'the header' if header else 'most lines'} {width}."
             yield BadLine(UserError(words, 'Put values that hold the delimiter into "quotation marks".'))
-            continue
-        yield dict(zip(names, values + [""] * (len(names) - len(values)), strict=True))
+        else:
+            cells = [table.value_of(value) for value in values[: max(width, count)]]
+            here = names + [f"column {number}" for number in range(width + 1, count + 1)]
+            yield dict(zip(here, cells + [""] * (len(here) - len(cells)), strict=True))
 
 
-def _records(path: Path, encoding: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, values) of every record that is not blank."""
-    csv.field_size_limit(MAX_LINE_CHARACTERS)
-    size = 0  # characters of the record that is being read, which may go over any number of lines
-
-    def counted() -> Iterator[str]:
-        nonlocal size
-        for line in lines(path, encoding):
-            size += len(line)
-            if size > MAX_LINE_CHARACTERS:
-                words = (
-                    f"A row of '{path.name}' is longer than {MAX_LINE_CHARACTERS // 2**20} MB (line {reader.line_num})."
-                )
-                raise UserError(words, "Is a quotation mark opened and never closed?")
-            yield line
-
-    reader = csv.reader(counted(), delimiter=delimiter, strict=True)
-    try:
-        for values in reader:
-            size = 0
-            if any(value.strip() for value in values):
-                yield reader.line_num, values
-    except csv.Error as error:
-        raise UserError(
-            f"'{path.name}' is not a table: {error} (line {reader.line_num}).",
-            "Is a quotation mark opened and never closed?",
-        ) from error
+def _first(records: Iterator[Record]) -> list[Record]:
+    """Return the first records, which tell what the columns are."""
+    first, size = [], 0
+    for record in islice(records, SAMPLE_RECORDS):
+        first.append(record)
+        size += sum(map(len, record[1])) if isinstance(record[1], list) else 0
+        if size > MAX_LINE_CHARACTERS:
+            break
+    return first
 
 
-def _sniff_delimiter(path: Path, encoding: str) -> str:
-    """Return the delimiter that cuts the first records into the most columns, most of them alike; a comma when none does."""
-    best, most = ",", 1
-    for delimiter in DELIMITERS:
-        try:
-            widths = [len(values) for _, values in islice(_records(path, encoding, delimiter), SAMPLE_RECORDS)]
-        except UserError:
-            continue
-        if widths and widths[0] > most and widths.count(widths[0]) * 2 > len(widths):
-            best, most = delimiter, widths[0]
-    return best
+def _width(values: list[str]) -> int:
+    """Return how many values there are up to the last that is not blank."""
+    return next((place for place in range(len(values), 0, -1) if values[place - 1].strip()), 0)
+
+
+def seems_headless(samples: list[list[str]]) -> bool:
+    """Return whether the first of these records looks like the others: half of its values are sentences or come again below.
+
+    Names that are in common use make it a header.
+    """
+    header = [(place, value.strip()) for place, value in enumerate(samples[0]) if value.strip()]
+    known = {name for names in NAMES.values() for name in names}
+    if any(value.lower() in known for _, value in header):
+        return False
+
+    def is_value(place: int, value: str) -> bool:
+        is_sentence = value[-1] in ".?!。？！…" or len(value.split()) > MAX_NAME_WORDS or len(value) > MAX_NAME_LENGTH
+        return is_sentence or any(len(other) > place and other[place].strip() == value for other in samples[1:])
+
+    return sum(is_value(place, value) for place, value in header) * 2 >= len(header)
 
 
 def check_columns(count: int, file: str) -> None:

@@ -74,6 +74,17 @@ class TrainConfig:
     data_revision: str | None = setting(
         None, "Commit, tag or branch of a Hub data set; of several, write owner/name@revision.", DATA, KEPT, SOURCE
     )
+    header: bool = setting(
+        True,
+        "The first row of a table has the columns' names; without one they are called column 1, column 2.",
+        DATA,
+        TOLD,
+        SOURCE,
+    )
+    sheet: str = setting("", "Sheet of a workbook (.xlsx, .ods). Empty: the first.", DATA, KEPT, SOURCE)
+    keep_null_words: bool = setting(
+        False, "Keep nan, None, null, N/A in a table as words; else such cells count as empty.", DATA, TOLD, SOURCE
+    )
     columns: str = setting(
         "",
         'Which column is what, as JSON: {"prompt": "question", "completion": "answer"}. Empty: recognised.',
