@@ -8,7 +8,8 @@ from pathlib import Path
 
 from data.delimited import EXCEL_LINE
 
-TABLES = (".csv", ".tsv")
+WORKBOOKS = (".xlsx", ".xlsm", ".ods")
+TABLES = (".csv", ".tsv", *WORKBOOKS)
 KINDS = (".jsonl", ".ndjson", ".json", *TABLES, ".parquet", ".txt", ".md")
 
 

@@ -23,12 +23,13 @@ from data.columns import rows_of_object
 from data.conversations import BadLine, Row
 from data.decoding import TooLarge, detect_encoding, lines, whole_bytes
 from data.delimited import Record, delimited_records
-from data.kinds import KINDS, TABLES, suffix_of
+from data.kinds import KINDS, TABLES, WORKBOOKS, suffix_of
 from data.parts import parts_of, split_among
 from data.sampling import counts_of
 from data.settings import EXAMPLE, DataSettings, TableSettings
 from data.source import Opened, Source
 from data.tables import Table, check_columns, parquet_rows, table_rows
+from data.workbooks.records import workbook_records
 
 EXAMPLE_TRAIN = REPOSITORY / "examples" / "study_coach.jsonl"
 EXAMPLE_HELD_OUT = REPOSITORY / "examples" / "study_coach_heldout.jsonl"
@@ -143,7 +144,7 @@ def open_data(
             known.clear()
         if suffix in TABLES:
             tables.append(Table(path.name, table or TableSettings()))
-            return _bounded(table_rows(_records_of(path, suffix, notes), tables[0]), path.name)
+            return _bounded(table_rows(_records_of(path, suffix, notes, tables[0]), tables[0]), path.name)
         return _bounded(_rows_of(path, suffix, notes, split, splits), path.name)
 
     return Opened(path.name, read, notes, splits, tables=tables)
@@ -176,8 +177,10 @@ def _rows_of(path: Path, suffix: str, notes: list[str], split: str, splits: dict
     return ({"text": section} for section in sections(lines(path, encoding), suffix == ".md"))
 
 
-def _records_of(path: Path, suffix: str, notes: list[str]) -> Iterator[Record]:
-    """Return the records of a table of this kind."""
+def _records_of(path: Path, suffix: str, notes: list[str], table: Table) -> Iterator[Record]:
+    """Return the records of a table of this kind; the sheets of a workbook are told to `table`."""
+    if suffix in WORKBOOKS:
+        return workbook_records(path, table)
     return delimited_records(path, _encoding_of(path, notes), "\t" if suffix == ".tsv" else None)
 
 

@@ -15,9 +15,10 @@ from common.errors import UserError
 from common.paths import REPOSITORY
 from data.columns import columns_of, guess_mapping, recognise
 from data.intake import gather
-from data.kinds import KINDS, paste_suffix
+from data.kinds import KINDS, WORKBOOKS, paste_suffix
 from data.notices import LEFT_OUT, describe
 from data.reading import read_rows, read_source, source_of
+from tests.data.workbooks import excel_parts, ods_parts, ods_table, zipped
 
 FILES, FEW_FILES = 500, 150
 SEED = 20260
@@ -103,6 +104,28 @@ def parquet_of(chance: random.Random, path) -> bytes:
     return path.read_bytes()
 
 
+def workbook_of(chance: random.Random) -> bytes:
+    """A workbook with odd cells, each of its parts often damaged inside of the zip."""
+    cells = [[chance.choice(("text", "a b", "42", "nan", "")) for _ in range(3)] for _ in range(4)]
+    kinds = ("n", "s", "b", "e", "d", "str", "inlineStr", "?")
+    places = ("", 'r="A1"', 'r="C9"', 'r="XFD1048576"', 'r="Ä1"', 's="7"')
+    values = ("0", "1", "-1", "1e400", "x", "", "99999999")
+    cell = "<c {} t='{}'><f>1+1</f><v>{}</v><is><t>{}</t></is></c>"
+    rows = "".join(
+        f"<row>{''.join(cell.format(*map(chance.choice, (places, kinds, values)), text) for text in row)}</row>"
+        for row in cells
+    )
+    if chance.random() < 0.5:
+        parts = excel_parts(f"<sheetData>{rows}</sheetData>", "<si><t>a_x0000__xD800_</t></si><si/>")
+    else:
+        repeats = ("1", "0", "-1", "x", "3", "4000000000")
+        told = f'office:value-type="{chance.choice(("float", "string", "date", "boolean"))}"'
+        table = ods_table("S", cells).replace('office:value-type="string"', told, chance.randint(0, 3))
+        parts = ods_parts(table.replace("<text:p>", f'<text:s text:c="{chance.choice(repeats)}"/><text:p>'))
+    whole = {name: content if isinstance(content, bytes) else content.encode() for name, content in parts.items()}
+    return zipped({name: damaged(chance, part) if chance.random() < 0.2 else part for name, part in whole.items()})
+
+
 def damaged(chance: random.Random, content: bytes) -> bytes:
     """The same bytes, often cut short or with some of them changed."""
     for _ in range(chance.choice((0, 0, 1, 2))):
@@ -120,6 +143,8 @@ def broken_file(chance: random.Random, folder, number: int):
         content = chance.choice((*RAW, chance.randbytes(300)))
     elif suffix == ".parquet" and chance.random() < 0.8:
         content = damaged(chance, parquet_of(chance, folder / "whole.parquet"))
+    elif suffix in WORKBOOKS and chance.random() < 0.9:
+        content = workbook_of(chance) if chance.random() < 0.7 else damaged(chance, workbook_of(chance))
     else:
         content = damaged(chance, text_of(chance).encode(chance.choice(ENCODINGS), "replace"))
     if chance.random() < 0.2:

@@ -58,7 +58,7 @@ def build_data_form() -> DataForm:
     """Lay out the data part."""
     kind_radio = gr.Radio(KINDS, value=EXAMPLE_DATA, label="Data")
     data_file = gr.File(
-        label="JSONL, JSON, CSV, TSV, Parquet, TXT, Markdown; also gzipped; one file or several",
+        label="JSONL, JSON, CSV, TSV, Parquet, Excel (.xlsx), ODS, TXT, Markdown; also gzipped; one file or several",
         file_types=FILE_TYPES,
         file_count="multiple",
         visible=False,
@@ -105,7 +105,7 @@ def build_data_form() -> DataForm:
     )
     inputs: dict[str, Any] = {"data_kind": kind_radio, "data_file": data_file, "data_mix": mix_box}
     inputs |= {"data_paste": paste_box, "data_hub": hub_box, "data_chat": chat_dropdown, **hub}
-    with gr.Accordion("Rows: limit, long ones, chat markup, doubles, held-out part", open=False):
+    with gr.Accordion("Rows: limit, long ones, chat markup, doubles, held-out part, tables", open=False):
         inputs |= data_inputs(
             *("max_rows", "too_long", "system_turns", "markup", "drop_duplicates", "skip_bad_rows", "eval_fraction")
         )
@@ -113,7 +113,7 @@ def build_data_form() -> DataForm:
             label="Held-out rows (instead of a part of the data)", file_types=FILE_TYPES, height=120
         )
         inputs["eval_hub"] = gr.Textbox(label="or the id of a Hub data set", placeholder="owner/name")
-        inputs |= data_inputs("eval_split", "columns")
+        inputs |= data_inputs("eval_split", "columns", "header", "sheet", "keep_null_words")
     with gr.Accordion("Stage 1: read open text first", open=False) as text_accordion:
         gr.HTML("<p class='hint'>Stage 1 reads text as it is, stage 2 trains the conversations above on top of it.</p>")
         inputs["text_file"] = gr.File(

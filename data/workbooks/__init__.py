@@ -1,0 +1,1 @@
+"""Workbooks to records: .xlsx and .ods, read by expat within bounds."""
