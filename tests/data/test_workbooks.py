@@ -107,10 +107,10 @@ def test_of_several_sheets_the_first_is_read_and_the_others_are_offered(tmp_path
     path.write_bytes(gzip.compress(path.read_bytes()))
     source = read_source(str(path))
     assert list(source.rows) == [{"prompt": "a0", "completion": "b"}]
-    (told,) = find_table_problems([source.table])
+    (told,) = find_table_problems(source.tables)
     assert told["message"] == "Of 'a.xlsx.gz' the sheet 'One' is read, not 'Two'."
     source = read_source(str(path), table=TableSettings(**told["cure"]["changes"]))
-    assert list(source.rows) == [{"prompt": "a1", "completion": "b"}] and not find_table_problems([source.table])
+    assert list(source.rows) == [{"prompt": "a1", "completion": "b"}] and not find_table_problems(source.tables)
     with pytest.raises(UserError, match=r"no sheet 'Three'\. Set sheet to one of: 'One', 'Two'"):
         read_source(str(path), table=TableSettings(sheet="Three"))
 
@@ -128,7 +128,7 @@ def test_cells_are_found_wherever_they_are_and_empty_ones_are_nothing(tmp_path):
         {"column 1": "", "prompt": "_x0041_a\r b", "completion": "1"},
         {"column 1": "", "prompt": "c", "completion": ""},
     ]
-    assert [item["message"][:40] for item in find_table_problems([source.table])] == [
+    assert [item["message"][:40] for item in find_table_problems(source.tables)] == [
         "1 cell of 'a.xlsx' with nan, None, null ",
         "1 cell of 'a.xlsx' with a formula but no",
     ]
