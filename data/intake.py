@@ -140,7 +140,8 @@ def gather_all(settings: DataSettings, folder: Path) -> list[Gathered]:
     ways = (settings.system_turns, settings.markup, kept)
     parts = [gather(source, folder, None if recognise(source.head) else mapping, *ways) for source in sources]
     counts = ", ".join(source.counts(part.rows) for source, part in zip(sources, parts, strict=True))
-    allowed = ", as many as the shares allow, none twice" if sets[0].share else ""
+    limits = "the shares and max_rows" if settings.max_rows else "the shares"
+    allowed = f", as many as {limits} allow, none twice" if sets[0].share else ""
     parts[0].notes.insert(0, f"Read: {counts}{allowed}.")
     return parts
 

@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument("--to", type=Path, default=Path(), metavar="FOLDER", help="where to write it [here]")
     bundle.add_argument("--include-data", action="store_true", help="put the data in as well")
     check = _job(jobs, "check", _check, "what is wrong with the data")
-    check.add_argument("data", help="a file, a Hub data set id, or 'example'")
+    check.add_argument("data", help="a file, a Hub data set id, or 'example'; or several with commas")
     check.add_argument("--json", action="store_true", help="the whole report")
     add_settings(check, ("data",))
     preview = _job(jobs, "preview", _preview, "rows as the trainer gets them")

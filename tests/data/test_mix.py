@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import repeat
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
@@ -48,6 +48,7 @@ def said(prepared) -> list[str]:
     return [row["messages"][0]["content"] for row in prepared.train]
 
 
+@settings(deadline=None)
 @given(SIZES, SHARES, st.integers(0, 100))
 def test_as_many_rows_are_taken_as_the_shares_allow(sizes, shares, most):
     shares = shares[: len(sizes)]
@@ -61,6 +62,7 @@ def test_as_many_rows_are_taken_as_the_shares_allow(sizes, shares, most):
     assert counts_of(sizes, None) == sizes and sum(counts_of(sizes, None, most)) == min(sum(sizes), most or sum(sizes))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 300), st.data())
 def test_a_sample_has_so_many_rows_in_their_order_and_is_the_seeds(size, data):
     count = data.draw(st.integers(0, size))
