@@ -13,6 +13,7 @@ from data.workbooks.sheet import Part, Sheet, number_text
 ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 DATE_FORMATS = {*range(14, 23), *range(27, 37), 45, 47, *range(50, 59)}  # those that Excel knows by number
 DURATION_FORMATS = {46}
+MAX_CODE_LENGTH = 255  # of a number format, as in Excel
 LAST_SERIAL = 2_958_466  # of the first day after the year 9999
 
 
@@ -79,7 +80,7 @@ class Styles(Part):
 def _kind_of_format(number: int, code: str) -> str:
     if not code:
         return "duration" if number in DURATION_FORMATS else "date" if number in DATE_FORMATS else ""
-    code = re.sub(r'"[^"]*"|\\.|_.|\*.', "", code).split(";")[0].lower()
+    code = re.sub(r'"[^"]*"|\\.|_.|\*.', "", code[:MAX_CODE_LENGTH]).split(";")[0].lower()
     if re.search(r"\[(h+|m+|s+)\]", code):
         return "duration"
     return "date" if re.search(r"[dmyhs]", re.sub(r"\[[^\]]*\]", "", code)) else ""

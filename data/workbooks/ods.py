@@ -1,8 +1,11 @@
 """The sheets of an OpenDocument workbook (.ods), which lie in one part, and the rows of one of them."""
 
+from common.errors import UserError
 from data.decoding import MAX_LINE_CHARACTERS
 from data.tables import Table
 from data.workbooks.sheet import Part, Sheet, number_text
+
+MAX_SHEETS = 10_000
 
 
 class OdsNames(Part):
@@ -18,6 +21,8 @@ class OdsNames(Part):
         if tag == "table":
             if not self._depth:
                 self.names.append(attributes.get("table:name", ""))
+            if len(self.names) > MAX_SHEETS:
+                raise UserError(f"It has more than {MAX_SHEETS:,} sheets.", "Save the one to train on as CSV.")
             self._depth += 1
 
     def end(self, tag: str) -> None:

@@ -46,6 +46,13 @@ EMPTY = "<c s='{}'/>"
 NOISE = random.Random(0).randbytes(10 * MEGABYTE).hex()
 STRING = "<c t='s'><v>0</v></c>"
 SHEET, STRINGS = "xl/sheet.xml", "xl/strings.xml"
+STYLE = "<xf numFmtId='200'/>"
+LINKS = "xl/_rels/workbook.xml.rels"
+FORMAT = f"<numFmt numFmtId='200' formatCode='{'[' * MEGABYTE}'/>"
+STYLES: dict[str, str | bytes] = {
+    LINKS: str(excel_parts("")[LINKS]).replace("sharedStrings", "styles"),
+    "xl/strings.xml": f"<styleSheet>{FORMAT}<cellXfs>{STYLE * 100_000}</cellXfs></styleSheet>",
+}
 BOMBS = {
     "four gigabytes, and it says so": (
         lambda: with_part(SHEET, zeros(4_000 * MEGABYTE), 4_000 * MEGABYTE),
@@ -71,6 +78,11 @@ BOMBS = {
     "one long string in each of 2,000 cells": (
         lambda: rows_of(f"<row>{STRING * 2000}</row>", f"<si><t>{'a' * MEGABYTE}</t></si>"),
         "longer than 8 MB",
+    ),
+    "a number format of a megabyte in each style": (lambda: zipped({**excel_parts(""), **STYLES}), "no rows"),
+    "ods: a million sheets": (
+        lambda: zipped(ods_parts(salted("<table:table table:name='{}'/>", 1_000_000))),
+        "more than 10,000 sheets",
     ),
     "ods: a cell in each column": (
         lambda: ods_row(cell="table:number-columns-repeated='2147483647'"),
