@@ -12,7 +12,7 @@ from data.workbooks.sheet import Part, Sheet, number_text
 
 ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 DATE_FORMATS = {*range(14, 23), *range(27, 37), 45, 47, *range(50, 59)}  # those that Excel knows by number
-DURATION_FORMATS = {46}
+DURATION_FORMAT = 46
 MAX_CODE_LENGTH = 255  # of a number format, as in Excel
 LAST_SERIAL = 2_958_466  # of the first day after the year 9999
 
@@ -59,28 +59,27 @@ class Styles(Part):
     def __init__(self) -> None:
         super().__init__()
         self.kinds: list[str] = []
-        self._codes: dict[str, str] = {}
+        self._formats: dict[str, str] = {}  # the same for each number format by its id
         self._in_cells = False
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         """Take a number format, or a style of cells."""
         if tag == "numFmt":
-            self._codes[attributes["numFmtId"]] = attributes["formatCode"]
+            self._formats[attributes["numFmtId"]] = _kind_of_format(attributes["formatCode"][:MAX_CODE_LENGTH])
         elif tag == "cellXfs":
             self._in_cells = True
         elif tag == "xf" and self._in_cells:
             number = attributes.get("numFmtId", "0")
-            self.kinds.append(_kind_of_format(int(number), self._codes.get(number, "")))
+            known = "duration" if int(number) == DURATION_FORMAT else "date" if int(number) in DATE_FORMATS else ""
+            self.kinds.append(self._formats.get(number, known))
 
     def end(self, tag: str) -> None:
         """Take the end of the styles of cells; others come before and after."""
         self._in_cells = self._in_cells and tag != "cellXfs"
 
 
-def _kind_of_format(number: int, code: str) -> str:
-    if not code:
-        return "duration" if number in DURATION_FORMATS else "date" if number in DATE_FORMATS else ""
-    code = re.sub(r'"[^"]*"|\\.|_.|\*.', "", code[:MAX_CODE_LENGTH]).split(";")[0].lower()
+def _kind_of_format(code: str) -> str:
+    code = re.sub(r'"[^"]*"|\\.|_.|\*.', "", code).split(";")[0].lower()
     if re.search(r"\[(h+|m+|s+)\]", code):
         return "duration"
     return "date" if re.search(r"[dmyhs]", re.sub(r"\[[^\]]*\]", "", code)) else ""
