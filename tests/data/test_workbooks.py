@@ -3,6 +3,7 @@
 import datetime
 import gzip
 
+import openpyxl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,6 +114,19 @@ def test_of_several_sheets_the_first_is_read_and_the_others_are_offered(tmp_path
     assert list(source.rows) == [{"prompt": "a1", "completion": "b"}] and not find_table_problems(source.tables)
     with pytest.raises(UserError, match=r"no sheet 'Three'\. Set sheet to one of: 'One', 'Two'"):
         read_source(str(path), table=TableSettings(sheet="Three"))
+
+
+def test_a_hidden_sheet_and_a_chart_are_not_the_first(tmp_path):
+    book = openpyxl.Workbook()
+    book.active.sheet_state = "hidden"
+    book.create_chartsheet("Chart")
+    sheet = book.create_sheet("Shown")
+    sheet.append(TWO)
+    sheet.append(("a", "b"))
+    book.save(tmp_path / "a.xlsx")
+    source = read_source(str(tmp_path / "a.xlsx"))
+    assert list(source.rows) == [{"prompt": "a", "completion": "b"}]
+    assert (source.table.sheet, source.table.other_sheets) == ("Shown", ["Sheet"])
 
 
 def test_cells_are_found_wherever_they_are_and_empty_ones_are_nothing(tmp_path):
