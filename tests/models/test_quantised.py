@@ -1,13 +1,17 @@
 """A base that is quantised already: taken in its own precision where bitsandbytes can, refused by name where it cannot."""
 
+import json
 import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from chat.__main__ import open_model
 from common.errors import UserError
 from common.files import read_object, write_json
+from data.check import check
+from data.settings import DataSettings
 from models.base import check_folder, choose_base, shape_for
 from models.hardware import Hardware
 from models.precision import load_base_model
@@ -16,7 +20,9 @@ from runs.config import TrainConfig
 from runs.forecast.estimate import EXAMPLE_FACTS, estimate
 from runs.forecast.memory import estimate_memory
 from runs.resolve import in_own_precision, resolve
+from tests.adapters.conftest import hub  # noqa: F401
 from tests.tiny import make_tiny_quantised
+from ui.train.plan_events import plan_views
 
 BNB_4BIT = {"quant_method": "bitsandbytes", "load_in_4bit": True, "load_in_8bit": False, "bnb_4bit_quant_type": "nf4"}
 REFUSED = {
@@ -176,3 +182,41 @@ def test_weights_of_other_shapes_are_a_sentence(tiny_base, tmp_path):
     folder = changed(tiny_base, tmp_path / "narrow", intermediate_size=96)
     with pytest.raises(UserError, match="not those that its config"):
         load_base_model(folder, "fp32")
+
+
+@pytest.fixture
+def on_hub(hub, tiny_base):  # noqa: F811
+    """A function that puts a base on the Hub with this config of its quantisation, and a card; it returns the Hub."""
+
+    def add(name: str, how: dict, card: str = ""):
+        config = json.dumps({**read_object(tiny_base / "config.json"), "quantization_config": how})
+        hub.add(name, {"config.json": config.encode(), "model.safetensors": b"x", "README.md": card.encode()})
+        return hub
+
+    return add
+
+
+def test_on_the_hub_it_is_refused_before_its_weights_are_downloaded_and_its_card_names_the_twin(on_hub):
+    hub = on_hub("TheBloke/x-GPTQ", {"quant_method": "gptq", "bits": 4}, "---\nbase_model: anna/x-chat\n---\n")  # noqa: F811
+    for work in (
+        choose_base,
+        lambda base: resolve(TrainConfig(base=base)),
+        lambda base: check(DataSettings(base=base)),
+    ):
+        with pytest.raises(
+            UserError, match=r"TheBloke/x-GPTQ is quantised already \(GPTQ, 4 bits\).*16 bits: anna/x-chat\."
+        ):
+            work("TheBloke/x-GPTQ")
+    with pytest.raises(UserError, match="GPTQ"):
+        open_model(None, "TheBloke/x-GPTQ", "auto")
+    assert not hub.sent("GET", ".safetensors")
+
+
+def test_on_the_hub_it_is_said_in_the_plan_and_another_precision_names_the_twin(on_hub):
+    on_hub("unsloth/x-bnb-4bit", BNB_4BIT)
+    views = plan_views(TrainConfig(base="unsloth/x-bnb-4bit"), None, "local")
+    assert "4-bit already" in views[0] and "base in 4bit" in views[0]
+    with pytest.raises(
+        UserError, match=r"cannot be had in 8bit\. Choose auto or 4bit, or the model in 16 bits: unsloth/x\."
+    ):
+        plan_views(TrainConfig(base="unsloth/x-bnb-4bit", precision="8bit"), None, "local")
