@@ -147,3 +147,13 @@ def test_the_command_line_and_the_page_say_it(hub, mine, monkeypatch, capsys):
     assert on_folder_base(None, "", "mine")[1] == "tests/tiny-base"
     assert main(["push", "mine", "--base", "tests/tiny-base"]) == 0
     assert "byte for byte" in capsys.readouterr().out and "alice/mine" in hub.repositories
+
+
+def test_an_index_that_fills_the_disk_is_not_downloaded(hub, mine, folder):
+    split(folder)
+    config = (folder / "config.json").read_bytes()
+    index = {"model.safetensors.index.json": b" " * 11_000_000, "model-00001-of-00001.safetensors": b"x"}
+    hub.add("evil/base", {"config.json": config, **index})
+    with pytest.raises(UserError, match="cannot be read"):
+        name_hub_base(mine, "evil/base", hub.alice)
+    assert not hub.sent("GET", "index.json")

@@ -220,3 +220,10 @@ def test_on_the_hub_it_is_said_in_the_plan_and_another_precision_names_the_twin(
         UserError, match=r"cannot be had in 8bit\. Choose auto or 4bit, or the model in 16 bits: unsloth/x\."
     ):
         plan_views(TrainConfig(base="unsloth/x-bnb-4bit", precision="8bit"), None, "local")
+
+
+def test_a_config_json_that_fills_the_disk_is_not_downloaded(hub):  # noqa: F811
+    hub.add("evil/base", {"config.json": b" " * 2_000_000, "model.safetensors": b"x"})
+    with pytest.raises(UserError, match=r"no config\.json"):
+        choose_base("evil/base")
+    assert not hub.sent("GET", "resolve")
