@@ -107,27 +107,25 @@ def quantised_in(folder: Path, name: str = "") -> Quantised | None:
 
 
 def _precision_of_files(folder: Path) -> str:
-    """Return '4bit' or '8bit' for weights of bitsandbytes, 'floats', else 'other'; "" for files that cannot be read.
+    """Return '4bit' or '8bit' for linear layers of bitsandbytes, 'floats', else 'other'; "" for files that cannot be read.
 
-    Only the headers are read.
+    Only the headers are read, of the files that transformers loads.
     """
     from safetensors import SafetensorError, safe_open
 
     kinds = set()
     try:
-        for path in folder.glob("*.safetensors"):
+        for path in folder.glob("model*.safetensors"):
             with safe_open(path, framework="numpy") as file:
-                for key in file.keys():  # noqa: SIM118, no mapping
+                for key in filter(lambda key: "_proj." in key, file.keys()):
                     is_float = file.get_slice(key).get_dtype() in FLOATS
+                    kind = "floats" if is_float else "other"
                     kinds.add(
-                        "4bit" if ".quant_state.bitsandbytes__" in key else "8bit" if key.endswith(".SCB") else is_float
+                        "4bit" if ".quant_state.bitsandbytes__" in key else "8bit" if key.endswith(".SCB") else kind
                     )
     except (SafetensorError, OSError):
         return ""
-    named = kinds & {"4bit", "8bit"}
-    if len(named) == 1:
-        return str(named.pop())
-    return "" if not kinds else "floats" if kinds == {True} else "other"
+    return next((kind for kind in ("4bit", "8bit", "other", "floats") if kind in kinds), "")
 
 
 def strange_weights(name: str) -> UserError:

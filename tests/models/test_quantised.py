@@ -227,3 +227,11 @@ def test_a_config_json_that_fills_the_disk_is_not_downloaded(hub):  # noqa: F811
     with pytest.raises(UserError, match=r"no config\.json"):
         choose_base("evil/base")
     assert not hub.sent("GET", "resolve")
+
+
+def test_numbers_beside_the_layers_make_no_base_a_quantised_one(tiny_base, tmp_path):
+    folder = changed(tiny_base, tmp_path / "plain")
+    weights = load_file(folder / "model.safetensors") | {"model.position_ids": torch.arange(3)}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file({"x_proj.weight": torch.arange(3)}, folder / "consolidated.safetensors")
+    assert choose_base(str(folder)).quantised is None and load_base_model(folder, "fp32")
