@@ -44,8 +44,10 @@ def vllm_line(adapter: Adapter, place: str = "") -> VllmLine:
     """Return how vLLM serves the adapter from `place`, a repository or a folder; limits as in vllm/lora/peft_helper.py."""
     config = adapter.config
     refusals = []
-    if config.get("modules_to_save"):
-        refusals.append("it trains whole layers (modules_to_save)")
+    if config.get("modules_to_save") or config.get("trainable_token_indices"):
+        refusals.append("it has embeddings of its own")
+    if config.get("rank_pattern") or config.get("alpha_pattern"):
+        refusals.append("its layers have ranks or scales of their own, which vLLM passes over")
     if config.get("use_dora"):
         refusals.append("it is a DoRA")
     choice = chosen(adapter.folder)

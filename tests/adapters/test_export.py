@@ -212,6 +212,8 @@ def test_vllm_is_told_the_rank_and_what_it_would_refuse(made, copy):
     change(copy, "adapter_config.json", r=48, use_dora=True)
     line = vllm_line(read_adapter(copy))
     assert line.command.endswith("--max-lora-rank 64") and line.refusals == ["it is a DoRA"]
+    change(copy, "adapter_config.json", use_dora=False, modules_to_save=["lm_head"], alpha_pattern={"q_proj": 2})
+    assert len(vllm_line(read_adapter(copy)).refusals) == 2
 
 
 def test_a_path_in_the_line_for_vllm_is_one_word_of_the_shell(copy, tmp_path):
