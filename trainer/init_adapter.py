@@ -19,6 +19,9 @@ def check_adapter(folder: Path, name: str, base: Base) -> None:
     values = read_json(folder / "adapter_config.json", {})
     if not isinstance(values, dict) or values.get("peft_type") != "LORA":
         raise UserError(f"The adapter '{name}' is not there, or is no LoRA adapter.", HINT)
+    if values.get("modules_to_save") or values.get("trainable_token_indices"):
+        words = f"The adapter '{name}' has embeddings of its own, which are not trained further here."
+        raise UserError(words, "Merge it into its base, and train on the merged model.")
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"The adapter '{name}' has no safetensors weights.", "Other formats can run code.")
     check_base(name, values.get("base_model_name_or_path"), base)

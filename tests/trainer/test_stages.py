@@ -140,6 +140,14 @@ def test_an_adapter_of_another_base_is_refused(tmp_path):
     check_adapter(tmp_path, "theirs", Base("folder", "/some/folder", None, ""))
 
 
+@pytest.mark.parametrize("values", [{"modules_to_save": ["lm_head"]}, {"trainable_token_indices": [7]}])
+def test_an_adapter_with_embeddings_of_its_own_is_not_trained_further(tmp_path, values):
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", **values}))
+    (tmp_path / "adapter_model.safetensors").touch()
+    with pytest.raises(UserError, match=r"embeddings of its own.*train on the merged model"):
+        check_adapter(tmp_path, "theirs", Base("folder", "/some/folder", None, ""))
+
+
 def change_config(folder, **values) -> None:
     file = folder / "adapter_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
