@@ -62,7 +62,8 @@ def load_base_tokenizer(folder: Path, template: Template):
 
 def _add(tokenizer, token: OwnToken) -> None:
     """Add a token with its number, unless the tokenizer has it. Raises UserError where another one has that number."""
-    from transformers import AddedToken
+    with import_lock:
+        from transformers import AddedToken
 
     if len(tokenizer) == token.number:
         tokenizer.add_tokens([AddedToken(token.content, normalized=False, special=token.is_control)])
