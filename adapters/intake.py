@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.library import CONFIG, Adapter, Origin, list_adapters, read_adapter, update_record
+from adapters.library import CONFIG, Adapter, list_adapters, read_adapter, update_record
 from adapters.named_base import BASE, REVISION, look_at_base
+from adapters.origin import Origin
 from adapters.trust.archive import check_complete, copy_folder, unpack
 from adapters.trust.check import MAX_BYTES, check_adapter, require_object, template_note
 from adapters.trust.plain import INITIAL, make_plain, plain_config

@@ -6,89 +6,30 @@ value in these files may have any type, because an adapter may come from anyone:
 
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adapters.origin import Origin, PrivateSource
+from adapters.values import Setting, ToldSetting, number, read_setting, read_settings, text
 from common.errors import UserError
-from common.files import plain_value, read_json, read_object, write_json
+from common.files import read_json, read_object, write_json
 from common.mix import DataSet, split_line
 from common.paths import LOCAL_OWNER, adapters_folder, contained
 from models import embedded
 from models.base import MAX_ADAPTER_CONFIG_BYTES
-from models.plain_yaml import MAX_SETTINGS_BYTES, read_yaml
 from models.templates.choice import MAX_RECORD_BYTES
 
 UNFINISHED = (".partial", ".old")
 RECORD = "studio.json"
 MAX_NOTES_CHARACTERS = 4000
 MAX_METRICS_BYTES = 100_000
-MAX_STEPS_BACK = 20  # from an adapter to those that it was trained further from
-MAX_NUMBER = 1e15
 CONFIG, WEIGHTS, METRICS, SETTINGS = (
     "adapter_config.json",
     "adapter_model.safetensors",
     "metrics.json",
     "training_config.yaml",
 )
-
-
-@dataclass(frozen=True)
-class ToldSetting:
-    """A setting of a training that may be published: its name, its label, and whether the card shows it."""
-
-    name: str
-    label: str
-    value: int | float | str
-    on_card: bool
-
-
-Setting = str | float | None
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where an adapter is from. `kind` is 'trained', 'imported' or 'pulled'; `init_origin` that of the one it was trained on."""
-
-    kind: str = "trained"
-    source: str = "this machine"
-    repo_id: str = ""
-    revision: str = ""
-    is_public: bool = False
-    by: str = ""
-    time: float | None = None
-    init_origin: "Origin | None" = None
-
-    @classmethod
-    def from_json(cls, value: object, depth: int = 0) -> "Origin":
-        """Read the origin in a `studio.json`; values of a wrong type are ignored."""
-        if not isinstance(value, dict) or depth > MAX_STEPS_BACK:
-            return cls()
-        before = value.get("init_origin")
-        return cls(
-            kind=_text(value.get("kind")),
-            source=_text(value.get("from")),
-            repo_id=_text(value.get("repo_id")),
-            revision=_text(value.get("revision")),
-            is_public=value.get("public") is True,
-            by=_text(value.get("by")),
-            time=_number(value.get("time")),
-            init_origin=cls.from_json(before, depth + 1) if isinstance(before, dict) else None,
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the origin of an adapter from elsewhere as its `studio.json` keeps it."""
-        values = asdict(self)
-        values |= {"from": values.pop("source"), "public": values.pop("is_public")}
-        return {name: value for name, value in values.items() if value not in ("", None)}
-
-
-@dataclass(frozen=True)
-class PrivateSource:
-    """A repository with restricted access that an adapter is from, and the account that pulled it."""
-
-    repo_id: str
-    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,7 +82,7 @@ class Adapter:
 
     def metric(self, name: str) -> float | None:
         """Return a number of the training's metrics, None when there is none."""
-        return _number(self.metrics.get(name))
+        return number(self.metrics.get(name))
 
     @property
     def size_bytes(self) -> int:
@@ -155,7 +96,7 @@ class Adapter:
     @property
     def notes(self) -> str:
         """Return the owner's note."""
-        return _text(self.record.get("notes"))
+        return text(self.record.get("notes"))
 
     @property
     def former_names(self) -> list[str]:
@@ -176,16 +117,14 @@ class Adapter:
             if origin.kind == "pulled" and not origin.is_public:
                 found.append(PrivateSource(origin.repo_id, origin.by))
             origin = origin.init_origin
-        named = _text(self.metrics.get("private_source"))  # of a zip, or of what was pulled from a private copy
+        named = text(self.metrics.get("private_source"))  # of a zip, or of what was pulled from a private copy
         return found + ([PrivateSource(named)] if named else [])
 
     @property
     def pushed_to(self) -> list[str]:
         """Return the ids of the repositories that it was pushed to, the last one last."""
         pushed = self.record.get("pushed")
-        return (
-            [_text(one.get("repo_id")) for one in pushed if isinstance(one, dict)] if isinstance(pushed, list) else []
-        )
+        return [text(one.get("repo_id")) for one in pushed if isinstance(one, dict)] if isinstance(pushed, list) else []
 
     def training_config(self) -> dict[str, Setting]:
         """Return the settings it was trained with; {} when they are not known."""
@@ -196,14 +135,14 @@ class Adapter:
         config, told = self.training_config(), self.metrics.get("settings")
         names = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
         return [
-            ToldSetting(name, _text(one.get("label")), value, one.get("on_card") is True)
+            ToldSetting(name, text(one.get("label")), value, one.get("on_card") is True)
             for one in names
-            if (name := _text(one.get("name"))) and isinstance(value := config.get(name), int | float | str)
+            if (name := text(one.get("name"))) and isinstance(value := config.get(name), int | float | str)
         ]
 
     def data_sets(self) -> list[DataSet]:
         """Return the data sets of the training as its settings name them; [] when they are not known."""
-        return split_line(_setting(_settings_text(self.folder / SETTINGS), "data"))
+        return split_line(read_setting(self.folder / SETTINGS, "data"))
 
     def data(self) -> str:
         """Return the data of the training in words, never as a path."""
@@ -282,7 +221,7 @@ def _created(path: str) -> float | None:
     """Return `Adapter.created`, None for an incomplete adapter; reads fewer files than `read_adapter`."""
     if not (os.path.exists(f"{path}/{CONFIG}") and os.path.isfile(f"{path}/{WEIGHTS}")):
         return None
-    if trained := _number(read_object(Path(path, METRICS), MAX_METRICS_BYTES).get("created")):
+    if trained := number(read_object(Path(path, METRICS), MAX_METRICS_BYTES).get("created")):
         return trained
     origin = Origin.from_json(read_object(Path(path, RECORD), MAX_RECORD_BYTES).get("origin"))
     try:
@@ -323,51 +262,3 @@ def find_adapter(name: str, owner: str = LOCAL_OWNER) -> Adapter:
 def update_record(folder: Path, **values) -> None:
     """Set values in the `studio.json` of the adapter in `folder`."""
     write_json(folder / RECORD, {**read_object(folder / RECORD, MAX_RECORD_BYTES), **values})
-
-
-def _number(value: object) -> float | None:
-    """Return `value` as a float, None for anything but a number of a sane size."""
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
-    return float(value) if usable else None
-
-
-def _text(value: object) -> str:
-    """Return `value` if it is text, else ""."""
-    return value if isinstance(value, str) else ""
-
-
-def _is_setting(value: object) -> bool:
-    """Return whether a value of YAML is a plain setting: no date, no list, no number beyond MAX_NUMBER."""
-    return value is None or isinstance(value, str) or (isinstance(value, int | float) and abs(value) < MAX_NUMBER)
-
-
-def read_settings(path: Path) -> dict[str, Setting] | None:
-    """Return a training's settings, {name: plain value}; None for a file that is missing, too large, damaged or none."""
-    try:
-        values = read_yaml(_settings_text(path).decode())
-    except ValueError:
-        return None
-    if not isinstance(values, dict):
-        return None
-    return {name: value for name, value in values.items() if isinstance(name, str) and _is_setting(value)}
-
-
-def _setting(text: bytes, name: str) -> str:
-    """Return the words of one setting, read from its own line; "" when it has none. All of a file may take a YAML reader long."""
-    plain = plain_value(text, name)
-    line = next((line for line in text.split(b"\n") if line.startswith(f"{name}:".encode())), b"")
-    try:
-        values = {} if plain else read_yaml(line.decode())
-    except ValueError:
-        return ""
-    return plain or (_text(values.get(name)) if isinstance(values, dict) else "")
-
-
-def _settings_text(path: Path) -> bytes:
-    """Return the bytes of a training's settings; b"" without a file, and for one of more than MAX_SETTINGS_BYTES."""
-    try:
-        with open(path, "rb") as file:
-            text = file.read(MAX_SETTINGS_BYTES + 1)
-    except OSError:
-        return b""
-    return text if len(text) <= MAX_SETTINGS_BYTES else b""

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.intake import Imported, accept, check_room, staged
-from adapters.library import CONFIG, WEIGHTS, Adapter, Origin, find_adapter, read_adapter
+from adapters.library import CONFIG, WEIGHTS, Adapter, find_adapter, read_adapter
 from adapters.named_base import NamedBase, look_at_base
+from adapters.origin import Origin
 from adapters.trust.check import FILES, PICKLES, max_bytes
 from adapters.trust.folders import choose_folder, initial_folder, parent_of
 from adapters.trust.plain import INITIAL, plain_config, takes_from_base

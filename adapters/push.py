@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from adapters.library import Adapter, PrivateSource, read_adapter, update_record
+from adapters.library import Adapter, read_adapter, update_record
+from adapters.origin import PrivateSource
 from adapters.package import PushOptions, write_package
 from adapters.trust.check import WEIGHTS
 from common.errors import UserError

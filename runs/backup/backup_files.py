@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from adapters.library import RECORD, read_settings
+from adapters.library import RECORD
 from adapters.trust.check import (
     CONFIG,
     FILES,
@@ -30,6 +30,7 @@ from adapters.trust.check import (
 from adapters.trust.config import check_config
 from adapters.trust.scan import places
 from adapters.trust.weights import check_weights
+from adapters.values import read_settings
 from common.errors import UserError
 from common.files import read_json, write_json
 from common.mix import data_sets

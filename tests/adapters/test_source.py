@@ -6,7 +6,8 @@ import pytest
 
 from adapters.facts import describe_origin
 from adapters.intake import import_adapter
-from adapters.library import PrivateSource, find_adapter, read_adapter
+from adapters.library import find_adapter, read_adapter
+from adapters.origin import PrivateSource
 from adapters.package import PushOptions, export_zip
 from adapters.pull import look, pull
 from adapters.push import plan_push, push_adapter
