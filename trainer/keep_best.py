@@ -31,7 +31,8 @@ class KeepBest(TrainerCallback):
         self.owed: Looks = {}
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
-        """Add the owed look to the log, as if no stop had come."""
+        """Add the owed look to the log, as if no stop had come; look when the settings say, whatever the checkpoint says."""
+        state.eval_steps = args.eval_steps
         state.log_history += [{"eval_loss": loss, "step": step} for step, loss in self.owed.items()]
 
     def on_evaluate(self, args, state, control, **kwargs) -> None:

@@ -1,6 +1,9 @@
 """Early stopping and the best step: what is kept is that checkpoint to the bit, whatever happened on the way."""
 
+from types import SimpleNamespace
+
 import pytest
+from transformers import TrainerState
 
 from common.files import read_object
 from common.paths import adapters_folder
@@ -10,6 +13,7 @@ from runs.launcher import create_run
 from runs.run import Run, read_state
 from tests.running import events, run_main, small_settings, write_rows
 from trainer import samples, studio_trainer
+from trainer.keep_best import KeepBest
 
 WEIGHTS = "adapter_model.safetensors"
 
@@ -98,6 +102,12 @@ def test_the_second_stage_goes_on_from_the_best_step_of_the_first(settings, tmp_
         run_main(killed)
     assert run_main(killed) == 0
     assert end_of(killed) == end_of(straight), "in one process and from the checkpoints the same weights go on"
+
+
+def test_looks_come_when_the_settings_say_whatever_the_checkpoint_says():
+    state = TrainerState(eval_steps=500)
+    KeepBest(TrainConfig()).on_train_begin(SimpleNamespace(eval_steps=7), state, None)
+    assert state.eval_steps == 7
 
 
 def test_rows_of_which_none_is_held_out_are_refused_in_words(settings, tmp_path):
