@@ -10,7 +10,7 @@ import pytest
 
 from common.errors import UserError
 from common.files import append_json_line, write_json
-from common.paths import home, runs_folder
+from common.paths import adapters_folder, home, runs_folder
 from models.hub.client import account_of
 from models.hub.errors import child_environment
 from runs.backup.backup import note_backup, read_backup
@@ -56,10 +56,16 @@ def run(made):  # noqa: F811
 def test_a_run_that_lost_its_machine_goes_on_from_the_hub_with_the_same_losses(hub, account, tmp_path, monkeypatch):  # noqa: F811
     rows = [{"prompt": f"What is {n}?", "completion": f"It is {n}. " * (1 + n % 3)} for n in range(12)]
     settings = {"base": "tests/tiny-base", "data": write_rows(tmp_path / "rows.jsonl", rows), "max_steps": 6}
-    settings |= {"save_steps": 2, "eval_steps": 100, "max_length": 128, "lora_dropout": 0.1, "precision": "fp32"}
+    settings |= {"save_steps": 2, "eval_steps": 2, "max_length": 128, "lora_dropout": 0.1, "precision": "fp32"}
+    held_out = write_rows(
+        tmp_path / "held_out.jsonl", [{"prompt": f"Why {n}?", "completion": f"{n * 7}."} for n in range(8)]
+    )
+    settings |= {"keep": "best", "learning_rate": 0.02, "eval_data": held_out}
     whole = create_run(TrainConfig(name="whole", **settings))
     assert run_main(whole) == 0
-    expected = losses(whole)
+    expected, kept = losses(whole), read_state(whole).metrics["kept_step"]
+    assert kept < 4, "else the best checkpoint would be the newest: choose another rate"
+    weights = (adapters_folder() / "whole" / "adapter_model.safetensors").read_bytes()
 
     run = create_run(TrainConfig(name="mine", **settings))
     keep_sending(run, account)
@@ -75,6 +81,8 @@ def test_a_run_that_lost_its_machine_goes_on_from_the_hub_with_the_same_losses(h
     assert run_main(back) == 0
     state = read_state(back)
     assert state.status == "done" and [loss for _, loss in state.losses] == expected
+    assert state.metrics["kept_step"] == kept, "the best checkpoint came back beside the newest"
+    assert (adapters_folder() / "mine" / "adapter_model.safetensors").read_bytes() == weights
     send_when_new(back, account)
     assert "checkpoints/checkpoint-6/complete" in hub.repositories[REPO].files
 
