@@ -45,7 +45,12 @@ JSON_LINES = "Write JSON lines (.jsonl) instead."
 
 
 def read_rows(
-    data: str, config: str | None = None, split: str = "train", revision: str | None = None, max_rows: int = 0
+    data: str,
+    config: str | None = None,
+    split: str = "train",
+    revision: str | None = None,
+    max_rows: int = 0,
+    table: TableSettings | None = None,
 ) -> list[Row]:
     """Return the rows of 'example', a file, or a Hub data set as a list; the first `max_rows` (0: all) of each of several.
 
@@ -54,9 +59,9 @@ def read_rows(
     one, *others = data_sets(data) or [DataSet(data)]
     if others:
         sets = [as_text([replace(each, share=None)]) for each in (one, *others)]
-        return [row for each in sets for row in read_rows(each, config, split, revision, max_rows)]
+        return [row for each in sets for row in read_rows(each, config, split, revision, max_rows, table)]
     data, revision = one.place, one.revision or revision
-    opened = open_data(data, config, split, revision, 0 if max_rows else None)
+    opened = open_data(data, config, split, revision, 0 if max_rows else None, table)
     rows = list(islice(opened.source().rows, max_rows or MAX_ROWS_HELD + 1))
     if len(rows) > max(max_rows, MAX_ROWS_HELD):
         raise UserError(f"'{data}' has more than {MAX_ROWS_HELD:,} rows.", SOME_ROWS_ONLY)

@@ -96,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--max-length", type=int, default=TrainConfig.max_length)
     preview.add_argument("--split", default="train")
     preview.add_argument("--columns", default="", help="which column is what, as JSON")
+    preview.add_argument("--header", default="yes", help="no: the first row of a table is a row like the others")
+    preview.add_argument("--sheet", default="", help="of a workbook")
+    preview.add_argument("--keep-null-words", default="no", help="yes: nan, None and null in a table are words")
     preview.add_argument("--system-turns", default="join", choices=SYSTEM_TURNS)
     preview.add_argument("--chat-template", default="auto")
     preview.add_argument("--markup", default=TrainConfig.markup, choices=MARKUP)
@@ -205,15 +208,17 @@ def _preview(options: argparse.Namespace) -> int:
     from models.templates import training_template
     from models.tokenizer import load_tokenizer
 
-    config = TrainConfig(data=options.data, columns=options.columns, max_length=options.max_length)
+    names = ("data", "columns", "header", "sheet", "keep_null_words", "max_length")
+    config = TrainConfig.from_dict({name: getattr(options, name) for name in names})
     config.check()
     base = choose_base(options.base)
     print(f"Base: {base}", file=sys.stderr)
     tokenizer = load_tokenizer(fetch_base(base), options.chat_template)
     ways = {"system_turns": options.system_turns, "markup": options.markup}
     encoder = Encoder(tokenizer, training_template(tokenizer), options.max_length, **ways)
-    mapping = config.data_settings().mapping()
-    rows = read_rows(options.data, split=options.split, max_rows=options.rows)
+    settings = config.data_settings()
+    mapping, table = settings.mapping(), settings.table(settings.sheet)
+    rows = read_rows(options.data, split=options.split, max_rows=options.rows, table=table)
     for number, row in enumerate(rows, 1):
         for shown in encoder.preview(number, row, mapping):
             print(json.dumps(shown, ensure_ascii=False) if options.json else _as_text(shown, tokenizer))
