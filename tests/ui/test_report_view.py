@@ -44,7 +44,7 @@ def test_the_columns_that_were_found_are_said_and_can_be_changed():
     chosen = dict(zip(MAPPED, views, strict=False))
     assert {name: box.value for name, box in chosen.items() if box.value} == found
     assert [value for _, value in chosen["messages"].choices] == ["", "rules", "body", "body.messages"]
-    asked = report_views({**report, "mapping": None, "sample": []})
+    asked = report_views({**report, "mapping": None, "sample": [], "sample_rows": []})
     assert (asked[1].visible, asked[1].open) == (True, True)
 
 
