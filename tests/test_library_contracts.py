@@ -223,6 +223,20 @@ def test_peft_marks_what_is_no_plain_lora():
         assert getattr(layer, attribute).get("default"), f"{attribute}: {sources('peft')}"
 
 
+def test_peft_keeps_own_tokens_where_tokens_reads_them():
+    import torch
+    from peft.utils.other import TrainableTokensWrapper
+
+    wrapper = TrainableTokensWrapper(torch.nn.Embedding(10, 4), "mine", [3])
+    layer = wrapper.token_adapter
+    assert layer.active_adapters == ["mine"] and not layer.disable_adapters, sources("peft")
+    assert layer.token_indices == {"mine": [3]} and layer.trainable_tokens_delta["mine"].shape == (1, 4), sources(
+        "peft"
+    )
+    assert wrapper._get_available_adapters() == {"mine"}, sources("peft")
+    assert wrapper.adapter_state_dict_load_map("other"), "PEFT asks no other adapter for tokens now: _load_map can go"
+
+
 def test_gradio_imports_the_session_state_that_lean_sessions_replaces_where_it_is_replaced():
     """ui/patches/lean_sessions.py."""
     import gradio

@@ -5,16 +5,18 @@ The adapters are PEFT's own, with random weights and settings of each kind; they
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import EvaConfig, LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from adapters.export.gguf_file import _permuted, write_adapter, write_models
 from adapters.export.merge import merge_adapter
 from adapters.intake import import_adapter
-from chat.engine import Model
+from chat.engine import Engine, Model
 from chat.resident import Resident
 from models.family import shape_of
 from models.precision import load_base_model
+from tests.adapters.hostile import refused
+from tests.chat.asking import SHORT, alone, together
 from tests.tiny import make_tiny_qwen
 
 IDS = torch.arange(100, 140)[None]
@@ -29,6 +31,7 @@ KINDS = {
     "biased": {"bias": "all"},
     "turned": {"fan_in_fan_out": True},
     "orthogonal": {"init_lora_weights": "orthogonal"},
+    "eva": {"init_lora_weights": "eva", "eva_config": EvaConfig(), "rank_pattern": {FIRST: 3}},
     "gaussian": {"init_lora_weights": "gaussian"},
     "whole": {"modules_to_save": ["embed_tokens", "lm_head"]},
     "head": {"modules_to_save": ["lm_head"], "layers_to_transform": [1]},
@@ -104,6 +107,13 @@ def test_in_chat_every_kind_says_what_peft_says_alone_and_in_one_batch_and_the_b
         assert torch.allclose(row, (wanted[kind] if kind else base)[0], atol=1e-4), kind
 
 
+@pytest.mark.parametrize("most", [1, 5])
+def test_people_who_ask_kinds_that_cannot_stand_side_by_side_get_what_each_says_alone(tiny_base, made_kinds, most):
+    kinds = ["tokens", "ranks", "whole", None, "tokens-twice"]
+    models = [Model(tiny_base, "fp32", taken(kind, made_kinds[kind]).folder if kind else None) for kind in kinds]
+    assert together(Engine(most_adapters=most), models, SHORT) == alone(models, SHORT)
+
+
 TIED = {"tied-whole": {"modules_to_save": ["embed_tokens"]}, "tied-tokens": {"trainable_token_indices": [110, 5]}}
 
 
@@ -120,6 +130,13 @@ def test_where_the_head_is_the_embeddings_it_does_as_peft_does(kind, tmp_path):
     assert torch.allclose(logits(load_base_model(merged, "fp32").eval()), wanted, atol=1e-4)
     (file,) = write_models(merged, tmp_path / "gguf", ("f16",))
     assert file.largest_difference < 0.001
+
+
+def test_biases_of_the_base_are_not_taken_from_anyone(tmp_path):
+    base = make_tiny_qwen(tmp_path / "qwen", "qwen2")
+    refused(
+        make(base, tmp_path / "biased", bias="all"), "It trains biases of the base: .*_proj.*Train it again without it"
+    )
 
 
 @pytest.mark.parametrize("kind", ["whole", "head", "tokens-twice"])
