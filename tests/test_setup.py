@@ -121,11 +121,15 @@ def test_without_a_network_the_real_pip_ends_in_the_sentence(tree):
     assert "Check the network" in sentence(make(tree, **index))
 
 
+def heeds_interrupts() -> None:
+    """What a shell runs in the background ignores SIGINT, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupted_set_up_says_so_and_goes_on_the_next_time(tree):
     env = environment(tree, {"PIP": "sleep 60"})
-    process = subprocess.Popen(
-        ["make", "setup"], cwd=tree, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    own = {"start_new_session": True, "preexec_fn": heeds_interrupts}
+    process = subprocess.Popen(["make", "setup"], cwd=tree, env=env, stderr=subprocess.PIPE, text=True, **own)
     while not calls(tree):
         assert process.poll() is None
         time.sleep(0.05)
