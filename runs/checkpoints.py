@@ -1,6 +1,6 @@
 """Checkpoints that survive a kill at any moment: written aside, synced, published by rename; then the older ones go.
 
-The best one stays where the run keeps its best step (see looks.py).
+The best one stays where the run keeps its best step (see evaluations.py).
 
 checkpoints/checkpoint-12/complete   a whole checkpoint: the mark is the last file written and the first removed
             writing/                 the one being written; whatever a kill left in it is thrown away

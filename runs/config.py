@@ -174,7 +174,7 @@ class TrainConfig:
     )
     early_stopping_patience: int = setting(
         0,
-        "End after so many looks without a lower held-out loss (a look: see `eval_steps`); 0: never.",
+        "Stop early after this many evaluations without a lower held-out loss (see `eval_steps`); 0: never.",
         TRAINING,
         CARD,
         low=0,
@@ -298,11 +298,20 @@ class TrainConfig:
     )
     logging_steps: int = setting(1, "Steps between two points of the curve.", WATCHING, TOLD, low=1, high=10_000)
     eval_steps: int = setting(
-        0, "Steps between two looks at the held-out rows; 0: once an epoch.", WATCHING, TOLD, low=0, high=10_000_000
+        0,
+        "Steps between two evaluations on the held-out rows; 0: once an epoch.",
+        WATCHING,
+        TOLD,
+        low=0,
+        high=10_000_000,
     )
     save_steps: int = setting(50, "Steps between two checkpoints.", WATCHING, TOLD, low=1, high=10_000_000)
     sample_prompts: str = setting(
-        "", "Up to three prompts, one a line, answered at every look; empty: the first held-out.", WATCHING, KEPT, LONG
+        "",
+        "Up to three prompts, one a line, answered at every evaluation; empty: the first held-out.",
+        WATCHING,
+        KEPT,
+        LONG,
     )
 
     @classmethod
@@ -366,7 +375,7 @@ class TrainConfig:
         if not self.max_steps and not self.num_train_epochs > 0:
             found.append(Problem("num_train_epochs", "give epochs or max_steps."))
         has_held_out = self.eval_data or self.eval_split or self.eval_fraction > 0 or self.data == EXAMPLE
-        if self.depends_on_looks and not has_held_out:
+        if self.needs_evaluations and not has_held_out:
             name = "early_stopping_patience" if self.early_stopping_patience else "keep"
             found.append(Problem(name, "needs held-out rows: give eval_data, or an eval_fraction above 0."))
         if len(self.prompts()) > MAX_PROMPTS:
@@ -379,7 +388,7 @@ class TrainConfig:
             return [*found, Problem("accelerate_config", str(error))]
 
     @property
-    def depends_on_looks(self) -> bool:
+    def needs_evaluations(self) -> bool:
         """Whether the held-out rows decide which step is kept, or when a stage ends."""
         return self.keep == "best" or self.early_stopping_patience > 0
 

@@ -109,7 +109,7 @@ class RunState:
 
     @property
     def lowest(self) -> tuple[int, float] | None:
-        """The (step, loss) of the lowest held-out loss of this stage, step 0 left out; None before the first look."""
+        """The (step, loss) of the lowest held-out loss of this stage, step 0 left out; None before the first evaluation."""
         return min((point for point in self.eval_losses if point[0] > 0), key=lambda point: point[1], default=None)
 
     @property

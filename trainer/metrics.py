@@ -73,7 +73,7 @@ def sample_answers(trainer, run: Run, sampler: SampleAnswers, number: int, step:
 
     Every rank must call it.
     """
-    (is_missing,) = max_over_ranks(step not in history(run, number).samples)  # all look, or none
+    (is_missing,) = max_over_ranks(step not in history(run, number).samples)  # all answer, or none
     if is_missing:
         sampler.answer_prompts(trainer.model, step)
     first, last = history(run, 1).samples, history(run, number).samples

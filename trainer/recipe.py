@@ -56,7 +56,7 @@ def training_arguments(config: TrainConfig, run: Run, precision: str, has_eval: 
         bf16=has_cuda and dtype == torch.bfloat16,
         fp16=has_cuda and dtype == torch.float16,
         ddp_timeout=config.ddp_timeout,
-        # an engine wants its model prepared for training before it can be evaluated: its first look is inside `train`
+        # an engine wants its model prepared for training before it can be evaluated: its first evaluation is inside `train`
         eval_on_start=has_eval and config.parallel in ENGINES,
         # F: a PeftModel gets True by default, and then reentrant checkpointing dies under DDP
         ddp_find_unused_parameters=False,
@@ -87,7 +87,7 @@ def training_arguments(config: TrainConfig, run: Run, precision: str, has_eval: 
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         optim="adamw_torch_fused" if has_cuda else "adamw_torch",
-        # never "epoch": it looks after the checkpoint of the step was written, which then would not know of the look
+        # never "epoch": it evaluates after the checkpoint of the step was written, which then would not know the loss
         eval_strategy="steps" if has_eval else "no",
         eval_steps=config.eval_steps or None,  # 0: `build_trainer`, which knows the steps of an epoch
         prediction_loss_only=True,  # with logits TRL runs every evaluation batch twice

@@ -12,9 +12,9 @@ from common.files import read_object
 from data.intake import Data, load_data, load_text
 from runs.checkpoints import MAX_KEPT, clean, discard_after, last_checkpoint, step_of, whole_steps
 from runs.config import TrainConfig
+from runs.evaluations import STATE, Evaluations, evaluations_of, is_patience_over
 from runs.events import Answer
 from runs.failures import Failure, explain
-from runs.looks import STATE, Looks, is_patience_over, looks_of
 from runs.run import CONVERSATIONS, TEXT, Run
 from runs.state import state_of
 from trainer.ranks import common, wait_for_everyone
@@ -46,21 +46,21 @@ class Stage:
         return step_of(checkpoint) if checkpoint else 0
 
     @property
-    def depends_on_looks(self) -> bool:
+    def needs_evaluations(self) -> bool:
         """Whether the held-out rows decide which step is kept, or when the stage ends."""
-        return self.config.depends_on_looks and len(self.data.held_out.rows) > 0
+        return self.config.needs_evaluations and len(self.data.held_out.rows) > 0
 
-    def is_finished(self, owed: Looks | None = None) -> bool:
-        """Return whether the newest checkpoint is of the last step, or of a look at which the patience was over.
+    def is_finished(self, owed: Evaluations | None = None) -> bool:
+        """Return whether the newest checkpoint is of the last step, or of an evaluation at which the patience was over.
 
-        `owed`: a look that the checkpoint does not know of.
+        `owed`: an evaluation that the checkpoint does not know of.
         """
         checkpoint = self.checkpoint()
         state = read_object(checkpoint / STATE) if checkpoint else {}
         if not checkpoint or not state:
             return False
-        looks = looks_of(checkpoint) | (owed or {})
-        is_over = is_patience_over(looks, self.config.early_stopping_patience)
+        evaluations = evaluations_of(checkpoint) | (owed or {})
+        is_over = is_patience_over(evaluations, self.config.early_stopping_patience)
         return is_over or state["global_step"] >= state["max_steps"]
 
 
@@ -73,7 +73,7 @@ def plan(config: TrainConfig, run: Run, tokenizer) -> list[Stage]:
         known = explain(error)
         raise Failure("data_format" if known.code == "settings" else known.code, error.message, error.hint) from error
     last = Stage(1, 1, CONVERSATIONS, conversations, config, run.checkpoints_folder)
-    if config.depends_on_looks and not last.depends_on_looks:
+    if config.needs_evaluations and not last.needs_evaluations:
         words = "keep best and early_stopping_patience go by the held-out rows, and of these rows none is held out."
         raise Failure("settings", words, "Give more rows, a larger eval_fraction, or a file as eval_data.")
     if text is None:

@@ -12,7 +12,7 @@ from peft.optimizers import create_loraplus_optimizer
 from trl import SFTTrainer
 
 from runs.checkpoints import discard_writing, publish_checkpoint, writing_folder
-from runs.looks import best_step, looks_in
+from runs.evaluations import best_step, evaluations_in
 from trainer.patches import row_attention
 from trainer.patches.loss_head import COUNTED
 from trainer.patches.prepared import forget_preparation
@@ -29,7 +29,7 @@ class StudioTrainer(SFTTrainer):
     progress: ProgressCallback | None = None
     loss_watch: LossWatch | None = None
     lora_plus_ratio = 1.0
-    keeps_best = False  # the checkpoint of the best look is not removed
+    keeps_best = False  # the checkpoint of the best evaluation is not removed
     has_new_adapter = False  # with it switched off the model is that of step 0, at any step
     first_evaluation: Callable[[], object] | None = None  # of step 0, where it is still to come
     _eval_sums: torch.Tensor | None = None  # (sum of losses, number of tokens) of the evaluation under way
@@ -116,7 +116,7 @@ class StudioTrainer(SFTTrainer):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()  # each rank writes its own random state
             if self.args.should_save:  # rank 0; without a shared disk the first process of each machine
-                best = best_step(looks_in(self.state.log_history)) if self.keeps_best else None
+                best = best_step(evaluations_in(self.state.log_history)) if self.keeps_best else None
                 publish_checkpoint(folder, self.state.global_step, best)
         except BaseException:
             if self.args.should_save:  # the others' writer may be in the middle of it
@@ -140,7 +140,7 @@ class StudioTrainer(SFTTrainer):
         if evaluation is None:
             return
         step, self.state.global_step = self.state.global_step, 0
-        is_due = self.control.should_evaluate  # a look at this step, too, which transformers takes for done then
+        is_due = self.control.should_evaluate  # an evaluation at this step, too, which transformers takes for done then
         try:
             with self.model.disable_adapter():
                 evaluation()

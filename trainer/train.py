@@ -37,7 +37,7 @@ from runs.run import EventLog, Run, this_process
 from trainer import ranks
 from trainer.gradient_checkpointing import decide
 from trainer.init_adapter import check_adapter, load_adapter
-from trainer.keep_best import KeepBest, end_words, keep_best, kept_checkpoint, load_state, owed_look
+from trainer.keep_best import KeepBest, end_words, keep_best, kept_checkpoint, load_state, owed_evaluation
 from trainer.metrics import collect_metrics, held_out_losses, sample_answers
 from trainer.progress import ProgressCallback, StopRequested, StopWatch
 from trainer.recipe import build_trainer
@@ -201,7 +201,7 @@ def _train_stage(trainer: StudioTrainer, stage: Stage, work: Work) -> None:
     trainer.add_callback(keeper)
     if checkpoint:
         trainer.args.eval_on_start = False
-        keeper.owed = owed_look(trainer, stage, checkpoint, past)
+        keeper.owed = owed_evaluation(trainer, stage, checkpoint, past)
     work.watch.is_training = True
     # killed after its last checkpoint: `train` would add a step where an epoch is not over
     if checkpoint and stage.is_finished(keeper.owed):

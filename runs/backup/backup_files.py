@@ -38,8 +38,8 @@ from models import embedded
 from models.plain_yaml import MAX_SETTINGS_BYTES
 from runs.checkpoints import COMPLETE, step_of
 from runs.config import OUTSIDE, ROWS, TrainConfig, marked
+from runs.evaluations import STATE, best_beside
 from runs.labels import MAX_ABOUT_BYTES
-from runs.looks import STATE, best_beside
 
 STATE_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt")
 NEEDED = (CONFIG, WEIGHTS, "optimizer.pt", "scheduler.pt", STATE, COMPLETE)

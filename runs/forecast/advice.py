@@ -1,18 +1,19 @@
-"""Settings that start, and are known to train badly: said before the start, with the source. Imports no torch."""
+"""Settings that can start and are known to train badly: a sentence for each, with its source. Imports no torch."""
 
+from common.words import counted
 from runs.config import TrainConfig
 
 MAX_EFFECTIVE_BATCH = 32  # rows an optimiser step
 LEARNING_RATES = (1e-4, 1e-3)  # what suits LoRA
-FAR = 2  # times outside of them
+MAX_FACTOR = 2  # below or above them, before it is said
 SOURCE = "LoRA Without Regret, huggingface.co/docs/trl/lora_without_regret"
 
 
 def advice(config: TrainConfig) -> list[str]:
-    """Return a sentence for each setting of `config` that is better changed; [] mostly."""
+    """Return a sentence for each setting of `config` that is better changed; [] for the defaults."""
     found = []
     rate, (low, high) = config.learning_rate, LEARNING_RATES
-    if not low / FAR <= rate <= high * FAR:
+    if not low / MAX_FACTOR <= rate <= high * MAX_FACTOR:
         is_low = rate < low
         why = "LoRA wants about ten times the rate of full tuning" if is_low else "the loss may run away"
         found.append(
@@ -26,6 +27,6 @@ def advice(config: TrainConfig) -> list[str]:
             f"does ({SOURCE}). Lower gradient_accumulation_steps or per_device_train_batch_size."
         )
     if config.early_stopping_patience and config.keep == "last":
-        looks = f"{config.early_stopping_patience} look{'s' if config.early_stopping_patience > 1 else ''}"
-        found.append(f"The run would end {looks} after its best step and keep the last one: set keep to best.")
+        late = counted(config.early_stopping_patience, "evaluation")
+        found.append(f"The run would end {late} after its best step and keep the last one: set keep to best.")
     return found

@@ -187,8 +187,8 @@ def _stage_time(config: TrainConfig, data_facts: DataFacts, speed: Speed) -> flo
         tokens_a_step = min(plan.effective_batch * config.max_length, data_facts["tokens"])
     training = plan.total_steps * tokens_a_step / config.num_processes * speed.seconds_per_token
     held_out = data_facts.get("held_out_rows", 0) * data_facts["mean_length"] / config.num_processes
-    looks = plan.evaluations * held_out * speed.seconds_per_token / 3  # forward only: a third of the work
-    return training + looks
+    evaluating = plan.evaluations * held_out * speed.seconds_per_token / 3  # forward only: a third of the work
+    return training + evaluating
 
 
 def estimate_cost(seconds: float | None, hardware: Hardware) -> Cost | None:

@@ -57,7 +57,7 @@ def test_the_plan_says_how_many_weights_are_trained_and_their_share():
         ({"learning_rate": 0.01}, ["learning_rate 0.01 is high for LoRA"]),
         ({"per_device_train_batch_size": 8, "num_processes": 5}, ["40 rows make a step: above 32"]),
         ({"gradient_accumulation_steps": 16, "learning_rate": 1e-5}, ["1e-05 is low", "64 rows make a step"]),
-        ({"early_stopping_patience": 3}, ["3 looks after its best step and keep the last one: set keep to best"]),
+        ({"early_stopping_patience": 3}, ["3 evaluations after its best step and keep the last one: set keep to best"]),
         ({"early_stopping_patience": 3, "keep": "best"}, []),
     ],
 )

@@ -29,7 +29,7 @@ def settings(tiny_base, tmp_path, monkeypatch) -> dict:
 
 
 def end_of(run: Run) -> tuple:
-    """What a run ended with: its looks, its adapter's weights, what it says of them."""
+    """What a run ended with: its evaluations, its adapter's weights, what it says of them."""
     (done,) = events(run, "done")
     names = ("step", "kept_step", "loss_before", "loss_after", "loss_last", "samples_after")
     weights = (adapters_folder() / done["adapter"] / WEIGHTS).read_bytes()
@@ -53,12 +53,14 @@ def test_a_run_ends_early_and_its_best_checkpoint_is_the_adapter_also_after_a_ki
     settings["early_stopping_patience"] = 3
     straight = create_run(TrainConfig(name="straight", **settings))
     assert run_main(straight) == 0
-    looks, weights, message, metrics = end_of(straight)
-    assert [step for step, _ in looks] == [0, 2, 4, 6, 8] and min(loss for _, loss in looks) == looks[1][1]
-    assert metrics[:2] == [8, 2] and metrics[3:5] == [looks[1][1], looks[4][1]]
+    evaluations, weights, message, metrics = end_of(straight)
+    assert [step for step, _ in evaluations] == [0, 2, 4, 6, 8] and min(loss for _, loss in evaluations) == evaluations[
+        1
+    ][1]
+    assert metrics[:2] == [8, 2] and metrics[3:5] == [evaluations[1][1], evaluations[4][1]]
     assert message == (
-        "Ended early at step 8 of 24: the held-out loss had not fallen for 3 looks. "
-        f"Kept step 2, held-out loss {looks[1][1]:.3f}; the last, step 8, had {looks[4][1]:.3f}."
+        "Ended early at step 8 of 24: the held-out loss had not fallen for 3 evaluations. "
+        f"Kept step 2, held-out loss {evaluations[1][1]:.3f}; the last, step 8, had {evaluations[4][1]:.3f}."
     )
     assert weights == (straight.checkpoints_folder / "checkpoint-2" / WEIGHTS).read_bytes()
     assert weights != (straight.checkpoints_folder / "checkpoint-8" / WEIGHTS).read_bytes()
@@ -70,7 +72,7 @@ def test_a_run_ends_early_and_its_best_checkpoint_is_the_adapter_also_after_a_ki
     die_after(3, monkeypatch)
     with pytest.raises(SystemExit):
         run_main(killed)
-    for step in (4, 6):  # both are looks, which the stops cut short: they are owed
+    for step in (4, 6):  # both are evaluations, which the stops cut short: they are owed
         assert run_main(killed, stop_at=step) == 0
         assert "Stopped at step" in events(killed, "stopped")[-1]["message"]
         assert last_checkpoint(killed.checkpoints_folder).name == f"checkpoint-{step}"
@@ -81,7 +83,7 @@ def test_a_run_ends_early_and_its_best_checkpoint_is_the_adapter_also_after_a_ki
         "".join(lines[:last_look] + lines[last_look + 1 :])
     )  # the last process died before it
     assert run_main(killed) == 0
-    assert end_of(killed) == (looks, weights, message, metrics)
+    assert end_of(killed) == (evaluations, weights, message, metrics)
     assert run_main(killed) == 0, "killed after its end, it trains no step more"
     assert events(killed, "done")[0]["metrics"]["kept_step"] == events(killed, "done")[1]["metrics"]["kept_step"] == 2
     assert [event["step"] for event in events(killed, "step")][-1] == 8
@@ -93,18 +95,18 @@ def test_the_second_stage_goes_on_from_the_best_step_of_the_first(settings, tmp_
     settings |= {"text_data": text, "text_epochs": 3.0, "max_steps": 2, "eval_fraction": 0.3, "learning_rate": 0.05}
     straight = create_run(TrainConfig(name="straight", **settings))
     assert run_main(straight) == 0
-    text_looks = dict(read_state(straight).series_of(1)["eval_losses"])
-    best = min((step for step in text_looks if step), key=text_looks.__getitem__)
-    assert best < max(text_looks), "else the last step is the best: choose another rate"
+    text_losses = dict(read_state(straight).series_of(1)["eval_losses"])
+    best = min((step for step in text_losses if step), key=text_losses.__getitem__)
+    assert best < max(text_losses), "else the last step is the best: choose another rate"
     killed = create_run(TrainConfig(name="killed", **settings))
-    die_after(max(text_looks), monkeypatch)
+    die_after(max(text_losses), monkeypatch)
     with pytest.raises(SystemExit):
         run_main(killed)
     assert run_main(killed) == 0
     assert end_of(killed) == end_of(straight), "in one process and from the checkpoints the same weights go on"
 
 
-def test_looks_come_when_the_settings_say_whatever_the_checkpoint_says():
+def test_evaluations_come_when_the_settings_say_whatever_the_checkpoint_says():
     state = TrainerState(eval_steps=500)
     KeepBest(TrainConfig()).on_train_begin(SimpleNamespace(eval_steps=7), state, None)
     assert state.eval_steps == 7

@@ -56,8 +56,8 @@ def test_a_run_that_was_stopped_and_resumed_has_the_losses_of_one_that_was_not(s
     start(stopped)
     assert wait(stopped).status == "done"
     assert losses(stopped) == dict(straight.losses) and len(straight.losses) == 30
-    looks = dict(read_state(stopped).eval_losses)  # a stop adds a look of its own
-    assert all(looks[step] == loss for step, loss in straight.eval_losses)
+    evaluations = dict(read_state(stopped).eval_losses)  # a stop adds an evaluation of its own
+    assert all(evaluations[step] == loss for step, loss in straight.eval_losses)
 
 
 def test_a_killed_run_is_interrupted_and_resumes_with_the_same_losses(settings, straight):

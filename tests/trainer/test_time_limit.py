@@ -1,4 +1,4 @@
-"""The time limit, and a stop in the middle of a look at the held-out rows: the run ends soon, and keeps what it learned."""
+"""The time limit, and a stop in the middle of an evaluation: the run ends soon, and keeps what it learned."""
 
 import pytest
 

@@ -3,7 +3,7 @@
 import html
 from collections.abc import Sequence
 
-from common.words import duration
+from common.words import counted, duration
 from models.base import Base
 from runs.forecast.estimate import Estimate
 from runs.forecast.memory import Memory
@@ -20,7 +20,7 @@ def plan_html(found: Estimate, memory_place: str = "") -> str:
     lines = [
         f"<p><b>{plan.total_steps:,} steps</b> of {plan.effective_batch:,} rows, "
         f"{plan.steps_per_epoch:,} an epoch; the learning rate rises for {plan.warmup_steps:,}; "
-        f"{_counted(plan.evaluations, 'look')} at the held-out rows, {_counted(plan.checkpoints, 'checkpoint')}.</p>"
+        f"{counted(plan.evaluations, 'evaluation')} on the held-out rows, {counted(plan.checkpoints, 'checkpoint')}.</p>"
     ]
     if text:
         steps = f"{text.total_steps:,} steps of {text.effective_batch:,} rows"
@@ -44,11 +44,6 @@ def launch_html(start: LaunchPlan, base: Base) -> str:
     pairs = [("Base", str(base)), *start.rows]
     rows = "".join(f"<dt>{html.escape(what)}</dt><dd>{html.escape(words)}</dd>" for what, words in pairs)
     return f"<dl class='launch'>{rows}</dl>"
-
-
-def _counted(number: int, word: str) -> str:
-    """Return a number and a word, in the plural unless it is 1."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def _memory_html(memory: Memory, place: str = "") -> str:

@@ -35,7 +35,7 @@ STATUS_WORDS = {
     "queued": "Waiting",
     "preparing": "Preparing",
     "training": "Training",
-    "evaluating": "Looking at the held-out rows",
+    "evaluating": "Evaluating on the held-out rows",
     "saving": "Saving",
     "done": "Done",
     "stopped": "Stopped",
@@ -264,7 +264,7 @@ def memory_line(run: Run, state: RunState) -> str:
 def sample_answers(state: RunState) -> str:
     """Return each prompt with its answers at every evaluation, the newest first, as HTML."""
     if not state.samples:
-        return hint_html("At every look at the held-out rows the model answers up to three prompts here.")
+        return hint_html("At every evaluation on the held-out rows the model answers up to three prompts here.")
     prompts = [answer["prompt"] for answer in state.samples[-1][1]]
     parts = []
     for prompt in prompts:

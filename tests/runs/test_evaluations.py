@@ -1,4 +1,4 @@
-"""Which look is the best, when the patience is over, and the checkpoint that is never removed."""
+"""Which evaluation is the best, when the patience is over, and the checkpoint that is never removed."""
 
 import json
 import math
@@ -8,7 +8,7 @@ import pytest
 from common.files import write_json
 from runs.checkpoints import clean, publish_checkpoint, whole_steps, writing_folder
 from runs.config import TrainConfig
-from runs.looks import STATE, best_beside, best_step, is_patience_over, looks_in, looks_of
+from runs.evaluations import STATE, best_beside, best_step, evaluations_in, evaluations_of, is_patience_over
 
 
 @pytest.mark.parametrize(
@@ -22,18 +22,18 @@ from runs.looks import STATE, best_beside, best_step, is_patience_over, looks_in
     ],
     ids=["none", "falling", "rising", "equal", "noisy"],
 )
-def test_the_best_is_the_first_of_the_lowest_and_patience_counts_the_looks_after_it(losses, best, over_after):
-    looks = {10 * number: loss for number, loss in enumerate(losses, 1)}
-    assert best_step(looks) == best
-    assert [patience for patience in range(6) if is_patience_over(looks, patience)] == [*range(1, over_after + 1)]
+def test_the_best_is_the_first_of_the_lowest_and_patience_counts_the_evaluations_after_it(losses, best, over_after):
+    evaluations = {10 * number: loss for number, loss in enumerate(losses, 1)}
+    assert best_step(evaluations) == best
+    assert [patience for patience in range(6) if is_patience_over(evaluations, patience)] == [*range(1, over_after + 1)]
 
 
 @pytest.mark.parametrize("odd", [None, "x", {}, [1, None, {"step": "3", "eval_loss": 1.0}, {"step": 3}]])
 def test_a_log_is_read_without_step_0_and_without_what_is_no_number(odd, tmp_path):
     log = [{"step": 0, "eval_loss": 0.1}, {"step": 1, "loss": 3.0}, {"step": 2, "eval_loss": 1.5}]
-    assert looks_in([*log, {"step": 4, "eval_loss": math.nan}]) == {2: 1.5} and looks_in(odd) == {}
+    assert evaluations_in([*log, {"step": 4, "eval_loss": math.nan}]) == {2: 1.5} and evaluations_in(odd) == {}
     (tmp_path / STATE).write_text(json.dumps({"log_history": odd}))
-    assert looks_of(tmp_path) == {} and looks_of(tmp_path / "nothing") == {}
+    assert evaluations_of(tmp_path) == {} and evaluations_of(tmp_path / "nothing") == {}
 
 
 def test_the_best_checkpoint_is_never_removed_and_gives_way_to_a_better_one(tmp_path):
@@ -44,7 +44,7 @@ def test_the_best_checkpoint_is_never_removed_and_gives_way_to_a_better_one(tmp_
         checkpoint = writing_folder(tmp_path) / f"checkpoint-{step}"
         checkpoint.mkdir(parents=True)
         write_json(checkpoint / STATE, {"log_history": log})
-        publish_checkpoint(tmp_path, step, best_step(looks_in(log)))
+        publish_checkpoint(tmp_path, step, best_step(evaluations_in(log)))
         clean(tmp_path)
         kept.append(whole_steps(tmp_path))
     assert kept == [[1], [1, 2], [2, 3], [2, 3, 4], [2, 4, 5], [5, 6], [6, 7], [6, 7, 8], [6, 8, 9]]
