@@ -23,9 +23,10 @@ from runs.config import ROWS, WRITTEN, TrainConfig, marked, named_in
 from runs.events import Metrics
 from runs.labels import labels_of, title_of
 from runs.machines.user_config import FILE as USER_FILE
+from runs.processes import is_running
 from runs.publish import came_out_of, place_of
 from runs.queue import cancel, lock
-from runs.run import Run, is_running, list_runs, read_state
+from runs.run import Run, list_runs, read_state
 from runs.state import STATUSES
 
 MAX_DELETED = 10

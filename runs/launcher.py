@@ -27,8 +27,9 @@ from runs.disk import check_disk
 from runs.machines.command import accelerate_yaml, launch_command, launch_variables
 from runs.machines.user_config import FILE as USER_FILE
 from runs.machines.user_config import read_user_config
+from runs.processes import this_process
 from runs.resolve import ResolvedConfig, check_for_visitors, resolve
-from runs.run import UNFINISHED, EventLog, Run, read_state, this_process
+from runs.run import UNFINISHED, EventLog, Run, read_state
 
 LAST_MOMENT_SECONDS = 20
 ABANDONED_SECONDS = 3600

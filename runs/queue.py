@@ -25,8 +25,9 @@ from common.paths import GUEST_PREFIX, LOCAL_OWNER, home
 from runs.config import TrainConfig
 from runs.launcher import create_run, start
 from runs.limits import check_room
+from runs.processes import this_process
 from runs.resolve import ResolvedConfig
-from runs.run import EventLog, Run, active_run, list_runs, read_state, runs_with, this_process
+from runs.run import EventLog, Run, active_run, list_runs, read_state, runs_with
 
 POLL_SECONDS = 0.5
 LOCK_SECONDS = 60

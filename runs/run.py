@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Required, TypedDict
+from typing import Any
 
 import psutil
 
@@ -36,6 +36,7 @@ from runs.checkpoints import kept_words
 from runs.config import TrainConfig
 from runs.events import Event, parse_event
 from runs.failures import Failure, diagnose
+from runs.processes import is_running
 from runs.state import RunState, state_of
 
 UNFINISHED = ".partial"
@@ -125,44 +126,6 @@ class Run:
         """Return whether it waits for its turn, or is being started and has no `process.json` yet."""
         place = read_json(self.queued_file)
         return isinstance(place, dict) and not ("starting" in place and self.process_file.exists())
-
-
-class ProcessMark(TypedDict, total=False):
-    """What `process.json` keeps of a process: its id and when it started, in seconds since 1970 and in ticks."""
-
-    pid: Required[int]
-    started: Required[float]
-    ticks: int | None
-
-
-def is_running(process: Mapping[str, Any]) -> bool:
-    """Return whether the process of this mark runs. Its id alone may have been given to another program since."""
-    try:
-        found = psutil.Process(int(process["pid"]))
-        if found.status() == psutil.STATUS_ZOMBIE:
-            return False
-        if process.get("ticks") is not None:
-            return _ticks(found.pid) == process["ticks"]
-        return abs(found.create_time() - process["started"]) < 2
-    except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
-        return False
-
-
-def this_process(pid: int) -> ProcessMark:
-    """Make the mark of the process `pid`."""
-    try:
-        return {"pid": pid, "started": psutil.Process(pid).create_time(), "ticks": _ticks(pid)}
-    except psutil.NoSuchProcess:  # over already
-        return {"pid": pid, "started": 0.0}
-
-
-def _ticks(pid: int) -> int | None:
-    """Return a process's start in clock ticks since the machine's, which no change of the clock moves; None but on Linux."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return int(file.read().rpartition(")")[2].split()[19])  # proc_pid_stat(5): field 22, starttime
-    except (OSError, ValueError, IndexError):
-        return None
 
 
 def read_state(run: Run, with_curves: bool = True) -> RunState:

@@ -13,7 +13,7 @@ from runs.run import Run
 FAKE = """import os, sys, time
 from pathlib import Path
 from common.files import read_json, write_json
-from runs.run import this_process
+from runs.processes import this_process
 run = Path(sys.argv[-1])
 with open(run / "began", "a") as began:
     began.write("x")

@@ -31,9 +31,10 @@ from models.tokenizer import load_tokenizer
 from runs.config import TrainConfig
 from runs.events import read_events
 from runs.machines.parallel import ENGINES, SPLIT_WEIGHTS
+from runs.processes import this_process
 from runs.publish import publish_adapter, whole_weights
 from runs.resolve import in_own_precision
-from runs.run import EventLog, Run, this_process
+from runs.run import EventLog, Run
 from trainer import ranks
 from trainer.gradient_checkpointing import decide
 from trainer.init_adapter import check_adapter, load_adapter

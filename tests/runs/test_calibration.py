@@ -12,7 +12,8 @@ from common.paths import home, runs_folder
 from models.family import ModelShape
 from runs.config import TrainConfig
 from runs.forecast.speed import FILE, from_earlier_runs, known, measure
-from runs.run import EventLog, Run, this_process
+from runs.processes import this_process
+from runs.run import EventLog, Run
 
 SMALL = ModelShape(64, 128, 2, 4, 2, 16, 500, False, 256)
 FACTS = {"train_rows": 50, "held_out_rows": 5, "tokens": 1600, "trained_tokens": 800}

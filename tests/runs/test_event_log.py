@@ -8,7 +8,8 @@ import pytest
 
 from common.paths import runs_folder
 from runs import run as module
-from runs.run import EventLog, Run, read_state, this_process
+from runs.processes import this_process
+from runs.run import EventLog, Run, read_state
 from runs.state import state_of
 from trainer.report_failure import report_failure
 

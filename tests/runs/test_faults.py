@@ -24,8 +24,9 @@ from runs.checkpoints import last_checkpoint
 from runs.config import TrainConfig
 from runs.history import EVERY_RUN
 from runs.launcher import create_run
+from runs.processes import this_process
 from runs.queue import advance, enqueue, order
-from runs.run import EventLog, find_run, list_runs, read_state, this_process
+from runs.run import EventLog, find_run, list_runs, read_state
 from tests.queueing import end, make_run, queued, wait_for
 from tests.running import events, run_main, small_settings
 from trainer import train

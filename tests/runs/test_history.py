@@ -27,8 +27,9 @@ from runs.history import (
     undo_delete,
 )
 from runs.labels import set_labels, title_of
+from runs.processes import this_process
 from runs.publish import place_of
-from runs.run import EventLog, Run, find_run, list_runs, read_state, this_process
+from runs.run import EventLog, Run, find_run, list_runs, read_state
 from tests import queueing
 from ui.train import history_view
 

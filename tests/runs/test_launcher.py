@@ -21,7 +21,8 @@ from runs import disk, launcher
 from runs.config import TrainConfig
 from runs.history import copy_settings
 from runs.launcher import command, create_run, environment, start
-from runs.run import EventLog, this_process
+from runs.processes import this_process
+from runs.run import EventLog
 from tests.running import write_rows
 
 

@@ -11,8 +11,9 @@ from common.files import read_json, write_json
 from common.paths import GUEST_PREFIX, home, runs_folder
 from runs import queue
 from runs.config import TrainConfig
+from runs.processes import this_process
 from runs.queue import advance, cancel, enqueue, launch, order, position, stop
-from runs.run import EventLog, Run, read_state, this_process
+from runs.run import EventLog, Run, read_state
 from tests.queueing import end, make_run, queued, wait_for
 
 

@@ -8,7 +8,8 @@ from common.errors import UserError
 from common.files import write_json, write_text
 from common.paths import runs_folder
 from runs.config import TrainConfig
-from runs.run import EventLog, Run, active_run, find_run, list_runs, read_state, runs_with, this_process
+from runs.processes import this_process
+from runs.run import EventLog, Run, active_run, find_run, list_runs, read_state, runs_with
 from tests.queueing import make_run
 
 

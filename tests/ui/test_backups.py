@@ -16,7 +16,8 @@ from models.hub.errors import child_environment
 from runs.backup.backup import note_backup, read_backup
 from runs.config import TrainConfig
 from runs.launcher import create_run
-from runs.run import Run, find_run, read_state, this_process
+from runs.processes import this_process
+from runs.run import Run, find_run, read_state
 from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.runs import add_checkpoint, make_run
 from tests.running import losses, run_main, write_rows
