@@ -1,6 +1,6 @@
 """All settings of a training run: one dataclass that feeds the command line, the page, `config.yaml` and the docs.
 
-Light: no torch. `problems()` says everything that is wrong at once, each with its field.
+Light: no torch. What is wrong with their values says runs/problems.py.
 """
 
 from collections.abc import Mapping
@@ -11,15 +11,15 @@ from typing import Any, TypedDict, get_type_hints
 import yaml
 
 from common.errors import UserError
-from common.mix import DataSet, data_sets, line_of, mix_problem
+from common.mix import DataSet, data_sets, line_of
 from data.settings import EXAMPLE, DataSettings
 from models.base import AUTO
 from models.plain_yaml import NestedYamlError, read_yaml
 from models.precision import PRECISIONS
 from models.templates import NAMES as TEMPLATES
-from runs.fields import Mark, Problem, convert, is_mapping, label_of, setting, short, value_problem
-from runs.machines.parallel import MODES, RENDEZVOUS, parallel_problems
-from runs.machines.user_config import with_user_config
+from runs.fields import Mark, Problem, convert, label_of, setting, short
+from runs.machines.parallel import MODES, RENDEZVOUS
+from runs.problems import problems_of
 
 SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup")
 SCHEDULERS += ("cosine_with_restarts", "polynomial", "inverse_sqrt")
@@ -28,7 +28,6 @@ KEEPS = ("last", "best")
 SYSTEM_TURNS = ("join", "keep")
 MARKUP = ("ask", "turns", "strip", "keep")
 TARGETS = ("all-linear", "attention", "mlp")
-MAX_PROMPTS = 3
 MAX_CHARACTERS = 100_000
 MAX_DEPTH = 3  # of a file of settings: `data` may be a list, each data set with its share
 GROUPS = ("Data", "Model", "Training", "LoRA", "Memory and speed", "Processes and machines", "Watching")
@@ -367,42 +366,12 @@ class TrainConfig:
 
     def problems(self) -> list[Problem]:
         """List everything that would make this run fail or mean nothing; [] when it can start."""
-        wrong = [(item.name, value_problem(item, getattr(self, item.name))) for item in fields(self)]
-        found = [Problem(name, message) for name, message in wrong if message]
-        if not self.name.strip():
-            found.append(Problem("name", "give the adapter a name."))
-        found += self._data_problems()
-        if not self.max_steps and not self.num_train_epochs > 0:
-            found.append(Problem("num_train_epochs", "give epochs or max_steps."))
-        has_held_out = self.eval_data or self.eval_split or self.eval_fraction > 0 or self.data == EXAMPLE
-        if self.needs_evaluations and not has_held_out:
-            name = "early_stopping_patience" if self.early_stopping_patience else "keep"
-            found.append(Problem(name, "needs held-out rows: give eval_data, or an eval_fraction above 0."))
-        if len(self.prompts()) > MAX_PROMPTS:
-            found.append(Problem("sample_prompts", f"{len(self.prompts())} prompts; {MAX_PROMPTS} are the most."))
-        if not is_mapping(self.columns):
-            found.append(Problem("columns", 'is no JSON object like {"prompt": "question", "completion": "answer"}.'))
-        try:
-            return found + parallel_problems(with_user_config(self))
-        except UserError as error:
-            return [*found, Problem("accelerate_config", str(error))]
+        return problems_of(self)
 
     @property
     def needs_evaluations(self) -> bool:
         """Whether the held-out rows decide which step is kept, or when a stage ends."""
         return self.keep == "best" or self.early_stopping_patience > 0
-
-    def _data_problems(self) -> list[Problem]:
-        sets = data_sets(self.data)
-        problem = mix_problem(sets)
-        found = [Problem("data", problem)] if problem else []
-        if len(sets) > 1 and self.data_revision:
-            found.append(Problem("data_revision", "of several data sets each has its own: write owner/name@revision."))
-        if self.eval_split and (len(sets) > 1 or self.eval_data):
-            found.append(Problem("eval_split", "holds out a part of one data set, and nothing beside eval_data."))
-        elif self.eval_split == self.data_split:
-            found.append(Problem("eval_split", f"'{self.eval_split}' is what is trained on."))
-        return found
 
     def prompts(self) -> list[str]:
         """Return the prompts of `sample_prompts`, one a line."""

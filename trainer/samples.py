@@ -13,8 +13,9 @@ from transformers import TrainerCallback
 from data.conversations import Conversation
 from models.messages import Message
 from models.prompt import encode_question
-from runs.config import MAX_PROMPTS, TrainConfig
+from runs.config import TrainConfig
 from runs.events import Answer
+from runs.problems import MAX_PROMPTS
 from runs.run import EventLog
 from trainer.ranks import rank, wait_for_everyone
 
