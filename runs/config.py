@@ -56,9 +56,9 @@ class TrainConfig:
     )
     data: str = setting(
         EXAMPLE,
-        "example, a file (any common table or text) or a Hub data set id; or several with commas. A share says how much of "
-        "the rows comes from each: a.jsonl:0.7, owner/name:0.3. As many rows as the shares allow, none twice, drawn by the "
-        "seed; without shares all rows of each.",
+        "example, a file (table or text), or a Hub data set id; or several, with commas, each with its share of the rows: "
+        "a.jsonl:0.7, owner/name:0.3. As many rows are drawn by the seed as the shares allow, none twice; without shares all "
+        "rows are read.",
         DATA,
         KEPT,
         ROWS,
@@ -75,18 +75,18 @@ class TrainConfig:
     )
     header: bool = setting(
         True,
-        "The first row of a table has the columns' names; without one they are called column 1, column 2.",
+        "The first row of a table holds the column names; without one they are column 1, column 2.",
         DATA,
         TOLD,
         SOURCE,
     )
     sheet: str = setting("", "Sheet of a workbook (.xlsx, .ods). Empty: the first.", DATA, KEPT, SOURCE)
     keep_null_words: bool = setting(
-        False, "Keep nan, None, null, N/A in a table as words; else such cells count as empty.", DATA, TOLD, SOURCE
+        False, "Keep nan, None, null and N/A in tables as words; otherwise such cells are empty.", DATA, TOLD, SOURCE
     )
     columns: str = setting(
         "",
-        'Which column is what, as JSON: {"prompt": "question", "completion": "answer"}. Empty: recognised.',
+        'Which column is what, as JSON: {"prompt": "question", "completion": "answer"}. Empty: found by itself.',
         DATA,
         KEPT,
         SOURCE,
@@ -94,7 +94,7 @@ class TrainConfig:
     )
     system_turns: str = setting(
         "join",
-        "System turns that are not the first turn: join them to the front, or keep them where they are.",
+        "System turns that are not the first turn: join them to the front, or keep them in place.",
         DATA,
         TOLD,
         READING,
@@ -102,7 +102,7 @@ class TrainConfig:
     )
     max_rows: int = setting(
         0,
-        "Most rows that are read, drawn evenly by the seed; 0 reads all.",
+        "Read at most this many rows, drawn evenly by the seed; 0 reads all.",
         DATA,
         TOLD,
         SOURCE,
@@ -123,7 +123,7 @@ class TrainConfig:
         None, "Commit, tag or branch of the held-out rows, when they are a Hub data set.", DATA, KEPT, READING
     )
     eval_split: str | None = setting(
-        None, "Split of the same data that is held out, like validation.", DATA, KEPT, READING
+        None, "Split of the same data to hold out, such as validation.", DATA, KEPT, READING
     )
     eval_fraction: float = setting(
         0.1, "Part of the rows held out when there is no file for them.", DATA, TOLD, READING, low=0.0, high=0.5
@@ -134,8 +134,8 @@ class TrainConfig:
     drop_duplicates: bool = setting(False, "Leave out rows that say the same as an earlier one.", DATA, TOLD, READING)
     markup: str = setting(
         "ask",
-        "Rows that carry a chat template's marks already: make turns of them, strip the marks, or keep them as letters; "
-        "ask keeps them, with a warning.",
+        "Rows that already hold chat markup such as ChatML: make turns of it, strip it, or keep it as letters; ask keeps it "
+        "and warns.",
         DATA,
         TOLD,
         READING,
@@ -171,6 +171,18 @@ class TrainConfig:
     neftune_noise_alpha: float = setting(
         0.0, "NEFTune: noise on the embeddings, 5 is usual; 0 is off.", TRAINING, CARD, low=0.0, high=100.0
     )
+    seed: int = setting(
+        42,
+        "Seed of the rows, the split, the order and the adapter's start.",
+        TRAINING,
+        CARD,
+        SOURCE,
+        low=0,
+        high=2**31 - 1,
+    )
+    max_minutes: int = setting(
+        0, "Stop after so many minutes and keep what was learned; 0: no limit.", TRAINING, TOLD, low=0, high=100_000
+    )
     early_stopping_patience: int = setting(
         0,
         "Stop early after this many evaluations without a lower held-out loss (see `eval_steps`); 0: never.",
@@ -186,18 +198,6 @@ class TrainConfig:
         CARD,
         choices=KEEPS,
     )
-    seed: int = setting(
-        42,
-        "Seed of the rows, the split, the order and the adapter's start.",
-        TRAINING,
-        CARD,
-        SOURCE,
-        low=0,
-        high=2**31 - 1,
-    )
-    max_minutes: int = setting(
-        0, "Stop after so many minutes and keep what was learned; 0: no limit.", TRAINING, TOLD, low=0, high=100_000
-    )
     lora_r: int = setting(16, "LoRA rank: more can learn more and weighs more.", LORA, CARD, SPEED, low=1, high=256)
     lora_alpha: int = setting(32, "LoRA scale, usually twice the rank.", LORA, CARD, low=1, high=1024)
     lora_dropout: float = setting(0.05, "Dropout inside LoRA.", LORA, CARD, SPEED, low=0.0, high=0.9)
@@ -206,7 +206,7 @@ class TrainConfig:
     )
     last_layers: int = setting(
         0,
-        "LoRA on the last so many decoder layers only, quicker and lighter; 0: on all.",
+        "LoRA on only this many of the last decoder layers: faster, less memory; 0: on all.",
         LORA,
         CARD,
         SPEED,
@@ -215,7 +215,7 @@ class TrainConfig:
     )
     lora_plus_ratio: float = setting(
         1.0,
-        "LoRA+: the B matrices learn so many times faster than the A; 16 in its paper, 1 is plain LoRA.",
+        "LoRA+: how many times faster the B matrices learn than the A; its paper has 16, 1 is plain LoRA.",
         LORA,
         CARD,
         low=1.0,

@@ -13,6 +13,15 @@ MAX_NUMBER = 10**80  # Python refuses to print much longer ones
 MAX_TEXT_CHARACTERS, MAX_LONG_TEXT_CHARACTERS = 1000, 20_000
 WORDS = {"lora": "LoRA", "rslora": "RS-LoRA", "dora": "DoRA", "neftune": "NEFTune", "lr": "LR", "r": "rank", "ip": "IP"}
 WORDS |= {"ddp": "DDP"}
+LABELS = {
+    "header": "Header row",
+    "too_long": "Rows that are too long",
+    "markup": "Chat markup",
+    "eval_fraction": "Held-out fraction",
+    "eval_split": "Held-out split",
+    "keep": "Keep which step",
+    "lora_plus_ratio": "LoRA+ ratio",
+}
 
 
 class Mark(Enum):
@@ -49,6 +58,8 @@ def setting(
 
 def label_of(name: str) -> str:
     """Return a setting's name as people read it: 'LoRA rank' for lora_r."""
+    if name in LABELS:
+        return LABELS[name]
     words = [WORDS.get(word, word) for word in name.split("_")]
     return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
 

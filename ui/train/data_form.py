@@ -58,15 +58,15 @@ def build_data_form() -> DataForm:
     """Lay out the data part."""
     kind_radio = gr.Radio(KINDS, value=EXAMPLE_DATA, label="Data")
     data_file = gr.File(
-        label="JSONL, JSON, CSV, TSV, Parquet, Excel (.xlsx), ODS, TXT, Markdown; also gzipped; one file or several",
+        label="One file or several: JSONL, JSON, CSV, TSV, Excel (.xlsx), ODS, Parquet, TXT, Markdown; also gzipped",
         file_types=FILE_TYPES,
         file_count="multiple",
         visible=False,
     )
     mix_box = gr.Textbox(
-        label="Several data sets: their shares",
-        info="A share says how much of the rows comes from a data set. As many rows as the shares allow, none twice; "
-        "without shares all rows of each. Hub data sets may be added.",
+        label="Shares of several data sets",
+        info="Each name with its share of the rows; Hub data sets may be added. As many rows are drawn as the shares allow, "
+        "none twice; without shares all rows are read.",
         placeholder="a.jsonl:0.7, owner/name:0.3",
         visible=False,
     )
@@ -105,25 +105,32 @@ def build_data_form() -> DataForm:
     )
     inputs: dict[str, Any] = {"data_kind": kind_radio, "data_file": data_file, "data_mix": mix_box}
     inputs |= {"data_paste": paste_box, "data_hub": hub_box, "data_chat": chat_dropdown, **hub}
-    with gr.Accordion("Rows: limit, long ones, chat markup, doubles, held-out part, tables", open=False):
-        inputs |= data_inputs(
-            *("max_rows", "too_long", "system_turns", "markup", "drop_duplicates", "skip_bad_rows", "eval_fraction")
-        )
-        inputs["eval_file"] = gr.File(
-            label="Held-out rows (instead of a part of the data)", file_types=FILE_TYPES, height=120
-        )
-        inputs["eval_hub"] = gr.Textbox(label="or the id of a Hub data set", placeholder="owner/name")
-        inputs |= data_inputs("eval_split", "columns", "header", "sheet", "keep_null_words")
-    with gr.Accordion("Stage 1: read open text first", open=False) as text_accordion:
+    inputs |= _data_options()
+    with gr.Accordion("Optional: learn from plain text first", open=False) as text_accordion:
         gr.HTML("<p class='hint'>Stage 1 reads text as it is, stage 2 trains the conversations above on top of it.</p>")
         inputs["text_file"] = gr.File(
             label="Text: TXT, Markdown, or rows with `text`", file_types=FILE_TYPES, height=120
         )
-        inputs["text_hub"] = gr.Textbox(
-            label="or the id of a Hub data set with a `text` column", placeholder="owner/name"
-        )
-        inputs |= data_inputs("text_epochs")
+        inputs["text_hub"] = gr.Textbox(label="Or a Hub data set with a `text` column", placeholder="owner/name")
+        inputs |= data_inputs("text_data_revision", "text_epochs")
     return _with_report(inputs, text_accordion)
+
+
+def _data_options() -> dict[str, Any]:
+    """Lay out what becomes of the rows, by subject; return the inputs by name."""
+    with gr.Accordion("Data options", open=False):
+        with gr.Accordion("Which rows", open=False):
+            inputs = data_inputs("max_rows", "too_long", "drop_duplicates", "skip_bad_rows")
+        with gr.Accordion("Held-out rows", open=False):
+            inputs |= data_inputs("eval_fraction", "eval_split")
+            inputs["eval_file"] = gr.File(label="Or a file of its own", file_types=FILE_TYPES, height=120)
+            inputs["eval_hub"] = gr.Textbox(label="Or a Hub data set", placeholder="owner/name")
+            inputs |= data_inputs("eval_data_revision")
+        with gr.Accordion("Conversations", open=False):
+            inputs |= data_inputs("markup", "system_turns")
+        with gr.Accordion("Tables and columns", open=False):
+            inputs |= data_inputs("header", "keep_null_words", "sheet", "columns")
+    return inputs
 
 
 def _with_report(inputs: dict[str, Any], text_accordion: gr.Accordion) -> DataForm:
