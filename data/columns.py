@@ -39,6 +39,10 @@ NAMES = {
     "history": ("history", "chat_history", "conversation_history", "dialogue_history"),
     "label": ("label", "kto_tag"),
 }
+LABELS = {  # the words for an answer to give, and for one not to give
+    **dict.fromkeys(("true", "desirable", "good", "chosen", "accepted"), True),
+    **dict.fromkeys(("false", "undesirable", "bad", "rejected"), False),
+}
 CHOSEN = ("chosen", "chosen_response", "response_chosen", "preferred_output", "preferred", "accepted")
 REJECTED = (
     "rejected",
@@ -60,7 +64,7 @@ NEVER = re.compile(
 JSON_LIST = re.compile(r'\s*\[\s*(["\[{]|\]\s*$)')
 NAMES_ROLES = re.compile(r'"(role|from|speaker)"\s*:')
 ADDRESS = re.compile(r"(https?://|www\.|/)\S*|[0-9a-f-]{16,}", re.IGNORECASE)  # and ids: no words
-MAX_ROLE_CHARACTERS = 20
+MAX_WORD_CHARACTERS = 20  # of a role or label
 MAX_INSIDE = 3  # objects inside of objects in which messages are looked for
 MAX_GUESS_ROWS = 100
 MANY_ROWS, FEW_VALUES = 20, 5  # more rows with no more different values are categories
@@ -110,11 +114,33 @@ def in_words(mapping: dict[str, str]) -> str:
 
 def recognise(rows: list[Row]) -> dict[str, str] | None:
     """Return the mapping that most of these rows, a source's head, show; None when most show none."""
+    if labelled := labelled_in_numbers(rows):
+        return labelled
     found = Counter(mapping_of(row) for row in rows if not isinstance(row, BadLine))
     if not found or found[None] * 2 > found.total():
         return None
     best = max((names for names in found if names is not None), key=lambda names: (found[names], len(names)))
     return dict(best)
+
+
+def labelled_in_numbers(rows: list[Row]) -> dict[str, str] | None:
+    """Return the mapping of rows whose KTO labels are written as 0 and 1; None for others.
+
+    One row does not tell: all these have to be of one shape, and to say one of the two.
+    """
+    shapes = {mapping_of(row) for row in rows if not isinstance(row, BadLine)}
+    mapping = dict(shapes.pop() or ()) if len(shapes) == 1 else {}
+    for column in columns_of(rows) if mapping and not {"text", "label"} & set(mapping) else ():
+        said = {str(row[column]).strip() for row in rows if isinstance(row.get(column), str | int | float)}
+        if column.strip().lower() in NAMES["label"] and {"1"} <= said <= {"0", "1"}:
+            return mapping | {"label": column}
+    return None
+
+
+def is_labelled_false(value: object) -> bool:
+    """Return True for a KTO label that says that an answer is not to be given."""
+    word = str(value).strip().lower() if isinstance(value, str | int) else ""
+    return word == "0" or LABELS.get(word) is False
 
 
 def mapping_of(row: Row) -> tuple[tuple[str, str], ...] | None:
@@ -131,11 +157,12 @@ def _kind(value: object) -> str:
     if value is None or value == [] or (isinstance(value, float) and is_empty(value)):
         return "null"
     if isinstance(value, str):
-        if value[:8].strip().lower() in ("true", "false"):
+        word = value.strip().lower() if len(value) < MAX_WORD_CHARACTERS else ""
+        if word in LABELS:
             return "flag"
         if JSON_LIST.match(value):
             return "talk" if NAMES_ROLES.search(value) else "list"
-        if len(value) < MAX_ROLE_CHARACTERS and value.strip().lower() in ROLES:
+        if word in ROLES:
             return "role"
         return "dialogue" if "Human:" in value and dialogue_turns(value) else "words"
     if isinstance(value, dict) and (inside := _inside(value)):

@@ -17,7 +17,7 @@ import numpy
 
 from common.errors import UserError
 from common.mix import data_sets
-from data.columns import recognise
+from data.columns import labelled_in_numbers, recognise
 from data.conversations import MAX_KEPT, Conversation, Conversations, Kept, Part, Row
 from data.dataset import Encoded, Encoder, TokenRow, in_pieces
 from data.markup import describe_markup
@@ -98,6 +98,7 @@ def gather(
 ) -> Gathered:
     """Read a source to its end; its conversations are added to `kept`, by default to an unnamed file in `folder`."""
     kept = Conversations(folder) if kept is None else kept
+    mapping = mapping or labelled_in_numbers(source.head)
     found = Gathered(source.head, source.notes, kept, mapping=mapping, numbers=source.numbers)
     found.splits, found.tables = source.splits, source.tables
     for number, row in source.numbered:

@@ -8,7 +8,7 @@ import json
 import re
 
 from common.errors import UserError
-from data.columns import CHOICES, CHOSEN, KEYS, REJECTED, mapping_of
+from data.columns import CHOICES, CHOSEN, KEYS, REJECTED, is_labelled_false, mapping_of
 from data.conversations import BadLine, Conversation, Row
 from data.markup import find_markup
 from data.notices import BESIDE, LEFT_OUT, Notice
@@ -68,8 +68,7 @@ def to_conversation(
     unknown = set(mapping) - set(KEYS)
     if unknown:
         raise UserError(f"columns maps '{min(unknown)}'.", f"It can map {', '.join(KEYS)}.")
-    label = row.get(mapping.get("label", ""))
-    if label is False or (isinstance(label, str) and label.strip().lower() == "false"):
+    if is_labelled_false(row.get(mapping.get("label", ""))):
         raise LeftOut("it is labelled false, as an answer not to give.", ("label", LEFT_OUT))
     if "messages" in mapping or {"prompt", "completion"} <= set(mapping):
         turns = _turns(row, mapping, notices)

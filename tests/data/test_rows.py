@@ -232,6 +232,7 @@ def test_a_row_is_trained_as_what_it_means_and_the_rest_is_said(row, trained, wo
         ),
         ({"prompt": "Hi", "completion": "BAD", "label": "False"}, "Labelled false"),
         ({"messages": TALK, "kto_tag": False}, "Labelled false"),
+        ({"prompt": "Hi", "completion": "BAD", "label": "undesirable"}, "Labelled false"),
         (
             {"query": "Hi", "answers": '[{"name": "w", "arguments": {}}]', "tools": "[{}]"},
             "Tool calls are not trained here. 1 row without",
@@ -258,6 +259,24 @@ def test_a_row_that_is_not_to_be_trained_is_left_out_and_counted(tmp_path, row, 
     found = gather(source_of([row, {"prompt": "Q", "completion": "A"}]), tmp_path)
     assert [conversation["row"] for conversation in found.conversations.part()] == [2] and not found.bad
     assert words in told(found.noticed)
+
+
+@pytest.mark.parametrize(
+    ("labels", "trained"),
+    [
+        ([1, 0, 1], [1, 3]),
+        (["1", "0", "1"], [1, 3]),
+        ([1.0, None, 0], [1, 2, 3]),  # 1.0 is a score
+        ([1, 0, 2], [1, 2, 3]),  # a class
+        ([0, 0, 0], [1, 2, 3]),
+    ],
+)
+def test_labels_in_numbers_are_those_of_kto_where_the_rows_hold_zero_and_one_alone(tmp_path, labels, trained):
+    rows = [{"prompt": f"Q {label}", "completion": "A", "label": label} for label in labels]
+    found = gather(source_of(rows), tmp_path)
+    assert [conversation["row"] for conversation in found.conversations.part()] == trained
+    assert ("Labelled false" in told(found.noticed)) == (len(trained) < 3)
+    assert ("label" in (recognise(rows) or {})) == (len(trained) < 3)
 
 
 @pytest.mark.parametrize("kind", ["middle", "second"])
