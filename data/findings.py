@@ -124,9 +124,7 @@ def _noticed(prepared: Prepared, report: Report) -> list[Finding]:
         "system_turns": cure("Keep them where they are", system_turns="keep"),
         "label": cure("Train them too", columns=json.dumps(without_label, ensure_ascii=False)) if mapping else None,
     }
-    return [
-        finding(kind, level, sentence, cures.get(kind)) for kind, level, sentence in describe(prepared.data.noticed)
-    ]
+    return [finding(kind, level, sentence, cures.get(kind)) for kind, level, sentence in describe(prepared.noticed)]
 
 
 def _markup(rows: Kept, markup: str, *cures: Cure, stage: str = "", code: str = "markup") -> list[Finding]:

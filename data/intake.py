@@ -81,6 +81,7 @@ class Prepared:
     notes: list[str] = field(default_factory=list)
     kinds: set[str] = field(default_factory=set)  # of conversations, of the held-out file too
     markup: Kept = field(default_factory=Kept)  # ("row 7", "ChatML"), of the held-out file too
+    noticed: Counter[Notice] = field(default_factory=Counter)  # by rows, of the held-out file too
     tables: list[Table] = field(default_factory=list)  # what was found in them, where files are tables
 
     def template(self, tokenizer) -> str:
@@ -198,7 +199,7 @@ def prepare(settings: DataSettings, folder: Path) -> Prepared:
         train, held_out = conversations.part(usable ^ mask), conversations.part(mask)
         found = Prepared(data, parts, mapping, duplicates, train, held_out)
         found.bad, found.notes, found.kinds, found.markup = data.bad, data.notes, data.kinds, data.markup
-        return replace(found, tables=data.tables)
+        return replace(found, tables=data.tables, noticed=data.noticed)
     mapping_there = None if recognise(source.head) else mapping
     other = gather(source, folder, mapping_there, settings.system_turns, settings.markup)
     leaked = found_in(conversations, other.conversations) & usable
@@ -217,6 +218,7 @@ def prepare(settings: DataSettings, folder: Path) -> Prepared:
         kinds=data.kinds | other.kinds,
         markup=Kept(data.markup.count + other.markup.count, data.markup.first + marked),
         tables=data.tables + other.tables,
+        noticed=data.noticed + other.noticed,
     )
 
 
@@ -229,7 +231,7 @@ def load_data(settings: DataSettings, folder: Path, tokenizer) -> Data:
     train, held_out = encoder.encode_all(prepared.train, keep), encoder.encode_all(prepared.held_out, keep)
     if settings.drop_duplicates and (prepared.duplicates or prepared.leaked):
         notes.append(f"{prepared.duplicates.count + prepared.leaked} rows say the same as another and are left out.")
-    notes += [sentence for _, _, sentence in describe(prepared.data.noticed)]
+    notes += [sentence for _, _, sentence in describe(prepared.noticed)]
     notes += describe_markup(prepared.markup, settings.markup)
     notes += [words for table in prepared.tables for _, _, words in table.described()]
     notes += train.report(settings.max_length) + held_out.report(settings.max_length)

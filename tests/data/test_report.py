@@ -141,10 +141,11 @@ def test_a_file_without_one_line_that_can_be_read_is_told_so(examine, tmp_path):
     assert found(report, "bad_rows")["cure"] is None and report["findings"][0]["level"] == "stop"
 
 
-def test_rows_of_the_held_out_file_that_are_trained_too_are_told(examine, tmp_path):
+def test_rows_of_the_held_out_file_are_told_of_and_those_that_are_trained_too(examine, tmp_path):
     held_out = tmp_path / "held.jsonl"
-    held_out.write_text(json.dumps(PAIRS[0]) + "\n" + json.dumps({"prompt": "Q", "completion": "A"}))
+    held_out.write_text(json.dumps(PAIRS[0]) + "\n" + json.dumps({"prompt": "Q", "completion": "A", "note": "x"}))
     report = examine(PAIRS, eval_data=str(held_out))
+    assert found(report, "unused")["message"] == "Not used: `note` (1 row)."
     assert found(report, "leaked")["level"] == "warning" and report["held_out_rows"] == 2
     assert examine(PAIRS, eval_data=str(held_out), drop_duplicates=True)["train_rows"] == 29
 
