@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from data.conversations import BadLine, Row
 from data.markup import dialogue_turns
-from data.turns import ROLES, WHO, as_list, is_empty, is_id, role_of
+from data.turns import FLAGS, ROLES, WEIGHTS, WHO, as_list, is_empty, is_id, role_of
 
 KEYS = ("messages", "text", "prompt", "completion", "system", "context", "history", "label")
 NAMES = {
@@ -43,6 +43,7 @@ LABELS = {  # the words for an answer to give, and for one not to give
     **dict.fromkeys(("true", "desirable", "good", "chosen", "accepted"), True),
     **dict.fromkeys(("false", "undesirable", "bad", "rejected"), False),
 }
+BITS = {"0": False, "0.0": False, "1": True, "1.0": True}
 CHOSEN = ("chosen", "chosen_response", "response_chosen", "preferred_output", "preferred", "accepted")
 REJECTED = (
     "rejected",
@@ -124,23 +125,22 @@ def recognise(rows: list[Row]) -> dict[str, str] | None:
 
 
 def labelled_in_numbers(rows: list[Row]) -> dict[str, str] | None:
-    """Return the mapping of rows whose KTO labels are written as 0 and 1; None for others.
+    """Return the mapping of rows whose labels (KTO's, or train) are written as 0 and 1; None for others.
 
     One row does not tell: all these have to be of one shape, and to say one of the two.
     """
     shapes = {mapping_of(row) for row in rows if not isinstance(row, BadLine)}
     mapping = dict(shapes.pop() or ()) if len(shapes) == 1 else {}
     for column in columns_of(rows) if mapping and not {"text", "label"} & set(mapping) else ():
-        said = {str(row[column]).strip() for row in rows if isinstance(row.get(column), str | int | float)}
-        if column.strip().lower() in NAMES["label"] and {"1"} <= said <= {"0", "1"}:
-            return mapping | {"label": column}
+        values = [row[column] for row in rows if not is_empty(row.get(column))]
+        if column.strip().lower() in (*NAMES["label"], *FLAGS) and {_kind(value) for value in values} == {"bit"}:
+            return None if all(map(is_labelled_false, values)) else mapping | {"label": column}
     return None
 
 
 def is_labelled_false(value: object) -> bool:
-    """Return True for a KTO label that says that an answer is not to be given."""
-    word = str(value).strip().lower() if isinstance(value, str | int) else ""
-    return word == "0" or LABELS.get(word) is False
+    """Return True for a label, or a weight, that says that an answer is not to be trained."""
+    return {**LABELS, **BITS}.get(value.strip().lower()) is False if isinstance(value, str) else value == 0
 
 
 def mapping_of(row: Row) -> tuple[tuple[str, str], ...] | None:
@@ -151,15 +151,15 @@ def mapping_of(row: Row) -> tuple[tuple[str, str], ...] | None:
 def _kind(value: object) -> str:
     """Return what a value is to a mapping.
 
-    "null", "flag", "role", "words", "number", "list", "object", "dialogue" (text of Human and Assistant), "talk" (turns that
-    name their roles), "answer" (of the assistant only), or "in:PATH" (an object with such turns inside).
+    "null", "flag", "bit" (0 or 1), "role", "words", "number", "list", "object", "dialogue" (text of Human and Assistant),
+    "talk" (turns that name their roles), "answer" (of the assistant only), or "in:PATH" (an object with such turns inside).
     """
     if value is None or value == [] or (isinstance(value, float) and is_empty(value)):
         return "null"
     if isinstance(value, str):
         word = value.strip().lower() if len(value) < MAX_WORD_CHARACTERS else ""
-        if word in LABELS:
-            return "flag"
+        if word in LABELS or word in BITS:
+            return "flag" if word in LABELS else "bit"
         if JSON_LIST.match(value):
             return "talk" if NAMES_ROLES.search(value) else "list"
         if word in ROLES:
@@ -170,7 +170,8 @@ def _kind(value: object) -> str:
     turns = as_list(value)
     if not isinstance(turns, list):
         kinds = ((bool, "flag"), (dict, "object"), (bytes, "words"))
-        return next((kind for given, kind in kinds if isinstance(value, given)), "number")
+        named = next((kind for given, kind in kinds if isinstance(value, given)), None)
+        return named or ("bit" if value in (0, 1) else "number")
     roles = {role_of(turn) for turn in turns} - {None}
     return "talk" if roles - {"assistant"} else "answer" if roles else "list"
 
@@ -217,7 +218,8 @@ def _shapes(columns: tuple[tuple[str, str], ...]) -> Iterator[tuple[list[str], d
 
     messages, prompt, completion, text = (named(NAMES[key]) for key in ("messages", "prompt", "completion", "text"))
     system: dict[str, str | None] = {"system": named(NAMES["system"])}
-    labels = [column for name in NAMES["label"] if (column := lower.get(name)) and kinds[column] == "flag"]
+    says = [(name, "bit") for name in WEIGHTS] + [(name, "flag") for name in (*NAMES["label"], *FLAGS)]
+    labels = [column for name, kind in says if (column := lower.get(name)) and kinds[column] == kind]
     label = {"label": next(iter(labels), None)}
     has_turns = messages is not None and kinds[messages].startswith(
         ("talk", "answer", "list", "null", "dialogue", "in:")

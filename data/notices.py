@@ -22,7 +22,7 @@ SENTENCES: dict[str, tuple[Level, str]] = {
         "warning",
         "Preference pairs: {}. The chosen answers are trained, the rejected ones are not: preferences are not trained here.",
     ),
-    "label": ("warning", "Labelled false (KTO), as answers not to give, and left out: {}."),
+    "label": ("warning", "Labelled false or 0, as answers not to train, and left out: {}."),
     "system_turns": ("warning", "System turns that are not the first turn are joined to the front: {}."),
     "unanswered": ("info", "What follows the last answer is left out: {}."),
     "untrained": ("info", "Turns that are marked so (weight, train, loss) are read, not trained: {}."),

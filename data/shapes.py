@@ -11,7 +11,7 @@ from common.errors import UserError
 from data.columns import CHOICES, CHOSEN, KEYS, REJECTED, is_labelled_false, mapping_of
 from data.conversations import BadLine, Conversation, Row
 from data.markup import find_markup
-from data.notices import BESIDE, LEFT_OUT, Notice
+from data.notices import BESIDE, Notice
 from data.turns import WHAT, LeftOut, Turn, as_list, is_empty, messages_of, read_turns, role_of, text_of, unused
 
 SHAPES = "messages; prompt and completion; instruction, input and output; conversations; chosen and rejected; text"
@@ -68,8 +68,9 @@ def to_conversation(
     unknown = set(mapping) - set(KEYS)
     if unknown:
         raise UserError(f"columns maps '{min(unknown)}'.", f"It can map {', '.join(KEYS)}.")
-    if is_labelled_false(row.get(mapping.get("label", ""))):
-        raise LeftOut("it is labelled false, as an answer not to give.", ("label", LEFT_OUT))
+    label = mapping.get("label", "")
+    if label and is_labelled_false(row.get(label)):
+        raise LeftOut(f"{label[:60]} says that it is not to be trained.", ("label", label))
     if "messages" in mapping or {"prompt", "completion"} <= set(mapping):
         turns = _turns(row, mapping, notices)
         if _has(row, PICTURES):

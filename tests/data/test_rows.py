@@ -43,6 +43,7 @@ def told(noticed) -> str:
         ({"messages": [USER, {**ANSWER, "train": False}]}, "u: Hi | a*: Hello.", "are read, not trained: 1 row"),
         ({"messages": [USER, {**ANSWER, "loss": "false"}]}, "u: Hi | a*: Hello.", "are read, not trained: 1 row"),
         ({"messages": [{**USER, "train": False}, {**ANSWER, "weight": 1}]}, "u: Hi | a: Hello.", ""),
+        ({"messages": TALK, "weight": 1}, "u: Hi | a: Hello.", ""),
         (
             {"messages": [{**USER, "train": True}, {**ANSWER, "weight": 0.5}]},
             "u: Hi | a: Hello.",
@@ -228,11 +229,13 @@ def test_a_row_is_trained_as_what_it_means_and_the_rest_is_said(row, trained, wo
     [
         (
             {"prompt": "Hi", "completion": "BAD", "label": False},
-            "Labelled false (KTO), as answers not to give, and left out: 1 row.",
+            "Labelled false or 0, as answers not to train, and left out: `label` (1 row).",
         ),
         ({"prompt": "Hi", "completion": "BAD", "label": "False"}, "Labelled false"),
         ({"messages": TALK, "kto_tag": False}, "Labelled false"),
         ({"prompt": "Hi", "completion": "BAD", "label": "undesirable"}, "Labelled false"),
+        ({"prompt": "Hi", "completion": "BAD", "label": True, "weight": 0.0}, "left out: `weight` (1 row)"),
+        ({"messages": TALK, "train": False}, "left out: `train` (1 row)"),
         (
             {"query": "Hi", "answers": '[{"name": "w", "arguments": {}}]', "tools": "[{}]"},
             "Tool calls are not trained here. 1 row without",
@@ -266,7 +269,8 @@ def test_a_row_that_is_not_to_be_trained_is_left_out_and_counted(tmp_path, row, 
     [
         ([1, 0, 1], [1, 3]),
         (["1", "0", "1"], [1, 3]),
-        ([1.0, None, 0], [1, 2, 3]),  # 1.0 is a score
+        ([1.0, None, 0.0], [1, 2]),  # as pandas writes them
+        ([1, 0.5, 0], [1, 2, 3]),  # a score
         ([1, 0, 2], [1, 2, 3]),  # a class
         ([0, 0, 0], [1, 2, 3]),
     ],
