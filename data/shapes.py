@@ -15,8 +15,11 @@ from data.notices import BESIDE, Notice
 from data.turns import WHAT, LeftOut, Turn, as_list, is_empty, messages_of, read_turns, role_of, text_of, unused
 
 SHAPES = "messages; prompt and completion; instruction, input and output; conversations; chosen and rejected; text"
-PICTURES = ("image", "images", "picture", "pictures", "pixel_values")
-PICTURE_TAG = "<image>"
+MEDIA_COLUMNS = {  # what they hold, and the words for it in a turn
+    **dict.fromkeys(("image", "images", "picture", "pictures", "pixel_values"), ("pictures", "<image>")),
+    **dict.fromkeys(("audio", "audios"), ("media", "<audio>")),
+    **dict.fromkeys(("video", "videos"), ("media", "<video>")),
+}
 TOOLS = ("tools", "functions")
 SEVERAL = re.compile(r"answer|target|reference|gold", re.IGNORECASE)  # columns whose lists are answers to choose from
 OPTION = re.compile(r"[a-j]|(option|choice|op)[_ -]?([a-j]|\d)")  # columns of a choice each
@@ -73,12 +76,11 @@ def to_conversation(
         raise LeftOut(f"{label[:60]} says that it is not to be trained.", ("label", label))
     if "messages" in mapping or {"prompt", "completion"} <= set(mapping):
         turns = _turns(row, mapping, notices)
-        if _has(row, PICTURES):
-            notices.add(("pictures", BESIDE))
+        for kind, tag in {held for name, held in MEDIA_COLUMNS.items() if _has(row, (name,))}:
+            notices.add((kind, BESIDE))
             for turn in turns:
-                turn.holds = turn.holds or (
-                    "pictures" if isinstance(turn.content, str) and PICTURE_TAG in turn.content else ""
-                )
+                is_there = isinstance(turn.content, str) and tag in turn.content
+                turn.holds = turn.holds or (kind if is_there else "")
         messages = messages_of(turns, notices, system_turns)
         _notice_unused(row, mapping, {message["content"].strip() for message in messages}, notices)
         return {"messages": messages}
@@ -198,7 +200,7 @@ def _notice_unused(row: Row, mapping: dict[str, str], said: set[str], notices: s
         if is_pair and plain in REJECTED:
             notices.add(("preference", ""))
             del others[name]
-        elif plain in PICTURES and ("pictures", BESIDE) in notices:
+        elif plain in MEDIA_COLUMNS and (MEDIA_COLUMNS[plain][0], BESIDE) in notices:
             del others[name]
     notices |= unused((str(name)[:60], value) for name, value in others.items() if not _is_said(value, said))
 

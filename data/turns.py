@@ -6,6 +6,7 @@ added to `notices` (see data/notices.py).
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -34,7 +35,8 @@ ORDER = ("system", "user", "assistant", "tool")
 FLAGS = ("train", "trained", "training", "trainable", "train_on_turn", "loss", "output_with_loss")
 WEIGHTS = ("weight", "loss_weight", "loss_scale", "sample_weight")
 CALLS = ("tool_calls", "function_call")  # keys of a turn
-CALL_TAGS = ("<tool_call>", "<functioncall>", "<function_call>")
+CALL = re.compile(r"^[ \t]*<(tool_call|functioncall|function_call)>(?=\s*[\[{<])", re.MULTILINE)  # in an answer
+RESULT = "<tool_response>"  # begins what a user "says" then
 IDS = ("id", "idx", "index", "uuid", "guid", "key", "hash", "__index_level_0__")
 PARTS = {  # kinds of parts of a content that are not text
     **dict.fromkeys(("image", "image_url", "input_image", "image_file", "picture"), "pictures"),
@@ -155,8 +157,6 @@ def _turns(turn: object, number: int, notices: set[Notice]) -> list[Turn]:
 def _turn(role: str, content: object, where: str, notices: set[Notice]) -> Turn:
     """Return a turn with the text of its parts: [{"type": "text", "text": ...}, ...] and the like."""
     turn = Turn(role, content, where)
-    if isinstance(content, str) and role == "assistant" and content.lstrip().startswith(CALL_TAGS):
-        turn.role = "tool"
     parts = content.get("parts", [content]) if isinstance(content, dict) else content
     if not isinstance(parts, list) or not parts:
         return turn
@@ -212,6 +212,7 @@ def messages_of(turns: list[Turn], notices: set[Notice], system_turns: str = "jo
     all there is, UserError for what is no conversation.
     """
     said = [turn for turn in turns if turn.role != "system" or not is_empty(turn.content)]
+    _cut_calls(said, notices)
     left_out: list[Notice] = []
     if any(turn.role == "tool" for turn in said) or ("tools", "") in notices:
         left_out.append(("tools", ""))
@@ -238,6 +239,19 @@ def messages_of(turns: list[Turn], notices: set[Notice], system_turns: str = "jo
         message = Message(role=turn.role, content=content)
         messages.append(message if turn.is_trained else {**message, "trained": False})
     return messages
+
+
+def _cut_calls(turns: list[Turn], notices: set[Notice]) -> None:
+    """Cut the calls of tools off the answers that are text; a turn that is nothing else, or a result, becomes a tool's."""
+    for turn in turns:
+        if not isinstance(turn.content, str):
+            continue
+        if turn.role == "assistant" and (call := CALL.search(turn.content)):
+            notices.add(("tools", ""))
+            turn.content = turn.content[: call.start()].rstrip()
+            turn.role = "assistant" if turn.content else "tool"
+        elif turn.role == "user" and turn.content.lstrip().startswith(RESULT):
+            turn.role = "tool"
 
 
 def _system_first(turns: list[Turn], notices: set[Notice]) -> list[Turn]:

@@ -202,6 +202,17 @@ def told(noticed) -> str:
             "Tool calls are not trained here.",
         ),
         (
+            {"messages": [USER, {**ANSWER, "content": 'Hello.\n<tool_call>\n{"name": "w"}\n</tool_call>'}]},
+            "u: Hi | a: Hello.",
+            "Tool calls are not trained here.",
+        ),
+        (
+            {"messages": [*TALK, {"role": "user", "content": "<tool_response>3</tool_response>"}, ANSWER]},
+            "u: Hi | a: Hello. | a: Hello.",
+            "Tool calls are not trained here.",
+        ),
+        ({"prompt": "Tags?", "completion": "A <tool_call> is one."}, "u: Tags? | a: A <tool_call> is one.", ""),
+        (
             {"messages": [*TALK, {"role": "user", "content": [{"type": "text", "text": "This?"}, PICTURE]}, ANSWER]},
             "u: Hi | a: Hello.",
             "Pictures are not trained here. 1 row with some: only the turns before them are trained.",
@@ -240,6 +251,7 @@ def test_a_row_is_trained_as_what_it_means_and_the_rest_is_said(row, trained, wo
             {"query": "Hi", "answers": '[{"name": "w", "arguments": {}}]', "tools": "[{}]"},
             "Tool calls are not trained here. 1 row without",
         ),
+        ({"prompt": "Hi", "completion": '<tool_call>{"name": "w"}</tool_call>'}, "Tool calls are not trained"),
         (
             {"messages": [USER, {"role": "assistant", "content": [{"type": "tool_use", "name": "w"}]}]},
             "Tool calls are not trained",
@@ -251,6 +263,10 @@ def test_a_row_is_trained_as_what_it_means_and_the_rest_is_said(row, trained, wo
         (
             {"image": "x.png", "conversations": [{"from": "human", "value": "<image>\nWhat?"}, ANSWER]},
             "Pictures are not trained",
+        ),
+        (
+            {"videos": ["x.mp4"], "messages": [{**USER, "content": "<video>What?"}, ANSWER]},
+            "Sound, video and files are not trained",
         ),
         (
             {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}, ANSWER]},
