@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from data.conversations import Row
+from data.turns import WHAT, WHO, role_of
 
 TRAIN = ("train", "training")
 HELD_OUT = ("validation", "valid", "val", "dev", "eval", "evaluation", "test", "testing")  # the first that is there
@@ -17,7 +18,14 @@ def parts_of(value: Row) -> dict[str, Any]:
 
 
 def _is_rows(part: object) -> bool:
-    return isinstance(part, list) and all(isinstance(row, dict) for row in part)
+    return isinstance(part, list) and all(row_of(row) is not None for row in part)
+
+
+def row_of(value: object) -> Row | None:
+    """Return an object as it is, and a list of objects as the turns of one row; None for anything else."""
+    if isinstance(value, list) and value and all(isinstance(turn, dict) for turn in value):
+        return {"messages": value}
+    return value if isinstance(value, dict) else None
 
 
 def split_among(names: Iterable[str], split: str) -> str | None:
@@ -30,3 +38,9 @@ def held_out_among(names: Iterable[str]) -> str | None:
     """Return the name of the part that is usually held out; None when there is none."""
     names = list(names)
     return next((name for usual in HELD_OUT for name in names if name.strip().lower() == usual), None)
+
+
+def is_one_talk(value: object) -> bool:
+    """Return True for a list of turns that hold nothing else: ids, say, which would make each a row of a tree."""
+    turns = value if isinstance(value, list) else []
+    return bool(turns) and all(role_of(turn) and set(turn) <= {*WHO, *WHAT} for turn in turns)

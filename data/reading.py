@@ -24,7 +24,7 @@ from data.conversations import BadLine, Row
 from data.decoding import TooLarge, detect_encoding, lines, whole_bytes
 from data.delimited import Record, delimited_records
 from data.kinds import KINDS, TABLES, WORKBOOKS, suffix_of
-from data.parts import parts_of, split_among
+from data.parts import is_one_talk, parts_of, row_of, split_among
 from data.sampling import counts_of
 from data.settings import EXAMPLE, DataSettings, TableSettings
 from data.source import Opened, Source
@@ -222,18 +222,16 @@ def _jsonl_rows(path: Path, encoding: str) -> Iterator[Row]:
     for number, line in enumerate(lines(path, encoding), 1):
         if not line.isspace():
             try:
-                row = parse(line, f"line {number}", ONE_A_LINE)
+                row = row_of(parse(line, f"line {number}", ONE_A_LINE))
             except UserError as error:
                 row = BadLine(error)
-            if isinstance(row, list) and row and all(isinstance(turn, dict) for turn in row):
-                row = {"messages": row}
-            if not isinstance(row, dict):
+            if row is None:
                 row = BadLine(UserError(f"line {number} is no object.", 'Write {"prompt": ..., "completion": ...}.'))
             yield row
 
 
 def _json_rows(path: Path, encoding: str, split: str, splits: dict[str, int]) -> Iterable[Row]:
-    """Return a list of objects, alone or as the only list inside of one object, or columns; else one object is one row.
+    """Return a list of objects or of lists of turns, alone or as the only list inside of an object, or columns; else one row.
 
     Of {"train": [...], "validation": [...]} the rows of `split`.
     """
@@ -261,9 +259,12 @@ def _json_rows(path: Path, encoding: str, split: str, splits: dict[str, int]) ->
         lists = [part for part in value.values() if isinstance(part, list)]
         holds_rows = len(lists) == 1 and "messages" not in value and all(isinstance(row, dict) for row in lists[0])
         value = lists[0] if holds_rows else [value]
-    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+    if is_one_talk(value):
+        value = [value]
+    rows = [row for one in value if (row := row_of(one)) is not None] if isinstance(value, list) else []
+    if not isinstance(value, list) or len(rows) < len(value):
         raise UserError(f"'{path.name}' is not a list of objects.", 'Write [{"prompt": ..., "completion": ...}, ...].')
-    return value
+    return rows
 
 
 def parse(text: str, where: str, hint: str) -> object:

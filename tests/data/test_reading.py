@@ -78,6 +78,10 @@ def test_an_encoding_that_shows_late_in_the_file_is_found(tmp_path):
             for way in ("columns", "index", "split", "records")
         ),
         ("columns_of_turns.json", json.dumps({"messages": [TURNS, TURNS]}), [{"messages": TURNS}] * 2),
+        ("lists_of_turns.json", json.dumps([TURNS, TURNS]), [{"messages": TURNS}] * 2),
+        ("parts_of_lists.json", json.dumps({"train": [TURNS], "test": [TURNS]}), [{"messages": TURNS}]),
+        ("one_talk.json", json.dumps(TURNS), [{"messages": TURNS}]),
+        ("one_talk_in_an_object.json", json.dumps({"turns": TURNS, "id": 7}), [{"messages": TURNS}]),
         ("one_row.json", json.dumps({"messages": TURNS, "tools": [1, 2]}), [{"messages": TURNS, "tools": [1, 2]}]),
         ("one_row_of_trl.json", json.dumps(TRL), [TRL]),
         ("one_row_of_strings.json", '{"dialog": ["Hi", "Hello."]}', [{"dialog": ["Hi", "Hello."]}]),
