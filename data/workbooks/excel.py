@@ -6,7 +6,9 @@
 import re
 from datetime import date, timedelta
 from posixpath import join, normpath
+from sys import getsizeof
 
+from common.errors import UserError
 from data.tables import Table
 from data.workbooks.sheet import Part, Sheet, number_text
 
@@ -14,6 +16,7 @@ ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 DATE_FORMATS = {*range(14, 23), *range(27, 37), 45, 47, *range(50, 59)}  # those that Excel knows by number
 DURATION_FORMAT = 46
 MAX_CODE_LENGTH = 255  # of a number format, as in Excel
+MAX_STRINGS_BYTES = 256 * 2**20  # of memory: one emoji makes four of each letter's byte
 LAST_SERIAL = 2_958_466  # of the first day after the year 9999
 
 
@@ -92,6 +95,7 @@ class Strings(Part):
         super().__init__()
         self.strings: list[str] = []
         self._pieces: list[str] = []
+        self._held = 0
         self._is_reading = False  # how a word is read aloud, which is beside it
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
@@ -100,16 +104,23 @@ class Strings(Part):
             self.words = []
         elif tag == "rPh":
             self._is_reading = True
+        elif tag == "si":
+            self.begin_cell()
 
     def end(self, tag: str) -> None:
-        """Take the end of a string, or of a piece of one."""
+        """Take the end of a string, or of a piece of one. Raises UserError when all together take too much memory."""
         if tag == "t" and not self._is_reading:
             self._pieces.append(_unescaped(self.taken()))
         elif tag == "rPh":
             self._is_reading = False
         elif tag == "si":
-            self.strings.append("".join(self._pieces))
-            self._pieces = []
+            text, self._pieces = "".join(self._pieces), []
+            self.strings.append(text)
+            self._held += getsizeof(text)
+            if self._held > MAX_STRINGS_BYTES:
+                raise UserError(
+                    f"The strings of the workbook take more than {MAX_STRINGS_BYTES // 2**20} MB.", "Save it as CSV."
+                )
 
 
 class ExcelSheet(Sheet):
@@ -119,7 +130,8 @@ class ExcelSheet(Sheet):
         super().__init__(table)
         self._strings, self._styles, self._is_1904 = strings, styles, is_1904
         self._columns: dict[str, int] = {}  # numbers of letters that were met
-        self._kind = self._style = self._value = ""
+        self._kind = self._style = ""
+        self._pieces: list[str] = []  # of what the cell holds
         self._has_formula = self._is_reading = False
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
@@ -132,7 +144,8 @@ class ExcelSheet(Sheet):
             place = attributes.get("r")
             self._column = self._column_of(place) if place else self._column + 1
             self._kind, self._style = attributes.get("t", "n"), attributes.get("s", "")
-            self._value, self._has_formula = "", False
+            self._pieces, self._has_formula = [], False
+            self.begin_cell()
         elif tag == "v" or (tag == "t" and not self._is_reading):
             self.words = []
         elif tag == "row":
@@ -147,9 +160,10 @@ class ExcelSheet(Sheet):
         if not self.is_open:
             return
         if tag == "v" or (tag == "t" and not self._is_reading):
-            self._value += self.taken()
+            self._pieces.append(self.taken())
         elif tag == "c":
-            if self._value and (value := self._shown()):
+            held = "".join(self._pieces)
+            if held and (value := self._shown(held)):
                 self.add(value)
             elif self._has_formula and self._kind != "str":
                 self.table.uncalculated += 1
@@ -171,18 +185,18 @@ class ExcelSheet(Sheet):
             self._columns[letters] = number
         return self._columns[letters]
 
-    def _shown(self) -> str:
+    def _shown(self, held: str) -> str:
         """Return what the cell holds as text."""
         if self._kind == "s":
-            return self._strings[int(self._value)]
+            return self._strings[int(held)]
         if self._kind in ("str", "inlineStr"):
-            return _unescaped(self._value)
+            return _unescaped(held)
         if self._kind == "b":
-            return "TRUE" if self._value.strip() == "1" else "FALSE"
+            return "TRUE" if held.strip() == "1" else "FALSE"
         if self._kind == "d":
-            return self._value.replace("T", " ").removesuffix(" 00:00:00")
+            return held.replace("T", " ").removesuffix(" 00:00:00")
         kind = self._styles[int(self._style)] if self._style and self._styles and self._kind == "n" else ""
-        return (_time(float(self._value), kind, self._is_1904) if kind else "") or number_text(self._value)
+        return (_time(float(held), kind, self._is_1904) if kind else "") or number_text(held)
 
 
 def _time(serial: float, kind: str, is_1904: bool) -> str:

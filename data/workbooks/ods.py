@@ -56,6 +56,7 @@ class OdsSheet(Sheet):
             self._column = 1
         elif tag in ("table-cell", "covered-table-cell"):
             self._cell, self._paragraphs = attributes, []
+            self.begin_cell()
         elif tag in ("annotation", "ruby-text"):
             self._aside += 1
         elif self._cell is not None and not self._aside:

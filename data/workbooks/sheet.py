@@ -6,10 +6,11 @@ Only what a cell holds is kept; empty cells, formats, pictures and comments are 
 import re
 
 from common.errors import UserError
-from data.decoding import MAX_LINE_CHARACTERS
+from data.decoding import MAX_BYTES, MAX_LINE_CHARACTERS, TooLarge
 from data.tables import Table, check_columns
 
 MAX_SHEET_ROWS = 2**20
+CELL_CHARACTERS = 8  # that an empty cell counts as, where a row has some behind it
 INTEGER = re.compile(r"-?\d+")
 
 
@@ -18,7 +19,7 @@ class Part:
 
     def __init__(self) -> None:
         self.words: list[str] | None = None
-        self._size = 0
+        self._size = 0  # of the cell
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         """Take the beginning of an element, whose tag has no prefix."""
@@ -26,19 +27,26 @@ class Part:
     def end(self, tag: str) -> None:
         """Take the end of an element."""
 
+    def begin_cell(self) -> None:
+        """Begin a cell, which may have several pieces of words."""
+        self._size = 0
+
     def text(self, words: str) -> None:
         """Take some of the words between two tags. Raises UserError for a cell that is too long."""
-        if self.words is None:
-            return
-        self._size += len(words)
-        if self._size > MAX_LINE_CHARACTERS:
-            raise UserError(f"A cell is longer than {MAX_LINE_CHARACTERS // 2**20} MB.")
-        self.words.append(words)
+        if self.words is not None:
+            self._grow(len(words))
+            self.words.append(words)
 
     def taken(self) -> str:
-        """Return the words that were kept, and keep none any more."""
-        words, self.words, self._size = "".join(self.words or []), None, 0
+        """Return the words that were kept, and keep none any more. Raises UserError for a cell of too many pieces."""
+        words, self.words = "".join(self.words or []), None
+        self._grow(1)  # an empty piece takes room, too
         return words
+
+    def _grow(self, characters: int) -> None:
+        self._size += characters
+        if self._size > MAX_LINE_CHARACTERS:
+            raise UserError(f"A cell is longer than {MAX_LINE_CHARACTERS // 2**20} MB.")
 
 
 class Sheet(Part):
@@ -53,6 +61,7 @@ class Sheet(Part):
         self._column = 0
         self._cells: dict[int, str] = {}
         self._held = 0
+        self._told = 0  # of all rows
 
     def begin_row(self, number: int) -> None:
         """Begin the row of this number."""
@@ -69,12 +78,19 @@ class Sheet(Part):
         self._cells.update(dict.fromkeys(range(self._column, last + 1), value))
 
     def end_row(self, repeated: int = 1) -> None:
-        """End the row; one that holds nothing is none. Raises UserError for more rows than a sheet can have."""
+        """End the row; one that holds nothing is none. Raises UserError for more rows than a sheet can have.
+
+        And for more than a file may hold: one string can be in every cell, and one row be there a million times.
+        """
         if not self._cells:
             return
         if self._number + repeated - 1 > MAX_SHEET_ROWS:
             raise UserError(f"'{self.table.name}' has more than {MAX_SHEET_ROWS:,} rows.", "Save it as CSV.")
         values = [self._cells.get(column, "") for column in range(1, max(self._cells) + 1)]
+        self._told += repeated * (self._held + CELL_CHARACTERS * len(values))
+        if self._told > MAX_BYTES:
+            words = f"'{self.table.name}' holds more than {MAX_BYTES // 2**20} MB."
+            raise TooLarge(words, "Set max_rows to read some of its rows.")
         self.rows.append((self._number, values, repeated))
 
 

@@ -75,6 +75,14 @@ BOMBS = {
         lambda: rows_of(f"<row><c><v>{NOISE}</v></c></row>"),
         "longer than 8 MB",
     ),
+    "a cell in half a million pieces": (
+        lambda: rows_of(f"<row><c>{salted('<v>{}</v>', 500_000)}</c></row>"),
+        "no rows",
+    ),
+    "strings in which an emoji makes four bytes of each letter's one": (
+        lambda: rows_of(f"<row>{STRING}</row>", f"<si><t>{NOISE[: 4 * MEGABYTE]}😀</t></si>" * 17),
+        "more than 256 MB",
+    ),
     "one long string in each of 2,000 cells": (
         lambda: rows_of(f"<row>{STRING * 2000}</row>", f"<si><t>{'a' * MEGABYTE}</t></si>"),
         "longer than 8 MB",
@@ -93,6 +101,14 @@ BOMBS = {
         "more than 1,048,576 rows",
     ),
     "ods: a billion spaces": (lambda: ods_row(words="<text:s text:c='1000000000'/>"), "longer than 8 MB"),
+    "ods: eight million spaces in each paragraph": (
+        lambda: ods_row(words="<text:s text:c='8000000'/></text:p><text:p>" * 200),
+        "longer than 8 MB",
+    ),
+    "ods: a long row a million times": (
+        lambda: ods_row("table:number-rows-repeated='1000000'", words=NOISE[: 4 * MEGABYTE]),
+        "more than 4096 MB",
+    ),
 }
 
 
