@@ -9,9 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 
+from common.errors import UserError
 from common.files import is_file
 
 MAX_DATA_SETS = 20
+MAX_CHARACTERS = 20_000  # of a line: each comma is looked at again with all that is before it
 _SHARE = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+) *%?")
 _PINNED = re.compile(r"([\w.-]+/[\w.-]+)@(?!.*\.[A-Za-z]\w{1,7}$)([\w./-]+)")  # `me/x@2.csv` is a file
 # what can stand before a comma that is not one of a file's name: the ending of a file, or an id
@@ -36,10 +38,12 @@ def data_sets(text: str) -> list[DataSet]:
 
 
 def split_line(text: str) -> list[DataSet]:
-    """Return the same without a look at files.
+    """Return the same without a look at files; a line that is too long is one name.
 
     A comma or a colon in a file's name is no end of it: `C:\\x.csv`, `Data, final.csv`.
     """
+    if len(text) > MAX_CHARACTERS:
+        return [DataSet(text)]
     found, held = [], ""
     for piece in text.split(","):
         held = f"{held},{piece}".lstrip(" ,\t\n")
@@ -61,12 +65,16 @@ def _data_set(place: str, share: float | None = None) -> DataSet:
 
 
 def as_text(sets: Iterable[DataSet]) -> str:
-    """Return the line that names these data sets."""
-    lines = []
+    """Return the line that names these data sets. Raises UserError for one that would be read as others than were checked."""
+    sets, lines = list(sets), []
     for one in sets:
         revision = f"@{one.revision}" if one.revision else ""
         lines.append(f"{one.place}{revision}" + ("" if one.share is None else f":{one.share:.12g}"))
-    return ", ".join(lines)
+    line = ", ".join(lines)
+    if [one.place for one in data_sets(line)] != [one.place for one in sets]:
+        words = f"The name of a file cannot stand among others: {line[:200]}"
+        raise UserError(words, "Rename it, without a comma, a colon or an @ in its name.")
+    return line
 
 
 def line_of(value: object) -> object:
@@ -89,9 +97,9 @@ def mix_problem(sets: list[DataSet]) -> str:
     places, shares = [one.place for one in sets], [one.share for one in sets if one.share is not None]
     if not sets:
         return "choose the data to train on."
-    twice = next((place for place in places if places.count(place) > 1), None)
     if len(sets) > MAX_DATA_SETS:
         return f"{len(sets)} data sets; {MAX_DATA_SETS} are the most."
+    twice = next((place for place in places if places.count(place) > 1), None)
     if any(letter in place for place in places for letter in "\n\r\t"):
         return "a name goes over several lines."
     if twice is not None:

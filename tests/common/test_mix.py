@@ -1,7 +1,10 @@
 """A line of text names one data set or several, whatever is in their names."""
 
+import time
+
 import pytest
 
+from common.errors import UserError
 from common.mix import DataSet, as_text, data_sets, line_of, mix_problem
 
 
@@ -66,3 +69,19 @@ def test_a_list_or_a_table_is_the_same_as_the_line(value):
 @pytest.mark.parametrize("value", [None, 3, [["a"]], {"a": {"b": 1}}, [3]])
 def test_what_names_no_data_sets_stays_as_it_is(value):
     assert line_of(value) == value
+
+
+@pytest.mark.parametrize("name", ["/t/a.jsonl, b.jsonl", "/t/a.jsonl:5", "/t/a.jsonl,/etc/secret.jsonl"])
+def test_a_file_whose_name_would_be_read_as_others_cannot_stand_among_several(tmp_path, name):
+    with pytest.raises(UserError, match="Rename it"):
+        as_text([DataSet(name), DataSet("/t/c.jsonl")])
+    (tmp_path / "a.jsonl, b.jsonl").touch()
+    alone = [DataSet(str(tmp_path / "a.jsonl, b.jsonl"))]
+    assert data_sets(as_text(alone)) == alone
+
+
+def test_a_line_of_a_hundred_thousand_commas_takes_a_moment():
+    started = time.monotonic()
+    assert data_sets("a," * 100_000) == [DataSet("a," * 100_000)]
+    mix_problem([DataSet(str(number)) for number in range(100_000)])
+    assert time.monotonic() - started < 1
