@@ -19,6 +19,8 @@ SAMPLE_RECORDS = 20
 SAMPLE_CHARACTERS = 2**17
 MAX_RECORD_LINES = 100_000
 MAX_BROKEN_LINES = 20  # that a broken record may have
+# that are read for records which never end, and so are read again: at first, and more for each character that is passed
+MAX_AHEAD_CHARACTERS, AHEAD_A_CHARACTER = 4 * MAX_LINE_CHARACTERS, 8
 UNCLOSED = "Is a quotation mark opened and never closed?"
 EXCEL_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?\s*', re.IGNORECASE)  # Excel's first line, which names the delimiter
 ENCLOSED = re.compile(r'"(?:[^"]|"")*+"')
@@ -39,16 +41,18 @@ def _records(found: Iterator[str], name: str, delimiter: str, skip: int = 0) -> 
     csv.field_size_limit(MAX_LINE_CHARACTERS)
     waiting: deque[str] = deque()  # lines that are read again
     source = islice(found, skip, None)
-    number, width = skip, 0
+    number, width, ahead = skip, 0, MAX_AHEAD_CHARACTERS
     while (first := waiting.popleft() if waiting else next(source, None)) is not None:
         taken, values = [first], None
         for read in (_strict, _backslashed, _loose):
             waiting.extendleft(reversed(taken[1:]))
             del taken[1:]
-            values = read(taken, waiting, source, delimiter)
+            values = read(taken, waiting, source, delimiter, min(ahead, MAX_LINE_CHARACTERS))
             if values is not None and (read is _strict or len(values) == (width or len(values))):
                 break
             values = None
+            ahead -= sum(map(len, taken[1:]))
+        ahead += AHEAD_A_CHARACTER * sum(map(len, taken))
         start, number = number + 1, number + len(taken)
         if values is None and not width:
             raise UserError(f"'{name}' is not a table: line {start} is no header.", UNCLOSED)
@@ -65,17 +69,17 @@ def _records(found: Iterator[str], name: str, delimiter: str, skip: int = 0) -> 
 
 
 def _strict(
-    taken: list[str], waiting: deque[str], source: Iterator[str], delimiter: str, unescape=str
+    taken: list[str], waiting: deque[str], source: Iterator[str], delimiter: str, most: int, unescape=str
 ) -> list[str] | None:
     """Return the values of the record that begins with the line in `taken`; the lines that it goes on with are added to it.
 
-    Returns None when it is no CSV, or never ends.
+    Returns None when it is no CSV, or does not end within `most` characters.
     """
 
     def fed() -> Iterator[str]:
         size = len(taken[0])
         yield unescape(taken[0])
-        while size <= MAX_LINE_CHARACTERS and len(taken) < MAX_RECORD_LINES:
+        while size <= most and len(taken) < MAX_RECORD_LINES:
             if (line := waiting.popleft() if waiting else next(source, None)) is None:
                 return
             taken.append(line)
@@ -88,11 +92,15 @@ def _strict(
         return None
 
 
-def _backslashed(taken: list[str], waiting: deque[str], source: Iterator[str], delimiter: str) -> list[str] | None:
-    return _strict(taken, waiting, source, delimiter, lambda line: BACKSLASHED.sub(r'\1""', line))
+def _backslashed(
+    taken: list[str], waiting: deque[str], source: Iterator[str], delimiter: str, most: int
+) -> list[str] | None:
+    return _strict(taken, waiting, source, delimiter, most, lambda line: BACKSLASHED.sub(r'\1""', line))
 
 
-def _loose(taken: list[str], waiting: deque[str], source: Iterator[str], delimiter: str) -> list[str] | None:
+def _loose(
+    taken: list[str], waiting: deque[str], source: Iterator[str], delimiter: str, most: int = 0
+) -> list[str] | None:
     """Return the cells of the first line: quotation marks around a whole cell enclose it, others are letters."""
     line, end = taken[0].rstrip("\r\n"), re.escape(delimiter)
     cells = re.findall(rf'(?:^|{end})("(?:[^"]|"")*+"(?={end}|$)|[^{end}]*)', line)

@@ -2,11 +2,13 @@
 
 import csv
 import io
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data import delimited
 from data.findings import find_table_problems
 from data.intake import gather
 from data.reading import read_source
@@ -146,3 +148,11 @@ def test_words_that_stand_for_nothing_count_as_empty_and_can_be_kept(tmp_path):
     assert told["code"] == "null_words" and told["message"].startswith("6 cells of 'a.csv'")
     rows, found = read(tmp_path, text.encode(), **told["cure"]["changes"])
     assert [row["completion"] for row in rows] == [*words, "NA", "none"] and not find_table_problems(found.tables)
+
+
+def test_a_table_in_which_each_line_opens_a_quotation_mark_takes_time_in_proportion(tmp_path, monkeypatch):
+    monkeypatch.setattr(delimited, "MAX_AHEAD_CHARACTERS", 10**5)
+    (tmp_path / "a.csv").write_text("a,b\n" + 'x","y\n' * 20_000 + "last,row\n")
+    started = time.monotonic()
+    records = list(delimited.delimited_records(tmp_path / "a.csv", "utf-8"))
+    assert time.monotonic() - started < 20 and len(records) == 20_002 and records[-1] == (20_002, ["last", "row"])
