@@ -40,6 +40,7 @@ from common.errors import UserError
 from common.files import read_json, write_json, write_text
 from common.paths import REPOSITORY
 from models.family import TINYLLAMA_SHAPE
+from models.hardware import find_gpus
 from runs.launcher import environment
 
 PARTS = "abcdef"
@@ -113,7 +114,9 @@ def run_lever(job: Job, moved: str, *flags: str) -> dict:
     """Run `benchmarks.levers` in a process of its own. Raises RuntimeError with its last words."""
     settings = [f"{key}={yaml.safe_dump(value)}" for key, value in job.config().to_dict().items() if value is not None]
     command = [sys.executable, "-m", "benchmarks.levers", "--lever", moved, *flags, *settings]
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment(job.config()), capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=environment(job.config(), find_gpus()), capture_output=True, text=True
+    )
     if done.returncode:
         raise RuntimeError(done.stderr[-300:])
     return json.loads(done.stdout.splitlines()[-1])

@@ -24,6 +24,7 @@ from common.files import read_json, read_json_lines
 from common.paths import REPOSITORY
 from data.intake import load_data
 from models.base import choose_base, fetch_base
+from models.hardware import find_gpus
 from models.tokenizer import load_tokenizer
 from runs.config import TrainConfig
 from runs.launcher import environment
@@ -132,7 +133,7 @@ def train_trl(job: Job, folder: Path) -> Training:
     process = subprocess.Popen(
         [sys.executable, "-c", TRL_SCRIPT, "--use_peft", *words, *job.trl],
         cwd=REPOSITORY,
-        env={**environment(TrainConfig()), "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf")},
+        env={**environment(TrainConfig(), find_gpus()), "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf")},
         stdout=subprocess.PIPE,
         stderr=(folder / "trl.log").open("w"),
         text=True,

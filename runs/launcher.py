@@ -20,7 +20,7 @@ from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, contained, fr
 from data.kinds import suffix_of
 from models.adapter_fit import check_base
 from models.base import Base, transport_error
-from models.hardware import find_gpus
+from models.hardware import Gpu, find_gpus
 from models.hub.errors import child_environment
 from runs.config import EXAMPLE, ROWS, TrainConfig, marked, named_in
 from runs.disk import check_disk
@@ -165,15 +165,15 @@ def start(run: Run) -> None:
             raise UserError(f"The run '{run.id}' is training already.", "Wait for it, or stop it first.")
         time.sleep(0.1)
     run.stop_file.unlink(missing_ok=True)
-    config = run.config()
+    config, gpus = run.config(), find_gpus()  # now: the hardware may be another one than when the run was made
     check_for_visitors(config)  # a run may have come from the Hub
-    if not config.accelerate_config:  # now: the hardware may be another one than when the run was made
-        write_text(run.accelerate_file, accelerate_yaml(config, find_gpus()))
+    if not config.accelerate_config:
+        write_text(run.accelerate_file, accelerate_yaml(config, gpus))
     with open(run.log_file, "ab") as log:
         process = subprocess.Popen(
-            command(run, config),
+            command(run, config, gpus),
             cwd=REPOSITORY,
-            env=environment(config),
+            env=environment(config, gpus),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -185,12 +185,12 @@ def start(run: Run) -> None:
     threading.Thread(target=process.wait, daemon=True).start()  # reaps it; nothing else depends on this thread
 
 
-def command(run: Run, config: TrainConfig) -> list[str]:
-    """Return the command that trains `run`. Running it in a shell does the same thing as the button."""
+def command(run: Run, config: TrainConfig, gpus: tuple[Gpu, ...]) -> list[str]:
+    """Return the command that trains `run` on these cards. Running it in a shell does the same thing as the button."""
     file = run.folder / USER_FILE if config.accelerate_config else run.accelerate_file
-    return launch_command(config, file, find_gpus(), run.folder)
+    return launch_command(config, file, gpus, run.folder)
 
 
-def environment(config: TrainConfig) -> dict[str, str]:
+def environment(config: TrainConfig, gpus: tuple[Gpu, ...]) -> dict[str, str]:
     """Return the environment of the training process: a child's, and what accelerate wants to know."""
-    return child_environment() | launch_variables(config, find_gpus())
+    return child_environment() | launch_variables(config, gpus)

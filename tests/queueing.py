@@ -23,7 +23,7 @@ time.sleep({seconds})"""
 
 def fake_command(seconds: float):
     """A training process that notes that it began and who it is, as the real one does, and sleeps."""
-    return lambda run, config: [
+    return lambda run, config, gpus: [
         *(sys.executable, "-c", FAKE.format(seconds=seconds), "-m", "trainer.train"),
         *("--run", str(run.folder)),
     ]

@@ -3,9 +3,10 @@
 The files in `runs/machines/accelerate/` are the templates: the numbers of the config take the place of theirs, the comments stay.
 What accelerate takes only as a flag (rendezvous, restarts) is a flag. Light: no torch.
 
-    text = accelerate_yaml(config, find_gpus())
-    line = launch_command(config, file, find_gpus(), run.folder)
-    variables = launch_variables(config, find_gpus())
+    gpus = find_gpus()                              # once for a start
+    text = accelerate_yaml(config, gpus)
+    line = launch_command(config, file, gpus, run.folder)
+    variables = launch_variables(config, gpus)
     plan = launch_plan(config, find_hardware())     # all of it, before the start
 """
 
@@ -58,7 +59,7 @@ def template_of(config: TrainConfig, has_gpu: bool) -> Path:
 
 def mixed_precision(precision: str, gpus: tuple[Gpu, ...]) -> str:
     """Return accelerate's name for the dtype that the training process computes in; two dtypes would be mixed silently."""
-    if not gpus or resolve_precision(precision, True) == "fp32":
+    if not gpus or precision == "fp32":
         return "no"
     old = any(gpu.compute_capability is not None and gpu.compute_capability < NATIVE_BF16 for gpu in gpus)
     return "fp16" if old or precision == "fp16" else "bf16"
@@ -164,7 +165,7 @@ def launch_plan(config: TrainConfig, hardware: Hardware, bytes_per_process: int 
     gpus = hardware.gpus
     resolved, mixed = resolve_precision(config.precision, hardware.has_gpu), mixed_precision(config.precision, gpus)
     precision = f"base in {resolved}, computed in {'fp32' if mixed == 'no' else mixed}, adapters in fp32"
-    rows = [("Hardware", _hardware_words(hardware)), ("Processes", _processes_words(config, hardware))]
+    rows = [("Hardware", _hardware_words(hardware)), ("Processes", _processes_words(config, resolved, hardware))]
     rows += [("Precision", precision), ("Batch", _batch_words(config))]
     if bytes_per_process is not None:
         rows.append(("Memory", f"about {bytes_per_process / 2**30:.2f} GiB {memory_place(config, hardware)}"))
@@ -198,11 +199,11 @@ def memory_place(config: TrainConfig, hardware: Hardware) -> str:
     return "of RAM for each process" if local_processes(config) > 1 else "of RAM"
 
 
-def _processes_words(config: TrainConfig, hardware: Hardware) -> str:
+def _processes_words(config: TrainConfig, precision: str, hardware: Hardware) -> str:
     name = NAMES[row_of(config)]
     if mode_of(config) == "single":
         return f"{name} on {'one GPU' if hardware.has_gpu else 'the CPU'}"
-    why = TABLE[row_of(config)][kind_of(config.precision, hardware.has_gpu)].why
+    why = TABLE[row_of(config)][kind_of(precision)].why
     if not hardware.has_gpu:
         each = f"each with {_cores(max(1, hardware.cpu_count // local_processes(config)))}"
         why = why if config.num_machines > 1 else "to try out what several GPUs would do; it is not faster"

@@ -99,11 +99,9 @@ def row_of(config: "TrainConfig") -> str:
     return "machines" if mode == "ddp" and config.num_machines > 1 else mode
 
 
-def kind_of(precision: str, has_gpu: bool = True) -> str:
-    """Return the column of the table for a precision: 'auto' is 8bit on a GPU."""
-    if precision == "auto":
-        return "8bit" if has_gpu else "none"
-    return precision if precision in KINDS else "none"
+def kind_of(precision: str) -> str:
+    """Return the column of the table for a precision; for 'auto' that of a GPU, where it is 8bit."""
+    return "8bit" if precision == "auto" else precision if precision in KINDS else "none"
 
 
 def local_processes(config: "TrainConfig") -> int:

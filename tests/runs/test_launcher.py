@@ -17,6 +17,7 @@ from common.files import write_json
 from common.paths import REPOSITORY, adapters_folder, runs_folder
 from models import embedded
 from models.base import DEFAULT_BASE
+from models.hardware import Gpu
 from runs import disk, launcher
 from runs.config import TrainConfig
 from runs.history import copy_settings
@@ -98,16 +99,27 @@ def test_a_run_that_trains_is_not_started_again(config):
         start(run)
 
 
+def test_a_start_looks_for_the_cards_once(config, monkeypatch):
+    run, looks, started = create_run(config), iter([(Gpu("T4", 15 * 2**30, 7.5),), ()]), []
+    child = SimpleNamespace(pid=os.getpid(), wait=lambda: 0)
+    monkeypatch.setattr(launcher, "find_gpus", lambda: next(looks))
+    monkeypatch.setattr(launcher.subprocess, "Popen", lambda words, **options: started.append(words) or child)
+    start(run)
+    file = yaml.safe_load(run.accelerate_file.read_text())
+    assert not file["use_cpu"] and file["mixed_precision"] == "fp16" and list(looks) == [()]
+    assert "--num_cpu_threads_per_process" not in started[0], "the command is for the cards of the file"
+
+
 def test_the_child_gets_no_token(monkeypatch):
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY", "OAUTH_CLIENT_SECRET", "SECRET"):
         monkeypatch.setenv(name, "hf_secret")
-    assert "hf_secret" not in environment(TrainConfig()).values()
-    assert environment(TrainConfig())["HF_HUB_DISABLE_IMPLICIT_TOKEN"] == "1"
+    assert "hf_secret" not in environment(TrainConfig(), ()).values()
+    assert environment(TrainConfig(), ())["HF_HUB_DISABLE_IMPLICIT_TOKEN"] == "1"
 
 
 def test_one_process_too_is_started_by_accelerate_with_a_config_file(config):
     run = create_run(config)
-    line = command(run, run.config())
+    line = command(run, run.config(), ())
     assert line[:5] == [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(run.accelerate_file)]
     assert line[-4:] == ["-m", "trainer.train", "--run", str(run.folder)]
 

@@ -13,6 +13,7 @@ from common.files import write_json
 from common.paths import REPOSITORY
 from models import hardware
 from models.hardware import Gpu, Hardware
+from models.precision import resolve_precision
 from runs import resolve
 from runs.bundle import write_bundle
 from runs.config import TrainConfig
@@ -116,7 +117,7 @@ def test_what_this_machine_cannot_do_is_refused_before_anything_is_written(setti
 
 
 def test_auto_precision_is_8bit_on_a_gpu_only():
-    assert (kind_of("auto", True), kind_of("auto", False)) == ("8bit", "none")
+    assert (kind_of("auto"), kind_of(resolve_precision("auto", has_cuda=False))) == ("8bit", "none")
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in CONFIGS.glob("*.yaml")))
@@ -231,7 +232,7 @@ def test_a_config_of_the_users_own_is_used_as_it_is_and_its_numbers_win(tiny_bas
     own = own_config(tmp_path, distributed_type="MULTI_GPU", num_processes=3, use_cpu=True, mixed_precision="no")
     data = write_rows(tmp_path / "rows.jsonl", [{"prompt": "Q", "completion": "A"}])
     run = create_run(TrainConfig(base=str(tiny_base), data=data, accelerate_config=own))
-    line = command(run, run.config())
+    line = command(run, run.config(), ())
     assert Path(flag(line, "--config_file")).read_bytes() == Path(own).read_bytes() and "--num_processes" not in line
     assert run.config().num_processes == 3 and run.config().problems() == []
     assert copy_settings(run).accelerate_config == str(run.folder / FILE)

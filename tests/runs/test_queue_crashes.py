@@ -31,7 +31,7 @@ def test_a_program_that_died_before_it_started_the_process_loses_nothing(trainer
 def test_a_program_that_died_after_it_started_the_process_starts_no_second_one(trainer):
     run, other = queued("run", at=1), queued("other", at=2)
     write_json(run.queued_file, {"time": 1.0, "starting": time.time()})
-    process = subprocess.Popen(fake_command(60)(run, None), cwd=REPOSITORY)
+    process = subprocess.Popen(fake_command(60)(run, None, ()), cwd=REPOSITORY)
     try:
         wait_for(lambda: (run.folder / "began").exists())
         assert advance() is None and run.is_alive() and not run.is_queued()
@@ -62,7 +62,7 @@ def crashing(work):
         return result
     return call
 
-launcher.command = lambda run, config: [sys.executable, "-c", {fake!r}, "-m", "trainer.train", "--run", str(run.folder)]
+launcher.command = lambda run, config, gpus: [sys.executable, "-c", {fake!r}, "-m", "trainer.train", "--run", str(run.folder)]
 queue.write_json, launcher.write_json = crashing(queue.write_json), crashing(launcher.write_json)
 launcher.subprocess.Popen, queue._take_turn = crashing(launcher.subprocess.Popen), crashing(queue._take_turn)
 launcher.EventLog.write = crashing(launcher.EventLog.write)
@@ -101,7 +101,7 @@ def test_the_dispatcher_goes_on_by_itself_and_is_one(trainer):
     """In a process of its own: the thread lives as long as its process."""
     code = (
         "import sys, time; from runs import launcher, queue\n"
-        f"launcher.command = lambda run, config: [sys.executable, '-c', {FAKE.format(seconds=60)!r}, '-m', "
+        f"launcher.command = lambda run, config, gpus: [sys.executable, '-c', {FAKE.format(seconds=60)!r}, '-m', "
         "'trainer.train', '--run', str(run.folder)]\n"
         "assert queue.start_dispatcher() is queue.start_dispatcher(); time.sleep(60)"
     )
