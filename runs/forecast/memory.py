@@ -78,13 +78,14 @@ def estimate_memory(
         is_roomy = plain.total <= ROOMY * plain.available
         return plain if is_roomy else estimate_memory(on, shape, data_facts, hardware, import_bytes)
     on_gpu = hardware.has_gpu
-    precision = resolve_precision(config.precision, on_gpu)
+    config = replace(config, precision=resolve_precision(config.precision, on_gpu))
+    precision = config.precision
     batch = largest_batch(config, data_facts, on_gpu)
     adapters = shape.adapter_parameters(config.lora_r, config.target_modules, config.use_dora, config.last_layers)
     compute = 4 if precision == "fp32" or (not on_gpu and precision != "bf16") else 2
     kept, working = _activations(config, shape, batch, compute, on_gpu)
     head = _loss_head(shape, batch, on_gpu)
-    dequantised = _dequantised(shape, config, precision, compute)
+    dequantised = _dequantised(shape, config, compute)
     weights = _weights(shape, precision, compute)
     file, kept_file = (0.0, 0.0) if on_gpu else _mapped_file(shape, precision, compute)
     imports = import_bytes or CPU_IMPORT_BYTES
@@ -97,7 +98,7 @@ def estimate_memory(
         "loss_head": head,
         "framework": GPU_FRAMEWORK_BYTES if on_gpu else imports + CPU_TRAINING_BYTES,
     }
-    parts |= _split(parts, shape, config, precision, compute)
+    parts |= _split(parts, shape, config, compute)
     if not on_gpu:
         parts["loading"] = max(0.0, imports + weights + file - sum(parts.values()))
     whole = {name: round(value) for name, value in parts.items()}
@@ -105,16 +106,14 @@ def estimate_memory(
     return Memory(whole, sum(whole.values()), available, config.gradient_checkpointing == "on")
 
 
-def _split(
-    parts: dict[str, float], shape: ModelShape, config: TrainConfig, precision: str, compute: int
-) -> dict[str, float]:
+def _split(parts: dict[str, float], shape: ModelShape, config: TrainConfig, compute: int) -> dict[str, float]:
     """Divide the parts that an engine splits over the processes; of split weights each gathers some for a while."""
     if config.parallel not in ENGINES:
         return {}
     splits = ("gradients", "optimiser", *(("weights", "adapters") if config.parallel in SPLIT_WEIGHTS else ()))
     found = {name: parts[name] / config.num_processes for name in splits}
     if "weights" in found:
-        found["weights"] += _gathered(_weights(shape, precision, compute), shape, config, compute)
+        found["weights"] += _gathered(_weights(shape, config.precision, compute), shape, config, compute)
     return found
 
 
@@ -203,7 +202,7 @@ def _mapped_file(shape: ModelShape, precision: str, compute: int) -> tuple[float
 
 
 def layer_bytes_a_token(config: TrainConfig, shape: ModelShape, batch: Batch, compute: int, on_gpu: bool) -> float:
-    """Count the bytes that one layer keeps for its backward pass, a token of the batch.
+    """Count the bytes that one layer keeps for its backward pass, a token of the batch; `config` has a resolved precision.
 
     Two norms' inputs, and those of the norms of queries and keys where a family has them; queries, keys, values and the result
     of attention; gate, its SiLU, up; and for each adapted linear layer its input: with dropout a copy and the noise, without
@@ -221,7 +220,7 @@ def layer_bytes_a_token(config: TrainConfig, shape: ModelShape, batch: Batch, co
     if config.lora_dropout:
         elements += sum(inputs)
         noise = sum(inputs) * (1 if on_gpu else compute)  # fused on a GPU: a byte; on a CPU a float
-    elif compute == 2 and resolve_precision(config.precision, on_gpu) not in QUANTISED:
+    elif compute == 2 and config.precision not in QUANTISED:
         elements += sum(inputs)  # PEFT makes them fp32, autocast 16-bit again: nothing is shared
     else:
         has_attention, has_mlp = config.target_modules != "mlp", config.target_modules != "attention"
@@ -254,7 +253,7 @@ def _loss_head(shape: ModelShape, batch: Batch, on_gpu: bool) -> float:
     return CPU_LOGIT_COPIES * 4.0 * batch.trained_tokens * shape.vocab_size
 
 
-def _dequantised(shape: ModelShape, config: TrainConfig, precision: str, compute: int) -> float:
+def _dequantised(shape: ModelShape, config: TrainConfig, compute: int) -> float:
     """Return the bytes of the largest weight, for a moment: floats where it is quantised, and DoRA's sum with its adapter."""
     largest = compute * max(inputs * outputs for inputs, outputs in shape.linears())
-    return largest * ((precision in QUANTISED) + 2 * config.use_dora)
+    return largest * ((config.precision in QUANTISED) + 2 * config.use_dora)
