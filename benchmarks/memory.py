@@ -23,7 +23,7 @@ from benchmarks.train_speed import wait
 from common.files import read_json_lines
 from common.paths import home
 from models.family import EMBEDDED_SHAPE, shape_of
-from models.hardware import Hardware, find_gpus
+from models.hardware import Hardware, find_gpus, find_hardware
 from runs.config import EXAMPLE, TrainConfig
 from runs.forecast import speed
 from runs.forecast.estimate import EXAMPLE_FACTS
@@ -131,7 +131,7 @@ def time_row(case: Case, folder: Path, pairs: int) -> Row:
     case, found = replace(case, settings={**case.settings, "max_steps": 6}), []
     for _ in range(pairs):
         (home() / speed.FILE).unlink(missing_ok=True)
-        predicted = speed.measure(case.config("embedded", EXAMPLE), EMBEDDED_SHAPE, EXAMPLE_FACTS)
+        predicted = speed.measure(case.config("embedded", EXAMPLE), EMBEDDED_SHAPE, EXAMPLE_FACTS, find_hardware())
         found.append((measure(case, folder)[1], 1 / predicted.seconds_per_token))
     real, expected = (median(side) for side in zip(*found, strict=True))
     ratio = min(real, expected) / max(real, expected)

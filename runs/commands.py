@@ -34,18 +34,14 @@ def given_config(options: argparse.Namespace) -> TrainConfig:
 
 def show_plan(options: argparse.Namespace) -> int:
     """Print how these settings would be started here; the memory too where the rows are known without reading them."""
-    from models.base import choose_base, shape_for
-    from models.hardware import find_hardware
+    from models.base import shape_for
     from runs.forecast.estimate import EXAMPLE_FACTS, count_weights
     from runs.forecast.memory import checkpointing_words, estimate_memory
     from runs.machines.command import launch_plan
-    from runs.resolve import capped, in_own_precision
+    from runs.resolve import resolve
 
-    config = given_config(options)
-    config.check()
-    config = capped(config)
-    hardware, base = find_hardware(), choose_base(config.base, config.base_revision)
-    config = in_own_precision(config, base)
+    resolved = resolve(given_config(options))
+    config, base, hardware = resolved.config, resolved.base, resolved.hardware
     shape = shape_for(base)
     memory = estimate_memory(config, shape, EXAMPLE_FACTS, hardware) if shape and config.data == EXAMPLE else None
     found = launch_plan(config, hardware, memory.total if memory else None)

@@ -1,15 +1,17 @@
 """The one place where settings meet this machine: checked, capped by its owner's limits, the base chosen.
 
-`launch` and `create_run` resolve what they get; whoever has to know before (the page, for its look at the data) hands on
-the ResolvedConfig. Nobody after it checks, caps or chooses again.
+`launch` and `create_run` resolve what they get; whoever has to know before (a plan, an estimate, the page for its look at the
+data) hands on the ResolvedConfig. Nobody after it checks, caps or chooses again, until the training process finds out where
+it runs.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from common.errors import UserError
 from models.base import Base, choose_base
-from models.hardware import cpu_count, find_gpus
+from models.hardware import Hardware, cpu_count, find_gpus, find_hardware
 from models.precision import resolve_precision
 from models.quantised import check_precision
 from runs.config import TrainConfig
@@ -21,7 +23,7 @@ from runs.machines.user_config import with_user_config
 
 @dataclass(frozen=True)
 class ResolvedConfig:
-    """Settings that can start here, with the base that they come to.
+    """Settings that can start here, with the base that they come to, and the hardware as it was when they were resolved.
 
     `config` says "auto" where its owner does: who resumes the run on another machine gets what is right there. Only the precision
     of a base that is quantised already is in it, because that is the same everywhere.
@@ -29,17 +31,21 @@ class ResolvedConfig:
 
     config: TrainConfig
     base: Base
+    hardware: Hardware
 
 
-def resolve(config: TrainConfig | ResolvedConfig) -> ResolvedConfig:
-    """Check and cap `config` and choose its base; one that was resolved stays as it is. Raises UserError."""
+def resolve(
+    config: TrainConfig | ResolvedConfig, choose: Callable[[str, str | None], Base] = choose_base
+) -> ResolvedConfig:
+    """Check and cap `config` and `choose` its base; one that was resolved stays as it is. Raises UserError."""
     if isinstance(config, ResolvedConfig):
         return config
     config.check()
     config = capped(config)
-    resolve_precision(config.precision, bool(find_gpus()))  # refuses what this machine cannot compute in
-    base = choose_base(config.base, config.base_revision)
-    return ResolvedConfig(in_own_precision(config, base), base)
+    hardware = find_hardware()
+    resolve_precision(config.precision, hardware.has_gpu)  # refuses what this machine cannot compute in
+    base = choose(config.base, config.base_revision)
+    return ResolvedConfig(in_own_precision(config, base), base, hardware)
 
 
 def in_own_precision(config: TrainConfig, base: Base) -> TrainConfig:

@@ -37,7 +37,7 @@ from runs.follow import follow
 from runs.forecast.advice import advice
 from runs.history import NEWEST, ORDERS
 from runs.queue import enqueue, launch
-from runs.resolve import capped, in_own_precision
+from runs.resolve import resolve
 from runs.run import find_run
 
 
@@ -178,22 +178,19 @@ def _check(options: argparse.Namespace) -> int:
 def _estimate(options: argparse.Namespace) -> int:
     """Check the data, measure a few steps, and print one sentence; the figures as JSON go to stdout."""
     from data.check import check
-    from models.base import choose_base, shape_for
-    from models.hardware import find_hardware
+    from models.base import shape_for
     from runs.forecast.estimate import estimate
     from runs.forecast.plan import facts_in
     from runs.forecast.speed import known, measure
 
-    config = capped(commands.given_config(options))
-    base = choose_base(config.base, config.base_revision)
-    config, shape = in_own_precision(config, base), shape_for(base)
+    resolved = resolve(commands.given_config(options))
+    config, hardware, shape = resolved.config, resolved.hardware, shape_for(resolved.base)
     if shape is None:
         raise UserError("The shape of this base is only known to the Hub.", "Train with it once, or give a folder.")
-    config.check()
     report = check(config.data_settings(), progress=lambda sentence: print(sentence, file=sys.stderr))
     facts = facts_in(report)
-    speed = known(config, shape, facts) or measure(config, shape, facts)
-    found = estimate(config, shape, facts, find_hardware(), speed)
+    speed = known(config, shape, facts, hardware) or measure(config, shape, facts, hardware)
+    found = estimate(config, shape, facts, hardware, speed)
     print(found.sentence(), file=sys.stderr)
     _advise(config)
     print(json.dumps(found.to_json(), ensure_ascii=False, indent=2))

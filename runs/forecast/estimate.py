@@ -3,8 +3,8 @@
 Light: no torch. Steps are `plan.py`'s, memory `memory.py`'s, the way out of "does not fit" `fitting.py`'s; time comes from a
 measurement (`speed.py`) or from earlier runs on this machine, never from a guess.
 
-    base = choose_base(config.base)
-    found = estimate(config, shape_for(base), data_facts, find_hardware(), speed)
+    resolved = resolve(config)
+    found = estimate(resolved.config, shape_for(resolved.base), data_facts, resolved.hardware, speed)
     record_estimate(run.folder, found)
 """
 

@@ -25,7 +25,7 @@ from common.errors import UserError
 from common.files import read_object, tail, write_json
 from common.paths import LOCAL_OWNER, REPOSITORY, home
 from models.family import ModelShape
-from models.hardware import cpu_count, describe_hardware, find_gpus, find_hardware, processor_name
+from models.hardware import Hardware, processor_name
 from models.hub.errors import child_environment
 from models.precision import resolve_precision
 from runs.config import BATCH, SPEED, TrainConfig, marked
@@ -53,9 +53,10 @@ class Speed:
     measured_at: float = 0.0
 
 
-def known(config: TrainConfig, shape: ModelShape, data_facts: DataFacts) -> Speed | None:
+def known(config: TrainConfig, shape: ModelShape, data_facts: DataFacts, hardware: Hardware) -> Speed | None:
     """Return what was measured for this configuration on this machine before, or None. Takes milliseconds."""
-    values = read_object(home() / FILE).get(_key(config, shape, data_facts))
+    request = _request(config, shape, data_facts, hardware)
+    values = read_object(home() / FILE).get(_key(config, request, hardware))
     try:
         return Speed(**values) if values else None
     except TypeError:  # written by another version
@@ -66,6 +67,7 @@ def measure(
     config: TrainConfig,
     shape: ModelShape,
     data_facts: DataFacts,
+    hardware: Hardware,
     progress: Progress = lambda what, fraction: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Speed | None:
@@ -73,26 +75,27 @@ def measure(
 
     Raises UserError while a run trains here (both would be slowed and measured wrong) and when the measurement fails.
     """
-    if found := known(config, shape, data_facts):
+    if found := known(config, shape, data_facts, hardware):
         return found
-    if not estimate_memory(config, shape, data_facts, find_hardware()).fits:
+    if not estimate_memory(config, shape, data_facts, hardware).fits:
         raise UserError("This configuration does not fit into the memory here.", "Make it fit first, then measure.")
     if active_run() is not None:
         raise UserError(
             "A run is training on this machine: a measurement now would be wrong.", "Measure when it is done."
         )
-    values = _measured(_request(config, shape, data_facts), progress, stop)
+    request = _request(config, shape, data_facts, hardware)
+    values = _measured(request, hardware, progress, stop)
     if values is None:
         return None
-    source = f"measured on this machine ({describe_hardware()})"
+    source = f"measured on this machine ({hardware.description})"
     found = Speed(values["seconds_per_token"], source, values["framework_bytes"], round(time.time()))
     home().mkdir(parents=True, exist_ok=True)
     with FileLock(home() / f"{FILE}.lock"):
-        write_json(home() / FILE, {**read_object(home() / FILE), _key(config, shape, data_facts): asdict(found)})
+        write_json(home() / FILE, {**read_object(home() / FILE), _key(config, request, hardware): asdict(found)})
     return found
 
 
-def _batch(config: TrainConfig, data_facts: DataFacts) -> tuple[int, int]:
+def _batch(config: TrainConfig, data_facts: DataFacts, has_gpu: bool) -> tuple[int, int]:
     """Return (rows, tokens a row) of the measured batch: the mean row, lengths in steps of an eighth of a power of two."""
     length = min(config.max_length, round(data_facts["mean_length"]))
     if config.packing:
@@ -100,16 +103,16 @@ def _batch(config: TrainConfig, data_facts: DataFacts) -> tuple[int, int]:
     grain = max(8, 2 ** (max(1, length).bit_length() - 4))
     length = max(8, min(config.max_length, round(length / grain) * grain))
     rows = config.per_device_train_batch_size
-    if not find_gpus():
+    if not has_gpu:
         length = min(length, CPU_TOKENS)
         rows = max(1, min(rows, CPU_TOKENS // length))
     return rows, length
 
 
-def _request(config: TrainConfig, shape: ModelShape, data_facts: DataFacts) -> dict[str, Any]:
-    rows, length = _batch(config, data_facts)
+def _request(config: TrainConfig, shape: ModelShape, data_facts: DataFacts, hardware: Hardware) -> dict[str, Any]:
+    rows, length = _batch(config, data_facts, hardware.has_gpu)
     trained = round(data_facts["trained_tokens"] / max(1, data_facts["tokens"]), 1)
-    config = decided(config, shape, data_facts, find_hardware())
+    config = decided(config, shape, data_facts, hardware)
     plain = {**config.to_dict(), "packing": False, "init_adapter": None, "eval_steps": 0, "neftune_noise_alpha": 0.0}
     return {
         "config": plain,
@@ -120,25 +123,25 @@ def _request(config: TrainConfig, shape: ModelShape, data_facts: DataFacts) -> d
     }
 
 
-def _key(config: TrainConfig, shape: ModelShape, data_facts: DataFacts) -> str:
+def _key(config: TrainConfig, request: dict[str, Any], hardware: Hardware) -> str:
     """Hash everything that the speed depends on."""
-    request = _request(config, shape, data_facts)
-    on_gpu = bool(find_gpus())
     parts = {
         **{name: request[name] for name in ("shape", "rows", "length", "trained_fraction")},
         **{name: getattr(config, name) for name in marked(SPEED)},
-        "precision": resolve_precision(config.precision, on_gpu),
+        "precision": resolve_precision(config.precision, hardware.has_gpu),
         "checkpointing": request["config"]["gradient_checkpointing"],
-        "hardware": (describe_hardware(), processor_name(), cpu_count()),
+        "hardware": (hardware.description, processor_name(), hardware.cpu_count),
         "packages": [version(name) for name in PACKAGES],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _measured(request: dict[str, Any], progress: Progress, stop: Callable[[], bool]) -> dict[str, Any] | None:
+def _measured(
+    request: dict[str, Any], hardware: Hardware, progress: Progress, stop: Callable[[], bool]
+) -> dict[str, Any] | None:
     """Run the measuring process; None when `stop()` returned true. Raises UserError with the last line of one that fails."""
     variables = child_environment()
-    if not find_gpus():
+    if not hardware.has_gpu:
         variables["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)  # what accelerate sets for the training
     with tempfile.TemporaryDirectory() as folder:
         files = request_file, result, log = [Path(folder) / name for name in ("request.json", "result.json", "log.txt")]
@@ -170,15 +173,15 @@ def _measured(request: dict[str, Any], progress: Progress, stop: Callable[[], bo
     raise UserError("The speed could not be measured here.", f"The measuring process said: {words or 'nothing'}")
 
 
-def from_earlier_runs(config: TrainConfig, base_id: str, owner: str = LOCAL_OWNER) -> Speed | None:
+def from_earlier_runs(config: TrainConfig, base_id: str, hardware: Hardware, owner: str = LOCAL_OWNER) -> Speed | None:
     """Return the speed of the newest finished run of `owner` here with this base and the settings that matter, or None."""
-    on_gpu = bool(find_gpus())
+    on_gpu = hardware.has_gpu
     wanted = _speed_settings(config, on_gpu)
     for run in list_runs(owner)[:MAX_RUNS]:
         metrics = state_of(run.events_file, with_curves=False).metrics
         fast = metrics.get("tokens_per_second")
-        hardware = metrics.get("hardware", "")  # the card's name, or the threads of a CPU
-        is_here = hardware == find_gpus()[0].name if on_gpu else hardware.startswith("CPU,")
+        place = metrics.get("hardware", "")  # the card's name, or the threads of a CPU
+        is_here = place == hardware.gpus[0].name if on_gpu else place.startswith("CPU,")
         if not fast or metrics.get("base") != base_id or not is_here:
             continue
         try:

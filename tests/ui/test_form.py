@@ -6,6 +6,7 @@ from common.errors import UserError
 from common.paths import runs_folder
 from data.feedback import keep_row
 from runs.config import EXAMPLE, TrainConfig
+from runs.resolve import capped
 from ui.train.form_values import (
     CHAT,
     HUB,
@@ -201,9 +202,9 @@ def test_what_is_pasted_in_two_places_at_once_is_one_file():
 
 def test_the_limits_of_the_machine_and_of_a_space_hold_before_the_start(monkeypatch):
     with pytest.raises(UserError, match="num_processes: 4096"):
-        form_config(tuple(UNTOUCHED), "local", tuple({**UNTOUCHED, "num_processes": 4096}.values()))
+        capped(form_config(tuple(UNTOUCHED), "local", tuple({**UNTOUCHED, "num_processes": 4096}.values())))
     monkeypatch.setenv("SPACE_ID", "someone/studio")
-    config = form_config(tuple(UNTOUCHED), "user-alice", tuple(UNTOUCHED.values()))
+    config = capped(form_config(tuple(UNTOUCHED), "user-alice", tuple(UNTOUCHED.values())))
     assert config.max_minutes == 120 and config.max_rows == 100_000
 
 

@@ -3,12 +3,17 @@
 import re
 from dataclasses import replace
 
+import pytest
+
+from common.errors import UserError
 from models.family import TINYLLAMA_SHAPE
 from models.hardware import Hardware
 from runs.config import TrainConfig
 from runs.forecast.estimate import EXAMPLE_FACTS, estimate
+from runs.resolve import resolve
 from tests.runs.test_estimate import FAST
-from ui.train.plan_events import plan_views
+from ui.train import plan_events
+from ui.train.plan_events import estimate_of, plan_views
 from ui.train.plan_view import plan_html
 
 
@@ -19,6 +24,15 @@ def test_the_plan_tells_the_trained_weights_and_what_is_advised_against():
     assert re.search(r"<b>Trained:</b> [\d.]+ M of [\d.,]+ M weights, \d\.\d\d %", shown)
     unknown = plan_views(replace(config, data="rows.jsonl"), None, "local")[0]
     assert "Check the data" in unknown and "is low for LoRA" in unknown
+
+
+def test_a_plan_is_of_what_a_start_would_take(monkeypatch):
+    monkeypatch.setenv("STUDIO_MAX_MINUTES", "15")
+    with pytest.raises(UserError, match="16 minutes are asked for; 15"):
+        plan_views(TrainConfig(base="embedded", max_minutes=16), None, "local")
+    resolved = resolve(TrainConfig(base="embedded"))
+    monkeypatch.setattr(plan_events, "choose_base", lambda *choice: pytest.fail("it was chosen"))
+    assert estimate_of(resolved, None, "local").memory.available == resolved.hardware.available_bytes
 
 
 def test_on_a_priced_space_the_plan_tells_the_cost_as_a_sentence():

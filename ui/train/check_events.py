@@ -10,6 +10,7 @@ from common.errors import UserError
 from data.check import check
 from data.report import Report
 from runs.config import TrainConfig
+from runs.resolve import capped
 from ui.background import with_progress
 from ui.events import QUIET
 from ui.messages import shown
@@ -97,7 +98,7 @@ def _checker(tab):
 
     @shown
     def on_check(token: gr.OAuthToken | None, key, looked_at, *values):
-        config = form_config(tab.names, owner_of(key, token), values[:-1])
+        config = capped(form_config(tab.names, owner_of(key, token), values[:-1]))
         config.check()
         yield [hint("Looking at the data ..."), *untouched[1:], gr.Button(visible=True)]
         try:

@@ -21,7 +21,7 @@ from data.feedback import find_dataset
 from data.kinds import paste_suffix
 from models.base import AUTO, EMBEDDED
 from runs.config import EXAMPLE, READING, ROWS, SOURCE, WRITTEN, TrainConfig, marked, named_in
-from runs.resolve import capped, check_for_visitors
+from runs.resolve import check_for_visitors
 from ui.owner import on_space
 
 FormValues = dict[str, Any]  # what the inputs hold, by name; or only some of them, changed
@@ -72,8 +72,8 @@ def make_config(owner: str, values: FormValues) -> TrainConfig:
 
 
 def form_config(names: tuple[str, ...], owner: str, values: Sequence) -> TrainConfig:
-    """Return the config of a start: the form's, within this machine's limits. Raises UserError."""
-    return capped(make_config(owner, dict(zip(names, values, strict=True))))
+    """Return the config of the form as it is filled in. Raises UserError."""
+    return make_config(owner, dict(zip(names, values, strict=True)))
 
 
 def _checked_base(base: str) -> str:

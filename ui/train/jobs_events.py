@@ -25,7 +25,7 @@ from ui.messages import hint_html, shown
 from ui.owner import owner_of, visitor_of
 from ui.train.check_events import Checked, report_for
 from ui.train.data_form import stops_of
-from ui.train.form_values import make_config
+from ui.train.form_values import form_config
 from ui.train.history_events import lists, own_run
 from ui.train.jobs_view import (
     FIRST_LOOK,
@@ -94,7 +94,7 @@ def _wire_start(tab: TrainTab, section: JobsSection, picked: dict[str, Any]) -> 
         visitor = visitor_of(key, token)
         account = _account(token)
         made = _agreed(token, account, agreed)
-        config = make_config(visitor.owner, dict(zip(tab.names, values, strict=True)))
+        config = form_config(tab.names, visitor.owner, values)
         check_init_adapter(config, visitor)
         _check_data(config, looked_at)
         run = submit(config, made, account, visitor.owner)

@@ -9,7 +9,6 @@ from adapters.pull import open_adapter
 from common.errors import UserError
 from data.check import check
 from models.base import Base, choose_base, shape_for
-from models.hardware import find_hardware
 from runs.bundle import shell_command
 from runs.config import EXAMPLE, TrainConfig
 from runs.forecast.advice import advice
@@ -19,7 +18,7 @@ from runs.forecast.speed import from_earlier_runs, known, measure
 from runs.machines.command import launch_plan, memory_place
 from runs.presets import preset_values
 from runs.queue import launch
-from runs.resolve import in_own_precision, resolve
+from runs.resolve import ResolvedConfig, resolve
 from runs.run import Run
 from ui.background import with_progress
 from ui.events import QUIET, Wiring
@@ -56,20 +55,19 @@ def _base_in_minute(choice: str, revision: str | None, minute: int) -> Base:
     return choose_base(choice, revision)
 
 
-def _base_of(config: TrainConfig) -> Base:
-    """Return the base of a run, looked up once a minute: the Hub may be slow, and each key stroke plans anew."""
-    return _base_in_minute(config.base, config.base_revision, int(time.time() // 60))
+def resolve_in_minute(config: TrainConfig) -> ResolvedConfig:
+    """Resolve for a plan: its base is looked up once a minute, because the Hub may be slow and each key stroke plans anew."""
+    return resolve(config, lambda choice, revision: _base_in_minute(choice, revision, int(time.time() // 60)))
 
 
-def estimate_of(config: TrainConfig, looked_at: Checked | None, owner: str) -> Estimate | None:
+def estimate_of(resolved: ResolvedConfig, looked_at: Checked | None, owner: str) -> Estimate | None:
     """Return steps, memory and time of a start; None while the data or the base's shape is not known."""
-    base = _base_of(config)
-    config = in_own_precision(config, base)
+    config, base, hardware = resolved.config, resolved.base, resolved.hardware
     facts, shape = facts_of(config, looked_at), shape_for(base)
     if facts is None or shape is None:
         return None
-    speed = known(config, shape, facts) or from_earlier_runs(config, base.model_id, owner)
-    return estimate(config, shape, facts, find_hardware(), speed)
+    speed = known(config, shape, facts, hardware) or from_earlier_runs(config, base.model_id, hardware, owner)
+    return estimate(config, shape, facts, hardware, speed)
 
 
 def plan_views(config: TrainConfig, looked_at: Checked | None, owner: str) -> list:
@@ -78,9 +76,9 @@ def plan_views(config: TrainConfig, looked_at: Checked | None, owner: str) -> li
     problems = config.problems()
     if problems:
         return [problems_html(problems), gr.Button(visible=False), *texts, "", ""]
-    base, hardware = _base_of(config), find_hardware()
-    config = in_own_precision(config, base)
-    found, warnings = estimate_of(config, looked_at, owner), problems_html(advice(config))
+    resolved = resolve_in_minute(config)
+    config, base, hardware = resolved.config, resolved.base, resolved.hardware
+    found, warnings = estimate_of(resolved, looked_at, owner), problems_html(advice(config))
     start = launch_plan(config, hardware)
     texts += [start.command, start.yaml or USED_AS_IT_IS]
     if found is None:
@@ -110,7 +108,7 @@ def checked_start(config: TrainConfig, looked_at: Checked | None, visitor: Visit
     stops = stops_of(report)
     if stops:
         raise UserError(f"The data must be mended first. {stops[0]}", "The button under the report does it.")
-    predicted = estimate_of(config, looked_at, visitor.owner)
+    predicted = estimate_of(resolved, looked_at, visitor.owner)
     run = launch(resolved, visitor.owner)
     if predicted:
         record_estimate(run.folder, predicted)
@@ -139,17 +137,15 @@ def wire_plan(tab: TrainTab) -> Wiring:
 
     @shown
     def on_measure(token: gr.OAuthToken | None, key, looked_at, *values):
-        config = form_config(tab.names, owner_of(key, token), values)
-        config.check()
-        base = _base_of(config)
-        config = in_own_precision(config, base)
-        shape, facts = shape_for(base), facts_of(config, looked_at)
+        resolved = resolve_in_minute(form_config(tab.names, owner_of(key, token), values))
+        config, hardware = resolved.config, resolved.hardware
+        shape, facts = shape_for(resolved.base), facts_of(config, looked_at)
         if facts is None:
             raise UserError("Nobody has looked at the data yet.", "Check the data first.")
         if shape is None:
             sentence = "The shape of this base is not known before it is downloaded."
             raise UserError(sentence, "Start a run of a few steps.")
-        for kind, value in with_progress(lambda tell, stop: measure(config, shape, facts, tell, stop.is_set)):
+        for kind, value in with_progress(lambda tell, stop: measure(config, shape, facts, hardware, tell, stop.is_set)):
             if kind == "says":
                 yield hint(str(value))
 
@@ -169,7 +165,7 @@ def _wire_backup(tab: TrainTab, inputs: list) -> None:
             return gr.HTML("", visible=False)
         visitor = visitor_of(key, token)
         config = form_config(tab.names, visitor.owner, values)
-        found = None if config.problems() else estimate_of(config, looked_at, visitor.owner)
+        found = None if config.problems() else estimate_of(resolve_in_minute(config), looked_at, visitor.owner)
         ends_at, seconds = token.expires_at if token else None, found.seconds if found else None
         return gr.HTML(backup_words(config.name, visitor, ends_at, seconds), visible=True)
 
@@ -195,7 +191,7 @@ def _wire_changes(tab: TrainTab, inputs: list, plan: Wiring) -> None:
     @shown
     def on_fit(token: gr.OAuthToken | None, key, looked_at, *values):
         owner = owner_of(key, token)
-        found = estimate_of(form_config(tab.names, owner, values), looked_at, owner)
+        found = estimate_of(resolve_in_minute(form_config(tab.names, owner, values)), looked_at, owner)
         return changed_form(tab.names, (found.make_it_fit if found else None) or {})
 
     @shown

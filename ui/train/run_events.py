@@ -14,6 +14,7 @@ from runs.bundle import write_bundle
 from runs.config import PERSONAL, ROWS, SERVER, TrainConfig, marked
 from runs.queue import enqueue, launch
 from runs.queue import stop as stop_run
+from runs.resolve import capped
 from runs.run import find_run, read_state
 from ui.events import QUIET, Wiring
 from ui.messages import shown
@@ -24,7 +25,7 @@ from ui.train.backups import backup_account, forget, keep_sending, note_backup, 
 from ui.train.browser_copy import wire_memory
 from ui.train.check_events import changed_form, checked, hint, report_for
 from ui.train.data_form import report_views
-from ui.train.form_values import FormValues, form_config, form_values, make_config
+from ui.train.form_values import FormValues, form_config, form_values
 from ui.train.history_events import lists, own_run, wire_history
 from ui.train.history_view import run_filter
 from ui.train.jobs_events import follow_jobs, stop_job, wire_jobs
@@ -108,7 +109,7 @@ def _wire_start(tab: TrainTab, picked: Wiring) -> None:
     @shown
     def look_first(token: gr.OAuthToken | None, key, looked_at, *values):
         """Check data that nobody has looked at yet, and show the report: it says why a start is refused."""
-        config = form_config(tab.names, owner_of(key, token), values)
+        config = capped(form_config(tab.names, owner_of(key, token), values))
         config.check()
         if is_untouched_example(config) or report_for(config, looked_at) is not None:
             yield [*untouched, gr.skip()]  # a generator that yields nothing would empty everything
@@ -124,7 +125,7 @@ def _wire_start(tab: TrainTab, picked: Wiring) -> None:
         *values, keeps_checkpoints = values
         visitor = visitor_of(key, token)
         account = backup_account(visitor) if keeps_checkpoints else None
-        config = make_config(visitor.owner, dict(zip(tab.names, values, strict=True)))
+        config = form_config(tab.names, visitor.owner, values)
         run = checked_start(config, looked_at, visitor)
         forget(run)  # one of the same name may have been sent and deleted
         if account:
