@@ -15,7 +15,17 @@ from data.turns import FLAGS, ROLES, WEIGHTS, WHO, as_list, is_empty, is_id, rol
 
 KEYS = ("messages", "text", "prompt", "completion", "system", "context", "history", "label")
 NAMES = {
-    "messages": ("messages", "conversations", "conversation", "dialog", "dialogue", "dialogs", "turns", "chat"),
+    "messages": (
+        "messages",
+        "conversations",
+        "conversation",
+        "dialog",
+        "dialogue",
+        "dialogs",
+        "turns",
+        "chat",
+        "contents",
+    ),
     "prompt": (
         "prompt",
         "instruction",
@@ -31,7 +41,7 @@ NAMES = {
     ),
     "completion": (
         *("completion", "output", "response", "answer", "answers", "assistant", "reply", "target", "targets"),
-        *("답변", "답", "출력"),
+        *("generation", "답변", "답", "출력"),
     ),
     "context": ("context", "input", "passage", "맥락"),
     "system": ("system", "system_prompt", "system_message"),

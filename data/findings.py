@@ -18,6 +18,7 @@ from data.parts import held_out_among, split_among
 from data.report import Cure, Finding, Level, Report, Script, TextReport
 from data.settings import DataSettings
 from data.tables import Table
+from data.turns import role_of
 
 FEW_ROWS = 20
 
@@ -98,6 +99,9 @@ def _base_problems(settings: DataSettings, base: CheckedBase, template_error: Us
 def _unrecognised(report: Report, prepared: Prepared) -> Finding:
     shown = ", ".join(name[:60] for name in report["columns"][:20]) or "none"
     file = next((f" of {number.file}" for number in prepared.data.numbers if isinstance(number, RowNumber)), "")
+    if any(role_of(row) for row in prepared.data.head):
+        words = f"Each row{file} is one turn (columns: {shown}), and nothing says which turns make a conversation."
+        return finding("columns", "stop", f'{words} Write each as one row: {{"messages": [...]}}.')
     words = f"The columns{file} are not recognised: {shown}. Say which holds the prompt and which the answer."
     guess = report["guess"]
     take = cure(f"Take {in_words(guess)}", columns=json.dumps(guess, ensure_ascii=False)) if guess else None

@@ -12,7 +12,19 @@ from data.columns import CHOICES, CHOSEN, KEYS, REJECTED, is_labelled_false, map
 from data.conversations import BadLine, Conversation, Row
 from data.markup import find_markup
 from data.notices import BESIDE, Notice
-from data.turns import WHAT, LeftOut, Turn, as_list, is_empty, messages_of, read_turns, role_of, text_of, unused
+from data.turns import (
+    WHAT,
+    LeftOut,
+    Turn,
+    as_list,
+    is_empty,
+    messages_of,
+    pair_of,
+    read_turns,
+    role_of,
+    text_of,
+    unused,
+)
 
 SHAPES = "messages; prompt and completion; instruction, input and output; conversations; chosen and rejected; text"
 MEDIA_COLUMNS = {  # what they hold, and the words for it in a turn
@@ -180,7 +192,7 @@ def _history(value: object, column: str, notices: set[Notice]) -> list[Turn]:
         if any(isinstance(turn, str | list) for turn in turns):
             raise UserError(f"{column[:60]} is no list of turns.", "Write [[question, answer], ...].")
         return read_turns(turns, notices)
-    return [Turn(role, said, column) for pair in turns for role, said in zip(("user", "assistant"), pair, strict=True)]
+    return [turn for pair in turns for turn in pair_of(pair, column)]
 
 
 def _notice_unused(row: Row, mapping: dict[str, str], said: set[str], notices: set[Notice]) -> None:

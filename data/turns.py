@@ -16,11 +16,12 @@ from data.notices import LEFT_OUT, MEDIA, Notice
 from models.messages import Message
 
 ROLES = {
-    **dict.fromkeys(("user", "human", "prompter", "client", "customer", "사용자"), "user"),
+    **dict.fromkeys(("user", "human", "prompter", "client", "customer", "사용자", "유저", "고객"), "user"),
     **dict.fromkeys(
-        ("assistant", "gpt", "bot", "model", "chatgpt", "chatbot", "ai", "bing", "bard", "도우미"), "assistant"
+        ("assistant", "gpt", "bot", "model", "chatgpt", "chatbot", "ai", "bing", "bard", "agent", "도우미"), "assistant"
     ),
-    **dict.fromkeys(("system", "developer"), "system"),
+    **dict.fromkeys(("어시스턴트", "챗봇", "상담사"), "assistant"),
+    **dict.fromkeys(("system", "developer", "시스템"), "system"),
     **dict.fromkeys(("tool", "function", "function_call", "tool_call", "function_response", "tool_response"), "tool"),
     **dict.fromkeys(
         ("observation", "ipython", "tool_result", "function-call", "function-response", "tool_calls"), "tool"
@@ -107,7 +108,8 @@ def as_list(value: object) -> object:
         try:
             return json.loads(value)
         except (ValueError, RecursionError) as error:
-            raise UserError("its list of turns is not JSON.") from error
+            hint = "Write it with json.dumps (of a table: before to_csv), not as Python or numpy print a list."
+            raise UserError("its list of turns is not JSON.", hint if "'" in value[:100] else "") from error
     return (dialogue_turns(value) or value) if isinstance(value, str) else value
 
 
@@ -120,8 +122,10 @@ def read_turns(value: object, notices: set[Notice]) -> list[Turn]:
 
 
 def _turns(turn: object, number: int, notices: set[Notice]) -> list[Turn]:
-    """Return a turn: {"role", "content"} and its like, {"user": ..., "assistant": ...}, or bare text."""
+    """Return a turn: {"role", "content"} and its like, {"user": ..., "assistant": ...}, [question, answer], or bare text."""
     where = f"turn {number}"
+    if isinstance(turn, list) and len(turn) == 2:
+        return pair_of(turn, where)
     if isinstance(turn, str):
         return [Turn("user" if number % 2 else "assistant", turn, where)]
     # turns of several shapes in one Arrow file have the keys of all, null where they are not theirs
@@ -152,6 +156,14 @@ def _turns(turn: object, number: int, notices: set[Notice]) -> list[Turn]:
     used |= _heed_flags(said, found, notices)
     notices |= unused((key, value) for key, value in said.items() if key not in used)
     return found
+
+
+def pair_of(pair: list, where: str) -> list[Turn]:
+    """Return the turns of [question, answer], or the one of ["user", question], as LangChain writes it."""
+    role = ROLES.get(pair[0].strip().lower()) if isinstance(pair[0], str) else None
+    if role:
+        return [Turn(role, pair[1], where)]
+    return [Turn(role, said, where) for role, said in zip(("user", "assistant"), pair, strict=True)]
 
 
 def _turn(role: str, content: object, where: str, notices: set[Notice]) -> Turn:

@@ -108,6 +108,8 @@ def test_unrecognised_columns_still_give_a_report(examine):
     assert report["sample"] == [{"a b": "Was ist das?", "zahl": "5"}] and report["train_rows"] == 0
     assert report["preview"][0]["why_not"].startswith("no known shape")
     assert examine([{"n": 1}])["guess"] == {}
+    turns = examine([{"role": "user", "text": "Hi", "id": 1}, {"role": "assistant", "text": "Hello.", "id": 2}])
+    assert "Each row is one turn" in found(turns, "columns")["message"]
 
 
 def test_empty_answers_and_duplicates_are_named(examine):

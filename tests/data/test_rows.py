@@ -85,6 +85,11 @@ def told(noticed) -> str:
             "",
         ),
         ({"prompt": "More?", "response": "No.", "history": TALK}, "u: Hi | a: Hello. | u: More? | a: No.", ""),
+        (
+            {"prompt": "More?", "response": "No.", "history": [["user", "Hi"], ["assistant", "Hello."]]},
+            "u: Hi | a: Hello. | u: More? | a: No.",
+            "",
+        ),
         ({"prompt": "Hi", "response": "Hello.", "history": []}, "u: Hi | a: Hello.", ""),
         # system turns
         ({"messages": [{"role": "developer", "content": "Be brief."}, *TALK]}, "s: Be brief. | u: Hi | a: Hello.", ""),
