@@ -28,10 +28,10 @@ STOPS += ("<|return|>", "<end_of_turn>", "<turn|>", "<eos>", "<|END_OF_TURN_TOKE
 EDGES = (*STOPS, *STARTS, "[/SYSTEM_PROMPT]", "### End")  # what may stand between a content and the next marker
 ROLES = {  # by the words of the markers, in lower case; "context" goes on with the user's turn
     **dict.fromkeys(("system", "developer", "<<sys>>", "[system_prompt]"), "system"),
-    **dict.fromkeys(("user", "human", "prompter", "instruction", "prompt", "question", "[inst]"), "user"),
+    **dict.fromkeys(("user", "human", "prompter", "instruction", "instruct", "prompt", "question", "[inst]"), "user"),
     **dict.fromkeys(("<</sys>>", "명령어", "질문", "사용자"), "user"),
     **dict.fromkeys(("assistant", "ai", "gpt", "bot", "chatbot", "model", "response", "output", "answer"), "assistant"),
-    **dict.fromkeys(("completion", "final", "[/inst]", "응답", "답변", "도우미"), "assistant"),
+    **dict.fromkeys(("completion", "final", "[/inst]", "응답", "답변", "도우미", "챗봇"), "assistant"),
     **dict.fromkeys(("input", "context", "입력", "맥락"), "context"),
 }
 BOILERPLATE = (  # what Alpaca and Vicuna write before a conversation that has no system prompt
@@ -83,10 +83,9 @@ class Family:
 
 
 NAMED = r"(?i:(system|developer|user|human|prompter|assistant|gpt|bot|chatbot|model|tool|function|observation))"
-SPOKEN = "(System|SYSTEM|Human|HUMAN|User|USER|Assistant|ASSISTANT|AI|사용자|도우미):"
-DIALOGUE = Family(
-    "Human: and Assistant:", ("ssistant:", "ASSISTANT:", "AI:", "도우미:"), SPOKEN, LINE, has_tokens=False
-)
+SPOKEN = "(System|SYSTEM|Human|HUMAN|User|USER|Assistant|ASSISTANT|AI|Bot|BOT|사용자|도우미|챗봇):"
+SPOKEN_SIGNS = ("ssistant:", "ASSISTANT:", "AI:", "Bot:", "BOT:", "도우미:", "챗봇:")
+DIALOGUE = Family("Human: and Assistant:", SPOKEN_SIGNS, SPOKEN, LINE, has_tokens=False)
 FAMILIES = (
     Family("ChatML", ("<|im_start|>",), r"<\|im_start\|>[ \t]{0,4}(\w{1,20})(?!\w)"),
     Family("Zephyr", ("|>",), rf"<\|{NAMED}\|>"),
@@ -108,6 +107,7 @@ FAMILIES = (
     Family("<human>: and <bot>:", ("<bot>:", "<assistant>:"), "<(system|human|user|bot|assistant)>:"),
     Family("### headings", ("###",), r"(?<!#)###[ \t]{0,4}([A-Za-z가-힣]{2,11}):", has_tokens=False),
     DIALOGUE,
+    Family("Instruct: and Output:", ("Output:",), "(Instruct|Output):", LINE, has_tokens=False),
     Family("USER: and ASSISTANT:", ("ASSISTANT:",), "(SYSTEM|USER|HUMAN|ASSISTANT):", AFTER_BLANK, has_tokens=False),
 )
 BECAME = {
@@ -118,7 +118,7 @@ BECAME = {
 }
 STOP_TOKENS = "stop tokens"  # the name for texts without markers that end with one
 # a text without any of these has no sign of a family and no token at its end
-GATES = ("<", "[/INST]", "###", "ssistant:", "ASSISTANT:", "AI:", "도우미:")
+GATES = ("<", "[/INST]", "###", "Output:", *SPOKEN_SIGNS)
 
 
 @dataclass(frozen=True)
