@@ -44,7 +44,7 @@ NAMES = {
         *("generation", "답변", "답", "출력"),
     ),
     "context": ("context", "input", "passage", "맥락"),
-    "system": ("system", "system_prompt", "system_message"),
+    "system": ("system", "system_prompt", "system_message", "system_instruction", "systeminstruction"),
     "text": ("text", "content", "document", "본문"),
     "history": ("history", "chat_history", "conversation_history", "dialogue_history"),
     "label": ("label", "kto_tag"),

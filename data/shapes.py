@@ -239,8 +239,11 @@ def _cell(row: Row, path: str, *default: object) -> object:
 
 
 def _optional(row: Row, mapping: dict[str, str], key: str, notices: set[Notice]) -> str:
-    """Return the text of a column that a row may lack; "" when it does. Lists and objects are not used."""
+    """Return the text of a column that a row may lack; "" when it does. Lists and objects are not used, but parts of a text."""
     value = _cell(row, mapping[key], None) if key in mapping else None
+    parts = value.get("parts") if isinstance(value, dict) else value
+    if isinstance(parts, list) and all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in parts):
+        value = "".join(part["text"] for part in parts)  # as Anthropic and Google write a system prompt
     if isinstance(value, list | dict) and not is_empty(value):
         notices.add(("unused", mapping[key]))
     return "" if is_empty(value) or isinstance(value, list | dict) else text_of(value, mapping[key], notices)

@@ -103,6 +103,9 @@ def told(noticed) -> str:
             "s: A\n\nB | u: Hi | a: Hello.",
             "joined to the front: 1 row",
         ),
+        ({"system": [{"type": "text", "text": "S"}], "messages": TALK}, "s: S | u: Hi | a: Hello.", ""),
+        ({"systemInstruction": {"parts": [{"text": "S"}]}, "contents": TALK}, "s: S | u: Hi | a: Hello.", ""),
+        ({"system": ["A", "B"], "messages": TALK}, "u: Hi | a: Hello.", "Not used: `system`"),
         ({"system": None, "conversations": [{"from": "system", "value": ""}, *TALK]}, "u: Hi | a: Hello.", ""),
         # the ends
         (
