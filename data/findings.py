@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from common.errors import UserError
-from data.columns import in_words
+from data.columns import NAMES, columns_of, in_words
 from data.conversations import Kept, RowNumber
 from data.dataset import name_rows
 from data.intake import Gathered, Prepared, text_markup
@@ -21,6 +21,7 @@ from data.tables import Table
 from data.turns import role_of
 
 FEW_ROWS = 20
+ANSWERS = ("summary", "highlights", "headline", "label", "label_text", "labels")  # to a text, where that is meant
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,23 @@ def _noticed(prepared: Prepared, report: Report) -> list[Finding]:
     without_label = {key: column for key, column in mapping.items() if key != "label"}
     cures = {
         "system_turns": cure("Keep them where they are", system_turns="keep"),
+        "unused": _answer_to_text(mapping, prepared),
         "label": cure("Train them too", columns=json.dumps(without_label, ensure_ascii=False)) if mapping else None,
     }
     return [finding(kind, level, sentence, cures.get(kind)) for kind, level, sentence in describe(prepared.noticed)]
+
+
+def _answer_to_text(mapping: dict[str, str], prepared: Prepared) -> Cure | None:
+    """Return the cure that makes an unused column beside a text, like a summary or the name of a class, the answer to it."""
+    head = prepared.data.head
+    for column in columns_of(head) if set(mapping) == {"text"} else ():
+        is_answer = (
+            column.strip().lower() in (*NAMES["completion"], *ANSWERS) and ("unused", column) in prepared.noticed
+        )
+        if is_answer and not any(isinstance(row.get(column), list | dict) for row in head):
+            pair = {"prompt": mapping["text"], "completion": column}
+            return cure(f"Take {in_words(pair)}", columns=json.dumps(pair, ensure_ascii=False))
+    return None
 
 
 def _markup(rows: Kept, markup: str, *cures: Cure, stage: str = "", code: str = "markup") -> list[Finding]:

@@ -112,6 +112,14 @@ def test_unrecognised_columns_still_give_a_report(examine):
     assert "Each row is one turn" in found(turns, "columns")["message"]
 
 
+def test_an_answer_beside_a_text_is_offered_as_one(examine):
+    texts = examine([{"document": f"Text {number}.", "summary": "Short."} for number in range(30)])
+    pair = {"prompt": "document", "completion": "summary"}
+    assert json.loads(changes(texts, "unused")["columns"]) == pair and texts["preview"][0]["text"] == "Text 0."
+    spans = examine([{"text": "Text.", "label": [[0, 2, "NAME"]]}])
+    assert found(spans, "unused")["cure"] is None
+
+
 def test_empty_answers_and_duplicates_are_named(examine):
     report = examine([{"prompt": "Q", "completion": ""}, *PAIRS, PAIRS[3], {"prompt": "", "completion": "A"}])
     assert report["empty_answers"] == {"count": 1, "rows": [1]} and report["bad"]["count"] == 2
