@@ -78,7 +78,7 @@ class Problem:
 def convert(name: str, kind: Any, value: object) -> Any:
     """Return `value` as the field's type: '2e-4' becomes a float, 'true' a bool. Raises UserError naming the field."""
     if value is not None and not isinstance(value, (str, int, float)):
-        raise UserError(f"{name}: one value is wanted, not a {type(value).__name__}.")
+        raise UserError(f"{name}: it takes text, a number, or true or false.")
     if isinstance(value, int) and abs(value) > MAX_NUMBER:
         raise UserError(f"{name}: {short(value)} is too large.")
     if kind == str | None:

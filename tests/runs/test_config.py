@@ -69,9 +69,10 @@ def test_values_may_come_as_text():
         ({"max_steps": 1.5}, "not a whole number"),
         ({"max_steps": "inf"}, "not a whole number"),
         ({"skip_bad_rows": "perhaps"}, "neither true nor false"),
+        ({"name": ["a"]}, "name: it takes text, a number, or true or false"),
         *[({"lora_r": value}, "lora_r: ") for value in (True, [1], {"a": 1}, b"1", "", 10**5000, "9" * 5000, object())],
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_a_wrong_value_is_named_in_few_words(values, words):
     with pytest.raises(UserError, match=words) as error:

@@ -111,6 +111,8 @@ def test_the_names_of_several_files_are_filled_in_and_none_is_left_out_in_silenc
     for files in ([1], [["a"]]):
         with pytest.raises(UserError, match="data_file"):
             made(data_kind=UPLOAD, data_file=files)
+    with pytest.raises(UserError, match=r"^data_mix is not text\."):
+        made(data_kind=UPLOAD, data_file=FILES, data_mix=[1])
 
 
 def test_a_mix_of_a_visitor_names_no_file_of_the_server(space):

@@ -50,7 +50,7 @@ def make_config(owner: str, values: FormValues) -> TrainConfig:
     for name in (*[name for name in FORM_ONLY if name != "data_file"], "base", "name", "accelerate_config"):
         text = values.get(name)
         if text is not None and not isinstance(text, str):  # only an API can send it
-            raise UserError(f"{name} is a {type(text).__name__}, not text.", "Give text.")
+            raise UserError(f"{name} is not text.", "Give text.")
         values = {**values, name: text or ""}
     settings = {item.name: values[item.name] for item in shown_fields() if item.name in values}
     optional = [item.name for item in shown_fields() if item.default is None or item.default == ""]
