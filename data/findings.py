@@ -11,7 +11,8 @@ from common.errors import UserError
 from data.columns import NAMES, columns_of, in_words
 from data.conversations import Kept, RowNumber
 from data.dataset import name_rows
-from data.intake import Gathered, Prepared, text_markup
+from data.gathering import Gathered
+from data.intake import Prepared, text_markup
 from data.markup import describe_markup
 from data.notices import count_rows, describe
 from data.parts import held_out_among, split_among

@@ -14,7 +14,7 @@ import pytest
 from common.errors import UserError
 from common.paths import REPOSITORY
 from data.columns import columns_of, guess_mapping, recognise
-from data.intake import gather
+from data.gathering import gather
 from data.kinds import KINDS, WORKBOOKS, paste_suffix
 from data.notices import LEFT_OUT, describe
 from data.reading import read_rows, read_source, source_of

@@ -12,7 +12,7 @@ import pytest
 
 from common.errors import UserError
 from data import conversations
-from data.intake import gather
+from data.gathering import gather
 from data.kinds import paste_suffix, suffix_of
 from data.reading import EXAMPLE_HELD_OUT, read_rows, read_source
 from data.shapes import to_conversation

@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import UserError
 from data.columns import guess_mapping, recognise
-from data.intake import gather
+from data.gathering import gather
 from data.reading import source_of
 from data.shapes import to_conversation
 

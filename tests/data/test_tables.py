@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from data import delimited
 from data.findings import find_table_problems
-from data.intake import gather
+from data.gathering import gather
 from data.reading import read_source
 from data.settings import TableSettings
 
