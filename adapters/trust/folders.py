@@ -7,14 +7,14 @@ from pathlib import PurePosixPath
 from adapters.library import CONFIG, WEIGHTS
 from common.errors import UserError
 
-MAX_SHOWN = 10
+MAX_SHOWN, MAX_NAME_SHOWN = 10, 200
 
 
 class SeveralAdapters(UserError):
     """Raised when somebody has to choose; `choices` are the folders in `where`, as `choose_folder` takes them."""
 
     def __init__(self, where: str, choices: list[str]) -> None:
-        shown = ", ".join(choice or "the top" for choice in choices[:MAX_SHOWN])
+        shown = ", ".join(choice[-MAX_NAME_SHOWN:] or "the top" for choice in choices[:MAX_SHOWN])
         shown += " ..." if len(choices) > MAX_SHOWN else ""
         super().__init__(
             f"{where} holds {len(choices)} adapters: {shown}.",
@@ -37,7 +37,11 @@ def choose_folder(files: Collection[str], wanted: str, where: str) -> str:
         named = named or [folder for folder in choices if folder.endswith(f"/{wanted}")]
         if len(named) == 1:
             return named[0]
-        known = f"There are: {', '.join(choices[:MAX_SHOWN])}." if any(choices) else f"It must hold {CONFIG}."
+        known = (
+            f"There are: {', '.join(choice[-MAX_NAME_SHOWN:] for choice in choices[:MAX_SHOWN])}."
+            if any(choices)
+            else f"It must hold {CONFIG}."
+        )
         raise UserError(f"{where} holds {len(named) or 'no'} adapters in '{wanted[:80]}'.", known)
     if not choices:
         raise UserError(f"{where} holds 0 adapters.", f"It must hold one, with {CONFIG} and {WEIGHTS}.")
@@ -62,9 +66,9 @@ def parent_of(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _by_number(folder: str) -> list[str | int]:
+def _by_number(folder: str) -> str:
     """Return what sorts checkpoint-9 before checkpoint-10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", folder)]
+    return re.sub(r"[0-9]+", lambda found: found[0].zfill(20), folder)
 
 
 def _folders_of(files: Collection[str], name: str) -> set[str]:

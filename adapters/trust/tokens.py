@@ -18,6 +18,7 @@ from models.templates.choice import MAX_CONFIG_BYTES, OwnToken, own_text
 MAX_LIST_BYTES = 1_000_000  # of a tokenizer.json, which begins with its added tokens
 MAX_ADDED = 5000
 MAX_SHOWN = 5
+MAX_DIGITS = 10  # of a token's number
 
 
 def judge_tokens(folder: Path, config: AdapterConfig, base: ModelShape | None) -> tuple[list[OwnToken], list[str]]:
@@ -60,10 +61,14 @@ def _added_tokens(folder: Path) -> list[OwnToken]:
     plain = read_json(folder / "added_tokens.json", {}, MAX_CONFIG_BYTES)
     entries = _listed(folder / "tokenizer.json")
     for number, entry in islice((decoder if isinstance(decoder, dict) else {}).items(), MAX_ADDED):
-        entries.append({**entry, "id": int(number)} if isinstance(entry, dict) and number.isdecimal() else None)
+        entries.append({**entry, "id": int(number)} if _is_number(number) and isinstance(entry, dict) else None)
     for content, number in islice((plain if isinstance(plain, dict) else {}).items(), MAX_ADDED):
         entries.append({"content": content, "id": number})
     return sorted(OwnToken.read_all(entries), key=lambda token: token.number)
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= MAX_DIGITS  # Python refuses to read thousands of digits
 
 
 def _listed(file: Path) -> list[Any]:

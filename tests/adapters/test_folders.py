@@ -8,7 +8,7 @@ import pytest
 from adapters.__main__ import main
 from adapters.intake import import_adapter
 from adapters.library import find_adapter
-from adapters.trust.folders import SeveralAdapters
+from adapters.trust.folders import SeveralAdapters, choose_folder
 from common.errors import UserError
 from common.files import read_json, write_json
 
@@ -41,6 +41,20 @@ def packed(request, made, tmp_path):
 def taken(source, **options) -> int:
     """Return which of the copies came in."""
     return read_json(import_adapter(source, "mine", **options).adapter.folder / "metrics.json")["step"]
+
+
+@pytest.mark.parametrize("odd", ["²", "9" * 5000, "x" * 60_000], ids=["a raised 2", "5,000 digits", "60,000 letters"])
+def test_folders_of_odd_names_are_choices_like_others(odd):
+    files = [
+        f"{folder}/{name}"
+        for folder in (odd, "10", "9")
+        for name in ("adapter_config.json", "adapter_model.safetensors")
+    ]
+    with pytest.raises(SeveralAdapters) as several:
+        choose_folder(files, "", "The zip")
+    assert odd in several.value.choices and len(str(several.value)) < 1000
+    assert several.value.choices.index("9") < several.value.choices.index("10")
+    assert choose_folder(files, odd, "The zip") == odd
 
 
 @pytest.mark.parametrize(

@@ -105,4 +105,8 @@ def test_trained_tokens_are_added_to_the_bases_own_tokenizer_alone(tmp_path):
 def test_a_hostile_list_of_tokens_is_passed_over(copy, tiny_base, added):
     text = added if isinstance(added, str) else json.dumps(added)
     (copy / "tokenizer.json").write_text(f'{{"added_tokens": {text}}}')
+    write_json(
+        copy / "tokenizer_config.json",
+        {"added_tokens_decoder": {number: {"content": "x"} for number in ("9" * 5000, "²")}},
+    )
     assert import_adapter(copy, base=str(tiny_base)).notes == []
