@@ -6,6 +6,7 @@ the whole base can be computed: BA - B0A0 = [B, -B0][A; A0], as in peft's LoraMo
 """
 
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from adapters.library import CONFIG, WEIGHTS
@@ -16,9 +17,11 @@ from common.errors import UserError
 from common.files import write_json
 from models.family import ModelShape
 
+MERGE = "Merge it where it was made."
 INITIAL = "initial"  # the folder in a staged adapter for the weights with which its training began
 LEAVING_THE_BASE = ("eva", "orthogonal", "mica")
 TAKING_FROM_THE_BASE = ("pissa", "olora", "corda", "lora_ga")
+_ONE_AT_A_TIME = Lock()  # visitors who import at once share the memory, of which one takes twice its weights
 USUAL_START = {"init_lora_weights": True, "eva_config": None, "corda_config": None, "lora_ga_config": None}
 
 
@@ -54,9 +57,7 @@ def plain_config(config: dict[str, Any], has_initial: bool) -> dict[str, Any]:
     patterns = config.get("rank_pattern"), config.get("alpha_pattern")
     beside = [config.get(name) for name in ("modules_to_save", "trainable_token_indices", "use_dora")]
     if any(beside) or (config.get("use_rslora") and any(patterns)):
-        raise UserError(
-            f"{words}, beside other things that PEFT cannot convert with it.", "Merge it where it was made."
-        )
+        raise UserError(f"{words}, beside other things that PEFT cannot convert with it.", MERGE)
     check_config(plain | USUAL_START)
     doubled = {
         name: {layer: 2 * value for layer, value in (pattern or {}).items()}
@@ -85,12 +86,20 @@ def make_plain(folder: Path, base: ModelShape | None) -> list[str]:
 
 def _subtract(weights: Path, initial: Path, config: dict[str, Any], base: ModelShape | None) -> None:
     """Replace the LoRA in `weights` by its difference from the one in `initial`, of twice the rank. Raises UserError."""
+    settings = check_config(config | USUAL_START)
+    if 2 * weights.stat().st_size > MAX_BYTES[WEIGHTS]:
+        most = MAX_BYTES[WEIGHTS] / 2e9
+        raise UserError(f"A plain LoRA is twice as large, and its weights have more than {most:.0f} GB.", MERGE)
+    for path in (weights, initial):
+        check_weights(path, settings, base)
+    with _ONE_AT_A_TIME:
+        _write_difference(weights, initial)
+
+
+def _write_difference(weights: Path, initial: Path) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
-    settings = check_config(config | USUAL_START)
-    for path in (weights, initial):
-        check_weights(path, settings, base)
     trained, first = load_file(weights), load_file(initial)
     if trained.keys() != first.keys():
         raise UserError("The initial weights are of other layers than the adapter.", "They do not belong together.")

@@ -9,6 +9,7 @@ from adapters.__main__ import main
 from adapters.intake import import_adapter
 from adapters.library import find_adapter
 from adapters.trust.folders import SeveralAdapters, choose_folder
+from adapters.trust.plain import make_plain
 from common.errors import UserError
 from common.files import read_json, write_json
 
@@ -136,6 +137,16 @@ def test_what_took_a_part_of_its_base_becomes_a_plain_lora_with_its_initial_weig
     model.save_pretrained(tmp_path / "peft", path_initial_model_for_weight_conversion=str(tmp_path / places[1]))
     ours, theirs = (load_file(place / "adapter_model.safetensors") for place in (folder, tmp_path / "peft"))
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_weights_that_would_be_too_large_as_a_plain_lora_are_refused_unread(copy):
+    write_json(copy / "adapter_config.json", {**read_json(copy / "adapter_config.json"), "init_lora_weights": "pissa"})
+    (copy / "initial").mkdir()
+    for folder in (copy, copy / "initial"):
+        with open(folder / "adapter_model.safetensors", "wb") as file:
+            file.truncate(1_000_000_001)
+    with pytest.raises(UserError, match="more than 1 GB"):
+        make_plain(copy, None)
 
 
 def test_without_its_initial_weights_or_with_those_of_another_it_is_refused(copy, made, tmp_path):
