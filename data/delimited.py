@@ -12,11 +12,14 @@ from itertools import islice
 from pathlib import Path
 
 from common.errors import UserError
+from data.columns import NAMES
 from data.decoding import MAX_LINE_CHARACTERS, lines
 
 DELIMITERS = ",;\t|"
+NO_DELIMITER = "\x1f"  # the separator of units, which no text holds
 SAMPLE_RECORDS = 20
 SAMPLE_CHARACTERS = 2**17
+KNOWN = {name for names in NAMES.values() for name in names}  # of columns
 MAX_RECORD_LINES = 100_000
 MAX_BROKEN_LINES = 20  # that a broken record may have
 # that are read for records which never end, and so are read again: at first, and more for each character that is passed
@@ -127,16 +130,23 @@ def _rest_of_broken(first: str, waiting: deque[str], source: Iterator[str], deli
     return 0
 
 
+def has_title(samples: list[list[str]]) -> bool:
+    """Return whether the first of these records is one value above a header, which is one by names that are in common use."""
+    title, header = ([value.strip() for value in values if value.strip()] for values in [*samples, [], []][:2])
+    return len(title) == 1 < len(header) and any(value.lower() in KNOWN for value in header)
+
+
 def _sniff_delimiter(found: Iterator[str], name: str) -> str:
     """Return the delimiter that cuts the header into the most values, of those by which most of the first records have as many.
 
-    Without such a one, one that is in the header; else a comma.
+    Without such a one, one that is in the header, be it below a title; else there is one column.
     """
     sample, size = [], 0
     while size < SAMPLE_CHARACTERS and (line := next(found, None)) is not None:
         sample.append(line)
         size += len(line)
-    best, score = ",", (False, 1, 0)
+    header = next((line for line in sample if not line.isspace()), "")
+    best, score = "," if any(map(header.__contains__, DELIMITERS)) else NO_DELIMITER, (False, 1, 0)
     for delimiter in DELIMITERS:
         try:
             records = list(islice(_records(iter(sample), name, delimiter), SAMPLE_RECORDS))
@@ -147,4 +157,6 @@ def _sniff_delimiter(found: Iterator[str], name: str) -> str:
         scored = (alike * 2 > len(records), widths[0] if widths else 0, alike)
         if scored[1] > 1 and scored > score:
             best, score = delimiter, scored
+        elif best == NO_DELIMITER and has_title([values for _, values in records if isinstance(values, list)]):
+            best = delimiter
     return best

@@ -179,6 +179,10 @@ def _rows_of(path: Path, suffix: str, notes: list[str], split: str, splits: dict
         return _jsonl_rows(path, encoding)
     if suffix in (".jsonl", ".ndjson", ".json"):
         return _json_rows(path, encoding, split, splits)
+    if next(lines(path, encoding), "").lstrip("\ufeff").startswith('{"'):
+        notes.append(
+            f"'{path.name}' is read as plain text, but looks like JSON lines. Call it .jsonl to read its rows."
+        )
     return ({"text": section} for section in sections(lines(path, encoding), suffix == ".md"))
 
 

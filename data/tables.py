@@ -13,10 +13,9 @@ from itertools import chain, islice
 from pathlib import Path
 
 from common.errors import UserError
-from data.columns import NAMES
 from data.conversations import BadLine, Row
 from data.decoding import MAX_BYTES, MAX_LINE_CHARACTERS, TooLarge, whole_bytes
-from data.delimited import Record
+from data.delimited import KNOWN, Record, has_title
 from data.report import Level
 from data.settings import TableSettings
 
@@ -36,6 +35,7 @@ class Table:
     name: str
     settings: TableSettings
     headless: list[str] = field(default_factory=list)  # the values of a first row that looks like no header
+    title: str = ""
     null_words: int = 0
     sheet: str = ""
     other_sheets: list[str] = field(default_factory=list)
@@ -54,6 +54,9 @@ class Table:
         if self.other_sheets and not self.settings.sheet:
             others = ", ".join(f"'{name[:40]}'" for name in self.other_sheets[:10])
             told.append(("sheet", "info", f"Of '{self.name}' the sheet '{self.sheet[:40]}' is read, not {others}."))
+        if self.title:
+            words = f"The first row of '{self.name}' ('{self.title[:60]}') is taken for a title, not used."
+            told.append(("title", "info", words))
         if self.headless:
             first = ", ".join(f"'{value[:40]}'" for value in self.headless[:5])
             words = f"There seems to be no header in '{self.name}': its first row ({first}) is taken for one, not used."
@@ -81,6 +84,10 @@ def table_rows(records: Iterator[Record], table: Table) -> Iterator[Row]:
     samples = [values for _, values in first if isinstance(values, list)]
     if not samples:
         return
+    if table.settings.header and has_title(samples):
+        title = samples.pop(0)
+        first = [(number, values) for number, values in first if values is not title]
+        table.title = "".join(title).strip()
     header = samples[0] if table.settings.header else []
     table.headless = header if header and seems_headless(samples) else []
     widths = [_width(values) for values in samples]
@@ -127,8 +134,7 @@ def seems_headless(samples: list[list[str]]) -> bool:
     Names that are in common use make it a header.
     """
     header = [(place, value.strip()) for place, value in enumerate(samples[0]) if value.strip()]
-    known = {name for names in NAMES.values() for name in names}
-    if any(value.lower() in known for _, value in header):
+    if any(value.lower() in KNOWN for _, value in header):
         return False
 
     def is_value(place: int, value: str) -> bool:

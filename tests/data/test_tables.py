@@ -137,6 +137,25 @@ def test_a_first_row_that_is_no_header_is_told_and_can_be_a_row(tmp_path, text, 
         assert not find_table_problems(found.tables)
 
 
+@pytest.mark.parametrize(
+    ("text", "rows", "told"),
+    [
+        ("My list,\nprompt,completion\na,b\nc,d\n", [("a", "b"), ("c", "d")], ["title"]),
+        ("# exported\nprompt;completion\na;b, c\n", [("a", "b, c")], ["title"]),
+        (
+            "text\nOnce, in May.\nOn a hill; far away, a dog.\n",
+            [("Once, in May.",), ("On a hill; far away, a dog.",)],
+            [],
+        ),
+        ("prompt\ncompletion\n", [("completion",)], []),
+    ],
+)
+def test_a_title_is_no_header_and_one_column_has_no_delimiter(tmp_path, text, rows, told):
+    found, gathered = read(tmp_path, text.encode())
+    assert [tuple(row.values()) for row in found] == rows
+    assert [item["code"] for item in find_table_problems(gathered.tables)] == told
+
+
 def test_words_that_stand_for_nothing_count_as_empty_and_can_be_kept(tmp_path):
     words = ["nan", "None", "null", "NaN", "N/A", "#REF!"]
     text = written(
