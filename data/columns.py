@@ -41,13 +41,13 @@ NAMES = {
     ),
     "completion": (
         *("completion", "output", "response", "answer", "answers", "assistant", "reply", "target", "targets"),
-        *("generation", "답변", "답", "출력"),
+        *("generation", "ideal", "답변", "답", "출력"),
     ),
     "context": ("context", "input", "passage", "맥락"),
     "system": ("system", "system_prompt", "system_message", "system_instruction", "systeminstruction"),
     "text": ("text", "content", "document", "본문"),
     "history": ("history", "chat_history", "conversation_history", "dialogue_history"),
-    "label": ("label", "kto_tag"),
+    "label": ("label", "kto_tag", "is_correct", "is_accepted", "is_good"),
 }
 LABELS = {  # the words for an answer to give, and for one not to give
     **dict.fromkeys(("true", "desirable", "good", "chosen", "accepted"), True),
@@ -276,6 +276,8 @@ def guess_mapping(rows: list[Row]) -> dict[str, str]:
     prompts = [column for column in _hinted("prompt", texts) if column not in completions]
     if len(texts) == 2 and len(prompts) < 2 and len(completions) < 2:
         first, second = texts
+        if not completions and all(any(hint in column.lower() for hint in HINTS["prompt"]) for column in texts):
+            return {}  # a source, say, which is where an instruction is from
         is_turned = second in prompts or first in completions
         return {"prompt": second, "completion": first} if is_turned else {"prompt": first, "completion": second}
     return {"prompt": prompts[0], "completion": completions[0]} if len(prompts) == len(completions) == 1 else {}

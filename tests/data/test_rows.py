@@ -255,6 +255,7 @@ def test_a_row_is_trained_as_what_it_means_and_the_rest_is_said(row, trained, wo
         ({"prompt": "Hi", "completion": "BAD", "label": "undesirable"}, "Labelled false"),
         ({"prompt": "Hi", "completion": "BAD", "label": True, "weight": 0.0}, "left out: `weight` (1 row)"),
         ({"messages": TALK, "train": False}, "left out: `train` (1 row)"),
+        ({"question": "Q", "answer": "BAD", "is_correct": False}, "left out: `is_correct` (1 row)"),
         (
             {"query": "Hi", "answers": '[{"name": "w", "arguments": {}}]', "tools": "[{}]"},
             "Tool calls are not trained here. 1 row without",
@@ -339,6 +340,7 @@ def test_turns_that_differ_in_what_is_trained_are_no_duplicates(tmp_path):
             {"prompt": "my_question", "completion": "correct_answer"},
         ),
         ({"prompt": "Q", "response_a": "A one", "response_b": "B one"}, {}),
+        ({"source": "some site", "instruction": "Say hi", "completions": [{"model": "x"}]}, {}),
         ({"one": "Some text", "two": "More text", "three": "Any text"}, {}),
         (
             {"anchor": "Some text", "positive": "More text", "negative": "Any text"},

@@ -49,6 +49,7 @@ SHAREGPT = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]
         ({"Question": "Q", "Answer": "A"}, {"prompt": "Question", "completion": "Answer"}),
         ({"input": "Q", "output": "A"}, {"prompt": "input", "completion": "output"}),
         ({"prompt": "Q", "response": "A"}, {"prompt": "prompt", "completion": "response"}),
+        ({"input": PAIR[:1], "ideal": "A"}, {"prompt": "input", "completion": "ideal"}),
         ({"instruction": "Q", "generation": "A"}, {"prompt": "instruction", "completion": "generation"}),
         ({"user": "Q", "assistant": "A"}, {"prompt": "user", "completion": "assistant"}),
         ({"질문": "Q", "답변": "A"}, {"prompt": "질문", "completion": "답변"}),
