@@ -13,13 +13,14 @@ from pathlib import Path
 
 from common.errors import UserError
 from data.columns import columns_of, guess_mapping, recognise
-from data.conversations import Conversation, Kept, Part, RowNumber
+from data.conversations import Conversation, Kept, Part, Row, RowNumber
 from data.dataset import Encoded, Encoder
 from data.findings import CheckedBase, find_problems, find_table_problems, find_text_problems, finding
 from data.intake import Prepared, pack, prepare, read_texts
 from data.report import Finding, FirstRows, Histogram, PreviewRow, Report, TextReport
 from data.scripts import describe_scripts
 from data.settings import DataSettings
+from data.tables import MAX_COLUMNS
 
 MAX_ENCODED_ROWS = 20_000  # to train on
 MAX_HELD_OUT_ROWS = 2_000
@@ -30,6 +31,7 @@ BINS = 20
 MAX_SHOWN_PIECES = 3  # of a row
 MAX_SHOWN_TOKENS = 4096
 MAX_SHOWN_CHARACTERS = 20_000
+MAX_SHOWN_NAME = 300  # characters of a column's name; one with a longer name cannot be chosen
 
 
 def build_report(
@@ -59,10 +61,10 @@ def build_report(
     report: Report = {
         "base": base.model_id,
         "base_reason": base.reason,
-        "columns": columns_of(data.head),
+        "columns": [name for name in columns_of(data.head) if len(name) <= MAX_SHOWN_NAME][:MAX_COLUMNS],
         "mapping": prepared.mapping or recognise(data.head),
-        "guess": guess_mapping(data.head),
-        "sample": [{str(key): _clip(str(value), 500) for key, value in row.items()} for row in data.head[:rows]],
+        "guess": {key: name for key, name in guess_mapping(data.head).items() if len(name) <= MAX_SHOWN_NAME},
+        "sample": [_sampled(row) for row in data.head[:rows]],
         "sample_rows": [_told(number) for number in data.numbers[:rows]],
         "shape": " and ".join(sorted(data.kinds)) or None,
         "rows": data.rows,
@@ -177,6 +179,11 @@ def _told(number: int) -> int | str:
 
 def _said(row: Conversation) -> str:
     return row.get("text") or "\n".join(message["content"] for message in row["messages"])
+
+
+def _sampled(row: Row) -> dict[str, str]:
+    """Return a row as it was read, in short: its names, too, come from anywhere."""
+    return {_clip(str(key), MAX_SHOWN_NAME): _clip(str(value), 500) for key, value in islice(row.items(), MAX_COLUMNS)}
 
 
 def _clip(text: str, most: int) -> str:

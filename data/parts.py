@@ -7,12 +7,13 @@ from data.conversations import Row
 from data.turns import WHAT, WHO, role_of
 
 TRAIN = ("train", "training")
+MAX_NAME = 40
 HELD_OUT = ("validation", "valid", "val", "dev", "eval", "evaluation", "test", "testing")  # the first that is there
 
 
 def parts_of(value: Row) -> dict[str, Any]:
     """Return the parts of {"train": [...], "validation": [...]}, each rows or columns; {} for an object of another kind."""
-    found = {name: part for name, part in value.items() if name.strip().lower() in (*TRAIN, *HELD_OUT)}
+    found = {name: part for name, part in value.items() if name[:MAX_NAME].strip().lower() in (*TRAIN, *HELD_OUT)}
     are_rows = all(isinstance(part, dict) or _is_rows(part) for part in found.values())
     return found if len(found) > 1 and are_rows and any(found.values()) else {}
 

@@ -10,6 +10,7 @@ from data.dataset import IGNORED
 from data.examine import build_report, histogram
 from data.findings import CheckedBase
 from data.intake import load_data
+from data.parts import parts_of
 from data.report import Finding, Report
 from tests.data.test_dataset import LONG as LONG_TURNS
 
@@ -118,6 +119,12 @@ def test_an_answer_beside_a_text_is_offered_as_one(examine):
     assert json.loads(changes(texts, "unused")["columns"]) == pair and texts["preview"][0]["text"] == "Text 0."
     spans = examine([{"text": "Text.", "label": [[0, 2, "NAME"]]}])
     assert found(spans, "unused")["cure"] is None
+
+
+def test_names_that_are_megabytes_long_make_no_long_report(examine):
+    report = examine([{"x" * 10**6 + str(number): "a", "b" * 200: "c"} for number in range(20)])
+    assert report["columns"] == ["b" * 200] and len(json.dumps(report)) < 50_000
+    assert parts_of({"train": PAIRS, " " * 10**6 + "test": PAIRS}) == {}
 
 
 def test_empty_answers_and_duplicates_are_named(examine):
