@@ -11,6 +11,7 @@ from common.paths import datasets_folder, home, runs_folder
 from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.making import put, write_history
 from ui.page import build
+from ui.train.form_values import EXAMPLE_DATA, HUB
 
 GUEST = "a" * 32
 SECRET = "words-of-alice-alone"
@@ -46,10 +47,11 @@ def everything_of_alice() -> dict:
 
 
 def given(handler, components: dict, word: object) -> list:
-    """The key of a guest where the page sends one, the word for all that a person types or picks by name."""
-    places = {"browserstate": GUEST, "state": None}
+    """The key of a guest where the page sends one, the word for all that a person types or picks by name, data too."""
+    places = {"browserstate": GUEST, "state": None, "checkboxgroup": [word]}
     places |= dict.fromkeys(("textbox", "dropdown", "html", "code"), word)
-    return [places.get(kind, value) for kind, value in (components[one] for one in handler["inputs"])]
+    values = [places.get(kind, value) for kind, value in (components[one] for one in handler["inputs"])]
+    return [HUB if value == EXAMPLE_DATA and "/" in str(word) else value for value in values]
 
 
 def shown_by(page, body: dict, word: object) -> set[str]:
@@ -68,7 +70,9 @@ def shown_by(page, body: dict, word: object) -> set[str]:
 def test_no_handler_shows_or_changes_what_is_anothers(page, hub, who):  # noqa: F811
     before, token = everything_of_alice(), {"oauth_token": hub.bob} if who == "bob" else {}
     assert len(page[1]) > 60
-    for word in ("mine", "../user-alice/mine", str(runs_folder("user-alice") / "mine")):
+    run, rows = runs_folder("user-alice") / "mine", datasets_folder("user-alice") / "mine.jsonl"
+    words = ["mine", "../user-alice/mine", str(run), f"{run / 'data' / 'data.jsonl'}:0.5, {rows}:0.5"]
+    for word in words:
         assert shown_by(page, token, word) == set()
     assert everything_of_alice() == before and hub.alice not in hub.seen_tokens
     assert not any(name.startswith(("alice/", "bob/")) for name in hub.repositories)
