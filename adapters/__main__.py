@@ -38,6 +38,12 @@ from models.templates.choice import choices
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, do the job, and return the exit code."""
+    options = _parser().parse_args(arguments)
+    return exit_code(lambda: options.work(options) and None)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of all jobs."""
     parser = argparse.ArgumentParser(
         prog="python -m adapters", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -52,11 +58,6 @@ def main(arguments: list[str] | None = None) -> int:
     command("show", _show, "one adapter").add_argument("name")
     imported = command("import", _import, "take a folder or a zip into the library")
     imported.add_argument("path", type=Path)
-    imported.add_argument("--name", default="")
-    imported.add_argument(
-        "--base", default="", help="its base, a Hub id or a folder, when the one that it names cannot be had"
-    )
-    imported.add_argument("--subfolder", default="", help="the folder in it, where it holds several adapters")
     exported = command("export", _export, "an adapter as a zip")
     exported.add_argument("name")
     exported.add_argument("--to", type=Path, help="the zip [NAME.zip]")
@@ -80,11 +81,10 @@ def main(arguments: list[str] | None = None) -> int:
     pulled = command("pull", _pull, "pull from the Hub")
     pulled.add_argument("repo")
     pulled.add_argument("--revision")
-    pulled.add_argument("--subfolder", default="", help="the folder in it, where it holds several adapters")
-    pulled.add_argument(
-        "--base", default="", help="its base, a Hub id or a folder, when the one that it names cannot be had"
-    )
-    pulled.add_argument("--name", default="")
+    for taken in (imported, pulled):
+        taken.add_argument("--name", default="")
+        taken.add_argument("--subfolder", default="", help="the folder in it, where it holds several adapters")
+        taken.add_argument("--base", default="", help="its base, a Hub id or a folder, if it names none within reach")
     search = command("search", _search, "adapters on the Hub")
     search.add_argument("words", nargs="*")
     search.add_argument("--base", default=DEFAULT_BASE)
@@ -105,8 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
     delete = command("delete", _delete, "delete; kept for a week")
     delete.add_argument("name")
     delete.add_argument("--undo", action="store_true", help="bring it back")
-    options = parser.parse_args(arguments)
-    return exit_code(lambda: options.work(options) and None)
+    return parser
 
 
 def _say(words: object) -> None:

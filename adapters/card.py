@@ -104,12 +104,11 @@ def _front_matter(adapter: Adapter, facts: CardFacts) -> str:
     measured = {}
     if (loss := adapter.loss_after) is not None:
         measured = {"perplexity": (math.exp(min(loss, MAX_LOSS)), "Eval perplexity"), "loss": (loss, "Eval loss")}
+    is_one_public = len(adapter.data_sets()) == len(facts.datasets) == 1
     results = [
         EvalResult(
             task_type="text-generation",
-            dataset_type=next(iter(facts.datasets))
-            if len(adapter.data_sets()) == len(facts.datasets) == 1
-            else "private",
+            dataset_type=next(iter(facts.datasets)) if is_one_public else "private",
             dataset_name="held-out split",
             dataset_split="validation",
             metric_type=kind,

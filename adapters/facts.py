@@ -23,7 +23,7 @@ def facts_of(adapter: Adapter) -> list[tuple[str, str]]:
         ("Name", adapter.name),
         ("Base", adapter.base),
         ("Base revision", adapter.base_revision or ""),
-        ("Its files said", _describe_said(adapter)),
+        ("Base in its files", _describe_base_in_files(adapter)),
         ("Trained on", adapter.data()),
         ("Held-out loss", _describe_loss(adapter)),
         ("Rank", str(adapter.lora_r)),
@@ -72,13 +72,13 @@ def _describe_loss(adapter: Adapter, before: str = " before, ", after: str = " a
     return f"{adapter.loss_before:.3f}{before}{adapter.loss_after:.3f}{after}"
 
 
-def _describe_said(adapter: Adapter) -> str:
+def _describe_base_in_files(adapter: Adapter) -> str:
     """Return the base that the files named before a person named another one, "" when nobody did."""
-    said = adapter.record.get("base_said")
-    if not isinstance(said, dict):
+    found = adapter.record.get("base_in_files")
+    if not isinstance(found, dict):
         return ""
-    named, revision = said.get("base"), said.get("revision")
-    return f"its base is {named}{f' at {revision}' if revision else ''}"
+    revision = found.get("revision")
+    return f"{found.get('base')}{f' at {revision}' if revision else ''}"
 
 
 def _describe_size(adapter: Adapter) -> str:

@@ -53,8 +53,8 @@ def import_adapter(
     check_room(owner, 0)
     wanted = name or (source.stem if source.is_file() else source.name)
     with staged(wanted, owner) as (partial, final):
-        take, wanted = unpack if source.is_file() else copy_folder, subfolder.strip().strip("/")
-        left_out = take(source, partial, wanted)
+        take = unpack if source.is_file() else copy_folder
+        left_out = take(source, partial, subfolder.strip().strip("/"))
         check_complete(partial, left_out)
         shown = ", ".join(name[:80] for name in left_out[:5]) + (" ..." if len(left_out) > 5 else "")
         notes = [f"Left out: {shown}."] if left_out else []
@@ -99,7 +99,7 @@ def accept(partial: Path, origin: Origin, base: str = "") -> list[str]:
     named = found.config[BASE]
     if base:
         write_json(partial / CONFIG, {**said, BASE: named, REVISION: found.config.get(REVISION)})
-        update_record(partial, base_said={"base": said.get(BASE), "revision": said.get(REVISION)})
+        update_record(partial, base_in_files={"base": said.get(BASE), "revision": said.get(REVISION)})
     notes = make_plain(partial, found.shape)
     shutil.rmtree(partial / INITIAL, ignore_errors=True)
     check_adapter(partial, found.shape)

@@ -24,12 +24,8 @@ UNFINISHED = (".partial", ".old")
 RECORD = "studio.json"
 MAX_NOTES_CHARACTERS = 4000
 MAX_METRICS_BYTES = 100_000
-CONFIG, WEIGHTS, METRICS, SETTINGS = (
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    "metrics.json",
-    "training_config.yaml",
-)
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+METRICS, SETTINGS = "metrics.json", "training_config.yaml"
 
 
 @dataclass(frozen=True)

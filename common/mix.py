@@ -38,9 +38,9 @@ def data_sets(text: str) -> list[DataSet]:
 
 
 def split_line(text: str) -> list[DataSet]:
-    """Return the same without a look at files; a line that is too long is one name.
+    """Return the data sets that a line names, whether or not such files are there; a line that is too long is one name.
 
-    A comma or a colon in a file's name is no end of it: `C:\\x.csv`, `Data, final.csv`.
+    A comma or a colon inside of a file's name does not end it: `C:\\x.csv`, `Data, final.csv`.
     """
     if len(text) > MAX_CHARACTERS:
         return [DataSet(text)]

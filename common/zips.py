@@ -14,7 +14,7 @@ from common.errors import UserError
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 END, END_64 = b"PK\x05\x06", b"PK\x06\x07"  # where the list of files is said to be, and to be in very large zips
 MAX_ENDING_BYTES = 20 + 22 + (1 << 16)
-MAX_MEMBER_WORDS = 1000  # bytes of the list of files, a member
+MAX_ENTRY_BYTES = 1000  # of the list of files, a member
 # what zipfile and its decompressors raise for a file that somebody bent
 BROKEN = (
     zipfile.BadZipFile,
@@ -63,5 +63,5 @@ def _check_directory(file: BinaryIO, max_members: int, hint: str) -> None:
     sizes = [struct.unpack_from("<I", ending, place + 12)[0] for place in places]
     # what only zips of more files, or larger ones, have than any that is taken
     is_large = any(ending[max(0, place - 20) : place].startswith(END_64) for place in places)
-    if is_large or max(sizes, default=0) > max_members * MAX_MEMBER_WORDS:
+    if is_large or max(sizes, default=0) > max_members * MAX_ENTRY_BYTES:
         raise UserError("The zip holds thousands of files.", hint)

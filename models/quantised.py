@@ -57,9 +57,9 @@ class Quantised:
         return f"its weights are {self.bits}-bit already, by {self.method}, and are taken in {self.precision}"
 
     def refusal(self, name: str) -> UserError:
-        """Return the sentence for a base `name` of which nothing here can compute the weights."""
+        """Return the error for a base `name` whose weights nothing here can compute."""
         bits = f", {self.bits} bits" if self.bits else ""
-        words = f"{name} is quantised already ({self.method}{bits}), which is neither trained nor answers here."
+        words = f"{name} is quantised already ({self.method}{bits}), which this app can neither train nor run."
         return UserError(words, f"Choose the model that it was made from, in 16 bits{self.named_twin()}.")
 
     def named_twin(self) -> str:
@@ -129,9 +129,9 @@ def _precision_of_files(folder: Path) -> str:
 
 
 def strange_weights(name: str) -> UserError:
-    """Return the sentence for weights of other names, shapes or kinds than the config.json beside them tells of."""
+    """Return the error for weights of other names, shapes or kinds than their config.json describes."""
     hint = "They may be quantised in a way that it does not name. Choose the model in 16 bits."
-    return UserError(f"The weights of '{name}' are not those that its config.json tells of.", hint)
+    return UserError(f"The weights of '{name}' do not match its config.json.", hint)
 
 
 def check_precision(precision: str, stored: Quantised | None, name: str) -> None:

@@ -77,7 +77,6 @@ def publish_checkpoint(folder: Path, step: int, best: int | None = None) -> None
     """Give the checkpoint in the writing folder its name, once every byte is on the disk; then remove all but the newest.
 
     The one of step `best` stays, too.
-
     Raises OSError when the disk is full; the older checkpoints are untouched then.
     """
     partial = writing_folder(folder) / f"checkpoint-{step}"

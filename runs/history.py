@@ -42,7 +42,6 @@ class Deleted:
     entry: str
     run_id: str
     title: str
-    deleted_at: float
 
 
 @dataclass(frozen=True)
@@ -228,7 +227,7 @@ def _move_to_trash(run: Run, adapter: Path | None) -> Deleted:
     title = title_of(run)
     deletion = move_to_trash(_trash(run.owner), run.id, run=run.folder, **({"adapter": adapter} if adapter else {}))
     empty_trash(_trash(run.owner), DELETED_SECONDS, MAX_DELETED)
-    return Deleted(deletion.entry, run.id, title, deletion.time)
+    return Deleted(deletion.entry, run.id, title)
 
 
 def deleted(owner: str = LOCAL_OWNER) -> list[Deleted]:
@@ -237,7 +236,7 @@ def deleted(owner: str = LOCAL_OWNER) -> list[Deleted]:
     found = []
     for one in list_trash(_trash(owner)):
         title = title_of(Run(one.folder / "run"))
-        found.append(Deleted(one.entry, one.name, one.name if title == "run" else title, one.time))
+        found.append(Deleted(one.entry, one.name, one.name if title == "run" else title))
     return found
 
 

@@ -211,8 +211,8 @@ def _preview(options: argparse.Namespace) -> int:
     base = choose_base(options.base)
     print(f"Base: {base}", file=sys.stderr)
     tokenizer = load_tokenizer(fetch_base(base), options.chat_template)
-    ways = {"system_turns": options.system_turns, "markup": options.markup}
-    encoder = Encoder(tokenizer, training_template(tokenizer), options.max_length, **ways)
+    template = training_template(tokenizer)
+    encoder = Encoder(tokenizer, template, options.max_length, system_turns=options.system_turns, markup=options.markup)
     settings = config.data_settings()
     mapping, table = settings.mapping(), settings.table(settings.sheet)
     rows = read_rows(options.data, split=options.split, max_rows=options.rows, table=table)

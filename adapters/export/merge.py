@@ -74,12 +74,7 @@ def merge_adapter(
     check_free(target)
     template = template_of(base_folder, adapter.folder)
     tokenizer = load_base_tokenizer(base_folder, template)
-    needed = sum(path.stat().st_size for path in base_folder.glob("*.safetensors"))
-    free = shutil.disk_usage(next(folder for folder in target.parents if folder.exists())).free
-    if free < needed + SPARE_DISK_BYTES:
-        raise UserError(
-            f"The merged model takes up to {needed / 1e9:.1f} GB; {free / 1e9:.1f} GB are free.", "Free some."
-        )
+    _check_room(base_folder, target)
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep(*target.parent.glob(f"{STAGING_PREFIX}*"))
     staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=STAGING_PREFIX))
@@ -89,7 +84,7 @@ def merge_adapter(
         network = load_base_model(base_folder, "fp32")
         check_fits(adapter.folder, network)
         model: Any = PeftModel.from_pretrained(network, str(adapter.folder)).eval()
-        progress("Letting them answer before the merge", 0.3)
+        progress("Checking answers before merging", 0.3)
         format = PromptFormat(tokenizer, template)
         prompts = [format.encode([{"role": "user", "content": prompt}]) for prompt in PROMPTS]
         expected = [_answer(model, prompt.ids) for prompt in prompts]
@@ -116,6 +111,15 @@ def merge_adapter(
         shutil.rmtree(staging, ignore_errors=True)
     progress("Done", 1.0)
     return Merged(target, dtype, difference, agreement, tokens)
+
+
+def _check_room(base_folder: Path, target: Path) -> None:
+    """Raise UserError when a model of the size of the base does not fit on the disk of `target`."""
+    needed = sum(path.stat().st_size for path in base_folder.glob("*.safetensors"))
+    free = shutil.disk_usage(next(folder for folder in target.parents if folder.exists())).free
+    if free < needed + SPARE_DISK_BYTES:
+        words = f"The merged model takes up to {needed / 1e9:.1f} GB; {free / 1e9:.1f} GB are free."
+        raise UserError(words, "Free some.")
 
 
 def _answer(model, prompt: list[int]):

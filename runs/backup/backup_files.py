@@ -41,7 +41,6 @@ from runs.config import OUTSIDE, ROWS, TrainConfig, marked
 from runs.evaluations import STATE, best_beside
 from runs.labels import MAX_ABOUT_BYTES
 
-STATE_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt")
 NEEDED = (CONFIG, WEIGHTS, "optimizer.pt", "scheduler.pt", STATE, COMPLETE)
 MAX_DATA_BYTES = 2_000_000_000
 MAX_EVENTS = 200_000
@@ -170,13 +169,14 @@ def _settings(path: Path) -> dict[str, Any]:
     return values
 
 
-def _check_place(folder: Path, name: str, place: str) -> None:
+def _check_place(folder: Path, name: str, place: object) -> None:
     """Raise UserError unless `place` is a file of the run in `folder`, or the id of a Hub data set."""
-    is_copy = bool(max_bytes(place)) and place.startswith("data/")
+    words = str(place)[:80]
+    is_copy = isinstance(place, str) and bool(max_bytes(place)) and place.startswith("data/")
     if is_copy and not (folder / place).is_file():
-        raise UserError(f"The data of the run, {place[:80]}, is not in the repository.", "It is not whole.")
-    if not is_copy and not (_ID.fullmatch(place) and ".." not in place):
-        raise UserError(f"config.yaml names {name} by '{place[:80]}'.", "Only data of the run itself is taken.")
+        raise UserError(f"The data of the run, {words}, is not in the repository.", "It is not whole.")
+    if not is_copy and not (isinstance(place, str) and _ID.fullmatch(place) and ".." not in place):
+        raise UserError(f"config.yaml names {name} by '{words}'.", "Only data of the run itself is taken.")
 
 
 def check_settings(folder: Path) -> None:
@@ -184,11 +184,8 @@ def check_settings(folder: Path) -> None:
     values = _settings(folder / "config.yaml")
     for name in marked(ROWS):
         value = values.get(name)
-        if value and not isinstance(value, str):
-            raise UserError(
-                f"config.yaml names {name} by '{str(value)[:80]}'.", "Only data of the run itself is taken."
-            )
-        for place in [one.place for one in data_sets(value or "")] if name == "data" else [value]:
+        may_be_mix = name == "data" and isinstance(value, str)
+        for place in [one.place for one in data_sets(value)] if may_be_mix else [value]:
             if place and not (place == "example" and name == "data"):
                 _check_place(folder, name, place)
     base = values.get("base")

@@ -67,8 +67,8 @@ def test_the_base_that_is_named_is_taken_and_written_where_peft_reads_it(hub, un
     assert (pulled.base_revision, imported.base_revision) == (None, hub.commit("tests/tiny-base"))
     for adapter in (pulled, imported):
         assert adapter.base == "tests/tiny-base" and choose_base(adapter.base_choice, adapter.base_revision)
-        assert adapter.record["base_said"] == {"base": unknown.base, "revision": unknown.revision}
-        assert str(unknown.base) in dict(facts_of(adapter))["Its files said"]
+        assert adapter.record["base_in_files"] == {"base": unknown.base, "revision": unknown.revision}
+        assert str(unknown.base) in dict(facts_of(adapter))["Base in its files"]
     pushed = push_adapter(pulled, account_of(hub.bob), PushOptions("again"))
     sent = b"".join(hub.repositories[pushed.repo_id].files.values())
     assert unknown.base in (None, "tests/tiny-base", "tests/tiny-base-GPTQ") or unknown.base.encode() not in sent
@@ -115,7 +115,7 @@ def test_a_revision_that_the_hub_has_is_kept_and_a_hub_out_of_reach_stops_no_imp
     write_json(copy / "adapter_config.json", {**values, "revision": commit})
     hub.add("carol/fine", copy)
     adapter = pull(look("carol/fine", hub.bob), hub.bob).adapter
-    assert (adapter.base_revision, adapter.record.get("base_said")) == (commit, None)
+    assert (adapter.base_revision, adapter.record.get("base_in_files")) == (commit, None)
     hub.fail("GET", "/api/models/tests/tiny-base", 500, times=99)
     assert "is not on this machine" in import_adapter(copy, "again").notes[0]
 

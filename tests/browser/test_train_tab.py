@@ -49,7 +49,7 @@ def test_the_whole_way_of_a_file_to_a_run_that_survives(open_page, app, tiny_bas
     assert page.get_by_label("prompt", exact=True).input_value() == "frage", "the guess is filled in"
     shoot(page, "mapping", full_page=True)
     page.get_by_role("button", name="Start training").click()
-    page.get_by_text("The data must be mended first").wait_for()
+    page.get_by_text("Fix the data first").wait_for()
     assert not list_runs(), "a refused start leaves nothing"
 
     page.get_by_role("button", name="Use these columns").click()

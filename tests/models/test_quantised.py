@@ -165,7 +165,7 @@ def test_quantised_weights_of_which_config_json_does_not_tell_are_refused(tmp_pa
         lambda folder: load_base_model(folder, "8bit"),
         lambda folder: load_base_model(folder, "fp32"),
     ):
-        with pytest.raises(UserError, match="not those that its config"):
+        with pytest.raises(UserError, match="do not match its config"):
             work(folder)
 
 
@@ -174,13 +174,13 @@ def test_weights_of_other_names_are_not_filled_up_with_random_numbers(tiny_base,
     folder = changed(tiny_base, tmp_path / "odd")
     weights = {name.replace(*rename): value for name, value in load_file(folder / "model.safetensors").items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match="not those that its config"):
+    with pytest.raises(UserError, match="do not match its config"):
         load_base_model(folder, "fp32")
 
 
 def test_weights_of_other_shapes_are_a_sentence(tiny_base, tmp_path):
     folder = changed(tiny_base, tmp_path / "narrow", intermediate_size=96)
-    with pytest.raises(UserError, match="not those that its config"):
+    with pytest.raises(UserError, match="do not match its config"):
         load_base_model(folder, "fp32")
 
 

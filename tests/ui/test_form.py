@@ -106,7 +106,7 @@ def test_several_files_are_one_line_with_their_shares(files, line, data):
 
 def test_the_names_of_several_files_are_filled_in_and_none_is_left_out_in_silence():
     assert uploaded_names(FILES) == "a.jsonl, b.csv" and uploaded_names(FILES[:1]) == uploaded_names(None) == ""
-    with pytest.raises(UserError, match=r"'b\.csv' was uploaded, and the mix does not name it"):
+    with pytest.raises(UserError, match=r"'b\.csv' was uploaded, and the line of shares does not name it"):
         made(data_kind=UPLOAD, data_file=FILES, data_mix="a.jsonl:1, o/n:1")
     for files in ([1], [["a"]]):
         with pytest.raises(UserError, match="data_file"):

@@ -49,10 +49,10 @@ def checked(config: TrainConfig) -> Iterator[tuple[str, Any]]:
     """Yield ("says", sentence) while the check runs, then ("is", the result that the page keeps)."""
     settings = config.data_settings()
     for kind, value in with_progress(lambda progress, stop: check(settings, PREVIEW_ROWS, progress, stop)):
-        yield (kind, looked(config, value)) if kind == "is" else (kind, value)
+        yield (kind, check_result(config, value)) if kind == "is" else (kind, value)
 
 
-def looked(config: TrainConfig, report: Report) -> Checked:
+def check_result(config: TrainConfig, report: Report) -> Checked:
     """Return the result of a check that the page keeps."""
     return {"key": data_key(config), "source": rows_key(config), "report": report}
 

@@ -46,7 +46,7 @@ def make_config(owner: str, values: FormValues) -> TrainConfig:
     files = values.get("data_file") or []
     files = files if isinstance(files, list) else [files]
     if not all(isinstance(file, str) for file in files):
-        raise UserError("data_file holds what is no file.", "Give text.")
+        raise UserError("data_file holds something that is no file.", "Give the path of an upload, or several.")
     for name in (*[name for name in FORM_ONLY if name != "data_file"], "base", "name", "accelerate_config"):
         text = values.get(name)
         if text is not None and not isinstance(text, str):  # only an API can send it
@@ -102,15 +102,10 @@ def _data(owner: str, values: FormValues) -> str:
             hint = "Like, correct or pick answers in the chat first."
             raise UserError("No data set from your chats was chosen.", hint)
         return str(find_dataset(values["data_chat"], owner).path)
-    data = _named(owner, values["data_hub"])
-    if not data:
+    named = data_sets(values["data_hub"].strip())
+    if not named:
         raise UserError("No data set was named.", "Ids look like owner/name.")
-    return data
-
-
-def _named(owner: str, line: str) -> str:
-    """Return a line of data sets as typed. Raises UserError for one that `checked_hub_id` refuses."""
-    return as_text(replace(one, place=checked_hub_id(owner, one.place)) for one in data_sets(line.strip()))
+    return as_text(replace(one, place=checked_hub_id(owner, one.place)) for one in named)
 
 
 def _uploaded(owner: str, files: list[str], line: str) -> str:
@@ -126,7 +121,7 @@ def _uploaded(owner: str, files: list[str], line: str) -> str:
         found.append(replace(one, place=file or checked_hub_id(owner, one.place)))
     if found and left:
         hint = "Name every file, or leave the field empty: then all rows of all files are read."
-        raise UserError(f"'{Path(left[0]).name[:80]}' was uploaded, and the mix does not name it.", hint)
+        raise UserError(f"'{Path(left[0]).name[:80]}' was uploaded, and the line of shares does not name it.", hint)
     return as_text(found or map(DataSet, files))
 
 

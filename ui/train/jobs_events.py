@@ -167,9 +167,7 @@ def _check_data(config: TrainConfig, looked_at: Checked | None) -> None:
         return
     stops = stops_of(report_for(config, looked_at) or check(config.data_settings()))
     if stops:
-        raise UserError(
-            f"The data must be mended first. {stops[0]}", "Press 'Check the data': the report has the cure."
-        )
+        raise UserError(f"Fix the data first. {stops[0]}", "Press 'Check the data': the report has the cure.")
 
 
 def stop_job(run: Run, token: gr.OAuthToken | None) -> bool:

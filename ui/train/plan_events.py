@@ -25,7 +25,7 @@ from ui.events import QUIET, Wiring
 from ui.messages import hint_html, shown
 from ui.owner import Visitor, owner_of, visitor_of
 from ui.train.backup_section import backup_words
-from ui.train.check_events import PREVIEW_ROWS, Checked, changed_form, hint, looked, report_for, wire_check
+from ui.train.check_events import PREVIEW_ROWS, Checked, changed_form, check_result, hint, report_for, wire_check
 from ui.train.data_form import stops_of
 from ui.train.form_values import EXAMPLE_DATA, form_config, loaded_values, make_config, rows_key
 from ui.train.plan_view import USED_AS_IT_IS, launch_html, plan_html, problems_html
@@ -103,11 +103,11 @@ def checked_start(config: TrainConfig, looked_at: Checked | None, visitor: Visit
     check_init_adapter(config, visitor)
     report = report_for(config, looked_at)
     if report is None and not is_untouched_example(config):
-        looked_at = looked(config, check(config.data_settings(), PREVIEW_ROWS))
+        looked_at = check_result(config, check(config.data_settings(), PREVIEW_ROWS))
         report = looked_at["report"]
     stops = stops_of(report)
     if stops:
-        raise UserError(f"The data must be mended first. {stops[0]}", "The button under the report does it.")
+        raise UserError(f"Fix the data first. {stops[0]}", "The button under the report does it.")
     predicted = estimate_of(resolved, looked_at, visitor.owner)
     run = launch(resolved, visitor.owner)
     if predicted:
@@ -141,7 +141,7 @@ def wire_plan(tab: TrainTab) -> Wiring:
         config, hardware = resolved.config, resolved.hardware
         shape, facts = shape_for(resolved.base), facts_of(config, looked_at)
         if facts is None:
-            raise UserError("Nobody has looked at the data yet.", "Check the data first.")
+            raise UserError("The data is not checked yet.", "Check the data first.")
         if shape is None:
             sentence = "The shape of this base is not known before it is downloaded."
             raise UserError(sentence, "Start a run of a few steps.")

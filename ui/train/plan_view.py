@@ -18,9 +18,9 @@ def plan_html(found: Estimate, memory_place: str = "") -> str:
     """Return steps, memory, time and cost of one config on this hardware; `memory_place` as 'on each card'."""
     plan, text = found.plan, found.text_plan
     lines = [
-        f"<p><b>{plan.total_steps:,} steps</b> of {plan.effective_batch:,} rows, "
-        f"{plan.steps_per_epoch:,} an epoch; the learning rate rises for {plan.warmup_steps:,}; "
-        f"{counted(plan.evaluations, 'evaluation')} on the held-out rows, {counted(plan.checkpoints, 'checkpoint')}.</p>"
+        f"<p><b>{plan.total_steps:,} steps</b> of {plan.effective_batch:,} rows, {plan.steps_per_epoch:,} per epoch, with "
+        f"{counted(plan.warmup_steps, 'warm-up step')}, {counted(plan.evaluations, 'evaluation')} on the held-out rows and "
+        f"{counted(plan.checkpoints, 'checkpoint')}.</p>"
     ]
     if text:
         steps = f"{text.total_steps:,} steps of {text.effective_batch:,} rows"

@@ -10,7 +10,7 @@ from data.columns import in_words
 from data.report import Finding, Histogram, PreviewRow, Report
 from models.messages import Message
 
-LEVEL_WORDS = {"stop": "Must be mended", "warning": "Look at this", "info": "Good to know"}
+LEVEL_WORDS = {"stop": "Needs fixing", "warning": "Note", "info": "Good to know"}
 MAX_RAW_ROWS = 3
 MAX_SHOWN = 4000  # characters of one message, tokens of one row
 

@@ -69,10 +69,10 @@ class TrainTab:
     restore: RestoreForm
     download: gr.DownloadButton
     timer: gr.Timer
-    report: gr.State = field(
-        default_factory=lambda: gr.State(None)
-    )  # of the last check, see ui.train.check_events.looked
-    shown: gr.State = field(default_factory=lambda: gr.State(()))  # ui.train.run_view.signature of the shown run
+    # of the last check, see ui.train.check_events.check_result
+    report: gr.State = field(default_factory=lambda: gr.State(None))
+    # ui.train.run_view.signature of the shown run
+    shown: gr.State = field(default_factory=lambda: gr.State(()))
     adapter_name: gr.State = field(default_factory=lambda: gr.State(""))
 
     @property
