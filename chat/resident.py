@@ -21,6 +21,7 @@ from models.prompt import PromptFormat
 from models.quantised import quantised_in
 
 MAX_ADAPTERS = 4
+MAX_ADAPTER_BYTES = 4 * 10**9  # of several together, with embeddings of their own; four LoRAs of rank 256 take 3.2 GB
 MAX_WINDOW_TOKENS = 8192
 NOTHING = ""  # in place of the active adapter's name: not known to be any, nor the base
 
@@ -45,6 +46,7 @@ class Resident:
         self._adapters: OrderedDict[str, Path] = OrderedDict()
         self._active: str | tuple | None = NOTHING
         self._mixable: dict[str, bool] = {}
+        self._bytes: dict[str, int] = {}
         self.formats = Formats()
 
     def load(self, model: Model) -> tuple:
@@ -129,6 +131,7 @@ class Resident:
         self.network, self.loaded, self._active = None, None, NOTHING
         self._adapters.clear()
         self._mixable.clear()
+        self._bytes.clear()
         if is_loaded:
             gc.collect()  # PEFT's layers stand in circles: without it the next base would lie beside the last one
 
@@ -160,12 +163,18 @@ class Resident:
             raise damaged(folder, error) from error
         self._adapters[name] = folder
         self._mixable[name] = is_mixable(self.network, name)
-        while len(self._adapters) > self.most_adapters:
+        self._bytes[name] = _bytes_of(self.network, name)
+        while self._is_too_much():
             oldest, _ = self._adapters.popitem(last=False)
             self.network.delete_adapter(oldest)
-            del self._mixable[oldest]
+            del self._mixable[oldest], self._bytes[oldest]
             set_branches(self.network, None)  # a layer's branch would keep the weights
         return name
+
+    def _is_too_much(self) -> bool:
+        """Return whether an adapter has to go: one alone stays, whatever it takes."""
+        is_large = len(self._adapters) > 1 and sum(self._bytes.values()) > MAX_ADAPTER_BYTES
+        return len(self._adapters) > self.most_adapters or is_large
 
     def switch(self, keys: list[tuple]) -> None:
         """Set the model of row i of a batch to `keys[i]`; when all keys are the same, of every row of any batch."""
@@ -226,6 +235,11 @@ def chat_precision(precision: str, has_cuda: bool) -> str:
     """Return the precision to load: on a CPU '8bit' is torch's int8 kernel, 20 times as fast as bitsandbytes."""
     resolved = resolve_precision(precision, has_cuda)
     return "int8" if resolved == "8bit" and not has_cuda else resolved
+
+
+def _bytes_of(network, name: str) -> int:
+    """Return the bytes that an adapter takes in memory, which may be more than its file."""
+    return sum(part.nbytes for path, part in network.named_parameters() if name in path.split("."))
 
 
 def adapter_name(folder: Path) -> str:

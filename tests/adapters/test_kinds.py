@@ -172,3 +172,15 @@ def test_a_gguf_of_the_adapter_holds_what_peft_adds_to_each_layer(tiny_base, mad
             assert torch.allclose(up @ down * alpha / up.shape[1], torch.tensor(wanted), atol=1e-5), (layer, path)
             checked += 1
     assert checked == (3 if kind == "last-layer" else 6)
+
+
+def test_of_adapters_that_take_much_memory_together_the_longest_unused_go_first(tiny_base, made_kinds, monkeypatch):
+    folders = [import_adapter(made_kinds["whole"], f"large-{number}").adapter.folder for number in range(4)]
+    resident, held = Resident(), []
+    for folder in [None, *folders]:
+        resident.load(Model(tiny_base, "fp32", folder))
+        held.append(sum(part.nbytes for part in resident.network.parameters()))
+        if len(held) == 2:
+            monkeypatch.setattr("chat.resident.MAX_ADAPTER_BYTES", 2.5 * (held[1] - held[0]))
+    assert held[2] - held[1] == held[1] - held[0] > 0 and held[4] == held[3] == held[2], "two of four"
+    assert torch.allclose(logits(resident.network), peft_logits(tiny_base, made_kinds["whole"]), atol=1e-4)
