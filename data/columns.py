@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import Any
 
 from data.conversations import BadLine, Row
 from data.markup import dialogue_turns
@@ -186,7 +187,7 @@ def _kind(value: object) -> str:
     return "talk" if roles - {"assistant"} else "answer" if roles else "list"
 
 
-def _inside(value: dict, depth: int = 1) -> str:
+def _inside(value: dict[str, Any], depth: int = 1) -> str:
     """Return the path to a list of turns in an object, "" when there is none."""
     for name in NAMES["messages"]:
         if isinstance(value.get(name), list) and any(map(role_of, value[name])):

@@ -6,6 +6,7 @@ Knows nothing of rows. UTF-8 is tried first; what is not UTF-8 is told apart by 
 import codecs
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,4 +144,6 @@ def _likeliest(content: bytes, name: str) -> str:
     best = from_bytes(telling[:end] if end > 0 else telling, cp_isolation=ENCODINGS).best()
     if best is None:
         raise UserError(f"'{name}' is not text in any known encoding.", "Save it as UTF-8.")
-    return best.encoding
+    # a letter here and there, "Caf\xe9", is Western: Russian words have them side by side
+    is_western = best.encoding == "cp1251" and not re.search(rb"[\xc0-\xff]{2}", telling)
+    return "cp1252" if is_western else best.encoding

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from common.errors import UserError
 from data.markup import dialogue_turns
@@ -201,7 +202,7 @@ def _kind_of_part(part: object) -> str:
     return next((kind for key, kind in PARTS.items() if not is_empty(part.get(key))), "")
 
 
-def _heed_flags(said: dict, turns: list[Turn], notices: set[Notice]) -> set[str]:
+def _heed_flags(said: dict[str, Any], turns: list[Turn], notices: set[Notice]) -> set[str]:
     """Mark the answers among `turns`, all made of one, that are not to be trained; return the keys that are heeded."""
     answers = [turn for turn in turns if turn.role == "assistant"]
     heeded = set()

@@ -10,6 +10,7 @@ To drop it: let chat/resident.py call PEFT's `set_adapter` and `disable_adapter`
 """
 
 import itertools
+from typing import Any
 
 # PEFT's layers that add scaling * B(A(x)) to what the base's layer says
 PLAIN = {"Linear", "Linear8bitLt", "Linear4bit"}
@@ -47,7 +48,7 @@ def is_mixable(network, name: str) -> bool:
     return all(type(layer).__name__ in PLAIN and _is_plain(layer, name) for layer in layers)
 
 
-def _wrappers(network) -> dict:
+def _wrappers(network) -> dict[str, Any]:
     """Return {path: wrapper} of the embeddings and heads beside which PEFT keeps those of adapters."""
     from peft.utils.other import AuxiliaryTrainingWrapper
 

@@ -260,3 +260,18 @@ def test_conversations_that_take_far_more_than_their_file_do_not_fill_the_disk(t
     file.write_text(('{"messages": [' + '"a","b",' * 20_000 + '"a","b"]}\n') * 5)
     with pytest.raises(UserError, match="of disk"):
         gather(read_source(str(file)), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("prompt,completion\nCafé?,Yes.\n", "cp1252"),
+        ("prompt,completion\nnaïve,“It’s” – no\n", "cp1252"),
+        ("prompt,completion\nПривет,Я и мир\n", "cp1251"),
+        ("prompt,completion\n너는 누구니?,나는 로봇이야.\n", "cp949"),
+    ],
+)
+def test_an_older_encoding_is_told_apart_by_a_few_letters(tmp_path, text, encoding):
+    (tmp_path / "a.csv").write_bytes(text.encode(encoding))
+    (row,) = read_rows(str(tmp_path / "a.csv"))
+    assert list(row.values()) == text.splitlines()[1].split(",")
