@@ -117,7 +117,7 @@ def test_two_runs_are_queued_compared_renamed_deleted_and_brought_back(page, tin
     wait_for(lambda: status(page).startswith("Done"), SECONDS, "the next in the queue does not start")
     shoot(page, "done", full_page=True)
     page.get_by_role("tab", name="Sample answers").click()
-    page.get_by_text("before").first.wait_for()
+    page.get_by_text("before", exact=True).first.wait_for()
 
     page.get_by_role("tab", name="All runs").click()
     page.get_by_text("first · Stopped").wait_for()  # the list is fresh

@@ -22,7 +22,7 @@ MAPPED = {  # what a column can be, and what that is for people
     "completion": "what the assistant answers",
     "system": "system prompt",
     "context": "goes with the prompt",
-    "history": "turns before the prompt",
+    "history": "earlier turns",
     "label": "false: not to be trained",
     "text": "plain text",
 }
