@@ -145,6 +145,14 @@ def is_file(text: str | Path) -> bool:
         return False
 
 
+def exists(text: str | Path) -> bool:
+    """Return whether `text` names a file or folder; False, never an exception, for what the system takes for no path at all."""
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def tail(path: Path, lines: int = 40, most_bytes: int = 64_000) -> str:
     """Return the last `lines` lines of a text file, reading at most `most_bytes`; "" when there is no file."""
     try:

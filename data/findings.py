@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from common.errors import UserError
+from common.words import counted
 from data.columns import NAMES, columns_of, in_words
 from data.conversations import Kept, RowNumber
 from data.dataset import name_rows
 from data.gathering import Gathered
 from data.intake import Prepared, text_markup
 from data.markup import describe_markup
-from data.notices import count_rows, describe
+from data.notices import describe
 from data.parts import held_out_among, split_among
 from data.report import Cure, Finding, Level, Report, Script, TextReport
 from data.settings import DataSettings
@@ -51,7 +52,7 @@ def find_problems(
     found = [finding("note", "info", note) for note in prepared.notes] + find_table_problems(prepared.tables)
     found += _other_parts(settings, prepared)
     if report["estimated_from"]:
-        words = f"Token counts are estimated from {count_rows(report['estimated_from'])} of {report['rows']:,}."
+        words = f"Token counts are estimated from {counted(report['estimated_from'], 'row')} of {report['rows']:,}."
         found.append(finding("estimated", "info", words))
     found += _base_problems(settings, base, template_error)
     if report["mapping"] is None and report["columns"]:
@@ -65,7 +66,9 @@ def find_problems(
     if not report["train_rows"]:
         found.append(finding("no_rows", "stop", "No row is left to train on."))
     elif report["train_rows"] < FEW_ROWS:
-        words = f"Only {count_rows(report['train_rows'])} to train on: it will repeat them rather than learn from them."
+        words = (
+            f"Only {counted(report['train_rows'], 'row')} to train on: it will repeat them rather than learn from them."
+        )
         found.append(finding("few_rows", "warning", words))
     if report["train_rows"] and not report["held_out_rows"]:
         found.append(finding("held_out", "info", "No row is held out: nothing will tell when it learns by heart."))
@@ -79,7 +82,7 @@ def _other_parts(settings: DataSettings, prepared: Prepared) -> list[Finding]:
     others = {name: rows for name, rows in splits.items() if rows and name not in used}
     if not others:
         return []
-    named = ", ".join(f"{name[:40]} ({count_rows(rows)})" for name, rows in list(others.items())[:10])
+    named = ", ".join(f"{name[:40]} ({counted(rows, 'row')})" for name, rows in list(others.items())[:10])
     held_out = held_out_among(others)
     is_free = held_out and len(prepared.parts) == 1 and not (settings.eval_split or settings.eval_data)
     take = cure(f"Hold out {held_out}", eval_split=held_out) if is_free else None
@@ -115,7 +118,7 @@ def _bad_rows(settings: DataSettings, prepared: Prepared) -> list[Finding]:
     if not bad:
         return []
     empty = f", {answers.count:,} of them without an answer" if answers else ""
-    words = f"{count_rows(bad.count)} that cannot be used{empty}: {' '.join(bad.first[:3])}"
+    words = f"{counted(bad.count, 'row')} that cannot be used{empty}: {' '.join(bad.first[:3])}"
     if settings.skip_bad_rows:
         return [finding("bad_rows", "info", f"Left out: {words}")]
     leave_out = cure("Leave out these rows", skip_bad_rows=True) if len(prepared.data.conversations) else None
@@ -159,17 +162,17 @@ def _lengths(settings: DataSettings, report: Report, base: CheckedBase) -> list[
     found = []
     level: Level = "warning" if report["train_rows"] else "stop"
     if report["shortened"]:
-        words = f"Shortened to whole turns within max_length {settings.max_length}: {count_rows(report['shortened'])}."
+        words = (
+            f"Shortened to whole turns within max_length {settings.max_length}: {counted(report['shortened'], 'row')}."
+        )
         found.append(finding("shortened", "info", words))
     too_long, nothing = report["too_long"], report["nothing_trained"]
     if too_long["count"]:
-        words = f"Longer than max_length {settings.max_length} and left out: {count_rows(too_long['count'])}"
+        words = f"Longer than max_length {settings.max_length} and left out: {counted(too_long['count'], 'row')}"
         words += f": {name_rows(too_long['rows'])}."
         found.append(finding("too_long", level, words, _cure_of_length(settings, report["longest"], base.positions)))
     if nothing["count"]:
-        words = (
-            f"Left out because no token of it is trained: {count_rows(nothing['count'])}: {name_rows(nothing['rows'])}."
-        )
+        words = f"Left out because no token of it is trained: {counted(nothing['count'], 'row')}: {name_rows(nothing['rows'])}."
         found.append(finding("nothing_trained", level, words))
     return found
 
@@ -205,14 +208,16 @@ def _double_rows(settings: DataSettings, prepared: Prepared) -> list[Finding]:
     once = cure("Use each once", drop_duplicates=True)
     found = []
     if prepared.duplicates:
-        rows = f"{count_rows(prepared.duplicates.count)}: {name_rows(prepared.duplicates.first)}"
+        rows = f"{counted(prepared.duplicates.count, 'row')}: {name_rows(prepared.duplicates.first)}"
         words = f"Says the same as an earlier one: {rows}."
         if settings.drop_duplicates:
             found.append(finding("duplicates", "info", f"Left out: {words}"))
         else:
             found.append(finding("duplicates", "warning", f"{words} What is there twice is trained twice.", once))
     if prepared.leaked and not settings.drop_duplicates:
-        words = f"Trained and held out at once: {count_rows(prepared.leaked)}. The held-out loss would look too good."
+        words = (
+            f"Trained and held out at once: {counted(prepared.leaked, 'row')}. The held-out loss would look too good."
+        )
         found.append(finding("leaked", "warning", words, once))
     return found
 
@@ -228,7 +233,7 @@ def find_text_problems(settings: DataSettings, text: TextReport, data: Gathered)
     found += _markup(data.markup, text_markup(settings), stage="Stage 1: ", code="text_markup")
     bad = text["bad"]
     if bad["count"]:
-        words = f"Stage 1: {count_rows(bad['count'])} that cannot be used. {' '.join(bad['sentences'][:3])}"
+        words = f"Stage 1: {counted(bad['count'], 'row')} that cannot be used. {' '.join(bad['sentences'][:3])}"
         if settings.skip_bad_rows and text["usable"]:
             found.append(finding("text_bad_rows", "info", words))
         else:

@@ -9,6 +9,7 @@ describe(noticed)                          [("unused", "info", "Not used: `think
 from collections import Counter
 from collections.abc import Iterable
 
+from common.words import counted
 from data.report import Level
 
 Notice = tuple[str, str]  # its kind, and the column or key of a turn
@@ -40,11 +41,6 @@ def count(noticed: Counter[Notice], notices: Iterable[Notice]) -> None:
             noticed[notice] += 1
 
 
-def count_rows(count: int) -> str:
-    """Return '1 row', '1,200 rows'."""
-    return "1 row" if count == 1 else f"{count:,} rows"
-
-
 def describe(noticed: Counter[Notice]) -> list[tuple[str, Level, str]]:
     """Return (kind, level, sentence) of each kind that was noticed."""
     told: list[tuple[str, Level, str]] = [
@@ -56,7 +52,7 @@ def describe(noticed: Counter[Notice]) -> list[tuple[str, Level, str]]:
         rows = Counter({name: count for (one, name), count in noticed.items() if one == kind})
         if rows:
             names = [
-                count_rows(count) if name in ("", LEFT_OUT) else f"`{name}` ({count_rows(count)})"
+                counted(count, "row") if name in ("", LEFT_OUT) else f"`{name}` ({counted(count, 'row')})"
                 for name, count in sorted(rows.items(), key=lambda item: (-item[1], item[0]))
             ]
             more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
@@ -73,9 +69,9 @@ def _media(what: str, rows: dict[str, int]) -> str:
             if what == MEDIA["tools"]
             else "only the turns before them are trained"
         )
-        words += f" {count_rows(some).capitalize()} with some: {kept}."
+        words += f" {counted(some, 'row').capitalize()} with some: {kept}."
     if beside := rows.get(BESIDE):
-        words += f" {count_rows(beside).capitalize()} with some in a column: only the words are trained."
+        words += f" {counted(beside, 'row').capitalize()} with some in a column: only the words are trained."
     if lost := rows.get(LEFT_OUT):
-        words += f" {count_rows(lost).capitalize()} without any other answer: left out."
+        words += f" {counted(lost, 'row').capitalize()} without any other answer: left out."
     return words

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from common.errors import UserError
-from common.files import parse_json
+from common.files import exists, parse_json
 from common.mix import DataSet, as_text, data_sets, mix_problem
 from common.paths import REPOSITORY
 from data import hub_data
@@ -131,7 +131,7 @@ def open_data(
     """Return 'example', a file or a Hub data set, which is streamed when its repository has more bytes than `stream_above`."""
     path = EXAMPLE_TRAIN if data == EXAMPLE else Path(data)
     suffix = suffix_of(path)
-    if not (suffix or _exists(path)):
+    if not (suffix or exists(path)):
         hub = hub_data.HubSplit(data, config, split, revision, stream_above)
         read = partial(_bounded, hub, data)
         return Opened(data, read, [], hub.splits, hub.size, hub.is_streamed)
@@ -158,13 +158,6 @@ def open_data(
 def source_of(rows: Iterable[Row], notes: list[str] | None = None) -> Source:
     """Return a source of these rows; its head is read at once."""
     return Source.of(enumerate(rows, 1), notes or [])
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
 
 
 def _rows_of(path: Path, suffix: str, notes: list[str], split: str, splits: dict[str, int]) -> Iterable[Row]:

@@ -13,6 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from common.errors import UserError
+from common.words import counted
 from data.conversations import BadLine, Row
 from data.decoding import MAX_BYTES, MAX_LINE_CHARACTERS, TooLarge, whole_bytes
 from data.delimited import KNOWN, Record, has_title
@@ -62,16 +63,16 @@ class Table:
             words = f"There seems to be no header in '{self.name}': its first row ({first}) is taken for one, not used."
             told.append(("header", "warning", words))
         if self.null_words:
-            words = f"{_cells(self.null_words)} of '{self.name}' with nan, None, null or the like: taken as empty."
+            words = (
+                f"{counted(self.null_words, 'cell')} of '{self.name}' with nan, None, null or the like: taken as empty."
+            )
             told.append(("null_words", "warning", words))
         if self.uncalculated:
-            words = f"{_cells(self.uncalculated)} of '{self.name}' with a formula but no value: taken as empty."
+            words = (
+                f"{counted(self.uncalculated, 'cell')} of '{self.name}' with a formula but no value: taken as empty."
+            )
             told.append(("formulas", "warning", f"{words} Save it once in Excel or LibreOffice."))
         return told
-
-
-def _cells(count: int) -> str:
-    return "1 cell" if count == 1 else f"{count:,} cells"
 
 
 def table_rows(records: Iterator[Record], table: Table) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.files import is_file, write_text
+from common.files import exists, is_file, write_text
 from common.mix import DataSet, as_text, data_sets, split_line
 from common.paths import REPOSITORY, contained, datasets_folder, home, runs_folder
 from data.feedback import find_dataset
@@ -138,23 +138,15 @@ def checked_hub_id(owner: str, name: str | None) -> str:
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
     name = (name or "").strip()
-    if not name or _is_own_file(owner, name) or (not on_space() and _exists(name)):
+    if not name or _is_own_file(owner, name) or (not on_space() and exists(name)):
         return name
     try:
         validate_repo_id(name)
     except HFValidationError as error:
         raise UserError(f"'{name[:80]}' is not the id of a data set.", "Ids look like owner/name.") from error
-    if _exists(REPOSITORY / name):
+    if exists(REPOSITORY / name):
         raise UserError(f"'{name[:80]}' is not the id of a data set.", "It is a name of this program's own files.")
     return name
-
-
-def _exists(path: str | Path) -> bool:
-    """Return whether there is a file or folder of this name; False also for an invalid path."""
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _is_own_file(owner: str, name: str) -> bool:
