@@ -100,7 +100,7 @@ def read_mix(sets: list[DataSet], settings: DataSettings) -> list[Source]:
         raise UserError(f"data: {problem}")
     above = STREAM_ABOVE_BYTES if settings.max_rows else None
     where = (settings.data_config, settings.data_split)
-    opened = [open_data(one.place, *where, one.revision, above, settings.table()) for one in sets]
+    opened = [open_data(one.place, *where, one.revision, above, settings.table(settings.sheet)) for one in sets]
     shares = [one.share for one in sets if one.share is not None]
     if shares or settings.max_rows:
         counts = counts_of([one.count(settings.max_rows) for one in opened], shares, settings.max_rows)

@@ -19,6 +19,7 @@ from data.intake import load_data, prepare
 from data.reading import read_rows, read_source
 from data.sampling import counts_of, draw
 from data.settings import DataSettings
+from tests.data.workbooks import xlsx
 
 SIZES = st.lists(st.integers(1, 60), min_size=1, max_size=5)
 SHARES = st.lists(st.sampled_from([0.01, 0.1, 0.25, 0.3, 0.7, 1.0, 3.0, 70.0]), min_size=5, max_size=5)
@@ -245,3 +246,12 @@ def test_of_a_stream_without_an_end_rows_are_drawn_from_its_beginning(tmp_path, 
     mixed = prepare(replace(settings, data=f"me/endless@main:0.5, {settings.data}:0.5"), tmp_path)
     assert Counter(text[0] for text in said(mixed)) == {"s": 10, "a": 10}
     assert "10 of the first 70 rows of me/endless" in mixed.notes[0]
+
+
+def test_the_sheet_that_is_asked_for_is_read_of_a_workbook_in_a_mix(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    rows = [("prompt", "completion"), ("c", "d")]
+    (tmp_path / "k.xlsx").write_bytes(xlsx(("One", [("x",)]), ("Two", rows)))
+    wanted = DataSettings(data=f"{tmp_path / 'a.jsonl'}, {tmp_path / 'k.xlsx'}", sheet="Two", eval_fraction=0.0)
+    found = prepare(wanted, tmp_path)
+    assert [row["messages"][0]["content"] for row in found.train] == ["a", "c"]
