@@ -20,7 +20,8 @@ from ui.train.run_events import wire
 from ui.train.tab import build_train_tab
 
 log = logging.getLogger(__name__)
-STYLE = Path(__file__).parent / "style.css"
+FOLDER = Path(__file__).parent
+STYLES = [FOLDER / "style.css", *sorted(FOLDER.glob("*/*.css"))]  # a tab's own words come last
 # Read by nobody but the browser that owns it; a fixed secret keeps it readable when the app restarts.
 BROWSER_SECRET = "tinyllama-studio"
 SILENT: Wiring = {"inputs": None, "outputs": None, **QUIET}

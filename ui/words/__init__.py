@@ -1,0 +1,1 @@
+"""What the app says in other languages: ko.po is written by people, ko.mo compiled from it."""

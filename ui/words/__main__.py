@@ -1,0 +1,89 @@
+"""`python -m ui.words`: extract the sentences of the code into ko.po, check their translations, compile ko.mo."""
+
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_file
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+
+from common.language import FOLDER
+
+ROOT = FOLDER.parents[1]
+PO, MO = FOLDER / "ko.po", FOLDER / "ko.mo"
+# which arguments are msgids; a setting's second one is its line of help
+KEYWORDS = {"_": None, "n_": (1, 2), "setting": (2,)}
+NOT_SHOWN = ("tests/", "benchmarks/", "docs/")
+_FIELD = re.compile(r"\{\{|\}\}|\{\w+(?::[^{}]*)?\}")
+
+
+def extracted() -> Catalog:
+    """Return the sentences of all code that git knows or would take, without translations."""
+    listed = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "*.py"]
+    found = Catalog(locale="ko", fuzzy=False)
+    for name in sorted(set(subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split())):
+        if name.startswith(NOT_SHOWN) or not (ROOT / name).exists():
+            continue
+        for _line, message, _comments, _context in extract_from_file("python", ROOT / name, keywords=KEYWORDS):
+            # a singular alone and with its plural are one msgid to gettext
+            known = found.get(message if isinstance(message, str) else message[0])
+            if known is None or isinstance(known.id, str):
+                found.add(message, locations=[(name, 0)])
+    return found
+
+
+def translated() -> Catalog:
+    """Return ko.po as it stands."""
+    with PO.open("rb") as file:
+        return read_po(file, locale="ko")
+
+
+def problems(catalogue: Catalog) -> list[str]:
+    """Return what is wrong with the translations: one that is missing, or other placeholders than its msgid's."""
+    found = []
+    for message in catalogue:
+        if not message.id:
+            continue
+        originals = [message.id] if isinstance(message.id, str) else list(message.id)
+        translations = [message.string] if isinstance(message.string, str) else list(message.string or [""])
+        fields = {field for original in originals for field in _FIELD.findall(original)}
+        for translation in translations:
+            if not translation:
+                found.append(f"no Korean: {originals[0]!r}")
+            elif not set(_FIELD.findall(originals[-1])) <= set(_FIELD.findall(translation)) <= fields:
+                found.append(f"other placeholders: {originals[0]!r} and {translation!r}")
+    return found
+
+
+def write(catalogue: Catalog, po: Path = PO, mo: Path = MO) -> None:
+    """Write both files, the same bytes for the same sentences."""
+    catalogue.revision_date = catalogue.creation_date = datetime(2026, 1, 1, tzinfo=UTC)
+    catalogue.project, catalogue.version, catalogue.last_translator = "TinyLlama Studio", "1", ""
+    catalogue.language_team = catalogue.msgid_bugs_address = ""
+    catalogue.header_comment = (
+        "# Korean, as it is written: 해요체. `python -m ui.words` brings it up to date with the code."
+    )
+    with po.open("wb") as file:
+        write_po(
+            file, catalogue, width=0, omit_header=False, sort_by_file=True, include_lineno=False, ignore_obsolete=True
+        )
+    with mo.open("wb") as file:
+        write_mo(file, catalogue)
+
+
+def main() -> int:
+    """Bring both files up to date with the code; return 1 where a translation is missing or wrong."""
+    catalogue = translated() if PO.exists() else Catalog(locale="ko", fuzzy=False)
+    catalogue.update(extracted(), no_fuzzy_matching=True)
+    write(catalogue)
+    found = problems(catalogue)
+    print("\n".join(found) or f"{len(catalogue)} sentences, all of them in Korean.")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
