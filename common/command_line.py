@@ -12,7 +12,8 @@ from common.paths import check_home
 def exit_code(work: Callable[[], int | None]) -> int:
     """Do `work` and return its exit code: 0 for None, 1 for what a person can fix, 130 for Ctrl-C.
 
-    It speaks the language of the shell's locale. A pipe that was closed (`| head`) is no failure. Raises any other error, a bug, as it is.
+    It speaks the language of the shell's locale. A pipe that was closed (`| head`) is no failure. Raises any other error,
+    a bug, as it is.
     """
     speak(language_of_system())
     try:
