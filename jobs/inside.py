@@ -23,6 +23,7 @@ from adapters.package import PushOptions
 from adapters.push import plan_push
 from common.errors import UserError
 from common.files import write_text
+from common.language import packed
 from common.paths import LOCAL_OWNER, runs_folder
 from jobs.follow import MARK
 from jobs.stop import listen
@@ -140,7 +141,7 @@ class Printer:
             self._print({**self.last, **changes})
 
     def _print(self, event: Mapping[str, object]) -> None:
-        print(json.dumps({MARK: {"n": self.number, "event": event}}, ensure_ascii=False), flush=True)
+        print(json.dumps({MARK: {"n": self.number, "event": packed(event)}}, ensure_ascii=False), flush=True)
         self.number += 1
 
     def _print_log(self) -> None:

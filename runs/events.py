@@ -1,14 +1,16 @@
 """The events of a run: what a line of `events.jsonl` may hold, and how it is read. What they add up to is in state.py.
 
-Each line is one JSON object. A damaged line counts for nothing, and spoils no other.
+Each line is one JSON object. A damaged line counts for nothing, and spoils no other. Sentences are written as msgid and values:
+a training process has no visitor, and each reader gets them in their own language.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-from common.files import JSON_ERRORS
+from common.files import JSON_ERRORS, append_json_line
+from common.language import packed, unpacked
 from data.report import Cure
 
 MAX_LINE_BYTES = 2**20
@@ -126,6 +128,8 @@ def parse_event(line: bytes) -> Event | None:
         event = _decoder.decode(text)
         if "\\u" in text:
             json.dumps(event, ensure_ascii=False).encode()  # half characters cannot be shown
+        if '"msgid"' in text:
+            event = unpacked(event)
     except JSON_ERRORS:
         return None
     if not isinstance(event, dict):
@@ -144,3 +148,8 @@ def read_events(path: Path) -> list[Event]:
             return [event for line in lines if (event := parse_event(line)) is not None]
     except OSError:
         return []
+
+
+def append_event(path: Path, event: Mapping[str, Any]) -> None:
+    """Append one event to the file at `path`; readers get its sentences in their own language."""
+    append_json_line(path, packed(event))

@@ -30,11 +30,12 @@ from typing import Any
 import psutil
 
 from common.errors import UserError
-from common.files import append_json_line, read_json, read_object, tail
+from common.files import read_json, read_object, tail
+from common.language import packed
 from common.paths import LOCAL_OWNER, contained, is_name, runs_folder
 from runs.checkpoints import kept_words
 from runs.config import TrainConfig
-from runs.events import Event, parse_event
+from runs.events import Event, append_event, parse_event
 from runs.failures import Failure, diagnose
 from runs.processes import is_running
 from runs.state import RunState, state_of
@@ -268,7 +269,7 @@ class EventLog:
         """Append one event, and before it the step that was held back."""
         if self.writes:
             self.write_held_step()
-            append_json_line(self.path, {"time": round(time.time(), 3), "event": event, **values})
+            append_event(self.path, {"time": round(time.time(), 3), "event": event, **values})
 
     def write_step(self, step: int, **values: object) -> None:
         """Write one of a training's steps, or hold it where `_step_interval` leaves it out."""
@@ -279,7 +280,7 @@ class EventLog:
             self.write_held_step()
         elif time.monotonic() - self._shown_at >= PROGRESS_SECONDS:
             partial = self.progress_path.with_suffix(".partial")
-            partial.write_text(json.dumps(self._held), encoding="utf-8")
+            partial.write_text(json.dumps(packed(self._held)), encoding="utf-8")
             os.replace(partial, self.progress_path)
             self._shown_at = time.monotonic()
 
@@ -287,4 +288,4 @@ class EventLog:
         """Append the step that was held back, if there is one."""
         held, self._held = self._held, None
         if held:
-            append_json_line(self.path, held)
+            append_event(self.path, held)

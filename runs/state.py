@@ -125,7 +125,7 @@ class RunState:
         if kind in (*RUNNING, *FINISHED):
             self._change_status(kind, event)
         elif kind == "note":
-            self.notes += [str(event.get("message", ""))][: MAX_NOTES - len(self.notes)]
+            self.notes += [event.get("message", "")][: MAX_NOTES - len(self.notes)]
         elif kind == "stage":
             self._switch_stage(event)
         elif kind == "resumed":  # the steps after the checkpoint are trained again

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.files import append_json_line, read_json, sweep, write_json
+from common.files import read_json, sweep, write_json
+from common.language import packed, unpacked
 from common.paths import contained, free_name, home, slug
 from models.hub.client import Account, client, in_words, parse_repo
 from models.hub.transfer import fetch
@@ -36,6 +37,7 @@ from runs.backup.backup_repo import (
     sizes_of,
     writer_of,
 )
+from runs.events import append_event
 
 Progress = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
 SUFFIX = "-checkpoints"
@@ -69,7 +71,7 @@ BACKUP_TYPES = {**dict.fromkeys(Backup.__dataclass_fields__, str), "time": (int,
 
 def read_backup(run_folder: Path) -> Backup | None:
     """Read backup.json in the run's folder; None for a run without one."""
-    values = read_json(run_folder / RECORD)
+    values = unpacked(read_json(run_folder / RECORD))
     if not isinstance(values, dict) or not isinstance(values.get("writer"), str):
         return None
     known = {name: value for name, value in values.items() if isinstance(value, BACKUP_TYPES.get(name, ()))}
@@ -79,7 +81,7 @@ def read_backup(run_folder: Path) -> Backup | None:
 def note_backup(run_folder: Path, **values) -> Backup:
     """Change these values in the run's backup.json, which is made when there is none; return all."""
     known = replace(read_backup(run_folder) or Backup(writer=secrets.token_hex(16)), **values)
-    write_json(run_folder / RECORD, asdict(known))
+    write_json(run_folder / RECORD, packed(asdict(known)))
     return known
 
 
@@ -204,7 +206,7 @@ def restore(
         checkpoint = check_restored(partial).relative_to(partial).as_posix()
         accept(partial)
         words = {"message": f"Brought back from {offer.repo_id}.", "hint": "Resume goes on from its checkpoint."}
-        append_json_line(partial / "events.jsonl", {"time": round(time.time(), 3), "event": "stopped", **words})
+        append_event(partial / "events.jsonl", {"time": round(time.time(), 3), "event": "stopped", **words})
         now = {"revision": offer.revision, "checkpoint": checkpoint, "time": time.time()}
         note_backup(partial, repo_id=offer.repo_id, **now)
         final = contained(into, free_name(wanted, into))

@@ -59,7 +59,7 @@ def steps_in(run: Run) -> list[int]:
 
 def test_a_million_steps_are_some_thousand_points_and_the_last_one_is_exact(run, monkeypatch):
     lines = []
-    monkeypatch.setattr(module, "append_json_line", lambda path, event: lines.append(event))
+    monkeypatch.setattr(module, "append_event", lambda path, event: lines.append(event))
     events = EventLog(run)
     train(events, 1, TOTAL_STEPS - 1)
     events.write("done")
