@@ -8,6 +8,7 @@ language at the edge, by somebody else, or in another process (`packed`, `unpack
 import gettext
 import os
 import re
+from collections import Counter
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,7 +20,8 @@ ENGLISH, KOREAN = LANGUAGES = ("en", "ko")
 FOLDER = Path(__file__).resolve().parents[1] / "ui" / "words"
 _CURRENT: ContextVar[str] = ContextVar("language", default=ENGLISH)
 # A placeholder with a small format: a msgid may come out of a stranger's file, so `{x.y}` and `{x:>999999999}` are none.
-_FIELD = re.compile(r"\{\{|\}\}|\{(\w{1,60})(?::([+,]?(?:\.\d)?[a-z%]?))?\}")
+_FIELD = re.compile(r"\{\{|\}\}|\{(\w{1,60})(?::([+,]?(?:\.\d)?[defg%]?))?\}")
+MAX_REPEATS = 4  # of one value in a stranger's sentence; of a sentence in it, 1: else a short line becomes endless text
 _PACKED = ({"msgid", "values"}, {"msgid", "values", "plural"})
 
 
@@ -87,14 +89,22 @@ def packed(value: Any) -> Any:
 
 
 def unpacked(value: Any) -> Any:
-    """Return what `packed` wrote, with its sentences again. The value may be a stranger's."""
+    """Return what `packed` wrote, with its sentences again. The value may be a stranger's: what is none stays as it is."""
     if isinstance(value, dict):
         inner = {key: unpacked(one) for key, one in value.items()}
-        if set(inner) in _PACKED and isinstance(inner["msgid"], str) and isinstance(inner["values"], dict):
-            plural = inner.get("plural", "")
-            return Sentence(inner["msgid"], inner["values"], plural if isinstance(plural, str) else "")
-        return inner
+        return Sentence(**inner) if set(inner) in _PACKED and _is_sentence(**inner) else inner
     return [unpacked(one) for one in value] if isinstance(value, list) else value
+
+
+def _is_sentence(msgid: object, values: object, plural: object = "") -> bool:
+    """Return whether these make a sentence that is not much longer than they are."""
+    if not (isinstance(msgid, str) and isinstance(values, dict) and isinstance(plural, str)):
+        return False
+    for text in (msgid, plural):
+        for name, times in Counter(match[1] for match in _FIELD.finditer(text) if match[1]).items():
+            if times > (1 if isinstance(values.get(name), Sentence) else MAX_REPEATS):
+                return False
+    return True
 
 
 def current_language() -> str:
@@ -139,7 +149,7 @@ def _text(msgid: str, values: Mapping[str, Any], plural: str, name: str) -> str:
         found = values.get(match[1], match[0])
         try:
             return format(found, match[2] or "")
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return str(found)
 
     return _FIELD.sub(value, words)

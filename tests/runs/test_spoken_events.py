@@ -76,6 +76,8 @@ def test_the_newest_step_and_the_note_of_a_backup_hold_sentences_too(run, korean
         '{"event":"note","message":{"msgid":7,"values":{}}}',
         '{"event":"note","message":{"msgid":"x","values":[]}}',
         '{"msgid":"x","values":{}}',
+        '{"event":"note","message":{"msgid":"' + "{a}" * 9 + '","values":{"a":"words"}}}',
+        '{"event":"note","message":{"msgid":"{a}{a}","values":{"a":{"msgid":"x","values":{}}}}}',
         '{"event":"note","message":' + '{"msgid":"{a}","values":{"a":' * 2000 + "7" + "}}" * 2000 + "}",
     ],
 )
@@ -83,6 +85,12 @@ def test_a_line_with_what_only_looks_like_a_sentence_is_damaged(line):
     assert parse_event(line.encode()) is None
 
 
-def test_a_sentence_of_a_stranger_is_text(run):
-    event = parse_event(b'{"event":"note","message":{"msgid":"{a.__class__} {b:>99999999}","values":{"a":1,"b":2}}}')
-    assert event and isinstance(event["message"], Sentence) and event["message"] == "{a.__class__} {b:>99999999}"
+@pytest.mark.parametrize("text", ["{a.__class__} {a:>99999999}", "{a:c}", "{b}"])
+def test_the_sentence_of_a_stranger_names_no_more_than_values(text):
+    event = parse_event(json.dumps({"event": "note", "message": {"msgid": text, "values": {"a": 0xD800}}}).encode())
+    assert event and isinstance(event["message"], Sentence) and event["message"] == text
+
+
+def test_a_number_that_has_no_such_form_is_told_as_it_is():
+    event = parse_event(b'{"event":"note","message":{"msgid":"{a:.1f}","values":{"a":1' + b"0" * 400 + b"}}}")
+    assert event and event["message"] == "1" + "0" * 400
