@@ -15,6 +15,7 @@ import stat
 import sys
 import tempfile
 import time
+import unicodedata
 from pathlib import Path
 from typing import TypeGuard
 
@@ -26,6 +27,8 @@ LOCAL_OWNER = "local"
 GUEST_PREFIX = "guest-"
 MAX_TEMPORARY_SECONDS = 86400
 MAX_DOWNLOAD_FOLDERS = 5  # of one owner; the page serves copies of what is in them
+MAX_TITLE_CHARACTERS = 100
+HANGUL = "HANGUL SYLLABLE "  # what the Unicode name of each begins with; its sound in Latin letters follows
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 
 
@@ -128,9 +131,22 @@ def contained(root: Path, *names: str) -> Path:
     return path
 
 
-def slug(text: str) -> str:
-    """Make a folder name of `text`: lower case, digits, '-', at most 60 characters; 'run' when nothing is left."""
-    return re.sub(r"[^a-z0-9]+", "-", text[:1000].lower()).strip("-")[:60].strip("-") or "run"
+def as_title(text: str) -> str:
+    """Return a name as a person typed it, on one line, without control characters; "" when nothing is left."""
+    printable = "".join(one if one.isprintable() else " " for one in text[: 10 * MAX_TITLE_CHARACTERS])
+    return " ".join(printable.split())[:MAX_TITLE_CHARACTERS].strip()
+
+
+def slug(title: str) -> str:
+    """Make a folder name of a title: ASCII in lower case, digits, '-', at most 60 characters; 'run' when nothing is left.
+
+    Hangul is romanised and accents are dropped: the same name stands on the Hub, in jobs and in shells, which take no more.
+    """
+    composed = unicodedata.normalize("NFC", title[:1000])
+    names = [(one, unicodedata.name(one, "")) for one in composed]
+    latin = "".join(name.removeprefix(HANGUL).lower() if name.startswith(HANGUL) else one for one, name in names)
+    bare = "".join(one for one in unicodedata.normalize("NFKD", latin) if not unicodedata.combining(one))
+    return re.sub(r"[^a-z0-9]+", "-", bare.lower()).strip("-")[:60].strip("-") or "run"
 
 
 def free_name(wanted: str, *folders: Path) -> str:

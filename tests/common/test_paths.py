@@ -3,7 +3,7 @@
 import pytest
 
 from common.errors import UserError
-from common.paths import contained, free_name, home, slug
+from common.paths import as_title, contained, free_name, home, slug
 
 
 @pytest.mark.parametrize("name", ["..", "../x", "/etc", "a/b", "", ".hidden", "a\x00b", "A", "x" * 81, "é"])
@@ -27,6 +27,22 @@ def test_home_follows_studio_home(tmp_path, monkeypatch):
 def test_any_text_becomes_a_usable_name(tmp_path):
     for text in ("My Adapter!", "../../etc", "한국어", "", "a" * 500):
         assert contained(tmp_path, slug(text)).parent == tmp_path.resolve()
+
+
+@pytest.mark.parametrize(
+    ("title", "folder"),
+    [("공부 코치", "gongbu-koci"), ("Café №2", "cafe-no2"), ("\u1100\u1161 b", "ga-b"), ("学习", "run")],
+)
+def test_a_folder_has_its_title_in_ascii(title, folder):
+    assert slug(title) == folder
+
+
+@pytest.mark.parametrize(
+    ("typed", "title"),
+    [("  공부  코치 ", "공부 코치"), ("a\nb\x00\u202ec", "a b c"), (" \t\u200b", ""), ("x" * 500, "x" * 100)],
+)
+def test_a_title_is_what_was_typed_on_one_line(typed, title):
+    assert as_title(typed) == title
 
 
 def test_a_taken_name_gets_a_number(tmp_path):
