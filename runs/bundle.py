@@ -25,11 +25,11 @@ from typing import Any, TypedDict
 from adapters.curves import draw_losses
 from common.files import read_object
 from common.mix import as_text
-from common.paths import REPOSITORY
+from common.paths import REPOSITORY, as_title
 from runs.config import EXAMPLE, ROWS, WRITTEN, TrainConfig, marked, named_in
 from runs.events import Metrics
 from runs.history import copy_settings
-from runs.labels import labels_of
+from runs.labels import labels_of, title_of
 from runs.machines.user_config import FILE as USER_FILE
 from runs.publish import place_of, versions
 from runs.redact import redact
@@ -110,14 +110,14 @@ def _texts(run: Run, state: RunState, include_data: bool) -> dict[str, str]:
     made_with = {"packages": published or versions(), "platform": system, "hardware": state.metrics.get("hardware")}
     return {
         "README.txt": README.format(
-            title=f"{labels.title or run.id}\n{labels.words()}".rstrip(),
+            title=f"{title_of(run)}\n{labels.words()}".rstrip(),
             notes=labels.notes,
             status=state.status,
             command=command,
             data=data,
         ),
         "command.txt": command + "\n",
-        "config.yaml": replace(config, base_reason="").to_yaml(),
+        "config.yaml": replace(config, name=as_title(title_of(run)), base_reason="").to_yaml(),
         "fingerprint.json": _json(fingerprint(run, state.metrics)),
         "versions.json": _json(made_with),
         "metrics.json": _json(

@@ -17,7 +17,7 @@ import psutil
 from common.errors import UserError
 from common.files import plain_value, read_object
 from common.mix import DataSet, as_text
-from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, runs_folder
+from common.paths import LOCAL_OWNER, adapters_folder, as_title, contained, free_name, runs_folder
 from common.trash import empty_trash, find_in_trash, list_trash, move_to_trash, take_back
 from runs.config import ROWS, WRITTEN, TrainConfig, marked, named_in
 from runs.events import Metrics
@@ -165,8 +165,8 @@ def compare(runs: list[Run]) -> Comparison:
 
 
 def copy_settings(run: Run) -> TrainConfig:
-    """Return the settings of `run` for a new one; its data is read from the copy in the run's folder."""
-    config = run.config()
+    """Return the settings of `run` for a new one, named by its title; its data is read from the copy in the run's folder."""
+    config = replace(run.config(), name=as_title(title_of(run)))
     for name in marked(ROWS):
         sets = [_in_folder(one, run) for one in named_in(config, name)]
         if sets:

@@ -11,12 +11,13 @@ import subprocess
 import threading
 import time
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 
 from common.errors import UserError
 from common.files import is_file, read_json, write_json, write_text
 from common.mix import DataSet, as_text
-from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, contained, free_name, runs_folder, slug
+from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, as_title, contained, free_name, runs_folder, slug
 from data.kinds import suffix_of
 from models.adapter_fit import check_base
 from models.base import Base, transport_error
@@ -24,12 +25,13 @@ from models.hardware import Gpu, find_gpus
 from models.hub.errors import child_environment
 from runs.config import EXAMPLE, ROWS, TrainConfig, marked, named_in
 from runs.disk import check_disk
+from runs.labels import set_labels, title_of
 from runs.machines.command import accelerate_yaml, launch_command, launch_variables
 from runs.machines.user_config import FILE as USER_FILE
 from runs.machines.user_config import read_user_config
 from runs.processes import this_process
 from runs.resolve import ResolvedConfig, check_for_visitors, resolve
-from runs.run import UNFINISHED, EventLog, Run, read_state
+from runs.run import UNFINISHED, EventLog, Run, list_runs, read_state
 
 LAST_MOMENT_SECONDS = 20
 ABANDONED_SECONDS = 3600
@@ -39,7 +41,8 @@ ADAPTER_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
 def create_run(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER) -> Run:
     """Resolve the settings, copy the data, and write the run's folder. Raises UserError, leaving nothing.
 
-    The config that is written names the base that was chosen and why, so that a resume takes the same one.
+    The config that is written names the base that was chosen and why, so that a resume takes the same one. Its name is the
+    folder's; what was typed is the run's title.
     """
     resolved = resolve(config)
     config, base = resolved.config, resolved.base
@@ -50,6 +53,8 @@ def create_run(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER) -
     final = partial.with_name(partial.name.removesuffix(UNFINISHED))
     try:
         _write(Run(partial), replace(config, name=final.name), base, owner)
+        if title := _free_title(as_title(config.name), owner):
+            set_labels(Run(partial), title=title)
         partial.rename(final)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -70,6 +75,14 @@ def _reserve(wanted: str, owner: str) -> Path:
             partial.rmdir()
             continue
         return partial
+
+
+def _free_title(typed: str, owner: str) -> str:
+    """Return a title as it was typed, with a number where another run has it; "" where the folder's name says it all."""
+    if typed == slug(typed):
+        return ""
+    taken = {title_of(run) for run in list_runs(owner)}
+    return next(title for title in chain([typed], (f"{typed} {number}" for number in count(2))) if title not in taken)
 
 
 def _sweep(folder: Path) -> None:

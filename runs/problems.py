@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from common.errors import UserError
 from common.mix import data_sets, mix_problem
+from common.paths import MAX_TITLE_CHARACTERS, as_title
 from data.settings import EXAMPLE
 from runs.fields import Problem, is_mapping, value_problem
 from runs.machines.parallel import parallel_problems
@@ -20,8 +21,10 @@ def problems_of(config: "TrainConfig") -> list[Problem]:
     """List everything that would make a run with `config` fail or mean nothing; [] when it can start."""
     wrong = [(item.name, value_problem(item, getattr(config, item.name))) for item in fields(config)]
     found = [Problem(name, message) for name, message in wrong if message]
-    if not config.name.strip():
+    if not as_title(config.name):
         found.append(Problem("name", "give the adapter a name."))
+    if len(config.name) > MAX_TITLE_CHARACTERS:
+        found.append(Problem("name", f"at most {MAX_TITLE_CHARACTERS} characters."))
     found += _data_problems(config)
     if not config.max_steps and not config.num_train_epochs > 0:
         found.append(Problem("num_train_epochs", "give epochs or max_steps."))

@@ -15,6 +15,7 @@ from common.paths import adapters_folder, runs_folder
 from models.base import Base
 from runs.config import told_settings
 from runs.events import Metrics
+from runs.labels import labels_of
 from runs.run import Run
 from runs.state import state_of, thinned
 
@@ -89,6 +90,8 @@ def _write_adapter(
     write_curve(partial, thinned(state.losses, MAX_POINTS), thinned(state.eval_losses, MAX_POINTS))
     # what the library knows of this adapter (notes, where it was pushed), and where the one that it began with came from
     record, origin = read_object(final / RECORD), read_object(run.init_adapter_folder / RECORD).get("origin")
+    if title := labels_of(run).title:
+        record.setdefault("title", title)
     if origin:
         record["origin"] = {"kind": "trained", "from": "this machine", "init_origin": origin}
     if record:

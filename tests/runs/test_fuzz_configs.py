@@ -105,7 +105,7 @@ def test_no_bad_configuration_brings_more_than_a_sentence(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../../etc/passwd", "한국어", "CON", "a/b/c", ". .", "-rf", "x" * 900, "<b>", "%2e%2e"]
+    "name", ["../../etc/passwd", "한국어", "CON", "a/b/c", ". .", "-rf", "x" * 100, "<b>", "%2e%2e"]
 )
 def test_an_odd_name_becomes_a_plain_folder(name):
     run = create_run(TrainConfig(name=name, base="embedded"))

@@ -6,6 +6,7 @@ import pytest
 
 from common.errors import UserError
 from common.files import read_json
+from models.base import Base
 from runs.labels import (
     MAX_ABOUT_BYTES,
     MAX_NOTES,
@@ -17,6 +18,7 @@ from runs.labels import (
     split_tags,
     title_of,
 )
+from runs.publish import publish_adapter
 from runs.run import Run, find_run
 from tests.queueing import make_run
 
@@ -102,3 +104,16 @@ def test_what_lies_in_the_file_is_shown_only_where_it_is_a_label(run, about, lab
     assert labels_of(run) == labels
     set_labels(run, starred=True)
     assert read_json(run.about_file)["starred"] is True
+
+
+class Saved:
+    """A model or a tokenizer that is a file of its own."""
+
+    def save_pretrained(self, folder, **_) -> None:
+        (folder / "adapter_config.json").write_text("{}")
+
+
+def test_the_adapter_of_a_run_has_its_title(run):
+    set_labels(run, title="공부 코치")
+    folder = publish_adapter(Saved(), Saved(), run, Base("cache", "owner/base", None, ""), {})
+    assert folder.name == "run" and read_json(folder / "studio.json") == {"title": "공부 코치"}

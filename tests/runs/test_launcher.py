@@ -21,6 +21,7 @@ from models.hardware import Gpu
 from runs import disk, launcher
 from runs.config import TrainConfig
 from runs.history import copy_settings
+from runs.labels import title_of
 from runs.launcher import command, create_run, environment, start
 from runs.processes import this_process
 from runs.run import EventLog
@@ -184,6 +185,22 @@ def test_a_name_that_was_taken_and_finished_between_the_look_and_the_making_is_n
     monkeypatch.setattr(launcher, "free_name", lambda *_: next(answers))
     assert create_run(config).id == "my-run-2"
     assert not list(runs_folder().glob(f"*{launcher.UNFINISHED}"))
+
+
+def test_a_run_is_called_as_it_was_typed_and_lies_in_a_plain_folder(config):
+    runs = [create_run(replace(config, name=name)) for name in ("공부 코치", " 공부  코치\u202e", "plain", "plain")]
+    assert [(run.id, title_of(run)) for run in runs] == [
+        ("gongbu-koci", "공부 코치"),
+        ("gongbu-koci-2", "공부 코치 2"),
+        ("plain", "plain"),
+        ("plain-2", "plain-2"),
+    ]
+    assert copy_settings(runs[0]).name == "공부 코치" and not runs[2].about_file.exists()
+
+
+@pytest.mark.parametrize("name", ["", "  ", "\u200b", "x" * 101])
+def test_a_name_of_nothing_or_without_end_is_refused_at_its_field(config, name):
+    assert [problem.field for problem in replace(config, name=name).problems()] == ["name"]
 
 
 def test_a_run_on_a_space_never_meets_a_machine_elsewhere(config, monkeypatch):
