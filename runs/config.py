@@ -11,7 +11,9 @@ from typing import Any, TypedDict, get_type_hints
 import yaml
 
 from common.errors import UserError
+from common.language import _, english, joined
 from common.mix import DataSet, data_sets, line_of
+from common.paths import MAX_TITLE_CHARACTERS
 from data.settings import EXAMPLE, DataSettings
 from models.base import AUTO
 from models.plain_yaml import NestedYamlError, read_yaml
@@ -29,9 +31,13 @@ SYSTEM_TURNS = ("join", "keep")
 MARKUP = ("ask", "turns", "strip", "keep")
 TARGETS = ("all-linear", "attention", "mlp")
 MAX_CHARACTERS = 100_000
+ONE_A_LINE = _("Write one `name: value` per line.")
 MAX_DEPTH = 3  # of a file of settings: `data` may be a list, each data set with its share
-GROUPS = ("Data", "Model", "Training", "LoRA", "Memory and speed", "Processes and machines", "Watching")
-DATA, MODEL, TRAINING, LORA, MEMORY, PROCESSES, WATCHING = GROUPS  # how the page and the docs order the fields
+GROUPS = (
+    *(_("Data"), _("Model"), _("Training"), _("LoRA"), _("Memory and speed")),
+    *(_("GPUs and machines"), _("Logging and checkpoints")),
+)
+DATA, MODEL, TRAINING, LORA, MEMORY, PROCESSES, LOGGING = GROUPS  # how the page and the docs order the fields
 TOLD, CARD, KEPT, ROWS, SOURCE, READING, SPEED, BATCH, PERSONAL, SERVER, OUTSIDE, LONG, WRITTEN = Mark
 
 
@@ -39,26 +45,50 @@ TOLD, CARD, KEPT, ROWS, SOURCE, READING, SPEED, BATCH, PERSONAL, SERVER, OUTSIDE
 class TrainConfig:
     """What a run is made of. The defaults work untouched."""
 
-    name: str = setting("my-adapter", "Name of the adapter that comes out.", MODEL, KEPT, PERSONAL)
-    base: str = setting(
-        AUTO, "auto (TinyLlama; offline the embedded one), embedded, a Hub id, or a folder.", MODEL, KEPT, SOURCE
+    name: str = setting(
+        "my-adapter", "What the trained adapter is called.", MODEL, KEPT, PERSONAL, high=MAX_TITLE_CHARACTERS
     )
-    base_revision: str | None = setting(None, "Commit, tag or branch of the base on the Hub.", MODEL, TOLD, READING)
-    base_reason: str = setting("", "Why this base was taken (written by the launcher).", MODEL, KEPT, LONG, WRITTEN)
+    base: str = setting(
+        AUTO,
+        "auto (TinyLlama, or the built-in small model when offline), embedded (the built-in model), a Hugging Face "
+        "ID, or a local folder.",
+        MODEL,
+        KEPT,
+        SOURCE,
+    )
+    base_revision: str | None = setting(
+        None, "Commit, tag or branch of the base model on Hugging Face.", MODEL, TOLD, READING
+    )
+    base_reason: str = setting(
+        "", "Why this base model was chosen (written by the launcher).", MODEL, KEPT, LONG, WRITTEN
+    )
     init_adapter: str | None = setting(
-        None, "An adapter of yours to continue from; its rank, modules and layers are kept.", MODEL, KEPT, PERSONAL
+        None,
+        "An adapter of yours to continue training; its rank, target modules and layers are kept. Empty: from scratch.",
+        MODEL,
+        KEPT,
+        PERSONAL,
     )
     precision: str = setting(
-        "auto", "Precision of the base: auto is 8bit on a GPU and fp32 on a CPU.", MODEL, TOLD, choices=PRECISIONS
+        "auto",
+        "Precision of the base model's weights; auto is 8bit on a GPU and fp32 on a CPU.",
+        MODEL,
+        TOLD,
+        choices=PRECISIONS,
     )
     chat_template: str = setting(
-        "auto", "Chat template: auto takes the base's own.", MODEL, TOLD, READING, choices=("auto", *TEMPLATES)
+        "auto",
+        "How messages are written for the model; auto uses the base model's own template.",
+        MODEL,
+        TOLD,
+        READING,
+        choices=("auto", *TEMPLATES),
     )
     data: str = setting(
         EXAMPLE,
-        "example, a file (table or text), or a Hub data set id; or several, with commas, each with its share of the rows: "
-        "a.jsonl:0.7, owner/name:0.3. As many rows are drawn by the seed as the shares allow, none twice; without shares all "
-        "rows are read.",
+        "example (the built-in dataset), a file (table or text) or a Hugging Face dataset ID; or several, separated "
+        "by commas, each with its share of the rows: a.jsonl:0.7, owner/name:0.3. Rows are drawn with the seed to "
+        "match the shares, none twice; without shares all rows are used.",
         DATA,
         KEPT,
         ROWS,
@@ -66,27 +96,33 @@ class TrainConfig:
         BATCH,
         LONG,
     )
-    data_config: str | None = setting(None, "Configuration (subset) of a Hub data set.", DATA, KEPT, SOURCE, PERSONAL)
+    data_config: str | None = setting(
+        None, "Configuration (subset) of a Hugging Face dataset.", DATA, KEPT, SOURCE, PERSONAL
+    )
     data_split: str = setting(
-        "train", "Split of a Hub data set, or of a JSON file that has several.", DATA, KEPT, SOURCE
+        "train", "Split to train on, of a Hugging Face dataset or of a JSON file with several.", DATA, KEPT, SOURCE
     )
     data_revision: str | None = setting(
-        None, "Commit, tag or branch of a Hub data set; of several, write owner/name@revision.", DATA, KEPT, SOURCE
+        None,
+        "Commit, tag or branch of a Hugging Face dataset; with several datasets, write owner/name@revision.",
+        DATA,
+        KEPT,
+        SOURCE,
     )
     header: bool = setting(
         True,
-        "The first row of a table holds the column names; without one they are column 1, column 2.",
+        "The first row of a table holds the column names; without a header they are column 1, column 2, ...",
         DATA,
         TOLD,
         SOURCE,
     )
-    sheet: str = setting("", "Sheet of a workbook (.xlsx, .ods). Empty: the first.", DATA, KEPT, SOURCE)
+    sheet: str = setting("", "Sheet of a workbook (.xlsx, .ods). Empty: the first one.", DATA, KEPT, SOURCE)
     keep_null_words: bool = setting(
-        False, "Keep nan, None, null and N/A in tables as words; otherwise such cells are empty.", DATA, TOLD, SOURCE
+        False, "Keep nan, None, null and N/A in tables as text; otherwise such cells are empty.", DATA, TOLD, SOURCE
     )
     columns: str = setting(
         "",
-        'Which column is what, as JSON: {"prompt": "question", "completion": "answer"}. Empty: found by itself.',
+        'Which column is what, as JSON: {"prompt": "question", "completion": "answer"}. Empty: detected automatically.',
         DATA,
         KEPT,
         SOURCE,
@@ -94,7 +130,7 @@ class TrainConfig:
     )
     system_turns: str = setting(
         "join",
-        "System turns that are not the first turn: join them to the front, or keep them in place.",
+        "System messages after the first message: join adds them to the front, keep leaves them in place.",
         DATA,
         TOLD,
         READING,
@@ -102,7 +138,7 @@ class TrainConfig:
     )
     max_rows: int = setting(
         0,
-        "Read at most this many rows, drawn evenly by the seed; 0 reads all.",
+        "Use at most this many rows, sampled evenly with the seed; 0: all.",
         DATA,
         TOLD,
         SOURCE,
@@ -110,32 +146,57 @@ class TrainConfig:
         high=100_000_000,
     )
     text_data: str | None = setting(
-        None, "Stage 1: text (a file or a Hub data set id), trained before the conversations.", DATA, KEPT, ROWS, SOURCE
+        None,
+        "Plain text to train on before the conversations (stage 1): a file or a Hugging Face dataset ID.",
+        DATA,
+        KEPT,
+        ROWS,
+        SOURCE,
     )
     text_data_revision: str | None = setting(
-        None, "Commit, tag or branch of the text of stage 1, when it is a Hub data set.", DATA, KEPT, READING
+        None,
+        "Commit, tag or branch of the plain text of stage 1, when it is a Hugging Face dataset.",
+        DATA,
+        KEPT,
+        READING,
     )
-    text_epochs: float = setting(1.0, "Passes over the text of stage 1.", DATA, TOLD, low=0.01, high=1000.0)
+    text_epochs: float = setting(1.0, "Passes over the plain text of stage 1.", DATA, TOLD, low=0.01, high=1000.0)
     eval_data: str | None = setting(
-        None, "File with held-out rows. Without one, a part of the data is held out.", DATA, KEPT, ROWS, SOURCE
+        None,
+        "Held-out examples for evaluation: a file or a Hugging Face dataset ID. Empty: part of the dataset is held "
+        "out.",
+        DATA,
+        KEPT,
+        ROWS,
+        SOURCE,
     )
     eval_data_revision: str | None = setting(
-        None, "Commit, tag or branch of the held-out rows, when they are a Hub data set.", DATA, KEPT, READING
+        None,
+        "Commit, tag or branch of the held-out examples, when they are a Hugging Face dataset.",
+        DATA,
+        KEPT,
+        READING,
     )
     eval_split: str | None = setting(
-        None, "Split of the same data to hold out, such as validation.", DATA, KEPT, READING
+        None, "Split of the same dataset to hold out, such as validation.", DATA, KEPT, READING
     )
     eval_fraction: float = setting(
-        0.1, "Part of the rows held out when there is no file for them.", DATA, TOLD, READING, low=0.0, high=0.5
+        0.1,
+        "Fraction of the rows to hold out when no held-out examples are given; 0.1 is one in ten.",
+        DATA,
+        TOLD,
+        READING,
+        low=0.0,
+        high=0.5,
     )
     skip_bad_rows: bool = setting(
-        False, "Leave out rows that cannot be used, instead of stopping at them.", DATA, TOLD, READING
+        False, "Leave out rows that cannot be used, instead of stopping.", DATA, TOLD, READING
     )
-    drop_duplicates: bool = setting(False, "Leave out rows that say the same as an earlier one.", DATA, TOLD, READING)
+    drop_duplicates: bool = setting(False, "Leave out rows that repeat an earlier one.", DATA, TOLD, READING)
     markup: str = setting(
         "ask",
-        "Rows that already hold chat markup such as ChatML: make turns of it, strip it, or keep it as letters; ask keeps it "
-        "and warns.",
+        "Rows that already contain chat markup such as ChatML: turns reads it as messages, strip removes it, keep "
+        "leaves it as text, ask leaves it and warns.",
         DATA,
         TOLD,
         READING,
@@ -143,37 +204,52 @@ class TrainConfig:
     )
     too_long: str = setting(
         "drop",
-        "Rows over max_length: drop them, cut them at the end of a turn, or split them into several rows.",
+        "Rows longer than the max sequence length: drop leaves them out, cut ends them after a complete message, "
+        "split makes several rows of them.",
         DATA,
         TOLD,
         READING,
         choices=TOO_LONG,
     )
-    num_train_epochs: float = setting(2.0, "Passes over the data.", TRAINING, CARD, low=0.01, high=1000.0)
-    max_steps: int = setting(0, "Optimiser steps; 0 lets the epochs decide.", TRAINING, CARD, low=0, high=10_000_000)
+    num_train_epochs: float = setting(2.0, "Passes over the training examples.", TRAINING, CARD, low=0.01, high=1000.0)
+    max_steps: int = setting(
+        0, "Number of training steps; 0: as many as the epochs take.", TRAINING, CARD, low=0, high=10_000_000
+    )
     learning_rate: float = setting(
-        5e-4, "Highest learning rate (1e-4 to 1e-3 suits LoRA).", TRAINING, CARD, low=1e-7, high=0.1
+        5e-4, "Peak learning rate; 1e-4 to 1e-3 suits LoRA.", TRAINING, CARD, low=1e-7, high=0.1
     )
     per_device_train_batch_size: int = setting(
-        4, "Rows a step on each device.", TRAINING, CARD, BATCH, low=1, high=1024
+        4, "Examples per step on each device (GPU or CPU process).", TRAINING, CARD, BATCH, low=1, high=1024
     )
     gradient_accumulation_steps: int = setting(
-        1, "Batches gathered before an optimiser step.", TRAINING, CARD, low=1, high=1024
+        1,
+        "Batches added up for one training step: a larger batch without more memory.",
+        TRAINING,
+        CARD,
+        low=1,
+        high=1024,
     )
-    lr_scheduler_type: str = setting("cosine", "How the learning rate falls.", TRAINING, CARD, choices=SCHEDULERS)
+    lr_scheduler_type: str = setting(
+        "cosine", "How the learning rate falls after warm-up.", TRAINING, CARD, choices=SCHEDULERS
+    )
     warmup_fraction: float = setting(
-        0.05, "Part of the steps in which the learning rate rises.", TRAINING, CARD, low=0.0, high=0.5
+        0.05, "Fraction of the steps in which the learning rate rises to its peak.", TRAINING, CARD, low=0.0, high=0.5
     )
-    weight_decay: float = setting(0.0, "Weight decay of AdamW.", TRAINING, CARD, low=0.0, high=1.0)
+    weight_decay: float = setting(0.0, "Weight decay of AdamW; 0: off.", TRAINING, CARD, low=0.0, high=1.0)
     max_grad_norm: float = setting(
-        1.0, "Gradients are clipped to this norm; 0 does not clip.", TRAINING, TOLD, low=0.0, high=1000.0
+        1.0, "Gradients are clipped to this norm; 0: no clipping.", TRAINING, TOLD, low=0.0, high=1000.0
     )
     neftune_noise_alpha: float = setting(
-        0.0, "NEFTune: noise on the embeddings, 5 is usual; 0 is off.", TRAINING, CARD, low=0.0, high=100.0
+        0.0,
+        "NEFTune: noise added to the embeddings in training; 5 is usual, 0: off.",
+        TRAINING,
+        CARD,
+        low=0.0,
+        high=100.0,
     )
     seed: int = setting(
         42,
-        "Seed of the rows, the split, the order and the adapter's start.",
+        "Random seed for sampling, the held-out split, the order of the rows and the adapter's first weights.",
         TRAINING,
         CARD,
         SOURCE,
@@ -181,11 +257,11 @@ class TrainConfig:
         high=2**31 - 1,
     )
     max_minutes: int = setting(
-        0, "Stop after so many minutes and keep what was learned; 0: no limit.", TRAINING, TOLD, low=0, high=100_000
+        0, "Stop after this many minutes and keep what was learned; 0: no limit.", TRAINING, TOLD, low=0, high=100_000
     )
     early_stopping_patience: int = setting(
         0,
-        "Stop early after this many evaluations without a lower held-out loss (see `eval_steps`); 0: never.",
+        "Stop after this many evaluations without a lower held-out loss; 0: never.",
         TRAINING,
         CARD,
         low=0,
@@ -193,20 +269,38 @@ class TrainConfig:
     )
     keep: str = setting(
         "last",
-        "The step that becomes the adapter: the last, or the best by held-out loss.",
+        "The step that becomes the adapter: last, or best (lowest held-out loss).",
         TRAINING,
         CARD,
         choices=KEEPS,
     )
-    lora_r: int = setting(16, "LoRA rank: more can learn more and weighs more.", LORA, CARD, SPEED, low=1, high=256)
-    lora_alpha: int = setting(32, "LoRA scale, usually twice the rank.", LORA, CARD, low=1, high=1024)
-    lora_dropout: float = setting(0.05, "Dropout inside LoRA.", LORA, CARD, SPEED, low=0.0, high=0.9)
+    lora_r: int = setting(
+        16,
+        "Size of the adapter: a higher rank can learn more and needs more memory.",
+        LORA,
+        CARD,
+        SPEED,
+        low=1,
+        high=256,
+    )
+    lora_alpha: int = setting(
+        32, "Scale of the adapter's effect, usually twice the rank.", LORA, CARD, low=1, high=1024
+    )
+    lora_dropout: float = setting(
+        0.05,
+        "Fraction of the adapter's inputs that is dropped at random in training; 0: off.",
+        LORA,
+        CARD,
+        SPEED,
+        low=0.0,
+        high=0.9,
+    )
     target_modules: str = setting(
-        "all-linear", "Layers that get an adapter: all of them learns most.", LORA, CARD, SPEED, choices=TARGETS
+        "all-linear", "Layers that get LoRA weights; all-linear learns most.", LORA, CARD, SPEED, choices=TARGETS
     )
     last_layers: int = setting(
         0,
-        "LoRA on only this many of the last decoder layers: faster, less memory; 0: on all.",
+        "Train only this many of the last decoder layers: faster, with less memory; 0: all layers.",
         LORA,
         CARD,
         SPEED,
@@ -215,21 +309,26 @@ class TrainConfig:
     )
     lora_plus_ratio: float = setting(
         1.0,
-        "LoRA+: how many times faster the B matrices learn than the A; its paper has 16, 1 is plain LoRA.",
+        "LoRA+: how many times higher the learning rate of the B matrices is than that of the A matrices; its paper "
+        "uses 16, 1 is plain LoRA.",
         LORA,
         CARD,
         low=1.0,
         high=100.0,
     )
     use_rslora: bool = setting(
-        False, "Rank-stabilised LoRA: scales by the root of the rank; for ranks of 64 and more.", LORA, CARD
+        False, "Rank-stabilized LoRA: scales by the square root of the rank; for ranks of 64 and more.", LORA, CARD
     )
     use_dora: bool = setting(
-        False, "DoRA: learns size and direction apart; slower, sometimes better at low ranks.", LORA, CARD, SPEED
+        False,
+        "DoRA: trains magnitude and direction separately; slower, sometimes better at low ranks.",
+        LORA,
+        CARD,
+        SPEED,
     )
     max_length: int = setting(
         1024,
-        "Longest row in tokens; see `too_long` for longer ones.",
+        "Longest row in tokens, prompt and answer together.",
         MEMORY,
         CARD,
         READING,
@@ -238,11 +337,15 @@ class TrainConfig:
         high=131072,
     )
     packing: bool = setting(
-        False, "Lay short rows together up to max_length (best-fit; they do not see each other).", MEMORY, CARD, SPEED
+        False,
+        "Pack short rows together up to the max sequence length; they do not see each other.",
+        MEMORY,
+        CARD,
+        SPEED,
     )
     gradient_checkpointing: str = setting(
         "auto",
-        "Trade a fifth of the speed for memory; auto: only where the run would not fit without.",
+        "Saves memory and costs about a fifth of the speed; auto: only when the run would not fit otherwise.",
         MEMORY,
         TOLD,
         BATCH,
@@ -250,7 +353,7 @@ class TrainConfig:
     )
     num_processes: int = setting(
         1,
-        "How many GPUs to use, one process each (without a GPU: CPU processes); the total over all machines.",
+        "GPUs to train on, one process each (without a GPU: CPU processes); the total over all machines.",
         PROCESSES,
         TOLD,
         SPEED,
@@ -265,16 +368,25 @@ class TrainConfig:
         choices=MODES,
     )
     num_machines: int = setting(
-        1, "Machines that train together, each with these settings.", PROCESSES, TOLD, SERVER, OUTSIDE, low=1, high=512
+        1,
+        "Machines that train together, each started with these settings.",
+        PROCESSES,
+        TOLD,
+        SERVER,
+        OUTSIDE,
+        low=1,
+        high=512,
     )
     machine_rank: int = setting(
-        0, "Which of the machines this one is, from 0.", PROCESSES, KEPT, SERVER, OUTSIDE, low=0, high=511
+        0, "Number of this machine, counted from 0.", PROCESSES, KEPT, SERVER, OUTSIDE, low=0, high=511
     )
-    main_process_ip: str = setting("", "Address of machine 0, where all meet.", PROCESSES, KEPT, SERVER, OUTSIDE)
+    main_process_ip: str = setting(
+        "", "Address of machine 0, to which all machines connect.", PROCESSES, KEPT, SERVER, OUTSIDE
+    )
     main_process_port: int = setting(29500, "Port on machine 0.", PROCESSES, KEPT, SERVER, low=1, high=65535)
     rendezvous: str = setting(
         "auto",
-        "How processes meet: static, or c10d, which restarts need; auto is what max_restarts needs.",
+        "How processes find each other: static, or c10d, which restarts need; auto chooses.",
         PROCESSES,
         KEPT,
         SERVER,
@@ -282,33 +394,39 @@ class TrainConfig:
         choices=RENDEZVOUS,
     )
     max_restarts: int = setting(
-        0, "How often all restart from the last checkpoint after one died.", PROCESSES, TOLD, SERVER, low=0, high=100
+        0,
+        "How often all processes restart from the last checkpoint after one has failed.",
+        PROCESSES,
+        TOLD,
+        SERVER,
+        low=0,
+        high=100,
     )
     ddp_timeout: int = setting(
-        600, "Seconds a process waits for the others before the run ends.", PROCESSES, TOLD, SERVER, low=5, high=86400
+        600, "Seconds a process waits for the others before the run fails.", PROCESSES, TOLD, SERVER, low=5, high=86400
     )
     accelerate_config: str | None = setting(
         None,
-        "A file of your own from `accelerate config`, used as it is; its processes and mode win over these.",
+        "A file of your own from `accelerate config`, used as it is; its processes and mode override these settings.",
         PROCESSES,
         KEPT,
         SERVER,
         OUTSIDE,
     )
-    logging_steps: int = setting(1, "Steps between two points of the curve.", WATCHING, TOLD, low=1, high=10_000)
+    logging_steps: int = setting(1, "Steps between two points of the loss curve.", LOGGING, TOLD, low=1, high=10_000)
     eval_steps: int = setting(
         0,
-        "Steps between two evaluations on the held-out rows; 0: once an epoch.",
-        WATCHING,
+        "Steps between two evaluations on held-out examples; 0: once per epoch.",
+        LOGGING,
         TOLD,
         low=0,
         high=10_000_000,
     )
-    save_steps: int = setting(50, "Steps between two checkpoints.", WATCHING, TOLD, low=1, high=10_000_000)
+    save_steps: int = setting(50, "Steps between two checkpoints.", LOGGING, TOLD, low=1, high=10_000_000)
     sample_prompts: str = setting(
         "",
-        "Up to three prompts, one a line, answered at every evaluation; empty: the first held-out.",
-        WATCHING,
+        "Up to three prompts, one per line, answered at every evaluation. Empty: the first held-out ones.",
+        LOGGING,
         KEPT,
         LONG,
     )
@@ -319,7 +437,10 @@ class TrainConfig:
         known = {item.name for item in fields(cls)}
         unknown = sorted(short(name) for name in set(values) - known)
         if unknown:
-            raise UserError(f"Unknown settings: {', '.join(unknown[:10])}.", f"Known are: {', '.join(sorted(known))}.")
+            raise UserError(
+                _("Unknown settings: {names}.", names=", ".join(unknown[:10])),
+                _("Known settings: {names}.", names=", ".join(sorted(known))),
+            )
         if "data" in values:
             values = {**values, "data": line_of(values["data"])}
         types = get_type_hints(cls)
@@ -332,24 +453,26 @@ class TrainConfig:
             with open(path, encoding="utf-8") as file:
                 text = file.read(MAX_CHARACTERS + 1)
         except (OSError, ValueError) as error:
-            raise UserError(f"'{short(path)}' cannot be read as YAML.", str(error).splitlines()[0]) from error
+            why = str(error).splitlines()[0]
+            raise UserError(_("'{file}' cannot be read as YAML.", file=short(path)), why) from error
         return cls.from_text(text, short(Path(path).name))
 
     @classmethod
     def from_text(cls, text: str, name: str = "config.yaml") -> "TrainConfig":
         """Read the text of a `config.yaml`. Raises UserError when it is not one."""
         if len(text) > MAX_CHARACTERS:
-            raise UserError(f"'{name}' is too large for a file of settings.", f"{MAX_CHARACTERS} characters at most.")
+            raise UserError(
+                _("'{file}' is too large for a file of settings.", file=name),
+                _("It may have at most {limit:,} characters.", limit=MAX_CHARACTERS),
+            )
         try:
             values = read_yaml(text, MAX_DEPTH)
         except NestedYamlError as error:
-            raise UserError(
-                f"'{name}' is nested deeply, or holds aliases.", "Write one `name: value` a line."
-            ) from error
+            raise UserError(_("'{file}' is nested too deeply, or has aliases.", file=name), ONE_A_LINE) from error
         except ValueError as error:
-            raise UserError(f"'{name}' cannot be read as YAML.", str(error)) from error
+            raise UserError(_("'{file}' cannot be read as YAML.", file=name), str(error)) from error
         if not isinstance(values, dict):
-            raise UserError(f"'{name}' holds no settings.", "Write one `name: value` a line.")
+            raise UserError(_("'{file}' holds no settings.", file=name), ONE_A_LINE)
         return cls.from_dict(values)
 
     def to_yaml(self) -> str:
@@ -385,7 +508,8 @@ class TrainConfig:
         """Raise one UserError that names every problem; return when there is none."""
         found = self.problems()
         if found:
-            raise UserError("The settings cannot be used. " + " ".join(f"{problem}" for problem in found))
+            problems = joined(problem.sentence() for problem in found)
+            raise UserError(_("The settings cannot be used. {problems}", problems=problems))
 
     def changed(self, mark: Mark) -> list[str]:
         """Name the settings with `mark` that are not as they come."""
@@ -417,4 +541,4 @@ class ToldSetting(TypedDict):
 def told_settings() -> list[ToldSetting]:
     """List the settings that travel with an adapter: its values are in training_config.yaml."""
     on_card = marked(CARD)
-    return [{"name": name, "label": label_of(name), "on_card": name in on_card} for name in marked(TOLD, CARD)]
+    return [{"name": name, "label": english(label_of(name)), "on_card": name in on_card} for name in marked(TOLD, CARD)]

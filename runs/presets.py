@@ -4,9 +4,11 @@ from dataclasses import fields
 from typing import Any
 
 from common.errors import UserError
+from common.language import _, english
 from runs.config import TrainConfig
 
-QUICK, DEFAULT, THOROUGH = "Quick try", "Good default", "Thorough"
+LABELS = (_("Quick try"), _("Good default"), _("Thorough"))  # show a preset with `said(preset)`
+QUICK, DEFAULT, THOROUGH = map(english, LABELS)
 PRESETS: dict[str, dict[str, Any]] = {
     QUICK: {"max_steps": 20, "lora_r": 8, "lora_alpha": 16, "max_length": 512, "save_steps": 10},
     DEFAULT: {},
@@ -20,16 +22,19 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 HELP = {
-    QUICK: "Twenty steps at a low rank: does it work at all? Minutes.",
-    DEFAULT: "Two passes over the data: what most adapters need.",
-    THOROUGH: "Four slower passes at a higher rank: for some hundred rows and more.",
+    QUICK: _("A few steps with a small adapter: see that it works."),
+    DEFAULT: _("2 epochs: enough for most adapters."),
+    THOROUGH: _("4 epochs with a larger adapter: for a few hundred examples or more."),
 }
 
 
 def preset_values(name: str) -> dict[str, Any]:
     """Return the value of every field that any preset changes: applying one undoes what another one did. Raises UserError."""
     if name not in PRESETS:
-        raise UserError(f"There is no preset '{name}'.", f"Choose one of {', '.join(PRESETS)}.")
+        raise UserError(
+            _("There is no preset '{name}'.", name=str(name)[:80]),
+            _("Choose one of {names}.", names=", ".join(PRESETS)),
+        )
     touched = {field for changes in PRESETS.values() for field in changes}
     defaults = {item.name: item.default for item in fields(TrainConfig) if item.name in touched}
     return {**defaults, **PRESETS[name]}

@@ -4,8 +4,9 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from common.errors import UserError
+from common.language import _, joined
 from common.mix import data_sets, mix_problem
-from common.paths import MAX_TITLE_CHARACTERS, as_title
+from common.paths import as_title
 from data.settings import EXAMPLE
 from runs.fields import Problem, is_mapping, value_problem
 from runs.machines.parallel import parallel_problems
@@ -21,25 +22,27 @@ def problems_of(config: "TrainConfig") -> list[Problem]:
     """List everything that would make a run with `config` fail or mean nothing; [] when it can start."""
     wrong = [(item.name, value_problem(item, getattr(config, item.name))) for item in fields(config)]
     found = [Problem(name, message) for name, message in wrong if message]
-    if not as_title(config.name):
-        found.append(Problem("name", "give the adapter a name."))
-    if len(config.name) > MAX_TITLE_CHARACTERS:
-        found.append(Problem("name", f"at most {MAX_TITLE_CHARACTERS} characters."))
+    if not as_title(config.name) and "name" not in [problem.field for problem in found]:
+        found.append(Problem("name", _("Enter a name.")))
     found += _data_problems(config)
     if not config.max_steps and not config.num_train_epochs > 0:
-        found.append(Problem("num_train_epochs", "give epochs or max_steps."))
+        found.append(Problem("num_train_epochs", _("Set a number of epochs or of steps.")))
     has_held_out = config.eval_data or config.eval_split or config.eval_fraction > 0 or config.data == EXAMPLE
     if config.needs_evaluations and not has_held_out:
         name = "early_stopping_patience" if config.early_stopping_patience else "keep"
-        found.append(Problem(name, "needs held-out rows: give eval_data, or an eval_fraction above 0."))
+        found.append(
+            Problem(name, _("This needs held-out examples: choose some, or set the held-out fraction above 0."))
+        )
     if len(config.prompts()) > MAX_PROMPTS:
-        found.append(Problem("sample_prompts", f"{len(config.prompts())} prompts; {MAX_PROMPTS} are the most."))
+        words = _("{count} prompts; at most {limit} are allowed.", count=len(config.prompts()), limit=MAX_PROMPTS)
+        found.append(Problem("sample_prompts", words))
     if not is_mapping(config.columns):
-        found.append(Problem("columns", 'is no JSON object like {"prompt": "question", "completion": "answer"}.'))
+        example = '{"prompt": "question", "completion": "answer"}'
+        found.append(Problem("columns", _("Write a JSON object such as {example}.", example=example)))
     try:
         return found + parallel_problems(with_user_config(config))
     except UserError as error:
-        return [*found, Problem("accelerate_config", str(error))]
+        return [*found, Problem("accelerate_config", joined([error.message, error.hint]))]
 
 
 def _data_problems(config: "TrainConfig") -> list[Problem]:
@@ -48,9 +51,11 @@ def _data_problems(config: "TrainConfig") -> list[Problem]:
     problem = mix_problem(sets)
     found = [Problem("data", problem)] if problem else []
     if len(sets) > 1 and config.data_revision:
-        found.append(Problem("data_revision", "of several data sets each has its own: write owner/name@revision."))
+        found.append(Problem("data_revision", _("With several datasets, write owner/name@revision in each.")))
     if config.eval_split and (len(sets) > 1 or config.eval_data):
-        found.append(Problem("eval_split", "holds out a part of one data set, and nothing beside eval_data."))
+        found.append(
+            Problem("eval_split", _("A held-out split needs a single dataset and no other held-out examples."))
+        )
     elif config.eval_split == config.data_split:
-        found.append(Problem("eval_split", f"'{config.eval_split}' is what is trained on."))
+        found.append(Problem("eval_split", _("'{split}' is the split to train on.", split=config.eval_split)))
     return found

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from common.errors import UserError
+from common.language import _, joined
 from models.base import Base, choose_base
 from models.hardware import Hardware, cpu_count, find_gpus, find_hardware
 from models.precision import resolve_precision
 from models.quantised import check_precision
 from runs.config import TrainConfig
-from runs.fields import Mark
+from runs.fields import Mark, Problem, label_of
 from runs.limits import limits
 from runs.machines.parallel import SPLIT_WEIGHTS, check_machine
 from runs.machines.user_config import with_user_config
@@ -58,8 +59,14 @@ def in_own_precision(config: TrainConfig, base: Base) -> TrainConfig:
         return config
     check_precision(config.precision, stored, base.model_id)
     if config.parallel in SPLIT_WEIGHTS:
-        words = f"{config.parallel} splits the weights over processes, and {base.model_id} is quantised already."
-        raise UserError(words, f"Take ddp or zero2, or the model in 16 bits{stored.named_twin()}.")
+        raise UserError(
+            _(
+                "{mode} splits the weights over processes, and {base} is already quantized.",
+                mode=config.parallel,
+                base=base.model_id,
+            ),
+            _("Use ddp or zero2, or the model in 16 bits{twin}.", twin=stored.named_twin()),
+        )
     return replace(config, precision=str(stored.precision))
 
 
@@ -72,10 +79,11 @@ def capped(config: TrainConfig) -> TrainConfig:
     check_for_visitors(config)
     config = with_user_config(config)
     check_machine(config, find_gpus(), cpu_count())
-    for name, most, unit in (("max_minutes", allowed.minutes, "minutes"), ("max_rows", allowed.rows, "rows")):
+    for name, most in (("max_minutes", allowed.minutes), ("max_rows", allowed.rows)):
         wanted = getattr(config, name)
         if most and wanted > most:
-            raise UserError(f"{name}: {wanted} {unit} are asked for; {most} are the most on this machine.", "Lower it.")
+            words = _("{value:,} is too high; the maximum on this machine is {limit:,}.", value=wanted, limit=most)
+            raise UserError(Problem(name, words).sentence())
         if most and not wanted:
             config = replace(config, **{name: most})
     return config
@@ -85,4 +93,10 @@ def check_for_visitors(config: TrainConfig) -> None:
     """Raise UserError on a Space for what names machines, addresses or files of the server: all there is visitors' doing."""
     named = config.changed(Mark.SERVER) if os.environ.get("SPACE_ID") else []
     if named:
-        raise UserError(f"{', '.join(named)}: not on a Space, which is one machine.", "Leave it as it is.")
+        raise UserError(
+            _(
+                "A Space is a single machine: {settings} cannot be changed.",
+                settings=joined(map(label_of, named), ", "),
+            ),
+            _("Leave it as it is."),
+        )

@@ -19,6 +19,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.language import Sentence, _, joined, n_
 from models.hardware import Gpu, Hardware
 from models.precision import resolve_precision
 from runs.config import TrainConfig
@@ -42,7 +43,7 @@ NATIVE_BF16 = 8.0  # compute capability from which a card has bf16; torch counts
 class LaunchPlan:
     """`rows` are (what, words) for a person; `yaml` is "" for a file of the user's own, which is used as it is."""
 
-    rows: list[tuple[str, str]]
+    rows: list[tuple[Sentence, Sentence]]
     command: str
     yaml: str
 
@@ -164,60 +165,76 @@ def launch_plan(config: TrainConfig, hardware: Hardware, bytes_per_process: int 
     """Describe how `config` (with the numbers of its own accelerate config in it) would be started on this machine."""
     gpus = hardware.gpus
     resolved, mixed = resolve_precision(config.precision, hardware.has_gpu), mixed_precision(config.precision, gpus)
-    precision = f"base in {resolved}, computed in {'fp32' if mixed == 'no' else mixed}, adapters in fp32"
-    rows = [("Hardware", _hardware_words(hardware)), ("Processes", _processes_words(config, resolved, hardware))]
-    rows += [("Precision", precision), ("Batch", _batch_words(config))]
+    computed = "fp32" if mixed == "no" else mixed
+    precision = _("base model in {stored}, computed in {computed}, adapter in fp32", stored=resolved, computed=computed)
+    rows = [(_("Hardware"), _hardware_words(hardware)), (_("Processes"), _processes_words(config, resolved, hardware))]
+    rows += [(_("Precision"), precision), (_("Batch"), _batch_words(config))]
     if bytes_per_process is not None:
-        rows.append(("Memory", f"about {bytes_per_process / 2**30:.2f} GiB {memory_place(config, hardware)}"))
+        size, place = bytes_per_process / 2**30, memory_place(config, hardware)
+        rows.append((_("Memory"), _("about {size:.2f} GiB {place}", size=size, place=place)))
     if config.num_machines > 1:
-        others = f"the same on each of the {config.num_machines}, with machine_rank 0 to {config.num_machines - 1}"
-        where = f"they meet at {config.main_process_ip}:{config.main_process_port} within {config.ddp_timeout} s"
-        rows.append(("Machines", f"this is machine {config.machine_rank}; start {others}; {where}"))
+        words = _(
+            "this is machine {number} of 0 to {last}; start the same on each, with its own number; "
+            "they connect at {address}:{port} within {seconds} s",
+            number=config.machine_rank,
+            last=config.num_machines - 1,
+            address=config.main_process_ip,
+            port=config.main_process_port,
+            seconds=config.ddp_timeout,
+        )
+        rows.append((_("Machines"), words))
     if config.max_restarts:
-        rows.append(("If one dies", f"all restart from the last checkpoint, {config.max_restarts} times at most"))
+        words = n_(
+            "all restart from the last checkpoint, at most {count} time",
+            "all restart from the last checkpoint, at most {count} times",
+            config.max_restarts,
+        )
+        rows.append((_("If a process fails"), words))
     file = USER_FILE if config.accelerate_config else "accelerate.yaml"
     command = shlex.join(["accelerate", "launch", *launch_command(config, file, gpus, "RUN")[3:]])
     variables = "".join(f"{name}={shlex.quote(value)} " for name, value in launch_variables(config, gpus).items())
     return LaunchPlan(rows, variables + command, "" if config.accelerate_config else accelerate_yaml(config, gpus))
 
 
-def _hardware_words(hardware: Hardware) -> str:
+def _hardware_words(hardware: Hardware) -> Sentence:
     """Return the hardware in words: '2 x NVIDIA L4 (22 GiB), 12 CPU cores'."""
     counts = Counter(f"{gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in hardware.gpus)
     cards = [f"{count} x {words}" if count > 1 else words for words, count in counts.items()]
-    return f"{', '.join(cards) or 'no GPU'}, {_cores(hardware.cpu_count)}"
+    return joined([*(cards or [_("no GPU")]), _cores(hardware.cpu_count)], ", ")
 
 
-def _cores(count: int) -> str:
-    return f"{count} CPU core{'s' if count > 1 else ''}"
+def _cores(count: int) -> Sentence:
+    return n_("{count} CPU core", "{count} CPU cores", count)
 
 
-def memory_place(config: TrainConfig, hardware: Hardware) -> str:
+def memory_place(config: TrainConfig, hardware: Hardware) -> Sentence:
     """Return the words for the memory that an estimate is about."""
     if hardware.has_gpu:
-        return "on each card" if local_processes(config) > 1 else "on the card"
-    return "of RAM for each process" if local_processes(config) > 1 else "of RAM"
+        return _("on each GPU") if local_processes(config) > 1 else _("on the GPU")
+    return _("of RAM for each process") if local_processes(config) > 1 else _("of RAM")
 
 
-def _processes_words(config: TrainConfig, precision: str, hardware: Hardware) -> str:
-    name = NAMES[row_of(config)]
+def _processes_words(config: TrainConfig, precision: str, hardware: Hardware) -> Sentence:
+    name, count = NAMES[row_of(config)], config.num_processes
     if mode_of(config) == "single":
-        return f"{name} on {'one GPU' if hardware.has_gpu else 'the CPU'}"
+        return _("one process on the GPU") if hardware.has_gpu else _("one process on the CPU")
     why = TABLE[row_of(config)][kind_of(precision)].why
     if not hardware.has_gpu:
-        each = f"each with {_cores(max(1, hardware.cpu_count // local_processes(config)))}"
-        why = why if config.num_machines > 1 else "to try out what several GPUs would do; it is not faster"
-        return f"{config.num_processes}, {each}: {name} ({why})"
+        cores = _cores(max(1, hardware.cpu_count // local_processes(config)))
+        why = why if config.num_machines > 1 else _("a test of what several GPUs would do; it is not faster")
+        return _("{count}, each with {cores}: {mode} ({why})", count=count, cores=cores, mode=name, why=why)
+    words = _("{count}, one on each GPU: {mode} ({why})", count=count, mode=name, why=why)
     idle = len(hardware.gpus) - local_processes(config)
-    unused = f"; {idle} of the GPUs stay{'s' if idle == 1 else ''} unused" if idle > 0 else ""
-    return f"{config.num_processes}, one on each GPU: {name} ({why}){unused}"
+    unused = n_("{count} GPU is not used", "{count} GPUs are not used", idle) if idle > 0 else ""
+    return joined([words, unused], "; ")
 
 
-def _batch_words(config: TrainConfig) -> str:
-    """Return '4 rows a device x 2 gathered x 4 processes = 32 rows a step'."""
+def _batch_words(config: TrainConfig) -> Sentence:
+    """Return '4 examples per device x 2 batches x 4 processes = 32 examples per step'."""
     device, gathered = config.per_device_train_batch_size, config.gradient_accumulation_steps
-    parts = [f"{device} row{'s' if device > 1 else ''} a device"]
-    parts += [f"{gathered} gathered"] if gathered > 1 else []
-    parts += [f"{config.num_processes} processes"] if config.num_processes > 1 else []
-    rows = device * gathered * config.num_processes
-    return f"{' x '.join(parts)} = {rows} row{'s' if rows > 1 else ''} a step (the effective batch)"
+    parts = [n_("{count} example per device", "{count} examples per device", device)]
+    parts += [n_("{count} batch", "{count} batches", gathered)] if gathered > 1 else []
+    parts += [n_("{count} process", "{count} processes", config.num_processes)] if config.num_processes > 1 else []
+    total = device * gathered * config.num_processes
+    step = n_("{count} example per step", "{count} examples per step", total)
+    return _("{product} = {step}", product=joined(parts, " x "), step=step)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from common.errors import UserError
+from common.language import Sentence, _, n_
 from models.hardware import Gpu
 from runs.fields import Problem
 
@@ -22,9 +23,9 @@ NEEDS_DEEPSPEED = ("zero2", "zero3")
 RENDEZVOUS = ("auto", "static", "c10d")
 KINDS = ("none", "8bit", "4bit")
 NAMES = {
-    "single": "one process",
-    "ddp": "DDP, one machine",
-    "machines": "DDP, several machines",
+    "single": _("one process"),
+    "ddp": _("DDP, one machine"),
+    "machines": _("DDP, several machines"),
     "zero2": "DeepSpeed ZeRO-2",
     "zero3": "DeepSpeed ZeRO-3",
     "fsdp2": "FSDP2",
@@ -38,47 +39,53 @@ class Cell:
     """One cell of the table: whether it works, and what it is good for, or why not and the nearest that works."""
 
     works: bool
-    why: str
+    why: Sentence
 
 
 TABLE = {
     "single": {
-        "none": Cell(True, "the fastest where the model fits"),
-        "8bit": Cell(True, "half the weights' memory, slower"),
-        "4bit": Cell(True, "a quarter of the weights' memory, slower"),
+        "none": Cell(True, _("the fastest where the model fits")),
+        "8bit": Cell(True, _("half the memory for weights, slower")),
+        "4bit": Cell(True, _("a quarter of the memory for weights, slower")),
     },
     "ddp": {
-        "none": Cell(True, "the first choice: each process holds the whole model once, only gradients travel"),
-        "8bit": Cell(True, "each process holds its own 8-bit copy"),
-        "4bit": Cell(True, "each process holds its own 4-bit copy"),
+        "none": Cell(True, _("the first choice: each process has the whole model, only gradients are exchanged")),
+        "8bit": Cell(True, _("each process has its own 8-bit copy")),
+        "4bit": Cell(True, _("each process has its own 4-bit copy")),
     },
     "machines": {
-        "none": Cell(True, "as on one machine; the network carries the adapter's gradients only"),
-        "8bit": Cell(True, "as on one machine"),
-        "4bit": Cell(True, "as on one machine"),
+        "none": Cell(True, _("as on one machine; only the adapter's gradients go over the network")),
+        "8bit": Cell(True, _("as on one machine")),
+        "4bit": Cell(True, _("as on one machine")),
     },
     "zero2": {
-        "none": Cell(True, "splits gradients and optimiser: with LoRA they are small, so little is won over DDP"),
-        "8bit": Cell(True, "only the adapter's state is split"),
-        "4bit": Cell(True, "only the adapter's state is split"),
+        "none": Cell(
+            True, _("splits gradients and optimizer states; they are small with LoRA, so it gains little over DDP")
+        ),
+        "8bit": Cell(True, _("only the adapter's states are split")),
+        "4bit": Cell(True, _("only the adapter's states are split")),
     },
     "zero3": {
-        "none": Cell(True, "splits the weights too: for a base that is too large for one card"),
+        "none": Cell(True, _("splits the weights too: for a base model that is too large for one GPU")),
         "8bit": Cell(
             False,
-            "bitsandbytes keeps the whole 8-bit weights beside those that ZeRO-3 splits, so no memory is saved; "
-            "take zero2 or ddp with 8bit, or zero3 with 4bit or bf16",
+            _(
+                "bitsandbytes keeps the whole 8-bit weights beside those that ZeRO-3 splits, so no memory is saved; "
+                "use zero2 or ddp with 8bit, or zero3 with 4bit or bf16"
+            ),
         ),
-        "4bit": Cell(True, "splits 4-bit weights, stored in the dtype of the rest"),
+        "4bit": Cell(True, _("splits 4-bit weights, stored in the dtype of the rest")),
     },
     "fsdp2": {
-        "none": Cell(True, "splits the weights too, with torch alone"),
+        "none": Cell(True, _("splits the weights too, with PyTorch alone")),
         "8bit": Cell(
             False,
-            "an 8-bit weight carries its scales beside it, and FSDP2 cannot split that; "
-            "take ddp with 8bit, or fsdp2 with 4bit or bf16",
+            _(
+                "an 8-bit weight carries its scales beside it, and FSDP2 cannot split that; "
+                "use ddp with 8bit, or fsdp2 with 4bit or bf16"
+            ),
         ),
-        "4bit": Cell(True, "QLoRA with split weights, stored in the dtype of the rest"),
+        "4bit": Cell(True, _("QLoRA with split weights, stored in the dtype of the rest")),
     },
 }
 
@@ -119,8 +126,12 @@ def with_processes(config: "TrainConfig", processes: int) -> "TrainConfig":
     if rows % processes:
         fitting = ", ".join(str(number) for number in range(1, rows + 1) if rows % number == 0 and number <= MAX_NAMED)
         raise UserError(
-            f"This run learns from {rows} rows a step, which {processes} processes cannot share equally.",
-            f"Go on with {fitting} of them.",
+            _(
+                "This run trains on {rows} examples per step, which {processes} processes cannot share equally.",
+                rows=rows,
+                processes=processes,
+            ),
+            _("Use one of these numbers of processes: {numbers}.", numbers=fitting),
         )
     device = config.per_device_train_batch_size
     if gathered % processes:  # fewer rows on each device, gathered oftener where that leaves a rest
@@ -140,33 +151,43 @@ def rendezvous_of(config: "TrainConfig") -> str:
 
 def parallel_problems(config: "TrainConfig") -> list[Problem]:
     """Say what is wrong with the processes of `config` on any machine."""
-    cell = TABLE[row_of(config)][kind_of(config.precision)]
+    cell, mode = TABLE[row_of(config)][kind_of(config.precision)], config.parallel
     found = []
     if not cell.works:
-        is_auto = " (auto is 8bit on a GPU)" if config.precision == "auto" else ""
-        found.append(Problem("parallel", f"{config.parallel} does not go with 8bit{is_auto}: {cell.why}."))
-    if config.parallel in ENGINES and config.text_data:
-        words = "the text of stage 1 needs whole weights between the stages; train it in a run of its own first"
-        found.append(Problem("parallel", f"{config.parallel}: {words}, then continue from its adapter."))
-    if config.parallel in SPLIT_WEIGHTS and config.use_dora:
-        found.append(Problem("use_dora", f"DoRA reads whole weights, and {config.parallel} splits them; take ddp."))
-    if config.parallel in ENGINES and config.lora_plus_ratio > 1:
-        words = f"LoRA+ trains A and B in groups of their own, which nobody has tried with {config.parallel}; take ddp."
+        words = _("{mode} does not work with 8bit: {why}.", mode=mode, why=cell.why)
+        if config.precision == "auto":
+            words = _("{mode} does not work with 8bit, which auto is on a GPU: {why}.", mode=mode, why=cell.why)
+        found.append(Problem("parallel", words))
+    if mode in ENGINES and config.text_data:
+        words = _(
+            "Plain text cannot be trained on with {mode}; use a run of its own first and start from its adapter.",
+            mode=mode,
+        )
+        found.append(Problem("parallel", words))
+    if mode in SPLIT_WEIGHTS and config.use_dora:
+        words = _("DoRA needs whole weights, and {mode} splits them; use ddp.", mode=mode)
+        found.append(Problem("use_dora", words))
+    if mode in ENGINES and config.lora_plus_ratio > 1:
+        words = _("LoRA+ is not tested with {mode}; use ddp.", mode=mode)
         found.append(Problem("lora_plus_ratio", words))
-    if config.num_processes % max(1, config.num_machines):
-        words = f"{config.num_processes} processes cannot be shared equally by {config.num_machines} machines"
-        found.append(Problem("num_processes", f"{words}: it is the total over all of them."))
-    if config.machine_rank >= config.num_machines:
-        ranks = f"with num_machines {config.num_machines} it goes from 0 to {config.num_machines - 1}"
-        found.append(Problem("machine_rank", f"{config.machine_rank} is too high; {ranks}."))
-    if config.num_machines > 1 and not config.main_process_ip.strip():
-        found.append(Problem("main_process_ip", "several machines need the address of machine 0."))
+    machines = config.num_machines
+    if config.num_processes % max(1, machines):
+        words = _(
+            "{processes} processes cannot be shared equally by {machines} machines; enter the total over all machines.",
+            processes=config.num_processes,
+            machines=machines,
+        )
+        found.append(Problem("num_processes", words))
+    if config.machine_rank >= machines:
+        found.append(Problem("machine_rank", _("Use a number from 0 to {last}.", last=machines - 1)))
+    if machines > 1 and not config.main_process_ip.strip():
+        found.append(Problem("main_process_ip", _("Several machines need the address of machine 0.")))
     if any(letter.isspace() or letter in ",=/" for letter in config.main_process_ip.strip()):
-        found.append(Problem("main_process_ip", "is no address: give an IP or a host name."))
+        found.append(Problem("main_process_ip", _("Enter an IP address or a host name.")))
     if config.max_restarts and config.rendezvous == "static":
-        found.append(Problem("max_restarts", "restarts need rendezvous c10d: processes cannot meet again by static."))
+        found.append(Problem("max_restarts", _("Restarts need the rendezvous c10d.")))
     if config.max_restarts and mode_of(config) == "single":
-        found.append(Problem("max_restarts", "restarts need several processes; Resume goes on with one."))
+        found.append(Problem("max_restarts", _("Restarts need several processes; with one, press Resume.")))
     return found
 
 
@@ -174,18 +195,24 @@ def check_machine(config: "TrainConfig", gpus: tuple[Gpu, ...], cores: int) -> N
     """Raise UserError when this machine cannot do what `config` asks of it."""
     wanted, most = local_processes(config), len(gpus) or cores
     if config.parallel in ENGINES and not gpus:
-        raise UserError(f"parallel: {config.parallel} needs GPUs, and this machine has none.", "Take auto or ddp.")
+        raise UserError(_("{mode} needs GPUs, and this machine has none.", mode=config.parallel), _("Use auto or ddp."))
     if wanted > most:
-        have = f"{len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else f"{most} CPU cores and no GPU"
-        here = f"{wanted} of {config.num_processes}" if config.num_machines > 1 else f"{wanted}"
-        raise UserError(f"num_processes: {here} are asked for; this machine has {have}.", f"Give at most {most}.")
+        have = (
+            n_("{count} GPU", "{count} GPUs", most)
+            if gpus
+            else n_("{count} CPU core and no GPU", "{count} CPU cores and no GPU", most)
+        )
+        raise UserError(
+            _("{count} processes do not fit on this machine: it has {have}.", count=wanted, have=have),
+            _("Set GPUs (processes) to at most {limit} per machine.", limit=most),
+        )
     check_engine(config)
 
 
 def check_engine(config: "TrainConfig") -> None:
     """Raise UserError when this Python lacks what the mode is made of."""
     if config.parallel in NEEDS_DEEPSPEED and not importlib.util.find_spec("deepspeed"):
-        raise UserError(f"parallel: {config.parallel} needs DeepSpeed, which is not installed.", INSTALL_DEEPSPEED)
+        raise UserError(_("{mode} needs DeepSpeed, which is not installed.", mode=config.parallel), INSTALL_DEEPSPEED)
 
 
 def table_markdown() -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
+from common.language import _
 from models.plain_yaml import read_yaml
 
 if TYPE_CHECKING:  # it asks this module for its problems
@@ -18,7 +19,7 @@ MAX_CHARACTERS = 100_000
 MAX_DEPTH = 20  # a plugin of DeepSpeed or of FSDP is a table in a table
 Values = dict[str, Any]
 FILE = "accelerate_user.yaml"  # its copy in the run's folder
-HINT = "Make one with `accelerate config --config_file FILE`."
+HINT = _("Make one with `accelerate config --config_file FILE`.")
 MODES = {"NO": "auto", "MULTI_GPU": "ddp", "DEEPSPEED": "zero2", "FSDP": "fsdp2"}
 KEYS = (  # of accelerate's ClusterConfig; a test compares
     *("compute_environment", "distributed_type", "mixed_precision", "use_cpu", "debug", "num_processes"),
@@ -39,26 +40,34 @@ def read_user_config(path: str | Path) -> Values:
     except (OSError, ValueError) as error:
         first_line = (str(error).splitlines() or [""])[0][:200]
         raise UserError(
-            f"'{Path(path).name[:80]}' cannot be read as an accelerate config: {first_line}", HINT
+            _("'{file}' cannot be read as an accelerate config: {why}", file=Path(path).name[:80], why=first_line), HINT
         ) from error
     if not isinstance(values, dict) or "distributed_type" not in values:
-        raise UserError(f"'{Path(path).name[:80]}' is no accelerate config: it has no distributed_type.", HINT)
+        raise UserError(
+            _("'{file}' is not an accelerate config: it has no distributed_type.", file=Path(path).name[:80]), HINT
+        )
     unknown = sorted(str(name)[:40] for name in set(values) - set(KEYS))
     if unknown:
-        raise UserError(f"accelerate refuses these keys of its config: {', '.join(unknown[:10])}.", HINT)
+        names = ", ".join(unknown[:10])
+        raise UserError(_("accelerate does not know these keys of its config: {names}.", names=names), HINT)
     kind = str(values["distributed_type"])
     for name in ("fsdp_config", "mpirun_config", "deepspeed_config"):
         if not isinstance(values.get(name) or {}, dict):
-            raise UserError(f"{name} of the accelerate config holds no settings.", HINT)
+            raise UserError(_("{name} in the accelerate config holds no settings.", name=name), HINT)
     if values.get("compute_environment", "LOCAL_MACHINE") != "LOCAL_MACHINE":
-        raise UserError("This accelerate config starts jobs in a cloud, not processes here.", HINT)
+        raise UserError(_("This accelerate config starts jobs in a cloud, not processes on this machine."), HINT)
     if kind == "MULTI_CPU" and not (values.get("mpirun_config") or {}).get("mpirun_hostfile"):
-        words = "accelerate starts one process for MULTI_CPU without mpirun, whatever num_processes says"
-        raise UserError(f"{words}.", "Write distributed_type: MULTI_GPU and use_cpu: true.")
+        raise UserError(
+            _("For MULTI_CPU without mpirun, accelerate starts a single process, whatever num_processes says."),
+            _("Write distributed_type: MULTI_GPU and use_cpu: true."),
+        )
     if kind not in (*MODES, "MULTI_CPU"):
-        raise UserError(f"distributed_type {kind[:40]} is not supported.", f"Supported are {', '.join(MODES)}.")
+        raise UserError(
+            _("distributed_type {kind} is not supported.", kind=kind[:40]),
+            _("Use one of {kinds}.", kinds=", ".join(MODES)),
+        )
     if kind == "FSDP" and (values.get("fsdp_config") or {}).get("fsdp_version", 1) != 2:
-        raise UserError("FSDP of version 1 is not supported.", "Write fsdp_version: 2 into fsdp_config.")
+        raise UserError(_("FSDP version 1 is not supported."), _("Write fsdp_version: 2 in fsdp_config."))
     return values
 
 
@@ -93,5 +102,7 @@ def _number(values: Values, name: str, default: int) -> int:
     if value is None:
         return default
     if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,9}", str(value)):
-        raise UserError(f"{name} of the accelerate config is '{str(value)[:40]}', not a number.", HINT)
+        raise UserError(
+            _("{name} in the accelerate config is '{value}', not a number.", name=name, value=str(value)[:40]), HINT
+        )
     return int(value)

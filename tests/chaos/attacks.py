@@ -236,7 +236,7 @@ def train_oddly(attacker: Attacker) -> None:
             {"Base model": "../../x"},
             {"Continue from": attacker.luck.choice(attacker.names)},
             {"Max steps": 10**12},
-            {"Num train epochs": float("1e300")},
+            {"Epochs": float("1e300")},
             {"Data": "A file of mine"},
             {"Data": "Paste", "Rows: JSON lines, a table, or plain text": "[" * 50_000},
         ]

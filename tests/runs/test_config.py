@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import UserError
 from runs.config import GROUPS, TrainConfig
-from runs.fields import Mark
+from runs.fields import LABELS, Mark, label_of
 from runs.presets import PRESETS, preset_values
 
 
@@ -24,6 +24,11 @@ def test_a_setting_that_does_not_say_what_it_means_to_others_fails_here():
         assert not (is_free_text and leaves != {Mark.KEPT} and item.name != "base_revision"), f"{item.name} is a word"
 
 
+def test_every_setting_has_a_label_of_its_own():
+    assert set(LABELS) == {item.name for item in fields(TrainConfig)}
+    assert len(set(LABELS.values())) == len(LABELS)
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_defaults_and_the_presets_have_no_problem(preset):
     assert wrong_fields(**preset_values(preset)) == []
@@ -34,7 +39,7 @@ def test_all_problems_are_told_together():
     assert set(wrong_fields(**wrong)) == set(wrong)
     with pytest.raises(UserError) as error:
         TrainConfig(**wrong).check()
-    assert all(name in str(error.value) for name in wrong)
+    assert all(label_of(name) in str(error.value) for name in wrong)
 
 
 @pytest.mark.parametrize(
@@ -65,12 +70,15 @@ def test_values_may_come_as_text():
     ("values", "words"),
     [
         ({"lerning_rate": 1}, "Unknown settings: lerning_rate"),
-        ({"max_steps": "ten"}, "max_steps: 'ten' is not a number"),
+        ({"max_steps": "ten"}, "Max steps: 'ten' is not a number"),
         ({"max_steps": 1.5}, "not a whole number"),
         ({"max_steps": "inf"}, "not a whole number"),
         ({"skip_bad_rows": "perhaps"}, "neither true nor false"),
-        ({"name": ["a"]}, "name: it takes text, a number, or true or false"),
-        *[({"lora_r": value}, "lora_r: ") for value in (True, [1], {"a": 1}, b"1", "", 10**5000, "9" * 5000, object())],
+        ({"name": ["a"]}, "Name: Enter text, a number, or true or false"),
+        *[
+            ({"lora_r": value}, r"LoRA rank \(r\): ")
+            for value in (True, [1], {"a": 1}, b"1", "", 10**5000, "9" * 5000, object())
+        ],
     ],
     ids=range(14),
 )

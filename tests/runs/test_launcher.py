@@ -209,6 +209,6 @@ def test_a_run_on_a_space_never_meets_a_machine_elsewhere(config, monkeypatch):
     elsewhere = {"num_machines": 2, "num_processes": 2, "main_process_ip": "203.0.113.9", "rendezvous": "c10d"}
     run.config_file.write_text(yaml.safe_dump({**run.config().to_dict(), **elsewhere}))
     monkeypatch.setenv("SPACE_ID", "someone/studio")
-    with pytest.raises(UserError, match="not on a Space"):
+    with pytest.raises(UserError, match="A Space is a single machine"):
         start(run)
     assert not run.is_alive()

@@ -23,7 +23,7 @@ def test_the_owner_sets_limits_and_lifts_them(monkeypatch):
     monkeypatch.setenv("STUDIO_MAX_ROWS", "0")
     assert capped(TrainConfig()).max_minutes == 15 and capped(TrainConfig()).max_rows == 0
     assert capped(TrainConfig(max_minutes=5)).max_minutes == 5
-    with pytest.raises(UserError, match="16 minutes are asked for; 15"):
+    with pytest.raises(UserError, match="16 is too high; the maximum on this machine is 15"):
         capped(TrainConfig(max_minutes=16))
 
 

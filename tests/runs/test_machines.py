@@ -66,28 +66,32 @@ def test_the_config_refuses_what_the_table_refuses_and_nothing_else(mode, kind):
     settings = {**CONFIGS_OF[mode], "precision": PRECISION_OF[kind]}
     cell = TABLE[row_of(TrainConfig(**settings))][kind]
     assert row_of(TrainConfig(**settings)) == mode
-    assert problems(**settings) == ({} if cell.works else {"parallel": f"{mode} does not go with 8bit: {cell.why}."})
+    assert problems(**settings) == ({} if cell.works else {"parallel": f"{mode} does not work with 8bit: {cell.why}."})
 
 
 def test_the_table_is_that_of_the_docs_and_each_refusal_names_the_nearest_thing_that_works():
     refused = {(mode, kind) for mode, row in TABLE.items() for kind, cell in row.items() if not cell.works}
     assert refused == {("zero3", "8bit"), ("fsdp2", "8bit")}
-    assert all("; take " in TABLE[mode][kind].why for mode, kind in refused)
+    assert all("; use " in TABLE[mode][kind].why for mode, kind in refused)
     assert table_markdown() in (REPOSITORY / "docs" / "parallel.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
     ("settings", "field", "words"),
     [
-        ({"parallel": "fsdp2", "num_processes": 2}, "parallel", "auto is 8bit on a GPU"),
+        ({"parallel": "fsdp2", "num_processes": 2}, "parallel", "which auto is on a GPU"),
         ({"parallel": "zero3", "precision": "4bit", "text_data": "a.txt"}, "parallel", "run of its own"),
         ({"parallel": "fsdp2", "precision": "bf16", "use_dora": True}, "use_dora", "splits them"),
-        ({"parallel": "zero2", "precision": "bf16", "lora_plus_ratio": 16.0}, "lora_plus_ratio", "tried with zero2"),
-        ({**MACHINES, "num_processes": 3}, "num_processes", "total over all of them"),
+        (
+            {"parallel": "zero2", "precision": "bf16", "lora_plus_ratio": 16.0},
+            "lora_plus_ratio",
+            "not tested with zero2",
+        ),
+        ({**MACHINES, "num_processes": 3}, "num_processes", "total over all machines"),
         ({**MACHINES, "machine_rank": 2}, "machine_rank", "from 0 to 1"),
         ({**MACHINES, "main_process_ip": ""}, "main_process_ip", "address of machine 0"),
-        ({**MACHINES, "main_process_ip": "a,is_host=1"}, "main_process_ip", "no address"),
-        ({"num_processes": 2, "max_restarts": 1, "rendezvous": "static"}, "max_restarts", "need rendezvous c10d"),
+        ({**MACHINES, "main_process_ip": "a,is_host=1"}, "main_process_ip", "Enter an IP address"),
+        ({"num_processes": 2, "max_restarts": 1, "rendezvous": "static"}, "max_restarts", "need the rendezvous c10d"),
         ({"max_restarts": 1}, "max_restarts", "several processes"),
         ({"parallel": "dp"}, "parallel", "not one of"),
         ({"main_process_port": 70000}, "main_process_port", "too high"),
@@ -105,7 +109,7 @@ def test_every_refusal_names_its_field_and_its_reason(settings, field, words):
         ({"parallel": "zero2"}, A100, "pip install deepspeed"),
         ({"num_processes": 5}, A100, "has 4 GPUs"),
         ({"num_processes": 3}, (), "2 CPU cores and no GPU"),
-        ({**MACHINES, "num_processes": 10}, A100, "5 of 10 are asked for"),
+        ({**MACHINES, "num_processes": 10}, A100, "5 processes do not fit"),
     ],
 )
 def test_what_this_machine_cannot_do_is_refused_before_anything_is_written(settings, gpus, words, monkeypatch):
@@ -187,11 +191,11 @@ def test_the_plan_says_what_is_found_and_what_would_start():
     config = TrainConfig(num_processes=2, gradient_accumulation_steps=3, precision="bf16")
     plan = launch_plan(config, Hardware(A100, 8, 80 * 2**30, "A100"), 3 * 2**30)
     cards, cores = dict(plan.rows), dict(launch_plan(config, Hardware((), 8, 8 * 2**30, "CPU"), 2**30).rows)
-    assert cards["Hardware"] == "4 x A100 (80 GiB), 8 CPU cores" and "2 of the GPUs stay unused" in cards["Processes"]
-    assert "4 rows a device x 3 gathered x 2 processes = 24 rows a step" in cards["Batch"]
-    assert "3.00 GiB on each card" in cards["Memory"] and "computed in bf16" in cards["Precision"]
+    assert cards["Hardware"] == "4 x A100 (80 GiB), 8 CPU cores" and "2 GPUs are not used" in cards["Processes"]
+    assert "4 examples per device x 3 batches x 2 processes = 24 examples per step" in cards["Batch"]
+    assert "3.00 GiB on each GPU" in cards["Memory"] and "computed in bf16" in cards["Precision"]
     assert "2, one on each GPU: DDP, one machine" in cards["Processes"]
-    assert "2, each with 4 CPU cores: DDP, one machine (to try out" in cores["Processes"]
+    assert "2, each with 4 CPU cores: DDP, one machine (a test" in cores["Processes"]
     assert cores["Memory"] == "about 1.00 GiB of RAM for each process"
     assert plan.command.startswith("accelerate launch --config_file accelerate.yaml")
     assert yaml.safe_load(plan.yaml)["num_processes"] == 2
@@ -224,7 +228,7 @@ def test_the_command_line_shows_the_plan_and_says_why_not(tiny_base, capsys):
     assert "Trained:" in shown and " weights, " in shown
     assert yaml.safe_load(shown[shown.index("# One process") :])["num_processes"] == 1
     assert main(["plan", "--parallel", "zero3", "--precision", "8bit"]) == 1
-    assert "take zero2 or ddp with 8bit" in capsys.readouterr().err
+    assert "use zero2 or ddp with 8bit" in capsys.readouterr().err
 
 
 def test_a_config_of_the_users_own_is_used_as_it_is_and_its_numbers_win(tiny_base, tmp_path, monkeypatch):
@@ -242,15 +246,15 @@ def test_a_config_of_the_users_own_is_used_as_it_is_and_its_numbers_win(tiny_bas
 def test_the_mode_of_an_own_config_is_checked_too(tmp_path):
     own = own_config(tmp_path, distributed_type="DEEPSPEED", deepspeed_config={"zero_stage": 3}, num_processes=2)
     assert settings_of(read_user_config(own))["parallel"] == "zero3"
-    assert "does not go with 8bit" in problems(accelerate_config=own, precision="8bit")["parallel"]
+    assert "does not work with 8bit" in problems(accelerate_config=own, precision="8bit")["parallel"]
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
         ({"num_processes": 2}, "no distributed_type"),
-        ({"distributed_type": "MULTI_GPU", "max_restarts": 3}, "refuses these keys of its config: max_restarts"),
-        ({"distributed_type": "MULTI_CPU", "num_processes": 2}, "starts one process for MULTI_CPU"),
+        ({"distributed_type": "MULTI_GPU", "max_restarts": 3}, "does not know these keys of its config: max_restarts"),
+        ({"distributed_type": "MULTI_CPU", "num_processes": 2}, "accelerate starts a single process"),
         ({"distributed_type": "NO", "compute_environment": "AMAZON_SAGEMAKER"}, "in a cloud"),
         ({"distributed_type": "XLA"}, "XLA is not supported"),
         ({"distributed_type": "FSDP", "fsdp_config": {"fsdp_version": 1}}, "version 1 is not supported"),

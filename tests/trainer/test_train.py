@@ -48,7 +48,7 @@ def test_the_adapter_folder_is_complete_and_says_nothing_of_this_machine(finishe
     metrics = read_json(folder / "metrics.json")
     assert metrics["loss_before"] > 0 and metrics["loss_after"] > 0 and metrics["tokens_per_second"] > 0
     labels = {one.name: one.label for one in find_adapter("whole").told_settings()}
-    assert labels["lora_r"] == "LoRA rank" and "max_steps" in labels and not {"data", "base"} & set(labels)
+    assert labels["lora_r"] == "LoRA rank (r)" and "max_steps" in labels and not {"data", "base"} & set(labels)
     assert not adapters_folder().joinpath("whole.partial").exists()
 
     from peft import AutoPeftModelForCausalLM

@@ -203,7 +203,7 @@ def test_what_is_pasted_in_two_places_at_once_is_one_file():
 
 
 def test_the_limits_of_the_machine_and_of_a_space_hold_before_the_start(monkeypatch):
-    with pytest.raises(UserError, match="num_processes: 4096"):
+    with pytest.raises(UserError, match="4096 processes do not fit"):
         capped(form_config(tuple(UNTOUCHED), "local", tuple({**UNTOUCHED, "num_processes": 4096}.values())))
     monkeypatch.setenv("SPACE_ID", "someone/studio")
     config = capped(form_config(tuple(UNTOUCHED), "user-alice", tuple(UNTOUCHED.values())))
@@ -217,7 +217,7 @@ ELSEWHERE |= {"rendezvous": "c10d", "max_restarts": 5, "ddp_timeout": 86400, "ac
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_a_visitor_of_a_space_cannot_set_machines_addresses_or_files(space, name, monkeypatch):
     changes = {name: ELSEWHERE[name]}
-    with pytest.raises(UserError, match=f"{name}: not on a Space"):
+    with pytest.raises(UserError, match="A Space is a single machine"):
         made(**changes)
     monkeypatch.delenv("SPACE_ID")
     assert made(**changes) == TrainConfig(**changes), "on a machine of one's own they are one's own"

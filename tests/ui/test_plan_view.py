@@ -28,7 +28,7 @@ def test_the_plan_tells_the_trained_weights_and_what_is_advised_against():
 
 def test_a_plan_is_of_what_a_start_would_take(monkeypatch):
     monkeypatch.setenv("STUDIO_MAX_MINUTES", "15")
-    with pytest.raises(UserError, match="16 minutes are asked for; 15"):
+    with pytest.raises(UserError, match="16 is too high; the maximum on this machine is 15"):
         plan_views(TrainConfig(base="embedded", max_minutes=16), None, "local")
     resolved = resolve(TrainConfig(base="embedded"))
     monkeypatch.setattr(plan_events, "choose_base", lambda *choice: pytest.fail("it was chosen"))
