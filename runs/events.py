@@ -7,7 +7,7 @@ a training process has no visitor, and each reader gets them in their own langua
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 from common.files import JSON_ERRORS, append_json_line
 from common.language import packed, unpacked
@@ -17,10 +17,11 @@ MAX_LINE_BYTES = 2**20
 
 
 class Answer(TypedDict):
-    """A prompt and the model's answer, both clipped."""
+    """A prompt and the model's answer, both clipped; `is_cut` says that the answer did not come to its end."""
 
     prompt: str
     answer: str
+    is_cut: NotRequired[bool]
 
 
 class Metrics(TypedDict, total=False):
