@@ -62,6 +62,8 @@ class Event(TypedDict, total=False):
     event: str
     message: str
     hint: str
+    activity: str
+    part: float | None
     code: str | None
     cure: Cure | None
     base: str
@@ -72,6 +74,7 @@ class Event(TypedDict, total=False):
     stages: int
     step: int
     total_steps: int
+    later_steps: int
     epoch: float
     loss: float | None
     learning_rate: float | None
@@ -111,10 +114,11 @@ FIELDS: dict[str, Callable[[Any], bool]] = {
     "cure": lambda value: value is None or (isinstance(value, dict) and _is_text(value.get("label"))),
     "metrics": lambda value: value is None or isinstance(value, dict),
     "answers": _are_answers,
-    **dict.fromkeys(("event", "message", "hint", "name", "base", "base_reason", "precision", "adapter"), _is_text),
-    **dict.fromkeys(("step", "total_steps", "stage", "stages", "n"), _is_count),
+    **dict.fromkeys(("event", "message", "hint", "activity", "name", "base", "base_reason"), _is_text),
+    **dict.fromkeys(("precision", "adapter"), _is_text),
+    **dict.fromkeys(("step", "total_steps", "later_steps", "stage", "stages", "n"), _is_count),
     **dict.fromkeys(("loss", "learning_rate", "grad_norm", "tokens_per_second"), _is_number),
-    **dict.fromkeys(("epoch", "eta_seconds", "peak_memory_bytes"), _is_number),
+    **dict.fromkeys(("epoch", "eta_seconds", "peak_memory_bytes", "part"), _is_number),
 }
 NEEDED = {"step": ("step", "loss"), "eval": ("step", "loss"), "samples": ("step", "answers"), "resumed": ("step",)}
 _decoder = json.JSONDecoder(parse_constant=lambda name: None)  # NaN and Infinity, which JSON does not have

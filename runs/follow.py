@@ -43,10 +43,11 @@ def watch(run: Run) -> RunState:
         if state.stage != shown_stage:
             shown_step, shown_stage = -1, state.stage
             print(f"Stage {state.stage} of {state.stages}: {state.stage_name}", flush=True)
+        before = state.steps_before(state.stage)
         for step, loss in state.losses:
             if step > shown_step:
                 print(
-                    f"step {step}/{state.total_steps}  loss {loss:.4f}  {state.tokens_per_second:.0f} tokens/s",
+                    f"step {before + step}/{state.total_steps}  loss {loss:.4f}  {state.tokens_per_second:.0f} tokens/s",
                     flush=True,
                 )
         shown_step = _last_step(state)

@@ -8,7 +8,7 @@
                       queued.json     exists while it waits for its turn
                       process.json    who trains: process id and its start time
                       events.jsonl    the contract between the training process and everyone who watches
-                      progress.json   the last step, when it is not in events.jsonl
+                      progress.json   what is newest and not in events.jsonl: the last step, or what it does just now
                       train.log       everything it printed
                       stop            exists when a person asked it to stop
                       job.json        exists when another machine trains it: Slurm, SkyPilot, Hugging Face Jobs
@@ -31,14 +31,14 @@ import psutil
 
 from common.errors import UserError
 from common.files import read_json, read_object, tail
-from common.language import packed
+from common.language import Sentence, _, packed
 from common.paths import LOCAL_OWNER, contained, is_name, runs_folder
 from runs.checkpoints import kept_words
 from runs.config import TrainConfig
 from runs.events import Event, append_event, parse_event
 from runs.failures import Failure, diagnose
 from runs.processes import is_running
-from runs.state import RunState, state_of
+from runs.state import ACTIVITIES, RunState, state_of
 
 UNFINISHED = ".partial"
 TEXT, CONVERSATIONS = "text", "conversations"  # the stages; the checkpoints of text lie in a folder of that name
@@ -48,6 +48,11 @@ PROGRESS_SECONDS = 1.0
 MIN_FREE_BYTES = 2**12  # with less no last event can be written
 MISSING_SIGNS = ("RendezvousTimeoutError", "RendezvousConnectionError", "DistNetworkError", "DistStoreError")
 SILENT_SIGN = "Watchdog caught collective operation timeout"  # NCCL's own, which ends the process without an exception
+STOPPING = {  # what a run does that was asked to stop, by its status
+    "preparing": _("Stopping"),
+    "training": _("Stopping: finishing the step, then saving"),
+    "evaluating": _("Stopping: ending the evaluation, then saving"),
+}
 KILLED_SIGNS = ("SIGKILL", "Signal 9", "exitcode: -9", "exitcode  : -9")
 
 
@@ -137,29 +142,33 @@ def read_state(run: Run, with_curves: bool = True) -> RunState:
     # in this order: a run that leaves the queue in between has its process, one that ends has written its last event
     is_queued, alive = run.is_queued(), run.is_alive()
     state = state_of(run.events_file, with_curves)
-    newest = _newest_step(run) if state.is_running else None
-    if newest and newest["step"] > state.step and newest.get("time", 0.0) > (state.updated_at or 0.0):
+    newest = _newest(run) if state.is_running else None
+    if newest and newest.get("time", 0.0) > (state.updated_at or 0.0):
         state.apply(newest)  # else events are newer: it is of before a restart
     if is_queued:
         state.status, state.message, state.hint, state.code, state.cure = "queued", "", "", "", None
+        state.activity, state.activity_part = ACTIVITIES["queued"], None
     elif state.is_running and not alive and not run.job_file.exists():  # of a job elsewhere only its events are known
         _tell_the_end(run, state)
+    elif state.status in STOPPING and run.stop_file.exists():
+        state.activity, state.activity_part, state.eta_seconds = STOPPING[state.status], None, None
     if state.damaged_lines:
         state.notes.append(f"{state.damaged_lines} damaged lines of its events.jsonl were left out.")
     return state
 
 
-def _newest_step(run: Run) -> Event | None:
-    """Return the step in progress.json, None when there is none."""
+def _newest(run: Run) -> Event | None:
+    """Return the step or the activity in progress.json, None when there is none."""
     try:
         event = parse_event(run.progress_file.read_bytes())
     except OSError:
         return None
-    return event if event and event.get("event") == "step" else None
+    return event if event and event.get("event") in ("step", "activity") else None
 
 
 def _tell_the_end(run: Run, state: RunState) -> None:
     """Fill in the status of a run that has no process and wrote no last event."""
+    state.activity, state.activity_part, state.eta_seconds = "", None, None
     if run.process_file.exists():
         found = _why_it_ended(run)
         state.status, state.ended_at, state.message = "interrupted", state.updated_at, found.message
@@ -254,8 +263,8 @@ def _step_interval(step: int) -> int:
 class EventLog:
     """Append events to a run's `events.jsonl`. Only rank 0 writes; on the others every call does nothing.
 
-    The step before any other event is always written. A step that is left out is in `progress.json`, replaced at most once a
-    second, until a later event makes it old.
+    The step before any other event is always written. A step that is left out, and what happens between two events, is in
+    `progress.json`, replaced at most once a second, until a later event makes it old.
     """
 
     def __init__(self, run: Run, writes: bool = True) -> None:
@@ -278,9 +287,18 @@ class EventLog:
         self._held = {"time": round(time.time(), 3), "event": "step", "step": step, **values}
         if step % _step_interval(step) == 0:
             self.write_held_step()
-        elif time.monotonic() - self._shown_at >= PROGRESS_SECONDS:
+        else:
+            self._show(self._held)
+
+    def write_activity(self, activity: Sentence, part: float | None = None, **values: object) -> None:
+        """Show what happens now, and how much of it is done, from 0 to 1."""
+        if self.writes:
+            self._show({"event": "activity", "activity": activity, "part": part, **values})
+
+    def _show(self, event: dict[str, object]) -> None:
+        if time.monotonic() - self._shown_at >= PROGRESS_SECONDS:
             partial = self.progress_path.with_suffix(".partial")
-            partial.write_text(json.dumps(packed(self._held)), encoding="utf-8")
+            partial.write_text(json.dumps(packed({"time": round(time.time(), 3), **event})), encoding="utf-8")
             os.replace(partial, self.progress_path)
             self._shown_at = time.monotonic()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.history import kept_step
+from common.language import _
 from data.report import Cure
 from runs.events import Answer, Event, Metrics, parse_event
 
@@ -28,8 +29,15 @@ CURVES = {  # the name of a curve in a `step` event, and the field of RunState t
     "peak_memory_bytes": "memories",
 }
 SERIES = (*CURVES.values(), "eval_losses", "samples")
-VALUES = ("base", "base_reason", "precision", "step", "total_steps", "epoch", "adapter", "stages")
+VALUES = ("base", "base_reason", "precision", "epoch", "adapter", "stages", "later_steps")
 VALUES += ("tokens_per_second", "eta_seconds", "peak_memory_bytes")
+ACTIVITIES = {  # what a status says of itself, unless its event says more
+    "queued": _("Waiting for its turn"),
+    "preparing": _("Preparing"),
+    "training": _("Training"),
+    "evaluating": _("Evaluating on held-out examples"),
+    "saving": _("Saving"),
+}
 MAX_SAMPLES = 50  # the last sample answers that a state keeps, besides the first
 MAX_NOTES = 100
 STEP_MARK, MARK_WITHIN_BYTES = b'"event":"step"', 60
@@ -39,6 +47,8 @@ STEP_MARK, MARK_WITHIN_BYTES = b'"event":"step"', 60
 class RunState:
     """The state of a run, computed from its events. Times in seconds (`*_at`: since 1970), memory in bytes.
 
+    `activity` says what it does now, `activity_part` how much of that is done, from 0 to 1. `step` and `total_steps` count the
+    steps of all stages; `step` never falls: after a resume the steps behind the checkpoint are trained again, `place` is where.
     The series are those of the stage that runs, lists of (step, value); `curve` lays all stages end to end.
     """
 
@@ -47,11 +57,15 @@ class RunState:
     hint: str = ""
     code: str = ""  # which known failure it was: "killed", "interrupted", or what runs.failures named
     cure: Cure | None = None
+    activity: str = ACTIVITIES["queued"]
+    activity_part: float | None = None
     base: str = ""
     base_reason: str = ""
     precision: str = ""
     step: int = 0
+    place: int = 0
     total_steps: int = 0
+    later_steps: int = 0  # of the stages after this one
     epoch: float = 0.0
     stage: int = 1
     stages: int = 1
@@ -83,9 +97,8 @@ class RunState:
 
     @property
     def fraction(self) -> float:
-        """The part that is done, from 0 to 1, over all stages."""
-        inside = self.step / self.total_steps if self.total_steps else 0.0
-        return (self.stage - 1 + min(inside, 1.0)) / max(self.stages, self.stage, 1)
+        """The part of the steps that is done, from 0 to 1, over all stages."""
+        return min(self.step / self.total_steps, 1.0) if self.total_steps else 0.0
 
     def series_of(self, stage: int) -> dict[str, list]:
         """Return all SERIES of one stage by name; empty ones for a stage that has not begun."""
@@ -133,12 +146,33 @@ class RunState:
             self._forget(event.get("step", 0) + 1)
         elif kind in ("step", "eval", "samples"):
             self._add_points(kind, event)
+        elif kind == "activity":
+            self.activity, self.activity_part = event.get("activity", self.activity), event.get("part")
         for name in VALUES:
             if name in event:
                 setattr(self, name, event[name])
+        self._count_steps(kind, event)
+
+    def _count_steps(self, kind: str, event: Event) -> None:
+        """Bring `step`, `place` and `total_steps` forward; an evaluation of step 0 comes after the first step."""
+        before = self.steps_before(self.stage) if self.other_stages else 0
+        if total := event.get("total_steps"):
+            self.total_steps = before + total + self.later_steps
+        if kind in ("step", "resumed", "stage"):
+            self.place = before + event.get("step", 0)
+            self.step = max(self.step, self.place)
+        if kind in ("step", "training"):
+            self.activity, self.activity_part = ACTIVITIES["training"], None
+        if kind in ("step", "training") and self.place < self.step:
+            self.activity = _(
+                "Repeating the steps after the last checkpoint, now at {place} of {step}",
+                place=self.place,
+                step=self.step,
+            )
 
     def _change_status(self, kind: str, event: Event) -> None:
         self.status, self.message, self.hint = kind, event.get("message", ""), event.get("hint", "")
+        self.activity, self.activity_part = event.get("message") or ACTIVITIES.get(kind, ""), event.get("part")
         self.code, self.cure = event.get("code") or "", event.get("cure")
         if kind == "queued":
             self.queued_at, self.started_at, self.ended_at = event.get("time"), None, None
@@ -160,7 +194,7 @@ class RunState:
         self.other_stages.pop(number, None)
         for name in SERIES:
             setattr(self, name, known[name])
-        self.stage, self.step, self.total_steps, self.epoch, self.eta_seconds = number, 0, 0, 0.0, None
+        self.stage, self.later_steps, self.epoch, self.eta_seconds = number, 0, 0.0, None
 
     def _add_points(self, kind: str, event: Mapping[str, Any]) -> None:
         step = event.get("step", 0)
@@ -252,6 +286,7 @@ def _cut_off_event(line: bytes) -> Event | None:
 def _unreadable(why: str) -> RunState:
     return RunState(
         status=UNREADABLE,
+        activity="",
         message=f"What this run did cannot be read from its events.jsonl: {why}.",
         hint="Move that file away and resume, or delete the run; an adapter that it made stays in the library.",
     )

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from common.language import _
 from common.paths import runs_folder
 from runs import run as module
 from runs.processes import this_process
@@ -94,6 +95,25 @@ def test_a_step_that_is_left_out_is_shown_while_it_trains_at_most_once_a_second(
     clock.passed += 1.0
     train(events, 9_004, 9_005)
     assert read_state(run).step == 9_004 and steps_in(run) == []
+
+
+def test_what_happens_between_two_events_is_shown_and_a_stop_is_heard_at_once(run, clock):
+    events = EventLog(run)
+    events.write("evaluating")
+    assert (read_state(run).activity, read_state(run).activity_part) == ("Evaluating on held-out examples", None)
+    for done in (9, 10):
+        words = _("Evaluating on {count} held-out examples, {done} done", count=20, done=done)
+        events.write_activity(words, done / 20, eta_seconds=5.0)
+    state = read_state(run)
+    assert (state.activity, state.activity_part, state.eta_seconds) == (words.replace("10", "9"), 0.45, 5.0)
+    assert "activity" not in run.events_file.read_text()
+    run.request_stop()
+    assert read_state(run).activity == "Stopping: ending the evaluation, then saving"
+    for status, activity in {"training": "Stopping: finishing the step, then saving", "saving": "Saving"}.items():
+        events.write(status)
+        assert (read_state(run).activity, read_state(run).activity_part) == (activity, None)
+    events.write("stopped")
+    assert read_state(run).activity == ""
 
 
 def test_a_run_that_is_killed_shows_its_last_second_and_a_later_event_makes_it_old(run):

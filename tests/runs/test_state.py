@@ -44,13 +44,34 @@ def test_of_many_sample_answers_the_first_and_the_last_fifty_are_kept(file):
 
 
 def test_two_stages_are_laid_end_to_end(file):
-    write(file, stage(1, "text"), step(1), step(2, total_steps=2), {"event": "eval", "step": 2, "loss": 1.5})
-    assert state_of(file).stage_name == "text" and state_of(file).fraction == 0.5
+    first = {**stage(1, "text"), "later_steps": 4}
+    write(file, first, step(1), step(2, total_steps=2), {"event": "eval", "step": 2, "loss": 1.5})
+    state = state_of(file)
+    assert (state.stage_name, state.step, state.total_steps) == ("text", 2, 6)
     write(file, stage(2, "conversations"), {"event": "eval", "step": 0, "loss": 4.0}, step(1, 9.0, total_steps=4))
     state = state_of(file)
-    assert (state.stage, state.stages, state.stage_name, state.fraction) == (2, 2, "conversations", 0.625)
+    assert (state.stage, state.stages, state.stage_name, state.fraction) == (2, 2, "conversations", 0.5)
     assert state.losses == [(1, 9.0)] and state.curve("losses") == [(1, 1.0), (2, 2.0), (3, 9.0)]
     assert state.eval_losses == [(0, 4.0)] and state.curve("eval_losses") == [(2, 1.5), (2, 4.0)]
+
+
+def test_the_step_never_goes_backwards_and_a_resume_says_that_steps_are_trained_again(file):
+    parts = [
+        [{"event": "training"}, step(1, total_steps=4), {"event": "eval", "step": 0, "loss": 4.0}],
+        [step(2), {"event": "samples", "step": 0, "answers": []}, step(3)],
+        [{"event": "queued"}, {"event": "resumed", "step": 1, "stage": 1}, {"event": "training"}],
+        [step(2)],
+        [step(3)],
+        [step(4)],
+    ]
+    shown = []
+    for part in parts:
+        write(file, *part)
+        shown.append((state_of(file).step, state_of(file).activity))
+    again = "Repeating the steps after the last checkpoint, now at {} of 3"
+    words = ["Training", "Training", again.format(1), again.format(2), "Training", "Training"]
+    assert shown == list(zip([1, 3, 3, 3, 3, 4], words, strict=True))
+    assert state_of(file).total_steps == 4
 
 
 def test_a_resume_in_the_second_stage_leaves_the_first_alone(file):
