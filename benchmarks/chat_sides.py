@@ -12,7 +12,7 @@ from chat.decoding import TextStream
 from chat.engine import Engine, Model, Sampling
 
 QUESTION = "Write a long story about a llama who learns to read, with many details."
-SHORT = Sampling(max_new_tokens=6)
+SHORT = Sampling(max_new_tokens=6, stop_repetition=False)
 
 
 class Side:
@@ -68,7 +68,7 @@ def together(engine: Engine, asked: list[tuple[Model, str]], tokens: int) -> tup
     waits = []
 
     def ask(model: Model, words: str) -> None:
-        reply = list(engine.reply(model, [turn_of(words)], Sampling(max_new_tokens=tokens)))[-1]
+        reply = list(engine.reply(model, [turn_of(words)], Sampling(tokens, stop_repetition=False)))[-1]
         waits.append(reply.seconds_to_first)
 
     threads = [threading.Thread(target=ask, args=one) for one in asked]
@@ -135,7 +135,7 @@ def check_same_text(folder: Path, tokens: int) -> None:
     """Raise RuntimeError when our answer in fp32 is not what the pipeline's tokens say."""
     pipeline = make_pipeline(folder)
     theirs = text_of(pipeline.tokenizer, written(pipeline, tokens))
-    sampling = Sampling(max_new_tokens=tokens)
+    sampling = Sampling(max_new_tokens=tokens, stop_repetition=False)
     ours = list(endless(Engine()).reply(Model(folder, "fp32"), [turn_of(QUESTION)], sampling))[-1].text
     if ours != theirs:
         raise RuntimeError(f"another answer than the pipeline's:\n{ours}\n---\n{theirs}")

@@ -166,7 +166,7 @@ def chat(bench: Bench, name: str, people: int, is_compiled: bool) -> dict:
     engine, count = endless(Engine(most_conversations=0, most_at_once=people)), min(SAME_TOKENS, tokens)
     options = {"mode": "reduce-overhead"} if bench.gpu else {"backend": "eager"}
     with compiled_chat(**options) if is_compiled else nullcontext():
-        said = list(engine.reply(model, [turn_of(QUESTION)], Sampling(max_new_tokens=count)))[-1].text
+        said = list(engine.reply(model, [turn_of(QUESTION)], Sampling(count, stop_repetition=False)))[-1].text
         if said != (wanted := text_of(format.tokenizer, generate(count))):
             raise RuntimeError(f"{said!r} where generate() says {wanted!r}")
         runs = {

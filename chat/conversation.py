@@ -9,6 +9,7 @@ import time
 from typing import TypedDict
 
 from common.errors import UserError
+from common.language import _
 from models.messages import Message
 
 MAX_PANES = 4
@@ -88,8 +89,8 @@ def set_models(conversation: Conversation, models: list[str]) -> None:
 def check_room(conversation: Conversation) -> None:
     """Raise UserError for a conversation that is too long for another message."""
     if characters(conversation) > MAX_ROOM_CHARACTERS:
-        words = f"This conversation has more than {MAX_ROOM_CHARACTERS:,} characters."
-        raise UserError(words, "Press “New chat”; this one is kept.")
+        words = _("This conversation has more than {most:,} characters.", most=MAX_ROOM_CHARACTERS)
+        raise UserError(words, _("Start a new chat; this one is kept."))
 
 
 def characters(conversation: Conversation) -> int:
@@ -115,7 +116,7 @@ def ask(conversation: Conversation, text: str) -> None:
 def undo(conversation: Conversation) -> str:
     """Remove the last turn from every pane; return its user message. Raises UserError when there is none."""
     if not said(conversation):
-        raise UserError("There is nothing to undo.")
+        raise UserError(_("There is nothing to undo."))
     text = conversation["panes"][0]["messages"][-2]["content"]
     cut(conversation, len(said(conversation)) - 2)
     return text

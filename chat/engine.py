@@ -25,6 +25,7 @@ from chat.request import Request
 from chat.resident import MAX_ADAPTERS, Model, Resident
 from chat.sampling import Sampling
 from chat.scheduler import Scheduler
+from common.language import _
 from models.messages import Message, check_messages
 from models.prompt import PromptFormat
 
@@ -50,7 +51,10 @@ class Seen:
 
 @dataclass
 class Reply:
-    """A reply so far. `tokens_used` of `window` are the prompt; `ended` is True when the model stopped by itself."""
+    """A reply so far. `tokens_used` of `window` are the prompt.
+
+    `ended` is True when the model stopped by itself, `is_repeating` when it was ended because it repeated itself.
+    """
 
     text: str = ""
     tokens_used: int = 0
@@ -58,6 +62,7 @@ class Reply:
     left_out: int = 0
     new_tokens: int = 0
     ended: bool = False
+    is_repeating: bool = False
     seconds_to_first: float = 0.0
     tokens_per_second: float = 0.0
     template: str = ""  # the chat template that the prompt was written in
@@ -124,7 +129,7 @@ class Engine:
         """Answer many conversations in batches, greedily or sampled; for comparing models, not for talking."""
         sampling.check()
         answers = [_Answer(check_messages(messages), sampling, False) for messages in conversations]
-        requests = [Request(model, sampling, threading.Event()) for _ in answers]
+        requests = [Request(model, sampling, threading.Event()) for answer in answers]
         pairs = list(zip(answers, requests, strict=True))
         try:
             for answer, request in pairs:
@@ -161,7 +166,7 @@ class _Answer:
         prompt = format.encode(fitted.messages, self.continuing)
         cuts = [0, *prompt.ends, len(prompt.ids)]
         parts = [prompt.ids[start:end] for start, end in itertools.pairwise(cuts)]
-        roles = [message["role"] for message in fitted.messages] + ["opens the answer"]
+        roles = [message["role"] for message in fitted.messages] + [_("start of the answer")]
         seen = [Seen(role, len(ids), tuple(format.shown(ids))) for role, ids in zip(roles, parts, strict=True) if ids]
         self.reply = Reply(
             tokens_used=len(prompt.ids),
@@ -188,6 +193,7 @@ class _Answer:
                 if isinstance(item, bool):
                     reply.text = kept + (stream.finish() if stream else "")
                     reply.ended = item or bool(stream and stream.ended_by_tag)
+                    reply.is_repeating = request.is_repeating and not reply.ended
                     yield reply
                     return
                 assert stream  # tokens come after the format

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import read_json, stamps
+from common.language import _
 from models.prompt import PromptFormat
 from models.templates.choice import Template, template_of
 from models.tokenizer import FILES, load_base_tokenizer
@@ -36,7 +37,7 @@ class Formats:
         with self._lock:
             making = self._making.setdefault(key, threading.Lock())
         if not making.acquire(timeout=MAX_WAIT_SECONDS):
-            raise UserError("The tokenizer of this base is still being read.", "Try again in a minute.")
+            raise UserError(_("The tokenizer of this base is still loading."), _("Try again in a minute."))
         try:
             format = self._find(key) or read_format(base_folder, template)
             with self._lock:
@@ -63,14 +64,18 @@ def read_format(base_folder: Path, template: Template) -> PromptFormat:
     config = read_json(base_folder / "config.json", {})
     rows = config.get("vocab_size") if isinstance(config, dict) else None
     if isinstance(rows, int) and len(tokenizer) > rows:
-        words = f"The tokenizer of '{base_folder.name}' has {len(tokenizer):,} tokens; the model knows {rows:,}."
-        raise UserError(words, "Its files do not belong together.")
+        words = _(
+            "The tokenizer of '{name}' has {count:,} tokens; the model has {known:,}.",
+            name=base_folder.name,
+            count=len(tokenizer),
+            known=rows,
+        )
+        raise UserError(words, _("Its files do not belong together."))
     try:
         return PromptFormat(tokenizer, template)
     except UserError:
         raise
     except Exception as error:  # a base's own template raises whatever it likes
         first_line = next(iter(str(error).splitlines()), type(error).__name__)[:200]
-        raise UserError(
-            f"The chat template of '{base_folder.name}' fails: {first_line}", "Pick another base."
-        ) from error
+        words = _("The chat template of '{name}' fails: {reason}", name=base_folder.name, reason=first_line)
+        raise UserError(words, _("Pick another base model.")) from error

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.errors import UserError
+from common.language import _
 from models.messages import Message
 
 ROOM_AFTER_LEAVING_OUT = 0.25  # share of the budget that is free again after turns were left out
@@ -18,8 +19,12 @@ class TooLong(UserError):
     """The last message alone takes `tokens` tokens, more than the `room` for it."""
 
     def __init__(self, tokens: int, room: int) -> None:
-        words = f"Your message takes {tokens} tokens; {room} fit beside the system prompt and the answer."
-        super().__init__(words, "Shorten it, or lower the length of the answer.")
+        words = _(
+            "Your message has {tokens:,} tokens; beside the system prompt and the answer there is room for {room:,}.",
+            tokens=tokens,
+            room=room,
+        )
+        super().__init__(words, _("Shorten it, or lower the longest answer in the settings."))
         self.tokens, self.room = tokens, room
 
 

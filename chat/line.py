@@ -18,6 +18,7 @@ from threading import Lock
 from typing import Any
 
 from common.errors import UserError
+from common.language import _
 from common.paths import GUEST_PREFIX, LOCAL_OWNER
 
 STAY_SECONDS, MAX_STAY_SECONDS = 10, 120
@@ -58,16 +59,18 @@ class Limit:
     def check(self, caller: Caller, held: list[Caller]) -> None:
         """Raise UserError when one more of `caller` beside `held` would be too many."""
         if len(held) >= self.total:
-            raise UserError(f"{self.total} requests wait already.", "Try again in a minute.")
+            raise UserError(_("{count} requests are already waiting.", count=self.total), _("Try again in a minute."))
         if caller.owner == LOCAL_OWNER:
             return
         if sum(other.owner == caller.owner for other in held) >= self.owner:
-            raise UserError(f"{self.owner} of your own requests wait already.", "Wait for one of them, or stop one.")
+            words = _("{count} of your own requests are already waiting.", count=self.owner)
+            raise UserError(words, _("Wait for one of them, or stop one."))
         if caller.address and sum(other.address == caller.address for other in held) >= self.address:
-            words = f"{self.address} requests from your network wait already."
-            raise UserError(words, "Try again in a minute.")
+            words = _("{count} requests from your network are already waiting.", count=self.address)
+            raise UserError(words, _("Try again in a minute."))
         if caller.is_guest and sum(other.is_guest for other in held) >= self.total // 2:
-            raise UserError("Too many visitors without an account wait already.", "Sign in, or try again in a minute.")
+            words = _("Too many visitors without an account are already waiting.")
+            raise UserError(words, _("Sign in, or try again in a minute."))
 
     def has_room(self, caller: Caller, held: list[Caller]) -> bool:
         """Return whether `check` would let one more of `caller` in."""

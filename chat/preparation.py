@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from chat.warm_up import import_packages
 from common.errors import UserError
+from common.language import _
 
 MAX_PREPARE_SECONDS = 30
 MAX_LOST_THREADS = 8  # of one person: two comparisons of four models that were stopped at once are no offence
@@ -25,8 +26,8 @@ class TookTooLong(UserError):
     """A preparation exceeded its time and was abandoned."""
 
     def __init__(self) -> None:
-        words = f"Your messages could not be prepared within {MAX_PREPARE_SECONDS} seconds."
-        super().__init__(words, "Shorten the conversation, or pick another model.")
+        words = _("Your messages could not be prepared within {seconds} seconds.", seconds=MAX_PREPARE_SECONDS)
+        super().__init__(words, _("Shorten the conversation, or pick another model."))
 
 
 class Preparations:
@@ -46,10 +47,10 @@ class Preparations:
         """
         with self._lock:
             self._lost = [(who, thread) for who, thread in self._lost if thread.is_alive()]
-            count = sum(who == person for who, _ in self._lost)
+            count = sum(who == person for who, thread in self._lost)
         if count >= MAX_LOST_THREADS:
-            words = f"{count} of your conversations are still being prepared, though nobody waits for them any more."
-            raise UserError(words, "Try again in a few minutes, with shorter messages or another model.")
+            words = _("{count} of your stopped conversations are still being prepared.", count=count)
+            raise UserError(words, _("Try again in a few minutes, with shorter messages or another model."))
         done: queue.SimpleQueue = queue.SimpleQueue()
         began: list[float] = []
         is_left = threading.Event()
@@ -92,7 +93,7 @@ def as_exception(error: BaseException) -> Exception:
     """Return `error` as an Exception: a full memory as UserError; panics of Rust, SystemExit and the like as RuntimeError."""
     if isinstance(error, MemoryError):
         return UserError(
-            "The memory of this machine is full.", "Try again; if it stays full, ask for a shorter answer."
+            _("This machine is out of memory."), _("Try again, with a shorter answer if it happens again.")
         )
     if isinstance(error, Exception):
         return error

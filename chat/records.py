@@ -10,6 +10,7 @@ from typing import Any, TypedDict, TypeGuard
 from chat.conversation import MAX_PANES, MAX_TITLE_CHARACTERS, Conversation, Pane, Said, characters, said
 from common.errors import UserError
 from common.files import parse_json
+from common.language import _
 from models.messages import MAX_MESSAGE_CHARACTERS, MAX_MESSAGES, check_messages
 
 MAX_NAME_CHARACTERS = 200
@@ -120,9 +121,8 @@ def from_json(text: str) -> list[Conversation]:
         given = found if isinstance(found, list) and found else [found]
         return [checked({**one, "id": secrets.token_hex(8), "changed": time.time()}) for one in given]
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise UserError(
-            "This is not a conversation that was exported here.", "Choose a .json file of an export."
-        ) from error
+        words = _("This is not a conversation that was exported here.")
+        raise UserError(words, _("Choose a .json file that was exported here.")) from error
 
 
 def checked(found: dict[str, Any]) -> Conversation:
@@ -132,14 +132,15 @@ def checked(found: dict[str, Any]) -> Conversation:
     """
     given = found["panes"]
     if not isinstance(given, list) or not 1 <= len(given) <= MAX_PANES:
-        raise UserError(f"A conversation has between 1 and {MAX_PANES} panes.")
+        raise UserError(_("A conversation has between 1 and {most} panes.", most=MAX_PANES))
     if any(len(pane["messages"]) > MAX_MESSAGES for pane in given):
-        raise UserError(f"A conversation has at most {MAX_MESSAGES:,} messages.")
+        raise UserError(_("A conversation has at most {most:,} messages.", most=MAX_MESSAGES))
     if any(len(str(found.get(key, ""))) > MAX_MESSAGE_CHARACTERS for key in ("system", "summary")):
-        raise UserError(f"A system prompt and a summary have at most {MAX_MESSAGE_CHARACTERS:,} characters.")
+        words = _("A system prompt or a summary has at most {most:,} characters.", most=MAX_MESSAGE_CHARACTERS)
+        raise UserError(words)
     panes = [_checked_pane(pane) for pane in given]
     if len({len(pane["messages"]) for pane in panes}) > 1:
-        raise UserError("The panes of a conversation hold the same questions.")
+        raise UserError(_("All panes of a conversation must have the same questions."))
     made = Conversation(
         id=str(found.get("id"))[:16],
         title=str(found.get("title", ""))[:MAX_TITLE_CHARACTERS],
@@ -150,7 +151,7 @@ def checked(found: dict[str, Any]) -> Conversation:
         panes=panes,
     )
     if characters(made) + len(made["system"]) + len(made["summary"]) > MAX_CONVERSATION_CHARACTERS:
-        raise UserError(f"A conversation has {MAX_CONVERSATION_CHARACTERS:,} characters at most.")
+        raise UserError(_("A conversation has at most {most:,} characters.", most=MAX_CONVERSATION_CHARACTERS))
     return made
 
 
@@ -159,7 +160,7 @@ def _checked_pane(found: dict[str, Any]) -> Pane:
     messages = [_checked_message(message) for message in found["messages"]]
     roles = [message["role"] for message in messages]
     if roles != ["user", "assistant"] * (len(roles) // 2):
-        raise UserError("The messages of a conversation alternate between user and assistant.")
+        raise UserError(_("The messages of a conversation alternate between user and assistant."))
     if messages:
         check_messages(messages, continuing=True)
     return Pane(

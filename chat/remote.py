@@ -19,8 +19,10 @@ from typing import Any
 from chat.engine import CALLS, HEARTBEAT_SECONDS, Reply, Seen
 from chat.history import fit_history
 from chat.line import LOCAL, Caller, Places
+from chat.repetition import repeats_itself
 from chat.sampling import Sampling
 from common.errors import UserError
+from common.language import _
 from models.messages import Message, check_messages
 
 log = logging.getLogger(__name__)
@@ -98,6 +100,7 @@ class RemoteEngine:
         client = AsyncInferenceClient(base_url=self.url, api_key=self._token or "none", timeout=WAIT_SECONDS)
         reply.text = messages[-1]["content"].rstrip() if continuing else ""
         began, first, is_whole = time.perf_counter(), None, False
+        written: list[str] = []
         pieces = _pieces(client, messages, _arguments(model, sampling, continuing))
         try:
             for piece, is_more in pieces:
@@ -111,19 +114,26 @@ class RemoteEngine:
                     first = first or now
                     reply.text += choice.delta.content
                     reply.add_token(began, first, now)
+                    written.append(choice.delta.content)
+                    reply.is_repeating = sampling.stop_repetition and repeats_itself(written, "".join)
                 is_whole = bool(choice.finish_reason) or is_whole
                 reply.ended = choice.finish_reason == "stop" or reply.ended
+                if reply.is_repeating:
+                    break
                 if not is_more:
                     yield reply
-            if not is_whole and not stop.is_set():
+            if not is_whole and not stop.is_set() and not reply.is_repeating:
                 raise ConnectionError("the stream ended before the answer did")
         except (HfHubHTTPError, InferenceTimeoutError, httpx2.HTTPError, OSError, ValueError) as error:
             yield reply  # what came before it
             log.warning("The chat server: %s", error)  # its words may hold its address, which is not the visitors'
             status = getattr(getattr(error, "response", None), "status_code", None)
-            silent = "broke off in the middle of its answer" if reply.new_tokens else "did not answer"
-            words = f"answered with an error ({status})" if status else silent
-            raise UserError(f"The server {words}.", "Try again, or pick another model.") from error
+            words = _("The server did not answer.")
+            if status:
+                words = _("The server answered with an error ({status}).", status=status)
+            elif reply.new_tokens:
+                words = _("The server broke off in the middle of its answer.")
+            raise UserError(words, _("Try again, or pick another model.")) from error
         finally:
             pieces.close()
         yield reply

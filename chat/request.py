@@ -15,7 +15,8 @@ from models.prompt import PromptFormat
 class Request:
     """A request for one answer.
 
-    `out` gets a token for each step, then True (ended by itself), False (stopped, or at the most tokens), or an exception.
+    `out` gets a token for each step, then True (ended by itself), False (stopped, at the most tokens, or `is_repeating`), or an
+    exception.
     """
 
     model: Model
@@ -30,6 +31,8 @@ class Request:
     cache: Cache = field(default_factory=lambda: Cache(()))
     todo: list[int] = field(default_factory=list)  # tokens that are not in the cache yet
     ids: list[int] = field(default_factory=list)  # prompt and answer
+    prompt_tokens: int = 0  # so many of `ids` are the prompt
+    is_repeating: bool = False  # the answer was ended because it repeated itself
     room: int = 0  # tokens that may still be written
     chooser: Chooser | None = None
     stop_ids: set[int] = field(default_factory=set)

@@ -15,6 +15,7 @@ from chat.formats import Formats
 from chat.patches.lora import is_mixable, is_wrapped_otherwise, set_branches, set_rows
 from common.errors import UserError
 from common.imports import import_lock
+from common.language import _
 from models.adapter_fit import check_fits, damaged
 from models.precision import load_base_model, resolve_precision
 from models.prompt import PromptFormat
@@ -145,7 +146,7 @@ class Resident:
         try:
             name = adapter_name(folder)
         except OSError as error:
-            raise UserError(f"The adapter '{folder.name}' is gone.", "Pick another one.") from error
+            raise UserError(_("The adapter '{name}' is gone.", name=folder.name), _("Pick another one.")) from error
         if name in self._adapters:
             return name
         check_fits(folder, self.network)
@@ -165,7 +166,8 @@ class Resident:
         self._mixable[name] = is_mixable(self.network, name)
         self._bytes[name] = _bytes_of(self.network, name)
         while self._is_too_much():
-            oldest, _ = self._adapters.popitem(last=False)
+            oldest = next(iter(self._adapters))
+            del self._adapters[oldest]
             self.network.delete_adapter(oldest)
             del self._mixable[oldest], self._bytes[oldest]
             set_branches(self.network, None)  # a layer's branch would keep the weights
@@ -218,7 +220,9 @@ def base_sizes(folder: Path) -> tuple[int, int]:
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
         return min(int(config.max_position_embeddings), MAX_WINDOW_TOKENS), int(config.vocab_size)
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise UserError(f"The base '{folder.name}' cannot be read.", "Download it again.") from error
+        raise UserError(
+            _("The base model '{name}' cannot be read.", name=folder.name), _("Download it again.")
+        ) from error
 
 
 def _precision_of(model: Model) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from common.errors import UserError
+from common.language import _
 
 MIN_TEMPERATURE = 0.01  # a temperature below it, but 0, divides the scores out of their numbers
 
@@ -18,28 +19,49 @@ def setting(default, low, high, help: str):
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen. Temperature 0 takes the likeliest."""
+    """How the next token is chosen, and when an answer ends. Temperature 0 takes the likeliest."""
 
-    max_new_tokens: int = setting(256, 1, 4096, "The longest answer, in tokens; its room is kept free in the window.")
+    max_new_tokens: int = setting(
+        256, 1, 4096, "The longest answer; this much of the context window is kept free for it."
+    )
     temperature: float = setting(0.0, 0.0, 5.0, "0: always the likeliest token. Higher: more varied, then wilder.")
     top_p: float = setting(0.95, 0.01, 1.0, "Only the likeliest tokens that together have this probability; 1: all.")
     seed: int = setting(0, 0, 2**63 - 1, "The same seed and settings give the same answer. Retry takes the next one.")
     top_k: int = setting(0, 0, 1000, "Only this many of the likeliest tokens; 0: all.")
-    repetition_penalty: float = setting(1.0, 0.5, 2.0, "Above 1: tokens that were there already become less likely.")
+    repetition_penalty: float = setting(
+        1.0, 0.5, 2.0, "Above 1: tokens that the answer already has become less likely."
+    )
+    stop_repetition: bool = setting(
+        True, False, True, "End an answer that only repeats itself. Switch it off to measure."
+    )
 
     def check(self) -> None:
         """Raise UserError for values that cannot be used; NaN is one of them."""
         for one in fields(self):
             value, low, high = getattr(self, one.name), one.metadata["low"], one.metadata["high"]
-            kinds, kind = (int, "a whole number") if one.type is int else (int | float, "a number")
-            is_number = isinstance(value, kinds) and not isinstance(value, bool)
-            if not is_number or not low <= value <= high:
-                words = f"It must be between {low} and {high}."
-                raise UserError(f"{one.name} is {str(value)[:40]}.", words if is_number else f"{words[:-1]}, {kind}.")
+            is_number = isinstance(value, int if one.type is int else int | float) and not isinstance(value, bool)
+            if one.type is bool and not isinstance(value, bool):
+                raise UserError(
+                    _("{name} is {value}.", name=one.name, value=str(value)[:40]), _("It is either on or off.")
+                )
+            if one.type is bool or (is_number and low <= value <= high):
+                continue
+            limits = _("It must be between {low} and {high}.", low=low, high=high)
+            if not is_number and one.type is int:
+                limits = _("It must be a whole number between {low} and {high}.", low=low, high=high)
+            elif not is_number:
+                limits = _("It must be a number between {low} and {high}.", low=low, high=high)
+            raise UserError(_("{name} is {value}.", name=one.name, value=str(value)[:40]), limits)
         if 0 < self.temperature < MIN_TEMPERATURE:
             raise UserError(
-                f"temperature is {self.temperature:g}.", f"It must be 0, or between {MIN_TEMPERATURE} and 5."
+                _("{name} is {value}.", name="temperature", value=f"{self.temperature:g}"),
+                _("It must be 0, or between {low} and {high}.", low=MIN_TEMPERATURE, high=5),
             )
+
+
+# What people get who choose nothing: measured on the embedded base, with and without adapters (benchmarks/README.md).
+BALANCED = Sampling(temperature=0.7, top_p=0.9, repetition_penalty=1.1)
+REPEATABLE = Sampling()  # for whoever compares or measures: the same answer each time
 
 
 class Chooser:
@@ -61,13 +83,16 @@ class Chooser:
             if sampling.top_p < 1:
                 self.processors.append(generation.TopPLogitsWarper(sampling.top_p))
 
-    def choose(self, logits, ids: list[int]) -> int:
-        """Return the next token after `ids`; `logits` are (vocabulary,)."""
+    def choose(self, logits, answer: list[int]) -> int:
+        """Return the next token of `answer`, its tokens until now; `logits` are (vocabulary,).
+
+        A repetition penalty counts the answer's tokens alone: a short answer often says again what the question said.
+        """
         import torch
 
         scores = logits[None].float()
         if self.processors:
-            before: Any = torch.tensor([ids], device=logits.device)
+            before: Any = torch.tensor([answer], dtype=torch.long, device=logits.device)
             scores = self.processors(before, scores)
         if self.greedy:
             return int(scores.argmax())

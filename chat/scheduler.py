@@ -14,6 +14,7 @@ from chat.batch import JoinedCaches, read_prompt
 from chat.cache import Cache, Caches
 from chat.line import Line
 from chat.preparation import as_exception
+from chat.repetition import repeats_itself
 from chat.request import Request, closed
 from chat.resident import Model, Resident
 from chat.sampling import Chooser
@@ -21,6 +22,7 @@ from chat.threads import Threads, threads
 from chat.turns import Turns
 from chat.warm_up import import_packages
 from common.errors import UserError
+from common.language import _
 from models.prompt import PromptFormat
 
 PIECE_TOKENS = 256  # tokens of a prompt that are read while others wait for their next token
@@ -63,7 +65,7 @@ class Scheduler:
 
     def prepared(self, request: Request, format: PromptFormat, ids: list[int], room: int) -> None:
         """Set the prompt `ids` of `request`, its format, and `room`, the most tokens of its answer."""
-        request.format, request.ids, request.room = format, ids, room
+        request.format, request.ids, request.prompt_tokens, request.room = format, ids, len(ids), room
         with self._changed:
             if self._is_closed:
                 raise closed()
@@ -232,7 +234,7 @@ class Scheduler:
     def _attach(self, request: Request) -> None:
         """Load the request's model again if it was dropped; its key must still be the one that the answer began with."""
         if self._load(request.model) != request.key:
-            raise UserError("The adapter changed while it answered.", "Ask again.")
+            raise UserError(_("The adapter changed during its answer."), _("Ask again."))
 
     def _load(self, model: Model) -> tuple:
         """Load `model` and return its key. The joined caches are split first, because the network may be replaced."""
@@ -248,8 +250,8 @@ class Scheduler:
 
     def _take(self, request: Request, logits) -> None:
         """Choose the next token, put it into `out`, and finish where the answer ends."""
-        assert request.chooser  # `_begin` gave it
-        token = request.chooser.choose(logits, request.ids)
+        assert request.chooser and request.format  # `_begin` and `prepared` gave them
+        token = request.chooser.choose(logits, request.ids[request.prompt_tokens :])
         request.todo = []
         if token in request.stop_ids:
             return self._finish(request, True)
@@ -257,7 +259,10 @@ class Scheduler:
         request.todo = [token]
         request.room -= 1
         request.out.put(token)
-        if request.room <= 0:
+        if request.sampling.stop_repetition:
+            answer = request.ids[request.prompt_tokens :]
+            request.is_repeating = repeats_itself(answer, request.format.tokenizer.decode)
+        if request.room <= 0 or request.is_repeating:
             self._finish(request, False)
 
     def _finish(self, request: Request, ended: bool) -> None:
@@ -293,4 +298,4 @@ class Scheduler:
         if type(error).__name__ != "OutOfMemoryError":
             return as_exception(error)
         self.caches.clear()
-        return UserError("The memory of the GPU is full.", "Try again; if it stays full, ask for a shorter answer.")
+        return UserError(_("The GPU is out of memory."), _("Try again, with a shorter answer if it happens again."))

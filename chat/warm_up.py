@@ -10,6 +10,7 @@ from functools import cache
 
 from common.errors import UserError
 from common.imports import import_lock
+from common.language import _
 
 _lock = threading.Lock()
 _thread: threading.Thread | None = None
@@ -42,6 +43,6 @@ def import_packages() -> None:
             from transformers import AutoModelForCausalLM, DynamicCache, generation  # noqa: F401
             from transformers.models.llama import modeling_llama  # noqa: F401
     except ImportError as error:
-        words = f"A package that the chat needs cannot be imported: {error}."
-        raise UserError(words, "Install the app again: `make setup`.") from error
+        words = _("A package that the chat needs cannot be imported: {reason}.", reason=error)
+        raise UserError(words, _("Install the app again: `make setup`.")) from error
     gc.freeze()  # modules stay: a collection while the first adapter is attached would walk them, 0.3 s

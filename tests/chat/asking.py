@@ -5,7 +5,7 @@ import threading
 from chat.engine import Engine, Model, Sampling
 
 HELLO = [{"role": "user", "content": "Hello there"}]
-SHORT, LONG = Sampling(max_new_tokens=12), Sampling(max_new_tokens=100)
+SHORT, LONG = (Sampling(max_new_tokens=most, stop_repetition=False) for most in (12, 100))
 
 
 def say(engine: Engine, model: Model, messages=HELLO, sampling=SHORT) -> str:

@@ -31,7 +31,9 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.settimeout(30)
             self.server.hung_up = self.rfile.read(1) == b""  # nothing comes before the other side closes
             return None
-        for place, word in enumerate(words * self.server.times):
+        for place in range(len(words) * self.server.times):
+            turn, number = divmod(place, len(words))
+            word = words[number] + (str(turn) if turn and number == len(words) - 1 else "")  # it repeats nothing
             self._piece({"role": "assistant", "content": (" " if place else "") + word}, None)
         if asked["model"] in BROKEN:
             return self.wfile.write(BROKEN[asked["model"]])

@@ -61,7 +61,7 @@ def mine(adapters, tmp_path):
             [{"role": "user", "content": "a" * 1_000_000}],
             f"Message 1 has 1,000,000 characters; {MAX_MESSAGE_CHARACTERS:,}",
         ),
-        ([{"role": "user", "content": "word " * 500}], "Your message takes 5"),
+        ([{"role": "user", "content": "word " * 500}], "Your message has 5"),
         ([{"role": "root", "content": "Hi"}], "Message 1 has the role 'root'"),
         ([*TURN, {"role": "system", "content": "Obey"}, *HELLO], "Message 3 has the role 'system'"),
         ([*TURN * 10_000, *HELLO], f"The history has 20,001 messages. {MAX_MESSAGES:,} are the most"),
@@ -99,7 +99,7 @@ def test_a_history_that_cannot_be_used_is_a_sentence(engine, tiny_base, refused,
     ids=str,
 )
 def test_settings_that_mean_nothing_are_refused(engine, tiny_base, settings):
-    with pytest.raises(UserError, match=rf"{next(iter(settings))} is .*must be (0, or )?between"):
+    with pytest.raises(UserError, match=rf"{next(iter(settings))} is .*must be (0, or |a (whole )?number )?between"):
         say(engine, Model(tiny_base), sampling=Sampling(**{"max_new_tokens": 12, **settings}))
 
 

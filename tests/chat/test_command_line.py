@@ -9,7 +9,7 @@ from chat.engine import Engine, Model, Sampling
 from common.paths import adapters_folder
 from tests.chat.asking import say
 
-FEW = ["--max-new-tokens", "8", "--precision", "fp32"]
+FEW = ["--max-new-tokens", "8", "--precision", "fp32", "--repeatable"]
 
 
 @pytest.fixture

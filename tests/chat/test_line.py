@@ -137,8 +137,8 @@ def test_nobody_waits_for_a_base_that_nobody_wants(clock):
         ([Caller("user-a", f"198.51.100.{n}") for n in range(WAITING.owner)], "8 of your own requests"),
         ([Caller(f"user-{n}", "203.0.113.7") for n in range(WAITING.address)], "16 requests from your network"),
         ([guest(n) for n in range(WAITING.total // 2)], "Sign in"),
-        ([Caller(f"user-{n}", f"198.51.100.{n}") for n in range(WAITING.total)], "64 requests wait already"),
-        ([LOCAL] * WAITING.total, "64 requests wait already"),
+        ([Caller(f"user-{n}", f"198.51.100.{n}") for n in range(WAITING.total)], "64 requests are already waiting"),
+        ([LOCAL] * WAITING.total, "64 requests are already waiting"),
     ],
     ids=["owner", "address", "guests", "all", "laptop"],
 )

@@ -70,7 +70,7 @@ def test_an_adapter_that_changes_in_mid_answer_takes_nobody_with_it(tiny_base, a
         shutil.rmtree(mine)
     else:
         os.utime(mine / "adapter_model.safetensors", ns=(1, 1))
-    with pytest.raises(UserError, match=r"changed while it answered|is gone"):
+    with pytest.raises(UserError, match=r"changed during its answer|is gone"):
         list(streams[1])
     assert [list(streams[person])[-1].text for person in (0, 2)] == [wanted[0], wanted[2]]
     assert engine.resident.bases_loaded == 1

@@ -28,7 +28,10 @@ MAX_COMPARED_MODELS = 4
 
 
 class ApiAnswer(TypedDict):
-    """One answer: `history` is that of the next call, `tokens_used` of `window` are the prompt, `left_out` counts turns."""
+    """One answer: `history` is that of the next call, `tokens_used` of `window` are the prompt, `left_out` counts turns.
+
+    `ended` is True when the model stopped by itself, `is_repeating` when it was ended because it repeated itself.
+    """
 
     model: str
     text: str
@@ -37,6 +40,7 @@ class ApiAnswer(TypedDict):
     window: int
     left_out: int
     ended: bool
+    is_repeating: bool
 
 
 @dataclass
@@ -58,15 +62,27 @@ class ChatApi:
         repetition_penalty: float = 1.0,
         seed: int = 0,
         browser_key: str = "",
+        stop_repetition: bool = True,
         token: gr.OAuthToken | None = None,
         request: gr.Request | None = None,
     ) -> ApiAnswer:
-        """Answer `message` after `history`. Raises UserError."""
+        """Answer `message` after `history` with one model.
+
+        `model` is 'adapter:NAME', 'base:auto', 'base:embedded' or another choice of the page. Temperature 0 takes the likeliest
+        token each time; `stop_repetition` ends an answer that only repeats itself. Raises UserError.
+        """
         visitor = visitor_of(browser_key, token, request)
-        names = ("max_new_tokens", "temperature", "top_p", "top_k", "repetition_penalty", "seed")
-        values = (max_new_tokens, temperature, top_p, top_k, repetition_penalty, seed)
+        values = {
+            "max_new_tokens": max_new_tokens,
+            "temperature": temperature,
+            "top_p": top_p,
+            "top_k": top_k,
+            "repetition_penalty": repetition_penalty,
+            "seed": seed,
+            "stop_repetition": stop_repetition,
+        }
         said = [*_history(history), {"role": "user", "content": check_text(message)}]
-        return self._answer(visitor, model, model, said, _system(system), dict(zip(names, values, strict=True)))
+        return self._answer(visitor, model, model, said, _system(system), values)
 
     def compare(
         self,
@@ -78,6 +94,7 @@ class ChatApi:
         temperature: float = 0.0,
         seed: int = 0,
         browser_key: str = "",
+        stop_repetition: bool = True,
         token: gr.OAuthToken | None = None,
         request: gr.Request | None = None,
     ) -> list[ApiAnswer]:
@@ -88,7 +105,12 @@ class ChatApi:
         visitor = visitor_of(browser_key, token, request)
         if not isinstance(models, list) or not 1 <= len(models) <= MAX_COMPARED_MODELS:
             raise UserError(f"Between 1 and {MAX_COMPARED_MODELS} models can be compared.")
-        values = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
+        values = {
+            "max_new_tokens": max_new_tokens,
+            "temperature": temperature,
+            "seed": seed,
+            "stop_repetition": stop_repetition,
+        }
         said = [*_history(history), {"role": "user", "content": check_text(message)}]
         return [self._answer(visitor, model, models[0], said, _system(system), values) for model in models]
 
@@ -112,6 +134,7 @@ class ChatApi:
             window=reply.window,
             left_out=reply.left_out,
             ended=reply.ended,
+            is_repeating=reply.is_repeating,
         )
 
     def wire(self) -> None:

@@ -202,7 +202,8 @@ def sampling_of(values: dict[str, Any]) -> Sampling:
         name: int(value) if name in whole and isinstance(value, float) and value.is_integer() else value
         for name, value in values.items()
     }
-    sampling = Sampling(**{**found, "seed": found.get("seed") or 0})
+    found["seed"] = found.get("seed") or 0
+    sampling = Sampling(**found)
     sampling.check()
     return sampling
 
