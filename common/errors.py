@@ -5,8 +5,12 @@ import os
 import re
 from collections.abc import Iterator
 
-DISK_FULL = "The disk is full."
-TOO_LARGE = "A file would become larger than this system lets it (`ulimit -f`)."
+from common.language import Sentence, _
+
+DISK_FULL = _("The disk is full.")
+TOO_LARGE = _("A file would become larger than this system allows (`ulimit -f`).")
+MAKE_ROOM = _("Free some space, then try again.")
+OTHER_FOLDER = _("Change its permissions, or set STUDIO_HOME to another folder.")
 WORDS = {  # what libraries that write with C++ or Rust say of an error number, in their own exceptions
     "No space left on device": errno.ENOSPC,
     r"\d+ requested and \d+ written": errno.ENOSPC,  # numpy's tofile
@@ -14,23 +18,26 @@ WORDS = {  # what libraries that write with C++ or Rust say of an error number, 
     "File too large": errno.EFBIG,
 }
 ERRORS = {  # an error number of the system: what is said of the file, and what to do
-    errno.ENOSPC: (DISK_FULL, "Free some space, then try again."),
-    errno.EDQUOT: (DISK_FULL, "Free some space, then try again."),
-    errno.EFBIG: (TOO_LARGE, "Raise the limit, then try again."),
-    errno.EROFS: ("{file} is on a disk that can only be read.", "Set STUDIO_HOME to a folder that can be written."),
-    errno.EACCES: (
-        "{file} may not be used by this user.",
-        "Change its permissions, or set STUDIO_HOME to another folder.",
+    errno.ENOSPC: (DISK_FULL, MAKE_ROOM),
+    errno.EDQUOT: (DISK_FULL, MAKE_ROOM),
+    errno.EFBIG: (TOO_LARGE, _("Raise the limit, then try again.")),
+    errno.EROFS: (_("{file} is on a read-only disk."), _("Set STUDIO_HOME to a folder that can be written to.")),
+    errno.EACCES: (_("No permission to use {file}."), OTHER_FOLDER),
+    errno.EPERM: (_("No permission to change {file}."), OTHER_FOLDER),
+    errno.ENOTDIR: (_("{file} is inside a file, not a folder."), _("Set STUDIO_HOME to a folder.")),
+    errno.EEXIST: (_("{file} already exists."), _("Move it away; STUDIO_HOME must be a folder.")),
+    errno.EISDIR: (_("{file} is a folder, not a file."), _("Move it away.")),
+    errno.ENOENT: (
+        _("{file} is missing."),
+        _("Was it deleted, or its disk disconnected? Put it back, then try again."),
     ),
-    errno.EPERM: ("{file} may not be changed.", "Change its permissions, or set STUDIO_HOME to another folder."),
-    errno.ENOTDIR: ("{file} is not in a folder, but in a file.", "Set STUDIO_HOME to a folder."),
-    errno.EEXIST: ("{file} is there already.", "Move it away; STUDIO_HOME must be a folder."),
-    errno.EISDIR: ("{file} is a folder, not a file.", "Move it away."),
-    errno.ENOENT: ("{file} is not there.", "Was its disk taken away, or was it deleted? Put it back, then try again."),
-    errno.EIO: ("The disk cannot read or write {file}.", "Look at the disk and its cables; the data may be damaged."),
-    errno.ESTALE: ("{file} is on a disk that is gone.", "Connect it again, then try again."),
-    errno.EMFILE: ("Too many files are open.", "Raise `ulimit -n`, then start the program again."),
-    errno.ENFILE: ("Too many files are open on this machine.", "Close other programs, then try again."),
+    errno.EIO: (
+        _("The disk cannot read or write {file}."),
+        _("Check the disk and its cables; the data may be damaged."),
+    ),
+    errno.ESTALE: (_("{file} is on a disk that was disconnected."), _("Connect it again, then try again.")),
+    errno.EMFILE: (_("Too many files are open."), _("Raise `ulimit -n`, then restart the program.")),
+    errno.ENFILE: (_("Too many files are open on this machine."), _("Close other programs, then try again.")),
 }
 
 
@@ -54,7 +61,7 @@ def as_user_error(error: BaseException, with_paths: bool = True) -> UserError | 
     if isinstance(error, UserError):
         return error
     if isinstance(error, MemoryError):
-        return UserError("There is not enough memory.", "Close other programs, or take less data, then try again.")
+        return UserError(_("There is not enough memory."), _("Close other programs, or use less data, then try again."))
     number = error.errno if isinstance(error, OSError) else None
     if number not in ERRORS:
         number = next((code for words, code in WORDS.items() if re.search(words, str(error))), None)
@@ -63,7 +70,7 @@ def as_user_error(error: BaseException, with_paths: bool = True) -> UserError | 
     message, hint = ERRORS[number]
     file = getattr(error, "filename", None)
     file = file if with_paths or not file else os.path.basename(file)
-    return UserError(message.format(file=f"'{file}'" if file else "A file"), hint)
+    return UserError(Sentence(message.msgid, {"file": f"'{file}'" if file else _("A file")}), hint)
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

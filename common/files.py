@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from common.language import _
 
 ABANDONED_SECONDS = 3600
 HALF_PUBLISHED_SECONDS = 60
@@ -193,7 +194,9 @@ def folder_bytes(folder: Path) -> int:
 def check_free(path: Path) -> None:
     """Raise UserError when something is at `path` already: what a person keeps there is never overwritten unasked."""
     if path.exists() or path.is_symlink():
-        raise UserError(f"'{path}' is there already.", "Choose another place, or move it away first.")
+        raise UserError(
+            _("'{path}' already exists.", path=str(path)), _("Choose another place, or move it away first.")
+        )
 
 
 def undo_half_published(root: Path) -> None:

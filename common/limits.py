@@ -7,6 +7,7 @@ import os
 
 from common.errors import UserError
 from common.files import folder_bytes
+from common.language import _
 from common.paths import GUEST_PREFIX, home
 
 
@@ -17,7 +18,8 @@ def limit(variable: str, on_a_space: int) -> int:
         return on_a_space if os.environ.get("SPACE_ID") else 0
     if not text.isascii() or not text.isdigit():
         raise UserError(
-            f"{variable} is '{text[:40]}' on this machine.", "Its owner must set a whole number; 0: no limit."
+            _("{variable} is set to '{value}' on this machine.", variable=variable, value=text[:40]),
+            _("Its owner must set a whole number; 0 means no limit."),
         )
     return int(text)
 
@@ -32,5 +34,6 @@ def check_room_of_guests(owner: str, more_bytes: int) -> None:
         return
     if more_bytes + sum(map(folder_bytes, home().glob(f"*/{GUEST_PREFIX}*"))) > most:
         raise UserError(
-            f"All guests together may keep {most / 1e9:.0f} GB here, and that is full.", "Sign in, or try later."
+            _("All guests together may keep {gigabytes:.0f} GB here, and that is used up.", gigabytes=most / 1e9),
+            _("Sign in, or try again later."),
         )

@@ -11,6 +11,7 @@ from math import isfinite
 
 from common.errors import UserError
 from common.files import is_file
+from common.language import _
 
 MAX_DATA_SETS = 20
 MAX_CHARACTERS = 20_000  # of a line: each comma is looked at again with all that is before it
@@ -72,8 +73,10 @@ def as_text(sets: Iterable[DataSet]) -> str:
         lines.append(f"{one.place}{revision}" + ("" if one.share is None else f":{one.share:.12g}"))
     line = ", ".join(lines)
     if [one.place for one in data_sets(line)] != [one.place for one in sets]:
-        words = f"The name of a file cannot stand among others: {line[:200]}"
-        raise UserError(words, "Rename it, without a comma, a colon or an @ in its name.")
+        raise UserError(
+            _("A file with this name cannot be listed with others: {line}", line=line[:200]),
+            _("Rename it, without a comma, a colon or an @ in its name."),
+        )
     return line
 
 
@@ -96,18 +99,18 @@ def mix_problem(sets: list[DataSet]) -> str:
     """Say what is wrong with these data sets as a mix; "" for nothing."""
     places, shares = [one.place for one in sets], [one.share for one in sets if one.share is not None]
     if not sets:
-        return "choose the data to train on."
+        return _("choose the data to train on.")
     if len(sets) > MAX_DATA_SETS:
-        return f"{len(sets)} data sets; {MAX_DATA_SETS} are the most."
+        return _("{count} datasets; at most {most} can be mixed.", count=len(sets), most=MAX_DATA_SETS)
     twice = next((place for place in places if places.count(place) > 1), None)
     if any(letter in place for place in places for letter in "\n\r\t"):
-        return "a name goes over several lines."
+        return _("a name spans several lines.")
     if twice is not None:
-        return f"'{twice[-80:]}' is named twice."
+        return _("'{name}' is listed twice.", name=twice[-80:])
     if shares and len(sets) == 1:
-        return "a share says how much of the rows comes from one of several data sets; of one, max_rows takes a part."
+        return _("a share divides the rows between several datasets; to use part of a single one, set max_rows.")
     if shares and len(shares) < len(sets):
-        return "give each data set a share, as in a.jsonl:0.7, b.jsonl:0.3, or none."
+        return _("give every dataset a share, as in a.jsonl:0.7, b.jsonl:0.3, or none at all.")
     if not all(share > 0 and isfinite(share) for share in shares):
-        return "a share is a number above 0."
+        return _("a share must be a number above 0.")
     return ""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from common.errors import UserError
+from common.language import _
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LOCAL_OWNER = "local"
@@ -50,7 +51,7 @@ def home() -> Path:
 def check_home() -> None:
     """Raise UserError when something that is no folder is where the data should be."""
     if home().exists() and not home().is_dir():
-        raise UserError(f"'{home()}' is a file, not a folder.", "Set STUDIO_HOME to a folder.")
+        raise UserError(_("'{path}' is a file, not a folder.", path=str(home())), _("Set STUDIO_HOME to a folder."))
 
 
 def runs_folder(owner: str = LOCAL_OWNER) -> Path:
@@ -89,7 +90,10 @@ def temporary_folder() -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or (hasattr(os, "getuid") and found.st_uid != os.getuid()):
-        raise UserError(f"{folder} is a link, or belongs to another user.", "Remove it, and start again.")
+        raise UserError(
+            _("{folder} is a link, or belongs to another user.", folder=str(folder)),
+            _("Remove it, then start again."),
+        )
     if found.st_mode & 0o077:
         folder.chmod(0o700)
     return folder
@@ -123,11 +127,13 @@ def contained(root: Path, *names: str) -> Path:
     """Return `root/names...` with links resolved. Raises UserError for an invalid name, or one that leads out of `root`."""
     for name in names:
         if not is_name(name):
-            raise UserError(f"'{str(name)[:80]}' is not a valid name.", "Use letters, digits, '.', '_' and '-'.")
+            raise UserError(
+                _("'{name}' is not a valid name.", name=str(name)[:80]), _("Use letters, digits, '.', '_' and '-'.")
+            )
     root = root.resolve()
     path = root.joinpath(*names).resolve()
     if not path.is_relative_to(root):
-        raise UserError(f"'{'/'.join(names)[:80]}' is outside of the data folder.")
+        raise UserError(_("'{path}' is outside the data folder.", path="/".join(names)[:80]))
     return path
 
 

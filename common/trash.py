@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
+from common.language import _
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def move_to_trash(trash: Path, name: str, **parts: Path) -> Deletion:
     except FileNotFoundError as error:
         with suppress(OSError):  # holds what came before
             folder.rmdir()
-        raise UserError(f"'{name}' is not there any more.", "It was deleted or renamed at this moment.") from error
+        raise UserError(_("'{name}' is gone.", name=name), _("It was deleted or renamed just now.")) from error
     return Deletion(folder, name, moment / 1e9)
 
 
@@ -59,7 +60,7 @@ def find_in_trash(trash: Path, wanted: str) -> Deletion:
     for one in list_trash(trash):
         if wanted in (one.entry, one.name):
             return one
-    raise UserError(f"'{wanted[:80]}' cannot be brought back.", "It was not deleted, or too long ago.")
+    raise UserError(_("'{name}' cannot be restored.", name=wanted[:80]), _("It was not deleted, or too long ago."))
 
 
 def take_back(deletion: Deletion, part: str, target: Path) -> None:
@@ -68,7 +69,9 @@ def take_back(deletion: Deletion, part: str, target: Path) -> None:
         (deletion.folder / part).rename(target)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY):
-            raise UserError(f"'{deletion.name}' was brought back at this moment.", "Look at the list.") from error
+            raise UserError(
+                _("'{name}' was restored just now.", name=deletion.name), _("It is in the list again.")
+            ) from error
         raise
 
 

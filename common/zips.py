@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from common.errors import UserError
+from common.language import _, n_
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 END, END_64 = b"PK\x05\x06", b"PK\x06\x07"  # where the list of files is said to be, and to be in very large zips
@@ -42,12 +43,14 @@ def open_zip(file: Path | BinaryIO, max_members: int, hint: str) -> zipfile.ZipF
     try:
         members = source.infolist()
         if len(members) > max_members:
-            raise UserError(f"The zip holds {len(members):,} files.", hint)
+            raise UserError(n_("The zip holds {count:,} file.", "The zip holds {count:,} files.", len(members)), hint)
         for member in members:
             if member.compress_type not in METHODS:  # zipfile inflates other kinds in one go, whatever they grow to
-                raise UserError("The zip is packed in an unusual way.", "Zip it again the usual way (deflate).")
+                raise UserError(
+                    _("The zip uses an unusual compression method."), _("Zip it again the usual way (deflate).")
+                )
             if member.flag_bits & 1:
-                raise UserError("The zip is locked with a password.", "Unpack it first.")
+                raise UserError(_("The zip is locked with a password."), _("Unpack it first."))
     except UserError:
         source.close()
         raise
@@ -64,4 +67,4 @@ def _check_directory(file: BinaryIO, max_members: int, hint: str) -> None:
     # what only zips of more files, or larger ones, have than any that is taken
     is_large = any(ending[max(0, place - 20) : place].startswith(END_64) for place in places)
     if is_large or max(sizes, default=0) > max_members * MAX_ENTRY_BYTES:
-        raise UserError("The zip holds thousands of files.", hint)
+        raise UserError(_("The zip holds thousands of files."), hint)

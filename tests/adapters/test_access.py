@@ -204,7 +204,7 @@ def test_rename_notes_search_delete_and_undo(made):
     assert [adapter.name for adapter in list_adapters()] == ["the-best"]
     put("two", made)
     assert undo_delete(entry).name == "two-2" and find_adapter("two-2").notes == "for grandma <script>"
-    with pytest.raises(UserError, match="cannot be brought back"):
+    with pytest.raises(UserError, match="cannot be restored"):
         undo_delete(entry)
 
 

@@ -56,7 +56,7 @@ def test_what_is_at_the_target_is_never_overwritten(made, tiny_base, tmp_path):
     for name in ("out", "out.old", "out.partial"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "precious.txt").write_text("mine")
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         merge_adapter(read_adapter(made), tiny_base, tmp_path / "out", "fp32")
     (tmp_path / "out" / "precious.txt").unlink()
     (tmp_path / "out").rmdir()
@@ -64,7 +64,7 @@ def test_what_is_at_the_target_is_never_overwritten(made, tiny_base, tmp_path):
     assert (tmp_path / "out.old" / "precious.txt").exists() and (tmp_path / "out.partial" / "precious.txt").exists()
     assert {path.name for path in tmp_path.iterdir()} == {"out", "out.old", "out.partial"}
     write_models(merged.folder, tmp_path / "gguf", ("f16",))
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         write_models(merged.folder, tmp_path / "gguf", ("f16",))
 
 

@@ -18,7 +18,7 @@ FULL = "The disk is full. Free some space, then try again.\n"
         (BrokenPipeError(), 0, ""),
         (OSError(errno.ENOSPC, "x", "/data/a"), 1, FULL),
         (RuntimeError("I/O error: No space left on device (os error 28)"), 1, FULL),
-        (MemoryError(), 1, "There is not enough memory. Close other programs, or take less data, then try again.\n"),
+        (MemoryError(), 1, "There is not enough memory. Close other programs, or use less data, then try again.\n"),
     ],
 )
 def test_what_a_person_can_fix_is_a_sentence_and_an_exit_code(capsys, error, code, said):

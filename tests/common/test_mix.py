@@ -38,13 +38,13 @@ def test_what_is_a_file_is_one_data_set_whatever_its_name(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a.jsonl:1, b.jsonl", "each data set a share"),
-        ("a.jsonl:0.5", "max_rows takes a part"),
+        ("a.jsonl:1, b.jsonl", "every dataset a share"),
+        ("a.jsonl:0.5", "set max_rows"),
         ("a.jsonl:1, b.jsonl:0", "above 0"),
         ("a.jsonl:1, b.jsonl:-1", "above 0"),
         (f"a.jsonl:1, b.jsonl:{'9' * 400}", "above 0"),
-        ("a.jsonl, b.jsonl, a.jsonl", "'a.jsonl' is named twice"),
-        (", ".join(f"{number}.jsonl" for number in range(21)), "20 are the most"),
+        ("a.jsonl, b.jsonl, a.jsonl", "'a.jsonl' is listed twice"),
+        (", ".join(f"{number}.jsonl" for number in range(21)), "at most 20"),
         ("a\nb.jsonl, c.jsonl", "several lines"),
         ("", "choose the data"),
     ],

@@ -51,7 +51,7 @@ def test_a_link_or_a_file_in_the_trash_is_no_deletion(tmp_path):
 
 
 def test_what_somebody_else_deleted_or_brought_back_at_this_moment_is_a_sentence(tmp_path):
-    with pytest.raises(UserError, match="not there any more"):
+    with pytest.raises(UserError, match="is gone"):
         move_to_trash(tmp_path / "trash", "one", run=tmp_path / "gone")
     assert list((tmp_path / "trash").iterdir()) == []
     with pytest.raises(UserError, match="brought back at this moment"):
