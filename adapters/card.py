@@ -166,7 +166,7 @@ def _results(adapter: Adapter, facts: CardFacts) -> str:
         words = f"Step {kept} is kept, where the held-out loss was lowest: {adapter.loss_after:.4f}"
         lines.append(f"{words}; the last step, {adapter.metrics['step']}, had {last:.4f}.")
     if facts.with_picture:
-        lines.append("![Training and held-out loss over the steps](loss.png)")
+        lines.append("![The result: training and held-out loss over the steps](loss.png)")
     return "\n\n".join(lines) if len(lines) > 1 else ""
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 import yaml
 
 from adapters.card import LICENSES, CardFacts, write_card
-from adapters.curves import draw_losses
-from adapters.history import has_own_prompts, read_history
+from adapters.history import History, has_own_prompts, read_history
 from adapters.hub_base import on_hub
 from adapters.library import CONFIG, WEIGHTS, Adapter
+from adapters.result_picture import Result, Sample, draw_result
 from adapters.trust.check import TOKENIZER_FILES, check_adapter
 from adapters.trust.scan import scan
 from common.files import check_free, sweep, write_json, write_text
+from common.language import ENGLISH, language
 
 STAGING_PREFIX = ".packing-"
 METRICS = ("base", "base_source", "precision", "step", "total_steps", "rows", "held_out_rows", "trained_tokens")
@@ -47,8 +48,8 @@ def write_package(adapter: Adapter, repo_id: str, options: PushOptions, folder: 
         write_json(folder / CONFIG, adapter.config)
     _write_settings(adapter, folder, tells_source=options.private)
     history = read_history(adapter)
-    picture = draw_losses(history.losses, history.eval_losses, history.kept_step)
-    if picture:
+    with_answers = options.with_answers and (options.with_rows or has_own_prompts(adapter))
+    if picture := _picture(adapter, repo_id.split("/")[1], history, with_answers):
         (folder / "loss.png").write_bytes(picture)
     else:
         _copy(adapter, folder, ("loss.png",))
@@ -59,7 +60,7 @@ def write_package(adapter: Adapter, repo_id: str, options: PushOptions, folder: 
         language=options.language or language,
         datasets=_public_datasets(adapter),
         with_picture=(folder / "loss.png").exists(),
-        with_answers=options.with_answers and (options.with_rows or has_own_prompts(adapter)),
+        with_answers=with_answers,
         has_unseen_base=bool(hub_base and not hub_base.is_same),
     )
     write_text(folder / "README.md", write_card(adapter, history, facts))
@@ -90,6 +91,26 @@ def export_zip(adapter: Adapter, target: Path) -> Path:
         check_free(target)
         partial.rename(target)
     return target
+
+
+def _picture(adapter: Adapter, name: str, history: History, with_answers: bool) -> bytes | None:
+    """Draw the result of the training, in English; with a sample answer only where the card has them, too."""
+    rows, before = adapter.metric("rows"), {one["prompt"]: one["answer"] for one in history.answers_before}
+    pairs = [Sample(one["prompt"], before.get(one["prompt"], ""), one["answer"]) for one in history.answers_after]
+    result = Result(
+        name=name,
+        base=adapter.base.rsplit("/", 1)[-1],
+        rows=None if rows is None else round(rows),
+        seconds=adapter.metric("train_seconds"),
+        loss_before=adapter.loss_before,
+        loss_after=adapter.loss_after,
+        losses=history.losses,
+        eval_losses=history.eval_losses,
+        kept_step=history.kept_step,
+        sample=next((pair for pair in pairs if pair.before and pair.after), None) if with_answers else None,
+    )
+    with language(ENGLISH):
+        return draw_result(result)
 
 
 def _copy(adapter: Adapter, folder: Path, names: tuple[str, ...]) -> None:

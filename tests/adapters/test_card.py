@@ -329,3 +329,58 @@ def test_every_whole_step_has_its_number_once_under_a_short_curve(made, monkeypa
     )
     draw_losses([(step, 2.0 - step / 10) for step in range(1, 7)], [])
     assert [words for words in written if words.isdigit()] == ["0", "1", "2", "3", "4", "5", "6"]
+
+
+@pytest.mark.parametrize(("wish", "is_there"), [(PushOptions(), True), (PushOptions(with_answers=False), False)])
+def test_the_picture_of_the_result_holds_an_answer_only_when_the_card_does(made, tmp_path, monkeypatch, wish, is_there):
+    from PIL import ImageDraw
+
+    written, real = [], ImageDraw.ImageDraw.text
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw,
+        "text",
+        lambda self, place, words, **how: written.append(words) or real(self, place, words, **how),
+    )
+    write_history(put("mine", made))
+    write_package(find_adapter("mine"), "alice/my-coach", wish, tmp_path)
+    assert {"my-coach", "tiny-base with LoRA", "Held-out loss fell by 50%", "220 examples · 60 s of training"} <= {
+        *written
+    }
+    assert ("before <script>" in written) is ("before <script>" in (tmp_path / "README.md").read_text()) is is_there
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (2.5, 2.0, "Held-out loss fell by 20%"),
+        (2.0, 2.5, "Held-out loss rose by 25%"),
+        (2.0, 1.999, "Held-out loss stayed at 2.00"),
+        (None, 2.0, None),
+        (0.0, 2.0, None),
+    ],
+)
+def test_how_the_held_out_loss_changed_is_told_as_it_is(before, after, words):
+    from adapters.result_picture import loss_words
+
+    assert loss_words(before, after) == words
+
+
+def test_what_the_font_cannot_show_is_left_out_and_that_is_said(monkeypatch):
+    from PIL import ImageDraw
+
+    from adapters import fonts
+    from adapters.result_picture import Result, Sample, draw_result
+
+    monkeypatch.setattr(fonts, "WITH_HANGUL", ())
+    monkeypatch.setattr(fonts, "OTHERS", ())
+    fonts.font.cache_clear()
+    written, real = [], ImageDraw.ImageDraw.text
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw,
+        "text",
+        lambda self, place, words, **how: written.append(words) or real(self, place, words, **how),
+    )
+    sample = Sample("공부", "a", "b")
+    assert draw_result(Result("공부 코치", "base", losses=[(1, 2.0), (2, 1.0)], sample=sample))
+    fonts.font.cache_clear()
+    assert not any("공" in words for words in written) and any("are left out" in words for words in written)
