@@ -63,7 +63,7 @@ def name_hub_base(
     check_folder(folder)
     model_id, revision = parse_repo(wanted)
     progress(f"Looking at {model_id}", 0.05)
-    with in_words("look at the base", model_id):
+    with in_words(model_id):
         info = client(token).model_info(model_id, revision=revision, files_metadata=True)
     there = {file.rfilename: file for file in info.siblings or [] if file.rfilename.endswith(".safetensors")}
     here = {path.name: path for path in sorted(folder.glob("*.safetensors"))}
@@ -128,7 +128,7 @@ def _compare_shapes(
         raise UserError(f"The folder is not {model_id}: their config.json tell of other sizes.", OTHER)
     disable_progress_bars()
     try:
-        with in_words("look at the weights of the base", model_id):
+        with in_words(model_id):
             found = client(token).get_safetensors_metadata(model_id, revision=commit)
     except (NotASafetensorsRepoError, SafetensorsParsingError) as error:
         raise UserError(f"The shapes of {model_id} cannot be read.", OTHER) from error

@@ -89,7 +89,7 @@ def look(wanted: str, token: Token, revision: str | None = None, subfolder: str 
     """
     address = parse_address(wanted)
     repo_id, api = address.repo_id, client(token)
-    with in_words("read it", repo_id):
+    with in_words(repo_id):
         api.auth_check(repo_id)
         info = api.model_info(repo_id, revision=revision or address.revision, files_metadata=True)
     remote = {file.rfilename: file for file in info.siblings or []}
@@ -165,7 +165,7 @@ def pull(
         raise UserError(f"{offer.repo_id} needs {total / 1e6:.0f} MB; too little disk is free.", "Free some.")
     check_room(owner, total)
     with staged(name or offer.place.split("/", 1)[1], owner) as (partial, final):
-        with in_words("read it", offer.repo_id):
+        with in_words(offer.repo_id):
             client(token).auth_check(offer.repo_id)
         done = 0
         for file in [*offer.remote, *([offer.initial] if offer.initial else [])]:
@@ -202,7 +202,7 @@ def check_access(adapter: Adapter, token: Token) -> None:
     if origin.kind != "pulled" or (origin.is_public and not os.environ.get("SPACE_ID")):
         return
     try:
-        with in_words("read it", origin.repo_id):
+        with in_words(origin.repo_id):
             client(token).auth_check(origin.repo_id)
     except UserError as error:
         from huggingface_hub.errors import HfHubHTTPError
@@ -241,7 +241,7 @@ def search_hub(token: Token, base: str = "", words: str = "", mine: bool = False
         "author": account_of(token).name if mine else None,
         "search": words or None,
     }
-    with in_words("search"):
+    with in_words():
         listed = list(client(token).list_models(**wanted, sort="downloads", limit=MAX_FOUND))
     return [
         Found(

@@ -136,13 +136,13 @@ class PushPlan:
         api = client(self.account.token)
         if self.is_new:
             progress(f"Making the repository {self.repo_id}", 0.05)
-            with in_words("make a repository", self.repo_id):
+            with in_words(self.repo_id):
                 api.create_repo(self.repo_id, private=self.private, exist_ok=True)
         additions = [CommitOperationAdd(file.path, self.folder / file.path) for file in self.changes]
         disable_progress_bars()  # they would be written between our own lines
         total, sent = sum(file.size for file in self.changes) or 1, 0
         try:
-            with in_words("write", self.repo_id):
+            with in_words(self.repo_id):
                 _check_privacy(self.repo_id, bool(api.model_info(self.repo_id).private), self.private)
                 for addition, file in zip(additions, self.changes, strict=True):  # small ones travel inside the commit
                     progress(f"Sending {file.path}, {sent / 1e6:.1f} of {total / 1e6:.1f} MB", 0.1 + 0.8 * sent / total)
@@ -227,7 +227,7 @@ def _compare(repo_id: str, folder: Path, names: list[str], account: Account, pri
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     sizes = {name: (folder / name).stat().st_size for name in names}
-    with in_words("look at the repository", repo_id):
+    with in_words(repo_id):
         try:
             info = client(account.token).model_info(repo_id, files_metadata=True)
         except RepositoryNotFoundError as error:
@@ -262,7 +262,7 @@ def _check_source(adapter: Adapter, is_private: bool) -> None:
     sources = [] if is_private else adapter.private_sources or _sources_of_copy(adapter)
     for source in sources:
         try:
-            with in_words("read it", source.repo_id):
+            with in_words(source.repo_id):
                 client(False).auth_check(parse_repo(source.repo_id)[0])
         except UserError as error:
             by = f" by {source.by}" if source.by else ""

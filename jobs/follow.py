@@ -101,7 +101,7 @@ def _stream(run: Run, job: Job, account: Account) -> None:
 def _read_log(job: Job, account: Account, lines: "queue.Queue[str]") -> None:
     """Put the job's log into `lines`, from its start; the client itself goes on after a broken connection."""
     try:
-        with job_words("read the job's log"):
+        with job_words():
             for line in client(account.token).fetch_job_logs(job_id=job.id, namespace=job.namespace, follow=True):
                 lines.put(line)
     except UserError as error:
@@ -126,7 +126,7 @@ def _stage(job: Job, account: Account) -> tuple[str, str, float | None]:
     Raises UserError when the sign-in has ended.
     """
     try:
-        with job_words("look at the job"):
+        with job_words():
             info = client(account.token).inspect_job(job_id=job.id, namespace=job.namespace)
             status, seconds = info.status, info.durations.running_secs if info.durations else None
             return str(getattr(status.stage, "value", status.stage)), status.message or "", seconds

@@ -198,12 +198,12 @@ def _start(run: Run, plan: Plan, account: Account, restore: str) -> None:
 def _run_job(account: Account, **wanted):
     """Start the job once. When the answer is lost on the way, find the job that may have started, so that none is paid twice."""
     try:
-        with job_words("start a job"):
+        with job_words():
             return client(account.token).run_job(**wanted)
     except UserError as error:
         if status_of(error):  # the Hub has refused it
             raise
-        with suppress(UserError), job_words("look for the job"):
+        with suppress(UserError), job_words():
             labels = {name: wanted["labels"][name] for name in ("studio-run", "studio-start")}
             found = next(iter(client(account.token).list_jobs(labels=labels, namespace=account.name)), None)
             if found:
@@ -220,7 +220,7 @@ def _adapter_repo(run: Run, account: Account) -> str:
         return job.adapter_repo
     for name in (run.id, *(f"{run.id}-{number}" for number in range(2, 100))):
         try:
-            with in_words("look at the repository", f"{account.name}/{name}"):
+            with in_words(f"{account.name}/{name}"):
                 client(account.token).model_info(f"{account.name}/{name}")
         except UserError as error:
             if isinstance(error.__cause__, RepositoryNotFoundError):
@@ -241,7 +241,7 @@ def cancel(run: Run, account: Account) -> None:
 
 def cancel_job(job: Job, account: Account) -> None:
     """End `job` at once. Raises UserError."""
-    with job_words("cancel the job"):
+    with job_words():
         client(account.token).cancel_job(job_id=job.id, namespace=job.namespace)
 
 
@@ -253,10 +253,10 @@ def end_job(run: Run, hub_token: Token) -> None:
 
 
 @contextmanager
-def job_words(doing: str):
+def job_words():
     """Turn errors of the Jobs API into UserError, as models.hub.client.in_words does for the rest of the Hub."""
     try:
-        with in_words(doing, "Hugging Face Jobs"):
+        with in_words("Hugging Face Jobs"):
             yield
     except UserError as error:
         status = status_of(error)

@@ -52,7 +52,7 @@ class Plan:
 def flavors(token: Token = False) -> list[Flavor]:
     """Return all machines, the cheapest first; the documentation's list when the Hub does not answer."""
     try:
-        with in_words("read the list of machines"):
+        with in_words():
             found = [_flavor(hardware) for hardware in client(token).list_jobs_hardware()]
     except UserError:
         found = []

@@ -45,9 +45,9 @@ def send_run(run: Run, account: Account) -> tuple[str, str]:
     home().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home()) as folder:
         archive = zip_run(run, Path(folder) / ARCHIVE, account.token)
-        with in_words("make a repository", repo_id):
+        with in_words(repo_id):
             api.create_repo(repo_id, private=True, exist_ok=True)
-        with in_words("write", repo_id):
+        with in_words(repo_id):
             info = api.model_info(repo_id)
             names = {file.rfilename for file in info.siblings or []}
             if not info.private or names - {".gitattributes", "README.md", ARCHIVE, STOP_FILE}:

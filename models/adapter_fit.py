@@ -9,17 +9,24 @@ from typing import Any
 from common.errors import UserError
 from common.files import read_json
 from common.imports import import_lock
+from common.language import _
 from models.base import KEEPING_THE_BASE, MAX_ADAPTER_CONFIG_BYTES, MAX_TARGET_MODULES, Base
 
 MAX_HEADER_BYTES = 2_000_000
-HINT = "Choose an adapter of this base, or the base that it was trained on."
+HINT = _("Choose an adapter of this base, or the base that it was trained on.")
 
 
 def check_base(name: str, trained_on: object, base: Base) -> None:
     """Raise UserError when the adapter was trained on another Hub id than `base` has; a folder is checked by its layers alone."""
     are_ids = base.source != "folder" and trained_on and not Path(str(trained_on)).is_absolute()
     if are_ids and trained_on != base.model_id:
-        raise UserError(f"The adapter '{name}' was trained on {trained_on}; this base is {base.model_id}.", HINT)
+        words = _(
+            "The adapter '{name}' was trained on {trained_on}; this base is {base}.",
+            name=name,
+            trained_on=str(trained_on),
+            base=base.model_id,
+        )
+        raise UserError(words, HINT)
 
 
 def check_fits(folder: Path, network, name: str = "") -> None:
@@ -34,7 +41,7 @@ def check_fits(folder: Path, network, name: str = "") -> None:
     try:
         with open(folder / "adapter_model.safetensors", "rb") as file:
             if int.from_bytes(file.read(8), "little") > MAX_HEADER_BYTES:
-                raise damaged(folder, ValueError("its header is longer than any LoRA's"), name)
+                raise damaged(folder, ValueError(_("its header is longer than that of any LoRA")), name)
         with safe_open(folder / "adapter_model.safetensors", framework="pt") as weights:
             shapes = {key: weights.get_slice(key).get_shape() for key in weights.keys()}  # noqa: SIM118, no mapping
     except (OSError, SafetensorError) as error:
@@ -43,16 +50,28 @@ def check_fits(folder: Path, network, name: str = "") -> None:
         path, is_lora, part = key.removeprefix("base_model.model.").partition(".lora_")
         layer = layers.get(path)
         if not is_lora and not _is_own(path, list(shape), settings, layers):
-            raise UserError(f"The adapter '{name}' changes the base itself: {key[:80]}.", "Only LoRA runs here.")
+            words = _("The adapter '{name}' changes the base itself: {layer}.", name=name, layer=key[:80])
+            raise UserError(words, _("Only LoRA adapters are supported."))
         if not is_lora:
             continue
         if layer is None:
-            raise UserError(f"The adapter '{name}' does not fit this base: it has no layer {path[:80]}.", HINT)
+            words = _(
+                "The adapter '{name}' does not fit this base, which has no layer {layer}.", name=name, layer=path[:80]
+            )
+            raise UserError(words, HINT)
         sizes = (getattr(layer, "out_features", None), getattr(layer, "in_features", None))
         wanted = {"A.weight": [rank, sizes[1]], "B.weight": [sizes[0], rank]}.get(part, shape)
         if any(own is not None and own != found for own, found in zip(wanted, shape, strict=False)):
-            words = f"{path} goes from {sizes[1]} to {sizes[0]}, and its {part} is {list(shape)}."
-            raise UserError(f"The adapter '{name}' does not fit this base: {words}", HINT)
+            words = _(
+                "The adapter '{name}' does not fit this base: {layer} goes from {inputs} to {outputs}, its {part} is {shape}.",
+                name=name,
+                layer=path,
+                inputs=sizes[1],
+                outputs=sizes[0],
+                part=part,
+                shape=str(list(shape)),
+            )
+            raise UserError(words, HINT)
 
 
 def _is_own(tensor: str, shape: list[int], settings: dict[str, Any], layers: dict[str, Any]) -> bool:
@@ -81,11 +100,11 @@ def read_rank(folder: Path, name: str) -> int | None:
 
     values = read_json(folder / "adapter_config.json", None, MAX_ADAPTER_CONFIG_BYTES)
     if not isinstance(values, dict):
-        raise damaged(folder, ValueError("adapter_config.json is no JSON object"), name)
+        raise damaged(folder, ValueError(_("adapter_config.json is not a JSON object")), name)
     targets = values.get("target_modules")
     if isinstance(targets, list) and len(targets) > MAX_TARGET_MODULES:
-        words = f"The adapter '{name}' names {len(targets):,} modules."
-        raise UserError(words, f"{MAX_TARGET_MODULES:,} are the most.")
+        words = _("The adapter '{name}' lists {count:,} modules.", name=name, count=len(targets))
+        raise UserError(words, _("At most {most:,} are allowed.", most=MAX_TARGET_MODULES))
     try:
         config = PeftConfig.from_pretrained(str(folder))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -96,11 +115,13 @@ def read_rank(folder: Path, name: str) -> int | None:
     names = [targets] if isinstance(targets, str) else targets
     has_rank = is_lora and type(config.r) is int and config.r > 0 and isinstance(config.lora_alpha, int | float)
     if not has_rank or not isinstance(names, set | list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"The adapter '{name}' is no LoRA that can answer.", "Look at its adapter_config.json.")
+        words = _("The adapter '{name}' is not a LoRA adapter that can be run.", name=name)
+        raise UserError(words, _("Check its adapter_config.json."))
     return None if config.rank_pattern else config.r
 
 
 def damaged(folder: Path, error: BaseException, name: str = "") -> UserError:
     """Return the sentence for an adapter that cannot be read, without a path of the server."""
     first_line = (str(error).splitlines() or [type(error).__name__])[0].replace(str(folder), folder.name)[:200]
-    return UserError(f"The adapter '{name or folder.name}' cannot be read: {first_line}", "Pull it again.")
+    words = _("The adapter '{name}' cannot be read ({error}).", name=name or folder.name, error=first_line.rstrip("."))
+    return UserError(words, _("Download it again."))

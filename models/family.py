@@ -11,6 +11,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.files import read_object
+from common.language import _
 from models.quantised import quantised_of
 
 MAX_NUMBER = 2**31 - 1
@@ -50,7 +51,7 @@ QWEN2 = Family("qwen2", "Qwen2 and Qwen2.5", biased=("q_proj", "k_proj", "v_proj
 QWEN3 = Family("qwen3", "Qwen3", bias_settings=("attention_bias",), head_dim=128, has_head_norms=True)
 FAMILIES = {family.model_type: family for family in (LLAMA, QWEN2, QWEN3)}
 LAYERS = "layers"  # the list of decoder layers in the model, in all families
-LABELS = "Llama, Qwen2, Qwen2.5 or Qwen3"
+LABELS = "Llama, Qwen2, Qwen2.5, Qwen3"
 MODULES = {module: block for family in FAMILIES.values() for module, block in family.modules.items()}
 
 
@@ -58,14 +59,17 @@ def family_of(config: Mapping[str, Any], name: str) -> Family:
     """Return the family of a config.json. Raises UserError, with `name` for the model, for an unknown one."""
     kind = str(config.get("model_type") or "")[:40]
     if not kind:
-        raise UserError(f"{name} has no config.json that names its architecture.", "Give the folder of a model.")
+        words = _("{model} has no config.json that names its architecture.", model=name)
+        raise UserError(words, _("Choose another model."))
     family = FAMILIES.get(kind)
     if family is None:
-        raise UserError(f"{name} is a {kind} model.", f"Choose one of the {LABELS} architecture.")
+        words = _("{model} is of the architecture {kind}, which is not supported.", model=name, kind=kind)
+        raise UserError(words, _("Choose a model of one of these architectures: {labels}.", labels=LABELS))
     layers = config.get("layer_types") or []
     is_full = isinstance(layers, list) and all(layer == "full_attention" for layer in layers)
     if config.get("use_sliding_window") or not is_full:
-        raise UserError(f"{name} attends within a window only (sliding_window).", "Choose one with full attention.")
+        words = _("{model} uses sliding-window attention (sliding_window), which is not supported.", model=name)
+        raise UserError(words, _("Choose a model with full attention."))
     return family
 
 
@@ -171,7 +175,8 @@ def shape_from(config: Mapping[str, Any], name: str) -> ModelShape:
     def number(key: str, default: int | None = None) -> int:
         found = default if config.get(key) is None else config[key]
         if type(found) is not int or not 0 < found <= MAX_NUMBER:
-            raise UserError(f"{name} has a config.json that is damaged.", f"Its {key} is {str(found)[:40]}.")
+            words = _("The config.json of {model} is damaged.", model=name)
+            raise UserError(words, _("Its {key} is {value}.", key=key, value=str(found)[:40]))
         return found
 
     hidden, heads = number("hidden_size"), number("num_attention_heads")

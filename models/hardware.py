@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from common.language import n_
+
 CGROUPS = Path("/sys/fs/cgroup")
 CGROUP_FILES = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
 
@@ -155,7 +157,7 @@ def describe_hardware() -> str:
     """Return one line for a person: the cards, or the CPU."""
     gpus = find_gpus()
     if not gpus:
-        return f"no GPU, {os.cpu_count()} CPU cores"
+        return n_("no GPU, {count} CPU core", "no GPU, {count} CPU cores", os.cpu_count() or 1)
     return ", ".join(f"{gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in gpus)
 
 

@@ -3,6 +3,7 @@
 from typing import NotRequired, TypedDict
 
 from common.errors import UserError
+from common.language import _
 
 # What is looked at before anything is tokenised; the largest window, 8192 tokens, holds about 40,000 characters of English.
 MAX_MESSAGES = 4_000
@@ -24,34 +25,44 @@ def check_messages(messages: object, continuing: bool = False) -> list[Message]:
     The last message is the user's or, when an answer is to be continued, the assistant's.
     """
     if not isinstance(messages, list):
-        raise UserError("The history is not a list of messages.", 'It looks like [{"role": "user", "content": "Hi"}].')
+        raise UserError(
+            _("The history is not a list of messages."),
+            _('A history looks like this: [{"role": "user", "content": "Hi"}]'),
+        )
     if len(messages) > MAX_MESSAGES:
-        raise UserError(f"The history has {len(messages):,} messages.", f"{MAX_MESSAGES:,} are the most.")
+        words = _("The history has {count:,} messages.", count=len(messages))
+        raise UserError(words, _("At most {most:,} are allowed.", most=MAX_MESSAGES))
     checked = [_check_message(number, message) for number, message in enumerate(messages)]
     if sum(len(message["content"]) for message in checked) > MAX_HISTORY_CHARACTERS:
-        raise UserError(f"The conversation has more than {MAX_HISTORY_CHARACTERS:,} characters.", "Begin a new one.")
+        words = _("The conversation has more than {most:,} characters.", most=MAX_HISTORY_CHARACTERS)
+        raise UserError(words, _("Start a new one."))
     last = checked[-1] if checked else Message(role="", content="")
     if continuing and last["role"] != "assistant":
-        raise UserError("There is no answer to continue.", "Send a message first.")
+        raise UserError(_("There is no answer to continue."), _("Send a message first."))
     if not continuing and (last["role"] != "user" or not last["content"].strip()):
-        raise UserError("There is no message to answer.", "Write one.")
+        raise UserError(_("There is no message to answer."), _("Write one."))
     return checked
 
 
 def _check_message(number: int, message: object) -> Message:
     """Return one message with nothing but its role and its text. Raises UserError."""
     if not isinstance(message, dict):
-        raise UserError(f"Message {number + 1} is not a message.", 'It looks like {"role": "user", "content": "Hi"}.')
+        words = _("Message {number} is not a message.", number=number + 1)
+        raise UserError(words, _('A message looks like this: {"role": "user", "content": "Hi"}'))
     role, content = message.get("role"), message.get("content")
     if role not in ("user", "assistant") and not (role == "system" and number == 0):
-        raise UserError(
-            f"Message {number + 1} has the role '{str(role)[:40]}'.", "A chat has user and assistant messages."
-        )
+        words = _("Message {number} has the role '{role}'.", number=number + 1, role=str(role)[:40])
+        raise UserError(words, _("A chat has user and assistant messages."))
     if not isinstance(content, str):
-        raise UserError(f"Message {number + 1} is not text.")
+        raise UserError(_("Message {number} is not text.", number=number + 1))
     if len(content) > MAX_MESSAGE_CHARACTERS:
-        what = "The system prompt (with the summary)" if role == "system" else f"Message {number + 1}"
+        values = {"count": len(content), "most": MAX_MESSAGE_CHARACTERS}
         raise UserError(
-            f"{what} has {len(content):,} characters; {MAX_MESSAGE_CHARACTERS:,} are the most.", "Shorten it."
+            _("The system prompt (with the summary) has {count:,} characters; at most {most:,} are allowed.", **values)
+            if role == "system"
+            else _(
+                "Message {number} has {count:,} characters; at most {most:,} are allowed.", number=number + 1, **values
+            ),
+            _("Shorten it."),
         )
     return Message(role=str(role), content=content)

@@ -11,6 +11,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.imports import import_lock
+from common.language import _
 from models.quantised import check_precision, quantised_in, strange_weights
 
 PRECISIONS = ("auto", "8bit", "4bit", "bf16", "fp16", "fp32")
@@ -20,11 +21,14 @@ QUANTISED = ("8bit", "4bit")
 def resolve_precision(precision: str, has_cuda: bool) -> str:
     """Return `precision` with 'auto' decided. Raises UserError for an unknown one, and for fp16 on a CPU."""
     if precision not in PRECISIONS:
-        raise UserError(f"There is no precision '{precision}'.", f"Choose one of {', '.join(PRECISIONS)}.")
+        raise UserError(
+            _("There is no precision '{precision}'.", precision=precision),
+            _("Choose one of these: {names}.", names=", ".join(PRECISIONS)),
+        )
     if precision == "auto":
         return "8bit" if has_cuda else "fp32"
     if precision == "fp16" and not has_cuda:
-        raise UserError("fp16 needs a GPU.", "Choose fp32 or auto on a CPU.")
+        raise UserError(_("fp16 needs a GPU."), _("Choose fp32 or auto on a CPU."))
     return precision
 
 

@@ -21,6 +21,7 @@ from jinja2 import TemplateError
 
 from common.errors import UserError
 from common.imports import import_lock
+from common.language import _
 from models.messages import Message
 from models.templates.choice import Template
 
@@ -64,14 +65,14 @@ def encode_messages(messages: Sequence[Message], tokenizer, template: str) -> tu
             **tokenizer.special_tokens_map,
         )
     except TemplateError as error:
-        words = f"The chat template cannot show a conversation: {str(error)[:200]}"
-        raise UserError(words, "Choose another chat_template, or change the row.") from error
+        words = _("The chat template cannot format a conversation ({error}).", error=str(error)[:200].rstrip("."))
+        raise UserError(words, _("Choose another chat_template, or change the row.")) from error
     (rendered,), (spans,) = found
     trained = [message.get("trained", True) for message in messages if message["role"] == "assistant"]
     if not all(trained):
         if len(spans) != len(trained):
-            words = "The chat template does not tell one answer from the next; some are not to be trained."
-            raise UserError(words, "Choose another chat_template, or take the marks (weight, train, loss) out.")
+            words = _("The chat template does not separate one answer from the next, and some are not to be trained.")
+            raise UserError(words, _("Choose another chat_template, or remove the marks (weight, train, loss)."))
         spans = [span for span, is_trained in zip(spans, trained, strict=True) if is_trained]
     prompt = reader.read(rendered, spans=spans)
     return prompt.ids, prompt.trained

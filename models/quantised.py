@@ -12,6 +12,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.files import plain_value, read_object
+from common.language import _, joined
 
 BITSANDBYTES = "bitsandbytes"
 MAX_CONFIG_BYTES = 1_000_000
@@ -53,14 +54,21 @@ class Quantised:
         return f"{self.bits}bit" if self.method == BITSANDBYTES and self.bits in (4, 8) else None
 
     def reason(self) -> str:
-        """Return what happens to such a base, as a part of the reason why it was chosen."""
-        return f"its weights are {self.bits}-bit already, by {self.method}, and are taken in {self.precision}"
+        """Return what happens to such a base, as a sentence behind the reason why it was chosen."""
+        return _(
+            "Its weights are {bits}-bit already, by {method}, and are used in {precision}.",
+            bits=self.bits,
+            method=self.method,
+            precision=self.precision,
+        )
 
     def refusal(self, name: str) -> UserError:
         """Return the error for a base `name` whose weights nothing here can compute."""
-        bits = f", {self.bits} bits" if self.bits else ""
-        words = f"{name} is quantised already ({self.method}{bits}), which this app can neither train nor run."
-        return UserError(words, f"Choose the model that it was made from, in 16 bits{self.named_twin()}.")
+        kind = joined([self.method, f"{self.bits}-bit" if self.bits else ""], ", ")
+        words = _(
+            "{model} is quantised already ({kind}), which this app can neither train nor run.", model=name, kind=kind
+        )
+        return UserError(words, _("Choose the 16-bit model that it was made from{twin}.", twin=self.named_twin()))
 
     def named_twin(self) -> str:
         """Return ': TWIN' for the end of a sentence about the model in 16 bits, "" when it is not known."""
@@ -81,7 +89,7 @@ def quantised_of(config: Mapping[str, Any], name: str = "", made_from: str = "")
     if by_bitsandbytes or kind.startswith(BITSANDBYTES):
         return Quantised(BITSANDBYTES, min(by_bitsandbytes, default=None), twin_of(name, made_from, by_name_first=True))
     bits = found.get("bits")
-    method = METHODS.get(kind, kind) or "by a method that its config.json does not name"
+    method = METHODS.get(kind, kind) or _("unnamed method")
     return Quantised(method, bits if type(bits) is int and 0 < bits < 17 else None, twin_of(name, made_from))
 
 
@@ -130,15 +138,23 @@ def _precision_of_files(folder: Path) -> str:
 
 def strange_weights(name: str) -> UserError:
     """Return the error for weights of other names, shapes or kinds than their config.json describes."""
-    hint = "They may be quantised in a way that it does not name. Choose the model in 16 bits."
-    return UserError(f"The weights of '{name}' do not match its config.json.", hint)
+    return UserError(
+        _("The weights of '{name}' do not match its config.json.", name=name),
+        _("They may be quantised in a way that it does not name. Choose the 16-bit model."),
+    )
 
 
 def check_precision(precision: str, stored: Quantised | None, name: str) -> None:
     """Raise UserError when weights that are quantised already are asked for in another `precision` than theirs."""
     if stored and precision not in ("auto", stored.precision):
-        words = f"precision: {name} holds {stored.bits}-bit weights already; they cannot be had in {precision}."
-        raise UserError(words, f"Choose auto or {stored.precision}, or the model in 16 bits{stored.named_twin()}.")
+        words = _(
+            "precision: the weights of {model} are {bits}-bit already; they cannot be used in {precision}.",
+            model=name,
+            bits=stored.bits,
+            precision=precision,
+        )
+        values = {"precision": stored.precision, "twin": stored.named_twin()}
+        raise UserError(words, _("Choose auto or {precision}, or the 16-bit model{twin}.", **values))
 
 
 def twin_of(name: str, made_from: str = "", by_name_first: bool = False) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from common.errors import UserError
 from common.files import stamps
 from common.imports import import_lock
+from common.language import _
 from models.templates import read_template, without_marks
 from models.templates.choice import OwnToken, Template
 from models.try_tokenizer import try_tokenizer
@@ -52,7 +53,7 @@ def load_base_tokenizer(folder: Path, template: Template):
     On a Space, where visitors name bases, it is first tried in a process with limits, once while its files stay the same.
     """
     if os.environ.get("SPACE_ID") and (problem := _trial(folder, stamps(folder, *FILES))):
-        raise UserError(f"The tokenizer of this base {problem}.", "Choose another base.")
+        raise UserError(problem, _("Choose another base."))
     tokenizer = load_tokenizer(folder)
     tokenizer.chat_template = template.text
     for token in template.tokens:
@@ -69,14 +70,18 @@ def _add(tokenizer, token: OwnToken) -> None:
         tokenizer.add_tokens([AddedToken(token.content, normalized=False, special=token.is_control)])
     if tokenizer.convert_ids_to_tokens(token.number) != token.content:
         raise UserError(
-            f"The adapter's token '{token.content}' has the number {token.number:,}, which is another one's here.",
-            "Get the adapter again, or the base that it was trained on.",
+            _(
+                "The adapter's token '{token}' has the number {number:,}, which is another token's here.",
+                token=token.content,
+                number=token.number,
+            ),
+            _("Get the adapter again, or the base that it was trained on."),
         )
 
 
 @lru_cache(maxsize=100)
 def _trial(folder: Path, stamps: tuple) -> str:
-    """Return what is wrong with the tokenizer, "" for nothing; cached by the `stamps` of its files."""
+    """Say what is wrong with the tokenizer, "" for nothing; cached by the `stamps` of its files."""
     return try_tokenizer(folder)
 
 
@@ -84,4 +89,7 @@ def _unreadable(folder: Path | str, error: BaseException) -> UserError:
     """Return the error for a tokenizer that cannot be read, without a path of the server."""
     first_line = next(iter(str(error).splitlines()), type(error).__name__)
     words = first_line.replace(str(folder), Path(folder).name)[:200]
-    return UserError(f"The tokenizer of '{Path(folder).name}' cannot be read: {words}", "Get the base again.")
+    return UserError(
+        _("The tokenizer of '{name}' cannot be read ({error}).", name=Path(folder).name, error=words.rstrip(".")),
+        _("Get the base again."),
+    )

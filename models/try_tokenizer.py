@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from common.language import _
 from common.paths import REPOSITORY
 
 MAX_MEMORY_BYTES = 4_000_000_000  # of addresses; transformers alone takes a good part of them
@@ -29,7 +30,7 @@ PROBES = (
 
 
 def try_tokenizer(folder: Path) -> str:
-    """Return what is wrong with the tokenizer in `folder`, as the end of a sentence; "" for nothing."""
+    """Say what is wrong with the tokenizer in `folder`; "" for nothing."""
     kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "VIRTUAL_ENV") if name in os.environ}
     try:
         ended = subprocess.run(
@@ -43,8 +44,8 @@ def try_tokenizer(folder: Path) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return "takes too long"
-    return "cannot be read, or takes too much memory" if ended.returncode else ""
+        return _("The tokenizer of this base takes too long.")
+    return _("The tokenizer of this base cannot be read, or takes too much memory.") if ended.returncode else ""
 
 
 def main(folder: str) -> int:

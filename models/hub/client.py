@@ -12,12 +12,14 @@ from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from common.errors import UserError
+from common.language import _
 from models.hub.errors import in_words, sign_in_words
 
 Token = str | bool  # False is nobody
 IDENTITY_SECONDS = 300
 HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
 MAX_FOLDER_CHARACTERS = 300
+NAME_OR_ADDRESS = _("Enter owner/name or its address.")
 _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _REVISION = re.compile(r"[\w.%-]{1,100}|refs/pr/\d{1,9}")
 _PAGE = re.compile(
@@ -47,14 +49,14 @@ def token_of(visitors_token: str | None) -> Token:
 def account_of(token: Token) -> Account:
     """Return the account of this token from the Hub. Raises UserError without a token, and for an invalid one."""
     if not token:
-        raise UserError("Nobody is signed in to the Hub.", sign_in_words())
+        raise UserError(_("You are not signed in to Hugging Face."), sign_in_words())
     return _account_of(token, int(time.time() / IDENTITY_SECONDS))
 
 
 @lru_cache(maxsize=256)
 def _account_of(token: str, while_fresh: int) -> Account:
     """Ask the Hub; the answer is kept for IDENTITY_SECONDS, because the Hub limits how often it may be asked."""
-    with in_words("sign in"):
+    with in_words():
         facts = client(token).whoami()
     role = facts.get("auth", {}).get("accessToken", {}).get("role")
     orgs = tuple(org["name"] for org in facts.get("orgs", []) if org.get("name"))
@@ -81,7 +83,8 @@ def parse_repo(text: str) -> tuple[str, str | None]:
     """Return (owner/name, revision or None) like `parse_address`. Raises UserError also for a folder in a repository."""
     address = parse_address(text)
     if address.folder:
-        raise UserError(f"'{text.strip()[:100]}' is a folder in a repository.", "Give owner/name or its address.")
+        words = _("'{text}' is a folder in a repository.", text=text.strip()[:100])
+        raise UserError(words, NAME_OR_ADDRESS)
     return address.repo_id, address.revision
 
 
@@ -92,7 +95,8 @@ def parse_address(text: str) -> Address:
     if url.scheme:
         hosts = (*HUB_HOSTS, urlsplit(client(False).endpoint).netloc)
         if url.scheme not in ("http", "https") or url.netloc not in hosts:
-            raise UserError(f"'{wanted[:100]}' is no address of the Hub.", "Give owner/name or its address.")
+            words = _("'{text}' is not an address on the Hugging Face Hub.", text=wanted[:100])
+            raise UserError(words, NAME_OR_ADDRESS)
         wanted = url.path
     wanted, revision, folder = wanted.strip("/"), None, ""
     if match := _PAGE.fullmatch(wanted):
@@ -100,15 +104,17 @@ def parse_address(text: str) -> Address:
         if match["kind"] in ("blob", "resolve", "raw"):  # of a file
             folder = folder.rpartition("/")[0]
     else:
-        wanted, _, revision = wanted.partition("@")
+        wanted, _at, revision = wanted.partition("@")
         if wanted.count("/") > 1:
             owner, name, folder = wanted.split("/", 2)
             wanted = f"{owner}/{name}"
         revision = revision or None
     if not _ID.fullmatch(wanted) or ".." in wanted or "--" in wanted or wanted.endswith(".git"):
-        raise UserError(f"'{text[:100] if text else ''}' is no adapter on the Hub.", "Give owner/name or its address.")
+        words = _("'{text}' is not the name of a repository on the Hugging Face Hub.", text=(text or "")[:100])
+        raise UserError(words, NAME_OR_ADDRESS)
     if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision):
-        raise UserError(f"'{revision[:100]}' is no revision.", "Give a commit, a tag or a branch.")
+        words = _("'{revision}' is not a revision.", revision=revision[:100])
+        raise UserError(words, _("Enter a commit, a tag or a branch."))
     return Address(wanted, revision, parse_folder(folder))
 
 
@@ -116,5 +122,6 @@ def parse_folder(text: str) -> str:
     """Return the path of a folder in a repository without slashes at its ends. Raises UserError for one that leads out."""
     folder = text.strip().strip("/")
     if len(folder) > MAX_FOLDER_CHARACTERS or not folder.isprintable() or {".", ".."} & set(folder.split("/")):
-        raise UserError(f"'{folder[:100]}' is no folder of a repository.", "Give its name as the Hub shows it.")
+        words = _("'{folder}' is not a folder in a repository.", folder=folder[:100])
+        raise UserError(words, _("Enter its name as the Hub shows it."))
     return folder

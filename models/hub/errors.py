@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from common.errors import UserError, causes
+from common.errors import DISK_FULL, MAKE_ROOM, UserError, causes
+from common.language import Sentence, _, joined
 
+UNREACHED = _("Could not reach the Hugging Face Hub.")
 PASSED_ON = (
     *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LD_LIBRARY_PATH"),
     *("VIRTUAL_ENV", "STUDIO_HOME", "SPACE_ID", "XDG_DATA_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"),
@@ -49,9 +51,10 @@ def client_environment() -> dict[str, str]:
     }
 
 
-def sign_in_words() -> str:
+def sign_in_words() -> Sentence:
     """Return how to sign in to the Hub where this app runs."""
-    return "Sign in at the top of the page." if os.environ.get("SPACE_ID") else "Run `hf auth login` and try again."
+    on_space = bool(os.environ.get("SPACE_ID"))
+    return _("Sign in at the top of the page.") if on_space else _("Run `hf auth login`, then try again.")
 
 
 def child_environment() -> dict[str, str]:
@@ -66,18 +69,18 @@ def child_environment() -> dict[str, str]:
 
 
 @contextmanager
-def in_words(doing: str, repo_id: str = "it", has_token: bool = True):
-    """Raise a UserError for any error of huggingface_hub inside. `doing` completes "while trying to ..."."""
+def in_words(repo_id: str = "Hugging Face", has_token: bool = True):
+    """Raise a UserError for any error of huggingface_hub inside."""
     import httpx2
     from huggingface_hub.errors import HFValidationError, XetDownloadError
 
     try:
         yield
     except (OSError, httpx2.HTTPError, HFValidationError, XetDownloadError, RuntimeError) as error:
-        raise explain(error, doing, repo_id, has_token) from error
+        raise explain(error, repo_id, has_token) from error
 
 
-def explain(error: BaseException, doing: str, repo_id: str, has_token: bool = True) -> UserError:
+def explain(error: BaseException, repo_id: str, has_token: bool = True) -> UserError:
     """Return the sentence for one error of huggingface_hub, by its cause.
 
     `has_token=False` is for anonymous requests: the hint is then another one than to sign in.
@@ -86,50 +89,56 @@ def explain(error: BaseException, doing: str, repo_id: str, has_token: bool = Tr
 
     chain = list(causes(error))
     if any(isinstance(cause, errors.OfflineModeIsEnabled) for cause in chain):
-        return UserError("The Hub is switched off here (HF_HUB_OFFLINE).", "Start the app without it.")
+        return UserError(joined([UNREACHED, _("HF_HUB_OFFLINE is set.")]), _("Restart the app without it."))
     answered = next((cause for cause in chain if getattr(cause, "response", None) is not None), None)
     if answered is not None:
-        return _of_answer(answered, doing, repo_id, has_token)
+        return _of_answer(answered, repo_id, has_token)
     if isinstance(error, errors.LocalEntryNotFoundError) and len(chain) == 1:
-        return UserError(f"{repo_id} is not whole in the local cache.", "Start again while the Hub can be reached.")
-    return _of_disk(chain) or _of_network(chain, doing)
+        words = _("{repo} is not complete in the local cache.", repo=repo_id)
+        return UserError(words, _("Try again with a connection to the Hugging Face Hub."))
+    return _of_disk(chain) or _of_network(chain)
 
 
-def _of_answer(error, doing: str, repo_id: str, has_token: bool) -> UserError:
+def _of_answer(error, repo_id: str, has_token: bool) -> UserError:
     """Return the sentence for an error status of the Hub."""
     from huggingface_hub import errors
 
-    by_hand = f"Accept its terms on the Hub, run `hf download {repo_id}`, and start again."
+    by_hand = _("Accept its terms on the Hub, run `hf download {repo}`, then try again.", repo=repo_id)
     if isinstance(error, errors.GatedRepoError):
-        hint = "Ask for access on its page on the Hub, then try again." if has_token else by_hand
-        return UserError(f"{repo_id} is gated.", hint)
+        hint = _("Ask for access on its page on the Hub, then try again.") if has_token else by_hand
+        return UserError(_("{repo} is gated.", repo=repo_id), hint)
     if isinstance(error, errors.RepositoryNotFoundError):
         return UserError(
-            f"There is no '{repo_id}' on the Hub, or it is private.",
-            "Check the spelling. A private one opens for those who may read it, when they are signed in."
+            _("There is no '{repo}' on the Hugging Face Hub, or it is private.", repo=repo_id),
+            _("Check the spelling. A private one needs you to sign in to an account that may read it.")
             if has_token
-            else "Check the spelling.",
+            else _("Check the spelling."),
         )
     if isinstance(error, errors.RevisionNotFoundError):
-        return UserError(f"{repo_id} has no such revision.", "Give a commit, a tag or a branch of it, or none: main.")
+        words = _("{repo} has no such revision.", repo=repo_id)
+        return UserError(words, _("Enter one of its commits, tags or branches, or none for main."))
     if isinstance(error, errors.EntryNotFoundError):
-        return UserError(f"A file of {repo_id} is not there (any more).", "Look at it again.")
+        return UserError(_("A file of {repo} is missing, or was removed.", repo=repo_id), _("Preview it again."))
     status, wait = error.response.status_code, error.response.headers.get("Retry-After", "")
     if status in (401, 403) and not has_token:
-        return UserError(f"The Hub does not give {repo_id} to everybody ({status}).", by_hand)
+        return UserError(_("{repo} is not open to everybody ({status}).", repo=repo_id, status=status), by_hand)
+    again = _("Try again in {seconds} seconds.", seconds=wait) if wait else _("Try again in a minute.")
     sentences = {
-        401: ("The Hub does not know this sign-in (any more).", sign_in_words()),
-        403: (f"This sign-in may not {doing} ({repo_id}).", "It needs the right to write to that repository."),
-        404: (
-            f"The Hub has nothing there (404) while trying to {doing}.",
-            "Check the name, and HF_ENDPOINT if it is set.",
+        401: (_("Hugging Face does not accept this sign-in; it may have expired."), sign_in_words()),
+        403: (
+            _("Your sign-in has no permission for this ({repo}).", repo=repo_id),
+            _("It needs write access to that repository."),
         ),
-        407: (f"The proxy wants a sign-in (407) while trying to {doing}.", "Put it into HTTPS_PROXY."),
-        409: (f"{repo_id} is being changed by somebody else.", "Look at it again, then repeat."),
-        412: (f"{repo_id} was changed in the meantime.", "Look at what would change now, then repeat."),
-        429: ("The Hub asks for a pause: too many requests.", f"Try again in {wait or 'some'} seconds."),
+        404: (
+            _("The Hugging Face Hub found nothing there (404)."),
+            _("Check the name, and HF_ENDPOINT if it is set."),
+        ),
+        407: (_("The proxy asks for a sign-in (407)."), _("Put it into HTTPS_PROXY.")),
+        409: (_("{repo} is being changed by somebody else.", repo=repo_id), _("Preview it again, then repeat.")),
+        412: (_("{repo} was changed in the meantime.", repo=repo_id), _("Preview the changes again, then repeat.")),
+        429: (_("Too many requests to the Hugging Face Hub."), again),
     }
-    failed = (f"The Hub failed ({status}) while trying to {doing}.", "Try again in some minutes.")
+    failed = (_("The Hugging Face Hub reported an error ({status}).", status=status), _("Try again in a few minutes."))
     return UserError(*sentences.get(status, failed))
 
 
@@ -138,16 +147,16 @@ def _of_disk(chain: list[BaseException]) -> UserError | None:
     numbers = {getattr(cause, "errno", None) for cause in chain}
     words = " ".join(map(str, chain))
     if numbers & {errno.ENOSPC, errno.EDQUOT} or "No space left on device" in words:
-        return UserError("The disk is full.", "Free some space, then start again.")
+        return UserError(DISK_FULL, MAKE_ROOM)
     is_file = any(getattr(cause, "filename", None) for cause in chain)
     if is_file and numbers & {errno.EACCES, errno.EPERM, errno.EROFS}:
         return UserError(
-            "The folder for downloads may not be written.", "Change its rights, or set HF_HOME to another."
+            _("No permission to write to the download folder."), _("Change its permissions, or set HF_HOME to another.")
         )
     return None
 
 
-def _of_network(chain: list[BaseException], doing: str) -> UserError:
+def _of_network(chain: list[BaseException]) -> UserError:
     """Return the sentence for a missing answer: which address does not answer, and how."""
     import httpx2
     from huggingface_hub import constants
@@ -159,30 +168,32 @@ def _of_network(chain: list[BaseException], doing: str) -> UserError:
     host = address.hostname or constants.ENDPOINT
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in chain) or "certificate verify failed" in words:
         return UserError(
-            f"The certificate of {host} is not accepted.",
-            "Check the clock of this machine; behind a company's proxy, set SSL_CERT_FILE to its certificates.",
+            _("The certificate of {host} is not accepted.", host=host),
+            _("Check the clock of this machine; behind a company's proxy, set SSL_CERT_FILE to its certificates."),
         )
-    hint = "Check that there is a network (and HF_ENDPOINT, if it is set), then try again."
     if any(sign in words for sign in UNKNOWN_NAME_WORDS):
-        reason = f"the name {host} is not found (DNS)"
+        reason = _("The name {host} was not found (DNS).", host=host)
     elif numbers & {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN}:
-        reason = "there is no network"
+        reason = _("There is no network.")
     elif errno.ECONNREFUSED in numbers or "connection refused" in words:
-        reason = f"nothing answers at {host}:{address.port or (80 if address.scheme == 'http' else 443)}"
+        port = address.port or (80 if address.scheme == "http" else 443)
+        reason = _("Nothing answers at {host}:{port}.", host=host, port=port)
     elif any(isinstance(cause, (httpx2.TimeoutException, TimeoutError)) for cause in chain) or "timed out" in words:
-        reason = f"{host} does not answer in time"
-    elif any(isinstance(cause, httpx2.ProxyError) for cause in chain):
-        reason = str(next(cause for cause in chain if isinstance(cause, httpx2.ProxyError)))[:100]
+        reason = _("{host} did not answer in time.", host=host)
     else:
         line = (str(chain[-1]).splitlines() or [""])[0]
         line = re.sub(r"\S*/\S*|hf_\w+", "...", line)[:200]  # no addresses, paths and tokens: visitors may read it
-        return UserError(
-            f"The connection to the Hub broke while trying to {doing} ({type(chain[-1]).__name__}: {line}).", hint
+        reason = _(
+            "The connection broke ({error}).",
+            error=f"{type(chain[-1]).__name__}: {line}" if line else type(chain[-1]).__name__,
         )
     if proxy:
-        hint = "Check HTTPS_PROXY (HTTP_PROXY, ALL_PROXY), or start without it."
-        return UserError(f"The Hub cannot be reached through the proxy {host}: {reason}.", hint)
-    return UserError(f"The Hub cannot be reached: {reason}.", hint)
+        return UserError(
+            joined([_("Could not reach the Hugging Face Hub through the proxy {host}.", host=host), reason]),
+            _("Check HTTPS_PROXY (HTTP_PROXY, ALL_PROXY), or start without it."),
+        )
+    hint = _("Check your network connection (and HF_ENDPOINT, if it is set), then try again.")
+    return UserError(joined([UNREACHED, reason]), hint)
 
 
 def _proxy_of(url: str) -> str | None:

@@ -17,11 +17,12 @@ from pathlib import Path
 
 from common.child import run_child
 from common.errors import UserError
+from common.language import _, joined, packed, unpacked
 from models.hub.errors import client_environment, in_words
 
 Progress = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
 SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "KEY")  # in the names of variables that no download needs
-KEPT = "The files that are whole are kept."
+KEPT = _("Complete files are kept.")
 
 
 def download(
@@ -35,11 +36,16 @@ def download(
 
     def watch(lines: list[str]) -> None:
         if stop and stop.is_set() and "folder" not in told:
-            raise UserError(f"The download of {model_id} was stopped.", KEPT)
+            raise UserError(_("The download of {model} was stopped.", model=model_id), KEPT)
         for line in lines:
             told.update(json.loads(line) if line.startswith("{") else {})
             if "bytes" in told and total:
-                words = f"Downloading {model_id}: {told['bytes'] / 1e6:.0f} of {total / 1e6:.0f} MB"
+                words = _(
+                    "Downloading {model}: {done:.0f} of {total:.0f} MB",
+                    model=model_id,
+                    done=told["bytes"] / 1e6,
+                    total=total / 1e6,
+                )
                 progress(words, min(1.0, told["bytes"] / total))
 
     without_tokens = {
@@ -53,11 +59,13 @@ def download(
             if "folder" not in told:
                 remove_halves(model_id)
         if "error" in told:
-            raise UserError(told["error"][0], f"{told['error'][1]} {KEPT}")
+            message, hint = unpacked(told["error"])
+            raise UserError(message, joined([hint, KEPT]))
         if "folder" not in told:
             log.seek(0)
-            line = (log.read().decode(errors="replace").strip().splitlines() or ["no reason given"])[-1][:200]
-            raise UserError(f"The download of {model_id} was interrupted: {line}", f"Start again. {KEPT}")
+            line = (log.read().decode(errors="replace").strip().splitlines() or [_("no reason given")])[-1][:200]
+            words = _("The download of {model} was interrupted ({reason}).", model=model_id, reason=line.rstrip("."))
+            raise UserError(words, joined([_("Start again."), KEPT]))
     return Path(told["folder"])
 
 
@@ -82,7 +90,7 @@ def size_of(model_id: str, commit: str | None, patterns: list[str]) -> int:
     from huggingface_hub import HfApi
     from huggingface_hub.utils import filter_repo_objects
 
-    with in_words(f"download {model_id}", model_id, has_token=False):
+    with in_words(model_id, has_token=False):
         tree = HfApi(token=False).list_repo_tree(model_id, revision=commit, recursive=True)
         sizes = {entry.path: getattr(entry, "size", 0) for entry in tree}
     return sum(sizes[path] for path in filter_repo_objects(sizes, allow_patterns=patterns))
@@ -109,12 +117,12 @@ def main(model_id: str, commit: str, patterns: str) -> None:
     from huggingface_hub import snapshot_download
 
     try:
-        with in_words(f"download {model_id}", model_id, has_token=False):
+        with in_words(model_id, has_token=False):
             folder = snapshot_download(
                 model_id, revision=commit, allow_patterns=json.loads(patterns), token=False, tqdm_class=_bar()
             )
     except UserError as error:
-        print(json.dumps({"error": [error.message, error.hint]}), flush=True)
+        print(json.dumps({"error": packed([error.message, error.hint])}), flush=True)
         sys.exit(1)
     print(json.dumps({"folder": folder}), flush=True)
 

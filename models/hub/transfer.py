@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
+from common.language import _
 from common.paths import home
 from models.hub.client import Token, client, in_words
 
@@ -38,7 +39,7 @@ def fetch(
     from huggingface_hub import hf_hub_download
 
     said = file.size or 0
-    with in_words("download it", repo_id):
+    with in_words(repo_id):
         path = Path(
             hf_hub_download(
                 repo_id,
@@ -50,9 +51,11 @@ def fetch(
             )
         )
     if path.stat().st_size != said:
-        raise UserError(f"{file.rfilename} of {repo_id} came incomplete.", "Get it again.")
+        words = _("{file} of {repo} arrived incomplete.", file=file.rfilename, repo=repo_id)
+        raise UserError(words, _("Download it again."))
     if not is_same(path, file):
-        raise UserError(f"{file.rfilename} of {repo_id} is not what the Hub announced.", "It was not kept.")
+        words = _("{file} of {repo} is not what the Hub announced.", file=file.rfilename, repo=repo_id)
+        raise UserError(words, _("It was not kept."))
     return path
 
 
@@ -67,7 +70,7 @@ def base_config_of(model_id: str, revision: str | None = None) -> dict[str, Any]
     home().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home()) as folder:
         try:
-            with in_words("read it", model_id):  # a look first: a download tries for minutes
+            with in_words(model_id):  # a look first: a download tries for minutes
                 info = client(False).model_info(
                     model_id, revision=revision, files_metadata=True, timeout=TIMEOUT_SECONDS
                 )
@@ -110,7 +113,7 @@ def _bar(name: str, most: int, progress: Callable[[int], None]):
         def update(self, n=1):
             shown = super().update(n)
             if self.n > most and not self.is_transfer:
-                raise UserError(f"{name} is larger than the Hub announced.", "It was not kept.")
+                raise UserError(_("{file} is larger than the Hub announced.", file=name), _("It was not kept."))
             return shown
 
         def display(self, *args, **kwargs) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.imports import import_lock
+from common.language import _
 
 LABELS = {
     "zephyr": "Zephyr (TinyLlama)",
@@ -19,7 +20,7 @@ LABELS = {
     "llama3": "Llama 3",
     "alpaca": "Alpaca",
     "vicuna": "Vicuna",
-    "plain": "Plain (User: / Assistant:)",
+    "plain": _("Plain (User: / Assistant:)"),
 }
 NAMES = tuple(LABELS)
 
@@ -28,7 +29,10 @@ NAMES = tuple(LABELS)
 def read_template(name: str) -> str:
     """Return the text of one of the app's templates. Raises UserError for a name that is not in `NAMES`."""
     if name not in NAMES:
-        raise UserError(f"There is no chat template '{name}'.", f"Choose one of {', '.join(NAMES)}.")
+        raise UserError(
+            _("There is no chat template '{name}'.", name=name),
+            _("Choose one of these: {names}.", names=", ".join(NAMES)),
+        )
     return (Path(__file__).parent / f"{name}.jinja").read_text(encoding="utf-8")
 
 
@@ -63,6 +67,6 @@ def _template_of_trl(tokenizer) -> str:
         return get_training_chat_template(tokenizer) or tokenizer.chat_template  # None: it is marked already
     except ValueError as error:
         raise UserError(
-            "This base model's chat template is not one that shows where the assistant's words begin and end.",
-            f"Choose the template yourself ({', '.join(NAMES)}), or use plain text rows.",
+            _("This base model's chat template does not show where the assistant's words begin and end."),
+            _("Choose another template ({names}), or use plain text rows.", names=", ".join(NAMES)),
         ) from error

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from common.errors import UserError
 from common.files import read_json
+from common.language import _, joined, said
 from models.messages import Message
 from models.templates import LABELS, NAMES, read_template, without_marks
 from models.templates.foreign import render_foreign
@@ -25,7 +26,7 @@ MAX_RECORD_BYTES = 1_000_000
 MAX_TOKEN_CHARACTERS = 100
 BASE, OWN = "base", "own"
 CUT = "\ufdd2"  # behind the last message of a text that goes on; Unicode keeps it for internal use
-WHERE = "Choose the template it was trained with in the Adapters tab, or with `python -m adapters template`."
+WHERE = _("Choose the template it was trained with in the Adapters tab, or with `python -m adapters template`.")
 
 
 class OwnToken(NamedTuple):
@@ -79,7 +80,7 @@ class Template:
         marked = [*messages[:-1], {**messages[-1], "content": messages[-1]["content"] + CUT}]
         text = render_foreign(self.text, {**variables, "messages": marked, "add_generation_prompt": False})
         if CUT not in text:
-            raise UserError("The adapter's own chat template leaves the last answer out.", WHERE)
+            raise UserError(_("The adapter's own chat template leaves out the last answer."), WHERE)
         return text[: text.rindex(CUT)]
 
 
@@ -106,7 +107,8 @@ def _of_adapter(base: str | None, adapter_folder: Path) -> Template:
         return Template(name, text)
     if text and choice == own_choice(text) and not os.environ.get("SPACE_ID"):
         return Template(OWN, text, is_foreign=True)
-    raise UserError(f"The adapter '{adapter_folder.name}' brings a chat template that is not known here.", WHERE)
+    words = _("The adapter '{name}' has a chat template that is not known here.", name=adapter_folder.name)
+    raise UserError(words, WHERE)
 
 
 def _of_base(text: str | None) -> Template:
@@ -114,10 +116,11 @@ def _of_base(text: str | None) -> Template:
     if text is None:
         return Template("zephyr", without_marks(read_template("zephyr")))
     if not text:
-        raise UserError("The chat template of this base is far too long.", "Choose another base.")
+        raise UserError(_("The chat template of this base is far too long."), _("Choose another base."))
     if os.environ.get("SPACE_ID") and recognise(text) is None:
         raise UserError(
-            "This base brings a chat template that is not known here.", f"Known are: {', '.join(LABELS.values())}."
+            _("This base has a chat template that is not known here."),
+            _("Known ones are: {names}.", names=joined(LABELS.values(), ", ")),
         )
     return Template(BASE, text)
 
@@ -162,7 +165,7 @@ def own_choice(text: str | None) -> str:
 
 def choices() -> list[tuple[str, str]]:
     """Return (label, value) of the templates that an owner may choose; not the adapter's own on a Space, which never runs it."""
-    found = [(label, name) for name, label in LABELS.items()] + [("The base's own", BASE)]
+    found = [(said(label), name) for name, label in LABELS.items()] + [(_("The base's own"), BASE)]
     if not os.environ.get("SPACE_ID"):
-        found.append(("Its own, as it came (runs in a separate process)", OWN))
+        found.append((_("The adapter's own (runs in a separate process)"), OWN))
     return found

@@ -15,8 +15,10 @@ from functools import lru_cache
 from typing import Any
 
 from common.errors import UserError
+from common.language import _
 from common.paths import REPOSITORY
 
+ANOTHER_ONE = _("Choose another one for it in the Adapters tab.")
 MAX_MEMORY_BYTES = 512_000_000
 MAX_CALL_SECONDS = 5
 MAX_START_SECONDS = 60
@@ -38,13 +40,12 @@ class TemplateProcess:
             self._start()
             answer = self._ask(request, MAX_CALL_SECONDS)
         if answer is None:
-            raise UserError(
-                "The adapter's own chat template takes too much time or memory.",
-                "Choose another one for it in the Adapters tab.",
-            )
+            raise UserError(_("The adapter's own chat template takes too much time or memory."), ANOTHER_ONE)
         if "text" not in answer:
-            words = f"The adapter's own chat template fails: {str(answer.get('error'))[:200]}"
-            raise UserError(words, "Choose another one for it in the Adapters tab.")
+            words = _(
+                "The adapter's own chat template fails ({error}).", error=str(answer.get("error"))[:200].rstrip(".")
+            )
+            raise UserError(words, ANOTHER_ONE)
         return str(answer["text"])
 
     def close(self) -> None:
@@ -68,7 +69,7 @@ class TemplateProcess:
             env={name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "VIRTUAL_ENV") if name in os.environ},
         )
         if self._ask(b"", MAX_START_SECONDS) is None:
-            raise UserError("The process for chat templates from elsewhere does not start.", "Try again.")
+            raise UserError(_("The process for unknown chat templates does not start."), _("Try again."))
 
     def _ask(self, request: bytes, seconds: float) -> dict[str, Any] | None:
         """Return the answer to one request; None, and the process is killed, without an answer within `seconds`."""

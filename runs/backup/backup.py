@@ -157,7 +157,7 @@ def look_for_checkpoints(wanted: str, account: Account) -> Offer:
     repo_id, revision = parse_repo(wanted)
     if not is_own(repo_id, account):
         raise UserError(f"{repo_id} belongs to somebody else.", "Only runs of your own account come back.")
-    with in_words("read it", repo_id):
+    with in_words(repo_id):
         client(account.token).auth_check(repo_id)
         info = client(account.token).model_info(repo_id, revision=revision, files_metadata=True)
     files = {name: size for name, size in sizes_of(info).items() if max_bytes(name)}

@@ -27,7 +27,7 @@ def look(repo_id: str, account: Account):
     """Return what the Hub says of the repository, None when there is none."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    with in_words("look at the repository", repo_id):
+    with in_words(repo_id):
         try:
             return client(account.token).model_info(repo_id, files_metadata=True)
         except RepositoryNotFoundError as error:
@@ -38,7 +38,7 @@ def look(repo_id: str, account: Account):
 
 def make(repo_id: str, account: Account):
     """Create the private repository unless it exists; return what the Hub says of it. Raises UserError."""
-    with in_words("make a repository", repo_id):
+    with in_words(repo_id):
         client(account.token).create_repo(repo_id, private=True, exist_ok=True)
     return look(repo_id, account)
 
@@ -90,7 +90,7 @@ def commit_checkpoint(info, folder: Path, names: list[str], account: Account, pa
     added = [CommitOperationAdd(name, folder / name) for name in new]
     operations = [*added, *(CommitOperationDelete(name, is_folder=False) for name in old)]
     api = client(account.token)
-    with in_words("write", info.id):
+    with in_words(info.id):
         _check_private(info.id, info.private)
         api.preupload_lfs_files(info.id, added, free_memory=False)
         _check_private(info.id, api.model_info(info.id).private)  # the upload may have taken long
@@ -103,7 +103,7 @@ def forget_older(repo_id: str, account: Account, commit: str) -> str:
     Returns the newest commit. A Hub that refuses is no failure: the checkpoint is there, and the next one tries again.
     """
     api = client(account.token)
-    with suppress(UserError), in_words("tidy its history", repo_id):
+    with suppress(UserError), in_words(repo_id):
         api.super_squash_history(repo_id, commit_message="The newest checkpoint")
         info = api.model_info(repo_id, files_metadata=True)
         commit = info.sha or commit

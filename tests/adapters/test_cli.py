@@ -75,7 +75,7 @@ def test_push_pull_and_search(hub, made, capsys, monkeypatch):
         (["show", "nothing"], "There is no adapter 'nothing'"),
         (["import", "/nowhere"], "is not there"),
         (["pull", "alice/nothing"], "or it is private"),
-        (["push", "mine"], "Nobody is signed in to the Hub. Run `hf auth login`"),
+        (["push", "mine"], "You are not signed in to Hugging Face. Run `hf auth login`"),
         (["delete", "../mine"], "not a valid name"),
     ],
 )

@@ -48,7 +48,7 @@ def test_a_file_that_is_larger_than_announced_is_cut_off_while_it_comes(hub, sho
 @pytest.mark.parametrize(
     ("is_large", "bend", "words"),
     [
-        (True, lambda content: b"x", "came incomplete"),
+        (True, lambda content: b"x", "arrived incomplete"),
         (True, lambda content: content[:-4] + b"\0\0\0\1", "not what the Hub announced"),
         (False, lambda content: content[:-4] + b"\0\0\0\1", "not what the Hub announced"),
     ],
@@ -68,7 +68,7 @@ def test_a_checkpoint_with_other_bytes_than_announced_does_not_come_back(hub, ru
     hub.lies["checkpoints/checkpoint-2/optimizer.pt"] = hub.repositories[REPO].files[
         "checkpoints/checkpoint-2/scheduler.pt"
     ]
-    with pytest.raises(UserError, match=r"came incomplete|not what the Hub announced"):
+    with pytest.raises(UserError, match=r"arrived incomplete|not what the Hub announced"):
         restore(REPO, account_of(hub.alice), runs_folder("back"))
     assert not list(runs_folder("back").iterdir())
 

@@ -162,11 +162,11 @@ def test_what_the_hub_answers_is_a_sentence(hub, status, words):
         ("alice/gated", "is gated"),
         ("alice/pickle", "can run code"),
         ("alice/mine@nope", "no such revision"),
-        ("nonsense", "is no adapter on the Hub"),
-        ("../../etc/passwd", "is no adapter on the Hub"),
+        ("nonsense", "is not the name of a repository"),
+        ("../../etc/passwd", "is not the name of a repository"),
         ("https://evil.example/alice/mine", "is no address of the Hub"),
         ("file:///etc/passwd", "is no address of the Hub"),
-        ("https://huggingface.co/", "is no adapter on the Hub"),
+        ("https://huggingface.co/", "is not the name of a repository"),
     ],
 )
 def test_what_cannot_be_pulled_is_a_sentence(hub, made, wanted, words):

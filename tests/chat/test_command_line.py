@@ -44,7 +44,7 @@ def test_an_adapter_answers_in_a_conversation_and_is_named_beside_it(capsys, tin
 def test_without_an_adapter_the_base_answers(capsys, tiny_base):
     code, out, err = run(capsys, "Hello there", "--base", str(tiny_base))
     assert code == 0 and out.rstrip("\n") == answers(Model(tiny_base, "fp32"), "Hello there")[0].rstrip("\n")
-    assert "a folder on this machine" in err
+    assert "A folder on this machine." in err
 
 
 def test_a_system_prompt_changes_the_answer(capsys, tiny_base):
@@ -60,7 +60,7 @@ def test_a_system_prompt_changes_the_answer(capsys, tiny_base):
     [
         (["--adapter", "nobody"], "There is no adapter 'nobody'"),
         (["--adapter", "../../etc"], "not a valid name"),
-        (["--base", "/nowhere/at/all"], "neither a folder here nor a model id"),
+        (["--base", "/nowhere/at/all"], "neither a folder on this machine nor a Hugging Face ID"),
         (["--adapter", "mine", "--temperature", "nan"], "temperature is nan"),
         (["--adapter", "mine", "--temperature", "inf"], "temperature is inf"),
         (["--adapter", "mine", "--temperature", "-1"], "temperature is -1"),

@@ -67,7 +67,7 @@ def test_an_adapter_with_an_unknown_template_answers_once_its_owner_chose_one(ti
     engine, names, model = Engine(), set(), Model(tiny_base, adapter_folder=own_tokenizer)
     foreign = "{% for message in messages %}[{{ message.role }}] {{ message.content }}{% endfor %}[assistant]"
     (own_tokenizer / "chat_template.jinja").write_text(foreign)
-    with pytest.raises(UserError, match="'own' brings a chat template that is not known here"):
+    with pytest.raises(UserError, match="'own' has a chat template that is not known here"):
         say(engine, model)
     for choice in ("base", "chatml", own_choice(foreign)):
         write_json(own_tokenizer / "studio.json", {"template": choice})

@@ -33,7 +33,7 @@ def test_the_example_is_checked_with_sentences_on_the_way(settings):
     told = []
     report = check(settings, rows=3, progress=told.append)
     assert report["rows"] == 220 and report["train_rows"] > 200 and len(report["preview"]) == 3
-    assert report["base_reason"] == "a folder on this machine"
+    assert report["base_reason"] == "A folder on this machine."
     assert "Reading the data" in told and "Tokenising 220 rows" in told
 
 

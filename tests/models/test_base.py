@@ -32,7 +32,7 @@ def test_without_hub_and_cache_the_embedded_base_is_taken_and_says_why(hub_cache
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     base = choose_base("auto")
     assert base.source == "embedded" and base.model_id == "HuggingFaceTB/SmolLM2-135M-Instruct"
-    assert DEFAULT_BASE in base.reason and "not in the cache" in base.reason and "Hub" in base.reason
+    assert base.reason == "Using the built-in SmolLM2-135M: TinyLlama could not be downloaded (offline)."
 
 
 def test_a_base_that_was_asked_for_is_never_replaced(hub_cache, monkeypatch):
@@ -75,5 +75,5 @@ def test_a_folder_that_is_no_llama_in_safetensors_is_refused(tmp_path, config, w
 
 @pytest.mark.parametrize("name", ["no such thing", "a/b/c", "../no-such-folder", "x" * 200])
 def test_what_is_neither_folder_nor_id_is_refused_with_a_sentence(name):
-    with pytest.raises(UserError, match="neither a folder here nor a model id"):
+    with pytest.raises(UserError, match="neither a folder on this machine nor a Hugging Face ID"):
         choose_base(name)

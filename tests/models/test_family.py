@@ -207,13 +207,13 @@ def test_an_adapter_of_it_is_taken_in_and_one_of_another_shape_is_not(base, adap
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"model_type": "gemma2"}, "is a gemma2 model"),
-        ({"model_type": "cohere", "logit_scale": 0.06}, "is a cohere model"),
-        ({"model_type": "qwen2_moe"}, "is a qwen2_moe model"),
+        ({"model_type": "gemma2"}, "architecture gemma2, which is not"),
+        ({"model_type": "cohere", "logit_scale": 0.06}, "architecture cohere, which is not"),
+        ({"model_type": "qwen2_moe"}, "architecture qwen2_moe, which is not"),
         ({"model_type": "qwen2", "use_sliding_window": True}, "sliding_window"),
         ({"model_type": "qwen3", "layer_types": ["full_attention", "sliding_attention"]}, "sliding_window"),
         ({"model_type": "qwen3", "layer_types": [["full_attention"]]}, "sliding_window"),
-        ({"model_type": ["llama"]}, r"is a \['llama'\] model"),
+        ({"model_type": ["llama"]}, r"architecture \['llama'\], which is not"),
         ({}, "names its architecture"),
     ],
 )

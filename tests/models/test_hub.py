@@ -121,15 +121,15 @@ def test_half_a_file_that_somebody_else_downloads_is_left_alone(tmp_path, monkey
 def test_a_failed_download_is_a_sentence_and_can_be_repeated(tiny_base):
     with HubServer({DEFAULT_BASE: tiny_base}) as hub:
         hub.fail("GET", "model.safetensors", status=500, times=100)
-        assert "The Hub failed (500) while trying to download" in choose(hub.url, "auto", "fetch")["error"]
+        assert "The Hugging Face Hub reported an error (500)" in choose(hub.url, "auto", "fetch")["error"]
         hub.faults.clear()
         assert choose(hub.url, "auto", "fetch")["folder"]
 
 
 def test_when_the_hub_cannot_be_reached_it_is_said():
     chosen = choose("http://127.0.0.1:9", "auto")
-    assert chosen["source"] == "embedded" and "the Hub cannot be reached" in chosen["reason"]
-    assert "The Hub cannot be reached" in choose("http://127.0.0.1:9", DEFAULT_BASE)["error"]
+    assert chosen["source"] == "embedded" and "Could not reach the Hugging Face Hub. " in chosen["reason"]
+    assert "Could not reach the Hugging Face Hub" in choose("http://127.0.0.1:9", DEFAULT_BASE)["error"]
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_a_template_that_runs_answers_together_cannot_leave_one_of_them_untraine
     joined = "{% generation %}{% for message in messages %}{{ message.content }}{% endfor %}{% endgeneration %}"
     messages = talk("Hi", "draft", "Again", "final")
     messages[1]["trained"] = False
-    with pytest.raises(UserError, match="does not tell one answer from the next"):
+    with pytest.raises(UserError, match="does not separate one answer from the next"):
         encode_messages(messages, tinyllama_tokenizer, joined)
 
 
@@ -111,7 +111,7 @@ def test_the_embedded_base_keeps_typed_control_tokens_apart_too(embedded_base):
 def test_a_template_that_raises_is_a_sentence(tinyllama_tokenizer):
     template = "{% if messages|length > 1 %}{{ raise_exception('Roles must alternate') }}{% endif %}x"
     for content in ("hello", "</s>"):
-        with pytest.raises(UserError, match="The chat template cannot show a conversation: Roles must alternate"):
+        with pytest.raises(UserError, match=r"The chat template cannot format a conversation \(Roles must alternate"):
             encode_messages([{"role": "user", "content": content}] * 2, tinyllama_tokenizer, template)
 
 

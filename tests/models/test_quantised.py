@@ -26,15 +26,15 @@ from ui.train.plan_events import plan_views
 
 BNB_4BIT = {"quant_method": "bitsandbytes", "load_in_4bit": True, "load_in_8bit": False, "bnb_4bit_quant_type": "nf4"}
 REFUSED = {
-    "GPTQ, 4 bits": {"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}},
-    "AWQ, 4 bits": {"quantization_config": {"quant_method": "awq", "bits": 4, "version": "gemm"}},
+    "GPTQ, 4-bit": {"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}},
+    "AWQ, 4-bit": {"quantization_config": {"quant_method": "awq", "bits": 4, "version": "gemm"}},
     "compressed-tensors": {"quantization_config": {"quant_method": "compressed-tensors", "config_groups": {}}},
     "compressed-tensors ": {"compression_config": {"quant_method": "compressed-tensors"}},
     "FP8": {"quantization_config": {"quant_method": "fp8", "activation_scheme": "dynamic"}},
     "MXFP4": {"quantization_config": {"quant_method": "mxfp4"}},
-    "MLX, 4 bits": {"quantization": {"group_size": 64, "bits": 4}},
-    "does not name": {"quantization_config": {"bits": 4}},
-    "does not name ": {"quantization_config": "yes"},
+    "MLX, 4-bit": {"quantization": {"group_size": 64, "bits": 4}},
+    "unnamed method": {"quantization_config": {"bits": 4}},
+    "unnamed method ": {"quantization_config": "yes"},
     "bitsandbytes": {"quantization_config": {"quant_method": "bitsandbytes"}},
 }
 
@@ -97,7 +97,7 @@ def test_what_bitsandbytes_did_not_make_is_refused_by_its_name_when_it_is_chosen
     save_file(weights, folder / "model.safetensors")
     for work in (check_folder, lambda folder: choose_base(str(folder)), lambda folder: load_base_model(folder, "fp32")):
         with pytest.raises(
-            UserError, match=rf"TinyLlama-GPTQ' is quantised already .*{words.strip()}.*16 bits: TinyLlama\."
+            UserError, match=rf"TinyLlama-GPTQ' is quantised already .*{words.strip()}.*made from: TinyLlama\."
         ):
             work(folder)
 
@@ -121,18 +121,18 @@ def test_weights_of_bitsandbytes_are_loaded_in_their_own_precision(quantised, ti
 def test_another_precision_is_refused_wherever_it_is_asked_for(quantised):
     precision, folder = quantised
     other = "4bit" if precision == "8bit" else "8bit"
-    words = f"{precision[0]}-bit weights already; they cannot be had in {other}. Choose auto or {precision}"
+    words = f"{precision[0]}-bit already; they cannot be used in {other}. Choose auto or {precision}"
     with pytest.raises(UserError, match=words):
         load_base_model(folder, other)
     for asked in (other, "bf16", "fp32"):
-        with pytest.raises(UserError, match=f"in {asked}.*in 16 bits: tiny"):
+        with pytest.raises(UserError, match=f"in {asked}.*16-bit model: tiny"):
             resolve(TrainConfig(base=str(folder), precision=asked))
 
 
 def test_it_is_said_when_it_is_chosen_and_followed_to_the_estimate(quantised, tiny_base):
     precision, folder = quantised
     found = resolve(TrainConfig(base=str(folder)))
-    assert f"{precision[0]}-bit already, by bitsandbytes, and are taken in {precision}" in found.base.reason
+    assert f"{precision[0]}-bit already, by bitsandbytes, and are used in {precision}" in found.base.reason
     assert found.config.precision == precision
     hardware, shape = Hardware((), 2, 10**9, "CPU"), shape_for(found.base)
     whole = shape_for(choose_base(str(tiny_base)))
@@ -204,7 +204,7 @@ def test_on_the_hub_it_is_refused_before_its_weights_are_downloaded_and_its_card
         lambda base: check(DataSettings(base=base)),
     ):
         with pytest.raises(
-            UserError, match=r"TheBloke/x-GPTQ is quantised already \(GPTQ, 4 bits\).*16 bits: anna/x-chat\."
+            UserError, match=r"TheBloke/x-GPTQ is quantised already \(GPTQ, 4-bit\).*made from: anna/x-chat\."
         ):
             work("TheBloke/x-GPTQ")
     with pytest.raises(UserError, match="GPTQ"):
@@ -217,7 +217,7 @@ def test_on_the_hub_it_is_said_in_the_plan_and_another_precision_names_the_twin(
     views = plan_views(TrainConfig(base="unsloth/x-bnb-4bit"), None, "local")
     assert "4-bit already" in views[0] and "base in 4bit" in views[0]
     with pytest.raises(
-        UserError, match=r"cannot be had in 8bit\. Choose auto or 4bit, or the model in 16 bits: unsloth/x\."
+        UserError, match=r"cannot be used in 8bit\. Choose auto or 4bit, or the 16-bit model: unsloth/x\."
     ):
         plan_views(TrainConfig(base="unsloth/x-bnb-4bit", precision="8bit"), None, "local")
 

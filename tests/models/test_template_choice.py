@@ -83,7 +83,7 @@ def test_a_space_runs_nobodys_template(folders, monkeypatch):
 def test_a_base_that_visitors_of_a_space_name_has_a_known_template(folders, monkeypatch):
     assert template_of(folders[0]).text == BASE, "on a laptop its owner trusts it"
     monkeypatch.setenv("SPACE_ID", "someone/studio")
-    with pytest.raises(UserError, match=r"base brings a chat template that is not known here.*Zephyr.*Llama 3"):
+    with pytest.raises(UserError, match=r"base has a chat template that is not known here.*Zephyr.*Llama 3"):
         template_of(folders[0])
 
 

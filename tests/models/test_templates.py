@@ -212,5 +212,5 @@ def test_an_unknown_template_is_refused_with_what_to_do():
     tokenizer.chat_template = (
         "{% for message in messages %}[{{ message['role'] }}] {{ message['content'] }}{% endfor %}"
     )
-    with pytest.raises(UserError, match="Choose the template yourself"):
+    with pytest.raises(UserError, match="Choose another template"):
         training_template(tokenizer)

@@ -52,7 +52,9 @@ def test_a_damaged_tokenizer_of_a_base_is_a_sentence(base, content):
 def test_a_tokenizer_is_tried_before_it_is_read_on_a_space_and_once_only(base, monkeypatch):
     monkeypatch.setenv("SPACE_ID", "someone/studio")
     tried = []
-    monkeypatch.setattr(module, "try_tokenizer", lambda folder: tried.append(folder) or "takes too long")
+    monkeypatch.setattr(
+        module, "try_tokenizer", lambda folder: tried.append(folder) or "The tokenizer of this base takes too long."
+    )
     for _ in range(2):
         with pytest.raises(UserError, match="The tokenizer of this base takes too long"):
             load_base_tokenizer(base, template_of(base))

@@ -134,7 +134,7 @@ def test_a_base_that_is_gone_says_so_through_the_real_launcher(settings, tiny_ba
     run.config_file.write_text(text)
     start(run)
     state = wait(run)
-    assert state.status == "failed" and "neither a folder here" in state.message
+    assert state.status == "failed" and "neither a folder on this machine" in state.message
 
 
 @pytest.mark.slow

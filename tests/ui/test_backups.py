@@ -190,7 +190,7 @@ def test_the_sender_is_one_thread_of_the_app(monkeypatch):
 
 
 def test_without_a_sign_in_that_may_write_the_wish_is_refused_in_words(hub):  # noqa: F811
-    assert "Nobody is signed in" in backup_words("mine", Visitor("local"), None, None)
+    assert "You are not signed in" in backup_words("mine", Visitor("local"), None, None)
     reader = hub.add_user("carol", "read")
     assert "may only read" in backup_words("mine", Visitor("local", reader), None, None)
     said = backup_words("My Run <b>", Visitor("local", hub.alice), None, 60.0)
@@ -232,6 +232,6 @@ def test_on_a_space_a_run_comes_back_within_its_limits(hub, account, run, monkey
 def test_a_start_with_the_wish_and_nobody_signed_in_starts_nothing():
     start = next(one for one in build().fns.values() if one.api_name == "start")
     values = [getattr(component, "value", None) for component in start.inputs]
-    with pytest.raises(gr.Error, match="Nobody is signed in"):
+    with pytest.raises(gr.Error, match="You are not signed in"):
         start.fn(None, *values[:-1], True)
     assert not list(runs_folder().glob("*"))

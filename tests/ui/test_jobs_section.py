@@ -35,7 +35,7 @@ def test_the_cost_is_shown_to_whom_it_is_charged(call, hub):  # noqa: F811
 
 def test_nobody_without_a_sign_in_spends_the_owners_money(call, hub):  # noqa: F811
     status, text = call("plan_job", GUEST, *LIMITS)
-    assert status == 500 and "Nobody is signed in" in text
+    assert status == 500 and "You are not signed in" in text
     assert hub.sent("POST", "/api/jobs/") == []
 
 
