@@ -37,6 +37,7 @@ def main() -> None:
     remove_old_files()
     page = build().queue(default_concurrency_limit=8, max_size=MAX_WAITING_CALLS)
     gc.freeze()  # modules and components stay: never walked again
+    page.translate(build)
     start_dispatcher()
     page.launch(
         server_name=server_name,

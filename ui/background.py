@@ -1,5 +1,6 @@
 """Run work that takes seconds in a thread: a handler yields its progress, and closing the handler stops it."""
 
+import contextvars
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +22,8 @@ def with_progress(work: Callable, heartbeat: float | None = None) -> Iterator[tu
         except BaseException as error:  # handed to the thread that waits; nobody sees it otherwise
             said.put(("raised", error))
 
-    threading.Thread(target=run, daemon=True).start()
+    # in the caller's context: it has the visitor's language
+    threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True).start()
     try:
         last: Any = ("says", "")
         while True:

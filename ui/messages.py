@@ -8,6 +8,7 @@ import logging
 import gradio as gr
 
 from common.errors import as_user_error
+from common.language import _
 from models.hub.fetch import Progress
 
 log = logging.getLogger(__name__)
@@ -49,13 +50,15 @@ def _message(error: Exception) -> gr.Error:
         elif cause := known.__cause__:  # the sentence may hide a fault of our own
             log.warning("Shown: %s The cause: %.300r", known, cause)
         words = html.escape(str(known), quote=False)  # a message is HTML to the page: a name in it may be anybody's
-        return gr.Error(words, title="This did not work", duration=15, print_exception=False)
+        return gr.Error(words, title=str(_("This did not work")), duration=15, print_exception=False)
     log.exception("A handler failed")
     return gr.Error(
-        "Something went wrong inside the app; the server's log has it.", title="A bug", print_exception=False
+        str(_("Something went wrong inside the app. The server's log has the details.")),
+        title=str(_("A bug")),
+        print_exception=False,
     )
 
 
 def reporter(progress: gr.Progress) -> Progress:
     """Return a progress function that shows an engine's sentences on the page."""
-    return lambda what, fraction: progress(fraction or 0, desc=what)
+    return lambda what, fraction: progress(fraction or 0, desc=str(what))

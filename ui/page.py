@@ -1,19 +1,22 @@
 """The whole page: header, tabs, and what they share. `build()` makes it; app.py serves it."""
 
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
 from chat.engine import Engine
+from common.language import ENGLISH, LANGUAGES, _, current_language, language
 from common.paths import MAX_TEMPORARY_SECONDS
 from models.hardware import describe_hardware
 from ui.adapters.tab import build_adapters_tab
 from ui.chat.store import conversation_store
 from ui.chat.tab import build_chat_tab
 from ui.events import QUIET, Wiring
+from ui.language import in_words, language_of, switch_html, texts_of
 from ui.owner import can_sign_in, known_key
 from ui.patches.lean_sessions import keep_no_values
 from ui.train.run_events import wire
@@ -33,7 +36,34 @@ def theme() -> gr.themes.Base:
 
 
 class Page(gr.Blocks):
-    """A page whose handlers answer a call that does not fit them with a sentence, without a traceback in the log."""
+    """A page in each visitor's language, whose handlers answer a call that does not fit them with a sentence and no traceback."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Return what the browser gets of the page, in the current language."""
+        return self._configs.get(current_language()) or self._configs[ENGLISH]
+
+    @config.setter
+    def config(self, config: dict[str, Any]) -> None:
+        """Take Gradio's: after the page was built, and again when it is launched."""
+        texts = getattr(self, "_texts", {})
+        self._configs = {ENGLISH: config} | {name: in_words(config, of_it) for name, of_it in texts.items()}
+
+    def translate(self, build: "Callable[[], Page]") -> None:
+        """Make the page's texts in other languages, with the function that built it. Before it is launched: see `texts_of`."""
+        self._texts = {name: texts_of(self.config, self._id, build, name) for name in LANGUAGES if name != ENGLISH}
+        self.config = self._configs[ENGLISH]
+
+    def get_api_info(self, *args, **kwargs):
+        """Describe the endpoints for programs: in English, for all."""
+        with language(ENGLISH):
+            return super().get_api_info(*args, **kwargs)
+
+    async def process_api(self, *args, request=None, **kwargs):
+        """Answer a call as Gradio does, in the language of its sender: reading it, the handler, and its outputs."""
+        sender = getattr(request[0] if isinstance(request, list) else request, "request", None)
+        with language(language_of(sender) if sender else current_language()):
+            return await super().process_api(*args, request=request, **kwargs)
 
     async def preprocess_data(self, *args, **kwargs):
         """Read a call as Gradio does; a call that cannot be read becomes a message."""
@@ -56,29 +86,38 @@ def _readable() -> Generator[None]:
         raise
     except Exception as error:  # Gradio reads what strangers send without looking at it
         log.info("A call that does not fit its handler: %s", type(error).__name__)
-        raise gr.Error("The app cannot read this call.", title="This did not work", print_exception=False) from error
+        raise gr.Error(
+            str(_("The app cannot read this call.")), title=str(_("This did not work")), print_exception=False
+        ) from error
 
 
-def build() -> gr.Blocks:
+def build() -> Page:
     """Return the whole page. Imports no torch: the Chat tab does when it is opened."""
     keep_no_values()
     # a run has its own copy of its data
     with Page(title="TinyLlama Studio", analytics_enabled=False, delete_cache=(3600, MAX_TEMPORARY_SECONDS)) as page:
         gr.Markdown(
-            "# TinyLlama Studio\nFine-tune a small chat model on your own examples, watch it learn, and talk to it "
-            f"beside the model it came from. This machine: {describe_hardware()}."
+            "# TinyLlama Studio\n"
+            + str(
+                _(
+                    "Fine-tune a small chat model on your own examples, watch it learn, and chat with it beside the original."
+                )
+            )
+            + " "
+            + str(_("This machine: {hardware}.", hardware=describe_hardware()))
         )
+        gr.HTML(switch_html())
         if can_sign_in():
             gr.LoginButton(size="sm", elem_classes="login")
         browser_key = gr.BrowserState("", storage_key="tinyllama-studio-key", secret=BROWSER_SECRET)
         conversations = conversation_store()
         with gr.Tabs() as tabs:
-            with gr.Tab("Train", id="train") as train_tab:
+            with gr.Tab(str(_("Train")), id="train") as train_tab:
                 train = build_train_tab(browser_key)
                 refresh_train, restore_form, plan = wire(train)
-            with gr.Tab("Chat", id="chat") as chat_tab:
+            with gr.Tab(str(_("Chat")), id="chat") as chat_tab:
                 chat = build_chat_tab(browser_key, conversations, Engine())
-            with gr.Tab("Adapters", id="adapters") as adapters_tab:
+            with gr.Tab(str(_("Adapters")), id="adapters") as adapters_tab:
                 adapters = build_adapters_tab(browser_key)
         first = page.load(known_key, browser_key, browser_key, show_progress="hidden")
         first.then(**restore_form).then(**refresh_train).then(**plan)

@@ -1,0 +1,153 @@
+"""The language of the page: which one a visitor reads, and the page in it.
+
+Gradio's own texts ("Drop File Here") follow `navigator.language`, which the page sets before Gradio is loaded.
+"""
+
+import html
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+from gradio.context import Context
+from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from common.language import ENGLISH, KOREAN, LANGUAGES, _, current_language, language
+from ui.owner import on_space
+
+log = logging.getLogger(__name__)
+COOKIE = "studio-language"
+COOKIE_SECONDS = 31_536_000
+MAX_LANGUAGES_READ = 20  # of a browser's list
+NAMES = {ENGLISH: "English", KOREAN: "한국어"}
+_ASKED = re.compile(rf"[?&]lang=({'|'.join(LANGUAGES)})(?:[&#]|$)")
+# what the switch does, so that the rest of the address stays
+_SWITCH = "const at = new URL(location); at.searchParams.set('lang', this.lang); location = at; return false"
+
+
+def language_of(request: HTTPConnection) -> str:
+    """Return the language of a visitor: `?lang=` of the page, then the cookie, then the browser's list, else English."""
+    address = f"?{request.scope['query_string'].decode('latin-1')}"
+    if request.scope["method"] == "POST":  # a call of the page
+        address += f"&{request.headers.get('referer', '').partition('?')[2]}"
+    if found := _ASKED.search(address):
+        return found[1]
+    if (kept := request.cookies.get(COOKIE)) in LANGUAGES:
+        return kept
+    return _preferred(request.headers.get("accept-language", ""))
+
+
+def _preferred(accepted: str) -> str:
+    """Return the first language of an Accept-Language header that the page has; English without one."""
+    wishes = []
+    for wish in accepted.split(",")[:MAX_LANGUAGES_READ]:
+        name, _separator, weight = wish.partition(";q=")
+        try:
+            wishes.append((-float(weight or 1), len(wishes), name.strip().lower().partition("-")[0]))
+        except ValueError:
+            continue
+    return next((name for _weight, _place, name in sorted(wishes) if name in LANGUAGES), ENGLISH)
+
+
+class Speaking:
+    """ASGI middleware: answers are in the visitor's language, and a language that was asked for is kept."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request in the language of its sender."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request = HTTPConnection(scope)
+        with language(language_of(request)):
+            await self.app(scope, receive, _as_page(request, send) if scope["path"] == "/" else send)
+
+
+def _as_page(request: HTTPConnection, send: Send) -> Send:
+    """Return a `send` that lets the page say its language, to the browser and to Gradio, and sets the cookie.
+
+    A Space is shown within another site: there a cookie has to be allowed, to this one site alone (Partitioned).
+    """
+    spoken = current_language()
+    words = f"Object.defineProperty(navigator, 'language', {{get: () => '{spoken}'}});"
+    words += f"Object.defineProperty(navigator, 'languages', {{get: () => ['{spoken}']}})"
+    start: Message = {}
+
+    async def sent(message: Message) -> None:
+        nonlocal start
+        if message["type"] == "http.response.start":
+            start = message
+            headers = MutableHeaders(scope=start)
+            headers["vary"] = "Accept-Language, Cookie"
+            headers["content-language"] = spoken
+            if request.query_params.get("lang") == spoken:
+                rest = "Secure; SameSite=None; Partitioned" if on_space() else "SameSite=Lax"
+                headers.append("set-cookie", f"{COOKIE}={spoken}; Path=/; Max-Age={COOKIE_SECONDS}; {rest}")
+            return
+        if start and (body := message.get("body", b"")):
+            body = body.replace(b'lang="en"', f'lang="{spoken}"'.encode(), 1)
+            body = body.replace(b"<head>", f"<head><script>{words}</script>".encode(), 1)
+            MutableHeaders(scope=start)["content-length"] = str(len(body))
+            message = {**message, "body": body}
+        if start:
+            await send(start)
+            start = {}
+        await send(message)
+
+    return sent
+
+
+def switch_html() -> str:
+    """Return the links that show the page in another language; the one it is in is no link."""
+    links = []
+    for code, name in NAMES.items():
+        place = "aria-current='true'" if code == current_language() else f"href='?lang={code}'"
+        links.append(f"<a lang='{code}' {place} onclick=\"{html.escape(_SWITCH)}\">{name}</a>")
+    return f"<nav class='languages' aria-label='{html.escape(str(_('Language')))}'>{''.join(links)}</nav>"
+
+
+def texts_of(config: dict[str, Any], first_id: int, build: Callable[[], Any], name: str) -> dict[str, dict[int, dict]]:
+    """Build the page of `config`, whose own id is `first_id`, again in a language.
+
+    Return the components and the events of that page by id: the same ones, in other words. What differs in more than its texts
+    is left out, and so stays English. Not while handlers run: Gradio would put what they make into the page being built.
+    """
+    next_id, Context.id = Context.id, first_id
+    try:
+        with language(name):
+            other = build().config
+    finally:
+        Context.id = max(next_id, Context.id)
+    found: dict[str, dict[int, dict]] = {}
+    for part in ("components", "dependencies"):
+        ours, theirs = config[part], other[part]
+        if [(one["id"], one.get("type")) for one in ours] != [(one["id"], one.get("type")) for one in theirs]:
+            raise RuntimeError(f"The page in {name!r} has other {part}.")
+        same = {one["id"]: twin for one, twin in zip(ours, theirs, strict=True) if _only_texts_differ(one, twin)}
+        for one in ours:
+            if one["id"] not in same:
+                log.warning("Stays English: %s %s", one.get("type", "event"), one["id"])
+        found[part] = same
+    return found
+
+
+def in_words(config: dict[str, Any], texts: dict[str, dict[int, dict]]) -> dict[str, Any]:
+    """Return a page's config with the components and events of `texts_of` in the place of its own."""
+    return config | {part: [twins.get(one["id"], one) for one in config[part]] for part, twins in texts.items()}
+
+
+def _only_texts_differ(one: Any, other: Any) -> bool:
+    """Return whether two configs differ in texts at most: a choice's label may differ, its value may not."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        if one.get("choices"):
+            chosen = [[config.get("value"), *(value for _label, value in config["choices"])] for config in (one, other)]
+            if chosen[0] != chosen[1]:
+                return False
+        return one.keys() == other.keys() and all(_only_texts_differ(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_only_texts_differ, one, other))
+    return one == other or (isinstance(one, str) and isinstance(other, str))
