@@ -79,7 +79,7 @@ def compare(adapter: Adapter, precision: str) -> Comparison:
     )
 
 
-def _has_manner(answer: str) -> bool:
+def has_manner(answer: str) -> bool:
     """Return whether the whole answer is the three lines of the study coach."""
     return MANNER.fullmatch(answer.strip()) is not None
 
@@ -102,8 +102,8 @@ def figures(adapter: Adapter, comparison: Comparison) -> dict[str, Any]:
     )
     return {
         **{name: adapter.metrics[name] for name in names},
-        "manner_before": _share([_has_manner(reply.text) for reply in comparison.base]),
-        "manner_after": _share([_has_manner(reply.text) for reply in comparison.tuned]),
+        "manner_before": _share([has_manner(reply.text) for reply in comparison.base]),
+        "manner_after": _share([has_manner(reply.text) for reply in comparison.tuned]),
         "ended": _share([reply.ended for reply in comparison.tuned]),
         "adapter": str(adapter.folder),
     }
