@@ -4,9 +4,10 @@
     python -m data.check REQUEST.json RESULT.json               the process
 
 REQUEST is {"settings": {...}, "rows": 10}, RESULT the report or {"error": {"message", "hint"}}; sentences on how far it is go to
-stdout, one JSON object a line. Memory and time are bounded by the system; the process gets the training's environment, without a
-token. Tokenizers need no torch, and importing it takes longer than all the rest: it is kept out, unless a chat template is one
-that only TRL knows; then the process starts over `--with-torch`.
+stdout, one JSON object a line. All sentences are packed: whoever reads them does so in their own language. Memory and time are
+bounded by the system; the process gets the training's environment, without a token. Tokenizers need no torch, and importing it
+takes longer than all the rest: it is kept out, unless a chat template is one that only TRL knows; then the process starts over
+`--with-torch`.
 """
 
 import json
@@ -26,6 +27,7 @@ from typing import cast
 from common.child import run_child
 from common.errors import UserError
 from common.files import read_json, read_object, write_json, write_text
+from common.language import _, packed, unpacked
 from data.report import Report
 from data.settings import DataSettings
 from models.hub.errors import child_environment
@@ -35,8 +37,8 @@ MAX_SECONDS_UNWATCHED = 900  # the process ends itself, also when nobody watches
 MODULE = "data.check"
 MAX_DATA_BYTES = 3 * 2**30  # of memory, on top of what the libraries take
 WITH_TORCH = "--with-torch"
-TOO_LARGE = "The data needs more memory than a check may take."
-SMALLER = "Set max_rows to read some of its rows, or give a smaller file."
+TOO_LARGE = _("The data needs more memory than a check may take.")
+SMALLER = _("Set max_rows to read only some of its rows, or use a smaller file.")
 
 
 def check(
@@ -54,18 +56,18 @@ def check(
     def watch(lines: list[str]) -> None:
         for line in lines:
             with suppress(ValueError, KeyError, TypeError):  # a library's word, not ours
-                progress(json.loads(line)["progress"])
+                progress(unpacked(json.loads(line)["progress"]))
         if stop and stop.is_set():
-            raise UserError("The check was stopped.")
+            raise UserError(_("The check was stopped."))
         if time.monotonic() > deadline:
-            raise UserError(f"The check took longer than {MAX_SECONDS // 60} minutes.", SMALLER)
+            raise UserError(_("The check took longer than {minutes} minutes.", minutes=MAX_SECONDS // 60), SMALLER)
 
     with tempfile.TemporaryDirectory(prefix="studio-check-") as folder:
         request, result, log = (Path(folder) / name for name in ("request.json", "result.json", "log.txt"))
         write_json(request, {"settings": asdict(settings), "rows": rows})
         with open(log, "wb") as stderr:
             code = run_child([MODULE, str(request), str(result)], child_environment(), stderr, watch)
-        answer = read_json(result)
+        answer = unpacked(read_json(result))
         if not isinstance(answer, dict):
             raise _crash(code, log.read_text(encoding="utf-8", errors="replace"))
     if "error" in answer:
@@ -77,8 +79,8 @@ def _crash(code: int, log: str) -> UserError:
     """Return an error that says why a process with this exit code and log left no result."""
     if code in (-signal.SIGTERM, -9, -signal.SIGSEGV, -signal.SIGABRT) or "MemoryError" in log or "bad_alloc" in log:
         return UserError(TOO_LARGE, SMALLER)
-    last = (log.strip().splitlines() or ["no reason given"])[-1][:300]
-    return UserError(f"The check failed: {last}", "Please report it, with the file if you can.")
+    last = (log.strip().splitlines() or [_("no reason given")])[-1][:300]
+    return UserError(_("The check failed: {reason}", reason=last), _("Please report it, with the file if you can."))
 
 
 def main(arguments: list[str]) -> int:
@@ -100,7 +102,7 @@ def main(arguments: list[str]) -> int:
     except MemoryError:
         traceback.print_exc()
         answer = {"error": {"message": TOO_LARGE, "hint": SMALLER}}
-    write_text(result, json.dumps(answer))
+    write_text(result, json.dumps(packed(answer)))
     return 0
 
 
@@ -112,9 +114,9 @@ def _report(settings: DataSettings, rows: int, folder: Path, with_torch: bool) -
     from models.tokenizer import load_tokenizer
 
     def tell(sentence: str) -> None:
-        print(json.dumps({"progress": sentence}), flush=True)
+        print(json.dumps({"progress": packed(sentence)}), flush=True)
 
-    tell("Looking at the base model")
+    tell(_("Looking up the base model"))
     base = choose_base(settings.base, settings.base_revision)
     if not (with_torch or (base.source == "embedded" and not embedded.folder().exists())):
         sys.modules["torch"] = None  # who asks for it is told that it is not there

@@ -21,23 +21,25 @@ from typing import Any, TypedDict
 import numpy
 
 from common.errors import UserError
+from common.language import Sentence, _
 from models.messages import Message
 
 MAX_BYTES = 8 * 2**30  # of all conversations of a file: short turns take ten times what they took in it
 CHUNK_BYTES = 2**20
 CHUNK_HASHES = 2**17
 MAX_KEPT = 1000
+MAX_BAD_CHARACTERS = 200  # that are kept of a row that cannot be used
 MAX_FILE_ROWS = 2**32  # so that a number tells the file, too
 
 Row = dict[str, Any]  # as it was read: {column: value}
 
 
 class BadLine(Row):
-    """An empty row in the place of one that could not be read, with the `error`."""
+    """An empty row in the place of one that could not be read: why, its `line` in a file of lines, and its `text`."""
 
-    def __init__(self, error: UserError) -> None:
+    def __init__(self, error: UserError, text: str, line: int | None = None) -> None:
         super().__init__()
-        self.error = error
+        self.error, self.text, self.line = error, text[:MAX_BAD_CHARACTERS], line
 
 
 class RowNumber(int):
@@ -52,7 +54,14 @@ class RowNumber(int):
         return made
 
     def __str__(self) -> str:
-        return f"{self % MAX_FILE_ROWS} of {self.file}"
+        return str(told(self))
+
+
+def told(number: int) -> int | Sentence:
+    """Return a row's number as a person is told it, and as JSON may have it."""
+    if isinstance(number, RowNumber):
+        return _("{number} of {file}", number=number % MAX_FILE_ROWS, file=number.file)
+    return number
 
 
 class Conversation(TypedDict, total=False):
@@ -102,8 +111,8 @@ class Conversations:
         self._bytes += len(line)
         if self._bytes > MAX_BYTES:
             raise UserError(
-                f"The conversations take more than {MAX_BYTES // 2**30} GB of disk.",
-                "Set max_rows to read some of the rows.",
+                _("The conversations take more than {size} GB on disk.", size=MAX_BYTES // 2**30),
+                _("Set max_rows to read only some of the rows."),
             )
         self._file.write(line)
         self._hashes.write(blake2b(key, digest_size=8).digest())

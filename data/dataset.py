@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from common.errors import UserError
-from data.conversations import Conversation, Kept, Row
+from common.language import Sentence, _, joined, n_
+from data.conversations import Conversation, Kept, Row, told
 from data.report import PreviewRow
 from data.shapes import conversation_of
 from models.messages import Message
@@ -41,20 +42,56 @@ class Encoded:
     nothing_trained: Kept = field(default_factory=Kept)
     shortened: Kept = field(default_factory=Kept)  # cut or split to fit
 
-    def report(self, max_length: int) -> list[str]:
-        """Return a sentence for each kind of row that was left out or changed: how many, and which; [] when there is none."""
-        kinds = (
-            (self.too_long, f"are longer than {max_length} tokens and left out"),
-            (self.shortened, f"were longer than {max_length} tokens and shortened"),
-            (self.nothing_trained, "hold no token to train and are left out"),
-        )
-        return [f"{kept.count} rows {words}: {name_rows(kept.first)}." for kept, words in kinds if kept]
+    def report(self, max_length: int) -> list[Sentence]:
+        """Return a sentence for each kind of row that was left out or changed; [] when there is none."""
+        found = [tell_too_long(self.too_long.count, self.too_long.first, max_length)] if self.too_long else []
+        found += [tell_shortened(self.shortened.count, max_length)] if self.shortened else []
+        nothing = self.nothing_trained
+        return found + ([tell_nothing_trained(nothing.count, nothing.first)] if nothing else [])
 
 
-def name_rows(rows: Iterable) -> str:
+def tell_too_long(count: int, rows: Iterable, max_length: int) -> Sentence:
+    """Say how many rows are left out for their length, and name the first of them."""
+    return n_(
+        "{count:,} row is longer than {most:,} tokens (max_length) and is left out: {rows}.",
+        "{count:,} rows are longer than {most:,} tokens (max_length) and are left out: {rows}.",
+        count,
+        most=max_length,
+        rows=name_rows(rows),
+    )
+
+
+def tell_shortened(count: int, max_length: int) -> Sentence:
+    """Say how many rows are cut or split for their length."""
+    return n_(
+        "{count:,} row is longer than {most:,} tokens (max_length) and is shortened to whole turns.",
+        "{count:,} rows are longer than {most:,} tokens (max_length) and are shortened to whole turns.",
+        count,
+        most=max_length,
+    )
+
+
+def tell_nothing_trained(count: int, rows: Iterable) -> Sentence:
+    """Say how many rows are left out because they teach nothing, and name the first of them."""
+    return n_(
+        "{count:,} row has no token to train and is left out: {rows}.",
+        "{count:,} rows have no token to train and are left out: {rows}.",
+        count,
+        rows=name_rows(rows),
+    )
+
+
+def name_rows(rows: Iterable) -> Sentence:
     """Name the first five rows: 'row 2, row 7 (300 tokens)' of [2, (7, 300)]."""
-    first = list(rows)[:5]
-    return ", ".join(f"row {row[0]} ({row[1]} tokens)" if isinstance(row, Sequence) else f"row {row}" for row in first)
+    return joined(
+        (
+            n_("row {row} ({count:,} token)", "row {row} ({count:,} tokens)", row[1], row=told(row[0]))
+            if isinstance(row, Sequence)
+            else _("row {row}", row=told(row))
+            for row in list(rows)[:5]
+        ),
+        ", ",
+    )
 
 
 @dataclass(frozen=True)
@@ -157,17 +194,21 @@ class Encoder:
         pieces: list[TokenRow] = [{"input_ids": [], "labels": []}]
         problem = ""
         try:
-            conversation, _ = conversation_of(row, mapping, self.system_turns, self.markup)
+            conversation = conversation_of(row, mapping, self.system_turns, self.markup)[0]
             pieces = self.fit(conversation, self.encode(conversation))
         except UserError as error:
-            problem = str(error)
+            problem = joined([error.message, error.hint])
         shown: list[PreviewRow] = []
         for piece in pieces:
             ids, why_not = piece["input_ids"], problem
             if not self.fits(piece):
-                why_not = f"{len(ids)} tokens are more than max_length {self.max_length}."
+                why_not = _(
+                    "It has {count:,} tokens, more than the limit of {most:,} (max_length).",
+                    count=len(ids),
+                    most=self.max_length,
+                )
             elif not problem and not is_trained(piece):
-                why_not = "No token of it is trained."
+                why_not = _("No token of it is trained.")
             shown.append(
                 {
                     "row": number,

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common.errors import UserError
+from common.language import _
 
 MAX_BYTES = 4 * 2**30  # of a file, after decompression: it is read piece by piece
 MAX_LINE_CHARACTERS = 8 * 2**20
@@ -51,12 +52,14 @@ class BoundedReader(io.RawIOBase):
         try:
             content = self._file.read(len(buffer))
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise UserError(f"'{self.name}' is damaged: {error}.", "Compress it again.") from error
+            raise UserError(
+                _("'{name}' is damaged: {reason}.", name=self.name, reason=error), _("Compress it again.")
+            ) from error
         self._read += len(content)
         if self._read > MAX_BYTES:
             raise TooLarge(
-                f"'{self.name}' holds more than {MAX_BYTES // 2**20} MB.",
-                "Set max_rows to read some of its rows, or give a smaller file.",
+                _("'{name}' unpacks to more than {size:,} MB.", name=self.name, size=MAX_BYTES // 2**20),
+                _("Set max_rows to read only some of its rows, or use a smaller file."),
             )
         buffer[: len(content)] = content
         return len(content)
@@ -72,7 +75,7 @@ def _open_bytes(path: Path) -> io.BufferedReader:
     try:
         return io.BufferedReader(BoundedReader(path), CHUNK_BYTES)
     except OSError as error:
-        raise UserError(f"'{path.name}' cannot be opened: {error.strerror}.") from error
+        raise UserError(_("'{name}' cannot be opened: {reason}.", name=path.name, reason=error.strerror)) from error
 
 
 def lines(path: Path, encoding: str) -> Iterator[str]:
@@ -83,15 +86,30 @@ def lines(path: Path, encoding: str) -> Iterator[str]:
             while line := file.readline(MAX_LINE_CHARACTERS + 1):
                 number += 1
                 if len(line) > MAX_LINE_CHARACTERS:
-                    raise UserError(f"Line {number} of '{path.name}' is longer than {MAX_LINE_CHARACTERS // 2**20} MB.")
+                    most = MAX_LINE_CHARACTERS // 2**20
+                    raise UserError(
+                        _("Line {line} of '{name}' is longer than {size} MB.", line=number, name=path.name, size=most)
+                    )
                 if number > MAX_LINES:
-                    raise TooLarge(f"'{path.name}' has more than {MAX_LINES:,} lines.", "Give a smaller file.")
+                    raise TooLarge(
+                        _("'{name}' has more than {count:,} lines.", name=path.name, count=MAX_LINES),
+                        _("Use a smaller file."),
+                    )
                 if "\0" in line:
-                    raise UserError(f"Line {number} of '{path.name}' holds NUL bytes.", "Is it a binary file?")
+                    raise UserError(
+                        _("Line {line} of '{name}' contains NUL bytes.", line=number, name=path.name),
+                        _("Is it a binary file?"),
+                    )
                 yield line
         except UnicodeError as error:
             raise UserError(
-                f"After line {number} '{path.name}' is not {encoding} text.", "Save it as UTF-8."
+                _(
+                    "'{name}' is not {encoding} text after line {line}.",
+                    name=path.name,
+                    encoding=encoding,
+                    line=number,
+                ),
+                _("Save it as UTF-8."),
             ) from error
 
 
@@ -100,7 +118,7 @@ def whole_bytes(path: Path, max_bytes: int, hint: str) -> bytes:
     with _open_bytes(path) as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
-        raise UserError(f"'{path.name}' is larger than {max_bytes // 2**20} MB.", hint)
+        raise UserError(_("'{name}' is larger than {size:,} MB.", name=path.name, size=max_bytes // 2**20), hint)
     return content
 
 
@@ -143,7 +161,7 @@ def _likeliest(content: bytes, name: str) -> str:
     end = telling.rfind(b"\n") if len(telling) == SAMPLE_BYTES else -1  # a cut could go through a character
     best = from_bytes(telling[:end] if end > 0 else telling, cp_isolation=ENCODINGS).best()
     if best is None:
-        raise UserError(f"'{name}' is not text in any known encoding.", "Save it as UTF-8.")
+        raise UserError(_("'{name}' is not text in any known encoding.", name=name), _("Save it as UTF-8."))
     # a letter here and there, "Caf\xe9", is Western: Russian words have them side by side
     is_western = best.encoding == "cp1251" and not re.search(rb"[\xc0-\xff]{2}", telling)
     return "cp1252" if is_western else best.encoding

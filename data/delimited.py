@@ -12,7 +12,9 @@ from itertools import islice
 from pathlib import Path
 
 from common.errors import UserError
+from common.language import _
 from data.columns import NAMES
+from data.conversations import BadLine
 from data.decoding import MAX_LINE_CHARACTERS, lines
 
 DELIMITERS = ",;\t|"
@@ -24,12 +26,12 @@ MAX_RECORD_LINES = 100_000
 MAX_BROKEN_LINES = 20  # that a broken record may have
 # that are read for records which never end, and so are read again: at first, and more for each character that is passed
 MAX_AHEAD_CHARACTERS, AHEAD_A_CHARACTER = 4 * MAX_LINE_CHARACTERS, 8
-UNCLOSED = "Is a quotation mark opened and never closed?"
+UNCLOSED = _("Is a quotation mark opened and never closed?")
 EXCEL_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?\s*', re.IGNORECASE)  # Excel's first line, which names the delimiter
 ENCLOSED = re.compile(r'"(?:[^"]|"")*+"')
 BACKSLASHED = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
 
-Record = tuple[int, list[str] | UserError]  # the number of the line or row in the file, and its values
+Record = tuple[int, list[str] | BadLine]  # the number of the line or row in the file, and its values
 
 
 def delimited_records(path: Path, encoding: str, delimiter: str | None = None) -> Iterator[Record]:
@@ -58,14 +60,17 @@ def _records(found: Iterator[str], name: str, delimiter: str, skip: int = 0) -> 
         ahead += AHEAD_A_CHARACTER * sum(map(len, taken))
         start, number = number + 1, number + len(taken)
         if values is None and not width:
-            raise UserError(f"'{name}' is not a table: line {start} is no header.", UNCLOSED)
+            words = _("'{name}' is not a table: line {line} is not a header.", name=name, line=start)
+            raise UserError(words, UNCLOSED)
         if values is None:
             rest = _rest_of_broken(first, waiting, source, delimiter, width)
-            for _ in range(rest):
+            for _again in range(rest):
                 waiting.popleft()
             number += rest
-            where = f"lines {start} to {number}" if rest else f"line {start}"
-            yield start, UserError(f"{where}: a quotation mark is in an odd place.", UNCLOSED)
+            words = _("A quotation mark is in an odd place.")
+            if rest:
+                words = _("A quotation mark is in an odd place, up to line {line}.", line=number)
+            yield start, BadLine(UserError(words, UNCLOSED), first, start)
         elif any(value.strip() for value in values):
             width = width or len(values)
             yield start, values

@@ -12,12 +12,13 @@ from itertools import islice, takewhile
 from pathlib import Path
 
 from common.errors import UserError
+from common.language import _, joined, n_
 from data.columns import columns_of, guess_mapping, recognise
-from data.conversations import Conversation, Kept, Part, Row, RowNumber
+from data.conversations import Conversation, Kept, Part, Row, told
 from data.dataset import Encoded, Encoder
-from data.findings import CheckedBase, find_problems, find_table_problems, find_text_problems, finding
+from data.findings import CheckedBase, find_problems, find_text_problems, finding, in_text_stage
 from data.intake import Prepared, pack, prepare, read_texts
-from data.report import Finding, FirstRows, Histogram, PreviewRow, Report, TextReport
+from data.report import MAX_BAD_ROWS, Finding, FirstRows, Histogram, PreviewRow, Report, TextReport
 from data.scripts import describe_scripts
 from data.settings import DataSettings
 from data.tables import MAX_COLUMNS
@@ -38,7 +39,7 @@ def build_report(
     settings: DataSettings, folder: Path, tokenizer, base: CheckedBase, rows: int, tell: Callable[[str], None]
 ) -> Report:
     """Return the whole report, with a preview of `rows` rows. Raises UserError only where data cannot be read at all."""
-    tell("Reading the data")
+    tell(_("Reading the data"))
     prepared = prepare(settings, folder)
     data, conversations = prepared.data, prepared.data.conversations.part()
     encoder, template_error = None, None
@@ -50,11 +51,11 @@ def build_report(
         template_error = error
     (train, scale), (held_out, held_out_scale), said = (Encoded(), 1.0), (Encoded(), 1.0), []
     if encoder and len(conversations):
-        tell(f"Tokenising {len(conversations):,} rows")
+        tell(n_("Tokenising {count:,} row", "Tokenising {count:,} rows", len(conversations)))
         train, scale = measure(prepared.train, encoder, MAX_ENCODED_ROWS)
         held_out, held_out_scale = measure(prepared.held_out, encoder, MAX_HELD_OUT_ROWS)
         said = [_said(row) for row in islice(conversations, MAX_SCRIPT_ROWS)]
-    tell("Looking at the writing systems")
+    tell(_("Looking at the writing systems"))
     lengths = train.lengths + held_out.lengths
     train_rows, held_out_rows = round(train.count * scale), round(held_out.count * held_out_scale)
     text, text_findings = _text_stage(settings, folder, tokenizer, tell)
@@ -65,7 +66,7 @@ def build_report(
         "mapping": prepared.mapping or recognise(data.head),
         "guess": {key: name for key, name in guess_mapping(data.head).items() if len(name) <= MAX_SHOWN_NAME},
         "sample": [_sampled(row) for row in data.head[:rows]],
-        "sample_rows": [_told(number) for number in data.numbers[:rows]],
+        "sample_rows": [told(number) for number in data.numbers[:rows]],
         "shape": " and ".join(sorted(data.kinds)) or None,
         "rows": data.rows,
         "turns": data.turns,
@@ -79,7 +80,7 @@ def build_report(
         "longest": max(lengths, default=0),
         "mean_length": round(sum(lengths.elements()) / lengths.total(), 1) if lengths else 0,
         "duplicates": _first_rows(prepared.duplicates),
-        "bad": {"count": data.bad.count, "sentences": data.bad.first[:5]},
+        "bad": {"count": data.bad.count, "rows": data.bad.first[:MAX_BAD_ROWS]},
         "empty_answers": _first_rows(data.empty_answers),
         "too_long": _first_rows(train.too_long, held_out.too_long, scale),
         "nothing_trained": _first_rows(train.nothing_trained, held_out.nothing_trained, scale),
@@ -91,7 +92,7 @@ def build_report(
     }
     found = find_problems(settings, prepared, report, base, template_error) + text_findings
     for kept in (report["duplicates"], report["empty_answers"], report["too_long"], report["nothing_trained"]):
-        kept["rows"] = [(_told(row[0]), row[1]) if isinstance(row, tuple) else _told(row) for row in kept["rows"]]
+        kept["rows"] = [(told(row[0]), row[1]) if isinstance(row, tuple) else told(row) for row in kept["rows"]]
     report["findings"] = sorted(found, key=lambda item: ("stop", "warning", "info").index(item["level"]))
     return report
 
@@ -130,11 +131,11 @@ def _text_stage(
     """Return the same counts for the open text of stage 1, and findings on it."""
     if not settings.text_data:
         return None, []
-    tell("Reading the text of stage 1")
+    tell(_("Reading the plain text"))
     try:
         data = read_texts(settings, folder)
     except UserError as error:
-        return None, [finding("text_data", "stop", f"Stage 1: {error}")]
+        return None, in_text_stage([finding("text_data", "stop", joined([error.message, error.hint]))])
     texts = data.conversations.part()
     sample = list(texts.sample(MAX_TEXTS))
     scale = len(texts) / len(sample) if sample else 1.0
@@ -144,11 +145,11 @@ def _text_stage(
         "usable": len(texts),
         "train_rows": round(len(lengths) * scale * (1 - settings.eval_fraction)),
         "tokens": round(sum(lengths) * scale),
-        "bad": {"count": data.bad.count, "sentences": data.bad.first[:5]},
+        "bad": {"count": data.bad.count, "rows": data.bad.first[:MAX_BAD_ROWS]},
         "estimated_from": len(sample) if scale > 1 else None,
         "scripts": describe_scripts([_said(row) for row in sample[:MAX_SCRIPT_ROWS]], tokenizer, settings.max_length),
     }
-    return text, find_text_problems(settings, text, data) + find_table_problems(data.tables, "Stage 1: ")
+    return text, find_text_problems(settings, text, data)
 
 
 def _preview_rows(prepared: Prepared, encoder: Encoder, settings: DataSettings, count: int) -> list[PreviewRow]:
@@ -158,9 +159,9 @@ def _preview_rows(prepared: Prepared, encoder: Encoder, settings: DataSettings, 
     for part, number, row in first[:count]:
         is_double = settings.drop_duplicates and number in prepared.duplicates.first
         for entry in encoder.preview(number, row, part.mapping)[:MAX_SHOWN_PIECES]:
-            entry["row"] = _told(number)
+            entry["row"] = told(number)
             if is_double and entry["used"]:
-                entry.update({"used": False, "why_not": "It says the same as an earlier row."})
+                entry.update({"used": False, "why_not": _("It says the same as an earlier row.")})
             entry["messages"] = entry["messages"] and [
                 {**message, "content": _clip(message["content"], MAX_SHOWN_CHARACTERS)} for message in entry["messages"]
             ]
@@ -170,11 +171,6 @@ def _preview_rows(prepared: Prepared, encoder: Encoder, settings: DataSettings, 
             entry["trained"] = entry["trained"][:MAX_SHOWN_TOKENS]
             shown.append(entry)
     return shown
-
-
-def _told(number: int) -> int | str:
-    """Return a row's number as JSON may have it: '3 of b.jsonl' for one of several data sets."""
-    return str(number) if isinstance(number, RowNumber) else number
 
 
 def _said(row: Conversation) -> str:

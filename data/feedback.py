@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from common.errors import UserError
 from common.files import append_json_line, read_json_lines, write_text
+from common.language import _, n_
 from common.paths import LOCAL_OWNER, contained, datasets_folder, slug
 from models.messages import Message, check_messages
 
@@ -58,7 +59,8 @@ def find_dataset(name: str, owner: str = LOCAL_OWNER) -> DataSet:
     """Return the data set of `owner` with this name. Raises UserError when there is none."""
     path = _path(name, owner)
     if not path.is_file():
-        raise UserError(f"There is no data set '{name}'.", "Like, correct or pick an answer in the chat first.")
+        hint = _("Like, correct or pick an answer in the chat first.")
+        raise UserError(_("There is no dataset '{name}'.", name=name), hint)
     return DataSet(path)
 
 
@@ -74,19 +76,27 @@ def keep_row(name: str, messages: Sequence[Message], source: str, key: str, owne
     """
     checked = check_messages(list(messages), continuing=True)
     if not checked[-1]["content"].strip():
-        raise UserError("An empty answer teaches nothing.")
+        raise UserError(_("An empty answer teaches nothing."))
     path, row = _path(name, owner), {"messages": checked, "source": source, "key": key}
     with _locked(owner):
         rows = read_json_lines(path)
         others = [other for other in rows if other.get("key") != key]
         if len(others) >= MAX_ROWS:
-            raise UserError(f"The data set '{path.stem}' has {MAX_ROWS:,} rows.", "Begin another one.")
+            words = n_(
+                "The dataset '{name}' has {count:,} row, the limit.",
+                "The dataset '{name}' has {count:,} rows, the limit.",
+                MAX_ROWS,
+                name=path.stem,
+            )
+            raise UserError(words, _("Start another one."))
         files = list(datasets_folder(owner).glob("*.jsonl"))
         if path not in files and len(files) >= MAX_DATASETS:
-            raise UserError(f"You have {MAX_DATASETS} data sets.", "Use one of them.")
+            words = n_("You have {count} dataset, the limit.", "You have {count} datasets, the limit.", MAX_DATASETS)
+            raise UserError(words, _("Use one of them."))
         size = sum(file.stat().st_size for file in files) + len(_lines([row]).encode("utf-8", "replace"))
         if size > MAX_BYTES:
-            raise UserError(f"Your data sets have {MAX_BYTES / 1e6:.0f} MB together.", "Take rows out first.")
+            words = _("Your datasets take {size} MB together, the limit.", size=MAX_BYTES // 10**6)
+            raise UserError(words, _("Remove some rows first."))
         if len(others) < len(rows):
             write_text(path, _lines([*others, row]))
         else:
@@ -108,7 +118,7 @@ def drop_last_row(name: str, owner: str = LOCAL_OWNER) -> None:
     with _locked(owner):
         rows = read_json_lines(path)
         if not rows:
-            raise UserError("The data set has no rows.")
+            raise UserError(_("The dataset has no rows."))
         write_text(path, _lines(rows[:-1]))
 
 

@@ -8,21 +8,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from common.errors import UserError
-from common.words import counted
+from common.language import Sentence, _, joined, n_
 from data.columns import NAMES, columns_of, in_words
 from data.conversations import Kept, RowNumber
-from data.dataset import name_rows
+from data.dataset import name_rows, tell_nothing_trained, tell_shortened, tell_too_long
 from data.gathering import Gathered
 from data.intake import Prepared, text_markup
 from data.markup import describe_markup
-from data.notices import describe
+from data.notices import describe, name_bad
 from data.parts import held_out_among, split_among
-from data.report import Cure, Finding, Level, Report, Script, TextReport
+from data.report import MAX_BAD_ROWS, BadRow, Cure, Finding, Level, Report, Script, TextReport
 from data.settings import DataSettings
 from data.tables import Table
 from data.turns import role_of
 
 FEW_ROWS = 20
+LEAVE_OUT: Cure = {"label": _("Leave these out"), "changes": {"skip_bad_rows": True}}
 ANSWERS = ("summary", "highlights", "headline", "label", "label_text", "labels")  # to a text, where that is meant
 
 
@@ -35,9 +36,16 @@ class CheckedBase:
     positions: int | None
 
 
-def finding(code: str, level: Level, message: str, cure: Cure | None = None, *others: Cure) -> Finding:
+def finding(
+    code: str, level: Level, message: str, cure: Cure | None = None, *others: Cure, rows: Iterable[BadRow] = ()
+) -> Finding:
     """Return one finding, with its cures, the best one first."""
-    return {"code": code, "level": level, "message": message, "cure": cure, "other_cures": list(others)}
+    return Finding(code=code, level=level, message=message, cure=cure, other_cures=list(others), rows=list(rows))
+
+
+def in_text_stage(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings on the plain text of stage 1, which say so."""
+    return [{**one, "message": _("Plain text: {finding}", finding=one["message"])} for one in findings]
 
 
 def cure(label: str, **changes) -> Cure:
@@ -52,7 +60,11 @@ def find_problems(
     found = [finding("note", "info", note) for note in prepared.notes] + find_table_problems(prepared.tables)
     found += _other_parts(settings, prepared)
     if report["estimated_from"]:
-        words = f"Token counts are estimated from {counted(report['estimated_from'], 'row')} of {report['rows']:,}."
+        words = _(
+            "The tokens are estimated from {part:,} of {rows:,} rows.",
+            part=report["estimated_from"],
+            rows=report["rows"],
+        )
         found.append(finding("estimated", "info", words))
     found += _base_problems(settings, base, template_error)
     if report["mapping"] is None and report["columns"]:
@@ -61,17 +73,20 @@ def find_problems(
         found += _bad_rows(settings, prepared)
         found += _lengths(settings, report, base)
     found += _noticed(prepared, report)
-    found += _markup(prepared.markup, settings.markup, cure("Turn it into turns", markup="turns"))
+    found += _markup(prepared.markup, settings.markup, cure(_("Turn it into turns"), markup="turns"))
     found += _double_rows(settings, prepared)
     if not report["train_rows"]:
-        found.append(finding("no_rows", "stop", "No row is left to train on."))
+        found.append(finding("no_rows", "stop", _("No rows are left to train on.")))
     elif report["train_rows"] < FEW_ROWS:
-        words = (
-            f"Only {counted(report['train_rows'], 'row')} to train on: it will repeat them rather than learn from them."
+        words = n_(
+            "There is only {count} row to train on: the model will repeat it rather than learn from it.",
+            "There are only {count} rows to train on: the model will repeat them rather than learn from them.",
+            report["train_rows"],
         )
         found.append(finding("few_rows", "warning", words))
     if report["train_rows"] and not report["held_out_rows"]:
-        found.append(finding("held_out", "info", "No row is held out: nothing will tell when it learns by heart."))
+        words = _("No rows are held out, so nothing will show when the model only memorises its examples.")
+        found.append(finding("held_out", "info", words))
     return found + _costly_scripts(report["scripts"])
 
 
@@ -82,47 +97,83 @@ def _other_parts(settings: DataSettings, prepared: Prepared) -> list[Finding]:
     others = {name: rows for name, rows in splits.items() if rows and name not in used}
     if not others:
         return []
-    named = ", ".join(f"{name[:40]} ({counted(rows, 'row')})" for name, rows in list(others.items())[:10])
+    named = joined(
+        (
+            n_("{name} ({count:,} row)", "{name} ({count:,} rows)", rows, name=name[:40])
+            for name, rows in list(others.items())[:10]
+        ),
+        ", ",
+    )
     held_out = held_out_among(others)
     is_free = held_out and len(prepared.parts) == 1 and not (settings.eval_split or settings.eval_data)
-    take = cure(f"Hold out {held_out}", eval_split=held_out) if is_free else None
-    return [finding("parts", "info", f"The data has other parts, which are not trained: {named}.", take)]
+    take = cure(_("Hold out '{part}'", part=held_out), eval_split=held_out) if is_free else None
+    return [finding("parts", "info", _("The data has other parts, which are not trained: {parts}.", parts=named), take)]
 
 
 def _base_problems(settings: DataSettings, base: CheckedBase, template_error: UserError | None) -> list[Finding]:
     found = []
     if template_error:
-        take = cure("Train with TinyLlama's template", chat_template="zephyr")
-        found.append(finding("template", "stop", str(template_error), take))
+        take = cure(_("Train with TinyLlama's template"), chat_template="zephyr")
+        words = joined([template_error.message, template_error.hint])
+        found.append(finding("template", "stop", words, take))
     if base.positions and settings.max_length > base.positions:
-        words = f"max_length {settings.max_length} is more than the {base.positions} positions of the base."
-        lower = cure(f"Set max_length to {base.positions}", max_length=base.positions)
-        found.append(finding("max_length", "stop", words, lower))
+        words = _(
+            "max_length is {length:,} tokens, but the base model takes at most {most:,}.",
+            length=settings.max_length,
+            most=base.positions,
+        )
+        found.append(finding("max_length", "stop", words, _cure_to(base.positions)))
     return found
 
 
 def _unrecognised(report: Report, prepared: Prepared) -> Finding:
-    shown = ", ".join(name[:60] for name in report["columns"][:20]) or "none"
-    file = next((f" of {number.file}" for number in prepared.data.numbers if isinstance(number, RowNumber)), "")
+    shown = ", ".join(name[:60] for name in report["columns"][:20]) or _("none")
+    file = next((number.file for number in prepared.data.numbers if isinstance(number, RowNumber)), "")
     if any(role_of(row) for row in prepared.data.head):
-        words = f"Each row{file} is one turn (columns: {shown}), and nothing says which turns make a conversation."
-        return finding("columns", "stop", f'{words} Write each as one row: {{"messages": [...]}}.')
-    words = f"The columns{file} are not recognised: {shown}. Say which holds the prompt and which the answer."
+        words = _(
+            "Each row is a single turn (columns: {columns}), and nothing says which turns belong to one conversation. "
+            "Write each conversation as one row: {example}.",
+            columns=shown,
+            example='{"messages": [...]}',
+        )
+        return finding("columns", "stop", _in_file(file, words))
+    words = _(
+        "The columns are not recognised: {columns}. Choose which one is the prompt and which the answer.", columns=shown
+    )
     guess = report["guess"]
-    take = cure(f"Take {in_words(guess)}", columns=json.dumps(guess, ensure_ascii=False)) if guess else None
-    return finding("columns", "stop", words, take)
+    return finding("columns", "stop", _in_file(file, words), _cure_of_columns(guess) if guess else None)
+
+
+def _in_file(file: str, words: Sentence) -> Sentence:
+    """Return the sentence with the file that it is about, where there are several."""
+    return _("{file}: {finding}", file=file, finding=words) if file else words
+
+
+def _cure_of_columns(mapping: dict[str, str]) -> Cure:
+    label = _("Use {columns}", columns=in_words(mapping))
+    return cure(label, columns=json.dumps(mapping, ensure_ascii=False))
 
 
 def _bad_rows(settings: DataSettings, prepared: Prepared) -> list[Finding]:
     bad, answers = prepared.bad, prepared.data.empty_answers
     if not bad:
         return []
-    empty = f", {answers.count:,} of them without an answer" if answers else ""
-    words = f"{counted(bad.count, 'row')} that cannot be used{empty}: {' '.join(bad.first[:3])}"
+    words = [_tell_bad(bad.count, settings.skip_bad_rows)]
+    if answers:
+        words.append(n_("{count:,} has no answer.", "{count:,} have no answer.", answers.count))
+    message, rows = joined([*words, name_bad(bad.first[:1])]), bad.first[:MAX_BAD_ROWS]
     if settings.skip_bad_rows:
-        return [finding("bad_rows", "info", f"Left out: {words}")]
-    leave_out = cure("Leave out these rows", skip_bad_rows=True) if len(prepared.data.conversations) else None
-    return [finding("bad_rows", "stop", words, leave_out)]
+        return [finding("bad_rows", "info", message, rows=rows)]
+    leave_out = LEAVE_OUT if len(prepared.data.conversations) else None
+    return [finding("bad_rows", "stop", message, leave_out, rows=rows)]
+
+
+def _tell_bad(count: int, are_left_out: bool) -> Sentence:
+    if are_left_out:
+        return n_(
+            "{count:,} row cannot be used and is left out.", "{count:,} rows cannot be used and are left out.", count
+        )
+    return n_("{count:,} row cannot be used.", "{count:,} rows cannot be used.", count)
 
 
 def _noticed(prepared: Prepared, report: Report) -> list[Finding]:
@@ -130,9 +181,11 @@ def _noticed(prepared: Prepared, report: Report) -> list[Finding]:
     mapping = report["mapping"] or {}
     without_label = {key: column for key, column in mapping.items() if key != "label"}
     cures = {
-        "system_turns": cure("Keep them where they are", system_turns="keep"),
+        "system_turns": cure(_("Keep them where they are"), system_turns="keep"),
         "unused": _answer_to_text(mapping, prepared),
-        "label": cure("Train them too", columns=json.dumps(without_label, ensure_ascii=False)) if mapping else None,
+        "label": cure(_("Train on them, too"), columns=json.dumps(without_label, ensure_ascii=False))
+        if mapping
+        else None,
     }
     return [finding(kind, level, sentence, cures.get(kind)) for kind, level, sentence in describe(prepared.noticed)]
 
@@ -145,16 +198,15 @@ def _answer_to_text(mapping: dict[str, str], prepared: Prepared) -> Cure | None:
             column.strip().lower() in (*NAMES["completion"], *ANSWERS) and ("unused", column) in prepared.noticed
         )
         if is_answer and not any(isinstance(row.get(column), list | dict) for row in head):
-            pair = {"prompt": mapping["text"], "completion": column}
-            return cure(f"Take {in_words(pair)}", columns=json.dumps(pair, ensure_ascii=False))
+            return _cure_of_columns({"prompt": mapping["text"], "completion": column})
     return None
 
 
-def _markup(rows: Kept, markup: str, *cures: Cure, stage: str = "", code: str = "markup") -> list[Finding]:
+def _markup(rows: Kept, markup: str, *cures: Cure, code: str = "markup") -> list[Finding]:
     """Return the finding on chat markup: a warning with `cures` and two more until a person has said what becomes of it."""
-    cures += (cure("Strip it", markup="strip"), cure("Keep it as letters", markup="keep"))
+    cures += (cure(_("Remove it"), markup="strip"), cure(_("Keep it as letters"), markup="keep"))
     level, ways = ("warning", cures) if markup == "ask" else ("info", ())
-    return [finding(code, level, f"{stage}{words}", *ways) for words in describe_markup(rows, markup)]
+    return [finding(code, level, words, *ways) for words in describe_markup(rows, markup)]
 
 
 def _lengths(settings: DataSettings, report: Report, base: CheckedBase) -> list[Finding]:
@@ -162,83 +214,89 @@ def _lengths(settings: DataSettings, report: Report, base: CheckedBase) -> list[
     found = []
     level: Level = "warning" if report["train_rows"] else "stop"
     if report["shortened"]:
-        words = (
-            f"Shortened to whole turns within max_length {settings.max_length}: {counted(report['shortened'], 'row')}."
-        )
-        found.append(finding("shortened", "info", words))
+        found.append(finding("shortened", "info", tell_shortened(report["shortened"], settings.max_length)))
     too_long, nothing = report["too_long"], report["nothing_trained"]
     if too_long["count"]:
-        words = f"Longer than max_length {settings.max_length} and left out: {counted(too_long['count'], 'row')}"
-        words += f": {name_rows(too_long['rows'])}."
+        words = tell_too_long(too_long["count"], too_long["rows"], settings.max_length)
         found.append(finding("too_long", level, words, _cure_of_length(settings, report["longest"], base.positions)))
     if nothing["count"]:
-        words = f"Left out because no token of it is trained: {counted(nothing['count'], 'row')}: {name_rows(nothing['rows'])}."
-        found.append(finding("nothing_trained", level, words))
+        found.append(finding("nothing_trained", level, tell_nothing_trained(nothing["count"], nothing["rows"])))
     return found
 
 
 def _cure_of_length(settings: DataSettings, longest: int, positions: int | None) -> Cure | None:
     """Return a larger max_length where the base takes the longest row; else cutting, which helps rows of several turns."""
     if positions and longest <= positions:
-        needed = min(-(-longest // 64) * 64, positions)
-        return cure(f"Set max_length to {needed}", max_length=needed)
+        return _cure_to(min(-(-longest // 64) * 64, positions))
     if settings.too_long == "drop":
-        return cure("Cut them at the end of a turn", too_long="cut")
-    if positions and settings.max_length < positions:
-        return cure(f"Set max_length to {positions}", max_length=positions)
-    return None
+        return cure(_("Cut them at the end of a turn"), too_long="cut")
+    return _cure_to(positions) if positions and settings.max_length < positions else None
 
 
-def find_table_problems(tables: Iterable[Table], stage: str = "") -> list[Finding]:
+def _cure_to(length: int) -> Cure:
+    return cure(_("Set max_length to {length:,}", length=length), max_length=length)
+
+
+def find_table_problems(tables: Iterable[Table]) -> list[Finding]:
     """Return a finding for each thing in these tables that could be other than it was meant."""
     found = []
     for table in tables:
         cures = {
-            "header": cure("Use the first row like the others", header=False),
-            "null_words": cure("Keep them as words", keep_null_words=True),
+            "header": cure(_("Use the first row like the others"), header=False),
+            "null_words": cure(_("Keep them as words"), keep_null_words=True),
         }
         if table.other_sheets and table.settings.sheet is not None:
             other = table.other_sheets[0]
-            cures["sheet"] = cure(f"Read the sheet '{other[:40]}' instead", sheet=other)
-        found += [finding(code, level, f"{stage}{words}", cures.get(code)) for code, level, words in table.described()]
+            cures["sheet"] = cure(_("Read the sheet '{sheet}' instead", sheet=other[:40]), sheet=other)
+        found += [finding(code, level, words, cures.get(code)) for code, level, words in table.described()]
     return found
 
 
 def _double_rows(settings: DataSettings, prepared: Prepared) -> list[Finding]:
-    once = cure("Use each once", drop_duplicates=True)
-    found = []
-    if prepared.duplicates:
-        rows = f"{counted(prepared.duplicates.count, 'row')}: {name_rows(prepared.duplicates.first)}"
-        words = f"Says the same as an earlier one: {rows}."
-        if settings.drop_duplicates:
-            found.append(finding("duplicates", "info", f"Left out: {words}"))
-        else:
-            found.append(finding("duplicates", "warning", f"{words} What is there twice is trained twice.", once))
+    once = cure(_("Use each once"), drop_duplicates=True)
+    found, double = [], prepared.duplicates
+    if double and settings.drop_duplicates:
+        words = n_(
+            "{count:,} row says the same as an earlier one and is left out: {rows}.",
+            "{count:,} rows say the same as an earlier one and are left out: {rows}.",
+            double.count,
+            rows=name_rows(double.first),
+        )
+        found.append(finding("duplicates", "info", words))
+    elif double:
+        words = n_(
+            "{count:,} row says the same as an earlier one, and would be trained twice: {rows}.",
+            "{count:,} rows say the same as an earlier one, and would be trained twice: {rows}.",
+            double.count,
+            rows=name_rows(double.first),
+        )
+        found.append(finding("duplicates", "warning", words, once))
     if prepared.leaked and not settings.drop_duplicates:
-        words = (
-            f"Trained and held out at once: {counted(prepared.leaked, 'row')}. The held-out loss would look too good."
+        words = n_(
+            "{count:,} row is both trained and held out, so the held-out loss would look too good.",
+            "{count:,} rows are both trained and held out, so the held-out loss would look too good.",
+            prepared.leaked,
         )
         found.append(finding("leaked", "warning", words, once))
     return found
 
 
-def _costly_scripts(scripts: Iterable[Script], stage: str = "", code: str = "script") -> list[Finding]:
-    return [finding(code, "warning", f"{stage}{item['message']}") for item in scripts if item["message"]]
+def _costly_scripts(scripts: Iterable[Script], code: str = "script") -> list[Finding]:
+    return [finding(code, "warning", item["message"]) for item in scripts if item["message"]]
 
 
 def find_text_problems(settings: DataSettings, text: TextReport, data: Gathered) -> list[Finding]:
     """Return all findings on the open text of stage 1."""
     found = [finding("text_note", "info", note) for note in data.notes]
-    found += [finding(f"text_{kind}", level, f"Stage 1: {words}") for kind, level, words in describe(data.noticed)]
-    found += _markup(data.markup, text_markup(settings), stage="Stage 1: ", code="text_markup")
+    found += [finding(f"text_{kind}", level, words) for kind, level, words in describe(data.noticed)]
+    found += _markup(data.markup, text_markup(settings), code="text_markup")
     bad = text["bad"]
     if bad["count"]:
-        words = f"Stage 1: {counted(bad['count'], 'row')} that cannot be used. {' '.join(bad['sentences'][:3])}"
-        if settings.skip_bad_rows and text["usable"]:
-            found.append(finding("text_bad_rows", "info", words))
-        else:
-            take = cure("Leave out these rows", skip_bad_rows=True)
-            found.append(finding("text_bad_rows", "stop", words, take))
+        are_left_out = bool(settings.skip_bad_rows and text["usable"])
+        words = joined([_tell_bad(bad["count"], are_left_out), name_bad(bad["rows"][:1])])
+        take = None if are_left_out else LEAVE_OUT
+        found.append(finding("text_bad_rows", "info" if are_left_out else "stop", words, take, rows=bad["rows"]))
     if not text["usable"]:
-        found.append(finding("text_no_rows", "stop", "Stage 1: no text is left to train on."))
-    return found + _costly_scripts(text["scripts"], "Stage 1: ", "text_script")
+        found.append(finding("text_no_rows", "stop", _("No text is left to train on.")))
+    found += _costly_scripts(text["scripts"], "text_script") + find_table_problems(data.tables)
+    return in_text_stage(found)

@@ -4,6 +4,7 @@ parts = gather_all(settings, folder)      each data set of a run, sorted into co
 data = together(parts)                    the same as one
 """
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -12,11 +13,13 @@ from operator import add, or_
 from pathlib import Path
 
 from common.errors import UserError
+from common.language import _, joined
 from common.mix import data_sets
 from data.columns import labelled_in_numbers, recognise
-from data.conversations import Conversations, Kept, Row
+from data.conversations import MAX_BAD_CHARACTERS, BadLine, Conversations, Kept, Row, RowNumber, told
 from data.notices import Notice, count
 from data.reading import read_mix, read_source
+from data.report import BadRow
 from data.settings import DataSettings
 from data.shapes import conversation_of
 from data.source import Source
@@ -34,7 +37,7 @@ class Gathered:
     rows: int = 0
     turns: int = 0
     kinds: set[str] = field(default_factory=set)  # of conversations: "messages", "text"
-    bad: Kept = field(default_factory=Kept)  # a sentence each
+    bad: Kept = field(default_factory=Kept)  # a `BadRow` each
     empty_answers: Kept = field(default_factory=Kept)  # row numbers, of bad ones too
     noticed: Counter[Notice] = field(default_factory=Counter)  # what rows hold that is not trained, by rows
     markup: Kept = field(default_factory=Kept)  # ("row 7", "ChatML"): the rows that held chat markup
@@ -66,17 +69,30 @@ def gather(
             count(found.noticed, [error.notice])
             continue
         except UserError as error:
-            found.bad.add(f"row {number}: {error}")
+            found.bad.add(_bad_row(number, row, error))
             if isinstance(error, EmptyAnswer):
                 found.empty_answers.add(number)
             continue
         count(found.noticed, notices)
         if template:
-            found.markup.add((f"row {number}", template))
+            found.markup.add((_("row {row}", row=told(number)), template))
         found.conversations.append(number, conversation)
         found.kinds.add("messages" if "messages" in conversation else "text")
         found.turns += len(conversation.get("messages", ()))
     return found
+
+
+def _bad_row(number: int, row: Row, error: UserError) -> BadRow:
+    """Return what a person is told of a row that cannot be used."""
+    where, text = _("Row {row}", row=told(number)), ""
+    if not isinstance(row, BadLine):
+        text = json.dumps(row, ensure_ascii=False, default=str)[:MAX_BAD_CHARACTERS]
+    else:
+        text = row.text
+        if row.line is not None:
+            line = RowNumber(row.line, 1, number.file) if isinstance(number, RowNumber) else row.line
+            where = _("Line {line}", line=told(line))
+    return {"where": where, "reason": joined([error.message, error.hint]), "text": text}
 
 
 def gather_all(settings: DataSettings, folder: Path) -> list[Gathered]:
@@ -96,10 +112,13 @@ def gather_all(settings: DataSettings, folder: Path) -> list[Gathered]:
     kept = Conversations(folder, [source.name for source in sources])
     ways = (settings.system_turns, settings.markup, kept)
     parts = [gather(source, folder, None if recognise(source.head) else mapping, *ways) for source in sources]
-    counts = ", ".join(source.counts(part.rows) for source, part in zip(sources, parts, strict=True))
-    limits = "the shares and max_rows" if settings.max_rows else "the shares"
-    allowed = f", as many as {limits} allow, none twice" if sets[0].share else ""
-    parts[0].notes.insert(0, f"Read: {counts}{allowed}.")
+    counts = joined((source.counts(part.rows) for source, part in zip(sources, parts, strict=True)), ", ")
+    words = _("Read: {counts}.", counts=counts)
+    if sets[0].share and settings.max_rows:
+        words = _("Read: {counts}, as many as the shares and max_rows allow, none twice.", counts=counts)
+    elif sets[0].share:
+        words = _("Read: {counts}, as many as the shares allow, none twice.", counts=counts)
+    parts[0].notes.insert(0, words)
     return parts
 
 

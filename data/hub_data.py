@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from common.language import _
 from data.conversations import Row
 from models.base import transport_error
 from models.plain_yaml import NestedYamlError, check_yaml
@@ -24,8 +25,8 @@ MAX_CARD_DEPTH = 50
 MAX_INFO_BYTES = 1_000_000  # of dataset_infos.json, what cards were before
 READERS = ("json", "csv", "parquet", "text", "arrow")
 CACHE = "cache"  # of the library: what one of its readers made of it before, without a network
-UNREACHED = "'{}' is neither a file here nor a data set that can be fetched: the Hub cannot be reached."
-OFFLINE = "Check the network, or upload a file."
+OFFLINE = _("Check the network connection, or upload a file.")
+UPLOAD_ROWS = _("Upload its rows as a file.")
 
 
 class HubSplit:
@@ -47,8 +48,9 @@ class HubSplit:
             builder = load_dataset_builder(name, config, revision=commit, token=False)
             reader = type(builder).__module__.rpartition(".")[2]
             if reader not in (*READERS, CACHE):
-                words = f"'{name}' would be read as {reader[:40]}."
-                raise UserError(words, f"Only tables and text are read from the Hub ({', '.join(READERS)}).")
+                words = _("'{name}' would be read as {reader}.", name=name, reader=reader[:40])
+                kinds = ", ".join(READERS)
+                raise UserError(words, _("Only tables and text are read from the Hub ({kinds}).", kinds=kinds))
             if not self.is_streamed:
                 builder.download_and_prepare()
             self._rows: Any = builder.as_streaming_dataset(split) if self.is_streamed else builder.as_dataset(split)
@@ -69,14 +71,14 @@ def _in_words(name: str, config: str | None, split: str) -> Generator[None]:
     try:
         yield
     except (DatasetNotFoundError, HFValidationError) as error:
-        words = f"'{name}' is neither a file here nor a public data set on the Hub."
+        words = _("'{name}' is neither a file here nor a public dataset on the Hugging Face Hub.", name=name)
         if "gated" in str(error):
-            words = f"The data set '{name}' is gated: it is not given without its owner's leave."
+            words = _("The dataset '{name}' is gated: it needs its owner's permission.", name=name)
         elif "Revision" in str(error):
-            words = f"The data set '{name}' has no such revision."
-        raise UserError(words, "Check the spelling, or upload a file.") from error
+            words = _("The dataset '{name}' has no such revision.", name=name)
+        raise UserError(words, _("Check the spelling, or upload a file.")) from error
     except (OfflineModeIsEnabled, ConnectionError, transport_error()) as error:
-        raise UserError(UNREACHED.format(name), OFFLINE) from error
+        raise _unreached(name) from error
     except (DatasetsError, OSError, ValueError, NotImplementedError, HfHubHTTPError, RuntimeError) as error:
         raise _explained(name, config, split, str(error)) from error
 
@@ -86,7 +88,8 @@ def check_id(name: str) -> None:
     name that is a folder here for that folder.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or ".." in name or Path(name).exists():
-        raise UserError(f"'{name[:80]}' is neither a file here nor a data set's id.", "Ids look like owner/name.")
+        words = _("'{name}' is neither a file here nor the ID of a dataset.", name=name[:80])
+        raise UserError(words, _("IDs look like owner/name."))
 
 
 def _look_first(name: str, revision: str | None, stream_above: int | None) -> tuple[str | None, bool]:
@@ -112,11 +115,13 @@ def _look_first(name: str, revision: str | None, stream_above: int | None) -> tu
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
     size = sum(sizes.values())
     if size > MAX_DOWNLOAD_BYTES and stream_above is None:
-        raise UserError(f"'{name}' is {size / 1e9:.1f} GB.", "Set max_rows: some of its rows are then streamed.")
+        words = _("'{name}' is {size:.1f} GB, which is too large to download.", name=name, size=size / 1e9)
+        raise UserError(words, _("Set max_rows: then only some of its rows are streamed."))
     for card in (*CARDS, "dataset_infos.json"):
         most = MAX_CARD_BYTES if card in CARDS else MAX_INFO_BYTES
         if sizes.get(card, 0) > most:
-            raise UserError(f"The {card} of '{name}' has {sizes[card] / 1e6:.1f} MB.", "Upload its rows as a file.")
+            words = _("{file} of '{name}' is too large: {size:.1f} MB.", file=card, name=name, size=sizes[card] / 1e6)
+            raise UserError(words, UPLOAD_ROWS)
         if card in CARDS and card in sizes:
             _check_card(name, card, info.sha)
     return info.sha, stream_above is not None and size > stream_above
@@ -137,21 +142,30 @@ def _check_card(name: str, card: str, commit: str | None) -> None:
     try:
         check_yaml(text, MAX_CARD_DEPTH)
     except NestedYamlError as error:
-        words = f"The {card} of '{name}' holds YAML that repeats itself, or is nested deeply."
-        raise UserError(words, "Upload its rows as a file.") from error
+        words = _("The YAML in {file} of '{name}' repeats itself or is nested too deeply.", file=card, name=name)
+        raise UserError(words, UPLOAD_ROWS) from error
     except ValueError as error:
-        raise UserError(f"The {card} of '{name}' cannot be read.", "Upload its rows as a file.") from error
+        raise UserError(_("{file} of '{name}' cannot be read.", file=card, name=name), UPLOAD_ROWS) from error
+
+
+def _unreached(name: str) -> UserError:
+    """Return the UserError for a name that is no file, and a Hub that does not answer."""
+    return UserError(_("'{name}' is not a file here, and the Hugging Face Hub cannot be reached.", name=name), OFFLINE)
 
 
 def _explained(name: str, config: str | None, split: str, words: str) -> UserError:
     """Return the UserError for an error of a library, with the names to choose from where it carries them."""
     choices = ", ".join(re.findall(r"'([^']+)'", words.rsplit("[", 1)[-1])) if "[" in words else ""
     if "Config name is missing" in words or "BuilderConfig" in words:
-        asked = f"no configuration '{config}'" if config else "several configurations"
-        return UserError(f"The data set '{name}' has {asked}.", f"Set data_config to one of: {choices}.")
+        found = _("The dataset '{name}' has several configurations.", name=name)
+        if config:
+            found = _("The dataset '{name}' has no configuration '{config}'.", name=name, config=config)
+        return UserError(found, _("Set data_config to one of: {choices}.", choices=choices))
     if "split" in words and choices:
-        return UserError(f"The data set '{name}' has no split '{split}'.", f"Set data_split to one of: {choices}.")
+        found = _("The dataset '{name}' has no split '{split}'.", name=name, split=split)
+        return UserError(found, _("Set data_split to one of: {choices}.", choices=choices))
     if "couldn't find" in words.lower() or "couldn't reach" in words.lower():
-        return UserError(UNREACHED.format(name), OFFLINE)
-    line = (words.splitlines() or ["no reason given"])[0][:200]
-    return UserError(f"'{name}' is neither a file here nor a data set that the Hub gives: {line}", OFFLINE)
+        return _unreached(name)
+    line = (words.splitlines() or [_("no reason given")])[0][:200]
+    found = _("The dataset '{name}' could not be read from the Hugging Face Hub: {reason}", name=name, reason=line)
+    return UserError(found, OFFLINE)

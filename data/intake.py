@@ -15,14 +15,16 @@ from pathlib import Path
 import numpy
 
 from common.errors import UserError
+from common.language import Sentence, _, joined, n_
 from common.mix import data_sets
 from data.columns import recognise
 from data.conversations import MAX_KEPT, Conversation, Kept, Part
 from data.dataset import Encoded, Encoder, TokenRow, in_pieces
 from data.gathering import Gathered, gather, gather_all, place_in, together
 from data.markup import describe_markup
-from data.notices import Notice, describe
+from data.notices import Notice, describe, name_bad
 from data.reading import EXAMPLE_HELD_OUT, read_source
+from data.report import BadRow
 from data.settings import EXAMPLE, DataSettings
 from data.source import Source
 from data.split import duplicates_of, found_in, held_out_of
@@ -73,12 +75,15 @@ def _held_out_source(settings: DataSettings, folder: Path) -> Source | None:
     if settings.eval_split:
         one, *others = data_sets(settings.data)
         if others:
-            raise UserError("eval_split: it is a part of one data set, and there are several.", "Take eval_data.")
+            words = _("eval_split names a part of one dataset, but there are several.")
+            raise UserError(words, _("Use eval_data instead."))
         where = (settings.data_config, settings.eval_split, one.revision or settings.data_revision)
         source = read(place_in(one.place, folder), *where)
         if not source.splits:
-            hint = "It takes a part of a Hub data set, or of a JSON file with several; eval_data takes a file."
-            raise UserError(f"eval_split: '{source.name}' has no parts.", hint)
+            hint = _(
+                "It names a part of a Hugging Face dataset, or of a JSON file with several; eval_data takes a file."
+            )
+            raise UserError(_("eval_split: '{name}' has no parts.", name=source.name), hint)
         return source
     if settings.eval_data:
         return read(place_in(settings.eval_data, folder), revision=settings.eval_data_revision)
@@ -107,8 +112,8 @@ def prepare(settings: DataSettings, folder: Path) -> Prepared:
     mapping_there = None if recognise(source.head) else mapping
     other = gather(source, folder, mapping_there, settings.system_turns, settings.markup)
     leaked = found_in(conversations, other.conversations) & usable
-    bad = Kept(data.bad.count + other.bad.count, data.bad.first + [f"held-out {row}" for row in other.bad.first])
-    marked = [(f"held-out {row}", template) for row, template in other.markup.first]
+    bad = Kept(data.bad.count + other.bad.count, data.bad.first + list(map(_held_out, other.bad.first)))
+    marked = [(_("held-out {row}", row=row), template) for row, template in other.markup.first]
     return Prepared(
         data,
         parts,
@@ -126,6 +131,10 @@ def prepare(settings: DataSettings, folder: Path) -> Prepared:
     )
 
 
+def _held_out(bad: BadRow) -> BadRow:
+    return {**bad, "where": _("{where} of the held-out data", where=bad["where"])}
+
+
 def load_data(settings: DataSettings, folder: Path, tokenizer) -> Data:
     """Read, check, split and tokenise. Raises UserError when nothing is left to train on."""
     prepared = prepare(settings, folder)
@@ -134,25 +143,35 @@ def load_data(settings: DataSettings, folder: Path, tokenizer) -> Data:
     keep = partial(write_rows, folder=folder)
     train, held_out = encoder.encode_all(prepared.train, keep), encoder.encode_all(prepared.held_out, keep)
     if settings.drop_duplicates and (prepared.duplicates or prepared.leaked):
-        notes.append(f"{prepared.duplicates.count + prepared.leaked} rows say the same as another and are left out.")
-    notes += [sentence for _, _, sentence in describe(prepared.noticed)]
+        notes.append(
+            n_(
+                "{count:,} row says the same as another one and is left out.",
+                "{count:,} rows say the same as another one and are left out.",
+                prepared.duplicates.count + prepared.leaked,
+            )
+        )
+    notes += [told[2] for told in describe(prepared.noticed)]
     notes += describe_markup(prepared.markup, settings.markup)
-    notes += [words for table in prepared.tables for _, _, words in table.described()]
+    notes += [told[2] for table in prepared.tables for told in table.described()]
     notes += train.report(settings.max_length) + held_out.report(settings.max_length)
     if not train.rows:
-        raise UserError("No row is left to train on.", " ".join(notes) or "Give more data.")
+        raise UserError(_("No rows are left to train on."), joined(notes) if notes else _("Add more data."))
     return Data(train, held_out, notes, list(islice(prepared.held_out, MAX_SAMPLED)))
 
 
-def _left_out(bad: Kept, usable: int, settings: DataSettings) -> list[str]:
+def _left_out(bad: Kept, usable: int, settings: DataSettings) -> list[Sentence]:
     """Return sentences on the first bad rows. Raises UserError when they may not be left out, or are all there is."""
     if bad and (not settings.skip_bad_rows or not usable):
-        more = f" And {bad.count - 3} more." if bad.count > 3 else ""
-        raise UserError(
-            f"{bad.count} of {bad.count + usable} rows cannot be used. {' '.join(bad.first[:3])}{more}",
-            "Mend them, or set skip_bad_rows to leave them out.",
+        found = n_(
+            "{bad:,} of {count:,} row cannot be used.",
+            "{bad:,} of {count:,} rows cannot be used.",
+            bad.count + usable,
+            bad=bad.count,
         )
-    return [f"Left out: {sentence}" for sentence in bad.first[:5]]
+        more = _("And {count:,} more.", count=bad.count - 3) if bad.count > 3 else ""
+        hint = _("Fix them, or set skip_bad_rows to leave them out.")
+        raise UserError(joined([found, name_bad(bad.first[:3]), more]), hint)
+    return [_("Left out: {row}", row=name_bad([row])) for row in bad.first[:5]]
 
 
 def load_text(settings: DataSettings, folder: Path, tokenizer) -> Data:
@@ -162,9 +181,9 @@ def load_text(settings: DataSettings, folder: Path, tokenizer) -> Data:
     """
     data = read_texts(settings, folder)
     texts = data.conversations
-    notes = data.notes + [words for _, _, words in describe(data.noticed)]
+    notes = data.notes + [told[2] for told in describe(data.noticed)]
     notes += describe_markup(data.markup, text_markup(settings))
-    notes += [words for table in data.tables for _, _, words in table.described()]
+    notes += [told[2] for table in data.tables for told in table.described()]
     notes += _left_out(data.bad, len(texts), settings)
     mask = held_out_of(texts, numpy.ones(len(texts), dtype=bool), settings.eval_fraction, settings.seed)
 
@@ -183,10 +202,10 @@ def read_texts(settings: DataSettings, folder: Path) -> Gathered:
     source = read_source(place, revision=revision, max_rows=settings.max_rows, seed=settings.seed, table=table)
     mapping = recognise(source.head)
     if mapping is None or "text" not in mapping:
-        found = ", ".join(list(map(str, source.head[0]))[:10]) or "none"
+        found = ", ".join(list(map(str, source.head[0]))[:10]) or _("none")
         raise UserError(
-            f"Stage 1 takes plain text; text_data has the columns {found}.",
-            "Give .txt, .md, or a table with a text column.",
+            _("text_data must be plain text, but it has these columns: {columns}.", columns=found),
+            _("Use .txt, .md, or a table with a text column."),
         )
     return gather(source, folder, mapping, markup=text_markup(settings))
 

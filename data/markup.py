@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 
+from common.language import Sentence, _, joined, n_
 from data.conversations import Conversation, Kept
 from models.messages import Message
 
@@ -85,7 +86,7 @@ class Family:
 NAMED = r"(?i:(system|developer|user|human|prompter|assistant|gpt|bot|chatbot|model|tool|function|observation))"
 SPOKEN = "(System|SYSTEM|Human|HUMAN|User|USER|Assistant|ASSISTANT|AI|Bot|BOT|사용자|도우미|챗봇):"
 SPOKEN_SIGNS = ("ssistant:", "ASSISTANT:", "AI:", "Bot:", "BOT:", "도우미:", "챗봇:")
-DIALOGUE = Family("Human: and Assistant:", SPOKEN_SIGNS, SPOKEN, LINE, has_tokens=False)
+DIALOGUE = Family("Human: / Assistant:", SPOKEN_SIGNS, SPOKEN, LINE, has_tokens=False)
 FAMILIES = (
     Family("ChatML", ("<|im_start|>",), r"<\|im_start\|>[ \t]{0,4}(\w{1,20})(?!\w)"),
     Family("Zephyr", ("|>",), rf"<\|{NAMED}\|>"),
@@ -104,19 +105,19 @@ FAMILIES = (
     ),
     # what it thinks stays a role of its own, which is no answer
     Family("Harmony", ("<|message|>",), r"<\|start\|>(?:assistant<\|channel\|>)?(\w{1,20})<\|message\|>"),
-    Family("<human>: and <bot>:", ("<bot>:", "<assistant>:"), "<(system|human|user|bot|assistant)>:"),
-    Family("### headings", ("###",), r"(?<!#)###[ \t]{0,4}([A-Za-z가-힣]{2,11}):", has_tokens=False),
+    Family("<human>: / <bot>:", ("<bot>:", "<assistant>:"), "<(system|human|user|bot|assistant)>:"),
+    Family("### ...:", ("###",), r"(?<!#)###[ \t]{0,4}([A-Za-z가-힣]{2,11}):", has_tokens=False),
     DIALOGUE,
-    Family("Instruct: and Output:", ("Output:",), "(Instruct|Output):", LINE, has_tokens=False),
-    Family("USER: and ASSISTANT:", ("ASSISTANT:",), "(SYSTEM|USER|HUMAN|ASSISTANT):", AFTER_BLANK, has_tokens=False),
+    Family("Instruct: / Output:", ("Output:",), "(Instruct|Output):", LINE, has_tokens=False),
+    Family("USER: / ASSISTANT:", ("ASSISTANT:",), "(SYSTEM|USER|HUMAN|ASSISTANT):", AFTER_BLANK, has_tokens=False),
 )
 BECAME = {
-    "ask": "Its marks are trained as letters, and in a text the user's words with them.",
-    "keep": "Its marks stay letters.",
-    "turns": "It became turns, of which the answers are trained.",
-    "strip": "It was taken away.",
+    "ask": _("As it is, the markup is trained as letters, and in plain text the user's words are trained, too."),
+    "keep": _("The markup is trained as letters."),
+    "turns": _("It was turned into turns, whose answers are trained."),
+    "strip": _("The markup was removed."),
 }
-STOP_TOKENS = "stop tokens"  # the name for texts without markers that end with one
+STOP_TOKENS = _("stop tokens")  # the name for texts without markers that end with one
 # a text without any of these has no sign of a family and no token at its end
 GATES = ("<", "[/INST]", "###", "Output:", *SPOKEN_SIGNS)
 
@@ -165,14 +166,19 @@ def dialogue_turns(text: str) -> list[Message] | None:
     return [Message(role=piece.role, content=piece.text) for piece in read[0]] if read else None
 
 
-def describe_markup(rows: Kept, markup: str) -> list[str]:
+def describe_markup(rows: Kept, markup: str) -> list[Sentence]:
     """Return a sentence on the rows that held chat markup, ("row 7", "ChatML") each, and what became of it; [] without any."""
     if not rows:
         return []
-    names = ", ".join(dict.fromkeys(template for _, template in rows.first))
-    first = ", ".join(row for row, _ in rows.first[:5])
-    what = "1 row holds" if rows.count == 1 else f"{rows.count:,} rows hold"
-    return [f"{what} chat markup ({names}): {first}. {BECAME[markup]}"]
+    names = joined(dict.fromkeys(template for _row, template in rows.first), ", ")
+    found = n_(
+        "{count:,} row contains chat markup ({names}): {rows}.",
+        "{count:,} rows contain chat markup ({names}): {rows}.",
+        rows.count,
+        names=names,
+        rows=joined((row for row, _template in rows.first[:5]), ", "),
+    )
+    return [joined([found, BECAME[markup]])]
 
 
 def _like(messages: list[Message], is_text: bool) -> Conversation:
@@ -267,11 +273,11 @@ def _trimmed(text: str, at_start: bool = False) -> tuple[str, bool]:
     What indents its first line stays, where that line is below the marker's: it may be code.
     """
     is_closed = False
-    for _ in range(MAX_EDGE_TOKENS):
+    for _edge in range(MAX_EDGE_TOKENS):
         text = text.rstrip()
         token = next(filter(text.endswith, EDGES), "")
         text, is_closed = text.removesuffix(token), is_closed or bool(token)
-    for _ in range(MAX_EDGE_TOKENS if at_start else 0):
+    for _edge in range(MAX_EDGE_TOKENS if at_start else 0):
         token = next(filter(text.lstrip().startswith, (*STARTS, "<|endoftext|>")), None)
         text = text.lstrip().removeprefix(token) if token else text
     return re.sub(r"\A(?:(?:[ \t]{0,100}[\r\n])+|[ \t]+)", "", text), is_closed

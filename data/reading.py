@@ -1,12 +1,13 @@
 """From a file, a pasted text or the id of a Hub data set to rows: plain dicts, one after the other.
 
 read_source("data.csv").rows               an iterator: of ten million rows a few are in memory
-read_source("data.csv").notes              ["'data.csv' was read as cp949."]
+read_source("data.csv").notes              ["'data.csv' is not UTF-8; it was read as cp949."]
 read_rows("data.csv.gz", max_rows=100)     [{"question": ..., "answer": ...}, ...]
 
 A new kind of file is an ending in `kinds.KINDS`, a function that yields its rows, and a line in `_rows_of`.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import exists, parse_json
+from common.language import _, joined
 from common.mix import DataSet, as_text, data_sets, mix_problem
 from common.paths import REPOSITORY
 from data import hub_data
@@ -39,9 +41,12 @@ MAX_JSON_BYTES = 64 * 2**20  # a JSON file is parsed as a whole
 MAX_JSON_PARTS = 10_000_000  # lists and objects in a JSON file: each takes far more memory than its two brackets
 STREAM_ABOVE_BYTES = 200 * 10**6  # of a Hub data set of which only some rows are wanted; smaller ones are downloaded
 SECTION_CHARACTERS = 2000  # after which a text is cut at the next blank line
-SOME_ROWS_ONLY = "Set max_rows to read some of its rows."
-ONE_A_LINE = "Write one JSON object a line."
-JSON_LINES = "Write JSON lines (.jsonl) instead."
+SOME_ROWS_ONLY = _("Set max_rows to read only some of its rows.")
+ONE_A_LINE = _("Write one JSON object per line.")
+NO_OBJECT = _("It is not an object."), _('Write {"prompt": ..., "completion": ...}.')
+THIS_LINE = _("This line")
+JSON_LINES = _("Write JSON lines (.jsonl) instead.")
+SAVE_AS_UTF8 = _("Save it as UTF-8.")
 
 
 def read_rows(
@@ -64,7 +69,7 @@ def read_rows(
     opened = open_data(data, config, split, revision, 0 if max_rows else None, table)
     rows = list(islice(opened.source().rows, max_rows or MAX_ROWS_HELD + 1))
     if len(rows) > max(max_rows, MAX_ROWS_HELD):
-        raise UserError(f"'{data}' has more than {MAX_ROWS_HELD:,} rows.", SOME_ROWS_ONLY)
+        raise UserError(_("'{name}' has more than {count:,} rows.", name=data, count=MAX_ROWS_HELD), SOME_ROWS_ONLY)
     return rows
 
 
@@ -87,7 +92,10 @@ def read_source(
     count = min(opened.count(max_rows), max_rows)
     source = opened.source(count, str(seed))
     if opened.is_part or count < (opened.size or 0):
-        source.notes.append(f"{source.counts(count)} are read, drawn by the seed (max_rows).")
+        words = _(
+            "{rows_of_file} are read, picked at random by the seed (max_rows).", rows_of_file=source.counts(count)
+        )
+        source.notes.append(words)
     return source
 
 
@@ -97,7 +105,7 @@ def read_mix(sets: list[DataSet], settings: DataSettings) -> list[Source]:
     Their rows' numbers say which file they are of. Raises UserError as `read_source` does.
     """
     if problem := mix_problem(sets):
-        raise UserError(f"data: {problem}")
+        raise UserError(joined(["data:", problem]))
     above = STREAM_ABOVE_BYTES if settings.max_rows else None
     where = (settings.data_config, settings.data_split)
     opened = [open_data(one.place, *where, one.revision, above, settings.table(settings.sheet)) for one in sets]
@@ -137,9 +145,10 @@ def open_data(
         return Opened(data, read, [], hub.splits, hub.size, hub.is_streamed)
     if not suffix:
         kinds = ", ".join(KINDS)
-        raise UserError(f"'{path.name}' is not a kind of file that is read.", f"Use {kinds}, or one with .gz.")
+        words = _("'{name}' is not a kind of file that can be read.", name=path.name)
+        raise UserError(words, _("Use {kinds}, or one of these with .gz.", kinds=kinds))
     if not path.is_file():
-        raise UserError(f"There is no file '{path.name}'.")
+        raise UserError(_("There is no file '{name}'.", name=path.name))
     notes: list[str] = []
     splits: dict[str, int] = {}
     tables: list[Table] = []
@@ -174,7 +183,10 @@ def _rows_of(path: Path, suffix: str, notes: list[str], split: str, splits: dict
         return _json_rows(path, encoding, split, splits)
     if next(lines(path, encoding), "").lstrip("\ufeff").startswith('{"'):
         notes.append(
-            f"'{path.name}' is read as plain text, but looks like JSON lines. Call it .jsonl to read its rows."
+            _(
+                "'{name}' is read as plain text, but looks like JSON lines. Rename it to .jsonl to read its rows.",
+                name=path.name,
+            )
         )
     return ({"text": section} for section in sections(lines(path, encoding), suffix == ".md"))
 
@@ -189,7 +201,7 @@ def _records_of(path: Path, suffix: str, notes: list[str], table: Table) -> Iter
 def _encoding_of(path: Path, notes: list[str]) -> str:
     encoding = detect_encoding(path)
     if not encoding.startswith("utf"):
-        notes.append(f"'{path.name}' is not UTF-8; it was read as {encoding}.")
+        notes.append(_("'{name}' is not UTF-8; it was read as {encoding}.", name=path.name, encoding=encoding))
     return encoding
 
 
@@ -198,7 +210,7 @@ def _bounded(found: Iterable[Row], name: str) -> Iterator[Row]:
     for number, row in enumerate(found, 1):
         check_columns(len(row), name)
         if number > MAX_ROWS:
-            raise TooLarge(f"'{name}' has more than {MAX_ROWS:,} rows.", SOME_ROWS_ONLY)
+            raise TooLarge(_("'{name}' has more than {count:,} rows.", name=name, count=MAX_ROWS), SOME_ROWS_ONLY)
         yield row
 
 
@@ -219,12 +231,10 @@ def _jsonl_rows(path: Path, encoding: str) -> Iterator[Row]:
     for number, line in enumerate(lines(path, encoding), 1):
         if not line.isspace():
             try:
-                row = row_of(parse(line, f"line {number}", ONE_A_LINE))
+                row = row_of(parse(line, THIS_LINE, ONE_A_LINE))
             except UserError as error:
-                row = BadLine(error)
-            if row is None:
-                row = BadLine(UserError(f"line {number} is no object.", 'Write {"prompt": ..., "completion": ...}.'))
-            yield row
+                row = BadLine(error, line, number)
+            yield BadLine(UserError(*NO_OBJECT), line, number) if row is None else row
 
 
 def _json_rows(path: Path, encoding: str, split: str, splits: dict[str, int]) -> Iterable[Row]:
@@ -236,19 +246,22 @@ def _json_rows(path: Path, encoding: str, split: str, splits: dict[str, int]) ->
     try:
         text = content.decode(encoding)
     except UnicodeError as error:
-        raise UserError(f"'{path.name}' is not {encoding} text.", "Save it as UTF-8.") from error
+        words = _("'{name}' is not {encoding} text.", name=path.name, encoding=encoding)
+        raise UserError(words, SAVE_AS_UTF8) from error
     if not text.strip():
         return []
     if text.count("[") + text.count("{") > MAX_JSON_PARTS:
-        raise UserError(f"'{path.name}' holds more than {MAX_JSON_PARTS:,} lists and objects.", JSON_LINES)
+        words = _("'{name}' has more than {count:,} lists and objects.", name=path.name, count=MAX_JSON_PARTS)
+        raise UserError(words, JSON_LINES)
     is_json = suffix_of(path) == ".json"
-    value = parse(text, f"'{path.name}'", "Is it JSON lines? Call it .jsonl." if is_json else ONE_A_LINE)
+    value = parse(text, f"'{path.name}'", _("Is it JSON lines? Rename it to .jsonl.") if is_json else ONE_A_LINE)
     if isinstance(value, dict) and (parts := parts_of(value)):
         splits |= {name: len(part) for name, part in parts.items()}
         name = split_among(parts, split)
         if name is None:
             found = ", ".join(name[:40] for name in parts)
-            raise UserError(f"'{path.name}' has no part '{split[:40]}'.", f"Set data_split to one of: {found}.")
+            words = _("'{name}' has no part '{part}'.", name=path.name, part=split[:40])
+            raise UserError(words, _("Set data_split to one of: {choices}.", choices=found))
         value = parts[name]
     if isinstance(value, dict) and (rows := rows_of_object(value)) is not None:
         return rows
@@ -258,21 +271,28 @@ def _json_rows(path: Path, encoding: str, split: str, splits: dict[str, int]) ->
         value = lists[0] if holds_rows else [value]
     if is_one_talk(value):
         value = [value]
-    rows = [row for one in value if (row := row_of(one)) is not None] if isinstance(value, list) else []
-    if not isinstance(value, list) or len(rows) < len(value):
-        raise UserError(f"'{path.name}' is not a list of objects.", 'Write [{"prompt": ..., "completion": ...}, ...].')
-    return rows
+    rows = list(map(row_of, value)) if isinstance(value, list) else []
+    if not isinstance(value, list) or (rows and all(row is None for row in rows)):
+        hint = _('Write [{"prompt": ..., "completion": ...}, ...].')
+        raise UserError(_("'{name}' is not a list of objects.", name=path.name), hint)
+    return [
+        BadLine(UserError(*NO_OBJECT), json.dumps(one, ensure_ascii=False)) if row is None else row
+        for one, row in zip(value, rows, strict=True)
+    ]
 
 
 def parse(text: str, where: str, hint: str) -> object:
-    """Return the JSON value in `text`; half characters (lone surrogates) in it become U+FFFD. Raises UserError."""
+    """Return the JSON value in `text`; half characters (lone surrogates) in it become U+FFFD.
+
+    Raises UserError, whose sentence begins with `where`.
+    """
     try:
         return parse_json(text)
     except RecursionError as error:
-        raise UserError(f"{where} is nested too deeply.", hint) from error
+        raise UserError(_("{where} is nested too deeply.", where=where), hint) from error
     except ValueError as error:
         words = str(error)[:100] if "\n" in text.strip() else str(error)[:100].replace("line 1 column", "column")
-        raise UserError(f"{where} is not JSON: {words}.", hint) from error
+        raise UserError(_("{where} is not JSON: {reason}.", where=where, reason=words), hint) from error
 
 
 def sections(text_lines: Iterable[str], is_markdown: bool) -> Iterator[str]:

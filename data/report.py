@@ -1,4 +1,4 @@
-"""The report of a check of the data: plain JSON for the page, the command line and the forecast.
+"""The report of a check of the data: JSON for the page, the command line and the forecast, its sentences packed on the way.
 
 Row numbers count from 1 in their file, as people do.
 """
@@ -12,6 +12,9 @@ Level = Literal[
 ]  # a training would fail or mean nothing; be worse than it could; good to know
 
 
+MAX_BAD_ROWS = 10  # that are shown
+
+
 class Cure(TypedDict):
     """The words of a button that cures a finding or a failure, and the fields of TrainConfig that it changes."""
 
@@ -19,14 +22,26 @@ class Cure(TypedDict):
     changes: dict[str, Any]
 
 
+class BadRow(TypedDict):
+    """A row that cannot be used: where it stands ("Line 3"), why, and the beginning of what it holds."""
+
+    where: str
+    reason: str
+    text: str
+
+
 class Finding(TypedDict):
-    """A sentence on something in the data. `code` names its kind; `cure` is the best way out, `other_cures` are others."""
+    """A sentence on something in the data. `code` names its kind; `cure` is the best way out, `other_cures` are others.
+
+    `rows` are the first that it is about, where they cannot be used.
+    """
 
     code: str
     level: Level
     message: str
     cure: Cure | None
     other_cures: list[Cure]
+    rows: list[BadRow]
 
 
 class FirstRows(TypedDict):
@@ -40,10 +55,10 @@ class FirstRows(TypedDict):
 
 
 class BadRows(TypedDict):
-    """How many rows cannot be used, and a sentence on each of the first five."""
+    """How many rows cannot be used, and the first `MAX_BAD_ROWS` of them."""
 
     count: int
-    sentences: list[str]
+    rows: list[BadRow]
 
 
 class Histogram(TypedDict):

@@ -6,23 +6,24 @@ A character that is cut into bytes costs up to three tokens, where English takes
 import re
 from collections import Counter
 
+from common.language import _
 from data.report import Script
 from models.prompt import encode_text
 
 RANGES = {
-    "Hangul": "\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3",
-    "Kana": "\u3040-\u30ff",
-    "Han": "\u3400-\u4dbf\u4e00-\u9fff",
-    "Cyrillic": "\u0400-\u052f",
-    "Greek": "\u0370-\u03ff",
-    "Arabic": "\u0600-\u06ff",
-    "Hebrew": "\u0590-\u05ff",
-    "Devanagari": "\u0900-\u097f",
-    "Bengali": "\u0980-\u09ff",
-    "Tamil": "\u0b80-\u0bff",
-    "Thai": "\u0e00-\u0e7f",
-    "Georgian": "\u10a0-\u10ff",
-    "Latin": "A-Za-z\u00c0-\u024f",
+    "Hangul": (_("Hangul"), "\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3"),
+    "Kana": (_("Kana"), "\u3040-\u30ff"),
+    "Han": (_("Han"), "\u3400-\u4dbf\u4e00-\u9fff"),
+    "Cyrillic": (_("Cyrillic"), "\u0400-\u052f"),
+    "Greek": (_("Greek"), "\u0370-\u03ff"),
+    "Arabic": (_("Arabic"), "\u0600-\u06ff"),
+    "Hebrew": (_("Hebrew"), "\u0590-\u05ff"),
+    "Devanagari": (_("Devanagari"), "\u0900-\u097f"),
+    "Bengali": (_("Bengali"), "\u0980-\u09ff"),
+    "Tamil": (_("Tamil"), "\u0b80-\u0bff"),
+    "Thai": (_("Thai"), "\u0e00-\u0e7f"),
+    "Georgian": (_("Georgian"), "\u10a0-\u10ff"),
+    "Latin": (_("Latin"), "A-Za-z\u00c0-\u024f"),
 }
 ENGLISH = "The student reads the question twice, looks at the drawing, and then explains to her friend what she found. "
 MAX_SAMPLE_CHARACTERS = 200_000
@@ -33,7 +34,7 @@ COSTLY = 1.0  # tokens a character
 def describe_scripts(texts: list[str], tokenizer, max_length: int) -> list[Script]:
     """Return the writing systems of these texts with their cost, the commonest first; those of few letters are left out."""
     sample = "\n".join(texts)[:MAX_SAMPLE_CHARACTERS]
-    words = {script: re.findall(f"[{letters}]+", sample) for script, letters in RANGES.items()}
+    words = {script: re.findall(f"[{letters}]+", sample) for script, (_name, letters) in RANGES.items()}
     letters = Counter({script: sum(map(len, found)) for script, found in words.items()})
     english = len(encode_text(ENGLISH * 10, tokenizer)) / len(ENGLISH * 10)
     found: list[Script] = []
@@ -42,11 +43,17 @@ def describe_scripts(texts: list[str], tokenizer, max_length: int) -> list[Scrip
         if share < MIN_SHARE:
             continue
         cost, byte_share = _cost(" ".join(words[script])[:20_000], tokenizer)
-        message = (
-            f"{share:.0%} of the letters are {script}. This tokenizer takes {cost:.1f} tokens a character "
-            f"for it, {byte_share:.0%} of them single bytes: {cost / english:.0f} times as many as for "
-            f"English ({english:.2f}). max_length {max_length} holds about {max_length / cost:.0f} characters of it. "
-            "It can be learned, but slower, and rows fill up sooner."
+        message = _(
+            "{share:.0%} of the letters are {script}, for which this tokenizer needs {cost:.1f} tokens per character "
+            "({byte_share:.0%} of them single bytes): {times} times as many as for English. The limit of {most:,} tokens "
+            "(max_length) holds about {characters:,} characters. The model can learn it, but more slowly.",
+            share=share,
+            script=RANGES[script][0],
+            cost=cost,
+            byte_share=byte_share,
+            times=round(cost / english),
+            most=max_length,
+            characters=round(max_length / cost),
         )
         found.append(
             {

@@ -8,6 +8,7 @@ import json
 import re
 
 from common.errors import UserError
+from common.language import _
 from data.columns import CHOICES, CHOSEN, KEYS, REJECTED, is_labelled_false, mapping_of
 from data.conversations import BadLine, Conversation, Row
 from data.markup import find_markup
@@ -26,7 +27,7 @@ from data.turns import (
     unused,
 )
 
-SHAPES = "messages; prompt and completion; instruction, input and output; conversations; chosen and rejected; text"
+SHAPES = _("messages; prompt and completion; instruction, input and output; conversations; chosen and rejected; text")
 MEDIA_COLUMNS = {  # what they hold, and the words for it in a turn
     **dict.fromkeys(("image", "images", "picture", "pictures", "pixel_values"), ("pictures", "<image>")),
     **dict.fromkeys(("audio", "audios"), ("media", "<audio>")),
@@ -75,17 +76,20 @@ def to_conversation(
     if not mapping:
         known = mapping_of(row)
         if known is None and role_of(row):
-            raise UserError("it is one turn.", 'Write the whole conversation as one row: {"messages": [...]}.')
+            hint = _('Write the whole conversation as one row: {"messages": [...]}.')
+            raise UserError(_("It is only one turn."), hint)
         if known is None:
-            found = ", ".join(str(key)[:60] for key in list(row)[:20]) or "none"
-            raise UserError(f"no known shape; found the keys {found}.", f"Known shapes: {SHAPES}.")
+            found = ", ".join(str(key)[:60] for key in list(row)[:20]) or _("none")
+            hint = _("Known shapes: {shapes}.", shapes=SHAPES)
+            raise UserError(_("None of the known shapes fits its keys: {keys}.", keys=found), hint)
         mapping = dict(known)
     unknown = set(mapping) - set(KEYS)
     if unknown:
-        raise UserError(f"columns maps '{min(unknown)}'.", f"It can map {', '.join(KEYS)}.")
+        words = _("'columns' maps '{key}'.", key=min(unknown))
+        raise UserError(words, _("It can map {keys}.", keys=", ".join(KEYS)))
     label = mapping.get("label", "")
     if label and is_labelled_false(row.get(label)):
-        raise LeftOut(f"{label[:60]} says that it is not to be trained.", ("label", label))
+        raise LeftOut(_("'{column}' says not to train on it.", column=label[:60]), ("label", label))
     if "messages" in mapping or {"prompt", "completion"} <= set(mapping):
         turns = _turns(row, mapping, notices)
         for kind, tag in {held for name, held in MEDIA_COLUMNS.items() if _has(row, (name,))}:
@@ -100,7 +104,7 @@ def to_conversation(
         text = text_of(_cell(row, mapping["text"]), mapping["text"], notices)
         _notice_unused(row, mapping, {text.strip()}, notices)
         return {"text": text}
-    raise UserError("columns maps too little.", "Map messages, or prompt and completion, or text.")
+    raise UserError(_("'columns' maps too little."), _("Map messages, or prompt and completion, or text."))
 
 
 def _turns(row: Row, mapping: dict[str, str], notices: set[Notice]) -> list[Turn]:
@@ -123,8 +127,8 @@ def _turns(row: Row, mapping: dict[str, str], notices: set[Notice]) -> list[Turn
     if "completion" in mapping:
         column, completion = mapping["completion"], _cell(row, mapping["completion"])
         if _is_choice(completion, row, mapping):
-            words = "Put the words of the right choice into a column of their own."
-            raise UserError(f"{column[:60]} is the number of a choice, not an answer.", words)
+            hint = _("Put the words of the right choice into a column of their own.")
+            raise UserError(_("'{column}' is the number of a choice, not an answer.", column=column[:60]), hint)
         if _has(row, TOOLS) and _is_call(completion):
             return [*turns, Turn("tool", "", column)]
         turns += _side("assistant", _first(completion, column, notices), column, notices)
@@ -190,7 +194,8 @@ def _history(value: object, column: str, notices: set[Notice]) -> list[Turn]:
         return []
     if not all(isinstance(pair, list) and len(pair) == 2 for pair in turns):
         if any(isinstance(turn, str | list) for turn in turns):
-            raise UserError(f"{column[:60]} is no list of turns.", "Write [[question, answer], ...].")
+            words = _("'{column}' is not a list of turns.", column=column[:60])
+            raise UserError(words, _("Write [[question, answer], ...]."))
         return read_turns(turns, notices)
     return [turn for pair in turns for turn in pair_of(pair, column)]
 
@@ -203,7 +208,7 @@ def _notice_unused(row: Row, mapping: dict[str, str], said: set[str], notices: s
         others.pop(column, None)
         value, before = row.get(column), column
         while inside and isinstance(value, dict):
-            name, _, inside = inside.partition(".")
+            name, _dot, inside = inside.partition(".")
             others |= {f"{before}.{key}": part for key, part in value.items() if key != name}
             value, before = value.get(name), f"{before}.{name}"
     is_pair = any(path.split(".")[0].strip().lower() in CHOSEN for path in mapping.values())
@@ -233,7 +238,8 @@ def _cell(row: Row, path: str, *default: object) -> object:
         if not isinstance(value, dict) or name not in value:
             if default:
                 return default[0]
-            raise UserError(f"it has no column '{path[:60]}'.", "Map the columns that are there.")
+            words = _("There is no column '{column}' in it.", column=path[:60])
+            raise UserError(words, _("Map the columns that are there."))
         value = value[name]
     return value
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
 from common.errors import UserError
+from common.language import Sentence, _, n_
 from data.conversations import Row, RowNumber
 from data.decoding import TooLarge
 from data.sampling import Numbered, draw
@@ -56,10 +57,18 @@ class Source:
         numbers = [RowNumber(number, place, name) for number in self.numbers]
         return replace(self, numbered=numbered, numbers=numbers, name=name)
 
-    def counts(self, rows: int) -> str:
+    def counts(self, rows: int) -> Sentence:
         """Return of how many `rows` are: '700 of 1,200 rows of a.jsonl'."""
-        first = "the first " if self.is_part else ""
-        return f"{rows:,} of {first}{rows if self.size is None else self.size:,} rows of {self.name}"
+        size = rows if self.size is None else self.size
+        if self.is_part:
+            return _("{rows:,} of the first {size:,} rows of {name}", rows=rows, size=size, name=self.name)
+        return n_(
+            "{rows:,} of {count:,} row of {name}",
+            "{rows:,} of {count:,} rows of {name}",
+            size,
+            rows=rows,
+            name=self.name,
+        )
 
 
 @dataclass
@@ -107,4 +116,4 @@ class Opened:
 
     def _check(self, rows: int) -> None:
         if not rows:
-            raise UserError(f"'{self.name}' holds no rows.", "Give at least one row.")
+            raise UserError(_("'{name}' has no rows.", name=self.name), _("Add at least one row."))

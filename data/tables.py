@@ -13,7 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from common.errors import UserError
-from common.words import counted
+from common.language import Sentence, _, n_
 from data.conversations import BadLine, Row
 from data.decoding import MAX_BYTES, MAX_LINE_CHARACTERS, TooLarge, whole_bytes
 from data.delimited import KNOWN, Record, has_title
@@ -49,29 +49,52 @@ class Table:
         self.null_words += 1
         return ""
 
-    def described(self) -> list[tuple[str, Level, str]]:
+    def described(self) -> list[tuple[str, Level, Sentence]]:
         """Return (kind, level, sentence) of each thing that could be other than it was meant, once the rows were read."""
-        told: list[tuple[str, Level, str]] = []
+        told: list[tuple[str, Level, Sentence]] = []
+        name = self.name
         if self.other_sheets and not self.settings.sheet:
-            others = ", ".join(f"'{name[:40]}'" for name in self.other_sheets[:10])
-            told.append(("sheet", "info", f"Of '{self.name}' the sheet '{self.sheet[:40]}' is read, not {others}."))
+            others = ", ".join(f"'{other[:40]}'" for other in self.other_sheets[:10])
+            words = _(
+                "Only the sheet '{sheet}' of '{name}' is read, not {others}.",
+                sheet=self.sheet[:40],
+                name=name,
+                others=others,
+            )
+            told.append(("sheet", "info", words))
         if self.title:
-            words = f"The first row of '{self.name}' ('{self.title[:60]}') is taken for a title, not used."
+            words = _(
+                "The first row of '{name}' ('{title}') is taken as a title and not used.",
+                name=name,
+                title=self.title[:60],
+            )
             told.append(("title", "info", words))
         if self.headless:
             first = ", ".join(f"'{value[:40]}'" for value in self.headless[:5])
-            words = f"There seems to be no header in '{self.name}': its first row ({first}) is taken for one, not used."
+            words = _(
+                "'{name}' seems to have no header: its first row ({values}) is taken as one and not used.",
+                name=name,
+                values=first,
+            )
             told.append(("header", "warning", words))
         if self.null_words:
-            words = (
-                f"{counted(self.null_words, 'cell')} of '{self.name}' with nan, None, null or the like: taken as empty."
+            words = n_(
+                "{count:,} cell of '{name}' says nan, None, null or the like and is read as empty.",
+                "{count:,} cells of '{name}' say nan, None, null or the like and are read as empty.",
+                self.null_words,
+                name=name,
             )
             told.append(("null_words", "warning", words))
         if self.uncalculated:
-            words = (
-                f"{counted(self.uncalculated, 'cell')} of '{self.name}' with a formula but no value: taken as empty."
+            words = n_(
+                "{count:,} cell of '{name}' has a formula but no value and is read as empty. "
+                "Save the file once in Excel or LibreOffice.",
+                "{count:,} cells of '{name}' have a formula but no value and are read as empty. "
+                "Save the file once in Excel or LibreOffice.",
+                self.uncalculated,
+                name=name,
             )
-            told.append(("formulas", "warning", f"{words} Save it once in Excel or LibreOffice."))
+            told.append(("formulas", "warning", words))
         return told
 
 
@@ -82,7 +105,7 @@ def table_rows(records: Iterator[Record], table: Table) -> Iterator[Row]:
     Raises UserError for a name that is there twice.
     """
     first = _first(records)
-    samples = [values for _, values in first if isinstance(values, list)]
+    samples = [values for _number, values in first if isinstance(values, list)]
     if not samples:
         return
     if table.settings.header and has_title(samples):
@@ -100,13 +123,17 @@ def table_rows(records: Iterator[Record], table: Table) -> Iterator[Row]:
     names += [f"column {number}" for number in range(len(names) + 1, width + 1)]
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
-        raise UserError(f"'{table.name}' has two columns called '{twice[:60]}'.", "Give each column its own name.")
+        words = _("'{name}' has two columns called '{column}'.", name=table.name, column=twice[:60])
+        raise UserError(words, _("Give each column its own name."))
     for number, values in chain(first[1:] if header else first, records):
-        if isinstance(values, UserError):
-            yield BadLine(values)
+        if isinstance(values, BadLine):
+            yield values
         elif (count := _width(values)) > width and not table.sheet:
-            words = f"line {number} has {count} values, {'the header' if header else 'most lines'} {width}."
-            yield BadLine(UserError(words, 'Put values that hold the delimiter into "quotation marks".'))
+            words = _("It has {count} values, but most lines have {width}.", count=count, width=width)
+            if header:
+                words = _("It has {count} values, but the header has {width}.", count=count, width=width)
+            error = UserError(words, _('Put values that contain the delimiter into "quotation marks".'))
+            yield BadLine(error, ", ".join(values), number)
         else:
             cells = [table.value_of(value) for value in values[: max(width, count)]]
             here = names + [f"column {number}" for number in range(width + 1, count + 1)]
@@ -148,7 +175,8 @@ def seems_headless(samples: list[list[str]]) -> bool:
 def check_columns(count: int, file: str) -> None:
     """Raise UserError for more columns than are read."""
     if count > MAX_COLUMNS:
-        raise UserError(f"'{file}' has {count:,} columns; {MAX_COLUMNS:,} are the most.", "Keep the ones to train on.")
+        words = _("'{name}' has {count:,} columns; the limit is {most:,}.", name=file, count=count, most=MAX_COLUMNS)
+        raise UserError(words, _("Keep the ones to train on."))
 
 
 def parquet_rows(path: Path) -> Iterator[Row]:
@@ -157,7 +185,7 @@ def parquet_rows(path: Path) -> Iterator[Row]:
     from pyarrow import parquet
 
     source = (
-        io.BytesIO(whole_bytes(path, MAX_WHOLE_BYTES, "Unpack it (.parquet)."))
+        io.BytesIO(whole_bytes(path, MAX_WHOLE_BYTES, _("Unpack it (.parquet).")))
         if path.suffix.lower() == ".gz"
         else path
     )
@@ -168,18 +196,22 @@ def parquet_rows(path: Path) -> Iterator[Row]:
         for batch in file.iter_batches(batch_size=BATCH_ROWS):
             seen += batch.nbytes
             if seen > MAX_BYTES:
-                raise TooLarge(f"'{path.name}' holds more than {MAX_BYTES // 2**20} MB.", "Set max_rows to read less.")
+                words = _("'{name}' unpacks to more than {size:,} MB.", name=path.name, size=MAX_BYTES // 2**20)
+                raise TooLarge(words, _("Set max_rows to read only some of its rows."))
             try:
                 rows = batch.to_pylist()
             except (ValueError, OverflowError) as error:  # a date beyond Python's, for one
-                words = f"'{path.name}' holds a value that Python has no type for: {str(error)[:100]}."
-                raise UserError(words, "Leave that column out, or write it as text.") from error
+                reason = str(error)[:100]
+                words = _(
+                    "'{name}' contains a value that Python has no type for: {reason}.", name=path.name, reason=reason
+                )
+                raise UserError(words, _("Leave that column out, or write it as text.")) from error
             yield from rows
     except (MemoryError, pyarrow.ArrowMemoryError) as error:
         raise UserError(
-            f"'{path.name}' needs more memory than there is: its rows, or what it says of them, are too large.",
-            "Write it in smaller row groups, or as JSON lines.",
+            _("'{name}' needs more memory than there is.", name=path.name),
+            _("Write it in smaller row groups, or as JSON lines."),
         ) from error
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
-        hint = "Write it again; pandas, pyarrow and DuckDB do."
-        raise UserError(f"'{path.name}' is damaged, or not a Parquet file.", hint) from error
+        hint = _("Write it again, for example with pandas, pyarrow or DuckDB.")
+        raise UserError(_("'{name}' is damaged, or not a Parquet file.", name=path.name), hint) from error

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import UserError
+from common.language import _, joined
 from data.markup import dialogue_turns
 from data.notices import LEFT_OUT, MEDIA, Notice
 from models.messages import Message
@@ -47,6 +48,7 @@ PARTS = {  # kinds of parts of a content that are not text
         ("audio", "input_audio", "audio_url", "video", "video_url", "file", "input_file", "document"), "media"
     ),
 }
+Place = int | str  # the number of a turn, from 1, or the name of a column
 
 
 class EmptyAnswer(UserError):
@@ -67,7 +69,7 @@ class Turn:
 
     role: str  # of ROLES
     content: object
-    where: str  # it stands, for a sentence
+    where: Place
     is_trained: bool = True
     holds: str = ""  # of PARTS
 
@@ -109,8 +111,8 @@ def as_list(value: object) -> object:
         try:
             return json.loads(value)
         except (ValueError, RecursionError) as error:
-            hint = "Write it with json.dumps (of a table: before to_csv), not as Python or numpy print a list."
-            raise UserError("its list of turns is not JSON.", hint if "'" in value[:100] else "") from error
+            hint = _("Write it with json.dumps (in a table: before to_csv), not as Python or numpy prints a list.")
+            raise UserError(_("The list of turns is not JSON."), hint if "'" in value[:100] else "") from error
     return (dialogue_turns(value) or value) if isinstance(value, str) else value
 
 
@@ -118,17 +120,17 @@ def read_turns(value: object, notices: set[Notice]) -> list[Turn]:
     """Return a list of turns, each understood. Raises UserError for one that cannot be."""
     value = as_list(value)
     if not isinstance(value, list) or not value:
-        raise UserError("its list of turns is empty or not a list.", 'Write [{"role": "user", "content": ...}, ...].')
+        hint = _('Write [{"role": "user", "content": ...}, ...].')
+        raise UserError(_("The list of turns is empty or not a list."), hint)
     return [turn for number, given in enumerate(value, 1) for turn in _turns(given, number, notices)]
 
 
 def _turns(turn: object, number: int, notices: set[Notice]) -> list[Turn]:
     """Return a turn: {"role", "content"} and its like, {"user": ..., "assistant": ...}, [question, answer], or bare text."""
-    where = f"turn {number}"
     if isinstance(turn, list) and len(turn) == 2:
-        return pair_of(turn, where)
+        return pair_of(turn, number)
     if isinstance(turn, str):
-        return [Turn("user" if number % 2 else "assistant", turn, where)]
+        return [Turn("user" if number % 2 else "assistant", turn, number)]
     # turns of several shapes in one Arrow file have the keys of all, null where they are not theirs
     said = {str(key): value for key, value in turn.items() if value is not None} if isinstance(turn, dict) else {}
     who = next((key for key in WHO if key in said), None)
@@ -137,9 +139,10 @@ def _turns(turn: object, number: int, notices: set[Notice]) -> list[Turn]:
     if isinstance(turn, dict) and who and (what or calls or any(key in turn for key in WHAT)):
         role = ROLES.get(said[who].strip().lower()) if isinstance(said[who], str) else None
         if role is None:
-            name = f" '{said[who][:60]}'" if isinstance(said[who], str) else ""
-            raise UserError(f"{where} has the unknown role{name}.", "Use system, user, assistant.")
-        found = [_turn(role, said[what] if what else None, where, notices)]
+            name = said[who][:60] if isinstance(said[who], str) else type(said[who]).__name__
+            words = _("{where} has the unknown role '{role}'.", where=_place(number), role=name)
+            raise UserError(words, _("Use system, user or assistant."))
+        found = [_turn(role, said[what] if what else None, number, notices)]
         if calls:
             notices.add(("tools", ""))
             found = [] if is_empty(found[0].content) else found
@@ -147,10 +150,10 @@ def _turns(turn: object, number: int, notices: set[Notice]) -> list[Turn]:
     else:
         sides = {key: SIDES[key.lower()] for key in said if key.lower() in SIDES}
         if not sides:
-            raise UserError(f"{where} lacks 'role' or 'content'.")
+            raise UserError(_("{where} has no 'role' or 'content'.", where=_place(number)))
         used = set(sides)
         found = [
-            _turn(sides[key], said[key], where, notices)
+            _turn(sides[key], said[key], number, notices)
             for key in sorted(sides, key=lambda key: ORDER.index(sides[key]))
             if key.lower() not in ASKED or not is_empty(said[key])
         ]
@@ -159,7 +162,7 @@ def _turns(turn: object, number: int, notices: set[Notice]) -> list[Turn]:
     return found
 
 
-def pair_of(pair: list, where: str) -> list[Turn]:
+def pair_of(pair: list, where: Place) -> list[Turn]:
     """Return the turns of [question, answer], or the one of ["user", question], as LangChain writes it."""
     role = ROLES.get(pair[0].strip().lower()) if isinstance(pair[0], str) else None
     if role:
@@ -167,7 +170,7 @@ def pair_of(pair: list, where: str) -> list[Turn]:
     return [Turn(role, said, where) for role, said in zip(("user", "assistant"), pair, strict=True)]
 
 
-def _turn(role: str, content: object, where: str, notices: set[Notice]) -> Turn:
+def _turn(role: str, content: object, where: Place, notices: set[Notice]) -> Turn:
     """Return a turn with the text of its parts: [{"type": "text", "text": ...}, ...] and the like."""
     turn = Turn(role, content, where)
     parts = content.get("parts", [content]) if isinstance(content, dict) else content
@@ -184,7 +187,8 @@ def _turn(role: str, content: object, where: str, notices: set[Notice]) -> Turn:
         elif isinstance(part, dict) and isinstance(part.get("type"), str) and part["type"] in ("thinking", "reasoning"):
             notices.add(("unused", part["type"]))
         elif text is None or isinstance(text, dict | list):
-            raise UserError(f"{where} holds something that is not text.", "Give its words as text.")
+            words = _("{where} contains something that is not text.", where=_place(where))
+            raise UserError(words, _("Write it as text."))
         else:
             texts.append(text if isinstance(text, str) else text_of(text, where, notices))
     turn.content = "".join(texts)
@@ -241,10 +245,10 @@ def messages_of(turns: list[Turn], notices: set[Notice], system_turns: str = "jo
         said.pop()
         notices.add(("unanswered", ""))
     if not said and left_out:
-        kind, _ = left_out[-1]
-        raise LeftOut(f"{MEDIA[kind]} are not trained here, and it holds no other answer.", (kind, LEFT_OUT))
+        kind = left_out[-1][0]
+        raise LeftOut(joined([MEDIA[kind], _("There is no other answer in the row.")]), (kind, LEFT_OUT))
     if not said:
-        raise UserError("there is no answer in it.", "Let it end with the assistant's turn.")
+        raise UserError(_("There is no answer in it."), _("End it with a turn of the assistant."))
     notices.update(left_out)
     messages: list[Message] = []
     for turn in said:
@@ -279,19 +283,18 @@ def _system_first(turns: list[Turn], notices: set[Notice]) -> list[Turn]:
     return [Turn("system", "\n\n".join(texts), system[0].where), *others]
 
 
-def text_of(value: object, where: str, notices: set[Notice], empty: type[UserError] = UserError) -> str:
+def text_of(value: object, where: Place, notices: set[Notice], empty: type[UserError] = UserError) -> str:
     """Return a value as text: as it is, or a number, a truth value or bytes made text. Raises UserError, `empty` for nothing."""
-    where = where[:60]
     if is_empty(value):
-        raise empty(f"{where} is empty.")
+        raise empty(_("{where} is empty.", where=_place(where)))
     if isinstance(value, list):
-        raise UserError(f"{where} is a list, not text.", "Bare strings are turns in messages only.")
+        words = _("{where} is a list, not text.", where=_place(where))
+        raise UserError(words, _("Bare strings are turns only in `messages`."))
     if isinstance(value, dict):
-        raise UserError(
-            f"{where} is an object, not text.", f"Give the text itself, or map what is inside: {where}.NAME."
-        )
+        words = _("{where} is an object, not text.", where=_place(where))
+        raise UserError(words, _("Give the text itself, or map what is inside it: COLUMN.NAME."))
     if not isinstance(value, str):
-        notices.add(("to_text", "turn" if where.startswith("turn ") else where))
+        notices.add(("to_text", "turn" if isinstance(where, int) else where[:60]))
         try:
             value = (
                 value.decode()
@@ -301,12 +304,17 @@ def text_of(value: object, where: str, notices: set[Notice], empty: type[UserErr
                 else str(value)
             )
         except ValueError as error:  # no UTF-8, or a number of thousands of digits
-            raise UserError(f"{where} is not text.", "Write it as text.") from error
+            raise UserError(_("{where} is not text.", where=_place(where)), _("Write it as text.")) from error
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise UserError(f"{where} holds half a character (a lone surrogate).") from error
+        raise UserError(_("{where} contains half a character (a lone surrogate).", where=_place(where))) from error
     return value
+
+
+def _place(where: Place) -> str:
+    """Return the place as a sentence begins with it."""
+    return _("Turn {number}", number=where) if isinstance(where, int) else f"'{where[:60]}'"
 
 
 def unused(names: Iterable[tuple[str, object]]) -> set[Notice]:

@@ -9,6 +9,7 @@ from posixpath import join, normpath
 from sys import getsizeof
 
 from common.errors import UserError
+from common.language import _
 from data.tables import Table
 from data.workbooks.sheet import Part, Sheet, number_text
 
@@ -119,7 +120,8 @@ class Strings(Part):
             self._held += getsizeof(text)
             if self._held > MAX_STRINGS_BYTES:
                 raise UserError(
-                    f"The strings of the workbook take more than {MAX_STRINGS_BYTES // 2**20} MB.", "Save it as CSV."
+                    _("The text of the workbook takes more than {size} MB.", size=MAX_STRINGS_BYTES // 2**20),
+                    _("Save it as CSV."),
                 )
 
 

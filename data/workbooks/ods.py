@@ -1,6 +1,7 @@
 """The sheets of an OpenDocument workbook (.ods), which lie in one part, and the rows of one of them."""
 
 from common.errors import UserError
+from common.language import _
 from data.decoding import MAX_LINE_CHARACTERS
 from data.tables import Table
 from data.workbooks.sheet import Part, Sheet, number_text
@@ -22,7 +23,10 @@ class OdsNames(Part):
             if not self._depth:
                 self.names.append(attributes.get("table:name", ""))
             if len(self.names) > MAX_SHEETS:
-                raise UserError(f"It has more than {MAX_SHEETS:,} sheets.", "Save the one to train on as CSV.")
+                raise UserError(
+                    _("The workbook has more than {count:,} sheets.", count=MAX_SHEETS),
+                    _("Save the sheet to train on as CSV."),
+                )
             self._depth += 1
 
     def end(self, tag: str) -> None:

@@ -13,6 +13,7 @@ from posixpath import basename, dirname, join
 from xml.parsers import expat
 
 from common.errors import UserError
+from common.language import _
 from common.zips import BROKEN, open_zip
 from data.decoding import whole_bytes
 from data.delimited import Record
@@ -30,7 +31,7 @@ MAX_TAG_BYTES = 2 * 2**20  # which expat holds until it ends
 MAX_NAMES = 10_000  # of tags and attributes, which it holds too
 MAX_DEPTH = 200
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # begins files of Excel 97, and newer ones that are locked with a password
-SAVE = "Save it again as .xlsx, or as CSV."
+SAVE = _("Save it again as .xlsx, or as CSV.")
 
 
 def workbook_records(path: Path, table: Table) -> Iterator[Record]:
@@ -41,20 +42,21 @@ def workbook_records(path: Path, table: Table) -> Iterator[Record]:
     is_gzipped = path.suffix.lower() == ".gz"
     try:
         with closing(
-            io.BytesIO(whole_bytes(path, MAX_WHOLE_BYTES, "Unpack it.")) if is_gzipped else path.open("rb")
+            io.BytesIO(whole_bytes(path, MAX_WHOLE_BYTES, _("Unpack it."))) if is_gzipped else path.open("rb")
         ) as file:
             if file.read(len(OLE)) == OLE:
-                words = f"'{table.name}' is a file of an old Excel (.xls), or locked with a password."
-                raise UserError(words, "Save it as .xlsx without a password.")
+                words = _("'{name}' is an old Excel file (.xls), or locked with a password.", name=table.name)
+                raise UserError(words, _("Save it as .xlsx without a password."))
             try:
                 workbook = open_zip(file, MAX_MEMBERS, SAVE)
             except UserError as error:
-                raise UserError(f"'{table.name}' is not read: {error.message}", SAVE) from error
+                words = _("'{name}' cannot be read: {reason}", name=table.name, reason=error.message)
+                raise UserError(words, SAVE) from error
             with workbook:
                 sheet, place = (_ods_sheet if "content.xml" in workbook.namelist() else _excel_sheet)(workbook, table)
                 yield from _rows(workbook, place, sheet)
     except (*BROKEN, expat.ExpatError, KeyError, IndexError, OverflowError, RecursionError) as error:
-        raise UserError(f"'{table.name}' is damaged, or no workbook.", SAVE) from error
+        raise UserError(_("'{name}' is damaged, or not a workbook.", name=table.name), SAVE) from error
 
 
 def _excel_sheet(workbook: zipfile.ZipFile, table: Table) -> tuple[Sheet, str]:
@@ -63,7 +65,7 @@ def _excel_sheet(workbook: zipfile.ZipFile, table: Table) -> tuple[Sheet, str]:
     _read(workbook, "_rels/.rels", root)
     place = root.place_of("officeDocument") or "xl/workbook.xml"
     if place.endswith(".bin"):
-        raise UserError(f"'{table.name}' is a binary workbook (.xlsb).", "Save it as .xlsx.")
+        raise UserError(_("'{name}' is a binary workbook (.xlsb).", name=table.name), _("Save it as .xlsx."))
     _read(workbook, place, contents)
     links = Links(dirname(place))
     _read(workbook, join(dirname(place), "_rels", f"{basename(place)}.rels"), links)
@@ -72,8 +74,8 @@ def _excel_sheet(workbook: zipfile.ZipFile, table: Table) -> tuple[Sheet, str]:
         for name, link, is_hidden in contents.sheets
         if links.targets.get(link, ("",))[0] == "worksheet"
     ]
-    visible = next((number for number, (_, _, is_hidden) in enumerate(sheets) if not is_hidden), 0)
-    chosen = _choose(table, [name for name, _, _ in sheets], visible)
+    visible = next((number for number, sheet in enumerate(sheets) if not sheet[2]), 0)
+    chosen = _choose(table, [sheet[0] for sheet in sheets], visible)
     strings, styles = Strings(), Styles()
     if part := links.place_of("styles"):
         _read(workbook, part, styles)
@@ -86,7 +88,7 @@ def _ods_sheet(workbook: zipfile.ZipFile, table: Table) -> tuple[Sheet, str]:
     """Return the same of an OpenDocument workbook, all of whose sheets lie in one place."""
     listed = "META-INF/manifest.xml"
     if listed in workbook.namelist() and b"encryption-data" in b"".join(_chunks(workbook, listed, MAX_PART_BYTES)):
-        raise UserError(f"'{table.name}' is locked with a password.", "Save it without one.")
+        raise UserError(_("'{name}' is locked with a password.", name=table.name), _("Save it without a password."))
     found = OdsNames()
     _read(workbook, "content.xml", found, MAX_SHEET_BYTES)
     return OdsSheet(table, _choose(table, found.names)), "content.xml"
@@ -95,18 +97,19 @@ def _ods_sheet(workbook: zipfile.ZipFile, table: Table) -> tuple[Sheet, str]:
 def _choose(table: Table, names: list[str], first: int = 0) -> int:
     """Return the place of the sheet that the settings name, else the first; tell the table which one it is."""
     if not names:
-        raise UserError(f"'{table.name}' holds no sheet.", SAVE)
+        raise UserError(_("'{name}' has no sheets.", name=table.name), SAVE)
     asked = table.settings.sheet or names[first]
     if asked not in names:
         has = ", ".join(f"'{name[:40]}'" for name in names[:20])
-        raise UserError(f"'{table.name}' has no sheet '{asked[:40]}'.", f"Set sheet to one of: {has}.")
+        words = _("'{name}' has no sheet '{sheet}'.", name=table.name, sheet=asked[:40])
+        raise UserError(words, _("Set sheet to one of: {sheets}.", sheets=has))
     table.sheet, table.other_sheets = asked, [name for name in names if name != asked]
     return names.index(asked)
 
 
 def _rows(workbook: zipfile.ZipFile, place: str, sheet: Sheet) -> Iterator[Record]:
     """Yield the records of a sheet as they are parsed."""
-    for _ in _parsed(workbook, place, sheet, MAX_SHEET_BYTES):
+    for _piece in _parsed(workbook, place, sheet, MAX_SHEET_BYTES):
         for number, values, repeated in sheet.rows:
             for offset in range(repeated):
                 yield number + offset, values
@@ -115,7 +118,7 @@ def _rows(workbook: zipfile.ZipFile, place: str, sheet: Sheet) -> Iterator[Recor
 
 def _read(workbook: zipfile.ZipFile, place: str, part: Part, max_bytes: int = MAX_PART_BYTES) -> None:
     """Parse a part of the workbook to its end."""
-    for _ in _parsed(workbook, place, part, max_bytes):
+    for _piece in _parsed(workbook, place, part, max_bytes):
         pass
 
 
@@ -157,7 +160,8 @@ def _chunks(workbook: zipfile.ZipFile, place: str, max_bytes: int) -> Iterator[b
     """Yield a part of the workbook piece by piece. Raises UserError when it is too large, or grows too much."""
     member = workbook.getinfo(place)
     if member.file_size > min(max_bytes, max(MAX_PART_BYTES, MAX_RATIO * member.compress_size)):
-        raise UserError(f"A sheet of the workbook unpacks to {member.file_size // 2**20:,} MB.", "Save it as CSV.")
+        words = _("A sheet of the workbook unpacks to {size:,} MB.", size=member.file_size // 2**20)
+        raise UserError(words, _("Save it as CSV."))
     with workbook.open(member) as file:
         while chunk := file.read(CHUNK_BYTES):
             yield chunk

@@ -6,6 +6,7 @@ Only what a cell holds is kept; empty cells, formats, pictures and comments are 
 import re
 
 from common.errors import UserError
+from common.language import _
 from data.decoding import MAX_BYTES, MAX_LINE_CHARACTERS, TooLarge
 from data.tables import Table, check_columns
 
@@ -46,7 +47,7 @@ class Part:
     def _grow(self, characters: int) -> None:
         self._size += characters
         if self._size > MAX_LINE_CHARACTERS:
-            raise UserError(f"A cell is longer than {MAX_LINE_CHARACTERS // 2**20} MB.")
+            raise UserError(_("A cell is longer than {size} MB.", size=MAX_LINE_CHARACTERS // 2**20))
 
 
 class Sheet(Part):
@@ -73,8 +74,10 @@ class Sheet(Part):
         check_columns(last, self.table.name)
         self._held += len(value) * repeated
         if self._held > MAX_LINE_CHARACTERS:
-            words = f"Row {self._number} of '{self.table.name}' is longer than {MAX_LINE_CHARACTERS // 2**20} MB."
-            raise UserError(words)
+            most = MAX_LINE_CHARACTERS // 2**20
+            raise UserError(
+                _("Row {row} of '{name}' is longer than {size} MB.", row=self._number, name=self.table.name, size=most)
+            )
         self._cells.update(dict.fromkeys(range(self._column, last + 1), value))
 
     def end_row(self, repeated: int = 1) -> None:
@@ -85,12 +88,13 @@ class Sheet(Part):
         if not self._cells:
             return
         if self._number + repeated - 1 > MAX_SHEET_ROWS:
-            raise UserError(f"'{self.table.name}' has more than {MAX_SHEET_ROWS:,} rows.", "Save it as CSV.")
+            words = _("'{name}' has more than {count:,} rows.", name=self.table.name, count=MAX_SHEET_ROWS)
+            raise UserError(words, _("Save it as CSV."))
         values = [self._cells.get(column, "") for column in range(1, max(self._cells) + 1)]
         self._told += repeated * (self._held + CELL_CHARACTERS * len(values))
         if self._told > MAX_BYTES:
-            words = f"'{self.table.name}' holds more than {MAX_BYTES // 2**20} MB."
-            raise TooLarge(words, "Set max_rows to read some of its rows.")
+            words = _("'{name}' unpacks to more than {size:,} MB.", name=self.table.name, size=MAX_BYTES // 2**20)
+            raise TooLarge(words, _("Set max_rows to read only some of its rows."))
         self.rows.append((self._number, values, repeated))
 
 

@@ -41,7 +41,7 @@ def test_dropping_the_last_row_leaves_the_others_also_where_rows_have_no_key():
 def test_one_owner_does_not_see_anothers():
     keep_row("mine", TALK, "liked", "k", "guest-a")
     assert [one.name for one in list_datasets("guest-a")] == ["mine"] and list_datasets("guest-b") == []
-    with pytest.raises(UserError, match="no data set"):
+    with pytest.raises(UserError, match="no dataset"):
         find_dataset("mine", "guest-b")
 
 
@@ -88,9 +88,9 @@ def test_the_room_of_an_owner_is_bounded_and_a_refused_row_takes_nothing_away(mo
     keep_row("mine", TALK, "liked", "k")
     before = read_rows("mine")
     monkeypatch.setattr("data.feedback.MAX_DATASETS", 1)
-    with pytest.raises(UserError, match="1 data sets"):
+    with pytest.raises(UserError, match="1 dataset, the limit"):
         keep_row("another", TALK, "liked", "k")
     monkeypatch.setattr("data.feedback.MAX_BYTES", 10)
-    with pytest.raises(UserError, match="Take rows out"):
+    with pytest.raises(UserError, match="Remove some rows"):
         keep_row("mine", TALK, "edited", "k")
     assert read_rows("mine") == before and len(list_datasets()) == 1

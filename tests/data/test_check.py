@@ -61,11 +61,11 @@ def test_a_preview_marks_what_is_trained_and_says_why_a_row_is_not_used(tiny_bas
     (tmp_path / "rows.jsonl").write_text('{"prompt": "Hi", "completion": "Hello."}\n{"x": 1}\nbroken\n')
     assert main(["preview", str(tmp_path / "rows.jsonl"), "--base", str(tiny_base), "--rows", "3"]) == 0
     out = capsys.readouterr().out
-    assert "[[Hello.</s>]]" in out and "row 2, 0 tokens, not used: no known shape" in out
-    assert "row 3, 0 tokens, not used: line 3 is not JSON" in out
+    assert "[[Hello.</s>]]" in out and "row 2, 0 tokens, not used: None of the known shapes" in out
+    assert "row 3, 0 tokens, not used: This line is not JSON" in out
     columns = ["--columns", '{"prompt": "prompt", "completion": "x"}']
     assert main(["preview", str(tmp_path / "rows.jsonl"), "--base", str(tiny_base), "--rows", "1", *columns]) == 0
-    assert "it has no column 'x'" in capsys.readouterr().out
+    assert "There is no column 'x'" in capsys.readouterr().out
     assert main(["preview", str(tmp_path / "rows.jsonl"), "--base", str(tiny_base), "--columns", "{"])
     assert "is no JSON object" in capsys.readouterr().err
 

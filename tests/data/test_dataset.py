@@ -65,4 +65,4 @@ def test_a_single_turn_that_is_too_long_is_left_out_and_reported(encoder, too_lo
     assert not encoded.rows and [number for number, _ in encoded.too_long.first] == [1]
     mixed = encoder(64, too_long).encode_all([{"row": 7, "messages": [*PAIR, *HUGE, *PAIR]}])
     assert len(mixed.rows) == count and mixed.shortened.first == [7]
-    assert "row 7" in " ".join(mixed.report(64))
+    assert "is shortened to whole turns" in " ".join(mixed.report(64))

@@ -16,7 +16,7 @@ from common.paths import REPOSITORY
 from data.columns import columns_of, guess_mapping, recognise
 from data.gathering import gather
 from data.kinds import KINDS, WORKBOOKS, paste_suffix
-from data.notices import LEFT_OUT, describe
+from data.notices import LEFT_OUT, describe, name_bad
 from data.reading import read_rows, read_source, source_of
 from tests.data.workbooks import excel_parts, ods_parts, ods_table, zipped
 
@@ -173,7 +173,7 @@ def test_broken_files_give_rows_or_a_sentence(tmp_path, sample):
         left_out = sum(rows for (_, name), rows in found.noticed.items() if name == LEFT_OUT)
         assert len(conversations) + bad.count + left_out == len(rows) and found.empty_answers.count <= bad.count, path
         sentences = [sentence for _, _, sentence in describe(found.noticed)]
-        assert not PYTHON.search(" ".join([*bad.first, *sentences])), path
+        assert not PYTHON.search(" ".join([name_bad(bad.first), *sentences])), path
         json.dumps(
             [conversations, bad.first, sentences, columns_of(rows), guess_mapping(rows)], ensure_ascii=False
         ).encode()

@@ -75,7 +75,7 @@ def test_a_data_set_gives_rows_or_a_sentence_with_the_names_to_choose_from(hub):
     assert split == [{"prompt": "test 0", "completion": "A"}]
     assert "data_config to one of: en, ko" in no_config and "data_config to one of: en, ko" in wrong_config
     assert "no split 'dev'" in wrong_split and "train, test" in wrong_split
-    assert "gated" in gated and "nor a public data set" in nothing and "no such revision" in revision
+    assert "gated" in gated and "nor a public dataset" in nothing and "no such revision" in revision
     assert not any(hub.seen_tokens), "somebody's token went out"
 
 
@@ -96,7 +96,7 @@ def test_without_a_network_it_is_said_and_what_is_cached_is_read(hub):
     read(hub.url, {"data": "me/data", "config": "en"})
     cached = {"data": "me/data", "config": "en"}
     other, some = read("http://127.0.0.1:9", {"data": "me/other"}, {**cached, "max_rows": 1})
-    assert "the Hub cannot be reached" in other and len(some) == 1
+    assert "the Hugging Face Hub cannot be reached" in other and len(some) == 1
     assert len(read(hub.url, cached, offline="1")[0]) == 20
 
 
@@ -107,14 +107,14 @@ MERGES = "a0: &a0 {k: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
-        ("README.md", f"---\n{LAUGHS}---\n", "YAML that repeats itself"),
-        ("README.md", f"---\n{MERGES}---\n", "YAML that repeats itself"),
-        (".huggingface.yaml", LAUGHS, "YAML that repeats itself"),
-        ("README.md", f"---\na: {'[' * 500_000}\n---\n", "is nested deeply"),
+        ("README.md", f"---\n{LAUGHS}---\n", "repeats itself"),
+        ("README.md", f"---\n{MERGES}---\n", "repeats itself"),
+        (".huggingface.yaml", LAUGHS, "repeats itself"),
+        ("README.md", f"---\na: {'[' * 500_000}\n---\n", "nested too deeply"),
         ("README.md", "---\na: {b: [\n---\n", "cannot be read"),
-        ("README.md", f"---\n{CARD}{' ' * 1_100_000}", "README.md of 'me/data' has 1.1 MB"),
-        (".huggingface.yaml", " " * 1_100_000, "has 1.1 MB"),
-        ("dataset_infos.json", " " * 1_100_000, "has 1.1 MB"),
+        ("README.md", f"---\n{CARD}{' ' * 1_100_000}", "README.md of 'me/data' is too large: 1.1 MB"),
+        (".huggingface.yaml", " " * 1_100_000, "is too large: 1.1 MB"),
+        ("dataset_infos.json", " " * 1_100_000, "is too large: 1.1 MB"),
     ],
 )
 def test_a_hostile_card_is_refused_before_the_library_reads_it(hub, file, content, words):
@@ -165,12 +165,12 @@ def test_some_rows_are_a_sample_of_all_and_of_a_large_data_set_of_its_beginning(
     )
     assert len(rows) == 5 and [rows, notes] == again and rows == streamed
     assert all(prompt == f"en {number - 1}" for number, prompt in rows + streamed) and len(streamed) == 5
-    assert notes == said == ["5 of 20 rows of me/data are read, drawn by the seed (max_rows)."]
+    assert notes == said == ["5 of 20 rows of me/data are read, picked at random by the seed (max_rows)."]
 
 
 @pytest.mark.parametrize("name", ["text", "json", "csv", "runs/machines", "a/b/c", "../x", "owner/..", "/etc/passwd"])
 def test_what_is_no_id_is_refused_before_the_library_takes_it_for_files_here(name):
-    with pytest.raises(UserError, match="neither a file here nor a data set"):
+    with pytest.raises(UserError, match="neither a file here nor the ID of a dataset"):
         check_id(name)
     check_id("owner/name")
 

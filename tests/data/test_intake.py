@@ -52,18 +52,18 @@ def test_the_preview_shows_exactly_the_ids_that_the_trainer_gets(
 
 def test_bad_rows_are_named_by_number_and_stop_the_start(tmp_path, tinyllama_tokenizer, data_settings):
     settings = data_settings([QUESTION, {"x": 1}, {"prompt": "Q", "completion": ""}])
-    with pytest.raises(UserError, match=r"2 of 3 rows cannot be used\. row 2: .* row 3: .*skip_bad_rows"):
+    with pytest.raises(UserError, match=r"2 of 3 rows cannot be used\. Row 2: .* Row 3: .*skip_bad_rows"):
         load_data(settings, tmp_path, tinyllama_tokenizer)
     data = load_data(replace(settings, skip_bad_rows=True), tmp_path, tinyllama_tokenizer)
-    assert len(data.train.rows) == 1 and [note[:15] for note in data.notes] == ["Left out: row 2", "Left out: row 3"]
-    with pytest.raises(UserError, match="1 of 1 rows"):
+    assert len(data.train.rows) == 1 and [note[:15] for note in data.notes] == ["Left out: Row 2", "Left out: Row 3"]
+    with pytest.raises(UserError, match="1 of 1 row cannot"):
         load_data(data_settings([{"x": 1}], skip_bad_rows=True), tmp_path, tinyllama_tokenizer)
 
 
 def test_row_numbers_are_those_of_the_file(tmp_path, tinyllama_tokenizer, data_settings):
     rows = [{"x": 1}, SHAPES["messages"], {"prompt": "Q", "completion": "word " * 200}]
     data = load_data(data_settings(rows, skip_bad_rows=True), tmp_path, tinyllama_tokenizer)
-    assert data.train.too_long.first[0][0] == 3 and any("row 1" in note for note in data.notes)
+    assert data.train.too_long.first[0][0] == 3 and any("Row 1" in note for note in data.notes)
 
 
 def test_columns_are_heeded(tmp_path, tinyllama_tokenizer, data_settings):
@@ -77,7 +77,7 @@ def test_duplicates_are_left_out_when_asked(tmp_path, tinyllama_tokenizer, data_
     settings = data_settings([SHAPES["messages"], QUESTION, SHAPES["text"]])
     assert len(load_data(settings, tmp_path, tinyllama_tokenizer).train.rows) == 4
     data = load_data(replace(settings, drop_duplicates=True), tmp_path, tinyllama_tokenizer)
-    assert len(data.train.rows) == 3 and any("say the same" in note for note in data.notes)
+    assert len(data.train.rows) == 3 and any("says the same" in note for note in data.notes)
 
 
 def test_rows_of_the_held_out_file_are_not_trained_when_duplicates_are_dropped(
@@ -116,7 +116,7 @@ def test_the_text_of_stage_1_is_packed_and_loses_nothing(tmp_path, tinyllama_tok
 
 def test_conversations_are_refused_as_text(tmp_path, tinyllama_tokenizer, data_settings):
     settings = data_settings([QUESTION])
-    with pytest.raises(UserError, match="text_data has the columns question, answer"):
+    with pytest.raises(UserError, match="text_data must be plain text, but it has these columns: question, answer"):
         load_text(replace(settings, text_data=settings.data), tmp_path, tinyllama_tokenizer)
 
 

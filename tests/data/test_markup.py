@@ -67,15 +67,15 @@ FORMATS = {  # as their authors publish them
             {"user": "USER", "system": "SYSTEM", "assistant": "CHATBOT"},
         ),
     ),
-    "OIG": ("<human>: and <bot>:", lines("<%s>: ", "\n", {"user": "human", "assistant": "bot"})),
+    "OIG": ("<human>: / <bot>:", lines("<%s>: ", "\n", {"user": "human", "assistant": "bot"})),
     "gpt-oss": (
         "Harmony",
         lines("<|start|>%s<|message|>", "<|end|>", {"assistant": "assistant<|channel|>final"}),
     ),
-    "guanaco": ("### headings", lines("### %s: ", "", TITLES)),
-    "Orca": ("### headings", lines("### %s:\n", "\n\n", TITLES)),
-    "hh-rlhf": ("Human: and Assistant:", lines("\n\n%s: ", "", TITLES)),
-    "User:": ("Human: and Assistant:", lines("%s: ", "\n", {**TITLES, "user": "User"})),
+    "guanaco": ("### ...:", lines("### %s: ", "", TITLES)),
+    "Orca": ("### ...:", lines("### %s:\n", "\n\n", TITLES)),
+    "hh-rlhf": ("Human: / Assistant:", lines("\n\n%s: ", "", TITLES)),
+    "User:": ("Human: / Assistant:", lines("%s: ", "\n", {**TITLES, "user": "User"})),
 }
 
 
@@ -262,7 +262,7 @@ def test_the_preview_shows_what_the_trainer_gets_of_marked_rows(tmp_path, tinyll
     encoder = Encoder(tinyllama_tokenizer, template, 64, markup=markup)
     shown = [piece for row in read_rows(config.data) for piece in encoder.preview(1, row)]
     assert [piece["ids"] for piece in shown] == [row["input_ids"] for row in data.train.rows]
-    assert any("3 rows hold chat markup (Zephyr, Llama 2)" in note for note in data.notes)
+    assert any("3 rows contain chat markup (Zephyr, Llama 2)" in note for note in data.notes)
     trained = [
         tinyllama_tokenizer.decode([label for label in row["labels"] if label != IGNORED]).strip()
         for row in data.train.rows
@@ -289,9 +289,9 @@ def test_the_report_warns_of_markup_until_a_person_has_chosen_and_every_cure_cur
 
     (found,) = findings()
     assert found["level"] == "warning"
-    assert found["message"].startswith("3 rows hold chat markup (Zephyr, Llama 2): row 1, row 2, row 3.")
+    assert found["message"].startswith("3 rows contain chat markup (Zephyr, Llama 2): row 1, row 2, row 3.")
     cures = [found["cure"], *found["other_cures"]]
-    assert [cure["label"] for cure in cures] == ["Turn it into turns", "Strip it", "Keep it as letters"]
+    assert [cure["label"] for cure in cures] == ["Turn it into turns", "Remove it", "Keep it as letters"]
     for cure in cures:
         TrainConfig.from_dict(cure["changes"]).check()
         (cured,) = findings(**cure["changes"])
@@ -304,14 +304,14 @@ def test_markup_in_the_text_of_stage_1_is_told_and_has_no_turns(tmp_path, tinyll
         data = load_text(replace(config, markup=markup), tmp_path, tinyllama_tokenizer)
         words = tinyllama_tokenizer.decode(data.train.rows[0]["input_ids"])
         assert text in words and ("<|user|>" in words) == (markup in ("ask", "keep"))
-        assert any("2 rows hold chat markup" in note for note in data.notes)
+        assert any("2 rows contain chat markup" in note for note in data.notes)
 
 
 def test_markup_of_the_held_out_file_is_told_with_its_rows(tmp_path, data_settings):
     held_out = tmp_path / "held_out.jsonl"
     held_out.write_text('{"text": "USER: Hi ASSISTANT: Hello.</s>"}')
     found = prepare(data_settings(ROWS[:1], eval_data=str(held_out), markup="turns"), tmp_path)
-    assert found.markup.first == [("row 1", "Zephyr"), ("held-out row 1", "USER: and ASSISTANT:")]
+    assert found.markup.first == [("row 1", "Zephyr"), ("held-out row 1", "USER: / ASSISTANT:")]
     assert [row["messages"] for row in found.held_out] == [talk("Hi", "Hello.")]
 
 
@@ -327,7 +327,7 @@ def test_an_answer_that_is_read_only_stays_so_without_its_markup():
 def test_turns_of_roles_that_are_not_trained_here_are_a_sentence():
     text = "<|start|>user<|message|>Hi<|end|><|start|>assistant<|channel|>analysis<|message|>Greet.<|end|>"
     text += "<|start|>assistant<|channel|>final<|message|>Hello.<|return|>"
-    with pytest.raises(UserError, match="unknown role 'analysis'"):
+    with pytest.raises(UserError, match="has the unknown role 'analysis'"):
         conversation_of({"text": text}, None, "join", "turns")
 
 

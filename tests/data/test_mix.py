@@ -118,7 +118,11 @@ def test_a_row_of_a_mix_is_named_by_its_file(tmp_path, mix, tinyllama_tokenizer)
         json.dumps(build_report(settings, tmp_path, tinyllama_tokenizer, base, 6, lambda sentence: None))
     )
     messages = " ".join(found["message"] for found in report["findings"])
-    for words in ("row 5 of a.jsonl (1): no known shape", "row 1 of a.jsonl (2) (", "1 row: row 2 of a.jsonl (2)"):
+    for words in (
+        "Row 5 of a.jsonl (1): None of the known shapes",
+        "row 1 of a.jsonl (2) (",
+        "trained twice: row 2 of a.jsonl (2)",
+    ):
         assert words in messages
     assert report["duplicates"] == {"count": 1, "rows": ["2 of a.jsonl (2)"]}
     shown = [f"{number} of {name}" for name in ("a.jsonl (1)", "a.jsonl (2)", "c.jsonl") for number in (1, 2)]
@@ -132,7 +136,7 @@ def test_each_part_of_a_mix_is_read_by_its_own_columns(tmp_path, mix, tinyllama_
     assert len(said(prepare(mix(files, columns=COLUMNS), tmp_path))) == 6
     base = CheckedBase("test/base", "for a test", 2048)
     report = build_report(mix(files), tmp_path, tinyllama_tokenizer, base, 3, lambda sentence: None)
-    assert report["findings"][0]["message"].startswith("The columns of b.jsonl are not recognised: frage, antwort.")
+    assert report["findings"][0]["message"].startswith("b.jsonl: The columns are not recognised: frage, antwort.")
     assert report["sample_rows"] == ["1 of b.jsonl", "2 of b.jsonl", "3 of b.jsonl"] and report["columns"] == [
         "frage",
         "antwort",
@@ -162,7 +166,7 @@ def test_max_rows_is_a_sample_with_the_numbers_of_the_file(tmp_path, mix, tinyll
     numbers = [row["row"] for row in prepared.train]
     assert said(prepared) == [f"a {number}" for number in numbers] == [f"a {number}" for number in sorted(numbers)]
     assert numbers != list(range(1, 11)) and prepared.data.numbers == numbers
-    assert "10 of 100 rows of a.jsonl are read, drawn by the seed (max_rows)." in prepared.notes
+    assert "10 of 100 rows of a.jsonl are read, picked at random by the seed (max_rows)." in prepared.notes
     base = CheckedBase("test/base", "for a test", 2048)
     report = build_report(settings, tmp_path, tinyllama_tokenizer, base, 3, lambda sentence: None)
     assert [row["row"] for row in report["preview"]] == numbers[:3]
@@ -176,7 +180,7 @@ def test_of_a_file_past_the_limits_rows_are_drawn_from_what_is_within(mix, monke
         list(read_source(settings.data).rows)
     source = read_source(settings.data, max_rows=20, seed=1)
     assert len(list(source.rows)) == 20
-    assert source.notes == ["20 of the first 60 rows of a.jsonl are read, drawn by the seed (max_rows)."]
+    assert source.notes == ["20 of the first 60 rows of a.jsonl are read, picked at random by the seed (max_rows)."]
 
 
 PARTS = {"train": rows_of("t", 3), "validation": rows_of("v", 2), "test": rows_of("u", 1), "version": 1}

@@ -14,6 +14,7 @@ from common.errors import UserError
 from data import conversations
 from data.gathering import gather
 from data.kinds import paste_suffix, suffix_of
+from data.notices import name_bad
 from data.reading import EXAMPLE_HELD_OUT, read_rows, read_source
 from data.shapes import to_conversation
 from data.tables import parquet_rows
@@ -125,49 +126,55 @@ def test_of_a_list_of_rows_the_first_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.jsonl", '{"text": "a"}\n\n{"text": \n{"text": "b"}', "row 2: line 3 is not JSON"),
+        ("a.jsonl", '{"text": "a"}\n\n{"text": \n{"text": "b"}', "Line 3: This line is not JSON"),
         (
             "a.jsonl",
             '{"text": "a"}\n{"text": "c\n{"text": "b"}',
-            "row 2: line 2 is not JSON: Invalid control character at: col",
+            "Line 2: This line is not JSON: Invalid control character at: col",
         ),
-        ("a.jsonl", '{"text": "a"}\n{\'text\': "c"}\n{"text": "b"}', "row 2: line 2 is not JSON"),
-        ("a.jsonl", '{"text": "a"}\n[1, 2]\n{"text": "b"}', "row 2: line 2 is no object"),
-        ("a.jsonl", '{"text": "a"}\n1\n{"text": "b"}', "row 2: line 2 is no object"),
-        ("a.csv", "text;id\na;1\nc, d;e;2\nb;2\n", "row 2: line 3 has 3 values, the header 2"),
-        ("a.csv", "text,id\na,1\nc,d,2\nb\n", "row 2: line 3 has 3 values, the header 2"),
-        ("a.csv", 'text,id\na,1\n"c,2\nb,3\n', "row 2: line 3: a quotation mark is in an odd place"),
-        ("a.csv", 'text,id\na,1\n"c "d", e",2\nb,3\n', "row 2: line 3: a quotation mark is in an odd place"),
-        ("a.csv", 'text,id\na,1\n"c "d".\n\nAnd, so",2\nb,3\n', "row 2: lines 3 to 5: a quotation mark is in an odd"),
+        ("a.jsonl", '{"text": "a"}\n{\'text\': "c"}\n{"text": "b"}', "Line 2: This line is not JSON"),
+        ("a.jsonl", '{"text": "a"}\n[1, 2]\n{"text": "b"}', "Line 2: It is not an object"),
+        ("a.jsonl", '{"text": "a"}\n1\n{"text": "b"}', "Line 2: It is not an object"),
+        ("a.json", '[{"text": "a"}, 5, {"text": "b"}]', "Row 2: It is not an object."),
+        ("a.csv", "text;id\na;1\nc, d;e;2\nb;2\n", "Line 3: It has 3 values, but the header has 2"),
+        ("a.csv", "text,id\na,1\nc,d,2\nb\n", "Line 3: It has 3 values, but the header has 2"),
+        ("a.csv", 'text,id\na,1\n"c,2\nb,3\n', "Line 3: A quotation mark is in an odd place."),
+        ("a.csv", 'text,id\na,1\n"c "d", e",2\nb,3\n', "Line 3: A quotation mark is in an odd place."),
+        (
+            "a.csv",
+            'text,id\na,1\n"c "d".\n\nAnd, so",2\nb,3\n',
+            "Line 3: A quotation mark is in an odd place, up to line 5.",
+        ),
     ],
 )
 def test_a_line_that_cannot_be_read_is_a_bad_row_with_its_number(tmp_path, name, content, words):
     (tmp_path / name).write_text(content)
     found = gather(read_source(str(tmp_path / name)), tmp_path)
     assert [row["text"] for row in found.conversations.part()] == ["a", "b"]
-    assert found.bad.count == 1 and found.bad.first[0].startswith(words)
+    assert found.bad.count == 1 and name_bad(found.bad.first).startswith(words)
+    assert found.bad.first[0]["text"].strip()
 
 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
         ("a.jsonl", b"[1, 2]", "not a list of objects"),
-        ("a.jsonl", b"", "holds no rows"),
+        ("a.jsonl", b"", "has no rows"),
         ("a.jsonl", b"\xff\xfe\x00", "not utf-16 text"),
         ("a.jsonl.gz", b"\x1f\x8b\x08 no", "damaged|not a"),
         ("a.jsonl.gz", gzip.compress(b"{}" * 5000, mtime=0)[:-20], "damaged"),
         ("a.json", b"{", "Is it JSON lines"),
         ("a.json", b"[1]", "not a list of objects"),
         ("a.json", b"[" * 100_000, "nested too deeply"),
-        ("a.csv", b"", "holds no rows"),
+        ("a.csv", b"", "has no rows"),
         ("a.csv", b"a,a\n1,2\n", "two columns called 'a'"),
-        ("a.csv", b'a,"b\n1,2\n3,4\n', "line 1 is no header. Is a quotation mark"),
-        ("a.txt", b"\n \n", "holds no rows"),
+        ("a.csv", b'a,"b\n1,2\n3,4\n', "line 1 is not a header. Is a quotation mark"),
+        ("a.txt", b"\n \n", "has no rows"),
         ("a.txt", b"a\x00b" * 3, "NUL"),
         ("a.parquet", b"PAR1 no", "not a Parquet file"),
         ("a.xls", b"PK", "not a kind of file"),
         ("none.jsonl", None, "There is no file"),
-        ("nobody/nothing", None, r"neither a file here nor a data set .* the Hub cannot be reached"),
+        ("nobody/nothing", None, r"is not a file here, and the Hugging Face Hub cannot be reached"),
     ],
 )
 def test_what_cannot_be_read_says_what_is_wrong(tmp_path, monkeypatch, name, content, words):
@@ -233,7 +240,7 @@ def test_a_parquet_that_is_too_large_for_the_memory_is_a_sentence(tmp_path, monk
 
 def test_a_value_in_a_parquet_that_python_has_no_type_for_is_named(tmp_path):
     file = parquet(tmp_path, when=pyarrow.array([2**62], pyarrow.timestamp("us")))
-    with pytest.raises(UserError, match="holds a value that Python has no type for"):
+    with pytest.raises(UserError, match="contains a value that Python has no type for"):
         list(parquet_rows(file))
 
 
@@ -258,7 +265,7 @@ def test_conversations_that_take_far_more_than_their_file_do_not_fill_the_disk(t
     monkeypatch.setattr(conversations, "MAX_BYTES", 2_000_000)
     file = tmp_path / "a.jsonl"
     file.write_text(('{"messages": [' + '"a","b",' * 20_000 + '"a","b"]}\n') * 5)
-    with pytest.raises(UserError, match="of disk"):
+    with pytest.raises(UserError, match="on disk"):
         gather(read_source(str(file)), tmp_path)
 
 

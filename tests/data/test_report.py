@@ -69,7 +69,7 @@ def test_the_preview_of_the_report_is_what_the_trainer_gets(examine, tmp_path, t
     assert [piece["ids"] for piece in used] == [row["input_ids"] for row in data.train.rows]
     assert used[0]["tokens"].count("</s>") == 2, "those that were typed are not shown as control tokens"
     (left_out,) = [piece for piece in report["preview"] if not piece["used"]]
-    assert left_out["row"] == 3 and "more than max_length" in left_out["why_not"]
+    assert left_out["row"] == 3 and "more than the limit of 128" in left_out["why_not"]
     assert all(len(piece["tokens"]) == len(piece["ids"]) == len(piece["trained"]) for piece in report["preview"])
 
 
@@ -79,7 +79,7 @@ def test_a_report_on_korean_says_what_it_costs(examine):
     (hangul,) = report["scripts"]
     assert hangul["script"] == "Hangul" and hangul["share"] == 1.0
     assert hangul["tokens_per_character"] > 1 and hangul["byte_share"] > 0.3 and hangul["times_english"] > 4
-    assert "max_length 128 holds about" in found(report, "script")["message"]
+    assert "The limit of 128 tokens (max_length) holds about" in found(report, "script")["message"]
     assert any(token.startswith("<0x") for token in report["preview"][0]["tokens"])
     assert "script" not in {item["code"] for item in examine(PAIRS)["findings"]}
 
@@ -107,10 +107,10 @@ def test_unrecognised_columns_still_give_a_report(examine):
     report = examine([{"a b": "Was ist das?", "zahl": 5}])
     assert report["mapping"] is None and report["guess"] == {"text": "a b"} and report["columns"] == ["a b", "zahl"]
     assert report["sample"] == [{"a b": "Was ist das?", "zahl": "5"}] and report["train_rows"] == 0
-    assert report["preview"][0]["why_not"].startswith("no known shape")
+    assert report["preview"][0]["why_not"].startswith("None of the known shapes")
     assert examine([{"n": 1}])["guess"] == {}
     turns = examine([{"role": "user", "text": "Hi", "id": 1}, {"role": "assistant", "text": "Hello.", "id": 2}])
-    assert "Each row is one turn" in found(turns, "columns")["message"]
+    assert "Each row is a single turn" in found(turns, "columns")["message"]
 
 
 def test_an_answer_beside_a_text_is_offered_as_one(examine):
@@ -154,7 +154,7 @@ def test_what_is_not_trained_is_told_once_with_its_cure(examine):
 
 def test_a_file_without_one_line_that_can_be_read_is_told_so(examine, tmp_path):
     report = examine([1, 2])
-    assert report["rows"] == 2 and "line 1 is no object" in found(report, "bad_rows")["message"]
+    assert report["rows"] == 2 and "Line 1: It is not an object" in found(report, "bad_rows")["message"]
     assert found(report, "bad_rows")["cure"] is None and report["findings"][0]["level"] == "stop"
 
 

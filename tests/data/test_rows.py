@@ -38,10 +38,10 @@ def told(noticed) -> str:
         (
             {"messages": [USER, {**ANSWER, "weight": 0}, *TALK]},
             "u: Hi | a*: Hello. | u: Hi | a: Hello.",
-            "are read, not",
+            "are read, but not",
         ),
-        ({"messages": [USER, {**ANSWER, "train": False}]}, "u: Hi | a*: Hello.", "are read, not trained: 1 row"),
-        ({"messages": [USER, {**ANSWER, "loss": "false"}]}, "u: Hi | a*: Hello.", "are read, not trained: 1 row"),
+        ({"messages": [USER, {**ANSWER, "train": False}]}, "u: Hi | a*: Hello.", "are read, but not trained: 1 row"),
+        ({"messages": [USER, {**ANSWER, "loss": "false"}]}, "u: Hi | a*: Hello.", "are read, but not trained: 1 row"),
         ({"messages": [{**USER, "train": False}, {**ANSWER, "weight": 1}]}, "u: Hi | a: Hello.", ""),
         ({"messages": TALK, "weight": 1}, "u: Hi | a: Hello.", ""),
         (
@@ -96,12 +96,12 @@ def told(noticed) -> str:
         (
             {"messages": [*TALK, {"role": "system", "content": "9:00"}, *TALK]},
             "s: 9:00 | u: Hi | a: Hello. | u: Hi | a: Hello.",
-            "joined",
+            "moved to the front",
         ),
         (
             {"system": "A", "messages": [{"role": "system", "content": "B"}, *TALK]},
             "s: A\n\nB | u: Hi | a: Hello.",
-            "joined to the front: 1 row",
+            "moved to the front: 1 row",
         ),
         ({"system": [{"type": "text", "text": "S"}], "messages": TALK}, "s: S | u: Hi | a: Hello.", ""),
         ({"systemInstruction": {"parts": [{"text": "S"}]}, "contents": TALK}, "s: S | u: Hi | a: Hello.", ""),
@@ -124,9 +124,9 @@ def told(noticed) -> str:
         ({"messages": None, "text": None, "prompt": "Hi", "completion": "Hello."}, "u: Hi | a: Hello.", ""),
         ({"messages": None, "prompt": None, "completion": None, "text": "Once"}, "Once", ""),
         # values that are not text
-        ({"prompt": "1+1?", "completion": 2}, "u: 1+1? | a: 2", "became text: `completion` (1 row)"),
-        ({"prompt": "Is it?", "completion": True}, "u: Is it? | a: true", "became text: `completion` (1 row)"),
-        ({"prompt": b"Hi", "completion": "Hello."}, "u: Hi | a: Hello.", "became text: `prompt` (1 row)"),
+        ({"prompt": "1+1?", "completion": 2}, "u: 1+1? | a: 2", "turned into text: `completion` (1 row)"),
+        ({"prompt": "Is it?", "completion": True}, "u: Is it? | a: true", "turned into text: `completion` (1 row)"),
+        ({"prompt": b"Hi", "completion": "Hello."}, "u: Hi | a: Hello.", "turned into text: `prompt` (1 row)"),
         # turns inside of something, and written otherwise
         ({"conversation": {"id": 1, "messages": TALK}}, "u: Hi | a: Hello.", ""),
         (
@@ -142,9 +142,9 @@ def told(noticed) -> str:
         (
             {"title": "T", "context": "C", "question": "Q", "answers": {"text": ["A", "a"], "answer_start": [0, 0]}},
             "u: Q\n\nC | a: A",
-            "first is trained: `answers` (1 row). Not used: `answers.answer_start` (1 row), `title` (1 row).",
+            "first one is trained: `answers` (1 row). Not used: `answers.answer_start` (1 row), `title` (1 row).",
         ),
-        ({"question": "Q", "answer": ["A", "a"]}, "u: Q | a: A", "first is trained: `answer` (1 row)"),
+        ({"question": "Q", "answer": ["A", "a"]}, "u: Q | a: A", "first one is trained: `answer` (1 row)"),
         ({"question": "2+2?", "choices": ["3", "4"], "answer": "4"}, "u: 2+2? | a: 4", "Not used: `choices`"),
         # preference data
         ({"prompt": "Hi", "chosen": "Hello.", "rejected": "BAD"}, "u: Hi | a: Hello.", "Preference pairs: 1 row."),
@@ -161,7 +161,7 @@ def told(noticed) -> str:
         (
             {"prompt": [USER], "chosen": TALK, "rejected": TALK},
             "u: Hi | a: Hello.",
-            "preferences are not trained here.",
+            "preferences themselves are not trained here.",
         ),
         ({"prompt": [USER], "chosen": [ANSWER], "rejected": [ANSWER]}, "u: Hi | a: Hello.", "Preference pairs: 1 row."),
         (
@@ -195,7 +195,7 @@ def told(noticed) -> str:
                 ]
             },
             "u: Hi | a: Hello.",
-            "Tool calls are not trained here. 1 row with some: calls and results are left out, the other turns are trained.",
+            "1 row has some: calls and their results are left out, the other turns are trained.",
         ),
         (
             {
@@ -223,7 +223,7 @@ def told(noticed) -> str:
         (
             {"messages": [*TALK, {"role": "user", "content": [{"type": "text", "text": "This?"}, PICTURE]}, ANSWER]},
             "u: Hi | a: Hello.",
-            "Pictures are not trained here. 1 row with some: only the turns before them are trained.",
+            "Images are not trained here. 1 row has some: only the turns before them are trained.",
         ),
         (
             {"image": "x.png", "prompt": "Hi", "completion": "Hello."},
@@ -248,7 +248,7 @@ def test_a_row_is_trained_as_what_it_means_and_the_rest_is_said(row, trained, wo
     [
         (
             {"prompt": "Hi", "completion": "BAD", "label": False},
-            "Labelled false or 0, as answers not to train, and left out: `label` (1 row).",
+            "Labelled false or 0, not to be trained, and left out: `label` (1 row).",
         ),
         ({"prompt": "Hi", "completion": "BAD", "label": "False"}, "Labelled false"),
         ({"messages": TALK, "kto_tag": False}, "Labelled false"),
@@ -258,7 +258,7 @@ def test_a_row_is_trained_as_what_it_means_and_the_rest_is_said(row, trained, wo
         ({"question": "Q", "answer": "BAD", "is_correct": False}, "left out: `is_correct` (1 row)"),
         (
             {"query": "Hi", "answers": '[{"name": "w", "arguments": {}}]', "tools": "[{}]"},
-            "Tool calls are not trained here. 1 row without",
+            "Tool calls are not trained here. 1 row has no other answer and is",
         ),
         ({"prompt": "Hi", "completion": '<tool_call>{"name": "w"}</tool_call>'}, "Tool calls are not trained"),
         (
@@ -267,19 +267,19 @@ def test_a_row_is_trained_as_what_it_means_and_the_rest_is_said(row, trained, wo
         ),
         (
             {"messages": [{"role": "user", "content": [PICTURE]}, ANSWER]},
-            "Pictures are not trained here. 1 row without any other",
+            "Images are not trained here. 1 row has no other answer",
         ),
         (
             {"image": "x.png", "conversations": [{"from": "human", "value": "<image>\nWhat?"}, ANSWER]},
-            "Pictures are not trained",
+            "Images are not trained",
         ),
         (
             {"videos": ["x.mp4"], "messages": [{**USER, "content": "<video>What?"}, ANSWER]},
-            "Sound, video and files are not trained",
+            "Audio, video and files are not trained",
         ),
         (
             {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}, ANSWER]},
-            "Sound, video and files",
+            "Audio, video and files",
         ),
     ],
 )
@@ -356,7 +356,7 @@ def test_turns_that_differ_in_what_is_trained_are_no_duplicates(tmp_path):
 )
 def test_what_is_not_certain_is_asked_and_what_would_be_a_bet_is_not_guessed(row, guess):
     assert recognise([row]) is None and guess_mapping([row]) == guess
-    with pytest.raises(UserError, match="no known shape"):
+    with pytest.raises(UserError, match="None of the known shapes"):
         to_conversation(row)
 
 

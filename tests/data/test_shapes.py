@@ -93,29 +93,29 @@ def test_text_stays_text():
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"frage": "Q", "antwort": "A"}, "found the keys frage, antwort"),
-        ({}, "found the keys none"),
-        ({"role": "user", "content": "Q"}, "it is one turn"),
-        ({"prompt": "Q", "completion": ""}, "completion is empty"),
-        ({"prompt": None, "completion": "A"}, "prompt is empty"),
-        ({"prompt": "Q", "completion": float("nan")}, "completion is empty"),
-        ({"prompt": "Q", "completion": {"a": "b"}}, "completion is an object, not text"),
-        ({"prompt": "Q", "completion": ["a", "b"]}, "completion is a list, not text"),
-        ({"prompt": "Q", "completion": b"\xff"}, "completion is not text"),
-        ({"question": "2+2?", "choices": ["3", "4"], "answer": 1}, "answer is the number of a choice"),
+        ({"frage": "Q", "antwort": "A"}, "its keys: frage, antwort"),
+        ({}, "its keys: none"),
+        ({"role": "user", "content": "Q"}, "It is only one turn"),
+        ({"prompt": "Q", "completion": ""}, "'completion' is empty"),
+        ({"prompt": None, "completion": "A"}, "'prompt' is empty"),
+        ({"prompt": "Q", "completion": float("nan")}, "'completion' is empty"),
+        ({"prompt": "Q", "completion": {"a": "b"}}, "'completion' is an object, not text"),
+        ({"prompt": "Q", "completion": ["a", "b"]}, "'completion' is a list, not text"),
+        ({"prompt": "Q", "completion": b"\xff"}, "'completion' is not text"),
+        ({"question": "2+2?", "choices": ["3", "4"], "answer": 1}, "'answer' is the number of a choice"),
         ({"question": "2+2?", "choices": {"text": ["3"], "label": ["A"]}, "answer": "A"}, "is the number of a choice"),
-        ({"question": "2+2?", "A": "3", "B": "4", "answer": "B"}, "answer is the number of a choice"),
-        ({"prompt": "Q", "completion": "A", "history": ["a", "b"]}, "history is no list of turns"),
-        ({"prompt": ["Hi", "Bye"], "completion": ["Hello.", "See you."]}, "prompt is a list, not text"),
+        ({"question": "2+2?", "A": "3", "B": "4", "answer": "B"}, "'answer' is the number of a choice"),
+        ({"prompt": "Q", "completion": "A", "history": ["a", "b"]}, "'history' is not a list of turns"),
+        ({"prompt": ["Hi", "Bye"], "completion": ["Hello.", "See you."]}, "'prompt' is a list, not text"),
         ({"messages": []}, "empty"),
         ({"messages": "[1"}, "not JSON"),
         ({"messages": str(PAIR)}, "not JSON. Write it with json.dumps"),
-        ({"messages": [{"role": "user"}]}, "turn 1 lacks"),
+        ({"messages": [{"role": "user"}]}, "Turn 1 has no 'role'"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "unknown role 'robot'"),
         ({"messages": PAIR[:1]}, "no answer in it"),
         ({"messages": [{"role": "system", "content": ""}]}, "no answer in it"),
         ({"conversations": [{"from": "tool", "value": "x"}]}, "Tool calls are not trained here"),
-        ({"messages": [{"role": "user", "content": [5]}, PAIR[1]]}, "turn 1 holds something that is not text"),
+        ({"messages": [{"role": "user", "content": [5]}, PAIR[1]]}, "Turn 1 contains something that is not text"),
     ],
 )
 def test_a_bad_row_says_what_was_found(row, words):
@@ -138,7 +138,7 @@ def test_a_mapping_wins_over_what_is_recognised():
     assert to_conversation(row, {"prompt": "q", "completion": "a"}) == {"messages": PAIR}
     for mapping, words in (
         ({"prompt": "q", "completion": "b"}, "no column 'b'"),
-        ({"prompt": "q", "answer": "a"}, "columns maps 'answer'"),
+        ({"prompt": "q", "answer": "a"}, "'columns' maps 'answer'"),
         ({"prompt": "q"}, "too little"),
     ):
         with pytest.raises(UserError, match=words):

@@ -78,8 +78,8 @@ def test_broken_lines_cost_no_other_and_are_named_by_their_numbers(tmp_path_fact
     good = [number for number, kind in enumerate(lines) if kind == "good"]
     assert [row["prompt"] for row in rows if row] == [f"Question {number}?" for number in good]
     assert [row["completion"] for row in rows if row] == [f"Well, {delimiter} number {number}" for number in good]
-    named = [words.split("line ")[1].split(":")[0].split(" ")[0] for words in found.bad.first]
-    assert named == [str(number + 2) for number, kind in enumerate(lines) if kind != "good"]
+    named = [bad["where"] for bad in found.bad.first]
+    assert named == [f"Line {number + 2}" for number, kind in enumerate(lines) if kind != "good"]
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_of_several_sheets_the_first_is_read_and_the_others_are_offered(tmp_path
     source = read_source(str(path))
     assert list(source.rows) == [{"prompt": "a0", "completion": "b"}]
     (told,) = find_table_problems(source.tables)
-    assert told["message"] == "Of 'a.xlsx.gz' the sheet 'One' is read, not 'Two'."
+    assert told["message"] == "Only the sheet 'One' of 'a.xlsx.gz' is read, not 'Two'."
     source = read_source(str(path), table=TableSettings(**told["cure"]["changes"]))
     assert list(source.rows) == [{"prompt": "a1", "completion": "b"}] and not find_table_problems(source.tables)
     with pytest.raises(UserError, match=r"no sheet 'Three'\. Set sheet to one of: 'One', 'Two'"):
@@ -141,8 +141,8 @@ def test_cells_are_found_wherever_they_are_and_empty_ones_are_nothing(tmp_path):
         {"column 1": "", "prompt": "c", "completion": ""},
     ]
     assert [item["message"][:40] for item in find_table_problems(source.tables)] == [
-        "1 cell of 'a.xlsx' with nan, None, null ",
-        "1 cell of 'a.xlsx' with a formula but no",
+        "1 cell of 'a.xlsx' says nan, None, null ",
+        "1 cell of 'a.xlsx' has a formula but no ",
     ]
 
 
@@ -154,18 +154,18 @@ LOCKED = "<manifest:file-entry><manifest:encryption-data/></manifest:file-entry>
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"PK", "'a.xlsx' is damaged, or no workbook. Save it again"),
-        (b"", "is damaged, or no workbook"),
-        (OLE, "a file of an old Excel .* or locked with a password"),
-        (zipped({"word/document.xml": "<a/>"}), "is damaged, or no workbook"),
-        (zipped(ods_parts("")), "holds no sheet"),
+        (b"PK", "'a.xlsx' is damaged, or not a workbook. Save it again"),
+        (b"", "is damaged, or not a workbook"),
+        (OLE, "an old Excel file .* or locked with a password"),
+        (zipped({"word/document.xml": "<a/>"}), "is damaged, or not a workbook"),
+        (zipped(ods_parts("")), "has no sheets"),
         (zipped({**ods_parts(""), "META-INF/manifest.xml": f"<m>{LOCKED}</m>"}), "locked with a password"),
         (zipped({**excel_parts(""), "xl/sheet.xml": f"{LAUGHS}<worksheet>&b;</worksheet>"}), "is damaged"),
-        (zipped({**excel_parts(""), "xl/sheet.xml": "<worksheet><sheetData><row>"}), "is damaged|holds no rows"),
-        (rows_of(""), "holds no rows"),
+        (zipped({**excel_parts(""), "xl/sheet.xml": "<worksheet><sheetData><row>"}), "is damaged|has no rows"),
+        (rows_of(""), "has no rows"),
         (rows_of('<row><c t="s"><v>7</v></c></row>'), "is damaged"),
         (rows_of('<row><c r="ABCD1"><v>7</v></c></row>'), "is damaged"),
-        (rows_of('<row><c r="XFD1"><v>7</v></c></row>'), "has 16,384 columns; 2,000 are the most"),
+        (rows_of('<row><c r="XFD1"><v>7</v></c></row>'), "has 16,384 columns; the limit is 2,000"),
         (rows_of("<row><c><v>1</v></c><c><v>1</v></c></row>"), "two columns called '1'"),
     ],
 )

@@ -80,11 +80,11 @@ def test_two_processes_train_one_adapter(settings, tmp_path):
 @pytest.mark.parametrize(
     ("change", "content", "words", "code"),
     [
-        ({}, '{"prompt": "Q"}\n', "row 1: no known shape", "data_format"),
-        ({"max_length": 16}, None, "No row is left to train on", "data_format"),
+        ({}, '{"prompt": "Q"}\n', "Row 1: None of the known shapes", "data_format"),
+        ({"max_length": 16}, None, "No rows are left to train on", "data_format"),
         ({"max_length": 4096}, None, "256 positions", "settings"),
         ({"use_dora": True, "precision": "8bit"}, None, "needs a GPU", "settings"),
-        ({"data": "nobody/nothing"}, None, "neither a file here nor a data set", "data_format"),
+        ({"data": "nobody/nothing"}, None, "is not a file here", "data_format"),
     ],
 )
 def test_a_failed_training_says_why_and_exits_non_zero(settings, change, content, words, code):

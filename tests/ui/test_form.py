@@ -44,7 +44,7 @@ def test_the_untouched_form_is_the_default_config():
         ({"data_kind": "/etc/passwd"}, "no way to give data"),
         ({"data_kind": PASTE, "data_paste": "  "}, "Nothing was pasted"),
         ({"data_kind": CHAT, "data_chat": ""}, "No data set from your chats"),
-        ({"data_kind": CHAT, "data_chat": "other"}, "no data set"),
+        ({"data_kind": CHAT, "data_chat": "other"}, "no dataset"),
         ({"learning_rate": None}, "learning_rate is empty"),
     ],
 )
@@ -139,7 +139,7 @@ def test_answers_that_were_kept_in_the_chat_are_data():
     kept = keep_row("from-chat", said, "liked", "key", "user-alice")
     values = {**UNTOUCHED, "data_kind": CHAT, "data_chat": "from-chat"}
     assert make_config("user-alice", values).data == str(kept.path)
-    with pytest.raises(UserError, match="no data set"):
+    with pytest.raises(UserError, match="no dataset"):
         make_config("user-bob", values)
 
 

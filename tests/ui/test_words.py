@@ -28,7 +28,7 @@ READ = {
     "UserError": (None, "message", "hint"),
     "hint_html": (0,),
     "Finding": (None,),
-    "finding": (None,),
+    "finding": (2, "message"),
     "cure": (0,),
     "Cure": (0,),
     "print": (None,),
