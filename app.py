@@ -18,7 +18,8 @@ gc.disable()  # it would walk all that is being imported again and again: a sixt
 from chat.engine import CALLS
 from runs.queue import start_dispatcher
 from ui.guard import guarded
-from ui.page import STYLES, build, theme
+from ui.page import build
+from ui.theme import MARK, STYLES, theme
 from ui.usage import MAX_SESSIONS, MAX_UPLOAD_BYTES, raise_open_files_limit
 
 gc.enable()
@@ -44,6 +45,8 @@ def main() -> None:
         server_port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
         theme=theme(),
         css_paths=STYLES,
+        favicon_path=MARK,
+        footer_links=["api"],  # Gradio's settings have a language of their own
         ssr_mode=False,
         run_history=False,  # it would keep every prompt in the visitor's browser
         max_file_size=MAX_UPLOAD_BYTES,

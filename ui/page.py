@@ -1,9 +1,9 @@
 """The whole page: header, tabs, and what they share. `build()` makes it; app.py serves it."""
 
+import html
 import logging
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -19,20 +19,14 @@ from ui.events import QUIET, Wiring
 from ui.language import in_words, language_of, switch_html, texts_of
 from ui.owner import can_sign_in, known_key
 from ui.patches.lean_sessions import keep_no_values
+from ui.theme import MARK
 from ui.train.run_events import wire
 from ui.train.tab import build_train_tab
 
 log = logging.getLogger(__name__)
-FOLDER = Path(__file__).parent
-STYLES = [FOLDER / "style.css", *sorted(FOLDER.glob("*/*.css"))]  # a tab's own words come last
 # Read by nobody but the browser that owns it; a fixed secret keeps it readable when the app restarts.
 BROWSER_SECRET = "tinyllama-studio"
 SILENT: Wiring = {"inputs": None, "outputs": None, **QUIET}
-
-
-def theme() -> gr.themes.Base:
-    """Return the page's theme, with system fonts: no font is fetched."""
-    return gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 
 
 class Page(gr.Blocks):
@@ -91,24 +85,27 @@ def _readable() -> Generator[None]:
         ) from error
 
 
+def _header_html() -> str:
+    """Return the head of the page: the mark, the name, what it is for, the machine, and the languages."""
+    about = _(
+        "Fine-tune a small chat model on your own examples, watch it learn, and chat with it beside the original."
+    )
+    return (
+        f"<header class='studio'>{MARK.read_text(encoding='utf-8')}"
+        f"<div><h1>TinyLlama Studio</h1><p>{html.escape(str(about))}</p></div>"
+        f"<span class='machine'>{html.escape(str(describe_hardware()))}</span>{switch_html()}</header>"
+    )
+
+
 def build() -> Page:
     """Return the whole page. Imports no torch: the Chat tab does when it is opened."""
     keep_no_values()
     # a run has its own copy of its data
     with Page(title="TinyLlama Studio", analytics_enabled=False, delete_cache=(3600, MAX_TEMPORARY_SECONDS)) as page:
-        gr.Markdown(
-            "# TinyLlama Studio\n"
-            + str(
-                _(
-                    "Fine-tune a small chat model on your own examples, watch it learn, and chat with it beside the original."
-                )
-            )
-            + " "
-            + str(_("This machine: {hardware}.", hardware=describe_hardware()))
-        )
-        gr.HTML(switch_html())
-        if can_sign_in():
-            gr.LoginButton(size="sm", elem_classes="login")
+        with gr.Row(elem_classes="top"):
+            gr.HTML(_header_html())
+            if can_sign_in():
+                gr.LoginButton(size="sm", elem_classes="login", scale=0)
         browser_key = gr.BrowserState("", storage_key="tinyllama-studio-key", secret=BROWSER_SECRET)
         conversations = conversation_store()
         with gr.Tabs() as tabs:
