@@ -1,17 +1,20 @@
 """What the browser tests share: Chromium and its flags, waiting, and the hands of a person on the page."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import psutil
 import pytest
 
 from common.paths import REPOSITORY
+from runs.config import TrainConfig
 
 
 def find_chromium() -> str | None:
@@ -177,15 +180,33 @@ def choose(page, label: str, option: str) -> None:
     page.get_by_role("option").filter(has_text=option).first.click()
 
 
+def unfold(page, title: str) -> None:
+    """Open a folded section by its title."""
+    head = page.locator("button.label-wrap").filter(has_text=re.compile(rf"^\s*{re.escape(title)}")).first
+    if "open" not in (head.get_attribute("class") or "").split():
+        head.click()
+
+
+def set_field(page, name: str, value: str) -> None:
+    """Fill in a setting under Advanced, by its name in TrainConfig."""
+    (item,) = (item for item in fields(TrainConfig) if item.name == name)
+    unfold(page, "Advanced")
+    if name != "name":
+        unfold(page, item.metadata["group"])
+    page.locator(f"#field-{name}").locator("input, textarea").first.fill(value)
+    page.keyboard.press("Tab")
+
+
 def type_base(page, base: str) -> None:
     """Type a base that is not in the list."""
+    unfold(page, "Advanced")
     page.get_by_label("Base model", exact=True).fill(base)
     page.keyboard.press("Enter")
 
 
 def upload(page, file: Path) -> None:
     """Give the training data as a file, and wait until the server has it."""
-    page.get_by_label("A file of mine").check()
+    page.get_by_label("Upload a file").check()
     # the server shows its field: before that the first one on the page is that of the held-out rows
     page.get_by_text("JSONL, JSON, CSV, TSV").wait_for()
     page.locator("input[type=file]").first.set_input_files(str(file))

@@ -3,7 +3,7 @@
 import json
 import re
 
-from tests.browser.driving import MARKS, choose, fill, shoot, status, upload, wait_for
+from tests.browser.driving import MARKS, choose, set_field, shoot, status, upload, wait_for
 
 pytestmark = MARKS
 
@@ -13,11 +13,11 @@ def test_a_person_trains_reloads_and_talks(page, app, embedded_base, tmp_path):
     data = tmp_path / "aye.jsonl"
     data.write_text("\n".join(json.dumps(row) for row in rows * 8))
 
-    choose(page, "Base model", "embedded, small")
-    fill(page, "Name of the adapter", "Aye aye")
+    set_field(page, "name", "Aye aye")
+    choose(page, "Base model", "SmolLM2")
     upload(page, data)
-    fill(page, "Max steps", "30")
-    fill(page, "Learning rate", "0.001")
+    set_field(page, "max_steps", "30")
+    set_field(page, "learning_rate", "0.001")
     page.get_by_role("button", name="Start training").click()
 
     wait_for(lambda: step(page) >= 3, 300, "no third step")

@@ -9,7 +9,7 @@ from common.paths import adapters_folder
 from data.feedback import list_datasets, read_rows
 from models.templates import read_template
 from runs.run import list_runs, read_state
-from tests.browser.driving import MARKS, choose, fill, shoot, type_base, wait_for
+from tests.browser.driving import MARKS, choose, set_field, shoot, type_base, wait_for
 from tests.browser.test_chat import LONG_WAIT, chat, icon, library, send, wait_idle, words  # noqa: F401
 from tests.chat.conftest import adapters  # noqa: F401
 from tests.conftest import TOKENIZER
@@ -108,13 +108,11 @@ def test_from_the_first_visit_to_a_row_that_trains(chat, tiny_base):  # noqa: F8
     shoot(chat, "chat-whole", full_page=True)
 
     chat.get_by_role("tab", name="Train").click()
-    chat.get_by_label("From my chats").check()
+    chat.get_by_label("My chats").check()
     type_base(chat, str(tiny_base))
     choose(chat, "Answers that you liked, corrected or picked in the chat", "from-chat")
-    chat.get_by_text("All settings").click()
-    chat.get_by_text("Memory and speed").click()
-    fill(chat, "Max length", "128")
-    fill(chat, "Max steps", "2")
+    set_field(chat, "max_length", "128")
+    set_field(chat, "max_steps", "2")
     chat.get_by_role("button", name="Start training").click()
     wait_for(lambda: [run for run in list_runs() if read_state(run).status == "done"], 120, "nothing was trained on it")
     shoot(chat, "chat-row-trained", full_page=True)

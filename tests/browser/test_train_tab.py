@@ -10,8 +10,10 @@ import pytest
 from benchmarks.inputs import make_library
 from common.files import read_json
 from common.paths import runs_folder
+from runs.fields import label_of
+from runs.presets import PRESETS, QUICK
 from runs.run import find_run, list_runs, read_state
-from tests.browser.driving import MARKS, fill, shoot, status, type_base, upload, wait_for
+from tests.browser.driving import MARKS, fill, set_field, settle, shoot, status, type_base, unfold, upload, wait_for
 from ui.long_lists import MAX_LISTED_ENTRIES
 
 pytestmark = MARKS
@@ -38,7 +40,7 @@ def prepare(page, base, file, steps: int) -> None:
     page.get_by_text("Which column is what").wait_for()
     page.get_by_role("button", name="Use these columns").click()
     page.get_by_text("trained tokens").wait_for()
-    fill(page, "Max steps", str(steps))
+    set_field(page, "max_steps", str(steps))
 
 
 def test_the_whole_way_of_a_file_to_a_run_that_survives(open_page, app, tiny_base, odd_file):
@@ -59,10 +61,9 @@ def test_the_whole_way_of_a_file_to_a_run_that_survives(open_page, app, tiny_bas
     page.get_by_label("As tokens").check()
     trained = wait_for(lambda: page.locator(".sample .tok.on").all_inner_texts(), SECONDS, "no trained token is shown")
     assert "</s>" in trained, "the stop token is trained, and one sees it"
-    page.get_by_text("All settings").click()
-    page.get_by_text("Memory and speed").click()
-    fill(page, "Max length", "128")
-    fill(page, "Max steps", str(ENDLESS))
+    set_field(page, "max_length", "128")
+    set_field(page, "max_steps", str(ENDLESS))
+    unfold(page, "Steps, memory, time")
     page.get_by_text(f"{ENDLESS:,} steps").wait_for()
     assert re.search(r"Memory: about \d+\.\d+ GiB of RAM .*free\): fits", page.locator(".plan").first.inner_text())
     page.get_by_text("How it is started").click()
@@ -100,15 +101,14 @@ def listed(page, title: str):
 
 def test_two_runs_are_queued_compared_renamed_deleted_and_brought_back(page, tiny_base, odd_file):
     prepare(page, tiny_base, odd_file, ENDLESS)
-    fill(page, "Name of the adapter", "first")
-    page.get_by_text("All settings").click()
-    page.get_by_text("Memory and speed").click()
-    fill(page, "Max length", "128")
+    set_field(page, "name", "first")
+    set_field(page, "max_length", "128")
+    unfold(page, "Steps, memory, time")
     page.get_by_text(f"{ENDLESS:,} steps").wait_for()
     page.get_by_role("button", name="Start training").click()
     page.get_by_text(f"of {ENDLESS}").wait_for()
-    fill(page, "Name of the adapter", "second")
-    fill(page, "Max steps", "3")
+    set_field(page, "name", "second")
+    set_field(page, "max_steps", "3")
     page.get_by_text("3 steps of").wait_for()
     page.get_by_role("button", name="Start training").click()
     page.get_by_text("Waiting, place 1 of 1").wait_for()
@@ -140,9 +140,8 @@ def test_two_runs_are_queued_compared_renamed_deleted_and_brought_back(page, tin
 
 def test_a_run_that_was_killed_by_the_system_says_so_and_offers_a_cure(page, tiny_base, odd_file):
     prepare(page, tiny_base, odd_file, ENDLESS)
-    page.get_by_text("All settings").click()
-    page.get_by_text("Memory and speed").click()
-    fill(page, "Max length", "128")
+    set_field(page, "max_length", "128")
+    unfold(page, "Steps, memory, time")
     page.get_by_text(f"{ENDLESS:,} steps").wait_for()
     page.get_by_role("button", name="Start training").click()
     page.get_by_text(f"of {ENDLESS}").wait_for()
@@ -158,14 +157,14 @@ def test_a_run_that_was_killed_by_the_system_says_so_and_offers_a_cure(page, tin
 
 
 def test_what_cannot_work_is_a_sentence_and_the_page_stays_alive(page):
-    page.get_by_label("A file of mine").check()
+    page.get_by_label("Upload a file").check()
     page.get_by_role("button", name="Start training").click()
     page.get_by_text("No file was uploaded").first.wait_for()
     shoot(page, "error")
     page.get_by_label("Example: a study coach").check()
-    fill(page, "Learning rate", "5")
+    set_field(page, "learning_rate", "5")
     page.get_by_role("button", name="Start training").click()
-    page.get_by_text("learning_rate: 5.0 is too high").first.wait_for()
+    page.get_by_text("5.0 is too high").first.wait_for()
     page.get_by_role("tab", name="Chat").click()
     page.get_by_role("button", name="Send").click()
     page.get_by_text("There is no message").wait_for()
@@ -173,24 +172,69 @@ def test_what_cannot_work_is_a_sentence_and_the_page_stays_alive(page):
 
 def test_the_page_works_on_a_phone(open_page):
     page = open_page(width=400, height=860)
-    page.get_by_text("steps of 4 rows").wait_for()
+    page.locator(".start-words a").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 400, "one has to scroll sideways"
     shoot(page, "phone", full_page=True)
 
 
+PASTED = "JSON lines, a table, or plain text"
+
+
 def test_the_form_is_as_it_was_left_after_a_reload_and_a_reset_empties_it(page):
-    page.get_by_text("steps of 4 rows").wait_for()
-    fill(page, "Max steps", "33")
+    page.locator(".start-words a").first.wait_for()
+    set_field(page, "max_steps", "33")
     page.get_by_label("Paste", exact=True).check()
-    fill(page, "Rows: JSON lines, a table, or plain text", '{"prompt": "a", "completion": "b"}')
-    page.get_by_text("Check the data: then").wait_for()
+    fill(page, PASTED, '{"prompt": "a", "completion": "b"}')
+    settle(page)
     page.reload()
-    page.get_by_text("Check the data: then").wait_for()
-    assert page.get_by_label("Max steps", exact=True).input_value() == "33"
-    assert '"completion"' in page.get_by_label("Rows: JSON lines, a table, or plain text").input_value()
+    wait_for(lambda: '"completion"' in page.get_by_label(PASTED).input_value(), SECONDS, "what was pasted is gone")
+    unfold(page, "Advanced")
+    unfold(page, "Training")
+    steps = page.locator("#field-max_steps input")
+    assert steps.input_value() == "33"
     page.get_by_role("button", name="Reset the form").click()
-    page.get_by_text("steps of 4 rows").wait_for()
-    wait_for(lambda: page.get_by_label("Max steps", exact=True).input_value() == "0", SECONDS, "it is not reset")
+    wait_for(lambda: steps.input_value() == "0", SECONDS, "it is not reset")
+
+
+def test_what_was_found_in_one_source_never_stands_under_another(page, tiny_base, odd_file):
+    type_base(page, str(tiny_base))
+    upload(page, odd_file)
+    page.get_by_text("Which column is what").wait_for()
+    page.get_by_role("button", name="Use these columns").click()
+    page.get_by_text("trained tokens").wait_for()
+    page.get_by_label("Paste", exact=True).check()
+    page.get_by_text("Nothing was pasted").wait_for()
+    assert not page.get_by_text("trained tokens").count() and not page.get_by_text("Use each once").count()
+    fill(page, PASTED, "\n".join(["prompt,completion", *(f"question {n},answer {n}" for n in range(20))]))
+    page.get_by_text("trained tokens").wait_for()
+    assert not page.get_by_text("Needs fixing").count(), "the columns of the file are looked for in the paste"
+
+
+def test_a_wrong_value_is_said_at_its_field_and_beside_start_until_it_is_right(page):
+    page.locator(".start-words a").first.wait_for()
+    set_field(page, "learning_rate", "5")
+    field = page.locator(".wrong-field#field-learning_rate")
+    field.get_by_text("too high").wait_for()
+    page.locator("button.label-wrap.open").filter(has_text="Advanced").click()
+    page.locator(".start-words").get_by_role("link", name=label_of("learning_rate")).click()
+    wait_for(lambda: page.evaluate("document.activeElement.closest('#field-learning_rate') !== null"), 10, "elsewhere")
+    set_field(page, "learning_rate", "0.0005")
+    field.wait_for(state="detached")
+
+
+def test_a_quick_try_starts_with_ten_presses_of_keys(page):
+    """The keys as a person presses them: Tab to the presets, an arrow, Tab to Start, Enter."""
+    page.locator(".start-words a").first.wait_for()
+    focused = "document.activeElement.value || document.activeElement.innerText"
+    keys = 0
+    for key, goal in (("Tab", "Good default"), ("ArrowLeft", "Quick try"), ("Tab", "Start training")):
+        while goal not in page.evaluate(focused):
+            page.keyboard.press(key)
+            keys += 1
+            assert keys < 10, f"{goal} is too far away"
+    page.keyboard.press("Enter")
+    wait_for(list_runs, SECONDS, "nothing has started")
+    assert list_runs()[0].config().max_steps == PRESETS[QUICK]["max_steps"]
 
 
 def pick_by_typing(page, label: str, words: str) -> None:

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import httpx
 
+from runs.fields import label_of
 from tests.chaos.client import Client, Refused
+from ui.train.form_values import PASTE, UPLOAD
 
 ADDRESS = "6.6.6.6"
 BOMB = "{% for a in messages %}{{ 'a'|center(9999999999) }}{% endfor %}"
@@ -234,11 +236,11 @@ def train_oddly(attacker: Attacker) -> None:
         [
             {"Base model": "/etc"},
             {"Base model": "../../x"},
-            {"Continue from": attacker.luck.choice(attacker.names)},
-            {"Max steps": 10**12},
-            {"Epochs": float("1e300")},
-            {"Data": "A file of mine"},
-            {"Data": "Paste", "Rows: JSON lines, a table, or plain text": "[" * 50_000},
+            {"Start from": attacker.luck.choice(attacker.names)},
+            {label_of("max_steps"): 10**12},
+            {label_of("num_train_epochs"): float("1e300")},
+            {"Examples to learn from": UPLOAD},
+            {"Examples to learn from": PASTE, "JSON lines, a table, or plain text": "[" * 50_000},
         ]
     )
     attacker.call("start", {"Base model": "tests/tiny-base", "Name of the adapter": "evil", **odd})

@@ -8,7 +8,9 @@ import time
 import zipfile
 from pathlib import Path
 
+from runs.fields import label_of
 from tests.chaos.client import Client, Refused
+from ui.train.form_values import PASTE
 
 BASE = "tests/tiny-base"
 MAX_RUNS = 2  # they train one after the other
@@ -79,10 +81,10 @@ class Person:
         values = {
             "Base model": BASE,
             "Name of the adapter": name,
-            "Data": "Paste",
-            "Rows: JSON lines, a table, or plain text": rows,
-            "Max steps": 4,
-            "Max length": 128,
+            "Examples to learn from": PASTE,
+            "JSON lines, a table, or plain text": rows,
+            label_of("max_steps"): 4,
+            label_of("max_length"): 128,
         }
         try:
             shown = json.dumps(self.client.call("start", values))

@@ -41,11 +41,11 @@ def test_the_untouched_form_is_the_default_config():
     ("changes", "sentence"),
     [
         ({"data_kind": UPLOAD}, "No file was uploaded"),
-        ({"data_kind": "/etc/passwd"}, "no way to give data"),
+        ({"data_kind": "/etc/passwd"}, "not a kind of data"),
         ({"data_kind": PASTE, "data_paste": "  "}, "Nothing was pasted"),
-        ({"data_kind": CHAT, "data_chat": ""}, "No data set from your chats"),
+        ({"data_kind": CHAT, "data_chat": ""}, "No chat dataset"),
         ({"data_kind": CHAT, "data_chat": "other"}, "no dataset"),
-        ({"learning_rate": None}, "learning_rate is empty"),
+        ({"learning_rate": None}, "^Learning rate: It is empty"),
     ],
 )
 def test_what_is_missing_or_unknown_is_named(changes, sentence):
@@ -60,7 +60,7 @@ def test_what_may_be_empty_may_be_empty():
 
 @pytest.mark.parametrize("base", ["/etc", "../..", "~", "./model", "folder"])
 def test_a_visitor_of_a_space_cannot_name_a_folder_of_the_server(space, base):
-    with pytest.raises(UserError, match="not a model id"):
+    with pytest.raises(UserError, match="not a model ID"):
         made(base=base)
     assert made(base="owner/name").base == "owner/name"
 
@@ -68,7 +68,7 @@ def test_a_visitor_of_a_space_cannot_name_a_folder_of_the_server(space, base):
 @pytest.mark.parametrize("name", ["/etc/passwd", "../secret.jsonl", "runs/config.py", "a/b/c", "~/x"])
 def test_a_visitor_of_a_space_cannot_name_a_file_of_the_server(space, name):
     for changes in ({"data_kind": HUB, "data_hub": name}, {"text_hub": name}):
-        with pytest.raises(UserError, match="not the id of a data set"):
+        with pytest.raises(UserError, match="not the ID of a dataset"):
             made(**changes)
 
 
@@ -106,7 +106,7 @@ def test_several_files_are_one_line_with_their_shares(files, line, data):
 
 def test_the_names_of_several_files_are_filled_in_and_none_is_left_out_in_silence():
     assert uploaded_names(FILES) == "a.jsonl, b.csv" and uploaded_names(FILES[:1]) == uploaded_names(None) == ""
-    with pytest.raises(UserError, match=r"'b\.csv' was uploaded, and the line of shares does not name it"):
+    with pytest.raises(UserError, match=r"'b\.csv' was uploaded, but its share is not given"):
         made(data_kind=UPLOAD, data_file=FILES, data_mix="a.jsonl:1, o/n:1")
     for files in ([1], [["a"]]):
         with pytest.raises(UserError, match="data_file"):
@@ -120,7 +120,7 @@ def test_a_mix_of_a_visitor_names_no_file_of_the_server(space):
         {"data_kind": HUB, "data_hub": "o/n:1, /etc/passwd.csv:1"},
         {"data_kind": UPLOAD, "data_file": FILES, "data_mix": "a.jsonl, b.csv, /etc/passwd.csv"},
     ):
-        with pytest.raises(UserError, match="not the id of a data set"):
+        with pytest.raises(UserError, match="not the ID of a dataset"):
             made(**values)
     assert made(data_kind=HUB, data_hub="o/n:1, o/m@v1:2").data == "o/n:1, o/m@v1:2"
 

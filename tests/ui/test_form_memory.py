@@ -8,7 +8,7 @@ from ui.train.form_values import PASTE, UPLOAD, make_config
 
 
 def test_what_was_kept_comes_back():
-    kept = {"name": "pirate", "max_steps": 33, "learning_rate": 1, "use_dora": True, "preset": "Quick try"}
+    kept = {"name": "pirate", "max_steps": 33, "learning_rate": 1, "use_dora": True}
     kept |= {"data_kind": PASTE, "data_paste": "a,b", "base_revision": None}
     assert kept_values(kept) == kept
 
@@ -25,9 +25,9 @@ FORGED += [
     {"precision": "fp7"},
     {"precision": ["auto"]},
     {"data_kind": "/etc"},
-    {"preset": "mine"},
+    {"data_kind": ["upload"]},
 ]
-FORGED += [{"preset": []}, {"data_paste": "x" * (MAX_VALUE_CHARACTERS + 1)}, {"base": {"a": 1}}]
+FORGED += [{"data_paste": "x" * (MAX_VALUE_CHARACTERS + 1)}, {"base": {"a": 1}}]
 
 
 @pytest.mark.parametrize("forged", FORGED)

@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from common.language import _
 from runs.config import TrainConfig
-from runs.presets import DEFAULT, PRESETS
 from ui.events import QUIET, Wiring
 from ui.messages import shown
-from ui.train.check_events import changed_form
+from ui.train.check_events import CHECK_SOON, changed_form
 from ui.train.form_values import FORM_ONLY, KINDS, UPLOAD, FormValues, form_values, shown_fields
-from ui.train.settings_form import preset_help
 
 if TYPE_CHECKING:
     from ui.train.tab import TrainTab
 
 FILES = ("data_file", "data_mix", "text_file", "eval_file")  # and the names of files
 MAX_VALUE_CHARACTERS = 200_000  # a browser keeps five million in all
-PRESET = "preset"
 GATHER = """(...values) => {
     const names = %s, longest = %d;
     const kept = names.map((name, n) => [name, values[n]]);
@@ -45,7 +43,7 @@ def build_form_memory() -> FormMemory:
     """Lay out the browser's store and the button that resets the form."""
     # read by nobody but the browser that it lies in; a fixed secret keeps it readable when the app restarts
     store = gr.BrowserState({}, storage_key="tinyllama-studio-form", secret="tinyllama-studio")
-    return FormMemory(store, gr.Button("Reset the form", size="sm"))
+    return FormMemory(store, gr.Button(_("Reset the form"), size="sm"))
 
 
 def kept_values(stored: object) -> FormValues:
@@ -57,8 +55,6 @@ def kept_values(stored: object) -> FormValues:
     kept |= {name: stored[name] for name in texts if _is_text(stored.get(name))}
     if kept.get("data_kind") not in KINDS:
         kept.pop("data_kind", None)
-    if stored.get(PRESET) in tuple(PRESETS):
-        kept[PRESET] = stored[PRESET]
     return kept
 
 
@@ -82,31 +78,35 @@ def _is_text(value: object) -> bool:
 
 def default_values() -> FormValues:
     """Return the values of the untouched form."""
-    return {**form_values(TrainConfig()), "name": "my-adapter", PRESET: DEFAULT}
+    return {**form_values(TrainConfig()), "name": "my-adapter"}
 
 
 def wire_memory(tab: TrainTab, plan: Wiring) -> Wiring:
     """Keep every change in the browser, and wire the reset; return the event that fills the form when the page is opened."""
-    names, parts = (PRESET, *tab.names), [tab.preset_radio, *tab.components]
-    outputs = [*parts, tab.preset_html]
     files = [tab.inputs[name] for name in FILES]
-    changes = [part.change for part in parts if part not in files]
-    gr.on(changes, None, parts, tab.memory.store, js=GATHER % (json.dumps(names), MAX_VALUE_CHARACTERS), **QUIET)
-
-    def filled(values: FormValues) -> list:
-        help_html = preset_help(values[PRESET]) if PRESET in values else gr.skip()
-        return [*changed_form(names, values), help_html]
+    changes = [component.change for component in tab.components if component not in files]
+    gather = GATHER % (json.dumps(tab.names), MAX_VALUE_CHARACTERS)
+    gr.on(changes, None, tab.components, tab.memory.store, js=gather, **QUIET)
 
     @shown
     def on_open(stored):
         kept = kept_values(stored)
         if kept.get("data_kind") == UPLOAD:
-            gr.Info("Your settings are as you left them. Choose the file again: a page cannot keep one over a reload.")
-        return filled(kept)
+            gr.Info(
+                _("Your settings are as you left them. Choose the file again: a page cannot keep one over a reload.")
+            )
+        return changed_form(tab.names, kept)
 
     @shown
     def on_reset():
-        return filled(default_values())
+        return changed_form(tab.names, default_values())
 
-    tab.memory.reset_button.click(on_reset, None, outputs, **QUIET).then(**plan)
-    return {"fn": on_open, "inputs": tab.memory.store, "outputs": outputs, **QUIET}
+    reset = tab.memory.reset_button
+    reset.click(on_reset, None, tab.components, **QUIET)
+    # after the events above and elsewhere that fill the form: listeners of one trigger come one after the other
+    filled = [reset.click, tab.plan.preset_radio.input, tab.plan.fit_button.click, tab.plan.load_button.upload]
+    filled += [tab.view.cure_button.click, tab.history.copy_button.click, tab.data.map_button.click]
+    filled += [button.click for button in tab.data.cure_buttons]
+    kept = gr.on(filled, None, tab.components, tab.memory.store, js=gather, **QUIET)
+    kept.then(None, js=CHECK_SOON, **QUIET).then(**plan)
+    return {"fn": on_open, "inputs": tab.memory.store, "outputs": tab.components, **QUIET}

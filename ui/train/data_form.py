@@ -1,158 +1,101 @@
-"""The data part of the Train tab: the source of the rows, the report of the check, and the cures of what it found.
+"""The data part of the Train tab: the source of the examples, what was found in them, and the cures of what is wrong.
 
 The check runs in a process of its own, so that the app imports no torch for it; the preview shows exactly what is trained.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from common.language import _
 from data import kinds
 from data.report import Cure, Report
+from runs.forecast.estimate import EXAMPLE_FACTS
+from ui.events import QUIET
+from ui.messages import hint_html
 from ui.owner import on_space
 from ui.train import report_view
-from ui.train.form_values import CHAT, EXAMPLE_DATA, HUB, KINDS, PASTE, UPLOAD
-from ui.train.settings_form import data_inputs
+from ui.train.form_values import CHAT, EXAMPLE_DATA, HUB, PASTE, UPLOAD
+from ui.train.promised import found_in_one_line
+from ui.train.settings_form import field_id, settings_inputs
 
 FILE_TYPES = [*kinds.KINDS, ".gz"]
-MAPPED = {  # what a column can be, and what that is for people
-    "messages": "a list of turns",
-    "prompt": "what the person says",
-    "completion": "what the assistant answers",
-    "system": "system prompt",
-    "context": "goes with the prompt",
-    "history": "earlier turns",
-    "label": "false: not to be trained",
-    "text": "plain text",
-}
+MAPPED = ("messages", "prompt", "completion", "system", "context", "history", "label", "text")  # what a column can be
 MAX_CURES = 6
-CONVERSATIONS, TOKENS = "As conversations", "As tokens"
+CONVERSATIONS, TOKENS = "conversations", "tokens"
+CHECK_BUTTON = "check-data"  # its id in the page
+
+
+class NewestCheck:
+    """The number of the newest check of one open page: what is asked for later ends what runs."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def start(self) -> Callable[[], bool]:
+        """End what runs; return a function that says whether something newer was started."""
+        self.number += 1
+        mine = self.number
+        return lambda: self.number != mine
 
 
 @dataclass
 class DataForm:
-    """The inputs by name, and the components of the report."""
+    """The inputs of the source by name, and the components of the report."""
 
     inputs: dict[str, Any]
-    text_accordion: gr.Accordion
     check_button: gr.Button
     stop_button: gr.Button
+    found_html: gr.HTML
     report_html: gr.HTML
     mapping_group: gr.Accordion
     mapping_dropdowns: dict[str, gr.Dropdown]
     map_button: gr.Button
     cure_buttons: list[gr.Button]
-    preview_group: gr.Column
+    preview_group: gr.Accordion
     preview_radio: gr.Radio
     preview_html: gr.HTML
+    newest: gr.State
+    is_previewed: gr.State
 
     @property
     def views(self) -> list:
         """Return the components that `report_views` updates."""
         mapping = [self.mapping_group, *self.mapping_dropdowns.values()]
-        return [self.report_html, *mapping, *self.cure_buttons, self.preview_group, self.preview_html]
+        return [self.found_html, self.report_html, *mapping, *self.cure_buttons, self.preview_group, self.preview_html]
 
 
 def build_data_form() -> DataForm:
-    """Lay out the data part."""
-    kind_radio = gr.Radio(KINDS, value=EXAMPLE_DATA, label="Data")
-    data_file = gr.File(
-        label="One file or several: JSONL, JSON, CSV, TSV, Excel (.xlsx), ODS, Parquet, TXT, Markdown; also gzipped",
-        file_types=FILE_TYPES,
-        file_count="multiple",
-        visible=False,
-    )
-    mix_box = gr.Textbox(
-        label="Shares of several data sets",
-        info="Each name with its share of the rows; Hub data sets may be added. As many rows are drawn as the shares allow, "
-        "none twice; without shares all rows are read.",
-        placeholder="a.jsonl:0.7, owner/name:0.3",
-        visible=False,
-    )
-    paste_box = gr.Textbox(
-        label="Rows: JSON lines, a table, or plain text",
-        placeholder='{"prompt": "Say hello", "completion": "Ahoy!"}',
-        lines=6,
-        max_lines=14,
-        visible=False,
-    )
-    with gr.Group(visible=False) as hub_group:
-        place = "" if on_space() else ", or a path on this machine"
-        hub_box = gr.Textbox(
-            label=f"Id of the data set{place}; several with commas and shares", placeholder="owner/name"
-        )
-        with gr.Row():
-            hub = data_inputs("data_config", "data_split", "data_revision")
-    chat_dropdown = gr.Dropdown(
-        [],
-        label="Answers that you liked, corrected or picked in the chat",
-        visible=False,
-        allow_custom_value=True,
-    )
-    kind_radio.change(
-        lambda kind: [
-            gr.File(visible=kind == UPLOAD),
-            gr.Textbox(visible=kind == UPLOAD),
-            gr.Textbox(visible=kind == PASTE),
-            gr.Group(visible=kind == HUB),
-            gr.Dropdown(visible=kind == CHAT),
-        ],
-        kind_radio,
-        [data_file, mix_box, paste_box, hub_group, chat_dropdown],
-        show_progress="hidden",
-        api_visibility="undocumented",
-    )
-    inputs: dict[str, Any] = {"data_kind": kind_radio, "data_file": data_file, "data_mix": mix_box}
-    inputs |= {"data_paste": paste_box, "data_hub": hub_box, "data_chat": chat_dropdown, **hub}
-    inputs |= _data_options()
-    with gr.Accordion("Optional: learn from plain text first", open=False) as text_accordion:
-        gr.HTML("<p class='hint'>Stage 1 reads text as it is, stage 2 trains the conversations above on top of it.</p>")
-        inputs["text_file"] = gr.File(
-            label="Text: TXT, Markdown, or rows with `text`", file_types=FILE_TYPES, height=120
-        )
-        inputs["text_hub"] = gr.Textbox(label="Or a Hub data set with a `text` column", placeholder="owner/name")
-        inputs |= data_inputs("text_data_revision", "text_epochs")
-    return _with_report(inputs, text_accordion)
-
-
-def _data_options() -> dict[str, Any]:
-    """Lay out what becomes of the rows, by subject; return the inputs by name."""
-    with gr.Accordion("Data options", open=False):
-        with gr.Accordion("Which rows", open=False):
-            inputs = data_inputs("max_rows", "too_long", "drop_duplicates", "skip_bad_rows")
-        with gr.Accordion("Held-out rows", open=False):
-            inputs |= data_inputs("eval_fraction", "eval_split")
-            inputs["eval_file"] = gr.File(label="Or a file of its own", file_types=FILE_TYPES, height=120)
-            inputs["eval_hub"] = gr.Textbox(label="Or a Hub data set", placeholder="owner/name")
-            inputs |= data_inputs("eval_data_revision")
-        with gr.Accordion("Conversations", open=False):
-            inputs |= data_inputs("markup", "system_turns")
-        with gr.Accordion("Tables and columns", open=False):
-            inputs |= data_inputs("header", "keep_null_words", "sheet", "columns")
-    return inputs
-
-
-def _with_report(inputs: dict[str, Any], text_accordion: gr.Accordion) -> DataForm:
-    """Lay out the report below the inputs."""
-    with gr.Row():
-        check_button = gr.Button("Check the data", size="sm")
-        stop_button = gr.Button("Stop the check", size="sm", visible=False)
+    """Lay out the source, what was found in it, and the preview."""
+    inputs = _build_source()
+    with gr.Row(elem_classes="found"):
+        found_html = gr.HTML(example_found(), elem_id="found")
+        stop_button = gr.Button(_("Stop the check"), size="sm", min_width=120, scale=0, visible=False)
+        # pressed by the page itself when the source has changed
+        check_button = gr.Button(_("Check the data"), elem_id=CHECK_BUTTON, visible="hidden")
     report_html = gr.HTML("", elem_classes="report", visible=False)
     with gr.Row():
-        cure_buttons = [gr.Button(visible=False, size="sm", variant="primary") for _ in range(MAX_CURES)]
-    with gr.Accordion("Which column is what?", visible=False) as mapping_group:
-        gr.HTML("<p class='hint'>What was found, or guessed, is filled in.</p>")
-        with gr.Row():
+        cure_buttons = [gr.Button(visible=False, size="sm", variant="primary") for _number in range(MAX_CURES)]
+    with gr.Accordion(_("Which column is what?"), visible=False) as mapping_group:
+        gr.HTML(hint_html(_("Filled in with what was found or guessed.")))
+        meanings = mapped_words()
+        with gr.Row(elem_classes="fields"):
             dropdowns = {
-                name: gr.Dropdown([], label=name, info=words, min_width=140, allow_custom_value=True)
-                for name, words in MAPPED.items()
+                name: gr.Dropdown([], label=name, info=meanings[name], min_width=140, allow_custom_value=True)
+                for name in MAPPED
             }
-        map_button = gr.Button("Use these columns", size="sm", variant="primary")
-    with gr.Column(visible=False) as preview_group:
-        preview_radio = gr.Radio([CONVERSATIONS, TOKENS], value=CONVERSATIONS, label="The first ten rows")
-        preview_html = gr.HTML("", elem_classes="preview")
-    report = (
+        map_button = gr.Button(_("Use these columns"), size="sm", variant="primary")
+    with gr.Accordion(_("Preview"), open=False) as preview_group:
+        choices = [(_("As conversations"), CONVERSATIONS), (_("As tokens"), TOKENS)]
+        preview_radio = gr.Radio(choices, value=CONVERSATIONS, label=_("First ten rows"))
+        preview_html = gr.HTML(preview(None, CONVERSATIONS), elem_classes="preview")
+    return DataForm(
+        inputs,
+        check_button,
+        stop_button,
+        found_html,
         report_html,
         mapping_group,
         dropdowns,
@@ -161,24 +104,151 @@ def _with_report(inputs: dict[str, Any], text_accordion: gr.Accordion) -> DataFo
         preview_group,
         preview_radio,
         preview_html,
+        newest=gr.State(NewestCheck()),
+        is_previewed=gr.State(False),
     )
-    return DataForm(inputs, text_accordion, check_button, stop_button, *report)
 
 
-def report_views(report: Report | None, shown_as: str = CONVERSATIONS) -> list:
-    """Return updates for `DataForm.views`: the report, the columns (open when not recognised), cures, the preview."""
+def _build_source() -> dict[str, Any]:
+    """Lay out the choice of the source, and the input of each; return the inputs by name."""
+    sources = [
+        (_("Example: a study coach"), EXAMPLE_DATA),
+        (_("Upload a file"), UPLOAD),
+        (_("Paste"), PASTE),
+        (_("Hugging Face dataset"), HUB),
+        (_("My chats"), CHAT),
+    ]
+    kind_radio = gr.Radio(
+        sources,
+        value=EXAMPLE_DATA,
+        label=_("Examples to learn from"),
+        show_label=False,
+        container=False,
+        elem_id=field_id("data"),
+    )
+    data_file = gr.File(
+        label=_(
+            "JSONL, JSON, CSV, TSV, Excel (.xlsx), ODS, Parquet, TXT or Markdown; one file or several; also gzipped"
+        ),
+        file_types=FILE_TYPES,
+        file_count="multiple",
+        height=140,
+        visible=False,
+    )
+    paste_box = gr.Textbox(
+        label=_("JSON lines, a table, or plain text"),
+        placeholder='{"prompt": "Say hello", "completion": "Ahoy!"}',
+        lines=6,
+        max_lines=14,
+        visible=False,
+    )
+    place = _("ID of the dataset; several with commas and shares")
+    if not on_space():
+        place = _("ID of the dataset, or a path on this machine; several with commas and shares")
+    hub_box = gr.Textbox(label=place, placeholder="owner/name", visible=False)
+    label = _("Answers that you liked, corrected or picked in the chat")
+    chat_dropdown = gr.Dropdown([], label=label, visible=False, allow_custom_value=True)
+    kind_radio.change(
+        lambda kind: [
+            gr.File(visible=kind == UPLOAD),
+            gr.Textbox(visible=kind == PASTE),
+            gr.Textbox(visible=kind == HUB),
+            gr.Dropdown(visible=kind == CHAT),
+        ],
+        kind_radio,
+        [data_file, paste_box, hub_box, chat_dropdown],
+        **QUIET,
+    )
+    inputs: dict[str, Any] = {"data_kind": kind_radio, "data_file": data_file, "data_paste": paste_box}
+    return {**inputs, "data_hub": hub_box, "data_chat": chat_dropdown}
+
+
+def build_data_options() -> dict[str, Any]:
+    """Lay out what becomes of the rows, by subject; return the inputs by name."""
+    mix_box = gr.Textbox(
+        label=_("Shares of several datasets"),
+        info=_(
+            "Each name with its share of the rows; Hugging Face datasets may be added. As many rows are drawn as the shares "
+            "allow, none twice. Without shares all rows are used."
+        ),
+        placeholder="a.jsonl:0.7, owner/name:0.3",
+        elem_id=field_id("data_mix"),
+    )
+    inputs: dict[str, Any] = {"data_mix": mix_box, **settings_inputs("data_config", "data_split", "data_revision")}
+    with gr.Accordion(_("Which rows"), open=False):
+        inputs |= settings_inputs("max_rows", "too_long", "drop_duplicates", "skip_bad_rows")
+    with gr.Accordion(_("Held-out rows"), open=False):
+        inputs |= settings_inputs("eval_fraction", "eval_split")
+        inputs["eval_file"] = gr.File(label=_("Or a file of its own"), file_types=FILE_TYPES, height=120)
+        label = _("Or a Hugging Face dataset")
+        inputs["eval_hub"] = gr.Textbox(label=label, placeholder="owner/name", elem_id=field_id("eval_hub"))
+        inputs |= settings_inputs("eval_data_revision")
+    with gr.Accordion(_("Conversations"), open=False):
+        inputs |= settings_inputs("markup", "system_turns")
+    with gr.Accordion(_("Tables and columns"), open=False):
+        inputs |= settings_inputs("header", "keep_null_words", "sheet", "columns")
+    return inputs
+
+
+def build_text_first() -> dict[str, Any]:
+    """Lay out the plain text that may be learned before the conversations; return the inputs by name."""
+    gr.HTML(hint_html(_("Stage 1 reads plain text, stage 2 trains on the conversations above.")))
+    inputs: dict[str, Any] = {
+        "text_file": gr.File(
+            label=_("Text: TXT, Markdown, or rows with a `text` column"), file_types=FILE_TYPES, height=120
+        ),
+        "text_hub": gr.Textbox(
+            label=_("Or a Hugging Face dataset with a `text` column"),
+            placeholder="owner/name",
+            elem_id=field_id("text_hub"),
+        ),
+    }
+    return inputs | settings_inputs("text_data_revision", "text_epochs")
+
+
+def mapped_words() -> dict[str, str]:
+    """Return what each name in MAPPED means."""
+    words = [_("a list of turns"), _("what the person says"), _("what the assistant answers"), _("system prompt")]
+    words += [_("goes with the prompt"), _("earlier turns"), _("false: not trained on"), _("plain text")]
+    return dict(zip(MAPPED, words, strict=True))
+
+
+def example_found() -> str:
+    """Return what is in the example, which needs no check, as HTML."""
+    rows, held_out = EXAMPLE_FACTS["train_rows"], EXAMPLE_FACTS.get("held_out_rows", 0)
+    return hint_html(
+        _("{rows} conversations with a study coach, and {held_out} held out to test on.", rows=rows, held_out=held_out),
+        "good",
+    )
+
+
+def report_views(report: Report | None, shown_as: str = CONVERSATIONS, found: str = "") -> list:
+    """Return updates for `DataForm.views`: the report, the columns (open when not recognised), cures, the preview.
+
+    Without a report they are empty; `found` is the line under the source then, as HTML.
+    """
     if not report:
-        hidden = [gr.Accordion(visible=False), *[gr.skip()] * len(MAPPED), *[gr.Button(visible=False)] * MAX_CURES]
-        return [gr.HTML("", visible=False), *hidden, gr.Column(visible=False), ""]
-    found, labels = report["mapping"] or report["guess"], [cure["label"] for cure in cures_of(report)]
-    columns = ["", *dict.fromkeys([*report["columns"], *found.values()])]
+        columns = [gr.Dropdown([], value="")] * len(MAPPED)
+        cures = [gr.Button(visible=False)] * MAX_CURES
+        return [
+            found,
+            gr.HTML("", visible=False),
+            gr.Accordion(visible=False),
+            *columns,
+            *cures,
+            gr.skip(),
+            preview(None, shown_as),
+        ]
+    mapping, labels = report["mapping"] or report["guess"], [cure["label"] for cure in cures_of(report)]
+    columns = ["", *dict.fromkeys([*report["columns"], *mapping.values()])]
     return [
+        hint_html(found_in_one_line(report), "problem" if stops_of(report) else "good"),
         gr.HTML(report_view.summary(report), visible=True),
         gr.Accordion(visible=bool(report["columns"]), open=report["mapping"] is None),
-        *[gr.Dropdown(columns, value=found.get(name, "")) for name in MAPPED],
+        *[gr.Dropdown(columns, value=mapping.get(name, "")) for name in MAPPED],
         *[gr.Button(label, visible=True) for label in labels],
         *[gr.Button(visible=False)] * (MAX_CURES - len(labels)),
-        gr.Column(visible=True),
+        gr.Accordion(open=True) if report["mapping"] is None else gr.skip(),
         preview(report, shown_as),
     ]
 
@@ -186,7 +256,7 @@ def report_views(report: Report | None, shown_as: str = CONVERSATIONS) -> list:
 def preview(report: Report | None, shown_as: str) -> str:
     """Show the first rows: as conversations or tokens, or as they were read where columns are not recognised."""
     if not report:
-        return ""
+        return hint_html(_("The first rows appear here when the data is checked."))
     if report["mapping"] is None:
         return report_view.raw_rows(report)
     show = report_view.tokens if shown_as == TOKENS else report_view.conversations

@@ -15,24 +15,35 @@ from typing import Any
 
 from common.errors import UserError
 from common.files import exists, is_file, write_text
+from common.language import _
 from common.mix import DataSet, as_text, data_sets, split_line
 from common.paths import REPOSITORY, contained, datasets_folder, home, runs_folder
 from data.feedback import find_dataset
 from data.kinds import paste_suffix
 from models.base import AUTO, EMBEDDED
 from runs.config import EXAMPLE, READING, ROWS, SOURCE, WRITTEN, TrainConfig, marked, named_in
+from runs.fields import label_of
 from runs.resolve import check_for_visitors
 from ui.owner import on_space
 
 FormValues = dict[str, Any]  # what the inputs hold, by name; or only some of them, changed
 
-EXAMPLE_DATA = "Example: a study coach (220 conversations)"
-UPLOAD, PASTE, HUB, CHAT = "A file of mine", "Paste", "Hub data set", "From my chats"
-KINDS = (EXAMPLE_DATA, UPLOAD, PASTE, HUB, CHAT)
+KINDS = EXAMPLE_DATA, UPLOAD, PASTE, HUB, CHAT = ("example", "upload", "paste", "hub", "chat")  # of data
 FORM_ONLY = ("data_kind", "data_file", "data_mix", "data_paste", "data_hub", "data_chat")
 FORM_ONLY += ("text_file", "text_hub", "eval_file", "eval_hub")
 MAX_KEPT_PASTES = 5
 MAX_PASTED_CHARACTERS = 5_000_000
+
+
+class FieldError(UserError):
+    """A UserError about one setting of the form, by its name."""
+
+    def __init__(self, field: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.field = field
+
+    def __str__(self) -> str:
+        return f"{label_of(self.field)}: {super().__str__()}"
 
 
 def shown_fields() -> list[Field]:
@@ -46,25 +57,24 @@ def make_config(owner: str, values: FormValues) -> TrainConfig:
     files = values.get("data_file") or []
     files = files if isinstance(files, list) else [files]
     if not all(isinstance(file, str) for file in files):
-        raise UserError("data_file holds something that is no file.", "Give the path of an upload, or several.")
+        raise UserError(_("data_file holds something that is no file."), _("Give the path of an upload, or several."))
     for name in (*[name for name in FORM_ONLY if name != "data_file"], "base", "name", "accelerate_config"):
         text = values.get(name)
         if text is not None and not isinstance(text, str):  # only an API can send it
-            raise UserError(f"{name} is not text.", "Give text.")
+            raise UserError(_("{name} is not text.", name=name), _("Give text."))
         values = {**values, name: text or ""}
     settings = {item.name: values[item.name] for item in shown_fields() if item.name in values}
     optional = [item.name for item in shown_fields() if item.default is None or item.default == ""]
-    empty = [
-        name for name, value in settings.items() if value in (None, "") and name not in (*optional, "name", "base")
-    ]
+    optional += ["name", "base"]
+    empty = next((name for name, value in settings.items() if value in (None, "") and name not in optional), None)
     if empty:
-        raise UserError(f"{', '.join(empty)} is empty.", "Give a value.")
+        raise FieldError(empty, _("It is empty."), _("Give a value."))
     settings |= {
         "name": values["name"],
         "base": _checked_base(values["base"]),
         "data": _data(owner, {**values, "data_file": files}),
-        "text_data": values["text_file"] or checked_hub_id(owner, values["text_hub"]) or None,
-        "eval_data": values["eval_file"] or checked_hub_id(owner, values["eval_hub"]) or None,
+        "text_data": values["text_file"] or checked_hub_id(owner, values["text_hub"], "text_data") or None,
+        "eval_data": values["eval_file"] or checked_hub_id(owner, values["eval_hub"], "eval_data") or None,
     }
     config = TrainConfig.from_dict(settings)
     check_for_visitors(config)
@@ -80,7 +90,7 @@ def _checked_base(base: str) -> str:
     """Return a base as typed. On a Space only ids: a folder there is the server's. Raises UserError."""
     base = (base or AUTO).strip()
     if on_space() and base not in (AUTO, EMBEDDED) and (base.startswith((".", "/", "~")) or base.count("/") != 1):
-        raise UserError(f"'{base[:80]}' is not a model id.", "Ids look like owner/name.")
+        raise FieldError("base", _("'{name}' is not a model ID.", name=base[:80]), _("IDs look like owner/name."))
     return base
 
 
@@ -88,24 +98,32 @@ def _data(owner: str, values: FormValues) -> str:
     """Return `TrainConfig.data` for the chosen kind of data. Raises UserError for what is missing."""
     kind = values["data_kind"]
     if kind not in KINDS:
-        raise UserError(f"'{kind[:80]}' is no way to give data.", f"Choose one of {', '.join(KINDS)}.")
+        kinds = ", ".join(KINDS)
+        raise UserError(_("'{kind}' is not a kind of data.", kind=kind[:80]), _("Choose one of {kinds}.", kinds=kinds))
+    check_given(values)
     if kind == EXAMPLE_DATA:
         return EXAMPLE
     if kind == UPLOAD:
-        if not values["data_file"]:
-            raise UserError("No file was uploaded.", "Drop one on the page, or choose the example.")
         return _uploaded(owner, values["data_file"], values["data_mix"])
     if kind == PASTE:
         return _pasted_file(owner, values["data_paste"])
     if kind == CHAT:
-        if not values["data_chat"]:
-            hint = "Like, correct or pick answers in the chat first."
-            raise UserError("No data set from your chats was chosen.", hint)
         return str(find_dataset(values["data_chat"], owner).path)
     named = data_sets(values["data_hub"].strip())
-    if not named:
-        raise UserError("No data set was named.", "Ids look like owner/name.")
     return as_text(replace(one, place=checked_hub_id(owner, one.place)) for one in named)
+
+
+def check_given(values: FormValues) -> None:
+    """Raise FieldError while the chosen kind of data is not given yet."""
+    kind = values["data_kind"]
+    if kind == UPLOAD and not values["data_file"]:
+        raise FieldError("data", _("No file was uploaded."), _("Drop one here, or choose the example."))
+    if kind == PASTE and not (values["data_paste"] or "").strip():
+        raise FieldError("data", _("Nothing was pasted."), _("Paste JSON lines, a table, or plain text."))
+    if kind == HUB and not data_sets((values["data_hub"] or "").strip()):
+        raise FieldError("data", _("No dataset was named."), _("IDs look like owner/name."))
+    if kind == CHAT and not values["data_chat"]:
+        raise FieldError("data", _("No chat dataset was chosen."), _("Rate or correct answers in the Chat tab first."))
 
 
 def _uploaded(owner: str, files: list[str], line: str) -> str:
@@ -120,8 +138,8 @@ def _uploaded(owner: str, files: list[str], line: str) -> str:
             left.remove(file)
         found.append(replace(one, place=file or checked_hub_id(owner, one.place)))
     if found and left:
-        hint = "Name every file, or leave the field empty: then all rows of all files are read."
-        raise UserError(f"'{Path(left[0]).name[:80]}' was uploaded, and the line of shares does not name it.", hint)
+        sentence = _("'{file}' was uploaded, but its share is not given.", file=Path(left[0]).name[:80])
+        raise FieldError("data_mix", sentence, _("Name every file, or leave the field empty to use all of them."))
     return as_text(found or map(DataSet, files))
 
 
@@ -130,22 +148,23 @@ def uploaded_names(files: list[str] | None) -> str:
     return ", ".join(Path(file).name for file in files) if files and len(files) > 1 else ""
 
 
-def checked_hub_id(owner: str, name: str | None) -> str:
+def checked_hub_id(owner: str, name: str | None, field: str = "data") -> str:
     """Return an id of a Hub data set, or a path: any on a laptop, one's own files on a Space; "" for nothing.
 
-    Raises UserError.
+    Raises FieldError for the setting `field`.
     """
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
     name = (name or "").strip()
     if not name or _is_own_file(owner, name) or (not on_space() and exists(name)):
         return name
+    sentence = _("'{name}' is not the ID of a dataset.", name=name[:80])
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        raise UserError(f"'{name[:80]}' is not the id of a data set.", "Ids look like owner/name.") from error
+        raise FieldError(field, sentence, _("IDs look like owner/name.")) from error
     if exists(REPOSITORY / name):
-        raise UserError(f"'{name[:80]}' is not the id of a data set.", "It is a name of this program's own files.")
+        raise FieldError(field, sentence, _("It is the name of one of this program's own files."))
     return name
 
 
@@ -163,17 +182,14 @@ def uploads_folder(owner: str) -> Path:
     return contained(home() / "uploads", owner)
 
 
-def _pasted_file(owner: str, text: str | None) -> str:
-    """Write the pasted text to a file named after its content; return its path. Raises UserError for nothing and too much.
+def _pasted_file(owner: str, text: str) -> str:
+    """Write the pasted text to a file named after its content; return its path. Raises FieldError for too much.
 
     The last few are kept: a run has a copy of its own.
     """
-    text = text or ""
-    if not text.strip():
-        raise UserError("Nothing was pasted.", "Paste rows: JSON lines, a table, or plain text.")
     if len(text) > MAX_PASTED_CHARACTERS:
-        sentence = f"{len(text):,} characters were pasted; {MAX_PASTED_CHARACTERS:,} are the most."
-        raise UserError(sentence, "Upload a file.")
+        sentence = _("{count:,} characters; {most:,} is the maximum.", count=len(text), most=MAX_PASTED_CHARACTERS)
+        raise FieldError("data", sentence, _("Upload a file instead."))
     folder = uploads_folder(owner)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"pasted-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}{paste_suffix(text)}"

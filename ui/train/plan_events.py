@@ -1,5 +1,6 @@
 """The plan before a start, presets, "make it fit", a loaded config, and the start itself."""
 
+import json
 import time
 from functools import lru_cache
 
@@ -7,16 +8,18 @@ import gradio as gr
 
 from adapters.pull import open_adapter
 from common.errors import UserError
+from common.language import _, joined
 from data.check import check
 from models.base import Base, choose_base, shape_for
 from runs.bundle import shell_command
 from runs.config import EXAMPLE, TrainConfig
+from runs.fields import Problem, label_of
 from runs.forecast.advice import advice
 from runs.forecast.estimate import EXAMPLE_FACTS, Estimate, estimate, record_estimate
 from runs.forecast.plan import DataFacts, facts_in
 from runs.forecast.speed import from_earlier_runs, known, measure
 from runs.machines.command import launch_plan, memory_place
-from runs.presets import preset_values
+from runs.presets import PRESETS, preset_values
 from runs.queue import launch
 from runs.resolve import ResolvedConfig, resolve
 from runs.run import Run
@@ -25,18 +28,30 @@ from ui.events import QUIET, Wiring
 from ui.messages import hint_html, shown
 from ui.owner import Visitor, owner_of, visitor_of
 from ui.train.backup_section import backup_words
-from ui.train.check_events import PREVIEW_ROWS, Checked, changed_form, check_result, hint, report_for, wire_check
-from ui.train.data_form import stops_of
-from ui.train.form_values import EXAMPLE_DATA, form_config, loaded_values, make_config, rows_key
-from ui.train.plan_view import USED_AS_IT_IS, launch_html, plan_html, problems_html
-from ui.train.settings_form import preset_help
+from ui.train.check_events import (
+    PREVIEW_ROWS,
+    Checked,
+    changed_form,
+    check_result,
+    hint,
+    is_untouched_example,
+    report_for,
+    wire_check,
+)
+from ui.train.data_form import cures_of, stops_of
+from ui.train.form_values import EXAMPLE_DATA, FieldError, form_config, loaded_values, make_config, rows_key
+from ui.train.plan_view import (
+    USED_AS_IT_IS,
+    launch_html,
+    plan_html,
+    preset_choices,
+    problems_html,
+    start_html,
+    start_problems_html,
+)
+from ui.train.promised import forecast_of_presets, training_in_words
+from ui.train.settings_form import mark_wrong
 from ui.train.tab import TrainTab
-
-
-def is_untouched_example(config: TrainConfig) -> bool:
-    """Return whether the data is the unchanged example, which needs no check."""
-    touched = (config.text_data, config.eval_data, config.eval_split, config.columns)
-    return config.data == EXAMPLE and not any(touched)
 
 
 def facts_of(config: TrainConfig, looked_at: Checked | None) -> DataFacts | None:
@@ -75,19 +90,42 @@ def plan_views(config: TrainConfig, looked_at: Checked | None, owner: str) -> li
     texts = [shell_command(config), config.to_yaml()]
     problems = config.problems()
     if problems:
-        return [problems_html(problems), gr.Button(visible=False), *texts, "", ""]
+        return _unknown_plan(problems, texts)
     resolved = resolve_in_minute(config)
     config, base, hardware = resolved.config, resolved.base, resolved.hardware
     found, warnings = estimate_of(resolved, looked_at, owner), problems_html(advice(config))
     start = launch_plan(config, hardware)
     texts += [start.command, start.yaml or USED_AS_IT_IS]
+    preset = preset_of(config)
+    forecasts = forecast_of_presets(resolved, facts_of(config, looked_at), owner)
+    cards = gr.Radio(preset_choices(forecasts), value=preset)
+    words = start_html(training_in_words(resolved), base, found, is_preset=preset is not None)
     if found is None:
-        words = hint_html("Check the data: then steps, memory and time are known before the start.")
-        return [words + warnings + launch_html(start, base), gr.Button(visible=False), *texts]
+        unknown = hint_html(_("Steps, memory and time are known when the data is checked."))
+        return [unknown + warnings + launch_html(start, base), gr.Button(visible=False), *texts, cards, words]
     fit = found.make_it_fit
-    words = ", ".join(f"{name} {value}" for name, value in (fit or {}).items())
-    button = gr.Button(f"Make it fit: {words}", visible=bool(fit))
-    return [plan_html(found, memory_place(config, hardware)) + warnings + launch_html(start, base), button, *texts]
+    changes = ", ".join(f"{label_of(name)} {value}" for name, value in (fit or {}).items())
+    button = gr.Button(_("Make it fit: {changes}", changes=changes), visible=bool(fit))
+    plan = plan_html(found, memory_place(config, hardware)) + warnings + launch_html(start, base)
+    return [plan, button, *texts, cards, words]
+
+
+def _unknown_plan(problems: list[Problem], texts: list | None = None) -> list:
+    """Return updates for PlanView.outputs for a form that cannot start: the problems, and no plan."""
+    words = start_problems_html(problems)
+    return [words, gr.Button(visible=False), *(texts or [gr.skip(), gr.skip()]), "", "", gr.skip(), words]
+
+
+def preset_of(config: TrainConfig) -> str | None:
+    """Return the preset whose settings `config` has, None when one of them was changed."""
+    return next(
+        (
+            preset
+            for preset in PRESETS
+            if all(getattr(config, name) == value for name, value in preset_values(preset).items())
+        ),
+        None,
+    )
 
 
 def check_init_adapter(config: TrainConfig, visitor: Visitor) -> None:
@@ -107,7 +145,9 @@ def checked_start(config: TrainConfig, looked_at: Checked | None, visitor: Visit
         report = looked_at["report"]
     stops = stops_of(report)
     if stops:
-        raise UserError(f"Fix the data first. {stops[0]}", "The button under the report does it.")
+        cure = next((cure["label"] for cure in cures_of(report)), "")
+        hint = _('Press "{cure}" below the examples.', cure=cure) if cure else ""
+        raise UserError(joined([_("Fix the data first:"), stops[0]]), hint)
     predicted = estimate_of(resolved, looked_at, visitor.owner)
     run = launch(resolved, visitor.owner)
     if predicted:
@@ -121,15 +161,24 @@ def wire_plan(tab: TrainTab) -> Wiring:
 
     @shown
     def on_plan(token: gr.OAuthToken | None, key, looked_at, *values):
+        *values, wrong = values
+        problems = []
         try:
             owner = owner_of(key, token)
-            return plan_views(form_config(tab.names, owner, values), looked_at, owner)
+            config = form_config(tab.names, owner, values)
+            problems = config.problems()
+            views = plan_views(config, looked_at, owner)
         except UserError as error:  # a form half filled in is no failure
-            return [problems_html([error]), gr.Button(visible=False), gr.skip(), gr.skip(), "", ""]
+            field = error.field if isinstance(error, FieldError) else ""
+            problems = [Problem(field, joined([error.message, error.hint]))]
+            views = _unknown_plan(problems)
+        updates, wrong = mark_wrong(tab.inputs, problems, wrong)
+        return [*views, *updates, wrong]
 
-    plan: Wiring = {"fn": on_plan, "inputs": inputs, "outputs": tab.plan.outputs, **QUIET}
+    outputs = [*tab.plan.outputs, *tab.components, tab.wrong]
+    plan: Wiring = {"fn": on_plan, "inputs": [*inputs, tab.wrong], "outputs": outputs, **QUIET}
     wire_check(tab, inputs, plan)
-    _wire_changes(tab, inputs, plan)
+    _wire_changes(tab, inputs)
     _wire_backup(tab, inputs)
     pasted = tab.inputs["data_paste"]  # planned when the person leaves it: each plan keeps what was pasted
     changes = [component.change for component in tab.components if component is not pasted]
@@ -141,10 +190,10 @@ def wire_plan(tab: TrainTab) -> Wiring:
         config, hardware = resolved.config, resolved.hardware
         shape, facts = shape_for(resolved.base), facts_of(config, looked_at)
         if facts is None:
-            raise UserError("The data is not checked yet.", "Check the data first.")
+            raise UserError(_("The data is not checked yet."), _("Wait until it is, or fix what is wrong with it."))
         if shape is None:
-            sentence = "The shape of this base is not known before it is downloaded."
-            raise UserError(sentence, "Start a run of a few steps.")
+            sentence = _("The shape of this base is not known before it is downloaded.")
+            raise UserError(sentence, _("Start a run of a few steps."))
         for kind, value in with_progress(lambda tell, stop: measure(config, shape, facts, hardware, tell, stop.is_set)):
             if kind == "says":
                 yield hint(str(value))
@@ -181,12 +230,8 @@ def _wire_backup(tab: TrainTab, inputs: list) -> None:
     )
 
 
-def _wire_changes(tab: TrainTab, inputs: list, plan: Wiring) -> None:
+def _wire_changes(tab: TrainTab, inputs: list) -> None:
     """Wire presets, "make it fit", and a config from a file."""
-
-    @shown
-    def on_preset(name):
-        return [*changed_form(tab.names, preset_values(name)), preset_help(name)]
 
     @shown
     def on_fit(token: gr.OAuthToken | None, key, looked_at, *values):
@@ -197,15 +242,20 @@ def _wire_changes(tab: TrainTab, inputs: list, plan: Wiring) -> None:
     @shown
     def on_load_config(token: gr.OAuthToken | None, key, file):
         if not file:
-            raise UserError("No file was uploaded.", "Choose a config.yaml.")
+            raise UserError(_("No file was uploaded."), _("Choose a config.yaml."))
         owner = owner_of(key, token)
         values, gone = loaded_values(owner, TrainConfig.from_yaml(file))
         make_config(owner, {**values, "data_kind": EXAMPLE_DATA})  # refuses what a visitor may not name
         if gone:
-            gr.Info(f"The settings are loaded. Choose again what is not here: {', '.join(gone)}.")
+            gr.Info(_("The settings are loaded. Choose these files again: {files}.", files=", ".join(gone)))
         return changed_form(tab.names, values)
 
-    outputs, load_button = [*tab.components, tab.preset_html], tab.plan.load_button
-    tab.preset_radio.input(on_preset, tab.preset_radio, outputs, **QUIET).then(**plan)
-    tab.plan.fit_button.click(on_fit, inputs, tab.components, **QUIET).then(**plan)
-    load_button.upload(on_load_config, [tab.browser_key, load_button], tab.components, **QUIET).success(**plan)
+    load_button = tab.plan.load_button
+    settings = {preset: preset_values(preset) for preset in PRESETS}
+    touched = list(next(iter(settings.values())))
+    # in the browser: whoever presses Start at once starts what was chosen
+    values = {preset: [changes[name] for name in touched] for preset, changes in settings.items()}
+    at_once: Wiring = {"js": f"preset => ({json.dumps(values)})[preset]", **QUIET}
+    tab.plan.preset_radio.input(None, tab.plan.preset_radio, [tab.inputs[name] for name in touched], **at_once)
+    tab.plan.fit_button.click(on_fit, inputs, tab.components, **QUIET)
+    load_button.upload(on_load_config, [tab.browser_key, load_button], tab.components, **QUIET)

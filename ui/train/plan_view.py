@@ -1,47 +1,127 @@
-"""The plan before a start as HTML: steps, memory, time and cost of an Estimate, and the processes of a LaunchPlan."""
+"""The plan before a start as HTML: steps, memory, time and cost, the cards of the presets, and the line beside Start."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from common.words import counted, duration
+from common.language import _, joined, n_, said
+from common.words import duration
 from models.base import Base
+from runs.fields import Problem, label_of
 from runs.forecast.estimate import Estimate
 from runs.forecast.memory import Memory
 from runs.machines.command import LaunchPlan
+from runs.presets import HELP, PRESETS
 from ui.messages import hint_html
+from ui.train.promised import Forecast, TrainingWords
+from ui.train.settings_form import field_id
 
 USED_AS_IT_IS = "# your own accelerate config, used as it is"
 PART_COLOURS = ("#4f46e5", "#818cf8", "#0891b2", "#059669", "#d97706", "#db2777", "#64748b", "#a16207", "#9333ea")
+PARTS = {  # of the memory of a training
+    "weights": _("weights of the base"),
+    "adapters": _("adapter"),
+    "gradients": _("gradients"),
+    "optimiser": _("optimizer"),
+    "activations": _("activations"),
+    "loss_head": _("output layer and loss"),
+    "framework": _("libraries"),
+    "loading": _("loading"),
+}
+
+
+def preset_choices(forecasts: Mapping[str, Forecast]) -> list[tuple[str, str]]:
+    """Return (label, preset) of the cards: in three lines the name, time and memory on this machine, and what it is for."""
+    choices = []
+    for preset in PRESETS:
+        forecast, facts = forecasts.get(preset), ""
+        if forecast:
+            memory = _("{size} of memory", size=_gib(forecast.memory_bytes))
+            time = _("about {time}", time=duration(forecast.seconds)) if forecast.seconds is not None else ""
+            facts = f"{joined([time, memory], ' · ')}\n"
+        choices.append((f"{said(preset)}\n{facts}{said(HELP[preset])}", preset))
+    return choices
+
+
+def start_html(words: TrainingWords, base: Base, found: Estimate | None, is_preset: bool) -> str:
+    """Return the line beside Start: the training in words, each a link to its settings; for changed settings also the time."""
+    parts = {
+        "base": _link("base", words.base, str(base)),
+        "precision": _link("precision", words.precision),
+        "lora": _link("lora_r", words.lora),
+        "processes": _link("num_processes", words.processes),
+    }
+    line = f"<p>{_('{base} in {precision}, {lora}, {processes}', **parts)}</p>"
+    if is_preset or found is None:
+        return line
+    took = _("Your own settings: {size} of memory.", size=_gib(found.memory.total))
+    if found.seconds is not None:
+        time, size = duration(found.seconds), _gib(found.memory.total)
+        took = _("Your own settings: about {time}, {size} of memory.", time=time, size=size)
+    return line + hint_html(took)
+
+
+def start_problems_html(problems: Sequence[Problem]) -> str:
+    """Return what keeps a form from starting, each with a link to its field."""
+    lines = []
+    for problem in problems:
+        link = f"{_link(problem.field, str(label_of(problem.field)))}: " if problem.field else ""
+        lines.append(f"<p class='problem'>{link}{html.escape(str(problem.message))}</p>")
+    return "".join(lines)
+
+
+def _link(field: str, words: str, title: str = "") -> str:
+    """Return a link that opens the input of a setting."""
+    about = f" title='{html.escape(title)}'" if title else ""
+    return f"<a href='#{field_id(field)}' class='to-field'{about}>{html.escape(words)}</a>"
 
 
 def plan_html(found: Estimate, memory_place: str = "") -> str:
     """Return steps, memory, time and cost of one config on this hardware; `memory_place` as 'on each card'."""
-    plan, text = found.plan, found.text_plan
-    lines = [
-        f"<p><b>{plan.total_steps:,} steps</b> of {plan.effective_batch:,} rows, {plan.steps_per_epoch:,} per epoch, with "
-        f"{counted(plan.warmup_steps, 'warm-up step')}, {counted(plan.evaluations, 'evaluation')} on the held-out rows and "
-        f"{counted(plan.checkpoints, 'checkpoint')}.</p>"
-    ]
+    plan, text, rows = found.plan, found.text_plan, found.plan.effective_batch
+    steps = n_(
+        "{count:,} step of {rows:,} examples", "{count:,} steps of {rows:,} examples", plan.total_steps, rows=rows
+    )
+    others = joined(
+        [
+            n_("{count:,} step per epoch", "{count:,} steps per epoch", plan.steps_per_epoch),
+            n_("{count:,} warm-up step", "{count:,} warm-up steps", plan.warmup_steps),
+            n_("{count:,} evaluation", "{count:,} evaluations", plan.evaluations),
+            n_("{count:,} checkpoint", "{count:,} checkpoints", plan.checkpoints),
+        ],
+        ", ",
+    )
+    lines = [f"<p><b>{steps}</b>: {others}.</p>"]
     if text:
-        steps = f"{text.total_steps:,} steps of {text.effective_batch:,} rows"
-        lines.append(f"<p>Before them, stage 1 reads the text: {steps}.</p>")
-    time = "not measured on this machine yet. Press Measure: it takes less than a minute."
+        count, rows = text.total_steps, text.effective_batch
+        before = n_(
+            "Before it stage 1 reads the text in {count:,} step of {rows:,} rows.",
+            "Before them stage 1 reads the text in {count:,} steps of {rows:,} rows.",
+            count,
+            rows=rows,
+        )
+        lines.append(f"<p>{before}</p>")
+    time = _("not measured on this machine yet. Press Measure: it takes less than a minute.")
     if found.seconds is not None:
-        time = f"about {duration(found.seconds)} ({found.seconds_source})."
+        time = _("about {time} ({source}).", time=duration(found.seconds), source=found.seconds_source)
     lines += [
-        f"<p><b>Trained:</b> {html.escape(found.weights.words())}.</p>",
+        _fact(_("Trained"), _("{weights}.", weights=found.weights.words())),
         _memory_html(found.memory, memory_place),
-        f"<p><b>Gradient checkpointing:</b> {html.escape(found.checkpointing)}.</p>",
-        f"<p><b>Time:</b> {html.escape(time)}</p>",
+        _fact(_("Gradient checkpointing"), _("{words}.", words=found.checkpointing)),
+        _fact(_("Time"), time),
     ]
     if found.cost:
-        lines.append(f"<p><b>Cost:</b> about {html.escape(found.cost.sentence())}.</p>")
+        lines.append(_fact(_("Cost"), _("about {cost}.", cost=found.cost.sentence())))
     return "".join(lines)
+
+
+def _fact(name: str, words: str) -> str:
+    """Return one fact of a plan as HTML."""
+    return f"<p><b>{html.escape(name)}:</b> {html.escape(words)}</p>"
 
 
 def launch_html(start: LaunchPlan, base: Base) -> str:
     """Return how it would be started: the base and why, the hardware found, the processes, the precision, the batch."""
-    pairs = [("Base", str(base)), *start.rows]
+    pairs = [(_("Base"), str(base)), *start.rows]
     rows = "".join(f"<dt>{html.escape(what)}</dt><dd>{html.escape(words)}</dd>" for what, words in pairs)
     return f"<dl class='launch'>{rows}</dl>"
 
@@ -53,22 +133,23 @@ def _memory_html(memory: Memory, place: str = "") -> str:
     parts = sorted(memory.parts.items(), key=lambda part: -part[1])
     bars, legend = [], []
     for (name, size), colour in zip(parts, PART_COLOURS, strict=False):
-        words = f"{name.replace('_', ' ')} {_gib(size)}"
+        words = f"{PARTS.get(name, name)} {_gib(size)}"
         bars.append(f"<i style='width:{100 * size / width:.2f}%;background:{colour}' title='{html.escape(words)}'></i>")
         if size > 0.01 * total:
             legend.append(f"<span><u style='background:{colour}'></u>{html.escape(words)}</span>")
-    verdict = "fits" if memory.fits else "does not fit"
-    sentence = f"about {_gib(total)} {html.escape(place)} ({_gib(available)} free)".replace("  ", " ")
+    verdict = _("fits") if memory.fits else _("does not fit")
+    sentence = joined([_("about {size}", size=_gib(total)), place, _("({free} free)", free=_gib(available))])
     return (
-        f"<p class='{'' if memory.fits else 'problem'}'><b>Memory:</b> {sentence}: <b>{verdict}</b>.</p>"
-        f"<div class='memory' role='img' aria-label='Memory by part'>{''.join(bars)}</div>"
+        f"<p class='{'' if memory.fits else 'problem'}'><b>{_('Memory')}:</b> {html.escape(sentence)}: "
+        f"<b>{verdict}</b>.</p>"
+        f"<div class='memory' role='img' aria-label='{_('Memory by part')}'>{''.join(bars)}</div>"
         f"<div class='legend'>{''.join(legend)}</div>"
     )
 
 
 def _gib(size: float) -> str:
     """Return bytes as GiB in words."""
-    return f"{size / 2**30:.2f} GiB"
+    return f"{size / 2**30:.1f} GiB"
 
 
 def problems_html(problems: Sequence[object]) -> str:

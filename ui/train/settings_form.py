@@ -1,20 +1,26 @@
-"""The layout of the Train tab's settings: presets, the first few, and the rest by group. Help comes from TrainConfig."""
+"""The inputs for the settings of TrainConfig: its help, its default, its place in Advanced, and what is wrong with it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import Field
 from typing import Any
 
 import gradio as gr
 
+from common.language import _, said
 from runs.config import GROUPS, SERVER, marked
-from runs.fields import label_of
-from runs.presets import DEFAULT, HELP, PRESETS
-from ui.messages import hint_html
+from runs.fields import Problem, label_of
 from ui.owner import on_space
 from ui.train.form_values import shown_fields
 
-FIRST = ("num_train_epochs", "max_steps", "learning_rate", "per_device_train_batch_size")
 LINES = {"sample_prompts": 3}
+WRONG = "wrong-field"  # the class of an input whose value cannot be taken
+# where else than at the input of its own name a setting is filled in
+PLACES = {"text_data": "text_hub", "eval_data": "eval_hub", "data": "data_kind"}
+
+
+def field_id(name: str) -> str:
+    """Return the id in the page of the input of a setting."""
+    return f"field-{PLACES.get(name, name)}"
 
 
 def _component_of(item: Field) -> gr.components.Component:
@@ -23,10 +29,11 @@ def _component_of(item: Field) -> gr.components.Component:
     On a Space, settings about machines, addresses and files are hidden; `ui.train.form_values` refuses them, too.
     """
     default: Any = item.default
-    about: dict[str, Any] = {"label": label_of(item.name), "info": item.metadata["help"]}
-    about["visible"] = not (on_space() and item.name in marked(SERVER))
+    about: dict[str, Any] = {"label": str(label_of(item.name)), "info": help_of(item.name)}
+    about |= {"elem_id": field_id(item.name), "visible": not (on_space() and item.name in marked(SERVER))}
     if item.name == "accelerate_config":
-        about = {"label": "Your own accelerate config (wins over these)", "visible": about["visible"]}
+        about = {**about, "label": _("Your own accelerate config (wins over these)")}
+        del about["info"]
         return gr.File(file_types=[".yaml", ".yml"], height=120, **about)
     if item.metadata["choices"]:
         return gr.Dropdown(list(item.metadata["choices"]), value=default, **about)
@@ -38,32 +45,55 @@ def _component_of(item: Field) -> gr.components.Component:
     return gr.Textbox(default or "", lines=LINES.get(item.name, 1), max_lines=6, **about)
 
 
-def build_settings_form(
-    laid_out: Collection[str],
-) -> tuple[gr.Radio, gr.HTML, dict[str, gr.components.Component]]:
-    """Lay out the settings that are not `laid_out` yet; return the preset's radio, its help, and the inputs by name."""
-    items = {item.name: item for item in shown_fields() if item.name not in laid_out}
-    preset_radio = gr.Radio(list(PRESETS), value=DEFAULT, label="Settings")
-    preset_html = gr.HTML(preset_help(DEFAULT))
+def build_settings_form(laid_out: Collection[str]) -> dict[str, gr.components.Component]:
+    """Lay out the settings that are not `laid_out` yet, by group; return the inputs by name."""
+    items = [item for item in shown_fields() if item.name not in laid_out]
     inputs = {}
-    for pair in (FIRST[:2], FIRST[2:]):
-        with gr.Row():
-            inputs |= {name: _component_of(items[name]) for name in pair}
-    with gr.Accordion("All settings", open=False):
-        for group in GROUPS:
-            names = [name for name, item in items.items() if item.metadata["group"] == group and name not in FIRST]
-            if names:
-                with gr.Accordion(group, open=False):
-                    inputs |= {name: _component_of(items[name]) for name in names}
-    return preset_radio, preset_html, inputs
+    for group in GROUPS:
+        names = [item.name for item in items if item.metadata["group"] == group]
+        if names:
+            with gr.Accordion(said(group), open=False):
+                inputs |= settings_inputs(*names)
+    return inputs
 
 
-def data_inputs(*names: str) -> dict[str, gr.components.Component]:
-    """Return the inputs of some fields by name, for the data form."""
+def settings_inputs(*names: str) -> dict[str, gr.components.Component]:
+    """Lay out the inputs of some settings, two in a row; return them by name."""
     items = {item.name: item for item in shown_fields()}
-    return {name: _component_of(items[name]) for name in names}
+    inputs = {}
+    for number in range(0, len(names), 2):
+        with gr.Row(elem_classes="fields"):
+            inputs |= {name: _component_of(items[name]) for name in names[number : number + 2]}
+    return inputs
 
 
-def preset_help(name: str) -> str:
-    """Return what a preset is for, as HTML."""
-    return hint_html(HELP.get(name, ""))
+def help_of(name: str) -> str:
+    """Return the line of help under the label of an input; "" for one that has none."""
+    if name == "base":
+        place = _("Or enter any Llama-type model: a Hugging Face ID.")
+        return str(place if on_space() else _("Or enter any Llama-type model: a Hugging Face ID or a local folder."))
+    return next((said(item.metadata["help"]) for item in shown_fields() if item.name == name), "")
+
+
+def mark_wrong(
+    inputs: dict[str, gr.components.Component], problems: Iterable[Problem], wrong: Collection[str]
+) -> tuple[list, list[str]]:
+    """Return updates for the inputs, and the names of those that are wrong now; `wrong` are those that were.
+
+    The sentence stands in the place of the help, by the label, until the value is right.
+    """
+    sentences: dict[str, str] = {}
+    for problem in problems:
+        name = PLACES.get(problem.field, problem.field)
+        if name in inputs and name != "data_kind":  # the line under the source says it
+            sentences.setdefault(name, str(problem.message))
+    updates = []
+    for name, component in inputs.items():
+        if name not in sentences and name not in wrong:
+            updates.append(gr.skip())
+            continue
+        is_file = isinstance(component, gr.File)  # it has no line of help
+        words = str(sentences.get(name) or (label_of(name) if is_file else help_of(name)))
+        changes: dict[str, Any] = {"label" if is_file else "info": words}
+        updates.append(gr.update(**changes, elem_classes=[WRONG] if name in sentences else []))
+    return updates, list(sentences)

@@ -3,26 +3,59 @@
 A training does not depend on an open page: a timer reads the run's files every second, also after a reload or in another browser.
 """
 
+import html
 from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
 
+from common.language import _, joined, said
 from models.base import AUTO, BASE_CHOICES
-from models.family import LABELS
 from models.hardware import find_gpus
+from runs.presets import DEFAULT
 from ui.events import QUIET, Wiring
-from ui.owner import on_space
+from ui.messages import hint_html
 from ui.train.backup_section import BackupForm, RestoreForm, build_backup_form, build_restore_form
 from ui.train.browser_copy import FormMemory, build_form_memory
-from ui.train.data_form import DataForm, build_data_form
+from ui.train.data_form import DataForm, build_data_form, build_data_options, build_text_first
 from ui.train.history_view import HistoryView, build_history_view
 from ui.train.jobs_view import JobsSection, build_jobs_section
+from ui.train.plan_view import preset_choices
 from ui.train.run_view import RunView, build_run_view
-from ui.train.settings_form import build_settings_form
+from ui.train.settings_form import build_settings_form, field_id, help_of
 
 TICK_SECONDS = 1.0
-DISCARD_QUESTION = "Delete this run and the adapter that came out of it? A training that runs is ended."
+# A link to a setting opens whatever is folded around it, and goes there. The choices of a radio are one stop of the Tab key:
+# Gradio gives each of them a name of its own.
+FORM_SCRIPT = """
+const unfold = async (section, isOpen = true) => {
+    const head = section.querySelector('.label-wrap');
+    if (head.classList.contains('open') !== isOpen) head.click();
+    await new Promise(done => setTimeout(done, 50));
+};
+const reveal = async (section, id) => {
+    const wasOpen = section.querySelector('.label-wrap').classList.contains('open');
+    await unfold(section);
+    if (document.getElementById(id)) return true;
+    for (const inner of section.querySelectorAll('.gr-accordion')) if (await reveal(inner, id)) return true;
+    await unfold(section, wasOpen);
+};
+element.addEventListener('click', async event => {
+    const id = event.target.closest('a.to-field')?.getAttribute('href').slice(1);
+    if (!id) return;
+    event.preventDefault();
+    if (!document.getElementById(id)) await reveal(document.querySelector('#advanced'), id);
+    const field = document.getElementById(id);
+    for (let one = field?.closest('.gr-accordion'); one; one = one.parentElement.closest('.gr-accordion')) await unfold(one);
+    field?.scrollIntoView({block: 'center'});
+    field?.querySelector('input, textarea, button')?.focus({preventScroll: true});
+});
+const form = element.closest('.train-form');
+const joinRadios = () => form.querySelectorAll('fieldset').forEach((set, number) =>
+    set.querySelectorAll('input[type=radio]').forEach(one => { one.name = `choice-${number}`; }));
+new MutationObserver(joinRadios).observe(form, {childList: true, subtree: true});
+joinRadios();
+"""
 
 
 @dataclass
@@ -32,6 +65,8 @@ class PlanView:
     plan_html: gr.HTML
     fit_button: gr.Button
     measure_button: gr.Button
+    preset_radio: gr.Radio
+    words_html: gr.HTML
     command_code: gr.Code
     config_code: gr.Code
     launch_code: gr.Code
@@ -43,7 +78,7 @@ class PlanView:
     def outputs(self) -> list[gr.components.Component]:
         """Return the components that `plan_views` updates, in its order."""
         codes = [self.command_code, self.config_code, self.launch_code, self.accelerate_code]
-        return [self.plan_html, self.fit_button, *codes]
+        return [self.plan_html, self.fit_button, *codes, self.preset_radio, self.words_html]
 
 
 @dataclass
@@ -53,8 +88,6 @@ class TrainTab:
     browser_key: gr.BrowserState
     inputs: dict[str, Any]
     data: DataForm
-    preset_radio: gr.Radio
-    preset_html: gr.HTML
     plan: PlanView
     jobs: JobsSection
     memory: FormMemory
@@ -74,6 +107,8 @@ class TrainTab:
     # ui.train.run_view.signature of the shown run
     shown: gr.State = field(default_factory=lambda: gr.State(()))
     adapter_name: gr.State = field(default_factory=lambda: gr.State(""))
+    # the names of the inputs that a sentence stands at, see ui.train.settings_form.mark_wrong
+    wrong: gr.State = field(default_factory=lambda: gr.State([]))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -98,35 +133,46 @@ class TrainTab:
 
 
 def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
-    """Lay out the tab. `ui.train.run_events.wire` wires it."""
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=5, min_width=340):
-            inputs = _build_head()
+    """Lay out the tab: three steps and Advanced, and the run. `ui.train.run_events.wire` wires it."""
+    with gr.Row(equal_height=False, elem_classes="train"):
+        with gr.Column(scale=5, min_width=340, elem_classes="train-form"):
+            _build_step(1, _("Examples"))
             data = build_data_form()
-            preset_radio, preset_html, settings = build_settings_form({**inputs, **data.inputs})
-            plan = _build_plan()
-            jobs = build_jobs_section()
-            memory = build_form_memory()
-        with gr.Column(scale=6, min_width=340):
-            start_button = gr.Button("Start training", variant="primary", size="lg")
+            _build_step(2, _("How long"))
+            preset_radio = gr.Radio(
+                preset_choices({}),
+                value=DEFAULT,
+                label=_("How long to train"),
+                show_label=False,
+                container=False,
+                elem_classes="presets",
+            )
+            _build_step(3, _("Start"))
+            with gr.Row(elem_classes="start"):
+                start_button = gr.Button(_("Start training"), variant="primary", size="lg", min_width=180, scale=0)
+                words_html = gr.HTML("", elem_classes="start-words", js_on_load=FORM_SCRIPT)
+            fit_button = gr.Button(_("Make it fit"), size="sm", visible=False)
             start_html = gr.HTML("", visible=False)
-            with gr.Tabs() as tabs:
-                with gr.Tab("Run", id="run"):
-                    view = build_run_view()
-                    with gr.Group(visible=False) as discard_group:
-                        gr.HTML(f"<p class='problem'>{DISCARD_QUESTION}</p>", padding=True)
-                        with gr.Row():
-                            discard_yes = gr.Button("Yes, delete it", variant="stop", size="sm")
-                            discard_no = gr.Button("Keep it", size="sm")
-                with gr.Tab("All runs", id="history") as history_tab:
-                    history = build_history_view(history_tab)
-                    restore = build_restore_form()
+            with gr.Accordion(_("Advanced"), open=False, elem_id="advanced"):
+                inputs, plan = _build_advanced(data, preset_radio, words_html, fit_button)
+                jobs = build_jobs_section()
+                memory = build_form_memory()
+        with gr.Column(scale=6, min_width=340, elem_classes="train-run"), gr.Tabs() as tabs:
+            with gr.Tab(_("Run"), id="run"):
+                view = build_run_view()
+                with gr.Group(visible=False) as discard_group:
+                    question = _("Delete this run and its adapter? A training that is running is stopped.")
+                    gr.HTML(hint_html(question, "problem"), padding=True)
+                    with gr.Row():
+                        discard_yes = gr.Button(_("Yes, delete it"), variant="stop", size="sm")
+                        discard_no = gr.Button(_("Keep it"), size="sm")
+            with gr.Tab(_("All runs"), id="history") as history_tab:
+                history = build_history_view(history_tab)
+                restore = build_restore_form()
     return TrainTab(
         browser_key,
-        {**inputs, **data.inputs, **settings},
+        inputs,
         data,
-        preset_radio,
-        preset_html,
         plan,
         jobs,
         memory,
@@ -144,38 +190,60 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
     )
 
 
+def _build_step(number: int, title: str) -> None:
+    """Lay out the heading of one of the three steps."""
+    gr.HTML(f"<h2><span aria-hidden='true'>{number}</span> {html.escape(str(title))}</h2>", elem_classes="step")
+
+
+def _build_advanced(
+    data: DataForm, preset_radio: gr.Radio, words_html: gr.HTML, fit_button: gr.Button
+) -> tuple[dict[str, Any], PlanView]:
+    """Lay out every other setting, and the plan; return all inputs of the form by name, and the plan."""
+    inputs = {**_build_head(), **data.inputs}
+    with gr.Accordion(_("Data options"), open=False):
+        inputs |= build_data_options()
+    with gr.Accordion(_("Optional: learn from plain text first"), open=False):
+        inputs |= build_text_first()
+    inputs |= build_settings_form(inputs)
+    with gr.Accordion(_("Steps, memory, time"), open=False):
+        plan_html = gr.HTML("", elem_classes="plan")
+        measure_button = gr.Button(_("Measure the time"), size="sm")
+        backup = build_backup_form()
+    whole: Wiring = {"interactive": False, "wrap_lines": True, "elem_classes": "as-long-as-its-text"}
+    with gr.Accordion(_("Command and config.yaml"), open=False):
+        command = gr.Code(label=_("Does the same in a shell"), language="shell", lines=2, interactive=False)
+        config = gr.Code(label="config.yaml", language="yaml", lines=6, max_lines=16, interactive=False)
+        load_button = gr.UploadButton(_("Load a config.yaml"), file_types=[".yaml", ".yml"], size="sm")
+    with gr.Accordion(_("How it is started: accelerate's command and YAML"), open=False):
+        launch = gr.Code(label=_("What the run is started with"), language="shell", lines=1, **whole)
+        accelerate = gr.Code(label=_("accelerate.yaml in the run's folder"), language="yaml", lines=6, **whole)
+    codes = (command, config, launch, accelerate, load_button)
+    return inputs, PlanView(plan_html, fit_button, measure_button, preset_radio, words_html, *codes, backup)
+
+
 def _build_head() -> dict[str, Any]:
-    """Lay out base, name, and the adapter to continue from; return the inputs by name."""
-    slow = "" if find_gpus() else " Without a GPU, TinyLlama learns about ten times slower here than the embedded base."
+    """Lay out base, name, and the adapter to start from; return the inputs by name."""
+    slow = _("Without a GPU, TinyLlama trains about ten times slower here than the built-in model.")
+    info = help_of("base") if find_gpus() else joined([help_of("base"), slow])
     base = gr.Dropdown(
-        BASE_CHOICES,
+        [(said(label), choice) for label, choice in BASE_CHOICES],
         value=AUTO,
-        label="Base model",
+        label=_("Base model"),
         allow_custom_value=True,
-        info=f"Or type a Hub id of the {LABELS} architecture{'' if on_space() else ', or a folder'}.{slow}",
+        info=info,
+        elem_id=field_id("base"),
     )
-    with gr.Row():
-        name = gr.Textbox("my-adapter", label="Name of the adapter", max_length=80, min_width=160)
+    with gr.Row(elem_classes="fields"):
+        name = gr.Textbox(
+            "my-adapter", label=_("Name of the adapter"), max_length=80, min_width=160, elem_id=field_id("name")
+        )
+        scratch = [(_("scratch"), "")]
         continued = gr.Dropdown(
-            [("a new adapter", "")], value="", label="Continue from", allow_custom_value=True, min_width=160
+            scratch,
+            value="",
+            label=_("Start from"),
+            allow_custom_value=True,
+            min_width=160,
+            elem_id=field_id("init_adapter"),
         )
     return {"base": base, "name": name, "init_adapter": continued}
-
-
-def _build_plan() -> PlanView:
-    """Lay out the plan, the command and the config."""
-    whole: Wiring = {"interactive": False, "wrap_lines": True, "elem_classes": "as-long-as-its-text"}
-    with gr.Accordion("Before the start: steps, memory, time", open=True):
-        plan_html = gr.HTML("", elem_classes="plan")
-        with gr.Row():
-            fit_button = gr.Button("Make it fit", variant="primary", size="sm", visible=False)
-            measure_button = gr.Button("Measure the time", size="sm")
-        backup = build_backup_form()
-    with gr.Accordion("Command and config.yaml", open=False):
-        command = gr.Code(label="Does the same in a shell", language="shell", lines=2, interactive=False)
-        config = gr.Code(label="config.yaml", language="yaml", lines=6, max_lines=16, interactive=False)
-        load_button = gr.UploadButton("Load a config.yaml", file_types=[".yaml", ".yml"], size="sm")
-    with gr.Accordion("How it is started: accelerate's command and YAML", open=False):
-        launch = gr.Code(label="What the run is started with", language="shell", lines=1, **whole)
-        accelerate = gr.Code(label="accelerate.yaml in the run's folder", language="yaml", lines=6, **whole)
-    return PlanView(plan_html, fit_button, measure_button, command, config, launch, accelerate, load_button, backup)
