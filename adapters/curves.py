@@ -112,11 +112,11 @@ def paint_losses(draw, box: Box, losses: Points, eval_losses: Points, kept_step:
     if kept_step is not None and kept_step <= axes.last:
         x = pixel(kept_step, 0)[0]
         draw.line((x, top, x, bottom), fill=INK, width=2 * SCALE)
-        draw.text((x + 5 * SCALE, top), str(kept_words(kept_step)), fill=INK, font=font(16 * SCALE))
+        draw.text((x + 5 * SCALE, top), str(kept_label(kept_step)), fill=INK, font=font(16 * SCALE))
     return True
 
 
-def kept_words(step: int) -> Sentence:
+def kept_label(step: int) -> Sentence:
     """Say which step's weights are the adapter, at its place in a plot."""
     return _("kept: step {step:,}", step=step)
 

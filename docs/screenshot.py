@@ -34,7 +34,7 @@ def main() -> None:
                 break
         page = open_page(open_browser(stack), address)
         page.set_viewport_size(SIZE)
-        page.locator(".vega-embed path").first.wait_for()
+        page.locator(".plot path.line").first.wait_for()
         page.wait_for_timeout(3000)  # until all curves are drawn
         page.screenshot(path=FILE, animations="disabled")
     print(FILE)

@@ -129,4 +129,7 @@ def build() -> Page:
             button.click(lambda: gr.Tabs(selected="chat"), None, tabs, show_progress="hidden").then(
                 chat.open_adapter, inputs=[browser_key, name], outputs=chat.refresh_wiring["outputs"]
             ).then(chat.warm_up, **SILENT)
+        to_adapter = {**adapters.load_wiring, "inputs": [*adapters.load_wiring["inputs"][:-1], train.adapter_name]}
+        for button in (train.view.share_button, train.view.export_button):
+            button.click(lambda: gr.Tabs(selected="adapters"), None, tabs, **QUIET).then(adapters.load, **to_adapter)
     return page

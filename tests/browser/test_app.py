@@ -28,13 +28,13 @@ def test_a_person_trains_reloads_and_talks(page, app, embedded_base, tmp_path):
     page.get_by_text("of 30").wait_for()
     assert step(page) >= 3, "the reload lost the run"
     wait_for(lambda: status(page).startswith("Done"), 60, "the training does not end")
-    page.get_by_role("button", name="Chat with it").wait_for()
+    page.get_by_role("button", name="Chat", exact=True).wait_for()
     wait_for(lambda: training_line(page), 60, "no loss is drawn at the end")
     shoot(page, "done")
     first, last = losses()
     assert last < 0.5 * first
 
-    page.get_by_role("button", name="Chat with it").click()
+    page.get_by_role("button", name="Chat", exact=True).click()
     model = page.get_by_label("Model", exact=True).first
     wait_for(lambda: model.input_value() == "Adapter: aye-aye", 30, "the adapter is not picked")
     fill_and_send(page, "Say blue")
@@ -56,8 +56,9 @@ def step(page) -> int:
 
 def training_line(page) -> str:
     """The path of the training loss in the plot; "" while it has less than two points."""
-    paths = page.locator(".vega-embed path[stroke='#4f46e5']")
-    return max((path.get_attribute("d") or "" for path in paths.all()), key=len, default="")[4:]
+    path = page.locator(".plot path.line.training").first
+    line = path.get_attribute("d") or "" if path.count() else ""
+    return line if "L" in line else ""
 
 
 def losses() -> tuple[float, float]:

@@ -116,7 +116,7 @@ def test_two_runs_are_queued_compared_renamed_deleted_and_brought_back(page, tin
     find_run("first").request_stop()
     wait_for(lambda: status(page).startswith("Done"), SECONDS, "the next in the queue does not start")
     shoot(page, "done", full_page=True)
-    page.get_by_role("tab", name="Sample answers").click()
+    page.get_by_text("All sample answers").click()
     page.get_by_text("before", exact=True).first.wait_for()
 
     page.get_by_role("tab", name="All runs").click()
@@ -125,13 +125,14 @@ def test_two_runs_are_queued_compared_renamed_deleted_and_brought_back(page, tin
         listed(page, name).check()
     page.get_by_role("button", name="Compare").click()
     page.get_by_text("Settings that differ").wait_for()
-    assert "max_steps" in page.locator(".compare tr.differs").all_inner_texts()[0]
+    assert "Max steps" in page.locator(".compare tr.differs").all_inner_texts()[0]
     shoot(page, "compare", full_page=True)
     listed(page, "first").uncheck()
-    page.get_by_placeholder("New name for the chosen run").fill("Better name")
+    page.get_by_placeholder("New name").fill("Better name")
     page.get_by_role("button", name="Rename").click()
     listed(page, "Better name").wait_for()
-    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_role("button", name="Yes, delete", exact=True).click()
     page.get_by_role("button", name="Undo delete").wait_for()
     assert [run.id for run in list_runs()] == ["first"]
     page.get_by_role("button", name="Undo delete").click()

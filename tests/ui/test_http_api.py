@@ -71,7 +71,7 @@ def test_the_owner_labels_a_run_and_hostile_words_stay_words(call, run):
     assert call("star", KEY, at_2=[run.id]) == call("rename", KEY, at_2=[run.id], at_3=hostile) == ""
     assert labels_of(run) == Labels(hostile, f"see {hostile}", ("poems", hostile), True)
     view = run_view.render(run)[0]
-    assert "<img" not in view and view.count("&lt;img") == 3
+    assert "<img" not in view and view.count("&lt;img") == 4
     assert call("star", KEY, at_2=[run.id]) == "" and not labels_of(run).starred
     assert "at most 40 characters" in call("label", KEY, at_2=[run.id], at_3="x" * 41)
     assert "Choose one" in call("label", KEY, at_3="poems") and "No run is chosen" in call("star", KEY)

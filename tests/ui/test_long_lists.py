@@ -34,7 +34,7 @@ def test_the_list_of_runs_shows_the_newest_and_a_search_finds_all(library):
     runs, undo = history_view.listed("alice", EVERY_RUN, [])
     assert ids(runs) == [f"run-{number}" for number in range(COUNT - 1, COUNT - 1 - MAX_LISTED_ENTRIES, -1)]
     assert runs.info == "The newest 100 of 120; a search finds the others." and not undo.visible
-    assert runs.choices[0][0].startswith("Attempt 119 · Done · held-out 2.000 · ")
+    assert runs.choices[0][0].startswith("Attempt 119 · Done · held-out loss 2.000 · ")
     found, _ = history_view.listed("alice", RunFilter("attempt 3"), [])
     assert (
         OLD in ids(found)

@@ -4,6 +4,7 @@ import gradio as gr
 
 from adapters.library import adapter_names
 from common.errors import UserError
+from common.language import Sentence, _, n_
 from data.feedback import list_datasets
 from jobs.hf import end_job
 from runs import history
@@ -50,7 +51,7 @@ def tags_of(owner: str) -> list[str]:
 def own_run(run_id: str | None, owner: str) -> Run:
     """Return the run with this id. Raises UserError when it is not the owner's."""
     if not run_id or not isinstance(run_id, str):
-        raise UserError("No run is chosen.", "Pick one.")
+        raise UserError(_("No run is chosen."), _("Pick one."))
     return find_run(run_id, owner)
 
 
@@ -96,7 +97,7 @@ def _wire_reading(tab: TrainTab, picked: Wiring) -> None:
     def on_compare(token: gr.OAuthToken | None, key, words, ids):
         owner = owner_of(key, token)
         if not 2 <= len(ids or []) <= history_view.MAX_COMPARED:
-            raise UserError(f"{len(ids or [])} runs are chosen.", f"Choose 2 to {history_view.MAX_COMPARED}.")
+            raise UserError(_chosen(ids), _("Choose 2 to {most}.", most=history_view.MAX_COMPARED))
         return history_view.comparison([own_run(run_id, owner) for run_id in ids])
 
     @shown
@@ -107,14 +108,14 @@ def _wire_reading(tab: TrainTab, picked: Wiring) -> None:
     @shown
     def on_copy(token: gr.OAuthToken | None, key, words, ids):
         config = history.copy_settings(own_run(only(ids), owner_of(key, token)))
-        gr.Info("The form holds this run's settings now.")
+        gr.Info(_("The form now has the settings of this run."))
         return changed_form(tab.names, form_values(config))
 
     for part in (view.search_box, *view.filters):
         part.change(on_search, [*chosen, *view.filters], relist, trigger_mode="always_last", **QUIET)
     view.tab.select(on_select, [*chosen, *view.filters], [view.tags_dropdown, *relist], **QUIET)
     view.runs_checkboxes.change(on_choose, [key, view.runs_checkboxes], [view.tags_box, view.notes_box], **QUIET)
-    view.compare_button.click(on_compare, chosen, [view.plot, view.table_html], api_name="compare_runs")
+    view.compare_button.click(on_compare, chosen, [view.plot_html, view.table_html], api_name="compare_runs")
     view.open_button.click(on_show, chosen, [tab.view.runs_dropdown, tab.tabs], **QUIET).success(**picked)
     view.copy_button.click(on_copy, chosen, tab.components, **QUIET)
 
@@ -134,7 +135,7 @@ def _wire_labels(tab: TrainTab, picked: Wiring) -> None:
     def on_label(token: gr.OAuthToken | None, key, words, ids, tags, notes, shown_run, *filters):
         owner = owner_of(key, token)
         set_labels(own_run(only(ids), owner), notes=notes or "", tags=[tags or ""])
-        gr.Info("Tags and note are saved.")
+        gr.Info(_("Tags and notes are saved."))
         return [gr.Dropdown(tags_of(owner)), *lists(owner, shown_run, run_filter(words, *filters), ids)]
 
     @shown
@@ -143,7 +144,7 @@ def _wire_labels(tab: TrainTab, picked: Wiring) -> None:
         owner = owner_of(key, token)
         runs = [own_run(run_id, owner) for run_id in ids or []]
         if not runs:
-            raise UserError("No run is chosen.", "Choose one or more.")
+            raise UserError(_("No run is chosen."), _("Choose one or more."))
         starred = not all(labels_of(run).starred for run in runs)
         for run in runs:
             set_labels(run, starred=starred)
@@ -166,35 +167,59 @@ def _wire_labels(tab: TrainTab, picked: Wiring) -> None:
 
 
 def _wire_deleting(tab: TrainTab, picked: Wiring) -> None:
-    """Wire delete and undo."""
-    view = tab.history
+    """Wire delete, after a question in the place of its button, and undo: of the line that tells it, and in the list."""
+    view, toast = tab.history, tab.toast
     chosen = [tab.browser_key, view.search_box, view.runs_checkboxes]
+    question = [view.delete_button, view.delete_group]
 
     @shown
     def on_delete(token: gr.OAuthToken | None, key, words, ids, shown_run, *filters):
         visitor = visitor_of(key, token)
+        deleted = []
         for run in [own_run(run_id, visitor.owner) for run_id in ids or []]:
             end_job(run, visitor.hub_token)
-            history.delete(run)
-        return lists(visitor.owner, shown_run, run_filter(words, *filters))
+            deleted.append(history.delete(run))
+        return [*lists(visitor.owner, shown_run, run_filter(words, *filters)), *toast.about(deleted)]
 
     @shown
     def on_undo(token: gr.OAuthToken | None, key, words, ids, shown_run, *filters):
+        """Bring the last deleted run back."""
         owner = owner_of(key, token)
-        last = next(iter(history.deleted(owner)), None)
-        if last is None:
-            raise UserError("Nothing was deleted that could be brought back.")
-        run = history.undo_delete(owner, last.entry)
-        return lists(owner, run.id, run_filter(words, *filters), ids)
+        last = [one.entry for one in history.deleted(owner)[:1]]
+        return brought_back(owner, last, run_filter(words, *filters), ids)
+
+    @shown
+    def on_undo_all(token: gr.OAuthToken | None, key, words, ids, shown_run, *filters):
+        """Bring back what the line tells of."""
+        *filters, entries = filters
+        return brought_back(owner_of(key, token), entries, run_filter(words, *filters), ids)
+
+    def brought_back(owner: str, entries: list[str], wanted: RunFilter, ids: list | None) -> list:
+        runs = [history.undo_delete(owner, entry) for entry in entries]
+        if not runs:
+            raise UserError(_("Nothing was deleted that could be brought back."))
+        return [*lists(owner, runs[0].id, wanted, ids), *toast.about([])]
+
+    def asks(is_asked: bool) -> list:
+        return [gr.Button(visible=not is_asked), gr.Group(visible=is_asked)]
 
     with_run = [*chosen, tab.view.runs_dropdown, *view.filters]
-    view.delete_button.click(on_delete, with_run, tab.lists, api_name="delete_runs").success(**picked)
-    view.undo_button.click(on_undo, with_run, tab.lists, api_name="undo_delete").success(**picked)
+    outputs = [*tab.lists, *toast.outputs]
+    view.delete_button.click(lambda ids: asks(bool(ids)), view.runs_checkboxes, question, **QUIET)
+    gr.on([view.delete_no.click, view.runs_checkboxes.change], lambda: asks(False), None, question, **QUIET)
+    deleted = view.delete_yes.click(on_delete, with_run, outputs, api_name="delete_runs").success(**picked)
+    deleted.then(lambda: asks(False), None, question, **QUIET)
+    view.undo_button.click(on_undo, with_run, outputs, api_name="undo_delete").success(**picked)
+    toast.undo_button.click(on_undo_all, [*with_run, toast.entries], outputs, **QUIET).success(**picked)
+    toast.close_button.click(lambda: toast.about([]), None, toast.outputs, **QUIET)
 
 
 def only(ids: list | None) -> str:
     """Return the one run that is chosen. Raises UserError for none and for several."""
-    ids = ids or []
-    if len(ids) != 1:
-        raise UserError(f"{len(ids)} runs are chosen.", "Choose one.")
-    return ids[0]
+    if len(ids or []) != 1:
+        raise UserError(_chosen(ids), _("Choose one."))
+    return (ids or [])[0]
+
+
+def _chosen(ids: list | None) -> Sentence:
+    return n_("{count} run is chosen.", "{count} runs are chosen.", len(ids or []))

@@ -2,25 +2,74 @@
 
 import html
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
-import pandas
 
+from adapters.values import number
+from common.language import _, n_
+from common.words import duration
 from runs import history
-from runs.history import BY_LOSS, BY_TITLE, NEWEST, STARRED, RunFilter
+from runs.fields import label_of as setting_label
+from runs.history import BY_LOSS, BY_TITLE, NEWEST, STARRED, Deleted, RunFilter
 from runs.labels import labels_of, title_of
 from runs.run import Run, list_runs, read_state, settings_written_at
-from runs.state import UNREADABLE, thinned
+from runs.state import UNREADABLE
 from ui.long_lists import MAX_LISTED_ENTRIES, Choice, first_with, how_many
 from ui.messages import hint_html
-from ui.train.run_view import MAX_POINTS, STATUS_WORDS, smoothed
+from ui.train.run_plots import comparison_plot
+from ui.train.run_status import STATUS_WORDS
 
 MAX_COMPARED = 6
-FIGURES = ("loss_before", "loss_after", "step", "rows", "tokens_per_second", "train_seconds")
-FIGURES += ("peak_memory_bytes", "hardware")
-ORDERS = [("Newest first", NEWEST), ("Starred first", STARRED), ("By name", BY_TITLE), ("Lowest loss first", BY_LOSS)]
-PALETTE = ("#4f46e5", "#d97706", "#059669", "#db2777", "#0891b2", "#65a30d")
+FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {  # a figure of Metrics: its label, its value in words
+    "loss_before": (_("Held-out loss before"), "{:.3f}".format),
+    "loss_after": (_("Held-out loss after"), "{:.3f}".format),
+    "step": (_("Steps"), "{:,.0f}".format),
+    "rows": (_("Examples"), "{:,.0f}".format),
+    "tokens_per_second": (_("Tokens per second"), "{:,.0f}".format),
+    "train_seconds": (_("Time"), duration),
+    "peak_memory_bytes": (_("Memory (GiB)"), lambda value: f"{value / 2**30:.1f}"),
+}
+ORDERS = [
+    (_("Newest first"), NEWEST),
+    (_("Starred first"), STARRED),
+    (_("By name"), BY_TITLE),
+    (_("Lowest loss first"), BY_LOSS),
+]
+
+
+@dataclass
+class Toast:
+    """The line "Deleted. Undo" at the bottom of the window; `entries` are what was deleted, for `history.undo_delete`."""
+
+    row: gr.Row
+    text_html: gr.HTML
+    entries: gr.State
+    undo_button: gr.Button
+    close_button: gr.Button
+
+    @property
+    def outputs(self) -> list:
+        """Return what `about` updates."""
+        return [self.row, self.text_html, self.entries]
+
+    def about(self, deleted: list[Deleted]) -> list:
+        """Return the updates that tell what was deleted; nothing deleted hides the line."""
+        words = _("Deleted {title}.", title=deleted[0].title) if len(deleted) == 1 else ""
+        words = words or n_("{count:,} run deleted.", "{count:,} runs deleted.", len(deleted))
+        text = f"<span role='status' aria-live='polite'>{html.escape(words)}</span>"
+        return [gr.Row(visible=bool(deleted)), text, [one.entry for one in deleted]]
+
+
+def build_toast() -> Toast:
+    """Lay out the line, hidden."""
+    with gr.Row(visible=False, elem_classes="toast") as row:
+        text_html = gr.HTML()
+        undo_button = gr.Button(_("Undo"), size="sm", min_width=80, scale=0)
+        close_button = gr.Button(_("Close"), size="sm", min_width=80, scale=0)
+    return Toast(row, text_html, gr.State([]), undo_button, close_button)
 
 
 @dataclass
@@ -37,6 +86,9 @@ class HistoryView:
     open_button: gr.Button
     copy_button: gr.Button
     delete_button: gr.Button
+    delete_group: gr.Group  # the question in the place of the button
+    delete_yes: gr.Button
+    delete_no: gr.Button
     undo_button: gr.Button
     star_button: gr.Button
     title_box: gr.Textbox
@@ -44,7 +96,7 @@ class HistoryView:
     tags_box: gr.Textbox
     notes_box: gr.Textbox
     label_button: gr.Button
-    plot: gr.LinePlot
+    plot_html: gr.HTML
     table_html: gr.HTML
 
     @property
@@ -55,30 +107,36 @@ class HistoryView:
 
 def build_history_view(tab: gr.Tab) -> HistoryView:
     """Lay out the list of all runs and the comparison under it."""
-    search_box = gr.Textbox(label="Search", placeholder="a name, a tag, a base, a state")
+    search_box = gr.Textbox(label=_("Search"), placeholder=_("A name, tag, base or status"))
     with gr.Row(equal_height=True):
         # custom values, too: a tag that is asked for may have been taken from the last run that had it
         tags_dropdown = gr.Dropdown(
-            [], value=[], label="With all of these tags", multiselect=True, allow_custom_value=True, min_width=160
+            [], value=[], label=_("Tags (all of these)"), multiselect=True, allow_custom_value=True, min_width=160
         )
-        order_dropdown = gr.Dropdown(ORDERS, value=NEWEST, label="Order", min_width=160)
-        starred_checkbox = gr.Checkbox(False, label="Starred only", min_width=120)
-    runs_checkboxes = gr.CheckboxGroup([], label="Runs", elem_classes="runs")
+        orders = [(str(label), value) for label, value in ORDERS]
+        order_dropdown = gr.Dropdown(orders, value=NEWEST, label=_("Order"), min_width=160)
+        starred_checkbox = gr.Checkbox(False, label=_("Starred only"), min_width=120)
+    runs_checkboxes = gr.CheckboxGroup([], label=_("Runs"), elem_classes="runs")
     with gr.Row():
-        compare_button = gr.Button("Compare", variant="primary", min_width=100)
-        open_button = gr.Button("Show", min_width=80)
-        copy_button = gr.Button("Copy settings to the form", min_width=160)
-        delete_button = gr.Button("Delete", variant="stop", min_width=80)
-        undo_button = gr.Button("Undo delete", visible=False, min_width=100)
-        star_button = gr.Button("Star ★", min_width=80)
+        compare_button = gr.Button(_("Compare"), variant="primary", min_width=100)
+        open_button = gr.Button(_("Show"), min_width=80)
+        copy_button = gr.Button(_("Copy settings to the form"), min_width=160)
+        star_button = gr.Button(_("Star ★"), min_width=80)
+        delete_button = gr.Button(_("Delete"), variant="stop", min_width=80)
+        with gr.Group(visible=False) as delete_group:
+            gr.HTML(f"<p class='problem'>{_('Delete the chosen runs? Their adapters stay.')}</p>", padding=True)
+            with gr.Row():
+                delete_yes = gr.Button(_("Yes, delete"), variant="stop", size="sm")
+                delete_no = gr.Button(_("Keep"), size="sm")
+        undo_button = gr.Button(_("Undo delete"), visible=False, min_width=100)
     with gr.Row():
-        title_box = gr.Textbox(show_label=False, placeholder="New name for the chosen run", container=False, scale=3)
-        rename_button = gr.Button("Rename", scale=1, min_width=80)
+        title_box = gr.Textbox(show_label=False, placeholder=_("New name"), container=False, scale=3)
+        rename_button = gr.Button(_("Rename"), scale=1, min_width=80)
     with gr.Row():
-        tags_box = gr.Textbox(label="Tags of the chosen run", placeholder="poems, korean", scale=2, min_width=160)
-        notes_box = gr.Textbox(label="Note", max_lines=6, scale=3, min_width=160)
-        label_button = gr.Button("Save tags and note", scale=1, min_width=120)
-    plot = gr.LinePlot(x="step", y="loss", color="run", title="Loss, smoothed", height=280, visible=False)
+        tags_box = gr.Textbox(label=_("Tags"), placeholder=_("poems, korean"), scale=2, min_width=160)
+        notes_box = gr.Textbox(label=_("Private notes"), max_lines=6, scale=3, min_width=160)
+        label_button = gr.Button(_("Save tags and notes"), scale=1, min_width=120)
+    plot_html = gr.HTML()
     table_html = gr.HTML(elem_classes="compare")
     return HistoryView(
         tab=tab,
@@ -91,6 +149,9 @@ def build_history_view(tab: gr.Tab) -> HistoryView:
         open_button=open_button,
         copy_button=copy_button,
         delete_button=delete_button,
+        delete_group=delete_group,
+        delete_yes=delete_yes,
+        delete_no=delete_no,
         undo_button=undo_button,
         star_button=star_button,
         title_box=title_box,
@@ -98,7 +159,7 @@ def build_history_view(tab: gr.Tab) -> HistoryView:
         tags_box=tags_box,
         notes_box=notes_box,
         label_button=label_button,
-        plot=plot,
+        plot_html=plot_html,
         table_html=table_html,
     )
 
@@ -125,25 +186,28 @@ def listed(owner: str, wanted: RunFilter, chosen: list | None, runs: list[Run] |
             value=[run_id for run_id in chosen or [] if run_id in ids],
             info=how_many(len(found), "a search"),
         ),
-        gr.Button("Undo delete" + (f" ({len(deleted)})" if len(deleted) > 1 else ""), visible=bool(deleted)),
+        gr.Button(
+            _("Undo delete ({count:,})", count=len(deleted)) if len(deleted) > 1 else _("Undo delete"),
+            visible=bool(deleted),
+        ),
     ]
 
 
 def label_of(run: Run) -> str:
     """Return one line about a run: star, title, tags, state, last loss and day."""
     state, labels = read_state(run, with_curves=False), labels_of(run)
-    title = f"{'★ ' * labels.starred}{labels.title or run.id}"
+    title = f"{'★ ' * labels.starred}{title_of(run)}"
     parts = [title, *(f"#{tag}" for tag in labels.tags), STATUS_WORDS.get(state.status, state.status)]
     if state.status == UNREADABLE:
-        parts.append("Show says why")
+        parts.append(_("Show says why"))
     if run.settings_problem():
-        parts.append("its settings cannot be read: Show says why")
+        parts.append(_("its settings cannot be read: Show says why"))
     if state.eval_losses:
-        parts.append(f"held-out {state.eval_losses[-1][1]:.3f}")
+        parts.append(_("held-out loss {loss:.3f}", loss=state.eval_losses[-1][1]))
     elif state.losses:
-        parts.append(f"loss {state.losses[-1][1]:.3f}")
+        parts.append(_("loss {loss:.3f}", loss=state.losses[-1][1]))
     parts.append(_day_of(run))
-    return " · ".join(parts)
+    return " · ".join(map(str, parts))
 
 
 def run_choices(runs: list[Run], typed: str = "", picked: object = None) -> list[Choice]:
@@ -161,32 +225,35 @@ def _choice_of(run: Run) -> Choice:
 
 def _day_of(run: Run) -> str:
     """Return the local time at which the run's settings were written."""
-    return time.strftime("%d %b %H:%M", time.localtime((settings_written_at(run.folder) or 0) / 1e9))
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime((settings_written_at(run.folder) or 0) / 1e9))
 
 
-def comparison(runs: list[Run]) -> list:
-    """Return updates for the plot of all curves and the table: results, settings that differ, equal settings."""
+def comparison(runs: list[Run]) -> list[str]:
+    """Return the plot of all curves and the table as HTML: results, settings that differ, equal settings."""
     compared = history.compare(runs)
     titles = compared.titles
-    names = [title if titles.count(title) == 1 else f"{title} ({number})" for number, title in enumerate(titles, 1)]
-    points = [
-        (step, loss, name)
-        for name, losses in zip(names, compared.losses, strict=True)
-        for step, loss in thinned(smoothed(losses), MAX_POINTS)
+    names = [title if titles.count(title) == 1 else f"{title} ({place})" for place, title in enumerate(titles, 1)]
+    figures = [
+        history.Row(str(label), [_figure(metrics.get(name), words) for metrics in compared.metrics])
+        for name, (label, words) in FIGURES.items()
     ]
-    frame = pandas.DataFrame(points, columns=["step", "loss", "run"]) if points else None
-    plot = gr.LinePlot(frame, color_map=dict(zip(names, PALETTE, strict=False)), visible=frame is not None)
-    figures = [history.Row(name, [metrics.get(name) for metrics in compared.metrics]) for name in FIGURES]
-    figures = [row for row in figures if any(value is not None for value in row.values)]
-    differing = [row for row in compared.settings if row.differs]
-    equal = [row for row in compared.settings if not row.differs]
-    differences = _table("Settings that differ", differing, names, "differs") if differing else ""
+    figures.append(history.Row(str(_("Hardware")), [metrics.get("hardware") for metrics in compared.metrics]))
+    figures = [row for row in figures if any(row.values)]
+    settings = [history.Row(str(setting_label(row.name)), row.values) for row in compared.settings]
+    differing, equal = [row for row in settings if row.differs], [row for row in settings if not row.differs]
+    differences = _table(_("Settings that differ"), differing, names, "differs") if differing else ""
     table = (
-        _table("What came out", figures, names)
-        + (differences or hint_html("All settings are equal."))
-        + f"<details><summary>Settings that are equal</summary>{_table('', equal, names)}</details>"
+        _table(_("Results"), figures, names)
+        + (differences or hint_html(_("All settings are equal.")))
+        + f"<details><summary>{html.escape(_('Settings that are equal'))}</summary>{_table('', equal, names)}</details>"
     )
-    return [plot, table]
+    return [comparison_plot(dict(zip(names, compared.losses, strict=True))), table]
+
+
+def _figure(value: Any, words: Callable[[float], str]) -> str:
+    """Return a figure in words, "" for one that was not measured."""
+    known = number(value)
+    return "" if known is None else words(known)
 
 
 def _table(caption: str, rows: list[history.Row], names: list[str], css_class: str = "") -> str:

@@ -1,17 +1,16 @@
-"""The events of the Train tab: start, stop, resume, discard, cure, downloads. Every handler looks the owner's run up anew."""
+"""The events of the Train tab: start, stop, resume, discard, cure. Every handler looks the owner's run up anew."""
 
-import shutil
 from dataclasses import fields, replace
 
 import gradio as gr
 
 from common.errors import UserError
-from common.paths import new_download_folder
+from common.language import _
 from jobs.hf import end_job
 from models.base import EMBEDDED
 from runs import history
-from runs.bundle import write_bundle
 from runs.config import PERSONAL, ROWS, SERVER, TrainConfig, marked
+from runs.labels import title_of
 from runs.queue import enqueue, launch
 from runs.queue import stop as stop_run
 from runs.resolve import capped
@@ -30,12 +29,10 @@ from ui.train.history_events import lists, own_run, wire_history
 from ui.train.history_view import run_filter
 from ui.train.jobs_events import follow_jobs, stop_job, wire_jobs
 from ui.train.plan_events import check_init_adapter, checked_start, is_untouched_example, wire_plan
+from ui.train.run_downloads import wire_downloads
 from ui.train.tab import TrainTab
 
-CLICK_DOWNLOAD = """() => setTimeout(() => {
-    const made = document.querySelector('#download-made');
-    (made.tagName === 'A' ? made : made.querySelector('a') || made).click();
-}, 400)"""
+TICK_SECONDS, IDLE_TICK_SECONDS = 1.0, 5.0  # how often the page asks whether the shown run has changed
 
 
 def wire(tab: TrainTab) -> tuple[Wiring, Wiring, Wiring]:
@@ -48,7 +45,7 @@ def wire(tab: TrainTab) -> tuple[Wiring, Wiring, Wiring]:
     wire_history(tab, picked)
     wire_jobs(tab, tab.jobs, picked)
     wire_restore(tab.restore, tab.browser_key, tab.lists, lists, [tab.to_run, picked])
-    _wire_downloads(tab)
+    wire_downloads(tab)
     return _refresh(tab), wire_memory(tab, plan), plan
 
 
@@ -70,32 +67,34 @@ def _refresh(tab: TrainTab) -> Wiring:
 
 
 def _wire_view(tab: TrainTab) -> Wiring:
-    """Wire the timer and the choice of a run; return the event that fills the view."""
-    outputs = [*tab.view.outputs, tab.adapter_name, tab.shown]
+    """Wire the timer and the choice of a run; return the event that fills the view.
 
-    def filled(run_id, owner: str, shown_now) -> list:
-        run = find_run(run_id, owner) if run_id else None
-        now = run_view.signature(run)
-        if shown_now is not None and tuple(shown_now) == now:
-            return [gr.skip()] * len(outputs)
-        return [*run_view.render(run), read_state(run).adapter if run else "", now]
+    A tick only asks whether anything has changed; what fills the view follows when it has.
+    """
+    inputs = [tab.browser_key, tab.view.runs_dropdown]
+    outputs = [*tab.view.outputs, tab.adapter_name, tab.timer]
 
     @shown
     def on_tick(token: gr.OAuthToken | None, key, run_id, shown_now):
         if not key:  # the page is still opening
-            return [gr.skip()] * len(outputs)
+            return gr.skip()
         visitor = visitor_of(key, token)
-        if run_id:
-            renew(find_run(run_id, visitor.owner), visitor)
-        return filled(run_id, visitor.owner, shown_now)
+        run = find_run(run_id, visitor.owner) if run_id else None
+        if run:
+            renew(run, visitor)
+        now = run_view.signature(run)
+        return gr.skip() if now == shown_now else now
 
     @shown
     def on_pick(token: gr.OAuthToken | None, key, run_id):
-        return filled(run_id, owner_of(key, token), None)
+        run = find_run(run_id, owner_of(key, token)) if run_id else None
+        state = read_state(run) if run else None
+        seconds = TICK_SECONDS if state and state.is_running else IDLE_TICK_SECONDS
+        return [*run_view.render(run), state.adapter if state else "", gr.Timer(seconds)]
 
-    inputs = [tab.browser_key, tab.view.runs_dropdown]
-    tab.timer.tick(on_tick, [*inputs, tab.shown], outputs, queue=False, **QUIET)
     picked: Wiring = {"fn": on_pick, "inputs": inputs, "outputs": outputs, **QUIET}
+    tab.timer.tick(on_tick, [*inputs, tab.shown], tab.shown, queue=False, **QUIET)
+    tab.shown.change(**picked)
     tab.view.runs_dropdown.change(**picked)
     return picked
 
@@ -157,7 +156,7 @@ def _wire_run(tab: TrainTab, picked: Wiring) -> None:
             return
         waits = run.is_queued()
         stop_run(run)
-        gr.Info("Taken out of the queue." if waits else "Stopping after this step; what it learned is saved.")
+        gr.Info(_("Taken out of the queue.") if waits else _("Stopping; what it learned is kept."))
 
     @shown
     def on_resume(token: gr.OAuthToken | None, key, run_id):
@@ -172,14 +171,14 @@ def _wire_run(tab: TrainTab, picked: Wiring) -> None:
         run = own_run(run_id, visitor.owner)
         cure = read_state(run).cure
         if not cure:
-            raise UserError("This run needs no cure.", "Resume goes on with it.")
+            raise UserError(_("This run needs no cure."), _("Press Resume to go on."))
         config = replace(history.copy_settings(run), **checked_changes(cure.get("changes")))
         check_init_adapter(config, visitor)
         started = launch(config, visitor.owner)
         if read_backup(run.folder):
             note_backup(started.folder)
             renew(started, visitor)
-        gr.Info(f"{cure['label']}: started again as {started.id}.")
+        gr.Info(_("{cure}: started again as {name}.", cure=cure["label"], name=title_of(started)))
         return [*changed_form(tab.names, form_values(config)), *lists(visitor.owner, started.id)]
 
     view.stop_button.click(on_stop, inputs, None, api_name="stop").success(**picked)
@@ -195,12 +194,14 @@ def checked_changes(changes: object) -> FormValues:
     known = {item.name for item in fields(TrainConfig)} - {*marked(SERVER, ROWS, PERSONAL)}
     is_known = isinstance(changes, dict) and not set(changes) - known
     if not is_known or changes.get("base", EMBEDDED) != EMBEDDED or changes.get("base_revision"):
-        raise UserError("This cure is not known.", "Copy the settings to the form and change them there.")
+        raise UserError(_("This cure is not known."), _("Copy the settings to the form and change them there."))
     return changes
 
 
 def _wire_discard(tab: TrainTab, picked: Wiring) -> None:
-    """Wire discard, after a question."""
+    """Wire discard, after a question in the place of its button."""
+    view, toast = tab.view, tab.toast
+    question = [view.discard_button, view.discard_group]
 
     @shown
     def on_discard(token: gr.OAuthToken | None, key, run_id, words, *filters):
@@ -208,38 +209,15 @@ def _wire_discard(tab: TrainTab, picked: Wiring) -> None:
         run = own_run(run_id, visitor.owner)
         end_job(run, visitor.hub_token)
         forget(run)
-        history.discard(run)
-        gr.Info("Deleted. 'Undo delete' under All runs brings it back for a day.")
-        return [gr.Group(visible=False), *lists(visitor.owner, None, run_filter(words, *filters))]
+        deleted = history.discard(run)
+        return [*lists(visitor.owner, None, run_filter(words, *filters)), *toast.about([deleted])]
 
-    group = tab.discard_group
-    inputs = [tab.browser_key, tab.view.runs_dropdown, tab.history.search_box, *tab.history.filters]
-    tab.view.discard_button.click(lambda: gr.Group(visible=True), None, group, **QUIET)
-    tab.discard_no.click(lambda: gr.Group(visible=False), None, group, **QUIET)
-    tab.view.runs_dropdown.change(lambda: gr.Group(visible=False), None, group, **QUIET)
-    tab.discard_yes.click(on_discard, inputs, [group, *tab.lists], api_name="discard").success(**picked)
+    def asks(run_id) -> list:
+        return [gr.Button(visible=bool(run_id)), gr.Group(visible=False)]
 
-
-def _wire_downloads(tab: TrainTab) -> None:
-    """Wire log and bundle, made when asked for in a folder that Gradio may serve."""
-    inputs = [tab.browser_key, tab.view.runs_dropdown]
-
-    @shown
-    def on_log(token: gr.OAuthToken | None, key, run_id):
-        owner = owner_of(key, token)
-        run = own_run(run_id, owner)
-        if not run.log_file.is_file():
-            raise UserError("This run has no log yet.")
-        made = new_download_folder(owner) / f"{run.id}.log"
-        shutil.copyfile(run.log_file, made)
-        return str(made)
-
-    @shown
-    def on_bundle(token: gr.OAuthToken | None, key, run_id, with_data):
-        owner = owner_of(key, token)
-        return str(write_bundle(own_run(run_id, owner), new_download_folder(owner), bool(with_data)))
-
-    view = tab.view
-    click: Wiring = {"fn": None, "js": CLICK_DOWNLOAD}
-    view.log_button.click(on_log, inputs, tab.download, api_name="log").success(**click)
-    view.bundle_button.click(on_bundle, [*inputs, view.data_checkbox], tab.download, api_name="bundle").success(**click)
+    inputs = [tab.browser_key, view.runs_dropdown, tab.history.search_box, *tab.history.filters]
+    view.discard_button.click(lambda: [gr.Button(visible=False), gr.Group(visible=True)], None, question, **QUIET)
+    view.discard_no.click(asks, view.runs_dropdown, question, **QUIET)
+    view.runs_dropdown.change(asks, view.runs_dropdown, question, **QUIET)
+    discarded = view.discard_yes.click(on_discard, inputs, [*tab.lists, *toast.outputs], api_name="discard")
+    discarded.success(asks, view.runs_dropdown, question, **QUIET).success(**picked)

@@ -18,7 +18,7 @@ from ui.messages import hint_html
 from ui.train.backup_section import BackupForm, RestoreForm, build_backup_form, build_restore_form
 from ui.train.browser_copy import FormMemory, build_form_memory
 from ui.train.data_form import DataForm, build_data_form, build_data_options, build_text_first
-from ui.train.history_view import HistoryView, build_history_view
+from ui.train.history_view import HistoryView, Toast, build_history_view, build_toast
 from ui.train.jobs_view import JobsSection, build_jobs_section
 from ui.train.plan_view import preset_choices
 from ui.train.run_view import RunView, build_run_view
@@ -95,17 +95,15 @@ class TrainTab:
     start_html: gr.HTML
     tabs: gr.Tabs
     view: RunView
-    discard_group: gr.Group
-    discard_yes: gr.Button
-    discard_no: gr.Button
     history: HistoryView
+    toast: Toast
     restore: RestoreForm
     download: gr.DownloadButton
     timer: gr.Timer
     # of the last check, see ui.train.check_events.check_result
     report: gr.State = field(default_factory=lambda: gr.State(None))
-    # ui.train.run_view.signature of the shown run
-    shown: gr.State = field(default_factory=lambda: gr.State(()))
+    # ui.train.run_view.signature of the shown run: no gr.State, whose change is not seen by the page outside of the queue
+    shown: gr.Textbox = field(default_factory=lambda: gr.Textbox("", visible="hidden"))
     adapter_name: gr.State = field(default_factory=lambda: gr.State(""))
     # the names of the inputs that a sentence stands at, see ui.train.settings_form.mark_wrong
     wrong: gr.State = field(default_factory=lambda: gr.State([]))
@@ -153,22 +151,19 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
                 words_html = gr.HTML("", elem_classes="start-words", js_on_load=FORM_SCRIPT)
             fit_button = gr.Button(_("Make it fit"), size="sm", visible=False)
             start_html = gr.HTML("", visible=False)
+<<<<<<< HEAD
             with gr.Accordion(_("Advanced"), open=False, elem_id="advanced"):
                 inputs, plan = _build_advanced(data, preset_radio, words_html, fit_button)
                 jobs = build_jobs_section()
                 memory = build_form_memory()
-        with gr.Column(scale=6, min_width=340, elem_classes="train-run"), gr.Tabs() as tabs:
-            with gr.Tab(_("Run"), id="run"):
-                view = build_run_view()
-                with gr.Group(visible=False) as discard_group:
-                    question = _("Delete this run and its adapter? A training that is running is stopped.")
-                    gr.HTML(hint_html(question, "problem"), padding=True)
-                    with gr.Row():
-                        discard_yes = gr.Button(_("Yes, delete it"), variant="stop", size="sm")
-                        discard_no = gr.Button(_("Keep it"), size="sm")
-            with gr.Tab(_("All runs"), id="history") as history_tab:
-                history = build_history_view(history_tab)
-                restore = build_restore_form()
+        with gr.Column(scale=6, min_width=340, elem_classes="train-run"):
+            with gr.Tabs() as tabs:
+                with gr.Tab(_("Run"), id="run"):
+                    view = build_run_view()
+                with gr.Tab(_("All runs"), id="history") as history_tab:
+                    history = build_history_view(history_tab)
+                    restore = build_restore_form()
+            toast = build_toast()
     return TrainTab(
         browser_key,
         inputs,
@@ -180,10 +175,8 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
         start_html,
         tabs,
         view,
-        discard_group,
-        discard_yes,
-        discard_no,
         history,
+        toast,
         restore,
         download=gr.DownloadButton(visible="hidden", elem_id="download-made"),
         timer=gr.Timer(TICK_SECONDS),

@@ -1,0 +1,109 @@
+"""Curves over the steps of a training as HTML: an SVG that stretches, and words over it that do not.
+
+No script and no library: the page changes the points in place, and nothing moves. Colours are in ui/train/run.css.
+"""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from adapters.curves import Axes, axes_of, drawable, kept_label
+from adapters.history import Points
+from common.language import Sentence, _, joined
+from runs.state import thinned
+
+MAX_POINTS = 400  # of one line: more than a screen shows apart
+UNITS = 1000  # of the SVG, across and down
+MIN_LABEL_DISTANCE = 0.09  # between two labels, of the height
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a plot. `look` is its class: a colour; a curve without a name has no label; `dots` mark every point."""
+
+    points: Points
+    name: str = ""
+    look: str = "main"
+    dots: bool = False
+
+
+def plot_html(title: str, curves: Sequence[Curve], total_steps: int = 0, kept_step: int | None = None) -> str:
+    """Return a plot from step 0 to `total_steps`, at least to the last point; its frame alone before the first point."""
+    curves = [Curve(thinned(drawable(one.points), MAX_POINTS), one.name, one.look, one.dots) for one in curves]
+    curves = [curve for curve in curves if curve.points]
+    axes = axes_of([curve.points for curve in curves], total_steps) or Axes(max(total_steps, 1), 0.0, 1.0)
+    lines = "".join(_line(curve, axes) for curve in curves)
+    words = _scale(axes, with_values=bool(curves)) + _labels([curve for curve in curves if curve.name], axes)
+    if kept_step is not None and kept_step <= axes.last:
+        x = axes.place(kept_step, axes.low)[0]
+        lines += f"<path class='kept' d='M{_at(x)} 0V{UNITS}'/>"
+        side = "left" if x > 0.6 else "right"
+        words += f"<span class='kept {side}' style='left:{x:.2%}'>{html.escape(kept_label(kept_step))}</span>"
+    return (
+        f"<div class='plot' role='img' aria-label='{html.escape(_spoken(title, curves, axes, kept_step))}'>"
+        f"<div class='plot-title'>{html.escape(title)}</div><div class='plot-area'>"
+        f"<svg viewBox='0 0 {UNITS} {UNITS}' preserveAspectRatio='none' aria-hidden='true'>{_grid(axes)}{lines}</svg>"
+        f"{words}</div></div>"
+    )
+
+
+def value_words(value: float) -> str:
+    """Return a value of a curve in four digits."""
+    return f"{value:.4g}"
+
+
+def _at(share: float) -> str:
+    return f"{share * UNITS:.1f}"
+
+
+def _grid(axes: Axes) -> str:
+    places = (axes.place(0, value)[1] for value in axes.values)
+    return "".join(f"<path class='grid' d='M0 {_at(y)}H{UNITS}'/>" for y in places)
+
+
+def _line(curve: Curve, axes: Axes) -> str:
+    """Return a curve as one path, its dots as a second one: strokes of no length, which stay round when the SVG stretches."""
+    places = [axes.place(*point) for point in curve.points]
+    pairs = [f"{_at(x)} {_at(y)}" for x, y in places]
+    line = f"<path class='line {curve.look}' d='M{'L'.join(pairs)}'/>"
+    dotted = pairs if curve.dots else pairs[:1] if len(pairs) == 1 else []
+    return line + f"<path class='dots {curve.look}' d='{''.join(f'M{pair}h0' for pair in dotted)}'/>"
+
+
+def _scale(axes: Axes, with_values: bool) -> str:
+    """Return the round values beside the plot and the whole steps under it."""
+    values = [(value_words(value), axes.place(0, value)[1]) for value in axes.values if with_values]
+    steps = [(f"{step:,}", axes.place(step, axes.low)[0]) for step in axes.steps]
+    return "".join(
+        [
+            *(f"<span class='value' style='top:{y:.2%}'>{text}</span>" for text, y in values),
+            *(f"<span class='step' style='left:{x:.2%}'>{text}</span>" for text, x in steps),
+        ]
+    )
+
+
+def _labels(curves: list[Curve], axes: Axes) -> str:
+    """Return the name and the last value of each curve at its end, no two over each other."""
+    ends = sorted(((axes.place(*curve.points[-1]), curve) for curve in curves), key=lambda end: end[0][1])
+    found, lowest = "", -1.0
+    for number, ((x, y), curve) in enumerate(ends):
+        y = max(lowest + MIN_LABEL_DISTANCE, min(y, 1 - MIN_LABEL_DISTANCE * (len(ends) - 1 - number)))
+        lowest = y
+        text = html.escape(f"{curve.name} {value_words(curve.points[-1][1])}")
+        found += f"<span class='label {curve.look}' style='left:{x:.2%};top:{y:.2%}' title='{text}'>{text}</span>"
+    return found
+
+
+def _spoken(title: str, curves: list[Curve], axes: Axes, kept_step: int | None) -> Sentence:
+    """Return the plot in words for a screen reader."""
+    parts: list[str] = [_("{title}, steps 0 to {last:,}.", title=title, last=axes.last)]
+    for curve in curves:
+        if curve.name or len(curves) == 1:
+            (first, start), (last, end) = curve.points[0], curve.points[-1]
+            values = {"first": first, "last": last, "start": value_words(start), "end": value_words(end)}
+            parts.append(
+                _("{name}: {start} at step {first:,}, {end} at step {last:,}.", name=curve.name or title, **values)
+            )
+    if not curves:
+        parts.append(_("No points yet."))
+    return joined([*parts, kept_label(kept_step) if kept_step is not None else ""])

@@ -1,0 +1,145 @@
+"""What a run learned, as HTML: its answers beside the base's while it trains, its result when it is done."""
+
+import html
+import math
+
+from adapters.library import WEIGHTS
+from adapters.result_picture import Result, Sample, loss_words
+from adapters.values import number
+from common.errors import UserError
+from common.files import read_object
+from common.language import Sentence, _, n_
+from common.paths import adapters_folder, contained
+from runs.evaluations import best_sample
+from runs.events import Answer
+from runs.forecast.estimate import ESTIMATE_FILE
+from runs.labels import title_of
+from runs.run import Run
+from runs.state import RunState
+from ui.messages import hint_html
+
+BYTES_PER_WEIGHT = 2  # of a whole model in 16 bits
+
+
+def learned_html(run: Run, state: RunState) -> str:
+    """Return the newest answers beside the base's; of a finished run its result and the best answer before and after."""
+    is_finished = bool(state.adapter) and not state.is_running
+    inner = _finished(run, state) if is_finished else _so_far(state)
+    label = html.escape(_("What it learned"))
+    return f"<div class='learned' role='region' aria-label='{label}' tabindex='0'>{inner}</div>"
+
+
+def result_of(run: Run, state: RunState) -> Result:
+    """Return what the run came to: for its page and its picture."""
+    samples, metrics = state.curve("samples"), state.metrics
+    after = dict(samples).get(state.kept_place, samples[-1][1]) if samples else []
+    best = best_sample(samples[0][1], after) if samples and samples[0][0] == 0 else None
+    rows = number(metrics.get("rows"))
+    return Result(
+        name=title_of(run),
+        base=str(metrics.get("base") or state.base).rsplit("/", 1)[-1],
+        rows=None if rows is None else round(rows),
+        seconds=number(metrics.get("train_seconds")),
+        loss_before=number(metrics.get("loss_before")),
+        loss_after=number(metrics.get("loss_after")),
+        losses=state.curve("losses"),
+        eval_losses=state.curve("eval_losses"),
+        kept_step=state.kept_place,
+        sample=Sample(best[0]["prompt"], *map(answer_text, best)) if best else None,
+    )
+
+
+def _finished(run: Run, state: RunState) -> str:
+    """Return headline, facts, and the answer that shows the difference best."""
+    result = result_of(run, state)
+    before, after = result.loss_before, result.loss_after
+    headline = loss_words(before, after) or n_(
+        "Trained on {count:,} example", "Trained on {count:,} examples", result.rows or 0
+    )
+    parts = [f"<p class='headline'>{html.escape(headline)}</p>"]
+    if before is None or after is None:
+        parts.append(hint_html(_("No example was held out, so nothing tells how well it does on new ones.")))
+    elif after > before:
+        advice = _(
+            "It does worse on examples that it was not trained on. Try fewer epochs, a lower learning rate or more examples."
+        )
+        parts.append(hint_html(advice, "problem"))
+    facts = [fact for fact in (result.facts(), size_words(run, state)) if fact]
+    parts.append(hint_html(" · ".join(map(str, facts))))
+    if sample := result.sample:
+        parts.append(_pair(sample.prompt, sample.before, sample.after, _("With your adapter")))
+    return "".join(parts)
+
+
+def size_words(run: Run, state: RunState) -> Sentence | None:
+    """Say how small the adapter is beside the whole model; None while a number is missing."""
+    weights = read_object(run.folder / ESTIMATE_FILE).get("weights")
+    total = number(weights.get("total")) if isinstance(weights, dict) else None
+    trained = number(state.metrics.get("trainable_parameters"))
+    try:
+        size = (contained(adapters_folder(run.owner), state.adapter) / WEIGHTS).stat().st_size
+    except (OSError, UserError):  # renamed or deleted since
+        return None
+    if not total or not trained or not 0 < trained < total:
+        return None
+    whole = BYTES_PER_WEIGHT * (total - trained)
+    values = {"size": megabytes(size), "whole": megabytes(whole), "share": trained / total}
+    return _("{size} instead of {whole}: {share:.1%} of the weights were trained", **values)
+
+
+def megabytes(size: float) -> Sentence:
+    """Return a size in MB, or in GB from 1000 MB on."""
+    return _("{size:.1f} GB", size=size / 1e9) if size >= 1e9 else _("{size:,.0f} MB", size=math.ceil(size / 1e6))
+
+
+def _so_far(state: RunState) -> str:
+    """Return every prompt with the base's answer and the newest one."""
+    title = f"<h3>{html.escape(_('What it learns'))}</h3>"
+    samples = state.curve("samples")
+    if not samples:
+        words = _("At each evaluation its answers to up to three prompts appear here, beside those of the base.")
+        return title + hint_html(words)
+    (first, before), (step, now) = samples[0], samples[-1]
+    base = {answer["prompt"]: answer_text(answer) for answer in before} if first == 0 else {}
+    newest = _("Now, at step {step:,}", step=step) if step else _("With your adapter")
+    waiting = str(_("After the first evaluation."))
+    pairs = [
+        _pair(answer["prompt"], base.get(answer["prompt"], ""), answer_text(answer) if step else waiting, newest)
+        for answer in now
+    ]
+    return title + "".join(pairs)
+
+
+def _pair(prompt: str, before: str, after: str, after_label: Sentence) -> str:
+    """Return a prompt with two answers side by side."""
+    sides = [("", _("The base"), before), (" class='now'", after_label, after)]
+    return (
+        f"<p class='prompt'>{html.escape(prompt)}</p><div class='pair'>"
+        + "".join(f"<div{look}><b>{html.escape(label)}</b>{_lines(text)}</div>" for look, label, text in sides)
+        + "</div>"
+    )
+
+
+def answer_text(answer: Answer) -> str:
+    """Return an answer; one that did not come to its end says so."""
+    return str(_("{answer} … (cut short)", answer=answer["answer"])) if answer.get("is_cut") else answer["answer"]
+
+
+def _lines(text: str) -> str:
+    return html.escape(text).replace("\n", "<br>") or f"<i>{html.escape(_('nothing'))}</i>"
+
+
+def sample_answers(state: RunState) -> str:
+    """Return each prompt with its answers at every evaluation, the newest first, as HTML."""
+    samples = state.curve("samples")
+    if not samples:
+        return hint_html(_("There are none yet."))
+    parts = []
+    for prompt in [answer["prompt"] for answer in samples[-1][1]]:
+        parts.append(f"<h4>{html.escape(prompt)}</h4><dl>")
+        for step, answers in reversed(samples):
+            for answer in [answer for answer in answers if answer["prompt"] == prompt][:1]:
+                label = _("step {step:,}", step=step) if step else _("before")
+                parts.append(f"<dt>{html.escape(label)}</dt><dd>{_lines(answer_text(answer))}</dd>")
+        parts.append("</dl>")
+    return "".join(parts)

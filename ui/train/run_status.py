@@ -1,0 +1,127 @@
+"""The status of one run as HTML: what it does now, how far it is, its numbers and its problems. All text is escaped."""
+
+import html
+
+from adapters.result_picture import loss_words
+from common.language import Sentence, _, joined
+from common.words import duration
+from jobs.hf import read_job
+from runs.forecast.estimate import predicted_memory
+from runs.labels import labels_of, title_of
+from runs.run import Run, RunState
+from runs.state import UNREADABLE
+from ui.messages import hint_html
+from ui.train.backups import backup_html
+from ui.train.empty import empty_view
+from ui.train.jobs_view import job_line
+
+STATUS_WORDS = {
+    "queued": _("Waiting"),
+    "preparing": _("Preparing"),
+    "training": _("Training"),
+    "evaluating": _("Evaluating on held-out examples"),
+    "saving": _("Saving"),
+    "done": _("Done"),
+    "stopped": _("Stopped"),
+    "failed": _("Failed"),
+    "interrupted": _("Interrupted"),
+    UNREADABLE: _("Cannot be read"),
+}
+
+
+def describe(run: Run | None, state: RunState, place: tuple[int, int] | None) -> str:
+    """Return the status as HTML. Its root has the class `run-alive` while the run waits or trains."""
+    if run is None:
+        return empty_view()
+    percent = 100 * (1.0 if state.status == "done" else state.fraction)
+    labels = labels_of(run)
+    title = f"{title_of(run)} {labels.words()}".rstrip()
+    facts = "".join(f"<span>{html.escape(str(fact))}</span>" for fact in progress(state))
+    lines = [
+        f"<div class='{'run run-alive' if state.is_running else 'run'}'>",
+        f"<p class='said' role='status' aria-live='polite'>{html.escape(announced(run, state))}</p>",
+        f"<div class='run-title'>{html.escape(title)}</div>",
+        f"<div class='status-line'><b>{html.escape(str(doing(run, state, place)))}</b>{facts}</div>",
+        f"<div class='bar' role='progressbar' aria-valuenow='{percent:.0f}' aria-valuemin='0' aria-valuemax='100' "
+        f"aria-label='{html.escape(_('Progress of the training'))}'><div style='width: {percent:.1f}%'></div></div>",
+        f"<p class='numbers'>{''.join(f'<span>{html.escape(str(one))}</span>' for one in numbers(run, state))}</p>",
+    ]
+    if state.message:
+        kind = "problem" if state.status in ("failed", "interrupted", UNREADABLE) else "hint"
+        lines.append(hint_html(f"{state.message} {state.hint}".strip(), kind))
+    if state.base:
+        named = (
+            _("{base} in {precision}", base=state.base, precision=state.precision) if state.precision else state.base
+        )
+        lines.append(hint_html(joined([_("Base: {base}.", base=named), state.base_reason])))
+    lines += [hint_html(line) for line in labels.notes.splitlines() if line]
+    lines += [hint_html(job_line(run, state))] if run.job_file.exists() and job_line(run, state) else []
+    problems = (run.settings_problem() if run.folder.exists() else "", *state.notes)
+    lines += [backup_html(run), *(hint_html(line, "problem") for line in problems if line), "</div>"]
+    return "".join(lines)
+
+
+def doing(run: Run, state: RunState, place: tuple[int, int] | None = None) -> str:
+    """Say what the run does at this moment."""
+    if state.status == "queued" and place and place[0]:
+        return _("Waiting, place {place} of {count}", place=place[0], count=place[1])
+    if is_stopping(run, state):
+        return _("Stopping and keeping what it learned")
+    activity = getattr(state, "activity", "") if state.is_running else ""
+    return activity or STATUS_WORDS.get(state.status, state.status)
+
+
+def is_stopping(run: Run, state: RunState) -> bool:
+    """Return whether it was asked to stop and goes on for a moment; a job elsewhere says so itself."""
+    return state.is_running and run.stop_file.exists() and read_job(run) is None
+
+
+def announced(run: Run, state: RunState) -> str:
+    """Say to a screen reader what changes seldom: the status, and the result."""
+    word = doing(run, state) if is_stopping(run, state) else STATUS_WORDS.get(state.status, state.status)
+    result = loss_words(state.metrics.get("loss_before"), state.metrics.get("loss_after"))
+    return joined([f"{title_of(run)}:", f"{word}.", f"{result}." if result and not state.is_running else ""])
+
+
+def progress(state: RunState) -> list[Sentence]:
+    """Return how far a run is: stage, step, time left."""
+    found = []
+    if state.stages > 1:
+        stage = {"number": state.stage, "count": state.stages, "name": state.stage_name}
+        found.append(_("stage {number} of {count}: {name}", **stage))
+    if state.total_steps:
+        found.append(_("step {step:,} of {total:,}", step=state.step, total=state.total_steps))
+    if state.is_running and state.eta_seconds is not None:
+        found.append(_("about {time} left", time=duration(state.eta_seconds)))
+    return found
+
+
+def numbers(run: Run, state: RunState) -> list[str]:
+    """Return the numbers of a run in words: losses, speed, memory."""
+    found: list[str] = []
+    if state.losses:
+        found.append(_("loss {loss:.3f}", loss=state.losses[-1][1]))
+    if state.eval_losses:
+        first, last = state.eval_losses[0], state.eval_losses[-1]
+        parts = [_("held-out loss {loss:.3f}", loss=last[1])]
+        parts += [_("(was {loss:.3f})", loss=first[1])] if first[0] == 0 and last[0] > 0 else []
+        if (lowest := state.lowest) and lowest[1] < last[1]:
+            parts.append(_("(lowest {loss:.3f} at step {step:,})", loss=lowest[1], step=lowest[0]))
+        found.append(joined(parts))
+    if state.tokens_per_second:
+        found.append(_("{speed:,.0f} tokens per second", speed=state.tokens_per_second))
+    memory = memory_words(run, state)
+    if not memory and state.peak_memory_bytes:
+        memory = _("{memory:.1f} GiB", memory=state.peak_memory_bytes / 2**30)
+    return [*found, memory] if memory else found
+
+
+def memory_words(run: Run, state: RunState) -> str:
+    """Return predicted and measured peak memory; "" while one of them is missing."""
+    found = (predicted_memory(run.folder), state.metrics.get("peak_memory_bytes"))
+    known = [value for value in found if isinstance(value, int | float) and 0 < value < 1e15]
+    if len(known) < len(found):
+        return ""
+    predicted, measured = known
+    values = {"predicted": predicted / 2**30, "measured": measured / 2**30, "error": predicted / measured - 1}
+    return _("peak memory {measured:.2f} GiB, predicted {predicted:.2f} ({error:+.0%})", **values)
