@@ -15,7 +15,7 @@ from ui.train import run_view
 from ui.train.jobs_view import STOPPING, job_line
 from ui.train.learned import learned_html, sample_answers
 from ui.train.run_plots import loss_plot, smoothed
-from ui.train.run_status import describe, memory_words, numbers, progress
+from ui.train.run_status import describe, details, memory_words, numbers, progress
 from ui.train.run_view import STOP, stop_button
 
 
@@ -23,7 +23,12 @@ def test_nothing_that_came_from_outside_is_html(tmp_path):
     state = RunState(status="failed", message="<script>1</script>", hint="<b>", base="<i>", notes=["<img>"])
     state.stages, state.stage_name = 2, "<u>"
     state.samples = [(0, [{"prompt": "<s>", "answer": "<em>"}]), (2, [{"prompt": "<s>", "answer": "<tt>"}])]
-    shown = describe(Run(tmp_path), state, None) + learned_html(Run(tmp_path), state) + sample_answers(state)
+    shown = (
+        describe(Run(tmp_path), state, None)
+        + details(Run(tmp_path), state)
+        + learned_html(Run(tmp_path), state)
+        + sample_answers(state)
+    )
     assert "&lt;script&gt;" in shown and "&lt;img&gt;" in shown and "&lt;i&gt;" in shown and "&lt;tt&gt;" in shown
     assert not [tag for tag in ("<script>", "<img>", "<i>", "<u>", "<s>", "<em>", "<tt>") if tag in shown]
 
@@ -136,7 +141,7 @@ def test_a_run_that_was_asked_to_stop_ends_by_itself_and_only_a_job_can_be_ended
     assert stop_button(run, training).value == "Cancel the job now" and job_line(run, training) == STOPPING
     stopped = RunState(status="stopped")
     assert not stop_button(run, stopped).visible and "Hugging Face Jobs" in describe(run, stopped, None)
-    resume_button = run_view.render(run)[7]
+    resume_button = run_view.render(run)[8]
     assert resume_button.visible is False, "this machine cannot go on with it"
     write_json(run.job_file, {"kind": "slurm"})
     assert not stop_button(run, training).visible and "submit its file there again" in job_line(run, stopped)

@@ -44,20 +44,27 @@ def describe(run: Run | None, state: RunState, place: tuple[int, int] | None) ->
         f"<div class='status-line'><b>{html.escape(str(doing(run, state, place)))}</b>{facts}</div>",
         f"<div class='bar' role='progressbar' aria-valuenow='{percent:.0f}' aria-valuemin='0' aria-valuemax='100' "
         f"aria-label='{html.escape(_('Progress of the training'))}'><div style='width: {percent:.1f}%'></div></div>",
-        f"<p class='numbers'>{''.join(f'<span>{html.escape(str(one))}</span>' for one in numbers(run, state))}</p>",
     ]
     if state.message:
         kind = "problem" if state.status in ("failed", "interrupted", UNREADABLE) else "hint"
         lines.append(hint_html(f"{state.message} {state.hint}".strip(), kind))
+    lines += [hint_html(line) for line in labels.notes.splitlines() if line]
+    lines += [hint_html(job_line(run, state))] if run.job_file.exists() and job_line(run, state) else []
+    problems = (run.settings_problem() if run.folder.exists() else "", *state.notes)
+    lines += [backup_html(run), *(hint_html(line, "problem") for line in problems if line), "</div>"]
+    return "".join(lines)
+
+
+def details(run: Run, state: RunState) -> str:
+    """Return the numbers and the base of a run as HTML."""
+    lines = [
+        f"<p class='numbers'>{''.join(f'<span>{html.escape(str(one))}</span>' for one in numbers(run, state))}</p>"
+    ]
     if state.base:
         named = (
             _("{base} in {precision}", base=state.base, precision=state.precision) if state.precision else state.base
         )
         lines.append(hint_html(joined([_("Base: {base}.", base=named), state.base_reason])))
-    lines += [hint_html(line) for line in labels.notes.splitlines() if line]
-    lines += [hint_html(job_line(run, state))] if run.job_file.exists() and job_line(run, state) else []
-    problems = (run.settings_problem() if run.folder.exists() else "", *state.notes)
-    lines += [backup_html(run), *(hint_html(line, "problem") for line in problems if line), "</div>"]
     return "".join(lines)
 
 

@@ -14,7 +14,7 @@ from ui.train.backups import backup_html
 from ui.train.empty import empty_view
 from ui.train.learned import learned_html, sample_answers
 from ui.train.run_plots import loss_plot, more_plots
-from ui.train.run_status import describe
+from ui.train.run_status import describe, details
 
 LOG_LINES = 300
 RESUMABLE = ("stopped", "interrupted", "failed")
@@ -68,6 +68,7 @@ def build_run_view() -> RunView:
         export_button = gr.Button(_("Export"), visible=False, min_width=90)
         picture_button = gr.Button(_("Picture"), visible=False, min_width=90)
     loss_html = gr.HTML(visible=False)
+    details_html = gr.HTML()
     with gr.Accordion(_("More curves"), open=False):
         more_html = gr.HTML()
     with gr.Accordion(_("All sample answers"), open=False):
@@ -95,7 +96,7 @@ def build_run_view() -> RunView:
         bundle_button=bundle_button,
         data_checkbox=data_checkbox,
         log_button=log_button,
-        outputs=[status_html, learned, loss_html, more_html, samples_html, log_box, *buttons],
+        outputs=[status_html, learned, loss_html, details_html, more_html, samples_html, log_box, *buttons],
     )
 
 
@@ -134,6 +135,7 @@ def render(run: Run | None) -> list:
         describe(run, state, position(run) if run and state.status == "queued" else None),
         gr.HTML(learned_html(run, state), visible=True) if run else gr.HTML(visible=False),
         gr.HTML(loss_plot(state), visible=True) if run else gr.HTML(visible=False),
+        details(run, state) if run else "",
         more_plots(state),
         sample_answers(state),
         tail(run.log_file, LOG_LINES) if run else "",
