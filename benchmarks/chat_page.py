@@ -124,10 +124,10 @@ def open_ours(stack: ExitStack, browser, tokenizer) -> ChatPage:
     """Serve the app and open its Chat tab; closed with `stack`."""
     page = open_page(browser, serve_app(stack))
     page.get_by_role("tab", name="Chat").click()
-    page.get_by_role("button", name="Settings ▼").click()
+    page.locator("#chat-settings-button").click()
     page.get_by_label("number input for Longest answer in tokens").fill(str(TOKENS))
     page.keyboard.press("Tab")
-    page.get_by_role("button", name="Settings ▼").click()
+    page.locator("#chat-settings-button").click()
     return ChatPage(page, tokenizer, "textarea[placeholder^='Your message']")
 
 

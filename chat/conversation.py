@@ -17,11 +17,30 @@ MAX_TITLE_CHARACTERS = 60
 MAX_ROOM_CHARACTERS = 400_000  # what a conversation may have for another answer to be asked
 
 
+LENGTH, STOPPED, REPEATED = ENDS = ("length", "stopped", "repeated")  # why an answer is not whole
+
+
+class Took(TypedDict):
+    """How an answer was made; `seed` is None where it decided nothing."""
+
+    tokens: int
+    tokens_per_second: float
+    seconds_to_first: float
+    seed: int | None
+    temperature: float
+
+
 class Said(Message, total=False):
-    """A message of a pane. Of an answer, `tries` counts retries, `by` is the model, and `doing` what it waits for."""
+    """A message of a pane.
+
+    Of an answer, `by` is the name of the model that gave it, whatever became of it since, `tries` counts retries, `end` says why
+    it is not whole, and `doing` is there while it comes, with what it waits for.
+    """
 
     tries: int
-    note: str
+    took: Took
+    end: str
+    is_edited: bool
     rated: str | None  # "Like" or "Dislike"
     by: str
     doing: str
@@ -30,7 +49,7 @@ class Said(Message, total=False):
 class Pane(TypedDict):
     """The conversation with one model. `left_out` are the turns beyond its window.
 
-    Of its last answer: `used` tokens of the `window`, `who` answered, and the template that it was `read_as`.
+    Of its last answer: `used` tokens of the `window`, the name of `who` answered, and the template that it was `read_as`.
     """
 
     model: str

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, TypedDict, TypeGuard
 
-from chat.conversation import MAX_PANES, MAX_TITLE_CHARACTERS, Conversation, Pane, Said, characters, said
+from chat.conversation import ENDS, MAX_PANES, MAX_TITLE_CHARACTERS, Conversation, Pane, Said, Took, characters, said
 from common.errors import UserError
 from common.files import parse_json
 from common.language import _
@@ -99,14 +99,14 @@ def find(conversations: list[Conversation], words: str) -> list[Conversation]:
 
 def to_markdown(conversation: Conversation) -> str:
     """Return the conversation to read: every turn, with the answer of each model under its name."""
-    lines = [f"# {conversation['title'] or 'Conversation'}"]
+    lines = [f"# {conversation['title'] or _('Conversation')}"]
     if conversation["system"].strip():
-        lines.append(f"**System prompt:** {conversation['system'].strip()}")
+        lines.append(f"**{_('System prompt')}:** {conversation['system'].strip()}")
     for place in range(0, len(said(conversation)), 2):
-        lines.append(f"**You:** {said(conversation)[place]['content']}")
+        lines.append(f"**{_('You')}:** {said(conversation)[place]['content']}")
         for pane in conversation["panes"]:
             answer = pane["messages"][place + 1]
-            name = (answer.get("by") or pane["model"]).partition(":")[2] or "Base, without the adapter"
+            name = answer.get("by") or pane["who"] or pane["model"].partition(":")[2] or _("Base model")
             lines.append(f"**{name}:** {answer['content']}")
     return "\n\n".join(lines) + "\n"
 
@@ -181,18 +181,34 @@ def _checked_message(found: dict[str, Any]) -> Said:
     kept = Said(
         role=found["role"],
         content=found["content"],
-        note=str(found.get("note", ""))[:300],
         tries=int(found.get("tries", 0)),
         rated=rated if rated in ("Like", "Dislike") else None,
     )
     if "by" in found:
         kept["by"] = str(found["by"])[:MAX_NAME_CHARACTERS]
+    if found.get("is_edited") is True:
+        kept["is_edited"] = True
+    if found.get("end") in ENDS:
+        kept["end"] = found["end"]
+    if took := found.get("took"):
+        kept["took"] = Took(
+            tokens=int(took["tokens"]),
+            tokens_per_second=_number(took, "tokens_per_second"),
+            seconds_to_first=_number(took, "seconds_to_first"),
+            seed=None if took["seed"] is None else int(took["seed"]),
+            temperature=_number(took, "temperature"),
+        )
     return kept
 
 
 def _time(found: dict[str, Any]) -> float:
     """Return when it was changed, in seconds since 1970, never in the future. Raises ValueError for no time."""
-    changed = float(found.get("changed", 0))
-    if not math.isfinite(changed):
-        raise ValueError("no time")
-    return min(changed, time.time())
+    return min(_number(found, "changed"), time.time())
+
+
+def _number(found: dict[str, Any], name: str) -> float:
+    """Return a finite number, 0 where there is none. Raises ValueError."""
+    number = float(found.get(name, 0))
+    if not math.isfinite(number):
+        raise ValueError(f"{name} is no number")
+    return number

@@ -29,14 +29,19 @@ def chat(library, page):
     page.get_by_role("tab", name="Chat").click()
     settle(page)
     choose(page, "Model", "adapter-0")
-    page.get_by_label("Beside it, for comparison").click()
+    settle(page)  # its base has joined
+    page.get_by_label("Compare with").click()
     page.get_by_role("option").filter(has_text="adapter-1").first.click()
     page.keyboard.press("Escape")
-    page.get_by_role("button", name="Settings ▼").click()
-    page.get_by_label("number input for Longest answer in tokens").fill("16")
-    page.keyboard.press("Tab")
-    page.get_by_role("button", name="Settings ▼").click()
+    set_longest_answer(page, 16)
     return page
+
+
+def set_longest_answer(page, tokens: int) -> None:
+    page.locator("#chat-settings-button").click()
+    page.get_by_label("number input for Longest answer in tokens").fill(str(tokens))
+    page.keyboard.press("Tab")
+    page.locator("#chat-settings-button").click()
 
 
 def send(page, text: str) -> None:
@@ -50,7 +55,7 @@ def send(page, text: str) -> None:
 def wait_idle(page) -> None:
     """Until the last answer has its line under it and the next message can be sent."""
     wait_for(lambda: "the first after" in "".join(words(page, 0)[-1:]), LONG_WAIT, "no answer")
-    wait_for(lambda: page.get_by_role("button", name="Send").is_enabled(), LONG_WAIT, "the answers do not end")
+    wait_for(lambda: page.get_by_role("button", name="Send").is_visible(), LONG_WAIT, "the answers do not end")
 
 
 def words(page, pane: int, role: str = "bot") -> list[str]:
@@ -62,6 +67,17 @@ def icon(page, pane: int, name: str):
     return page.get_by_role("log").nth(pane).locator(f"button[title='{name}'], button[aria-label='{name}']")
 
 
+def edit(page, pane: int, message: int, text: str) -> str:
+    """Edit a message by its pencil; returns what stood in the box."""
+    icon(page, pane, "Edit").nth(message).click()
+    box = page.get_by_role("log").nth(pane).locator("textarea")
+    wait_for(lambda: "textarea" in page.evaluate("document.activeElement.className"), 30, "the box has no focus")
+    found = box.input_value()
+    box.fill(text)
+    icon(page, pane, "Submit").first.click()
+    return found
+
+
 def test_models_answer_side_by_side_and_an_answer_becomes_a_row(chat):
     send(chat, TYPED)
     answers = [words(chat, pane)[0] for pane in range(3)]
@@ -69,13 +85,15 @@ def test_models_answer_side_by_side_and_an_answer_becomes_a_row(chat):
     assert all("tokens/s, the first after" in answer for answer in answers)
     assert words(chat, 0, "user")[0] == TYPED.replace("`", ""), "what was typed is not what is shown"
     icon(chat, 0, "Like").first.click()
+    chat.locator(".toast-body").get_by_text("it is not complete").wait_for()
+    assert not (home() / "datasets/local/from-chat.jsonl").exists(), "an answer that was cut off became a row"
+    edit(chat, 0, 1, "A corrected answer.")
     wait_for(lambda: (home() / "datasets/local/from-chat.jsonl").exists(), 30, "no row was kept")
+    icon(chat, 0, "Like").first.click()
+    chat.get_by_text("Saved to from-chat, 1 row.").first.wait_for()
     (row,) = read_rows("from-chat")
-    assert row["messages"][0]["content"] == TYPED and row["source"] == "liked"
-    assert row["messages"][1]["content"] in answers[0] or answers[0].startswith(row["messages"][1]["content"][:5])
-
-    chat.get_by_role("button", name="This answer is better").nth(2).click()
-    wait_for(lambda: [one["source"] for one in read_rows("from-chat")] == ["liked", "picked"], 30, "no row was picked")
+    assert row["source"] == "liked" and [one["content"] for one in row["messages"]] == [TYPED, "A corrected answer."]
+    chat.locator("#chat-settings-button").click()
     chat.get_by_text("What the model saw").click()
     wait_for(lambda: chat.locator(".seen mark").count() == 3, 30, "the special tokens are not visible")
     shoot(chat, "chat-compare")
@@ -123,14 +141,12 @@ def test_a_stop_keeps_what_came_and_the_next_message_is_answered(server, page):
     page.get_by_role("tab", name="Chat").click()
     settle(page)
     choose(page, "Model", "Server: tiny")
-    page.get_by_role("button", name="Settings ▼").click()
-    page.get_by_label("number input for Longest answer in tokens").fill("50")
-    page.keyboard.press("Tab")
+    set_longest_answer(page, 50)
     page.get_by_placeholder("Your message").fill("Go on for long")
     page.get_by_role("button", name="Send").click()
     wait_for(lambda: "tiny heard 1" in "".join(words(page, 0)), 60, "the server's words do not come")
     page.get_by_role("button", name="Stop").click()
-    wait_for(lambda: "stopped" in "".join(words(page, 0)), 60, "the answer does not say that it was stopped")
+    wait_for(lambda: "Stopped." in "".join(words(page, 0)), 60, "the answer does not say that it was stopped")
     wait_for(lambda: not is_talking(server, page), 60, "the server talks on")
     server.times = 1
     send(page, "And now?")
@@ -181,9 +197,7 @@ def test_leaving_in_mid_answer_cancels_it(server, page):
     settle(page)
     server.times = 1
     choose(page, "Model", "Server: tiny")
-    page.get_by_role("button", name="Settings ▼").click()
-    page.get_by_label("number input for Longest answer in tokens").fill("50")
-    page.keyboard.press("Tab")
+    set_longest_answer(page, 50)
     send(page, "Where do llamas live?")
     page.get_by_role("button", name="New chat").click()
     wait_for(lambda: not words(page, 0), 30, "the new conversation is not empty")
@@ -195,15 +209,17 @@ def test_leaving_in_mid_answer_cancels_it(server, page):
 
     page.get_by_placeholder("Your message").fill("Go on for long")
     begin(lambda: page.get_by_role("button", name="Send").click())
-    page.get_by_role("button", name="Conversations ▼").click()
     page.get_by_role("radio", name="Where do llamas live?").check()
     wait_for(lambda: words(page, 0, "user") == ["Where do llamas live?"], 60, "it was not opened")
     wait_for(lambda: not is_talking(server, page), 60, "the server talks on")
-    assert words(page, 0, "user") == ["Where do llamas live?"] and page.get_by_role("button", name="Send").is_enabled()
+    assert words(page, 0, "user") == ["Where do llamas live?"] and page.get_by_role("button", name="Send").is_visible()
     assert page.get_by_role("radio", name="Go on for long").count() == 1, "what was said until then is lost"
 
     begin(icon(page, 0, "Retry").first.click)
-    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="This chat").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
     wait_for(lambda: not words(page, 0), 60, "it was not deleted")
     wait_for(lambda: not is_talking(server, page), 60, "the server talks on")
     assert not words(page, 0) and page.get_by_role("radio", name="Where do llamas live?").count() == 0
+    page.get_by_role("button", name="Deleted. Undo").click()
+    wait_for(lambda: words(page, 0, "user") == ["Where do llamas live?"], 60, "the undo brings nothing back")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.browser.driving import CHROMIUM, FLAGS, MARKS, choose, new_page, prepare, settle, shoot, wait_for
-from tests.browser.test_chat import send, wait_idle, words
+from tests.browser.test_chat import send, set_longest_answer, wait_idle, words
 from tests.chat.openai_server import openai_server
 from ui.chat.store import KEY, MAX_DELETED_RECORDS, MERGE, READ, VERSION
 
@@ -75,20 +75,16 @@ def server(monkeypatch):
 
 
 def open_chat(page, model: str | None = None) -> None:
-    """The Chat tab with answers of 50 tokens at most, and the list of conversations open."""
+    """The Chat tab with answers of 50 tokens at most."""
     page.get_by_role("tab", name="Chat").click()
     settle(page)
     if model:
         choose(page, "Model", model)
-    page.get_by_role("button", name="Settings ▼").click()
-    page.get_by_label("number input for Longest answer in tokens").fill("50")
-    page.keyboard.press("Tab")
-    page.get_by_role("button", name="Settings ▼").click()
-    page.get_by_role("button", name="Conversations ▼").click()
+    set_longest_answer(page, 50)
 
 
 def titles(page, last_used_first: bool = False) -> list[str]:
-    found = page.locator("fieldset").filter(has_text="Kept in this browser").locator("label").all_inner_texts()
+    found = page.locator(".chat-titles").locator("label").all_inner_texts()
     return found if last_used_first else sorted(found)
 
 
@@ -122,9 +118,8 @@ def test_a_list_of_another_version_is_kept_and_offered_as_a_file(app, browser):
     page.add_init_script(lies({KEY: tomorrow}))
     page.goto(app[0])
     page.get_by_role("tab", name="Chat").click()
-    page.get_by_role("button", name="Conversations ▼").click()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Save as a file: 1 of another version").click()
+        page.get_by_role("button", name="Save 1 damaged chat").click()
     (found,) = json.loads(download.value.path().read_text())
     assert found["unread"] == tomorrow
 
@@ -142,7 +137,7 @@ def test_a_reload_in_mid_answer_loses_no_word(server, page):
     server.times = 1
     open_chat(page)
     wait_for(lambda: words(page, 0, "user") == ["Do not lose me"], 60, "the question is lost")
-    assert "tiny heard" in words(page, 0)[0] and words(page, 0)[0].endswith("stopped")
+    assert "tiny heard" in words(page, 0)[0] and "Stopped." in words(page, 0)[0]
     page.get_by_label("Your message").fill("And now?")
     page.get_by_role("button", name="Send").click()
     wait_for(lambda: ": And now?" in words(page, 0)[-1], 60, "the conversation cannot go on")
@@ -152,7 +147,7 @@ def test_a_reload_in_mid_answer_loses_no_word(server, page):
     page.get_by_label("Your message").press("Enter")
     wait_for(lambda: ": And on" in words(page, 0)[-1], 60, "no words come")
     page.keyboard.press("Escape")
-    wait_for(lambda: words(page, 0)[-1].endswith("stopped"), 60, "Esc does not stop it")
+    wait_for(lambda: "Stopped." in words(page, 0)[-1], 60, "Esc does not stop it")
 
 
 def test_two_tabs_keep_each_others_conversations_and_deletions(server, page):

@@ -67,7 +67,8 @@ def test_every_pane_asks_its_own_model_with_its_own_cache_and_the_same_seed(conv
     assert folders == ["adapter-0", None, "adapter-1"]
     assert len({asked[3] for asked in engine.asked}) == 3 and {asked[2].seed for asked in engine.asked} == {3}
     assert all(last(conversation, pane)["content"] == "one two three" for pane in range(3))
-    assert "seed 3" in last(conversation)["note"]
+    assert last(conversation)["took"]["seed"] == 3 and last(conversation)["took"]["temperature"] == 1.0
+    assert [last(conversation, pane)["by"] for pane in (0, 2)] == ["adapter-0", "adapter-1"]
 
 
 def test_what_came_before_a_stop_is_kept_and_the_engine_is_left(conversation):
@@ -75,10 +76,10 @@ def test_what_came_before_a_stop_is_kept_and_the_engine_is_left(conversation):
     stream = answer(Engines(engine, None), conversation, Visitor(LOCAL_OWNER), Sampling(), [0, 1, 2])
     next(stream)
     draft = as_draft(conversation)
-    assert draft["panes"][0]["messages"][-1]["note"].endswith("stopped"), "a page that is left now does not say so"
+    assert draft["panes"][0]["messages"][-1]["end"] == "stopped", "a page that is left now does not say so"
     stream.close()
-    assert last(conversation)["content"] == "one" and last(conversation)["note"].endswith(" · stopped")
-    assert "the first after" in last(conversation)["note"] and "doing" not in last(conversation)
+    assert last(conversation)["content"] == "one" and last(conversation)["end"] == "stopped"
+    assert last(conversation)["took"]["tokens"] == 1 and "doing" not in last(conversation)
 
 
 def test_a_retry_takes_the_next_seed_and_is_never_the_same_answer_again(conversation):
@@ -94,11 +95,29 @@ def test_a_continued_answer_grows(conversation):
     assert last(conversation)["content"] == "one two threeone two three"
 
 
+@pytest.mark.parametrize(
+    ("changes", "end", "words"),
+    [
+        ({"ended": True}, None, ""),
+        ({}, "length", "Reached the length limit. Press Continue."),
+        ({"is_repeating": True}, "repeated", "Stopped: the answer began to repeat itself."),
+    ],
+)
+def test_an_answer_says_why_it_ended(conversation, changes, end, words):
+    class Ends(FakeEngine):
+        def reply(self, *_, **__):
+            yield Reply("one", window=256, new_tokens=3, **changes)
+
+    run(Ends(), conversation)
+    assert last(conversation).get("end") == end
+    assert words in shown_messages(conversation["panes"][0])[-1]["content"]
+
+
 def test_a_conversation_that_began_under_another_template_says_so(conversation):
     run(FakeEngine(template="t1"), conversation)
     ask(conversation, "Again")
     run(FakeEngine(template="t2"), conversation)
-    assert all("another chat template (t1)" in meter(pane) for pane in conversation["panes"])
+    assert all("with another chat template (t1)" in meter(pane) for pane in conversation["panes"])
 
 
 def test_the_summary_covers_what_is_left_out_once(conversation):

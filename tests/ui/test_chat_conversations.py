@@ -58,7 +58,7 @@ def test_an_import_never_pushes_out_what_is_there(listed):
         ('{"panes": 3}', "between 1 and 4 panes"),
         ("[" * 100_000, "not a conversation"),
         ('{"panes": [{"model": "m", "messages": [{"role": "user", "content": 7}]}]}', "alternate"),
-        (json.dumps([talked("x")] * 51), "51 conversations; 50"),
+        (json.dumps([talked("x")] * 51), "51 chats; at most 50"),
         ("x" * 5_000_001, "larger than 5 MB"),
     ],
 )
@@ -71,10 +71,10 @@ def test_marks_and_numbers_of_a_forged_file_do_no_harm(listed):
     list_of, _, bring = listed
     forged = talked("x")
     forged["panes"][0] |= {"left_out": -7, "used": "9", "who": ["x"], "window": True}
-    forged["panes"][0]["messages"][1] |= {"rated": {"a": 1}, "by": 5, "note": "<script>", "content": "y"}
+    forged["panes"][0]["messages"][1] |= {"rated": {"a": 1}, "by": "<script>", "end": "<script>", "content": "y"}
     page = bring(json.dumps(forged))
     pane = page[list_of.chat.layout.conversation]["panes"][0]
-    assert pane["left_out"] == 0 and pane["messages"][1]["rated"] is None and pane["messages"][1]["by"] == "5"
+    assert pane["left_out"] == 0 and pane["messages"][1]["rated"] is None and "end" not in pane["messages"][1]
     shown = page[list_of.chat.layout.panes.chatbots[0]].value
     assert "<script>" not in str(shown)
 
@@ -83,7 +83,7 @@ def test_what_cannot_be_read_is_offered_as_a_file(listed):
     list_of, values, _ = listed
     values[list_of.chat.layout.store] = [talked("mine"), TOMORROW, {"id": "x", "changed": 1, "panes": "damaged"}]
     button = list_of.choices(values)[list_of.parts.unread_button]
-    assert button.visible and "2 of another version" in button.value
+    assert button.visible and "2 damaged chats" in button.value
     text, name = list_of.export_unread(values, None)
     assert name.endswith(".json") and json.loads(text)[0] == TOMORROW and "damaged" in text
 
@@ -99,10 +99,10 @@ def test_an_empty_list_says_why(listed):
 def test_a_model_that_is_gone_is_named_and_never_replaced_silently(chat, monkeypatch):  # noqa: F811
     handlers, values, _ = chat
     said, own = [], handlers.layout
-    monkeypatch.setattr(gr, "Warning", said.append)
+    monkeypatch.setattr(gr, "Warning", lambda words, **_: said.append(words))
     assert _without_those_gone(handlers, values, [("m", "remote:m"), ("b", "base:auto")]) == {} and not said
     page = _without_those_gone(handlers, values, [("b", "base:auto")])
-    assert "Not there any more: m." in said[0] and "Base: Automatic" in said[0]
+    assert "No longer there: m." in said[0] and "Base: " in said[0]
     assert page[own.conversation]["panes"][0]["model"] == "base:auto"
     assert page[own.conversation]["panes"][0]["messages"][1]["content"] == "answer 0", "what was said is lost"
 

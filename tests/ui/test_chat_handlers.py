@@ -15,7 +15,8 @@ from common.errors import UserError
 from ui.chat.answer import Engines, is_answering
 from ui.chat.data import DataHandlers, lay_out_data
 from ui.chat.handlers import ChatHandlers
-from ui.chat.layout import SUMMARISE, lay_out
+from ui.chat.layout import lay_out
+from ui.chat.settings import SUMMARISE
 from ui.chat.store import conversation_store
 
 DRAFT = "what I was typing"
@@ -51,17 +52,21 @@ def chat(isolated_home):
     conversation = new_conversation(["remote:m"])
     for turn in range(4):
         ask(conversation, f"question {turn}")
-        conversation["panes"][0]["messages"][-1] |= {"content": f"answer {turn}", "note": "n"}
+        conversation["panes"][0]["messages"][-1] |= {"content": f"answer {turn}", "by": "m"}
     own = handlers.layout
     values = dict.fromkeys(handlers.inputs())
-    values |= {part: getattr(Sampling(), name) for name, part in own.settings.items()}
+    values |= {part: getattr(Sampling(), name) for name, part in own.settings.sampling.items()}
     values |= {
         own.conversation: checked(conversation),
         own.store: [],
         own.model_dropdown: "remote:m",
         own.beside_dropdown: [],
     }
-    return handlers, values | {own.message_box: DRAFT, own.system_box: "", own.summary_box: ""}, handlers.engines.remote
+    return (
+        handlers,
+        values | {own.message_box: DRAFT, own.settings.system_box: "", own.settings.summary_box: ""},
+        handlers.engines.remote,
+    )
 
 
 class Edit:
@@ -102,7 +107,7 @@ def test_an_answer_that_never_begins_leaves_everything_as_it_was(chat, name, err
     own = handlers.layout
     assert {**page[own.conversation], "changed": 0} == {**before, "changed": 0}
     assert page[own.store][0]["panes"] == before["panes"]
-    assert page[own.send_button].interactive and not page[own.stop_button].interactive
+    assert page[own.send_button].visible and not page[own.stop_button].visible
     assert page.get(own.message_box, DRAFT) == DRAFT
 
 
@@ -123,22 +128,22 @@ def test_an_answer_that_breaks_off_is_kept_and_the_next_can_be_sent(chat):
     page = run(handlers.send(values, None))
     own = handlers.layout
     assert page[own.conversation]["panes"][0]["messages"][-1]["content"] == "fine"
-    assert page[own.send_button].interactive and page[own.message_box] == ""
+    assert page[own.send_button].visible and page[own.message_box] == ""
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("a bug")])
 def test_an_answer_is_kept_when_its_summary_fails(chat, error, monkeypatch):
     handlers, values, server = chat
     warnings = []
-    monkeypatch.setattr(gr, "Warning", warnings.append)
+    monkeypatch.setattr(gr, "Warning", lambda words, **_: warnings.append(words))
     server.left_out, own = 2, handlers.layout
-    values[own.full_radio] = SUMMARISE
+    values[own.settings.full_radio] = SUMMARISE
     server.fails_at = 1
     if error:
         monkeypatch.setattr("ui.chat.answer.summarise", lambda *_: (_ for _ in ()).throw(error))
     page = run(handlers.send(values, None), expects_error=error is not None)
     assert page[own.store][0]["panes"][0]["messages"][-1]["content"] == "fine"
-    assert page[own.send_button].interactive and page[own.conversation]["summary"] == ""
+    assert page[own.send_button].visible and page[own.conversation]["summary"] == ""
     assert len(warnings) == (0 if error else 1)
 
 
@@ -163,7 +168,7 @@ def test_a_thumb_pressed_while_an_answer_streams_keeps_its_mark(chat):
     like = type("Like", (), {"index": 1, "liked": True})()
     assert set(data.rate(0)(pressed, like, None)) == {data.parts.rows_html}, "it changed the page under the answer"
     like.index = len(page[own.conversation]["panes"][0]["messages"]) - 1
-    with pytest.raises(gr.Error, match="still on its way"):
+    with pytest.raises(gr.Error, match="not complete yet"):
         data.rate(0)(pressed, like, None)
     for changes in stream:
         page.update(changes)
@@ -193,7 +198,7 @@ def test_another_model_in_mid_answer_keeps_what_came_and_says_that_it_was_stoppe
     stream.close()
     page = handlers.models_changed({**values, own.conversation: open_one, own.model_dropdown: "base:auto"}, None)
     message = page[own.store][0]["panes"][0]["messages"][-1]
-    assert message["content"] == "fine" and message["note"].endswith("stopped") and message["by"] == "remote:m"
+    assert message["content"] == "fine" and message["end"] == "stopped" and message["by"] == "m"
     assert page[own.draft] is None
 
 

@@ -24,7 +24,12 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_an_edit_gives_back_what_was_written(text):
-    pane = {"messages": [{"role": "assistant", "content": text, "note": "3.0 tokens/s"}], "left_out": 0}
+    pane = {
+        "messages": [{"role": "assistant", "content": text, "end": "length"}],
+        "left_out": 0,
+        "model": "adapter:me",
+        "who": "",
+    }
     (message,) = shown_messages(pane)
     assert written(message["content"]) == text
     assert written([{"type": "text", "text": message["content"]}]) == text
@@ -59,7 +64,7 @@ def test_no_answer_fetches_a_picture(text):
 
 def test_a_line_stands_where_turns_were_left_out_and_places_still_agree():
     messages = [{"role": role, "content": f"{role} {n}"} for n in range(4) for role in ("user", "assistant")]
-    pane = {"messages": messages, "left_out": 2}
+    pane = {"messages": messages, "left_out": 2, "model": "adapter:me", "who": ""}
     found = shown_messages(pane)
     assert "2 earlier turns left out" in found[4]["metadata"]["title"] and len(found) == 9
     for index, message in enumerate(found):
@@ -73,7 +78,7 @@ def test_a_line_stands_where_turns_were_left_out_and_places_still_agree():
 def test_a_long_conversation_shows_its_last_turns_and_places_still_agree():
     messages = [{"role": role, "content": f"{role} {n}"} for n in range(200) for role in ("user", "assistant")]
     for left_out in (0, 150, 180):
-        pane = {"messages": messages, "left_out": left_out}
+        pane = {"messages": messages, "left_out": left_out, "model": "adapter:me", "who": ""}
         found = shown_messages(pane)
         assert "Only the last" in found[0]["metadata"]["title"]
         assert len(found) == 1 + 2 * MAX_SHOWN_TURNS + bool(left_out)
@@ -89,19 +94,18 @@ def test_what_the_model_saw_is_escaped_and_special_tokens_are_marked():
     assert "<b>x" not in text and "&lt;b&gt;x" in text and "<mark>&lt;/s&gt;</mark>" in text and "3 tokens" in text
 
 
-def test_the_meter_names_who_answers_and_what_is_left_out():
+def test_the_meter_says_what_is_used_and_what_is_left_out():
     pane = new_conversation(["adapter:me"])["panes"][0]
     assert meter(pane) == "", "nothing was read yet"
-    pane |= {"used": 1024, "window": 2048, "left_out": 3, "who": "<me>, on base", "template": "t1", "read_as": "t1"}
+    pane |= {"used": 1024, "window": 2048, "left_out": 3, "template": "t1", "read_as": "t1"}
     text = meter(pane)
-    assert (
-        "&lt;me&gt;, on base" in text and "1,024 of 2,048" in text and "width:50%" in text and "3 earlier turns" in text
-    )
+    assert "1,024 of 2,048" in text and "width:50%" in text and "3 earlier turns" in text
     assert "template" not in text
-    assert "began under another chat template (t1); it is read under t2" in meter({**pane, "read_as": "t2"})
+    assert "began with another chat template (t1); now it is t2" in meter({**pane, "read_as": "t2"})
 
 
 def test_an_answer_that_another_model_wrote_says_whose_it_is():
-    pane = {"model": "adapter:b", "left_out": 0, "messages": [{"role": "assistant", "content": "x", "by": "adapter:a"}]}
-    assert "by a" in shown_messages(pane)[0]["content"]
-    assert "by" not in shown_messages({**pane, "model": "adapter:a"})[0]["content"]
+    """After a rename or a delete, too: the name stays with the message."""
+    pane = {"who": "b", "left_out": 0, "messages": [{"role": "assistant", "content": "x", "by": "<a>"}]}
+    assert "by &lt;a&gt;" in shown_messages(pane)[0]["content"]
+    assert "by" not in shown_messages({**pane, "who": "<a>"})[0]["content"]

@@ -7,18 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from chat.conversation import Conversation, Said, prompt_messages
+from chat.conversation import LENGTH, REPEATED, STOPPED, Conversation, Said, Took, prompt_messages
 from chat.engine import CALLS, HEARTBEAT_SECONDS, Engine, Model, Reply
 from chat.line import Places
 from chat.remote import RemoteEngine, RemoteModel
-from chat.sampling import Sampling
+from chat.sampling import BALANCED, Sampling
 from chat.summary import summarise
+from common.language import _
 from ui.background import with_progress
-from ui.chat.models import Picked, pick, short_name
-from ui.chat.view import STOPPED, note_of
+from ui.chat.models import Picked, pick
 from ui.owner import Visitor
 
-RETRY_TEMPERATURE = 0.7  # at temperature 0 another seed changes nothing
 SHOW_SECONDS = 0.1  # from one look at what came to the next: drawing every word would take longer than writing it
 
 
@@ -42,7 +41,7 @@ class Answer:
     pane: int
     picked: Picked
     stream: Iterator[Reply]
-    seed: str
+    sampling: Sampling
     reply: Reply
     is_done: bool = False
 
@@ -74,20 +73,20 @@ def answer(
         )
         for kind, value in work:
             if kind == "says":
-                _say(conversation, panes, value or "Looking for the model ...")
+                _say(conversation, panes, str(value or _("Looking for the model ...")))
                 yield []
             else:
                 picked = value
         answers = []
         for pane in panes:
-            own, seed = _with_luck(sampling, _last(conversation, pane).get("tries", 0))
+            own = _of_try(sampling, _last(conversation, pane).get("tries", 0))
             messages = prompt_messages(conversation, pane, None if continuing else -1)
             key = f"{visitor.owner}/{conversation['id']}/{pane}"
             engine, caller = engines.of(picked[pane]), visitor.as_caller()
             stream = engine.reply(picked[pane].model, messages, own, stop, key, continuing, caller)
-            answers.append(Answer(pane, picked[pane], stream, seed, Reply()))
-            _last(conversation, pane)["by"] = conversation["panes"][pane]["model"]
-            conversation["panes"][pane]["who"] = _who_words(picked[pane])
+            answers.append(Answer(pane, picked[pane], stream, own, Reply()))
+            _last(conversation, pane)["by"] = conversation["panes"][pane]["who"] = picked[pane].name
+            _last(conversation, pane).pop("end", None)
         try:
             while not all(one.is_done for one in answers):
                 began = time.monotonic()
@@ -109,18 +108,23 @@ def _advance(conversation: Conversation, one: Answer) -> None:
     if reply is None:
         one.is_done = True
         message.pop("doing", None)
-        message["note"] = note_of(one.reply, one.seed)
+        if not one.reply.ended:
+            message["end"] = REPEATED if one.reply.is_repeating else LENGTH
         pane["template"] = pane["template"] or one.reply.template
         return
     one.reply = reply
     if not reply.window and isinstance(one.picked.model, Model):
-        _say(
-            conversation,
-            [one.pane],
-            f"Loading {short_name(one.picked.base)}, or waiting for those who asked before ...",
-        )
+        _say(conversation, [one.pane], str(_("Loading the model ...")))
     if reply.window:
-        message |= {"content": reply.text, "note": note_of(reply, one.seed, is_going_on=True), "doing": "Reading ..."}
+        is_sampled = one.sampling.temperature > 0
+        message |= {"content": reply.text, "doing": str(_("Reading the conversation ..."))}
+        message["took"] = Took(
+            tokens=reply.new_tokens,
+            tokens_per_second=reply.tokens_per_second,
+            seconds_to_first=reply.seconds_to_first,
+            seed=one.sampling.seed if is_sampled else None,
+            temperature=one.sampling.temperature,
+        )
         pane |= {"left_out": reply.left_out, "used": reply.tokens_used + reply.new_tokens, "window": reply.window}
         pane["read_as"] = reply.template
 
@@ -134,23 +138,13 @@ def end_early(conversation: Conversation) -> Conversation:
     """Mark each answer in progress as stopped; return the conversation."""
     for message in [message for pane in conversation["panes"] for message in pane["messages"]]:
         if message.pop("doing", None) is not None:
-            message["note"] = " · ".join(filter(None, [message.get("note"), STOPPED]))
+            message["end"] = STOPPED
     return conversation
 
 
 def as_draft(conversation: Conversation) -> Conversation:
     """Return a copy with the answers marked as stopped, to be kept in case the page is left before they end."""
     return {**end_early(copy.deepcopy(conversation)), "changed": time.time()}
-
-
-def _who_words(picked: Picked) -> str:
-    """Return the model that answers, its base, and why that base was chosen, in words."""
-    if isinstance(picked.model, RemoteModel):
-        return f"{picked.name}, {picked.base}"
-    name, _, reason = picked.base.partition(" (")
-    reason = f" ({reason}" if reason else ""
-    is_base = picked.name in (name, picked.base)
-    return f"{short_name(name)}{reason}" if is_base else f"{picked.name}, on {short_name(name)}{reason}"
 
 
 def _say(conversation: Conversation, panes: list[int], sentence: str) -> None:
@@ -164,13 +158,11 @@ def _last(conversation: Conversation, pane: int) -> Said:
     return conversation["panes"][pane]["messages"][-1]
 
 
-def _with_luck(sampling: Sampling, tries: int) -> tuple[Sampling, str]:
-    """Return (the settings of the `tries`th retry, with another seed; words about seed and temperature)."""
+def _of_try(sampling: Sampling, tries: int) -> Sampling:
+    """Return the settings of the `tries`th retry: the next seed, and no greedy choice, which a seed does not change."""
     if not tries:
-        return sampling, f"seed {sampling.seed}" if sampling.temperature else ""
-    temperature = sampling.temperature or RETRY_TEMPERATURE
-    luck = replace(sampling, seed=sampling.seed + tries, temperature=temperature)
-    return luck, f"seed {luck.seed}, temperature {luck.temperature:g}"
+        return sampling
+    return replace(sampling, seed=sampling.seed + tries, temperature=sampling.temperature or BALANCED.temperature)
 
 
 def update_summary(engines: Engines, conversation: Conversation, visitor: Visitor) -> Iterator[Reply]:

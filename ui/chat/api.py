@@ -8,6 +8,7 @@ Only the engine's cache is kept between calls: the history comes with each call 
 """
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -15,12 +16,12 @@ import gradio as gr
 
 from chat.engine import CALLS
 from common.errors import UserError
-from models.base import AUTO
+from common.language import _
 from models.messages import check_messages
 from ui.chat.answer import Engines
 from ui.chat.checks import check_text
-from ui.chat.layout import sampling_of
-from ui.chat.models import pick
+from ui.chat.models import BASE_AUTO, pick
+from ui.chat.settings import sampling_of
 from ui.messages import shown
 from ui.owner import Visitor, visitor_of
 
@@ -53,7 +54,7 @@ class ChatApi:
         self,
         message: str,
         history: list[dict[str, Any]] | None = None,
-        model: str = f"base:{AUTO}",
+        model: str = BASE_AUTO,
         system: str = "",
         max_new_tokens: int = 256,
         temperature: float = 0.0,
@@ -104,7 +105,7 @@ class ChatApi:
         """
         visitor = visitor_of(browser_key, token, request)
         if not isinstance(models, list) or not 1 <= len(models) <= MAX_COMPARED_MODELS:
-            raise UserError(f"Between 1 and {MAX_COMPARED_MODELS} models can be compared.")
+            raise UserError(_("Between 1 and {most} models can be compared.", most=MAX_COMPARED_MODELS))
         values = {
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,
@@ -151,7 +152,10 @@ def _history(history: object) -> list[dict[str, Any]]:
     Raises UserError for anything but a list; the messages themselves are checked later.
     """
     if not isinstance(history, list | None):
-        raise UserError("The history is not a list of messages.", 'It looks like [{"role": "user", "content": "Hi"}].')
+        example = [{"role": "user", "content": "Hi"}]
+        raise UserError(
+            _("The history is not a list of messages."), _("It looks like {example}.", example=json.dumps(example))
+        )
     messages = []
     for message in history or []:
         blocks = message.get("content") if isinstance(message, dict) else None
@@ -166,5 +170,5 @@ def _history(history: object) -> list[dict[str, Any]]:
 def _system(system: object) -> str:
     """Return the system prompt of a call. Raises UserError unless it is text."""
     if not isinstance(system, str | None):
-        raise UserError("The system prompt is not text.")
+        raise UserError(_("The system prompt is not text."))
     return system or ""

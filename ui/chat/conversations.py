@@ -25,21 +25,22 @@ from chat.records import (
     to_markdown,
 )
 from common.errors import UserError
+from common.language import _, n_
 from common.paths import slug
-from models.base import AUTO
+from ui.chat.answer import end_early
 from ui.chat.handlers import ChatHandlers
 from ui.chat.keys import DOWNLOAD
 from ui.chat.layout import NONE_YET, Conversations, Layout
-from ui.chat.models import BESIDE_BASE, model_choices, models_of
+from ui.chat.models import BASE_AUTO, BESIDE_BASE, in_words, model_choices, models_of
+from ui.chat.store import open_conversation
 from ui.chat.updates import at_rest
-from ui.chat.view import SEEN_LATER, room_words
+from ui.chat.view import room_words, seen_later
 from ui.events import QUIET, Updates, Values
 from ui.messages import shown
 from ui.owner import owner_of
 
 MAX_IMPORT_BYTES = 5_000_000
-HOW = "The last used first. Pick one to go on with it."
-NOT_FOUND = "No conversation has all of these words."
+NOT_FOUND = _("No chat has all of these words.")
 
 
 @dataclass
@@ -60,7 +61,7 @@ class ConversationHandlers:
 
     def shows(self) -> list:
         """Return the components that `choices` updates."""
-        return [self.parts.list_radio, self.parts.title_box, self.parts.unread_button]
+        return [self.parts.list_radio, self.parts.title_box, self.parts.unread_button, self.parts.undo_button]
 
     def choices(self, values: Values) -> Updates:
         """Return updates for the list, with the open conversation marked."""
@@ -69,16 +70,27 @@ class ConversationHandlers:
         open_one = self.chat.open_one(values) or {}
         known = [one["id"] for one in found]
         value = open_one.get("id") if open_one.get("id") in known else None
-        labels = [(one["title"] or "Untitled", one["id"]) for one in found]
+        labels = [(one["title"] or str(_("Untitled")), one["id"]) for one in found]
         title = open_one.get("title", "") if value else ""
         going, unread = next_to_go(kept), len(self.unread(values))
-        info = room_words(going) if going else HOW if found else NOT_FOUND if kept else NONE_YET
-        words = f"Save as a file: {unread} of another version, or damaged, which cannot be shown here"
+        info = room_words(going) if going else "" if found else NOT_FOUND if kept else NONE_YET
+        words = n_(
+            "Save {count} damaged chat, or of another version, as a file",
+            "Save {count} damaged chats, or of another version, as a file",
+            unread,
+        )
+        gone = self.deleted_last(values)
         return {
-            self.parts.list_radio: gr.Radio(labels, value=value, info=info),
+            self.parts.list_radio: gr.Radio(labels, value=value, info=str(info)),
             self.parts.title_box: title,
-            self.parts.unread_button: gr.Button(words, visible=bool(unread)),
+            self.parts.unread_button: gr.Button(str(words), visible=bool(unread)),
+            self.parts.undo_button: gr.Button(visible=gone is not None),
         }
+
+    def deleted_last(self, values: Values) -> Conversation | None:
+        """Return the conversation that was deleted last in this page, None when there is none or it is back."""
+        gone = open_conversation(values.get(self.parts.gone))
+        return None if gone is None or gone["id"] in [one["id"] for one in self.stored(values)] else gone
 
     @shown
     def list_them(self, values: Values, token: gr.OAuthToken | None):
@@ -93,7 +105,7 @@ class ConversationHandlers:
         wanted = values[self.parts.picked_box]
         conversation = next((one for one in self.stored(values) if one["id"] == wanted), None)
         if conversation is None:
-            raise UserError("This conversation is gone.", "It may have been deleted in another tab.")
+            raise UserError(_("This chat is gone."), _("It may have been deleted in another tab."))
         changes = {**self.opened(conversation), **self._models(conversation, owner)}
         changes[self.parts.title_box] = conversation["title"]
         return {**changes, self.chat.layout.store: self.chat.with_open_one(values)}
@@ -102,8 +114,12 @@ class ConversationHandlers:
         """Return updates that show this conversation in the page."""
         own = self.chat.layout
         first, *beside = [pane["model"] for pane in conversation["panes"]]
-        picked = {own.model_dropdown: first, own.beside_dropdown: beside, own.system_box: conversation["system"]}
-        return {**picked, own.seen_html: SEEN_LATER, **at_rest(self.chat.layout, conversation)}
+        picked = {
+            own.model_dropdown: first,
+            own.beside_dropdown: beside,
+            own.settings.system_box: conversation["system"],
+        }
+        return {**picked, own.seen_html: seen_later(), **at_rest(self.chat.layout, conversation)}
 
     def _models(self, conversation: Conversation, owner: str) -> Updates:
         """Return updates for the lists of models that include this conversation's, also those beyond the newest."""
@@ -124,13 +140,24 @@ class ConversationHandlers:
 
     @shown
     def delete(self, values: Values, token: gr.OAuthToken | None):
-        """Delete the open conversation and open an empty one."""
+        """Delete the open conversation and open an empty one; the page keeps it for Undo."""
         owner_of(values[self.chat.browser_key], token)
-        gone = deleted(self._open(values))
-        conversation = new_conversation(self.chat.models(values))
+        open_one = end_early(self._open(values))
+        gone, conversation = deleted(open_one), new_conversation(self.chat.models(values))
         others = [one for one in self._records(values) if one["id"] != gone["id"]]
-        changes = self._changed(values, [gone, *others], conversation)
-        return {**changes, **at_rest(self.chat.layout, conversation)}
+        changes = self._changed({**values, self.parts.gone: open_one}, [gone, *others], conversation)
+        return {**changes, **at_rest(self.chat.layout, conversation), self.parts.gone: open_one}
+
+    @shown
+    def undo_delete(self, values: Values, token: gr.OAuthToken | None):
+        """Bring back the conversation that was deleted last in this page, and open it."""
+        owner = owner_of(values[self.chat.browser_key], token)
+        gone = self.deleted_last(values)
+        if gone is None:
+            raise UserError(_("There is no deleted chat to bring back."))
+        gone["changed"] = time.time()
+        opened = {**self.opened(gone), **self._models(gone, owner)}
+        return {**self._changed(values, keep(self.chat.with_open_one(values), gone), gone), **opened}
 
     @shown
     def import_one(self, values: Values, token: gr.OAuthToken | None):
@@ -141,21 +168,22 @@ class ConversationHandlers:
         owner = owner_of(values[self.chat.browser_key], token)
         path = values[self.parts.import_button]
         if not isinstance(path, str):
-            raise UserError("No file was chosen.", "Choose a .json file of an export.")
+            raise UserError(_("No file was chosen."), _("Choose a .json file that was exported here."))
         with open(path, "rb") as file:
             content = file.read(MAX_IMPORT_BYTES + 1)
         if len(content) > MAX_IMPORT_BYTES:
-            raise UserError(f"The file is larger than {MAX_IMPORT_BYTES // 1_000_000} MB.")
+            raise UserError(_("The file is larger than {size} MB.", size=MAX_IMPORT_BYTES // 1_000_000))
         before, given = self.chat.with_open_one(values), from_json(content.decode("utf-8", "replace"))
         if len(given) > MAX_CONVERSATIONS:
-            raise UserError(f"The file has {len(given):,} conversations; {MAX_CONVERSATIONS} are the most.")
+            words = _("The file has {count:,} chats; at most {most} fit.", count=len(given), most=MAX_CONVERSATIONS)
+            raise UserError(words)
         records = before
         for conversation in given[::-1]:
             records = keep(records, conversation)
         wanted = {one["id"] for one in [*filter(is_conversation, before), *given] if said(one)}
         if not wanted <= {one["id"] for one in filter(is_conversation, records)}:
-            words = "This browser has no room for the file's conversations beside yours."
-            raise UserError(words, "Press “Export all”, then delete some.")
+            words = _("This browser has no room for the file's chats beside yours.")
+            raise UserError(words, _("Press “Export all”, then delete some."))
         opened = {**self.opened(given[0]), **self._models(given[0], owner)}
         return {**self._changed(values, records, given[0]), **opened}
 
@@ -180,7 +208,7 @@ class ConversationHandlers:
         owner_of(values[self.chat.browser_key], token)
         kept = self.stored(values)
         if not kept:
-            raise UserError("There is no conversation to export.", "Say something first.")
+            raise UserError(_("There is no chat to export."), _("Send a message first."))
         return json.dumps(kept, indent=2, ensure_ascii=False), "conversations.json"
 
     @shown
@@ -197,7 +225,7 @@ class ConversationHandlers:
         """Return the open conversation. Raises UserError when nothing is said in it yet."""
         conversation = self.chat.open_one(values)
         if not conversation or not conversation["panes"][0]["messages"]:
-            raise UserError("There is no conversation open.", "Pick one of the list, or say something.")
+            raise UserError(_("No chat is open."), _("Pick one of the list, or send a message."))
         return conversation
 
     def _changed(self, values: Values, stored: list[Record], conversation: Conversation) -> Updates:
@@ -213,7 +241,7 @@ class ConversationHandlers:
         """
         parts, own = self.parts, self.chat.layout
         # the list itself is no input: Gradio would compare its value with choices that are just being changed
-        everything = inputs | {parts.search_box, parts.picked_box, parts.title_box}
+        everything = inputs | {parts.search_box, parts.picked_box, parts.title_box, parts.gone}
         here = self.shows()
         parts.search_box.change(self.list_them, everything, here, api_name="list_conversations", **QUIET)
         own.store.change(self.list_them, everything, here, api_name="list_kept_conversations", **QUIET)
@@ -226,9 +254,10 @@ class ConversationHandlers:
         noted.then(self.open_one, everything, outputs + here, api_name="open_conversation", **QUIET)
         for on, handler, inputs_of, name in (
             (parts.delete_button.click, self.delete, everything, "delete_conversation"),
+            (parts.undo_button.click, self.undo_delete, everything, "undo_delete_conversation"),
             (parts.import_button.upload, self.import_one, chosen, "import_conversation"),
         ):  # first the end of an answer, then what follows: a last word would come over it
-            on(None, cancels=running).then(handler, inputs_of, outputs + here, api_name=name, **QUIET)
+            on(None, cancels=running).then(handler, inputs_of, [*outputs, *here, parts.gone], api_name=name, **QUIET)
         for button, handler, name in (
             (parts.markdown_button, self.export_markdown, "export_markdown"),
             (parts.json_button, self.export_json, "export_json"),
@@ -245,10 +274,10 @@ def listed_models(own: Layout, choices: list, value: str | None, beside: list[st
     `value` and `beside` become the picks, without models that are gone. With `beside` None the picks stay untouched while
     `value` exists: "Chat with it" may be setting them at the same time.
     """
-    everything = [BESIDE_BASE, *choices]
-    known = [choice for _, choice in everything]
+    everything = [*in_words([BESIDE_BASE]), *choices]
+    known = [choice for _label, choice in everything]
     if beside is None and value in known:
         return {own.model_dropdown: gr.Dropdown(choices), own.beside_dropdown: gr.Dropdown(everything)}
     kept: dict[str, Any] = {} if beside is None else {"value": [one for one in beside if one in known]}
-    model_dropdown = gr.Dropdown(choices, value=value if value in known else f"base:{AUTO}")
+    model_dropdown = gr.Dropdown(choices, value=value if value in known else BASE_AUTO)
     return {own.model_dropdown: model_dropdown, own.beside_dropdown: gr.Dropdown(everything, **kept)}

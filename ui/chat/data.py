@@ -8,6 +8,7 @@ import gradio as gr
 
 from chat.conversation import Conversation, prompt_messages, said
 from common.errors import UserError
+from common.language import _, n_
 from data import feedback
 from ui.chat.answer import is_answering
 from ui.chat.checks import are_different, place_of
@@ -18,6 +19,7 @@ from ui.messages import hint_html, shown
 from ui.owner import owner_of
 
 ROWS_SHOWN = 5
+SOURCES: dict[Any, Any] = {"liked": _("liked"), "edited": _("edited"), "picked": _("picked")}
 
 
 @dataclass
@@ -31,15 +33,15 @@ class DataParts:
 
 def lay_out_data() -> DataParts:
     """Draw the data set's part of the tab."""
-    with gr.Accordion("From chat to data", open=False):
+    with gr.Accordion(str(_("Training data from your chats")), open=False):
         name_box = gr.Textbox(
             feedback.DEFAULT_NAME,
-            label="Data set",
-            info="Answers with a thumb up, answers that you corrected, and the better one of a comparison become its rows.",
+            label=str(_("Dataset")),
+            info=str(_("Answers with a thumb up, answers you corrected and the better one of two are saved to it.")),
             max_length=60,
         )
-        rows_html = gr.HTML(hint_html("No rows yet."), padding=False)
-        drop_button = gr.Button("Take the last row out", size="sm")
+        rows_html = gr.HTML(hint_html(_("No rows yet.")), padding=False)
+        drop_button = gr.Button(str(_("Remove last row")), size="sm")
     return DataParts(name_box, rows_html, drop_button)
 
 
@@ -55,16 +57,16 @@ class DataHandlers:
 
         @shown
         def rated(values: Values, data: gr.LikeData, token: gr.OAuthToken | None):
-            visitor, conversation, _ = self.chat.begin(values, token)
+            visitor, conversation, _sampling = self.chat.begin(values, token)
             live = self.chat.live.get((visitor.owner, conversation["id"]))
             conversation = live or conversation  # the mark must stand where the answer on its way is written
             place = place_of(conversation, pane, data.index)
             message = conversation["panes"][pane]["messages"][place]
             if "doing" in message:
-                raise UserError("This answer is still on its way.", "Rate it when it is there.")
+                raise UserError(_("This answer is not complete yet."), _("Rate it when it is."))
             is_good = data.liked is True or data.liked == "Like"
             if is_good:
-                self._keep(values, visitor.owner, conversation, pane, place, "liked")
+                is_good = self._keep(values, visitor.owner, conversation, pane, place, "liked")
             else:
                 key = _key_of(conversation, pane, place)
                 feedback.drop_row(values[self.parts.name_box], key, visitor.owner)
@@ -79,7 +81,7 @@ class DataHandlers:
 
         @shown
         def corrected(values: Values, data: gr.EditData, token: gr.OAuthToken | None):
-            visitor, conversation, _ = self.chat.begin(values, token)
+            visitor, conversation, _sampling = self.chat.begin(values, token)
             place = place_of(conversation, pane, data.index)
             message = conversation["panes"][pane]["messages"][place]
             if message["role"] == "assistant":
@@ -94,17 +96,17 @@ class DataHandlers:
 
         @shown
         def picked(values: Values, token: gr.OAuthToken | None):
-            visitor, conversation, _ = self.chat.begin(values, token)
+            visitor, conversation, _sampling = self.chat.begin(values, token)
             if pane >= len(conversation["panes"]) or not said(conversation):
-                raise UserError("There is no answer to pick.", "Send a message first.")
+                raise UserError(_("There is no answer to pick."), _("Send a message first."))
             if is_answering(self.chat.live.get((visitor.owner, conversation["id"]), conversation)):
-                raise UserError("The answers are still on their way.", "Pick one when they are there.")
+                raise UserError(_("The answers are not complete yet."), _("Pick one when they are."))
             if not are_different(conversation):
-                raise UserError("The answers are the same: none is better.", "Send another message.")
+                raise UserError(_("The answers are the same: none is better."), _("Send another message."))
             place = len(said(conversation)) - 1
-            for number, other in enumerate(conversation["panes"]):
-                other["messages"][place]["rated"] = "Like" if number == pane else None
-            self._keep(values, visitor.owner, conversation, pane, place, "picked")
+            if self._keep(values, visitor.owner, conversation, pane, place, "picked"):
+                for number, other in enumerate(conversation["panes"]):
+                    other["messages"][place]["rated"] = "Like" if number == pane else None
             return {**self.chat.saved(values, conversation), self.parts.rows_html: self.rows(values, visitor.owner)}
 
         return picked
@@ -126,26 +128,44 @@ class DataHandlers:
         known = {one.name: one for one in feedback.list_datasets(owner)}
         name = feedback.slug(str(values[self.parts.name_box] or "")[:200])
         if name not in known:
-            return hint_html(
-                f"“{name}” has no rows yet. Press the thumb under a good answer, or correct one with the pencil."
+            words = _(
+                "“{name}” has no rows yet. Press the thumb under a good answer, or correct one with the pencil.",
+                name=name,
             )
+            return hint_html(words)
         rows = feedback.read_rows(name, owner)
-        lines = [
-            f"<p><b>{html.escape(name)}</b>: {len(rows)} rows. It is yours alone; train on it in the Train tab.</p>"
-        ]
+        count = n_(
+            "{count:,} row, yours alone. Train on it in the Train tab.",
+            "{count:,} rows, yours alone. Train on them in the Train tab.",
+            len(rows),
+        )
+        lines = [f"<p><b>{html.escape(name)}</b>: {count}</p>"]
         for row in rows[-ROWS_SHOWN:][::-1]:
             asked, answered = (one["content"][:160] for one in row["messages"][-2:])
-            source = html.escape(str(row.get("source")))
+            source = html.escape(str(SOURCES.get(row.get("source"), row.get("source"))))
             lines.append(f"<p class='hint'>{source}: {html.escape(asked)} → {html.escape(answered)}</p>")
         return "".join(lines)
 
-    def _keep(self, values: Values, owner: str, conversation: Conversation, pane: int, place: int, source: str) -> None:
-        """Keep the conversation up to an answer as one row. Raises UserError for a message of the user."""
+    def _keep(self, values: Values, owner: str, conversation: Conversation, pane: int, place: int, source: str) -> bool:
+        """Save the conversation up to an answer as one row, and say so; return whether it was.
+
+        An answer that was cut off would teach to stop in the middle: it is not saved. Raises UserError for a message of the user.
+        """
         messages = prompt_messages(conversation, pane, place + 1)
         if not messages or messages[-1]["role"] != "assistant":
-            raise UserError("Only an answer can become a row.")
+            raise UserError(_("Only an answer can become a row."))
+        if conversation["panes"][pane]["messages"][place].get("end") and source != "edited":
+            gr.Warning(
+                str(_("Continue or correct this answer first: it is not complete.")),
+                title=str(_("Not saved")),
+                duration=6,
+            )
+            return False
         key = _key_of(conversation, pane, place)
-        feedback.keep_row(values[self.parts.name_box], messages, source, key, owner)
+        kept = feedback.keep_row(values[self.parts.name_box], messages, source, key, owner)
+        words = n_("Saved to {name}, {count:,} row.", "Saved to {name}, {count:,} rows.", kept.rows, name=kept.name)
+        gr.Info(html.escape(str(words), quote=False), title=str(_("Saved")), duration=4)
+        return True
 
     def wire(self, inputs: set, outputs: list) -> None:
         """Connect the data set's events."""

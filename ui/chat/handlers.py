@@ -8,6 +8,7 @@ import html
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import gradio as gr
 
@@ -15,10 +16,13 @@ from chat.conversation import MAX_PANES, Conversation, ask, check_room, cut, new
 from chat.records import Record, is_conversation, keep, next_to_go, records_of
 from chat.sampling import Sampling
 from common.errors import UserError
+from common.language import _
 from ui.chat import view as chat_view
 from ui.chat.answer import SHOW_SECONDS, Answer, Engines, answer, as_draft, end_early, is_answering, update_summary
 from ui.chat.checks import check_text, place_of
-from ui.chat.layout import PRESETS, SUMMARISE, Layout, sampling_of
+from ui.chat.layout import Layout, as_examples
+from ui.chat.models import BESIDE_BASE, prompts_to_try
+from ui.chat.settings import CUSTOM, NAMED_FIELDS, PRESETS, SUMMARISE, named_values, sampling_of
 from ui.chat.store import open_conversation
 from ui.chat.updates import at_rest, moved_view, whole_view
 from ui.events import Updates, Values
@@ -45,18 +49,25 @@ class ChatHandlers:
         inputs = {self.browser_key, own.conversation, own.store, own.model_dropdown, own.beside_dropdown}
         return inputs | {
             own.message_box,
-            own.system_box,
-            own.full_radio,
-            own.summary_box,
-            *own.settings.values(),
+            own.settings.system_box,
+            own.settings.full_radio,
+            own.settings.summary_box,
+            *own.settings.sampling.values(),
             *more,
         }
 
     def outputs(self) -> list:
         """Return the components that an answer may update."""
         own, panes = self.layout, self.layout.panes
-        outputs: list = [own.conversation, own.store, own.draft, own.message_box, own.send_button, own.stop_button]
-        outputs += [own.seen_html, own.summary_box, own.system_box, own.model_dropdown, own.beside_dropdown]
+        outputs: list = [own.conversation, own.store, own.draft, own.message_box]
+        outputs += [own.send_button, own.stop_button, own.continue_button]
+        outputs += [
+            own.seen_html,
+            own.settings.summary_box,
+            own.settings.system_box,
+            own.model_dropdown,
+            own.beside_dropdown,
+        ]
         return outputs + panes.columns + panes.chatbots + panes.meters + panes.better_buttons
 
     @shown
@@ -74,7 +85,7 @@ class ChatHandlers:
         def again(values: Values, token: gr.OAuthToken | None, request: gr.Request | None = None):
             visitor, conversation, sampling = self.begin(values, token, request)
             if pane >= len(conversation["panes"]) or not said(conversation):
-                raise UserError("There is no answer to try again.", "Send a message first.")
+                raise UserError(_("There is no answer to retry."), _("Send a message first."))
             messages = conversation["panes"][pane]["messages"]
             messages[-1] = {"role": "assistant", "content": "", "tries": messages[-1].get("tries", 0) + 1}
             yield from self._answer(values, conversation, visitor, sampling, [pane])
@@ -89,15 +100,14 @@ class ChatHandlers:
         last = [pane["messages"][-1] if pane["messages"] else {} for pane in conversation["panes"]]
         can = [place for place, message in enumerate(last) if message.get("content", "").strip()]
         if not can:
-            raise UserError("There is no answer to continue.", "Send a message first.")
-        ends = (chat_view.CUT_OFF, chat_view.STOPPED)
-        cut_off = [place for place in can if any(words in last[place].get("note", "") for words in ends)]
+            raise UserError(_("There is no answer to continue."), _("Send a message first."))
+        cut_off = [place for place in can if last[place].get("end")]
         yield from self._answer(values, conversation, visitor, sampling, cut_off or can, continuing=True)
 
     @shown
     def undo(self, values: Values, token: gr.OAuthToken | None):
         """Remove the last turn, and put its message back into the box."""
-        _, conversation, _ = self.begin(values, token)
+        conversation = self.begin(values, token)[1]
         text = undo(conversation)
         return {self.layout.message_box: text, **self.saved(values, conversation)}
 
@@ -110,7 +120,8 @@ class ChatHandlers:
             place, text = place_of(conversation, pane, data.index), check_text(chat_view.written(data.value))
             if conversation["panes"][pane]["messages"][place]["role"] == "assistant":
                 message = conversation["panes"][pane]["messages"][place]
-                message |= {"content": text, "note": "edited", "rated": None}
+                message |= {"content": text, "is_edited": True, "rated": None}
+                message.pop("end", None)
                 yield self.saved(values, conversation)
                 return
             cut(conversation, place)
@@ -127,19 +138,30 @@ class ChatHandlers:
 
     @shown
     def models_changed(self, values: Values, token: gr.OAuthToken | None):
-        """Show the conversation with the models that are picked now; the text of an answer that this stopped is kept."""
-        return self.saved(values, self.begin(values, token)[1])
+        """Show the conversation with the models that are picked now; the text of an answer that this stopped is kept.
+
+        An adapter is compared with its base unless that is taken out; a base has none.
+        """
+        own, open_one = self.layout, self.open_one(values)
+        had_base = bool(open_one) and open_one["panes"][0]["model"].startswith("adapter:")
+        has_base = str(values[own.model_dropdown]).startswith("adapter:")
+        if has_base != had_base:
+            beside = values[own.beside_dropdown] if isinstance(values[own.beside_dropdown], list) else []
+            beside = [one for one in beside if one != BESIDE_BASE[1]]
+            values = {**values, own.beside_dropdown: [BESIDE_BASE[1], *beside] if has_base else beside}
+        changes = self.saved(values, self.begin(values, token)[1])
+        return {**changes, own.beside_dropdown: values[own.beside_dropdown]}
 
     @shown
     def start_new(self, values: Values, token: gr.OAuthToken | None):
         """Keep the open conversation in the browser and show an empty one."""
         owner_of(values[self.browser_key], token)
         own = self.layout
-        conversation = new_conversation(self.models(values), values[own.system_box] or "")
+        conversation = new_conversation(self.models(values), values[own.settings.system_box] or "")
         return {
             **at_rest(own, conversation),
             own.store: self.with_open_one(values),
-            own.seen_html: chat_view.SEEN_LATER,
+            own.seen_html: chat_view.seen_later(),
         }
 
     def example(self, data: gr.SelectData) -> str:
@@ -148,11 +170,20 @@ class ChatHandlers:
 
     def preset(self, name: str) -> str:
         """Return the system prompt of a preset."""
-        return PRESETS.get(name, "")
+        return str(PRESETS[name][1]) if name in PRESETS else ""
+
+    def named(self, name: str) -> list[Any]:
+        """Return the values of the sliders for a named choice of sampling; a custom one changes nothing."""
+        return [gr.skip() for one in NAMED_FIELDS] if name == CUSTOM else named_values(name)
+
+    @shown
+    def prompts(self, token: gr.OAuthToken | None, key, model):
+        """Return prompts to try with the first model: of its own held-out rows, where an adapter has some."""
+        return gr.Chatbot(examples=as_examples(prompts_to_try(model, owner_of(key, token))))
 
     def begin(self, values: Values, token, request: gr.Request | None = None) -> tuple[Visitor, Conversation, Sampling]:
         """Return (visitor, conversation with the panes that are picked now, settings). Raises UserError."""
-        visitor, settings = visitor_of(values[self.browser_key], token, request), self.layout.settings
+        visitor, settings = visitor_of(values[self.browser_key], token, request), self.layout.settings.sampling
         sampling = sampling_of({name: values[part] for name, part in settings.items()})
         return visitor, self.current(values), sampling
 
@@ -164,8 +195,8 @@ class ChatHandlers:
         own = self.layout
         conversation = end_early(self._latest(values) or new_conversation(self.models(values)))
         set_models(conversation, self.models(values))
-        conversation["system"] = str(values[own.system_box] or "")
-        conversation["summary"] = str(values[own.summary_box] or "") if conversation["summarised"] else ""
+        conversation["system"] = str(values[own.settings.system_box] or "")
+        conversation["summary"] = str(values[own.settings.summary_box] or "") if conversation["summarised"] else ""
         return conversation
 
     def open_one(self, values: Values) -> Conversation | None:
@@ -195,7 +226,8 @@ class ChatHandlers:
     ) -> Iterator[Updates]:
         """Stream the answers into the page. When none comes, conversation and message box are restored."""
         own = self.layout
-        wait: Updates = {own.send_button: gr.Button(interactive=False), own.stop_button: gr.Button(interactive=True)}
+        wait: Updates = {own.send_button: gr.Button(visible=False), own.stop_button: gr.Button(visible=True)}
+        wait[own.continue_button] = gr.Button(interactive=False)
         cleared = {own.message_box: ""} if text else {}
         for pane in panes:
             conversation["panes"][pane]["messages"][-1]["doing"] = ""
@@ -213,7 +245,7 @@ class ChatHandlers:
                 yield page
             seen = "".join(chat_view.seen_table(one.picked.name, one.reply.seen) for one in answers)
             yield {**self.saved(values, conversation), own.seen_html: seen}
-            if values[own.full_radio] == SUMMARISE:
+            if values[own.settings.full_radio] == SUMMARISE:
                 yield from self._summarise(values, conversation, visitor, wait)
         except Exception:  # whatever it was, the page can be used on; it is raised again, and shown at the edge
             has_come = any(one.reply.new_tokens for one in answers)
@@ -229,12 +261,12 @@ class ChatHandlers:
         """Stream the summary into the page; an error in it does not affect the answer."""
         shown_at = 0.0
         try:
-            for _ in update_summary(self.engines, conversation, visitor):
+            for _reply in update_summary(self.engines, conversation, visitor):
                 if time.monotonic() > shown_at + SHOW_SECONDS:
                     shown_at = time.monotonic()
-                    yield {**wait, self.layout.summary_box: gr.Textbox(conversation["summary"], visible=True)}
+                    yield {**wait, self.layout.settings.summary_box: gr.Textbox(conversation["summary"], visible=True)}
         except UserError as error:
-            gr.Warning(html.escape(f"No summary was written: {error}", quote=False))
+            gr.Warning(html.escape(str(_("No summary was written: {reason}", reason=str(error))), quote=False))
         yield self.saved(values, conversation)
 
     def saved(self, values: Values, conversation: Conversation) -> Updates:
@@ -243,7 +275,7 @@ class ChatHandlers:
         kept = keep(records, conversation)
         before, going = next_to_go(records), next_to_go(kept)
         if going and going["id"] != (before and before["id"]):
-            gr.Warning(html.escape(chat_view.room_words(going), quote=False))
+            gr.Warning(html.escape(str(chat_view.room_words(going)), quote=False))
         return {self.layout.store: kept, **at_rest(self.layout, conversation)}
 
     def with_open_one(self, values: Values) -> list[Record]:

@@ -18,15 +18,29 @@ COPY_THE_WORDS = """(...values) => {
   }
   return values;
 }"""
-# Esc closes an open list or leaves an edit, else it stops the answer. An edited message's box has the focus, and not the line
-# under the answer in it.
+# Esc closes an open list or a side on a phone, or leaves an edit, else it stops the answer. An edited message's box has the
+# focus, and not the line under the answer in it.
 KEYS = """() => {
   if (window.studioKeys) return;
   window.studioKeys = true;
+  const shut = (chat) => { delete chat.dataset.list; delete chat.dataset.settings; };
+  document.addEventListener("pointerdown", (event) => {  // on a phone a side lies over the answers: beside it closes it
+    const chat = document.getElementById("chat");
+    const isIn = event.target.closest?.(".chat-side, .chat-toggle, [role=listbox]");
+    if (chat && !isIn && matchMedia("(max-width: 960px)").matches) shut(chat);
+  });
+  const fit = () => {  // the chat is as high as what is left of the window below the page's head
+    const chat = document.getElementById("chat"), top = chat?.getBoundingClientRect().top + window.scrollY;
+    if (top) document.documentElement.style.setProperty("--chat-top", `${Math.round(top)}px`);
+  };
+  window.addEventListener("resize", fit);
+  fit();
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || document.querySelector("[role=listbox]")) return;
     const edited = event.target.closest?.("textarea.edit-textarea");
     if (edited) return edited.closest(".message-row")?.nextElementSibling?.querySelector("[aria-label=Cancel]")?.click();
+    const chat = document.getElementById("chat"), isNarrow = matchMedia("(max-width: 960px)").matches;
+    if (isNarrow && (chat?.dataset.list === "open" || chat?.dataset.settings === "open")) return shut(chat);
     const stop = document.getElementById("chat-stop");
     if (stop?.offsetParent && !stop.disabled) stop.click();
   });
@@ -43,9 +57,19 @@ KEYS = """() => {
   }).observe(document.body, { childList: true, subtree: true });
 }"""
 IN_THE_BROWSER = f"(...values) => {{ ({KEYS})(); return ({COPY_THE_WORDS})(...values); }}"
+FOCUS = """(...values) => { document.querySelector("#chat-box textarea")?.focus(); return values; }"""
 DOWNLOAD = """(text, name) => {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text]));
   link.download = name;
   link.click();
 }"""
+
+
+def toggle(side: str) -> str:
+    """Return the script that opens or closes a side of the chat, 'list' or 'settings'; what is usual depends on the window."""
+    return f"""() => {{
+  const chat = document.getElementById("chat"), isShown = chat.querySelector(".chat-{side}").offsetParent !== null;
+  chat.dataset.{side} = isShown ? "shut" : "open";
+  document.getElementById("chat-{side}-button").setAttribute("aria-expanded", String(!isShown));
+}}"""

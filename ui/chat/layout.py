@@ -1,34 +1,19 @@
-"""The components of the Chat tab, without events."""
+"""The components of the Chat tab, without events: the list of chats, the answers with the message box, and the settings."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from chat.conversation import MAX_PANES, MAX_TITLE_CHARACTERS
-from chat.sampling import Sampling
-from ui.chat.models import BESIDE_BASE, CHOICES
+from common.language import _
+from ui.chat.models import BESIDE_BASE, CHOICES, EXAMPLES, in_words
+from ui.chat.settings import Settings, lay_out_settings
 from ui.chat.store import Kept
-from ui.chat.view import EXAMPLES, NO_WORDS, SEEN_LATER
+from ui.chat.view import EMPTY, seen_later
 
-# What a slider shows; the engine's own limits, which are wider, hold for everybody.
-SLIDERS = {
-    "max_new_tokens": (16, 1024, 16, "Longest answer in tokens"),
-    "temperature": (0, 2, 0.1, "Temperature"),
-    "top_p": (0.05, 1, 0.05, "Top-p"),
-    "top_k": (0, 200, 1, "Top-k"),
-    "repetition_penalty": (0.8, 1.5, 0.05, "Repetition penalty"),
-}
-DEFAULTS = Sampling()
-NONE_YET = "None yet. Whatever you say is kept in this browser, and stands here."
-LEAVE_OUT, SUMMARISE = "leave out", "summary"
-PRESETS = {
-    "None": "",
-    "Short and clear": "Answer in at most three short sentences.",
-    "Patient teacher": "You are a patient teacher. Explain step by step in simple words, and end with one question that checks.",
-    "Careful": "If you are not sure, say so. Never make up facts, names or numbers.",
-    "Programmer": "You are an experienced programmer. Answer with working code first, then one sentence about it.",
-}
+SIDES = LIST, SETTINGS = "list", "settings"
+NONE_YET = _("Your chats are kept in this browser and appear here.")
 
 
 @dataclass
@@ -55,44 +40,26 @@ class Layout:
     send_button: gr.Button
     stop_button: gr.Button
     continue_button: gr.Button
-    new_button: gr.Button
-    preset_dropdown: gr.Dropdown
-    system_box: gr.Textbox
-    full_radio: gr.Radio
-    summary_box: gr.Textbox
-    settings: dict[str, gr.Component]
+    settings: Settings
     seen_html: gr.HTML
+    side: gr.Column
+    side_buttons: list[tuple[str, gr.Button]]  # (side, a button that opens or closes it)
 
 
 def lay_out(kept: Kept) -> Layout:
-    """Draw the tab; returns its components."""
-    with gr.Row():
-        # custom values reach pick(), whose sentence says more than the component's
-        model_dropdown = gr.Dropdown(
-            CHOICES,
-            value=CHOICES[0][1],
-            label="Model",
-            scale=2,
-            allow_custom_value=True,
-            min_width=300,
-            info="Your adapters, and the bases they came from.",
-        )
-        beside_dropdown = gr.Dropdown(
-            [BESIDE_BASE],
-            value=[BESIDE_BASE[1]],
-            label="Beside it, for comparison",
-            info="Up to three more get the same message; the base joins as soon as an adapter answers.",
-            multiselect=True,
-            max_choices=MAX_PANES - 1,
-            scale=3,
-            min_width=300,
-        )
-    panes = _lay_out_panes()
-    message_box, buttons = _lay_out_message()
-    with gr.Accordion("Settings", open=False):
-        preset_dropdown, system_box, full_radio, summary_box, settings = _lay_out_settings()
-    with gr.Accordion("What the model saw", open=False):
-        seen_html = gr.HTML(SEEN_LATER)
+    """Draw the answers and the settings; returns their components."""
+    with gr.Column(elem_classes="chat-main", min_width=0):
+        with gr.Row(elem_classes="chat-top"):
+            list_button = _side_button(_("Chats"), LIST)
+            model_dropdown, beside_dropdown = _lay_out_models()
+            settings_button = _side_button(_("Settings"), SETTINGS)
+        panes = _lay_out_panes()
+        message_box, buttons = _lay_out_message()
+    with gr.Column(elem_classes=["chat-side", f"chat-{SETTINGS}"], min_width=0) as side:
+        close_button = gr.Button(str(_("Close settings")), size="sm", elem_classes="chat-close")
+        settings = lay_out_settings()
+        with gr.Accordion(str(_("What the model saw")), open=False):
+            seen_html = gr.HTML(seen_later(), padding=False)
     return Layout(
         kept.open_one,
         kept.conversations,
@@ -102,33 +69,62 @@ def lay_out(kept: Kept) -> Layout:
         panes,
         message_box,
         *buttons,
-        preset_dropdown,
-        system_box,
-        full_radio,
-        summary_box,
         settings,
         seen_html,
+        side,
+        [(LIST, list_button), (SETTINGS, settings_button), (SETTINGS, close_button)],
     )
 
 
+def _side_button(label: str, side: str) -> gr.Button:
+    """Return a button that opens and closes a side of the chat."""
+    return gr.Button(str(label), size="sm", min_width=0, elem_id=f"chat-{side}-button", elem_classes="chat-toggle")
+
+
+def _lay_out_models() -> tuple[gr.Dropdown, gr.Dropdown]:
+    """Lay out the lists of models: the first, and those to compare with."""
+    # custom values reach pick(), whose sentence says more than the component's
+    model_dropdown = gr.Dropdown(
+        in_words(CHOICES),
+        value=CHOICES[0][1],
+        label=str(_("Model")),
+        scale=2,
+        allow_custom_value=True,
+        min_width=200,
+    )
+    beside_dropdown = gr.Dropdown(
+        in_words([BESIDE_BASE]),
+        value=[],
+        label=str(_("Compare with")),
+        info=str(_("Your trained adapters appear in this list.")),
+        multiselect=True,
+        max_choices=MAX_PANES - 1,
+        scale=3,
+        min_width=200,
+    )
+    return model_dropdown, beside_dropdown
+
+
 def _lay_out_message() -> tuple[gr.Textbox, list[gr.Button]]:
-    """Lay out the box and the buttons Send, Stop, Continue and New chat."""
-    with gr.Row():
+    """Lay out the box and the buttons Send (in whose place Stop comes) and Continue."""
+    with gr.Row(elem_classes="chat-message"):
         message_box = gr.Textbox(
-            label="Your message",
+            label=str(_("Your message")),
             show_label=False,
-            placeholder="Your message · Enter sends, Shift+Enter begins a new line, Esc stops an answer",
+            placeholder=str(_("Your message (Enter sends)")),
             lines=1,
             max_lines=6,
             scale=6,
             container=False,
-            min_width=300,
+            min_width=120,
+            elem_id="chat-box",
         )
-        send_button = gr.Button("Send", variant="primary", scale=1, min_width=120)
-        stop_button = gr.Button("Stop", scale=1, min_width=120, interactive=False, elem_id="chat-stop")
-        continue_button = gr.Button("Continue", scale=1, min_width=120)
-        new_button = gr.Button("New chat", scale=1, min_width=120)
-    return message_box, [send_button, stop_button, continue_button, new_button]
+        continue_button = gr.Button(str(_("Continue")), scale=0, min_width=104, interactive=False)
+        send_button = gr.Button(str(_("Send")), variant="primary", scale=0, min_width=104)
+        stop_button = gr.Button(
+            str(_("Stop")), variant="stop", scale=0, min_width=104, visible=False, elem_id="chat-stop"
+        )
+    return message_box, [send_button, stop_button, continue_button]
 
 
 def _lay_out_panes() -> Panes:
@@ -139,85 +135,41 @@ def _lay_out_panes() -> Panes:
             with gr.Column(min_width=280, visible=number == 0) as column:
                 panes.chatbots.append(
                     gr.Chatbot(
-                        label="Model" if number == 0 else "Beside it",
-                        height=420,
+                        label=str(_("Model")),
+                        height="100%",
                         buttons=["copy"],
                         editable="all",
                         allow_tags=False,
                         group_consecutive_messages=False,
-                        placeholder=NO_WORDS,
-                        examples=[{"text": text} for text in EXAMPLES] if number == 0 else None,
+                        placeholder=str(EMPTY) if number == 0 else None,
+                        examples=as_examples([str(text) for text in EXAMPLES]) if number == 0 else None,
                         elem_classes="chat-pane",
                     )
                 )
-                panes.meters.append(gr.HTML("", padding=False))
-                panes.better_buttons.append(gr.Button("This answer is better", size="sm", visible=False))
+                panes.meters.append(gr.HTML("", padding=False, elem_classes="chat-meter-place"))
+                panes.better_buttons.append(gr.Button(str(_("This answer is better")), size="sm", visible=False))
             panes.columns.append(column)
     return panes
 
 
-def _lay_out_settings() -> tuple:
-    """Lay out system prompt, summary and sampling settings."""
-    preset_dropdown = gr.Dropdown(list(PRESETS), value="None", label="System prompt preset")
-    system_box = gr.Textbox(
-        "", label="System prompt", lines=2, info="Said to the model before the conversation; it always stays."
-    )
-    full_radio = gr.Radio(
-        [("Leave out the oldest turns", LEAVE_OUT), ("Keep a summary, written by the model", SUMMARISE)],
-        value=LEAVE_OUT,
-        label="When the context window is full",
-    )
-    summary_box = gr.Textbox(
-        "", label="Summary of what was left out", lines=3, visible=False, info="You can correct it."
-    )
-    settings: dict[str, gr.Component] = {}
-    with gr.Row():
-        for one in fields(Sampling):
-            if one.name in SLIDERS:
-                low, high, step, label = SLIDERS[one.name]
-                settings[one.name] = gr.Slider(
-                    low,
-                    high,
-                    getattr(DEFAULTS, one.name),
-                    step=step,
-                    label=label,
-                    info=one.metadata["help"],
-                    min_width=320,
-                )
-        settings["seed"] = gr.Number(
-            0,
-            label="Seed",
-            precision=0,
-            minimum=0,
-            info=Sampling.__dataclass_fields__["seed"].metadata["help"],
-            min_width=320,
-        )
-    return preset_dropdown, system_box, full_radio, summary_box, settings
-
-
-def sampling_of(values: dict[str, Any]) -> Sampling:
-    """Return the settings from their components' values, by name. Raises UserError for values that cannot be used."""
-    whole = ("max_new_tokens", "top_k", "seed")
-    found: dict[str, Any] = {
-        name: int(value) if name in whole and isinstance(value, float) and value.is_integer() else value
-        for name, value in values.items()
-    }
-    found["seed"] = found.get("seed") or 0
-    sampling = Sampling(**found)
-    sampling.check()
-    return sampling
+def as_examples(prompts: list[str]) -> list[Any]:
+    """Return prompts to try as a Chatbot takes them; a long one is shown in part."""
+    return [{"text": text, "display_text": text if len(text) < 100 else f"{text[:99]}…"} for text in prompts]
 
 
 @dataclass
 class Conversations:
     """The components of the list."""
 
+    new_button: gr.Button
     search_box: gr.Textbox
     list_radio: gr.Radio
     picked_box: gr.Textbox
     title_box: gr.Textbox
     rename_button: gr.Button
     delete_button: gr.Button
+    undo_button: gr.Button
+    gone: gr.HTML  # the conversation that was deleted last, for Undo
     markdown_button: gr.Button
     json_button: gr.Button
     all_button: gr.Button
@@ -225,31 +177,41 @@ class Conversations:
     unread_button: gr.Button
     file_text: gr.Textbox
     file_name: gr.Textbox
+    close_button: gr.Button
 
 
 def lay_out_conversations() -> Conversations:
     """Draw the list; returns its components."""
-    with gr.Accordion("Conversations", open=False):
-        search_box = gr.Textbox("", label="Search", placeholder="words of a title or of what was said")
-        list_radio = gr.Radio([], label="Kept in this browser", info=NONE_YET)
-        with gr.Row(elem_classes="chat-title"):
-            title_box = gr.Textbox("", label="Title", max_length=MAX_TITLE_CHARACTERS, scale=3, min_width=200)
-            rename_button = gr.Button("Rename", scale=1, min_width=90)
-            delete_button = gr.Button("Delete", variant="stop", scale=1, min_width=90)
-        with gr.Row():
-            markdown_button = gr.Button("Export as Markdown", min_width=160)
-            json_button = gr.Button("Export as JSON", min_width=160)
-            all_button = gr.Button("Export all", min_width=160)
-            import_button = gr.UploadButton("Import JSON", file_types=[".json"], min_width=160)
-        unread_button = gr.Button("", visible=False)
-    picked_box, file_text, file_name = (gr.Textbox(visible=False) for _ in range(3))
+    with gr.Column(elem_classes=["chat-side", f"chat-{LIST}"], min_width=0):
+        close_button = gr.Button(str(_("Close chats")), size="sm", elem_classes="chat-close")
+        new_button = gr.Button(str(_("New chat")), size="sm", variant="primary")
+        search_box = gr.Textbox(
+            "", label=str(_("Search")), show_label=False, placeholder=str(_("Search chats")), container=False
+        )
+        list_radio = gr.Radio([], label=str(_("Your chats")), info=str(NONE_YET), elem_classes="chat-titles")
+        undo_button = gr.Button(str(_("Deleted. Undo")), size="sm", visible=False)
+        with gr.Accordion(str(_("This chat")), open=False):
+            title_box = gr.Textbox("", label=str(_("Title")), max_length=MAX_TITLE_CHARACTERS)
+            with gr.Row():
+                rename_button = gr.Button(str(_("Rename")), size="sm", min_width=90)
+                delete_button = gr.Button(str(_("Delete")), size="sm", variant="stop", min_width=90)
+            markdown_button = gr.Button(str(_("Export as Markdown")), size="sm")
+            json_button = gr.Button(str(_("Export as JSON")), size="sm")
+        with gr.Accordion(str(_("Export and import")), open=False):
+            all_button = gr.Button(str(_("Export all")), size="sm")
+            import_button = gr.UploadButton(str(_("Import JSON")), file_types=[".json"], size="sm")
+        unread_button = gr.Button("", size="sm", visible=False)
+    picked_box, file_text, file_name = (gr.Textbox(visible=False) for part in range(3))
     return Conversations(
+        new_button,
         search_box,
         list_radio,
         picked_box,
         title_box,
         rename_button,
         delete_button,
+        undo_button,
+        gr.HTML(None, html_template="", elem_classes="nothing-to-see", padding=False),
         markdown_button,
         json_button,
         all_button,
@@ -257,4 +219,5 @@ def lay_out_conversations() -> Conversations:
         unread_button,
         file_text,
         file_name,
+        close_button,
     )

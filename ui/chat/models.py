@@ -2,27 +2,37 @@
 
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
-from adapters.library import adapter_names
+from adapters.history import read_history
+from adapters.library import adapter_names, find_adapter
 from adapters.pull import open_adapter
 from chat.conversation import Conversation
 from chat.engine import Model
 from chat.remote import RemoteEngine, RemoteModel
 from chat.resident import wanted_precision
 from common.errors import UserError
-from models.base import BASE_CHOICES, choose_base, fetch_base
+from common.language import Sentence, _
+from models.base import AUTO, BASE_CHOICES, Base, choose_base, fetch_base
 from models.hub.fetch import Progress
 from ui.long_lists import called_first, first_with
 from ui.owner import Visitor
 
-CHOICES = [(f"Base: {label}", f"base:{choice}") for label, choice in BASE_CHOICES]
-BESIDE_BASE = ("Its base, without the adapter", "bare:")
+MAX_PROMPTS, MAX_PROMPT_CHARACTERS = 3, 2_000
+EXAMPLES = [
+    _("Explain in two sentences why the sky is blue."),
+    _("My name is Ada and I live in Oslo. What could I do there on Sunday?"),
+    _("Write a short poem about a llama."),
+]
+BASE_AUTO = f"base:{AUTO}"
+CHOICES = [(_("Base: {name}", name=label), f"base:{choice}") for label, choice in BASE_CHOICES]
+BESIDE_BASE = (_("Its base, without the adapter"), "bare:")
 
 
 @dataclass(frozen=True)
 class Picked:
-    """A model that was picked: its name for people, the engine's model, and the base in words."""
+    """A model that was picked: its name above its answers, the engine's model, and the name of its base."""
 
     name: str
     model: Model | RemoteModel
@@ -36,11 +46,17 @@ def model_choices(
 
     Of many adapters the newest that match `typed`, and those that are `picked`.
     """
-    adapters = [(f"Adapter: {name}", f"adapter:{name}") for name in called_first(adapter_names(owner), typed)]
+    names = called_first(adapter_names(owner), typed)
+    adapters = [(str(_("Adapter: {name}", name=name)), f"adapter:{name}") for name in names]
     shown, kept = first_with(adapters, typed), list(picked)
     shown += [choice for choice in adapters if choice[1] in kept and choice not in shown]
-    served = [(f"Server: {name}", f"remote:{name}") for name in remote.models()] if remote else []
-    return shown + CHOICES + served
+    served = [(str(_("Server: {name}", name=name)), f"remote:{name}") for name in remote.models()] if remote else []
+    return shown + in_words(CHOICES) + served
+
+
+def in_words(choices: list[tuple[Sentence, str]]) -> list[tuple[str, str]]:
+    """Return choices with their labels in the current language."""
+    return [(str(label), value) for label, value in choices]
 
 
 def pick(
@@ -56,38 +72,46 @@ def pick(
     A base that is not on this machine yet is fetched; `progress` gets a sentence and a fraction on the way, and
     setting `stop` ends it.
     """
-    kind, _, name = value.partition(":") if isinstance(value, str) else ("", "", "")
+    kind, _colon, name = value.partition(":") if isinstance(value, str) else ("", "", "")
     if kind == "bare":
         with_adapter = pick(first, first, visitor, remote, progress, stop)
         if isinstance(with_adapter.model, RemoteModel):
-            raise UserError("A server's models have no base here.", "Pick another one to stand beside it.")
+            raise UserError(_("A server's models have no base here."), _("Compare with another model."))
         bare = Model(with_adapter.model.base_folder, with_adapter.model.precision)
-        return Picked(f"{short_name(with_adapter.base)} without the adapter", bare, with_adapter.base)
+        return Picked(with_adapter.base, bare, with_adapter.base)
     if kind == "adapter":
         adapter = open_adapter(name, visitor.owner, visitor.hub_token)  # asks the Hub for what was pulled in private
         base = choose_base(adapter.base_choice, adapter.base_revision)
-        return Picked(
-            adapter.name, Model(fetch_base(base, progress, stop), wanted_precision(), adapter.folder), str(base)
-        )
+        model = Model(fetch_base(base, progress, stop), wanted_precision(), adapter.folder)
+        return Picked(adapter.name, model, _name_of(base))
     if kind == "remote" and remote and name in remote.models():
-        return Picked(name, RemoteModel(name), "on a server")  # its address is not for visitors
-    if value not in [choice for _, choice in CHOICES]:
-        raise UserError("This model is not in the list.", "Pick one of the list.")
+        return Picked(name, RemoteModel(name), "")  # its address is not for visitors
+    if value not in [choice for _label, choice in CHOICES]:
+        raise UserError(_("This model is not in the list."), _("Pick one of the list."))
     base = choose_base(name)
-    return Picked(base.model_id, Model(fetch_base(base, progress, stop), wanted_precision()), str(base))
+    return Picked(_name_of(base), Model(fetch_base(base, progress, stop), wanted_precision()), _name_of(base))
+
+
+def _name_of(base: Base) -> str:
+    """Return the last part of a base's id or folder."""
+    return base.model_id.rstrip("/").rsplit("/", 1)[-1]
+
+
+def prompts_to_try(model: str, owner: str) -> list[str]:
+    """Return up to MAX_PROMPTS prompts to try: an adapter's own, of held-out rows that its training never saw, else examples."""
+    found: list[str] = []
+    kind, _colon, name = model.partition(":") if isinstance(model, str) else ("", "", "")
+    if kind == "adapter":
+        with suppress(UserError):  # it is gone, or cannot be read: the answer will say so
+            found = [one["prompt"] for one in read_history(find_adapter(name, owner)).answers_before]
+    fitting = [prompt for prompt in dict.fromkeys(found) if 0 < len(prompt.strip()) <= MAX_PROMPT_CHARACTERS]
+    return fitting[:MAX_PROMPTS] or [str(text) for text in EXAMPLES]
 
 
 def label_of(model: str) -> str:
-    """Return the label of a choice above its answers: the name alone of an adapter or a server's model."""
-    if model == BESIDE_BASE[1]:
-        return "Base, without the adapter"
-    bases = {choice: label for label, choice in CHOICES}
-    return bases.get(model) or model.partition(":")[2] or "Model"
-
-
-def short_name(base: str) -> str:
-    """Return the last part of a base's id or folder."""
-    return base.split(" (")[0].rsplit("/", 1)[-1]
+    """Return the label of a choice before it answers: the name alone of an adapter or a server's model."""
+    known = {value: label for label, value in [*CHOICES, BESIDE_BASE]}
+    return str(known.get(model) or model.partition(":")[2] or _("Model"))
 
 
 def models_of(conversation: Conversation) -> tuple[str, list[str]]:

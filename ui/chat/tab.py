@@ -11,18 +11,18 @@ from chat.conversation import new_conversation
 from chat.engine import CALLS, Engine
 from chat.remote import remote_engine
 from chat.warm_up import start_importing
-from models.base import AUTO
+from common.language import _, joined
 from ui.chat.answer import Engines, is_answering
 from ui.chat.api import ChatApi
 from ui.chat.conversations import ConversationHandlers, listed_models
 from ui.chat.data import DataHandlers, lay_out_data
 from ui.chat.handlers import ChatHandlers
-from ui.chat.keys import IN_THE_BROWSER
-from ui.chat.layout import lay_out, lay_out_conversations
-from ui.chat.models import BESIDE_BASE, label_of, model_choices, models_of
+from ui.chat.keys import FOCUS, IN_THE_BROWSER, toggle
+from ui.chat.layout import LIST, lay_out, lay_out_conversations
+from ui.chat.models import BASE_AUTO, BESIDE_BASE, in_words, label_of, model_choices, models_of
+from ui.chat.settings import NAMED_FIELDS, name_of
 from ui.chat.store import Kept
 from ui.chat.updates import at_rest
-from ui.chat.view import STYLE
 from ui.events import QUIET, Updates, Values
 from ui.long_lists import find_while_typing
 from ui.messages import shown
@@ -41,19 +41,23 @@ class ChatTab:
 
 def build_chat_tab(browser_key: gr.BrowserState, kept: Kept, engine: Engine) -> ChatTab:
     """Lay out the tab and wire its events."""
-    layout = lay_out(kept)
+    with gr.Row(elem_id="chat", elem_classes="chat"):
+        parts, layout = lay_out_conversations(), lay_out(kept)
+        with layout.side:
+            data_parts = lay_out_data()
     engines = Engines(engine, remote_engine())
     handlers = ChatHandlers(layout, browser_key, engines)
     inputs, outputs = handlers.inputs(), handlers.outputs()
-    conversations = ConversationHandlers(lay_out_conversations(), handlers)
-    data = DataHandlers(lay_out_data(), handlers)
+    conversations, data = ConversationHandlers(parts, handlers), DataHandlers(data_parts, handlers)
     running = _wire_answers(handlers, inputs, outputs)
-    followed = _wire_the_rest(handlers, inputs, outputs, running)
+    followed = _wire_the_rest(handlers, parts.new_button, inputs, outputs, running)
+    _wire_settings(handlers)
     _wire_finding(handlers)
     conversations.wire(inputs, outputs, running, followed)
     data.wire(inputs, outputs)
+    for side, button in [*layout.side_buttons, (LIST, parts.close_button)]:
+        button.click(None, None, None, js=toggle(side))
     ChatApi(engines).wire()
-    gr.HTML(STYLE, padding=False)
     return _outside(handlers, conversations, data, inputs)
 
 
@@ -68,28 +72,41 @@ def _wire_answers(handlers: ChatHandlers, inputs: set, outputs: list) -> list:
         asked.append(([chatbot.retry], handlers.retry(pane), f"retry_{pane}"))
         asked.append(([chatbot.edit], handlers.edit(pane), f"edit_{pane}"))
     running = [gr.on(on, handler, inputs, outputs, api_name=name, **answering) for on, handler, name in asked]
-    for place, (on, _, _) in enumerate(asked):
+    for place, (on, *_rest) in enumerate(asked):
         gr.on(on, None, cancels=running[:place] + running[place + 1 :])
     return running
 
 
-def _wire_the_rest(handlers: ChatHandlers, inputs: set, outputs: list, running: list) -> list:
+def _wire_the_rest(handlers: ChatHandlers, new_button: gr.Button, inputs: set, outputs: list, running: list) -> list:
     """Wire what ends an answer in progress: stop, undo, a new chat, other models; return the events."""
     own = handlers.layout
     ends = [([own.stop_button.click], handlers.stopped, "stopped")]
     for pane, chatbot in enumerate(own.panes.chatbots):
         ends.append(([chatbot.undo], handlers.undo, f"undo_{pane}"))
         ends.append(([chatbot.clear], handlers.start_new, f"clear_{pane}"))
-    ends.append(([own.new_button.click], handlers.start_new, "new_conversation"))
+    ends.append(([new_button.click], handlers.start_new, "new_conversation"))
     ends.append(([own.model_dropdown.input, own.beside_dropdown.input], handlers.models_changed, "models"))
-    followed = [  # first the end, then what follows: a last word would come over it
+    gr.on([own.send_button.click, new_button.click], None, None, None, js=FOCUS)
+    return [  # first the end, then what follows: a last word would come over it
         gr.on(on, None, cancels=running).then(handler, inputs, outputs, api_name=name, **QUIET)
         for on, handler, name in ends
     ]
+
+
+def _wire_settings(handlers: ChatHandlers) -> None:
+    """Wire the presets of the system prompt, the named choices of sampling, and the prompts to try."""
+    own, settings = handlers.layout, handlers.layout.settings
     # not `input`, which comes again when the list is left: a prompt that was edited by hand would be gone
-    own.preset_dropdown.select(handlers.preset, own.preset_dropdown, own.system_box, api_name="preset", **QUIET)
-    own.panes.chatbots[0].example_select(handlers.example, None, own.message_box, api_name="example", **QUIET)
-    return followed
+    settings.preset_dropdown.select(
+        handlers.preset, settings.preset_dropdown, settings.system_box, api_name="preset", **QUIET
+    )
+    sliders = [settings.sampling[name] for name in NAMED_FIELDS]
+    settings.named_radio.input(handlers.named, settings.named_radio, sliders, api_name="named_sampling", **QUIET)
+    for slider in sliders:
+        slider.input(name_of, sliders, settings.named_radio, api_name="name_of_sampling", **QUIET)
+    own.panes.chatbots[0].example_select(handlers.example, None, own.message_box, js=FOCUS, api_name="example", **QUIET)
+    asked = [handlers.browser_key, own.model_dropdown]
+    own.model_dropdown.change(handlers.prompts, asked, own.panes.chatbots[0], api_name="prompts_to_try", **QUIET)
 
 
 def _wire_finding(handlers: ChatHandlers) -> None:
@@ -100,7 +117,10 @@ def _wire_finding(handlers: ChatHandlers) -> None:
         return model_choices(owner, remote, [value] if isinstance(value, str) else [], typed)
 
     def beside(owner: str, typed: str, values) -> list:
-        return [BESIDE_BASE, *model_choices(owner, remote, values if isinstance(values, list) else [], typed)]
+        return [
+            *in_words([BESIDE_BASE]),
+            *model_choices(owner, remote, values if isinstance(values, list) else [], typed),
+        ]
 
     find_while_typing(own.model_dropdown, handlers.browser_key, first)
     find_while_typing(own.beside_dropdown, handlers.browser_key, beside)
@@ -147,14 +167,16 @@ def _without_those_gone(handlers: ChatHandlers, values: Values, choices: list) -
 
     The base takes the first pane when its model is gone.
     """
-    own, known = handlers.layout, [choice for _, choice in [BESIDE_BASE, *choices]]
+    own, known = handlers.layout, [choice for _label, choice in [BESIDE_BASE, *choices]]
     open_one = handlers.open_one(values)
-    first, beside = models_of(open_one) if open_one else (f"base:{AUTO}", [])
+    first, beside = models_of(open_one) if open_one else (BASE_AUTO, [])
     gone = [label_of(model) for model in [first, *beside] if model not in known]
     if not gone or (open_one and is_answering(open_one)):
         return {}
-    instead = first if first in known else f"base:{AUTO}"
-    answers = "" if first in known else f" “{label_of(instead)}” answers now; the list has the others."
-    gr.Warning(html.escape(f"Not there any more: {', '.join(gone)}.{answers}", quote=False))
+    instead = first if first in known else BASE_AUTO
+    words = [_("No longer there: {names}.", names=", ".join(gone))]
+    if first not in known:
+        words.append(_("“{name}” answers now; the list has the others.", name=label_of(instead)))
+    gr.Warning(html.escape(str(joined(words)), quote=False), title=str(_("Note")))
     picked = {own.model_dropdown: instead, own.beside_dropdown: [model for model in beside if model in known]}
     return at_rest(own, handlers.current({**values, **picked}))

@@ -6,13 +6,14 @@ from chat.conversation import MAX_PANES, Conversation
 from ui.chat import view as chat_view
 from ui.chat.checks import are_different
 from ui.chat.layout import Layout
-from ui.chat.models import label_of
 from ui.events import Updates
 
 
 def at_rest(own: Layout, conversation: Conversation) -> Updates:
     """Return updates that show the conversation without an answer in progress."""
-    ready = {own.send_button: gr.Button(interactive=True), own.stop_button: gr.Button(interactive=False)}
+    ready = {own.send_button: gr.Button(visible=True), own.stop_button: gr.Button(visible=False)}
+    last = [pane["messages"][-1] for pane in conversation["panes"] if pane["messages"]]
+    ready[own.continue_button] = gr.Button(interactive=any(message.get("end") for message in last))
     return {own.conversation: conversation, own.draft: None, **ready, **whole_view(own, conversation)}
 
 
@@ -21,15 +22,15 @@ def whole_view(own: Layout, conversation: Conversation) -> Updates:
     panes, changes, count = own.panes, {}, len(conversation["panes"])
     for number in range(MAX_PANES):
         changes[panes.columns[number]] = gr.Column(visible=number < count)
-        changes[panes.better_buttons[number]] = gr.Button(visible=are_different(conversation))
+        changes[panes.better_buttons[number]] = gr.Button(visible=count > 1, interactive=are_different(conversation))
         if number < count:
             pane = conversation["panes"][number]
-            label = label_of(pane["model"])
+            label = chat_view.title_of(pane)
             messages, rating = chat_view.shown_messages(pane), chat_view.shown_rating(pane)
             changes[panes.chatbots[number]] = gr.Chatbot(messages, label=label, feedback_value=rating)
             changes[panes.meters[number]] = chat_view.meter(pane)
     box = gr.Textbox(conversation["summary"], visible=bool(conversation["summarised"]))
-    return {**changes, own.summary_box: box}
+    return {**changes, own.settings.summary_box: box}
 
 
 def moved_view(own: Layout, conversation: Conversation, asked: list[int]) -> Updates:

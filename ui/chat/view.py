@@ -9,9 +9,10 @@ from typing import Any
 
 from gradio.components.chatbot import Message, MessageDict
 
-from chat.conversation import Conversation, Pane
-from chat.engine import Reply, Seen
+from chat.conversation import LENGTH, REPEATED, STOPPED, Conversation, Pane, Said
+from chat.engine import Seen
 from chat.records import MAX_CONVERSATIONS
+from common.language import _, joined, n_
 from ui.chat.models import label_of
 from ui.messages import hint_html
 
@@ -23,24 +24,12 @@ CODE = re.compile(r"((?<!`)`[^`\n]+`(?!`))")
 NOTE_OPEN, NOTE_CLOSE = "\n\n<small>", "</small>"
 MAX_SHOWN_TURNS = 40  # each word that comes draws them all again: a long conversation stays as quick as a short one
 LEFT_OUT, NOT_SHOWN = -1, -2
-STOPPED, CUT_OFF = "stopped", "cut off at the longest answer; Continue goes on"
-NO_WORDS = """### Talk to a model
-
-Pick one above, write below, press Enter. What you fine-tune in the Train tab stands in the list when it is ready."""
-EXAMPLES = [
-    "Explain in two sentences why the sky is blue.",
-    "My name is Ada and I live in Oslo. What could I do there on Sunday?",
-    "Write a short poem about a llama.",
-]
-STYLE = """<style>
-.chat-meter { font-size: .85rem; color: var(--body-text-color-subdued); }
-.chat-meter .window { height: .35rem; border-radius: .2rem; background: var(--border-color-primary); overflow: hidden; }
-.chat-meter .window > div { height: 100%; background: var(--color-accent); }
-.seen { white-space: pre-wrap; overflow-wrap: anywhere; font-family: var(--font-mono); font-size: .8rem; }
-.seen mark { background: #f59e0b; color: #1c1917; border-radius: .2rem; padding: 0 .2rem; }
-.seen-row { border-top: 1px solid var(--border-color-primary); padding: .4rem 0; }
-.seen-row b { font-size: .85rem; }
-</style>"""
+END_WORDS = {
+    LENGTH: _("Reached the length limit. Press Continue."),
+    STOPPED: _("Stopped."),
+    REPEATED: _("Stopped: the answer began to repeat itself."),
+}
+EMPTY = _("Ask the model something: write below and press Enter, or try one of these.")
 
 
 def shown(text: str) -> str:
@@ -92,15 +81,17 @@ def _places(pane: Pane) -> list[int]:
 def _shown_message(pane: Pane, place: int) -> MessageDict:
     """Return the message at `place` for the Chatbot, with the line under it; the lines between for a negative place."""
     if place < 0:
-        words = f"{_left_out_words(pane['left_out'])}: the model does not see them"
+        line = n_(
+            "{count} earlier turn left out: the model does not see it",
+            "{count} earlier turns left out: the model does not see them",
+            pane["left_out"],
+        )
         if place == NOT_SHOWN:
-            words = f"Only the last {MAX_SHOWN_TURNS} turns are shown; an export has all of them"
-        return {"role": "assistant", "content": "", "metadata": {"title": words}}
+            line = _("Only the last {count} turns are shown; an export has all of them", count=MAX_SHOWN_TURNS)
+        return {"role": "assistant", "content": "", "metadata": {"title": str(line)}}
     message = pane["messages"][place]
-    by = message.get("by")
-    who = f"by {label_of(by)}" if by and by != pane["model"] else ""
-    line = html.escape(" · ".join(filter(None, [message.get("note"), who])))
-    words, note = shown(message["content"]), f"{NOTE_OPEN}{line}{NOTE_CLOSE}" if line else ""
+    line, words = html.escape(note_of(message, title_of(pane))), shown(message["content"])
+    note = f"{NOTE_OPEN}{line}{NOTE_CLOSE}" if line else ""
     if message.get("doing") and not words:
         note = f"{NOTE_OPEN}{html.escape(message['doing'])}{NOTE_CLOSE}"
     return {"role": "user" if message["role"] == "user" else "assistant", "content": words + note}
@@ -122,49 +113,63 @@ def shown_rating(pane: Pane) -> list[str | None]:
     ]
 
 
-def _left_out_words(turns: int) -> str:
-    """Return the number of left-out turns in words."""
-    return f"{turns} earlier turn{'' if turns == 1 else 's'} left out"
+def title_of(pane: Pane) -> str:
+    """Return the name of the model above a pane: of the one that answered last, else of the choice."""
+    return pane["who"] or label_of(pane["model"])
 
 
-def note_of(reply: Reply, seed: str, is_going_on: bool = False) -> str:
-    """Return the line under an answer: seed, speed, and whether it was cut off."""
-    parts = [seed] if seed else []
-    if reply.new_tokens:
-        speed = f"{reply.tokens_per_second:.1f} tokens/s" if reply.new_tokens > 1 else "1 token"
-        parts.insert(0, f"{speed}, the first after {reply.seconds_to_first:.1f} s")
-    if not reply.ended and not is_going_on:
-        parts.append(CUT_OFF)
-    return " · ".join(parts)
+def note_of(message: Said, title: str) -> str:
+    """Return the line under an answer: why it ended, its speed, its seed, and its model where the pane's `title` is another."""
+    parts, took, by = [], message.get("took"), message.get("by")
+    if end := message.get("end"):
+        parts.append(END_WORDS[end])
+    if took and took["tokens"]:
+        speed = _("{speed:.1f} tokens/s", speed=took["tokens_per_second"]) if took["tokens"] > 1 else _("1 token")
+        parts.append(_("{speed}, the first after {seconds:.1f} s", speed=speed, seconds=took["seconds_to_first"]))
+    if took and took["seed"] is not None:
+        parts.append(_("seed {seed}, temperature {temperature:g}", seed=took["seed"], temperature=took["temperature"]))
+    if message.get("is_edited"):
+        parts.append(_("edited"))
+    if by and by != title:
+        parts.append(_("by {name}", name=by))
+    return str(joined(parts, " · "))
 
 
 def room_words(going: Conversation) -> str:
     """Return that the browser is full, and that `going` is deleted next."""
-    return (
-        f"This browser keeps {MAX_CONVERSATIONS} conversations, fewer long ones. The next new one pushes out the oldest, "
-        f"“{going['title'] or 'Untitled'}”: export it under Conversations if you want to keep it."
+    return _(
+        "This browser keeps {count} chats, fewer long ones. The next new one pushes out the oldest, “{title}”: export it if you "
+        "want to keep it.",
+        count=MAX_CONVERSATIONS,
+        title=going["title"] or _("Untitled"),
     )
 
 
-SEEN_LATER = hint_html(
-    "The exact prompt of the last answer is shown here, special tokens marked, with the tokens of each message."
-)
+def seen_later() -> str:
+    """Return what stands in the place of the prompt before the first answer, as HTML."""
+    return hint_html(_("The exact prompt of the last answer: special tokens marked, tokens counted for each message."))
 
 
 def meter(pane: Pane) -> str:
-    """Return the lines under a pane as HTML: tokens used of the window, the model, its base and why."""
+    """Return the lines under a pane as HTML: tokens used of the window, and what is left out; a bar before the first word."""
+    last = pane["messages"][-1] if pane["messages"] else Said(role="user", content="")
+    if "doing" in last and not last["content"]:
+        words = html.escape(last["doing"], quote=True)
+        bar = f"<div class='window moving' role='progressbar' aria-label='{words}'><div></div></div>"
+        return f"<div class='chat-meter'>{bar}</div>"
     used, window, began, now = pane["used"], pane["window"], pane["template"], pane["read_as"]
     if not window:
         return ""
-    parts = [f"{used:,} of {window:,} tokens used"]
+    parts = [_("{used:,} of {window:,} tokens used", used=used, window=window)]
     if pane["left_out"]:
-        parts.append(_left_out_words(pane["left_out"]))
-    lines = [" · ".join(parts), pane["who"]]
+        parts.append(n_("{count} earlier turn left out", "{count} earlier turns left out", pane["left_out"]))
     if began and now and began != now:
-        lines.append(f"This conversation began under another chat template ({began}); it is read under {now} now.")
+        words = _("This chat began with another chat template ({before}); now it is {now}.", before=began, now=now)
+        parts.append(words)
     width = min(100, round(100 * used / window))
-    bar = f"<div class='window' title='context window'><div style='width:{width}%'></div></div>"
-    return f"<div class='chat-meter'>{bar}{'<br>'.join(html.escape(line) for line in lines if line)}</div>"
+    title = html.escape(str(_("Context window")), quote=True)
+    bar = f"<div class='window' title='{title}'><div style='width:{width}%'></div></div>"
+    return f"<div class='chat-meter'>{bar}{html.escape(str(joined(parts, ' · ')))}</div>"
 
 
 def seen_table(name: str, seen: list[Seen]) -> str:
@@ -174,7 +179,9 @@ def seen_table(name: str, seen: list[Seen]) -> str:
         text = "".join(
             f"<mark>{html.escape(piece)}</mark>" if special else html.escape(piece) for piece, special in part.pieces
         )
-        head = f"<b>{html.escape(part.role)} · {part.tokens} tokens</b>"
+        count = n_("{count:,} token", "{count:,} tokens", part.tokens)
+        head = f"<b>{html.escape(str(part.role))} · {count}</b>"
         rows.append(f"<div class='seen-row'>{head}<div class='seen'>{text}</div></div>")
     total = sum(part.tokens for part in seen)
-    return f"<p><b>{html.escape(name)}</b>: {total} tokens in {len(seen)} parts</p>{''.join(rows)}"
+    words = _("{tokens:,} tokens in {count} parts", tokens=total, count=len(seen))
+    return f"<p><b>{html.escape(name)}</b>: {words}</p>{''.join(rows)}"

@@ -14,7 +14,6 @@ from models.base import AUTO, BASE_CHOICES
 from models.hardware import find_gpus
 from runs.presets import DEFAULT
 from ui.events import QUIET, Wiring
-from ui.messages import hint_html
 from ui.train.backup_section import BackupForm, RestoreForm, build_backup_form, build_restore_form
 from ui.train.browser_copy import FormMemory, build_form_memory
 from ui.train.data_form import DataForm, build_data_form, build_data_options, build_text_first
@@ -151,7 +150,6 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
                 words_html = gr.HTML("", elem_classes="start-words", js_on_load=FORM_SCRIPT)
             fit_button = gr.Button(_("Make it fit"), size="sm", visible=False)
             start_html = gr.HTML("", visible=False)
-<<<<<<< HEAD
             with gr.Accordion(_("Advanced"), open=False, elem_id="advanced"):
                 inputs, plan = _build_advanced(data, preset_radio, words_html, fit_button)
                 jobs = build_jobs_section()
