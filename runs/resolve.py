@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from common.errors import UserError
-from common.language import _, joined
+from common.language import _, joined, n_
 from models.base import Base, choose_base
 from models.hardware import Hardware, cpu_count, find_gpus, find_hardware
 from models.precision import resolve_precision
@@ -18,8 +18,10 @@ from models.quantised import check_precision
 from runs.config import TrainConfig
 from runs.fields import Mark, Problem, label_of
 from runs.limits import limits
-from runs.machines.parallel import SPLIT_WEIGHTS, check_machine
+from runs.machines.parallel import NAMES, SPLIT_WEIGHTS, check_machine, mode_of
 from runs.machines.user_config import with_user_config
+
+PRECISION_WORDS = {"8bit": _("8 bits"), "4bit": _("4 bits"), "fp32": _("32 bits")}
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,32 @@ def resolve(
     resolve_precision(config.precision, hardware.has_gpu)  # refuses what this machine cannot compute in
     base = choose(config.base, config.base_revision)
     return ResolvedConfig(in_own_precision(config, base), base, hardware)
+
+
+@dataclass(frozen=True)
+class TrainingWords:
+    """A training in four parts: 'TinyLlama-1.1B-Chat-v1.0', '8 bits', 'LoRA r16', '2 GPUs by DDP'."""
+
+    base: str
+    precision: str
+    lora: str
+    processes: str
+
+
+def training_in_words(resolved: ResolvedConfig) -> TrainingWords:
+    """Return base, precision, LoRA and processes of a training, for '{base} in {precision}, {lora}, {processes}'."""
+    config, on_gpu = resolved.config, resolved.hardware.has_gpu
+    precision = resolve_precision(config.precision, on_gpu)
+    lora = f"{'DoRA' if config.use_dora else 'LoRA'} r{config.lora_r}"
+    if config.init_adapter:
+        lora = _("continuing {adapter}", adapter=config.init_adapter)
+    count = config.num_processes
+    places = n_("{count} GPU", "{count} GPUs", count) if on_gpu else n_("the CPU", "{count} CPU processes", count)
+    mode = mode_of(config)
+    if mode != "single":
+        places = _("{processes} by {mode}", processes=places, mode="DDP" if mode == "ddp" else NAMES[mode])
+    base = resolved.base.model_id.rstrip("/").rsplit("/", 1)[-1]
+    return TrainingWords(base, PRECISION_WORDS.get(precision, precision), lora, places)
 
 
 def in_own_precision(config: TrainConfig, base: Base) -> TrainConfig:

@@ -1,6 +1,6 @@
 """Settings that can start and are known to train badly: a sentence for each, with its source. Imports no torch."""
 
-from common.words import counted
+from common.language import Sentence, _, n_
 from runs.config import TrainConfig
 
 MAX_EFFECTIVE_BATCH = 32  # rows an optimiser step
@@ -9,24 +9,44 @@ MAX_FACTOR = 2  # below or above them, before it is said
 SOURCE = "LoRA Without Regret, huggingface.co/docs/trl/lora_without_regret"
 
 
-def advice(config: TrainConfig) -> list[str]:
+def advice(config: TrainConfig) -> list[Sentence]:
     """Return a sentence for each setting of `config` that is better changed; [] for the defaults."""
     found = []
     rate, (low, high) = config.learning_rate, LEARNING_RATES
-    if not low / MAX_FACTOR <= rate <= high * MAX_FACTOR:
-        is_low = rate < low
-        why = "LoRA wants about ten times the rate of full tuning" if is_low else "the loss may run away"
+    values = {"rate": rate, "low": low, "high": high, "source": SOURCE}
+    if rate < low / MAX_FACTOR:
         found.append(
-            f"learning_rate {rate:g} is {'low' if is_low else 'high'} for LoRA: {why}; "
-            f"{low:g} to {high:g} suits it ({SOURCE})."
+            _(
+                "A learning rate of {rate:g} is low for LoRA, which needs about ten times the rate of full fine-tuning: "
+                "{low:g} to {high:g} suits it ({source}).",
+                **values,
+            )
+        )
+    if rate > high * MAX_FACTOR:
+        found.append(
+            _(
+                "A learning rate of {rate:g} is high for LoRA and the loss may diverge: {low:g} to {high:g} suits it "
+                "({source}).",
+                **values,
+            )
         )
     batch = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.num_processes
     if batch > MAX_EFFECTIVE_BATCH:
         found.append(
-            f"{batch:,} rows make a step: above {MAX_EFFECTIVE_BATCH} LoRA learns less from the same rows than full tuning "
-            f"does ({SOURCE}). Lower gradient_accumulation_steps or per_device_train_batch_size."
+            _(
+                "{batch:,} examples per step: above {limit}, LoRA learns less from the same examples than full "
+                "fine-tuning does ({source}). Lower the batch size or the gradient accumulation.",
+                batch=batch,
+                limit=MAX_EFFECTIVE_BATCH,
+                source=SOURCE,
+            )
         )
     if config.early_stopping_patience and config.keep == "last":
-        late = counted(config.early_stopping_patience, "evaluation")
-        found.append(f"The run would end {late} after its best step and keep the last one: set keep to best.")
+        found.append(
+            n_(
+                "The run would end {count} evaluation after its best step and keep the last step: keep the best one.",
+                "The run would end {count} evaluations after its best step and keep the last step: keep the best one.",
+                config.early_stopping_patience,
+            )
+        )
     return found

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from common.files import read_json, write_json
+from common.language import Sentence, _, joined, n_
 from common.words import count_in_words, duration
 from models.family import ModelShape
 from models.hardware import Hardware
@@ -42,9 +43,15 @@ class Cost:
     dollars_per_hour: float
     dollars: float
 
-    def sentence(self) -> str:
+    def sentence(self) -> Sentence:
         """Return the cost in words."""
-        return f"${self.dollars:.2f} on this Space ({self.flavor}, ${self.dollars_per_hour:.2f} an hour)"
+        price = self.dollars_per_hour
+        return _(
+            "${cost:.2f} on this Space ({flavor}, ${price:.2f} per hour)",
+            cost=self.dollars,
+            flavor=self.flavor,
+            price=price,
+        )
 
 
 @dataclass(frozen=True)
@@ -54,10 +61,11 @@ class Weights:
     trained: int
     total: int
 
-    def words(self) -> str:
-        """Return '12.6 M of 1,112.7 M weights, 1.13 %'."""
-        share = 100 * self.trained / self.total
-        return f"{count_in_words(self.trained)} of {count_in_words(self.total)} weights, {share:.2f} %"
+    def words(self) -> Sentence:
+        """Return '12.6 M of 1,112.7 M weights, 1.13%'."""
+        trained, total = count_in_words(self.trained), count_in_words(self.total)
+        share = self.trained / self.total
+        return _("{trained} of {total} weights, {share:.2%}", trained=trained, total=total, share=share)
 
 
 def count_weights(config: TrainConfig, shape: ModelShape) -> Weights:
@@ -77,7 +85,7 @@ class Estimate:
     plan: Plan
     text_plan: Plan | None
     memory: Memory
-    checkpointing: str
+    checkpointing: Sentence
     seconds: float | None
     seconds_source: str | None
     cost: Cost | None
@@ -85,16 +93,24 @@ class Estimate:
     on_gpu: bool
     weights: Weights
 
-    def sentence(self) -> str:
+    def sentence(self) -> Sentence:
         """Return the estimate in words, in one line."""
-        memory = self.memory
-        have = f"{memory.available / 1e9:.1f} GB {'of the GPU' if self.on_gpu else 'of RAM'} are free"
-        needs = f"needs about {memory.total / 1e9:.1f} GB; {have}{'' if memory.fits else ': too little'}"
-        parts = [f"{self.plan.total_steps} steps of {self.plan.effective_batch} rows, {needs}."]
-        parts += [f"About {duration(self.seconds)} of training."] if self.seconds is not None else []
-        parts += [f"{self.cost.sentence()}."] if self.cost else []
-        parts += [f"Gradient checkpointing is {self.checkpointing}."]
-        return " ".join([*parts, f"Trained are {self.weights.words()}."])
+        plan, memory = self.plan, self.memory
+        rows = n_("{count:,} example", "{count:,} examples", plan.effective_batch)
+        words = {"size": memory.total / 1e9, "free": memory.available / 1e9}
+        if self.on_gpu:
+            needs = _("It needs about {size:.1f} GB of GPU memory; {free:.1f} GB are free.", **words)
+        else:
+            needs = _("It needs about {size:.1f} GB of RAM; {free:.1f} GB are free.", **words)
+        parts: list[str] = [_("{plan}, {examples} per step.", plan=plan.sentence(), examples=rows), needs]
+        if not memory.fits:
+            parts.append(_("That is too little."))
+        if self.seconds is not None:
+            parts.append(_("Training takes about {time}.", time=duration(self.seconds)))
+        if self.cost:
+            parts.append(_("It costs about {cost}.", cost=self.cost.sentence()))
+        parts.append(_("Gradient checkpointing is {state}.", state=self.checkpointing))
+        return joined([*parts, _("Trained: {weights}.", weights=self.weights.words())])
 
     def to_json(self) -> dict[str, object]:
         """Return the estimate as the JSON that `trainer estimate` prints and a run keeps."""
@@ -114,20 +130,13 @@ def estimate(
 
     `speed` is what was measured, or None: then there is no time and no cost.
     """
-    import_bytes = speed.framework_bytes if speed else None
-
-    def memory_of(changed: TrainConfig) -> Memory:
-        stages = _stages_of(changed, data_facts)
-        needs = [estimate_memory(stage, shape, facts, hardware, import_bytes) for stage, facts in stages]
-        return max(needs, key=lambda memory: memory.total)
-
     *before, plan = [_plan_of(*stage) for stage in _stages_of(config, data_facts)]
-    memory = memory_of(config)
+    memory = peak_memory(config, shape, data_facts, hardware, speed)
     seconds = estimate_time(config, data_facts, speed)
 
     def fits(changed: TrainConfig) -> bool:
         is_possible = changed.precision == config.precision or not shape.stored_in
-        return is_possible and memory_of(changed).fits
+        return is_possible and peak_memory(changed, shape, data_facts, hardware, speed).fits
 
     fits_with = make_it_fit(config, fits, hardware.has_gpu, data_facts.get("lengths"))
     return Estimate(
@@ -142,6 +151,16 @@ def estimate(
         on_gpu=hardware.has_gpu,
         weights=count_weights(config, shape),
     )
+
+
+def peak_memory(
+    config: TrainConfig, shape: ModelShape, data_facts: DataFacts, hardware: Hardware, speed: Speed | None = None
+) -> Memory:
+    """Predict the memory of the stage that needs most."""
+    import_bytes = speed.framework_bytes if speed else None
+    stages = _stages_of(config, data_facts)
+    needs = [estimate_memory(stage, shape, facts, hardware, import_bytes) for stage, facts in stages]
+    return max(needs, key=lambda memory: memory.total)
 
 
 def _stages_of(config: TrainConfig, data_facts: DataFacts) -> list[tuple[TrainConfig, DataFacts]]:

@@ -10,6 +10,7 @@ that the design's training-stack names (lean_int8 frees 518 kB a token; layer bo
 import math
 from dataclasses import dataclass, replace
 
+from common.language import Sentence, _
 from models.family import ModelShape
 from models.hardware import Hardware
 from models.precision import QUANTISED, resolve_precision
@@ -166,12 +167,13 @@ def decided(config: TrainConfig, shape: ModelShape, data_facts: DataFacts, hardw
     return replace(config, gradient_checkpointing="on" if has_it else "off")
 
 
-def checkpointing_words(config: TrainConfig, memory: Memory) -> str:
-    """Return what gradient checkpointing will be, and why: 'off: there is room without it'."""
-    state = "on" if memory.checkpointing else "off"
+def checkpointing_words(config: TrainConfig, memory: Memory) -> Sentence:
+    """Return what gradient checkpointing will be, and why: 'off: there is enough memory without it'."""
     if config.gradient_checkpointing != "auto":
-        return f"{state}, as set"
-    return f"{state}: {'without it there is too little room' if memory.checkpointing else 'there is room without it'}"
+        return _("on, as set") if memory.checkpointing else _("off, as set")
+    if memory.checkpointing:
+        return _("on: there is too little memory without it")
+    return _("off: there is enough memory without it")
 
 
 def _weights(shape: ModelShape, precision: str, compute: int) -> float:

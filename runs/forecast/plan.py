@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict, cast
 
+from common.language import Sentence, _, n_
 from data.report import Histogram
 from runs.config import TrainConfig
 
@@ -36,7 +37,7 @@ def facts_in(report: Mapping[str, Any]) -> DataFacts:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps that the Trainer will make. `effective_batch` is rows an optimiser step, over all devices."""
+    """The steps that the Trainer will make. `effective_batch` is rows per optimizer step, over all devices."""
 
     effective_batch: int
     steps_per_epoch: int
@@ -44,6 +45,21 @@ class Plan:
     warmup_steps: int
     checkpoints: int
     evaluations: int
+
+    def sentence(self) -> Sentence:
+        """Return '110 steps (2 epochs of 55) with 6 warm-up steps and 3 evaluations'."""
+        epochs, rest = divmod(self.total_steps, self.steps_per_epoch)
+        steps = n_("{count:,} step", "{count:,} steps", self.total_steps)
+        passes = n_("{count:,} epoch of {steps:,}", "{count:,} epochs of {steps:,}", epochs, steps=self.steps_per_epoch)
+        if rest:
+            part = self.total_steps / self.steps_per_epoch
+            passes = _("{part:.1f} epochs of {steps:,}", part=part, steps=self.steps_per_epoch)
+        warmup = n_("{count:,} warm-up step", "{count:,} warm-up steps", self.warmup_steps)
+        if not self.evaluations:
+            return _("{steps} ({epochs}) with {warmup}", steps=steps, epochs=passes, warmup=warmup)
+        evaluations = n_("{count:,} evaluation", "{count:,} evaluations", self.evaluations)
+        words = {"steps": steps, "epochs": passes, "warmup": warmup, "evaluations": evaluations}
+        return _("{steps} ({epochs}) with {warmup} and {evaluations}", **words)
 
 
 def plan_steps(config: TrainConfig, train_rows: int, has_held_out: bool = True) -> Plan:

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,19 @@ from typing import Any
 from filelock import FileLock
 
 from common.errors import UserError
-from common.files import read_object, tail, write_json
+from common.files import read_object, stamps, tail, write_json
+from common.language import _, english, packed, unpacked
 from common.paths import LOCAL_OWNER, REPOSITORY, home
 from models.family import ModelShape
 from models.hardware import Hardware, processor_name
 from models.hub.errors import child_environment
 from models.precision import resolve_precision
 from runs.config import BATCH, SPEED, TrainConfig, marked
+from runs.events import Metrics
 from runs.forecast.memory import decided, estimate_memory
 from runs.forecast.plan import DataFacts
-from runs.run import active_run, list_runs
+from runs.machines.parallel import local_processes
+from runs.run import Run, active_run, list_runs
 from runs.state import state_of
 
 FILE = "calibration.json"
@@ -40,6 +44,10 @@ MAX_SECONDS = 240
 MAX_RUNS = 50  # earlier ones that are looked at for their speed: the page asks at every change of the form
 # a CPU measures at most a batch of so many tokens; the time a token of a larger one is nearly the same
 CPU_TOKENS = 1024
+# operations a second: of a core with AVX-512 60e9 were measured, of cards nothing; a layer of a small batch waits for kernels
+CPU_OPERATIONS, CPU_16_BITS = 50e9, 90
+GPU_OPERATIONS = ((9.0, 100e12), (8.0, 30e12), (0.0, 8e12))  # from a compute capability on
+GPU_LAYER_SECONDS = 0.01
 Progress = Callable[[str, float | None], None]
 
 
@@ -58,7 +66,7 @@ def known(config: TrainConfig, shape: ModelShape, data_facts: DataFacts, hardwar
     request = _request(config, shape, data_facts, hardware)
     values = read_object(home() / FILE).get(_key(config, request, hardware))
     try:
-        return Speed(**values) if values else None
+        return Speed(**unpacked(values)) if values else None
     except TypeError:  # written by another version
         return None
 
@@ -78,20 +86,24 @@ def measure(
     if found := known(config, shape, data_facts, hardware):
         return found
     if not estimate_memory(config, shape, data_facts, hardware).fits:
-        raise UserError("This configuration does not fit into the memory here.", "Make it fit first, then measure.")
+        raise UserError(
+            _("These settings do not fit into the memory of this machine."), _("Make them fit first, then measure.")
+        )
     if active_run() is not None:
         raise UserError(
-            "A run is training on this machine: a measurement now would be wrong.", "Measure when it is done."
+            _("A run is training on this machine: a measurement now would be wrong."), _("Measure when it is done.")
         )
     request = _request(config, shape, data_facts, hardware)
     values = _measured(request, hardware, progress, stop)
     if values is None:
         return None
-    source = f"measured on this machine ({hardware.description})"
+    source = _("measured on this machine, {hardware}", hardware=hardware.description)
     found = Speed(values["seconds_per_token"], source, values["framework_bytes"], round(time.time()))
     home().mkdir(parents=True, exist_ok=True)
     with FileLock(home() / f"{FILE}.lock"):
-        write_json(home() / FILE, {**read_object(home() / FILE), _key(config, request, hardware): asdict(found)})
+        write_json(
+            home() / FILE, {**read_object(home() / FILE), _key(config, request, hardware): packed(asdict(found))}
+        )
     return found
 
 
@@ -130,10 +142,15 @@ def _key(config: TrainConfig, request: dict[str, Any], hardware: Hardware) -> st
         **{name: getattr(config, name) for name in marked(SPEED)},
         "precision": resolve_precision(config.precision, hardware.has_gpu),
         "checkpointing": request["config"]["gradient_checkpointing"],
-        "hardware": (hardware.description, processor_name(), hardware.cpu_count),
-        "packages": [version(name) for name in PACKAGES],
+        "hardware": (english(hardware.description), processor_name(), hardware.cpu_count),
+        "packages": _versions(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+@cache
+def _versions() -> list[str]:
+    return [version(name) for name in PACKAGES]
 
 
 def _measured(
@@ -161,7 +178,7 @@ def _measured(
             while process.poll() is None and (seconds := time.monotonic() - began) < MAX_SECONDS:
                 if stop():
                     return None
-                progress("Measuring the speed of this machine", min(0.95, seconds / 30))
+                progress(_("Measuring the speed of this machine"), min(0.95, seconds / 30))
                 time.sleep(0.2)
         finally:
             if process.poll() is None:
@@ -170,7 +187,7 @@ def _measured(
         if result.exists():
             return read_object(result)
         words = tail(log, 1)[:200]
-    raise UserError("The speed could not be measured here.", f"The measuring process said: {words or 'nothing'}")
+    raise UserError(_("The speed could not be measured on this machine."), words)
 
 
 def from_earlier_runs(config: TrainConfig, base_id: str, hardware: Hardware, owner: str = LOCAL_OWNER) -> Speed | None:
@@ -178,20 +195,46 @@ def from_earlier_runs(config: TrainConfig, base_id: str, hardware: Hardware, own
     on_gpu = hardware.has_gpu
     wanted = _speed_settings(config, on_gpu)
     for run in list_runs(owner)[:MAX_RUNS]:
-        metrics = state_of(run.events_file, with_curves=False).metrics
+        metrics, settings = _finished(run, stamps(run.folder, "events.jsonl", "config.yaml"))
         fast = metrics.get("tokens_per_second")
         place = metrics.get("hardware", "")  # the card's name, or the threads of a CPU
         is_here = place == hardware.gpus[0].name if on_gpu else place.startswith("CPU,")
-        if not fast or metrics.get("base") != base_id or not is_here:
+        if not fast or settings is None or metrics.get("base") != base_id or not is_here:
             continue
-        try:
-            same = _speed_settings(run.config(), on_gpu) == wanted
-        except UserError:  # a config of another version
-            continue
-        if same:
-            return Speed(metrics["num_processes"] / fast, f"measured in the run '{run.id}' on this machine")
+        if _speed_settings(settings, on_gpu) == wanted:
+            return Speed(
+                metrics["num_processes"] / fast, _("measured in the run '{name}' on this machine", name=run.id)
+            )
     return None
+
+
+@lru_cache(maxsize=1000)
+def _finished(run: Run, stamp: tuple) -> tuple[Metrics, TrainConfig | None]:
+    """Return the results and the settings of a run; {} and None where there are none. Cached by the stamp of its files."""
+    metrics = state_of(run.events_file, with_curves=False).metrics
+    return metrics, run.config_or_none() if metrics else None
 
 
 def _speed_settings(config: TrainConfig, on_gpu: bool) -> tuple:
     return (resolve_precision(config.precision, on_gpu), *(getattr(config, name) for name in marked(SPEED, BATCH)))
+
+
+def guess(config: TrainConfig, shape: ModelShape, data_facts: DataFacts, hardware: Hardware) -> Speed:
+    """Estimate the speed from the size of the model, where nothing was measured: right to about a factor of two.
+
+    A weight takes four operations a token (forward, and the gradient of its input), six with checkpointing; small batches
+    keep a GPU waiting for its kernels.
+    """
+    precision, on_gpu = resolve_precision(config.precision, hardware.has_gpu), hardware.has_gpu
+    has_checkpointing = decided(config, shape, data_facts, hardware).gradient_checkpointing == "on"
+    operations = (6 if has_checkpointing else 4) * shape.parameters
+    if on_gpu:
+        rows, length = _batch(config, data_facts, on_gpu)
+        capability = hardware.gpus[0].compute_capability or 0.0
+        rate = next(rate for least, rate in GPU_OPERATIONS if capability >= least)
+        waiting = GPU_LAYER_SECONDS * shape.num_hidden_layers / (rows * length)
+        seconds = max(operations / rate, waiting)
+    else:
+        cores = max(1, hardware.cpu_count // local_processes(config))
+        seconds = operations / (CPU_OPERATIONS * cores) * (CPU_16_BITS if precision in ("bf16", "fp16") else 1)
+    return Speed(seconds, _("estimated from the size of the model"))

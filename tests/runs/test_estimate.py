@@ -1,6 +1,7 @@
 """What a person is told before the start."""
 
 import json
+import time
 from statistics import mean
 
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from common.errors import UserError
 from models.base import Base, shape_for
 from models.family import EMBEDDED_SHAPE, TINYLLAMA_SHAPE, shape_of
-from models.hardware import Hardware
+from models.hardware import Gpu, Hardware
 from runs.config import TrainConfig
+from runs.forecast import presets
 from runs.forecast.advice import advice
 from runs.forecast.estimate import (
     EXAMPLE_FACTS,
@@ -21,9 +23,11 @@ from runs.forecast.estimate import (
     predicted_memory,
     record_estimate,
 )
-from runs.forecast.plan import facts_in
+from runs.forecast.plan import facts_in, plan_steps
+from runs.forecast.presets import forecast_of_presets
 from runs.forecast.speed import Speed
-from runs.presets import PRESETS, preset_values
+from runs.presets import DEFAULT, PRESETS, QUICK, THOROUGH, preset_values
+from runs.resolve import ResolvedConfig, TrainingWords, training_in_words
 
 CPU = Hardware((), 2, 16 * 2**30, "no GPU, 2 CPU cores")
 SPACE = Hardware((), 8, 30 * 2**30, "no GPU, 8 CPU cores", "t4-small")
@@ -34,15 +38,70 @@ def test_an_estimate_is_json_and_says_it_in_a_sentence():
     answer = json.loads(json.dumps(estimate(TrainConfig(), EMBEDDED_SHAPE, EXAMPLE_FACTS, CPU, FAST).to_json()))
     assert answer["plan"]["total_steps"] == 110 and answer["memory"]["fits"] and answer["make_it_fit"] is None
     assert answer["seconds"] > 0 and answer["seconds_source"] == FAST.source and answer["cost"] is None
-    assert answer["sentence"].startswith("110 steps of 4 rows") and " min of training" in answer["sentence"]
+    assert answer["sentence"].startswith("110 steps (2 epochs of 55)") and "takes about 8 min" in answer["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "held_out", "words"),
+    [
+        ({}, True, "110 steps (2 epochs of 55) with 6 warm-up steps and 3 evaluations"),
+        ({"max_steps": 20}, True, "20 steps (0.4 epochs of 55) with 1 warm-up step and 2 evaluations"),
+        ({"num_train_epochs": 1.0}, False, "55 steps (1 epoch of 55) with 3 warm-up steps"),
+    ],
+)
+def test_the_plan_is_said_in_one_sentence(settings, held_out, words):
+    assert plan_steps(TrainConfig(**settings), 220, held_out).sentence() == words
+
+
+TWO_CARDS = Hardware((Gpu("NVIDIA L4", 22 * 2**30, 8.9),) * 2, 12, 20 * 2**30, "2 GPUs")
+
+
+@pytest.mark.parametrize(
+    ("settings", "hardware", "words"),
+    [
+        ({}, CPU, ("32 bits", "LoRA r16", "the CPU")),
+        ({"num_processes": 2, "precision": "bf16"}, CPU, ("bf16", "LoRA r16", "2 CPU processes by DDP")),
+        ({"use_dora": True, "lora_r": 8}, TWO_CARDS, ("8 bits", "DoRA r8", "1 GPU")),
+        ({"num_processes": 2}, TWO_CARDS, ("8 bits", "LoRA r16", "2 GPUs by DDP")),
+        (
+            {"num_processes": 2, "parallel": "zero3", "precision": "4bit", "init_adapter": "mine"},
+            TWO_CARDS,
+            ("4 bits", "continuing mine", "2 GPUs by DeepSpeed ZeRO-3"),
+        ),
+    ],
+)
+def test_a_training_is_said_in_four_parts(settings, hardware, words):
+    base = Base("cache", "TinyLlama/TinyLlama-1.1B-Chat-v1.0", None, "")
+    resolved = ResolvedConfig(TrainConfig(**settings), base, hardware)
+    assert training_in_words(resolved) == TrainingWords("TinyLlama-1.1B-Chat-v1.0", *words)
+
+
+@pytest.mark.parametrize("hardware", [CPU, TWO_CARDS], ids=["cpu", "gpus"])
+def test_time_and_memory_of_each_preset_are_known_at_once(hardware):
+    resolved = ResolvedConfig(TrainConfig(), Base("cache", "TinyLlama/TinyLlama-1.1B-Chat-v1.0", None, ""), hardware)
+    began = time.process_time()
+    found = forecast_of_presets(resolved, EXAMPLE_FACTS)
+    assert time.process_time() - began < 0.3
+    assert found[QUICK].seconds < found[DEFAULT].seconds < found[THOROUGH].seconds
+    assert all(10**9 < one.memory_bytes < 2 * 10**10 and not one.is_measured for one in found.values())
+    assert forecast_of_presets(resolved, None) == {}, "no row is known"
+
+
+def test_what_was_measured_takes_the_place_of_a_guess(monkeypatch):
+    resolved = ResolvedConfig(TrainConfig(), Base("embedded", "SmolLM2", None, ""), CPU)
+    guessed = forecast_of_presets(resolved, EXAMPLE_FACTS)
+    monkeypatch.setattr(presets, "known", lambda config, *_: FAST if config.lora_r == 16 else None)
+    found = forecast_of_presets(resolved, EXAMPLE_FACTS)
+    assert [one.is_measured for one in found.values()] == [False, True, False] and found[QUICK] == guessed[QUICK]
+    assert found[DEFAULT].seconds == estimate_time(TrainConfig(), EXAMPLE_FACTS, FAST)
 
 
 def test_the_plan_says_how_many_weights_are_trained_and_their_share():
     attention = TrainConfig(target_modules="attention")
-    assert count_weights(attention, TINYLLAMA_SHAPE).words() == "4.5 M of 1,104.6 M weights, 0.41 %"
+    assert count_weights(attention, TINYLLAMA_SHAPE).words() == "4.5 M of 1,104.6 M weights, 0.41%"
     last = estimate(TrainConfig(last_layers=4), TINYLLAMA_SHAPE, EXAMPLE_FACTS, CPU)
     assert last.weights.trained * 22 == count_weights(TrainConfig(), TINYLLAMA_SHAPE).trained * 4
-    assert last.sentence().endswith("Trained are 2.3 M of 1,102.3 M weights, 0.21 %.")
+    assert last.sentence().endswith("Trained: 2.3 M of 1,102.3 M weights, 0.21%.")
     assert last.to_json()["weights"]["total"] == last.weights.total
 
 
@@ -53,11 +112,14 @@ def test_the_plan_says_how_many_weights_are_trained_and_their_share():
         ({"learning_rate": 1e-4, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 4}, []),
         ({"learning_rate": 5e-5}, []),
         ({"learning_rate": 2e-3}, []),
-        ({"learning_rate": 2e-5}, ["learning_rate 2e-05 is low for LoRA"]),
-        ({"learning_rate": 0.01}, ["learning_rate 0.01 is high for LoRA"]),
-        ({"per_device_train_batch_size": 8, "num_processes": 5}, ["40 rows make a step: above 32"]),
-        ({"gradient_accumulation_steps": 16, "learning_rate": 1e-5}, ["1e-05 is low", "64 rows make a step"]),
-        ({"early_stopping_patience": 3}, ["3 evaluations after its best step and keep the last one: set keep to best"]),
+        ({"learning_rate": 2e-5}, ["A learning rate of 2e-05 is low for LoRA"]),
+        ({"learning_rate": 0.01}, ["A learning rate of 0.01 is high for LoRA"]),
+        ({"per_device_train_batch_size": 8, "num_processes": 5}, ["40 examples per step: above 32"]),
+        ({"gradient_accumulation_steps": 16, "learning_rate": 1e-5}, ["1e-05 is low", "64 examples per step"]),
+        (
+            {"early_stopping_patience": 3},
+            ["3 evaluations after its best step and keep the last step: keep the best one"],
+        ),
         ({"early_stopping_patience": 3, "keep": "best"}, []),
     ],
 )

@@ -129,7 +129,7 @@ def test_checkpointing_is_on_by_itself_only_where_there_is_too_little_room(hardw
     assert decided(TrainConfig(), TINYLLAMA_SHAPE, FACTS, tight).gradient_checkpointing == "on"
     assert decided(TrainConfig(), TINYLLAMA_SHAPE, FACTS, hardware).gradient_checkpointing == "off"
     words = checkpointing_words(TrainConfig(), found), checkpointing_words(TrainConfig(), off)
-    assert words == ("on: without it there is too little room", "off: there is room without it")
+    assert words == ("on: there is too little memory without it", "off: there is enough memory without it")
     assert checkpointing_words(TrainConfig(gradient_checkpointing="on"), on) == "on, as set"
 
 

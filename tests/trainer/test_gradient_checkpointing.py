@@ -34,8 +34,8 @@ def test_the_plan_says_which_and_why():
     hardware = Hardware((), 2, 16 * 2**30, "no GPU, 2 CPU cores")
     roomy = estimate(TrainConfig(), EMBEDDED_SHAPE, EXAMPLE_FACTS, hardware)
     tight = estimate(TrainConfig(), EMBEDDED_SHAPE, EXAMPLE_FACTS, replace(hardware, available_bytes=3 * 10**9))
-    assert roomy.checkpointing == "off: there is room without it" and roomy.checkpointing in roomy.sentence()
-    assert tight.checkpointing == "on: without it there is too little room" and tight.memory.fits
+    assert roomy.checkpointing == "off: there is enough memory without it" and roomy.checkpointing in roomy.sentence()
+    assert tight.checkpointing == "on: there is too little memory without it" and tight.memory.fits
 
 
 def test_the_rows_are_measured_where_they_lie(tinyllama_tokenizer, tmp_path):
