@@ -18,11 +18,12 @@ from pathlib import Path
 
 from common.command_line import exit_code
 from common.errors import UserError
+from common.language import _, joined, n_
 from common.paths import adapters_folder
 from jobs import hf, skypilot, slurm
 from jobs.follow import follow
 from jobs.line import Machines
-from jobs.prices import Plan, flavors, plan
+from jobs.prices import Plan, flavors, plan, prices_from
 from jobs.skypilot import SkyOptions
 from jobs.slurm import SlurmOptions
 from jobs.stop import ask_to_stop, job_repo
@@ -34,8 +35,19 @@ from trainer.__main__ import add_settings, given_settings
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code."""
+
+    def work() -> int:
+        options = _parser().parse_args(arguments)
+        return options.work(options)
+
+    return exit_code(work)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
-        prog="python -m jobs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m jobs",
+        description=_("Train on machines that others own: Slurm, SkyPilot and Hugging Face Jobs."),
     )
     commands = parser.add_subparsers(required=True, metavar="JOB")
 
@@ -43,40 +55,39 @@ def main(arguments: list[str] | None = None) -> int:
         added = commands.add_parser(name, help=text, description=text)
         added.set_defaults(work=work)
         if with_config:
-            added.add_argument("--config", type=Path, help="a config.yaml; flags win over it")
+            added.add_argument("--config", type=Path, help=_("a config.yaml; flags win over it"))
             add_settings(added, ("num_processes",))
         return added
 
-    cluster = command("slurm", _slurm, "write an sbatch file", with_config=True)
+    cluster = command("slurm", _slurm, _("write an sbatch file"), with_config=True)
     cluster.add_argument("--nodes", type=int, default=1)
-    cluster.add_argument("--gpus-per-node", type=int, default=1, help="0: one CPU process a node [1]")
+    cluster.add_argument("--gpus-per-node", type=int, default=1, help=_("0: one CPU process per node [1]"))
     cluster.add_argument("--cpus-per-node", type=int, default=SlurmOptions.cpus_per_node)
-    cluster.add_argument("--time", default=SlurmOptions.time, help="time limit; the job resumes after it [04:00:00]")
+    cluster.add_argument("--time", default=SlurmOptions.time, help=_("time limit; the job resumes after it [04:00:00]"))
     cluster.add_argument("--partition", default="")
     cluster.add_argument("--account", default="")
-    cloud = command("skypilot", _skypilot, "write a SkyPilot YAML", with_config=True)
+    cloud = command("skypilot", _skypilot, _("write a SkyPilot YAML"), with_config=True)
     cloud.add_argument("--nodes", type=int, default=1)
     cloud.add_argument("--gpus-per-node", type=int, default=1)
-    cloud.add_argument("--gpu", default=SkyOptions.card, help="as `sky show-gpus` names it [L4]")
-    cloud.add_argument("--bucket", default="", help="s3://NAME, gs://NAME ...; empty: SkyPilot makes one")
-    cloud.add_argument("--on-demand", action="store_true", help="no spot machines")
-    command("hardware", _hardware, "machines and prices of Hugging Face Jobs")
-    submitted = command("hf", _hf, "submit to Hugging Face Jobs, and follow", with_config=True)
-    resumed = command("resume", _resume, "a new job, from the last checkpoint")
+    cloud.add_argument("--gpu", default=SkyOptions.card, help=_("as `sky show-gpus` names it [L4]"))
+    cloud.add_argument("--bucket", default="", help=_("s3://NAME, gs://NAME ...; empty: SkyPilot creates one"))
+    cloud.add_argument("--on-demand", action="store_true", help=_("no spot machines"))
+    command("hardware", _hardware, _("machines and prices of Hugging Face Jobs"))
+    submitted = command("hf", _hf, _("submit to Hugging Face Jobs, and follow"), with_config=True)
+    resumed = command("resume", _resume, _("start a new job from the last checkpoint"))
     resumed.add_argument("name", metavar="NAME")
     for paid in (submitted, resumed):
-        paid.add_argument("--flavor", required=True, help="a machine of `python -m jobs hardware`")
-        paid.add_argument("--minutes", type=int, required=True, help="the job ends after so many at the latest")
-        paid.add_argument("--max-dollars", type=float, required=True, help="never started when it could cost more")
-        paid.add_argument("--yes", action="store_true", help="agree to the cost without being asked")
+        paid.add_argument("--flavor", required=True, help=_("a machine of `python -m jobs hardware`"))
+        paid.add_argument("--minutes", type=int, required=True, help=_("the job ends after this many at the latest"))
+        paid.add_argument("--max-dollars", type=float, required=True, help=_("not started when it could cost more"))
+        paid.add_argument("--yes", action="store_true", help=_("agree to the cost without being asked"))
     for name, work, text in (
-        ("follow", _follow, "stream a job into its run, until it ends"),
-        ("stop", _stop, "end a job and keep what it learned"),
-        ("cancel", _cancel, "end a job at once; its last checkpoint is on the Hub"),
+        ("follow", _follow, _("stream a job into its run, until it ends")),
+        ("stop", _stop, _("end a job and keep what it learned")),
+        ("cancel", _cancel, _("end a job at once; its last checkpoint is on the Hub")),
     ):
         command(name, work, text).add_argument("name", metavar="NAME")
-    options = parser.parse_args(arguments)
-    return exit_code(lambda: options.work(options))
+    return parser
 
 
 def _config_of(options: argparse.Namespace) -> TrainConfig:
@@ -89,7 +100,7 @@ def _slurm(options: argparse.Namespace) -> int:
     machines = Machines(options.nodes, options.gpus_per_node)
     wanted = SlurmOptions(machines, options.time, options.partition, options.account, options.cpus_per_node)
     run, file = slurm.write_job(_config_of(options), wanted)
-    print(f"Run {run.id} on {machines.processes} processes.\nSubmit it:  sbatch {file}")
+    _tell_submit(run, machines, f"sbatch {file}")
     return 0
 
 
@@ -97,13 +108,18 @@ def _skypilot(options: argparse.Namespace) -> int:
     machines = Machines(options.nodes, options.gpus_per_node)
     wanted = SkyOptions(machines, options.gpu, options.bucket, spot=not options.on_demand)
     run, file = skypilot.write_job(_config_of(options), wanted)
-    print(f"Run {run.id} on {machines.processes} processes.\nSubmit it:  sky jobs launch {file}")
+    _tell_submit(run, machines, f"sky jobs launch {file}")
     return 0
+
+
+def _tell_submit(run: Run, machines: Machines, command: str) -> None:
+    print(n_("Run {run} on {count} process.", "Run {run} on {count} processes.", machines.processes, run=run.id))
+    print(_("Submit it:  {command}", command=command))
 
 
 def _hardware(options: argparse.Namespace) -> int:
     found = flavors(token_of(None))
-    print("\n".join(flavor.line() for flavor in found), f"Prices: {found[0].source}.", sep="\n")
+    print(*(flavor.line() for flavor in found), prices_from(found[0]), sep="\n")
     return 0
 
 
@@ -111,8 +127,8 @@ def _agreed(options: argparse.Namespace, token: Token) -> Plan:
     """Return the plan, after a yes. Raises UserError without one."""
     made = plan(options.flavor, options.minutes, options.max_dollars, token)
     print(made.sentence(), flush=True)
-    if not options.yes and input("Start it? Type yes: ").strip().lower() != "yes":
-        raise UserError("Nothing was started.")
+    if not options.yes and input(_("Start it? Type yes: ")).strip().lower() != "yes":
+        raise UserError(_("Nothing was started."))
     return made
 
 
@@ -135,7 +151,8 @@ def _follow(options: argparse.Namespace) -> int:
 def _stop(options: argparse.Namespace) -> int:
     account, run = account_of(token_of(None)), find_run(options.name)
     if hf.read_job(run) is None:
-        raise UserError(f"'{run.id}' has no job of Hugging Face.", f"`python -m trainer stop {run.id}` stops it.")
+        hint = _("`python -m trainer stop {run}` stops it.", run=run.id)
+        raise UserError(_("'{run}' has no job on Hugging Face.", run=run.id), hint)
     ask_to_stop(job_repo(run, account), account)
     run.request_stop()
     return _watch(run, account)
@@ -150,15 +167,18 @@ def _cancel(options: argparse.Namespace) -> int:
 def _watch(run: Run, account: Account) -> int:
     """Follow the job until it ends; Ctrl-C only ends the watching."""
     job = hf.read_job(run)
-    print(f"Run {run.id}" + (f" is job {job.url}" if job else ""), flush=True)
+    print(_("Run {run} is job {url}", run=run.id, url=job.url) if job else _("Run {run}", run=run.id), flush=True)
     try:
         state = follow(run, account)
     except KeyboardInterrupt:
-        print(f"\nThe job goes on. See it again: python -m jobs follow {run.id}; end it: python -m jobs stop {run.id}")
+        print()
+        print(
+            _("The job goes on. Follow it: python -m jobs follow {run}; end it: python -m jobs stop {run}", run=run.id)
+        )
         return 0
-    print(f"{state.status}. {state.message} {state.hint}".strip())
+    print(joined([f"{state.status}.", state.message, state.hint]))
     if state.adapter:
-        print(f"Adapter: {adapters_folder(run.owner) / state.adapter}")
+        print(_("Adapter: {folder}", folder=adapters_folder(run.owner) / state.adapter))
     return 0 if state.status in ("done", "stopped") else 1
 
 

@@ -18,6 +18,7 @@ from adapters.library import list_adapters
 from adapters.pull import look, pull
 from common.errors import UserError
 from common.files import append_json_line
+from common.language import _, joined, n_
 from common.paths import home
 from jobs.hf import OVER, Job, job_words, note_job, read_job, status_of
 from jobs.stop import Ending
@@ -49,7 +50,7 @@ def attach(run: Run, account: Account) -> bool:
 
 
 def _follow_quietly(run: Run, job: Job, account: Account) -> None:
-    for _ in range(2):
+    for _attempt in range(2):
         try:
             _follow_alone(run, job, account)
             return
@@ -63,7 +64,7 @@ def follow(run: Run, account: Account) -> RunState:
     """Stream until the job is over; returns the last state. Raises UserError when the sign-in is not valid any more."""
     job = read_job(run)
     if job is None:
-        raise UserError(f"'{run.id}' has no job of Hugging Face.")
+        raise UserError(_("'{run}' has no job on Hugging Face.", run=run.id))
     return _follow_alone(run, job, account)
 
 
@@ -148,7 +149,7 @@ def _consume(lines: "queue.Queue[str]", mirror: "Mirror", seconds: float = 0) ->
         except queue.Empty:
             if mirror.run.stop_file.exists():
                 return
-    for _ in range(lines.qsize()):
+    for _line in range(lines.qsize()):
         mirror.take(lines.get_nowait())
 
 
@@ -195,7 +196,13 @@ class Mirror:
                     return adapter.name
             return pull(offer, self.account.token, self.run.owner, self.run.id).adapter.name
         except UserError as error:
-            self._write("note", message=f"The adapter is in {repo_id}, but not here: {error}")
+            reason = joined([error.message, error.hint])
+            words = _(
+                "The adapter is in {repository}, but could not be downloaded: {reason}",
+                repository=repo_id,
+                reason=reason,
+            )
+            self._write("note", message=words)
             return ""
 
     def tell_stage(self, stage: str) -> None:
@@ -205,21 +212,31 @@ class Mirror:
         self.stage = stage
         note_job(self.run, stage=stage)
         if stage == "RUNNING" and self.last == NEVER:
-            self._write("preparing", message=f"{self.job.flavor} is there: installing what the training needs")
+            words = _("The machine {name} has started; installing what the training needs", name=self.job.flavor)
+            self._write("preparing", message=words)
 
     def finish(self, stage: str, words: str, is_late: bool) -> None:
         """Write the last event of a run whose job ended without one."""
         if not self.run.folder.exists() or not read_state(self.run).is_running:
             return
-        kept = f"The last checkpoint is in {self.job.checkpoints_repo}; resuming starts a new job from there."
+        kept = _(
+            "The last checkpoint is in {repository}; resuming starts a new job from there.",
+            repository=self.job.checkpoints_repo,
+        )
         if is_late and stage in ("ERROR", "CANCELED"):
-            self._write("stopped", message=f"The {self.job.minutes} minutes of the job are over.", hint=kept)
+            late = n_(
+                "The job reached its time limit of {count} minute.",
+                "The job reached its time limit of {count} minutes.",
+                self.job.minutes,
+            )
+            self._write("stopped", message=late, hint=kept)
         elif stage == "CANCELED":
-            self._write("stopped", message="The job was cancelled.", hint=kept)
+            self._write("stopped", message=_("The job was cancelled."), hint=kept)
         elif stage == "DELETED":
-            self._write("stopped", message="The job is not on the Hub any more.", hint=kept)
+            self._write("stopped", message=_("The job is no longer on the Hugging Face Hub."), hint=kept)
         else:
-            self._write("failed", message=f"The job ended with {stage} and no last word. {words}".strip(), hint=kept)
+            ended = _("The job ended with {stage}, without saying why.", stage=stage)
+            self._write("failed", message=joined([ended, words]), hint=kept)
 
     def _write(self, event: str, **values) -> None:
         EventLog(self.run).write(event, **values)

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from common.errors import UserError
 from common.files import read_json, read_object, write_json
+from common.language import _, joined
 from common.paths import LOCAL_OWNER, home
 from jobs.line import Machines, announce, make_run
 from jobs.prices import Plan
@@ -28,9 +29,9 @@ OVER = ("COMPLETED", "CANCELED", "ERROR", "DELETED")
 IMAGE = (
     "ghcr.io/astral-sh/uv:python3.12-bookworm"  # huggingface_hub's own default for scripts: Python, uv and a C compiler
 )
-SCOPE_HINT = (
-    "A Space must ask for the scope `jobs` (hf_oauth_scopes in its README.md), a token of your own needs the right to run jobs. "
-    "Or take the command: python -m jobs hf."
+SCOPE_HINT = _(
+    "A Space must ask for the scope `jobs` (hf_oauth_scopes in its README.md); a token of your own needs permission to run jobs. "
+    "Or use the command: python -m jobs hf."
 )
 FETCH = (
     "import os, sys, zipfile; from huggingface_hub import hf_hub_download as get; "
@@ -98,16 +99,21 @@ def note_job(run: Run, **values) -> Job | None:
 def submit(config: TrainConfig, plan: Plan, account: Account, owner: str = LOCAL_OWNER) -> Run:
     """Make a run and start it as a job. Raises UserError; a run that was not started can be resumed."""
     if Path(config.base).is_absolute() or config.base.startswith((".", "~")):
-        raise UserError("The base is a folder of this machine.", "Give a base that has a Hub id, or embedded.")
-    if config.parallel in NEEDS_DEEPSPEED:
         raise UserError(
-            f"parallel: {config.parallel} needs DeepSpeed, which a job does not have.", "Take fsdp2 or auto."
+            _("The base model is a folder on this machine."),
+            _("Choose one with an ID on the Hugging Face Hub, or embedded."),
         )
+    if config.parallel in NEEDS_DEEPSPEED:
+        words = _("parallel: {parallel} needs DeepSpeed, which a job does not have.", parallel=config.parallel)
+        raise UserError(words, _("Choose fsdp2 or auto."))
     if named := [name for name in config.changed(SERVER) if name != "ddp_timeout"]:
-        raise UserError(f"A job is one machine of its own: {', '.join(named)} cannot be kept.", "Leave it as it is.")
+        words = _(
+            "A job runs on one machine of its own, so these settings have no effect: {names}.", names=", ".join(named)
+        )
+        raise UserError(words, _("Leave them at their defaults."))
     run = make_run(config, Machines(1, plan.flavor.gpus), owner)
     with _one_start(run):
-        announce(run, "Sending the run to the Hub", kind=KIND)
+        announce(run, _("Sending the run to the Hugging Face Hub"), kind=KIND)
         _start(run, plan, account, restore="")
     return run
 
@@ -121,15 +127,15 @@ def _one_start(run: Run):
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise UserError(f"'{run.id}' is being started already.", "Wait until it says so.") from error
+        raise UserError(_("'{run}' is already being started.", run=run.id), _("Wait until it has started.")) from error
     try:
         yield
     except Refused as error:
         raise UserError(error.message, error.hint) from error
     except UserError as error:
-        hint = f"{error.hint} Resuming it as a job tries again.".strip()
+        hint = joined([error.hint, _("Resume it as a job to try again.")])
         with suppress(OSError):  # a full disk, which may be the reason itself
-            EventLog(run).write("stopped", message=f"Not started: {error.message}", hint=hint)
+            EventLog(run).write("stopped", message=_("Not started: {reason}", reason=error.message), hint=hint)
         raise
     finally:
         lock.release()
@@ -142,11 +148,12 @@ class Refused(UserError):
 def resume(run: Run, plan: Plan, account: Account) -> None:
     """Start a new job for `run`, from its last checkpoint on the Hub, or from the start when there is none yet."""
     if read_object(run.job_file).get("kind") != KIND:
-        raise UserError(f"'{run.id}' is no run of Hugging Face Jobs.", "Resume it where it trains.")
+        words = _("'{run}' does not run on Hugging Face Jobs.", run=run.id)
+        raise UserError(words, _("Resume it where it trains."))
     with _one_start(run):
         job = read_job(run)
         if read_state(run).is_running and job and not job.is_over:
-            raise Refused(f"'{run.id}' is still running as a job.", "Cancel it first, or wait for it.")
+            raise Refused(_("'{run}' is still running as a job.", run=run.id), _("Cancel it first, or wait for it."))
         config = with_processes(run.config(), max(1, plan.flavor.gpus))
         run.config_file.write_text(config.to_yaml(), encoding="utf-8")
         restore = ""
@@ -189,10 +196,11 @@ def _start(run: Run, plan: Plan, account: Account, restore: str) -> None:
         log_bytes=run.log_file.stat().st_size if run.log_file.exists() else 0,
     )
     try:
-        announce(run, f"Waiting for a machine: {plan.flavor.name}", **asdict(job))
+        announce(run, _("Waiting for a machine: {name}", name=plan.flavor.name), **asdict(job))
     except OSError as error:  # nobody would know of it, and it would cost
         cancel_job(job, account)
-        raise UserError("The job was ended again: it could not be noted in the run's folder.", str(error)) from error
+        words = _("The job was cancelled again, because it could not be recorded in the run's folder.")
+        raise UserError(words, str(error)) from error
 
 
 def _run_job(account: Account, **wanted):
@@ -226,7 +234,8 @@ def _adapter_repo(run: Run, account: Account) -> str:
             if isinstance(error.__cause__, RepositoryNotFoundError):
                 return f"{account.name}/{name}"
             raise
-    raise UserError(f"There are a hundred repositories like {run.id}.", "Give the adapter another name.")
+    words = _("There are already a hundred repositories named like '{name}'.", name=run.id)
+    raise UserError(words, _("Give the adapter another name."))
 
 
 def cancel(run: Run, account: Account) -> None:
@@ -234,7 +243,8 @@ def cancel(run: Run, account: Account) -> None:
     job = read_job(run)
     if job is None:
         raise UserError(
-            f"'{run.id}' has no job of Hugging Face.", "`python -m trainer stop` stops a run of this machine."
+            _("'{run}' has no job on Hugging Face.", run=run.id),
+            _("`python -m trainer stop` stops a run on this machine."),
         )
     cancel_job(job, account)
 
@@ -262,14 +272,14 @@ def job_words():
         status = status_of(error)
         if status == 402:
             raise UserError(
-                "Your account has no credit for Jobs.",
-                "Add some at huggingface.co/settings/billing, then start it again.",
+                _("Your account has no credit for Jobs."),
+                _("Add some at huggingface.co/settings/billing, then start it again."),
             ) from error.__cause__
         if status == 403:
-            raise UserError("This sign-in may not run jobs.", SCOPE_HINT) from error.__cause__
+            raise UserError(_("This sign-in is not allowed to run jobs."), SCOPE_HINT) from error.__cause__
         if status == 404:
             raise UserError(
-                "The Hub does not know this job (any more).", "Resume starts a new one."
+                _("The Hugging Face Hub does not know this job any more."), _("Resume starts a new one.")
             ) from error.__cause__
         raise
 

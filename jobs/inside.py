@@ -23,7 +23,7 @@ from adapters.package import PushOptions
 from adapters.push import plan_push
 from common.errors import UserError
 from common.files import write_text
-from common.language import packed
+from common.language import Sentence, _, joined, packed
 from common.paths import LOCAL_OWNER, runs_folder
 from jobs.follow import MARK
 from jobs.stop import listen
@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, required=True)
     parser.add_argument("--checkpoints", required=True)
     parser.add_argument("--adapter", required=True)
-    parser.add_argument("--source", required=True, help="the repository that this job came from")
+    parser.add_argument("--source", required=True, help=_("the repository that this job came from"))
     parser.add_argument("--restore", default="")
     options = parser.parse_args()
     deadline = float(os.environ.get("STUDIO_JOB_BEGAN", time.time())) + options.seconds - _reserve(options.seconds)
@@ -55,7 +55,7 @@ def main() -> int:
         run = _prepare_run(options.run, options.restore, account)
     except UserError as error:
         event = {"time": time.time(), "event": "failed", "message": error.message, "hint": error.hint}
-        print(json.dumps({MARK: {"n": 0, "event": event}}), flush=True)
+        print(json.dumps({MARK: {"n": 0, "event": packed(event)}}), flush=True)
         return 1
     return work(run, account, options, deadline)
 
@@ -101,8 +101,11 @@ def work(run: Run, account: Account, options: argparse.Namespace, deadline: floa
     sender.finish(with_last=state.status != "done")  # a run that is done needs no checkpoint
     pushed = push(run, state.adapter, account, options.adapter) if state.adapter else {}
     if is_late:
-        steps = f"stopped at step {state.step} of {state.total_steps}"
-        pushed["message"] = f"The time of the job is over: {steps}; what was learned is kept."
+        pushed["message"] = _(
+            "The job reached its time limit and stopped at step {step} of {total}; what was learned is kept.",
+            step=state.step,
+            total=state.total_steps,
+        )
     printer.print_new(is_over=True, **pushed)
     return 0 if state.status in ("done", "stopped") else 1
 
@@ -113,8 +116,13 @@ def push(run: Run, name: str, account: Account, repo_id: str) -> dict[str, str]:
         done = plan_push(find_adapter(name), account, PushOptions(repo_name=repo_id, private=True)).push()
         return {"adapter": name, "adapter_repo": done.repo_id}
     except UserError as error:
-        EventLog(run).write("note", message=f"The adapter could not be sent to {repo_id}: {error}")
+        EventLog(run).write("note", message=_not_sent(_("The adapter"), repo_id, error))
         return {"adapter": ""}
+
+
+def _not_sent(what: str, repo_id: str, error: UserError) -> Sentence:
+    reason = joined([error.message, error.hint])
+    return _("{what} could not be sent to {repository}: {reason}", what=what, repository=repo_id, reason=reason)
 
 
 class Printer:
@@ -181,7 +189,7 @@ class Sender:
             inside = checkpoint.relative_to(self.run.folder).as_posix()
             EventLog(self.run).write("sent", checkpoint=inside, revision=self.parent)
         except UserError as error:
-            EventLog(self.run).write("note", message=f"{checkpoint.name} could not be sent to {self.repo_id}: {error}")
+            EventLog(self.run).write("note", message=_not_sent(checkpoint.name, self.repo_id, error))
 
     def finish(self, with_last: bool) -> None:
         """Wait for what is on its way, and send what came meanwhile."""

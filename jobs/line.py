@@ -11,6 +11,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import write_json, write_text
+from common.language import _
 from common.paths import LOCAL_OWNER
 from models.hardware import Gpu
 from runs.config import TrainConfig
@@ -43,8 +44,12 @@ class Machines:
     def __post_init__(self) -> None:
         if not 1 <= self.nodes <= 512 or not 0 <= self.gpus_per_node <= 64:
             raise UserError(
-                f"{self.nodes} machines with {self.gpus_per_node} GPUs cannot be had.",
-                "Give 1 to 512 machines and 0 to 64 GPUs in each.",
+                _(
+                    "Machines: {machines}, GPUs in each: {gpus}. That is not possible.",
+                    machines=self.nodes,
+                    gpus=self.gpus_per_node,
+                ),
+                _("Choose 1 to 512 machines with 0 to 64 GPUs each."),
             )
 
     @property
@@ -76,9 +81,10 @@ def make_run(config: TrainConfig, machines: Machines, owner: str = LOCAL_OWNER) 
     """
     config.check()
     if config.accelerate_config:
-        raise UserError("accelerate_config: a job has its own, made for its machines.", "Leave it out.")
+        raise UserError(_("accelerate_config: a job has its own, made for its machines."), _("Leave it out."))
     if config.parallel in ENGINES and not machines.gpus:
-        raise UserError(f"parallel: {config.parallel} needs GPUs.", "Ask for some, or take auto.")
+        words = _("parallel: {parallel} needs GPUs.", parallel=config.parallel)
+        raise UserError(words, _("Ask for some, or choose auto."))
     here = {"num_processes": 1, "parallel": "auto", "precision": "auto", "max_minutes": 0, "max_rows": 0}
     run = create_run(replace(config, **here), owner)
     kept = {name: getattr(config, name) for name in here} | {"num_processes": machines.processes}

@@ -4,10 +4,11 @@ import math
 from dataclasses import dataclass
 
 from common.errors import UserError
+from common.language import Sentence, _, joined, n_
 from models.hub.client import Token, client, in_words
 from models.prices import JOBS
 
-FROM_HUB, FROM_DOCS = "the Hub's list of now", "the Hub's documentation of 2026-11-25"
+FROM_HUB, FROM_DOCS = _("Hugging Face's current list"), _("Hugging Face's documentation of 2026-11-25")
 MINUTES_A_UNIT = {"minute": 1.0, "hour": 60.0, "second": 1 / 60}
 MAX_MINUTES = 7 * 24 * 60
 MIN_MINUTES = 10  # less is over before the packages are installed
@@ -23,9 +24,10 @@ class Flavor:
     words: str
     source: str = FROM_DOCS
 
-    def line(self) -> str:
+    def line(self) -> Sentence:
         """Return the name, the price of an hour, and the description, in one line."""
-        return f"{self.name}, ${60 * self.dollars_per_minute:.2f} an hour: {self.words}"
+        price = round(60 * self.dollars_per_minute, 2)
+        return _("{name}, ${dollars:.2f} per hour: {machine}", name=self.name, dollars=price, machine=self.words)
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,27 @@ class Plan:
         """Price times limit, rounded up to a cent: one attempt, billed by the begun minute while it starts or runs."""
         return math.ceil(100 * self.flavor.dollars_per_minute * self.minutes - 1e-6) / 100
 
-    def sentence(self) -> str:
+    def sentence(self) -> Sentence:
         """Return what a person agrees to: the machine, the time limit, and the most that it costs."""
-        processes = f"{self.flavor.gpus} GPUs, a process each. " if self.flavor.gpus > 1 else ""
-        return (
-            f"{self.flavor.line()}. {processes}Ends after {self.minutes} minutes at the latest: "
-            f"${self.most_dollars:.2f} at most, paid by your account on the Hub. Prices: {self.flavor.source}."
+        gpus = self.flavor.gpus
+        limit = _(
+            "It ends after {minutes} minutes at the latest and costs ${dollars:.2f} at most, paid by your Hugging Face account.",
+            minutes=self.minutes,
+            dollars=self.most_dollars,
         )
+        return joined(
+            [
+                _("Machine: {machine}.", machine=self.flavor.line()),
+                _("{count} GPUs, one process each.", count=gpus) if gpus > 1 else "",
+                limit,
+                prices_from(self.flavor),
+            ]
+        )
+
+
+def prices_from(flavor: Flavor) -> Sentence:
+    """Say where the price of a machine is from."""
+    return _("Prices: {source}.", source=flavor.source)
 
 
 def flavors(token: Token = False) -> list[Flavor]:
@@ -76,18 +92,32 @@ def plan(flavor: str, minutes: float, max_dollars: float, token: Token = False) 
     """Return the plan of a job within both limits. Raises UserError when it could cost more than `max_dollars`."""
     known = {one.name: one for one in flavors(token)}
     if flavor not in known:
-        raise UserError(f"There is no machine '{str(flavor)[:40]}'.", f"Choose one of {', '.join(known)}.")
+        words = _("There is no machine '{name}'.", name=str(flavor)[:40])
+        raise UserError(words, _("Choose one of these: {names}.", names=", ".join(known)))
     if not isinstance(minutes, int | float) or not MIN_MINUTES <= minutes <= MAX_MINUTES:
         raise UserError(
-            f"The time limit must be {MIN_MINUTES} to {MAX_MINUTES} minutes.", "Setting up takes some of it."
+            _("The time limit must be {low} to {high:,} minutes.", low=MIN_MINUTES, high=MAX_MINUTES),
+            _("Setting up takes some of it."),
         )
     if not isinstance(max_dollars, int | float) or not max_dollars > 0:
-        raise UserError("Say what it may cost at most, in US dollars.", "It is never started without that limit.")
+        raise UserError(
+            _("Set the most that it may cost, in US dollars."), _("It is never started without that limit.")
+        )
     made = Plan(known[flavor], int(minutes))
     if made.most_dollars > max_dollars:
         affordable = int(max_dollars / made.flavor.dollars_per_minute)
         raise UserError(
-            f"{flavor} for {made.minutes} minutes can cost ${made.most_dollars:.2f}; ${max_dollars:.2f} is your limit.",
-            f"That pays for {affordable} minutes: give fewer, a cheaper machine, or a higher limit.",
+            _(
+                "{name} for {minutes} minutes can cost ${dollars:.2f}, but your limit is ${limit:.2f}.",
+                name=flavor,
+                minutes=made.minutes,
+                dollars=made.most_dollars,
+                limit=max_dollars,
+            ),
+            n_(
+                "That pays for {count} minute: choose fewer, a cheaper machine, or a higher limit.",
+                "That pays for {count} minutes: choose fewer, a cheaper machine, or a higher limit.",
+                affordable,
+            ),
         )
     return made

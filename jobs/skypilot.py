@@ -13,6 +13,7 @@ import yaml
 
 from common.errors import UserError
 from common.files import write_text
+from common.language import _
 from common.paths import REPOSITORY
 from jobs.line import Machines, announce, exports, launch_line, make_run, write_accelerate_config
 from runs.config import TrainConfig
@@ -59,21 +60,26 @@ class SkyOptions:
     def check(self) -> None:
         """Raise UserError for what is no name of a GPU or no address of a bucket."""
         if not _CARD.fullmatch(self.card):
-            raise UserError(f"'{self.card[:40]}' is no GPU.", "`sky show-gpus` lists them: L4, A100, H100 ...")
+            words = _("'{name}' is not a GPU.", name=self.card[:40])
+            raise UserError(words, _("`sky show-gpus` lists them: L4, A100, H100 ..."))
         if self.bucket and not _BUCKET.fullmatch(self.bucket):
-            raise UserError(f"'{self.bucket[:60]}' is no bucket.", "Give s3://NAME, gs://NAME ..., or leave it out.")
+            words = _("'{name}' is not a bucket.", name=self.bucket[:60])
+            raise UserError(words, _("Write s3://NAME, gs://NAME ..., or leave it out."))
 
 
 def write_job(config: TrainConfig, options: SkyOptions) -> tuple[Run, Path]:
     """Make the run and its YAML; returns both. Raises UserError, leaving nothing."""
     options.check()
     if Path(config.base).is_absolute():
-        raise UserError("The base is a folder of this machine.", "Give a base that has a Hub id, or embedded.")
+        raise UserError(
+            _("The base model is a folder on this machine."),
+            _("Choose one with an ID on the Hugging Face Hub, or embedded."),
+        )
     run = make_run(config, options.machines)
     write_accelerate_config(run, options.machines)
     file = run.folder / FILE
     write_text(file, text(run, options))
-    announce(run, f"Waiting for SkyPilot: sky jobs launch {file}", kind="skypilot")
+    announce(run, _("Waiting for SkyPilot: {command}", command=f"sky jobs launch {file}"), kind="skypilot")
     return run, file
 
 

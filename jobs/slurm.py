@@ -13,6 +13,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import write_text
+from common.language import _
 from common.paths import REPOSITORY, home
 from jobs.line import Machines, announce, exports, launch_line, make_run, write_accelerate_config
 from runs.config import TrainConfig
@@ -77,10 +78,14 @@ class SlurmOptions:
     def check(self) -> None:
         """Raise UserError for what would not be one word of an #SBATCH line."""
         if not _TIME.fullmatch(self.time):
-            raise UserError(f"'{self.time[:40]}' is no time limit of Slurm.", "Write HH:MM:SS or D-HH:MM:SS.")
-        for name in ("partition", "account"):
-            if getattr(self, name) and not _WORD.fullmatch(getattr(self, name)):
-                raise UserError(f"'{getattr(self, name)[:40]}' is no {name}.", "`sinfo` shows the partitions.")
+            words = _("'{time}' is not a time limit of Slurm.", time=self.time[:40])
+            raise UserError(words, _("Write HH:MM:SS or D-HH:MM:SS."))
+        if self.partition and not _WORD.fullmatch(self.partition):
+            words = _("'{name}' is not a partition.", name=self.partition[:40])
+            raise UserError(words, _("`sinfo` shows the partitions."))
+        if self.account and not _WORD.fullmatch(self.account):
+            words = _("'{name}' is not an account.", name=self.account[:40])
+            raise UserError(words, _("`sacctmgr show associations` shows yours."))
 
 
 def write_job(config: TrainConfig, options: SlurmOptions) -> tuple[Run, Path]:
@@ -91,7 +96,7 @@ def write_job(config: TrainConfig, options: SlurmOptions) -> tuple[Run, Path]:
     write_accelerate_config(run, options.machines)
     file = run.folder / FILE
     write_text(file, script(run, options))
-    announce(run, f"Waiting for Slurm: sbatch {file}", kind="slurm")
+    announce(run, _("Waiting for Slurm: {command}", command=f"sbatch {file}"), kind="slurm")
     return run, file
 
 

@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 from common.errors import UserError
+from common.language import _
 from common.paths import REPOSITORY, home
 from models.hub.client import Account, client, in_words
 from runs.run import Run
@@ -52,8 +53,8 @@ def send_run(run: Run, account: Account) -> tuple[str, str]:
             names = {file.rfilename for file in info.siblings or []}
             if not info.private or names - {".gitattributes", "README.md", ARCHIVE, STOP_FILE}:
                 raise UserError(
-                    f"{repo_id} is there already and is no private repository of a job.",
-                    "Rename the run, or that repository.",
+                    _("{repository} already exists and is not the private repository of a job.", repository=repo_id),
+                    _("Rename the run, or that repository."),
                 )
             card = CommitOperationAdd("README.md", CARD.format(run=run.id).encode())
             old = [CommitOperationDelete(STOP_FILE)] if STOP_FILE in names else []  # it was for the job before
@@ -70,9 +71,12 @@ def zip_run(run: Run, archive: Path, token: str = "") -> Path:
         found += sorted((run.folder / name).rglob("*"))
     found = [path for path in found if path.is_file() and not path.is_symlink()]
     if sum(path.stat().st_size for path in found) > MAX_BYTES:
-        raise UserError("The data of this run is larger than 2 GB.", "Put it on the Hub as a data set and name that.")
+        raise UserError(
+            _("The data of this run is larger than 2 GB."),
+            _("Upload it to the Hugging Face Hub as a dataset and use that."),
+        )
     if token and token.encode() in run.config_file.read_bytes():
-        raise UserError("The settings hold your Hub token.", "Nothing was sent. Take it out.")
+        raise UserError(_("The settings contain your Hugging Face token."), _("Nothing was sent. Remove it first."))
     files = {f"run/{path.relative_to(run.folder).as_posix()}": path for path in found}
     for folder in SOURCE_FOLDERS:
         for path in sorted((REPOSITORY / folder).rglob("*")):

@@ -1,5 +1,6 @@
 """What a follower makes of a job's words, and how a job ends: asked, cancelled, out of time, deleted."""
 
+import json
 import threading
 import time
 from dataclasses import replace
@@ -7,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from common.errors import UserError
+from common.language import Sentence, n_, unpacked
 from jobs.__main__ import main
 from jobs.follow import Mirror, _event, attach, follow, is_out_of_time
 from jobs.hf import cancel, end_job, read_job
@@ -47,12 +49,12 @@ def test_events_and_words_arrive_in_the_run_once_however_often_it_is_followed(hu
 @pytest.mark.parametrize(
     ("stage", "words", "status", "said"),
     [
-        ("ERROR", "Job timeout", "stopped", "60 minutes of the job are over"),
-        ("ERROR", "Container exceeded its deadline", "stopped", "60 minutes of the job are over"),
+        ("ERROR", "Job timeout", "stopped", "time limit of 60 minutes"),
+        ("ERROR", "Container exceeded its deadline", "stopped", "time limit of 60 minutes"),
         ("ERROR", "exit code 137", "failed", "exit code 137"),
         ("ERROR", "Runtime error: exit code 1", "failed", "Runtime error"),
         ("CANCELED", None, "stopped", "cancelled"),
-        ("COMPLETED", None, "failed", "no last word"),
+        ("COMPLETED", None, "failed", "without saying why"),
     ],
 )
 def test_a_job_that_ends_without_a_last_word_is_told_by_its_stage(hub, alice, run, stage, words, status, said):
@@ -155,3 +157,11 @@ def test_a_run_that_is_deleted_in_the_middle_of_a_write_still_ends_its_job(hub, 
     hub.jobs.ends(job.id, "RUNNING")
     attach(run, alice)
     wait_for(lambda: hub.jobs.jobs[job.id].stage == "CANCELED", "the end of the job")
+
+
+def test_a_sentence_of_a_job_comes_home_as_a_sentence(hub, alice, run, capsys):
+    told = n_("{count:,} row is left out.", "{count:,} rows are left out.", 3)
+    Printer(run)._print({"time": 1.0, "event": "note", "message": told})
+    Mirror(run, read_job(run), alice).take(capsys.readouterr().out)
+    kept = unpacked(json.loads(run.events_file.read_text().splitlines()[-1]))["message"]
+    assert isinstance(kept, Sentence) and kept == told and (kept.msgid, kept.values) == (told.msgid, {"count": 3})

@@ -31,7 +31,7 @@ def test_machines_and_prices_are_the_hubs_own_and_else_those_of_its_documentatio
 
 def test_a_plan_says_the_most_that_it_can_cost(alice, agreed):
     assert agreed.most_dollars == 3.00 and "$3.00 at most" in agreed.sentence() and "60 minutes" in agreed.sentence()
-    with pytest.raises(UserError, match=r"can cost \$3.00; \$2.99 is your limit.*59 minutes"):
+    with pytest.raises(UserError, match=r"can cost \$3.00, but your limit is \$2.99.*59 minutes"):
         plan("a10g-largex2", 60, 2.99, alice.token)
 
 
@@ -71,7 +71,7 @@ def test_the_zip_of_a_run_holds_what_trains_and_no_more(run, tmp_path):
     [
         (401, "does not know this sign-in"),
         (402, "no credit for Jobs.*billing"),
-        (403, "may not run jobs.*`jobs`"),
+        (403, "is not allowed to run jobs.*`jobs`"),
         (429, "pause: too many requests"),
     ],
 )
@@ -100,7 +100,7 @@ def test_a_job_whose_answer_was_lost_is_found_and_not_started_twice(hub, alice, 
 
 def test_a_public_repository_of_that_name_is_never_written_to(hub, alice, agreed, config):
     hub.add("alice/far-job", {"job.zip": b"x"})
-    with pytest.raises(UserError, match="no private repository of a job"):
+    with pytest.raises(UserError, match="not the private repository of a job"):
         submit(config, agreed, alice)
     assert not hub.jobs.payloads
 
@@ -145,12 +145,12 @@ def test_a_running_job_is_not_resumed_and_no_job_is_trained_here(alice, agreed, 
 
 def test_the_command_shows_the_cost_and_starts_nothing_without_a_yes(hub, alice, config, monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("HF_TOKEN", hub.alice)
-    assert main(["hardware"]) == 0 and "a10g-largex2, $3.00 an hour" in capsys.readouterr().out
+    assert main(["hardware"]) == 0 and "a10g-largex2, $3.00 per hour" in capsys.readouterr().out
     (tmp_path / "config.yaml").write_text(config.to_yaml())
     asked = ["hf", "--config", str(tmp_path / "config.yaml"), "--flavor", "a10g-largex2", "--minutes", "60"]
     monkeypatch.setattr("builtins.input", lambda question: "no")
     assert main([*asked, "--max-dollars", "5"]) == 1 and "$3.00 at most" in capsys.readouterr().out
-    assert main([*asked, "--max-dollars", "2", "--yes"]) == 1 and "$2.00 is your limit" in capsys.readouterr().err
+    assert main([*asked, "--max-dollars", "2", "--yes"]) == 1 and "your limit is $2.00" in capsys.readouterr().err
     assert not hub.jobs.payloads and list_runs() == []
 
 
@@ -163,7 +163,7 @@ def test_a_second_resume_at_the_same_time_is_no_second_job(hub, alice, agreed, r
     first.start()
     assert sending.wait(60)
     before = len(hub.jobs.payloads)
-    with pytest.raises(UserError, match="being started already"):
+    with pytest.raises(UserError, match="already being started"):
         resume(run, agreed, alice)
     go_on.set()
     first.join(60)
@@ -181,6 +181,6 @@ def test_a_job_that_cannot_be_noted_is_ended(hub, alice, agreed, run, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("jobs.hf.announce", full)
-    with pytest.raises(UserError, match="was ended again"):
+    with pytest.raises(UserError, match="was cancelled again"):
         resume(run, agreed, alice)
     assert [job.stage for job in hub.jobs.jobs.values()][-1] == "CANCELED"

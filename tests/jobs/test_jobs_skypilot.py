@@ -78,7 +78,7 @@ def test_what_is_no_card_and_no_bucket_is_refused(config, isolated_home, change)
 
 
 def test_a_base_that_is_a_folder_of_this_machine_is_refused(tiny_base):
-    with pytest.raises(UserError, match="folder of this machine"):
+    with pytest.raises(UserError, match="folder on this machine"):
         write_job(TrainConfig.from_dict({"base": str(tiny_base)}), SkyOptions(Machines(1, 1)))
 
 

@@ -30,7 +30,7 @@ def test_the_cost_is_shown_to_whom_it_is_charged(call, hub):  # noqa: F811
     status, text = call("plan_job", "", *LIMITS, oauth_token=hub.alice)
     assert status == 200 and "$3.00 at most" in text and "repositories of alice" in text
     status, text = call("plan_job", "", "a10g-largex2", 60, 1, oauth_token=hub.alice)
-    assert status == 500 and "$1.00 is your limit" in text
+    assert status == 500 and "your limit is $1.00" in text
 
 
 def test_nobody_without_a_sign_in_spends_the_owners_money(call, hub):  # noqa: F811
