@@ -22,6 +22,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 
 from ui.call_body import MAX_SILENT_SECONDS, json_in, parsed, paths_in, read_body, replayed
+from ui.delivery import Delivery
 from ui.language import Speaking
 from ui.owner import address_of, on_space
 from ui.patches.gradio_queue import forget_session, forget_upload, running_calls, session_of_call, waiting_calls
@@ -48,7 +49,7 @@ def guarded(server_name: str) -> dict[str, list[Middleware]]:
     """
     is_shared = server_name not in LOOPBACK or on_space()
     guard = Middleware(Guard, usage=Usage(is_shared))
-    layers = [Middleware(Speaking), guard]
+    layers = [Middleware(Speaking), guard, Middleware(Delivery)]
     if server_name in LOOPBACK:
         hosts = [*LOOPBACK, *_named_hosts()]
         layers.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False))

@@ -18,6 +18,7 @@ from common.language import ENGLISH, KOREAN, LANGUAGES, _, current_language, lan
 from ui.owner import on_space
 
 log = logging.getLogger(__name__)
+PAGE = "/"
 COOKIE = "studio-language"
 COOKIE_SECONDS = 31_536_000
 MAX_LANGUAGES_READ = 20  # of a browser's list
@@ -64,41 +65,36 @@ class Speaking:
             return
         request = HTTPConnection(scope)
         with language(language_of(request)):
-            await self.app(scope, receive, _as_page(request, send) if scope["path"] == "/" else send)
+            await self.app(scope, receive, _keeping(request, send) if scope["path"] == PAGE else send)
 
 
-def _as_page(request: HTTPConnection, send: Send) -> Send:
-    """Return a `send` that lets the page say its language, to the browser and to Gradio, and sets the cookie.
+def _keeping(request: HTTPConnection, send: Send) -> Send:
+    """Return a `send` that sets the cookie when the page's address asks for a language.
 
     A Space is shown within another site: there a cookie has to be allowed, to this one site alone (Partitioned).
     """
-    spoken = current_language()
-    words = f"Object.defineProperty(navigator, 'language', {{get: () => '{spoken}'}});"
-    words += f"Object.defineProperty(navigator, 'languages', {{get: () => ['{spoken}']}})"
-    start: Message = {}
 
     async def sent(message: Message) -> None:
-        nonlocal start
         if message["type"] == "http.response.start":
-            start = message
-            headers = MutableHeaders(scope=start)
-            headers["vary"] = "Accept-Language, Cookie"
+            headers, spoken = MutableHeaders(raw=list(message["headers"])), current_language()
+            headers.add_vary_header("Accept-Language, Cookie")
             headers["content-language"] = spoken
             if request.query_params.get("lang") == spoken:
                 rest = "Secure; SameSite=None; Partitioned" if on_space() else "SameSite=Lax"
                 headers.append("set-cookie", f"{COOKIE}={spoken}; Path=/; Max-Age={COOKIE_SECONDS}; {rest}")
-            return
-        if start and (body := message.get("body", b"")):
-            body = body.replace(b'lang="en"', f'lang="{spoken}"'.encode(), 1)
-            body = body.replace(b"<head>", f"<head><script>{words}</script>".encode(), 1)
-            MutableHeaders(scope=start)["content-length"] = str(len(body))
-            message = {**message, "body": body}
-        if start:
-            await send(start)
-            start = {}
+            message = {**message, "headers": headers.raw}
         await send(message)
 
     return sent
+
+
+def in_its_language(page: bytes) -> bytes:
+    """Return the page's HTML that says its language, to the browser and to Gradio."""
+    spoken = current_language()
+    words = f"Object.defineProperty(navigator, 'language', {{get: () => '{spoken}'}});"
+    words += f"Object.defineProperty(navigator, 'languages', {{get: () => ['{spoken}']}})"
+    page = page.replace(b'lang="en"', f'lang="{spoken}"'.encode(), 1)
+    return page.replace(b"<head>", f"<head><script>{words}</script>".encode(), 1)
 
 
 def switch_html() -> str:

@@ -6,6 +6,7 @@ from fastapi.testclient import TestClient
 
 from ui.guard import COOKIE, guarded
 from ui.page import build
+from ui.theme import theme
 
 HER_ADDRESS, HIS_ADDRESS = "93.184.215.14", "151.101.1.69"
 
@@ -20,7 +21,8 @@ def page(cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(cache))
         page = build()
-        page.max_file_size, page.theme_css = None, ""  # as launch() sets them
+        page.max_file_size, page.theme_css, page.theme = None, "", theme()  # as launch() sets them
+        page.config = page.get_config_file()
         yield page
 
 
