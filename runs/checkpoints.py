@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 from common.files import write_text
+from common.language import Sentence, _
 
 COMPLETE = "complete"  # the file that marks a checkpoint as wholly written
 KEPT = 2  # the newest, and one before it
@@ -24,12 +25,12 @@ def last_checkpoint(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def kept_words(*folders: Path) -> str:
-    """Say from where a run goes on: the newest checkpoint in the first of `folders` that has one; a folder for each stage."""
+def kept_words(*folders: Path) -> Sentence:
+    """Say from where a run continues: the newest checkpoint in the first of `folders` that has one; a folder for each stage."""
     for folder in folders:
         if found := last_checkpoint(folder):
-            return f"The checkpoint of step {step_of(found)} is kept."
-    return "There is no checkpoint yet: it begins anew."
+            return _("The checkpoint of step {step:,} is kept.", step=step_of(found))
+    return _("There is no checkpoint yet: it starts over.")
 
 
 def step_of(checkpoint: Path) -> int:

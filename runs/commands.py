@@ -10,6 +10,7 @@ from typing import Any
 from common.command_line import printable, progress_on_stderr
 from common.errors import UserError
 from common.files import read_object
+from common.language import _, joined, n_
 from common.paths import adapters_folder, bases_folder, runs_folder
 from runs.bundle import write_bundle
 from runs.config import EXAMPLE, TrainConfig
@@ -45,10 +46,10 @@ def show_plan(options: argparse.Namespace) -> int:
     shape = shape_for(base)
     memory = estimate_memory(config, shape, EXAMPLE_FACTS, hardware) if shape and config.data == EXAMPLE else None
     found = launch_plan(config, hardware, memory.total if memory else None)
-    more = [("Checkpointing", checkpointing_words(config, memory))] if memory else []
-    more += [("Trained", count_weights(config, shape).words())] if shape else []
-    for what, words in [("Base", str(base)), *found.rows, *more]:
-        print(f"{what + ':':14} {words}")
+    more = [(_("Checkpointing"), checkpointing_words(config, memory))] if memory else []
+    more += [(_("Trained"), count_weights(config, shape).words())] if shape else []
+    for what, words in [(_("Base model"), str(base)), *found.rows, *more]:
+        print(f"{f'{what}:':20} {words}")
     for sentence in advice(config):
         print(sentence)
     print(f"\n{found.command}\n\n{found.yaml}".rstrip())
@@ -60,11 +61,11 @@ def list_all(options: argparse.Namespace) -> int:
     wanted = RunFilter(" ".join(options.words), tuple(options.tag), options.starred, options.sort)
     for run in search(LOCAL_OWNER, wanted):
         state = read_state(run, with_curves=False)
-        loss = f"loss {state.losses[-1][1]:.4f}" if state.losses else ""
+        loss = _("loss {loss:.4f}", loss=state.losses[-1][1]) if state.losses else ""
         labels = labels_of(run)
         words = f"{labels.title}  {labels.words()}".strip()
-        step = f"step {state.step}/{state.total_steps}"
-        problem = f"{state.message} {state.hint}" if state.status == UNREADABLE else run.settings_problem()
+        step = _("step {step}/{total}", step=state.step, total=state.total_steps)
+        problem = joined([state.message, state.hint]) if state.status == UNREADABLE else run.settings_problem()
         print(printable(f"{run.id:40} {state.status:12} {step}  {loss}  {words}  {problem}".rstrip()))
     return 0
 
@@ -76,18 +77,19 @@ def show(options: argparse.Namespace) -> int:
     for line in filter(None, (labels.title, labels.words(), labels.notes)):
         print(printable(line))
     print(printable(run.settings_problem() or run.config_file.read_text(encoding="utf-8")))
-    print(printable(f"status: {state.status} {state.message} {state.hint}".strip()))
+    print(printable(f"status: {state.status} {joined([state.message, state.hint])}".strip()))
     for note in state.notes:
         print(printable(note))
     for name, value in state.metrics.items():
         print(printable(f"{name}: {value}"))
     if state.adapter:
         folder = adapters_folder(run.owner) / state.adapter
-        print(f"\nTalk to it:  python -m chat --adapter {state.adapter} 'Hello'")
-        print("Load it:     from peft import AutoPeftModelForCausalLM")
-        print(f"             AutoPeftModelForCausalLM.from_pretrained({str(folder)!r})")
+        chat = f"    python -m chat --adapter {state.adapter} 'Hello'"
+        load = f"    from peft import AutoPeftModelForCausalLM\n    AutoPeftModelForCausalLM.from_pretrained({str(folder)!r})"
+        print("", _("Chat with it:"), chat, _("Load it:"), load, sep="\n")
         if state.metrics.get("base_source") == "embedded":
-            print(f"             (without a network: HF_HUB_OFFLINE=1 HF_HUB_CACHE={bases_folder()} finds its base)")
+            cache = f"    HF_HUB_OFFLINE=1 HF_HUB_CACHE={bases_folder()}"
+            print(_("Without a network, its base model is found with:"), cache, sep="\n")
     return 0
 
 
@@ -96,11 +98,17 @@ def stop_run(options: argparse.Namespace) -> int:
     run = find_run(options.name)
     kind = read_object(run.job_file).get("kind")
     if kind == "hf":  # nothing that lies here reaches it
-        raise UserError(f"'{run.id}' is a job of Hugging Face.", f"`python -m jobs stop {run.id}` asks it to stop.")
+        raise UserError(
+            _("'{name}' is a job on Hugging Face.", name=run.id),
+            _("Stop it with `python -m jobs stop {name}`.", name=run.id),
+        )
     if kind == "skypilot":
-        raise UserError(f"'{run.id}' trains under SkyPilot.", f"`sky jobs cancel --name studio-{run.id}` ends it.")
+        raise UserError(
+            _("'{name}' is a job of SkyPilot.", name=run.id),
+            _("Stop it with `sky jobs cancel --name studio-{name}`.", name=run.id),
+        )
     stop(run)
-    print("It ends after this step and keeps what it learned; a waiting one has left the queue.")
+    print(_("It stops after this step and keeps what it learned; a waiting run leaves the queue."))
     return 0
 
 
@@ -108,9 +116,17 @@ def show_queue(options: argparse.Namespace) -> int:
     """Print your waiting runs with their places; of the others only how many they are."""
     mine = [run for run in order() if run.owner == LOCAL_OWNER]
     for run in mine:
-        print("{:40} place {} of {}".format(run.id, *position(run)))
+        place, total = position(run)
+        print(f"{run.id:40} {_('place {place} of {total}', place=place, total=total)}")
     if not mine:
-        print(f"None of yours; {len(order())} of others.")
+        others = len(order())
+        print(
+            n_(
+                "None of your runs is waiting; {count} of others is.",
+                "None of your runs is waiting; {count} of others are.",
+                others,
+            )
+        )
     return 0
 
 
@@ -133,13 +149,13 @@ def delete_run(options: argparse.Namespace) -> int:
     """Delete a run, with --discard whatever it does, and its adapter."""
     run = find_run(options.name)
     entry = discard(run) if options.discard else delete(run)
-    print(f"Deleted. For a day: python -m trainer undo {entry.run_id}")
+    print(_("Deleted. To bring it back within a day: python -m trainer undo {name}", name=entry.run_id))
     return 0
 
 
 def undo(options: argparse.Namespace) -> int:
     """Bring a deleted run back."""
-    print(f"It is back: {undo_delete(LOCAL_OWNER, options.name).id}")
+    print(_("Brought back: {name}", name=undo_delete(LOCAL_OWNER, options.name).id))
     return 0
 
 
@@ -149,7 +165,7 @@ def restore_run(options: argparse.Namespace) -> int:
     from runs.backup.backup import restore
 
     folder = restore(options.repo, account_of(token_of(None)), runs_folder(), progress_on_stderr())
-    print(f"{folder.name} is back. `python -m trainer resume {folder.name}` goes on with it.")
+    print(_("Brought back: {name}. Continue it with `python -m trainer resume {name}`.", name=folder.name))
     return 0
 
 

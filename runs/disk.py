@@ -7,12 +7,14 @@ import shutil
 
 from common.errors import UserError
 from common.files import folder_bytes
+from common.language import _, n_
 from common.limits import check_room_of_guests
 from common.paths import adapters_folder, datasets_folder, home, runs_folder, trash_folder
 from common.trash import list_trash
 from runs.limits import limits
 
 DISK_NEEDED_BYTES = 300_000_000
+DELETE_OLD = _("Delete old runs and adapters.")
 
 
 def check_disk(owner: str, new_bytes: int) -> None:
@@ -27,19 +29,34 @@ def check_disk(owner: str, new_bytes: int) -> None:
         shutil.rmtree(deletion.folder, ignore_errors=True)
     if (free := _free_bytes()) < DISK_NEEDED_BYTES:
         raise UserError(
-            f"Only {free / 1e6:.0f} MB of disk are free in {home()}; a run needs {DISK_NEEDED_BYTES / 1e6:.0f} MB.",
-            "Free some, or set STUDIO_HOME to another disk.",
+            _(
+                "Only {free:.0f} MB of disk space are free in {folder}; a run needs {needed:.0f} MB.",
+                free=free / 1e6,
+                folder=str(home()),
+                needed=DISK_NEEDED_BYTES / 1e6,
+            ),
+            _("Free some space, or set STUDIO_HOME to another disk."),
         )
     check_room_of_guests(owner, new_bytes)
     runs = len(list(runs_folder(owner).glob("[!.]*/config.yaml")))
     if allowed.kept_runs and runs >= allowed.kept_runs:
-        raise UserError(f"You keep {runs} runs; {allowed.kept_runs} are the most here.", "Delete old ones.")
+        words = n_(
+            "You have {count} run; at most {limit} are allowed here.",
+            "You have {count} runs; at most {limit} are allowed here.",
+            runs,
+            limit=allowed.kept_runs,
+        )
+        raise UserError(words, DELETE_OLD)
     kept = _kept_bytes(owner) if allowed.kept_bytes else 0
     if allowed.kept_bytes and kept + new_bytes > allowed.kept_bytes:
         raise UserError(
-            f"You keep {kept / 1e6:,.0f} MB, and this run's data has {new_bytes / 1e6:,.0f} MB; "
-            f"{allowed.kept_bytes / 1e6:,.0f} MB are the most here.",
-            "Delete old runs and adapters.",
+            _(
+                "You use {used:,.0f} MB, and the data of this run has {new:,.0f} MB; at most {limit:,.0f} MB are allowed here.",
+                used=kept / 1e6,
+                new=new_bytes / 1e6,
+                limit=allowed.kept_bytes / 1e6,
+            ),
+            DELETE_OLD,
         )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import DISK_FULL, TOO_LARGE, UserError, as_user_error, causes
+from common.language import _, english
 from data.report import Cure
 from runs.config import TrainConfig
 from runs.events import Event
@@ -38,13 +39,13 @@ def less_memory(config: TrainConfig) -> Cure | None:
     if batch > 1:
         accumulation = min(1024, config.gradient_accumulation_steps * batch // (batch // 2))
         changes = {"per_device_train_batch_size": batch // 2, "gradient_accumulation_steps": accumulation}
-        return {"label": "Halve the batch", "changes": changes}
+        return {"label": _("Halve the batch size"), "changes": changes}
     if config.gradient_checkpointing != "on":
-        return {"label": "Switch checkpointing on", "changes": {"gradient_checkpointing": "on"}}
+        return {"label": _("Turn on gradient checkpointing"), "changes": {"gradient_checkpointing": "on"}}
     if config.precision not in ("8bit", "4bit"):
-        return {"label": "Load the base in 8 bits", "changes": {"precision": "8bit"}}
+        return {"label": _("Load the base model in 8 bits"), "changes": {"precision": "8bit"}}
     if config.max_length >= 2 * MIN_LENGTH:
-        return {"label": "Halve the longest row", "changes": {"max_length": config.max_length // 2}}
+        return {"label": _("Halve the max sequence length"), "changes": {"max_length": config.max_length // 2}}
     return None
 
 
@@ -56,21 +57,21 @@ def _calmer(config: TrainConfig) -> Cure:
     }
     if config.precision == "fp16":
         changes["precision"] = "bf16"
-    return {"label": "Learn ten times slower", "changes": changes}
+    return {"label": _("Lower the learning rate to a tenth"), "changes": changes}
 
 
 def _use_embedded(config: TrainConfig) -> Cure:
     """Choose the embedded base."""
-    return {"label": "Use the embedded base", "changes": {"base": "embedded", "base_revision": None}}
+    return {"label": _("Use the built-in model"), "changes": {"base": "embedded", "base_revision": None}}
 
 
 def _mend_data(said: UserError, config: TrainConfig) -> Cure | None:
     """Return what a setting can do about rows that are named in the sentence or its hint."""
-    words = f"{said.message} {said.hint}"
+    words = f"{english(said.message)} {english(said.hint)}"
     if "skip_bad_rows" in words and not config.skip_bad_rows:
-        return {"label": "Leave out the rows that cannot be used", "changes": {"skip_bad_rows": True}}
+        return {"label": _("Leave these rows out"), "changes": {"skip_bad_rows": True}}
     if "longer than" in words and config.too_long == "drop":
-        return {"label": "Cut rows that are too long", "changes": {"too_long": "cut"}}
+        return {"label": _("Cut rows that are too long"), "changes": {"too_long": "cut"}}
     return None
 
 
@@ -95,79 +96,86 @@ class Diagnosis:
 
 TABLE = {
     "out_of_memory": Diagnosis(
-        "Out of memory.",
-        "Lower per_device_train_batch_size or max_length, switch gradient_checkpointing on, or use 8bit.",
+        _("Out of memory."),
+        _("Lower the batch size or the max sequence length, turn on gradient checkpointing, or load the base in 8bit."),
         less_memory,
         r"^(OutOfMemoryError|MemoryError)\b|out of memory|can.?t allocate memory|cannot allocate memory"
         r"|not enough memory|CUBLAS_STATUS_ALLOC_FAILED",
     ),
     "disk_full": Diagnosis(
         DISK_FULL,
-        "Free some space, then resume.",
+        _("Free some space, then resume."),
         resumes=True,
         words=r"no space left on device|disk quota exceeded|PytorchStreamWriter failed writing"
         r"|basic_ios::clear: iostream error|inline_container.*unexpected pos",  # what torch.save says of it
     ),
     "file_too_large": Diagnosis(
-        TOO_LARGE, "Raise the limit, then resume.", resumes=True, words=r"file too large|file size limit exceeded"
+        TOO_LARGE, _("Raise the limit, then resume."), resumes=True, words=r"file too large|file size limit exceeded"
     ),
     "template": Diagnosis(
-        "The chat template cannot show these rows.",
-        "Choose another chat_template, or change the rows: some templates take no system message, or only turns that alternate.",
+        _("The chat template does not accept these rows."),
+        _(
+            "Choose another chat template, or change the rows: some templates take no system message, or only user and "
+            "assistant in turns."
+        ),
         words=r"^(TemplateError|TemplateRuntimeError|TemplateSyntaxError|UndefinedError|SecurityError)\b",
     ),
     "gpu_lost": Diagnosis(
-        "The GPU stopped working.",
-        "Look at `nvidia-smi`; a GPU that has fallen off the bus or has memory errors needs a restart. Then resume.",
+        _("The GPU stopped working."),
+        _("Check `nvidia-smi`; a GPU that is gone or has memory errors needs a restart of the machine. Then resume."),
         resumes=True,
         words=r"device-side assert|unspecified launch failure|no longer on the bus|fallen off the bus|uncorrectable ECC"
         r"|illegal memory access|all CUDA-capable devices are busy|CUDA error: unknown error|device is lost"
         r"|no CUDA GPUs are available|hardware stack error|device not ready",
     ),
     "token_expired": Diagnosis(
-        "The Hub did not accept the sign-in: the token is wrong or has expired.",
-        "Sign in again (`hf auth login`), then start again.",
+        _("The Hugging Face Hub did not accept the token: it is wrong or has expired."),
+        _("Sign in again (`hf auth login`), then start again."),
         words=r"invalid credentials|invalid user token|token.* expired",
     ),
     "gated": Diagnosis(
-        "This model or data set is gated.",
-        "Accept its terms on the Hub, download it with `hf download`, and start again.",
+        _("This model or dataset is gated."),
+        _("Accept its terms on Hugging Face, download it with `hf download`, then start again."),
         _use_embedded,
         r"^GatedRepoError\b",
     ),
     "model_not_found": Diagnosis(
-        "The base model was not found.",
-        "Check its name on the Hub, or choose the embedded base.",
+        _("The base model was not found."),
+        _("Check its ID on Hugging Face, or use the built-in model."),
         _use_embedded,
         r"^(RepositoryNotFoundError|RevisionNotFoundError)\b",
     ),
-    "data_format": Diagnosis("The data cannot be used.", "Mend the rows that are named."),
+    "data_format": Diagnosis(_("The data cannot be used."), _("Fix the rows that are named.")),
     "loss_nan": Diagnosis(
-        "The loss is not a number any more.",
-        "The learning rate is too high, the gradients are not clipped, or fp16 overflows.",
+        _("The loss became NaN (not a number)."),
+        _("The learning rate is too high, the gradients are not clipped, or fp16 overflows."),
         _calmer,
         resumes=True,
     ),
     "loss_zero": Diagnosis(
-        "The loss is exactly 0: nothing is learned any more.",
-        "The learning rate has driven the model into saturation, or the rows leave nothing to predict: look at the coloured "
-        "tokens of the preview.",
+        _("The loss became exactly 0: nothing is learned any more."),
+        _(
+            "The learning rate is too high, or the rows leave nothing to predict: check the colored tokens in the "
+            "preview."
+        ),
         _calmer,
         resumes=True,
     ),
     "process_lost": Diagnosis(
-        "Another process of this training died, or the connection to it broke.",
-        "The log may say why (memory, a GPU, the network). Resume goes on; max_restarts does it by itself.",
+        _("Another process of this training failed, or the connection to it was lost."),
+        _(
+            "The log may say why (memory, a GPU, the network). Press Resume to continue; max restarts does so by itself."
+        ),
         resumes=True,
     ),
     "process_silent": Diagnosis(
-        "Another process of this training did not answer within ddp_timeout.",
-        "It hangs, or the network between the machines is cut. Resume goes on; a higher ddp_timeout waits longer.",
+        _("Another process of this training did not answer in time."),
+        _("It hangs, or the network is down. Press Resume to continue; a higher timeout waits longer."),
         resumes=True,
     ),
     "killed": Diagnosis(
-        "The system ended the training process, most likely because memory ran out.",
-        "Resume goes on; a new run that needs less memory is safer.",
+        _("The system killed the training process, most likely because memory ran out."),
+        _("Press Resume to continue; a new run that needs less memory is safer."),
         less_memory,
         resumes=True,
     ),
@@ -193,7 +201,8 @@ def explain(error: BaseException, config: TrainConfig | None = None) -> Failure:
     if known := as_user_error(error):
         return Failure("unknown", known.message, known.hint)
     first_line = (str(error).splitlines() or [""])[0][:300]
-    return Failure("unknown", f"Unexpected error: {type(error).__name__}: {first_line}", "The log has the whole story.")
+    message = _("Unexpected error: {error}", error=f"{type(error).__name__}: {first_line}")
+    return Failure("unknown", message, _("The log has the details."))
 
 
 def _cure(code: str | None, said: UserError, config: TrainConfig | None) -> Cure | None:

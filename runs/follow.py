@@ -2,6 +2,7 @@
 
 import time
 
+from common.language import _, joined, said
 from common.paths import adapters_folder
 from models.hardware import describe_hardware
 from runs.queue import advance_if_possible, position, stop
@@ -13,20 +14,22 @@ POLL_SECONDS = 0.5
 def follow(run: Run) -> int:
     """Print the events of `run` until it ends, and return 0 unless it failed. Ctrl-C stops it and keeps what it learned."""
     config = run.config()
-    print(f"Run {run.id} in {run.folder}\nHardware: {describe_hardware()}\nBase: {config.base}: {config.base_reason}")
+    print(_("Run {name} in {folder}", name=run.id, folder=str(run.folder)))
+    print(_("Hardware: {hardware}", hardware=describe_hardware()))
+    print(_("Base model: {base}. {reason}", base=config.base, reason=said(config.base_reason)))
     try:
         state = watch(run)
     except KeyboardInterrupt:
-        print("\nStopping: saving what was learned ...", flush=True)
+        print(_("Stopping: saving what was learned ..."), flush=True)
         stop(run)
         state = watch(run)
     for note in state.notes:
         print(note)
-    print(f"{state.status}. {state.message} {state.hint}".strip())
+    print(f"{state.status}. {joined([state.message, state.hint])}".strip())
     if state.status in ("failed", "interrupted"):
-        print(f"The log is {run.log_file}")
+        print(_("The log is {file}", file=str(run.log_file)))
     if state.adapter:
-        print(f"Adapter: {adapters_folder(run.owner) / state.adapter}")
+        print(_("Adapter: {folder}", folder=str(adapters_folder(run.owner) / state.adapter)))
     return 0 if state.status in ("done", "stopped") else 1
 
 
@@ -38,18 +41,17 @@ def watch(run: Run) -> RunState:
         advance_if_possible()
         state = read_state(run)
         if state.status == "queued" and (place := position(run)) != shown_place:
-            print("Waiting for its turn: place {} of {}".format(*place), flush=True)
+            print(_("Waiting for its turn: place {place} of {total}", place=place[0], total=place[1]), flush=True)
             shown_place = place
         if state.stage != shown_stage:
             shown_step, shown_stage = -1, state.stage
-            print(f"Stage {state.stage} of {state.stages}: {state.stage_name}", flush=True)
+            words = {"stage": state.stage, "stages": state.stages, "name": state.stage_name}
+            print(_("Stage {stage} of {stages}: {name}", **words), flush=True)
         before = state.steps_before(state.stage)
         for step, loss in state.losses:
             if step > shown_step:
-                print(
-                    f"step {before + step}/{state.total_steps}  loss {loss:.4f}  {state.tokens_per_second:.0f} tokens/s",
-                    flush=True,
-                )
+                values = {"step": before + step, "total": state.total_steps, "speed": state.tokens_per_second}
+                print(_("step {step}/{total}  loss {loss:.4f}  {speed:.0f} tokens/s", loss=loss, **values), flush=True)
         shown_step = _last_step(state)
         if state.message and state.message != shown_message and state.is_running:
             print(state.message, flush=True)

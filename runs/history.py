@@ -16,6 +16,7 @@ import psutil
 
 from common.errors import UserError
 from common.files import plain_value, read_object
+from common.language import _
 from common.mix import DataSet, as_text
 from common.paths import LOCAL_OWNER, adapters_folder, as_title, contained, free_name, runs_folder
 from common.trash import empty_trash, find_in_trash, list_trash, move_to_trash, take_back
@@ -185,9 +186,9 @@ def delete(run: Run) -> Deleted:
     """Move `run` to the trash. Raises UserError while it waits or trains. Its adapter stays."""
     with lock():
         if run.is_queued():
-            raise UserError(f"'{run.id}' is waiting in the queue.", "Stop it first.")
+            raise UserError(_("'{name}' is waiting in the queue.", name=run.id), _("Stop it first."))
         if run.is_alive():
-            raise UserError(f"'{run.id}' is still training.", "Stop it first.")
+            raise UserError(_("'{name}' is still training.", name=run.id), _("Stop it first."))
         return _move_to_trash(run, None)
 
 
@@ -219,7 +220,7 @@ def _end_processes(run: Run) -> None:
                 continue
         found = set(psutil.wait_procs(found, timeout=seconds)[1])
     if found:
-        raise UserError(f"'{run.id}' does not end.", "Try again in a moment.")
+        raise UserError(_("'{name}' does not stop.", name=run.id), _("Try again in a moment."))
 
 
 def _move_to_trash(run: Run, adapter: Path | None) -> Deleted:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 
 from common.errors import UserError
 from common.files import read_object, write_json
+from common.language import _
 from runs.run import Run
 
 MAX_TITLE, MAX_NOTES, MAX_TAG = 120, 4000, 40  # characters
@@ -70,11 +71,13 @@ def set_labels(
     }
     labels = replace(labels_of(run), **{name: value for name, value in given.items() if value is not None})
     if len(labels.title) > MAX_TITLE or len(labels.notes) > MAX_NOTES:
-        raise UserError(f"A title has at most {MAX_TITLE} characters, notes {MAX_NOTES}.", "Shorten it.")
+        words = _("A title has at most {title:,} characters, notes {notes:,}.", title=MAX_TITLE, notes=MAX_NOTES)
+        raise UserError(words, _("Shorten the text."))
     if len(labels.tags) > MAX_TAGS or any(len(tag) > MAX_TAG for tag in labels.tags):
-        raise UserError(f"A run has at most {MAX_TAGS} tags, each of at most {MAX_TAG} characters.", "Use fewer words.")
+        words = _("A run has at most {count} tags of at most {limit} characters.", count=MAX_TAGS, limit=MAX_TAG)
+        raise UserError(words, _("Use fewer or shorter tags."))
     if not _is_printable("".join((labels.title, labels.notes, *labels.tags))):
-        raise UserError("Labels are made of letters that can be shown.", "Leave out control characters.")
+        raise UserError(_("Titles, notes and tags must be plain text."), _("Remove the control characters."))
     write_json(run.about_file, asdict(labels))
     return labels
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import is_file, read_json, write_json, write_text
-from common.language import english
+from common.language import _, english
 from common.mix import DataSet, as_text
 from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, as_title, contained, free_name, runs_folder, slug
 from data.kinds import suffix_of
@@ -147,7 +147,8 @@ def _copy_data(data: str, name: str, run: Run) -> str:
     """Keep a copy of a data file in the run, so that a resume trains on the same rows. Ids stay as they are."""
     if not is_file(data):
         if ".." in Path(data).parts:  # it would be looked for from inside the run
-            raise UserError(f"{name}: there is no file '{data[:200]}'.", "Give a file, or a Hub id like owner/name.")
+            words = _("There is no file '{file}'.", file=data[:200])
+            raise UserError(words, _("Choose a file, or enter a Hugging Face ID like owner/name."))
         return data
     endings = Path(data).suffixes[-2:] if data.lower().endswith(".gz") else Path(data).suffixes[-1:]
     suffix = re.sub(r"[^a-z0-9.]", "", "".join(endings).lower())  # tells the format: '.jsonl', '.jsonl.gz'
@@ -164,7 +165,7 @@ def copy_adapter(name: str, owner: str, base: Base, destination: Path) -> None:
     source = contained(adapters_folder(owner), name)
     found = read_json(source / "adapter_config.json")
     if not isinstance(found, dict) or not (source / "adapter_model.safetensors").is_file():
-        raise UserError(f"init_adapter: there is no adapter '{name}' of yours.", "Choose one from your adapters.")
+        raise UserError(_("You have no adapter '{name}'.", name=name[:80]), _("Choose one from your adapters."))
     check_base(name, found.get("base_model_name_or_path"), base)
     destination.mkdir()
     for file in source.iterdir():
@@ -180,7 +181,8 @@ def start(run: Run) -> None:
     deadline = time.monotonic() + LAST_MOMENT_SECONDS
     while run.is_alive():
         if read_state(run).is_running or time.monotonic() > deadline:
-            raise UserError(f"The run '{run.id}' is training already.", "Wait for it, or stop it first.")
+            words = _("The run '{name}' is already training.", name=run.id)
+            raise UserError(words, _("Wait for it, or stop it first."))
         time.sleep(0.1)
     run.stop_file.unlink(missing_ok=True)
     config, gpus = run.config(), find_gpus()  # now: the hardware may be another one than when the run was made
@@ -198,7 +200,7 @@ def start(run: Run) -> None:
             start_new_session=True,
         )
     write_json(run.process_file, {"launcher": this_process(process.pid)})
-    message = "Starting the training process"
+    message = _("Starting the training process")
     EventLog(run).write("preparing", message=message, base=config.base, base_reason=config.base_reason)
     threading.Thread(target=process.wait, daemon=True).start()  # reaps it; nothing else depends on this thread
 

@@ -14,6 +14,7 @@ for nothing gets the limit: a run then ends after so many minutes with what it l
 from dataclasses import dataclass
 
 from common.errors import UserError
+from common.language import _, n_
 from common.limits import limit
 
 ON_A_SPACE = {
@@ -50,14 +51,22 @@ def check_room(mine: int, waiting: int, of_guests: int = 0) -> None:
     """
     allowed = limits()
     if allowed.runs_per_user and mine >= allowed.runs_per_user:
-        raise UserError(
-            f"{mine} of your runs are waiting or training; {allowed.runs_per_user} are the most at a time here.",
-            "Wait for one of them, or stop one.",
+        words = n_(
+            "{count} of your runs is waiting or training; at most {limit} may at a time here.",
+            "{count} of your runs are waiting or training; at most {limit} may at a time here.",
+            mine,
+            limit=allowed.runs_per_user,
         )
+        raise UserError(words, _("Wait for one of them, or stop one."))
     if allowed.queue and waiting >= allowed.queue:
-        raise UserError(f"The queue is full: {waiting} runs are waiting.", "Try again later.")
-    if allowed.queue and of_guests >= max(1, allowed.queue // 2):
-        raise UserError(
-            f"The places of guests in the queue are taken: {of_guests} of their runs are waiting.",
-            "Sign in, or try again later.",
+        words = n_(
+            "The queue is full: {count} run is waiting.", "The queue is full: {count} runs are waiting.", waiting
         )
+        raise UserError(words, _("Try again later."))
+    if allowed.queue and of_guests >= max(1, allowed.queue // 2):
+        words = n_(
+            "The queue is full for guests: {count} of their runs is waiting.",
+            "The queue is full for guests: {count} of their runs are waiting.",
+            of_guests,
+        )
+        raise UserError(words, _("Sign in, or try again later."))

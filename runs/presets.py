@@ -23,7 +23,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 HELP = {
-    QUICK: _("A few steps with a small adapter: see that it works."),
+    QUICK: _("{count} steps: enough to see a difference.", count=PRESETS[QUICK]["max_steps"]),
     DEFAULT: _("2 epochs: enough for most adapters."),
     THOROUGH: _("4 epochs with a larger adapter: for a few hundred examples or more."),
 }

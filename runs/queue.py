@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from common.errors import UserError, as_user_error
 from common.files import read_object, write_json
+from common.language import _
 from common.paths import GUEST_PREFIX, LOCAL_OWNER, home
 from runs.config import TrainConfig
 from runs.launcher import create_run, start
@@ -51,11 +52,13 @@ def enqueue(run: Run) -> None:
     """Queue a new run, or one to resume; it starts at once when the machine is idle. Raises UserError when it may not."""
     with lock():
         if run.is_queued():
-            raise UserError(f"'{run.id}' is in the queue already.")
+            raise UserError(_("'{name}' is already in the queue.", name=run.id))
         if _trains(run):
-            raise UserError(f"The run '{run.id}' is training already.", "Wait for it, or stop it first.")
+            words = _("The run '{name}' is already training.", name=run.id)
+            raise UserError(words, _("Wait for it, or stop it first."))
         if run.job_file.exists():
-            raise UserError(f"'{run.id}' is a job of another machine.", "Submit it there again: it goes on.")
+            words = _("'{name}' is a job on another machine.", name=run.id)
+            raise UserError(words, _("Submit it there again to continue it."))
         check_room(*_counts(run.owner))
         config = run.config()
         run.stop_file.unlink(missing_ok=True)
@@ -77,7 +80,7 @@ def cancel(run: Run) -> bool:
         if not run.is_queued() or _process_of(run):
             return False
         run.queued_file.unlink(missing_ok=True)
-        EventLog(run).write("stopped", message="Taken out of the queue.", hint="Resume puts it back.")
+        EventLog(run).write("stopped", message=_("Removed from the queue."), hint=_("Press Resume to queue it again."))
         return True
 
 
@@ -93,7 +96,7 @@ def order() -> list[Run]:
     All guests take turns as one owner: a key in a browser costs nothing, and would buy a turn.
     """
     waiting: dict[str, list[Run]] = {}
-    for _, run in sorted(_waiting(), key=lambda pair: (pair[0], pair[1].id)):
+    for _at, run in sorted(_waiting(), key=lambda pair: (pair[0], pair[1].id)):
         waiting.setdefault(_who(run.owner), []).append(run)
     turns = {owner: (_turns().get(owner, 0.0), place) for place, owner in enumerate(waiting)}
     found: list[Run] = []
@@ -155,8 +158,8 @@ def _start(run: Run) -> bool:
             logging.getLogger(__name__).warning("%s could not be started: %s", run.id, error)
             run.queued_file.unlink(missing_ok=True)
             known = as_user_error(error) or UserError(f"{error}")
-            message = f"It could not be started: {known.message}"
-            EventLog(run).write("failed", message=message, hint=known.hint or "Resume tries it again.")
+            message = _("It could not be started: {why}", why=known.message)
+            EventLog(run).write("failed", message=message, hint=known.hint or _("Press Resume to try again."))
         return False
     _take_turn(run.owner)
     return True
@@ -216,7 +219,7 @@ def lock() -> Generator[None]:
     try:
         held.acquire()
     except Timeout as error:
-        raise UserError("Another program is starting a run and does not finish.", "Try again.") from error
+        raise UserError(_("Another program is starting a run and does not finish."), _("Try again.")) from error
     try:
         yield
     finally:

@@ -31,7 +31,7 @@ import psutil
 
 from common.errors import UserError
 from common.files import read_json, read_object, tail
-from common.language import Sentence, _, packed
+from common.language import Sentence, _, joined, n_, packed
 from common.paths import LOCAL_OWNER, contained, is_name, runs_folder
 from runs.checkpoints import kept_words
 from runs.config import TrainConfig
@@ -48,6 +48,7 @@ PROGRESS_SECONDS = 1.0
 MIN_FREE_BYTES = 2**12  # with less no last event can be written
 MISSING_SIGNS = ("RendezvousTimeoutError", "RendezvousConnectionError", "DistNetworkError", "DistStoreError")
 SILENT_SIGN = "Watchdog caught collective operation timeout"  # NCCL's own, which ends the process without an exception
+CONTINUE = _("Press Resume to continue.")
 STOPPING = {  # what a run does that was asked to stop, by its status
     "preparing": _("Stopping"),
     "training": _("Stopping: finishing the step, then saving"),
@@ -91,7 +92,8 @@ class Run:
         try:
             return TrainConfig.from_yaml(self.config_file)
         except UserError as error:
-            raise UserError(f"The settings of '{self.id}' cannot be read: {error.message}", error.hint) from error
+            words = _("The settings of '{name}' cannot be read: {why}", name=self.id, why=error.message)
+            raise UserError(words, error.hint) from error
 
     def config_or_none(self) -> TrainConfig | None:
         """Read the settings; None when they cannot be read."""
@@ -105,11 +107,11 @@ class Run:
         try:
             self.config()
         except UserError as error:
-            return f"{error.message} It cannot be resumed; delete it, or mend its config.yaml."
+            return joined([error.message, _("It cannot be resumed: fix its config.yaml, or delete the run.")])
         return ""
 
-    def kept_words(self) -> str:
-        """Say from which checkpoint it would go on."""
+    def kept_words(self) -> Sentence:
+        """Say from which checkpoint it would continue."""
         return kept_words(self.checkpoints_folder, self.checkpoints_folder / TEXT)
 
     def log_tail(self, lines: int = 40) -> str:
@@ -153,7 +155,12 @@ def read_state(run: Run, with_curves: bool = True) -> RunState:
     elif state.status in STOPPING and run.stop_file.exists():
         state.activity, state.activity_part, state.eta_seconds = STOPPING[state.status], None, None
     if state.damaged_lines:
-        state.notes.append(f"{state.damaged_lines} damaged lines of its events.jsonl were left out.")
+        words = n_(
+            "{count:,} damaged line of its events.jsonl was skipped.",
+            "{count:,} damaged lines of its events.jsonl were skipped.",
+            state.damaged_lines,
+        )
+        state.notes.append(words)
     return state
 
 
@@ -172,11 +179,11 @@ def _tell_the_end(run: Run, state: RunState) -> None:
     if run.process_file.exists():
         found = _why_it_ended(run)
         state.status, state.ended_at, state.message = "interrupted", state.updated_at, found.message
-        state.hint, state.code, state.cure = f"{found.hint} {run.kept_words()}", found.code, found.cure
+        state.hint, state.code, state.cure = joined([found.hint, run.kept_words()]), found.code, found.cure
     elif not run.folder.exists():
-        state.status, state.message = "stopped", "It was deleted."
+        state.status, state.message = "stopped", _("It was deleted.")
     elif state.status == "queued":  # made, or taken from the queue, by a program that died
-        state.status, state.message, state.hint = "stopped", "It has not been started.", "Resume starts it."
+        state.status, state.message, state.hint = "stopped", _("It was not started."), _("Press Resume to start it.")
 
 
 def _why_it_ended(run: Run) -> Failure:
@@ -186,10 +193,12 @@ def _why_it_ended(run: Run) -> Failure:
         return diagnose("process_silent", config)
     if any(sign in run.log_tail(15) for sign in KILLED_SIGNS):
         found = diagnose("killed", config)
-        return found if found.cure else diagnose("killed", config, hint="Take a smaller base, then start again.")
+        return (
+            found if found.cure else diagnose("killed", config, hint=_("Use a smaller base model, then start again."))
+        )
     if any(sign in run.log_tail() for sign in MISSING_SIGNS) and config and config.num_machines > 1:
-        message = "The machines did not meet: one did not start, or cannot be reached at main_process_ip and its port."
-        hint = "Start the run on each machine within ddp_timeout of the others."
+        message = _("The machines did not connect: one was not started, or machine 0 cannot be reached at its address.")
+        hint = _("Start the run on every machine within {seconds} s.", seconds=config.ddp_timeout)
         return diagnose("process_silent", config, message, hint)
     with suppress(OSError):
         is_full = shutil.disk_usage(run.folder).free < MIN_FREE_BYTES
@@ -197,16 +206,17 @@ def _why_it_ended(run: Run) -> Failure:
             return diagnose("disk_full", config)
     began = [at for process in run.processes() if isinstance(at := process.get("started"), int | float)]
     if began and max(began) < psutil.boot_time():
-        return Failure("interrupted", "The machine was restarted while this run trained.", "Resume goes on.")
-    message = "The training process ended without a word (a restart, or it was ended from outside)."
-    return Failure("interrupted", message, "Resume goes on.")
+        return Failure("interrupted", _("The machine was restarted during this run."), CONTINUE)
+    return Failure(
+        "interrupted", _("The training process ended without a message: it was killed or restarted."), CONTINUE
+    )
 
 
 def find_run(run_id: str, owner: str = LOCAL_OWNER) -> Run:
     """Return the run of `owner` with this id. Raises UserError when there is none."""
     run = Run(contained(runs_folder(owner), run_id))
     if not _is_run(run.folder):
-        raise UserError(f"There is no run '{run_id}'.", "`python -m trainer list` shows them.")
+        raise UserError(_("There is no run '{name}'.", name=run_id), _("`python -m trainer list` shows all runs."))
     return run
 
 

@@ -263,7 +263,7 @@ def state_of(events_file: Path, with_curves: bool = True) -> RunState:
         state.apply(event)
     if not state.damaged_lines or state != RunState(damaged_lines=state.damaged_lines):
         return state
-    return _unreadable("it holds no event") if with_curves else state_of(events_file)
+    return _unreadable(_("it holds no event")) if with_curves else state_of(events_file)
 
 
 def _without_inner_steps(lines: list[bytes]) -> Iterator[bytes]:
@@ -278,7 +278,7 @@ def _cut_off_event(line: bytes) -> Event | None:
     """Return the event in a last line without its end: a run that wrote the beginning of its last event is over."""
     event = parse_event(line) if line else None
     if event is None and (found := LAST_EVENT.match(line)):
-        message = "The end of its last event is missing."
+        message = _("The end of its last event is missing.")
         return {"time": float(found[1]), "event": found[2].decode(), "message": message}
     return event
 
@@ -287,6 +287,6 @@ def _unreadable(why: str) -> RunState:
     return RunState(
         status=UNREADABLE,
         activity="",
-        message=f"What this run did cannot be read from its events.jsonl: {why}.",
-        hint="Move that file away and resume, or delete the run; an adapter that it made stays in the library.",
+        message=_("Its events.jsonl cannot be read: {why}.", why=why),
+        hint=_("Move that file away and resume, or delete the run; its adapter stays in your adapters."),
     )

@@ -20,7 +20,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.files import read_json, sweep, write_json
-from common.language import packed, unpacked
+from common.language import _, packed, unpacked
 from common.paths import contained, free_name, home, slug
 from models.hub.client import Account, client, in_words, parse_repo
 from models.hub.transfer import fetch
@@ -42,6 +42,7 @@ from runs.events import append_event
 Progress = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
 SUFFIX = "-checkpoints"
 MAX_REPO_BYTES = 6_000_000_000
+NOT_DOWNLOADED = _("That is too large for a checkpoint of a run. Nothing was downloaded.")
 CARD = """---
 tags:
 - tinyllama-studio
@@ -102,7 +103,9 @@ def find_repo(run_folder: Path, account: Account) -> str:
         if info is None or is_free(info) or writer_of(info, account) == known.writer:
             note_backup(run_folder, repo_id=repo_id)
             return repo_id
-    raise UserError(f"There are a hundred repositories like {name}.", "Delete old ones on the Hub.")
+    raise UserError(
+        _("There are a hundred repositories called {name}.", name=name), _("Delete old ones on Hugging Face.")
+    )
 
 
 def send_checkpoint(run_folder: Path, checkpoint: Path, account: Account, repo_id: str, parent: str | None) -> str:
@@ -112,7 +115,8 @@ def send_checkpoint(run_folder: Path, checkpoint: Path, account: Account, repo_i
     was: when it is not private, not the account's own, or holds another run; it can be repeated.
     """
     if not is_own(repo_id, account):
-        raise UserError(f"{repo_id} is not in the account of {account.name}.", "Sign in as the run's owner.")
+        words = _("{repo} does not belong to {account}.", repo=repo_id, account=account.name)
+        raise UserError(words, _("Sign in as the owner of the run."))
     home().mkdir(parents=True, exist_ok=True)
     sweep(*home().glob("tmp*"))
     mine = read_backup(run_folder) or note_backup(run_folder)
@@ -122,7 +126,7 @@ def send_checkpoint(run_folder: Path, checkpoint: Path, account: Account, repo_i
         for name in names:
             is_text = name.endswith((".json", ".jsonl", ".yaml"))
             if is_text and account.token.encode() in (folder / name).read_bytes():
-                raise UserError(f"{name} holds your Hub token.", "Nothing was sent.")
+                raise UserError(_("{file} contains your Hugging Face token.", file=name), _("Nothing was sent."))
         (folder / "README.md").write_text(CARD.format(run=run_folder.name, repo_id=repo_id), encoding="utf-8")
         inside = checkpoint.relative_to(run_folder).as_posix()
         write_json(folder / RECORD, {"writer": mine.writer, "checkpoint": inside})
@@ -156,18 +160,25 @@ def look_for_checkpoints(wanted: str, account: Account) -> Offer:
     """List the files of `wanted`, a repository of the account's own. Raises UserError."""
     repo_id, revision = parse_repo(wanted)
     if not is_own(repo_id, account):
-        raise UserError(f"{repo_id} belongs to somebody else.", "Only runs of your own account come back.")
+        raise UserError(
+            _("{repo} belongs to someone else.", repo=repo_id), _("Only runs of your own account can be brought back.")
+        )
     with in_words(repo_id):
         client(account.token).auth_check(repo_id)
         info = client(account.token).model_info(repo_id, revision=revision, files_metadata=True)
     files = {name: size for name, size in sizes_of(info).items() if max_bytes(name)}
     if not any(name.startswith("checkpoints/") for name in files):
-        raise UserError(f"{repo_id} holds no checkpoint of a run.", "Their names end with -checkpoints.")
+        raise UserError(
+            _("{repo} holds no checkpoint of a run.", repo=repo_id),
+            _("Repositories of checkpoints have names that end in -checkpoints."),
+        )
     for name, size in files.items():
         if size > max_bytes(name):
-            raise UserError(f"{name} of {repo_id} has {size / 1e6:,.0f} MB.", "No run needs that. Not downloaded.")
+            words = _("{file} of {repo} has {size:,.0f} MB.", file=name, repo=repo_id, size=size / 1e6)
+            raise UserError(words, NOT_DOWNLOADED)
     if sum(files.values()) > MAX_REPO_BYTES:
-        raise UserError(f"{repo_id} has {sum(files.values()) / 1e9:.1f} GB.", "That is no checkpoint. Not downloaded.")
+        words = _("{repo} has {size:.1f} GB.", repo=repo_id, size=sum(files.values()) / 1e9)
+        raise UserError(words, NOT_DOWNLOADED)
     return Offer(repo_id, info.sha, files, [file for file in info.siblings if file.rfilename in files])
 
 
@@ -185,9 +196,8 @@ def restore(
     offer = look_for_checkpoints(repo_id, account)
     into.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(into).free < offer.size_bytes + 300_000_000:
-        raise UserError(
-            f"{offer.repo_id} needs {offer.size_bytes / 1e6:,.0f} MB; too little disk is free.", "Free some."
-        )
+        words = _("{repo} needs {size:,.0f} MB of disk space.", repo=offer.repo_id, size=offer.size_bytes / 1e6)
+        raise UserError(words, _("Free some space, then try again."))
     wanted = slug(offer.repo_id.split("/")[1].split(SUFFIX)[0])
     partial = contained(into, f"{wanted}-{secrets.token_hex(4)}.partial")
     partial.mkdir()
@@ -197,7 +207,8 @@ def restore(
 
             def tell(came: int, name: str = file.rfilename, before: int = done) -> None:
                 part = before + came
-                progress(f"Downloading {name}: {part / 1e6:.1f} of {total / 1e6:.1f} MB", part / total)
+                words = {"file": name, "done": part / 1e6, "total": total / 1e6}
+                progress(_("Downloading {file}: {done:.1f} of {total:.1f} MB", **words), part / total)
 
             tell(0)
             fetch(offer.repo_id, file, offer.revision, partial, account.token, tell)
@@ -205,7 +216,8 @@ def restore(
         shutil.rmtree(partial / ".cache", ignore_errors=True)
         checkpoint = check_restored(partial).relative_to(partial).as_posix()
         accept(partial)
-        words = {"message": f"Brought back from {offer.repo_id}.", "hint": "Resume goes on from its checkpoint."}
+        message = _("Brought back from {repo}.", repo=offer.repo_id)
+        words = {"message": message, "hint": _("Press Resume to continue from its checkpoint.")}
         append_event(partial / "events.jsonl", {"time": round(time.time(), 3), "event": "stopped", **words})
         now = {"revision": offer.revision, "checkpoint": checkpoint, "time": time.time()}
         note_backup(partial, repo_id=offer.repo_id, **now)

@@ -33,6 +33,7 @@ from adapters.trust.weights import check_weights
 from adapters.values import read_settings
 from common.errors import UserError
 from common.files import read_json, write_json
+from common.language import _, n_
 from common.mix import data_sets
 from models import embedded
 from models.plain_yaml import MAX_SETTINGS_BYTES
@@ -57,6 +58,9 @@ _LIMITS = (  # a pattern of names, and the most bytes of such a file
     (re.compile(rf"{_CHECKPOINT}/optimizer\.pt"), 2 * MAX_BYTES[WEIGHTS]),
     (re.compile(rf"{_CHECKPOINT}/(?:scheduler\.pt|scaler\.pt|rng_state(?:_\d{{1,4}})?\.pth)"), MAX_FILE_BYTES),
 )
+CONTINUES = _("The training itself continues.")
+NOT_RESTORED = _("Nothing was brought back.")
+NOT_WHOLE = _("The repository is incomplete.")
 _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?")
 # what numpy and Python's random need for the random state; all else that torch does not know is refused
 _RANDOM_STATE = {"numpy._core.multiarray._reconstruct", "numpy.core.multiarray._reconstruct", "numpy.ndarray"}
@@ -84,14 +88,14 @@ def stage(run_folder: Path, checkpoint: Path, folder: Path) -> list[str]:
         names = sorted(name for name in names if max_bytes(name))
         missing = [name for name in NEEDED if f"{inside}/{name}" not in names]
         if "optimizer.pt" in missing and any(path.is_dir() for path in checkpoint.iterdir()):
-            raise UserError("A checkpoint of DeepSpeed or FSDP is not sent.", "The training itself goes on.")
+            raise UserError(_("Checkpoints of DeepSpeed and FSDP cannot be sent."), CONTINUES)
         if missing:
-            raise UserError(f"The checkpoint has no {missing[0]}: it cannot be sent.", "The training itself goes on.")
+            raise UserError(_("The checkpoint cannot be sent: it has no {file}.", file=missing[0]), CONTINUES)
         for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             _put(run_folder / name, folder / name)
     except OSError as error:
-        raise UserError("The checkpoint was replaced by a newer one.", "That one is sent.") from error
+        raise UserError(_("The checkpoint was replaced by a newer one."), _("The newer one is sent.")) from error
     _leave_out_places(folder)
     return names
 
@@ -112,7 +116,9 @@ def _leave_out_places(folder: Path) -> None:
     settings = _settings(folder / "config.yaml")
     base = embedded.HUB_ID if settings.get("base") == "embedded" else str(settings.get("base"))
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", base):
-        raise UserError("The base is a folder of this machine.", "Its checkpoints would be of no use elsewhere.")
+        raise UserError(
+            _("The base model is a folder on this machine."), _("Its checkpoints would be of no use elsewhere.")
+        )
     for file in folder.glob(f"checkpoints/**/{CONFIG}"):
         write_json(file, {**require_object(file), "base_model_name_or_path": base})
     record = folder / "init_adapter" / RECORD
@@ -132,11 +138,12 @@ def check_restored(folder: Path) -> Path:
     """Raise UserError unless `folder` holds a run that may be resumed. Returns its newest checkpoint's folder."""
     found = sorted((mark.parent for mark in folder.glob(f"checkpoints/**/{COMPLETE}")), key=step_of)
     if not found or set(found) - {found[-1], best_beside(found[-1])}:
-        raise UserError(f"The repository holds {len(found)} checkpoints.", "It must hold one, and its best one beside.")
+        words = n_("The repository holds {count} checkpoint.", "The repository holds {count} checkpoints.", len(found))
+        raise UserError(words, _("It must hold the newest one, and at most the best one with it."))
     check_settings(folder)
     events = folder / "events.jsonl"
     if events.exists() and events.read_bytes().count(b"\n") > MAX_EVENTS:
-        raise UserError(f"events.jsonl has more than {MAX_EVENTS:,} lines.", "No run writes so many. Not brought back.")
+        raise UserError(_("events.jsonl has more than {limit:,} lines.", limit=MAX_EVENTS), NOT_RESTORED)
     for checkpoint in found:
         _check_checkpoint(checkpoint)
     if (folder / "init_adapter").exists():
@@ -148,13 +155,13 @@ def _check_checkpoint(checkpoint: Path) -> None:
     """Raise UserError unless a training may go on from `checkpoint`."""
     missing = [name for name in NEEDED if not (checkpoint / name).is_file()]
     if missing:
-        raise UserError(f"The checkpoint has no {missing[0]}.", "The repository is not whole.")
+        raise UserError(_("The checkpoint has no {file}.", file=missing[0]), NOT_WHOLE)
     config = check_config(require_object(checkpoint / CONFIG, MAX_BYTES[CONFIG]))
     check_weights(checkpoint / WEIGHTS, config, known_base_shape(config["base_model_name_or_path"]))
     state = require_object(checkpoint / STATE)
     if state.get("global_step") != step_of(checkpoint):
         raise UserError(
-            "trainer_state.json is of another step than its checkpoint.", "The files do not belong together."
+            _("trainer_state.json is from another step than its checkpoint."), _("The files do not belong together.")
         )
     for path in checkpoint.iterdir():
         if path.suffix in (".pt", ".pth"):
@@ -165,7 +172,7 @@ def _settings(path: Path) -> dict[str, Any]:
     """Read the settings in a config.yaml. Raises UserError."""
     values = read_settings(path)
     if values is None:
-        raise UserError("config.yaml is missing or damaged, or holds no settings.", "The repository is not whole.")
+        raise UserError(_("config.yaml is missing, damaged, or holds no settings."), NOT_WHOLE)
     return values
 
 
@@ -174,9 +181,10 @@ def _check_place(folder: Path, name: str, place: object) -> None:
     words = str(place)[:80]
     is_copy = isinstance(place, str) and bool(max_bytes(place)) and place.startswith("data/")
     if is_copy and not (folder / place).is_file():
-        raise UserError(f"The data of the run, {words}, is not in the repository.", "It is not whole.")
+        raise UserError(_("The data of the run, {file}, is not in the repository.", file=words), NOT_WHOLE)
     if not is_copy and not (isinstance(place, str) and _ID.fullmatch(place) and ".." not in place):
-        raise UserError(f"config.yaml names {name} by '{words}'.", "Only data of the run itself is taken.")
+        words = _("{setting} in config.yaml is '{value}'.", setting=name, value=words)
+        raise UserError(words, _("Only data of the run itself can be used."))
 
 
 def check_settings(folder: Path) -> None:
@@ -192,12 +200,14 @@ def check_settings(folder: Path) -> None:
     if not isinstance(base, str) or not (
         base == "embedded" or ("/" in base and _ID.fullmatch(base) and ".." not in base)
     ):
-        raise UserError(f"config.yaml names its base by '{str(base)[:80]}'.", "It must be a Hub id, or embedded.")
+        words = _("{setting} in config.yaml is '{value}'.", setting="base", value=str(base)[:80])
+        raise UserError(words, _("It must be a Hugging Face ID, or embedded."))
     if values.get("init_adapter") and not (folder / "init_adapter" / WEIGHTS).is_file():
-        raise UserError("The adapter that the run continued from is not in the repository.", "It is not whole.")
+        raise UserError(_("The adapter that the run started from is not in the repository."), NOT_WHOLE)
     config = TrainConfig.from_dict(values)  # a rendezvous elsewhere may send pickles, a file is not the run's
     if named := [name for name in config.changed(OUTSIDE) if getattr(config, name) != "static"]:
-        raise UserError(f"config.yaml sets {', '.join(named)}.", "A run that comes back trains on this one machine.")
+        words = _("config.yaml changes {settings}.", settings=", ".join(named))
+        raise UserError(words, _("A run that was brought back trains on this machine only."))
 
 
 def _check_torch_file(path: Path) -> None:
@@ -214,7 +224,8 @@ def _check_torch_file(path: Path) -> None:
             raise ValueError("parts that are larger than the file")
         asked = set(get_unsafe_globals_in_checkpoint(path))
     except (zipfile.BadZipFile, RuntimeError, ValueError, KeyError, OSError) as error:
-        raise UserError(f"{path.name} of the checkpoint is damaged.", "Nothing was brought back.") from error
+        raise UserError(_("{file} of the checkpoint is damaged.", file=path.name), NOT_RESTORED) from error
     asked -= _RANDOM_STATE if path.name.startswith("rng_state") else set()
     if asked:
-        raise UserError(f"{path.name} of the checkpoint could run code ({sorted(asked)[0][:60]}).", "Not brought back.")
+        words = _("{file} of the checkpoint could run code ({name}).", file=path.name, name=sorted(asked)[0][:60])
+        raise UserError(words, NOT_RESTORED)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import read_json
+from common.language import _
 from common.paths import home
 from models.hub.client import Account, client, in_words, parse_repo
 from models.hub.transfer import fetch
@@ -71,7 +72,8 @@ def parent_of(info, writer: str, parent: str | None, account: Account) -> str:
     if is_free(info) or info.sha == parent or writer_of(info, account) == writer:
         return info.sha
     raise UserError(
-        f"{info.id} holds another run, or this one went on somewhere else.", "Its checkpoints are left as they are."
+        _("{repo} holds another run, or this run was continued somewhere else.", repo=info.id),
+        _("Its checkpoints are left as they are."),
     )
 
 
@@ -121,4 +123,6 @@ def forget_older(repo_id: str, account: Account, commit: str) -> str:
 
 def _check_private(repo_id: str, is_private: bool | None) -> None:
     if not is_private:
-        raise UserError(f"{repo_id} is public: everybody would see the data.", "Make it private on the Hub.")
+        raise UserError(
+            _("{repo} is public: everyone would see the data.", repo=repo_id), _("Make it private on Hugging Face.")
+        )

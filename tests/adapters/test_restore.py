@@ -79,8 +79,11 @@ HOSTILE = {
         {"config.yaml": lambda: b"base: a/b\ndata: data/data.csv\n"},
         "is not in the repository",
     ),
-    "a base of the server": ({"config.yaml": lambda: b"base: /srv/models/x\ndata: example\n"}, "names its base by"),
-    "a base outside": ({"config.yaml": lambda: b"base: ../x\ndata: example\n"}, "names its base by"),
+    "a base of the server": (
+        {"config.yaml": lambda: b"base: /srv/models/x\ndata: example\n"},
+        "base in config.yaml is",
+    ),
+    "a base outside": ({"config.yaml": lambda: b"base: ../x\ndata: example\n"}, "base in config.yaml is"),
     "aliases": ({"config.yaml": lambda: b"a: &a [x]\nb: *a\n"}, "missing or damaged"),
     "no yaml": ({"config.yaml": lambda: b"\xff: ["}, "missing or damaged"),
     "another rank": ({f"{AT}/adapter_config.json": lambda: b'{"peft_type": "LORA", "r": 4096}'}, "The rank is 4096"),
@@ -161,5 +164,5 @@ def test_a_run_on_several_data_sets_comes_back_with_its_own_files_only(tmp_path)
     check_settings(tmp_path)
     for other in ("data/data-2.jsonl", "data/../x.jsonl", "/srv/x.jsonl", "../x.jsonl"):
         (tmp_path / "config.yaml").write_text(json.dumps({"base": "embedded", "data": f"{own}, {other}:1"}))
-        with pytest.raises(UserError, match=r"names data by|not in the repository"):
+        with pytest.raises(UserError, match=r"in config.yaml is|not in the repository"):
             check_settings(tmp_path)

@@ -149,7 +149,7 @@ def test_a_run_that_was_killed_by_the_system_says_so_and_offers_a_cure(page, tin
     (run,) = list_runs()
     os.kill(read_json(run.process_file)["trainer"]["pid"], signal.SIGKILL)
     wait_for(lambda: status(page).startswith("Interrupted"), SECONDS, status(page))
-    page.get_by_role("button", name="Halve the batch").wait_for()
+    page.get_by_role("button", name="Halve the batch size").wait_for()
     shoot(page, "killed")
     page.get_by_role("button", name="Discard").click()
     page.get_by_role("button", name="Yes, delete it").click()

@@ -89,11 +89,7 @@ class Person:
         try:
             shown = json.dumps(self.client.call("start", values))
         except Refused as refusal:
-            if (
-                "are the most at a time" in str(refusal)
-                or "queue" in str(refusal)
-                or "places of guests" in str(refusal)
-            ):
+            if "may at a time here" in str(refusal) or "queue" in str(refusal) or "full for guests" in str(refusal):
                 return None  # a limit that the page tells everybody
             raise
         self.seen.append(shown)

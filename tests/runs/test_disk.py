@@ -20,7 +20,7 @@ def config(tiny_base, tmp_path) -> TrainConfig:
 def test_launching_again_and_again_ends_at_the_kept_runs(config, monkeypatch):
     monkeypatch.setenv("STUDIO_MAX_KEPT_RUNS", "3")
     runs = [create_run(config, "alice") for _ in range(3)]
-    with pytest.raises(UserError, match="You keep 3 runs; 3 are the most") as refused:
+    with pytest.raises(UserError, match="You have 3 runs; at most 3") as refused:
         create_run(config, "alice")
     assert "Delete" in refused.value.hint and len(list(runs_folder("alice").iterdir())) == 3
     create_run(config, "bob")
@@ -31,13 +31,13 @@ def test_launching_again_and_again_ends_at_the_kept_runs(config, monkeypatch):
 def test_the_bytes_that_a_user_keeps_are_limited_with_their_data_and_adapters(config, monkeypatch):
     monkeypatch.setenv("STUDIO_MAX_KEPT_BYTES", "100000")
     runs = [create_run(config, "alice") for _ in range(2)]
-    with pytest.raises(UserError, match="MB are the most here"):
+    with pytest.raises(UserError, match="MB are allowed here"):
         create_run(config, "alice")
     shutil.rmtree(runs[0].folder)
     folder = adapters_folder("alice") / "one"
     folder.mkdir(parents=True)
     (folder / "adapter_model.safetensors").write_bytes(bytes(50_000))
-    with pytest.raises(UserError, match="MB are the most here"):
+    with pytest.raises(UserError, match="MB are allowed here"):
         create_run(config, "alice")
     shutil.rmtree(folder)
     create_run(config, "alice")

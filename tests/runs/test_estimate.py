@@ -90,7 +90,7 @@ def test_time_and_memory_of_each_preset_are_known_at_once(hardware):
 def test_what_was_measured_takes_the_place_of_a_guess(monkeypatch):
     resolved = ResolvedConfig(TrainConfig(), Base("embedded", "SmolLM2", None, ""), CPU)
     guessed = forecast_of_presets(resolved, EXAMPLE_FACTS)
-    monkeypatch.setattr(presets, "known", lambda config, *_: FAST if config.lora_r == 16 else None)
+    monkeypatch.setattr(presets, "known", lambda config, *_: FAST if config == TrainConfig() else None)
     found = forecast_of_presets(resolved, EXAMPLE_FACTS)
     assert [one.is_measured for one in found.values()] == [False, True, False] and found[QUICK] == guessed[QUICK]
     assert found[DEFAULT].seconds == estimate_time(TrainConfig(), EXAMPLE_FACTS, FAST)

@@ -17,6 +17,7 @@ from runs.evaluations import (
     evaluations_of,
     is_patience_over,
 )
+from runs.fields import label_of
 
 
 @pytest.mark.parametrize(
@@ -65,9 +66,8 @@ def test_without_held_out_rows_the_best_cannot_be_known(settings):
     def problems(**more):
         return [str(problem) for problem in TrainConfig(**{"data": "mine.jsonl", **settings, **more}).problems()]
 
-    assert problems(eval_fraction=0.0) == [
-        f"{next(iter(settings))}: needs held-out rows: give eval_data, or an eval_fraction above 0."
-    ]
+    words = "This needs held-out examples: choose some, or set the held-out fraction above 0."
+    assert problems(eval_fraction=0.0) == [f"{label_of(next(iter(settings)))}: {words}"]
     assert problems() == problems(eval_fraction=0.0, eval_data="theirs.jsonl") == []
     assert problems(eval_fraction=0.0, data="example") == [], "the example has held-out rows of its own"
 

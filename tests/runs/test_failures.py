@@ -59,7 +59,7 @@ REAL = [
     ("gated", lambda: hub_error("GatedRepo", 403)),
     ("token_expired", lambda: hub_error("", 401, "Invalid credentials in Authorization header")),
     ("token_expired", lambda: hub_error("", 401, "User Access Token is expired")),
-    ("data_format", lambda: Failure("data_format", "3 rows cannot be used.", "Mend them, or set skip_bad_rows.")),
+    ("data_format", lambda: Failure("data_format", "3 rows cannot be used.", "Fix them, or set skip_bad_rows.")),
     ("loss_nan", lambda: diagnose("loss_nan")),
     ("loss_zero", lambda: diagnose("loss_zero")),
     ("killed", lambda: diagnose("killed")),
@@ -113,7 +113,10 @@ def test_memory_is_saved_by_the_change_that_costs_least_until_nothing_is_left():
         labels.append(cure["label"])
         config = TrainConfig.from_dict({**config.to_dict(), **cure["changes"]})
         assert config.per_device_train_batch_size * config.gradient_accumulation_steps == 4, "the same effective batch"
-    assert labels[:4] == ["Halve the batch"] * 2 + ["Switch checkpointing on", "Load the base in 8 bits"]
+    assert labels[:4] == ["Halve the batch size"] * 2 + [
+        "Turn on gradient checkpointing",
+        "Load the base model in 8 bits",
+    ]
     assert config.max_length == 128
 
 

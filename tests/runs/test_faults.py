@@ -90,7 +90,7 @@ def test_a_disk_that_is_full_at_the_first_checkpoint_keeps_none_and_says_so(smal
     assert run_main(run) == 1
     (failed,) = events(run, "failed")
     assert failed["message"] == "The disk is full."
-    assert failed["hint"] == "Free some space, then resume. There is no checkpoint yet: it begins anew."
+    assert failed["hint"] == "Free some space, then resume. There is no checkpoint yet: it starts over."
     assert not last_checkpoint(run.checkpoints_folder) and read_state(run).status == "failed"
     (small_disk / "filler").unlink()
     assert run_main(run) == 0 and read_state(run).status == "done"

@@ -88,7 +88,7 @@ def test_a_crash_while_writing_leaves_nothing(config, monkeypatch):
 
 def test_a_full_disk_is_told(config, monkeypatch):
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**6))
-    with pytest.raises(UserError, match="1 MB of disk are free"):
+    with pytest.raises(UserError, match="1 MB of disk space are free"):
         create_run(config)
 
 
@@ -96,7 +96,7 @@ def test_a_run_that_trains_is_not_started_again(config):
     run = create_run(config)
     write_json(run.process_file, {"trainer": this_process(os.getpid())})
     EventLog(run).write("training")
-    with pytest.raises(UserError, match="'my-run' is training already"):
+    with pytest.raises(UserError, match="'my-run' is already training"):
         start(run)
 
 

@@ -218,7 +218,7 @@ def test_a_command_without_the_other_machine_says_that_they_did_not_meet(tmp_pat
     run.log_file.write_text("torch.distributed.elastic.rendezvous.api.RendezvousTimeoutError\n")
     EventLog(run).write("preparing")
     state = read_state(run)
-    assert (state.status, state.code) == ("interrupted", "process_silent") and "did not meet" in state.message
+    assert (state.status, state.code) == ("interrupted", "process_silent") and "did not connect" in state.message
 
 
 def test_the_command_line_shows_the_plan_and_says_why_not(tiny_base, capsys):

@@ -67,7 +67,7 @@ def test_guests_together_fill_half_of_the_queue_and_users_the_rest(trainer, monk
     enqueue(make_run("first", "alice"))
     for number in range(3):
         enqueue(make_run(f"g{number}", f"guest-{number}"))
-    with pytest.raises(UserError, match="places of guests") as refused:
+    with pytest.raises(UserError, match="full for guests") as refused:
         enqueue(make_run("g3", "guest-3"))
     assert "Sign in" in refused.value.hint
     for number in range(3):
@@ -91,7 +91,7 @@ def test_a_cancelled_run_is_stopped_and_can_be_queued_again(trainer):
     assert read_state(second).status == "stopped" and position(second) == (0, 0) and not cancel(second)
     enqueue(second)
     assert read_state(second).status == "queued" and position(second) == (1, 1)
-    with pytest.raises(UserError, match="in the queue already"):
+    with pytest.raises(UserError, match="already in the queue"):
         enqueue(second)
 
 
@@ -100,7 +100,7 @@ def test_stopping_a_run_that_trains_asks_its_process(trainer):
     enqueue(run)
     stop(run)
     assert run.stop_file.exists() and read_state(run).is_running
-    with pytest.raises(UserError, match="training already"):
+    with pytest.raises(UserError, match="already training"):
         enqueue(run)
 
 

@@ -73,16 +73,16 @@ def test_a_killed_run_offers_settings_that_need_less_memory():
     write_text(run.log_file, "traceback : Signal 9 (SIGKILL) received by PID 17\n")
     state = read_state(run)
     assert "memory" in state.message
-    assert (state.status, state.code, state.cure["label"]) == ("interrupted", "killed", "Halve the batch")
+    assert (state.status, state.code, state.cure["label"]) == ("interrupted", "killed", "Halve the batch size")
     assert state.cure["changes"] == {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 10}
     settings = {"gradient_checkpointing": "on", "precision": "8bit", "max_length": 128}
     write_text(run.config_file, TrainConfig(per_device_train_batch_size=1, **settings).to_yaml())
-    assert read_state(run).cure is None and "Take a smaller base" in read_state(run).hint
+    assert read_state(run).cure is None and "Use a smaller base" in read_state(run).hint
 
 
 def test_a_run_that_nobody_started_is_stopped():
     run = make_run()
-    assert (read_state(run).status, read_state(run).hint) == ("stopped", "Resume starts it.")
+    assert (read_state(run).status, read_state(run).hint) == ("stopped", "Press Resume to start it.")
 
 
 def test_odd_folders_beside_the_runs_stop_nobody():

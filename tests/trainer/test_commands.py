@@ -66,7 +66,7 @@ def test_runs_are_labelled_filtered_and_put_in_order(job):
 def test_deleted_runs_come_back(job):
     run = make_run("run")
     assert "trainer undo run" in job("delete", "run")[1] and not run.folder.exists()
-    assert job("undo", "run")[:2] == (0, "It is back: run\n") and run.folder.exists()
+    assert job("undo", "run")[:2] == (0, "Brought back: run\n") and run.folder.exists()
     assert job("delete", "run", "--discard")[0] == 0 and not run.folder.exists()
 
 
@@ -89,7 +89,7 @@ def test_the_queue_shows_places_and_no_names_of_others(job):
     printed = job("queue")[1]
     assert printed.split() == ["mine", "place", "2", "of", "2"]
     assert job("stop", "mine")[0] == 0 and read_state(find_run("mine")).status == "stopped"
-    assert job("queue")[1] == "None of yours; 1 of others.\n"
+    assert job("queue")[1] == "None of your runs is waiting; 1 of others is.\n"
 
 
 @pytest.mark.parametrize(("kind", "command"), [("hf", "python -m jobs stop far"), ("skypilot", "sky jobs cancel")])

@@ -221,10 +221,10 @@ def test_on_a_space_a_run_comes_back_within_its_limits(hub, account, run, monkey
     files = hub.repositories[REPO].files
     files["config.yaml"] += b"max_minutes: 9000\n"
     hub.repositories[REPO].record()
-    with pytest.raises(UserError, match="120 are the most"):
+    with pytest.raises(UserError, match="the maximum on this machine is 120"):
         bring_back(REPO, visitor)
     monkeypatch.setenv("STUDIO_MAX_KEPT_RUNS", "1")
-    with pytest.raises(UserError, match="You keep 1 runs"):
+    with pytest.raises(UserError, match="You have 1 run;"):
         bring_back(REPO, visitor)
     assert [path.name for path in runs_folder("user-alice").iterdir()] == ["mine"]
 
