@@ -85,7 +85,8 @@ class Script(TypedDict):
 class PreviewRow(TypedDict):
     """A row, or a piece of one, exactly as the trainer gets it; `why_not` says why it does not get it.
 
-    `ids`, `tokens` and `trained` have one entry a token; of a long row the report holds the first of `length`.
+    `ids`, `tokens` and `trained` have one entry a token; of a long row the report holds the first of `length`. A character of
+    several tokens stands at the first of them, and "" at the others.
     """
 
     row: int | str
