@@ -16,12 +16,13 @@ from common.language import _, joined, n_
 from data.columns import columns_of, guess_mapping, recognise
 from data.conversations import Conversation, Kept, Part, Row, told
 from data.dataset import Encoded, Encoder
-from data.findings import CheckedBase, find_problems, find_text_problems, finding, in_text_stage
+from data.findings import CheckedBase, find_own_prompt, find_problems, find_text_problems, finding, in_text_stage
 from data.intake import Prepared, pack, prepare, read_texts
 from data.report import MAX_BAD_ROWS, Finding, FirstRows, Histogram, PreviewRow, Report, TextReport
 from data.scripts import describe_scripts
 from data.settings import DataSettings
 from data.tables import MAX_COLUMNS
+from models.prompt import own_system_prompt
 
 MAX_ENCODED_ROWS = 20_000  # to train on
 MAX_HELD_OUT_ROWS = 2_000
@@ -91,6 +92,8 @@ def build_report(
         "preview": _preview_rows(prepared, encoder, settings, rows) if encoder else [],
     }
     found = find_problems(settings, prepared, report, base, template_error) + text_findings
+    if encoder and encoder.template:
+        found += find_own_prompt(data.without_system, own_system_prompt(tokenizer, encoder.template))
     for kept in (report["duplicates"], report["empty_answers"], report["too_long"], report["nothing_trained"]):
         kept["rows"] = [(told(row[0]), row[1]) if isinstance(row, tuple) else told(row) for row in kept["rows"]]
     report["findings"] = sorted(found, key=lambda item: ("stop", "warning", "info").index(item["level"]))

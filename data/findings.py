@@ -23,6 +23,7 @@ from data.tables import Table
 from data.turns import role_of
 
 FEW_ROWS = 20
+MAX_PROMPT_CHARACTERS = 100  # that are shown of a base's system prompt
 LEAVE_OUT: Cure = {"label": _("Leave these out"), "changes": {"skip_bad_rows": True}}
 ANSWERS = ("summary", "highlights", "headline", "label", "label_text", "labels")  # to a text, where that is meant
 
@@ -88,6 +89,21 @@ def find_problems(
         words = _("No rows are held out, so nothing will show when the model only memorises its examples.")
         found.append(finding("held_out", "info", words))
     return found + _costly_scripts(report["scripts"])
+
+
+def find_own_prompt(rows: int, prompt: str) -> list[Finding]:
+    """Return the finding on the system prompt of a base that comes before the rows that have none."""
+    if not (rows and prompt):
+        return []
+    words = n_(
+        "{count:,} conversation has no system prompt, so the base model's own comes before it: '{prompt}'. To train with "
+        "another one, add a system message to your rows; otherwise leave it: the chat uses the same one.",
+        "{count:,} conversations have no system prompt, so the base model's own comes before them: '{prompt}'. To train with "
+        "another one, add a system message to your rows; otherwise leave it: the chat uses the same one.",
+        rows,
+        prompt=prompt if len(prompt) <= MAX_PROMPT_CHARACTERS else f"{prompt[:MAX_PROMPT_CHARACTERS]} ...",
+    )
+    return [finding("system_prompt", "info", words)]
 
 
 def _other_parts(settings: DataSettings, prepared: Prepared) -> list[Finding]:

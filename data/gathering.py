@@ -36,6 +36,7 @@ class Gathered:
     conversations: Conversations
     rows: int = 0
     turns: int = 0
+    without_system: int = 0  # conversations that have no system prompt
     kinds: set[str] = field(default_factory=set)  # of conversations: "messages", "text"
     bad: Kept = field(default_factory=Kept)  # a `BadRow` each
     empty_answers: Kept = field(default_factory=Kept)  # row numbers, of bad ones too
@@ -78,7 +79,9 @@ def gather(
             found.markup.add((_("row {row}", row=told(number)), template))
         found.conversations.append(number, conversation)
         found.kinds.add("messages" if "messages" in conversation else "text")
-        found.turns += len(conversation.get("messages", ()))
+        if messages := conversation.get("messages"):
+            found.turns += len(messages)
+            found.without_system += messages[0]["role"] != "system"
     return found
 
 

@@ -86,6 +86,29 @@ def encode_question(messages: Sequence[Message], tokenizer) -> list[int]:
     return reader.read(rendered).ids
 
 
+def own_system_prompt(tokenizer, template: str) -> str:
+    """Return the system prompt that a template puts before a conversation that has none; "" where it puts nothing."""
+    with import_lock:
+        from transformers.utils.chat_template_utils import render_jinja_template
+
+    def before(*messages: Message) -> str:
+        """Return what the template writes before the words of the user."""
+        turns = [*messages, Message(role="user", content=OPEN), Message(role="assistant", content="x")]
+        found: Any = render_jinja_template(
+            conversations=[list(map(dict, turns))], chat_template=template, **tokenizer.special_tokens_map
+        )
+        return found[0][0].partition(OPEN)[0]
+
+    try:
+        without = before()
+        head, mark, tail = before(Message(role="system", content=CLOSE)).partition(CLOSE)
+    except TemplateError:  # it takes no system prompt
+        return ""
+    if not (mark and without.startswith(head) and without.endswith(tail)):
+        return ""
+    return without[len(head) : len(without) - len(tail)].strip()
+
+
 def encode_text(text: str, tokenizer) -> list[int]:
     """Return the token ids of plain text, with what the tokenizer puts before it."""
     return tokenizer(text, split_special_tokens=True, verbose=False)["input_ids"]  # long ones are cut later

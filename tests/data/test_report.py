@@ -12,6 +12,7 @@ from data.findings import CheckedBase
 from data.intake import load_data
 from data.parts import parts_of
 from data.report import Finding, Report
+from models.templates import read_template
 from tests.data.test_dataset import LONG as LONG_TURNS
 
 KOREAN = [
@@ -80,7 +81,9 @@ def test_a_report_on_korean_says_what_it_costs(examine):
     assert hangul["script"] == "Hangul" and hangul["share"] == 1.0
     assert hangul["tokens_per_character"] > 1 and hangul["byte_share"] > 0.3 and hangul["times_english"] > 4
     assert "The limit of 128 tokens (max_length) holds about" in found(report, "script")["message"]
-    assert "번학생은" in "".join(report["preview"][0]["tokens"]).replace("␣", "") and "" in report["preview"][0]["tokens"]
+    assert (
+        "번학생은" in "".join(report["preview"][0]["tokens"]).replace("␣", "") and "" in report["preview"][0]["tokens"]
+    )
     assert "script" not in {item["code"] for item in examine(PAIRS)["findings"]}
 
 
@@ -201,3 +204,11 @@ def test_a_template_that_marks_nothing_stops_with_a_cure(examine, tinyllama_toke
     strange = "{% for message in messages %}[{{ message['role'] }}] {{ message['content'] }}{% endfor %}"
     monkeypatch.setattr(tinyllama_tokenizer, "chat_template", strange)
     assert changes(examine(PAIRS), "template") == {"chat_template": "zephyr"}
+
+
+def test_the_bases_own_system_prompt_is_told_where_rows_have_none(examine, tinyllama_tokenizer, monkeypatch):
+    assert "system_prompt" not in {item["code"] for item in examine(PAIRS)["findings"]}, "TinyLlama has none"
+    monkeypatch.setattr(tinyllama_tokenizer, "chat_template", read_template("smollm2"))
+    told = found(examine([*PAIRS, {**PAIRS[0], "system": "Be brief."}]), "system_prompt")
+    assert told["level"] == "info" and told["message"].startswith("30 conversations have no system prompt")
+    assert "'You are a helpful AI assistant named SmolLM" in told["message"]
