@@ -10,8 +10,12 @@ from dataclasses import asdict, replace
 
 import psutil
 import pytest
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
 
+import common.language
 from common.errors import UserError
+from common.language import KOREAN, language
 from common.paths import REPOSITORY
 from data.check import check
 from data.settings import DataSettings
@@ -35,6 +39,40 @@ def test_the_example_is_checked_with_sentences_on_the_way(settings):
     assert report["rows"] == 220 and report["train_rows"] > 200 and len(report["preview"]) == 3
     assert report["base_reason"] == "A folder on this machine."
     assert "Reading the data" in told and "Tokenising 220 rows" in told
+
+
+@pytest.fixture
+def korean(tmp_path, monkeypatch):
+    """Some sentences in Korean, in place of ui/words/ko.mo."""
+    known = Catalog(locale="ko")
+    known.add("Reading the data", "데이터를 읽고 있어요")
+    known.add("Leave these out", "빼고 진행")
+    known.add("Line {line}", "{line}번째 줄")
+    known.add("There is no file '{name}'.", "'{name}' 파일이 없어요.")
+    known.add(("{count:,} row cannot be used.", "{count:,} rows cannot be used."), ("{count:,}개 행을 쓸 수 없어요.",))
+    with open(tmp_path / "ko.mo", "wb") as file:
+        write_mo(file, known)
+    monkeypatch.setattr(common.language, "FOLDER", tmp_path)
+    common.language._catalogue.cache_clear()
+    yield
+    common.language._catalogue.cache_clear()
+
+
+@pytest.mark.slow
+def test_what_the_process_says_is_read_in_the_language_of_its_reader(settings, tmp_path, korean):
+    rows, told = tmp_path / "rows.jsonl", []
+    rows.write_text('{"prompt": "Hi", "completion": "Hello."}\n{"prompt": \n')
+    report = check(replace(settings, data=str(rows)), rows=1, progress=told.append)
+    found = next(item for item in report["findings"] if item["code"] == "bad_rows")
+    assert found["message"].startswith("1 row cannot be used. Line 2: This line is not JSON")
+    assert (found["rows"][0]["where"], found["rows"][0]["text"]) == ("Line 2", '{"prompt": \n')
+    with language(KOREAN):
+        assert "데이터를 읽고 있어요" in [str(sentence) for sentence in told]
+        assert str(found["message"]).startswith("1개 행을 쓸 수 없어요. 2번째 줄: ")
+        assert str(found["cure"]["label"]) == "빼고 진행" and found["cure"]["changes"] == {"skip_bad_rows": True}
+        with pytest.raises(UserError) as refused:
+            check(replace(settings, data=str(tmp_path / "none.jsonl")))
+        assert str(refused.value) == "'none.jsonl' 파일이 없어요."
 
 
 @pytest.mark.slow
