@@ -19,6 +19,7 @@ from chat.engine import CALLS
 from runs.queue import start_dispatcher
 from ui.guard import guarded
 from ui.page import build
+from ui.patches.calm_queue import look_less_often
 from ui.theme import MARK, STYLES, theme
 from ui.usage import MAX_SESSIONS, MAX_UPLOAD_BYTES, raise_open_files_limit
 
@@ -38,6 +39,7 @@ def main() -> None:
     remove_old_files()
     page = build().queue(default_concurrency_limit=8, max_size=MAX_WAITING_CALLS)
     gc.freeze()  # modules and components stay: never walked again
+    look_less_often(page)
     page.translate(build)
     start_dispatcher()
     page.launch(

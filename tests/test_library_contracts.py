@@ -296,6 +296,16 @@ def test_gradio_holds_what_it_knows_of_sessions_in_the_tables_that_are_read():
     file_upload_statuses.stop_tracking("unknown")
 
 
+def test_gradio_queue_waits_as_long_as_it_is_told():
+    """ui/patches/calm_queue.py."""
+    from gradio.queueing import Queue
+
+    assert "asyncio.sleep(self.sleep_when_free)" in inspect.getsource(Queue.start_processing), sources("gradio")
+    source = inspect.getsource(Queue.start_progress_updates)
+    assert "asyncio.sleep(self.progress_update_sleep_when_free)" in source, sources("gradio")
+    assert "0.001" in inspect.getsource(Queue.__init__), "Gradio waits longer now: drop ui/patches/calm_queue.py"
+
+
 def test_transformers_caches_keep_keys_and_values_a_layer():
     """chat/batch.py joins and splits them."""
     from transformers import DynamicCache
