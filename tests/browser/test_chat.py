@@ -90,7 +90,7 @@ def test_models_answer_side_by_side_and_an_answer_becomes_a_row(chat):
     edit(chat, 0, 1, "A corrected answer.")
     wait_for(lambda: (home() / "datasets/local/from-chat.jsonl").exists(), 30, "no row was kept")
     icon(chat, 0, "Like").first.click()
-    chat.get_by_text("Saved to from-chat, 1 row.").first.wait_for()
+    chat.get_by_text("Saved to from-chat").first.wait_for()
     (row,) = read_rows("from-chat")
     assert row["source"] == "liked" and [one["content"] for one in row["messages"]] == [TYPED, "A corrected answer."]
     chat.locator("#chat-settings-button").click()

@@ -163,8 +163,8 @@ class DataHandlers:
             return False
         key = _key_of(conversation, pane, place)
         kept = feedback.keep_row(values[self.parts.name_box], messages, source, key, owner)
-        words = n_("Saved to {name}, {count:,} row.", "Saved to {name}, {count:,} rows.", kept.rows, name=kept.name)
-        gr.Info(html.escape(str(words), quote=False), title=str(_("Saved")), duration=4)
+        rows = n_("{count:,} row", "{count:,} rows", kept.rows)
+        gr.Info(str(rows), title=html.escape(str(_("Saved to {name}", name=kept.name)), quote=False), duration=4)
         return True
 
     def wire(self, inputs: set, outputs: list) -> None:

@@ -21,6 +21,11 @@ COPY_THE_WORDS = """(...values) => {
 # Esc closes an open list or a side on a phone, or leaves an edit, else it stops the answer. An edited message's box has the
 # focus, and not the line under the answer in it.
 KEYS = """() => {
+  const fit = () => {  // the chat is as high as what is left of the window below the page's head
+    const chat = document.getElementById("chat"), top = chat?.getBoundingClientRect().top + window.scrollY;
+    if (top) document.documentElement.style.setProperty("--chat-top", `${Math.round(top)}px`);
+  };
+  setTimeout(fit);  // after the tab is drawn
   if (window.studioKeys) return;
   window.studioKeys = true;
   const shut = (chat) => { delete chat.dataset.list; delete chat.dataset.settings; };
@@ -29,12 +34,7 @@ KEYS = """() => {
     const isIn = event.target.closest?.(".chat-side, .chat-toggle, [role=listbox]");
     if (chat && !isIn && matchMedia("(max-width: 960px)").matches) shut(chat);
   });
-  const fit = () => {  // the chat is as high as what is left of the window below the page's head
-    const chat = document.getElementById("chat"), top = chat?.getBoundingClientRect().top + window.scrollY;
-    if (top) document.documentElement.style.setProperty("--chat-top", `${Math.round(top)}px`);
-  };
   window.addEventListener("resize", fit);
-  fit();
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || document.querySelector("[role=listbox]")) return;
     const edited = event.target.closest?.("textarea.edit-textarea");

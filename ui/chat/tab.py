@@ -66,12 +66,15 @@ def _wire_answers(handlers: ChatHandlers, inputs: set, outputs: list) -> list:
     own = handlers.layout
     # the engine decides who waits
     answering: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": CALLS.total, **QUIET}
-    asked = [([own.send_button.click, own.message_box.submit], handlers.send, "send")]
-    asked.append(([own.continue_button.click], handlers.continue_answer, "continue"))
+    asked: list[tuple] = [([own.send_button.click, own.message_box.submit], handlers.send, "send", FOCUS)]
+    asked.append(([own.continue_button.click], handlers.continue_answer, "continue", None))
     for pane, chatbot in enumerate(own.panes.chatbots):
-        asked.append(([chatbot.retry], handlers.retry(pane), f"retry_{pane}"))
-        asked.append(([chatbot.edit], handlers.edit(pane), f"edit_{pane}"))
-    running = [gr.on(on, handler, inputs, outputs, api_name=name, **answering) for on, handler, name in asked]
+        asked.append(([chatbot.retry], handlers.retry(pane), f"retry_{pane}", None))
+        asked.append(([chatbot.edit], handlers.edit(pane), f"edit_{pane}", None))
+    running = [
+        gr.on(on, handler, inputs, outputs, api_name=name, js=script, **answering)
+        for on, handler, name, script in asked
+    ]
     for place, (on, *_rest) in enumerate(asked):
         gr.on(on, None, cancels=running[:place] + running[place + 1 :])
     return running
@@ -86,7 +89,7 @@ def _wire_the_rest(handlers: ChatHandlers, new_button: gr.Button, inputs: set, o
         ends.append(([chatbot.clear], handlers.start_new, f"clear_{pane}"))
     ends.append(([new_button.click], handlers.start_new, "new_conversation"))
     ends.append(([own.model_dropdown.input, own.beside_dropdown.input], handlers.models_changed, "models"))
-    gr.on([own.send_button.click, new_button.click], None, None, None, js=FOCUS)
+    new_button.click(None, None, None, js=FOCUS)
     return [  # first the end, then what follows: a last word would come over it
         gr.on(on, None, cancels=running).then(handler, inputs, outputs, api_name=name, **QUIET)
         for on, handler, name in ends

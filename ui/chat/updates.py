@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from chat.conversation import MAX_PANES, Conversation
+from chat.conversation import MAX_PANES, Conversation, said
 from ui.chat import view as chat_view
 from ui.chat.checks import are_different
 from ui.chat.layout import Layout
@@ -20,9 +20,12 @@ def at_rest(own: Layout, conversation: Conversation) -> Updates:
 def whole_view(own: Layout, conversation: Conversation) -> Updates:
     """Return updates for all panes."""
     panes, changes, count = own.panes, {}, len(conversation["panes"])
+    has_answers = bool(said(conversation))
     for number in range(MAX_PANES):
         changes[panes.columns[number]] = gr.Column(visible=number < count)
-        changes[panes.better_buttons[number]] = gr.Button(visible=count > 1, interactive=are_different(conversation))
+        changes[panes.better_buttons[number]] = gr.Button(
+            visible=count > 1 and has_answers, interactive=are_different(conversation)
+        )
         if number < count:
             pane = conversation["panes"][number]
             label = chat_view.title_of(pane)
