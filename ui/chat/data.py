@@ -66,7 +66,7 @@ class DataHandlers:
                 raise UserError(_("This answer is not complete yet."), _("Rate it when it is."))
             is_good = data.liked is True or data.liked == "Like"
             if is_good:
-                is_good = self._keep(values, visitor.owner, conversation, pane, place, "liked")
+                self._keep(values, visitor.owner, conversation, pane, place, "liked")
             else:
                 key = _key_of(conversation, pane, place)
                 feedback.drop_row(values[self.parts.name_box], key, visitor.owner)
