@@ -10,7 +10,7 @@ from typing import Any
 from common.command_line import printable, progress_on_stderr
 from common.errors import UserError
 from common.files import read_object
-from common.language import _, joined, n_
+from common.language import _, joined, n_, said
 from common.paths import adapters_folder, bases_folder, runs_folder
 from runs.bundle import write_bundle
 from runs.config import EXAMPLE, TrainConfig
@@ -76,7 +76,9 @@ def show(options: argparse.Namespace) -> int:
     state, labels = read_state(run), labels_of(run)
     for line in filter(None, (labels.title, labels.words(), labels.notes)):
         print(printable(line))
-    print(printable(run.settings_problem() or run.config_file.read_text(encoding="utf-8")))
+    config = run.config_or_none()
+    words = replace(config, base_reason=said(config.base_reason)).to_yaml() if config else run.settings_problem()
+    print(printable(words))
     print(printable(f"status: {state.status} {joined([state.message, state.hint])}".strip()))
     for note in state.notes:
         print(printable(note))

@@ -3,6 +3,7 @@
 Light: no torch. What is wrong with their values says runs/problems.py.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any, TypedDict, get_type_hints
 import yaml
 
 from common.errors import UserError
-from common.language import _, english, joined
+from common.files import JSON_ERRORS
+from common.language import Sentence, _, english, joined, packed, unpacked
 from common.mix import DataSet, data_sets, line_of
 from common.paths import MAX_TITLE_CHARACTERS
 from data.settings import EXAMPLE, DataSettings
@@ -444,7 +446,9 @@ class TrainConfig:
         if "data" in values:
             values = {**values, "data": line_of(values["data"])}
         types = get_type_hints(cls)
-        return cls(**{name: convert(name, types[name], value) for name, value in values.items()})
+        config = cls(**{name: convert(name, types[name], value) for name, value in values.items()})
+        config.base_reason = _sentence_in(config.base_reason)
+        return config
 
     @classmethod
     def from_yaml(cls, path: Path) -> "TrainConfig":
@@ -476,11 +480,13 @@ class TrainConfig:
         return cls.from_dict(values)
 
     def to_yaml(self) -> str:
-        """Write the settings as YAML, each with its line of help as a comment."""
+        """Write the settings as YAML, each with its line of help as a comment; a sentence as JSON."""
         lines = []
         for item in fields(self):
-            value = yaml.safe_dump({item.name: getattr(self, item.name)}, allow_unicode=True, width=10_000).strip()
-            lines.append(f"{value}  # {item.metadata['help']}")
+            value = getattr(self, item.name)
+            value = json.dumps(packed(value), ensure_ascii=False) if isinstance(value, Sentence) else value
+            line = yaml.safe_dump({item.name: value}, allow_unicode=True, width=10_000).strip()
+            lines.append(f"{line}  # {item.metadata['help']}")
         return "\n".join(lines) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
@@ -515,6 +521,17 @@ class TrainConfig:
         """Name the settings with `mark` that are not as they come."""
         defaults = TrainConfig()
         return [name for name in marked(mark) if getattr(self, name) not in (None, "", getattr(defaults, name))]
+
+
+def _sentence_in(text: str) -> str:
+    """Return the sentence in a text that `to_yaml` wrote; any other text as it is."""
+    if isinstance(text, Sentence) or not text.startswith('{"msgid"'):
+        return text
+    try:
+        found = unpacked(json.loads(text))
+    except JSON_ERRORS:
+        return text
+    return found if isinstance(found, Sentence) else text
 
 
 def marked(*marks: Mark) -> tuple[str, ...]:

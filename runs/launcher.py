@@ -16,7 +16,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import is_file, read_json, write_json, write_text
-from common.language import _, english
+from common.language import _
 from common.mix import DataSet, as_text
 from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, as_title, contained, free_name, runs_folder, slug
 from data.kinds import suffix_of
@@ -101,7 +101,7 @@ def _write(run: Run, config: TrainConfig, base: Base, owner: str) -> None:
     changes: dict[str, str | None] = {
         "base": base.choice,
         "base_revision": base.revision,
-        "base_reason": english(base.reason),
+        "base_reason": base.reason,
     }
     if config.init_adapter:
         copy_adapter(config.init_adapter, owner, base, run.init_adapter_folder)

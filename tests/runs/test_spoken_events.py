@@ -9,9 +9,10 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 
 from common import language
-from common.language import KOREAN, Sentence, _
+from common.language import KOREAN, Sentence, _, joined
 from common.paths import REPOSITORY, runs_folder
 from runs.backup.backup import note_backup, read_backup
+from runs.config import TrainConfig
 from runs.events import parse_event
 from runs.run import EventLog, Run, read_state
 
@@ -68,6 +69,20 @@ def test_the_newest_step_and_the_note_of_a_backup_hold_sentences_too(run, korean
     known = read_backup(run.folder)
     with language.language(KOREAN):
         assert known and str(known.problem) == "배치를 반으로"
+
+
+def test_the_reason_for_the_base_is_a_sentence_in_the_settings_of_a_run(run, korean):
+    reason = joined([_("Halve the batch"), "Because: 7 {braces}."])
+    run.config_file.write_text(TrainConfig(base_reason=reason).to_yaml())
+    read = run.config()
+    EventLog(run).write("queued", base_reason=TrainConfig.from_dict(read.to_dict()).base_reason)
+    with language.language(KOREAN):
+        assert str(read.base_reason) == str(read_state(run).base_reason) == "배치를 반으로 Because: 7 {braces}."
+
+
+@pytest.mark.parametrize("text", ['{"msgid"', '{"msgid": 7, "values": {}}', '{"msgid": "{a}{a}", "values": []}', "{}"])
+def test_a_reason_that_only_looks_like_a_sentence_is_text(text):
+    assert TrainConfig.from_dict({"base_reason": text}).base_reason == text
 
 
 @pytest.mark.parametrize(
