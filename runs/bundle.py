@@ -24,6 +24,7 @@ from typing import Any, TypedDict
 
 from adapters.curves import draw_losses
 from common.files import read_object
+from common.language import ENGLISH, language
 from common.mix import as_text
 from common.paths import REPOSITORY, as_title
 from runs.config import EXAMPLE, ROWS, WRITTEN, TrainConfig, marked, named_in
@@ -75,15 +76,15 @@ def shell_command(source: Run | TrainConfig) -> str:
 
 
 def write_bundle(run: Run, destination: Path, include_data: bool = False) -> Path:
-    """Write `<id>.zip` into the folder `destination`; returns the file."""
+    """Write `<id>.zip`, in English, into the folder `destination`; returns the file."""
     destination.mkdir(parents=True, exist_ok=True)
     final = destination / f"{run.id}.zip"
     partial = destination / f"{run.id}.zip.partial-{os.getpid()}"
-    state = read_state(run)
     files = [*(_files(run.data_folder) if include_data else []), *_files(run.init_adapter_folder)]
     files += [run.folder / USER_FILE] if (run.folder / USER_FILE).is_file() else []
     try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        with language(ENGLISH), zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            state = read_state(run)
             for name, text in _texts(run, state, include_data).items():
                 archive.writestr(f"{run.id}/{name}", redact(text))
             if picture := draw_losses(state.curve("losses"), state.curve("eval_losses"), state.kept_place):

@@ -197,7 +197,7 @@ def from_earlier_runs(config: TrainConfig, base_id: str, hardware: Hardware, own
     for run in list_runs(owner)[:MAX_RUNS]:
         metrics, settings = _finished(run, stamps(run.folder, "events.jsonl", "config.yaml"))
         fast = metrics.get("tokens_per_second")
-        place = metrics.get("hardware", "")  # the card's name, or the threads of a CPU
+        place = english(metrics.get("hardware", ""))  # the card's name, or the threads of a CPU
         is_here = place == hardware.gpus[0].name if on_gpu else place.startswith("CPU,")
         if not fast or settings is None or metrics.get("base") != base_id or not is_here:
             continue

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 
 import pytest
 from babel.messages.catalog import Catalog
@@ -12,12 +13,14 @@ from common import language
 from common.language import KOREAN, Sentence, _, joined
 from common.paths import REPOSITORY, runs_folder
 from runs.backup.backup import note_backup, read_backup
+from runs.bundle import write_bundle
 from runs.config import TrainConfig
 from runs.events import parse_event
 from runs.run import EventLog, Run, read_state
 
 TRAINER = """
 import sys
+import zipfile
 from pathlib import Path
 from common.language import _, n_
 from runs.run import EventLog, Run
@@ -109,3 +112,12 @@ def test_the_sentence_of_a_stranger_names_no_more_than_values(text):
 def test_a_number_that_has_no_such_form_is_told_as_it_is():
     event = parse_event(b'{"event":"note","message":{"msgid":"{a:.1f}","values":{"a":1' + b"0" * 400 + b"}}}")
     assert event and event["message"] == "1" + "0" * 400
+
+
+def test_a_bundle_is_in_english_whoever_asks_for_it(run, korean, tmp_path):
+    run.config_file.write_text(TrainConfig().to_yaml())
+    EventLog(run).write("stopped", message=_("Halve the batch"))
+    with language.language(KOREAN):
+        bundle = write_bundle(run, tmp_path)
+    with zipfile.ZipFile(bundle) as archive:
+        assert json.loads(archive.read("run/metrics.json"))["message"] == "Halve the batch"
