@@ -207,7 +207,7 @@ def test_a_run_on_a_space_never_meets_a_machine_elsewhere(config, monkeypatch):
     """It may have been brought back from the Hub: a rendezvous there could send what is unpickled here."""
     run = create_run(config)
     elsewhere = {"num_machines": 2, "num_processes": 2, "main_process_ip": "203.0.113.9", "rendezvous": "c10d"}
-    run.config_file.write_text(yaml.safe_dump({**run.config().to_dict(), **elsewhere}))
+    run.config_file.write_text(TrainConfig.from_dict({**run.config().to_dict(), **elsewhere}).to_yaml())
     monkeypatch.setenv("SPACE_ID", "someone/studio")
     with pytest.raises(UserError, match="A Space is a single machine"):
         start(run)

@@ -147,7 +147,7 @@ def test_a_refused_launch_leaves_nothing(trainer, monkeypatch, tmp_path):
     monkeypatch.setenv("STUDIO_MAX_RUNS_PER_USER", "1")
     config = TrainConfig(name="run", base="embedded")
     launch(config)
-    with pytest.raises(UserError, match="the most at a time"):
+    with pytest.raises(UserError, match="at most 1 may at a time"):
         launch(config)
     assert [path.name for path in runs_folder().iterdir()] == ["run"]
 
