@@ -20,7 +20,7 @@ from models.prices import space_dollars_per_hour
 from runs.config import TrainConfig
 from runs.forecast.fitting import Change, make_it_fit
 from runs.forecast.memory import Memory, checkpointing_words, estimate_memory
-from runs.forecast.plan import DataFacts, Plan, packed_rows, plan_steps
+from runs.forecast.plan import FORWARD_SHARE, DataFacts, Plan, evaluated_rows, packed_rows, plan_steps
 from runs.forecast.speed import Speed
 
 ESTIMATE_FILE = "estimate.json"
@@ -205,8 +205,9 @@ def _stage_time(config: TrainConfig, data_facts: DataFacts, speed: Speed) -> flo
     if config.packing:
         tokens_a_step = min(plan.effective_batch * config.max_length, data_facts["tokens"])
     training = plan.total_steps * tokens_a_step / config.num_processes * speed.seconds_per_token
-    held_out = data_facts.get("held_out_rows", 0) * data_facts["mean_length"] / config.num_processes
-    evaluating = plan.evaluations * held_out * speed.seconds_per_token / 3  # forward only: a third of the work
+    held_out = evaluated_rows(config, data_facts["train_rows"], data_facts.get("held_out_rows", 0))
+    tokens = plan.evaluations * held_out * data_facts["mean_length"] / config.num_processes
+    evaluating = FORWARD_SHARE * tokens * speed.seconds_per_token
     return training + evaluating
 
 

@@ -9,6 +9,10 @@ from common.language import Sentence, _, n_
 from data.report import Histogram
 from runs.config import TrainConfig
 
+FORWARD_SHARE = 1 / 3  # of the work of training on a token: evaluating it
+MAX_EVALUATION_SHARE = 0.15  # of the time of a short training: its evaluations
+MIN_EVALUATED_ROWS = 16
+
 
 class TextFacts(TypedDict):
     """Stage 1: its rows of `max_length` tokens, and the tokens of all its text."""
@@ -82,6 +86,19 @@ def plan_steps(config: TrainConfig, train_rows: int, has_held_out: bool = True) 
         # one before the first step, then every `eval_steps` and at the end, or once an epoch (a broken one counts too)
         evaluations=1 + math.ceil(total / (config.eval_steps or steps_per_epoch)) if has_held_out else 0,
     )
+
+
+def evaluated_rows(config: TrainConfig, train_rows: int, held_out_rows: int) -> int:
+    """Count the held-out rows that each evaluation uses: all, or fewer where evaluations would take too much of a short run.
+
+    Evaluations and rows that were asked for (`eval_steps`, `eval_data`, `eval_split`) are made as they were.
+    """
+    if config.eval_steps or config.eval_data or config.eval_split:
+        return held_out_rows
+    plan = plan_steps(config, train_rows)
+    trained = plan.total_steps * min(plan.effective_batch, train_rows)
+    most = round(MAX_EVALUATION_SHARE / FORWARD_SHARE * trained / plan.evaluations)
+    return min(held_out_rows, max(most, MIN_EVALUATED_ROWS))
 
 
 def packed_rows(tokens: int, max_length: int) -> int:

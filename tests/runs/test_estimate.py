@@ -23,7 +23,7 @@ from runs.forecast.estimate import (
     predicted_memory,
     record_estimate,
 )
-from runs.forecast.plan import facts_in, plan_steps
+from runs.forecast.plan import evaluated_rows, facts_in, plan_steps
 from runs.forecast.presets import forecast_of_presets
 from runs.forecast.speed import Speed
 from runs.presets import DEFAULT, PRESETS, QUICK, THOROUGH, preset_values
@@ -103,6 +103,22 @@ def test_the_plan_says_how_many_weights_are_trained_and_their_share():
     assert last.weights.trained * 22 == count_weights(TrainConfig(), TINYLLAMA_SHAPE).trained * 4
     assert last.sentence().endswith("Trained: 2.3 M of 1,102.3 M weights, 0.21%.")
     assert last.to_json()["weights"]["total"] == last.weights.total
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows", "used"),
+    [
+        ({"max_steps": 20}, 23, 18),
+        ({"max_steps": 4}, 23, 16),
+        ({"max_steps": 4}, 9, 9),
+        ({"num_train_epochs": 1.0}, 23, 23),
+        ({}, 23, 23),
+        ({"max_steps": 20, "eval_steps": 5}, 23, 23),
+        ({"max_steps": 20, "eval_data": "mine.jsonl"}, 9000, 9000),
+    ],
+)
+def test_a_short_run_evaluates_fewer_rows_unless_it_was_told_which(settings, rows, used):
+    assert evaluated_rows(TrainConfig(**settings), 220, rows) == used
 
 
 @pytest.mark.parametrize(
