@@ -39,7 +39,12 @@ class BadLine(Row):
 
     def __init__(self, error: UserError, text: str, line: int | None = None) -> None:
         super().__init__()
-        self.error, self.text, self.line = error, text[:MAX_BAD_CHARACTERS], line
+        self.error, self.text, self.line = error, beginning(text), line
+
+
+def beginning(text: str) -> str:
+    """Return as much of a row that cannot be used as is told of it."""
+    return text if len(text) <= MAX_BAD_CHARACTERS else f"{text[:MAX_BAD_CHARACTERS]} …"
 
 
 class RowNumber(int):

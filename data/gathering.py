@@ -16,7 +16,7 @@ from common.errors import UserError
 from common.language import _, joined
 from common.mix import data_sets
 from data.columns import labelled_in_numbers, recognise
-from data.conversations import MAX_BAD_CHARACTERS, BadLine, Conversations, Kept, Row, RowNumber, told
+from data.conversations import BadLine, Conversations, Kept, Row, RowNumber, beginning, told
 from data.notices import Notice, count
 from data.reading import read_mix, read_source
 from data.report import BadRow
@@ -89,7 +89,7 @@ def _bad_row(number: int, row: Row, error: UserError) -> BadRow:
     """Return what a person is told of a row that cannot be used."""
     where, text = _("Row {row}", row=told(number)), ""
     if not isinstance(row, BadLine):
-        text = json.dumps(row, ensure_ascii=False, default=str)[:MAX_BAD_CHARACTERS]
+        text = beginning(json.dumps(row, ensure_ascii=False, default=str))
     else:
         text = row.text
         if row.line is not None:

@@ -1,7 +1,9 @@
 """The report of a check: every number is there, every word escaped, trained tokens are told from the others."""
 
+import pytest
+
 from ui.train.data_form import MAPPED, cures_of, report_views, stops_of
-from ui.train.report_view import conversations, histogram, raw_rows, summary, tokens
+from ui.train.report_view import conversations, found_in_one_line, histogram, raw_rows, summary, tokens
 
 DROP = {"label": "Leave them out", "changes": {"drop_duplicates": True}}
 SKIP = {"label": "Skip", "changes": {"skip_bad_rows": True}}
@@ -32,7 +34,13 @@ REPORT = {
 
 def test_numbers_and_findings_are_shown_and_escaped():
     shown = summary(REPORT)
-    assert "1,234" in shown and "two &lt;doubles&gt;" in shown and "&lt;base&gt;" in shown and "<base>" not in shown
+    assert (
+        "<b>1,234</b> rows" in shown
+        and "<b>1</b> held out" in shown
+        and "two &lt;doubles&gt;" in shown
+        and "&lt;base&gt;" in shown
+        and "<base>" not in shown
+    )
 
 
 def test_the_columns_that_were_found_are_said_and_can_be_changed():
@@ -64,10 +72,47 @@ def test_trained_tokens_are_told_from_the_others():
     assert "<span class='tok' title='1'>&lt;s&gt;</span>" in shown and "3 tokens, 1 trained" in shown
 
 
+def test_a_character_of_several_tokens_is_one_piece_with_its_ids():
+    row = {
+        **REPORT["preview"][1],
+        "length": 4,
+        "ids": [4, 5, 6, 7],
+        "tokens": ["한", "", "", "a"],
+        "trained": [True] * 4,
+    }
+    shown = tokens([row])
+    assert "<span class='tok on' title='3 tokens: 4, 5, 6'>한<sub>3</sub></span>" in shown
+    assert "<span class='tok on' title='7'>a</span>" in shown and "4 tokens, 4 trained" in shown
+
+
+def test_rows_that_cannot_be_used_are_listed_with_their_place_and_escaped():
+    bad = [{"where": "Line 3", "reason": "This line is not JSON: <b>.", "text": "{<i>"}]
+    shown = summary({**REPORT, "findings": [{**REPORT["findings"][1], "rows": bad}]})
+    assert "<b>Needs fixing:</b> bad rows<details><summary>Show the row</summary>" in shown
+    assert "<li><b>Line 3</b> This line is not JSON: &lt;b&gt;. <code>{&lt;i&gt;</code></li>" in shown
+    assert "Show the first 2 rows" in summary({**REPORT, "findings": [{**REPORT["findings"][1], "rows": bad * 2}]})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "220 conversations, 198 to train on and 22 held out, about 90 tokens each"),
+        ({"shape": "text", "held_out_rows": 0}, "220 texts to train on, about 90 tokens each"),
+        ({"shape": "messages and text", "usable": 1, "held_out_rows": 0}, "1 row to train on, about 90 tokens each"),
+        ({"usable": 0}, "Nothing to train on was found"),
+        ({"mapping": None, "columns": ["a"], "rows": 1}, "1 row, but it is not clear which column is what"),
+    ],
+)
+def test_what_was_found_is_said_in_one_line(changes, words):
+    found = {"mapping": {"messages": "messages"}, "columns": ["messages"], "shape": "messages", "mean_length": 89.7}
+    counts = {"rows": 220, "usable": 220, "train_rows": 198, "held_out_rows": 22}
+    assert found_in_one_line({**found, **counts, **changes}) == words
+
+
 def test_conversations_are_escaped_and_unused_rows_say_why():
     shown = conversations(REPORT["preview"])
     draft = {**TURNS[1], "trained": False}
-    assert "assistant (read, not trained)" in conversations([{**REPORT["preview"][0], "messages": [TURNS[0], draft]}])
+    assert "Assistant (read, not trained)" in conversations([{**REPORT["preview"][0], "messages": [TURNS[0], draft]}])
     assert "(read, not trained)" not in shown
     assert "&lt;b&gt;hi" in shown and "<b>hi" not in shown and "not used: too long" in shown and "plain" in shown
 

@@ -6,47 +6,99 @@ Pure functions of a report. All text from the data is escaped.
 import html
 from collections.abc import Iterable
 
+from common.language import Sentence, _, joined, n_
 from data.columns import in_words
-from data.report import Finding, Histogram, PreviewRow, Report
+from data.report import BadRow, Finding, Histogram, PreviewRow, Report
 from models.messages import Message
 
-LEVEL_WORDS = {"stop": "Needs fixing", "warning": "Note", "info": "Good to know"}
+LEVEL_WORDS = {"stop": _("Needs fixing:"), "warning": _("Note:"), "info": _("Good to know:")}
+ROLE_WORDS = {"system": _("System"), "user": _("User"), "assistant": _("Assistant")}
 MAX_RAW_ROWS = 3
 MAX_SHOWN = 4000  # characters of one message, tokens of one row
+
+
+def found_in_one_line(report: Report) -> Sentence:
+    """Say what was found: '220 conversations, 198 to train on and 22 held out, about 90 tokens each'."""
+    if report["mapping"] is None and report["columns"]:
+        return n_(
+            "{count:,} row, but it is not clear which column is what",
+            "{count:,} rows, but it is not clear which column is what",
+            report["rows"],
+        )
+    usable = report["usable"]
+    if not usable:
+        return _("Nothing to train on was found")
+    if report["shape"] == "messages":
+        found = n_("{count:,} conversation", "{count:,} conversations", usable)
+    elif report["shape"] == "text":
+        found = n_("{count:,} text", "{count:,} texts", usable)
+    else:
+        found = _rows(usable)
+    length = n_("about {count:,} token each", "about {count:,} tokens each", round(report["mean_length"]))
+    if not report["held_out_rows"]:
+        return _("{found} to train on, {length}", found=found, length=length)
+    return _(
+        "{found}, {train:,} to train on and {held_out:,} held out, {length}",
+        found=found,
+        train=report["train_rows"],
+        held_out=report["held_out_rows"],
+        length=length,
+    )
 
 
 def summary(report: Report) -> str:
     """Show the numbers of the data, the histogram of lengths, and every finding."""
     if report["mapping"] is None:
-        return _fact(report["rows"], "rows") + _findings(report["findings"][:1])
+        return _fact(_rows(report["rows"])) + _findings(report["findings"][:1])
+    longest = report["longest"]
     facts = (
-        (report["rows"], "rows"),
-        (report["usable"], "usable"),
-        (report["turns"], "turns"),
-        (report["tokens"], "tokens"),
-        (report["trained_tokens"], "trained tokens"),
-        (report["held_out_rows"], "held out"),
-        (report["longest"], "tokens in the longest row"),
+        _rows(report["rows"]),
+        _("{count:,} usable", count=report["usable"]),
+        n_("{count:,} turn", "{count:,} turns", report["turns"]),
+        n_("{count:,} token", "{count:,} tokens", report["tokens"]),
+        n_("{count:,} trained token", "{count:,} trained tokens", report["trained_tokens"]),
+        _("{count:,} held out", count=report["held_out_rows"]),
+        n_("{count:,} token in the longest row", "{count:,} tokens in the longest row", longest),
     )
-    findings = _findings(report["findings"]) or "<p class='good'>Nothing to complain about.</p>"
-    base = f"Columns: {in_words(report['mapping'])}. Counted with the tokenizer of {report['base']}: {report['base_reason']}."
+    findings = _findings(report["findings"]) or f"<p class='good'>{escape(_('No problems found.'))}</p>"
+    columns = _("Columns: {columns}.", columns=in_words(report["mapping"]))
+    counted = _("Counted with the tokenizer of {base}.", base=report["base"])
+    base = joined([columns, counted, report["base_reason"]])
     return (
-        f"<div class='facts'>{''.join(_fact(*fact) for fact in facts)}</div>{histogram(report['lengths'])}"
+        f"<div class='facts'>{''.join(map(_fact, facts))}</div>{histogram(report['lengths'])}"
         f"{findings}<p class='hint'>{escape(base)}</p>"
     )
 
 
-def _fact(value: int, words: str) -> str:
+def _rows(count: int) -> Sentence:
+    return n_("{count:,} row", "{count:,} rows", count)
+
+
+def _fact(words: Sentence) -> str:
     """Return a number with its label as HTML."""
-    return f"<span class='fact'><b>{value:,}</b> {escape(words)}</span>"
+    number = f"{words.values['count']:,}"
+    return f"<span class='fact'>{escape(words).replace(number, f'<b>{number}</b>', 1)}</span>"
 
 
 def _findings(findings: Iterable[Finding]) -> str:
     """Return findings as HTML boxes; their cures are buttons of the page."""
     return "".join(
-        f"<p class='finding {escape(item['level'])}'><b>{LEVEL_WORDS[item['level']]}:</b> {escape(item['message'])}</p>"
+        f"<div class='finding {escape(item['level'])}'><b>{escape(LEVEL_WORDS[item['level']])}</b> {escape(item['message'])}"
+        f"{_bad_rows(item.get('rows', []))}</div>"
         for item in findings
     )
+
+
+def _bad_rows(rows: list[BadRow]) -> str:
+    """Return the first rows that cannot be used as a folded list; "" without any."""
+    if not rows:
+        return ""
+    items = "".join(
+        f"<li><b>{escape(row['where'])}</b> {escape(row['reason'])} <code>{escape(row['text'])}</code></li>"
+        for row in rows
+    )
+    title = n_("Show the row", "Show the first {count} rows", len(rows))
+    return f"<details><summary>{escape(title)}</summary><ul>{items}</ul></details>"
 
 
 def histogram(lengths: Histogram) -> str:
@@ -55,20 +107,31 @@ def histogram(lengths: Histogram) -> str:
     if not any(counts):
         return ""
     bars = "".join(
-        f"<div class='bin' title='{count} rows of {low:.0f} to {high:.0f} tokens'>"
+        f"<div class='bin' title='{escape(_bin(count, low, high))}'>"
         f"<i style='height:{max(2.0 if count else 0.0, 100 * count / max(counts)):.1f}%'></i></div>"
         for low, high, count in zip(edges, edges[1:], counts, strict=False)
     )
     return (
-        f"<div class='histogram' role='img' aria-label='Lengths of the rows in tokens'>{bars}</div>"
-        f"<div class='axis'><span>{edges[0]:.0f}</span><span>tokens a row</span><span>{edges[-1]:.0f}</span></div>"
+        f"<div class='histogram' role='img' aria-label='{escape(_('Lengths of the rows in tokens'))}'>{bars}</div>"
+        f"<div class='axis'><span>{edges[0]:,}</span><span>{escape(_('tokens per row'))}</span>"
+        f"<span>{edges[-1]:,}</span></div>"
+    )
+
+
+def _bin(count: int, low: int, high: int) -> Sentence:
+    return n_(
+        "{count:,} row of {low:,} to {high:,} tokens",
+        "{count:,} rows of {low:,} to {high:,} tokens",
+        count,
+        low=low,
+        high=high,
     )
 
 
 def raw_rows(report: Report) -> str:
     """Return the first rows as they were read, for the choice of columns."""
     return "".join(
-        _section(f"Row {number}", "".join(_turn(name, value) for name, value in row.items()))
+        _section(_("Row {row}", row=number), "".join(_turn(name, value) for name, value in row.items()))
         for number, row in zip(report["sample_rows"][:MAX_RAW_ROWS], report["sample"], strict=False)
     )
 
@@ -84,25 +147,45 @@ def conversations(preview: list[PreviewRow]) -> str:
 
 
 def tokens(preview: list[PreviewRow]) -> str:
-    """Show the first rows as the ids that the trainer gets: trained tokens coloured, special tokens as they are."""
-    parts = ["<p class='hint'><span class='tok on'>trained</span> <span class='tok'>read, not trained</span></p>"]
+    """Show the first rows as the ids that the trainer gets: trained tokens coloured, special tokens as they are.
+
+    A character of several tokens is one piece with their number.
+    """
+    legend = (
+        f"<span class='tok on'>{escape(_('trained'))}</span> <span class='tok'>{escape(_('read, not trained'))}</span>"
+    )
+    parts = [f"<p class='hint'>{legend}</p>"]
     for row in preview:
-        spans = [
-            f"<span class='tok{' on' if trained else ''}' title='{number}'>{escape(token)}</span>"
-            f"{'<br>' if '↵' in token else ''}"
-            for number, token, trained in zip(row["ids"][:MAX_SHOWN], row["tokens"], row["trained"], strict=False)
-        ]
-        more = row["length"] - len(spans)
-        body = f"<div class='tokens'>{''.join(spans)}{f' … and {more} more' if more > 0 else ''}</div>"
+        ids, pieces = row["ids"][:MAX_SHOWN], []
+        for place in range(len(ids)):
+            if row["tokens"][place] or not pieces:
+                pieces.append([])
+            pieces[-1].append(place)
+        more = row["length"] - len(ids)
+        rest = f" {escape(_('… and {count:,} more', count=more))}" if more > 0 else ""
+        body = f"<div class='tokens'>{''.join(_piece(row, places) for places in pieces)}{rest}</div>"
         parts.append(_section(_head(row), body))
     return "".join(parts)
 
 
-def _head(row: PreviewRow) -> str:
+def _piece(row: PreviewRow, places: list[int]) -> str:
+    """Return a token, or the tokens of one character, as HTML: its text, and its ids as a tooltip."""
+    text, ids = row["tokens"][places[0]], ", ".join(str(row["ids"][place]) for place in places)
+    is_on = " on" if row["trained"][places[0]] else ""
+    if len(places) == 1:
+        return f"<span class='tok{is_on}' title='{ids}'>{escape(text)}</span>{'<br>' if '↵' in text else ''}"
+    title = n_("{count} token: {ids}", "{count} tokens: {ids}", len(places), ids=ids)
+    return f"<span class='tok{is_on}' title='{escape(title)}'>{escape(text)}<sub>{len(places)}</sub></span>"
+
+
+def _head(row: PreviewRow) -> Sentence:
     """Return the heading of a row: number, tokens, trained tokens, and why it is not used."""
-    of = "" if row["length"] == len(row["ids"]) else f"of the first {len(row['ids'])} "
-    why_not = "" if row["used"] else f" · not used: {row['why_not']}"
-    return f"Row {row['row']} · {row['length']} tokens, {sum(row['trained'])} {of}trained{why_not}"
+    trained = _("{count:,} trained", count=sum(row["trained"]))
+    if row["length"] != len(row["ids"]):
+        trained = _("{count:,} of the first {first:,} trained", count=sum(row["trained"]), first=len(row["ids"]))
+    size = n_("{count:,} token, {trained}", "{count:,} tokens, {trained}", row["length"], trained=trained)
+    why_not = "" if row["used"] else _("not used: {reason}", reason=row["why_not"])
+    return joined([_("Row {row}", row=row["row"]), size, why_not], " · ")
 
 
 def _section(head: str, body: str) -> str:
@@ -117,14 +200,17 @@ def _turn(name: str, text: str, role: str = "") -> str:
 
 def _message(message: Message) -> str:
     """Return one message as HTML, and whether it is an answer that is not trained."""
-    read_only = "" if message.get("trained", True) else " (read, not trained)"
-    return _turn(f"{message['role']}{read_only}", message["content"], message["role"])
+    name = ROLE_WORDS.get(message["role"], message["role"])
+    if not message.get("trained", True):
+        name = _("{role} (read, not trained)", role=name)
+    return _turn(name, message["content"], message["role"])
 
 
 def _clipped(text: str) -> str:
     """Return the first MAX_SHOWN characters as HTML, with the number of the others."""
     more = len(text) - MAX_SHOWN
-    return escape(text[:MAX_SHOWN]).replace("\n", "<br>") + (f" … and {more} more characters" if more > 0 else "")
+    rest = n_("… and {count:,} more character", "… and {count:,} more characters", more)
+    return escape(text[:MAX_SHOWN]).replace("\n", "<br>") + (f" {escape(rest)}" if more > 0 else "")
 
 
 def escape(value: object) -> str:
