@@ -62,12 +62,18 @@ def _grid(axes: Axes) -> str:
 
 
 def _line(curve: Curve, axes: Axes) -> str:
-    """Return a curve as one path, its dots as a second one: strokes of no length, which stay round when the SVG stretches."""
-    places = [axes.place(*point) for point in curve.points]
-    pairs = [f"{_at(x)} {_at(y)}" for x, y in places]
+    """Return a curve as one path, and its dots: strokes of no length, which stay round when the SVG stretches.
+
+    A dot tells its step and value to whoever points at it.
+    """
+    pairs = [f"{_at(x)} {_at(y)}" for x, y in (axes.place(*point) for point in curve.points)]
     line = f"<path class='line {curve.look}' d='M{'L'.join(pairs)}'/>"
-    dotted = pairs if curve.dots else pairs[:1] if len(pairs) == 1 else []
-    return line + f"<path class='dots {curve.look}' d='{''.join(f'M{pair}h0' for pair in dotted)}'/>"
+    if not curve.dots and len(pairs) > 1:
+        return line
+    return line + "".join(
+        f"<path class='dot {curve.look}' d='M{pair}h0'><title>{step:,}: {value_words(value)}</title></path>"
+        for pair, (step, value) in zip(pairs, curve.points, strict=True)
+    )
 
 
 def _scale(axes: Axes, with_values: bool) -> str:

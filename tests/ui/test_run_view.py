@@ -61,7 +61,7 @@ def test_the_plot_spans_the_whole_run_and_has_whole_steps_labels_and_a_name():
     assert "No points yet." in loss_plot(RunState(total_steps=4))
     one = loss_plot(RunState(total_steps=4, eval_losses=[(0, 3.0)]))
     assert re.findall("class='step'[^>]*>([^<]*)", one) == ["0", "1", "2", "3", "4"]
-    assert "class='dots held-out' d='M0.0 500.0h0'" in one, "a single point is seen"
+    assert "class='dot held-out' d='M0.0 500.0h0'" in one, "a single point is seen"
     assert ">held-out 3</span>" in one and "held-out: 3 at step 0, 3 at step 0." in one and "kept" not in one
     many = loss_plot(RunState(losses=[(step, 1.0) for step in range(100_000)], eval_losses=[(9, 2.0)]))
     assert len(many) < 20_000 and "1 at step 99,999" in many, "the last point is always there"
@@ -141,7 +141,7 @@ def test_a_run_that_was_asked_to_stop_ends_by_itself_and_only_a_job_can_be_ended
     assert stop_button(run, training).value == "Cancel the job now" and job_line(run, training) == STOPPING
     stopped = RunState(status="stopped")
     assert not stop_button(run, stopped).visible and "Hugging Face Jobs" in describe(run, stopped, None)
-    resume_button = run_view.render(run)[8]
+    resume_button = run_view.render(run)[6]
     assert resume_button.visible is False, "this machine cannot go on with it"
     write_json(run.job_file, {"kind": "slurm"})
     assert not stop_button(run, training).visible and "submit its file there again" in job_line(run, stopped)

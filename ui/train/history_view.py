@@ -123,12 +123,12 @@ def build_history_view(tab: gr.Tab) -> HistoryView:
         copy_button = gr.Button(_("Copy settings to the form"), min_width=160)
         star_button = gr.Button(_("Star ★"), min_width=80)
         delete_button = gr.Button(_("Delete"), variant="stop", min_width=80)
-        with gr.Group(visible=False) as delete_group:
-            gr.HTML(f"<p class='problem'>{_('Delete the chosen runs? Their adapters stay.')}</p>", padding=True)
-            with gr.Row():
-                delete_yes = gr.Button(_("Yes, delete"), variant="stop", size="sm")
-                delete_no = gr.Button(_("Keep"), size="sm")
         undo_button = gr.Button(_("Undo delete"), visible=False, min_width=100)
+    with gr.Group(visible=False) as delete_group:
+        gr.HTML(f"<p class='problem'>{_('Delete the chosen runs? Their adapters stay.')}</p>", padding=True)
+        with gr.Row():
+            delete_yes = gr.Button(_("Yes, delete"), variant="stop", size="sm")
+            delete_no = gr.Button(_("Keep"), size="sm")
     with gr.Row():
         title_box = gr.Textbox(show_label=False, placeholder=_("New name"), container=False, scale=3)
         rename_button = gr.Button(_("Rename"), scale=1, min_width=80)

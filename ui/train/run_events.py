@@ -14,7 +14,7 @@ from runs.labels import title_of
 from runs.queue import enqueue, launch
 from runs.queue import stop as stop_run
 from runs.resolve import capped
-from runs.run import find_run, read_state
+from runs.run import RunState, find_run, read_state
 from ui.events import QUIET, Wiring
 from ui.messages import shown
 from ui.owner import owner_of, visitor_of
@@ -69,21 +69,25 @@ def _refresh(tab: TrainTab) -> Wiring:
 def _wire_view(tab: TrainTab) -> Wiring:
     """Wire the timer and the choice of a run; return the event that fills the view.
 
-    A tick only asks whether anything has changed; what fills the view follows when it has.
+    A browser works long on each output of an event: a tick brings only what is live, when it has changed, and the rest follows
+    when the phase is another.
     """
-    inputs = [tab.browser_key, tab.view.runs_dropdown]
-    outputs = [*tab.view.outputs, tab.adapter_name, tab.timer]
+    view, inputs = tab.view, [tab.browser_key, tab.view.runs_dropdown]
+    ticked = [*view.live, tab.phase, tab.shown]
 
     @shown
     def on_tick(token: gr.OAuthToken | None, key, run_id, shown_now):
         if not key:  # the page is still opening
-            return gr.skip()
+            return [gr.skip()] * len(ticked)
         visitor = visitor_of(key, token)
         run = find_run(run_id, visitor.owner) if run_id else None
         if run:
             renew(run, visitor)
         now = run_view.signature(run)
-        return gr.skip() if now == shown_now else now
+        if now == shown_now:
+            return [gr.skip()] * len(ticked)
+        state = read_state(run) if run else RunState(status="")
+        return [*run_view.render_live(run, state), run_view.phase(run, state), now]
 
     @shown
     def on_pick(token: gr.OAuthToken | None, key, run_id):
@@ -92,10 +96,15 @@ def _wire_view(tab: TrainTab) -> Wiring:
         seconds = TICK_SECONDS if state and state.is_running else IDLE_TICK_SECONDS
         return [*run_view.render(run), state.adapter if state else "", gr.Timer(seconds)]
 
-    picked: Wiring = {"fn": on_pick, "inputs": inputs, "outputs": outputs, **QUIET}
-    tab.timer.tick(on_tick, [*inputs, tab.shown], tab.shown, queue=False, **QUIET)
-    tab.shown.change(**picked)
-    tab.view.runs_dropdown.change(**picked)
+    picked: Wiring = {
+        "fn": on_pick,
+        "inputs": inputs,
+        "outputs": [*view.outputs, tab.adapter_name, tab.timer],
+        **QUIET,
+    }
+    tab.timer.tick(on_tick, [*inputs, tab.shown], ticked, queue=False, **QUIET)
+    tab.phase.change(**picked)
+    view.runs_dropdown.change(**picked)
     return picked
 
 

@@ -17,6 +17,7 @@ from ui.train.run_plots import loss_plot, more_plots
 from ui.train.run_status import describe, details
 
 LOG_LINES = 300
+SLOW_SECONDS = 10
 RESUMABLE = ("stopped", "interrupted", "failed")
 STOP = _("Stop and keep what it learned")
 DISCARD_QUESTION = _("Delete this run and the adapter that came out of it? A training that runs is ended.")
@@ -24,7 +25,7 @@ DISCARD_QUESTION = _("Delete this run and the adapter that came out of it? A tra
 
 @dataclass
 class RunView:
-    """The parts of the view; `outputs` in the order that `render` fills."""
+    """The parts of the view; `outputs` in the order that `render` fills, the `live` ones first: they change at every step."""
 
     runs_dropdown: gr.Dropdown
     stop_button: gr.Button
@@ -41,6 +42,7 @@ class RunView:
     bundle_button: gr.Button
     data_checkbox: gr.Checkbox
     log_button: gr.Button
+    live: list
     outputs: list
 
 
@@ -58,7 +60,6 @@ def build_run_view() -> RunView:
             discard_yes = gr.Button(_("Yes, delete it"), variant="stop", size="sm")
             discard_no = gr.Button(_("Keep it"), size="sm")
     status_html = gr.HTML(empty_view(), elem_classes="status")
-    learned = gr.HTML(visible=False)
     with gr.Row():
         stop_button = gr.Button(str(STOP), visible=False, min_width=150)
         cure_button = gr.Button(visible=False, variant="primary", min_width=150)
@@ -67,8 +68,7 @@ def build_run_view() -> RunView:
         share_button = gr.Button(_("Share"), visible=False, min_width=90)
         export_button = gr.Button(_("Export"), visible=False, min_width=90)
         picture_button = gr.Button(_("Picture"), visible=False, min_width=90)
-    loss_html = gr.HTML(visible=False)
-    details_html = gr.HTML()
+    curves_html = gr.HTML()
     with gr.Accordion(_("More curves"), open=False):
         more_html = gr.HTML()
     with gr.Accordion(_("All sample answers"), open=False):
@@ -79,6 +79,7 @@ def build_run_view() -> RunView:
             log_button = gr.Button(_("Download log"), size="sm")
             bundle_button = gr.Button(_("Download run bundle (.zip)"), size="sm")
         data_checkbox = gr.Checkbox(False, label=_("with the training data in it"))
+    live = [status_html, curves_html]
     buttons = [stop_button, resume_button, cure_button, chat_button, share_button, export_button, picture_button]
     return RunView(
         runs_dropdown=runs_dropdown,
@@ -96,7 +97,8 @@ def build_run_view() -> RunView:
         bundle_button=bundle_button,
         data_checkbox=data_checkbox,
         log_button=log_button,
-        outputs=[status_html, learned, loss_html, details_html, more_html, samples_html, log_box, *buttons],
+        live=live,
+        outputs=[*live, more_html, samples_html, log_box, *buttons],
     )
 
 
@@ -126,16 +128,32 @@ def _stamp(path: Path) -> tuple[int, int]:
         return 0, 0
 
 
+def phase(run: Run | None, state: RunState) -> str:
+    """Return a short text that changes when more has changed than what is `live`, and every SLOW_SECONDS for curves and log."""
+    if run is None:
+        return ""
+    seldom = (state.status, state.adapter, state.cure is None, bool(state.losses), len(state.curve("samples")))
+    seldom += (int((state.updated_at or 0) / SLOW_SECONDS),)
+    return str(hash((current_language(), run.owner, run.id, run.stop_file.exists(), *seldom)))
+
+
+def render_live(run: Run | None, state: RunState) -> list[str]:
+    """Return the values of `RunView.live`: status and what it learned, loss and numbers."""
+    if run is None:
+        return [describe(None, state, None), ""]
+    return [
+        describe(run, state, position(run) if state.status == "queued" else None) + learned_html(run, state),
+        loss_plot(state) + details(run, state),
+    ]
+
+
 def render(run: Run | None) -> list:
     """Return updates for `RunView.outputs`."""
     state = read_state(run) if run else RunState(status="")
     is_job = run is not None and run.job_file.exists()
     has_result = bool(state.adapter) and not state.is_running
     return [
-        describe(run, state, position(run) if run and state.status == "queued" else None),
-        gr.HTML(learned_html(run, state), visible=True) if run else gr.HTML(visible=False),
-        gr.HTML(loss_plot(state), visible=True) if run else gr.HTML(visible=False),
-        details(run, state) if run else "",
+        *render_live(run, state),
         more_plots(state),
         sample_answers(state),
         tail(run.log_file, LOG_LINES) if run else "",

@@ -101,8 +101,9 @@ class TrainTab:
     timer: gr.Timer
     # of the last check, see ui.train.check_events.check_result
     report: gr.State = field(default_factory=lambda: gr.State(None))
-    # ui.train.run_view.signature of the shown run: no gr.State, whose change is not seen by the page outside of the queue
+    # ui.train.run_view.signature and phase of the shown run; no gr.State, whose change is not seen outside of the queue
     shown: gr.Textbox = field(default_factory=lambda: gr.Textbox("", visible="hidden"))
+    phase: gr.Textbox = field(default_factory=lambda: gr.Textbox("", visible="hidden"))
     adapter_name: gr.State = field(default_factory=lambda: gr.State(""))
     # the names of the inputs that a sentence stands at, see ui.train.settings_form.mark_wrong
     wrong: gr.State = field(default_factory=lambda: gr.State([]))
