@@ -3,6 +3,7 @@
 import html
 import math
 import re
+import time
 
 import pytest
 
@@ -48,6 +49,7 @@ def test_a_run_that_lives_says_what_it_does_and_a_screen_reader_hears_only_what_
     run.request_stop()
     assert "<b>Stopping and keeping what it learned</b>" in describe(run, state, None)
     assert "run-alive" not in describe(run, RunState(status="done"), None)
+    assert "run-alive" in describe(run, RunState(status="done", ended_at=time.time()), None), "nothing jumps at the end"
 
 
 def test_the_facts_are_those_of_the_run(tmp_path):

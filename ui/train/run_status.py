@@ -1,6 +1,7 @@
 """The status of one run as HTML: what it does now, how far it is, its numbers and its problems. All text is escaped."""
 
 import html
+import time
 
 from adapters.result_picture import loss_words
 from common.language import Sentence, _, joined
@@ -15,6 +16,7 @@ from ui.train.backups import backup_html
 from ui.train.empty import empty_view
 from ui.train.jobs_view import job_line
 
+FRESH_SECONDS = 3600
 STATUS_WORDS = {
     "queued": _("Waiting"),
     "preparing": _("Preparing"),
@@ -30,15 +32,18 @@ STATUS_WORDS = {
 
 
 def describe(run: Run | None, state: RunState, place: tuple[int, int] | None) -> str:
-    """Return the status as HTML. Its root has the class `run-alive` while the run waits or trains."""
+    """Return the status as HTML. Its root has the class `run-alive`, which puts it first on a phone, while it waits or trains
+    and for a while after its end: the result stays where it was looked at.
+    """
     if run is None:
         return empty_view()
     percent = 100 * (1.0 if state.status == "done" else state.fraction)
     labels = labels_of(run)
     title = f"{title_of(run)} {labels.words()}".rstrip()
+    is_fresh = state.is_running or time.time() - (state.ended_at or 0) < FRESH_SECONDS
     facts = "".join(f"<span>{html.escape(str(fact))}</span>" for fact in progress(state))
     lines = [
-        f"<div class='{'run run-alive' if state.is_running else 'run'}'>",
+        f"<div class='{'run run-alive' if is_fresh else 'run'}'>",
         f"<p class='said' role='status' aria-live='polite'>{html.escape(announced(run, state))}</p>",
         f"<div class='run-title'>{html.escape(title)}</div>",
         f"<div class='status-line'><b>{html.escape(str(doing(run, state, place)))}</b>{facts}</div>",
