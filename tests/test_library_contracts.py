@@ -306,6 +306,18 @@ def test_gradio_queue_waits_as_long_as_it_is_told():
     assert "0.001" in inspect.getsource(Queue.__init__), "Gradio waits longer now: drop ui/patches/calm_queue.py"
 
 
+def test_the_clock_of_gradios_loading_goes_on_when_it_is_gone():
+    """ui/patches/ended_loader.py: when this fails, look whether Gradio stops it now."""
+    import gradio
+
+    from ui.patches.ended_loader import NAME, with_a_clock_that_ends
+
+    [file] = (Path(gradio.__file__).parent / "templates" / "frontend").glob(f"{NAME.strip('/')}*.js")
+    script = file.read_bytes()
+    ended = with_a_clock_that_ends(script)
+    assert len(ended) > len(script) and ended.count(b"?.isConnected&&") == 1, sources("gradio")
+
+
 def test_transformers_caches_keep_keys_and_values_a_layer():
     """chat/batch.py joins and splits them."""
     from transformers import DynamicCache

@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ui.language import PAGE, in_its_language
+from ui.patches import ended_loader
 from ui.routes import Kind, kind_of
 
 QUALITY = 6  # of Brotli: higher ones take ten times as long for a hundredth
@@ -55,6 +56,8 @@ class Delivery:
         if start["status"] == 200:
             if scope["path"] == PAGE:
                 body = in_its_language(body)
+            if scope["path"].startswith(ended_loader.NAME):
+                body = ended_loader.with_a_clock_that_ends(body)
             if scope["path"].startswith(HASHED):
                 headers["cache-control"] = FOREVER
             if can_read and len(body) >= MIN_BYTES and not headers.get("content-type", "").startswith("image/"):
