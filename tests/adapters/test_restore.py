@@ -12,6 +12,7 @@ from common.paths import home, runs_folder
 from models.hub.client import account_of
 from runs.backup.backup import look_for_checkpoints, read_backup, restore
 from runs.backup.backup_files import check_settings
+from runs.events import read_events
 from tests.adapters.runs import REPO, send
 
 
@@ -23,7 +24,7 @@ def test_a_run_comes_back_whole(hub, run):
     assert folder == run and read_backup(folder).revision == revision
     for name in ("config.yaml", "data/data.jsonl", "checkpoints/checkpoint-2/optimizer.pt"):
         assert (folder / name).read_bytes() == (home() / "kept" / name).read_bytes()
-    last = json.loads((folder / "events.jsonl").read_text().splitlines()[-1])
+    last = read_events(folder / "events.jsonl")[-1]
     assert last["event"] == "stopped" and REPO in last["message"]
     assert restore(REPO, account_of(hub.alice), runs_folder()).name == "mine-2"
 
@@ -31,7 +32,7 @@ def test_a_run_comes_back_whole(hub, run):
 def test_only_ones_own_runs_come_back(hub, run):
     send(hub, run)
     for token in (hub.bob, hub.add_user("eve", orgs=("alicia",))):
-        with pytest.raises(UserError, match="belongs to somebody else"):
+        with pytest.raises(UserError, match="belongs to someone else"):
             restore(REPO, account_of(token), runs_folder("bob"))
     hub.add("bob/nothing", {"x": b""})
     with pytest.raises(UserError, match="holds no checkpoint"):
@@ -69,11 +70,14 @@ HOSTILE = {
     "a bare pickle": ({f"{AT}/optimizer.pt": lambda: pickle.dumps(Evil())}, "is damaged"),
     "a bomb": ({f"{AT}/scheduler.pt": bomb}, "is damaged"),
     "numpy where none belongs": ({f"{AT}/optimizer.pt": lambda: torch_file(Evil)}, "could run code"),
-    "another's data": ({"config.yaml": lambda: b"base: a/b\ndata: /etc/passwd\n"}, "names data by '/etc/passwd'"),
-    "a way out": ({"config.yaml": lambda: b"base: a/b\ndata: ../user-bob/x.jsonl\n"}, "names data by"),
+    "another's data": (
+        {"config.yaml": lambda: b"base: a/b\ndata: /etc/passwd\n"},
+        "data in config.yaml is '/etc/passwd'",
+    ),
+    "a way out": ({"config.yaml": lambda: b"base: a/b\ndata: ../user-bob/x.jsonl\n"}, "data in config.yaml is"),
     "another's data in a mix": (
         {"config.yaml": lambda: b"base: a/b\ndata: example, /etc/passwd.csv:1\n"},
-        "names data by '/etc/passwd.csv'",
+        "data in config.yaml is '/etc/passwd.csv'",
     ),
     "data that is not there": (
         {"config.yaml": lambda: b"base: a/b\ndata: data/data.csv\n"},
@@ -84,8 +88,8 @@ HOSTILE = {
         "base in config.yaml is",
     ),
     "a base outside": ({"config.yaml": lambda: b"base: ../x\ndata: example\n"}, "base in config.yaml is"),
-    "aliases": ({"config.yaml": lambda: b"a: &a [x]\nb: *a\n"}, "missing or damaged"),
-    "no yaml": ({"config.yaml": lambda: b"\xff: ["}, "missing or damaged"),
+    "aliases": ({"config.yaml": lambda: b"a: &a [x]\nb: *a\n"}, "missing, damaged"),
+    "no yaml": ({"config.yaml": lambda: b"\xff: ["}, "missing, damaged"),
     "another rank": ({f"{AT}/adapter_config.json": lambda: b'{"peft_type": "LORA", "r": 4096}'}, "The rank is 4096"),
     "code to import": (
         {f"{AT}/adapter_config.json": lambda: b'{"peft_type": "LORA", "auto_mapping": {"parent_library": "os"}}'},
@@ -94,7 +98,7 @@ HOSTILE = {
     "cut weights": ({f"{AT}/adapter_model.safetensors": lambda: b"\x08\0\0\0\0\0\0\0{}"}, "cut off|damaged"),
     "another step": ({f"{AT}/trainer_state.json": lambda: b'{"global_step": 7}'}, "another step"),
     "two checkpoints": ({"checkpoints/checkpoint-9/complete": lambda: b"9"}, "holds 2 checkpoints"),
-    "a huge file": ({"config.yaml": lambda: b"#" * 200_000}, "Not downloaded"),
+    "a huge file": ({"config.yaml": lambda: b"#" * 200_000}, "Nothing was downloaded"),
 }
 
 

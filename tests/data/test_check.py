@@ -92,7 +92,7 @@ def test_a_check_that_is_stopped_ends_its_process_at_once(settings):
 
 
 def test_settings_that_cannot_be_are_refused_before_anything_starts(capsys):
-    assert main(["check", "example", "--max-length", "1"]) and "max_length" in capsys.readouterr().err
+    assert main(["check", "example", "--max-length", "1"]) and "Max sequence length" in capsys.readouterr().err
 
 
 def test_a_preview_marks_what_is_trained_and_says_why_a_row_is_not_used(tiny_base, tmp_path, capsys):
@@ -105,7 +105,7 @@ def test_a_preview_marks_what_is_trained_and_says_why_a_row_is_not_used(tiny_bas
     assert main(["preview", str(tmp_path / "rows.jsonl"), "--base", str(tiny_base), "--rows", "1", *columns]) == 0
     assert "There is no column 'x'" in capsys.readouterr().out
     assert main(["preview", str(tmp_path / "rows.jsonl"), "--base", str(tiny_base), "--columns", "{"])
-    assert "is no JSON object" in capsys.readouterr().err
+    assert "Write a JSON object" in capsys.readouterr().err
 
 
 def test_asking_imports_no_torch():

@@ -113,7 +113,7 @@ def test_a_resumed_job_on_other_cards_keeps_its_rows_a_step_or_says_how_many_wou
     resume(run, plan("cpu-basic", 60, 5.0, alice.token), alice)
     after = run.config()
     assert (after.num_processes, after.gradient_accumulation_steps) == (1, 2) and after.per_device_train_batch_size == 2
-    with pytest.raises(UserError, match=r"4 rows a step, which 3 processes cannot share.*Go on with 1, 2, 4"):
+    with pytest.raises(UserError, match=r"4 examples per step, which 3 processes cannot share.*processes: 1, 2, 4"):
         with_processes(after, 3)
     assert with_processes(after, 4).per_device_train_batch_size == 1
 

@@ -116,7 +116,7 @@ def test_the_page_says_where_the_newest_checkpoint_is_or_why_not(hub, account, r
     add_checkpoint(made, run.folder, 4)
     hub.repositories[REPO].private = False
     send_when_new(run, account)
-    words = ("Checkpoint 2 is in", "is public: everybody would see the data", "It is tried again")
+    words = ("Checkpoint 2 is in", "is public: everyone would see the data", "It is tried again")
     assert all(each in backup_html(run) for each in words)
     hub.repositories[REPO].private = True
     send_when_new(run, account)
@@ -130,7 +130,7 @@ def test_failures_are_tried_again_after_longer_and_longer_pauses(hub, account, r
         send_when_new(run, account)
         pauses.append(backups._pauses[run][1])
     assert pauses[:3] == [30, 60, 120] and pauses[-1] == backups.MAX_PAUSE_SECONDS
-    assert "too many requests" in backup_html(run)
+    assert "Too many requests" in backup_html(run)
     hub.faults.clear()
     send_when_new(run, account)
     assert run not in backups._pauses and REPO in hub.repositories
