@@ -176,7 +176,7 @@ def _watch(run: Run, account: Account) -> int:
             _("The job goes on. Follow it: python -m jobs follow {run}; end it: python -m jobs stop {run}", run=run.id)
         )
         return 0
-    print(joined([f"{state.status}.", state.message, state.hint]))
+    print(joined([state.message, state.hint]) or state.status)
     if state.adapter:
         print(_("Adapter: {folder}", folder=adapters_folder(run.owner) / state.adapter))
     return 0 if state.status in ("done", "stopped") else 1

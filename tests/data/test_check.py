@@ -15,7 +15,7 @@ from babel.messages.mofile import write_mo
 
 import common.language
 from common.errors import UserError
-from common.language import KOREAN, language
+from common.language import KOREAN, language, unpacked
 from common.paths import REPOSITORY
 from data.check import check
 from data.settings import DataSettings
@@ -124,7 +124,7 @@ def test_data_that_takes_too_much_memory_is_a_sentence(settings, tmp_path):
     request.write_text(json.dumps({"settings": asdict(replace(settings, data=str(rows))), "rows": 1}))
     code = "import sys, data.check as c; c.MAX_DATA_BYTES = 30_000_000; c.main(sys.argv[1:])"
     subprocess.run([sys.executable, "-c", code, str(request), str(result)], cwd=REPOSITORY, check=False)
-    assert "needs more memory" in json.loads(result.read_text())["error"]["message"]
+    assert "needs more memory" in unpacked(json.loads(result.read_text()))["error"]["message"]
 
 
 @pytest.mark.slow

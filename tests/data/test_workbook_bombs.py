@@ -107,7 +107,7 @@ BOMBS = {
     ),
     "ods: a long row a million times": (
         lambda: ods_row("table:number-rows-repeated='1000000'", words=NOISE[: 4 * MEGABYTE]),
-        "more than 4096 MB",
+        "more than 4,096 MB",
     ),
 }
 
