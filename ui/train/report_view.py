@@ -10,6 +10,7 @@ from common.language import Sentence, _, joined, n_
 from data.columns import in_words
 from data.report import BadRow, Finding, Histogram, PreviewRow, Report
 from models.messages import Message
+from ui.messages import hint_html
 
 LEVEL_WORDS = {"stop": _("Needs fixing:"), "warning": _("Note:"), "info": _("Good to know:")}
 ROLE_WORDS = {"system": _("System"), "user": _("User"), "assistant": _("Assistant")}
@@ -60,13 +61,13 @@ def summary(report: Report) -> str:
         _("{count:,} held out", count=report["held_out_rows"]),
         n_("{count:,} token in the longest row", "{count:,} tokens in the longest row", longest),
     )
-    findings = _findings(report["findings"]) or f"<p class='good'>{escape(_('No problems found.'))}</p>"
+    findings = _findings(report["findings"]) or hint_html(_("No problems found."), "good")
     columns = _("Columns: {columns}.", columns=in_words(report["mapping"]))
     counted = _("Counted with the tokenizer of {base}.", base=report["base"])
     base = joined([columns, counted, report["base_reason"]])
     return (
         f"<div class='facts'>{''.join(map(_fact, facts))}</div>{histogram(report['lengths'])}"
-        f"{findings}<p class='hint'>{escape(base)}</p>"
+        f"{findings}{hint_html(base)}"
     )
 
 
@@ -111,10 +112,10 @@ def histogram(lengths: Histogram) -> str:
         f"<i style='height:{max(2.0 if count else 0.0, 100 * count / max(counts)):.1f}%'></i></div>"
         for low, high, count in zip(edges, edges[1:], counts, strict=False)
     )
+    label, unit = _("Lengths of the rows in tokens"), _("tokens per row")
     return (
-        f"<div class='histogram' role='img' aria-label='{escape(_('Lengths of the rows in tokens'))}'>{bars}</div>"
-        f"<div class='axis'><span>{edges[0]:,}</span><span>{escape(_('tokens per row'))}</span>"
-        f"<span>{edges[-1]:,}</span></div>"
+        f"<div class='histogram' role='img' aria-label='{escape(label)}'>{bars}</div>"
+        f"<div class='axis'><span>{edges[0]:,}</span><span>{escape(unit)}</span><span>{edges[-1]:,}</span></div>"
     )
 
 
@@ -151,10 +152,10 @@ def tokens(preview: list[PreviewRow]) -> str:
 
     A character of several tokens is one piece with their number.
     """
-    legend = (
-        f"<span class='tok on'>{escape(_('trained'))}</span> <span class='tok'>{escape(_('read, not trained'))}</span>"
-    )
-    parts = [f"<p class='hint'>{legend}</p>"]
+    trained, read = _("trained"), _("read, not trained")
+    parts = [
+        f"<p class='hint'><span class='tok on'>{escape(trained)}</span> <span class='tok'>{escape(read)}</span></p>"
+    ]
     for row in preview:
         ids, pieces = row["ids"][:MAX_SHOWN], []
         for place in range(len(ids)):
@@ -162,8 +163,8 @@ def tokens(preview: list[PreviewRow]) -> str:
                 pieces.append([])
             pieces[-1].append(place)
         more = row["length"] - len(ids)
-        rest = f" {escape(_('… and {count:,} more', count=more))}" if more > 0 else ""
-        body = f"<div class='tokens'>{''.join(_piece(row, places) for places in pieces)}{rest}</div>"
+        rest = escape(_("… and {count:,} more", count=more)) if more > 0 else ""
+        body = f"<div class='tokens'>{''.join(_piece(row, places) for places in pieces)} {rest}</div>"
         parts.append(_section(_head(row), body))
     return "".join(parts)
 
