@@ -1,5 +1,6 @@
 """`python -m ui.words`: extract the sentences of the code into ko.po, check their translations, compile ko.mo."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -7,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
-from babel.messages.extract import extract_from_file
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
@@ -15,24 +15,30 @@ from common.language import FOLDER
 
 ROOT = FOLDER.parents[1]
 PO, MO = FOLDER / "ko.po", FOLDER / "ko.mo"
-# which arguments are msgids; a setting's second one is its line of help
-KEYWORDS = {"_": None, "n_": (1, 2), "setting": (2,)}
+# which arguments are msgids, where they are texts; a setting has a line of help
+KEYWORDS = {"_": (0,), "n_": (0, 1), "setting": (1, 3)}
 NOT_SHOWN = ("tests/", "benchmarks/", "docs/")
 _FIELD = re.compile(r"\{\{|\}\}|\{\w+(?::[^{}]*)?\}")
 
 
 def extracted() -> Catalog:
-    """Return the sentences of all code that git knows or would take, without translations."""
+    """Return the sentences of all code that git knows or would take, without translations.
+
+    Babel's own extractor sees no call inside an f-string, so the syntax tree is walked.
+    """
     listed = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "*.py"]
     found = Catalog(locale="ko", fuzzy=False)
     for name in sorted(set(subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split())):
         if name.startswith(NOT_SHOWN) or not (ROOT / name).exists():
             continue
-        for _line, message, _comments, _context in extract_from_file("python", ROOT / name, keywords=KEYWORDS):
-            # a singular alone and with its plural are one msgid to gettext
-            known = found.get(message if isinstance(message, str) else message[0])
-            if known is None or isinstance(known.id, str):
-                found.add(message, locations=[(name, 0)])
+        for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KEYWORDS:
+                places = [node.args[place] for place in KEYWORDS[node.func.id] if place < len(node.args)]
+                texts = [one.value for one in places if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+                # a singular alone and with its plural are one msgid to gettext
+                known = found.get(texts[0]) if texts and texts[0] else None
+                if texts and texts[0] and (known is None or isinstance(known.id, str)):
+                    found.add(tuple(texts) if len(texts) == 2 else texts[0], locations=[(name, 0)])
     return found
 
 
