@@ -69,7 +69,7 @@ def training_in_words(resolved: ResolvedConfig) -> TrainingWords:
     if config.init_adapter:
         lora = _("continuing {adapter}", adapter=config.init_adapter)
     count = config.num_processes
-    places = n_("{count} GPU", "{count} GPUs", count) if on_gpu else n_("the CPU", "{count} CPU processes", count)
+    places = n_("{count} GPU", "{count} GPUs", count) if on_gpu else n_("on the CPU", "{count} CPU processes", count)
     mode = mode_of(config)
     if mode != "single":
         places = _("{processes} by {mode}", processes=places, mode="DDP" if mode == "ddp" else NAMES[mode])

@@ -59,7 +59,7 @@ TWO_CARDS = Hardware((Gpu("NVIDIA L4", 22 * 2**30, 8.9),) * 2, 12, 20 * 2**30, "
 @pytest.mark.parametrize(
     ("settings", "hardware", "words"),
     [
-        ({}, CPU, ("32 bits", "LoRA r16", "the CPU")),
+        ({}, CPU, ("32 bits", "LoRA r16", "on the CPU")),
         ({"num_processes": 2, "precision": "bf16"}, CPU, ("bf16", "LoRA r16", "2 CPU processes by DDP")),
         ({"use_dora": True, "lora_r": 8}, TWO_CARDS, ("8 bits", "DoRA r8", "1 GPU")),
         ({"num_processes": 2}, TWO_CARDS, ("8 bits", "LoRA r16", "2 GPUs by DDP")),

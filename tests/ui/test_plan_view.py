@@ -20,8 +20,8 @@ from ui.train.plan_view import plan_html
 def test_the_plan_tells_the_trained_weights_and_what_is_advised_against():
     config = TrainConfig(learning_rate=2e-5, target_modules="attention")
     shown = plan_views(config, None, "local")[0]
-    assert "learning_rate 2e-05 is low for LoRA" in shown
-    assert re.search(r"<b>Trained:</b> [\d.]+ M of [\d.,]+ M weights, \d\.\d\d %", shown)
+    assert "A learning rate of 2e-05 is low for LoRA" in shown
+    assert re.search(r"<b>Trained:</b> [\d.]+ M of [\d.,]+ M weights, \d\.\d\d%", shown)
     unknown = plan_views(replace(config, data="rows.jsonl"), None, "local")[0]
     assert "Check the data" in unknown and "is low for LoRA" in unknown
 
@@ -38,5 +38,5 @@ def test_a_plan_is_of_what_a_start_would_take(monkeypatch):
 def test_on_a_priced_space_the_plan_tells_the_cost_as_a_sentence():
     space = Hardware((), 8, 30 * 2**30, "no GPU, 8 CPU cores", "t4-small")
     shown = plan_html(estimate(TrainConfig(), TINYLLAMA_SHAPE, EXAMPLE_FACTS, space, FAST))
-    wanted = r"<p><b>Cost:</b> about \$0\.\d\d on this Space \(t4-small, \$0\.40 an hour\)\.</p>"
+    wanted = r"<p><b>Cost:</b> about \$0\.\d\d on this Space \(t4-small, \$0\.40 per hour\)\.</p>"
     assert re.search(wanted, shown), shown

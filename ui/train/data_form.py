@@ -18,7 +18,7 @@ from ui.messages import hint_html
 from ui.owner import on_space
 from ui.train import report_view
 from ui.train.form_values import CHAT, EXAMPLE_DATA, HUB, PASTE, UPLOAD
-from ui.train.promised import found_in_one_line
+from ui.train.report_view import found_in_one_line
 from ui.train.settings_form import field_id, settings_inputs
 
 FILE_TYPES = [*kinds.KINDS, ".gz"]

@@ -17,11 +17,12 @@ from runs.fields import Problem, label_of
 from runs.forecast.advice import advice
 from runs.forecast.estimate import EXAMPLE_FACTS, Estimate, estimate, record_estimate
 from runs.forecast.plan import DataFacts, facts_in
+from runs.forecast.presets import forecast_of_presets
 from runs.forecast.speed import from_earlier_runs, known, measure
 from runs.machines.command import launch_plan, memory_place
 from runs.presets import PRESETS, preset_values
 from runs.queue import launch
-from runs.resolve import ResolvedConfig, resolve
+from runs.resolve import ResolvedConfig, resolve, training_in_words
 from runs.run import Run
 from ui.background import with_progress
 from ui.events import QUIET, Wiring
@@ -49,7 +50,6 @@ from ui.train.plan_view import (
     start_html,
     start_problems_html,
 )
-from ui.train.promised import forecast_of_presets, training_in_words
 from ui.train.settings_form import mark_wrong
 from ui.train.tab import TrainTab
 

@@ -9,10 +9,11 @@ from models.base import Base
 from runs.fields import Problem, label_of
 from runs.forecast.estimate import Estimate
 from runs.forecast.memory import Memory
+from runs.forecast.presets import Forecast
 from runs.machines.command import LaunchPlan
 from runs.presets import HELP, PRESETS
+from runs.resolve import TrainingWords
 from ui.messages import hint_html
-from ui.train.promised import Forecast, TrainingWords
 from ui.train.settings_form import field_id
 
 USED_AS_IT_IS = "# your own accelerate config, used as it is"
@@ -36,7 +37,7 @@ def preset_choices(forecasts: Mapping[str, Forecast]) -> list[tuple[str, str]]:
         forecast, facts = forecasts.get(preset), ""
         if forecast:
             memory = _("{size} of memory", size=_gib(forecast.memory_bytes))
-            time = _("about {time}", time=duration(forecast.seconds)) if forecast.seconds is not None else ""
+            time = _("about {time}", time=duration(forecast.seconds))
             facts = f"{joined([time, memory], ' · ')}\n"
         choices.append((f"{said(preset)}\n{facts}{said(HELP[preset])}", preset))
     return choices
