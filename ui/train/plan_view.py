@@ -78,20 +78,14 @@ def _link(field: str, words: str, title: str = "") -> str:
 
 def plan_html(found: Estimate, memory_place: str = "") -> str:
     """Return steps, memory, time and cost of one config on this hardware; `memory_place` as 'on each card'."""
-    plan, text, rows = found.plan, found.text_plan, found.plan.effective_batch
-    steps = n_(
-        "{count:,} step of {rows:,} examples", "{count:,} steps of {rows:,} examples", plan.total_steps, rows=rows
+    plan, text = found.plan, found.text_plan
+    words = _(
+        "{plan}, {examples} per step, {checkpoints}.",
+        plan=plan.sentence(),
+        examples=n_("{count:,} example", "{count:,} examples", plan.effective_batch),
+        checkpoints=n_("{count:,} checkpoint", "{count:,} checkpoints", plan.checkpoints),
     )
-    others = joined(
-        [
-            n_("{count:,} step per epoch", "{count:,} steps per epoch", plan.steps_per_epoch),
-            n_("{count:,} warm-up step", "{count:,} warm-up steps", plan.warmup_steps),
-            n_("{count:,} evaluation", "{count:,} evaluations", plan.evaluations),
-            n_("{count:,} checkpoint", "{count:,} checkpoints", plan.checkpoints),
-        ],
-        ", ",
-    )
-    lines = [f"<p><b>{steps}</b>: {others}.</p>"]
+    lines = [f"<p>{words}</p>"]
     if text:
         count, rows = text.total_steps, text.effective_batch
         before = n_(
