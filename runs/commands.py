@@ -119,7 +119,8 @@ def show_queue(options: argparse.Namespace) -> int:
     mine = [run for run in order() if run.owner == LOCAL_OWNER]
     for run in mine:
         place, total = position(run)
-        print(f"{run.id:40} {_('place {place} of {total}', place=place, total=total)}")
+        words = _("place {place} of {total}", place=place, total=total)
+        print(f"{run.id:40} {words}")
     if not mine:
         others = len(order())
         print(

@@ -201,7 +201,7 @@ def explain(error: BaseException, config: TrainConfig | None = None) -> Failure:
     if known := as_user_error(error):
         return Failure("unknown", known.message, known.hint)
     first_line = (str(error).splitlines() or [""])[0][:300]
-    message = _("Unexpected error: {error}", error=f"{type(error).__name__}: {first_line}")
+    message = _("Unexpected error: {kind}: {words}", kind=type(error).__name__, words=first_line)
     return Failure("unknown", message, _("The log has the details."))
 
 
