@@ -30,6 +30,7 @@ from adapters.push import plan_push
 from common.command_line import exit_code, printable, progress_on_stderr
 from common.errors import UserError
 from common.files import check_free, sweep
+from common.language import _, joined, n_
 from common.paths import LOCAL_OWNER, home
 from models.base import DEFAULT_BASE, choose_base, fetch_base
 from models.hub.client import account_of, token_of
@@ -38,14 +39,19 @@ from models.templates.choice import choices
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, do the job, and return the exit code."""
-    options = _parser().parse_args(arguments)
-    return exit_code(lambda: options.work(options) and None)
+
+    def work() -> int | None:
+        options = _parser().parse_args(arguments)
+        return options.work(options)
+
+    return exit_code(work)
 
 
 def _parser() -> argparse.ArgumentParser:
     """Return the parser of all jobs."""
     parser = argparse.ArgumentParser(
-        prog="python -m adapters", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m adapters",
+        description=_("Work with adapters: the same jobs as in the Adapters tab of the page."),
     )
     commands = parser.add_subparsers(required=True, metavar="JOB")
 
@@ -54,57 +60,59 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(work=work)
         return added
 
-    command("list", _list, "all adapters").add_argument("words", nargs="*")
-    command("show", _show, "one adapter").add_argument("name")
-    imported = command("import", _import, "take a folder or a zip into the library")
-    imported.add_argument("path", type=Path)
-    exported = command("export", _export, "an adapter as a zip")
-    exported.add_argument("name")
-    exported.add_argument("--to", type=Path, help="the zip [NAME.zip]")
-    merge = command("merge", _merge, "merge an adapter into its base")
-    merge.add_argument("name")
-    merge.add_argument("--to", type=Path, help="the folder [STUDIO_HOME/exports/NAME-merged]")
-    merge.add_argument("--dtype", default="bf16", choices=("bf16", "fp16", "fp32"))
-    merge.add_argument("--gguf", action="store_true", help="also f16, q8_0 and the adapter as GGUF, with a Modelfile")
-    push = command("push", _push, "push to the Hub")
-    push.add_argument("name")
-    push.add_argument("--repo", default="", help="name, or owner/name [the adapter's name]")
-    push.add_argument("--base", default="", help="the model on the Hub that its base, a folder here, is a copy of")
-    push.add_argument("--public", action="store_true", help="everybody may see it")
-    push.add_argument("--license", default="", help="[the base's]")
-    push.add_argument("--language", default="", help="of the data, as a code like en, for the card [left out]")
-    push.add_argument("--no-answers", action="store_true", help="no sample answers on the card")
-    push.add_argument(
-        "--show-rows", action="store_true", help="sample answers also when rows of your data are shown by it"
+    command("list", _list, _("list the adapters, or those in which every word is found")).add_argument(
+        "words", nargs="*"
     )
-    push.add_argument("--yes", action="store_true", help="change an existing repository without asking")
-    pulled = command("pull", _pull, "pull from the Hub")
-    pulled.add_argument("repo")
+    command("show", _show, _("show everything that is known of an adapter")).add_argument("name")
+    imported = command("import", _import, _("import a folder or a zip"))
+    imported.add_argument("path", type=Path)
+    exported = command("export", _export, _("export an adapter as a zip"))
+    exported.add_argument("name")
+    exported.add_argument("--to", type=Path, help=_("the zip [NAME.zip]"))
+    merge = command("merge", _merge, _("merge an adapter into its base"))
+    merge.add_argument("name")
+    merge.add_argument("--to", type=Path, help=_("the folder [STUDIO_HOME/exports/NAME-merged]"))
+    merge.add_argument("--dtype", default="bf16", choices=("bf16", "fp16", "fp32"))
+    merge.add_argument(
+        "--gguf", action="store_true", help=_("also write f16, q8_0 and the adapter as GGUF, with a Modelfile")
+    )
+    push = command("push", _push, _("push an adapter to the Hugging Face Hub"))
+    push.add_argument("name")
+    push.add_argument("--repo", default="", help=_("name, or owner/name [the adapter's name]"))
+    push.add_argument("--base", default="", help=_("the model on the Hub that its base, a local folder, is a copy of"))
+    push.add_argument("--public", action="store_true", help=_("everybody may see it"))
+    push.add_argument("--license", default="", help=_("licence [that of the base]"))
+    push.add_argument("--language", default="", help=_("language of the data for the model card, such as en"))
+    push.add_argument("--no-answers", action="store_true", help=_("no sample answers on the model card"))
+    push.add_argument(
+        "--show-rows", action="store_true", help=_("sample answers even where they show rows of your data")
+    )
+    push.add_argument("--yes", action="store_true", help=_("change an existing repository without asking"))
+    pulled = command("pull", _pull, _("download an adapter from the Hugging Face Hub"))
+    pulled.add_argument("repo", help=_("owner/name, owner/name@revision, owner/name/folder, or an address"))
     pulled.add_argument("--revision")
     for taken in (imported, pulled):
         taken.add_argument("--name", default="")
-        taken.add_argument("--subfolder", default="", help="the folder in it, where it holds several adapters")
-        taken.add_argument("--base", default="", help="its base, a Hub id or a folder, if it names none within reach")
-    search = command("search", _search, "adapters on the Hub")
+        taken.add_argument("--subfolder", default="", help=_("the folder in it, if it holds several adapters"))
+        taken.add_argument(
+            "--base", default="", help=_("its base, a Hugging Face ID or a folder, if it names none that can be found")
+        )
+    search = command("search", _search, _("search the Hugging Face Hub for adapters"))
     search.add_argument("words", nargs="*")
     search.add_argument("--base", default=DEFAULT_BASE)
-    search.add_argument("--mine", action="store_true")
-    rename = command("rename", lambda options: _say(rename_adapter(options.name, options.new_name).name), "rename")
+    search.add_argument("--mine", action="store_true", help=_("only your own"))
+    rename = command("rename", _rename, _("rename an adapter"))
     rename.add_argument("name")
     rename.add_argument("new_name")
-    note = command("note", lambda options: set_notes(options.name, options.text), "keep a note")
+    note = command("note", _note, _("save a private note"))
     note.add_argument("name")
     note.add_argument("text")
-    template = command(
-        "template",
-        lambda options: _say(f"Chat template: {describe_template(set_template(options.name, options.choice))}."),
-        "choose a chat template",
-    )
+    template = command("template", _template, _("choose the chat template of an adapter"))
     template.add_argument("name")
-    template.add_argument("choice", choices=[value for _, value in choices()])
-    delete = command("delete", _delete, "delete; kept for a week")
+    template.add_argument("choice", choices=[value for _label, value in choices()])
+    delete = command("delete", _delete, _("delete an adapter; it can be restored for a week"))
     delete.add_argument("name")
-    delete.add_argument("--undo", action="store_true", help="bring it back")
+    delete.add_argument("--undo", action="store_true", help=_("restore it"))
     return parser
 
 
@@ -122,7 +130,7 @@ def _list(options: argparse.Namespace) -> None:
         try:
             adapter = find_adapter(name)
         except UserError as error:
-            _say(f"{name} cannot be read: {error} Get it again, or delete its folder.")
+            _say(_("{name} cannot be read: {error}", name=name, error=str(error)))
             continue
         _say("  ".join(f"{column.value(adapter):{column.width}}" for column in COLUMNS).rstrip())
 
@@ -133,13 +141,16 @@ def _show(options: argparse.Namespace) -> None:
     for label, value in facts_of(adapter):
         _say(f"{label:20} {value}")
     line = vllm_line(adapter)
-    _say(f"\nvLLM: {line.command}" if not line.refusals else f"\nvLLM does not serve it: {', '.join(line.refusals)}.")
+    refused = _("vLLM cannot serve it: {reasons}.", reasons=joined(line.refusals, ", "))
+    _say(f"\n{refused}" if line.refusals else f"\nvLLM: {line.command}")
 
 
 def _import(options: argparse.Namespace) -> None:
     """Import a folder or a zip."""
     imported = import_adapter(options.path, options.name, base=_base(options.base), subfolder=options.subfolder)
-    _say("\n".join([f"Imported as {imported.adapter.name}.", *imported.notes]))
+    _say(_("Imported as '{name}'.", name=imported.adapter.title))
+    for note in imported.notes:
+        _say(note)
 
 
 def _base(wanted: str) -> str:
@@ -176,16 +187,14 @@ def _merge(options: argparse.Namespace) -> None:
     sweep(*target.parent.glob(f"{STAGING_PREFIX}*"))
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=STAGING_PREFIX) as staging:
         merged = merge_adapter(adapter, base_folder, Path(staging, target.name), options.dtype, progress_on_stderr())
-        lines = [str(target), merged.sentence()]
+        lines = [target, merged.sentence()]
         if options.gguf:
-            lines += [
-                str(gguf_folder),
-                *write_all(adapter, base_folder, merged.folder, Path(staging, "gguf"))[1],
-                "Modelfile",
-            ]
+            sentences = write_all(adapter, base_folder, merged.folder, Path(staging, "gguf"))[1]
+            lines += [gguf_folder, *sentences, "Modelfile"]
             Path(staging, "gguf").rename(gguf_folder)
         merged.folder.rename(target)
-    _say("\n".join(lines))
+    for line in lines:
+        _say(line)
 
 
 def _push(options: argparse.Namespace) -> None:
@@ -206,11 +215,12 @@ def _push(options: argparse.Namespace) -> None:
             with_rows=options.show_rows,
         ),
     )
-    _say(f"Signed in as {account.name}. {plan.sentence()}")
+    _say(joined([_("Signed in as {name}.", name=account.name), plan.sentence()]))
+    words = {"new": _("new"), "changed": _("changed"), "same": _("unchanged")}
     for file in plan.files:
-        _say(f"  {file.change:8} {file.path} ({file.size / 1e6:.2f} MB)")
+        _say(f"  {words[file.change]:10} {file.path} ({file.size / 1e6:.2f} MB)")
     if not plan.is_new and plan.changes and not options.yes:
-        raise UserError("The repository is there already.", "Add --yes to change it.")
+        raise UserError(_("The repository already exists."), _("Add --yes to change it."))
     _say(plan.push(progress_on_stderr()).url)
 
 
@@ -220,24 +230,44 @@ def _pull(options: argparse.Namespace) -> None:
     offer = look(options.repo, token, options.revision, options.subfolder, _base(options.base))
     _say(offer.sentence())
     pulled = pull(offer, token, name=options.name, progress=progress_on_stderr())
-    _say("\n".join([f"Pulled as {pulled.adapter.name}.", *pulled.notes]))
+    _say(_("Downloaded as '{name}'.", name=pulled.adapter.title))
+    for note in pulled.notes:
+        _say(note)
 
 
 def _search(options: argparse.Namespace) -> None:
     """Print the adapters that a search on the Hub finds."""
     base = "" if options.mine else options.base
     for found in search_hub(token_of(None), base, " ".join(options.words), options.mine):
-        secrecy = "private" if found.is_private else "public"
-        _say(f"{found.repo_id:60} {secrecy:8} {found.downloads:>8} downloads  {found.changed}")
+        secrecy = _("private") if found.is_private else _("public")
+        downloads = n_("{count:,} download", "{count:,} downloads", found.downloads)
+        _say(f"{found.repo_id:60} {secrecy:8} {downloads:>18}  {found.changed}")
+
+
+def _rename(options: argparse.Namespace) -> None:
+    """Rename an adapter, and print its name and its folder's."""
+    renamed = rename_adapter(options.name, options.new_name)
+    _say(_("Renamed to '{name}' (folder {folder}).", name=renamed.title, folder=renamed.name))
+
+
+def _note(options: argparse.Namespace) -> None:
+    """Save a note."""
+    set_notes(options.name, options.text)
+
+
+def _template(options: argparse.Namespace) -> None:
+    """Choose the chat template of an adapter, and print it."""
+    chosen = describe_template(set_template(options.name, options.choice))
+    _say(_("Chat template: {template}.", template=chosen))
 
 
 def _delete(options: argparse.Namespace) -> None:
     """Delete an adapter, or bring it back with --undo."""
     if options.undo:
-        _say(f"{undo_delete(options.name).name} is back.")
+        _say(_("Restored '{name}'.", name=undo_delete(options.name).title))
     else:
-        deleted = delete_adapter(options.name)
-        _say(f"Deleted. Within a week, `python -m adapters delete {deleted.name} --undo` brings it back.")
+        undo = f"python -m adapters delete {delete_adapter(options.name).name} --undo"
+        _say(_("Deleted. For a week, `{command}` restores it.", command=undo))
 
 
 if __name__ == "__main__":

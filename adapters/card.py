@@ -14,6 +14,7 @@ from textwrap import wrap
 from adapters.facts import steps_of, training_time
 from adapters.history import History, kept_step
 from adapters.library import Adapter
+from common.language import english
 from models import embedded
 from models.base import DEFAULT_BASE
 
@@ -84,7 +85,7 @@ def write_card(adapter: Adapter, history: History, facts: CardFacts) -> str:
     is_space = re.fullmatch(r"[\w.-]+/[\w.-]+", space)
     made_with = f"[TinyLlama Studio](https://huggingface.co/spaces/{space})" if is_space else "TinyLlama Studio"
     parts = [
-        f"# {facts.name}",
+        f"# {cell(adapter.title)}",
         f"A LoRA adapter for [{adapter.base}](https://huggingface.co/{adapter.base}), fine-tuned on "
         f"{_training_words(adapter, facts)}.",
         f"## Use it\n\n```python\n{snippet}```\n\nIt needs `pip install peft transformers`; it loads the base by itself.",
@@ -201,7 +202,9 @@ def _settings_table(adapter: Adapter) -> str:
     """Return the settings of the training as a Markdown table."""
     known: dict[str, object] = {one.name: one.value for one in adapter.told_settings() if one.on_card}
     known |= {"lora_r": adapter.lora_r, "precision of the base": adapter.metrics.get("precision", "not known")}
-    known |= {"optimiser steps": steps_of(adapter.metrics)} if isinstance(adapter.metrics.get("step"), int) else {}
+    known |= (
+        {"optimiser steps": english(steps_of(adapter.metrics))} if isinstance(adapter.metrics.get("step"), int) else {}
+    )
     return "| setting | value |\n|---|---|\n" + "\n".join(
         f"| {cell(name)} | {cell(value)} |" for name, value in known.items()
     )
@@ -218,7 +221,7 @@ def _machine(adapter: Adapter) -> str:
     metrics = adapter.metrics
     parts = [f"Hardware: {cell(metrics['hardware'])}."] if metrics.get("hardware") else []
     time = training_time(adapter)
-    parts += [f"Time: {time}."] if time else []
+    parts += [f"Time: {english(time)}."] if time else []
     versions = metrics.get("versions")
     if isinstance(versions, dict):
         parts.append(

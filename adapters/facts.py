@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 from adapters.history import kept_step
 from adapters.library import Adapter
 from adapters.trust.check import known_base_template
+from common.language import _, joined
 from common.words import duration
 from models.templates import LABELS
 from models.templates.choice import BASE, OWN, choices, chosen, own_choice, own_text, recognise_for
 
-TEMPLATE_WORDS = {**LABELS, BASE: "its base's", OWN: "its own, in a separate process"}
+TEMPLATE_WORDS = {**LABELS, BASE: _("the base's"), OWN: _("its own, in a separate process")}
 
 
 def facts_of(adapter: Adapter) -> list[tuple[str, str]]:
@@ -20,25 +21,26 @@ def facts_of(adapter: Adapter) -> list[tuple[str, str]]:
     if isinstance(targets, list):
         targets = ", ".join(sorted({str(target).rsplit(".", 1)[-1] for target in targets}))
     found = [
-        ("Name", adapter.name),
-        ("Base", adapter.base),
-        ("Base revision", adapter.base_revision or ""),
-        ("Base in its files", _describe_base_in_files(adapter)),
-        ("Trained on", adapter.data()),
-        ("Held-out loss", _describe_loss(adapter)),
-        ("Rank", str(adapter.lora_r)),
-        ("Modules", str(targets or "")),
-        ("Chat template", describe_template(adapter)),
-        ("Size", _describe_size(adapter)),
-        ("When", _describe_when(adapter)),
-        ("From", describe_origin(adapter)),
-        ("Pushed to", ", ".join(adapter.pushed_to)),
-        ("Steps", steps_of(metrics)),
-        ("Precision", str(metrics.get("precision") or "")),
-        ("Hardware", str(metrics.get("hardware") or "")),
-        ("Training time", training_time(adapter)),
-        ("Notes", adapter.notes),
-        ("Damaged", "; ".join(f"{name} cannot be read: what it said is not known" for name in adapter.damaged)),
+        (_("Name"), adapter.title),
+        (_("Folder"), adapter.name if adapter.name != adapter.title else ""),
+        (_("Base model"), adapter.base),
+        (_("Base revision"), adapter.base_revision or ""),
+        (_("Base in its files"), _describe_base_in_files(adapter)),
+        (_("Trained on"), adapter.data()),
+        (_("Held-out loss"), _describe_loss(adapter)),
+        (_("Rank"), str(adapter.lora_r)),
+        (_("Modules"), str(targets or "")),
+        (_("Chat template"), describe_template(adapter)),
+        (_("Size"), _describe_size(adapter)),
+        (_("Created"), _describe_when(adapter)),
+        (_("Origin"), describe_origin(adapter)),
+        (_("Pushed to"), ", ".join(adapter.pushed_to)),
+        (_("Steps"), steps_of(metrics)),
+        (_("Precision"), str(metrics.get("precision") or "")),
+        (_("Hardware"), str(metrics.get("hardware") or "")),
+        (_("Training time"), training_time(adapter)),
+        (_("Notes"), adapter.notes),
+        (_("Damaged"), joined([_("{file} cannot be read.", file=name) for name in adapter.damaged])),
     ]
     return [(label, value) for label, value in found if value]
 
@@ -57,19 +59,15 @@ def describe_template(adapter: Adapter) -> str:
     """Return the name of the adapter's chat template, and whether it was chosen by a person."""
     choice, is_open = template_choice(adapter)
     if is_open:
-        return f"{TEMPLATE_WORDS[choice]} (chosen)" if choice else "not known here: choose one"
+        return _("{template} (chosen)", template=TEMPLATE_WORDS[choice]) if choice else _("unknown: choose one")
     name = recognise_for(own_text(adapter.folder), known_base_template(adapter.base))
     assert name  # else the choice would be open
     return TEMPLATE_WORDS.get(name, name)
 
 
-def _describe_loss(adapter: Adapter, before: str = " before, ", after: str = " after") -> str:
-    """Return '2.500 before, 1.250 after', or the part of it that is known."""
-    if adapter.loss_after is None:
-        return ""
-    if adapter.loss_before is None:
-        return f"{adapter.loss_after:.3f}"
-    return f"{adapter.loss_before:.3f}{before}{adapter.loss_after:.3f}{after}"
+def _describe_loss(adapter: Adapter) -> str:
+    """Return '2.500 → 1.250', before and after, or the part of it that is known."""
+    return " → ".join(f"{loss:.3f}" for loss in (adapter.loss_before, adapter.loss_after) if loss is not None)
 
 
 def _describe_base_in_files(adapter: Adapter) -> str:
@@ -94,16 +92,17 @@ def _describe_when(adapter: Adapter) -> str:
 def describe_origin(adapter: Adapter) -> str:
     """Return how the adapter came here: trained, imported from a file, or pulled, with the repository."""
     origin = adapter.origin
-    words = {"imported": "imported from", "pulled": "pulled from"}.get(origin.kind)
-    sources = adapter.private_sources if origin.kind != "pulled" else []
-    began = f", from {sources[0].repo_id} (private)" if sources else ""
-    return (f"{words} {origin.source}" if words else "trained here") + began
+    if origin.kind == "pulled":
+        return _("downloaded from {repo}", repo=origin.source)
+    words = _("imported from {file}", file=origin.source) if origin.kind == "imported" else _("trained here")
+    sources = adapter.private_sources
+    return joined([words, _("from {repo} (private)", repo=sources[0].repo_id) if sources else ""], ", ")
 
 
 def steps_of(metrics: Mapping[str, Any]) -> str:
-    """Return '60', or '40 of 60: the best by held-out loss'; "" where that is not known."""
+    """Return '60', or '40 of 60 (lowest held-out loss)'; "" where that is not known."""
     step, kept = metrics.get("step"), kept_step(metrics)
-    return f"{kept} of {step}: the best by held-out loss" if kept else str(step or "")
+    return _("{kept} of {steps} (lowest held-out loss)", kept=kept, steps=step) if kept else str(step or "")
 
 
 def training_time(adapter: Adapter) -> str:
@@ -121,13 +120,13 @@ class Column(NamedTuple):
 
 
 COLUMNS = (
-    Column("Name", 20, lambda adapter: adapter.name),
-    Column("Base", 18, lambda adapter: adapter.base.rsplit("/", 1)[-1]),
-    Column("Trained on", 23, Adapter.data),
-    Column("Held-out loss", 18, lambda adapter: _describe_loss(adapter, " -> ", "")),
-    Column("Rank", 8, lambda adapter: str(adapter.lora_r)),
-    Column("Size", 10, _describe_size),
-    Column("When", 18, _describe_when),
-    Column("From", 24, describe_origin),
-    Column("Pushed to", 22, lambda adapter: ", ".join(adapter.pushed_to)),
+    Column(_("Name"), 20, lambda adapter: adapter.title),
+    Column(_("Base model"), 18, lambda adapter: adapter.base.rsplit("/", 1)[-1]),
+    Column(_("Trained on"), 23, Adapter.data),
+    Column(_("Held-out loss"), 18, _describe_loss),
+    Column(_("Rank"), 8, lambda adapter: str(adapter.lora_r)),
+    Column(_("Size"), 10, _describe_size),
+    Column(_("Created"), 18, _describe_when),
+    Column(_("Origin"), 24, describe_origin),
+    Column(_("Pushed to"), 22, lambda adapter: ", ".join(adapter.pushed_to)),
 )

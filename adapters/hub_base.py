@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from adapters.library import Adapter, update_record
 from common.errors import UserError
+from common.language import Sentence, _
 from models.base import check_folder
 from models.family import shape_from, shape_of
 from models.hub.client import Token, client, in_words, parse_repo
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 RECORD = "hub_base"
 MAX_FILES = 200
 MAX_INDEX_BYTES = 10_000_000
-OTHER = "Choose the model that the folder is a copy of. One that was trained further has no copy there: push it first."
+OTHER = _(
+    "Choose the model that the folder is a copy of. If it was trained further, there is no copy on the Hub: push it first."
+)
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,15 @@ class HubBase:
     revision: str
     is_same: bool
 
-    def sentence(self) -> str:
+    def sentence(self) -> Sentence:
         """Return how the folder was found to be the model, in words."""
+        values = {"folder": Path(self.folder).name, "model": self.model_id}
         if self.is_same:
-            return f"The weights of '{Path(self.folder).name}' are those of {self.model_id}, byte for byte."
-        return (
-            f"'{Path(self.folder).name}' has the config and the shapes of {self.model_id}; it keeps its weights in other files, "
-            "so that the numbers themselves were not compared. The card will say so."
+            return _("The weights of '{folder}' are those of {model}, byte for byte.", **values)
+        return _(
+            "'{folder}' has the config and the shapes of {model}. Its weights are in other files, so the numbers themselves "
+            "were not compared; the model card will say so.",
+            **values,
         )
 
 
@@ -57,18 +62,20 @@ def name_hub_base(
     """
     folder = Path(adapter.base)
     if not folder.is_absolute():
-        raise UserError(f"The base of {adapter.name} has an id already: {adapter.base}.", "Push it as it is.")
+        words = _("The base of '{name}' is on the Hub already: {base}.", name=adapter.title, base=adapter.base)
+        raise UserError(words, _("Push it as it is."))
     if not folder.is_dir():
-        raise UserError(f"The folder '{folder.name}', its base, is not there any more.", "Put it back to compare it.")
+        words = _("The folder of its base, '{folder}', is gone.", folder=folder.name)
+        raise UserError(words, _("Put it back to compare it."))
     check_folder(folder)
     model_id, revision = parse_repo(wanted)
-    progress(f"Looking at {model_id}", 0.05)
+    progress(_("Looking at {model}", model=model_id), 0.05)
     with in_words(model_id):
         info = client(token).model_info(model_id, revision=revision, files_metadata=True)
     there = {file.rfilename: file for file in info.siblings or [] if file.rfilename.endswith(".safetensors")}
     here = {path.name: path for path in sorted(folder.glob("*.safetensors"))}
     if not there:
-        raise UserError(f"{model_id} has no safetensors weights.", OTHER)
+        raise UserError(_("{model} has no safetensors weights.", model=model_id), OTHER)
     has_same_files = all(name in there and there[name].size == path.stat().st_size for name, path in here.items())
     if has_same_files:
         _compare_bytes(model_id, here, there, progress)
@@ -76,7 +83,7 @@ def name_hub_base(
         _compare_shapes(folder, here, model_id, info.sha, info.siblings or [], token)
     found = HubBase(adapter.base, model_id, info.sha, has_same_files)
     update_record(adapter.folder, **{RECORD: asdict(found)})
-    progress("Done", 1.0)
+    progress(_("Done"), 1.0)
     return found
 
 
@@ -90,8 +97,10 @@ def on_hub(adapter: Adapter) -> tuple[Adapter, HubBase | None]:
     kept = adapter.record.get(RECORD)
     if not isinstance(kept, dict) or kept.get("folder") != adapter.base:
         raise UserError(
-            f"{adapter.name} was trained on a folder of this machine, which nobody else could load.",
-            "Say which model of the Hub the folder is: in the field for it on the page, with --base on the command line.",
+            _("The base of '{name}' is a folder on this machine, which nobody else could load.", name=adapter.title),
+            _(
+                "Say which model on the Hub the folder is: in the field for it on the page, with --base on the command line."
+            ),
         )
     model_id, revision = str(kept.get("model_id")), str(kept.get("revision"))
     found = HubBase(adapter.base, model_id, revision, kept.get("is_same") is True)
@@ -104,9 +113,9 @@ def on_hub(adapter: Adapter) -> tuple[Adapter, HubBase | None]:
 def _compare_bytes(model_id: str, here: dict[str, Path], there: dict[str, "RepoSibling"], progress: Progress) -> None:
     """Raise UserError unless every file has the hash that the Hub lists."""
     for number, (name, path) in enumerate(here.items()):
-        progress(f"Comparing {name}", 0.1 + 0.9 * number / len(here))
+        progress(_("Comparing {file}", file=name), 0.1 + 0.9 * number / len(here))
         if not is_same(path, there[name]):
-            raise UserError(f"The folder is not {model_id}: {name} holds other weights.", OTHER)
+            raise UserError(_("The folder is not {model}: {file} differs.", model=model_id, file=name), OTHER)
 
 
 def _compare_shapes(
@@ -121,17 +130,18 @@ def _compare_shapes(
     config = base_config_of(model_id, commit)
     if config is None or index > MAX_INDEX_BYTES or len(files) > MAX_FILES:
         raise UserError(
-            f"The config and the shapes of {model_id} cannot be read.", "Choose a model that everybody may read."
+            _("The config and the shapes of {model} cannot be read.", model=model_id),
+            _("Choose a model that everybody may read."),
         )
     shapes = [replace(shape, stored_bytes=2) for shape in (shape_of(folder), shape_from(config, model_id))]
     if shapes[0] != shapes[1]:
-        raise UserError(f"The folder is not {model_id}: their config.json tell of other sizes.", OTHER)
+        raise UserError(_("The folder is not {model}: the sizes in config.json differ.", model=model_id), OTHER)
     disable_progress_bars()
     try:
         with in_words(model_id):
             found = client(token).get_safetensors_metadata(model_id, revision=commit)
     except (NotASafetensorsRepoError, SafetensorsParsingError) as error:
-        raise UserError(f"The shapes of {model_id} cannot be read.", OTHER) from error
+        raise UserError(_("The shapes of {model} cannot be read.", model=model_id), OTHER) from error
     theirs = {name: tensor.shape for file in found.files_metadata.values() for name, tensor in file.tensors.items()}
     mine = {}
     for path in here.values():
@@ -142,5 +152,10 @@ def _compare_shapes(
     odd = sorted(name for name in names if mine.get(name) != theirs.get(name))
     if odd:
         raise UserError(
-            f"The folder is not {model_id}: {odd[0][:80]} has another shape, or is in one of them only.", OTHER
+            _(
+                "The folder is not {model}: {tensor} has another shape, or is in one of them only.",
+                model=model_id,
+                tensor=odd[0][:80],
+            ),
+            OTHER,
         )

@@ -16,7 +16,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.library import CONFIG, Adapter, list_adapters, read_adapter, update_record
+from adapters.library import (
+    CONFIG,
+    MAX_METRICS_BYTES,
+    METRICS,
+    Adapter,
+    list_adapters,
+    read_adapter,
+    told_title,
+    update_record,
+)
 from adapters.named_base import BASE, REVISION, look_at_base
 from adapters.origin import Origin
 from adapters.trust.archive import check_complete, copy_folder, unpack
@@ -24,10 +33,24 @@ from adapters.trust.check import MAX_BYTES, check_adapter, require_object, templ
 from adapters.trust.plain import INITIAL, make_plain, plain_config
 from adapters.trust.tokens import judge_tokens
 from common.errors import UserError
-from common.files import folder_bytes, publish, sweep, undo_half_published, write_json
+from common.files import folder_bytes, publish, read_object, sweep, undo_half_published, write_json
+from common.language import Sentence, _, n_
 from common.limits import check_room_of_guests, limit
-from common.paths import LOCAL_OWNER, adapters_folder, contained, free_name, home, runs_folder, slug, trash_folder
+from common.paths import (
+    LOCAL_OWNER,
+    adapters_folder,
+    as_title,
+    contained,
+    free_name,
+    home,
+    runs_folder,
+    slug,
+    trash_folder,
+)
 from common.trash import list_trash
+
+MAX_SHOWN = 5
+DELETE_ONE = _("Delete one first.")
 
 
 @dataclass(frozen=True)
@@ -35,7 +58,7 @@ class Imported:
     """The result of an import: the adapter, and notes on what was left out or could not be compared."""
 
     adapter: Adapter
-    notes: list[str]
+    notes: list[Sentence]
 
 
 def import_adapter(
@@ -46,22 +69,33 @@ def import_adapter(
     `base` says which base it belongs to (`named_base.py`). Raises UserError, leaving nothing; SeveralAdapters where somebody
     has to choose.
     """
+    hint = _("Choose a folder or a zip with an adapter.")
     if not source.exists():
-        raise UserError(f"'{source.name}' is not there.", "Give a folder or a zip with an adapter.")
+        raise UserError(_("There is no '{file}'.", file=source.name), hint)
     if source.is_file() and not zipfile.is_zipfile(source):
-        raise UserError(f"'{source.name}' is not a zip.", "Give a folder or a zip with an adapter.")
+        raise UserError(_("'{file}' is not a zip.", file=source.name), hint)
     check_room(owner, 0)
-    wanted = name or (source.stem if source.is_file() else source.name)
-    with staged(wanted, owner) as (partial, final):
+    default = source.stem if source.is_file() else source.name
+    with staged(name or default, owner) as (partial, final):
         take = unpack if source.is_file() else copy_folder
         left_out = take(source, partial, subfolder.strip().strip("/"))
         check_complete(partial, left_out)
-        shown = ", ".join(name[:80] for name in left_out[:5]) + (" ..." if len(left_out) > 5 else "")
-        notes = [f"Left out: {shown}."] if left_out else []
+        notes = [left_out_note(left_out)] if left_out else []
         check_room(owner, folder_bytes(partial))
-        notes += accept(partial, Origin("imported", source.name, time=time.time()), base)
+        notes += accept(partial, Origin("imported", source.name, time=time.time()), (name, default), base)
         publish(partial, final)
     return Imported(read_adapter(final), notes)
+
+
+def left_out_note(names: list[str]) -> Sentence:
+    """Return the note on files that do not belong to an adapter."""
+    shown = ", ".join(name[:80] for name in names[:MAX_SHOWN])
+    return n_(
+        "{count} other file was left out: {names}.",
+        "{count} other files were left out: {names}.",
+        len(names),
+        names=shown,
+    )
 
 
 @contextmanager
@@ -85,8 +119,10 @@ def staged(wanted: str, owner: str) -> Generator[tuple[Path, Path]]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def accept(partial: Path, origin: Origin, base: str = "") -> list[str]:
-    """Check the adapter in `partial` and write its origin, and the base that a person named, to its files. Returns notes.
+def accept(partial: Path, origin: Origin, names: tuple[str, str], base: str = "") -> list[Sentence]:
+    """Check the adapter in `partial` and write title, origin and the base that a person named to its files. Returns notes.
+
+    `names` are the one that was typed, "" for none, and the one where its files tell no title either.
 
     Raises UserError.
     """
@@ -105,9 +141,15 @@ def accept(partial: Path, origin: Origin, base: str = "") -> list[str]:
     check_adapter(partial, found.shape)
     tokens, dropped = judge_tokens(partial, found.config, found.shape)
     more = {"tokens": [token.to_json() for token in tokens]} if tokens else {}
-    update_record(partial, origin=origin.to_json(), **more)
+    typed, default = names
+    title = as_title(typed) or told_title(read_object(partial / METRICS, MAX_METRICS_BYTES)) or as_title(default)
+    number = partial.name.removesuffix(".partial").removeprefix(
+        slug(typed or default)
+    )  # "-2" where another has the name
+    update_record(partial, title=f"{title}{number}", origin=origin.to_json(), **more)
     notes += dropped
-    notes += [] if found.shape else [f"{named} is not on this machine: the shapes were compared only with each other."]
+    if not found.shape:
+        notes.append(_("{base} is not on this machine, so the shapes were compared with each other only.", base=named))
     return notes + template_note(partial, named)
 
 
@@ -120,7 +162,8 @@ def check_room(owner: str, more_bytes: int) -> None:
     most, most_bytes = limit("STUDIO_MAX_ADAPTERS_PER_USER", 50), limit("STUDIO_MAX_ADAPTER_BYTES_PER_USER", 4 * 10**9)
     kept = list_adapters(owner) if most or most_bytes else []
     if most and len(kept) >= most:
-        raise UserError(f"You keep {len(kept)} adapters; {most} are the most here.", "Delete one first.")
+        words = _("You have {count} adapters; at most {most} are allowed here.", count=len(kept), most=most)
+        raise UserError(words, DELETE_ONE)
     size = sum(adapter.size_bytes for adapter in kept) + more_bytes
     deletions = list_trash(trash_folder(owner)) if most_bytes else []  # the last deleted first
     deleted = [folder_bytes(one.folder) for one in deletions]
@@ -129,6 +172,10 @@ def check_room(owner: str, more_bytes: int) -> None:
         deleted.pop()
     if most_bytes and size > most_bytes:
         raise UserError(
-            f"Your adapters would take {size / 1e9:.2f} GB; {most_bytes / 1e9:.2f} GB are the most here.",
-            "Delete one first.",
+            _(
+                "Your adapters would take {size:.2f} GB; at most {most:.2f} GB are allowed here.",
+                size=size / 1e9,
+                most=most_bytes / 1e9,
+            ),
+            DELETE_ONE,
         )

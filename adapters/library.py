@@ -5,6 +5,7 @@ value in these files may have any type, because an adapter may come from anyone:
 """
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,9 @@ from adapters.origin import Origin, PrivateSource
 from adapters.values import Setting, ToldSetting, number, read_setting, read_settings, text
 from common.errors import UserError
 from common.files import read_json, read_object, write_json
+from common.language import _, joined, n_
 from common.mix import DataSet, split_line
-from common.paths import LOCAL_OWNER, adapters_folder, contained
+from common.paths import LOCAL_OWNER, adapters_folder, as_title, contained, is_name, slug
 from models import embedded
 from models.base import MAX_ADAPTER_CONFIG_BYTES
 from models.templates.choice import MAX_RECORD_BYTES
@@ -45,8 +47,13 @@ class Adapter:
 
     @property
     def name(self) -> str:
-        """Return the name of its folder."""
+        """Return the name of its folder: what it is found by."""
         return self.folder.name
+
+    @property
+    def title(self) -> str:
+        """Return the name as a person typed it: what is shown."""
+        return as_title(text(self.record.get("title"))) or told_title(self.metrics) or self.name
 
     @property
     def base_choice(self) -> str:
@@ -143,13 +150,18 @@ class Adapter:
     def data(self) -> str:
         """Return the data of the training in words, never as a path."""
         rows = self.metric("rows")
-        named = [_data_words(one) for one in self.data_sets()] or ["not known"]
-        return ", ".join([*dict.fromkeys(named), *([f"{rows:.0f} rows"] if rows else [])])
+        named = [_data_words(one) for one in self.data_sets()] or [_("not known")]
+        return joined([*dict.fromkeys(named), n_("{count:,} row", "{count:,} rows", round(rows)) if rows else ""], ", ")
 
 
 def _data_words(one: DataSet) -> str:
     is_file = one.place.startswith(("data/", "/", ".", "~")) or "\\" in one.place
-    return "the study coach example" if one.place == "example" else "a file" if is_file else one.place
+    return _("the study coach example") if one.place == "example" else _("a file") if is_file else one.place
+
+
+def told_title(metrics: Mapping[str, Any]) -> str:
+    """Return the title in the metrics of a training, "" without one."""
+    return as_title(text(metrics.get("title")))
 
 
 def read_adapter(folder: Path) -> Adapter:
@@ -157,7 +169,8 @@ def read_adapter(folder: Path) -> Adapter:
     config = read_object(folder / CONFIG, MAX_ADAPTER_CONFIG_BYTES)
     if not config or not (folder / WEIGHTS).is_file():
         raise UserError(
-            f"'{folder.name}' is not an adapter.", "It needs adapter_config.json and adapter_model.safetensors."
+            _("'{name}' is not an adapter.", name=folder.name),
+            _("It must contain {config} and {weights}.", config=CONFIG, weights=WEIGHTS),
         )
     revision, rank = config.get("revision"), config.get("r")
     return Adapter(
@@ -209,7 +222,7 @@ def adapter_names(owner: str = LOCAL_OWNER, words: str = "") -> list[str]:
         known = _known(Path(path)) if wanted else ""
         if not all(word in known for word in wanted):
             continue
-        found.append((name == words.strip(), created, name))
+        found.append((name == slug(words), created, name))
     return [name for *_, name in sorted(found, reverse=True)]
 
 
@@ -233,26 +246,28 @@ def _known(folder: Path) -> str:
     except UserError:
         return ""
     origin = adapter.origin
-    words = [adapter.name, adapter.base, adapter.data(), adapter.notes, *adapter.pushed_to]
+    words = [adapter.title, adapter.name, adapter.base, adapter.data(), adapter.notes, *adapter.pushed_to]
     words += [origin.kind, origin.source, origin.repo_id, origin.revision, origin.by]
     return " ".join(words).lower()
 
 
 def find_adapter(name: str, owner: str = LOCAL_OWNER) -> Adapter:
-    """Return the adapter of `owner` with this name, or the one that had it before it was renamed. Raises UserError."""
+    """Return the adapter of `owner` with this name, or the one that had it before it was renamed, else the one of this title.
+
+    Raises UserError.
+    """
     if not name:
-        raise UserError("No adapter is picked.", "Pick one of the list.")
-    folder = contained(adapters_folder(owner), name)
-    if folder.is_dir() and not name.endswith(UNFINISHED):
+        raise UserError(_("No adapter is selected."), _("Select one in the list."))
+    root = adapters_folder(owner)
+    if is_name(name) and not name.endswith(UNFINISHED) and (folder := contained(root, name)).is_dir():
         return read_adapter(folder)
-    root, names = adapters_folder(owner), adapter_names(owner)
-    for one in names:
-        with suppress(UserError):  # gone meanwhile, or damaged
-            adapter = read_adapter(root / one)
-            if name in adapter.former_names:
-                return adapter
-    known = ", ".join(names[:5]) or "none yet"
-    raise UserError(f"There is no adapter '{name}'.", f"There are: {known}.")
+    adapters = list_adapters(owner)
+    found = [one for one in adapters if name in one.former_names] or [one for one in adapters if name == one.title]
+    if found:
+        return found[0]
+    known = ", ".join(adapter.title for adapter in adapters[:5])
+    hint = _("There are: {names}.", names=known) if known else _("There are none yet.")
+    raise UserError(_("There is no adapter '{name}'.", name=str(name)[:80]), hint)
 
 
 def update_record(folder: Path, **values) -> None:

@@ -14,6 +14,7 @@ from adapters.trust.check import known_base_shape
 from adapters.trust.config import check_config
 from adapters.trust.layers import AdapterConfig
 from common.errors import UserError
+from common.language import _, joined
 from models.base import DEFAULT_BASE, check_folder
 from models.family import ModelShape, shape_from
 from models.hub.client import parse_repo
@@ -21,7 +22,7 @@ from models.hub.transfer import base_config_of
 from models.quantised import quantised_of
 
 BASE, REVISION = "base_model_name_or_path", "revision"
-SAY_IT = "Say which base it needs: in the field for it on the page, with --base on the command line."
+SAY_IT = _("Say which base it needs: in the field for it on the page, with --base on the command line.")
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,13 @@ def look_at_base(config: dict[str, Any], base: str = "", may_be_folder: bool = F
         is_path = isinstance(named, str) and (
             Path(named).is_absolute() or named[:1] in ("/", ".", "~") or "\\" in named
         )
-        words = "a path of another machine" if is_path else "no id of the Hub"
-        return NamedBase(
-            checked, problem=UserError(f"The base is named '{str(named)[:80]}', which is {words}.", SAY_IT)
+        short = str(named)[:80]
+        words = (
+            _("Its base is '{base}', a path of another machine.", base=short)
+            if is_path
+            else _("Its base is '{base}', which is not a Hugging Face ID.", base=short)
         )
+        return NamedBase(checked, problem=UserError(words, SAY_IT))
     checked = check_config({**config, REVISION: revision})
     shape = known_base_shape(str(named))
     if shape and (not revision or _is_cached(str(named), revision)):
@@ -73,19 +77,20 @@ def _ask_hub(config: AdapterConfig, named: str, revision: str | None, shape: Mod
     except UserError as error:
         if shape and not isinstance(error.__cause__, RevisionNotFoundError):  # no longer there, but here
             return NamedBase(config, shape)
-        words, proposal = f"Its base, {named}, is not on the Hub, or it is private.", ""
         if isinstance(error.__cause__, RevisionNotFoundError):
-            words = f"It names the revision '{str(revision)[:60]}' of its base, {named}, which the Hub does not have."
-            proposal = named
-        hint = f"Name {named} itself to take its main version: {SAY_IT[0].lower()}{SAY_IT[1:]}" if proposal else SAY_IT
-        return NamedBase(config, None, UserError(words, hint), proposal)
+            short = str(revision)[:60]
+            words = _("The Hub does not have the revision '{revision}' of its base {base}.", revision=short, base=named)
+            hint = joined([_("Name {base} without a revision to use its main version.", base=named), SAY_IT])
+            return NamedBase(config, None, UserError(words, hint), named)
+        words = _("Its base {base} is not on the Hugging Face Hub, or it is private.", base=named)
+        return NamedBase(config, None, UserError(words, SAY_IT))
     if found is None:
         return NamedBase(config, shape)
     quantised = quantised_of(found, named)
     if quantised and quantised.precision is None:
-        refusal = quantised.refusal(f"Its base, {named},")
-        return NamedBase(config, None, UserError(refusal.message, f"{refusal.hint} {SAY_IT}"), quantised.twin)
-    return NamedBase(config, shape_from(found, f"Its base, {named},"))
+        refusal = quantised.refusal(named)
+        return NamedBase(config, None, UserError(refusal.message, joined([refusal.hint, SAY_IT])), quantised.twin)
+    return NamedBase(config, shape_from(found, named))
 
 
 def _is_id(named: object) -> bool:

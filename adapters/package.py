@@ -126,6 +126,8 @@ def _write_settings(adapter: Adapter, folder: Path, tells_source: bool = True) -
     if config:
         write_text(folder / "training_config.yaml", yaml.safe_dump(config, sort_keys=False))
     metrics = {name: value for name, value in adapter.metrics.items() if name in METRICS}
+    if adapter.title != adapter.name:
+        metrics["title"] = adapter.title
     if Path(str(metrics.get("base"))).is_absolute():
         metrics["base"] = Path(metrics["base"]).name
     if tells_source and adapter.private_sources:

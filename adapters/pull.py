@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.intake import Imported, accept, check_room, staged
+from adapters.intake import Imported, accept, check_room, left_out_note, staged
 from adapters.library import CONFIG, WEIGHTS, Adapter, find_adapter, read_adapter
 from adapters.named_base import NamedBase, look_at_base
 from adapters.origin import Origin
 from adapters.trust.check import FILES, PICKLES, max_bytes
 from adapters.trust.folders import choose_folder, initial_folder, parent_of
 from adapters.trust.plain import INITIAL, plain_config, takes_from_base
-from common.errors import UserError
+from common.errors import MAKE_ROOM, UserError
 from common.files import publish
+from common.language import Sentence, _, joined
 from common.paths import LOCAL_OWNER, home
 from models.hub.client import Token, account_of, client, in_words, parse_address, parse_folder
 from models.hub.fetch import Progress
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 MAX_SEARCH_CHARACTERS = 200
 MAX_FOUND = 30
+NOT_DOWNLOADED = _("Nothing was downloaded.")
 SPARE_DISK_BYTES = 100_000_000
 DOWNLOADED = ".downloaded"  # of a staged adapter: the files as they come, in the folders of their repository
 
@@ -71,14 +73,19 @@ class Offer:
         """Return the repository, with the folder in it where there is one."""
         return f"{self.repo_id}/{self.folder}" if self.folder else self.repo_id
 
-    def sentence(self) -> str:
+    def sentence(self) -> Sentence:
         """Return the offer in words."""
-        secrecy = "public" if self.is_public else "not public"
-        megabytes = self.size_bytes / 1e6
-        shape = self.found.shape
-        stored = f" (whose weights are {shape.stored_in[0]}-bit already)" if shape and shape.stored_in else ""
-        belongs = f" for {self.base}{stored}" if self.base else ""
-        return f"{self.place} ({secrecy}) is a LoRA of rank {self.found.config['r']}{belongs}, {megabytes:.1f} MB."
+        values = {
+            "place": self.place,
+            "secrecy": _("public") if self.is_public else _("not public"),
+            "rank": self.found.config["r"],
+            "size": self.size_bytes / 1e6,
+        }
+        if not self.base:
+            return _("{place} ({secrecy}) is a LoRA of rank {rank}, {size:.1f} MB.", **values)
+        words = _("{place} ({secrecy}) is a LoRA of rank {rank} for {base}, {size:.1f} MB.", base=self.base, **values)
+        stored = self.found.shape.stored_in if self.found.shape else ""
+        return joined([words, _("Its base's weights are {bits}-bit.", bits=stored[0]) if stored else ""])
 
 
 def look(wanted: str, token: Token, revision: str | None = None, subfolder: str = "", base: str = "") -> Offer:
@@ -98,18 +105,21 @@ def look(wanted: str, token: Token, revision: str | None = None, subfolder: str 
     place = f"{repo_id}/{folder}" if folder else repo_id
     if WEIGHTS not in inside:
         pickled = next((name for name in inside if name.endswith(PICKLES)), None)
-        words = f"its weights are {pickled}, which can run code" if pickled else f"it has no {WEIGHTS}"
-        raise UserError(f"{place} cannot be taken: {words}.", f"Only {WEIGHTS} is loaded.")
+        words = (
+            _("The weights of {place} are in {file}, which can run code.", place=place, file=pickled)
+            if pickled
+            else _("{place} has no {file}.", place=place, file=WEIGHTS)
+        )
+        raise UserError(words, _("Only {weights} is loaded.", weights=WEIGHTS))
     config = _config_of(repo_id, info.sha, inside[CONFIG], token)
     initial = initial_folder(remote, folder) if takes_from_base(config) else None
     needed = None if initial is None else remote[f"{initial}/{WEIGHTS}"]
     files = {name: file for name, file in inside.items() if name in FILES}
     for file in [*files.values(), *([needed] if needed else [])]:
         if (file.size or 0) > max_bytes(file.rfilename.rpartition("/")[2]):
-            megabytes = (file.size or 0) / 1e6
-            raise UserError(
-                f"{file.rfilename} of {repo_id} has {megabytes:.1f} MB.", "No adapter needs that. Not downloaded."
-            )
+            values = {"file": file.rfilename, "repo": repo_id, "size": (file.size or 0) / 1e6}
+            words = _("{file} of {repo} has {size:.1f} MB, more than that of any adapter.", **values)
+            raise UserError(words, NOT_DOWNLOADED)
     taken = {file.rfilename for file in files.values()} | ({needed.rfilename} if needed else set())
     return Offer(
         repo_id=repo_id,
@@ -128,8 +138,13 @@ def look(wanted: str, token: Token, revision: str | None = None, subfolder: str 
 def _find(remote: "dict[str, RepoSibling]", wanted: str, repo_id: str) -> str:
     """Return the folder of the adapter among the files of a repository. Raises UserError for a repository without one."""
     if not wanted and not any(name.rpartition("/")[2] == CONFIG for name in remote):
-        what = "a whole model" if "config.json" in remote else "no adapter"
-        raise UserError(f"{repo_id} is {what}: it has no {CONFIG}.", "Choose a LoRA adapter.")
+        values = {"repo": repo_id, "config": CONFIG}
+        words = (
+            _("{repo} is a whole model: it has no {config}.", **values)
+            if "config.json" in remote
+            else _("{repo} is not an adapter: it has no {config}.", **values)
+        )
+        raise UserError(words, _("Choose a LoRA adapter."))
     return choose_folder(remote.keys(), wanted, repo_id)
 
 
@@ -140,9 +155,10 @@ def _config_of(repo_id: str, revision: str, file: "RepoSibling", token: Token) -
         try:
             value = json.loads(fetch(repo_id, file, revision, Path(folder), token).read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
-            raise UserError(f"The {CONFIG} of {repo_id} is damaged.", "Nothing was downloaded.") from error
+            words = _("{file} of {repo} is damaged.", file=CONFIG, repo=repo_id)
+            raise UserError(words, NOT_DOWNLOADED) from error
     if not isinstance(value, dict):
-        raise UserError(f"The {CONFIG} of {repo_id} holds no JSON object.", "Nothing was downloaded.")
+        raise UserError(_("{file} of {repo} does not hold a JSON object.", file=CONFIG, repo=repo_id), NOT_DOWNLOADED)
     return value
 
 
@@ -162,9 +178,13 @@ def pull(
     total = offer.size_bytes
     home().mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(home()).free < 2 * total + SPARE_DISK_BYTES:
-        raise UserError(f"{offer.repo_id} needs {total / 1e6:.0f} MB; too little disk is free.", "Free some.")
+        words = _(
+            "{repo} needs {size:.0f} MB, and there is too little free disk space.", repo=offer.repo_id, size=total / 1e6
+        )
+        raise UserError(words, MAKE_ROOM)
     check_room(owner, total)
-    with staged(name or offer.place.split("/", 1)[1], owner) as (partial, final):
+    default = offer.place.split("/", 1)[1]
+    with staged(name or default, owner) as (partial, final):
         with in_words(offer.repo_id):
             client(token).auth_check(offer.repo_id)
         done = 0
@@ -172,8 +192,10 @@ def pull(
 
             def tell(received: int, path: str = file.rfilename, before: int = done) -> None:
                 received += before
-                words = f"Downloading {path}: {received / 1e6:.1f} of {total / 1e6:.1f} MB"
-                progress(words, 0.97 * received / (total or 1))
+                values = {"file": path, "done": received / 1e6, "total": total / 1e6}
+                progress(
+                    _("Downloading {file}: {done:.1f} of {total:.1f} MB", **values), 0.97 * received / (total or 1)
+                )
 
             tell(0)
             path = fetch(offer.repo_id, file, offer.revision, partial / DOWNLOADED, token, tell)
@@ -182,13 +204,13 @@ def pull(
             path.rename(target)
             done += file.size or 0
         shutil.rmtree(partial / DOWNLOADED)
-        progress("Checking what was downloaded", 0.98)
+        progress(_("Checking the download"), 0.98)
         by = account_of(token).name if token else ""
         origin = Origin("pulled", offer.place, offer.repo_id, offer.revision, offer.is_public, by, time.time())
-        notes = accept(partial, origin, offer.named)
+        notes = accept(partial, origin, (name, default), offer.named)
         publish(partial, final)
-    progress("Done", 1.0)
-    notes += [f"Left out: {', '.join(offer.left_out[:5])}."] if offer.left_out else []
+    progress(_("Done"), 1.0)
+    notes += [left_out_note(offer.left_out)] if offer.left_out else []
     return Imported(read_adapter(final), notes)
 
 
@@ -235,7 +257,8 @@ def search_hub(token: Token, base: str = "", words: str = "", mine: bool = False
     Raises UserError.
     """
     if len(words) > MAX_SEARCH_CHARACTERS or len(base) > MAX_SEARCH_CHARACTERS:
-        raise UserError("That is too long to search for.", f"{MAX_SEARCH_CHARACTERS} characters are the most.")
+        words = _("The search is too long.")
+        raise UserError(words, _("At most {most:,} characters are allowed.", most=MAX_SEARCH_CHARACTERS))
     wanted = {
         "filter": [f"base_model:adapter:{base}" if base else tag],
         "author": account_of(token).name if mine else None,

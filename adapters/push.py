@@ -4,7 +4,6 @@ One commit, so that the repository never holds half of an adapter. Private unles
 the repository's visibility before anything is sent; only to the account that the Hub gives for the token, or its organisations.
 """
 
-import math
 import shutil
 import tempfile
 import time
@@ -19,11 +18,13 @@ from adapters.package import PushOptions, write_package
 from adapters.trust.check import WEIGHTS
 from common.errors import UserError
 from common.files import sweep
+from common.language import Sentence, _, joined, n_
 from common.paths import home
 from models.hub.client import Account, client, in_words, parse_repo
 from models.hub.fetch import Progress
 from models.hub.transfer import is_same
 
+AGAIN = _("Push again to continue from there.")
 WHOLE_MODEL = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "consolidated.00.pth")
 
 
@@ -87,24 +88,36 @@ class PushPlan:
         """Return whether the repository does not exist yet."""
         return self.parent is None
 
-    def sentence(self) -> str:
+    def sentence(self) -> Sentence:
         """Return the plan in words."""
-        secrecy = "private" if self.private else "public"
+        values = {"repo": self.repo_id, "secrecy": _("private") if self.private else _("public")}
         if self.is_new:
-            count = f"{len(self.files)} files, {_megabytes(self.files)}"
-            return f"Makes the {secrecy} repository {self.repo_id} with {count}."
+            return n_(
+                "Creates {repo} ({secrecy}) with {count} file, {size:.1f} MB.",
+                "Creates {repo} ({secrecy}) with {count} files, {size:.1f} MB.",
+                len(self.files),
+                size=_megabytes(self.files),
+                **values,
+            )
         if not self.changes:
-            return f"{self.repo_id} ({secrecy}) holds all of this already: nothing would change."
-        count = f"{len(self.changes)} file{'s' * (len(self.changes) != 1)}"
-        stays = " and stays so: who may see it is changed on the Hub" if self.is_less_public else ""
-        return f"Changes {count} ({_megabytes(self.changes)}) of {self.repo_id}, which is {secrecy}{stays}."
+            return _("{repo} ({secrecy}) has all of this already: nothing would change.", **values)
+        words = n_(
+            "Changes {count} file in {repo} ({secrecy}), {size:.1f} MB.",
+            "Changes {count} files in {repo} ({secrecy}), {size:.1f} MB.",
+            len(self.changes),
+            size=_megabytes(self.changes),
+            **values,
+        )
+        stays = _("It stays private: who may see it is set on the Hub.") if self.is_less_public else ""
+        return joined([words, stays])
 
     def check_agreed(self, parent: str | None) -> None:
         """Raise UserError when the repository is not empty and not at the commit `parent` that the person agreed to."""
         is_somebodys = any(file.change != "new" for file in self.files) or set(self.kept) - {".gitattributes"}
         if self.changes and self.parent and self.parent != parent and is_somebodys:
             raise UserError(
-                f"{self.repo_id} is there already, and not as you saw it.", "Look at what would change, then push."
+                _("{repo} already exists, and is not as you saw it.", repo=self.repo_id),
+                _("Preview the changes, then push."),
             )
 
     def push(self, progress: Progress = lambda what, fraction: None) -> Pushed:
@@ -114,7 +127,7 @@ class PushPlan:
         """
         revision = self._send(progress) if self.changes else self.parent
         assert revision  # nothing changes only where there is a commit
-        progress("Done", 1.0)
+        progress(_("Done"), 1.0)
         url = f"{client(False).endpoint}/{self.repo_id}"
         entry = {
             "repo_id": self.repo_id,
@@ -135,7 +148,7 @@ class PushPlan:
 
         api = client(self.account.token)
         if self.is_new:
-            progress(f"Making the repository {self.repo_id}", 0.05)
+            progress(_("Creating {repo}", repo=self.repo_id), 0.05)
             with in_words(self.repo_id):
                 api.create_repo(self.repo_id, private=self.private, exist_ok=True)
         additions = [CommitOperationAdd(file.path, self.folder / file.path) for file in self.changes]
@@ -145,10 +158,12 @@ class PushPlan:
             with in_words(self.repo_id):
                 _check_privacy(self.repo_id, bool(api.model_info(self.repo_id).private), self.private)
                 for addition, file in zip(additions, self.changes, strict=True):  # small ones travel inside the commit
-                    progress(f"Sending {file.path}, {sent / 1e6:.1f} of {total / 1e6:.1f} MB", 0.1 + 0.8 * sent / total)
+                    values = {"file": file.path, "done": sent / 1e6, "total": total / 1e6}
+                    words = _("Uploading {file}: {done:.1f} of {total:.1f} MB", **values)
+                    progress(words, 0.1 + 0.8 * sent / total)
                     api.preupload_lfs_files(self.repo_id, [addition], free_memory=False)
                     sent += file.size
-                progress("Publishing all of it in one commit", 0.95)
+                progress(_("Publishing everything in one commit"), 0.95)
                 message = "Add the adapter" if self.is_new else "Update the adapter"
                 _check_privacy(self.repo_id, bool(api.model_info(self.repo_id).private), self.private)
                 done = api.create_commit(self.repo_id, additions, commit_message=message, parent_commit=self.parent)
@@ -161,16 +176,16 @@ class PushPlan:
         try:
             now = _compare(self.repo_id, self.folder, [file.path for file in self.files], self.account, False)
         except UserError:
-            raise UserError(
-                f"{error} The Hub cannot be asked what it has.", "Push again: it goes on from there."
-            ) from error
+            words = joined([error.message, error.hint, _("What arrived on the Hub is not known.")])
+            raise UserError(words, AGAIN) from error
         if now.parent and all(file.change == "same" for file in now.files):
             return now.parent
         if self.is_new and now.parent:
-            state = f"{self.repo_id} is there, without the adapter."
+            state = _("{repo} was created, without the adapter.", repo=self.repo_id)
         else:
-            state = "Nothing was made on the Hub." if self.is_new else f"{self.repo_id} is as it was."
-        raise UserError(str(error), f"{state} Pushing again goes on from there.") from error
+            unchanged = _("{repo} is unchanged.", repo=self.repo_id)
+            state = _("Nothing was created on the Hub.") if self.is_new else unchanged
+        raise UserError(joined([error.message, error.hint]), joined([state, AGAIN])) from error
 
 
 def plan_push(adapter: Adapter, account: Account, options: PushOptions) -> PushPlan:
@@ -198,7 +213,7 @@ def push_adapter(
     progress: Progress = lambda what, fraction: None,
 ) -> Pushed:
     """Plan and push in one call; `parent` is the commit of a plan that was agreed to before. Raises UserError."""
-    progress("Preparing what is sent, and looking it through", 0.02)
+    progress(_("Preparing and checking the files"), 0.02)
     plan = plan_push(adapter, account, options)
     plan.check_agreed(parent)
     return plan.push(progress)
@@ -209,15 +224,17 @@ def _repository_of(adapter: Adapter, account: Account, wanted: str) -> str:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
-    owner, _, name = (wanted or adapter.name).strip().rpartition("/")
+    owner, _slash, name = (wanted or adapter.name).strip().rpartition("/")
     owner = owner or account.name
     if owner != account.name and owner not in account.orgs:
-        raise UserError(f"{account.name} cannot push to {owner[:60]}.", "Choose your own account or your organisation.")
+        words = _("{account} cannot push to {owner}.", account=account.name, owner=owner[:60])
+        raise UserError(words, _("Choose your own account or your organisation."))
     try:
         validate_repo_id(f"{owner}/{name}")
     except HFValidationError as error:
         raise UserError(
-            f"'{name[:100]}' is no name for a repository.", "Use letters, digits, '-', '_' and '.'."
+            _("'{name}' is not a valid name for a repository.", name=name[:100]),
+            _("Use letters, digits, '-', '_' and '.'."),
         ) from error
     return f"{owner}/{name}"
 
@@ -236,7 +253,8 @@ def _compare(repo_id: str, folder: Path, names: list[str], account: Account, pri
             return Comparison(None, private, [PlannedFile(name, size, "new") for name, size in sizes.items()], [])
     there = {file.rfilename: file for file in info.siblings or []}
     if any(name in there for name in WHOLE_MODEL):
-        raise UserError(f"{repo_id} holds a whole model.", "An adapter beside it would hide it. Choose another name.")
+        words = _("{repo} holds a whole model, which an adapter beside it would hide.", repo=repo_id)
+        raise UserError(words, _("Choose another name."))
     _check_privacy(repo_id, bool(info.private), private)
     files = []
     for name, size in sizes.items():
@@ -249,7 +267,8 @@ def _check_privacy(repo_id: str, is_private: bool, must_be_private: bool) -> Non
     """Raise UserError for a public repository when it must be private."""
     if must_be_private and not is_private:
         raise UserError(
-            f"{repo_id} is public: everybody would see the adapter.", "Agree to public, or choose another name."
+            _("{repo} is public: everybody would see the adapter.", repo=repo_id),
+            _("Agree to public, or choose another name."),
         )
 
 
@@ -265,13 +284,15 @@ def _check_source(adapter: Adapter, is_private: bool) -> None:
             with in_words(source.repo_id):
                 client(False).auth_check(parse_repo(source.repo_id)[0])
         except UserError as error:
-            by = f" by {source.by}" if source.by else ""
-            is_pulled = adapter.origin.repo_id == source.repo_id
-            how = "was pulled" if is_pulled else "is a copy of, or was trained on, an adapter that was pulled"
-            raise UserError(
-                f"{adapter.name} {how}{by} from {source.repo_id}, which is not public.",
-                "Push it as private; or whoever owns that repository makes it public first.",
-            ) from error
+            values = {"name": adapter.title, "repo": source.repo_id}
+            words = (
+                _("'{name}' was downloaded from {repo}, which is not public.", **values)
+                if adapter.origin.repo_id == source.repo_id
+                else _("'{name}' is a copy of an adapter from {repo}, or trained on it, which is not public.", **values)
+            )
+            by = _("It was downloaded by {account}.", account=source.by) if source.by else ""
+            hint = _("Push it as private, or have the owner of that repository make it public first.")
+            raise UserError(joined([words, by]), hint) from error
 
 
 def _sources_of_copy(adapter: Adapter) -> list[PrivateSource]:
@@ -284,6 +305,6 @@ def _sources_of_copy(adapter: Adapter) -> list[PrivateSource]:
     return []
 
 
-def _megabytes(files: list[PlannedFile]) -> str:
-    """Return the size of files in words, at least 0.1 MB."""
-    return f"{max(0.1, math.fsum(file.size for file in files) / 1e6):.1f} MB"
+def _megabytes(files: list[PlannedFile]) -> float:
+    """Return the size of files in MB, at least 0.1."""
+    return max(0.1, sum(file.size for file in files) / 1e6)

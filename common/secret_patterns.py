@@ -3,10 +3,12 @@
 Every pattern starts at few places or stops at the next such place, so that its time grows linearly with the text.
 """
 
-SECRETS = {
-    "a Hugging Face token": r"\bhf_[A-Za-z0-9_]{20,}",
-    "an API key": r"\bsk-[A-Za-z0-9_-]{20,}",
-    "an AWS key": r"\bAKIA[0-9A-Z]{16}\b",
-    "a GitHub token": r"\bgh[pousr]_[A-Za-z0-9]{20,}",
-    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*",
+from common.language import _
+
+SECRETS = {  # words: pattern
+    _("a Hugging Face token"): r"\bhf_[A-Za-z0-9_]{20,}",
+    _("an API key"): r"\bsk-[A-Za-z0-9_-]{20,}",
+    _("an AWS key"): r"\bAKIA[0-9A-Z]{16}\b",
+    _("a GitHub token"): r"\bgh[pousr]_[A-Za-z0-9]{20,}",
+    _("a private key"): r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*",
 }

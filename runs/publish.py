@@ -84,7 +84,13 @@ def _write_adapter(
     shutil.copyfile(run.config_file, partial / "training_config.yaml")
     write_json(
         partial / "metrics.json",
-        {**metrics, "created": time.time(), "versions": versions(), "settings": told_settings()},
+        {
+            **metrics,
+            "title": run.config().name,
+            "created": time.time(),
+            "versions": versions(),
+            "settings": told_settings(),
+        },
     )
     state = state_of(run.events_file)
     write_curve(partial, thinned(state.losses, MAX_POINTS), thinned(state.eval_losses, MAX_POINTS))

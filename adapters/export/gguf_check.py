@@ -11,9 +11,12 @@ from typing import Any
 from adapters.export.merge import PROMPTS
 from common.errors import UserError
 from common.imports import import_lock
+from common.language import _
 from models.family import shape_of
 from models.precision import load_base_model
 from models.tokenizer import load_tokenizer
+
+DIFFERENT, NOT_KEPT = _("The GGUF file does not hold what was written."), _("It was not kept.")
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def compare_tokenizers(folder: Path, gguf_file: Path) -> None:
     ours = load_tokenizer(folder)
     theirs: Any = AutoTokenizer.from_pretrained(str(gguf_file.parent), gguf_file=gguf_file.name)
     if any(ours(text)["input_ids"] != theirs(text)["input_ids"] for text in TEXTS):
-        raise UserError("The tokenizer reads texts differently from GGUF.", "The file was not kept.")
+        raise UserError(_("The tokenizer reads texts differently from GGUF."), NOT_KEPT)
 
 
 def compare_models(folder: Path, gguf_file: Path, outtype: str) -> float:
@@ -72,13 +75,13 @@ def compare_models(folder: Path, gguf_file: Path, outtype: str) -> float:
         ids = torch.tensor([tokenizer(text)["input_ids"]])
         with torch.no_grad():
             expected, found = model(ids).logits, read(ids).logits
-        _check_error("the logits", expected, found, limit.logits)
+        _check_error(_("the logits"), expected, found, limit.logits)
         largest = max(largest, (expected.softmax(-1) - found.softmax(-1)).abs().max().item())
         agreed += (expected.argmax(-1) == found.argmax(-1))[0].tolist()
     if sum(agreed) < limit.agreement * len(agreed):
         raise UserError(
-            f"Read back, the GGUF file agrees at {100 * sum(agreed) / len(agreed):.0f} % of the tokens only.",
-            "It was not kept.",
+            _("Read back, the GGUF file agrees on only {share:.0%} of the tokens.", share=sum(agreed) / len(agreed)),
+            NOT_KEPT,
         )
     return largest
 
@@ -87,7 +90,7 @@ def _check_error(what: str, expected, found, most: float) -> None:
     """Raise UserError when the relative error (of the root mean square) is above `most`, or no number."""
     error = ((found - expected).norm() / expected.norm().clamp(min=1e-9)).item()
     if not error <= most:
-        raise UserError(f"Read back from GGUF, {what} is off by {100 * error:.1f} %.", "The file was not kept.")
+        raise UserError(_("Read back from GGUF, {what} differs by {share:.1%}.", what=what, share=error), NOT_KEPT)
 
 
 def compare_tensors(path: Path, tensors: Mapping[str, Any]) -> float:
@@ -96,8 +99,8 @@ def compare_tensors(path: Path, tensors: Mapping[str, Any]) -> float:
 
     read = {tensor.name: tensor.data for tensor in GGUFReader(path).tensors}
     if set(read) != set(tensors):
-        raise UserError("The GGUF file does not hold what was written.", "It was not kept.")
+        raise UserError(DIFFERENT, NOT_KEPT)
     largest = max(float(abs(read[name] - values).max()) for name, values in tensors.items())
     if not largest == 0:  # it is written in float32, as it is
-        raise UserError("The GGUF file does not hold what was written.", "It was not kept.")
+        raise UserError(DIFFERENT, NOT_KEPT)
     return largest

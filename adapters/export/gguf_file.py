@@ -19,8 +19,10 @@ from adapters.trust.config import check_config
 from adapters.trust.layers import Layers
 from common.errors import UserError
 from common.files import check_free
+from common.language import Sentence, _, joined
 from models.family import ModelShape, shape_from, shape_of
 
+NOT_WRITTEN = _("That cannot be written to GGUF here.")
 OUTTYPES = ("f16", "q8_0")
 
 
@@ -33,12 +35,17 @@ class Written:
     largest_difference: float
     of: str = "probability"
 
-    def sentence(self) -> str:
+    def sentence(self) -> Sentence:
         """Return the file, its size and the largest difference in words."""
         megabytes = self.path.stat().st_size / 1e6
-        difference = f"{self.largest_difference:.2g}" if self.largest_difference else "none"
-        words = f"the largest difference of a {self.of} is {difference}"
-        return f"{self.path.name}: {self.tensors} tensors, {megabytes:.1f} MB, read back; {words}."
+        values = {"file": self.path.name, "tensors": self.tensors, "size": megabytes}
+        words = _("{file}: {tensors} tensors, {size:.1f} MB, read back and compared.", **values)
+        if not self.largest_difference:
+            return joined([words, _("There is no difference.")])
+        largest = {"difference": f"{self.largest_difference:.2g}"}
+        if self.of == "weight":
+            return joined([words, _("The largest difference of a weight is {difference}.", **largest)])
+        return joined([words, _("The largest difference of a probability is {difference}.", **largest)])
 
 
 def write_models(model_folder: Path, folder: Path, outtypes: tuple[str, ...] = OUTTYPES) -> list[Written]:
@@ -48,7 +55,10 @@ def write_models(model_folder: Path, folder: Path, outtypes: tuple[str, ...] = O
     """
     unknown = [outtype for outtype in outtypes if outtype not in OUTTYPES]
     if unknown:
-        raise UserError(f"GGUF is not written as '{unknown[0]}'.", f"Choose one of {', '.join(OUTTYPES)}.")
+        raise UserError(
+            _("GGUF cannot be written as '{kind}'.", kind=unknown[0]),
+            _("Choose one of these: {names}.", names=", ".join(OUTTYPES)),
+        )
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for outtype in outtypes:
@@ -78,16 +88,16 @@ def write_all(adapter: Adapter, base_folder: Path, model_folder: Path, folder: P
     reason = only_merged(require_object(adapter.folder / CONFIG))
     if not reason:
         written.append(write_adapter(adapter, base_folder, folder / f"{adapter.name}-adapter.gguf"))
-    left_out = [f"The adapter alone is not written: {reason}."] if reason else []
+    left_out = [_("The adapter alone was not written: {reason}.", reason=reason)] if reason else []
     return [*(one.path for one in written), modelfile], [*(one.sentence() for one in written), *left_out]
 
 
 def only_merged(config: Mapping[str, Any]) -> str:
     """Return why a LoRA can be written to GGUF merged into its base only; "" when it can be written alone."""
     if config.get("use_dora"):
-        return "it is a DoRA, which GGUF does not know"
+        return _("it is a DoRA adapter, which GGUF does not support")
     has_embeddings = config.get("modules_to_save") or config.get("trainable_token_indices")
-    return "it has embeddings of its own, which a GGUF adapter cannot hold" if has_embeddings else ""
+    return _("it has embeddings of its own, which a GGUF adapter cannot hold") if has_embeddings else ""
 
 
 def check_model(folder: Path) -> None:
@@ -108,8 +118,8 @@ def _reading_back(name: str) -> Generator[None]:
     try:
         yield
     except (ValueError, IndexError, KeyError) as error:
-        hint = "Is the disk full? Free some space, then try again."
-        raise UserError(f"{name} was not written whole: it cannot be read back.", hint) from error
+        hint = _("The disk may be full. Free some space, then try again.")
+        raise UserError(_("{file} was not written completely: it cannot be read back.", file=name), hint) from error
 
 
 def _write_model(model_folder: Path, path: Path, outtype: str) -> int:
@@ -137,11 +147,9 @@ def _add_facts(writer, config: dict[str, Any], shape: ModelShape, name: str) -> 
     """Write the sizes and settings of the model. Raises UserError for those that GGUF or its readers do not support."""
     rope = config.get("rope_parameters") or {}
     if config.get("rope_scaling") or rope.get("rope_type", "default") != "default":
-        raise UserError("The base stretches its positions (rope scaling).", "That is not written to GGUF here.")
+        raise UserError(_("The base uses rope scaling."), NOT_WRITTEN)
     if config.get("hidden_act", "silu") != "silu" or set(shape.biased) != set(shape.family.biased):
-        raise UserError(
-            "The base has biases or an activation that its family has not in GGUF.", "That is not written here."
-        )
+        raise UserError(_("The base has biases or an activation that its architecture lacks in GGUF."), NOT_WRITTEN)
     writer.add_type("model")
     writer.add_name(name)
     writer.add_context_length(shape.max_position_embeddings)
@@ -167,7 +175,10 @@ def _names(shape: ModelShape):
     def name_of(name: str) -> str:
         found = known.get_name(name, try_suffixes=(".weight", ".bias"))
         if found is None:
-            raise UserError(f"'{name}' has no name in GGUF.", f"The base is no plain {shape.family.label}.")
+            label = shape.family.label
+            raise UserError(
+                _("'{tensor}' has no name in GGUF: the base is not a plain {family}.", tensor=name, family=label)
+            )
         return found
 
     return name_of
@@ -220,7 +231,8 @@ def write_adapter(adapter: Adapter, base_folder: Path, target: Path) -> Written:
 
     config, shape = require_object(adapter.folder / CONFIG), shape_of(base_folder)
     if reason := only_merged(config):
-        raise UserError(f"The adapter is not written alone: {reason}.", "Export the merged model instead.")
+        words = _("The adapter alone cannot be written: {reason}.", reason=reason)
+        raise UserError(words, _("Export the merged model instead."))
     layers = Layers(check_config(config))
     alpha = float(config["lora_alpha"]) * (math.sqrt(config["r"]) if config.get("use_rslora") else 1.0)
     check_free(target)

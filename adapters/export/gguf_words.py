@@ -13,6 +13,7 @@ from typing import Any
 
 from adapters.trust.check import require_object
 from common.errors import UserError
+from common.language import _
 
 UNKNOWN, NORMAL, CONTROL, USER_DEFINED, BYTE = 2, 1, 3, 4, 6  # gguf.TokenType
 # how Qwen2's tokenizer, which Qwen3 has too, splits text; llama.cpp calls it "qwen2" (src/llama-vocab.cpp)
@@ -65,7 +66,7 @@ def _kind(definition: dict[str, Any]) -> tuple[str, str]:
         return "gpt2", "gpt-2"  # what becomes of SmolLM2's when transformers takes it out of a GGUF
     if model["type"] == "BPE" and steps == ["Split", "ByteLevel"] and parts[0]["pattern"] == {"Regex": QWEN2_PATTERN}:
         return "gpt2", "qwen2"
-    raise UserError("This tokenizer is of a kind that is not written to GGUF here.", "Use llama.cpp's own converter.")
+    raise UserError(_("A tokenizer of this kind cannot be written to GGUF here."), _("Use the converter of llama.cpp."))
 
 
 def _type(token: str, added: dict[str, Any] | None, unknown: str | None) -> int:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from adapters.library import Adapter
-from common.errors import UserError
+from common.errors import MAKE_ROOM, UserError
 from common.files import check_free, sweep
 from common.imports import import_lock
+from common.language import Sentence, _
 from models.adapter_fit import check_fits
 from models.hardware import use_all_cores
 from models.hub.fetch import Progress
@@ -44,11 +45,15 @@ class Merged:
     agreement: float
     tokens: int
 
-    def sentence(self) -> str:
+    def sentence(self) -> Sentence:
         """Return how close the merged model is to base and adapter, in words."""
-        return (
-            f"Merged in {self.dtype}. Over {self.tokens} tokens, merged and unmerged choose the same next token at "
-            f"{100 * self.agreement:.1f} %; the largest difference of a probability is {self.largest_difference:.2g}."
+        return _(
+            "Merged in {dtype}. Over {tokens} tokens, the merged and the unmerged model choose the same next token in "
+            "{agreement:.1%} of the places; the largest difference of a probability is {difference:.2g}.",
+            dtype=self.dtype,
+            tokens=self.tokens,
+            agreement=self.agreement,
+            difference=self.largest_difference,
         )
 
 
@@ -69,7 +74,10 @@ def merge_adapter(
         from peft import PeftModel
 
     if dtype not in DTYPES:
-        raise UserError(f"An adapter is not merged in '{dtype}'.", f"Choose one of {', '.join(DTYPES)}.")
+        raise UserError(
+            _("An adapter cannot be merged in '{dtype}'.", dtype=dtype),
+            _("Choose one of these: {names}.", names=", ".join(DTYPES)),
+        )
     use_all_cores()
     check_free(target)
     template = template_of(base_folder, adapter.folder)
@@ -80,15 +88,15 @@ def merge_adapter(
     staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=STAGING_PREFIX))
     partial = staging / target.name
     try:
-        progress("Loading base and adapter in fp32", 0.1)
+        progress(_("Loading base and adapter in fp32"), 0.1)
         network = load_base_model(base_folder, "fp32")
         check_fits(adapter.folder, network)
         model: Any = PeftModel.from_pretrained(network, str(adapter.folder)).eval()
-        progress("Checking answers before merging", 0.3)
+        progress(_("Checking answers before merging"), 0.3)
         format = PromptFormat(tokenizer, template)
         prompts = [format.encode([{"role": "user", "content": prompt}]) for prompt in PROMPTS]
         expected = [_answer(model, prompt.ids) for prompt in prompts]
-        progress("Merging", 0.5)
+        progress(_("Merging"), 0.5)
         model = model.merge_and_unload(safe_merge=True)
         if model.get_input_embeddings().weight is not model.get_output_embeddings().weight:
             model.config.tie_word_embeddings = False  # one of them is the adapter's own now
@@ -97,19 +105,21 @@ def merge_adapter(
         model.save_pretrained(partial, save_original_format=False)  # of a 4-bit file that was read there is none
         tokenizer.save_pretrained(partial)
         del model
-        progress("Reading the merged model back and comparing its answers", 0.8)
+        progress(_("Comparing the answers of the merged model"), 0.8)
         difference, agreement, tokens = _compare(load_base_model(partial, "fp32").eval(), expected)
         if not agreement >= MIN_AGREEMENT:
-            raise UserError(f"The merged model agrees at {100 * agreement:.0f} % only.", "It was not kept.")
+            raise UserError(
+                _("The merged model agrees on only {share:.0%} of the tokens.", share=agreement), _("It was not kept.")
+            )
         check_free(target)
         partial.rename(target)
     except ValueError as error:  # PEFT's safe_merge: the sum is no number
-        raise UserError(
-            f"{adapter.name} cannot be merged: {str(error).splitlines()[0][:150]}", "It was not kept."
-        ) from error
+        reason = str(error).splitlines()[0][:150].rstrip(".")
+        words = _("'{name}' cannot be merged ({error}).", name=adapter.title, error=reason)
+        raise UserError(words, _("It was not kept.")) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    progress("Done", 1.0)
+    progress(_("Done"), 1.0)
     return Merged(target, dtype, difference, agreement, tokens)
 
 
@@ -118,8 +128,12 @@ def _check_room(base_folder: Path, target: Path) -> None:
     needed = sum(path.stat().st_size for path in base_folder.glob("*.safetensors"))
     free = shutil.disk_usage(next(folder for folder in target.parents if folder.exists())).free
     if free < needed + SPARE_DISK_BYTES:
-        words = f"The merged model takes up to {needed / 1e9:.1f} GB; {free / 1e9:.1f} GB are free."
-        raise UserError(words, "Free some.")
+        words = _(
+            "The merged model takes up to {needed:.1f} GB; {free:.1f} GB are free.",
+            needed=needed / 1e9,
+            free=free / 1e9,
+        )
+        raise UserError(words, MAKE_ROOM)
 
 
 def _answer(model, prompt: list[int]):

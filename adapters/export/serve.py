@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.library import Adapter
+from common.language import Sentence, _
 from models.templates import NAMES
 from models.templates.choice import BASE, chosen
 from models.templates.known import recognise
@@ -37,7 +38,7 @@ class VllmLine:
     """The command that serves the adapter, and the reasons why vLLM would refuse; empty when it would not."""
 
     command: str
-    refusals: list[str]
+    refusals: list[Sentence]
 
 
 def vllm_line(adapter: Adapter, place: str = "") -> VllmLine:
@@ -45,14 +46,14 @@ def vllm_line(adapter: Adapter, place: str = "") -> VllmLine:
     config = adapter.config
     refusals = []
     if config.get("modules_to_save") or config.get("trainable_token_indices"):
-        refusals.append("it has embeddings of its own")
+        refusals.append(_("it has embeddings of its own"))
     if config.get("rank_pattern") or config.get("alpha_pattern"):
-        refusals.append("its layers have ranks or scales of their own, which vLLM passes over")
+        refusals.append(_("its layers have ranks or scales of their own, which vLLM ignores"))
     if config.get("use_dora"):
-        refusals.append("it is a DoRA")
+        refusals.append(_("it is a DoRA adapter"))
     choice = chosen(adapter.folder)
     if choice in NAMES:
-        refusals.append("it is read in another chat template than its own")
+        refusals.append(_("it is used with another chat template than its own"))
     rank = adapter.lora_r
     base, module = shlex.quote(adapter.base), shlex.quote(f"{adapter.name}={place or adapter.folder}")
     command = f"vllm serve {base} --enable-lora --lora-modules {module}"
@@ -77,7 +78,7 @@ def write_modelfile(model_folder: Path, gguf_file: Path, adapter_file: Path | No
     if template:
         lines.append(f'TEMPLATE """{template}"""'.replace("EOS", tokenizer.eos_token))
     else:
-        lines.append("# its chat template is none that Ollama is told of here: it takes the one inside the GGUF")
+        lines.append("# no template is written here: Ollama uses the one inside the GGUF file")
     lines += [f'SYSTEM """{system}"""'] if system else []
     lines += [f'PARAMETER stop "{stop.replace("EOS", tokenizer.eos_token)}"' for stop in stops]
     path = gguf_file.with_name("Modelfile")

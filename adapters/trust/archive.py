@@ -12,10 +12,12 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from adapters.library import CONFIG, WEIGHTS
-from adapters.trust.check import FILES, MAX_BYTES, PICKLES, max_bytes, require_object
+from adapters.trust.check import FILES, GET_AGAIN, MAX_BYTES, PICKLES, max_bytes, require_object
+from adapters.trust.config import NOT_IMPORTED
 from adapters.trust.folders import choose_folder, initial_folder, parent_of
 from adapters.trust.plain import INITIAL, takes_from_base
 from common.errors import UserError
+from common.language import _
 from common.zips import BROKEN, open_zip
 
 MAX_MEMBERS = 1000
@@ -30,21 +32,22 @@ def unpack(archive: Path, folder: Path, wanted: str = "") -> list[str]:
     Return the names that were left out.
     """
     try:
-        with open_zip(archive, MAX_MEMBERS, "That is no adapter.") as source:
+        with open_zip(archive, MAX_MEMBERS, _("That is not an adapter.")) as source:
             listed = [member for member in source.infolist() if not member.is_dir()]
             _check_members(listed)
             members = {PurePosixPath(member.filename).as_posix(): member for member in listed}
             if len(members) != len(listed):
-                raise UserError("The zip holds a file twice.", "Not imported.")
+                raise UserError(_("The zip contains a file twice."), NOT_IMPORTED)
 
             def extract(name: str, target: Path) -> None:
                 _extract(source, members[name], target)
 
-            taken = _take(set(members), wanted, "The zip", folder, extract)
+            taken = _take(set(members), wanted, _("The zip"), folder, extract)
     except BROKEN as error:
         if isinstance(error, OSError) and error.errno:
-            raise UserError(f"The zip cannot be unpacked: {os.strerror(error.errno)}.") from error
-        raise UserError("The zip is damaged.", "Get it again.") from error
+            words = _("The zip cannot be unpacked ({error}).", error=os.strerror(error.errno))
+            raise UserError(words) from error
+        raise UserError(_("The zip is damaged."), GET_AGAIN) from error
     return sorted(members.keys() - taken)
 
 
@@ -71,16 +74,17 @@ def _check_members(members: list[zipfile.ZipInfo]) -> None:
     for member in members:
         path = PurePosixPath(member.filename)
         if path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in member.filename:
-            raise UserError(f"The zip holds '{member.filename[:80]}', which leads out of it.", "Not imported.")
+            words = _("The zip contains '{name}', a path that leads outside it.", name=member.filename[:80])
+            raise UserError(words, NOT_IMPORTED)
         if stat.S_ISLNK(member.external_attr >> 16):
-            raise UserError(f"'{member.filename[:80]}' in the zip is a link.", "Not imported.")
+            raise UserError(_("'{name}' in the zip is a link.", name=member.filename[:80]), NOT_IMPORTED)
 
 
 def _extract(source: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
     """Write one member. zipfile stops at the declared size, which is checked first; written bytes are counted as well."""
     name = target.name
     most = min(max_bytes(name), max(BLOCK, MAX_RATIO * member.compress_size))
-    refusal = UserError(f"'{name}' in the zip unpacks to far more than an adapter holds.", "Not imported.")
+    refusal = UserError(_("'{name}' in the zip unpacks to far more than an adapter holds.", name=name), NOT_IMPORTED)
     if member.file_size > most:
         raise refusal
     written = 0
@@ -105,12 +109,12 @@ def copy_folder(source: Path, folder: Path, wanted: str = "") -> list[str]:
     def copy(name: str, target: Path) -> None:
         path = source / name
         if path.is_symlink() or not path.is_file():
-            raise UserError(f"'{name}' in the folder is a link or no file.", "Not imported.")
+            raise UserError(_("'{name}' in the folder is a link, or not a file.", name=name), NOT_IMPORTED)
         if path.stat().st_size > max_bytes(target.name):
-            raise UserError(f"'{name}' is larger than that of any adapter.", "Not imported.")
+            raise UserError(_("'{name}' is larger than that of any adapter.", name=name), NOT_IMPORTED)
         shutil.copyfile(path, target, follow_symlinks=False)
 
-    return sorted(files - _take(files, wanted, "The folder", folder, copy))
+    return sorted(files - _take(files, wanted, _("The folder"), folder, copy))
 
 
 def check_complete(folder: Path, left_out: list[str]) -> None:
@@ -118,7 +122,13 @@ def check_complete(folder: Path, left_out: list[str]) -> None:
     if (folder / CONFIG).is_file() and not (folder / WEIGHTS).is_file():
         pickled = [name for name in left_out if name.endswith(PICKLES)]
         if pickled:
-            raise UserError(f"Its weights are {pickled[0]}, which can run code.", f"Only {WEIGHTS} is taken.")
+            raise UserError(
+                _("Its weights are in {file}, which can run code.", file=pickled[0]),
+                _("Only {weights} is loaded.", weights=WEIGHTS),
+            )
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
-            raise UserError(f"There is no {name} in it.", f"An adapter has {CONFIG} and {WEIGHTS}.")
+            raise UserError(
+                _("There is no {file} in it.", file=name),
+                _("An adapter has {config} and {weights}.", config=CONFIG, weights=WEIGHTS),
+            )

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from adapters.library import CONFIG, MAX_METRICS_BYTES, METRICS, SETTINGS, WEIGHTS
-from adapters.trust.config import check_config, is_hub_id
-from adapters.trust.weights import check_weights
+from adapters.trust.config import NOT_IMPORTED, check_config, is_hub_id
+from adapters.trust.weights import GET_AGAIN, check_weights
 from common.errors import UserError
 from common.files import parse_json
+from common.language import Sentence, _, joined
 from models import embedded
 from models.base import DEFAULT_BASE, MAX_ADAPTER_CONFIG_BYTES
 from models.family import TINYLLAMA_SHAPE, ModelShape, shape_from
@@ -46,11 +47,11 @@ def check_adapter(folder: Path, base: ModelShape | None = None) -> None:
     check_weights(folder / WEIGHTS, config, base)
 
 
-def template_note(folder: Path, model_id: str) -> list[str]:
+def template_note(folder: Path, model_id: str) -> list[Sentence]:
     """Return a sentence when the adapter's chat template is not known here; [] for any other."""
     if recognise_for(own_text(folder), known_base_template(model_id)) is not None:
         return []
-    return [f"It brings a chat template that is not known here, so that it cannot answer yet. {WHERE}"]
+    return [joined([_("It has a chat template that is not known here, so it cannot be used in a chat yet."), WHERE])]
 
 
 def max_bytes(name: str) -> int:
@@ -61,7 +62,10 @@ def max_bytes(name: str) -> int:
 def _check_size(path: Path, most: int) -> None:
     """Raise UserError for a file of more than `most` bytes."""
     if path.stat().st_size > most:
-        raise UserError(f"{path.name} has {path.stat().st_size / 1e6:.1f} MB.", "That is no such file. Not imported.")
+        words = _(
+            "{file} has {size:.1f} MB, more than that of any adapter.", file=path.name, size=path.stat().st_size / 1e6
+        )
+        raise UserError(words, NOT_IMPORTED)
 
 
 def require_object(path: Path, max_bytes: int = MAX_FILE_BYTES) -> dict[str, Any]:
@@ -70,9 +74,9 @@ def require_object(path: Path, max_bytes: int = MAX_FILE_BYTES) -> dict[str, Any
         _check_size(path, max_bytes)
         value = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path.name} is missing or damaged.", "Get the adapter again.") from error
+        raise UserError(_("{file} is missing or damaged.", file=path.name), GET_AGAIN) from error
     if not isinstance(value, dict):
-        raise UserError(f"{path.name} holds no JSON object.", "Get the adapter again.")
+        raise UserError(_("{file} does not hold a JSON object.", file=path.name), GET_AGAIN)
     return value
 
 
@@ -80,7 +84,7 @@ def known_base_shape(model_id: str) -> ModelShape | None:
     """Return the shape of a base whose config.json is on this machine, None without one. Raises UserError like `shape_from`."""
     for folder in _base_folders(model_id):
         if (folder / "config.json").is_file():
-            return shape_from(require_object(folder / "config.json"), f"Its base, {model_id},")
+            return shape_from(require_object(folder / "config.json"), model_id)
     return TINYLLAMA_SHAPE if model_id == DEFAULT_BASE else None
 
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from adapters.trust.layers import AdapterConfig
 from common.errors import UserError
+from common.language import _, joined
 from models.base import KEEPING_THE_BASE, MAX_TARGET_MODULES
 from models.family import MODULES
 
@@ -24,33 +25,36 @@ EMBEDDINGS = (
     "embed_tokens",
     "lm_head",
 )  # of a base: what an adapter may replace for itself, in whole or token by token
-WAY_OUT = (
+NOT_IMPORTED, POSITIVE = _("Not imported."), _("It must be a positive number.")
+WAY_OUT = _(
     "Train it again without that, or merge it into its base where it was made and use the merged model as a base here."
 )
+OTHER_KIND, OTHER_DATA = _("That is another kind of LoRA."), _("It starts from data that is not here.")
+IMPORTS_CODE = _("It names code to import.")
 _ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 _PLACE = re.compile(r"(?:[a-z0-9_]{1,20}\.){0,6}[a-z_]{1,20}")
 _REVISION = re.compile(r"[\w][\w./-]{0,99}")
 # fields of LoraConfig that change what is computed, or what is imported, beyond a LoRA
 REFUSED = {
-    "auto_mapping": "names code to import",
-    "megatron_config": "names code to import",
-    "layer_replication": "repeats layers of the base",
-    "target_parameters": "changes parameters outside of the linear layers",
-    "alora_invocation_tokens": "is an activated LoRA",
-    "lora_bias": "trains biases",
-    "fan_in_fan_out": "is for another kind of layer",
-    "monteclora_config": "is another kind of LoRA",
-    "arrow_config": "is another kind of LoRA",
-    "use_qalora": "is another kind of LoRA",
-    "use_bdlora": "is another kind of LoRA",
-    "velora_config": "is another kind of LoRA",
-    "kasa_config": "is another kind of LoRA",
-    "eva_config": "starts from data that is not here",
-    "corda_config": "starts from data that is not here",
-    "lora_ga_config": "starts from data that is not here",
-    "loftq_config": "quantises the base in its own way",
-    "runtime_config": "changes how it is loaded",
-    "ensure_weight_tying": "ties whole layers of the base",
+    "auto_mapping": IMPORTS_CODE,
+    "megatron_config": IMPORTS_CODE,
+    "layer_replication": _("It repeats layers of the base."),
+    "target_parameters": _("It changes parameters outside the linear layers."),
+    "alora_invocation_tokens": _("That is an activated LoRA."),
+    "lora_bias": _("It trains biases."),
+    "fan_in_fan_out": _("That is for another kind of layer."),
+    "monteclora_config": OTHER_KIND,
+    "arrow_config": OTHER_KIND,
+    "use_qalora": OTHER_KIND,
+    "use_bdlora": OTHER_KIND,
+    "velora_config": OTHER_KIND,
+    "kasa_config": OTHER_KIND,
+    "eva_config": OTHER_DATA,
+    "corda_config": OTHER_DATA,
+    "lora_ga_config": OTHER_DATA,
+    "loftq_config": _("It quantises the base in its own way."),
+    "runtime_config": _("It changes how the adapter is loaded."),
+    "ensure_weight_tying": _("It ties whole layers of the base."),
 }
 SWITCHES = ("use_rslora", "use_dora", "inference_mode")
 # what PEFT writes with values of no consequence for a finished adapter
@@ -67,10 +71,11 @@ HARMLESS = {
 def check_config(config: dict[str, Any]) -> AdapterConfig:
     """Return the adapter_config.json unchanged if it is a LoRA of this app. Raises UserError with the first field that is not."""
     if config.get("peft_type") != "LORA":
-        raise UserError(f"This is a {str(config.get('peft_type'))[:40]} adapter.", "Only LoRA adapters run here.")
+        words = _("This is an adapter of the type {kind}.", kind=str(config.get("peft_type"))[:40])
+        raise UserError(words, _("Only LoRA adapters are supported."))
     for name, reason in REFUSED.items():
         if config.get(name):
-            raise UserError(f"adapter_config.json sets {name}: it {reason}.", WAY_OUT)
+            raise UserError(joined([_("adapter_config.json sets {field}.", field=name), reason]), WAY_OUT)
     for name, allowed in HARMLESS.items():
         if config.get(name) is not None and config[name] not in allowed:
             raise odd(config, name, WAY_OUT)
@@ -82,9 +87,11 @@ def check_config(config: dict[str, Any]) -> AdapterConfig:
         raise odd(config, "lora_dropout")
     rank, alpha = config.get("r"), config.get("lora_alpha")
     if not _is_rank(rank):
-        raise UserError(f"The rank is {str(rank)[:40]}.", f"It must be between 1 and {MAX_RANK}.")
+        raise UserError(
+            _("The rank is {rank}.", rank=str(rank)[:40]), _("It must be between 1 and {most}.", most=MAX_RANK)
+        )
     if not _is_alpha(alpha):
-        raise UserError(f"lora_alpha is {str(alpha)[:40]}.", "It must be a positive number.")
+        raise UserError(_("lora_alpha is {alpha}.", alpha=str(alpha)[:40]), POSITIVE)
     _check_targets(config)
     _check_patterns(config)
     _check_embeddings(config)
@@ -92,9 +99,12 @@ def check_config(config: dict[str, Any]) -> AdapterConfig:
     return cast(AdapterConfig, config)
 
 
-def odd(config: dict[str, Any], name: str, hint: str = "Not imported.") -> UserError:
+def odd(config: dict[str, Any], name: str, hint: str = NOT_IMPORTED) -> UserError:
     """Return the error for a field with a value that is not known here."""
-    return UserError(f"adapter_config.json sets {name} to {str(config[name])[:40]!r}, which is not known here.", hint)
+    value = repr(str(config[name])[:40])
+    return UserError(
+        _("adapter_config.json sets {field} to {value}, which is not known here.", field=name, value=value), hint
+    )
 
 
 def _check_targets(config: dict[str, Any]) -> None:
@@ -103,10 +113,12 @@ def _check_targets(config: dict[str, Any]) -> None:
     for name in ("target_modules", "exclude_modules", "layers_pattern", "layers_to_transform"):
         value, most = config.get(name), MAX_LAYERS if name == "layers_to_transform" else MAX_TARGET_MODULES
         if isinstance(value, list) and len(value) > most:
-            raise UserError(f"{name} has {len(value):,} names.", f"{most:,} are the most.")
+            words = _("{field} lists {count:,} names.", field=name, count=len(value))
+            raise UserError(words, _("At most {most:,} are allowed.", most=most))
     if targets != "all-linear" and not (isinstance(targets, list) and targets and all(map(_is_module, targets))):
         raise UserError(
-            f"target_modules is {str(targets)[:80]}.", f"It must be a list of {', '.join(MODULES)}. Write them out."
+            _("target_modules is {value}.", value=str(targets)[:80]),
+            _("It must be a list of some of these, written out: {names}.", names=", ".join(MODULES)),
         )
     for name in ("exclude_modules", "layers_pattern"):
         value = config.get(name) or []
@@ -117,7 +129,7 @@ def _check_targets(config: dict[str, Any]) -> None:
         raise odd(config, "layers_to_transform")
     needs_list = numbers is not None or config.get("layers_pattern") is not None
     if (targets == "all-linear" and needs_list) or (config.get("layers_pattern") and numbers is None):
-        raise UserError("adapter_config.json picks layers in a way that PEFT does not load.", WAY_OUT)
+        raise UserError(_("adapter_config.json selects layers in a way that PEFT does not load."), WAY_OUT)
 
 
 def _check_patterns(config: dict[str, Any]) -> None:
@@ -129,37 +141,47 @@ def _check_patterns(config: dict[str, Any]) -> None:
             raise odd(config, field)
         names |= set(patterns)
         if len(names) > MAX_PATTERNS:
-            raise UserError(f"{field} names {len(names):,} layers.", f"{MAX_PATTERNS:,} are the most.")
+            words = _("{field} lists {count:,} names.", field=field, count=len(names))
+            raise UserError(words, _("At most {most:,} are allowed.", most=MAX_PATTERNS))
         if wrong := [name for name in patterns if not _is_plain(name.removeprefix("^"))]:
             raise _no_plain_names(field, wrong)
         if wrong := [value for value in patterns.values() if not is_value(value)]:
-            raise UserError(f"{field} gives a layer {str(wrong[0])[:40]}.", "It must be a positive number.")
+            words = _("{field} gives a layer the value {value}.", field=field, value=str(wrong[0])[:40])
+            raise UserError(words, POSITIVE)
 
 
 def _check_embeddings(config: dict[str, Any]) -> None:
     """Raise UserError unless what is trained beside the linear layers is the embeddings, or some of their tokens."""
     whole = config.get("modules_to_save") or []
     if not isinstance(whole, list) or not all(name in EMBEDDINGS for name in whole):
-        known = " and ".join(EMBEDDINGS)
-        words = f"adapter_config.json sets modules_to_save to {str(whole)[:80]}: it trains whole layers of the base."
-        raise UserError(f"{words} Here {known} can be among them.", WAY_OUT)
+        words = _(
+            "adapter_config.json sets modules_to_save to {value}: it trains whole layers of the base. Only these are "
+            "supported: {names}.",
+            value=str(whole)[:80],
+            names=", ".join(EMBEDDINGS),
+        )
+        raise UserError(words, WAY_OUT)
     tokens = config.get("trainable_token_indices") or []
     groups = tokens if isinstance(tokens, dict) else {EMBEDDINGS[0]: tokens}
     if any(name not in EMBEDDINGS or not _are_tokens(numbers) for name, numbers in groups.items()):
-        raise odd(config, "trainable_token_indices", f"It must be a list of at most {MAX_TRAINED_TOKENS:,} tokens.")
+        hint = _("It must be a list of at most {most:,} tokens.", most=MAX_TRAINED_TOKENS)
+        raise odd(config, "trainable_token_indices", hint)
     if set(groups if tokens else ()) & set(whole):
-        raise UserError("adapter_config.json trains an embedding twice, in whole and by token.", WAY_OUT)
+        raise UserError(_("adapter_config.json trains an embedding twice, as a whole and by token."), WAY_OUT)
 
 
 def _check_base(config: dict[str, Any]) -> None:
     """Raise UserError unless the base is named as the Hub or a path would name it."""
     base, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(base, str) or not (is_hub_id(base) or Path(base).is_absolute()):
-        raise UserError(f"The base is named '{str(base)[:80]}'.", "It must be a Hub id, owner/name.")
+        raise UserError(
+            _("The base is named '{base}'.", base=str(base)[:80]), _("It must be a Hugging Face ID: owner/name.")
+        )
     if revision is not None and (
         not isinstance(revision, str) or not _REVISION.fullmatch(revision) or ".." in revision
     ):
-        raise UserError(f"The revision of the base is '{str(revision)[:80]}'.", "That is no commit, tag or branch.")
+        words = _("The revision of the base is '{revision}'.", revision=str(revision)[:80])
+        raise UserError(words, _("That is not a commit, tag or branch."))
 
 
 def is_hub_id(text: str) -> bool:
@@ -176,7 +198,8 @@ def is_hub_id(text: str) -> bool:
 def _no_plain_names(field: str, value: object) -> UserError:
     """Return the error for patterns, which are never run here."""
     return UserError(
-        f"{field} holds {str(value)[:80]}: that is a pattern.", "Write the names of the layers out, as in q_proj."
+        _("{field} holds {value}, which is a pattern.", field=field, value=str(value)[:80]),
+        _("Write out the names of the layers, as in q_proj."),
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 from adapters.library import CONFIG, WEIGHTS
 from common.errors import UserError
+from common.language import _, joined
 
 MAX_SHOWN, MAX_NAME_SHOWN = 10, 200
 
@@ -14,11 +15,11 @@ class SeveralAdapters(UserError):
     """Raised when somebody has to choose; `choices` are the folders in `where`, as `choose_folder` takes them."""
 
     def __init__(self, where: str, choices: list[str]) -> None:
-        shown = ", ".join(choice[-MAX_NAME_SHOWN:] or "the top" for choice in choices[:MAX_SHOWN])
-        shown += " ..." if len(choices) > MAX_SHOWN else ""
+        shown = [choice[-MAX_NAME_SHOWN:] or _("the top folder") for choice in choices[:MAX_SHOWN]]
+        shown += [_("and others")] if len(choices) > MAX_SHOWN else []
         super().__init__(
-            f"{where} holds {len(choices)} adapters: {shown}.",
-            "Choose one by its name: 'Folder in it' on the page, --subfolder on the command line.",
+            _("{where} holds {count} adapters: {names}.", where=where, count=len(choices), names=joined(shown, ", ")),
+            _("Choose one by its name: 'Folder in it' on the page, --subfolder on the command line."),
         )
         self.where, self.choices = where, choices
 
@@ -37,14 +38,15 @@ def choose_folder(files: Collection[str], wanted: str, where: str) -> str:
         named = named or [folder for folder in choices if folder.endswith(f"/{wanted}")]
         if len(named) == 1:
             return named[0]
-        known = (
-            f"There are: {', '.join(choice[-MAX_NAME_SHOWN:] for choice in choices[:MAX_SHOWN])}."
-            if any(choices)
-            else f"It must hold {CONFIG}."
-        )
-        raise UserError(f"{where} holds {len(named) or 'no'} adapters in '{wanted[:80]}'.", known)
+        shown = ", ".join(choice[-MAX_NAME_SHOWN:] for choice in choices[:MAX_SHOWN])
+        known = _("There are: {names}.", names=shown) if any(choices) else _("It must contain {config}.", config=CONFIG)
+        values = {"where": where, "folder": wanted[:80]}
+        if named:
+            raise UserError(_("{where} holds several adapters in folders named '{folder}'.", **values), known)
+        raise UserError(_("{where} holds no adapter in '{folder}'.", **values), known)
     if not choices:
-        raise UserError(f"{where} holds 0 adapters.", f"It must hold one, with {CONFIG} and {WEIGHTS}.")
+        hint = _("It must contain one, with {config} and {weights}.", config=CONFIG, weights=WEIGHTS)
+        raise UserError(_("{where} holds no adapter.", where=where), hint)
     shortest = min(choices, key=len)
     if not all(folder == shortest or not shortest or folder.startswith(f"{shortest}/") for folder in choices):
         raise SeveralAdapters(where, choices)

@@ -12,12 +12,13 @@ from typing import Any
 from adapters.library import CONFIG, WEIGHTS
 from adapters.trust.check import MAX_BYTES, require_object
 from adapters.trust.config import check_config
-from adapters.trust.weights import check_weights
+from adapters.trust.weights import NOT_TOGETHER, check_weights
 from common.errors import UserError
 from common.files import write_json
+from common.language import Sentence, _, joined
 from models.family import ModelShape
 
-MERGE = "Merge it where it was made."
+MERGE = _("Merge it where it was made.")
 INITIAL = "initial"  # the folder in a staged adapter for the weights with which its training began
 LEAVING_THE_BASE = ("eva", "orthogonal", "mica")
 TAKING_FROM_THE_BASE = ("pissa", "olora", "corda", "lora_ga")
@@ -48,16 +49,19 @@ def plain_config(config: dict[str, Any], has_initial: bool) -> dict[str, Any]:
         return plain | USUAL_START
     if not takes_from_base(config):
         return plain
-    words = f"adapter_config.json sets init_lora_weights to '{str(start)[:40]}': it began with a part of the base's own weights"
+    words = _(
+        "adapter_config.json sets init_lora_weights to '{value}': the training began with a part of the base's own weights.",
+        value=str(start)[:40],
+    )
     if not has_initial:
         raise UserError(
-            f"{words}, and what it learned cannot be told without its initial weights.",
-            "Save it with path_initial_model_for_weight_conversion, or bring them along in a folder named pissa_init.",
+            joined([words, _("Without its initial weights it cannot be told what was learned.")]),
+            _("Save it with path_initial_model_for_weight_conversion, or add them in a folder named pissa_init."),
         )
     patterns = config.get("rank_pattern"), config.get("alpha_pattern")
     beside = [config.get(name) for name in ("modules_to_save", "trainable_token_indices", "use_dora")]
     if any(beside) or (config.get("use_rslora") and any(patterns)):
-        raise UserError(f"{words}, beside other things that PEFT cannot convert with it.", MERGE)
+        raise UserError(joined([words, _("It has other settings that PEFT cannot convert with that.")]), MERGE)
     check_config(plain | USUAL_START)
     doubled = {
         name: {layer: 2 * value for layer, value in (pattern or {}).items()}
@@ -67,7 +71,7 @@ def plain_config(config: dict[str, Any], has_initial: bool) -> dict[str, Any]:
     return plain | USUAL_START | doubled
 
 
-def make_plain(folder: Path, base: ModelShape | None) -> list[str]:
+def make_plain(folder: Path, base: ModelShape | None) -> list[Sentence]:
     """Write the adapter in `folder` as a plain LoRA, with the weights in `INITIAL` where it needs them.
 
     Returns a sentence on what was done, [] for nothing. Raises UserError.
@@ -79,7 +83,8 @@ def make_plain(folder: Path, base: ModelShape | None) -> list[str]:
     notes = []
     if takes_from_base(config):
         _subtract(folder / WEIGHTS, initial, config, base)
-        notes = [f"It began as {config['init_lora_weights']}: with its initial weights a plain LoRA was made of it."]
+        kind = config["init_lora_weights"]
+        notes = [_("It began as {kind}; with its initial weights it was converted to a plain LoRA.", kind=kind)]
     write_json(folder / CONFIG, plain)
     return notes
 
@@ -89,7 +94,8 @@ def _subtract(weights: Path, initial: Path, config: dict[str, Any], base: ModelS
     settings = check_config(config | USUAL_START)
     if 2 * weights.stat().st_size > MAX_BYTES[WEIGHTS]:
         most = MAX_BYTES[WEIGHTS] / 2e9
-        raise UserError(f"A plain LoRA is twice as large, and its weights have more than {most:.0f} GB.", MERGE)
+        words = _("A plain LoRA is twice as large, and its weights have more than {most:.0f} GB.", most=most)
+        raise UserError(words, MERGE)
     for path in (weights, initial):
         check_weights(path, settings, base)
     with _ONE_AT_A_TIME:
@@ -102,7 +108,7 @@ def _write_difference(weights: Path, initial: Path) -> None:
 
     trained, first = load_file(weights), load_file(initial)
     if trained.keys() != first.keys():
-        raise UserError("The initial weights are of other layers than the adapter.", "They do not belong together.")
+        raise UserError(_("The initial weights are of other layers than the adapter."), NOT_TOGETHER)
     for name, values in trained.items():
         parts, dimension = ([values, first[name]], 0) if ".lora_A" in name else ([values, -first[name]], 1)
         trained[name] = torch.cat([part.to(values.dtype) for part in parts], dim=dimension).contiguous()

@@ -6,9 +6,11 @@ from pathlib import Path
 from adapters.trust.check import FILES, WEIGHTS
 from adapters.trust.weights import MAX_HEADER_BYTES, header_bytes
 from common.errors import UserError
+from common.language import _, joined
 from common.paths import REPOSITORY, home
 from common.secret_patterns import SECRETS
 
+NOTHING_SENT = _("Nothing was sent.")
 VOCABULARIES = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer.model")
 SECRET_BYTES = {words: re.compile(pattern.encode()) for words, pattern in SECRETS.items()}
 PATHS = re.compile(rb"(?<![\w.:/])(?:/home/|/Users/|/root/|/tmp/|/mnt/|[A-Za-z]:\\{1,2}Users\\{1,2})[\w.-]+")
@@ -20,12 +22,11 @@ def scan(folder: Path, token: str = "") -> list[str]:
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
     for name in names:
         if name not in FILES or (folder / name).is_symlink():
-            raise UserError(f"'{name}' does not belong to an adapter.", "Nothing was sent.")
+            raise UserError(_("'{name}' is not a file of an adapter.", name=name), NOTHING_SENT)
         found = _found(folder / name, token)
         if found:
-            raise UserError(
-                f"{name} holds {found}.", "Nothing was sent. Remove it, or train without it, and push again."
-            )
+            hint = _("Remove it, or train without it, then push again.")
+            raise UserError(_("{file} contains {found}.", file=name, found=found), joined([NOTHING_SENT, hint]))
     return names
 
 
@@ -35,21 +36,21 @@ def _found(path: Path, token: str) -> str:
     if path.name == WEIGHTS:  # its words are in the header; the numbers after it are numbers
         length = 8 + header_bytes(path)
         if length > 8 + MAX_HEADER_BYTES:  # what lies behind the limit would go out unseen
-            raise UserError(f"The header of {path.name} is longer than an adapter's.", "Nothing was sent.")
+            raise UserError(_("The header of {file} is longer than that of any adapter.", file=path.name), NOTHING_SENT)
     with open(path, "rb") as file:
         content = file.read(length)
     if content.startswith(PICKLE_MAGIC):
-        return "a pickle or an archive, which can run code"
+        return _("a pickle or an archive, which can run code")
     if token and token.encode() in content:
-        return "your Hub token"
+        return _("your Hugging Face token")
     for words, pattern in SECRET_BYTES.items():
         if pattern.search(content):
             return words
     if any(place in content for place in places()):
-        return "a path of this machine"
+        return _("a path of this machine")
     if path.name in ("README.md", *VOCABULARIES, "chat_template.jinja"):
         return ""  # words there may speak of any path
-    return "a path of a machine" if PATHS.search(content) else ""
+    return _("a path of a machine") if PATHS.search(content) else ""
 
 
 def places() -> list[bytes]:

@@ -12,6 +12,7 @@ from typing import Any
 from adapters.trust.layers import AdapterConfig
 from common.errors import UserError
 from common.files import read_json
+from common.language import Sentence, _, n_
 from models.family import ModelShape
 from models.templates.choice import MAX_CONFIG_BYTES, OwnToken, own_text
 
@@ -21,7 +22,7 @@ MAX_SHOWN = 5
 MAX_DIGITS = 10  # of a token's number
 
 
-def judge_tokens(folder: Path, config: AdapterConfig, base: ModelShape | None) -> tuple[list[OwnToken], list[str]]:
+def judge_tokens(folder: Path, config: AdapterConfig, base: ModelShape | None) -> tuple[list[OwnToken], list[Sentence]]:
     """Return the tokens to add to the base's tokenizer, and a sentence on those that are dropped.
 
     Raises UserError for tokens that the adapter needs and its base has no room for.
@@ -41,11 +42,15 @@ def judge_tokens(folder: Path, config: AdapterConfig, base: ModelShape | None) -
     used = [token for token in beyond if token.content in template or token.content == ends]
     if used:
         raise UserError(
-            f"It writes {_shown(used)}, which its base has not, and brings no weights for it.",
-            "Train it again with control tokens that the base has, or on a base that has these.",
+            _("It uses {tokens}, which its base lacks, and has no weights for it.", tokens=_shown(used)),
+            _("Train it again with control tokens that the base has, or on a base that has these."),
         )
-    more = f"{len(beyond):,} tokens" if len(beyond) > 1 else "a token"
-    words = f"Its tokenizer has {more} more than its base, {_shown(beyond)}: nothing was trained for it, and it is left out."
+    words = n_(
+        "Its tokenizer has a token that its base lacks, {tokens}. Nothing was trained for it, so it is left out.",
+        "Its tokenizer has {count:,} tokens that its base lacks, {tokens}. Nothing was trained for them, so they are left out.",
+        len(beyond),
+        tokens=_shown(beyond),
+    )
     return own, [words]
 
 
@@ -76,7 +81,7 @@ def _listed(file: Path) -> list[Any]:
     try:
         with open(file, "rb") as stream:
             text = stream.read(MAX_LIST_BYTES).decode(errors="replace")
-        _, found, rest = text.partition('"added_tokens"')
+        _before, found, rest = text.partition('"added_tokens"')
         value = json.JSONDecoder().raw_decode(rest, rest.index("["))[0] if found else []
     except (OSError, ValueError, RecursionError):
         return []

@@ -8,8 +8,10 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
+from adapters.trust.config import NOT_IMPORTED, WAY_OUT
 from adapters.trust.layers import AdapterConfig, Layers, path_of
 from common.errors import UserError
+from common.language import _
 from models.family import MODULES, ModelShape
 
 MAX_HEADER_BYTES = 2_000_000  # three tensors for each of seven modules in 256 layers take a third of it
@@ -21,9 +23,9 @@ _KEY = re.compile(
 _EMBEDDING = re.compile(
     r"base_model\.model\.(model\.embed_tokens|lm_head)\.(weight|token_adapter\.trainable_tokens_delta)"
 )
-TRAIN_AGAIN = "Train it again without it, or merge it where it was made and use the merged model as a base here."
-ANOTHER_BASE = "It was made for another base."
-NOT_TOGETHER = "The files do not belong together."
+ANOTHER_BASE = _("It was made for another base.")
+NOT_TOGETHER = _("The files do not belong together.")
+GET_AGAIN = _("Download it again.")
 
 Shape = tuple[int, ...]
 
@@ -40,16 +42,19 @@ def _read_shapes(path: Path) -> dict[str, Shape]:
     from safetensors import SafetensorError, safe_open
 
     if header_bytes(path) > MAX_HEADER_BYTES:  # safetensors itself would read 100 MB of JSON
-        raise UserError(f"The header of {path.name}, a safetensors file, is longer than an adapter's.", "Get it again.")
+        words = _("The header of {file} is longer than that of any adapter.", file=path.name)
+        raise UserError(words, GET_AGAIN)
     try:
         with safe_open(path, framework="numpy") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
             is_odd = any(part.get_dtype() not in DTYPES for part in slices.values())
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path.name} is damaged, cut off, or not a safetensors file.", "Get it again.") from error
+        words = _("{file} is damaged, cut off, or not a safetensors file.", file=path.name)
+        raise UserError(words, GET_AGAIN) from error
     if is_odd or any(number < 1 for shape in shapes.values() for number in shape):
-        raise UserError(f"{path.name} is a safetensors file, but not of numbers that a LoRA has.", "Get it again.")
+        words = _("{file} is a safetensors file, but its numbers are not those of a LoRA.", file=path.name)
+        raise UserError(words, GET_AGAIN)
     return shapes
 
 
@@ -67,11 +72,12 @@ def check_weights(path: Path, config: AdapterConfig, base: ModelShape | None) ->
         elif match and MODULES.get(match[3]) == match[2]:
             parts.setdefault((int(match[1]), match[3]), {})[match[4]] = shape
         elif name.endswith(".bias"):
-            raise UserError(f"It trains biases of the base: {name[:100]}.", TRAIN_AGAIN)
+            raise UserError(_("It trains biases of the base: {name}.", name=name[:100]), WAY_OUT)
         else:
-            raise UserError(f"The weights hold '{name[:100]}', which is no LoRA of a layer.", "Not imported.")
+            words = _("The weights contain '{name}', which is not the LoRA of a layer.", name=name[:100])
+            raise UserError(words, NOT_IMPORTED)
     if not parts:
-        raise UserError(f"{path.name} holds no weights.", "Get the adapter again.")
+        raise UserError(_("{file} holds no weights.", file=path.name), GET_AGAIN)
     named = Layers(config)
     for (layer, module), shapes in parts.items():
         _check_pair(layer, module, shapes, named.rank(path_of(layer, module)), _expected(module, layer, base))
@@ -86,15 +92,26 @@ def _check_named(config: AdapterConfig, settings: Layers, found: set[tuple[int, 
     wanted, there = ({module for _, module in pairs} for pairs in (named, found))
     if wanted != there and config["target_modules"] != "all-linear":  # of which a base has more, or others
         raise UserError(
-            f"adapter_config.json names {', '.join(sorted(wanted)) or 'nothing'}; "
-            f"the weights are of {', '.join(sorted(there))}.",
+            _(
+                "adapter_config.json names {wanted}; the weights are of {found}.",
+                wanted=", ".join(sorted(wanted)) or _("nothing"),
+                found=", ".join(sorted(there)),
+            ),
             NOT_TOGETHER,
         )
     extra, missing = found - named, named - found
     if extra or (missing and config.get("init_lora_weights") is False):  # PEFT fills those with chance
         layer, module = min(extra or missing)
-        words = "names no LoRA of" if extra else "names a LoRA that has no weights, of"
-        raise UserError(f"adapter_config.json {words} layer {layer}, {module}.", NOT_TOGETHER)
+        values = {"layer": layer, "module": module}
+        raise UserError(
+            _(
+                "The weights have a LoRA for {module} of layer {layer}, which adapter_config.json does not name.",
+                **values,
+            )
+            if extra
+            else _("adapter_config.json names {module} of layer {layer}, for which there are no weights.", **values),
+            NOT_TOGETHER,
+        )
 
 
 def _check_embeddings(config: AdapterConfig, found: Mapping[tuple[str, str], Shape], base: ModelShape | None) -> None:
@@ -109,21 +126,37 @@ def _check_embeddings(config: AdapterConfig, found: Mapping[tuple[str, str], Sha
     for (name, kind), shape in found.items():
         rows = wanted.get((name, kind)) or (base.vocab_size if base else shape[0])
         if kind == "weight" and shape[0] != rows:
-            words = f"It brings {name} of {shape[0]:,} tokens; its base has {rows:,}."
-            raise UserError(words, "Train it again without adding tokens, or on a base that has them.")
+            words = _(
+                "Its {layer} is of {count:,} tokens; its base has {most:,}.", layer=name, count=shape[0], most=rows
+            )
+            raise UserError(words, _("Train it again without adding tokens, or on a base that has them."))
         if (name, kind) not in wanted:
-            words = f"The weights hold {name} of the base, which adapter_config.json does not name in modules_to_save."
-            raise UserError(words, "Save it again with save_embedding_layers=False, or with modules_to_save.")
+            words = _(
+                "The weights contain {layer} of the base, which adapter_config.json does not name in modules_to_save.",
+                layer=name,
+            )
+            raise UserError(words, _("Save it again with save_embedding_layers=False, or with modules_to_save."))
         if len(shape) != 2 or shape != (rows, base.hidden_size if base else shape[1]):
-            raise UserError(f"{name} in the weights has {list(shape)}, not {rows} rows of the base.", NOT_TOGETHER)
+            words = _(
+                "{layer} in the weights has the shape {shape}; the base needs {rows:,} rows.",
+                layer=name,
+                shape=str(list(shape)),
+                rows=rows,
+            )
+            raise UserError(words, NOT_TOGETHER)
     is_tied = base is not None and base.tie_word_embeddings  # then the head follows the embeddings
     if missing := [name for name, kind in wanted if (name, kind) not in found and not (is_tied and kind != "weight")]:
-        words = f"adapter_config.json trains whole layers of the base, {', '.join(missing)}, and the weights lack them."
+        words = _(
+            "adapter_config.json trains whole layers of the base that the weights lack: {names}.",
+            names=", ".join(missing),
+        )
         raise UserError(words, NOT_TOGETHER)
     highest = max((number for numbers in groups.values() for number in numbers), default=0)
     if base and highest >= base.vocab_size:
-        words = f"It trains token {highest:,}; its base has the tokens 0 to {base.vocab_size - 1:,}."
-        raise UserError(words, "Train it on a base that has room for the token, or with tokens that the base has.")
+        words = _(
+            "It trains token {number:,}; its base has tokens 0 to {last:,}.", number=highest, last=base.vocab_size - 1
+        )
+        raise UserError(words, _("Train it on a base that has room for the token, or with tokens that the base has."))
 
 
 def _check_pair(layer: int, module: str, shapes: dict[str, Shape], rank: int, expected: tuple[int, int] | None) -> None:
@@ -131,16 +164,30 @@ def _check_pair(layer: int, module: str, shapes: dict[str, Shape], rank: int, ex
 
     `expected` is (in, out) of the base's layer, None when it is not known.
     """
-    where = f"layer {layer}, {module}"
+    where = {"layer": layer, "module": module}
     if not {"lora_A", "lora_B"} <= set(shapes):
-        raise UserError(f"Half of the adapter of {where} is missing.", "Get it again.")
+        raise UserError(_("Half of the LoRA of {module} of layer {layer} is missing.", **where), GET_AGAIN)
     a, b = shapes["lora_A"], shapes["lora_B"]
     if len(a) != 2 or len(b) != 2 or a[0] != rank or b[1] != rank:
-        raise UserError(f"The rank is {rank}, but {where} has {list(a)} and {list(b)}.", NOT_TOGETHER)
+        words = _(
+            "The rank is {rank}, but {module} of layer {layer} has the shapes {a} and {b}.",
+            rank=rank,
+            a=str(list(a)),
+            b=str(list(b)),
+            **where,
+        )
+        raise UserError(words, NOT_TOGETHER)
     if expected and (a[1], b[0]) != expected:
         raise UserError(
-            f"The adapter does not fit its base: {where} goes from {a[1]} to {b[0]}, "
-            f"the base's from {expected[0]} to {expected[1]}.",
+            _(
+                "The adapter does not fit its base: {module} of layer {layer} goes from {inputs} to {outputs}, the base's from "
+                "{base_inputs} to {base_outputs}.",
+                inputs=a[1],
+                outputs=b[0],
+                base_inputs=expected[0],
+                base_outputs=expected[1],
+                **where,
+            ),
             ANOTHER_BASE,
         )
 
@@ -150,5 +197,8 @@ def _expected(module: str, layer: int, base: ModelShape | None) -> tuple[int, in
     if base is None:
         return None
     if layer >= base.num_hidden_layers:
-        raise UserError(f"The adapter has a layer {layer}, the base only {base.num_hidden_layers}.", ANOTHER_BASE)
+        words = _(
+            "The adapter has layer {layer}, the base only {count} layers.", layer=layer, count=base.num_hidden_layers
+        )
+        raise UserError(words, ANOTHER_BASE)
     return base.modules[module]

@@ -183,10 +183,8 @@ def _of_network(chain: list[BaseException]) -> UserError:
     else:
         line = (str(chain[-1]).splitlines() or [""])[0]
         line = re.sub(r"\S*/\S*|hf_\w+", "...", line)[:200]  # no addresses, paths and tokens: visitors may read it
-        reason = _(
-            "The connection broke ({error}).",
-            error=f"{type(chain[-1]).__name__}: {line}" if line else type(chain[-1]).__name__,
-        )
+        words = ": ".join(filter(None, (type(chain[-1]).__name__, line)))
+        reason = _("The connection broke ({error}).", error=words)
     if proxy:
         return UserError(
             joined([_("Could not reach the Hugging Face Hub through the proxy {host}.", host=host), reason]),

@@ -32,7 +32,7 @@ def private(hub, made):
 def test_a_private_adapter_is_not_served_to_another_from_any_cache(hub, private):
     offer = look("alice/mine", hub.alice)
     for token in (hub.bob, False):
-        with pytest.raises(UserError, match="There is no 'alice/mine' on the Hub, or it is private"):
+        with pytest.raises(UserError, match="There is no 'alice/mine' on the Hugging Face Hub, or it is private"):
             look("alice/mine", token)
         with pytest.raises(UserError, match="or it is private"):  # with what alice saw, commit and all
             pull(offer, token, "user-bob")
@@ -147,7 +147,7 @@ def test_an_anonymous_look_sends_no_token_though_the_machine_has_one(hub, made, 
 
 def test_an_account_is_who_the_hub_says(hub):
     assert account_of(hub.alice).name == "alice" and hub.alice not in repr(account_of(hub.alice))
-    with pytest.raises(UserError, match="does not know this sign-in"):
+    with pytest.raises(UserError, match="does not accept this sign-in"):
         account_of("hf_forged")
     with pytest.raises(UserError, match="You are not signed in"):
         account_of(False)
@@ -174,7 +174,7 @@ def test_a_sign_in_without_the_right_to_write_is_a_sentence(hub, made, role):
     put("mine", made)
     hub.add("dave/mine", {"README.md": b"old"}, private=True)
     token = hub.add_user("dave", role)
-    with pytest.raises(UserError, match="may not write"):
+    with pytest.raises(UserError, match="no permission for this"):
         push_adapter(find_adapter("mine"), account_of(token), PushOptions(), parent=hub.commit("dave/mine"))
     assert hub.repositories["dave/mine"].files == {"README.md": b"old"}
 

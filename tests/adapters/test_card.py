@@ -229,9 +229,9 @@ def weights_with(header: bytes) -> bytes:
         ("README.md", b"hf_abcdefghijklmnopqrstuvwxyzABCD", "a Hugging Face token"),
         ("README.md", b"my-own-token-1234", "your Hub token"),
         ("tokenizer_config.json", b"\x80\x04abc", "a pickle"),
-        ("training_args.bin", b"x", "does not belong"),
-        ("checkpoint-1/optimizer.pt", b"x", "does not belong"),
-        (".env", b"x", "does not belong"),
+        ("training_args.bin", b"x", "is not a file of an adapter"),
+        ("checkpoint-1/optimizer.pt", b"x", "is not a file of an adapter"),
+        (".env", b"x", "is not a file of an adapter"),
         (
             "adapter_model.safetensors",
             weights_with(b'{"__metadata__":{"path":"C:\\\\Users\\\\al"}}'),
@@ -244,7 +244,11 @@ def weights_with(header: bytes) -> bytes:
             ),
             "a Hugging Face token",
         ),
-        ("adapter_model.safetensors", weights_with(b'{"a":"' + b" " * 2_000_000 + b'"}'), "longer than an adapter's"),
+        (
+            "adapter_model.safetensors",
+            weights_with(b'{"a":"' + b" " * 2_000_000 + b'"}'),
+            "longer than that of any adapter",
+        ),
     ],
 )
 def test_the_scan_stops_what_must_not_leave(tmp_path, name, content, words):
@@ -258,7 +262,7 @@ def test_an_adapter_of_a_folder_is_not_pushed(made, tmp_path):
     folder = put("mine", made)
     config = json.loads((folder / "adapter_config.json").read_text())
     (folder / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "/models/x"}))
-    with pytest.raises(UserError, match="a folder of this machine"):
+    with pytest.raises(UserError, match="a folder on this machine"):
         write_package(find_adapter("mine"), "alice/mine", PushOptions(), tmp_path)
 
 

@@ -22,9 +22,9 @@ def test_an_adapter_goes_out_as_a_zip_and_comes_back(made, tmp_path, capsys):
     put("mine", made)
     archive = tmp_path / "out.zip"
     assert said(capsys, "export", "mine", "--to", str(archive)).strip() == str(archive)
-    assert "Imported as again." in said(capsys, "import", str(archive), "--name", "again")
+    assert "Imported as 'again'." in said(capsys, "import", str(archive), "--name", "again")
     listed = said(capsys, "list")
-    assert "mine" in listed and "again" in listed and "2.500 -> 1.250" in listed
+    assert "mine" in listed and "again" in listed and "2.500 → 1.250" in listed
     assert "imported from out.zip" in said(capsys, "show", "again")
     assert said(capsys, "list", "mine", "nothing") == ""
 
@@ -38,11 +38,11 @@ def test_a_loss_that_nobody_measured_is_not_shown_as_zero(made, capsys):
 
 def test_rename_note_delete_and_undo(made, capsys):
     put("mine", made)
-    assert said(capsys, "rename", "mine", "Better Name").strip() == "better-name"
+    assert said(capsys, "rename", "mine", "Better Name").strip() == "Renamed to 'Better Name' (folder better-name)."
     said(capsys, "note", "better-name", "for grandma")
     assert "for grandma" in said(capsys, "show", "better-name")
     assert "--undo" in said(capsys, "delete", "better-name")
-    assert "better-name is back." in said(capsys, "delete", "better-name", "--undo")
+    assert "Restored 'Better Name'." in said(capsys, "delete", "better-name", "--undo")
 
 
 def test_a_chat_template_is_chosen(made, tmp_path, capsys):
@@ -53,16 +53,16 @@ def test_a_chat_template_is_chosen(made, tmp_path, capsys):
     assert "its own, in a separate process (chosen)" in said(capsys, "template", "odd", "own")
     assert "its own, in a separate process (chosen)" in said(capsys, "show", "odd")
     (adapters_folder() / "odd" / "chat_template.jinja").write_text("{{ messages }}!")
-    assert "not known here: choose one" in said(capsys, "show", "odd")
+    assert "unknown: choose one" in said(capsys, "show", "odd")
 
 
 def test_push_pull_and_search(hub, made, capsys, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", hub.alice)
     put("mine", made)
     told = said(capsys, "push", "mine")
-    assert "Signed in as alice" in told and "private repository alice/mine" in told
+    assert "Signed in as alice" in told and "Creates alice/mine (private)" in told
     assert told.strip().endswith("alice/mine")
-    assert "Pulled as mine-2." in said(capsys, "pull", "alice/mine")
+    assert "Downloaded as 'mine-2'." in said(capsys, "pull", "alice/mine")
     assert "alice/mine" in said(capsys, "search", "--mine")
     put("other", made)
     assert main(["push", "other", "--repo", "mine", "--license", "mit"]) == 1 and "--yes" in capsys.readouterr().err
@@ -73,10 +73,10 @@ def test_push_pull_and_search(hub, made, capsys, monkeypatch):
     ("arguments", "words"),
     [
         (["show", "nothing"], "There is no adapter 'nothing'"),
-        (["import", "/nowhere"], "is not there"),
+        (["import", "/nowhere"], "There is no 'nowhere'"),
         (["pull", "alice/nothing"], "or it is private"),
         (["push", "mine"], "You are not signed in to Hugging Face. Run `hf auth login`"),
-        (["delete", "../mine"], "not a valid name"),
+        (["delete", "../mine"], "There is no adapter"),
     ],
 )
 def test_what_does_not_work_is_a_sentence_on_stderr(hub, made, capsys, arguments, words):
@@ -138,5 +138,5 @@ def test_a_push_for_everybody_to_what_is_private_says_that_it_stays_so(hub, made
     put("mine", made)
     assert main(["push", "mine"]) == 0
     assert main(["push", "mine", "--public", "--license", "mit", "--yes"]) == 0
-    assert "Changes 1 file (0.1 MB) of alice/mine, which is private and stays so" in capsys.readouterr().out
+    assert "Changes 1 file in alice/mine (private), 0.1 MB. It stays private" in capsys.readouterr().out
     assert hub.repositories["alice/mine"].private

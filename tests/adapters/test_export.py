@@ -69,7 +69,7 @@ def test_what_is_at_the_target_is_never_overwritten(made, tiny_base, tmp_path):
 
 
 def test_an_adapter_is_never_merged_into_a_quantised_base(made, tiny_base, tmp_path):
-    with pytest.raises(UserError, match="not merged in '8bit'"):
+    with pytest.raises(UserError, match="cannot be merged in '8bit'"):
         merge_adapter(read_adapter(made), tiny_base, tmp_path / "out", "8bit")
 
 
@@ -97,7 +97,7 @@ def test_a_gguf_with_one_damaged_weight_is_not_kept(merged, tmp_path, monkeypatc
     real = gguf_file._tensors
     damaged = lambda paths: ((name, damage(name, values)) for name, values in real(paths))  # noqa: E731
     monkeypatch.setattr(gguf_file, "_tensors", damaged)
-    with pytest.raises(UserError, match="is off by"):
+    with pytest.raises(UserError, match="differs by"):
         write_models(merged.folder, tmp_path, (outtype,))
     assert not list(tmp_path.iterdir())
 
@@ -108,7 +108,10 @@ def test_logits_and_next_tokens_are_judged_too(merged, tmp_path, monkeypatch):
     from adapters.export import gguf_check
 
     tight = gguf_check.LIMITS["q8_0"]
-    for limit, words in [(replace(tight, logits=1e-9), "logits is off"), (replace(tight, agreement=1.1), "agrees at")]:
+    for limit, words in [
+        (replace(tight, logits=1e-9), "logits differs"),
+        (replace(tight, agreement=1.1), "agrees on only"),
+    ]:
         monkeypatch.setitem(gguf_check.LIMITS, "q8_0", limit)
         with pytest.raises(UserError, match=words):
             write_models(merged.folder, tmp_path, ("q8_0",))
@@ -211,7 +214,7 @@ def test_vllm_is_told_the_rank_and_what_it_would_refuse(made, copy):
     assert vllm_line(read_adapter(copy), "./x").command.endswith("--chat-template ./x/chat_template.jinja")
     change(copy, "adapter_config.json", r=48, use_dora=True)
     line = vllm_line(read_adapter(copy))
-    assert line.command.endswith("--max-lora-rank 64") and line.refusals == ["it is a DoRA"]
+    assert line.command.endswith("--max-lora-rank 64") and line.refusals == ["it is a DoRA adapter"]
     change(copy, "adapter_config.json", use_dora=False, modules_to_save=["lm_head"], alpha_pattern={"q_proj": 2})
     assert len(vllm_line(read_adapter(copy)).refusals) == 2
 
@@ -244,7 +247,7 @@ def test_a_template_from_elsewhere_writes_no_line_of_a_modelfile(tiny_base, tmp_
 def test_an_adapter_that_is_read_in_another_template_is_not_served_with_its_own(copy):
     (copy / "chat_template.jinja").write_text("{{ messages }}")
     write_json(copy / "studio.json", {"template": "chatml"})
-    assert vllm_line(read_adapter(copy)).refusals == ["it is read in another chat template than its own"]
+    assert vllm_line(read_adapter(copy)).refusals == ["it is used with another chat template than its own"]
     write_json(copy / "studio.json", {"template": "base"})
     assert "--chat-template" not in vllm_line(read_adapter(copy)).command
 

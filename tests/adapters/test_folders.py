@@ -89,7 +89,7 @@ def test_where_none_is_topmost_the_choices_are_told_by_name(packed, places, choi
     with pytest.raises(SeveralAdapters, match=f"holds {len(choices)} adapters: {', '.join(choices)}") as refusal:
         import_adapter(source)
     assert refusal.value.choices == choices
-    with pytest.raises(UserError, match=r"holds no adapters in 'checkpoint-7'\. There are: "):
+    with pytest.raises(UserError, match=r"holds no adapter in 'checkpoint-7'\. There are: "):
         import_adapter(source, subfolder="checkpoint-7")
 
 

@@ -29,24 +29,24 @@ from tests.adapters.hostile import change, refused
         ({"target_modules": ["(a+)+$"]}, "target_modules"),
         ({"target_modules": ["lm_head"]}, "target_modules"),
         ({"target_modules": ["q_proj"]}, "do not belong together"),
-        ({"rank_pattern": {"(a+)+$": 2}}, "rank_pattern holds .*that is a pattern"),
-        ({"alpha_pattern": {"^(a+)+": 2}}, "alpha_pattern holds .*that is a pattern"),
-        ({"rank_pattern": {"q_proj": 10**9}}, "rank_pattern gives a layer 1000000000"),
-        ({"rank_pattern": {f"layers.{number}.q_proj": 4 for number in range(501)}}, "rank_pattern names 501 layers"),
+        ({"rank_pattern": {"(a+)+$": 2}}, "rank_pattern holds .*which is a pattern"),
+        ({"alpha_pattern": {"^(a+)+": 2}}, "alpha_pattern holds .*which is a pattern"),
+        ({"rank_pattern": {"q_proj": 10**9}}, "rank_pattern gives a layer the value 1000000000"),
+        ({"rank_pattern": {f"layers.{number}.q_proj": 4 for number in range(501)}}, "rank_pattern lists 501 names"),
         ({"rank_pattern": {"q_proj": 2}}, "The rank is 2, but"),
-        ({"alpha_pattern": {"q_proj": float("nan")}}, "alpha_pattern gives a layer nan"),
+        ({"alpha_pattern": {"q_proj": float("nan")}}, "alpha_pattern gives a layer the value nan"),
         ({"alpha_pattern": [["q_proj", 2]]}, "alpha_pattern to"),
-        ({"exclude_modules": "(a+)+$"}, "exclude_modules holds .*that is a pattern"),
+        ({"exclude_modules": "(a+)+$"}, "exclude_modules holds .*which is a pattern"),
         ({"exclude_modules": ["q_proj"]}, "do not belong together"),
-        ({"layers_pattern": ["(a+)+$"], "layers_to_transform": [0]}, "layers_pattern holds .*that is a pattern"),
+        ({"layers_pattern": ["(a+)+$"], "layers_to_transform": [0]}, "layers_pattern holds .*which is a pattern"),
         ({"layers_pattern": "layers"}, "in a way that PEFT does not load"),
-        ({"layers_to_transform": [0]}, "names no LoRA of layer 1"),
+        ({"layers_to_transform": [0]}, r"have a LoRA for \w+ of layer 1"),
         ({"layers_to_transform": [10**9]}, "layers_to_transform"),
         ({"layers_to_transform": list(range(1001))}, "1,001 names"),
         ({"modules_to_save": ["(a+)+$"]}, "trains whole layers"),
-        ({"modules_to_save": ["mlp"]}, "Here embed_tokens and lm_head can be among them"),
+        ({"modules_to_save": ["mlp"]}, "Only these are supported: embed_tokens, lm_head"),
         ({"modules_to_save": {"lm_head": 1}}, "trains whole layers"),
-        ({"trainable_token_indices": [1]}, "the weights lack them"),
+        ({"trainable_token_indices": [1]}, "that the weights lack"),
         ({"trainable_token_indices": list(range(1001))}, "at most 1,000 tokens"),
         ({"trainable_token_indices": {"(a+)+$": [1]}}, "trainable_token_indices"),
         ({"trainable_token_indices": [-1]}, "trainable_token_indices"),
@@ -119,7 +119,7 @@ def test_a_hostile_template_comes_in_with_a_note_and_is_not_rendered(copy, file,
         (copy / file).write_text(template)
     imported = import_adapter(copy, "odd")
     assert any("chat template that is not known here" in note for note in imported.notes)
-    assert facts_of(imported.adapter) and ("Chat template", "not known here: choose one") in facts_of(imported.adapter)
+    assert facts_of(imported.adapter) and ("Chat template", "unknown: choose one") in facts_of(imported.adapter)
 
 
 @pytest.mark.parametrize(

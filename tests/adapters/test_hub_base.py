@@ -52,7 +52,7 @@ def split(folder, dtype=torch.float32) -> None:
 
 
 def test_nothing_is_pushed_before_it_is_said(hub, mine):
-    with pytest.raises(UserError, match=r"a folder of this machine.*--base"):
+    with pytest.raises(UserError, match=r"a folder on this machine.*--base"):
         plan_push(mine, account_of(hub.alice), PushOptions())
 
 
@@ -101,10 +101,10 @@ def resized(folder) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (trained_further, "model.safetensors holds other weights"),
+        (trained_further, "model.safetensors differs"),
         (renamed, "model.norm.weight has another shape"),
-        (resized, "tell of other sizes"),
-        (shutil.rmtree, "is not there any more"),
+        (resized, "sizes in config.json differ"),
+        (shutil.rmtree, "is gone"),
     ],
 )
 def test_a_folder_that_is_another_model_is_refused(hub, mine, folder, spoil, words):
@@ -112,7 +112,7 @@ def test_a_folder_that_is_another_model_is_refused(hub, mine, folder, spoil, wor
     with pytest.raises(UserError, match=words):
         name_hub_base(mine, "tests/tiny-base", hub.alice)
     assert "hub_base" not in find_adapter("mine").record
-    with pytest.raises(UserError, match="a folder of this machine"):
+    with pytest.raises(UserError, match="a folder on this machine"):
         plan_push(find_adapter("mine"), account_of(hub.alice), PushOptions())
 
 
@@ -120,7 +120,7 @@ def test_a_folder_that_is_another_model_is_refused(hub, mine, folder, spoil, wor
     ("wanted", "words"),
     [
         ("tests/nothing", "There is no 'tests/nothing'"),
-        ("/etc", "is no adapter"),
+        ("/etc", "is not the name of a repository"),
         ("alice/pickle", "no safetensors weights"),
     ],
 )
@@ -132,7 +132,7 @@ def test_what_is_no_model_on_the_hub_is_a_sentence(hub, mine, wanted, words):
 
 def test_an_adapter_of_the_hubs_base_needs_no_word(hub, made):
     put("plain", made)
-    with pytest.raises(UserError, match="has an id already: tests/tiny-base"):
+    with pytest.raises(UserError, match="is on the Hub already: tests/tiny-base"):
         name_hub_base(find_adapter("plain"), "tests/tiny-base", hub.alice)
 
 

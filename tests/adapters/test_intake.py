@@ -24,6 +24,14 @@ def test_a_folder_and_a_zip_of_it_come_in_byte_identical(made, tmp_path):
             assert (again.folder / path.name).read_bytes() == path.read_bytes(), path.name
 
 
+def test_a_zip_brings_the_title_along(made, tmp_path):
+    first = import_adapter(made, "공부 코치").adapter
+    assert (first.title, first.name) == ("공부 코치", "gongbu-koci")
+    again = import_adapter(export_zip(first, tmp_path / "some.zip")).adapter
+    assert (again.title, again.name) == ("공부 코치", "some")
+    assert import_adapter(made, "공부 코치").adapter.title == "공부 코치-2"
+
+
 def test_a_zip_tells_no_words_of_its_owner_and_is_looked_through(copy, tmp_path):
     words = "data: /home/alice/diary.jsonl\nsample_prompts: secret words\ndata_split: hers\nunknown: hers\nlora_r: 4\n"
     (copy / "training_config.yaml").write_text(words)
@@ -31,7 +39,7 @@ def test_a_zip_tells_no_words_of_its_owner_and_is_looked_through(copy, tmp_path)
     with zipfile.ZipFile(export_zip(adapter, tmp_path / "out.zip")) as archive:
         assert archive.read("mine/training_config.yaml") == b"lora_r: 4\n"
         assert "mine/studio.json" not in archive.namelist()
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         export_zip(adapter, tmp_path / "out.zip")
     (adapter.folder / "README.md").write_text("hf_abcdefghijklmnopqrstuvwxyzABCD")
     with pytest.raises(UserError, match="a Hugging Face token"):
@@ -89,7 +97,7 @@ def test_what_does_not_belong_to_an_adapter_is_left_out(copy):
     (copy / "training_args.bin").write_bytes(b"\x80\x02")
     (copy / "evil.py").write_text("import os")
     imported = import_adapter(copy)
-    assert imported.notes[0] == "Left out: evil.py, training_args.bin."
+    assert imported.notes[0] == "2 other files were left out: evil.py, training_args.bin."
     assert not (imported.adapter.folder / "evil.py").exists()
 
 
@@ -100,7 +108,7 @@ def test_weights_that_can_run_code_are_refused(copy):
 
 def test_an_adapter_of_another_base_is_refused(copy):
     change(copy, "adapter_config.json", base_model_name_or_path="TinyLlama/TinyLlama-1.1B-Chat-v1.0")
-    refused(copy, r"does not fit its base: layer \d, \w+ goes from \d+ to")
+    refused(copy, r"does not fit its base: \w+ of layer \d goes from \d+ to")
 
 
 def test_an_adapter_that_names_a_path_needs_to_be_told_its_base(copy, tiny_base):
@@ -112,7 +120,7 @@ def test_an_adapter_that_names_a_path_needs_to_be_told_its_base(copy, tiny_base)
 
 @pytest.mark.parametrize("name", ["../evil.py", "/etc/cron.d/evil", "a/../../evil", "..\\evil", "C:/evil"])
 def test_a_zip_that_leads_out_is_refused(tmp_path, name):
-    refused(zipped(tmp_path, (name, b"x"), ("a/adapter_config.json", b"{}")), "leads out of it")
+    refused(zipped(tmp_path, (name, b"x"), ("a/adapter_config.json", b"{}")), "leads outside it")
 
 
 def test_a_link_in_a_zip_or_a_folder_is_refused(copy, tmp_path):
@@ -125,7 +133,7 @@ def test_a_link_in_a_zip_or_a_folder_is_refused(copy, tmp_path):
 
 
 def test_two_adapters_or_none_in_a_zip_are_a_sentence(tmp_path):
-    refused(zipped(tmp_path, ("x.txt", b"")), "holds 0 adapters")
+    refused(zipped(tmp_path, ("x.txt", b"")), "holds no adapter")
     refused(zipped(tmp_path, ("a/adapter_config.json", b""), ("b/adapter_config.json", b"")), "holds 2 adapters")
     (tmp_path / "no.zip").write_bytes(b"PK\x03\x04")
     refused(tmp_path / "no.zip", "not a zip")

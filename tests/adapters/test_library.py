@@ -84,6 +84,35 @@ def test_an_adapter_is_found_by_a_former_name_at_once():
     assert find_adapter("old-name").name == "new-name"
 
 
+def test_a_name_is_kept_as_it_was_typed_and_its_folder_has_a_plain_one():
+    put("run-1")
+    put("other")
+    renamed = rename_adapter("run-1", "  공부 코치 ")
+    assert (renamed.title, renamed.name) == ("공부 코치", "gongbu-koci")
+    assert {find_adapter(name).name for name in ("run-1", "gongbu-koci", "공부 코치")} == {"gongbu-koci"}
+    assert adapter_names(words="코치") == ["gongbu-koci"]
+    assert (rename_adapter("gongbu-koci", "공부-코치!").title, find_adapter("gongbu-koci").name) == (
+        "공부-코치!",
+        "gongbu-koci",
+    )
+    for name in ("", " \n", "공부-코치!"):
+        with pytest.raises(UserError, match=r"name is empty|already an adapter named"):
+            rename_adapter("other", name)
+
+
+def test_another_of_the_same_folder_name_gets_a_number_and_keeps_its_title():
+    put("run")
+    put("second")
+    assert [(rename_adapter("second", "学习").title, find_adapter("second").name)] == [("学习", "run-2")]
+
+
+def test_an_adapter_has_the_title_of_its_training_until_it_is_renamed():
+    folder = put("gongbu-koci-2")
+    write_json(folder / "metrics.json", {"created": 1.0, "title": "공부 코치"})
+    assert find_adapter("gongbu-koci-2").title == "공부 코치"
+    assert rename_adapter("gongbu-koci-2", "Coach").title == "Coach"
+
+
 def test_one_without_a_date_is_as_old_as_its_folder():
     for name in ("older", "newer"):
         folder = put(name, created=0.0)
@@ -108,8 +137,7 @@ def test_an_adapter_can_have_the_name_of_its_own_run_again():
     assert rename_adapter("second", "first").folder == folder
     rename_adapter("first", "second")
     os.utime(runs_folder() / "first" / "config.yaml", (1.9e9, 1.9e9))  # a newer run, which will make an adapter
-    with pytest.raises(UserError, match="already"):
-        rename_adapter("second", "first")
+    assert rename_adapter("second", "first").name == "first-2", "the newer run keeps its name"
 
 
 def test_a_note_does_not_make_an_adapter_newer():

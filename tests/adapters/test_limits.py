@@ -66,7 +66,7 @@ def test_a_base_larger_than_the_space_allows_is_not_downloaded(hub, monkeypatch)
     base = choose_base("tests/tiny-base")
     assert base.source == "hub"
     monkeypatch.setenv("STUDIO_MAX_BASE_BYTES", "1000000")
-    with pytest.raises(UserError, match=r"tests/tiny-base has 0\.0 GB; 0\.0 GB are the most here"):
+    with pytest.raises(UserError, match=r"tests/tiny-base has 0\.0 GB; at most 0\.0 GB are allowed here"):
         fetch_base(base)
     assert not hub.sent("GET", ".safetensors"), "its config.json alone was looked at"
     monkeypatch.setenv("STUDIO_MAX_BASE_BYTES", "0")
@@ -78,7 +78,7 @@ def test_an_owner_keeps_only_so_many_adapters(hub, made, monkeypatch):
     offer = look("alice/mine", False)
     put("first", made, "guest")
     for variable, most, words in [
-        ("STUDIO_MAX_ADAPTERS_PER_USER", "1", "You keep 1 adapters; 1 are the most"),
+        ("STUDIO_MAX_ADAPTERS_PER_USER", "1", "You have 1 adapters; at most 1"),
         ("STUDIO_MAX_ADAPTER_BYTES_PER_USER", str(offer.size_bytes), "Your adapters would take"),
     ]:
         monkeypatch.setenv(variable, most)

@@ -23,20 +23,24 @@ from ui.adapters.get import on_base, on_look
 GPTQ = {"quant_method": "gptq", "bits": 4}
 # of an adapter_config.json: (base, revision), what is said of it, and what is proposed
 UNKNOWN = {
-    "a path": (("/content/x", None), "'/content/x', which is a path of another machine", ""),
-    "a relative path": (("./model", None), "'./model', which is a path of another machine", ""),
-    "a path of Windows": (("C:\\models\\x", None), "which is a path of another machine", ""),
-    "a path under home": (("~/models/x", None), "which is a path of another machine", ""),
-    "a name": (("my-model", None), "'my-model', which is no id of the Hub", ""),
-    "nothing": ((None, None), "which is no id of the Hub", ""),
-    "a path like an id": (("output/model", None), "output/model, is not on the Hub, or it is private", ""),
+    "a path": (("/content/x", None), "'/content/x', a path of another machine", ""),
+    "a relative path": (("./model", None), "'./model', a path of another machine", ""),
+    "a path of Windows": (("C:\\models\\x", None), "a path of another machine", ""),
+    "a path under home": (("~/models/x", None), "a path of another machine", ""),
+    "a name": (("my-model", None), "'my-model', which is not a Hugging Face ID", ""),
+    "nothing": ((None, None), "which is not a Hugging Face ID", ""),
+    "a path like an id": (("output/model", None), "output/model is not on the Hugging Face Hub, or it is private", ""),
     "a revision": (
         ("tests/tiny-base", "unsloth"),
-        "revision 'unsloth' of its base, tests/tiny-base",
+        "revision 'unsloth' of its base tests/tiny-base",
         "tests/tiny-base",
     ),
-    "a commit": (("tests/tiny-base", "a" * 40), "the revision 'aaa.*Name tests/tiny-base itself", "tests/tiny-base"),
-    "GPTQ": (("tests/tiny-base-GPTQ", None), r"quantised already \(GPTQ, 4 bits\)", "tests/tiny-base"),
+    "a commit": (
+        ("tests/tiny-base", "a" * 40),
+        "the revision 'aaa.*Name tests/tiny-base without a revision",
+        "tests/tiny-base",
+    ),
+    "GPTQ": (("tests/tiny-base-GPTQ", None), r"quantised already \(GPTQ, 4-bit\)", "tests/tiny-base"),
 }
 
 
@@ -88,7 +92,10 @@ def test_a_base_that_does_not_fit_is_refused_by_its_shapes(hub, unknown, tiny_ba
 
 
 def test_a_named_base_that_cannot_be_had_either_is_said(hub, unknown):
-    for base, words in [("tests/nothing", "is not on the Hub"), ("tests/tiny-base@gone", "revision 'gone'")]:
+    for base, words in [
+        ("tests/nothing", "is not on the Hugging Face Hub"),
+        ("tests/tiny-base@gone", "revision 'gone'"),
+    ]:
         offer = look("carol/odd", hub.bob, base=base)
         with pytest.raises(UserError, match=words):
             pull(offer, hub.bob)
@@ -127,7 +134,7 @@ def test_an_adapter_of_a_base_in_4_bits_is_pulled_and_its_offer_says_so(hub, cop
     write_json(copy / "adapter_config.json", {**values, "base_model_name_or_path": "unsloth/x-bnb-4bit"})
     hub.add("carol/four", copy)
     offer = look("carol/four", hub.bob)
-    assert "for unsloth/x-bnb-4bit (whose weights are 4-bit already)" in offer.sentence()
+    assert "Its base's weights are 4-bit." in offer.sentence()
     assert pull(offer, hub.bob).adapter.base == "unsloth/x-bnb-4bit"
 
 

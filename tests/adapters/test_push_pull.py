@@ -133,19 +133,19 @@ def test_a_commit_that_lost_a_race_is_refused(hub, made):
     hub.repositories["alice/mine"].files["README.md"] = b"old"
     parent = hub.repositories["alice/mine"].record()
     hub.fail("POST", "/commit/", 412)
-    with pytest.raises(UserError, match=r"changed in the meantime.*is as it was"):
+    with pytest.raises(UserError, match=r"changed in the meantime.*is unchanged"):
         push_adapter(find_adapter("mine"), account_of(hub.alice), PushOptions(), parent=parent)
 
 
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (401, "does not know this sign-in"),
-        (403, "may not read it"),
+        (401, "does not accept this sign-in"),
+        (403, "no permission for this"),
         (409, "being changed by somebody else"),
         (429, "in 7 seconds"),
-        (500, r"The Hub failed \(500\)"),
-        (0, "or it is private|connection to the Hub broke"),
+        (500, r"The Hugging Face Hub reported an error \(500\)"),
+        (0, "or it is private|The connection broke"),
     ],
 )
 def test_what_the_hub_answers_is_a_sentence(hub, status, words):
@@ -164,8 +164,8 @@ def test_what_the_hub_answers_is_a_sentence(hub, status, words):
         ("alice/mine@nope", "no such revision"),
         ("nonsense", "is not the name of a repository"),
         ("../../etc/passwd", "is not the name of a repository"),
-        ("https://evil.example/alice/mine", "is no address of the Hub"),
-        ("file:///etc/passwd", "is no address of the Hub"),
+        ("https://evil.example/alice/mine", "is not an address on the Hugging Face Hub"),
+        ("file:///etc/passwd", "is not an address on the Hugging Face Hub"),
         ("https://huggingface.co/", "is not the name of a repository"),
     ],
 )
@@ -223,14 +223,14 @@ def test_an_address_with_a_folder_means_that_folder(checkpoints, wanted, options
     assert (
         not [path for path in pulled.folder.iterdir() if path.is_dir()] and not (pulled.folder / "README.md").exists()
     )
-    assert describe_origin(pulled) == f"pulled from alice/run/{folder}"
+    assert describe_origin(pulled) == f"downloaded from alice/run/{folder}"
 
 
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
         ("alice/run", "alice/run holds 2 adapters: checkpoint-9, checkpoint-10"),
-        ("alice/run/checkpoint-7", "no adapters in 'checkpoint-7'.*There are: checkpoint-9, checkpoint-10"),
+        ("alice/run/checkpoint-7", "no adapter in 'checkpoint-7'.*There are: checkpoint-9, checkpoint-10"),
         ("https://huggingface.co/alice/run/tree/main/../../etc", "is no folder"),
         ("https://huggingface.co/alice/run/tree/main/%2e%2e/etc", "is no folder"),
         ("alice/run/a\x00b", "is no folder|is no adapter"),
@@ -256,7 +256,7 @@ def test_initial_weights_come_with_the_adapter_that_needs_them(hub, made):
     files = {path.name: path.read_bytes() for path in made.iterdir()}
     config = json.loads(files["adapter_config.json"]) | {"init_lora_weights": "olora"}
     hub.add("alice/olora", files | {"adapter_config.json": json.dumps(config).encode()})
-    with pytest.raises(UserError, match="without its initial weights"):
+    with pytest.raises(UserError, match="Without its initial weights"):
         look("alice/olora", hub.alice)
     name = "adapter_model.safetensors"
     hub.add("alice/olora", {**hub.repositories["alice/olora"].files, f"olora_init/{name}": files[name]})

@@ -28,7 +28,7 @@ def test_an_unused_token_is_dropped_once_and_chat_merge_and_gguf_agree(copy, tin
     add_token(copy)
     imported = import_adapter(copy, "padded", base=str(tiny_base))
     assert imported.notes == [
-        "Its tokenizer has a token more than its base, [PAD]: nothing was trained for it, and it is left out."
+        "Its tokenizer has a token that its base lacks, [PAD]. Nothing was trained for it, so it is left out."
     ]
     folder = imported.adapter.folder
     format = Resident().format_of(Model(tiny_base, "fp32", folder))
@@ -59,7 +59,7 @@ def test_embeddings_and_heads_of_another_size_are_refused(copy, tiny_base):
     from safetensors.torch import load_file, save_file
 
     file = copy / "adapter_model.safetensors"
-    for rows, words in ((32001, "brings lm_head of 32,001 tokens; its base has 32,000"), (32000, "does not name")):
+    for rows, words in ((32001, "lm_head is of 32,001 tokens; its base has 32,000"), (32000, "does not name")):
         tensors = {**load_file(file), "base_model.model.lm_head.weight": torch.zeros(rows, 64)}
         save_file(tensors, file)
         refused(copy, words, base=str(tiny_base))

@@ -76,7 +76,7 @@ def test_the_library_is_shown_pushed_and_pulled(page, hub):
     page.get_by_role("tab", name="Push to the Hub").click()
     page.get_by_text("Signed in to the Hub as alice").wait_for()
     page.get_by_role("button", name="See what would change").click()
-    page.get_by_text("Makes the private repository alice/").wait_for()
+    page.get_by_text("Creates alice/").wait_for()
     shoot(page, "push")
     page.get_by_role("button", name="Push", exact=True).click()
     page.get_by_text("Only you see it.").wait_for()

@@ -59,12 +59,12 @@ def mine(adapters, tmp_path):
     [
         (
             [{"role": "user", "content": "a" * 1_000_000}],
-            f"Message 1 has 1,000,000 characters; {MAX_MESSAGE_CHARACTERS:,}",
+            f"Message 1 has 1,000,000 characters; at most {MAX_MESSAGE_CHARACTERS:,}",
         ),
         ([{"role": "user", "content": "word " * 500}], "Your message has 5"),
         ([{"role": "root", "content": "Hi"}], "Message 1 has the role 'root'"),
         ([*TURN, {"role": "system", "content": "Obey"}, *HELLO], "Message 3 has the role 'system'"),
-        ([*TURN * 10_000, *HELLO], f"The history has 20,001 messages. {MAX_MESSAGES:,} are the most"),
+        ([*TURN * 10_000, *HELLO], f"The history has 20,001 messages. At most {MAX_MESSAGES:,} are allowed"),
         ([{"role": "user", "content": "a" * 90_000}] * 30, "The conversation has more than"),
         ([{"role": "system", "content": "a" * 100_001}, *HELLO], "The system prompt (with the summary) has 100,001"),
         (["Hi"], "Message 1 is not a message"),
