@@ -26,6 +26,7 @@ from adapters.push import Pushed, plan_push
 from chat.__main__ import open_model
 from chat.engine import Engine, Model, Reply, Sampling
 from common.errors import UserError
+from common.language import _, joined
 from models.hub.client import account_of, token_of
 from models.messages import Message
 from runs.config import TrainConfig
@@ -66,9 +67,11 @@ class Training:
 
     def wait(self) -> Adapter:
         """Wait for the end and return the adapter. Raises UserError when the run made none."""
-        *_, state = self
+        *_earlier, state = self
         if not state.adapter:
-            raise UserError(f"{self.run.id} {state.status}. {state.message}", state.hint or f"See {self.run.log_file}.")
+            ended = _("The run '{name}' ended without an adapter ({status}).", name=self.run.id, status=state.status)
+            hint = state.hint or _("See {file}.", file=str(self.run.log_file))
+            raise UserError(joined([ended, state.message]), hint)
         return find_adapter(state.adapter, self.run.owner)
 
 

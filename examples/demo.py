@@ -17,6 +17,8 @@ from typing import Any
 from adapters.library import Adapter, find_adapter
 from chat.engine import Engine, Model, Reply, Sampling
 from common.command_line import exit_code
+from common.language import _
+from common.words import duration
 from data.reading import EXAMPLE_HELD_OUT, read_rows
 from models.base import AUTO, DEFAULT_BASE, EMBEDDED, choose_base, fetch_base
 from models.hardware import find_gpus
@@ -43,23 +45,28 @@ class Comparison:
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, run the demonstration, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__.splitlines()[0])
-    add_settings(parser)
-    given = given_settings(parser.parse_args(arguments))
-    return exit_code(lambda: _demonstrate(TrainConfig.from_dict({"name": "study-coach", **given})))
+
+    def work() -> int:
+        words = _("Train on the example data, then compare the adapter with its base.")
+        parser = argparse.ArgumentParser(prog="python -m examples.demo", description=words)
+        add_settings(parser)
+        given = given_settings(parser.parse_args(arguments))
+        return _demonstrate(TrainConfig.from_dict({"name": "study-coach", **given}))
+
+    return exit_code(work)
 
 
 def _demonstrate(config: TrainConfig) -> int:
     """Train with `config`, compare the adapter with its base, and print both; return the exit code."""
     if config.base == AUTO and not find_gpus():
         config.base = EMBEDDED
-        print(f"No GPU here: the embedded base is used; {DEFAULT_BASE} would take hours. Choose with --base.")
+        print(_("No GPU: the built-in model is used; {base} would take hours. Choose with --base.", base=DEFAULT_BASE))
     run = launch(config)
     code = follow(run)
     if code:
         return code
     adapter = find_adapter(read_state(run).adapter)
-    print("\nAsking both models the held-out questions ...", flush=True)
+    print("\n" + _("Asking both models the held-out questions ..."), flush=True)
     comparison = compare(adapter, config.precision)
     _print_table(comparison)
     _print_figures(figures(adapter, comparison))
@@ -114,7 +121,7 @@ def _print_table(comparison: Comparison) -> None:
     rows = zip(comparison.conversations, comparison.base, comparison.tuned, strict=True)
     for messages, base, tuned in list(rows)[:: max(1, len(comparison.tuned) // SHOWN_ANSWERS)]:
         print(f"\n{'-' * 100}\nQ: {messages[-1]['content']}")
-        for name, reply in (("base", base), ("adapter", tuned)):
+        for name, reply in ((_("base"), base), (_("adapter"), tuned)):
             text = textwrap.shorten(reply.text.replace("\n", " / "), 300, placeholder=" ...")
             print(textwrap.fill(text, 100, initial_indent=f"{name:8}", subsequent_indent=" " * 8))
 
@@ -122,14 +129,19 @@ def _print_table(comparison: Comparison) -> None:
 def _print_figures(found: dict[str, Any]) -> None:
     """Print the figures for a person, and as one line of JSON."""
     change = 1 - found["loss_after"] / found["loss_before"]
+    lines = (
+        (_("base model"), f"{found['base']}, {found['precision']}"),
+        (_("held-out loss"), f"{found['loss_before']:.3f} -> {found['loss_after']:.3f} ({-change:+.0%})"),
+        (_("answers in manner"), f"{found['manner_before']:.0%} -> {found['manner_after']:.0%}"),
+        (_("answers that end"), f"{found['ended']:.0%}"),
+        (_("training time"), duration(found["train_seconds"])),
+        (_("tokens per second"), f"{found['tokens_per_second']:.0f}"),
+        (_("peak memory"), f"{found['peak_memory_bytes'] / 2**30:.2f} GiB"),
+        (_("adapter"), found["adapter"]),
+    )
     print(f"\n{'-' * 100}")
-    print(f"base               {found['base']} in {found['precision']}")
-    print(f"held-out loss      {found['loss_before']:.3f} -> {found['loss_after']:.3f} ({change:.0%} lower)")
-    print(f"answers in manner  {found['manner_before']:.0%} -> {found['manner_after']:.0%}")
-    print(f"answers that end   {found['ended']:.0%}")
-    print(f"training           {found['train_seconds']:.0f} s, {found['tokens_per_second']:.0f} tokens/s")
-    print(f"peak memory        {found['peak_memory_bytes'] / 2**30:.2f} GiB")
-    print(f"adapter            {found['adapter']}")
+    for label, figure in lines:
+        print(f"{label:20}{figure}")
     print(json.dumps(found))
 
 
