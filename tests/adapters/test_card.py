@@ -307,7 +307,7 @@ def test_a_step_that_was_kept_before_the_last_is_told_and_marked(made):
     history = read_history(find_adapter("mine"))
     card = write_card(find_adapter("mine"), history, CardFacts("alice/mine", "mit"))
     assert "Step 6 is kept, where the held-out loss was lowest: 1.2500; the last step, 10, had 1.5000." in card
-    assert "| optimiser steps | 6 of 10: the best by held-out loss |" in card
+    assert "| optimiser steps | 6 of 10 (lowest held-out loss) |" in card
     plain = draw_losses(history.losses, history.eval_losses)
     assert history.kept_step == 6 and draw_losses(history.losses, history.eval_losses, 6) != plain
 

@@ -146,7 +146,7 @@ def test_what_gguf_cannot_hold_alone_is_said_and_the_merged_model_is_written(mer
     change(copy, "adapter_config.json", use_dora=True)
     files, sentences = write_all(read_adapter(copy), tiny_base, merged.folder, tmp_path / "gguf")
     assert [path.name for path in files] == ["merged-f16.gguf", "merged-q8_0.gguf", "Modelfile"]
-    assert sentences[-1] == "The adapter alone is not written: it is a DoRA, which GGUF does not know."
+    assert sentences[-1] == "The adapter alone was not written: it is a DoRA adapter, which GGUF does not support."
     with pytest.raises(UserError, match="Export the merged model instead"):
         write_adapter(read_adapter(copy), tiny_base, tmp_path / "adapter.gguf")
 

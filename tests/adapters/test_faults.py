@@ -201,7 +201,7 @@ def test_a_full_disk_during_gguf_is_a_sentence_and_leaves_no_half_of_a_file(smal
     assert "The disk is full." in page_says(lambda: write_models(merged.folder, small_disk / "gguf"))
     fill(small_disk, left=10_000)
     target = small_disk / "gguf" / "a.gguf"
-    assert "was not written whole" in page_says(lambda: write_adapter(read_adapter(made), tiny_base, target))
+    assert "was not written completely" in page_says(lambda: write_adapter(read_adapter(made), tiny_base, target))
     assert list((small_disk / "gguf").iterdir()) == []
     (small_disk / "filler").unlink()
 

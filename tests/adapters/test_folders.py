@@ -127,7 +127,7 @@ def test_what_took_a_part_of_its_base_becomes_a_plain_lora_with_its_initial_weig
     with torch.no_grad():
         wanted = model.eval()(input_ids=ids).logits
     imported = import_adapter(tmp_path / "run", "plain", subfolder="pissa_ft" if "pissa_ft" in places[0] else "")
-    assert imported.notes[-1] == f"It began as {start}: with its initial weights a plain LoRA was made of it."
+    assert imported.notes[-1] == f"It began as {start}; with its initial weights it was converted to a plain LoRA."
     folder = imported.adapter.folder
     assert {path.name for path in folder.iterdir()} >= {"adapter_config.json", "studio.json"}
     assert not (folder / "initial").exists() and imported.adapter.lora_r == 8
@@ -156,7 +156,7 @@ def test_without_its_initial_weights_or_with_those_of_another_it_is_refused(copy
     refused(copy, "init_lora_weights to 'pissa_niter_4'.*named pissa_init")
     shutil.copytree(made, copy / "pissa_init")
     change(copy, "adapter_config.json", use_dora=True)
-    refused(copy, "beside other things")
+    refused(copy, "other settings that PEFT cannot convert")
     change(copy, "adapter_config.json", use_dora=False)
     (copy / "pissa_init" / "adapter_model.safetensors").write_bytes(b"cut")
     refused(copy, "safetensors")

@@ -62,7 +62,7 @@ def test_an_existing_repository_shows_what_would_change(hub, made):
     adapter, account = find_adapter("mine"), account_of(hub.alice)
     plan = plan_push(adapter, account, PushOptions())
     assert [file.path for file in plan.changes] == ["README.md"] and plan.kept == ["notes.txt"]
-    assert "Changes 1 file (" in plan.sentence()
+    assert "Changes 1 file in" in plan.sentence()
     with pytest.raises(UserError, match="not as you saw it"):
         push_adapter(adapter, account, PushOptions(), parent=None)
     push_adapter(adapter, account, PushOptions(), parent=plan.parent)
@@ -122,7 +122,7 @@ def test_a_failed_push_says_what_is_there_and_can_be_repeated(hub, made, part, s
     if part == "/repos/create":
         assert "alice/mine" not in hub.repositories
     else:
-        assert "is there, without the adapter" in str(error.value) and not hub.repositories["alice/mine"].files
+        assert "was created, without the adapter" in str(error.value) and not hub.repositories["alice/mine"].files
     hub.faults.clear()
     assert push(hub, made).changed
     assert "README.md" in hub.repositories["alice/mine"].files

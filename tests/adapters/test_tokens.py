@@ -48,10 +48,10 @@ def test_the_older_lists_of_added_tokens_are_read_too(copy, tiny_base, file):
 def test_a_token_that_it_writes_and_nobody_trained_is_refused(copy, tiny_base):
     add_token(copy, {**PAD, "content": "<|im_end|>"})
     (copy / "chat_template.jinja").write_text("{{ messages[0].content }}<|im_end|>")
-    refused(copy, "writes <|im_end|>, which its base has not", base=str(tiny_base))
+    refused(copy, "writes <|im_end|>, which its base lacks", base=str(tiny_base))
     (copy / "chat_template.jinja").unlink()
     change(copy, "tokenizer_config.json", eos_token="<|im_end|>")
-    refused(copy, "which its base has not", base=str(tiny_base))
+    refused(copy, "which its base lacks", base=str(tiny_base))
 
 
 def test_embeddings_and_heads_of_another_size_are_refused(copy, tiny_base):
@@ -69,7 +69,7 @@ def test_embeddings_and_heads_of_another_size_are_refused(copy, tiny_base):
         | {name: value for name, value in load_file(file).items() if "lora" in name},
         file,
     )
-    refused(copy, r"trains token 32,000; its base has the tokens 0 to 31,999\..*has room", base=str(tiny_base))
+    refused(copy, r"trains token 32,000; its base has tokens 0 to 31,999\..*has room", base=str(tiny_base))
 
 
 def test_trained_tokens_are_added_to_the_bases_own_tokenizer_alone(tmp_path):
