@@ -288,7 +288,9 @@ def _check_source(adapter: Adapter, is_private: bool) -> None:
             words = (
                 _("'{name}' was downloaded from {repo}, which is not public.", **values)
                 if adapter.origin.repo_id == source.repo_id
-                else _("'{name}' is a copy of an adapter from {repo}, or trained on it, which is not public.", **values)
+                else _(
+                    "'{name}' is a copy of, or was trained on, an adapter from {repo}, which is not public.", **values
+                )
             )
             by = _("It was downloaded by {account}.", account=source.by) if source.by else ""
             hint = _("Push it as private, or have the owner of that repository make it public first.")

@@ -227,7 +227,7 @@ def weights_with(header: bytes) -> bytes:
     [
         ("metrics.json", b'{"a": "/home/alice/secret"}', "a path of a machine"),
         ("README.md", b"hf_abcdefghijklmnopqrstuvwxyzABCD", "a Hugging Face token"),
-        ("README.md", b"my-own-token-1234", "your Hub token"),
+        ("README.md", b"my-own-token-1234", "your Hugging Face token"),
         ("tokenizer_config.json", b"\x80\x04abc", "a pickle"),
         ("training_args.bin", b"x", "is not a file of an adapter"),
         ("checkpoint-1/optimizer.pt", b"x", "is not a file of an adapter"),

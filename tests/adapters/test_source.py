@@ -21,7 +21,7 @@ from runs.publish import publish_adapter
 from runs.run import Run
 from tests.adapters.making import put
 
-WORDS = r"downloaded from club/secret, which is not public.*by bob.*Push it as private"
+WORDS = r"from club/secret, which is not public.*by bob.*Push it as private"
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_what_was_trained_on_it_is_not_either(hub, pulled, tiny_base):
     further = trained_on(pulled, tiny_base, hub)
     assert further.private_sources == [PrivateSource("club/secret", "bob")]
     assert describe_origin(further) == "trained here, from club/secret (private)"
-    refused_in_public(hub, further, "a copy of an adapter from club/secret, or trained on it, which is not public")
+    refused_in_public(hub, further, "was trained on, an adapter from club/secret, which is not public")
 
 
 def test_a_copy_as_a_zip_is_not_either(hub, pulled, tmp_path):
