@@ -172,7 +172,7 @@ class RunState:
 
     def _change_status(self, kind: str, event: Event) -> None:
         self.status, self.message, self.hint = kind, event.get("message", ""), event.get("hint", "")
-        self.activity, self.activity_part = event.get("message") or ACTIVITIES.get(kind, ""), event.get("part")
+        self.activity, self.activity_part = (kind in RUNNING and event.get("message")) or ACTIVITIES.get(kind, ""), None
         self.code, self.cure = event.get("code") or "", event.get("cure")
         if kind == "queued":
             self.queued_at, self.started_at, self.ended_at = event.get("time"), None, None

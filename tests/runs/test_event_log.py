@@ -112,7 +112,7 @@ def test_what_happens_between_two_events_is_shown_and_a_stop_is_heard_at_once(ru
     for status, activity in {"training": "Stopping: finishing the step, then saving", "saving": "Saving"}.items():
         events.write(status)
         assert (read_state(run).activity, read_state(run).activity_part) == (activity, None)
-    events.write("stopped")
+    events.write("stopped", message="Stopped at step 3.")
     assert read_state(run).activity == ""
 
 
