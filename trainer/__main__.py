@@ -28,6 +28,7 @@ from pathlib import Path
 
 from common.command_line import exit_code
 from common.errors import UserError
+from common.language import _, n_, said
 from data.columns import in_words
 from data.report import PreviewRow
 from runs import commands
@@ -40,11 +41,17 @@ from runs.queue import enqueue, launch
 from runs.resolve import resolve
 from runs.run import find_run
 
+LEVELS = {"stop": _("Needs fixing"), "warning": _("Warning"), "info": _("Note")}  # of a finding
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    options = _parser().parse_args(arguments)
-    return exit_code(lambda: options.work(options))
+
+    def work() -> int | None:
+        options = _parser().parse_args(arguments)
+        return options.work(options)
+
+    return exit_code(work)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,56 +60,56 @@ def _parser() -> argparse.ArgumentParser:
     )
     jobs = parser.add_subparsers(required=True, metavar="JOB")
     configured = [
-        _job(jobs, "train", _train, "train an adapter"),
-        _job(jobs, "estimate", _estimate, "steps, memory and time of a training"),
-        _job(jobs, "plan", commands.show_plan, "how it would be started: hardware, processes, command, YAML"),
+        _job(jobs, "train", _train, _("train an adapter")),
+        _job(jobs, "estimate", _estimate, _("steps, memory and time of a training")),
+        _job(jobs, "plan", commands.show_plan, _("how it would start: hardware, processes, command, YAML")),
     ]
     for job in configured:
-        job.add_argument("--config", type=Path, help="a config.yaml; flags win over it")
+        job.add_argument("--config", type=Path, help=_("a config.yaml; flags take precedence"))
         add_settings(job)
-    _named(jobs, "resume", _resume, "go on with a run that was stopped or interrupted")
-    _named(jobs, "stop", commands.stop_run, "end a run and keep what it learned")
-    _job(jobs, "queue", commands.show_queue, "who waits")
-    listing = _job(jobs, "list", commands.list_all, "all runs, or those that are asked for")
-    listing.add_argument("words", nargs="*", help="words of a title, a name, a note, a base, the data or a state")
-    listing.add_argument("--tag", action="append", default=[], help="only with this tag; may be given again")
-    listing.add_argument("--starred", action="store_true", help="only starred ones")
-    listing.add_argument("--sort", choices=ORDERS, default=NEWEST, help="[newest]")
-    _named(jobs, "show", commands.show, "one run")
-    _named(jobs, "rename", commands.rename_run, "give a run a title").add_argument("title")
-    label = _named(jobs, "label", commands.label_run, "change a run's tags, note and star")
-    label.add_argument("--add", default="", metavar="TAGS", help="tags, with commas between them")
+    _named(jobs, "resume", _resume, _("continue a run that was stopped or interrupted"))
+    _named(jobs, "stop", commands.stop_run, _("stop a run and keep what it learned"))
+    _job(jobs, "queue", commands.show_queue, _("the runs that wait"))
+    listing = _job(jobs, "list", commands.list_all, _("all runs, or those that match"))
+    listing.add_argument("words", nargs="*", help=_("words in a title, name, note, base, data or state"))
+    listing.add_argument("--tag", action="append", default=[], help=_("only with this tag; may be repeated"))
+    listing.add_argument("--starred", action="store_true", help=_("only starred ones"))
+    listing.add_argument("--sort", choices=ORDERS, default=NEWEST, help=f"[{NEWEST}]")
+    _named(jobs, "show", commands.show, _("one run"))
+    _named(jobs, "rename", commands.rename_run, _("give a run a title")).add_argument("title")
+    label = _named(jobs, "label", commands.label_run, _("change a run's tags, note and star"))
+    label.add_argument("--add", default="", metavar="TAGS", help=_("tags, separated by commas"))
     label.add_argument("--remove", default="", metavar="TAGS")
-    label.add_argument("--note", help='in place of the one before; "" takes it away')
+    label.add_argument("--note", help=_('replaces the note; "" removes it'))
     label.add_argument("--star", action=argparse.BooleanOptionalAction)
-    delete = _named(jobs, "delete", commands.delete_run, "delete a run; undo brings it back for a day")
-    delete.add_argument("--discard", action="store_true", help="end it if it trains, and delete its adapter too")
-    _named(jobs, "undo", commands.undo, "bring a deleted run back")
-    restore = _job(jobs, "restore", commands.restore_run, "bring a run back from its checkpoints on the Hub")
+    delete = _named(jobs, "delete", commands.delete_run, _("delete a run; undo restores it within a day"))
+    delete.add_argument("--discard", action="store_true", help=_("stop it if it trains, and delete its adapter too"))
+    _named(jobs, "undo", commands.undo, _("restore a deleted run"))
+    restore = _job(jobs, "restore", commands.restore_run, _("restore a run from its checkpoints on the Hub"))
     restore.add_argument("repo", metavar="you/RUN-checkpoints")
-    compare = _job(jobs, "compare", commands.compare_runs, "runs side by side")
+    compare = _job(jobs, "compare", commands.compare_runs, _("runs side by side"))
     compare.add_argument("names", nargs="+", metavar="NAME")
-    bundle = _named(jobs, "bundle", commands.bundle, "a zip that reproduces a run")
-    bundle.add_argument("--to", type=Path, default=Path(), metavar="FOLDER", help="where to write it [here]")
-    bundle.add_argument("--include-data", action="store_true", help="put the data in as well")
-    check = _job(jobs, "check", _check, "what is wrong with the data")
-    check.add_argument("data", help="a file, a Hub data set id, or 'example'; or several with commas")
-    check.add_argument("--json", action="store_true", help="the whole report")
+    bundle = _named(jobs, "bundle", commands.bundle, _("a zip that reproduces a run"))
+    bundle.add_argument("--to", type=Path, default=Path(), metavar="FOLDER", help=_("where to write it [here]"))
+    bundle.add_argument("--include-data", action="store_true", help=_("include the data"))
+    check = _job(jobs, "check", _check, _("what is wrong with the data"))
+    check.add_argument("data", help=_("a file, a Hugging Face dataset, or 'example'; or several, separated by commas"))
+    check.add_argument("--json", action="store_true", help=_("the whole report as JSON"))
     add_settings(check, ("data",))
-    preview = _job(jobs, "preview", _preview, "rows as the trainer gets them")
-    preview.add_argument("data", help="a file, a Hub data set id, or 'example'")
+    preview = _job(jobs, "preview", _preview, _("rows as the trainer gets them, as tokens"))
+    preview.add_argument("data", help=_("a file, a Hugging Face dataset, or 'example'"))
     preview.add_argument("--base", default="auto")
     preview.add_argument("--rows", type=int, default=10)
     preview.add_argument("--max-length", type=int, default=TrainConfig.max_length)
     preview.add_argument("--split", default="train")
-    preview.add_argument("--columns", default="", help="which column is what, as JSON")
-    preview.add_argument("--header", default="yes", help="no: the first row of a table is a row like the others")
-    preview.add_argument("--sheet", default="", help="of a workbook")
-    preview.add_argument("--keep-null-words", default="no", help="yes: nan, None and null in a table are words")
+    preview.add_argument("--columns", default="", help=_("which column is what, as JSON"))
+    preview.add_argument("--header", default="yes", help=_("no: the first row of a table is data, not column names"))
+    preview.add_argument("--sheet", default="", help=_("the sheet of a workbook"))
+    preview.add_argument("--keep-null-words", default="no", help=_("yes: nan, None and null in a table are words"))
     preview.add_argument("--system-turns", default="join", choices=SYSTEM_TURNS)
     preview.add_argument("--chat-template", default="auto")
     preview.add_argument("--markup", default=TrainConfig.markup, choices=MARKUP)
-    preview.add_argument("--json", action="store_true", help="one JSON object a line")
+    preview.add_argument("--json", action="store_true", help=_("one JSON object per line"))
     return parser
 
 
@@ -129,7 +136,7 @@ def add_settings(parser: argparse.ArgumentParser, without: tuple[str, ...] = ())
             default=argparse.SUPPRESS,
             choices=item.metadata["choices"] or None,
             metavar=None if item.metadata["choices"] else item.name.upper(),
-            help=f"{item.metadata['help']} [{item.default}]".replace("%", "%%"),
+            help=f"{said(item.metadata['help'])} [{item.default}]".replace("%", "%%"),
         )
 
 
@@ -162,8 +169,8 @@ def _check(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(report, ensure_ascii=False, indent=2))
     else:
-        print(f"Base: {report['base']}: {report['base_reason']}")
-        print(f"columns: {in_words(report['mapping'] or {}) or 'not recognised'}")
+        print(_("Base: {base}. {reason}", base=report["base"], reason=report["base_reason"]))
+        print(_("Columns: {columns}", columns=in_words(report["mapping"] or {}) or _("not recognized")))
         for name in ("rows", "turns", "train_rows", "held_out_rows", "tokens", "trained_tokens", "longest"):
             print(f"{name}: {report.get(name)}")
         for found in report["findings"]:
@@ -171,7 +178,8 @@ def _check(options: argparse.Namespace) -> int:
             flags = [
                 " ".join(f"--{name.replace('_', '-')}={value}" for name, value in changes.items()) for changes in cures
             ]
-            print(f"{found['level']}: {found['message']}" + (f"  Cure: {', or '.join(flags)}" if flags else ""))
+            fix = _("Fix: {flags}", flags=" | ".join(flags)) if flags else ""
+            print(f"{LEVELS[found['level']]}: {found['message']}  {fix}".rstrip())
     return int(any(found["level"] == "stop" for found in report["findings"]))
 
 
@@ -186,7 +194,8 @@ def _estimate(options: argparse.Namespace) -> int:
     resolved = resolve(commands.given_config(options))
     config, hardware, shape = resolved.config, resolved.hardware, shape_for(resolved.base)
     if shape is None:
-        raise UserError("The shape of this base is only known to the Hub.", "Train with it once, or give a folder.")
+        words = _("This base has not been downloaded yet, so its size is unknown.")
+        raise UserError(words, _("Train with it once, or give a folder."))
     report = check(config.data_settings(), progress=lambda sentence: print(sentence, file=sys.stderr))
     facts = facts_in(report)
     speed = known(config, shape, facts, hardware) or measure(config, shape, facts, hardware)
@@ -209,7 +218,7 @@ def _preview(options: argparse.Namespace) -> int:
     config = TrainConfig.from_dict({name: getattr(options, name) for name in names})
     config.check()
     base = choose_base(options.base)
-    print(f"Base: {base}", file=sys.stderr)
+    print(_("Base: {base}. {reason}", base=base.model_id, reason=base.reason), file=sys.stderr)
     tokenizer = load_tokenizer(fetch_base(base), options.chat_template)
     template = training_template(tokenizer)
     encoder = Encoder(tokenizer, template, options.max_length, system_turns=options.system_turns, markup=options.markup)
@@ -224,8 +233,10 @@ def _preview(options: argparse.Namespace) -> int:
 
 def _as_text(shown: PreviewRow, tokenizer) -> str:
     """Write a row for reading: trained stretches in [[ ]], special tokens visible."""
-    why_not = f", not used: {shown['why_not']}" if shown["why_not"] else ""
-    text, inside = f"--- row {shown['row']}, {shown['length']} tokens{why_not}\n", False
+    head = n_("row {row}, {count:,} token", "row {row}, {count:,} tokens", shown["length"], row=shown["row"])
+    if shown["why_not"]:
+        head = _("{row}, not used: {reason}", row=head, reason=shown["why_not"])
+    text, inside = f"--- {head}\n", False
     stretch: list = []
     for token, trained in [*zip(shown["ids"], shown["trained"], strict=True), (None, None)]:
         if trained != inside or token is None:

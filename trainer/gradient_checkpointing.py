@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pyarrow.compute
 
+from common.language import _
 from data.dataset import Encoded
 from models.family import ModelShape
 from models.hardware import Hardware, find_hardware
@@ -32,7 +33,7 @@ def decide(stages: list[Stage], shape: ModelShape, events: EventLog) -> None:
         (is_on,) = max_over_ranks(config.gradient_checkpointing == "on")
         stage.config = replace(config, gradient_checkpointing="on" if is_on else "off")
         if is_on:
-            events.write("note", message="Gradient checkpointing is on: without it there is too little room.")
+            events.write("note", message=_("Gradient checkpointing is on: without it there is too little memory."))
 
 
 def facts_of(encoded: Encoded) -> DataFacts:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from transformers import TrainerCallback, TrainerState
 
-from common.words import counted
+from common.language import Sentence, _, joined, n_
 from runs.checkpoints import MAX_KEPT, step_of, whole_steps
 from runs.config import TrainConfig
 from runs.evaluations import STATE, Evaluations, best_step, evaluations_in, evaluations_of, is_patience_over
@@ -118,15 +118,23 @@ def _best_checkpoint(stage: Stage, evaluations: Evaluations, last: int) -> Path 
     return None if best in (None, last) else stage.folder / f"checkpoint-{best}"
 
 
-def end_words(trainer, stage: Stage, kept: Kept, last_loss: float | None) -> str:
+def end_words(trainer, stage: Stage, kept: Kept, last_loss: float | None) -> Sentence:
     """Say why a stage ended before its last step, unless it was stopped, and which step is kept; "" for nothing to say."""
     last, steps, patience = trainer.state.global_step, trainer.state.max_steps, stage.config.early_stopping_patience
     is_over = last < steps and is_patience_over(evaluations_in(trainer.state.log_history), patience)
     words = []
     if is_over and not trainer.progress.was_stopped:
-        lately = counted(patience, "evaluation")
-        words.append(f"Ended early at step {last} of {steps}: the held-out loss had not fallen for {lately}.")
+        words.append(
+            n_(
+                "Ended early at step {last} of {steps}: the held-out loss did not fall in the last evaluation.",
+                "Ended early at step {last} of {steps}: the held-out loss did not fall in the last {count} evaluations.",
+                patience,
+                last=last,
+                steps=steps,
+            )
+        )
     if stage.config.keep == "best" and kept.loss is not None:
-        end = f"; the last, step {last}, had {last_loss:.3f}" if kept.step != last and last_loss is not None else ""
-        words.append(f"Kept step {kept.step}, held-out loss {kept.loss:.3f}{end}.")
-    return " ".join(words)
+        words.append(_("Kept step {step}, held-out loss {loss:.3f}.", step=kept.step, loss=kept.loss))
+        if kept.step != last and last_loss is not None:
+            words.append(_("The last step, {step}, had {loss:.3f}.", step=last, loss=last_loss))
+    return joined(words)

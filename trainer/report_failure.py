@@ -6,6 +6,7 @@ import traceback
 from contextlib import suppress
 
 from common.errors import UserError
+from common.language import Sentence, _, joined
 from runs.config import TrainConfig
 from runs.events import read_events
 from runs.failures import TABLE, Failure, diagnose, explain
@@ -32,17 +33,21 @@ def report_failure(error: Exception, run: Run, events: EventLog, told: int) -> N
     if (lost or not events.writes) and ranks.others_reason(run.events_file, told):
         return
     if not is_final:
-        EventLog(run).write("note", message=f"Process {ranks.rank()}: {failure}")
+        EventLog(run).write("note", message=_of_process(joined([failure.message, failure.hint])))
         return
     speaks = EventLog(run, writes=events.writes or not lost)
-    message = failure.message if events.writes else f"Process {ranks.rank()}: {failure.message}"
+    message = failure.message if events.writes else _of_process(failure.message)
     said = {**failure.to_event(), "message": message}
     if failure.code in TABLE and TABLE[failure.code].resumes:
-        said["hint"] = f"{failure.hint} {run.kept_words()}"
+        said["hint"] = joined([failure.hint, run.kept_words()])
     try:
         speaks.write("failed", **said)
     except OSError as error:  # a full disk, or one that is gone
         logging.getLogger(__name__).error("The failure could not be written: %s", error)
+
+
+def _of_process(words: str) -> Sentence:
+    return _("Process {number}: {words}", number=ranks.rank(), words=words)
 
 
 def watch_for_hangs(run: Run, config: TrainConfig, events: EventLog) -> HangWatch:
@@ -51,7 +56,7 @@ def watch_for_hangs(run: Run, config: TrainConfig, events: EventLog) -> HangWatc
 
     def on_hang(who: str) -> None:
         failure = diagnose("process_silent")
-        report_failure(Failure(failure.code, f"{failure.message} {who}".strip(), failure.hint), run, events, told)
+        report_failure(Failure(failure.code, joined([failure.message, who]), failure.hint), run, events, told)
         os._exit(1)  # the main thread waits where no exception reaches it
 
     watch = HangWatch(run.folder, config.ddp_timeout, on_hang)

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from transformers import TrainerCallback
 
+from common.language import _, joined
 from runs.failures import diagnose
 from runs.run import EventLog
 from trainer.ranks import max_over_ranks, rank
@@ -23,9 +24,9 @@ FINE, GRADIENT_NAN, LOSS_ZERO, LOSS_NAN = range(4)
 PATIENCE = {GRADIENT_NAN: 15, LOSS_ZERO: 5, LOSS_NAN: 3}
 CODES = {GRADIENT_NAN: "loss_nan", LOSS_ZERO: "loss_zero", LOSS_NAN: "loss_nan"}
 NOTES = {
-    GRADIENT_NAN: "the gradient is not a number",
-    LOSS_ZERO: "the loss is exactly 0",
-    LOSS_NAN: "the loss is not a number",
+    GRADIENT_NAN: _("The gradient is not a number."),
+    LOSS_ZERO: _("The loss is exactly 0."),
+    LOSS_NAN: _("The loss is not a number."),
 }
 
 
@@ -59,10 +60,13 @@ class LossWatch(TrainerCallback):
         known, steps = self._streak
         self._streak = (found, steps + 1 if found == known else 1)
         if found != FINE and found != known:
-            self.events.write("note", message=f"Step {step}: {NOTES[found]}.")
+            self.events.write("note", message=_("Step {step}: {what}", step=step, what=NOTES[found]))
         if found != FINE and self._streak[1] >= PATIENCE[found]:
             first = step - self._streak[1] + 1
-            raise diagnose(CODES[found], message=f"Since step {first} {NOTES[found]}; the training was ended.")
+            ended = _(
+                "This went on from step {first} to step {step}, so the training was stopped.", first=first, step=step
+            )
+            raise diagnose(CODES[found], message=joined([NOTES[found], ended]))
         if control.should_save and not is_finite(model):
             control.should_save = False
 
@@ -165,4 +169,4 @@ class HangWatch(threading.Thread):
             stale = now - file.stat().st_mtime > self.STALE_SECONDS
             shown[int(file.name)] = -1 if stale else int(text) if text.isdigit() else self.beats
         still = sorted(number for number, beats in shown.items() if beats < self.beats and number != rank())
-        return f"Process {', '.join(map(str, still))} stands still." if still else ""
+        return _("Process {numbers} does not move.", numbers=", ".join(map(str, still))) if still else ""

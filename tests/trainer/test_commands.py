@@ -128,4 +128,4 @@ def test_a_check_fails_where_a_start_would_be_refused(tiny_base, tmp_path, capsy
     assert main(["check", str(file), *flags]) == 0
     file.write_text("\n".join(f'{{"text": "### Human: Say {n}### Assistant: {n}!"}}' for n in range(12)))
     assert main(["check", str(file), *flags]) == 0
-    assert "Cure: --markup=turns, or --markup=strip, or --markup=keep" in capsys.readouterr().out
+    assert "Fix: --markup=turns | --markup=strip | --markup=keep" in capsys.readouterr().out

@@ -132,7 +132,7 @@ def test_a_process_that_is_killed_fails_or_stands_still_ends_the_run_with_its_re
     wait(run, lambda: read_state(run).status == "failed")
     standing_still.kill()  # torch would, half a minute later
     state = wait_for_end(run)
-    assert state.code == "process_silent" and "Process 1 stands still" in state.message, run.log_tail()
+    assert state.code == "process_silent" and "Process 1 does not move" in state.message, run.log_tail()
 
 
 def test_a_stop_during_the_look_at_the_held_out_rows_reaches_both_processes(settings, tmp_path):

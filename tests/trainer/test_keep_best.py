@@ -59,8 +59,8 @@ def test_a_run_ends_early_and_its_best_checkpoint_is_the_adapter_also_after_a_ki
     ][1]
     assert metrics[:2] == [8, 2] and metrics[3:5] == [evaluations[1][1], evaluations[4][1]]
     assert message == (
-        "Ended early at step 8 of 24: the held-out loss had not fallen for 3 evaluations. "
-        f"Kept step 2, held-out loss {evaluations[1][1]:.3f}; the last, step 8, had {evaluations[4][1]:.3f}."
+        "Ended early at step 8 of 24: the held-out loss did not fall in the last 3 evaluations. "
+        f"Kept step 2, held-out loss {evaluations[1][1]:.3f}. The last step, 8, had {evaluations[4][1]:.3f}."
     )
     assert weights == (straight.checkpoints_folder / "checkpoint-2" / WEIGHTS).read_bytes()
     assert weights != (straight.checkpoints_folder / "checkpoint-8" / WEIGHTS).read_bytes()

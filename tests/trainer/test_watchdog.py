@@ -41,8 +41,8 @@ def the_failure(run) -> dict:
     ("change", "code", "words"),
     [
         (lambda loss: loss * 0.0, "loss_zero", "exactly 0"),
-        (lambda loss: loss * torch.nan, "loss_nan", "the loss is not a number"),
-        (lambda loss: loss * torch.inf, "loss_nan", "the loss is not a number"),
+        (lambda loss: loss * torch.nan, "loss_nan", "loss is not a number"),
+        (lambda loss: loss * torch.inf, "loss_nan", "loss is not a number"),
         (lambda loss: loss + ((loss - loss.detach()) * 1e38) * 1e38, "loss_nan", "not a number"),
     ],
     ids=["zero", "nan", "infinite", "gradients-overflow"],
@@ -73,5 +73,5 @@ def test_a_learning_rate_that_explodes_ends_the_run_and_keeps_the_last_good_chec
     run = create_run(TrainConfig(name="exploding", learning_rate=0.1, **settings, **change))
     failed = the_failure(run)
     assert failed["code"] == "loss_nan" and failed["cure"]["changes"]["learning_rate"] == 0.01
-    first = int(failed["message"].split("Since step ")[1].split()[0])
+    first = int(failed["message"].split("from step ")[1].split()[0])
     assert first + 3 <= 20

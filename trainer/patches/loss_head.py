@@ -17,6 +17,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from common.errors import UserError
+from common.language import _
 from data.dataset import IGNORED
 
 COUNTED = ("token_count", "places", "targets")
@@ -54,7 +55,8 @@ def install(model) -> None:
     odd = [name for name in SCORE_SETTINGS if getattr(model.config, name, None) not in (None, 1)]
     odd += ["a bias of its head"] if getattr(model.get_output_embeddings(), "bias", None) is not None else []
     if odd:
-        raise UserError(f"The base changes its scores ({odd[0]}), which is not computed here.", "Choose another base.")
+        words = _("This base changes its scores ({setting}), which is not supported.", setting=odd[0])
+        raise UserError(words, _("Choose another base."))
     forward = model.forward
 
     @functools.wraps(forward)  # `generate` looks at the signature
