@@ -194,8 +194,9 @@ def build(config: TrainConfig):
     from runs.forecast.memory import decided
     from runs.run import EventLog, Run
     from trainer.gradient_checkpointing import facts_of
-    from trainer.progress import ProgressCallback, StopWatch
+    from trainer.progress import ProgressCallback
     from trainer.recipe import build_trainer
+    from trainer.stop_watch import StopWatch
 
     run = Run(Path(tempfile.mkdtemp(prefix="levers-")))
     base = fetch_base(choose_base(config.base))

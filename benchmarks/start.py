@@ -27,9 +27,10 @@ from statistics import median
 from benchmarks.inputs import home_of_its_own
 from benchmarks.rows import Row, main, smaller, take_turns, within
 from benchmarks.train_speed import JOBS, train_trl, wait
-from common.files import read_json, read_json_lines
+from common.files import read_json
 from common.paths import REPOSITORY
 from runs.config import TrainConfig
+from runs.events import read_events
 from runs.queue import launch
 from runs.run import Run, read_state
 
@@ -41,7 +42,7 @@ EMPTY_PAGE = "import gradio as gr\nwith gr.Blocks() as page:\n    gr.Markdown('e
 
 def parts_of(run: Run, began: float) -> dict[str, float]:
     """Return the seconds of each part of the way from `began` to the first loss of a run of one step, in order."""
-    events = read_json_lines(run.events_file)
+    events = read_events(run.events_file)
     prepared = {event["message"].split(" ")[0]: event["time"] for event in events if event["event"] == "preparing"}
     first_loss = next(event["time"] for event in events if event["event"] == "step")
     step = read_state(run).metrics["train_seconds"]

@@ -27,6 +27,7 @@ class Answer(TypedDict):
 class Metrics(TypedDict, total=False):
     """The results of a finished training. Losses per token, memory in bytes; None where it was not measured.
 
+    `train_seconds` are those of the steps, `total_seconds` of all; `total_parameters` are the base's, too.
     `step` is the last one, `kept_step` the one whose weights are the adapter, with `loss_after`; `loss_last` is of the last.
     """
 
@@ -41,12 +42,16 @@ class Metrics(TypedDict, total=False):
     held_out_rows: int
     trained_tokens: int
     trainable_parameters: int
+    total_parameters: int
+    adapter_bytes: int
+    base_bytes: int
     loss_before: float | None
     loss_after: float | None
     kept_step: int
     loss_last: float | None
     tokens_per_second: float | None
     train_seconds: float
+    total_seconds: float
     gradient_checkpointing: str
     peak_memory_bytes: int
     hardware: str

@@ -300,7 +300,7 @@ class EventLog:
         else:
             self._show(self._held)
 
-    def write_activity(self, activity: Sentence, part: float | None = None, **values: object) -> None:
+    def write_activity(self, activity: str, part: float | None = None, **values: object) -> None:
         """Show what happens now, and how much of it is done, from 0 to 1."""
         if self.writes:
             self._show({"event": "activity", "activity": activity, "part": part, **values})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.files import read_json_lines
+from runs.events import read_events
 from runs.run import Run, read_state
 
 SECONDS = 900  # a run that dies ends the wait at once; one that lives may be on a slow machine
@@ -38,7 +38,7 @@ def run_main(run: Run, stop_at: int = 0) -> int:
 
 
 def events(run: Run, kind: str) -> list[dict]:
-    return [event for event in read_json_lines(run.events_file) if event["event"] == kind]
+    return [dict(event) for event in read_events(run.events_file) if event["event"] == kind]
 
 
 def losses(run: Run) -> list[float]:

@@ -24,8 +24,9 @@ from models.family import ModelShape
 from models.precision import QUANTISED, compute_dtype, load_base_model, resolve_precision
 from runs.config import TrainConfig
 from runs.run import EventLog, Run
-from trainer.progress import ProgressCallback, StopWatch, peak_memory_bytes
+from trainer.progress import ProgressCallback, peak_memory_bytes
 from trainer.recipe import build_trainer
+from trainer.stop_watch import StopWatch
 
 LAYERS = (1, 3)
 TIMED_STEPS = 3

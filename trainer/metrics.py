@@ -3,16 +3,22 @@
 They go into the last event and into the adapter's `metrics.json`, from which the model card is written.
 """
 
+import time
+from pathlib import Path
+
 import torch
 
 from models.base import Base
+from models.family import shape_of
 from runs.events import Metrics
 from runs.run import Run
+from runs.state import state_of
 from trainer.keep_best import Kept
 from trainer.progress import peak_memory_bytes
 from trainer.ranks import max_over_ranks
 from trainer.samples import SampleAnswers
 from trainer.stages import Stage, history
+from trainer.stop_watch import StopWatch
 
 
 def collect_metrics(
@@ -53,6 +59,18 @@ def collect_metrics(
     }
 
 
+def sizes_and_time(trainer, base_folder: Path, run: Run, watch: StopWatch) -> Metrics:
+    """Return how large the adapter and its base are, and how long the run took, with what it took before a resume."""
+    trained = [weight for weight in trainer.model.parameters() if weight.requires_grad]
+    before = state_of(run.events_file).metrics.get("total_seconds", 0.0)
+    return {
+        "total_parameters": shape_of(base_folder).parameters + sum(weight.numel() for weight in trained),
+        "adapter_bytes": sum(weight.numel() * weight.element_size() for weight in trained),
+        "base_bytes": sum(file.stat().st_size for file in base_folder.glob("*.safetensors")),
+        "total_seconds": round(before + time.monotonic() - watch.began, 1),
+    }
+
+
 def held_out_losses(trainer, run: Run, number: int) -> tuple[float | None, float | None]:
     """Return the losses per token (before the first step of stage `number`, after its last); None where nothing was evaluated.
 
@@ -62,7 +80,10 @@ def held_out_losses(trainer, run: Run, number: int) -> tuple[float | None, float
         return None, None
     known = history(run, number).eval_losses
     step = trainer.state.global_step
-    (is_missing,) = max_over_ranks(step not in known)  # all ranks take part, or none
+    # all ranks take part, or none
+    is_missing, is_late = max_over_ranks(step not in known, not trainer.progress.has_time_to_evaluate())
+    if is_missing and is_late:
+        return known.get(0), None
     if is_missing:
         return known.get(0), trainer.evaluate().get("eval_loss")
     return known.get(0), known[step]

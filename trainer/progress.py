@@ -1,76 +1,28 @@
-"""The events that the training process writes, and the requests to stop that it obeys."""
+"""The events that the training process writes while it trains, and the moments at which a stop ends it."""
 
 import math
-import os
-import signal
 import time
 from collections import deque
 
 import torch
 from transformers import TrainerCallback
 
+from common.language import Sentence, _, n_
 from models.hardware import peak_resident_bytes
-from runs.failures import diagnose
-from runs.run import EventLog, Run
-from trainer.ranks import has_lost_a_sibling, rank, sum_over_ranks
+from runs.run import EventLog
+from trainer.pace import ANSWER, EVALUATE, SAVE, TRAIN, Pace, StageWork, Work
+from trainer.ranks import rank, sum_over_ranks, world_size
 from trainer.row_order import own_noise
+from trainer.stop_watch import StopWatch
 from trainer.watchdog import HangWatch, is_finite
 
-LAST_EVALUATION_SECONDS = 60.0  # for the held-out loss of a run that was stopped, or is out of time
-
-
-class StopRequested(Exception):
-    """A stop that came before the first step: there is nothing to save."""
-
-    def __init__(self, message: str = "Stopped before the first step.") -> None:
-        super().__init__(message)
+# for the held-out loss and the answers after the last step: of a run that was stopped, and of one that is out of time
+STOPPED_SECONDS, LATE_SECONDS = 3.0, 60.0
+MIN_LEFT_SECONDS = 1.0  # with less nothing is answered
 
 
 class EvaluationStopped(Exception):
     """An evaluation that was cut short by a stop or the time limit: there is no loss."""
-
-
-class StopWatch:
-    """Says whether to stop: the run's stop file, SIGTERM, SIGINT, a launcher that is gone, or `max_minutes` that are over.
-
-    The minutes count from when it was made, at the start of the process: preparing takes the machine too.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.began = time.monotonic()
-        self.max_minutes: float = 0  # 0: no limit
-        self.is_training = False
-        self.was_signalled = False
-        self.launcher = os.getppid()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number, frame) -> None:
-        self.was_signalled = True
-        if self.is_training:
-            return  # heard at the end of the step, by all ranks together
-        raise diagnose("process_lost") if has_lost_a_sibling() else StopRequested
-
-    def check(self) -> None:
-        """Raise StopRequested before the training has begun. Several ranks agree at their first step instead."""
-        if not self.is_training and os.environ.get("WORLD_SIZE", "1") == "1":
-            self.end_before_training(self.is_requested(), self.is_late())
-
-    def end_before_training(self, is_requested: bool, is_late: bool) -> None:
-        """Raise StopRequested, with its reason, for either."""
-        if is_requested:
-            raise StopRequested
-        if is_late:
-            raise StopRequested(f"The {self.max_minutes:g} minutes of max_minutes were over before the first step.")
-
-    def is_requested(self) -> bool:
-        """Return whether this process was asked to stop, or its launcher is gone."""
-        return self.was_signalled or self.run.stop_file.exists() or os.getppid() != self.launcher
-
-    def is_late(self) -> bool:
-        """Return whether `max_minutes` are over."""
-        return self.max_minutes > 0 and time.monotonic() - self.began >= 60 * self.max_minutes
 
 
 class ProgressCallback(TrainerCallback):
@@ -83,19 +35,34 @@ class ProgressCallback(TrainerCallback):
         self.events = events
         self.watch = watch
         self.hang_watch: HangWatch | None = None  # with several processes
-        self.is_last_stage = True
+        self.pace = Pace()
+        self.stage: StageWork | None = None
+        self.later: list[StageWork] = []
         self.durations: deque[tuple[float, int]] = deque(maxlen=20)  # (seconds, tokens) of the last steps
         self.seconds = 0.0
         self.tokens = 0
         self.was_stopped = False
         self.is_out_of_time = False
-        self._evaluates_until = 0.0
+        self.is_ending = False
+        self._heard: dict[bool, float] = {}  # when, after the last step: a stop (True), the time limit (False)
+        self._step = 0
+        self._looked = -1  # the last step that was evaluated
         self._step_tokens = 0
-        self._step_began = 0.0
+        self._began = 0.0  # the step, evaluation, answers or checkpoint under way
+        self._batches = 0
 
-    def begin_stage(self, is_last: bool) -> None:
-        """Reset the clocks: speeds are those of the stage that runs."""
-        self.is_last_stage = is_last
+    @property
+    def is_last_stage(self) -> bool:
+        """Whether no stage comes after this one."""
+        return not self.later
+
+    def begin_stage(self, stages: list[StageWork], step: int, looked: int) -> None:
+        """Reset the clocks for the first of `stages`: speeds are those of the stage that runs.
+
+        It goes on from `step`; `looked` is its last step that was evaluated, -1 for none.
+        """
+        self.stage, *self.later = stages
+        self._step, self._looked = step, looked
         self.durations.clear()
         self.seconds, self.tokens = 0.0, 0
 
@@ -110,22 +77,26 @@ class ProgressCallback(TrainerCallback):
             self.hang_watch.beat()
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
-        """Seed the noise of this process."""
+        """Seed the noise of this process, and say how many steps there will be."""
         own_noise(args.seed, rank())  # a checkpoint's random state, of each process its own, is read after this
+        self._step = state.global_step
+        self.events.write("training", total_steps=state.max_steps)
 
     def on_step_begin(self, args, state, control, **kwargs) -> None:
         """Start the clock of the step; from now on a signal is heard at its end."""
         self.watch.is_training = True
         self._step_tokens = 0
-        self._step_began = time.perf_counter()
+        self._began = time.perf_counter()
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         """Add up the seconds and tokens of all ranks, and stop all of them when one was asked to."""
-        seconds = time.perf_counter() - self._step_began
+        seconds = time.perf_counter() - self._began
         stop, is_late, tokens = sum_over_ranks(self.watch.is_requested(), self.watch.is_late(), self._step_tokens)
         self.durations.append((seconds, tokens))
+        self.pace.add(TRAIN, seconds, tokens)
         self.seconds += seconds
         self.tokens += tokens
+        self._step = state.global_step
         self._stop_when(stop, is_late, state, control)
 
     def _stop_when(self, stop: int, is_late: int, state, control, may_save: bool = True) -> None:
@@ -135,30 +106,104 @@ class ProgressCallback(TrainerCallback):
             control.should_save = may_save
             self.is_out_of_time = bool(is_late) and not stop
 
-    def begin_last_evaluation(self) -> None:
-        """Give the evaluation after the training LAST_EVALUATION_SECONDS, even after a stop."""
-        self._evaluates_until = time.monotonic() + LAST_EVALUATION_SECONDS
+    def stop_if_asked(self, state, control, model) -> None:
+        """End the training after answers during which a stop came; all ranks must call it."""
+        if self.is_ending or not self.watch.is_training:
+            return
+        stop, is_late = sum_over_ranks(self.watch.is_requested(), self.watch.is_late())
+        if stop or is_late:
+            self._stop_when(stop, is_late, state, control, may_save=is_finite(model))
+
+    def begin_ending(self) -> None:
+        """Give what comes after the last step some seconds more, even after a stop."""
+        self.is_ending = True
+
+    def seconds_left(self) -> float:
+        """Return the seconds that an evaluation or answers still have: 0 while it trains and was asked to stop."""
+        requested = self.watch.is_requested()
+        if not (requested or self.watch.is_late()):
+            return math.inf
+        if not self.is_ending:
+            return 0.0
+        heard = self._heard.setdefault(requested, time.monotonic())
+        return max(0.0, (STOPPED_SECONDS if requested else LATE_SECONDS) - (time.monotonic() - heard))
+
+    def has_time_to_evaluate(self) -> bool:
+        """Return whether an evaluation fits into the seconds that are left, as far as one was measured."""
+        if not (self.stage and self.pace.has_measured(EVALUATE)):
+            return True
+        return (self.pace.seconds({EVALUATE: self.stage.held_out_tokens}) or 0.0) <= self.seconds_left()
+
+    def begin_evaluation(self) -> None:
+        """Write an `evaluating` event and start the clock."""
+        self.events.write("evaluating")
+        self._began, self._batches = time.perf_counter(), 0
 
     def on_prediction_step(self, args, state, control, model=None, **kwargs) -> None:
         """Cut an evaluation short, on all ranks at the same batch."""
         self.beat()
-        is_over = time.monotonic() >= self._evaluates_until
+        is_over = self.seconds_left() <= 0
         stop, is_late = sum_over_ranks(is_over and self.watch.is_requested(), is_over and self.watch.is_late())
         if not (stop or is_late):
+            self._batches += 1
+            self._show_evaluation(self._batches * args.per_device_eval_batch_size * world_size())
             return
         if not self.watch.is_training:
             self.watch.end_before_training(bool(stop), bool(is_late))
         control.should_evaluate = False
-        if not self._evaluates_until:
+        if not self.is_ending:
             self._stop_when(stop, is_late, state, control, may_save=is_finite(model))
         raise EvaluationStopped
 
-    def stop_message(self, step: int, total_steps: int) -> str:
+    def _show_evaluation(self, rows: int) -> None:
+        if not (self.stage and self.stage.held_out_rows):
+            return
+        count = self.stage.held_out_rows
+        done = min(rows, count)
+        words = n_(
+            "Evaluating on {count} held-out example, {done} done",
+            "Evaluating on {count} held-out examples, {done} done",
+            count,
+            done=done,
+        )
+        self._show(words, done / count, {EVALUATE: done / count * self.stage.held_out_tokens})
+
+    def on_evaluate(self, args, state, control, metrics=None, **kwargs) -> None:
+        """Write an `eval` event with the held-out loss per token."""
+        assert metrics  # transformers always passes them
+        if self.stage:
+            self.pace.add(EVALUATE, time.perf_counter() - self._began, self.stage.held_out_tokens)
+        self.events.write("eval", step=state.global_step, loss=metrics["eval_loss"])
+
+    def answer_seconds(self) -> float:
+        """Return the seconds that answers may take now; 0 for none."""
+        left = self.seconds_left()
+        return min(left, self.pace.answer_seconds(self.stage)) if left >= MIN_LEFT_SECONDS else 0.0
+
+    def show_answers(self, done: int, count: int, part: float) -> None:
+        """Show that so many of the answers are finished, and which part of the work that is."""
+        self.beat()
+        words = _("Writing sample answers, {done} of {count} done", done=done, count=count)
+        evaluated = self.stage.held_out_tokens if self.stage else 0
+        self._show(words, part, {EVALUATE: evaluated, ANSWER: part})
+
+    def looked(self, step: int) -> None:
+        """Count an evaluation with its answers as done."""
+        self._looked = max(self._looked, step)
+
+    def _show(self, words: Sentence, part: float, done: Work) -> None:
+        self.events.write_activity(words, round(part, 3), eta_seconds=self.eta_seconds(done))
+
+    def stop_message(self, step: int, total_steps: int) -> Sentence:
         """Return the sentence that says why a stopped run ended where it did."""
-        reason = "Stopped"
-        if self.is_out_of_time:
-            reason = f"The {self.watch.max_minutes:g} minutes of max_minutes are over: stopped"
-        return f"{reason} at step {step} of {total_steps}; what was learned is kept."
+        if not self.is_out_of_time:
+            return _("Stopped at step {step} of {steps}. What was learned is kept.", step=step, steps=total_steps)
+        return _(
+            "The time limit (max_minutes, {minutes} min) is over: stopped at step {step} of {steps}. What was learned is kept.",
+            minutes=f"{self.watch.max_minutes:g}",
+            step=step,
+            steps=total_steps,
+        )
 
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
         """Write a `step` event. A loss that is not finite is left to the watchdog."""
@@ -173,27 +218,31 @@ class ProgressCallback(TrainerCallback):
             grad_norm=_number(logs.get("grad_norm")),
             learning_rate=_number(logs.get("learning_rate")),
             tokens_per_second=round(self.tokens_per_second(), 1),
-            eta_seconds=round(self.eta_seconds(state), 1),
+            eta_seconds=self.eta_seconds({}),
             peak_memory_bytes=peak_memory_bytes(),
         )
 
     def tokens_per_second(self) -> float:
         """Return the speed of the last 20 steps, evaluation and saving left out."""
-        return sum(tokens for _, tokens in self.durations) / max(sum(seconds for seconds, _ in self.durations), 1e-9)
+        return sum(tokens for __, tokens in self.durations) / max(sum(seconds for seconds, __ in self.durations), 1e-9)
 
-    def eta_seconds(self, state) -> float:
-        """Return the seconds that the remaining steps take, at the mean of the last 20."""
-        mean = sum(seconds for seconds, _ in self.durations) / max(len(self.durations), 1)
-        return mean * (state.max_steps - state.global_step)
+    def eta_seconds(self, done: Work) -> float | None:
+        """Return the seconds until the run ends, evaluations and answers too; `done` of the evaluation under way is done."""
+        if not self.stage:
+            return None
+        parts = [self.stage.left(self._step, self._looked), *(stage.left(0, -1) for stage in self.later)]
+        work = {kind: max(0.0, sum(part[kind] for part in parts) - done.get(kind, 0.0)) for kind in parts[0]}
+        return self.pace.shown(self.pace.seconds(work))
 
-    def on_evaluate(self, args, state, control, metrics=None, **kwargs) -> None:
-        """Write an `eval` event with the held-out loss per token."""
-        assert metrics  # transformers always passes them
-        self.events.write("eval", step=state.global_step, loss=metrics["eval_loss"])
+    def begin_save(self) -> None:
+        """Write a `saving` event for a checkpoint and start the clock."""
+        self.events.write("saving", message=_("Writing a checkpoint"))
+        self._began = time.perf_counter()
 
     def on_save(self, args, state, control, **kwargs) -> None:
         """Write a `checkpoint` event."""
         self.beat()
+        self.pace.add(SAVE, time.perf_counter() - self._began, 1)
         self.events.write("checkpoint", step=state.global_step)
         self.events.write("training")
 

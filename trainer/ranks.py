@@ -16,6 +16,7 @@ import torch
 from accelerate import PartialState
 
 from common.errors import UserError
+from common.language import _
 from runs.events import read_events
 from runs.failures import Failure, diagnose
 from runs.run import Run, read_state
@@ -125,14 +126,16 @@ def max_over_ranks(*numbers: int) -> tuple[int, ...]:
     return tuple(_reduced(numbers, torch.distributed.ReduceOp.MAX))
 
 
-def check_alike(what: str, number: int) -> None:
-    """Raise UserError in all processes when they do not hold the same `number` of `what`."""
-    most, least = max_over_ranks(number, -number)
+def check_alike(rows: int) -> None:
+    """Raise UserError in all processes when they do not hold the same number of rows."""
+    most, least = max_over_ranks(rows, -rows)
     if most != -least:
-        raise UserError(
-            f"The machines do not train on the same data: {what} are {-least} on one and {most} on another.",
-            "Start all of them with the same files and settings.",
+        words = _(
+            "The machines do not train on the same data: one has {least:,} rows, another {most:,}.",
+            least=-least,
+            most=most,
         )
+        raise UserError(words, _("Start all of them with the same files and settings."))
 
 
 def common(numbers: list[int], most: int) -> list[int]:

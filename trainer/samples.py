@@ -1,26 +1,32 @@
 """Answers of the model while it learns: after every evaluation, to up to three prompts.
 
-They change nothing: no random number is drawn, and the model is put back as it was. Greedy, at most 64 tokens, and bounded in
-time. Rank 0 answers and the others wait (right for DDP, where every rank holds the whole model).
+They change nothing: no random number is drawn, and the model is put back as it was. Greedy, all in one batch, at most NEW_TOKENS,
+and bounded in time. Rank 0 answers and the others wait (right for DDP, where every rank holds the whole model).
 """
 
+import time
 from collections.abc import Callable
 from itertools import islice
 
 import torch
-from transformers import TrainerCallback
+from transformers import StoppingCriteria, TrainerCallback
 
+from common.language import Sentence, _
 from data.conversations import Conversation
 from models.messages import Message
 from models.prompt import encode_question
 from runs.config import TrainConfig
 from runs.events import Answer
 from runs.problems import MAX_PROMPTS
-from runs.run import EventLog
+from trainer.pace import ANSWER
+from trainer.progress import ProgressCallback
 from trainer.ranks import rank, wait_for_everyone
 
-NEW_TOKENS = 64
-MAX_SECONDS = 30.0
+NEW_TOKENS = 48
+REPEATS, MIN_PIECE_TOKENS = 3, 4  # an answer ends when a piece of it, this long or longer, stands so often in a row
+Tell = Callable[
+    [int, int, float], None
+]  # (answers that are finished, of how many, which part of the tokens is written)
 SHOWN_CHARACTERS = 500  # of a prompt and of an answer, in every event
 
 
@@ -53,72 +59,136 @@ def _opening(messages: list[Message]) -> list[Message]:
 class SampleAnswers(TrainerCallback):
     """Writes a `samples` event after every evaluation; without held-out rows, where an evaluation would be."""
 
-    def __init__(self, prompts: list[list[Message]], tokenizer, events: EventLog, eval_steps: int = 0) -> None:
+    def __init__(
+        self, prompts: list[list[Message]], tokenizer, progress: ProgressCallback, eval_steps: int = 0
+    ) -> None:
         self.prompts = prompts
         self.tokenizer = tokenizer
-        self.events = events
+        self.progress = progress
         self.eval_steps = eval_steps
 
     def on_evaluate(self, args, state, control, model=None, **kwargs) -> None:
         """Answer after an evaluation."""
         self.answer_prompts(model, state.global_step)
+        self.progress.stop_if_asked(state, control, model)
 
     def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
         """Answer every `eval_steps` where nothing is evaluated."""
         if args.eval_strategy == "no" and self.eval_steps and state.global_step % self.eval_steps == 0:
-            self.answer_prompts(model, state.global_step)
+            self.on_evaluate(args, state, control, model)
 
     def on_epoch_end(self, args, state, control, model=None, **kwargs) -> None:
         """Answer after each epoch where nothing is evaluated and `eval_steps` is 0."""
         if args.eval_strategy == "no" and not self.eval_steps and not control.should_training_stop:
-            self.answer_prompts(model, state.global_step)
+            self.on_evaluate(args, state, control, model)
 
     def answer_prompts(self, model, step: int) -> None:
-        """Write a `samples` event with the answers of the model as it is now."""
-        if not self.prompts:
-            return
-        if rank() == 0:
-            self.events.write("samples", step=step, answers=answer(model, self.tokenizer, self.prompts))
+        """Write a `samples` event with the answers of the model as it is now, unless a stop leaves no time for them."""
+        progress, began = self.progress, time.monotonic()
+        limit = progress.answer_seconds() if self.prompts and rank() == 0 else 0.0
+
+        def is_over() -> bool:
+            return time.monotonic() - began >= limit or progress.seconds_left() <= 0
+
+        if limit:
+            answers = answer(model, self.tokenizer, self.prompts, is_over, progress.show_answers)
+            progress.pace.add(ANSWER, time.monotonic() - began, 1)
+            if progress.is_ending or progress.seconds_left() > 0:
+                progress.events.write("samples", step=step, answers=answers)
         wait_for_everyone()
+        progress.looked(step)
 
 
-def answer(model, tokenizer, prompts: list[list[Message]]) -> list[Answer]:
-    """Answer all prompts in one batch, clipped. A prompt that does not fit into the base's window has the answer ""."""
+def answer(
+    model,
+    tokenizer,
+    prompts: list[list[Message]],
+    is_over: Callable[[], bool] = lambda: False,
+    tell: Tell = lambda done, count, part: None,
+) -> list[Answer]:
+    """Answer all prompts in one batch, clipped; end where they are when `is_over()`.
+
+    A prompt that does not fit into the base's window has the answer "".
+    """
     ids = [encode_question(messages, tokenizer) for messages in prompts]
     room = _room(model)
     fitting = [number for number, tokens in enumerate(ids) if len(tokens) <= room]
-    answers = [""] * len(prompts)
+    answers: list[Answer] = [{"prompt": _clipped(messages[-1]["content"]), "answer": ""} for messages in prompts]
     if fitting:
-        texts = _generate(model, tokenizer, [ids[number] for number in fitting], room)
-        for number, text in zip(fitting, texts, strict=True):
-            answers[number] = text
-    return [
-        {"prompt": _clipped(messages[-1]["content"]), "answer": _clipped(text)}
-        for messages, text in zip(prompts, answers, strict=True)
-    ]
+        ends = _generate(model, tokenizer, [ids[number] for number in fitting], room, is_over, tell)
+        for row, number in enumerate(fitting):
+            tokens, why = ends.found[row]
+            text = _clipped(tokenizer.decode(tokens, skip_special_tokens=True).strip())
+            answers[number]["answer"] = why(text) if why else text
+            if why or text.endswith("…"):
+                answers[number]["is_cut"] = True
+    return answers
 
 
 def _clipped(text: str) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"
 
 
-def _generate(model, tokenizer, ids: list[list[int]], room: int) -> list[str]:
-    """Return greedy continuations. The model's mode and every random state are as before afterwards."""
+def _at_the_length(text: str) -> str:
+    return f"{text} ..."
+
+
+def _at_the_time(text: str) -> Sentence:
+    return _("{answer} ... (time limit)", answer=text)
+
+
+def _repeating(text: str) -> Sentence:
+    return _("{answer} ... (repeats itself)", answer=text)
+
+
+class _Ends(StoppingCriteria):
+    """Ends each answer, and keeps its tokens and what is said of an end that the model did not write."""
+
+    def __init__(self, width: int, stops: set[int], most: int, is_over: Callable[[], bool], tell: Tell) -> None:
+        self.width, self.stops, self.most, self.is_over, self.tell = width, stops, most, is_over, tell
+        self.found: dict[int, tuple[list[int], Callable[[str], str] | None]] = {}
+
+    def __call__(self, input_ids, scores, **kwargs):
+        rows, is_over = input_ids[:, self.width :].tolist(), self.is_over()
+        for row, tokens in enumerate(rows):
+            if row in self.found:
+                continue
+            if tokens[-1] in self.stops:
+                self.found[row] = (tokens, None)
+            elif _repeats(tokens):
+                self.found[row] = (tokens, _repeating)
+            elif is_over:
+                self.found[row] = (tokens, _at_the_time)
+            elif len(tokens) >= self.most:
+                self.found[row] = (tokens, _at_the_length)
+        self.tell(len(self.found), len(rows), len(rows[0]) / self.most)
+        return torch.tensor([row in self.found for row in range(len(rows))], device=input_ids.device)
+
+
+def _repeats(tokens: list[int]) -> bool:
+    """Return whether the last tokens are one piece, again and again."""
+    pieces = range(MIN_PIECE_TOKENS, len(tokens) // REPEATS + 1)
+    return any(tokens[-REPEATS * piece :] == REPEATS * tokens[-piece:] for piece in pieces)
+
+
+def _generate(model, tokenizer, ids: list[list[int]], room: int, is_over: Callable[[], bool], tell: Tell) -> _Ends:
+    """Write greedy continuations. The model's mode and every random state are as before afterwards."""
     width = max(map(len, ids))
     padded = [[tokenizer.pad_token_id] * (width - len(tokens)) + tokens for tokens in ids]
     mask = [[0] * (width - len(tokens)) + [1] * len(tokens) for tokens in ids]
     own = model.generation_config.eos_token_id
     stops = {tokenizer.eos_token_id, *(own if isinstance(own, list) else [own] if own is not None else [])}
+    ends = _Ends(width, stops, min(NEW_TOKENS, room - width + 1), is_over, tell)
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     was_training = model.training
     model.eval()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=devices):
-            generated = model.generate(
+            model.generate(
                 input_ids=torch.tensor(padded, device=model.device),
                 attention_mask=torch.tensor(mask, device=model.device),
-                max_new_tokens=min(NEW_TOKENS, room - width + 1),
-                max_time=MAX_SECONDS,
+                max_new_tokens=ends.most,
+                stopping_criteria=[ends],
                 use_cache=True,
                 eos_token_id=sorted(stops),
                 pad_token_id=tokenizer.pad_token_id,
@@ -126,4 +196,4 @@ def _generate(model, tokenizer, ids: list[list[int]], room: int) -> list[str]:
             )
     finally:
         model.train(was_training)
-    return [text.strip() for text in tokenizer.batch_decode(generated[:, width:], skip_special_tokens=True)]
+    return ends

@@ -4,20 +4,25 @@ Stage 1 of two takes `text_epochs` passes over the text; `num_train_epochs` and 
 stage has its own checkpoints, learning-rate schedule and step count; the adapter is the same.
 """
 
+import random
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from common.errors import UserError
 from common.files import read_object
+from common.language import _
 from data.intake import Data, load_data, load_text
 from runs.checkpoints import MAX_KEPT, clean, discard_after, last_checkpoint, step_of, whole_steps
 from runs.config import TrainConfig
 from runs.evaluations import STATE, Evaluations, evaluations_of, is_patience_over
 from runs.events import Answer
 from runs.failures import Failure, explain
+from runs.forecast.plan import evaluated_rows, packed_rows, plan_steps
 from runs.run import CONVERSATIONS, TEXT, Run
 from runs.state import state_of
-from trainer.ranks import common, wait_for_everyone
+from trainer.pace import StageWork
+from trainer.ranks import common, wait_for_everyone, world_size
 
 
 @dataclass
@@ -74,13 +79,52 @@ def plan(config: TrainConfig, run: Run, tokenizer) -> list[Stage]:
         raise Failure("data_format" if known.code == "settings" else known.code, error.message, error.hint) from error
     last = Stage(1, 1, CONVERSATIONS, conversations, config, run.checkpoints_folder)
     if config.needs_evaluations and not last.needs_evaluations:
-        words = "keep best and early_stopping_patience go by the held-out rows, and of these rows none is held out."
-        raise Failure("settings", words, "Give more rows, a larger eval_fraction, or a file as eval_data.")
-    if text is None:
-        return [last]
-    passes = replace(config, num_train_epochs=config.text_epochs, max_steps=0)
-    first = Stage(1, 2, TEXT, text, passes, run.checkpoints_folder / TEXT)
-    return [first, replace(last, number=2, stages=2)]
+        words = _("keep: best and early_stopping_patience need held-out examples, and none of these rows is held out.")
+        raise Failure("settings", words, _("Give more rows, a larger eval_fraction, or a file as eval_data."))
+    stages = [last]
+    if text is not None:
+        passes = replace(config, num_train_epochs=config.text_epochs, max_steps=0)
+        first = Stage(1, 2, TEXT, text, passes, run.checkpoints_folder / TEXT)
+        stages = [first, replace(last, number=2, stages=2)]
+    for stage in stages:
+        _thin(stage)
+    return stages
+
+
+def _thin(stage: Stage) -> None:
+    """Leave as many held-out rows, drawn by the seed, as each evaluation of this stage uses, and say so.
+
+    All evaluations of a stage, those of a resume too, use the same ones: their losses are comparable.
+    """
+    held_out, config = stage.data.held_out, replace(stage.config, num_processes=world_size())
+    count, used = len(held_out.rows), evaluated_rows(config, len(stage.data.train.rows), len(held_out.rows))
+    if used == count:
+        return
+    rows: Any = held_out.rows  # a datasets.Dataset
+    chosen = rows.select(sorted(random.Random(config.seed).sample(range(count), used)))
+    stage.data.held_out = replace(held_out, rows=chosen, count=used, tokens=sum(map(len, chosen["input_ids"])))
+    words = _(
+        "This run is short: each evaluation uses the same {used} of the {count} held-out examples.",
+        used=used,
+        count=count,
+    )
+    stage.data.notes.append(words)
+
+
+def work_of(stage: Stage, has_answers: bool) -> StageWork:
+    """Return how much work a stage is; `has_answers` says that prompts are answered."""
+    config, train, held_out = replace(stage.config, num_processes=world_size()), stage.data.train, stage.data.held_out
+    rows = packed_rows(train.tokens, config.max_length) if config.packing else len(train.rows)
+    steps = plan_steps(config, rows)
+    return StageWork(
+        steps=steps.total_steps,
+        step_tokens=train.tokens / steps.steps_per_epoch,
+        looks_every=config.eval_steps or steps.steps_per_epoch,
+        held_out_rows=len(held_out.rows),
+        held_out_tokens=held_out.tokens,
+        has_answers=has_answers,
+        saves_every=config.save_steps,
+    )
 
 
 def stages_finished(stages: list[Stage]) -> int:

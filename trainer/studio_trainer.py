@@ -88,7 +88,7 @@ class StudioTrainer(SFTTrainer):
         """Return the held-out loss; {} when a stop cut it short. Leaves the random state of the training as it was."""
         self._eval_sums = None
         if self.progress:
-            self.progress.events.write("evaluating")
+            self.progress.begin_evaluation()
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices=devices):
             try:
@@ -99,6 +99,7 @@ class StudioTrainer(SFTTrainer):
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
             forget_preparation(self.model)
         if self.progress:
+            self.progress.looked(self.state.global_step)
             self.progress.events.write("training")
         return metrics
 
@@ -110,7 +111,7 @@ class StudioTrainer(SFTTrainer):
         assert self.args.output_dir  # `recipe` sets it
         folder = Path(self.args.output_dir)
         if self.progress:
-            self.progress.events.write("saving", message="Writing a checkpoint")
+            self.progress.begin_save()
         self.args.output_dir = str(writing_folder(folder))
         try:
             super()._save_checkpoint(model, trial)
@@ -146,7 +147,9 @@ class StudioTrainer(SFTTrainer):
                 evaluation()
         finally:
             self.state.global_step = step
-            self.control.should_evaluate = is_due and not self.control.should_training_stop
+        if self.progress:
+            self.progress.stop_if_asked(self.state, self.control, self.model)
+        self.control.should_evaluate = is_due and not self.control.should_training_stop
 
 
 def release(trainer: StudioTrainer):

@@ -24,6 +24,7 @@ import torch
 
 from common.errors import UserError
 from common.files import read_object, write_json
+from common.language import Sentence, _, joined
 from models.base import Base, choose_base, fetch_base
 from models.family import shape_of
 from models.precision import load_base_model, resolve_precision
@@ -39,12 +40,14 @@ from trainer import ranks
 from trainer.gradient_checkpointing import decide
 from trainer.init_adapter import check_adapter, load_adapter
 from trainer.keep_best import KeepBest, end_words, keep_best, kept_checkpoint, load_state, owed_evaluation
-from trainer.metrics import collect_metrics, held_out_losses, sample_answers
-from trainer.progress import ProgressCallback, StopRequested, StopWatch
+from trainer.metrics import collect_metrics, held_out_losses, sample_answers, sizes_and_time
+from trainer.pace import StageWork
+from trainer.progress import ProgressCallback
 from trainer.recipe import build_trainer
 from trainer.report_failure import report_failure, watch_for_hangs
 from trainer.samples import SampleAnswers, choose_prompts, fits_window
-from trainer.stages import History, Stage, clean_up, history, plan, stages_finished
+from trainer.stages import History, Stage, clean_up, history, plan, stages_finished, work_of
+from trainer.stop_watch import StopRequested, StopWatch
 from trainer.studio_trainer import StudioTrainer, release
 
 gc.freeze()  # modules stay: never walked again
@@ -54,7 +57,7 @@ gc.enable()
 def main() -> int:
     """Train the run that the command line names; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--run", type=Path, required=True, help="folder of the run, made by the launcher")
+    parser.add_argument("--run", type=Path, required=True, help=_("folder of the run, made by the launcher"))
     run = Run(parser.parse_args().run.resolve())
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     events = EventLog(run, writes=ranks.local_rank() == 0)  # until it is known who shares a disk
@@ -62,14 +65,17 @@ def main() -> int:
     watch = StopWatch(run)
     if ranks.restarts()[0] and (status := ranks.final_status(run)):
         return int(status == "failed")
+    watch.listen_while_loading()
     try:
         train(run, events, watch)
     except StopRequested as reason:
-        events.write("stopped", message=str(reason), hint="Resume starts it again.")
+        watch.is_over = True
+        events.write("stopped", message=reason.message, hint=_("Resume starts it again."))
     except Exception as error:
         report_failure(error, run, events, told)
         return 1
     finally:
+        watch.is_over = True
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
     return 0
@@ -84,6 +90,7 @@ class Work:
     events: EventLog
     watch: StopWatch
     base: Base
+    folder: Path  # of the base
     precision: str
     tokenizer: Any
     sampler: SampleAnswers
@@ -95,42 +102,48 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
     config = run.config()
     watch.max_minutes = config.max_minutes
     _meet(run, config, events)
-    events.write("preparing", message="Looking at the base model")
+    _prepare(events, watch, _("Looking at the base model"))
     chosen = choose_base(config.base, config.base_revision)
     # the reason is that of the launcher, which chose it
     base = replace(chosen, reason=config.base_reason or chosen.reason)
     config = in_own_precision(config, base)
     if config.init_adapter:
         check_adapter(run.init_adapter_folder, config.init_adapter, base)
-    folder = fetch_base(base, lambda what, fraction: _prepare(events, watch, what, fraction=fraction))
+
+    def tell(activity: str, part: float | None) -> None:
+        watch.check()
+        events.write_activity(activity, part)
+
+    folder = fetch_base(base, tell)
     precision = resolve_precision(config.precision, torch.cuda.is_available())
-    _prepare(events, watch, "Reading the data", precision=precision)
+    _prepare(events, watch, _("Reading the data"), precision=precision)
     check_base(config, folder, precision)
     tokenizer = load_tokenizer(folder, config.chat_template)
     stages = plan(config, run, tokenizer)
     for stage in stages:
-        ranks.check_alike("the rows", len(stage.data.train.rows))
+        ranks.check_alike(len(stage.data.train.rows))
     for note in dict.fromkeys(note for stage in stages for note in stage.data.notes):
         events.write("note", message=note)
     decide(stages, shape_of(folder), events)
     clean_up(stages, events.writes)
-    _prepare(events, watch, f"Loading {base.model_id} in {precision}")
+    _prepare(events, watch, _("Loading {model} in {precision}", model=base.model_id, precision=precision))
     finished = stages_finished(stages)
     model = load_base_model(folder, precision)
-    _prepare(events, watch, "Setting up the training")
+    _prepare(events, watch, _("Setting up the training"))
     if finished and (checkpoint := kept_checkpoint(stages[finished - 1], history(run, finished))):
         model = load_adapter(model, checkpoint, stages[finished - 1].name)
     elif config.init_adapter:
         model = load_adapter(model, run.init_adapter_folder, config.init_adapter)
     prompts = []
     if config.parallel in SPLIT_WEIGHTS:
-        events.write("note", message=f"No sample answers: with {config.parallel} no process holds the whole model.")
+        words = _("No sample answers: with {parallel} no process holds the whole model.", parallel=config.parallel)
+        events.write("note", message=words)
     else:
         held_out = stages[-1].data.held_out_conversations
         prompts = choose_prompts(config, held_out, partial(fits_window, model, tokenizer))
-    sampler = SampleAnswers(prompts, tokenizer, events, config.eval_steps)
     progress = ProgressCallback(events, watch)
-    work = Work(run, config, events, watch, base, precision, tokenizer, sampler, progress)
+    sampler = SampleAnswers(prompts, tokenizer, progress, config.eval_steps)
+    work = Work(run, config, events, watch, base, folder, precision, tokenizer, sampler, progress)
     if ranks.world_size() > 1:
         progress.hang_watch = watch_for_hangs(run, config, events)
     trainer, stage = _train_stages(model, stages[finished:], work)
@@ -147,19 +160,24 @@ def _meet(run: Run, config: TrainConfig, events: EventLog) -> None:
         write_json(run.process_file, {**read_object(run.process_file), "trainer": this_process(os.getpid())})
     restarted, most = ranks.max_over_ranks(*ranks.restarts())  # a machine whose own processes lived counts none
     if restarted:
-        words = f"Restarted after a process died ({restarted} of {most}): it goes on from the last checkpoint."
+        words = _(
+            "Restarted after a process died ({restarted} of {most}). It goes on from the last checkpoint.",
+            restarted=restarted,
+            most=most,
+        )
         events.write("note", message=words)
 
 
 def _train_stages(model, stages: list[Stage], work: Work):
     """Train one stage after the other on the same adapter. Returns (trainer, stage) of the one that ended last."""
-    for stage in stages:
+    for number, stage in enumerate(stages):
         rows, held_out = stage.data.train.rows, stage.data.held_out.rows
         made = (work.precision, rows, held_out, work.progress, stage.folder)
         trainer = build_trainer(model, work.tokenizer, stage.config, work.run, *made)
         trainer.add_callback(work.sampler)
         trainer.args.save_on_each_node = ranks.sum_over_ranks(work.events.writes)[0] > 1
-        _train_stage(trainer, stage, work)
+        sizes = [work_of(each, bool(work.sampler.prompts)) for each in stages[number:]]
+        _train_stage(trainer, stage, sizes, work)
         if work.progress.was_stopped or stage.is_last:
             return trainer, stage
         keep_best(trainer, stage, None)
@@ -168,7 +186,7 @@ def _train_stages(model, stages: list[Stage], work: Work):
         gc.collect()  # its wrappers hold hooks on the weights that the next trainer wraps
 
 
-def _prepare(events: EventLog, watch: StopWatch, message: str, **values) -> None:
+def _prepare(events: EventLog, watch: StopWatch, message: Sentence, **values) -> None:
     """Write a `preparing` event. Raises StopRequested when a stop was asked for."""
     watch.check()
     events.write("preparing", message=message, **values)
@@ -178,25 +196,44 @@ def check_base(config: TrainConfig, folder: Path, precision: str) -> None:
     """Raise UserError for settings that this base, or its precision on this machine, cannot have."""
     layers = shape_of(folder).num_hidden_layers
     if config.last_layers > layers:
-        raise UserError(f"last_layers {config.last_layers} is more than the base's {layers} layers.", "Lower it.")
+        words = _(
+            "{setting} is {wanted:,}; this base has {count:,} layers.",
+            setting="last_layers",
+            wanted=config.last_layers,
+            count=layers,
+        )
+        raise UserError(words, _("Lower it."))
     positions = read_object(folder / "config.json").get("max_position_embeddings", config.max_length)
     if config.max_length > positions:
-        raise UserError(f"max_length {config.max_length} is more than the base's {positions} positions.", "Lower it.")
+        words = _(
+            "{setting} is {wanted:,}; this base has {count:,} positions.",
+            setting="max_length",
+            wanted=config.max_length,
+            count=positions,
+        )
+        raise UserError(words, _("Lower it."))
     if config.use_dora and precision == "8bit" and not torch.cuda.is_available():
         # PEFT 0.21 takes the int8 weight apart in every forward, and on a CPU puts it back without its scales
-        raise UserError("DoRA on an 8-bit base needs a GPU.", "Switch use_dora off, or set precision to auto.")
+        raise UserError(
+            _("DoRA on an 8-bit base needs a GPU."), _("Switch use_dora off, or set the precision to auto.")
+        )
 
 
-def _train_stage(trainer: StudioTrainer, stage: Stage, work: Work) -> None:
-    """Train from the last whole checkpoint, or from the start; the held-out rows are evaluated at step 0."""
+def _train_stage(trainer: StudioTrainer, stage: Stage, sizes: list[StageWork], work: Work) -> None:
+    """Train from the last whole checkpoint, or from the start; the held-out rows are evaluated at step 0.
+
+    `sizes` are the work of this stage and of those after it.
+    """
     checkpoint, past = stage.checkpoint(), history(work.run, stage.number)
     work.watch.check()
-    work.progress.begin_stage(stage.is_last)
+    work.progress.begin_stage(sizes, stage.step(), max(past.eval_losses, default=-1))
+    later_steps = sum(size.steps for size in sizes[1:])
     if checkpoint or past.has_begun:
-        work.events.write("resumed", step=stage.step(), stage=stage.number)
+        work.events.write("resumed", step=stage.step(), stage=stage.number, later_steps=later_steps)
     elif stage.stages > 1:
-        work.events.write("stage", stage=stage.number, stages=stage.stages, name=stage.name)
-    work.events.write("training", total_steps=0)
+        named = {"stage": stage.number, "stages": stage.stages, "name": stage.name}
+        work.events.write("stage", **named, later_steps=later_steps)
+    work.events.write("training")
     _evaluate_step_0(trainer, bool(checkpoint), past, work)
     keeper = KeepBest(stage.config)
     trainer.add_callback(keeper)
@@ -233,23 +270,23 @@ def _evaluate_step_0(trainer: StudioTrainer, has_checkpoint: bool, past: History
 
 def _finish(trainer: StudioTrainer, stages: list[Stage], stage: Stage, work: Work) -> None:
     """Evaluate the held-out rows a last time, publish the adapter of the step that is kept, and write the last event."""
-    work.progress.begin_last_evaluation()
-    trainer.evaluate_step_0()
+    work.progress.begin_ending()
+    if not work.progress.was_stopped:  # else a resume does it
+        trainer.evaluate_step_0()
     losses = held_out_losses(trainer, work.run, stage.number)
     kept = keep_best(trainer, stage, losses[1])
     metrics = collect_metrics(trainer, stages, stage.number, work.base, work.precision, losses, kept)
+    metrics |= sizes_and_time(trainer, work.folder, work.run, work.watch)
     metrics |= sample_answers(trainer, work.run, work.sampler, stage.number, kept.step)
-    work.events.write("saving", message="Saving the adapter")
+    work.events.write("saving", message=_("Saving the adapter"))
     weights = whole_weights(trainer.model)
     if work.events.writes:
         folder = publish_adapter(trainer.model, work.tokenizer, work.run, work.base, metrics, weights, kept.checkpoint)
         words = end_words(trainer, stage, kept, losses[1])
         if work.progress.was_stopped:
             message = work.progress.stop_message(trainer.state.global_step, trainer.state.max_steps)
-            words = f"{message} {words}".strip()
-            work.events.write(
-                "stopped", message=words, hint="Resume goes on from here.", metrics=metrics, adapter=folder.name
-            )
+            said = {"message": joined([message, words]), "hint": _("Resume goes on from here.")}
+            work.events.write("stopped", **said, metrics=metrics, adapter=folder.name)
         else:
             work.events.write("done", message=words, metrics=metrics, adapter=folder.name)
     ranks.wait_for_everyone()
@@ -258,5 +295,8 @@ def _finish(trainer: StudioTrainer, stages: list[Stage], stage: Stage, work: Wor
 if __name__ == "__main__":
     started = time.time()
     code = main()
-    print(f"The training process ended with {code} after {time.time() - started:.0f} s.", flush=True)
+    print(
+        _("The training process ended with {code} after {seconds:.0f} s.", code=code, seconds=time.time() - started),
+        flush=True,
+    )
     sys.exit(code)

@@ -35,7 +35,7 @@ def test_a_job_trains_is_stopped_and_a_new_one_goes_on_until_the_adapter_is_here
     stop(run)  # as the page's Stop does
     wait_for(lambda: read_job(run).is_over and not read_state(run).is_running, "the end of the job")
     state = read_state(run)
-    assert state.status == "stopped" and "what was learned is kept" in state.message, state.message
+    assert state.status == "stopped" and "hat was learned is kept" in state.message, state.message
     assert find_adapter(state.adapter).origin.repo_id == "alice/far", "asked, it sent what it learned"
     assert read_job(run).stage == "COMPLETED" and "stop" in hub.repositories["alice/far-job"].files
     wait_for(lambda: all(thread.name != f"job-local-{run.id}" for thread in threading.enumerate()), "the follower")

@@ -31,8 +31,9 @@ def rows(tinyllama_tokenizer):
 def make_trainer(tiny_base, tinyllama_tokenizer, run, rows, bitsandbytes_as_it_was):
     """Builds the real trainer on the two-layer model, on these rows unless it is given others."""
 
-    from trainer.progress import ProgressCallback, StopWatch
+    from trainer.progress import ProgressCallback
     from trainer.recipe import build_trainer
+    from trainer.stop_watch import StopWatch
 
     def make(precision: str = "fp32", held_out=(), train=rows, run=run, **settings):
         config = TrainConfig(

@@ -9,8 +9,9 @@ from models.precision import load_base_model
 from runs.config import TrainConfig
 from runs.forecast.plan import packed_rows, plan_steps
 from runs.run import EventLog, Run
-from trainer.progress import ProgressCallback, StopWatch
+from trainer.progress import ProgressCallback
 from trainer.recipe import build_trainer
+from trainer.stop_watch import StopWatch
 
 
 def rows(count: int, length: int = 8) -> list[dict]:

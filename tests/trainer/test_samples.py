@@ -1,12 +1,13 @@
 """The model answers while it learns, and learns as if nobody had asked."""
 
 import pytest
+import torch
 
 from models.precision import load_base_model
 from runs.config import TrainConfig
 from runs.launcher import create_run
 from tests.running import events, losses, run_main, small_settings, write_rows
-from trainer.samples import SampleAnswers, answer, choose_prompts
+from trainer.samples import SampleAnswers, _Ends, answer, choose_prompts
 
 PROMPTS = "What is 1?\nWhat is 2?\nWho are you?"
 
@@ -50,7 +51,32 @@ def test_an_answer_in_a_batch_is_the_answer_alone(tiny_base, tinyllama_tokenizer
     together = answer(model, tinyllama_tokenizer, prompts)
     assert together[:2] == [answer(model, tinyllama_tokenizer, [prompt])[0] for prompt in prompts[:2]]
     assert together[2]["answer"] == "", "longer than the window of the base"
+    late = answer(model, tinyllama_tokenizer, prompts, is_over=lambda: True)
+    assert late[0]["answer"].endswith(" ... (time limit)") and late[0].get("is_cut")
     assert model.training
+
+
+@pytest.mark.parametrize(
+    ("written", "is_over", "marked"),
+    [
+        ([5, 6, 7, 2], False, (4, None)),
+        ([5, 6, 7, 8] * 3, False, (12, "text ... (repeats itself)")),
+        ([5, 6, 7, 8] * 3, True, (1, "text ... (time limit)")),
+        (list(range(10, 40)), False, (20, "text ...")),
+        ([5] * 11, False, None),
+    ],
+    ids=["its end", "repeats", "time", "length", "goes on"],
+)
+def test_an_answer_ends_for_a_reason_that_it_says_and_others_go_on(written, is_over, marked):
+    told = []
+    ends = _Ends(1, {2}, 20, lambda: is_over, lambda done, count, part: told.append((done, count)))
+    for count in range(1, len(written) + 1):
+        rows = torch.tensor([[1, *written[:count]], [1, *(100 + n for n in range(count))]])
+        if ends(rows, None).tolist()[0]:
+            break
+    found = ends.found.get(0)
+    assert (found and (len(found[0]), found[1] and found[1]("text"))) == marked
+    assert told[-1][1] == 2 and (1 in ends.found) == (is_over or marked == (20, "text ..."))
 
 
 def test_prompts_are_the_users_else_the_first_held_out_questions():

@@ -107,7 +107,7 @@ def test_an_adapter_of_the_last_layers_is_continued_in_them(settings):
 def test_more_last_layers_than_the_base_has_are_refused_in_words(settings):
     run = create_run(TrainConfig(name="many", last_layers=3, **settings))
     assert run_main(run) == 1
-    assert "last_layers 3 is more than the base's 2 layers" in events(run, "failed")[0]["message"]
+    assert "last_layers is 3; this base has 2 layers" in events(run, "failed")[0]["message"]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_more_last_layers_than_the_base_has_are_refused_in_words(settings):
         (lambda folder: change_config(folder, r=8), "does not fit"),
         (lambda folder: change_config(folder, target_modules=["q_proj"]), "other layers"),
         (lambda folder: change_config(folder, target_modules=["nothing"]), "does not fit"),
-        (lambda folder: change_config(folder, peft_type="IA3"), "no LoRA"),
+        (lambda folder: change_config(folder, peft_type="IA3"), "not a LoRA"),
     ],
     ids=["gone", "pickle", "damaged", "rank", "modules", "unknown-modules", "kind"],
 )
