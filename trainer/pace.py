@@ -52,10 +52,6 @@ class Pace:
         before = self._measured.get(kind, (0.0, 0.0))
         self._measured[kind] = (FADE * before[0] + seconds, FADE * before[1] + amount)
 
-    def has_measured(self, kind: str) -> bool:
-        """Return whether this kind of work was done in this run."""
-        return kind in self._measured
-
     def seconds(self, work: Work) -> float | None:
         """Return the seconds that the work takes; None before the first step."""
         if self._measured.get(TRAIN, (0.0, 0.0))[1] <= 0:

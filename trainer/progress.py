@@ -129,10 +129,9 @@ class ProgressCallback(TrainerCallback):
         return max(0.0, (STOPPED_SECONDS if requested else LATE_SECONDS) - (time.monotonic() - heard))
 
     def has_time_to_evaluate(self) -> bool:
-        """Return whether an evaluation fits into the seconds that are left, as far as one was measured."""
-        if not (self.stage and self.pace.has_measured(EVALUATE)):
-            return True
-        return (self.pace.seconds({EVALUATE: self.stage.held_out_tokens}) or 0.0) <= self.seconds_left()
+        """Return whether an evaluation fits into the seconds that are left, as far as that is known."""
+        seconds = self.pace.seconds({EVALUATE: self.stage.held_out_tokens}) if self.stage else None
+        return (seconds or 0.0) <= self.seconds_left()
 
     def begin_evaluation(self) -> None:
         """Write an `evaluating` event and start the clock."""
