@@ -29,7 +29,7 @@ def listed(chat, tmp_path):  # noqa: F811
     with gr.Blocks():
         listed = ConversationHandlers(lay_out_conversations(), handlers)
     parts, file = listed.parts, tmp_path / "given.json"
-    values |= {parts.search_box: "", parts.picked_box: "", parts.import_button: str(file)}
+    values |= {parts.search_box: "", parts.picked_box: "", parts.gone: None, parts.import_button: str(file)}
 
     def bring(text: str) -> dict:
         file.write_text(text)
@@ -86,6 +86,19 @@ def test_what_cannot_be_read_is_offered_as_a_file(listed):
     assert button.visible and "2 damaged chats" in button.value
     text, name = list_of.export_unread(values, None)
     assert name.endswith(".json") and json.loads(text)[0] == TOMORROW and "damaged" in text
+
+
+def test_a_deleted_chat_comes_back_as_it_was(listed):
+    list_of, values, _ = listed
+    own, parts = list_of.chat.layout, list_of.parts
+    before = values[own.conversation]
+    page = list_of.delete(values, None)
+    assert page[parts.undo_button].visible and [one.get("deleted") for one in page[own.store]] == [True]
+    now = {**values, own.store: page[own.store], own.conversation: page[own.conversation], parts.gone: page[parts.gone]}
+    page = list_of.undo_delete(now, None)
+    assert {**page[own.conversation], "changed": 0} == {**before, "changed": 0} and not page[parts.undo_button].visible
+    with pytest.raises(gr.Error, match="no deleted chat"):
+        list_of.undo_delete({**now, own.store: page[own.store]}, None)
 
 
 def test_an_empty_list_says_why(listed):

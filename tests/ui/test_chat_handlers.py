@@ -12,11 +12,14 @@ from chat.engine import Reply
 from chat.records import checked
 from chat.sampling import Sampling
 from common.errors import UserError
+from common.files import write_json
+from common.paths import adapters_folder
+from data.feedback import list_datasets, read_rows
 from ui.chat.answer import Engines, is_answering
 from ui.chat.data import DataHandlers, lay_out_data
 from ui.chat.handlers import ChatHandlers
 from ui.chat.layout import lay_out
-from ui.chat.settings import SUMMARISE
+from ui.chat.settings import CUSTOM, SUMMARISE, name_of, named_values
 from ui.chat.store import conversation_store
 
 DRAFT = "what I was typing"
@@ -174,6 +177,67 @@ def test_a_thumb_pressed_while_an_answer_streams_keeps_its_mark(chat):
         page.update(changes)
     kept = page[own.store][0]["panes"][0]["messages"]
     assert kept[1]["rated"] == "Like" and kept[-1]["content"] == "fine" and not is_answering(page[own.conversation])
+
+
+@pytest.mark.parametrize("end", ["length", "stopped", "repeated"])
+def test_an_answer_that_was_cut_off_becomes_no_row(chat, monkeypatch, end):
+    handlers, values, _ = chat
+    warnings, infos = [], []
+    monkeypatch.setattr(gr, "Warning", lambda words, **_: warnings.append(words))
+    monkeypatch.setattr(gr, "Info", lambda words, title, **_: infos.append((title, words)))
+    with gr.Blocks():
+        data = DataHandlers(lay_out_data(), handlers)
+    messages = values[handlers.layout.conversation]["panes"][0]["messages"]
+    messages[1]["end"], values[data.parts.name_box] = end, "from-chat"
+    like = type("Like", (), {"index": 1, "liked": True})()
+    data.rate(0)(values, like, None)
+    assert list_datasets() == [] and "not complete" in warnings[0] and not infos
+    like.index = 3
+    data.rate(0)(values, like, None)
+    assert infos == [("Saved to from-chat", "1 row")] and len(read_rows("from-chat")) == 1
+
+
+def test_an_adapter_is_compared_with_its_base_until_that_is_taken_out(chat, monkeypatch):
+    handlers, values, _ = chat
+    own = handlers.layout
+
+    def picked(model, beside, page) -> tuple[list, dict]:
+        page = handlers.models_changed({**page, own.model_dropdown: model, own.beside_dropdown: beside}, None)
+        models = [pane["model"] for pane in page[own.conversation]["panes"]]
+        assert models == [model, *page[own.beside_dropdown]]
+        return page[own.beside_dropdown], {**values, own.conversation: page[own.conversation]}
+
+    beside, page = picked("adapter:a", ["remote:m"], values)
+    assert beside == ["bare:", "remote:m"]
+    beside, page = picked("adapter:a", ["remote:m"], page)
+    assert beside == ["remote:m"], "it comes back"
+    beside, page = picked("adapter:b", ["bare:"], page)
+    assert picked("base:auto", ["bare:"], page)[0] == [], "a base is compared with itself"
+
+
+def test_prompts_to_try_are_the_adapters_own(chat, isolated_home):
+    handlers, _, _ = chat
+    folder = adapters_folder() / "mine"
+    folder.mkdir(parents=True)
+    write_json(folder / "adapter_config.json", {"base_model_name_or_path": "x", "r": 4, "peft_type": "LORA"})
+    (folder / "adapter_model.safetensors").write_bytes(b"")
+    prompts = ["  ", "How do I learn?", "x" * 5_000, "How do I learn?", "Why?", "When?", "Who?"]
+    write_json(folder / "metrics.json", {"samples_before": [{"prompt": text, "answer": "a"} for text in prompts]})
+
+    def tried(model) -> list[str]:
+        return [one["text"] for one in handlers.prompts(None, "a" * 32, model).examples]
+
+    assert tried("adapter:mine") == ["How do I learn?", "Why?", "When?"]
+    examples = tried("base:auto")
+    assert len(examples) == 3 and tried("adapter:gone") == tried(None) == examples
+
+
+def test_a_named_choice_sets_the_sliders_and_a_moved_slider_makes_it_custom():
+    assert (
+        tuple(named_values("repeatable")) == (0.0, 0.95, 0, 1.0)
+        and name_of(*named_values("repeatable")) == "repeatable"
+    )
+    assert name_of(*named_values("balanced")) == "balanced" and name_of(1.9, 0.5, 0, 1.0) == CUSTOM
 
 
 def test_the_server_holds_a_conversation_only_while_it_is_being_answered(chat):

@@ -2,9 +2,20 @@
 
 import pytest
 
-from chat.conversation import new_conversation
+from chat.conversation import ask, new_conversation
 from chat.engine import Seen
-from ui.chat.view import MAX_SHOWN_TURNS, meter, place_of, seen_table, shown, shown_messages, shown_rating, written
+from chat.records import checked
+from ui.chat.view import (
+    MAX_SHOWN_TURNS,
+    meter,
+    note_of,
+    place_of,
+    seen_table,
+    shown,
+    shown_messages,
+    shown_rating,
+    written,
+)
 
 TEXTS = [
     "plain",
@@ -102,6 +113,19 @@ def test_the_meter_says_what_is_used_and_what_is_left_out():
     assert "1,024 of 2,048" in text and "width:50%" in text and "3 earlier turns" in text
     assert "template" not in text
     assert "began with another chat template (t1); now it is t2" in meter({**pane, "read_as": "t2"})
+
+
+def test_the_line_under_an_answer_is_made_of_its_figures():
+    conversation = new_conversation(["adapter:m"])
+    ask(conversation, "Hi")
+    answer = conversation["panes"][0]["messages"][-1]
+    answer |= {"end": "length", "by": "m"}
+    answer["took"] = {"tokens": 9, "tokens_per_second": 3.21, "seconds_to_first": 0.5, "seed": 4, "temperature": 0.7}
+    line = "Reached the length limit. Press Continue. · 3.2 tokens/s, the first after 0.5 s · seed 4, temperature 0.7"
+    assert note_of(checked(conversation)["panes"][0]["messages"][-1], "m") == line
+    answer["took"]["tokens_per_second"] = float("inf")
+    with pytest.raises(ValueError, match="is no number"):
+        checked(conversation)
 
 
 def test_an_answer_that_another_model_wrote_says_whose_it_is():
