@@ -85,12 +85,12 @@ def test_models_answer_side_by_side_and_an_answer_becomes_a_row(chat):
     assert all("tokens/s, the first after" in answer for answer in answers)
     assert words(chat, 0, "user")[0] == TYPED.replace("`", ""), "what was typed is not what is shown"
     icon(chat, 0, "Like").first.click()
-    chat.locator(".toast-body").get_by_text("it is not complete").wait_for()
+    chat.locator(".toast-body").get_by_text("is not complete").wait_for()
     assert not (home() / "datasets/local/from-chat.jsonl").exists(), "an answer that was cut off became a row"
     edit(chat, 0, 1, "A corrected answer.")
     wait_for(lambda: (home() / "datasets/local/from-chat.jsonl").exists(), 30, "no row was kept")
     icon(chat, 0, "Like").first.click()
-    chat.get_by_text("Saved to from-chat").first.wait_for()
+    chat.get_by_text("Saved to from-chat, 1 row.").first.wait_for()
     (row,) = read_rows("from-chat")
     assert row["source"] == "liked" and [one["content"] for one in row["messages"]] == [TYPED, "A corrected answer."]
     chat.locator("#chat-settings-button").click()

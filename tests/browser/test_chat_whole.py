@@ -87,7 +87,7 @@ def test_from_the_first_visit_to_a_row_that_trains(chat, tiny_base):  # noqa: F8
     wait_for(lambda: words(chat, 1, "user")[1:] == ["Another question"], 60, "the question is not asked anew")
     wait_idle(chat)
     chat.get_by_role("button", name="This answer is better").nth(1).click()
-    refused(chat, "it is not complete")
+    refused(chat, "is not complete")
     edit(chat, 1, 3, "A better answer.")
     wait_for(lambda: sources() == ["edited", "edited"], 30, "no row was kept")
     chat.get_by_role("button", name="This answer is better").nth(1).click()

@@ -184,7 +184,7 @@ def test_an_answer_that_was_cut_off_becomes_no_row(chat, monkeypatch, end):
     handlers, values, _ = chat
     warnings, infos = [], []
     monkeypatch.setattr(gr, "Warning", lambda words, **_: warnings.append(words))
-    monkeypatch.setattr(gr, "Info", lambda words, title, **_: infos.append((title, words)))
+    monkeypatch.setattr(gr, "Info", lambda words, **_: infos.append(words))
     with gr.Blocks():
         data = DataHandlers(lay_out_data(), handlers)
     messages = values[handlers.layout.conversation]["panes"][0]["messages"]
@@ -194,7 +194,7 @@ def test_an_answer_that_was_cut_off_becomes_no_row(chat, monkeypatch, end):
     assert list_datasets() == [] and "not complete" in warnings[0] and not infos
     like.index = 3
     data.rate(0)(values, like, None)
-    assert infos == [("Saved to from-chat", "1 row")] and len(read_rows("from-chat")) == 1
+    assert infos == ["Saved to from-chat, 1 row."] and len(read_rows("from-chat")) == 1
 
 
 def test_an_adapter_is_compared_with_its_base_until_that_is_taken_out(chat, monkeypatch):

@@ -155,16 +155,12 @@ class DataHandlers:
         if not messages or messages[-1]["role"] != "assistant":
             raise UserError(_("Only an answer can become a row."))
         if conversation["panes"][pane]["messages"][place].get("end") and source != "edited":
-            gr.Warning(
-                str(_("Continue or correct this answer first: it is not complete.")),
-                title=str(_("Not saved")),
-                duration=6,
-            )
+            gr.Warning(str(_("Not saved: this answer is not complete. Continue or correct it first.")))
             return False
         key = _key_of(conversation, pane, place)
         kept = feedback.keep_row(values[self.parts.name_box], messages, source, key, owner)
-        rows = n_("{count:,} row", "{count:,} rows", kept.rows)
-        gr.Info(str(rows), title=html.escape(str(_("Saved to {name}", name=kept.name)), quote=False), duration=4)
+        words = n_("Saved to {name}, {count:,} row.", "Saved to {name}, {count:,} rows.", kept.rows, name=kept.name)
+        gr.Info(html.escape(str(words), quote=False), duration=4)
         return True
 
     def wire(self, inputs: set, outputs: list) -> None:

@@ -180,6 +180,6 @@ def _without_those_gone(handlers: ChatHandlers, values: Values, choices: list) -
     words = [_("No longer there: {names}.", names=", ".join(gone))]
     if first not in known:
         words.append(_("“{name}” answers now; the list has the others.", name=label_of(instead)))
-    gr.Warning(html.escape(str(joined(words)), quote=False), title=str(_("Note")))
+    gr.Warning(html.escape(str(joined(words)), quote=False))
     picked = {own.model_dropdown: instead, own.beside_dropdown: [model for model in beside if model in known]}
     return at_rest(own, handlers.current({**values, **picked}))
