@@ -29,7 +29,7 @@ from common.language import _, n_
 from common.paths import slug
 from ui.chat.answer import end_early
 from ui.chat.handlers import ChatHandlers
-from ui.chat.keys import DOWNLOAD
+from ui.chat.keys import DOWNLOAD, PICKED
 from ui.chat.layout import NONE_YET, Conversations, Layout
 from ui.chat.models import BASE_AUTO, BESIDE_BASE, in_words, model_choices, models_of
 from ui.chat.store import open_conversation
@@ -250,7 +250,7 @@ class ConversationHandlers:
         parts.rename_button.click(self.rename, everything, outputs + here, api_name="rename_conversation", **QUIET)
         chosen = everything | {parts.import_button}
         # what was picked is noted at once: the list may be drawn anew before its turn comes
-        noted = parts.list_radio.input(None, parts.list_radio, parts.picked_box, js="(id) => id", cancels=running)
+        noted = parts.list_radio.input(None, parts.list_radio, parts.picked_box, js=PICKED, cancels=running)
         noted.then(self.open_one, everything, outputs + here, api_name="open_conversation", **QUIET)
         for on, handler, inputs_of, name in (
             (parts.delete_button.click, self.delete, everything, "delete_conversation"),

@@ -18,6 +18,13 @@ COPY_THE_WORDS = """(...values) => {
   }
   return values;
 }"""
+# On a phone a side lies over the answers: what is done beside it closes it. Returns whether one was open.
+SHUT = """() => {
+  const sides = document.getElementById("chat")?.dataset;
+  const isOpen = matchMedia("(max-width: 960px)").matches && (sides?.list === "open" || sides?.settings === "open");
+  if (isOpen) { delete sides.list; delete sides.settings; }
+  return isOpen;
+}"""
 # Esc closes an open list or a side on a phone, or leaves an edit, else it stops the answer. An edited message's box has the
 # focus, and not the line under the answer in it.
 KEYS = """() => {
@@ -28,19 +35,15 @@ KEYS = """() => {
   setTimeout(fit);  // after the tab is drawn
   if (window.studioKeys) return;
   window.studioKeys = true;
-  const shut = (chat) => { delete chat.dataset.list; delete chat.dataset.settings; };
-  document.addEventListener("pointerdown", (event) => {  // on a phone a side lies over the answers: beside it closes it
-    const chat = document.getElementById("chat");
-    const isIn = event.target.closest?.(".chat-side, .chat-toggle, [role=listbox]");
-    if (chat && !isIn && matchMedia("(max-width: 960px)").matches) shut(chat);
+  document.addEventListener("pointerdown", (event) => {
+    if (!event.target.closest?.(".chat-side, .chat-toggle, [role=listbox]")) shut();
   });
   window.addEventListener("resize", fit);
   document.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || document.querySelector("[role=listbox]")) return;
+    if (event.key !== "Escape" || event.isComposing || document.querySelector("[role=listbox]")) return;
     const edited = event.target.closest?.("textarea.edit-textarea");
     if (edited) return edited.closest(".message-row")?.nextElementSibling?.querySelector("[aria-label=Cancel]")?.click();
-    const chat = document.getElementById("chat"), isNarrow = matchMedia("(max-width: 960px)").matches;
-    if (isNarrow && (chat?.dataset.list === "open" || chat?.dataset.settings === "open")) return shut(chat);
+    if (shut()) return;
     const stop = document.getElementById("chat-stop");
     if (stop?.offsetParent && !stop.disabled) stop.click();
   });
@@ -56,8 +59,9 @@ KEYS = """() => {
     }
   }).observe(document.body, { childList: true, subtree: true });
 }"""
-IN_THE_BROWSER = f"(...values) => {{ ({KEYS})(); return ({COPY_THE_WORDS})(...values); }}"
-FOCUS = """(...values) => { document.querySelector("#chat-box textarea")?.focus(); return values; }"""
+IN_THE_BROWSER = f"(...values) => {{ const shut = {SHUT}; ({KEYS})(); return ({COPY_THE_WORDS})(...values); }}"
+FOCUS = f"(...values) => {{ ({SHUT})(); document.querySelector('#chat-box textarea')?.focus(); return values; }}"
+PICKED = f"(id) => {{ ({SHUT})(); return id; }}"
 DOWNLOAD = """(text, name) => {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text]));
@@ -69,7 +73,7 @@ DOWNLOAD = """(text, name) => {
 def toggle(side: str) -> str:
     """Return the script that opens or closes a side of the chat, 'list' or 'settings'; what is usual depends on the window."""
     return f"""() => {{
-  const chat = document.getElementById("chat"), isShown = chat.querySelector(".chat-{side}").offsetParent !== null;
+  const chat = document.getElementById("chat"), isShown = chat.querySelector(".chat-{side}").getClientRects().length > 0;
   chat.dataset.{side} = isShown ? "shut" : "open";
   document.getElementById("chat-{side}-button").setAttribute("aria-expanded", String(!isShown));
 }}"""
