@@ -59,7 +59,7 @@ class Sampling:
             )
 
 
-# What people get who choose nothing: measured on the embedded base, with and without adapters (benchmarks/README.md).
+# What people get who choose nothing: small models that always take the likeliest token fall into loops.
 BALANCED = Sampling(temperature=0.7, top_p=0.9, repetition_penalty=1.1)
 REPEATABLE = Sampling()  # for whoever compares or measures: the same answer each time
 
