@@ -306,16 +306,17 @@ def test_gradio_queue_waits_as_long_as_it_is_told():
     assert "0.001" in inspect.getsource(Queue.__init__), "Gradio waits longer now: drop ui/patches/calm_queue.py"
 
 
-def test_the_clock_of_gradios_loading_goes_on_when_it_is_gone():
-    """ui/patches/ended_loader.py: when this fails, look whether Gradio stops it now."""
+def test_gradios_scripts_have_what_is_mended_on_their_way():
+    """ui/patches/ended_loader.py, ui/patches/example_group.py: when this fails, look whether Gradio has mended it."""
     import gradio
 
-    from ui.patches.ended_loader import NAME, with_a_clock_that_ends
+    from ui.patches.ended_loader import with_a_clock_that_ends
+    from ui.patches.example_group import with_a_group_of_examples
 
-    [file] = (Path(gradio.__file__).parent / "templates" / "frontend").glob(f"{NAME.strip('/')}*.js")
-    script = file.read_bytes()
-    ended = with_a_clock_that_ends(script)
-    assert len(ended) > len(script) and ended.count(b"?.isConnected&&") == 1, sources("gradio")
+    scripts = [file.read_bytes() for file in (Path(gradio.__file__).parent / "templates/frontend/assets").glob("*.js")]
+    ended = [(script, mended) for script in scripts if (mended := with_a_clock_that_ends(script)) != script]
+    assert [mended.count(b"?.isConnected&&") for _script, mended in ended] == [1], sources("gradio")
+    assert sum(with_a_group_of_examples(script) != script for script in scripts) == 1, sources("gradio")
 
 
 def test_transformers_caches_keep_keys_and_values_a_layer():

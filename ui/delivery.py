@@ -10,7 +10,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ui.language import PAGE, in_its_language
-from ui.patches import ended_loader
+from ui.patches.ended_loader import with_a_clock_that_ends
+from ui.patches.example_group import with_a_group_of_examples
 from ui.routes import Kind, kind_of
 
 QUALITY = 6  # of Brotli: higher ones take ten times as long for a hundredth
@@ -56,9 +57,8 @@ class Delivery:
         if start["status"] == 200:
             if scope["path"] == PAGE:
                 body = in_its_language(body)
-            if scope["path"].startswith(ended_loader.NAME):
-                body = ended_loader.with_a_clock_that_ends(body)
             if scope["path"].startswith(HASHED):
+                body = with_a_group_of_examples(with_a_clock_that_ends(body))
                 headers["cache-control"] = FOREVER
             if can_read and len(body) >= MIN_BYTES and not headers.get("content-type", "").startswith("image/"):
                 body = await to_thread.run_sync(_compressed, body)

@@ -9,7 +9,6 @@ To drop it: remove its call in ui/delivery.py, when Gradio stops the clock.
 
 import re
 
-NAME = "/assets/statustracker-"
 _CLOCK = re.compile(
     rb"(function (\w+)\(\)\{\w+\(\(\)=>\{\w+\(\w+,\(performance\.now\(\)-\w+\(\w+\)\)/1e3\),\w+&&)(\2\(\)\}\)\})"
 )
@@ -18,5 +17,13 @@ _ELEMENT = re.compile(rb"\(\(\)=>\{(\w+)&&\w+\(\)&&\(\w+\.status===`pending`")
 
 def with_a_clock_that_ends(script: bytes) -> bytes:
     """Return Gradio's script of waiting with a clock that goes on only while its element is on the page."""
-    element = _ELEMENT.search(script)
-    return _CLOCK.sub(rb"\1%s?.isConnected&&\3" % element[1], script, count=1) if element else script
+    clock, element = _CLOCK.search(script), _ELEMENT.search(script)
+    if not (clock and element):
+        return script
+    return b"%s%s%s?.isConnected&&%s%s" % (
+        script[: clock.start()],
+        clock[1],
+        element[1],
+        clock[3],
+        script[clock.end() :],
+    )
