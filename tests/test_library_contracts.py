@@ -307,16 +307,16 @@ def test_gradio_queue_waits_as_long_as_it_is_told():
 
 
 def test_gradios_scripts_have_what_is_mended_on_their_way():
-    """ui/patches/ended_loader.py, ui/patches/example_group.py: when this fails, look whether Gradio has mended it."""
+    """ui/patches/ended_loader.py, ui/patches/roles.py: when this fails, look whether Gradio has mended it."""
     import gradio
 
     from ui.patches.ended_loader import with_a_clock_that_ends
-    from ui.patches.example_group import with_a_group_of_examples
+    from ui.patches.roles import with_roles
 
     scripts = [file.read_bytes() for file in (Path(gradio.__file__).parent / "templates/frontend/assets").glob("*.js")]
     ended = [(script, mended) for script in scripts if (mended := with_a_clock_that_ends(script)) != script]
     assert [mended.count(b"?.isConnected&&") for _script, mended in ended] == [1], sources("gradio")
-    assert sum(with_a_group_of_examples(script) != script for script in scripts) == 1, sources("gradio")
+    assert sum(with_roles(script) != script for script in scripts) == 2, sources("gradio")
 
 
 def test_transformers_caches_keep_keys_and_values_a_layer():

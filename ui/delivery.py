@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ui.language import PAGE, in_its_language
 from ui.patches.ended_loader import with_a_clock_that_ends
-from ui.patches.example_group import with_a_group_of_examples
+from ui.patches.roles import with_roles
 from ui.routes import Kind, kind_of
 
 QUALITY = 6  # of Brotli: higher ones take ten times as long for a hundredth
@@ -58,7 +58,7 @@ class Delivery:
             if scope["path"] == PAGE:
                 body = in_its_language(body)
             if scope["path"].startswith(HASHED):
-                body = with_a_group_of_examples(with_a_clock_that_ends(body))
+                body = with_roles(with_a_clock_that_ends(body))
                 headers["cache-control"] = FOREVER
             if can_read and len(body) >= MIN_BYTES and not headers.get("content-type", "").startswith("image/"):
                 body = await to_thread.run_sync(_compressed, body)
