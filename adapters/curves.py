@@ -13,7 +13,7 @@ from adapters.history import Points
 from adapters.values import MAX_NUMBER
 from common.language import ENGLISH, Sentence, _, language
 
-COLOURS = {"training": (99, 102, 241), "held out": (180, 83, 9)}
+COLOURS = {"training": (19, 118, 107), "held out": (180, 83, 9)}
 LABELS = {"training": _("training loss"), "held out": _("held-out loss")}
 INK, GRID, PAPER = (55, 65, 81), (229, 231, 235), (255, 255, 255)
 SCALE = 2  # a picture is drawn twice as large as it is kept, so that its lines are smooth

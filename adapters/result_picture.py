@@ -12,7 +12,7 @@ from common.language import ENGLISH, Sentence, _, current_language, joined, lang
 from common.words import duration
 
 WIDTH, HEIGHT, MARGIN = 1200, 630, 60
-ACCENT, SUBDUED = (79, 70, 229), (75, 85, 99)
+ACCENT, SUBDUED = (19, 118, 107), (75, 85, 99)
 MAX_LOSS = 1e6
 
 
