@@ -116,7 +116,7 @@ def test_the_page_says_where_the_newest_checkpoint_is_or_why_not(hub, account, r
     add_checkpoint(made, run.folder, 4)
     hub.repositories[REPO].private = False
     send_when_new(run, account)
-    words = ("Checkpoint 2 is in", "is public: everyone would see the data", "It is tried again")
+    words = ("Checkpoint 2 is in", "is public: everyone would see the data", "Trying again")
     assert all(each in backup_html(run) for each in words)
     hub.repositories[REPO].private = True
     send_when_new(run, account)
@@ -192,7 +192,7 @@ def test_the_sender_is_one_thread_of_the_app(monkeypatch):
 def test_without_a_sign_in_that_may_write_the_wish_is_refused_in_words(hub):  # noqa: F811
     assert "You are not signed in" in backup_words("mine", Visitor("local"), None, None)
     reader = hub.add_user("carol", "read")
-    assert "may only read" in backup_words("mine", Visitor("local", reader), None, None)
+    assert "can only read" in backup_words("mine", Visitor("local", reader), None, None)
     said = backup_words("My Run <b>", Visitor("local", hub.alice), None, 60.0)
     assert "alice/my-run-b-checkpoints (private)" in said
 
@@ -200,11 +200,11 @@ def test_without_a_sign_in_that_may_write_the_wish_is_refused_in_words(hub):  # 
 @pytest.mark.parametrize(
     ("left", "seconds", "words"),
     [
-        (8 * HOUR, 0.5 * HOUR, "lasts 8 h, the training takes about 30 min"),
-        (8 * HOUR, 10 * HOUR, "ends in 8 h, the training takes about 10 h: open this page and sign in again"),
-        (1 * HOUR, 0.95 * HOUR, "sign in again"),
+        (8 * HOUR, 0.5 * HOUR, "lasts 8 h; the training takes about 30 min"),
+        (8 * HOUR, 10 * HOUR, "ends in 8 h; the training takes about 10 h. Sign in again"),
+        (1 * HOUR, 0.95 * HOUR, "Sign in again"),
         (2 * HOUR, None, "ends in 2 h. Measure the time"),
-        (-1.0, 60.0, "sign-in is over"),
+        (-1.0, 60.0, "sign-in has expired"),
     ],
 )
 def test_the_sign_ins_life_is_told_against_the_time_of_the_training(left, seconds, words):

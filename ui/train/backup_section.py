@@ -10,6 +10,7 @@ import gradio as gr
 from adapters.pull import search_hub
 from common.errors import UserError
 from common.files import write_text
+from common.language import _, n_
 from common.paths import runs_folder, slug
 from models.hub.client import account_of
 from runs.backup.backup import SUFFIX, backup_repo_name, look_for_checkpoints, restore
@@ -34,8 +35,10 @@ def build_backup_form() -> BackupForm:
     """Lay out the checkbox, off by default."""
     checkbox = gr.Checkbox(
         False,
-        label="Keep the newest checkpoint in my account on the Hub",
-        info="In a private repository, with the settings and the training data: the run can go on after a restart.",
+        label=_("Keep the newest checkpoint in my Hugging Face account"),
+        info=_(
+            "In a private repository, with the settings and the training data, so that the run can resume after a restart."
+        ),
     )
     return BackupForm(checkbox, gr.HTML("", visible=False))
 
@@ -52,12 +55,12 @@ class RestoreForm:
 
 def build_restore_form() -> RestoreForm:
     """Lay out the section that brings a run back, closed."""
-    with gr.Accordion("Bring back a run from the Hub", open=False):
-        label, info = "Repository with its checkpoints", f"you/the-run{SUFFIX}"
+    with gr.Accordion(_("Restore a run from Hugging Face"), open=False):
+        label, info = _("Repository with its checkpoints"), f"you/the-run{SUFFIX}"
         repo_box = gr.Dropdown([], value="", label=label, allow_custom_value=True, info=info)
         with gr.Row():
-            list_button = gr.Button("List mine", size="sm", min_width=100)
-            restore_button = gr.Button("Bring it back", variant="primary", size="sm", min_width=100)
+            list_button = gr.Button(_("List mine"), size="sm", min_width=100)
+            restore_button = gr.Button(_("Restore"), variant="primary", size="sm", min_width=100)
         said_html = gr.HTML("")
     return RestoreForm(repo_box, list_button, restore_button, said_html)
 
@@ -70,7 +73,7 @@ def backup_words(name: str, visitor: Visitor, expires_at: float | None, seconds:
         return hint_html(error, "problem")
     where = backup_repo_name(account.name, slug(name))
     note = sign_in_note(expires_at, seconds, time.time())
-    return hint_html(f"Goes to {where} (private).") + (hint_html(note) if note else "")
+    return hint_html(_("Saved to {where} (private).", where=where)) + (hint_html(note) if note else "")
 
 
 def bring_back(wanted: str, visitor: Visitor, progress=lambda what, fraction: None) -> Run:
@@ -104,14 +107,19 @@ def wire_restore(
         visitor = visitor_of(key, token)
         account = account_of(visitor.hub_token)
         found = [one.repo_id for one in search_hub(visitor.hub_token, words=SUFFIX, mine=True, tag="tinyllama-studio")]
-        words = f"{account.name} has {len(found) or 'no'} such {'repository' if len(found) == 1 else 'repositories'}."
+        words = n_(
+            "{account} has {count} such repository.",
+            "{account} has {count} such repositories.",
+            len(found),
+            account=account.name,
+        )
         return gr.Dropdown(found, value=next(iter(found), "")), hint_html(words)
 
     @shown
     def on_restore(token: gr.OAuthToken | None, key, wanted, progress=gr.Progress()):  # noqa: B008
         visitor = visitor_of(key, token)
         run = bring_back(wanted, visitor, lambda what, fraction: progress(fraction or 0, desc=what))
-        return [hint_html(f"{run.id} is back. Press Resume."), *listed(visitor.owner, run.id)]
+        return [hint_html(_("{run} is restored. Press Resume.", run=run.id)), *listed(visitor.owner, run.id)]
 
     form.list_button.click(on_list, browser_key, [form.repo_box, form.said_html], **QUIET)
     event = form.restore_button.click(

@@ -9,6 +9,7 @@ import threading
 import time
 
 from common.errors import UserError
+from common.language import _, joined
 from common.words import duration
 from models.hub.client import Account, account_of, sign_in_words
 from runs.backup.backup import find_repo, note_backup, read_backup, send_checkpoint
@@ -30,7 +31,7 @@ def backup_account(visitor: Visitor) -> Account:
     """Return the account that may send checkpoints. Raises UserError when nobody is signed in, or only to read."""
     account = account_of(visitor.hub_token)
     if not account.can_write:
-        raise UserError("This sign-in may only read.", "Sending checkpoints needs one that may write.")
+        raise UserError(_("This sign-in can only read."), _("Saving checkpoints needs one with write access."))
     return account
 
 
@@ -91,7 +92,9 @@ def send_when_new(run: Run, account: Account) -> None:
         _pauses[run] = (time.monotonic() + pause, pause)
         if not isinstance(error, UserError):
             log.exception("A checkpoint of %s could not be sent", run.id)
-        words = str(error) if isinstance(error, UserError) else "Something went wrong inside the app; its log has it."
+        words = _("Something went wrong inside the app. Its log has the details.")
+        if isinstance(error, UserError):
+            words = joined([error.message, error.hint])
         if run.folder.is_dir():
             note_backup(run.folder, problem=words)
         else:
@@ -116,12 +119,14 @@ def backup_html(run: Run) -> str:
     if known is None:
         return ""
     step = known.checkpoint.rsplit("-", 1)[-1]
-    words = f"Checkpoint {step} is in {known.repo_id}." if step else "Checkpoints go to the Hub: none is there yet."
+    words = _("Checkpoints go to Hugging Face; none is there yet.")
+    if step:
+        words = _("Checkpoint {step} is in {repo}.", step=step, repo=known.repo_id)
     problem = ""
     if known.problem:
-        problem = f"The newest checkpoint is not on the Hub: {known.problem} It is tried again."
+        problem = joined([_("The newest checkpoint is not on Hugging Face yet:"), known.problem, _("Trying again.")])
     elif run not in _accounts and (run.is_alive() or run.is_queued()):
-        problem = f"No newer one is sent: nobody is signed in. {sign_in_words()}"
+        problem = joined([_("No newer one is sent because nobody is signed in."), sign_in_words()])
     return hint_html(words) + (hint_html(problem, "problem") if problem else "")
 
 
@@ -134,12 +139,18 @@ def sign_in_note(expires_at: float | None, seconds: float | None, now: float) ->
         return None
     left = expires_at - now
     if left <= 0:
-        return "Your sign-in is over. Sign in again first."
+        return _("Your sign-in has expired. Sign in again first.")
     if seconds is None:
-        return f"Your sign-in ends in {duration(left)}. Measure the time to know whether the training is shorter."
+        return _(
+            "Your sign-in ends in {left}. Measure the time to see if the training is shorter.", left=duration(left)
+        )
     if seconds < 0.9 * left:
-        return f"Your sign-in lasts {duration(left)}, the training takes about {duration(seconds)}."
-    return (
-        f"Your sign-in ends in {duration(left)}, the training takes about {duration(seconds)}: open this page and sign in again "
-        "before that, or later checkpoints do not reach the Hub. The training itself goes on either way."
+        return _(
+            "Your sign-in lasts {left}; the training takes about {time}.", left=duration(left), time=duration(seconds)
+        )
+    return _(
+        "Your sign-in ends in {left}; the training takes about {time}. Sign in again on this page before that, or later "
+        "checkpoints will not be saved. The training itself continues either way.",
+        left=duration(left),
+        time=duration(seconds),
     )

@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from common.errors import UserError
+from common.language import _, joined
 from data.check import check
 from jobs.follow import attach
 from jobs.hf import end_job, read_job, resume, submit
@@ -28,6 +29,7 @@ from ui.train.data_form import stops_of
 from ui.train.form_values import form_config
 from ui.train.history_events import lists, own_run
 from ui.train.jobs_view import (
+    ADD_SCOPE,
     FIRST_LOOK,
     NO_SCOPE,
     STOPPING,
@@ -63,7 +65,9 @@ def _wire_cost(tab: TrainTab, section: JobsSection) -> None:
         hub_token = token_of(token.token if token else None)
         found = flavors(hub_token)
         try:
-            words = NO_SCOPE if lacks_scope() else f"Signed in to the Hub as {account_of(hub_token).name}."
+            words = joined([NO_SCOPE, ADD_SCOPE])
+            if not lacks_scope():
+                words = _("Signed in to Hugging Face as {account}.", account=account_of(hub_token).name)
             kind = "problem" if lacks_scope() else "hint"
         except UserError as error:
             words, kind = str(error), "problem"
@@ -99,7 +103,13 @@ def _wire_start(tab: TrainTab, section: JobsSection, picked: dict[str, Any]) -> 
         _check_data(config, looked_at)
         run = submit(config, made, account, visitor.owner)
         attach(run, account)
-        gr.Info(f"{run.id} is a job now: {made.flavor.name}, ${made.most_dollars:.2f} at most.")
+        words = _(
+            "{run} is now a job on {machine}, at most ${dollars:.2f}.",
+            run=run.id,
+            machine=made.flavor.name,
+            dollars=made.most_dollars,
+        )
+        gr.Info(words)
         return [*_used_up(), job_words(read_job(run)), *lists(visitor.owner, run.id)]
 
     @shown
@@ -132,7 +142,7 @@ def _used_up() -> list:
 def _account(token: gr.OAuthToken | None) -> Account:
     """Return the account that pays. Raises UserError when nobody is signed in, or the sign-in cannot have the right."""
     if lacks_scope():
-        raise UserError("This Space may not run jobs in your name.", NO_SCOPE.split(": ", 1)[1])
+        raise UserError(NO_SCOPE, ADD_SCOPE)
     return account_of(token_of(token.token if token else None))
 
 
@@ -142,8 +152,11 @@ def _plan(token: gr.OAuthToken | None, account: Account, flavor, minutes, dollar
     left = ((token.expires_at or 0) - time.time()) / 60 if token else 0
     if 0 < left < made.minutes:
         raise UserError(
-            f"Your sign-in ends in {left:.0f} minutes, before the job would: it could not send what it learned.",
-            "Give fewer minutes, or sign in again.",
+            _(
+                "Your sign-in ends in {left:.0f} minutes, before the job would. It could not save what it learned.",
+                left=left,
+            ),
+            _("Give fewer minutes, or sign in again."),
         )
     return made
 
@@ -151,10 +164,11 @@ def _plan(token: gr.OAuthToken | None, account: Account, flavor, minutes, dollar
 def _agreed(token: gr.OAuthToken | None, account: Account, agreed) -> Plan:
     """Return the plan that was agreed to, made anew. Raises UserError when its price rose meanwhile."""
     if not agreed or len(agreed) != 4:
-        raise UserError("Nobody has agreed to the cost yet.", "Press 'See the cost' first.")
+        raise UserError(_("The cost was not confirmed yet."), _("Press 'See the cost' first."))
     made = _plan(token, account, *agreed[:3])
     if made.most_dollars > agreed[3]:
-        raise UserError(f"It would cost ${made.most_dollars:.2f} at most now.", "Look at the cost again.")
+        sentence = _("It would now cost up to ${dollars:.2f}.", dollars=made.most_dollars)
+        raise UserError(sentence, _("See the cost again."))
     return made
 
 
@@ -167,7 +181,7 @@ def _check_data(config: TrainConfig, looked_at: Checked | None) -> None:
         return
     stops = stops_of(report_for(config, looked_at) or check(config.data_settings()))
     if stops:
-        raise UserError(f"Fix the data first. {stops[0]}", "Press 'Check the data': the report has the cure.")
+        raise UserError(joined([_("Fix the data first:"), stops[0]]), _("The report below the examples offers a way."))
 
 
 def stop_job(run: Run, token: gr.OAuthToken | None) -> bool:
@@ -177,11 +191,11 @@ def stop_job(run: Run, token: gr.OAuthToken | None) -> bool:
     account = account_of(token_of(token.token if token else None))
     if run.stop_file.exists():
         end_job(run, account.token)
-        gr.Info("The job is being cancelled; its last checkpoint is on the Hub.")
+        gr.Info(_("The job is being canceled. Its last checkpoint is on Hugging Face."))
     else:
         ask_to_stop(job_repo(run, account), account)
         run.request_stop()
-        gr.Info(STOPPING)
+        gr.Info(str(STOPPING))
     attach(run, account)
     return True
 

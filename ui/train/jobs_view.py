@@ -6,24 +6,27 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from common.language import _
 from jobs.hf import Job, read_job
 from jobs.prices import MAX_MINUTES, MIN_MINUTES, Flavor, Plan
 from runs.run import Run, RunState
 from ui.messages import hint_html
 from ui.owner import on_space
 
-STOPPING = (
-    "The job is asked to stop: it sends what it learned and ends, within minutes. Cancelling it ends it at once: then the "
-    "steps since its last checkpoint are lost."
+STOPPING = _(
+    "The job was asked to stop. It saves what it learned and ends within minutes. Canceling ends it at once, and the steps "
+    "since its last checkpoint are lost."
 )
-FIRST_LOOK = "See the cost first: nothing starts before you have seen the most that it can cost."
-ELSEWHERE = (
-    "A cluster with Slurm, or other clouds through SkyPilot: keep the config.yaml above in a file; "
-    "`python -m jobs slurm --config config.yaml --nodes 2 --gpus-per-node 4` (or skypilot) writes the job for it."
+FIRST_LOOK = _("See the cost first. Nothing starts before you have seen the maximum it can cost.")
+ELSEWHERE = _(
+    "For a Slurm cluster, or other clouds through SkyPilot, save the config.yaml above to a file. {command} (or skypilot) "
+    "writes the job for it.",
+    command="`python -m jobs slurm --config config.yaml --nodes 2 --gpus-per-node 4`",
 )
-NO_SCOPE = (
-    "This Space may not run jobs in your name: its owner would have to add the scope `jobs` to hf_oauth_scopes in its README.md. "
-    "On a machine of your own the same works: python -m jobs hf."
+NO_SCOPE = _("This Space cannot run jobs for you.")
+ADD_SCOPE = _(
+    "Its owner would have to add the scope `jobs` to hf_oauth_scopes in its README.md. On your own machine, use {command}.",
+    command="`python -m jobs hf`",
 )
 
 
@@ -56,21 +59,24 @@ class JobsSection:
 
 def build_jobs_section() -> JobsSection:
     """Lay out the section, closed: opening it asks the Hub for machines and prices."""
-    with gr.Accordion("Run on Hugging Face Jobs", open=False, elem_id="jobs") as accordion:
+    with gr.Accordion(_("Run on Hugging Face Jobs"), open=False, elem_id="jobs") as accordion:
         account_html = gr.HTML("")
         flavor_dropdown = gr.Dropdown(
-            [], label="Machine and price", allow_custom_value=True, info="Rented by the minute, paid by your account."
+            [],
+            label=_("Machine and price"),
+            allow_custom_value=True,
+            info=_("Rented by the minute, charged to your account."),
         )
         with gr.Row():
             minutes_number = gr.Number(
-                60, label="Minutes at most", precision=0, minimum=MIN_MINUTES, maximum=MAX_MINUTES, min_width=120
+                60, label=_("Maximum minutes"), precision=0, minimum=MIN_MINUTES, maximum=MAX_MINUTES, min_width=120
             )
-            dollars_number = gr.Number(5, label="US dollars at most", minimum=0, min_width=120)
-        plan_button = gr.Button("See the cost", size="sm")
+            dollars_number = gr.Number(5, label=_("Maximum US dollars"), minimum=0, min_width=120)
+        plan_button = gr.Button(_("See the cost"), size="sm")
         plan_html = gr.HTML(hint_html(FIRST_LOOK))
         with gr.Row():
-            start_button = gr.Button("Start as a job", variant="primary", interactive=False, min_width=140)
-            resume_button = gr.Button("Resume the shown run as a job", interactive=False, min_width=140)
+            start_button = gr.Button(_("Start as a job"), variant="primary", interactive=False, min_width=140)
+            resume_button = gr.Button(_("Resume the shown run as a job"), interactive=False, min_width=140)
         job_html = gr.HTML("")
         if not on_space():
             gr.HTML(hint_html(ELSEWHERE))
@@ -95,11 +101,12 @@ def first_choice(flavors: list[Flavor]) -> str:
 
 def plan_words(plan: Plan, account_name: str) -> str:
     """Return the plan that a person agrees to, as HTML."""
-    return (
-        f"<p class='good'>{html.escape(plan.sentence())}</p>"
-        f"<p class='hint'>The run, with its data, goes to private repositories of {html.escape(account_name)}; checkpoints and "
-        "the adapter come to private ones too. Stop in the run's view ends it and keeps what it learned; "
-        "then it can be cancelled at once.</p>"
+    return f"<p class='good'>{html.escape(plan.sentence())}</p>" + hint_html(
+        _(
+            "The run and its data go to private repositories of {account}, and so do checkpoints and the adapter. Stop ends "
+            "it and keeps what it learned; after that you can cancel it at once.",
+            account=account_name,
+        )
     )
 
 
@@ -107,9 +114,11 @@ def job_line(run: Run, state: RunState) -> str:
     """Return the next step for a run on another machine; "" while it only trains."""
     job = read_job(run)
     if job is None:
-        return "" if state.is_running else "It trains on another machine: submit its file there again, and it goes on."
+        return "" if state.is_running else _("It trains on another machine. Submit its file there again to resume it.")
     if not state.is_running:
-        return "" if state.status == "done" else "It goes on as a new job: Resume under 'Run on Hugging Face Jobs'."
+        if state.status == "done":
+            return ""
+        return _("To resume it as a new job, press Resume under 'Run on Hugging Face Jobs'.")
     return STOPPING if run.stop_file.exists() else ""
 
 
@@ -119,5 +128,11 @@ def job_words(job: Job | None) -> str:
         return ""
     url = html.escape(job.url, quote=True)
     link = f"<a href='{url}' target='_blank' rel='noopener'>{html.escape(job.id)}</a>"
-    facts = f"{job.flavor}, {job.minutes} minutes and ${job.most_dollars:.2f} at most"
-    return f"<p class='hint'>The shown run is job {link}: {html.escape(facts)}.</p>"
+    words = _(
+        "The shown run is job {job}: {machine}, at most {minutes} minutes and ${dollars:.2f}.",
+        job=link,
+        machine=html.escape(job.flavor),
+        minutes=job.minutes,
+        dollars=job.most_dollars,
+    )
+    return f"<p class='hint'>{words}</p>"
