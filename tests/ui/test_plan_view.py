@@ -23,7 +23,7 @@ def test_the_plan_tells_the_trained_weights_and_what_is_advised_against():
     assert "A learning rate of 2e-05 is low for LoRA" in shown
     assert re.search(r"<b>Trained:</b> [\d.]+ M of [\d.,]+ M weights, \d\.\d\d%", shown)
     unknown = plan_views(replace(config, data="rows.jsonl"), None, "local")[0]
-    assert "data is checked" in unknown and "is low for LoRA" in unknown
+    assert "when the data is checked" in unknown and "is low for LoRA" in unknown
 
 
 def test_a_plan_is_of_what_a_start_would_take(monkeypatch):

@@ -107,7 +107,7 @@ def wire_check(tab, inputs: list, plan: dict[str, Any]) -> None:
     settings = [tab.inputs[name].change for name in marked(SOURCE, READING) if name in tab.inputs]
     gr.on([*source, *settings], None, js=CHECK_SOON, **QUIET)
     checking = data.check_button.click(
-        _checker(tab),
+        check_handler(tab),
         [*inputs, data.newest, data.is_previewed, data.preview_radio],
         emptied,
         api_name="check",
@@ -148,7 +148,7 @@ def _wire_source(tab) -> None:
     gr.on(by_hand, None, None, tab.inputs["columns"], js="() => ''", **QUIET)
 
 
-def _checker(tab):
+def check_handler(tab):
     """Return the handler that checks the data and streams its progress."""
     rows = {*FORM_ONLY, *marked(ROWS, SOURCE, READING)}
 

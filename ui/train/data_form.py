@@ -228,7 +228,7 @@ def report_views(report: Report | None, shown_as: str = CONVERSATIONS, found: st
     Without a report they are empty; `found` is the line under the source then, as HTML.
     """
     if not report:
-        columns = [gr.Dropdown([], value="")] * len(MAPPED)
+        columns = [gr.Dropdown([""], value="")] * len(MAPPED)
         cures = [gr.Button(visible=False)] * MAX_CURES
         return [
             found,
