@@ -39,11 +39,10 @@ class FormMemory:
     reset_button: gr.Button
 
 
-def build_form_memory() -> FormMemory:
-    """Lay out the browser's store and the button that resets the form."""
+def build_form_store() -> gr.BrowserState:
+    """Lay out the browser's store, outside of every folded section: what is not in the page keeps nothing."""
     # read by nobody but the browser that it lies in; a fixed secret keeps it readable when the app restarts
-    store = gr.BrowserState({}, storage_key="tinyllama-studio-form", secret="tinyllama-studio")
-    return FormMemory(store, gr.Button(_("Reset the form"), size="sm"))
+    return gr.BrowserState({}, storage_key="tinyllama-studio-form", secret="tinyllama-studio")
 
 
 def kept_values(stored: object) -> FormValues:
@@ -81,12 +80,20 @@ def default_values() -> FormValues:
     return {**form_values(TrainConfig()), "name": "my-adapter"}
 
 
-def wire_memory(tab: TrainTab, plan: Wiring) -> Wiring:
-    """Keep every change in the browser, and wire the reset; return the event that fills the form when the page is opened."""
+def keep_changes(tab: TrainTab) -> None:
+    """Keep every change by hand in the browser. Listeners of one change wait for each other: call it before slower ones."""
     files = [tab.inputs[name] for name in FILES]
-    changes = [component.change for component in tab.components if component not in files]
+    gr.on([component.change for component in tab.components if component not in files], **_gathering(tab))
+
+
+def _gathering(tab: TrainTab) -> Wiring:
+    """Return the arguments of an event that keeps the form in the browser."""
     gather = GATHER % (json.dumps(tab.names), MAX_VALUE_CHARACTERS)
-    gr.on(changes, None, tab.components, tab.memory.store, js=gather, **QUIET)
+    return {"fn": None, "inputs": tab.components, "outputs": tab.memory.store, "js": gather, **QUIET}
+
+
+def wire_memory(tab: TrainTab, plan: Wiring) -> Wiring:
+    """Wire the reset, and what follows when the app fills the form; return the event that fills it when the page is opened."""
 
     @shown
     def on_open(stored):
@@ -107,6 +114,5 @@ def wire_memory(tab: TrainTab, plan: Wiring) -> Wiring:
     filled = [reset.click, tab.plan.preset_radio.input, tab.plan.fit_button.click, tab.plan.load_button.upload]
     filled += [tab.view.cure_button.click, tab.history.copy_button.click, tab.data.map_button.click]
     filled += [button.click for button in tab.data.cure_buttons]
-    kept = gr.on(filled, None, tab.components, tab.memory.store, js=gather, **QUIET)
-    kept.then(None, js=CHECK_SOON, **QUIET).then(**plan)
+    gr.on(filled, **_gathering(tab)).then(None, js=CHECK_SOON, **QUIET).then(**plan)
     return {"fn": on_open, "inputs": tab.memory.store, "outputs": tab.components, **QUIET}

@@ -29,6 +29,7 @@ from ui.events import QUIET, Wiring
 from ui.messages import hint_html, shown
 from ui.owner import Visitor, owner_of, visitor_of
 from ui.train.backup_section import backup_words
+from ui.train.browser_copy import keep_changes
 from ui.train.check_events import (
     PREVIEW_ROWS,
     Checked,
@@ -177,6 +178,7 @@ def wire_plan(tab: TrainTab) -> Wiring:
 
     outputs = [*tab.plan.outputs, *tab.components, tab.wrong]
     plan: Wiring = {"fn": on_plan, "inputs": [*inputs, tab.wrong], "outputs": outputs, **QUIET}
+    keep_changes(tab)
     wire_check(tab, inputs, plan)
     _wire_changes(tab, inputs)
     _wire_backup(tab, inputs)

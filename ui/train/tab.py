@@ -15,7 +15,7 @@ from models.hardware import find_gpus
 from runs.presets import DEFAULT
 from ui.events import QUIET, Wiring
 from ui.train.backup_section import BackupForm, RestoreForm, build_backup_form, build_restore_form
-from ui.train.browser_copy import FormMemory, build_form_memory
+from ui.train.browser_copy import FormMemory, build_form_store
 from ui.train.data_form import DataForm, build_data_form, build_data_options, build_text_first
 from ui.train.history_view import HistoryView, Toast, build_history_view, build_toast
 from ui.train.jobs_view import JobsSection, build_jobs_section
@@ -132,6 +132,7 @@ class TrainTab:
 
 def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
     """Lay out the tab: three steps and Advanced, and the run. `ui.train.run_events.wire` wires it."""
+    form_store = build_form_store()
     with gr.Row(equal_height=False, elem_classes="train"):
         with gr.Column(scale=5, min_width=340, elem_classes="train-form"):
             _build_step(1, _("Examples"))
@@ -154,7 +155,7 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
             with gr.Accordion(_("Advanced"), open=False, elem_id="advanced"):
                 inputs, plan = _build_advanced(data, preset_radio, words_html, fit_button)
                 jobs = build_jobs_section()
-                memory = build_form_memory()
+                memory = FormMemory(form_store, gr.Button(_("Reset the form"), size="sm"))
         with gr.Column(scale=6, min_width=340, elem_classes="train-run"):
             with gr.Tabs() as tabs:
                 with gr.Tab(_("Run"), id="run"):
