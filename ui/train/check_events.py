@@ -100,10 +100,12 @@ def wire_check(tab, inputs: list, plan: dict[str, Any]) -> None:
 
     def on_source(newest):
         newest.start()
-        return [*report_views(None), None, gr.Button(visible=False)]
+        return [None, gr.Button(visible=False)]
 
     source = [tab.inputs[name].change for name in FORM_ONLY]
-    gr.on(source, on_source, data.newest, emptied, queue=False, trigger_mode="multiple", **QUIET)
+    # in the browser, at once; then what the server remembers
+    gr.on(source, None, None, data.views, js=f"() => ({json.dumps([*report_views(None)[:-1], ''])})", **QUIET)
+    gr.on(source, on_source, data.newest, emptied[-2:], queue=False, trigger_mode="multiple", **QUIET)
     settings = [tab.inputs[name].change for name in marked(SOURCE, READING) if name in tab.inputs]
     gr.on([*source, *settings], None, js=CHECK_SOON, **QUIET)
     checking = data.check_button.click(

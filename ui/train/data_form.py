@@ -3,6 +3,7 @@
 The check runs in a process of its own, so that the app imports no torch for it; the preview shows exactly what is trained.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -148,17 +149,11 @@ def _build_source() -> dict[str, Any]:
     hub_box = gr.Textbox(label=place, placeholder="owner/name", visible=False)
     label = _("Answers that you liked, corrected or picked in the chat")
     chat_dropdown = gr.Dropdown([], label=label, visible=False, allow_custom_value=True)
-    kind_radio.change(
-        lambda kind: [
-            gr.File(visible=kind == UPLOAD),
-            gr.Textbox(visible=kind == PASTE),
-            gr.Textbox(visible=kind == HUB),
-            gr.Dropdown(visible=kind == CHAT),
-        ],
-        kind_radio,
-        [data_file, paste_box, hub_box, chat_dropdown],
-        **QUIET,
-    )
+    # in the browser: what belongs to one source is gone at once when another is chosen
+    kinds_of_boxes = json.dumps([UPLOAD, PASTE, HUB, CHAT])
+    shown = f"kind => {kinds_of_boxes}.map(one => ({{__type__: 'update', visible: one === kind}}))"
+    boxes = [data_file, paste_box, hub_box, chat_dropdown]
+    kind_radio.change(None, kind_radio, boxes, js=shown, **QUIET)
     inputs: dict[str, Any] = {"data_kind": kind_radio, "data_file": data_file, "data_paste": paste_box}
     return {**inputs, "data_hub": hub_box, "data_chat": chat_dropdown}
 
@@ -228,17 +223,10 @@ def report_views(report: Report | None, shown_as: str = CONVERSATIONS, found: st
     Without a report they are empty; `found` is the line under the source then, as HTML.
     """
     if not report:
-        columns = [gr.Dropdown([""], value="")] * len(MAPPED)
-        cures = [gr.Button(visible=False)] * MAX_CURES
-        return [
-            found,
-            gr.HTML("", visible=False),
-            gr.Accordion(visible=False),
-            *columns,
-            *cures,
-            gr.skip(),
-            preview(None, shown_as),
-        ]
+        hidden = gr.update(visible=False)
+        columns, cures = [gr.update(choices=[], value=None)] * len(MAPPED), [hidden] * MAX_CURES
+        empty = gr.update(value="", visible=False)
+        return [found, empty, hidden, *columns, *cures, gr.skip(), preview(None, shown_as)]
     mapping, labels = report["mapping"] or report["guess"], [cure["label"] for cure in cures_of(report)]
     columns = ["", *dict.fromkeys([*report["columns"], *mapping.values()])]
     return [
