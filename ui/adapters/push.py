@@ -18,75 +18,89 @@ from adapters.package import PushOptions
 from adapters.pull import open_adapter
 from adapters.push import plan_push, push_adapter
 from common.errors import UserError
-from models.hub.client import account_of, token_of
+from common.language import _, joined
+from common.words import duration
+from models.hub.client import account_of, sign_in_words, token_of
 from ui.adapters.view import plan_html
 from ui.events import QUIET
 from ui.messages import hint_html, reporter, shown
-from ui.owner import owner_of
+from ui.owner import on_space, owner_of
 
+TOKENS_PAGE = "https://huggingface.co/settings/tokens"
 LICENSES = ["", "apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "openrail", "other"]
-FIRST_LOOK = "Look first: the page then shows every file and what it would change."
+FIRST_LOOK = _("Preview the push first: it shows every file and what it would change.")
 
 
 @dataclass
 class PushSection:
-    """The parts that the tab wires: the event after which something was pushed, and where the account is shown."""
+    """The parts that the tab wires: the event after which something was pushed, and what the account decides."""
 
     pushed: Dependency
-    account_html: gr.HTML
+    account_outputs: list
 
 
-def build_push(browser_key: gr.BrowserState, adapter_dropdown: gr.Dropdown) -> PushSection:
-    """Lay out the section and wire its events."""
-    account_html = gr.HTML(hint_html("Asking the Hub who is signed in ..."))
+def build_push(browser_key: gr.BrowserState, picked: gr.Textbox) -> PushSection:
+    """Lay out the section and wire its events; without an account its form is inactive."""
+    account_html = gr.HTML(hint_html(_("Asking Hugging Face who is signed in ...")))
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
             repo_box = gr.Textbox(
-                label="Repository",
+                label=_("Repository"),
                 max_length=200,
-                info="A name, or owner/name. Empty: the adapter's name, in your account.",
+                info=_("A name, or owner/name. Empty: the adapter's name, in your account."),
+                interactive=False,
             )
             private_checkbox = gr.Checkbox(
-                True, label="Private: only you see it", info="An existing repository stays as it is."
+                True,
+                label=_("Private: only you can see it"),
+                info=_("An existing repository stays as it is."),
+                interactive=False,
             )
             answers_checkbox = gr.Checkbox(
-                True, label="Show the sample answers on its page", info="Only those to prompts of your own."
+                True,
+                label=_("Show the sample answers on its page"),
+                info=_("Only those to prompts of your own."),
+                interactive=False,
             )
             rows_checkbox = gr.Checkbox(
                 False,
-                label="Also answers to rows of my data",
-                info="These rows would be shown on its page, to everybody who sees the repository.",
+                label=_("Also answers to prompts from my data"),
+                info=_("These prompts would be shown to everybody who can see the repository."),
+                interactive=False,
             )
-            license_dropdown = gr.Dropdown(LICENSES, value="", label="Licence", info="Empty: the base's.")
+            license_dropdown = gr.Dropdown(
+                LICENSES, value="", label=_("License"), info=_("Empty: the base's."), interactive=False
+            )
             with gr.Row(visible=False) as base_row:
                 base_box = gr.Textbox(
-                    label="Its base on the Hub",
+                    label=_("Its base on the Hub"),
                     max_length=200,
-                    info="It was trained on a folder of this machine. Which model is that? owner/name",
+                    info=_("It was trained on a folder of this machine. Which model is that? owner/name"),
                     min_width=220,
                 )
-                base_button = gr.Button("Compare", min_width=100)
+                base_button = gr.Button(_("Compare"), min_width=100)
             with gr.Row():
-                plan_button = gr.Button("See what would change", min_width=120)
-                push_button = gr.Button("Push", variant="primary", interactive=False, min_width=120)
+                plan_button = gr.Button(_("Preview the push"), interactive=False, min_width=120)
+                push_button = gr.Button(_("Push"), variant="primary", interactive=False, min_width=120)
         with gr.Column(min_width=300):
             plan_view = gr.HTML(hint_html(FIRST_LOOK))
     agreed = gr.State(None)  # (adapter, repository as it was seen): what the visitor agreed to
-    form = [browser_key, adapter_dropdown, repo_box, private_checkbox, license_dropdown]
+    form = [browser_key, picked, repo_box, private_checkbox, license_dropdown]
     form += [answers_checkbox, rows_checkbox]
 
     outputs = [plan_view, agreed, push_button]
     plan_button.click(on_plan, form, outputs, api_name="plan_push")
-    pushed = push_button.click(on_push, [*form, agreed], outputs, api_name="push", concurrency_limit=4)
-    adapter_dropdown.change(on_name, adapter_dropdown, repo_box, **QUIET)
-    adapter_dropdown.change(on_folder_base, [browser_key, adapter_dropdown], [base_row, base_box], **QUIET)
-    naming = [browser_key, adapter_dropdown, base_box]
+    pushed = push_button.click(on_push, [*form, agreed], outputs, api_name="push_adapter", concurrency_limit=4)
+    picked.change(on_name, picked, repo_box, **QUIET)
+    picked.change(on_folder_base, [browser_key, picked], [base_row, base_box], **QUIET)
+    naming = [browser_key, picked, base_box]
     base_button.click(on_hub_base, naming, outputs, api_name="name_hub_base", concurrency_limit=2)
     for control in form[1:]:  # what was agreed to is no longer what would be sent
         control.change(
             lambda: (hint_html(FIRST_LOOK), None, gr.Button(interactive=False)), None, outputs, **QUIET, queue=False
         )
-    return PushSection(pushed, account_html)
+    account_form = [repo_box, private_checkbox, answers_checkbox, rows_checkbox, license_dropdown, plan_button]
+    return PushSection(pushed, [account_html, *account_form])
 
 
 def on_name(name):
@@ -116,16 +130,31 @@ def on_hub_base(token: gr.OAuthToken | None, key, name, base, progress=gr.Progre
 
 @shown
 def on_account(token: gr.OAuthToken | None, key):
-    """Return who is signed in, or how to sign in."""
+    """Return who is signed in, or how to sign in, and whether the form can be used."""
     owner_of(key, token)
     try:
         account = account_of(token_of(token.token if token else None))
     except UserError as error:
-        return hint_html(f"{error} Everything else on this page works without.", "problem")
-    rights = "" if account.can_write else " This sign-in may only read: pushing needs one that may write."
+        return [f"<p class='problem'>{_sign_in_html(error)}</p>", *[gr.update(interactive=False)] * 6]
+    words = [_("Signed in to Hugging Face as {name}.", name=account.name)]
     left = (token.expires_at or 0) - time.time() if token else 0  # a push after that needs a new sign-in
-    duration = f" for {left / 3600:.1f} more hours" if left > 0 else ""
-    return hint_html(f"Signed in to the Hub as {account.name}{duration}.{rights}")
+    if left > 0:
+        words.append(_("The sign-in ends in {time}.", time=duration(left)))
+    if not account.can_write:
+        words.append(_("This sign-in may only read: pushing needs one that may write."))
+    return [hint_html(joined(words)), *[gr.update(interactive=account.can_write)] * 6]
+
+
+def _sign_in_html(error: UserError) -> str:
+    """Return how to sign in, in one sentence with a link; what else went wrong in its own words."""
+    if error.hint != sign_in_words():
+        return html.escape(str(error))
+    if on_space():
+        link = f"<a href='/login/huggingface'>{html.escape(str(_('Sign in with Hugging Face')))}</a>"
+        return f"{link} {html.escape(str(_('to share an adapter; everything else works without.')))}"
+    link = f"<a href='{TOKENS_PAGE}' target='_blank' rel='noopener'>{html.escape(str(_('a token that may write')))}</a>"
+    words = _("To share an adapter, run {command} with {link} and reload this page; everything else works without.")
+    return str(words).format(command="<code>hf auth login</code>", link=link)
 
 
 @shown
@@ -154,12 +183,12 @@ def on_push(
     """Push the plan that was agreed to."""
     hub_token = token_of(token.token if token else None)
     adapter = open_adapter(name or "", owner_of(key, token), hub_token)
-    _, parent, agreed_private = seen if seen and seen[0] == adapter.name else (None, None, False)
+    _name, parent, agreed_private = seen if seen and seen[0] == adapter.name else (None, None, False)
     options = _options(repo, private or agreed_private, license, answers, rows)
     pushed = push_adapter(adapter, account_of(hub_token), options, parent, reporter(progress))
     url = html.escape(pushed.url, quote=True)
-    words = f"{'Pushed' if pushed.changed else 'Nothing had changed'}. "
-    words += "Only you see it." if pushed.private else "Everybody can see it."
+    done = _("Pushed.") if pushed.changed else _("Nothing had changed.")
+    words = joined([done, _("Only you can see it.") if pushed.private else _("Everybody can see it.")])
     link = f"<a href='{url}' target='_blank' rel='noopener'>{html.escape(pushed.repo_id)}</a>"
     return f"<p>{words}</p><p>{link}</p>", None, gr.Button(interactive=False)
 
@@ -167,5 +196,5 @@ def on_push(
 def _options(repo: str, private: bool, license: str, answers: bool, rows: bool) -> PushOptions:
     """Return the options in the form. Raises UserError for a licence that is not in the list."""
     if (license or "") not in LICENSES:
-        raise UserError("This licence is not in the list.", "Pick one of the list.")
+        raise UserError(_("This license is not in the list."), _("Choose one from the list."))
     return PushOptions(str(repo or ""), bool(private), license or "", with_answers=bool(answers), with_rows=bool(rows))

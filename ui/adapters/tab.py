@@ -1,7 +1,7 @@
-"""The Adapters tab: the library as a table, one adapter in detail, and the sections for export, push, import and pull.
+"""The Adapters tab: the library as one list, one adapter in detail with what can be done with it, and how to add one.
 
-The sections have files of their own (`export.py`, `push.py`, `get.py`). Every handler looks its adapter up anew for the caller's
-owner; the page holds only a name.
+Sharing, exporting and adding have files of their own (`push.py`, `export.py`, `get.py`). Every handler looks its adapter up anew
+for the caller's owner; the page holds only a name.
 """
 
 from dataclasses import dataclass
@@ -9,86 +9,202 @@ from dataclasses import dataclass
 import gradio as gr
 
 from adapters.edit import delete_adapter, rename_adapter, set_notes, set_template, undo_delete
-from adapters.facts import COLUMNS, template_choice
+from adapters.facts import template_choice
 from adapters.history import read_history
-from adapters.library import adapter_names, find_adapter, read_some
+from adapters.library import MAX_NOTES_CHARACTERS, adapter_names, find_adapter, read_some
 from common.errors import UserError
+from common.language import _
 from models.templates.choice import choices
 from ui.adapters.export import build_export, on_line
 from ui.adapters.get import build_get
 from ui.adapters.push import build_push, on_account
-from ui.adapters.view import PIXELS_A_CHARACTER, answers_html, curve_points, facts_html
+from ui.adapters.view import CARDS_SCRIPT, answers_html, cards_html, curve_html, facts_html, heading_html
 from ui.events import Wiring
 from ui.long_lists import MAX_LISTED_ENTRIES, how_many
 from ui.messages import hint_html, shown
 from ui.owner import owner_of
+from ui.toast import Toast, build_toast, toast_updates
 
-COLOURS = {"training": "#6366f1", "held out": "#d97706"}
-NOTHING = "Nothing here yet. Train an adapter, import a zip, or pull one from the Hub below."
-NOT_PICKED = "Pick an adapter in the table to see it whole."
 HIDDEN: Wiring = {"show_progress": "hidden"}
-TEMPLATE_HINT = "What it was trained with. The one it brings is not known here."
+QUIET: Wiring = {**HIDDEN, "api_visibility": "private"}
 
 
 @dataclass
 class AdaptersTab:
-    """The parts that the page wires: loading, and the button that opens the chat."""
+    """The parts that the page wires: loading, and the buttons that lead to the chat and, from a run, to sharing and exporting."""
 
     load: object
     load_wiring: Wiring
     chat_button: gr.Button
-    adapter_name: gr.Dropdown
+    adapter_name: gr.Textbox
     account: object
     account_wiring: Wiring
+    share_section: gr.Accordion
+    export_section: gr.Accordion
+
+
+@dataclass
+class _Details:
+    """The components of one adapter; `view` are those that a pick fills."""
+
+    body: gr.Column
+    view: list
+    title_box: gr.Textbox
+    rename_button: gr.Button
+    notes_box: gr.Textbox
+    notes_button: gr.Button
+    template_dropdown: gr.Dropdown
+    chat_button: gr.Button
+    share_button: gr.Button
+    export_button: gr.Button
+    delete_button: gr.Button
+    question: gr.Row
+    delete_yes: gr.Button
+    delete_no: gr.Button
 
 
 def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
     """Lay out the tab and wire its events."""
-    with gr.Row():
-        search_box = gr.Textbox(
-            show_label=False, placeholder="Search names, bases, data, notes", scale=3, container=False
-        )
-        undo_button = gr.Button("Undo delete", visible=False, scale=1)
-    empty_html = gr.HTML(hint_html(NOTHING))
-    table = gr.Dataframe(
-        headers=[column.title for column in COLUMNS],
-        interactive=False,
-        wrap=True,
-        visible=False,
-        label="Adapters, the newest first",
-        max_height=320,
-        column_widths=[PIXELS_A_CHARACTER * column.width for column in COLUMNS],
-    )
-    # custom values reach the handlers, whose sentence says more than the component's
-    adapter_dropdown = gr.Dropdown([], label="Adapter", interactive=True, allow_custom_value=True)
-    deleted = gr.State("")
-    with gr.Tabs():
-        with gr.Tab("Details"):
+    picked = gr.Textbox("", label=_("Adapter"), visible="hidden")
+    with gr.Row(equal_height=False, elem_classes="adapters"):
+        with gr.Column(scale=4, min_width=300):
+            search_box = gr.Textbox(
+                show_label=False,
+                label=_("Search adapters"),
+                placeholder=_("Search adapters"),
+                container=False,
+            )
+            cards = gr.HTML(cards_html([], None, ""), js_on_load=CARDS_SCRIPT)
+            with gr.Accordion(_("Add an adapter"), open=False):
+                get = build_get(browser_key)
+        with gr.Column(scale=7, min_width=340):
+            empty_html = gr.HTML(hint_html(nothing()))
             details = _build_details()
-        with gr.Tab("Export"):
-            vllm_box = build_export(browser_key, adapter_dropdown)
-        with gr.Tab("Push to the Hub"):
-            push = build_push(browser_key, adapter_dropdown)
-        with gr.Tab("Import and pull"):
-            get = build_get(browser_key)
-    library = [table, empty_html, adapter_dropdown]
-    inputs = [browser_key, search_box, adapter_dropdown]
+            with details.body:
+                with gr.Accordion(_("Share on the Hugging Face Hub"), open=False) as share_section:
+                    push = build_push(browser_key, picked)
+                with gr.Accordion(_("Export"), open=False) as export_section:
+                    vllm_box = build_export(browser_key, picked)
+    toast = build_toast()
+    library = [cards, picked]
+    inputs = [browser_key, search_box, picked]
     load_wiring: Wiring = {"inputs": inputs, "outputs": library, **HIDDEN}
-    search_box.change(on_load, **load_wiring, api_visibility="undocumented")
-    table.select(on_row, browser_key, adapter_dropdown, **HIDDEN, api_visibility="undocumented")
-    _wire_details(details, inputs, library)
-    details.delete_button.click(
-        on_delete, inputs, [*library, deleted, undo_button], api_name="delete_adapter", **HIDDEN
-    )
-    undo_button.click(
-        on_undo, [browser_key, search_box, deleted], [*library, deleted, undo_button], api_name="undo_delete", **HIDDEN
-    )
+    shown_now: Wiring = {
+        "fn": on_pick,
+        "inputs": [browser_key, picked],
+        "outputs": [empty_html, *details.view],
+        **HIDDEN,
+    }
+    search_box.change(on_load, **load_wiring, api_visibility="private")
+    cards.click(on_card, browser_key, picked, **QUIET)
+    picked.change(**shown_now, api_name="adapter")
+    _wire_details(details, inputs, library, shown_now)
+    _wire_delete(details, inputs, library, toast)
+    details.share_button.click(lambda: gr.Accordion(open=True), None, share_section, **QUIET)
+    details.export_button.click(lambda: gr.Accordion(open=True), None, export_section, **QUIET)
     for event in get.arrivals:  # what has arrived is shown and picked
         event.success(on_load, [browser_key, search_box, get.arrived_name], library, **HIDDEN)
-    event = push.pushed.success(on_load, **load_wiring)
-    event.success(on_line, [browser_key, adapter_dropdown], vllm_box, api_visibility="undocumented", **HIDDEN)
-    account_wiring: Wiring = {"inputs": browser_key, "outputs": push.account_html, **HIDDEN}
-    return AdaptersTab(on_load, load_wiring, details.chat_button, adapter_dropdown, on_account, account_wiring)
+    event = push.pushed.success(**shown_now)
+    event.success(on_line, [browser_key, picked], vllm_box, **QUIET)
+    account_wiring: Wiring = {"inputs": browser_key, "outputs": push.account_outputs, **HIDDEN}
+    return AdaptersTab(
+        on_load,
+        load_wiring,
+        details.chat_button,
+        picked,
+        on_account,
+        account_wiring,
+        share_section,
+        export_section,
+    )
+
+
+def nothing() -> str:
+    """Return what stands in the place of the details of an empty library."""
+    return str(_("No adapters yet. Train one, or add one from a file or the Hub."))
+
+
+def _build_details() -> _Details:
+    """Lay out the details of one adapter: what it is, what can be done with it, and what it learned."""
+    with gr.Column(visible=False) as body:
+        heading = gr.HTML()
+        with gr.Row():
+            chat_button = gr.Button(_("Chat"), variant="primary", min_width=90)
+            share_button = gr.Button(_("Share"), min_width=90)
+            export_button = gr.Button(_("Export"), min_width=90)
+            delete_button = gr.Button(_("Delete"), variant="stop", min_width=90)
+            with gr.Row(visible=False) as question:
+                delete_yes = gr.Button(_("Yes, delete it"), variant="stop", min_width=110)
+                delete_no = gr.Button(_("Keep it"), min_width=90)
+        template_dropdown = gr.Dropdown(
+            choices(),
+            label=_("Chat template"),
+            info=_("The template that it was trained with. The one in its files is not known here."),
+            visible=False,
+        )
+        plot, answers = gr.HTML(), gr.HTML()
+        with gr.Accordion(_("All details"), open=False):
+            facts = gr.HTML()
+        with gr.Accordion(_("Name and notes"), open=False):
+            with gr.Row():
+                title_box = gr.Textbox(label=_("Name"), max_length=80, scale=3, min_width=200)
+                rename_button = gr.Button(_("Rename"), scale=1, min_width=90)
+            with gr.Row():
+                notes_box = gr.Textbox(
+                    label=_("Private notes"), lines=2, max_length=MAX_NOTES_CHARACTERS, scale=3, min_width=200
+                )
+                notes_button = gr.Button(_("Save note"), scale=1, min_width=90)
+    return _Details(
+        body,
+        [body, heading, plot, answers, facts, title_box, notes_box, template_dropdown, delete_button, question],
+        title_box,
+        rename_button,
+        notes_box,
+        notes_button,
+        template_dropdown,
+        chat_button,
+        share_button,
+        export_button,
+        delete_button,
+        question,
+        delete_yes,
+        delete_no,
+    )
+
+
+def _wire_details(details: _Details, inputs: list, library: list, shown_now: Wiring) -> None:
+    """Wire the new name, the notes and the template of the picked adapter."""
+    browser_key, _search, picked = inputs
+    gr.on(
+        [details.rename_button.click, details.title_box.submit],
+        on_rename,
+        [*inputs, details.title_box],
+        library,
+        api_name="rename_adapter",
+        **HIDDEN,
+    ).success(**shown_now)
+    details.notes_button.click(
+        on_notes, [browser_key, picked, details.notes_box], None, api_name="note_adapter"
+    ).success(**shown_now)
+    details.template_dropdown.input(
+        on_template,
+        [browser_key, picked, details.template_dropdown],
+        api_name="choose_template",
+        concurrency_limit=1,  # the second `input` of a choice comes at once: it has to see the first one's work
+    ).success(**shown_now)
+
+
+def _wire_delete(details: _Details, inputs: list, library: list, toast: Toast) -> None:
+    """Wire Delete: a question in the place of its button, then a line that undoes it."""
+    browser_key, search_box, _picked = inputs
+    asking = [details.delete_button, details.question]
+    for button, asks in ((details.delete_button, True), (details.delete_no, False)):
+        button.click(lambda asks=asks: (gr.Button(visible=not asks), gr.Row(visible=asks)), None, asking, **QUIET)
+    outputs = [*library, *toast.outputs]
+    details.delete_yes.click(on_delete, inputs, outputs, api_name="delete_adapter", **HIDDEN)
+    toast.undo_button.click(
+        on_undo, [browser_key, search_box, toast.entries], outputs, api_name="undo_delete", **HIDDEN
+    )
 
 
 @shown
@@ -98,9 +214,9 @@ def on_load(token: gr.OAuthToken | None, key, words, name):
 
 
 @shown
-def on_row(token: gr.OAuthToken | None, key, event: gr.SelectData):
-    """Return the name of the adapter whose row was clicked."""
-    return find_adapter(str(event.row_value[0]), owner_of(key, token)).name
+def on_card(token: gr.OAuthToken | None, key, event: gr.EventData):
+    """Return the name of the adapter whose card was clicked."""
+    return find_adapter(str(event.name or ""), owner_of(key, token)).name
 
 
 @shown
@@ -113,16 +229,16 @@ def on_pick(token: gr.OAuthToken | None, key, name):
 def on_rename(token: gr.OAuthToken | None, key, words, name, new_name):
     """Rename the adapter, and keep it picked."""
     owner = owner_of(key, token)
-    renamed = rename_adapter(name or "", new_name, owner).name
-    gr.Info(f"It is called {renamed} now.")
-    return _library(owner, words, renamed)
+    renamed = rename_adapter(name or "", new_name, owner)
+    gr.Info(str(_('Renamed to "{name}".', name=renamed.title)))
+    return _library(owner, words, renamed.name)
 
 
 @shown
 def on_notes(token: gr.OAuthToken | None, key, name, notes):
-    """Keep the note."""
+    """Save the note."""
     set_notes(name or "", notes, owner_of(key, token))
-    gr.Info("The note is kept.")
+    gr.Info(str(_("Note saved.")))
 
 
 @shown
@@ -132,98 +248,37 @@ def on_template(token: gr.OAuthToken | None, key, name, choice):
     # gradio's dropdown sends `input` again when it loses the focus, whether something was chosen or not
     if (choice or "") != template_choice(find_adapter(name or "", owner))[0]:
         set_template(name, choice or "", owner)
-        gr.Info("The chat template is chosen.")
+        gr.Info(str(_("Chat template saved.")))
 
 
 @shown
 def on_delete(token: gr.OAuthToken | None, key, words, name):
-    """Delete the adapter, and show the button that brings it back."""
+    """Delete the adapter, and show the line that brings it back."""
     owner = owner_of(key, token)
+    title = find_adapter(name or "", owner).title
     deletion = delete_adapter(name or "", owner)
-    button = gr.Button(f"Undo delete of {deletion.name}", visible=True)
-    return *_library(owner, words, None), deletion.entry, button
+    return *_library(owner, words, None), *toast_updates(_("Deleted {title}.", title=title), [deletion.entry])
 
 
 @shown
-def on_undo(token: gr.OAuthToken | None, key, words, entry):
+def on_undo(token: gr.OAuthToken | None, key, words, entries):
     """Bring the deleted adapter back, and pick it."""
     owner = owner_of(key, token)
-    return *_library(owner, words, undo_delete(str(entry or ""), owner).name), "", gr.Button(visible=False)
-
-
-@dataclass
-class _Details:
-    """The widgets of one adapter; `view` are those that a pick fills."""
-
-    view: list
-    rename_box: gr.Textbox
-    rename_button: gr.Button
-    notes_box: gr.Textbox
-    notes_button: gr.Button
-    template_dropdown: gr.Dropdown
-    delete_button: gr.Button
-    chat_button: gr.Button
-
-
-def _build_details() -> _Details:
-    """Lay out the details of one adapter."""
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=3, min_width=320):
-            facts = gr.HTML(hint_html(NOT_PICKED))
-            answers = gr.HTML("")
-        with gr.Column(scale=2, min_width=320):
-            chat_button = gr.Button("Chat with it", variant="primary", interactive=False)
-            plot = gr.LinePlot(
-                x="step",
-                y="loss",
-                color="rows",
-                color_map=COLOURS,
-                title="Loss (lower is better)",
-                height=240,
-                visible=False,
-            )
-            template_dropdown = gr.Dropdown(choices(), label="Chat template", info=TEMPLATE_HINT, visible=False)
-            notes_box = gr.Textbox(label="Notes (they stay here)", lines=2, max_length=4000)
-            notes_button = gr.Button("Keep the note", interactive=False)
-            rename_box = gr.Textbox(label="New name", max_length=80)
-            with gr.Row():
-                rename_button = gr.Button("Rename", interactive=False, min_width=100)
-                delete_button = gr.Button("Delete", variant="stop", interactive=False, min_width=100)
-    view = [facts, answers, plot, notes_box, rename_box, notes_button, rename_button, delete_button, chat_button]
-    buttons = (rename_box, rename_button, notes_box, notes_button, template_dropdown, delete_button, chat_button)
-    return _Details([*view, template_dropdown], *buttons)
-
-
-def _wire_details(details: _Details, inputs: list, library: list) -> None:
-    """Wire the choice of an adapter, its new name, its notes and its template."""
-    browser_key, _, adapter_dropdown = inputs
-    picked: Wiring = {"fn": on_pick, "inputs": [browser_key, adapter_dropdown], "outputs": details.view, **HIDDEN}
-    adapter_dropdown.change(**picked, api_name="adapter")
-    details.rename_button.click(on_rename, [*inputs, details.rename_box], library, api_name="rename_adapter", **HIDDEN)
-    details.notes_button.click(
-        on_notes, [browser_key, adapter_dropdown, details.notes_box], None, api_name="note_adapter"
-    ).success(**picked)
-    details.template_dropdown.input(
-        on_template,
-        [browser_key, adapter_dropdown, details.template_dropdown],
-        api_name="choose_template",
-        concurrency_limit=1,  # the second `input` of a choice comes at once: it has to see the first one's work
-    ).success(**picked)
+    entry = str(entries[0]) if isinstance(entries, list) and entries else ""
+    return *_library(owner, words, undo_delete(entry, owner).name), *toast_updates()
 
 
 def _library(owner: str, words: str, wanted: str | None) -> list:
-    """Return updates for the table, the line under it, and the dropdown; keep `wanted` picked if it is there."""
+    """Return updates for the cards and the picked name; keep `wanted` picked if it is there."""
     names = adapter_names(owner, words or "")
     adapters = read_some(names, owner, MAX_LISTED_ENTRIES)
+    if wanted in names and wanted not in [adapter.name for adapter in adapters]:
+        adapters.append(find_adapter(wanted, owner))
     listed = [adapter.name for adapter in adapters]
-    listed += [wanted] if wanted in names and wanted not in listed else []
-    more = how_many(len(names), "the search above")
-    empty = f"No adapter with '{words[:60]}'." if words else NOTHING
-    return [
-        gr.Dataframe([[column.value(adapter) for column in COLUMNS] for adapter in adapters], visible=bool(adapters)),
-        gr.HTML(hint_html(more or empty), visible=bool(more) or not adapters),
-        gr.Dropdown(listed, value=wanted if wanted in listed else next(iter(listed), None)),
-    ]
+    picked = wanted if wanted in listed else next(iter(listed), "")
+    empty = _("No adapter matches “{words}”.", words=words[:60]) if words else nothing()
+    more = how_many(len(names), str(_("the search above")))
+    return [cards_html(adapters, picked, str(more if adapters else empty)), picked]
 
 
 def _details(name: str | None, owner: str) -> list:
@@ -232,13 +287,21 @@ def _details(name: str | None, owner: str) -> list:
         adapter = find_adapter(name, owner) if name else None
     except UserError:  # deleted in another tab a moment ago
         adapter = None
+    asking = [gr.Button(visible=True), gr.Row(visible=False)]
     if adapter is None:
-        off = [gr.Button(interactive=False)] * 4
-        return [hint_html(NOT_PICKED), "", gr.LinePlot(visible=False), "", "", *off, gr.Dropdown(visible=False)]
+        hint = gr.HTML(hint_html(nothing()), visible=True)
+        return [hint, gr.Column(visible=False), "", "", "", "", "", "", gr.Dropdown(visible=False), *asking]
     history = read_history(adapter)
-    points = curve_points(history)
-    on = [gr.Button(interactive=True)] * 4
-    plot = gr.LinePlot(points, visible=points is not None)
     choice, is_open = template_choice(adapter)
-    template = gr.Dropdown(choices(), value=choice or None, visible=is_open)
-    return [facts_html(adapter), answers_html(history), plot, adapter.notes, adapter.name, *on, template]
+    return [
+        gr.HTML(visible=False),
+        gr.Column(visible=True),
+        heading_html(adapter),
+        curve_html(history),
+        answers_html(history),
+        facts_html(adapter),
+        adapter.title,
+        adapter.notes,
+        gr.Dropdown(choices(), value=choice or None, visible=is_open),
+        *asking,
+    ]

@@ -1,23 +1,81 @@
 """The HTML of the Adapters tab, made from adapters and plans; all text is escaped. No events."""
 
 import html
-
-import pandas
+import time
+from collections.abc import Sequence
 
 from adapters.export.serve import vllm_line
-from adapters.facts import facts_of
-from adapters.history import History
+from adapters.facts import describe_origin, facts_of
+from adapters.history import History, Points, read_history
 from adapters.library import Adapter
 from adapters.push import PushPlan
+from common.language import _
+from runs.state import thinned
 from ui.messages import hint_html
+from ui.plot import Curve, plot_html
 
-PIXELS_A_CHARACTER = 7  # a phone scrolls sideways inside the table
-CHANGES = {"new": "new", "changed": "changes", "same": "stays as it is"}
+# A card is a button; a click names its adapter. The one that is picked is marked at once, the page fills in its details.
+CARDS_SCRIPT = """
+element.addEventListener('click', event => {
+    const card = event.target.closest('[data-adapter]');
+    if (!card) return;
+    element.querySelectorAll('[data-adapter]').forEach(one => one.setAttribute('aria-pressed', one === card));
+    trigger('click', {name: card.dataset.adapter});
+});
+"""
+CHANGES = {"new": _("new"), "changed": _("changed"), "same": _("unchanged")}
+MAX_SPARK_POINTS = 60
 
 
 def hints_html(texts: list[str]) -> str:
     """Return lines of text as HTML, escaped."""
     return "".join(map(hint_html, texts))
+
+
+def cards_html(adapters: Sequence[Adapter], picked: str | None, hint: str) -> str:
+    """Return the library as a list of buttons, each with its curve; `hint` stands under it."""
+    cards = "".join(f"<li>{_card(adapter, adapter.name == picked)}</li>" for adapter in adapters)
+    label = html.escape(str(_("Adapters, the newest first")))
+    return f"<ul class='cards' aria-label='{label}'>{cards}</ul>{hint_html(hint) if hint else ''}"
+
+
+def _card(adapter: Adapter, is_picked: bool) -> str:
+    """Return one adapter of the list as a button: title, base and date, loss before and after, and the held-out curve."""
+    history = read_history(adapter)
+    day = time.strftime("%Y-%m-%d", time.localtime(min(max(adapter.created, 0), 4e9)))
+    line = f"{adapter.base.rsplit('/', 1)[-1]} · {day}"
+    before, after = adapter.loss_before, adapter.loss_after
+    loss = _("Held-out loss {after:.2f}", after=after) if after is not None else ""
+    if before is not None and after is not None:
+        loss = _("Held-out loss {before:.2f} → {after:.2f}", before=before, after=after)
+    return (
+        f"<button type='button' data-adapter='{html.escape(adapter.name, quote=True)}' aria-pressed='{str(is_picked).lower()}'>"
+        f"<span><b>{html.escape(adapter.title)}</b><small>{html.escape(line)}</small>"
+        f"<small>{html.escape(str(loss))}</small></span>"
+        f"{_spark(history.eval_losses if len(history.eval_losses) > 1 else history.losses)}</button>"
+    )
+
+
+def _spark(points: Points) -> str:
+    """Return a curve as a small drawing without words, "" of fewer than two points."""
+    points = thinned(points, MAX_SPARK_POINTS)
+    if len(points) < 2:
+        return ""
+    steps, losses = [step for step, _loss in points], [loss for _step, loss in points]
+    width, height = (steps[-1] - steps[0]) or 1, (max(losses) - min(losses)) or 1
+    places = (
+        f"{100 * (step - steps[0]) / width:.1f} {30 * (max(losses) - loss) / height:.1f}" for step, loss in points
+    )
+    path = f"<path d='M{'L'.join(places)}'/>"
+    return f"<svg class='spark' viewBox='0 0 100 30' preserveAspectRatio='none' aria-hidden='true'>{path}</svg>"
+
+
+def heading_html(adapter: Adapter) -> str:
+    """Return the title of an adapter, its base, what it was trained on, and how it came here."""
+    data = adapter.data()
+    facts = [adapter.base, _("trained on {data}", data=data) if data else "", describe_origin(adapter)]
+    line = " · ".join(html.escape(str(fact)) for fact in facts if fact)
+    return f"<h2 class='adapter-title'>{html.escape(adapter.title)}</h2><p class='hint'>{line}</p>"
 
 
 def facts_html(adapter: Adapter) -> str:
@@ -35,32 +93,45 @@ def _terms(pairs: list[tuple[str, str]]) -> str:
 
 
 def answers_html(history: History) -> str:
-    """Return the sample answers before and after, '' when there are none."""
+    """Return the sample answers before and after side by side, "" when there are none."""
     before = {str(one.get("prompt")): str(one.get("answer")) for one in history.answers_before}
     parts = []
     for one in history.answers_after:
         prompt = str(one.get("prompt"))
-        pairs = [("Prompt", prompt), ("Before", before.get(prompt, "")), ("After", str(one.get("answer")))]
-        parts.append(_terms(pairs))
-    return f"<h4>Sample answers</h4>{''.join(parts)}" if parts else ""
+        sides = ((_("The base"), before.get(prompt, "")), (_("This adapter"), str(one.get("answer"))))
+        columns = "".join(
+            f"<div><b>{html.escape(str(label))}</b>{html.escape(answer).replace(chr(10), '<br>')}</div>"
+            for label, answer in sides
+        )
+        parts.append(f"<p class='prompt'>{html.escape(prompt)}</p><div class='pair'>{columns}</div>")
+    return (
+        f"<section class='learned whole'><h3>{html.escape(str(_('What it learned')))}</h3>{''.join(parts)}</section>"
+        if parts
+        else ""
+    )
 
 
-def curve_points(history: History) -> pandas.DataFrame | None:
-    """Return the points of the loss plot, None when there are none."""
-    rows = [(step, loss, "training") for step, loss in history.losses]
-    rows += [(step, loss, "held out") for step, loss in history.eval_losses]
-    return pandas.DataFrame(rows, columns=["step", "loss", "rows"]) if rows else None
+def curve_html(history: History) -> str:
+    """Return the loss plot, "" when there are no points."""
+    if not history.losses and not history.eval_losses:
+        return ""
+    curves = [
+        Curve(history.losses, str(_("training")), "training"),
+        Curve(history.eval_losses, str(_("held-out")), "held-out", dots=True),
+    ]
+    return plot_html(str(_("Loss over the steps (lower is better)")), curves, kept_step=history.kept_step)
 
 
 def plan_html(plan: PushPlan) -> str:
     """Return the plan of a push, file by file, as HTML."""
     rows = ""
     for file in plan.files:
-        size = f"{file.size / 1e6:.1f} MB" if file.size >= 100_000 else f"{max(1, round(file.size / 1e3))} kB"
+        mega = _("{size:.1f} MB", size=file.size / 1e6)
+        size = mega if file.size >= 100_000 else _("{size:,} kB", size=max(1, round(file.size / 1e3)))
         cells = (html.escape(file.path), CHANGES[file.change], size)
         rows += f"<tr class='{file.change}'>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-    kept = f"Stays there: {', '.join(plan.kept[:10])}." if plan.kept else ""
-    return f"{hint_html(plan.sentence())}<table class='plan'>{rows}</table>{hint_html(kept) if kept else ''}"
+    kept = hint_html(_("Stays there: {files}.", files=", ".join(plan.kept[:10]))) if plan.kept else ""
+    return f"{hint_html(plan.sentence())}<table class='plan'>{rows}</table>{kept}"
 
 
 def vllm_text(adapter: Adapter) -> str:
@@ -68,5 +139,6 @@ def vllm_text(adapter: Adapter) -> str:
     place = adapter.pushed_to[-1] if adapter.pushed_to else adapter.origin.repo_id
     line = vllm_line(adapter, place or f"./{adapter.name}")
     if line.refusals:
-        return f"# vLLM does not serve it: {', '.join(line.refusals)}. The merged model can be served."
+        reasons = ", ".join(map(str, line.refusals))
+        return f"# {_('vLLM cannot serve it: {reasons}. The merged model can be served.', reasons=reasons)}"
     return line.command
