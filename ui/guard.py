@@ -24,13 +24,12 @@ from starlette.responses import PlainTextResponse
 from ui.call_body import MAX_SILENT_SECONDS, json_in, parsed, paths_in, read_body, replayed
 from ui.delivery import Delivery
 from ui.language import Speaking
-from ui.owner import address_of, on_space
+from ui.owner import BROWSER_COOKIE, address_of, on_space
 from ui.patches.gradio_queue import forget_session, forget_upload, running_calls, session_of_call, waiting_calls
 from ui.routes import API, Kind, kind_of
 from ui.usage import Client, Refused, Usage
 
 LOOPBACK = ("127.0.0.1", "localhost")
-COOKIE = "studio-browser"
 COOKIE_SECONDS = 31_536_000
 MAX_BODY_BYTES = 8_000_000
 MAX_NOTE_BYTES = 10_000
@@ -250,7 +249,7 @@ class Guard:
 
 def _client_of(request: HTTPConnection) -> Client:
     """Return the sender of a request: on a Space by its browser's cookie, elsewhere the one owner."""
-    cookie = request.cookies.get(COOKIE, "")
+    cookie = request.cookies.get(BROWSER_COOKIE, "")
     owner = (cookie if _COOKIE_VALUE.fullmatch(cookie) else "") if on_space() else "local"
     return Client(owner, address_of(request))
 
@@ -277,7 +276,8 @@ def _with_cookie(request: HTTPConnection, send):
     """
     if not on_space() or _client_of(request).owner:
         return send
-    words = f"{COOKIE}={secrets.token_hex(16)}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; Secure; SameSite=None; Partitioned"
+    words = f"{BROWSER_COOKIE}={secrets.token_hex(16)}; Path=/; Max-Age={COOKIE_SECONDS}"
+    words += "; HttpOnly; Secure; SameSite=None; Partitioned"
 
     async def sent(message) -> None:
         if message["type"] == "http.response.start":

@@ -19,6 +19,7 @@ from common.errors import UserError
 from common.paths import GUEST_PREFIX, LOCAL_OWNER, is_name
 from models.hub.client import account_of, token_of
 
+BROWSER_COOKIE = "studio-browser"
 _KEY = re.compile(r"[0-9a-f]{32,64}")
 
 
@@ -58,6 +59,19 @@ def known_key(kept: object) -> str:
 def visitor_of(browser_key: str | None, token: gr.OAuthToken | None, request: gr.Request | None = None) -> Visitor:
     """Return the visitor behind a call. Raises UserError as `owner_of` does."""
     return Visitor(owner_of(browser_key, token), token_of(token.token if token else None), address_of(request))
+
+
+def program_of(token: gr.OAuthToken | None, request: gr.Request | None) -> Visitor:
+    """Return the visitor whose program calls: on a Space the account of its token, else the guest that its cookie names.
+
+    The cookie is the one that ui/guard.py sets: no page can read it, and no two browsers or programs share it. Raises UserError.
+    """
+    if on_space() and token is None and request is not None:
+        kind, _space, given = request.headers.get("x-hf-authorization", "").partition(" ")
+        if kind.lower() == "bearer" and given.strip():  # as gradio_client sends it
+            token = gr.OAuthToken(token=given.strip(), scope="", expires_at=0)
+    key = request.cookies.get(BROWSER_COOKIE, "") if request is not None else ""
+    return visitor_of(key, token, request)
 
 
 def address_of(request: gr.Request | HTTPConnection | None) -> str:

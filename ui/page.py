@@ -12,6 +12,7 @@ from chat.engine import Engine
 from common.language import ENGLISH, LANGUAGES, _, current_language, language
 from common.paths import MAX_TEMPORARY_SECONDS
 from models.hardware import describe_hardware
+from ui import programs
 from ui.adapters.tab import build_adapters_tab
 from ui.chat.store import conversation_store
 from ui.chat.tab import build_chat_tab
@@ -130,6 +131,12 @@ def build() -> Page:
                 chat.open_adapter, inputs=[browser_key, name], outputs=chat.refresh_wiring["outputs"]
             ).then(chat.warm_up, **SILENT)
         to_adapter = {**adapters.load_wiring, "inputs": [*adapters.load_wiring["inputs"][:-1], train.adapter_name]}
-        for button in (train.view.share_button, train.view.export_button):
-            button.click(lambda: gr.Tabs(selected="adapters"), None, tabs, **QUIET).then(adapters.load, **to_adapter)
+        for button, section in (
+            (train.view.share_button, adapters.share_section),
+            (train.view.export_button, adapters.export_section),
+        ):
+            opened = (gr.Tabs(selected="adapters"), gr.Accordion(open=True))
+            button.click(lambda opened=opened: opened, None, [tabs, section], **QUIET).then(adapters.load, **to_adapter)
+        programs.wire()
+        programs.hide_the_rest(page)
     return page

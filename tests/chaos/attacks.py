@@ -26,8 +26,8 @@ ENDLESS = "{% for a in range(9999999) %}{% for b in range(9999999) %}{% endfor %
 NAMED_HANDLERS = (
     "adapter",
     "log",
-    "stop",
-    "resume",
+    "stop_run",
+    "resume_run",
     "discard",
     "bundle",
     "delete_adapter",
@@ -134,7 +134,7 @@ def name_others(attacker: Attacker) -> None:
     name = attacker.luck.choice(attacker.names)
     word = attacker.luck.choice([name, f"{name}-run-0", f"../{name}", f"/{name}", f"user-{name}/{name}"])
     handler = attacker.luck.choice(NAMED_HANDLERS)
-    label = "Run" if handler in ("log", "stop", "resume", "discard", "bundle") else "Adapter"
+    label = "Run" if handler in ("log", "stop_run", "resume_run", "discard", "bundle") else "Adapter"
     attacker.call(handler, {label: word})
 
 
@@ -243,7 +243,7 @@ def train_oddly(attacker: Attacker) -> None:
             {"Examples to learn from": PASTE, "JSON lines, a table, or plain text": "[" * 50_000},
         ]
     )
-    attacker.call("start", {"Base model": "tests/tiny-base", "Name of the adapter": "evil", **odd})
+    attacker.call("start_training", {"Base model": "tests/tiny-base", "Name of the adapter": "evil", **odd})
 
 
 def walk_routes(attacker: Attacker) -> None:

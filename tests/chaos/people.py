@@ -87,7 +87,7 @@ class Person:
             label_of("max_length"): 128,
         }
         try:
-            shown = json.dumps(self.client.call("start", values))
+            shown = json.dumps(self.client.call("start_training", values))
         except Refused as refusal:
             if "may at a time here" in str(refusal) or "queue" in str(refusal) or "full for guests" in str(refusal):
                 return None  # a limit that the page tells everybody

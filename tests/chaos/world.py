@@ -221,7 +221,7 @@ def check_runs(world: World, person: Person, report: Report) -> None:
                 if status in ("done", "missing"):
                     break
                 if status in ("failed", "interrupted", "stopped"):  # a kill of the launcher stops what it launched
-                    person.client.call("resume", {"Run": name})
+                    person.client.call("resume_run", {"Run": name})
                 status = wait_for(lambda name=name: finished(world, name), 240, f"{name} does not end")
         except (Refused, AssertionError) as error:
             report.failures.append(f"{name}: {error}")

@@ -4,7 +4,8 @@ import gradio as gr
 import pytest
 from fastapi.testclient import TestClient
 
-from ui.guard import COOKIE, guarded
+from ui.guard import guarded
+from ui.owner import BROWSER_COOKIE
 from ui.page import build
 from ui.theme import theme
 
@@ -42,7 +43,7 @@ def space(page, monkeypatch):
         headers = {"x-forwarded-for": f"1.2.3.4, {address}"}
         client = TestClient(app, base_url="https://space.test", headers=headers, raise_server_exceptions=False)
         if has_cookie:
-            assert client.get("/config").status_code == 200 and COOKIE in client.cookies
+            assert client.get("/config").status_code == 200 and BROWSER_COOKIE in client.cookies
         return client
 
     return browser

@@ -63,11 +63,11 @@ def call(browser, name: str, *data, session: str = "s") -> tuple[int, str]:
 def test_a_visitor_signs_in_with_the_least_scopes_and_pushes_in_their_own_name(space, hub, made):  # noqa: F811
     browser, provider = space
     put("mine", made, "user-bob")
-    status, text = call(browser, "push", "", "mine", "", True, "", True, False, None)
+    status, text = call(browser, "push_adapter", "", "mine", "", True, "", True, False, None)
     assert status == 500 and "This page does not know you yet" in text, "nobody is signed in yet"
     sign_in(browser, provider)
     assert set(provider.asked[0]["scope"].split()) == set(SCOPES.split())
-    status, text = call(browser, "push", "", "mine", "", True, "", True, False, None, session="another page")
+    status, text = call(browser, "push_adapter", "", "mine", "", True, "", True, False, None, session="another page")
     assert status == 200 and "bob/mine" in text, text
     assert hub.repositories["bob/mine"].private and "README.md" in hub.repositories["bob/mine"].files
     assert hub.alice not in hub.seen_tokens, "the Space's own token acted"

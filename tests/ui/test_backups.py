@@ -230,7 +230,7 @@ def test_on_a_space_a_run_comes_back_within_its_limits(hub, account, run, monkey
 
 
 def test_a_start_with_the_wish_and_nobody_signed_in_starts_nothing():
-    start = next(one for one in build().fns.values() if one.api_name == "start")
+    start = next(one for one in build().fns.values() if one.api_name == "start_training")
     values = [getattr(component, "value", None) for component in start.inputs]
     with pytest.raises(gr.Error, match="You are not signed in"):
         start.fn(None, *values[:-1], True)

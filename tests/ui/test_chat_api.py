@@ -203,7 +203,8 @@ def test_a_call_is_counted_for_its_owner_and_its_address_before_models_are_looke
     from ui.owner import owner_of
 
     monkeypatch.setenv("SPACE_ID", "someone/studio")
-    key, headers = "a" * 32, [(b"x-forwarded-for", b"8.8.8.8")]
+    key = "a" * 32
+    headers = [(b"x-forwarded-for", b"8.8.8.8"), (b"cookie", f"studio-browser={key}".encode())]
     request = gr.Request(Request({"type": "http", "client": ("10.0.0.1", 1), "headers": headers}))
     places, noted = Places(CALLS), []
 
@@ -215,7 +216,7 @@ def test_a_call_is_counted_for_its_owner_and_its_address_before_models_are_looke
     api = chat_api.ChatApi(Engines(None, None, places))
     for ask in (api.chat, lambda *args, **keys: api.compare("Hi", ["x"], **keys)):
         with pytest.raises(UserError, match="no such model"):
-            ask("Hi", browser_key=key, request=request)
+            ask("Hi", request=request)
     assert noted == [Caller(owner_of(key, None), "8.8.8.8")] * 2 and places._held == []
     with pytest.raises(UserError, match="system prompt is not text"):
-        api.chat("Hi", system=["x"], browser_key=key)
+        api.chat("Hi", system=["x"], request=request)

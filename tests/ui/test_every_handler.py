@@ -89,11 +89,11 @@ def test_odd_values_are_never_a_bug_of_the_adapters_handlers(page, caplog, word)
     names |= {
         "export_adapter",
         "plan_push",
-        "push",
+        "push_adapter",
         "look",
         "name_base",
         "name_hub_base",
-        "pull",
+        "pull_adapter",
         "search_hub",
         "search_mine",
         "import_adapter",

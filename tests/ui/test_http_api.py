@@ -45,7 +45,7 @@ def run(space) -> Run:
     return run
 
 
-@pytest.mark.parametrize("name", ["stop", "resume", "discard", "log", "bundle", "cure"])
+@pytest.mark.parametrize("name", ["stop_run", "resume_run", "discard", "log", "bundle", "cure"])
 def test_another_visitors_run_cannot_be_touched_by_its_name(call, run, name):
     before = sorted(path.name for path in run.folder.iterdir())
     sentence = call(name, new_key(), at_1=run.id)
@@ -80,10 +80,10 @@ def test_the_owner_labels_a_run_and_hostile_words_stay_words(call, run):
 
 @pytest.mark.parametrize("key", ["", "local", "../local", None])
 def test_without_a_proper_key_nothing_happens(call, run, key):
-    assert "does not know you" in call("stop", key, at_1=run.id)
+    assert "does not know you" in call("stop_run", key, at_1=run.id)
 
 
 @pytest.mark.parametrize("run_id", ["../x", "..", "/etc", "a/b", {"a": 1}, ["x"], 7, None, "x" * 10_000])
 def test_a_run_id_is_a_name_and_never_a_path(call, run_id):
-    sentence = call("stop", new_key(), at_1=run_id)
+    sentence = call("stop_run", new_key(), at_1=run_id)
     assert sentence and "Traceback" not in sentence

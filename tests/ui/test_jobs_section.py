@@ -58,7 +58,7 @@ def test_another_visitor_neither_resumes_nor_stops_it(call, hub, her_run):  # no
     agreed = [*LIMITS, 3.0]
     for who in ({"oauth_token": hub.bob}, {}):
         assert call("resume_job", GUEST, agreed, her_run.id, **who)[0] == 500
-        assert call("stop", GUEST, her_run.id, **who)[0] == 500
+        assert call("stop_run", GUEST, her_run.id, **who)[0] == 500
     assert len(hub.jobs.payloads) == 1 and not her_run.stop_file.exists() and read_job(her_run)
     assert list_runs("user-bob") == []
 
@@ -66,8 +66,8 @@ def test_another_visitor_neither_resumes_nor_stops_it(call, hub, her_run):  # no
 def test_stop_asks_the_job_and_pressed_again_cancels_it(call, hub, her_run, monkeypatch):  # noqa: F811
     monkeypatch.setattr("ui.train.jobs_events.attach", lambda run, account: True)  # nobody else acts on it
     job = hub.jobs.jobs[read_job(her_run).id]
-    assert call("stop", "", her_run.id, oauth_token=hub.alice)[0] == 200
+    assert call("stop_run", "", her_run.id, oauth_token=hub.alice)[0] == 200
     assert "stop" in hub.repositories["alice/far-job"].files and her_run.stop_file.exists()
     assert job.stage == "SCHEDULING"
-    assert call("stop", "", her_run.id, oauth_token=hub.alice)[0] == 200
+    assert call("stop_run", "", her_run.id, oauth_token=hub.alice)[0] == 200
     assert job.stage == "CANCELED"

@@ -25,7 +25,7 @@ def test_on_a_space_an_upload_needs_the_cookie_of_the_page(space):
 
 def test_a_cookie_that_was_made_up_is_no_cookie_of_another(space):
     browser = space(has_cookie=False)
-    browser.cookies.set(guard.COOKIE, "../../x")
+    browser.cookies.set(guard.BROWSER_COOKIE, "../../x")
     assert send(browser).status_code == 403
 
 

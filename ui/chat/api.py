@@ -23,7 +23,7 @@ from ui.chat.checks import check_text
 from ui.chat.models import BASE_AUTO, pick
 from ui.chat.settings import sampling_of
 from ui.messages import shown
-from ui.owner import Visitor, visitor_of
+from ui.owner import Visitor, program_of
 
 MAX_COMPARED_MODELS = 4
 
@@ -62,7 +62,6 @@ class ChatApi:
         top_k: int = 0,
         repetition_penalty: float = 1.0,
         seed: int = 0,
-        browser_key: str = "",
         stop_repetition: bool = True,
         token: gr.OAuthToken | None = None,
         request: gr.Request | None = None,
@@ -72,7 +71,7 @@ class ChatApi:
         `model` is 'adapter:NAME', 'base:auto', 'base:embedded' or another choice of the page. Temperature 0 takes the likeliest
         token each time; `stop_repetition` ends an answer that only repeats itself. Raises UserError.
         """
-        visitor = visitor_of(browser_key, token, request)
+        visitor = program_of(token, request)
         values = {
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,
@@ -94,7 +93,6 @@ class ChatApi:
         max_new_tokens: int = 256,
         temperature: float = 0.0,
         seed: int = 0,
-        browser_key: str = "",
         stop_repetition: bool = True,
         token: gr.OAuthToken | None = None,
         request: gr.Request | None = None,
@@ -103,7 +101,7 @@ class ChatApi:
 
         A model is 'adapter:NAME', 'base:NAME', or 'bare:' for the base of the first one.
         """
-        visitor = visitor_of(browser_key, token, request)
+        visitor = program_of(token, request)
         if not isinstance(models, list) or not 1 <= len(models) <= MAX_COMPARED_MODELS:
             raise UserError(_("Between 1 and {most} models can be compared.", most=MAX_COMPARED_MODELS))
         values = {

@@ -112,7 +112,7 @@ def wire_check(tab, inputs: list, plan: dict[str, Any]) -> None:
         check_handler(tab),
         [*inputs, data.newest, data.is_previewed, data.preview_radio],
         emptied,
-        api_name="check",
+        api_name="check_data",
         show_progress="hidden",
         trigger_mode="multiple",
         concurrency_id="check",

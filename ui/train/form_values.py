@@ -71,7 +71,7 @@ def make_config(owner: str, values: FormValues) -> TrainConfig:
         raise FieldError(empty, _("It is empty."), _("Give a value."))
     settings |= {
         "name": values["name"],
-        "base": _checked_base(values["base"]),
+        "base": checked_base(values["base"]),
         "data": _data(owner, {**values, "data_file": files}),
         "text_data": values["text_file"] or checked_hub_id(owner, values["text_hub"], "text_data") or None,
         "eval_data": values["eval_file"] or checked_hub_id(owner, values["eval_hub"], "eval_data") or None,
@@ -86,7 +86,7 @@ def form_config(names: tuple[str, ...], owner: str, values: Sequence) -> TrainCo
     return make_config(owner, dict(zip(names, values, strict=True)))
 
 
-def _checked_base(base: str) -> str:
+def checked_base(base: str) -> str:
     """Return a base as typed. On a Space only ids: a folder there is the server's. Raises UserError."""
     base = (base or AUTO).strip()
     if on_space() and base not in (AUTO, EMBEDDED) and (base.startswith((".", "/", "~")) or base.count("/") != 1):

@@ -145,7 +145,7 @@ def _wire_start(tab: TrainTab, picked: Wiring) -> None:
         on_start,
         [*inputs, tab.plan.backup.checkbox],
         tab.lists,
-        api_name="start",
+        api_name="start_training",
         concurrency_id="start",
         concurrency_limit=1,
         show_progress="hidden",
@@ -190,8 +190,8 @@ def _wire_run(tab: TrainTab, picked: Wiring) -> None:
         gr.Info(_("{cure}: started again as {name}.", cure=cure["label"], name=title_of(started)))
         return [*changed_form(tab.names, form_values(config)), *lists(visitor.owner, started.id)]
 
-    view.stop_button.click(on_stop, inputs, None, api_name="stop").success(**picked)
-    view.resume_button.click(on_resume, inputs, None, api_name="resume").success(**picked)
+    view.stop_button.click(on_stop, inputs, None, api_name="stop_run").success(**picked)
+    view.resume_button.click(on_resume, inputs, None, api_name="resume_run").success(**picked)
     view.cure_button.click(on_cure, inputs, [*tab.components, *tab.lists], api_name="cure").success(**picked)
 
 

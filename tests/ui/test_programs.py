@@ -1,0 +1,119 @@
+"""The endpoints for programs: what is shown of them, who calls them, and a training over them with Gradio's own client."""
+
+import json
+import socket
+import time
+
+import gradio as gr
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from starlette.requests import Request
+
+from common.paths import GUEST_PREFIX, adapters_folder, runs_folder
+from tests.adapters.conftest import hub, made  # noqa: F401
+from tests.adapters.making import put
+from tests.running import write_rows
+from ui import programs
+from ui.guard import guarded
+from ui.owner import BROWSER_COOKIE, owner_of, program_of
+from ui.page import build
+
+COOKIE = "c" * 32
+
+
+def request_of(**headers: str) -> gr.Request:
+    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return gr.Request(Request({"type": "http", "client": ("127.0.0.1", 1), "headers": raw}))
+
+
+def test_programs_are_shown_what_is_for_them_and_nothing_else():
+    page = build()
+    shown = page.get_api_info(all_endpoints=True)
+    assert set(shown["named_endpoints"]) == {f"/{name}" for name in programs.PUBLIC} and not shown["unnamed_endpoints"]
+    for endpoint in shown["named_endpoints"].values():
+        assert endpoint["description"].strip()
+        names = [one["parameter_name"] for one in endpoint["parameters"]]
+        assert "browser_key" not in names and not [name for name in names if name.startswith("param_")]
+        assert all(one["type"] for one in endpoint["parameters"])
+
+
+@pytest.fixture
+def client(isolated_home):
+    """Gradio's own client on the whole page behind its guard, in this process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    page = build().queue()
+    page.launch(server_port=port, prevent_thread_lock=True, quiet=True, ssr_mode=False, app_kwargs=guarded("127.0.0.1"))
+    yield Client(f"http://127.0.0.1:{port}", verbose=False)
+    page.close()
+
+
+@pytest.mark.parametrize("as_yaml", [False, True])
+def test_a_program_trains_on_its_file_follows_the_run_and_takes_the_adapter(client, tiny_base, tmp_path, as_yaml):
+    rows = [{"prompt": f"What is {n} + 1?", "completion": str(n + 1)} for n in range(40)]
+    file = write_rows(tmp_path / "sums.jsonl", rows)
+    config = {"base": str(tiny_base), "max_steps": 2, "name": "Sums", "max_length": 128, "sample_prompts": "Hi"}
+    report = client.predict(config, [handle_file(file)], api_name="/check")
+    assert report["rows"] == 40 and not [one for one in report["findings"] if one["level"] == "stop"]
+    given = "".join(f"{name}: {value}\n" for name, value in config.items()) if as_yaml else config
+    run = client.predict(given, [handle_file(file)], api_name="/start")["run"]
+    assert client.predict(api_name="/runs") == [run]
+    deadline = time.monotonic() + 600
+    while (state := client.predict(run, api_name="/status"))["status"] not in ("done", "failed"):
+        assert time.monotonic() < deadline, state
+        time.sleep(1)
+    assert state["status"] == "done" and state["step"] == 2 and len(state["losses"]) == 2, state
+    [adapter] = client.predict(api_name="/adapters")
+    assert adapter["name"] == state["adapter"] and adapter["loss_after"] is not None
+    [archive] = client.predict(adapter["name"], api_name="/export")
+    with open(archive["path"] if isinstance(archive, dict) else archive, "rb") as exported:
+        assert exported.read(2) == b"PK"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "sentence"),
+    [
+        ("start", [{"nonsense": 1}], "nonsense"),
+        ("start", ["a: [b"], "YAML"),
+        ("start", [7], "neither an object nor YAML"),
+        ("start", [{}, [{"path": "/etc/passwd"}]], "uploaded"),
+        ("check", [{}, ["/etc/passwd"]], "no uploaded file"),
+        ("status", ["../x"], "not a valid name"),
+        ("status", [""], "No run was named"),
+        ("stop", ["unknown"], "There is no run"),
+        ("export", ["unknown"], "There is no adapter"),
+    ],
+)
+def test_what_a_program_cannot_do_is_a_sentence_and_leaves_nothing(client, name, arguments, sentence):
+    with pytest.raises((AppError, ValueError), match=sentence):
+        client.predict(*arguments, api_name=f"/{name}")
+    assert not runs_folder().is_dir() or not list(runs_folder().iterdir())
+
+
+def test_on_a_space_a_program_is_the_account_of_its_token_or_the_guest_of_its_cookie(hub, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("SPACE_ID", "someone/studio")
+    assert program_of(None, request_of(x_hf_authorization=f"Bearer {hub.alice}")).owner == "user-alice"
+    guest = program_of(None, request_of(cookie=f"{BROWSER_COOKIE}={COOKIE}")).owner
+    assert guest == owner_of(COOKIE, None) and guest.startswith(GUEST_PREFIX)
+    for headers in ({}, {"cookie": f"{BROWSER_COOKIE}=../../user-alice"}, {"x_hf_authorization": "Basic alice"}):
+        with pytest.raises(Exception, match="does not know you"):
+            program_of(None, request_of(**headers))
+    with pytest.raises(Exception, match="does not accept this sign-in"):
+        program_of(None, request_of(x_hf_authorization="Bearer hf_forged"))
+
+
+def test_on_a_space_one_guest_sees_nothing_of_another(hub, made, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("SPACE_ID", "someone/studio")
+    mine, other = (request_of(cookie=f"{BROWSER_COOKIE}={letter * 32}") for letter in "ab")
+    put("hers", made, program_of(None, mine).owner)
+    assert [one["name"] for one in programs.adapters(None, mine)] == ["hers"] and programs.adapters(None, other) == []
+    for call in (lambda: programs.export("hers", request=other), lambda: programs.push("hers", request=other)):
+        with pytest.raises(gr.Error, match="There is no adapter"):
+            call()
+    with pytest.raises(gr.Error, match="signed in"):
+        programs.export("hers", "merged", request=mine)
+    for place in ("/etc", "../x", str(adapters_folder())):
+        with pytest.raises(gr.Error):
+            programs.start(json.dumps({"base": place, "data": "example"}), request=mine)
