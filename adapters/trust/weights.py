@@ -87,9 +87,9 @@ def check_weights(path: Path, config: AdapterConfig, base: ModelShape | None) ->
 
 def _check_named(config: AdapterConfig, settings: Layers, found: set[tuple[int, str]], base: ModelShape | None) -> None:
     """Raise UserError unless the settings name the layers that have weights: PEFT passes over all others in silence."""
-    layers = range(min(base.num_hidden_layers, MAX_LAYERS)) if base else sorted({layer for layer, _ in found})
+    layers = range(min(base.num_hidden_layers, MAX_LAYERS)) if base else sorted({layer for layer, _module in found})
     named = {(layer, module) for layer in layers for module in MODULES if settings.changes(layer, module)}
-    wanted, there = ({module for _, module in pairs} for pairs in (named, found))
+    wanted, there = ({module for _layer, module in pairs} for pairs in (named, found))
     if wanted != there and config["target_modules"] != "all-linear":  # of which a base has more, or others
         raise UserError(
             _(

@@ -231,10 +231,10 @@ def test_an_address_with_a_folder_means_that_folder(checkpoints, wanted, options
     [
         ("alice/run", "alice/run holds 2 adapters: checkpoint-9, checkpoint-10"),
         ("alice/run/checkpoint-7", "no adapter in 'checkpoint-7'.*There are: checkpoint-9, checkpoint-10"),
-        ("https://huggingface.co/alice/run/tree/main/../../etc", "is no folder"),
-        ("https://huggingface.co/alice/run/tree/main/%2e%2e/etc", "is no folder"),
-        ("alice/run/a\x00b", "is no folder|is no adapter"),
-        (f"alice/run/{'a' * 301}", "is no folder"),
+        ("https://huggingface.co/alice/run/tree/main/../../etc", "is not a folder"),
+        ("https://huggingface.co/alice/run/tree/main/%2e%2e/etc", "is not a folder"),
+        ("alice/run/a\x00b", "is not a folder|is not the name"),
+        (f"alice/run/{'a' * 301}", "is not a folder"),
     ],
 )
 def test_a_folder_that_is_none_or_has_to_be_chosen_is_a_sentence(checkpoints, wanted, words):
