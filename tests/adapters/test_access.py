@@ -197,7 +197,7 @@ def test_rename_notes_search_delete_and_undo(made):
     assert rename_adapter("one", "../../The Best!").name == "the-best"
     assert find_adapter("one").name == "the-best", "its runs still find it"
     with pytest.raises(UserError, match="already"):
-        rename_adapter("two", "the best")
+        rename_adapter("two", "../../the best!")
     set_notes("two", "for grandma <script>")
     assert adapter_names(words="GRANDMA tiny-base") == ["two"]
     entry = delete_adapter("two").entry
