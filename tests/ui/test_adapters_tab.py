@@ -51,7 +51,7 @@ def test_a_chat_template_is_chosen_by_the_owner_alone_and_never_its_own_on_a_spa
     folders = [put("odd", made, owner) for owner in ("user-alice", owner_of(GUEST, None))]
     for folder in folders:
         (folder / "chat_template.jinja").write_text("{{ messages }}")
-    assert "Unknown: choose one" in call("adapter", GUEST, "odd")[1]
+    assert "unknown: choose one" in call("adapter", GUEST, "odd")[1]
     for choice in ("own", "own:" + "0" * 64, "nonsense", ["chatml"]):
         assert call("choose_template", GUEST, "odd", choice)[0] == 500
     for name in ("mine", "../user-alice/odd", str(folders[0])):
