@@ -37,7 +37,7 @@ def prepare(page, base, file, steps: int) -> None:
     """The form filled in by hand: base, file with its columns, steps."""
     type_base(page, str(base))
     upload(page, file)
-    page.get_by_text("Which column is what").wait_for()
+    page.get_by_text("Which column is what?", exact=True).wait_for()
     page.get_by_role("button", name="Use these columns").click()
     page.get_by_text("trained tokens").wait_for()
     set_field(page, "max_steps", str(steps))
@@ -47,7 +47,7 @@ def test_the_whole_way_of_a_file_to_a_run_that_survives(open_page, app, tiny_bas
     page = open_page()
     type_base(page, str(tiny_base))
     upload(page, odd_file)
-    page.get_by_text("Which column is what").wait_for()
+    page.get_by_text("Which column is what?", exact=True).wait_for()
     assert page.get_by_label("prompt", exact=True).input_value() == "frage", "the guess is filled in"
     shoot(page, "mapping", full_page=True)
     page.get_by_role("button", name="Start training").click()
@@ -200,7 +200,7 @@ def test_the_form_is_as_it_was_left_after_a_reload_and_a_reset_empties_it(page):
 def test_what_was_found_in_one_source_never_stands_under_another(page, tiny_base, odd_file):
     type_base(page, str(tiny_base))
     upload(page, odd_file)
-    page.get_by_text("Which column is what").wait_for()
+    page.get_by_text("Which column is what?", exact=True).wait_for()
     page.get_by_role("button", name="Use these columns").click()
     page.get_by_text("trained tokens").wait_for()
     page.get_by_label("Paste", exact=True).check()
