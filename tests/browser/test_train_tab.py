@@ -199,12 +199,13 @@ def test_the_form_is_as_it_was_left_after_a_reload_and_a_reset_empties_it(page):
 
 def test_what_was_found_in_one_source_never_stands_under_another(page, tiny_base, odd_file):
     type_base(page, str(tiny_base))
+    set_field(page, "max_length", "128")  # what the base reads
     upload(page, odd_file)
     page.get_by_text("Which column is what?", exact=True).wait_for()
     page.get_by_role("button", name="Use these columns").click()
     page.get_by_text("trained tokens").wait_for()
     page.get_by_label("Paste", exact=True).check()
-    page.get_by_text("Nothing was pasted").wait_for()
+    page.get_by_text("Nothing was pasted").first.wait_for()
     assert not page.get_by_text("trained tokens").count() and not page.get_by_text("Use each once").count()
     fill(page, PASTED, "\n".join(["prompt,completion", *(f"question {n},answer {n}" for n in range(20))]))
     page.get_by_text("trained tokens").wait_for()
