@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import HTTPConnection
 
 from common.files import JSON_ERRORS, parse_json
+from common.language import _
 from ui.usage import Refused
 
 MAX_DEPTH = 100
@@ -18,7 +19,7 @@ MAX_SILENT_SECONDS = 60  # of a body on its way
 
 async def read_body(request: HTTPConnection, receive, limit: int) -> bytes:
     """Return the whole body. Raises Refused when it is longer than `limit` bytes or does not come."""
-    too_long = Refused(413, f"A call may have {limit:,} bytes at most.")
+    too_long = Refused(413, _("A call may have at most {limit:,} bytes.", limit=limit))
     length = request.headers.get("content-length", "0")
     body, has_more = b"", length.isdecimal() and int(length) <= limit
     if not has_more:
@@ -27,7 +28,7 @@ async def read_body(request: HTTPConnection, receive, limit: int) -> bytes:
         try:
             message = await asyncio.wait_for(receive(), MAX_SILENT_SECONDS)
         except TimeoutError:
-            raise Refused(408, "The call stopped half-way.") from None
+            raise Refused(408, _("The call stopped half-way.")) from None
         body += message.get("body", b"")
         has_more = message.get("more_body", False)
         if len(body) > limit:
@@ -52,17 +53,17 @@ def parsed(body: bytes) -> dict[str, Any]:
     try:
         value = parse_json(body)
     except JSON_ERRORS:
-        raise Refused(400, "This is not JSON, or it is nested too deep.") from None
+        raise Refused(400, _("This is not JSON, or it is nested too deep.")) from None
     level, count = [value], 1
-    for _ in range(MAX_DEPTH):
+    for _level in range(MAX_DEPTH):
         level = [one for part in level for one in _parts(part)]
         count += len(level)
         if count > MAX_PARTS:
-            raise Refused(400, "The JSON has too many parts.")
+            raise Refused(400, _("The JSON has too many parts."))
         if not level:
             break
     if level or not isinstance(value, dict):
-        raise Refused(400, "The JSON is nested too deep, or no object.")
+        raise Refused(400, _("The JSON is nested too deep, or no object."))
     return value
 
 

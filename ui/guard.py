@@ -21,6 +21,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 
+from common.language import _, joined
 from ui.call_body import MAX_SILENT_SECONDS, json_in, parsed, paths_in, read_body, replayed
 from ui.delivery import Delivery
 from ui.language import Speaking
@@ -87,11 +88,11 @@ class Guard:
         kind, method = kind_of(scope["path"]), scope["method"]
         is_posted = kind in (Kind.CALL, Kind.NOTE, Kind.UPLOAD)
         if kind is None or method not in (("POST",) if is_posted else ("GET", "HEAD")):
-            raise Refused(404, "There is nothing here.")
+            raise Refused(404, _("There is nothing here."))
         if is_posted and is_foreign(request):
-            raise Refused(403, "A page of another address may not do this.")
+            raise Refused(403, _("A page at another address may not do this."))
         if kind is Kind.SIGN_IN and request.headers.get("sec-fetch-site") != "same-origin":
-            raise Refused(403, "Sign in and out with the button on the page.")
+            raise Refused(403, _("Sign in and out with the button on the page."))
         client = _client_of(request)
         with self.usage.request(client, kind):
             if kind is Kind.PAGE:
@@ -113,7 +114,7 @@ class Guard:
                 receive, send = self._upload(request, client, receive, send)
             elif kind is Kind.FILE:
                 if not _RANGE.fullmatch(request.headers.get("range", "")):
-                    raise Refused(416, "A range is `bytes=first-last`.")
+                    raise Refused(416, _("A range is `bytes=first-last`."))
                 self._check_file(scope["path"].partition("file=")[2], client)
             elif kind in (Kind.CALL, Kind.NOTE):
                 body = await read_body(request, receive, MAX_BODY_BYTES if kind is Kind.CALL else MAX_NOTE_BYTES)
@@ -128,14 +129,14 @@ class Guard:
         """Raise Refused for a call with another's session or files, or beyond the limits of the client."""
         session_hash = body.get("session_hash")
         if session_hash == "":
-            raise Refused(400, "The session has no name.")
+            raise Refused(400, _("The session has no name."))
         if isinstance(session_hash, str):
             await self._join(scope, session_hash, client)
         if kind is Kind.CALL:
             number = body.get("fn_index")
             is_named = number is None and not scope["path"].endswith("/queue/join")
             if not is_named and not (isinstance(number, int) and number in scope["app"].get_blocks().fns):
-                raise Refused(404, "The app has no such handler.")
+                raise Refused(404, _("The app has no such handler."))
             running = running_calls(scope["app"])
             left = [event for event in running if event.session_hash not in self.usage.sessions]
             left_here = sum(address_of(event.request) == client.address for event in left)
@@ -151,14 +152,14 @@ class Guard:
         if not self.usage.is_shared:
             return
         if re.match(r"(?i)[a-z][a-z0-9+.-]+:|[/\\]{2}", path):
-            raise Refused(403, "Files are uploaded, not fetched from an address.")
+            raise Refused(403, _("Files are uploaded, not fetched from an address."))
         if not self.usage.owns(client, os.path.abspath(path)):
-            raise Refused(403, "This file was not uploaded or made by you, or it is gone. Upload it again.")
+            raise Refused(403, _("This file was not uploaded or made by you, or it is gone. Upload it again."))
 
     async def _join(self, scope, session_hash: str, client: Client) -> None:
         """Note that the client uses a session, and let Gradio forget those that make room. Raises Refused."""
         if len(session_hash) > 100:
-            raise Refused(400, "The session's name is too long.")
+            raise Refused(400, _("The session's name is too long."))
         for gone in self.usage.join(session_hash, client):
             await forget_session(scope["app"], gone)
 
@@ -206,15 +207,16 @@ class Guard:
     def _upload(self, request: HTTPConnection, client: Client, receive, send):
         """Return `receive` and `send` of an upload. Raises Refused when the client may not upload now."""
         if self.usage.is_shared and not client.owner:
-            address = f": https://{os.environ['SPACE_HOST'].split(',')[0]}" if os.environ.get("SPACE_HOST") else "."
-            words = f"Uploads need the cookie that the page sets. Open the Space in a tab of its own{address}"
+            words = _("Uploads need the cookie that the page sets. Open the Space in a tab of its own.")
+            if host := os.environ.get("SPACE_HOST", "").split(",")[0]:
+                words = joined([words, f"https://{host}"])
             raise Refused(403, words)
         if len(request.headers.get("content-type", "")) > MAX_CONTENT_TYPE_CHARACTERS:
-            raise Refused(400, "The boundary of this form is too long.")
+            raise Refused(400, _("The boundary of this form is too long."))
         length = request.headers.get("content-length", "")
         self.usage.check_upload(client, int(length) if length.isdecimal() else None)
         if not self.usage.has_disk():
-            raise Refused(507, "The server's disk is full.")
+            raise Refused(507, _("The server's disk is full."))
         unchecked = 0
 
         async def received():

@@ -8,6 +8,7 @@ from itertools import islice
 
 import gradio as gr
 
+from common.language import _
 from ui.events import QUIET
 from ui.messages import shown
 from ui.owner import owner_of
@@ -31,9 +32,9 @@ def first_with(choices: Iterable[Choice], typed: str) -> list[Choice]:
 
 def how_many(count: int, how: str) -> str:
     """Return the line under a list of `count` entries; "" while all are shown."""
-    return (
-        f"The newest {MAX_LISTED_ENTRIES} of {count:,}; {how} finds the others." if count > MAX_LISTED_ENTRIES else ""
-    )
+    if count <= MAX_LISTED_ENTRIES:
+        return ""
+    return _("The newest {most} of {count:,}; {how} finds the others.", most=MAX_LISTED_ENTRIES, count=count, how=how)
 
 
 def find_while_typing(

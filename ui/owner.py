@@ -16,6 +16,7 @@ from starlette.requests import HTTPConnection
 
 from chat.line import Caller
 from common.errors import UserError
+from common.language import _
 from common.paths import GUEST_PREFIX, LOCAL_OWNER, is_name
 from models.hub.client import account_of, token_of
 
@@ -106,7 +107,7 @@ def owner_of(browser_key: str | None, token: gr.OAuthToken | None) -> str:
     if token is not None:  # the account that the Hub names: the cookie's own words are never trusted
         return folder_of_account(account_of(token.token).name)
     if not isinstance(browser_key, str) or not _KEY.fullmatch(browser_key):
-        raise UserError("This page does not know you yet.", "Reload it, or sign in.")
+        raise UserError(_("This page does not know you yet."), _("Reload it, or sign in."))
     return f"{GUEST_PREFIX}{hashlib.sha256(browser_key.encode()).hexdigest()[:32]}"
 
 

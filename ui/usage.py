@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from common.language import _
 from common.paths import remove_old_files, temporary_folder
 from ui.routes import Kind
 
@@ -114,7 +115,7 @@ class Usage:
         """Count a request while it lasts. Raises Refused beyond the limit of one address at a time."""
         key = (client.address, kind)
         if self.is_shared and self._requests[key] >= MAX_REQUESTS[kind]:
-            raise Refused(429, "Too many requests at once from this address. Try again in a moment.", 5)
+            raise Refused(429, _("Too many requests at once from this address. Try again in a moment."), 5)
         self._requests[key] += 1
         try:
             yield
@@ -143,7 +144,7 @@ class Usage:
         if session is not None:
             # without a cookie there is only the address to tell one from another
             if session.client.owner != client.owner or (not client.owner and session.client != client):
-                raise Refused(403, "This session belongs to another browser. Reload the page.")
+                raise Refused(403, _("This session belongs to another browser. Reload the page."))
             session.client, session.used = client, time.monotonic()
             return []
         self.sessions[session_hash] = Session(client, time.monotonic())
@@ -183,7 +184,7 @@ class Usage:
         counts = {name: len(pending.get(name, ())) for name in at_address}
         own = sum(count for name, count in counts.items() if at_address[name].client == client)
         if sum(counts.values()) + left >= MAX_PENDING_PER_ADDRESS or own >= MAX_PENDING_PER_OWNER:
-            raise Refused(429, "Too many calls of yours are waiting. Try again when some are answered.", 10)
+            raise Refused(429, _("Too many calls of yours are waiting. Try again when some are answered."), 10)
 
     def check_upload(self, client: Client, size: int | None) -> None:
         """Raise Refused for an upload without a length, too large for the disk, or too soon after many others."""
@@ -191,14 +192,14 @@ class Usage:
         if not self.is_shared:
             return
         if size is None:
-            raise Refused(411, "An upload has to say how long it is (Content-Length).")
+            raise Refused(411, _("An upload has to say how long it is (Content-Length)."))
         if size > MAX_UPLOAD_BYTES + MAX_FORM_BYTES:
-            raise Refused(413, f"An upload may have {MAX_UPLOAD_BYTES // GB} GB at most.")
+            raise Refused(413, _("An upload may have at most {size} GB.", size=MAX_UPLOAD_BYTES // GB))
         now, times = time.monotonic(), self._uploads.setdefault(client.address, deque())
         while times and now - times[0] > 60:
             times.popleft()
         if len(times) >= MAX_UPLOADS_PER_MINUTE:
-            raise Refused(429, "Too many uploads from this address. Try again in a minute.", 60)
+            raise Refused(429, _("Too many uploads from this address. Try again in a minute."), 60)
         times.append(now)
         self._make_room(client, size)
 
