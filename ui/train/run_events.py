@@ -30,9 +30,25 @@ from ui.train.history_view import run_filter
 from ui.train.jobs_events import follow_jobs, stop_job, wire_jobs
 from ui.train.plan_events import check_init_adapter, checked_start, is_untouched_example, wire_plan
 from ui.train.run_downloads import wire_downloads
-from ui.train.tab import TrainTab
+from ui.train.tab import IDLE_TICK_SECONDS, TrainTab
 
-TICK_SECONDS, IDLE_TICK_SECONDS = 1.0, 5.0  # how often the page asks whether the shown run has changed
+TICK_SECONDS = 1.0  # how often the page asks whether the shown run has changed; IDLE_TICK_SECONDS while it does not run
+# Asked without an event of Gradio, at which the browser would draw every output that it ever had; not while nobody looks. An
+# app that does not answer is a change: the event that follows fails, and Gradio says so and connects again.
+ASK = """async (key, run, shown) => {
+  if (!key || document.hidden || window.isAsking) return shown;
+  window.isAsking = true;
+  try {
+    const body = JSON.stringify({data: [key, run || ""]}), headers = {"content-type": "application/json"};
+    const address = `${window.gradio_config.root}${window.gradio_config.api_prefix}/run/version_of_run`;
+    const answer = await fetch(address, {method: "POST", headers, body});
+    return answer.ok ? (await answer.json()).data[0] : shown;
+  } catch {
+    return "no answer";
+  } finally {
+    window.isAsking = false;
+  }
+}"""
 
 
 def wire(tab: TrainTab) -> tuple[Wiring, Wiring, Wiring]:
@@ -73,21 +89,20 @@ def _wire_view(tab: TrainTab) -> Wiring:
     when the phase is another.
     """
     view, inputs = tab.view, [tab.browser_key, tab.view.runs_dropdown]
-    ticked = [*view.live, tab.phase, tab.shown]
 
     @shown
-    def on_tick(token: gr.OAuthToken | None, key, run_id, shown_now):
-        if not key:  # the page is still opening
-            return [gr.skip()] * len(ticked)
+    def version_of_run(token: gr.OAuthToken | None, key: str, run_id: str) -> str:
         visitor = visitor_of(key, token)
         run = find_run(run_id, visitor.owner) if run_id else None
         if run:
             renew(run, visitor)
-        now = run_view.signature(run)
-        if now == shown_now:
-            return [gr.skip()] * len(ticked)
+        return run_view.signature(run)
+
+    @shown
+    def on_change(token: gr.OAuthToken | None, key, run_id):
+        run = find_run(run_id, owner_of(key, token)) if run_id else None
         state = read_state(run) if run else RunState(status="")
-        return [*run_view.render_live(run, state), run_view.phase(run, state), now]
+        return [*run_view.render_live(run, state), run_view.phase(run, state)]
 
     @shown
     def on_pick(token: gr.OAuthToken | None, key, run_id):
@@ -102,7 +117,9 @@ def _wire_view(tab: TrainTab) -> Wiring:
         "outputs": [*view.outputs, tab.adapter_name, tab.timer],
         **QUIET,
     }
-    tab.timer.tick(on_tick, [*inputs, tab.shown], ticked, queue=False, **QUIET)
+    gr.api(version_of_run, queue=False, api_visibility="undocumented")
+    tab.timer.tick(None, [*inputs, tab.shown], tab.shown, js=ASK)
+    tab.shown.change(on_change, inputs, [*view.live, tab.phase], **QUIET)
     tab.phase.change(**picked)
     view.runs_dropdown.change(**picked)
     return picked

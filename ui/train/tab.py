@@ -1,6 +1,6 @@
 """The layout of the Train tab: the form on the left, the shown run and all runs on the right. `ui.train.run_events` wires it.
 
-A training does not depend on an open page: a timer reads the run's files every second, also after a reload or in another browser.
+A training does not depend on an open page: a timer asks whether the run's files have changed, also after a reload.
 """
 
 import html
@@ -23,7 +23,7 @@ from ui.train.plan_view import preset_choices
 from ui.train.run_view import RunView, build_run_view
 from ui.train.settings_form import build_settings_form, field_id, help_of
 
-TICK_SECONDS = 1.0
+IDLE_TICK_SECONDS = 5.0
 # A link to a setting opens whatever is folded around it, and goes there. The choices of a radio are one stop of the Tab key:
 # Gradio gives each of them a name of its own.
 FORM_SCRIPT = """
@@ -179,7 +179,7 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
         toast,
         restore,
         download=gr.DownloadButton(visible="hidden", elem_id="download-made"),
-        timer=gr.Timer(TICK_SECONDS),
+        timer=gr.Timer(IDLE_TICK_SECONDS),
     )
 
 
