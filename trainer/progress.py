@@ -18,7 +18,6 @@ from trainer.watchdog import HangWatch, is_finite
 
 # for the held-out loss and the answers after the last step: of a run that was stopped, and of one that is out of time
 STOPPED_SECONDS, LATE_SECONDS = 3.0, 60.0
-MIN_LEFT_SECONDS = 1.0  # with less nothing is answered
 
 
 class EvaluationStopped(Exception):
@@ -175,9 +174,11 @@ class ProgressCallback(TrainerCallback):
         self.events.write("eval", step=state.global_step, loss=metrics["eval_loss"])
 
     def answer_seconds(self) -> float:
-        """Return the seconds that answers may take now; 0 for none."""
+        """Return the seconds that answers may take now; 0 where a stop leaves fewer than they took before."""
         left = self.seconds_left()
-        return min(left, self.pace.answer_seconds(self.stage)) if left >= MIN_LEFT_SECONDS else 0.0
+        if left < (self.pace.seconds({ANSWER: 1}) or 0.0):
+            return 0.0
+        return min(left, self.pace.answer_seconds(self.stage))
 
     def show_answers(self, done: int, count: int, part: float) -> None:
         """Show that so many of the answers are finished, and which part of the work that is."""

@@ -117,4 +117,4 @@ def test_rows_of_which_none_is_held_out_are_refused_in_words(settings, tmp_path)
     run = create_run(TrainConfig(name="one", **{**settings, "eval_data": None, "data": data}))
     assert run_main(run) == 1
     (failed,) = events(run, "failed")
-    assert failed["code"] == "settings" and "none is held out" in failed["message"]
+    assert failed["code"] == "settings" and "none of these rows is held out" in failed["message"]
