@@ -87,10 +87,14 @@ def test_nobody_is_pushed_as_the_owner_of_the_space(call, made):  # noqa: F811
     for job, more in (("plan_push", []), ("push_adapter", [None])):
         status, text = call(job, GUEST, "hers", "", True, "", True, False, *more)
         assert status == 500 and "You are not signed in" in text, text
-    status, text = call("push_adapter", GUEST, "mine", "alice/stolen", False, "", True, False, None, oauth_token=call.hub.bob)
+    status, text = call(
+        "push_adapter", GUEST, "mine", "alice/stolen", False, "", True, False, None, oauth_token=call.hub.bob
+    )
     assert status == 500 and "There is no adapter 'mine'" in text, text
     put("his", made, "user-bob")
-    status, text = call("push_adapter", "", "his", "alice/stolen", False, "", True, False, None, oauth_token=call.hub.bob)
+    status, text = call(
+        "push_adapter", "", "his", "alice/stolen", False, "", True, False, None, oauth_token=call.hub.bob
+    )
     assert status == 500 and "bob cannot push to alice" in text, text
     assert [name for name in call.hub.repositories if not name.startswith("tests/")] == []
     assert call.hub.alice not in call.hub.seen_tokens
