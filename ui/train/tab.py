@@ -148,7 +148,9 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
             )
             _build_step(3, _("Start"))
             with gr.Row(elem_classes="start"):
-                start_button = gr.Button(_("Start training"), variant="primary", size="lg", min_width=180, scale=0)
+                start_button = gr.Button(
+                    _("Start training"), variant="primary", size="lg", min_width=180, scale=0, elem_id="start-button"
+                )
                 words_html = gr.HTML("", elem_classes="start-words", js_on_load=FORM_SCRIPT)
             fit_button = gr.Button(_("Make it fit"), size="sm", visible=False)
             start_html = gr.HTML("", visible=False)
