@@ -19,7 +19,7 @@ class SeveralAdapters(UserError):
         shown += [_("and others")] if len(choices) > MAX_SHOWN else []
         super().__init__(
             _("{where} holds {count} adapters: {names}.", where=where, count=len(choices), names=joined(shown, ", ")),
-            _("Choose one by its name: 'Folder in it' on the page, --subfolder on the command line."),
+            _("Choose one by its name: 'Which of its folders' on the page, --subfolder on the command line."),
         )
         self.where, self.choices = where, choices
 
