@@ -135,8 +135,9 @@ def build() -> Page:
             (train.view.share_button, adapters.share_section),
             (train.view.export_button, adapters.export_section),
         ):
-            opened = (gr.Tabs(selected="adapters"), gr.Accordion(open=True))
-            button.click(lambda opened=opened: opened, None, [tabs, section], **QUIET).then(adapters.load, **to_adapter)
+            button.click(
+                lambda: (gr.Tabs(selected="adapters"), gr.Accordion(open=True)), None, [tabs, section], **QUIET
+            ).then(adapters.load, **to_adapter)
         programs.wire()
         programs.hide_the_rest(page)
     return page
