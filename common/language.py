@@ -45,6 +45,10 @@ class Sentence(str):
     def __format__(self, form: str) -> str:
         return format(str(self), form)
 
+    def replace(self, *args, **kwargs) -> str:
+        """Replace in what is said now: `html.escape` begins with it."""
+        return str(self).replace(*args, **kwargs)
+
     def __getnewargs__(self) -> tuple:
         return self.msgid, self.values, self.plural
 

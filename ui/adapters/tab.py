@@ -276,7 +276,7 @@ def _library(owner: str, words: str, wanted: str | None) -> list:
         adapters.append(find_adapter(wanted, owner))
     listed = [adapter.name for adapter in adapters]
     picked = wanted if wanted in listed else next(iter(listed), "")
-    empty = _("No adapter matches “{words}”.", words=words[:60]) if words else nothing()
+    empty = _("No adapter matches “{words}”.", words=words[:60]) if words else ""
     more = how_many(len(names), str(_("the search above")))
     return [cards_html(adapters, picked, str(more if adapters else empty)), picked]
 

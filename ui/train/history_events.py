@@ -40,7 +40,7 @@ def adapter_choices(names: list[str], typed: str = "", picked: object = None) ->
     """Return the adapters to continue from: none, the newest that match `typed`, and the picked one."""
     choices = first_with(((name, name) for name in called_first(names, typed)), typed)
     kept = [(name, name) for name in names if name == picked and (name, name) not in choices]
-    return [("a new adapter", ""), *choices, *kept]
+    return [(str(_("scratch")), ""), *choices, *kept]
 
 
 def tags_of(owner: str) -> list[str]:

@@ -73,7 +73,7 @@ def start_problems_html(problems: Sequence[Problem]) -> str:
 def _link(field: str, words: str, title: str = "") -> str:
     """Return a link that opens the input of a setting."""
     about = f" title='{html.escape(title)}'" if title else ""
-    return f"<a href='#{field_id(field)}' class='to-field'{about}>{html.escape(words)}</a>"
+    return f"<a href='#{field_id(field)}' class='to-field'{about}>{html.escape(str(words))}</a>"
 
 
 def plan_html(found: Estimate, memory_place: str = "") -> str:
@@ -111,7 +111,7 @@ def plan_html(found: Estimate, memory_place: str = "") -> str:
 
 def _fact(name: str, words: str) -> str:
     """Return one fact of a plan as HTML."""
-    return f"<p><b>{html.escape(name)}:</b> {html.escape(words)}</p>"
+    return f"<p><b>{html.escape(str(name))}:</b> {html.escape(str(words))}</p>"
 
 
 def launch_html(start: LaunchPlan, base: Base) -> str:
