@@ -60,7 +60,7 @@ class Sampling:
 
 
 # What people get who choose nothing: small models that always take the likeliest token fall into loops.
-BALANCED = Sampling(temperature=0.7, top_p=0.9, repetition_penalty=1.1)
+BALANCED = Sampling(temperature=0.5, top_p=0.9, repetition_penalty=1.05)
 REPEATABLE = Sampling()  # for whoever compares or measures: the same answer each time
 
 

@@ -102,7 +102,7 @@ def test_models_answer_side_by_side_and_an_answer_becomes_a_row(chat):
 def test_retry_undo_edit_and_what_is_left_out(chat):
     send(chat, "First question")
     icon(chat, 0, "Retry").first.click()
-    wait_for(lambda: "seed 1, temperature 0.7" in "".join(words(chat, 0)), LONG_WAIT, "no second try")
+    wait_for(lambda: "seed 1, temperature 0.5" in "".join(words(chat, 0)), LONG_WAIT, "no second try")
     wait_idle(chat)
     icon(chat, 0, "Undo").first.click()
     box = chat.get_by_placeholder("Your message")
