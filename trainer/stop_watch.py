@@ -53,7 +53,7 @@ class StopWatch:
     def _listen(self) -> None:
         while not (self.is_training or self.is_over):
             if self.run.stop_file.exists():
-                _thread.interrupt_main(signal.SIGTERM)
+                _interrupt_main_thread()
                 time.sleep(LISTEN_SECONDS)  # an import that swallowed it is told again, one that unwinds is left alone
             time.sleep(LISTEN_SECONDS)
 
@@ -79,3 +79,11 @@ class StopWatch:
     def is_late(self) -> bool:
         """Return whether `max_minutes` are over."""
         return self.max_minutes > 0 and time.monotonic() - self.began >= 60 * self.max_minutes
+
+
+def _interrupt_main_thread() -> None:
+    """Signal the main thread, so that a system call that waits there ends; without such signals it is heard after the call."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+    else:
+        _thread.interrupt_main(signal.SIGTERM)
