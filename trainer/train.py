@@ -35,7 +35,7 @@ from runs.machines.parallel import ENGINES, SPLIT_WEIGHTS
 from runs.processes import this_process
 from runs.publish import publish_adapter, whole_weights
 from runs.resolve import in_own_precision
-from runs.run import EventLog, Run
+from runs.run import CONTINUE, EventLog, Run
 from trainer import ranks
 from trainer.gradient_checkpointing import decide
 from trainer.init_adapter import check_adapter, load_adapter
@@ -70,7 +70,7 @@ def main() -> int:
         train(run, events, watch)
     except StopRequested as reason:
         watch.is_over = True
-        events.write("stopped", message=reason.message, hint=_("Resume starts it again."))
+        events.write("stopped", message=reason.message, hint=_("Press Resume to start it."))
     except Exception as error:
         report_failure(error, run, events, told)
         return 1
@@ -285,7 +285,7 @@ def _finish(trainer: StudioTrainer, stages: list[Stage], stage: Stage, work: Wor
         words = end_words(trainer, stage, kept, losses[1])
         if work.progress.was_stopped:
             message = work.progress.stop_message(trainer.state.global_step, trainer.state.max_steps)
-            said = {"message": joined([message, words]), "hint": _("Resume goes on from here.")}
+            said = {"message": joined([message, words]), "hint": CONTINUE}
             work.events.write("stopped", **said, metrics=metrics, adapter=folder.name)
         else:
             work.events.write("done", message=words, metrics=metrics, adapter=folder.name)
