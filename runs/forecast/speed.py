@@ -202,9 +202,8 @@ def from_earlier_runs(config: TrainConfig, base_id: str, hardware: Hardware, own
         if not fast or settings is None or metrics.get("base") != base_id or not is_here:
             continue
         if _speed_settings(settings, on_gpu) == wanted:
-            return Speed(
-                metrics["num_processes"] / fast, _("measured in the run '{name}' on this machine", name=run.id)
-            )
+            source = _("measured in the run '{name}' on this machine", name=run.id)
+            return Speed(settings.num_processes / fast, source)
     return None
 
 

@@ -86,7 +86,7 @@ def test_a_process_that_fails_says_its_last_words():
 
 
 def test_an_earlier_run_with_these_settings_tells_the_speed():
-    metrics = {"tokens_per_second": 50.0, "base": "a/b", "hardware": "CPU, 2 threads", "num_processes": 1}
+    metrics = {"tokens_per_second": 50.0, "base": "a/b", "hardware": "CPU, 2 threads"}
     write_run(metrics, lora_r=8)
     assert from_earlier_runs(TrainConfig(lora_r=8, name="new"), "a/b", CPU).seconds_per_token == 0.02
     assert from_earlier_runs(TrainConfig(lora_r=64), "a/b", CPU) is None
