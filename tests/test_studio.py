@@ -21,7 +21,7 @@ def test_a_script_follows_a_run_talks_and_pushes(monkeypatch, tmp_path):
     monkeypatch.setattr(studio, "POLL_SECONDS", 0)
     training = studio.train(name="mine", max_steps=2)
     assert [state.step for state in training] == [1, 2, 0], "a state that is as it was is not told again"
-    with pytest.raises(UserError, match=r"mine failed. No data. Give some."):
+    with pytest.raises(UserError, match=r"'mine' ended without an adapter \(failed\)\. No data\. Give some\."):
         training.wait()
 
     class FakeEngine:

@@ -54,5 +54,5 @@ def test_what_somebody_else_deleted_or_brought_back_at_this_moment_is_a_sentence
     with pytest.raises(UserError, match="is gone"):
         move_to_trash(tmp_path / "trash", "one", run=tmp_path / "gone")
     assert list((tmp_path / "trash").iterdir()) == []
-    with pytest.raises(UserError, match="brought back at this moment"):
+    with pytest.raises(UserError, match="restored just now"):
         take_back(Deletion(tmp_path / "trash" / "one.5", "one", 0.0), "run", tmp_path / "back")
