@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import gradio as gr
 import pytest
-from ui.train.promised import training_in_words
 
 from runs.config import TrainConfig
 from runs.fields import Problem, label_of
 from runs.presets import PRESETS, QUICK, preset_values
-from runs.resolve import resolve
+from runs.resolve import resolve, training_in_words
 from ui.train.check_events import check_handler
 from ui.train.data_form import CONVERSATIONS, NewestCheck
 from ui.train.empty import empty_view
