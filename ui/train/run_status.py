@@ -79,7 +79,7 @@ def doing(run: Run, state: RunState, place: tuple[int, int] | None = None) -> st
         return _("Waiting, place {place} of {count}", place=place[0], count=place[1])
     if is_stopping(run, state):
         return _("Stopping and keeping what it learned")
-    activity = getattr(state, "activity", "") if state.is_running else ""
+    activity = state.activity if state.is_running else ""
     return activity or STATUS_WORDS.get(state.status, state.status)
 
 
