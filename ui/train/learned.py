@@ -11,7 +11,6 @@ from common.files import read_object
 from common.language import Sentence, _, n_
 from common.paths import adapters_folder, contained
 from runs.evaluations import best_sample
-from runs.events import Answer
 from runs.forecast.estimate import ESTIMATE_FILE
 from runs.labels import title_of
 from runs.run import Run
@@ -45,7 +44,7 @@ def result_of(run: Run, state: RunState) -> Result:
         losses=state.curve("losses"),
         eval_losses=state.curve("eval_losses"),
         kept_step=state.kept_place,
-        sample=Sample(best[0]["prompt"], *map(answer_text, best)) if best else None,
+        sample=Sample(best[0]["prompt"], *(one["answer"] for one in best)) if best else None,
     )
 
 
@@ -100,11 +99,11 @@ def _so_far(state: RunState) -> str:
         words = _("At each evaluation its answers to up to three prompts appear here, beside those of the base.")
         return title + hint_html(words)
     (first, before), (step, now) = samples[0], samples[-1]
-    base = {answer["prompt"]: answer_text(answer) for answer in before} if first == 0 else {}
+    base = {answer["prompt"]: answer["answer"] for answer in before} if first == 0 else {}
     newest = _("Now, at step {step:,}", step=step) if step else _("With your adapter")
-    waiting = str(_("After the first evaluation."))
+    waiting = _("After the first evaluation.")
     pairs = [
-        _pair(answer["prompt"], base.get(answer["prompt"], ""), answer_text(answer) if step else waiting, newest)
+        _pair(answer["prompt"], base.get(answer["prompt"], ""), answer["answer"] if step else waiting, newest)
         for answer in now
     ]
     return title + "".join(pairs)
@@ -120,13 +119,8 @@ def _pair(prompt: str, before: str, after: str, after_label: Sentence) -> str:
     )
 
 
-def answer_text(answer: Answer) -> str:
-    """Return an answer; one that did not come to its end says so."""
-    return str(_("{answer} … (cut short)", answer=answer["answer"])) if answer.get("is_cut") else answer["answer"]
-
-
 def _lines(text: str) -> str:
-    return html.escape(text).replace("\n", "<br>") or f"<i>{html.escape(_('nothing'))}</i>"
+    return html.escape(str(text)).replace("\n", "<br>") or f"<i>{html.escape(_('nothing'))}</i>"
 
 
 def sample_answers(state: RunState) -> str:
@@ -140,6 +134,6 @@ def sample_answers(state: RunState) -> str:
         for step, answers in reversed(samples):
             for answer in [answer for answer in answers if answer["prompt"] == prompt][:1]:
                 label = _("step {step:,}", step=step) if step else _("before")
-                parts.append(f"<dt>{html.escape(label)}</dt><dd>{_lines(answer_text(answer))}</dd>")
+                parts.append(f"<dt>{html.escape(label)}</dt><dd>{_lines(answer['answer'])}</dd>")
         parts.append("</dl>")
     return "".join(parts)
