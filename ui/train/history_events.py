@@ -8,13 +8,14 @@ from common.language import Sentence, _, n_
 from data.feedback import list_datasets
 from jobs.hf import end_job
 from runs import history
-from runs.history import EVERY_RUN, RunFilter
+from runs.history import EVERY_RUN, Deleted, RunFilter
 from runs.labels import Labels, labels_of, set_labels
 from runs.run import Run, find_run, list_runs
 from ui.events import QUIET, Wiring
 from ui.long_lists import Choice, called_first, find_while_typing, first_with, how_many
 from ui.messages import shown
 from ui.owner import owner_of, visitor_of
+from ui.toast import toast_updates
 from ui.train import history_view
 from ui.train.check_events import changed_form
 from ui.train.form_values import form_values
@@ -179,7 +180,8 @@ def _wire_deleting(tab: TrainTab, picked: Wiring) -> None:
         for run in [own_run(run_id, visitor.owner) for run_id in ids or []]:
             end_job(run, visitor.hub_token)
             deleted.append(history.delete(run))
-        return [*lists(visitor.owner, shown_run, run_filter(words, *filters)), *toast.about(deleted)]
+        line = toast_updates(_words_of(deleted), [one.entry for one in deleted])
+        return [*lists(visitor.owner, shown_run, run_filter(words, *filters)), *line]
 
     @shown
     def on_undo(token: gr.OAuthToken | None, key, words, ids, shown_run, *filters):
@@ -198,7 +200,7 @@ def _wire_deleting(tab: TrainTab, picked: Wiring) -> None:
         runs = [history.undo_delete(owner, entry) for entry in entries]
         if not runs:
             raise UserError(_("Nothing was deleted that could be brought back."))
-        return [*lists(owner, runs[0].id, wanted, ids), *toast.about([])]
+        return [*lists(owner, runs[0].id, wanted, ids), *toast_updates()]
 
     def asks(is_asked: bool) -> list:
         return [gr.Button(visible=not is_asked), gr.Group(visible=is_asked)]
@@ -211,7 +213,13 @@ def _wire_deleting(tab: TrainTab, picked: Wiring) -> None:
     deleted.then(lambda: asks(False), None, question, **QUIET)
     view.undo_button.click(on_undo, with_run, outputs, api_name="undo_delete").success(**picked)
     toast.undo_button.click(on_undo_all, [*with_run, toast.entries], outputs, **QUIET).success(**picked)
-    toast.close_button.click(lambda: toast.about([]), None, toast.outputs, **QUIET)
+
+
+def _words_of(deleted: list[Deleted]) -> Sentence:
+    """Say what was deleted."""
+    if len(deleted) == 1:
+        return _("Deleted {title}.", title=deleted[0].title)
+    return n_("{count:,} run deleted.", "{count:,} runs deleted.", len(deleted))
 
 
 def only(ids: list | None) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 import gradio as gr
 
 from adapters.values import number
-from common.language import _, n_
+from common.language import _
 from common.words import duration
 from runs import history
 from runs.fields import label_of as setting_label
-from runs.history import BY_LOSS, BY_TITLE, NEWEST, STARRED, Deleted, RunFilter
+from runs.history import BY_LOSS, BY_TITLE, NEWEST, STARRED, RunFilter
 from runs.labels import labels_of, title_of
 from runs.run import Run, list_runs, read_state, settings_written_at
 from runs.state import UNREADABLE
@@ -38,38 +38,6 @@ ORDERS = [
     (_("By name"), BY_TITLE),
     (_("Lowest loss first"), BY_LOSS),
 ]
-
-
-@dataclass
-class Toast:
-    """The line "Deleted. Undo" at the bottom of the window; `entries` are what was deleted, for `history.undo_delete`."""
-
-    row: gr.Row
-    text_html: gr.HTML
-    entries: gr.State
-    undo_button: gr.Button
-    close_button: gr.Button
-
-    @property
-    def outputs(self) -> list:
-        """Return what `about` updates."""
-        return [self.row, self.text_html, self.entries]
-
-    def about(self, deleted: list[Deleted]) -> list:
-        """Return the updates that tell what was deleted; nothing deleted hides the line."""
-        words = _("Deleted {title}.", title=deleted[0].title) if len(deleted) == 1 else ""
-        words = words or n_("{count:,} run deleted.", "{count:,} runs deleted.", len(deleted))
-        text = f"<span role='status' aria-live='polite'>{html.escape(words)}</span>"
-        return [gr.Row(visible=bool(deleted)), text, [one.entry for one in deleted]]
-
-
-def build_toast() -> Toast:
-    """Lay out the line, hidden."""
-    with gr.Row(visible=False, elem_classes="toast") as row:
-        text_html = gr.HTML()
-        undo_button = gr.Button(_("Undo"), size="sm", min_width=80, scale=0)
-        close_button = gr.Button(_("Close"), size="sm", min_width=80, scale=0)
-    return Toast(row, text_html, gr.State([]), undo_button, close_button)
 
 
 @dataclass

@@ -18,6 +18,7 @@ from runs.run import RunState, find_run, read_state
 from ui.events import QUIET, Wiring
 from ui.messages import shown
 from ui.owner import owner_of, visitor_of
+from ui.toast import toast_updates
 from ui.train import run_view
 from ui.train.backup_section import wire_restore
 from ui.train.backups import backup_account, forget, keep_sending, note_backup, read_backup, renew
@@ -236,7 +237,8 @@ def _wire_discard(tab: TrainTab, picked: Wiring) -> None:
         end_job(run, visitor.hub_token)
         forget(run)
         deleted = history.discard(run)
-        return [*lists(visitor.owner, None, run_filter(words, *filters)), *toast.about([deleted])]
+        line = toast_updates(_("Deleted {title}.", title=deleted.title), [deleted.entry])
+        return [*lists(visitor.owner, None, run_filter(words, *filters)), *line]
 
     def asks(run_id) -> list:
         return [gr.Button(visible=bool(run_id)), gr.Group(visible=False)]

@@ -14,10 +14,11 @@ from models.base import AUTO, BASE_CHOICES
 from models.hardware import find_gpus
 from runs.presets import DEFAULT
 from ui.events import QUIET, Wiring
+from ui.toast import Toast, build_toast
 from ui.train.backup_section import BackupForm, RestoreForm, build_backup_form, build_restore_form
 from ui.train.browser_copy import FormMemory, build_form_store
 from ui.train.data_form import DataForm, build_data_form, build_data_options, build_text_first
-from ui.train.history_view import HistoryView, Toast, build_history_view, build_toast
+from ui.train.history_view import HistoryView, build_history_view
 from ui.train.jobs_view import JobsSection, build_jobs_section
 from ui.train.plan_view import preset_choices
 from ui.train.run_view import RunView, build_run_view
