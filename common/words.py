@@ -16,8 +16,3 @@ def duration(seconds: float) -> Sentence:
 def count_in_words(count: int) -> str:
     """Return a count in short words: '32,768', '4.5 M', '1,104.6 M'."""
     return _("{millions:,.1f} M", millions=count / 1e6) if count >= 100_000 else f"{count:,}"
-
-
-def counted(count: int, thing: str) -> str:
-    """Return a count with what it counts, in the plural unless it is one: '1 row', '1,200 rows'."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
