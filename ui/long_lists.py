@@ -8,12 +8,14 @@ from itertools import islice
 
 import gradio as gr
 
-from common.language import _
+from common.language import Sentence, _
 from ui.events import QUIET
 from ui.messages import shown
 from ui.owner import owner_of
 
 MAX_LISTED_ENTRIES = 100
+TYPE_TO_FIND = _("Showing the newest {most} of {count:,}. Type to find the others.")
+SEARCH_TO_FIND = _("Showing the newest {most} of {count:,}. Search to find the others.")
 TYPED = "() => document.activeElement.value || ''"
 
 Choice = tuple[str, str]
@@ -30,11 +32,9 @@ def first_with(choices: Iterable[Choice], typed: str) -> list[Choice]:
     return list(islice((choice for choice in choices if wanted in choice[0].casefold()), MAX_LISTED_ENTRIES))
 
 
-def how_many(count: int, how: str) -> str:
-    """Return the line under a list of `count` entries; "" while all are shown."""
-    if count <= MAX_LISTED_ENTRIES:
-        return ""
-    return _("The newest {most} of {count:,}; {how} finds the others.", most=MAX_LISTED_ENTRIES, count=count, how=how)
+def how_many(count: int, words: Sentence) -> str:
+    """Return the line under a list of `count` entries, TYPE_TO_FIND or SEARCH_TO_FIND; "" while all are shown."""
+    return Sentence(words.msgid, {"most": MAX_LISTED_ENTRIES, "count": count}) if count > MAX_LISTED_ENTRIES else ""
 
 
 def find_while_typing(

@@ -1,5 +1,7 @@
 """Long lists show their newest entries, say how many more there are, and lose none of them."""
 
+import re
+
 import pytest
 
 from adapters.edit import delete_adapter, rename_adapter, set_notes, undo_delete
@@ -12,7 +14,7 @@ from runs.run import find_run, list_runs
 from ui.adapters import tab as adapters_tab
 from ui.chat import models as chat_models
 from ui.chat.conversations import listed_models
-from ui.long_lists import MAX_LISTED_ENTRIES, first_with, how_many
+from ui.long_lists import MAX_LISTED_ENTRIES, TYPE_TO_FIND, first_with, how_many
 from ui.train import history_events, history_view
 
 COUNT = 120
@@ -30,10 +32,14 @@ def ids(update) -> list:
     return [value for _, value in update.choices]
 
 
+def names_of(cards: str) -> list[str]:
+    return re.findall("data-adapter='([^']*)'", cards)
+
+
 def test_the_list_of_runs_shows_the_newest_and_a_search_finds_all(library):
     runs, undo = history_view.listed("alice", EVERY_RUN, [])
     assert ids(runs) == [f"run-{number}" for number in range(COUNT - 1, COUNT - 1 - MAX_LISTED_ENTRIES, -1)]
-    assert runs.info == "The newest 100 of 120; a search finds the others." and not undo.visible
+    assert runs.info == "Showing the newest 100 of 120. Search to find the others." and not undo.visible
     assert runs.choices[0][0].startswith("Attempt 119 · Done · held-out loss 2.000 · ")
     found, _ = history_view.listed("alice", RunFilter("attempt 3"), [])
     assert (
@@ -50,8 +56,10 @@ def test_what_was_chosen_stays_chosen_however_old_it_is(library):
 
 def test_an_old_run_is_picked_and_found_by_typing(library):
     picker, *_, continued, _ = history_events.lists("alice", OLD)
-    assert picker.value == OLD and OLD in ids(picker) and picker.info.startswith("The newest 100 of 120; typing")
-    assert len(continued.choices) == MAX_LISTED_ENTRIES + 1 and continued.info.startswith("The newest 100 of 120")
+    assert picker.value == OLD and OLD in ids(picker) and picker.info.startswith("Showing the newest 100 of 120. Type ")
+    assert len(continued.choices) == MAX_LISTED_ENTRIES + 1 and continued.info.startswith(
+        "Showing the newest 100 of 120. Type "
+    )
     runs = list_runs("alice")
     assert [run_id for _, run_id in history_view.run_choices(runs, "Attempt 3 ")] == [OLD]
     assert [run_id for _, run_id in history_view.run_choices(runs, "Attempt 3 ", "run-5")] == [OLD, "run-5"]
@@ -65,30 +73,32 @@ def test_what_is_deleted_renamed_or_brought_back_is_seen_at_once(library):
     assert ids(history_view.listed("alice", RunFilter("poems"), [])[0]) == [OLD]
     history.delete(find_run("run-119", "alice"))
     runs, undo = history_view.listed("alice", EVERY_RUN, [])
-    assert "run-119" not in ids(runs) and undo.visible and runs.info.startswith("The newest 100 of 119")
+    assert "run-119" not in ids(runs) and undo.visible and runs.info.startswith("Showing the newest 100 of 119.")
     history.undo_delete("alice", "run-119")
     assert ids(history_view.listed("alice", EVERY_RUN, [])[0])[0] == "run-119"
     assert ids(history_view.listed("bob", EVERY_RUN, [])[0]) == ["run-0"]
 
 
 def test_the_library_shows_the_newest_adapters_and_a_search_finds_all(library):
-    table, words, names = adapters_tab._library("alice", "", None)
-    assert len(table.value["data"]) == MAX_LISTED_ENTRIES == len(names.choices) and names.value == "run-119"
-    assert "The newest 100 of 120; the search above finds the others." in words.value and words.visible
+    cards, picked = adapters_tab._library("alice", "", None)
+    assert len(names_of(cards)) == MAX_LISTED_ENTRIES and picked == "run-119"
+    assert "Showing the newest 100 of 120. Search to find the others." in cards
     set_notes(OLD, "verses of a friend", "alice")
-    table, words, names = adapters_tab._library("alice", "VERSES", None)
-    assert [row[0] for row in table.value["data"]] == [OLD] == ids(names) and not words.visible
-    assert adapters_tab._library("alice", "", OLD)[2].value == OLD, "one that came in is picked, however old"
-    assert adapters_tab._library("bob", "verses", None)[1].visible
+    cards, picked = adapters_tab._library("alice", "VERSES", None)
+    assert names_of(cards) == [OLD] == [picked] and "Showing the newest" not in cards
+    cards, picked = adapters_tab._library("alice", "", OLD)
+    assert picked == OLD == names_of(cards)[-1], "one that came in is picked, however old"
+    cards, picked = adapters_tab._library("bob", "verses", None)
+    assert names_of(cards) == [] and picked == "" and "No adapter matches “verses”." in cards
 
 
 def test_a_changed_adapter_is_seen_at_once(library):
     rename_adapter(OLD, "poems", "alice")
-    assert ids(adapters_tab._library("alice", "poems", None)[2]) == ["poems"]
+    assert names_of(adapters_tab._library("alice", "poems", None)[0]) == ["poems"]
     kept = delete_adapter("poems", "alice")
-    assert adapters_tab._library("alice", "poems", None)[2].choices == []
+    assert names_of(adapters_tab._library("alice", "poems", None)[0]) == []
     undo_delete(kept.entry, "alice")
-    assert ids(adapters_tab._library("alice", "poems", None)[2]) == ["poems"]
+    assert names_of(adapters_tab._library("alice", "poems", None)[0]) == ["poems"]
 
 
 def test_an_old_adapter_can_answer_in_the_chat(library, chat_lists):
@@ -118,7 +128,7 @@ def chat_lists():
 def test_what_is_called_just_so_comes_before_what_only_holds_it(library):
     runs, _ = history_view.listed("alice", RunFilter("attempt 1"), [])
     assert ids(runs)[0] == "run-1" and ids(runs)[1] == "run-119"
-    assert ids(adapters_tab._library("alice", "run-1", None)[2])[:2] == ["run-1", "run-119"]
+    assert names_of(adapters_tab._library("alice", "run-1", None)[0])[:2] == ["run-1", "run-119"]
     assert history_events.adapter_choices([f"run-{n}" for n in range(120, 0, -1)], "run-1")[1][0] == "run-1"
     assert chat_models.model_choices("alice", None, [], "run-1")[0][1] == "adapter:run-1"
 
@@ -127,4 +137,4 @@ def test_what_is_typed_is_compared_as_the_dropdown_compares_it():
     choices = [(f"Adapter: A-{number}", str(number)) for number in range(500)]
     assert first_with(choices, "a-49")[:2] == [("Adapter: A-49", "49"), ("Adapter: A-490", "490")]
     assert len(first_with(choices, "")) == MAX_LISTED_ENTRIES and first_with(choices, "nothing") == []
-    assert how_many(MAX_LISTED_ENTRIES, "typing") == "" and "12,345" in how_many(12_345, "typing")
+    assert how_many(MAX_LISTED_ENTRIES, TYPE_TO_FIND) == "" and "12,345" in how_many(12_345, TYPE_TO_FIND)

@@ -20,7 +20,7 @@ from ui.adapters.get import build_get
 from ui.adapters.push import build_push, on_account
 from ui.adapters.view import CARDS_SCRIPT, answers_html, cards_html, curve_html, facts_html, heading_html
 from ui.events import Wiring
-from ui.long_lists import MAX_LISTED_ENTRIES, how_many
+from ui.long_lists import MAX_LISTED_ENTRIES, SEARCH_TO_FIND, how_many
 from ui.messages import hint_html, shown
 from ui.owner import owner_of
 from ui.toast import Toast, build_toast, toast_updates
@@ -277,7 +277,7 @@ def _library(owner: str, words: str, wanted: str | None) -> list:
     listed = [adapter.name for adapter in adapters]
     picked = wanted if wanted in listed else next(iter(listed), "")
     empty = _("No adapter matches “{words}”.", words=words[:60]) if words else ""
-    more = how_many(len(names), str(_("the search above")))
+    more = how_many(len(names), SEARCH_TO_FIND)
     return [cards_html(adapters, picked, str(more if adapters else empty)), picked]
 
 

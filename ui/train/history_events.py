@@ -12,7 +12,7 @@ from runs.history import EVERY_RUN, Deleted, RunFilter
 from runs.labels import Labels, labels_of, set_labels
 from runs.run import Run, find_run, list_runs
 from ui.events import QUIET, Wiring
-from ui.long_lists import Choice, called_first, find_while_typing, first_with, how_many
+from ui.long_lists import TYPE_TO_FIND, Choice, called_first, find_while_typing, first_with, how_many
 from ui.messages import shown
 from ui.owner import owner_of, visitor_of
 from ui.toast import toast_updates
@@ -30,18 +30,22 @@ def lists(owner: str, run_id: str | None, wanted: RunFilter = EVERY_RUN, chosen:
     ids = [value for _, value in choices]
     picked = run_id if run_id in ids else next(iter(ids), None)
     return [
-        gr.Dropdown(choices, value=picked, info=how_many(len(runs), "typing")),
+        gr.Dropdown(choices, value=picked, info=how_many(len(runs), TYPE_TO_FIND)),
         *history_view.listed(owner, wanted, chosen, runs),
-        gr.Dropdown(adapter_choices(adapters), info=how_many(len(adapters), "typing")),
-        gr.Dropdown([(f"{found.name} ({found.rows} rows)", found.name) for found in list_datasets(owner)]),
+        gr.Dropdown(adapter_choices(adapters), info=how_many(len(adapters), TYPE_TO_FIND)),
+        gr.Dropdown([(_dataset_words(found.name, found.rows), found.name) for found in list_datasets(owner)]),
     ]
+
+
+def _dataset_words(name: str, rows: int) -> Sentence:
+    return n_("{name} ({count:,} row)", "{name} ({count:,} rows)", rows, name=name)
 
 
 def adapter_choices(names: list[str], typed: str = "", picked: object = None) -> list[Choice]:
     """Return the adapters to continue from: none, the newest that match `typed`, and the picked one."""
     choices = first_with(((name, name) for name in called_first(names, typed)), typed)
     kept = [(name, name) for name in names if name == picked and (name, name) not in choices]
-    return [(str(_("scratch")), ""), *choices, *kept]
+    return [(_("scratch"), ""), *choices, *kept]
 
 
 def tags_of(owner: str) -> list[str]:

@@ -17,7 +17,7 @@ from runs.history import BY_LOSS, BY_TITLE, NEWEST, STARRED, RunFilter
 from runs.labels import labels_of, title_of
 from runs.run import Run, list_runs, read_state, settings_written_at
 from runs.state import UNREADABLE
-from ui.long_lists import MAX_LISTED_ENTRIES, Choice, first_with, how_many
+from ui.long_lists import MAX_LISTED_ENTRIES, SEARCH_TO_FIND, Choice, first_with, how_many
 from ui.messages import hint_html
 from ui.train.run_plots import comparison_plot
 from ui.train.run_status import STATUS_WORDS
@@ -152,7 +152,7 @@ def listed(owner: str, wanted: RunFilter, chosen: list | None, runs: list[Run] |
         gr.CheckboxGroup(
             [(label_of(run), run.id) for run in shown],
             value=[run_id for run_id in chosen or [] if run_id in ids],
-            info=how_many(len(found), "a search"),
+            info=how_many(len(found), SEARCH_TO_FIND),
         ),
         gr.Button(
             _("Undo delete ({count:,})", count=len(deleted)) if len(deleted) > 1 else _("Undo delete"),
