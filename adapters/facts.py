@@ -107,8 +107,7 @@ def steps_of(metrics: Mapping[str, Any]) -> str:
 
 def training_time(adapter: Adapter) -> str:
     """Return how long the training took, "" where that is not known."""
-    seconds = adapter.metric("train_seconds")
-    return "" if seconds is None else duration(seconds)
+    return "" if adapter.seconds is None else duration(adapter.seconds)
 
 
 class Column(NamedTuple):

@@ -83,6 +83,12 @@ class Adapter:
         """Return the held-out loss after the training, None when it is not known."""
         return self.metric("loss_after")
 
+    @property
+    def seconds(self) -> float | None:
+        """Return how long the training took, of its steps alone where no more was told; None when it is not known."""
+        total = self.metric("total_seconds")
+        return self.metric("train_seconds") if total is None else total
+
     def metric(self, name: str) -> float | None:
         """Return a number of the training's metrics, None when there is none."""
         return number(self.metrics.get(name))

@@ -24,7 +24,7 @@ from common.language import ENGLISH, language
 STAGING_PREFIX = ".packing-"
 METRICS = ("base", "base_source", "precision", "step", "total_steps", "rows", "held_out_rows", "trained_tokens")
 METRICS += ("loss_before", "loss_after", "tokens_per_second", "train_seconds", "peak_memory_bytes", "hardware")
-METRICS += ("num_processes", "created", "versions", "settings")
+METRICS += ("total_seconds", "num_processes", "created", "versions", "settings")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _picture(adapter: Adapter, name: str, history: History, with_answers: bool) 
         name=name,
         base=adapter.base.rsplit("/", 1)[-1],
         rows=None if rows is None else round(rows),
-        seconds=adapter.metric("train_seconds"),
+        seconds=adapter.seconds,
         loss_before=adapter.loss_before,
         loss_after=adapter.loss_after,
         losses=history.losses,

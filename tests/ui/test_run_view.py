@@ -106,7 +106,7 @@ def test_the_newest_answer_stands_beside_that_of_the_base_and_all_are_kept_below
 def test_a_finished_run_tells_its_result_as_it_is(tmp_path, metrics, words):
     run, state = Run(tmp_path / "runs" / "coach"), RunState(status="done", adapter="coach", total_steps=4)
     run.folder.mkdir(parents=True)
-    state.metrics = {"train_seconds": 120.0, "trainable_parameters": 11_000_000, **metrics}
+    state.metrics = {"train_seconds": 60.0, "total_seconds": 120.0, "trainable_parameters": 11_000_000, **metrics}
     state.samples = [(0, [{"prompt": "Hi", "answer": "Hello"}]), (4, [{"prompt": "Hi", "answer": "Ahoy"}])]
     write_json(run.folder / "estimate.json", {"weights": {"trained": 11_000_000, "total": 1_111_000_000}})
     adapter = adapters_folder(run.owner) / "coach"

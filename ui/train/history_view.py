@@ -29,7 +29,8 @@ FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {  # a figure of Metric
     "step": (_("Steps"), "{:,.0f}".format),
     "rows": (_("Examples"), "{:,.0f}".format),
     "tokens_per_second": (_("Tokens per second"), "{:,.0f}".format),
-    "train_seconds": (_("Time"), duration),
+    "total_seconds": (_("Time"), duration),
+    "train_seconds": (_("Time of the steps"), duration),
     "peak_memory_bytes": (_("Memory (GiB)"), lambda value: f"{value / 2**30:.1f}"),
 }
 ORDERS = [

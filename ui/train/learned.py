@@ -38,7 +38,7 @@ def result_of(run: Run, state: RunState) -> Result:
         name=title_of(run),
         base=str(metrics.get("base") or state.base).rsplit("/", 1)[-1],
         rows=None if rows is None else round(rows),
-        seconds=number(metrics.get("train_seconds")),
+        seconds=number(metrics.get("total_seconds", metrics.get("train_seconds"))),
         loss_before=number(metrics.get("loss_before")),
         loss_after=number(metrics.get("loss_after")),
         losses=state.curve("losses"),
