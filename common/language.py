@@ -22,6 +22,10 @@ _CURRENT: ContextVar[str] = ContextVar("language", default=ENGLISH)
 # A placeholder with a small format: a msgid may come out of a stranger's file, so `{x.y}` and `{x:>999999999}` are none.
 _FIELD = re.compile(r"\{\{|\}\}|\{(\w{1,60})(?::([+,]?(?:\.\d)?[defg%]?))?\}")
 MAX_REPEATS = 4  # of one value in a stranger's sentence; of a sentence in it, 1: else a short line becomes endless text
+MAX_DEPTH = 60  # of what is unpacked: a sentence that can be read here can be said from anywhere
+_PLAIN = (
+    str | int | float | None
+)  # a value: a list that holds a sentence would be repeated as a plain one, again and again
 _PACKED = ({"msgid", "values"}, {"msgid", "values", "plural"})
 
 
@@ -92,17 +96,19 @@ def packed(value: Any) -> Any:
     return value
 
 
-def unpacked(value: Any) -> Any:
+def unpacked(value: Any, depth: int = MAX_DEPTH) -> Any:
     """Return what `packed` wrote, with its sentences again. The value may be a stranger's: what is none stays as it is."""
-    if isinstance(value, dict):
-        inner = {key: unpacked(one) for key, one in value.items()}
+    if isinstance(value, dict) and depth:
+        inner = {key: unpacked(one, depth - 1) for key, one in value.items()}
         return Sentence(**inner) if set(inner) in _PACKED and _is_sentence(**inner) else inner
-    return [unpacked(one) for one in value] if isinstance(value, list) else value
+    return [unpacked(one, depth - 1) for one in value] if isinstance(value, list) and depth else value
 
 
 def _is_sentence(msgid: object, values: object, plural: object = "") -> bool:
     """Return whether these make a sentence that is not much longer than they are."""
     if not (isinstance(msgid, str) and isinstance(values, dict) and isinstance(plural, str)):
+        return False
+    if not all(isinstance(one, _PLAIN) for one in values.values()):
         return False
     for text in (msgid, plural):
         for name, times in Counter(match[1] for match in _FIELD.finditer(text) if match[1]).items():

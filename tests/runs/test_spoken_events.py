@@ -83,7 +83,11 @@ def test_the_reason_for_the_base_is_a_sentence_in_the_settings_of_a_run(run, kor
         assert str(read.base_reason) == str(read_state(run).base_reason) == "배치를 반으로 Because: 7 {braces}."
 
 
-@pytest.mark.parametrize("text", ['{"msgid"', '{"msgid": 7, "values": {}}', '{"msgid": "{a}{a}", "values": []}', "{}"])
+ENDLESS = '{"msgid":"{a}{a}{a}{a}","values":{"a":[' * 12 + "7" + "]}}" * 12  # 4 to the 12th characters
+REASONS = ['{"msgid"', '{"msgid": 7, "values": {}}', '{"msgid": "{a}{a}", "values": []}', "{}", ENDLESS]
+
+
+@pytest.mark.parametrize("text", REASONS)
 def test_a_reason_that_only_looks_like_a_sentence_is_text(text):
     assert TrainConfig.from_dict({"base_reason": text}).base_reason == text
 
@@ -97,6 +101,8 @@ def test_a_reason_that_only_looks_like_a_sentence_is_text(text):
         '{"event":"note","message":{"msgid":"' + "{a}" * 9 + '","values":{"a":"words"}}}',
         '{"event":"note","message":{"msgid":"{a}{a}","values":{"a":{"msgid":"x","values":{}}}}}',
         '{"event":"note","message":' + '{"msgid":"{a}","values":{"a":' * 2000 + "7" + "}}" * 2000 + "}",
+        '{"event":"note","message":' + '{"msgid":"{a}","values":{"a":' * 40 + "7" + "}}" * 40 + "}",
+        '{"event":"note","message":' + ENDLESS + "}",
     ],
 )
 def test_a_line_with_what_only_looks_like_a_sentence_is_damaged(line):
