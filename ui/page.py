@@ -98,6 +98,11 @@ def _header_html() -> str:
     )
 
 
+def _opened() -> tuple[gr.Tabs, gr.Accordion]:
+    """Show the Adapters tab with a section open. Made at the click: made while the page is built they would stand on it."""
+    return gr.Tabs(selected="adapters"), gr.Accordion(open=True)
+
+
 def build() -> Page:
     """Return the whole page. Imports no torch: the Chat tab does when it is opened."""
     keep_no_values()
@@ -135,9 +140,7 @@ def build() -> Page:
             (train.view.share_button, adapters.share_section),
             (train.view.export_button, adapters.export_section),
         ):
-            button.click(
-                lambda: (gr.Tabs(selected="adapters"), gr.Accordion(open=True)), None, [tabs, section], **QUIET
-            ).then(adapters.load, **to_adapter)
+            button.click(_opened, None, [tabs, section], **QUIET).then(adapters.load, **to_adapter)
         programs.wire()
         programs.hide_the_rest(page)
     return page

@@ -190,3 +190,14 @@ def test_half_a_character_in_a_call_is_a_sign_for_it_before_gradio_reads_it(lapt
     monkeypatch.setattr(inner, "app", answer)
     assert laptop.post("/gradio_api/call/preset", content=body, headers=JSON).status_code == 200
     assert seen[0]["data"] == ["\ufffdx", "🙂"]
+
+
+def test_no_tabs_stand_empty_on_the_page(page):
+    """Tabs that are made for an answer while the page is built would: the browser then shows nothing at all."""
+
+    def parts(part: dict) -> list[dict]:
+        return [part, *(inner for child in part.get("children", []) for inner in parts(child))]
+
+    kinds = {one["id"]: one["type"] for one in page.config["components"]}
+    tabs = [part for part in parts(page.config["layout"]) if kinds.get(part["id"]) == "tabs"]
+    assert tabs and all(part.get("children") for part in tabs)
