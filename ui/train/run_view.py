@@ -48,9 +48,16 @@ class RunView:
 
 def build_run_view() -> RunView:
     """Lay out the view of one run: nothing in it moves while the run goes on."""
-    with gr.Row(equal_height=True):
-        # an API names any run
-        runs_dropdown = gr.Dropdown([], label=_("Run"), interactive=True, allow_custom_value=True, scale=4)
+    with gr.Row(equal_height=True, elem_classes="of-run"):
+        runs_dropdown = gr.Dropdown(
+            [],
+            label=_("Run"),
+            show_label=False,
+            container=False,
+            interactive=True,
+            allow_custom_value=True,  # an API names any run
+            scale=4,
+        )
         discard_button = gr.Button(
             _("Discard"), visible=False, variant="stop", size="sm", min_width=90, scale=0, elem_classes="discard"
         )
@@ -69,11 +76,11 @@ def build_run_view() -> RunView:
         export_button = gr.Button(_("Export"), visible=False, min_width=90)
         picture_button = gr.Button(_("Picture"), visible=False, min_width=90)
     curves_html = gr.HTML()
-    with gr.Accordion(_("More curves"), open=False):
+    with gr.Accordion(_("More curves"), open=False, elem_classes="of-run"):
         more_html = gr.HTML()
-    with gr.Accordion(_("All sample answers"), open=False):
+    with gr.Accordion(_("All sample answers"), open=False, elem_classes="of-run"):
         samples_html = gr.HTML(elem_classes="samples")
-    with gr.Accordion(_("Log and files"), open=False):
+    with gr.Accordion(_("Log and files"), open=False, elem_classes="of-run"):
         log_box = gr.Textbox(label=_("Log"), lines=14, max_lines=14, buttons=["copy"], autoscroll=True)
         with gr.Row():
             log_button = gr.Button(_("Download log"), size="sm")
