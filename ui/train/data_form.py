@@ -128,12 +128,10 @@ def _build_source() -> dict[str, Any]:
         elem_id=field_id("data"),
     )
     data_file = gr.File(
-        label=_(
-            "JSONL, JSON, CSV, TSV, Excel (.xlsx), ODS, Parquet, TXT or Markdown; one file or several; also gzipped"
-        ),
+        label=_("JSONL, JSON, CSV, TSV, Excel, ODS, Parquet, text or Markdown"),
         file_types=FILE_TYPES,
         file_count="multiple",
-        height=140,
+        height=160,
         visible=False,
     )
     paste_box = gr.Textbox(

@@ -31,15 +31,14 @@ PARTS = {  # of the memory of a training
 
 
 def preset_choices(forecasts: Mapping[str, Forecast]) -> list[tuple[str, str]]:
-    """Return (label, preset) of the cards: in three lines the name, time and memory on this machine, and what it is for."""
+    """Return (label, preset) of the cards: the name, time and memory on this machine in two lines, and what it is for."""
     choices = []
     for preset in PRESETS:
-        forecast, facts = forecasts.get(preset), ""
-        if forecast:
-            memory = _("{size} of memory", size=_gib(forecast.memory_bytes))
+        time, memory = _("Time and memory:"), _("after the check")
+        if forecast := forecasts.get(preset):
             time = _("about {time}", time=duration(forecast.seconds))
-            facts = f"{joined([time, memory], ' · ')}\n"
-        choices.append((f"{said(preset)}\n{facts}{said(HELP[preset])}", preset))
+            memory = _("{size} of memory", size=_gib(forecast.memory_bytes))
+        choices.append((f"{said(preset)}\n{time}\n{memory}\n{said(HELP[preset])}", preset))
     return choices
 
 

@@ -7,8 +7,11 @@ from adapters.result_picture import loss_words
 from common.language import Sentence, _, joined
 from common.words import duration
 from jobs.hf import read_job
+from models.base import EMBEDDED
+from models.embedded import HUB_ID
 from runs.forecast.estimate import predicted_memory
 from runs.labels import labels_of, title_of
+from runs.resolve import PRECISION_WORDS
 from runs.run import Run, RunState
 from runs.state import UNREADABLE
 from ui.messages import hint_html
@@ -50,7 +53,7 @@ def describe(run: Run | None, state: RunState, place: tuple[int, int] | None) ->
         f"<div class='bar' role='progressbar' aria-valuenow='{percent:.0f}' aria-valuemin='0' aria-valuemax='100' "
         f"aria-label='{html.escape(_('Progress of the training'))}'><div style='width: {percent:.1f}%'></div></div>",
     ]
-    if state.message:
+    if state.message and state.message != doing(run, state, place):
         kind = "problem" if state.status in ("failed", "interrupted", UNREADABLE) else "hint"
         lines.append(hint_html(f"{state.message} {state.hint}".strip(), kind))
     lines += [hint_html(line) for line in labels.notes.splitlines() if line]
@@ -66,9 +69,9 @@ def details(run: Run, state: RunState) -> str:
         f"<p class='numbers'>{''.join(f'<span>{html.escape(str(one))}</span>' for one in numbers(run, state))}</p>"
     ]
     if state.base:
-        named = (
-            _("{base} in {precision}", base=state.base, precision=state.precision) if state.precision else state.base
-        )
+        name = HUB_ID if state.base == EMBEDDED else state.base
+        precision = PRECISION_WORDS.get(state.precision, state.precision)
+        named = _("{base} in {precision}", base=name, precision=precision) if precision else name
         lines.append(hint_html(joined([_("Base: {base}.", base=named), state.base_reason])))
     return "".join(lines)
 
@@ -124,7 +127,7 @@ def numbers(run: Run, state: RunState) -> list[str]:
         found.append(_("{speed:,.0f} tokens per second", speed=state.tokens_per_second))
     memory = memory_words(run, state)
     if not memory and state.peak_memory_bytes:
-        memory = _("{memory:.1f} GiB", memory=state.peak_memory_bytes / 2**30)
+        memory = _("{memory:.1f} GiB of memory", memory=state.peak_memory_bytes / 2**30)
     return [*found, memory] if memory else found
 
 
