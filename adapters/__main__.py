@@ -27,7 +27,7 @@ from adapters.library import Adapter, adapter_names, find_adapter
 from adapters.package import PushOptions, export_zip
 from adapters.pull import look, open_adapter, pull, search_hub
 from adapters.push import plan_push
-from common.command_line import exit_code, printable, progress_on_stderr
+from common.command_line import printable, progress_on_stderr, run_job
 from common.errors import UserError
 from common.files import check_free, sweep
 from common.language import _, joined, n_
@@ -39,12 +39,7 @@ from models.templates.choice import choices
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, do the job, and return the exit code."""
-
-    def work() -> int | None:
-        options = _parser().parse_args(arguments)
-        return options.work(options)
-
-    return exit_code(work)
+    return run_job(_parser, arguments)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,5 +1,6 @@
 """The edge of every command line: a UserError becomes a sentence and an exit code."""
 
+import argparse
 import re
 import sys
 from collections.abc import Callable
@@ -30,6 +31,19 @@ def exit_code(work: Callable[[], int | None]) -> int:
             raise
         print(printable(str(known)), file=sys.stderr)
         return 1
+
+
+def run_job(parser_of: Callable[[], argparse.ArgumentParser], arguments: list[str] | None) -> int:
+    """Parse the command line, do the job that it names (`options.work`), and return the exit code.
+
+    The parser is made here, so that its help speaks the language of the shell's locale.
+    """
+
+    def work() -> int | None:
+        options = parser_of().parse_args(arguments)
+        return options.work(options)
+
+    return exit_code(work)
 
 
 def printable(text: str) -> str:

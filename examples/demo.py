@@ -23,10 +23,12 @@ from data.reading import EXAMPLE_HELD_OUT, read_rows
 from models.base import AUTO, DEFAULT_BASE, EMBEDDED, choose_base, fetch_base
 from models.hardware import find_gpus
 from models.messages import Message
+from runs.commands import given_settings
 from runs.config import TrainConfig
+from runs.follow import follow
 from runs.queue import launch
 from runs.run import read_state
-from trainer.__main__ import add_settings, follow, given_settings
+from trainer.__main__ import add_settings
 
 # The study coach's manner: three lines, with these words in front, and nothing else
 MANNER = re.compile(r"In short: [^\n]+\nWhy: [^\n]+\nTry this: [^\n]+")

@@ -13,10 +13,9 @@ python -m jobs resume NAME --flavor a10g-small --minutes 60 --max-dollars 2     
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-from common.command_line import exit_code
+from common.command_line import run_job
 from common.errors import UserError
 from common.language import _, joined, n_
 from common.paths import adapters_folder
@@ -28,19 +27,14 @@ from jobs.skypilot import SkyOptions
 from jobs.slurm import SlurmOptions
 from jobs.stop import ask_to_stop, job_repo
 from models.hub.client import Account, Token, account_of, token_of
-from runs.config import TrainConfig
+from runs.commands import given_config
 from runs.run import Run, find_run
-from trainer.__main__ import add_settings, given_settings
+from trainer.__main__ import add_settings
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code."""
-
-    def work() -> int:
-        options = _parser().parse_args(arguments)
-        return options.work(options)
-
-    return exit_code(work)
+    return run_job(_parser, arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,16 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _config_of(options: argparse.Namespace) -> TrainConfig:
-    """Return the settings of the file, with those of the flags over them."""
-    values = TrainConfig.from_yaml(options.config).to_dict() if options.config else {}
-    return replace(TrainConfig.from_dict({**values, **given_settings(options)}), base_reason="")
-
-
 def _slurm(options: argparse.Namespace) -> int:
     machines = Machines(options.nodes, options.gpus_per_node)
     wanted = SlurmOptions(machines, options.time, options.partition, options.account, options.cpus_per_node)
-    run, file = slurm.write_job(_config_of(options), wanted)
+    run, file = slurm.write_job(given_config(options), wanted)
     _tell_submit(run, machines, f"sbatch {file}")
     return 0
 
@@ -107,7 +95,7 @@ def _slurm(options: argparse.Namespace) -> int:
 def _skypilot(options: argparse.Namespace) -> int:
     machines = Machines(options.nodes, options.gpus_per_node)
     wanted = SkyOptions(machines, options.gpu, options.bucket, spot=not options.on_demand)
-    run, file = skypilot.write_job(_config_of(options), wanted)
+    run, file = skypilot.write_job(given_config(options), wanted)
     _tell_submit(run, machines, f"sky jobs launch {file}")
     return 0
 
@@ -134,7 +122,7 @@ def _agreed(options: argparse.Namespace, token: Token) -> Plan:
 
 def _hf(options: argparse.Namespace) -> int:
     account = account_of(token_of(None))
-    config = _config_of(options)
+    config = given_config(options)
     return _watch(hf.submit(config, _agreed(options, account.token), account), account)
 
 

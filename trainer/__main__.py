@@ -26,7 +26,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from common.command_line import exit_code
+from common.command_line import run_job
 from common.errors import UserError
 from common.language import _, n_, said
 from data.columns import in_words
@@ -46,12 +46,7 @@ LEVELS = {"stop": _("Needs fixing"), "warning": _("Warning"), "info": _("Note")}
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code."""
-
-    def work() -> int | None:
-        options = _parser().parse_args(arguments)
-        return options.work(options)
-
-    return exit_code(work)
+    return run_job(_parser, arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
