@@ -43,7 +43,7 @@ base = AutoModelForCausalLM.from_pretrained("{base}"{revision})
 model = PeftModel.from_pretrained(base, "{repo_id}")
 tokenizer = AutoTokenizer.from_pretrained("{tokenizer}"{tokenizer_revision})
 
-messages = [{{"role": "user", "content": "{question}"}}]
+messages = [{{"role": "user", "content": "Hello!"}}]
 inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors="pt")
 answer = model.generate(**inputs, max_new_tokens=200, do_sample=False)
 print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
@@ -79,7 +79,6 @@ def write_card(adapter: Adapter, history: History, facts: CardFacts) -> str:
         repo_id=facts.repo_id,
         tokenizer=facts.repo_id if has_tokenizer else adapter.base,
         tokenizer_revision="" if has_tokenizer else revision,
-        question="Hello!",
     )
     space = os.environ.get("SPACE_ID", "")
     is_space = re.fullmatch(r"[\w.-]+/[\w.-]+", space)
@@ -178,14 +177,14 @@ def _loss_cells(loss: float | None) -> str:
 
 def _answers(history: History) -> str:
     """Return the section with the sample prompts and their answers, as text that cannot be markup."""
-    before = {str(one.get("prompt")): str(one.get("answer")) for one in history.answers_before}
+    before = {one["prompt"]: one["answer"] for one in history.answers_before}
     parts = []
     for one in history.answers_after:
-        prompt = str(one.get("prompt"))
+        prompt = one["prompt"]
         parts.append(f"**Prompt**\n\n{fenced(prompt)}")
         if prompt in before:
             parts.append(f"Base\n\n{fenced(before[prompt])}")
-        parts.append(f"With this adapter\n\n{fenced(str(one.get('answer')))}")
+        parts.append(f"With this adapter\n\n{fenced(one['answer'])}")
     return "\n\n".join(["## Before and after", *parts]) if parts else ""
 
 
@@ -202,9 +201,8 @@ def _settings_table(adapter: Adapter) -> str:
     """Return the settings of the training as a Markdown table."""
     known: dict[str, object] = {one.name: one.value for one in adapter.told_settings() if one.on_card}
     known |= {"lora_r": adapter.lora_r, "precision of the base": adapter.metrics.get("precision", "not known")}
-    known |= (
-        {"optimiser steps": english(steps_of(adapter.metrics))} if isinstance(adapter.metrics.get("step"), int) else {}
-    )
+    if isinstance(adapter.metrics.get("step"), int):
+        known["optimiser steps"] = english(steps_of(adapter.metrics))
     return "| setting | value |\n|---|---|\n" + "\n".join(
         f"| {cell(name)} | {cell(value)} |" for name, value in known.items()
     )

@@ -122,9 +122,7 @@ def staged(wanted: str, owner: str) -> Generator[tuple[Path, Path]]:
 def accept(partial: Path, origin: Origin, names: tuple[str, str], base: str = "") -> list[Sentence]:
     """Check the adapter in `partial` and write title, origin and the base that a person named to its files. Returns notes.
 
-    `names` are the one that was typed, "" for none, and the one where its files tell no title either.
-
-    Raises UserError.
+    `names` are the one that was typed, "" for none, and the one where its files tell no title either. Raises UserError.
     """
     said = require_object(partial / CONFIG, MAX_BYTES[CONFIG])
     # a folder is a base on one's own machine only: a visitor's file must not name folders of a server
@@ -143,9 +141,8 @@ def accept(partial: Path, origin: Origin, names: tuple[str, str], base: str = ""
     more = {"tokens": [token.to_json() for token in tokens]} if tokens else {}
     typed, default = names
     title = as_title(typed) or told_title(read_object(partial / METRICS, MAX_METRICS_BYTES)) or as_title(default)
-    number = partial.name.removesuffix(".partial").removeprefix(
-        slug(typed or default)
-    )  # "-2" where another has the name
+    # "-2" where another has the name
+    number = partial.name.removesuffix(".partial").removeprefix(slug(typed or default))
     update_record(partial, title=f"{title}{number}", origin=origin.to_json(), **more)
     notes += dropped
     if not found.shape:

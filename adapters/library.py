@@ -190,12 +190,12 @@ def read_adapter(folder: Path) -> Adapter:
     )
 
 
-def list_adapters(owner: str = LOCAL_OWNER, most: int | None = None) -> list[Adapter]:
-    """Return the complete adapters of `owner`, the newest first; at most `most` of them when it is given."""
-    return read_some(adapter_names(owner), owner, most)
+def list_adapters(owner: str = LOCAL_OWNER) -> list[Adapter]:
+    """Return the complete adapters of `owner`, the newest first."""
+    return read_some(adapter_names(owner), owner)
 
 
-def read_some(names: list[str], owner: str = LOCAL_OWNER, most: int | None = None) -> list[Adapter]:
+def read_some(names: list[str], owner: str, most: int | None = None) -> list[Adapter]:
     """Return the adapters of these names, at most `most`; those that are missing or damaged are left out."""
     root, found = adapters_folder(owner), []
     for name in names:

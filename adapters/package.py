@@ -14,7 +14,7 @@ import yaml
 from adapters.card import LICENSES, CardFacts, write_card
 from adapters.history import History, has_own_prompts, read_history
 from adapters.hub_base import on_hub
-from adapters.library import CONFIG, WEIGHTS, Adapter
+from adapters.library import CONFIG, METRICS, SETTINGS, WEIGHTS, Adapter
 from adapters.result_picture import Result, Sample, draw_result
 from adapters.trust.check import TOKENIZER_FILES, check_adapter
 from adapters.trust.scan import scan
@@ -22,9 +22,9 @@ from common.files import check_free, sweep, write_json, write_text
 from common.language import ENGLISH, language
 
 STAGING_PREFIX = ".packing-"
-METRICS = ("base", "base_source", "precision", "step", "total_steps", "rows", "held_out_rows", "trained_tokens")
-METRICS += ("loss_before", "loss_after", "tokens_per_second", "train_seconds", "peak_memory_bytes", "hardware")
-METRICS += ("total_seconds", "num_processes", "created", "versions", "settings")
+SENT_METRICS = ("base", "base_source", "precision", "step", "total_steps", "rows", "held_out_rows", "trained_tokens")
+SENT_METRICS += ("loss_before", "loss_after", "tokens_per_second", "train_seconds", "peak_memory_bytes", "hardware")
+SENT_METRICS += ("total_seconds", "num_processes", "created", "versions", "settings")
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ def write_package(adapter: Adapter, repo_id: str, options: PushOptions, folder: 
         (folder / "loss.png").write_bytes(picture)
     else:
         _copy(adapter, folder, ("loss.png",))
-    language = "en" if [one.place for one in adapter.data_sets()] == ["example"] else ""
+    is_example = [one.place for one in adapter.data_sets()] == ["example"]
     facts = CardFacts(
         repo_id=repo_id,
         license=options.license or LICENSES.get(adapter.base, "other"),
-        language=options.language or language,
+        language=options.language or ("en" if is_example else ""),
         datasets=_public_datasets(adapter),
         with_picture=(folder / "loss.png").exists(),
         with_answers=with_answers,
@@ -124,8 +124,8 @@ def _write_settings(adapter: Adapter, folder: Path, tells_source: bool = True) -
     """Write the settings that may be published; with `tells_source` also the private repository that it is from."""
     config = {one.name: one.value for one in adapter.told_settings()}
     if config:
-        write_text(folder / "training_config.yaml", yaml.safe_dump(config, sort_keys=False))
-    metrics = {name: value for name, value in adapter.metrics.items() if name in METRICS}
+        write_text(folder / SETTINGS, yaml.safe_dump(config, sort_keys=False))
+    metrics = {name: value for name, value in adapter.metrics.items() if name in SENT_METRICS}
     if adapter.title != adapter.name:
         metrics["title"] = adapter.title
     if Path(str(metrics.get("base"))).is_absolute():
@@ -133,7 +133,7 @@ def _write_settings(adapter: Adapter, folder: Path, tells_source: bool = True) -
     if tells_source and adapter.private_sources:
         metrics["private_source"] = adapter.private_sources[-1].repo_id
     if metrics:
-        write_json(folder / "metrics.json", metrics)
+        write_json(folder / METRICS, metrics)
 
 
 def _public_datasets(adapter: Adapter) -> dict[str, str]:
@@ -146,7 +146,8 @@ def _public_datasets(adapter: Adapter) -> dict[str, str]:
     from huggingface_hub.errors import HFValidationError
 
     found = {}
-    for place in [one.place for one in adapter.data_sets()]:
+    for one in adapter.data_sets():
+        place = one.place
         if place.count("/") != 1 or place.startswith(("data/", ".", "/", "~")):
             continue
         try:

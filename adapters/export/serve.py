@@ -67,14 +67,13 @@ def vllm_line(adapter: Adapter, place: str = "") -> VllmLine:
     return VllmLine(command, refusals)
 
 
-def write_modelfile(model_folder: Path, gguf_file: Path, adapter_file: Path | None = None) -> Path:
+def write_modelfile(model_folder: Path, gguf_file: Path) -> Path:
     """Write an Ollama Modelfile beside `gguf_file`, with the chat template, the system prompt it implies, and the stops."""
     from models.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(model_folder)
     template, stops, system = OLLAMA.get(recognise(tokenizer.chat_template), ("", (), ""))
     lines = [f"FROM ./{gguf_file.name}"]
-    lines += [f"ADAPTER ./{adapter_file.name}"] if adapter_file else []
     if template:
         lines.append(f'TEMPLATE """{template}"""'.replace("EOS", tokenizer.eos_token))
     else:

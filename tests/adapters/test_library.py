@@ -6,10 +6,10 @@ import time
 import pytest
 
 from adapters.edit import rename_adapter, set_notes
-from adapters.library import adapter_names, find_adapter, list_adapters, read_adapter, update_record
+from adapters.library import adapter_names, find_adapter, list_adapters, read_adapter, read_some, update_record
 from common.errors import UserError
 from common.files import write_json
-from common.paths import adapters_folder, runs_folder
+from common.paths import LOCAL_OWNER, adapters_folder, runs_folder
 from models.embedded import HUB_ID
 
 
@@ -57,7 +57,7 @@ def test_the_newest_are_read_alone_and_what_is_broken_takes_no_place():
     for number in range(6):
         put(f"a-{number}", created=number + 1.0)
     (put("broken", created=9.0) / "adapter_config.json").write_text("{")
-    assert [adapter.name for adapter in list_adapters(most=2)] == ["a-5", "a-4"]
+    assert [adapter.name for adapter in read_some(adapter_names(), LOCAL_OWNER, most=2)] == ["a-5", "a-4"]
     assert adapter_names()[:2] == ["broken", "a-5"] and adapter_names("alice") == []
 
 
