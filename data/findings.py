@@ -17,7 +17,7 @@ from data.intake import Prepared, text_markup
 from data.markup import describe_markup
 from data.notices import describe, name_bad
 from data.parts import held_out_among, split_among
-from data.report import MAX_BAD_ROWS, BadRow, Cure, Finding, Level, Report, Script, TextReport
+from data.report import MAX_BAD_ROWS, BadRow, Cure, Finding, Level, Report, TextReport
 from data.settings import DataSettings
 from data.tables import Table
 from data.turns import role_of
@@ -88,7 +88,7 @@ def find_problems(
     if report["train_rows"] and not report["held_out_rows"]:
         words = _("No rows are held out, so nothing will show when the model only memorises its examples.")
         found.append(finding("held_out", "info", words))
-    return found + _costly_scripts(report["scripts"])
+    return found + [finding("script", "warning", words) for words in report["scripts"]]
 
 
 def find_own_prompt(rows: int, prompt: str) -> list[Finding]:
@@ -297,10 +297,6 @@ def _double_rows(settings: DataSettings, prepared: Prepared) -> list[Finding]:
     return found
 
 
-def _costly_scripts(scripts: Iterable[Script], code: str = "script") -> list[Finding]:
-    return [finding(code, "warning", item["message"]) for item in scripts if item["message"]]
-
-
 def find_text_problems(settings: DataSettings, text: TextReport, data: Gathered) -> list[Finding]:
     """Return all findings on the open text of stage 1."""
     found = [finding("text_note", "info", note) for note in data.notes]
@@ -314,5 +310,5 @@ def find_text_problems(settings: DataSettings, text: TextReport, data: Gathered)
         found.append(finding("text_bad_rows", "info" if are_left_out else "stop", words, take, rows=bad["rows"]))
     if not text["usable"]:
         found.append(finding("text_no_rows", "stop", _("No text is left to train on.")))
-    found += _costly_scripts(text["scripts"], "text_script") + find_table_problems(data.tables)
+    found += [finding("text_script", "warning", words) for words in text["scripts"]] + find_table_problems(data.tables)
     return in_text_stage(found)

@@ -5,13 +5,11 @@ Row numbers count from 1 in their file, as people do.
 
 from typing import Any, Literal, TypedDict
 
+from common.language import Sentence
 from models.messages import Message
 
-Level = Literal[
-    "stop", "warning", "info"
-]  # a training would fail or mean nothing; be worse than it could; good to know
-
-
+# a training would fail or mean nothing; be worse than it could; good to know
+Level = Literal["stop", "warning", "info"]
 MAX_BAD_ROWS = 10  # that are shown
 
 
@@ -68,20 +66,6 @@ class Histogram(TypedDict):
     counts: list[int]
 
 
-class Script(TypedDict):
-    """A writing system in the data and what the tokenizer makes of it.
-
-    `share` is of all letters, `byte_share` of the tokens; `message` is "" for one that costs less than a token a character.
-    """
-
-    script: str
-    share: float
-    tokens_per_character: float
-    byte_share: float
-    times_english: float
-    message: str
-
-
 class PreviewRow(TypedDict):
     """A row, or a piece of one, exactly as the trainer gets it; `why_not` says why it does not get it.
 
@@ -109,7 +93,7 @@ class TextReport(TypedDict):
     tokens: int
     bad: BadRows
     estimated_from: int | None
-    scripts: list[Script]
+    scripts: list[Sentence]
 
 
 class Report(TypedDict):
@@ -145,7 +129,7 @@ class Report(TypedDict):
     too_long: FirstRows
     nothing_trained: FirstRows
     shortened: int
-    scripts: list[Script]
+    scripts: list[Sentence]
     text: TextReport | None
     findings: list[Finding]
     preview: list[PreviewRow]

@@ -6,8 +6,7 @@ A character that is cut into bytes costs up to three tokens, where English takes
 import re
 from collections import Counter
 
-from common.language import _
-from data.report import Script
+from common.language import Sentence, _
 from models.prompt import encode_text
 
 RANGES = {
@@ -31,19 +30,24 @@ MIN_SHARE = 0.01
 COSTLY = 1.0  # tokens a character
 
 
-def describe_scripts(texts: list[str], tokenizer, max_length: int) -> list[Script]:
-    """Return the writing systems of these texts with their cost, the commonest first; those of few letters are left out."""
+def describe_scripts(texts: list[str], tokenizer, max_length: int) -> list[Sentence]:
+    """Say what each writing system of these texts costs that takes a token a character or more, the commonest first.
+
+    Those of few letters are left out.
+    """
     sample = "\n".join(texts)[:MAX_SAMPLE_CHARACTERS]
     words = {script: re.findall(f"[{letters}]+", sample) for script, (_name, letters) in RANGES.items()}
     letters = Counter({script: sum(map(len, found)) for script, found in words.items()})
     english = len(encode_text(ENGLISH * 10, tokenizer)) / len(ENGLISH * 10)
-    found: list[Script] = []
+    found = []
     for script, count in letters.most_common():
         share = count / max(1, letters.total())
         if share < MIN_SHARE:
             continue
         cost, byte_share = _cost(" ".join(words[script])[:20_000], tokenizer)
-        message = _(
+        if cost < COSTLY:
+            continue
+        sentence = _(
             "{share:.0%} of the letters are {script}, for which this tokenizer needs {cost:.1f} tokens per character "
             "({byte_share:.0%} of them single bytes): {times} times as many as for English. The limit of {most:,} tokens "
             "(max_length) holds about {characters:,} characters. The model can learn it, but more slowly.",
@@ -55,16 +59,7 @@ def describe_scripts(texts: list[str], tokenizer, max_length: int) -> list[Scrip
             most=max_length,
             characters=round(max_length / cost),
         )
-        found.append(
-            {
-                "script": script,
-                "share": round(share, 4),
-                "tokens_per_character": round(cost, 2),
-                "byte_share": round(byte_share, 2),
-                "times_english": round(cost / english, 1),
-                "message": message if cost >= COSTLY else "",
-            }
-        )
+        found.append(sentence)
     return found
 
 
