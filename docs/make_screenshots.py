@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parent / "images"
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 DRAW_MILLISECONDS = 4000  # until all of a page is drawn
 ANSWER_MILLISECONDS = 180_000
+START = "a.to-field"  # the line beside Start: the plan is there
 QUESTION = "Why is the sky blue?"
 
 
@@ -33,28 +34,30 @@ def main() -> None:
         address = serve_app(stack)
         browser = open_browser(stack)
 
-        def shoot(name: str, query: str = "", size: dict = WIDE, act=lambda page: None) -> None:
+        def shoot(name: str, wanted: str, query: str = "", size: dict = WIDE, act=lambda page: None) -> None:
+            """Open the page, wait for what is `wanted` on it, act, and take the picture."""
             page = browser.new_context(viewport=size, locale="en-US").new_page()
             page.set_default_timeout(ANSWER_MILLISECONDS)
             page.goto(f"{address}/?{query}")
+            page.locator(wanted).first.wait_for()
             page.wait_for_timeout(DRAW_MILLISECONDS)
             act(page)
             page.screenshot(path=FOLDER / f"{name}.png", animations="disabled")
             page.close()
 
-        shoot("start")
-        shoot("start-korean", "lang=ko")
+        shoot("start", START)
+        shoot("start-korean", START, "lang=ko")
         settings = {**PRESETS[QUICK], "max_steps": steps, "eval_steps": max(1, steps // 4)}
         training = studio.train(name="Study coach", base="embedded", **settings)
         stack.callback(training.stop)
         for state in training:
             print(f"{state.status} {state.step}/{state.total_steps}", flush=True)
             if state.step == steps // 2 + 1:
-                shoot("training")
-                shoot("training-phone", size=PHONE)
-        shoot("result")
-        shoot("chat-dark", "__theme=dark", act=_ask)
-        shoot("adapters", act=lambda page: _open(page, "Adapters"))
+                shoot("training", ".run-alive")
+                shoot("training-phone", ".run-alive", size=PHONE)
+        shoot("result", ".headline")
+        shoot("chat-dark", ".headline", "__theme=dark", act=_ask)
+        shoot("adapters", START, act=lambda page: _open(page, "Adapters"))
     print(*sorted(path.name for path in FOLDER.iterdir()))
 
 
