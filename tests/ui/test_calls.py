@@ -131,13 +131,17 @@ def test_one_address_has_so_many_requests_at_once_and_others_are_answered(space,
 
 
 def test_a_call_that_does_not_fit_its_handler_is_a_sentence_and_no_traceback(laptop, capfd, caplog):
-    row, look = handler(laptop, "on_row"), handler(laptop, "look")
-    no_event = {"data": ["a" * 32], "fn_index": row._id}
+    row, card, look = (handler(laptop, name) for name in ("on_found", "on_card", "look"))
+    no_event = {"data": [], "fn_index": row._id}
     odd_event = {**no_event, "event_data": {"index": "x"}}
     too_few = {"data": [], "fn_index": look._id}
     for body in (no_event, odd_event, too_few):
         answer = laptop.post("/gradio_api/run/predict", json={**body, "session_hash": "s"})
         assert answer.status_code == 500 and answer.json()["error"] == "The app cannot read this call."
+    for event in (None, "x", {}, {"name": ["../x"]}):
+        body = {"data": ["a" * 32], "fn_index": card._id, "event_data": event, "session_hash": "s"}
+        answer = laptop.post("/gradio_api/run/predict", json=body)
+        assert answer.status_code == 500 and "adapter" in answer.json()["error"]
     for number in (-1, 10**6, "x", [1]):
         body = {"data": [], "fn_index": number, "session_hash": "s"}
         for path in ("queue/join", "run/predict"):

@@ -216,7 +216,11 @@ def on_load(token: gr.OAuthToken | None, key, words, name):
 @shown
 def on_card(token: gr.OAuthToken | None, key, event: gr.EventData):
     """Return the name of the adapter whose card was clicked."""
-    return find_adapter(str(event.name or ""), owner_of(key, token)).name
+    try:
+        named = str(event.name)
+    except (AttributeError, TypeError):  # a call without an event, or with an odd one
+        named = ""
+    return find_adapter(named, owner_of(key, token)).name
 
 
 @shown
