@@ -114,7 +114,7 @@ def test_formats_are_bounded_in_number(base, adapter):
 
 def test_a_base_whose_tokenizer_has_more_tokens_than_the_model_is_refused(base):
     write_json(base / "config.json", {"vocab_size": 31999})
-    with pytest.raises(UserError, match="32,000 tokens; the model knows 31,999"):
+    with pytest.raises(UserError, match="32,000 tokens; the model has 31,999"):
         Formats().of(base)
 
 

@@ -32,7 +32,7 @@ def test_a_bug_is_logged_whole_and_shown_without_its_words(caplog):
 
 def test_a_full_disk_is_a_sentence_without_the_servers_paths(caplog):
     words = message_of(OSError(errno.EROFS, "Read-only file system", "/secret/path/file"))
-    assert words.startswith("'file' is on a disk that can only be read.") and "secret" in caplog.text
+    assert words.startswith("'file' is on a read-only disk.") and "secret" in caplog.text
 
 
 def test_a_generator_is_covered_too():

@@ -12,7 +12,7 @@ REPORT = {
     "base": "<base>",
     "base_reason": "because",
     **{"rows": 1234, "usable": 3, "turns": 4, "tokens": 50, "trained_tokens": 20, "held_out_rows": 1, "longest": 30},
-    "mapping": {"prompt": "prompt"},
+    **{"mapping": {"prompt": "prompt"}, "shape": "prompt", "mean_length": 17.0, "train_rows": 2},
     "lengths": {"edges": [0, 10, 20], "counts": [1, 3]},
     "findings": [
         {"level": "warning", "message": "two <doubles>", "cure": DROP},
@@ -47,13 +47,13 @@ def test_the_columns_that_were_found_are_said_and_can_be_changed():
     found = {"messages": "body.messages", "system": "rules"}
     report = {**REPORT, "mapping": found, "columns": ["rules", "body"], "guess": found}
     assert "Columns: messages = body.messages, system = rules." in summary(report)
-    _, group, *views = report_views(report)
+    _found, _numbers, group, *views = report_views(report)
     assert (group.visible, group.open) == (True, False)
     chosen = dict(zip(MAPPED, views, strict=False))
     assert {name: box.value for name, box in chosen.items() if box.value} == found
     assert [value for _, value in chosen["messages"].choices] == ["", "rules", "body", "body.messages"]
     asked = report_views({**report, "mapping": None, "sample": [], "sample_rows": []})
-    assert (asked[1].visible, asked[1].open) == (True, True)
+    assert (asked[2].visible, asked[2].open) == (True, True)
 
 
 def test_the_pressing_cures_come_first_and_each_once():

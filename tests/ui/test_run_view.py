@@ -146,4 +146,4 @@ def test_a_run_that_was_asked_to_stop_ends_by_itself_and_only_a_job_can_be_ended
     resume_button = run_view.render(run)[6]
     assert resume_button.visible is False, "this machine cannot go on with it"
     write_json(run.job_file, {"kind": "slurm"})
-    assert not stop_button(run, training).visible and "submit its file there again" in job_line(run, stopped)
+    assert not stop_button(run, training).visible and "Submit its file there again" in job_line(run, stopped)
