@@ -13,6 +13,7 @@ from runs.checkpoints import COMPLETE
 from runs.events import Answer
 
 STATE = "trainer_state.json"
+MAX_COMPARED_WORDS = 200  # of an answer: comparing takes the square of it
 Evaluations = dict[int, float]  # {step: held-out loss}
 
 
@@ -57,7 +58,7 @@ def best_sample(before: list[Answer], after: list[Answer]) -> tuple[Answer, Answ
     pairs = [(first, last[first["prompt"]]) for first in before if first["prompt"] in last]
 
     def worth(pair: tuple[Answer, Answer]) -> tuple[bool, float]:
-        words = [answer["answer"].split() for answer in pair]
+        words = [answer["answer"].split()[:MAX_COMPARED_WORDS] for answer in pair]
         is_whole = not any(answer.get("is_cut") for answer in pair)
         return is_whole, 1 - SequenceMatcher(None, *words, autojunk=False).ratio()
 

@@ -14,6 +14,10 @@ from common.language import packed, unpacked
 from data.report import Cure
 
 MAX_LINE_BYTES = 2**20
+MAX_ANSWERS, MAX_ANSWER_CHARACTERS = (
+    20,
+    5_000,
+)  # of a `samples` event, and of a prompt or an answer: a training writes less
 
 
 class Answer(TypedDict):
@@ -107,9 +111,10 @@ def _is_number(value: Any) -> bool:
 
 
 def _are_answers(value: object) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(one, dict) and _is_text(one.get("prompt")) and _is_text(one.get("answer")) for one in value
-    )
+    if not isinstance(value, list) or len(value) > MAX_ANSWERS or not all(isinstance(one, dict) for one in value):
+        return False
+    texts = [one.get(name) for one in value for name in ("prompt", "answer")]
+    return all(isinstance(text, str) and len(text) <= MAX_ANSWER_CHARACTERS for text in texts)
 
 
 # the fields whose values are looked at; those of a later version of this program may hold anything

@@ -103,9 +103,11 @@ def test_a_reason_that_only_looks_like_a_sentence_is_text(text):
         '{"event":"note","message":' + '{"msgid":"{a}","values":{"a":' * 2000 + "7" + "}}" * 2000 + "}",
         '{"event":"note","message":' + '{"msgid":"{a}","values":{"a":' * 40 + "7" + "}}" * 40 + "}",
         '{"event":"note","message":' + ENDLESS + "}",
+        '{"event":"samples","step":1,"answers":[{"prompt":"?","answer":"' + "a " * 9_000 + '"}]}',
+        '{"event":"samples","step":1,"answers":[' + ",".join(['{"prompt":"?","answer":"a"}'] * 99) + "]}",
     ],
 )
-def test_a_line_with_what_only_looks_like_a_sentence_is_damaged(line):
+def test_a_line_with_what_only_looks_like_a_sentence_or_has_answers_without_end_is_damaged(line):
     assert parse_event(line.encode()) is None
 
 
