@@ -4,6 +4,8 @@ Gradio compresses every file again for every visitor, and not the page itself, w
 file whose name holds its hash never changes.
 """
 
+import posixpath
+
 import brotli
 from anyio import to_thread
 from starlette.datastructures import Headers, MutableHeaders
@@ -37,7 +39,7 @@ class Delivery:
         answer = self._kept.get(scope["path"]) if can_read else None
         if answer is None:
             answer = await self._answer(scope, receive, can_read)
-            if can_read and scope["path"].startswith(HASHED) and answer[0]["status"] == 200:
+            if can_read and _is_kept(scope["path"]) and answer[0]["status"] == 200:
                 self._kept[scope["path"]] = answer
         for message in answer:
             await send(dict(message))
@@ -66,6 +68,11 @@ class Delivery:
             headers.add_vary_header("Accept-Encoding")
             headers["content-length"] = str(len(body))
         return [{**start, "headers": headers.raw}, {"type": "http.response.body", "body": body}]
+
+
+def _is_kept(path: str) -> bool:
+    """Return whether the answer at a path is kept: a file has one name, of all those that lead to it (`././x.js`, `x.js/`)."""
+    return path.startswith(HASHED) and posixpath.normpath(path) == path
 
 
 def _compressed(body: bytes) -> bytes:

@@ -35,3 +35,13 @@ def test_what_is_not_there_or_only_a_part_is_not_kept(laptop, asset):
         answer = laptop.get(path, headers={"accept-encoding": "br", **headers})
         assert answer.status_code in (206, 404) and "content-encoding" not in answer.headers
         assert "cache-control" not in answer.headers and guard_of(laptop).app._kept == {}
+
+
+def test_a_file_is_kept_once_however_many_ways_lead_to_it(laptop, asset):
+    for path in (
+        f"{asset}%2f",
+        asset.replace("/assets/", "/assets/%2e/"),
+        asset.replace("/assets/", "/assets/x%2f../"),
+    ):
+        assert laptop.get(path, headers={"accept-encoding": "br"}).status_code == 200
+    assert guard_of(laptop).app._kept == {}
