@@ -1,6 +1,8 @@
 """No traceback reaches a person."""
 
+import ast
 import errno
+from pathlib import Path
 
 import gradio as gr
 import pytest
@@ -51,3 +53,21 @@ def test_markup_in_a_message_is_text():
     """The page shows messages as HTML, and names in them may be anybody's."""
     words = message_of(UserError("The base is named '<img src=//evil.example/x>'.", "It's no <b>id</b> & more."))
     assert "<" not in words and "&lt;img" in words and "It's" in words
+
+
+def shown_unescaped(node: ast.Call) -> bool:
+    """Whether a message of Gradio, which is HTML to the page, holds values that nobody escaped."""
+    words = node.args[0]
+    if isinstance(words, ast.Call) and ast.unparse(words.func) == "html.escape":
+        return False
+    has_values = any(isinstance(one, ast.Call) and one.keywords for one in ast.walk(words))
+    return has_values or isinstance(words, ast.JoinedStr | ast.Name)
+
+
+def test_every_value_in_a_message_of_gradio_is_escaped():
+    found = []
+    for path in sorted((Path(__file__).parents[2] / "ui").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("gr.Info", "gr.Warning"):
+                found.append((f"{path}:{node.lineno}", shown_unescaped(node)))
+    assert len(found) > 10 and [place for place, is_open in found if is_open] == []

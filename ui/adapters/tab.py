@@ -4,6 +4,7 @@ Sharing, exporting and adding have files of their own (`push.py`, `export.py`, `
 for the caller's owner; the page holds only a name.
 """
 
+import html
 from dataclasses import dataclass
 
 import gradio as gr
@@ -217,10 +218,10 @@ def on_load(token: gr.OAuthToken | None, key, words, name):
 def on_card(token: gr.OAuthToken | None, key, event: gr.EventData):
     """Return the name of the adapter whose card was clicked."""
     try:
-        named = str(event.name)
-    except (AttributeError, TypeError):  # a call without an event, or with an odd one
-        named = ""
-    return find_adapter(named, owner_of(key, token)).name
+        name = event.name
+    except (AttributeError, TypeError):  # a browser may send anything, and nothing
+        name = ""
+    return find_adapter(name if isinstance(name, str) else "", owner_of(key, token)).name
 
 
 @shown
@@ -234,7 +235,7 @@ def on_rename(token: gr.OAuthToken | None, key, words, name, new_name):
     """Rename the adapter, and keep it picked."""
     owner = owner_of(key, token)
     renamed = rename_adapter(name or "", new_name, owner)
-    gr.Info(str(_('Renamed to "{name}".', name=renamed.title)))
+    gr.Info(html.escape(str(_('Renamed to "{name}".', name=renamed.title)), quote=False))
     return _library(owner, words, renamed.name)
 
 

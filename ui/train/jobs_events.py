@@ -3,6 +3,7 @@
 Only the visitor's own sign-in is used, on a laptop the local login. It is kept in this process's memory and in the job.
 """
 
+import html
 import threading
 import time
 from dataclasses import replace
@@ -109,7 +110,7 @@ def _wire_start(tab: TrainTab, section: JobsSection, picked: dict[str, Any]) -> 
             machine=made.flavor.name,
             dollars=made.most_dollars,
         )
-        gr.Info(words)
+        gr.Info(html.escape(str(words), quote=False))
         return [*_used_up(), job_words(read_job(run)), *lists(visitor.owner, run.id)]
 
     @shown

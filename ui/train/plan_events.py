@@ -1,5 +1,6 @@
 """The plan before a start, presets, "make it fit", a loaded config, and the start itself."""
 
+import html
 import json
 import time
 from functools import lru_cache
@@ -249,7 +250,8 @@ def _wire_changes(tab: TrainTab, inputs: list) -> None:
         values, gone = loaded_values(owner, TrainConfig.from_yaml(file))
         make_config(owner, {**values, "data_kind": EXAMPLE_DATA})  # refuses what a visitor may not name
         if gone:
-            gr.Info(_("The settings are loaded. Choose these files again: {files}.", files=", ".join(gone)))
+            words = _("The settings are loaded. Choose these files again: {files}.", files=", ".join(gone))
+            gr.Info(html.escape(str(words), quote=False))
         return changed_form(tab.names, values)
 
     load_button = tab.plan.load_button

@@ -1,5 +1,6 @@
 """The events of the Train tab: start, stop, resume, discard, cure. Every handler looks the owner's run up anew."""
 
+import html
 from dataclasses import fields, replace
 
 import gradio as gr
@@ -205,7 +206,8 @@ def _wire_run(tab: TrainTab, picked: Wiring) -> None:
         if read_backup(run.folder):
             note_backup(started.folder)
             renew(started, visitor)
-        gr.Info(_("{cure}: started again as {name}.", cure=cure["label"], name=title_of(started)))
+        words = _("{cure}: started again as {name}.", cure=cure["label"], name=title_of(started))
+        gr.Info(html.escape(str(words), quote=False))
         return [*changed_form(tab.names, form_values(config)), *lists(visitor.owner, started.id)]
 
     view.stop_button.click(on_stop, inputs, None, api_name="stop_run").success(**picked)
