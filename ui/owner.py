@@ -22,6 +22,7 @@ from models.hub.client import account_of, token_of
 
 BROWSER_COOKIE = "studio-browser"
 _KEY = re.compile(r"[0-9a-f]{32,64}")
+_TOKEN = re.compile(r"[A-Za-z0-9_.~+/=-]{1,4000}")
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def program_of(token: gr.OAuthToken | None, request: gr.Request | None) -> Visit
     """
     if on_space() and token is None and request is not None:
         kind, _space, given = request.headers.get("x-hf-authorization", "").partition(" ")
-        if kind.lower() == "bearer" and given.strip():  # as gradio_client sends it
+        if kind.lower() == "bearer" and _TOKEN.fullmatch(given.strip()):  # as gradio_client sends it
             token = gr.OAuthToken(token=given.strip(), scope="", expires_at=0)
     key = request.cookies.get(BROWSER_COOKIE, "") if request is not None else ""
     return visitor_of(key, token, request)

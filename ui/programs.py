@@ -178,7 +178,7 @@ def push(
     """
     visitor = program_of(token, request)
     found = open_adapter(adapter, visitor.owner, visitor.hub_token)
-    pushed = plan_push(found, account_of(visitor.hub_token), PushOptions(repo, private)).push()
+    pushed = plan_push(found, account_of(visitor.hub_token), PushOptions(str(repo or ""), bool(private))).push()
     return PushedFacts(url=pushed.url, private=pushed.private, changed=pushed.changed)
 
 

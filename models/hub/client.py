@@ -90,7 +90,7 @@ def parse_repo(text: str) -> tuple[str, str | None]:
 
 def parse_address(text: str) -> Address:
     """Read an id, `id@revision`, `id/folder`, or an address of the Hub, also of a folder or a file. Raises UserError."""
-    wanted = (text or "").strip()
+    wanted = text.strip() if isinstance(text, str) else ""  # a program may send anything
     url = urlsplit(f"https://{wanted}" if wanted.startswith(tuple(f"{host}/" for host in HUB_HOSTS)) else wanted)
     if url.scheme:
         hosts = (*HUB_HOSTS, urlsplit(client(False).endpoint).netloc)
@@ -110,7 +110,7 @@ def parse_address(text: str) -> Address:
             wanted = f"{owner}/{name}"
         revision = revision or None
     if not _ID.fullmatch(wanted) or ".." in wanted or "--" in wanted or wanted.endswith(".git"):
-        words = _("'{text}' is not the name of a repository on the Hugging Face Hub.", text=(text or "")[:100])
+        words = _("'{text}' is not the name of a repository on the Hugging Face Hub.", text=wanted[:100])
         raise UserError(words, NAME_OR_ADDRESS)
     if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision):
         words = _("'{revision}' is not a revision.", revision=revision[:100])

@@ -84,6 +84,7 @@ def test_a_program_trains_on_its_file_follows_the_run_and_takes_the_adapter(clie
         ("status", [""], "No run was named"),
         ("stop", ["unknown"], "There is no run"),
         ("export", ["unknown"], "There is no adapter"),
+        ("pull", [{"a": 1}], "not the name of a repository"),
     ],
 )
 def test_what_a_program_cannot_do_is_a_sentence_and_leaves_nothing(client, name, arguments, sentence):
@@ -97,7 +98,12 @@ def test_on_a_space_a_program_is_the_account_of_its_token_or_the_guest_of_its_co
     assert program_of(None, request_of(x_hf_authorization=f"Bearer {hub.alice}")).owner == "user-alice"
     guest = program_of(None, request_of(cookie=f"{BROWSER_COOKIE}={COOKIE}")).owner
     assert guest == owner_of(COOKIE, None) and guest.startswith(GUEST_PREFIX)
-    for headers in ({}, {"cookie": f"{BROWSER_COOKIE}=../../user-alice"}, {"x_hf_authorization": "Basic alice"}):
+    for headers in (
+        {},
+        {"cookie": f"{BROWSER_COOKIE}=../../user-alice"},
+        {"x_hf_authorization": "Basic alice"},
+        {"x_hf_authorization": "Bearer é"},
+    ):
         with pytest.raises(Exception, match="does not know you"):
             program_of(None, request_of(**headers))
     with pytest.raises(Exception, match="does not accept this sign-in"):

@@ -4,6 +4,7 @@ import html
 import time
 
 from adapters.result_picture import loss_words
+from adapters.values import number
 from common.language import Sentence, _, joined
 from common.words import duration
 from jobs.hf import read_job
@@ -94,7 +95,7 @@ def is_stopping(run: Run, state: RunState) -> bool:
 def announced(run: Run, state: RunState) -> str:
     """Say to a screen reader what changes seldom: the status, and the result."""
     word = doing(run, state) if is_stopping(run, state) else STATUS_WORDS.get(state.status, state.status)
-    result = loss_words(state.metrics.get("loss_before"), state.metrics.get("loss_after"))
+    result = loss_words(number(state.metrics.get("loss_before")), number(state.metrics.get("loss_after")))
     return joined([f"{title_of(run)}:", f"{word}.", f"{result}." if result and not state.is_running else ""])
 
 
