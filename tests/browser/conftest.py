@@ -23,22 +23,51 @@ def app(isolated_home):
     processes[-1].kill()
 
 
+@pytest.fixture(scope="module")
+def shared_app(tmp_path_factory):
+    """The address of one app, with an empty home, for all tests of a file that look at a fresh page and leave nothing behind."""
+    folder, port = tmp_path_factory.mktemp("shared"), free_port()
+    (folder / "home").mkdir()
+    environment = {**os.environ, "STUDIO_HOME": str(folder / "home"), "HF_HOME": str(folder / "hf")}
+    with open(folder / "app.log", "ab") as log:
+        process = start_app(environment, port, log)
+    yield f"http://127.0.0.1:{port}"
+    process.kill()
+
+
 @pytest.fixture
-def open_page(app):
-    """Opens pages of Chromium on the app: `open_page(width=, height=, dark=)`; each is a browser of its own."""
+def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-
-        def opened(width: int = 1280, height: int = 1000, dark: bool = False):
-            page = new_page(browser, viewport={"width": width, "height": height})
-            page.goto(app[0] + ("/?__theme=dark" if dark else ""))
-            page.get_by_role("button", name="Start training").wait_for()
-            return page
-
-        yield opened
+        yield browser
         browser.close()
+
+
+def opened(browser, address: str, width: int = 1280, height: int = 1000, dark: bool = False, language: str = "en"):
+    """A page of a browser of its own, once Start is there."""
+    page = new_page(browser, viewport={"width": width, "height": height})
+    page.goto(f"{address}/?lang={language}{'&__theme=dark' if dark else ''}")
+    page.locator("#start-button").wait_for()
+    return page
+
+
+@pytest.fixture
+def open_page(app, browser):
+    """Opens pages of Chromium on the app: `open_page(width=, height=, dark=, language=)`."""
+    return lambda **options: opened(browser, app[0], **options)
+
+
+@pytest.fixture
+def open_fresh_page(shared_app, browser):
+    """Opens pages like `open_page`, on the app that the tests of this file share."""
+    return lambda **options: opened(browser, shared_app, **options)
+
+
+@pytest.fixture
+def fresh_page(open_fresh_page):
+    return open_fresh_page()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The Adapters tab in a real browser with a Hub on loopback: look, rename, push, pull, delete and undo. Screenshots stay."""
+"""The Adapters tab in a real browser with a Hub on loopback: preview, rename, push, pull, delete and undo. Screenshots stay."""
 
 import os
 
@@ -7,7 +7,17 @@ import pytest
 from common.files import write_json
 from common.paths import home
 from tests.adapters.making import make_adapter, put, write_history
-from tests.browser.driving import CHROMIUM, FLAGS, MARKS, SCREENSHOTS, free_port, new_page, start_app, wait_for
+from tests.browser.driving import (
+    CHROMIUM,
+    FLAGS,
+    MARKS,
+    SCREENSHOTS,
+    free_port,
+    new_page,
+    start_app,
+    unfold,
+    wait_for,
+)
 from tests.hub_server import HubServer
 
 pytestmark = MARKS
@@ -46,7 +56,7 @@ def page(hub, isolated_home):
             page = new_page(browser, viewport={"width": 1280, "height": 1000})
             page.goto(f"http://127.0.0.1:{port}")
             page.get_by_role("tab", name="Adapters").click()
-            page.locator("dl.facts").first.wait_for()
+            page.locator("[data-adapter]").first.wait_for()
             yield page
             browser.close()
     finally:
@@ -70,59 +80,72 @@ def shoot(page, name: str) -> None:
     page.set_viewport_size({"width": 1280, "height": 1000})
 
 
+def pick(page, name: str) -> None:
+    """Click the card of an adapter, until its details are there."""
+    page.locator(f"[data-adapter='{name}']").click()
+    page.locator(".adapter-title").get_by_text(name, exact=True).wait_for()
+
+
 def test_the_library_is_shown_pushed_and_pulled(page, hub):
-    page.locator("dl.facts").first.wait_for()
+    pick(page, "study-coach")
+    page.get_by_text("What it learned").first.wait_for()
     shoot(page, "library")
-    page.get_by_role("tab", name="Push to the Hub").click()
-    page.get_by_text("Signed in to the Hub as alice").wait_for()
-    page.get_by_role("button", name="See what would change").click()
+    page.get_by_role("button", name="Share", exact=True).click()
+    page.get_by_text("Signed in to Hugging Face as alice").wait_for()
+    page.get_by_role("button", name="Preview the push").click()
     page.get_by_text("Creates alice/").wait_for()
     shoot(page, "push")
     page.get_by_role("button", name="Push", exact=True).click()
-    page.get_by_text("Only you see it.").wait_for()
+    page.get_by_text("Only you can see it.").wait_for()
     name = next(name for name in hub.repositories if name.startswith("alice/"))
     assert hub.repositories[name].private and "README.md" in hub.repositories[name].files
 
-    page.get_by_role("tab", name="Import and pull").click()
-    page.get_by_label("Adapters of").fill("tests/tiny-base")
+    unfold(page, "Add an adapter")
+    page.get_by_label("Base model", exact=True).last.fill("tests/tiny-base")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Search", exact=True).click()
     page.get_by_text("carol/shown").last.click()
-    page.get_by_role("button", name="Look", exact=True).click()
+    page.get_by_role("button", name="Preview", exact=True).click()
     page.get_by_text("carol/shown (public) is a LoRA of rank 4 for tests/tiny-base").wait_for()
     shoot(page, "pull")
     page.get_by_role("button", name="Pull", exact=True).click()
-    page.get_by_text("Pulled as shown.").wait_for()
+    page.locator(".adapter-title").get_by_text("shown", exact=True).wait_for()
     assert (home() / "adapters/local/shown/adapter_model.safetensors").is_file()
 
-    page.get_by_role("tab", name="Details").click()
-    page.locator("dl.facts").get_by_text("pulled from carol/shown").wait_for()
     page.get_by_role("button", name="Delete", exact=True).click()
-    page.get_by_role("button", name="Undo delete of shown").click()
-    wait_for(lambda: (home() / "adapters/local/shown").is_dir(), 20, "it did not come back")
+    assert (home() / "adapters/local/shown").is_dir(), "it is deleted before the question is answered"
+    page.get_by_role("button", name="Yes, delete it", exact=True).click()
+    page.locator(".toast").get_by_text("Deleted shown.").wait_for()
+    assert not (home() / "adapters/local/shown").exists() and not page.locator("[data-adapter='shown']").count()
+    page.locator(".toast").get_by_role("button", name="Undo").click()
+    page.locator(".adapter-title").get_by_text("shown", exact=True).wait_for()
+    assert (home() / "adapters/local/shown").is_dir(), "it did not come back"
     assert page.title() != "hacked"
 
 
 def test_what_does_not_work_is_said_and_hides_nothing(page, hub):
     hub.add("carol/evil", {"adapter_config.json": b"{}", f"{HOSTILE}.bin": b"x"})
-    page.get_by_label("New name").fill("older")
-    page.get_by_role("button", name="Rename").click()
-    page.get_by_text("There is an adapter or a run 'older' already.").wait_for()
-    cell = page.get_by_role("gridcell", name="older").or_(page.locator("td").filter(has_text="older")).first
-    assert cell.evaluate(
-        "cell => { const box = cell.getBoundingClientRect();"
-        " return cell.contains(document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2)); }"
+    pick(page, "study-coach")
+    unfold(page, "Name and notes")
+    page.get_by_label("Name", exact=True).last.fill("older")
+    page.get_by_role("button", name="Rename").last.click()
+    page.get_by_text("There is already an adapter named").first.wait_for()
+    card = page.locator("[data-adapter='older']")
+    assert card.evaluate(
+        "card => { const box = card.getBoundingClientRect();"
+        " return card.contains(document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2)); }"
     ), "something lies over the list"
-    page.get_by_role("tab", name="Import and pull").click()
+    unfold(page, "Add an adapter")
     page.get_by_label("Adapter on the Hub").fill("carol/evil")
-    page.get_by_role("button", name="Look", exact=True).click()
-    page.get_by_text(f"its weights are {HOSTILE}.bin, which can run code").wait_for()
+    page.get_by_role("button", name="Preview", exact=True).click()
+    page.get_by_text(f"{HOSTILE}.bin, which can run code").first.wait_for()
     shoot(page, "error")
     assert page.title() != "hacked"
 
 
 def test_a_zip_is_made_and_imported_and_markup_stays_text(page, tmp_path):
-    page.get_by_role("tab", name="Export").click()
+    pick(page, "older")
+    page.get_by_role("button", name="Export", exact=True).click()
     page.get_by_role("button", name="Make a zip").click()
     link = page.locator("a[download]").first
     link.wait_for()
@@ -131,12 +154,16 @@ def test_a_zip_is_made_and_imported_and_markup_stays_text(page, tmp_path):
         link.click()
     archive = tmp_path / "brought.zip"
     download.value.save_as(archive)
-    page.get_by_role("tab", name="Import and pull").click()
-    page.locator("input[type=file]").last.set_input_files(str(archive))
+    unfold(page, "Add an adapter")
+    page.locator("input[type=file][accept='.zip']").set_input_files(str(archive))
     page.get_by_text("brought.zip").first.wait_for()
     page.get_by_role("button", name="Import", exact=True).click()
-    page.get_by_text("Imported as brought.").wait_for()
-    page.get_by_placeholder("Search names").fill("onerror")
-    page.get_by_role("tab", name="Details").click()
-    page.locator("dl.facts").get_by_text(HOSTILE).wait_for()
+    page.locator(".adapter-title").get_by_text("brought", exact=True).wait_for()
+    page.get_by_placeholder("Search adapters").fill("onerror")
+    page.locator("[data-adapter='brought']").wait_for(state="detached")
+    pick(page, "older")
+    unfold(page, "Name and notes")
+    wait_for(
+        lambda: page.get_by_label("Private notes").input_value() == HOSTILE, 20, "the note is not as it was written"
+    )
     assert page.title() != "hacked"

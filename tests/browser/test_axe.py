@@ -32,10 +32,8 @@ def open_tab(page, place: int) -> None:
 
 
 @pytest.mark.parametrize(("language", "dark", "width"), [("en", False, 1280), ("ko", True, 1280), ("ko", False, 390)])
-def test_every_tab_of_a_new_page(open_page, language, dark, width):
-    page = open_page(width=width, dark=dark)
-    page.goto(f"{page.url.partition('?')[0]}?lang={language}{'&__theme=dark' if dark else ''}")
-    page.get_by_role("tab").first.wait_for()
+def test_every_tab_of_a_new_page(open_fresh_page, language, dark, width):
+    page = open_fresh_page(width=width, dark=dark, language=language)
     assert page.locator("html").get_attribute("lang") == language
     for place in range(3):
         open_tab(page, place)

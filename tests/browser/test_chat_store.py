@@ -59,14 +59,6 @@ def test_of_two_states_the_later_one_stays_and_a_deletion_is_a_state(merge):
 
 
 @pytest.fixture
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-
-
-@pytest.fixture
 def server(monkeypatch):
     with openai_server() as (server, url):
         monkeypatch.setenv("CHAT_SERVER_URL", url)

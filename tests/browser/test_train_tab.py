@@ -157,22 +157,22 @@ def test_a_run_that_was_killed_by_the_system_says_so_and_offers_a_cure(page, tin
     assert list((runs_folder() / ".trash").iterdir()), "nothing to undo"
 
 
-def test_what_cannot_work_is_a_sentence_and_the_page_stays_alive(page):
-    page.get_by_label("Upload a file").check()
-    page.get_by_role("button", name="Start training").click()
-    page.get_by_text("No file was uploaded").first.wait_for()
-    shoot(page, "error")
-    page.get_by_label("Example: a study coach").check()
-    set_field(page, "learning_rate", "5")
-    page.get_by_role("button", name="Start training").click()
-    page.get_by_text("5.0 is too high").first.wait_for()
-    page.get_by_role("tab", name="Chat").click()
-    page.get_by_role("button", name="Send").click()
-    page.get_by_text("There is no message").wait_for()
+def test_what_cannot_work_is_a_sentence_and_the_page_stays_alive(fresh_page):
+    fresh_page.get_by_label("Upload a file").check()
+    fresh_page.get_by_role("button", name="Start training").click()
+    fresh_page.get_by_text("No file was uploaded").first.wait_for()
+    shoot(fresh_page, "error")
+    fresh_page.get_by_label("Example: a study coach").check()
+    set_field(fresh_page, "learning_rate", "5")
+    fresh_page.get_by_role("button", name="Start training").click()
+    fresh_page.get_by_text("5.0 is too high").first.wait_for()
+    fresh_page.get_by_role("tab", name="Chat").click()
+    fresh_page.get_by_role("button", name="Send").click()
+    fresh_page.get_by_text("There is no message").wait_for()
 
 
-def test_the_page_works_on_a_phone(open_page):
-    page = open_page(width=400, height=860)
+def test_the_page_works_on_a_phone(open_fresh_page):
+    page = open_fresh_page(width=400, height=860)
     page.locator(".start-words a").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 400, "one has to scroll sideways"
     shoot(page, "phone", full_page=True)
@@ -181,46 +181,50 @@ def test_the_page_works_on_a_phone(open_page):
 PASTED = "JSON lines, a table, or plain text"
 
 
-def test_the_form_is_as_it_was_left_after_a_reload_and_a_reset_empties_it(page):
-    page.locator(".start-words a").first.wait_for()
-    set_field(page, "max_steps", "33")
-    page.get_by_label("Paste", exact=True).check()
-    fill(page, PASTED, '{"prompt": "a", "completion": "b"}')
-    settle(page)
-    page.reload()
-    wait_for(lambda: '"completion"' in page.get_by_label(PASTED).input_value(), SECONDS, "what was pasted is gone")
-    unfold(page, "Advanced")
-    unfold(page, "Training")
-    steps = page.locator("#field-max_steps input")
+def test_the_form_is_as_it_was_left_after_a_reload_and_a_reset_empties_it(fresh_page):
+    fresh_page.locator(".start-words a").first.wait_for()
+    set_field(fresh_page, "max_steps", "33")
+    fresh_page.get_by_label("Paste", exact=True).check()
+    fill(fresh_page, PASTED, '{"prompt": "a", "completion": "b"}')
+    settle(fresh_page)
+    fresh_page.reload()
+    wait_for(
+        lambda: '"completion"' in fresh_page.get_by_label(PASTED).input_value(), SECONDS, "what was pasted is gone"
+    )
+    unfold(fresh_page, "Advanced")
+    unfold(fresh_page, "Training")
+    steps = fresh_page.locator("#field-max_steps input")
     assert steps.input_value() == "33"
-    page.get_by_role("button", name="Reset the form").click()
+    fresh_page.get_by_role("button", name="Reset the form").click()
     wait_for(lambda: steps.input_value() == "0", SECONDS, "it is not reset")
 
 
-def test_what_was_found_in_one_source_never_stands_under_another(page, tiny_base, odd_file):
-    type_base(page, str(tiny_base))
-    set_field(page, "max_length", "128")  # what the base reads
-    upload(page, odd_file)
-    page.get_by_text("Which column is what?", exact=True).wait_for()
-    page.get_by_role("button", name="Use these columns").click()
-    page.get_by_text("trained tokens").wait_for()
-    page.get_by_label("Paste", exact=True).check()
-    page.get_by_text("Nothing was pasted").first.wait_for()
-    assert not page.get_by_text("trained tokens").count() and not page.get_by_text("Use each once").count()
-    fill(page, PASTED, "\n".join(["prompt,completion", *(f"question {n},answer {n}" for n in range(20))]))
-    page.get_by_text("trained tokens").wait_for()
-    assert not page.get_by_text("Needs fixing").count(), "the columns of the file are looked for in the paste"
+def test_what_was_found_in_one_source_never_stands_under_another(fresh_page, tiny_base, odd_file):
+    type_base(fresh_page, str(tiny_base))
+    set_field(fresh_page, "max_length", "128")  # what the base reads
+    upload(fresh_page, odd_file)
+    fresh_page.get_by_text("Which column is what?", exact=True).wait_for()
+    fresh_page.get_by_role("button", name="Use these columns").click()
+    fresh_page.get_by_text("trained tokens").wait_for()
+    fresh_page.get_by_label("Paste", exact=True).check()
+    fresh_page.get_by_text("Nothing was pasted").first.wait_for()
+    assert not fresh_page.get_by_text("trained tokens").count() and not fresh_page.get_by_text("Use each once").count()
+    fill(fresh_page, PASTED, "\n".join(["prompt,completion", *(f"question {n},answer {n}" for n in range(20))]))
+    fresh_page.get_by_text("trained tokens").wait_for()
+    assert not fresh_page.get_by_text("Needs fixing").count(), "the columns of the file are looked for in the paste"
 
 
-def test_a_wrong_value_is_said_at_its_field_and_beside_start_until_it_is_right(page):
-    page.locator(".start-words a").first.wait_for()
-    set_field(page, "learning_rate", "5")
-    field = page.locator(".wrong-field#field-learning_rate")
+def test_a_wrong_value_is_said_at_its_field_and_beside_start_until_it_is_right(fresh_page):
+    fresh_page.locator(".start-words a").first.wait_for()
+    set_field(fresh_page, "learning_rate", "5")
+    field = fresh_page.locator(".wrong-field#field-learning_rate")
     field.get_by_text("too high").wait_for()
-    page.locator("button.label-wrap.open").filter(has_text="Advanced").click()
-    page.locator(".start-words").get_by_role("link", name=label_of("learning_rate")).click()
-    wait_for(lambda: page.evaluate("document.activeElement.closest('#field-learning_rate') !== null"), 10, "elsewhere")
-    set_field(page, "learning_rate", "0.0005")
+    fresh_page.locator("button.label-wrap.open").filter(has_text="Advanced").click()
+    fresh_page.locator(".start-words").get_by_role("link", name=label_of("learning_rate")).click()
+    wait_for(
+        lambda: fresh_page.evaluate("document.activeElement.closest('#field-learning_rate') !== null"), 10, "elsewhere"
+    )
+    set_field(fresh_page, "learning_rate", "0.0005")
     field.wait_for(state="detached")
 
 
