@@ -41,6 +41,7 @@ def set_longest_answer(page, tokens: int) -> None:
     """Short answers, the same at each try."""
     page.locator("#chat-settings-button").click()
     page.get_by_role("radio", name="Repeatable").check()
+    settle(page)
     page.get_by_label("number input for Longest answer in tokens").fill(str(tokens))
     page.keyboard.press("Tab")
     page.locator("#chat-settings-button").click()
