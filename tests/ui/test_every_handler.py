@@ -57,7 +57,14 @@ def given(handler, components: dict, word: object) -> list:
 def shown_by(page, body: dict, word: object) -> set[str]:
     """The handlers that show alice's words when they are called with `word`."""
     client, handlers, components = page
-    clicked = {"index": [0, 0], "value": "mine", "row_value": ["mine"] * 12, "selected": True, "target": None}
+    clicked = {
+        "index": [0, 0],
+        "value": "mine",
+        "row_value": ["mine"] * 12,
+        "name": "mine",
+        "selected": True,
+        "target": None,
+    }
     found = set()
     for handler in handlers:
         data = {"data": given(handler, components, word), "fn_index": handler["id"], "session_hash": "s"}
@@ -108,7 +115,8 @@ def test_odd_values_are_never_a_bug_of_the_adapters_handlers(page, caplog, word)
         "search_mine",
         "import_adapter",
     }
-    names |= {"on_row", "on_load", "on_line", "import_conversation", "on_refresh", "models", "new_conversation"}
+    names |= {"on_card", "on_load", "on_line", "import_conversation", "on_refresh", "models", "new_conversation"}
+    assert names <= {handler["api_name"] for handler in handlers}
     for handler in handlers:
         if handler["api_name"] in names:
             body = {"data": given(handler, components, word), "fn_index": handler["id"], "session_hash": "s"}
