@@ -42,7 +42,7 @@ def test_an_unknown_one_is_chosen_on_the_page_and_stays_to_be_changed(copy, tiny
     set_template("odd", "own")
     monkeypatch.setenv("SPACE_ID", "someone/studio")
     assert dropdown("odd").visible and dropdown("odd").value is None
-    with pytest.raises(UserError, match="no chat template to choose"):
+    with pytest.raises(UserError, match="There is no chat template 'own'"):
         set_template("odd", "own")
     with pytest.raises(UserError, match="not known here"):
         template_of(tiny_base, folder)
