@@ -283,7 +283,8 @@ def _with_cookie(request: HTTPConnection, send):
 
     async def sent(message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], (b"set-cookie", words.encode())]
+            private = (b"cache-control", b"private, no-store")  # no proxy gives one visitor's cookie to another
+            message["headers"] = [*message["headers"], (b"set-cookie", words.encode()), private]
         await send(message)
 
     return sent

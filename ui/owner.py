@@ -9,6 +9,8 @@ import ipaddress
 import os
 import re
 import secrets
+import time
+from collections import Counter
 from dataclasses import dataclass
 
 import gradio as gr
@@ -23,6 +25,8 @@ from models.hub.client import account_of, token_of
 BROWSER_COOKIE = "studio-browser"
 _KEY = re.compile(r"[0-9a-f]{32,64}")
 _TOKEN = re.compile(r"[A-Za-z0-9_.~+/=-]{1,4000}")
+MAX_REFUSED_TOKENS = 10  # of one address in a minute: the Hub limits how often a Space may ask, for all of its visitors
+_refused: Counter[tuple[str, int]] = Counter()  # by address and minute
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,23 @@ def program_of(token: gr.OAuthToken | None, request: gr.Request | None) -> Visit
         kind, _space, given = request.headers.get("x-hf-authorization", "").partition(" ")
         if kind.lower() == "bearer" and _TOKEN.fullmatch(given.strip()):  # as gradio_client sends it
             token = gr.OAuthToken(token=given.strip(), scope="", expires_at=0)
+            _check_token(token.token, address_of(request))
     key = request.cookies.get(BROWSER_COOKIE, "") if request is not None else ""
     return visitor_of(key, token, request)
+
+
+def _check_token(token: str, address: str) -> None:
+    """Ask the Hub whose token a program sent. Raises UserError, unasked after MAX_REFUSED_TOKENS of its address."""
+    now = (address, int(time.time() / 60))
+    if _refused[now] >= MAX_REFUSED_TOKENS:
+        raise UserError(_("Too many wrong tokens came from this address."), _("Try again in a minute."))
+    try:
+        account_of(token)
+    except UserError:
+        for old in [one for one in list(_refused) if one[1] != now[1]]:
+            _refused.pop(old, None)
+        _refused[now] += 1
+        raise
 
 
 def address_of(request: gr.Request | HTTPConnection | None) -> str:

@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from collections import Counter
 
 import gradio as gr
 import pytest
@@ -16,7 +17,7 @@ from tests.adapters.making import put
 from tests.running import write_rows
 from ui import programs
 from ui.guard import guarded
-from ui.owner import BROWSER_COOKIE, owner_of, program_of
+from ui.owner import BROWSER_COOKIE, MAX_REFUSED_TOKENS, owner_of, program_of
 from ui.page import build
 
 COOKIE = "c" * 32
@@ -107,6 +108,18 @@ def test_on_a_space_a_program_is_the_account_of_its_token_or_the_guest_of_its_co
         with pytest.raises(Exception, match="does not know you"):
             program_of(None, request_of(**headers))
     with pytest.raises(Exception, match="does not accept this sign-in"):
+        program_of(None, request_of(x_hf_authorization="Bearer hf_forged"))
+
+
+def test_many_wrong_tokens_of_one_address_ask_the_hub_no_more(hub, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("SPACE_ID", "someone/studio")
+    monkeypatch.setattr("ui.owner.time.time", lambda: 60.0)
+    monkeypatch.setattr("ui.owner._refused", Counter())
+    for number in range(MAX_REFUSED_TOKENS):
+        with pytest.raises(Exception, match="does not accept this sign-in"):
+            program_of(None, request_of(x_hf_authorization=f"Bearer hf_forged{number}"))
+    monkeypatch.setattr("ui.owner.account_of", None)  # nobody is asked
+    with pytest.raises(Exception, match="Too many wrong tokens"):
         program_of(None, request_of(x_hf_authorization="Bearer hf_forged"))
 
 

@@ -17,7 +17,9 @@ from ui import guard, usage
 def test_on_a_space_an_upload_needs_the_cookie_of_the_page(space):
     stranger = space(has_cookie=False)
     assert send(stranger).status_code == 403 and "cookie" in send(stranger).text
-    words = stranger.get("/config").headers["set-cookie"]
+    given = stranger.get("/config").headers
+    words = given["set-cookie"]
+    assert "no-store" in given["cache-control"]  # by no proxy, for somebody else
     assert all(part in words for part in ("HttpOnly", "Secure", "SameSite=None", "Partitioned"))
     assert send(stranger).status_code == 200
     assert "set-cookie" not in stranger.get("/config").headers
