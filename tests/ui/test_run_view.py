@@ -88,9 +88,9 @@ def test_the_newest_answer_stands_beside_that_of_the_base_and_all_are_kept_below
     state = RunState(status="training")
     state.samples = [(0, [{"prompt": "Hi", "answer": "<p>no"}])]
     assert "After the first evaluation." in learned_html(Run(tmp_path), state)
-    state.samples += [(10, [{"prompt": "Hi", "answer": "Ahoy ...", "is_cut": True}])]
+    state.samples += [(10, [{"prompt": "Hi", "answer": "Ahoy ... (time limit)", "is_cut": True}])]
     shown = learned_html(Run(tmp_path), state)
-    assert shown.index("&lt;p&gt;no") < shown.index("Now, at step 10") < shown.index("Ahoy ...<")
+    assert shown.index("&lt;p&gt;no") < shown.index("Now, at step 10") < shown.index("Ahoy ... (time limit)</div>")
     shown = sample_answers(state)
     assert shown.index("Ahoy") < shown.index("&lt;p&gt;no") and "step 10" in shown and "before" in shown
 

@@ -79,7 +79,7 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
             with gr.Accordion(_("Add an adapter"), open=False):
                 get = build_get(browser_key)
         with gr.Column(scale=7, min_width=340):
-            empty_html = gr.HTML(hint_html(_("Loading ...")))
+            empty_html = gr.HTML(hint_html(_("Loading ...")), elem_classes="no-adapter")
             details = _build_details()
             with details.body:
                 with gr.Accordion(_("Share on the Hugging Face Hub"), open=False) as share_section:
@@ -134,7 +134,7 @@ def _build_details() -> _Details:
             share_button = gr.Button(_("Share"), min_width=90)
             export_button = gr.Button(_("Export"), min_width=90)
             delete_button = gr.Button(_("Delete"), variant="stop", min_width=90)
-            with gr.Row(visible=False) as question:
+            with gr.Row(visible=False, elem_classes="question") as question:
                 delete_yes = gr.Button(_("Yes, delete it"), variant="stop", min_width=110)
                 delete_no = gr.Button(_("Keep it"), min_width=90)
         template_dropdown = gr.Dropdown(
@@ -294,7 +294,7 @@ def _details(name: str | None, owner: str) -> list:
         adapter = None
     asking = [gr.Button(visible=True), gr.Row(visible=False)]
     if adapter is None:
-        hint = gr.HTML(hint_html(nothing()), visible=True)
+        hint = gr.HTML(hint_html("" if adapter_names(owner) else nothing()), visible=True)
         return [hint, gr.Column(visible=False), "", "", "", "", "", "", gr.Dropdown(visible=False), *asking]
     history = read_history(adapter)
     choice, is_open = template_choice(adapter)

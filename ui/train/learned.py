@@ -44,7 +44,7 @@ def result_of(run: Run, state: RunState) -> Result:
         losses=state.curve("losses"),
         eval_losses=state.curve("eval_losses"),
         kept_step=state.kept_place,
-        sample=Sample(best[0]["prompt"], *(one["answer"] for one in best)) if best else None,
+        sample=Sample(best[0]["prompt"], *(str(one["answer"]) for one in best)) if best else None,
     )
 
 
@@ -99,11 +99,11 @@ def _so_far(state: RunState) -> str:
         words = _("At each evaluation its answers to up to three prompts appear here, beside those of the base.")
         return title + hint_html(words)
     (first, before), (step, now) = samples[0], samples[-1]
-    base = {answer["prompt"]: answer["answer"] for answer in before} if first == 0 else {}
+    base = {answer["prompt"]: str(answer["answer"]) for answer in before} if first == 0 else {}
     newest = _("Now, at step {step:,}", step=step) if step else _("With your adapter")
     waiting = _("After the first evaluation.")
     pairs = [
-        _pair(answer["prompt"], base.get(answer["prompt"], ""), answer["answer"] if step else waiting, newest)
+        _pair(answer["prompt"], base.get(answer["prompt"], ""), str(answer["answer"]) if step else waiting, newest)
         for answer in now
     ]
     return title + "".join(pairs)
@@ -134,6 +134,6 @@ def sample_answers(state: RunState) -> str:
         for step, answers in reversed(samples):
             for answer in [answer for answer in answers if answer["prompt"] == prompt][:1]:
                 label = _("step {step:,}", step=step) if step else _("before")
-                parts.append(f"<dt>{html.escape(label)}</dt><dd>{_lines(answer['answer'])}</dd>")
+                parts.append(f"<dt>{html.escape(label)}</dt><dd>{_lines(str(answer['answer']))}</dd>")
         parts.append("</dl>")
     return "".join(parts)
