@@ -131,7 +131,7 @@ def _build_source() -> dict[str, Any]:
         label=_("JSONL, JSON, CSV, TSV, Excel, ODS, Parquet, text or Markdown"),
         file_types=FILE_TYPES,
         file_count="multiple",
-        height=160,
+        height=180,
         visible=False,
     )
     paste_box = gr.Textbox(
