@@ -26,7 +26,7 @@ from common.language import Sentence, _, joined
 from common.paths import LOCAL_OWNER, home
 from models.hub.client import Token, account_of, client, in_words, parse_address, parse_folder
 from models.hub.fetch import Progress
-from models.hub.transfer import fetch
+from models.hub.transfer import fetch, fetch_all
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
@@ -187,22 +187,13 @@ def pull(
     with staged(name or default, owner) as (partial, final):
         with in_words(offer.repo_id):
             client(token).auth_check(offer.repo_id)
-        done = 0
-        for file in [*offer.remote, *([offer.initial] if offer.initial else [])]:
-
-            def tell(received: int, path: str = file.rfilename, before: int = done) -> None:
-                received += before
-                values = {"file": path, "done": received / 1e6, "total": total / 1e6}
-                progress(
-                    _("Downloading {file}: {done:.1f} of {total:.1f} MB", **values), 0.97 * received / (total or 1)
-                )
-
-            tell(0)
-            path = fetch(offer.repo_id, file, offer.revision, partial / DOWNLOADED, token, tell)
+        files = [*offer.remote, *([offer.initial] if offer.initial else [])]
+        place = (offer.repo_id, files, offer.revision, partial / DOWNLOADED, token)
+        paths = fetch_all(*place, lambda words, part: progress(words, 0.97 * part))
+        for file, path in zip(files, paths, strict=True):
             target = partial / INITIAL / WEIGHTS if file is offer.initial else partial / path.name
             target.parent.mkdir(exist_ok=True)
             path.rename(target)
-            done += file.size or 0
         shutil.rmtree(partial / DOWNLOADED)
         progress(_("Checking the download"), 0.98)
         by = account_of(token).name if token else ""

@@ -1,4 +1,4 @@
-"""Downloads one file of the Hub into a folder, within the announced size and with the announced hash.
+"""Downloads files of the Hub into a folder, within the announced size and with the announced hash.
 
 A repository gives the sizes and hashes of its files; bytes are counted as they come and hashed at the end. Files go into the
 owner's own folder, not into the shared cache, from which other visitors could read them.
@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,29 @@ def fetch(
         words = _("{file} of {repo} is not what the Hub announced.", file=file.rfilename, repo=repo_id)
         raise UserError(words, _("It was not kept."))
     return path
+
+
+def fetch_all(
+    repo_id: str,
+    files: Sequence["RepoSibling"],
+    revision: str,
+    folder: Path,
+    token: Token,
+    progress: Callable[[str, float], None],
+) -> list[Path]:
+    """Download one file after the other; `progress` gets words and how much of all of them is here. Raises like `fetch`."""
+    paths, done, total = [], 0, sum(file.size or 0 for file in files) or 1
+    for file in files:
+
+        def tell(received: int, name: str = file.rfilename, before: int = done) -> None:
+            here = before + received
+            values = {"file": name, "done": here / 1e6, "total": total / 1e6}
+            progress(_("Downloading {file}: {done:.1f} of {total:.1f} MB", **values), here / total)
+
+        tell(0)
+        paths.append(fetch(repo_id, file, revision, folder, token, tell))
+        done += file.size or 0
+    return paths
 
 
 def base_config_of(model_id: str, revision: str | None = None) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ from common.files import read_json, sweep, write_json
 from common.language import _, packed, unpacked
 from common.paths import contained, free_name, home, slug
 from models.hub.client import Account, client, in_words, parse_repo
-from models.hub.transfer import fetch
+from models.hub.transfer import fetch_all
 from runs.backup.backup_files import check_restored, max_bytes, stage
 from runs.backup.backup_repo import (
     RECORD,
@@ -50,7 +50,7 @@ tags:
 # Checkpoints of {run}
 
 A training run of TinyLlama Studio that has not ended, or might go on: its newest checkpoint, its settings **and its training
-data**. Keep this repository private. To go on with it: *Bring back a run from the Hub* in the Train tab, or
+data**. Keep this repository private. To go on with it: *Restore a run from Hugging Face* in the Train tab, or
 `python -m trainer restore {repo_id}`. It can be deleted when the run is done.
 """
 
@@ -146,9 +146,7 @@ class Offer:
     repo_id: str
     revision: str
     files: dict[str, int]
-    remote: list[Any] = field(
-        default_factory=list, repr=False
-    )  # the same files as the Hub lists them, with their hashes
+    remote: list[Any] = field(default_factory=list, repr=False)  # the same files as the Hub lists them, with hashes
 
     @property
     def size_bytes(self) -> int:
@@ -202,17 +200,8 @@ def restore(
     partial = contained(into, f"{wanted}-{secrets.token_hex(4)}.partial")
     partial.mkdir()
     try:
-        done, total = 0, max(offer.size_bytes, 1)
-        for file in sorted(offer.remote, key=lambda file: file.size or 0):
-
-            def tell(came: int, name: str = file.rfilename, before: int = done) -> None:
-                part = before + came
-                words = {"file": name, "done": part / 1e6, "total": total / 1e6}
-                progress(_("Downloading {file}: {done:.1f} of {total:.1f} MB", **words), part / total)
-
-            tell(0)
-            fetch(offer.repo_id, file, offer.revision, partial, account.token, tell)
-            done += file.size or 0
+        files = sorted(offer.remote, key=lambda file: file.size or 0)
+        fetch_all(offer.repo_id, files, offer.revision, partial, account.token, progress)
         shutil.rmtree(partial / ".cache", ignore_errors=True)
         checkpoint = check_restored(partial).relative_to(partial).as_posix()
         accept(partial)
