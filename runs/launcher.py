@@ -15,7 +15,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from common.errors import UserError
-from common.files import is_file, read_json, write_json, write_text
+from common.files import is_file, read_json, sweep, write_json, write_text
 from common.language import _
 from common.mix import DataSet, as_text
 from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, as_title, contained, free_name, runs_folder, slug
@@ -35,7 +35,6 @@ from runs.resolve import ResolvedConfig, check_for_visitors, resolve
 from runs.run import UNFINISHED, EventLog, Run, list_runs, read_state
 
 LAST_MOMENT_SECONDS = 20
-ABANDONED_SECONDS = 3600
 ADAPTER_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
 
 
@@ -49,7 +48,7 @@ def create_run(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER) -
     config, base = resolved.config, resolved.base
     files = [one.place for name in marked(ROWS) for one in named_in(config, name) if is_file(one.place)]
     check_disk(owner, sum(Path(file).stat().st_size for file in files))
-    _sweep(runs_folder(owner))
+    sweep(*runs_folder(owner).glob(f"*{UNFINISHED}"))
     partial = _reserve(slug(config.name), owner)
     final = partial.with_name(partial.name.removesuffix(UNFINISHED))
     try:
@@ -86,23 +85,8 @@ def _free_title(typed: str, owner: str) -> str:
     return next(title for title in chain([typed], (f"{typed} {number}" for number in count(2))) if title not in taken)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove the unfinished folders of programs that were killed while they copied data, an hour ago or more."""
-    for partial in folder.glob(f"*{UNFINISHED}"):
-        try:
-            is_abandoned = time.time() - partial.stat().st_mtime > ABANDONED_SECONDS
-        except FileNotFoundError:  # whoever writes it is done
-            continue
-        if is_abandoned:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
 def _write(run: Run, config: TrainConfig, base: Base, owner: str) -> None:
-    changes: dict[str, str | None] = {
-        "base": base.choice,
-        "base_revision": base.revision,
-        "base_reason": base.reason,
-    }
+    changes: dict[str, str | None] = {"base": base.choice, "base_revision": base.revision, "base_reason": base.reason}
     if config.init_adapter:
         copy_adapter(config.init_adapter, owner, base, run.init_adapter_folder)
     run.data_folder.mkdir()
