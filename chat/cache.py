@@ -75,10 +75,6 @@ class Caches:
             person = held.most_common(1)[0][0]
             del self._kept[next(name for name, one in self._kept.items() if one.person == person)]
 
-    def forget(self, conversation: str) -> None:
-        """Drop the cache of `conversation`, if there is one."""
-        self._kept.pop(conversation, None)
-
     def clear(self) -> None:
         """Drop all caches."""
         self._kept.clear()

@@ -164,11 +164,6 @@ def open_data(
     return Opened(path.name, read, notes, splits, tables=tables)
 
 
-def source_of(rows: Iterable[Row], notes: list[str] | None = None) -> Source:
-    """Return a source of these rows; its head is read at once."""
-    return Source.of(enumerate(rows, 1), notes or [])
-
-
 def _rows_of(path: Path, suffix: str, notes: list[str], split: str, splits: dict[str, int]) -> Iterable[Row]:
     """Return the rows of a file of this kind, and add to `notes` what a person should know of them.
 

@@ -58,7 +58,6 @@ class Speed:
     seconds_per_token: float
     source: str
     framework_bytes: int | None = None
-    measured_at: float = 0.0
 
 
 def known(config: TrainConfig, shape: ModelShape, data_facts: DataFacts, hardware: Hardware) -> Speed | None:
@@ -98,7 +97,7 @@ def measure(
     if values is None:
         return None
     source = _("measured on this machine, {hardware}", hardware=hardware.description)
-    found = Speed(values["seconds_per_token"], source, values["framework_bytes"], round(time.time()))
+    found = Speed(values["seconds_per_token"], source, values["framework_bytes"])
     home().mkdir(parents=True, exist_ok=True)
     with FileLock(home() / f"{FILE}.lock"):
         write_json(

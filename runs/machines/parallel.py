@@ -213,12 +213,3 @@ def check_engine(config: "TrainConfig") -> None:
     """Raise UserError when this Python lacks what the mode is made of."""
     if config.parallel in NEEDS_DEEPSPEED and not importlib.util.find_spec("deepspeed"):
         raise UserError(_("{mode} needs DeepSpeed, which is not installed.", mode=config.parallel), INSTALL_DEEPSPEED)
-
-
-def table_markdown() -> str:
-    """Write the table for the docs."""
-    lines = ["| | none (bf16, fp16, fp32) | 8bit | 4bit |", "|---|---|---|---|"]
-    for mode, row in TABLE.items():
-        cells = [f"{'works' if row[kind].works else '**refused**'}: {row[kind].why}" for kind in KINDS]
-        lines.append(f"| {NAMES[mode]} | {' | '.join(cells)} |")
-    return "\n".join(lines)

@@ -17,7 +17,8 @@ from data.columns import columns_of, guess_mapping, recognise
 from data.gathering import gather
 from data.kinds import KINDS, WORKBOOKS, paste_suffix
 from data.notices import LEFT_OUT, describe, name_bad
-from data.reading import read_rows, read_source, source_of
+from data.reading import read_rows, read_source
+from data.source import Source
 from tests.data.workbooks import excel_parts, ods_parts, ods_table, zipped
 
 FILES, MANY_FILES = 500, 5000
@@ -168,7 +169,7 @@ def test_broken_files_give_rows_or_a_sentence(tmp_path, sample):
             refused += 1
             continue
         assert rows and all(isinstance(row, dict) for row in rows), path
-        found = gather(source_of(rows), tmp_path, recognise(rows))
+        found = gather(Source.of(enumerate(rows, 1), []), tmp_path, recognise(rows))
         conversations, bad = list(found.conversations.part()), found.bad
         left_out = sum(rows for (_, name), rows in found.noticed.items() if name == LEFT_OUT)
         assert len(conversations) + bad.count + left_out == len(rows) and found.empty_answers.count <= bad.count, path

@@ -8,8 +8,8 @@ from common.errors import UserError
 from data.columns import guess_mapping, recognise
 from data.gathering import gather
 from data.notices import describe
-from data.reading import source_of
 from data.shapes import to_conversation
+from data.source import Source
 
 USER, ANSWER = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}
 TALK = [USER, ANSWER]
@@ -284,7 +284,7 @@ def test_a_row_is_trained_as_what_it_means_and_the_rest_is_said(row, trained, wo
     ],
 )
 def test_a_row_that_is_not_to_be_trained_is_left_out_and_counted(tmp_path, row, words):
-    found = gather(source_of([row, {"prompt": "Q", "completion": "A"}]), tmp_path)
+    found = gather(Source.of(enumerate([row, {"prompt": "Q", "completion": "A"}], 1), []), tmp_path)
     assert [conversation["row"] for conversation in found.conversations.part()] == [2] and not found.bad
     assert words in told(found.noticed)
 
@@ -302,7 +302,7 @@ def test_a_row_that_is_not_to_be_trained_is_left_out_and_counted(tmp_path, row, 
 )
 def test_labels_in_numbers_are_those_of_kto_where_the_rows_hold_zero_and_one_alone(tmp_path, labels, trained):
     rows = [{"prompt": f"Q {label}", "completion": "A", "label": label} for label in labels]
-    found = gather(source_of(rows), tmp_path)
+    found = gather(Source.of(enumerate(rows, 1), []), tmp_path)
     assert [conversation["row"] for conversation in found.conversations.part()] == trained
     assert ("Labelled false" in told(found.noticed)) == (len(trained) < 3)
     assert ("label" in (recognise(rows) or {})) == (len(trained) < 3)
@@ -320,7 +320,7 @@ def test_turns_that_differ_in_what_is_trained_are_no_duplicates(tmp_path):
     rows = [
         {"messages": [USER, {**ANSWER, **flag}, *TALK]} for flag in ({}, {"weight": 1}, {"weight": 0}, {"train": False})
     ]
-    found = gather(source_of(rows), tmp_path)
+    found = gather(Source.of(enumerate(rows, 1), []), tmp_path)
     ((_, hashes),) = found.conversations.hashes()
     assert hashes[0] == hashes[1] != hashes[2] == hashes[3]
 
@@ -362,6 +362,6 @@ def test_what_is_not_certain_is_asked_and_what_would_be_a_bet_is_not_guessed(row
 
 def test_notices_are_counted_within_bounds(tmp_path):
     rows = [{"prompt": "Q", "completion": "A", f"column {number}": "x", "both": "y"} for number in range(1500)]
-    found = gather(source_of(rows), tmp_path)
+    found = gather(Source.of(enumerate(rows, 1), []), tmp_path)
     assert len(found.noticed) == 1000 and "`both` (1,500 rows)" in told(found.noticed)
     assert "and 988 more" in told(found.noticed)

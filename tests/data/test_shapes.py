@@ -7,8 +7,8 @@ import pytest
 from common.errors import UserError
 from data.columns import guess_mapping, recognise
 from data.gathering import gather
-from data.reading import source_of
 from data.shapes import to_conversation
+from data.source import Source
 
 PAIR = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
 SHAREGPT = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]
@@ -148,6 +148,6 @@ def test_a_mapping_wins_over_what_is_recognised():
 def test_rows_keep_their_numbers_and_empty_answers_are_counted(tmp_path):
     empty = {"messages": [*PAIR[:1], {**PAIR[1], "content": ""}]}
     rows = [{"prompt": "Q", "completion": " "}, {"prompt": "Q", "completion": "A"}, empty]
-    found = gather(source_of(rows), tmp_path)
+    found = gather(Source.of(enumerate(rows, 1), []), tmp_path)
     assert list(found.conversations.part()) == [{"row": 2, "messages": PAIR}]
     assert (found.rows, found.bad.count, found.empty_answers.first) == (3, 2, [1, 3])
