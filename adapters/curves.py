@@ -82,7 +82,7 @@ def draw_losses(losses: Points, eval_losses: Points, kept_step: int | None = Non
     return png(image) if is_drawn else None
 
 
-def paint_losses(draw, box: Box, losses: Points, eval_losses: Points, kept_step: int | None = None) -> bool:
+def paint_losses(draw, box: Box, losses: Points, eval_losses: Points, kept_step: int | None) -> bool:
     """Paint the losses into `box` of a picture that is SCALE times as large; return whether there were two points."""
     curves = {"training": drawable(losses), "held out": drawable(eval_losses)}
     axes = axes_of(curves.values())

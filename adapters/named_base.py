@@ -38,7 +38,7 @@ class NamedBase:
     proposal: str = ""
 
 
-def look_at_base(config: dict[str, Any], base: str = "", may_be_folder: bool = False) -> NamedBase:
+def look_at_base(config: dict[str, Any], base: str, may_be_folder: bool = False) -> NamedBase:
     """Return the base that `config` names, or that a person names by `base`; with `may_be_folder` the file may name a folder too.
 
     Raises UserError for a config that is no plain LoRA, and for a base of an unknown family.

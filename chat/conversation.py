@@ -15,8 +15,6 @@ from models.messages import Message
 MAX_PANES = 4
 MAX_TITLE_CHARACTERS = 60
 MAX_ROOM_CHARACTERS = 400_000  # what a conversation may have for another answer to be asked
-
-
 LENGTH, STOPPED, REPEATED = ENDS = ("length", "stopped", "repeated")  # why an answer is not whole
 
 

@@ -14,10 +14,7 @@ from models.messages import Message
 
 SAMPLING = Sampling(max_new_tokens=160)
 MAX_SUMMARISED_CHARACTERS = 12_000  # of the turns that are summarised; what was said before that is in the last summary
-PIECE_CHARACTERS, MIN_PIECE_CHARACTERS = (
-    6_000,
-    40,
-)  # characters that are read in one round; fewer where their tokens do not fit
+PIECE_CHARACTERS, MIN_PIECE_CHARACTERS = 6_000, 40  # that are read in one round; fewer where their tokens do not fit
 INSTRUCTION = (
     "Here is the beginning of a conversation between a user and an assistant. Write down in a few short sentences what should be "
     "remembered of it: names, facts, numbers, wishes and what was decided. Write nothing else."
@@ -30,9 +27,8 @@ def summarise(
     """Stream a summary of the first `left_out` turns of `messages`, of which `summary` covers the first `summarised`."""
     new = turns_left_out(messages, left_out)
     known = turns_left_out(messages, summarised)
-    text = "\n".join(f"{message['role']}: {message['content']}" for message in new[len(known) :])[
-        -MAX_SUMMARISED_CHARACTERS:
-    ]
+    text = "\n".join(f"{message['role']}: {message['content']}" for message in new[len(known) :])
+    text = text[-MAX_SUMMARISED_CHARACTERS:]
     size = PIECE_CHARACTERS
     while text:
         try:

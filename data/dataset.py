@@ -140,9 +140,7 @@ class Encoder:
 
         while left:
             count, row = 1, first(1)
-            step = (
-                1 if self.fits(row) else 0
-            )  # doubles while it fits, then halves: the work stays near that of one piece
+            step = int(self.fits(row))  # doubles while it fits, then halves: the work stays near that of one piece
             while step:
                 longer = first(count + step) if count + step <= len(left) else None
                 if longer and self.fits(longer):

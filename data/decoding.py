@@ -103,12 +103,7 @@ def lines(path: Path, encoding: str) -> Iterator[str]:
                 yield line
         except UnicodeError as error:
             raise UserError(
-                _(
-                    "'{name}' is not {encoding} text after line {line}.",
-                    name=path.name,
-                    encoding=encoding,
-                    line=number,
-                ),
+                _("'{name}' is not {encoding} text after line {line}.", name=path.name, encoding=encoding, line=number),
                 _("Save it as UTF-8."),
             ) from error
 

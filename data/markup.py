@@ -98,11 +98,7 @@ FAMILIES = (
     Family("Gemma", ("<start_of_turn>", "<|turn>"), r"<(?:start_of_turn|\|turn)>[ \t]{0,4}(\w{1,20})(?!\w)"),
     Family("DeepSeek", ("<｜Assistant｜>",), "<｜(User|Assistant)｜>"),
     Family("Granite", ("<|start_of_role|>",), r"<\|start_of_role\|>(\w{1,20})<\|end_of_role\|>"),
-    Family(
-        "Command R",
-        ("<|START_OF_TURN_TOKEN|>",),
-        r"<\|START_OF_TURN_TOKEN\|><\|(SYSTEM|USER|CHATBOT)_TOKEN\|>",
-    ),
+    Family("Command R", ("<|START_OF_TURN_TOKEN|>",), r"<\|START_OF_TURN_TOKEN\|><\|(SYSTEM|USER|CHATBOT)_TOKEN\|>"),
     # what it thinks stays a role of its own, which is no answer
     Family("Harmony", ("<|message|>",), r"<\|start\|>(?:assistant<\|channel\|>)?(\w{1,20})<\|message\|>"),
     Family("<human>: / <bot>:", ("<bot>:", "<assistant>:"), "<(system|human|user|bot|assistant)>:"),

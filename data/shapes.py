@@ -60,10 +60,7 @@ def conversation_of(
 
 
 def to_conversation(
-    row: Row,
-    mapping: dict[str, str] | None = None,
-    notices: set[Notice] | None = None,
-    system_turns: str = "join",
+    row: Row, mapping: dict[str, str] | None = None, notices: set[Notice] | None = None, system_turns: str = "join"
 ) -> Conversation:
     """Return the conversation in a row: by `mapping`, else by its columns' names.
 

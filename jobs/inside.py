@@ -73,9 +73,8 @@ def _prepare_run(run_id: str, repo_id: str, account: Account) -> Run:
         shutil.move(RUN_FOLDER, folder / run_id)
         return Run(folder / run_id)
     run = Run(restore(repo_id, account, folder))
-    write_text(
-        run.config_file, (RUN_FOLDER / "config.yaml").read_text(encoding="utf-8")
-    )  # the new machine may have more GPUs
+    # the new machine may have more GPUs
+    write_text(run.config_file, (RUN_FOLDER / "config.yaml").read_text(encoding="utf-8"))
     return run
 
 

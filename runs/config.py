@@ -329,14 +329,7 @@ class TrainConfig:
         SPEED,
     )
     max_length: int = setting(
-        1024,
-        "Longest row in tokens, prompt and answer together.",
-        MEMORY,
-        CARD,
-        READING,
-        BATCH,
-        low=16,
-        high=131072,
+        1024, "Longest row in tokens, prompt and answer together.", MEMORY, CARD, READING, BATCH, low=16, high=131072
     )
     packing: bool = setting(
         False,

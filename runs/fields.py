@@ -154,13 +154,9 @@ def convert(name: str, kind: Any, value: object) -> Any:
         raise UserError(_("{setting}: '{value}' is neither true nor false.", setting=setting, value=short(value)))
     if kind is str:
         # YAML reads a bare `on` or `off` as a bool; a sentence stays one
-        return (
-            {True: "on", False: "off"}[value]
-            if isinstance(value, bool)
-            else value
-            if isinstance(value, str)
-            else str(value)
-        )
+        if isinstance(value, bool):
+            return "on" if value else "off"
+        return value if isinstance(value, str) else str(value)
     try:
         number = float(value if isinstance(value, int | float) and not isinstance(value, bool) else str(value))
     except (ValueError, TypeError, OverflowError) as error:

@@ -10,7 +10,7 @@ from runs.config import TrainConfig
 LABELS = (_("Quick try"), _("Good default"), _("Thorough"))  # show a preset with `said(preset)`
 QUICK, DEFAULT, THOROUGH = map(english, LABELS)
 PRESETS: dict[str, dict[str, Any]] = {
-    # on the example, 20 steps give 100 % of held-out answers the manner; with rank 8 at 5e-4 it was 26 % (benchmarks/README.md)
+    # on the example, 20 steps give every held-out answer the manner (benchmarks/README.md)
     QUICK: {"max_steps": 20, "learning_rate": 1e-3, "max_length": 512, "save_steps": 10},
     DEFAULT: {},
     THOROUGH: {

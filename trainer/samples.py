@@ -24,9 +24,8 @@ from trainer.ranks import rank, wait_for_everyone
 
 NEW_TOKENS = 48
 REPEATS, MIN_PIECE_TOKENS = 3, 4  # an answer ends when a piece of it, this long or longer, stands so often in a row
-Tell = Callable[
-    [int, int, float], None
-]  # (answers that are finished, of how many, which part of the tokens is written)
+# gets how many answers are finished, of how many, and which part of the tokens is written
+Tell = Callable[[int, int, float], None]
 SHOWN_CHARACTERS = 500  # of a prompt and of an answer, in every event
 
 

@@ -21,10 +21,7 @@ MAX_LAYERS = 1000
 MAX_TRAINED_TOKENS = 1000
 # in rank_pattern and alpha_pattern together: Python keeps 512 compiled patterns, of more PEFT compiles each again for every layer
 MAX_PATTERNS = 500
-EMBEDDINGS = (
-    "embed_tokens",
-    "lm_head",
-)  # of a base: what an adapter may replace for itself, in whole or token by token
+EMBEDDINGS = ("embed_tokens", "lm_head")  # of a base: what an adapter may replace, in whole or token by token
 NOT_IMPORTED, POSITIVE = _("Not imported."), _("It must be a positive number.")
 WAY_OUT = _(
     "Train it again without that, or merge it into its base where it was made and use the merged model as a base here."

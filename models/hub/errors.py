@@ -129,10 +129,7 @@ def _of_answer(error, repo_id: str, has_token: bool) -> UserError:
             _("Your sign-in has no permission for this ({repo}).", repo=repo_id),
             _("It needs write access to that repository."),
         ),
-        404: (
-            _("The Hugging Face Hub found nothing there (404)."),
-            _("Check the name, and HF_ENDPOINT if it is set."),
-        ),
+        404: (_("The Hugging Face Hub found nothing there (404)."), _("Check the name, and HF_ENDPOINT if it is set.")),
         407: (_("The proxy asks for a sign-in (407)."), _("Put it into HTTPS_PROXY.")),
         409: (_("{repo} is being changed by somebody else.", repo=repo_id), _("Preview it again, then repeat.")),
         412: (_("{repo} was changed in the meantime.", repo=repo_id), _("Preview the changes again, then repeat.")),

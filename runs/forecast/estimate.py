@@ -1,7 +1,7 @@
 """What a run will take, before it starts: steps, memory, time and (on a Space) money, for this config on this hardware.
 
 Light: no torch. Steps are `plan.py`'s, memory `memory.py`'s, the way out of "does not fit" `fitting.py`'s; time comes from a
-measurement (`speed.py`) or from earlier runs on this machine, never from a guess.
+measurement (`speed.py`) or from earlier runs on this machine; only the presets' cards guess (`presets.py`).
 
     resolved = resolve(config)
     found = estimate(resolved.config, shape_for(resolved.base), data_facts, resolved.hardware, speed)
@@ -120,11 +120,7 @@ class Estimate:
 
 
 def estimate(
-    config: TrainConfig,
-    shape: ModelShape,
-    data_facts: DataFacts,
-    hardware: Hardware,
-    speed: Speed | None = None,
+    config: TrainConfig, shape: ModelShape, data_facts: DataFacts, hardware: Hardware, speed: Speed | None = None
 ) -> Estimate:
     """Predict a run of `config` on `hardware`.
 
@@ -154,7 +150,7 @@ def estimate(
 
 
 def peak_memory(
-    config: TrainConfig, shape: ModelShape, data_facts: DataFacts, hardware: Hardware, speed: Speed | None = None
+    config: TrainConfig, shape: ModelShape, data_facts: DataFacts, hardware: Hardware, speed: Speed | None
 ) -> Memory:
     """Predict the memory of the stage that needs most."""
     import_bytes = speed.framework_bytes if speed else None

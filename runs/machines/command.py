@@ -23,16 +23,7 @@ from common.language import Sentence, _, joined, n_
 from models.hardware import Gpu, Hardware
 from models.precision import resolve_precision
 from runs.config import TrainConfig
-from runs.machines.parallel import (
-    ENGINES,
-    NAMES,
-    TABLE,
-    kind_of,
-    local_processes,
-    mode_of,
-    rendezvous_of,
-    row_of,
-)
+from runs.machines.parallel import ENGINES, NAMES, TABLE, kind_of, local_processes, mode_of, rendezvous_of, row_of
 from runs.machines.user_config import FILE as USER_FILE
 
 CONFIGS = Path(__file__).parent / "accelerate"
