@@ -79,7 +79,7 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
             with gr.Accordion(_("Add an adapter"), open=False):
                 get = build_get(browser_key)
         with gr.Column(scale=7, min_width=340):
-            empty_html = gr.HTML(hint_html(_("Loading ...")), elem_classes="no-adapter")
+            empty_html = gr.HTML(hint_html(nothing()), elem_classes="no-adapter")
             details = _build_details()
             with details.body:
                 with gr.Accordion(_("Share on the Hugging Face Hub"), open=False) as share_section:
