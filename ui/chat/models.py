@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from adapters.history import read_history
-from adapters.library import adapter_names, find_adapter
+from adapters.library import adapter_names, find_adapter, read_some
 from adapters.pull import open_adapter
 from chat.conversation import Conversation
 from chat.engine import Model
@@ -16,7 +16,7 @@ from common.errors import UserError
 from common.language import Sentence, _
 from models.base import AUTO, BASE_CHOICES, Base, choose_base, fetch_base
 from models.hub.fetch import Progress
-from ui.long_lists import called_first, first_with
+from ui.long_lists import MAX_LISTED_ENTRIES, called_first, first_with
 from ui.owner import Visitor
 
 MAX_PROMPTS, MAX_PROMPT_CHARACTERS = 3, 2_000
@@ -25,6 +25,7 @@ EXAMPLES = [
     _("My name is Ada and I live in Oslo. What could I do there on Sunday?"),
     _("Write a short poem about a llama."),
 ]
+ADAPTER = "adapter:"
 BASE_AUTO = f"base:{AUTO}"
 CHOICES = [(_("Base: {name}", name=label), f"base:{choice}") for label, choice in BASE_CHOICES]
 BESIDE_BASE = (_("Its base, without the adapter"), "bare:")
@@ -46,12 +47,20 @@ def model_choices(
 
     Of many adapters the newest that match `typed`, and those that are `picked`.
     """
+    kept = [value.removeprefix(ADAPTER) for value in picked]
+    kept += adapter_names(owner, typed)[:MAX_LISTED_ENTRIES] if typed else []  # those whose title was typed, too
     names = called_first(adapter_names(owner), typed)
-    adapters = [(str(_("Adapter: {name}", name=name)), f"adapter:{name}") for name in names]
-    shown, kept = first_with(adapters, typed), list(picked)
-    shown += [choice for choice in adapters if choice[1] in kept and choice not in shown]
+    listed = [name for _label, name in first_with([(str(_of_adapter(name)), name) for name in names], typed)]
+    listed += [name for name in names if name in kept and name not in listed]
+    titles = {adapter.name: adapter.title for adapter in read_some(listed, owner)}
+    shown = [(str(_of_adapter(titles.get(name, name))), ADAPTER + name) for name in listed]
     served = [(str(_("Server: {name}", name=name)), f"remote:{name}") for name in remote.models()] if remote else []
     return shown + in_words(CHOICES) + served
+
+
+def _of_adapter(name: str) -> Sentence:
+    """Return the label of an adapter's choice."""
+    return _("Adapter: {name}", name=name)
 
 
 def in_words(choices: list[tuple[Sentence, str]]) -> list[tuple[str, str]]:
@@ -83,7 +92,7 @@ def pick(
         adapter = open_adapter(name, visitor.owner, visitor.hub_token)  # asks the Hub for what was pulled in private
         base = choose_base(adapter.base_choice, adapter.base_revision)
         model = Model(fetch_base(base, progress, stop), wanted_precision(), adapter.folder)
-        return Picked(adapter.name, model, _name_of(base))
+        return Picked(adapter.title, model, _name_of(base))
     if kind == "remote" and remote and name in remote.models():
         return Picked(name, RemoteModel(name), "")  # its address is not for visitors
     if value not in [choice for _label, choice in CHOICES]:
