@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 
 from common.files import append_json_line, write_json, write_text
 from common.paths import datasets_folder, home, runs_folder
+from runs import queue
 from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.making import put, write_history
 from ui.page import build
@@ -22,6 +23,7 @@ def page(hub, made, monkeypatch):  # noqa: F811
     """(client, the page's handlers, its components) of a Space on which alice has an adapter, a run and rows."""
     monkeypatch.setenv("SPACE_ID", "someone/studio")
     monkeypatch.setenv("HF_TOKEN", hub.alice)
+    monkeypatch.setattr(queue, "advance_if_possible", lambda: None)  # what bob starts trains nothing
     adapter = put("mine", made, "user-alice")
     write_json(adapter / "studio.json", {"notes": SECRET, "former_names": ["older"]})
     write_history(adapter)
