@@ -104,4 +104,4 @@ def test_the_client_for_programs_uploads_and_calls_without_a_key(server, tmp_pat
     (tmp_path / "a.zip").write_bytes(b"PK")
     program = Client(server, verbose=False)
     with pytest.raises(Exception, match="zip"):
-        program.predict("a" * 32, handle_file(tmp_path / "a.zip"), "", api_name="/import_adapter")
+        program.predict({}, [handle_file(tmp_path / "a.zip")], api_name="/check")
