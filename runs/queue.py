@@ -63,7 +63,7 @@ def enqueue(run: Run) -> None:
         config = run.config()
         run.stop_file.unlink(missing_ok=True)
         EventLog(run).write("queued", base=config.base, base_reason=config.base_reason)
-        last = max((at for at, _ in _waiting()), default=0.0)
+        last = max((at for at, _run in _waiting()), default=0.0)
         write_json(run.queued_file, {"time": max(time.time(), last + 0.001)})  # also when the clock went back
     advance_if_possible()  # it is queued now, whatever happens
 
