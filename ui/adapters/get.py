@@ -55,7 +55,7 @@ def _build_pull(browser_key: gr.BrowserState, arrived_name: gr.State) -> tuple[g
         look_button = gr.Button(_("Preview"), min_width=100)
         pull_button = gr.Button(_("Pull"), variant="primary", interactive=False, min_width=100)
     offer_view = gr.HTML(hint_html(LOOK_HINT))
-    folder_dropdown = gr.Dropdown([], label=FOLDER, visible=False)
+    folder_dropdown = gr.Dropdown([], label=str(FOLDER), visible=False)
     with gr.Row(visible=False) as base_row:
         base_box = gr.Textbox(
             label=_("Its base"), max_length=200, info=_("owner/name, or owner/name@revision"), min_width=220
@@ -81,7 +81,11 @@ def _build_search(browser_key: gr.BrowserState, repo_box: gr.Textbox) -> None:
     gr.Markdown(f"#### {_('Search the Hub')}")
     with gr.Row():
         base_dropdown = gr.Dropdown(
-            BASES, value=DEFAULT_BASE, label=_("Base model"), allow_custom_value=True, min_width=220
+            [(str(label), base) for label, base in BASES],
+            value=DEFAULT_BASE,
+            label=_("Base model"),
+            allow_custom_value=True,
+            min_width=220,
         )
         words_box = gr.Textbox(label=_("Name contains"), max_length=100, min_width=220)
     with gr.Row():
@@ -112,7 +116,7 @@ def _build_import(browser_key: gr.BrowserState, arrived_name: gr.State) -> list[
     )
     import_button = gr.Button(_("Import"))
     import_html = gr.HTML("")
-    folder_dropdown = gr.Dropdown([], label=FOLDER, visible=False)
+    folder_dropdown = gr.Dropdown([], label=str(FOLDER), visible=False)
     given, shown_after = [browser_key, zip_file, base_box], [import_html, arrived_name, folder_dropdown]
     zip_file.change(lambda: gr.Dropdown(visible=False), None, folder_dropdown, show_progress="hidden", queue=False)
     return [
