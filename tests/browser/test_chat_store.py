@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.browser.driving import CHROMIUM, FLAGS, MARKS, choose, new_page, prepare, settle, shoot, wait_for
+from tests.browser.driving import CHROMIUM, FLAGS, MARKS, choose, new_page, prepare, settle, shoot, unfold, wait_for
 from tests.browser.test_chat import send, set_longest_answer, wait_idle, words
 from tests.chat.openai_server import openai_server
 from ui.chat.store import KEY, MAX_DELETED_RECORDS, MERGE, READ, VERSION
@@ -166,7 +166,8 @@ def test_two_tabs_keep_each_others_conversations_and_deletions(server, page):
 
     other.get_by_role("radio", name="Second in the other").check()
     wait_for(lambda: words(other, 0, "user") == ["Second in the other"], 30, "it was not opened")
-    other.get_by_role("button", name="Delete").click()
+    unfold(other, "This chat")
+    other.get_by_role("button", name="Delete", exact=True).click()
     wait_for(lambda: titles(page) == ["First in one tab"], 30, "it is not deleted in the first tab")
     send(page, "The last word")
     shoot(page, "chat-two-tabs")

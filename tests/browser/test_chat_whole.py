@@ -218,7 +218,7 @@ def test_a_full_window_a_summary_another_template_and_an_adapter_that_goes(wide,
     chat.get_by_role("tab", name="Train").click()
     chat.get_by_role("tab", name="Chat").click()
     chat.locator(".toast-body").get_by_text("No longer there: other-template").first.wait_for()
-    assert "Base: Automatic" in chat.get_by_label("Model", exact=True).first.input_value()
+    assert "Base: Auto" in chat.get_by_label("Model", exact=True).first.input_value()
     choose(chat, "Model", "adapter-0")
     chat.get_by_role("button", name="Send").click()
     wait_for(lambda: words(chat, 0, "user")[-1:] == ["Still there?"], 60, "the conversation is dead")
