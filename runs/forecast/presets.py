@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from statistics import median
 
 from common.paths import LOCAL_OWNER
 from models.base import shape_for
@@ -31,12 +32,24 @@ def forecast_of_presets(
     base, hardware, shape = resolved.base, resolved.hardware, shape_for(resolved.base)
     if facts is None or shape is None:
         return {}
+    configs = {preset: replace(resolved.config, **preset_values(preset)) for preset in PRESETS}
+    measured, guessed = {}, {}
+    for preset, config in configs.items():
+        guessed[preset] = guess(config, shape, facts, hardware)
+        measured[preset] = known(config, shape, facts, hardware) or from_earlier_runs(
+            config, base.model_id, hardware, owner
+        )
+    # what one preset was measured with says how this machine is against the guess, for the others too
+    ratios = [
+        speed.seconds_per_token / guessed[preset].seconds_per_token for preset, speed in measured.items() if speed
+    ]
     found = {}
-    for preset in PRESETS:
-        config = replace(resolved.config, **preset_values(preset))
-        measured = known(config, shape, facts, hardware) or from_earlier_runs(config, base.model_id, hardware, owner)
-        speed = measured or guess(config, shape, facts, hardware)
+    for preset, config in configs.items():
+        speed = measured[preset] or replace(
+            guessed[preset],
+            seconds_per_token=guessed[preset].seconds_per_token * (median(ratios) if ratios else 1.0),
+        )
         seconds = estimate_time(config, facts, speed) or 0.0
-        memory = peak_memory(config, shape, facts, hardware, measured)
-        found[preset] = Forecast(seconds, memory.total, measured is not None)
+        memory = peak_memory(config, shape, facts, hardware, measured[preset])
+        found[preset] = Forecast(seconds, memory.total, measured[preset] is not None)
     return found

@@ -59,8 +59,9 @@ def describe(run: Run | None, state: RunState, place: tuple[int, int] | None) ->
         lines.append(hint_html(f"{state.message} {state.hint}".strip(), kind))
     lines += [hint_html(line) for line in labels.notes.splitlines() if line]
     lines += [hint_html(job_line(run, state))] if run.job_file.exists() and job_line(run, state) else []
-    problems = (run.settings_problem() if run.folder.exists() else "", *state.notes)
-    lines += [backup_html(run), *(hint_html(line, "problem") for line in problems if line), "</div>"]
+    problem = run.settings_problem() if run.folder.exists() else ""
+    lines += [backup_html(run), hint_html(problem, "problem") if problem else ""]
+    lines += [*map(hint_html, state.notes), "</div>"]
     return "".join(lines)
 
 
