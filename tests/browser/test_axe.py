@@ -11,6 +11,8 @@ from tests.browser.driving import MARKS, choose, set_field, settle, status, unfo
 
 pytestmark = [*MARKS, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 GRAVE = ("serious", "critical")
+# Gradio's own "one more file" at a list of files: a button in a button, whose name it does not translate
+GRADIOS_OWN = ["button[aria-label='common.upload']"]
 
 
 def findings(page) -> list[str]:
@@ -18,7 +20,9 @@ def findings(page) -> list[str]:
     from axe_playwright_python.sync_playwright import Axe
 
     settle(page)
-    found = [one for one in Axe().run(page).response["violations"] if one["impact"] in GRAVE]
+    found = [
+        one for one in Axe().run(page, {"exclude": [GRADIOS_OWN]}).response["violations"] if one["impact"] in GRAVE
+    ]
     return [
         f"{one['id']}: {node['target']} {node['html'][:120]} {node.get('failureSummary', '')}"
         for one in found
@@ -49,8 +53,8 @@ def test_a_report_a_run_its_result_and_an_answer(page, app, embedded_base, tmp_p
     upload(page, data)
     wait_for(lambda: page.locator(".finding").count(), 60, "no finding")
     assert findings(page) == []
-    data.write_text("\n".join(map(json.dumps, rows * 8)))
-    upload(page, data)
+    page.get_by_role("button", name="Leave these out").first.click()
+    page.locator(".finding.stop").first.wait_for(state="detached")
     set_field(page, "max_steps", "8")
     unfold(page, "Advanced")
     assert findings(page) == []
