@@ -140,7 +140,7 @@ def test_a_bomb_is_refused_with_disk_memory_and_time_to_spare(tmp_path, written,
     tracemalloc.start()
     began = time.process_time()
     with pytest.raises(
-        UserError, match=r"far more than an adapter|more than 2 GB|is damaged|unusual way|thousands of files"
+        UserError, match=r"far more than an adapter|more than 2 GB|is damaged|unusual|thousands of files"
     ):
         import_adapter(path)
     spent, (_, peak) = time.process_time() - began, tracemalloc.get_traced_memory()

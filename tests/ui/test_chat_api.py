@@ -75,7 +75,7 @@ def test_models_are_compared_with_the_same_seed(client):
     ("message", "changes", "sentence"),
     [
         ("Hi", {"model": "adapter:unknown"}, "There is no adapter 'unknown'"),
-        ("Hi", {"model": "adapter:../../etc"}, "not a valid name"),
+        ("Hi", {"model": "adapter:../../etc"}, "There is no adapter"),
         ("Hi", {"model": "/etc"}, "not in the list"),
         ("Hi", {"model": None}, "not in the list"),
         ("Hi", {"temperature": "hot"}, "temperature is hot"),
