@@ -36,7 +36,7 @@ def test_a_person_trains_reloads_and_talks(page, app, embedded_base, tmp_path):
 
     page.get_by_role("button", name="Chat", exact=True).click()
     model = page.get_by_label("Model", exact=True).first
-    wait_for(lambda: model.input_value() == "Adapter: aye-aye", 30, "the adapter is not picked")
+    wait_for(lambda: model.input_value() == "Adapter: Aye aye", 30, "the adapter is not picked")
     fill_and_send(page, "Say blue")
     answer = wait_for(lambda: answers_of(page, 0), 120, "the adapter does not answer")
     page.get_by_text("SmolLM2-135M-Instruct").first.wait_for()
