@@ -38,7 +38,7 @@ def adapter_of(made, folder, base: str):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"model_type": "gpt2"}, "is a gpt2 model"),
+        ({"model_type": "gpt2"}, "is of the architecture gpt2"),
         ({"hidden_size": "64"}, "is damaged"),
         ({"num_hidden_layers": 0}, "is damaged"),
     ],

@@ -39,7 +39,7 @@ def test_a_person_trains_reloads_and_talks(page, app, embedded_base, tmp_path):
     wait_for(lambda: model.input_value() == "Adapter: Aye aye", 30, "the adapter is not picked")
     fill_and_send(page, "Say blue")
     answer = wait_for(lambda: answers_of(page, 0), 120, "the adapter does not answer")
-    page.get_by_text("SmolLM2-135M-Instruct").first.wait_for()
+    page.locator(".chat-pane").get_by_text("SmolLM2-135M-Instruct").first.wait_for()
     base_answer = wait_for(lambda: answers_of(page, 1), 120, "the base does not answer")
     wait_for(lambda: answers_of(page, 0)[0].startswith("Aye"), 60, f"the adapter says {answer}")
     assert not base_answer[0].startswith("Aye")

@@ -59,7 +59,7 @@ def test_a_system_prompt_changes_the_answer(capsys, tiny_base):
     ("arguments", "sentence"),
     [
         (["--adapter", "nobody"], "There is no adapter 'nobody'"),
-        (["--adapter", "../../etc"], "not a valid name"),
+        (["--adapter", "../../etc"], "There is no adapter"),
         (["--base", "/nowhere/at/all"], "neither a folder on this machine nor a Hugging Face ID"),
         (["--adapter", "mine", "--temperature", "nan"], "temperature is nan"),
         (["--adapter", "mine", "--temperature", "inf"], "temperature is inf"),

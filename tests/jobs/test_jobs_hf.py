@@ -69,10 +69,10 @@ def test_the_zip_of_a_run_holds_what_trains_and_no_more(run, tmp_path):
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (401, "does not know this sign-in"),
+        (401, "does not accept this sign-in"),
         (402, "no credit for Jobs.*billing"),
         (403, "is not allowed to run jobs.*`jobs`"),
-        (429, "pause: too many requests"),
+        (429, "Too many requests"),
     ],
 )
 def test_a_refusal_says_what_to_do_and_the_run_can_be_resumed(hub, alice, agreed, config, status, words):

@@ -144,7 +144,7 @@ def test_a_folder_that_can_only_be_read_is_listed_and_refuses_in_a_sentence(smal
     mounted(small_disk, "-o", "remount,ro")
     listed = command("trainer", "list")
     assert listed.returncode == 0 and " done " in listed.stdout
-    words = "is on a disk that can only be read. Set STUDIO_HOME"
+    words = "is on a read-only disk. Set STUDIO_HOME"
     for arguments in (
         ("rename", "run", "title"),
         ("delete", "run"),
@@ -166,7 +166,7 @@ def test_a_limit_on_the_size_of_files_is_a_sentence(tmp_path, tiny_base):
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
     arguments = ("trainer", "train", "--data", str(data), "--base", str(tiny_base))
-    assert is_a_sentence(command(*arguments, preexec_fn=limit), "larger than this system lets it (`ulimit -f`)")
+    assert is_a_sentence(command(*arguments, preexec_fn=limit), "larger than this system allows (`ulimit -f`)")
     assert list(runs_folder().iterdir()) == []
 
 
