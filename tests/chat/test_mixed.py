@@ -83,7 +83,7 @@ def test_an_adapter_that_would_change_the_base_is_refused(tiny_base, adapters, t
     write_json(odd / "adapter_config.json", {**read_json(odd / "adapter_config.json"), "init_lora_weights": start})
     engine, base = Engine(), say(Engine(), Model(tiny_base))
     say(engine, Model(tiny_base))
-    with pytest.raises(UserError, match="'odd' is no LoRA"):
+    with pytest.raises(UserError, match="'odd' is not a LoRA adapter"):
         say(engine, Model(tiny_base, adapter_folder=odd))
     assert say(engine, Model(tiny_base)) == base and engine.resident.bases_loaded == 1
 

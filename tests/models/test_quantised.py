@@ -144,7 +144,7 @@ def test_it_is_said_when_it_is_chosen_and_followed_to_the_estimate(quantised, ti
 
 def test_weights_that_processes_would_split_are_refused(quantised):
     _, folder = quantised
-    with pytest.raises(UserError, match=r"fsdp2 splits .* quantised already\. Take ddp or zero2"):
+    with pytest.raises(UserError, match=r"fsdp2 splits .* already quantized\. Use ddp or zero2"):
         in_own_precision(TrainConfig(parallel="fsdp2"), choose_base(str(folder)))
 
 
@@ -215,7 +215,7 @@ def test_on_the_hub_it_is_refused_before_its_weights_are_downloaded_and_its_card
 def test_on_the_hub_it_is_said_in_the_plan_and_another_precision_names_the_twin(on_hub):
     on_hub("unsloth/x-bnb-4bit", BNB_4BIT)
     views = plan_views(TrainConfig(base="unsloth/x-bnb-4bit"), None, "local")
-    assert "4-bit already" in views[0] and "base in 4bit" in views[0]
+    assert "4-bit already" in views[0] and "in 4bit, computed" in views[0]
     with pytest.raises(
         UserError, match=r"cannot be used in 8bit\. Choose auto or 4bit, or the 16-bit model: unsloth/x\."
     ):
