@@ -135,7 +135,8 @@ def test_where_the_head_is_the_embeddings_it_does_as_peft_does(kind, tmp_path):
 def test_biases_of_the_base_are_not_taken_from_anyone(tmp_path):
     base = make_tiny_qwen(tmp_path / "qwen", "qwen2")
     refused(
-        make(base, tmp_path / "biased", bias="all"), "It trains biases of the base: .*_proj.*Train it again without that"
+        make(base, tmp_path / "biased", bias="all"),
+        "It trains biases of the base: .*_proj.*Train it again without that",
     )
 
 

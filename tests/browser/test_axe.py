@@ -70,5 +70,5 @@ def test_a_report_a_run_its_result_and_an_answer(page, app, embedded_base, tmp_p
     wait_for(lambda: page.locator("[data-testid=bot]").count(), 120, "no answer")
     assert findings(page) == []
     open_tab(page, 2)
-    page.get_by_text("Aye aye").first.wait_for()
+    page.locator(".adapter-title", has_text="Aye aye").wait_for()
     assert findings(page) == []

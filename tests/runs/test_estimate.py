@@ -92,8 +92,10 @@ def test_what_was_measured_takes_the_place_of_a_guess(monkeypatch):
     guessed = forecast_of_presets(resolved, EXAMPLE_FACTS)
     monkeypatch.setattr(presets, "known", lambda config, *_: FAST if config == TrainConfig() else None)
     found = forecast_of_presets(resolved, EXAMPLE_FACTS)
-    assert [one.is_measured for one in found.values()] == [False, True, False] and found[QUICK] == guessed[QUICK]
+    assert [one.is_measured for one in found.values()] == [False, True, False]
     assert found[DEFAULT].seconds == estimate_time(TrainConfig(), EXAMPLE_FACTS, FAST)
+    faster = guessed[DEFAULT].seconds / found[DEFAULT].seconds  # which holds for the guesses of the others, too
+    assert guessed[QUICK].seconds / found[QUICK].seconds == pytest.approx(faster, rel=0.05) != 1
 
 
 def test_the_plan_says_how_many_weights_are_trained_and_their_share():
