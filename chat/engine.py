@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chat.cache import Caches
@@ -103,12 +103,11 @@ class Engine:
         model: Model,
         messages: Sequence[Message],
         sampling: Sampling,
-        stop: threading.Event | None = None,
         conversation: str | None = None,
         continuing: bool = False,
         caller: Caller = LOCAL,
-    ) -> Iterator[Reply]:
-        """Stream the reply to `messages`. Closing the generator, or setting `stop`, ends the generation within a token.
+    ) -> Generator[Reply]:
+        """Stream the reply to `messages`. Closing the generator ends the generation within a token.
 
         `conversation` names the cache that is kept for the next turn. With `continuing` the last message is an answer that
         goes on; the text holds it from its beginning. Raises UserError for messages or settings that cannot be used, for an
@@ -116,7 +115,7 @@ class Engine:
         """
         sampling.check()
         messages = check_messages(messages, continuing)
-        request = Request(model, sampling, stop or threading.Event(), conversation, caller)
+        request = Request(model, sampling, threading.Event(), conversation, caller)
         self._scheduler.submit(request)
         try:
             answer = _Answer(messages, sampling, continuing)

@@ -74,11 +74,10 @@ class RemoteEngine:
         model: RemoteModel,
         messages: Sequence[Message],
         sampling: Sampling,
-        stop: threading.Event | None = None,
         conversation: str | None = None,
         continuing: bool = False,
         caller: Caller = LOCAL,
-    ) -> Iterator[Reply]:
+    ) -> Generator[Reply]:
         """Stream the reply, like `chat.engine.Engine.reply`. Raises UserError when the server fails, or has too many requests."""
         sampling.check()
         messages = check_messages(messages, continuing)
@@ -89,9 +88,9 @@ class RemoteEngine:
         seen = [Seen(m["role"], kept.get(id(m), 0), ((m["content"], False),)) for m in fitted.messages]
         reply = Reply(tokens_used=fitted.tokens, window=window, left_out=fitted.left_out, seen=seen)
         with self._places.taken_by(caller):
-            yield from self._stream(model, fitted.messages, sampling, stop or threading.Event(), continuing, reply)
+            yield from self._stream(model, fitted.messages, sampling, continuing, reply)
 
-    def _stream(self, model, messages, sampling, stop, continuing, reply: Reply) -> Iterator[Reply]:
+    def _stream(self, model, messages, sampling, continuing, reply: Reply) -> Iterator[Reply]:
         """Yield `reply` as the server's stream fills it. Raises UserError when the server fails."""
         import httpx2
         from huggingface_hub import AsyncInferenceClient
@@ -104,8 +103,6 @@ class RemoteEngine:
         pieces = _pieces(client, messages, _arguments(model, sampling, continuing))
         try:
             for piece, is_more in pieces:
-                if stop.is_set():
-                    break
                 if piece is None or not piece.choices:
                     yield reply
                     continue
@@ -122,7 +119,7 @@ class RemoteEngine:
                     break
                 if not is_more:
                     yield reply
-            if not is_whole and not stop.is_set() and not reply.is_repeating:
+            if not is_whole and not reply.is_repeating:
                 raise ConnectionError("the stream ended before the answer did")
         except (HfHubHTTPError, InferenceTimeoutError, httpx2.HTTPError, OSError, ValueError) as error:
             yield reply  # what came before it

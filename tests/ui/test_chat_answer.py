@@ -5,9 +5,10 @@ import time
 
 import pytest
 
-from chat.conversation import ask, new_conversation
-from chat.engine import Reply
+from chat.conversation import LENGTH, ask, new_conversation
+from chat.engine import Engine, Reply
 from chat.sampling import Sampling
+from chat.scheduler import Scheduler
 from common.errors import UserError
 from common.paths import LOCAL_OWNER, adapters_folder
 from tests.chat.conftest import adapters  # noqa: F401
@@ -24,14 +25,12 @@ class FakeEngine:
     def __init__(self, left_out=0, template="t1"):
         self.asked, self.left_out, self.template, self.closed = [], left_out, template, 0
 
-    def reply(self, model, messages, sampling, stop=None, conversation=None, continuing=False, caller=None):
+    def reply(self, model, messages, sampling, conversation=None, continuing=False, caller=None):
         self.asked.append((model, messages, sampling, conversation, continuing))
         reply = Reply(window=256, tokens_used=9, left_out=self.left_out, template=self.template)
         text = messages[-1]["content"] if continuing else ""
         try:
             for word in ("one", " two", " three"):
-                if stop and stop.is_set():
-                    break
                 text += word
                 reply.text, reply.new_tokens = text, reply.new_tokens + 1
                 yield reply
@@ -54,6 +53,23 @@ def run(engine, conversation, panes=(0, 1, 2), sampling=None, **more):
     return list(
         answer(Engines(engine, None), conversation, Visitor(LOCAL_OWNER), sampling or Sampling(), list(panes), **more)
     )
+
+
+def test_a_pane_that_is_done_first_ends_no_other(conversation, monkeypatch):
+    monkeypatch.setenv("CHAT_PRECISION", "fp32")
+    take = Scheduler._take
+
+    def end_the_first(scheduler, request, logits):
+        if request.conversation.endswith("/0") and len(request.ids) - request.prompt_tokens == 3:
+            return scheduler._finish(request, True)
+        time.sleep(SHOW_SECONDS / 5)  # so that the end of the first is seen long before that of the second
+        return take(scheduler, request, logits)
+
+    monkeypatch.setattr(Scheduler, "_take", end_the_first)
+    run(Engine(), conversation, panes=(0, 1), sampling=Sampling(max_new_tokens=40, stop_repetition=False))
+    first, second = last(conversation), last(conversation, 1)
+    assert first["took"]["tokens"] == 3 and "end" not in first
+    assert second["took"]["tokens"] == 40 and second["end"] == LENGTH
 
 
 def last(conversation, pane=0) -> dict:
@@ -171,7 +187,7 @@ class QuickEngine(FakeEngine):
         super().__init__()
         self.count, self.seconds = count, seconds
 
-    def reply(self, model, messages, sampling, stop=None, conversation=None, continuing=False, caller=None):
+    def reply(self, model, messages, sampling, conversation=None, continuing=False, caller=None):
         reply = Reply(window=256, tokens_used=9, template="t1")
         yield reply  # the model is there, the prompt is read
         began = time.monotonic()

@@ -36,7 +36,7 @@ class FakeServer:
     def models(self):
         return ["m"]
 
-    def reply(self, model, messages, sampling, stop=None, conversation=None, continuing=False, caller=None):
+    def reply(self, model, messages, sampling, conversation=None, continuing=False, caller=None):
         yield Reply()  # a heartbeat
         is_summary = "Write down in a few" in messages[-1]["content"]
         if is_summary or (self.error and not self.fails_at):

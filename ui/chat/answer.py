@@ -1,9 +1,8 @@
 """The answers of one turn: the models of all panes asked at once, their text written into the conversation as it comes."""
 
 import copy
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -40,7 +39,7 @@ class Answer:
 
     pane: int
     picked: Picked
-    stream: Iterator[Reply]
+    stream: Generator[Reply]
     sampling: Sampling
     reply: Reply
     is_done: bool = False
@@ -66,7 +65,6 @@ def answer(
     progress.
     """
     with engines.calls.taken_by(visitor.as_caller()):  # before the models are looked up: the Hub may take its time
-        stop = threading.Event()
         picked = []
         work = with_progress(
             lambda say, stop: _pick_panes(engines, conversation, visitor, say, stop), HEARTBEAT_SECONDS
@@ -83,7 +81,9 @@ def answer(
             messages = prompt_messages(conversation, pane, None if continuing else -1)
             key = f"{visitor.owner}/{conversation['id']}/{pane}"
             engine, caller = engines.of(picked[pane]), visitor.as_caller()
-            stream = engine.reply(picked[pane].model, messages, own, stop, key, continuing, caller)
+            stream = engine.reply(
+                picked[pane].model, messages, own, conversation=key, continuing=continuing, caller=caller
+            )
             answers.append(Answer(pane, picked[pane], stream, own, Reply()))
             _last(conversation, pane)["by"] = conversation["panes"][pane]["who"] = picked[pane].name
             _last(conversation, pane).pop("end", None)
@@ -97,7 +97,8 @@ def answer(
                 if any(one.reply.new_tokens for one in answers):  # a first word is shown when it comes
                     time.sleep(max(0.0, began + SHOW_SECONDS - time.monotonic()))
         finally:
-            stop.set()
+            for one in answers:  # each its own: a pane that is done must not end the others
+                one.stream.close()
             end_early(conversation)
 
 
