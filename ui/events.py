@@ -8,5 +8,4 @@ Wiring = dict[str, Any]  # keyword arguments of one of Gradio's event listeners:
 Values = dict[Block, Any]  # the values of an event's inputs, by component
 Updates = dict[Block, Any]  # what an event changes, by component: a value, or the component with other properties
 
-# no progress bar over the outputs; not in the documented API
-QUIET: Wiring = {"show_progress": "hidden", "api_visibility": "undocumented"}
+QUIET: Wiring = {"show_progress": "hidden"}  # no progress bar over the outputs

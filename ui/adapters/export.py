@@ -72,7 +72,6 @@ def build_export(browser_key: gr.BrowserState, picked: gr.Textbox) -> gr.Code:
         inputs,
         [vllm_box, zip_file, merge_html, merged_files],
         show_progress="hidden",
-        api_visibility="private",
     )
     return vllm_box
 

@@ -69,7 +69,7 @@ def _build_pull(browser_key: gr.BrowserState, arrived_name: gr.State) -> tuple[g
     gr.on([base_button.click, base_box.submit], on_base, naming, looked, api_name="name_base")
     pulled = pull_button.click(on_pull, **pulling, api_name="pull_adapter", concurrency_limit=4)
     pulled.success(lambda: gr.Button(interactive=False), None, pull_button, show_progress="hidden")
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "undocumented", "queue": False}
+    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False}
     for box in (repo_box, revision_box):  # what was looked at is no longer what would be pulled
         box.change(nothing_seen, None, looked, **quiet)
     folder_dropdown.input(lambda place: place, folder_dropdown, repo_box, **quiet)
@@ -104,7 +104,7 @@ def _build_search(browser_key: gr.BrowserState, repo_box: gr.Textbox) -> None:
     found = [found_table, found_html]
     search_button.click(on_search, [browser_key, base_dropdown, words_box], found, api_name="search_hub")
     mine_button.click(on_mine, [browser_key, words_box], found, api_name="search_mine")
-    found_table.select(on_found, None, repo_box, show_progress="hidden", api_visibility="undocumented")
+    found_table.select(on_found, None, repo_box, show_progress="hidden")
 
 
 def _build_import(browser_key: gr.BrowserState, arrived_name: gr.State) -> list[Dependency]:
@@ -121,7 +121,7 @@ def _build_import(browser_key: gr.BrowserState, arrived_name: gr.State) -> list[
     zip_file.change(lambda: gr.Dropdown(visible=False), None, folder_dropdown, show_progress="hidden", queue=False)
     return [
         import_button.click(on_import, given, shown_after, api_name="import_adapter"),
-        folder_dropdown.input(on_import, [*given, folder_dropdown], shown_after, api_visibility="undocumented"),
+        folder_dropdown.input(on_import, [*given, folder_dropdown], shown_after),
     ]
 
 

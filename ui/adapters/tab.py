@@ -20,14 +20,11 @@ from ui.adapters.export import build_export, on_line
 from ui.adapters.get import build_get
 from ui.adapters.push import build_push, on_account
 from ui.adapters.view import CARDS_SCRIPT, answers_html, cards_html, curve_html, facts_html, heading_html
-from ui.events import Wiring
+from ui.events import QUIET, Wiring
 from ui.long_lists import MAX_LISTED_ENTRIES, SEARCH_TO_FIND, how_many
 from ui.messages import hint_html, shown
 from ui.owner import owner_of
 from ui.toast import Toast, build_toast, toast_updates
-
-HIDDEN: Wiring = {"show_progress": "hidden"}
-QUIET: Wiring = {**HIDDEN, "api_visibility": "private"}
 
 
 @dataclass
@@ -89,14 +86,14 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
     toast = build_toast()
     library = [cards, picked]
     inputs = [browser_key, search_box, picked]
-    load_wiring: Wiring = {"inputs": inputs, "outputs": library, **HIDDEN}
+    load_wiring: Wiring = {"inputs": inputs, "outputs": library, **QUIET}
     shown_now: Wiring = {
         "fn": on_pick,
         "inputs": [browser_key, picked],
         "outputs": [empty_html, *details.view],
-        **HIDDEN,
+        **QUIET,
     }
-    search_box.change(on_load, **load_wiring, api_visibility="private")
+    search_box.change(on_load, **load_wiring)
     cards.click(on_card, browser_key, picked, **QUIET)
     picked.change(**shown_now, api_name="adapter")
     _wire_details(details, inputs, library, shown_now)
@@ -104,10 +101,10 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
     details.share_button.click(lambda: gr.Accordion(open=True), None, share_section, **QUIET)
     details.export_button.click(lambda: gr.Accordion(open=True), None, export_section, **QUIET)
     for event in get.arrivals:  # what has arrived is shown and picked
-        event.success(on_load, [browser_key, search_box, get.arrived_name], library, **HIDDEN)
+        event.success(on_load, [browser_key, search_box, get.arrived_name], library, **QUIET)
     event = push.pushed.success(**shown_now)
     event.success(on_line, [browser_key, picked], vllm_box, **QUIET)
-    account_wiring: Wiring = {"inputs": browser_key, "outputs": push.account_outputs, **HIDDEN}
+    account_wiring: Wiring = {"inputs": browser_key, "outputs": push.account_outputs, **QUIET}
     return AdaptersTab(
         on_load,
         load_wiring,
@@ -182,7 +179,7 @@ def _wire_details(details: _Details, inputs: list, library: list, shown_now: Wir
         [*inputs, details.title_box],
         library,
         api_name="rename_adapter",
-        **HIDDEN,
+        **QUIET,
     ).success(**shown_now)
     details.notes_button.click(
         on_notes, [browser_key, picked, details.notes_box], None, api_name="note_adapter"
@@ -202,10 +199,8 @@ def _wire_delete(details: _Details, inputs: list, library: list, toast: Toast) -
     for button, asks in ((details.delete_button, True), (details.delete_no, False)):
         button.click(lambda asks=asks: (gr.Button(visible=not asks), gr.Row(visible=asks)), None, asking, **QUIET)
     outputs = [*library, *toast.outputs]
-    details.delete_yes.click(on_delete, inputs, outputs, api_name="delete_adapter", **HIDDEN)
-    toast.undo_button.click(
-        on_undo, [browser_key, search_box, toast.entries], outputs, api_name="undo_delete", **HIDDEN
-    )
+    details.delete_yes.click(on_delete, inputs, outputs, api_name="delete_adapter", **QUIET)
+    toast.undo_button.click(on_undo, [browser_key, search_box, toast.entries], outputs, api_name="undo_delete", **QUIET)
 
 
 @shown

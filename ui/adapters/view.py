@@ -11,6 +11,7 @@ from adapters.library import Adapter
 from adapters.push import PushPlan
 from common.language import _
 from runs.state import thinned
+from ui.answers import pair_html
 from ui.messages import hint_html
 from ui.plot import Curve, plot_html
 
@@ -95,20 +96,11 @@ def _terms(pairs: list[tuple[str, str]]) -> str:
 def answers_html(history: History) -> str:
     """Return the sample answers before and after side by side, "" when there are none."""
     before = {str(one.get("prompt")): str(one.get("answer")) for one in history.answers_before}
-    parts = []
-    for one in history.answers_after:
-        prompt = str(one.get("prompt"))
-        sides = ((_("The base"), before.get(prompt, "")), (_("This adapter"), str(one.get("answer"))))
-        columns = "".join(
-            f"<div><b>{html.escape(str(label))}</b>{html.escape(answer).replace(chr(10), '<br>')}</div>"
-            for label, answer in sides
-        )
-        parts.append(f"<p class='prompt'>{html.escape(prompt)}</p><div class='pair'>{columns}</div>")
-    return (
-        f"<section class='learned whole'><h3>{html.escape(str(_('What it learned')))}</h3>{''.join(parts)}</section>"
-        if parts
-        else ""
-    )
+    pairs = [(str(one.get("prompt")), str(one.get("answer"))) for one in history.answers_after]
+    if not pairs:
+        return ""
+    parts = [pair_html(prompt, before.get(prompt, ""), answer, _("This adapter")) for prompt, answer in pairs]
+    return f"<section class='learned whole'><h3>{html.escape(_('What it learned'))}</h3>{''.join(parts)}</section>"
 
 
 def curve_html(history: History) -> str:

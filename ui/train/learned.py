@@ -15,6 +15,7 @@ from runs.forecast.estimate import ESTIMATE_FILE
 from runs.labels import title_of
 from runs.run import Run
 from runs.state import RunState
+from ui.answers import lines_html, pair_html
 from ui.messages import hint_html
 
 BYTES_PER_WEIGHT = 2  # of a whole model in 16 bits
@@ -66,7 +67,7 @@ def _finished(run: Run, state: RunState) -> str:
     facts = [fact for fact in (result.facts(), size_words(run, state)) if fact]
     parts.append(hint_html(" · ".join(map(str, facts))))
     if sample := result.sample:
-        parts.append(_pair(sample.prompt, sample.before, sample.after, _("With your adapter")))
+        parts.append(pair_html(sample.prompt, sample.before, sample.after, _("With your adapter")))
     return "".join(parts)
 
 
@@ -103,24 +104,10 @@ def _so_far(state: RunState) -> str:
     newest = _("Now, at step {step:,}", step=step) if step else _("With your adapter")
     waiting = _("After the first evaluation.")
     pairs = [
-        _pair(answer["prompt"], base.get(answer["prompt"], ""), str(answer["answer"]) if step else waiting, newest)
+        pair_html(answer["prompt"], base.get(answer["prompt"], ""), str(answer["answer"]) if step else waiting, newest)
         for answer in now
     ]
     return title + "".join(pairs)
-
-
-def _pair(prompt: str, before: str, after: str, after_label: Sentence) -> str:
-    """Return a prompt with two answers side by side."""
-    sides = [("", _("The base"), before), (" class='now'", after_label, after)]
-    return (
-        f"<p class='prompt'>{html.escape(prompt)}</p><div class='pair'>"
-        + "".join(f"<div{look}><b>{html.escape(label)}</b>{_lines(text)}</div>" for look, label, text in sides)
-        + "</div>"
-    )
-
-
-def _lines(text: str) -> str:
-    return html.escape(str(text)).replace("\n", "<br>") or f"<i>{html.escape(_('nothing'))}</i>"
 
 
 def sample_answers(state: RunState) -> str:
@@ -134,6 +121,6 @@ def sample_answers(state: RunState) -> str:
         for step, answers in reversed(samples):
             for answer in [answer for answer in answers if answer["prompt"] == prompt][:1]:
                 label = _("step {step:,}", step=step) if step else _("before")
-                parts.append(f"<dt>{html.escape(label)}</dt><dd>{_lines(str(answer['answer']))}</dd>")
+                parts.append(f"<dt>{html.escape(label)}</dt><dd>{lines_html(str(answer['answer']))}</dd>")
         parts.append("</dl>")
     return "".join(parts)

@@ -119,7 +119,7 @@ def _wire_view(tab: TrainTab) -> Wiring:
         "outputs": [*view.outputs, tab.adapter_name, tab.timer],
         **QUIET,
     }
-    gr.api(version_of_run, queue=False, api_visibility="undocumented")
+    gr.api(version_of_run, queue=False)
     tab.timer.tick(None, [*inputs, tab.shown], tab.shown, js=ASK)
     tab.shown.change(on_change, inputs, [*view.live, tab.phase], **QUIET)
     tab.phase.change(**picked)
