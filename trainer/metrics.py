@@ -49,7 +49,7 @@ def collect_metrics(
         "kept_step": kept.step,
         "loss_last": losses[1],
         "tokens_per_second": round(progress.tokens / progress.seconds, 1) if progress.seconds else None,
-        "train_seconds": round(progress.seconds, 1),
+        "train_seconds": round(progress.seconds, 2),
         "gradient_checkpointing": stage.config.gradient_checkpointing,
         "peak_memory_bytes": peak_memory_bytes(),
         "hardware": torch.cuda.get_device_name()
@@ -67,7 +67,7 @@ def sizes_and_time(trainer, base_folder: Path, run: Run, watch: StopWatch) -> Me
         "total_parameters": shape_of(base_folder).parameters + sum(weight.numel() for weight in trained),
         "adapter_bytes": sum(weight.numel() * weight.element_size() for weight in trained),
         "base_bytes": sum(file.stat().st_size for file in base_folder.glob("*.safetensors")),
-        "total_seconds": round(before + time.monotonic() - watch.began, 1),
+        "total_seconds": round(before + time.monotonic() - watch.began, 2),
     }
 
 

@@ -145,7 +145,7 @@ class HangWatch(threading.Thread):
     def run(self) -> None:
         """Write the beats of this process every second, until `end`, or until they stopped for `seconds`."""
         self.folder.mkdir(exist_ok=True)
-        looked = time.monotonic()
+        looked = self._last  # not the clock: the process may have been stopped since
         while not self._ended.wait(self.LOOK_SECONDS):
             now = time.monotonic()
             if now - looked > self.STALE_SECONDS:  # all of this process was stopped (SIGSTOP, a laptop that slept)
