@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-LAYERS = ("common", "models", "adapters", "data", "runs", "trainer", "jobs", "ui")  # each may import those before it
+LAYERS = ("common", "models", "adapters", "data", "runs", "trainer", "jobs", "evaluation", "ui")  # each may import those before it
 FOLDERS = (*LAYERS, "chat", "examples")
 EDGES = ("chat/__main__.py",)  # a command line may put engines together, as the page does
 ALLOWED = {folder: {*LAYERS[: place + 1]} for place, folder in enumerate(LAYERS)}
 ALLOWED["chat"] = {"chat", "models", "common"}
 ALLOWED["ui"] |= {"chat"}
+ALLOWED["evaluation"] |= {"chat"}
 ALLOWED["examples"] = {"examples", "chat", *LAYERS[:6]}
 DOCS = sorted(str(file.relative_to(REPOSITORY)) for file in (REPOSITORY / "docs").glob("*.md"))
 HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes"}
