@@ -23,6 +23,7 @@ from trainer.progress import ProgressCallback
 from trainer.ranks import rank, wait_for_everyone
 
 NEW_TOKENS = 48
+MAX_LETTER_BYTES = 4  # in UTF-8
 REPEATS, MIN_PIECE_TOKENS = 3, 4  # an answer ends when a piece of it, this long or longer, stands so often in a row
 # gets how many answers are finished, of how many, and which part of the tokens is written
 Tell = Callable[[int, int, float], None]
@@ -117,11 +118,21 @@ def answer(
         ends = _generate(model, tokenizer, [ids[number] for number in fitting], room, is_over, tell)
         for row, number in enumerate(fitting):
             tokens, why = ends.found[row]
-            text = _clipped(tokenizer.decode(tokens, skip_special_tokens=True).strip())
+            text = _clipped(_whole_text(tokenizer, tokens).strip())
             answers[number]["answer"] = why(text) if why else text
             if why or text.endswith("…"):
                 answers[number]["is_cut"] = True
     return answers
+
+
+def _whole_text(tokenizer, tokens: list[int]) -> str:
+    """Return the text of `tokens` without the bytes of a last letter that is not whole: they would spoil those before it."""
+    text = ""
+    for missing in range(MAX_LETTER_BYTES):
+        text = tokenizer.decode(tokens[: len(tokens) - missing], skip_special_tokens=True)
+        if not text.endswith("\ufffd"):
+            break
+    return text
 
 
 def _clipped(text: str) -> str:

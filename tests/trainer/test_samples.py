@@ -1,5 +1,7 @@
 """The model answers while it learns, and learns as if nobody had asked."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -77,6 +79,38 @@ def test_an_answer_ends_for_a_reason_that_it_says_and_others_go_on(written, is_o
     found = ends.found.get(0)
     assert (found and (len(found[0]), found[1] and found[1]("text"))) == marked
     assert told[-1][1] == 2 and (1 in ends.found) == (is_over or marked == (20, "text ..."))
+
+
+class HalfALetter(SimpleNamespace):
+    """A model that writes one Korean letter, then the first of the three bytes of another, until it is stopped."""
+
+    def __init__(self, tokenizer) -> None:
+        config = SimpleNamespace(max_position_embeddings=512)
+        super().__init__(config=config, generation_config=SimpleNamespace(eos_token_id=None), training=False)
+        self.device, self.bytes = "cpu", tokenizer.convert_tokens_to_ids([f"<0x{byte:02X}>" for byte in "가".encode()])
+
+    def eval(self) -> None:
+        pass
+
+    def train(self, mode: bool) -> None:
+        pass
+
+    def generate(self, input_ids, stopping_criteria, **settings) -> None:
+        for token in (*self.bytes, self.bytes[0]):
+            input_ids = torch.cat([input_ids, torch.full((len(input_ids), 1), token)], dim=1)
+            if stopping_criteria[0](input_ids, None).all():
+                return
+
+
+def test_an_answer_that_is_cut_in_a_letter_ends_before_it(tinyllama_tokenizer):
+    asked = [0]
+
+    def is_over() -> bool:
+        asked[0] += 1
+        return asked[0] == 4
+
+    model, prompts = HalfALetter(tinyllama_tokenizer), [[{"role": "user", "content": "Hi"}]]
+    assert answer(model, tinyllama_tokenizer, prompts, is_over)[0]["answer"] == "가 ... (time limit)"
 
 
 def test_prompts_are_the_users_else_the_first_held_out_questions():
