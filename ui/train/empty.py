@@ -35,6 +35,6 @@ def empty_view() -> str:
     return (
         f"<section class='no-run'>{DRAWING}<h3>{_('What happens when you press Start')}</h3>"
         f"<ol>{''.join(f'<li>{step}</li>' for step in steps)}</ol>"
-        f"<h3>{_('One of the examples')}</h3><dl><dt>{_('Goes in')}</dt><dd>{html.escape(question)}</dd>"
-        f"<dt>{_('The model learns to say')}</dt><dd>{answer}</dd></dl></section>"
+        f"<div class='of-example'><h3>{_('One of the examples')}</h3><dl><dt>{_('Goes in')}</dt><dd>{html.escape(question)}</dd>"
+        f"<dt>{_('The model learns to say')}</dt><dd>{answer}</dd></dl></div></section>"
     )

@@ -51,6 +51,11 @@ ASK = """async (key, run, shown) => {
     window.isAsking = false;
   }
 }"""
+# On a phone the run stands above the form, out of sight of who pressed Start; a wide page may have been scrolled.
+SHOW_RUN = """() => setTimeout(() => {
+  const run = document.querySelector('.train-run');
+  if (run.getBoundingClientRect().top < 0) run.scrollIntoView();
+}, 200)"""
 
 
 def wire(tab: TrainTab) -> tuple[Wiring, Wiring, Wiring]:
@@ -169,7 +174,7 @@ def _wire_start(tab: TrainTab, picked: Wiring) -> None:
         concurrency_limit=1,
         show_progress="hidden",
     )
-    started.success(**tab.to_run).then(**picked)
+    started.success(**tab.to_run).then(**picked).then(None, js=SHOW_RUN, **QUIET)
     looking.then(lambda: hint(""), None, tab.start_html, **QUIET)
 
 
