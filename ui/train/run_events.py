@@ -51,10 +51,11 @@ ASK = """async (key, run, shown) => {
     window.isAsking = false;
   }
 }"""
-# On a phone the run stands above the form, out of sight of who pressed Start; a wide page may have been scrolled.
+# On a phone a run stands above the form. That of who has just pressed Start stays below it, and is scrolled to: nothing jumps.
+STAY = "() => { document.querySelector('.train').dataset.started = '' }"
 SHOW_RUN = """() => setTimeout(() => {
-  const run = document.querySelector('.train-run');
-  if (run.getBoundingClientRect().top < 0) run.scrollIntoView();
+  const run = document.querySelector('.train-run'), {top} = run.getBoundingClientRect();
+  if (top < 0 || top > innerHeight / 2) run.scrollIntoView({behavior: 'smooth'});
 }, 200)"""
 
 
@@ -174,6 +175,7 @@ def _wire_start(tab: TrainTab, picked: Wiring) -> None:
         concurrency_limit=1,
         show_progress="hidden",
     )
+    started.success(None, js=STAY, **QUIET)
     started.success(**tab.to_run).then(**picked).then(None, js=SHOW_RUN, **QUIET)
     looking.then(lambda: hint(""), None, tab.start_html, **QUIET)
 
