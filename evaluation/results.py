@@ -5,7 +5,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from common.language import Sentence
 
-Verdict = Literal["better", "worse", "undecided"]
+Verdict = Literal["better", "worse", "different", "undecided"]  # different: of a score where neither end is better
 
 
 class Result(TypedDict):
