@@ -3,7 +3,8 @@
     report = check(settings, rows=10, progress=print, stop=event)       the page's and the command line's end
     python -m data.check REQUEST.json RESULT.json               the process
 
-REQUEST is {"settings": {...}, "rows": 10}, RESULT the report or {"error": {"message", "hint"}}; sentences on how far it is go to
+REQUEST is {"settings": {...}, "rows": 10}, RESULT the report or {"error": {"message", "hint"}}. A test set is read in the same
+process: then REQUEST is {"settings": {...}, "title": ..., "owner": ...}, RESULT {"id": ...}. Sentences on how far it is go to
 stdout, one JSON object a line. All sentences are packed: whoever reads them does so in their own language. Memory and time are
 bounded by the system; the process gets the training's environment, without a token. Tokenizers need no torch, and importing it
 takes longer than all the rest: it is kept out, unless a chat template is one that only TRL knows; then the process starts over
@@ -22,7 +23,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from common.child import run_child
 from common.errors import UserError
@@ -51,6 +52,11 @@ def check(
 
     Raises UserError when the data cannot be read, when `stop` is set, and when it takes too long or too much memory.
     """
+    return cast("Report", in_child({"settings": asdict(settings), "rows": rows}, progress, stop))
+
+
+def in_child(request: dict[str, Any], progress: Callable[[str], None], stop: threading.Event | None) -> dict[str, Any]:
+    """Return what the process answers to a request. Raises UserError as `check` does."""
     deadline = time.monotonic() + MAX_SECONDS
 
     def watch(lines: list[str]) -> None:
@@ -63,16 +69,16 @@ def check(
             raise UserError(_("The check took longer than {minutes} minutes.", minutes=MAX_SECONDS // 60), SMALLER)
 
     with tempfile.TemporaryDirectory(prefix="studio-check-") as folder:
-        request, result, log = (Path(folder) / name for name in ("request.json", "result.json", "log.txt"))
-        write_json(request, {"settings": asdict(settings), "rows": rows})
+        asked, result, log = (Path(folder) / name for name in ("request.json", "result.json", "log.txt"))
+        write_json(asked, request)
         with open(log, "wb") as stderr:
-            code = run_child([MODULE, str(request), str(result)], child_environment(), stderr, watch)
+            code = run_child([MODULE, str(asked), str(result)], child_environment(), stderr, watch)
         answer = unpacked(read_json(result))
         if not isinstance(answer, dict):
             raise _crash(code, log.read_text(encoding="utf-8", errors="replace"))
     if "error" in answer:
         raise UserError(**answer["error"])
-    return cast("Report", answer)
+    return answer
 
 
 def _crash(code: int, log: str) -> UserError:
@@ -91,7 +97,11 @@ def main(arguments: list[str]) -> int:
     answer: object
     try:
         asked = read_object(request)
-        answer = _report(DataSettings(**asked["settings"]), asked["rows"], request.parent, WITH_TORCH in arguments)
+        settings = DataSettings(**asked["settings"])
+        if "title" in asked:
+            answer = _made_test_set(settings, asked["title"], asked["owner"])
+        else:
+            answer = _report(settings, asked["rows"], request.parent, WITH_TORCH in arguments)
     except (ImportError, RuntimeError):
         if WITH_TORCH in arguments:
             raise
@@ -126,6 +136,14 @@ def _report(settings: DataSettings, rows: int, folder: Path, with_torch: bool) -
     _bound_memory(MAX_DATA_BYTES)
     known = CheckedBase(base.model_id, base.reason, positions)
     return build_report(settings, folder, tokenizer, known, rows, tell)
+
+
+def _made_test_set(settings: DataSettings, title: str, owner: str) -> dict[str, str]:
+    """Limit the memory, and make a test set; return its id. Raises UserError."""
+    from data.test_set_intake import make_test_set
+
+    _bound_memory(MAX_DATA_BYTES)
+    return {"id": make_test_set(settings, title, owner).id}
 
 
 def _bound_memory(more: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Room on the disk for one more run: what is free, and what its owner keeps already (runs, adapters, rows from the chat).
+"""Room on the disk for one more run: what is free, and what its owner keeps already: runs, adapters, data, test sets.
 
 What an owner deleted can be brought back for a day only while nothing else needs its place.
 """
@@ -9,7 +9,7 @@ from common.errors import UserError
 from common.files import folder_bytes
 from common.language import _, n_
 from common.limits import check_room_of_guests
-from common.paths import adapters_folder, datasets_folder, home, runs_folder, trash_folder
+from common.paths import adapters_folder, datasets_folder, home, runs_folder, test_sets_folder, trash_folder
 from common.trash import list_trash
 from runs.limits import limits
 
@@ -66,4 +66,5 @@ def _free_bytes() -> int:
 
 def _kept_bytes(owner: str) -> int:
     """Return what all of the owner's files take on this disk, the trash too."""
-    return sum(folder_bytes(folder(owner)) for folder in (runs_folder, adapters_folder, datasets_folder, trash_folder))
+    folders = (runs_folder, adapters_folder, datasets_folder, test_sets_folder, trash_folder)
+    return sum(folder_bytes(folder(owner)) for folder in folders)
