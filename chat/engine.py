@@ -13,7 +13,8 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chat.cache import Caches
@@ -33,6 +34,7 @@ MAX_CACHES = 64
 MAX_CACHE_BYTES = 2 * 2**30
 MAX_RUNNING = 16
 MAX_WAITING = 64
+AHEAD = 2  # times the answers of one batch that `answers` has asked for
 RUNNING = Limit(MAX_RUNNING, owner=4, address=6)  # a comparison has four panes
 WAITING = Limit(MAX_WAITING, owner=8, address=16)
 CALLS = Limit(RUNNING.total + WAITING.total, RUNNING.owner + WAITING.owner, RUNNING.address + WAITING.address)
@@ -124,19 +126,31 @@ class Engine:
         finally:
             self._scheduler.withdraw(request)
 
-    def answers(self, model: Model, conversations: list[list[Message]], sampling: Sampling) -> list[Reply]:
-        """Answer many conversations in batches, greedily or sampled; for comparing models, not for talking."""
+    def answers(self, model: Model, conversations: Iterable[list[Message]], sampling: Sampling) -> Generator[Reply]:
+        """Answer many conversations in batches, greedily or sampled; for comparing models, not for talking.
+
+        Yields each whole reply as soon as those before it are whole. Only as many conversations are taken as keep the batch
+        full. Closing the generator ends the generation.
+        """
         sampling.check()
-        answers = [_Answer(check_messages(messages), sampling, False) for messages in conversations]
-        requests = [Request(model, sampling, threading.Event()) for answer in answers]
-        pairs = list(zip(answers, requests, strict=True))
+        asked: deque[tuple[_Answer, Request]] = deque()
+        left, most = iter(conversations), AHEAD * self._scheduler.most_at_once
         try:
-            for answer, request in pairs:
-                self._scheduler.submit(request, is_limited=False)
-                list(self._prepare(request, answer))
-            return [list(answer.stream(request))[-1] for answer, request in pairs]
+            while True:
+                for messages in itertools.islice(left, most - len(asked)):
+                    answer = _Answer(check_messages(messages), sampling, False)
+                    request = Request(model, sampling, threading.Event())
+                    self._scheduler.submit(request, is_limited=False)
+                    asked.append((answer, request))
+                    list(self._prepare(request, answer))
+                if not asked:
+                    return
+                answer, request = asked[0]
+                reply = list(answer.stream(request))[-1]
+                asked.popleft()
+                yield reply
         finally:
-            for request in requests:
+            for _answer, request in asked:
                 self._scheduler.withdraw(request)
 
     def _prepare(self, request: Request, answer: "_Answer") -> Iterator[Reply]:
@@ -196,9 +210,10 @@ class _Answer:
                     yield reply
                     return
                 assert stream  # tokens come after the format
-                reply.text = kept + stream.add(item)
-                first = first or now
-                reply.add_token(began, first, now)
+                if not stream.ended_by_tag:  # those behind it came before the scheduler knew
+                    reply.text = kept + stream.add(item)
+                    first = first or now
+                    reply.add_token(began, first, now)
             if stream and stream.ended_by_tag:
                 request.stop.set()
             yield reply

@@ -83,8 +83,8 @@ def compare(adapter: Adapter, precision: str) -> Comparison:
     sampling = Sampling(max_new_tokens=MAX_ANSWER_TOKENS)
     return Comparison(
         conversations,
-        base=engine.answers(Model(base_folder, precision), conversations, sampling),
-        tuned=engine.answers(Model(base_folder, precision, adapter.folder), conversations, sampling),
+        base=list(engine.answers(Model(base_folder, precision), conversations, sampling)),
+        tuned=list(engine.answers(Model(base_folder, precision, adapter.folder), conversations, sampling)),
     )
 
 
