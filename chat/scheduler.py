@@ -203,7 +203,8 @@ class Scheduler:
         rows: list[tuple] = []
 
         def write() -> None:
-            self._joined_caches = self._joined_caches or JoinedCaches(self.resident.network)
+            if self._joined_caches is None or self._joined_caches.network is not self.resident.network:
+                self._joined_caches = JoinedCaches(self.resident.network)  # also after others loaded another base
             tokens = [request.todo[0] for request in group]
             logits = self._joined_caches.step([request.cache for request in group], tokens)
             rows.extend(zip(group, logits, strict=True))

@@ -1,11 +1,13 @@
 """Answers in batches are those that the chat gives one by one, they come as they are written, and a stop ends them."""
 
+import shutil
 import threading
 
 import pytest
 
 from chat.engine import Engine, Model, Sampling
 from evaluation.generate import answers
+from evaluation.likelihood import answer_losses
 from evaluation.questions import chat_prompt
 from tests.chat.asking import say
 
@@ -66,3 +68,22 @@ def test_each_answer_comes_before_the_last_questions_are_read_and_a_stop_ends_it
     stop.set()
     assert list(results) == [] and len(taken) == 4
     assert say(engine, Model(tiny_base, "fp32"))  # it is free for others
+
+
+def test_between_answers_the_engines_model_may_measure_likelihood_on_another_base(tiny_base, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    other = tmp_path / "other"
+    shutil.copytree(tiny_base, other)
+    network = AutoModelForCausalLM.from_pretrained(tiny_base)
+    network.lm_head.weight.data.neg_()
+    network.save_pretrained(other)
+
+    engine, answered = Engine(), []
+    for base in (tiny_base, other):
+        model = Model(base, "fp32")
+        items = [{**item, "answer": "Yes"} for item in ITEMS]
+        assert len(list(answer_losses(engine.resident, model, items, NEVER))) == len(items)
+        answered.append([result["answer"] for result in answers(engine, model, items, 12, NEVER)])
+    assert answered[1] == [result["answer"] for result in answers(Engine(), Model(other, "fp32"), ITEMS, 12, NEVER)]
+    assert answered[0] != answered[1]
