@@ -4,6 +4,7 @@ STUDIO_HOME/runs/<owner>/<id>/         one training run
 STUDIO_HOME/adapters/<owner>/<name>/   one finished adapter
 STUDIO_HOME/datasets/<owner>/<name>.jsonl   rows that a person made in the chat
 STUDIO_HOME/testsets/<owner>/<id>/     questions on which models are compared
+STUDIO_HOME/evaluations/<owner>/<id>/  one evaluation
 STUDIO_HOME/trash/<owner>/<name>.<ns>/      an adapter that was deleted, for a while
 STUDIO_HOME/bases/                     the embedded base, laid out like a Hub cache
 STUDIO_HOME/temporary/                 uploads and downloads, the only folder that the page serves; nothing stays for long
@@ -75,6 +76,11 @@ def test_sets_folder(owner: str = LOCAL_OWNER) -> Path:
     return contained(home() / "testsets", owner)
 
 
+def evaluations_folder(owner: str = LOCAL_OWNER) -> Path:
+    """Return the folder of the evaluations of `owner`. Raises UserError for an owner that is no plain name."""
+    return contained(home() / "evaluations", owner)
+
+
 def trash_folder(owner: str = LOCAL_OWNER) -> Path:
     """Return where the adapters of `owner` lie that were deleted."""
     return contained(home() / "trash", owner)
@@ -87,7 +93,7 @@ def bases_folder() -> Path:
 
 def data_folders() -> list[Path]:
     """Return the folders that the page never serves to anybody."""
-    return [home() / name for name in ("runs", "adapters", "datasets", "testsets", "trash", "bases")]
+    return [home() / name for name in ("runs", "adapters", "datasets", "testsets", "evaluations", "trash", "bases")]
 
 
 def temporary_folder() -> Path:

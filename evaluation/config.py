@@ -1,0 +1,113 @@
+"""What an evaluation asks and of whom: the settings in its config.yaml, for the page, the command line and scripts."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from common.errors import UserError
+from common.language import _, joined
+from common.paths import MAX_TITLE_CHARACTERS, as_title, is_name
+from models.plain_yaml import MAX_SETTINGS_BYTES, read_yaml
+from models.precision import PRECISIONS
+from runs.fields import MAX_LONG_TEXT_CHARACTERS, Mark, convert, setting, short, value_problem
+
+BASE, FEW_SHOT, ADAPTER, RUN = "base", "few-shot", "adapter:", "run:"
+MAX_CANDIDATES, MAX_TEST_SETS = 8, 16
+GROUP = _("Evaluation")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What an evaluation is made of. The first candidate is the one that the others are compared with.
+
+    Candidates: 'base'; 'few-shot', the base that sees `shots` examples first; 'adapter:NAME'. Test sets: ids of kept ones,
+    'general', 'questions', and 'run:ID', the held-out rows of that run.
+    """
+
+    title: str = setting("", "What the evaluation is called.", GROUP, Mark.KEPT, high=MAX_TITLE_CHARACTERS)
+    candidates: list[str] = field(default_factory=lambda: [BASE])
+    test_sets: list[str] = field(default_factory=list)
+    scores: list[str] = field(default_factory=list)  # all that fit a test set, when empty
+    shots: int = setting(
+        3, "Examples that the few-shot prompt shows, taken from the test set and not asked.", GROUP, low=1, high=16
+    )
+    max_new_tokens: int = setting(64, "The longest answer, in tokens.", GROUP, low=1, high=1024)
+    max_items: int = setting(
+        0, "Questions of each test set, drawn with the seed; 0 asks all.", GROUP, low=0, high=1_000_000
+    )
+    format_rule: str = setting(
+        "",
+        "What an answer must look like: a regular expression, or a JSON schema.",
+        GROUP,
+        Mark.LONG,
+        high=MAX_LONG_TEXT_CHARACTERS,
+    )
+    seed: int = setting(0, "Draws the questions, the examples and the intervals.", GROUP, low=0, high=2**32 - 1)
+    precision: str = setting("8bit", "Precision of the base model's weights.", GROUP, choices=PRECISIONS)
+    base: str = setting("", "Base model; empty: the one that the adapters were trained on.", GROUP)
+    base_revision: str = setting("", "Commit of the base model (written at the start).", GROUP)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "EvaluationConfig":
+        """Build from plain values, converting numbers. Raises UserError for an unknown name or a value of another type."""
+        types = get_type_hints(cls)
+        if unknown := sorted(short(name) for name in set(values) - set(types)):
+            raise UserError(
+                _("Unknown settings: {names}.", names=", ".join(unknown[:10])),
+                _("Known settings: {names}.", names=", ".join(types)),
+            )
+        plain = {
+            name: list(value) if types[name] == list[str] and _are_texts(value) else convert(name, types[name], value)
+            for name, value in values.items()
+        }
+        return cls(**plain)
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> "EvaluationConfig":
+        """Read a `config.yaml`. Raises UserError when it is not one."""
+        try:
+            with open(path, encoding="utf-8") as file:
+                values = read_yaml(file.read(MAX_SETTINGS_BYTES), max_depth=2)
+        except (OSError, ValueError) as error:
+            raise UserError(_("'{file}' cannot be read as YAML.", file=short(path.name))) from error
+        if not isinstance(values, dict):
+            raise UserError(_("'{file}' holds no settings.", file=short(path.name)))
+        return cls.from_dict(values)
+
+    def to_yaml(self) -> str:
+        """Write the settings as YAML."""
+        return yaml.safe_dump(asdict(self), sort_keys=False, allow_unicode=True, width=10_000)
+
+    def adapters(self) -> list[str]:
+        """Return the names of the adapters among the candidates."""
+        return [one.removeprefix(ADAPTER) for one in self.candidates if one.startswith(ADAPTER)]
+
+    def check(self) -> None:
+        """Raise one UserError that names every problem; return when there is none. What exists is not looked up."""
+        found = []
+        for item in fields(self):
+            if item.metadata and (problem := value_problem(item, getattr(self, item.name))):
+                found.append(_("{setting}: {problem}", setting=item.name, problem=problem))
+        for one in self.candidates:
+            if one not in (BASE, FEW_SHOT) and not (one.startswith(ADAPTER) and is_name(one.removeprefix(ADAPTER))):
+                found.append(_("'{name}' is no candidate: base, few-shot, or adapter:NAME.", name=short(one)))
+        for one in self.test_sets:
+            if not is_name(one.removeprefix(RUN)):
+                found.append(_("'{name}' is not a valid name of a test set.", name=short(one)))
+        for most, names, words in (
+            (MAX_CANDIDATES, self.candidates, _("Choose 1 to {most} candidates, none twice.", most=MAX_CANDIDATES)),
+            (MAX_TEST_SETS, self.test_sets, _("Choose 1 to {most} test sets, none twice.", most=MAX_TEST_SETS)),
+        ):
+            if not 1 <= len(names) <= most or len({*names}) < len(names):
+                found.append(words)
+        if self.title != as_title(self.title):
+            found.append(_("{setting}: {problem}", setting="title", problem=_("Control characters are not allowed.")))
+        if found:
+            raise UserError(_("The settings cannot be used. {problems}", problems=joined(found)))
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
