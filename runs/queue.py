@@ -6,6 +6,8 @@ follows its run, the launch itself. One file lock lets one of them decide at a t
 
 A program may die between any two steps. It marks the run as `starting` before it starts the process, writes
 `process.json` after it, and takes `queued.json` away last; whoever comes next looks at what is there and goes on.
+
+An evaluation holds a second file lock while it computes (`accelerator`): the system takes it back from a process that dies.
 """
 
 import logging
@@ -13,8 +15,8 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 
 import psutil
 from filelock import FileLock, Timeout
@@ -34,6 +36,7 @@ POLL_SECONDS = 0.5
 LOCK_SECONDS = 60
 REMEMBERED_SECONDS = 86400.0  # whose turn it was longer ago counts as never
 DISPATCHER = "queue-dispatcher"
+ACCELERATOR_LOCK = "accelerator.lock"
 
 
 def launch(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER) -> Run:
@@ -139,7 +142,7 @@ def advance() -> Run | None:
     with lock():
         _finish_starts()
         for run in order():
-            if active_run() or _training_processes():
+            if _is_training() or _is_evaluating():
                 return None
             if _start(run):
                 return run
@@ -176,6 +179,41 @@ def _finish_starts() -> None:
         if run.process_file.exists():
             run.queued_file.unlink(missing_ok=True)
             _take_turn(run.owner)
+
+
+@contextmanager
+def accelerator(wait: Callable[[], None]) -> Generator[None]:
+    """Hold the accelerator for an evaluation: no training starts meanwhile.
+
+    While a training or another evaluation has it `wait` is called every POLL_SECONDS; what it raises ends the waiting.
+    """
+    held = FileLock(home() / ACCELERATOR_LOCK, timeout=0)
+    while not held.is_locked:
+        with lock():  # not while a training is being started
+            if not _is_training():
+                with suppress(Timeout):
+                    held.acquire()
+        if not held.is_locked:
+            wait()
+            time.sleep(POLL_SECONDS)
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def _is_evaluating() -> bool:
+    """Return whether an evaluation holds the accelerator."""
+    try:
+        with FileLock(home() / ACCELERATOR_LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _is_training() -> bool:
+    """Return whether any run trains on this machine, also one whose start nobody could write down."""
+    return active_run() is not None or bool(_training_processes())
 
 
 def _training_processes() -> dict[str, int]:

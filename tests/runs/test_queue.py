@@ -2,17 +2,19 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
 from common.errors import UserError
 from common.files import read_json, write_json
-from common.paths import GUEST_PREFIX, home, runs_folder
+from common.paths import GUEST_PREFIX, REPOSITORY, home, runs_folder
 from runs import queue
 from runs.config import TrainConfig
 from runs.processes import this_process
-from runs.queue import advance, cancel, enqueue, launch, order, position, stop
+from runs.queue import accelerator, advance, cancel, enqueue, launch, order, position, stop
 from runs.run import EventLog, Run, read_state
 from tests.queueing import end, make_run, queued, wait_for
 
@@ -39,6 +41,36 @@ def test_the_next_one_starts_when_the_first_is_gone_without_a_word(trainer):
     end(first)
     assert read_state(first).status == "interrupted"
     assert advance() == second and second.is_alive()
+
+
+def test_an_evaluation_and_a_training_wait_for_each_other(trainer):
+    first, second = make_run("first"), make_run("second")
+    waited = []
+    enqueue(first)
+
+    def wait() -> None:
+        waited.append(read_state(first).status)
+        end(first)
+
+    with accelerator(wait):
+        assert waited and not first.is_alive(), "an evaluation computed beside a training"
+        enqueue(second)
+        assert advance() is None and read_state(second).status == "queued", "a training began beside an evaluation"
+        with pytest.raises(ZeroDivisionError), accelerator(lambda: 1 / 0):
+            raise AssertionError("two evaluations computed at once")
+    assert advance() == second
+
+
+def test_an_evaluation_that_is_killed_holds_nothing(trainer):
+    code = "import time; from runs.queue import accelerator\nwith accelerator(print): print('mine', flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE)
+    assert process.stdout and process.stdout.readline() == b"mine\n"
+    run = make_run("run")
+    enqueue(run)
+    assert not run.is_alive()
+    process.kill()
+    process.wait()
+    assert advance() == run
 
 
 def test_owners_take_turns_and_who_trained_longest_ago_goes_first():
