@@ -9,7 +9,15 @@ from common.errors import UserError
 from common.files import folder_bytes
 from common.language import _, n_
 from common.limits import check_room_of_guests
-from common.paths import adapters_folder, datasets_folder, home, runs_folder, test_sets_folder, trash_folder
+from common.paths import (
+    adapters_folder,
+    datasets_folder,
+    evaluations_folder,
+    home,
+    runs_folder,
+    test_sets_folder,
+    trash_folder,
+)
 from common.trash import list_trash
 from runs.limits import limits
 
@@ -18,7 +26,21 @@ DELETE_OLD = _("Delete old runs and adapters.")
 
 
 def check_disk(owner: str, new_bytes: int) -> None:
-    """Raise UserError when a run that brings `new_bytes` of data has no room. Empties the owner's trash as far as needed."""
+    """Raise UserError when a run that brings `new_bytes` of data has no room, as `check_room_on_disk`, or is one too many."""
+    check_room_on_disk(owner, new_bytes)
+    most, runs = limits().kept_runs, len(list(runs_folder(owner).glob("[!.]*/config.yaml")))
+    if most and runs >= most:
+        words = n_(
+            "You have {count} run; at most {limit} are allowed here.",
+            "You have {count} runs; at most {limit} are allowed here.",
+            runs,
+            limit=most,
+        )
+        raise UserError(words, DELETE_OLD)
+
+
+def check_room_on_disk(owner: str, new_bytes: int = 0) -> None:
+    """Raise UserError when `owner` has no room for `new_bytes` more. Empties their trash as far as needed."""
     home().mkdir(parents=True, exist_ok=True)
     allowed = limits()
     deletions = list_trash(runs_folder(owner) / ".trash") + list_trash(trash_folder(owner))
@@ -30,7 +52,7 @@ def check_disk(owner: str, new_bytes: int) -> None:
     if (free := _free_bytes()) < DISK_NEEDED_BYTES:
         raise UserError(
             _(
-                "Only {free:.0f} MB of disk space are free in {folder}; a run needs {needed:.0f} MB.",
+                "Only {free:.0f} MB of disk space are free in {folder}; {needed:.0f} MB are needed.",
                 free=free / 1e6,
                 folder=str(home()),
                 needed=DISK_NEEDED_BYTES / 1e6,
@@ -38,20 +60,11 @@ def check_disk(owner: str, new_bytes: int) -> None:
             _("Free some space, or set STUDIO_HOME to another disk."),
         )
     check_room_of_guests(owner, new_bytes)
-    runs = len(list(runs_folder(owner).glob("[!.]*/config.yaml")))
-    if allowed.kept_runs and runs >= allowed.kept_runs:
-        words = n_(
-            "You have {count} run; at most {limit} are allowed here.",
-            "You have {count} runs; at most {limit} are allowed here.",
-            runs,
-            limit=allowed.kept_runs,
-        )
-        raise UserError(words, DELETE_OLD)
     kept = _kept_bytes(owner) if allowed.kept_bytes else 0
     if allowed.kept_bytes and kept + new_bytes > allowed.kept_bytes:
         raise UserError(
             _(
-                "You use {used:,.0f} MB, and the data of this run has {new:,.0f} MB; at most {limit:,.0f} MB are allowed here.",
+                "You use {used:,.0f} MB, and this takes {new:,.0f} MB more; at most {limit:,.0f} MB are allowed here.",
                 used=kept / 1e6,
                 new=new_bytes / 1e6,
                 limit=allowed.kept_bytes / 1e6,
@@ -66,5 +79,5 @@ def _free_bytes() -> int:
 
 def _kept_bytes(owner: str) -> int:
     """Return what all of the owner's files take on this disk, the trash too."""
-    folders = (runs_folder, adapters_folder, datasets_folder, test_sets_folder, trash_folder)
+    folders = (runs_folder, adapters_folder, datasets_folder, test_sets_folder, evaluations_folder, trash_folder)
     return sum(folder_bytes(folder(owner)) for folder in folders)

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from common.errors import UserError
-from common.paths import adapters_folder, runs_folder
+from common.paths import adapters_folder, evaluations_folder, runs_folder
 from runs.config import TrainConfig
 from runs.history import delete, deleted
 from runs.launcher import create_run
@@ -28,18 +28,18 @@ def test_launching_again_and_again_ends_at_the_kept_runs(config, monkeypatch):
     create_run(config, "alice")
 
 
-def test_the_bytes_that_a_user_keeps_are_limited_with_their_data_and_adapters(config, monkeypatch):
+def test_the_bytes_that_a_user_keeps_are_limited_with_their_data_adapters_and_evaluations(config, monkeypatch):
     monkeypatch.setenv("STUDIO_MAX_KEPT_BYTES", "100000")
     runs = [create_run(config, "alice") for _ in range(2)]
     with pytest.raises(UserError, match="MB are allowed here"):
         create_run(config, "alice")
     shutil.rmtree(runs[0].folder)
-    folder = adapters_folder("alice") / "one"
-    folder.mkdir(parents=True)
-    (folder / "adapter_model.safetensors").write_bytes(bytes(50_000))
-    with pytest.raises(UserError, match="MB are allowed here"):
-        create_run(config, "alice")
-    shutil.rmtree(folder)
+    for folder in (adapters_folder("alice") / "one", evaluations_folder("alice") / "one"):
+        folder.mkdir(parents=True)
+        (folder / "file").write_bytes(bytes(50_000))
+        with pytest.raises(UserError, match="MB are allowed here"):
+            create_run(config, "alice")
+        shutil.rmtree(folder)
     create_run(config, "alice")
 
 
