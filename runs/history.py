@@ -165,6 +165,11 @@ def compare(runs: list[Run]) -> Comparison:
     )
 
 
+def run_of(adapter: Path) -> Run | None:
+    """Return the run of the same owner that the adapter in this folder came out of; None where it is from elsewhere or gone."""
+    return next((run for run in list_runs(adapter.parent.name) if came_out_of(run, adapter)), None)
+
+
 def copy_settings(run: Run) -> TrainConfig:
     """Return the settings of `run` for a new one, named by its title; its data is read from the copy in the run's folder."""
     config = replace(run.config(), name=as_title(title_of(run)))
