@@ -21,6 +21,7 @@ ROOMS = (
     "trainer",
     "jobs",
     "chat",
+    "evaluation",
     "ui",
 )
 # a call's name: which of its arguments a person reads; None is every positional one
