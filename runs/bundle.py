@@ -27,6 +27,7 @@ from common.files import read_object
 from common.language import ENGLISH, language
 from common.mix import as_text
 from common.paths import REPOSITORY, as_title
+from data.test_sets import BUNDLED
 from runs.config import EXAMPLE, ROWS, WRITTEN, TrainConfig, marked, named_in
 from runs.events import Metrics
 from runs.history import copy_settings
@@ -118,7 +119,12 @@ def _texts(run: Run, state: RunState, include_data: bool) -> dict[str, str]:
             data=data,
         ),
         "command.txt": command + "\n",
-        "config.yaml": replace(config, name=as_title(title_of(run)), base_reason="").to_yaml(),
+        "config.yaml": replace(
+            config,
+            name=as_title(title_of(run)),
+            base_reason="",
+            test_sets=", ".join(name for name in config.tested() if name in BUNDLED),  # who runs it again has no others
+        ).to_yaml(),
         "fingerprint.json": _json(fingerprint(run, state.metrics)),
         "versions.json": _json(made_with),
         "metrics.json": _json(

@@ -425,6 +425,13 @@ class TrainConfig:
         KEPT,
         LONG,
     )
+    test_sets: str = setting(
+        "general",
+        "Test sets whose loss is measured at every evaluation, separated by commas: general (English and Korean text, "
+        "which shows what is forgotten), questions, or names of your own. Empty: none.",
+        LOGGING,
+        KEPT,
+    )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
@@ -498,6 +505,10 @@ class TrainConfig:
     def prompts(self) -> list[str]:
         """Return the prompts of `sample_prompts`, one a line."""
         return [line.strip() for line in self.sample_prompts.splitlines() if line.strip()]
+
+    def tested(self) -> list[str]:
+        """Return the names of the test sets, each once."""
+        return list(dict.fromkeys(name.strip() for name in self.test_sets.split(",") if name.strip()))
 
     def data_settings(self) -> DataSettings:
         """Return the part that decides what becomes of the rows."""

@@ -80,6 +80,7 @@ LABELS = {
     "eval_steps": _("Evaluation steps"),
     "save_steps": _("Checkpoint steps"),
     "sample_prompts": _("Sample prompts"),
+    "test_sets": _("Test sets"),
 }
 
 

@@ -33,6 +33,7 @@ from runs.machines.user_config import read_user_config
 from runs.processes import this_process
 from runs.resolve import ResolvedConfig, check_for_visitors, resolve
 from runs.run import UNFINISHED, EventLog, Run, list_runs, read_state
+from runs.test_sets import keep_test_sets
 
 LAST_MOMENT_SECONDS = 20
 ADAPTER_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
@@ -99,6 +100,7 @@ def _write(run: Run, config: TrainConfig, base: Base, owner: str) -> None:
             wished = sets[0].revision or getattr(config, f"{field}_revision")
             kept = _keep(replace(sets[0], revision=wished), field, run)
             changes |= {field: kept.place, f"{field}_revision": kept.revision}
+    keep_test_sets(config, owner, run.data_folder)
     if config.accelerate_config:
         read_user_config(config.accelerate_config)  # again: of a run that is run again the numbers are in the config
         shutil.copyfile(config.accelerate_config, run.folder / USER_FILE)

@@ -3,12 +3,13 @@
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from adapters.forgotten import MAX_TEST_SETS
 from common.errors import UserError
 from common.language import _, joined
 from common.mix import data_sets, mix_problem
-from common.paths import as_title
+from common.paths import as_title, is_name
 from data.settings import EXAMPLE
-from runs.fields import Problem, is_mapping, value_problem
+from runs.fields import Problem, is_mapping, short, value_problem
 from runs.machines.parallel import parallel_problems
 from runs.machines.user_config import with_user_config
 
@@ -36,6 +37,7 @@ def problems_of(config: "TrainConfig") -> list[Problem]:
     if len(config.prompts()) > MAX_PROMPTS:
         words = _("{count} prompts; at most {limit} are allowed.", count=len(config.prompts()), limit=MAX_PROMPTS)
         found.append(Problem("sample_prompts", words))
+    found += _test_set_problems(config.tested())
     if not is_mapping(config.columns):
         example = '{"prompt": "question", "completion": "answer"}'
         found.append(Problem("columns", _("Write a JSON object such as {example}.", example=example)))
@@ -43,6 +45,15 @@ def problems_of(config: "TrainConfig") -> list[Problem]:
         return found + parallel_problems(with_user_config(config))
     except UserError as error:
         return [*found, Problem("accelerate_config", joined([error.message, error.hint]))]
+
+
+def _test_set_problems(names: list[str]) -> list[Problem]:
+    """Say what is wrong with the names of the test sets."""
+    if len(names) > MAX_TEST_SETS:
+        words = _("{count} test sets; at most {limit} are allowed.", count=len(names), limit=MAX_TEST_SETS)
+        return [Problem("test_sets", words)]
+    wrong = next((name for name in names if not is_name(name)), None)
+    return [Problem("test_sets", _("'{name}' is not the name of a test set.", name=short(wrong)))] if wrong else []
 
 
 def _data_problems(config: "TrainConfig") -> list[Problem]:

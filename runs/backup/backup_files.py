@@ -52,6 +52,7 @@ _LIMITS = (  # a pattern of names, and the most bytes of such a file
     (re.compile(r"events\.jsonl"), MAX_EVENTS_BYTES),
     (re.compile(r"about\.json"), MAX_ABOUT_BYTES),
     (re.compile(rf"data/(?:{'|'.join(marked(ROWS))})(?:-\d{{1,2}})?(?:\.[a-z0-9]{{1,10}}){{0,2}}"), MAX_DATA_BYTES),
+    (re.compile(r"data/test-[a-z0-9][a-z0-9._-]{0,79}\.jsonl"), MAX_FILE_BYTES),
     (re.compile(rf"(?:init_adapter|{_CHECKPOINT})/{re.escape(WEIGHTS)}"), MAX_BYTES[WEIGHTS]),
     (re.compile(rf"init_adapter/(?:{'|'.join(map(re.escape, (*FILES, RECORD)))})"), MAX_FILE_BYTES),
     (re.compile(rf"{_CHECKPOINT}/(?:adapter_config\.json|trainer_state\.json|{COMPLETE})"), MAX_FILE_BYTES),
