@@ -10,11 +10,13 @@ from models.family import TINYLLAMA_SHAPE
 from models.hardware import Hardware
 from runs.config import TrainConfig
 from runs.forecast.estimate import EXAMPLE_FACTS, estimate
+from runs.forecast.presets import Forecast
+from runs.presets import DEFAULT
 from runs.resolve import resolve
 from tests.runs.test_estimate import FAST
 from ui.train import plan_events
 from ui.train.plan_events import estimate_of, plan_views
-from ui.train.plan_view import plan_html
+from ui.train.plan_view import plan_html, preset_choices
 
 
 def test_the_plan_tells_the_trained_weights_and_what_is_advised_against():
@@ -40,3 +42,17 @@ def test_on_a_priced_space_the_plan_tells_the_cost_as_a_sentence():
     shown = plan_html(estimate(TrainConfig(), TINYLLAMA_SHAPE, EXAMPLE_FACTS, space, FAST))
     wanted = r"<p><b>Cost:</b> about \$0\.\d\d on this Space \(t4-small, \$0\.40 per hour\)\.</p>"
     assert re.search(wanted, shown), shown
+
+
+@pytest.mark.parametrize(
+    ("forecasts", "lines"),
+    [
+        (None, ["Estimating the time", "and the memory ..."]),
+        ({}, ["Time and memory", "not known yet"]),
+        ({DEFAULT: Forecast(240, 3 * 2**30, True)}, ["about 4 min", "3.0 GiB of memory"]),
+        ({DEFAULT: Forecast(240, 3 * 2**30, False)}, ["about 4 min, estimated", "3.0 GiB of memory"]),
+    ],
+)
+def test_a_preset_says_what_it_takes_and_whether_that_was_measured(forecasts, lines):
+    card = next(label for label, preset in preset_choices(forecasts) if preset == DEFAULT)
+    assert card.split("\n") == ["Good default", *lines, "2 epochs: enough for most adapters."]

@@ -30,15 +30,21 @@ PARTS = {  # of the memory of a training
 }
 
 
-def preset_choices(forecasts: Mapping[str, Forecast]) -> list[tuple[str, str]]:
-    """Return (label, preset) of the cards: the name, time and memory on this machine in two lines, and what it is for."""
+def preset_choices(forecasts: Mapping[str, Forecast] | None) -> list[tuple[str, str]]:
+    """Return (label, preset) of the cards: the name, time and memory on this machine in two lines, and what it is for.
+
+    Without `forecasts` they are on their way.
+    """
     choices = []
     for preset in PRESETS:
-        time, memory = _("Time and memory:"), _("after the check")
-        if forecast := forecasts.get(preset):
-            time = _("about {time}", time=duration(forecast.seconds))
-            memory = _("{size} of memory", size=_gib(forecast.memory_bytes))
-        choices.append((f"{said(preset)}\n{time}\n{memory}\n{said(HELP[preset])}", preset))
+        takes = _("Time and memory\nnot known yet")
+        if forecasts is None:
+            takes = _("Estimating the time\nand the memory ...")
+        elif forecast := forecasts.get(preset):
+            time = duration(forecast.seconds)
+            about = _("about {time}", time=time) if forecast.is_measured else _("about {time}, estimated", time=time)
+            takes = f"{about}\n{_('{size} of memory', size=_gib(forecast.memory_bytes))}"
+        choices.append((f"{said(preset)}\n{takes}\n{said(HELP[preset])}", preset))
     return choices
 
 

@@ -140,7 +140,7 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
             data = build_data_form()
             _build_step(2, _("How long"))
             preset_radio = gr.Radio(
-                preset_choices({}),
+                preset_choices(None),
                 value=DEFAULT,
                 label=_("How long to train"),
                 show_label=False,
