@@ -5,6 +5,7 @@ import pytest
 
 from common.files import append_json_line, write_text
 from common.paths import runs_folder
+from runs.history import NEWEST
 from runs.labels import Labels, labels_of
 from runs.run import Run
 from tests.ui.conftest import handler
@@ -76,6 +77,20 @@ def test_the_owner_labels_a_run_and_hostile_words_stay_words(call, run):
     assert "at most 40 characters" in call("label", KEY, at_2=[run.id], at_3="x" * 41)
     assert "Choose one" in call("label", KEY, at_3="poems") and "No run is chosen" in call("star", KEY)
     assert call("on_select", KEY, at_3=["poems"], at_4=True) == call("on_select", KEY, at_3=["gone"]) == ""
+
+
+def test_what_acts_on_chosen_runs_is_inactive_while_none_is_chosen(space, run):
+    browser = space()
+    choose = handler(browser, "on_choose")
+    assert {part.interactive for part in choose.outputs} == {False} and len(choose.outputs) == 10
+
+    def updates(name: str, *data) -> list[dict]:
+        body = {"data": [KEY, *data], "fn_index": handler(browser, name)._id, "session_hash": "her page"}
+        return browser.post("/gradio_api/run/predict", json=body).json()["data"]
+
+    updates("on_select", "", [], [], False, NEWEST)  # the page lists the run
+    for ids in ([run.id], []):
+        assert {update["interactive"] for update in updates("on_choose", ids)} == {bool(ids)}
 
 
 @pytest.mark.parametrize("key", ["", "local", "../local", None])

@@ -94,9 +94,10 @@ def _wire_reading(tab: TrainTab, picked: Wiring) -> None:
 
     @shown
     def on_choose(token: gr.OAuthToken | None, key, ids):
-        """Show the labels of the one chosen run; of none and of several nothing."""
+        """Activate what acts on the chosen runs, and show the labels of the one chosen run; of none and of several nothing."""
         labels = labels_of(own_run(ids[0], owner_of(key, token))) if len(ids or []) == 1 else Labels()
-        return ", ".join(labels.tags), labels.notes
+        boxes = [gr.Textbox(words, interactive=bool(ids)) for words in (", ".join(labels.tags), labels.notes)]
+        return [*boxes, *[gr.update(interactive=bool(ids))] * len(view.of_chosen)]
 
     @shown
     def on_compare(token: gr.OAuthToken | None, key, words, ids):
@@ -119,7 +120,8 @@ def _wire_reading(tab: TrainTab, picked: Wiring) -> None:
     for part in (view.search_box, *view.filters):
         part.change(on_search, [*chosen, *view.filters], relist, trigger_mode="always_last", **QUIET)
     view.tab.select(on_select, [*chosen, *view.filters], [view.tags_dropdown, *relist], **QUIET)
-    view.runs_checkboxes.change(on_choose, [key, view.runs_checkboxes], [view.tags_box, view.notes_box], **QUIET)
+    labelled = [view.tags_box, view.notes_box, *view.of_chosen]
+    view.runs_checkboxes.change(on_choose, [key, view.runs_checkboxes], labelled, **QUIET)
     view.compare_button.click(on_compare, chosen, [view.plot_html, view.table_html], api_name="compare_runs")
     view.open_button.click(on_show, chosen, [tab.view.runs_dropdown, tab.tabs], **QUIET).success(**picked)
     view.copy_button.click(on_copy, chosen, tab.components, **QUIET)

@@ -73,6 +73,12 @@ class HistoryView:
         """Return what says, with the search box, which runs are listed: the arguments of `run_filter` after the words."""
         return [self.tags_dropdown, self.starred_checkbox, self.order_dropdown]
 
+    @property
+    def of_chosen(self) -> list[gr.Button | gr.Textbox]:
+        """Return what acts on the chosen runs, and is inactive while there are none."""
+        buttons = [self.compare_button, self.open_button, self.copy_button, self.star_button, self.delete_button]
+        return [*buttons, self.title_box, self.rename_button, self.label_button]
+
 
 def build_history_view(tab: gr.Tab) -> HistoryView:
     """Lay out the list of all runs and the comparison under it."""
@@ -87,11 +93,11 @@ def build_history_view(tab: gr.Tab) -> HistoryView:
         starred_checkbox = gr.Checkbox(False, label=_("Starred only"), min_width=120)
     runs_checkboxes = gr.CheckboxGroup([], label=_("Runs"), elem_classes="runs")
     with gr.Row():
-        compare_button = gr.Button(_("Compare"), variant="primary", min_width=100)
-        open_button = gr.Button(_("Show"), min_width=80)
-        copy_button = gr.Button(_("Copy settings to the form"), min_width=160)
-        star_button = gr.Button(_("Star ★"), min_width=80)
-        delete_button = gr.Button(_("Delete"), variant="stop", min_width=80)
+        compare_button = gr.Button(_("Compare"), variant="primary", interactive=False, min_width=100)
+        open_button = gr.Button(_("Show"), interactive=False, min_width=80)
+        copy_button = gr.Button(_("Copy settings to the form"), interactive=False, min_width=160)
+        star_button = gr.Button(_("Star ★"), interactive=False, min_width=80)
+        delete_button = gr.Button(_("Delete"), variant="stop", interactive=False, min_width=80)
         undo_button = gr.Button(_("Undo delete"), visible=False, min_width=100)
     with gr.Group(visible=False) as delete_group:
         gr.HTML(f"<p class='problem'>{_('Delete the chosen runs? Their adapters stay.')}</p>", padding=True)
@@ -99,12 +105,14 @@ def build_history_view(tab: gr.Tab) -> HistoryView:
             delete_yes = gr.Button(_("Yes, delete"), variant="stop", size="sm")
             delete_no = gr.Button(_("Keep"), size="sm")
     with gr.Row():
-        title_box = gr.Textbox(show_label=False, placeholder=_("New name"), container=False, scale=3)
-        rename_button = gr.Button(_("Rename"), scale=1, min_width=80)
+        title_box = gr.Textbox(show_label=False, placeholder=_("New name"), container=False, interactive=False, scale=3)
+        rename_button = gr.Button(_("Rename"), interactive=False, scale=1, min_width=80)
     with gr.Row():
-        tags_box = gr.Textbox(label=_("Tags"), placeholder=_("poems, korean"), scale=2, min_width=160)
-        notes_box = gr.Textbox(label=_("Private notes"), max_lines=6, scale=3, min_width=160)
-        label_button = gr.Button(_("Save tags and notes"), scale=1, min_width=120)
+        tags_box = gr.Textbox(
+            label=_("Tags"), placeholder=_("poems, korean"), interactive=False, scale=2, min_width=160
+        )
+        notes_box = gr.Textbox(label=_("Private notes"), max_lines=6, interactive=False, scale=3, min_width=160)
+        label_button = gr.Button(_("Save tags and notes"), interactive=False, scale=1, min_width=120)
     plot_html = gr.HTML()
     table_html = gr.HTML(elem_classes="compare")
     return HistoryView(
