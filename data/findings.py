@@ -68,7 +68,8 @@ def find_problems(
         )
         found.append(finding("estimated", "info", words))
     found += _base_problems(settings, base, template_error)
-    if report["mapping"] is None and report["columns"]:
+    is_recognised = report["mapping"] is not None or not report["columns"]
+    if not is_recognised:
         found.append(_unrecognised(report, prepared))
     else:
         found += _bad_rows(settings, prepared)
@@ -76,9 +77,9 @@ def find_problems(
     found += _noticed(prepared, report)
     found += _markup(prepared.markup, settings.markup, cure(_("Turn it into turns"), markup="turns"))
     found += _double_rows(settings, prepared)
-    if not report["train_rows"]:
+    if is_recognised and not report["train_rows"]:
         found.append(finding("no_rows", "stop", _("No rows are left to train on.")))
-    elif report["train_rows"] < FEW_ROWS:
+    elif 0 < report["train_rows"] < FEW_ROWS:
         words = n_(
             "There is only {count} row to train on: the model will repeat it rather than learn from it.",
             "There are only {count} rows to train on: the model will repeat them rather than learn from them.",

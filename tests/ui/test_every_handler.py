@@ -92,13 +92,14 @@ def test_the_same_calls_do_show_it_to_its_owner(page, hub):  # noqa: F811
 
 
 @pytest.mark.parametrize(
-    "clicked", [None, 5, [], {}, {"name": None}, {"name": ["mine"]}, {"name": "../user-alice/mine"}]
+    "clicked", [None, 5, [], {}, {"name": None}, {"name": ["mine"], "number": [0]}, {"name": "../user-alice/mine"}]
 )
-def test_a_click_on_no_card_is_a_sentence(page, caplog, clicked):
-    handler = next(one for one in page[1] if one["api_name"] == "on_card")
-    body = {"data": [GUEST], "fn_index": handler["id"], "session_hash": "s", "event_data": clicked}
+@pytest.mark.parametrize(("name", "given", "status"), [("on_card", GUEST, 500), ("on_cure", None, 200)])
+def test_a_click_on_no_card_and_on_no_cure_is_no_bug(page, caplog, clicked, name, given, status):
+    handler = next(one for one in page[1] if one["api_name"] == name)
+    body = {"data": [given], "fn_index": handler["id"], "session_hash": "s", "event_data": clicked}
     answer = page[0].post("/gradio_api/run/predict", json=body)
-    assert answer.status_code == 500 and SECRET not in answer.text and "A handler failed" not in caplog.text
+    assert answer.status_code == status and SECRET not in answer.text and "A handler failed" not in caplog.text
 
 
 @pytest.mark.parametrize("word", [None, 5, [], ["mine"], {"a": 1}, "\x00", "x\ny", "<b>", "%2e%2e", "a" * 10_000])

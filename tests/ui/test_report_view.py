@@ -1,9 +1,12 @@
 """The report of a check: every number is there, every word escaped, trained tokens are told from the others."""
 
+import re
+
 import pytest
 
-from ui.train.data_form import MAPPED, cures_of, report_views, stops_of
-from ui.train.report_view import conversations, found_in_one_line, histogram, raw_rows, summary, tokens
+from data.findings import finding
+from ui.train.data_form import MAPPED, report_views, stops_of
+from ui.train.report_view import conversations, cures_of, found_in_one_line, histogram, raw_rows, summary, tokens
 
 DROP = {"label": "Leave them out", "changes": {"drop_duplicates": True}}
 SKIP = {"label": "Skip", "changes": {"skip_bad_rows": True}}
@@ -15,9 +18,9 @@ REPORT = {
     **{"mapping": {"prompt": "prompt"}, "shape": "prompt", "mean_length": 17.0, "train_rows": 2},
     "lengths": {"edges": [0, 10, 20], "counts": [1, 3]},
     "findings": [
-        {"level": "warning", "message": "two <doubles>", "cure": DROP},
-        {"level": "stop", "message": "bad rows", "cure": SKIP},
-        {"level": "warning", "message": "again", "cure": DROP},
+        finding("duplicates", "warning", "two <doubles>", DROP),
+        finding("bad_rows", "stop", "bad rows", SKIP),
+        finding("leaked", "warning", "again", DROP),
     ],
     "preview": [
         {
@@ -62,8 +65,17 @@ def test_the_pressing_cures_come_first_and_each_once():
 
 
 def test_a_finding_may_have_several_ways_out():
-    found = {"level": "warning", "message": "markup", "cure": DROP, "other_cures": [SKIP, DROP]}
+    found = finding("markup", "warning", "markup", DROP, SKIP, DROP)
     assert cures_of({**REPORT, "findings": [found, *REPORT["findings"][:1]]}) == [DROP, SKIP]
+
+
+def test_each_cure_is_a_button_in_the_finding_that_it_cures():
+    html = {"label": "Keep <b>", "changes": {"markup": "keep"}}
+    shown = summary({**REPORT, "findings": [*REPORT["findings"], finding("markup", "info", "markup", html)]})
+    boxes = shown.split("<div class='finding ")[1:]
+    labels = [re.findall(r"<button type='button' data-cure='(\d)'>(.*?)</button>", box) for box in boxes]
+    drop, skip = ("1", "Leave them out"), ("0", "Skip")
+    assert labels == [[drop], [skip], [drop], [("2", "Keep &lt;b&gt;")]]
 
 
 def test_trained_tokens_are_told_from_the_others():

@@ -113,6 +113,5 @@ def wire_memory(tab: TrainTab, plan: Wiring) -> Wiring:
     # after the events above and elsewhere that fill the form: listeners of one trigger come one after the other
     filled = [reset.click, tab.plan.preset_radio.input, tab.plan.fit_button.click, tab.plan.load_button.upload]
     filled += [tab.view.cure_button.click, tab.history.copy_button.click, tab.data.map_button.click]
-    filled += [button.click for button in tab.data.cure_buttons]
-    gr.on(filled, **_gathering(tab)).then(None, js=CHECK_SOON, **QUIET).then(**plan)
+    gr.on([*filled, tab.data.report_html.click], **_gathering(tab)).then(None, js=CHECK_SOON, **QUIET).then(**plan)
     return {"fn": on_open, "inputs": tab.memory.store, "outputs": tab.components, **QUIET}

@@ -25,7 +25,6 @@ from ui.train.data_form import (
     CHECK_BUTTON,
     MAPPED,
     DataForm,
-    cures_of,
     example_found,
     preview,
     report_views,
@@ -40,7 +39,7 @@ from ui.train.form_values import (
     rows_key,
     uploaded_names,
 )
-from ui.train.report_view import escape
+from ui.train.report_view import cures_of, escape
 
 PREVIEW_ROWS = 10
 HEARTBEAT_SECONDS = 0.2  # how soon a check that nobody waits for any more ends
@@ -127,8 +126,7 @@ def wire_check(tab, inputs: list, plan: dict[str, Any]) -> None:
     data.stop_button.click(on_stop, data.newest, [data.stop_button, data.found_html], queue=False, **QUIET)
     _wire_source(tab)
     _wire_mapping(tab)
-    for number, button in enumerate(data.cure_buttons):
-        button.click(_curer(tab, number), tab.report, tab.components, **QUIET)
+    _wire_cures(tab)
     data.preview_group.expand(lambda: True, None, data.is_previewed, **QUIET)
     data.preview_group.expand(None, js=CHECK_FOR_PREVIEW, **QUIET)
     data.preview_group.collapse(lambda: False, None, data.is_previewed, **QUIET)
@@ -208,15 +206,19 @@ def _wire_mapping(tab) -> None:
     tab.data.map_button.click(on_map, dropdowns, tab.inputs["columns"], **QUIET)
 
 
-def _curer(tab, number: int):
-    """Return the handler of the cure button `number`."""
+def _wire_cures(tab) -> None:
+    """Let a click on a cure in the report change the form."""
 
     @shown
-    def on_cure(looked_at):
-        cures = cures_of(looked_at and looked_at["report"])
-        return changed_form(tab.names, cures[number]["changes"] if number < len(cures) else {})
+    def on_cure(looked_at, event: gr.EventData):
+        cures = dict(enumerate(cures_of(looked_at and looked_at["report"])))
+        try:
+            changes = cures[event.number]["changes"]
+        except (AttributeError, KeyError, TypeError):  # a browser may send anything; a new check may have other cures
+            changes = {}
+        return changed_form(tab.names, changes)
 
-    return on_cure
+    tab.data.report_html.click(on_cure, tab.report, tab.components, **QUIET)
 
 
 def once(plan: dict[str, Any]) -> dict[str, Any]:

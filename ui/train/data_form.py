@@ -12,7 +12,7 @@ import gradio as gr
 
 from common.language import _
 from data import kinds
-from data.report import Cure, Report
+from data.report import Report
 from runs.forecast.estimate import EXAMPLE_FACTS
 from ui.events import QUIET
 from ui.messages import hint_html
@@ -24,7 +24,6 @@ from ui.train.settings_form import field_id, settings_inputs
 
 FILE_TYPES = [*kinds.KINDS, ".gz"]
 MAPPED = ("messages", "prompt", "completion", "system", "context", "history", "label", "text")  # what a column can be
-MAX_CURES = 6
 CONVERSATIONS, TOKENS = "conversations", "tokens"
 CHECK_BUTTON = "check-data"  # its id in the page
 
@@ -54,7 +53,6 @@ class DataForm:
     mapping_group: gr.Accordion
     mapping_dropdowns: dict[str, gr.Dropdown]
     map_button: gr.Button
-    cure_buttons: list[gr.Button]
     preview_group: gr.Accordion
     preview_radio: gr.Radio
     preview_html: gr.HTML
@@ -65,7 +63,7 @@ class DataForm:
     def views(self) -> list:
         """Return the components that `report_views` updates."""
         mapping = [self.mapping_group, *self.mapping_dropdowns.values()]
-        return [self.found_html, self.report_html, *mapping, *self.cure_buttons, self.preview_group, self.preview_html]
+        return [self.found_html, self.report_html, *mapping, self.preview_group, self.preview_html]
 
 
 def build_data_form() -> DataForm:
@@ -76,9 +74,7 @@ def build_data_form() -> DataForm:
         stop_button = gr.Button(_("Stop the check"), size="sm", min_width=120, scale=0, visible=False)
         # pressed by the page itself when the source has changed
         check_button = gr.Button(_("Check the data"), elem_id=CHECK_BUTTON, visible="hidden")
-    report_html = gr.HTML("", elem_classes="report", visible=False)
-    with gr.Row():
-        cure_buttons = [gr.Button(visible=False, size="sm", variant="primary") for _number in range(MAX_CURES)]
+    report_html = gr.HTML("", elem_classes="report", visible=False, js_on_load=report_view.CURES_SCRIPT)
     with gr.Accordion(_("Which column is what?"), visible=False) as mapping_group:
         gr.HTML(hint_html(_("Filled in with what was found or guessed.")))
         meanings = mapped_words()
@@ -101,7 +97,6 @@ def build_data_form() -> DataForm:
         mapping_group,
         dropdowns,
         map_button,
-        cure_buttons,
         preview_group,
         preview_radio,
         preview_html,
@@ -216,24 +211,22 @@ def example_found() -> str:
 
 
 def report_views(report: Report | None, shown_as: str = CONVERSATIONS, found: str = "") -> list:
-    """Return updates for `DataForm.views`: the report, the columns (open when not recognised), cures, the preview.
+    """Return updates for `DataForm.views`: the report, the columns (open when not recognised), the preview.
 
     Without a report they are empty; `found` is the line under the source then, as HTML.
     """
     if not report:
         hidden = gr.update(visible=False)
-        columns, cures = [gr.update(choices=[], value=None)] * len(MAPPED), [hidden] * MAX_CURES
+        columns = [gr.update(choices=[], value=None)] * len(MAPPED)
         empty = gr.update(value="", visible=False)
-        return [found, empty, hidden, *columns, *cures, gr.skip(), preview(None, shown_as)]
-    mapping, labels = report["mapping"] or report["guess"], [cure["label"] for cure in cures_of(report)]
+        return [found, empty, hidden, *columns, gr.skip(), preview(None, shown_as)]
+    mapping = report["mapping"] or report["guess"]
     columns = ["", *dict.fromkeys([*report["columns"], *mapping.values()])]
     return [
         hint_html(found_in_one_line(report), "problem" if stops_of(report) else "good"),
         gr.HTML(report_view.summary(report), visible=True),
         gr.Accordion(visible=bool(report["columns"]), open=report["mapping"] is None),
         *[gr.Dropdown(columns, value=mapping.get(name, "")) for name in MAPPED],
-        *[gr.Button(label, visible=True) for label in labels],
-        *[gr.Button(visible=False)] * (MAX_CURES - len(labels)),
         gr.Accordion(open=True) if report["mapping"] is None else gr.skip(),
         preview(report, shown_as),
     ]
@@ -247,13 +240,6 @@ def preview(report: Report | None, shown_as: str) -> str:
         return report_view.raw_rows(report)
     show = report_view.tokens if shown_as == TOKENS else report_view.conversations
     return show(report["preview"])
-
-
-def cures_of(report: Report | None) -> list[Cure]:
-    """Return the cures of all findings, the pressing ones first, each once."""
-    findings = sorted(report["findings"] if report else [], key=lambda item: item["level"] != "stop")
-    cures = [cure for item in findings for cure in (item["cure"], *item.get("other_cures", ())) if cure]
-    return [cure for number, cure in enumerate(cures) if cure not in cures[:number]][:MAX_CURES]
 
 
 def stops_of(report: Report | None) -> list[str]:

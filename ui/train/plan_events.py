@@ -41,7 +41,7 @@ from ui.train.check_events import (
     report_for,
     wire_check,
 )
-from ui.train.data_form import cures_of, stops_of
+from ui.train.data_form import stops_of
 from ui.train.form_values import EXAMPLE_DATA, FieldError, form_config, loaded_values, make_config, rows_key
 from ui.train.plan_view import (
     USED_AS_IT_IS,
@@ -52,6 +52,7 @@ from ui.train.plan_view import (
     start_html,
     start_problems_html,
 )
+from ui.train.report_view import cures_of
 from ui.train.settings_form import mark_wrong
 from ui.train.tab import TrainTab
 

@@ -4,11 +4,10 @@ Pure functions of a report. All text from the data is escaped.
 """
 
 import html
-from collections.abc import Iterable
 
 from common.language import Sentence, _, joined, n_
 from data.columns import in_words
-from data.report import BadRow, Finding, Histogram, PreviewRow, Report
+from data.report import BadRow, Cure, Histogram, PreviewRow, Report
 from models.messages import Message
 from ui.messages import hint_html
 
@@ -16,6 +15,13 @@ LEVEL_WORDS = {"stop": _("Needs fixing:"), "warning": _("Note:"), "info": _("Goo
 ROLE_WORDS = {"system": _("System"), "user": _("User"), "assistant": _("Assistant")}
 MAX_RAW_ROWS = 3
 MAX_SHOWN = 4000  # characters of one message, tokens of one row
+# A cure is a button in its finding; a click says its place in `cures_of`.
+CURES_SCRIPT = """
+element.addEventListener('click', event => {
+    const cure = event.target.closest('[data-cure]');
+    if (cure) trigger('click', {number: Number(cure.dataset.cure)});
+});
+"""
 
 
 def found_in_one_line(report: Report) -> Sentence:
@@ -50,7 +56,7 @@ def found_in_one_line(report: Report) -> Sentence:
 def summary(report: Report) -> str:
     """Show the numbers of the data, the histogram of lengths, and every finding."""
     if report["mapping"] is None:
-        return _fact(_rows(report["rows"])) + _findings(report["findings"][:1])
+        return _fact(_rows(report["rows"])) + _findings(report)
     longest = report["longest"]
     facts = (
         _rows(report["rows"]),
@@ -61,7 +67,7 @@ def summary(report: Report) -> str:
         _("{count:,} held out", count=report["held_out_rows"]),
         n_("{count:,} token in the longest row", "{count:,} tokens in the longest row", longest),
     )
-    findings = _findings(report["findings"]) or hint_html(_("No problems found."), "good")
+    findings = _findings(report) or hint_html(_("No problems found."), "good")
     columns = _("Columns: {columns}.", columns=in_words(report["mapping"]))
     counted = _("Counted with the tokenizer of {base}.", base=report["base"])
     base = joined([columns, counted, report["base_reason"]])
@@ -81,13 +87,25 @@ def _fact(words: Sentence) -> str:
     return f"<span class='fact'>{escape(words).replace(number, f'<b>{number}</b>', 1)}</span>"
 
 
-def _findings(findings: Iterable[Finding]) -> str:
-    """Return findings as HTML boxes; their cures are buttons of the page."""
-    return "".join(
-        f"<div class='finding {escape(item['level'])}'><b>{escape(LEVEL_WORDS[item['level']])}</b> {escape(item['message'])}"
-        f"{_bad_rows(item.get('rows', []))}</div>"
-        for item in findings
-    )
+def cures_of(report: Report | None) -> list[Cure]:
+    """Return the cures of all findings, the pressing ones first, each once."""
+    findings = sorted(report["findings"] if report else [], key=lambda item: item["level"] != "stop")
+    cures = [cure for item in findings for cure in (item["cure"], *item["other_cures"]) if cure]
+    return [cure for number, cure in enumerate(cures) if cure not in cures[:number]]
+
+
+def _findings(report: Report) -> str:
+    """Return findings as HTML boxes, each with its rows and the buttons of its cures."""
+    boxes, known = [], cures_of(report)
+    for item in report["findings"]:
+        words = f"<b>{escape(LEVEL_WORDS[item['level']])}</b> {escape(item['message'])}{_bad_rows(item['rows'])}"
+        cures = "".join(
+            f"<button type='button' data-cure='{known.index(cure)}'>{escape(cure['label'])}</button>"
+            for cure in (item["cure"], *item["other_cures"])
+            if cure
+        )
+        boxes.append(f"<div class='finding {escape(item['level'])}'>{words}{cures and f'<p>{cures}</p>'}</div>")
+    return "".join(boxes)
 
 
 def _bad_rows(rows: list[BadRow]) -> str:
