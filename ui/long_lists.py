@@ -8,6 +8,7 @@ from itertools import islice
 
 import gradio as gr
 
+from adapters.library import adapter_names, read_some
 from common.language import Sentence, _
 from ui.events import QUIET
 from ui.messages import shown
@@ -30,6 +31,21 @@ def first_with(choices: Iterable[Choice], typed: str) -> list[Choice]:
     """Return the first choices, at most MAX_LISTED_ENTRIES, whose label holds what was typed, as the dropdown itself compares."""
     wanted = typed.casefold()
     return list(islice((choice for choice in choices if wanted in choice[0].casefold()), MAX_LISTED_ENTRIES))
+
+
+def titled_adapters(
+    owner: str, names: list[str], typed: str = "", kept: Iterable[str] = (), label: Callable[[str], str] = str
+) -> list[Choice]:
+    """Return (label of the title, name) of adapters of `owner`, whose `names` are all of them, the newest first.
+
+    Of many the newest whose name or title match `typed`, and those that are `kept`.
+    """
+    wanted = {*kept, *(adapter_names(owner, typed)[:MAX_LISTED_ENTRIES] if typed else [])}
+    names = called_first(names, typed)
+    listed = [name for _label, name in first_with([(label(name), name) for name in names], typed)]
+    listed += [name for name in names if name in wanted and name not in listed]
+    titles = {adapter.name: adapter.title for adapter in read_some(listed, owner)}
+    return [(label(titles.get(name, name)), name) for name in listed]
 
 
 def how_many(count: int, words: Sentence) -> str:

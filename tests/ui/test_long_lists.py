@@ -5,6 +5,7 @@ import re
 import pytest
 
 from adapters.edit import delete_adapter, rename_adapter, set_notes, undo_delete
+from adapters.library import adapter_names
 from benchmarks.inputs import make_library
 from chat.conversation import new_conversation
 from runs import history
@@ -14,6 +15,7 @@ from runs.run import find_run, list_runs
 from ui.adapters import tab as adapters_tab
 from ui.chat import models as chat_models
 from ui.chat.conversations import listed_models
+from ui.chat.view import title_of
 from ui.long_lists import MAX_LISTED_ENTRIES, TYPE_TO_FIND, first_with, how_many
 from ui.train import history_events, history_view
 
@@ -64,7 +66,8 @@ def test_an_old_run_is_picked_and_found_by_typing(library):
     assert [run_id for _, run_id in history_view.run_choices(runs, "Attempt 3 ")] == [OLD]
     assert [run_id for _, run_id in history_view.run_choices(runs, "Attempt 3 ", "run-5")] == [OLD, "run-5"]
     names = [f"run-{number}" for number in range(COUNT)]
-    assert history_events.adapter_choices(names, "RUN-77", "run-1")[1:] == [("run-77", "run-77"), ("run-1", "run-1")]
+    found = history_events.adapter_choices("alice", names, "RUN-77", "run-1")
+    assert found[1:] == [("run-77", "run-77"), ("run-1", "run-1")]
     assert history_events.lists("bob", OLD)[0].value == "run-0", "another's run is not picked"
 
 
@@ -101,6 +104,16 @@ def test_a_changed_adapter_is_seen_at_once(library):
     assert names_of(adapters_tab._library("alice", "poems", None)[0]) == ["poems"]
 
 
+def test_an_adapter_is_called_by_its_title_before_its_first_answer_and_where_a_training_starts_from_it(library):
+    name = rename_adapter(OLD, "공부 코치", "alice").name
+    first, gone = chat_models.with_titles(new_conversation([f"adapter:{name}", "adapter:gone"]), "alice")["panes"]
+    assert (title_of(first), title_of(gone)) == ("공부 코치", "gone")
+    assert title_of(chat_models.with_titles(new_conversation([f"adapter:{name}"]), "bob")["panes"][0]) == name
+    names = adapter_names("alice")
+    assert ("공부 코치", name) in history_events.adapter_choices("alice", names, "", name)
+    assert history_events.adapter_choices("alice", names, "코치")[1:] == [("공부 코치", name)]
+
+
 def test_an_old_adapter_can_answer_in_the_chat(library, chat_lists):
     newest = chat_models.model_choices("alice", None)
     assert len(newest) == MAX_LISTED_ENTRIES + len(chat_models.CHOICES)
@@ -129,7 +142,7 @@ def test_what_is_called_just_so_comes_before_what_only_holds_it(library):
     runs, _ = history_view.listed("alice", RunFilter("attempt 1"), [])
     assert ids(runs)[0] == "run-1" and ids(runs)[1] == "run-119"
     assert names_of(adapters_tab._library("alice", "run-1", None)[0])[:2] == ["run-1", "run-119"]
-    assert history_events.adapter_choices([f"run-{n}" for n in range(120, 0, -1)], "run-1")[1][0] == "run-1"
+    assert history_events.adapter_choices("alice", [f"run-{n}" for n in range(120, 0, -1)], "run-1")[1][0] == "run-1"
     assert chat_models.model_choices("alice", None, [], "run-1")[0][1] == "adapter:run-1"
 
 

@@ -31,7 +31,7 @@ from ui.chat.answer import end_early
 from ui.chat.handlers import ChatHandlers
 from ui.chat.keys import DOWNLOAD, PICKED
 from ui.chat.layout import NONE_YET, Conversations, Layout
-from ui.chat.models import BASE_AUTO, BESIDE_BASE, in_words, model_choices, models_of
+from ui.chat.models import BASE_AUTO, BESIDE_BASE, in_words, model_choices, models_of, with_titles
 from ui.chat.store import open_conversation
 from ui.chat.updates import at_rest
 from ui.chat.view import room_words, seen_later
@@ -141,9 +141,9 @@ class ConversationHandlers:
     @shown
     def delete(self, values: Values, token: gr.OAuthToken | None):
         """Delete the open conversation and open an empty one; the page keeps it for Undo."""
-        owner_of(values[self.chat.browser_key], token)
+        owner = owner_of(values[self.chat.browser_key], token)
         open_one = end_early(self._open(values))
-        gone, conversation = deleted(open_one), new_conversation(self.chat.models(values))
+        gone, conversation = deleted(open_one), with_titles(new_conversation(self.chat.models(values)), owner)
         others = [one for one in self._records(values) if one["id"] != gone["id"]]
         changes = self._changed({**values, self.parts.gone: open_one}, [gone, *others], conversation)
         return {**changes, **at_rest(self.chat.layout, conversation), self.parts.gone: open_one}

@@ -21,7 +21,7 @@ from ui.chat import view as chat_view
 from ui.chat.answer import SHOW_SECONDS, Answer, Engines, answer, as_draft, end_early, is_answering, update_summary
 from ui.chat.checks import check_text, place_of
 from ui.chat.layout import Layout, as_examples
-from ui.chat.models import BESIDE_BASE, prompts_to_try
+from ui.chat.models import BESIDE_BASE, prompts_to_try, with_titles
 from ui.chat.settings import CUSTOM, NAMED_FIELDS, PRESETS, SUMMARISE, named_values, sampling_of
 from ui.chat.store import open_conversation
 from ui.chat.updates import at_rest, moved_view, whole_view
@@ -155,11 +155,10 @@ class ChatHandlers:
     @shown
     def start_new(self, values: Values, token: gr.OAuthToken | None):
         """Keep the open conversation in the browser and show an empty one."""
-        owner_of(values[self.browser_key], token)
-        own = self.layout
+        owner, own = owner_of(values[self.browser_key], token), self.layout
         conversation = new_conversation(self.models(values), values[own.settings.system_box] or "")
         return {
-            **at_rest(own, conversation),
+            **at_rest(own, with_titles(conversation, owner)),
             own.store: self.with_open_one(values),
             own.seen_html: chat_view.seen_later(),
         }
@@ -185,7 +184,7 @@ class ChatHandlers:
         """Return (visitor, conversation with the panes that are picked now, settings). Raises UserError."""
         visitor, settings = visitor_of(values[self.browser_key], token, request), self.layout.settings.sampling
         sampling = sampling_of({name: values[part] for name, part in settings.items()})
-        return visitor, self.current(values), sampling
+        return visitor, with_titles(self.current(values), visitor.owner), sampling
 
     def current(self, values: Values) -> Conversation:
         """Return the conversation with the picked models and the typed system prompt and summary; no answer in progress.

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from adapters.history import read_history
-from adapters.library import adapter_names, find_adapter, read_some
+from adapters.library import adapter_names, find_adapter
 from adapters.pull import open_adapter
 from chat.conversation import Conversation
 from chat.engine import Model
@@ -16,7 +16,7 @@ from common.errors import UserError
 from common.language import Sentence, _
 from models.base import AUTO, BASE_CHOICES, Base, choose_base, fetch_base
 from models.hub.fetch import Progress
-from ui.long_lists import MAX_LISTED_ENTRIES, called_first, first_with
+from ui.long_lists import titled_adapters
 from ui.owner import Visitor
 
 MAX_PROMPTS, MAX_PROMPT_CHARACTERS = 3, 2_000
@@ -48,19 +48,12 @@ def model_choices(
     Of many adapters the newest that match `typed`, and those that are `picked`.
     """
     kept = [value.removeprefix(ADAPTER) for value in picked]
-    kept += adapter_names(owner, typed)[:MAX_LISTED_ENTRIES] if typed else []  # those whose title was typed, too
-    names = called_first(adapter_names(owner), typed)
-    listed = [name for _label, name in first_with([(str(_of_adapter(name)), name) for name in names], typed)]
-    listed += [name for name in names if name in kept and name not in listed]
-    titles = {adapter.name: adapter.title for adapter in read_some(listed, owner)}
-    shown = [(str(_of_adapter(titles.get(name, name))), ADAPTER + name) for name in listed]
+    titled = titled_adapters(
+        owner, adapter_names(owner), typed, kept, lambda name: str(_("Adapter: {name}", name=name))
+    )
+    shown = [(label, ADAPTER + name) for label, name in titled]
     served = [(str(_("Server: {name}", name=name)), f"remote:{name}") for name in remote.models()] if remote else []
     return shown + in_words(CHOICES) + served
-
-
-def _of_adapter(name: str) -> Sentence:
-    """Return the label of an adapter's choice."""
-    return _("Adapter: {name}", name=name)
 
 
 def in_words(choices: list[tuple[Sentence, str]]) -> list[tuple[str, str]]:
@@ -121,6 +114,16 @@ def label_of(model: str) -> str:
     """Return the label of a choice before it answers: the name alone of an adapter or a server's model."""
     known = {value: label for label, value in [*CHOICES, BESIDE_BASE]}
     return str(known.get(model) or model.partition(":")[2] or _("Model"))
+
+
+def with_titles(conversation: Conversation, owner: str) -> Conversation:
+    """Name the panes of adapters that have not answered yet by the adapters' titles, and return the conversation."""
+    for pane in conversation["panes"]:
+        kind, _colon, name = pane["model"].partition(":")
+        if kind == "adapter" and not pane["who"]:
+            with suppress(UserError):  # it is gone: the answer will say so
+                pane["who"] = find_adapter(name, owner).title
+    return conversation
 
 
 def models_of(conversation: Conversation) -> tuple[str, list[str]]:

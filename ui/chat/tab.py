@@ -19,10 +19,11 @@ from ui.chat.data import DataHandlers, lay_out_data
 from ui.chat.handlers import ChatHandlers
 from ui.chat.keys import FOCUS, IN_THE_BROWSER, toggle
 from ui.chat.layout import LIST, lay_out, lay_out_conversations
-from ui.chat.models import BASE_AUTO, BESIDE_BASE, in_words, label_of, model_choices, models_of
+from ui.chat.models import BASE_AUTO, BESIDE_BASE, in_words, label_of, model_choices, models_of, with_titles
 from ui.chat.settings import NAMED_FIELDS, name_of
 from ui.chat.store import Kept
 from ui.chat.updates import at_rest
+from ui.chat.view import title_of
 from ui.events import QUIET, Updates, Values
 from ui.long_lists import find_while_typing
 from ui.messages import shown
@@ -158,7 +159,7 @@ def _outside(handlers: ChatHandlers, conversations: ConversationHandlers, data: 
         owner = owner_of(key, token)
         picked = f"adapter:{find_adapter(name, owner).name}"
         choices = model_choices(owner, handlers.engines.remote, [picked])
-        conversation = new_conversation([picked, BESIDE_BASE[1]])
+        conversation = with_titles(new_conversation([picked, BESIDE_BASE[1]]), owner)
         return {**conversations.opened(conversation), **listed_models(own, choices, *models_of(conversation))}
 
     wiring: dict[str, Any] = {"inputs": everything, "outputs": outputs, "js": IN_THE_BROWSER, **QUIET}
@@ -172,10 +173,10 @@ def _without_those_gone(handlers: ChatHandlers, values: Values, choices: list) -
     """
     own, known = handlers.layout, [choice for _label, choice in [BESIDE_BASE, *choices]]
     open_one = handlers.open_one(values)
-    first, beside = models_of(open_one) if open_one else (BASE_AUTO, [])
-    gone = [label_of(model) for model in [first, *beside] if model not in known]
-    if not gone or (open_one and is_answering(open_one)):
+    gone = [title_of(pane) for pane in open_one["panes"] if pane["model"] not in known] if open_one else []
+    if not open_one or not gone or is_answering(open_one):
         return {}
+    first, beside = models_of(open_one)
     instead = first if first in known else BASE_AUTO
     words = [_("No longer there: {names}.", names=", ".join(gone))]
     if first not in known:

@@ -12,7 +12,7 @@ from runs.history import EVERY_RUN, Deleted, RunFilter
 from runs.labels import Labels, labels_of, set_labels
 from runs.run import Run, find_run, list_runs
 from ui.events import QUIET, Wiring
-from ui.long_lists import TYPE_TO_FIND, Choice, called_first, find_while_typing, first_with, how_many
+from ui.long_lists import TYPE_TO_FIND, Choice, find_while_typing, how_many, titled_adapters
 from ui.messages import shown
 from ui.owner import owner_of, visitor_of
 from ui.toast import toast_updates
@@ -32,7 +32,7 @@ def lists(owner: str, run_id: str | None, wanted: RunFilter = EVERY_RUN, chosen:
     return [
         gr.Dropdown(choices, value=picked, info=how_many(len(runs), TYPE_TO_FIND)),
         *history_view.listed(owner, wanted, chosen, runs),
-        gr.Dropdown(adapter_choices(adapters), info=how_many(len(adapters), TYPE_TO_FIND)),
+        gr.Dropdown(adapter_choices(owner, adapters), info=how_many(len(adapters), TYPE_TO_FIND)),
         gr.Dropdown([(_dataset_words(found.name, found.rows), found.name) for found in list_datasets(owner)]),
     ]
 
@@ -41,11 +41,9 @@ def _dataset_words(name: str, rows: int) -> Sentence:
     return n_("{name} ({count:,} row)", "{name} ({count:,} rows)", rows, name=name)
 
 
-def adapter_choices(names: list[str], typed: str = "", picked: object = None) -> list[Choice]:
-    """Return the adapters to continue from: none, the newest that match `typed`, and the picked one."""
-    choices = first_with(((name, name) for name in called_first(names, typed)), typed)
-    kept = [(name, name) for name in names if name == picked and (name, name) not in choices]
-    return [(_("scratch"), ""), *choices, *kept]
+def adapter_choices(owner: str, names: list[str], typed: str = "", picked: object = None) -> list[Choice]:
+    """Return the adapters to continue from: none, the newest of `names` that match `typed`, and the picked one."""
+    return [(_("scratch"), ""), *titled_adapters(owner, names, typed, [picked] if isinstance(picked, str) else [])]
 
 
 def tags_of(owner: str) -> list[str]:
@@ -70,7 +68,7 @@ def wire_history(tab: TrainTab, picked: Wiring) -> None:
     find_while_typing(
         tab.inputs["init_adapter"],
         tab.browser_key,
-        lambda owner, typed, name: adapter_choices(adapter_names(owner), typed, name),
+        lambda owner, typed, name: adapter_choices(owner, adapter_names(owner), typed, name),
     )
     _wire_reading(tab, picked)
     _wire_labels(tab, picked)
