@@ -319,6 +319,18 @@ def test_gradios_scripts_have_what_is_mended_on_their_way():
     assert sum(with_roles(script) != script for script in scripts) == 2, sources("gradio")
 
 
+def test_gradios_page_has_the_tags_of_a_links_preview():
+    """ui/patches/link_preview.py: when this fails, look whether Gradio takes them from the app."""
+    import gradio
+
+    from ui.patches.link_preview import with_own_preview
+
+    page = (Path(gradio.__file__).parent / "templates/frontend/index.html").read_bytes()
+    assert b'content="Gradio"' in page and b"githubusercontent" in page, sources("gradio")
+    own = with_own_preview(page, "Name", "About")
+    assert b'content="Gradio"' not in own and b"githubusercontent" not in own, sources("gradio")
+
+
 def test_transformers_caches_keep_keys_and_values_a_layer():
     """chat/batch.py joins and splits them."""
     from transformers import DynamicCache

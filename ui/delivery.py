@@ -13,8 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ui.language import PAGE, in_its_language
 from ui.patches.ended_loader import with_a_clock_that_ends
+from ui.patches.link_preview import with_own_preview
 from ui.patches.roles import with_roles
 from ui.routes import Kind, kind_of
+from ui.theme import ABOUT, NAME
 
 QUALITY = 6  # of Brotli: higher ones take ten times as long for a hundredth
 MIN_BYTES = 400
@@ -58,7 +60,7 @@ class Delivery:
         headers = MutableHeaders(raw=list(start["headers"]))
         if start["status"] == 200:
             if scope["path"] == PAGE:
-                body = in_its_language(body)
+                body = with_own_preview(in_its_language(body), NAME, str(ABOUT))
             if scope["path"].startswith(HASHED):
                 body = with_roles(with_a_clock_that_ends(body))
                 headers["cache-control"] = FOREVER

@@ -20,7 +20,7 @@ from ui.events import QUIET, Wiring
 from ui.language import in_words, language_of, switch_html, texts_of
 from ui.owner import can_sign_in, known_key
 from ui.patches.lean_sessions import keep_no_values
-from ui.theme import MARK
+from ui.theme import ABOUT, MARK, NAME
 from ui.train.run_events import wire
 from ui.train.tab import build_train_tab
 
@@ -88,12 +88,9 @@ def _readable() -> Generator[None]:
 
 def _header_html() -> str:
     """Return the head of the page: the mark, the name, what it is for, the machine, and the languages."""
-    about = _(
-        "Fine-tune a small chat model on your own examples, watch it learn, and chat with it beside the original."
-    )
     return (
         f"<header class='studio'>{MARK.read_text(encoding='utf-8')}"
-        f"<div><h1>TinyLlama Studio</h1><p>{html.escape(str(about))}</p></div>"
+        f"<div><h1>{NAME}</h1><p>{html.escape(str(ABOUT))}</p></div>"
         f"<span class='machine'>{html.escape(str(describe_hardware()))}</span>{switch_html()}</header>"
     )
 
@@ -107,7 +104,7 @@ def build() -> Page:
     """Return the whole page. Imports no torch: the Chat tab does when it is opened."""
     keep_no_values()
     # a run has its own copy of its data
-    with Page(title="TinyLlama Studio", analytics_enabled=False, delete_cache=(3600, MAX_TEMPORARY_SECONDS)) as page:
+    with Page(title=NAME, analytics_enabled=False, delete_cache=(3600, MAX_TEMPORARY_SECONDS)) as page:
         with gr.Row(elem_classes="top"):
             gr.HTML(_header_html())
             if can_sign_in():

@@ -31,6 +31,7 @@ OPEN = {
     "/assets/{path:path}": Kind.ASSET,
     "/favicon.ico": Kind.ASSET,
     "/manifest.json": Kind.ASSET,
+    "/pwa_icon": Kind.ASSET,  # the mark, which the manifest names
     "/robots.txt": Kind.ASSET,
     "/theme.css": Kind.ASSET,
     f"{API}/theme.css": Kind.ASSET,
@@ -97,7 +98,7 @@ CLOSED = {
     f"{API}/stream/{{session_hash}}/{{run}}/{{component_id}}/playlist.m3u8",
     f"{API}/stream/{{session_hash}}/{{run}}/{{component_id}}/{{segment_id}}.{{ext}}",
     f"{API}/stream/{{session_hash}}/{{run}}/{{component_id}}/playlist-file",
-    "/pwa_icon",
+    # draws a picture of any size
     "/pwa_icon/{size}",
     # an older name of file=
     f"{API}/file/{{path:path}}",

@@ -1,4 +1,4 @@
-"""The page's look, on Gradio's variables: colours, type, spacing, light and dark. ui/style.css has what a variable cannot say."""
+"""The name and the look of the page, on Gradio's variables, in light and dark; ui/style.css has what a variable cannot say."""
 
 from pathlib import Path
 
@@ -6,6 +6,10 @@ import gradio as gr
 from gradio.themes.utils.colors import Color
 from gradio.themes.utils.sizes import Size
 
+from common.language import _
+
+NAME = "TinyLlama Studio"
+ABOUT = _("Fine-tune a small chat model on your own examples, watch it learn, and chat with it beside the original.")
 FOLDER = Path(__file__).parent
 MARK = FOLDER / "mark.svg"  # also the page's icon
 STYLES = [FOLDER / "style.css", *sorted(FOLDER.glob("*/*.css"))]  # a tab's own words come last

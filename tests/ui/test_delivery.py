@@ -1,8 +1,11 @@
 """The page is small on its way, and what never changes is sent once."""
 
+import re
+
 import pytest
 
 from tests.ui.calling import guard_of
+from ui.theme import MARK
 
 MAX_PAGE_BYTES = 80_000
 
@@ -11,6 +14,24 @@ MAX_PAGE_BYTES = 80_000
 def asset(laptop) -> str:
     """The address of a script of the page whose name holds its hash."""
     return f"/assets/{laptop.get('/').text.partition('./assets/')[2].partition(chr(34))[0]}"
+
+
+@pytest.mark.parametrize(("language", "about"), [("en", "Fine-tune a small"), ("ko", "미세조정")])
+def test_a_link_to_the_page_is_shown_by_its_own_name_and_words(laptop, language, about):
+    page = laptop.get(f"/?lang={language}").text
+    tags = dict(re.findall(r'<meta (?:property|name)="([\w:]+)" content="([^"]*)"', page))
+    assert tags["og:title"] == "TinyLlama Studio" and about in tags["og:description"]
+    assert tags["description"] == tags["og:description"]
+    assert {name for name in tags if ":" in name} == {"og:type", "og:title", "og:description", "twitter:card"}
+    assert re.findall(r"<meta[^>]*(?:[Gg]radio|https?:)[^>]*>", page) == []
+
+
+def test_the_manifest_names_the_mark(laptop, page, monkeypatch):
+    monkeypatch.setattr(page, "favicon_path", MARK)
+    (icon,) = laptop.get("/manifest.json").json()["icons"]
+    answer = laptop.get(icon["src"])
+    assert (answer.status_code, answer.content) == (200, MARK.read_bytes())
+    assert answer.headers["content-type"].startswith("image/svg+xml")
 
 
 def test_the_page_and_its_description_are_sent_compressed(laptop):
