@@ -9,7 +9,6 @@ import pytest
 
 from common.files import write_json
 from common.language import ENGLISH, KOREAN, _, language
-from common.paths import adapters_folder
 from runs.run import Run, RunState
 from runs.state import SERIES
 from ui.train import run_view
@@ -106,16 +105,16 @@ def test_the_newest_answer_stands_beside_that_of_the_base_and_all_are_kept_below
 def test_a_finished_run_tells_its_result_as_it_is(tmp_path, metrics, words):
     run, state = Run(tmp_path / "runs" / "coach"), RunState(status="done", adapter="coach", total_steps=4)
     run.folder.mkdir(parents=True)
-    state.metrics = {"train_seconds": 60.0, "total_seconds": 120.0, "trainable_parameters": 11_000_000, **metrics}
+    sizes = {"adapter_bytes": 1000, "base_bytes": 2_200_000_000, "total_parameters": 1_111_000_000}
+    times = {"train_seconds": 60.0, "total_seconds": 120.0}
+    state.metrics = {**times, **sizes, "trainable_parameters": 11_000_000, **metrics}
     state.samples = [(0, [{"prompt": "Hi", "answer": "Hello"}]), (4, [{"prompt": "Hi", "answer": "Ahoy"}])]
-    write_json(run.folder / "estimate.json", {"weights": {"trained": 11_000_000, "total": 1_111_000_000}})
-    adapter = adapters_folder(run.owner) / "coach"
-    adapter.mkdir(parents=True)
-    (adapter / "adapter_model.safetensors").write_bytes(b"x" * 1000)
     shown = html.unescape(learned_html(run, state))
     assert [word for word in words if word not in shown] == []
     assert "2 min of training" in shown and "1 MB instead of 2.2 GB: 1.0% of the weights were trained" in shown
     assert shown.index("Hello") < shown.index("Ahoy")
+    state.metrics["base_bytes"] = 0  # a base without safetensors
+    assert "instead of" not in learned_html(run, state)
 
 
 def test_predicted_and_measured_memory_stand_side_by_side(tmp_path):

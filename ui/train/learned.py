@@ -3,22 +3,16 @@
 import html
 import math
 
-from adapters.library import WEIGHTS
 from adapters.result_picture import Result, Sample, loss_words
 from adapters.values import number
-from common.errors import UserError
-from common.files import read_object
 from common.language import Sentence, _, n_
-from common.paths import adapters_folder, contained
 from runs.evaluations import best_sample
-from runs.forecast.estimate import ESTIMATE_FILE
+from runs.events import Metrics
 from runs.labels import title_of
 from runs.run import Run
 from runs.state import RunState
 from ui.answers import lines_html, pair_html
 from ui.messages import hint_html
-
-BYTES_PER_WEIGHT = 2  # of a whole model in 16 bits
 
 
 def learned_html(run: Run, state: RunState) -> str:
@@ -64,25 +58,19 @@ def _finished(run: Run, state: RunState) -> str:
             "It does worse on examples that it was not trained on. Try fewer epochs, a lower learning rate or more examples."
         )
         parts.append(hint_html(advice, "problem"))
-    facts = [fact for fact in (result.facts(), size_words(run, state)) if fact]
+    facts = [fact for fact in (result.facts(), size_words(state.metrics)) if fact]
     parts.append(hint_html(" · ".join(map(str, facts))))
     if sample := result.sample:
         parts.append(pair_html(sample.prompt, sample.before, sample.after, _("With your adapter")))
     return "".join(parts)
 
 
-def size_words(run: Run, state: RunState) -> Sentence | None:
-    """Say how small the adapter is beside the whole model; None while a number is missing."""
-    weights = read_object(run.folder / ESTIMATE_FILE).get("weights")
-    total = number(weights.get("total")) if isinstance(weights, dict) else None
-    trained = number(state.metrics.get("trainable_parameters"))
-    try:
-        size = (contained(adapters_folder(run.owner), state.adapter) / WEIGHTS).stat().st_size
-    except (OSError, UserError):  # renamed or deleted since
+def size_words(metrics: Metrics) -> Sentence | None:
+    """Say how small the adapter is beside its base; None while a number is missing."""
+    names = ("adapter_bytes", "base_bytes", "trainable_parameters", "total_parameters")
+    size, whole, trained, total = (number(metrics.get(name)) for name in names)
+    if not (size and whole and trained and total and min(size, whole, trained) > 0 and trained < total):
         return None
-    if not total or not trained or not 0 < trained < total:
-        return None
-    whole = BYTES_PER_WEIGHT * (total - trained)
     values = {"size": megabytes(size), "whole": megabytes(whole), "share": trained / total}
     return _("{size} instead of {whole}: {share:.1%} of the weights were trained", **values)
 
