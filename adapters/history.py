@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from adapters.library import Adapter
 from common.files import read_object, write_json
@@ -19,6 +19,14 @@ MAX_CURVE_BYTES = 1_000_000
 Points = list[tuple[int, float]]
 
 
+class Answer(TypedDict):
+    """A prompt and the model's answer, both clipped; `is_cut` says that the answer did not come to its end."""
+
+    prompt: str
+    answer: str
+    is_cut: NotRequired[bool]
+
+
 @dataclass
 class History:
     """Losses as (step, loss) points, the kept step, and the answers before the first and after the last step."""
@@ -26,8 +34,8 @@ class History:
     losses: Points = field(default_factory=list)
     eval_losses: Points = field(default_factory=list)
     kept_step: int | None = None
-    answers_before: list[dict[str, str]] = field(default_factory=list)
-    answers_after: list[dict[str, str]] = field(default_factory=list)
+    answers_before: list[Answer] = field(default_factory=list)
+    answers_after: list[Answer] = field(default_factory=list)
 
 
 def write_curve(folder: Path, losses: Points, eval_losses: Points) -> None:
@@ -65,10 +73,13 @@ def _points(value: object) -> Points:
     ]
 
 
-def _answers(value: object) -> list[dict[str, str]]:
+def _answers(value: object) -> list[Answer]:
     """Return the prompts and answers of a JSON value as text."""
     answers = [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-    return [{name: str(one.get(name)) for name in ("prompt", "answer")} for one in answers]
+    return [
+        Answer(prompt=str(one.get("prompt")), answer=str(one.get("answer")), is_cut=bool(one.get("is_cut")))
+        for one in answers
+    ]
 
 
 def has_own_prompts(adapter: Adapter) -> bool:

@@ -15,7 +15,7 @@ from adapters.card import LICENSES, CardFacts, write_card
 from adapters.history import History, has_own_prompts, read_history
 from adapters.hub_base import on_hub
 from adapters.library import CONFIG, METRICS, SETTINGS, WEIGHTS, Adapter
-from adapters.result_picture import Result, Sample, draw_result
+from adapters.result_picture import Result, best_sample, draw_result
 from adapters.trust.check import TOKENIZER_FILES, check_adapter
 from adapters.trust.scan import scan
 from common.files import check_free, sweep, write_json, write_text
@@ -95,8 +95,7 @@ def export_zip(adapter: Adapter, target: Path) -> Path:
 
 def _picture(adapter: Adapter, name: str, history: History, with_answers: bool) -> bytes | None:
     """Draw the result of the training, in English; with a sample answer only where the card has them, too."""
-    rows, before = adapter.metric("rows"), {one["prompt"]: one["answer"] for one in history.answers_before}
-    pairs = [Sample(one["prompt"], before.get(one["prompt"], ""), one["answer"]) for one in history.answers_after]
+    rows = adapter.metric("rows")
     result = Result(
         name=name,
         base=adapter.base.rsplit("/", 1)[-1],
@@ -107,7 +106,7 @@ def _picture(adapter: Adapter, name: str, history: History, with_answers: bool) 
         losses=history.losses,
         eval_losses=history.eval_losses,
         kept_step=history.kept_step,
-        sample=next((pair for pair in pairs if pair.before and pair.after), None) if with_answers else None,
+        sample=best_sample(history.answers_before, history.answers_after) if with_answers else None,
     )
     with language(ENGLISH):
         return draw_result(result)

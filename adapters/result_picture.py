@@ -4,16 +4,18 @@ For the page and for the model card, in the size that sites show beside a link.
 """
 
 from dataclasses import astuple, dataclass, field
+from difflib import SequenceMatcher
 
 from adapters.curves import INK, PAPER, SCALE, paint_losses, png
 from adapters.fonts import can_show, font
-from adapters.history import Points
+from adapters.history import Answer, Points
 from common.language import ENGLISH, Sentence, _, current_language, joined, language, n_
 from common.words import duration
 
 WIDTH, HEIGHT, MARGIN = 1200, 630, 60
 ACCENT, SUBDUED = (19, 118, 107), (75, 85, 99)
 MAX_LOSS = 1e6
+MAX_COMPARED_WORDS = 200  # of an answer: comparing takes the square of it
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,24 @@ class Result:
         found = [n_("{count:,} example", "{count:,} examples", self.rows)] if self.rows else []
         found += [_("{time} of training", time=duration(self.seconds))] if self.seconds else []
         return joined(found, " · ")
+
+
+def best_sample(before: list[Answer], after: list[Answer]) -> Sample | None:
+    """Return the prompt whose answers differ most, word by word, with both; None where none differ.
+
+    Both have words. A pair in which an answer was cut is taken only where there is no whole one.
+    """
+    last = {answer["prompt"]: answer for answer in after}
+    pairs = [(first, last[first["prompt"]]) for first in before if first["prompt"] in last]
+
+    def worth(pair: tuple[Answer, Answer]) -> tuple[bool, float]:
+        words = [answer["answer"].split()[:MAX_COMPARED_WORDS] for answer in pair]
+        is_whole = not any(answer.get("is_cut") for answer in pair)
+        return is_whole, 1 - SequenceMatcher(None, *words, autojunk=False).ratio()
+
+    pairs = [pair for pair in pairs if all(answer["answer"].split() for answer in pair) and worth(pair)[1] > 0]
+    best = max(pairs, key=worth, default=None)
+    return Sample(best[0]["prompt"], *(one["answer"] for one in best)) if best else None
 
 
 def loss_words(before: float | None, after: float | None) -> Sentence | None:

@@ -1,19 +1,16 @@
-"""The evaluations on the held-out rows that decide which step is kept, and when a stage ends early; the best sample.
+"""The evaluations on the held-out rows that decide which step is kept, and when a stage ends early.
 
 Light: no torch. Evaluations are the held-out losses in the log of the trainer's state, which every checkpoint holds: a kill, a
 resume and a checkpoint that comes back from the Hub change nothing. Step 0 is the model as it came, and does not count.
 """
 
 import math
-from difflib import SequenceMatcher
 from pathlib import Path
 
 from common.files import read_object
 from runs.checkpoints import COMPLETE
-from runs.events import Answer
 
 STATE = "trainer_state.json"
-MAX_COMPARED_WORDS = 200  # of an answer: comparing takes the square of it
 Evaluations = dict[int, float]  # {step: held-out loss}
 
 
@@ -47,20 +44,3 @@ def best_beside(checkpoint: Path) -> Path | None:
     """Return the best checkpoint by the evaluations of `checkpoint`; None when it is that itself, or not there whole."""
     found = checkpoint.with_name(f"checkpoint-{best_step(evaluations_of(checkpoint))}")
     return found if found != checkpoint and (found / COMPLETE).exists() else None
-
-
-def best_sample(before: list[Answer], after: list[Answer]) -> tuple[Answer, Answer] | None:
-    """Return the (before, after) of the prompt whose answers differ most, word by word; None where none differ.
-
-    Both have words. A pair in which an answer was cut is taken only where there is no whole one.
-    """
-    last = {answer["prompt"]: answer for answer in after}
-    pairs = [(first, last[first["prompt"]]) for first in before if first["prompt"] in last]
-
-    def worth(pair: tuple[Answer, Answer]) -> tuple[bool, float]:
-        words = [answer["answer"].split()[:MAX_COMPARED_WORDS] for answer in pair]
-        is_whole = not any(answer.get("is_cut") for answer in pair)
-        return is_whole, 1 - SequenceMatcher(None, *words, autojunk=False).ratio()
-
-    pairs = [pair for pair in pairs if all(answer["answer"].split() for answer in pair) and worth(pair)[1] > 0]
-    return max(pairs, key=worth, default=None)

@@ -7,8 +7,9 @@ a training process has no visitor, and each reader gets them in their own langua
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Any, TypedDict, cast
 
+from adapters.history import Answer
 from common.files import JSON_ERRORS, append_json_line
 from common.language import packed, unpacked
 from data.report import Cure
@@ -18,14 +19,6 @@ MAX_ANSWERS, MAX_ANSWER_CHARACTERS = (
     20,
     5_000,
 )  # of a `samples` event, and of a prompt or an answer: a training writes less
-
-
-class Answer(TypedDict):
-    """A prompt and the model's answer, both clipped; `is_cut` says that the answer did not come to its end."""
-
-    prompt: str
-    answer: str
-    is_cut: NotRequired[bool]
 
 
 class Metrics(TypedDict, total=False):

@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 
 import pytest
 
@@ -12,7 +11,6 @@ from runs.config import TrainConfig
 from runs.evaluations import (
     STATE,
     best_beside,
-    best_sample,
     best_step,
     evaluations_in,
     evaluations_of,
@@ -71,30 +69,3 @@ def test_without_held_out_rows_the_best_cannot_be_known(settings):
     assert problems(eval_fraction=0.0) == [f"{label_of(next(iter(settings)))}: {words}"]
     assert problems() == problems(eval_fraction=0.0, eval_data="theirs.jsonl") == []
     assert problems(eval_fraction=0.0, data="example") == [], "the example has held-out rows of its own"
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "best"),
-    [
-        (["a b c d", "a b c d"], ["a b c x", "a x y z"], 1),
-        (["a b c d", "a b"], ["a b x d", " "], 0),
-        (["a b", "a b c d"], ["x y …", "a b c x"], 1),
-        (["a b", "a b"], ["a x …", "x y …"], 1),
-        (["a b", "a  b"], ["a b", "a b"], None),
-        ([], ["a"], None),
-    ],
-    ids=["most", "without words", "cut", "all cut", "same", "nothing before"],
-)
-def test_the_best_sample_differs_most_has_words_and_is_whole_where_one_is(before, after, best):
-    def answers(texts):
-        return [{"prompt": f"{n}?", "answer": text, "is_cut": text.endswith("…")} for n, text in enumerate(texts)]
-
-    assert best_sample(answers(before), answers(after)) == (
-        None if best is None else (answers(before)[best], answers(after)[best])
-    )
-
-
-def test_answers_of_any_length_are_compared_in_a_moment():
-    began = time.monotonic()
-    before, after = ([{"prompt": "?", "answer": "a " * count}] for count in (100_000, 150_000))
-    assert best_sample(before, after) is None and time.monotonic() - began < 2

@@ -3,10 +3,9 @@
 import html
 import math
 
-from adapters.result_picture import Result, Sample, loss_words
+from adapters.result_picture import Result, best_sample, loss_words
 from adapters.values import number
 from common.language import Sentence, _, n_
-from runs.evaluations import best_sample
 from runs.events import Metrics
 from runs.labels import title_of
 from runs.run import Run
@@ -27,7 +26,6 @@ def result_of(run: Run, state: RunState) -> Result:
     """Return what the run came to: for its page and its picture."""
     samples, metrics = state.curve("samples"), state.metrics
     after = dict(samples).get(state.kept_place, samples[-1][1]) if samples else []
-    best = best_sample(samples[0][1], after) if samples and samples[0][0] == 0 else None
     rows = number(metrics.get("rows"))
     return Result(
         name=title_of(run),
@@ -39,7 +37,7 @@ def result_of(run: Run, state: RunState) -> Result:
         losses=state.curve("losses"),
         eval_losses=state.curve("eval_losses"),
         kept_step=state.kept_place,
-        sample=Sample(best[0]["prompt"], *(str(one["answer"]) for one in best)) if best else None,
+        sample=best_sample(samples[0][1], after) if samples and samples[0][0] == 0 else None,
     )
 
 
