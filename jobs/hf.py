@@ -279,7 +279,7 @@ def job_words():
             raise UserError(_("This sign-in is not allowed to run jobs."), SCOPE_HINT) from error.__cause__
         if status == 404:
             raise UserError(
-                _("The Hugging Face Hub does not know this job any more."), _("Resume starts a new one.")
+                _("The Hugging Face Hub no longer knows this job."), _("Resume the run: that starts a new job.")
             ) from error.__cause__
         raise
 

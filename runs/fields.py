@@ -82,6 +82,21 @@ LABELS = {
     "sample_prompts": _("Sample prompts"),
     "test_sets": _("Test sets"),
 }
+CHOICES = {  # what a choice does, where its value alone does not say it
+    "system_turns": {"join": _("Move to the front"), "keep": _("Leave in place")},
+    "markup": {
+        "ask": _("Leave as text and warn"),
+        "turns": _("Read as messages"),
+        "strip": _("Remove"),
+        "keep": _("Leave as text"),
+    },
+    "too_long": {
+        "drop": _("Leave out"),
+        "cut": _("Cut after a complete message"),
+        "split": _("Split into several rows"),
+    },
+    "keep": {"last": _("The last step"), "best": _("The step with the lowest held-out loss")},
+}
 
 
 class Mark(Enum):
@@ -121,6 +136,12 @@ def setting(
 def label_of(name: str) -> str:
     """Return a setting's name as people read it, 'LoRA rank (r)' for lora_r; what is no setting keeps its name."""
     return LABELS.get(name, name)
+
+
+def choices_of(item: Field) -> list[tuple[str, str]]:
+    """Return (label, value) of the choices of a setting: what one does, and its value, as config.yaml has it."""
+    known = CHOICES.get(item.name, {})
+    return [(f"{known[value]} ({value})" if value in known else value, value) for value in item.metadata["choices"]]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import UserError
 from runs.config import GROUPS, TrainConfig
-from runs.fields import LABELS, Mark, label_of
+from runs.fields import CHOICES, LABELS, Mark, choices_of, label_of
 from runs.presets import PRESETS, preset_values
 
 
@@ -27,6 +27,15 @@ def test_a_setting_that_does_not_say_what_it_means_to_others_fails_here():
 def test_every_setting_has_a_label_of_its_own():
     assert set(LABELS) == {item.name for item in fields(TrainConfig)}
     assert len(set(LABELS.values())) == len(LABELS)
+
+
+def test_a_choice_is_said_in_words_and_keeps_its_value():
+    settings = {item.name: item for item in fields(TrainConfig)}
+    assert {name: tuple(words) for name, words in CHOICES.items()} == {
+        name: settings[name].metadata["choices"] for name in CHOICES
+    }
+    assert choices_of(settings["too_long"])[0] == ("Leave out (drop)", "drop")
+    assert choices_of(settings["lr_scheduler_type"])[0] == ("cosine", "cosine")
 
 
 @pytest.mark.parametrize("preset", PRESETS)

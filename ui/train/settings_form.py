@@ -8,7 +8,7 @@ import gradio as gr
 
 from common.language import _, said
 from runs.config import GROUPS, SERVER, marked
-from runs.fields import Problem, label_of
+from runs.fields import Problem, choices_of, label_of
 from ui.owner import on_space
 from ui.train.form_values import shown_fields
 
@@ -36,7 +36,7 @@ def _component_of(item: Field) -> gr.components.Component:
         del about["info"]
         return gr.File(file_types=[".yaml", ".yml"], height=120, **about)
     if item.metadata["choices"]:
-        return gr.Dropdown(list(item.metadata["choices"]), value=default, **about)
+        return gr.Dropdown(choices_of(item), value=default, **about)
     if isinstance(default, bool):
         return gr.Checkbox(default, **about)
     if isinstance(default, int | float):
