@@ -1,22 +1,30 @@
 """Runs a module of this app in a process of its own, listens to it, and ends it with what it started."""
 
+import json
 import os
 import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import IO
+from pathlib import Path
+from typing import IO, Any
 
+from common.errors import UserError, as_user_error
+from common.files import read_json, write_json
+from common.language import _, packed, unpacked
 from common.paths import REPOSITORY
 
 POLL_SECONDS = 0.1
 LAST_LINES_SECONDS = 5.0
 MAX_LINES = 10_000
 MAX_LINE_BYTES = 2**20
+
+Tell = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
 
 
 def run_child(
@@ -79,3 +87,54 @@ def _listen(stdout: IO[bytes], lines: "queue.Queue[str]", ended: threading.Event
 def _taken(lines: "queue.Queue[str]") -> list[str]:
     """Return the lines that are there now, without waiting."""
     return [lines.get() for _ in range(lines.qsize())]
+
+
+def ask_child(
+    module: str, request: object, variables: dict[str, str], tell: Tell, stop: threading.Event | None = None
+) -> Any:
+    """Run `module`, whose `main` calls `answer_parent`, on `request` (a JSON value) and return its answer.
+
+    Its sentences go to `tell`; setting `stop` kills it. Raises UserError: what the module raised, for a stop, and for a process
+    that ended without an answer.
+    """
+
+    def watch(lines: list[str]) -> None:
+        if stop and stop.is_set():
+            raise UserError(_("Stopped."), _("Nothing was kept."))
+        for line in lines:
+            with suppress(ValueError, KeyError, TypeError):  # a library's word, not ours
+                tell(*unpacked(json.loads(line)["tells"]))
+
+    with tempfile.TemporaryDirectory(prefix="studio-child-") as folder:
+        asked, answered, log = (Path(folder) / name for name in ("request.json", "answer.json", "log.txt"))
+        write_json(asked, request)
+        with open(log, "wb") as stderr:
+            code = run_child([module, str(asked), str(answered)], variables, stderr, watch)
+        answer = unpacked(read_json(answered))
+        if not isinstance(answer, dict):
+            last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [_("no reason given")])[
+                -1
+            ]
+            words = _("The process ended with the code {code}: {reason}", code=code, reason=last[:300])
+            raise UserError(words, _("It may have had too little memory. Close other programs, then try again."))
+    if "error" in answer:
+        raise UserError(**answer["error"])
+    return answer["answer"]
+
+
+def answer_parent(arguments: list[str], work: Callable[[Any, Tell], object]) -> int:
+    """Write what `work(request, tell)` returns, or the UserError that it raises, for `ask_child`; return the exit code 0."""
+    asked, answered = map(Path, arguments)
+
+    def tell(what: str, fraction: float | None = None) -> None:
+        print(json.dumps({"tells": packed([what, fraction])}), flush=True)
+
+    try:
+        answer: dict[str, object] = {"answer": work(read_json(asked), tell)}
+    except Exception as error:
+        known = as_user_error(error, with_paths=False)
+        if known is None:
+            raise
+        answer = {"error": {"message": known.message, "hint": known.hint}}
+    write_json(answered, packed(answer))
+    return 0

@@ -3,12 +3,16 @@
 import os
 import resource
 import sys
+import threading
 import time
 
 import psutil
 import pytest
 
-from common.child import MAX_LINE_BYTES, run_child
+from common.child import MAX_LINE_BYTES, ask_child, run_child
+from common.errors import UserError
+from common.language import Sentence
+from common.paths import REPOSITORY
 
 LEAVES_ONE = "import os, time\nif os.fork() == 0:\n    time.sleep(60)\nprint(os.getpgid(0), flush=True)"
 
@@ -50,3 +54,45 @@ def group_of(pid: int) -> int:
         return os.getpgid(pid)
     except OSError:  # ended meanwhile, or not to be asked
         return -1
+
+
+ASKED = """
+import sys, time
+from common.child import answer_parent
+from common.errors import UserError
+from common.language import _
+
+def work(request, tell):
+    print("a word of a library", flush=True)
+    tell(_("Half of {all}", all=request), 0.5)
+    if request == "refuse":
+        raise UserError(_("No {what}.", what=request), "Ask again.")
+    if request == "sleep":
+        time.sleep(60)
+    return {"twice": 2 * request} if request != "crash" else {}["key"]
+
+sys.exit(answer_parent(sys.argv[1:], work))
+"""
+
+
+def asked(tmp_path, request, tell=lambda words, part: None, stop=None):
+    (tmp_path / "asked_child.py").write_text(ASKED)
+    return ask_child("asked_child", request, {**os.environ, "PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}, tell, stop)
+
+
+def test_a_child_answers_says_how_far_it_is_and_refuses_in_words(tmp_path):
+    told = []
+    assert asked(tmp_path, 4, lambda *said: told.append(said)) == {"twice": 8}
+    assert told == [("Half of 4", 0.5)] and isinstance(told[0][0], Sentence)
+    with pytest.raises(UserError, match="No refuse") as refused:
+        asked(tmp_path, "refuse")
+    assert isinstance(refused.value.message, Sentence)
+    with pytest.raises(UserError, match="ended with the code 1: KeyError: 'key'"):
+        asked(tmp_path, "crash")
+
+
+def test_a_child_that_is_asked_ends_when_it_is_stopped(tmp_path):
+    stop = threading.Event()
+    with pytest.raises(UserError, match="Stopped"):
+        asked(tmp_path, "sleep", lambda words, part: stop.set(), stop)
+    assert "asked_child" not in " ".join(" ".join(one.cmdline()) for one in psutil.Process().children(recursive=True))
