@@ -5,6 +5,7 @@ python -m adapters show NAME                 everything that is known of one
 python -m adapters import PATH               a folder or a zip, checked first
 python -m adapters export NAME --to FILE     a zip
 python -m adapters merge NAME --to FOLDER    merged into its base; --gguf writes files for llama.cpp and Ollama too
+python -m adapters mix NAME NAME             two or more of one base, into a new one
 python -m adapters push NAME                 to your account on the Hub, private unless --public
 python -m adapters pull owner/name           from the Hub; also owner/name@revision, owner/name/folder or an address
 python -m adapters search                    adapters on the Hub, of one base or --mine
@@ -24,6 +25,7 @@ from adapters.facts import COLUMNS, describe_template, facts_of
 from adapters.hub_base import name_hub_base
 from adapters.intake import import_adapter
 from adapters.library import Adapter, adapter_names, find_adapter
+from adapters.mix import DENSITY, KINDS, Mix, mix
 from adapters.package import PushOptions, export_zip
 from adapters.pull import look, open_adapter, pull, search_hub
 from adapters.push import plan_push
@@ -71,6 +73,14 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument(
         "--gguf", action="store_true", help=_("also write f16, q8_0 and the adapter as GGUF, with a Modelfile")
     )
+    mixed = command("mix", _mix, _("mix two or more adapters of one base into a new one"))
+    mixed.add_argument("names", nargs="+", metavar="NAME")
+    mixed.add_argument("--kind", default="svd", choices=KINDS, help=joined([f"{k}: {v}." for k, v in KINDS.items()]))
+    mixed.add_argument("--weights", nargs="+", type=float, help=_("one for each [equal parts of 1]"))
+    mixed.add_argument(
+        "--density", type=float, default=DENSITY, help=_("of TIES and DARE: the part that is kept [0.5]")
+    )
+    mixed.add_argument("--name", default="", help=_("[what it was made of]"))
     push = command("push", _push, _("push an adapter to the Hugging Face Hub"))
     push.add_argument("name")
     push.add_argument("--repo", default="", help=_("name, or owner/name [the adapter's name]"))
@@ -190,6 +200,16 @@ def _merge(options: argparse.Namespace) -> None:
         merged.folder.rename(target)
     for line in lines:
         _say(line)
+
+
+def _mix(options: argparse.Namespace) -> None:
+    """Mix adapters into a new one, and print its name."""
+    adapters = [_opened(name) for name in options.names]
+    how = Mix(options.kind, options.weights or [1 / len(adapters)] * len(adapters), options.density)
+    made = mix(adapters, how, options.name, progress_on_stderr())
+    _say(_("Mixed as '{name}'.", name=made.adapter.title))
+    for note in made.notes:
+        _say(note)
 
 
 def _push(options: argparse.Namespace) -> None:

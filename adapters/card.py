@@ -85,12 +85,11 @@ def write_card(adapter: Adapter, history: History, facts: CardFacts) -> str:
     made_with = f"[TinyLlama Studio](https://huggingface.co/spaces/{space})" if is_space else "TinyLlama Studio"
     parts = [
         f"# {cell(adapter.title)}",
-        f"A LoRA adapter for [{adapter.base}](https://huggingface.co/{adapter.base}), fine-tuned on "
-        f"{_training_words(adapter, facts)}.",
+        f"A LoRA adapter for [{adapter.base}](https://huggingface.co/{adapter.base}), {_made_words(adapter, facts)}.",
         f"## Use it\n\n```python\n{snippet}```\n\nIt needs `pip install peft transformers`; it loads the base by itself.",
         _results(adapter, facts),
         _answers(history) if facts.with_answers else "",
-        f"## How it was trained\n\n{_settings_table(adapter)}\n\n{_machine(adapter)}",
+        "" if _is_computed(adapter) else f"## How it was trained\n\n{_settings_table(adapter)}\n\n{_machine(adapter)}",
         LIMITATIONS.format(base=FOUR_BIT_BASE if is_embedded else UNSEEN_BASE if facts.has_unseen_base else ""),
         f"Made with {made_with}.",
     ]
@@ -129,6 +128,18 @@ def _front_matter(adapter: Adapter, facts: CardFacts) -> str:
         model_name=facts.name if results else None,
         eval_results=results or None,
     ).to_yaml()
+
+
+def _is_computed(adapter: Adapter) -> bool:
+    """Return whether the adapter was computed from others, without a training of its own."""
+    return adapter.origin.kind in ("mixed", "repaired")
+
+
+def _made_words(adapter: Adapter, facts: CardFacts) -> str:
+    """Return how the adapter was made, by a training or from other adapters, as Markdown."""
+    if _is_computed(adapter):
+        return f"{adapter.origin.kind} without a training: {cell(adapter.origin.source)}"
+    return f"fine-tuned on {_training_words(adapter, facts)}"
 
 
 def _training_words(adapter: Adapter, facts: CardFacts) -> str:

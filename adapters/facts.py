@@ -90,11 +90,16 @@ def _describe_when(adapter: Adapter) -> str:
 
 
 def describe_origin(adapter: Adapter) -> str:
-    """Return how the adapter came here: trained, imported from a file, or pulled, with the repository."""
+    """Return how the adapter came here: trained, imported from a file, computed from others, or pulled, with the repository."""
     origin = adapter.origin
     if origin.kind == "pulled":
         return _("downloaded from {repo}", repo=origin.source)
-    words = _("imported from {file}", file=origin.source) if origin.kind == "imported" else _("trained here")
+    ways = {
+        "imported": _("imported from {file}", file=origin.source),
+        "mixed": _("mixed from {parts}", parts=origin.source),
+        "repaired": _("repaired: {parts}", parts=origin.source),
+    }
+    words = ways.get(origin.kind, _("trained here"))
     sources = adapter.private_sources
     return joined([words, _("from {repo} (private)", repo=sources[0].repo_id) if sources else ""], ", ")
 

@@ -120,14 +120,15 @@ class Adapter:
 
     @property
     def private_sources(self) -> list[PrivateSource]:
-        """Return the private repositories that it is from: pulled, trained further, or a copy of either."""
+        """Return the private repositories that it is from: pulled, trained further, made of several, or a copy of any."""
         found, origin = [], self.origin
         while origin:
             if origin.kind == "pulled" and not origin.is_public:
                 found.append(PrivateSource(origin.repo_id, origin.by))
+            found += origin.made_of
             origin = origin.init_origin
         named = text(self.metrics.get("private_source"))  # of a zip, or of what was pulled from a private copy
-        return found + ([PrivateSource(named)] if named else [])
+        return found + [PrivateSource(repo_id) for repo_id in named.split()]
 
     @property
     def pushed_to(self) -> list[str]:
@@ -188,6 +189,16 @@ def read_adapter(folder: Path) -> Adapter:
         config=config,
         record=read_object(folder / RECORD, MAX_RECORD_BYTES),
     )
+
+
+def sources_of_copy(adapter: Adapter) -> list[PrivateSource]:
+    """Return the private sources of an adapter beside this one that has the very same weights."""
+    mine = adapter.folder / WEIGHTS
+    for weights in adapter.folder.parent.glob(f"*/{WEIGHTS}"):
+        is_alike = weights.stat().st_size == mine.stat().st_size and weights.read_bytes() == mine.read_bytes()
+        if is_alike and (sources := read_adapter(weights.parent).private_sources):
+            return sources
+    return []
 
 
 def list_adapters(owner: str = LOCAL_OWNER) -> list[Adapter]:

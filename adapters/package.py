@@ -120,7 +120,7 @@ def _copy(adapter: Adapter, folder: Path, names: tuple[str, ...]) -> None:
 
 
 def _write_settings(adapter: Adapter, folder: Path, tells_source: bool = True) -> None:
-    """Write the settings that may be published; with `tells_source` also the private repository that it is from."""
+    """Write the settings that may be published; with `tells_source` also the private repositories that it is from."""
     config = {one.name: one.value for one in adapter.told_settings()}
     if config:
         write_text(folder / SETTINGS, yaml.safe_dump(config, sort_keys=False))
@@ -130,7 +130,7 @@ def _write_settings(adapter: Adapter, folder: Path, tells_source: bool = True) -
     if Path(str(metrics.get("base"))).is_absolute():
         metrics["base"] = Path(metrics["base"]).name
     if tells_source and adapter.private_sources:
-        metrics["private_source"] = adapter.private_sources[-1].repo_id
+        metrics["private_source"] = " ".join(dict.fromkeys(one.repo_id for one in adapter.private_sources))
     if metrics:
         write_json(folder / METRICS, metrics)
 

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from adapters.library import Adapter, read_adapter, update_record
-from adapters.origin import PrivateSource
+from adapters.library import Adapter, read_adapter, sources_of_copy, update_record
 from adapters.package import PushOptions, write_package
-from adapters.trust.check import WEIGHTS
 from common.errors import UserError
 from common.files import sweep
 from common.language import Sentence, _, joined, n_
@@ -278,7 +276,7 @@ def _check_source(adapter: Adapter, is_private: bool) -> None:
     It may be pulled from there, trained further, or a copy that was imported from a zip or a folder. The access is asked for
     at each push, because the owner may have opened the repository since.
     """
-    sources = [] if is_private else adapter.private_sources or _sources_of_copy(adapter)
+    sources = [] if is_private else adapter.private_sources or sources_of_copy(adapter)
     for source in sources:
         try:
             with in_words(source.repo_id):
@@ -295,16 +293,6 @@ def _check_source(adapter: Adapter, is_private: bool) -> None:
             by = _("It was downloaded by {account}.", account=source.by) if source.by else ""
             hint = _("Push it as private, or have the owner of that repository make it public first.")
             raise UserError(joined([words, by]), hint) from error
-
-
-def _sources_of_copy(adapter: Adapter) -> list[PrivateSource]:
-    """Return the private sources of an adapter beside this one that has the very same weights."""
-    mine = adapter.folder / WEIGHTS
-    for weights in adapter.folder.parent.glob(f"*/{WEIGHTS}"):
-        is_alike = weights.stat().st_size == mine.stat().st_size and weights.read_bytes() == mine.read_bytes()
-        if is_alike and (sources := read_adapter(weights.parent).private_sources):
-            return sources
-    return []
 
 
 def _megabytes(files: list[PlannedFile]) -> float:

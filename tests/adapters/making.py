@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from adapters.history import write_curve
-from common.files import read_object, write_json, write_text
+from common.files import read_json, read_object, write_json, write_text
 from common.paths import adapters_folder
 from models.base import DEFAULT_BASE
 from runs.config import told_settings
@@ -59,3 +59,19 @@ def write_history(folder: Path) -> None:
     answers = {"samples_before": "before <script>", "samples_after": "``` after"}
     answers = {name: [{"prompt": "Hi", "answer": text}] for name, text in answers.items()}
     write_json(folder / "metrics.json", {**read_object(folder / "metrics.json"), **answers})
+
+
+def change_of(folder: Path) -> dict:
+    """{layer: scaling * B @ A} of an adapter's folder."""
+    from safetensors.torch import load_file
+
+    config = read_json(folder / "adapter_config.json")
+    weights = load_file(folder / "adapter_model.safetensors")
+    scaling = config["lora_alpha"] / config["r"]
+    names = {name.partition(".lora_")[0] for name in weights}
+    return {name: scaling * weights[f"{name}.lora_B.weight"] @ weights[f"{name}.lora_A.weight"] for name in names}
+
+
+def differences(one: dict, other: dict) -> list[float]:
+    """The largest difference of each layer's change."""
+    return [(one[name] - other[name]).abs().max().item() for name in one]
