@@ -1,0 +1,172 @@
+"""The process that measures repairs: python -m evaluation.repair_process REQUEST.json ANSWER.json, see `common.child.ask_child`.
+
+The base is in memory once, in the precision that was asked for; each point is an adapter of its own in a temporary folder.
+"""
+
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from adapters.library import Adapter, read_adapter
+from adapters.loras import Loras
+from adapters.repair import Repair, find_intruders, write_repaired
+from chat.resident import Model, Resident
+from common.child import Tell, answer_parent
+from common.errors import UserError
+from common.files import write_json
+from common.language import Sentence, _, packed
+from common.words import duration
+from data.intake import prepare
+from data.test_sets import Item, find_test_set, items_of
+from evaluation.config import RUN
+from evaluation.likelihood import answer_losses, text_losses
+from evaluation.repair import FILE
+from evaluation.scores import SCORES, Parts
+from evaluation.statistics import difference, estimate
+from models.base import choose_base, fetch_base
+from models.family import shape_of
+from models.hardware import available_memory
+from runs.labels import title_of
+from runs.queue import accelerator
+from runs.run import find_run
+from runs.test_sets import draw
+
+SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of alpha: the base to the adapter as it is
+STRENGTHS = (0.25, 0.5, 0.75, 1.0)
+GENERAL = "general"
+MAX_HELD_OUT_ROWS = 300
+BYTES_A_WEIGHT = {"fp32": 4, "auto": 4, "8bit": 3, "4bit": 3, "bf16": 2, "fp16": 2}  # while the base is loaded
+MAX_LIBRARY_BYTES = 1_000_000_000  # what torch takes, and the activations
+LOSS = SCORES["loss"]
+
+
+def main(arguments: list[str]) -> int:
+    """Answer the request of `evaluation.repair.measure`: write repair.json into the adapter's folder."""
+    return answer_parent(arguments, _work)
+
+
+def _work(request: dict[str, Any], tell: Tell) -> None:
+    adapter = read_adapter(Path(request["adapter"]))
+    tell(_("Reading the rows"), None)
+    title, held_out = _held_out(request["test_set"], adapter.folder.parent.name)
+    waiting = _("Waiting for the end of another training or evaluation on this machine")
+    with accelerator(lambda: tell(waiting, None)):
+        measure_points(adapter, title, held_out, draw(GENERAL, adapter.folder.parent.name), request["precision"], tell)
+
+
+def _held_out(test_set: str, owner: str) -> tuple[str, list[Item]]:
+    """Return the title and at most MAX_HELD_OUT_ROWS items of a test set, or of the rows that a run held out."""
+    if test_set.startswith(RUN):
+        run = find_run(test_set.removeprefix(RUN), owner)
+        title = _("Held-out rows of {run}", run=title_of(run))
+        items: Iterator[Item] = items_of(prepare(run.config().data_settings(), run.folder).held_out)
+    else:
+        found = find_test_set(test_set, owner)
+        title, items = found.title, found.items()
+    rows = list(islice(items, MAX_HELD_OUT_ROWS))
+    if not rows:
+        raise UserError(_("'{name}' has no rows.", name=title), _("Name a test set that shows what it should know."))
+    return title, rows
+
+
+def measure_points(
+    adapter: Adapter, title: str, held_out: list[Item], general: list[Item], precision: str, tell: Tell
+) -> None:
+    """Measure the loss on both at each point of both repairs, and write repair.json. Raises UserError."""
+    Loras(adapter)  # refuses what is no sum of LoRAs before anything is loaded
+    base_folder = fetch_base(choose_base(adapter.base_choice, adapter.base_revision), tell)
+    _check_memory(base_folder, precision)
+    repairs, notes, intruders = [Repair("scale", value) for value in SCALES], [], None
+    try:
+        intruders = find_intruders(adapter, base_folder, _with_time_left(tell))
+        repairs += [Repair("reduce", value) for value in STRENGTHS if intruders]
+        notes += [] if intruders else [_("No layer has an intruder dimension: there is nothing to reduce.")]
+    except UserError as error:  # the base's weights are quantised: alpha can be scaled all the same
+        notes.append(error.message)
+    resident, of_rows, of_texts, tell = Resident(most_adapters=1), [], [], _with_time_left(tell)
+    with tempfile.TemporaryDirectory() as folder:
+        for place, repair in enumerate(repairs):
+            values = {"point": repair.words(), "done": place + 1, "total": len(repairs)}
+            tell(_("Measuring {point} ({done} of {total})", **values), place / len(repairs))
+            point = Path(folder) / str(
+                place
+            )  # a whole adapter: all are asked in its template, the base (alpha times 0) too
+            shutil.copytree(adapter.folder, point, ignore=shutil.ignore_patterns("*.safetensors"))
+            write_repaired(adapter, repair, point)
+            model = Model(base_folder, precision, point)
+            of_rows.append(_losses(resident, model, held_out))
+            of_texts.append(_losses(resident, model, general))
+    tell(_("Computing scores and intervals"), None)
+    points = _points(repairs, _common(of_rows), _common(of_texts))
+    found = {"points": points, "held_out_title": title, "precision": precision, "intruders": intruders, "notes": notes}
+    write_json(adapter.folder / FILE, packed(found))
+
+
+def _losses(resident: Resident, model: Model, items: Sequence[Item]) -> dict[int, Parts]:
+    """Return (nats, tokens) by the number of each item that fits into the model."""
+    stop = threading.Event()
+    texts = text_losses(resident, model, [item for item in items if "text" in item], stop)
+    answers = answer_losses(resident, model, [item for item in items if "answer" in item], stop)
+    found = ((result["item"], LOSS.per_item({}, result)) for result in chain(texts, answers))
+    return {number: parts for number, parts in found if parts}
+
+
+def _common(losses: list[dict[int, Parts]]) -> list[list[Parts]]:
+    """Return of each point the losses of those items that all points have, in one order. Raises UserError without any."""
+    numbers = sorted(set.intersection(*(set(of_point) for of_point in losses)))
+    if not numbers:
+        words = _("No row gave a number with every point.")
+        raise UserError(words, _("The rows may be longer than the model's window: name another test set."))
+    return [[of_point[number] for number in numbers] for of_point in losses]
+
+
+def _points(repairs: list[Repair], of_rows: list[list[Parts]], of_texts: list[list[Parts]]) -> list[dict[str, Any]]:
+    """Return each point as `evaluation.repair.Point` has it; the first is the base."""
+    lowest = min(of_rows, key=LOSS.value)
+    return [
+        {
+            "repair": asdict(repair),
+            "held_out": asdict(estimate(rows, LOSS)),
+            "general": asdict(estimate(texts, LOSS)),
+            "learned": asdict(difference(of_rows[0], rows, LOSS)),
+            "forgotten": asdict(difference(of_texts[0], texts, LOSS)),
+            "is_as_good": difference(lowest, rows, LOSS).verdict != "worse",
+        }
+        for repair, rows, texts in zip(repairs, of_rows, of_texts, strict=True)
+    ]
+
+
+def _check_memory(base_folder: Path, precision: str) -> None:
+    """Raise UserError when the base does not fit into the memory that is free now."""
+    shape = shape_of(base_folder)
+    needed, free = shape.parameters * BYTES_A_WEIGHT[precision] + MAX_LIBRARY_BYTES, available_memory()
+    if needed > free:
+        words = _(
+            "Measuring needs {needed:.1f} GB of memory; {free:.1f} GB are free.", needed=needed / 1e9, free=free / 1e9
+        )
+        raise UserError(words, _("Close the chat and other programs, then try again."))
+
+
+def _with_time_left(tell: Tell) -> Tell:
+    """Return `tell` with about how long the rest of this work takes behind each sentence, by the pace from now on."""
+    began = time.monotonic()
+
+    def told(what: str, fraction: float | None) -> None:
+        seconds = (time.monotonic() - began) * (1 / fraction - 1) if fraction else 0
+        left: str | Sentence = (
+            _("{what}, about {time} left", what=what, time=duration(seconds)) if seconds >= 1 else what
+        )
+        tell(left, fraction)
+
+    return told
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
