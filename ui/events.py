@@ -9,3 +9,28 @@ Values = dict[Block, Any]  # the values of an event's inputs, by component
 Updates = dict[Block, Any]  # what an event changes, by component: a value, or the component with other properties
 
 QUIET: Wiring = {"show_progress": "hidden"}  # no progress bar over the outputs
+
+# not while nobody looks, nor while the last answer is on its way
+_ASK = """async (key, name, version) => {
+  if (!key || document.hidden || window["asking ENDPOINT"]) return version;
+  window["asking ENDPOINT"] = true;
+  try {
+    const body = JSON.stringify({data: [key, name || ""]}), headers = {"content-type": "application/json"};
+    const address = `${window.gradio_config.root}${window.gradio_config.api_prefix}/run/ENDPOINT`;
+    const answer = await fetch(address, {method: "POST", headers, body});
+    return answer.ok ? (await answer.json()).data[0] : version;
+  } catch {
+    return "no answer";
+  } finally {
+    window["asking ENDPOINT"] = false;
+  }
+}"""
+
+
+def asking(endpoint: str) -> str:
+    """Return the script of a timer that asks `endpoint(key, name)` for the version of what is shown, a short text.
+
+    It does so without an event of Gradio, at which the browser would draw every output that it ever had. An app that does not
+    answer is a change: the event that follows fails, and Gradio says so and connects again.
+    """
+    return _ASK.replace("ENDPOINT", endpoint)

@@ -16,7 +16,7 @@ from runs.queue import enqueue, launch
 from runs.queue import stop as stop_run
 from runs.resolve import capped
 from runs.run import RunState, find_run, read_state
-from ui.events import QUIET, Wiring
+from ui.events import QUIET, Wiring, asking
 from ui.messages import shown
 from ui.owner import owner_of, visitor_of
 from ui.toast import toast_updates
@@ -35,22 +35,6 @@ from ui.train.run_downloads import wire_downloads
 from ui.train.tab import IDLE_TICK_SECONDS, TrainTab
 
 TICK_SECONDS = 1.0  # how often the page asks whether the shown run has changed; IDLE_TICK_SECONDS while it does not run
-# Asked without an event of Gradio, at which the browser would draw every output that it ever had; not while nobody looks. An
-# app that does not answer is a change: the event that follows fails, and Gradio says so and connects again.
-ASK = """async (key, run, shown) => {
-  if (!key || document.hidden || window.isAsking) return shown;
-  window.isAsking = true;
-  try {
-    const body = JSON.stringify({data: [key, run || ""]}), headers = {"content-type": "application/json"};
-    const address = `${window.gradio_config.root}${window.gradio_config.api_prefix}/run/version_of_run`;
-    const answer = await fetch(address, {method: "POST", headers, body});
-    return answer.ok ? (await answer.json()).data[0] : shown;
-  } catch {
-    return "no answer";
-  } finally {
-    window.isAsking = false;
-  }
-}"""
 # On a phone a run stands above the form. That of who has just pressed Start stays below it, and is scrolled to: nothing jumps.
 STAY = "() => { document.querySelector('.train').dataset.started = '' }"
 SHOW_RUN = """() => setTimeout(() => {
@@ -126,7 +110,7 @@ def _wire_view(tab: TrainTab) -> Wiring:
         **QUIET,
     }
     gr.api(version_of_run, queue=False)
-    tab.timer.tick(None, [*inputs, tab.shown], tab.shown, js=ASK)
+    tab.timer.tick(None, [*inputs, tab.shown], tab.shown, js=asking("version_of_run"))
     tab.shown.change(on_change, inputs, [*view.live, tab.phase], **QUIET)
     tab.phase.change(**picked)
     view.runs_dropdown.change(**picked)
