@@ -3,7 +3,6 @@
 A training does not depend on an open page: a timer asks whether the run's files have changed, also after a reload.
 """
 
-import html
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +13,7 @@ from models.base import AUTO, BASE_CHOICES
 from models.hardware import find_gpus
 from runs.presets import DEFAULT
 from ui.events import QUIET, Wiring
+from ui.steps import build_step
 from ui.toast import Toast, build_toast
 from ui.train.backup_section import BackupForm, RestoreForm, build_backup_form, build_restore_form
 from ui.train.browser_copy import FormMemory, build_form_store
@@ -136,9 +136,9 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
     form_store = build_form_store()
     with gr.Row(equal_height=False, elem_classes="train"):
         with gr.Column(scale=5, min_width=340, elem_classes="train-form"):
-            _build_step(1, _("Examples"))
+            build_step(1, _("Examples"))
             data = build_data_form()
-            _build_step(2, _("How long"))
+            build_step(2, _("How long"))
             preset_radio = gr.Radio(
                 preset_choices(None),
                 value=DEFAULT,
@@ -147,7 +147,7 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
                 container=False,
                 elem_classes="presets",
             )
-            _build_step(3, _("Start"))
+            build_step(3, _("Start"))
             with gr.Row(elem_classes="start"):
                 start_button = gr.Button(
                     _("Start training"), variant="primary", size="lg", min_width=180, scale=0, elem_id="start-button"
@@ -184,11 +184,6 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
         download=gr.DownloadButton(visible="hidden", elem_id="download-made"),
         timer=gr.Timer(IDLE_TICK_SECONDS),
     )
-
-
-def _build_step(number: int, title: str) -> None:
-    """Lay out the heading of one of the three steps."""
-    gr.HTML(f"<h2><span aria-hidden='true'>{number}</span> {html.escape(str(title))}</h2>", elem_classes="step")
 
 
 def _build_advanced(
