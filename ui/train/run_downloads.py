@@ -10,17 +10,13 @@ from common.language import _
 from common.paths import new_download_folder
 from runs.bundle import write_bundle
 from runs.run import read_state
-from ui.events import QUIET, Wiring
+from ui.downloads import clicking
+from ui.events import QUIET
 from ui.messages import shown
 from ui.owner import owner_of
 from ui.train.history_events import own_run
 from ui.train.learned import result_of
 from ui.train.tab import TrainTab
-
-CLICK_DOWNLOAD = """() => setTimeout(() => {
-    const made = document.querySelector('#download-made');
-    (made.tagName === 'A' ? made : made.querySelector('a') || made).click();
-}, 400)"""
 
 
 def wire_downloads(tab: TrainTab) -> None:
@@ -54,7 +50,7 @@ def wire_downloads(tab: TrainTab) -> None:
         return str(made)
 
     view = tab.view
-    click: Wiring = {"fn": None, "js": CLICK_DOWNLOAD}
+    click = clicking(tab.download)
     view.log_button.click(on_log, inputs, tab.download, api_name="log").success(**click)
     view.bundle_button.click(on_bundle, [*inputs, view.data_checkbox], tab.download, api_name="bundle").success(**click)
     view.picture_button.click(on_picture, inputs, tab.download, **QUIET).success(**click)

@@ -12,6 +12,7 @@ from common.language import _, joined, said
 from models.base import AUTO, BASE_CHOICES
 from models.hardware import find_gpus
 from runs.presets import DEFAULT
+from ui.downloads import build_download
 from ui.events import QUIET, Wiring
 from ui.steps import build_step
 from ui.toast import Toast, build_toast
@@ -181,7 +182,7 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
         history,
         toast,
         restore,
-        download=gr.DownloadButton(visible="hidden", elem_id="download-made"),
+        download=build_download("download-made"),
         timer=gr.Timer(IDLE_TICK_SECONDS),
     )
 
