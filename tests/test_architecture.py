@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-LAYERS = ("common", "models", "adapters", "data", "runs", "trainer", "jobs", "evaluation", "ui")  # each may import those before it
+# each may import those before it
+LAYERS = ("common", "models", "adapters", "data", "runs", "trainer", "jobs", "evaluation", "ui")
 FOLDERS = (*LAYERS, "chat", "examples")
 EDGES = ("chat/__main__.py",)  # a command line may put engines together, as the page does
 ALLOWED = {folder: {*LAYERS[: place + 1]} for place, folder in enumerate(LAYERS)}
