@@ -1,6 +1,6 @@
 """Texts that say nearly the same: MinHash and LSH over shingles of characters, then their exact similarity.
 
-    overlap(items, texts)           which items of a test set stand in the training data
+    overlap(items, rows)            which items of a test set stand among the rows of a training
     near_duplicates(texts)          which texts of one set say nearly the same as an earlier one
 
 Two texts are near when the Jaccard similarity of their sets of shingles is at least `MIN_SIMILARITY`. Shingles are runs of 5
@@ -30,21 +30,21 @@ MAX_CHARACTERS = 10_000  # of a text that are compared
 
 @dataclass
 class Overlap:
-    """The numbers of the items that stand in other texts letter for letter, and of those that stand there nearly."""
+    """The numbers of the items that stand among other rows letter for letter, and of those that stand there nearly."""
 
     exact: set[int] = field(default_factory=set)
     near: set[int] = field(default_factory=set)
 
 
-def overlap(items: Iterable[Item], training_texts: Iterable[str]) -> Overlap:
-    """Return which items are among these texts, which `text_of` made of the rows of a training; they are read once."""
+def overlap(items: Iterable[Item], rows: Iterable[Conversation]) -> Overlap:
+    """Return which items are among these rows, by `text_of` each; the rows are read once."""
     found, index = Overlap(), NearTexts()
     exact: dict[bytes, list[int]] = {}
     for item in items:
         text = text_of(item)
         exact.setdefault(_hash(text), []).append(item["number"])
         index.add(item["number"], text)
-    for text in training_texts:
+    for text in map(text_of, rows):
         found.exact.update(exact.get(_hash(text), ()))
         found.near.update(index.find(text))
     found.near -= found.exact

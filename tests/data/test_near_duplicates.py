@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from data.near_duplicates import MIN_SIMILARITY, NearTexts, near_duplicates, overlap, text_of
+from data.near_duplicates import MIN_SIMILARITY, NearTexts, near_duplicates, overlap
 from data.test_sets import find_test_set, items_of
 
 ENGLISH = "The candle burns with a steady flame, and the wax rises slowly in the wick by capillary attraction."
@@ -72,7 +72,7 @@ def test_test_items_in_the_training_rows_are_counted_once_as_exact_or_near():
         row(KOREAN.replace("강이다", "강"), "예"),
         row("What is 2 + 3?", "5"),
     ]
-    found = overlap(items_of(tested), map(text_of, trained))
+    found = overlap(items_of(tested), trained)
     assert (found.exact, found.near) == ({1, 5}, {2})
 
 
