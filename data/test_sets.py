@@ -13,7 +13,6 @@ import json
 import secrets
 import shutil
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Literal, TypedDict, cast
 
 from common.errors import UserError
-from common.files import read_json_lines, read_object, write_json
+from common.files import JSON_ERRORS, read_object, write_json
 from common.language import _, packed, unpacked
 from common.paths import LOCAL_OWNER, as_title, contained, test_sets_folder
 from data.check import in_child
@@ -77,9 +76,15 @@ class TestSet:
     notes: tuple[str, ...] = ()
 
     def items(self) -> Iterator[Item]:
-        """Yield the items, numbered from 1."""
-        for number, item in enumerate(read_json_lines(self.folder / ITEMS_FILE), 1):
-            yield {"number": number, **item}
+        """Yield the items, numbered from 1; a damaged line is none, and the others keep their numbers."""
+        with open(self.folder / ITEMS_FILE, "rb") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    item = json.loads(line)
+                except JSON_ERRORS:
+                    continue
+                if isinstance(item, dict) and isinstance(item.get("text", item.get("answer")), str):
+                    yield {"number": number, **item}
 
 
 def items_of(conversations: Iterable[Conversation]) -> Iterator[Item]:
@@ -134,7 +139,7 @@ def write_test_set(
     """
     folder.mkdir(parents=True)
     digest, rows, written, kind = sha256(), 0, 0, cast("Kind", "text")
-    answers: Counter[str] = Counter()
+    answers: set[str] = set()  # as many as tell that they are no labels
     with open(folder / ITEMS_FILE, "wb") as file:
         for item in items:
             line = _line(item)
@@ -145,10 +150,10 @@ def write_test_set(
             if "text" not in item:
                 kind = "conversations"
             if len(answers) <= MAX_LABELS:
-                answers["" if "choices" in item or "text" in item else item["answer"].strip()] += 1
+                answers.add("" if "choices" in item or "text" in item else item["answer"].strip())
     about = {"title": title, "source": source, "revision": revision, "fingerprint": digest.hexdigest(), "rows": rows}
     write_json(
-        folder / ABOUT_FILE, {**about, "kind": kind, "labels": _labels(answers, rows), "notes": packed([*notes])}
+        folder / ABOUT_FILE, {**about, "kind": kind, "labels": labels_of(answers, rows), "notes": packed([*notes])}
     )
     return read_test_set(folder, owner)
 
@@ -166,11 +171,12 @@ def _line(item: Item) -> bytes:
     return json.dumps(plain, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace") + b"\n"
 
 
-def _labels(answers: Counter[str], rows: int) -> list[str]:
-    """Return the distinct answers when these are the labels of a classification: few, short and repeated; else none."""
-    is_few = 2 <= len(answers) <= MAX_LABELS and rows >= MIN_ROWS_A_LABEL * len(answers)
-    is_short = all(0 < len(answer) <= MAX_LABEL_CHARACTERS and "\n" not in answer for answer in answers)
-    return sorted(answers) if is_few and is_short else []
+def labels_of(answers: Iterable[str], rows: int) -> list[str]:
+    """Return the distinct answers of so many rows where they are labels of a classification: few, short, repeated; else []."""
+    labels = {answer.strip() for answer in answers}
+    is_few = 2 <= len(labels) <= MAX_LABELS and rows >= MIN_ROWS_A_LABEL * len(labels)
+    is_short = all(0 < len(label) <= MAX_LABEL_CHARACTERS and "\n" not in label for label in labels)
+    return sorted(labels) if is_few and is_short else []
 
 
 def read_test_set(folder: Path, owner: str) -> TestSet:

@@ -166,8 +166,10 @@ def test_a_damaged_test_set_is_a_line_without_rows_and_hides_no_other(made, abou
 def test_damaged_lines_are_left_out_and_the_others_keep_their_numbers(made):
     one = made([PAIR, {**PAIR, "completion": "Bye"}])
     lines = (one.folder / "items.jsonl").read_text().splitlines()
-    (one.folder / "items.jsonl").write_text(f'{lines[0]}\n[1]\n{{"answer": \n{lines[1]}\n')
-    assert [item["answer"] for item in one.items()] == ["Hello", "Bye"]
+    (one.folder / "items.jsonl").write_text(
+        f'{lines[0]}\n[1]\n{{"answer": \n{{"text": 3}}\n{{}}\n{"[" * 100_000}\n{lines[1]}\n'
+    )
+    assert [(item["number"], item["answer"]) for item in one.items()] == [(1, "Hello"), (7, "Bye")]
 
 
 def test_an_owner_keeps_so_many_and_so_much(made, monkeypatch):
