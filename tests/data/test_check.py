@@ -116,12 +116,14 @@ def test_asking_imports_no_torch():
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded by Linux")
-def test_data_that_takes_too_much_memory_is_a_sentence(settings, tmp_path):
+@pytest.mark.parametrize("asked", [{"rows": 1}, {"title": "Mine", "owner": "local"}], ids=["check", "test set"])
+def test_data_that_takes_too_much_memory_is_a_sentence(settings, tmp_path, monkeypatch, asked):
+    monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
     rows = tmp_path / "rows.json"  # the one kind that is parsed as a whole
     pairs = [{"prompt": f"question {number} " * 20, "completion": "answer " * 20} for number in range(100_000)]
     rows.write_text(json.dumps(pairs))
     request, result = tmp_path / "request.json", tmp_path / "result.json"
-    request.write_text(json.dumps({"settings": asdict(replace(settings, data=str(rows))), "rows": 1}))
+    request.write_text(json.dumps({"settings": asdict(replace(settings, data=str(rows))), **asked}))
     code = "import sys, data.check as c; c.MAX_DATA_BYTES = 30_000_000; c.main(sys.argv[1:])"
     subprocess.run([sys.executable, "-c", code, str(request), str(result)], cwd=REPOSITORY, check=False)
     assert "needs more memory" in unpacked(json.loads(result.read_text()))["error"]["message"]
