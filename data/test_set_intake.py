@@ -19,7 +19,7 @@ from common.mix import DataSet, data_sets
 from common.paths import LOCAL_OWNER, as_title, free_name, slug, test_sets_folder
 from data.choices import Choice, first_number, read_choice
 from data.conversations import Row
-from data.gathering import gather
+from data.gathering import Gathered, gather
 from data.markup import describe_markup
 from data.notices import describe, name_bad
 from data.reading import read_source
@@ -42,6 +42,7 @@ def make_test_set(settings: DataSettings, title: str, owner: str = LOCAL_OWNER) 
     root = test_sets_folder(owner)
     root.mkdir(parents=True, exist_ok=True)
     sweep(*root.glob(".new-*"))
+    _check_room(root, owner, 0)
     with tempfile.TemporaryDirectory(dir=root, prefix=".new-") as folder:
         made = _read(settings, one, as_title(title), owner, Path(folder))
         with FileLock(root / ".lock"):
@@ -57,14 +58,14 @@ def _read(settings: DataSettings, one: DataSet, title: str, owner: str, folder: 
     where = (settings.data_config, settings.data_split, revision)
     most = min(settings.max_rows or MAX_ROWS, MAX_ROWS)
     source = read_source(one.place, *where, most, settings.seed, settings.table(settings.sheet))
-    chosen: list[tuple[int, Choice]] = []
+    mapping, chosen = settings.mapping(), list[tuple[int, Choice]]()
     characters = 0
 
     def others() -> Iterator[tuple[int, Row]]:
         """Yield the rows that are not multiple choice."""
         nonlocal characters
         for number, row in source.numbered:
-            if choice := read_choice(row):
+            if not mapping and (choice := read_choice(row)):
                 chosen.append((number, choice))
                 characters += choice.characters
                 if characters > MAX_BYTES:
@@ -72,24 +73,37 @@ def _read(settings: DataSettings, one: DataSet, title: str, owner: str, folder: 
             else:
                 yield number, row
 
-    mapping = settings.mapping()
     found = gather(replace(source, numbered=others()), folder, mapping, settings.system_turns, settings.markup)
     first = first_number(choice for _number, choice in chosen)
-    asked = ((conversation["row"], item_of(conversation)) for conversation in found.conversations.part())
-    picked = ((number, _choice_item(choice, first)) for number, choice in chosen)
-    in_order = [item for _number, item in heapq.merge(asked, picked, key=lambda pair: pair[0])]
     is_text = found.kinds == {"text"} and not chosen
-    items = [item for item in in_order if item and ("text" in item) == is_text]
+
+    def items() -> Iterator[Item | None]:
+        """Yield all rows in their order; None for those that are nothing to ask, and for text among conversations."""
+        asked = ((conversation["row"], item_of(conversation)) for conversation in found.conversations.part())
+        picked = ((number, _choice_item(choice, first)) for number, choice in chosen)
+        for _number, item in heapq.merge(asked, picked, key=lambda pair: pair[0]):
+            yield item if item and ("text" in item) == is_text else None
+
+    left_out = sum(item is None for item in items())
+    notes = _notes(found, len(chosen), left_out, settings.markup)
+    if left_out == len(found.conversations) + len(chosen):
+        raise UserError(_("There is no question with an answer, and no text."), joined(notes))
+    kept = (item for item in items() if item)
+    return write_test_set(folder / "set", kept, title or source.name, source.name, owner, revision or "", notes)
+
+
+def _notes(found: Gathered, chosen: int, left_out: int, markup: str) -> list[str]:
+    """Return sentences on the rows that were read, of which `chosen` more are multiple choice, and on what was left out."""
     notes = found.notes + [told[2] for table in found.tables for told in table.described()]
     if found.bad:
         words = n_(
             "{bad:,} of {count:,} row cannot be used.",
             "{bad:,} of {count:,} rows cannot be used.",
-            found.rows + len(chosen),
+            found.rows + chosen,
             bad=found.bad.count,
         )
         notes.append(joined([words, name_bad(found.bad.first[:MAX_NAMED])]))
-    if left_out := len(in_order) - len(items):
+    if left_out:
         notes.append(
             n_(
                 "{count:,} row is no question with an answer and is left out.",
@@ -97,10 +111,7 @@ def _read(settings: DataSettings, one: DataSet, title: str, owner: str, folder: 
                 left_out,
             )
         )
-    notes += [told[2] for told in describe(found.noticed)] + describe_markup(found.markup, settings.markup)
-    if not items:
-        raise UserError(_("There is no question with an answer, and no text."), joined(notes))
-    return write_test_set(folder / "set", items, title or source.name, source.name, owner, revision or "", notes)
+    return notes + [told[2] for told in describe(found.noticed)] + describe_markup(found.markup, markup)
 
 
 def _choice_item(choice: Choice, first: int | None) -> Item | None:

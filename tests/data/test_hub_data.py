@@ -33,6 +33,14 @@ for options in json.loads(sys.argv[1]):
     except UserError as error:
         print(json.dumps(str(error)))
 """
+MAKE = """
+import json, sys
+from data.settings import DataSettings
+from data.test_set_intake import make_test_set
+for options in json.loads(sys.argv[1]):
+    one = make_test_set(DataSettings(**options), "Mine")
+    print(json.dumps([one.source, one.revision, one.rows, next(one.items())["messages"][0]["content"]]))
+"""
 
 
 @pytest.fixture
@@ -55,6 +63,13 @@ def read(url: str, *options: dict, offline: str = "0", code: str = READ) -> list
     result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_a_split_becomes_a_test_set_that_says_where_it_is_from(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("STUDIO_HOME", str(tmp_path))
+    place = {"data_config": "en", "data_split": "test"}
+    plain, pinned = read(hub.url, {"data": "me/data", **place}, {"data": "me/data@main", **place}, code=MAKE)
+    assert plain == ["me/data", "", 20, "test 0"] and pinned == ["me/data", "main", 20, "test 0"]
 
 
 def test_a_data_set_gives_rows_or_a_sentence_with_the_names_to_choose_from(hub):

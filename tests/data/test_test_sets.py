@@ -73,6 +73,9 @@ def test_the_items_are_those_of_the_conversations_that_a_training_reads(made):
     assert one.notes[0].startswith("2 of 4 rows cannot be used. Row 3: None of the known shapes fits its keys: frage.")
     mapped = made([{"frage": "Q", "antwort": "A"}], columns='{"prompt": "frage", "completion": "antwort"}')
     assert [item["answer"] for item in mapped.items()] == ["A"]
+    choice = {"question": "Which?", "choices": ["x", "y"], "answer": "B", "why": "So."}
+    explained = made([choice], columns='{"prompt": "question", "completion": "why"}')
+    assert [item["answer"] for item in explained.items()] == ["So."]
 
 
 def test_rows_stay_in_their_order_whatever_their_kind(made):
