@@ -32,8 +32,9 @@ UPLOAD_ROWS = _("Upload its rows as a file.")
 class HubSplit:
     """The rows of one split, to be iterated as often as needed; `size` is None and `is_streamed` true where nobody knows it.
 
-    `splits` counts the rows of all splits, where they are known. Raises UserError, with the names to choose from where one is
-    missing; iterating raises it for later rows.
+    `commit` is the one they are of; the revision as it was asked for, or None, where the Hub was not reached. `splits` counts the
+    rows of all splits, where they are known. Raises UserError, with the names to choose from where one is missing; iterating
+    raises it for later rows.
     """
 
     def __init__(
@@ -44,8 +45,8 @@ class HubSplit:
         check_id(name)
         self._asked = (name, config, split)
         with _in_words(*self._asked):
-            commit, self.is_streamed = _look_first(name, revision, stream_above)
-            builder = load_dataset_builder(name, config, revision=commit, token=False)
+            self.commit, self.is_streamed = _look_first(name, revision, stream_above)
+            builder = load_dataset_builder(name, config, revision=self.commit, token=False)
             reader = type(builder).__module__.rpartition(".")[2]
             if reader not in (*READERS, CACHE):
                 words = _("'{name}' would be read as {reader}.", name=name, reader=reader[:40])

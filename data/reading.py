@@ -142,7 +142,7 @@ def open_data(
     if not (suffix or exists(path)):
         hub = hub_data.HubSplit(data, config, split, revision, stream_above)
         read = partial(_bounded, hub, data)
-        return Opened(data, read, [], hub.splits, hub.size, hub.is_streamed)
+        return Opened(data, read, [], hub.splits, hub.size, hub.is_streamed, revision=hub.commit or "")
     if not suffix:
         kinds = ", ".join(KINDS)
         words = _("'{name}' is not a kind of file that can be read.", name=path.name)

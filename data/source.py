@@ -34,6 +34,7 @@ class Source:
     is_part: bool = False
     splits: dict[str, int] = field(default_factory=dict)
     tables: list[Table] = field(default_factory=list)
+    revision: str = ""  # of a Hub data set
 
     @classmethod
     def of(cls, numbered: Iterator[Numbered], notes: list[str]) -> "Source":
@@ -83,6 +84,7 @@ class Opened:
     is_streamed: bool = False
     is_part: bool = False  # `size` rows are not all
     tables: list[Table] = field(default_factory=list)
+    revision: str = ""  # of a Hub data set
 
     def count(self, most: int) -> int:
         """Return the number of rows, which are read for it once; of streamed ones at most `most` and `STREAMED_ROWS`.
@@ -111,8 +113,15 @@ class Opened:
             self._check(len(source.head))
         else:
             source = Source.of(draw(rows, self.size or 0, count, seed), self.notes)
-        size = None if count is None else self.size
-        return replace(source, name=self.name, size=size, is_part=self.is_part, splits=self.splits, tables=self.tables)
+        return replace(
+            source,
+            name=self.name,
+            size=None if count is None else self.size,
+            is_part=self.is_part,
+            splits=self.splits,
+            tables=self.tables,
+            revision=self.revision,
+        )
 
     def _check(self, rows: int) -> None:
         if not rows:

@@ -89,7 +89,7 @@ def _read(settings: DataSettings, one: DataSet, title: str, owner: str, folder: 
     if left_out == len(found.conversations) + len(chosen):
         raise UserError(_("There is no question with an answer, and no text."), joined(notes))
     kept = (item for item in items() if item)
-    return write_test_set(folder / "set", kept, title or source.name, source.name, owner, revision or "", notes)
+    return write_test_set(folder / "set", kept, title or source.name, source.name, owner, source.revision, notes)
 
 
 def _notes(found: Gathered, chosen: int, left_out: int, markup: str) -> list[str]:

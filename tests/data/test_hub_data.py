@@ -65,11 +65,12 @@ def read(url: str, *options: dict, offline: str = "0", code: str = READ) -> list
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def test_a_split_becomes_a_test_set_that_says_where_it_is_from(hub, tmp_path, monkeypatch):
+def test_a_split_becomes_a_test_set_that_says_of_which_commit_it_is(hub, tmp_path, monkeypatch):
     monkeypatch.setenv("STUDIO_HOME", str(tmp_path))
     place = {"data_config": "en", "data_split": "test"}
     plain, pinned = read(hub.url, {"data": "me/data", **place}, {"data": "me/data@main", **place}, code=MAKE)
-    assert plain == ["me/data", "", 20, "test 0"] and pinned == ["me/data", "main", 20, "test 0"]
+    commit = plain[1]
+    assert re.fullmatch("[0-9a-f]{40}", commit) and plain == pinned == ["me/data", commit, 20, "test 0"]
 
 
 def test_a_data_set_gives_rows_or_a_sentence_with_the_names_to_choose_from(hub):

@@ -229,7 +229,7 @@ def test_a_part_that_is_not_there_is_said_with_those_that_are(tmp_path, parts, m
 class Streamed:
     """A Hub data set that never ends."""
 
-    size, is_streamed, splits = None, True, {}
+    size, is_streamed, splits, commit = None, True, {}, None
 
     def __init__(self, *asked) -> None:
         self.asked = asked
