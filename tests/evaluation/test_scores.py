@@ -9,7 +9,8 @@ from sacrebleu.metrics import CHRF
 from sklearn.metrics import accuracy_score, f1_score
 
 from common.errors import UserError
-from evaluation.scores import SCORES, normalised, scores_with, token_f1
+from evaluation.scores import SCORES, scores_with
+from evaluation.text_match import normalised, token_f1
 
 ANSWERS = [
     "The cat sat on the mat.",
