@@ -23,6 +23,8 @@ class Handler(BaseHTTPRequestHandler):
         words = f"{asked['model']} heard {len(asked['messages'])}: {asked['messages'][-1]['content'][:80]} 라마".split(
             " "
         )
+        if self.server.say:
+            words = self.server.say(asked).split(" ")
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
@@ -60,10 +62,13 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def openai_server(times: int = 1, pause: float = 0.0):
-    """The server while the context lasts: its words `times` times, `pause` seconds apart; it remembers what it was `asked`."""
+def openai_server(times: int = 1, pause: float = 0.0, say=None):
+    """The server while the context lasts: its words `times` times, `pause` seconds apart; it remembers what it was `asked`.
+
+    `say` makes its words of what it was asked.
+    """
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked, server.sent, server.times, server.pause = [], 0, times, pause
+    server.asked, server.sent, server.times, server.pause, server.say = [], 0, times, pause, say
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield server, f"http://127.0.0.1:{server.server_port}/v1"
