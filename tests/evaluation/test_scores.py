@@ -173,8 +173,8 @@ def test_a_long_answer_takes_no_long_time():
         ('{"properties": {"a": true}, "additionalProperties": false}', '{"a": 1, "b": 2}', False),
         ('{"type": "array", "items": {"enum": ["x", 1]}, "minItems": 2}', '["x", 1]', True),
         ('{"type": "array", "items": {"enum": ["x", 1]}, "minItems": 2}', '["x", true]', False),
-        ('{"type": ["string", "null"], "pattern": "^a+$", "maxLength": 3}', '"aaa"', True),
-        ('{"type": ["string", "null"], "pattern": "^a+$", "maxLength": 3}', '"aab"', False),
+        ('{"type": ["string", "null"], "maxLength": 3}', '"aaa"', True),
+        ('{"type": ["string", "null"], "maxLength": 3}', '"aaab"', False),
         ('{"const": null, "title": "nothing"}', "null", True),
         (".*", "x" * 20_001, False),
     ],
@@ -184,13 +184,12 @@ def test_a_format_rule_is_a_regular_expression_or_a_schema(rule, answer, follows
     assert found == (float(follows), 1.0)
 
 
-@pytest.mark.parametrize("rule", [r"(a+)+b", '{"pattern": "^(a+)+b$"}'])
+@pytest.mark.parametrize("rule", [r"(a+)+b", "(?R)", "a" * 500])
 def test_a_regular_expression_that_takes_for_ever_is_given_up(rule):
-    answer = "a" * 5_000
     began = time.monotonic()
-    answers = [answer, f'"{answer}"']
-    assert None in [scores_with(rule)["format"].per_item({}, {"item": 1, "answer": one}) for one in answers]
-    assert time.monotonic() - began < 2
+    follows = [scores_with(rule)["format"].per_item({}, {"item": 1, "answer": "a" * 5_000}) for _ in range(2)]
+    assert follows == ([(0, 1)] * 2 if rule == "a" * 500 else [None, None])
+    assert time.monotonic() - began < 1
 
 
 @pytest.mark.parametrize(
@@ -203,8 +202,10 @@ def test_a_regular_expression_that_takes_for_ever_is_given_up(rule):
         ('{"type": "text"}', "'type' has a value that cannot be used"),
         ('{"items": {"maxLength": "3"}}', "'maxLength' has a value"),
         ('{"items": ' * 30 + "{}" + "}" * 30, "lies too deep"),
-        ('{"a":' * 20_000, "more than 20,000 characters"),
-        ("(" * 5_000, "is not a regular expression"),
+        ('{"a":' * 20_000, "more than 4,000 characters"),
+        ("a" * 501, "more than 500 characters"),
+        ("(" * 500, "is not a regular expression"),
+        ('{"pattern": "(a+)+b"}', "'pattern' of a JSON schema is not checked here"),
     ],
 )
 def test_what_is_no_rule_is_refused_in_words(rule, words):
