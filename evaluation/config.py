@@ -38,6 +38,9 @@ class EvaluationConfig:
     max_items: int = setting(
         0, "Questions of each test set, drawn with the seed; 0 asks all.", GROUP, low=0, high=1_000_000
     )
+    max_minutes: int = setting(
+        0, "After so many minutes it stops and keeps what is there; 0: no limit.", GROUP, low=0, high=100_000
+    )
     format_rule: str = setting(
         "",
         "What an answer must look like: a regular expression, or a JSON schema.",
@@ -46,7 +49,12 @@ class EvaluationConfig:
         high=MAX_LONG_TEXT_CHARACTERS,
     )
     seed: int = setting(0, "Draws the questions, the examples and the intervals.", GROUP, low=0, high=2**32 - 1)
-    precision: str = setting("8bit", "Precision of the base model's weights.", GROUP, choices=PRECISIONS)
+    precision: str = setting(
+        "auto",
+        "Precision of the base model's weights; auto is 8bit on a GPU and fp32 on a CPU.",
+        GROUP,
+        choices=PRECISIONS,
+    )
     base: str = setting("", "Base model; empty: the one that the adapters were trained on.", GROUP)
     base_revision: str = setting("", "Commit of the base model (written at the start).", GROUP)
 
@@ -59,10 +67,14 @@ class EvaluationConfig:
                 _("Unknown settings: {names}.", names=", ".join(unknown[:10])),
                 _("Known settings: {names}.", names=", ".join(types)),
             )
-        plain = {
-            name: list(value) if types[name] == list[str] and _are_texts(value) else convert(name, types[name], value)
-            for name, value in values.items()
-        }
+        plain: dict[str, Any] = {}
+        for name, value in values.items():
+            if types[name] != list[str]:
+                plain[name] = convert(name, types[name], value)
+            elif isinstance(value, list | tuple):
+                plain[name] = [str(one) for one in value]
+            else:
+                raise UserError(_("{setting}: Enter a list of names.", setting=name))
         return cls(**plain)
 
     @classmethod
@@ -107,7 +119,3 @@ class EvaluationConfig:
             found.append(_("{setting}: {problem}", setting="title", problem=_("Control characters are not allowed.")))
         if found:
             raise UserError(_("The settings cannot be used. {problems}", problems=joined(found)))
-
-
-def _are_texts(value: object) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)

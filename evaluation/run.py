@@ -17,13 +17,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, NotRequired, TypedDict, cast, get_args
+from typing import Literal, TypedDict, cast, get_args
 
+from adapters.library import find_adapter
 from common.errors import UserError
 from common.files import read_object, tail, write_json
 from common.language import _, packed, unpacked
 from common.paths import LOCAL_OWNER, contained, evaluations_folder, is_name
-from evaluation.config import EvaluationConfig
+from data.test_sets import Kind
+from evaluation.config import ADAPTER, BASE, FEW_SHOT, EvaluationConfig
 from runs.processes import is_running
 from runs.run import CONTINUE, UNFINISHED, settings_written_at
 
@@ -39,7 +41,7 @@ class AskedTestSet(TypedDict):
     """One test set as an evaluation asks it: `asked` of its `rows`, less those that stand in the training data."""
 
     title: str
-    kind: str
+    kind: Kind
     labels: list[str]
     fingerprint: str  # sha256 over all rows
     rows: int
@@ -53,8 +55,9 @@ class Versions(TypedDict):
     """What an evaluation was made with: what must be the same when it goes on, and when two are compared."""
 
     base: str
-    base_revision: NotRequired[str | None]
-    adapters: dict[str, str]  # by name, the sha256 of the weights
+    base_revision: str
+    adapters: dict[str, str]  # by name, the sha256 of the weights and their settings
+    unknown_data: list[str]  # adapters whose training rows are not here: none could be left out for them
     test_sets: dict[str, AskedTestSet]
     packages: dict[str, str]
     seed: int
@@ -123,8 +126,14 @@ class Evaluation:
 
     def versions(self) -> Versions | None:
         """Return what it was made with; None before its process has read the test sets."""
-        found = read_object(self.versions_file, MAX_VERSIONS_BYTES)
+        found = unpacked(read_object(self.versions_file, MAX_VERSIONS_BYTES))
         return cast(Versions, found) if isinstance(found.get("test_sets"), dict) else None
+
+    def known(self) -> Versions:
+        """Return what it was made with. Raises UserError before its process has read the test sets."""
+        if found := self.versions():
+            return found
+        raise UserError(_("The evaluation '{name}' has asked nothing yet.", name=self.id), _("Wait, or resume it."))
 
     def log_tail(self, lines: int = 40) -> str:
         """Return the last lines of its process's log."""
@@ -156,6 +165,16 @@ def read_progress(evaluation: Evaluation) -> Progress:
     if not evaluation.folder.exists():
         return Progress("stopped", "", message=_("It was deleted."))
     return Progress("interrupted", "", progress.done, progress.total, None, KILLED, CONTINUE)
+
+
+def candidate_title(candidate: str, owner: str) -> str:
+    """Return what a candidate is called: an adapter by its title, or by its name once it is deleted."""
+    if not candidate.startswith(ADAPTER):
+        return {BASE: _("Base"), FEW_SHOT: _("Base with examples")}.get(candidate, candidate)
+    try:
+        return find_adapter(candidate.removeprefix(ADAPTER), owner).title
+    except UserError:
+        return candidate.removeprefix(ADAPTER)
 
 
 def find_evaluation(id: str, owner: str = LOCAL_OWNER) -> Evaluation:

@@ -1,0 +1,208 @@
+"""What an evaluation asks: rows of test sets and held-out rows of runs, less those that a candidate was trained on.
+
+A copy lies in the evaluation's folder, so that all candidates are asked the same, a resume goes on, and a test set or run that is
+deleted takes nothing from the results.
+"""
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import chain
+from typing import NamedTuple
+
+from adapters.library import CONFIG, WEIGHTS, Adapter, find_adapter
+from common.errors import UserError
+from common.files import read_json_lines, write_json, write_text
+from common.language import Sentence, _, packed
+from data.conversations import Conversation
+from data.intake import prepare, read_texts
+from data.near_duplicates import overlap
+from data.test_sets import Item, Kind, find_test_set, fingerprint, items_of, labels_of
+from evaluation.config import FEW_SHOT, RUN, EvaluationConfig
+from evaluation.run import AskedTestSet, Evaluation, Versions
+from runs.history import run_of
+from runs.labels import title_of
+from runs.publish import versions
+from runs.run import find_run
+
+PACKAGES = ("numpy", "scipy", "sacrebleu", "rouge-score")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A test set as an evaluation asks it: `items` of every candidate, `shots` shown to the few-shot prompt."""
+
+    id: str
+    title: str
+    kind: Kind
+    labels: tuple[str, ...]
+    items: list[Item]
+    shots: list[Item]
+
+
+class _Drawn(NamedTuple):
+    """Rows that were drawn of a test set, before any is left out; labels and fingerprint are those of all rows."""
+
+    title: str
+    kind: Kind
+    labels: Sequence[str]
+    fingerprint: str
+    rows: int
+    items: list[Item]
+
+
+def ask(evaluation: Evaluation, tell: Callable[[str], None]) -> list[Asked]:
+    """Return what is asked, of each test set; read and kept the first time. Raises UserError, also for another adapter since."""
+    config, owner = evaluation.config(), evaluation.owner
+    adapters = [find_adapter(name, owner) for name in config.adapters()]
+    digests = {adapter.name: _digest(adapter) for adapter in adapters}
+    if known := evaluation.versions():
+        for adapter in adapters:
+            if known["adapters"].get(adapter.name) != digests[adapter.name]:
+                raise UserError(
+                    _("The adapter '{name}' has changed since this evaluation began.", name=adapter.title),
+                    _("Start a new evaluation."),
+                )
+        return [read_asked(evaluation, test_set) for test_set in config.test_sets]
+    drawn: dict[str, _Drawn] = {}
+    for test_set in config.test_sets:
+        tell(_("Reading the test set {name}", name=test_set))
+        drawn[test_set] = _draw(test_set, config, owner)
+    unknown: list[str] = []
+
+    def trained_on() -> Iterator[Conversation]:
+        """Yield the rows that the adapters were trained on, the plain texts of a first stage too."""
+        for adapter in adapters:
+            run = run_of(adapter.folder)
+            try:
+                settings = run.config().data_settings() if run else None
+                if run and settings and settings.text_data:
+                    yield from read_texts(settings, run.folder).conversations.part()
+                if run and settings:
+                    yield from prepare(settings, run.folder).train
+            except UserError:  # a data set of the Hub that cannot be reached, for one
+                run = None
+            if run is None:
+                unknown.append(adapter.name)
+
+    tell(_("Looking for test rows in the training data"))
+    items = chain.from_iterable(one.items for one in drawn.values())
+    numbered = (Item(**{**item, "number": place}) for place, item in enumerate(items))
+    known = overlap(numbered, trained_on())
+    evaluation.items_folder.mkdir(exist_ok=True)
+    asked: dict[str, AskedTestSet] = {}
+    first = 0
+    for test_set, one in drawn.items():
+        places = range(first, first + len(one.items))
+        exact, near = ([place - first for place in places if place in found] for found in (known.exact, known.near))
+        asked[test_set] = _keep(evaluation, config, test_set, one, exact, near)
+        first = places.stop
+    made: Versions = {
+        "base": config.base,
+        "base_revision": config.base_revision,
+        "adapters": digests,
+        "unknown_data": unknown,
+        "test_sets": asked,
+        "packages": versions() | {name: version(name) for name in PACKAGES},
+        "seed": config.seed,
+    }
+    write_json(evaluation.versions_file, packed(made))
+    return [read_asked(evaluation, test_set) for test_set in config.test_sets]
+
+
+def read_asked(evaluation: Evaluation, test_set: str) -> Asked:
+    """Return a test set as it was kept. Raises UserError where it is not there."""
+    known = evaluation.known()["test_sets"].get(test_set)
+    if known is None:
+        raise UserError(_("There is no test set '{name}' in this evaluation.", name=test_set))
+    items = [Item(**item) for item in read_json_lines(evaluation.items_file(test_set))]
+    labels, shots = tuple(known["labels"]), {*known["shots"]}
+    return Asked(
+        test_set,
+        known["title"],
+        known["kind"],
+        labels,
+        [_with_choices(item, labels) if labels else item for item in items if item["number"] not in shots],
+        [item for item in items if item["number"] in shots],
+    )
+
+
+def _with_choices(item: Item, labels: tuple[str, ...]) -> Item:
+    """Return an item of a classification as multiple choice among its labels."""
+    return {**item, "choices": list(labels), "answer": item["answer"].strip()}
+
+
+def not_asked(evaluation: Evaluation) -> list[Sentence]:
+    """Return a sentence for each test set of which nothing is asked."""
+    return [
+        _("All rows of '{name}' stand in the training data: nothing of it is asked.", name=one["title"])
+        if one["rows"]
+        else _("'{name}' has no rows.", name=one["title"])
+        for one in evaluation.known()["test_sets"].values()
+        if not one["asked"]
+    ]
+
+
+def _draw(test_set: str, config: EvaluationConfig, owner: str) -> _Drawn:
+    """Read the rows of a test set, or those that a run held out, and draw as many as are asked."""
+    if test_set.startswith(RUN):
+        run = find_run(test_set.removeprefix(RUN), owner)
+        title: str = _("Held-out rows of {run}", run=title_of(run))
+        items = list(items_of(prepare(run.config().data_settings(), run.folder).held_out))
+        kind: Kind = "text" if items and all("text" in item for item in items) else "conversations"
+        labels: Sequence[str] = labels_of((item.get("answer", "") for item in items), len(items))
+    else:
+        found = find_test_set(test_set, owner)
+        title, items, kind, labels = found.title, list(found.items()), found.kind, found.labels
+    digest, rows = fingerprint(items), len(items)
+    if 0 < config.max_items < rows:
+        items = _random(config, test_set).sample(items, config.max_items)
+        items.sort(key=lambda item: item["number"])
+    return _Drawn(title, kind, labels, digest, rows, items)
+
+
+def _keep(
+    evaluation: Evaluation,
+    config: EvaluationConfig,
+    test_set: str,
+    drawn: _Drawn,
+    exact: Sequence[int],
+    near: Sequence[int],
+) -> AskedTestSet:
+    """Write what is asked, less the rows at these places, into the evaluation's folder."""
+    gone = {*exact, *near}
+    left = [item for place, item in enumerate(drawn.items) if place not in gone]
+    shots: list[Item] = []
+    if FEW_SHOT in config.candidates and drawn.kind == "conversations":
+        fit = [item for item in left if "messages" in item]
+        shots = _random(config, test_set).sample(fit, min(config.shots, len(fit) // 2))
+        left = [item for item in left if item not in shots]
+    lines = (json.dumps(item, ensure_ascii=False) for item in shots + left)
+    write_text(evaluation.items_file(test_set), "".join(f"{line}\n" for line in lines))
+    return {
+        "title": drawn.title,
+        "kind": drawn.kind,
+        "labels": list(drawn.labels),
+        "fingerprint": drawn.fingerprint,
+        "rows": drawn.rows,
+        "asked": len(left),
+        "exact": len(exact),
+        "near": len(near),
+        "shots": [item["number"] for item in shots],
+    }
+
+
+def _random(config: EvaluationConfig, test_set: str) -> random.Random:
+    """Return what draws of a test set: other test sets and an order of theirs change nothing."""
+    return random.Random(f"{config.seed} {test_set}")
+
+
+def _digest(adapter: Adapter) -> str:
+    """Return the SHA-256 over an adapter's weights and their settings."""
+    digest = hashlib.sha256()
+    for name in (WEIGHTS, CONFIG):
+        digest.update((adapter.folder / name).read_bytes())
+    return digest.hexdigest()

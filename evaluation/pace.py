@@ -1,0 +1,91 @@
+"""Writes what an evaluation does now, and how long the rest takes, by the pace that was measured for each kind of work."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from common.language import Sentence, english
+from evaluation.run import PREPARING, Evaluation, Progress, Status
+
+WRITE_SECONDS = 1.0
+
+
+class Work(NamedTuple):
+    """A kind of work: results of one measurement on one test set take about as long for each candidate."""
+
+    test_set: str
+    needs: str
+
+
+class Pace:
+    """Counts results, writes progress at most once a second, and forecasts the rest. One for each process."""
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self.evaluation = evaluation
+        self.done = 0
+        self.total: int | None = None
+        self._activity: str = PREPARING
+        self._status: Status = "running"
+        self._left: Counter[Work] = Counter()
+        self._measured: dict[Work, tuple[float, int]] = {}  # (seconds, results)
+        self._at = time.monotonic()
+        self._written_at = -WRITE_SECONDS
+
+    def tell(self, activity: str, status: Status = "running") -> None:
+        """Say what is done now."""
+        if (activity, status) != (self._activity, self._status):
+            print(english(activity), flush=True)
+        self._activity, self._status = activity, status
+        self._show()
+
+    def plan(self, left: Iterable[Work], done: int) -> None:
+        """Set what is left to do, a kind of work for each result, and how many results are there from before."""
+        self._left = Counter(left)
+        self.done, self.total = done, done + self._left.total()
+
+    def begin(self, activity: Sentence) -> None:
+        """Begin to measure; the results that are added from now on took the time since then."""
+        self.tell(activity)
+        self._at = time.monotonic()
+
+    def add(self, work: Work) -> None:
+        """Count one result."""
+        now = time.monotonic()
+        seconds, count = self._measured.get(work, (0.0, 0))
+        self._measured[work] = (seconds + now - self._at, count + 1)
+        self._at = now
+        self._left[work] -= 1
+        self.done += 1
+        self._show()
+
+    def eta_seconds(self) -> float | None:
+        """Return the seconds of what is left; None before anything was measured.
+
+        Work that was not measured takes as long as the same measurement on other test sets, else as the mean of all.
+        """
+
+        def pace(kinds: list[Work]) -> float | None:
+            seconds, count = (sum(self._measured[kind][part] for kind in kinds) for part in (0, 1))
+            return seconds / count if count else None
+
+        known = list(self._measured)
+        if not known:
+            return None
+        total = 0.0
+        for work, count in self._left.items():
+            alike = [kind for kind in known if kind.needs == work.needs]
+            total += count * (pace([work] if work in known else alike) or pace(known) or 0.0)
+        return total
+
+    def end(self, status: Status, message: str, hint: str = "") -> None:
+        """Write the last word."""
+        print(english(message), english(hint), flush=True)
+        self.evaluation.write_progress(Progress(status, "", self.done, self.total, None, message, hint))
+
+    def _show(self) -> None:
+        if time.monotonic() - self._written_at < WRITE_SECONDS:
+            return
+        eta = self.eta_seconds() if self._status == "running" else None
+        self.evaluation.write_progress(Progress(self._status, self._activity, self.done, self.total, eta))
+        self._written_at = time.monotonic()

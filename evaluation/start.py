@@ -1,0 +1,217 @@
+"""Starts, resumes, stops and deletes evaluations. Light: no torch; all that takes long is done in a process of its own.
+
+What is evaluated is looked up and checked here, once, among its owner's things; the base that was chosen stands in config.yaml:
+a resume takes the same one.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+from adapters.library import adapter_names, find_adapter
+from adapters.pull import open_adapter
+from common.errors import UserError
+from common.files import is_file, sweep, write_json, write_text
+from common.language import _, n_
+from common.limits import limit
+from common.paths import GUEST_PREFIX, LOCAL_OWNER, REPOSITORY, as_title, evaluations_folder, free_name, slug
+from data.settings import DataSettings
+from data.test_sets import delete_test_set, find_test_set, keep_test_set, list_test_sets
+from evaluation.config import ADAPTER, BASE, RUN, EvaluationConfig
+from evaluation.run import Evaluation, all_evaluations, list_evaluations, read_progress
+from evaluation.scores import scores_with
+from models.adapter_fit import check_base
+from models.base import AUTO, choose_base
+from models.hub.client import Token
+from models.hub.errors import child_environment
+from runs.disk import check_room_on_disk
+from runs.fields import short
+from runs.history import run_of
+from runs.limits import limits
+from runs.processes import this_process
+from runs.queue import lock
+from runs.run import UNFINISHED, find_run
+
+DEFAULT_TEST_SETS = ["questions", "general"]
+
+
+def default_config(owner: str = LOCAL_OWNER, adapter: str = "") -> EvaluationConfig:
+    """Return an evaluation of an adapter, the newest unless named, beside its base: on its held-out rows and what is bundled."""
+    names = adapter_names(owner)
+    found = find_adapter(adapter or (names[0] if names else ""), owner)
+    run = run_of(found.folder)
+    held_out = [f"{RUN}{run.id}"] if run else []
+    return EvaluationConfig(found.title, [BASE, f"{ADAPTER}{found.name}"], held_out + DEFAULT_TEST_SETS)
+
+
+def keep_file(name: str, owner: str = LOCAL_OWNER) -> str:
+    """Return the id of a test set; a file on this machine becomes one first, the same rows only once. Raises UserError."""
+    if not is_file(name):
+        return name
+    kept = keep_test_set(DataSettings(data=name), Path(name).stem, owner)
+    for other in list_test_sets(owner):
+        if other.fingerprint == kept.fingerprint and other.id != kept.id:
+            delete_test_set(kept.id, owner)
+            return other.id
+    return kept.id
+
+
+def start(config: EvaluationConfig, owner: str = LOCAL_OWNER, token: Token = False) -> Evaluation:
+    """Make an evaluation's folder, start its process, and return at once. Raises UserError, leaving nothing.
+
+    `token` opens adapters from private repositories; it goes no further.
+    """
+    config = resolve(config, owner, token)
+    _check_kept(owner)
+    check_room_on_disk(owner)
+    root = evaluations_folder(owner)
+    root.mkdir(parents=True, exist_ok=True)
+    sweep(*root.glob(f"*{UNFINISHED}"))
+    with lock():
+        evaluation = Evaluation(root / free_name(slug(config.title), root))
+        partial = Evaluation(root / f"{evaluation.id}{UNFINISHED}")
+        partial.folder.mkdir()
+        try:
+            write_text(partial.config_file, config.to_yaml())
+            _check_turn(owner)
+            partial.folder.rename(evaluation.folder)
+            _launch(evaluation)
+        except BaseException:
+            shutil.rmtree(partial.folder, ignore_errors=True)
+            shutil.rmtree(evaluation.folder, ignore_errors=True)
+            raise
+    return evaluation
+
+
+def resolve(config: EvaluationConfig, owner: str, token: Token) -> EvaluationConfig:
+    """Check what is evaluated, on what, and choose the base. Raises UserError, also where adapters do not share one base."""
+    config.check()
+    known = scores_with(config.format_rule)
+    if unknown := [short(name) for name in config.scores if name not in known]:
+        words = _("There is no score '{name}'.", name=unknown[0])
+        raise UserError(words, _("Choose among these: {names}.", names=", ".join(known)))
+    for name in config.test_sets:
+        find_run(name.removeprefix(RUN), owner) if name.startswith(RUN) else find_test_set(name, owner)
+    adapters = [open_adapter(name, owner, token) for name in config.adapters()]
+    for other in adapters[1:]:
+        if other.base != adapters[0].base:
+            values = {
+                "one": adapters[0].title,
+                "base": adapters[0].base,
+                "other": other.title,
+                "other_base": other.base,
+            }
+            raise UserError(
+                _("'{one}' was trained on {base}, '{other}' on {other_base}.", **values),
+                _("Evaluate adapters of one base together; evaluations of two bases can be compared afterwards."),
+            )
+    choice, revision = config.base or AUTO, config.base_revision or None
+    if adapters and not config.base:
+        choice, revision = adapters[0].base_choice, adapters[0].base_revision
+    base = choose_base(choice, revision)
+    if adapters:
+        check_base(adapters[0].title, adapters[0].base, base)
+    titles = [adapter.title for adapter in adapters] or [base.model_id.rstrip("/").rpartition("/")[2]]
+    return _capped(
+        replace(
+            config,
+            title=config.title or as_title(", ".join(titles)),
+            base=base.choice,
+            base_revision=base.revision or "",
+        )
+    )
+
+
+def _capped(config: EvaluationConfig) -> EvaluationConfig:
+    """Return `config` with this machine's limits in it. Raises UserError when it asks for more."""
+    allowed = limits()
+    for name, most in (("max_items", allowed.rows), ("max_minutes", allowed.minutes)):
+        wanted = getattr(config, name)
+        if most and wanted > most:
+            words = _("{value:,} is too high; the maximum on this machine is {limit:,}.", value=wanted, limit=most)
+            raise UserError(_("{setting}: {problem}", setting=name, problem=words))
+        config = replace(config, **{name: wanted or most})
+    return config
+
+
+def resume(evaluation: Evaluation) -> None:
+    """Go on where an evaluation stopped, and return at once. Raises UserError while it is running."""
+    with lock():
+        if evaluation.is_alive():
+            raise UserError(_("'{name}' is already running.", name=evaluation.id))
+        check_room_on_disk(evaluation.owner)
+        _check_turn(evaluation.owner)
+        _launch(evaluation)
+
+
+def request_stop(evaluation: Evaluation) -> None:
+    """Ask the process to end and keep the results that are there; it can be resumed."""
+    evaluation.stop_file.touch()
+
+
+def delete_evaluation(evaluation: Evaluation) -> None:
+    """Delete an evaluation for good. Raises UserError while it is running."""
+    with lock():
+        if evaluation.is_alive():
+            raise UserError(_("'{name}' is still running.", name=evaluation.id), _("Stop it first."))
+        gone = evaluation.folder.with_name(f"{evaluation.id}{UNFINISHED}")
+        evaluation.folder.rename(gone)  # what is deleted in part is in no list
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def _launch(evaluation: Evaluation) -> None:
+    """Start the process of an evaluation, in its own session, with its output in a file and no token in its environment."""
+    evaluation.stop_file.unlink(missing_ok=True)
+    evaluation.progress_file.unlink(missing_ok=True)
+    write_json(evaluation.process_file, {"starter": this_process(os.getpid())})  # so that it counts as alive meanwhile
+    try:
+        with open(evaluation.log_file, "ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "evaluation.process", "--evaluation", str(evaluation.folder)],
+                cwd=REPOSITORY,
+                env=child_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    except OSError:
+        evaluation.process_file.unlink()
+        raise
+    write_json(evaluation.process_file, {"process": this_process(process.pid)})
+    threading.Thread(target=process.wait, daemon=True).start()  # reaps it; nothing else depends on this thread
+
+
+def _check_kept(owner: str) -> None:
+    """Raise UserError when `owner` keeps as many evaluations as are allowed: STUDIO_MAX_KEPT_EVALUATIONS."""
+    most, kept = limit("STUDIO_MAX_KEPT_EVALUATIONS", 50), len(list_evaluations(owner))
+    if most and kept >= most:
+        words = n_(
+            "You have {count} evaluation; at most {limit} are allowed here.",
+            "You have {count} evaluations; at most {limit} are allowed here.",
+            kept,
+            limit=most,
+        )
+        raise UserError(words, _("Delete old evaluations."))
+
+
+def _check_turn(owner: str) -> None:
+    """Raise UserError when `owner`, or all guests together, have as many under way as STUDIO_MAX_EVALUATIONS_PER_USER allows."""
+    most, is_guest = limit("STUDIO_MAX_EVALUATIONS_PER_USER", 1), owner.startswith(GUEST_PREFIX)
+    if not most:
+        return
+    mine = [one for one in all_evaluations() if one.owner == owner or (is_guest and one.owner.startswith(GUEST_PREFIX))]
+    if sum(read_progress(one).is_running for one in mine) >= most:
+        words = n_(
+            "{limit} evaluation of yours is under way; that is the most here.",
+            "{limit} evaluations of yours are under way; that is the most here.",
+            most,
+            limit=most,
+        )
+        if is_guest:
+            words = _("An evaluation of another guest is under way; guests take turns here.")
+        raise UserError(words, _("Wait for its end, then try again."))

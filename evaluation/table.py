@@ -1,0 +1,228 @@
+"""What the results say: scores with intervals beside the first candidate's, the rows that differ most, two evaluations together.
+
+Scipy is imported when something is computed; reading a table that was written imports nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, cast
+
+from common.errors import UserError
+from common.files import read_json, read_json_lines, write_json
+from common.language import Sentence, _, n_, packed, unpacked
+from data.test_sets import Item
+from evaluation.asked import read_asked
+from evaluation.config import FEW_SHOT
+from evaluation.results import Difference, Estimate, Line, Result
+from evaluation.run import Evaluation
+from evaluation.scores import Parts, Score, scores_with
+
+MAX_TABLE_BYTES = 10_000_000
+Needs = Literal["loss", "choices", "answer"]  # what is measured, as scores ask for it
+Results = dict[int, Result]  # by the item's number
+
+
+class ResultLine(Result):
+    """A result as it lies in a file: one of up to three of an item."""
+
+    needs: Needs
+
+
+@dataclass(frozen=True)
+class DifferingRow:
+    """An item at which a candidate and the reference differ: the question, the right answer, and both answers with their scores.
+
+    Where no answers were written these are the likeliest choices; for losses "".
+    """
+
+    item: int
+    prompt: str
+    expected: str
+    reference_answer: str
+    candidate_answer: str
+    reference_value: float
+    candidate_value: float
+
+
+def read_lines(evaluation: Evaluation, test_set: str, candidate: str) -> list[ResultLine]:
+    """Return the results of a candidate one by one, as they came; a line that a kill cut off is not among them."""
+    found = read_json_lines(evaluation.results_file(test_set, candidate))
+    return [cast(ResultLine, line) for line in found if isinstance(line.get("item"), int) and "needs" in line]
+
+
+def read_results(evaluation: Evaluation, test_set: str, candidate: str) -> Results:
+    """Return all that is known of a candidate's answers, by the number of the item."""
+    found: dict[int, dict[str, Any]] = {}
+    for line in read_lines(evaluation, test_set, candidate):
+        found.setdefault(line["item"], {}).update(line)
+    return cast(Results, found)
+
+
+def write_table(evaluation: Evaluation) -> None:
+    """Compute all scores of what is there, and keep them in the evaluation's folder."""
+    config = evaluation.config()
+    lines: list[Line] = []
+    for test_set in evaluation.known()["test_sets"]:
+        asked = read_asked(evaluation, test_set)
+        results = {one: read_results(evaluation, test_set, one) for one in config.candidates}
+        notes = {one: _notes(evaluation, test_set, one, results[one]) for one in config.candidates}
+        scores = scores_with(config.format_rule)
+        wanted = [scores[name] for name in config.scores or scores if scores[name].fits(asked.kind, asked.labels)]
+        lines += compute_lines(test_set, asked.items, results, wanted, config.seed, notes)
+    write_json(evaluation.table_file, packed([asdict(line) for line in lines]))
+
+
+def read_table(evaluation: Evaluation) -> list[Line]:
+    """Return the scores of an evaluation that has ended; [] before."""
+    found: Any = unpacked(read_json(evaluation.table_file, [], MAX_TABLE_BYTES))
+    try:
+        return [_line(**one) for one in found]
+    except TypeError:  # damaged, or of another version of this program
+        return []
+
+
+def _line(
+    test_set: str, score: str, candidate: str, estimate: dict, difference: dict | None, notes: list[Sentence]
+) -> Line:
+    beside = Difference(**difference) if difference else None
+    return Line(test_set, score, candidate, Estimate(**estimate), beside, tuple(notes))
+
+
+def compute_lines(
+    test_set: str,
+    items: list[Item],
+    results: dict[str, Results],
+    scores: list[Score],
+    seed: int,
+    notes: dict[str, tuple[Sentence, ...]],
+) -> Iterator[Line]:
+    """Yield a line for each score and candidate that has results; each is compared with the first on what both were asked."""
+    from evaluation.statistics import difference, estimate
+
+    for score in scores:
+        parts = {candidate: _parts(items, found, score) for candidate, found in results.items()}
+        first, reference = next(iter(parts.items()))
+        for candidate, own in parts.items():
+            both = [number for number in reference if number in own] if candidate != first else []
+            pair = ([found[number] for number in both] for found in (reference, own))
+            if own:
+                shown = difference(*pair, score, seed) if both else None
+                value = estimate(list(own.values()), score, seed)
+                yield Line(test_set, score.name, candidate, value, shown, notes.get(candidate, ()))
+
+
+def _parts(items: list[Item], results: Results, score: Score) -> dict[int, Parts]:
+    """Return what each item adds to a score, by its number, in the order of the items."""
+    found = {}
+    for item in items:
+        result = results.get(item["number"])
+        part = score.per_item(item, result) if result else None
+        if part is not None:
+            found[item["number"]] = part
+    return found
+
+
+def _notes(evaluation: Evaluation, test_set: str, candidate: str, results: Results) -> tuple[Sentence, ...]:
+    """Return what is to be known of a candidate's scores on a test set."""
+    known, notes = evaluation.known(), []
+    asked = known["test_sets"][test_set]
+    if left_out := asked["exact"] + asked["near"]:
+        notes.append(
+            n_(
+                "{count:,} row that stands in the training data is left out, {near:,} of them in other words.",
+                "{count:,} rows that stand in the training data are left out, {near:,} of them in other words.",
+                left_out,
+                near=asked["near"],
+            )
+        )
+    for name in known["unknown_data"]:
+        notes.append(_("What '{name}' was trained on is not here: no row was left out for it.", name=name))
+    if candidate == FEW_SHOT:
+        notes.append(n_("{count} example is shown.", "{count} examples are shown.", len(asked["shots"])))
+    cut = [result for result in results.values() if result.get("is_cut")]
+    too_long = sum(not {"loss", "choice_losses", "answer"} & {*result} for result in cut)
+    if too_long:
+        words = n_(
+            "{count:,} row is longer than the window and counts for nothing.",
+            "{count:,} rows are longer than the window and count for nothing.",
+            too_long,
+        )
+        notes.append(words)
+    if len(cut) > too_long:
+        words = n_(
+            "Of {count:,} row the earliest turns did not fit.",
+            "Of {count:,} rows the earliest turns did not fit.",
+            len(cut) - too_long,
+        )
+        notes.append(words)
+    return tuple(notes)
+
+
+def rows_that_differ(
+    evaluation: Evaluation, test_set: str, candidate: str, score: str, count: int = 10
+) -> list[DifferingRow]:
+    """Return the items at which a candidate differs most from the first one in a score, the largest difference first."""
+    config = evaluation.config()
+    asked, used = read_asked(evaluation, test_set), scores_with(config.format_rule)[score]
+    results = [read_results(evaluation, test_set, one) for one in (config.candidates[0], candidate)]
+    first, second = (_parts(asked.items, found, used) for found in results)
+    rows = []
+    for item in asked.items:
+        number = item["number"]
+        if number not in first or number not in second or first[number] == second[number]:
+            continue
+        rows.append(
+            DifferingRow(
+                number,
+                item["messages"][-1]["content"] if "messages" in item else item.get("text", ""),
+                item.get("answer", ""),
+                _shown(item, results[0][number], used),
+                _shown(item, results[1][number], used),
+                used.value([first[number]]),
+                used.value([second[number]]),
+            )
+        )
+    return sorted(rows, key=lambda row: -abs(row.candidate_value - row.reference_value))[:count]
+
+
+def _shown(item: Item, result: Result, score: Score) -> str:
+    """Return a candidate's answer, or the choice that it found the likeliest: the one with which it would be right."""
+    if score.needs != "choices":
+        return result.get("answer", "")
+    for choice in item.get("choices", []):
+        part = score.per_item({**item, "answer": choice}, result)
+        if part is not None and score.value([part]) == 1:
+            return choice
+    return ""
+
+
+def compare(first: Evaluation, second: Evaluation) -> list[Line]:
+    """Return the scores of all candidates of two evaluations on the rows that both asked; names are 'EVALUATION/CANDIDATE'.
+
+    The reference is the first candidate of the first evaluation. Raises UserError when no test set is in both, by its
+    fingerprint.
+    """
+    config = first.config()
+    scores = scores_with(config.format_rule)
+    others = {one["fingerprint"]: name for name, one in second.known()["test_sets"].items()}
+    lines: list[Line] = []
+    for test_set, known in first.known()["test_sets"].items():
+        if known["fingerprint"] not in others:
+            continue
+        places = {first: test_set, second: others[known["fingerprint"]]}
+        asked, beside = (read_asked(one, name) for one, name in places.items())
+        numbers = {item["number"] for item in beside.items}
+        items = [item for item in asked.items if item["number"] in numbers]
+        results = {
+            f"{one.id}/{candidate}": read_results(one, name, candidate)
+            for one, name in places.items()
+            for candidate in one.config().candidates
+        }
+        wanted = [scores[name] for name in config.scores or scores if scores[name].fits(asked.kind, asked.labels)]
+        lines += compute_lines(test_set, items, results, wanted, config.seed, {})
+    if not lines:
+        raise UserError(
+            _("'{first}' and '{second}' asked nothing that is the same.", first=first.id, second=second.id),
+            _("Compare evaluations on the same test sets."),
+        )
+    return lines
