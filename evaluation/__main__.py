@@ -1,0 +1,279 @@
+"""Evaluations from the command line: is it better, at what, and what was forgotten.
+
+python -m evaluation run                                        the newest adapter beside its base
+python -m evaluation run --adapter A --adapter B --test-set general --test-set mine.jsonl --few-shot 3
+python -m evaluation list                        all evaluations
+python -m evaluation show ID                     the scores, with 95 % intervals and what they decide
+python -m evaluation show ID --rows exact        the questions at which two candidates differ most in a score
+python -m evaluation stop ID                     end it and keep what is there
+python -m evaluation resume ID                   go on where it was
+python -m evaluation delete ID
+python -m evaluation compare A B                 all candidates of two, on the rows that both asked
+python -m evaluation test-sets                   what can be asked
+python -m evaluation test-sets add FILE          keep a file, or a split of a Hugging Face dataset, as a test set
+python -m evaluation test-sets delete ID
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import fields, replace
+
+from common.command_line import printable, run_job
+from common.language import _, joined, n_, said
+from common.words import duration
+from data.settings import DataSettings
+from data.test_sets import delete_test_set, keep_test_set, list_test_sets
+from evaluation.config import ADAPTER, BASE, FEW_SHOT, EvaluationConfig
+from evaluation.results import Line
+from evaluation.run import Evaluation, Progress, candidate_title, find_evaluation, list_evaluations, read_progress
+from evaluation.scores import SCORES
+from evaluation.start import (
+    DEFAULT_TEST_SETS,
+    default_config,
+    delete_evaluation,
+    keep_file,
+    request_stop,
+    resume,
+    start,
+)
+from evaluation.table import compare, read_table, rows_that_differ
+from models.hub.client import token_of
+
+POLL_SECONDS = 0.5
+SHOWN_CHARACTERS = 300  # of a question or an answer
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    return run_job(_parser, arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    jobs = parser.add_subparsers(required=True, metavar="JOB")
+    run = _job(jobs, "run", _run, _("evaluate adapters beside their base"))
+    run.add_argument("--adapter", action="append", default=[], metavar="NAME", help=_("an adapter; may be repeated"))
+    run.add_argument(
+        "--test-set",
+        action="append",
+        default=[],
+        metavar="ID",
+        help=_("general, questions, run:NAME, your own, or a file"),
+    )
+    run.add_argument("--score", action="append", default=[], choices=list(SCORES), help=_("only these scores"))
+    run.add_argument("--few-shot", type=int, metavar="N", help=_("ask the base with so many examples, too"))
+    for item in fields(EvaluationConfig):
+        if item.metadata and item.name not in ("shots", "base_revision"):
+            run.add_argument(
+                f"--{item.name.replace('_', '-')}",
+                dest=f"set_{item.name}",
+                default=argparse.SUPPRESS,
+                choices=item.metadata["choices"] or None,
+                metavar=None if item.metadata["choices"] else item.name.upper(),
+                help=f"{said(item.metadata['help'])} [{item.default}]".replace("%", "%%"),
+            )
+    _job(jobs, "list", _list, _("all evaluations"))
+    show = _named(jobs, "show", _show, _("the scores of one"))
+    show.add_argument(
+        "--rows", choices=list(SCORES), help=_("the questions at which two candidates differ most in a score")
+    )
+    show.add_argument("--count", type=int, default=10, help=_("how many questions of each test set [10]"))
+    _named(jobs, "stop", _stop, _("end one and keep what is there"))
+    _named(jobs, "resume", _resume, _("go on where it was"))
+    _named(jobs, "delete", _delete, _("delete one for good"))
+    both = _named(jobs, "compare", _compare, _("all candidates of two evaluations"))
+    both.add_argument("other", metavar="OTHER")
+    sets = _job(jobs, "test-sets", _list_test_sets, _("what can be asked"))
+    more = sets.add_subparsers(metavar="JOB")
+    add = _job(more, "add", _add_test_set, _("keep a file or a split of a dataset as a test set"))
+    add.add_argument("data", help=_("a file or a Hugging Face dataset"))
+    add.add_argument("--title", default="")
+    add.add_argument("--split", default="test", help=_("split of the dataset [test]"))
+    add.add_argument("--columns", default="", help=_("which column is what, as JSON"))
+    add.add_argument("--max-rows", type=int, default=0, help=_("a sample of so many rows; 0: all"))
+    _named(more, "delete", _delete_test_set, _("delete a test set for good"))
+    return parser
+
+
+def _job(jobs, name: str, work, text: str) -> argparse.ArgumentParser:
+    parser = jobs.add_parser(name, help=text, description=text)
+    parser.set_defaults(work=work)
+    return parser
+
+
+def _named(jobs, name: str, work, text: str) -> argparse.ArgumentParser:
+    parser = _job(jobs, name, work, text)
+    parser.add_argument("name", metavar="ID")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    given = {name[4:]: value for name, value in vars(options).items() if name.startswith("set_")}
+    if options.adapter or not given.get("base"):
+        config = default_config(adapter=options.adapter[0] if options.adapter else "")
+    else:
+        config = EvaluationConfig(test_sets=DEFAULT_TEST_SETS)
+    if options.adapter:
+        config = replace(config, candidates=[BASE, *(f"{ADAPTER}{name}" for name in options.adapter)], title="")
+    if options.few_shot is not None:
+        config = replace(config, candidates=[*config.candidates, FEW_SHOT], shots=options.few_shot)
+    if options.test_set:
+        config = replace(config, test_sets=[keep_file(name) for name in options.test_set])
+    config = EvaluationConfig.from_dict({**vars(config), "scores": options.score, **given})
+    return _follow(start(config, token=token_of(None)))
+
+
+def _follow(evaluation: Evaluation) -> int:
+    """Print what an evaluation does until it ends, and its scores; return 0 unless it failed. Ctrl-C stops it."""
+    print(_("Evaluation {name} in {folder}", name=evaluation.id, folder=str(evaluation.folder)), flush=True)
+    try:
+        progress = _watch(evaluation)
+    except KeyboardInterrupt:
+        print(_("Stopping ..."), flush=True)
+        request_stop(evaluation)
+        progress = _watch(evaluation)
+    _print_table(read_table(evaluation), evaluation)
+    print(printable(f"{progress.status}. {joined([progress.message, progress.hint])}".strip()))
+    if progress.status in ("failed", "interrupted"):
+        print(_("The log is {file}", file=str(evaluation.log_file)))
+    return 0 if progress.status in ("done", "stopped") else 1
+
+
+def _watch(evaluation: Evaluation) -> Progress:
+    """Print what is new until the evaluation ends; return its last progress."""
+    shown = ""
+    while True:
+        progress = read_progress(evaluation)
+        if not progress.is_running:
+            return progress
+        words = progress.activity
+        if progress.total:
+            words = joined([words, f"{progress.done:,}/{progress.total:,}"])
+        if progress.eta_seconds is not None:
+            words = joined([words, _("about {time} left", time=duration(progress.eta_seconds))], ", ")
+        if words != shown:
+            print(printable(words), flush=True)
+        shown = words
+        time.sleep(POLL_SECONDS)
+
+
+def _print_table(lines: Iterable[Line], evaluation: Evaluation) -> None:
+    """Print scores as a table for each test set, with what is to be known of them."""
+    from evaluation.statistics import verdict_sentence
+
+    titles = {name: one["title"] for name, one in (evaluation.versions() or {"test_sets": {}})["test_sets"].items()}
+    before, notes = "", {}
+    for line in lines:
+        if line.test_set != before:
+            print("\n" + printable(titles.get(line.test_set, line.test_set)))
+            before = line.test_set
+        score, value = SCORES[line.score], line.estimate
+        interval = f"{score.text(value.value)} ({score.text(value.low)} – {score.text(value.high)})"
+        verdict = verdict_sentence(line.difference, score) if line.difference else _("the reference")
+        name = candidate_title(line.candidate, evaluation.owner)
+        print(printable(f"  {score.title:24} {name:32} {interval:26} {verdict}"))
+        notes |= {(titles.get(line.test_set, line.test_set), name, note): None for note in line.notes}
+    for title, name, note in notes:
+        print(printable(f"* {title}, {name}: {note}"))
+
+
+def _list(options: argparse.Namespace) -> int:
+    """Print a line for each evaluation."""
+    for evaluation in list_evaluations():
+        progress = read_progress(evaluation)
+        part = f"{progress.done:,}/{progress.total:,}" if progress.total else ""
+        title = evaluation.config().title
+        print(printable(f"{evaluation.id:40} {progress.status:12} {part:14} {title}  {progress.message}".rstrip()))
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    """Print the settings and scores of an evaluation, or the questions at which candidates differ."""
+    evaluation = find_evaluation(options.name)
+    config, progress = evaluation.config(), read_progress(evaluation)
+    if options.rows:
+        return _show_rows(evaluation, options.rows, options.count)
+    print(printable(config.to_yaml()))
+    for one in (evaluation.versions() or {"test_sets": {}})["test_sets"].values():
+        words = n_(
+            "{asked:,} of {count:,} row asked", "{asked:,} of {count:,} rows asked", one["rows"], asked=one["asked"]
+        )
+        print(printable(f"{one['title']}: {words}"))
+    _print_table(read_table(evaluation), evaluation)
+    print(printable(f"{progress.status} {joined([progress.activity, progress.message, progress.hint])}"))
+    return 0
+
+
+def _show_rows(evaluation: Evaluation, score: str, count: int) -> int:
+    """Print for each test set and candidate the questions at which it differs most from the first candidate."""
+    first, *others = evaluation.config().candidates
+    reference = candidate_title(first, evaluation.owner)
+    for test_set, known in evaluation.known()["test_sets"].items():
+        for candidate in others:
+            name = candidate_title(candidate, evaluation.owner)
+            for row in rows_that_differ(evaluation, test_set, candidate, score, count):
+                print(printable(f"\n{known['title']} {row.item}: {row.prompt[:SHOWN_CHARACTERS]}"))
+                print(printable(_("Right: {answer}", answer=row.expected[:SHOWN_CHARACTERS])))
+                shown = (
+                    (reference, row.reference_value, row.reference_answer),
+                    (name, row.candidate_value, row.candidate_answer),
+                )
+                for who, value, answer in shown:
+                    print(printable(f"{who} ({SCORES[score].text(value)}): {answer[:SHOWN_CHARACTERS]}"))
+    return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    request_stop(find_evaluation(options.name))
+    print(_("It stops after the answers that are being written, and keeps what is there."))
+    return 0
+
+
+def _resume(options: argparse.Namespace) -> int:
+    evaluation = find_evaluation(options.name)
+    resume(evaluation)
+    return _follow(evaluation)
+
+
+def _delete(options: argparse.Namespace) -> int:
+    delete_evaluation(find_evaluation(options.name))
+    print(_("Deleted: {name}", name=options.name))
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    first = find_evaluation(options.name)
+    _print_table(compare(first, find_evaluation(options.other)), first)
+    return 0
+
+
+def _list_test_sets(options: argparse.Namespace) -> int:
+    """Print a line for each test set, the bundled ones first."""
+    for one in list_test_sets():
+        rows = n_("{count:,} row", "{count:,} rows", one.rows)
+        labels = _("labels: {names}", names=", ".join(one.labels)) if one.labels else ""
+        print(printable(f"{one.id:32} {one.title:40} {rows}  {labels}  {joined(one.notes)}".rstrip()))
+    return 0
+
+
+def _add_test_set(options: argparse.Namespace) -> int:
+    settings = DataSettings(
+        data=options.data, data_split=options.split, columns=options.columns, max_rows=options.max_rows
+    )
+    kept = keep_test_set(settings, options.title or options.data, progress=lambda words: print(words, file=sys.stderr))
+    print(printable(joined([_("Kept as {name}", name=kept.id), *kept.notes], "\n")))
+    return 0
+
+
+def _delete_test_set(options: argparse.Namespace) -> int:
+    delete_test_set(options.name)
+    print(_("Deleted: {name}", name=options.name))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
