@@ -5,6 +5,7 @@
                              results/<test set>/<candidate>.jsonl    appended one by one
                              versions.json   packages, base, fingerprints of test sets and adapters
                              table.json      scores with intervals, once it has ended
+                             rows.json       where candidates differ most, by test set and score
                              progress.json   what it does now, or how it ended
                              process.json    who computes: process id and its start time
                              evaluation.log  everything it printed
@@ -107,6 +108,7 @@ class Evaluation:
     results_folder = property(lambda self: self.folder / "results")
     versions_file = property(lambda self: self.folder / "versions.json")
     table_file = property(lambda self: self.folder / "table.json")
+    rows_file = property(lambda self: self.folder / "rows.json")
     progress_file = property(lambda self: self.folder / "progress.json")
     process_file = property(lambda self: self.folder / "process.json")
     log_file = property(lambda self: self.folder / "evaluation.log")

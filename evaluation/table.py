@@ -3,12 +3,12 @@
 Scipy is imported when something is computed; reading a table that was written imports nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
 from common.errors import UserError
-from common.files import read_json, read_json_lines, write_json
+from common.files import read_json, read_json_lines, read_object, write_json
 from common.language import Sentence, _, n_, packed, unpacked
 from data.test_sets import Item
 from evaluation.asked import read_asked
@@ -18,8 +18,11 @@ from evaluation.run import Evaluation
 from evaluation.scores import Parts, Score, scores_with
 
 MAX_TABLE_BYTES = 10_000_000
+MAX_DIFFERING_ROWS = 50  # of a candidate in a score on a test set
 Needs = Literal["loss", "choices", "answer"]  # what is measured, as scores ask for it
 Results = dict[int, Result]  # by the item's number
+PartsOfAll = dict[str, dict[int, Parts]]  # by candidate and the item's number
+Differing = dict[str, dict[str, list[tuple[int, float, float]]]]  # by score and candidate
 
 
 class ResultLine(Result):
@@ -59,16 +62,19 @@ def read_results(evaluation: Evaluation, test_set: str, candidate: str) -> Resul
 
 
 def write_table(evaluation: Evaluation) -> None:
-    """Compute all scores of what is there, and keep them in the evaluation's folder."""
-    config = evaluation.config()
+    """Compute all scores of what is there, and keep them in the evaluation's folder, with the rows that differ most."""
+    config, scores = evaluation.config(), scores_with(evaluation.config().format_rule)
     lines: list[Line] = []
+    rows: dict[str, Differing] = {}
     for test_set in evaluation.known()["test_sets"]:
         asked = read_asked(evaluation, test_set)
         results = {one: read_results(evaluation, test_set, one) for one in config.candidates}
         notes = {one: _notes(evaluation, test_set, one, results[one]) for one in config.candidates}
-        scores = scores_with(config.format_rule)
         wanted = [scores[name] for name in config.scores or scores if scores[name].fits(asked.kind, asked.labels)]
-        lines += compute_lines(test_set, asked.items, results, wanted, config.seed, notes)
+        parts = {score.name: _parts(asked.items, results, score) for score in wanted}
+        lines += compute_lines(test_set, wanted, parts, config.seed, notes)
+        rows[test_set] = {score.name: _most_different(score, parts[score.name]) for score in wanted}
+    write_json(evaluation.rows_file, rows)
     write_json(evaluation.table_file, packed([asdict(line) for line in lines]))
 
 
@@ -90,9 +96,8 @@ def _line(
 
 def compute_lines(
     test_set: str,
-    items: list[Item],
-    results: dict[str, Results],
-    scores: list[Score],
+    scores: Sequence[Score],
+    parts: dict[str, PartsOfAll],
     seed: int,
     notes: dict[str, tuple[Sentence, ...]],
 ) -> Iterator[Line]:
@@ -100,9 +105,8 @@ def compute_lines(
     from evaluation.statistics import difference, estimate
 
     for score in scores:
-        parts = {candidate: _parts(items, found, score) for candidate, found in results.items()}
-        first, reference = next(iter(parts.items()))
-        for candidate, own in parts.items():
+        first, reference = next(iter(parts[score.name].items()))
+        for candidate, own in parts[score.name].items():
             both = [number for number in reference if number in own] if candidate != first else []
             pair = ([found[number] for number in both] for found in (reference, own))
             if own:
@@ -111,14 +115,26 @@ def compute_lines(
                 yield Line(test_set, score.name, candidate, value, shown, notes.get(candidate, ()))
 
 
-def _parts(items: list[Item], results: Results, score: Score) -> dict[int, Parts]:
-    """Return what each item adds to a score, by its number, in the order of the items."""
+def _parts(items: Sequence[Item], results: dict[str, Results], score: Score) -> PartsOfAll:
+    """Return what each item adds to a score, by candidate and the item's number, in the order of the items."""
+    found: PartsOfAll = {candidate: {} for candidate in results}
+    for candidate, known in results.items():
+        for item in items:
+            result = known.get(item["number"])
+            part = score.per_item(item, result) if result else None
+            if part is not None:
+                found[candidate][item["number"]] = part
+    return found
+
+
+def _most_different(score: Score, parts: PartsOfAll) -> dict[str, list[tuple[int, float, float]]]:
+    """Return by candidate (item, the reference's value, its own) of the items at which it differs most, the largest first."""
+    (_first, reference), *others = parts.items()
     found = {}
-    for item in items:
-        result = results.get(item["number"])
-        part = score.per_item(item, result) if result else None
-        if part is not None:
-            found[item["number"]] = part
+    for candidate, own in others:
+        differing = [number for number in own if number in reference and own[number] != reference[number]]
+        values = [(number, score.value([reference[number]]), score.value([own[number]])) for number in differing]
+        found[candidate] = sorted(values, key=lambda value: -abs(value[2] - value[1]))[:MAX_DIFFERING_ROWS]
     return found
 
 
@@ -159,30 +175,30 @@ def _notes(evaluation: Evaluation, test_set: str, candidate: str, results: Resul
 
 
 def rows_that_differ(
-    evaluation: Evaluation, test_set: str, candidate: str, score: str, count: int = 10
+    evaluation: Evaluation, test_set: str, candidate: str, score: str, count: int = MAX_DIFFERING_ROWS
 ) -> list[DifferingRow]:
-    """Return the items at which a candidate differs most from the first one in a score, the largest difference first."""
+    """Return the items at which a candidate differs most from the first one in a score, the largest difference first.
+
+    At most MAX_DIFFERING_ROWS are known, and none before the evaluation has ended.
+    """
     config = evaluation.config()
-    asked, used = read_asked(evaluation, test_set), scores_with(config.format_rule)[score]
-    results = [read_results(evaluation, test_set, one) for one in (config.candidates[0], candidate)]
-    first, second = (_parts(asked.items, found, used) for found in results)
-    rows = []
-    for item in asked.items:
-        number = item["number"]
-        if number not in first or number not in second or first[number] == second[number]:
-            continue
-        rows.append(
-            DifferingRow(
-                number,
-                item["messages"][-1]["content"] if "messages" in item else item.get("text", ""),
-                item.get("answer", ""),
-                _shown(item, results[0][number], used),
-                _shown(item, results[1][number], used),
-                used.value([first[number]]),
-                used.value([second[number]]),
-            )
+    known = read_object(evaluation.rows_file, MAX_TABLE_BYTES).get(test_set, {}).get(score, {}).get(candidate, [])
+    if not known:
+        return []
+    used = scores_with(config.format_rule)[score]
+    items = {item["number"]: item for item in read_asked(evaluation, test_set).items}
+    first, second = (read_results(evaluation, test_set, one) for one in (config.candidates[0], candidate))
+    return [
+        DifferingRow(
+            number,
+            items[number]["messages"][-1]["content"] if "messages" in items[number] else items[number]["text"],
+            items[number].get("answer", ""),
+            _shown(items[number], first[number], used),
+            _shown(items[number], second[number], used),
+            *values,
         )
-    return sorted(rows, key=lambda row: -abs(row.candidate_value - row.reference_value))[:count]
+        for number, *values in known[:count]
+    ]
 
 
 def _shown(item: Item, result: Result, score: Score) -> str:
@@ -219,7 +235,8 @@ def compare(first: Evaluation, second: Evaluation) -> list[Line]:
             for candidate in one.config().candidates
         }
         wanted = [scores[name] for name in config.scores or scores if scores[name].fits(asked.kind, asked.labels)]
-        lines += compute_lines(test_set, items, results, wanted, config.seed, {})
+        parts = {score.name: _parts(items, results, score) for score in wanted}
+        lines += compute_lines(test_set, wanted, parts, config.seed, {})
     if not lines:
         raise UserError(
             _("'{first}' and '{second}' asked nothing that is the same.", first=first.id, second=second.id),

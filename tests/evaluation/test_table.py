@@ -85,12 +85,14 @@ def test_labels_are_chosen_by_likelihood():
 
 def test_the_rows_that_differ_most_come_first_with_both_answers():
     evaluation = make_whole("one", {"base": range(1, 11), "adapter:a": range(1, 36)})
+    assert rows_that_differ(evaluation, "mine", "adapter:a", "exact") == [], "nothing was computed yet"
+    write_table(evaluation)
     (row,) = rows_that_differ(evaluation, "mine", "adapter:a", "exact", 1)
     assert (row.item, row.prompt, row.expected) == (11, "Is 11 even?", "no")
     assert (row.reference_answer, row.reference_value) == ("I do not know", 0)
     assert (row.candidate_answer, row.candidate_value) == ("no", 1)
-    with pytest.raises(UserError):
-        rows_that_differ(evaluation, "gone", "adapter:a", "exact")
+    assert rows_that_differ(evaluation, "gone", "adapter:a", "exact") == []
+    assert rows_that_differ(evaluation, "mine", "base", "exact") == [], "it is the reference"
 
 
 def test_a_line_that_a_kill_cut_off_counts_for_nothing():
