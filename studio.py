@@ -11,14 +11,18 @@
         print(chat.say("Why is the sky blue?"))
         print(chat.say("And at night?"))                           # the conversation goes on
 
+    for line in studio.evaluate(adapter).wait():                   # beside its base: held-out rows, questions, general text
+        print(line.test_set, line.score, line.candidate, line.estimate, line.difference)
+
     print(studio.push(adapter, progress=print).url)                # private, unless private=False
 
-The training runs in a process of its own and goes on when the notebook is closed: `studio.Training(run)` follows it again.
+Training and evaluation run in processes of their own and go on when the notebook is closed: `studio.Training(run)` follows again.
 What a person can fix is raised as a `UserError`, which says what to do.
 """
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from adapters.library import Adapter, find_adapter
 from adapters.package import PushOptions
@@ -27,6 +31,11 @@ from chat.__main__ import open_model
 from chat.engine import Engine, Model, Reply, Sampling
 from common.errors import UserError
 from common.language import _, joined
+from evaluation.config import EvaluationConfig
+from evaluation.results import Line
+from evaluation.run import Evaluation, Progress, read_progress
+from evaluation.start import default_config, keep_file, request_stop, start
+from evaluation.table import read_table
 from models.hub.client import account_of, token_of
 from models.messages import Message
 from runs.config import TrainConfig
@@ -35,7 +44,18 @@ from runs.run import Run, RunState, read_state
 
 POLL_SECONDS = 0.5
 
-__all__ = ["Chat", "Sampling", "TrainConfig", "Training", "UserError", "chat", "push", "train"]
+__all__ = [
+    "Chat",
+    "Evaluating",
+    "Sampling",
+    "TrainConfig",
+    "Training",
+    "UserError",
+    "chat",
+    "evaluate",
+    "push",
+    "train",
+]
 
 
 class Training:
@@ -73,6 +93,40 @@ class Training:
             hint = state.hint or _("See {file}.", file=str(self.run.log_file))
             raise UserError(joined([ended, state.message]), hint)
         return find_adapter(state.adapter, self.run.owner)
+
+
+class Evaluating:
+    """An evaluation in the app's home. Iterating yields its progress each time that it has changed, until it ends."""
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self.evaluation = evaluation
+
+    @property
+    def progress(self) -> Progress:
+        """Return what it does, as its files have it now."""
+        return read_progress(self.evaluation)
+
+    def __iter__(self) -> Iterator[Progress]:
+        before = None
+        while True:
+            progress = self.progress
+            if progress != before:
+                yield progress
+            if not progress.is_running:
+                return
+            before = progress
+            time.sleep(POLL_SECONDS)
+
+    def stop(self) -> None:
+        """Ask it to end and keep what is there."""
+        request_stop(self.evaluation)
+
+    def wait(self) -> list[Line]:
+        """Wait for the end and return the scores, each beside the first candidate's. Raises UserError when it failed."""
+        *_earlier, progress = self
+        if progress.status not in ("done", "stopped"):
+            raise UserError(progress.message, progress.hint)
+        return read_table(self.evaluation)
 
 
 class Chat:
@@ -127,6 +181,17 @@ def chat(
     """Begin a conversation with an adapter, or with a base alone. An adapter knows its own base."""
     name = adapter.name if isinstance(adapter, Adapter) else adapter
     return Chat(open_model(name, base, precision), system, sampling)
+
+
+def evaluate(adapter: Adapter | str | None = None, **settings: object) -> Evaluating:
+    """Start the evaluation of an adapter, the newest unless named, beside its base; settings as in `evaluation/config.py`.
+
+    A test set may be a file. Raises UserError for settings that cannot be used.
+    """
+    name = adapter.name if isinstance(adapter, Adapter) else adapter or ""
+    config = EvaluationConfig.from_dict({**vars(default_config(adapter=name)), **settings})
+    config = replace(config, test_sets=[keep_file(test_set) for test_set in config.test_sets])
+    return Evaluating(start(config, token=token_of(None)))
 
 
 def push(

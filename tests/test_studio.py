@@ -8,7 +8,10 @@ import pytest
 import studio
 from chat.engine import Reply
 from common.errors import UserError
+from evaluation.config import EvaluationConfig
+from evaluation.run import Evaluation, Progress
 from runs.run import Run, RunState
+from tests.evaluation.test_run import make_adapter
 
 HI = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
 
@@ -46,6 +49,25 @@ def test_a_script_follows_a_run_talks_and_pushes(monkeypatch, tmp_path):
     studio.push("mine", private=False)
     ((adapter, account, options),) = sent
     assert (adapter, account, options.private) == ("mine", "alice", False)
+
+
+def test_a_script_evaluates_an_adapter_beside_its_base(monkeypatch, tmp_path):
+    make_adapter("mine")
+    (tmp_path / "exam.jsonl").write_text(json.dumps({"messages": HI}))
+    asked = []
+    states = [
+        Progress("running"),
+        Progress("running", done=1, total=2),
+        Progress("failed", message="No.", hint="Try again."),
+    ]
+    monkeypatch.setattr(studio, "start", lambda config, token: asked.append(config) or Evaluation(tmp_path))
+    monkeypatch.setattr(studio, "read_progress", lambda evaluation: states.pop(0) if len(states) > 1 else states[0])
+    monkeypatch.setattr(studio, "POLL_SECONDS", 0)
+    evaluating = studio.evaluate("mine", test_sets=["questions", str(tmp_path / "exam.jsonl")], max_items=10)
+    assert asked == [EvaluationConfig("mine", ["base", "adapter:mine"], ["questions", "exam"], max_items=10)]
+    assert [progress.status for progress in evaluating] == ["running", "running", "failed"]
+    with pytest.raises(UserError, match=r"No\. Try again\."):
+        evaluating.wait()
 
 
 @pytest.mark.slow
