@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import fields, replace
 
+from adapters.library import find_adapter
 from common.command_line import printable, run_job
 from common.language import _, joined, n_, said
 from common.words import duration
@@ -118,7 +119,8 @@ def _run(options: argparse.Namespace) -> int:
     else:
         config = EvaluationConfig(test_sets=DEFAULT_TEST_SETS)
     if options.adapter:
-        config = replace(config, candidates=[BASE, *(f"{ADAPTER}{name}" for name in options.adapter)], title="")
+        names = [find_adapter(name).name for name in options.adapter]
+        config = replace(config, candidates=[BASE, *(f"{ADAPTER}{name}" for name in names)], title="")
     if options.few_shot is not None:
         config = replace(config, candidates=[*config.candidates, FEW_SHOT], shots=options.few_shot)
     if options.test_set:

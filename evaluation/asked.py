@@ -57,11 +57,11 @@ class _Drawn(NamedTuple):
 def ask(evaluation: Evaluation, tell: Callable[[str], None]) -> list[Asked]:
     """Return what is asked, of each test set; read and kept the first time. Raises UserError, also for another adapter since."""
     config, owner = evaluation.config(), evaluation.owner
-    adapters = [find_adapter(name, owner) for name in config.adapters()]
-    digests = {adapter.name: _digest(adapter) for adapter in adapters}
+    adapters = {name: find_adapter(name, owner) for name in config.adapters()}
+    digests = {name: _digest(adapter) for name, adapter in adapters.items()}
     if known := evaluation.versions():
-        for adapter in adapters:
-            if known["adapters"].get(adapter.name) != digests[adapter.name]:
+        for name, adapter in adapters.items():
+            if known["adapters"].get(name) != digests[name]:
                 raise UserError(
                     _("The adapter '{name}' has changed since this evaluation began.", name=adapter.title),
                     _("Start a new evaluation."),
@@ -75,7 +75,7 @@ def ask(evaluation: Evaluation, tell: Callable[[str], None]) -> list[Asked]:
 
     def trained_on() -> Iterator[Conversation]:
         """Yield the rows that the adapters were trained on, the plain texts of a first stage too."""
-        for adapter in adapters:
+        for adapter in adapters.values():
             run = run_of(adapter.folder)
             try:
                 settings = run.config().data_settings() if run else None
@@ -86,7 +86,7 @@ def ask(evaluation: Evaluation, tell: Callable[[str], None]) -> list[Asked]:
             except UserError:  # a data set of the Hub that cannot be reached, for one
                 run = None
             if run is None:
-                unknown.append(adapter.name)
+                unknown.append(adapter.title)
 
     tell(_("Looking for test rows in the training data"))
     items = chain.from_iterable(one.items for one in drawn.values())

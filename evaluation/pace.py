@@ -1,4 +1,7 @@
-"""Writes what an evaluation does now, and how long the rest takes, by the pace that was measured for each kind of work."""
+"""Writes what an evaluation does now, and how long the rest takes, by the pace that was measured for each kind of work.
+
+Counts are written at most once a second.
+"""
 
 import time
 from collections import Counter
@@ -33,11 +36,11 @@ class Pace:
         self._written_at = -WRITE_SECONDS
 
     def tell(self, activity: str, status: Status = "running") -> None:
-        """Say what is done now."""
+        """Say what is done now; the same again changes nothing."""
         if (activity, status) != (self._activity, self._status):
             print(english(activity), flush=True)
-        self._activity, self._status = activity, status
-        self._show()
+            self._activity, self._status = activity, status
+            self._write()
 
     def plan(self, left: Iterable[Work], done: int) -> None:
         """Set what is left to do, a kind of work for each result, and how many results are there from before."""
@@ -57,7 +60,8 @@ class Pace:
         self._at = now
         self._left[work] -= 1
         self.done += 1
-        self._show()
+        if now - self._written_at >= WRITE_SECONDS:
+            self._write()
 
     def eta_seconds(self) -> float | None:
         """Return the seconds of what is left; None before anything was measured.
@@ -83,9 +87,7 @@ class Pace:
         print(english(message), english(hint), flush=True)
         self.evaluation.write_progress(Progress(status, "", self.done, self.total, None, message, hint))
 
-    def _show(self) -> None:
-        if time.monotonic() - self._written_at < WRITE_SECONDS:
-            return
+    def _write(self) -> None:
         eta = self.eta_seconds() if self._status == "running" else None
         self.evaluation.write_progress(Progress(self._status, self._activity, self.done, self.total, eta))
         self._written_at = time.monotonic()

@@ -60,8 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
         except Exception:
             if not stop.is_set():  # else it is what a library made of the stop
                 raise
-        pace.tell(_("Computing scores and intervals"))
-        write_table(evaluation)
+        if evaluation.versions():  # else it was stopped before it knew what to ask
+            pace.tell(_("Computing scores and intervals"))
+            write_table(evaluation)
         if not stop.is_set():
             pace.end("done", joined(not_asked(evaluation)))
         elif evaluation.stop_file.exists():

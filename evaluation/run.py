@@ -58,7 +58,7 @@ class Versions(TypedDict):
     base: str
     base_revision: str
     adapters: dict[str, str]  # by name, the sha256 of the weights and their settings
-    unknown_data: list[str]  # adapters whose training rows are not here: none could be left out for them
+    unknown_data: list[str]  # titles of adapters whose training rows are not here: none could be left out for them
     test_sets: dict[str, AskedTestSet]
     packages: dict[str, str]
     seed: int
