@@ -27,7 +27,7 @@ from evaluation.generate import answers
 from evaluation.likelihood import answer_losses, choice_losses, text_losses
 from evaluation.pace import Pace, Work
 from evaluation.results import Result
-from evaluation.run import Evaluation, candidate_title
+from evaluation.run import GO_ON, Evaluation, candidate_title
 from evaluation.scores import scores_with
 from evaluation.table import Needs, read_lines, write_table
 from models.base import choose_base, fetch_base
@@ -35,7 +35,6 @@ from runs.processes import this_process
 from runs.queue import accelerator
 
 STOP_SECONDS = 0.5
-CONTINUE = _("What is there is kept. Press Resume to continue.")
 MEASURED = {"loss": _("likelihood of answers and texts"), "choices": _("likelihood of choices"), "answer": _("answers")}
 
 
@@ -66,16 +65,16 @@ def main(arguments: list[str] | None = None) -> int:
         if not stop.is_set():
             pace.end("done", joined(not_asked(evaluation)))
         elif evaluation.stop_file.exists():
-            pace.end("stopped", _("Stopped."), CONTINUE)
+            pace.end("stopped", _("Stopped."), GO_ON)
         else:
-            pace.end("stopped", _("Its {minutes:,} minutes are over.", minutes=config.max_minutes), CONTINUE)
+            pace.end("stopped", _("Its {minutes:,} minutes are over.", minutes=config.max_minutes), GO_ON)
         return 0
     except Exception as error:
         known = as_user_error(error)
         if known is None:
             traceback.print_exc()
         message = known.message if known else printable(f"{type(error).__name__}: {error}"[:500])
-        pace.end("failed", message, known.hint if known else CONTINUE)
+        pace.end("failed", message, known.hint if known else GO_ON)
         return 1
 
 

@@ -28,11 +28,12 @@ from common.paths import LOCAL_OWNER, contained, evaluations_folder, is_name
 from data.test_sets import Kind
 from evaluation.config import ADAPTER, BASE, FEW_SHOT, EvaluationConfig
 from runs.processes import is_running
-from runs.run import CONTINUE, UNFINISHED, settings_written_at
+from runs.run import UNFINISHED, settings_written_at
 
 Status = Literal["waiting", "running", "done", "stopped", "failed", "interrupted"]
 UNDER_WAY: tuple[Status, ...] = ("waiting", "running")
 PREPARING = _("Preparing")
+GO_ON = _("What is there is kept. Press 'Resume evaluation' to go on.")
 KILLED = _("The evaluation ended without a message: it was killed, or the machine was restarted.")
 MAX_PROGRESS_BYTES = 100_000
 MAX_VERSIONS_BYTES = 1_000_000
@@ -166,7 +167,7 @@ def read_progress(evaluation: Evaluation) -> Progress:
         return progress
     if not evaluation.folder.exists():
         return Progress("stopped", "", message=_("It was deleted."))
-    return Progress("interrupted", "", progress.done, progress.total, None, KILLED, CONTINUE)
+    return Progress("interrupted", "", progress.done, progress.total, None, KILLED, GO_ON)
 
 
 def candidate_title(candidate: str, owner: str) -> str:
