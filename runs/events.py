@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
+from adapters.forgotten import MAX_NAME_CHARACTERS, MAX_TEST_SETS
 from adapters.history import Answer
 from common.files import JSON_ERRORS, append_json_line
 from common.language import packed, unpacked
@@ -19,6 +20,21 @@ MAX_ANSWERS, MAX_ANSWER_CHARACTERS = (
     20,
     5_000,
 )  # of a `samples` event, and of a prompt or an answer: a training writes less
+
+
+class TestLoss(TypedDict):
+    """The loss per token on the sample of a test set, and the number of its tokens that were predicted."""
+
+    loss: float
+    tokens: int
+
+
+class LossRise(TypedDict):
+    """Losses per token on the sample of a test set: of the base, and with the kept weights of the adapter."""
+
+    before: float
+    after: float
+    tokens: int
 
 
 class Metrics(TypedDict, total=False):
@@ -53,6 +69,7 @@ class Metrics(TypedDict, total=False):
     peak_memory_bytes: int
     hardware: str
     num_processes: int
+    forgotten: dict[str, LossRise]  # by the name of the test set
     samples_before: list[Answer]
     samples_after: list[Answer]
 
@@ -85,6 +102,7 @@ class Event(TypedDict, total=False):
     eta_seconds: float | None
     peak_memory_bytes: int
     answers: list[Answer]
+    tested: dict[str, TestLoss]  # by the name of the test set; at step 0 with the adapter switched off
     adapter: str
     metrics: Metrics | None
     n: int
@@ -110,6 +128,19 @@ def _are_answers(value: object) -> bool:
     return all(isinstance(text, str) and len(text) <= MAX_ANSWER_CHARACTERS for text in texts)
 
 
+def _are_test_losses(value: object) -> bool:
+    if not isinstance(value, dict) or len(value) > MAX_TEST_SETS:
+        return False
+    is_named = all(isinstance(name, str) and len(name) <= MAX_NAME_CHARACTERS for name in value)
+    return is_named and all(
+        isinstance(one, dict)
+        and type(one.get("loss")) in (int, float)
+        and _is_number(one["loss"])
+        and _is_count(one.get("tokens"))
+        for one in value.values()
+    )
+
+
 # the fields whose values are looked at; those of a later version of this program may hold anything
 FIELDS: dict[str, Callable[[Any], bool]] = {
     "time": lambda value: type(value) in (int, float) and 0 <= value < 1e11,
@@ -117,6 +148,7 @@ FIELDS: dict[str, Callable[[Any], bool]] = {
     "cure": lambda value: value is None or (isinstance(value, dict) and _is_text(value.get("label"))),
     "metrics": lambda value: value is None or isinstance(value, dict),
     "answers": _are_answers,
+    "tested": _are_test_losses,
     **dict.fromkeys(("event", "message", "hint", "activity", "name", "base", "base_reason"), _is_text),
     **dict.fromkeys(("precision", "adapter"), _is_text),
     **dict.fromkeys(("step", "total_steps", "later_steps", "stage", "stages", "n"), _is_count),
@@ -124,6 +156,7 @@ FIELDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("epoch", "eta_seconds", "peak_memory_bytes", "part"), _is_number),
 }
 NEEDED = {"step": ("step", "loss"), "eval": ("step", "loss"), "samples": ("step", "answers"), "resumed": ("step",)}
+NEEDED["tested"] = ("step", "tested")
 _decoder = json.JSONDecoder(parse_constant=lambda name: None)  # NaN and Infinity, which JSON does not have
 
 

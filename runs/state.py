@@ -13,7 +13,7 @@ from typing import Any
 from adapters.history import kept_step
 from common.language import _
 from data.report import Cure
-from runs.events import Answer, Event, Metrics, parse_event
+from runs.events import Answer, Event, Metrics, TestLoss, parse_event
 
 RUNNING = ("queued", "preparing", "training", "evaluating", "saving")
 FINISHED = ("done", "stopped", "failed")
@@ -28,7 +28,7 @@ CURVES = {  # the name of a curve in a `step` event, and the field of RunState t
     "tokens_per_second": "speeds",
     "peak_memory_bytes": "memories",
 }
-SERIES = (*CURVES.values(), "eval_losses", "samples")
+SERIES = (*CURVES.values(), "eval_losses", "tested", "samples")
 VALUES = ("base", "base_reason", "precision", "epoch", "adapter", "stages", "later_steps")
 VALUES += ("tokens_per_second", "eta_seconds", "peak_memory_bytes")
 ACTIVITIES = {  # what a status says of itself, unless its event says more
@@ -81,6 +81,7 @@ class RunState:
     notes: list[str] = field(default_factory=list)
     losses: list[tuple[int, float]] = field(default_factory=list)
     eval_losses: list[tuple[int, float]] = field(default_factory=list)
+    tested: list[tuple[int, dict[str, TestLoss]]] = field(default_factory=list)
     learning_rates: list[tuple[int, float]] = field(default_factory=list)
     grad_norms: list[tuple[int, float]] = field(default_factory=list)
     speeds: list[tuple[int, float]] = field(default_factory=list)
@@ -144,7 +145,7 @@ class RunState:
         elif kind == "resumed":  # the steps after the checkpoint are trained again
             self._switch_stage(event)
             self._forget(event.get("step", 0) + 1)
-        elif kind in ("step", "eval", "samples"):
+        elif kind in ("step", "eval", "tested", "samples"):
             self._add_points(kind, event)
         elif kind == "activity":
             self.activity, self.activity_part = event.get("activity", self.activity), event.get("part")
@@ -206,6 +207,8 @@ class RunState:
                     getattr(self, series).append((step, event[name]))
         elif kind == "eval" and event.get("loss") is not None:
             _put(self.eval_losses, step, event["loss"])
+        elif kind == "tested":
+            _put(self.tested, step, event.get("tested", {}))
         elif kind == "samples":
             _put(self.samples, step, event.get("answers", []))
             del self.samples[1:-MAX_SAMPLES]

@@ -19,6 +19,7 @@ from trainer.ranks import max_over_ranks
 from trainer.samples import SampleAnswers
 from trainer.stages import Stage, history
 from trainer.stop_watch import StopWatch
+from trainer.test_losses import TestLosses
 
 
 def collect_metrics(
@@ -79,14 +80,33 @@ def held_out_losses(trainer, run: Run, number: int) -> tuple[float | None, float
     if trainer.eval_dataset is None:
         return None, None
     known = history(run, number).eval_losses
-    step = trainer.state.global_step
+    step, tokens = trainer.state.global_step, trainer.progress.stage.held_out_tokens
     # all ranks take part, or none
-    is_missing, is_late = max_over_ranks(step not in known, not trainer.progress.has_time_to_evaluate())
+    is_missing, is_late = max_over_ranks(step not in known, not trainer.progress.has_time_to_evaluate(tokens))
     if is_missing and is_late:
         return known.get(0), None
     if is_missing:
         return known.get(0), trainer.evaluate().get("eval_loss")
     return known.get(0), known[step]
+
+
+def forgotten(trainer, run: Run, tests: TestLosses, number: int, step: int) -> Metrics:
+    """Return the losses on the test sets of the base and of `step` of stage `number`, whose weights are kept.
+
+    Every rank must call it: it may measure them.
+    """
+    is_last = step == trainer.state.global_step  # any other step was evaluated
+    (is_missing,) = max_over_ranks(is_last and step not in history(run, number).tested)  # all measure, or none
+    if is_missing:
+        tests.look(trainer.model, step)
+    before, after = history(run, 1).tested.get(0, {}), history(run, number).tested.get(step, {})
+    return {
+        "forgotten": {
+            name: {"before": before[name]["loss"], "after": one["loss"], "tokens": one["tokens"]}
+            for name, one in after.items()
+            if name in before
+        }
+    }
 
 
 def sample_answers(trainer, run: Run, sampler: SampleAnswers, number: int, step: int) -> Metrics:
@@ -96,6 +116,6 @@ def sample_answers(trainer, run: Run, sampler: SampleAnswers, number: int, step:
     """
     (is_missing,) = max_over_ranks(step not in history(run, number).samples)  # all answer, or none
     if is_missing:
-        sampler.answer_prompts(trainer.model, step)
+        sampler.look(trainer.model, step)
     first, last = history(run, 1).samples, history(run, number).samples
     return {"samples_before": first.get(0, []), "samples_after": last.get(step, [])}

@@ -27,14 +27,20 @@ class StageWork:
     held_out_tokens: float
     has_answers: bool
     saves_every: int
+    test_tokens: float = 0.0  # of all test sets
+
+    @property
+    def looks(self) -> int:
+        """The evaluations after step 0."""
+        return math.ceil(self.steps / self.looks_every) if self.looks_every else 0
 
     def left(self, step: int, looked: int) -> Work:
         """Return the work after `step`; `looked` is the last step that was evaluated, -1 when not even step 0 was."""
-        looks = math.ceil(self.steps / self.looks_every) if self.looks_every else 0
+        looks = self.looks
         looks -= looks if looked >= self.steps or not looks else looked // self.looks_every
         return {
             TRAIN: (self.steps - step) * self.step_tokens,
-            EVALUATE: looks * self.held_out_tokens,
+            EVALUATE: looks * (self.held_out_tokens + self.test_tokens),
             ANSWER: looks * self.has_answers,
             SAVE: math.ceil(self.steps / self.saves_every) - step // self.saves_every + 1,  # the adapter is one, too
         }

@@ -49,6 +49,7 @@ class ProgressCallback(TrainerCallback):
         self._step_tokens = 0
         self._began = 0.0  # the step, evaluation, answers or checkpoint under way
         self._batches = 0
+        self._test_rows = 0  # while test sets are measured
 
     @property
     def is_last_stage(self) -> bool:
@@ -127,15 +128,24 @@ class ProgressCallback(TrainerCallback):
         heard = self._heard.setdefault(requested, time.monotonic())
         return max(0.0, (STOPPED_SECONDS if requested else LATE_SECONDS) - (time.monotonic() - heard))
 
-    def has_time_to_evaluate(self) -> bool:
-        """Return whether an evaluation fits into the seconds that are left, as far as that is known."""
-        seconds = self.pace.seconds({EVALUATE: self.stage.held_out_tokens}) if self.stage else None
-        return (seconds or 0.0) <= self.seconds_left()
+    def has_time_to_evaluate(self, tokens: float) -> bool:
+        """Return whether an evaluation of so many tokens fits into the seconds that are left, as far as that is known."""
+        return (self.pace.seconds({EVALUATE: tokens}) or 0.0) <= self.seconds_left()
 
     def begin_evaluation(self) -> None:
         """Write an `evaluating` event and start the clock."""
         self.events.write("evaluating")
         self._began, self._batches = time.perf_counter(), 0
+
+    def begin_tests(self, rows: int) -> None:
+        """Start the clock of an evaluation on the test sets, of so many rows."""
+        self._began, self._batches, self._test_rows = time.perf_counter(), 0, rows
+
+    def end_tests(self, is_whole: bool) -> None:
+        """Count it as done, or as cut short."""
+        self._test_rows = 0
+        if self.stage and is_whole:
+            self.pace.add(EVALUATE, time.perf_counter() - self._began, self.stage.test_tokens)
 
     def on_prediction_step(self, args, state, control, model=None, **kwargs) -> None:
         """Cut an evaluation short, on all ranks at the same batch."""
@@ -154,6 +164,12 @@ class ProgressCallback(TrainerCallback):
         raise EvaluationStopped
 
     def _show_evaluation(self, rows: int) -> None:
+        if self.stage and self._test_rows:
+            part = min(rows / self._test_rows, 1.0)
+            done = self.stage.held_out_tokens + part * self.stage.test_tokens
+            words = _("Measuring the loss on the test sets, {part:.0%} done", part=part)
+            self._show(words, part, {EVALUATE: done, ANSWER: 1})
+            return
         if not (self.stage and self.stage.held_out_rows):
             return
         count = self.stage.held_out_rows
@@ -245,6 +261,33 @@ class ProgressCallback(TrainerCallback):
         self.pace.add(SAVE, time.perf_counter() - self._began, 1)
         self.events.write("checkpoint", step=state.global_step)
         self.events.write("training")
+
+
+class AtEvaluations(TrainerCallback):
+    """Looks at the model after every evaluation; where nothing is held out, where an evaluation would be."""
+
+    def __init__(self, progress: ProgressCallback, eval_steps: int = 0) -> None:
+        self.progress = progress
+        self.eval_steps = eval_steps
+
+    def look(self, model, step: int) -> None:
+        """Look at the model as it is after `step`; all ranks call it."""
+        raise NotImplementedError
+
+    def on_evaluate(self, args, state, control, model=None, **kwargs) -> None:
+        """Look after an evaluation."""
+        self.look(model, state.global_step)
+        self.progress.stop_if_asked(state, control, model)
+
+    def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
+        """Look every `eval_steps` where nothing is evaluated."""
+        if args.eval_strategy == "no" and self.eval_steps and state.global_step % self.eval_steps == 0:
+            self.on_evaluate(args, state, control, model)
+
+    def on_epoch_end(self, args, state, control, model=None, **kwargs) -> None:
+        """Look after each epoch where nothing is evaluated and `eval_steps` is 0."""
+        if args.eval_strategy == "no" and not self.eval_steps and not control.should_training_stop:
+            self.on_evaluate(args, state, control, model)
 
 
 def peak_memory_bytes() -> int:

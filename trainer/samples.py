@@ -9,7 +9,7 @@ from collections.abc import Callable
 from itertools import islice
 
 import torch
-from transformers import StoppingCriteria, TrainerCallback
+from transformers import StoppingCriteria
 
 from common.language import Sentence, _
 from data.conversations import Conversation
@@ -19,7 +19,7 @@ from runs.config import TrainConfig
 from runs.events import Answer
 from runs.problems import MAX_PROMPTS
 from trainer.pace import ANSWER
-from trainer.progress import ProgressCallback
+from trainer.progress import AtEvaluations, ProgressCallback
 from trainer.ranks import rank, wait_for_everyone
 
 NEW_TOKENS = 48
@@ -56,33 +56,17 @@ def _opening(messages: list[Message]) -> list[Message]:
     return opening if opening and opening[-1]["role"] == "user" else []
 
 
-class SampleAnswers(TrainerCallback):
-    """Writes a `samples` event after every evaluation; without held-out rows, where an evaluation would be."""
+class SampleAnswers(AtEvaluations):
+    """Writes a `samples` event after every evaluation."""
 
     def __init__(
         self, prompts: list[list[Message]], tokenizer, progress: ProgressCallback, eval_steps: int = 0
     ) -> None:
+        super().__init__(progress, eval_steps)
         self.prompts = prompts
         self.tokenizer = tokenizer
-        self.progress = progress
-        self.eval_steps = eval_steps
 
-    def on_evaluate(self, args, state, control, model=None, **kwargs) -> None:
-        """Answer after an evaluation."""
-        self.answer_prompts(model, state.global_step)
-        self.progress.stop_if_asked(state, control, model)
-
-    def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
-        """Answer every `eval_steps` where nothing is evaluated."""
-        if args.eval_strategy == "no" and self.eval_steps and state.global_step % self.eval_steps == 0:
-            self.on_evaluate(args, state, control, model)
-
-    def on_epoch_end(self, args, state, control, model=None, **kwargs) -> None:
-        """Answer after each epoch where nothing is evaluated and `eval_steps` is 0."""
-        if args.eval_strategy == "no" and not self.eval_steps and not control.should_training_stop:
-            self.on_evaluate(args, state, control, model)
-
-    def answer_prompts(self, model, step: int) -> None:
+    def look(self, model, step: int) -> None:
         """Write a `samples` event with the answers of the model as it is now, unless a stop leaves no time for them."""
         progress, began = self.progress, time.monotonic()
         limit = progress.answer_seconds() if self.prompts and rank() == 0 else 0.0
@@ -96,7 +80,6 @@ class SampleAnswers(TrainerCallback):
             if progress.is_ending or progress.seconds_left() > 0:
                 progress.events.write("samples", step=step, answers=answers)
         wait_for_everyone()
-        progress.looked(step)
 
 
 def answer(

@@ -16,7 +16,7 @@ from data.intake import Data, load_data, load_text
 from runs.checkpoints import MAX_KEPT, clean, discard_after, last_checkpoint, step_of, whole_steps
 from runs.config import TrainConfig
 from runs.evaluations import STATE, Evaluations, evaluations_of, is_patience_over
-from runs.events import Answer
+from runs.events import Answer, TestLoss
 from runs.failures import Failure, explain
 from runs.forecast.plan import evaluated_rows, packed_rows, plan_steps
 from runs.run import CONVERSATIONS, TEXT, Run
@@ -111,8 +111,8 @@ def _thin(stage: Stage) -> None:
     stage.data.notes.append(words)
 
 
-def work_of(stage: Stage, has_answers: bool) -> StageWork:
-    """Return how much work a stage is; `has_answers` says that prompts are answered."""
+def work_of(stage: Stage, has_answers: bool, test_tokens: int = 0) -> StageWork:
+    """Return how much work a stage is; `has_answers` says that prompts are answered, `test_tokens` are of all test sets."""
     config, train, held_out = replace(stage.config, num_processes=world_size()), stage.data.train, stage.data.held_out
     rows = packed_rows(train.tokens, config.max_length) if config.packing else len(train.rows)
     steps = plan_steps(config, rows)
@@ -124,6 +124,7 @@ def work_of(stage: Stage, has_answers: bool) -> StageWork:
         held_out_tokens=held_out.tokens,
         has_answers=has_answers,
         saves_every=config.save_steps,
+        test_tokens=test_tokens,
     )
 
 
@@ -157,10 +158,12 @@ class History:
 
     has_begun: bool
     eval_losses: dict[int, float]
+    tested: dict[int, dict[str, TestLoss]]
     samples: dict[int, list[Answer]]
 
 
 def history(run: Run, number: int) -> History:
     """Return the history of stage `number` (from 1)."""
     series = state_of(run.events_file).series_of(number)
-    return History(any(series.values()), dict(series["eval_losses"]), dict(series["samples"]))
+    curves = [dict(series[name]) for name in ("eval_losses", "tested", "samples")]
+    return History(any(series.values()), *curves)

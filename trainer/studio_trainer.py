@@ -3,7 +3,8 @@
 `trainer/recipe.py` sets it up.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from trl import SFTTrainer
 
 from runs.checkpoints import discard_writing, publish_checkpoint, writing_folder
 from runs.evaluations import best_step, evaluations_in
+from runs.events import TestLoss
 from trainer.patches import row_attention
 from trainer.patches.loss_head import COUNTED
 from trainer.patches.prepared import forget_preparation
@@ -89,19 +91,42 @@ class StudioTrainer(SFTTrainer):
         self._eval_sums = None
         if self.progress:
             self.progress.begin_evaluation()
-        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-        with torch.random.fork_rng(devices=devices):
+        with self._aside():
             try:
                 metrics = super().evaluate(*args, **kwargs)
             except EvaluationStopped:
                 metrics = {}
-        if not self.is_in_train:
-            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-            forget_preparation(self.model)
         if self.progress:
             self.progress.looked(self.state.global_step)
             self.progress.events.write("training")
         return metrics
+
+    def loss_on(self, rows: Any) -> TestLoss:
+        """Return the loss on a data set of other rows than the held-out ones; a stop raises EvaluationStopped.
+
+        Leaves the random state of the training as it was. All ranks must call it.
+        """
+        self._eval_sums = None
+        with self._aside():
+            self.evaluation_loop(self.get_eval_dataloader(rows), "test set", prediction_loss_only=True)
+        total, tokens = self._evaluated()
+        return {"loss": total / max(tokens, 1), "tokens": round(tokens)}
+
+    @contextmanager
+    def _aside(self) -> Generator[None]:
+        """Evaluate in here: the random state stays that of the training, and the model may be trained afterwards."""
+        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+        with torch.random.fork_rng(devices=devices):
+            yield
+        if not self.is_in_train:
+            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            forget_preparation(self.model)
+
+    def _evaluated(self) -> tuple[float, float]:
+        """Return (sum of losses, number of tokens) of the last evaluation, over all ranks."""
+        assert self._eval_sums is not None
+        total, tokens = self.accelerator.reduce(self._eval_sums.to(self.accelerator.device), "sum").tolist()
+        return total, tokens
 
     def create_model_card(self, *args, **kwargs) -> None:
         """Do nothing: the card is made from the metrics when an adapter is pushed."""
@@ -129,7 +154,7 @@ class StudioTrainer(SFTTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with the mean over all held-out tokens in place of the mean of batches, which weighs short rows more."""
         if "eval_loss" in logs and self._eval_sums is not None:
-            total, tokens = self.accelerator.reduce(self._eval_sums.to(self.accelerator.device), "sum").tolist()
+            total, tokens = self._evaluated()
             logs["eval_loss"] = total / max(tokens, 1)
         super().log(logs, start_time)
         if "loss" in logs and not (self.progress and self.progress.was_stopped):

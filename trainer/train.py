@@ -40,7 +40,7 @@ from trainer import ranks
 from trainer.gradient_checkpointing import decide
 from trainer.init_adapter import check_adapter, load_adapter
 from trainer.keep_best import KeepBest, end_words, keep_best, kept_checkpoint, load_state, owed_evaluation
-from trainer.metrics import collect_metrics, held_out_losses, sample_answers, sizes_and_time
+from trainer.metrics import collect_metrics, forgotten, held_out_losses, sample_answers, sizes_and_time
 from trainer.pace import StageWork
 from trainer.progress import ProgressCallback
 from trainer.recipe import build_trainer
@@ -49,6 +49,7 @@ from trainer.samples import SampleAnswers, choose_prompts, fits_window
 from trainer.stages import History, Stage, clean_up, history, plan, stages_finished, work_of
 from trainer.stop_watch import StopRequested, StopWatch
 from trainer.studio_trainer import StudioTrainer, release
+from trainer.test_losses import TestLosses, load_test_sets
 
 gc.freeze()  # modules stay: never walked again
 gc.enable()
@@ -94,6 +95,7 @@ class Work:
     precision: str
     tokenizer: Any
     sampler: SampleAnswers
+    tests: TestLosses
     progress: ProgressCallback
 
 
@@ -125,6 +127,7 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
     for note in dict.fromkeys(note for stage in stages for note in stage.data.notes):
         events.write("note", message=note)
     decide(stages, shape_of(folder), events)
+    test_sets = load_test_sets(run, config, tokenizer, stages, events)
     clean_up(stages, events.writes)
     _prepare(events, watch, _("Loading {model} in {precision}", model=base.model_id, precision=precision))
     finished = stages_finished(stages)
@@ -143,7 +146,8 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
         prompts = choose_prompts(config, held_out, partial(fits_window, model, tokenizer))
     progress = ProgressCallback(events, watch)
     sampler = SampleAnswers(prompts, tokenizer, progress, config.eval_steps)
-    work = Work(run, config, events, watch, base, folder, precision, tokenizer, sampler, progress)
+    tests = TestLosses(test_sets, progress, config.eval_steps)
+    work = Work(run, config, events, watch, base, folder, precision, tokenizer, sampler, tests, progress)
     if ranks.world_size() > 1:
         progress.hang_watch = watch_for_hangs(run, config, events)
     trainer, stage = _train_stages(model, stages[finished:], work)
@@ -175,8 +179,9 @@ def _train_stages(model, stages: list[Stage], work: Work):
         made = (work.precision, rows, held_out, work.progress, stage.folder)
         trainer = build_trainer(model, work.tokenizer, stage.config, work.run, *made)
         trainer.add_callback(work.sampler)
+        work.tests.begin_stage(trainer, is_first=stage.number == 1)
         trainer.args.save_on_each_node = ranks.sum_over_ranks(work.events.writes)[0] > 1
-        sizes = [work_of(each, bool(work.sampler.prompts)) for each in stages[number:]]
+        sizes = [work_of(each, bool(work.sampler.prompts), work.tests.tokens) for each in stages[number:]]
         _train_stage(trainer, stage, sizes, work)
         if work.progress.was_stopped or stage.is_last:
             return trainer, stage
@@ -255,12 +260,18 @@ def _evaluate_step_0(trainer: StudioTrainer, has_checkpoint: bool, past: History
     With a new adapter the trainer does it after the first step, which then need not wait for it; else it is done now.
     """
     has_eval = trainer.eval_dataset is not None
-    no_loss, no_samples = ranks.max_over_ranks(has_eval and 0 not in past.eval_losses, 0 not in past.samples)
+    no_loss = has_eval and 0 not in past.eval_losses
+    no_loss, is_unseen = ranks.max_over_ranks(no_loss, 0 not in past.samples or 0 not in past.tested)
     if work.config.parallel in ENGINES:
         return  # inside `train`: see the recipe
-    evaluation = trainer.evaluate if no_loss else partial(work.sampler.answer_prompts, trainer.model, 0)
-    if not no_loss and not no_samples:
+    if not no_loss and not is_unseen:
         return
+
+    def look() -> None:
+        work.sampler.look(trainer.model, 0)
+        work.tests.look(trainer.model, 0)
+
+    evaluation = trainer.evaluate if no_loss else look
     if trainer.has_new_adapter:
         trainer.first_evaluation = evaluation
     elif not has_checkpoint:  # with one it would no longer be step 0
@@ -277,6 +288,7 @@ def _finish(trainer: StudioTrainer, stages: list[Stage], stage: Stage, work: Wor
     kept = keep_best(trainer, stage, losses[1])
     metrics = collect_metrics(trainer, stages, stage.number, work.base, work.precision, losses, kept)
     metrics |= sizes_and_time(trainer, work.folder, work.run, work.watch)
+    metrics |= forgotten(trainer, work.run, work.tests, stage.number, kept.step)
     metrics |= sample_answers(trainer, work.run, work.sampler, stage.number, kept.step)
     work.events.write("saving", message=_("Saving the adapter"))
     weights = whole_weights(trainer.model)

@@ -20,7 +20,15 @@ from models.prices import space_dollars_per_hour
 from runs.config import TrainConfig
 from runs.forecast.fitting import Change, make_it_fit
 from runs.forecast.memory import Memory, checkpointing_words, estimate_memory
-from runs.forecast.plan import FORWARD_SHARE, DataFacts, Plan, evaluated_rows, packed_rows, plan_steps
+from runs.forecast.plan import (
+    FORWARD_SHARE,
+    DataFacts,
+    Plan,
+    evaluated_rows,
+    packed_rows,
+    plan_steps,
+    tokens_a_test_set,
+)
 from runs.forecast.speed import Speed
 
 ESTIMATE_FILE = "estimate.json"
@@ -188,7 +196,7 @@ def _plan_of(config: TrainConfig, data_facts: DataFacts) -> Plan:
 
 
 def estimate_time(config: TrainConfig, data_facts: DataFacts, speed: Speed | None) -> float | None:
-    """Return the seconds of training and of evaluating the held-out rows; None without a measurement."""
+    """Return the seconds of training and of evaluating the held-out rows and the test sets; None without a measurement."""
     if speed is None:
         return None
     seconds = sum(_stage_time(*stage, speed) for stage in _stages_of(config, data_facts))
@@ -200,11 +208,12 @@ def _stage_time(config: TrainConfig, data_facts: DataFacts, speed: Speed) -> flo
     tokens_a_step = min(1.0, plan.effective_batch / max(1, data_facts["train_rows"])) * data_facts["tokens"]
     if config.packing:
         tokens_a_step = min(plan.effective_batch * config.max_length, data_facts["tokens"])
-    training = plan.total_steps * tokens_a_step / config.num_processes * speed.seconds_per_token
+    trained = plan.total_steps * tokens_a_step
     held_out = evaluated_rows(config, data_facts["train_rows"], data_facts.get("held_out_rows", 0))
-    tokens = plan.evaluations * held_out * data_facts["mean_length"] / config.num_processes
-    evaluating = FORWARD_SHARE * tokens * speed.seconds_per_token
-    return training + evaluating
+    test_sets = len(config.tested())
+    tested = test_sets * tokens_a_test_set(test_sets, trained, plan.evaluations)
+    evaluated = plan.evaluations * (held_out * data_facts["mean_length"] + tested)
+    return (trained + FORWARD_SHARE * evaluated) / config.num_processes * speed.seconds_per_token
 
 
 def estimate_cost(seconds: float | None, hardware: Hardware) -> Cost | None:

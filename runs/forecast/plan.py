@@ -12,6 +12,8 @@ from runs.config import TrainConfig
 FORWARD_SHARE = 1 / 3  # of the work of training on a token: evaluating it
 MAX_EVALUATION_SHARE = 0.15  # of the time of a short training: its evaluations
 MIN_EVALUATED_ROWS = 16
+# of each test set, at every evaluation; and of the time of a short training, all of them at all evaluations
+MAX_TEST_TOKENS, MIN_TEST_TOKENS, MAX_TEST_SHARE = 4000, 500, 0.07
 
 
 class TextFacts(TypedDict):
@@ -99,6 +101,18 @@ def evaluated_rows(config: TrainConfig, train_rows: int, held_out_rows: int) -> 
     trained = plan.total_steps * min(plan.effective_batch, train_rows)
     most = round(MAX_EVALUATION_SHARE / FORWARD_SHARE * trained / plan.evaluations)
     return min(held_out_rows, max(most, MIN_EVALUATED_ROWS))
+
+
+def tokens_a_test_set(test_sets: int, trained_tokens: float, evaluations: int) -> int:
+    """Count the tokens of each of so many test sets that every evaluation of a run uses: MAX_TEST_TOKENS, or fewer where they
+    would take too much of a short run; 0 where nothing is tested.
+
+    `trained_tokens` are those of all steps.
+    """
+    if not test_sets or not evaluations:
+        return 0
+    most = MAX_TEST_SHARE / FORWARD_SHARE * trained_tokens / (evaluations * test_sets)
+    return round(min(max(most, MIN_TEST_TOKENS), MAX_TEST_TOKENS))
 
 
 def packed_rows(tokens: int, max_length: int) -> int:

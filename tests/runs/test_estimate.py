@@ -23,7 +23,7 @@ from runs.forecast.estimate import (
     predicted_memory,
     record_estimate,
 )
-from runs.forecast.plan import evaluated_rows, facts_in, plan_steps
+from runs.forecast.plan import evaluated_rows, facts_in, plan_steps, tokens_a_test_set
 from runs.forecast.presets import forecast_of_presets
 from runs.forecast.speed import Speed
 from runs.presets import DEFAULT, PRESETS, QUICK, THOROUGH, preset_values
@@ -38,7 +38,7 @@ def test_an_estimate_is_json_and_says_it_in_a_sentence():
     answer = json.loads(json.dumps(estimate(TrainConfig(), EMBEDDED_SHAPE, EXAMPLE_FACTS, CPU, FAST).to_json()))
     assert answer["plan"]["total_steps"] == 110 and answer["memory"]["fits"] and answer["make_it_fit"] is None
     assert answer["seconds"] > 0 and answer["seconds_source"] == FAST.source and answer["cost"] is None
-    assert answer["sentence"].startswith("110 steps (2 epochs of 55)") and "takes about 8 min" in answer["sentence"]
+    assert answer["sentence"].startswith("110 steps (2 epochs of 55)") and "takes about 9 min" in answer["sentence"]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,19 @@ def test_the_plan_says_how_many_weights_are_trained_and_their_share():
 )
 def test_a_short_run_evaluates_fewer_rows_unless_it_was_told_which(settings, rows, used):
     assert evaluated_rows(TrainConfig(**settings), 220, rows) == used
+
+
+@pytest.mark.parametrize(
+    ("test_sets", "trained", "evaluations", "tokens"),
+    [(1, 10**6, 3, 4000), (1, 8_268, 2, 868), (2, 8_268, 2, 500), (1, 100, 2, 500), (0, 10**6, 3, 0), (1, 10**6, 0, 0)],
+)
+def test_a_short_run_measures_fewer_tokens_of_its_test_sets(test_sets, trained, evaluations, tokens):
+    assert tokens_a_test_set(test_sets, trained, evaluations) == tokens
+
+
+def test_the_time_counts_the_test_sets():
+    with_it, without = (estimate_time(TrainConfig(test_sets=line), EXAMPLE_FACTS, FAST) for line in ("general", ""))
+    assert with_it and without and 1.02 < with_it / without < 1.08
 
 
 @pytest.mark.parametrize(

@@ -176,3 +176,18 @@ def test_events_in_any_order_and_a_hundred_thousand_empty_lines_take_a_moment(fi
     state = state_of(file)
     assert time.process_time() - started < 3 and state.damaged_lines == 0
     assert state.losses == [(number, float(number)) for number in range(1, 5001)]
+
+
+def test_losses_on_test_sets_are_points_of_their_stage_and_damaged_ones_are_left_out(file):
+    def tested(number: int, **losses) -> dict:
+        return {"event": "tested", "step": number, "tested": losses}
+
+    good = {"loss": 3.5, "tokens": 3900}
+    write(file, stage(1, "text"), tested(0, general=good), step(1), tested(1, general=good), step(2))
+    write(file, {"event": "resumed", "step": 0, "stage": 1}, stage(2, "conversations"), tested(0, exam=good))
+    wrong = [{}, {"loss": None, "tokens": 1}, {"loss": 1.0, "tokens": -1}, {"loss": 1.0}, 7]
+    write(file, *(tested(3, general=one) for one in wrong), {"event": "tested", "step": 3, "tested": [good]})
+    write(file, tested(3, **{f"set-{number}": good for number in range(6)}))
+    state = state_of(file)
+    assert state.curve("tested") == [(0, {"general": good}), (0, {"exam": good})]
+    assert state.damaged_lines == len(wrong) + 2

@@ -7,7 +7,9 @@ import pytest
 
 from trainer.pace import ANSWER, EVALUATE, MAX_ANSWER_SECONDS, MIN_ANSWER_SECONDS, SAVE, TRAIN, Pace, StageWork
 
-STAGE = StageWork(10, 100.0, looks_every=4, held_out_rows=6, held_out_tokens=600, has_answers=True, saves_every=5)
+STAGE = StageWork(
+    10, 100.0, looks_every=4, held_out_rows=6, held_out_tokens=600, has_answers=True, saves_every=5, test_tokens=50
+)
 
 
 @pytest.mark.parametrize(
@@ -16,14 +18,14 @@ STAGE = StageWork(10, 100.0, looks_every=4, held_out_rows=6, held_out_tokens=600
 )
 def test_the_work_left_counts_the_evaluation_of_step_0_the_due_one_and_the_one_at_the_end(step, looked, looks):
     left = STAGE.left(step, looked)
-    assert (left[TRAIN], left[EVALUATE], left[ANSWER]) == (100.0 * (10 - step), 600 * looks, looks)
+    assert (left[TRAIN], left[EVALUATE], left[ANSWER]) == (100.0 * (10 - step), 650 * looks, looks)
     assert left[SAVE] == 3 - step // 5, "the adapter at the end is one, too"
 
 
 def test_a_forecast_counts_everything_and_falls_while_the_work_is_as_it_was():
     pace, left, shown, real = Pace(), {**STAGE.left(0, -1)}, [], []
     assert pace.seconds(left) is None, "before the first step nobody knows"
-    costs = {TRAIN: (5.0, 100.0), EVALUATE: (12.0, 600.0), ANSWER: (6.0, 1.0), SAVE: (1.0, 1.0)}
+    costs = {TRAIN: (5.0, 100.0), EVALUATE: (13.0, 650.0), ANSWER: (6.0, 1.0), SAVE: (1.0, 1.0)}
     order = [TRAIN, EVALUATE, ANSWER, *[TRAIN] * 3, EVALUATE, ANSWER, TRAIN, SAVE, *[TRAIN] * 3, EVALUATE, ANSWER]
     order += [TRAIN, TRAIN, SAVE, EVALUATE, ANSWER, SAVE]
     for kind in order:

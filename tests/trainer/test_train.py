@@ -75,6 +75,11 @@ def test_two_processes_train_one_adapter(settings, tmp_path):
     assert run_main(one) == 0
     assert losses(two) == pytest.approx(losses(one), rel=1e-4)
     assert [event["step"] for event in events(two, "samples")] == [event["step"] for event in events(one, "samples")]
+    tested, alone = (
+        [(step, losses["general"]["loss"]) for step, losses in found.curve("tested")]
+        for found in (state, read_state(one))
+    )
+    assert tested == [(step, pytest.approx(loss, rel=1e-4)) for step, loss in alone] and len(alone) == 2
 
 
 @pytest.mark.parametrize(
