@@ -55,7 +55,8 @@ def axes_of(curves: Iterable[Points], last_step: int = 0) -> Axes | None:
         return None
     low, high = min(value for _, value in points), max(value for _, value in points)
     room = (high - low) * 0.1 or abs(high) * 0.1 or 0.1
-    return Axes(max(last_step, 1, *(step for step, _ in points)), max(0.0, low - room), high + room)
+    lowest = low - room if low < 0 else max(0.0, low - room)
+    return Axes(max(last_step, 1, *(step for step, _ in points)), lowest, high + room)
 
 
 def drawable(curve: Points) -> Points:

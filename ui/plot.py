@@ -1,4 +1,4 @@
-"""Curves over the steps of a training as HTML: an SVG that stretches, and words over it that do not.
+"""Curves over the steps of a training, and dots, as HTML: an SVG that stretches, and words over it that do not.
 
 No script and no library: the page changes the points in place, and nothing moves. Colours are in ui/train/run.css.
 """
@@ -14,6 +14,7 @@ from runs.state import thinned
 
 MAX_POINTS = 400  # of one line: more than a screen shows apart
 UNITS = 1000  # of the SVG, across and down
+MAX_NAMED_DOTS = 8
 MIN_LABEL_DISTANCE = 0.09  # between two labels, of the height
 
 
@@ -45,6 +46,46 @@ def plot_html(title: str, curves: Sequence[Curve], total_steps: int = 0, kept_st
         f"<svg viewBox='0 0 {UNITS} {UNITS}' preserveAspectRatio='none' aria-hidden='true'>{_grid(axes)}{lines}</svg>"
         f"{words}</div></div>"
     )
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One point of a scatter plot, and whose it is."""
+
+    x: float
+    y: float
+    name: str
+
+
+def scatter_html(title: str, x_title: str, y_title: str, dots: Sequence[Dot]) -> str:
+    """Return a plot of dots, each with its name: all of few are written beside them, of many they are told to whoever points."""
+    across, down = axes_of([[(0, dot.x) for dot in dots]]), axes_of([[(0, dot.y) for dot in dots]])
+    if across is None or down is None:
+        return ""
+    marks, words = "", ""
+    for dot in dots:
+        x, y = 1 - across.place(0, dot.x)[1], down.place(0, dot.y)[1]
+        told = html.escape(_dot_words(dot, x_title, y_title))
+        marks += f"<path class='dot main' d='M{_at(x)} {_at(y)}h0'><title>{told}</title></path>"
+        if len(dots) <= MAX_NAMED_DOTS:
+            name = html.escape(dot.name)
+            words += f"<span class='label main' style='left:{x:.2%};top:{y:.2%}' title='{told}'>{name}</span>"
+    for value in down.values:
+        words += f"<span class='value' style='top:{down.place(0, value)[1]:.2%}'>{value_words(value)}</span>"
+    for value in across.values:
+        words += f"<span class='step' style='left:{1 - across.place(0, value)[1]:.2%}'>{value_words(value)}</span>"
+    spoken = joined([f"{title}.", *(_dot_words(dot, x_title, y_title) for dot in dots)])
+    return (
+        f"<div class='plot scatter' role='img' aria-label='{html.escape(spoken)}'>"
+        f"<div class='plot-title'>{html.escape(title)}</div><div class='plot-axis'>↑ {html.escape(y_title)}</div>"
+        f"<div class='plot-area'><svg viewBox='0 0 {UNITS} {UNITS}' preserveAspectRatio='none' aria-hidden='true'>"
+        f"{_grid(down)}{marks}</svg>{words}</div><div class='plot-axis across'>{html.escape(x_title)} →</div></div>"
+    )
+
+
+def _dot_words(dot: Dot, x_title: str, y_title: str) -> Sentence:
+    values = {"name": dot.name, "x": value_words(dot.x), "y": value_words(dot.y)}
+    return _("{name}: {y_title} {y}, {x_title} {x}.", x_title=x_title, y_title=y_title, **values)
 
 
 def value_words(value: float) -> str:

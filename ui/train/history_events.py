@@ -79,16 +79,17 @@ def _wire_reading(tab: TrainTab, picked: Wiring) -> None:
     """Wire search and filters, compare, show, and copying the settings to the form."""
     view, key = tab.history, tab.browser_key
     chosen = [key, view.search_box, view.runs_checkboxes]
-    relist = [view.runs_checkboxes, view.undo_button]
+    relist = [view.runs_checkboxes, view.undo_button, view.scatter_html]
 
     @shown
     def on_search(token: gr.OAuthToken | None, key, words, ids, *filters):
-        return history_view.listed(owner_of(key, token), run_filter(words, *filters), ids)
+        owner, wanted = owner_of(key, token), run_filter(words, *filters)
+        return [*history_view.listed(owner, wanted, ids), history_view.scatter(owner, wanted)]
 
     @shown
     def on_select(token: gr.OAuthToken | None, key, words, ids, *filters):
         owner = owner_of(key, token)
-        return [gr.Dropdown(tags_of(owner)), *history_view.listed(owner, run_filter(words, *filters), ids)]
+        return [gr.Dropdown(tags_of(owner)), *on_search(token, key, words, ids, *filters)]
 
     @shown
     def on_choose(token: gr.OAuthToken | None, key, ids):

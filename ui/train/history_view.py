@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from adapters.forgotten import general_nats
 from adapters.values import number
 from common.language import _
 from common.words import duration
@@ -19,7 +20,7 @@ from runs.run import Run, list_runs, read_state, settings_written_at
 from runs.state import UNREADABLE
 from ui.long_lists import MAX_LISTED_ENTRIES, SEARCH_TO_FIND, Choice, first_with, how_many
 from ui.messages import hint_html
-from ui.train.run_plots import comparison_plot
+from ui.train.run_plots import comparison_plot, learned_against_forgotten
 from ui.train.run_status import STATUS_WORDS
 
 MAX_COMPARED = 6
@@ -67,6 +68,7 @@ class HistoryView:
     label_button: gr.Button
     plot_html: gr.HTML
     table_html: gr.HTML
+    scatter_html: gr.HTML
 
     @property
     def filters(self) -> list[gr.Dropdown | gr.Checkbox]:
@@ -115,6 +117,7 @@ def build_history_view(tab: gr.Tab) -> HistoryView:
         label_button = gr.Button(_("Save tags and notes"), interactive=False, scale=1, min_width=120)
     plot_html = gr.HTML()
     table_html = gr.HTML(elem_classes="compare")
+    scatter_html = gr.HTML()
     return HistoryView(
         tab=tab,
         search_box=search_box,
@@ -138,6 +141,7 @@ def build_history_view(tab: gr.Tab) -> HistoryView:
         label_button=label_button,
         plot_html=plot_html,
         table_html=table_html,
+        scatter_html=scatter_html,
     )
 
 
@@ -168,6 +172,12 @@ def listed(owner: str, wanted: RunFilter, chosen: list | None, runs: list[Run] |
             visible=bool(deleted),
         ),
     ]
+
+
+def scatter(owner: str, wanted: RunFilter) -> str:
+    """Return the plot of what the listed runs learned against what they forgot; "" where fewer than two have measured it."""
+    runs = history.filtered(list_runs(owner), wanted)[:MAX_LISTED_ENTRIES]
+    return learned_against_forgotten((title_of(run), read_state(run, with_curves=False).metrics) for run in runs)
 
 
 def label_of(run: Run) -> str:
@@ -214,6 +224,9 @@ def comparison(runs: list[Run]) -> list[str]:
         history.Row(str(label), [_figure(metrics.get(name), words) for metrics in compared.metrics])
         for name, (label, words) in FIGURES.items()
     ]
+    nats = [general_nats(metrics) for metrics in compared.metrics]
+    words = ["" if one is None else f"{one:+.3f}" for one in nats]
+    figures.append(history.Row(str(_("Loss on general text rose by (nats)")), words))
     figures.append(history.Row(str(_("Hardware")), [metrics.get("hardware") for metrics in compared.metrics]))
     figures = [row for row in figures if any(row.values)]
     settings = [history.Row(str(setting_label(row.name)), row.values) for row in compared.settings]

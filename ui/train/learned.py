@@ -3,6 +3,7 @@
 import html
 import math
 
+from adapters.forgotten import MUCH, forgotten_in
 from adapters.result_picture import Result, best_sample, loss_words
 from adapters.values import number
 from common.language import Sentence, _, n_
@@ -56,6 +57,10 @@ def _finished(run: Run, state: RunState) -> str:
             "It does worse on examples that it was not trained on. Try fewer epochs, a lower learning rate or more examples."
         )
         parts.append(hint_html(advice, "problem"))
+    told = forgotten_in(state.metrics)
+    parts += [hint_html(one.words(), "problem" if one.nats > MUCH else "hint") for one in told]
+    if any(one.nats > MUCH for one in told):
+        parts.append(hint_html(_("Fewer epochs or a lower learning rate forget less.")))
     facts = [fact for fact in (result.facts(), size_words(state.metrics)) if fact]
     parts.append(hint_html(" · ".join(map(str, facts))))
     if sample := result.sample:
