@@ -39,7 +39,7 @@ NO_ADAPTERS = ["../x", "/etc", "none", "a/b", "\x00", "x" * 500, "é", ".."]
 # settings, and values of which none can be used for any of them
 BAD = [(NUMBERS, NO_VALUES), (["name", "data"], NO_NAMES), (CHOSEN, NO_CHOICES), (NO_SETTINGS, [1])]
 BAD += [(["data", "text_data", "eval_data"], NO_PATHS), (["columns"], NO_COLUMNS), (["sample_prompts"], NO_PROMPTS)]
-BAD += [(["init_adapter"], NO_ADAPTERS)]
+BAD += [(["init_adapter"], NO_ADAPTERS), (["test_sets"], [*NO_ADAPTERS, "general, ../x", "a,b,c,d,e,f"])]
 NO_FILES = [
     *("", "[]", "- a", "42", "null", "just words", "a: b: c", "{", "}", "\t", "%", "@", "!!python/object:os.system {}"),
     *("!!python/name:os.system", "!!int ''", "lora_r: !!int ''", "packing: !!bool maybe", "seed: !!timestamp x"),
