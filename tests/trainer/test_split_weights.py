@@ -66,11 +66,28 @@ def test_zero3_keeps_a_base_of_less_than_1e9_weights_whole_and_splits_the_rest_a
     assert found[4]["weights"] > 1.8 * 10**9, "nothing is let go of that DeepSpeed would keep"
 
 
-def test_split_weights_are_gathered_for_the_adapter_and_stay_fp32_beside_a_bf16_base(tiny_base, tmp_path):
+@pytest.fixture
+def mesh(tmp_path):
     """FSDP2 for real, with one process on a CPU."""
     import torch
-    from peft import get_peft_model
+
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield torch.distributed.init_device_mesh("cpu", (1,))
+    torch.distributed.destroy_process_group()
+
+
+def split(model, mesh) -> None:
     from torch.distributed.fsdp import fully_shard
+
+    for layer in model.base_model.model.model.layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+
+
+def test_split_weights_are_gathered_for_the_adapter_and_stay_fp32_beside_a_bf16_base(tiny_base, tmp_path, mesh):
+    import torch
+    from peft import get_peft_model
     from torch.distributed.tensor import DTensor
 
     from models.family import shape_of
@@ -78,26 +95,43 @@ def test_split_weights_are_gathered_for_the_adapter_and_stay_fp32_beside_a_bf16_
     from runs.publish import whole_weights
     from trainer.recipe import lora_config
 
-    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
-    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
-    try:
-        mesh = torch.distributed.init_device_mesh("cpu", (1,))
-        model = get_peft_model(load_base_model(tiny_base, "bf16"), lora_config(TrainConfig(), shape_of(tiny_base)))
-        for weight in model.parameters():
-            weight.data = weight.data.float() if weight.requires_grad else weight.data
-        before = {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
-        assert whole_weights(model) is None, "each process has them whole"
-        for layer in model.base_model.model.model.layers:
-            fully_shard(layer, mesh=mesh)
-        fully_shard(model, mesh=mesh)
-        assert all(isinstance(weight, DTensor) for weight in model.parameters())
-        found = whole_weights(model)
-        assert found.keys() == before.keys() and all(torch.equal(found[name], before[name]) for name in before)
-        assert {weight.dtype for weight in found.values()} == {torch.float32}
-        model.save_pretrained(tmp_path / "saved", state_dict=found)
-        assert (tmp_path / "saved" / "adapter_model.safetensors").stat().st_size > 10_000
-    finally:
-        torch.distributed.destroy_process_group()
+    model = get_peft_model(load_base_model(tiny_base, "bf16"), lora_config(TrainConfig(), shape_of(tiny_base)))
+    for weight in model.parameters():
+        weight.data = weight.data.float() if weight.requires_grad else weight.data
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
+    assert whole_weights(model) is None, "each process has them whole"
+    split(model, mesh)
+    assert all(isinstance(weight, DTensor) for weight in model.parameters())
+    found = whole_weights(model)
+    assert found.keys() == before.keys() and all(torch.equal(found[name], before[name]) for name in before)
+    assert {weight.dtype for weight in found.values()} == {torch.float32}
+    model.save_pretrained(tmp_path / "saved", state_dict=found)
+    assert (tmp_path / "saved" / "adapter_model.safetensors").stat().st_size > 10_000
+
+
+def test_an_adapter_of_split_weights_is_switched_off_for_the_base_and_learns_afterwards(tiny_base, mesh):
+    import torch
+    from peft import get_peft_model
+
+    from models.family import shape_of
+    from models.precision import load_base_model
+    from trainer.recipe import lora_config
+
+    model = get_peft_model(load_base_model(tiny_base, "fp32"), lora_config(TrainConfig(), shape_of(tiny_base)))
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:  # as of one that is continued
+            weight.data.normal_()
+    model.eval()
+    ids = torch.tensor([[1, 5, 7, 9, 11]])
+    with torch.no_grad(), model.disable_adapter():
+        base = float(model(ids, labels=ids).loss)
+    split(model, mesh)
+    with torch.no_grad(), model.disable_adapter():
+        assert float(model(ids, labels=ids).loss) == pytest.approx(base, rel=1e-6)
+    loss = model(ids, labels=ids).loss
+    loss.backward()
+    assert abs(loss.item() - base) > 0.01
+    assert all(weight.grad is not None for weight in model.parameters() if weight.requires_grad)
 
 
 def test_4_bit_weights_are_stored_in_the_dtype_of_the_rest_so_that_they_can_be_split():
