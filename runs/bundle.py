@@ -37,6 +37,7 @@ from runs.publish import place_of, versions
 from runs.redact import redact
 from runs.run import Run, read_state
 from runs.state import RunState
+from runs.test_sets import PREFIX
 
 MAX_TEXT_BYTES = 20_000_000
 TEXT_ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".md")
@@ -183,7 +184,8 @@ class Fingerprint(TypedDict):
 def fingerprint(run: Run, metrics: Metrics) -> Fingerprint:
     """Tell what `run` trained on, so that somebody else can see whether their data is the same."""
     config = run.config()
-    files = [(file, file.relative_to(run.folder).as_posix()) for file in _files(run.data_folder)]
+    trained = [file for file in _files(run.data_folder) if not file.name.startswith(PREFIX)]
+    files = [(file, file.relative_to(run.folder).as_posix()) for file in trained]
     sets = [one for name in marked(ROWS) for one in named_in(config, name)]
     if any(one.place == EXAMPLE for one in sets):
         files += [(file, f"examples/{file.name}") for file in sorted((REPOSITORY / "examples").glob("*.jsonl"))]

@@ -20,14 +20,14 @@ SEED = 17
 MAX_ITEMS = 400
 # 4,000 tokens of any tokenizer are fewer; of each text the beginning, so that ten at least are among them
 MAX_CHARACTERS, MIN_TEXTS = 40_000, 10
-FILE = "test-{name}.jsonl"
+PREFIX = "test-"  # of their files: no row of them is trained
 
 
 def keep_test_sets(config: TrainConfig, owner: str, data_folder: Path) -> None:
     """Write a sample of each test set of `config` into the data folder of a run. Raises UserError for one that is not there."""
     for name in config.tested():
         lines = [json.dumps(item, ensure_ascii=False) for item in draw(name, owner)]
-        write_text(contained(data_folder, FILE.format(name=name)), "".join(f"{line}\n" for line in lines))
+        write_text(contained(data_folder, f"{PREFIX}{name}.jsonl"), "".join(f"{line}\n" for line in lines))
 
 
 def draw(name: str, owner: str) -> list[Item]:
@@ -51,4 +51,4 @@ def draw(name: str, owner: str) -> list[Item]:
 
 def read_test_set(data_folder: Path, name: str) -> list[Item]:
     """Read the sample of a test set in the data folder of a run; [] where none was kept."""
-    return cast("list[Item]", read_json_lines(contained(data_folder, FILE.format(name=name))))
+    return cast("list[Item]", read_json_lines(contained(data_folder, f"{PREFIX}{name}.jsonl")))

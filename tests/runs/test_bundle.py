@@ -15,6 +15,7 @@ import yaml
 
 from common.files import write_text
 from common.paths import REPOSITORY, home
+from data.test_sets import write_test_set
 from runs.bundle import shell_command, write_bundle
 from runs.config import TrainConfig
 from runs.labels import set_labels
@@ -76,6 +77,16 @@ def test_a_bundle_holds_everything_and_the_data_only_when_it_was_asked_for(run, 
     assert found["loss.png"].startswith(b"\x89PNG")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["told.zip"]
     assert contents(write_bundle(run, tmp_path, include_data=True))["data/data.jsonl"] == ROWS.encode()
+
+
+def test_a_bundle_runs_again_where_nobody_has_ones_own_test_sets(data, tmp_path):
+    write_test_set(home() / "testsets" / "local" / "exam", [{"text": "Mine."}], "Exam", "exam.txt")
+    run = create_run(TrainConfig(name="tested", base="embedded", data=str(data), test_sets="exam, general"))
+    EventLog(run).write("done", metrics={})
+    found = contents(write_bundle(run, tmp_path / "out"))
+    assert yaml.safe_load(found["config.yaml"])["test_sets"] == "general"
+    assert [file["file"] for file in json.loads(found["fingerprint.json"])["files"]] == ["data/data.jsonl"]
+    assert not [name for name in found if "test-" in name], "items are data: only when it was asked for"
 
 
 def test_a_bundle_of_a_mix_names_each_data_set(data, tmp_path):
