@@ -20,7 +20,7 @@ from adapters.intake import Imported, check_room
 from adapters.library import Adapter, read_adapter
 from adapters.loras import Lora, Loras, keep_made, low_rank, origin_of, padded, write_loras
 from adapters.trust.config import MAX_RANK
-from common.child import Tell, answer_parent, ask_child
+from common.child import Tell, answer_parent, ask_child, with_time_left
 from common.errors import UserError
 from common.imports import import_lock
 from common.language import _
@@ -101,7 +101,7 @@ def main(arguments: list[str]) -> int:
 
 def _write(request: dict[str, Any], tell: Tell) -> None:
     adapters = [read_adapter(Path(folder)) for folder in request["adapters"]]
-    write_mix(adapters, Mix(**request["how"]), Path(request["made"]), tell)
+    write_mix(adapters, Mix(**request["how"]), Path(request["made"]), with_time_left(tell))
 
 
 def write_mix(adapters: Sequence[Adapter], how: Mix, folder: Path, tell: Tell = lambda what, fraction: None) -> None:

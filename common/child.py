@@ -18,6 +18,7 @@ from common.errors import UserError, as_user_error
 from common.files import read_json, write_json
 from common.language import _, packed, unpacked
 from common.paths import REPOSITORY
+from common.words import duration
 
 POLL_SECONDS = 0.1
 LAST_LINES_SECONDS = 5.0
@@ -138,3 +139,14 @@ def answer_parent(arguments: list[str], work: Callable[[Any, Tell], object]) -> 
         answer = {"error": {"message": known.message, "hint": known.hint}}
     write_json(answered, packed(answer))
     return 0
+
+
+def with_time_left(tell: Tell) -> Tell:
+    """Return `tell` with about how long the rest takes behind each sentence, by the pace from now on."""
+    began = time.monotonic()
+
+    def told(what: str, fraction: float | None = None) -> None:
+        seconds = (time.monotonic() - began) * (1 / fraction - 1) if fraction else 0
+        tell(_("{what}, about {time} left", what=what, time=duration(seconds)) if seconds >= 1 else what, fraction)
+
+    return told

@@ -7,7 +7,6 @@ import shutil
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain, islice
@@ -18,11 +17,10 @@ from adapters.library import Adapter, read_adapter
 from adapters.loras import Loras
 from adapters.repair import Repair, find_intruders, write_repaired
 from chat.resident import Model, Resident
-from common.child import Tell, answer_parent
+from common.child import Tell, answer_parent, with_time_left
 from common.errors import UserError
 from common.files import write_json
-from common.language import Sentence, _, packed
-from common.words import duration
+from common.language import _, packed
 from data.intake import prepare
 from data.test_sets import Item, find_test_set, items_of
 from evaluation.config import RUN
@@ -85,12 +83,12 @@ def measure_points(
     _check_memory(base_folder, precision)
     repairs, notes, intruders = [Repair("scale", value) for value in SCALES], [], None
     try:
-        intruders = find_intruders(adapter, base_folder, _with_time_left(tell))
+        intruders = find_intruders(adapter, base_folder, with_time_left(tell))
         repairs += [Repair("reduce", value) for value in STRENGTHS if intruders]
         notes += [] if intruders else [_("No layer has an intruder dimension: there is nothing to reduce.")]
     except UserError as error:  # the base's weights are quantised: alpha can be scaled all the same
         notes.append(error.message)
-    resident, of_rows, of_texts, tell = Resident(most_adapters=1), [], [], _with_time_left(tell)
+    resident, of_rows, of_texts, tell = Resident(most_adapters=1), [], [], with_time_left(tell)
     with tempfile.TemporaryDirectory() as folder:
         for place, repair in enumerate(repairs):
             values = {"point": repair.words(), "done": place + 1, "total": len(repairs)}
@@ -152,20 +150,6 @@ def _check_memory(base_folder: Path, precision: str) -> None:
             "Measuring needs {needed:.1f} GB of memory; {free:.1f} GB are free.", needed=needed / 1e9, free=free / 1e9
         )
         raise UserError(words, _("Close the chat and other programs, then try again."))
-
-
-def _with_time_left(tell: Tell) -> Tell:
-    """Return `tell` with about how long the rest of this work takes behind each sentence, by the pace from now on."""
-    began = time.monotonic()
-
-    def told(what: str, fraction: float | None) -> None:
-        seconds = (time.monotonic() - began) * (1 / fraction - 1) if fraction else 0
-        left: str | Sentence = (
-            _("{what}, about {time} left", what=what, time=duration(seconds)) if seconds >= 1 else what
-        )
-        tell(left, fraction)
-
-    return told
 
 
 if __name__ == "__main__":

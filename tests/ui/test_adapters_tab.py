@@ -3,6 +3,7 @@
 import base64
 import json
 import zipfile
+from types import SimpleNamespace
 
 import gradio as gr
 import pytest
@@ -14,6 +15,7 @@ from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.making import put
 from tests.ui.space import GUEST, space_call
 from ui.adapters.get import on_import
+from ui.adapters.mix import on_mix
 from ui.owner import owner_of
 from ui.page import build
 
@@ -98,6 +100,23 @@ def test_nobody_is_pushed_as_the_owner_of_the_space(call, made):  # noqa: F811
     assert status == 500 and "bob cannot push to alice" in text, text
     assert [name for name in call.hub.repositories if not name.startswith("tests/")] == []
     assert call.hub.alice not in call.hub.seen_tokens
+
+
+def test_anothers_adapter_is_no_part_of_a_mix(call, made):  # noqa: F811
+    put("his", made, "user-bob")
+    how = ["0.5 0.5", "svd", 0.5, ""]
+    assert "You have to be signed in" in call("mix_adapters", GUEST, "mine", [], *how)[1]
+    for first, others in (
+        ("mine", []),
+        ("his", ["mine"]),
+        ("his", ["../user-alice/mine"]),
+        ("../user-alice/mine", ["his"]),
+    ):
+        assert call("mix_adapters", "", first, others, *how, oauth_token=call.hub.bob)[0] == 500
+        token = SimpleNamespace(token=call.hub.bob)
+        with pytest.raises(gr.Error, match=r"There is no adapter|not a valid name"):
+            list(on_mix(token, "", first, others, *how))
+    assert [one.name for one in list_adapters("user-bob")] == ["his"]
 
 
 def test_a_private_adapter_of_another_is_not_looked_at_or_pulled(call, made):  # noqa: F811

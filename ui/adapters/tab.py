@@ -1,7 +1,7 @@
 """The Adapters tab: the library as one list, one adapter in detail with what can be done with it, and how to add one.
 
-Sharing, exporting and adding have files of their own (`push.py`, `export.py`, `get.py`). Every handler looks its adapter up anew
-for the caller's owner; the page holds only a name.
+What can be done with one, and adding, have files of their own (`push.py`, `export.py`, `mix.py`, `get.py`). Every handler looks
+its adapter up anew for the caller's owner; the page holds only a name.
 """
 
 import html
@@ -18,6 +18,7 @@ from common.language import _
 from models.templates.choice import choices
 from ui.adapters.export import build_export, on_line
 from ui.adapters.get import build_get
+from ui.adapters.mix import build_mix
 from ui.adapters.push import build_push, on_account
 from ui.adapters.view import CARDS_SCRIPT, answers_html, cards_html, curve_html, facts_html, heading_html
 from ui.events import QUIET, Wiring
@@ -83,6 +84,8 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
                     push = build_push(browser_key, picked)
                 with gr.Accordion(_("Export"), open=False) as export_section:
                     vllm_box = build_export(browser_key, picked)
+                with gr.Accordion(_("Mix with others"), open=False):
+                    mixed = build_mix(browser_key, picked)
     toast = build_toast()
     library = [cards, picked]
     inputs = [browser_key, search_box, picked]
@@ -102,6 +105,7 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
     details.export_button.click(lambda: gr.Accordion(open=True), None, export_section, **QUIET)
     for event in get.arrivals:  # what has arrived is shown and picked
         event.success(on_load, [browser_key, search_box, get.arrived_name], library, **QUIET)
+    mixed.made.success(on_load, [browser_key, search_box, mixed.made_name], library, **QUIET)
     event = push.pushed.success(**shown_now)
     event.success(on_line, [browser_key, picked], vllm_box, **QUIET)
     account_wiring: Wiring = {"inputs": browser_key, "outputs": push.account_outputs, **QUIET}
