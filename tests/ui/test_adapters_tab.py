@@ -105,7 +105,6 @@ def test_nobody_is_pushed_as_the_owner_of_the_space(call, made):  # noqa: F811
 def test_anothers_adapter_is_no_part_of_a_mix(call, made):  # noqa: F811
     put("his", made, "user-bob")
     how = ["0.5 0.5", "svd", 0.5, ""]
-    assert "You have to be signed in" in call("mix_adapters", GUEST, "mine", [], *how)[1]
     for first, others in (
         ("mine", []),
         ("his", ["mine"]),
@@ -117,6 +116,16 @@ def test_anothers_adapter_is_no_part_of_a_mix(call, made):  # noqa: F811
         with pytest.raises(gr.Error, match=r"There is no adapter|not a valid name"):
             list(on_mix(token, "", first, others, *how))
     assert [one.name for one in list_adapters("user-bob")] == ["his"]
+
+
+@pytest.mark.parametrize("name", ["mine", "../user-alice/mine"])
+def test_anothers_adapter_is_neither_measured_nor_repaired(call, made, name):  # noqa: F811
+    folder = put("his", made, "user-bob")
+    for job, more in (("measure_repairs", [None]), ("keep_repair", [None])):
+        status, text = call(job, "", name, *more, oauth_token=call.hub.bob)
+        assert status == 500 and ("There is no adapter" in text or "not a valid name" in text), text
+    assert "Nothing was measured yet" in call("keep_repair", "", "his", None, oauth_token=call.hub.bob)[1]
+    assert [one.folder for one in list_adapters("user-bob")] == [folder]
 
 
 def test_a_private_adapter_of_another_is_not_looked_at_or_pulled(call, made):  # noqa: F811
@@ -138,11 +147,19 @@ def test_a_file_of_the_server_cannot_be_imported(call):
     assert list_adapters(owner_of(GUEST, None)) == []
 
 
-def test_a_visitor_without_a_name_does_not_merge(call, made):  # noqa: F811
+@pytest.mark.parametrize(
+    ("job", "more"),
+    [
+        ("merge_adapter", ["bf16"]),
+        ("export_gguf", ["bf16"]),
+        ("mix_adapters", [[], "", "svd", 0.5, ""]),
+        ("measure_repairs", [None]),
+    ],
+)
+def test_a_visitor_without_a_name_gives_a_space_no_long_work(call, made, job, more):  # noqa: F811
     put("hers", made, owner_of(GUEST, None))
-    for job in ("merge_adapter", "export_gguf"):
-        status, text = call(job, GUEST, "hers", "bf16")
-        assert status == 500 and "You have to be signed in to merge" in text, text
+    status, text = call(job, GUEST, "hers", *more)
+    assert status == 500 and "You have to be signed in" in text, text
 
 
 def test_the_data_folder_is_not_served(call):

@@ -1,7 +1,7 @@
 """The Adapters tab: the library as one list, one adapter in detail with what can be done with it, and how to add one.
 
-What can be done with one, and adding, have files of their own (`push.py`, `export.py`, `mix.py`, `get.py`). Every handler looks
-its adapter up anew for the caller's owner; the page holds only a name.
+What can be done with one, and adding, have files of their own (`push.py`, `export.py`, `mix.py`, `repair.py`, `get.py`). Every
+handler looks its adapter up anew for the caller's owner; the page holds only a name.
 """
 
 import html
@@ -20,6 +20,7 @@ from ui.adapters.export import build_export, on_line
 from ui.adapters.get import build_get
 from ui.adapters.mix import build_mix
 from ui.adapters.push import build_push, on_account
+from ui.adapters.repair import build_repair
 from ui.adapters.view import CARDS_SCRIPT, answers_html, cards_html, curve_html, facts_html, heading_html
 from ui.events import QUIET, Wiring
 from ui.long_lists import MAX_LISTED_ENTRIES, SEARCH_TO_FIND, how_many
@@ -86,6 +87,8 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
                     vllm_box = build_export(browser_key, picked)
                 with gr.Accordion(_("Mix with others"), open=False):
                     mixed = build_mix(browser_key, picked)
+                with gr.Accordion(_("Forgot too much? Repair it"), open=False):
+                    repaired = build_repair(browser_key, picked)
     toast = build_toast()
     library = [cards, picked]
     inputs = [browser_key, search_box, picked]
@@ -106,6 +109,7 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
     for event in get.arrivals:  # what has arrived is shown and picked
         event.success(on_load, [browser_key, search_box, get.arrived_name], library, **QUIET)
     mixed.made.success(on_load, [browser_key, search_box, mixed.made_name], library, **QUIET)
+    repaired.kept.success(on_load, [browser_key, search_box, repaired.kept_name], library, **QUIET)
     event = push.pushed.success(**shown_now)
     event.success(on_line, [browser_key, picked], vllm_box, **QUIET)
     account_wiring: Wiring = {"inputs": browser_key, "outputs": push.account_outputs, **QUIET}
