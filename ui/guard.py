@@ -21,6 +21,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 
+from common.errors import UserError
 from common.language import _, joined
 from ui.call_body import MAX_SILENT_SECONDS, json_in, parsed, paths_in, read_body, replayed
 from ui.delivery import Delivery
@@ -31,12 +32,14 @@ from ui.routes import API, Kind, kind_of
 from ui.usage import Client, Refused, Usage
 
 LOOPBACK = ("127.0.0.1", "localhost")
+PORTS = {"http": 80, "https": 443}  # of an address that names none
 COOKIE_SECONDS = 31_536_000
 MAX_BODY_BYTES = 8_000_000
 MAX_NOTE_BYTES = 10_000
 MAX_CONTENT_TYPE_CHARACTERS = 300  # a browser's has 70
 CHECK_DISK_BYTES = 16_000_000
 _RANGE = re.compile(r"(bytes=\d{0,15}-\d{0,15})?")
+_HOST = re.compile(r"([\w.*-]+)(?::(\d{1,5}))?")
 _COOKIE_VALUE = re.compile(r"[0-9a-f]{32}")
 
 
@@ -45,14 +48,14 @@ def guarded(server_name: str) -> dict[str, list[Middleware]]:
 
     An app on a loopback address also accepts only this machine's own names: else any page on the web could point its own name to
     this machine and act with the local login. STUDIO_HOSTS holds further names, with commas between them, for a proxy on this
-    machine that passes its own name on.
+    machine that passes its own name on. Raises UserError for what is no name.
     """
+    names = [name for name, _port in named_hosts()]
     is_shared = server_name not in LOOPBACK or on_space()
     guard = Middleware(Guard, usage=Usage(is_shared))
     layers = [Middleware(Speaking), guard, Middleware(Delivery)]
     if server_name in LOOPBACK:
-        hosts = [*LOOPBACK, *_named_hosts()]
-        layers.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False))
+        layers.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, *names], www_redirect=False))
     return {"middleware": layers}
 
 
@@ -258,17 +261,31 @@ def _client_of(request: HTTPConnection) -> Client:
 
 def is_foreign(request: HTTPConnection) -> bool:
     """Return whether a browser sent it for another page: of another site, or another port of this machine."""
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    if origin and urlsplit(origin).hostname in _named_hosts():
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin", "")
+    try:
+        page = urlsplit(origin)
+        page_port = page.port or PORTS.get(page.scheme)
+    except ValueError:
+        return True
+    if any(name == page.hostname and port in (None, page_port) for name, port in named_hosts()):
         return False
     if site:
         return site not in ("same-origin", "none")
-    return bool(origin) and urlsplit(origin).netloc != request.headers.get("host")
+    return bool(origin) and page.netloc != request.headers.get("host")
 
 
-def _named_hosts() -> list[str]:
-    """Return the host names of STUDIO_HOSTS."""
-    return [host for host in os.environ.get("STUDIO_HOSTS", "").split(",") if host]
+def named_hosts() -> list[tuple[str, int | None]]:
+    """Return the (name, port) pairs of STUDIO_HOSTS; one without a port stands for every port. Raises UserError."""
+    found = []
+    for entry in filter(None, map(str.strip, os.environ.get("STUDIO_HOSTS", "").split(","))):
+        host = _HOST.fullmatch(entry)
+        if not host:
+            raise UserError(
+                _("STUDIO_HOSTS: '{entry}' is not a host name.", entry=entry[:80]),
+                _("Write names with commas between them, with or without a port: studio.example, studio.example:8443."),
+            )
+        found.append((host[1].lower(), int(host[2]) if host[2] else None))
+    return found
 
 
 def _with_cookie(request: HTTPConnection, send):

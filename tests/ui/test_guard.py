@@ -5,6 +5,7 @@ import re
 import pytest
 
 from adapters.library import find_adapter
+from common.errors import UserError
 from tests.adapters.conftest import made  # noqa: F401
 from tests.adapters.making import put
 from tests.ui.calling import JSON, send
@@ -84,13 +85,33 @@ def test_on_a_laptop_the_app_answers_only_to_its_own_name(laptop, host):
 
 def test_a_proxy_can_be_named_and_a_server_for_all_is_not_guarded(monkeypatch):
     assert [one.cls.__name__ for one in guarded("0.0.0.0")["middleware"]] == ["Speaking", "Guard", "Delivery"]
-    monkeypatch.setenv("STUDIO_HOSTS", "studio.example,other.example")
+    monkeypatch.setenv("STUDIO_HOSTS", "studio.example:8443, other.example")
     hosts = guarded("127.0.0.1")["middleware"][0].kwargs["allowed_hosts"]
     assert hosts == ["127.0.0.1", "localhost", "studio.example", "other.example"]
 
 
-def test_a_proxy_that_is_named_may_post(laptop, monkeypatch):
-    origin = {"origin": "https://studio.example", "sec-fetch-site": "cross-site"}
-    assert send(laptop, **origin).status_code == 403
-    monkeypatch.setenv("STUDIO_HOSTS", "studio.example")
-    assert send(laptop, **origin).status_code == 200
+@pytest.mark.parametrize("entry", ["https://studio.example", "studio.example:x", "studio.example:", ":80", "a b"])
+def test_what_is_no_host_name_is_refused_at_the_start(monkeypatch, entry):
+    monkeypatch.setenv("STUDIO_HOSTS", f"other.example,{entry}")
+    with pytest.raises(UserError, match="STUDIO_HOSTS"):
+        guarded("127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("named", "origin", "status"),
+    [
+        ("", "https://studio.example", 403),
+        ("studio.example", "https://studio.example", 200),
+        ("studio.example", "https://Studio.Example:8443", 200),
+        ("studio.example:8443", "https://studio.example:8443", 200),
+        ("studio.example:443,other.example", "https://studio.example", 200),
+        ("studio.example:8443", "https://studio.example", 403),
+        ("studio.example:8443", "https://studio.example:9999", 403),
+        ("studio.example", "https://not-studio.example", 403),
+        ("studio.example", "https://studio.example:99999", 403),
+        ("studio.example", "http://[", 403),
+    ],
+)
+def test_a_page_of_a_proxy_that_is_named_may_post_from_its_port(laptop, monkeypatch, named, origin, status):
+    monkeypatch.setenv("STUDIO_HOSTS", named)
+    assert send(laptop, origin=origin, **{"sec-fetch-site": "cross-site"}).status_code == status
