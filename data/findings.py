@@ -75,7 +75,7 @@ def find_problems(
         found += _bad_rows(settings, prepared)
         found += _lengths(settings, report, base)
     found += _noticed(prepared, report)
-    found += _markup(prepared.markup, settings.markup, cure(_("Turn it into turns"), markup="turns"))
+    found += _markup(prepared.markup, settings.markup, cure(_("Read it as messages"), markup="turns"))
     found += _double_rows(settings, prepared)
     if is_recognised and not report["train_rows"]:
         found.append(finding("no_rows", "stop", _("No rows are left to train on.")))
@@ -221,7 +221,7 @@ def _answer_to_text(mapping: dict[str, str], prepared: Prepared) -> Cure | None:
 
 def _markup(rows: Kept, markup: str, *cures: Cure, code: str = "markup") -> list[Finding]:
     """Return the finding on chat markup: a warning with `cures` and two more until a person has said what becomes of it."""
-    cures += (cure(_("Remove it"), markup="strip"), cure(_("Keep it as letters"), markup="keep"))
+    cures += (cure(_("Remove it"), markup="strip"), cure(_("Keep it as text"), markup="keep"))
     level, ways = ("warning", cures) if markup == "ask" else ("info", ())
     return [finding(code, level, words, *ways) for words in describe_markup(rows, markup)]
 
@@ -260,7 +260,7 @@ def find_table_problems(tables: Iterable[Table]) -> list[Finding]:
     for table in tables:
         cures = {
             "header": cure(_("Use the first row like the others"), header=False),
-            "null_words": cure(_("Keep them as words"), keep_null_words=True),
+            "null_words": cure(_("Keep them as text"), keep_null_words=True),
         }
         if table.other_sheets and table.settings.sheet is not None:
             other = table.other_sheets[0]

@@ -53,7 +53,7 @@ def parsed(body: bytes) -> dict[str, Any]:
     try:
         value = parse_json(body)
     except JSON_ERRORS:
-        raise Refused(400, _("This is not JSON, or it is nested too deep.")) from None
+        raise Refused(400, _("This is not JSON, or it is nested too deeply.")) from None
     level, count = [value], 1
     for _level in range(MAX_DEPTH):
         level = [one for part in level for one in _parts(part)]
@@ -63,7 +63,7 @@ def parsed(body: bytes) -> dict[str, Any]:
         if not level:
             break
     if level or not isinstance(value, dict):
-        raise Refused(400, _("The JSON is nested too deep, or no object."))
+        raise Refused(400, _("The JSON is nested too deeply, or is not an object."))
     return value
 
 

@@ -244,7 +244,7 @@ def _uploads(files: object) -> list[Path]:
     paths = [Path(path).resolve() for path in given if isinstance(path, str)]
     folder = Path(get_upload_folder()).resolve()
     if len(paths) < len(given) or not all(path.is_file() and path.is_relative_to(folder) for path in paths):
-        raise UserError(_("This is no uploaded file."), _("Send files with `gradio_client.handle_file(path)`."))
+        raise UserError(_("This is not an uploaded file."), _("Send files with `gradio_client.handle_file(path)`."))
     return paths
 
 

@@ -184,7 +184,7 @@ class Usage:
         counts = {name: len(pending.get(name, ())) for name in at_address}
         own = sum(count for name, count in counts.items() if at_address[name].client == client)
         if sum(counts.values()) + left >= MAX_PENDING_PER_ADDRESS or own >= MAX_PENDING_PER_OWNER:
-            raise Refused(429, _("Too many calls of yours are waiting. Try again when some are answered."), 10)
+            raise Refused(429, _("Too many of your calls are waiting. Try again when some are answered."), 10)
 
     def check_upload(self, client: Client, size: int | None) -> None:
         """Raise Refused for an upload without a length, too large for the disk, or too soon after many others."""

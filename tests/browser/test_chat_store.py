@@ -111,7 +111,7 @@ def test_a_list_of_another_version_is_kept_and_offered_as_a_file(app, browser):
     page.goto(app[0])
     page.get_by_role("tab", name="Chat").click()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Save 1 damaged chat").click()
+        page.get_by_role("button", name="Save 1 unreadable chat").click()
     (found,) = json.loads(download.value.path().read_text())
     assert found["unread"] == tomorrow
 

@@ -291,7 +291,7 @@ def test_the_report_warns_of_markup_until_a_person_has_chosen_and_every_cure_cur
     assert found["level"] == "warning"
     assert found["message"].startswith("3 rows contain chat markup (Zephyr, Llama 2): row 1, row 2, row 3.")
     cures = [found["cure"], *found["other_cures"]]
-    assert [cure["label"] for cure in cures] == ["Turn it into turns", "Remove it", "Keep it as letters"]
+    assert [cure["label"] for cure in cures] == ["Read it as messages", "Remove it", "Keep it as text"]
     for cure in cures:
         TrainConfig.from_dict(cure["changes"]).check()
         (cured,) = findings(**cure["changes"])

@@ -83,7 +83,7 @@ def test_what_cannot_be_read_is_offered_as_a_file(listed):
     list_of, values, _ = listed
     values[list_of.chat.layout.store] = [talked("mine"), TOMORROW, {"id": "x", "changed": 1, "panes": "damaged"}]
     button = list_of.choices(values)[list_of.parts.unread_button]
-    assert button.visible and "2 damaged chats" in button.value
+    assert button.visible and "2 unreadable chats" in button.value
     text, name = list_of.export_unread(values, None)
     assert name.endswith(".json") and json.loads(text)[0] == TOMORROW and "damaged" in text
 

@@ -155,7 +155,7 @@ def test_an_index_that_names_no_message_is_a_sentence(chat, index):
     handlers, values, _ = chat
     data = Edit()
     data.index = index
-    with pytest.raises(gr.Error, match="no message of the conversation"):
+    with pytest.raises(gr.Error, match="not in the conversation"):
         list(handlers.edit(0)(values, data, None))
 
 

@@ -80,7 +80,7 @@ def test_a_program_trains_on_its_file_follows_the_run_and_takes_the_adapter(clie
         ("start", ["a: [b"], "YAML"),
         ("start", [7], "neither an object nor YAML"),
         ("start", [{}, [{"path": "/etc/passwd"}]], "uploaded"),
-        ("check", [{}, ["/etc/passwd"]], "no uploaded file"),
+        ("check", [{}, ["/etc/passwd"]], "not an uploaded file"),
         ("status", ["../x"], "not a valid name"),
         ("status", [""], "No run was named"),
         ("stop", ["unknown"], "There is no run"),

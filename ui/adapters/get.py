@@ -112,7 +112,9 @@ def _build_import(browser_key: gr.BrowserState, arrived_name: gr.State) -> list[
     gr.Markdown(f"#### {_('From a file')}")
     zip_file = gr.File(label=_("A zip with an adapter"), file_types=[".zip"], height=160)
     base_box = gr.Textbox(
-        label=_("Its base"), max_length=200, info=_("owner/name. Only when the base that it names cannot be found.")
+        label=_("Its base"),
+        max_length=200,
+        info=_("owner/name. Needed only when the base that it names cannot be found."),
     )
     import_button = gr.Button(_("Import"))
     import_html = gr.HTML("")
@@ -167,7 +169,7 @@ def no_base_row() -> list:
 
 def _looked(offer: Offer) -> list:
     """Return updates that show an offer; the row for its base while that cannot be had, with what may be named filled in."""
-    left_out = _("Not taken: {files}.", files=", ".join(offer.left_out[:8])) if offer.left_out else ""
+    left_out = _("Not included: {files}.", files=", ".join(offer.left_out[:8])) if offer.left_out else ""
     commit = _("Commit {revision}.", revision=offer.revision[:12])
     words = hints_html([offer.sentence(), joined([commit, left_out])])
     problem, proposal = offer.found.problem, offer.found.proposal
@@ -200,7 +202,7 @@ def on_mine(token: gr.OAuthToken | None, key, words):
     """Return the visitor's own adapters on the Hub."""
     owner_of(key, token)
     found = search_hub(token_of(token.token if token else None), words=words or "", mine=True)
-    return _found(found, _("There is no adapter in your account."))
+    return _found(found, _("There are no adapters in your account."))
 
 
 @shown

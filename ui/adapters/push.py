@@ -53,13 +53,13 @@ def build_push(browser_key: gr.BrowserState, picked: gr.Textbox) -> PushSection:
             private_checkbox = gr.Checkbox(
                 True,
                 label=_("Private: only you can see it"),
-                info=_("An existing repository stays as it is."),
+                info=_("An existing repository keeps its visibility."),
                 interactive=False,
             )
             answers_checkbox = gr.Checkbox(
                 True,
                 label=_("Show the sample answers on its page"),
-                info=_("Only those to prompts of your own."),
+                info=_("Only answers to your own prompts."),
                 interactive=False,
             )
             rows_checkbox = gr.Checkbox(
@@ -141,7 +141,7 @@ def on_account(token: gr.OAuthToken | None, key):
     if left > 0:
         words.append(_("The sign-in ends in {time}.", time=duration(left)))
     if not account.can_write:
-        words.append(_("This sign-in may only read: pushing needs one that may write."))
+        words.append(_("This sign-in can only read: pushing needs one with write access."))
     return [hint_html(joined(words)), *[gr.update(interactive=account.can_write)] * 6]
 
 
@@ -152,7 +152,9 @@ def _sign_in_html(error: UserError) -> str:
     if on_space():
         link = f"<a href='/login/huggingface'>{html.escape(str(_('Sign in with Hugging Face')))}</a>"
         return f"{link} {html.escape(str(_('to share an adapter; everything else works without.')))}"
-    link = f"<a href='{TOKENS_PAGE}' target='_blank' rel='noopener'>{html.escape(str(_('a token that may write')))}</a>"
+    link = (
+        f"<a href='{TOKENS_PAGE}' target='_blank' rel='noopener'>{html.escape(str(_('a token with write access')))}</a>"
+    )
     words = _("To share an adapter, run {command} with {link} and reload this page; everything else works without.")
     return str(words).format(command="<code>hf auth login</code>", link=link)
 

@@ -145,7 +145,7 @@ def _build_details() -> _Details:
         template_dropdown = gr.Dropdown(
             choices(),
             label=_("Chat template"),
-            info=_("The template that it was trained with. The one in its files is not known here."),
+            info=_("Choose the template that it was trained with: the one in its files is not known here."),
             visible=False,
         )
         plot, answers = gr.HTML(), gr.HTML()

@@ -36,7 +36,7 @@ def hints_html(texts: list[str]) -> str:
 def cards_html(adapters: Sequence[Adapter], picked: str | None, hint: str) -> str:
     """Return the library as a list of buttons, each with its curve; `hint` stands under it."""
     cards = "".join(f"<li>{_card(adapter, adapter.name == picked)}</li>" for adapter in adapters)
-    label = html.escape(str(_("Adapters, the newest first")))
+    label = html.escape(str(_("Adapters, newest first")))
     return f"<ul class='cards' aria-label='{label}'>{cards}</ul>{hint_html(hint) if hint else ''}"
 
 
@@ -122,7 +122,7 @@ def plan_html(plan: PushPlan) -> str:
         size = mega if file.size >= 100_000 else _("{size:,} kB", size=max(1, round(file.size / 1e3)))
         cells = (html.escape(file.path), CHANGES[file.change], size)
         rows += f"<tr class='{file.change}'>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-    kept = hint_html(_("Stays there: {files}.", files=", ".join(plan.kept[:10]))) if plan.kept else ""
+    kept = hint_html(_("Left as they are: {files}.", files=", ".join(plan.kept[:10]))) if plan.kept else ""
     return f"{hint_html(plan.sentence())}<table class='plan'>{rows}</table>{kept}"
 
 

@@ -22,7 +22,7 @@ def place_of(conversation: Conversation, pane: int, index: object) -> int:
     except (TypeError, ValueError, IndexError, OverflowError):
         place = -1
     if not 0 <= place < len(said(conversation)):
-        raise UserError(_("This is no message of the conversation."))
+        raise UserError(_("This message is not in the conversation."))
     return place
 
 

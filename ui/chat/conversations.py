@@ -75,8 +75,8 @@ class ConversationHandlers:
         going, unread = next_to_go(kept), len(self.unread(values))
         info = room_words(going) if going else "" if found else NOT_FOUND if kept else NONE_YET
         words = n_(
-            "Save {count} damaged chat, or of another version, as a file",
-            "Save {count} damaged chats, or of another version, as a file",
+            "Save {count} unreadable chat as a file",
+            "Save {count} unreadable chats as a file",
             unread,
         )
         gone = self.deleted_last(values)
@@ -225,7 +225,7 @@ class ConversationHandlers:
         """Return the open conversation. Raises UserError when nothing is said in it yet."""
         conversation = self.chat.open_one(values)
         if not conversation or not conversation["panes"][0]["messages"]:
-            raise UserError(_("No chat is open."), _("Pick one of the list, or send a message."))
+            raise UserError(_("No chat is open."), _("Pick one from the list, or send a message."))
         return conversation
 
     def _changed(self, values: Values, stored: list[Record], conversation: Conversation) -> Updates:

@@ -135,8 +135,8 @@ class DataHandlers:
             return hint_html(words)
         rows = feedback.read_rows(name, owner)
         count = n_(
-            "{count:,} row, yours alone. Train on it in the Train tab.",
-            "{count:,} rows, yours alone. Train on them in the Train tab.",
+            "{count:,} row that only you can see. Train on it in the Train tab.",
+            "{count:,} rows that only you can see. Train on them in the Train tab.",
             len(rows),
         )
         lines = [f"<p><b>{html.escape(name)}</b>: {count}</p>"]

@@ -89,7 +89,7 @@ def pick(
     if kind == "remote" and remote and name in remote.models():
         return Picked(name, RemoteModel(name), "")  # its address is not for visitors
     if value not in [choice for _label, choice in CHOICES]:
-        raise UserError(_("This model is not in the list."), _("Pick one of the list."))
+        raise UserError(_("This model is not in the list."), _("Pick one from the list."))
     base = choose_base(name)
     return Picked(_name_of(base), Model(fetch_base(base, progress, stop), wanted_precision()), _name_of(base))
 

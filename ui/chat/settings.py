@@ -25,7 +25,9 @@ PRESETS = {
     "Short and clear": (_("Short and clear"), _("Answer in at most three short sentences.")),
     "Patient teacher": (
         _("Patient teacher"),
-        _("You are a patient teacher. Explain step by step in simple words, and end with one question that checks."),
+        _(
+            "You are a patient teacher. Explain step by step in simple words, then ask one question to check understanding."
+        ),
     ),
     "Careful": (_("Careful"), _("If you are not sure, say so. Never make up facts, names or numbers.")),
     "Programmer": (

@@ -167,7 +167,7 @@ def build_data_options() -> dict[str, Any]:
         inputs |= settings_inputs("max_rows", "too_long", "drop_duplicates", "skip_bad_rows")
     with gr.Accordion(_("Held-out rows"), open=False):
         inputs |= settings_inputs("eval_fraction", "eval_split")
-        inputs["eval_file"] = gr.File(label=_("Or a file of its own"), file_types=FILE_TYPES, height=120)
+        inputs["eval_file"] = gr.File(label=_("Or a separate file"), file_types=FILE_TYPES, height=120)
         label = _("Or a Hugging Face dataset")
         inputs["eval_hub"] = gr.Textbox(label=label, placeholder="owner/name", elem_id=field_id("eval_hub"))
         inputs |= settings_inputs("eval_data_revision")

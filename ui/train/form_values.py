@@ -57,18 +57,20 @@ def make_config(owner: str, values: FormValues) -> TrainConfig:
     files = values.get("data_file") or []
     files = files if isinstance(files, list) else [files]
     if not all(isinstance(file, str) for file in files):
-        raise UserError(_("data_file holds something that is no file."), _("Give the path of an upload, or several."))
+        raise UserError(
+            _("data_file holds something that is not a file."), _("Enter the path of one upload or of several.")
+        )
     for name in (*[name for name in FORM_ONLY if name != "data_file"], "base", "name", "accelerate_config"):
         text = values.get(name)
         if text is not None and not isinstance(text, str):  # only an API can send it
-            raise UserError(_("{name} is not text.", name=name), _("Give text."))
+            raise UserError(_("{name} is not text.", name=name), _("Enter text."))
         values = {**values, name: text or ""}
     settings = {item.name: values[item.name] for item in shown_fields() if item.name in values}
     optional = [item.name for item in shown_fields() if item.default is None or item.default == ""]
     optional += ["name", "base"]
     empty = next((name for name, value in settings.items() if value in (None, "") and name not in optional), None)
     if empty:
-        raise FieldError(empty, _("It is empty."), _("Give a value."))
+        raise FieldError(empty, _("It is empty."), _("Enter a value."))
     settings |= {
         "name": values["name"],
         "base": checked_base(values["base"]),

@@ -204,7 +204,7 @@ def _wire_deleting(tab: TrainTab, picked: Wiring) -> None:
     def brought_back(owner: str, entries: list[str], wanted: RunFilter, ids: list | None) -> list:
         runs = [history.undo_delete(owner, entry) for entry in entries]
         if not runs:
-            raise UserError(_("Nothing was deleted that could be brought back."))
+            raise UserError(_("There is nothing to bring back."))
         return [*lists(owner, runs[0].id, wanted, ids), *toast_updates()]
 
     def asks(is_asked: bool) -> list:

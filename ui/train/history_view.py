@@ -31,7 +31,7 @@ FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {  # a figure of Metric
     "rows": (_("Examples"), "{:,.0f}".format),
     "tokens_per_second": (_("Tokens per second"), "{:,.0f}".format),
     "total_seconds": (_("Time"), duration),
-    "train_seconds": (_("Time of the steps"), duration),
+    "train_seconds": (_("Training time, steps only"), duration),
     "peak_memory_bytes": (_("Memory (GiB)"), lambda value: f"{value / 2**30:.1f}"),
 }
 ORDERS = [
@@ -186,9 +186,9 @@ def label_of(run: Run) -> str:
     title = f"{'★ ' * labels.starred}{title_of(run)}"
     parts = [title, *(f"#{tag}" for tag in labels.tags), STATUS_WORDS.get(state.status, state.status)]
     if state.status == UNREADABLE:
-        parts.append(_("Show says why"))
+        parts.append(_("press Show to see why"))
     if run.settings_problem():
-        parts.append(_("its settings cannot be read: Show says why"))
+        parts.append(_("its settings cannot be read: press Show to see why"))
     if state.eval_losses:
         parts.append(_("held-out loss {loss:.3f}", loss=state.eval_losses[-1][1]))
     elif state.losses:

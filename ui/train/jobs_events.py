@@ -157,7 +157,7 @@ def _plan(token: gr.OAuthToken | None, account: Account, flavor, minutes, dollar
                 "Your sign-in ends in {left:.0f} minutes, before the job would. It could not save what it learned.",
                 left=left,
             ),
-            _("Give fewer minutes, or sign in again."),
+            _("Set fewer minutes, or sign in again."),
         )
     return made
 
@@ -182,7 +182,7 @@ def _check_data(config: TrainConfig, looked_at: Checked | None) -> None:
         return
     stops = stops_of(report_for(config, looked_at) or check(config.data_settings()))
     if stops:
-        raise UserError(joined([_("Fix the data first:"), stops[0]]), _("The report below the examples offers a way."))
+        raise UserError(joined([_("Fix the data first:"), stops[0]]), _("The report below the examples offers a fix."))
 
 
 def stop_job(run: Run, token: gr.OAuthToken | None) -> bool:

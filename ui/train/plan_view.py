@@ -94,13 +94,13 @@ def plan_html(found: Estimate, memory_place: str = "") -> str:
     if text:
         count, rows = text.total_steps, text.effective_batch
         before = n_(
-            "Before it stage 1 reads the text in {count:,} step of {rows:,} rows.",
-            "Before them stage 1 reads the text in {count:,} steps of {rows:,} rows.",
+            "Before that, stage 1 reads the text in {count:,} step of {rows:,} rows.",
+            "Before that, stage 1 reads the text in {count:,} steps of {rows:,} rows.",
             count,
             rows=rows,
         )
         lines.append(f"<p>{before}</p>")
-    time = _("not measured on this machine yet. Press Measure: it takes less than a minute.")
+    time = _('not measured on this machine yet. Press "Measure the time": it takes less than a minute.')
     if found.seconds is not None:
         time = _("about {time} ({source}).", time=duration(found.seconds), source=found.seconds_source)
     lines += [

@@ -175,7 +175,7 @@ def _wire_run(tab: TrainTab, picked: Wiring) -> None:
             return
         waits = run.is_queued()
         stop_run(run)
-        gr.Info(_("Taken out of the queue.") if waits else _("Stopping; what it learned is kept."))
+        gr.Info(_("Removed from the queue.") if waits else _("Stopping; what it learned is kept."))
 
     @shown
     def on_resume(token: gr.OAuthToken | None, key, run_id):
@@ -190,7 +190,7 @@ def _wire_run(tab: TrainTab, picked: Wiring) -> None:
         run = own_run(run_id, visitor.owner)
         cure = read_state(run).cure
         if not cure:
-            raise UserError(_("This run needs no cure."), _("Press Resume to go on."))
+            raise UserError(_("This run has nothing to fix."), _("Press Resume to go on."))
         config = replace(history.copy_settings(run), **checked_changes(cure.get("changes")))
         check_init_adapter(config, visitor)
         started = launch(config, visitor.owner)
@@ -214,7 +214,7 @@ def checked_changes(changes: object) -> FormValues:
     known = {item.name for item in fields(TrainConfig)} - {*marked(SERVER, ROWS, PERSONAL)}
     is_known = isinstance(changes, dict) and not set(changes) - known
     if not is_known or changes.get("base", EMBEDDED) != EMBEDDED or changes.get("base_revision"):
-        raise UserError(_("This cure is not known."), _("Copy the settings to the form and change them there."))
+        raise UserError(_("This fix is not known."), _("Copy the settings to the form and change them there."))
     return changes
 
 

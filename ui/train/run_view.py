@@ -20,7 +20,7 @@ LOG_LINES = 300
 SLOW_SECONDS = 10
 RESUMABLE = ("stopped", "interrupted", "failed")
 STOP = _("Stop and keep what it learned")
-DISCARD_QUESTION = _("Delete this run and the adapter that came out of it? A training that runs is ended.")
+DISCARD_QUESTION = _("Delete this run and the adapter that came out of it? If it is still training, it is stopped.")
 
 
 @dataclass

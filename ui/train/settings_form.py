@@ -32,7 +32,7 @@ def _component_of(item: Field) -> gr.components.Component:
     about: dict[str, Any] = {"label": str(label_of(item.name)), "info": help_of(item.name)}
     about |= {"elem_id": field_id(item.name), "visible": not (on_space() and item.name in marked(SERVER))}
     if item.name == "accelerate_config":
-        about = {**about, "label": _("Your own accelerate config (wins over these)")}
+        about = {**about, "label": _("Your own accelerate config (overrides these)")}
         del about["info"]
         return gr.File(file_types=[".yaml", ".yml"], height=120, **about)
     if item.metadata["choices"]:
