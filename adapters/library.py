@@ -287,6 +287,14 @@ def find_adapter(name: str, owner: str = LOCAL_OWNER) -> Adapter:
     raise UserError(_("There is no adapter '{name}'.", name=str(name)[:80]), hint)
 
 
+def adapter_title(name: str, owner: str = LOCAL_OWNER) -> str:
+    """Return the title of the adapter that `find_adapter` finds by this name; the name itself where it finds none."""
+    try:
+        return find_adapter(name, owner).title
+    except UserError:
+        return name
+
+
 def update_record(folder: Path, **values) -> None:
     """Set values in the `studio.json` of the adapter in `folder`."""
     write_json(folder / RECORD, {**read_object(folder / RECORD, MAX_RECORD_BYTES), **values})

@@ -9,8 +9,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from adapters.library import adapter_title
 from common.errors import UserError
 from common.language import _, joined, n_
+from common.paths import LOCAL_OWNER
 from models.base import Base, choose_base
 from models.hardware import Hardware, cpu_count, find_gpus, find_hardware
 from models.precision import resolve_precision
@@ -61,13 +63,13 @@ class TrainingWords:
     processes: str
 
 
-def training_in_words(resolved: ResolvedConfig) -> TrainingWords:
+def training_in_words(resolved: ResolvedConfig, owner: str = LOCAL_OWNER) -> TrainingWords:
     """Return base, precision, LoRA and processes of a training, for '{base} in {precision}, {lora}, {processes}'."""
     config, on_gpu = resolved.config, resolved.hardware.has_gpu
     precision = resolve_precision(config.precision, on_gpu)
     lora = f"{'DoRA' if config.use_dora else 'LoRA'} r{config.lora_r}"
     if config.init_adapter:
-        lora = _("continuing {adapter}", adapter=config.init_adapter)
+        lora = _("continuing {adapter}", adapter=adapter_title(config.init_adapter, owner))
     count = config.num_processes
     places = n_("{count} GPU", "{count} GPUs", count) if on_gpu else n_("on the CPU", "{count} CPU processes", count)
     mode = mode_of(config)

@@ -9,8 +9,10 @@ from adapters.library import adapter_names
 from benchmarks.inputs import make_library
 from chat.conversation import new_conversation
 from runs import history
+from runs.config import TrainConfig
 from runs.history import EVERY_RUN, RunFilter
 from runs.labels import set_labels
+from runs.resolve import resolve, training_in_words
 from runs.run import find_run, list_runs
 from ui.adapters import tab as adapters_tab
 from ui.chat import models as chat_models
@@ -112,6 +114,9 @@ def test_an_adapter_is_called_by_its_title_before_its_first_answer_and_where_a_t
     names = adapter_names("alice")
     assert ("공부 코치", name) in history_events.adapter_choices("alice", names, "", name)
     assert history_events.adapter_choices("alice", names, "코치")[1:] == [("공부 코치", name)]
+    resolved = resolve(TrainConfig(base="embedded", init_adapter=name))
+    lines = [training_in_words(resolved, owner).lora for owner in ("alice", "bob")]
+    assert lines == ["continuing 공부 코치", f"continuing {name}"]
 
 
 def test_an_old_adapter_can_answer_in_the_chat(library, chat_lists):

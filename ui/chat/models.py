@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from adapters.history import read_history
-from adapters.library import adapter_names, find_adapter
+from adapters.library import adapter_names, adapter_title, find_adapter
 from adapters.pull import open_adapter
 from chat.conversation import Conversation
 from chat.engine import Model
@@ -121,8 +121,7 @@ def with_titles(conversation: Conversation, owner: str) -> Conversation:
     for pane in conversation["panes"]:
         kind, _colon, name = pane["model"].partition(":")
         if kind == "adapter" and not pane["who"]:
-            with suppress(UserError):  # it is gone: the answer will say so
-                pane["who"] = find_adapter(name, owner).title
+            pane["who"] = adapter_title(name, owner)
     return conversation
 
 

@@ -102,7 +102,7 @@ def plan_views(config: TrainConfig, looked_at: Checked | None, owner: str) -> li
     preset = preset_of(config)
     forecasts = forecast_of_presets(resolved, facts_of(config, looked_at), owner)
     cards = gr.Radio(preset_choices(forecasts), value=preset)
-    words = start_html(training_in_words(resolved), base, found, is_preset=preset is not None)
+    words = start_html(training_in_words(resolved, owner), base, found, is_preset=preset is not None)
     if found is None:
         unknown = hint_html(_("Steps, memory and time are known when the data is checked."))
         return [unknown + warnings + launch_html(start, base), gr.Button(visible=False), *texts, cards, words]
