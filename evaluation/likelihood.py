@@ -11,6 +11,7 @@ prompts begin with (a system prompt, examples) is read once for all of them.
 """
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -92,26 +93,24 @@ def _losses(
 ) -> Iterator[tuple[Question, list[float]]]:
     """Yield each question with the losses of all its branches, in their order; [] for one that does not fit."""
     network, left = None, iter(questions)
-    while group := list(islice(left, SORTED_TOGETHER)):
+    while not stop.is_set() and (group := list(islice(left, SORTED_TOGETHER))):
         yield from ((question, []) for question in group if not question.rows)
-        found: list[list[list[float]]] = [[[] for _ in question.rows] for question in group]
-        open_rows = [len(question.rows) for question in group]
-        places = [(number, place) for number, rows in enumerate(found) for place in range(len(rows))]
-        places.sort(key=lambda at: group[at[0]].rows[at[1]].length(), reverse=True)
-        if not places or stop.is_set():
+        waiting = [(row, place, question) for question in group for place, row in enumerate(question.rows)]
+        if not waiting:
             continue
+        waiting.sort(key=lambda one: one[0].length(), reverse=True)
         network = network or _Network(resident, model)
-        network.keep(_common([row.prompt for question in group for row in question.rows]))
-        while places and not stop.is_set():
-            longest = group[places[0][0]].rows[places[0][1]].length()
-            count = max(1, MAX_BATCH_TOKENS // longest)
-            batch, places = places[:count], places[count:]
-            rows = [group[number].rows[place] for number, place in batch]
-            for (number, place), losses in zip(batch, network.losses(rows), strict=True):
-                found[number][place] = losses
-                open_rows[number] -= 1
-                if not open_rows[number]:
-                    yield group[number], [loss for row in found[number] for loss in row]
+        network.keep(_common([row.prompt for row, _place, _question in waiting]))
+        found: dict[int, dict[int, list[float]]] = defaultdict(dict)  # by the item and the place of the row
+        while waiting and not stop.is_set():
+            count = max(1, MAX_BATCH_TOKENS // waiting[0][0].length())
+            batch, waiting = waiting[:count], waiting[count:]
+            computed = network.losses([row for row, _place, _question in batch])
+            for (_row, place, question), losses in zip(batch, computed, strict=True):
+                rows = found[question.item]
+                rows[place] = losses
+                if len(rows) == len(question.rows):
+                    yield question, [loss for place in sorted(rows) for loss in rows[place]]
 
 
 def _common(prompts: list[list[int]]) -> list[int]:

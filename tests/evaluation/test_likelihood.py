@@ -178,3 +178,22 @@ def test_a_large_vocabulary_is_never_scored_for_more_than_a_few_tokens(resident,
     monkeypatch.setattr(torch.nn.functional, "cross_entropy", measure)
     list(text_losses(resident, Model(tiny_base, "fp32"), TEXTS, NEVER))
     assert len(sizes) > 20 and max(sizes) == most
+
+
+def test_choices_are_what_lm_eval_says_but_for_the_white_space_before_all_of_them(resident, tiny_base):
+    huggingface = pytest.importorskip("lm_eval.models.huggingface", reason="lm-eval is not installed")
+    from lm_eval.api.instance import Instance
+    from transformers import AutoModelForCausalLM
+
+    model = Model(tiny_base, "fp32")
+    tokenizer = resident.format_of(model).tokenizer
+    network = AutoModelForCausalLM.from_pretrained(tiny_base)
+    settings = {"backend": "causal", "device": "cpu", "add_bos_token": False}  # this template has none
+    harness = huggingface.HFLM(pretrained=network, tokenizer=tokenizer, **settings)
+    for result in choice_losses(resident, model, ITEMS, NEVER):
+        item = ITEMS[result["item"] - 10]
+        prompt = harness.apply_chat_template(item["messages"])
+        asked = [Instance("loglikelihood", {}, (prompt, choice), 0) for choice in item["choices"]]
+        theirs = [-likelihood for likelihood, _is_greedy in harness.loglikelihood(asked, disable_tqdm=True)]
+        ours = result["choice_losses"]
+        assert [loss - ours[0] for loss in ours] == pytest.approx([loss - theirs[0] for loss in theirs], abs=2 * CLOSE)
