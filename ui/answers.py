@@ -2,10 +2,10 @@
 
 import html
 
-from common.language import Sentence, _
+from common.language import _
 
 
-def pair_html(prompt: str, before: str, after: str, after_label: Sentence) -> str:
+def pair_html(prompt: str, before: str, after: str, after_label: str) -> str:
     """Return a prompt with the base's answer and another one, which `after_label` names, side by side."""
     sides = [("", _("The base"), before), (" class='now'", after_label, after)]
     columns = "".join(f"<div{look}><b>{html.escape(label)}</b>{lines_html(text)}</div>" for look, label, text in sides)

@@ -16,6 +16,7 @@ from ui import programs
 from ui.adapters.tab import build_adapters_tab
 from ui.chat.store import conversation_store
 from ui.chat.tab import build_chat_tab
+from ui.evaluate.tab import build_evaluate_tab
 from ui.events import QUIET, Wiring
 from ui.language import in_words, language_of, switch_html, texts_of
 from ui.owner import can_sign_in, known_key
@@ -117,6 +118,8 @@ def build() -> Page:
                 refresh_train, restore_form, plan = wire(train)
             with gr.Tab(str(_("Chat")), id="chat") as chat_tab:
                 chat = build_chat_tab(browser_key, conversations, Engine())
+            with gr.Tab(str(_("Evaluate")), id="evaluate") as evaluate_tab:
+                evaluate = build_evaluate_tab(browser_key)
             with gr.Tab(str(_("Adapters")), id="adapters") as adapters_tab:
                 adapters = build_adapters_tab(browser_key)
         first = page.load(known_key, browser_key, browser_key, show_progress="hidden")
@@ -124,6 +127,7 @@ def build() -> Page:
         first.then(chat.refresh, **chat.refresh_wiring)
         chat_tab.select(chat.refresh, **chat.refresh_wiring).then(chat.warm_up, **SILENT)
         train_tab.select(**refresh_train)
+        evaluate_tab.select(evaluate.load, **evaluate.load_wiring, api_name="evaluation_lists")
         adapters_tab.select(adapters.load, **adapters.load_wiring).then(adapters.account, **adapters.account_wiring)
         for button, name in (
             (train.view.chat_button, train.adapter_name),
@@ -132,6 +136,14 @@ def build() -> Page:
             button.click(lambda: gr.Tabs(selected="chat"), None, tabs, show_progress="hidden").then(
                 chat.open_adapter, inputs=[browser_key, name], outputs=chat.refresh_wiring["outputs"]
             ).then(chat.warm_up, **SILENT)
+        for button, name in (
+            (train.view.evaluate_button, train.adapter_name),
+            (adapters.evaluate_button, adapters.adapter_name),
+        ):
+            # the form first: the tab that is shown keeps the adapter that is chosen, or takes the newest
+            button.click(evaluate.open_adapter, [browser_key, name], evaluate.open_outputs, **QUIET).success(
+                lambda: gr.Tabs(selected="evaluate"), None, tabs, **QUIET
+            )
         to_adapter = {**adapters.load_wiring, "inputs": [*adapters.load_wiring["inputs"][:-1], train.adapter_name]}
         for button, section in (
             (train.view.share_button, adapters.share_section),

@@ -8,9 +8,11 @@ from fastapi.testclient import TestClient
 
 from common.files import append_json_line, write_json, write_text
 from common.paths import datasets_folder, home, runs_folder
+from evaluation import start
 from runs import queue
 from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.making import put, write_history
+from tests.ui.evaluations import put_evaluation
 from ui.page import build
 from ui.train.form_values import EXAMPLE_DATA, HUB
 
@@ -24,6 +26,7 @@ def page(hub, made, monkeypatch):  # noqa: F811
     monkeypatch.setenv("SPACE_ID", "someone/studio")
     monkeypatch.setenv("HF_TOKEN", hub.alice)
     monkeypatch.setattr(queue, "advance_if_possible", lambda: None)  # what bob starts trains nothing
+    monkeypatch.setattr(start, "_launch", lambda evaluation: None)
     adapter = put("mine", made, "user-alice")
     write_json(adapter / "studio.json", {"notes": SECRET, "former_names": ["older"]})
     write_history(adapter)
@@ -36,6 +39,7 @@ def page(hub, made, monkeypatch):  # noqa: F811
     (run / "data" / "data.jsonl").write_text(json.dumps({"text": SECRET}))
     datasets_folder("user-alice").mkdir(parents=True)
     (datasets_folder("user-alice") / "mine.jsonl").write_text(json.dumps({"text": SECRET}))
+    put_evaluation("mine", "user-alice", title=SECRET, answers=(SECRET, SECRET), question=SECRET)
     client = TestClient(gr.routes.App.create_app(build()), raise_server_exceptions=False)
     config = client.get("/config").json()
     components = {one["id"]: (one["type"], one["props"].get("value")) for one in config["components"]}
@@ -119,6 +123,8 @@ def test_odd_values_are_never_a_bug_of_the_adapters_handlers(page, caplog, word)
         "import_adapter",
     }
     names |= {"on_card", "on_load", "on_line", "import_conversation", "on_refresh", "models", "new_conversation"}
+    names |= {"evaluation_lists", "show_evaluation", "stop_evaluation", "resume_evaluation", "delete_evaluation"}
+    names |= {"differing_rows", "compare_evaluations", "evaluation_table", "keep_test_set", "delete_test_set"}
     assert names <= {handler["api_name"] for handler in handlers}
     for handler in handlers:
         if handler["api_name"] in names:

@@ -31,11 +31,12 @@ from ui.toast import Toast, build_toast, toast_updates
 
 @dataclass
 class AdaptersTab:
-    """The parts that the page wires: loading, and the buttons that lead to the chat and, from a run, to sharing and exporting."""
+    """The parts that the page wires: loading, and the buttons that lead elsewhere, and what a run's buttons open."""
 
     load: object
     load_wiring: Wiring
     chat_button: gr.Button
+    evaluate_button: gr.Button
     adapter_name: gr.Textbox
     account: object
     account_wiring: Wiring
@@ -56,6 +57,7 @@ class _Details:
     template_dropdown: gr.Dropdown
     chat_button: gr.Button
     share_button: gr.Button
+    evaluate_button: gr.Button
     export_button: gr.Button
     delete_button: gr.Button
     question: gr.Row
@@ -117,6 +119,7 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
         on_load,
         load_wiring,
         details.chat_button,
+        details.evaluate_button,
         picked,
         on_account,
         account_wiring,
@@ -137,6 +140,7 @@ def _build_details() -> _Details:
         with gr.Row():
             chat_button = gr.Button(_("Chat"), variant="primary", min_width=90)
             share_button = gr.Button(_("Share"), min_width=90)
+            evaluate_button = gr.Button(_("Evaluate"), min_width=90)
             export_button = gr.Button(_("Export"), min_width=90)
             delete_button = gr.Button(_("Delete"), variant="stop", min_width=90)
             with gr.Row(visible=False, elem_classes="question") as question:
@@ -170,6 +174,7 @@ def _build_details() -> _Details:
         template_dropdown,
         chat_button,
         share_button,
+        evaluate_button,
         export_button,
         delete_button,
         question,

@@ -37,6 +37,7 @@ class RunView:
     discard_no: gr.Button
     chat_button: gr.Button
     share_button: gr.Button
+    evaluate_button: gr.Button
     export_button: gr.Button
     picture_button: gr.Button
     bundle_button: gr.Button
@@ -73,6 +74,7 @@ def build_run_view() -> RunView:
         resume_button = gr.Button(_("Resume"), visible=False, min_width=90)
         chat_button = gr.Button(_("Chat"), visible=False, variant="primary", min_width=90)
         share_button = gr.Button(_("Share"), visible=False, min_width=90)
+        evaluate_button = gr.Button(_("Evaluate"), visible=False, min_width=90)
         export_button = gr.Button(_("Export"), visible=False, min_width=90)
         picture_button = gr.Button(_("Picture"), visible=False, min_width=90)
     curves_html = gr.HTML()
@@ -87,7 +89,8 @@ def build_run_view() -> RunView:
             bundle_button = gr.Button(_("Download run bundle (.zip)"), size="sm")
         data_checkbox = gr.Checkbox(False, label=_("with the training data in it"))
     live = [status_html, curves_html]
-    buttons = [stop_button, resume_button, cure_button, chat_button, share_button, export_button, picture_button]
+    buttons = [stop_button, resume_button, cure_button]
+    buttons += [chat_button, share_button, evaluate_button, export_button, picture_button]
     return RunView(
         runs_dropdown=runs_dropdown,
         stop_button=stop_button,
@@ -99,6 +102,7 @@ def build_run_view() -> RunView:
         discard_no=discard_no,
         chat_button=chat_button,
         share_button=share_button,
+        evaluate_button=evaluate_button,
         export_button=export_button,
         picture_button=picture_button,
         bundle_button=bundle_button,
@@ -167,7 +171,7 @@ def render(run: Run | None) -> list:
         stop_button(run, state),
         gr.Button(visible=state.status in RESUMABLE and not is_job),
         gr.Button(str(state.cure["label"]), visible=True) if state.cure else gr.Button(visible=False),
-        *[gr.Button(visible=has_result)] * 3,
+        *[gr.Button(visible=has_result)] * 4,
         gr.Button(visible=has_result and bool(state.losses or state.eval_losses)),
     ]
 

@@ -1,0 +1,128 @@
+"""A person's own test sets: made of an upload or of a split of a data set on the Hub, and deleted."""
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from common.errors import UserError
+from common.language import _, n_
+from common.mix import DataSet, as_text
+from data.hub_data import check_id
+from data.kinds import KINDS
+from data.settings import DataSettings
+from data.test_sets import BUNDLED, delete_test_set, keep_test_set, list_test_sets
+from ui.background import with_progress
+from ui.events import QUIET, Wiring
+from ui.long_lists import Choice
+from ui.messages import hint_html, shown
+from ui.owner import owner_of
+
+HEARTBEAT_SECONDS = 0.2  # how soon the reading of rows that nobody waits for any more ends
+
+
+@dataclass
+class OwnSets:
+    """The components of the section."""
+
+    title_box: gr.Textbox
+    file: gr.File
+    hub_box: gr.Textbox
+    split_box: gr.Textbox
+    add_button: gr.Button
+    said_html: gr.HTML
+    sets_dropdown: gr.Dropdown
+    delete_button: gr.Button
+    question: gr.Row
+    delete_yes: gr.Button
+    delete_no: gr.Button
+
+
+def build_own_sets() -> OwnSets:
+    """Lay out the section, folded."""
+    with gr.Accordion(_("Your own test sets"), open=False):
+        with gr.Row(elem_classes="fields"):
+            title_box = gr.Textbox(label=_("Name"), max_length=80, min_width=160)
+            hub_box = gr.Textbox(label=_("ID of a dataset on the Hub"), placeholder="owner/name", min_width=160)
+            split_box = gr.Textbox("test", label=_("Its split"), max_length=80, min_width=90)
+        file = gr.File(
+            label=_("Or a file: questions with answers, multiple choice, or text"),
+            file_types=[*KINDS, ".gz"],
+            height=130,
+        )
+        add_button = gr.Button(_("Add the test set"), size="sm")
+        said_html = gr.HTML("")
+        with gr.Row():
+            sets_dropdown = gr.Dropdown([], label=_("Kept"), allow_custom_value=True, min_width=160, scale=3)
+            delete_button = gr.Button(_("Delete"), variant="stop", min_width=90, scale=1)
+            with gr.Row(visible=False, elem_classes="question") as question:
+                delete_yes = gr.Button(_("Yes, delete it"), variant="stop", min_width=110)
+                delete_no = gr.Button(_("Keep it"), min_width=90)
+    return OwnSets(
+        title_box,
+        file,
+        hub_box,
+        split_box,
+        add_button,
+        said_html,
+        sets_dropdown,
+        delete_button,
+        question,
+        delete_yes,
+        delete_no,
+    )
+
+
+def own_choices(owner: str) -> list[Choice]:
+    """Return the owner's own test sets as (title, id)."""
+    return [(f"{one.title} ({one.rows:,})", one.id) for one in list_test_sets(owner) if one.id not in BUNDLED]
+
+
+def wire_own_sets(own: OwnSets, browser_key: gr.BrowserState, relisted: Wiring) -> None:
+    """Wire adding and deleting; `relisted` is the event that fills the lists of test sets anew."""
+
+    @shown
+    def on_add(token: gr.OAuthToken | None, key, title, file, hub_id, split):
+        owner, settings = owner_of(key, token), data_settings(file, hub_id, split)
+        work = with_progress(
+            lambda tell, stop: keep_test_set(settings, str(title or ""), owner, tell, stop), HEARTBEAT_SECONDS
+        )
+        for kind, value in work:
+            if kind == "says":
+                yield hint_html(value)
+                continue
+            rows = n_(
+                "Kept as “{title}”: {count:,} row.", "Kept as “{title}”: {count:,} rows.", value.rows, title=value.title
+            )
+            yield hint_html(rows, "good") + "".join(map(hint_html, value.notes))
+
+    @shown
+    def on_delete(token: gr.OAuthToken | None, key, wanted):
+        delete_test_set(wanted if isinstance(wanted, str) else "", owner_of(key, token))
+        return hint_html(_("Deleted."))
+
+    asking = [own.delete_button, own.question]
+    for button, asks in ((own.delete_button, True), (own.delete_no, False)):
+        button.click(lambda asks=asks: (gr.Button(visible=not asks), gr.Row(visible=asks)), None, asking, **QUIET)
+    given = [browser_key, own.title_box, own.file, own.hub_box, own.split_box]
+    own.add_button.click(
+        on_add,
+        given,
+        own.said_html,
+        api_name="keep_test_set",
+        show_progress="hidden",
+        concurrency_id="check",
+    ).success(**relisted)
+    own.delete_yes.click(
+        on_delete, [browser_key, own.sets_dropdown], own.said_html, api_name="delete_test_set", **QUIET
+    ).success(**relisted).then(lambda: (gr.Button(visible=True), gr.Row(visible=False)), None, asking, **QUIET)
+
+
+def data_settings(file: object, hub_id: object, split: object) -> DataSettings:
+    """Return which rows a test set is made of. Raises UserError when none are named, and for what is no data set's id."""
+    if isinstance(file, str) and file:
+        return DataSettings(data=as_text([DataSet(file)]))
+    name = hub_id.strip() if isinstance(hub_id, str) else ""
+    if not name:
+        raise UserError(_("No file was uploaded."), _("Drop one here, or name a dataset."))
+    check_id(name)
+    return DataSettings(data=name, data_split=split.strip() if isinstance(split, str) and split.strip() else "test")

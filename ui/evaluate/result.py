@@ -1,0 +1,253 @@
+"""One evaluation on the page: its layout, what it does now, and what it found."""
+
+import html
+import time
+from dataclasses import dataclass
+
+import gradio as gr
+
+from common.errors import UserError
+from common.files import stamps
+from common.language import Sentence, _, current_language, joined, said
+from common.words import duration
+from evaluation.results import Line
+from evaluation.run import UNDER_WAY, Evaluation, Status, candidate_title, list_evaluations, read_progress
+from evaluation.scores import SCORES
+from evaluation.table import compare, read_table, rows_that_differ
+from runs.run import settings_written_at
+from ui.evaluate.view import rows_html, tables_html
+from ui.long_lists import Choice, first_with
+from ui.messages import hint_html
+
+SHOWN_ROWS = 10
+RESUMABLE: tuple[Status, ...] = ("stopped", "failed", "interrupted")
+STATUS_WORDS: dict[Status, Sentence] = {
+    "waiting": _("Waiting"),
+    "running": _("Evaluating"),
+    "done": _("Done"),
+    "stopped": _("Stopped"),
+    "failed": _("Failed"),
+    "interrupted": _("Interrupted"),
+}
+EMPTY = _("Here appears who is better, at what, by how much, and what was forgotten.")
+
+
+@dataclass
+class ResultView:
+    """The components; `outputs` are those that `render` fills."""
+
+    evaluations_dropdown: gr.Dropdown
+    delete_button: gr.Button
+    question: gr.Row
+    delete_yes: gr.Button
+    delete_no: gr.Button
+    status_html: gr.HTML
+    stop_button: gr.Button
+    resume_button: gr.Button
+    table_button: gr.Button
+    answers_button: gr.Button
+    tables_html: gr.HTML
+    set_dropdown: gr.Dropdown
+    candidate_dropdown: gr.Dropdown
+    score_dropdown: gr.Dropdown
+    rows_html: gr.HTML
+    other_dropdown: gr.Dropdown
+    found_column: gr.Column
+    other_html: gr.HTML
+
+    @property
+    def rows_of(self) -> list[gr.Dropdown]:
+        """Return what says which rows are shown."""
+        return [self.set_dropdown, self.candidate_dropdown, self.score_dropdown]
+
+    @property
+    def outputs(self) -> list:
+        """Return what `render` fills, in its order."""
+        buttons = [self.stop_button, self.resume_button, self.table_button, self.answers_button, self.delete_button]
+        found = [self.tables_html, *self.rows_of, self.rows_html, self.other_dropdown, self.found_column]
+        return [self.status_html, *buttons, self.question, *found, self.other_html]
+
+
+def build_result() -> ResultView:
+    """Lay out the view of one evaluation: nothing in it moves while it runs."""
+    with gr.Row(equal_height=True):
+        evaluations_dropdown = gr.Dropdown(
+            [],
+            label=_("Evaluation"),
+            show_label=False,
+            container=False,
+            interactive=True,
+            allow_custom_value=True,  # an API names any
+            scale=4,
+        )
+        delete_button = gr.Button(_("Delete"), visible=False, variant="stop", size="sm", min_width=90, scale=0)
+        with gr.Row(visible=False, elem_classes="question") as question:
+            delete_yes = gr.Button(_("Yes, delete it"), variant="stop", size="sm", min_width=110)
+            delete_no = gr.Button(_("Keep it"), size="sm", min_width=90)
+    status = gr.HTML(hint_html(EMPTY), elem_classes="status")
+    with gr.Row():
+        stop_button = gr.Button(_("Stop and keep what was asked"), visible=False, min_width=150)
+        resume_button = gr.Button(_("Resume"), visible=False, min_width=90)
+        table_button = gr.Button(_("Table (.csv)"), visible=False, min_width=90)
+        answers_button = gr.Button(_("Answers (.jsonl)"), visible=False, min_width=90)
+    tables = gr.HTML()
+    with gr.Column(visible=False) as found_column:
+        gr.HTML(f"<h3 class='differing'>{html.escape(_('Where they differ most'))}</h3>")
+        with gr.Row(elem_classes="fields"):
+            choice = [
+                gr.Dropdown([], label=label, interactive=True, allow_custom_value=True, min_width=140)
+                for label in (_("Test set"), _("Beside the base"), _("By the score"))
+            ]
+        rows = gr.HTML()
+        with gr.Accordion(_("Compare with another evaluation"), open=False):
+            other_dropdown = gr.Dropdown([], label=_("The other evaluation"), allow_custom_value=True)
+            other = gr.HTML()
+    buttons = (stop_button, resume_button, table_button, answers_button)
+    return ResultView(
+        evaluations_dropdown,
+        delete_button,
+        question,
+        delete_yes,
+        delete_no,
+        status,
+        *buttons,
+        tables,
+        *choice,
+        rows,
+        other_dropdown,
+        found_column,
+        other,
+    )
+
+
+def evaluation_choices(owner: str, typed: str = "", picked: object = None) -> list[Choice]:
+    """Return the newest evaluations that match `typed`, and the picked one, as (title and time, id)."""
+    labelled = [(_label(one), one.id) for one in list_evaluations(owner)]
+    choices = first_with(labelled, typed)
+    return choices + [one for one in labelled if one[1] == picked and one not in choices]
+
+
+def _label(evaluation: Evaluation) -> str:
+    """Return the title of an evaluation, and the local time at which it was started."""
+    started = time.localtime((settings_written_at(evaluation.folder) or 0) / 1e9)
+    return f"{title_of(evaluation)} · {time.strftime('%Y-%m-%d %H:%M', started)}"
+
+
+def title_of(evaluation: Evaluation) -> str:
+    """Return what it is called; its id where its settings cannot be read."""
+    try:
+        return evaluation.config().title or evaluation.id
+    except UserError:
+        return evaluation.id
+
+
+def version(evaluation: Evaluation | None) -> str:
+    """Return a short text that changes when anything that is shown of an evaluation has changed."""
+    if evaluation is None:
+        return ""
+    files = stamps(evaluation.folder, "progress.json", "table.json", "stop")
+    return str(hash((current_language(), evaluation.owner, evaluation.id, evaluation.is_alive(), files)))
+
+
+def phase(evaluation: Evaluation | None) -> str:
+    """Return a short text that changes when more than the status line has changed."""
+    if evaluation is None:
+        return ""
+    status, files = read_progress(evaluation).status, stamps(evaluation.folder, "table.json", "stop")
+    return str(hash((current_language(), evaluation.owner, evaluation.id, status, files)))
+
+
+def status_html(evaluation: Evaluation | None) -> str:
+    """Return what it does now, how far it is, and what went wrong, as HTML."""
+    if evaluation is None:
+        return hint_html(EMPTY)
+    progress = read_progress(evaluation)
+    is_stopping = progress.is_running and evaluation.stop_file.exists()
+    now = _("Stopping") if is_stopping else (progress.is_running and progress.activity) or STATUS_WORDS[progress.status]
+    facts: list[Sentence] = []
+    if progress.total:
+        facts.append(_("{done:,} of {total:,}", done=progress.done, total=progress.total))
+    if progress.is_running and progress.eta_seconds is not None:
+        facts.append(_("about {time} left", time=duration(progress.eta_seconds)))
+    percent = 100.0 if progress.status == "done" else 100 * (progress.fraction or 0.0)
+    announced = joined([f"{title_of(evaluation)}:", _("Stopping") if is_stopping else STATUS_WORDS[progress.status]])
+    told = "".join(f"<span>{html.escape(one)}</span>" for one in facts)
+    lines = [
+        f"<p class='said' role='status' aria-live='polite'>{html.escape(announced)}</p>",
+        f"<div class='run-title'>{html.escape(title_of(evaluation))}</div>",
+        f"<div class='status-line'><b>{html.escape(str(now))}</b>{told}</div>",
+        f"<div class='bar' role='progressbar' aria-valuenow='{percent:.0f}' aria-valuemin='0' aria-valuemax='100' "
+        f"aria-label='{html.escape(_('Progress of the evaluation'))}'><div style='width: {percent:.1f}%'></div></div>",
+    ]
+    if progress.message:
+        kind = "problem" if progress.status in ("failed", "interrupted") else "hint"
+        lines.append(hint_html(f"{progress.message} {progress.hint}".strip(), kind))
+    return f"<div class='run'>{''.join(lines)}</div>"
+
+
+def set_titles(evaluation: Evaluation) -> dict[str, str]:
+    """Return the titles of its test sets by their ids."""
+    versions = evaluation.versions()
+    return {name: said(one["title"]) for name, one in versions["test_sets"].items()} if versions else {}
+
+
+def render(evaluation: Evaluation | None) -> list:
+    """Return updates for `ResultView.outputs`."""
+    if evaluation is None:
+        hidden = [gr.Button(visible=False)] * 5
+        return [status_html(None), *hidden, gr.Row(visible=False), "", *[gr.skip()] * 5, gr.Column(visible=False), ""]
+    status, lines = read_progress(evaluation).status, read_table(evaluation)
+    is_running = status in UNDER_WAY
+    return [
+        status_html(evaluation),
+        gr.Button(visible=is_running and not evaluation.stop_file.exists()),
+        gr.Button(visible=status in RESUMABLE),
+        *[gr.Button(visible=bool(lines))] * 2,
+        gr.Button(visible=not is_running),
+        gr.Row(visible=False),
+        *_found(evaluation, lines),
+        "",
+    ]
+
+
+def _found(evaluation: Evaluation, lines: list[Line]) -> list:
+    """Return updates for the tables, the choice of the rows under them and the rows, and the choice of another evaluation."""
+    if not lines:
+        return ["", *[gr.skip()] * 5, gr.Column(visible=False)]
+    sets = {
+        name: title for name, title in set_titles(evaluation).items() if any(line.test_set == name for line in lines)
+    }
+    names = list(dict.fromkeys(line.candidate for line in lines))
+    candidates = {name: candidate_title(name, evaluation.owner) for name in names}
+    scores = [name for name in dict.fromkeys(line.score for line in lines) if name in SCORES]
+    chosen = [next(iter(sets), None), next(iter(names[1:]), None), next(iter(scores), None)]
+    others = [choice for choice in evaluation_choices(evaluation.owner) if choice[1] != evaluation.id]
+    return [
+        tables_html(lines, sets, candidates),
+        gr.Dropdown([(title, name) for name, title in sets.items()], value=chosen[0]),
+        gr.Dropdown([(candidates[name], name) for name in names[1:]], value=chosen[1]),
+        gr.Dropdown([(str(SCORES[name].title), name) for name in scores], value=chosen[2]),
+        rows_of(evaluation, *chosen),
+        gr.Dropdown(others, value=None),
+        gr.Column(visible=True),
+    ]
+
+
+def rows_of(evaluation: Evaluation, test_set: object, candidate: object, score: object) -> str:
+    """Return the rows at which a candidate and the first one differ most, as HTML."""
+    known = [(line.test_set, line.candidate, line.score) for line in read_table(evaluation) if line.difference]
+    if (test_set, candidate, score) not in known:
+        return hint_html(_("Choose a test set, a model and a score."))
+    rows = rows_that_differ(evaluation, str(test_set), str(candidate), str(score), SHOWN_ROWS)
+    return rows_html(rows, SCORES[str(score)], candidate_title(str(candidate), evaluation.owner))
+
+
+def comparison(first: Evaluation, second: Evaluation) -> str:
+    """Return the scores of two evaluations on what both asked, as HTML. Raises UserError where that is nothing."""
+    lines, both = compare(first, second), {one.id: one for one in (first, second)}
+    titles = {}
+    for name in dict.fromkeys(line.candidate for line in lines):
+        evaluation_id, _slash, candidate = name.partition("/")
+        evaluation = both[evaluation_id]
+        titles[name] = f"{candidate_title(candidate, evaluation.owner)} ({title_of(evaluation)})"
+    return tables_html(lines, set_titles(first), titles)

@@ -1,0 +1,241 @@
+"""The Evaluate tab: the form at the left, one evaluation at the right; and its events.
+
+An evaluation runs in a process of its own and does not depend on an open page: while the shown one is under way, a timer asks
+whether its files have changed, also after a reload. Every handler looks it up anew for the caller's owner.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import gradio as gr
+
+from adapters.library import adapter_names, find_adapter
+from common.errors import UserError
+from common.language import _
+from evaluation.run import Evaluation, find_evaluation, list_evaluations, read_progress
+from evaluation.start import delete_evaluation, request_stop, resume, start
+from ui.downloads import build_download, clicking
+from ui.evaluate.downloads import write_answers, write_table
+from ui.evaluate.form import EvaluateForm, adapter_choices, build_form, form_config, names_in, plan_html, set_views
+from ui.evaluate.own_sets import own_choices, wire_own_sets
+from ui.evaluate.result import (
+    ResultView,
+    build_result,
+    comparison,
+    evaluation_choices,
+    phase,
+    render,
+    rows_of,
+    status_html,
+    version,
+)
+from ui.events import QUIET, Wiring, asking
+from ui.long_lists import find_while_typing
+from ui.messages import shown
+from ui.owner import owner_of, visitor_of
+
+TICK_SECONDS = 1.0
+
+
+@dataclass
+class EvaluateTab:
+    """The parts that the page wires: filling the lists, and what the buttons elsewhere lead to."""
+
+    load: Callable
+    load_wiring: Wiring
+    open_adapter: Callable
+    open_outputs: list
+
+
+def build_evaluate_tab(browser_key: gr.BrowserState) -> EvaluateTab:
+    """Lay out the tab and wire its events."""
+    with gr.Row(equal_height=False, elem_classes="train evaluate"):
+        with gr.Column(scale=5, min_width=340, elem_classes="train-form"):
+            form = build_form()
+        with gr.Column(scale=7, min_width=340, elem_classes="train-run"):
+            view = build_result()
+    on_load, load_wiring = _wire_form(form, view, browser_key)
+    picked = _wire_view(view, browser_key)
+    _wire_run(form, view, browser_key, picked)
+    _wire_found(view, browser_key)
+    wire_own_sets(form.own_sets, browser_key, {"fn": on_load, **load_wiring})
+    return EvaluateTab(on_load, load_wiring, on_adapter, [form.adapters, form.test_sets, form.plan_html])
+
+
+@shown
+def on_adapter(token: gr.OAuthToken | None, key, name):
+    """Return updates of the form for one adapter: a button elsewhere leads to it."""
+    owner = owner_of(key, token)
+    names = [find_adapter(name if isinstance(name, str) else "", owner).name]
+    return [gr.Dropdown(adapter_choices(owner, picked=names), value=names), *set_views(owner, names, False, [])]
+
+
+def _wire_form(form: EvaluateForm, view: ResultView, browser_key: gr.BrowserState) -> tuple[Callable, Wiring]:
+    """Wire the form's lists and the line beside its button; return the event that fills all lists."""
+
+    @shown
+    def on_load(token: gr.OAuthToken | None, key, evaluation_id, adapters, few_shot, test_sets):
+        if not key:  # the tab is shown before the browser has its key
+            return [gr.skip()] * 5
+        owner = owner_of(key, token)
+        known = adapter_names(owner)
+        names = [name for name in names_in(adapters) if name in known] or known[:1]
+        choices = evaluation_choices(owner, picked=evaluation_id)
+        ids = [value for _label, value in choices]
+        return [
+            gr.Dropdown(adapter_choices(owner, picked=names), value=names),
+            *set_views(owner, names, few_shot, names_in(test_sets)),
+            gr.Dropdown(own_choices(owner), value=None),
+            gr.Dropdown(choices, value=evaluation_id if evaluation_id in ids else next(iter(ids), None)),
+        ]
+
+    @shown
+    def on_adapters(token: gr.OAuthToken | None, key, adapters, few_shot, test_sets):
+        return set_views(owner_of(key, token), names_in(adapters), few_shot, names_in(test_sets))
+
+    @shown
+    def on_plan(token: gr.OAuthToken | None, key, adapters, few_shot, test_sets, max_items):
+        return plan_html(owner_of(key, token), names_in(adapters), few_shot, names_in(test_sets), max_items)
+
+    choice, max_items = [browser_key, form.adapters, form.few_shot, form.test_sets], form.settings["max_items"]
+    form.adapters.change(
+        on_adapters,
+        choice,
+        [form.test_sets, form.plan_html],
+        trigger_mode="always_last",
+        **QUIET,
+    )
+    gr.on(
+        [form.few_shot.change, form.test_sets.change, max_items.change],
+        on_plan,
+        [*choice, max_items],
+        form.plan_html,
+        trigger_mode="always_last",
+        **QUIET,
+    )
+    find_while_typing(form.adapters, browser_key, adapter_choices)
+    inputs = [browser_key, view.evaluations_dropdown, *choice[1:]]
+    lists = [form.adapters, form.test_sets, form.plan_html, form.own_sets.sets_dropdown, view.evaluations_dropdown]
+    return on_load, {"inputs": inputs, "outputs": lists, **QUIET}
+
+
+def _wire_view(view: ResultView, browser_key: gr.BrowserState) -> Wiring:
+    """Wire the choice of an evaluation and the timer; return the event that fills the view."""
+    inputs = [browser_key, view.evaluations_dropdown]
+    timer = gr.Timer(TICK_SECONDS, active=False)
+    seen, seen_phase = gr.Textbox("", visible="hidden"), gr.Textbox("", visible="hidden")
+
+    @shown
+    def version_of_evaluation(token: gr.OAuthToken | None, key: str, evaluation_id: str) -> str:
+        return version(_picked(evaluation_id, owner_of(key, token)))
+
+    @shown
+    def on_change(token: gr.OAuthToken | None, key, evaluation_id):
+        evaluation = _picked(evaluation_id, owner_of(key, token))
+        return [status_html(evaluation), phase(evaluation)]
+
+    @shown
+    def on_pick(token: gr.OAuthToken | None, key, evaluation_id):
+        evaluation = _picked(evaluation_id, owner_of(key, token))
+        is_running = evaluation is not None and read_progress(evaluation).is_running
+        return [*render(evaluation), gr.Timer(active=is_running)]
+
+    picked: Wiring = {"fn": on_pick, "inputs": inputs, "outputs": [*view.outputs, timer], **QUIET}
+    gr.api(version_of_evaluation, queue=False)
+    timer.tick(None, [*inputs, seen], seen, js=asking("version_of_evaluation"))
+    seen.change(on_change, inputs, [view.status_html, seen_phase], api_name="evaluation_status", **QUIET)
+    gr.on([seen_phase.change, view.evaluations_dropdown.change], **picked, api_name="show_evaluation")
+    find_while_typing(view.evaluations_dropdown, browser_key, evaluation_choices)
+    return picked
+
+
+def _wire_run(form: EvaluateForm, view: ResultView, browser_key: gr.BrowserState, picked: Wiring) -> None:
+    """Wire start, stop, resume and delete."""
+    inputs = [browser_key, view.evaluations_dropdown]
+
+    @shown
+    def on_start(token: gr.OAuthToken | None, key, *values):
+        visitor = visitor_of(key, token)
+        started = start(form_config(visitor.owner, *values), visitor.owner, visitor.hub_token)
+        return gr.Dropdown(evaluation_choices(visitor.owner), value=started.id)
+
+    @shown
+    def on_stop(token: gr.OAuthToken | None, key, evaluation_id):
+        request_stop(own_evaluation(evaluation_id, owner_of(key, token)))
+        gr.Info(str(_("Stopping; what was asked is kept.")))
+
+    @shown
+    def on_resume(token: gr.OAuthToken | None, key, evaluation_id):
+        resume(own_evaluation(evaluation_id, owner_of(key, token)))
+
+    @shown
+    def on_delete(token: gr.OAuthToken | None, key, evaluation_id):
+        owner = owner_of(key, token)
+        delete_evaluation(own_evaluation(evaluation_id, owner))
+        return gr.Dropdown(evaluation_choices(owner), value=next((one.id for one in list_evaluations(owner)), None))
+
+    form.start_button.click(
+        on_start,
+        [browser_key, *form.inputs],
+        view.evaluations_dropdown,
+        api_name="start_evaluation",
+        concurrency_id="start",
+        concurrency_limit=1,
+        show_progress="hidden",
+    )
+    view.stop_button.click(on_stop, inputs, None, api_name="stop_evaluation").success(**picked)
+    view.resume_button.click(on_resume, inputs, None, api_name="resume_evaluation").success(**picked)
+    asking_first = [view.delete_button, view.question]
+    for button, asks in ((view.delete_button, True), (view.delete_no, False)):
+        button.click(lambda asks=asks: (gr.Button(visible=not asks), gr.Row(visible=asks)), None, asking_first, **QUIET)
+    view.delete_yes.click(on_delete, inputs, view.evaluations_dropdown, api_name="delete_evaluation", **QUIET)
+
+
+def _wire_found(view: ResultView, browser_key: gr.BrowserState) -> None:
+    """Wire the rows that differ, the comparison with another evaluation, and the downloads."""
+    inputs = [browser_key, view.evaluations_dropdown]
+    download = build_download("evaluation-made")
+
+    @shown
+    def on_rows(token: gr.OAuthToken | None, key, evaluation_id, *choice):
+        return rows_of(own_evaluation(evaluation_id, owner_of(key, token)), *choice)
+
+    @shown
+    def on_other(token: gr.OAuthToken | None, key, evaluation_id, other_id):
+        owner = owner_of(key, token)
+        return comparison(own_evaluation(evaluation_id, owner), own_evaluation(other_id, owner))
+
+    @shown
+    def on_table(token: gr.OAuthToken | None, key, evaluation_id):
+        return str(write_table(own_evaluation(evaluation_id, owner_of(key, token))))
+
+    @shown
+    def on_answers(token: gr.OAuthToken | None, key, evaluation_id):
+        return str(write_answers(own_evaluation(evaluation_id, owner_of(key, token))))
+
+    gr.on(
+        [one.input for one in view.rows_of],
+        on_rows,
+        [*inputs, *view.rows_of],
+        view.rows_html,
+        api_name="differing_rows",
+        **QUIET,
+    )
+    view.other_dropdown.input(
+        on_other, [*inputs, view.other_dropdown], view.other_html, api_name="compare_evaluations", **QUIET
+    )
+    click = clicking(download)
+    view.table_button.click(on_table, inputs, download, api_name="evaluation_table", **QUIET).success(**click)
+    view.answers_button.click(on_answers, inputs, download, api_name="evaluation_answers", **QUIET).success(**click)
+
+
+def own_evaluation(evaluation_id: object, owner: str) -> Evaluation:
+    """Return the owner's evaluation with this id. Raises UserError."""
+    if not evaluation_id or not isinstance(evaluation_id, str):
+        raise UserError(_("No evaluation is chosen."), _("Pick one."))
+    return find_evaluation(evaluation_id, owner)
+
+
+def _picked(evaluation_id: object, owner: str) -> Evaluation | None:
+    """Return the picked evaluation, None while none is. Raises UserError for another's."""
+    return own_evaluation(evaluation_id, owner) if evaluation_id else None

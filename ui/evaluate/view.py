@@ -1,0 +1,123 @@
+"""What an evaluation found, as HTML: a table for each test set, and the rows that differ most. All text is escaped."""
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+
+from common.language import Sentence, _
+from evaluation.results import Difference, Estimate, Line, Verdict
+from evaluation.scores import SCORES, Score
+from evaluation.table import DifferingRow
+from ui.answers import pair_html
+from ui.messages import hint_html
+
+UNITS = {"share": _("of 100"), "nats": _("nats"), "tokens": _("tokens")}
+WAYS = {True: _("higher is better"), False: _("lower is better"), None: ""}
+VERDICTS: dict[Verdict, Sentence] = {
+    "better": _("better"),
+    "worse": _("worse"),
+    "undecided": _("not decided"),
+}
+
+
+def tables_html(lines: Sequence[Line], sets: Mapping[str, str], candidates: Mapping[str, str]) -> str:
+    """Return a table for each test set; `sets` and `candidates` are titles by id, those of the first candidate first."""
+    if not lines:
+        return ""
+    reading = _("In brackets: the 95 % interval. Differences are of the same questions, pair by pair.")
+    found = dict.fromkeys(line.test_set for line in lines)
+    tables = [
+        _table([one for one in lines if one.test_set == name], sets.get(name, name), candidates) for name in found
+    ]
+    return f"<section class='results'>{''.join(tables)}{hint_html(reading)}{scores_html(lines)}</section>"
+
+
+def _table(lines: Sequence[Line], title: str, candidates: Mapping[str, str]) -> str:
+    """Return the table of one test set: a row for each score, two columns for each candidate but the first."""
+    shown = [name for name in candidates if any(line.candidate == name for line in lines)]
+    first, *others = [candidates[name] for name in shown]
+    columns: list[str] = [_("Score"), first]
+    for name in others:
+        columns += [name, _("{name} minus {first}", name=name, first=first)]
+    head = "".join(f"<th scope='col'>{html.escape(column)}</th>" for column in [*columns, _("n")])
+    body = ""
+    for score in dict.fromkeys(line.score for line in lines):
+        known = SCORES.get(score)
+        by_name = {line.candidate: line for line in lines if line.score == score}
+        cells = [_score_cell(score)]
+        for place, line in enumerate(by_name.get(name) for name in shown):
+            cells.append(_value_cell(known, line.estimate if line else None))
+            cells += [_difference_cell(known, line.difference if line else None)] if place else []
+        sizes = sorted({one.n for line in by_name.values() for one in (line.estimate, line.difference) if one})
+        cells.append(f"<td>{'–'.join(f'{size:,}' for size in dict.fromkeys((sizes[0], sizes[-1])))}</td>")
+        body += f"<tr>{''.join(cells)}</tr>"
+    notes = "".join(map(hint_html, dict.fromkeys(str(note) for line in lines for note in line.notes)))
+    label = html.escape(title)
+    return (
+        f"<h3>{label}</h3><div class='scrolls' role='region' tabindex='0' aria-label='{label}'>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{notes}"
+    )
+
+
+def _score_cell(name: str) -> str:
+    """Return the head of a row: the score, its unit, and which way is better."""
+    score = SCORES.get(name)
+    if score is None:
+        return f"<th scope='row'>{html.escape(name)}</th>"
+    told = ", ".join(str(one) for one in (UNITS[score.unit], WAYS[score.higher_is_better]) if one)
+    return f"<th scope='row'>{html.escape(score.title)}<small>{html.escape(told)}</small></th>"
+
+
+def _value_cell(score: Score | None, estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "<td>–</td>"
+    low, high = figure(score, estimate.low), figure(score, estimate.high)
+    return f"<td>{figure(score, estimate.value)}<small>[{low}, {high}]</small></td>"
+
+
+def _difference_cell(score: Score | None, difference: Difference | None) -> str:
+    """Return a difference with its interval, and the verdict as a colour and a word where one way is better."""
+    if difference is None:
+        return "<td>–</td>"
+    value, low, high = (signed(score, one) for one in (difference.value, difference.low, difference.high))
+    cell = f"{value}<small>[{low}, {high}]</small>"
+    if score is None or score.higher_is_better is None:
+        return f"<td>{cell}</td>"
+    words: list[str] = [VERDICTS[difference.verdict]]
+    if difference.needed is not None:
+        words.append(_("seen from about {count:,} questions on", count=difference.needed))
+    return f"<td class='{difference.verdict}'>{cell}{''.join(f'<span>{html.escape(one)}</span>' for one in words)}</td>"
+
+
+def figure(score: Score | None, value: float) -> str:
+    """Return a value as its score shows it; "–" for what is no number."""
+    if not math.isfinite(value):
+        return "–"
+    return score.text(value) if score else f"{value:.3f}"
+
+
+def signed(score: Score | None, value: float) -> str:
+    """Return a difference as its score shows it, with its sign."""
+    return f"{'+' if value > 0 else ''}{figure(score, value)}"
+
+
+def scores_html(lines: Sequence[Line]) -> str:
+    """Return what each of the scores is, folded."""
+    scores = [SCORES[name] for name in dict.fromkeys(line.score for line in lines) if name in SCORES]
+    terms = "".join(f"<dt>{html.escape(one.title)}</dt><dd>{html.escape(one.help)}</dd>" for one in scores)
+    title = html.escape(_("What the scores are"))
+    return f"<details><summary>{title}</summary><dl class='facts'>{terms}</dl></details>" if terms else ""
+
+
+def rows_html(rows: Sequence[DifferingRow], score: Score, name: str) -> str:
+    """Return questions with the right answer and both answers, the candidate's under `name`."""
+    if not rows:
+        return hint_html(_("They differ in no row."))
+    parts = []
+    for row in rows:
+        before, after = figure(score, row.reference_value), figure(score, row.candidate_value)
+        values = _("{score}: {before} → {after}", score=score.title, before=before, after=after)
+        expected = hint_html(_("Expected: {answer}", answer=row.expected)) if row.expected else ""
+        answers = pair_html(row.prompt, row.reference_answer, row.candidate_answer, name)
+        parts.append(f"{answers}{expected}{hint_html(values)}")
+    return f"<section class='learned whole'>{''.join(parts)}</section>"
