@@ -8,8 +8,9 @@ A program needs no key: on a laptop it acts for the person there, on a Space for
 guest that its cookie names. `chat` and `compare` are in ui/chat/api.py.
 """
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, cast
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -24,6 +25,11 @@ from common.language import _
 from common.mix import DataSet, as_text
 from data.check import check as check_data
 from data.report import Report
+from evaluation.config import EvaluationConfig
+from evaluation.run import Evaluation, find_evaluation, read_progress
+from evaluation.start import default_config
+from evaluation.start import start as start_evaluation
+from evaluation.table import read_table
 from models.hub.client import account_of
 from runs.config import EXAMPLE, ROWS, TrainConfig, marked, named_in
 from runs.queue import enqueue
@@ -38,7 +44,8 @@ from ui.train.check_events import PREVIEW_ROWS
 from ui.train.form_values import checked_base, checked_hub_id
 from ui.train.plan_events import checked_start
 
-PUBLIC = ("start", "check", "runs", "status", "stop", "resume", "chat", "compare", "adapters", "export", "push", "pull")
+PUBLIC = ("start", "check", "runs", "status", "stop", "resume", "chat", "compare", "adapters", "evaluate", "evaluation")
+PUBLIC += ("export", "push", "pull")
 
 
 class RunFacts(TypedDict):
@@ -65,6 +72,29 @@ class AdapterFacts(TypedDict):
     lora_r: int
     loss_before: float | None
     loss_after: float | None
+
+
+class LineFacts(TypedDict):
+    """A score of a candidate on a test set, and its difference from the first candidate: value, low, high (95 %), n."""
+
+    test_set: str
+    score: str
+    candidate: str
+    estimate: dict[str, Any]
+    difference: dict[str, Any] | None
+    notes: list[str]
+
+
+class EvaluationFacts(TypedDict):
+    """An evaluation: its id, its state, how many of the results are there, and the table once it has ended."""
+
+    evaluation: str
+    status: str
+    message: str
+    done: int
+    total: int | None
+    seconds_left: float | None
+    table: list[LineFacts]
 
 
 class PushedFacts(TypedDict):
@@ -147,6 +177,35 @@ def adapters(token: gr.OAuthToken | None = None, request: gr.Request | None = No
 
 
 @shown
+def evaluate(
+    adapter: str = "",
+    config: dict[str, Any] | None = None,
+    token: gr.OAuthToken | None = None,
+    request: gr.Request | None = None,
+) -> EvaluationFacts:
+    """Start to compare an adapter, the newest unless named, with its base: on its run's held-out rows and the bundled sets.
+
+    config: what is to be otherwise: candidates, test_sets, scores, shots, max_new_tokens, max_items, format_rule, seed.
+    Return the evaluation; its id goes to `evaluation`.
+    """
+    visitor = program_of(token, request)
+    if not isinstance(config, dict | None):
+        raise UserError(_("The settings are no object."), _('They look like {"test_sets": ["general"]}.'))
+    values = asdict(default_config(visitor.owner, adapter)) | (config or {})
+    wanted = EvaluationConfig.from_dict(values | {"base": checked_base(str(values["base"])) if values["base"] else ""})
+    return _evaluation_facts(start_evaluation(wanted, visitor.owner, visitor.hub_token))
+
+
+@shown
+def evaluation(
+    evaluation: str, token: gr.OAuthToken | None = None, request: gr.Request | None = None
+) -> EvaluationFacts:
+    """Return the state of an evaluation, and what it found: each score with its interval, its difference and n."""
+    owner = program_of(token, request).owner
+    return _evaluation_facts(find_evaluation(evaluation if isinstance(evaluation, str) else "", owner))
+
+
+@shown
 def export(
     adapter: str,
     kind: Literal["zip", "merged", "gguf"] = "zip",
@@ -199,15 +258,16 @@ def pull(
 
 
 def wire() -> None:
-    """Register the endpoints, but for `chat` and `compare`. Trainings start one at a time, and two checks may run at once."""
+    """Register the endpoints, but for `chat` and `compare`. What takes long starts one at a time; two checks may run at once."""
     limits: dict[str, dict[str, Any]] = {
         "start": {"concurrency_id": "start", "concurrency_limit": 1},
+        "evaluate": {"concurrency_id": "start", "concurrency_limit": 1},
         "check": {"concurrency_id": "check", "concurrency_limit": 2},
         "export": {"concurrency_id": "merge", "concurrency_limit": 1},
         "push": {"concurrency_limit": 4},
         "pull": {"concurrency_limit": 4},
     }
-    for endpoint in (start, check, runs, status, stop, resume, adapters, export, push, pull):
+    for endpoint in (start, check, runs, status, stop, resume, adapters, evaluate, evaluation, export, push, pull):
         gr.api(endpoint, api_name=endpoint.__name__, **limits.get(endpoint.__name__, {}))
 
 
@@ -281,6 +341,20 @@ def _adapter_facts(adapter: Adapter) -> AdapterFacts:
         lora_r=adapter.lora_r,
         loss_before=adapter.loss_before,
         loss_after=adapter.loss_after,
+    )
+
+
+def _evaluation_facts(evaluation: Evaluation) -> EvaluationFacts:
+    """Return an evaluation as programs get it."""
+    progress = read_progress(evaluation)
+    return EvaluationFacts(
+        evaluation=evaluation.id,
+        status=progress.status,
+        message=f"{progress.message} {progress.hint}".strip(),
+        done=progress.done,
+        total=progress.total,
+        seconds_left=progress.eta_seconds,
+        table=[cast(LineFacts, asdict(line) | {"notes": [*map(str, line.notes)]}) for line in read_table(evaluation)],
     )
 
 

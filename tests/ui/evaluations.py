@@ -9,6 +9,8 @@ from common.paths import LOCAL_OWNER, adapters_folder, evaluations_folder, runs_
 from evaluation.config import EvaluationConfig
 from evaluation.results import Difference, Estimate, Line
 from evaluation.run import Evaluation, Progress, Status
+from models.base import EMBEDDED
+from models.embedded import HUB_ID
 
 SET, ADAPTER = "exam", "adapter:coach"
 LINES = [
@@ -26,13 +28,13 @@ LINES = [
 
 
 def put_adapter(name: str = "coach", owner: str = LOCAL_OWNER, title: str = "Study coach", created: float = 1e9) -> None:
-    """An adapter with the run that it came out of; its weights are none."""
+    """An adapter of the embedded base, with the run that it came out of; its weights are none."""
     adapter, run = adapters_folder(owner) / name, runs_folder(owner) / name
     for folder in (adapter, run):
         folder.mkdir(parents=True)
-    write_json(adapter / "adapter_config.json", {"base_model_name_or_path": "tests/tiny-base", "r": 4})
+    write_json(adapter / "adapter_config.json", {"base_model_name_or_path": HUB_ID, "r": 4})
     (adapter / "adapter_model.safetensors").write_bytes(b"")
-    write_json(adapter / "metrics.json", {"title": title, "created": created, "held_out_rows": 23})
+    write_json(adapter / "metrics.json", {"title": title, "created": created, "held_out_rows": 23, "base_source": EMBEDDED})
     for file in (adapter / "training_config.yaml", run / "config.yaml"):
         write_text(file, f"name: {name}\ndata: example\n")
 

@@ -70,7 +70,7 @@ def test_nothing_of_another_is_evaluated_by_its_name(call):
     assert call("evaluation_lists", GUEST, "mine", ["coach"], False, [])[0] == 200, "the session knows what there is"
     for adapters, sets in ((["coach"], ["general"]), ([], ["run:coach"]), ([], ["run:../user-alice/coach"])):
         status, text = call("start_evaluation", GUEST, adapters, True, sets, [], *settings)
-        assert status != 200 and "tiny-base" not in text, text
+        assert status != 200 and "Study coach" not in text, text
     assert list_evaluations(owner_of(GUEST, None)) == []
 
 

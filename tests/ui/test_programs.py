@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections import Counter
+from functools import partial
 
 import gradio as gr
 import pytest
@@ -12,9 +13,11 @@ from gradio_client.exceptions import AppError
 from starlette.requests import Request
 
 from common.paths import GUEST_PREFIX, adapters_folder, runs_folder
+from evaluation.run import find_evaluation
 from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.making import put
 from tests.running import write_rows
+from tests.ui.evaluations import put_adapter, put_evaluation
 from ui import programs
 from ui.guard import guarded
 from ui.owner import BROWSER_COOKIE, MAX_REFUSED_TOKENS, owner_of, program_of
@@ -85,6 +88,10 @@ def test_a_program_trains_on_its_file_follows_the_run_and_takes_the_adapter(clie
         ("status", [""], "No run was named"),
         ("stop", ["unknown"], "There is no run"),
         ("export", ["unknown"], "There is no adapter"),
+        ("evaluate", ["unknown"], "There is no adapter"),
+        ("evaluate", ["", 5], "no object"),
+        ("evaluation", ["../x"], "not a valid name"),
+        ("evaluation", ["unknown"], "There is no evaluation"),
         ("pull", [{"a": 1}], "not the name of a repository"),
     ],
 )
@@ -123,12 +130,41 @@ def test_many_wrong_tokens_of_one_address_ask_the_hub_no_more(hub, monkeypatch):
         program_of(None, request_of(x_hf_authorization="Bearer hf_forged"))
 
 
+def test_a_program_starts_an_evaluation_and_reads_its_table(monkeypatch):
+    monkeypatch.setattr("evaluation.start._launch", lambda evaluation: None)
+    with pytest.raises(gr.Error, match="No adapter"):
+        programs.evaluate()
+    put_adapter()
+    started = programs.evaluate(config={"test_sets": ["general"], "max_items": 5})
+    config = find_evaluation(started["evaluation"]).config()
+    assert config.candidates == ["base", "adapter:coach"] and config.test_sets == ["general"] and config.max_items == 5
+    for wrong in ({"nonsense": 1}, {"scores": ["x"]}, {"candidates": ["adapter:../x"]}):
+        with pytest.raises(gr.Error):
+            programs.evaluate("coach", wrong)
+    facts = programs.evaluation(put_evaluation().id)
+    assert facts["status"] == "done" and [line["score"] for line in facts["table"]] == ["loss", "loss", "exact", "exact"]
+    assert facts["table"][1]["difference"]["verdict"] == "better" and facts["table"][1]["difference"]["n"] == 40
+
+
+def test_on_a_space_no_program_evaluates_a_folder_of_the_server(hub, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("SPACE_ID", "someone/studio")
+    guest = request_of(cookie=f"{BROWSER_COOKIE}={COOKIE}")
+    put_adapter(owner=program_of(None, guest).owner)
+    for place in ("/etc", "../x", str(adapters_folder())):
+        with pytest.raises(gr.Error, match="not a model ID"):
+            programs.evaluate("coach", {"base": place}, request=guest)
+
+
 def test_on_a_space_one_guest_sees_nothing_of_another(hub, made, monkeypatch):  # noqa: F811
     monkeypatch.setenv("SPACE_ID", "someone/studio")
     mine, other = (request_of(cookie=f"{BROWSER_COOKIE}={letter * 32}") for letter in "ab")
     put("hers", made, program_of(None, mine).owner)
     assert [one["name"] for one in programs.adapters(None, mine)] == ["hers"] and programs.adapters(None, other) == []
-    for call in (lambda: programs.export("hers", request=other), lambda: programs.push("hers", request=other)):
+    calls = [partial(call, "hers", request=other) for call in (programs.export, programs.push, programs.evaluate)]
+    put_evaluation("first", program_of(None, mine).owner)
+    with pytest.raises(gr.Error, match="There is no evaluation"):
+        programs.evaluation("first", request=other)
+    for call in calls:
         with pytest.raises(gr.Error, match="There is no adapter"):
             call()
     with pytest.raises(gr.Error, match="signed in"):
