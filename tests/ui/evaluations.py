@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 from common.files import write_json, write_text
 from common.language import packed
@@ -46,8 +47,9 @@ def put_evaluation(
     title: str = "First",
     answers: tuple[str, str] = ("forty-one", "forty-two"),
     question: str = "What is it?",
+    count: int = 1,
 ) -> Evaluation:
-    """An evaluation of one adapter on one question, with a table of more."""
+    """An evaluation of one adapter on one question, asked `count` times, with a table of more."""
     evaluation = Evaluation(evaluations_folder(owner) / name)
     evaluation.items_folder.mkdir(parents=True)
     config = EvaluationConfig(title, ["base", ADAPTER], [SET])
@@ -56,12 +58,17 @@ def put_evaluation(
     versions = {"base": "embedded", "base_revision": "", "adapters": {"coach": "0"}, "unknown_data": [], "seed": 0}
     versions |= {"packages": {}, "test_sets": {SET: asked | {"exact": 0, "near": 0, "shots": []}}}
     write_json(evaluation.versions_file, versions)
-    item = {"number": 1, "messages": [{"role": "user", "content": question}], "answer": "forty-two"}
-    write_text(evaluation.items_file(SET), json.dumps(item) + "\n")
+    item = {"messages": [{"role": "user", "content": question}], "answer": "forty-two"}
+    write_lines(evaluation.items_file(SET), [{"number": number, **item} for number in range(1, count + 1)])
     for candidate, answer in zip(config.candidates, answers, strict=True):
         file = evaluation.results_file(SET, candidate)
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(file, json.dumps({"needs": "answer", "item": 1, "answer": answer, "new_tokens": 3, "ended": True}) + "\n")
+        result = {"needs": "answer", "answer": answer, "new_tokens": 3, "ended": True}
+        write_lines(file, [{"item": number, **result} for number in range(1, count + 1)])
     write_json(evaluation.table_file, packed([asdict(line) for line in LINES]))
     evaluation.write_progress(Progress(status, "", 2, 2))
     return evaluation
+
+
+def write_lines(file: Path, values: list[dict]) -> None:
+    write_text(file, "".join(f"{json.dumps(value)}\n" for value in values))

@@ -40,6 +40,9 @@ HANDLERS = {
     "delete_evaluation": lambda name: [name],
     "differing_rows": lambda name: [name, SET, ADAPTER, "exact"],
     "compare_evaluations": lambda name: [name, name],
+    "pair_to_judge": lambda name: [name, SET, ADAPTER, "me"],
+    "judge_left": lambda name: [name, SET, ADAPTER, "me", f"{SET} 1"],
+    "judged": lambda name: [name, SET, ADAPTER],
     "evaluation_table": lambda name: [name],
     "evaluation_answers": lambda name: [name],
 }

@@ -11,7 +11,15 @@ from common.files import stamps
 from common.language import Sentence, _, current_language, joined, said
 from common.words import duration
 from evaluation.results import Line
-from evaluation.run import UNDER_WAY, Evaluation, Status, candidate_title, list_evaluations, read_progress
+from evaluation.run import (
+    UNDER_WAY,
+    Evaluation,
+    Status,
+    candidate_title,
+    find_evaluation,
+    list_evaluations,
+    read_progress,
+)
 from evaluation.scores import SCORES
 from evaluation.table import compare, read_table, rows_that_differ
 from runs.run import settings_written_at
@@ -56,7 +64,7 @@ class ResultView:
     other_html: gr.HTML
 
     @property
-    def rows_of(self) -> list[gr.Dropdown]:
+    def choice(self) -> list[gr.Dropdown]:
         """Return what says which rows are shown."""
         return [self.set_dropdown, self.candidate_dropdown, self.score_dropdown]
 
@@ -64,7 +72,7 @@ class ResultView:
     def outputs(self) -> list:
         """Return what `render` fills, in its order."""
         buttons = [self.stop_button, self.resume_button, self.table_button, self.answers_button, self.delete_button]
-        found = [self.tables_html, *self.rows_of, self.rows_html, self.other_dropdown, self.found_column]
+        found = [self.tables_html, *self.choice, self.rows_html, self.other_dropdown, self.found_column]
         return [self.status_html, *buttons, self.question, *found, self.other_html]
 
 
@@ -118,6 +126,13 @@ def build_result() -> ResultView:
         found_column,
         other,
     )
+
+
+def own_evaluation(evaluation_id: object, owner: str) -> Evaluation:
+    """Return the owner's evaluation with this id. Raises UserError."""
+    if not evaluation_id or not isinstance(evaluation_id, str):
+        raise UserError(_("No evaluation is chosen."), _("Pick one."))
+    return find_evaluation(evaluation_id, owner)
 
 
 def evaluation_choices(owner: str, typed: str = "", picked: object = None) -> list[Choice]:
@@ -233,10 +248,17 @@ def _found(evaluation: Evaluation, lines: list[Line]) -> list:
     ]
 
 
+def is_compared(evaluation: Evaluation, test_set: object, candidate: object, score: object = None) -> bool:
+    """Return whether a candidate stands beside the first one on this test set, in any score or in this one."""
+    lines = [line for line in read_table(evaluation) if line.difference]
+    return any(
+        (line.test_set, line.candidate, line.score) == (test_set, candidate, score or line.score) for line in lines
+    )
+
+
 def rows_of(evaluation: Evaluation, test_set: object, candidate: object, score: object) -> str:
     """Return the rows at which a candidate and the first one differ most, as HTML."""
-    known = [(line.test_set, line.candidate, line.score) for line in read_table(evaluation) if line.difference]
-    if (test_set, candidate, score) not in known:
+    if not score or not is_compared(evaluation, test_set, candidate, score):
         return hint_html(_("Choose a test set, a model and a score."))
     rows = rows_that_differ(evaluation, str(test_set), str(candidate), str(score), SHOWN_ROWS)
     return rows_html(rows, SCORES[str(score)], candidate_title(str(candidate), evaluation.owner))

@@ -10,19 +10,20 @@ from dataclasses import dataclass
 import gradio as gr
 
 from adapters.library import adapter_names, find_adapter
-from common.errors import UserError
 from common.language import _
-from evaluation.run import Evaluation, find_evaluation, list_evaluations, read_progress
+from evaluation.run import Evaluation, list_evaluations, read_progress
 from evaluation.start import delete_evaluation, request_stop, resume, start
 from ui.downloads import build_download, clicking
 from ui.evaluate.downloads import write_answers, write_table
 from ui.evaluate.form import EvaluateForm, adapter_choices, build_form, form_config, names_in, plan_html, set_views
+from ui.evaluate.judge import build_judging, wire_judging
 from ui.evaluate.own_sets import own_choices, wire_own_sets
 from ui.evaluate.result import (
     ResultView,
     build_result,
     comparison,
     evaluation_choices,
+    own_evaluation,
     phase,
     render,
     rows_of,
@@ -54,10 +55,13 @@ def build_evaluate_tab(browser_key: gr.BrowserState) -> EvaluateTab:
             form = build_form()
         with gr.Column(scale=7, min_width=340, elem_classes="train-run"):
             view = build_result()
+            with view.found_column:
+                judging = build_judging()
     on_load, load_wiring = _wire_form(form, view, browser_key)
     picked = _wire_view(view, browser_key)
     _wire_run(form, view, browser_key, picked)
     _wire_found(view, browser_key)
+    wire_judging(judging, view, browser_key)
     wire_own_sets(form.own_sets, browser_key, {"fn": on_load, **load_wiring})
     return EvaluateTab(on_load, load_wiring, on_adapter, [form.adapters, form.test_sets, form.plan_html])
 
@@ -214,9 +218,9 @@ def _wire_found(view: ResultView, browser_key: gr.BrowserState) -> None:
         return str(write_answers(own_evaluation(evaluation_id, owner_of(key, token))))
 
     gr.on(
-        [one.input for one in view.rows_of],
+        [one.input for one in view.choice],
         on_rows,
-        [*inputs, *view.rows_of],
+        [*inputs, *view.choice],
         view.rows_html,
         api_name="differing_rows",
         **QUIET,
@@ -227,13 +231,6 @@ def _wire_found(view: ResultView, browser_key: gr.BrowserState) -> None:
     click = clicking(download)
     view.table_button.click(on_table, inputs, download, api_name="evaluation_table", **QUIET).success(**click)
     view.answers_button.click(on_answers, inputs, download, api_name="evaluation_answers", **QUIET).success(**click)
-
-
-def own_evaluation(evaluation_id: object, owner: str) -> Evaluation:
-    """Return the owner's evaluation with this id. Raises UserError."""
-    if not evaluation_id or not isinstance(evaluation_id, str):
-        raise UserError(_("No evaluation is chosen."), _("Pick one."))
-    return find_evaluation(evaluation_id, owner)
 
 
 def _picked(evaluation_id: object, owner: str) -> Evaluation | None:
