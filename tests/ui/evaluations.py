@@ -66,6 +66,9 @@ def put_evaluation(
         result = {"needs": "answer", "answer": answer, "new_tokens": 3, "ended": True}
         write_lines(file, [{"item": number, **result} for number in range(1, count + 1)])
     write_json(evaluation.table_file, packed([asdict(line) for line in LINES]))
+    if answers[0] != answers[1]:
+        rows = [[number, 0.0, 100.0] for number in range(1, count + 1)]
+        write_json(evaluation.rows_file, {SET: {"exact": {ADAPTER: rows}}})
     evaluation.write_progress(Progress(status, "", 2, 2))
     return evaluation
 

@@ -29,7 +29,7 @@ def test_each_difference_stands_with_its_interval_its_word_and_the_number_of_que
         "1.500 [1.400, 1.600]",
     ]
     assert loss[3:] == ["-1.000 [-1.200, -0.800] better", "40"]
-    assert exact[3:] == ["-5.0 [-15.0, +5.0] not decided seen from about 1,234 questions on", "40"]
+    assert exact[3:] == ["-5.0 [-15.0, +5.0] not decided about 1,234 rows would show it", "40"]
     shown = tables_html(LINES, {SET: "My exam"}, NAMES)
     assert "<td class='better'>" in shown and "<td class='undecided'>" in shown
     assert "role='region' tabindex='0' aria-label='My exam'" in shown, "a keyboard reaches what scrolls"
@@ -72,4 +72,8 @@ def test_a_row_shows_the_question_the_expected_answer_and_both_answers_with_thei
     shown = rows_html([row], SCORES["exact"], "Study coach")
     words = " ".join(re.sub("<[^>]+>", " ", shown).split())
     assert words == "6 x 7? The base 41 Study coach nothing Expected: 42 Exact match: 0.0 → 100.0"
+    shown = rows_html([replace(row, candidate_answer="x" * 9_999)], SCORES["exact"], "Study coach")
+    assert len(shown) < 4_000 and "x …" in shown
+    shown = rows_html([replace(row, reference_answer="", expected="")], SCORES["loss"], "Study coach")
+    assert "nothing" not in shown and "Loss per token: 0.000 → 1.000" in shown, "of a text there are no answers"
     assert "They differ in no row." in rows_html([], SCORES["exact"], "Study coach")

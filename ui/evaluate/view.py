@@ -11,6 +11,7 @@ from evaluation.table import DifferingRow
 from ui.answers import pair_html
 from ui.messages import hint_html
 
+MAX_SHOWN_CHARACTERS = 2_000  # of one question or answer
 UNITS = {"share": _("of 100"), "nats": _("nats"), "tokens": _("tokens")}
 WAYS = {True: _("higher is better"), False: _("lower is better"), None: ""}
 VERDICTS: dict[Verdict, Sentence] = {
@@ -85,7 +86,7 @@ def _difference_cell(score: Score | None, difference: Difference | None) -> str:
         return f"<td>{cell}</td>"
     words: list[str] = [VERDICTS[difference.verdict]]
     if difference.needed is not None:
-        words.append(_("seen from about {count:,} questions on", count=difference.needed))
+        words.append(_("about {count:,} rows would show it", count=difference.needed))
     return f"<td class='{difference.verdict}'>{cell}{''.join(f'<span>{html.escape(one)}</span>' for one in words)}</td>"
 
 
@@ -110,14 +111,22 @@ def scores_html(lines: Sequence[Line]) -> str:
 
 
 def rows_html(rows: Sequence[DifferingRow], score: Score, name: str) -> str:
-    """Return questions with the right answer and both answers, the candidate's under `name`."""
+    """Return questions with the right answer and both answers, the candidate's under `name`; without answers the text alone."""
     if not rows:
         return hint_html(_("They differ in no row."))
     parts = []
     for row in rows:
+        prompt, answers = _cut(row.prompt), (_cut(row.reference_answer), _cut(row.candidate_answer))
+        parts.append(
+            pair_html(prompt, *answers, name) if any(answers) else f"<p class='prompt'>{html.escape(prompt)}</p>"
+        )
+        if row.expected:
+            parts.append(hint_html(_("Expected: {answer}", answer=_cut(row.expected))))
         before, after = figure(score, row.reference_value), figure(score, row.candidate_value)
-        values = _("{score}: {before} → {after}", score=score.title, before=before, after=after)
-        expected = hint_html(_("Expected: {answer}", answer=row.expected)) if row.expected else ""
-        answers = pair_html(row.prompt, row.reference_answer, row.candidate_answer, name)
-        parts.append(f"{answers}{expected}{hint_html(values)}")
+        parts.append(hint_html(_("{score}: {before} → {after}", score=score.title, before=before, after=after)))
     return f"<section class='learned whole'>{''.join(parts)}</section>"
+
+
+def _cut(text: str) -> str:
+    """Return the start of a text that is too long to be looked at."""
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]} …"
