@@ -15,7 +15,7 @@ Parts = tuple[float, ...]  # numbers that add up over the items
 CHRF_ORDER, CHRF_BETA = 6, 2  # chrF2, sacrebleu's default
 MAX_ROUGE_WORDS = 1_000  # of each text: the longest common subsequence takes the square of it
 HANGUL = re.compile(r"[\uac00-\ud7a3]")
-NUMBER_SIGN = re.compile(r"(?<!\w)-(?=\d)|(?<=\d)[.:/-](?=\d)")
+NUMBER_SIGN = re.compile(r"(?<!\w)-(?=\.?\d)|(?<![\w.])\.(?=\d)|(?<=\d)[.:/-](?=\d)")
 
 
 def normalised(text: str) -> str:

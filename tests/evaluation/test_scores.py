@@ -47,6 +47,8 @@ def of_choices(name: str, losses: list[list[float]], choices: list[str], answers
         ("서울은", "서울", False),
         ("-5", "5", False),
         ("1.5", "15", False),
+        (".5", "5", False),
+        ("-.5", "0.5", False),
         ("1,500", "1500", True),
         ("5.", "5", True),
         ("!", "?", False),
