@@ -61,12 +61,11 @@ def describe(run: Run | None, state: RunState, place: tuple[int, int] | None) ->
     lines += [hint_html(job_line(run, state))] if run.job_file.exists() and job_line(run, state) else []
     problem = run.settings_problem() if run.folder.exists() else ""
     lines += [backup_html(run), hint_html(problem, "problem") if problem else ""]
-    lines += [*map(hint_html, state.notes), "</div>"]
-    return "".join(lines)
+    return "".join([*lines, "</div>"])
 
 
 def details(run: Run, state: RunState) -> str:
-    """Return the numbers and the base of a run as HTML."""
+    """Return the numbers, the base and the notes of a run as HTML."""
     lines = [
         f"<p class='numbers'>{''.join(f'<span>{html.escape(str(one))}</span>' for one in numbers(run, state))}</p>"
     ]
@@ -75,7 +74,7 @@ def details(run: Run, state: RunState) -> str:
         precision = PRECISION_WORDS.get(state.precision, state.precision)
         named = _("{base} in {precision}", base=name, precision=precision) if precision else name
         lines.append(hint_html(joined([_("Base: {base}.", base=named), state.base_reason])))
-    return "".join(lines)
+    return "".join([*lines, *map(hint_html, state.notes)])
 
 
 def doing(run: Run, state: RunState, place: tuple[int, int] | None = None) -> str:

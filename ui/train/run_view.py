@@ -49,7 +49,7 @@ class RunView:
 
 def build_run_view() -> RunView:
     """Lay out the view of one run: nothing in it moves while the run goes on."""
-    with gr.Row(equal_height=True, elem_classes="of-run"):
+    with gr.Row(equal_height=True, elem_classes="of-run which-run"):
         runs_dropdown = gr.Dropdown(
             [],
             label=_("Run"),
