@@ -18,7 +18,8 @@ from ui.messages import hint_html
 def learned_html(run: Run, state: RunState) -> str:
     """Return the newest answers beside the base's; of a finished run its result and the best answer before and after."""
     is_finished = bool(state.adapter) and not state.is_running
-    inner = _finished(run, state) if is_finished else _so_far(state)
+    # in an element of its own: else the page would move the answers down, and not draw the result anew
+    inner = f"<section>{_finished(run, state)}</section>" if is_finished else _so_far(state)
     label = html.escape(_("What it learned"))
     return f"<div class='learned' role='region' aria-label='{label}' tabindex='0'>{inner}</div>"
 
