@@ -237,7 +237,7 @@ def _stop(options: argparse.Namespace) -> int:
 
 def _resume(options: argparse.Namespace) -> int:
     evaluation = find_evaluation(options.name)
-    resume(evaluation)
+    resume(evaluation, token_of(None))
     return _follow(evaluation)
 
 

@@ -138,8 +138,13 @@ def _capped(config: EvaluationConfig) -> EvaluationConfig:
     return config
 
 
-def resume(evaluation: Evaluation) -> None:
-    """Go on where an evaluation stopped, and return at once. Raises UserError while it is running."""
+def resume(evaluation: Evaluation, token: Token = False) -> None:
+    """Go on where an evaluation stopped, and return at once; `token` opens adapters from private repositories, as in `start`.
+
+    Raises UserError while it is running, and for an adapter that is gone.
+    """
+    for name in evaluation.config().adapters():
+        open_adapter(name, evaluation.owner, token)
     with lock():
         if evaluation.is_alive():
             raise UserError(_("'{name}' is already running.", name=evaluation.id))

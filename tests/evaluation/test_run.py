@@ -181,6 +181,19 @@ def test_what_is_not_there_or_does_not_go_together_is_refused_and_leaves_nothing
     assert not launched and not evaluations_folder().exists()
 
 
+def test_an_adapter_that_may_not_be_read_any_more_is_asked_nothing(launched, monkeypatch):
+    folder = make_adapter("mine")
+    config = replace(CONFIG, candidates=["base", "adapter:mine"])
+    evaluation = start(config)
+    evaluation.process_file.unlink()
+    write_json(folder / "studio.json", {"origin": {"kind": "pulled", "repo_id": "alice/private", "public": False}})
+    monkeypatch.setenv("SPACE_ID", "me/space")  # where nobody answers for the repository here
+    for again in (lambda: start(config), lambda: resume(evaluation)):
+        with pytest.raises(UserError):
+            again()
+    assert len(launched) == 1
+
+
 def test_a_process_that_cannot_be_started_leaves_nothing(monkeypatch):
     def refuse(*command, **how):
         raise OSError(11, "Resource temporarily unavailable")
