@@ -174,10 +174,12 @@ def _print_table(lines: Iterable[Line], evaluation: Evaluation) -> None:
             print("\n" + printable(titles.get(line.test_set, line.test_set)))
             before = line.test_set
         score, value = SCORES[line.score], line.estimate
-        interval = f"{score.text(value.value)} ({score.text(value.low)} – {score.text(value.high)})"
+        shown = score.text(value.value)
+        if value.n > 1:  # of one row nothing is known
+            shown = f"{shown} ({score.text(value.low)} – {score.text(value.high)})"
         verdict = verdict_sentence(line.difference, score) if line.difference else _("the reference")
         name = candidate_title(line.candidate, evaluation.owner)
-        print(printable(f"  {score.title:24} {name:32} {interval:26} {verdict}"))
+        print(printable(f"  {score.title:24} {name:32} {shown:26} {verdict}"))
         notes |= {(titles.get(line.test_set, line.test_set), name, note): None for note in line.notes}
     for title, name, note in notes:
         print(printable(f"* {title}, {name}: {note}"))
