@@ -26,7 +26,7 @@ from evaluation.run import AskedTestSet, Evaluation, Versions
 from runs.history import run_of
 from runs.labels import title_of
 from runs.publish import versions
-from runs.run import find_run
+from runs.run import Run, find_run
 
 PACKAGES = ("numpy", "scipy", "sacrebleu", "rouge-score")
 
@@ -55,7 +55,10 @@ class _Drawn(NamedTuple):
 
 
 def ask(evaluation: Evaluation, tell: Callable[[str], None]) -> list[Asked]:
-    """Return what is asked, of each test set; read and kept the first time. Raises UserError, also for another adapter since."""
+    """Return what is asked, of each test set; read and kept the first time. What `tell` raises ends it.
+
+    Raises UserError, also for an adapter that is another one since.
+    """
     config, owner = evaluation.config(), evaluation.owner
     adapters = {name: find_adapter(name, owner) for name in config.adapters()}
     digests = {name: _digest(adapter) for name, adapter in adapters.items()}
@@ -74,21 +77,18 @@ def ask(evaluation: Evaluation, tell: Callable[[str], None]) -> list[Asked]:
     unknown: list[str] = []
 
     def trained_on() -> Iterator[Conversation]:
-        """Yield the rows that the adapters were trained on, the plain texts of a first stage too."""
+        """Yield the rows that the adapters were trained on, as far as they are here."""
         for adapter in adapters.values():
             run = run_of(adapter.folder)
             try:
-                settings = run.config().data_settings() if run else None
-                if run and settings and settings.text_data:
-                    yield from read_texts(settings, run.folder).conversations.part()
-                if run and settings:
-                    yield from prepare(settings, run.folder).train
+                for row in _trained_on(run) if run else ():
+                    tell(_("Looking for test rows in the training data"))
+                    yield row
             except UserError:  # a data set of the Hub that cannot be reached, for one
                 run = None
             if run is None:
                 unknown.append(adapter.title)
 
-    tell(_("Looking for test rows in the training data"))
     items = chain.from_iterable(one.items for one in drawn.values())
     numbered = (Item(**{**item, "number": place}) for place, item in enumerate(items))
     known = overlap(numbered, trained_on())
@@ -198,6 +198,14 @@ def _keep(
 def _random(config: EvaluationConfig, test_set: str) -> random.Random:
     """Return what draws of a test set: other test sets and an order of theirs change nothing."""
     return random.Random(f"{config.seed} {test_set}")
+
+
+def _trained_on(run: Run) -> Iterator[Conversation]:
+    """Yield the rows that a run was trained on, and the plain texts of its first stage."""
+    settings = run.config().data_settings()
+    if settings.text_data:
+        yield from read_texts(settings, run.folder).conversations.part()
+    yield from prepare(settings, run.folder).train
 
 
 def _digest(adapter: Adapter) -> str:

@@ -27,7 +27,7 @@ from evaluation.generate import answers
 from evaluation.likelihood import answer_losses, choice_losses, text_losses
 from evaluation.pace import Pace, Work
 from evaluation.results import Result
-from evaluation.run import GO_ON, Evaluation, candidate_title
+from evaluation.run import GO_ON, Evaluation, Status, candidate_title
 from evaluation.scores import scores_with
 from evaluation.table import Needs, read_lines, write_table
 from models.base import choose_base, fetch_base
@@ -89,20 +89,21 @@ def _watch(evaluation: Evaluation, max_minutes: int, stop: threading.Event) -> N
 def evaluate(evaluation: Evaluation, config: EvaluationConfig, pace: Pace, stop: threading.Event) -> None:
     """Ask every candidate what is left to ask, each result kept as it comes. Raises Stopped, and UserError."""
 
-    def wait() -> None:
+    def tell(activity: str, status: Status = "running") -> None:
         if stop.is_set():
             raise Stopped
-        pace.tell(_("Waiting for the end of another training or evaluation on this machine"), "waiting")
+        pace.tell(activity, status)
 
-    asked = {one.id: one for one in ask(evaluation, pace.tell)}
+    def wait() -> None:
+        tell(_("Waiting for the end of another training or evaluation on this machine"), "waiting")
+
+    asked = {one.id: one for one in ask(evaluation, tell)}
     jobs, there = _jobs(evaluation, config, list(asked.values()))
     pace.plan([Work(job.test_set, job.needs) for job in jobs for _item in job.items], there)
     if not jobs:
         return
     with accelerator(wait):
-        base = fetch_base(
-            choose_base(config.base, config.base_revision or None), lambda what, part: pace.tell(what), stop
-        )
+        base = fetch_base(choose_base(config.base, config.base_revision or None), lambda what, part: tell(what), stop)
         folders = {f"{ADAPTER}{name}": find_adapter(name, evaluation.owner).folder for name in config.adapters()}
         engine = Engine(most_adapters=max(1, len(folders)))
         try:
