@@ -34,7 +34,7 @@ class MixSection:
 
 def build_mix(browser_key: gr.BrowserState, picked: gr.Textbox) -> MixSection:
     """Lay out the section and wire its events."""
-    gr.Markdown(_("One adapter that can what several can, more or less: measure it like any other."))
+    gr.Markdown(_("Combines several adapters of one base into a new one. Evaluate it like any other."))
     others_dropdown = gr.Dropdown(
         [], multiselect=True, max_choices=MAX_ADAPTERS - 1, label=_("With"), info=_("Other adapters of the same base.")
     )
