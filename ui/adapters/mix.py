@@ -75,8 +75,12 @@ def on_pick(token: gr.OAuthToken | None, key, name):
     if not name:
         return gr.Dropdown([], value=[]), ""
     base = find_adapter(name, owner).base
-    others = [one for one in read_some(adapter_names(owner), owner) if one.base == base and one.name != name]
-    return gr.Dropdown([(one.title, one.name) for one in others[:MAX_LISTED_ENTRIES]], value=[]), ""
+    others = [
+        one
+        for one in read_some(adapter_names(owner), owner, MAX_LISTED_ENTRIES)
+        if one.base == base and one.name != name
+    ]
+    return gr.Dropdown([(one.title, one.name) for one in others], value=[]), ""
 
 
 @shown
