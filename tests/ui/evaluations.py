@@ -1,6 +1,7 @@
 """Evaluations and adapters as they lie on the disk, made without a model, for the tests of the page."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -48,13 +49,14 @@ def put_evaluation(
     answers: tuple[str, str] = ("forty-one", "forty-two"),
     question: str = "What is it?",
     count: int = 1,
+    seconds: float = 0,
 ) -> Evaluation:
-    """An evaluation of one adapter on one question, asked `count` times, with a table of more."""
+    """An evaluation of one adapter on one question, asked `count` times, with a table of more; it took so many seconds."""
     evaluation = Evaluation(evaluations_folder(owner) / name)
     evaluation.items_folder.mkdir(parents=True)
     config = EvaluationConfig(title, ["base", ADAPTER], [SET])
     write_text(evaluation.config_file, config.to_yaml())
-    asked = {"title": "My exam", "kind": "conversations", "labels": [], "fingerprint": "f" * 64, "rows": 1, "asked": 1}
+    asked = {"title": "My exam", "kind": "conversations", "labels": [], "fingerprint": "f" * 64, "rows": count, "asked": count}
     versions = {"base": "embedded", "base_revision": "", "adapters": {"coach": "0"}, "unknown_data": [], "seed": 0}
     versions |= {"packages": {}, "test_sets": {SET: asked | {"exact": 0, "near": 0, "shots": []}}}
     write_json(evaluation.versions_file, versions)
@@ -66,6 +68,8 @@ def put_evaluation(
         result = {"needs": "answer", "answer": answer, "new_tokens": 3, "ended": True}
         write_lines(file, [{"item": number, **result} for number in range(1, count + 1)])
     write_json(evaluation.table_file, packed([asdict(line) for line in LINES]))
+    ended = evaluation.table_file.stat().st_mtime
+    os.utime(evaluation.config_file, (ended - seconds, ended - seconds))
     if answers[0] != answers[1]:
         rows = [[number, 0.0, 100.0] for number in range(1, count + 1)]
         write_json(evaluation.rows_file, {SET: {"exact": {ADAPTER: rows}}})

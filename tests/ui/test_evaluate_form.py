@@ -1,10 +1,13 @@
 """The form of the Evaluate tab: what it proposes, what it says, and the config that it makes."""
 
+import shutil
+
 import pytest
 
 from common.errors import UserError
+from common.paths import evaluations_folder
 from data.test_sets import BUNDLED
-from tests.ui.evaluations import put_adapter
+from tests.ui.evaluations import put_adapter, put_evaluation
 from ui.evaluate import form
 from ui.evaluate.form import adapter_choices, form_config, plan_html, set_views
 from ui.evaluate.own_sets import data_settings
@@ -14,7 +17,7 @@ SETTINGS = ["", 3, 64, 0, 0, ""]  # the defaults
 
 def test_the_untouched_form_evaluates_the_adapter_on_its_held_out_rows_and_the_bundled_sets():
     put_adapter()
-    sets = set_views("local", ["coach"], False, [])[0]
+    sets = set_views("local", ["coach"], False, [], 0)[0]
     assert [name for _title, name in sets.choices] == ["run:coach", *BUNDLED]
     config = form_config("local", ["coach"], False, sets.value, [], *SETTINGS)
     assert config.candidates == ["base", "adapter:coach"] and config.test_sets == ["run:coach", *BUNDLED]
@@ -24,7 +27,7 @@ def test_the_untouched_form_evaluates_the_adapter_on_its_held_out_rows_and_the_b
 def test_a_choice_of_test_sets_stays_and_the_held_out_rows_of_another_adapter_come_along():
     put_adapter()
     put_adapter("poet", title="Poet")
-    assert set_views("local", ["coach", "poet"], False, ["general"])[0].value == ["run:coach", "run:poet", "general"]
+    assert set_views("local", ["coach", "poet"], False, ["general"], 0)[0].value == ["run:coach", "run:poet", "general"]
 
 
 def test_adapters_are_found_by_their_titles_and_a_picked_one_stays():
@@ -67,6 +70,11 @@ def test_the_line_beside_the_button_says_how_many_questions_and_about_how_long(m
     monkeypatch.setattr(form, "SECONDS_A_QUESTION", dict.fromkeys(form.SECONDS_A_QUESTION, 10.0))
     assert "23 questions for each of 2 models. About 8 min." in plan_html("local", ["coach"], False, ["run:coach"], 0)
     assert "6 questions for each of 3 models. About 3 min." in plan_html("local", ["coach"], True, ["run:coach"], 6)
+    put_evaluation("last", count=10, seconds=100)
+    assert "23 questions for each of 2 models. About 4 min." in plan_html("local", ["coach"], False, ["run:coach"], 0)
+    put_evaluation("damaged").config_file.write_text("- 1")
+    assert "About 4 min." in plan_html("local", ["coach"], False, ["run:coach"], 0), "one that is damaged tells nothing"
+    shutil.rmtree(evaluations_folder())
     monkeypatch.setattr(form, "find_gpus", lambda: ["one"])
     assert "About" not in plan_html("local", ["coach"], False, ["run:coach"], 0), "nothing was measured on this GPU"
 

@@ -1,5 +1,6 @@
 """The form of the Evaluate tab: what is compared, on what, and everything else under Advanced; and the config it makes."""
 
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -120,7 +121,7 @@ def asked_sets(owner: str, adapters: list[str]) -> dict[str, tuple[str, int]]:
     return found | {one.id: (said(one.title), one.rows) for one in list_test_sets(owner) if one.rows}
 
 
-def set_views(owner: str, adapters: list[str], few_shot: object, chosen: list[str]) -> list:
+def set_views(owner: str, adapters: list[str], few_shot: object, chosen: list[str], most: object) -> list:
     """Return updates for the test sets and the line beside the button, for these adapters and the sets that were chosen.
 
     Held-out rows of all of their runs are chosen, and at first the bundled sets.
@@ -128,18 +129,27 @@ def set_views(owner: str, adapters: list[str], few_shot: object, chosen: list[st
     sets = asked_sets(owner, adapters)
     picked = [name for name in sets if name in (chosen or DEFAULT_TEST_SETS) or name.startswith(RUN)]
     choices = [(f"{title} ({rows:,})", name) for name, (title, rows) in sets.items()]
-    return [gr.CheckboxGroup(choices, value=picked), plan_html(owner, adapters, few_shot, picked, 0)]
+    return [gr.CheckboxGroup(choices, value=picked), plan_html(owner, adapters, few_shot, picked, most, sets)]
 
 
-def plan_html(owner: str, adapters: list[str], few_shot: object, test_sets: list[str], most: object) -> str:
-    """Return the line beside the button: how many questions go to how many models, and about how long that takes."""
+def plan_html(
+    owner: str,
+    adapters: list[str],
+    few_shot: object,
+    chosen: list[str],
+    most: object,
+    sets: dict[str, tuple[str, int]] | None = None,
+) -> str:
+    """Return the line beside the button: how many questions go to how many models, and about how long that takes.
+
+    At most `most` questions of each of the chosen test sets; `sets` are those of `asked_sets`, where they are known already.
+    """
     if not adapters and not few_shot and not adapter_names(owner):
         return hint_html(START_FIRST)
-    rows = {name: rows for name, (_title, rows) in asked_sets(owner, adapters).items() if name in test_sets}
-    limit = most if isinstance(most, int) and most > 0 else max(rows.values(), default=0)
-    count = sum(min(one, limit) for one in rows.values())
+    sizes = [rows for name, (_title, rows) in (sets or asked_sets(owner, adapters)).items() if name in chosen]
+    count = sum(min(size, most) if isinstance(most, int) and most > 0 else size for size in sizes)
     models = 1 + len(adapters) + bool(few_shot)
-    if not count or not (adapters or few_shot):
+    if not count or models == 1:
         return hint_html(_("Choose an adapter and a test set."))
     words = n_(
         "{count:,} question for each of {models} models.",
@@ -157,7 +167,9 @@ def _seconds_a_question(owner: str, adapters: list[str]) -> float | None:
     bases = [one.base_choice for one in read_some(adapters, owner)][:1]
     for evaluation in list_evaluations(owner):
         versions = evaluation.versions()
-        if versions and versions["base"] in bases and read_progress(evaluation).status == "done":
+        if not versions or versions["base"] not in bases or read_progress(evaluation).status != "done":
+            continue
+        with suppress(OSError, UserError):  # deleted meanwhile, or damaged
             asked = sum(one["asked"] for one in versions["test_sets"].values()) * len(evaluation.config().candidates)
             return (evaluation.table_file.stat().st_mtime - evaluation.config_file.stat().st_mtime) / asked
     if find_gpus():

@@ -97,7 +97,10 @@ def wire_own_sets(own: OwnSets, browser_key: gr.BrowserState, relisted: Wiring) 
 
     @shown
     def on_delete(token: gr.OAuthToken | None, key, wanted):
-        delete_test_set(wanted if isinstance(wanted, str) else "", owner_of(key, token))
+        owner = owner_of(key, token)
+        if not isinstance(wanted, str) or not wanted:
+            raise UserError(_("No test set is chosen."), _("Pick one."))
+        delete_test_set(wanted, owner)
         return hint_html(_("Deleted."))
 
     asking = [own.delete_button, own.question]

@@ -28,6 +28,7 @@ from ui.long_lists import Choice, first_with
 from ui.messages import hint_html
 
 SHOWN_ROWS = 10
+FRESH_SECONDS = 3600
 RESUMABLE: tuple[Status, ...] = ("stopped", "failed", "interrupted")
 STATUS_WORDS: dict[Status, Sentence] = {
     "waiting": _("Waiting"),
@@ -100,7 +101,7 @@ def build_result() -> ResultView:
         answers_button = gr.Button(_("Answers (.jsonl)"), visible=False, min_width=90)
     tables = gr.HTML()
     with gr.Column(visible=False) as found_column:
-        gr.HTML(f"<h3 class='differing'>{html.escape(_('Where they differ most'))}</h3>")
+        gr.HTML(f"<h3>{html.escape(_('Where they differ most'))}</h3>")
         with gr.Row(elem_classes="fields"):
             choice = [
                 gr.Dropdown([], label=label, interactive=True, allow_custom_value=True, min_width=140)
@@ -173,7 +174,10 @@ def phase(evaluation: Evaluation | None) -> str:
 
 
 def status_html(evaluation: Evaluation | None) -> str:
-    """Return what it does now, how far it is, and what went wrong, as HTML."""
+    """Return what it does now, how far it is, and what went wrong, as HTML.
+
+    Its root has the class `run-alive`, which puts it first on a phone, while it is under way and for a while after its end.
+    """
     if evaluation is None:
         return hint_html(EMPTY)
     progress = read_progress(evaluation)
@@ -197,7 +201,8 @@ def status_html(evaluation: Evaluation | None) -> str:
     if progress.message:
         kind = "problem" if progress.status in ("failed", "interrupted") else "hint"
         lines.append(hint_html(f"{progress.message} {progress.hint}".strip(), kind))
-    return f"<div class='run'>{''.join(lines)}</div>"
+    is_fresh = progress.is_running or time.time() - evaluation.folder.stat().st_mtime < FRESH_SECONDS
+    return f"<div class='{'run run-alive' if is_fresh else 'run'}'>{''.join(lines)}</div>"
 
 
 def set_titles(evaluation: Evaluation) -> dict[str, str]:
@@ -270,6 +275,6 @@ def comparison(first: Evaluation, second: Evaluation) -> str:
     titles = {}
     for name in dict.fromkeys(line.candidate for line in lines):
         evaluation_id, _slash, candidate = name.partition("/")
-        evaluation = both[evaluation_id]
-        titles[name] = f"{candidate_title(candidate, evaluation.owner)} ({title_of(evaluation)})"
+        called = title_of(both[evaluation_id]) if title_of(first) != title_of(second) else evaluation_id
+        titles[name] = f"{candidate_title(candidate, first.owner)} ({called})"
     return tables_html(lines, set_titles(first), titles)

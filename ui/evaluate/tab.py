@@ -71,16 +71,16 @@ def on_adapter(token: gr.OAuthToken | None, key, name):
     """Return updates of the form for one adapter: a button elsewhere leads to it."""
     owner = owner_of(key, token)
     names = [find_adapter(name if isinstance(name, str) else "", owner).name]
-    return [gr.Dropdown(adapter_choices(owner, picked=names), value=names), *set_views(owner, names, False, [])]
+    return [gr.Dropdown(adapter_choices(owner, picked=names), value=names), *set_views(owner, names, False, [], 0)]
 
 
 def _wire_form(form: EvaluateForm, view: ResultView, browser_key: gr.BrowserState) -> tuple[Callable, Wiring]:
     """Wire the form's lists and the line beside its button; return the event that fills all lists."""
 
     @shown
-    def on_load(token: gr.OAuthToken | None, key, evaluation_id, adapters, few_shot, test_sets):
+    def on_load(token: gr.OAuthToken | None, key, evaluation_id, adapters, few_shot, test_sets, max_items):
         if not key:  # the tab is shown before the browser has its key
-            return [gr.skip()] * 5
+            return [gr.skip()] * len(lists)
         owner = owner_of(key, token)
         known = adapter_names(owner)
         names = [name for name in names_in(adapters) if name in known] or known[:1]
@@ -88,37 +88,26 @@ def _wire_form(form: EvaluateForm, view: ResultView, browser_key: gr.BrowserStat
         ids = [value for _label, value in choices]
         return [
             gr.Dropdown(adapter_choices(owner, picked=names), value=names),
-            *set_views(owner, names, few_shot, names_in(test_sets)),
+            *set_views(owner, names, few_shot, names_in(test_sets), max_items),
             gr.Dropdown(own_choices(owner), value=None),
             gr.Dropdown(choices, value=evaluation_id if evaluation_id in ids else next(iter(ids), None)),
         ]
 
     @shown
-    def on_adapters(token: gr.OAuthToken | None, key, adapters, few_shot, test_sets):
-        return set_views(owner_of(key, token), names_in(adapters), few_shot, names_in(test_sets))
+    def on_adapters(token: gr.OAuthToken | None, key, adapters, few_shot, test_sets, max_items):
+        return set_views(owner_of(key, token), names_in(adapters), few_shot, names_in(test_sets), max_items)
 
     @shown
     def on_plan(token: gr.OAuthToken | None, key, adapters, few_shot, test_sets, max_items):
         return plan_html(owner_of(key, token), names_in(adapters), few_shot, names_in(test_sets), max_items)
 
-    choice, max_items = [browser_key, form.adapters, form.few_shot, form.test_sets], form.settings["max_items"]
-    form.adapters.change(
-        on_adapters,
-        choice,
-        [form.test_sets, form.plan_html],
-        trigger_mode="always_last",
-        **QUIET,
-    )
-    gr.on(
-        [form.few_shot.change, form.test_sets.change, max_items.change],
-        on_plan,
-        [*choice, max_items],
-        form.plan_html,
-        trigger_mode="always_last",
-        **QUIET,
-    )
+    max_items = form.settings["max_items"]
+    choice = [form.adapters, form.few_shot, form.test_sets, max_items]
+    newest: Wiring = {"inputs": [browser_key, *choice], "trigger_mode": "always_last", **QUIET}
+    form.adapters.change(on_adapters, outputs=[form.test_sets, form.plan_html], **newest)
+    gr.on([one.change for one in (form.few_shot, form.test_sets, max_items)], on_plan, outputs=form.plan_html, **newest)
     find_while_typing(form.adapters, browser_key, adapter_choices)
-    inputs = [browser_key, view.evaluations_dropdown, *choice[1:]]
+    inputs = [browser_key, view.evaluations_dropdown, *choice]
     lists = [form.adapters, form.test_sets, form.plan_html, form.own_sets.sets_dropdown, view.evaluations_dropdown]
     return on_load, {"inputs": inputs, "outputs": lists, **QUIET}
 
@@ -225,9 +214,8 @@ def _wire_found(view: ResultView, browser_key: gr.BrowserState) -> None:
         api_name="differing_rows",
         **QUIET,
     )
-    view.other_dropdown.input(
-        on_other, [*inputs, view.other_dropdown], view.other_html, api_name="compare_evaluations", **QUIET
-    )
+    others = [*inputs, view.other_dropdown]  # takes seconds: all scores of both are computed on what both asked
+    view.other_dropdown.input(on_other, others, view.other_html, api_name="compare_evaluations")
     click = clicking(download)
     view.table_button.click(on_table, inputs, download, api_name="evaluation_table", **QUIET).success(**click)
     view.answers_button.click(on_answers, inputs, download, api_name="evaluation_answers", **QUIET).success(**click)
