@@ -93,7 +93,7 @@ def _build_settings() -> dict[str, Any]:
         with gr.Row(elem_classes="fields"):
             for name in names[place : place + 2]:
                 about: dict[str, Any] = {
-                    "label": LABELS[name],
+                    "label": str(LABELS[name]),
                     "info": said(items[name].metadata["help"]),
                     "min_width": 160,
                 }

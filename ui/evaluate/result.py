@@ -38,7 +38,7 @@ STATUS_WORDS: dict[Status, Sentence] = {
     "failed": _("Failed"),
     "interrupted": _("Interrupted"),
 }
-EMPTY = _("Here appears who is better, at what, by how much, and what was forgotten.")
+EMPTY = _("Here you will see what got better, by how much, and what was forgotten.")
 
 
 @dataclass
