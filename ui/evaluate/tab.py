@@ -159,7 +159,8 @@ def _wire_run(form: EvaluateForm, view: ResultView, browser_key: gr.BrowserState
 
     @shown
     def on_resume(token: gr.OAuthToken | None, key, evaluation_id):
-        resume(own_evaluation(evaluation_id, owner_of(key, token)))
+        visitor = visitor_of(key, token)
+        resume(own_evaluation(evaluation_id, visitor.owner), visitor.hub_token)
 
     @shown
     def on_delete(token: gr.OAuthToken | None, key, evaluation_id):
