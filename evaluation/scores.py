@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from common.language import Sentence, _
+from common.words import Unit, in_unit
 from evaluation.format_rule import read_rule
 from evaluation.results import Result
 from evaluation.text_match import Array, Parts, chrf, chrf_counts, normalised, rouge_l, token_f1
@@ -45,7 +46,7 @@ class Score:
     per_item: Callable[["Item", Result], Parts | None]
     total: Callable[[Array], Array] = mean
     higher_is_better: bool | None = True
-    unit: Literal["share", "nats", "tokens"] = "share"
+    unit: Unit = "share"
 
     def value(self, parts: Sequence[Parts]) -> float:
         """Return the score of these items; at least one."""
@@ -53,7 +54,7 @@ class Score:
 
     def text(self, value: float) -> str:
         """Return a value, or a difference, as it is shown: shares in points of 100, nats with three places."""
-        return {"share": f"{100 * value:.1f}", "nats": f"{value:.3f}", "tokens": f"{value:.1f}"}[self.unit]
+        return in_unit(value, self.unit)
 
 
 def scores_with(format_rule: str = "") -> dict[str, Score]:

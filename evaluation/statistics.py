@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from common.language import Sentence, _, n_
-from common.words import count_in_words
+from common.words import amount, count_in_words
 from evaluation.results import Difference, Estimate, Verdict
 from evaluation.scores import Array, Parts, Score, mean
 
@@ -174,13 +174,8 @@ def verdict_sentence(difference: Difference, score: Score) -> Sentence:
     if difference.n < 2:
         return _("One row decides nothing.")
     low, high = sorted((abs(difference.low), abs(difference.high)))
-    number = score.text(abs(difference.value))
     values = {
-        "by": {
-            "share": _("{number} points", number=number),
-            "nats": _("{number} nats", number=number),
-            "tokens": _("{number} tokens", number=number),
-        }[score.unit],
+        "by": amount(abs(difference.value), score.unit),
         "low": score.text(low),
         "high": score.text(high),
         "rows": n_("{count:,} row", "{count:,} rows", difference.n),

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from common.language import Sentence, _
+from common.words import UNITS
 from evaluation.results import Difference, Estimate, Line, Verdict
 from evaluation.scores import SCORES, Score
 from evaluation.table import DifferingRow
@@ -12,7 +13,6 @@ from ui.answers import pair_html
 from ui.messages import hint_html
 
 MAX_SHOWN_CHARACTERS = 2_000  # of one question or answer
-UNITS = {"share": _("of 100"), "nats": _("nats"), "tokens": _("tokens")}
 WAYS = {True: _("higher is better"), False: _("lower is better"), None: ""}
 VERDICTS: dict[Verdict, Sentence] = {
     "better": _("better"),
