@@ -191,7 +191,7 @@ def test_a_regular_expression_that_takes_for_ever_is_given_up(rule):
     began = time.monotonic()
     follows = [scores_with(rule)["format"].per_item({}, {"item": 1, "answer": "a" * 5_000}) for _ in range(2)]
     assert follows == ([(0, 1)] * 2 if rule == "a" * 500 else [None, None])
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -184,9 +184,8 @@ def test_a_table_of_a_thousand_items_takes_seconds():
     began = time.process_time()
     estimate(parts[0], CHRF)
     difference(*parts, CHRF)
-    assert (
-        time.process_time() - began < 1
-    )  # 84 of these for 12 scores and 4 candidates, half of them without a bootstrap
+    # 12 scores of 4 candidates are 84 of these two, half of them without a bootstrap
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(
