@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from runs.processes import this_process
 from runs.queue import lock
 from runs.run import UNFINISHED, find_run
 
+LAST_MOMENT_SECONDS = 20
 DEFAULT_TEST_SETS = ["questions", "general"]
 
 
@@ -146,7 +148,7 @@ def resume(evaluation: Evaluation, token: Token = False) -> None:
     for name in evaluation.config().adapters():
         open_adapter(name, evaluation.owner, token)
     with lock():
-        if evaluation.is_alive():
+        if not _has_ended(evaluation):
             raise UserError(_("'{name}' is already running.", name=evaluation.id))
         check_room_on_disk(evaluation.owner)
         _check_turn(evaluation.owner)
@@ -161,11 +163,21 @@ def request_stop(evaluation: Evaluation) -> None:
 def delete_evaluation(evaluation: Evaluation) -> None:
     """Delete an evaluation for good. Raises UserError while it is running."""
     with lock():
-        if evaluation.is_alive():
+        if not _has_ended(evaluation):
             raise UserError(_("'{name}' is still running.", name=evaluation.id), _("Stop it first."))
         gone = evaluation.folder.with_name(f"{evaluation.id}{UNFINISHED}")
         evaluation.folder.rename(gone)  # what is deleted in part is in no list
         shutil.rmtree(gone, ignore_errors=True)
+
+
+def _has_ended(evaluation: Evaluation) -> bool:
+    """Return whether its process is gone; one that has said its last word gets a moment to end."""
+    deadline = time.monotonic() + LAST_MOMENT_SECONDS
+    while evaluation.is_alive():
+        if read_progress(evaluation).is_running or time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def _launch(evaluation: Evaluation) -> None:
