@@ -70,7 +70,7 @@ def test_its_owner_sees_it_and_compares_it(call):
 
 def test_nothing_of_another_is_evaluated_by_its_name(call):
     settings = ["", 3, 64, 0, 0, ""]
-    assert call("evaluation_lists", GUEST, "mine", ["coach"], False, [])[0] == 200, "the session knows what there is"
+    assert call("evaluation_lists", GUEST, "mine", ["coach"], False, [], 0)[0] == 200, "the session knows what there is"
     for adapters, sets in ((["coach"], ["general"]), ([], ["run:coach"]), ([], ["run:../user-alice/coach"])):
         status, text = call("start_evaluation", GUEST, adapters, True, sets, [], *settings)
         assert status != 200 and "Study coach" not in text, text
@@ -78,9 +78,9 @@ def test_nothing_of_another_is_evaluated_by_its_name(call):
 
 
 def test_the_lists_hold_what_is_ones_own_and_propose_the_newest_adapter(call):
-    status, text = call("evaluation_lists", GUEST, "gone", ["gone"], False, [], oauth_token=call.hub.alice)
+    status, text = call("evaluation_lists", GUEST, "gone", ["gone"], False, [], 0, oauth_token=call.hub.alice)
     assert status == 200 and '"value": ["coach"]' in text and '"value": "other"' in text, text
-    status, text = call("evaluation_lists", GUEST, "mine", ["coach"], False, [])
+    status, text = call("evaluation_lists", GUEST, "mine", ["coach"], False, [], 0)
     assert status == 200 and SECRET not in text and "coach" not in text and "mine" not in text, text
 
 
