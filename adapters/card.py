@@ -8,12 +8,16 @@ import html
 import math
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from textwrap import wrap
 
+from adapters.evaluated import HEADS, STATED, Evaluated, is_stated
 from adapters.facts import steps_of, training_time
+from adapters.forgotten import GENERAL, forgotten_in
 from adapters.history import History, kept_step
 from adapters.library import Adapter
+from adapters.model_index import MAX_LOSS, results_of
 from common.language import english
 from models import embedded
 from models.base import DEFAULT_BASE
@@ -21,7 +25,6 @@ from models.base import DEFAULT_BASE
 LICENSES = {DEFAULT_BASE: "apache-2.0", embedded.HUB_ID: "apache-2.0"}
 TAGS = ("lora", "sft", "trl", "transformers", "peft", "tinyllama-studio")
 OWNERS = "data of its owner"
-MAX_LOSS = 50  # of which a perplexity is told
 MAX_ANSWER_CHARACTERS = 1500
 COLUMNS = 90
 FOUR_BIT_BASE = "The base's weights came from a 4-bit file, so that numbers differ slightly from those on the Hub's. "
@@ -29,11 +32,14 @@ UNSEEN_BASE = (
     "It was trained on its maker's copy of the base: config and shapes are those of the one on the Hub, the numbers themselves "
     "were not compared. "
 )
+READING = (
+    "In brackets 95 % intervals, n the number of rows. Where there is a difference the base answered the same rows: it is the "
+    "adapter minus the base, pair by pair."
+)
 LIMITATIONS = (
     "## Limitations\n\nA small model with a small adapter: it can be wrong, repeat itself, and invent facts. It keeps the "
     "biases of its base and of what it was trained on. Nobody has tested it for safety; do not rely on it where an error "
-    "does harm. {base}The numbers above were measured by its maker on rows held out from the same data; they say nothing "
-    "about other tasks."
+    "does harm. {base}The numbers above were measured by its maker on {rows}; they say nothing about other tasks."
 )
 SNIPPET = """\
 from peft import PeftModel
@@ -58,6 +64,7 @@ class CardFacts:
     license: str
     language: str = ""
     datasets: dict[str, str] = field(default_factory=dict)
+    measured: Sequence[Evaluated] = ()
     with_picture: bool = False
     with_answers: bool = False
     has_unseen_base: bool = False  # a folder of its maker's, of which only config and shapes were compared
@@ -88,34 +95,23 @@ def write_card(adapter: Adapter, history: History, facts: CardFacts) -> str:
         f"A LoRA adapter for [{adapter.base}](https://huggingface.co/{adapter.base}), {_made_words(adapter, facts)}.",
         f"## Use it\n\n```python\n{snippet}```\n\nIt needs `pip install peft transformers`; it loads the base by itself.",
         _results(adapter, facts),
+        _measured(adapter, facts.measured),
         _answers(history) if facts.with_answers else "",
         "" if _is_computed(adapter) else f"## How it was trained\n\n{_settings_table(adapter)}\n\n{_machine(adapter)}",
-        LIMITATIONS.format(base=FOUR_BIT_BASE if is_embedded else UNSEEN_BASE if facts.has_unseen_base else ""),
+        LIMITATIONS.format(
+            base=FOUR_BIT_BASE if is_embedded else UNSEEN_BASE if facts.has_unseen_base else "",
+            rows="these test sets" if facts.measured else "rows held out from the same data",
+        ),
         f"Made with {made_with}.",
     ]
     return f"---\n{_front_matter(adapter, facts)}\n---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _front_matter(adapter: Adapter, facts: CardFacts) -> str:
-    """Return the YAML that the Hub reads: base and relation, licence, tags, and the held-out numbers as reported by us."""
-    from huggingface_hub import EvalResult, ModelCardData
+    """Return the YAML that the Hub reads: base and relation, licence, tags, and the numbers that we report."""
+    from huggingface_hub import ModelCardData
 
-    measured = {}
-    if (loss := adapter.loss_after) is not None:
-        measured = {"perplexity": (math.exp(min(loss, MAX_LOSS)), "Eval perplexity"), "loss": (loss, "Eval loss")}
-    is_one_public = len(adapter.data_sets()) == len(facts.datasets) == 1
-    results = [
-        EvalResult(
-            task_type="text-generation",
-            dataset_type=next(iter(facts.datasets)) if is_one_public else "private",
-            dataset_name="held-out split",
-            dataset_split="validation",
-            metric_type=kind,
-            metric_value=round(value, 4),
-            metric_name=name,
-        )
-        for kind, (value, name) in measured.items()
-    ]
+    results = results_of(adapter, facts.datasets, facts.measured)
     return ModelCardData(
         library_name="peft",
         base_model=adapter.base,
@@ -168,7 +164,8 @@ def _results(adapter: Adapter, facts: CardFacts) -> str:
     if adapter.loss_after is not None:
         held_out = adapter.metrics.get("held_out_rows")
         lines.append(
-            f"Measured on {held_out if isinstance(held_out, int) else 'the'} held-out rows, per trained token:\n\n"
+            f"Measured by the training on {held_out if isinstance(held_out, int) else 'the'} held-out rows, per trained token, "
+            "without intervals:\n\n"
             "| | loss | perplexity |\n|---|---|---|\n"
             f"| base, before | {_loss_cells(adapter.loss_before)} |\n| with this adapter | {_loss_cells(adapter.loss_after)} |"
         )
@@ -176,6 +173,7 @@ def _results(adapter: Adapter, facts: CardFacts) -> str:
     if kept and adapter.loss_after is not None and last is not None:
         words = f"Step {kept} is kept, where the held-out loss was lowest: {adapter.loss_after:.4f}"
         lines.append(f"{words}; the last step, {adapter.metrics['step']}, had {last:.4f}.")
+    lines += [english(one.words()) for one in forgotten_in(adapter.metrics) if one.test_set == GENERAL]
     if facts.with_picture:
         lines.append("![The result: training and held-out loss over the steps](loss.png)")
     return "\n\n".join(lines) if len(lines) > 1 else ""
@@ -184,6 +182,25 @@ def _results(adapter: Adapter, facts: CardFacts) -> str:
 def _loss_cells(loss: float | None) -> str:
     """Return a loss and its perplexity as two cells of a table."""
     return f"{loss:.4f} | {math.exp(min(loss, MAX_LOSS)):.2f}" if loss is not None else "- | -"
+
+
+def _measured(adapter: Adapter, measured: Sequence[Evaluated]) -> str:
+    """Return the section with a table for each test set that an evaluation asked; "" where none did."""
+    parts = []
+    for one in measured:
+        heads = [cell(english(head)) for head in HEADS]
+        lines = [heads, ["---"] * len(heads), *([cell(english(word)) for word in score.row()] for score in one.scores)]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        versions = [f"{cell(name)} {cell(version)}" for name, version in one.versions.items()]
+        commit = (
+            f"[{one.dataset}](https://huggingface.co/datasets/{one.dataset}) at {one.revision}" if one.dataset else ""
+        )
+        made = [commit, f"SHA-256 of its rows {one.fingerprint}" if one.fingerprint else "", one.day, *versions]
+        parts.append(f"### {cell(english(one.words()))}\n\n{table}\n\n{', '.join(part for part in made if part)}.")
+    if not parts:
+        return ""
+    stated = f"{english(STATED)} " if is_stated(adapter) else ""
+    return "\n\n".join([f"## Evaluated\n\n{stated}{READING}", *parts])
 
 
 def _answers(history: History) -> str:

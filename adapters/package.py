@@ -6,12 +6,14 @@ The same adapter gives the same bytes, so that a second push of it changes nothi
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from adapters.card import LICENSES, CardFacts, write_card
+from adapters.evaluated import Evaluated, decided_words, for_others, read_evaluated, write_evaluated
 from adapters.history import History, has_own_prompts, read_history
 from adapters.hub_base import on_hub
 from adapters.library import CONFIG, METRICS, SETTINGS, WEIGHTS, Adapter
@@ -19,7 +21,7 @@ from adapters.result_picture import Result, best_sample, draw_result
 from adapters.trust.check import TOKENIZER_FILES, check_adapter
 from adapters.trust.scan import scan
 from common.files import check_free, sweep, write_json, write_text
-from common.language import ENGLISH, language
+from common.language import ENGLISH, Sentence, language
 
 STAGING_PREFIX = ".packing-"
 SENT_METRICS = ("base", "base_source", "precision", "step", "total_steps", "rows", "held_out_rows", "trained_tokens")
@@ -46,19 +48,22 @@ def write_package(adapter: Adapter, repo_id: str, options: PushOptions, folder: 
     _copy(adapter, folder, (CONFIG, WEIGHTS, *TOKENIZER_FILES))
     if hub_base:
         write_json(folder / CONFIG, adapter.config)
-    _write_settings(adapter, folder, tells_source=options.private)
+    measured, places = read_evaluated(adapter.folder), [one.place for one in adapter.data_sets()]
+    public = _public_datasets([*places, *(one.dataset for one in measured)])
+    measured = for_others(measured, public)
+    _write_settings(adapter, folder, measured, tells_source=options.private)
     history = read_history(adapter)
     with_answers = options.with_answers and (options.with_rows or has_own_prompts(adapter))
-    if picture := _picture(adapter, repo_id.split("/")[1], history, with_answers):
+    if picture := _picture(adapter, repo_id.split("/")[1], history, with_answers, decided_words(measured)):
         (folder / "loss.png").write_bytes(picture)
     else:
         _copy(adapter, folder, ("loss.png",))
-    is_example = [one.place for one in adapter.data_sets()] == ["example"]
     facts = CardFacts(
         repo_id=repo_id,
         license=options.license or LICENSES.get(adapter.base, "other"),
-        language=options.language or ("en" if is_example else ""),
-        datasets=_public_datasets(adapter),
+        language=options.language or ("en" if places == ["example"] else ""),
+        datasets={place: public[place] for place in places if place in public},
+        measured=measured,
         with_picture=(folder / "loss.png").exists(),
         with_answers=with_answers,
         has_unseen_base=bool(hub_base and not hub_base.is_same),
@@ -80,7 +85,7 @@ def export_zip(adapter: Adapter, target: Path) -> Path:
         folder, partial = Path(temporary) / adapter.name, Path(temporary) / "packed.zip"
         folder.mkdir()
         _copy(adapter, folder, (CONFIG, WEIGHTS, *TOKENIZER_FILES, "README.md", "loss.png", "LICENSE"))
-        _write_settings(adapter, folder)
+        _write_settings(adapter, folder, for_others(read_evaluated(adapter.folder)))
         if Path(adapter.base).is_absolute():
             config = {**adapter.config, "base_model_name_or_path": Path(adapter.base).name}
             write_json(folder / CONFIG, config)
@@ -93,7 +98,9 @@ def export_zip(adapter: Adapter, target: Path) -> Path:
     return target
 
 
-def _picture(adapter: Adapter, name: str, history: History, with_answers: bool) -> bytes | None:
+def _picture(
+    adapter: Adapter, name: str, history: History, with_answers: bool, decided: Sentence | None
+) -> bytes | None:
     """Draw the result of the training, in English; with a sample answer only where the card has them, too."""
     rows = adapter.metric("rows")
     result = Result(
@@ -106,6 +113,7 @@ def _picture(adapter: Adapter, name: str, history: History, with_answers: bool) 
         losses=history.losses,
         eval_losses=history.eval_losses,
         kept_step=history.kept_step,
+        decided=decided,
         sample=best_sample(history.answers_before, history.answers_after) if with_answers else None,
     )
     with language(ENGLISH):
@@ -119,8 +127,13 @@ def _copy(adapter: Adapter, folder: Path, names: tuple[str, ...]) -> None:
             shutil.copyfile(adapter.folder / name, folder / name)
 
 
-def _write_settings(adapter: Adapter, folder: Path, tells_source: bool = True) -> None:
-    """Write the settings that may be published; with `tells_source` also the private repositories that it is from."""
+def _write_settings(adapter: Adapter, folder: Path, measured: list[Evaluated], tells_source: bool = True) -> None:
+    """Write settings, metrics and scores as they may be published.
+
+    With `tells_source` also the private repositories that it is from.
+    """
+    if measured:
+        write_evaluated(folder, measured)
     config = {one.name: one.value for one in adapter.told_settings()}
     if config:
         write_text(folder / SETTINGS, yaml.safe_dump(config, sort_keys=False))
@@ -135,8 +148,8 @@ def _write_settings(adapter: Adapter, folder: Path, tells_source: bool = True) -
         write_json(folder / METRICS, metrics)
 
 
-def _public_datasets(adapter: Adapter) -> dict[str, str]:
-    """Return the public Hub data sets of the training with their licences, "" for an unknown one.
+def _public_datasets(places: Iterable[str]) -> dict[str, str]:
+    """Return the public data sets of the Hub among these places with their licences, "" for an unknown one.
 
     Those of which that cannot be found out are left out.
     """
@@ -145,8 +158,7 @@ def _public_datasets(adapter: Adapter) -> dict[str, str]:
     from huggingface_hub.errors import HFValidationError
 
     found = {}
-    for one in adapter.data_sets():
-        place = one.place
+    for place in dict.fromkeys(places):
         if place.count("/") != 1 or place.startswith(("data/", ".", "/", "~")):
             continue
         try:

@@ -41,6 +41,7 @@ class Result:
     eval_losses: Points = field(default_factory=list)
     kept_step: int | None = None
     sample: Sample | None = None
+    decided: Sentence | None = None  # a difference of scores, of `adapters.evaluated`: told in the place of the losses
 
     def facts(self) -> Sentence:
         """Return the size of the data and the time in words; empty when neither is known."""
@@ -95,7 +96,9 @@ def draw_result(result: Result) -> bytes | None:
     with language(current_language() if can_show("가") else ENGLISH):
         y = _write(draw, 44, result.name, 46, INK) if has_name else 44
         y = _write(draw, y + 8, _("{base} with LoRA", base=result.base), 22, SUBDUED)
-        if words := loss_words(result.loss_before, result.loss_after):
+        if result.decided:
+            y = _write(draw, y + 22, str(result.decided), 22, ACCENT, 600 if sample else WIDTH - 2 * MARGIN, 2)
+        elif words := loss_words(result.loss_before, result.loss_after):
             y = _write(draw, y + 22, str(words), 38, ACCENT)
         y = _write(draw, y + 8, str(result.facts()), 22, SUBDUED)
         box = (690, 190, 1130, 500) if sample else (MARGIN + 60, y + 70, 1130, 520)

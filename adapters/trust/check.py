@@ -7,6 +7,7 @@ Tokenizer files are kept as they are and never loaded; only the text of the chat
 from pathlib import Path
 from typing import Any
 
+from adapters.evaluated import EVALUATION, MAX_EVALUATION_BYTES
 from adapters.library import CONFIG, MAX_METRICS_BYTES, METRICS, SETTINGS, WEIGHTS
 from adapters.trust.config import NOT_IMPORTED, check_config, is_hub_id
 from adapters.trust.weights import GET_AGAIN, check_weights
@@ -20,7 +21,7 @@ from models.templates.choice import WHERE, own_text, recognise_for
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json")
 TOKENIZER_FILES += ("added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja")
-OUR_FILES = (SETTINGS, METRICS, "samples.json", "README.md", "loss.png", "LICENSE")
+OUR_FILES = (SETTINGS, METRICS, EVALUATION, "samples.json", "README.md", "loss.png", "LICENSE")
 FILES = (CONFIG, WEIGHTS, *TOKENIZER_FILES, *OUR_FILES)
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
 MAX_FILE_BYTES = 20_000_000
@@ -30,6 +31,7 @@ MAX_BYTES = {
     CONFIG: MAX_ADAPTER_CONFIG_BYTES,
     SETTINGS: 100_000,
     METRICS: MAX_METRICS_BYTES,
+    EVALUATION: MAX_EVALUATION_BYTES,
     "samples.json": 1_000_000,
     "README.md": 1_000_000,
     "LICENSE": 200_000,

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+from adapters.evaluated import Evaluated, Kind, Measured, Number
 from adapters.history import write_curve
 from common.files import read_json, read_object, write_json, write_text
 from common.paths import adapters_folder
@@ -59,6 +60,19 @@ def write_history(folder: Path) -> None:
     answers = {"samples_before": "before <script>", "samples_after": "``` after"}
     answers = {name: [{"prompt": "Hi", "answer": text}] for name, text in answers.items()}
     write_json(folder / "metrics.json", {**read_object(folder / "metrics.json"), **answers})
+
+
+def evaluated(kind: Kind = "held-out", name: str = "run:mine", title: str = "Secret exam", **more) -> Evaluated:
+    """A test set on which the loss was lower than the base's, and nothing was decided of exact matches."""
+
+    def numbers(*values: float) -> list[Number]:
+        return [Number(value, value - 0.05, value + 0.05, 60) for value in values]
+
+    scores = (
+        Measured("loss", "Loss per token", "nats", *numbers(1.7, 2.1, -0.4), "better"),
+        Measured("exact", "Exact match", "share", *numbers(0.5, 0.48, 0.02), "undecided"),
+    )
+    return Evaluated(kind, name, title, "f" * 64, 1.79e9, {"scipy": "1.16.0"}, scores, **more)
 
 
 def change_of(folder: Path) -> dict:

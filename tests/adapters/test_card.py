@@ -53,8 +53,8 @@ def test_the_front_matter_is_that_of_an_adapter(made):
                         "task": {"type": "text-generation"},
                         "dataset": {"name": "held-out split", "type": "private", "split": "validation"},
                         "metrics": [
-                            {"type": "perplexity", "value": 3.4903, "name": "Eval perplexity"},
-                            {"type": "loss", "value": 1.25, "name": "Eval loss"},
+                            {"type": "perplexity", "value": 3.4903, "name": "Eval perplexity", "args": {"n": 23}},
+                            {"type": "loss", "value": 1.25, "name": "Eval loss", "args": {"n": 23}},
                         ],
                     }
                 ],

@@ -1,14 +1,17 @@
 """Downloads of a run: log, bundle and picture, made when asked for in a folder that Gradio may serve."""
 
 import shutil
+from dataclasses import replace
 
 import gradio as gr
 
+from adapters.evaluated import decided_words, for_others, read_evaluated
 from adapters.result_picture import draw_result
 from common.errors import UserError
 from common.language import _
 from common.paths import new_download_folder
 from runs.bundle import write_bundle
+from runs.publish import came_out_of, place_of
 from runs.run import read_state
 from ui.downloads import clicking
 from ui.events import QUIET
@@ -42,7 +45,9 @@ def wire_downloads(tab: TrainTab) -> None:
     def on_picture(token: gr.OAuthToken | None, key, run_id):
         owner = owner_of(key, token)
         run = own_run(run_id, owner)
-        picture = draw_result(result_of(run, read_state(run)))
+        adapter = place_of(run)
+        measured = for_others(read_evaluated(adapter)) if came_out_of(run, adapter) else []
+        picture = draw_result(replace(result_of(run, read_state(run)), decided=decided_words(measured)))
         if picture is None:
             raise UserError(_("This run has no losses to draw."))
         made = new_download_folder(owner) / f"{run.id}.png"
