@@ -50,6 +50,8 @@ class _Drawn(NamedTuple):
     kind: Kind
     labels: Sequence[str]
     fingerprint: str
+    dataset: str
+    revision: str
     rows: int
     items: list[Item]
 
@@ -61,7 +63,7 @@ def ask(evaluation: Evaluation, tell: Callable[[str], None]) -> list[Asked]:
     """
     config, owner = evaluation.config(), evaluation.owner
     adapters = {name: find_adapter(name, owner) for name in config.adapters()}
-    digests = {name: _digest(adapter) for name, adapter in adapters.items()}
+    digests = {name: digest_of(adapter) for name, adapter in adapters.items()}
     if known := evaluation.versions():
         for name, adapter in adapters.items():
             if known["adapters"].get(name) != digests[name]:
@@ -154,14 +156,16 @@ def _draw(test_set: str, config: EvaluationConfig, owner: str) -> _Drawn:
         items = list(items_of(prepare(run.config().data_settings(), run.folder).held_out))
         kind: Kind = "text" if items and all("text" in item for item in items) else "conversations"
         labels: Sequence[str] = labels_of((item.get("answer", "") for item in items), len(items))
+        dataset = revision = ""
     else:
         found = find_test_set(test_set, owner)
         title, items, kind, labels = found.title, list(found.items()), found.kind, found.labels
+        dataset, revision = found.source if found.revision else "", found.revision
     digest, rows = fingerprint(items), len(items)
     if 0 < config.max_items < rows:
         items = _random(config, test_set).sample(items, config.max_items)
         items.sort(key=lambda item: item["number"])
-    return _Drawn(title, kind, labels, digest, rows, items)
+    return _Drawn(title, kind, labels, digest, dataset, revision, rows, items)
 
 
 def _keep(
@@ -187,6 +191,8 @@ def _keep(
         "kind": drawn.kind,
         "labels": list(drawn.labels),
         "fingerprint": drawn.fingerprint,
+        "dataset": drawn.dataset,
+        "revision": drawn.revision,
         "rows": drawn.rows,
         "asked": len(left),
         "exact": len(exact),
@@ -208,7 +214,7 @@ def _trained_on(run: Run) -> Iterator[Conversation]:
     yield from prepare(settings, run.folder).train
 
 
-def _digest(adapter: Adapter) -> str:
+def digest_of(adapter: Adapter) -> str:
     """Return the SHA-256 over an adapter's weights and their settings."""
     digest = hashlib.sha256()
     for name in (WEIGHTS, CONFIG):

@@ -21,6 +21,7 @@ from common.errors import as_user_error
 from common.files import append_json_line, write_json
 from common.language import _, joined
 from data.test_sets import Item
+from evaluation.adapter_scores import keep_scores
 from evaluation.asked import Asked, ask, not_asked
 from evaluation.config import ADAPTER, FEW_SHOT, EvaluationConfig
 from evaluation.generate import answers
@@ -63,6 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
             pace.tell(_("Computing scores and intervals"))
             write_table(evaluation)
         if not stop.is_set():
+            keep_scores(evaluation)
             pace.end("done", joined(not_asked(evaluation)))
         elif evaluation.stop_file.exists():
             pace.end("stopped", _("Stopped."), GO_ON)

@@ -46,6 +46,8 @@ class AskedTestSet(TypedDict):
     kind: Kind
     labels: list[str]
     fingerprint: str  # sha256 over all rows
+    dataset: str  # on the Hub, at the commit `revision`; both "" where it is from elsewhere
+    revision: str
     rows: int
     asked: int
     exact: int  # rows left out that stand in the training data of a candidate

@@ -44,6 +44,8 @@ def make_whole(name: str, right: dict[str, range], labels=(), asked=ITEMS, **kno
         "kind": "conversations",
         "labels": list(labels),
         "fingerprint": fingerprint(ITEMS),
+        "dataset": "",
+        "revision": "",
         "rows": 43,
         "asked": len(asked),
         "exact": 2,

@@ -29,14 +29,18 @@ LINES = [
 ]
 
 
-def put_adapter(name: str = "coach", owner: str = LOCAL_OWNER, title: str = "Study coach", created: float = 1e9) -> None:
+def put_adapter(
+    name: str = "coach", owner: str = LOCAL_OWNER, title: str = "Study coach", created: float = 1e9
+) -> None:
     """An adapter of the embedded base, with the run that it came out of; its weights are none."""
     adapter, run = adapters_folder(owner) / name, runs_folder(owner) / name
     for folder in (adapter, run):
         folder.mkdir(parents=True)
     write_json(adapter / "adapter_config.json", {"base_model_name_or_path": HUB_ID, "r": 4})
     (adapter / "adapter_model.safetensors").write_bytes(b"")
-    write_json(adapter / "metrics.json", {"title": title, "created": created, "held_out_rows": 23, "base_source": EMBEDDED})
+    write_json(
+        adapter / "metrics.json", {"title": title, "created": created, "held_out_rows": 23, "base_source": EMBEDDED}
+    )
     for file in (adapter / "training_config.yaml", run / "config.yaml"):
         write_text(file, f"name: {name}\ndata: example\n")
 
@@ -57,6 +61,7 @@ def put_evaluation(
     config = EvaluationConfig(title, ["base", ADAPTER], [SET])
     write_text(evaluation.config_file, config.to_yaml())
     asked = {"title": "My exam", "kind": "conversations", "labels": [], "fingerprint": "f" * 64, "rows": count, "asked": count}
+    asked |= {"dataset": "", "revision": ""}
     versions = {"base": "embedded", "base_revision": "", "adapters": {"coach": "0"}, "unknown_data": [], "seed": 0}
     versions |= {"packages": {}, "test_sets": {SET: asked | {"exact": 0, "near": 0, "shots": []}}}
     write_json(evaluation.versions_file, versions)
