@@ -20,8 +20,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adapters.edit import delete_adapter, rename_adapter, set_notes, set_template, undo_delete
+from adapters.evaluated import (
+    HEADS,
+    STATED,
+    chosen_score,
+    is_any_evaluated,
+    is_stated,
+    read_evaluated,
+    score_words,
+)
 from adapters.export.serve import vllm_line
-from adapters.facts import COLUMNS, describe_template, facts_of
+from adapters.facts import COLUMNS, Column, describe_template, facts_of
 from adapters.hub_base import name_hub_base
 from adapters.intake import import_adapter
 from adapters.library import Adapter, adapter_names, find_adapter
@@ -57,8 +66,12 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(work=work)
         return added
 
-    command("list", _list, _("list the adapters, or those in which every word is found")).add_argument(
-        "words", nargs="*"
+    listed = command("list", _list, _("list the adapters, or those in which every word is found"))
+    listed.add_argument("words", nargs="*")
+    listed.add_argument(
+        "--score",
+        default=chosen_score(),
+        help=_("of what was evaluated [{default}]", default=chosen_score()),
     )
     command("show", _show, _("show everything that is known of an adapter")).add_argument("name")
     imported = command("import", _import, _("import a folder or a zip"))
@@ -128,23 +141,32 @@ def _say(words: object) -> None:
 
 def _list(options: argparse.Namespace) -> None:
     """Print a table of the adapters in which all words are found."""
-    names = adapter_names(words=" ".join(options.words))
+    names, columns = adapter_names(words=" ".join(options.words)), COLUMNS
+    if is_any_evaluated():
+        columns = (*COLUMNS, Column(_("Evaluated"), 1, lambda adapter: score_words(adapter, options.score)))
     if names:
-        _say("  ".join(f"{column.title:{column.width}}" for column in COLUMNS).rstrip())
+        _say("  ".join(f"{column.title:{column.width}}" for column in columns).rstrip())
     for name in names:
         try:
             adapter = find_adapter(name)
         except UserError as error:
             _say(_("{name} cannot be read: {error}", name=name, error=str(error)))
             continue
-        _say("  ".join(f"{column.value(adapter):{column.width}}" for column in COLUMNS).rstrip())
+        _say("  ".join(f"{column.value(adapter):{column.width}}" for column in columns).rstrip())
 
 
 def _show(options: argparse.Namespace) -> None:
-    """Print everything that is known of one adapter, and the line for vLLM."""
+    """Print everything that is known of one adapter, its scores, and the line for vLLM."""
     adapter = find_adapter(options.name)
     for label, value in facts_of(adapter):
         _say(f"{label:20} {value}")
+    measured = read_evaluated(adapter.folder)
+    for one in measured:
+        _say(f"\n{one.words()}, {one.day}")
+        for row in (HEADS, *(score.row() for score in one.scores)):
+            _say("  ".join(f"{cell:30}" for cell in row).rstrip())
+    if measured and is_stated(adapter):
+        _say(STATED)
     line = vllm_line(adapter)
     refused = _("vLLM cannot serve it: {reasons}.", reasons=joined(line.refusals, ", "))
     _say(f"\n{refused}" if line.refusals else f"\nvLLM: {line.command}")

@@ -109,7 +109,15 @@ def test_a_click_on_no_card_and_on_no_cure_is_no_bug(page, caplog, clicked, name
 @pytest.mark.parametrize("word", [None, 5, [], ["mine"], {"a": 1}, "\x00", "x\ny", "<b>", "%2e%2e", "a" * 10_000])
 def test_odd_values_are_never_a_bug_of_the_adapters_handlers(page, caplog, word):
     client, handlers, components = page
-    names = {"adapter", "rename_adapter", "note_adapter", "choose_template", "delete_adapter", "undo_delete"}
+    names = {
+        "adapter",
+        "rename_adapter",
+        "note_adapter",
+        "choose_template",
+        "choose_score",
+        "delete_adapter",
+        "undo_delete",
+    }
     names |= {
         "export_adapter",
         "plan_push",

@@ -10,18 +10,20 @@ from dataclasses import dataclass
 import gradio as gr
 
 from adapters.edit import delete_adapter, rename_adapter, set_notes, set_template, undo_delete
+from adapters.evaluated import choose_score, chosen_score, is_any_evaluated
 from adapters.facts import template_choice
 from adapters.history import read_history
 from adapters.library import MAX_NOTES_CHARACTERS, adapter_names, find_adapter, read_some
 from common.errors import UserError
 from common.language import _
+from evaluation.scores import SCORES
 from models.templates.choice import choices
 from ui.adapters.export import build_export, on_line
 from ui.adapters.get import build_get
 from ui.adapters.mix import build_mix
 from ui.adapters.push import build_push, on_account
 from ui.adapters.repair import build_repair
-from ui.adapters.view import CARDS_SCRIPT, answers_html, cards_html, curve_html, facts_html, heading_html
+from ui.adapters.view import CARDS_SCRIPT, answers_html, cards_html, curve_html, facts_html, heading_html, scores_html
 from ui.events import QUIET, Wiring
 from ui.long_lists import MAX_LISTED_ENTRIES, SEARCH_TO_FIND, how_many
 from ui.messages import hint_html, shown
@@ -76,6 +78,13 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
                 placeholder=_("Search adapters"),
                 container=False,
             )
+            score_dropdown = gr.Dropdown(
+                [(score.title, name) for name, score in SCORES.items()],
+                value="loss",
+                label=_("Score in the list"),
+                info=_("Of what was evaluated, with its 95 % interval and the number of rows."),
+                visible=False,
+            )
             cards = gr.HTML(cards_html([], None, ""), js_on_load=CARDS_SCRIPT)
             with gr.Accordion(_("Add an adapter"), open=False):
                 get = build_get(browser_key)
@@ -94,7 +103,8 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
     toast = build_toast()
     library = [cards, picked]
     inputs = [browser_key, search_box, picked]
-    load_wiring: Wiring = {"inputs": inputs, "outputs": library, **QUIET}
+    listed = [*library, score_dropdown]
+    load_wiring: Wiring = {"inputs": inputs, "outputs": listed, **QUIET}
     shown_now: Wiring = {
         "fn": on_pick,
         "inputs": [browser_key, picked],
@@ -102,6 +112,7 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
         **QUIET,
     }
     search_box.change(on_load, **load_wiring)
+    score_dropdown.input(on_score, [*inputs, score_dropdown], library, api_name="choose_score", **QUIET)
     cards.click(on_card, browser_key, picked, **QUIET)
     picked.change(**shown_now, api_name="adapter")
     _wire_details(details, inputs, library, shown_now)
@@ -109,9 +120,9 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
     details.share_button.click(lambda: gr.Accordion(open=True), None, share_section, **QUIET)
     details.export_button.click(lambda: gr.Accordion(open=True), None, export_section, **QUIET)
     for event in get.arrivals:  # what has arrived is shown and picked
-        event.success(on_load, [browser_key, search_box, get.arrived_name], library, **QUIET)
-    mixed.made.success(on_load, [browser_key, search_box, mixed.made_name], library, **QUIET)
-    repaired.kept.success(on_load, [browser_key, search_box, repaired.kept_name], library, **QUIET)
+        event.success(on_load, [browser_key, search_box, get.arrived_name], listed, **QUIET)
+    mixed.made.success(on_load, [browser_key, search_box, mixed.made_name], listed, **QUIET)
+    repaired.kept.success(on_load, [browser_key, search_box, repaired.kept_name], listed, **QUIET)
     event = push.pushed.success(**shown_now)
     event.success(on_line, [browser_key, picked], vllm_box, **QUIET)
     account_wiring: Wiring = {"inputs": browser_key, "outputs": push.account_outputs, **QUIET}
@@ -218,8 +229,20 @@ def _wire_delete(details: _Details, inputs: list, library: list, toast: Toast) -
 
 @shown
 def on_load(token: gr.OAuthToken | None, key, words, name):
-    """Return the library as it is now."""
-    return _library(owner_of(key, token), words, name)
+    """Return the library as it is now, and the score in it, where there is one."""
+    owner = owner_of(key, token)
+    score = chosen_score(owner)
+    return *_library(owner, words, name), gr.Dropdown(
+        value=score if score in SCORES else "loss", visible=is_any_evaluated(owner)
+    )
+
+
+@shown
+def on_score(token: gr.OAuthToken | None, key, words, name, score):
+    """Show another score in the list."""
+    owner = owner_of(key, token)
+    choose_score(score or "", owner)
+    return _library(owner, words, name)
 
 
 @shown
@@ -291,7 +314,7 @@ def _library(owner: str, words: str, wanted: str | None) -> list:
     picked = wanted if wanted in listed else next(iter(listed), "")
     empty = _("No adapter matches “{words}”.", words=words[:60]) if words else ""
     more = how_many(len(names), SEARCH_TO_FIND)
-    return [cards_html(adapters, picked, str(more if adapters else empty)), picked]
+    return [cards_html(adapters, picked, str(more if adapters else empty), chosen_score(owner)), picked]
 
 
 def _details(name: str | None, owner: str) -> list:
@@ -312,7 +335,7 @@ def _details(name: str | None, owner: str) -> list:
         heading_html(adapter),
         curve_html(history),
         answers_html(history),
-        facts_html(adapter),
+        f"{facts_html(adapter)}{scores_html(adapter)}",
         adapter.title,
         adapter.notes,
         gr.Dropdown(choices(), value=choice or None, visible=is_open),

@@ -4,12 +4,13 @@ import html
 import time
 from collections.abc import Sequence
 
+from adapters.evaluated import HEADS, STATED, is_stated, read_evaluated, score_words
 from adapters.export.serve import vllm_line
 from adapters.facts import describe_origin, facts_of
 from adapters.history import History, Points, read_history
 from adapters.library import Adapter
 from adapters.push import PushPlan
-from common.language import _
+from common.language import _, joined
 from runs.state import thinned
 from ui.answers import pair_html
 from ui.messages import hint_html
@@ -33,15 +34,15 @@ def hints_html(texts: list[str]) -> str:
     return "".join(map(hint_html, texts))
 
 
-def cards_html(adapters: Sequence[Adapter], picked: str | None, hint: str) -> str:
-    """Return the library as a list of buttons, each with its curve; `hint` stands under it."""
-    cards = "".join(f"<li>{_card(adapter, adapter.name == picked)}</li>" for adapter in adapters)
+def cards_html(adapters: Sequence[Adapter], picked: str | None, hint: str, score: str = "") -> str:
+    """Return the library as a list of buttons, each with its curve and one score; `hint` stands under it."""
+    cards = "".join(f"<li>{_card(adapter, adapter.name == picked, score)}</li>" for adapter in adapters)
     label = html.escape(str(_("Adapters, newest first")))
     return f"<ul class='cards' aria-label='{label}'>{cards}</ul>{hint_html(hint) if hint else ''}"
 
 
-def _card(adapter: Adapter, is_picked: bool) -> str:
-    """Return one adapter of the list as a button: title, base and date, loss before and after, and the held-out curve."""
+def _card(adapter: Adapter, is_picked: bool, score: str) -> str:
+    """Return one adapter of the list as a button: title, base and date, loss before and after, a score, the held-out curve."""
     history = read_history(adapter)
     day = time.strftime("%Y-%m-%d", time.localtime(min(max(adapter.created, 0), 4e9)))
     line = f"{adapter.base.rsplit('/', 1)[-1]} · {day}"
@@ -52,7 +53,7 @@ def _card(adapter: Adapter, is_picked: bool) -> str:
     return (
         f"<button type='button' data-adapter='{html.escape(adapter.name, quote=True)}' aria-pressed='{str(is_picked).lower()}'>"
         f"<span><b>{html.escape(adapter.title)}</b><small>{html.escape(line)}</small>"
-        f"<small>{html.escape(str(loss))}</small></span>"
+        f"<small>{html.escape(str(loss))}</small><small>{html.escape(score_words(adapter, score))}</small></span>"
         f"{_spark(history.eval_losses if len(history.eval_losses) > 1 else history.losses)}</button>"
     )
 
@@ -83,6 +84,22 @@ def facts_html(adapter: Adapter) -> str:
     """Return everything known of one adapter as a list of terms."""
     settings = [(one.label, str(one.value)) for one in adapter.told_settings() if one.on_card and one.name != "lora_r"]
     return _terms([*facts_of(adapter), *settings])
+
+
+def scores_html(adapter: Adapter) -> str:
+    """Return what evaluations measured of an adapter, a table for each test set; "" where none did."""
+    measured, tables = read_evaluated(adapter.folder), ""
+    for one in measured:
+        label = html.escape(joined([one.words(), one.day], " · "))
+        head = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in HEADS)
+        rows = ["".join(f"<td>{html.escape(cell)}</td>" for cell in score.row()) for score in one.scores]
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        tables += (
+            f"<h3>{label}</h3><div class='scrolls' role='region' tabindex='0' aria-label='{label}'>"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
+    note = hint_html(STATED) if measured and is_stated(adapter) else ""
+    return f"<section class='results'>{tables}{note}</section>" if measured else ""
 
 
 def _terms(pairs: list[tuple[str, str]]) -> str:
