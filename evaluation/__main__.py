@@ -9,6 +9,7 @@ python -m evaluation stop ID                     end it and keep what is there
 python -m evaluation resume ID                   go on where it was
 python -m evaluation delete ID
 python -m evaluation compare A B                 all candidates of two, on the rows that both asked
+python -m evaluation judge ID --model NAME       a model of the server in CHAT_SERVER_URL compares answers in pairs
 python -m evaluation test-sets                   what can be asked
 python -m evaluation test-sets add FILE          keep a file, or a split of a Hugging Face dataset, as a test set
 python -m evaluation test-sets delete ID
@@ -27,6 +28,7 @@ from common.words import duration
 from data.settings import DataSettings
 from data.test_sets import delete_test_set, keep_test_set, list_test_sets
 from evaluation.config import ADAPTER, BASE, FEW_SHOT, EvaluationConfig
+from evaluation.model_judge import PROMPT_FILE, find_judge, judge_evaluation, judge_prompt
 from evaluation.results import Line
 from evaluation.run import Evaluation, Progress, candidate_title, find_evaluation, list_evaluations, read_progress
 from evaluation.scores import SCORES
@@ -88,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     _named(jobs, "delete", _delete, _("delete one for good"))
     both = _named(jobs, "compare", _compare, _("all candidates of two evaluations"))
     both.add_argument("other", metavar="OTHER")
+    judge = _named(jobs, "judge", _judge, _("let a model of the server in CHAT_SERVER_URL compare answers in pairs"))
+    judge.add_argument("--model", default="", help=_("the model's name there; without it all are listed"))
+    judge.add_argument("--count", type=int, default=0, help=_("how many pairs of each test set; 0: all"))
     sets = _job(jobs, "test-sets", _list_test_sets, _("what can be asked"))
     more = sets.add_subparsers(metavar="JOB")
     add = _job(more, "add", _add_test_set, _("keep a file or a split of a dataset as a test set"))
@@ -252,6 +257,18 @@ def _delete(options: argparse.Namespace) -> int:
 def _compare(options: argparse.Namespace) -> int:
     first = find_evaluation(options.name)
     _print_table(compare(first, find_evaluation(options.other)), first)
+    return 0
+
+
+def _judge(options: argparse.Namespace) -> int:
+    """Let a model judge what it has not judged yet, and print win rates; without a model list the server's."""
+    evaluation = find_evaluation(options.name)
+    if not options.model:
+        print(printable("\n".join(find_judge().models())))
+        return 0
+    print(_("It is asked what is in {file}, version {version}.", file=str(PROMPT_FILE), version=judge_prompt()[1]))
+    for sentence in judge_evaluation(evaluation, options.model, options.count):
+        print(printable(sentence), flush=True)
     return 0
 
 

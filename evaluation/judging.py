@@ -1,6 +1,6 @@
 """Blind judging of answers in pairs: what is shown in which order, what was chosen, win rates and the agreement of judges.
 
-    pairs = pairs_to_judge("questions", items, ("base", base_results), ("adapter:mine", results), seed)
+    pairs = pairs_of(evaluation, "questions", "adapter:mine")
     pair = next_pair(pairs, read_judgements(folder), "Mina")      the page shows its two answers, not who gave them
     keep_judgement(folder, pair, "left", "Mina")                  one line more in judgements.jsonl
     win_rate(read_judgements(folder), "base", "adapter:mine")
@@ -21,8 +21,11 @@ from common.errors import UserError
 from common.files import append_json_line, read_json_lines
 from common.language import Sentence, _, n_
 from common.paths import as_title
+from evaluation.asked import read_asked
 from evaluation.results import Estimate, Result, Verdict
+from evaluation.run import Evaluation
 from evaluation.statistics import LEVEL, SIGNIFICANCE
+from evaluation.table import read_results
 from models.messages import Message
 
 if TYPE_CHECKING:
@@ -121,6 +124,13 @@ def pairs_to_judge(
     swaps = [place % 2 == 0 for place in range(len(pairs))]
     draw.shuffle(swaps)
     return [pair.swapped() if swap else pair for pair, swap in zip(pairs, swaps, strict=True)]
+
+
+def pairs_of(evaluation: Evaluation, test_set: str, candidate: str) -> list[Pair]:
+    """Return the pairs of answers of an evaluation's first candidate and another one. Raises UserError for no test set of it."""
+    config = evaluation.config()
+    reference, other = ((name, read_results(evaluation, test_set, name)) for name in (config.candidates[0], candidate))
+    return pairs_to_judge(test_set, read_asked(evaluation, test_set).items, reference, other, config.seed)
 
 
 def next_pair(pairs: Sequence[Pair], judgements: Iterable[Judgement], judge: str) -> Pair | None:

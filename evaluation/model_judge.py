@@ -8,7 +8,7 @@ that is judged can try to talk to the judge; the prompt marks it off, which make
 import json
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -16,9 +16,20 @@ from pathlib import Path
 from chat.remote import CHARACTERS_A_TOKEN, USUAL_WINDOW, RemoteEngine, RemoteModel, remote_engine
 from chat.sampling import Sampling
 from common.errors import UserError
-from common.language import _
+from common.language import Sentence, _, joined, n_
 from common.paths import as_title
-from evaluation.judging import Choice, Pair, keep_judgement, read_judgements
+from evaluation.judging import (
+    Choice,
+    Pair,
+    agreement_of_orders,
+    judge_of,
+    keep_judgement,
+    pairs_of,
+    read_judgements,
+    win_rate,
+    win_sentence,
+)
+from evaluation.run import Evaluation, candidate_title
 from models.messages import Message
 
 PROMPT_FILE = Path(__file__).with_name("judge_prompt.txt")
@@ -98,6 +109,37 @@ def judge_pairs(
         judged += all(shown.key in known for shown in orders)
         progress(judged)
     return Judged(judged, unreadable, version)
+
+
+def judge_evaluation(evaluation: Evaluation, model: str, count: int = 0) -> Iterator[Sentence]:
+    """Let a model judge the first `count` pairs (0: all) of each test set and candidate; yield what came of each candidate.
+
+    Raises UserError when the server fails; the next call goes on.
+    """
+    engine, version = find_judge(), judge_prompt()[1]
+    first, *others = evaluation.config().candidates
+    for candidate in others:
+        unreadable = 0
+        for test_set in evaluation.known()["test_sets"]:
+            pairs = pairs_of(evaluation, test_set, candidate)
+            unreadable += judge_pairs(engine, model, pairs[: count or None], evaluation.folder).unreadable
+        own = [
+            one
+            for one in read_judgements(evaluation.folder)
+            if (one["judge"], one.get("prompt")) == (as_title(model), version)
+            and {one["left"], one["right"]} == {first, candidate}
+        ]
+        pairs_seen, same = agreement_of_orders(own, judge_of(own[0])) if own else (0, 0)
+        yield joined(
+            [
+                _("{candidate}:", candidate=candidate_title(candidate, evaluation.owner)),
+                win_sentence(win_rate(own, first, candidate)),
+                _("In {same:,} of {pairs:,} pairs the order made no difference.", same=same, pairs=pairs_seen),
+                n_("{count:,} reply had no verdict.", "{count:,} replies had no verdict.", unreadable)
+                if unreadable
+                else "",
+            ]
+        )
 
 
 def read_verdict(reply: str) -> Choice | None:

@@ -9,10 +9,12 @@ import pytest
 from chat.remote import RemoteEngine
 from common.errors import UserError
 from evaluation import model_judge
+from evaluation.__main__ import main
 from evaluation.judging import JUDGEMENTS_FILE, agreement_of_orders, judge_of, read_judgements, win_rate
 from evaluation.model_judge import find_judge, judge_pairs, judge_prompt, read_verdict
 from tests.chat.openai_server import openai_server
 from tests.evaluation.test_judging import NAMES, pairs
+from tests.evaluation.test_table import make_whole
 
 JUDGE = "my-adapter"  # the model of that server with a window of 2,048 tokens
 
@@ -114,6 +116,23 @@ def test_long_texts_are_cut_to_the_window(tmp_path):
     with openai_server(say=lambda asked: '{"better": "tie"}') as (server, url):
         assert judge_pairs(RemoteEngine(url), JUDGE, [long], tmp_path).pairs == 1
     assert len(server.asked[0]["messages"][-1]["content"]) < 3 * 2048
+
+
+def test_the_command_line_lists_judges_and_lets_one_judge_an_evaluation(monkeypatch, capsys):
+    evaluation = make_whole("one", {"base": range(1, 11), "adapter:a": range(1, 31)})
+    assert main(["judge", "one"]) == 1 and "no server that could judge" in capsys.readouterr().err
+
+    def takes_what_is_known(asked: dict) -> str:
+        return json.dumps({"better": "BA"[answers_in(asked)[0] != "I do not know"]})
+
+    with openai_server(say=takes_what_is_known) as (server, url):
+        monkeypatch.setenv("CHAT_SERVER_URL", url)
+        assert main(["judge", "one"]) == 0 and JUDGE in capsys.readouterr().out and not server.asked
+        assert main(["judge", "one", "--model", JUDGE, "--count", "8"]) == 0
+        said = capsys.readouterr().out
+        assert len(server.asked) == 16 and judge_prompt()[1] in said
+    assert "Preferred in 8 of 8 decided pairs" in said and "In 8 of 8 pairs the order made no difference." in said
+    assert len(read_judgements(evaluation.folder)) == 16
 
 
 def test_a_judge_is_stopped_between_two_pairs(tmp_path):

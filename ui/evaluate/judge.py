@@ -7,20 +7,18 @@ import gradio as gr
 
 from common.language import _, n_
 from common.paths import as_title
-from evaluation.asked import read_asked
 from evaluation.judging import (
     Choice,
     Pair,
     agreements,
     keep_judgement,
     next_pair,
-    pairs_to_judge,
+    pairs_of,
     read_judgements,
     win_rate,
     win_sentence,
 )
 from evaluation.run import Evaluation
-from evaluation.table import read_results
 from ui.answers import lines_html
 from ui.evaluate.result import ResultView, is_compared, own_evaluation
 from ui.events import QUIET
@@ -104,19 +102,14 @@ def wire_judging(judging: Judging, view: ResultView, browser_key: gr.BrowserStat
     judging.result_button.click(on_result, chosen, judging.result_html, api_name="judged", **QUIET)
 
 
-def pairs_of(evaluation: Evaluation, test_set: object, candidate: object) -> list[Pair]:
+def compared_pairs(evaluation: Evaluation, test_set: object, candidate: object) -> list[Pair]:
     """Return the pairs of answers of the first candidate and another on a test set; [] for what was not compared."""
-    if not is_compared(evaluation, test_set, candidate):
-        return []
-    config, names = evaluation.config(), (evaluation.config().candidates[0], str(candidate))
-    items = read_asked(evaluation, str(test_set)).items
-    reference, other = ((name, read_results(evaluation, str(test_set), name)) for name in names)
-    return pairs_to_judge(str(test_set), items, reference, other, config.seed)
+    return pairs_of(evaluation, str(test_set), str(candidate)) if is_compared(evaluation, test_set, candidate) else []
 
 
 def pair_views(evaluation: Evaluation, test_set: object, candidate: object, name: object) -> list:
     """Return updates for the pair, its id, and the row of verdicts: the next pair that this judge has not judged."""
-    pairs, judge_name = pairs_of(evaluation, test_set, candidate), as_title(name if isinstance(name, str) else "")
+    pairs, judge_name = compared_pairs(evaluation, test_set, candidate), as_title(name if isinstance(name, str) else "")
     if not judge_name:
         return [hint_html(_("Say who judges first: a name or a letter.")), "", gr.Row(visible=False)]
     pair = next_pair(pairs, read_judgements(evaluation.folder), judge_name)
@@ -140,7 +133,7 @@ def judge(
 ) -> None:
     """Keep a verdict on the pair that was shown; a second press, which came before the next pair was seen, is none."""
     judge_name = as_title(name if isinstance(name, str) else "")
-    pair = next_pair(pairs_of(evaluation, test_set, candidate), read_judgements(evaluation.folder), judge_name)
+    pair = next_pair(compared_pairs(evaluation, test_set, candidate), read_judgements(evaluation.folder), judge_name)
     if pair and pair_id == f"{pair.test_set} {pair.item}":
         keep_judgement(evaluation.folder, pair, choice, judge_name)
 
