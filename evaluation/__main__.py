@@ -45,6 +45,7 @@ from evaluation.table import compare, read_table, rows_that_differ
 from models.hub.client import token_of
 
 POLL_SECONDS = 0.5
+SHOW_SECONDS = 10.0
 SHOWN_CHARACTERS = 300  # of a question or an answer
 
 
@@ -151,20 +152,18 @@ def _follow(evaluation: Evaluation) -> int:
 
 
 def _watch(evaluation: Evaluation) -> Progress:
-    """Print what is new until the evaluation ends; return its last progress."""
-    shown = ""
+    """Print what the evaluation does until it ends, counts every SHOW_SECONDS; return its last progress."""
+    activity, shown_at = "", 0.0
     while True:
         progress = read_progress(evaluation)
         if not progress.is_running:
             return progress
-        words = progress.activity
-        if progress.total:
-            words = joined([words, f"{progress.done:,}/{progress.total:,}"])
-        if progress.eta_seconds is not None:
-            words = joined([words, _("about {time} left", time=duration(progress.eta_seconds))], ", ")
-        if words != shown:
-            print(printable(words), flush=True)
-        shown = words
+        if progress.activity != activity or time.monotonic() - shown_at > SHOW_SECONDS:
+            count = f"{progress.done:,}/{progress.total:,}" if progress.total else ""
+            seconds = progress.eta_seconds
+            left = _("about {time} left", time=duration(seconds)) if seconds is not None else ""
+            print(printable(joined([progress.activity, count, left], "  ")), flush=True)
+            activity, shown_at = progress.activity, time.monotonic()
         time.sleep(POLL_SECONDS)
 
 

@@ -12,6 +12,7 @@ from common.language import Sentence, english
 from evaluation.run import PREPARING, Evaluation, Progress, Status
 
 WRITE_SECONDS = 1.0
+MIN_MEASURED = 8  # results
 
 
 class Work(NamedTuple):
@@ -64,22 +65,24 @@ class Pace:
             self._write()
 
     def eta_seconds(self) -> float | None:
-        """Return the seconds of what is left; None before anything was measured.
+        """Return the seconds of what is left; None before MIN_MEASURED results.
 
-        Work that was not measured takes as long as the same measurement on other test sets, else as the mean of all.
+        Work with fewer takes as long as the same measurement on other test sets, where that has as many, else as the mean of all:
+        the first results wait for a model to be loaded, or for a whole batch.
         """
 
-        def pace(kinds: list[Work]) -> float | None:
-            seconds, count = (sum(self._measured[kind][part] for kind in kinds) for part in (0, 1))
-            return seconds / count if count else None
+        def pace(kinds: Iterable[Work]) -> float | None:
+            measured = [self._measured[kind] for kind in kinds if kind in self._measured]
+            count = sum(count for _seconds, count in measured)
+            return sum(seconds for seconds, _count in measured) / count if count >= MIN_MEASURED else None
 
-        known = list(self._measured)
-        if not known:
+        mean = pace(self._measured)
+        if mean is None:
             return None
         total = 0.0
         for work, count in self._left.items():
-            alike = [kind for kind in known if kind.needs == work.needs]
-            total += count * (pace([work] if work in known else alike) or pace(known) or 0.0)
+            alike = [kind for kind in self._measured if kind.needs == work.needs]
+            total += count * (pace([work]) or pace(alike) or mean)
         return total
 
     def end(self, status: Status, message: str, hint: str = "") -> None:

@@ -243,19 +243,20 @@ def test_the_rest_is_forecast_by_the_pace_of_each_kind_of_work(monkeypatch):
     write_json(evaluation.process_file, {"process": this_process(os.getpid())})
     pace = Pace(evaluation)
     slow, fast, other = Work("a", "answer"), Work("a", "loss"), Work("b", "answer")
-    pace.plan([slow] * 4 + [fast] * 10 + [other] * 2, there := 5)
-    assert pace.eta_seconds() is None and pace.total == 16 + there
+    pace.plan([slow] * 20 + [fast] * 20 + [other] * 2, there := 5)
+    assert pace.eta_seconds() is None and pace.total == 42 + there
     pace.begin(_("Preparing"))
-    for _number in range(2):
-        now[0] += 3
+    for number in range(8):
+        now[0] += 17 if number == 0 else 1  # the first ones wait for the model
         pace.add(slow)
-    assert pace.eta_seconds() == 2 * 3 + 2 * 3 + 10 * 3, "what was never measured takes as long as the mean"
+        assert (pace.eta_seconds() is None) == (number < 7), "a few say little"
+    assert pace.eta_seconds() == 3 * (12 + 2 + 20), "what was never measured takes as long as the mean"
     pace.begin(_("Preparing"))
-    for _number in range(4):
-        now[0] += 0.1
+    for _number in range(10):
+        now[0] += 0.5
         pace.add(fast)
-    assert pace.eta_seconds() == pytest.approx(2 * 3 + 2 * 3 + 6 * 0.1)
+    assert pace.eta_seconds() == pytest.approx(3 * (12 + 2) + 10 * 0.5)
     shown = read_progress(evaluation)
-    assert shown.done == 7 and shown.is_running, "written at most once a second"
+    assert shown.done == 5 + 18 and shown.is_running, "written at most once a second"
     pace.end("stopped", _("Stopped."))
-    assert read_progress(evaluation) == Progress("stopped", "", 11, 21, None, _("Stopped."), "")
+    assert read_progress(evaluation) == Progress("stopped", "", 5 + 18, 47, None, _("Stopped."), "")
