@@ -94,12 +94,12 @@ def test_an_evaluation_that_was_stopped_killed_and_resumed_finds_what_one_in_one
 
     broken = start(config)
     assert broken.id == "one-2"
-    wait(broken, lambda progress: progress.done > 5)
+    wait(broken, lambda progress: len(results(broken)) > 5)
     request_stop(broken)
     assert wait(broken).status == "stopped" and read_table(broken), "what is there is a table"
     stopped_at = len(results(broken))
     resume(broken)
-    wait(broken, lambda progress: progress.done > stopped_at + 5)
+    wait(broken, lambda progress: len(results(broken)) > stopped_at + 5)
     os.kill(json.loads(broken.process_file.read_text())["process"]["pid"], signal.SIGKILL)
     killed = wait(broken)
     assert killed.status == "interrupted" and stopped_at < len(results(broken)) < len(measured)
