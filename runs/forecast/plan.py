@@ -13,7 +13,7 @@ FORWARD_SHARE = 1 / 3  # of the work of training on a token: evaluating it
 MAX_EVALUATION_SHARE = 0.15  # of the time of a short training: its evaluations
 MIN_EVALUATED_ROWS = 16
 # of each test set, at every evaluation; and of the time of a short training, all of them at all evaluations
-MAX_TEST_TOKENS, MIN_TEST_TOKENS, MAX_TEST_SHARE = 4000, 500, 0.07
+MAX_TEST_TOKENS, MIN_TEST_TOKENS, MAX_TEST_SHARE = 4000, 500, 0.06
 
 
 class TextFacts(TypedDict):
