@@ -27,6 +27,7 @@ from common.paths import LOCAL_OWNER
 from data.test_sets import find_test_set
 from evaluation.config import RUN
 from evaluation.results import Difference, Estimate
+from models.base import choose_base, fetch_base
 from models.hub.client import token_of
 from models.hub.errors import child_environment
 from models.precision import PRECISIONS
@@ -124,7 +125,13 @@ def measure(
     if precision not in PRECISIONS:
         raise UserError(_("There is no precision '{precision}'.", precision=precision[:40]))
     find_run(test_set.removeprefix(RUN), owner) if test_set.startswith(RUN) else find_test_set(test_set, owner)
-    request = {"adapter": str(adapter.folder), "test_set": test_set, "precision": precision}
+    base_folder = fetch_base(choose_base(adapter.base_choice, adapter.base_revision), tell, stop)
+    request = {
+        "adapter": str(adapter.folder),
+        "base": str(base_folder),
+        "test_set": test_set,
+        "precision": precision,
+    }
     ask_child("evaluation.repair_process", request, child_environment(), tell, stop)
     found = read_sweep(adapter)
     assert found

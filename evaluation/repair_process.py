@@ -28,7 +28,6 @@ from evaluation.likelihood import answer_losses, text_losses
 from evaluation.repair import FILE
 from evaluation.scores import SCORES, Parts
 from evaluation.statistics import difference, estimate
-from models.base import choose_base, fetch_base
 from models.family import shape_of
 from models.hardware import available_memory
 from runs.labels import title_of
@@ -39,7 +38,8 @@ from runs.test_sets import draw
 SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of alpha: the base to the adapter as it is
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 GENERAL = "general"
-MAX_HELD_OUT_ROWS = 300
+MAX_HELD_OUT_ROWS = 200
+MAX_TEXTS, MAX_TEXT_CHARACTERS = 30, 180  # about 5,000 tokens, English and Korean: the beginnings of many texts
 BYTES_A_WEIGHT = {"fp32": 4, "auto": 4, "8bit": 3, "4bit": 3, "bf16": 2, "fp16": 2}  # while the base is loaded
 MAX_LIBRARY_BYTES = 1_000_000_000  # what torch takes, and the activations
 LOSS = SCORES["loss"]
@@ -56,7 +56,9 @@ def _work(request: dict[str, Any], tell: Tell) -> None:
     title, held_out = _held_out(request["test_set"], adapter.folder.parent.name)
     waiting = _("Waiting for the end of another training or evaluation on this machine")
     with accelerator(lambda: tell(waiting, None)):
-        measure_points(adapter, title, held_out, draw(GENERAL, adapter.folder.parent.name), request["precision"], tell)
+        drawn = draw(GENERAL, adapter.folder.parent.name)
+        general: list[Item] = [{**item, "text": item["text"][:MAX_TEXT_CHARACTERS]} for item in drawn[:MAX_TEXTS]]
+        measure_points(adapter, Path(request["base"]), title, held_out, general, request["precision"], tell)
 
 
 def _held_out(test_set: str, owner: str) -> tuple[str, list[Item]]:
@@ -75,11 +77,16 @@ def _held_out(test_set: str, owner: str) -> tuple[str, list[Item]]:
 
 
 def measure_points(
-    adapter: Adapter, title: str, held_out: list[Item], general: list[Item], precision: str, tell: Tell
+    adapter: Adapter,
+    base_folder: Path,
+    title: str,
+    held_out: list[Item],
+    general: list[Item],
+    precision: str,
+    tell: Tell,
 ) -> None:
     """Measure the loss on both at each point of both repairs, and write repair.json. Raises UserError."""
     Loras(adapter)  # refuses what is no sum of LoRAs before anything is loaded
-    base_folder = fetch_base(choose_base(adapter.base_choice, adapter.base_revision), tell)
     _check_memory(base_folder, precision)
     repairs, notes, intruders = [Repair("scale", value) for value in SCALES], [], None
     try:
@@ -93,9 +100,8 @@ def measure_points(
         for place, repair in enumerate(repairs):
             values = {"point": repair.words(), "done": place + 1, "total": len(repairs)}
             tell(_("Measuring {point} ({done} of {total})", **values), place / len(repairs))
-            point = Path(folder) / str(
-                place
-            )  # a whole adapter: all are asked in its template, the base (alpha times 0) too
+            # a whole adapter: all are asked in its template, the base (alpha times 0) too
+            point = Path(folder, str(place))
             shutil.copytree(adapter.folder, point, ignore=shutil.ignore_patterns("*.safetensors"))
             write_repaired(adapter, repair, point)
             model = Model(base_folder, precision, point)

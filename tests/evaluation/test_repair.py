@@ -41,7 +41,7 @@ def loss_of(results) -> float:
 
 def test_the_ends_are_base_and_adapter_and_all_is_kept_with_its_interval(adapter, tiny_base):
     told = []
-    measure_points(adapter, "My rows", ROWS, TEXTS, "fp32", lambda words, part: told.append(str(words)))
+    measure_points(adapter, tiny_base, "My rows", ROWS, TEXTS, "fp32", lambda words, part: told.append(str(words)))
     sweep = read_sweep(adapter)
     assert [point.repair.kind for point in sweep.points] == 5 * ["scale"] + 4 * ["reduce"]
     assert sweep.intruders > 0 and any("Measuring alpha × 0.5 (3 of 9)" in words for words in told)
