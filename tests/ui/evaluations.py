@@ -76,7 +76,7 @@ def put_evaluation(
     ended = evaluation.table_file.stat().st_mtime
     os.utime(evaluation.config_file, (ended - seconds, ended - seconds))
     if answers[0] != answers[1]:
-        rows = [[number, 0.0, 100.0] for number in range(1, count + 1)]
+        rows = [[number, 0.0, 1.0] for number in range(1, count + 1)]
         write_json(evaluation.rows_file, {SET: {"exact": {ADAPTER: rows}}})
     evaluation.write_progress(Progress(status, "", 2, 2))
     return evaluation

@@ -32,7 +32,7 @@ def test_each_difference_stands_with_its_interval_its_word_and_the_number_of_que
     assert exact[3:] == ["-5.0 [-15.0, +5.0] not decided about 1,234 rows would show it", "40"]
     shown = tables_html(LINES, {SET: "My exam"}, NAMES)
     assert "<td class='better'>" in shown and "<td class='undecided'>" in shown
-    assert "role='region' tabindex='0' aria-label='My exam'" in shown, "a keyboard reaches what scrolls"
+    assert "role='group' tabindex='0' aria-label='My exam'" in shown, "a keyboard reaches what scrolls"
 
 
 def test_where_neither_way_is_better_no_word_says_so():

@@ -47,7 +47,7 @@ def build_own_sets() -> OwnSets:
         file = gr.File(
             label=_("Or a file: questions with answers, multiple choice, or text"),
             file_types=[*KINDS, ".gz"],
-            height=130,
+            height=160,
         )
         add_button = gr.Button(_("Add the test set"), size="sm")
         said_html = gr.HTML("")

@@ -104,8 +104,9 @@ def _wire_form(form: EvaluateForm, view: ResultView, browser_key: gr.BrowserStat
     max_items = form.settings["max_items"]
     choice = [form.adapters, form.few_shot, form.test_sets, max_items]
     newest: Wiring = {"inputs": [browser_key, *choice], "trigger_mode": "always_last", **QUIET}
-    form.adapters.change(on_adapters, outputs=[form.test_sets, form.plan_html], **newest)
-    gr.on([one.change for one in (form.few_shot, form.test_sets, max_items)], on_plan, outputs=form.plan_html, **newest)
+    # what a person changes: a dropdown also tells a change when it comes on the page, before its list does
+    form.adapters.input(on_adapters, outputs=[form.test_sets, form.plan_html], **newest)
+    gr.on([one.input for one in (form.few_shot, form.test_sets, max_items)], on_plan, outputs=form.plan_html, **newest)
     find_while_typing(form.adapters, browser_key, adapter_choices)
     inputs = [browser_key, view.evaluations_dropdown, *choice]
     lists = [form.adapters, form.test_sets, form.plan_html, form.own_sets.sets_dropdown, view.evaluations_dropdown]

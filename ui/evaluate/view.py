@@ -55,7 +55,7 @@ def _table(lines: Sequence[Line], title: str, candidates: Mapping[str, str]) -> 
     notes = "".join(map(hint_html, dict.fromkeys(str(note) for line in lines for note in line.notes)))
     label = html.escape(title)
     return (
-        f"<h3>{label}</h3><div class='scrolls' role='region' tabindex='0' aria-label='{label}'>"
+        f"<h3>{label}</h3><div class='scrolls' role='group' tabindex='0' aria-label='{label}'>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{notes}"
     )
 
