@@ -13,6 +13,7 @@ import pytest
 from common.files import read_json_lines
 from common.paths import adapters_folder, runs_folder
 from data.intake import prepare
+from evaluation import process
 from evaluation.config import EvaluationConfig
 from evaluation.run import Evaluation, Progress, find_evaluation, read_progress
 from evaluation.start import delete_evaluation, keep_file, request_stop, resume, start
@@ -117,9 +118,10 @@ def test_an_evaluation_that_was_stopped_killed_and_resumed_finds_what_one_in_one
     assert again and all(line.difference and line.difference.verdict == "undecided" for line in again)
 
     (adapters_folder() / "mine" / "adapter_model.safetensors").write_bytes(b"another")
-    resume(broken)  # at once: the process that said its last word may still be ending
-    refused = wait(broken)
+    assert process.main(["--evaluation", str(broken.folder)]) == 1
+    refused = read_progress(broken)
     assert refused.status == "failed" and "has changed since" in refused.message
+    broken.process_file.unlink()  # it named the process of the tests
     delete_evaluation(broken)
     assert not broken.folder.exists() and find_evaluation("one").folder == whole.folder
 
