@@ -47,10 +47,10 @@ def test_on_a_priced_space_the_plan_tells_the_cost_as_a_sentence():
 @pytest.mark.parametrize(
     ("forecasts", "lines"),
     [
-        (None, ["Estimating the time", "and the memory ..."]),
+        (None, ["Estimating time", "and memory ..."]),
         ({}, ["Time and memory", "not known yet"]),
         ({DEFAULT: Forecast(240, 3 * 2**30, True)}, ["about 4 min", "3.0 GiB of memory"]),
-        ({DEFAULT: Forecast(240, 3 * 2**30, False)}, ["about 4 min, estimated", "3.0 GiB of memory"]),
+        ({DEFAULT: Forecast(240, 3 * 2**30, False)}, ["4 min, estimated", "3.0 GiB of memory"]),
     ],
 )
 def test_a_preset_says_what_it_takes_and_whether_that_was_measured(forecasts, lines):

@@ -39,10 +39,10 @@ def preset_choices(forecasts: Mapping[str, Forecast] | None) -> list[tuple[str, 
     for preset in PRESETS:
         takes = _("Time and memory\nnot known yet")
         if forecasts is None:
-            takes = _("Estimating the time\nand the memory ...")
+            takes = _("Estimating time\nand memory ...")
         elif forecast := forecasts.get(preset):
             time = duration(forecast.seconds)
-            about = _("about {time}", time=time) if forecast.is_measured else _("about {time}, estimated", time=time)
+            about = _("about {time}", time=time) if forecast.is_measured else _("{time}, estimated", time=time)
             takes = f"{about}\n{_('{size} of memory', size=_gib(forecast.memory_bytes))}"
         choices.append((f"{said(preset)}\n{takes}\n{said(HELP[preset])}", preset))
     return choices
