@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from adapters.evaluated import read_evaluated
 from common.files import read_json_lines
 from common.paths import adapters_folder, runs_folder
 from data.intake import prepare
@@ -92,6 +93,9 @@ def test_an_evaluation_that_was_stopped_killed_and_resumed_finds_what_one_in_one
     table, measured = read_table(whole), results(whole)
     assert len(measured) == len(set(measured)) == read_progress(whole).total
     _check_what_was_asked(whole)
+    kept = {one.name: one for one in read_evaluated(adapters_folder() / "mine")}
+    assert {*kept} == {*config.test_sets} and kept["run:mine"].kind == "held-out", "its adapter has the scores"
+    assert all(score.base and score.difference for one in kept.values() for score in one.scores)
 
     broken = start(config)
     assert broken.id == "one-2"
