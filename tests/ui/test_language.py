@@ -9,9 +9,12 @@ import pytest
 from fastapi.testclient import TestClient
 from starlette.requests import HTTPConnection
 
+from adapters.library import find_adapter
 from common import language
 from common.errors import UserError
 from common.language import ENGLISH, KOREAN, _
+from tests.ui.evaluations import put_adapter
+from ui.adapters.view import facts_html
 from ui.guard import guarded
 from ui.language import COOKIE, in_words, language_of, texts_of
 from ui.messages import shown
@@ -158,3 +161,10 @@ def test_a_page_with_other_components_is_not_served():
     made = small()
     with pytest.raises(RuntimeError):
         texts_of(made.config, made._id, build, KOREAN)
+
+
+def test_a_value_that_was_said_before_the_page_is_in_its_language():
+    put_adapter("coach")
+    adapter = find_adapter("coach")
+    with language.language(KOREAN):
+        assert "<dd>가the base&#x27;s</dd>" in facts_html(adapter)

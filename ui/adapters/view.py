@@ -105,7 +105,7 @@ def scores_html(adapter: Adapter) -> str:
 def _terms(pairs: list[tuple[str, str]]) -> str:
     """Return (label, value) pairs as an HTML list of terms, without those that are empty."""
     rows = "".join(
-        f"<dt>{html.escape(label)}</dt><dd>{html.escape(value[:500])}</dd>" for label, value in pairs if value
+        f"<dt>{html.escape(label)}</dt><dd>{html.escape(str(value)[:500])}</dd>" for label, value in pairs if value
     )
     return f"<dl class='facts'>{rows}</dl>"
 
