@@ -60,7 +60,14 @@ def put_evaluation(
     evaluation.items_folder.mkdir(parents=True)
     config = EvaluationConfig(title, ["base", ADAPTER], [SET])
     write_text(evaluation.config_file, config.to_yaml())
-    asked = {"title": "My exam", "kind": "conversations", "labels": [], "fingerprint": "f" * 64, "rows": count, "asked": count}
+    asked = {
+        "title": "My exam",
+        "kind": "conversations",
+        "labels": [],
+        "fingerprint": "f" * 64,
+        "rows": count,
+        "asked": count,
+    }
     asked |= {"dataset": "", "revision": ""}
     versions = {"base": "embedded", "base_revision": "", "adapters": {"coach": "0"}, "unknown_data": [], "seed": 0}
     versions |= {"packages": {}, "test_sets": {SET: asked | {"exact": 0, "near": 0, "shots": []}}}

@@ -142,7 +142,12 @@ def test_a_program_starts_an_evaluation_and_reads_its_table(monkeypatch):
         with pytest.raises(gr.Error):
             programs.evaluate("coach", wrong)
     facts = programs.evaluation(put_evaluation().id)
-    assert facts["status"] == "done" and [line["score"] for line in facts["table"]] == ["loss", "loss", "exact", "exact"]
+    assert facts["status"] == "done" and [line["score"] for line in facts["table"]] == [
+        "loss",
+        "loss",
+        "exact",
+        "exact",
+    ]
     assert facts["table"][1]["difference"]["verdict"] == "better" and facts["table"][1]["difference"]["n"] == 40
 
 
