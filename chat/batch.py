@@ -32,7 +32,7 @@ class JoinedCaches:
 
     def __init__(self, network) -> None:
         self.network = network
-        self.caches: list[Cache] = []
+        self.caches: list[Cache | None] = []  # row by row; None where one has left
         self._kv: Any = None
 
     def step(self, caches: list[Cache], tokens: list[int]):
@@ -43,7 +43,6 @@ class JoinedCaches:
             self.split()
             return read_prompt(self.network, caches[0], tokens)[None]
         if [id(cache) for cache in caches] != [id(cache) for cache in self.caches]:
-            self.split()
             self._join(caches)
         width = self._kv.get_seq_length() + 1
         lengths = [len(cache.ids) + 1 for cache in caches]
@@ -61,26 +60,33 @@ class JoinedCaches:
         return logits
 
     def _join(self, caches: list[Cache]) -> None:
-        """Copy the caches into one, each aligned to the right."""
-        import torch
-        from torch.nn.functional import pad
+        """Copy the caches into one, each aligned to the right; rows that are not among `caches` leave."""
+        from chat.patches.room import RoomyLayer
 
-        width = max(len(cache.ids) for cache in caches)
-        self._kv = _new_kv(self.network)
-        for layer in range(len(caches[0].kv.layers)):
-            rows: list[list] = [[], []]
-            for cache in caches:
-                gap = (0, 0, width - len(cache.ids), 0)
-                rows[0].append(pad(cache.kv.layers[layer].keys, gap))
-                rows[1].append(pad(cache.kv.layers[layer].values, gap))
-            self._kv.update(torch.cat(rows[0]), torch.cat(rows[1]), layer)
-        self.caches = list(caches)
+        rows = {id(cache): row for row, cache in enumerate(self.caches)}
+        for cache in self.caches:
+            if not any(cache is other for other in caches):
+                self.leave(cache)
+        parts = [(self._kv, rows[id(one)], -len(one.ids)) if id(one) in rows else (one.kv, 0, 0) for one in caches]
+        joined = _new_kv(self.network)
+        for number in range(len(joined.layers)):
+            layers = [(kv.layers[number], row, start) for kv, row, start in parts]
+            keys = [layer.keys[row, :, start:] for layer, row, start in layers]
+            joined.layers[number] = RoomyLayer(keys, [layer.values[row, :, start:] for layer, row, start in layers])
+        self.caches, self._kv = list[Cache | None](caches), joined
+
+    def leave(self, cache: Cache | None) -> None:
+        """Copy the row of `cache`, if it has one, back into it; the others stay where they are until the next step."""
+        row = next((row for row, joined in enumerate(self.caches) if joined is cache), None)
+        if cache is None or row is None:
+            return
+        for own, common in zip(cache.kv.layers, self._kv.layers, strict=True):
+            own.keys = common.keys[row : row + 1, :, -len(cache.ids) :].clone()
+            own.values = common.values[row : row + 1, :, -len(cache.ids) :].clone()
+        self.caches[row] = None
 
     def split(self) -> None:
         """Copy the joined keys and values back into each conversation's own cache."""
-        for row, cache in enumerate(self.caches):
-            length = len(cache.ids)
-            for own, common in zip(cache.kv.layers, self._kv.layers, strict=True):
-                own.keys = common.keys[row : row + 1, :, -length:].clone()
-                own.values = common.values[row : row + 1, :, -length:].clone()
+        for cache in self.caches:
+            self.leave(cache)
         self.caches, self._kv = [], None

@@ -268,8 +268,8 @@ class Scheduler:
 
     def _finish(self, request: Request, ended: bool) -> None:
         """End the request, and keep its cache for the next turn."""
-        if self._joined_caches and any(cache is request.cache for cache in self._joined_caches.caches):
-            self._joined_caches.split()
+        if self._joined_caches:
+            self._joined_caches.leave(request.cache)
         self._active = [other for other in self._active if other is not request]
         self.caches.put(request.conversation, request.cache)
         request.out.put(ended)

@@ -343,6 +343,19 @@ def test_transformers_caches_keep_keys_and_values_a_layer():
     assert cache.get_seq_length() == 2, sources("transformers")
 
 
+def test_transformers_caches_take_layers_of_another_class():
+    """chat/patches/room.py."""
+    from transformers import DynamicCache, LlamaConfig
+    from transformers.cache_utils import DynamicLayer
+
+    cache = DynamicCache(config=LlamaConfig(num_hidden_layers=2))
+    assert [type(layer) for layer in cache.layers] == [DynamicLayer, DynamicLayer], sources("transformers")
+    assert parameters(DynamicLayer.update)[:3] == ["self", "key_states", "value_states"], sources("transformers")
+    assert parameters(DynamicLayer.lazy_initialization) == ["self", "key_states", "value_states"], sources(
+        "transformers"
+    )
+
+
 def test_transformers_sampler_of_alike_lengths_draws_from_its_generator():
     """trainer/row_order.py sets `generator` before each epoch."""
     from transformers.trainer_pt_utils import LengthGroupedSampler
