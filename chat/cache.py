@@ -7,9 +7,12 @@ A cache knows the tokens that it holds. For a new prompt the common beginning is
 appended, an edit, an undo or a left-out turn crops. Another model (another adapter) has no beginning in common.
 """
 
+import copy
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
+
+MIN_SHARED_TOKENS = 8  # fewer are read as fast as they are copied
 
 
 @dataclass
@@ -26,6 +29,19 @@ class Cache:
         if length < len(self.ids):
             self.kv.crop(length - len(self.ids))
             self.ids = self.ids[:length]
+
+    def beginning(self, model: object, ids: list[int]) -> "Cache | None":
+        """Return a copy of what this cache has in common with the prompt `ids` for `model`; None where it is not much.
+
+        While the cache is joined with others, `kv` holds only what came before.
+        """
+        held = self.kv.get_seq_length() if self.kv and self.model == model else 0
+        length = min(shared_length(self.ids[:held], ids), len(ids) - 1)
+        if length < MIN_SHARED_TOKENS:
+            return None
+        kv = copy.deepcopy(self.kv)
+        kv.crop(length - held)
+        return Cache(model, ids[:length], kv, self.person)
 
     def memory_bytes(self) -> int:
         """Return the size of the keys and values."""

@@ -130,16 +130,18 @@ class Engine:
         """Answer many conversations in batches, greedily or sampled; for comparing models, not for talking.
 
         Yields each whole reply as soon as those before it are whole. Only as many conversations are taken as keep the batch
-        full. Closing the generator ends the generation.
+        full. What a prompt has in common with the first one is not read again. Closing the generator ends the generation.
         """
         sampling.check()
         asked: deque[tuple[_Answer, Request]] = deque()
+        first: Request | None = None
         left, most = iter(conversations), AHEAD * self._scheduler.most_at_once
         try:
             while True:
                 for messages in itertools.islice(left, most - len(asked)):
                     answer = _Answer(check_messages(messages), sampling, False)
-                    request = Request(model, sampling, threading.Event())
+                    request = Request(model, sampling, threading.Event(), like=first)
+                    first = first or request
                     self._scheduler.submit(request, is_limited=False)
                     asked.append((answer, request))
                     list(self._prepare(request, answer))

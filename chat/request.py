@@ -36,6 +36,7 @@ class Request:
     room: int = 0  # tokens that may still be written
     chooser: Chooser | None = None
     stop_ids: set[int] = field(default_factory=set)
+    like: "Request | None" = None  # another one that may begin with the same tokens
 
     def base(self) -> tuple:
         """Return (folder, precision) of the base: requests with the same one can share a batch."""

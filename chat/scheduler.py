@@ -181,6 +181,9 @@ class Scheduler:
         def read() -> None:
             self._attach(request)
             self.resident.switch([request.key])
+            if request.like and not request.cache.ids:
+                request.cache = request.like.cache.beginning(request.key, request.ids) or request.cache
+                request.todo = request.ids[len(request.cache.ids) :]
             piece, request.todo = request.todo[:PIECE_TOKENS], request.todo[PIECE_TOKENS:]
             logits = read_prompt(self.resident.network, request.cache, piece)
             if not request.todo:

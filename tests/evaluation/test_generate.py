@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from chat import scheduler
 from chat.engine import Engine, Model, Sampling
 from evaluation.generate import answers
 from evaluation.likelihood import answer_losses
@@ -30,6 +31,19 @@ def test_answers_in_batches_are_those_of_the_chat_one_by_one(tiny_base, shots):
     assert {(one["new_tokens"], one["ended"], one["is_repeating"], one["is_cut"]) for one in together} == {
         (12, False, False, False)
     }
+
+
+def test_what_prompts_have_in_common_is_read_once(tiny_base, monkeypatch):
+    read, original = [], scheduler.read_prompt
+    monkeypatch.setattr(
+        scheduler, "read_prompt", lambda network, cache, ids: (read.append(len(ids)), original(network, cache, ids))[1]
+    )
+    items = [{"number": number, "messages": [{"role": "user", "content": f"And {number}?"}]} for number in range(5)]
+    found = list(answers(Engine(most_at_once=2), Model(tiny_base, "fp32"), items, 12, NEVER, SHOTS))
+    first, *others = read
+    assert first > 30 and len(others) == 4 and max(others) < 16
+    alone = [*answers(Engine(), Model(tiny_base, "fp32"), items[4:], 12, NEVER, SHOTS)]
+    assert found[4] == alone[0]
 
 
 def test_a_repeating_answer_and_one_that_ended_are_told_apart(tiny_base, monkeypatch):
