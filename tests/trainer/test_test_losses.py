@@ -14,6 +14,7 @@ from runs.run import Run, read_state
 from runs.test_sets import draw, read_test_set
 from tests.running import events, losses, run_main, small_settings
 from trainer.stages import history
+from trainer.studio_trainer import StudioTrainer
 from trainer.test_losses import PIECE_TOKENS, token_rows
 
 
@@ -80,6 +81,28 @@ def test_a_resume_measures_what_is_missing_and_finds_what_the_run_left_alone_fou
     assert run_main(stopped) == 0
     found = history(stopped, 1).tested
     assert {step: found[step]["general"]["loss"] for step in straight} == straight
+
+
+def test_a_stop_ends_a_measurement_and_a_resume_still_finds_the_base(settings, monkeypatch):
+    straight = trained("straight", **settings)
+    run, batches = create_run(TrainConfig(name="cut", **settings)), []
+    predict = StudioTrainer.prediction_step
+
+    def counted(self, *arguments, **more):
+        batches.append(self.state.global_step)
+        if len(batches) == 3:  # the first one is of held-out rows
+            run.request_stop()
+        return predict(self, *arguments, **more)
+
+    monkeypatch.setattr(StudioTrainer, "prediction_step", counted)
+    assert run_main(run) == 0
+    (stopped,) = events(run, "stopped")
+    assert batches[:3] == [0, 0, 0] and "step 1 of 4" in stopped["message"] and stopped["metrics"]["loss_before"] > 0
+    assert not stopped["metrics"]["forgotten"] and 0 not in measured(run)
+    run.stop_file.unlink(missing_ok=True)
+    assert run_main(run) == 0 and losses(run)[-3:] == losses(straight)[1:]
+    assert measured(run) | measured(straight) == measured(run), "the base, too, though the adapter has learned since"
+    assert general_nats(events(run, "done")[0]["metrics"]) == general_nats(events(straight, "done")[0]["metrics"])
 
 
 def test_where_nothing_is_held_out_test_sets_are_measured_where_an_evaluation_would_be(settings):

@@ -66,10 +66,11 @@ def ask_to_stop(progress) -> None:
 
 @pytest.fixture
 def long_looks(settings, tmp_path) -> dict:
-    """Twenty batches of held-out rows at every look."""
+    """Twenty batches of held-out rows at every look, and no others."""
     rows = [{"prompt": f"What is {n}?", "completion": f"{n}."} for n in range(100, 120)]
     held_out = write_rows(tmp_path / "held_out.jsonl", rows)
-    return {**settings, "eval_data": held_out, "max_steps": 6, "eval_steps": 2, "per_device_train_batch_size": 1}
+    looks = {"eval_data": held_out, "test_sets": "", "eval_steps": 2, "per_device_train_batch_size": 1}
+    return {**settings, **looks, "max_steps": 6}
 
 
 @pytest.mark.parametrize(("batch", "step", "batches"), [(3, 1, [0] * 3 + [1] * 20), (23, 2, [0] * 20 + [2] * 23)])
