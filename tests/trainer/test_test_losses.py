@@ -78,6 +78,7 @@ def test_a_resume_measures_what_is_missing_and_finds_what_the_run_left_alone_fou
     straight = measured(trained("straight", **settings))
     stopped = create_run(TrainConfig(name="stopped", **settings))
     assert run_main(stopped, stop_at=3) == 0 and list(measured(stopped))[:2] == [0, 2]
+    stopped.stop_file.unlink()
     assert run_main(stopped) == 0
     found = history(stopped, 1).tested
     assert {step: found[step]["general"]["loss"] for step in straight} == straight
