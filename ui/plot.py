@@ -16,6 +16,7 @@ MAX_POINTS = 400  # of one line: more than a screen shows apart
 UNITS = 1000  # of the SVG, across and down
 MAX_NAMED_DOTS = 8
 MIN_LABEL_DISTANCE = 0.09  # between two labels, of the height
+MAX_LABEL_WIDTH = 0.35  # of a dot's label, of the width
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,22 @@ class Dot:
 
 
 def scatter_html(title: str, x_title: str, y_title: str, dots: Sequence[Dot]) -> str:
-    """Return a plot of dots, each with its name: all of few are written beside them, of many they are told to whoever points."""
+    """Return a plot of dots: the names of few are written beside them, the first one where two would lie over each other.
+
+    All names are told to whoever points.
+    """
     across, down = axes_of([[(0, dot.x) for dot in dots]]), axes_of([[(0, dot.y) for dot in dots]])
     if across is None or down is None:
         return ""
     marks, words = "", ""
+    named: list[tuple[float, float]] = []
     for dot in dots:
         x, y = 1 - across.place(0, dot.x)[1], down.place(0, dot.y)[1]
+        is_free = all(abs(x - left) > MAX_LABEL_WIDTH or abs(y - top) > MIN_LABEL_DISTANCE for left, top in named)
         told = html.escape(_dot_words(dot, x_title, y_title))
         marks += f"<path class='dot main' d='M{_at(x)} {_at(y)}h0'><title>{told}</title></path>"
-        if len(dots) <= MAX_NAMED_DOTS:
+        if len(dots) <= MAX_NAMED_DOTS and is_free:
+            named.append((x, y))
             name = html.escape(dot.name)
             words += f"<span class='label main' style='left:{x:.2%};top:{y:.2%}' title='{told}'>{name}</span>"
     for value in down.values:

@@ -10,6 +10,7 @@ from evaluation.repair import read_sweep
 from tests.adapters.conftest import made  # noqa: F401
 from tests.adapters.making import put
 from ui.adapters.repair import _views, on_keep, on_pick, sweep_html
+from ui.plot import Dot, scatter_html
 
 KEY = "a" * 32
 
@@ -65,3 +66,9 @@ def test_a_point_that_was_not_measured_is_a_sentence(adapter, chosen):
     with pytest.raises(gr.Error, match=r"No point is chosen|nothing is left"):
         on_keep(None, KEY, "one", chosen)
     assert adapter_names() == ["one"]
+
+
+def test_no_two_names_of_a_plot_lie_over_each_other_and_all_are_told():
+    page = scatter_html("t", "x", "y", [Dot(0.5, 0.5, "first"), Dot(0.51, 0.5, "second"), Dot(0, 0, "far")])
+    assert [name for name in ("first", "second", "far") if f">{name}</span>" in page] == ["first", "far"]
+    assert page.count("second") == 2

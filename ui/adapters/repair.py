@@ -144,11 +144,9 @@ def _views(sweep: Sweep | None) -> list:
 
 def sweep_html(sweep: Sweep) -> str:
     """Return the points as a plot of forgotten against known, and as a table with intervals."""
-    dots = [
-        Dot(point.forgotten.value, point.held_out.value, str(point.words()))
-        for point in sweep.points
-        if not point.is_base
-    ]
+    # the base would squeeze the others into a corner; the names of the first are written before those that lie near them
+    shown_points = sorted((one for one in sweep.points if not one.is_base), key=lambda one: one != sweep.best)
+    dots = [Dot(one.forgotten.value, one.held_out.value, str(one.words())) for one in shown_points]
     plot = scatter_html(
         str(_("Towards the lower left: knows more, forgot less")),
         str(_("Forgotten: rise of the loss on general text (nats)")),
