@@ -13,7 +13,7 @@ from evaluation.config import ADAPTER, BASE
 from evaluation.repair import held_out_of
 from evaluation.results import Difference, Estimate, Line
 from evaluation.run import Evaluation
-from evaluation.scores import SCORES
+from evaluation.scores import SCORES, Score
 from evaluation.table import read_table
 
 
@@ -44,7 +44,9 @@ def keep_scores(evaluation: Evaluation) -> None:
                 fingerprint=asked["fingerprint"],
                 time=time.time(),
                 versions=known["packages"],
-                scores=tuple(score for line in own if (score := _measured(line, base.get(line.score)))),
+                scores=tuple(
+                    score for line in own if (score := measured(SCORES[line.score], line, base.get(line.score)))
+                ),
                 dataset=asked["dataset"],
                 revision=asked["revision"],
             )
@@ -53,9 +55,9 @@ def keep_scores(evaluation: Evaluation) -> None:
             keep_evaluated(adapter, found)
 
 
-def _measured(line: Line, base: Line | None) -> Measured | None:
-    """Return a score with the base's beside it; None where so few rows give no interval."""
-    score, value = SCORES[line.score], _number(line.estimate)
+def measured(score: Score, line: Line, base: Line | None) -> Measured | None:
+    """Return an adapter's score with its base's beside it; None where so few rows give no interval."""
+    value = _number(line.estimate)
     if value is None:
         return None
     before, beside = _number(base.estimate if base else None), _number(line.difference if base else None)
