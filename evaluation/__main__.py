@@ -10,6 +10,7 @@ python -m evaluation resume ID                   go on where it was
 python -m evaluation delete ID
 python -m evaluation compare A B                 all candidates of two, on the rows that both asked
 python -m evaluation judge ID --model NAME       a model of the server in CHAT_SERVER_URL compares answers in pairs
+python -m evaluation lm-eval --adapter A --tasks hellaswag,arc_easy    lm-eval's own tasks (pip install lm-eval)
 python -m evaluation test-sets                   what can be asked
 python -m evaluation test-sets add FILE          keep a file, or a split of a Hugging Face dataset, as a test set
 python -m evaluation test-sets delete ID
@@ -27,6 +28,7 @@ from common.language import _, joined, n_, said
 from common.words import duration
 from data.settings import DataSettings
 from data.test_sets import delete_test_set, keep_test_set, list_test_sets
+from evaluation import harness
 from evaluation.config import ADAPTER, BASE, FEW_SHOT, EvaluationConfig
 from evaluation.model_judge import PROMPT_FILE, find_judge, judge_evaluation, judge_prompt
 from evaluation.results import Line
@@ -94,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     judge = _named(jobs, "judge", _judge, _("let a model of the server in CHAT_SERVER_URL compare answers in pairs"))
     judge.add_argument("--model", default="", help=_("the model's name there; without it all are listed"))
     judge.add_argument("--count", type=int, default=0, help=_("how many pairs of each test set; 0: all"))
+    words = _("let lm-eval's own harness ask an adapter and its base")
+    harness.add_options(_job(jobs, "lm-eval", harness.work, words))
     sets = _job(jobs, "test-sets", _list_test_sets, _("what can be asked"))
     more = sets.add_subparsers(metavar="JOB")
     add = _job(more, "add", _add_test_set, _("keep a file or a split of a dataset as a test set"))
