@@ -110,7 +110,7 @@ def shown_of(run: Run, capsys) -> tuple[str, str, str]:
     history_view.run_choices(runs)
     history.search("local", history.RunFilter("title"))
     labels = {each.id: history_view.label_of(each) for each in runs}
-    view = html.unescape(run_view.render(run)[0])
+    view = html.unescape("".join(run_view.render(run)[:2]))  # its status, its curves and notes
     assert len(listed) == len(labels) == len(runs)
     (line,) = [line for line in listed if line.startswith(f"{run.id} ")]
     f"{line}{labels[run.id]}{view}".encode()
