@@ -48,21 +48,28 @@ def model(request, tiny_base, adapter):
     return Model(tiny_base, "fp32", adapter if request.param == "adapter" else None)
 
 
-@pytest.fixture
-def plain(model):
-    """transformers' and PEFT's own: (ids, labels from a place on) to the sum of the losses."""
-    import torch
+def network_of(model):
+    """A model as transformers and PEFT load it."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
     network = AutoModelForCausalLM.from_pretrained(model.base_folder)
     if model.adapter_folder:
         network = PeftModel.from_pretrained(network, str(model.adapter_folder))
+    return network.eval()
+
+
+@pytest.fixture
+def plain(model):
+    """transformers' and PEFT's own: (ids, labels from a place on) to the sum of the losses."""
+    import torch
+
+    network = network_of(model)
 
     def loss(ids: list[int], first: int) -> float:
         labels = [-100] * first + ids[first:]
         with torch.no_grad():
-            mean = network.eval()(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss
+            mean = network(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss
         return float(mean) * (len(ids) - first)
 
     return loss
@@ -180,14 +187,11 @@ def test_a_large_vocabulary_is_never_scored_for_more_than_a_few_tokens(resident,
     assert len(sizes) > 20 and max(sizes) == most
 
 
-def test_choices_are_what_lm_eval_says_but_for_the_white_space_before_all_of_them(resident, tiny_base):
+def test_choices_are_what_lm_eval_says_but_for_the_white_space_before_all_of_them(resident, model):
     huggingface = pytest.importorskip("lm_eval.models.huggingface", reason="lm-eval is not installed")
     from lm_eval.api.instance import Instance
-    from transformers import AutoModelForCausalLM
 
-    model = Model(tiny_base, "fp32")
-    tokenizer = resident.format_of(model).tokenizer
-    network = AutoModelForCausalLM.from_pretrained(tiny_base)
+    tokenizer, network = resident.format_of(model).tokenizer, network_of(model)
     settings = {"backend": "causal", "device": "cpu", "add_bos_token": False}  # this template has none
     harness = huggingface.HFLM(pretrained=network, tokenizer=tokenizer, **settings)
     for result in choice_losses(resident, model, ITEMS, NEVER):
