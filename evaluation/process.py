@@ -27,10 +27,10 @@ from evaluation.config import ADAPTER, FEW_SHOT, EvaluationConfig
 from evaluation.generate import answers
 from evaluation.likelihood import answer_losses, choice_losses, text_losses
 from evaluation.pace import Pace, Work
-from evaluation.results import Result
+from evaluation.results import Needs, Result
 from evaluation.run import GO_ON, Evaluation, Status, candidate_title
 from evaluation.scores import scores_with
-from evaluation.table import Needs, read_lines, write_table
+from evaluation.table import read_lines, write_table
 from models.base import choose_base, fetch_base
 from runs.processes import this_process
 from runs.queue import accelerator

@@ -5,6 +5,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from common.language import Sentence
 
+Needs = Literal["loss", "choices", "answer"]  # what is measured of an item, as scores ask for it
 Verdict = Literal["better", "worse", "different", "undecided"]  # different: of a score where neither end is better
 
 

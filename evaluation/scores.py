@@ -18,7 +18,7 @@ import numpy as np
 from common.language import Sentence, _
 from common.words import Unit, in_unit
 from evaluation.format_rule import read_rule
-from evaluation.results import Result
+from evaluation.results import Needs, Result
 from evaluation.text_match import Array, Parts, chrf, chrf_counts, normalised, rouge_l, token_f1
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Score:
     name: str
     title: Sentence
     help: Sentence
-    needs: Literal["loss", "choices", "answer"]
+    needs: Needs
     fits: Callable[[str, Collection[str]], bool]
     per_item: Callable[["Item", Result], Parts | None]
     total: Callable[[Array], Array] = mean

@@ -5,7 +5,7 @@ Scipy is imported when something is computed; reading a table that was written i
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from common.errors import UserError
 from common.files import read_json, read_json_lines, read_object, write_json
@@ -13,13 +13,12 @@ from common.language import Sentence, _, n_, packed, unpacked
 from data.test_sets import Item
 from evaluation.asked import read_asked
 from evaluation.config import FEW_SHOT
-from evaluation.results import Difference, Estimate, Line, Result
+from evaluation.results import Difference, Estimate, Line, Needs, Result
 from evaluation.run import Evaluation
 from evaluation.scores import Parts, Score, scores_with
 
 MAX_TABLE_BYTES = 10_000_000
 MAX_DIFFERING_ROWS = 50  # of a candidate in a score on a test set
-Needs = Literal["loss", "choices", "answer"]  # what is measured, as scores ask for it
 Results = dict[int, Result]  # by the item's number
 PartsOfAll = dict[str, dict[int, Parts]]  # by candidate and the item's number
 Differing = dict[str, dict[str, list[tuple[int, float, float]]]]  # by score and candidate
