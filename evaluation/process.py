@@ -29,7 +29,7 @@ from evaluation.likelihood import answer_losses, choice_losses, text_losses
 from evaluation.pace import Pace, Work
 from evaluation.results import Needs, Result
 from evaluation.run import GO_ON, Evaluation, Status, candidate_title
-from evaluation.scores import scores_with
+from evaluation.scores import wanted_scores
 from evaluation.table import read_lines, write_table
 from models.base import choose_base, fetch_base
 from runs.processes import this_process
@@ -157,8 +157,7 @@ def _needs(config: EvaluationConfig, one: Asked) -> list[Needs]:
 
     Where there is something to choose from, no answers are written unless a score is named that needs them.
     """
-    scores = scores_with(config.format_rule)
-    wanted = {scores[name].needs for name in config.scores or scores if scores[name].fits(one.kind, one.labels)}
+    wanted = {score.needs for score in wanted_scores(config, one.kind, one.labels)}
     if not config.scores and all("choices" in item for item in one.items):
         wanted.discard("answer")
     return [needs for needs in MEASURED if needs in wanted]

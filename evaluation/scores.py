@@ -17,6 +17,7 @@ import numpy as np
 
 from common.language import Sentence, _
 from common.words import Unit, in_unit
+from evaluation.config import EvaluationConfig
 from evaluation.format_rule import read_rule
 from evaluation.results import Needs, Result
 from evaluation.text_match import Array, Parts, chrf, chrf_counts, normalised, rouge_l, token_f1
@@ -67,6 +68,12 @@ def scores_with(format_rule: str = "") -> dict[str, Score]:
         return _share(follows(result["answer"].strip())) if "answer" in result else None
 
     return SCORES | {"format": replace(SCORES["format"], per_item=per_item)}
+
+
+def wanted_scores(config: EvaluationConfig, kind: str, labels: Collection[str]) -> list[Score]:
+    """Return the scores that an evaluation computes on a test set: those that are named, else all, as far as they fit."""
+    scores = scores_with(config.format_rule)
+    return [scores[name] for name in config.scores or scores if scores[name].fits(kind, labels)]
 
 
 def macro_f1(sums: Array) -> Array:

@@ -15,7 +15,7 @@ from evaluation.asked import read_asked
 from evaluation.config import FEW_SHOT
 from evaluation.results import Difference, Estimate, Line, Needs, Result
 from evaluation.run import Evaluation
-from evaluation.scores import Parts, Score, scores_with
+from evaluation.scores import Parts, Score, scores_with, wanted_scores
 
 MAX_TABLE_BYTES = 10_000_000
 MAX_DIFFERING_ROWS = 50  # of a candidate in a score on a test set
@@ -62,14 +62,14 @@ def read_results(evaluation: Evaluation, test_set: str, candidate: str) -> Resul
 
 def write_table(evaluation: Evaluation) -> None:
     """Compute all scores of what is there, and keep them in the evaluation's folder, with the rows that differ most."""
-    config, scores = evaluation.config(), scores_with(evaluation.config().format_rule)
+    config = evaluation.config()
     lines: list[Line] = []
     rows: dict[str, Differing] = {}
     for test_set in evaluation.known()["test_sets"]:
         asked = read_asked(evaluation, test_set)
         results = {one: read_results(evaluation, test_set, one) for one in config.candidates}
         notes = {one: _notes(evaluation, test_set, one, results[one]) for one in config.candidates}
-        wanted = [scores[name] for name in config.scores or scores if scores[name].fits(asked.kind, asked.labels)]
+        wanted = wanted_scores(config, asked.kind, asked.labels)
         parts = {score.name: _parts(asked.items, results, score) for score in wanted}
         lines += compute_lines(test_set, wanted, parts, config.seed, notes)
         rows[test_set] = {score.name: _most_different(score, parts[score.name]) for score in wanted}
@@ -218,7 +218,6 @@ def compare(first: Evaluation, second: Evaluation) -> list[Line]:
     fingerprint.
     """
     config = first.config()
-    scores = scores_with(config.format_rule)
     others = {one["fingerprint"]: name for name, one in second.known()["test_sets"].items()}
     lines: list[Line] = []
     for test_set, known in first.known()["test_sets"].items():
@@ -233,7 +232,7 @@ def compare(first: Evaluation, second: Evaluation) -> list[Line]:
             for one, name in places.items()
             for candidate in one.config().candidates
         }
-        wanted = [scores[name] for name in config.scores or scores if scores[name].fits(asked.kind, asked.labels)]
+        wanted = wanted_scores(config, asked.kind, asked.labels)
         parts = {score.name: _parts(items, results, score) for score in wanted}
         lines += compute_lines(test_set, wanted, parts, config.seed, {})
     if not lines:
