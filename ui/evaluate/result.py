@@ -79,7 +79,7 @@ class ResultView:
 
 def build_result() -> ResultView:
     """Lay out the view of one evaluation: nothing in it moves while it runs."""
-    with gr.Row(equal_height=True):
+    with gr.Row(equal_height=True, elem_classes="which-evaluation"):
         evaluations_dropdown = gr.Dropdown(
             [],
             label=_("Evaluation"),
@@ -93,7 +93,7 @@ def build_result() -> ResultView:
         with gr.Row(visible=False, elem_classes="question") as question:
             delete_yes = gr.Button(_("Yes, delete it"), variant="stop", size="sm", min_width=110)
             delete_no = gr.Button(_("Keep it"), size="sm", min_width=90)
-    status = gr.HTML(hint_html(EMPTY), elem_classes="status")
+    status = gr.HTML(hint_html(EMPTY, "hint nothing-yet"), elem_classes="status")
     with gr.Row():
         stop_button = gr.Button(_("Stop and keep what was asked"), visible=False, min_width=150)
         resume_button = gr.Button(_("Resume evaluation"), visible=False, min_width=140)
@@ -179,7 +179,7 @@ def status_html(evaluation: Evaluation | None) -> str:
     Its root has the class `run-alive`, which puts it first on a phone, while it is under way and for a while after its end.
     """
     if evaluation is None:
-        return hint_html(EMPTY)
+        return hint_html(EMPTY, "hint nothing-yet")
     progress = read_progress(evaluation)
     is_stopping = progress.is_running and evaluation.stop_file.exists()
     now = _("Stopping") if is_stopping else (progress.is_running and progress.activity) or STATUS_WORDS[progress.status]
