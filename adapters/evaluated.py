@@ -37,9 +37,8 @@ STATED = _("Stated by its author, not measured here.")
 DATASET = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 HASH = re.compile(r"[0-9a-f]{7,64}")
 
-Kind = Literal[
-    "bundled", "held-out", "own"
-]  # a test set of the program, the rows that its training held out, or another
+# a test set of the program, a task of lm-eval, the rows that its training held out, or another
+Kind = Literal["bundled", "lm-eval", "held-out", "own"]
 
 
 @dataclass(frozen=True)
@@ -145,10 +144,10 @@ def write_evaluated(folder: Path, found: Sequence[Evaluated]) -> None:
 
 
 def for_others(found: Sequence[Evaluated], public: Collection[str] = ()) -> list[Evaluated]:
-    """Return the same without the names of test sets that are private: neither bundled, nor one of the `public` data sets."""
+    """Return the same without the names of test sets that are private: neither bundled nor lm-eval's, nor `public`."""
     return [
         one
-        if one.kind == "bundled"
+        if one.kind in ("bundled", "lm-eval")
         else replace(one, name="", title=one.dataset)
         if one.dataset in public
         else replace(one, name="", title="", dataset="", revision="")

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 MAX_LOSS = 50  # of which a perplexity is told
 METRICS = {"exact": "exact_match", "label_accuracy": "accuracy", "choice_accuracy": "accuracy"}  # as the Hub calls them
 METRICS |= {"macro_f1": "f1", "token_f1": "f1", "rouge_l": "rouge"}
+DATASETS = {
+    "bundled": "tinyllama-studio",
+    "lm-eval": "lm-eval",
+}  # of test sets that are not on the Hub as they are asked
 
 
 def results_of(adapter: Adapter, datasets: Collection[str], measured: Sequence[Evaluated]) -> "list[EvalResult]":
@@ -54,7 +58,7 @@ def _of_evaluations(measured: Sequence[Evaluated]) -> "Iterator[EvalResult]":
             low, high = round(score.adapter.low, 4), round(score.adapter.high, 4)
             yield EvalResult(
                 task_type="text-generation",
-                dataset_type=one.dataset or ("tinyllama-studio" if one.kind == "bundled" else "private"),
+                dataset_type=one.dataset or DATASETS.get(one.kind, "private"),
                 dataset_name=english(one.words()),
                 dataset_revision=one.revision or one.fingerprint,
                 dataset_args={"sha256": one.fingerprint},

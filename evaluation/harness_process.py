@@ -140,7 +140,7 @@ def evaluated_of(task: str, found: dict[str, Found], asked: Asked) -> Evaluated:
     hashes = [one["doc_hash"] + one["target_hash"] for one in _samples(base, task)]
     made_with = {"lm-eval": str(base["lm_eval_version"]), task: str(base["versions"].get(task, ""))}
     return Evaluated(
-        kind="own" if asked.task_folder else "bundled",
+        kind="own" if asked.task_folder else "lm-eval",
         name=name,
         title=f"{task} ({', '.join(how)})",
         fingerprint=hashlib.sha256("".join(hashes).encode()).hexdigest(),

@@ -70,15 +70,15 @@ def test_what_was_measured_comes_back_and_takes_the_place_of_what_is_there_of_th
 def test_the_hub_reads_each_score_with_its_n_its_interval_and_the_commit_or_fingerprint_of_its_test_set(adapter):
     from huggingface_hub import ModelCard
 
-    keep_evaluated(
-        adapter, [evaluated(), evaluated("own", "exam", "alice/exam", dataset="alice/exam", revision="a" * 40)]
-    )
+    on_hub = evaluated("own", "exam", "alice/exam", dataset="alice/exam", revision="a" * 40)
+    keep_evaluated(adapter, [evaluated(), on_hub, evaluated("lm-eval", "lm-eval:arc", "arc (lm-eval, 0-shot)")])
     card = ModelCard(card_of(adapter))
     found = {(one.dataset_name, one.metric_type): one for one in card.data.eval_results}
     own, public = found["Held-out rows", "loss"], found["alice/exam", "exact_match"]
     assert own.metric_value == 1.7 and own.metric_args == {"n": 60, "low": 1.65, "high": 1.75, "confidence": 0.95}
     assert (own.dataset_type, own.dataset_revision, own.dataset_args) == ("private", "f" * 64, {"sha256": "f" * 64})
     assert (public.dataset_type, public.dataset_revision, public.metric_name) == ("alice/exam", "a" * 40, "Exact match")
+    assert found["arc (lm-eval, 0-shot)", "loss"].dataset_type == "lm-eval"
     assert ModelCard(str(card)).data.to_dict() == card.data.to_dict()
     assert "| Loss per token (nats) | 2.100 (2.050 to 2.150), n 60 | 1.700 (1.650 to 1.750), n 60 |" in card.text
     assert "| -0.400 (-0.450 to -0.350), n 60 | better than the base |" in card.text
@@ -102,9 +102,9 @@ def test_what_was_forgotten_is_told_with_its_tokens_and_no_private_name(adapter)
 )
 def test_the_name_of_a_private_test_set_goes_nowhere(public, shown):
     own = evaluated("own", "secret-exam", dataset="alice/exam", revision="a" * 40)
-    found = [evaluated(), own, evaluated("bundled", "general", "G")]
+    found = [evaluated(), own, evaluated("bundled", "general", "G"), evaluated("lm-eval", "lm-eval:arc", "A")]
     told = for_others(found, public)
-    assert [str(one.words()) for one in told] == ["Held-out rows", shown, "G"]
+    assert [str(one.words()) for one in told] == ["Held-out rows", shown, "G", "A"]
     assert "ecret" not in str(told) and ("alice/exam" in str(told)) == bool(public)
 
 

@@ -70,7 +70,7 @@ def test_a_group_is_one_test_set_and_base_and_adapter_are_paired_question_by_que
     (score,) = one.scores
     assert (score.name, score.base.value, score.adapter.value, score.adapter.n) == ("acc", 0.4, 1.0, 20)
     assert score.difference.value == pytest.approx(0.6) and score.verdict == "better" and score.difference.low > 0.3
-    assert (one.kind, one.name, one.title) == ("bundled", "lm-eval:both", "both (lm-eval, 5-shot)")
+    assert (one.kind, one.name, one.title) == ("lm-eval", "lm-eval:both", "both (lm-eval, 5-shot)")
     assert one.versions["lm-eval"] == "0.4.13" and one.versions["both"] == "2.0" and len(one.fingerprint) == 64
     asked = Asked(["both"], is_chat=True, task_folder="mine")
     mine = evaluated_of("both", found, asked)
