@@ -18,7 +18,7 @@ from benchmarks.rows import RESULTS, Row, keep, read_results, table, where
 from common.files import write_text
 from common.paths import home
 
-GROUPS = ("quick_try", "train_speed", "start", "chat_speed", "chat_page", "memory", "scale")
+GROUPS = ("quick_try", "train_speed", "start", "chat_speed", "chat_page", "evaluation_speed", "memory", "scale")
 TOLERANCE = 0.15
 MAX_NAMED = 3  # rows of a group that were not measured
 SPARE = 3.0  # a limit without a rival that is kept so many times over has not fallen: milliseconds jump by more

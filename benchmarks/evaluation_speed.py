@@ -1,0 +1,137 @@
+"""How long does an evaluation take on a CPU, and what do batches and prompts that are read once give?
+
+    python -m benchmarks.evaluation_speed [--full]
+
+Questions of the example, the embedded base, fp32. The rivals compute the same one by one: likelihood with transformers' own model
+and its labels, each choice with its prompt; answers with our engine, one at a time. Losses must be the rival's within 1e-3 nats,
+and answers the same texts. The time for 1,000 questions is scaled from those that were measured. Each side is a process of its
+own, with the model loaded.
+"""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+
+from benchmarks.chat_sides import Side
+from benchmarks.inputs import embedded_base
+from benchmarks.rows import Row, faster, main, take_turns, within
+from chat.engine import Engine, Model
+from chat.resident import Resident
+from data.reading import EXAMPLE_TRAIN, read_rows
+from data.test_sets import Item
+from evaluation.generate import answers
+from evaluation.likelihood import answer_losses, choice_losses
+from evaluation.questions import chat_question
+from models.prompt import PromptFormat
+
+TOKENS, CHOICES = 64, 4
+AIM_LIKELIHOOD, AIM_ANSWERS = 3.0, 2.0  # times one by one
+MAX_SECONDS = 600  # for 1,000 questions
+SAME = 1e-3  # nats
+NEVER = threading.Event()
+
+
+def example_items(count: int) -> list[Item]:
+    """Return questions of the example; the choices are the first lines of their own answer and of three others."""
+    talks = [row["messages"] for row in list(read_rows(str(EXAMPLE_TRAIN)))[:count]]
+    lines = [talk[-1]["content"].splitlines()[0] for talk in talks]
+    return [
+        Item(
+            number=number,
+            messages=talk[:-1],
+            answer=talk[-1]["content"],
+            choices=[lines[(number + 7 * step) % count] for step in range(CHOICES)],
+        )
+        for number, talk in enumerate(talks)
+    ]
+
+
+def make_losses(folder: Path) -> Callable[[str, list[Item]], tuple[float, list[float]]]:
+    """Load the base; return what gives (seconds, losses in the order of the items) of answers or choices."""
+    resident, model = Resident(), Model(folder, "fp32")
+    resident.load(model)
+
+    def run(what: str, items: list[Item]) -> tuple[float, list[float]]:
+        began = perf_counter()
+        losses = choice_losses if what == "choices" else answer_losses
+        found = {one["item"]: one for one in losses(resident, model, items, NEVER)}
+        values = [found[item["number"]] for item in items]
+        seconds = perf_counter() - began
+        return seconds, [loss for one in values for loss in one.get("choice_losses", [one.get("loss", 0.0)])]
+
+    return run
+
+
+def make_plain(folder: Path) -> Callable[[str, list[Item]], tuple[float, list[float]]]:
+    """The same as `make_losses`, by transformers' model, one answer or choice after the other with its whole prompt."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from models.tokenizer import load_tokenizer
+
+    network, format = (
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
+        PromptFormat(load_tokenizer(folder)),
+    )
+
+    def loss(prompt: list[int], answer: list[int]) -> float:
+        ids, labels = torch.tensor([prompt + answer]), torch.tensor([[-100] * len(prompt) + answer])
+        return float(network(input_ids=ids, labels=labels).loss) * len(answer)
+
+    def run(what: str, items: list[Item]) -> tuple[float, list[float]]:
+        began, found = perf_counter(), []
+        with torch.inference_mode():
+            for item in items:
+                texts = item["choices"] if what == "choices" else [item["answer"]]
+                question = chat_question(format, 0, item["messages"], texts, 8192, with_stop=what != "choices")
+                found += [loss(row.prompt, branch) for row in question.rows for branch in row.branches]
+        return perf_counter() - began, found
+
+    return run
+
+
+def make_answers(folder: Path, precision: str, at_once: int) -> Callable[[list[Item]], tuple[float, list[str]]]:
+    """Make an engine with its base loaded; return what gives (seconds, answers)."""
+    engine, model = Engine(most_at_once=at_once), Model(folder, precision)
+
+    def run(items: list[Item]) -> tuple[float, list[str]]:
+        began = perf_counter()
+        found = [result["answer"] for result in answers(engine, model, items, TOKENS, NEVER)]
+        return perf_counter() - began, found
+
+    return run
+
+
+def rows(quick: bool) -> list[Row]:
+    """Likelihood and answers against one by one, and the time for 1,000 questions."""
+    folder, count, pairs = embedded_base(), 32 if quick else 128, 3
+    items, found, total = example_items(count), [], 0.0
+    note = f"{count} questions, {pairs} pairs"
+    with Side(make_losses, folder) as ours, Side(make_plain, folder) as plain:
+        for what in ("choices", "answers"):
+            gaps = [abs(a - b) for a, b in zip(ours(what, items)[1], plain(what, items)[1], strict=True)]
+            if max(gaps) > SAME:
+                raise RuntimeError(f"the losses of {what} differ by {max(gaps)} nats")
+            sides = {"ours": lambda what=what: ours(what, items)[0], "plain": lambda what=what: plain(what, items)[0]}
+            seconds = take_turns(sides, pairs)
+            total += seconds["ours"]
+            name = f"evaluation: likelihood of {f'{CHOICES} choices' if what == 'choices' else 'answers'}, fp32"
+            aim = AIM_LIKELIHOOD if what == "choices" else None
+            found.append(faster(name, count / seconds["ours"], count / seconds["plain"], "questions/s", aim, note))
+    for precision in ("fp32",) if quick else ("fp32", "8bit"):
+        with Side(make_answers, folder, precision, 16) as ours, Side(make_answers, folder, precision, 1) as single:
+            if precision == "fp32" and ours(items)[1] != single(items)[1]:
+                raise RuntimeError("a batch gives other answers")
+            seconds = take_turns({"ours": lambda: ours(items)[0], "single": lambda: single(items)[0]}, pairs)
+            total += seconds["ours"] if precision == "fp32" else 0
+            name = f"evaluation: answers of at most {TOKENS} tokens, {precision}"
+            found.append(
+                faster(name, count / seconds["ours"], count / seconds["single"], "questions/s", AIM_ANSWERS, note)
+            )
+    name = "evaluation: 1,000 questions: answers, their loss and that of four choices, fp32"
+    return [*found, within(name, 1000 / count * total, MAX_SECONDS, "s", f"scaled from {note}")]
+
+
+if __name__ == "__main__":
+    main(rows, __doc__)
