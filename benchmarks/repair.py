@@ -12,6 +12,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -23,7 +24,8 @@ from adapters.repair import INTRUDERS, Repair, find_intruders, write_repaired
 from benchmarks.inputs import embedded_base, home_of_its_own
 from benchmarks.train_speed import wait
 from common.command_line import progress_on_stderr
-from evaluation.repair import Sweep, interval, measure
+from common.language import joined
+from evaluation.repair import Sweep, interval, measure, read_sweep
 from models.base import EMBEDDED
 from models.hardware import describe_hardware
 from models.precision import PRECISIONS
@@ -33,31 +35,28 @@ from runs.publish import versions
 from runs.queue import launch
 
 RESULTS = Path(__file__).parent / "results"
-SETTINGS: dict[str, dict[str, Any]] = {
-    "a Quick try": PRESETS[QUICK],
-    "a Quick try at four times the rate": {**PRESETS[QUICK], "learning_rate": 4e-3},
-}
+SETTINGS: list[dict[str, Any]] = [PRESETS[QUICK], {**PRESETS[QUICK], "learning_rate": 4e-3}]
+TOLD = ("learning_rate", "lora_r", "lora_alpha")  # of the settings
 
 
 def main() -> None:
     """Train, measure, time, and write both files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--precision", default="fp32", choices=PRECISIONS, help="of the base that answers [fp32]")
+    parser.add_argument("--adapters", nargs="+", metavar="NAME", help="of this home, in the place of both trainings")
     options = parser.parse_args()
-    with home_of_its_own():
-        adapters = {title: _trained(settings) for title, settings in SETTINGS.items()}
-        sweeps = {
-            title: measure(adapter, precision=options.precision, tell=progress_on_stderr())
-            for title, adapter in adapters.items()
-        }
-        seconds = _seconds(*adapters.values())
-    found = {
-        "date": date.today().isoformat(),
-        "hardware": describe_hardware(),
-        "versions": versions(),
-        "curves": [{"adapter": title, "settings": SETTINGS[title], **asdict(sweep)} for title, sweep in sweeps.items()],
-        "seconds": seconds,
-    }
+    with nullcontext() if options.adapters else home_of_its_own():
+        adapters = [find_adapter(name) for name in options.adapters or []] or [_trained(one) for one in SETTINGS]
+        sweeps = [
+            read_sweep(one) or measure(one, precision=options.precision, tell=progress_on_stderr()) for one in adapters
+        ]
+        seconds = _seconds(adapters[0], adapters[-1])
+    curves = [
+        {"steps": one.metrics["step"], **{name: one.training_config()[name] for name in TOLD}, **asdict(sweep)}
+        for one, sweep in zip(adapters, sweeps, strict=True)
+    ]
+    found = {"date": date.today().isoformat(), "hardware": describe_hardware(), "versions": versions()}
+    found |= {"curves": curves, "seconds": seconds}
     (RESULTS / "repair.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     (RESULTS / "repair.md").write_text(_report(found, sweeps))
 
@@ -84,12 +83,9 @@ def _seconds(adapter: Adapter, other: Adapter) -> dict[str, float]:
             "here, what intrudes": _timed(lambda: find_intruders(adapter, base_folder)),
             "here, one strength": _timed(lambda: write_repaired(adapter, Repair("reduce", 0.5), Path(folder))),
         }
-        for kind in ("svd", "ties_svd"):
-            how = Mix(kind, [0.5, 0.5])
-            found[f"peft, {kind}"] = _timed(
-                lambda kind=kind: model.add_weighted_adapter(["default", "other"], [0.5, 0.5], kind, kind, density=0.5)
-            )
-            found[f"here, {kind}"] = _timed(lambda how=how: write_mix([adapter, other], how, Path(folder)))
+        pair, halves = ["default", "other"], [0.5, 0.5]
+        found["peft, svd of two"] = _timed(lambda: model.add_weighted_adapter(pair, halves, "svd", "svd"))
+        found["here, svd of two"] = _timed(lambda: write_mix([adapter, other], Mix("svd", halves), Path(folder)))
     return found
 
 
@@ -99,7 +95,7 @@ def _timed(work: Callable[[], object]) -> float:
     return round(time.process_time() - began, 2)
 
 
-def _report(found: dict[str, Any], sweeps: dict[str, Sweep]) -> str:
+def _report(found: dict[str, Any], sweeps: list[Sweep]) -> str:
     """Return the curves and times as Markdown."""
     known = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     parts = [
@@ -109,19 +105,25 @@ def _report(found: dict[str, Any], sweeps: dict[str, Sweep]) -> str:
         "least of those whose held-out loss is not measurably above the lowest (paired, 95 %). Repeat it: "
         "`python -m benchmarks.repair`.",
     ]
-    for title, sweep in sweeps.items():
-        lines = [
-            f"## {title[0].upper()}{title[1:]}; base in {sweep.precision}",
-            f"{sweep.intruders} intruder dimensions in its layers.",
-            "| point | held-out loss | general text | forgotten |\n|---|---|---|---|",
+    for curve, sweep in zip(found["curves"], sweeps, strict=True):
+        settings = ", ".join(f"{name} {curve[name]}" for name in ("steps", *TOLD))
+        rows = [
+            (
+                f"**{point.words()}**" if point == sweep.best else str(point.words()),
+                point.held_out,
+                point.general,
+                point.forgotten,
+            )
+            for point in sweep.points
         ]
-        for point in sweep.points:
-            words = f"**{point.words()}**" if point == sweep.best else str(point.words())
-            cells = (words, *(interval(one) for one in (point.held_out, point.general, point.forgotten)))
-            lines[-1] += f"\n| {' | '.join(cells)} |"
-        parts += lines
-    rows = "".join(f"\n| {name} | {seconds:.2f} |" for name, seconds in found["seconds"].items())
-    parts += ["## Seconds of a processor", f"| what | seconds |\n|---|---|{rows}"]
+        lines = [f"| {name} | {' | '.join(map(interval, numbers))} |" for name, *numbers in rows]
+        parts += [
+            f"## {settings}",
+            joined([f"Base in {sweep.precision}; {sweep.intruders} intruder dimensions in its layers.", *sweep.notes]),
+            "\n".join(["| point | held-out loss | general text | forgotten |", "|---|---|---|---|", *lines]),
+        ]
+    rows = [f"| {name} | {seconds:.2f} |" for name, seconds in found["seconds"].items()]
+    parts += ["## Seconds of a processor", "\n".join(["| what | seconds |", "|---|---|", *rows])]
     return "\n\n".join(parts) + "\n"
 
 
