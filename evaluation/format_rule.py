@@ -6,6 +6,9 @@ work.
 """
 
 import json
+import math
+import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,9 +19,15 @@ MAX_SCHEMA_CHARACTERS = 4_000
 MAX_PATTERN_CHARACTERS = (
     500  # regex prepares a literal in cubic time, outside of its limit: 0.02 s here, 1.3 s for 2,000
 )
+MAX_REPEATED_CHARACTERS = 500_000  # regex writes `a{1000}` out, at up to 300 bytes a time: 1e9 took all memory
+REPEATS, SPACED = (
+    re.compile(r"\{0*(\d+)"),
+    re.compile(r"\(\?[\w-]*x"),
+)  # (?x) lets spaces and comments stand in a number
 MAX_ANSWER_CHARACTERS = 20_000  # a longer answer follows no rule
 MAX_SCHEMA_DEPTH = 20
 MATCH_SECONDS = 0.05
+MAX_RULE_SECONDS = 20  # of all matches of a rule, after which it is given up: an evaluation has many answers
 
 Json = Any  # what json.loads returns
 NUMBER, SCHEMA = (int, float), (dict, bool)
@@ -94,17 +103,29 @@ def _pattern(text: str) -> Callable[[str], bool | None]:
     """Return what says whether a regular expression fits a whole text. Raises UserError for what is none."""
     import regex
 
+    repeats = math.prod(max(1, int(count)) for count in REPEATS.findall(text))
+    if len(text) * repeats > MAX_REPEATED_CHARACTERS or SPACED.search(text):
+        words = _("The format rule repeats too much, or is written with (?x).")
+        raise UserError(words, _("Write smaller numbers in braces, and no (?x)."))
     try:
         pattern = regex.compile(text, flags=regex.DOTALL)
     except (regex.error, RecursionError, OverflowError) as error:
         words = _("'{pattern}' is not a regular expression: {problem}.", pattern=text[:80], problem=str(error)[:200])
         raise UserError(words, _("It must fit the whole answer, like `(yes|no)\\.?`.")) from error
 
+    left = float(MAX_RULE_SECONDS)
+
     def fits(answer: str) -> bool | None:
+        nonlocal left
+        if left <= 0:
+            return None
+        began = time.monotonic()
         try:
             return pattern.fullmatch(answer, timeout=MATCH_SECONDS) is not None
         except TimeoutError:
             return None
+        finally:
+            left -= time.monotonic() - began
 
     return fits
 

@@ -186,6 +186,19 @@ def test_a_format_rule_is_a_regular_expression_or_a_schema(rule, answer, follows
     assert found == (float(follows), 1.0)
 
 
+def test_a_rule_that_is_slow_with_every_answer_is_given_up_after_its_seconds(monkeypatch):
+    monkeypatch.setattr("evaluation.format_rule.MAX_RULE_SECONDS", 0.2)
+    per_item, began = scores_with(r"(a+)+b")["format"].per_item, time.monotonic()
+    assert [per_item({}, {"item": 1, "answer": "a" * 5_000}) for _ in range(500)] == [None] * 500
+    assert time.monotonic() - began < 5
+
+
+def test_a_rule_with_usual_repeats_is_taken():
+    uuid = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+    answer = "aaaaaaaa-bbbb-bbbb-bbbb-cccccccccccc"
+    assert scores_with(uuid)["format"].per_item({}, {"item": 1, "answer": answer}) == (1, 1)
+
+
 @pytest.mark.parametrize("rule", [r"(a+)+b", "(?R)", "a" * 500])
 def test_a_regular_expression_that_takes_for_ever_is_given_up(rule):
     began = time.monotonic()
@@ -207,6 +220,9 @@ def test_a_regular_expression_that_takes_for_ever_is_given_up(rule):
         ('{"a":' * 20_000, "more than 4,000 characters"),
         ("a" * 501, "more than 500 characters"),
         ("(" * 500, "is not a regular expression"),
+        ("a{1000000000}", "repeats too much"),
+        ("((a{0900}){900}){900,}", "repeats too much"),
+        (r"(?ix)a{1 000 000 000}", r"repeats too much"),
         ('{"pattern": "(a+)+b"}', "'pattern' of a JSON schema is not checked here"),
     ],
 )
