@@ -103,10 +103,10 @@ class EvaluationConfig:
         for item in fields(self):
             if item.metadata and (problem := value_problem(item, getattr(self, item.name))):
                 found.append(_("{setting}: {problem}", setting=item.name, problem=problem))
-        for one in self.candidates:
+        for one in self.candidates[:MAX_CANDIDATES]:
             if one not in (BASE, FEW_SHOT) and not (one.startswith(ADAPTER) and is_name(one.removeprefix(ADAPTER))):
                 found.append(_("'{name}' is no candidate: base, few-shot, or adapter:NAME.", name=short(one)))
-        for one in self.test_sets:
+        for one in self.test_sets[:MAX_TEST_SETS]:
             if not is_name(one.removeprefix(RUN)):
                 found.append(_("'{name}' is not a valid name of a test set.", name=short(one)))
         for most, names, words in (
@@ -115,6 +115,8 @@ class EvaluationConfig:
         ):
             if not 1 <= len(names) <= most or len({*names}) < len(names):
                 found.append(words)
+        if len({*self.scores}) < len(self.scores):
+            found.append(_("Choose each score once."))
         if self.title != as_title(self.title):
             found.append(_("{setting}: {problem}", setting="title", problem=_("Control characters are not allowed.")))
         if found:
