@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 JUDGEMENTS_FILE = "judgements.jsonl"
 MAX_JUDGEMENTS_BYTES = 10_000_000  # of one evaluation; a line has about 200
+MAX_JUDGES = 20  # whose agreement is told: 190 pairs of them; anybody can judge under any number of names
 
 Choice = Literal["left", "right", "tie"]
 Key = tuple[str, int]  # test set and item
@@ -211,15 +212,14 @@ def win_sentence(found: WinRate) -> Sentence:
 
 
 def agreements(judgements: Iterable[Judgement], reference: str, candidate: str) -> list[Agreement]:
-    """Return for each two judges who judged the same pairs how far they agree, with Cohen's kappa.
+    """Return for each two of the MAX_JUDGES who judged most, and the same pairs, how far they agree, with Cohen's kappa.
 
     kappa = (share of equal choices - share expected by chance) / (1 - share expected by chance), of candidate, reference and
     tie (Cohen 1960, Educational and Psychological Measurement 20, 37-46).
     """
-    found = []
-    for (first, one), (second, other) in combinations(
-        sorted(_preferences(judgements, reference, candidate).items()), 2
-    ):
+    found, judges = [], _preferences(judgements, reference, candidate).items()
+    most = sorted(judges, key=lambda judge: (-len(judge[1]), judge[0]))[:MAX_JUDGES]
+    for (first, one), (second, other) in combinations(sorted(most), 2):
         both = [(one[key], other[key]) for key in one if key in other]
         if not both:
             continue

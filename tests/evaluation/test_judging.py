@@ -48,6 +48,15 @@ def test_pairs_come_in_a_seeded_order_each_candidate_as_often_left():
         }
 
 
+def test_of_thousands_of_judges_the_agreement_of_those_who_judged_most_is_told():
+    one = pairs()[0]
+    judgement = {"test_set": one.test_set, "item": one.item, "left": one.left, "right": one.right, "choice": "tie"}
+    crowd = [judgement | {"judge": f"judge {number}", "at": 0.0} for number in range(20_000)]
+    more = [judgement | {"judge": name, "item": 1_000, "at": 0.0} for name in ("judge 17000", "judge 3")]
+    found = agreements(crowd + more, *NAMES)
+    assert len(found) == 190 and max(found, key=lambda both: both.n).n == 2
+
+
 def test_equal_and_missing_answers_are_not_judged():
     tuned = TUNED | {3: {"item": 3, "answer": " base 3 "}, 4: {"item": 4, "answer": ""}, 5: {"item": 5}}
     del tuned[6]
