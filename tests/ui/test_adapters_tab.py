@@ -118,6 +118,17 @@ def test_anothers_adapter_is_no_part_of_a_mix(call, made):  # noqa: F811
     assert [one.name for one in list_adapters("user-bob")] == ["his"]
 
 
+def test_a_mix_of_a_thousand_asks_the_hub_for_no_more_than_it_takes(call, made, monkeypatch):  # noqa: F811
+    put("his", made, "user-bob")
+    opened = []
+    monkeypatch.setattr(
+        "ui.adapters.mix.open_adapter", lambda name, owner, token: opened.append(name) or find_adapter(name, owner)
+    )
+    with pytest.raises(gr.Error, match="2 to 8"):
+        list(on_mix(SimpleNamespace(token=call.hub.bob), "", "his", ["his"] * 1_000, "", "svd", 0.5, ""))
+    assert len(opened) == 9
+
+
 @pytest.mark.parametrize("name", ["mine", "../user-alice/mine"])
 def test_anothers_adapter_is_neither_measured_nor_repaired(call, made, name):  # noqa: F811
     folder = put("his", made, "user-bob")

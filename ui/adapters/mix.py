@@ -89,7 +89,7 @@ def on_mix(token: gr.OAuthToken | None, key, name, others, weights, kind, densit
     owner = owner_of(key, token)
     if on_space() and token is None:
         raise UserError(_("You have to be signed in to mix adapters."), sign_in_words())
-    names = [name, *(others if isinstance(others, list) else [])]
+    names = [name, *(others[:MAX_ADAPTERS] if isinstance(others, list) else [])]  # each may ask the Hub
     adapters = [open_adapter(one or "", owner, token_of(token.token if token else None)) for one in names]
     how = Mix(str(kind), _weights(weights, adapters), density if isinstance(density, int | float) else DENSITY)
     work = with_progress(lambda say, stop: mix(adapters, how, str(title or ""), say, stop), HEARTBEAT_SECONDS)
