@@ -91,17 +91,25 @@ def _taken(lines: "queue.Queue[str]") -> list[str]:
 
 
 def ask_child(
-    module: str, request: object, variables: dict[str, str], tell: Tell, stop: threading.Event | None = None
+    module: str,
+    request: object,
+    variables: dict[str, str],
+    tell: Tell,
+    stop: threading.Event | None = None,
+    max_minutes: float = 0,
 ) -> Any:
     """Run `module`, whose `main` calls `answer_parent`, on `request` (a JSON value) and return its answer.
 
-    Its sentences go to `tell`; setting `stop` kills it. Raises UserError: what the module raised, for a stop, and for a process
-    that ended without an answer.
+    Its sentences go to `tell`; setting `stop` kills it, and so do `max_minutes` (0: no limit). Raises UserError: what the module
+    raised, for a stop, and for a process that ended without an answer.
     """
+    end = time.monotonic() + 60 * max_minutes if max_minutes else float("inf")
 
     def watch(lines: list[str]) -> None:
         if stop and stop.is_set():
             raise UserError(_("Stopped."), _("Nothing was kept."))
+        if time.monotonic() > end:
+            raise UserError(_("Its {minutes:,} minutes are over.", minutes=max_minutes), _("Nothing was kept."))
         for line in lines:
             with suppress(ValueError, KeyError, TypeError):  # a library's word, not ours
                 tell(*unpacked(json.loads(line)["tells"]))

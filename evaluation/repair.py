@@ -32,6 +32,7 @@ from models.hub.client import token_of
 from models.hub.errors import child_environment
 from models.precision import PRECISIONS
 from runs.history import run_of
+from runs.limits import limits
 from runs.run import find_run
 
 FILE = "repair.json"
@@ -116,7 +117,8 @@ def measure(
 ) -> Sweep:
     """Measure all points of `adapter` on a test set of its owner, its training's held-out rows unless named, and keep the curve.
 
-    Setting `stop` ends it; the intruder dimensions are kept as soon as they are found. Raises UserError.
+    Setting `stop` ends it, and so do as many minutes as a run may take; intruder dimensions are kept as soon as they are found.
+    Raises UserError.
     """
     owner, test_set = adapter.folder.parent.name, test_set or held_out_of(adapter)
     if not test_set:
@@ -132,7 +134,7 @@ def measure(
         "test_set": test_set,
         "precision": precision,
     }
-    ask_child("evaluation.repair_process", request, child_environment(), tell, stop)
+    ask_child("evaluation.repair_process", request, child_environment(), tell, stop, limits().minutes)
     found = read_sweep(adapter)
     assert found
     return found

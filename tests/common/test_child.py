@@ -75,9 +75,10 @@ sys.exit(answer_parent(sys.argv[1:], work))
 """
 
 
-def asked(tmp_path, request, tell=lambda words, part: None, stop=None):
+def asked(tmp_path, request, tell=lambda words, part: None, stop=None, max_minutes=0.0):
     (tmp_path / "asked_child.py").write_text(ASKED)
-    return ask_child("asked_child", request, {**os.environ, "PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}, tell, stop)
+    variables = {**os.environ, "PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
+    return ask_child("asked_child", request, variables, tell, stop, max_minutes)
 
 
 def test_a_child_answers_says_how_far_it_is_and_refuses_in_words(tmp_path):
@@ -91,8 +92,10 @@ def test_a_child_answers_says_how_far_it_is_and_refuses_in_words(tmp_path):
         asked(tmp_path, "crash")
 
 
-def test_a_child_that_is_asked_ends_when_it_is_stopped(tmp_path):
+def test_a_child_that_is_asked_ends_when_it_is_stopped_or_its_time_is_up(tmp_path):
     stop = threading.Event()
     with pytest.raises(UserError, match="Stopped"):
         asked(tmp_path, "sleep", lambda words, part: stop.set(), stop)
+    with pytest.raises(UserError, match="minutes are over"):
+        asked(tmp_path, "sleep", max_minutes=0.001)
     assert "asked_child" not in " ".join(" ".join(one.cmdline()) for one in psutil.Process().children(recursive=True))

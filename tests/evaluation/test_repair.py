@@ -1,6 +1,7 @@
 """The repair slider measures what it says: its ends are base and adapter, the best forgot least of those that know as much."""
 
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -103,6 +104,15 @@ def test_without_rows_that_it_was_not_trained_on_nothing_is_measured(adapter):
         measure(adapter, "run:not-there")
     with pytest.raises(UserError):
         measure(adapter, "../mine")
+
+
+def test_a_measurement_has_as_many_minutes_as_a_run(adapter, monkeypatch):
+    given = []
+    monkeypatch.setenv("STUDIO_MAX_MINUTES", "7")
+    monkeypatch.setattr("evaluation.repair.ask_child", lambda *asked: given.append(asked))
+    with suppress(AssertionError):  # nothing was measured
+        measure(adapter, "questions")
+    assert given[0][-1] == 7
 
 
 def test_a_measurement_ends_at_once_when_it_is_stopped(adapter):

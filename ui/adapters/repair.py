@@ -60,7 +60,7 @@ def build_repair(browser_key: gr.BrowserState, picked: gr.Textbox) -> RepairSect
         [browser_key, picked, test_set_dropdown],
         [said_html, stop_button, *views],
         api_name="measure_repairs",
-        concurrency_id="merge",
+        concurrency_id="measure",  # it may wait for a training
         concurrency_limit=1,
         **QUIET,
     )
