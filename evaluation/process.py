@@ -36,6 +36,7 @@ from runs.processes import this_process
 from runs.queue import accelerator
 
 STOP_SECONDS = 0.5
+LATE_SECONDS = 600  # in which whatever is computed or read notices a stop
 MEASURED = {"loss": _("likelihood of answers and texts"), "choices": _("likelihood of choices"), "answer": _("answers")}
 
 
@@ -51,15 +52,17 @@ def main(arguments: list[str] | None = None) -> int:
     write_json(
         evaluation.process_file, {"process": this_process(os.getpid())}
     )  # whoever started it may be gone already
-    pace, stop = Pace(evaluation), threading.Event()
+    pace, stop, measured = Pace(evaluation), threading.Event(), threading.Event()
     try:
         config = evaluation.config()
-        threading.Thread(target=_watch, args=(evaluation, config.max_minutes, stop), daemon=True).start()
+        threading.Thread(target=_watch, args=(evaluation, config.max_minutes, stop, measured), daemon=True).start()
         try:
             evaluate(evaluation, config, pace, stop)
         except Exception:
             if not stop.is_set():  # else it is what a library made of the stop
                 raise
+        finally:
+            measured.set()
         if evaluation.versions():  # else it was stopped before it knew what to ask
             pace.tell(_("Computing scores and intervals"))
             write_table(evaluation)
@@ -80,12 +83,17 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def _watch(evaluation: Evaluation, max_minutes: int, stop: threading.Event) -> None:
-    """Set `stop` when a person asks for it, when the time is up, or when the folder is gone: the target of a thread."""
+def _watch(evaluation: Evaluation, max_minutes: int, stop: threading.Event, measured: threading.Event) -> None:
+    """Set `stop` when a person asks for it, when the time is up, or when the folder is gone: the target of a thread.
+
+    End the process where that has no effect: it may hold the accelerator, for which trainings wait.
+    """
     end = time.monotonic() + 60 * max_minutes if max_minutes else float("inf")
     while evaluation.folder.is_dir() and not evaluation.stop_file.exists() and time.monotonic() < end:
         time.sleep(STOP_SECONDS)
     stop.set()
+    if not measured.wait(LATE_SECONDS):
+        os._exit(1)
 
 
 def evaluate(evaluation: Evaluation, config: EvaluationConfig, pace: Pace, stop: threading.Event) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from common.errors import UserError
 from common.files import write_json
 from common.language import _, language
 from common.paths import adapters_folder, evaluations_folder
+from evaluation import process
 from evaluation.config import EvaluationConfig
 from evaluation.pace import Pace, Work
 from evaluation.run import Evaluation, Progress, find_evaluation, list_evaluations, read_progress
@@ -91,6 +93,19 @@ def test_settings_come_back_from_their_file_as_they_were():
 def test_settings_that_mean_nothing_or_too_much_are_refused(wrong):
     with pytest.raises(UserError, match="cannot be used"):
         replace(CONFIG, **wrong).check()
+
+
+@pytest.mark.parametrize(("is_measured", "ends"), [(True, []), (False, [1])])
+def test_a_process_that_hangs_after_its_time_gives_the_accelerator_back(is_measured, ends, monkeypatch):
+    stop, measured, exits = threading.Event(), threading.Event(), []
+    monkeypatch.setattr(process, "LATE_SECONDS", 0.01)
+    monkeypatch.setattr(os, "_exit", exits.append)
+    evaluation = make_evaluation()
+    evaluation.stop_file.touch()
+    if is_measured:
+        measured.set()
+    process._watch(evaluation, 0, stop, measured)
+    assert stop.is_set() and exits == ends
 
 
 @pytest.mark.parametrize(
