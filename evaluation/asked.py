@@ -28,6 +28,9 @@ from runs.labels import title_of
 from runs.publish import versions
 from runs.run import Run, find_run
 
+MAX_ASKED = (
+    100_000  # rows of all test sets together, of 7 kB of memory each while they are compared with the training data
+)
 PACKAGES = ("numpy", "scipy", "sacrebleu", "rouge-score")
 
 
@@ -76,6 +79,9 @@ def ask(evaluation: Evaluation, tell: Callable[[str], None]) -> list[Asked]:
     for test_set in config.test_sets:
         tell(_("Reading the test set {name}", name=test_set))
         drawn[test_set] = _draw(test_set, config, owner)
+        if sum(len(one.items) for one in drawn.values()) > MAX_ASKED:
+            words = _("An evaluation asks at most {most:,} questions.", most=MAX_ASKED)
+            raise UserError(words, _("Choose fewer test sets, or fewer questions of each (max_items)."))
     unknown: list[str] = []
 
     def trained_on() -> Iterator[Conversation]:

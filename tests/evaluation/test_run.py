@@ -15,6 +15,7 @@ from common.files import write_json
 from common.language import _, language
 from common.paths import adapters_folder, evaluations_folder
 from evaluation import process
+from evaluation.asked import ask
 from evaluation.config import EvaluationConfig
 from evaluation.pace import Pace, Work
 from evaluation.run import Evaluation, Progress, find_evaluation, list_evaluations, read_progress
@@ -93,6 +94,13 @@ def test_settings_come_back_from_their_file_as_they_were():
 def test_settings_that_mean_nothing_or_too_much_are_refused(wrong):
     with pytest.raises(UserError, match="cannot be used"):
         replace(CONFIG, **wrong).check()
+
+
+def test_more_questions_than_memory_holds_are_refused_before_they_are_compared(monkeypatch):
+    monkeypatch.setattr("evaluation.asked.MAX_ASKED", 49)
+    with pytest.raises(UserError, match="at most 49 questions"):
+        ask(make_evaluation(), lambda words: None)
+    assert len(ask(make_evaluation("less", config=replace(CONFIG, max_items=3)), lambda words: None)[0].items) == 3
 
 
 @pytest.mark.parametrize(("is_measured", "ends"), [(True, []), (False, [1])])
