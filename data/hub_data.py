@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from common.files import exists
 from common.language import _
+from common.paths import REPOSITORY
 from data.conversations import Row
 from models.base import transport_error
 from models.plain_yaml import NestedYamlError, check_yaml
@@ -88,7 +90,7 @@ def check_id(name: str) -> None:
     """Raise UserError for what is no id of a data set. `datasets` takes `text` or `csv` for a reader of local files, and a
     name that is a folder here for that folder.
     """
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or ".." in name or Path(name).exists():
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or ".." in name or exists(REPOSITORY / name) or exists(name):
         words = _("'{name}' is neither a file here nor the ID of a dataset.", name=name[:80])
         raise UserError(words, _("IDs look like owner/name."))
 

@@ -87,9 +87,11 @@ def test_the_line_beside_the_button_says_how_many_questions_and_about_how_long(m
         ((None, "/etc/passwd", ""), "neither a file here nor the ID"),
         ((None, "../x/y", "test"), "neither a file here nor the ID"),
         ((None, "text", ""), "neither a file here nor the ID"),
+        ((None, "docs/attacks.md", ""), "neither a file here nor the ID"),
     ],
 )
-def test_a_test_set_is_made_of_an_upload_or_an_id_of_the_hub_and_of_no_path(given, sentence):
+def test_a_test_set_is_made_of_an_upload_or_an_id_of_the_hub_and_of_no_path(given, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the process that reads it works in the program's folder
     with pytest.raises(UserError, match=sentence):
         data_settings(*given)
 
@@ -97,4 +99,5 @@ def test_a_test_set_is_made_of_an_upload_or_an_id_of_the_hub_and_of_no_path(give
 def test_a_test_set_of_the_hub_is_its_split():
     assert data_settings(None, " owner/name ", "").data_split == "test"
     assert data_settings(None, "owner/name", "validation").data == "owner/name"
+    assert len(data_settings(None, "owner/name", f"a{' ' * 100_000}b").data_split) == 80
     assert data_settings("/tmp/a.jsonl", "owner/name", "x").data == "/tmp/a.jsonl"

@@ -17,6 +17,7 @@ from ui.long_lists import Choice
 from ui.messages import hint_html, shown
 from ui.owner import owner_of
 
+MAX_SPLIT_CHARACTERS = 80  # `datasets` looks for ranges in it in quadratic time
 HEARTBEAT_SECONDS = 0.2  # how soon the reading of rows that nobody waits for any more ends
 
 
@@ -43,7 +44,7 @@ def build_own_sets() -> OwnSets:
         with gr.Row(elem_classes="fields"):
             title_box = gr.Textbox(label=_("Name"), max_length=80, min_width=160)
             hub_box = gr.Textbox(label=_("ID of a dataset on the Hub"), placeholder="owner/name", min_width=160)
-            split_box = gr.Textbox("test", label=_("Its split"), max_length=80, min_width=90)
+            split_box = gr.Textbox("test", label=_("Its split"), max_length=MAX_SPLIT_CHARACTERS, min_width=90)
         file = gr.File(
             label=_("Or a file: questions with answers, multiple choice, or text"),
             file_types=[*KINDS, ".gz"],
@@ -128,4 +129,5 @@ def data_settings(file: object, hub_id: object, split: object) -> DataSettings:
     if not name:
         raise UserError(_("No file was uploaded."), _("Drop one here, or name a dataset."))
     check_id(name)
-    return DataSettings(data=name, data_split=split.strip() if isinstance(split, str) and split.strip() else "test")
+    chosen = split.strip()[:MAX_SPLIT_CHARACTERS] if isinstance(split, str) else ""
+    return DataSettings(data=name, data_split=chosen or "test")
