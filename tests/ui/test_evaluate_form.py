@@ -79,6 +79,12 @@ def test_the_line_beside_the_button_says_how_many_questions_and_about_how_long(m
     assert "About" not in plan_html("local", ["coach"], False, ["run:coach"], 0), "nothing was measured on this GPU"
 
 
+def test_an_evaluation_that_asked_nothing_says_nothing_of_the_time():
+    put_adapter()
+    put_evaluation("nothing", count=0)
+    assert "23 questions for each of 2 models" in plan_html("local", ["coach"], False, ["run:coach"], 0)
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [

@@ -171,7 +171,8 @@ def _seconds_a_question(owner: str, adapters: list[str]) -> float | None:
             continue
         with suppress(OSError, UserError):  # deleted meanwhile, or damaged
             asked = sum(one["asked"] for one in versions["test_sets"].values()) * len(evaluation.config().candidates)
-            return (evaluation.table_file.stat().st_mtime - evaluation.config_file.stat().st_mtime) / asked
+            if asked:  # none, where all rows stand in the training data
+                return (evaluation.table_file.stat().st_mtime - evaluation.config_file.stat().st_mtime) / asked
     if find_gpus():
         return None
     return SECONDS_A_QUESTION[EMBEDDED if EMBEDDED in bases else DEFAULT_BASE]
