@@ -8,9 +8,8 @@ from adapters.library import find_adapter
 from common.errors import UserError
 from common.language import english
 from data.test_sets import BUNDLED
-from evaluation.asked import digest_of
+from evaluation.asked import digest_of, held_out_set
 from evaluation.config import ADAPTER, BASE
-from evaluation.repair import held_out_of
 from evaluation.results import Difference, Estimate, Line
 from evaluation.run import Evaluation
 from evaluation.scores import SCORES, Score
@@ -32,7 +31,7 @@ def keep_scores(evaluation: Evaluation) -> None:
             continue
         if digest_of(adapter) != known["adapters"].get(name):
             continue
-        held_out, found = held_out_of(adapter), []
+        held_out, found = held_out_set(adapter), []
         for test_set, asked in known["test_sets"].items():
             own = [line for line in lines if (line.test_set, line.candidate) == (test_set, f"{ADAPTER}{name}")]
             base = {line.score: line for line in of_base if line.test_set == test_set}

@@ -154,12 +154,31 @@ def not_asked(evaluation: Evaluation) -> list[Sentence]:
     ]
 
 
+def check_test_set(test_set: str, owner: str) -> None:
+    """Raise UserError unless `owner` has this test set, or the run that held it out ('run:ID')."""
+    if test_set.startswith(RUN):
+        find_run(test_set.removeprefix(RUN), owner)
+    else:
+        find_test_set(test_set, owner)
+
+
+def held_out_set(adapter: Adapter) -> str:
+    """Return the test set of the rows that the training of `adapter` held out, 'run:ID'; "" where it was not trained here."""
+    run = run_of(adapter.folder)
+    return f"{RUN}{run.id}" if run else ""
+
+
+def held_out_rows(run: Run) -> tuple[str, Iterator[Item]]:
+    """Return the title and the items of the rows that a run held out."""
+    title = _("Held-out rows of {run}", run=title_of(run))
+    return title, items_of(prepare(run.config().data_settings(), run.folder).held_out)
+
+
 def _draw(test_set: str, config: EvaluationConfig, owner: str) -> _Drawn:
     """Read the rows of a test set, or those that a run held out, and draw as many as are asked."""
     if test_set.startswith(RUN):
-        run = find_run(test_set.removeprefix(RUN), owner)
-        title: str = _("Held-out rows of {run}", run=title_of(run))
-        items = list(items_of(prepare(run.config().data_settings(), run.folder).held_out))
+        title, rows_of_run = held_out_rows(find_run(test_set.removeprefix(RUN), owner))
+        items = list(rows_of_run)
         kind: Kind = "text" if items and all("text" in item for item in items) else "conversations"
         labels: Sequence[str] = labels_of((item.get("answer", "") for item in items), len(items))
         dataset = revision = ""

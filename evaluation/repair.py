@@ -24,16 +24,13 @@ from common.errors import UserError
 from common.files import read_object
 from common.language import Sentence, _, joined, unpacked
 from common.paths import LOCAL_OWNER
-from data.test_sets import find_test_set
-from evaluation.config import RUN
+from evaluation.asked import check_test_set, held_out_set
 from evaluation.results import Difference, Estimate
 from models.base import choose_base, fetch_base
 from models.hub.client import token_of
 from models.hub.errors import child_environment
 from models.precision import PRECISIONS
-from runs.history import run_of
 from runs.limits import limits
-from runs.run import find_run
 
 FILE = "repair.json"
 MAX_FILE_BYTES = 1_000_000
@@ -102,12 +99,6 @@ class Sweep:
         )
 
 
-def held_out_of(adapter: Adapter) -> str:
-    """Return the test set of the rows that the training of `adapter` held out, 'run:ID'; "" where it was not trained here."""
-    run = run_of(adapter.folder)
-    return f"{RUN}{run.id}" if run else ""
-
-
 def measure(
     adapter: Adapter,
     test_set: str = "",
@@ -120,13 +111,13 @@ def measure(
     Setting `stop` ends it, and so do as many minutes as a run may take; intruder dimensions are kept as soon as they are found.
     Raises UserError.
     """
-    owner, test_set = adapter.folder.parent.name, test_set or held_out_of(adapter)
+    owner, test_set = adapter.folder.parent.name, test_set or held_out_set(adapter)
     if not test_set:
         words = _("It is not known which rows '{name}' was not trained on.", name=adapter.title)
         raise UserError(words, _("Name a test set that shows what it should know."))
     if precision not in PRECISIONS:
         raise UserError(_("There is no precision '{precision}'.", precision=precision[:40]))
-    find_run(test_set.removeprefix(RUN), owner) if test_set.startswith(RUN) else find_test_set(test_set, owner)
+    check_test_set(test_set, owner)
     base_folder = fetch_base(choose_base(adapter.base_choice, adapter.base_revision), tell, stop)
     request = {
         "adapter": str(adapter.folder),

@@ -7,12 +7,13 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from adapters.forgotten import GENERAL
 from adapters.library import Adapter, read_adapter
 from adapters.loras import Loras
 from adapters.repair import Repair, find_intruders, write_repaired
@@ -21,8 +22,8 @@ from common.child import Tell, answer_parent, with_time_left
 from common.errors import UserError
 from common.files import write_json
 from common.language import _, packed
-from data.intake import prepare
-from data.test_sets import Item, find_test_set, items_of
+from data.test_sets import Item, find_test_set
+from evaluation.asked import held_out_rows
 from evaluation.config import RUN
 from evaluation.likelihood import answer_losses, text_losses
 from evaluation.repair import FILE
@@ -30,14 +31,12 @@ from evaluation.scores import SCORES, Parts
 from evaluation.statistics import difference, estimate
 from models.family import shape_of
 from models.hardware import available_memory
-from runs.labels import title_of
 from runs.queue import accelerator
 from runs.run import find_run
 from runs.test_sets import draw
 
 SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of alpha: the base to the adapter as it is
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
-GENERAL = "general"
 MAX_HELD_OUT_ROWS = 200
 MAX_TEXTS, MAX_TEXT_CHARACTERS = 30, 180  # about 5,000 tokens, English and Korean: the beginnings of many texts
 BYTES_A_WEIGHT = {"fp32": 4, "auto": 4, "8bit": 3, "4bit": 3, "bf16": 2, "fp16": 2}  # while the base is loaded
@@ -64,9 +63,7 @@ def _work(request: dict[str, Any], tell: Tell) -> None:
 def _held_out(test_set: str, owner: str) -> tuple[str, list[Item]]:
     """Return the title and at most MAX_HELD_OUT_ROWS items of a test set, or of the rows that a run held out."""
     if test_set.startswith(RUN):
-        run = find_run(test_set.removeprefix(RUN), owner)
-        title = _("Held-out rows of {run}", run=title_of(run))
-        items: Iterator[Item] = items_of(prepare(run.config().data_settings(), run.folder).held_out)
+        title, items = held_out_rows(find_run(test_set.removeprefix(RUN), owner))
     else:
         found = find_test_set(test_set, owner)
         title, items = found.title, found.items()
@@ -95,7 +92,8 @@ def measure_points(
         notes += [] if intruders else [_("No layer has an intruder dimension: there is nothing to reduce.")]
     except UserError as error:  # the base's weights are quantised: alpha can be scaled all the same
         notes.append(error.message)
-    resident, of_rows, of_texts, tell = Resident(most_adapters=1), [], [], with_time_left(tell)
+    tell = with_time_left(tell)
+    resident, of_rows, of_texts = Resident(most_adapters=1), [], []
     with tempfile.TemporaryDirectory() as folder:
         for place, repair in enumerate(repairs):
             values = {"point": repair.words(), "done": place + 1, "total": len(repairs)}

@@ -21,8 +21,9 @@ from common.language import _, n_
 from common.limits import limit
 from common.paths import GUEST_PREFIX, LOCAL_OWNER, REPOSITORY, as_title, evaluations_folder, free_name, slug
 from data.settings import DataSettings
-from data.test_sets import delete_test_set, find_test_set, keep_test_set, list_test_sets
-from evaluation.config import ADAPTER, BASE, RUN, EvaluationConfig
+from data.test_sets import delete_test_set, keep_test_set, list_test_sets
+from evaluation.asked import check_test_set, held_out_set
+from evaluation.config import ADAPTER, BASE, EvaluationConfig
 from evaluation.run import Evaluation, all_evaluations, list_evaluations, read_progress
 from evaluation.scores import scores_with
 from models.adapter_fit import check_base
@@ -31,11 +32,10 @@ from models.hub.client import Token
 from models.hub.errors import child_environment
 from runs.disk import check_room_on_disk
 from runs.fields import short
-from runs.history import run_of
 from runs.limits import limits
 from runs.processes import this_process
 from runs.queue import lock
-from runs.run import UNFINISHED, find_run
+from runs.run import UNFINISHED
 
 LAST_MOMENT_SECONDS = 20
 DEFAULT_TEST_SETS = ["questions", "general"]
@@ -45,9 +45,9 @@ def default_config(owner: str = LOCAL_OWNER, adapter: str = "") -> EvaluationCon
     """Return an evaluation of an adapter, the newest unless named, beside its base: on its held-out rows and what is bundled."""
     names = adapter_names(owner)
     found = find_adapter(adapter or (names[0] if names else ""), owner)
-    run = run_of(found.folder)
-    held_out = [f"{RUN}{run.id}"] if run else []
-    return EvaluationConfig(found.title, [BASE, f"{ADAPTER}{found.name}"], held_out + DEFAULT_TEST_SETS)
+    held_out = held_out_set(found)
+    test_sets = ([held_out] if held_out else []) + DEFAULT_TEST_SETS
+    return EvaluationConfig(found.title, [BASE, f"{ADAPTER}{found.name}"], test_sets)
 
 
 def keep_file(name: str, owner: str = LOCAL_OWNER) -> str:
@@ -97,7 +97,7 @@ def resolve(config: EvaluationConfig, owner: str, token: Token) -> EvaluationCon
         words = _("There is no score '{name}'.", name=unknown[0])
         raise UserError(words, _("Choose among these: {names}.", names=", ".join(known)))
     for name in config.test_sets:
-        find_run(name.removeprefix(RUN), owner) if name.startswith(RUN) else find_test_set(name, owner)
+        check_test_set(name, owner)
     adapters = [open_adapter(name, owner, token) for name in config.adapters()]
     for other in adapters[1:]:
         if other.base != adapters[0].base:

@@ -11,7 +11,8 @@ from adapters.pull import open_adapter
 from common.errors import UserError
 from common.language import Sentence, _, joined
 from data.test_sets import list_test_sets
-from evaluation.repair import Point, Sweep, held_out_of, interval, keep_point, measure, read_sweep
+from evaluation.asked import held_out_set
+from evaluation.repair import Point, Sweep, interval, keep_point, measure, read_sweep
 from models.hub.client import sign_in_words, token_of
 from ui.background import with_progress
 from ui.events import QUIET
@@ -79,7 +80,7 @@ def on_pick(token: gr.OAuthToken | None, key, name):
     if not name:
         return gr.Dropdown([], value=None), "", *_views(None)
     adapter = find_adapter(name, owner)
-    own = held_out_of(adapter)
+    own = held_out_set(adapter)
     choices = [(str(_("Rows that its training held out")), own)] if own else []
     choices += [(one.title, one.id) for one in list_test_sets(owner) if one.kind == "conversations"]
     return gr.Dropdown(choices, value=own or None), "", *_views(read_sweep(adapter))
