@@ -11,19 +11,17 @@ what the score needs was not measured, or is not a number.
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from common.language import Sentence, _
 from common.words import Unit, in_unit
+from data.test_sets import Item
 from evaluation.config import EvaluationConfig
 from evaluation.format_rule import read_rule
 from evaluation.results import Needs, Result
 from evaluation.text_match import Array, Parts, chrf, chrf_counts, normalised, rouge_l, token_f1
-
-if TYPE_CHECKING:
-    from data.test_sets import Item
 
 
 def mean(sums: Array) -> Array:
@@ -44,7 +42,7 @@ class Score:
     help: Sentence
     needs: Needs
     fits: Callable[[str, Collection[str]], bool]
-    per_item: Callable[["Item", Result], Parts | None]
+    per_item: Callable[[Item, Result], Parts | None]
     total: Callable[[Array], Array] = mean
     higher_is_better: bool | None = True
     unit: Unit = "share"
@@ -64,7 +62,7 @@ def scores_with(format_rule: str = "") -> dict[str, Score]:
         return {name: score for name, score in SCORES.items() if name != "format"}
     follows = read_rule(format_rule)
 
-    def per_item(item: "Item", result: Result) -> Parts | None:
+    def per_item(item: Item, result: Result) -> Parts | None:
         return _share(follows(result["answer"].strip())) if "answer" in result else None
 
     return SCORES | {"format": replace(SCORES["format"], per_item=per_item)}
@@ -87,10 +85,10 @@ def _share(value: float | None) -> Parts | None:
     return None if value is None else (float(value), 1.0)
 
 
-def _of_answer(compare: Callable[[str, str], float]) -> Callable[["Item", Result], Parts | None]:
+def _of_answer(compare: Callable[[str, str], float]) -> Callable[[Item, Result], Parts | None]:
     """Return a `per_item` that compares a candidate's answer with the reference, white space around them aside."""
 
-    def per_item(item: "Item", result: Result) -> Parts | None:
+    def per_item(item: Item, result: Result) -> Parts | None:
         if "answer" not in result or "answer" not in item:
             return None
         return _share(compare(result["answer"].strip(), item["answer"].strip()))
@@ -98,23 +96,23 @@ def _of_answer(compare: Callable[[str, str], float]) -> Callable[["Item", Result
     return per_item
 
 
-def _of_result(key: Literal["ended", "is_repeating", "new_tokens"]) -> Callable[["Item", Result], Parts | None]:
+def _of_result(key: Literal["ended", "is_repeating", "new_tokens"]) -> Callable[[Item, Result], Parts | None]:
     """Return a `per_item` that takes one value of the result."""
     return lambda item, result: _share(result.get(key))
 
 
-def _loss(item: "Item", result: Result) -> Parts | None:
+def _loss(item: Item, result: Result) -> Parts | None:
     loss, tokens = result.get("loss", math.nan), result.get("tokens", 0)
     return (loss, float(tokens)) if math.isfinite(loss) and tokens > 0 else None
 
 
-def _chrf(item: "Item", result: Result) -> Parts | None:
+def _chrf(item: Item, result: Result) -> Parts | None:
     if "answer" not in result or "answer" not in item:
         return None
     return chrf_counts(result["answer"].strip(), item["answer"].strip())
 
 
-def _chosen(item: "Item", result: Result, by_length: bool) -> str | None:
+def _chosen(item: Item, result: Result, by_length: bool) -> str | None:
     """Return the likeliest choice, by length or not; None where one is not a number, or the answer is none of them."""
     losses, choices = result.get("choice_losses", []), item.get("choices", [])
     if not choices or len(losses) != len(choices) or not all(map(math.isfinite, losses)):
@@ -125,17 +123,17 @@ def _chosen(item: "Item", result: Result, by_length: bool) -> str | None:
     return choices[int(np.argmin(np.divide(losses, lengths)))]
 
 
-def _is_chosen(by_length: bool) -> Callable[["Item", Result], Parts | None]:
+def _is_chosen(by_length: bool) -> Callable[[Item, Result], Parts | None]:
     """Return a `per_item` that says whether the likeliest choice is the answer."""
 
-    def per_item(item: "Item", result: Result) -> Parts | None:
+    def per_item(item: Item, result: Result) -> Parts | None:
         chosen = _chosen(item, result, by_length)
         return None if chosen is None else _share(chosen == item["answer"])
 
     return per_item
 
 
-def _label_counts(item: "Item", result: Result) -> Parts | None:
+def _label_counts(item: Item, result: Result) -> Parts | None:
     chosen = _chosen(item, result, by_length=False)
     if chosen is None:
         return None
