@@ -168,7 +168,7 @@ def read_judgements(folder: Path) -> list[Judgement]:
         for line in read_json_lines(folder / JUDGEMENTS_FILE)
         if all(isinstance(line.get(name), str) for name in texts)
         and isinstance(line.get("item"), int)
-        and line["choice"] in get_args(Choice)
+        and line.get("choice") in get_args(Choice)
     ]
 
 

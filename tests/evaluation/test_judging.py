@@ -69,6 +69,7 @@ def test_each_judge_goes_on_where_they_were_and_damaged_lines_cost_only_themselv
         file.write(
             '{"test_set": "questions", "item": [1], "left": "a", "right": "b", "choice": "left", "judge": "x"}\n'
         )
+        file.write('{"test_set": "questions", "item": 1, "left": "a", "right": "b", "judge": "Mina"}\n')
         file.write(json.dumps({"choice": "best"}) + '\n{"cut')
     judge_all(tmp_path, lambda place: "", "Jun", 1)
     judgements = read_judgements(tmp_path)
