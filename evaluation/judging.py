@@ -15,12 +15,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict, cast, get_args
+from typing import Literal, NotRequired, TypedDict, cast, get_args
 
 from common.errors import UserError
 from common.files import append_json_line, read_json_lines
 from common.language import Sentence, _, n_
 from common.paths import as_title
+from data.test_sets import Item
 from evaluation.asked import read_asked
 from evaluation.results import Estimate, Result, Verdict
 from evaluation.run import Evaluation
@@ -28,15 +29,13 @@ from evaluation.statistics import LEVEL, SIGNIFICANCE
 from evaluation.table import read_results
 from models.messages import Message
 
-if TYPE_CHECKING:
-    from data.test_sets import Item
-
 JUDGEMENTS_FILE = "judgements.jsonl"
 MAX_JUDGEMENTS_BYTES = 10_000_000  # of one evaluation; a line has about 200
 MAX_JUDGES = 20  # whose agreement is told: 190 pairs of them; anybody can judge under any number of names
 
 Choice = Literal["left", "right", "tie"]
 Key = tuple[str, int]  # test set and item
+ShownKey = tuple[str, int, str, str]  # these, and who stood left and right
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Pair:
     right_answer: str
 
     @property
-    def key(self) -> tuple[str, int, str, str]:
+    def key(self) -> ShownKey:
         """What a judgement of it in this order names."""
         return self.test_set, self.item, self.left, self.right
 
@@ -105,7 +104,7 @@ class Agreement:
 
 def pairs_to_judge(
     test_set: str,
-    items: Iterable["Item"],
+    items: Iterable[Item],
     reference: tuple[str, Mapping[int, Result]],
     candidate: tuple[str, Mapping[int, Result]],
     seed: int = 0,
@@ -137,7 +136,7 @@ def pairs_of(evaluation: Evaluation, test_set: str, candidate: str) -> list[Pair
 def next_pair(pairs: Sequence[Pair], judgements: Iterable[Judgement], judge: str) -> Pair | None:
     """Return the first pair that this judge has not judged yet, in whichever order; None after the last."""
     name = as_title(judge)
-    done = {(one["test_set"], one["item"], one["left"], one["right"]) for one in judgements if one["judge"] == name}
+    done = {key_of(one) for one in judgements if one["judge"] == name}
     return next((pair for pair in pairs if pair.key not in done and pair.swapped().key not in done), None)
 
 
@@ -242,6 +241,11 @@ def agreement_of_orders(judgements: Iterable[Judgement], judge: str) -> tuple[in
             orders[one["test_set"], one["item"], *sorted((one["left"], one["right"]))][one["left"]] = _preferred(one)
     both = [[*found.values()] for found in orders.values() if len(found) == 2]
     return len(both), sum(one == other for one, other in both)
+
+
+def key_of(judgement: Judgement) -> ShownKey:
+    """Return which pair was judged, in which order: the `key` of that pair."""
+    return judgement["test_set"], judgement["item"], judgement["left"], judgement["right"]
 
 
 def judge_of(judgement: Judgement) -> str:

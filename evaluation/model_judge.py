@@ -20,10 +20,12 @@ from common.language import Sentence, _, joined, n_
 from common.paths import as_title
 from evaluation.judging import (
     Choice,
+    Judgement,
     Pair,
     agreement_of_orders,
     judge_of,
     keep_judgement,
+    key_of,
     pairs_of,
     read_judgements,
     win_rate,
@@ -81,11 +83,7 @@ def judge_pairs(
     """
     text, version = judge_prompt()
     name = as_title(model)
-    known = {
-        (one["test_set"], one["item"], one["left"], one["right"])
-        for one in read_judgements(folder)
-        if (one["judge"], one.get("prompt")) == (name, version)
-    }
+    known = set(map(key_of, _judgements_of(model, version, folder)))
     judged = unreadable = in_a_row = 0
     for pair in pairs:
         if stop and stop.is_set():
@@ -123,12 +121,8 @@ def judge_evaluation(evaluation: Evaluation, model: str, count: int = 0) -> Iter
         for test_set in evaluation.known()["test_sets"]:
             pairs = pairs_of(evaluation, test_set, candidate)
             unreadable += judge_pairs(engine, model, pairs[: count or None], evaluation.folder).unreadable
-        own = [
-            one
-            for one in read_judgements(evaluation.folder)
-            if (one["judge"], one.get("prompt")) == (as_title(model), version)
-            and {one["left"], one["right"]} == {first, candidate}
-        ]
+        given = _judgements_of(model, version, evaluation.folder)
+        own = [one for one in given if {one["left"], one["right"]} == {first, candidate}]
         pairs_seen, same = agreement_of_orders(own, judge_of(own[0])) if own else (0, 0)
         yield joined(
             [
@@ -140,6 +134,12 @@ def judge_evaluation(evaluation: Evaluation, model: str, count: int = 0) -> Iter
                 else "",
             ]
         )
+
+
+def _judgements_of(model: str, version: str, folder: Path) -> list[Judgement]:
+    """Return what a model has judged with this version of the prompt."""
+    wanted = as_title(model), version
+    return [one for one in read_judgements(folder) if (one["judge"], one.get("prompt")) == wanted]
 
 
 def read_verdict(reply: str) -> Choice | None:
