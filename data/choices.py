@@ -26,9 +26,8 @@ RIGHT = (
     *("answerkey", "answer_key", "correct_answer", "correct_option", "correct", "answer_index", "answer_idx", "gold"),
     *("answer", "label", "target", "cop", "정답", "답"),
 )
-OPTION = re.compile(
-    r"([a-j])|(?:option|choice|op|ending|sol|alternative|answer)[_ -]?([a-j]|\d)"
-)  # a column of one choice
+# a column of one choice
+OPTION = re.compile(r"([a-j])|(?:option|choice|op|ending|sol|alternative|answer)[_ -]?([a-j]|\d)")
 LETTER = re.compile(r"\(?([A-Ja-j])\)?[.)]?")
 MAX_CHOICES = 26
 

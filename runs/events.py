@@ -16,10 +16,8 @@ from common.language import packed, unpacked
 from data.report import Cure
 
 MAX_LINE_BYTES = 2**20
-MAX_ANSWERS, MAX_ANSWER_CHARACTERS = (
-    20,
-    5_000,
-)  # of a `samples` event, and of a prompt or an answer: a training writes less
+# of a `samples` event, and of a prompt or an answer: a training writes less
+MAX_ANSWERS, MAX_ANSWER_CHARACTERS = 20, 5_000
 
 
 class TestLoss(TypedDict):

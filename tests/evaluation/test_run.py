@@ -135,16 +135,11 @@ def test_progress_is_what_was_written_last_while_somebody_computes():
     assert read_progress(evaluation).fraction == 0.25
     with language("ko"):
         assert str(read_progress(evaluation).activity) != "Preparing", "a reader gets their own language"
-    write_json(
-        evaluation.process_file, {"process": this_process(os.getpid()) | {"ticks": 1}}
-    )  # its number was given away
+    # its number was given away
+    write_json(evaluation.process_file, {"process": this_process(os.getpid()) | {"ticks": 1}})
     ended = read_progress(evaluation)
-    assert (ended.status, ended.done, ended.total, ended.activity) == (
-        "interrupted",
-        3,
-        12,
-        "",
-    ) and "Resume" in ended.hint
+    assert (ended.status, ended.done, ended.total, ended.activity) == ("interrupted", 3, 12, "")
+    assert "Resume" in ended.hint
     evaluation.write_progress(Progress("done", "", 12, 12))
     assert read_progress(evaluation).status == "done"
 
