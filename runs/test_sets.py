@@ -49,6 +49,6 @@ def draw(name: str, owner: str) -> list[Item]:
     return found
 
 
-def read_test_set(data_folder: Path, name: str) -> list[Item]:
+def read_sample(data_folder: Path, name: str) -> list[Item]:
     """Read the sample of a test set in the data folder of a run; [] where none was kept."""
     return cast("list[Item]", read_json_lines(contained(data_folder, f"{PREFIX}{name}.jsonl")))

@@ -21,7 +21,7 @@ from runs.config import TrainConfig
 from runs.events import TestLoss
 from runs.forecast.plan import MAX_TEST_TOKENS, tokens_a_test_set
 from runs.run import EventLog, Run
-from runs.test_sets import read_test_set
+from runs.test_sets import read_sample
 from trainer.progress import AtEvaluations, EvaluationStopped, ProgressCallback
 from trainer.ranks import max_over_ranks, world_size
 from trainer.row_order import filled_up
@@ -40,7 +40,7 @@ def load_test_sets(
     most = tokens_a_test_set(len(config.tested()), trained, sum(size.looks + 1 for size in sizes))
     found = {}
     for name in config.tested():
-        items = read_test_set(run.data_folder, name)
+        items = read_sample(run.data_folder, name)
         if rows := token_rows(items, tokenizer, config.max_length, most):
             found[name] = Dataset.from_list([dict(row) for row in rows])
     if found and most < MAX_TEST_TOKENS:

@@ -6,7 +6,7 @@ from common import paths
 from common.errors import UserError
 from data.test_sets import write_test_set
 from runs.config import TrainConfig
-from runs.test_sets import MAX_CHARACTERS, MAX_ITEMS, draw, keep_test_sets, read_test_set
+from runs.test_sets import MAX_CHARACTERS, MAX_ITEMS, draw, keep_test_sets, read_sample
 
 
 def make(name: str, items: list, owner: str = "alice") -> None:
@@ -19,11 +19,11 @@ def test_a_run_keeps_the_sample_that_every_other_run_has_whatever_becomes_of_the
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
         keep_test_sets(config, "alice", folder)
-    kept = read_test_set(tmp_path / "a", "exam")
-    assert kept == read_test_set(tmp_path / "b", "exam") == draw("exam", "alice") and len(kept) == MAX_ITEMS
+    kept = read_sample(tmp_path / "a", "exam")
+    assert kept == read_sample(tmp_path / "b", "exam") == draw("exam", "alice") and len(kept) == MAX_ITEMS
     assert [one["number"] for one in kept] != sorted(one["number"] for one in kept), "not the first ones"
     assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["test-exam.jsonl", "test-general.jsonl"]
-    assert read_test_set(tmp_path / "a", "other") == [], "a run from before test sets"
+    assert read_sample(tmp_path / "a", "other") == [], "a run from before test sets"
 
 
 def test_the_general_text_of_a_run_is_english_and_korean():

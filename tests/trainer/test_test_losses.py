@@ -11,7 +11,7 @@ from models.prompt import encode_text
 from runs.config import TrainConfig
 from runs.launcher import create_run
 from runs.run import Run, read_state
-from runs.test_sets import draw, read_test_set
+from runs.test_sets import draw, read_sample
 from tests.running import events, losses, run_main, small_settings
 from trainer.stages import history
 from trainer.studio_trainer import StudioTrainer
@@ -47,7 +47,7 @@ def test_a_run_learns_bit_by_bit_what_it_learns_without_test_sets(settings, prec
 
 def test_step_0_is_the_base_and_the_rise_since_is_in_the_adapters_folder(settings, tiny_base, tinyllama_tokenizer):
     run = trained("coach", **settings)
-    rows = token_rows(read_test_set(run.data_folder, "general"), tinyllama_tokenizer, 256, 500)
+    rows = token_rows(read_sample(run.data_folder, "general"), tinyllama_tokenizer, 256, 500)
     state = read_state(run)
     tokens = state.tested[0][1]["general"]["tokens"]
     assert 400 < tokens <= 500 and "This run is short: each evaluation uses 500 tokens of its test set." in state.notes
