@@ -12,7 +12,7 @@ from evaluation.run import Progress, find_evaluation, list_evaluations
 from tests.adapters.conftest import hub  # noqa: F401
 from tests.ui.evaluations import ADAPTER, SET, put_adapter, put_evaluation
 from tests.ui.space import GUEST, space_call
-from ui.evaluate.downloads import write_answers, write_table
+from ui.evaluate.downloads import write_answers, write_csv
 from ui.evaluate.result import evaluation_choices, phase, render, rows_of, status_html, version
 from ui.owner import owner_of
 
@@ -152,7 +152,7 @@ def test_the_list_is_searched_by_title_and_keeps_the_picked_one(monkeypatch):
 
 def test_the_table_is_a_csv_in_which_no_title_is_a_formula():
     put_adapter(title="=HYPERLINK(1)")
-    lines = list(csv.DictReader(write_table(put_evaluation()).open(encoding="utf-8-sig")))
+    lines = list(csv.DictReader(write_csv(put_evaluation()).open(encoding="utf-8-sig")))
     assert len(lines) == 4 and lines[1]["title"] == "'=HYPERLINK(1)"
     assert [lines[1][name] for name in ("value", "n", "difference", "verdict")] == ["1.5", "40", "-1.0", "better"]
     assert lines[0]["difference"] is None and lines[3]["needed"] == "1234"

@@ -14,7 +14,7 @@ COLUMNS += ("difference", "difference_low", "difference_high", "p", "verdict", "
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute what follows
 
 
-def write_table(evaluation: Evaluation) -> Path:
+def write_csv(evaluation: Evaluation) -> Path:
     """Write the scores as a CSV file: a row for each test set, score and candidate; return its path."""
     made = new_download_folder(evaluation.owner) / f"{evaluation.id}.csv"
     with made.open("w", encoding="utf-8-sig", newline="") as file:  # with its mark Excel reads Korean titles, too

@@ -14,7 +14,7 @@ from common.language import _
 from evaluation.run import Evaluation, list_evaluations, read_progress
 from evaluation.start import delete_evaluation, request_stop, resume, start
 from ui.downloads import build_download, clicking
-from ui.evaluate.downloads import write_answers, write_table
+from ui.evaluate.downloads import write_answers, write_csv
 from ui.evaluate.form import EvaluateForm, adapter_choices, build_form, form_config, names_in, plan_html, set_views
 from ui.evaluate.judge import build_judging, wire_judging
 from ui.evaluate.own_sets import own_choices, wire_own_sets
@@ -202,7 +202,7 @@ def _wire_found(view: ResultView, browser_key: gr.BrowserState) -> None:
 
     @shown
     def on_table(token: gr.OAuthToken | None, key, evaluation_id):
-        return str(write_table(own_evaluation(evaluation_id, owner_of(key, token))))
+        return str(write_csv(own_evaluation(evaluation_id, owner_of(key, token))))
 
     @shown
     def on_answers(token: gr.OAuthToken | None, key, evaluation_id):

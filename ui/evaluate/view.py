@@ -30,7 +30,7 @@ def tables_html(lines: Sequence[Line], sets: Mapping[str, str], candidates: Mapp
     tables = [
         _table([one for one in lines if one.test_set == name], sets.get(name, name), candidates) for name in found
     ]
-    return f"<section class='results'>{''.join(tables)}{hint_html(reading)}{scores_html(lines)}</section>"
+    return f"<section class='results'>{''.join(tables)}{hint_html(reading)}{score_terms_html(lines)}</section>"
 
 
 def _table(lines: Sequence[Line], title: str, candidates: Mapping[str, str]) -> str:
@@ -102,7 +102,7 @@ def signed(score: Score | None, value: float) -> str:
     return f"{'+' if value > 0 else ''}{figure(score, value)}"
 
 
-def scores_html(lines: Sequence[Line]) -> str:
+def score_terms_html(lines: Sequence[Line]) -> str:
     """Return what each of the scores is, folded."""
     scores = [SCORES[name] for name in dict.fromkeys(line.score for line in lines) if name in SCORES]
     terms = "".join(f"<dt>{html.escape(one.title)}</dt><dd>{html.escape(one.help)}</dd>" for one in scores)
