@@ -1,7 +1,8 @@
-"""Types and keyword arguments that many event listeners share."""
+"""Types, keyword arguments and wiring that many event listeners share."""
 
 from typing import Any
 
+import gradio as gr
 from gradio.blocks import Block
 
 Wiring = dict[str, Any]  # keyword arguments of one of Gradio's event listeners: fn, inputs, outputs, ...
@@ -25,6 +26,14 @@ _ASK = """async (key, name, version) => {
     window["asking ENDPOINT"] = false;
   }
 }"""
+
+
+def ask_first(button: gr.Button, question: gr.Row, no_button: gr.Button) -> None:
+    """Let a press of `button` show `question` in its place, until that is answered with no."""
+    for pressed, asks in ((button, True), (no_button, False)):
+        pressed.click(
+            lambda asks=asks: (gr.Button(visible=not asks), gr.Row(visible=asks)), None, [button, question], **QUIET
+        )
 
 
 def asking(endpoint: str) -> str:

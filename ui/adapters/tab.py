@@ -24,7 +24,7 @@ from ui.adapters.mix import build_mix
 from ui.adapters.push import build_push, on_account
 from ui.adapters.repair import build_repair
 from ui.adapters.view import CARDS_SCRIPT, answers_html, cards_html, curve_html, facts_html, heading_html, scores_html
-from ui.events import QUIET, Wiring
+from ui.events import QUIET, Wiring, ask_first
 from ui.long_lists import MAX_LISTED_ENTRIES, SEARCH_TO_FIND, how_many
 from ui.messages import hint_html, shown
 from ui.owner import owner_of
@@ -219,9 +219,7 @@ def _wire_details(details: _Details, inputs: list, library: list, shown_now: Wir
 def _wire_delete(details: _Details, inputs: list, library: list, toast: Toast) -> None:
     """Wire Delete: a question in the place of its button, then a line that undoes it."""
     browser_key, search_box, _picked = inputs
-    asking = [details.delete_button, details.question]
-    for button, asks in ((details.delete_button, True), (details.delete_no, False)):
-        button.click(lambda asks=asks: (gr.Button(visible=not asks), gr.Row(visible=asks)), None, asking, **QUIET)
+    ask_first(details.delete_button, details.question, details.delete_no)
     outputs = [*library, *toast.outputs]
     details.delete_yes.click(on_delete, inputs, outputs, api_name="delete_adapter", **QUIET)
     toast.undo_button.click(on_undo, [browser_key, search_box, toast.entries], outputs, api_name="undo_delete", **QUIET)

@@ -12,7 +12,7 @@ from data.kinds import KINDS
 from data.settings import DataSettings
 from data.test_sets import BUNDLED, delete_test_set, keep_test_set, list_test_sets
 from ui.background import with_progress
-from ui.events import QUIET, Wiring
+from ui.events import QUIET, Wiring, ask_first
 from ui.long_lists import Choice
 from ui.messages import hint_html, shown
 from ui.owner import owner_of
@@ -104,9 +104,7 @@ def wire_own_sets(own: OwnSets, browser_key: gr.BrowserState, relisted: Wiring) 
         delete_test_set(wanted, owner)
         return hint_html(_("Deleted."))
 
-    asking = [own.delete_button, own.question]
-    for button, asks in ((own.delete_button, True), (own.delete_no, False)):
-        button.click(lambda asks=asks: (gr.Button(visible=not asks), gr.Row(visible=asks)), None, asking, **QUIET)
+    ask_first(own.delete_button, own.question, own.delete_no)
     given = [browser_key, own.title_box, own.file, own.hub_box, own.split_box]
     own.add_button.click(
         on_add,
@@ -116,9 +114,11 @@ def wire_own_sets(own: OwnSets, browser_key: gr.BrowserState, relisted: Wiring) 
         show_progress="hidden",
         concurrency_id="check",
     ).success(**relisted)
-    own.delete_yes.click(
+    deleted = own.delete_yes.click(
         on_delete, [browser_key, own.sets_dropdown], own.said_html, api_name="delete_test_set", **QUIET
-    ).success(**relisted).then(lambda: (gr.Button(visible=True), gr.Row(visible=False)), None, asking, **QUIET)
+    ).success(**relisted)
+    asking = [own.delete_button, own.question]
+    deleted.then(lambda: (gr.Button(visible=True), gr.Row(visible=False)), None, asking, **QUIET)
 
 
 def data_settings(file: object, hub_id: object, split: object) -> DataSettings:

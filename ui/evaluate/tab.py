@@ -30,7 +30,7 @@ from ui.evaluate.result import (
     status_html,
     version,
 )
-from ui.events import QUIET, Wiring, asking
+from ui.events import QUIET, Wiring, ask_first, asking
 from ui.long_lists import find_while_typing
 from ui.messages import shown
 from ui.owner import owner_of, visitor_of
@@ -180,9 +180,7 @@ def _wire_run(form: EvaluateForm, view: ResultView, browser_key: gr.BrowserState
     )
     view.stop_button.click(on_stop, inputs, None, api_name="stop_evaluation").success(**picked)
     view.resume_button.click(on_resume, inputs, None, api_name="resume_evaluation").success(**picked)
-    asking_first = [view.delete_button, view.question]
-    for button, asks in ((view.delete_button, True), (view.delete_no, False)):
-        button.click(lambda asks=asks: (gr.Button(visible=not asks), gr.Row(visible=asks)), None, asking_first, **QUIET)
+    ask_first(view.delete_button, view.question, view.delete_no)
     view.delete_yes.click(on_delete, inputs, view.evaluations_dropdown, api_name="delete_evaluation", **QUIET)
 
 
