@@ -37,6 +37,9 @@ LOCK_SECONDS = 60
 REMEMBERED_SECONDS = 86400.0  # whose turn it was longer ago counts as never
 DISPATCHER = "queue-dispatcher"
 ACCELERATOR_LOCK = "accelerator.lock"
+MAX_PASSED = (
+    6  # polls at which an evaluation leaves a free accelerator to a run whose turn it is; nobody may live to start it
+)
 
 
 def launch(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER) -> Run:
@@ -185,14 +188,20 @@ def _finish_starts() -> None:
 def accelerator(wait: Callable[[], None]) -> Generator[None]:
     """Hold the accelerator for an evaluation: no training starts meanwhile.
 
-    While a training or another evaluation has it `wait` is called every POLL_SECONDS; what it raises ends the waiting.
+    While a training or another evaluation has it `wait` is called every POLL_SECONDS; what it raises ends the waiting. After an
+    evaluation a run that waits comes first, however many evaluations wait.
     """
-    held = FileLock(home() / ACCELERATOR_LOCK, timeout=0)
+    held, passed = FileLock(home() / ACCELERATOR_LOCK, timeout=0), 0
     while not held.is_locked:
         with lock():  # not while a training is being started
             if not _is_training():
                 with suppress(Timeout):
                     held.acquire()
+            if held.is_locked and passed < MAX_PASSED and _is_a_runs_turn():
+                held.release()
+                passed += 1
+            elif held.is_locked:
+                _take_turn(ACCELERATOR_LOCK)
         if not held.is_locked:
             wait()
             time.sleep(POLL_SECONDS)
@@ -200,6 +209,12 @@ def accelerator(wait: Callable[[], None]) -> Generator[None]:
         yield
     finally:
         held.release()
+
+
+def _is_a_runs_turn() -> bool:
+    """Return whether a run waits, and the last one who had the accelerator was an evaluation."""
+    turns = _turns()
+    return bool(order()) and max(turns, key=turns.__getitem__, default="") == ACCELERATOR_LOCK
 
 
 def _is_evaluating() -> bool:

@@ -14,7 +14,18 @@ from common.paths import GUEST_PREFIX, REPOSITORY, home, runs_folder
 from runs import queue
 from runs.config import TrainConfig
 from runs.processes import this_process
-from runs.queue import accelerator, advance, cancel, enqueue, launch, order, position, stop
+from runs.queue import (
+    ACCELERATOR_LOCK,
+    MAX_PASSED,
+    accelerator,
+    advance,
+    cancel,
+    enqueue,
+    launch,
+    order,
+    position,
+    stop,
+)
 from runs.run import EventLog, Run, read_state
 from tests.queueing import end, make_run, queued, wait_for
 
@@ -59,6 +70,20 @@ def test_an_evaluation_and_a_training_wait_for_each_other(trainer):
         with pytest.raises(ZeroDivisionError), accelerator(lambda: 1 / 0):
             raise AssertionError("two evaluations computed at once")
     assert advance() == second
+
+
+def test_after_an_evaluation_a_run_that_waits_comes_first_where_somebody_starts_it(monkeypatch):
+    monkeypatch.setattr("runs.queue.POLL_SECONDS", 0)
+    waited = []
+    for waits in (0, 0):
+        with accelerator(lambda: waited.append(1)):
+            assert len(waited) == waits, "no run waits"
+    queued("one")
+    with accelerator(lambda: waited.append(1)):
+        assert len(waited) == MAX_PASSED, "a run waits, and nobody lives to start it"
+    write_json(home() / "turns.json", {"local": time.time() - 1, ACCELERATOR_LOCK: time.time() - 2})
+    with accelerator(lambda: waited.append(1)):
+        assert len(waited) == MAX_PASSED, "the last one was a training"
 
 
 def test_an_evaluation_that_is_killed_holds_nothing(trainer):
