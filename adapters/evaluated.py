@@ -3,8 +3,8 @@
     {"test_sets": [{"kind", "name", "title", "dataset", "revision", "fingerprint", "time", "versions",
                     "scores": [{"name", "title", "unit", "adapter", "base", "difference", "verdict"}]}]}
 
-A number has its interval and n, or it is none: {"value", "low", "high", "n"}. The file of an adapter from elsewhere is anyone's:
-values of a wrong type are ignored, and what is left is shown as stated by its author.
+A number is {"value", "low", "high", "n"}, with its interval; without one it is not kept. Anybody may have written the file of an
+adapter from elsewhere: values of a wrong type are ignored, and what is left is shown as stated by its author.
 """
 
 import re

@@ -1,7 +1,4 @@
-"""Writes what an evaluation does now, and how long the rest takes, by the pace that was measured for each kind of work.
-
-Counts are written at most once a second.
-"""
+"""Writes the progress of an evaluation: what it does now, and the time that is left, by the pace of each kind of work."""
 
 import time
 from collections import Counter
@@ -23,7 +20,7 @@ class Work(NamedTuple):
 
 
 class Pace:
-    """Counts results, writes progress at most once a second, and forecasts the rest. One for each process."""
+    """Counts results, forecasts the rest, and writes progress: counts at most once a second. One for each process."""
 
     def __init__(self, evaluation: Evaluation) -> None:
         self.evaluation = evaluation

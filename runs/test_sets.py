@@ -18,7 +18,7 @@ from runs.config import TrainConfig
 
 SEED = 17
 MAX_ITEMS = 400
-# 4,000 tokens of any tokenizer are fewer; of each text the beginning, so that ten at least are among them
+# more than 4,000 tokens of any tokenizer have; of each text only the beginning is kept, so that at least ten are drawn
 MAX_CHARACTERS, MIN_TEXTS = 40_000, 10
 PREFIX = "test-"  # of their files: no row of them is trained
 

@@ -55,10 +55,10 @@ def load_test_sets(
 
 
 def token_rows(items: list[Item], tokenizer, max_length: int, most: int) -> list[TokenRow]:
-    """Encode items of a test set, at most so many tokens: texts in pieces, the first ones of all texts first; of conversations
-    the answers count.
+    """Return items of a test set as rows of tokens, at most `most` tokens together.
 
-    Conversations of more than `max_length` tokens are left out.
+    Texts are cut into pieces, and the first pieces of all texts come first. Of a conversation the answer alone counts; one of
+    more than `max_length` tokens is left out.
     """
     piece_tokens = min(PIECE_TOKENS, max_length, most // MIN_PIECES)
     rows: list[tuple[int, TokenRow]] = []
