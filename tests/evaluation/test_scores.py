@@ -193,6 +193,15 @@ def test_a_rule_that_is_slow_with_every_answer_is_given_up_after_its_seconds(mon
     assert time.monotonic() - began < 5
 
 
+def test_of_a_reference_of_megabytes_the_beginning_is_compared():
+    said, long = "ab " * 30_000, {"answer": "ab " * 2_000_000}
+    began, answer = time.monotonic(), {"item": 1, "answer": said}
+    parts = {name: SCORES[name].per_item(long, answer) for name in ("exact", "token_f1", "rouge_l", "chrf")}
+    assert parts["exact"] == parts["token_f1"] == parts["rouge_l"] == (1, 1)
+    assert parts["chrf"] == SCORES["chrf"].per_item({"answer": said}, answer)
+    assert time.monotonic() - began < 10
+
+
 def test_a_rule_with_usual_repeats_is_taken():
     uuid = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
     answer = "aaaaaaaa-bbbb-bbbb-bbbb-cccccccccccc"
