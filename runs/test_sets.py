@@ -9,7 +9,7 @@ own: all runs on one base measure the same text.
 import json
 import random
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from common.files import read_json_lines, write_text
 from common.paths import contained
@@ -50,5 +50,15 @@ def draw(name: str, owner: str) -> list[Item]:
 
 
 def read_sample(data_folder: Path, name: str) -> list[Item]:
-    """Read the sample of a test set in the data folder of a run; [] where none was kept."""
-    return cast("list[Item]", read_json_lines(contained(data_folder, f"{PREFIX}{name}.jsonl")))
+    """Read the sample of a test set in the data folder of a run; [] where none was kept.
+
+    The file of a run that came back may be anyone's: lines that are no items are left out, and so is what is beyond MAX_ITEMS.
+    """
+    lines = read_json_lines(contained(data_folder, f"{PREFIX}{name}.jsonl"))[:MAX_ITEMS]
+    return cast("list[Item]", [one for one in lines if _is_item(one)])
+
+
+def _is_item(line: dict[str, Any]) -> bool:
+    if "text" in line:
+        return isinstance(line["text"], str)
+    return isinstance(line.get("messages"), list) and isinstance(line.get("answer"), str)

@@ -1,5 +1,7 @@
 """What a run measures at its evaluations is drawn once, bounded, and lies in the run."""
 
+import json
+
 import pytest
 
 from common import paths
@@ -24,6 +26,15 @@ def test_a_run_keeps_the_sample_that_every_other_run_has_whatever_becomes_of_the
     assert [one["number"] for one in kept] != sorted(one["number"] for one in kept), "not the first ones"
     assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["test-exam.jsonl", "test-general.jsonl"]
     assert read_sample(tmp_path / "a", "other") == [], "a run from before test sets"
+
+
+def test_of_the_sample_of_a_run_that_came_back_odd_lines_and_those_beyond_the_most_are_left_out(tmp_path):
+    good = [{"text": "a"}, {"messages": [{"role": "user", "content": "b"}], "answer": "c"}]
+    odd = [{"text": 5}, {"answer": "b"}, {"messages": "b", "answer": "c"}, {"messages": [], "answer": []}, {}, [], 5]
+    lines = [json.dumps(line) for line in (*odd, *good)]
+    (tmp_path / "test-exam.jsonl").write_text("\n".join([*lines, "{"] + lines[-1:] * 10_000))
+    found = read_sample(tmp_path, "exam")
+    assert found[:2] == good and len(found) == MAX_ITEMS - 5
 
 
 def test_the_general_text_of_a_run_is_english_and_korean():
