@@ -7,8 +7,7 @@ that is judged can try to talk to the judge; the prompt marks it off, which make
 
 import json
 import re
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -45,11 +44,10 @@ CHOICES: dict[str, Choice] = {"A": "left", "B": "right", "tie": "tie"}
 
 @dataclass(frozen=True)
 class Judged:
-    """What a judge did: `pairs` that have a verdict in both orders, replies without one, and the version of the prompt."""
+    """What a judge did: `pairs` that have a verdict in both orders, and replies without one."""
 
     pairs: int
     unreadable: int
-    prompt: str
 
 
 def judge_prompt() -> tuple[str, str]:
@@ -68,26 +66,17 @@ def find_judge() -> RemoteEngine:
     return engine
 
 
-def judge_pairs(
-    engine: RemoteEngine,
-    model: str,
-    pairs: Sequence[Pair],
-    folder: Path,
-    stop: threading.Event | None = None,
-    progress: Callable[[int], None] = lambda judged: None,
-) -> Judged:
+def judge_pairs(engine: RemoteEngine, model: str, pairs: Sequence[Pair], folder: Path) -> Judged:
     """Let a model of the server judge what it has not judged yet; each verdict is appended to the record in `folder`.
 
-    Stops after the pair in which `stop` is set. Raises UserError when the server fails, and after MAX_UNREADABLE replies in a row
-    without a verdict; what was judged until then is kept.
+    Raises UserError when the server fails, and after MAX_UNREADABLE replies in a row without a verdict; what was judged until
+    then is kept.
     """
     text, version = judge_prompt()
     name = as_title(model)
     known = set(map(key_of, _judgements_of(model, version, folder)))
     judged = unreadable = in_a_row = 0
     for pair in pairs:
-        if stop and stop.is_set():
-            break
         orders = (pair, pair.swapped())
         for shown in orders:
             if shown.key in known:
@@ -105,8 +94,7 @@ def judge_pairs(
                     _("Its last words: {words}", words=reply[-100:] or "-"),
                 )
         judged += all(shown.key in known for shown in orders)
-        progress(judged)
-    return Judged(judged, unreadable, version)
+    return Judged(judged, unreadable)
 
 
 def judge_evaluation(evaluation: Evaluation, model: str, count: int = 0) -> Iterator[Sentence]:

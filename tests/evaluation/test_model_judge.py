@@ -2,7 +2,6 @@
 
 import json
 import re
-import threading
 
 import pytest
 
@@ -133,13 +132,6 @@ def test_the_command_line_lists_judges_and_lets_one_judge_an_evaluation(monkeypa
         assert len(server.asked) == 16 and judge_prompt()[1] in said
     assert "Preferred in 8 of 8 decided pairs" in said and "In 8 of 8 pairs the order made no difference." in said
     assert len(read_judgements(evaluation.folder)) == 16
-
-
-def test_a_judge_is_stopped_between_two_pairs(tmp_path):
-    stop, told = threading.Event(), []
-    with openai_server(say=prefers_tuned) as (_, url):
-        judge_pairs(RemoteEngine(url), JUDGE, pairs(), tmp_path, stop, lambda judged: (told.append(judged), stop.set()))
-    assert told == [1] and len(read_judgements(tmp_path)) == 2
 
 
 @pytest.mark.parametrize(
