@@ -22,7 +22,7 @@ from typing import Literal, TypedDict, cast, get_args
 
 from adapters.library import find_adapter
 from common.errors import UserError
-from common.files import read_object, tail, write_json
+from common.files import read_object, write_json
 from common.language import _, packed, unpacked
 from common.paths import LOCAL_OWNER, contained, evaluations_folder, is_name
 from data.test_sets import Kind
@@ -139,10 +139,6 @@ class Evaluation:
         if found := self.versions():
             return found
         raise UserError(_("The evaluation '{name}' has asked nothing yet.", name=self.id), _("Wait, or resume it."))
-
-    def log_tail(self, lines: int = 40) -> str:
-        """Return the last lines of its process's log."""
-        return tail(self.log_file, lines)
 
     def is_alive(self) -> bool:
         """Return whether its process is running, or is being started."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from adapters.evaluated import read_evaluated
-from common.files import read_json_lines
+from common.files import read_json_lines, tail
 from common.paths import adapters_folder, runs_folder
 from data.intake import prepare
 from evaluation import process
@@ -57,7 +57,7 @@ def wait(evaluation: Evaluation, until=lambda progress: not progress.is_running)
     """The progress of `evaluation` once `until` holds."""
     deadline = time.monotonic() + SECONDS
     while not until(progress := read_progress(evaluation)):
-        assert time.monotonic() < deadline and progress.is_running, f"{progress}\n{evaluation.log_tail()}"
+        assert time.monotonic() < deadline and progress.is_running, f"{progress}\n{tail(evaluation.log_file)}"
         time.sleep(0.02)
     return progress
 
@@ -89,7 +89,7 @@ def config(tiny_base, tmp_path) -> EvaluationConfig:
 
 def test_an_evaluation_that_was_stopped_killed_and_resumed_finds_what_one_in_one_go_finds(config):
     whole = start(config)
-    assert wait(whole).status == "done", whole.log_tail()
+    assert wait(whole).status == "done", tail(whole.log_file)
     table, measured = read_table(whole), results(whole)
     assert len(measured) == len(set(measured)) == read_progress(whole).total
     _check_what_was_asked(whole)
@@ -111,7 +111,7 @@ def test_an_evaluation_that_was_stopped_killed_and_resumed_finds_what_one_in_one
     with open(max(broken.results_folder.rglob("*.jsonl"), key=os.path.getmtime), "ab") as lines:
         lines.write(b'{"needs":"loss","item":1,"los')  # a kill between two bytes
     resume(broken)
-    assert wait(broken).status == "done", broken.log_tail()
+    assert wait(broken).status == "done", tail(broken.log_file)
 
     assert results(broken) == measured, "something was asked twice, or never"
     for line, other in zip(table, read_table(broken), strict=True):
