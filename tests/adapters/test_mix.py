@@ -135,7 +135,7 @@ def test_a_mix_that_is_stopped_or_dies_leaves_nothing(pair, monkeypatch):
     assert {*adapter_names()} == {"one", "other"} and [path.name for path in home().iterdir()] == ["adapters"]
 
 
-def test_every_kind_that_is_offered_is_one_of_peft(pair, tmp_path):
+def test_every_kind_that_is_offered_mixes_all_layers(pair, tmp_path):
     for kind in KINDS:
         write_mix(pair, Mix(kind, [0.5, 0.5]), tmp_path)
         assert len(change_of(tmp_path)) == 14
