@@ -13,13 +13,13 @@ from models.family import shape_of
 from runs.events import Metrics
 from runs.run import Run
 from runs.state import state_of
+from trainer.forgetting import TestLosses
 from trainer.keep_best import Kept
 from trainer.progress import peak_memory_bytes
 from trainer.ranks import max_over_ranks
 from trainer.samples import SampleAnswers
 from trainer.stages import Stage, history
 from trainer.stop_watch import StopWatch
-from trainer.test_losses import TestLosses
 
 
 def collect_metrics(

@@ -37,6 +37,7 @@ from runs.publish import publish_adapter, whole_weights
 from runs.resolve import in_own_precision
 from runs.run import CONTINUE, EventLog, Run
 from trainer import ranks
+from trainer.forgetting import TestLosses, load_test_sets
 from trainer.gradient_checkpointing import decide
 from trainer.init_adapter import check_adapter, load_adapter
 from trainer.keep_best import KeepBest, end_words, keep_best, kept_checkpoint, load_state, owed_evaluation
@@ -49,7 +50,6 @@ from trainer.samples import SampleAnswers, choose_prompts, fits_window
 from trainer.stages import History, Stage, clean_up, history, plan, stages_finished, work_of
 from trainer.stop_watch import StopRequested, StopWatch
 from trainer.studio_trainer import StudioTrainer, release
-from trainer.test_losses import TestLosses, load_test_sets
 
 gc.freeze()  # modules stay: never walked again
 gc.enable()

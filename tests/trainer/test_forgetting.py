@@ -13,9 +13,9 @@ from runs.launcher import create_run
 from runs.run import Run, read_state
 from runs.test_sets import draw, read_sample
 from tests.running import events, losses, run_main, small_settings
+from trainer.forgetting import PIECE_TOKENS, token_rows
 from trainer.stages import history
 from trainer.studio_trainer import StudioTrainer
-from trainer.test_losses import PIECE_TOKENS, token_rows
 
 
 @pytest.fixture
