@@ -13,6 +13,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
+
 from adapters.library import adapter_names, find_adapter
 from adapters.pull import open_adapter
 from common.errors import UserError
@@ -37,6 +39,7 @@ from runs.processes import this_process
 from runs.queue import lock
 from runs.run import UNFINISHED
 
+PROCESS = "evaluation.process"
 LAST_MOMENT_SECONDS = 20
 DEFAULT_TEST_SETS = ["questions", "general"]
 
@@ -188,7 +191,7 @@ def _launch(evaluation: Evaluation) -> None:
     try:
         with open(evaluation.log_file, "ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "evaluation.process", "--evaluation", str(evaluation.folder)],
+                [sys.executable, "-m", PROCESS, "--evaluation", str(evaluation.folder)],
                 cwd=REPOSITORY,
                 env=child_environment(),
                 stdin=subprocess.DEVNULL,
@@ -201,6 +204,11 @@ def _launch(evaluation: Evaluation) -> None:
         raise
     write_json(evaluation.process_file, {"process": this_process(process.pid)})
     threading.Thread(target=process.wait, daemon=True).start()  # reaps it; nothing else depends on this thread
+
+
+def _processes() -> int:
+    """Count the processes of evaluations on this machine, of everyone."""
+    return sum(PROCESS in (process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
 
 
 def _check_kept(owner: str) -> None:
@@ -217,7 +225,17 @@ def _check_kept(owner: str) -> None:
 
 
 def _check_turn(owner: str) -> None:
-    """Raise UserError when `owner`, or all guests together, have as many under way as STUDIO_MAX_EVALUATIONS_PER_USER allows."""
+    """Raise UserError when `owner`, or all guests together, have as many under way as STUDIO_MAX_EVALUATIONS_PER_USER allows, or
+    everybody together as many as runs may wait (STUDIO_MAX_QUEUE): one that waits is a process, too.
+    """
+    allowed, under_way = limits().queue, _processes()
+    if allowed and under_way >= allowed:
+        words = n_(
+            "{count} evaluation is under way here; that is the most.",
+            "{count} evaluations are under way here; that is the most.",
+            under_way,
+        )
+        raise UserError(words, _("Try again later."))
     most, is_guest = limit("STUDIO_MAX_EVALUATIONS_PER_USER", 1), owner.startswith(GUEST_PREFIX)
     if not most:
         return

@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -242,6 +243,18 @@ def test_on_a_space_each_has_one_under_way_all_guests_one_and_keeps_some(launche
     start(CONFIG, "user-ann").write_progress(Progress("done"))
     with pytest.raises(UserError, match="You have 2 evaluations"):
         start(CONFIG, "user-ann")
+
+
+def test_everybody_together_has_as_many_under_way_as_runs_may_wait(launched, monkeypatch):
+    monkeypatch.setenv("STUDIO_MAX_QUEUE", "2")
+    lines = [["python", "-m", "evaluation.process", "--evaluation", "x"], None, ["python", "app.py"]]
+    processes = [SimpleNamespace(info={"cmdline": line}) for line in lines]
+    monkeypatch.setattr("psutil.process_iter", lambda attributes: processes)
+    start(CONFIG, "user-ann")
+    processes += processes[:1]
+    with pytest.raises(UserError, match="2 evaluations are under way here"):
+        start(CONFIG, "user-bob")
+    assert not list_evaluations("user-bob")
 
 
 def test_without_a_choice_the_newest_adapter_is_asked_beside_its_base_on_what_its_run_held_out():
