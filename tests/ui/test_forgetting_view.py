@@ -80,4 +80,8 @@ def test_names_of_runs_are_text_and_too_many_are_not_written_over_each_other():
     dots = [Dot(number / 10, 1.0, f"<b>{number}</b>") for number in range(20)]
     shown = scatter_html("title", "x", "y", dots)
     assert "<b>" not in shown and "class='label" not in shown and shown.count("<title>") == 20
-    assert scatter_html("title", "x", "y", dots[:8]).count("class='label") == 8
+    assert scatter_html("title", "x", "y", dots[:8]).count("class='label") == 3, (
+        "of eight in one row as many as have room"
+    )
+    apart = [Dot(number / 10, float(number), f"<b>{number}</b>") for number in range(8)]
+    assert scatter_html("title", "x", "y", apart).count("class='label") == 8
