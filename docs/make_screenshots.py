@@ -34,7 +34,7 @@ def main() -> None:
         address = serve_app(stack)
         browser = open_browser(stack)
 
-        def shoot(name: str, wanted: str, query: str = "", size: dict = WIDE, act=lambda page: None) -> None:
+        def shoot(name: str, wanted: str, query: str = "", size: dict[str, int] = WIDE, act=lambda page: None) -> None:
             """Open the page, wait for what is `wanted` on it, act, and take the picture."""
             page = browser.new_context(viewport=size, locale="en-US").new_page()
             page.set_default_timeout(ANSWER_MILLISECONDS)

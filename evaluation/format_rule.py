@@ -53,7 +53,7 @@ def _is_same(value: Json, wanted: Json) -> bool:
     return value == wanted and isinstance(value, bool) == isinstance(wanted, bool)
 
 
-def _fits_others(value: Json, wanted: Json, schema: dict) -> bool:
+def _fits_others(value: Json, wanted: Json, schema: dict[str, Json]) -> bool:
     """Return whether the keys that `properties` does not name fit `additionalProperties`."""
     named = schema.get("properties", {})
     return not isinstance(value, dict) or all(_fits(one, wanted) for key, one in value.items() if key not in named)

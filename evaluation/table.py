@@ -87,7 +87,12 @@ def read_table(evaluation: Evaluation) -> list[Line]:
 
 
 def _line(
-    test_set: str, score: str, candidate: str, estimate: dict, difference: dict | None, notes: list[Sentence]
+    test_set: str,
+    score: str,
+    candidate: str,
+    estimate: dict[str, Any],
+    difference: dict[str, Any] | None,
+    notes: list[Sentence],
 ) -> Line:
     beside = Difference(**difference) if difference else None
     return Line(test_set, score, candidate, Estimate(**estimate), beside, tuple(notes))

@@ -24,7 +24,7 @@ from ui.chat.settings import NAMED_FIELDS, name_of
 from ui.chat.store import Kept
 from ui.chat.updates import at_rest
 from ui.chat.view import title_of
-from ui.events import QUIET, Updates, Values
+from ui.events import QUIET, Updates, Values, Wiring
 from ui.long_lists import find_while_typing
 from ui.messages import shown
 from ui.owner import owner_of
@@ -35,7 +35,7 @@ class ChatTab:
     """The parts that the page wires: refreshing the models, opening an adapter, and importing what an answer needs."""
 
     refresh: object
-    refresh_wiring: dict
+    refresh_wiring: Wiring
     open_adapter: object
     warm_up: object
 
