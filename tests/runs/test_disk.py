@@ -14,7 +14,7 @@ from runs.launcher import create_run
 @pytest.fixture
 def config(tiny_base, tmp_path) -> TrainConfig:
     (tmp_path / "rows.jsonl").write_text('{"prompt": "Q", "completion": "A"}\n' * 1000)  # 36 kB
-    return TrainConfig(name="run", base=str(tiny_base), data=str(tmp_path / "rows.jsonl"))
+    return TrainConfig(name="run", base=str(tiny_base), data=str(tmp_path / "rows.jsonl"), test_sets="")
 
 
 def test_launching_again_and_again_ends_at_the_kept_runs(config, monkeypatch):

@@ -98,4 +98,4 @@ def test_a_process_that_the_gpu_driver_ended_for_its_silence_says_so(run):
     run.log_file.write_text("[rank0]:[E] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=3)\n")
     EventLog(run).write("preparing")
     state = read_state(run)
-    assert (state.status, state.code) == ("interrupted", "process_silent") and "ddp_timeout" in state.hint
+    assert (state.status, state.code) == ("interrupted", "process_silent") and "a higher timeout" in state.hint

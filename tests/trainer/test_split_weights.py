@@ -120,7 +120,7 @@ def test_an_adapter_of_split_weights_is_switched_off_for_the_base_and_learns_aft
     model = get_peft_model(load_base_model(tiny_base, "fp32"), lora_config(TrainConfig(), shape_of(tiny_base)))
     for name, weight in model.named_parameters():
         if "lora_B" in name:  # as of one that is continued
-            weight.data.normal_()
+            weight.data.normal_(generator=torch.Generator().manual_seed(0))
     model.eval()
     ids = torch.tensor([[1, 5, 7, 9, 11]])
     with torch.no_grad(), model.disable_adapter():
@@ -130,7 +130,7 @@ def test_an_adapter_of_split_weights_is_switched_off_for_the_base_and_learns_aft
         assert float(model(ids, labels=ids).loss) == pytest.approx(base, rel=1e-6)
     loss = model(ids, labels=ids).loss
     loss.backward()
-    assert abs(loss.item() - base) > 0.01
+    assert abs(loss.item() - base) > 1e-3
     assert all(weight.grad is not None for weight in model.parameters() if weight.requires_grad)
 
 

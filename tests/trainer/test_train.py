@@ -117,7 +117,7 @@ def test_a_watcher_sees_every_state_and_the_first_and_last_answers(finished):
     kept, state = read_history(find_adapter("whole")), read_state(finished)
     assert (kept.losses, kept.eval_losses) == (state.losses, state.eval_losses) and len(kept.losses) == 4
     for shown, name in ((kept.answers_before, "samples_before"), (kept.answers_after, "samples_after")):
-        assert shown == [{key: one[key] for key in ("prompt", "answer")} for one in metrics[name]]
+        assert shown == metrics[name]
 
 
 @pytest.mark.parametrize("change", [{"eval_fraction": 0.0}, {"eval_fraction": 0.0, "sample_prompts": "Hello?"}])
