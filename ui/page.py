@@ -29,6 +29,19 @@ log = logging.getLogger(__name__)
 # Read by nobody but the browser that owns it; a fixed secret keeps it readable when the app restarts.
 BROWSER_SECRET = "tinyllama-studio"
 SILENT: Wiring = {"inputs": None, "outputs": None, **QUIET}
+# A row of tabs is one stop of the Tab key, and arrows lead along it: https://www.w3.org/WAI/ARIA/apg/patterns/tabs/
+TAB_KEYS = """
+document.addEventListener('focusin', () => document.querySelectorAll('[role=tab]').forEach(
+    tab => { tab.tabIndex = tab.getAttribute('aria-selected') === 'true' ? 0 : -1; }));
+document.addEventListener('keydown', event => {
+    const tab = event.target.closest('[role=tab]'), step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+    if (!tab || !step) return;
+    const tabs = [...tab.parentElement.querySelectorAll('[role=tab]')];
+    const next = tabs[(tabs.indexOf(tab) + step + tabs.length) % tabs.length];
+    next.click();
+    next.focus();
+});
+"""
 
 
 class Page(gr.Blocks):
@@ -107,7 +120,7 @@ def build() -> Page:
     # a run has its own copy of its data
     with Page(title=NAME, analytics_enabled=False, delete_cache=(3600, MAX_TEMPORARY_SECONDS)) as page:
         with gr.Row(elem_classes="top"):
-            gr.HTML(_header_html())
+            gr.HTML(_header_html(), js_on_load=TAB_KEYS)
             if can_sign_in():
                 gr.LoginButton(size="sm", elem_classes="login", scale=0)
         browser_key = gr.BrowserState("", storage_key="tinyllama-studio-key", secret=BROWSER_SECRET)
