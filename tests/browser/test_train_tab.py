@@ -256,12 +256,12 @@ def test_of_many_runs_and_adapters_an_old_one_is_found_by_typing(isolated_home, 
     make_library(MAX_LISTED_ENTRIES + 20)
     page = open_page()
     page.get_by_text(
-        f"The newest {MAX_LISTED_ENTRIES} of {MAX_LISTED_ENTRIES + 20}; typing finds the others."
+        f"Showing the newest {MAX_LISTED_ENTRIES} of {MAX_LISTED_ENTRIES + 20}. Type to find the others."
     ).first.wait_for()
     pick_by_typing(page, "Run", "Attempt 3 ·")
     page.locator(".run-title").filter(has_text=re.compile("^Attempt 3$")).wait_for()
     page.get_by_role("tab", name="All runs").click()
-    page.get_by_text(f"The newest {MAX_LISTED_ENTRIES} of {MAX_LISTED_ENTRIES + 20}; a search").wait_for()
+    page.get_by_text(f"Showing the newest {MAX_LISTED_ENTRIES} of {MAX_LISTED_ENTRIES + 20}. Search").wait_for()
     assert not listed(page, "Attempt 3").count()
     page.get_by_label("Search", exact=True).first.fill("attempt 3")
     listed(page, "Attempt 3").check()

@@ -37,7 +37,7 @@ class Person:
         file = self.client.upload(f"{self.name}.zip", packed.getvalue())
         self.upload_path = file["path"]
         self.client.call("import_adapter", {"A zip with an adapter": file})
-        self.client.call("note_adapter", {"Adapter": self.name, "Notes (they stay here)": self.marker})
+        self.client.call("note_adapter", {"Adapter": self.name, "Private notes": self.marker})
         self.talk()
 
     def act(self, luck: random.Random) -> None:
