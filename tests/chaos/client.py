@@ -21,11 +21,12 @@ class Client:
     """
 
     def __init__(self, url: str, address: str, token: str | None = None) -> None:
-        self.key, self.token = secrets.token_hex(16), token
+        self.token = token
         self.http = httpx.Client(base_url=url, headers={"X-Forwarded-For": address}, timeout=httpx.Timeout(120))
         page = self.http.get("/").raise_for_status()
         # a cookie for https alone; the app of this play is reached without
-        self.http.headers["Cookie"] = page.headers["set-cookie"].split(";")[0]
+        self.http.headers["Cookie"] = cookie = page.headers["set-cookie"].split(";")[0]
+        self.key = cookie.partition("=")[2]  # page and program are then the same guest
         config = self.http.get("/config").raise_for_status().json()
         self.components = {one["id"]: one for one in config["components"]}
         self.endpoints = {one["api_name"]: one for one in config["dependencies"] if one["api_name"]}

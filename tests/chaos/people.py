@@ -58,7 +58,7 @@ class Person:
         began = time.monotonic()
         history = None
         for text in (f"I am {self.name}, my word is {self.marker}.", "What is my word?"):
-            values = [text, history, f"adapter:{self.name}", "", 8, 0.0, 0.95, 0, 1.0, 0, self.client.key]
+            values = [text, history, f"adapter:{self.name}", "", 8, 0.0, 0.95, 0, 1.0, 0, True]
             (answer,) = self.client.call("chat", values)
             self.seen.append(json.dumps(answer))
             history = answer["history"]
