@@ -37,9 +37,8 @@ LOCK_SECONDS = 60
 REMEMBERED_SECONDS = 86400.0  # whose turn it was longer ago counts as never
 DISPATCHER = "queue-dispatcher"
 ACCELERATOR_LOCK = "accelerator.lock"
-MAX_PASSED = (
-    6  # polls at which an evaluation leaves a free accelerator to a run whose turn it is; nobody may live to start it
-)
+# polls at which an evaluation leaves a free accelerator to a run whose turn it is; nobody may live to start it
+MAX_PASSED = 6
 
 
 def launch(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER) -> Run:

@@ -16,6 +16,8 @@ import pytest
 from common.paths import REPOSITORY
 from runs.config import TrainConfig
 
+SETTLE_MILLISECONDS = 400
+
 
 def find_chromium() -> str | None:
     """Chromium or Chrome as the system has it, else Playwright's own; None when there is none."""
@@ -193,8 +195,16 @@ def set_field(page, name: str, value: str) -> None:
     unfold(page, "Advanced")
     if name != "name":
         unfold(page, item.metadata["group"])
-    page.locator(f"#field-{name}").locator("input, textarea").first.fill(value)
-    page.keyboard.press("Tab")
+    field = page.locator(f"#field-{name}").locator("input, textarea").first
+
+    def is_kept() -> bool:
+        """Fill it in: a section that was unfolded this moment puts its own values in once more, later than no person types."""
+        field.fill(value)
+        page.keyboard.press("Tab")
+        page.wait_for_timeout(SETTLE_MILLISECONDS)
+        return field.input_value() == value
+
+    wait_for(is_kept, 10, f"{name} does not stay {value}")
 
 
 def type_base(page, base: str) -> None:
