@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
+from gradio.components.api_component import Api
 
 from chat.engine import Engine
 from common.language import ENGLISH, LANGUAGES, _, current_language, language
@@ -74,10 +75,16 @@ class Page(gr.Blocks):
         with language(language_of(sender) if sender else current_language()):
             return await super().process_api(*args, request=request, **kwargs)
 
-    async def preprocess_data(self, *args, **kwargs):
-        """Read a call as Gradio does; a call that cannot be read becomes a message."""
+    async def preprocess_data(self, block_fn, inputs, *args, **kwargs):
+        """Read a call as Gradio does; a call that cannot be read becomes a message.
+
+        Parameters of a program that are left out at the end have their defaults, which gradio_client fills in and curl does not.
+        """
+        left_out = block_fn.inputs[len(inputs) :]
+        if all(isinstance(one, Api) for one in left_out):
+            inputs = [*inputs, *(one.value for one in left_out)]
         with _readable():
-            return await super().preprocess_data(*args, **kwargs)
+            return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
 
     async def call_function(self, *args, **kwargs):
         """Call the handler as Gradio does; a call that does not fit its arguments becomes a message."""
