@@ -7,6 +7,7 @@ from collections import Counter
 from functools import partial
 
 import gradio as gr
+import httpx
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -52,6 +53,18 @@ def client(isolated_home):
     page.launch(server_port=port, prevent_thread_lock=True, quiet=True, ssr_mode=False, app_kwargs=guarded("127.0.0.1"))
     yield Client(f"http://127.0.0.1:{port}", verbose=False)
     page.close()
+
+
+def test_parameters_at_the_end_may_be_left_out_by_who_knows_no_defaults(client, tiny_base):
+    """As curl calls: gradio_client fills in the defaults by itself."""
+    address = f"{client.src.rstrip('/')}/gradio_api/call/check"
+    started = httpx.post(
+        address, json={"data": [{"base": str(tiny_base)}]}, headers=client.headers, cookies=client.cookies
+    )
+    answer = httpx.get(
+        f"{address}/{started.json()['event_id']}", headers=client.headers, cookies=client.cookies, timeout=60
+    )
+    assert "event: complete" in answer.text and "held_out" in answer.text, answer.text[:300]
 
 
 @pytest.mark.parametrize("as_yaml", [False, True])
