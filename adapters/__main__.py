@@ -16,7 +16,7 @@ python -m adapters delete NAME               --undo brings it back
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from adapters.edit import delete_adapter, rename_adapter, set_notes, set_template, undo_delete
@@ -38,7 +38,7 @@ from adapters.mix import DENSITY, KINDS, Mix, mix
 from adapters.package import PushOptions, export_zip
 from adapters.pull import look, open_adapter, pull, search_hub
 from adapters.push import plan_push
-from common.command_line import printable, progress_on_stderr, run_job
+from common.command_line import add_job, printable, progress_on_stderr, run_job
 from common.errors import UserError
 from common.files import check_free, sweep
 from common.language import _, joined, n_
@@ -61,11 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="JOB")
 
-    def command(name: str, work: Callable[[argparse.Namespace], object], text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text)
-        added.set_defaults(work=work)
-        return added
-
+    command = partial(add_job, commands)
     listed = command("list", _list, _("list the adapters, or those in which every word is found"))
     listed.add_argument("words", nargs="*")
     listed.add_argument(

@@ -46,6 +46,15 @@ def run_job(parser_of: Callable[[], argparse.ArgumentParser], arguments: list[st
     return exit_code(work)
 
 
+def add_job(jobs, name: str, work: Callable[[argparse.Namespace], object], text: str, named: str = "") -> argparse.ArgumentParser:
+    """Add a job that `run_job` can do to the subparsers `jobs`, and return its parser; `named` is the METAVAR of its one name."""
+    parser = jobs.add_parser(name, help=text, description=text)
+    parser.set_defaults(work=work)
+    if named:
+        parser.add_argument("name", metavar=named)
+    return parser
+
+
 def printable(text: str) -> str:
     """Replace control characters by `?`: a name from elsewhere could colour the terminal, set its title, or worse."""
     return re.sub(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]", "?", text)

@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from dataclasses import fields, replace
 
 from adapters.library import find_adapter
-from common.command_line import printable, run_job
+from common.command_line import add_job, printable, run_job
 from common.language import _, joined, n_, said
 from common.words import duration
 from data.settings import DataSettings
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m evaluation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     jobs = parser.add_subparsers(required=True, metavar="JOB")
-    run = _job(jobs, "run", _run, _("evaluate adapters beside their base"))
+    run = add_job(jobs, "run", _run, _("evaluate adapters beside their base"))
     run.add_argument("--adapter", action="append", default=[], metavar="NAME", help=_("an adapter; may be repeated"))
     run.add_argument(
         "--test-set",
@@ -82,43 +82,33 @@ def _parser() -> argparse.ArgumentParser:
                 metavar=None if item.metadata["choices"] else item.name.upper(),
                 help=f"{said(item.metadata['help'])} [{item.default}]".replace("%", "%%"),
             )
-    _job(jobs, "list", _list, _("all evaluations"))
-    show = _named(jobs, "show", _show, _("the scores of one"))
+    add_job(jobs, "list", _list, _("all evaluations"))
+    show = add_job(jobs, "show", _show, _("the scores of one"), named="ID")
     show.add_argument(
         "--rows", choices=list(SCORES), help=_("the questions at which two candidates differ most in a score")
     )
     show.add_argument("--count", type=int, default=10, help=_("how many questions of each test set [10]"))
-    _named(jobs, "stop", _stop, _("end one and keep what is there"))
-    _named(jobs, "resume", _resume, _("go on where it was"))
-    _named(jobs, "delete", _delete, _("delete one for good"))
-    both = _named(jobs, "compare", _compare, _("all candidates of two evaluations"))
+    add_job(jobs, "stop", _stop, _("end one and keep what is there"), named="ID")
+    add_job(jobs, "resume", _resume, _("go on where it was"), named="ID")
+    add_job(jobs, "delete", _delete, _("delete one for good"), named="ID")
+    both = add_job(jobs, "compare", _compare, _("all candidates of two evaluations"), named="ID")
     both.add_argument("other", metavar="OTHER")
-    judge = _named(jobs, "judge", _judge, _("let a model of the server in CHAT_SERVER_URL compare answers in pairs"))
+    judge = add_job(
+        jobs, "judge", _judge, _("let a model of the server in CHAT_SERVER_URL compare answers in pairs"), named="ID"
+    )
     judge.add_argument("--model", default="", help=_("the model's name there; without it all are listed"))
     judge.add_argument("--count", type=int, default=0, help=_("how many pairs of each test set; 0: all"))
     words = _("let lm-eval's own harness ask an adapter and its base")
-    harness.add_options(_job(jobs, "lm-eval", harness.work, words))
-    sets = _job(jobs, "test-sets", _list_test_sets, _("what can be asked"))
+    harness.add_options(add_job(jobs, "lm-eval", harness.work, words))
+    sets = add_job(jobs, "test-sets", _list_test_sets, _("what can be asked"))
     more = sets.add_subparsers(metavar="JOB")
-    add = _job(more, "add", _add_test_set, _("keep a file or a split of a dataset as a test set"))
+    add = add_job(more, "add", _add_test_set, _("keep a file or a split of a dataset as a test set"))
     add.add_argument("data", help=_("a file or a Hugging Face dataset"))
     add.add_argument("--title", default="")
     add.add_argument("--split", default="test", help=_("split of the dataset [test]"))
     add.add_argument("--columns", default="", help=_("which column is what, as JSON"))
     add.add_argument("--max-rows", type=int, default=0, help=_("a sample of so many rows; 0: all"))
-    _named(more, "delete", _delete_test_set, _("delete a test set for good"))
-    return parser
-
-
-def _job(jobs, name: str, work, text: str) -> argparse.ArgumentParser:
-    parser = jobs.add_parser(name, help=text, description=text)
-    parser.set_defaults(work=work)
-    return parser
-
-
-def _named(jobs, name: str, work, text: str) -> argparse.ArgumentParser:
-    parser = _job(jobs, name, work, text)
-    parser.add_argument("name", metavar="ID")
+    add_job(more, "delete", _delete_test_set, _("delete a test set for good"), named="ID")
     return parser
 
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from common.command_line import run_job
+from common.command_line import add_job, run_job
 from common.errors import UserError
 from common.language import _, joined, n_
 from common.paths import adapters_folder
@@ -46,8 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="JOB")
 
     def command(name: str, work: Callable[[argparse.Namespace], int], text: str, with_config: bool = False):
-        added = commands.add_parser(name, help=text, description=text)
-        added.set_defaults(work=work)
+        added = add_job(commands, name, work, text)
         if with_config:
             added.add_argument("--config", type=Path, help=_("a config.yaml; flags win over it"))
             add_settings(added, ("num_processes",))

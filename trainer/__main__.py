@@ -26,7 +26,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from common.command_line import run_job
+from common.command_line import add_job, run_job
 from common.errors import UserError
 from common.language import _, n_, said
 from data.columns import in_words
@@ -55,43 +55,45 @@ def _parser() -> argparse.ArgumentParser:
     )
     jobs = parser.add_subparsers(required=True, metavar="JOB")
     configured = [
-        _job(jobs, "train", _train, _("train an adapter")),
-        _job(jobs, "estimate", _estimate, _("steps, memory and time of a training")),
-        _job(jobs, "plan", commands.show_plan, _("how it would start: hardware, processes, command, YAML")),
+        add_job(jobs, "train", _train, _("train an adapter")),
+        add_job(jobs, "estimate", _estimate, _("steps, memory and time of a training")),
+        add_job(jobs, "plan", commands.show_plan, _("how it would start: hardware, processes, command, YAML")),
     ]
     for job in configured:
         job.add_argument("--config", type=Path, help=_("a config.yaml; flags take precedence"))
         add_settings(job)
-    _named(jobs, "resume", _resume, _("continue a run that was stopped or interrupted"))
-    _named(jobs, "stop", commands.stop_run, _("stop a run and keep what it learned"))
-    _job(jobs, "queue", commands.show_queue, _("the runs that wait"))
-    listing = _job(jobs, "list", commands.list_all, _("all runs, or those that match"))
+    add_job(jobs, "resume", _resume, _("continue a run that was stopped or interrupted"), named="NAME")
+    add_job(jobs, "stop", commands.stop_run, _("stop a run and keep what it learned"), named="NAME")
+    add_job(jobs, "queue", commands.show_queue, _("the runs that wait"))
+    listing = add_job(jobs, "list", commands.list_all, _("all runs, or those that match"))
     listing.add_argument("words", nargs="*", help=_("words in a title, name, note, base, data or state"))
     listing.add_argument("--tag", action="append", default=[], help=_("only with this tag; may be repeated"))
     listing.add_argument("--starred", action="store_true", help=_("only starred ones"))
     listing.add_argument("--sort", choices=ORDERS, default=NEWEST, help=f"[{NEWEST}]")
-    _named(jobs, "show", commands.show, _("one run"))
-    _named(jobs, "rename", commands.rename_run, _("give a run a title")).add_argument("title")
-    label = _named(jobs, "label", commands.label_run, _("change a run's tags, note and star"))
+    add_job(jobs, "show", commands.show, _("one run"), named="NAME")
+    add_job(jobs, "rename", commands.rename_run, _("give a run a title"), named="NAME").add_argument("title")
+    label = add_job(jobs, "label", commands.label_run, _("change a run's tags, note and star"), named="NAME")
     label.add_argument("--add", default="", metavar="TAGS", help=_("tags, separated by commas"))
     label.add_argument("--remove", default="", metavar="TAGS")
     label.add_argument("--note", help=_('replaces the note; "" removes it'))
     label.add_argument("--star", action=argparse.BooleanOptionalAction)
-    delete = _named(jobs, "delete", commands.delete_run, _("delete a run; undo restores it within a day"))
+    delete = add_job(
+        jobs, "delete", commands.delete_run, _("delete a run; undo restores it within a day"), named="NAME"
+    )
     delete.add_argument("--discard", action="store_true", help=_("stop it if it trains, and delete its adapter too"))
-    _named(jobs, "undo", commands.undo, _("restore a deleted run"))
-    restore = _job(jobs, "restore", commands.restore_run, _("restore a run from its checkpoints on the Hub"))
+    add_job(jobs, "undo", commands.undo, _("restore a deleted run"), named="NAME")
+    restore = add_job(jobs, "restore", commands.restore_run, _("restore a run from its checkpoints on the Hub"))
     restore.add_argument("repo", metavar="you/RUN-checkpoints")
-    compare = _job(jobs, "compare", commands.compare_runs, _("runs side by side"))
+    compare = add_job(jobs, "compare", commands.compare_runs, _("runs side by side"))
     compare.add_argument("names", nargs="+", metavar="NAME")
-    bundle = _named(jobs, "bundle", commands.bundle, _("a zip that reproduces a run"))
+    bundle = add_job(jobs, "bundle", commands.bundle, _("a zip that reproduces a run"), named="NAME")
     bundle.add_argument("--to", type=Path, default=Path(), metavar="FOLDER", help=_("where to write it [here]"))
     bundle.add_argument("--include-data", action="store_true", help=_("include the data"))
-    check = _job(jobs, "check", _check, _("what is wrong with the data"))
+    check = add_job(jobs, "check", _check, _("what is wrong with the data"))
     check.add_argument("data", help=_("a file, a Hugging Face dataset, or 'example'; or several, separated by commas"))
     check.add_argument("--json", action="store_true", help=_("the whole report as JSON"))
     add_settings(check, ("data",))
-    preview = _job(jobs, "preview", _preview, _("rows as the trainer gets them, as tokens"))
+    preview = add_job(jobs, "preview", _preview, _("rows as the trainer gets them, as tokens"))
     preview.add_argument("data", help=_("a file, a Hugging Face dataset, or 'example'"))
     preview.add_argument("--base", default="auto")
     preview.add_argument("--rows", type=int, default=10)
@@ -105,18 +107,6 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--chat-template", default="auto")
     preview.add_argument("--markup", default=TrainConfig.markup, choices=MARKUP)
     preview.add_argument("--json", action="store_true", help=_("one JSON object per line"))
-    return parser
-
-
-def _job(jobs, name: str, work, text: str) -> argparse.ArgumentParser:
-    parser = jobs.add_parser(name, help=text, description=text)
-    parser.set_defaults(work=work)
-    return parser
-
-
-def _named(jobs, name: str, work, text: str) -> argparse.ArgumentParser:
-    parser = _job(jobs, name, work, text)
-    parser.add_argument("name", metavar="NAME")
     return parser
 
 
