@@ -46,7 +46,9 @@ def run_job(parser_of: Callable[[], argparse.ArgumentParser], arguments: list[st
     return exit_code(work)
 
 
-def add_job(jobs, name: str, work: Callable[[argparse.Namespace], object], text: str, named: str = "") -> argparse.ArgumentParser:
+def add_job(
+    jobs, name: str, work: Callable[[argparse.Namespace], object], text: str, named: str = ""
+) -> argparse.ArgumentParser:
     """Add a job that `run_job` can do to the subparsers `jobs`, and return its parser; `named` is the METAVAR of its one name."""
     parser = jobs.add_parser(name, help=text, description=text)
     parser.set_defaults(work=work)
