@@ -50,7 +50,8 @@ class Metrics(TypedDict, total=False):
     step: int
     total_steps: int
     rows: int
-    held_out_rows: int
+    held_out_rows: int  # those that the evaluations used
+    held_out_total: int
     trained_tokens: int
     trainable_parameters: int
     total_parameters: int

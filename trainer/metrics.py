@@ -43,6 +43,7 @@ def collect_metrics(
         "total_steps": trainer.state.max_steps,
         "rows": len(stage.data.train.rows),
         "held_out_rows": len(stage.data.held_out.rows),
+        "held_out_total": stage.held_out_total,
         "trained_tokens": stage.data.train.trained_tokens,
         "trainable_parameters": sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad),
         "loss_before": losses[0],

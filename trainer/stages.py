@@ -35,6 +35,7 @@ class Stage:
     data: Data
     config: TrainConfig
     folder: Path
+    held_out_total: int = 0  # rows held out, of which the evaluations of a short run use some
 
     @property
     def is_last(self) -> bool:
@@ -98,6 +99,7 @@ def _thin(stage: Stage) -> None:
     """
     held_out, config = stage.data.held_out, replace(stage.config, num_processes=world_size())
     count, used = len(held_out.rows), evaluated_rows(config, len(stage.data.train.rows), len(held_out.rows))
+    stage.held_out_total = count
     if used == count:
         return
     rows: Any = held_out.rows  # a datasets.Dataset

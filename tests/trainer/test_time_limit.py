@@ -149,7 +149,9 @@ def test_a_short_run_says_on_how_many_rows_it_evaluates_and_what_came_out(settin
     state = read_state(run)
     assert "This run is short: each evaluation uses the same 16 of the 40 held-out examples." in state.notes
     metrics = state.metrics
-    assert metrics["held_out_rows"] == 16 and (state.step, state.total_steps) == (2, 2)
+    assert (
+        metrics["held_out_rows"] == 16 and metrics["held_out_total"] == 40 and (state.step, state.total_steps) == (2, 2)
+    )
     sizes = [file.stat().st_size for file in (adapters_folder() / state.adapter).glob("*.safetensors")]
     assert 0 <= sizes[0] - metrics["adapter_bytes"] < 20_000 and metrics["base_bytes"] > 0
     assert 0 < metrics["trainable_parameters"] < metrics["total_parameters"]

@@ -39,7 +39,7 @@ def put_adapter(
     write_json(adapter / "adapter_config.json", {"base_model_name_or_path": HUB_ID, "r": 4})
     (adapter / "adapter_model.safetensors").write_bytes(b"")
     write_json(
-        adapter / "metrics.json", {"title": title, "created": created, "held_out_rows": 23, "base_source": EMBEDDED}
+        adapter / "metrics.json", {"title": title, "created": created, "held_out_total": 23, "base_source": EMBEDDED}
     )
     for file in (adapter / "training_config.yaml", run / "config.yaml"):
         write_text(file, f"name: {name}\ndata: example\n")

@@ -115,7 +115,7 @@ def asked_sets(owner: str, adapters: list[str]) -> dict[str, tuple[str, int]]:
     """Return the title and the rows of each test set by its id: held-out rows of the adapters' runs, bundled ones, own ones."""
     found = {}
     for adapter in read_some(adapters, owner):
-        run, rows = run_of(adapter.folder), adapter.metric("held_out_rows")
+        run, rows = run_of(adapter.folder), adapter.metric("held_out_total")
         if run and rows:
             found[RUN + run.id] = (str(_("Held-out rows of {run}", run=adapter.title)), round(rows))
     return found | {one.id: (said(one.title), one.rows) for one in list_test_sets(owner) if one.rows}
