@@ -35,6 +35,16 @@ def test_each_difference_stands_with_its_interval_its_word_and_the_number_of_que
     assert "role='group' tabindex='0' aria-label='My exam'" in shown, "a keyboard reaches what scrolls"
 
 
+def test_above_the_tables_a_sentence_says_of_each_test_set_and_model_how_it_does_beside_the_first():
+    summed = re.findall("<li class='(.*?)'>(.*?)</li>", tables_html(LINES, {SET: "My exam"}, NAMES))
+    (verdict, words), *others = [(verdict, " ".join(re.sub("<[^>]+>", " ", one).split())) for verdict, one in summed]
+    assert verdict == "better" and words == "My exam Loss per token Better by 1.000 nats (0.800 to 1.200) on 40 rows."
+    assert not others
+    third = replace(LINES[1], candidate="adapter:other")
+    shown = tables_html([*LINES, third], {SET: "My exam"}, {**NAMES, "adapter:other": "Other"})
+    assert shown.count("<li class='better'>") == 2 and "My exam · Other" in shown
+
+
 def test_where_neither_way_is_better_no_word_says_so():
     estimate, difference = Estimate(20, 19, 21, 9), Difference(4, 3, 5, 9, 0.01, "better")
     lines = [Line(SET, "length", "base", estimate, None), Line(SET, "length", ADAPTER, estimate, difference)]

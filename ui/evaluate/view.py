@@ -8,11 +8,17 @@ from common.language import Sentence, _
 from common.words import UNITS
 from evaluation.results import Difference, Estimate, Line, Verdict
 from evaluation.scores import SCORES, Score
+from evaluation.statistics import verdict_sentence
 from evaluation.table import DifferingRow
 from ui.answers import pair_html
 from ui.messages import hint_html
 
 MAX_SHOWN_CHARACTERS = 2_000  # of one question or answer
+HEADLINES = (
+    "label_accuracy",
+    "choice_accuracy",
+    "loss",
+)  # the score that a test set is summed up by: the first that it has
 WAYS = {True: _("higher is better"), False: _("lower is better"), None: ""}
 VERDICTS: dict[Verdict, Sentence] = {
     "better": _("better"),
@@ -30,7 +36,26 @@ def tables_html(lines: Sequence[Line], sets: Mapping[str, str], candidates: Mapp
     tables = [
         _table([one for one in lines if one.test_set == name], sets.get(name, name), candidates) for name in found
     ]
-    return f"<section class='results'>{''.join(tables)}{hint_html(reading)}{score_terms_html(lines)}</section>"
+    found_html = [_summary(lines, sets, candidates), *tables, hint_html(reading), score_terms_html(lines)]
+    return f"<section class='results'>{''.join(found_html)}</section>"
+
+
+def _summary(lines: Sequence[Line], sets: Mapping[str, str], candidates: Mapping[str, str]) -> str:
+    """Return one sentence for each test set and candidate: how it does beside the first one, in one score."""
+    told = []
+    for test_set in dict.fromkeys(line.test_set for line in lines):
+        compared = [line for line in lines if line.test_set == test_set and line.difference]
+        score = next((name for name in HEADLINES if any(line.score == name for line in compared)), None)
+        for line in compared:
+            if line.score == score and line.difference:
+                names = [sets.get(test_set, test_set)] + [candidates[line.candidate]] * (len(candidates) > 2)
+                title, words = (
+                    html.escape(text)
+                    for text in (SCORES[score].title, verdict_sentence(line.difference, SCORES[score]))
+                )
+                about = f"{html.escape(' · '.join(names))}<small>{title}</small>"
+                told.append(f"<li class='{line.difference.verdict}'><b>{about}</b><span>{words}</span></li>")
+    return f"<ul class='summary'>{''.join(told)}</ul>" if told else ""
 
 
 def _table(lines: Sequence[Line], title: str, candidates: Mapping[str, str]) -> str:
