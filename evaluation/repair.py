@@ -27,14 +27,14 @@ from common.paths import LOCAL_OWNER
 from evaluation.asked import check_test_set, held_out_set
 from evaluation.results import Difference, Estimate
 from models.base import choose_base, fetch_base
+from models.hardware import find_hardware
 from models.hub.client import token_of
 from models.hub.errors import child_environment
-from models.precision import PRECISIONS
+from models.precision import PRECISIONS, resolve_precision
 from runs.limits import limits
 
 FILE = "repair.json"
 MAX_FILE_BYTES = 1_000_000
-PRECISION = "8bit"  # of the base that answers: the points differ by more than it rounds
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Sweep:
 def measure(
     adapter: Adapter,
     test_set: str = "",
-    precision: str = PRECISION,
+    precision: str = "auto",
     tell: Tell = lambda what, fraction: None,
     stop: threading.Event | None = None,
 ) -> Sweep:
@@ -115,8 +115,7 @@ def measure(
     if not test_set:
         words = _("It is not known which rows '{name}' was not trained on.", name=adapter.title)
         raise UserError(words, _("Name a test set that shows what it should know."))
-    if precision not in PRECISIONS:
-        raise UserError(_("There is no precision '{precision}'.", precision=precision[:40]))
+    precision = resolve_precision(precision, find_hardware().has_gpu)
     check_test_set(test_set, owner)
     base_folder = fetch_base(choose_base(adapter.base_choice, adapter.base_revision), tell, stop)
     request = {
@@ -178,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("name")
     parser.add_argument("--test-set", default="", help=_("[the rows that its training held out]"))
     parser.add_argument(
-        "--precision", default=PRECISION, choices=PRECISIONS, help=_("of the base [{default}]", default=PRECISION)
+        "--precision", default="auto", choices=PRECISIONS, help=_("of the base [{default}]", default="auto")
     )
     parser.add_argument("--again", action="store_true", help=_("measure again what was measured before"))
     parser.add_argument("--keep", action="store_true", help=_("make a point an adapter of its own"))
