@@ -74,8 +74,8 @@ def _spark(points: Points) -> str:
 
 def heading_html(adapter: Adapter) -> str:
     """Return the title of an adapter, its base, what it was trained on, and how it came here."""
-    data = adapter.data()
-    facts = [adapter.base, _("trained on {data}", data=data) if data else "", describe_origin(adapter)]
+    trained_on = _("trained on {data}", data=adapter.data()) if adapter.data_sets() else ""  # a mix was not trained
+    facts = [adapter.base, trained_on, describe_origin(adapter)]
     line = " · ".join(html.escape(str(fact)) for fact in facts if fact)
     return f"<h2 class='adapter-title'>{html.escape(adapter.title)}</h2><p class='hint'>{line}</p>"
 
