@@ -18,7 +18,7 @@ from evaluation.judging import (
     win_rate,
     win_sentence,
 )
-from evaluation.run import Evaluation
+from evaluation.run import Evaluation, candidate_title
 from ui.answers import lines_html
 from ui.evaluate.result import ResultView, is_compared, own_evaluation
 from ui.events import QUIET
@@ -144,7 +144,8 @@ def judged_html(evaluation: Evaluation, candidate: object) -> str:
     first = evaluation.config().candidates[0]
     if not judgements or not isinstance(candidate, str):
         return hint_html(_("Nothing was judged yet."))
-    lines = [hint_html(win_sentence(win_rate(judgements, first, candidate)))]
+    title, found = candidate_title(candidate, evaluation.owner), win_sentence(win_rate(judgements, first, candidate))
+    lines = [hint_html(_("{name}: {verdict}", name=title, verdict=found))]
     for one in agreements(judgements, first, candidate):
         words = n_(
             "{first} and {second} agree in {share:.0%} of {count} pair.",
