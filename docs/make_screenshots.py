@@ -24,7 +24,7 @@ QUESTION = "Why is the sky blue?"
 
 
 def main() -> None:
-    """Photograph the start page, a training, its result, the chat and the adapters."""
+    """Photograph the start page, a training, its result, the chat, an evaluation and the adapters."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=16)
     steps = parser.parse_args().steps
@@ -57,6 +57,8 @@ def main() -> None:
                 shoot("training-phone", ".run-alive", size=PHONE)
         shoot("result", ".headline")
         shoot("chat-dark", ".headline", "__theme=dark", act=_ask)
+        studio.evaluate(max_items=24).wait()
+        shoot("evaluation", START, act=lambda page: _open(page, "Evaluate"))
         shoot("adapters", START, act=lambda page: _open(page, "Adapters"))
     print(*sorted(path.name for path in FOLDER.iterdir()))
 
