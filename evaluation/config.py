@@ -10,9 +10,9 @@ import yaml
 from common.errors import UserError
 from common.language import _, joined
 from common.paths import MAX_TITLE_CHARACTERS, as_title, is_name
-from models.plain_yaml import MAX_SETTINGS_BYTES, read_yaml
 from models.precision import PRECISIONS
 from runs.fields import MAX_LONG_TEXT_CHARACTERS, Mark, convert, setting, short, value_problem
+from runs.settings_file import read_text, refuse_unknown, settings_in
 
 BASE, FEW_SHOT, ADAPTER, RUN = "base", "few-shot", "adapter:", "run:"
 MAX_CANDIDATES, MAX_TEST_SETS = 8, 16
@@ -62,11 +62,7 @@ class EvaluationConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> "EvaluationConfig":
         """Build from plain values, converting numbers. Raises UserError for an unknown name or a value of another type."""
         types = get_type_hints(cls)
-        if unknown := sorted(short(name) for name in set(values) - set(types)):
-            raise UserError(
-                _("Unknown settings: {names}.", names=", ".join(unknown[:10])),
-                _("Known settings: {names}.", names=", ".join(types)),
-            )
+        refuse_unknown(values, types)
         plain: dict[str, Any] = {}
         for name, value in values.items():
             if types[name] != list[str]:
@@ -80,14 +76,7 @@ class EvaluationConfig:
     @classmethod
     def from_yaml(cls, path: Path) -> "EvaluationConfig":
         """Read a `config.yaml`. Raises UserError when it is not one."""
-        try:
-            with open(path, encoding="utf-8") as file:
-                values = read_yaml(file.read(MAX_SETTINGS_BYTES), max_depth=2)
-        except (OSError, ValueError) as error:
-            raise UserError(_("'{file}' cannot be read as YAML.", file=short(path.name))) from error
-        if not isinstance(values, dict):
-            raise UserError(_("'{file}' holds no settings.", file=short(path.name)))
-        return cls.from_dict(values)
+        return cls.from_dict(settings_in(read_text(path), short(path.name), max_depth=2))
 
     def to_yaml(self) -> str:
         """Write the settings as YAML."""

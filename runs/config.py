@@ -18,12 +18,12 @@ from common.mix import DataSet, data_sets, line_of
 from common.paths import MAX_TITLE_CHARACTERS
 from data.settings import EXAMPLE, DataSettings
 from models.base import AUTO
-from models.plain_yaml import NestedYamlError, read_yaml
 from models.precision import PRECISIONS
 from models.templates import NAMES as TEMPLATES
 from runs.fields import Mark, Problem, convert, label_of, setting, short
 from runs.machines.parallel import MODES, RENDEZVOUS
 from runs.problems import problems_of
+from runs.settings_file import read_text, refuse_unknown, settings_in
 
 SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup")
 SCHEDULERS += ("cosine_with_restarts", "polynomial", "inverse_sqrt")
@@ -32,8 +32,6 @@ KEEPS = ("last", "best")
 SYSTEM_TURNS = ("join", "keep")
 MARKUP = ("ask", "turns", "strip", "keep")
 TARGETS = ("all-linear", "attention", "mlp")
-MAX_CHARACTERS = 100_000
-ONE_A_LINE = _("Write one `name: value` per line.")
 MAX_DEPTH = 3  # of a file of settings: `data` may be a list, each data set with its share
 GROUPS = (
     *(_("Data"), _("Model"), _("Training"), _("LoRA"), _("Memory and speed")),
@@ -436,16 +434,10 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
         """Build from plain values, converting numbers and naming every unknown key. Raises UserError."""
-        known = {item.name for item in fields(cls)}
-        unknown = sorted(short(name) for name in set(values) - known)
-        if unknown:
-            raise UserError(
-                _("Unknown settings: {names}.", names=", ".join(unknown[:10])),
-                _("Known settings: {names}.", names=", ".join(sorted(known))),
-            )
+        types = get_type_hints(cls)
+        refuse_unknown(values, types)
         if "data" in values:
             values = {**values, "data": line_of(values["data"])}
-        types = get_type_hints(cls)
         config = cls(**{name: convert(name, types[name], value) for name, value in values.items()})
         config.base_reason = _sentence_in(config.base_reason)
         return config
@@ -453,31 +445,12 @@ class TrainConfig:
     @classmethod
     def from_yaml(cls, path: Path) -> "TrainConfig":
         """Read a `config.yaml`. Raises UserError when it is not one."""
-        try:
-            with open(path, encoding="utf-8") as file:
-                text = file.read(MAX_CHARACTERS + 1)
-        except (OSError, ValueError) as error:
-            why = str(error).splitlines()[0]
-            raise UserError(_("'{file}' cannot be read as YAML.", file=short(path)), why) from error
-        return cls.from_text(text, short(Path(path).name))
+        return cls.from_text(read_text(path), short(Path(path).name))
 
     @classmethod
     def from_text(cls, text: str, name: str = "config.yaml") -> "TrainConfig":
         """Read the text of a `config.yaml`. Raises UserError when it is not one."""
-        if len(text) > MAX_CHARACTERS:
-            raise UserError(
-                _("'{file}' is too large for a file of settings.", file=name),
-                _("It may have at most {limit:,} characters.", limit=MAX_CHARACTERS),
-            )
-        try:
-            values = read_yaml(text, MAX_DEPTH)
-        except NestedYamlError as error:
-            raise UserError(_("'{file}' is nested too deeply, or has aliases.", file=name), ONE_A_LINE) from error
-        except ValueError as error:
-            raise UserError(_("'{file}' cannot be read as YAML.", file=name), str(error)) from error
-        if not isinstance(values, dict):
-            raise UserError(_("'{file}' holds no settings.", file=name), ONE_A_LINE)
-        return cls.from_dict(values)
+        return cls.from_dict(settings_in(text, name, MAX_DEPTH))
 
     def to_yaml(self) -> str:
         """Write the settings as YAML, each with its line of help as a comment; a sentence as JSON."""
