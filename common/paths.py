@@ -5,6 +5,7 @@ STUDIO_HOME/adapters/<owner>/<name>/   one finished adapter
 STUDIO_HOME/datasets/<owner>/<name>.jsonl   rows that a person made in the chat
 STUDIO_HOME/testsets/<owner>/<id>/     questions on which models are compared
 STUDIO_HOME/evaluations/<owner>/<id>/  one evaluation
+STUDIO_HOME/experiments/<owner>/<id>/  one experiment
 STUDIO_HOME/trash/<owner>/<name>.<ns>/      an adapter that was deleted, for a while
 STUDIO_HOME/bases/                     the embedded base, laid out like a Hub cache
 STUDIO_HOME/temporary/                 uploads and downloads, the only folder that the page serves; nothing stays for long
@@ -81,6 +82,11 @@ def evaluations_folder(owner: str = LOCAL_OWNER) -> Path:
     return contained(home() / "evaluations", owner)
 
 
+def experiments_folder(owner: str = LOCAL_OWNER) -> Path:
+    """Return the folder of the experiments of `owner`. Raises UserError for an owner that is no plain name."""
+    return contained(home() / "experiments", owner)
+
+
 def trash_folder(owner: str = LOCAL_OWNER) -> Path:
     """Return where the adapters of `owner` lie that were deleted."""
     return contained(home() / "trash", owner)
@@ -93,7 +99,8 @@ def bases_folder() -> Path:
 
 def data_folders() -> list[Path]:
     """Return the folders that the page never serves to anybody."""
-    return [home() / name for name in ("runs", "adapters", "datasets", "testsets", "evaluations", "trash", "bases")]
+    names = ("runs", "adapters", "datasets", "testsets", "evaluations", "experiments", "trash", "bases")
+    return [home() / name for name in names]
 
 
 def temporary_folder() -> Path:

@@ -189,11 +189,15 @@ def find_evaluation(id: str, owner: str = LOCAL_OWNER) -> Evaluation:
 
 def list_evaluations(owner: str = LOCAL_OWNER) -> list[Evaluation]:
     """Return all evaluations of `owner`, the newest first."""
-    root = evaluations_folder(owner)
+    return [Evaluation(folder) for folder in folders_with_settings(evaluations_folder(owner))]
+
+
+def folders_with_settings(root: Path) -> list[Path]:
+    """Return the folders in `root` that are whole, the one whose settings were written last first."""
     names = [name for name in os.listdir(root) if is_name(name)] if root.is_dir() else []
     folders = [root / name for name in names if not name.endswith(UNFINISHED)]
     dated = [(at, folder) for folder in folders if (at := settings_written_at(folder)) is not None]
-    return [Evaluation(folder) for at, folder in sorted(dated, reverse=True)]
+    return [folder for at, folder in sorted(dated, reverse=True)]
 
 
 def all_evaluations() -> list[Evaluation]:

@@ -13,6 +13,7 @@ from common.paths import (
     adapters_folder,
     datasets_folder,
     evaluations_folder,
+    experiments_folder,
     home,
     runs_folder,
     test_sets_folder,
@@ -79,5 +80,5 @@ def _free_bytes() -> int:
 
 def _kept_bytes(owner: str) -> int:
     """Return what all of the owner's files take on this disk, the trash too."""
-    folders = (runs_folder, adapters_folder, datasets_folder, test_sets_folder, evaluations_folder, trash_folder)
-    return sum(folder_bytes(folder(owner)) for folder in folders)
+    kept = (runs_folder, adapters_folder, datasets_folder, test_sets_folder, evaluations_folder, experiments_folder)
+    return sum(folder_bytes(folder(owner)) for folder in (*kept, trash_folder))
