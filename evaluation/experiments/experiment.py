@@ -1,0 +1,145 @@
+"""One experiment as a folder, and what can be read from it. Light: no torch, no scipy.
+
+    experiments/<owner>/<id>/config.yaml    the settings, with the base that was chosen
+                             data/          train.jsonl, validation.jsonl, held-out.jsonl, texts; split.json says what they are
+                             asked/         what every cell is asked: items/, a file for each test set, and versions.json
+                             rates.json     what the search for learning rates has found, by arm
+                             cells/<cell>/  cell.json: its run, or why there is none; evaluations/<owner>/<cell>/
+                             results/       table, figures, methods paragraph
+                             progress.json  what it does now, or how it ended
+                             process.json   who works on it
+                             experiment.log everything it printed
+                             stop           exists when a person asked it to stop
+
+Nothing else is known of it: whoever dies, it goes on from what lies there.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypedDict, cast
+
+from common.errors import UserError
+from common.files import read_object
+from common.language import _
+from common.paths import LOCAL_OWNER, contained, experiments_folder
+from evaluation.experiments.arms import Arm
+from evaluation.experiments.config import ExperimentConfig
+from evaluation.run import Evaluation, folders_with_settings
+from runs.run import UNFINISHED, settings_written_at
+
+Status = Literal["waiting", "searching", "training", "evaluating", "done", "failed", "stopped", "interrupted"]
+EXPERIMENT_TAG = "experiment"  # of its runs, which lists leave out unless asked for
+MAX_SPLIT_BYTES = MAX_RATES_BYTES = 1_000_000
+
+
+class Rows(TypedDict):
+    """A file of rows in the data folder, with the SHA-256 over it."""
+
+    file: str
+    rows: int
+    fingerprint: str
+
+
+class Split(TypedDict):
+    """How the data was split, once. Rows to train on that say nearly what a held-out or validation row says are `left_out`."""
+
+    train: dict[str, Rows]  # by the value of `data` in the settings of arms
+    texts: dict[str, Rows]  # by the value of `text_data`
+    validation: Rows
+    held_out: Rows
+    left_out: int
+    notes: list[str]
+
+
+class Search(TypedDict):
+    """The search for the learning rate of one arm: the loss on the validation rows by rate, and the rate that was chosen.
+
+    A training whose loss is no number, or that failed, has None. `runs` are those that are there still.
+    """
+
+    losses: dict[str, float | None]
+    runs: dict[str, str]
+    steps: int
+    chosen: float | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An arm with a seed (None where there is no training, thus none): how far it is, and its evaluation, which may not be
+    there yet. `seconds` are those of its training.
+    """
+
+    arm: Arm
+    seed: int | None
+    status: Status
+    message: str
+    run_id: str
+    seconds: float | None
+    evaluation: Evaluation
+
+    @property
+    def id(self) -> str:
+        """The name of its folder."""
+        return self.evaluation.id
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment's folder, with one name for every file in it."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """The name of the folder."""
+        return self.folder.name
+
+    @property
+    def owner(self) -> str:
+        """The name of the folder that holds all experiments of one owner."""
+        return self.folder.parent.name
+
+    config_file = property(lambda self: self.folder / "config.yaml")
+    data_folder = property(lambda self: self.folder / "data")
+    split_file = property(lambda self: self.folder / "data" / "split.json")
+    asked = property(lambda self: Evaluation(self.folder / "asked"))  # without candidates
+    items_folder = property(lambda self: self.asked.items_folder)
+    versions_file = property(lambda self: self.asked.versions_file)
+    rates_file = property(lambda self: self.folder / "rates.json")
+    cells_folder = property(lambda self: self.folder / "cells")
+    results_folder = property(lambda self: self.folder / "results")
+    progress_file = property(lambda self: self.folder / "progress.json")
+    process_file = property(lambda self: self.folder / "process.json")
+    log_file = property(lambda self: self.folder / "experiment.log")
+    stop_file = property(lambda self: self.folder / "stop")
+
+    def config(self) -> ExperimentConfig:
+        """Read the settings. Raises UserError when they cannot be read."""
+        return ExperimentConfig.from_yaml(self.config_file)
+
+    def split(self) -> Split | None:
+        """Return how the data was split; None before its process has done it."""
+        found = read_object(self.split_file, MAX_SPLIT_BYTES)
+        return cast(Split, found) if "held_out" in found else None
+
+    def searches(self) -> dict[str, Search]:
+        """Return what the search for learning rates has found so far, by arm id."""
+        return cast("dict[str, Search]", read_object(self.rates_file, MAX_RATES_BYTES))
+
+    def evaluation(self, cell: str) -> Evaluation:
+        """Return the evaluation of the cell with this id; its folder need not be there."""
+        return Evaluation(contained(self.cells_folder, cell, "evaluations", self.owner, cell))
+
+
+def find_experiment(id: str, owner: str = LOCAL_OWNER) -> Experiment:
+    """Return the experiment of `owner` with this id. Raises UserError when there is none."""
+    experiment = Experiment(contained(experiments_folder(owner), id))
+    if id.endswith(UNFINISHED) or settings_written_at(experiment.folder) is None:
+        words = _("There is no experiment '{name}'.", name=id)
+        raise UserError(words, _("`python -m evaluation.experiments list` shows all experiments."))
+    return experiment
+
+
+def list_experiments(owner: str = LOCAL_OWNER) -> list[Experiment]:
+    """Return all experiments of `owner`, the newest first."""
+    return [Experiment(folder) for folder in folders_with_settings(experiments_folder(owner))]
