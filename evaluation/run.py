@@ -18,12 +18,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, TypedDict, cast, get_args
+from typing import ClassVar, Literal, TypedDict, cast, get_args
 
 from adapters.library import find_adapter
 from common.errors import UserError
 from common.files import read_object, write_json
-from common.language import _, packed, unpacked
+from common.language import Sentence, _, packed, unpacked
 from common.paths import LOCAL_OWNER, contained, evaluations_folder, is_name
 from data.test_sets import Kind
 from evaluation.config import ADAPTER, BASE, FEW_SHOT, EvaluationConfig
@@ -34,7 +34,6 @@ Status = Literal["waiting", "running", "done", "stopped", "failed", "interrupted
 UNDER_WAY: tuple[Status, ...] = ("waiting", "running")
 PREPARING = _("Preparing")
 GO_ON = _("What is there is kept. Press 'Resume evaluation' to go on.")
-KILLED = _("The evaluation ended without a message: it was killed, or the machine was restarted.")
 MAX_PROGRESS_BYTES = 100_000
 MAX_VERSIONS_BYTES = 1_000_000
 
@@ -91,10 +90,17 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """An evaluation's folder, with one name for every file in it."""
+class Background:
+    """A folder below its owner's in which a process of its own computes: `module`, with the folder behind `--kind`.
+
+    `killed` says what happened when the process said no last word, `go_on` what to do then.
+    """
 
     folder: Path
+    module: ClassVar[str]
+    kind: ClassVar[str]
+    killed: ClassVar[Sentence]
+    go_on: ClassVar[Sentence]
 
     @property
     def id(self) -> str:
@@ -103,19 +109,39 @@ class Evaluation:
 
     @property
     def owner(self) -> str:
-        """The name of the folder that holds all evaluations of one owner."""
+        """The name of the folder that holds all folders of one owner."""
         return self.folder.parent.name
 
     config_file = property(lambda self: self.folder / "config.yaml")
+    progress_file = property(lambda self: self.folder / "progress.json")
+    process_file = property(lambda self: self.folder / "process.json")
+    log_file = property(lambda self: self.folder / f"{self.kind}.log")
+    stop_file = property(lambda self: self.folder / "stop")
+
+    def is_alive(self) -> bool:
+        """Return whether its process is running, or is being started."""
+        marks = read_object(self.process_file).values()
+        return any(is_running(mark) for mark in marks if isinstance(mark, Mapping))
+
+    def write_progress(self, progress: Progress) -> None:
+        """Replace what is known of it in one step; readers get the sentences in their own language."""
+        write_json(self.progress_file, packed(asdict(progress)))
+
+
+@dataclass(frozen=True)
+class Evaluation(Background):
+    """An evaluation's folder, with one name for every file in it."""
+
+    module = "evaluation.process"
+    kind = "evaluation"
+    killed = _("The evaluation ended without a message: it was killed, or the machine was restarted.")
+    go_on = GO_ON
+
     items_folder = property(lambda self: self.folder / "items")
     results_folder = property(lambda self: self.folder / "results")
     versions_file = property(lambda self: self.folder / "versions.json")
     table_file = property(lambda self: self.folder / "table.json")
     rows_file = property(lambda self: self.folder / "rows.json")
-    progress_file = property(lambda self: self.folder / "progress.json")
-    process_file = property(lambda self: self.folder / "process.json")
-    log_file = property(lambda self: self.folder / "evaluation.log")
-    stop_file = property(lambda self: self.folder / "stop")
 
     def config(self) -> EvaluationConfig:
         """Read the settings. Raises UserError when they cannot be read."""
@@ -140,32 +166,23 @@ class Evaluation:
             return found
         raise UserError(_("The evaluation '{name}' has asked nothing yet.", name=self.id), _("Wait, or resume it."))
 
-    def is_alive(self) -> bool:
-        """Return whether its process is running, or is being started."""
-        marks = read_object(self.process_file).values()
-        return any(is_running(mark) for mark in marks if isinstance(mark, Mapping))
-
-    def write_progress(self, progress: Progress) -> None:
-        """Replace what is known of it in one step; readers get the sentences in their own language."""
-        write_json(self.progress_file, packed(asdict(progress)))
-
 
 def _file_name(name: str) -> str:
     """Return the name of a candidate or test set as a file's: what `contained` takes, and no two alike."""
     return name.replace(":", ".")
 
 
-def read_progress(evaluation: Evaluation) -> Progress:
-    """Return what the evaluation does now, or how it ended; one without a process that said no last word was interrupted."""
-    alive = evaluation.is_alive()  # first: one that ends meanwhile has written its last word
-    found = unpacked(read_object(evaluation.progress_file, MAX_PROGRESS_BYTES))
+def read_progress(work: Background) -> Progress:
+    """Return what it does now, or how it ended; one without a process that said no last word was interrupted."""
+    alive = work.is_alive()  # first: one that ends meanwhile has written its last word
+    found = unpacked(read_object(work.progress_file, MAX_PROGRESS_BYTES))
     is_known = found.get("status") in get_args(Status) and {*found} == {*Progress.__dataclass_fields__}
     progress = Progress(**found) if is_known else Progress()
     if not progress.is_running or alive:
         return progress
-    if not evaluation.folder.exists():
+    if not work.folder.exists():
         return Progress("stopped", "", message=_("It was deleted."))
-    return Progress("interrupted", "", progress.done, progress.total, None, KILLED, GO_ON)
+    return Progress("interrupted", "", progress.done, progress.total, None, work.killed, work.go_on)
 
 
 def candidate_title(candidate: str, owner: str) -> str:

@@ -26,7 +26,7 @@ from data.settings import DataSettings
 from data.test_sets import delete_test_set, keep_test_set, list_test_sets
 from evaluation.asked import check_test_set, held_out_set
 from evaluation.config import ADAPTER, BASE, EvaluationConfig
-from evaluation.run import Evaluation, all_evaluations, list_evaluations, read_progress
+from evaluation.run import Background, Evaluation, all_evaluations, list_evaluations, read_progress
 from evaluation.scores import scores_with
 from models.adapter_fit import check_base
 from models.base import AUTO, choose_base
@@ -39,7 +39,6 @@ from runs.processes import this_process
 from runs.queue import lock
 from runs.run import UNFINISHED
 
-PROCESS = "evaluation.process"
 LAST_MOMENT_SECONDS = 20
 DEFAULT_TEST_SETS = ["questions", "general"]
 
@@ -84,7 +83,7 @@ def start(config: EvaluationConfig, owner: str = LOCAL_OWNER, token: Token = Fal
             write_text(partial.config_file, config.to_yaml())
             _check_turn(owner)
             partial.folder.rename(evaluation.folder)
-            _launch(evaluation)
+            start_process(evaluation)
         except BaseException:
             shutil.rmtree(partial.folder, ignore_errors=True)
             shutil.rmtree(evaluation.folder, ignore_errors=True)
@@ -151,47 +150,47 @@ def resume(evaluation: Evaluation, token: Token = False) -> None:
     for name in evaluation.config().adapters():
         open_adapter(name, evaluation.owner, token)
     with lock():
-        if not _has_ended(evaluation):
+        if not has_ended(evaluation):
             raise UserError(_("'{name}' is already running.", name=evaluation.id))
         check_room_on_disk(evaluation.owner)
         _check_turn(evaluation.owner)
-        _launch(evaluation)
+        start_process(evaluation)
 
 
-def request_stop(evaluation: Evaluation) -> None:
+def request_stop(work: Background) -> None:
     """Ask the process to end and keep the results that are there; it can be resumed."""
-    evaluation.stop_file.touch()
+    work.stop_file.touch()
 
 
-def delete_evaluation(evaluation: Evaluation) -> None:
-    """Delete an evaluation for good. Raises UserError while it is running."""
+def delete_evaluation(evaluation: Background) -> None:
+    """Delete an evaluation, or what else is computed in a folder, for good. Raises UserError while it is running."""
     with lock():
-        if not _has_ended(evaluation):
+        if not has_ended(evaluation):
             raise UserError(_("'{name}' is still running.", name=evaluation.id), _("Stop it first."))
         gone = evaluation.folder.with_name(f"{evaluation.id}{UNFINISHED}")
         evaluation.folder.rename(gone)  # what is deleted in part is in no list
         shutil.rmtree(gone, ignore_errors=True)
 
 
-def _has_ended(evaluation: Evaluation) -> bool:
+def has_ended(work: Background) -> bool:
     """Return whether its process is gone; one that has said its last word gets a moment to end."""
     deadline = time.monotonic() + LAST_MOMENT_SECONDS
-    while evaluation.is_alive():
-        if read_progress(evaluation).is_running or time.monotonic() > deadline:
+    while work.is_alive():
+        if read_progress(work).is_running or time.monotonic() > deadline:
             return False
         time.sleep(0.1)
     return True
 
 
-def _launch(evaluation: Evaluation) -> None:
-    """Start the process of an evaluation, in its own session, with its output in a file and no token in its environment."""
-    evaluation.stop_file.unlink(missing_ok=True)
-    evaluation.progress_file.unlink(missing_ok=True)
-    write_json(evaluation.process_file, {"starter": this_process(os.getpid())})  # so that it counts as alive meanwhile
+def start_process(work: Background) -> None:
+    """Start the process that computes, in its own session, with its output in a file and no token in its environment."""
+    work.stop_file.unlink(missing_ok=True)
+    work.progress_file.unlink(missing_ok=True)
+    write_json(work.process_file, {"starter": this_process(os.getpid())})  # so that it counts as alive meanwhile
     try:
-        with open(evaluation.log_file, "ab") as log:
+        with open(work.log_file, "ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", PROCESS, "--evaluation", str(evaluation.folder)],
+                [sys.executable, "-m", work.module, f"--{work.kind}", str(work.folder)],
                 cwd=REPOSITORY,
                 env=child_environment(),
                 stdin=subprocess.DEVNULL,
@@ -200,15 +199,15 @@ def _launch(evaluation: Evaluation) -> None:
                 start_new_session=True,
             )
     except OSError:
-        evaluation.process_file.unlink()
+        work.process_file.unlink()
         raise
-    write_json(evaluation.process_file, {"process": this_process(process.pid)})
+    write_json(work.process_file, {"process": this_process(process.pid)})
     threading.Thread(target=process.wait, daemon=True).start()  # reaps it; nothing else depends on this thread
 
 
-def _processes() -> int:
-    """Count the processes of evaluations on this machine, of everyone."""
-    return sum(PROCESS in (process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
+def processes_of(module: str) -> int:
+    """Count the processes of a module on this machine, of everyone."""
+    return sum(module in (process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
 
 
 def _check_kept(owner: str) -> None:
@@ -228,7 +227,7 @@ def _check_turn(owner: str) -> None:
     """Raise UserError when `owner`, or all guests together, have as many under way as STUDIO_MAX_EVALUATIONS_PER_USER allows, or
     everybody together as many as runs may wait (STUDIO_MAX_QUEUE): one that waits is a process, too.
     """
-    allowed, under_way = limits().queue, _processes()
+    allowed, under_way = limits().queue, processes_of(Evaluation.module)
     if allowed and under_way >= allowed:
         words = n_(
             "{count} evaluation is under way here; that is the most.",

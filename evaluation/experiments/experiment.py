@@ -15,7 +15,6 @@ Nothing else is known of it: whoever dies, it goes on from what lies there.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypedDict, cast
 
 from common.errors import UserError
@@ -24,11 +23,12 @@ from common.language import _
 from common.paths import LOCAL_OWNER, contained, experiments_folder
 from evaluation.experiments.arms import Arm
 from evaluation.experiments.config import ExperimentConfig
-from evaluation.run import Evaluation, folders_with_settings
+from evaluation.run import Background, Evaluation, folders_with_settings
 from runs.run import UNFINISHED, settings_written_at
 
 Status = Literal["waiting", "searching", "training", "evaluating", "done", "failed", "stopped", "interrupted"]
 EXPERIMENT_TAG = "experiment"  # of its runs, which lists leave out unless asked for
+GO_ON = _("What is there is kept. Press 'Resume experiment' to go on.")
 MAX_SPLIT_BYTES = MAX_RATES_BYTES = 1_000_000
 
 
@@ -84,22 +84,14 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Background):
     """An experiment's folder, with one name for every file in it."""
 
-    folder: Path
+    module = "evaluation.experiments.process"
+    kind = "experiment"
+    killed = _("The experiment ended without a message: it was killed, or the machine was restarted.")
+    go_on = GO_ON
 
-    @property
-    def id(self) -> str:
-        """The name of the folder."""
-        return self.folder.name
-
-    @property
-    def owner(self) -> str:
-        """The name of the folder that holds all experiments of one owner."""
-        return self.folder.parent.name
-
-    config_file = property(lambda self: self.folder / "config.yaml")
     data_folder = property(lambda self: self.folder / "data")
     split_file = property(lambda self: self.folder / "data" / "split.json")
     asked = property(lambda self: Evaluation(self.folder / "asked"))  # without candidates
@@ -108,10 +100,6 @@ class Experiment:
     rates_file = property(lambda self: self.folder / "rates.json")
     cells_folder = property(lambda self: self.folder / "cells")
     results_folder = property(lambda self: self.folder / "results")
-    progress_file = property(lambda self: self.folder / "progress.json")
-    process_file = property(lambda self: self.folder / "process.json")
-    log_file = property(lambda self: self.folder / "experiment.log")
-    stop_file = property(lambda self: self.folder / "stop")
 
     def config(self) -> ExperimentConfig:
         """Read the settings. Raises UserError when they cannot be read."""

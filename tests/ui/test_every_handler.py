@@ -26,7 +26,7 @@ def page(hub, made, monkeypatch):  # noqa: F811
     monkeypatch.setenv("SPACE_ID", "someone/studio")
     monkeypatch.setenv("HF_TOKEN", hub.alice)
     monkeypatch.setattr(queue, "advance_if_possible", lambda: None)  # what bob starts trains nothing
-    monkeypatch.setattr(start, "_launch", lambda evaluation: None)
+    monkeypatch.setattr(start, "start_process", lambda evaluation: None)
     adapter = put("mine", made, "user-alice")
     write_json(adapter / "studio.json", {"notes": SECRET, "former_names": ["older"]})
     write_history(adapter)
