@@ -7,7 +7,7 @@ deleted takes nothing from the results.
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain
@@ -46,7 +46,7 @@ class Asked:
     shots: list[Item]
 
 
-class _Drawn(NamedTuple):
+class Drawn(NamedTuple):
     """Rows that were drawn of a test set, before any is left out; labels and fingerprint are those of all rows."""
 
     title: str
@@ -75,13 +75,7 @@ def ask(evaluation: Evaluation, tell: Callable[[str], None]) -> list[Asked]:
                     _("Start a new evaluation."),
                 )
         return [read_asked(evaluation, test_set) for test_set in config.test_sets]
-    drawn: dict[str, _Drawn] = {}
-    for test_set in config.test_sets:
-        tell(_("Reading the test set {name}", name=test_set))
-        drawn[test_set] = _draw(test_set, config, owner)
-        if sum(len(one.items) for one in drawn.values()) > MAX_ASKED:
-            words = _("An evaluation asks at most {most:,} questions.", most=MAX_ASKED)
-            raise UserError(words, _("Choose fewer test sets, or fewer questions of each (max_items)."))
+    drawn = draw(config, owner, tell)
     unknown: list[str] = []
 
     def trained_on() -> Iterator[Conversation]:
@@ -97,9 +91,44 @@ def ask(evaluation: Evaluation, tell: Callable[[str], None]) -> list[Asked]:
             if run is None:
                 unknown.append(adapter.title)
 
+    asked = keep(evaluation, config, drawn, trained_on())
+    made: Versions = {
+        "base": config.base,
+        "base_revision": config.base_revision,
+        "adapters": digests,
+        "unknown_data": unknown,
+        "test_sets": asked,
+        "packages": packages(),
+        "seed": config.seed,
+    }
+    write_json(evaluation.versions_file, packed(made))
+    return [read_asked(evaluation, test_set) for test_set in config.test_sets]
+
+
+def draw(config: EvaluationConfig, owner: str, tell: Callable[[str], None]) -> dict[str, Drawn]:
+    """Draw of each test set as many rows as are asked. Raises UserError for one that is not there, and for too many together."""
+    drawn: dict[str, Drawn] = {}
+    for test_set in config.test_sets:
+        tell(_("Reading the test set {name}", name=test_set))
+        drawn[test_set] = _draw(test_set, config, owner)
+        check_count(drawn)
+    return drawn
+
+
+def check_count(drawn: Mapping[str, Drawn]) -> None:
+    """Raise UserError for more questions than can be compared with the training data."""
+    if sum(len(one.items) for one in drawn.values()) > MAX_ASKED:
+        words = _("An evaluation asks at most {most:,} questions.", most=MAX_ASKED)
+        raise UserError(words, _("Choose fewer test sets, or fewer questions of each (max_items)."))
+
+
+def keep(
+    evaluation: Evaluation, config: EvaluationConfig, drawn: Mapping[str, Drawn], rows: Iterable[Conversation]
+) -> dict[str, AskedTestSet]:
+    """Write what is asked of each test set into the evaluation's folder, less what stands among `rows`, which are trained on."""
     items = chain.from_iterable(one.items for one in drawn.values())
     numbered = (Item(**{**item, "number": place}) for place, item in enumerate(items))
-    known = overlap(numbered, trained_on())
+    known = overlap(numbered, rows)
     evaluation.items_folder.mkdir(exist_ok=True)
     asked: dict[str, AskedTestSet] = {}
     first = 0
@@ -108,17 +137,12 @@ def ask(evaluation: Evaluation, tell: Callable[[str], None]) -> list[Asked]:
         exact, near = ([place - first for place in places if place in found] for found in (known.exact, known.near))
         asked[test_set] = _keep(evaluation, config, test_set, one, exact, near)
         first = places.stop
-    made: Versions = {
-        "base": config.base,
-        "base_revision": config.base_revision,
-        "adapters": digests,
-        "unknown_data": unknown,
-        "test_sets": asked,
-        "packages": versions() | {name: version(name) for name in PACKAGES},
-        "seed": config.seed,
-    }
-    write_json(evaluation.versions_file, packed(made))
-    return [read_asked(evaluation, test_set) for test_set in config.test_sets]
+    return asked
+
+
+def packages() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that train, answer and score."""
+    return versions() | {name: version(name) for name in PACKAGES}
 
 
 def read_asked(evaluation: Evaluation, test_set: str) -> Asked:
@@ -174,30 +198,33 @@ def held_out_rows(run: Run) -> tuple[str, Iterator[Item]]:
     return title, items_of(prepare(run.config().data_settings(), run.folder).held_out)
 
 
-def _draw(test_set: str, config: EvaluationConfig, owner: str) -> _Drawn:
+def _draw(test_set: str, config: EvaluationConfig, owner: str) -> Drawn:
     """Read the rows of a test set, or those that a run held out, and draw as many as are asked."""
     if test_set.startswith(RUN):
-        title, rows_of_run = held_out_rows(find_run(test_set.removeprefix(RUN), owner))
-        items = list(rows_of_run)
-        kind: Kind = "text" if items and all("text" in item for item in items) else "conversations"
-        labels: Sequence[str] = labels_of((item.get("answer", "") for item in items), len(items))
-        dataset = revision = ""
-    else:
-        found = find_test_set(test_set, owner)
-        title, items, kind, labels = found.title, list(found.items()), found.kind, found.labels
-        dataset, revision = found.source if found.revision else "", found.revision
-    digest, rows = fingerprint(items), len(items)
-    if 0 < config.max_items < rows:
-        items = _random(config, test_set).sample(items, config.max_items)
-        items.sort(key=lambda item: item["number"])
-    return _Drawn(title, kind, labels, digest, dataset, revision, rows, items)
+        return drawn_of(test_set, config, *held_out_rows(find_run(test_set.removeprefix(RUN), owner)))
+    found = find_test_set(test_set, owner)
+    drawn = drawn_of(test_set, config, found.title, found.items())
+    dataset = found.source if found.revision else ""
+    return drawn._replace(kind=found.kind, labels=found.labels, dataset=dataset, revision=found.revision)
+
+
+def drawn_of(test_set: str, config: EvaluationConfig, title: str, rows: Iterable[Item]) -> Drawn:
+    """Draw of rows that were held out as many as are asked."""
+    items = list(rows)
+    kind: Kind = "text" if items and all("text" in item for item in items) else "conversations"
+    labels = labels_of((item.get("answer", "") for item in items), len(items))
+    asked = items
+    if 0 < config.max_items < len(items):
+        asked = _random(config, test_set).sample(items, config.max_items)
+        asked.sort(key=lambda item: item["number"])
+    return Drawn(title, kind, labels, fingerprint(items), "", "", len(items), asked)
 
 
 def _keep(
     evaluation: Evaluation,
     config: EvaluationConfig,
     test_set: str,
-    drawn: _Drawn,
+    drawn: Drawn,
     exact: Sequence[int],
     near: Sequence[int],
 ) -> AskedTestSet:
