@@ -138,7 +138,7 @@ def _held_out(bad: BadRow) -> BadRow:
 def load_data(settings: DataSettings, folder: Path, tokenizer) -> Data:
     """Read, check, split and tokenise. Raises UserError when nothing is left to train on."""
     prepared = prepare(settings, folder)
-    notes = prepared.notes + _left_out(prepared.bad, len(prepared.data.conversations), settings)
+    notes = prepared.notes + check_bad(prepared.bad, len(prepared.data.conversations), settings)
     encoder = Encoder(tokenizer, prepared.template(tokenizer), settings.max_length, settings.too_long)
     keep = partial(write_rows, folder=folder)
     train, held_out = encoder.encode_all(prepared.train, keep), encoder.encode_all(prepared.held_out, keep)
@@ -159,8 +159,8 @@ def load_data(settings: DataSettings, folder: Path, tokenizer) -> Data:
     return Data(train, held_out, notes, list(islice(prepared.held_out, MAX_SAMPLED)))
 
 
-def _left_out(bad: Kept, usable: int, settings: DataSettings) -> list[Sentence]:
-    """Return sentences on the first bad rows. Raises UserError when they may not be left out, or are all there is."""
+def check_bad(bad: Kept, usable: int, settings: DataSettings) -> list[Sentence]:
+    """Return sentences on the first bad rows beside `usable` ones. Raises UserError when they may not be left out, or are all."""
     if bad and (not settings.skip_bad_rows or not usable):
         found = n_(
             "{bad:,} of {count:,} row cannot be used.",
@@ -184,7 +184,7 @@ def load_text(settings: DataSettings, folder: Path, tokenizer) -> Data:
     notes = data.notes + [told[2] for told in describe(data.noticed)]
     notes += describe_markup(data.markup, text_markup(settings))
     notes += [told[2] for table in data.tables for told in table.described()]
-    notes += _left_out(data.bad, len(texts), settings)
+    notes += check_bad(data.bad, len(texts), settings)
     mask = held_out_of(texts, numpy.ones(len(texts), dtype=bool), settings.eval_fraction, settings.seed)
 
     def packed(part: Part) -> Encoded:

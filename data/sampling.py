@@ -4,10 +4,12 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import islice
+from typing import TypeVar
 
 from data.conversations import Row
 
 Numbered = tuple[int, Row]  # a row with its number in its file, from 1
+T = TypeVar("T")
 
 
 def counts_of(sizes: Sequence[int], shares: Sequence[float] | None, most: int = 0) -> list[int]:
@@ -30,7 +32,7 @@ def counts_of(sizes: Sequence[int], shares: Sequence[float] | None, most: int = 
     return counts
 
 
-def draw(rows: Iterable[Row], size: int, count: int, seed: str) -> Iterator[Numbered]:
+def draw(rows: Iterable[T], size: int, count: int, seed: str) -> Iterator[tuple[int, T]]:
     """Yield `count` of the first `size` rows in their order: each choice of rows is equally likely, and the seed's.
 
     Selection sampling (Knuth, The Art of Computer Programming, 3.4.2, algorithm S): one pass, nothing is held.

@@ -19,7 +19,7 @@ from typing import Literal, TypedDict, cast
 
 from common.errors import UserError
 from common.files import read_object
-from common.language import _
+from common.language import _, unpacked
 from common.paths import LOCAL_OWNER, contained, experiments_folder
 from evaluation.experiments.arms import Arm
 from evaluation.experiments.config import ExperimentConfig
@@ -107,8 +107,14 @@ class Experiment(Background):
 
     def split(self) -> Split | None:
         """Return how the data was split; None before its process has done it."""
-        found = read_object(self.split_file, MAX_SPLIT_BYTES)
+        found = unpacked(read_object(self.split_file, MAX_SPLIT_BYTES))
         return cast(Split, found) if "held_out" in found else None
+
+    def known_split(self) -> Split:
+        """Return how the data was split. Raises UserError before its process has done it."""
+        if found := self.split():
+            return found
+        raise UserError(_("The experiment '{name}' has not read its data yet.", name=self.id), _("Wait, or resume it."))
 
     def searches(self) -> dict[str, Search]:
         """Return what the search for learning rates has found so far, by arm id."""
