@@ -22,12 +22,12 @@ from common.paths import LOCAL_OWNER, adapters_folder, as_title, contained, free
 from common.trash import empty_trash, find_in_trash, list_trash, move_to_trash, take_back
 from runs.config import ROWS, WRITTEN, TrainConfig, marked, named_in
 from runs.events import Metrics
-from runs.labels import labels_of, title_of
+from runs.labels import EXPERIMENT, labels_of, title_of
 from runs.machines.user_config import FILE as USER_FILE
 from runs.processes import is_running
 from runs.publish import came_out_of, place_of
 from runs.queue import cancel, lock
-from runs.run import Run, list_runs, read_state
+from runs.run import UNFINISHED, Run, list_runs, read_state
 from runs.state import STATUSES
 
 MAX_DELETED = 10
@@ -87,8 +87,13 @@ def search(owner: str = LOCAL_OWNER, wanted: RunFilter = EVERY_RUN) -> list[Run]
 
 
 def filtered(runs: list[Run], wanted: RunFilter) -> list[Run]:
-    """Return those of `runs`, the newest first, that are wanted, in the wanted order."""
+    """Return those of `runs`, the newest first, that are wanted, in the wanted order.
+
+    Runs of experiments are only where words or their tag ask for them.
+    """
     tags = {tag.casefold() for tag in wanted.tags}
+    if not wanted.words and EXPERIMENT not in tags:
+        runs = without_experiments(runs)
     if tags or wanted.starred:
         labelled = [(run, labels_of(run)) for run in runs]
         runs = [
@@ -102,6 +107,11 @@ def filtered(runs: list[Run], wanted: RunFilter) -> list[Run]:
     if wanted.order == BY_TITLE:
         return sorted(found, key=lambda run: title_of(run).casefold())
     return sorted(found, key=_last_loss) if wanted.order == BY_LOSS else found
+
+
+def without_experiments(runs: list[Run]) -> list[Run]:
+    """Return those of `runs` that a person has started."""
+    return [run for run in runs if not labels_of(run).experiment]
 
 
 def _last_loss(run: Run) -> tuple[int, float]:
@@ -190,11 +200,35 @@ def _in_folder(one: DataSet, run: Run) -> DataSet:
 def delete(run: Run) -> Deleted:
     """Move `run` to the trash. Raises UserError while it waits or trains. Its adapter stays."""
     with lock():
-        if run.is_queued():
-            raise UserError(_("'{name}' is waiting in the queue.", name=run.id), _("Stop it first."))
-        if run.is_alive():
-            raise UserError(_("'{name}' is still training.", name=run.id), _("Stop it first."))
+        _check_idle(run)
         return _move_to_trash(run, None)
+
+
+def _check_idle(run: Run) -> None:
+    """Raise UserError while `run` waits or trains."""
+    if run.is_queued():
+        raise UserError(_("'{name}' is waiting in the queue.", name=run.id), _("Stop it first."))
+    if run.is_alive():
+        raise UserError(_("'{name}' is still training.", name=run.id), _("Stop it first."))
+
+
+def remove(run: Run) -> None:
+    """Delete `run` and the adapter that came out of it for good. Raises UserError while it waits or trains."""
+    with lock():
+        _check_idle(run)
+        remove_weights(run)
+        gone = run.folder.with_name(f"{run.id}{UNFINISHED}")
+        run.folder.rename(gone)  # what is deleted in part is in no list
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def remove_weights(run: Run) -> None:
+    """Delete for good what an ended run has learned, and its checkpoints: settings and events stay."""
+    adapter = place_of(run)
+    if came_out_of(run, adapter):
+        shutil.rmtree(adapter)
+    shutil.rmtree(run.folder / "model", ignore_errors=True)
+    shutil.rmtree(run.checkpoints_folder, ignore_errors=True)
 
 
 def discard(run: Run) -> Deleted:

@@ -1,4 +1,7 @@
-"""What its owner wrote on a run: a title, notes, tags, a star. It lies in the run's `about.json`; id and folder never change."""
+"""What its owner wrote on a run: a title, notes, tags, a star. It lies in the run's `about.json`; id and folder never change.
+
+An experiment writes on its runs, too, to whom they belong.
+"""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -8,19 +11,24 @@ from common.files import read_object, write_json
 from common.language import _
 from runs.run import Run
 
-MAX_TITLE, MAX_NOTES, MAX_TAG = 120, 4000, 40  # characters
+MAX_TITLE, MAX_NOTES, MAX_TAG, MAX_PLACE = 120, 4000, 40, 200  # characters
+EXPERIMENT = "experiment"  # the tag of the runs of experiments
 MAX_TAGS = 20
 MAX_ABOUT_BYTES = 64_000  # the longest labels take 25,000
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of one run. `tags` hold no comma and differ in more than upper and lower case."""
+    """The labels of one run. `tags` hold no comma and differ in more than upper and lower case.
+
+    `experiment` is what it is a part of, 'ID/CELL'; "" for a run that a person has started.
+    """
 
     title: str = ""
     notes: str = ""
     tags: tuple[str, ...] = ()
     starred: bool = False
+    experiment: str = ""
 
     def words(self) -> str:
         """Return star and tags for a list: "★ #poems #korean"; "" without any."""
@@ -32,7 +40,7 @@ def labels_of(run: Run) -> Labels:
     about = read_object(run.about_file, MAX_ABOUT_BYTES)
     texts = {
         name: text[:most]
-        for name, most in (("title", MAX_TITLE), ("notes", MAX_NOTES))
+        for name, most in (("title", MAX_TITLE), ("notes", MAX_NOTES), ("experiment", MAX_PLACE))
         if isinstance(text := about.get(name), str) and _is_printable(text)
     }
     found = about.get("tags")
@@ -58,6 +66,7 @@ def set_labels(
     notes: str | None = None,
     tags: Iterable[str] | None = None,
     starred: bool | None = None,
+    experiment: str | None = None,
 ) -> Labels:
     """Change the given labels of `run` and return all. An empty title goes back to the id.
 
@@ -68,6 +77,7 @@ def set_labels(
         "notes": None if notes is None else notes.strip(),
         "tags": None if tags is None else tuple(split_tags(",".join(tags))),
         "starred": starred,
+        "experiment": experiment,
     }
     labels = replace(labels_of(run), **{name: value for name, value in given.items() if value is not None})
     if len(labels.title) > MAX_TITLE or len(labels.notes) > MAX_NOTES:

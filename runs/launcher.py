@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import chain, count
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from models.hardware import Gpu, find_gpus
 from models.hub.errors import child_environment
 from runs.config import EXAMPLE, ROWS, TrainConfig, marked, named_in
 from runs.disk import check_disk
-from runs.labels import set_labels, title_of
+from runs.labels import Labels, set_labels, title_of
 from runs.machines.command import accelerate_yaml, launch_command, launch_variables
 from runs.machines.user_config import FILE as USER_FILE
 from runs.machines.user_config import read_user_config
@@ -39,11 +39,11 @@ LAST_MOMENT_SECONDS = 20
 ADAPTER_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
 
 
-def create_run(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER) -> Run:
+def create_run(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER, labels: Labels | None = None) -> Run:
     """Resolve the settings, copy the data, and write the run's folder. Raises UserError, leaving nothing.
 
     The config that is written names the base that was chosen and why, so that a resume takes the same one. Its name is the
-    folder's; what was typed is the run's title.
+    folder's; what was typed is the run's title, unless it gets these `labels`.
     """
     resolved = resolve(config)
     config, base = resolved.config, resolved.base
@@ -54,7 +54,9 @@ def create_run(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER) -
     final = partial.with_name(partial.name.removesuffix(UNFINISHED))
     try:
         _write(Run(partial), replace(config, name=final.name), base, owner)
-        if title := _free_title(as_title(config.name), owner):
+        if labels:
+            set_labels(Run(partial), **asdict(labels))
+        elif title := _free_title(as_title(config.name), owner):
             set_labels(Run(partial), title=title)
         partial.rename(final)
     except BaseException:

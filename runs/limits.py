@@ -39,13 +39,17 @@ class Limits:
     kept_bytes: int = 0
 
 
+class NoRoom(UserError):
+    """As many wait or train as may at a time: another one may later."""
+
+
 def limits() -> Limits:
     """Read the limits from the environment. Raises UserError for a variable that is no whole number."""
     return Limits(*(limit(f"STUDIO_MAX_{name}", most) for name, most in ON_A_SPACE.items()))
 
 
 def check_room(mine: int, waiting: int, of_guests: int = 0) -> None:
-    """Raise UserError when one more run may not join: `mine` of this user wait or train, `waiting` of all users wait.
+    """Raise NoRoom when one more run may not join: `mine` of this user wait or train, `waiting` of all users wait.
 
     `of_guests`: how many wait of all guests together, for one of them. They share half of the queue.
     """
@@ -57,16 +61,16 @@ def check_room(mine: int, waiting: int, of_guests: int = 0) -> None:
             mine,
             limit=allowed.runs_per_user,
         )
-        raise UserError(words, _("Wait for one of them, or stop one."))
+        raise NoRoom(words, _("Wait for one of them, or stop one."))
     if allowed.queue and waiting >= allowed.queue:
         words = n_(
             "The queue is full: {count} run is waiting.", "The queue is full: {count} runs are waiting.", waiting
         )
-        raise UserError(words, _("Try again later."))
+        raise NoRoom(words, _("Try again later."))
     if allowed.queue and of_guests >= max(1, allowed.queue // 2):
         words = n_(
             "The queue is full for guests: {count} of their runs is waiting.",
             "The queue is full for guests: {count} of their runs are waiting.",
             of_guests,
         )
-        raise UserError(words, _("Sign in, or try again later."))
+        raise NoRoom(words, _("Sign in, or try again later."))

@@ -26,6 +26,7 @@ from common.files import read_object, write_json
 from common.language import _
 from common.paths import GUEST_PREFIX, LOCAL_OWNER, home
 from runs.config import TrainConfig
+from runs.labels import Labels
 from runs.launcher import create_run, start
 from runs.limits import check_room
 from runs.processes import this_process
@@ -41,10 +42,13 @@ ACCELERATOR_LOCK = "accelerator.lock"
 MAX_PASSED = 6
 
 
-def launch(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER) -> Run:
-    """Create a run and queue it; it starts at once when the machine is idle. Raises UserError, leaving nothing."""
+def launch(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER, labels: Labels | None = None) -> Run:
+    """Create a run and queue it; it starts at once when the machine is idle. Raises UserError, leaving nothing.
+
+    Raises NoRoom, which is one, when it may not join for now.
+    """
     check_room(*_counts(owner))  # before the data is copied; again under the lock
-    run = create_run(config, owner)
+    run = create_run(config, owner, labels)
     try:
         enqueue(run)
     except BaseException:

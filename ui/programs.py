@@ -32,10 +32,11 @@ from evaluation.start import start as start_evaluation
 from evaluation.table import read_table
 from models.hub.client import account_of
 from runs.config import EXAMPLE, ROWS, TrainConfig, marked, named_in
+from runs.history import search
 from runs.queue import enqueue
 from runs.queue import stop as stop_run
 from runs.resolve import capped, check_for_visitors
-from runs.run import Run, find_run, list_runs, read_state
+from runs.run import Run, find_run, read_state
 from ui.adapters.export import exported
 from ui.messages import shown
 from ui.owner import Visitor, program_of
@@ -141,7 +142,7 @@ def check(
 @shown
 def runs(token: gr.OAuthToken | None = None, request: gr.Request | None = None) -> list[str]:
     """Return the ids of your runs, the newest first."""
-    return [run.id for run in list_runs(program_of(token, request).owner)]
+    return [run.id for run in search(program_of(token, request).owner)]
 
 
 @shown

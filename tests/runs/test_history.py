@@ -23,10 +23,11 @@ from runs.history import (
     delete,
     deleted,
     discard,
+    remove,
     search,
     undo_delete,
 )
-from runs.labels import set_labels, title_of
+from runs.labels import EXPERIMENT, set_labels, title_of
 from runs.processes import this_process
 from runs.publish import place_of
 from runs.run import EventLog, Run, find_run, list_runs, read_state
@@ -53,6 +54,34 @@ def test_search_finds_titles_notes_data_base_and_state():
     assert search("alice", RunFilter("neftune POEMS")) == [first] and search("alice", RunFilter("한국어")) == [first]
     assert search("alice", RunFilter("embedded done")) == [second] and search("alice", RunFilter("nothing")) == []
     assert len(search("alice")) == 2 and search("bob") == []
+
+
+def test_runs_of_experiments_are_listed_only_where_words_or_their_tag_ask_for_them():
+    mine, cell = make_run("mine"), make_run("cell")
+    set_labels(cell, "Ranks: LoRA r4, seed 1", tags=[EXPERIMENT], experiment="ranks/lora-r4-1")
+    assert search("alice") == [mine]
+    assert search("alice", RunFilter(tags=(EXPERIMENT,))) == search("alice", RunFilter("r4")) == [cell]
+    runs = list_runs("alice")
+    assert [run_id for _label, run_id in history_view.run_choices(runs)] == ["mine"]
+    assert [run_id for _label, run_id in history_view.run_choices(runs, picked="cell")] == ["mine", "cell"]
+    set_labels(mine, tags=[EXPERIMENT])  # a word of a person's
+    assert search("alice") == [mine]
+
+
+def test_what_is_removed_for_good_is_in_no_trash_and_takes_only_its_own_adapter_with_it():
+    run, other = make_run("first"), make_run("second")
+    adapter = make_adapter(run)
+    write_json(run.process_file, {"launcher": this_process(os.getpid())})
+    with pytest.raises(UserError, match="still training"):
+        remove(run)
+    run.process_file.unlink()
+    remove(run)
+    remove(other)
+    assert not run.folder.exists() and not adapter.exists() and deleted("alice") == []
+    kept = make_adapter(make_run("third"))
+    (kept / "training_config.yaml").write_text("of another run")
+    remove(find_run("third", "alice"))
+    assert kept.exists()
 
 
 def test_a_search_finds_each_state_and_what_changed_at_once():

@@ -21,7 +21,7 @@ from models.hardware import Gpu
 from runs import disk, launcher
 from runs.config import TrainConfig
 from runs.history import copy_settings
-from runs.labels import title_of
+from runs.labels import Labels, labels_of, title_of
 from runs.launcher import command, create_run, environment, start
 from runs.processes import this_process
 from runs.run import EventLog
@@ -57,6 +57,12 @@ def test_a_run_holds_its_config_and_a_copy_of_its_data(config):
     written = run.config()
     assert run.id == "my-run" and written.base == config.base and written.base_reason
     assert (run.folder / written.data).read_bytes() == Path(config.data).read_bytes()
+
+
+def test_a_run_has_its_labels_from_the_moment_it_is_there():
+    labels = Labels("Ranks: LoRA r4, seed 1", "", ("experiment",), experiment="ranks/lora-r4-1")
+    for _ in range(2):
+        assert labels_of(create_run(TrainConfig(name="ranks-lora-r4-1", base="embedded"), labels=labels)) == labels
 
 
 @pytest.mark.parametrize(

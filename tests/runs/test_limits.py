@@ -5,7 +5,7 @@ import pytest
 from common.errors import UserError
 from runs import resolve as module
 from runs.config import TrainConfig
-from runs.limits import Limits, check_room, limits
+from runs.limits import Limits, NoRoom, check_room, limits
 from runs.resolve import capped, resolve
 
 
@@ -46,5 +46,5 @@ def test_a_full_queue_and_a_busy_user_are_refused(monkeypatch):
     monkeypatch.setenv("SPACE_ID", "me/space")
     check_room(mine=2, waiting=19)
     for mine, waiting, words in ((3, 0, "3 of your runs"), (0, 20, "queue is full")):
-        with pytest.raises(UserError, match=words):
+        with pytest.raises(NoRoom, match=words):
             check_room(mine=mine, waiting=waiting)

@@ -198,8 +198,11 @@ def label_of(run: Run) -> str:
 
 
 def run_choices(runs: list[Run], typed: str = "", picked: object = None) -> list[Choice]:
-    """Return the newest of `runs` that match `typed`, and the picked one. Labels do not change during a training."""
-    found = history.found_in(runs, typed) if typed else runs
+    """Return the newest of `runs` that match `typed`, those of experiments only then, and the picked one.
+
+    Labels do not change during a training.
+    """
+    found = history.found_in(runs, typed) if typed else history.without_experiments(runs)
     choices = first_with((_choice_of(run) for run in found), typed)
     known = {run_id for _, run_id in choices}
     return choices + [_choice_of(run) for run in runs if run.id == picked and picked not in known]
