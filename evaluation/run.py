@@ -219,6 +219,9 @@ def folders_with_settings(root: Path) -> list[Path]:
 
 def all_evaluations() -> list[Evaluation]:
     """Return the evaluations of everyone on this machine."""
-    everyone = evaluations_folder().parent
-    owners = [found.name for found in everyone.glob("*") if is_name(found.name)]
-    return [evaluation for owner in owners for evaluation in list_evaluations(owner)]
+    return [one for owner in owners_in(evaluations_folder().parent) for one in list_evaluations(owner)]
+
+
+def owners_in(root: Path) -> list[str]:
+    """Return everyone who has a folder in `root`."""
+    return [found.name for found in root.glob("*") if is_name(found.name)]

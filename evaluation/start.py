@@ -10,8 +10,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
@@ -40,6 +42,7 @@ from runs.queue import lock
 from runs.run import UNFINISHED
 
 LAST_MOMENT_SECONDS = 20
+B = TypeVar("B", bound=Background)
 DEFAULT_TEST_SETS = ["questions", "general"]
 
 
@@ -73,22 +76,38 @@ def start(config: EvaluationConfig, owner: str = LOCAL_OWNER, token: Token = Fal
     _check_kept(owner)
     check_room_on_disk(owner)
     root = evaluations_folder(owner)
+    return make_and_start(Evaluation, root, config.title, config.to_yaml(), lambda: _check_turn(owner))
+
+
+def make_and_start(
+    kind: type[B],
+    root: Path,
+    title: str,
+    settings: str,
+    check_turn: Callable[[], None],
+    fill: Callable[[Path], None] = lambda folder: None,
+) -> B:
+    """Make a folder in `root` that is named by `title`, with settings and whatever `fill` puts into it, and start its process.
+
+    `check_turn` is called under the lock; what it raises leaves nothing.
+    """
     root.mkdir(parents=True, exist_ok=True)
     sweep(*root.glob(f"*{UNFINISHED}"))
     with lock():
-        evaluation = Evaluation(root / free_name(slug(config.title), root))
-        partial = Evaluation(root / f"{evaluation.id}{UNFINISHED}")
+        made = kind(root / free_name(slug(title), root))
+        partial = kind(root / f"{made.id}{UNFINISHED}")
         partial.folder.mkdir()
         try:
-            write_text(partial.config_file, config.to_yaml())
-            _check_turn(owner)
-            partial.folder.rename(evaluation.folder)
-            start_process(evaluation)
+            write_text(partial.config_file, settings)
+            fill(partial.folder)
+            check_turn()
+            partial.folder.rename(made.folder)
+            start_process(made)
         except BaseException:
             shutil.rmtree(partial.folder, ignore_errors=True)
-            shutil.rmtree(evaluation.folder, ignore_errors=True)
+            shutil.rmtree(made.folder, ignore_errors=True)
             raise
-    return evaluation
+    return made
 
 
 def resolve(config: EvaluationConfig, owner: str, token: Token) -> EvaluationConfig:
@@ -235,17 +254,25 @@ def _check_turn(owner: str) -> None:
             under_way,
         )
         raise UserError(words, _("Try again later."))
-    most, is_guest = limit("STUDIO_MAX_EVALUATIONS_PER_USER", 1), owner.startswith(GUEST_PREFIX)
-    if not most:
-        return
-    mine = [one for one in all_evaluations() if one.owner == owner or (is_guest and one.owner.startswith(GUEST_PREFIX))]
-    if sum(read_progress(one).is_running for one in mine) >= most:
+    most = limit("STUDIO_MAX_EVALUATIONS_PER_USER", 1)
+    if is_busy(owner, most, all_evaluations):
         words = n_(
             "{limit} evaluation of yours is under way; that is the most here.",
             "{limit} evaluations of yours are under way; that is the most here.",
             most,
             limit=most,
         )
-        if is_guest:
+        if owner.startswith(GUEST_PREFIX):
             words = _("An evaluation of another guest is under way; guests take turns here.")
         raise UserError(words, _("Wait for its end, then try again."))
+
+
+def is_busy(owner: str, most: int, everyone: Callable[[], Sequence[Background]]) -> bool:
+    """Return whether `owner`, or all guests together, have `most` under way; 0 is no limit."""
+    is_guest = owner.startswith(GUEST_PREFIX)
+    mine = (
+        [one for one in everyone() if one.owner == owner or (is_guest and one.owner.startswith(GUEST_PREFIX))]
+        if most
+        else []
+    )
+    return bool(most) and sum(read_progress(one).is_running for one in mine) >= most
