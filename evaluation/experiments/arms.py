@@ -7,6 +7,7 @@ from math import prod
 from common.errors import UserError
 from common.language import Sentence, _, english, joined
 from common.paths import as_title, slug
+from data.settings import EXAMPLE
 from evaluation.experiments.config import (
     HELD_OUT,
     MAX_ARMS,
@@ -91,6 +92,20 @@ def train_config(arm: Arm, seed: int, rate: float | None = None) -> TrainConfig:
     if rate is not None:
         values["learning_rate"] = rate
     return TrainConfig.from_dict(values)
+
+
+def cells_of(config: ExperimentConfig) -> list[tuple[Arm, int | None]]:
+    """Return each arm with each seed, all arms with the first seed first; an arm that is not trained once, without a seed."""
+    arms = arms_of(config)
+    once: list[tuple[Arm, int | None]] = [(arm, None) for arm in arms if not arm.is_trained]
+    return once + [(arm, seed) for seed in config.seeds for arm in arms if arm.is_trained]
+
+
+def data_of(config: ExperimentConfig) -> list[str]:
+    """Return the data sets that arms are trained on, each once; rows of the first are held out."""
+    shared = [config.settings["data"]] if config.settings.get("data") else []
+    of_arms = [arm.settings.get("data") or EXAMPLE for arm in arms_of(config) if arm.is_trained]
+    return list(dict.fromkeys(map(str, shared + of_arms))) or [EXAMPLE]
 
 
 def needs_rate(config: ExperimentConfig, arm: Arm) -> bool:

@@ -10,7 +10,6 @@ import yaml
 from common.errors import UserError
 from common.language import Sentence, _, joined
 from common.paths import MAX_TITLE_CHARACTERS, as_title, is_name
-from data.settings import EXAMPLE
 from evaluation.config import MAX_TEST_SETS
 from evaluation.scores import scores_with
 from runs.config import TrainConfig
@@ -95,11 +94,6 @@ class ExperimentConfig:
     def to_yaml(self) -> str:
         """Write the settings as YAML."""
         return yaml.safe_dump(asdict(self), sort_keys=False, allow_unicode=True, width=10_000)
-
-    def data(self) -> list[str]:
-        """Return the data sets that arms are trained on, each once; the rows of the first are those that are held out."""
-        named = [self.settings.get("data"), *self.vary.get("data", []), *(arm.get("data") for arm in self.arms)]
-        return list(dict.fromkeys(str(one) for one in named if one)) or [EXAMPLE]
 
     def check(self) -> None:
         """Raise one UserError that names every problem; return when there is none. What exists is not looked up."""

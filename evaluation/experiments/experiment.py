@@ -14,7 +14,7 @@
 Nothing else is known of it: whoever dies, it goes on from what lies there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypedDict, cast
 
 from common.errors import UserError
@@ -23,11 +23,11 @@ from common.language import _, unpacked
 from common.paths import LOCAL_OWNER, contained, experiments_folder
 from evaluation.experiments.arms import Arm
 from evaluation.experiments.config import ExperimentConfig
-from evaluation.run import Background, Evaluation, folders_with_settings
+from evaluation.run import Background, Evaluation, folders_with_settings, owners_in
+from runs.events import Metrics
 from runs.run import UNFINISHED, settings_written_at
 
 Status = Literal["waiting", "searching", "training", "evaluating", "done", "failed", "stopped", "interrupted"]
-EXPERIMENT_TAG = "experiment"  # of its runs, which lists leave out unless asked for
 GO_ON = _("What is there is kept. Press 'Resume experiment' to go on.")
 MAX_SPLIT_BYTES = MAX_RATES_BYTES = 1_000_000
 
@@ -54,19 +54,18 @@ class Split(TypedDict):
 class Search(TypedDict):
     """The search for the learning rate of one arm: the loss on the validation rows by rate, and the rate that was chosen.
 
-    A training whose loss is no number, or that failed, has None. `runs` are those that are there still.
+    A training that failed, as one whose loss is no number does, has None; so has an arm of which all failed.
     """
 
     losses: dict[str, float | None]
-    runs: dict[str, str]
-    steps: int
     chosen: float | None
 
 
 @dataclass(frozen=True)
 class Cell:
-    """An arm with a seed (None where there is no training, thus none): how far it is, and its evaluation, which may not be
-    there yet. `seconds` are those of its training.
+    """An arm with a seed (None where nothing is trained): how far it is, and its evaluation, which may not be there yet.
+
+    `message` says what it does, or why it failed. `seconds` and `metrics` are those of its training, once that is done.
     """
 
     arm: Arm
@@ -76,6 +75,7 @@ class Cell:
     run_id: str
     seconds: float | None
     evaluation: Evaluation
+    metrics: Metrics = field(default_factory=Metrics)
 
     @property
     def id(self) -> str:
@@ -137,3 +137,8 @@ def find_experiment(id: str, owner: str = LOCAL_OWNER) -> Experiment:
 def list_experiments(owner: str = LOCAL_OWNER) -> list[Experiment]:
     """Return all experiments of `owner`, the newest first."""
     return [Experiment(folder) for folder in folders_with_settings(experiments_folder(owner))]
+
+
+def all_experiments() -> list[Experiment]:
+    """Return the experiments of everyone on this machine."""
+    return [one for owner in owners_in(experiments_folder().parent) for one in list_experiments(owner)]

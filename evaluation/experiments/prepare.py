@@ -26,7 +26,7 @@ from data.split import held_out_of
 from data.test_sets import item_of, items_of
 from evaluation.asked import MAX_ASKED, check_count, draw, drawn_of, keep, packages
 from evaluation.config import EvaluationConfig
-from evaluation.experiments.arms import arms_of
+from evaluation.experiments.arms import arms_of, data_of
 from evaluation.experiments.config import HELD_OUT, ExperimentConfig, Scalar
 from evaluation.experiments.experiment import Experiment, Rows, Split
 from evaluation.run import Versions
@@ -83,23 +83,23 @@ class _NotTrained:
 def _split(config: ExperimentConfig, folder: Path, tell: Tell) -> Split:
     """Write the rows of all data sets and open texts into `folder`. Raises UserError when nothing is left on one side."""
     tell(_("Reading the data"))
-    first, *others = config.data()
+    first, *others = data_of(config)
     settings, not_trained = _settings(config, first, config.test_fraction), _NotTrained(tell)
     prepared = prepare(settings, folder)
     whole, usable = prepared.data.conversations, prepared.train.mask
     notes = check_bad(prepared.bad, len(whole), settings)
     part = config.validation_fraction / (1 - config.test_fraction)
     is_validation = held_out_of(whole, usable, part, config.split_seed)
-    held_out = _write(folder / HELD_OUT_FILE, not_trained.keep(prepared.held_out))
-    validation = _write(
+    held_out = write_rows(folder / HELD_OUT_FILE, not_trained.keep(prepared.held_out))
+    validation = write_rows(
         folder / VALIDATION_FILE, not_trained.keep(not_trained.without(whole.part(usable & is_validation)))
     )
-    train = {first: _write(folder / "train.jsonl", not_trained.without(whole.part(usable & ~is_validation)))}
+    train = {first: write_rows(folder / "train.jsonl", not_trained.without(whole.part(usable & ~is_validation)))}
     for number, data in enumerate(others, 2):
         settings = _settings(config, data, 0.0)
         prepared = prepare(settings, folder)
         notes += check_bad(prepared.bad, len(prepared.data.conversations), settings)
-        train[data] = _write(folder / f"train-{number}.jsonl", not_trained.without(prepared.train))
+        train[data] = write_rows(folder / f"train-{number}.jsonl", not_trained.without(prepared.train))
     texts: dict[str, Rows] = {}
     for text in dict.fromkeys(
         str(arm.settings["text_data"]) for arm in arms_of(config) if arm.settings.get("text_data")
@@ -107,7 +107,7 @@ def _split(config: ExperimentConfig, folder: Path, tell: Tell) -> Split:
         settings = replace(_settings(config, first, 0.0), text_data=text)
         read = read_texts(settings, folder)
         notes += check_bad(read.bad, len(read.conversations), settings)
-        texts[text] = _write(folder / f"text-{len(texts) + 1}.jsonl", read.conversations.part())
+        texts[text] = write_rows(folder / f"text-{len(texts) + 1}.jsonl", read.conversations.part())
     for rows in (held_out, validation, *train.values()):
         if not rows["rows"]:
             words = _("There are too few rows: nothing is left for {file}.", file=rows["file"])
@@ -132,7 +132,7 @@ def _settings(config: ExperimentConfig, data: str, held_out: float) -> DataSetti
     return replace(read, max_rows=read.max_rows or limits().rows).data_settings()
 
 
-def _write(file: Path, rows: Iterable[Conversation]) -> Rows:
+def write_rows(file: Path, rows: Iterable[Conversation]) -> Rows:
     """Write rows without their numbers, one a line."""
     digest, count = sha256(), 0
     with open(file, "wb") as lines:
