@@ -1,7 +1,7 @@
 """The arms of an experiment: from what varies, and from what is written one by one, to settings that a run can have."""
 
 from dataclasses import dataclass, fields, replace
-from itertools import product
+from itertools import chain, count, product
 from math import prod
 
 from common.errors import UserError
@@ -57,16 +57,16 @@ def arms_of(config: ExperimentConfig) -> list[Arm]:
     Settings that mean nothing for a method are dropped, and then what has the same name and settings as one before. Ids are
     the names as folders, and depend on nothing but the names before them.
     """
-    if prod(map(len, config.vary.values())) > MAX_COMBINATIONS:
+    if prod(map(len, config.vary.values())) + len(config.arms) > MAX_COMBINATIONS:
         words = _("These values make more than {most:,} combinations.", most=MAX_COMBINATIONS)
         raise UserError(words, _("Vary fewer settings, or fewer values of each."))
     found: list[Arm] = []
     wanted = [dict(zip(config.vary, values, strict=True)) for values in product(*config.vary.values())]
     for own in (wanted if config.vary else []) + config.arms:
         method = str(own.get("method") or config.settings.get("method") or "lora")
-        shared = {
-            name: value for name, value in config.settings.items() if not (config.rates and name == "learning_rate")
-        }
+        # without a rate, which is searched; and a commit is that of the shared base
+        left_out = {"method", *["learning_rate"] * bool(config.rates), *["base_revision"] * ("base" in own)}
+        shared = {name: value for name, value in config.settings.items() if name not in left_out}
         given = {name: value for name, value in own.items() if name not in ("name", "method")}
         settings = {name: value for name, value in {**shared, **given}.items() if _counts(name, method)}
         name = as_title(str(own.get("name") or "")) or _name(
@@ -75,8 +75,7 @@ def arms_of(config: ExperimentConfig) -> list[Arm]:
         if any((arm.name, arm.method, arm.settings) == (name, method, settings) for arm in found):
             continue
         ids = {arm.id for arm in found}
-        wished = slug(name)
-        id = next(one for one in (wished, *(f"{wished}-{n}" for n in range(2, MAX_ARMS + 2))) if one not in ids)
+        id = next(one for one in chain([slug(name)], (f"{slug(name)}-{n}" for n in count(2))) if one not in ids)
         found.append(Arm(id, name, method, settings))
     return found
 

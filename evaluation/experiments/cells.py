@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TypedDict, cast
 
 from adapters.library import find_adapter
+from common.errors import UserError
 from common.files import read_object, write_json, write_text
 from common.language import _, joined, packed, unpacked
-from common.paths import contained, runs_folder
+from common.paths import contained
 from data.sampling import draw
 from evaluation.asked import digest_of
 from evaluation.config import ADAPTER, BASE, FEW_SHOT, EvaluationConfig
@@ -24,7 +25,7 @@ from runs.events import Metrics
 from runs.labels import EXPERIMENT, MAX_TITLE, Labels, labels_of
 from runs.limits import limits
 from runs.queue import launch
-from runs.run import UNFINISHED, Run, list_runs, read_state, settings_written_at
+from runs.run import UNFINISHED, Run, find_run, list_runs, read_state, settings_written_at
 
 MAX_RECORD_BYTES = 1_000_000
 # what the status of its evaluation, or of its run, says of a cell; a run that is done waits to be evaluated
@@ -58,7 +59,7 @@ def read_cells(experiment: Experiment) -> list[Cell]:
     config, searches = experiment.config(), experiment.searches() if experiment.is_alive() else {}
     found = []
     for arm, seed in cells_of(config):
-        is_searching = arm.id in searches and searches[arm.id]["chosen"] is None
+        is_searching = arm.id in searches and searches[arm.id].get("chosen") is None
         found.append(_read_cell(experiment, arm, seed, "searching" if is_searching else "waiting"))
     return found
 
@@ -80,8 +81,10 @@ def _read_cell(experiment: Experiment, arm: Arm, seed: int | None, untouched: St
 
 
 def read_record(experiment: Experiment, id: str) -> Record:
-    """Return what cell.json keeps of a cell; {} before there is anything."""
-    return cast(Record, unpacked(read_object(_record_file(experiment, id), MAX_RECORD_BYTES)))
+    """Return what cell.json keeps of a cell, as far as it is whole; {} before there is anything."""
+    found = unpacked(read_object(_record_file(experiment, id), MAX_RECORD_BYTES))
+    kinds = {"run": str, "message": str, "metrics": dict}
+    return cast(Record, {name: found[name] for name, kind in kinds.items() if isinstance(found.get(name), kind)})
 
 
 def write_record(experiment: Experiment, id: str, record: Record) -> None:
@@ -97,8 +100,10 @@ def _record_file(experiment: Experiment, id: str) -> Path:
 
 def run_of(experiment: Experiment, record: Record) -> Run | None:
     """Return the run of a cell; None where it has none, or none any more."""
-    run = Run(contained(runs_folder(experiment.owner), record["run"])) if record.get("run") else None
-    return run if run and settings_written_at(run.folder) is not None else None
+    try:
+        return find_run(record.get("run", ""), experiment.owner)
+    except UserError:
+        return None
 
 
 def run_at(experiment: Experiment, place: str) -> Run | None:
@@ -127,7 +132,8 @@ def rate_of(experiment: Experiment, arm: Arm) -> float | None:
     if arm.id in config.found_rates:
         return config.found_rates[arm.id]
     if needs_rate(config, arm):
-        return experiment.searches()[arm.id]["chosen"] if arm.id in experiment.searches() else None
+        search = experiment.searches().get(arm.id)
+        return search.get("chosen") if search else None
     return train_config(arm, seed=0).learning_rate
 
 

@@ -108,7 +108,8 @@ class Experiment(Background):
     def split(self) -> Split | None:
         """Return how the data was split; None before its process has done it."""
         found = unpacked(read_object(self.split_file, MAX_SPLIT_BYTES))
-        return cast(Split, found) if "held_out" in found else None
+        is_whole = {*found} == {*Split.__annotations__} and isinstance(found["train"], dict)
+        return cast(Split, found) if is_whole else None
 
     def known_split(self) -> Split:
         """Return how the data was split. Raises UserError before its process has done it."""
@@ -118,11 +119,19 @@ class Experiment(Background):
 
     def searches(self) -> dict[str, Search]:
         """Return what the search for learning rates has found so far, by arm id."""
-        return cast("dict[str, Search]", read_object(self.rates_file, MAX_RATES_BYTES))
+        found = read_object(self.rates_file, MAX_RATES_BYTES)
+        return {arm: cast(Search, one) for arm, one in found.items() if _is_search(one)}
 
     def evaluation(self, cell: str) -> Evaluation:
         """Return the evaluation of the cell with this id; its folder need not be there."""
         return Evaluation(contained(self.cells_folder, cell, "evaluations", self.owner, cell))
+
+
+def _is_search(value: object) -> bool:
+    """Return whether a value of a file that may be damaged is what a search has found."""
+    if not isinstance(value, dict) or not isinstance(value.get("losses"), dict):
+        return False
+    return all(one is None or isinstance(one, int | float) for one in (value.get("chosen"), *value["losses"].values()))
 
 
 def find_experiment(id: str, owner: str = LOCAL_OWNER) -> Experiment:

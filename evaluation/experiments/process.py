@@ -112,7 +112,9 @@ class Work:
         """Do what is left to do; return a sentence for each cell that failed. Raises Stopped, and UserError for what all need."""
         prepare_experiment(self.experiment, self._prepare)
         config = self.experiment.config()
-        searches = [arm for arm in arms_of(config) if needs_rate(config, arm) and self._search(arm)["chosen"] is None]
+        searches = [
+            arm for arm in arms_of(config) if needs_rate(config, arm) and self._search(arm).get("chosen") is None
+        ]
         cells = cells_of(config)
         self._total = len(searches) * len(config.rates) + len(cells)
         self._tell("", "")

@@ -20,8 +20,16 @@ from evaluation.asked import check_test_set
 from evaluation.experiments.arms import Arm, arms_of, cells_of, train_config
 from evaluation.experiments.config import HELD_OUT, ExperimentConfig, Scalar
 from evaluation.experiments.experiment import Experiment, all_experiments, list_experiments
-from evaluation.start import delete_evaluation, has_ended, is_busy, make_and_start, request_stop, start_process
-from models.base import AUTO, choose_base
+from evaluation.start import (
+    delete_evaluation,
+    has_ended,
+    is_busy,
+    make_and_start,
+    processes_of,
+    request_stop,
+    start_process,
+)
+from models.base import AUTO, Base, choose_base
 from models.hardware import find_gpus
 from runs.disk import check_room_on_disk
 from runs.history import remove
@@ -31,6 +39,7 @@ from runs.queue import lock, stop
 from runs.resolve import resolve as resolve_run
 from runs.run import list_runs
 
+PRECISION = "bf16"  # on a GPU, where weights of the base itself are trained
 GO_ON = _("Wait for its end, then try again.")
 
 
@@ -39,8 +48,8 @@ def start(config: ExperimentConfig, owner: str = LOCAL_OWNER, prepared: Path | N
 
     `prepared` has the folders `data` and `asked` of an experiment, which are taken as they are: the rows are split already.
     """
-    config = resolve(config, owner)
-    _check_kept(owner, config)
+    config = resolve(config, owner, has_questions=prepared is not None)
+    check_kept(owner, config)
     check_room_on_disk(owner)
 
     def fill(folder: Path) -> None:
@@ -52,21 +61,26 @@ def start(config: ExperimentConfig, owner: str = LOCAL_OWNER, prepared: Path | N
     return make_and_start(Experiment, root, config.title, config.to_yaml(), lambda: _check_turn(owner), fill)
 
 
-def resolve(config: ExperimentConfig, owner: str = LOCAL_OWNER) -> ExperimentConfig:
-    """Check every arm as the start of a run does, and choose the base. Raises UserError for the first that cannot start.
+def resolve(
+    config: ExperimentConfig,
+    owner: str = LOCAL_OWNER,
+    has_questions: bool = False,
+    choose: Callable[[str, str | None], Base] = choose_base,
+) -> ExperimentConfig:
+    """Check every arm as the start of a run does, and `choose` the base. Raises UserError for the first that cannot start.
 
-    Where weights of the base itself are trained on a GPU, all arms that name no precision compute in bf16: else methods would be
-    compared in different ones.
+    With `has_questions` the test sets need not be there: what they ask is kept already. Where weights of the base itself are
+    trained on a GPU, all arms that name no precision compute in bf16: else methods would be compared in different ones.
     """
     config.check()
     for name in config.test_sets:
-        if name != HELD_OUT:
+        if name != HELD_OUT and not has_questions:
             check_test_set(name, owner)
-    choose = cache(choose_base)
+    choose = cache(choose)
     base = choose(str(config.settings.get("base") or AUTO), config.settings.get("base_revision") or None)
     settings = {**config.settings, "base": base.choice, "base_revision": base.revision}
     if find_gpus() and any(arm.method in ("last-n", "full") for arm in arms_of(config)):
-        settings.setdefault("precision", "bf16")
+        settings["precision"] = PRECISION if settings.get("precision") in (None, "auto") else settings["precision"]
     config = replace(config, settings=settings, max_items=_capped(config.max_items))
     config = _with_places(config)
     for arm in arms_of(config):
@@ -76,7 +90,7 @@ def resolve(config: ExperimentConfig, owner: str = LOCAL_OWNER) -> ExperimentCon
     return replace(config, title=config.title or as_title(names))
 
 
-def _check_arm(arm: Arm, choose) -> None:
+def _check_arm(arm: Arm, choose: Callable[[str, str | None], Base]) -> None:
     """Raise UserError, with the arm's name, when a run of it could not start here."""
     try:
         resolve_run(train_config(arm, seed=0), choose)
@@ -121,7 +135,7 @@ def add_seeds(experiment: Experiment, seeds: list[int]) -> None:
     config = experiment.config()
     more = replace(config, seeds=[*config.seeds, *seeds])
     more.check()
-    _check_kept(experiment.owner, more, experiment)
+    check_kept(experiment.owner, more, experiment)
     _go_on(experiment, lambda: write_text(experiment.config_file, more.to_yaml()))
 
 
@@ -157,7 +171,7 @@ def delete_experiment(experiment: Experiment) -> None:
     delete_evaluation(experiment)
 
 
-def _check_kept(owner: str, config: ExperimentConfig, known: Experiment | None = None) -> None:
+def check_kept(owner: str, config: ExperimentConfig, known: Experiment | None = None) -> None:
     """Raise UserError when `owner` keeps as many experiments as STUDIO_MAX_KEPT_EXPERIMENTS allows, or would too many runs."""
     most, kept = limit("STUDIO_MAX_KEPT_EXPERIMENTS", 10), len(list_experiments(owner))
     if most and not known and kept >= most:
@@ -182,7 +196,17 @@ def _check_kept(owner: str, config: ExperimentConfig, known: Experiment | None =
 
 
 def _check_turn(owner: str) -> None:
-    """Raise UserError when `owner`, or all guests together, have as many under way as STUDIO_MAX_EXPERIMENTS_PER_USER allows."""
+    """Raise UserError when `owner`, or all guests together, have as many under way as STUDIO_MAX_EXPERIMENTS_PER_USER allows,
+    or everybody together as many as runs may wait: each is a process.
+    """
+    allowed, under_way = limits().queue, processes_of(Experiment.module)
+    if allowed and under_way >= allowed:
+        words = n_(
+            "{count} experiment is under way here; that is the most.",
+            "{count} experiments are under way here; that is the most.",
+            under_way,
+        )
+        raise UserError(words, GO_ON)
     most = limit("STUDIO_MAX_EXPERIMENTS_PER_USER", 1)
     if is_busy(owner, most, all_experiments):
         words = n_(

@@ -50,6 +50,13 @@ def test_names_that_give_one_folder_get_two():
     assert [arm.id for arm in arms_of(config)] == ["r-4", "r-4-2"]
 
 
+def test_the_commit_of_the_shared_base_is_not_that_of_another():
+    settings = {"base": "me/one", "base_revision": "abc", "method": "lora"}
+    config = ExperimentConfig(settings=settings, vary={"base": ["me/one", "me/two"]}, arms=[{"name": "Shared"}])
+    assert [arm.settings.get("base_revision") for arm in arms_of(config)] == [None, None, "abc"]
+    assert not any("method" in arm.settings for arm in arms_of(config))
+
+
 def test_a_rate_is_searched_where_an_arm_has_none_of_its_own_and_none_is_known():
     searched = replace(GRID, rates=[1e-4, 1e-3], found_rates={"same": 3e-4})
     assert [arm.name for arm in arms_of(searched) if not needs_rate(searched, arm)] == [
@@ -97,5 +104,6 @@ def test_what_cannot_be_compared_is_a_sentence(text, words):
 
 def test_a_product_without_end_is_refused_before_it_is_made():
     vary = {name: [*range(1, 100)] for name in ("lora_r", "lora_alpha", "max_rows", "max_length", "save_steps")}
-    with pytest.raises(UserError, match="more than 1,000 combinations"):
-        ExperimentConfig(vary=vary).check()
+    for config in (ExperimentConfig(vary=vary), ExperimentConfig(arms=[{"name": "same"}] * 1001)):
+        with pytest.raises(UserError, match="more than 1,000 combinations"):
+            config.check()

@@ -10,7 +10,7 @@ from common.errors import UserError
 from common.files import write_json
 from common.paths import experiments_folder
 from data.reading import EXAMPLE_HELD_OUT
-from evaluation.experiments.cells import write_record
+from evaluation.experiments.cells import read_cells, write_record
 from evaluation.experiments.experiment import Experiment, find_experiment, list_experiments
 from evaluation.experiments.start import add_seeds, delete_experiment, resume, start
 from evaluation.run import Progress, read_progress
@@ -113,6 +113,31 @@ def test_nobody_finds_the_experiments_of_somebody_else():
     for name in (experiment.id, f"../alice/{experiment.id}", str(experiment.folder), "x\0", f"{experiment.id}.partial"):
         with pytest.raises(UserError, match=r"no experiment|not a valid name"):
             find_experiment(name, "bob")
+
+
+def test_everybody_together_has_as_many_under_way_as_runs_may_wait(monkeypatch):
+    monkeypatch.setenv("STUDIO_MAX_QUEUE", "3")
+    monkeypatch.setattr("evaluation.experiments.start.processes_of", lambda module: 3)
+    with pytest.raises(UserError, match="3 experiments are under way here"):
+        start(CONFIG)
+
+
+@pytest.mark.parametrize(
+    "damage", ["", "[]", '{"lora": 1, "held_out": 1}', '{"run": 5, "message": []}', "\x00", "[" * 9999]
+)
+def test_damaged_files_of_an_experiment_break_nothing(damage):
+    experiment = make_experiment()
+    cell = experiment.cells_folder / "lora.1" / "cell.json"
+    cell.parent.mkdir(parents=True)
+    experiment.data_folder.mkdir()
+    for file in (cell, experiment.rates_file, experiment.split_file, experiment.progress_file, experiment.process_file):
+        file.write_text(damage)
+    assert {one.status for one in read_cells(experiment)} == {"waiting"}
+    assert experiment.split() is None and read_progress(experiment).status == "interrupted"
+    experiment.config_file.write_text(damage)
+    with pytest.raises(UserError):
+        read_cells(experiment)
+    assert list_experiments() == [experiment]
 
 
 def test_what_is_deleted_takes_its_runs_with_it_and_no_others():

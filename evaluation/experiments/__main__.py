@@ -1,0 +1,141 @@
+"""Experiments from the command line: arms times seeds, all asked the same, and one table.
+
+python -m evaluation.experiments start experiment.yaml      docs/experiments.md says what may stand in it
+python -m evaluation.experiments list                       all experiments
+python -m evaluation.experiments show ID                    how far each cell is
+python -m evaluation.experiments stop ID                    end it and keep what is there
+python -m evaluation.experiments resume ID                  go on where it was; what failed is tried again
+python -m evaluation.experiments add-seeds ID 4,5           more of each arm; what is there stays
+python -m evaluation.experiments delete ID
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from common.command_line import add_job, printable, run_job
+from common.errors import UserError
+from common.language import _, joined
+from common.words import duration
+from evaluation.experiments.cells import read_cells
+from evaluation.experiments.config import ExperimentConfig
+from evaluation.experiments.experiment import Experiment, find_experiment, list_experiments
+from evaluation.experiments.start import add_seeds, delete_experiment, resume, start
+from evaluation.run import Progress, read_progress
+from evaluation.start import request_stop
+
+POLL_SECONDS = 1.0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    return run_job(_parser, arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluation.experiments",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    jobs = parser.add_subparsers(required=True, metavar="JOB")
+    add_job(jobs, "start", _start, _("start one and follow it; Ctrl-C stops it"), named="FILE")
+    add_job(jobs, "list", _list, _("all experiments"))
+    add_job(jobs, "show", _show, _("how far each cell is"), named="ID")
+    add_job(jobs, "stop", _stop, _("end one and keep what is there"), named="ID")
+    add_job(jobs, "resume", _resume, _("go on where it was; what failed is tried again"), named="ID")
+    add_job(jobs, "add-seeds", _add_seeds, _("train and ask each arm with more seeds"), named="ID").add_argument(
+        "seeds", metavar="SEEDS", help=_("whole numbers, separated by commas")
+    )
+    add_job(jobs, "delete", _delete, _("delete one and its runs for good"), named="ID")
+    return parser
+
+
+def _start(options: argparse.Namespace) -> int:
+    return _follow(start(ExperimentConfig.from_yaml(Path(options.name))))
+
+
+def _follow(experiment: Experiment) -> int:
+    """Print what an experiment does until it ends; return 0 unless it failed. Ctrl-C stops it."""
+    print(_("Experiment {name} in {folder}", name=experiment.id, folder=str(experiment.folder)), flush=True)
+    try:
+        progress = _watch(experiment)
+    except KeyboardInterrupt:
+        print(_("Stopping ..."), flush=True)
+        request_stop(experiment)
+        progress = _watch(experiment)
+    print(printable(f"{progress.status}. {joined([progress.message, progress.hint])}".strip()))
+    if progress.status in ("failed", "interrupted"):
+        print(_("The log is {file}", file=str(experiment.log_file)))
+    return 0 if progress.status in ("done", "stopped") else 1
+
+
+def _watch(experiment: Experiment) -> Progress:
+    """Print what the experiment does until it ends; return its last progress."""
+    before = ""
+    while True:
+        progress = read_progress(experiment)
+        if not progress.is_running:
+            return progress
+        count = f"{progress.done:,}/{progress.total:,}" if progress.total else ""
+        seconds = progress.eta_seconds
+        left = _("about {time} left", time=duration(seconds)) if seconds is not None else ""
+        if (line := joined([progress.activity, count], "  ")) != before:
+            print(printable(joined([line, left], "  ")), flush=True)
+            before = line
+        time.sleep(POLL_SECONDS)
+
+
+def _list(options: argparse.Namespace) -> int:
+    """Print a line for each experiment."""
+    for experiment in list_experiments():
+        progress = read_progress(experiment)
+        count = f"{progress.done:,}/{progress.total:,}" if progress.total else ""
+        try:
+            title = experiment.config().title
+        except UserError as error:
+            title = error.message
+        print(printable(f"{experiment.id:40} {progress.status:12} {count:10} {title}  {progress.message}".rstrip()))
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    """Print the settings of an experiment and a line for each cell."""
+    experiment = find_experiment(options.name)
+    print(printable(experiment.config().to_yaml()))
+    for cell in read_cells(experiment):
+        seconds = duration(cell.seconds) if cell.seconds is not None else ""
+        print(printable(f"{cell.id:40} {cell.status:12} {seconds:12} {cell.message}".rstrip()))
+    progress = read_progress(experiment)
+    print(printable(f"{progress.status} {joined([progress.activity, progress.message, progress.hint])}"))
+    return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    request_stop(find_experiment(options.name))
+    print(_("It stops after the step or the answers that are being computed, and keeps what is there."))
+    return 0
+
+
+def _resume(options: argparse.Namespace) -> int:
+    experiment = find_experiment(options.name)
+    resume(experiment)
+    return _follow(experiment)
+
+
+def _add_seeds(options: argparse.Namespace) -> int:
+    experiment = find_experiment(options.name)
+    more = ExperimentConfig.from_dict({"seeds": options.seeds.split(",")})
+    add_seeds(experiment, more.seeds)
+    return _follow(experiment)
+
+
+def _delete(options: argparse.Namespace) -> int:
+    delete_experiment(find_experiment(options.name))
+    print(_("Deleted: {name}", name=options.name))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
