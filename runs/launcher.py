@@ -27,7 +27,7 @@ from models.hub.errors import child_environment
 from runs.config import EXAMPLE, ROWS, TrainConfig, marked, named_in
 from runs.disk import check_disk
 from runs.labels import Labels, set_labels, title_of
-from runs.machines.command import accelerate_yaml, launch_command, launch_variables
+from runs.machines.command import accelerate_yaml, card_name, launch_command, launch_variables
 from runs.machines.user_config import FILE as USER_FILE
 from runs.machines.user_config import read_user_config
 from runs.processes import this_process
@@ -36,6 +36,7 @@ from runs.run import UNFINISHED, EventLog, Run, list_runs, read_state
 from runs.test_sets import keep_test_sets
 
 LAST_MOMENT_SECONDS = 20
+ALL_CARDS = -1  # of a run that has the machine to itself
 ADAPTER_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
 
 
@@ -161,10 +162,11 @@ def copy_adapter(name: str, owner: str, base: Base, destination: Path) -> None:
             shutil.copyfile(file, destination / file.name)
 
 
-def start(run: Run) -> None:
+def start(run: Run, card: int = ALL_CARDS) -> None:
     """Start (or resume) the training process of `run` and return at once. runs.queue asks first whether it may.
 
-    Raises UserError when this very run is still training. One that has said its last word gets a moment to end.
+    With a `card`, from 0, it trains on that one, which its process file names, and others may train beside it. Raises UserError
+    when this very run is still training. One that has said its last word gets a moment to end.
     """
     deadline = time.monotonic() + LAST_MOMENT_SECONDS
     while run.is_alive():
@@ -175,8 +177,11 @@ def start(run: Run) -> None:
     run.stop_file.unlink(missing_ok=True)
     config, gpus = run.config(), find_gpus()  # now: the hardware may be another one than when the run was made
     check_for_visitors(config)  # a run may have come from the Hub
+    name = ""
+    if card != ALL_CARDS:
+        gpus, name = gpus[card : card + 1], f'"{card_name(card)}"'
     if not config.accelerate_config:
-        write_text(run.accelerate_file, accelerate_yaml(config, gpus))
+        write_text(run.accelerate_file, accelerate_yaml(config, gpus, name))
     with open(run.log_file, "ab") as log:
         process = subprocess.Popen(
             command(run, config, gpus),
@@ -187,7 +192,7 @@ def start(run: Run) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    write_json(run.process_file, {"launcher": this_process(process.pid)})
+    write_json(run.process_file, {"launcher": this_process(process.pid), "card": card})
     message = _("Starting the training process")
     EventLog(run).write("preparing", message=message, base=config.base, base_reason=config.base_reason)
     threading.Thread(target=process.wait, daemon=True).start()  # reaps it; nothing else depends on this thread

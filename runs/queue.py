@@ -1,8 +1,9 @@
 """Who trains next on this machine's one accelerator: a queue that is fair among users and survives every restart.
 
 A run waits while its folder has `queued.json`; nothing else keeps the queue, so there is nothing that could disagree.
-`advance` starts the next one when nobody trains. Whoever lives may call it: the page's dispatcher, a command line that
-follows its run, the launch itself. One file lock lets one of them decide at a time.
+`advance` starts the next one when nobody trains; on a machine with several cards runs of experiments take one each. Whoever lives
+may call it: the page's dispatcher, a command line that follows its run, the launch itself. One file lock lets one of them decide
+at a time.
 
 A program may die between any two steps. It marks the run as `starting` before it starts the process, writes
 `process.json` after it, and takes `queued.json` away last; whoever comes next looks at what is there and goes on.
@@ -25,10 +26,12 @@ from common.errors import UserError, as_user_error
 from common.files import read_object, write_json
 from common.language import _
 from common.paths import GUEST_PREFIX, LOCAL_OWNER, home
+from models.hardware import find_gpus
 from runs.config import TrainConfig
-from runs.labels import Labels
-from runs.launcher import create_run, start
+from runs.labels import Labels, labels_of
+from runs.launcher import ALL_CARDS, create_run, start
 from runs.limits import check_room
+from runs.machines.parallel import mode_of
 from runs.processes import this_process
 from runs.resolve import ResolvedConfig
 from runs.run import EventLog, Run, active_run, list_runs, read_state, runs_with
@@ -142,25 +145,49 @@ def _counts(owner: str) -> tuple[int, int, int]:
 
 
 def advance() -> Run | None:
-    """Start the next run when nobody trains. Returns it, or None when there is nothing to start or no room."""
-    if not order() or active_run():
+    """Start the next run when nobody trains, or when it may train beside those that do. Returns it, or None when none may."""
+    if not order() or (active_run() and len(find_gpus()) < 2):
         return None
     with lock():
         _finish_starts()
         for run in order():
-            if _is_training() or _is_evaluating():
+            card = None if _is_evaluating() else _card_for(run)
+            if card is None:
                 return None
-            if _start(run):
+            if _start(run, card):
                 return run
     return None
 
 
-def _start(run: Run) -> bool:
-    """Start `run`. Returns False when it cannot start (it has failed then) or is gone."""
+def _card_for(run: Run) -> int | None:
+    """Return the card on which `run` may start now, or ALL_CARDS; None while it has to wait.
+
+    Where there are several cards, runs of experiments that need no more take one each; any other run has the machine alone.
+    """
+    cards = range(len(find_gpus()))
+    can_share = len(cards) > 1 and _needs_one_card(run)
+    if not _is_training():
+        return cards[0] if can_share else ALL_CARDS
+    training = [one for one in runs_with("process.json") if one.is_alive()]
+    taken = {read_object(one.process_file).get("card", ALL_CARDS) for one in training}
+    is_known = {*_training_processes()} <= {str(one.folder) for one in training}
+    if not (can_share and is_known) or ALL_CARDS in taken:
+        return None
+    return min({*cards} - taken, default=None)
+
+
+def _needs_one_card(run: Run) -> bool:
+    """Return whether `run` is of an experiment and trains in one process."""
+    config = run.config_or_none() if labels_of(run).experiment else None
+    return config is not None and mode_of(config) == "single" and not config.accelerate_config
+
+
+def _start(run: Run, card: int) -> bool:
+    """Start `run` on a card, or with all. Returns False when it cannot start (it has failed then) or is gone."""
     try:
         run.process_file.unlink(missing_ok=True)
-        write_json(run.queued_file, {**read_object(run.queued_file), "starting": time.time()})
-        start(run)
+        write_json(run.queued_file, {**read_object(run.queued_file), "starting": time.time(), "card": card})
+        start(run, card)
         run.queued_file.unlink(missing_ok=True)
     except (OSError, UserError) as error:
         if run.config_file.is_file():  # else it was deleted in this moment
@@ -181,7 +208,8 @@ def _finish_starts() -> None:
             continue
         process = _process_of(run)
         if process and not run.process_file.exists():
-            write_json(run.process_file, {"launcher": this_process(process)})
+            card = read_object(run.queued_file).get("card", ALL_CARDS)
+            write_json(run.process_file, {"launcher": this_process(process), "card": card})
         if run.process_file.exists():
             run.queued_file.unlink(missing_ok=True)
             _take_turn(run.owner)

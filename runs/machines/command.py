@@ -65,7 +65,7 @@ def accelerate_yaml(config: TrainConfig, gpus: tuple[Gpu, ...], card: str = "") 
     mode = mode_of(config)
     values: dict[str, object] = {"mixed_precision": mixed_precision(config.precision, gpus)}
     if mode == "single" and gpus:  # it takes the place of CUDA_VISIBLE_DEVICES, and other cards may be somebody else's
-        values["gpu_ids"] = card or f'"{_first_card()}"'
+        values["gpu_ids"] = card or f'"{card_name(0)}"'
     if mode != "single":
         values |= {"num_machines": config.num_machines, "num_processes": config.num_processes, "use_cpu": not gpus}
     if config.num_machines > 1:
@@ -85,8 +85,10 @@ def accelerate_yaml(config: TrainConfig, gpus: tuple[Gpu, ...], card: str = "") 
     return text
 
 
-def _first_card() -> str:
-    return os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
+def card_name(place: int) -> str:
+    """Return how CUDA is told of the card at `place`, from 0, among those that are left to this program."""
+    names = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return names[place] if any(names) else str(place)
 
 
 def launch_command(config: TrainConfig, file: Path | str, gpus: tuple[Gpu, ...], run: Path | str) -> list[str]:
@@ -116,7 +118,7 @@ def launch_variables(config: TrainConfig, gpus: tuple[Gpu, ...]) -> dict[str, st
     address, port = config.main_process_ip.strip(), config.main_process_port
     if config.accelerate_config and is_single and len(gpus) > 1:
         # else the Trainer takes DataParallel; the file's own gpu_ids win over this
-        found["CUDA_VISIBLE_DEVICES"] = _first_card()
+        found["CUDA_VISIBLE_DEVICES"] = card_name(0)
     if not is_single and not gpus:
         found["ACCELERATE_USE_CPU"] = "true"  # with it every config is DDP over gloo
     if is_c10d:

@@ -1,6 +1,7 @@
 """One accelerator, several people: nobody's run is lost, none is started twice, and everybody gets a turn."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +12,11 @@ import pytest
 from common.errors import UserError
 from common.files import read_json, write_json
 from common.paths import GUEST_PREFIX, REPOSITORY, home, runs_folder
-from runs import queue
+from models.hardware import Gpu
+from runs import launcher, queue
 from runs.config import TrainConfig
+from runs.labels import set_labels
+from runs.launcher import ALL_CARDS
 from runs.processes import this_process
 from runs.queue import (
     ACCELERATOR_LOCK,
@@ -52,6 +56,43 @@ def test_the_next_one_starts_when_the_first_is_gone_without_a_word(trainer):
     end(first)
     assert read_state(first).status == "interrupted"
     assert advance() == second and second.is_alive()
+
+
+def cards_of(*runs: Run) -> list:
+    """The card of each in its process file and in what accelerate gets."""
+    found = [(read_json(run.process_file)["card"], run.accelerate_file.read_text()) for run in runs]
+    return [(card, re.findall("gpu_ids: (.*)", text)) for card, text in found]
+
+
+def test_on_several_cards_runs_of_an_experiment_train_beside_each_other_and_any_other_alone(trainer, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    for module in (queue, launcher):
+        monkeypatch.setattr(module, "find_gpus", lambda: (Gpu("A100", 80 * 2**30, 8.0),) * 2)
+    first, second, third = cells = [make_run(f"cell-{number}", "alice") for number in range(3)]
+    for cell in cells:
+        set_labels(cell, experiment=f"ranks/{cell.id}")
+    both, mine = make_run("both", "alice", num_processes=2), make_run("mine", "alice")
+    set_labels(both, experiment="ranks/both")
+    for run in (*cells, both, mine):
+        enqueue(run)
+    assert [run.is_alive() for run in cells] == [True, True, False] and advance() is None
+    assert cards_of(first, second) == [(0, ['"4"']), (1, ['"7"'])]
+    end(first)
+    assert advance() == third and cards_of(third) == [(0, ['"4"'])]
+    end(third)
+    assert advance() is None, "a run that needs both cards waits for both"
+    end(second)
+    assert advance() == both and cards_of(both) == [(ALL_CARDS, ["all"])]
+    assert advance() is None
+    end(both)
+    assert advance() == mine and cards_of(mine) == [(ALL_CARDS, ['"4"'])]
+    enqueue(first)
+    assert advance() is None, "a person's run has the machine alone"
+    end(mine)
+    assert advance() == first
+    first.process_file.unlink()  # whoever started it died before it was written down
+    enqueue(second)
+    assert advance() is None
 
 
 def test_an_evaluation_and_a_training_wait_for_each_other(trainer):

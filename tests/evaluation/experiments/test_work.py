@@ -43,7 +43,7 @@ class Played:
             self.work.stop.set()
         return is_stop
 
-    def train(self, run: Run) -> None:
+    def train(self, run: Run, card: int) -> None:
         """Play a training: the loss is lowest at the rate 1e-3."""
         config = run.config()
         self.rows[run.id] = list(read_rows(run.folder / config.data))
