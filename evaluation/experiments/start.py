@@ -143,17 +143,21 @@ def _go_on(experiment: Experiment, change: Callable[[], None]) -> None:
     experiment.config()  # that it can be read
     with lock():
         if not has_ended(experiment):
-            raise UserError(_("'{name}' is already running.", name=experiment.id))
+            raise _running(experiment)
         check_room_on_disk(experiment.owner)
         _check_turn(experiment.owner)
         change()
         start_process(experiment)
 
 
+def _running(experiment: Experiment) -> UserError:
+    return UserError(_("The experiment '{name}' is running.", name=experiment.id), _("Stop it first."))
+
+
 def delete_experiment(experiment: Experiment) -> None:
     """Delete an experiment with its runs and what they have learned, for good. Raises UserError while it is running."""
     if not has_ended(experiment):
-        raise UserError(_("'{name}' is still running.", name=experiment.id), _("Stop it first."))
+        raise _running(experiment)
     runs = [run for run in list_runs(experiment.owner) if labels_of(run).experiment.startswith(f"{experiment.id}/")]
     evaluations = [experiment.evaluation(folder.name) for folder in experiment.cells_folder.glob("*")]
     for run in runs:

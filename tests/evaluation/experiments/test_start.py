@@ -80,14 +80,14 @@ def test_what_was_split_before_is_taken_as_it_is(tmp_path):
 
 def test_seeds_are_added_to_what_is_there_and_it_goes_on(launched):
     experiment = start(CONFIG)
-    with pytest.raises(UserError, match="already running"):
+    with pytest.raises(UserError, match="is running"):
         add_seeds(experiment, [3])
     end(experiment)
     with pytest.raises(UserError, match="none twice"):
         add_seeds(experiment, [2])
     add_seeds(experiment, [3, 4])
     assert experiment.config().seeds == [1, 2, 3, 4] and len(launched) == 2
-    with pytest.raises(UserError, match="already running"):
+    with pytest.raises(UserError, match="is running"):
         resume(experiment)
 
 
@@ -157,7 +157,7 @@ def test_what_is_deleted_takes_its_runs_with_it_and_no_others():
 
 def test_one_that_runs_is_not_deleted_and_stops_first():
     experiment = start(CONFIG)
-    with pytest.raises(UserError, match="still running"):
+    with pytest.raises(UserError, match="is running"):
         delete_experiment(experiment)
     request_stop(experiment)
     assert experiment.stop_file.exists()
