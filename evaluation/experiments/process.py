@@ -141,21 +141,23 @@ class Work:
     def _try_rate(self, config: ExperimentConfig, arm: Arm, rate: float) -> None:
         """Train an arm once with a rate and keep its loss on the validation rows; None where it failed. Raises Stopped."""
         self._check_stop()
-        key, place, loss = f"{rate:g}", f"rate.{arm.id}.{rate:g}", None
+        key, place = f"{rate:g}", f"rate.{arm.id}.{rate:g}"
+        run = run_at(self.experiment, place)
         if self._search(arm)["losses"].get(key) is None:
+            loss = None
             self._tell(place, _("Searching the learning rate of {arm}: {rate:g}", arm=arm.name, rate=rate))
             try:
-                steps = config.rate_steps
-                run = self._go_on(run_at(self.experiment, place)) or self._queued(
-                    lambda: make_run(self.experiment, place, arm, config.split_seed, rate, steps)
+                run = self._go_on(run) or self._queued(
+                    lambda: make_run(self.experiment, place, arm, config.split_seed, rate, config.rate_steps)
                 )
                 loss = self._trained(run).metrics.get("loss_after")
-                remove(run)
             except UserError as error:
                 print(english(_why(error)), flush=True)
             finally:
                 self._tell(place, "")
             self._change(arm, lambda search: search["losses"].update({key: loss}))
+        if run and self._search(arm)["losses"].get(key) is not None:
+            remove(run)
         self._count()
 
     def _choose(self, config: ExperimentConfig, arm: Arm) -> None:
