@@ -74,7 +74,8 @@ def _read_cell(experiment: Experiment, arm: Arm, seed: int | None, untouched: St
         status, message = BY_EVALUATION[progress.status], joined([progress.activity, progress.message, progress.hint])
     elif run := run_of(experiment, record):
         state = read_state(run, with_curves=False)
-        status, message, metrics = BY_RUN[state.status], joined([state.activity, state.message]), state.metrics
+        message = state.activity if state.is_running else joined([state.message, state.hint])
+        status, metrics = BY_RUN[state.status], state.metrics
     if record.get("message") and status == "waiting":
         status, message = "failed", record["message"]
     return Cell(arm, seed, status, message, record.get("run", ""), metrics.get("train_seconds"), evaluation, metrics)

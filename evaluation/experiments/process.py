@@ -208,14 +208,9 @@ class Work:
                 make_evaluation(self.experiment, arm, seed, run)
             self._tell(id, _("Evaluating {cell}", cell=title))
             self._evaluate(evaluation)
-        record = read_record(self.experiment, id)
-        if run := run_of(self.experiment, record):
-            metrics = read_state(run, with_curves=False).metrics
-            metrics.pop("samples_before", None)
-            metrics.pop("samples_after", None)
-            write_record(self.experiment, id, {"run": run.id, "metrics": metrics})
-            if not config.keep_weights:
-                remove_weights(run)
+        run = run_of(self.experiment, read_record(self.experiment, id))
+        if run and not config.keep_weights:
+            remove_weights(run)
 
     def _trained_cell(self, config: ExperimentConfig, arm: Arm, seed: int) -> Run:
         """Return the run of a cell once it is done; one whose weights are gone is trained anew. Raises UserError."""
@@ -231,7 +226,10 @@ class Work:
             raise UserError(words, _("Its log says why; choose other rates."))
         run = self._go_on(run) or self._queued(lambda: make_run(self.experiment, id, arm, seed, rate))
         write_record(self.experiment, id, {"run": run.id})
-        self._trained(run)
+        metrics = self._trained(run).metrics
+        for samples in ("samples_before", "samples_after"):
+            metrics.pop(samples, None)
+        write_record(self.experiment, id, {"run": run.id, "metrics": metrics})
         return run
 
     def _go_on(self, run: Run | None) -> Run | None:
