@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple
 
 from adapters.library import CONFIG, WEIGHTS, Adapter, find_adapter
@@ -36,7 +37,10 @@ PACKAGES = ("numpy", "scipy", "sacrebleu", "rouge-score")
 
 @dataclass(frozen=True)
 class Asked:
-    """A test set as an evaluation asks it: `items` of every candidate, `shots` shown to the few-shot prompt."""
+    """A test set as an evaluation asks it: `items` of every candidate, `shots` shown to the few-shot prompt.
+
+    The shots are rows of the test set that are not asked, or the first ones of the evaluation's own file of shots.
+    """
 
     id: str
     title: str
@@ -150,16 +154,29 @@ def read_asked(evaluation: Evaluation, test_set: str) -> Asked:
     known = evaluation.known()["test_sets"].get(test_set)
     if known is None:
         raise UserError(_("There is no test set '{name}' in this evaluation.", name=test_set))
-    items = [Item(**item) for item in read_json_lines(evaluation.items_file(test_set))]
-    labels, shots = tuple(known["labels"]), {*known["shots"]}
+    items = _read_items(evaluation.items_file(test_set))
+    labels, taken = tuple(known["labels"]), {*known["shots"]}
+    shots = [item for item in items if item["number"] in taken]
+    if evaluation.shots_file.is_file() and known["kind"] == "conversations":
+        config = evaluation.config()
+        shots = _read_items(evaluation.shots_file)[: config.shots] if _has_own_shots(evaluation, config) else shots
     return Asked(
         test_set,
         known["title"],
         known["kind"],
         labels,
-        [_with_choices(item, labels) if labels else item for item in items if item["number"] not in shots],
-        [item for item in items if item["number"] in shots],
+        [_with_choices(item, labels) if labels else item for item in items if item["number"] not in taken],
+        shots,
     )
+
+
+def _read_items(file: Path) -> list[Item]:
+    return [Item(**item) for item in read_json_lines(file)]
+
+
+def _has_own_shots(evaluation: Evaluation, config: EvaluationConfig) -> bool:
+    """Return whether the few-shot prompt shows rows of its own file; a test set that is called like it has its rows there."""
+    return evaluation.shots_file.is_file() and evaluation.shots_file.stem not in config.test_sets
 
 
 def _with_choices(item: Item, labels: tuple[str, ...]) -> Item:
@@ -232,7 +249,7 @@ def _keep(
     gone = {*exact, *near}
     left = [item for place, item in enumerate(drawn.items) if place not in gone]
     shots: list[Item] = []
-    if FEW_SHOT in config.candidates and drawn.kind == "conversations":
+    if FEW_SHOT in config.candidates and drawn.kind == "conversations" and not _has_own_shots(evaluation, config):
         fit = [item for item in left if "messages" in item]
         shots = _random(config, test_set).sample(fit, min(config.shots, len(fit) // 2))
         left = [item for item in left if item not in shots]

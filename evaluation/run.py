@@ -1,7 +1,8 @@
 """One evaluation as a folder, and what can be read from it. Light: no torch, no scipy.
 
     evaluations/<owner>/<id>/config.yaml     the settings, with the base that was chosen
-                             items/          a copy of what is asked, one file for each test set
+                             items/          a copy of what is asked, one file for each test set; shots.jsonl, where there is
+                                             one, is shown to the few-shot prompt in the place of rows of the test set
                              results/<test set>/<candidate>.jsonl    appended one by one
                              versions.json   packages, base, fingerprints of test sets and adapters
                              table.json      scores with intervals, once it has ended
@@ -51,7 +52,7 @@ class AskedTestSet(TypedDict):
     asked: int
     exact: int  # rows left out that stand in the training data of a candidate
     near: int  # rows left out that nearly do
-    shots: list[int]  # numbers of the rows that the few-shot prompt shows: not asked
+    shots: list[int]  # numbers of the rows that the few-shot prompt shows, where they are taken from it: not asked
 
 
 class Versions(TypedDict):
@@ -139,6 +140,7 @@ class Evaluation(Background):
 
     items_folder = property(lambda self: self.folder / "items")
     results_folder = property(lambda self: self.folder / "results")
+    shots_file = property(lambda self: self.items_folder / "shots.jsonl")
     versions_file = property(lambda self: self.folder / "versions.json")
     table_file = property(lambda self: self.folder / "table.json")
     rows_file = property(lambda self: self.folder / "rows.json")

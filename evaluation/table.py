@@ -158,7 +158,8 @@ def _notes(evaluation: Evaluation, test_set: str, candidate: str, results: Resul
     for name in known["unknown_data"]:
         notes.append(_("What '{name}' was trained on is not here: no row was left out for it.", name=name))
     if candidate == FEW_SHOT:
-        notes.append(n_("{count} example is shown.", "{count} examples are shown.", len(asked["shots"])))
+        shown = len(read_asked(evaluation, test_set).shots)
+        notes.append(n_("{count} example is shown.", "{count} examples are shown.", shown))
     cut = [result for result in results.values() if result.get("is_cut")]
     too_long = sum(not {"loss", "choice_losses", "answer"} & {*result} for result in cut)
     if too_long:

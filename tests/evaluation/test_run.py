@@ -104,6 +104,20 @@ def test_more_questions_than_memory_holds_are_refused_before_they_are_compared(m
     assert len(ask(make_evaluation("less", config=replace(CONFIG, max_items=3)), lambda words: None)[0].items) == 3
 
 
+def test_shots_of_its_own_file_are_shown_and_no_row_of_a_test_set_is_taken_away_for_them():
+    own = [{"number": n, "messages": [{"role": "user", "content": f"Q{n}"}], "answer": f"A{n}"} for n in range(1, 6)]
+    config = replace(CONFIG, candidates=["base", "few-shot"], test_sets=["questions", "general"], shots=3)
+    taken, given = make_evaluation("taken", config=config), make_evaluation("given", config=config)
+    given.items_folder.mkdir()
+    given.shots_file.write_text("\n".join(map(json.dumps, own)))
+    (questions, general), (all_questions, all_general) = (ask(one, lambda words: None) for one in (taken, given))
+    assert (len(questions.items), len(questions.shots)) == (47, 3) and not general.shots
+    assert len(all_questions.items) == 50 and all_questions.shots == own[:3], "the first ones, though numbers are alike"
+    assert all_general.items == general.items and not all_general.shots, "a text shows no examples"
+    assert given.known()["test_sets"]["questions"]["shots"] == []
+    assert ask(given, lambda words: None)[0] == all_questions, "a resume shows the same"
+
+
 @pytest.mark.parametrize(("is_measured", "ends"), [(True, []), (False, [1])])
 def test_a_process_that_hangs_after_its_time_gives_the_accelerator_back(is_measured, ends, monkeypatch):
     stop, measured, exits = threading.Event(), threading.Event(), []
