@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,22 @@ def run_main(run: Run, stop_at: int = 0) -> int:
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+
+
+def die_after(step: int, monkeypatch: pytest.MonkeyPatch, last_act: Callable[[], object] = lambda: None) -> None:
+    """The machine goes away after the checkpoint of `step`, once."""
+    from trainer import studio_trainer
+
+    real = studio_trainer.publish_checkpoint
+
+    def published(folder, at, *more):
+        real(folder, at, *more)
+        if at == step:
+            monkeypatch.setattr(studio_trainer, "publish_checkpoint", real)
+            last_act()
+            raise SystemExit
+
+    monkeypatch.setattr(studio_trainer, "publish_checkpoint", published)
 
 
 def events(run: Run, kind: str) -> list[dict]:

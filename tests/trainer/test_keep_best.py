@@ -11,8 +11,8 @@ from runs.checkpoints import last_checkpoint, whole_steps
 from runs.config import TrainConfig
 from runs.launcher import create_run
 from runs.run import Run, read_state
-from tests.running import events, run_main, small_settings, write_rows
-from trainer import samples, studio_trainer
+from tests.running import die_after, events, run_main, small_settings, write_rows
+from trainer import samples
 from trainer.keep_best import KeepBest
 
 WEIGHTS = "adapter_model.safetensors"
@@ -34,19 +34,6 @@ def end_of(run: Run) -> tuple:
     names = ("step", "kept_step", "loss_before", "loss_after", "loss_last", "samples_after")
     weights = (adapters_folder() / done["adapter"] / WEIGHTS).read_bytes()
     return read_state(run).eval_losses, weights, done["message"], [done["metrics"][name] for name in names]
-
-
-def die_after(step: int, monkeypatch) -> None:
-    """The machine goes away after the checkpoint of `step`, once."""
-    real = studio_trainer.publish_checkpoint
-
-    def published(folder, at, best):
-        real(folder, at, best)
-        if at == step:
-            monkeypatch.setattr(studio_trainer, "publish_checkpoint", real)
-            raise SystemExit
-
-    monkeypatch.setattr(studio_trainer, "publish_checkpoint", published)
 
 
 def test_a_run_ends_early_and_its_best_checkpoint_is_the_adapter_also_after_a_kill_and_stops(settings, monkeypatch):

@@ -20,7 +20,7 @@ from runs.processes import this_process
 from runs.run import Run, find_run, read_state
 from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.runs import add_checkpoint, make_run
-from tests.running import losses, run_main, write_rows
+from tests.running import die_after, losses, run_main, write_rows
 from ui.owner import Visitor
 from ui.page import build
 from ui.train import backups
@@ -70,7 +70,7 @@ def test_a_run_that_lost_its_machine_goes_on_from_the_hub_with_the_same_losses(h
 
     run = create_run(TrainConfig(name="mine", **settings))
     keep_sending(run, account)
-    die_after(4, lambda: send_when_new(run, account), monkeypatch)
+    die_after(4, monkeypatch, lambda: send_when_new(run, account))
     with pytest.raises(SystemExit):
         run_main(run)
     assert losses(run) == expected[:4] and "checkpoint-4" in read_backup(run.folder).checkpoint
@@ -86,22 +86,6 @@ def test_a_run_that_lost_its_machine_goes_on_from_the_hub_with_the_same_losses(h
     assert (adapters_folder() / "mine" / "adapter_model.safetensors").read_bytes() == weights
     send_when_new(back, account)
     assert "checkpoints/checkpoint-6/complete" in hub.repositories[REPO].files
-
-
-def die_after(step: int, last_act, monkeypatch) -> None:
-    """The machine goes away after the checkpoint of `step`."""
-    from trainer import studio_trainer
-
-    real = studio_trainer.publish_checkpoint
-
-    def published(folder, at, best):
-        real(folder, at, best)
-        if at == step:
-            monkeypatch.setattr(studio_trainer, "publish_checkpoint", real)
-            last_act()
-            raise SystemExit
-
-    monkeypatch.setattr(studio_trainer, "publish_checkpoint", published)
 
 
 def test_the_page_says_where_the_newest_checkpoint_is_or_why_not(hub, account, run, made):  # noqa: F811
