@@ -40,7 +40,7 @@ from models.hub.client import account_of, token_of
 from models.messages import Message
 from runs.config import TrainConfig
 from runs.queue import advance_if_possible, launch, stop
-from runs.run import Run, RunState, read_state
+from runs.run import Run, RunState, model_words, read_state
 
 POLL_SECONDS = 0.5
 
@@ -90,7 +90,7 @@ class Training:
         *_earlier, state = self
         if not state.adapter:
             ended = _("The run '{name}' ended without an adapter ({status}).", name=self.run.id, status=state.status)
-            hint = state.hint or _("See {file}.", file=str(self.run.log_file))
+            hint = state.hint or model_words(self.run, state) or _("See {file}.", file=str(self.run.log_file))
             raise UserError(joined([ended, state.message]), hint)
         return find_adapter(state.adapter, self.run.owner)
 

@@ -88,6 +88,10 @@ MORE = (
     Case(4, 512, layers=4, settings=ON),
     Case(8, layers=4, settings={**IN_8BIT, **ON}),
     Case(1, layers=8),
+    Case(settings={"method": "full"}),
+    Case(settings={"method": "last-n", "last_layers": 4}),
+    Case(layers=2, settings={"method": "full"}),
+    Case(1, 512, settings={"method": "full", **ON}),
 )
 
 

@@ -103,6 +103,9 @@ def submit(config: TrainConfig, plan: Plan, account: Account, owner: str = LOCAL
             _("The base model is a folder on this machine."),
             _("Choose one with an ID on the Hugging Face Hub, or embedded."),
         )
+    if not config.makes_adapter:
+        words = _("A job sends home an adapter, and the method {method} makes a whole model.", method=config.method)
+        raise UserError(words, _("Choose the method lora, or train here."))
     if config.parallel in NEEDS_DEEPSPEED:
         words = _("parallel: {parallel} needs DeepSpeed, which a job does not have.", parallel=config.parallel)
         raise UserError(words, _("Choose fsdp2 or auto."))

@@ -132,9 +132,15 @@ class ModelShape:
     def other_parameters(self) -> int:
         """Count embeddings, output head (one matrix when tied), norms and biases: never quantised."""
         matrices = 1 if self.tie_word_embeddings else 2
-        layer = 2 * self.hidden_size + 2 * self.head_dim * self.family.has_head_norms
-        layer += sum(self.modules[name][1] for name in self.biased)
+        layer = self.layer_parameters - sum(inputs * outputs for inputs, outputs in self.linears())
         return self.vocab_size * self.hidden_size * matrices + self.hidden_size + self.num_hidden_layers * layer
+
+    @property
+    def layer_parameters(self) -> int:
+        """Count the weights of one decoder layer: linear layers with their biases, and norms."""
+        norms = 2 * self.hidden_size + 2 * self.head_dim * self.family.has_head_norms
+        biases = sum(self.modules[name][1] for name in self.biased)
+        return sum(inputs * outputs for inputs, outputs in self.linears()) + norms + biases
 
     @property
     def parameters(self) -> int:

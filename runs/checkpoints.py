@@ -15,7 +15,7 @@ from common.files import write_text
 from common.language import Sentence, _
 
 COMPLETE = "complete"  # the file that marks a checkpoint as wholly written
-KEPT = 2  # the newest, and one before it
+KEPT = 2  # the newest, and one before it; of whole models, which are large, the newest alone
 MAX_KEPT = KEPT + 2  # the best one, and a new one before the older ones go
 
 
@@ -74,8 +74,8 @@ def writing_folder(folder: Path) -> Path:
     return folder / "writing"
 
 
-def publish_checkpoint(folder: Path, step: int, best: int | None = None) -> None:
-    """Give the checkpoint in the writing folder its name, once every byte is on the disk; then remove all but the newest.
+def publish_checkpoint(folder: Path, step: int, best: int | None = None, kept: int = KEPT) -> None:
+    """Give the checkpoint in the writing folder its name, once every byte is on the disk; then remove all but the `kept` newest.
 
     The one of step `best` stays, too.
     Raises OSError when the disk is full; the older checkpoints are untouched then.
@@ -90,7 +90,7 @@ def publish_checkpoint(folder: Path, step: int, best: int | None = None) -> None
         shutil.rmtree(final, ignore_errors=True)
         os.rename(partial, final)
         _sync(folder)
-    for old in _complete(folder)[:-KEPT]:
+    for old in _complete(folder)[:-kept]:
         if step_of(old) != best:
             (old / COMPLETE).unlink()
             shutil.rmtree(old, ignore_errors=True)

@@ -18,7 +18,7 @@ from runs.forecast.advice import advice
 from runs.history import RunFilter, compare, delete, discard, search, undo_delete
 from runs.labels import labels_of, set_labels, split_tags
 from runs.queue import order, position, stop
-from runs.run import LOCAL_OWNER, find_run, read_state
+from runs.run import LOCAL_OWNER, find_run, model_words, read_state
 from runs.state import UNREADABLE
 
 
@@ -84,6 +84,10 @@ def show(options: argparse.Namespace) -> int:
         print(printable(note))
     for name, value in state.metrics.items():
         print(printable(f"{name}: {value}"))
+    if where := model_words(run, state):
+        print("", printable(where), sep="\n")
+        if run.model_folder.is_dir():
+            print(_("Chat with it:"), f"    python -m chat --base {run.model_folder} 'Hello'", sep="\n")
     if state.adapter:
         folder = adapters_folder(run.owner) / state.adapter
         chat = f"    python -m chat --adapter {state.adapter} 'Hello'"

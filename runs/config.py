@@ -18,7 +18,7 @@ from common.mix import DataSet, data_sets, line_of
 from common.paths import MAX_TITLE_CHARACTERS
 from data.settings import EXAMPLE, DataSettings
 from models.base import AUTO
-from models.precision import PRECISIONS
+from models.precision import PRECISIONS, resolve_precision
 from models.templates import NAMES as TEMPLATES
 from runs.fields import Mark, Problem, convert, label_of, setting, short
 from runs.machines.parallel import MODES, RENDEZVOUS
@@ -31,6 +31,7 @@ TOO_LONG = ("drop", "cut", "split")
 KEEPS = ("last", "best")
 SYSTEM_TURNS = ("join", "keep")
 MARKUP = ("ask", "turns", "strip", "keep")
+METHODS = ("lora", "last-n", "full")
 TARGETS = ("all-linear", "attention", "mlp")
 MAX_DEPTH = 3  # of a file of settings: `data` may be a list, each data set with its share
 GROUPS = (
@@ -211,12 +212,26 @@ class TrainConfig:
         READING,
         choices=TOO_LONG,
     )
+    method: str = setting(
+        "lora",
+        "What is trained: an adapter, or weights of the base itself, the last layers or all. Those make a whole model "
+        "instead of an adapter, and need far more memory.",
+        TRAINING,
+        CARD,
+        SPEED,
+        choices=METHODS,
+    )
     num_train_epochs: float = setting(2.0, "Passes over the training examples.", TRAINING, CARD, low=0.01, high=1000.0)
     max_steps: int = setting(
         0, "Number of training steps; 0: as many as the epochs take.", TRAINING, CARD, low=0, high=10_000_000
     )
     learning_rate: float = setting(
-        5e-4, "Peak learning rate; 1e-4 to 1e-3 suits LoRA.", TRAINING, CARD, low=1e-7, high=0.1
+        5e-4,
+        "Peak learning rate; 1e-4 to 1e-3 suits LoRA, a tenth of it weights of the base itself.",
+        TRAINING,
+        CARD,
+        low=1e-7,
+        high=0.1,
     )
     per_device_train_batch_size: int = setting(
         4, "Examples per step on each device (GPU or CPU process).", TRAINING, CARD, BATCH, low=1, high=1024
@@ -471,6 +486,33 @@ class TrainConfig:
         return problems_of(self)
 
     @property
+    def makes_adapter(self) -> bool:
+        """Whether an adapter is trained; else weights of the base itself are, and a whole model comes out."""
+        return self.method == "lora"
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Name the settings that mean nothing for the method: LoRA's, where no adapter is trained."""
+        used = {"lora": LORA_SETTINGS, "last-n": ("last_layers",)}.get(self.method, ())
+        return tuple(name for name in LORA_SETTINGS if name not in used)
+
+    def precision_on(self, has_gpu: bool) -> str:
+        """Return the precision with 'auto' decided: weights that are trained themselves are not quantised.
+
+        Raises UserError for one that this hardware cannot compute in.
+        """
+        if self.precision == "auto" and has_gpu and not self.makes_adapter:
+            return "bf16"
+        return resolve_precision(self.precision, has_gpu)
+
+    def held_in(self, precision: str) -> str:
+        """Return in which precision the base's weights are held: those that are trained themselves in fp32, whatever is computed.
+
+        16 bits would lose small updates.
+        """
+        return precision if self.makes_adapter else "fp32"
+
+    @property
     def needs_evaluations(self) -> bool:
         """Whether the held-out rows decide which step is kept, or when a stage ends."""
         return self.keep == "best" or self.early_stopping_patience > 0
@@ -498,6 +540,9 @@ class TrainConfig:
         """Name the settings with `mark` that are not as they come."""
         defaults = TrainConfig()
         return [name for name in marked(mark) if getattr(self, name) not in (None, "", getattr(defaults, name))]
+
+
+LORA_SETTINGS = tuple(item.name for item in fields(TrainConfig) if item.metadata["group"] == LORA)
 
 
 def _sentence_in(text: str) -> str:

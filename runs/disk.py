@@ -20,6 +20,9 @@ from common.paths import (
     trash_folder,
 )
 from common.trash import list_trash
+from models.family import ModelShape
+from runs.config import TrainConfig
+from runs.forecast.memory import OPTIMISER_BYTES, TRAINED_BYTES, trained_parameters
 from runs.limits import limits
 
 DISK_NEEDED_BYTES = 300_000_000
@@ -40,23 +43,37 @@ def check_disk(owner: str, new_bytes: int) -> None:
         raise UserError(words, DELETE_OLD)
 
 
+def weights_bytes(config: TrainConfig, shape: ModelShape | None) -> int:
+    """Return the bytes that a run writes whose weights are the base's own: its model, and checkpoints with AdamW's two moments.
+
+    0 for an adapter, which is small, and for a base that is not known yet.
+    """
+    if config.makes_adapter or shape is None:
+        return 0
+    model = TRAINED_BYTES * shape.parameters
+    checkpoint = model + OPTIMISER_BYTES * trained_parameters(config, shape)
+    # a new one is whole before the last one goes
+    checkpoints = 2 + (config.keep == "best") + bool(config.text_data)
+    return model + checkpoints * checkpoint
+
+
 def check_room_on_disk(owner: str, new_bytes: int = 0) -> None:
     """Raise UserError when `owner` has no room for `new_bytes` more. Empties their trash as far as needed."""
     home().mkdir(parents=True, exist_ok=True)
-    allowed = limits()
+    allowed, needed = limits(), DISK_NEEDED_BYTES + new_bytes
     deletions = list_trash(runs_folder(owner) / ".trash") + list_trash(trash_folder(owner))
     for deletion in sorted(deletions, key=lambda one: one.time):
         fits = not allowed.kept_bytes or _kept_bytes(owner) + new_bytes <= allowed.kept_bytes
-        if fits and _free_bytes() >= DISK_NEEDED_BYTES:
+        if fits and _free_bytes() >= needed:
             break
         shutil.rmtree(deletion.folder, ignore_errors=True)
-    if (free := _free_bytes()) < DISK_NEEDED_BYTES:
+    if (free := _free_bytes()) < needed:
         raise UserError(
             _(
                 "Only {free:.0f} MB of disk space are free in {folder}; {needed:.0f} MB are needed.",
                 free=free / 1e6,
                 folder=str(home()),
-                needed=DISK_NEEDED_BYTES / 1e6,
+                needed=needed / 1e6,
             ),
             _("Free some space, or set STUDIO_HOME to another disk."),
         )

@@ -33,8 +33,14 @@ class Failure(UserError):
         return {"message": self.message, "hint": self.hint, "code": self.code, "cure": self.cure}
 
 
+TRAIN_ADAPTER: Cure = {"label": _("Train a LoRA adapter instead"), "changes": {"method": "lora"}}
+
+
 def less_memory(config: TrainConfig) -> Cure | None:
-    """Choose the cheapest change: a smaller batch with the same effective size, then checkpointing, 8 bits, shorter rows."""
+    """Choose the cheapest change: a smaller batch with the same effective size, then checkpointing, 8 bits, shorter rows.
+
+    Before 8 bits an adapter takes the place of weights of the base itself.
+    """
     batch = config.per_device_train_batch_size
     if batch > 1:
         accumulation = min(1024, config.gradient_accumulation_steps * batch // (batch // 2))
@@ -42,6 +48,8 @@ def less_memory(config: TrainConfig) -> Cure | None:
         return {"label": _("Halve the batch size"), "changes": changes}
     if config.gradient_checkpointing != "on":
         return {"label": _("Turn on gradient checkpointing"), "changes": {"gradient_checkpointing": "on"}}
+    if not config.makes_adapter:
+        return TRAIN_ADAPTER
     if config.precision not in ("8bit", "4bit"):
         return {"label": _("Load the base model in 8 bits"), "changes": {"precision": "8bit"}}
     if config.max_length >= 2 * MIN_LENGTH:

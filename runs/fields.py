@@ -41,6 +41,7 @@ LABELS = {
     "drop_duplicates": _("Leave out duplicates"),
     "markup": _("Chat markup in rows"),
     "too_long": _("Rows that are too long"),
+    "method": _("Method"),
     "num_train_epochs": _("Epochs"),
     "max_steps": _("Max steps"),
     "learning_rate": _("Learning rate"),
@@ -95,6 +96,7 @@ CHOICES = {  # what a choice does, where its value alone does not say it
         "cut": _("Cut after a complete message"),
         "split": _("Split into several rows"),
     },
+    "method": {"lora": _("A LoRA adapter"), "last-n": _("The last layers themselves"), "full": _("All weights")},
     "keep": {"last": _("The last step"), "best": _("The step with the lowest held-out loss")},
 }
 

@@ -6,7 +6,7 @@ from common.language import _, joined, said
 from common.paths import adapters_folder
 from models.hardware import describe_hardware
 from runs.queue import advance_if_possible, position, stop
-from runs.run import Run, RunState, read_state
+from runs.run import Run, RunState, model_words, read_state
 
 POLL_SECONDS = 0.5
 
@@ -30,6 +30,8 @@ def follow(run: Run) -> int:
         print(_("The log is {file}", file=str(run.log_file)))
     if state.adapter:
         print(_("Adapter: {folder}", folder=str(adapters_folder(run.owner) / state.adapter)))
+    if words := model_words(run, state):
+        print(words)
     return 0 if state.status in ("done", "stopped") else 1
 
 

@@ -21,11 +21,11 @@ from common.mix import DataSet, as_text
 from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, as_title, contained, free_name, runs_folder, slug
 from data.kinds import suffix_of
 from models.adapter_fit import check_base
-from models.base import Base, transport_error
+from models.base import Base, shape_for, transport_error
 from models.hardware import Gpu, find_gpus
 from models.hub.errors import child_environment
 from runs.config import EXAMPLE, ROWS, TrainConfig, marked, named_in
-from runs.disk import check_disk
+from runs.disk import check_disk, weights_bytes
 from runs.labels import Labels, set_labels, title_of
 from runs.machines.command import accelerate_yaml, card_name, launch_command, launch_variables
 from runs.machines.user_config import FILE as USER_FILE
@@ -49,7 +49,7 @@ def create_run(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER, l
     resolved = resolve(config)
     config, base = resolved.config, resolved.base
     files = [one.place for name in marked(ROWS) for one in named_in(config, name) if is_file(one.place)]
-    check_disk(owner, sum(Path(file).stat().st_size for file in files))
+    check_disk(owner, sum(Path(file).stat().st_size for file in files) + weights_bytes(config, shape_for(base)))
     sweep(*runs_folder(owner).glob(f"*{UNFINISHED}"))
     partial = _reserve(slug(config.name), owner)
     final = partial.with_name(partial.name.removesuffix(UNFINISHED))

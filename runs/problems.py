@@ -9,6 +9,7 @@ from common.language import _, joined
 from common.mix import data_sets, mix_problem
 from common.paths import as_title, is_name
 from data.settings import EXAMPLE
+from models.precision import QUANTISED
 from runs.fields import Problem, is_mapping, short, value_problem
 from runs.machines.parallel import parallel_problems
 from runs.machines.user_config import with_user_config
@@ -26,6 +27,7 @@ def problems_of(config: "TrainConfig") -> list[Problem]:
     if not as_title(config.name) and "name" not in [problem.field for problem in found]:
         found.append(Problem("name", _("Enter a name.")))
     found += _data_problems(config)
+    found += [] if config.makes_adapter else _whole_weight_problems(config)
     if not config.max_steps and not config.num_train_epochs > 0:
         found.append(Problem("num_train_epochs", _("Set a number of epochs or of steps.")))
     has_held_out = config.eval_data or config.eval_split or config.eval_fraction > 0 or config.data == EXAMPLE
@@ -45,6 +47,19 @@ def problems_of(config: "TrainConfig") -> list[Problem]:
         return found + parallel_problems(with_user_config(config))
     except UserError as error:
         return [*found, Problem("accelerate_config", joined([error.message, error.hint]))]
+
+
+def _whole_weight_problems(config: "TrainConfig") -> list[Problem]:
+    """List what does not go with training weights of the base itself."""
+    found = []
+    if config.method == "last-n" and not config.last_layers:
+        found.append(Problem("last_layers", _("Set how many layers are trained.")))
+    if config.precision in QUANTISED:
+        words = _("Only an adapter can be trained on quantized weights; choose auto, bf16 or fp32.")
+        found.append(Problem("precision", words))
+    if config.init_adapter:
+        found.append(Problem("init_adapter", _("Only the method lora continues an adapter.")))
+    return found
 
 
 def _test_set_problems(names: list[str]) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""Writes the finished adapter: a folder that is complete from the moment it has its name."""
+"""Writes the finished adapter, or the whole model: a folder that is complete from the moment it has its name."""
 
 import platform
 import shutil
@@ -16,7 +16,7 @@ from models.base import Base
 from runs.config import told_settings
 from runs.events import Metrics
 from runs.labels import labels_of
-from runs.run import Run
+from runs.run import UNFINISHED, Run
 from runs.state import state_of, thinned
 
 RECORD = "studio.json"  # the library's, see adapters/library.py
@@ -68,6 +68,22 @@ def publish_adapter(
         shutil.rmtree(partial, ignore_errors=True)  # frees the disk for the last event
         raise
     return final
+
+
+def publish_model(model, tokenizer, run: Run) -> None:
+    """Save a model whose own weights were trained as the run's `model/`: weights (safetensors), config, tokenizer and template.
+
+    No pickle, and no path of this machine.
+    """
+    partial = run.folder / f"{run.model_folder.name}{UNFINISHED}"
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        model.save_pretrained(partial, safe_serialization=True)
+        tokenizer.save_pretrained(partial)
+        publish(partial, run.model_folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # frees the disk for the last event
+        raise
 
 
 def _write_adapter(

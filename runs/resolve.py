@@ -15,7 +15,6 @@ from common.language import _, joined, n_
 from common.paths import LOCAL_OWNER
 from models.base import Base, choose_base
 from models.hardware import Hardware, cpu_count, find_gpus, find_hardware
-from models.precision import resolve_precision
 from models.quantised import check_precision
 from runs.config import TrainConfig
 from runs.fields import Mark, Problem, label_of
@@ -48,7 +47,8 @@ def resolve(
     config.check()
     config = capped(config)
     hardware = find_hardware()
-    resolve_precision(config.precision, hardware.has_gpu)  # refuses what this machine cannot compute in
+    config = replace(config, **{name: getattr(TrainConfig, name) for name in config.unused})
+    config.precision_on(hardware.has_gpu)  # refuses what this machine cannot compute in
     base = choose(config.base, config.base_revision)
     return ResolvedConfig(in_own_precision(config, base), base, hardware)
 
@@ -59,34 +59,46 @@ class TrainingWords:
 
     base: str
     precision: str
-    lora: str
+    trained: str
     processes: str
+    chosen_by: str = "lora_r"  # the setting that decides what is trained
 
 
 def training_in_words(resolved: ResolvedConfig, owner: str = LOCAL_OWNER) -> TrainingWords:
-    """Return base, precision, LoRA and processes of a training, for '{base} in {precision}, {lora}, {processes}'."""
+    """Return base, precision, what is trained and processes, for '{base} in {precision}, {trained}, {processes}'."""
     config, on_gpu = resolved.config, resolved.hardware.has_gpu
-    precision = resolve_precision(config.precision, on_gpu)
-    lora = f"{'DoRA' if config.use_dora else 'LoRA'} r{config.lora_r}"
-    if config.init_adapter:
-        lora = _("continuing {adapter}", adapter=adapter_title(config.init_adapter, owner))
+    precision = config.precision_on(on_gpu)
+    trained = f"{'DoRA' if config.use_dora else 'LoRA'} r{config.lora_r}"
+    if config.method == "full":
+        trained = _("all weights")
+    elif config.method == "last-n":
+        trained = n_("the last layer", "the last {count} layers", config.last_layers)
+    elif config.init_adapter:
+        trained = _("continuing {adapter}", adapter=adapter_title(config.init_adapter, owner))
     count = config.num_processes
     places = n_("{count} GPU", "{count} GPUs", count) if on_gpu else n_("on the CPU", "{count} CPU processes", count)
     mode = mode_of(config)
     if mode != "single":
         places = _("{processes} by {mode}", processes=places, mode="DDP" if mode == "ddp" else NAMES[mode])
     base = resolved.base.model_id.rstrip("/").rsplit("/", 1)[-1]
-    return TrainingWords(base, PRECISION_WORDS.get(precision, precision), lora, places)
+    chosen_by = "lora_r" if config.makes_adapter else "method"
+    return TrainingWords(base, PRECISION_WORDS.get(precision, precision), trained, places, chosen_by)
 
 
 def in_own_precision(config: TrainConfig, base: Base) -> TrainConfig:
     """Return `config` with the precision that the weights of `base` are stored in, unchanged for a base in 16 or 32 bits.
 
-    Raises UserError where another precision was asked for, or where processes would split such weights.
+    Raises UserError where another precision was asked for, where processes would split such weights, or where they would be
+    trained themselves.
     """
     stored = base.quantised
     if stored is None:
         return config
+    if not config.makes_adapter:
+        raise UserError(
+            _("{base} is quantized: its weights cannot be trained themselves.", base=base.model_id),
+            _("Choose the method lora, or the model in 16 bits{twin}.", twin=stored.named_twin()),
+        )
     check_precision(config.precision, stored, base.model_id)
     if config.parallel in SPLIT_WEIGHTS:
         raise UserError(

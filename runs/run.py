@@ -13,6 +13,7 @@
                       stop            exists when a person asked it to stop
                       job.json        exists when another machine trains it: Slurm, SkyPilot, Hugging Face Jobs
                       checkpoints/    to resume from
+                      model/          the whole model, where weights of the base itself are trained
 
 The page, the command line and a second browser all read the same folder: whoever dies, nothing is lost.
 """
@@ -86,6 +87,7 @@ class Run:
     data_folder = property(lambda self: self.folder / "data")
     checkpoints_folder = property(lambda self: self.folder / "checkpoints")
     init_adapter_folder = property(lambda self: self.folder / "init_adapter")
+    model_folder = property(lambda self: self.folder / "model")
 
     def config(self) -> TrainConfig:
         """Read the settings. Raises UserError when they cannot be read."""
@@ -162,6 +164,18 @@ def read_state(run: Run, with_curves: bool = True) -> RunState:
         )
         state.notes.append(words)
     return state
+
+
+def model_words(run: Run, state: RunState) -> str:
+    """Say where the model is that came out of a run in the place of an adapter; "" for any other run."""
+    config = run.config_or_none() if state.has_result and not state.adapter else None
+    if config is None or config.makes_adapter:
+        return ""
+    if not run.model_folder.is_dir():
+        return _("It trained weights of the base itself: there is no adapter, and the model was not kept.")
+    if os.environ.get("SPACE_ID"):
+        return _("It trained weights of the base itself: there is no adapter, and the model stays on this server.")
+    return _("It trained weights of the base itself: the whole model is in {folder}.", folder=str(run.model_folder))
 
 
 def _newest(run: Run) -> Event | None:

@@ -97,6 +97,11 @@ class RunState:
         return self.status in RUNNING
 
     @property
+    def has_result(self) -> bool:
+        """Whether it has ended with weights that learned something: an adapter, or a whole model."""
+        return not self.is_running and bool(self.adapter or self.metrics)
+
+    @property
     def fraction(self) -> float:
         """The part of the steps that is done, from 0 to 1, over all stages."""
         return min(self.step / self.total_steps, 1.0) if self.total_steps else 0.0

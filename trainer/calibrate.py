@@ -21,7 +21,7 @@ import torch
 from common.files import read_object, write_json
 from data.dataset import IGNORED
 from models.family import ModelShape
-from models.precision import QUANTISED, compute_dtype, load_base_model, resolve_precision
+from models.precision import QUANTISED, compute_dtype, load_base_model
 from runs.config import TrainConfig
 from runs.run import EventLog, Run
 from trainer.progress import ProgressCallback, peak_memory_bytes
@@ -71,7 +71,7 @@ def main(request_file: str, result_file: str) -> None:
 
 def _seconds_a_batch(config: TrainConfig, shape: ModelShape, layers: int, request: dict[str, Any]) -> float:
     """Return the median seconds of a batch on a model of `layers` layers, the first step left out."""
-    precision = resolve_precision(config.precision, torch.cuda.is_available())
+    precision = config.precision_on(torch.cuda.is_available())
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder) / "run")
         run.folder.mkdir()
@@ -79,7 +79,7 @@ def _seconds_a_batch(config: TrainConfig, shape: ModelShape, layers: int, reques
         rows = _rows(request, shape, (TIMED_STEPS + 1) * request["rows"])
         settings = {"max_steps": TIMED_STEPS + 1, "save_steps": 10_000_000, "gradient_accumulation_steps": 1}
         config = replace(config, per_device_train_batch_size=request["rows"], num_processes=1, **settings)
-        model = _random_model(shape, layers, precision, Path(folder) / "base")
+        model = _random_model(shape, layers, config.held_in(precision), Path(folder) / "base")
         trainer = build_trainer(model, _tokenizer(), config, run, precision, rows, [], clock)
         clock.began = time.perf_counter()
         trainer.train()

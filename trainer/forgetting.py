@@ -9,6 +9,7 @@ from operator import itemgetter
 from typing import cast
 
 from datasets import Dataset
+from peft import PeftModel
 
 from common.language import n_
 from data.conversations import Conversation
@@ -122,10 +123,10 @@ class TestLosses(AtEvaluations):
         """Return the losses; {} when a stop cut them short.
 
         At step 0 a new adapter changes nothing, or is off already (`StudioTrainer.evaluate_step_0`); one that is continued is
-        switched off.
+        switched off. Weights of the base itself are still the base's.
         """
         assert self.trainer
-        is_off = step == 0 and not self.trainer.has_new_adapter
+        is_off = step == 0 and isinstance(model, PeftModel) and not self.trainer.has_new_adapter
         try:
             with model.disable_adapter() if is_off else nullcontext():
                 return {name: self.trainer.loss_on(rows) for name, rows in self.samples.items()}

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import torch
+from peft import PeftModel
 
 from models.base import Base
 from models.family import shape_of
@@ -65,9 +66,14 @@ def sizes_and_time(trainer, base_folder: Path, run: Run, watch: StopWatch) -> Me
     """Return how large the adapter and its base are, and how long the run took, with what it took before a resume."""
     trained = [weight for weight in trainer.model.parameters() if weight.requires_grad]
     before = state_of(run.events_file).metrics.get("total_seconds", 0.0)
+    total = shape_of(base_folder).parameters
+    adapter: Metrics = {}
+    if isinstance(trainer.model, PeftModel):
+        total += sum(weight.numel() for weight in trained)
+        adapter = {"adapter_bytes": sum(weight.numel() * weight.element_size() for weight in trained)}
     return {
-        "total_parameters": shape_of(base_folder).parameters + sum(weight.numel() for weight in trained),
-        "adapter_bytes": sum(weight.numel() * weight.element_size() for weight in trained),
+        **adapter,
+        "total_parameters": total,
         "base_bytes": sum(file.stat().st_size for file in base_folder.glob("*.safetensors")),
         "total_seconds": round(before + time.monotonic() - watch.began, 2),
     }

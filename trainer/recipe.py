@@ -14,6 +14,7 @@ from trl import SFTConfig, pack_dataset
 
 from models.family import LAYERS, ModelShape, shape_from
 from models.precision import QUANTISED, compute_dtype
+from runs.checkpoints import KEPT
 from runs.config import TrainConfig
 from runs.forecast.plan import plan_steps
 from runs.machines.parallel import ENGINES
@@ -40,10 +41,18 @@ def lora_config(config: TrainConfig, shape: ModelShape) -> LoraConfig:
     )
 
 
+def choose_weights(model, config: TrainConfig, shape: ModelShape) -> None:
+    """Let exactly the weights of the base be trained that the method names: all, or those of the last decoder layers."""
+    layers = [f".{LAYERS}.{number}." for number in shape.last_layers(config.last_layers)]
+    for name, weight in model.named_parameters():
+        weight.requires_grad = config.method == "full" or any(layer in name for layer in layers)
+
+
 def training_arguments(config: TrainConfig, run: Run, precision: str, has_eval: bool) -> SFTConfig:
     """Build TRL's settings for `config`, on the device that this process has."""
     has_cuda = torch.cuda.is_available()
     dtype = compute_dtype(precision)
+    has_autocast = has_cuda or not config.makes_adapter  # on a CPU a base in 16 bits computes in them by itself
     has_noise = config.neftune_noise_alpha > 0
     # the default is one cycle, which never restarts: one an epoch, two at least
     restarts = {"num_cycles": max(2, round(config.num_train_epochs))}
@@ -53,7 +62,7 @@ def training_arguments(config: TrainConfig, run: Run, precision: str, has_eval: 
         output_dir=str(run.checkpoints_folder),
         # H: SFTConfig's default is bf16, whatever the accelerate config says; on a CPU its backward is 90 times slower
         use_cpu=not has_cuda,
-        bf16=has_cuda and dtype == torch.bfloat16,
+        bf16=has_autocast and dtype == torch.bfloat16,
         fp16=has_cuda and dtype == torch.float16,
         ddp_timeout=config.ddp_timeout,
         # an engine wants its model prepared for training before it can be evaluated: its first evaluation is inside `train`
@@ -109,6 +118,7 @@ def build_trainer(
 ) -> StudioTrainer:
     """Build the trainer for a loaded base, or for a base with a trainable adapter on it, which keeps its rank and modules.
 
+    A base whose own weights are trained has them in fp32; `precision` is what is computed in.
     `rows` and `held_out` are lists or data sets of {"input_ids", "labels"}; `folder` is where checkpoints go, the run's unless
     given. Raises UserError for a base whose architecture or head is not known.
     """
@@ -117,9 +127,12 @@ def build_trainer(
     if precision == "4bit":
         plain_4bit.install(model)
     has_adapter = isinstance(model, PeftModel)
+    gets_adapter = config.makes_adapter and not has_adapter
     base: Any = model.get_base_model() if has_adapter else model
     shape = shape_from(base.config.to_dict(), "The base")
     row_attention.install(base)
+    if not config.makes_adapter:
+        choose_weights(base, config, shape)
     trained = [(name, weight) for name, weight in model.named_parameters() if has_adapter and weight.requires_grad]
     learned = {name: weight.detach().clone() for name, weight in trained}
     arguments = training_arguments(config, run, precision, len(held_out) > 0)
@@ -137,13 +150,14 @@ def build_trainer(
         train_dataset=rows,
         eval_dataset=held_out if len(held_out) else None,
         processing_class=tokenizer,
-        peft_config=None if has_adapter else lora_config(config, shape),
+        peft_config=lora_config(config, shape) if gets_adapter else None,
         callbacks=[progress],
     )
     trainer.data_collator = loss_head.CountingCollator(trainer.data_collator)
     loss_head.install(base)
     trainer.progress = progress
-    trainer.has_new_adapter = not has_adapter
+    trainer.has_new_adapter = gets_adapter
+    trainer.checkpoints_kept = KEPT if config.makes_adapter else 1
     trainer.lora_plus_ratio = config.lora_plus_ratio
     trainer.keeps_best = config.keep == "best"
     trainer.loss_watch = LossWatch(progress.events)

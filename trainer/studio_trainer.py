@@ -12,7 +12,7 @@ import torch
 from peft.optimizers import create_loraplus_optimizer
 from trl import SFTTrainer
 
-from runs.checkpoints import discard_writing, publish_checkpoint, writing_folder
+from runs.checkpoints import KEPT, discard_writing, publish_checkpoint, writing_folder
 from runs.evaluations import best_step, evaluations_in
 from runs.events import TestLoss
 from trainer.patches import row_attention
@@ -32,6 +32,7 @@ class StudioTrainer(SFTTrainer):
     loss_watch: LossWatch | None = None
     lora_plus_ratio = 1.0
     keeps_best = False  # the checkpoint of the best evaluation is not removed
+    checkpoints_kept = KEPT
     has_new_adapter = False  # with it switched off the model is that of step 0, at any step
     first_evaluation: Callable[[], object] | None = None  # of step 0, where it is still to come
     _eval_sums: torch.Tensor | None = None  # (sum of losses, number of tokens) of the evaluation under way
@@ -143,7 +144,7 @@ class StudioTrainer(SFTTrainer):
             self.accelerator.wait_for_everyone()  # each rank writes its own random state
             if self.args.should_save:  # rank 0; without a shared disk the first process of each machine
                 best = best_step(evaluations_in(self.state.log_history)) if self.keeps_best else None
-                publish_checkpoint(folder, self.state.global_step, best)
+                publish_checkpoint(folder, self.state.global_step, best, self.checkpoints_kept)
         except BaseException:
             if self.args.should_save:  # the others' writer may be in the middle of it
                 discard_writing(folder)  # frees the disk for the last event

@@ -1,14 +1,15 @@
 """The training process: `accelerate launch --config_file ... -m trainer.train --run FOLDER`.
 
-config -> base -> tokenizer and template -> data -> SFTTrainer (twice with text before the conversations) -> adapter. Goes on
-from the run's last checkpoint. All that it reports are the run's events; exits 0 when it is done or was stopped, 1 after a
-`failed` event.
+config -> base -> tokenizer and template -> data -> SFTTrainer (twice with text before the conversations) -> adapter, or a whole
+model where weights of the base itself are trained. Goes on from the run's last checkpoint. All that it reports are the run's
+events; exits 0 when it is done or was stopped, 1 after a `failed` event.
 """
 
 import argparse
 import gc
 import logging
 import os
+import shutil
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -23,17 +24,18 @@ gc.disable()  # it would walk all that is being imported again and again: 0.8 s
 import torch
 
 from common.errors import UserError
-from common.files import read_object, write_json
+from common.files import folder_bytes, read_object, write_json
 from common.language import Sentence, _, joined
 from models.base import Base, choose_base, fetch_base
 from models.family import shape_of
-from models.precision import load_base_model, resolve_precision
+from models.precision import load_base_model
 from models.tokenizer import load_tokenizer
 from runs.config import TrainConfig
+from runs.disk import check_room_on_disk, weights_bytes
 from runs.events import read_events
 from runs.machines.parallel import ENGINES, SPLIT_WEIGHTS
 from runs.processes import this_process
-from runs.publish import publish_adapter, whole_weights
+from runs.publish import publish_adapter, publish_model, whole_weights
 from runs.resolve import in_own_precision
 from runs.run import CONTINUE, EventLog, Run
 from trainer import ranks
@@ -100,7 +102,7 @@ class Work:
 
 
 def train(run: Run, events: EventLog, watch: StopWatch) -> None:
-    """Train `run` to its end or to a stop, and publish the adapter. Raises UserError for what a person can fix."""
+    """Train `run` to its end or to a stop, and publish what came out. Raises UserError for what a person can fix."""
     config = run.config()
     watch.max_minutes = config.max_minutes
     _meet(run, config, events)
@@ -117,7 +119,7 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
         events.write_activity(activity, part)
 
     folder = fetch_base(base, tell)
-    precision = resolve_precision(config.precision, torch.cuda.is_available())
+    precision = config.precision_on(torch.cuda.is_available())
     _prepare(events, watch, _("Reading the data"), precision=precision)
     check_base(config, folder, precision)
     tokenizer = load_tokenizer(folder, config.chat_template)
@@ -127,13 +129,16 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
     for note in dict.fromkeys(note for stage in stages for note in stage.data.notes):
         events.write("note", message=note)
     decide(stages, shape_of(folder), events)
+    _check_disk(run, config, folder)
     test_sets = load_test_sets(run, config, tokenizer, stages, events)
     clean_up(stages, events.writes)
     _prepare(events, watch, _("Loading {model} in {precision}", model=base.model_id, precision=precision))
     finished = stages_finished(stages)
-    model = load_base_model(folder, precision)
+    checkpoint = kept_checkpoint(stages[finished - 1], history(run, finished)) if finished else None
+    source = folder if config.makes_adapter or checkpoint is None else checkpoint  # of a whole model
+    model = load_base_model(source, config.held_in(precision))
     _prepare(events, watch, _("Setting up the training"))
-    if finished and (checkpoint := kept_checkpoint(stages[finished - 1], history(run, finished))):
+    if checkpoint and config.makes_adapter:
         model = load_adapter(model, checkpoint, stages[finished - 1].name)
     elif config.init_adapter:
         model = load_adapter(model, run.init_adapter_folder, config.init_adapter)
@@ -173,7 +178,7 @@ def _meet(run: Run, config: TrainConfig, events: EventLog) -> None:
 
 
 def _train_stages(model, stages: list[Stage], work: Work):
-    """Train one stage after the other on the same adapter. Returns (trainer, stage) of the one that ended last."""
+    """Train one stage after the other on the same weights. Returns (trainer, stage) of the one that ended last."""
     for number, stage in enumerate(stages):
         rows, held_out = stage.data.train.rows, stage.data.held_out.rows
         made = (work.precision, rows, held_out, work.progress, stage.folder)
@@ -222,6 +227,12 @@ def check_base(config: TrainConfig, folder: Path, precision: str) -> None:
         raise UserError(
             _("DoRA on an 8-bit base needs a GPU."), _("Switch use_dora off, or set the precision to auto.")
         )
+
+
+def _check_disk(run: Run, config: TrainConfig, folder: Path) -> None:
+    """Raise UserError where whole weights have no room on the disk: what those of a base from the Hub take is known only now."""
+    if needed := weights_bytes(config, shape_of(folder)):
+        check_room_on_disk(run.owner, max(0, needed - folder_bytes(run.folder)))
 
 
 def _train_stage(trainer: StudioTrainer, stage: Stage, sizes: list[StageWork], work: Work) -> None:
@@ -280,7 +291,7 @@ def _evaluate_step_0(trainer: StudioTrainer, has_checkpoint: bool, past: History
 
 
 def _finish(trainer: StudioTrainer, stages: list[Stage], stage: Stage, work: Work) -> None:
-    """Evaluate the held-out rows a last time, publish the adapter of the step that is kept, and write the last event."""
+    """Evaluate the held-out rows a last time, publish the weights of the step that is kept, and write the last event."""
     work.progress.begin_ending()
     if not work.progress.was_stopped:  # else a resume does it
         trainer.evaluate_step_0()
@@ -290,17 +301,24 @@ def _finish(trainer: StudioTrainer, stages: list[Stage], stage: Stage, work: Wor
     metrics |= sizes_and_time(trainer, work.folder, work.run, work.watch)
     metrics |= forgotten(trainer, work.run, work.tests, stage.number, kept.step)
     metrics |= sample_answers(trainer, work.run, work.sampler, stage.number, kept.step)
-    work.events.write("saving", message=_("Saving the adapter"))
+    has_adapter = work.config.makes_adapter
+    work.events.write("saving", message=_("Saving the adapter") if has_adapter else _("Saving the model"))
     weights = whole_weights(trainer.model)
     if work.events.writes:
-        folder = publish_adapter(trainer.model, work.tokenizer, work.run, work.base, metrics, weights, kept.checkpoint)
+        saved, run, adapter = (trainer.model, work.tokenizer), work.run, ""
+        if has_adapter:
+            adapter = publish_adapter(*saved, run, work.base, metrics, weights, kept.checkpoint).name
+        else:
+            publish_model(*saved, run)
         words = end_words(trainer, stage, kept, losses[1])
         if work.progress.was_stopped:
             message = work.progress.stop_message(trainer.state.global_step, trainer.state.max_steps)
             said = {"message": joined([message, words]), "hint": CONTINUE}
-            work.events.write("stopped", **said, metrics=metrics, adapter=folder.name)
+            work.events.write("stopped", **said, metrics=metrics, adapter=adapter)
         else:
-            work.events.write("done", message=words, metrics=metrics, adapter=folder.name)
+            work.events.write("done", message=words, metrics=metrics, adapter=adapter)
+            if not has_adapter:  # each is three times the model, and there is nothing left to resume
+                shutil.rmtree(run.checkpoints_folder, ignore_errors=True)
     ranks.wait_for_everyone()
 
 

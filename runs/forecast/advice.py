@@ -5,6 +5,7 @@ from runs.config import TrainConfig
 
 MAX_EFFECTIVE_BATCH = 32  # rows an optimiser step
 LEARNING_RATES = (1e-4, 1e-3)  # what suits LoRA
+WHOLE_LEARNING_RATES = (1e-5, 1e-4)  # what suits weights of the base itself
 MAX_FACTOR = 2  # below or above them, before it is said
 SOURCE = "LoRA Without Regret, huggingface.co/docs/trl/lora_without_regret"
 
@@ -12,9 +13,18 @@ SOURCE = "LoRA Without Regret, huggingface.co/docs/trl/lora_without_regret"
 def advice(config: TrainConfig) -> list[Sentence]:
     """Return a sentence for each setting of `config` that is better changed; [] for the defaults."""
     found = []
-    rate, (low, high) = config.learning_rate, LEARNING_RATES
+    rate, (low, high) = config.learning_rate, LEARNING_RATES if config.makes_adapter else WHOLE_LEARNING_RATES
     values = {"rate": rate, "low": low, "high": high, "source": SOURCE}
-    if rate < low / MAX_FACTOR:
+    is_low, is_high = rate < low / MAX_FACTOR, rate > high * MAX_FACTOR
+    if (is_low or is_high) and not config.makes_adapter:
+        found.append(
+            _(
+                "A learning rate of {rate:g} is far from what suits weights of the base itself: {low:g} to {high:g}, a tenth "
+                "of LoRA's ({source}).",
+                **values,
+            )
+        )
+    elif is_low:
         found.append(
             _(
                 "A learning rate of {rate:g} is low for LoRA, which needs about ten times the rate of full fine-tuning: "
@@ -22,7 +32,7 @@ def advice(config: TrainConfig) -> list[Sentence]:
                 **values,
             )
         )
-    if rate > high * MAX_FACTOR:
+    elif is_high:
         found.append(
             _(
                 "A learning rate of {rate:g} is high for LoRA and the loss may diverge: {low:g} to {high:g} suits it "
@@ -31,7 +41,7 @@ def advice(config: TrainConfig) -> list[Sentence]:
             )
         )
     batch = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.num_processes
-    if batch > MAX_EFFECTIVE_BATCH:
+    if batch > MAX_EFFECTIVE_BATCH and config.makes_adapter:
         found.append(
             _(
                 "{batch:,} examples per step: above {limit}, LoRA learns less from the same examples than full "

@@ -19,7 +19,7 @@ from models.hardware import Hardware
 from models.prices import space_dollars_per_hour
 from runs.config import TrainConfig
 from runs.forecast.fitting import Change, make_it_fit
-from runs.forecast.memory import Memory, checkpointing_words, estimate_memory
+from runs.forecast.memory import Memory, checkpointing_words, estimate_memory, trained_parameters
 from runs.forecast.plan import (
     FORWARD_SHARE,
     DataFacts,
@@ -64,7 +64,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Weights:
-    """How many weights are trained, the adapter's, and how many there are with the base's."""
+    """How many weights are trained, the adapter's or the base's own, and how many there are in all."""
 
     trained: int
     total: int
@@ -77,9 +77,9 @@ class Weights:
 
 
 def count_weights(config: TrainConfig, shape: ModelShape) -> Weights:
-    """Count the weights of a run; a continued adapter is taken to have `lora_r`."""
-    trained = shape.adapter_parameters(config.lora_r, config.target_modules, config.use_dora, config.last_layers)
-    return Weights(trained, shape.parameters + trained)
+    """Count the weights of a run."""
+    trained = trained_parameters(config, shape)
+    return Weights(trained, shape.parameters + trained * config.makes_adapter)
 
 
 @dataclass(frozen=True)

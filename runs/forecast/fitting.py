@@ -5,7 +5,6 @@ from dataclasses import replace
 from itertools import combinations, product
 
 from data.report import Histogram
-from models.precision import resolve_precision
 from runs.config import TrainConfig
 
 FEW_ROWS = 0.05  # max_length is lowered only while at most this part of the rows is longer
@@ -20,13 +19,15 @@ def make_it_fit(
 
     Among changes of equally many fields the earlier kind wins: checkpointing, batch (halved as often as needed, with
     accumulation doubled, so that the effective batch stays), max_length (only where `lengths` says that few rows are longer),
-    precision. Batch and accumulation count as one change: the second follows from the first.
+    precision, an adapter in the place of whole weights. Batch and accumulation count as one change: the second follows from
+    the first.
     """
     if fits(config):
         return {}
     # "auto" would have switched checkpointing on by itself
     checkpointing: list[Change] = [{"gradient_checkpointing": "on"}] if config.gradient_checkpointing == "off" else []
     kinds = [checkpointing, _batches(config), _max_lengths(config, lengths), _precisions(config, on_gpu)]
+    kinds += [] if config.makes_adapter else [[{"method": "lora"}]]
     for count in range(1, len(kinds) + 1):
         for chosen in combinations(kinds, count):
             for parts in product(*chosen):  # each kind lists its changes from mild to strong
@@ -58,7 +59,7 @@ def _max_lengths(config: TrainConfig, lengths: Histogram | None) -> list[Change]
 
 def _precisions(config: TrainConfig, on_gpu: bool) -> list[Change]:
     """Return the quantised ones below the present one; a CPU trains 16 bits 90 times slower, and gets none in their place."""
-    now = resolve_precision(config.precision, on_gpu)
-    if now == "4bit" or (now in ("bf16", "fp16") and not on_gpu):
+    now = config.precision_on(on_gpu)
+    if now == "4bit" or not config.makes_adapter or (now in ("bf16", "fp16") and not on_gpu):
         return []
     return [{"precision": precision} for precision in (("4bit",) if now == "8bit" else ("8bit", "4bit"))]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from common.language import Sentence, _
 from models.family import ModelShape
 from models.hardware import Hardware
-from models.precision import QUANTISED, resolve_precision
+from models.precision import QUANTISED
 from runs.config import TrainConfig
 from runs.forecast.plan import DataFacts, plan_steps
 from runs.machines.parallel import ENGINES, SPLIT_WEIGHTS, local_processes
@@ -22,7 +22,7 @@ MiB = 2**20
 WEIGHT_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "8bit": 1.0, "4bit": 0.5}
 INT8_ROW_BYTES = 4.0  # LLM.int8: one fp32 scale an output row
 NF4_BLOCK_BYTES = 4.0 / 64  # NF4: one fp32 scale a block of 64 weights
-ADAPTER_BYTES = 4  # trained in fp32 in every precision (recipe: keep_adapters_in_fp32)
+TRAINED_BYTES = 4  # fp32 in every precision, an adapter's too (recipe: keep_adapters_in_fp32)
 OPTIMISER_BYTES = 8  # AdamW: two fp32 moments
 CPU_IMPORT_BYTES = 555_000_000  # measured: Python, torch, transformers, TRL and bitsandbytes, before a model is loaded
 CPU_TRAINING_BYTES = 100_000_000  # measured: what comes on top until the second step (tokenizer, data, thread buffers)
@@ -68,7 +68,7 @@ class Batch:
 def estimate_memory(
     config: TrainConfig, shape: ModelShape, data_facts: DataFacts, hardware: Hardware, import_bytes: int | None = None
 ) -> Memory:
-    """Predict the peak of the run. A continued adapter is taken to have `lora_r`; DoRA's working copies are counted.
+    """Predict the peak of the run; DoRA's working copies are counted.
 
     gradient_checkpointing "auto" is off where the run has room without it, else on. `import_bytes` is what a process with the
     libraries alone holds in RAM here, where that was measured.
@@ -79,22 +79,24 @@ def estimate_memory(
         is_roomy = plain.total <= ROOMY * plain.available
         return plain if is_roomy else estimate_memory(on, shape, data_facts, hardware, import_bytes)
     on_gpu = hardware.has_gpu
-    config = replace(config, precision=resolve_precision(config.precision, on_gpu))
-    precision = config.precision
+    precision = config.precision_on(on_gpu)
     batch = largest_batch(config, data_facts, on_gpu)
-    adapters = shape.adapter_parameters(config.lora_r, config.target_modules, config.use_dora, config.last_layers)
+    trained = trained_parameters(config, shape)
     compute = 4 if precision == "fp32" or (not on_gpu and precision != "bf16") else 2
+    config = replace(config, precision=config.held_in(precision))
     kept, working = _activations(config, shape, batch, compute, on_gpu)
     head = _loss_head(shape, batch, on_gpu)
     dequantised = _dequantised(shape, config, compute)
-    weights = _weights(shape, precision, compute)
-    file, kept_file = (0.0, 0.0) if on_gpu else _mapped_file(shape, precision, compute)
+    held = compute if config.makes_adapter else TRAINED_BYTES
+    weights = _weights(shape, config.precision, held)
+    file, kept_file = (0.0, 0.0) if on_gpu else _mapped_file(shape, config.precision, held)
     imports = import_bytes or CPU_IMPORT_BYTES
+    copies = 0 if compute == held else compute * trained  # autocast keeps one of each weight until the backward pass
     parts = {
-        "weights": weights + kept_file,
-        "adapters": ADAPTER_BYTES * adapters,
-        "gradients": ADAPTER_BYTES * adapters * (2 if config.num_processes > 1 else 1),  # DDP's buckets hold a copy
-        "optimiser": OPTIMISER_BYTES * adapters,
+        "weights": weights + kept_file + copies,
+        "adapters": TRAINED_BYTES * trained if config.makes_adapter else 0.0,
+        "gradients": TRAINED_BYTES * trained * (2 if config.num_processes > 1 else 1),  # DDP's buckets hold a copy
+        "optimiser": OPTIMISER_BYTES * trained,
         "activations": kept + max(0.0, working + dequantised - head),
         "loss_head": head,
         "framework": GPU_FRAMEWORK_BYTES if on_gpu else imports + CPU_TRAINING_BYTES,
@@ -105,6 +107,15 @@ def estimate_memory(
     whole = {name: round(value) for name, value in parts.items()}
     available = hardware.available_bytes if on_gpu else hardware.available_bytes // local_processes(config)
     return Memory(whole, sum(whole.values()), available, config.gradient_checkpointing == "on")
+
+
+def trained_parameters(config: TrainConfig, shape: ModelShape) -> int:
+    """Count the weights that are trained; a continued adapter is taken to have `lora_r`."""
+    if config.method == "full":
+        return shape.parameters
+    if config.method == "last-n":
+        return len(shape.last_layers(config.last_layers)) * shape.layer_parameters
+    return shape.adapter_parameters(config.lora_r, config.target_modules, config.use_dora, config.last_layers)
 
 
 def _split(parts: dict[str, float], shape: ModelShape, config: TrainConfig, compute: int) -> dict[str, float]:
@@ -209,7 +220,8 @@ def layer_bytes_a_token(config: TrainConfig, shape: ModelShape, batch: Batch, co
     Two norms' inputs, and those of the norms of queries and keys where a family has them; queries, keys, values and the result
     of attention; gate, its SiLU, up; and for each adapted linear layer its input: with dropout a copy and the noise, without
     it the tensor itself, which layers with the same input share (after attention row by row it is no longer its result).
-    With a mask, keys and values are repeated for every head, and it is kept as floats, once a layer.
+    With a mask, keys and values are repeated for every head, and it is kept as floats, once a layer. Where the layer's own
+    weights are trained, the inputs of all linear layers, and of the norms' weights what they scale.
     """
     hidden, query, inner = shape.hidden_size, shape.query_size, shape.intermediate_size
     key_value = query if batch.masked_length else shape.key_value_size
@@ -217,9 +229,11 @@ def layer_bytes_a_token(config: TrainConfig, shape: ModelShape, batch: Batch, co
     normed_heads = (shape.num_attention_heads + shape.num_key_value_heads) * shape.family.has_head_norms
     elements += normed_heads * (shape.head_dim + 1)
     inputs = [size for size, _ in shape.linears(config.target_modules)]
-    elements += config.lora_r * len(inputs)
+    elements += config.lora_r * len(inputs) if config.makes_adapter else 0
     noise = 0.0
-    if config.lora_dropout:
+    if not config.makes_adapter:
+        elements += 4 * hidden + query * batch.is_joined + inner + normed_heads * shape.head_dim
+    elif config.lora_dropout:
         elements += sum(inputs)
         noise = sum(inputs) * (1 if on_gpu else compute)  # fused on a GPU: a byte; on a CPU a float
     elif compute == 2 and config.precision not in QUANTISED:

@@ -29,10 +29,9 @@ from common.paths import LOCAL_OWNER, REPOSITORY, home
 from models.family import ModelShape
 from models.hardware import Hardware, processor_name
 from models.hub.errors import child_environment
-from models.precision import resolve_precision
 from runs.config import BATCH, SPEED, TrainConfig, marked
 from runs.events import Metrics
-from runs.forecast.memory import decided, estimate_memory
+from runs.forecast.memory import decided, estimate_memory, trained_parameters
 from runs.forecast.plan import DataFacts
 from runs.machines.parallel import local_processes
 from runs.run import Run, active_run, list_runs
@@ -139,7 +138,7 @@ def _key(config: TrainConfig, request: dict[str, Any], hardware: Hardware) -> st
     parts = {
         **{name: request[name] for name in ("shape", "rows", "length", "trained_fraction")},
         **{name: getattr(config, name) for name in marked(SPEED)},
-        "precision": resolve_precision(config.precision, hardware.has_gpu),
+        "precision": config.precision_on(hardware.has_gpu),
         "checkpointing": request["config"]["gradient_checkpointing"],
         "hardware": (english(hardware.description), processor_name(), hardware.cpu_count),
         "packages": _versions(),
@@ -214,18 +213,18 @@ def _finished(run: Run, stamp: tuple) -> tuple[Metrics, TrainConfig | None]:
 
 
 def _speed_settings(config: TrainConfig, on_gpu: bool) -> tuple:
-    return (resolve_precision(config.precision, on_gpu), *(getattr(config, name) for name in marked(SPEED, BATCH)))
+    return (config.precision_on(on_gpu), *(getattr(config, name) for name in marked(SPEED, BATCH)))
 
 
 def guess(config: TrainConfig, shape: ModelShape, data_facts: DataFacts, hardware: Hardware) -> Speed:
     """Estimate the speed from the size of the model, where nothing was measured: right to about a factor of two.
 
-    A weight takes four operations a token (forward, and the gradient of its input), six with checkpointing; small batches
-    keep a GPU waiting for its kernels.
+    A weight takes four operations a token (forward, and the gradient of its input), two more with checkpointing, and two more
+    where it is trained itself; small batches keep a GPU waiting for its kernels.
     """
-    precision, on_gpu = resolve_precision(config.precision, hardware.has_gpu), hardware.has_gpu
+    precision, on_gpu = config.precision_on(hardware.has_gpu), hardware.has_gpu
     has_checkpointing = decided(config, shape, data_facts, hardware).gradient_checkpointing == "on"
-    operations = (6 if has_checkpointing else 4) * shape.parameters
+    operations = (6 if has_checkpointing else 4) * shape.parameters + 2 * trained_parameters(config, shape)
     if on_gpu:
         rows, length = _batch(config, data_facts, on_gpu)
         capability = hardware.gpus[0].compute_capability or 0.0

@@ -21,7 +21,6 @@ from pathlib import Path
 
 from common.language import Sentence, _, joined, n_
 from models.hardware import Gpu, Hardware
-from models.precision import resolve_precision
 from runs.config import TrainConfig
 from runs.machines.parallel import ENGINES, NAMES, TABLE, kind_of, local_processes, mode_of, rendezvous_of, row_of
 from runs.machines.user_config import FILE as USER_FILE
@@ -157,9 +156,11 @@ def _interface_of(address: str) -> str:
 def launch_plan(config: TrainConfig, hardware: Hardware, bytes_per_process: int | None = None) -> LaunchPlan:
     """Describe how `config` (with the numbers of its own accelerate config in it) would be started on this machine."""
     gpus = hardware.gpus
-    resolved, mixed = resolve_precision(config.precision, hardware.has_gpu), mixed_precision(config.precision, gpus)
+    resolved, mixed = config.precision_on(hardware.has_gpu), mixed_precision(config.precision, gpus)
     computed = "fp32" if mixed == "no" else mixed
     precision = _("base model in {stored}, computed in {computed}, adapter in fp32", stored=resolved, computed=computed)
+    if not config.makes_adapter:
+        precision = _("weights in fp32, computed in {computed}", computed=computed)
     rows = [(_("Hardware"), _hardware_words(hardware)), (_("Processes"), _processes_words(config, resolved, hardware))]
     rows += [(_("Precision"), precision), (_("Batch"), _batch_words(config))]
     if bytes_per_process is not None:

@@ -158,6 +158,9 @@ def parallel_problems(config: "TrainConfig") -> list[Problem]:
         if config.precision == "auto":
             words = _("{mode} does not work with 8bit, which auto is on a GPU: {why}.", mode=mode, why=cell.why)
         found.append(Problem("parallel", words))
+    if mode in ENGINES and not config.makes_adapter:
+        words = _("The method {method} is not tested with {mode}; use ddp.", method=config.method, mode=mode)
+        found.append(Problem("parallel", words))
     if mode in ENGINES and config.text_data:
         words = _(
             "Plain text cannot be trained on with {mode}; use a run of its own first and start from its adapter.",

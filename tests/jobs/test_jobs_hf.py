@@ -124,6 +124,7 @@ def test_a_resumed_job_on_other_cards_keeps_its_rows_a_step_or_says_how_many_wou
         ({"parallel": "zero2", "precision": "bf16"}, r"DeepSpeed.*fsdp2"),
         ({"parallel": "zero3", "precision": "bf16"}, r"DeepSpeed.*fsdp2"),
         ({"num_machines": 2, "num_processes": 2, "main_process_ip": "10.0.0.1"}, "num_machines"),
+        ({"method": "full"}, "method full makes a whole model"),
     ],
 )
 def test_what_a_job_does_not_have_or_keep_is_refused_before_it_costs(hub, alice, agreed, config, changes, words):

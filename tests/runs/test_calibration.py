@@ -57,7 +57,13 @@ def test_a_damaged_file_of_measurements_is_as_good_as_none():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "settings", [{"precision": "8bit", "per_device_train_batch_size": 2}, {"last_layers": 1}], ids=str
+    "settings",
+    [
+        {"precision": "8bit", "per_device_train_batch_size": 2},
+        {"last_layers": 1},
+        {"last_layers": 1, "method": "last-n"},
+    ],
+    ids=str,
 )
 def test_a_quantised_base_and_the_last_layers_can_be_measured(settings):
     assert measure(TrainConfig(**settings), SMALL, FACTS, CPU).seconds_per_token > 0

@@ -8,6 +8,7 @@ from common.errors import UserError
 from runs.config import GROUPS, TrainConfig
 from runs.fields import CHOICES, LABELS, Mark, choices_of, label_of
 from runs.presets import PRESETS, preset_values
+from runs.resolve import resolve
 
 
 def wrong_fields(**settings) -> list[str]:
@@ -62,6 +63,39 @@ def test_all_problems_are_told_together():
 )
 def test_what_no_file_can_hold_or_no_training_can_use_is_a_problem_of_its_field(field, values):
     assert all(wrong_fields(**{field: value}) == [field] for value in values)
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"method": "last-n"}, "last_layers"),
+        ({"method": "full", "precision": "8bit"}, "precision"),
+        ({"method": "last-n", "last_layers": 2, "precision": "4bit"}, "precision"),
+        ({"method": "full", "init_adapter": "mine"}, "init_adapter"),
+        ({"method": "full", "parallel": "zero2", "precision": "bf16"}, "parallel"),
+        ({"method": "prefix"}, "method"),
+    ],
+)
+def test_what_does_not_go_with_training_weights_of_the_base_is_a_problem_of_its_field(settings, field):
+    assert wrong_fields(**settings) == [field]
+    assert wrong_fields(method="full") == wrong_fields(method="last-n", last_layers=2, num_processes=2) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "kept"), [("lora", (4, 64, True)), ("last-n", (4, 16, False)), ("full", (0, 16, False))]
+)
+def test_settings_of_lora_do_not_count_where_no_adapter_is_trained(method, kept):
+    config = resolve(TrainConfig(base="embedded", method=method, last_layers=4, lora_r=64, use_dora=True)).config
+    assert (config.last_layers, config.lora_r, config.use_dora) == kept
+
+
+def test_weights_that_are_trained_themselves_are_held_in_fp32_and_never_quantised():
+    adapter, whole = TrainConfig(), TrainConfig(method="full")
+    assert [config.precision_on(has_gpu) for config in (adapter, whole) for has_gpu in (True, False)] == [
+        *("8bit", "fp32"),
+        *("bf16", "fp32"),
+    ]
+    assert adapter.held_in("bf16") == "bf16" and whole.held_in("bf16") == "fp32"
 
 
 def test_prompts_may_have_lines_and_any_letters():

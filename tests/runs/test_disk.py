@@ -1,11 +1,14 @@
 """What one owner may keep on a shared disk; what they deleted goes first."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from common.errors import UserError
 from common.paths import adapters_folder, evaluations_folder, runs_folder
+from models.family import shape_of
+from runs import disk
 from runs.config import TrainConfig
 from runs.history import delete, deleted
 from runs.launcher import create_run
@@ -50,6 +53,21 @@ def test_the_trash_makes_room_the_oldest_first_and_only_as_far_as_needed(config,
     monkeypatch.setenv("STUDIO_MAX_KEPT_BYTES", "100000")
     create_run(config, "alice")
     assert deleted("alice") == [kept]
+
+
+def test_a_run_of_whole_weights_starts_only_where_its_model_and_two_checkpoints_have_room(
+    config, tiny_base, monkeypatch
+):
+    whole, weights = replace(config, method="full"), shape_of(tiny_base).parameters
+    room = disk.DISK_NEEDED_BYTES + 100_000
+    monkeypatch.setattr(disk, "_free_bytes", lambda: room)
+    create_run(config)
+    with pytest.raises(UserError, match="MB of disk space are free"):
+        create_run(whole)
+    room += weights * (4 + 2 * (4 + 8))
+    create_run(whole)
+    with pytest.raises(UserError, match="MB of disk space are free"):
+        create_run(replace(whole, keep="best"))
 
 
 def test_a_laptop_keeps_what_it_likes(config):

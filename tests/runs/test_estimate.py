@@ -68,6 +68,8 @@ TWO_CARDS = Hardware((Gpu("NVIDIA L4", 22 * 2**30, 8.9),) * 2, 12, 20 * 2**30, "
             TWO_CARDS,
             ("4 bits", "continuing mine", "2 GPUs by DeepSpeed ZeRO-3"),
         ),
+        ({"method": "full"}, TWO_CARDS, ("bf16", "all weights", "1 GPU", "method")),
+        ({"method": "last-n", "last_layers": 4}, CPU, ("32 bits", "the last 4 layers", "on the CPU", "method")),
     ],
 )
 def test_a_training_is_said_in_four_parts(settings, hardware, words):
@@ -99,6 +101,7 @@ def test_what_was_measured_takes_the_place_of_a_guess(monkeypatch):
 
 
 def test_the_plan_says_how_many_weights_are_trained_and_their_share():
+    assert count_weights(TrainConfig(method="full"), EMBEDDED_SHAPE).words() == "134.5 M of 134.5 M weights, 100.00%"
     attention = TrainConfig(target_modules="attention")
     assert count_weights(attention, TINYLLAMA_SHAPE).words() == "4.5 M of 1,104.6 M weights, 0.41%"
     last = estimate(TrainConfig(last_layers=4), TINYLLAMA_SHAPE, EXAMPLE_FACTS, CPU)
@@ -152,6 +155,8 @@ def test_the_time_counts_the_test_sets():
             ["3 evaluations after its best step and keep the last step: keep the best one"],
         ),
         ({"early_stopping_patience": 3, "keep": "best"}, []),
+        ({"method": "full", "learning_rate": 5e-5, "gradient_accumulation_steps": 16}, []),
+        ({"method": "full"}, ["0.0005 is far from what suits weights of the base itself: 1e-05 to 0.0001"]),
     ],
 )
 def test_what_is_known_to_train_badly_is_told_with_its_source_and_not_refused(settings, words):

@@ -8,7 +8,7 @@ from runs.forecast.fitting import make_it_fit
 
 def size(config: TrainConfig) -> float:
     """A stand-in for the estimate: weights, and activations by batch and length."""
-    weights = {"8bit": 25, "4bit": 15}.get(config.precision, 100)
+    weights = {"8bit": 25, "4bit": 15}.get(config.precision, 100) if config.makes_adapter else 300
     rows = config.per_device_train_batch_size * config.max_length / 1024
     return weights + rows * (5 if config.gradient_checkpointing == "on" else 25)
 
@@ -36,8 +36,9 @@ ON, OFF = {"gradient_checkpointing": "on"}, {"gradient_checkpointing": "off"}
         ({}, 10, None),
         ({**ON, **batch(1), "precision": "8bit"}, 20, {"precision": "4bit"}),
         ({**ON, **batch(1), "precision": "4bit"}, 15, None),
+        ({**ON, **batch(1), "method": "full"}, 120, {"method": "lora"}),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_the_fewest_settings_that_make_it_fit_keep_the_effective_batch(settings, limit, change):
     assert fit(limit, **settings) == change

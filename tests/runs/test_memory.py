@@ -18,7 +18,7 @@ from runs.forecast.memory import (
     layer_bytes_a_token,
 )
 from trainer.patches import row_attention
-from trainer.recipe import lora_config
+from trainer.recipe import choose_weights, lora_config
 
 FACTS = {"train_rows": 100, "held_out_rows": 10, "tokens": 20000, "trained_tokens": 10000}
 FACTS |= {"longest": 500, "mean_length": 200.0}
@@ -34,7 +34,11 @@ def model_of(shape: ModelShape, layers: int, settings: TrainConfig):
     sizes = {name: getattr(shape, name) for name in names}
     base = AutoModelForCausalLM.from_config(AutoConfig.for_model(shape.model_type, num_hidden_layers=layers, **sizes))
     row_attention.install(base)
-    return get_peft_model(base, lora_config(settings, replace(shape, num_hidden_layers=layers))).train()
+    shape = replace(shape, num_hidden_layers=layers)
+    if settings.makes_adapter:
+        return get_peft_model(base, lora_config(settings, shape)).train()
+    choose_weights(base, settings, shape)
+    return base.train()
 
 
 def kept_bytes(model, rows: int, length: int) -> int:
@@ -57,12 +61,12 @@ def kept_bytes(model, rows: int, length: int) -> int:
     return sum(kept.values()) if result.logits is not None else 0
 
 
-@pytest.mark.parametrize("dropout", [0.05, 0.0])
+@pytest.mark.parametrize("how", [{"lora_dropout": 0.05}, {"lora_dropout": 0.0}, {"method": "full"}], ids=str)
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("model_type", FAMILIES)
-def test_what_a_layer_keeps_is_counted_to_the_byte(rows, dropout, model_type):
+def test_what_a_layer_keeps_is_counted_to_the_byte(rows, how, model_type):
     shape = ModelShape(96, 256, 2, 6, 2, 16, 100, False, 512, model_type=model_type)
-    settings = TrainConfig(lora_r=8, lora_dropout=dropout)
+    settings = TrainConfig(lora_r=8, **how)
     one, two = (kept_bytes(model_of(shape, layers, settings), rows, 64) for layers in (1, 2))
     batch = Batch(64 * rows, 0, is_joined=rows > 1)
     predicted = layer_bytes_a_token(settings, shape, batch, 4, on_gpu=False) * batch.tokens
@@ -83,6 +87,20 @@ def test_the_layers_below_the_last_ones_keep_nothing_for_the_backward_pass():
     assert last["activations"] < 0.3 * whole["activations"] and last["weights"] == whole["weights"]
 
 
+@pytest.mark.parametrize("hardware", [CPU, T4], ids=["cpu", "gpu"])
+def test_weights_that_are_trained_themselves_need_their_gradients_and_the_moments_of_adamw(hardware):
+    shape, found = TINYLLAMA_SHAPE, {}
+    for method, layers in (("full", 0), ("last-n", 4)):
+        config = TrainConfig(method=method, last_layers=layers)
+        found[method] = estimate_memory(config, shape, FACTS, hardware)
+    for method, trained in (("full", shape.parameters), ("last-n", 4 * shape.layer_parameters)):
+        parts = found[method].parts
+        assert (parts["adapters"], parts["gradients"], parts["optimiser"]) == (0, 4 * trained, 8 * trained)
+        copies = 2 * trained if hardware.has_gpu else 0
+        assert parts["weights"] - copies == 4 * shape.parameters, "fp32, whatever is computed"
+    assert not found["full"].fits and found["last-n"].fits
+
+
 def test_parameters_are_those_of_the_model(tiny_base):
     from peft import get_peft_model
 
@@ -91,6 +109,7 @@ def test_parameters_are_those_of_the_model(tiny_base):
     model = load_base_model(tiny_base, "fp32")
     shape = shape_of(tiny_base)
     assert shape.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert shape.layer_parameters == sum(parameter.numel() for parameter in model.model.layers[0].parameters())
     model = get_peft_model(model, lora_config(TrainConfig(lora_r=4), shape))
     assert shape.adapter_parameters(4) == sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert TINYLLAMA_SHAPE.parameters == 1_100_048_384 and EMBEDDED_SHAPE.parameters == 134_515_008

@@ -40,7 +40,7 @@ def make_trainer(tiny_base, tinyllama_tokenizer, run, rows, bitsandbytes_as_it_w
             **{"max_steps": 1, "save_steps": 1000, "lora_dropout": 0.0, "warmup_fraction": 0.0, **settings}
         )
         progress = ProgressCallback(EventLog(run), StopWatch(run))
-        model = load_base_model(tiny_base, precision)
+        model = load_base_model(tiny_base, config.held_in(precision))
         return build_trainer(model, tinyllama_tokenizer, config, run, precision, train, held_out, progress)
 
     return make

@@ -45,6 +45,15 @@ def test_runs_are_listed_found_and_shown_under_their_titles(job):
     assert "status: done" in job("show", "second")[1]
 
 
+def test_a_run_of_whole_weights_says_where_its_model_is(job):
+    run = make_run("whole", method="full")
+    assert "the model was not kept" in job("show", "whole")[1]
+    run.model_folder.mkdir()
+    printed = job("show", "whole")[1]
+    assert f"the whole model is in {run.model_folder}" in printed and f"--base {run.model_folder}" in printed
+    assert "there is no adapter" not in job("show", make_run("other").id)[1]
+
+
 def test_runs_are_labelled_filtered_and_put_in_order(job):
     make_run("first")
     make_run("second")

@@ -48,6 +48,18 @@ def test_last_layers_trains_exactly_their_modules(make_trainer, tiny_base, tmp_p
     assert (config["layers_to_transform"], config["layers_pattern"]) == ([1], "layers"), "so that PEFT loads it"
 
 
+def test_weights_of_the_base_itself_take_small_updates_although_bf16_is_computed(make_trainer):
+    """At this rate none would move in bf16, whose numbers near 0.02 lie 1e-4 apart."""
+    trainer = make_trainer("bf16", method="full", learning_rate=1e-6)
+    before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
+    trainer.train()
+    now = dict(trainer.model.named_parameters())
+    assert trainer.args.bf16 and {weight.dtype for weight in now.values()} == {torch.float32}
+    layers = [name for name in now if ".layers." in name and name.endswith("proj.weight")]
+    shares = [(now[name] != before[name]).float().mean().item() for name in layers]
+    assert len(shares) == 14 and min(shares) > 0.9
+
+
 def test_lora_plus_lets_the_b_matrices_learn_faster(make_trainer):
     trainer = make_trainer(lora_plus_ratio=8.0, learning_rate=1e-3, weight_decay=0.1, max_steps=2)
     trainer.train()

@@ -115,7 +115,7 @@ def test_an_adapter_is_called_by_its_title_before_its_first_answer_and_where_a_t
     assert ("공부 코치", name) in history_events.adapter_choices("alice", names, "", name)
     assert history_events.adapter_choices("alice", names, "코치")[1:] == [("공부 코치", name)]
     resolved = resolve(TrainConfig(base="embedded", init_adapter=name))
-    lines = [training_in_words(resolved, owner).lora for owner in ("alice", "bob")]
+    lines = [training_in_words(resolved, owner).trained for owner in ("alice", "bob")]
     assert lines == ["continuing 공부 코치", f"continuing {name}"]
 
 

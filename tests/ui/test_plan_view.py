@@ -11,11 +11,11 @@ from models.hardware import Hardware
 from runs.config import TrainConfig
 from runs.forecast.estimate import EXAMPLE_FACTS, estimate
 from runs.forecast.presets import Forecast
-from runs.presets import DEFAULT
+from runs.presets import DEFAULT, THOROUGH, preset_values
 from runs.resolve import resolve
 from tests.runs.test_estimate import FAST
 from ui.train import plan_events
-from ui.train.plan_events import estimate_of, plan_views
+from ui.train.plan_events import estimate_of, plan_views, preset_of
 from ui.train.plan_view import plan_html, preset_choices
 
 
@@ -26,6 +26,13 @@ def test_the_plan_tells_the_trained_weights_and_what_is_advised_against():
     assert re.search(r"<b>Trained:</b> [\d.]+ M of [\d.,]+ M weights, \d\.\d\d%", shown)
     unknown = plan_views(replace(config, data="rows.jsonl"), None, "local")[0]
     assert "when the data is checked" in unknown and "is low for LoRA" in unknown
+
+
+def test_a_preset_stays_chosen_with_weights_of_the_base_in_the_place_of_lora():
+    config = TrainConfig(base="embedded", method="full", **preset_values(THOROUGH))
+    views = plan_views(config, None, "local")
+    assert preset_of(resolve(config).config) == THOROUGH
+    assert "weights in fp32" in views[0] and "href='#field-method'" in views[-1] and "all weights" in views[-1]
 
 
 def test_a_plan_is_of_what_a_start_would_take(monkeypatch):

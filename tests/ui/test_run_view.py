@@ -9,8 +9,9 @@ import pytest
 
 from common.files import write_json
 from common.language import ENGLISH, KOREAN, _, language
-from runs.run import Run, RunState
+from runs.run import EventLog, Run, RunState, read_state
 from runs.state import SERIES
+from tests.queueing import make_run
 from ui.train import run_view
 from ui.train.jobs_view import STOPPING, job_line
 from ui.train.learned import learned_html, sample_answers
@@ -115,6 +116,22 @@ def test_a_finished_run_tells_its_result_as_it_is(tmp_path, metrics, words):
     assert shown.index("Hello") < shown.index("Ahoy")
     state.metrics["base_bytes"] = 0  # a base without safetensors
     assert "instead of" not in learned_html(run, state)
+
+
+def test_a_run_of_whole_weights_tells_its_result_and_offers_nothing_that_needs_an_adapter(monkeypatch):
+    run = make_run("whole", method="full")
+    run.model_folder.mkdir()
+    losses = {"loss_before": 2.5, "loss_after": 2.0, "rows": 9, "trainable_parameters": 10, "total_parameters": 10}
+    EventLog(run).write("eval", step=0, loss=2.5)
+    EventLog(run).write("done", metrics=losses, adapter="")
+    state = read_state(run)
+    shown = html.unescape(describe(run, state, None) + learned_html(run, state))
+    assert "Held-out loss fell by 20%" in shown and "instead of" not in shown
+    assert f"the whole model is in {run.model_folder}" in shown
+    buttons = run_view.render(run)[8:]
+    assert [button.visible for button in buttons] == [False] * 4 + [True], "chat, share, evaluate, export; picture"
+    monkeypatch.setenv("SPACE_ID", "someone/studio")
+    assert str(run.folder) not in describe(run, state, None), "a visitor reads no path of the server"
 
 
 def test_predicted_and_measured_memory_stand_side_by_side(tmp_path):

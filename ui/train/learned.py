@@ -17,9 +17,8 @@ from ui.messages import hint_html
 
 def learned_html(run: Run, state: RunState) -> str:
     """Return the newest answers beside the base's; of a finished run its result and the best answer before and after."""
-    is_finished = bool(state.adapter) and not state.is_running
     # in an element of its own: else the page would move the answers down, and not draw the result anew
-    inner = f"<section>{_finished(run, state)}</section>" if is_finished else _so_far(state)
+    inner = f"<section>{_finished(run, state)}</section>" if state.has_result else _so_far(state)
     label = html.escape(_("What it learned"))
     return f"<div class='learned' role='region' aria-label='{label}' tabindex='0'>{inner}</div>"
 
@@ -65,7 +64,8 @@ def _finished(run: Run, state: RunState) -> str:
     facts = [fact for fact in (result.facts(), size_words(state.metrics)) if fact]
     parts.append(hint_html(" · ".join(map(str, facts))))
     if sample := result.sample:
-        parts.append(pair_html(sample.prompt, sample.before, sample.after, _("With your adapter")))
+        after_words = _("With your adapter") if state.adapter else _("After the training")
+        parts.append(pair_html(sample.prompt, sample.before, sample.after, after_words))
     return "".join(parts)
 
 

@@ -125,7 +125,11 @@ def preset_of(config: TrainConfig) -> str | None:
         (
             preset
             for preset in PRESETS
-            if all(getattr(config, name) == value for name, value in preset_values(preset).items())
+            if all(
+                getattr(config, name) == value
+                for name, value in preset_values(preset).items()
+                if name not in config.unused
+            )
         ),
         None,
     )

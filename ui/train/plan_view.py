@@ -53,10 +53,10 @@ def start_html(words: TrainingWords, base: Base, found: Estimate | None, is_pres
     parts = {
         "base": _link("base", words.base, str(base)),
         "precision": _link("precision", words.precision),
-        "lora": _link("lora_r", words.lora),
+        "trained": _link(words.chosen_by, words.trained),
         "processes": _link("num_processes", words.processes),
     }
-    line = f"<p>{_('{base} in {precision}, {lora}, {processes}', **parts)}</p>"
+    line = f"<p>{_('{base} in {precision}, {trained}, {processes}', **parts)}</p>"
     if is_preset or found is None:
         return line
     took = _("Your own settings: {size} of memory.", size=_gib(found.memory.total))

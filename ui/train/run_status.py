@@ -13,7 +13,7 @@ from models.embedded import HUB_ID
 from runs.forecast.estimate import predicted_memory
 from runs.labels import labels_of, title_of
 from runs.resolve import PRECISION_WORDS
-from runs.run import Run, RunState
+from runs.run import Run, RunState, model_words
 from runs.state import UNREADABLE
 from ui.messages import hint_html
 from ui.train.backups import backup_html
@@ -57,6 +57,7 @@ def describe(run: Run | None, state: RunState, place: tuple[int, int] | None) ->
     if state.message and state.message != doing(run, state, place):
         kind = "problem" if state.status in ("failed", "interrupted", UNREADABLE) else "hint"
         lines.append(hint_html(f"{state.message} {state.hint}".strip(), kind))
+    lines += [hint_html(words)] if (words := model_words(run, state)) else []
     lines += [hint_html(line) for line in labels.notes.splitlines() if line]
     lines += [hint_html(job_line(run, state))] if run.job_file.exists() and job_line(run, state) else []
     problem = run.settings_problem() if run.folder.exists() else ""

@@ -162,7 +162,7 @@ def render(run: Run | None) -> list:
     """Return updates for `RunView.outputs`."""
     state = read_state(run) if run else RunState(status="")
     is_job = run is not None and run.job_file.exists()
-    has_result = bool(state.adapter) and not state.is_running
+    has_adapter = bool(state.adapter) and not state.is_running
     return [
         *render_live(run, state),
         more_plots(state),
@@ -171,8 +171,8 @@ def render(run: Run | None) -> list:
         stop_button(run, state),
         gr.Button(visible=state.status in RESUMABLE and not is_job),
         gr.Button(str(state.cure["label"]), visible=True) if state.cure else gr.Button(visible=False),
-        *[gr.Button(visible=has_result)] * 4,
-        gr.Button(visible=has_result and bool(state.losses or state.eval_losses)),
+        *[gr.Button(visible=has_adapter)] * 4,
+        gr.Button(visible=state.has_result and bool(state.losses or state.eval_losses)),
     ]
 
 
