@@ -63,10 +63,10 @@ def difference(reference: Sequence[Parts], candidate: Sequence[Parts], score: Sc
     if _is_yes_or_no(before, score) and _is_yes_or_no(after, score):
         p, (low, high), error = _of_yes_and_no(after[:, 0] - before[:, 0])
     else:
-        p = _swap_test(before, after, score.total, seed)
+        p = swap_test(before, after, score.total, seed, RESAMPLES)
         (low, high), error = _bootstrap(np.hstack([before, after]), _minus(score.total), seed)
     if p < SIGNIFICANCE and not low <= 0 <= high and n >= MIN_ITEMS and abs(value) >= MIN_DIFFERENCE:
-        return Difference(value, low, high, n, p, _direction(value, score))
+        return Difference(value, low, high, n, p, direction(value, score))
     needed = None
     if abs(value) >= MIN_DIFFERENCE and math.isfinite(error):
         factor = (norm.ppf(1 - SIGNIFICANCE / 2) + norm.ppf(POWER)) ** 2
@@ -78,7 +78,8 @@ def _is_yes_or_no(values: Array, score: Score) -> bool:
     return score.total is mean and bool(np.isin(values[:, 0], (0, 1)).all() and (values[:, 1] == 1).all())
 
 
-def _direction(value: float, score: Score) -> Verdict:
+def direction(value: float, score: Score) -> Verdict:
+    """Return what a difference of this sign is called, once it is decided."""
     if score.higher_is_better is None:
         return "different"
     return "better" if (value > 0) == score.higher_is_better else "worse"
@@ -129,7 +130,7 @@ def _bootstrap(parts: Array, total: Callable[[Array], Array], seed: int) -> tupl
     return (low, high), float(found.standard_error)
 
 
-def _swap_test(before: Array, after: Array, total: Callable[[Array], Array], seed: int) -> float:
+def swap_test(before: Array, after: Array, total: Callable[[Array], Array], seed: int, resamples: int) -> float:
     """Return the p of a permutation test: how often a difference is as large when the two are swapped at random in each item.
 
     As Monte Carlo, because scipy's permutation_test shuffles the pairs of each item in Python.
@@ -147,7 +148,7 @@ def _swap_test(before: Array, after: Array, total: Callable[[Array], Array], see
         lambda size: rng.integers(0, 2, size).astype(float),
         of_swapped,
         vectorized=True,
-        n_resamples=RESAMPLES,
+        n_resamples=resamples,
         batch=max(1, MAX_DRAWN // len(before)),
     )
     return float(found.pvalue)

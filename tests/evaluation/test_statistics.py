@@ -27,7 +27,8 @@ def fewer_resamples(monkeypatch):
 
 def each(values) -> np.ndarray:
     """The parts of a mean."""
-    return np.stack([np.asarray(values, float), np.ones(len(values))], axis=1)
+    values = np.asarray(values, float)
+    return np.stack([values, np.ones_like(values)], axis=-1)
 
 
 def yes(draw, n: int, p: float) -> np.ndarray:
