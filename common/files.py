@@ -20,6 +20,7 @@ from common.language import _
 ABANDONED_SECONDS = 3600
 HALF_PUBLISHED_SECONDS = 60
 BLOCK_BYTES = 4096  # of a usual disk
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute what follows
 JSON_ERRORS = (ValueError, RecursionError)  # bytes that are no text, no JSON, or JSON nested without end
 PLAIN_VALUE = re.compile(rb" ([A-Za-z][A-Za-z0-9_./-]*)(?: +#[^\n]*)?(?:\n(?! )|$)")
 NO_TEXTS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")  # what YAML takes for something else
@@ -121,6 +122,11 @@ def plain_value(text: bytes, name: str) -> str | None:
     found = PLAIN_VALUE.match(text, at + len(start)) if at >= 0 and text.count(start) == 1 else None
     value = found[1].decode() if found else ""
     return value if value and value.lower() not in NO_TEXTS else None
+
+
+def cell_text(text: str) -> str:
+    """Return a text for a cell of a CSV file, which no spreadsheet takes for a formula."""
+    return f"'{text}" if str(text).startswith(FORMULA_SIGNS) else str(text)
 
 
 def stamps(folder: str | Path, *names: str) -> tuple[tuple[int, int, int] | None, ...]:

@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+from common.files import cell_text
 from common.paths import new_download_folder
 from evaluation.asked import read_asked
 from evaluation.run import Evaluation, candidate_title
@@ -11,7 +12,6 @@ from evaluation.table import read_results, read_table
 
 COLUMNS = ("test_set", "score", "candidate", "title", "value", "low", "high", "n")
 COLUMNS += ("difference", "difference_low", "difference_high", "p", "verdict", "needed")
-FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute what follows
 
 
 def write_csv(evaluation: Evaluation) -> Path:
@@ -27,7 +27,7 @@ def write_csv(evaluation: Evaluation) -> Path:
                 line.test_set,
                 line.score,
                 line.candidate,
-                _plain(title),
+                cell_text(title),
                 value.value,
                 value.low,
                 value.high,
@@ -35,11 +35,6 @@ def write_csv(evaluation: Evaluation) -> Path:
             )
             writer.writerow([*cells, *difference])
     return made
-
-
-def _plain(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula."""
-    return f"'{text}" if str(text).startswith(FORMULA_SIGNS) else str(text)
 
 
 def write_answers(evaluation: Evaluation) -> Path:
