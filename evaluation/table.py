@@ -70,7 +70,7 @@ def write_table(evaluation: Evaluation) -> None:
         results = {one: read_results(evaluation, test_set, one) for one in config.candidates}
         notes = {one: _notes(evaluation, test_set, one, results[one]) for one in config.candidates}
         wanted = wanted_scores(config, asked.kind, asked.labels)
-        parts = {score.name: _parts(asked.items, results, score) for score in wanted}
+        parts = {score.name: parts_of(asked.items, results, score) for score in wanted}
         lines += compute_lines(test_set, wanted, parts, config.seed, notes)
         rows[test_set] = {score.name: _most_different(score, parts[score.name]) for score in wanted}
     write_json(evaluation.rows_file, rows)
@@ -119,7 +119,7 @@ def compute_lines(
                 yield Line(test_set, score.name, candidate, value, shown, notes.get(candidate, ()))
 
 
-def _parts(items: Sequence[Item], results: dict[str, Results], score: Score) -> PartsOfAll:
+def parts_of(items: Sequence[Item], results: dict[str, Results], score: Score) -> PartsOfAll:
     """Return what each item adds to a score, by candidate and the item's number, in the order of the items."""
     found: PartsOfAll = {candidate: {} for candidate in results}
     for candidate, known in results.items():
@@ -239,7 +239,7 @@ def compare(first: Evaluation, second: Evaluation) -> list[Line]:
             for candidate in one.config().candidates
         }
         wanted = wanted_scores(config, asked.kind, asked.labels)
-        parts = {score.name: _parts(items, results, score) for score in wanted}
+        parts = {score.name: parts_of(items, results, score) for score in wanted}
         lines += compute_lines(test_set, wanted, parts, config.seed, {})
     if not lines:
         raise UserError(
