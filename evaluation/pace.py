@@ -1,15 +1,24 @@
-"""Writes the progress of an evaluation: what it does now, and the time that is left, by the pace of each kind of work."""
+"""Writes the progress of an evaluation: what it does now, and the time that is left, by the pace of each kind of work.
+
+Before the start `seconds_a_question` forecasts it from earlier ones.
+"""
 
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
+from common.errors import UserError
 from common.language import Sentence, english
-from evaluation.run import PREPARING, Evaluation, Progress, Status
+from evaluation.run import PREPARING, Evaluation, Progress, Status, read_progress
+from models.base import DEFAULT_BASE, EMBEDDED
+from models.hardware import find_gpus
 
 WRITE_SECONDS = 1.0
 MIN_MEASURED = 8  # results
+# of one model on two CPU cores: its loss, and an answer of 64 tokens
+SECONDS_A_QUESTION = {EMBEDDED: 0.6, DEFAULT_BASE: 5.0}
 
 
 class Work(NamedTuple):
@@ -91,3 +100,19 @@ class Pace:
         eta = self.eta_seconds() if self._status == "running" else None
         self.evaluation.write_progress(Progress(self._status, self._activity, self.done, self.total, eta))
         self._written_at = time.monotonic()
+
+
+def seconds_a_question(evaluations: Iterable[Evaluation], base: str) -> float | None:
+    """Return how long one model took for a question in the first of these evaluations that has ended on the base of this choice.
+
+    Without one a guess for a CPU, None on a GPU.
+    """
+    for evaluation in evaluations:
+        versions = evaluation.versions()
+        if not versions or versions["base"] != base or read_progress(evaluation).status != "done":
+            continue
+        with suppress(OSError, UserError):  # deleted meanwhile, or damaged
+            asked = sum(one["asked"] for one in versions["test_sets"].values()) * len(evaluation.config().candidates)
+            if asked:  # none, where all rows stand in the training data
+                return (evaluation.table_file.stat().st_mtime - evaluation.config_file.stat().st_mtime) / asked
+    return None if find_gpus() else SECONDS_A_QUESTION[EMBEDDED if base == EMBEDDED else DEFAULT_BASE]

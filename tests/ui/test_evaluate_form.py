@@ -7,8 +7,8 @@ import pytest
 from common.errors import UserError
 from common.paths import evaluations_folder
 from data.test_sets import BUNDLED
+from evaluation import pace
 from tests.ui.evaluations import put_adapter, put_evaluation
-from ui.evaluate import form
 from ui.evaluate.form import adapter_choices, form_config, plan_html, set_views
 from ui.evaluate.own_sets import data_settings
 
@@ -66,8 +66,8 @@ def test_the_line_beside_the_button_says_how_many_questions_and_about_how_long(m
     assert "Train an adapter" in plan_html("local", [], False, ["general"], 0)
     put_adapter()
     assert "Choose an adapter and a test set" in plan_html("local", [], False, ["general"], 0)
-    monkeypatch.setattr(form, "find_gpus", list)
-    monkeypatch.setattr(form, "SECONDS_A_QUESTION", dict.fromkeys(form.SECONDS_A_QUESTION, 10.0))
+    monkeypatch.setattr(pace, "find_gpus", list)
+    monkeypatch.setattr(pace, "SECONDS_A_QUESTION", dict.fromkeys(pace.SECONDS_A_QUESTION, 10.0))
     assert "23 questions for each of 2 models. About 8 min." in plan_html("local", ["coach"], False, ["run:coach"], 0)
     assert "6 questions for each of 3 models. About 3 min." in plan_html("local", ["coach"], True, ["run:coach"], 6)
     put_evaluation("last", count=10, seconds=100)
@@ -75,7 +75,7 @@ def test_the_line_beside_the_button_says_how_many_questions_and_about_how_long(m
     put_evaluation("damaged").config_file.write_text("- 1")
     assert "About 4 min." in plan_html("local", ["coach"], False, ["run:coach"], 0), "one that is damaged tells nothing"
     shutil.rmtree(evaluations_folder())
-    monkeypatch.setattr(form, "find_gpus", lambda: ["one"])
+    monkeypatch.setattr(pace, "find_gpus", lambda: ["one"])
     assert "About" not in plan_html("local", ["coach"], False, ["run:coach"], 0), "nothing was measured on this GPU"
 
 

@@ -1,6 +1,5 @@
 """The form of the Evaluate tab: what is compared, on what, and everything else under Advanced; and the config it makes."""
 
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,11 +11,10 @@ from common.language import _, joined, n_, said
 from common.words import duration
 from data.test_sets import list_test_sets
 from evaluation.config import ADAPTER, BASE, FEW_SHOT, RUN, EvaluationConfig
-from evaluation.run import list_evaluations, read_progress
+from evaluation.pace import seconds_a_question
+from evaluation.run import list_evaluations
 from evaluation.scores import SCORES
 from evaluation.start import DEFAULT_TEST_SETS
-from models.base import DEFAULT_BASE, EMBEDDED
-from models.hardware import find_gpus
 from runs.history import run_of
 from ui.evaluate.own_sets import OwnSets, build_own_sets
 from ui.long_lists import MAX_LISTED_ENTRIES, Choice
@@ -31,8 +29,6 @@ LABELS = {  # of the settings under Advanced
     "seed": _("Seed"),
     "format_rule": _("Rule for the format"),
 }
-# of one model on two CPU cores: its loss, and an answer of 64 tokens
-SECONDS_A_QUESTION = {EMBEDDED: 0.6, DEFAULT_BASE: 5.0}
 START_FIRST = _("Train an adapter, or add one in the Adapters tab: then it can be compared with its base here.")
 
 
@@ -157,25 +153,10 @@ def plan_html(
         count,
         models=models,
     )
-    seconds = _seconds_a_question(owner, adapters)
+    base = next((one.base_choice for one in read_some(adapters, owner)), "")
+    seconds = seconds_a_question(list_evaluations(owner), base)
     time = _("About {time}.", time=duration(seconds * count * models)) if seconds else ""
     return hint_html(joined([words, time]))
-
-
-def _seconds_a_question(owner: str, adapters: list[str]) -> float | None:
-    """Return how long one model took for a question in the last evaluation on the same base; without one a guess for a CPU."""
-    bases = [one.base_choice for one in read_some(adapters, owner)][:1]
-    for evaluation in list_evaluations(owner):
-        versions = evaluation.versions()
-        if not versions or versions["base"] not in bases or read_progress(evaluation).status != "done":
-            continue
-        with suppress(OSError, UserError):  # deleted meanwhile, or damaged
-            asked = sum(one["asked"] for one in versions["test_sets"].values()) * len(evaluation.config().candidates)
-            if asked:  # none, where all rows stand in the training data
-                return (evaluation.table_file.stat().st_mtime - evaluation.config_file.stat().st_mtime) / asked
-    if find_gpus():
-        return None
-    return SECONDS_A_QUESTION[EMBEDDED if EMBEDDED in bases else DEFAULT_BASE]
 
 
 def names_in(value: object) -> list[str]:
