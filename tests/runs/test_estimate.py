@@ -23,8 +23,8 @@ from runs.forecast.estimate import (
     predicted_memory,
     record_estimate,
 )
-from runs.forecast.plan import evaluated_rows, facts_in, plan_steps, tokens_a_test_set
-from runs.forecast.presets import forecast_of_presets
+from runs.forecast.plan import DataFacts, evaluated_rows, facts_in, plan_steps, tokens_a_test_set
+from runs.forecast.presets import forecast_each, forecast_of_presets
 from runs.forecast.speed import Speed
 from runs.presets import DEFAULT, PRESETS, QUICK, THOROUGH, preset_values
 from runs.resolve import ResolvedConfig, TrainingWords, training_in_words
@@ -85,7 +85,7 @@ def test_time_and_memory_of_each_preset_are_known_at_once(hardware):
     found = forecast_of_presets(resolved, EXAMPLE_FACTS)
     assert time.process_time() - began < 0.3
     assert found[QUICK].seconds < found[DEFAULT].seconds < found[THOROUGH].seconds
-    assert all(10**9 < one.memory_bytes < 2 * 10**10 and not one.is_measured for one in found.values())
+    assert all(10**9 < one.memory.total < 2 * 10**10 and not one.is_measured for one in found.values())
     assert forecast_of_presets(resolved, None) == {}, "no row is known"
 
 
@@ -98,6 +98,16 @@ def test_what_was_measured_takes_the_place_of_a_guess(monkeypatch):
     assert found[DEFAULT].seconds == estimate_time(TrainConfig(), EXAMPLE_FACTS, FAST)
     faster = guessed[DEFAULT].seconds / found[DEFAULT].seconds  # which holds for the guesses of the others, too
     assert guessed[QUICK].seconds / found[QUICK].seconds == pytest.approx(faster, rel=0.05) != 1
+
+
+def test_each_of_several_trainings_has_its_own_rows_and_memory():
+    base = Base("embedded", "SmolLM2", None, "")
+    few: DataFacts = {**EXAMPLE_FACTS, "train_rows": 22, "tokens": 2274, "trained_tokens": 1516}
+    wanted = {"all": (TrainConfig(), EXAMPLE_FACTS), "few": (TrainConfig(), few), "r 1": (TrainConfig(lora_r=1), few)}
+    found = forecast_each(wanted, base, CPU)
+    assert 5 < found["all"].seconds / found["few"].seconds < 11
+    assert found["few"].memory.fits and found["few"].memory.total > found["r 1"].memory.total
+    assert forecast_each(wanted, Base("hub", "o/unknown", None, ""), CPU) == {}, "its shape is not known"
 
 
 def test_the_plan_says_how_many_weights_are_trained_and_their_share():

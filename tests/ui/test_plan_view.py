@@ -10,6 +10,7 @@ from models.family import TINYLLAMA_SHAPE
 from models.hardware import Hardware
 from runs.config import TrainConfig
 from runs.forecast.estimate import EXAMPLE_FACTS, estimate
+from runs.forecast.memory import Memory
 from runs.forecast.presets import Forecast
 from runs.presets import DEFAULT, THOROUGH, preset_values
 from runs.resolve import resolve
@@ -51,13 +52,16 @@ def test_on_a_priced_space_the_plan_tells_the_cost_as_a_sentence():
     assert re.search(wanted, shown), shown
 
 
+THREE_GIB = Memory({}, 3 * 2**30, 2**40)
+
+
 @pytest.mark.parametrize(
     ("forecasts", "lines"),
     [
         (None, ["Estimating time", "and memory ..."]),
         ({}, ["Time and memory", "not known yet"]),
-        ({DEFAULT: Forecast(240, 3 * 2**30, True)}, ["about 4 min", "3.0 GiB of memory"]),
-        ({DEFAULT: Forecast(240, 3 * 2**30, False)}, ["4 min, estimated", "3.0 GiB of memory"]),
+        ({DEFAULT: Forecast(240, THREE_GIB, True)}, ["about 4 min", "3.0 GiB of memory"]),
+        ({DEFAULT: Forecast(240, THREE_GIB, False)}, ["4 min, estimated", "3.0 GiB of memory"]),
     ],
 )
 def test_a_preset_says_what_it_takes_and_whether_that_was_measured(forecasts, lines):

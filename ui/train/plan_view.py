@@ -43,7 +43,7 @@ def preset_choices(forecasts: Mapping[str, Forecast] | None) -> list[tuple[str, 
         elif forecast := forecasts.get(preset):
             time = duration(forecast.seconds)
             about = _("about {time}", time=time) if forecast.is_measured else _("{time}, estimated", time=time)
-            takes = f"{about}\n{_('{size} of memory', size=_gib(forecast.memory_bytes))}"
+            takes = f"{about}\n{_('{size} of memory', size=_gib(forecast.memory.total))}"
         choices.append((f"{said(preset)}\n{takes}\n{said(HELP[preset])}", preset))
     return choices
 
