@@ -1,12 +1,18 @@
-"""Opens zips that nobody has to trust: their list of files is bounded before zipfile reads it, and no member grows by itself."""
+"""Opens zips that nobody has to trust: their list of files is bounded before zipfile reads it, and no member grows by itself.
+
+with open_zip(file, 100, hint) as source:
+    for name, member in files_of(source, hint).items():
+        extract(source, member, folder / known[name], MAX_FILE_BYTES, UserError(...))
+"""
 
 import lzma
 import os
 import re
+import stat
 import struct
 import zipfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from common.errors import UserError
@@ -16,6 +22,7 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 END, END_64 = b"PK\x05\x06", b"PK\x06\x07"  # where the list of files is said to be, and to be in very large zips
 MAX_ENDING_BYTES = 20 + 22 + (1 << 16)
 MAX_ENTRY_BYTES = 1000  # of the list of files, a member
+BLOCK_BYTES = 1 << 20
 # what zipfile and its decompressors raise for a file that somebody bent
 BROKEN = (
     zipfile.BadZipFile,
@@ -68,3 +75,40 @@ def _check_directory(file: BinaryIO, max_members: int, hint: str) -> None:
     is_large = any(ending[max(0, place - 20) : place].startswith(END_64) for place in places)
     if is_large or max(sizes, default=0) > max_members * MAX_ENTRY_BYTES:
         raise UserError(_("The zip holds thousands of files."), hint)
+
+
+def files_of(source: zipfile.ZipFile, hint: str) -> dict[str, zipfile.ZipInfo]:
+    """Return the files of a zip by their names.
+
+    Raises UserError, with this hint, for a name that leads outside, for a link, and for a file that is there twice.
+    """
+    found: dict[str, zipfile.ZipInfo] = {}
+    for member in source.infolist():
+        if member.is_dir():
+            continue
+        path = PurePosixPath(member.filename)
+        if path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in member.filename:
+            words = _("The zip contains '{name}', a path that leads outside it.", name=member.filename[:80])
+            raise UserError(words, hint)
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise UserError(_("'{name}' in the zip is a link.", name=member.filename[:80]), hint)
+        if path.as_posix() in found:
+            raise UserError(_("The zip contains a file twice."), hint)
+        found[path.as_posix()] = member
+    return found
+
+
+def extract(source: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, max_bytes: int, refusal: UserError) -> None:
+    """Write one member to a new file. Raises `refusal` for more than `max_bytes`.
+
+    zipfile stops at the declared size, which is checked first; written bytes are counted as well.
+    """
+    if member.file_size > max_bytes:
+        raise refusal
+    written = 0
+    with source.open(member) as reader, open(target, "xb") as writer:
+        while block := reader.read(BLOCK_BYTES):
+            written += len(block)
+            if written > max_bytes:
+                raise refusal
+            writer.write(block)

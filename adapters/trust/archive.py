@@ -6,10 +6,9 @@ a name is refused whole. Sizes are counted while bytes are written, whatever the
 
 import os
 import shutil
-import stat
 import zipfile
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from adapters.library import CONFIG, WEIGHTS
 from adapters.trust.check import FILES, GET_AGAIN, MAX_BYTES, PICKLES, max_bytes, require_object
@@ -18,12 +17,11 @@ from adapters.trust.folders import choose_folder, initial_folder, parent_of
 from adapters.trust.plain import INITIAL, takes_from_base
 from common.errors import UserError
 from common.language import _
-from common.zips import BROKEN, open_zip
+from common.zips import BLOCK_BYTES, BROKEN, extract, files_of, open_zip
 
 MAX_MEMBERS = 1000
 MAX_DEPTH = 4  # of folders in a folder
 MAX_RATIO = 20  # weights hardly get smaller, words five times
-BLOCK = 1 << 20
 
 
 def unpack(archive: Path, folder: Path, wanted: str = "") -> list[str]:
@@ -33,16 +31,12 @@ def unpack(archive: Path, folder: Path, wanted: str = "") -> list[str]:
     """
     try:
         with open_zip(archive, MAX_MEMBERS, _("That is not an adapter.")) as source:
-            listed = [member for member in source.infolist() if not member.is_dir()]
-            _check_members(listed)
-            members = {PurePosixPath(member.filename).as_posix(): member for member in listed}
-            if len(members) != len(listed):
-                raise UserError(_("The zip contains a file twice."), NOT_IMPORTED)
+            members = files_of(source, NOT_IMPORTED)
 
-            def extract(name: str, target: Path) -> None:
+            def copy(name: str, target: Path) -> None:
                 _extract(source, members[name], target)
 
-            taken = _take(set(members), wanted, _("The zip"), folder, extract)
+            taken = _take(set(members), wanted, _("The zip"), folder, copy)
     except BROKEN as error:
         if isinstance(error, OSError) and error.errno:
             words = _("The zip cannot be unpacked ({error}).", error=os.strerror(error.errno))
@@ -69,31 +63,11 @@ def _take(files: set[str], wanted: str, where: str, folder: Path, copy: Callable
     return taken
 
 
-def _check_members(members: list[zipfile.ZipInfo]) -> None:
-    """Raise UserError for names that lead outside and for links."""
-    for member in members:
-        path = PurePosixPath(member.filename)
-        if path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in member.filename:
-            words = _("The zip contains '{name}', a path that leads outside it.", name=member.filename[:80])
-            raise UserError(words, NOT_IMPORTED)
-        if stat.S_ISLNK(member.external_attr >> 16):
-            raise UserError(_("'{name}' in the zip is a link.", name=member.filename[:80]), NOT_IMPORTED)
-
-
 def _extract(source: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    """Write one member. zipfile stops at the declared size, which is checked first; written bytes are counted as well."""
-    name = target.name
-    most = min(max_bytes(name), max(BLOCK, MAX_RATIO * member.compress_size))
-    refusal = UserError(_("'{name}' in the zip unpacks to far more than an adapter holds.", name=name), NOT_IMPORTED)
-    if member.file_size > most:
-        raise refusal
-    written = 0
-    with source.open(member) as reader, open(target, "xb") as writer:
-        while block := reader.read(BLOCK):
-            written += len(block)
-            if written > most:
-                raise refusal
-            writer.write(block)
+    """Write one member, of as many bytes as an adapter's file of that name can have."""
+    most = min(max_bytes(target.name), max(BLOCK_BYTES, MAX_RATIO * member.compress_size))
+    words = _("'{name}' in the zip unpacks to far more than an adapter holds.", name=target.name)
+    extract(source, member, target, most, UserError(words, NOT_IMPORTED))
 
 
 def copy_folder(source: Path, folder: Path, wanted: str = "") -> list[str]:
