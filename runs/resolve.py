@@ -6,8 +6,10 @@ it runs.
 """
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from adapters.library import adapter_title
 from common.errors import UserError
@@ -51,6 +53,16 @@ def resolve(
     config.precision_on(hardware.has_gpu)  # refuses what this machine cannot compute in
     base = choose(config.base, config.base_revision)
     return ResolvedConfig(in_own_precision(config, base), base, hardware)
+
+
+def base_in_minute(choice: str, revision: str | None) -> Base:
+    """Choose a base for a plan: each is looked up once a minute, because the Hub may be slow and each key stroke plans anew."""
+    return _base_of_minute(choice, revision, int(time.time() // 60))
+
+
+@lru_cache(maxsize=256)
+def _base_of_minute(choice: str, revision: str | None, minute: int) -> Base:
+    return choose_base(choice, revision)
 
 
 @dataclass(frozen=True)

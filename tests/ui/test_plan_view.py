@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+import runs.resolve
 from common.errors import UserError
 from models.family import TINYLLAMA_SHAPE
 from models.hardware import Hardware
@@ -15,7 +16,6 @@ from runs.forecast.presets import Forecast
 from runs.presets import DEFAULT, THOROUGH, preset_values
 from runs.resolve import resolve
 from tests.runs.test_estimate import FAST
-from ui.train import plan_events
 from ui.train.plan_events import estimate_of, plan_views, preset_of
 from ui.train.plan_view import plan_html, preset_choices
 
@@ -41,7 +41,7 @@ def test_a_plan_is_of_what_a_start_would_take(monkeypatch):
     with pytest.raises(UserError, match="16 is too high; the maximum on this machine is 15"):
         plan_views(TrainConfig(base="embedded", max_minutes=16), None, "local")
     resolved = resolve(TrainConfig(base="embedded"))
-    monkeypatch.setattr(plan_events, "choose_base", lambda *choice: pytest.fail("it was chosen"))
+    monkeypatch.setattr(runs.resolve, "choose_base", lambda *choice: pytest.fail("it was chosen"))
     assert estimate_of(resolved, None, "local").memory.available == resolved.hardware.available_bytes
 
 

@@ -2,8 +2,6 @@
 
 import html
 import json
-import time
-from functools import lru_cache
 
 import gradio as gr
 
@@ -11,7 +9,7 @@ from adapters.pull import open_adapter
 from common.errors import UserError
 from common.language import _, joined
 from data.check import check
-from models.base import Base, choose_base, shape_for
+from models.base import shape_for
 from runs.bundle import shell_command
 from runs.config import EXAMPLE, TrainConfig
 from runs.fields import Problem, label_of
@@ -23,7 +21,7 @@ from runs.forecast.speed import from_earlier_runs, known, measure
 from runs.machines.command import launch_plan, memory_place
 from runs.presets import PRESETS, preset_values
 from runs.queue import launch
-from runs.resolve import ResolvedConfig, resolve, training_in_words
+from runs.resolve import ResolvedConfig, base_in_minute, resolve, training_in_words
 from runs.run import Run
 from ui.background import with_progress
 from ui.events import QUIET, Wiring
@@ -67,17 +65,6 @@ def facts_of(config: TrainConfig, looked_at: Checked | None) -> DataFacts | None
     return EXAMPLE_FACTS if config.data == EXAMPLE else None
 
 
-@lru_cache(maxsize=256)
-def _base_in_minute(choice: str, revision: str | None, minute: int) -> Base:
-    """Return the base of a choice; cached by the number of the minute."""
-    return choose_base(choice, revision)
-
-
-def resolve_in_minute(config: TrainConfig) -> ResolvedConfig:
-    """Resolve for a plan: its base is looked up once a minute, because the Hub may be slow and each key stroke plans anew."""
-    return resolve(config, lambda choice, revision: _base_in_minute(choice, revision, int(time.time() // 60)))
-
-
 def estimate_of(resolved: ResolvedConfig, looked_at: Checked | None, owner: str) -> Estimate | None:
     """Return steps, memory and time of a start; None while the data or the base's shape is not known."""
     config, base, hardware = resolved.config, resolved.base, resolved.hardware
@@ -94,7 +81,7 @@ def plan_views(config: TrainConfig, looked_at: Checked | None, owner: str) -> li
     problems = config.problems()
     if problems:
         return _unknown_plan(problems, texts)
-    resolved = resolve_in_minute(config)
+    resolved = resolve(config, base_in_minute)
     config, base, hardware = resolved.config, resolved.base, resolved.hardware
     found, warnings = estimate_of(resolved, looked_at, owner), problems_html(advice(config))
     start = launch_plan(config, hardware)
@@ -194,7 +181,7 @@ def wire_plan(tab: TrainTab) -> Wiring:
 
     @shown
     def on_measure(token: gr.OAuthToken | None, key, looked_at, *values):
-        resolved = resolve_in_minute(form_config(tab.names, owner_of(key, token), values))
+        resolved = resolve(form_config(tab.names, owner_of(key, token), values), base_in_minute)
         config, hardware = resolved.config, resolved.hardware
         shape, facts = shape_for(resolved.base), facts_of(config, looked_at)
         if facts is None:
@@ -222,7 +209,7 @@ def _wire_backup(tab: TrainTab, inputs: list) -> None:
             return gr.HTML("", visible=False)
         visitor = visitor_of(key, token)
         config = form_config(tab.names, visitor.owner, values)
-        found = None if config.problems() else estimate_of(resolve_in_minute(config), looked_at, visitor.owner)
+        found = None if config.problems() else estimate_of(resolve(config, base_in_minute), looked_at, visitor.owner)
         ends_at, seconds = token.expires_at if token else None, found.seconds if found else None
         return gr.HTML(backup_words(config.name, visitor, ends_at, seconds), visible=True)
 
@@ -244,7 +231,7 @@ def _wire_changes(tab: TrainTab, inputs: list) -> None:
     @shown
     def on_fit(token: gr.OAuthToken | None, key, looked_at, *values):
         owner = owner_of(key, token)
-        found = estimate_of(resolve_in_minute(form_config(tab.names, owner, values)), looked_at, owner)
+        found = estimate_of(resolve(form_config(tab.names, owner, values), base_in_minute), looked_at, owner)
         return changed_form(tab.names, (found.make_it_fit if found else None) or {})
 
     @shown
