@@ -29,6 +29,16 @@ def test_machines_and_prices_are_the_hubs_own_and_else_those_of_its_documentatio
     assert "documentation of 2026-11-25" in plan("t4-small", 60, 5, alice.token).sentence()
 
 
+def test_each_machine_has_the_cards_and_the_memory_that_its_description_says(hub, alice):
+    hub.fail("GET", "/api/jobs/hardware", 404)
+    found = {flavor.name: flavor.hardware() for flavor in flavors(alice.token)}
+    assert all(len(found[name].gpus) == price.gpus for name, price in JOBS.items())
+    assert all(gpu.compute_capability and gpu.memory_bytes for machine in found.values() for gpu in machine.gpus)
+    card = found["l4x4"].gpus[0]
+    assert card.compute_capability == 8.9 and card.memory_bytes == found["l4x4"].available_bytes == 24 * 10**9
+    assert found["cpu-upgrade"].cpu_count == 8 and found["cpu-upgrade"].available_bytes == 32 * 10**9
+
+
 def test_a_plan_says_the_most_that_it_can_cost(alice, agreed):
     assert agreed.most_dollars == 3.00 and "$3.00 at most" in agreed.sentence() and "60 minutes" in agreed.sentence()
     with pytest.raises(UserError, match=r"can cost \$3.00, but your limit is \$2.99.*59 minutes"):
