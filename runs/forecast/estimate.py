@@ -103,16 +103,10 @@ class Estimate:
 
     def sentence(self) -> Sentence:
         """Return the estimate in words, in one line."""
-        plan, memory = self.plan, self.memory
+        plan = self.plan
         rows = n_("{count:,} example", "{count:,} examples", plan.effective_batch)
-        words = {"size": memory.total / 1e9, "free": memory.available / 1e9}
-        if self.on_gpu:
-            needs = _("It needs about {size:.1f} GB of GPU memory; {free:.1f} GB are free.", **words)
-        else:
-            needs = _("It needs about {size:.1f} GB of RAM; {free:.1f} GB are free.", **words)
-        parts: list[str] = [_("{plan}, {examples} per step.", plan=plan.sentence(), examples=rows), needs]
-        if not memory.fits:
-            parts.append(_("That is too little."))
+        steps = _("{plan}, {examples} per step.", plan=plan.sentence(), examples=rows)
+        parts: list[str] = [steps, memory_words(self.memory, self.on_gpu)]
         if self.seconds is not None:
             parts.append(_("Training takes about {time}.", time=duration(self.seconds)))
         if self.cost:
@@ -125,6 +119,16 @@ class Estimate:
         values = asdict(self)
         del values["on_gpu"]
         return {**values, "memory": {**values["memory"], "fits": self.memory.fits}, "sentence": self.sentence()}
+
+
+def memory_words(memory: Memory, on_gpu: bool) -> Sentence:
+    """Return what a run needs and what is free, and whether that is too little."""
+    words = {"size": memory.total / 1e9, "free": memory.available / 1e9}
+    if on_gpu:
+        needs = _("It needs about {size:.1f} GB of GPU memory; {free:.1f} GB are free.", **words)
+    else:
+        needs = _("It needs about {size:.1f} GB of RAM; {free:.1f} GB are free.", **words)
+    return needs if memory.fits else joined([needs, _("That is too little.")])
 
 
 def estimate(
