@@ -18,6 +18,7 @@ import platform
 import shlex
 import sys
 import zipfile
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypedDict
@@ -79,20 +80,32 @@ def shell_command(source: Run | TrainConfig) -> str:
 
 def write_bundle(run: Run, destination: Path, include_data: bool = False) -> Path:
     """Write `<id>.zip`, in English, into the folder `destination`; returns the file."""
-    destination.mkdir(parents=True, exist_ok=True)
-    final = destination / f"{run.id}.zip"
-    partial = destination / f"{run.id}.zip.partial-{os.getpid()}"
     files = [*(_files(run.data_folder) if include_data else []), *_files(run.init_adapter_folder)]
     files += [run.folder / USER_FILE] if (run.folder / USER_FILE).is_file() else []
+    with language(ENGLISH):
+        state = read_state(run)
+        found: dict[str, str | bytes | Path] = {**_texts(run, state, include_data)}
+        if picture := draw_losses(state.curve("losses"), state.curve("eval_losses"), state.kept_place):
+            found["loss.png"] = picture
+    found |= {file.relative_to(run.folder).as_posix(): file for file in files}
+    return write_zip(destination, run.id, found)
+
+
+def write_zip(destination: Path, name: str, contents: Mapping[str, str | bytes | Path]) -> Path:
+    """Write `name.zip` into the folder `destination` in one step; returns the file.
+
+    Its contents lie in a folder `name`: texts without what is private of this machine, bytes, and copies of files as they are.
+    """
+    destination.mkdir(parents=True, exist_ok=True)
+    final = destination / f"{name}.zip"
+    partial = destination / f"{name}.zip.partial-{os.getpid()}"
     try:
-        with language(ENGLISH), zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-            state = read_state(run)
-            for name, text in _texts(run, state, include_data).items():
-                archive.writestr(f"{run.id}/{name}", redact(text))
-            if picture := draw_losses(state.curve("losses"), state.curve("eval_losses"), state.kept_place):
-                archive.writestr(f"{run.id}/loss.png", picture)
-            for file in files:
-                archive.write(file, f"{run.id}/{file.relative_to(run.folder).as_posix()}")
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            for place, content in contents.items():
+                if isinstance(content, Path):
+                    archive.write(content, f"{name}/{place}")
+                else:
+                    archive.writestr(f"{name}/{place}", redact(content) if isinstance(content, str) else content)
         os.replace(partial, final)
     finally:
         partial.unlink(missing_ok=True)
@@ -109,8 +122,7 @@ def _texts(run: Run, state: RunState, include_data: bool) -> dict[str, str]:
     data = "\nThe data is not in here: put it where the command says.\n" if flags else ""
     times = {"queued_at": state.queued_at, "started_at": state.started_at, "ended_at": state.ended_at}
     published = read_object(place_of(run) / "metrics.json").get("versions")  # else the packages of now
-    system = {"system": platform.system(), "release": platform.release(), "machine": platform.machine()}
-    made_with = {"packages": published or versions(), "platform": system, "hardware": state.metrics.get("hardware")}
+    made_with = {"packages": published or versions(), "platform": system(), "hardware": state.metrics.get("hardware")}
     return {
         "README.txt": README.format(
             title=f"{title_of(run)}\n{labels.words()}".rstrip(),
@@ -126,9 +138,9 @@ def _texts(run: Run, state: RunState, include_data: bool) -> dict[str, str]:
             base_reason="",
             test_sets=", ".join(name for name in config.tested() if name in BUNDLED),  # who runs it again has no others
         ).to_yaml(),
-        "fingerprint.json": _json(fingerprint(run, state.metrics)),
-        "versions.json": _json(made_with),
-        "metrics.json": _json(
+        "fingerprint.json": in_json(fingerprint(run, state.metrics)),
+        "versions.json": in_json(made_with),
+        "metrics.json": in_json(
             {"status": state.status, "message": state.message, "code": state.code, **times, **state.metrics}
         ),
         "events.jsonl": _end_of(run.events_file),
@@ -145,7 +157,13 @@ def _elsewhere(config: TrainConfig, name: str) -> str:
     return as_text(replace(one, place=place) for one, place in zip(sets, moved, strict=True))
 
 
-def _json(value: object) -> str:
+def system() -> dict[str, str]:
+    """Return the operating system and the kind of processor, without a name of this machine."""
+    return {"system": platform.system(), "release": platform.release(), "machine": platform.machine()}
+
+
+def in_json(value: object) -> str:
+    """Return a value as the text of a file."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
