@@ -1,0 +1,51 @@
+"""The jobs of `python -m evaluation.experiments` on claims: what is known, their ready experiments, what an experiment says."""
+
+import argparse
+import textwrap
+
+from common.command_line import add_job, printable
+from common.errors import UserError
+from common.language import _, joined
+from evaluation.experiments.config import OWN_SETTINGS
+from evaluation.experiments.experiment import find_experiment
+from evaluation.experiments.notes import NOTES, find_note
+from evaluation.experiments.start import start
+from evaluation.experiments.verdicts import FINDINGS, verdicts
+from runs.commands import given_settings
+from runs.config import TrainConfig
+from trainer.__main__ import add_settings
+
+
+def add_note_jobs(jobs) -> None:
+    """Add `notes`, `settle` and `verdicts` to the subparsers of `python -m evaluation.experiments`."""
+    add_job(jobs, "notes", _notes, _("claims about tuning, and what is known of each"))
+    words = _("start the ready experiment that settles a claim")
+    add_settings(add_job(jobs, "settle", _settle, words, named="CLAIM"), without=OWN_SETTINGS)
+    add_job(jobs, "verdicts", _verdicts, _("what an experiment says of the claims"), named="ID")
+
+
+def _notes(options: argparse.Namespace) -> int:
+    for note in NOTES:
+        needs = {"": "", "gpu": _("It needs a GPU."), "gpus": _("It needs several GPUs.")}[note.needs]
+        print(joined([f"{note.id:16}", note.claim, needs]))
+        print(
+            textwrap.indent(joined([note.known, note.measured, note.command and f"`{note.command}`"], "\n"), " " * 17)
+        )
+    return 0
+
+
+def _settle(options: argparse.Namespace) -> int:
+    note, given = find_note(options.name), given_settings(options)
+    values = TrainConfig.from_dict(given).to_dict()
+    config = note.config({name: values[name] for name in given})
+    if config is None:
+        raise UserError(_("No experiment measures this, a script does."), _("Run `{command}`.", command=note.command))
+    experiment = start(config)
+    print(_("Experiment {name} in {folder}", name=experiment.id, folder=str(experiment.folder)))
+    return 0
+
+
+def _verdicts(options: argparse.Namespace) -> int:
+    for note, settled in verdicts(find_experiment(options.name)):
+        print(printable(f"{note.claim} {FINDINGS[settled.finding]}. {settled.words}"))
+    return 0
