@@ -16,13 +16,18 @@
 
     print(studio.push(adapter, progress=print).url)                # private, unless private=False
 
-Training and evaluation run in processes of their own and go on when the notebook is closed: `studio.Training(run)` follows again.
+    grid = studio.experiment(vary={"method": ["none", "lora", "full"]}, seeds=[1, 2, 3], settings={"max_steps": 20})
+    for entry in grid.wait():                                      # arms x seeds on one split; files in its results_folder
+        print(entry.arm, entry.test_set, entry.score, entry.mean, entry.low, entry.high, entry.is_best)
+
+All three run in processes of their own and go on when the notebook is closed: `studio.Training(run)` follows again.
 What a person can fix is raised as a `UserError`, which says what to do.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 from adapters.library import Adapter, find_adapter
 from adapters.package import PushOptions
@@ -32,6 +37,12 @@ from chat.engine import Engine, Model, Reply, Sampling
 from common.errors import UserError
 from common.language import _, joined
 from evaluation.config import EvaluationConfig
+from evaluation.experiments.config import ExperimentConfig
+from evaluation.experiments.experiment import Experiment
+from evaluation.experiments.notes import Note
+from evaluation.experiments.start import start as start_experiment
+from evaluation.experiments.table import Entry, read_entries
+from evaluation.experiments.verdicts import Settled, verdicts
 from evaluation.results import Line
 from evaluation.run import Evaluation, Progress, read_progress
 from evaluation.start import default_config, keep_file, request_stop, start
@@ -47,15 +58,32 @@ POLL_SECONDS = 0.5
 __all__ = [
     "Chat",
     "Evaluating",
+    "Experimenting",
     "Sampling",
     "TrainConfig",
     "Training",
     "UserError",
     "chat",
     "evaluate",
+    "experiment",
     "push",
     "train",
 ]
+
+Moment = TypeVar("Moment", RunState, Progress)
+
+
+def _until_it_ends(read: Callable[[], Moment]) -> Iterator[Moment]:
+    """Yield what `read` returns each time that it has changed, until nothing runs any more."""
+    before = None
+    while True:
+        now = read()
+        if now != before:
+            yield now
+        if not now.is_running:
+            return
+        before = now
+        time.sleep(POLL_SECONDS)
 
 
 class Training:
@@ -70,16 +98,11 @@ class Training:
         return read_state(self.run)
 
     def __iter__(self) -> Iterator[RunState]:
-        before = None
-        while True:
+        def read() -> RunState:
             advance_if_possible()  # it may wait in the queue behind another run
-            state = self.state
-            if state != before:
-                yield state
-            if not state.is_running:
-                return
-            before = state
-            time.sleep(POLL_SECONDS)
+            return self.state
+
+        return _until_it_ends(read)
 
     def stop(self) -> None:
         """Ask the run to save what it learned and end."""
@@ -107,15 +130,7 @@ class Evaluating:
         return read_progress(self.evaluation)
 
     def __iter__(self) -> Iterator[Progress]:
-        before = None
-        while True:
-            progress = self.progress
-            if progress != before:
-                yield progress
-            if not progress.is_running:
-                return
-            before = progress
-            time.sleep(POLL_SECONDS)
+        return _until_it_ends(lambda: self.progress)
 
     def stop(self) -> None:
         """Ask it to end and keep what is there."""
@@ -127,6 +142,36 @@ class Evaluating:
         if progress.status not in ("done", "stopped"):
             raise UserError(progress.message, progress.hint)
         return read_table(self.evaluation)
+
+
+class Experimenting:
+    """An experiment in the app's home. Iterating yields its progress each time that it has changed, until it ends."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+
+    @property
+    def progress(self) -> Progress:
+        """Return what it does, as its files have it now."""
+        return read_progress(self.experiment)
+
+    def __iter__(self) -> Iterator[Progress]:
+        return _until_it_ends(lambda: self.progress)
+
+    def stop(self) -> None:
+        """Ask it to end and keep what is there."""
+        request_stop(self.experiment)
+
+    def wait(self) -> list[Entry]:
+        """Wait for the end and return the scores of all arms. Raises UserError when it, or one of its cells, failed."""
+        *_earlier, progress = self
+        if progress.status not in ("done", "stopped"):
+            raise UserError(progress.message, progress.hint)
+        return read_entries(self.experiment)
+
+    def verdicts(self) -> list[tuple[Note, Settled]]:
+        """Return what it says of the claims in docs/claims.md that its arms show."""
+        return verdicts(self.experiment)
 
 
 class Chat:
@@ -192,6 +237,17 @@ def evaluate(adapter: Adapter | str | None = None, **settings: object) -> Evalua
     config = EvaluationConfig.from_dict({**vars(default_config(adapter=name)), **settings})
     config = replace(config, test_sets=[keep_file(test_set) for test_set in config.test_sets])
     return Evaluating(start(config, token=token_of(None)))
+
+
+def experiment(config: ExperimentConfig | None = None, **settings: object) -> Experimenting:
+    """Start an experiment, by a config or by settings under their names in `evaluation/experiments/config.py`.
+
+    The ready one of a claim is `evaluation.experiments.notes.find_note("forgets-less").config({"base": "embedded"})`. Raises
+    UserError for settings that cannot be used.
+    """
+    if config is not None and settings:
+        raise TypeError("experiment() takes a config or settings, not both")
+    return Experimenting(start_experiment(config or ExperimentConfig.from_dict(settings)))
 
 
 def push(

@@ -9,6 +9,9 @@ import studio
 from chat.engine import Reply
 from common.errors import UserError
 from evaluation.config import EvaluationConfig
+from evaluation.experiments.config import ExperimentConfig
+from evaluation.experiments.experiment import Experiment
+from evaluation.experiments.table import Entry
 from evaluation.run import Evaluation, Progress
 from runs.run import Run, RunState
 from tests.evaluation.test_run import make_adapter
@@ -68,6 +71,27 @@ def test_a_script_evaluates_an_adapter_beside_its_base(monkeypatch, tmp_path):
     assert [progress.status for progress in evaluating] == ["running", "running", "failed"]
     with pytest.raises(UserError, match=r"No\. Try again\."):
         evaluating.wait()
+
+
+def test_a_script_starts_an_experiment_and_reads_its_scores_and_verdicts(monkeypatch, tmp_path):
+    started = []
+    states = [Progress("running"), Progress("done", done=2, total=2)]
+    entry = Entry("lora", "held-out", "loss", 2.0, 1.9, 2.1, 2, 40, False, False, [1.9, 2.1])
+    monkeypatch.setattr(studio, "start_experiment", lambda config: started.append(config) or Experiment(tmp_path))
+    monkeypatch.setattr(studio, "read_progress", lambda experiment: states.pop(0) if len(states) > 1 else states[0])
+    monkeypatch.setattr(studio, "read_entries", lambda experiment: [entry])
+    monkeypatch.setattr(studio, "verdicts", lambda experiment: [experiment.folder])
+    monkeypatch.setattr(studio, "POLL_SECONDS", 0)
+    grid = studio.experiment(vary={"method": ["none", "lora"]}, seeds=[1, 2])
+    assert started == [ExperimentConfig(vary={"method": ["none", "lora"]}, seeds=[1, 2])]
+    assert grid.wait() == [entry] and grid.verdicts() == [tmp_path]
+    grid.stop()
+    assert grid.experiment.stop_file.exists()
+    with pytest.raises(TypeError, match="not both"):
+        studio.experiment(started[0], seeds=[1])
+    states[:] = [Progress("failed", message="No.", hint="Try again.")]
+    with pytest.raises(UserError, match=r"No\. Try again\."):
+        grid.wait()
 
 
 @pytest.mark.slow
