@@ -8,7 +8,7 @@ ALL = $(RUN) -m pytest $(TWO) $(ALONE:%=--ignore %) $(ARGS) && $(RUN) -m pytest 
 LINT = $(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m ty check --output-format concise
 TESTS = $(if $(filter-out --all,$(ARGS)),$(RUN) -m pytest $(ARGS),$(ALL))
 
-.PHONY: help run check test demo setup lock bench bench-check
+.PHONY: help run check test demo setup lock bench bench-check paper
 
 help:                 ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -44,3 +44,6 @@ bench: setup          ## measure against what people would use instead; ARGS="--
 
 bench-check: setup    ## which ratios fell by more than 15 % below the kept ones
 	@$(RUN) -m benchmarks.bench --check $(ARGS)
+
+paper: setup          ## the table of experiments in benchmarks/results/paper; ARGS="--search" or "--rerun"
+	@$(RUN) -m benchmarks.paper $(ARGS)

@@ -6,12 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import bench, gpu, levers, precision, scale
+from benchmarks import bench, gpu, levers, paper, precision, scale
 from benchmarks.inputs import make_instructions
 from benchmarks.llama_cpp import LlamaCpp, find_llama_cpp
 from benchmarks.rows import faster, keep, read_results, within
 from benchmarks.train_speed import Job, Training, row_of
 from common.errors import UserError
+from evaluation.experiments.arms import arms_of
+from evaluation.experiments.experiment import Experiment
+from evaluation.experiments.notes import NOTES
+from evaluation.experiments.verdicts import Settled
+from evaluation.run import Progress
 
 SPEED, PAGE = faster("speed", 200.0, 100.0, "tokens/s", aim=1.7), within("page", 0.1, 0.3, "s")
 
@@ -74,6 +79,53 @@ def test_the_gpu_script_goes_on_where_it_stopped(tmp_path, monkeypatch):
     ready.append(True)
     assert gpu.main() == 0 and measured == ["one", "two", "three", "two", "three"]
     assert "| speed | 200 tokens/s |" in file.with_suffix(".md").read_text()
+
+
+def test_the_grid_of_the_paper_is_trained_at_the_rates_of_its_search(tmp_path, monkeypatch, capsys):
+    results, experiment, begun = tmp_path / "paper", Experiment(tmp_path / "experiment"), []
+    monkeypatch.setattr(paper, "RESULTS", results)
+    monkeypatch.setattr(paper, "RATES_FILE", results / "rates.yaml")
+    monkeypatch.setattr(paper, "begun", lambda config: begun.append(config) or (experiment, True))
+    monkeypatch.setattr(paper, "Experimenting", lambda experiment: [Progress("running", "Searching"), Progress("done")])
+    monkeypatch.setattr(paper, "read_progress", lambda experiment: Progress("done"))
+    monkeypatch.setattr(paper, "write_bundle", lambda experiment, folder: (folder / "paper.zip").touch())
+    monkeypatch.setattr(paper, "verdicts", lambda experiment: [(NOTES[0], Settled("supported", "Better."))])
+    experiment.results_folder.mkdir(parents=True)
+    (experiment.results_folder / "table.md").touch()
+    assert paper.main([]) == 1 and "Search them first" in capsys.readouterr().err
+    trained = [arm.id for arm in arms_of(paper.GRID) if arm.is_trained]
+    searched = {arm: {"losses": {"0.005": 2.0}, "chosen": 5e-3} for arm in trained}
+    experiment.rates_file.write_text(json.dumps(searched | {trained[0]: {"losses": {}, "chosen": None}}))
+    assert paper.main(["--search"]) == 1 and "not at its end" in capsys.readouterr().err
+    experiment.rates_file.write_text(json.dumps(searched))
+    assert paper.main(["--search"]) == 0 and "a better one may lie beyond" in capsys.readouterr().out
+    assert experiment.stop_file.exists(), "what comes after the search is the grid's"
+    assert paper.main([]) == 0
+    for config in begun:
+        config.check()
+    assert begun[-1].found_rates == dict.fromkeys(trained, 5e-3)
+    assert {file.name for file in results.iterdir()} == {"rates.yaml", "table.md", "paper.zip", "verdicts.md"}
+    assert "LoRA is as good as full tuning.\n\n**Supported here.** Better." in (results / "verdicts.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("status", "called"),
+    [(None, "start"), ("interrupted", "resume"), ("failed", "resume"), ("done", ""), ("running", "")],
+)
+def test_the_grid_of_the_paper_goes_on_where_it_was(tmp_path, monkeypatch, status, called):
+    calls = []
+
+    def find(id):
+        if status is None:
+            raise UserError("There is none.")
+        return Experiment(tmp_path / id)
+
+    monkeypatch.setattr(paper, "find_experiment", find)
+    monkeypatch.setattr(paper, "read_progress", lambda experiment: Progress(status))
+    monkeypatch.setattr(paper, "start", lambda config, owner: calls.append("start") or Experiment(tmp_path / "paper"))
+    monkeypatch.setattr(paper, "resume", lambda experiment: calls.append("resume"))
+    experiment, is_new = paper.begun(paper.GRID)
+    assert experiment.id == "paper" and is_new == (called == "start") and "".join(calls) == called
 
 
 def test_each_way_to_measure_works_in_its_smallest_form(tiny_base, tmp_path, monkeypatch, isolated_home):
