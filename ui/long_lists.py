@@ -33,6 +33,17 @@ def first_with(choices: Iterable[Choice], typed: str) -> list[Choice]:
     return list(islice((choice for choice in choices if wanted in choice[0].casefold()), MAX_LISTED_ENTRIES))
 
 
+def first_and_picked(choices: list[Choice], typed: str, picked: object) -> list[Choice]:
+    """Return the first choices that match `typed`, as `first_with`, and the one that is picked."""
+    found = first_with(choices, typed)
+    return found + [one for one in choices if one[1] == picked and one not in found]
+
+
+def names_in(value: object) -> list[str]:
+    """Return the texts of a list, in their order and none twice; whatever else was sent is left out."""
+    return list(dict.fromkeys(one for one in value if isinstance(one, str))) if isinstance(value, list) else []
+
+
 def titled_adapters(
     owner: str, names: list[str], typed: str = "", kept: Iterable[str] = (), label: Callable[[str], str] = str
 ) -> list[Choice]:

@@ -10,7 +10,8 @@ from evaluation.results import Difference, Estimate, Line
 from evaluation.scores import SCORES
 from evaluation.table import DifferingRow
 from tests.ui.evaluations import ADAPTER, LINES, SET
-from ui.evaluate.view import figure, rows_html, tables_html
+from ui.evaluate.view import rows_html, tables_html
+from ui.scores import figure
 
 NAMES = {"base": "Base", ADAPTER: "Study coach"}
 

@@ -17,7 +17,7 @@ from evaluation.scores import SCORES
 from evaluation.start import DEFAULT_TEST_SETS
 from runs.history import run_of
 from ui.evaluate.own_sets import OwnSets, build_own_sets
-from ui.long_lists import MAX_LISTED_ENTRIES, Choice
+from ui.long_lists import MAX_LISTED_ENTRIES, Choice, names_in
 from ui.messages import hint_html
 from ui.steps import build_step
 
@@ -157,11 +157,6 @@ def plan_html(
     seconds = seconds_a_question(list_evaluations(owner), base)
     time = _("About {time}.", time=duration(seconds * count * models)) if seconds else ""
     return hint_html(joined([words, time]))
-
-
-def names_in(value: object) -> list[str]:
-    """Return the texts of a list, in their order and none twice; whatever else was sent is left out."""
-    return list(dict.fromkeys(one for one in value if isinstance(one, str))) if isinstance(value, list) else []
 
 
 def form_config(owner: str, adapters, few_shot, test_sets, scores, *settings) -> EvaluationConfig:

@@ -73,7 +73,7 @@ def build_judging() -> Judging:
 
 def wire_judging(judging: Judging, view: ResultView, browser_key: gr.BrowserState) -> None:
     """Wire the pairs, the three verdicts, and the result."""
-    chosen = [browser_key, view.evaluations_dropdown, view.set_dropdown, view.candidate_dropdown]
+    chosen = [browser_key, view.chosen.dropdown, view.set_dropdown, view.candidate_dropdown]
     outputs = [judging.pair_html, judging.pair_box, judging.verdicts]
 
     @shown

@@ -1,20 +1,17 @@
 """One evaluation on the page: its layout, what it does now, and what it found."""
 
 import html
-import time
 from dataclasses import dataclass
 
 import gradio as gr
 
 from common.errors import UserError
 from common.files import stamps
-from common.language import Sentence, _, current_language, joined, said
-from common.words import duration
+from common.language import _, current_language, said
 from evaluation.results import Line
 from evaluation.run import (
     UNDER_WAY,
     Evaluation,
-    Status,
     candidate_title,
     find_evaluation,
     list_evaluations,
@@ -23,21 +20,13 @@ from evaluation.run import (
 from evaluation.scores import SCORES
 from evaluation.table import compare, read_table, rows_that_differ
 from runs.run import settings_written_at
+from ui.chosen import Chosen, build_chosen, can_delete, dated
 from ui.evaluate.view import rows_html, tables_html
-from ui.long_lists import Choice, first_with
+from ui.long_lists import Choice, first_and_picked
 from ui.messages import hint_html
+from ui.status import RESUMABLE, progress_html
 
 SHOWN_ROWS = 10
-FRESH_SECONDS = 3600
-RESUMABLE: tuple[Status, ...] = ("stopped", "failed", "interrupted")
-STATUS_WORDS: dict[Status, Sentence] = {
-    "waiting": _("Waiting"),
-    "running": _("Evaluating"),
-    "done": _("Done"),
-    "stopped": _("Stopped"),
-    "failed": _("Failed"),
-    "interrupted": _("Interrupted"),
-}
 EMPTY = _("Here you will see what got better, by how much, and what was forgotten.")
 
 
@@ -45,11 +34,7 @@ EMPTY = _("Here you will see what got better, by how much, and what was forgotte
 class ResultView:
     """The components; `outputs` are those that `render` fills."""
 
-    evaluations_dropdown: gr.Dropdown
-    delete_button: gr.Button
-    question: gr.Row
-    delete_yes: gr.Button
-    delete_no: gr.Button
+    chosen: Chosen
     status_html: gr.HTML
     stop_button: gr.Button
     resume_button: gr.Button
@@ -72,27 +57,14 @@ class ResultView:
     @property
     def outputs(self) -> list:
         """Return what `render` fills, in its order."""
-        buttons = [self.stop_button, self.resume_button, self.table_button, self.answers_button, self.delete_button]
+        buttons = [self.stop_button, self.resume_button, self.table_button, self.answers_button]
         found = [self.tables_html, *self.choice, self.rows_html, self.other_dropdown, self.found_column]
-        return [self.status_html, *buttons, self.question, *found, self.other_html]
+        return [self.status_html, *buttons, *self.chosen.outputs, *found, self.other_html]
 
 
 def build_result() -> ResultView:
     """Lay out the view of one evaluation: nothing in it moves while it runs."""
-    with gr.Row(equal_height=True, elem_classes="which-evaluation"):
-        evaluations_dropdown = gr.Dropdown(
-            [],
-            label=_("Evaluation"),
-            show_label=False,
-            container=False,
-            interactive=True,
-            allow_custom_value=True,  # an API names any
-            scale=4,
-        )
-        delete_button = gr.Button(_("Delete"), visible=False, variant="stop", size="sm", min_width=90, scale=0)
-        with gr.Row(visible=False, elem_classes="question") as question:
-            delete_yes = gr.Button(_("Yes, delete it"), variant="stop", size="sm", min_width=110)
-            delete_no = gr.Button(_("Keep it"), size="sm", min_width=90)
+    chosen = build_chosen(_("Evaluation"))
     status = gr.HTML(hint_html(EMPTY, "hint nothing-yet"), elem_classes="status")
     with gr.Row():
         stop_button = gr.Button(_("Stop and keep what was asked"), visible=False, min_width=150)
@@ -113,11 +85,7 @@ def build_result() -> ResultView:
             other = gr.HTML()
     buttons = (stop_button, resume_button, table_button, answers_button)
     return ResultView(
-        evaluations_dropdown,
-        delete_button,
-        question,
-        delete_yes,
-        delete_no,
+        chosen,
         status,
         *buttons,
         tables,
@@ -138,15 +106,8 @@ def own_evaluation(evaluation_id: object, owner: str) -> Evaluation:
 
 def evaluation_choices(owner: str, typed: str = "", picked: object = None) -> list[Choice]:
     """Return the newest evaluations that match `typed`, and the picked one, as (title and time, id)."""
-    labelled = [(_label(one), one.id) for one in list_evaluations(owner)]
-    choices = first_with(labelled, typed)
-    return choices + [one for one in labelled if one[1] == picked and one not in choices]
-
-
-def _label(evaluation: Evaluation) -> str:
-    """Return the title of an evaluation, and the local time at which it was started."""
-    started = time.localtime((settings_written_at(evaluation.folder) or 0) / 1e9)
-    return f"{title_of(evaluation)} · {time.strftime('%Y-%m-%d %H:%M', started)}"
+    labelled = [(dated(title_of(one), settings_written_at(one.folder)), one.id) for one in list_evaluations(owner)]
+    return first_and_picked(labelled, typed, picked)
 
 
 def title_of(evaluation: Evaluation) -> str:
@@ -174,35 +135,11 @@ def phase(evaluation: Evaluation | None) -> str:
 
 
 def status_html(evaluation: Evaluation | None) -> str:
-    """Return what it does now, how far it is, and what went wrong, as HTML.
-
-    Its root has the class `run-alive`, which puts it first on a phone, while it is under way and for a while after its end.
-    """
+    """Return what it does now, how far it is, and what went wrong, as HTML."""
     if evaluation is None:
         return hint_html(EMPTY, "hint nothing-yet")
-    progress = read_progress(evaluation)
-    is_stopping = progress.is_running and evaluation.stop_file.exists()
-    now = _("Stopping") if is_stopping else (progress.is_running and progress.activity) or STATUS_WORDS[progress.status]
-    facts: list[Sentence] = []
-    if progress.total:
-        facts.append(_("{done:,} of {total:,}", done=progress.done, total=progress.total))
-    if progress.is_running and progress.eta_seconds is not None:
-        facts.append(_("about {time} left", time=duration(progress.eta_seconds)))
-    percent = 100.0 if progress.status == "done" else 100 * (progress.fraction or 0.0)
-    announced = joined([f"{title_of(evaluation)}:", _("Stopping") if is_stopping else STATUS_WORDS[progress.status]])
-    told = "".join(f"<span>{html.escape(one)}</span>" for one in facts)
-    lines = [
-        f"<p class='said' role='status' aria-live='polite'>{html.escape(announced)}</p>",
-        f"<div class='run-title'>{html.escape(title_of(evaluation))}</div>",
-        f"<div class='status-line'><b>{html.escape(str(now))}</b>{told}</div>",
-        f"<div class='bar' role='progressbar' aria-valuenow='{percent:.0f}' aria-valuemin='0' aria-valuemax='100' "
-        f"aria-label='{html.escape(_('Progress of the evaluation'))}'><div style='width: {percent:.1f}%'></div></div>",
-    ]
-    if progress.message:
-        kind = "problem" if progress.status in ("failed", "interrupted") else "hint"
-        lines.append(hint_html(f"{progress.message} {progress.hint}".strip(), kind))
-    is_fresh = progress.is_running or time.time() - evaluation.folder.stat().st_mtime < FRESH_SECONDS
-    return f"<div class='{'run run-alive' if is_fresh else 'run'}'>{''.join(lines)}</div>"
+    words = _("Progress of the evaluation"), _("Evaluating")
+    return progress_html(title_of(evaluation), read_progress(evaluation), evaluation.folder, *words)
 
 
 def set_titles(evaluation: Evaluation) -> dict[str, str]:
@@ -214,8 +151,8 @@ def set_titles(evaluation: Evaluation) -> dict[str, str]:
 def render(evaluation: Evaluation | None) -> list:
     """Return updates for `ResultView.outputs`."""
     if evaluation is None:
-        hidden = [gr.Button(visible=False)] * 5
-        return [status_html(None), *hidden, gr.Row(visible=False), "", *[gr.skip()] * 5, gr.Column(visible=False), ""]
+        hidden = [gr.Button(visible=False)] * 4
+        return [status_html(None), *hidden, *can_delete(False), "", *[gr.skip()] * 5, gr.Column(visible=False), ""]
     status, lines = read_progress(evaluation).status, read_table(evaluation)
     is_running = status in UNDER_WAY
     return [
@@ -223,8 +160,7 @@ def render(evaluation: Evaluation | None) -> list:
         gr.Button(visible=is_running and not evaluation.stop_file.exists()),
         gr.Button(visible=status in RESUMABLE),
         *[gr.Button(visible=bool(lines))] * 2,
-        gr.Button(visible=not is_running),
-        gr.Row(visible=False),
+        *can_delete(not is_running),
         *_found(evaluation, lines),
         "",
     ]

@@ -15,7 +15,7 @@ from evaluation.run import Evaluation, list_evaluations, read_progress
 from evaluation.start import delete_evaluation, request_stop, resume, start
 from ui.downloads import build_download, clicking
 from ui.evaluate.downloads import write_answers, write_csv
-from ui.evaluate.form import EvaluateForm, adapter_choices, build_form, form_config, names_in, plan_html, set_views
+from ui.evaluate.form import EvaluateForm, adapter_choices, build_form, form_config, plan_html, set_views
 from ui.evaluate.judge import build_judging, wire_judging
 from ui.evaluate.own_sets import own_choices, wire_own_sets
 from ui.evaluate.result import (
@@ -30,8 +30,8 @@ from ui.evaluate.result import (
     status_html,
     version,
 )
-from ui.events import QUIET, Wiring, ask_first, asking
-from ui.long_lists import find_while_typing
+from ui.events import QUIET, Wiring, asking
+from ui.long_lists import find_while_typing, names_in
 from ui.messages import shown
 from ui.owner import owner_of, visitor_of
 
@@ -108,14 +108,14 @@ def _wire_form(form: EvaluateForm, view: ResultView, browser_key: gr.BrowserStat
     form.adapters.input(on_adapters, outputs=[form.test_sets, form.plan_html], **newest)
     gr.on([one.input for one in (form.few_shot, form.test_sets, max_items)], on_plan, outputs=form.plan_html, **newest)
     find_while_typing(form.adapters, browser_key, adapter_choices)
-    inputs = [browser_key, view.evaluations_dropdown, *choice]
-    lists = [form.adapters, form.test_sets, form.plan_html, form.own_sets.sets_dropdown, view.evaluations_dropdown]
+    inputs = [browser_key, view.chosen.dropdown, *choice]
+    lists = [form.adapters, form.test_sets, form.plan_html, form.own_sets.sets_dropdown, view.chosen.dropdown]
     return on_load, {"inputs": inputs, "outputs": lists, **QUIET}
 
 
 def _wire_view(view: ResultView, browser_key: gr.BrowserState) -> Wiring:
     """Wire the choice of an evaluation and the timer; return the event that fills the view."""
-    inputs = [browser_key, view.evaluations_dropdown]
+    inputs = [browser_key, view.chosen.dropdown]
     timer = gr.Timer(TICK_SECONDS, active=False)
     seen, seen_phase = gr.Textbox("", visible="hidden"), gr.Textbox("", visible="hidden")
 
@@ -138,14 +138,14 @@ def _wire_view(view: ResultView, browser_key: gr.BrowserState) -> Wiring:
     gr.api(version_of_evaluation, queue=False)
     timer.tick(None, [*inputs, seen], seen, js=asking("version_of_evaluation"))
     seen.change(on_change, inputs, [view.status_html, seen_phase], api_name="evaluation_status", **QUIET)
-    gr.on([seen_phase.change, view.evaluations_dropdown.change], **picked, api_name="show_evaluation")
-    find_while_typing(view.evaluations_dropdown, browser_key, evaluation_choices)
+    gr.on([seen_phase.change, view.chosen.dropdown.change], **picked, api_name="show_evaluation")
+    find_while_typing(view.chosen.dropdown, browser_key, evaluation_choices)
     return picked
 
 
 def _wire_run(form: EvaluateForm, view: ResultView, browser_key: gr.BrowserState, picked: Wiring) -> None:
     """Wire start, stop, resume and delete."""
-    inputs = [browser_key, view.evaluations_dropdown]
+    inputs = [browser_key, view.chosen.dropdown]
 
     @shown
     def on_start(token: gr.OAuthToken | None, key, *values):
@@ -172,7 +172,7 @@ def _wire_run(form: EvaluateForm, view: ResultView, browser_key: gr.BrowserState
     form.start_button.click(
         on_start,
         [browser_key, *form.inputs],
-        view.evaluations_dropdown,
+        view.chosen.dropdown,
         api_name="start_evaluation",
         concurrency_id="start",
         concurrency_limit=1,
@@ -180,13 +180,12 @@ def _wire_run(form: EvaluateForm, view: ResultView, browser_key: gr.BrowserState
     )
     view.stop_button.click(on_stop, inputs, None, api_name="stop_evaluation").success(**picked)
     view.resume_button.click(on_resume, inputs, None, api_name="resume_evaluation").success(**picked)
-    ask_first(view.delete_button, view.question, view.delete_no)
-    view.delete_yes.click(on_delete, inputs, view.evaluations_dropdown, api_name="delete_evaluation", **QUIET)
+    view.chosen.delete_yes.click(on_delete, inputs, view.chosen.dropdown, api_name="delete_evaluation", **QUIET)
 
 
 def _wire_found(view: ResultView, browser_key: gr.BrowserState) -> None:
     """Wire the rows that differ, the comparison with another evaluation, and the downloads."""
-    inputs = [browser_key, view.evaluations_dropdown]
+    inputs = [browser_key, view.chosen.dropdown]
     download = build_download("evaluation-made")
 
     @shown

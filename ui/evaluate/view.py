@@ -1,30 +1,20 @@
 """What an evaluation found, as HTML: a table for each test set, and the rows that differ most. All text is escaped."""
 
 import html
-import math
 from collections.abc import Mapping, Sequence
 
-from common.language import Sentence, _
-from common.words import UNITS
-from evaluation.results import Difference, Estimate, Line, Verdict
+from common.language import _
+from evaluation.results import Difference, Estimate, Line
 from evaluation.scores import SCORES, Score
 from evaluation.statistics import verdict_sentence
 from evaluation.table import DifferingRow
 from ui.answers import pair_html
 from ui.messages import hint_html
+from ui.scores import VERDICTS, figure, score_head, score_terms_html, signed
 
 MAX_SHOWN_CHARACTERS = 2_000  # of one question or answer
-HEADLINES = (
-    "label_accuracy",
-    "choice_accuracy",
-    "loss",
-)  # the score that a test set is summed up by: the first that it has
-WAYS = {True: _("higher is better"), False: _("lower is better"), None: ""}
-VERDICTS: dict[Verdict, Sentence] = {
-    "better": _("better"),
-    "worse": _("worse"),
-    "undecided": _("not decided"),
-}
+# the score that a test set is summed up by: the first that it has
+HEADLINES = ("label_accuracy", "choice_accuracy", "loss")
 
 
 def tables_html(lines: Sequence[Line], sets: Mapping[str, str], candidates: Mapping[str, str]) -> str:
@@ -36,7 +26,8 @@ def tables_html(lines: Sequence[Line], sets: Mapping[str, str], candidates: Mapp
     tables = [
         _table([one for one in lines if one.test_set == name], sets.get(name, name), candidates) for name in found
     ]
-    found_html = [_summary(lines, sets, candidates), *tables, hint_html(reading), score_terms_html(lines)]
+    terms = score_terms_html(line.score for line in lines)
+    found_html = [_summary(lines, sets, candidates), *tables, hint_html(reading), terms]
     return f"<section class='results'>{''.join(found_html)}</section>"
 
 
@@ -70,7 +61,7 @@ def _table(lines: Sequence[Line], title: str, candidates: Mapping[str, str]) -> 
     for score in dict.fromkeys(line.score for line in lines):
         known = SCORES.get(score)
         by_name = {line.candidate: line for line in lines if line.score == score}
-        cells = [_score_cell(score)]
+        cells = [score_head(score, "row")]
         for place, line in enumerate(by_name.get(name) for name in shown):
             cells.append(_value_cell(known, line.estimate if line else None))
             cells += [_difference_cell(known, line.difference if line else None)] if place else []
@@ -83,15 +74,6 @@ def _table(lines: Sequence[Line], title: str, candidates: Mapping[str, str]) -> 
         f"<h3>{label}</h3><div class='scrolls' role='group' tabindex='0' aria-label='{label}'>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{notes}"
     )
-
-
-def _score_cell(name: str) -> str:
-    """Return the head of a row: the score, its unit, and which way is better."""
-    score = SCORES.get(name)
-    if score is None:
-        return f"<th scope='row'>{html.escape(name)}</th>"
-    told = ", ".join(str(one) for one in (UNITS[score.unit], WAYS[score.higher_is_better]) if one)
-    return f"<th scope='row'>{html.escape(score.title)}<small>{html.escape(told)}</small></th>"
 
 
 def _value_cell(score: Score | None, estimate: Estimate | None) -> str:
@@ -113,26 +95,6 @@ def _difference_cell(score: Score | None, difference: Difference | None) -> str:
     if difference.needed is not None:
         words.append(_("about {count:,} rows would show it", count=difference.needed))
     return f"<td class='{difference.verdict}'>{cell}{''.join(f'<span>{html.escape(one)}</span>' for one in words)}</td>"
-
-
-def figure(score: Score | None, value: float) -> str:
-    """Return a value as its score shows it; "–" for what is no number."""
-    if not math.isfinite(value):
-        return "–"
-    return score.text(value) if score else f"{value:.3f}"
-
-
-def signed(score: Score | None, value: float) -> str:
-    """Return a difference as its score shows it, with its sign."""
-    return f"{'+' if value > 0 else ''}{figure(score, value)}"
-
-
-def score_terms_html(lines: Sequence[Line]) -> str:
-    """Return what each of the scores is, folded."""
-    scores = [SCORES[name] for name in dict.fromkeys(line.score for line in lines) if name in SCORES]
-    terms = "".join(f"<dt>{html.escape(one.title)}</dt><dd>{html.escape(one.help)}</dd>" for one in scores)
-    title = html.escape(_("What the scores are"))
-    return f"<details><summary>{title}</summary><dl class='facts'>{terms}</dl></details>" if terms else ""
 
 
 def rows_html(rows: Sequence[DifferingRow], score: Score, name: str) -> str:
