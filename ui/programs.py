@@ -31,18 +31,18 @@ from evaluation.start import default_config
 from evaluation.start import start as start_evaluation
 from evaluation.table import read_table
 from models.hub.client import account_of
-from runs.config import EXAMPLE, ROWS, TrainConfig, marked, named_in
+from runs.config import TrainConfig
 from runs.history import search
 from runs.queue import enqueue
 from runs.queue import stop as stop_run
-from runs.resolve import capped, check_for_visitors
+from runs.resolve import capped
 from runs.run import Run, find_run, read_state
 from ui.adapters.export import exported
 from ui.messages import shown
+from ui.named import check_named, checked_base
 from ui.owner import Visitor, program_of
 from ui.train.backups import renew
 from ui.train.check_events import PREVIEW_ROWS
-from ui.train.form_values import checked_base, checked_hub_id
 from ui.train.plan_events import checked_start
 
 PUBLIC = ("start", "check", "runs", "status", "stop", "resume", "chat", "compare", "adapters", "evaluate", "evaluation")
@@ -286,14 +286,10 @@ def _config(visitor: Visitor, given: object, files: object) -> TrainConfig:
         config = TrainConfig.from_dict(given)
     else:
         raise UserError(_("The settings are neither an object nor YAML."), _('They look like {"data": "example"}.'))
-    for name in marked(ROWS):
-        for one in named_in(config, name):
-            if one.place != EXAMPLE:
-                checked_hub_id(visitor.owner, one.place)
+    check_named(visitor.owner, config)
     if files:
         config.data = as_text(DataSet(str(path)) for path in _uploads(files))
     config.base = checked_base(config.base)
-    check_for_visitors(config)
     return config
 
 

@@ -1,5 +1,7 @@
 """What the form becomes, and what a visitor may not put into it."""
 
+from pathlib import Path
+
 import pytest
 
 from common.errors import UserError
@@ -7,6 +9,7 @@ from common.paths import runs_folder
 from data.feedback import keep_row
 from runs.config import EXAMPLE, TrainConfig
 from runs.resolve import capped
+from ui.named import check_named, uploads_folder
 from ui.train.form_values import (
     CHAT,
     HUB,
@@ -15,10 +18,10 @@ from ui.train.form_values import (
     data_key,
     form_config,
     form_values,
+    lasting_config,
     loaded_values,
     make_config,
     uploaded_names,
-    uploads_folder,
 )
 
 UNTOUCHED = form_values(TrainConfig())
@@ -200,6 +203,21 @@ def test_what_is_pasted_in_two_places_at_once_is_one_file():
     for number in range(9):
         made(data_kind=PASTE, data_paste=f"text {number}")
     assert len(list(uploads_folder("local").iterdir())) <= 6, "every version is kept"
+
+
+def test_an_upload_that_a_yaml_is_to_name_is_copied_among_the_owners_own_files(space, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    upload = tmp_path / "a1b2" / "mine.jsonl"
+    upload.parent.mkdir()
+    upload.write_text('{"text": "mine"}')
+    values = {**UNTOUCHED, "data_kind": UPLOAD, "data_file": [str(upload)]}
+    kept = lasting_config(tuple(values), "user-alice", tuple(values.values()))
+    assert kept.data.startswith(str(uploads_folder("user-alice")))
+    assert Path(kept.data).read_text() == '{"text": "mine"}'
+    check_named("user-alice", kept)
+    for owner, config in (("user-bob", kept), ("user-alice", TrainConfig(data=str(upload)))):
+        with pytest.raises(UserError, match="not the ID of a dataset"):
+            check_named(owner, config)
 
 
 def test_the_limits_of_the_machine_and_of_a_space_hold_before_the_start(monkeypatch):

@@ -20,6 +20,7 @@ from runs.resolve import capped
 from ui.background import with_progress
 from ui.events import QUIET
 from ui.messages import hint_html, shown
+from ui.named import FieldError
 from ui.owner import owner_of
 from ui.train.data_form import (
     CHECK_BUTTON,
@@ -31,7 +32,6 @@ from ui.train.data_form import (
 )
 from ui.train.form_values import (
     FORM_ONLY,
-    FieldError,
     FormValues,
     check_given,
     data_key,

@@ -7,43 +7,33 @@ stage 1, `eval_file` or `eval_hub` the held-out rows.
 
 import hashlib
 import os
+import secrets
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import Field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from gradio.utils import get_upload_folder
+
 from common.errors import UserError
-from common.files import exists, is_file, write_text
+from common.files import is_file, write_text
 from common.language import _
 from common.mix import DataSet, as_text, data_sets, split_line
-from common.paths import REPOSITORY, contained, datasets_folder, home, runs_folder
 from data.feedback import find_dataset
 from data.kinds import paste_suffix
-from models.base import AUTO, EMBEDDED
 from runs.config import EXAMPLE, READING, ROWS, SOURCE, WRITTEN, TrainConfig, marked, named_in
-from runs.fields import label_of
 from runs.resolve import check_for_visitors
-from ui.owner import on_space
+from ui.named import FieldError, checked_base, checked_hub_id, uploads_folder
 
 FormValues = dict[str, Any]  # what the inputs hold, by name; or only some of them, changed
 
 KINDS = EXAMPLE_DATA, UPLOAD, PASTE, HUB, CHAT = ("example", "upload", "paste", "hub", "chat")  # of data
 FORM_ONLY = ("data_kind", "data_file", "data_mix", "data_paste", "data_hub", "data_chat")
 FORM_ONLY += ("text_file", "text_hub", "eval_file", "eval_hub")
-MAX_KEPT_PASTES = 5
+MAX_KEPT_FILES = 5  # of one owner's pasted texts and copied uploads
 MAX_PASTED_CHARACTERS = 5_000_000
-
-
-class FieldError(UserError):
-    """A UserError about one setting of the form, by its name."""
-
-    def __init__(self, field: str, message: str, hint: str = "") -> None:
-        super().__init__(message, hint)
-        self.field = field
-
-    def __str__(self) -> str:
-        return f"{label_of(self.field)}: {super().__str__()}"
 
 
 def shown_fields() -> list[Field]:
@@ -86,14 +76,6 @@ def make_config(owner: str, values: FormValues) -> TrainConfig:
 def form_config(names: tuple[str, ...], owner: str, values: Sequence) -> TrainConfig:
     """Return the config of the form as it is filled in. Raises UserError."""
     return make_config(owner, dict(zip(names, values, strict=True)))
-
-
-def checked_base(base: str) -> str:
-    """Return a base as typed. On a Space only ids: a folder there is the server's. Raises UserError."""
-    base = (base or AUTO).strip()
-    if on_space() and base not in (AUTO, EMBEDDED) and (base.startswith((".", "/", "~")) or base.count("/") != 1):
-        raise FieldError("base", _("'{name}' is not a model ID.", name=base[:80]), _("IDs look like owner/name."))
-    return base
 
 
 def _data(owner: str, values: FormValues) -> str:
@@ -150,40 +132,6 @@ def uploaded_names(files: list[str] | None) -> str:
     return ", ".join(Path(file).name for file in files) if files and len(files) > 1 else ""
 
 
-def checked_hub_id(owner: str, name: str | None, field: str = "data") -> str:
-    """Return an id of a Hub data set, or a path: any on a laptop, one's own files on a Space; "" for nothing.
-
-    Raises FieldError for the setting `field`.
-    """
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
-
-    name = (name or "").strip()
-    if not name or _is_own_file(owner, name) or (not on_space() and exists(name)):
-        return name
-    sentence = _("'{name}' is not the ID of a dataset.", name=name[:80])
-    try:
-        validate_repo_id(name)
-    except HFValidationError as error:
-        raise FieldError(field, sentence, _("IDs look like owner/name.")) from error
-    if exists(REPOSITORY / name):
-        raise FieldError(field, sentence, _("It is the name of one of this program's own files."))
-    return name
-
-
-def _is_own_file(owner: str, name: str) -> bool:
-    """Return whether `name` is a file inside the owner's own runs, pasted texts and data sets, links resolved."""
-    if not is_file(name):
-        return False
-    path = Path(name).resolve()
-    own = (runs_folder(owner), uploads_folder(owner), datasets_folder(owner))
-    return any(path.is_relative_to(folder) for folder in own)
-
-
-def uploads_folder(owner: str) -> Path:
-    """Return where pasted texts of `owner` lie for a day; a run has its own copy."""
-    return contained(home() / "uploads", owner)
-
-
 def _pasted_file(owner: str, text: str) -> str:
     """Write the pasted text to a file named after its content; return its path. Raises FieldError for too much.
 
@@ -192,19 +140,47 @@ def _pasted_file(owner: str, text: str) -> str:
     if len(text) > MAX_PASTED_CHARACTERS:
         sentence = _("{count:,} characters; {most:,} is the maximum.", count=len(text), most=MAX_PASTED_CHARACTERS)
         raise FieldError("data", sentence, _("Upload a file instead."))
-    folder = uploads_folder(owner)
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"pasted-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}{paste_suffix(text)}"
-    if not is_file(file):
-        written = {}
-        for old in folder.glob("pasted-*"):
-            with suppress(OSError):  # another handler may remove it at the same moment
-                if ".partial-" not in old.name:
-                    written[old] = old.stat().st_mtime
-        for old in sorted(written, key=written.__getitem__)[:-MAX_KEPT_PASTES]:
-            old.unlink(missing_ok=True)
+    name = f"pasted-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}{paste_suffix(text)}"
+    if not is_file(file := uploads_folder(owner) / name):
+        _make_room(file.parent)
         write_text(file, text.encode("utf-8", "replace").decode())
     return str(file)
+
+
+def _make_room(folder: Path) -> None:
+    """Make the folder of pasted texts and copied uploads, and remove all but the newest of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = {}
+    for old in folder.iterdir():
+        with suppress(OSError):  # another handler may remove it at the same moment
+            if ".partial-" not in old.name:
+                written[old] = old.stat().st_mtime
+    for old in sorted(written, key=written.__getitem__)[:-MAX_KEPT_FILES]:
+        old.unlink(missing_ok=True)
+
+
+def lasting_config(names: tuple[str, ...], owner: str, values: Sequence) -> TrainConfig:
+    """Return the config of the form with copies of its uploads among the owner's files: a YAML may name those, and no upload."""
+    config = form_config(names, owner, values)
+    for name in marked(ROWS):
+        places = [replace(one, place=_own_copy(owner, one.place)) for one in named_in(config, name)]
+        if places:
+            config = replace(config, **{name: as_text(places) if name == "data" else places[0].place})
+    return config
+
+
+def _own_copy(owner: str, place: str) -> str:
+    """Return where a copy of an upload lies; whatever else is named stays as it is."""
+    if not is_file(place) or not Path(place).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
+        return place
+    # Gradio keeps an upload in a folder that is named after its content
+    name = f"upload-{hashlib.sha256(place.encode()).hexdigest()[:16]}{''.join(Path(place).suffixes[-2:])}"
+    if not is_file(copy := uploads_folder(owner) / name):
+        _make_room(copy.parent)
+        partial = copy.with_name(f"{name}.partial-{secrets.token_hex(4)}")
+        shutil.copyfile(place, partial)
+        partial.replace(copy)
+    return str(copy)
 
 
 def form_values(config: TrainConfig) -> FormValues:

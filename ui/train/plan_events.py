@@ -26,6 +26,7 @@ from runs.run import Run
 from ui.background import with_progress
 from ui.events import QUIET, Wiring
 from ui.messages import hint_html, shown
+from ui.named import FieldError
 from ui.owner import Visitor, owner_of, visitor_of
 from ui.train.backup_section import backup_words
 from ui.train.browser_copy import keep_changes
@@ -40,7 +41,7 @@ from ui.train.check_events import (
     wire_check,
 )
 from ui.train.data_form import stops_of
-from ui.train.form_values import EXAMPLE_DATA, FieldError, form_config, loaded_values, make_config, rows_key
+from ui.train.form_values import EXAMPLE_DATA, form_config, loaded_values, make_config, rows_key
 from ui.train.plan_view import (
     USED_AS_IT_IS,
     launch_html,
