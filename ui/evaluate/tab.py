@@ -1,8 +1,4 @@
-"""The Evaluate tab: the form at the left, one evaluation at the right; and its events.
-
-An evaluation runs in a process of its own and does not depend on an open page: while the shown one is under way, a timer asks
-whether its files have changed, also after a reload. Every handler looks it up anew for the caller's owner.
-"""
+"""The Evaluate tab: the form at the left, one evaluation at the right; and its events."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +7,9 @@ import gradio as gr
 
 from adapters.library import adapter_names, find_adapter
 from common.language import _
-from evaluation.run import Evaluation, list_evaluations, read_progress
+from evaluation.run import list_evaluations, read_progress
 from evaluation.start import delete_evaluation, request_stop, resume, start
+from ui.chosen import Watched, wire_chosen
 from ui.downloads import build_download, clicking
 from ui.evaluate.downloads import write_answers, write_csv
 from ui.evaluate.form import EvaluateForm, adapter_choices, build_form, form_config, plan_html, set_views
@@ -30,12 +27,21 @@ from ui.evaluate.result import (
     status_html,
     version,
 )
-from ui.events import QUIET, Wiring, asking
+from ui.events import QUIET, Wiring
 from ui.long_lists import find_while_typing, names_in
 from ui.messages import shown
 from ui.owner import owner_of, visitor_of
 
-TICK_SECONDS = 1.0
+WATCHED = Watched(
+    "evaluation",
+    own_evaluation,
+    evaluation_choices,
+    lambda evaluation: read_progress(evaluation).is_running,
+    version,
+    phase,
+    lambda evaluation: [status_html(evaluation)],
+    render,
+)
 
 
 @dataclass
@@ -58,7 +64,7 @@ def build_evaluate_tab(browser_key: gr.BrowserState) -> EvaluateTab:
             with view.found_column:
                 judging = build_judging()
     on_load, load_wiring = _wire_form(form, view, browser_key)
-    picked = _wire_view(view, browser_key)
+    picked = wire_chosen(view.chosen, WATCHED, browser_key, [view.status_html], view.outputs)
     _wire_run(form, view, browser_key, picked)
     _wire_found(view, browser_key)
     wire_judging(judging, view, browser_key)
@@ -111,36 +117,6 @@ def _wire_form(form: EvaluateForm, view: ResultView, browser_key: gr.BrowserStat
     inputs = [browser_key, view.chosen.dropdown, *choice]
     lists = [form.adapters, form.test_sets, form.plan_html, form.own_sets.sets_dropdown, view.chosen.dropdown]
     return on_load, {"inputs": inputs, "outputs": lists, **QUIET}
-
-
-def _wire_view(view: ResultView, browser_key: gr.BrowserState) -> Wiring:
-    """Wire the choice of an evaluation and the timer; return the event that fills the view."""
-    inputs = [browser_key, view.chosen.dropdown]
-    timer = gr.Timer(TICK_SECONDS, active=False)
-    seen, seen_phase = gr.Textbox("", visible="hidden"), gr.Textbox("", visible="hidden")
-
-    @shown
-    def version_of_evaluation(token: gr.OAuthToken | None, key: str, evaluation_id: str) -> str:
-        return version(_picked(evaluation_id, owner_of(key, token)))
-
-    @shown
-    def on_change(token: gr.OAuthToken | None, key, evaluation_id):
-        evaluation = _picked(evaluation_id, owner_of(key, token))
-        return [status_html(evaluation), phase(evaluation)]
-
-    @shown
-    def on_pick(token: gr.OAuthToken | None, key, evaluation_id):
-        evaluation = _picked(evaluation_id, owner_of(key, token))
-        is_running = evaluation is not None and read_progress(evaluation).is_running
-        return [*render(evaluation), gr.Timer(active=is_running)]
-
-    picked: Wiring = {"fn": on_pick, "inputs": inputs, "outputs": [*view.outputs, timer], **QUIET}
-    gr.api(version_of_evaluation, queue=False)
-    timer.tick(None, [*inputs, seen], seen, js=asking("version_of_evaluation"))
-    seen.change(on_change, inputs, [view.status_html, seen_phase], api_name="evaluation_status", **QUIET)
-    gr.on([seen_phase.change, view.chosen.dropdown.change], **picked, api_name="show_evaluation")
-    find_while_typing(view.chosen.dropdown, browser_key, evaluation_choices)
-    return picked
 
 
 def _wire_run(form: EvaluateForm, view: ResultView, browser_key: gr.BrowserState, picked: Wiring) -> None:
@@ -218,8 +194,3 @@ def _wire_found(view: ResultView, browser_key: gr.BrowserState) -> None:
     click = clicking(download)
     view.table_button.click(on_table, inputs, download, api_name="evaluation_table", **QUIET).success(**click)
     view.answers_button.click(on_answers, inputs, download, api_name="evaluation_answers", **QUIET).success(**click)
-
-
-def _picked(evaluation_id: object, owner: str) -> Evaluation | None:
-    """Return the picked evaluation, None while none is. Raises UserError for another's."""
-    return own_evaluation(evaluation_id, owner) if evaluation_id else None
