@@ -4,6 +4,7 @@ import html
 import logging
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -19,10 +20,12 @@ from ui.chat.store import conversation_store
 from ui.chat.tab import build_chat_tab
 from ui.evaluate.tab import build_evaluate_tab
 from ui.events import QUIET, Wiring
+from ui.experiments.tab import build_experiments_tab
 from ui.language import in_words, language_of, switch_html, texts_of
 from ui.owner import can_sign_in, known_key
 from ui.patches.lean_sessions import keep_no_values
 from ui.theme import ABOUT, MARK, NAME
+from ui.train.form_values import lasting_config
 from ui.train.run_events import wire
 from ui.train.tab import build_train_tab
 
@@ -140,6 +143,9 @@ def build() -> Page:
                 chat = build_chat_tab(browser_key, conversations, Engine())
             with gr.Tab(str(_("Evaluate")), id="evaluate") as evaluate_tab:
                 evaluate = build_evaluate_tab(browser_key)
+            with gr.Tab(str(_("Experiments")), id="experiments") as experiments_tab:
+                train_config = partial(lasting_config, train.names)
+                experiments = build_experiments_tab(browser_key, train.components, train_config)
             with gr.Tab(str(_("Adapters")), id="adapters") as adapters_tab:
                 adapters = build_adapters_tab(browser_key)
         first = page.load(known_key, browser_key, browser_key, show_progress="hidden")
@@ -148,6 +154,7 @@ def build() -> Page:
         chat_tab.select(chat.refresh, **chat.refresh_wiring).then(chat.warm_up, **SILENT)
         train_tab.select(**refresh_train)
         evaluate_tab.select(evaluate.load, **evaluate.load_wiring, api_name="evaluation_lists")
+        experiments_tab.select(experiments.load, **experiments.load_wiring, api_name="experiment_lists")
         adapters_tab.select(adapters.load, **adapters.load_wiring).then(adapters.account, **adapters.account_wiring)
         for button, name in (
             (train.view.chat_button, train.adapter_name),

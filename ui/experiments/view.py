@@ -1,0 +1,168 @@
+"""An experiment as HTML: the grid of its cells, its table, what it says of claims, and its figures. All text is escaped."""
+
+import html
+from base64 import b64encode
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.language import Sentence, _
+from common.words import duration
+from evaluation.experiments.experiment import Cell, Status
+from evaluation.experiments.notes import Note
+from evaluation.experiments.table import Comparison, Entry, Table
+from evaluation.experiments.verdicts import FINDINGS, Finding, Settled
+from evaluation.results import Verdict
+from evaluation.scores import SCORES
+from ui.messages import hint_html
+from ui.scores import VERDICTS, figure, score_head, score_terms_html, signed
+
+CELL_WORDS: dict[Status, Sentence] = {
+    "waiting": _("waiting"),
+    "searching": _("searching a rate"),
+    "training": _("training"),
+    "evaluating": _("evaluating"),
+    "done": _("done"),
+    "failed": _("failed"),
+    "stopped": _("stopped"),
+    "interrupted": _("interrupted"),
+}
+WORDS: dict[Verdict, Sentence] = {**VERDICTS, "different": _("different")}
+FINDING_LOOKS: dict[Finding, str] = {"supported": "good", "not supported": "problem", "undecided": "hint"}
+MAX_FIGURE_BYTES = 1_000_000
+MAX_FIGURES = 8
+
+
+def grid_html(cells: Sequence[Cell]) -> str:
+    """Return arms down, seeds across, and in each cell what it does or how long it took; what failed says why below."""
+    if not cells:
+        return ""
+    seeds = sorted({cell.seed for cell in cells if cell.seed is not None})
+    head = "".join(f"<th scope='col'>{html.escape(_('seed {seed}', seed=seed))}</th>" for seed in seeds)
+    body = ""
+    for arm in {cell.arm.id: cell.arm for cell in cells}.values():
+        own = {cell.seed: cell for cell in cells if cell.arm.id == arm.id}
+        if None in own:
+            row = _cell_html(own[None], max(1, len(seeds)))
+        else:
+            row = "".join(_cell_html(own[seed], 1) if seed in own else "<td>–</td>" for seed in seeds)
+        body += f"<tr><th scope='row'>{html.escape(arm.name)}</th>{row}</tr>"
+    problems = "".join(
+        hint_html(_("{arm}: {problem}", arm=_cell_title(cell), problem=cell.message), "problem")
+        for cell in cells
+        if cell.message and cell.status in ("failed", "interrupted")
+    )
+    label = html.escape(_("Arms and seeds"))
+    return (
+        f"<section class='results cells'><div class='scrolls' role='group' tabindex='0' aria-label='{label}'><table>"
+        f"<thead><tr><th scope='col'>{html.escape(_('Arm'))}</th>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"{problems}</section>"
+    )
+
+
+def _cell_html(cell: Cell, columns: int) -> str:
+    """Return a cell of the grid; one of an arm without seeds is as wide as all of them."""
+    time = f"<small>{html.escape(duration(cell.seconds))}</small>" if cell.seconds else ""
+    return f"<td class='{cell.status}' colspan='{columns}'>{html.escape(CELL_WORDS[cell.status])}{time}</td>"
+
+
+def _cell_title(cell: Cell) -> str:
+    """Return a cell's arm, with its seed where it has one."""
+    return cell.arm.name if cell.seed is None else _("{arm}, seed {seed}", arm=cell.arm.name, seed=cell.seed)
+
+
+def tables_html(table: Table) -> str:
+    """Return a table for each test set, arms down and scores across, what is to be known of it, and folded all pairs of arms."""
+    if not table.entries:
+        return ""
+    tables = "".join(_table_html(table, name, title) for name, title in table.test_sets.items())
+    reading = "".join(map(hint_html, (_("In brackets: the 95 % interval."), *table.notes)))
+    terms = score_terms_html(entry.score for entry in table.entries)
+    return f"<section class='results'>{tables}{reading}{_pairs_html(table)}{terms}</section>"
+
+
+def _table_html(table: Table, test_set: str, title: str) -> str:
+    """Return the table of one test set; "" where nothing of it was scored."""
+    entries = [entry for entry in table.entries if entry.test_set == test_set]
+    if not entries:
+        return ""
+    reference = next((entry.arm for entry in entries if entry.is_reference), "")
+    beside = verdicts_beside(reference, [one for one in table.comparisons if one.test_set == test_set])
+    scores = list(dict.fromkeys(entry.score for entry in entries))
+    head = "".join(score_head(name, "col") for name in scores)
+    body = ""
+    for arm, called in table.arms.items():
+        own = {entry.score: entry for entry in entries if entry.arm == arm}
+        name = html.escape(called) + (f"<small>{html.escape(_('the reference'))}</small>" if arm == reference else "")
+        cells = "".join(_entry_html(own.get(score), beside.get((arm, score))) for score in scores)
+        body += f"<tr><th scope='row'>{name}</th>{cells}</tr>"
+    label = html.escape(title)
+    return (
+        f"<h3>{label}</h3><div class='scrolls' role='group' tabindex='0' aria-label='{label}'><table class='arms'><thead><tr>"
+        f"<th scope='col'>{html.escape(_('Arm'))}</th>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _entry_html(entry: Entry | None, verdict: Verdict | None) -> str:
+    """Return a value with its interval, bold where it is the best, and the word for it beside the reference."""
+    if entry is None:
+        return "<td>–</td>"
+    score = SCORES.get(entry.score)
+    low, high = figure(score, entry.low), figure(score, entry.high)
+    value = f"<b>{figure(score, entry.mean)}</b>" if entry.is_best else figure(score, entry.mean)
+    word = f"<span>{html.escape(WORDS[verdict])}</span>" if verdict else ""
+    return f"<td class='{verdict or ''}'>{value}<small>[{low}, {high}]</small>{word}</td>"
+
+
+def verdicts_beside(reference: str, comparisons: Sequence[Comparison]) -> dict[tuple[str, str], Verdict]:
+    """Return what was decided of each other arm beside the reference, by arm and score, whichever way round they stand."""
+    turned: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
+    own = {(one.arm, one.score): one.verdict for one in comparisons if one.other == reference}
+    return own | {
+        (one.other, one.score): turned.get(one.verdict, one.verdict) for one in comparisons if one.arm == reference
+    }
+
+
+def _pairs_html(table: Table) -> str:
+    """Return every pair of arms with its difference, folded."""
+    if not table.comparisons:
+        return ""
+    names, sets = table.arms, table.test_sets
+    columns = (_("Test set"), _("Score"), _("Arms"), _("Difference"), _("p (Holm)"), "")
+    head = "".join(f"<th scope='col'>{html.escape(str(column))}</th>" for column in columns)
+    body = ""
+    for one in table.comparisons:
+        score, found = SCORES.get(one.score), one.difference
+        value, low, high = (signed(score, number) for number in (found.value, found.low, found.high))
+        pair = _("{arm} minus {other}", arm=names.get(one.arm, one.arm), other=names.get(one.other, one.other))
+        plain = (sets.get(one.test_set, one.test_set), score.title if score else one.score, pair)
+        cells = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in plain)
+        cells += f"<td>{value}<small>[{low}, {high}]</small></td><td>{one.p_holm:.3g}</td>"
+        body += f"<tr>{cells}<td class='{one.verdict}'><span>{html.escape(WORDS[one.verdict])}</span></td></tr>"
+    title = html.escape(_("All pairs of arms"))
+    return (
+        f"<details><summary>{title}</summary><div class='scrolls' role='group' tabindex='0' aria-label='{title}'>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>"
+    )
+
+
+def verdicts_html(found: Sequence[tuple[Note, Settled]]) -> str:
+    """Return what an experiment says of the claims that its arms show."""
+    lines = ""
+    for note, settled in found:
+        finding = html.escape(f"{FINDINGS[settled.finding]}")
+        claim, words = html.escape(note.claim), html.escape(settled.words)
+        lines += (
+            f"<div class='{FINDING_LOOKS[settled.finding]} verdict'><b>{claim}</b> <i>{finding}</i><p>{words}</p></div>"
+        )
+    return f"<section class='verdicts'>{lines}</section>" if lines else ""
+
+
+def figures_html(folder: Path) -> str:
+    """Return the figures in this folder as pictures within the page: nothing in an image runs, and nothing is fetched."""
+    pictures = ""
+    for file in sorted(folder.glob("*.svg"))[:MAX_FIGURES]:
+        if file.stat().st_size <= MAX_FIGURE_BYTES:
+            data = b64encode(file.read_bytes()).decode()
+            name = html.escape(file.stem.replace("-", " ").replace("_", " "), quote=True)
+            pictures += f"<img alt='{name}' src='data:image/svg+xml;base64,{data}'>"
+    return f"<div class='figures'>{pictures}</div>" if pictures else ""
