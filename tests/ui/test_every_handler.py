@@ -13,6 +13,7 @@ from runs import queue
 from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.making import put, write_history
 from tests.ui.evaluations import put_evaluation
+from tests.ui.experiments import put_experiment
 from ui.page import build
 from ui.train.form_values import EXAMPLE_DATA, HUB
 
@@ -40,6 +41,7 @@ def page(hub, made, monkeypatch):  # noqa: F811
     datasets_folder("user-alice").mkdir(parents=True)
     (datasets_folder("user-alice") / "mine.jsonl").write_text(json.dumps({"text": SECRET}))
     put_evaluation("mine", "user-alice", title=SECRET, answers=(SECRET, SECRET), question=SECRET)
+    put_experiment("mine", "user-alice", title=SECRET)
     client = TestClient(gr.routes.App.create_app(build()), raise_server_exceptions=False)
     config = client.get("/config").json()
     components = {one["id"]: (one["type"], one["props"].get("value")) for one in config["components"]}
@@ -133,6 +135,15 @@ def test_odd_values_are_never_a_bug_of_the_adapters_handlers(page, caplog, word)
     names |= {"on_card", "on_load", "on_line", "import_conversation", "on_refresh", "models", "new_conversation"}
     names |= {"evaluation_lists", "show_evaluation", "stop_evaluation", "resume_evaluation", "delete_evaluation"}
     names |= {"differing_rows", "compare_evaluations", "evaluation_table", "keep_test_set", "delete_test_set"}
+    names |= {
+        "experiment_lists",
+        "show_experiment",
+        "stop_experiment",
+        "resume_experiment",
+        "delete_experiment",
+        "add_seeds",
+    }
+    names |= {"start_experiment", "plan_experiment", "read_experiment", "take_from_train", "experiment_bundle"}
     assert names <= {handler["api_name"] for handler in handlers}
     for handler in handlers:
         if handler["api_name"] in names:
