@@ -17,6 +17,19 @@ VERDICTS: dict[Verdict, Sentence] = {
 }
 
 
+def table_html(label: str, heads: str, rows: str) -> str:
+    """Return a table with `heads` and `rows`, both HTML, that is moved sideways by itself, with the keyboard, too."""
+    return (
+        f"<div class='scrolls' role='group' tabindex='0' aria-label='{html.escape(label)}'><table>"
+        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def column_heads(*titles: str) -> str:
+    """Return the heads of columns with these titles."""
+    return "".join(f"<th scope='col'>{html.escape(str(title))}</th>" for title in titles)
+
+
 def score_head(name: str, scope: str) -> str:
     """Return the head of a row or a column: the score, its unit, and which way is better."""
     score = SCORES.get(name)

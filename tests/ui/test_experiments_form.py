@@ -7,9 +7,11 @@ from evaluation.experiments.arms import arms_of
 from evaluation.experiments.config import ExperimentConfig
 from evaluation.experiments.notes import NOTES
 from ui.experiments.form import NAMES, check_named_by, form_updates, form_values, numbers, with_form
+from ui.owner import Visitor
 
 READY = [made for note in NOTES if (made := note.config({}))]
 PLAIN = ExperimentConfig("Mine", {"base": "embedded"}, {"method": ["none", "lora", "full"]})
+BOB = Visitor("user-bob")
 VARIED = ExperimentConfig(vary={"method": ["lora"], "precision": ["fp32", "bf16"]})
 
 
@@ -108,10 +110,17 @@ def test_numbers_stand_between_commas_or_spaces():
 def test_on_a_space_a_yaml_names_no_file_and_no_folder_of_the_server(config, monkeypatch):
     monkeypatch.setenv("SPACE_ID", "someone/studio")
     with pytest.raises(UserError, match=r"is not the ID of a dataset|is not a model ID"):
-        check_named_by("user-bob", config)
+        check_named_by(BOB, config)
 
 
 def test_on_a_space_every_ready_experiment_is_anybodys(monkeypatch):
     monkeypatch.setenv("SPACE_ID", "someone/studio")
     for config in READY:
-        check_named_by("user-bob", config)
+        check_named_by(BOB, config)
+
+
+def test_what_a_bundle_calls_data_is_in_it_and_its_base_is_judged_as_any(monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "someone/studio")
+    check_named_by(BOB, ExperimentConfig(arms=[{"method": "lora", "data": "/rows/of/its/author.jsonl"}]), has_rows=True)
+    with pytest.raises(UserError, match="is not a model ID"):
+        check_named_by(BOB, ExperimentConfig(arms=[{"method": "lora", "base": "/etc"}]), has_rows=True)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from common.language import Sentence
 from evaluation.experiments.arms import arms_of
+from evaluation.experiments.bundle import CellCheck
 from evaluation.experiments.config import ExperimentConfig
 from evaluation.experiments.experiment import Cell
 from evaluation.experiments.notes import NOTES
@@ -13,7 +14,7 @@ from evaluation.experiments.verdicts import Settled
 from tests.ui.experiments import COMPARISONS, ENTRIES, TABLE, beside, entry
 from tests.ui.test_evaluate_view import cells
 from ui.experiments import ready, view
-from ui.experiments.view import figures_html, grid_html, tables_html, verdicts_html
+from ui.experiments.view import checks_html, figures_html, grid_html, tables_html, verdicts_html
 
 BAD = "<img src=x onerror=alert(1)>'\""
 
@@ -63,6 +64,21 @@ def test_a_verdict_is_turned_where_the_reference_stands_first_and_an_arm_without
     assert tables_html(replace(TABLE, entries=[])) == ""
 
 
+def test_of_many_pairs_the_first_are_shown_and_the_others_counted(monkeypatch):
+    monkeypatch.setattr(view, "MAX_PAIRS", 2)
+    shown = tables_html(TABLE)
+    assert len(cells(shown)) == 7 and "The first 2 of 3." in shown
+
+
+def test_beside_a_bundle_each_score_is_equal_inside_or_outside_its_interval():
+    again = [(1.0, True), (1.1, False), (1.3, False), (None, False)]
+    found = [CellCheck("lora", "held-out", "loss", 1.0, 0.8, 1.2, *one) for one in again]
+    shown = checks_html(found, {"lora": "LoRA"})
+    assert [row[-1] for row in cells(shown)[1:]] == ["equal", "inside", "outside", "outside"]
+    assert "<p class='problem'>2 of 4 scores lie inside the interval of the bundle.</p>" in shown
+    assert "<p class='good'>2 of 2" in checks_html(found[:2], {})
+
+
 def test_what_is_said_of_a_claim_stands_with_its_words():
     shown = verdicts_html([(NOTES[0], Settled("not supported", Sentence("It is worse.")))])
     assert "<div class='problem verdict'>" in shown and "Not supported here" in shown and "It is worse." in shown
@@ -84,6 +100,7 @@ def test_nothing_that_came_from_outside_is_html():
         )
     )
     shown += verdicts_html([(NOTES[0], Settled("undecided", bad))])
+    shown += checks_html([CellCheck(BAD, BAD, BAD, 1.0, 1.0, 1.0, None, False)], {})
     assert shown.count("&lt;img src=x onerror=alert(1)&gt;") >= 10 and "<img" not in shown and "'\"" not in shown
 
 

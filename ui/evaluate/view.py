@@ -10,7 +10,7 @@ from evaluation.statistics import verdict_sentence
 from evaluation.table import DifferingRow
 from ui.answers import pair_html
 from ui.messages import hint_html
-from ui.scores import VERDICTS, figure, score_head, score_terms_html, signed
+from ui.scores import VERDICTS, column_heads, figure, score_head, score_terms_html, signed, table_html
 
 MAX_SHOWN_CHARACTERS = 2_000  # of one question or answer
 # the score that a test set is summed up by: the first that it has
@@ -56,7 +56,6 @@ def _table(lines: Sequence[Line], title: str, candidates: Mapping[str, str]) -> 
     columns: list[str] = [_("Score"), first]
     for name in others:
         columns += [name, _("{name} minus {first}", name=name, first=first)]
-    head = "".join(f"<th scope='col'>{html.escape(column)}</th>" for column in [*columns, _("n")])
     body = ""
     for score in dict.fromkeys(line.score for line in lines):
         known = SCORES.get(score)
@@ -69,11 +68,7 @@ def _table(lines: Sequence[Line], title: str, candidates: Mapping[str, str]) -> 
         cells.append(f"<td>{'–'.join(f'{size:,}' for size in dict.fromkeys((sizes[0], sizes[-1])))}</td>")
         body += f"<tr>{''.join(cells)}</tr>"
     notes = "".join(map(hint_html, dict.fromkeys(str(note) for line in lines for note in line.notes)))
-    label = html.escape(title)
-    return (
-        f"<h3>{label}</h3><div class='scrolls' role='group' tabindex='0' aria-label='{label}'>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{notes}"
-    )
+    return f"<h3>{html.escape(title)}</h3>{table_html(title, column_heads(*columns, _('n')), body)}{notes}"
 
 
 def _value_cell(score: Score | None, estimate: Estimate | None) -> str:

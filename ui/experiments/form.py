@@ -10,20 +10,22 @@ from typing import Any
 
 import gradio as gr
 
+from adapters.pull import open_adapter
 from common.errors import UserError
 from common.language import Sentence, _, n_, said
 from data.settings import EXAMPLE
 from data.test_sets import BUNDLED, list_test_sets
 from evaluation.config import MAX_TEST_SETS
-from evaluation.experiments.arms import arms_of
+from evaluation.experiments.arms import arms_of, data_of
 from evaluation.experiments.config import HELD_OUT, METHODS, TRAINED, ExperimentConfig, Scalar
 from evaluation.experiments.notes import EXAMPLE_TEXT, NOTES
 from models.base import AUTO, BASE_CHOICES
-from runs.config import TrainConfig
+from runs.config import ROWS, TrainConfig, marked
 from runs.fields import LABELS, convert
 from ui.long_lists import names_in
 from ui.messages import hint_html
 from ui.named import check_named
+from ui.owner import Visitor
 from ui.steps import build_step
 
 METHOD_LABELS: dict[str, Sentence] = {
@@ -56,6 +58,7 @@ class ExperimentForm:
     take_button: gr.Button
     yaml_code: gr.Code
     load_button: gr.UploadButton
+    repeat_button: gr.UploadButton
 
     @property
     def fields(self) -> list[Any]:
@@ -94,11 +97,10 @@ def build_form() -> ExperimentForm:
             inputs |= _build_seeds()
         with gr.Accordion(_("The same as YAML"), open=False):
             yaml_code = gr.Code(label="experiment.yaml", language="yaml", lines=8, max_lines=24, interactive=True)
-            words = _("Load an experiment.yaml or a bundle")
-            load_button = gr.UploadButton(words, file_types=[".yaml", ".yml", ".zip"], size="sm")
-    return ExperimentForm(
-        ready_radio, note_html, start_button, plan_html, inputs, arms_html, take_button, yaml_code, load_button
-    )
+            load_button = gr.UploadButton(_("Load an experiment.yaml"), file_types=[".yaml", ".yml"], size="sm")
+        repeat_button = gr.UploadButton(_("Repeat the experiment of a bundle (.zip)"), file_types=[".zip"], size="sm")
+    start = (ready_radio, note_html, start_button, plan_html)
+    return ExperimentForm(*start, inputs, arms_html, take_button, yaml_code, load_button, repeat_button)
 
 
 def _build_arms() -> dict[str, Any]:
@@ -261,11 +263,17 @@ def _trained(config: ExperimentConfig) -> set[tuple[str, str]]:
     return {(arm.method, str(sorted((DEFAULTS | arm.settings).items()))) for arm in arms_of(config)}
 
 
-def check_named_by(owner: str, config: ExperimentConfig) -> None:
-    """Raise UserError for settings that name what `owner` may not name: of any arm, and the data that is split."""
+def check_named_by(visitor: Visitor, config: ExperimentConfig, has_rows: bool = False) -> None:
+    """Raise UserError for settings that name what a visitor may not name: of any arm, and the data that is split.
+
+    A bundle `has_rows`: what its settings call data is in it. An adapter that was pulled is asked for again, as at any start.
+    """
     config.check()
-    for settings in [arm.settings for arm in arms_of(config)] + [{"data": data} for data in config.data()]:
-        named = {
-            name: value for name, value in settings.items() if value != str(EXAMPLE_TEXT)
-        }  # that one is everybody's
-        check_named(owner, TrainConfig.from_dict(named))
+    data = [] if has_rows else data_of(config)
+    for settings in [arm.settings for arm in arms_of(config)] + [{"data": one} for one in data]:
+        # the example's text is everybody's
+        left_out = [name for name in marked(ROWS) if has_rows or settings.get(name) == str(EXAMPLE_TEXT)]
+        named = TrainConfig.from_dict({name: value for name, value in settings.items() if name not in left_out})
+        check_named(visitor.owner, named)
+        if named.init_adapter:
+            open_adapter(named.init_adapter, visitor.owner, visitor.hub_token)

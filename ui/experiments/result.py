@@ -42,6 +42,8 @@ class ResultView:
     file_buttons: dict[str, gr.Button]
     methods_code: gr.Code
     latex_code: gr.Code
+    check_button: gr.UploadButton
+    checks_html: gr.HTML
 
     @property
     def status_outputs(self) -> list:
@@ -52,7 +54,7 @@ class ResultView:
     def outputs(self) -> list:
         """Return what `render` fills, in its order."""
         buttons = [self.stop_button, self.resume_button]
-        found = [self.seeds_row, self.found_html, self.paper, self.methods_code, self.latex_code]
+        found = [self.seeds_row, self.found_html, self.paper, self.methods_code, self.latex_code, self.checks_html]
         return [*self.status_outputs, *buttons, *self.chosen.outputs, *found]
 
 
@@ -80,6 +82,8 @@ def build_result() -> ResultView:
         about: Wiring = {"interactive": False, "wrap_lines": True, "elem_classes": "as-long-as-its-text"}
         methods_code = gr.Code(label=_("Methods"), language="markdown", lines=4, max_lines=16, **about)
         latex_code = gr.Code(label=_("Table in LaTeX (booktabs)"), language="latex", lines=4, max_lines=16, **about)
+        check_button = gr.UploadButton(_("Compare with a bundle (.zip)"), file_types=[".zip"], size="sm")
+        checks = gr.HTML("")
     return ResultView(
         chosen,
         status,
@@ -94,6 +98,8 @@ def build_result() -> ResultView:
         file_buttons,
         methods_code,
         latex_code,
+        check_button,
+        checks,
     )
 
 
@@ -156,7 +162,7 @@ def render(experiment: Experiment | None) -> list:
     """Return updates for `ResultView.outputs`."""
     if experiment is None:
         hidden = [gr.Button(visible=False)] * 2
-        nothing = [gr.Row(visible=False), "", gr.Accordion(visible=False), "", ""]
+        nothing = [gr.Row(visible=False), "", gr.Accordion(visible=False), "", "", ""]
         return [*status_views(None), *hidden, *can_delete(False), *nothing]
     progress = read_progress(experiment)
     is_ended, folder = not progress.is_running, experiment.results_folder
@@ -169,6 +175,7 @@ def render(experiment: Experiment | None) -> list:
         _found_html(experiment),
         gr.Accordion(visible=is_file(folder / "table.json")),
         *(_text_of(experiment, name) for name in ("methods.md", "table.tex")),
+        "",
     ]
 
 

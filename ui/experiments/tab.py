@@ -8,7 +8,8 @@ import gradio as gr
 
 from common.errors import UserError
 from common.language import _, joined
-from evaluation.experiments.bundle import open_bundle
+from evaluation.experiments.arms import arms_of
+from evaluation.experiments.bundle import check_against, open_bundle, rerun
 from evaluation.experiments.config import OWN_SETTINGS, ExperimentConfig
 from evaluation.experiments.experiment import list_experiments
 from evaluation.experiments.notes import NOTES, find_note
@@ -40,8 +41,9 @@ from ui.experiments.result import (
     status_views,
     version,
 )
+from ui.experiments.view import checks_html
 from ui.messages import hint_html, shown
-from ui.owner import owner_of, visitor_of
+from ui.owner import Visitor, owner_of, visitor_of
 
 # of the Train tab, for "as in the Train tab"
 TAKEN = tuple(name for name in ("base", *marked(SOURCE, READING)) if name not in (*OWN_SETTINGS, "max_rows"))
@@ -87,21 +89,23 @@ def config_in(text: object) -> ExperimentConfig:
     return ExperimentConfig.from_text(text if isinstance(text, str) and text.strip() else "{}")
 
 
-def plan_html(owner: str, config: ExperimentConfig) -> str:
-    """Return the line beside Start: what an experiment takes, and what keeps it from starting. Raises UserError."""
-    check_named_by(owner, config)
-    found = plan(config, owner)
+def uploaded(file: object) -> Path:
+    """Return the path of an upload. Raises UserError when there is none."""
+    if not isinstance(file, str) or not file:
+        raise UserError(_("No file was uploaded."), _("Choose one."))
+    return Path(file)
+
+
+def plan_html(visitor: Visitor, config: ExperimentConfig) -> str:
+    """Return the line beside Start: what an experiment takes, or what keeps it from starting."""
+    try:
+        check_named_by(visitor, config)
+    except UserError as error:
+        return hint_html(joined([error.message, error.hint]), "problem")
+    found = plan(config, visitor.owner)
     if found.problems:
         return "".join(hint_html(problem, "problem") for problem in found.problems)
     return hint_html(found.words) + "".join(map(hint_html, found.notes))
-
-
-def _planned(owner: str, config: ExperimentConfig) -> str:
-    """Return the line beside Start; what cannot be planned is its sentence."""
-    try:
-        return plan_html(owner, config)
-    except UserError as error:
-        return hint_html(joined([error.message, error.hint]), "problem")
 
 
 def _ready(owner: str, note_id: object, config: ExperimentConfig | None) -> list:
@@ -139,55 +143,52 @@ def _wire_form(
 ) -> None:
     """Wire the claims, the inputs, the YAML and what is loaded: each changes the YAML or the inputs, and both the plan."""
 
-    def views(owner: str, config: ExperimentConfig) -> list:
-        return [*form_updates(owner, config), _planned(owner, config)]
+    def views(visitor: Visitor, config: ExperimentConfig) -> list:
+        return [*form_updates(visitor.owner, config), plan_html(visitor, config)]
 
     @shown
     def on_ready(token: gr.OAuthToken | None, key, note_id, text):
-        owner = owner_of(key, token)
+        visitor = visitor_of(key, token)
         try:
             before = config_in(text)
         except UserError:  # half written: its base and data are not known
             before = None
-        words, made = _ready(owner, note_id, before)
+        words, made = _ready(visitor.owner, note_id, before)
         if not made:
             told = hint_html(_("A script measures this one: the line above says how."))
             return [words, "", *[gr.skip()] * len(form.outputs), told]
-        return [words, made, *views(owner, ExperimentConfig.from_text(made))]
+        return [words, made, *views(visitor, ExperimentConfig.from_text(made))]
 
     @shown
     def on_form(token: gr.OAuthToken | None, key, text, *values):
-        owner = owner_of(key, token)
+        visitor = visitor_of(key, token)
         try:
             config = with_form(config_in(text), *values)
         except UserError as error:  # half filled in
             return [gr.skip(), hint_html(joined([error.message, error.hint]), "problem")]
-        return [config.to_yaml(), _planned(owner, config)]
+        return [config.to_yaml(), plan_html(visitor, config)]
 
     @shown
     def on_yaml(token: gr.OAuthToken | None, key, text):
-        owner = owner_of(key, token)
+        visitor = visitor_of(key, token)
         try:
-            return views(owner, config_in(text))
+            return views(visitor, config_in(text))
         except UserError as error:
             return [*[gr.skip()] * len(form.outputs), hint_html(joined([error.message, error.hint]), "problem")]
 
     @shown
     def on_file(token: gr.OAuthToken | None, key, file):
-        owner = owner_of(key, token)
-        if not isinstance(file, str) or not file:
-            raise UserError(_("No file was uploaded."), _("Choose an experiment.yaml or a bundle."))
-        config = open_bundle(Path(file), owner) if file.endswith(".zip") else ExperimentConfig.from_yaml(Path(file))
-        return [config.to_yaml(), *views(owner, config)]
+        visitor, config = visitor_of(key, token), ExperimentConfig.from_yaml(uploaded(file))
+        return [config.to_yaml(), *views(visitor, config)]
 
     @shown
     def on_take(token: gr.OAuthToken | None, key, text, *values):
-        owner = owner_of(key, token)
-        config, taken = config_in(text), train_config(owner, values)
+        visitor = visitor_of(key, token)
+        config, taken = config_in(text), train_config(visitor.owner, values)
         kept = {name: value for name, value in config.settings.items() if name not in TAKEN}
         given = {name: getattr(taken, name) for name in TAKEN if getattr(taken, name) not in (None, DEFAULTS[name])}
         config = replace(config, settings=kept | given)
-        return [config.to_yaml(), *views(owner, config)]
+        return [config.to_yaml(), *views(visitor, config)]
 
     shown_form = [*form.outputs, form.plan_html]
     written = [form.yaml_code, *shown_form]
@@ -223,8 +224,15 @@ def _wire_run(form: ExperimentForm, view: ResultView, browser_key: gr.BrowserSta
         config = config_in(text)
         if with_form(config, *values) != config:  # one of the two is not on the page yet
             raise UserError(_("The form has just changed."), _("Look at its plan, then press Start again."))
-        check_named_by(visitor.owner, config)
-        started = start(config, visitor.owner, visitor.hub_token)
+        check_named_by(visitor, config)
+        started = start(config, visitor.owner)
+        return gr.Dropdown(experiment_choices(visitor.owner), value=started.id)
+
+    @shown
+    def on_repeat(token: gr.OAuthToken | None, key, file):
+        visitor, bundle = visitor_of(key, token), uploaded(file)
+        check_named_by(visitor, open_bundle(bundle), has_rows=True)
+        started = rerun(bundle, visitor.owner)
         return gr.Dropdown(experiment_choices(visitor.owner), value=started.id)
 
     @shown
@@ -249,15 +257,11 @@ def _wire_run(form: ExperimentForm, view: ResultView, browser_key: gr.BrowserSta
         left = next((one.id for one in list_experiments(owner)), None)
         return gr.Dropdown(experiment_choices(owner), value=left)
 
-    form.start_button.click(
-        on_start,
-        [browser_key, form.yaml_code, *form.fields],
-        view.chosen.dropdown,
-        api_name="start_experiment",
-        concurrency_id="start",
-        concurrency_limit=1,
-        show_progress="hidden",
-    )
+    one_at_a_time: Wiring = {"concurrency_id": "start", "concurrency_limit": 1, "show_progress": "hidden"}
+    given = [browser_key, form.yaml_code, *form.fields]
+    form.start_button.click(on_start, given, view.chosen.dropdown, api_name="start_experiment", **one_at_a_time)
+    bundle = [browser_key, form.repeat_button]
+    form.repeat_button.upload(on_repeat, bundle, view.chosen.dropdown, api_name="repeat_experiment", **one_at_a_time)
     view.stop_button.click(on_stop, inputs, None, api_name="stop_experiment").success(**picked)
     view.resume_button.click(on_resume, inputs, None, api_name="resume_experiment").success(**picked)
     gr.on(
@@ -272,7 +276,7 @@ def _wire_run(form: ExperimentForm, view: ResultView, browser_key: gr.BrowserSta
 
 
 def _wire_files(view: ResultView, browser_key: gr.BrowserState) -> None:
-    """Wire the downloads for a paper."""
+    """Wire the downloads for a paper, and the comparison with a bundle."""
     download = build_download("experiment-made")
 
     def wire(wanted: str, button: gr.Button) -> None:
@@ -286,3 +290,12 @@ def _wire_files(view: ResultView, browser_key: gr.BrowserState) -> None:
 
     for name, button in view.file_buttons.items():
         wire(name, button)
+
+    @shown
+    def on_check(token: gr.OAuthToken | None, key, experiment_id, file):
+        experiment = own_experiment(experiment_id, owner_of(key, token))
+        names = {arm.id: arm.name for arm in arms_of(experiment.config())}
+        return checks_html(check_against(uploaded(file), experiment), names)
+
+    inputs = [browser_key, view.chosen.dropdown, view.check_button]
+    view.check_button.upload(on_check, inputs, view.checks_html, api_name="compare_with_bundle", **QUIET)

@@ -2,19 +2,20 @@
 
 import html
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from common.language import Sentence, _
 from common.words import duration
+from evaluation.experiments.bundle import CellCheck
 from evaluation.experiments.experiment import Cell, Status
 from evaluation.experiments.notes import Note
-from evaluation.experiments.table import Comparison, Entry, Table
+from evaluation.experiments.table import Entry, Table, difference_between
 from evaluation.experiments.verdicts import FINDINGS, Finding, Settled
-from evaluation.results import Verdict
+from evaluation.results import Difference, Verdict
 from evaluation.scores import SCORES
 from ui.messages import hint_html
-from ui.scores import VERDICTS, figure, score_head, score_terms_html, signed
+from ui.scores import VERDICTS, column_heads, figure, score_head, score_terms_html, signed, table_html
 
 CELL_WORDS: dict[Status, Sentence] = {
     "waiting": _("waiting"),
@@ -30,6 +31,7 @@ WORDS: dict[Verdict, Sentence] = {**VERDICTS, "different": _("different")}
 FINDING_LOOKS: dict[Finding, str] = {"supported": "good", "not supported": "problem", "undecided": "hint"}
 MAX_FIGURE_BYTES = 1_000_000
 MAX_FIGURES = 8
+MAX_PAIRS = 500  # rows of one table
 
 
 def grid_html(cells: Sequence[Cell]) -> str:
@@ -37,7 +39,6 @@ def grid_html(cells: Sequence[Cell]) -> str:
     if not cells:
         return ""
     seeds = sorted({cell.seed for cell in cells if cell.seed is not None})
-    head = "".join(f"<th scope='col'>{html.escape(_('seed {seed}', seed=seed))}</th>" for seed in seeds)
     body = ""
     for arm in {cell.arm.id: cell.arm for cell in cells}.values():
         own = {cell.seed: cell for cell in cells if cell.arm.id == arm.id}
@@ -51,12 +52,8 @@ def grid_html(cells: Sequence[Cell]) -> str:
         for cell in cells
         if cell.message and cell.status in ("failed", "interrupted")
     )
-    label = html.escape(_("Arms and seeds"))
-    return (
-        f"<section class='results cells'><div class='scrolls' role='group' tabindex='0' aria-label='{label}'><table>"
-        f"<thead><tr><th scope='col'>{html.escape(_('Arm'))}</th>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        f"{problems}</section>"
-    )
+    heads = column_heads(_("Arm"), *(_("seed {seed}", seed=seed) for seed in seeds))
+    return f"<section class='results cells'>{table_html(_('Arms and seeds'), heads, body)}{problems}</section>"
 
 
 def _cell_html(cell: Cell, columns: int) -> str:
@@ -86,40 +83,29 @@ def _table_html(table: Table, test_set: str, title: str) -> str:
     if not entries:
         return ""
     reference = next((entry.arm for entry in entries if entry.is_reference), "")
-    beside = verdicts_beside(reference, [one for one in table.comparisons if one.test_set == test_set])
     scores = list(dict.fromkeys(entry.score for entry in entries))
-    head = "".join(score_head(name, "col") for name in scores)
+    heads = column_heads(_("Arm")) + "".join(score_head(name, "col") for name in scores)
     body = ""
     for arm, called in table.arms.items():
         own = {entry.score: entry for entry in entries if entry.arm == arm}
         name = html.escape(called) + (f"<small>{html.escape(_('the reference'))}</small>" if arm == reference else "")
-        cells = "".join(_entry_html(own.get(score), beside.get((arm, score))) for score in scores)
+        beside = {score: difference_between(table, arm, reference, test_set, score) for score in own}
+        cells = "".join(_entry_html(own.get(score), beside.get(score)) for score in scores)
         body += f"<tr><th scope='row'>{name}</th>{cells}</tr>"
-    label = html.escape(title)
-    return (
-        f"<h3>{label}</h3><div class='scrolls' role='group' tabindex='0' aria-label='{label}'><table class='arms'><thead><tr>"
-        f"<th scope='col'>{html.escape(_('Arm'))}</th>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    return f"<h3>{html.escape(title)}</h3>{table_html(title, heads, body)}"
 
 
-def _entry_html(entry: Entry | None, verdict: Verdict | None) -> str:
-    """Return a value with its interval, bold where it is the best, and the word for it beside the reference."""
+def _entry_html(entry: Entry | None, beside: Difference | None) -> str:
+    """Return a value with its interval, bold where it is the best, and the word for its difference from the reference."""
     if entry is None:
         return "<td>–</td>"
     score = SCORES.get(entry.score)
     low, high = figure(score, entry.low), figure(score, entry.high)
     value = f"<b>{figure(score, entry.mean)}</b>" if entry.is_best else figure(score, entry.mean)
-    word = f"<span>{html.escape(WORDS[verdict])}</span>" if verdict else ""
-    return f"<td class='{verdict or ''}'>{value}<small>[{low}, {high}]</small>{word}</td>"
-
-
-def verdicts_beside(reference: str, comparisons: Sequence[Comparison]) -> dict[tuple[str, str], Verdict]:
-    """Return what was decided of each other arm beside the reference, by arm and score, whichever way round they stand."""
-    turned: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
-    own = {(one.arm, one.score): one.verdict for one in comparisons if one.other == reference}
-    return own | {
-        (one.other, one.score): turned.get(one.verdict, one.verdict) for one in comparisons if one.arm == reference
-    }
+    if beside is None:
+        return f"<td>{value}<small>[{low}, {high}]</small></td>"
+    word = html.escape(WORDS[beside.verdict])
+    return f"<td class='{beside.verdict}'>{value}<small>[{low}, {high}]</small><span>{word}</span></td>"
 
 
 def _pairs_html(table: Table) -> str:
@@ -127,10 +113,8 @@ def _pairs_html(table: Table) -> str:
     if not table.comparisons:
         return ""
     names, sets = table.arms, table.test_sets
-    columns = (_("Test set"), _("Score"), _("Arms"), _("Difference"), _("p (Holm)"), "")
-    head = "".join(f"<th scope='col'>{html.escape(str(column))}</th>" for column in columns)
     body = ""
-    for one in table.comparisons:
+    for one in table.comparisons[:MAX_PAIRS]:
         score, found = SCORES.get(one.score), one.difference
         value, low, high = (signed(score, number) for number in (found.value, found.low, found.high))
         pair = _("{arm} minus {other}", arm=names.get(one.arm, one.arm), other=names.get(one.other, one.other))
@@ -138,11 +122,32 @@ def _pairs_html(table: Table) -> str:
         cells = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in plain)
         cells += f"<td>{value}<small>[{low}, {high}]</small></td><td>{one.p_holm:.3g}</td>"
         body += f"<tr>{cells}<td class='{one.verdict}'><span>{html.escape(WORDS[one.verdict])}</span></td></tr>"
-    title = html.escape(_("All pairs of arms"))
-    return (
-        f"<details><summary>{title}</summary><div class='scrolls' role='group' tabindex='0' aria-label='{title}'>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>"
-    )
+    title, count = _("All pairs of arms"), len(table.comparisons)
+    heads = column_heads(_("Test set"), _("Score"), _("Arms"), _("Difference"), _("p (Holm)"), "")
+    more = hint_html(_("The first {most} of {count:,}.", most=MAX_PAIRS, count=count)) if count > MAX_PAIRS else ""
+    return f"<details><summary>{html.escape(title)}</summary>{table_html(title, heads, body)}{more}</details>"
+
+
+def checks_html(checks: Sequence[CellCheck], names: Mapping[str, str]) -> str:
+    """Return each score of a bundle beside the one that came out again, and how many lie inside the interval that was kept.
+
+    `names` are those of the arms by id.
+    """
+    inside = sum(one.is_inside for one in checks)
+    words = _("{inside} of {count} scores lie inside the interval of the bundle.", inside=inside, count=len(checks))
+    body = ""
+    for one in checks[:MAX_PAIRS]:
+        score = SCORES.get(one.score)
+        kept, low, high = (figure(score, value) for value in (one.kept, one.low, one.high))
+        again = figure(score, one.again) if one.again is not None else "–"
+        word = _("equal") if one.is_equal else _("inside") if one.is_inside else _("outside")
+        plain = (one.test_set, score.title if score else one.score, names.get(one.arm, one.arm))
+        cells = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in plain)
+        cells += f"<td>{kept}<small>[{low}, {high}]</small></td><td>{again}</td>"
+        body += f"<tr>{cells}<td class='{'better' if one.is_inside else 'worse'}'><span>{html.escape(word)}</span></td></tr>"
+    heads = column_heads(_("Test set"), _("Score"), _("Arm"), _("In the bundle"), _("Again"), "")
+    told = hint_html(words, "good" if inside == len(checks) else "problem")
+    return f"<section class='results'>{told}{table_html(_('Beside the bundle'), heads, body)}</section>"
 
 
 def verdicts_html(found: Sequence[tuple[Note, Settled]]) -> str:
