@@ -11,6 +11,7 @@ from evaluation.experiments.config import ExperimentConfig
 from evaluation.experiments.experiment import find_experiment, list_experiments
 from evaluation.experiments.notes import NOTES
 from evaluation.run import Progress
+from jobs.prices import Flavor
 from tests.adapters.conftest import hub  # noqa: F401
 from tests.ui.experiments import put_experiment
 from tests.ui.space import GUEST, space_call
@@ -106,6 +107,16 @@ def test_a_claim_becomes_its_experiment_with_the_chosen_base_and_one_that_a_scri
     assert status == 200 and "base: embedded" in text and "runs" in text
     status, text = call("ready_experiment", GUEST, told.id, base)
     assert status == 200 and "A script measures this one" in text
+
+
+def test_the_price_of_the_same_as_jobs_is_told_for_a_machine(call, monkeypatch):
+    monkeypatch.setattr(
+        "ui.experiments.tab.flavors", lambda token: [Flavor("a10g-small", 1.0, 1, "Nvidia A10G, 24 GB")]
+    )
+    text = ExperimentConfig(settings={"base": "embedded"}, arms=[{"method": "lora"}], seeds=[1]).to_yaml()
+    status, told = call("price_experiment", GUEST, text, "a10g-small")
+    assert status == 200 and "As jobs on a10g-small" in told, told
+    assert "No machine is chosen" in call("price_experiment", GUEST, text, "another")[1]
 
 
 def test_only_what_is_under_way_can_be_stopped_and_only_what_did_not_end_well_goes_on(monkeypatch):

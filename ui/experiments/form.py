@@ -20,6 +20,7 @@ from evaluation.experiments.arms import arms_of, data_of
 from evaluation.experiments.config import HELD_OUT, METHODS, TRAINED, ExperimentConfig, Scalar
 from evaluation.experiments.notes import EXAMPLE_TEXT, NOTES
 from models.base import AUTO, BASE_CHOICES
+from models.prices import JOBS
 from runs.config import ROWS, TrainConfig, marked
 from runs.fields import LABELS, convert
 from ui.long_lists import names_in
@@ -58,6 +59,8 @@ class ExperimentForm:
     take_button: gr.Button
     yaml_code: gr.Code
     load_button: gr.UploadButton
+    machine_dropdown: gr.Dropdown
+    price_html: gr.HTML
     repeat_button: gr.UploadButton
 
     @property
@@ -98,9 +101,13 @@ def build_form() -> ExperimentForm:
         with gr.Accordion(_("The same as YAML"), open=False):
             yaml_code = gr.Code(label="experiment.yaml", language="yaml", lines=8, max_lines=24, interactive=True)
             load_button = gr.UploadButton(_("Load an experiment.yaml"), file_types=[".yaml", ".yml"], size="sm")
+        with gr.Accordion(_("Its price on Hugging Face Jobs"), open=False):
+            machine_dropdown = gr.Dropdown([*JOBS], value=None, label=_("Machine"), allow_custom_value=True)
+            price_html = gr.HTML("")
         repeat_button = gr.UploadButton(_("Repeat the experiment of a bundle (.zip)"), file_types=[".zip"], size="sm")
     start = (ready_radio, note_html, start_button, plan_html)
-    return ExperimentForm(*start, inputs, arms_html, take_button, yaml_code, load_button, repeat_button)
+    written = (yaml_code, load_button, machine_dropdown, price_html, repeat_button)
+    return ExperimentForm(*start, inputs, arms_html, take_button, *written)
 
 
 def _build_arms() -> dict[str, Any]:

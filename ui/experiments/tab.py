@@ -16,6 +16,7 @@ from evaluation.experiments.notes import NOTES, find_note
 from evaluation.experiments.plan import plan
 from evaluation.experiments.start import add_seeds, delete_experiment, request_stop, resume, start
 from evaluation.run import read_progress
+from jobs.prices import Flavor, flavors
 from runs.config import READING, SOURCE, TrainConfig, marked
 from ui.chosen import Watched, wire_chosen
 from ui.downloads import build_download, clicking
@@ -96,13 +97,13 @@ def uploaded(file: object) -> Path:
     return Path(file)
 
 
-def plan_html(visitor: Visitor, config: ExperimentConfig) -> str:
-    """Return the line beside Start: what an experiment takes, or what keeps it from starting."""
+def plan_html(visitor: Visitor, config: ExperimentConfig, machine: Flavor | None = None) -> str:
+    """Return what an experiment takes, or what keeps it from starting: here, or with its runs as jobs on a machine."""
     try:
         check_named_by(visitor, config)
     except UserError as error:
         return hint_html(joined([error.message, error.hint]), "problem")
-    found = plan(config, visitor.owner)
+    found = plan(config, visitor.owner, machine=machine)
     if found.problems:
         return "".join(hint_html(problem, "problem") for problem in found.problems)
     return hint_html(found.words) + "".join(map(hint_html, found.notes))
@@ -190,6 +191,14 @@ def _wire_form(
         config = replace(config, settings=kept | given)
         return [config.to_yaml(), *views(visitor, config)]
 
+    @shown
+    def on_machine(token: gr.OAuthToken | None, key, text, name):
+        visitor = visitor_of(key, token)
+        machine = next((one for one in flavors(visitor.hub_token) if one.name == name), None)
+        if machine is None:
+            raise UserError(_("No machine is chosen."), _("Pick one."))
+        return plan_html(visitor, config_in(text), machine)
+
     shown_form = [*form.outputs, form.plan_html]
     written = [form.yaml_code, *shown_form]
     newest: Wiring = {"trigger_mode": "always_last", **QUIET}
@@ -210,6 +219,8 @@ def _wire_form(
         **newest,
     )
     form.yaml_code.input(on_yaml, inputs, shown_form, api_name="read_experiment", **newest)
+    asked = [*inputs, form.machine_dropdown]
+    form.machine_dropdown.input(on_machine, asked, form.price_html, api_name="price_experiment", **newest)
     form.load_button.upload(on_file, [browser_key, form.load_button], written, api_name="load_experiment", **QUIET)
     form.take_button.click(on_take, [*inputs, *train_inputs], written, api_name="take_from_train", **QUIET)
 
