@@ -107,6 +107,8 @@ def test_a_claim_becomes_its_experiment_with_the_chosen_base_and_one_that_a_scri
     assert status == 200 and "base: embedded" in text and "runs" in text
     status, text = call("ready_experiment", GUEST, told.id, base)
     assert status == 200 and "A script measures this one" in text
+    values = form_values(ExperimentConfig(arms=[{"method": "none"}]))
+    assert "There is no experiment to start" in call("start_experiment", GUEST, "", *values.values())[1]
 
 
 def test_the_price_of_the_same_as_jobs_is_told_for_a_machine(call, monkeypatch):

@@ -1,6 +1,7 @@
 """The Experiments tab: the questions and the form at the left, one experiment at the right; and its events."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -109,21 +110,13 @@ def plan_html(visitor: Visitor, config: ExperimentConfig, machine: Flavor | None
     return hint_html(found.words) + "".join(map(hint_html, found.notes))
 
 
-def _ready(owner: str, note_id: object, config: ExperimentConfig | None) -> list:
-    """Return the text about a claim, and its experiment as YAML with base and data of `config`; "" where a script measures it."""
-    note = find_note(note_id if isinstance(note_id, str) else "")
-    chosen = {name: value for name, value in config.settings.items() if name in TAKEN} if config else {}
-    made = note.config(chosen, owner)
-    return [note_html(note), made.to_yaml() if made else ""]
-
-
 def _wire_lists(form: ExperimentForm, view: ResultView, browser_key: gr.BrowserState) -> ExperimentsTab:
     """Wire what is filled when the tab is shown: the claims with what was found of them, the first one, and the experiments."""
 
     @shown
     def on_load(token: gr.OAuthToken | None, key, experiment_id, note_id, text):
         if not key:  # the tab is shown before the browser has its key
-            return [gr.skip()] * 4
+            return [gr.skip()] * len(lists)
         owner = owner_of(key, token)
         choices = experiment_choices(owner, picked=experiment_id)
         ids = [value for _label, value in choices]
@@ -149,16 +142,16 @@ def _wire_form(
 
     @shown
     def on_ready(token: gr.OAuthToken | None, key, note_id, text):
-        visitor = visitor_of(key, token)
-        try:
-            before = config_in(text)
-        except UserError:  # half written: its base and data are not known
-            before = None
-        words, made = _ready(visitor.owner, note_id, before)
-        if not made:
+        visitor, note = visitor_of(key, token), find_note(note_id if isinstance(note_id, str) else "")
+        chosen = {}
+        with suppress(UserError):  # a YAML that is half written says no base and no data
+            chosen = {name: value for name, value in config_in(text).settings.items() if name in TAKEN}
+        config = note.config(chosen, visitor.owner)
+        if config is None:
             told = hint_html(_("A script measures this one: the line above says how."))
-            return [words, "", *[gr.skip()] * len(form.outputs), told]
-        return [words, made, *views(visitor, ExperimentConfig.from_text(made))]
+            return [note_html(note), "", *[gr.skip()] * len(form.outputs), told]
+        written = config.to_yaml()
+        return [note_html(note), written, *views(visitor, config_in(written))]
 
     @shown
     def on_form(token: gr.OAuthToken | None, key, text, *values):
@@ -233,6 +226,10 @@ def _wire_run(form: ExperimentForm, view: ResultView, browser_key: gr.BrowserSta
     def on_start(token: gr.OAuthToken | None, key, text, *values):
         visitor = visitor_of(key, token)
         config = config_in(text)
+        if not text:
+            raise UserError(
+                _("There is no experiment to start."), _("Choose another question, or make one of your own.")
+            )
         if with_form(config, *values) != config:  # one of the two is not on the page yet
             raise UserError(_("The form has just changed."), _("Look at its plan, then press Start again."))
         check_named_by(visitor, config)
