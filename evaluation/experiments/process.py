@@ -34,8 +34,9 @@ from evaluation.experiments.cells import (
 )
 from evaluation.experiments.config import ExperimentConfig
 from evaluation.experiments.experiment import GO_ON, Experiment, Search
+from evaluation.experiments.pace import Pace
 from evaluation.experiments.prepare import prepare_experiment
-from evaluation.run import Evaluation, Progress, Status, read_progress
+from evaluation.run import Evaluation, read_progress
 from evaluation.start import request_stop, start_process
 from models.hardware import find_gpus
 from runs.history import remove, remove_weights
@@ -58,28 +59,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m evaluation.experiments.process")
     parser.add_argument("--experiment", type=Path, required=True, metavar="FOLDER")
     experiment = Experiment(parser.parse_args(arguments).experiment)
-    write_json(
-        experiment.process_file, {"process": this_process(os.getpid())}
-    )  # whoever started it may be gone already
+    # whoever started it may be gone already
+    write_json(experiment.process_file, {"process": this_process(os.getpid())})
     work = Work(experiment)
     threading.Thread(target=work.watch, daemon=True).start()
     try:
         failed = work.do()
         total = len(cells_of(experiment.config()))
         if not failed:
-            work.end("done", "")
+            work.pace.end("done", "")
             return 0
         words = n_(
             "{failed:,} of {count:,} cell failed.", "{failed:,} of {count:,} cells failed.", total, failed=len(failed)
         )
-        work.end(
-            "failed", joined([words, failed[0]]), _("The others are done. Press 'Resume experiment' to try again.")
-        )
+        work.pace.end("failed", joined([words, failed[0]]), GO_ON)
     except Stopped:
-        work.end("stopped", _("Stopped."), GO_ON)
+        work.pace.end("stopped", _("Stopped."), GO_ON)
         return 0
     except Exception as error:
-        work.end("failed", _why(error), GO_ON)
+        work.pace.end("failed", _why(error), GO_ON)
     return 1
 
 
@@ -98,9 +96,8 @@ class Work:
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
         self.stop = threading.Event()
-        self._lock = threading.RLock()  # of the files that threads change, and of what follows
-        self._activities: dict[str, str] = {}
-        self._done, self._total = 0, 0
+        self.pace = Pace(experiment)
+        self._lock = threading.Lock()  # of the file of rates
 
     def watch(self) -> None:
         """Set `stop` when a person asks for it or the folder is gone: the target of a thread."""
@@ -111,13 +108,13 @@ class Work:
     def do(self) -> list[Sentence]:
         """Do what is left to do; return a sentence for each cell that failed. Raises Stopped, and UserError for what all need."""
         prepare_experiment(self.experiment, self._prepare)
+        self.pace.tell("", "")
         config = self.experiment.config()
         searches = [
             arm for arm in arms_of(config) if needs_rate(config, arm) and self._search(arm).get("chosen") is None
         ]
         cells = cells_of(config)
-        self._total = len(searches) * len(config.rates) + len(cells)
-        self._tell("", "")
+        self.pace.plan(len(searches) * len(config.rates) + len(cells))
         for arm in searches:
             self._change(arm, lambda search: None)
         with ThreadPoolExecutor(config.parallel or len(find_gpus()) or 1) as pool:
@@ -135,8 +132,7 @@ class Work:
     def _prepare(self, activity: str) -> None:
         """Hear what is read before the first cell. Raises Stopped."""
         self._check_stop()
-        if self._activities.get("") != activity:
-            self._tell("", activity)
+        self.pace.tell("", activity)
 
     def _try_rate(self, config: ExperimentConfig, arm: Arm, rate: float) -> None:
         """Train an arm once with a rate and keep its loss on the validation rows; None where it failed. Raises Stopped."""
@@ -145,7 +141,7 @@ class Work:
         run = run_at(self.experiment, place)
         if self._search(arm)["losses"].get(key) is None:
             loss = None
-            self._tell(place, _("Searching the learning rate of {arm}: {rate:g}", arm=arm.name, rate=rate))
+            self.pace.tell(place, _("Searching the learning rate of {arm}: {rate:g}", arm=arm.name, rate=rate))
             try:
                 run = self._go_on(run) or self._queued(
                     lambda: make_run(self.experiment, place, arm, config.split_seed, rate, config.rate_steps)
@@ -154,11 +150,11 @@ class Work:
             except UserError as error:
                 print(english(_why(error)), flush=True)
             finally:
-                self._tell(place, "")
+                self.pace.tell(place, "")
             self._change(arm, lambda search: search["losses"].update({key: loss}))
         if run and self._search(arm)["losses"].get(key) is not None:
             remove(run)
-        self._count()
+        self.pace.add()
 
     def _choose(self, config: ExperimentConfig, arm: Arm) -> None:
         """Choose the rate with the lowest loss on the validation rows; none where all trainings failed."""
@@ -190,8 +186,8 @@ class Work:
             why = _why(error)
             write_record(self.experiment, id, {**read_record(self.experiment, id), "message": why})
         finally:
-            self._tell(id, "")
-        self._count()
+            self.pace.tell(id, "")
+        self.pace.add()
         return _("{arm}: {problem}", arm=title, problem=why) if why else None
 
     def _do_cell(self, config: ExperimentConfig, arm: Arm, seed: int | None, title: str) -> None:
@@ -202,11 +198,11 @@ class Work:
             record = read_record(self.experiment, id)
             record.pop("message", None)
             write_record(self.experiment, id, record)
-            self._tell(id, _("Training {cell}", cell=title) if seed is not None else title)
+            self.pace.tell(id, _("Training {cell}", cell=title) if seed is not None else title)
             run = None if seed is None else self._trained_cell(config, arm, seed)
             if not evaluation.config_file.exists():
                 make_evaluation(self.experiment, arm, seed, run)
-            self._tell(id, _("Evaluating {cell}", cell=title))
+            self.pace.tell(id, _("Evaluating {cell}", cell=title))
             self._evaluate(evaluation)
         run = run_of(self.experiment, read_record(self.experiment, id))
         if run and not config.keep_weights:
@@ -275,34 +271,12 @@ class Work:
                 halt()
                 is_halted = True
             advance_if_possible()
-            self.stop.wait(POLL_SECONDS) if not is_halted else time.sleep(POLL_SECONDS)
+            time.sleep(POLL_SECONDS) if is_halted else self.stop.wait(POLL_SECONDS)
         self._check_stop()
 
     def _check_stop(self) -> None:
         if self.stop.is_set():
             raise Stopped
-
-    def _tell(self, what: str, activity: str) -> None:
-        """Say what is done now for a part of the work; "" when nothing is any more."""
-        with self._lock:
-            if activity and self._activities.get(what) != activity:
-                print(english(activity), flush=True)
-            self._activities[what] = activity
-            self._write()
-
-    def _count(self) -> None:
-        with self._lock:
-            self._done += 1
-            self._write()
-
-    def _write(self) -> None:
-        activity = joined(self._activities.values(), " · ")
-        self.experiment.write_progress(Progress("running", activity, self._done, self._total or None))
-
-    def end(self, status: Status, message: str, hint: str = "") -> None:
-        """Write the last word."""
-        print(english(message), english(hint), flush=True)
-        self.experiment.write_progress(Progress(status, "", self._done, self._total or None, None, message, hint))
 
 
 def _has_lost_weights(run: Run) -> bool:
