@@ -165,8 +165,8 @@ def copy_adapter(name: str, owner: str, base: Base, destination: Path) -> None:
 def start(run: Run, card: int = ALL_CARDS) -> None:
     """Start (or resume) the training process of `run` and return at once. runs.queue asks first whether it may.
 
-    With a `card`, from 0, it trains on that one, which its process file names, and others may train beside it. Raises UserError
-    when this very run is still training. One that has said its last word gets a moment to end.
+    With a `card`, from 0, it trains on that one, which the mark of its process names, and others may train beside it. Raises
+    UserError when this very run is still training. One that has said its last word gets a moment to end.
     """
     deadline = time.monotonic() + LAST_MOMENT_SECONDS
     while run.is_alive():
@@ -192,7 +192,7 @@ def start(run: Run, card: int = ALL_CARDS) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    write_json(run.process_file, {"launcher": this_process(process.pid), "card": card})
+    write_json(run.process_file, {"launcher": this_process(process.pid) | {"card": card}})
     message = _("Starting the training process")
     EventLog(run).write("preparing", message=message, base=config.base, base_reason=config.base_reason)
     threading.Thread(target=process.wait, daemon=True).start()  # reaps it; nothing else depends on this thread

@@ -169,7 +169,7 @@ def _card_for(run: Run) -> int | None:
     if not _is_training():
         return cards[0] if can_share else ALL_CARDS
     training = [one for one in runs_with("process.json") if one.is_alive()]
-    taken = {read_object(one.process_file).get("card", ALL_CARDS) for one in training}
+    taken = {max((mark.get("card", ALL_CARDS) for mark in one.processes()), default=ALL_CARDS) for one in training}
     is_known = {*_training_processes()} <= {str(one.folder) for one in training}
     if not (can_share and is_known) or ALL_CARDS in taken:
         return None
@@ -209,7 +209,7 @@ def _finish_starts() -> None:
         process = _process_of(run)
         if process and not run.process_file.exists():
             card = read_object(run.queued_file).get("card", ALL_CARDS)
-            write_json(run.process_file, {"launcher": this_process(process), "card": card})
+            write_json(run.process_file, {"launcher": this_process(process) | {"card": card}})
         if run.process_file.exists():
             run.queued_file.unlink(missing_ok=True)
             _take_turn(run.owner)

@@ -60,7 +60,7 @@ def test_the_next_one_starts_when_the_first_is_gone_without_a_word(trainer):
 
 def cards_of(*runs: Run) -> list:
     """The card of each in its process file and in what accelerate gets."""
-    found = [(read_json(run.process_file)["card"], run.accelerate_file.read_text()) for run in runs]
+    found = [(read_json(run.process_file)["launcher"]["card"], run.accelerate_file.read_text()) for run in runs]
     return [(card, re.findall("gpu_ids: (.*)", text)) for card, text in found]
 
 
