@@ -8,7 +8,6 @@ import pytest
 from common.errors import UserError
 from common.files import read_json_lines
 from data.near_duplicates import text_of
-from evaluation.asked import read_asked
 from evaluation.experiments.arms import arms_of
 from evaluation.experiments.prepare import prepare_experiment
 from tests.evaluation.experiments.experiments import make_experiment, write_rows
@@ -119,12 +118,7 @@ def test_the_example_is_split_with_all_of_its_rows(tmp_path):
     split = experiment.known_split()
     rows = [split["train"]["example"], split["validation"], split["held_out"]]
     assert sum(one["rows"] for one in rows) + split["left_out"] == 243
-    assert len(read_asked_of(experiment)) == 10
-
-
-def read_asked_of(experiment):
-    experiment.asked.config_file.write_text(experiment.config().to_yaml())  # it needs none
-    return read_asked(experiment.asked, "held-out").items
+    assert len(read_json_lines(experiment.asked.items_file("held-out"))) == 10
 
 
 @pytest.mark.parametrize(
