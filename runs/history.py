@@ -227,7 +227,7 @@ def remove_weights(run: Run) -> None:
     adapter = place_of(run)
     if came_out_of(run, adapter):
         shutil.rmtree(adapter)
-    shutil.rmtree(run.folder / "model", ignore_errors=True)
+    shutil.rmtree(run.model_folder, ignore_errors=True)
     shutil.rmtree(run.checkpoints_folder, ignore_errors=True)
 
 

@@ -7,6 +7,9 @@ python -m evaluation.experiments stop ID                    end it and keep what
 python -m evaluation.experiments resume ID                  go on where it was; what failed is tried again
 python -m evaluation.experiments add-seeds ID 4,5           more of each arm; what is there stays
 python -m evaluation.experiments delete ID
+python -m evaluation.experiments plan FILE                  what it takes, before the start
+python -m evaluation.experiments bundle ID | rerun ZIP | verify ZIP ID
+python -m evaluation.experiments notes | settle CLAIM | verdicts ID
 """
 
 import argparse
@@ -19,8 +22,10 @@ from common.errors import UserError
 from common.language import _, joined
 from common.words import duration
 from evaluation.experiments.cells import read_cells
+from evaluation.experiments.commands import add_bundle_jobs
 from evaluation.experiments.config import ExperimentConfig
 from evaluation.experiments.experiment import Experiment, find_experiment, list_experiments
+from evaluation.experiments.settling import add_note_jobs
 from evaluation.experiments.start import add_seeds, delete_experiment, resume, start
 from evaluation.run import Progress, read_progress
 from evaluation.start import request_stop
@@ -49,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
         "seeds", metavar="SEEDS", help=_("whole numbers, separated by commas")
     )
     add_job(jobs, "delete", _delete, _("delete one and its runs for good"), named="ID")
+    add_bundle_jobs(jobs, _follow)
+    add_note_jobs(jobs)
     return parser
 
 

@@ -196,7 +196,7 @@ def _evaluation_config(experiment: Experiment, arm: Arm, run: Run | None) -> Eva
         trained = run.config()
         named, found = (trained.base, trained.base_revision), [f"{ADAPTER}{read_state(run, with_curves=False).adapter}"]
     else:
-        named, found = (str(run.folder / "model"), None), [BASE]
+        named, found = (str(run.model_folder), None), [BASE]
     return EvaluationConfig(
         candidates=found,
         test_sets=config.test_sets,

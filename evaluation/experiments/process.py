@@ -36,6 +36,7 @@ from evaluation.experiments.config import ExperimentConfig
 from evaluation.experiments.experiment import GO_ON, Experiment, Search
 from evaluation.experiments.pace import Pace
 from evaluation.experiments.prepare import prepare_experiment
+from evaluation.experiments.results import write_results
 from evaluation.run import Evaluation, read_progress
 from evaluation.start import request_stop, start_process
 from models.hardware import find_gpus
@@ -97,7 +98,7 @@ class Work:
         self.experiment = experiment
         self.stop = threading.Event()
         self.pace = Pace(experiment)
-        self._lock = threading.Lock()  # of the file of rates
+        self._lock = threading.Lock()  # of the file of rates, and of the results
 
     def watch(self) -> None:
         """Set `stop` when a person asks for it or the folder is gone: the target of a thread."""
@@ -125,9 +126,11 @@ class Work:
                 for arm in searches:
                     self._choose(config, arm)
                 done = [pool.submit(self._try_cell, config, arm, seed) for arm, seed in cells]
-                return [words for one in done if (words := one.result())]
+                failed = [words for one in done if (words := one.result())]
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+        write_results(self.experiment)
+        return failed
 
     def _prepare(self, activity: str) -> None:
         """Hear what is read before the first cell. Raises Stopped."""
@@ -188,6 +191,11 @@ class Work:
         finally:
             self.pace.tell(id, "")
         self.pace.add()
+        with self._lock:
+            try:
+                write_results(self.experiment)
+            except Exception:  # after the last cell they are written again, whatever that raises
+                traceback.print_exc()
         return _("{arm}: {problem}", arm=title, problem=why) if why else None
 
     def _do_cell(self, config: ExperimentConfig, arm: Arm, seed: int | None, title: str) -> None:
@@ -282,7 +290,7 @@ class Work:
 def _has_lost_weights(run: Run) -> bool:
     """Return whether what a run has learned is gone: its adapter, or the model that it made."""
     state = read_state(run, with_curves=False)
-    weights = adapters_folder(run.owner) / state.adapter if state.adapter else run.folder / "model"
+    weights = adapters_folder(run.owner) / state.adapter if state.adapter else run.model_folder
     return state.status == "done" and not weights.is_dir()
 
 

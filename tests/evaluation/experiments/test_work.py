@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,6 +34,7 @@ class Played:
         self.evaluated: list[tuple] = []
         self.rows: dict[str, list] = {}
         self.stop_at = math.inf
+        self.results = 0
         self.work: Work | None = None
         self.fails = True
 
@@ -65,6 +67,12 @@ class Played:
         metrics = {"train_seconds": 2.0, "loss_after": loss, "samples_after": [{"prompt": "a", "answer": "b"}]}
         EventLog(run).write("done", adapter=run.id, metrics=metrics)
 
+    def write_results(self, experiment: Experiment) -> None:
+        """Play the writing of results, which fails before the last cell."""
+        self.results += 1
+        if "waiting" in {cell.status for cell in read_cells(experiment)}:
+            raise ValueError("too few cells")
+
     def evaluate(self, evaluation: Evaluation) -> None:
         """Play an evaluation."""
         config = evaluation.config()
@@ -81,6 +89,8 @@ def played(monkeypatch) -> Played:
     monkeypatch.setattr("runs.queue.start", made.train)
     monkeypatch.setattr("evaluation.experiments.process.start_process", made.evaluate)
     monkeypatch.setattr("evaluation.experiments.process.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("evaluation.experiments.pace.plan_left", lambda experiment: SimpleNamespace(seconds=60.0))
+    monkeypatch.setattr("evaluation.experiments.process.write_results", made.write_results)
     return made
 
 
@@ -117,6 +127,8 @@ def test_each_arm_is_trained_with_each_seed_and_asked_once_and_its_weights_go(ex
     assert search("alice") == [] and len(list_runs("alice")) == 4
     assert labels_of(list_runs("alice")[0]).title == "Ranks: LoRA r8, seed 2"
     assert not list(experiment.folder.glob("rows-*"))
+    assert played.results == 7, "after each cell, and at the end"
+    assert 0 < read_object(experiment.progress_file)["eta_seconds"] <= 60
 
 
 def test_weights_are_kept_where_they_are_to_be(experiment, played):
