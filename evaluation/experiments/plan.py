@@ -196,8 +196,9 @@ def _plan(
             parts.append(_("It costs about {cost}.", cost=paid.sentence()))
     largest = max((one.memory for one in forecasts.values()), key=lambda memory: memory.total, default=None)
     parts += [memory_words(largest, hardware.has_gpu)] if largest else []
+    words = joined(parts) if runs + searches + evaluated else _("Nothing is left to do.")
     notes, memory_bytes = _notes(config, work, forecasts, each), largest.total if largest else 0
-    return ExperimentPlan(runs, searches, evaluated, seconds, dollars, memory_bytes, problems, notes, joined(parts))
+    return ExperimentPlan(runs, searches, evaluated, seconds, dollars, memory_bytes, problems, notes, words)
 
 
 def _wanted(
@@ -294,7 +295,7 @@ def _work_words(runs: int, searches: int, evaluations: int) -> Sentence:
         n_("{count:,} run for learning rates", "{count:,} runs for learning rates", searches) if searches else "",
         n_("{count:,} evaluation", "{count:,} evaluations", evaluations) if evaluations else "",
     ]
-    return _("{work}.", work=joined(counted, ", ")) if any(counted) else _("Nothing is left to do.")
+    return _("{work}.", work=joined(counted, ", "))
 
 
 def _count_questions(config: ExperimentConfig, owner: str, rows: int) -> int:

@@ -1,6 +1,5 @@
 """The price of an experiment before its start: what is counted, on which rows, and what prevents it."""
 
-import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -223,4 +222,8 @@ def test_what_is_left_goes_by_what_the_cells_took_so_far(asked, monkeypatch):
     assert (found.runs, found.searches, found.evaluations) == (4, 1, 6)
     # twice as long as was forecast, for the arm that has no run yet, too
     assert found.seconds == pytest.approx(136 + (3 + 1) * 2 * (START_SECONDS + 60) + 6 * (START_SECONDS + 30))
-    assert asked["lora-r16"][1]["train_rows"] == 700 and json.dumps(found.words)
+    assert asked["lora-r16"][1]["train_rows"] == 700
+    write_json(experiment.rates_file, {arm: {**search, "chosen": 0.001} for arm in ("lora-r4", "lora-r16")})
+    cells[:] = [replace(one, status="done", seconds=130.0 if one.seed else None) for one in cells]
+    found = plan_left(experiment)
+    assert found.words == "Nothing is left to do." and found.seconds == 0 and not found.problems
