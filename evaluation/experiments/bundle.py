@@ -40,7 +40,7 @@ UNPACKED = ".bundle-"  # what the folder of one that is being started begins wit
 TOLERANCE = 1e-9  # of a score, for what is written and read again
 README = """# {title}
 
-An experiment of TinyLlama Studio: {arms} arms, {seeds} seeds. Its scores are in entries.json and results/.
+An experiment of TinyLlama Studio (arms: {arms}, seeds: {seeds}). Its scores are in entries.json and results/.
 
 To run it again: install TinyLlama Studio with the packages of versions.json, and in its folder
 
