@@ -99,6 +99,13 @@ def test_a_yaml_that_is_none_is_a_sentence(call, caplog, text):
         assert "A handler failed" not in caplog.text, handler
 
 
+def test_what_is_chosen_in_the_form_is_told_as_arms_at_once(call):
+    config = ExperimentConfig(settings={"base": "embedded"}, arms=[{"method": "none"}])
+    values = form_values(config) | {"methods": ["none", "lora"], "lora_r": "4, 16"}
+    status, text = call("plan_experiment", GUEST, config.to_yaml(), *values.values())
+    assert status == 200 and "3 arms: LoRA r4, LoRA r16, Base." in text, text
+
+
 def test_a_claim_becomes_its_experiment_with_the_chosen_base_and_one_that_a_script_measures_none(call):
     ready = next(note for note in NOTES if note.vary)
     told = next(note for note in NOTES if not note.vary)

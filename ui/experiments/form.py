@@ -249,7 +249,7 @@ def numbers(name: str, text: object, kind: type[int] | type[float]) -> list:
 
 def form_updates(owner: str, config: ExperimentConfig) -> list:
     """Return updates for `ExperimentForm.outputs` that show a config. Raises UserError."""
-    values, arms = form_values(config), arms_of(config)
+    values = form_values(config)
     plain = _trained(_with_arms(config, values)) == _trained(config)
     sets = {HELD_OUT: str(_("Held-out rows of the data"))}
     sets |= {one.id: f"{said(one.title)} ({one.rows:,})" for one in list_test_sets(owner) if one.rows}
@@ -258,11 +258,16 @@ def form_updates(owner: str, config: ExperimentConfig) -> list:
     for name in OF_ARMS:
         updates[name] = gr.update(value=values[name], interactive=plain)
     updates["test_sets"] = gr.CheckboxGroup([(title, name) for name, title in sets.items()], value=config.test_sets)
-    words = n_("{count} arm: {names}.", "{count} arms: {names}.", len(arms), names=", ".join(arm.name for arm in arms))
-    told = hint_html(words)
+    told = arms_html(config)
     if not plain:
         told += hint_html(_("The arms differ in more than these inputs can say: change them in the YAML."))
     return [*(updates[name] for name in NAMES), told]
+
+
+def arms_html(config: ExperimentConfig) -> str:
+    """Return the names of the arms that a config makes. Raises UserError for values that make too many."""
+    names = [arm.name for arm in arms_of(config)]
+    return hint_html(n_("{count} arm: {names}.", "{count} arms: {names}.", len(names), names=", ".join(names)))
 
 
 def _trained(config: ExperimentConfig) -> set[tuple[str, str]]:

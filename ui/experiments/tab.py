@@ -26,6 +26,7 @@ from ui.experiments.downloads import made_file
 from ui.experiments.form import (
     DEFAULTS,
     ExperimentForm,
+    arms_html,
     build_form,
     check_named_by,
     form_updates,
@@ -158,9 +159,10 @@ def _wire_form(
         visitor = visitor_of(key, token)
         try:
             config = with_form(config_in(text), *values)
+            arms = arms_html(config)
         except UserError as error:  # half filled in
-            return [gr.skip(), hint_html(joined([error.message, error.hint]), "problem")]
-        return [config.to_yaml(), plan_html(visitor, config)]
+            return [gr.skip(), gr.skip(), hint_html(joined([error.message, error.hint]), "problem")]
+        return [config.to_yaml(), arms, plan_html(visitor, config)]
 
     @shown
     def on_yaml(token: gr.OAuthToken | None, key, text):
@@ -207,7 +209,7 @@ def _wire_form(
         [one.input for one in form.fields],
         on_form,
         [*inputs, *form.fields],
-        [form.yaml_code, form.plan_html],
+        [form.yaml_code, form.arms_html, form.plan_html],
         api_name="plan_experiment",
         **newest,
     )
