@@ -5,20 +5,25 @@ its files have changed, also after a reload. Every handler looks it up anew for 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import gradio as gr
 
-from common.language import Sentence, _
+from common.errors import UserError
+from common.files import stamps
+from common.language import Sentence, _, current_language
+from evaluation.experiments.experiment import Experiment
+from evaluation.run import Background, Evaluation, read_progress
+from runs.run import settings_written_at
 from ui.events import QUIET, Wiring, ask_first, asking
-from ui.long_lists import Choice, find_while_typing
+from ui.long_lists import Choice, find_while_typing, first_and_picked
 from ui.messages import shown
 from ui.owner import owner_of
 
 TICK_SECONDS = 1.0
-T = TypeVar("T")  # an evaluation, or an experiment
+T = TypeVar("T", bound=Background)  # an evaluation, or an experiment
 
 
 @dataclass
@@ -61,26 +66,46 @@ def build_chosen(label: Sentence) -> Chosen:
     return Chosen(dropdown, delete_button, question, delete_yes)
 
 
-def dated(title: str, started_ns: int | None) -> str:
-    """Return a title and the local time of a start, which is given in ns since 1970."""
-    return f"{title} · {time.strftime('%Y-%m-%d %H:%M', time.localtime((started_ns or 0) / 1e9))}"
+def title_of(one: Evaluation | Experiment) -> str:
+    """Return what it is called; its id where its settings cannot be read."""
+    try:
+        return one.config().title or one.id
+    except UserError:
+        return one.id
+
+
+def dated_choices(listed: Iterable[Evaluation | Experiment], typed: str, picked: object) -> list[Choice]:
+    """Return the first that match `typed`, and the picked one, as (title and local time of the start, id)."""
+
+    def label(one: Evaluation | Experiment) -> str:
+        started = time.localtime((settings_written_at(one.folder) or 0) / 1e9)
+        return f"{title_of(one)} · {time.strftime('%Y-%m-%d %H:%M', started)}"
+
+    return first_and_picked([(label(one), one.id) for one in listed], typed, picked)
 
 
 @dataclass(frozen=True)
 class Watched(Generic[T]):
-    """What is shown, as functions: of the chosen one, or of None while none is chosen.
-
-    `version` is a short text that changes with anything that is shown, `phase` one that changes with more than the status.
-    """
+    """What is shown, as functions: of the chosen one, or of None while none is chosen."""
 
     name: str  # of its endpoints
     find: Callable[[object, str], T]  # by id and owner; raises UserError
     choices: Callable[[str, str, object], list[Choice]]
-    is_running: Callable[[T], bool]
-    version: Callable[[T | None], str]
-    phase: Callable[[T | None], str]
+    files: tuple[str, ...]  # in its folder, at whose change all of it is filled anew
     status: Callable[[T | None], list]
     render: Callable[[T | None], list]
+
+    def version(self, one: T | None) -> str:
+        """Return a short text that changes when anything that is shown of it has changed."""
+        return _mark(one, one.is_alive(), "progress.json", *self.files) if one else ""
+
+    def phase(self, one: T | None) -> str:
+        """Return a short text that changes when more than its status has changed."""
+        return _mark(one, read_progress(one).status, *self.files) if one else ""
+
+
+def _mark(one: Background, state: object, *files: str) -> str:
+    return str(hash((current_language(), one.owner, one.id, state, stamps(one.folder, *files))))
 
 
 def wire_chosen(
@@ -107,7 +132,7 @@ def wire_chosen(
     @shown
     def on_pick(token: gr.OAuthToken | None, key, id):
         found = picked_one(key, token, id)
-        return [*watched.render(found), gr.Timer(active=found is not None and watched.is_running(found))]
+        return [*watched.render(found), gr.Timer(active=found is not None and read_progress(found).is_running)]
 
     picked: Wiring = {"fn": on_pick, "inputs": inputs, "outputs": [*outputs, timer], **QUIET}
     gr.api(version, api_name=f"version_of_{watched.name}", queue=False)

@@ -2,11 +2,12 @@
 
 import html
 import time
-from pathlib import Path
 
 from common.language import Sentence, _, joined
 from common.words import duration
-from evaluation.run import Progress, Status
+from evaluation.experiments.experiment import Experiment
+from evaluation.run import Evaluation, Status, read_progress
+from ui.chosen import title_of
 from ui.messages import hint_html
 
 FRESH_SECONDS = 3600
@@ -19,14 +20,15 @@ ENDS: dict[Status, Sentence] = {
 }
 
 
-def progress_html(title: str, progress: Progress, folder: Path, label: Sentence, running: Sentence) -> str:
-    """Return what an evaluation or an experiment in this folder does now, with its bar, which is called `label`.
+def progress_html(one: Evaluation | Experiment, label: Sentence, running: Sentence) -> str:
+    """Return what an evaluation or an experiment does now, with its bar, which is called `label`.
 
     `running` is the word for its status while it runs. Its root has the class `run-alive`, which puts it first on a phone, while
     it is under way and for a while after its end.
     """
+    title, progress = title_of(one), read_progress(one)
     words = {"waiting": _("Waiting"), "running": running, **ENDS}
-    is_stopping = progress.is_running and (folder / "stop").exists()
+    is_stopping = progress.is_running and one.stop_file.exists()
     now = _("Stopping") if is_stopping else (progress.is_running and progress.activity) or words[progress.status]
     facts: list[Sentence] = []
     if progress.total:
@@ -46,5 +48,5 @@ def progress_html(title: str, progress: Progress, folder: Path, label: Sentence,
     if progress.message:
         kind = "problem" if progress.status in ("failed", "interrupted") else "hint"
         lines.append(hint_html(f"{progress.message} {progress.hint}".strip(), kind))
-    is_fresh = progress.is_running or time.time() - folder.stat().st_mtime < FRESH_SECONDS
+    is_fresh = progress.is_running or time.time() - one.folder.stat().st_mtime < FRESH_SECONDS
     return f"<div class='{'run run-alive' if is_fresh else 'run'}'>{''.join(lines)}</div>"

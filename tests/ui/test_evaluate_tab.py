@@ -13,7 +13,8 @@ from tests.adapters.conftest import hub  # noqa: F401
 from tests.ui.evaluations import ADAPTER, SET, put_adapter, put_evaluation
 from tests.ui.space import GUEST, space_call
 from ui.evaluate.downloads import write_answers, write_csv
-from ui.evaluate.result import evaluation_choices, phase, render, rows_of, status_html, version
+from ui.evaluate.result import evaluation_choices, render, rows_of, status_html
+from ui.evaluate.tab import WATCHED
 from ui.owner import owner_of
 
 SECRET = "words-of-alice-alone"
@@ -125,13 +126,15 @@ def test_the_status_tells_what_is_done_how_far_it_is_and_what_went_wrong(monkeyp
 
 def test_the_page_asks_again_only_for_what_has_changed():
     evaluation = put_evaluation()
-    seen, whole = version(evaluation), phase(evaluation)
-    assert (version(evaluation), phase(evaluation)) == (seen, whole)
+    seen, whole = WATCHED.version(evaluation), WATCHED.phase(evaluation)
+    assert (WATCHED.version(evaluation), WATCHED.phase(evaluation)) == (seen, whole)
     evaluation.write_progress(Progress("done", "", 1, 2))
-    assert version(evaluation) != seen and phase(evaluation) == whole, "a number alone brings the status alone"
+    assert WATCHED.version(evaluation) != seen and WATCHED.phase(evaluation) == whole, (
+        "a number alone brings the status alone"
+    )
     evaluation.write_progress(Progress("failed", "", 1, 2))
-    assert phase(evaluation) != whole
-    assert version(None) == phase(None) == ""
+    assert WATCHED.phase(evaluation) != whole
+    assert WATCHED.version(None) == WATCHED.phase(None) == ""
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from tests.ui.space import GUEST, space_call
 from ui.experiments.downloads import FIGURES, made_file
 from ui.experiments.form import form_values
 from ui.experiments.ready import ready_choices
-from ui.experiments.result import experiment_choices, phase, render, status_views, version
+from ui.experiments.result import experiment_choices, render, status_views
+from ui.experiments.tab import WATCHED
 from ui.owner import owner_of
 
 SECRET = "words-of-alice-alone"
@@ -143,12 +144,14 @@ def test_only_what_is_under_way_can_be_stopped_and_only_what_did_not_end_well_go
 
 def test_the_page_asks_again_only_for_what_has_changed():
     experiment = put_experiment()
-    seen, whole = version(experiment), phase(experiment)
-    assert (version(experiment), phase(experiment)) == (seen, whole)
+    seen, whole = WATCHED.version(experiment), WATCHED.phase(experiment)
+    assert (WATCHED.version(experiment), WATCHED.phase(experiment)) == (seen, whole)
     experiment.write_progress(Progress("done", "", 1, 2))
-    assert version(experiment) != seen and phase(experiment) == whole, "a number alone brings the status alone"
+    assert WATCHED.version(experiment) != seen and WATCHED.phase(experiment) == whole, (
+        "a number alone brings the status alone"
+    )
     experiment.write_progress(Progress("failed", "", 1, 2))
-    assert phase(experiment) != whole and version(None) == phase(None) == ""
+    assert WATCHED.phase(experiment) != whole and WATCHED.version(None) == WATCHED.phase(None) == ""
 
 
 def test_an_experiment_whose_settings_are_damaged_hides_no_other():

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from common.errors import UserError
-from common.files import stamps
-from common.language import _, current_language, said
+from common.language import _, said
 from evaluation.results import Line
 from evaluation.run import (
     UNDER_WAY,
@@ -19,10 +18,9 @@ from evaluation.run import (
 )
 from evaluation.scores import SCORES
 from evaluation.table import compare, read_table, rows_that_differ
-from runs.run import settings_written_at
-from ui.chosen import Chosen, build_chosen, can_delete, dated
+from ui.chosen import Chosen, build_chosen, can_delete, dated_choices, title_of
 from ui.evaluate.view import rows_html, tables_html
-from ui.long_lists import Choice, first_and_picked
+from ui.long_lists import Choice
 from ui.messages import hint_html
 from ui.status import RESUMABLE, progress_html
 
@@ -106,40 +104,14 @@ def own_evaluation(evaluation_id: object, owner: str) -> Evaluation:
 
 def evaluation_choices(owner: str, typed: str = "", picked: object = None) -> list[Choice]:
     """Return the newest evaluations that match `typed`, and the picked one, as (title and time, id)."""
-    labelled = [(dated(title_of(one), settings_written_at(one.folder)), one.id) for one in list_evaluations(owner)]
-    return first_and_picked(labelled, typed, picked)
-
-
-def title_of(evaluation: Evaluation) -> str:
-    """Return what it is called; its id where its settings cannot be read."""
-    try:
-        return evaluation.config().title or evaluation.id
-    except UserError:
-        return evaluation.id
-
-
-def version(evaluation: Evaluation | None) -> str:
-    """Return a short text that changes when anything that is shown of an evaluation has changed."""
-    if evaluation is None:
-        return ""
-    files = stamps(evaluation.folder, "progress.json", "table.json", "stop")
-    return str(hash((current_language(), evaluation.owner, evaluation.id, evaluation.is_alive(), files)))
-
-
-def phase(evaluation: Evaluation | None) -> str:
-    """Return a short text that changes when more than the status line has changed."""
-    if evaluation is None:
-        return ""
-    status, files = read_progress(evaluation).status, stamps(evaluation.folder, "table.json", "stop")
-    return str(hash((current_language(), evaluation.owner, evaluation.id, status, files)))
+    return dated_choices(list_evaluations(owner), typed, picked)
 
 
 def status_html(evaluation: Evaluation | None) -> str:
     """Return what it does now, how far it is, and what went wrong, as HTML."""
     if evaluation is None:
         return hint_html(EMPTY, "hint nothing-yet")
-    words = _("Progress of the evaluation"), _("Evaluating")
-    return progress_html(title_of(evaluation), read_progress(evaluation), evaluation.folder, *words)
+    return progress_html(evaluation, _("Progress of the evaluation"), _("Evaluating"))
 
 
 def set_titles(evaluation: Evaluation) -> dict[str, str]:

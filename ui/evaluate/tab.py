@@ -7,7 +7,7 @@ import gradio as gr
 
 from adapters.library import adapter_names, find_adapter
 from common.language import _
-from evaluation.run import list_evaluations, read_progress
+from evaluation.run import list_evaluations
 from evaluation.start import delete_evaluation, request_stop, resume, start
 from ui.chosen import Watched, wire_chosen
 from ui.downloads import build_download, clicking
@@ -21,11 +21,9 @@ from ui.evaluate.result import (
     comparison,
     evaluation_choices,
     own_evaluation,
-    phase,
     render,
     rows_of,
     status_html,
-    version,
 )
 from ui.events import QUIET, Wiring
 from ui.long_lists import find_while_typing, names_in
@@ -36,9 +34,7 @@ WATCHED = Watched(
     "evaluation",
     own_evaluation,
     evaluation_choices,
-    lambda evaluation: read_progress(evaluation).is_running,
-    version,
-    phase,
+    ("table.json", "stop"),
     lambda evaluation: [status_html(evaluation)],
     render,
 )

@@ -5,19 +5,18 @@ from dataclasses import dataclass
 import gradio as gr
 
 from common.errors import UserError
-from common.files import is_file, stamps
-from common.language import _, current_language
+from common.files import is_file
+from common.language import _
 from evaluation.experiments.cells import read_cells
 from evaluation.experiments.experiment import Cell, Experiment, find_experiment, list_experiments
 from evaluation.experiments.table import read_table
 from evaluation.experiments.verdicts import verdicts
 from evaluation.run import read_progress
-from runs.run import settings_written_at
-from ui.chosen import Chosen, build_chosen, can_delete, dated
+from ui.chosen import Chosen, build_chosen, can_delete, dated_choices
 from ui.events import Wiring
 from ui.experiments.downloads import FILES
 from ui.experiments.view import figures_html, grid_html, tables_html, verdicts_html
-from ui.long_lists import Choice, first_and_picked
+from ui.long_lists import Choice
 from ui.messages import hint_html
 from ui.status import RESUMABLE, progress_html
 
@@ -67,7 +66,7 @@ def build_result() -> ResultView:
         resume_button = gr.Button(_("Resume experiment"), visible=False, min_width=140)
     grid = gr.HTML()
     found = gr.HTML()
-    with gr.Row(visible=False, elem_classes="fields") as seeds_row:
+    with gr.Row(visible=False) as seeds_row:
         seeds_box = gr.Textbox(
             label=_("More seeds"),
             info=_("More of them make the intervals narrower."),
@@ -112,41 +111,14 @@ def own_experiment(experiment_id: object, owner: str) -> Experiment:
 
 def experiment_choices(owner: str, typed: str = "", picked: object = None) -> list[Choice]:
     """Return the newest experiments that match `typed`, and the picked one, as (title and time, id)."""
-    labelled = [(dated(title_of(one), settings_written_at(one.folder)), one.id) for one in list_experiments(owner)]
-    return first_and_picked(labelled, typed, picked)
-
-
-def title_of(experiment: Experiment) -> str:
-    """Return what it is called; its id where its settings cannot be read."""
-    try:
-        return experiment.config().title or experiment.id
-    except UserError:
-        return experiment.id
-
-
-def version(experiment: Experiment | None) -> str:
-    """Return a short text that changes when anything that is shown of an experiment has changed."""
-    if experiment is None:
-        return ""
-    files = stamps(experiment.folder, "config.yaml", "progress.json", "stop", "results/table.json")
-    return str(hash((current_language(), experiment.owner, experiment.id, experiment.is_alive(), files)))
-
-
-def phase(experiment: Experiment | None) -> str:
-    """Return a short text that changes when more than the status and the grid has changed."""
-    if experiment is None:
-        return ""
-    status = read_progress(experiment).status
-    files = stamps(experiment.folder, "config.yaml", "stop", "results/table.json")
-    return str(hash((current_language(), experiment.owner, experiment.id, status, files)))
+    return dated_choices(list_experiments(owner), typed, picked)
 
 
 def status_views(experiment: Experiment | None) -> list:
     """Return updates for `ResultView.status_outputs`: what it does now, and the grid of its cells."""
     if experiment is None:
         return [hint_html(EMPTY, "hint nothing-yet"), ""]
-    words = _("Progress of the experiment"), _("Running")
-    status = progress_html(title_of(experiment), read_progress(experiment), experiment.folder, *words)
+    status = progress_html(experiment, _("Progress of the experiment"), _("Running"))
     return [status, grid_html(_cells(experiment))]
 
 

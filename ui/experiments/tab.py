@@ -16,7 +16,6 @@ from evaluation.experiments.experiment import list_experiments
 from evaluation.experiments.notes import NOTES, find_note
 from evaluation.experiments.plan import plan
 from evaluation.experiments.start import add_seeds, delete_experiment, request_stop, resume, start
-from evaluation.run import read_progress
 from jobs.prices import Flavor, flavors
 from runs.config import READING, SOURCE, TrainConfig, marked
 from ui.chosen import Watched, wire_chosen
@@ -39,10 +38,8 @@ from ui.experiments.result import (
     build_result,
     experiment_choices,
     own_experiment,
-    phase,
     render,
     status_views,
-    version,
 )
 from ui.experiments.view import checks_html
 from ui.messages import hint_html, shown
@@ -54,9 +51,7 @@ WATCHED = Watched(
     "experiment",
     own_experiment,
     experiment_choices,
-    lambda experiment: read_progress(experiment).is_running,
-    version,
-    phase,
+    ("config.yaml", "results/table.json", "stop"),
     status_views,
     render,
 )
