@@ -68,6 +68,12 @@ def test_its_owner_sees_it(call):
     assert status == 200 and SECRET not in text and NOTES[0].id in text, "the claims are everybody's"
 
 
+def test_on_a_laptop_the_lists_are_there_before_the_browser_has_its_key(call, monkeypatch):
+    assert NOTES[0].id not in call("experiment_lists", "", None, None, "")[1], "on a Space nobody is known yet"
+    monkeypatch.delenv("SPACE_ID")
+    assert NOTES[0].id in call("experiment_lists", "", None, None, "")[1]
+
+
 def test_what_starts_is_the_yaml_and_only_while_the_form_says_the_same(call):
     config = ExperimentConfig("Mine", {"base": "embedded"}, {"method": ["none", "lora"]})
     values = form_values(config)

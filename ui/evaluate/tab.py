@@ -28,7 +28,7 @@ from ui.evaluate.result import (
 from ui.events import QUIET, Wiring
 from ui.long_lists import find_while_typing, names_in
 from ui.messages import shown
-from ui.owner import owner_of, visitor_of
+from ui.owner import on_space, owner_of, visitor_of
 
 WATCHED = Watched(
     "evaluation",
@@ -81,7 +81,7 @@ def _wire_form(form: EvaluateForm, view: ResultView, browser_key: gr.BrowserStat
 
     @shown
     def on_load(token: gr.OAuthToken | None, key, evaluation_id, adapters, few_shot, test_sets, max_items):
-        if not key:  # the tab is shown before the browser has its key
+        if not key and on_space():  # the tab is shown before the browser has its key
             return [gr.skip()] * len(lists)
         owner = owner_of(key, token)
         known = adapter_names(owner)

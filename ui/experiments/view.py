@@ -52,7 +52,7 @@ def grid_html(cells: Sequence[Cell]) -> str:
         for cell in cells
         if cell.message and cell.status in ("failed", "interrupted")
     )
-    heads = column_heads(_("Arm"), *(_("seed {seed}", seed=seed) for seed in seeds))
+    heads = column_heads(_("Arm"), *([_("seed {seed}", seed=seed) for seed in seeds] or [""]))
     return f"<section class='results cells'>{table_html(_('Arms and seeds'), heads, body)}{problems}</section>"
 
 
