@@ -138,7 +138,9 @@ def learning_curve(table: Table, arms: Sequence[Arm], curves: dict[str, list[tup
 def learned_and_forgotten(table: Table, arm: str) -> list[Difference]:
     """Return an arm's loss less the reference's, on the held-out rows and on general text; [] where it is not known."""
     reference = next((entry.arm for entry in table.entries if entry.is_reference), "")
-    found = [difference_between(table, arm, reference, test_set, "loss") for test_set in (HELD_OUT, FORGETTING)]
+    found = [
+        difference_between(table.comparisons, arm, reference, test_set, "loss") for test_set in (HELD_OUT, FORGETTING)
+    ]
     known = [one for one in found if one and math.isfinite(one.low)]
     return known if len(known) == len(found) else []
 

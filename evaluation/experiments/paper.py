@@ -155,7 +155,7 @@ def summary(table: Table) -> str:
         for name in columns_of(table, test_set):
             lines += [f"### {markdown(title)}: {markdown(SCORES[name].title)}", ""]
             for arm, arm_name in table.arms.items():
-                if found := difference_between(table, arm, reference, test_set, name):
+                if found := difference_between(table.comparisons, arm, reference, test_set, name):
                     words = verdict_sentence(found, SCORES[name])
                     lines.append(f"- {markdown(arm_name)} beside {markdown(table.arms[reference])}: {words}")
             lines.append("")

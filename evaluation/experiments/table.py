@@ -92,11 +92,6 @@ def read_entries(experiment: Experiment) -> list[Entry]:
     return read_table(experiment).entries
 
 
-def read_comparisons(experiment: Experiment) -> list[Comparison]:
-    """Return every two arms beside each other, as far as cells are there."""
-    return read_table(experiment).comparisons
-
-
 def write_table(experiment: Experiment, cells: Sequence[Cell]) -> Table:
     """Compute the table of the cells that are done, and keep it."""
     config = experiment.config()
@@ -196,9 +191,11 @@ def best_of(comparisons: Sequence[Comparison], arms: Sequence[str]) -> str:
     return next((arm for arm in arms if won.count(arm) == len(arms) - 1 > 0), "")
 
 
-def difference_between(table: Table, arm: str, other: str, test_set: str, score: str) -> Difference | None:
+def difference_between(
+    comparisons: Sequence[Comparison], arm: str, other: str, test_set: str, score: str
+) -> Difference | None:
     """Return an arm minus another one, whichever of them stands first; None where they were not compared."""
-    for one in table.comparisons:
+    for one in comparisons:
         if (one.test_set, one.score) == (test_set, score) and {one.arm, one.other} == {arm, other}:
             found = one.difference
             if one.arm == arm:

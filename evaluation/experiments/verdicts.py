@@ -8,7 +8,7 @@ interval within a margin.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from common.language import Sentence, _, joined
@@ -17,8 +17,8 @@ from evaluation.experiments.arms import Arm, arms_of
 from evaluation.experiments.config import Scalar
 from evaluation.experiments.experiment import Experiment
 from evaluation.experiments.notes import LOSS, NOTES, RECALL, WITH_HISTORY, WITHOUT_HISTORY, Note, Says
-from evaluation.experiments.table import Comparison, Entry, read_table
-from evaluation.results import Difference, Verdict
+from evaluation.experiments.table import Comparison, Entry, difference_between, read_table
+from evaluation.results import Difference
 from evaluation.scores import SCORES
 from evaluation.statistics import verdict_sentence
 from runs.config import TrainConfig
@@ -30,7 +30,6 @@ FINDINGS: dict[Finding, Sentence] = {
     "undecided": _("Undecided here"),
 }
 MARGIN = 0.1  # of what the other arm changed: less of a difference is none
-OPPOSITE: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
 DEFAULTS = asdict(TrainConfig())
 
 
@@ -97,11 +96,11 @@ def _of_pair(
     note: Note, one: Arm, other: Arm, arms: Sequence[Arm], comparisons: Sequence[Comparison]
 ) -> Settled | None:
     """Return what the difference between two arms says of a claim; None where they are not compared yet."""
-    between = _difference(comparisons, one, other, note.test_set)
+    between = difference_between(comparisons, one.id, other.id, note.test_set, LOSS)
     if between is None:
         return None
     bases = [arm for arm in arms if arm.method == "none" and _agree(arm, other, {*other.settings} - {*arm.settings})]
-    change = _difference(comparisons, other, bases[0], note.test_set) if bases else None
+    change = difference_between(comparisons, other.id, bases[0].id, note.test_set, LOSS) if bases else None
     score, margin = SCORES[LOSS], margin_of(change)
     values = {"one": one.name, "other": other.name, "verdict": verdict_sentence(between, score)}
     told = _("Less than {margin} counts as no difference.", margin=amount(margin, score.unit)) if margin else ""
@@ -120,18 +119,6 @@ def _agree(one: Arm, other: Arm, apart: Collection[str]) -> bool:
 def _value(arm: Arm, name: str) -> Scalar:
     found = arm.settings.get(name)
     return DEFAULTS[name] if found in (None, "") else found
-
-
-def _difference(comparisons: Sequence[Comparison], one: Arm, other: Arm, test_set: str) -> Difference | None:
-    """Return `one` minus `other`, whichever way round it was taken; None where it was not."""
-    for found in comparisons:
-        if (found.test_set, found.score) == (test_set, LOSS) and {found.arm, found.other} == {one.id, other.id}:
-            between = found.difference
-            if found.arm == one.id:
-                return between
-            low, high, verdict = -between.high, -between.low, OPPOSITE.get(between.verdict, between.verdict)
-            return replace(between, value=-between.value, low=low, high=high, verdict=verdict)
-    return None
 
 
 def _of_history(arm: Arm, entries: Sequence[Entry]) -> Settled | None:

@@ -89,7 +89,7 @@ def _table_html(table: Table, test_set: str, title: str) -> str:
     for arm, called in table.arms.items():
         own = {entry.score: entry for entry in entries if entry.arm == arm}
         name = html.escape(called) + (f"<small>{html.escape(_('the reference'))}</small>" if arm == reference else "")
-        beside = {score: difference_between(table, arm, reference, test_set, score) for score in own}
+        beside = {score: difference_between(table.comparisons, arm, reference, test_set, score) for score in own}
         cells = "".join(_entry_html(own.get(score), beside.get(score)) for score in scores)
         body += f"<tr><th scope='row'>{name}</th>{cells}</tr>"
     return f"<h3>{html.escape(title)}</h3>{table_html(title, heads, body)}"

@@ -3,7 +3,7 @@
 import pytest
 
 from evaluation.experiments.config import ExperimentConfig
-from evaluation.experiments.table import difference_between, read_comparisons, read_entries, read_table, write_table
+from evaluation.experiments.table import difference_between, read_entries, read_table, write_table
 from tests.evaluation.experiments.making import make_cells, make_experiment
 
 ARMS = [{"name": "Base", "method": "none"}, {"name": "LoRA r4", "lora_r": 4}, {"name": "LoRA r16", "lora_r": 16}]
@@ -32,7 +32,7 @@ def test_the_best_arm_is_decided_against_every_other_and_an_equal_score_has_none
 
 def test_every_two_arms_are_compared_and_the_verdict_is_corrected_for_all_pairs(experiment):
     write_table(experiment, make_cells(experiment, SHARES))
-    column = [one for one in read_comparisons(experiment) if (one.test_set, one.score) == ("held-out", "exact")]
+    column = [one for one in read_table(experiment).comparisons if (one.test_set, one.score) == ("held-out", "exact")]
     assert [(one.arm, one.other) for one in column] == [
         ("lora-r4", "base"),
         ("lora-r16", "base"),
@@ -44,7 +44,8 @@ def test_every_two_arms_are_compared_and_the_verdict_is_corrected_for_all_pairs(
         assert (one.verdict == "undecided") == (one.p_holm >= 0.05) == (found.low <= 0 <= found.high)
     table = read_table(experiment)
     there, back = (
-        difference_between(table, *pair, "held-out", "exact") for pair in (("lora-r16", "base"), ("base", "lora-r16"))
+        difference_between(table.comparisons, *pair, "held-out", "exact")
+        for pair in (("lora-r16", "base"), ("base", "lora-r16"))
     )
     assert there and back and there.value == -back.value and (there.verdict, back.verdict) == ("better", "worse")
 
@@ -53,7 +54,7 @@ def test_one_arm_under_two_names_is_undecided_in_every_column(experiment):
     twice = ExperimentConfig("Null", arms=[{"name": "One", "lora_r": 4}, {"name": "Two", "lora_r": 4}])
     null = make_experiment("null", twice)
     write_table(null, make_cells(null, {"one": 0.5, "two": 0.5}))
-    found = read_comparisons(null)
+    found = read_table(null).comparisons
     assert len(found) > 3 and {one.verdict for one in found} == {"undecided"}
     assert not any(one.is_best for one in read_entries(null))
 
@@ -63,7 +64,7 @@ def test_a_cell_that_failed_takes_its_seed_from_both_sides_and_the_table_says_so
     entries = {(one.test_set, one.score, one.arm): one for one in table.entries}
     assert entries["held-out", "loss", "lora-r4"].seeds == 2 and entries["held-out", "loss", "lora-r16"].seeds == 3
     assert "1 cell of 7 is not there yet" in table.notes[0]
-    both = difference_between(table, "lora-r16", "lora-r4", "held-out", "loss")
+    both = difference_between(table.comparisons, "lora-r16", "lora-r4", "held-out", "loss")
     values = {arm: entries["held-out", "loss", arm].values for arm in ("lora-r4", "lora-r16")}
     paired = (values["lora-r16"][0] + values["lora-r16"][2] - sum(values["lora-r4"])) / 2
     assert both and both.value == pytest.approx(paired)
