@@ -18,7 +18,7 @@ from evaluation.experiments.config import (
     ExperimentConfig,
     Scalar,
 )
-from runs.config import LORA, TrainConfig, marked
+from runs.config import TrainConfig, marked
 from runs.fields import Mark, label_of, short
 
 METHOD_NAMES = {
@@ -29,7 +29,6 @@ METHOD_NAMES = {
     "none": "Base",
 }
 MAX_COMBINATIONS = 1000  # of which many may come to the same arm
-NOT_WITHOUT_LORA = ("init_adapter", *(item.name for item in fields(TrainConfig) if item.metadata["group"] == LORA))
 OF_THE_BASE = ("base", "base_revision", "precision", "chat_template")  # all that a method without training has
 
 
@@ -85,9 +84,7 @@ def train_config(arm: Arm, seed: int, rate: float | None = None) -> TrainConfig:
 
     Losses on test sets while it learns are left out unless the arm asks for them: its evaluation measures them all.
     """
-    values = {"test_sets": "", **arm.settings, "name": arm.name, "seed": seed}
-    if arm.method != "lora":
-        values["method"] = arm.method
+    values = {"test_sets": "", **arm.settings, "name": arm.name, "method": arm.method, "seed": seed}
     if rate is not None:
         values["learning_rate"] = rate
     return TrainConfig.from_dict(values)
@@ -120,7 +117,7 @@ def needs_rate(config: ExperimentConfig, arm: Arm) -> bool:
 def arm_problems(config: ExperimentConfig) -> list[Sentence]:
     """Return what is wrong with the settings, what varies, and the arms that they make; [] when they can start."""
     found: list[Sentence] = []
-    known = {item.name for item in fields(TrainConfig)} | {"method"}
+    known = {item.name for item in fields(TrainConfig)}
     given = [*config.settings, *config.vary, *(name for arm in config.arms for name in arm if name != "name")]
     for name in dict.fromkeys(given):
         if name not in known:
@@ -173,7 +170,8 @@ def _counts(name: str, method: str) -> bool:
     """Return whether a setting means anything for a method."""
     if method not in TRAINED:
         return name in OF_THE_BASE
-    return method == "lora" or (name == "last_layers" and method == "last-n") or name not in NOT_WITHOUT_LORA
+    config = TrainConfig(method=method)
+    return name not in config.unused and (config.makes_adapter or name != "init_adapter")
 
 
 def _name(method: str, varied: dict[str, Scalar]) -> str:

@@ -12,13 +12,13 @@ from common.language import Sentence, _, joined
 from common.paths import MAX_TITLE_CHARACTERS, as_title, is_name
 from evaluation.config import MAX_TEST_SETS
 from evaluation.scores import scores_with
+from runs.config import METHODS as TRAINED
 from runs.config import TrainConfig
 from runs.fields import Mark, convert, label_of, setting, short, value_problem
 from runs.settings_file import read_text, refuse_unknown, settings_in
 
 Scalar = str | int | float | bool | None
 
-TRAINED = ("lora", "last-n", "full")
 METHODS = (*TRAINED, "few-shot", "none")
 HELD_OUT = "held-out"  # the test set of the rows that the experiment itself holds out
 MAX_ARMS, MAX_SEEDS, MAX_RATES, MAX_CELLS = 64, 100, 12, 1000

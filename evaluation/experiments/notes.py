@@ -7,7 +7,7 @@ What an experiment says of a claim is in verdicts.py; docs/claims.md tells the s
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from common.errors import UserError
@@ -16,7 +16,7 @@ from common.paths import LOCAL_OWNER, REPOSITORY
 from evaluation.experiments.arms import Arm
 from evaluation.experiments.config import HELD_OUT, ExperimentConfig, Scalar
 from evaluation.start import keep_file
-from runs.config import LORA, TrainConfig
+from runs.config import LORA_SETTINGS
 from runs.presets import PRESETS, QUICK
 
 Says = Literal["better", "worse", "different", "as good"]
@@ -29,7 +29,7 @@ FEW_ROWS, LAST_LAYERS = 100, 4
 EXAMPLE_TEXT = REPOSITORY / "examples" / "everyday_science.txt"
 WITH_HISTORY, WITHOUT_HISTORY = "with-history", "without-history"  # test sets, by the names of their files in examples/
 # what each method has of its own: arms of two methods are compared whatever it is
-BY_METHOD = frozenset({item.name for item in fields(TrainConfig) if item.metadata["group"] == LORA} | {"learning_rate"})
+BY_METHOD = frozenset({*LORA_SETTINGS, "learning_rate"})
 
 LEARNS_LESS = "Biderman et al. 2024, LoRA Learns Less and Forgets Less, https://arxiv.org/abs/2405.09673"
 PEFT = "PEFT, method_comparison, July 2026, https://github.com/huggingface/peft/tree/main/method_comparison"
