@@ -64,7 +64,7 @@ class Played:
         write_json(folder / "adapter_config.json", {"base_model_name_or_path": "HuggingFaceTB/SmolLM2-135M-Instruct"})
         write_json(folder / "metrics.json", {"base_source": "embedded", "created": 1.0})
         loss = abs(math.log10(config.learning_rate) + 3)
-        metrics = {"train_seconds": 2.0, "loss_after": loss, "samples_after": [{"prompt": "a", "answer": "b"}]}
+        metrics = {"total_seconds": 2.0, "loss_after": loss, "samples_after": [{"prompt": "a", "answer": "b"}]}
         EventLog(run).write("done", adapter=run.id, metrics=metrics)
 
     def write_results(self, experiment: Experiment) -> None:
