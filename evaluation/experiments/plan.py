@@ -91,19 +91,18 @@ def plan(
         shared = TrainConfig.from_dict({name: one for name, one in config.settings.items() if name != "method"})
         first = data_of(config)[0]
         whole = facts or checked_facts(replace(shared.data_settings(), data=first))
-        asked = _count_questions(config, owner, all_rows(whole))
+        rows = min(all_rows(whole), shared.max_rows or all_rows(whole))
+        held_out, validation = (round(rows * part) for part in (config.test_fraction, config.validation_fraction))
+        asked = _count_questions(config, owner, held_out)
     except UserError as error:
         words = joined([error.message, error.hint])
         return ExperimentPlan(0, 0, 0, None, None, 0, [words], [], words)
 
     def facts_of(settings: TrainConfig) -> DataFacts:
-        is_whole = facts and settings.data == first and not settings.text_data
-        found = facts if facts and is_whole else checked_facts(settings.data_settings())
-        rows = all_rows(found)
-        validation = round(rows * config.validation_fraction)
-        return facts_of_some(
-            found, rows - validation - round(rows * config.test_fraction), validation, settings.max_rows
-        )
+        is_first = settings.data == first  # rows of no other one are held out
+        found = facts if facts and is_first and not settings.text_data else checked_facts(settings.data_settings())
+        rows = min(all_rows(found), shared.max_rows or all_rows(found))
+        return facts_of_some(found, rows - is_first * (held_out + validation), validation, settings.max_rows)
 
     seeds = len(config.seeds)
     work = [
@@ -298,10 +297,7 @@ def _work_words(runs: int, searches: int, evaluations: int) -> Sentence:
     return _("{work}.", work=joined(counted, ", "))
 
 
-def _count_questions(config: ExperimentConfig, owner: str, rows: int) -> int:
-    """Count the questions of one evaluation, with so many rows in all to hold some out of. Raises UserError."""
-    sizes = [
-        round(rows * config.test_fraction) if name == HELD_OUT else find_test_set(name, owner).rows
-        for name in config.test_sets
-    ]
+def _count_questions(config: ExperimentConfig, owner: str, held_out: int) -> int:
+    """Count the questions of one evaluation, with so many rows held out. Raises UserError."""
+    sizes = [held_out if name == HELD_OUT else find_test_set(name, owner).rows for name in config.test_sets]
     return sum(min(size, config.max_items or size) for size in sizes)

@@ -90,6 +90,17 @@ def test_each_arm_is_forecast_on_what_the_split_leaves_it_and_a_search_on_its_st
     assert asked["lora-50-rows search"][0].max_steps == 7 and asked["lora-50-rows"][0].max_steps == 0
 
 
+def test_rows_are_held_out_of_the_first_data_set_and_of_no_more_rows_than_all_arms_read(asked, monkeypatch, tmp_path):
+    monkeypatch.setattr(facts, "check", lambda settings: {**FACTS, "lengths": {}, "text": None})
+    made = tmp_path / "made.jsonl"
+    made.write_text("{}")
+    varied = replace(GRID, vary={"data": ["example", str(made)]}, arms=[], test_sets=["held-out"])
+    for most, questions, left in ((0, 49, (170, 1000)), (100, 20, (70, 100))):
+        found = plan(replace(varied, settings={"base": "embedded", "max_rows": most}))
+        assert [rows["train_rows"] for _config, rows in asked.values()] == [*left]
+        assert found.seconds == pytest.approx(6 * (2 * START_SECONDS + 60 + questions))
+
+
 def test_own_data_is_checked_once_until_its_file_changes(asked, monkeypatch, tmp_path):
     checked = []
     monkeypatch.setattr(
