@@ -47,12 +47,15 @@ def estimate(parts: Sequence[Parts], score: Score, seed: int = 0) -> Estimate:
     return Estimate(score.value(parts), low, high, len(values))
 
 
-def difference(reference: Sequence[Parts], candidate: Sequence[Parts], score: Score, seed: int = 0) -> Difference:
+def difference(
+    reference: Sequence[Parts], candidate: Sequence[Parts], score: Score, seed: int = 0, *, resamples: int = RESAMPLES
+) -> Difference:
     """Return candidate minus reference over the same items in the same order, at least one, and the verdict.
 
     It is decided where test and interval agree; where only one of them decides, the other is moved to its edge (p to 0.05, the
     interval to 0), which makes it more careful, never less. `needed` is the n at which an estimate with this standard error
     reaches the power: n (z_0.975 + z_0.8)^2 (error / difference)^2 (Miller 2024, arXiv 2411.00640, with one answer each).
+    The p of a permutation is 2 / (`resamples` + 1) at least.
     """
     from scipy.stats import norm
 
@@ -63,7 +66,7 @@ def difference(reference: Sequence[Parts], candidate: Sequence[Parts], score: Sc
     if _is_yes_or_no(before, score) and _is_yes_or_no(after, score):
         p, (low, high), error = _of_yes_and_no(after[:, 0] - before[:, 0])
     else:
-        p = swap_test(before, after, score.total, seed, RESAMPLES)
+        p = swap_test(before, after, score.total, seed, resamples)
         (low, high), error = _bootstrap(np.hstack([before, after]), _minus(score.total), seed)
     if p < SIGNIFICANCE and not low <= 0 <= high and n >= MIN_ITEMS and abs(value) >= MIN_DIFFERENCE:
         return Difference(value, low, high, n, p, direction(value, score))

@@ -79,8 +79,9 @@ def compare_arms(
     permutation of the items has to decide as well: few answers of yes and no are not normal. `comparisons` says for how many
     the p is going to be corrected.
     """
+    resamples = max(RESAMPLES, RESAMPLES_PER_COMPARISON * comparisons)
     if len(arm) == len(other) == 1:
-        return difference(other[0], arm[0], score, seed)
+        return difference(other[0], arm[0], score, seed, resamples=resamples)
     seeds, n = max(len(arm), len(other)), len(arm[0])
     own, beside = (np.broadcast_to(np.asarray(parts, float), (seeds, *np.shape(parts)[1:])) for parts in (arm, other))
     value = float((score.total(own.sum(1)) - score.total(beside.sum(1))).mean())
@@ -97,7 +98,7 @@ def compare_arms(
             return score.total(sums.reshape(*sums.shape[:-1], seeds, -1)).mean(-1)
 
         in_rows = [parts.transpose(1, 0, 2).reshape(n, -1) for parts in (beside, own)]
-        p = max(p, swap_test(*in_rows, total, seed, max(RESAMPLES, RESAMPLES_PER_COMPARISON * comparisons)))
+        p = max(p, swap_test(*in_rows, total, seed, resamples))
     if p < SIGNIFICANCE and n >= MIN_ITEMS and abs(value) >= MIN_DIFFERENCE:
         return Difference(value, low, high, n, p, direction(value, score))
     return Difference(value, min(low, 0.0), max(high, 0.0), n, max(p, SIGNIFICANCE), "undecided")

@@ -101,6 +101,12 @@ def test_an_arm_without_seeds_is_the_same_for_each_and_two_of_them_are_compared_
     assert compare_arms(arm[:1], other[:1], F1) == difference(other[0], arm[0], F1)
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_what_is_plain_is_decided_among_many_arms_too(seeds):
+    arm, other = arms(np.random.default_rng(9), F1, seeds, 3)
+    assert compare_arms(arm, other, F1, Spread(0.01, 30), comparisons=300).p * 300 < 0.05
+
+
 def test_four_answers_that_all_turn_right_are_not_enough():
     wrong = np.array([0.0] * 4 + [0, 1] * 23)
     right = np.where(np.arange(50) < 4, 1, wrong)
