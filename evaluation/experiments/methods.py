@@ -85,7 +85,7 @@ def methods_text(experiment: Experiment, cells: Sequence[Cell], table: Table) ->
         _training(config, trained),
         _rates(experiment, config, trained),
         _asked(config, known["test_sets"], table),
-        _statistics(config, trained),
+        _statistics(config, done),
         _software(known, trained),
         _settings(trained),
     ]
@@ -222,17 +222,30 @@ def _asked(config: ExperimentConfig, test_sets: Mapping[str, AskedTestSet], tabl
     )
 
 
-def _statistics(config: ExperimentConfig, trained: Sequence[Trained]) -> str:
+def _statistics(config: ExperimentConfig, done: Sequence[Cell]) -> str:
+    """Say what the intervals are over, and how two arms are compared."""
+    trained = {cell.arm.id for cell in done if cell.seed is not None}
+    untrained = {cell.arm.id for cell in done if cell.seed is None}
     over_rows = "Wilson's for shares [@wilson1927], else the BCa bootstrap [@efron1987bca]"
-    of_arms = f"Intervals of 95 % are over the rows ({over_rows})."
-    if trained and len(config.seeds) > 1:
-        of_arms = f"Intervals of 95 % are Student's over the seeds; of arms without seeds, over the rows ({over_rows})."
+    by_rows = (
+        "on the same rows by McNemar's exact test where answers are right or wrong [@mcnemar1947], else by a permutation of the "
+        "rows, and the interval has to agree (Agresti and Min's [@agresti2005matched], else the BCa bootstrap)"
+    )
+    holm = (
+        "p is corrected for all pairs of arms, in each score on each test set [@holm1979]; 0.05 decides. Computed with SciPy "
+        "[@virtanen2020scipy]."
+    )
+    if not trained or len(config.seeds) == 1:
+        intervals = f"Intervals of 95 % are over the rows ({over_rows})."
+        return f"{intervals} Two arms are compared [@miller2024errorbars] {by_rows}. {holm}"
     return (
-        f"{of_arms} Two arms are compared on the same rows and seeds [@miller2024errorbars], both drawn at random "
-        "[@clark1973language]: the variance of the difference is that of rows plus that of seeds less that of the rest, as for "
-        "two-way clusters [@cameron2011multiway], of jackknife pseudo-values, each with its own t [@howe1974limits]; seeds vary "
-        "at least as much as in all arms together, and a permutation of the rows has to agree. p is corrected for all pairs of "
-        "arms, in each score on each test set [@holm1979]; 0.05 decides. Computed with SciPy [@virtanen2020scipy]."
+        f"Intervals of 95 % are Student's over the seeds; of arms without seeds, over the rows ({over_rows}). Two arms are "
+        "compared on the same rows and seeds [@miller2024errorbars], both drawn at random [@clark1973language]: the variance of "
+        "the difference is that of rows plus that of seeds less that of the rest, as for two-way clusters "
+        "[@cameron2011multiway], of jackknife pseudo-values, each with its own t [@howe1974limits]; seeds vary at least as much "
+        "as in all arms together, and a permutation of the rows has to agree. "
+        + (f"Two arms without seeds are compared {by_rows}. " if len(untrained) > 1 else "")
+        + holm
     )
 
 

@@ -41,7 +41,7 @@ def test_each_figure_is_a_pdf_an_svg_and_a_png_and_the_same_again():
 
 def test_rows_that_vary_and_a_search_for_a_rate_have_a_figure_and_no_name_is_read_as_mathematics():
     arms = [BASE, {"name": r"$\frac{$ 미세조정", "max_rows": 10}, {"name": "100 rows_^", "max_rows": 100}]
-    search = {"losses": {"0.001": 1.5, "0.0001": 2.0, "0.5": None}, "runs": {}, "steps": 5, "chosen": 0.001}
+    search = {"losses": {"0.001": 1.5, "0.0001": 2.0, "0.5": None}, "chosen": 0.001}
     experiment, _table = drawn(arms, search)
     assert {"learning-curve.pdf", "learning-rates.svg"} <= {*files_of(experiment)}
 

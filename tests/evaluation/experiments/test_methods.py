@@ -11,7 +11,7 @@ from evaluation.experiments.table import write_table
 from tests.evaluation.experiments.making import make_cells, make_experiment
 
 LORA, FULL = {"name": "LoRA r4", "lora_r": 4}, {"name": "Full", "method": "full"}
-SEARCH = {"losses": {"0.001": 1.5, "0.0001": 2.0}, "runs": {}, "steps": 5, "chosen": 0.001}
+SEARCH = {"losses": {"0.001": 1.5, "0.0001": 2.0}, "chosen": 0.001}
 
 
 def methods_of(searches=None, **settings) -> str:
@@ -25,7 +25,7 @@ def methods_of(searches=None, **settings) -> str:
         experiment.split_file,
         split | {"train": {shared["data"]: {"file": "train.jsonl", "rows": 200, "fingerprint": "cd" * 32}}},
     )
-    cells = make_cells(experiment, dict.fromkeys(("lora-r4", "full", "few-shot"), 0.5))
+    cells = make_cells(experiment, dict.fromkeys(("lora-r4", "full", "none", "few-shot"), 0.5))
     return methods_text(experiment, cells, write_table(experiment, cells))
 
 
@@ -70,6 +70,24 @@ def test_what_an_arm_was_made_with_is_cited():
     ]
     made = cited(methods_of(arms=arms))
     assert all(f"{{{key}," in made for key in ("dettmers2022int8", "liu2024dora", "li2020ddp", "brown2020fewshot"))
+
+
+NONE, SHOWN = {"name": "None", "method": "none"}, {"name": "Few-shot", "method": "few-shot"}
+
+
+@pytest.mark.parametrize(
+    ("arms", "seeds", "by_seeds", "by_rows"),
+    [
+        ([LORA, FULL], [7, 8], True, False),
+        ([LORA, NONE, SHOWN], [7, 8], True, True),
+        ([LORA, FULL], [7], False, True),
+        ([NONE, SHOWN], [7, 8], False, True),
+    ],
+)
+def test_the_tests_that_are_named_are_those_that_were_made(arms, seeds, by_seeds, by_rows):
+    text = methods_of(arms=arms, seeds=seeds)
+    assert ("cameron2011multiway" in text, "mcnemar1947" in text) == (by_seeds, by_rows)
+    assert "miller2024errorbars" in text and "holm1979" in text
 
 
 def test_every_reference_is_whole_and_can_be_cited():
