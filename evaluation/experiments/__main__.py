@@ -7,7 +7,7 @@ python -m evaluation.experiments stop ID                    end it and keep what
 python -m evaluation.experiments resume ID                  go on where it was; what failed is tried again
 python -m evaluation.experiments add-seeds ID 4,5           more of each arm; what is there stays
 python -m evaluation.experiments delete ID
-python -m evaluation.experiments plan FILE                  what it takes, before the start
+python -m evaluation.experiments plan FILE | ID             what it takes before the start, or what is left takes
 python -m evaluation.experiments bundle ID | rerun ZIP | verify ZIP ID
 python -m evaluation.experiments notes | settle CLAIM | verdicts ID
 """

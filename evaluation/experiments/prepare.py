@@ -1,7 +1,8 @@
 """Splits the data of an experiment once, and keeps what every cell is asked: what is trained on is never asked.
 
 The held-out rows give the scores, the validation rows choose the rates, the rest is trained on. Rows are on one side with their
-equals, and what nearly repeats a held-out or validation row is not trained on, in whatever data set or open text it stands.
+equals, and what nearly repeats a held-out or validation row is not trained on, in whatever data set it stands. Open text is read
+whole: what is asked stands in none of it.
 """
 
 import json
