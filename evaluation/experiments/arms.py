@@ -1,7 +1,8 @@
 """The arms of an experiment: from what varies, and from what is written one by one, to settings that a run can have."""
 
+from collections import Counter
 from dataclasses import dataclass, fields, replace
-from itertools import chain, count, product
+from itertools import product
 from math import prod
 
 from common.errors import UserError
@@ -12,6 +13,7 @@ from evaluation.experiments.config import (
     HELD_OUT,
     MAX_ARMS,
     MAX_CELLS,
+    MAX_RATES,
     METHODS,
     OWN_SETTINGS,
     TRAINED,
@@ -60,6 +62,8 @@ def arms_of(config: ExperimentConfig) -> list[Arm]:
         words = _("These values make more than {most:,} combinations.", most=MAX_COMBINATIONS)
         raise UserError(words, _("Vary fewer settings, or fewer values of each."))
     found: list[Arm] = []
+    ids: set[str] = set()
+    numbers: Counter[str] = Counter()
     wanted = [dict(zip(config.vary, values, strict=True)) for values in product(*config.vary.values())]
     for own in (wanted if config.vary else []) + config.arms:
         method = str(own.get("method") or config.settings.get("method") or "lora")
@@ -73,8 +77,11 @@ def arms_of(config: ExperimentConfig) -> list[Arm]:
         )
         if any((arm.name, arm.method, arm.settings) == (name, method, settings) for arm in found):
             continue
-        ids = {arm.id for arm in found}
-        id = next(one for one in chain([slug(name)], (f"{slug(name)}-{n}" for n in count(2))) if one not in ids)
+        id = plain = slug(name)
+        while id in ids:
+            numbers[plain] += 1
+            id = f"{plain}-{1 + numbers[plain]}"
+        ids.add(id)
         found.append(Arm(id, name, method, settings))
     return found
 
@@ -137,33 +144,35 @@ def arm_problems(config: ExperimentConfig) -> list[Sentence]:
         return [joined([error.message, error.hint])]
     cells = sum(len(config.seeds) if arm.is_trained else 1 for arm in arms)
     if not 1 <= len(arms) <= MAX_ARMS or cells > MAX_CELLS:
-        found.append(
-            _(
-                "An experiment has 1 to {arms} arms, and at most {cells:,} cells: arms times seeds.",
-                arms=MAX_ARMS,
-                cells=MAX_CELLS,
-            )
+        words = _(
+            "An experiment has 1 to {arms} arms, and at most {cells:,} cells: arms times seeds.",
+            arms=MAX_ARMS,
+            cells=MAX_CELLS,
         )
+        return [words]
     names = [arm.name for arm in arms]
     if twice := [name for name in names if names.count(name) > 1]:
         found.append(_("Two arms are called '{name}'.", name=twice[0]))
-    for arm in arms[:MAX_ARMS]:
+    for arm in arms:
         if problem := _problem(config, arm):
             found.append(_("{arm}: {problem}", arm=arm.name, problem=problem))
     return found
 
 
 def _problem(config: ExperimentConfig, arm: Arm) -> str:
-    """Say what is wrong with the settings of one arm, with every seed and rate; "" for nothing."""
-    rates = config.rates if needs_rate(config, arm) else [config.found_rates.get(arm.id)]
+    """Say what is wrong with the settings of one arm, with each rate and the lowest and the highest seed; "" for nothing."""
+    lowest, highest = (one(config.seeds, default=0) for one in (min, max))
+    rates = config.rates[:MAX_RATES] if needs_rate(config, arm) else [config.found_rates.get(arm.id)]
     try:
         if not arm.is_trained:
             TrainConfig.from_dict(arm.settings)
             return ""
-        made = [replace(train_config(arm, seed, rate), eval_data=HELD_OUT) for seed in config.seeds for rate in rates]
+        pairs = [*((lowest, rate) for rate in rates), (highest, rates[0])]
+        made = [replace(train_config(arm, seed, rate), eval_data=HELD_OUT) for seed, rate in pairs]
     except UserError as error:
         return joined([error.message, error.hint])
-    return next((joined(one.sentence() for one in config.problems()) for config in made if config.problems()), "")
+    problems = (config.problems() for config in made)
+    return next((joined(one.sentence() for one in found) for found in problems if found), "")
 
 
 def _counts(name: str, method: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -14,7 +15,7 @@ from evaluation.config import MAX_TEST_SETS
 from evaluation.scores import scores_with
 from runs.config import METHODS as TRAINED
 from runs.config import TrainConfig
-from runs.fields import Mark, convert, label_of, setting, short, value_problem
+from runs.fields import MAX_NUMBER, Mark, convert, label_of, setting, short, value_problem
 from runs.settings_file import read_text, refuse_unknown, settings_in
 
 Scalar = str | int | float | bool | None
@@ -135,6 +136,8 @@ def _converted(name: str, kind: Any, value: object) -> Any:
         words = _("Enter a list.") if container is list else _("Enter names with their values.")
         raise UserError(_("{setting}: {problem}", setting=label_of(name), problem=words))
     if kind == Scalar:
+        if isinstance(value, int) and abs(value) > MAX_NUMBER:  # Python refuses to print it
+            raise UserError(_("{setting}: The number is too large.", setting=label_of(name)))
         if value is None or isinstance(value, str | int | float | bool):
             return value
         raise UserError(_("{setting}: Enter text, a number, or true or false.", setting=label_of(name)))
@@ -145,5 +148,11 @@ def _as_setting(name: str, value: Any) -> Any:
     """Return the value of a setting of a run, or several, as its type there; an unknown name's as it is. Raises UserError."""
     if isinstance(value, list):
         return [_as_setting(name, one) for one in value]
-    kind = get_type_hints(TrainConfig).get(name)
+    kind = _kinds().get(name)
     return convert(name, kind, value) if kind and name != "name" else value
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    """Return the types of the settings of a run: for tens of thousands of values they are looked up once."""
+    return get_type_hints(TrainConfig)

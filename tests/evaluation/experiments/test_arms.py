@@ -1,5 +1,7 @@
 """From what a person wrote to the arms of an experiment."""
 
+import time
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -107,3 +109,33 @@ def test_a_product_without_end_is_refused_before_it_is_made():
     for config in (ExperimentConfig(vary=vary), ExperimentConfig(arms=[{"name": "same"}] * 1001)):
         with pytest.raises(UserError, match="more than 1,000 combinations"):
             config.check()
+
+
+LARGE = {  # within the 100,000 characters of a file of settings; each took from 14 seconds to two minutes
+    "values": f"vary: {{max_rows: [{'0,' * 45_000}]}}",
+    "names that give one folder": f"arms: [{','.join(f'{{method: none, name: {chr(one)}}}' for one in range(0x4E00, 0x5100))}]",
+    "arms with each seed and rate": f"arms: [{','.join(f'{{name: a{n}}}' for n in range(64))}]\n"
+    f"seeds: {[*range(100)]}\nrates: {[n / 1000 for n in range(1, 13)]}",
+    "cells": f"arms: [{','.join(f'{{name: a{n}}}' for n in range(64))}]\n"
+    f"seeds: {[*range(15)]}\nrates: {[n / 1000 for n in range(1, 13)]}",
+}
+
+
+@pytest.mark.parametrize("text", LARGE.values(), ids=LARGE)
+def test_large_settings_are_judged_in_a_moment(text):
+    before = time.process_time()
+    with suppress(UserError):
+        ExperimentConfig.from_text(text).check()
+    assert time.process_time() - before < 5
+
+
+@pytest.mark.parametrize("text", ["arms: [{name: NUMBER}]", "vary: {sheet: [NUMBER]}", "settings: {x: NUMBER}"])
+def test_a_number_that_cannot_be_printed_is_a_sentence(text):
+    with pytest.raises(UserError, match="too large"):
+        ExperimentConfig.from_text(text.replace("NUMBER", f"0x{'f' * 9000}"))
+
+
+@pytest.mark.parametrize("values", [{"seeds": [1, 2**31, 2]}, {"seeds": [2, -1]}, {"rates": [1e-3, 5.0, 2e-3]}])
+def test_one_seed_or_rate_among_others_that_no_run_takes_is_refused(values):
+    with pytest.raises(UserError, match=r"is too (high|low)"):
+        ExperimentConfig.from_dict({"arms": [{"method": "lora"}], **values}).check()
