@@ -105,6 +105,10 @@ def test_numbers_stand_between_commas_or_spaces():
         ExperimentConfig(arms=[{"method": "lora", "data": "example:0.5, /etc/passwd:0.5"}]),
         ExperimentConfig(arms=[{"method": "lora", "base": "/home/user/model"}]),
         ExperimentConfig(settings={"base": "./model"}, arms=[{"method": "none"}]),
+        # shared, though no arm has it: the base is looked up and the text counted all the same
+        ExperimentConfig(settings={"base": "/home/user/model"}, arms=[{"method": "none", "base": "embedded"}]),
+        ExperimentConfig(settings={"text_data": "/etc/passwd"}, arms=[{"method": "none"}]),
+        ExperimentConfig(settings={"text_data": "/etc/passwd"}, arms=[{"method": "lora", "text_data": None}]),
     ],
 )
 def test_on_a_space_a_yaml_names_no_file_and_no_folder_of_the_server(config, monkeypatch):

@@ -276,13 +276,14 @@ def _trained(config: ExperimentConfig) -> set[tuple[str, str]]:
 
 
 def check_named_by(visitor: Visitor, config: ExperimentConfig, has_rows: bool = False) -> None:
-    """Raise UserError for settings that name what a visitor may not name: of any arm, and the data that is split.
+    """Raise UserError for settings that name what a visitor may not name: of any arm, shared ones that no arm has, and the data.
 
     A bundle `has_rows`: what its settings call data is in it. An adapter that was pulled is asked for again, as at any start.
     """
     config.check()
     data = [] if has_rows else data_of(config)
-    for settings in [arm.settings for arm in arms_of(config)] + [{"data": one} for one in data]:
+    shared = {name: value for name, value in config.settings.items() if name != "method"}
+    for settings in [shared, *(arm.settings for arm in arms_of(config)), *({"data": one} for one in data)]:
         # the example's text is everybody's
         left_out = [name for name in marked(ROWS) if has_rows or settings.get(name) == str(EXAMPLE_TEXT)]
         named = TrainConfig.from_dict({name: value for name, value in settings.items() if name not in left_out})
