@@ -117,8 +117,7 @@ def rerun() -> int:
         checks = check_against(BUNDLE, experiment)
     rows = [
         f"| {one.arm} | {one.test_set} | {one.score} | {one.kept:.4f} ({one.low:.4f} to {one.high:.4f}) "
-        f"| {'missing' if one.again is None else f'{one.again:.4f}'} "
-        f"| {'equal' if one.is_equal else 'inside' if one.is_inside else '**outside**'} |"
+        f"| {'–' if one.again is None else f'{one.again:.4f}'} | {english(one.word)} |"
         for one in checks
     ]
     parts = [

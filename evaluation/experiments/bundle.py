@@ -20,7 +20,7 @@ from tempfile import mkdtemp
 
 from common.errors import UserError
 from common.files import sweep
-from common.language import ENGLISH, _, english, language, packed
+from common.language import ENGLISH, Sentence, _, english, language, packed
 from common.paths import LOCAL_OWNER, experiments_folder
 from data.test_sets import BUNDLED
 from evaluation.experiments.arms import arms_of
@@ -169,6 +169,13 @@ class CellCheck:
     def is_inside(self) -> bool:
         """Whether the new score lies inside the interval that was kept."""
         return self.again is not None and self.low - TOLERANCE <= self.again <= self.high + TOLERANCE
+
+    @property
+    def word(self) -> Sentence:
+        """What is said of the new score."""
+        if self.again is None:
+            return _("not there")
+        return _("equal") if self.is_equal else _("inside") if self.is_inside else _("outside")
 
 
 def check_against(file: Path, experiment: Experiment) -> list[CellCheck]:

@@ -75,9 +75,5 @@ def _line(one: CellCheck) -> str:
     """Return 'lora-r4  exam  exact  70.0 (60.0 – 80.0)  71.2  inside'."""
     score = SCORES.get(one.score)
     kept, low, high = (score.text(value) if score else f"{value:g}" for value in (one.kept, one.low, one.high))
-    if one.again is None:
-        again, words = "", _("not there")
-    else:
-        again = score.text(one.again) if score else f"{one.again:g}"
-        words = _("equal") if one.is_equal else _("inside") if one.is_inside else _("outside")
-    return f"{one.arm:32} {one.test_set:16} {one.score:12} {kept} ({low} – {high})  {again}  {words}"
+    again = "" if one.again is None else score.text(one.again) if score else f"{one.again:g}"
+    return f"{one.arm:32} {one.test_set:16} {one.score:12} {kept} ({low} – {high})  {again}  {one.word}"

@@ -74,7 +74,7 @@ def test_beside_a_bundle_each_score_is_equal_inside_or_outside_its_interval():
     again = [(1.0, True), (1.1, False), (1.3, False), (None, False)]
     found = [CellCheck("lora", "held-out", "loss", 1.0, 0.8, 1.2, *one) for one in again]
     shown = checks_html(found, {"lora": "LoRA"})
-    assert [row[-1] for row in cells(shown)[1:]] == ["equal", "inside", "outside", "outside"]
+    assert [row[-1] for row in cells(shown)[1:]] == ["equal", "inside", "outside", "not there"]
     assert "<p class='problem'>2 of 4 scores lie inside the interval of the bundle.</p>" in shown
     assert "<p class='good'>2 of 2" in checks_html(found[:2], {})
 

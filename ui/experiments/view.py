@@ -140,11 +140,10 @@ def checks_html(checks: Sequence[CellCheck], names: Mapping[str, str]) -> str:
         score = SCORES.get(one.score)
         kept, low, high = (figure(score, value) for value in (one.kept, one.low, one.high))
         again = figure(score, one.again) if one.again is not None else "–"
-        word = _("equal") if one.is_equal else _("inside") if one.is_inside else _("outside")
         plain = (one.test_set, score.title if score else one.score, names.get(one.arm, one.arm))
         cells = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in plain)
         cells += f"<td>{kept}<small>[{low}, {high}]</small></td><td>{again}</td>"
-        body += f"<tr>{cells}<td class='{'better' if one.is_inside else 'worse'}'><span>{html.escape(word)}</span></td></tr>"
+        body += f"<tr>{cells}<td class='{'better' if one.is_inside else 'worse'}'><span>{html.escape(one.word)}</span></td></tr>"
     heads = column_heads(_("Test set"), _("Score"), _("Arm"), _("In the bundle"), _("Again"), "")
     told = hint_html(words, "good" if inside == len(checks) else "problem")
     return f"<section class='results'>{told}{table_html(_('Beside the bundle'), heads, body)}</section>"
