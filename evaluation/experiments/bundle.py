@@ -27,7 +27,7 @@ from evaluation.experiments.arms import arms_of
 from evaluation.experiments.config import ExperimentConfig, Scalar
 from evaluation.experiments.experiment import Experiment
 from evaluation.experiments.opening import DATA, ENTRIES, ITEMS, SETTINGS, SPLIT, VERSIONS, damaged, opened
-from evaluation.experiments.start import start
+from evaluation.experiments.start import check_kept, check_turn, start
 from evaluation.experiments.table import MAX_TABLE_BYTES, Entry, read_entries
 from models.hardware import describe_hardware
 from runs.bundle import in_json, system, write_zip
@@ -145,6 +145,8 @@ def rerun(file: Path, owner: str = LOCAL_OWNER) -> Experiment:
     try:
         with opened(file) as bundle:
             config = bundle.settings()
+            check_turn(owner)  # before gigabytes are written; again at the start
+            check_kept(owner, config)
             check_room_on_disk(owner, bundle.rows_bytes())
             bundle.unpack(config, folder)
         return start(config, owner, folder)

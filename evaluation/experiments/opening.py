@@ -5,17 +5,18 @@ with opened(file) as bundle:
     bundle.unpack(config, folder)       data/ and asked/, as an experiment's folder has them
 """
 
+import json
 import re
 import zipfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import file_digest
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast, get_args
 
 from common.errors import UserError
-from common.files import JSON_ERRORS, parse_json, read_json_lines, write_json
+from common.files import JSON_ERRORS, parse_json, write_json
 from common.language import Sentence, _, packed, unpacked
 from common.paths import as_title, is_name
 from common.zips import BROKEN, extract, files_of, open_zip
@@ -23,17 +24,25 @@ from data.test_sets import MAX_BYTES, Item, Kind
 from evaluation.asked import packages
 from evaluation.experiments.arms import arms_of, data_of
 from evaluation.experiments.config import ExperimentConfig
-from evaluation.experiments.experiment import Rows, Split
+from evaluation.experiments.experiment import Experiment, Rows, Split
 from evaluation.run import AskedTestSet, Versions
 from models.plain_yaml import MAX_SETTINGS_BYTES
 
 MAX_MEMBERS = 1000
 MAX_JSON_BYTES = 1_000_000  # of what says how the data was split and what is asked
 MAX_ROWS_BYTES = 10**9  # of the data
+MAX_LINE_BYTES = 8 * 2**20  # as of any file of rows
+MAX_RATIO = 20  # words get five times smaller in a zip
 SETTINGS, ENTRIES, SPLIT, VERSIONS = "experiment.yaml", "entries.json", "data/split.json", "asked/versions.json"
-DATA, ITEMS = "data", "asked/items"  # folders of JSON lines
+DATA, ITEMS, SHOTS = "data", "asked/items", "shots.jsonl"  # folders of JSON lines, and one of the second
 NOT_OPENED = _("Not opened.")
-WRONG = (KeyError, TypeError, ValueError, AttributeError)  # what a value of another type than expected raises
+WRONG = (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    RecursionError,
+)  # what a value of another type than expected raises
 
 
 @contextmanager
@@ -93,7 +102,9 @@ class Bundle:
         sizes = {folder: sum(one.file_size for one in self._lines(folder).values()) for folder in (DATA, ITEMS)}
         if not sizes[DATA]:
             raise UserError(_("The rows are not in the bundle."), _("Only who has them can run it again."))
-        for folder, most in ((DATA, MAX_ROWS_BYTES), (ITEMS, MAX_BYTES)):
+        packed_bytes = sum(one.compress_size for one in self._lines(DATA).values())
+        most_rows = min(MAX_ROWS_BYTES, max(MAX_BYTES, MAX_RATIO * packed_bytes))
+        for folder, most in ((DATA, most_rows), (ITEMS, MAX_BYTES)):
             if sizes[folder] > most:
                 raise too_large(folder)
         return sum(sizes.values())
@@ -114,6 +125,11 @@ class Bundle:
             raise damaged(VERSIONS)
         write_json(folder / SPLIT, packed(split))
         write_json(folder / VERSIONS, packed(made))
+        kept = Experiment(folder)
+        # too large to be read again, they would be as if they were not there: what the settings call data would be read
+        for file, found in ((SPLIT, kept.split()), (VERSIONS, kept.asked.versions())):
+            if found is None:
+                raise damaged(file)
 
     def _lines(self, folder: str) -> dict[str, zipfile.ZipInfo]:
         """Return the files of JSON lines in a folder of the bundle, by their names in it."""
@@ -137,13 +153,15 @@ def _split(value: Any, folder: Path) -> Split:
 
     def rows(one: dict[str, Any]) -> Rows:
         file, count = one["file"], one["rows"]
-        if not is_name(file) or not file.endswith(".jsonl") or not isinstance(count, int) or count < 0:
+        if not is_name(file) or not file.endswith(".jsonl"):
             raise ValueError(file)
-        with open(folder / file, "rb") as content:
-            digest = file_digest(content, "sha256").hexdigest()
-        if digest != one["fingerprint"]:
+        digest, lines = sha256(), 0
+        for line in _lines_in(folder / file):
+            digest.update(line)
+            lines += 1
+        if digest.hexdigest() != one["fingerprint"] or lines != count:
             raise ValueError(file)
-        return Rows(file=file, rows=count, fingerprint=digest)
+        return Rows(file=file, rows=count, fingerprint=digest.hexdigest())
 
     try:
         return Split(
@@ -165,14 +183,18 @@ def _versions(value: Any, items: Path) -> Versions:
         texts = (*(one[name] for name in ("title", "fingerprint", "dataset", "revision")), *one["labels"])
         counts = (*(one[name] for name in ("rows", "asked", "exact", "near")), *one["shots"])
         is_plain = all(isinstance(text, str) for text in texts) and all(isinstance(count, int) for count in counts)
-        lines = read_json_lines(items / f"{test_set}.jsonl") if is_name(test_set) else []
-        if not (is_plain and lines and all(map(_is_item, lines)) and one["kind"] in get_args(Kind)):
+        if not (is_plain and is_name(test_set) and f"{test_set}.jsonl" in files and one["kind"] in get_args(Kind)):
             raise ValueError(test_set)
         known = {name: one[name] for name in AskedTestSet.__annotations__}
         title = one["title"] if isinstance(one["title"], Sentence) else as_title(one["title"])
         return cast(AskedTestSet, known | {"title": title})
 
     try:
+        files = [file.name for file in items.iterdir() if file.stat().st_size]
+        for file in files:
+            numbered = {"number": 0} if file == SHOTS else {}  # these are shown, not asked
+            if not all(_is_item(numbered | json.loads(line)) for line in _lines_in(items / file)):
+                raise ValueError(file)
         return Versions(
             base="",
             base_revision="",
@@ -184,6 +206,15 @@ def _versions(value: Any, items: Path) -> Versions:
         )
     except WRONG as error:
         raise damaged(VERSIONS) from error
+
+
+def _lines_in(file: Path) -> Iterator[bytes]:
+    """Yield the lines of a file one by one. Raises ValueError for one that would take too much memory."""
+    with open(file, "rb") as content:
+        while line := content.readline(MAX_LINE_BYTES + 1):
+            if len(line) > MAX_LINE_BYTES:
+                raise ValueError(file.name)
+            yield line
 
 
 def _is_item(value: dict[str, Any]) -> bool:

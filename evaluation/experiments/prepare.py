@@ -44,6 +44,9 @@ Tell = Callable[[str], None]
 def prepare_experiment(experiment: Experiment, tell: Tell) -> None:
     """Split the data and keep what is asked, each unless it is there. What `tell` raises ends it. Raises UserError."""
     if experiment.split() is None:
+        if experiment.data_folder.exists():  # of a bundle: what its settings call data is nobody's here
+            words = _("The split of '{name}' is damaged.", name=experiment.id)
+            raise UserError(words, _("Delete the experiment and start it again."))
         partial = experiment.folder / f"data{UNFINISHED}"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()

@@ -58,7 +58,7 @@ def start(config: ExperimentConfig, owner: str = LOCAL_OWNER, prepared: Path | N
             shutil.copytree(f"{prepared}/{name}", folder / name, copy_function=shutil.copyfile)
 
     root = experiments_folder(owner)
-    return make_and_start(Experiment, root, config.title, config.to_yaml(), lambda: _check_turn(owner), fill)
+    return make_and_start(Experiment, root, config.title, config.to_yaml(), lambda: check_turn(owner), fill)
 
 
 def resolve(
@@ -82,7 +82,7 @@ def resolve(
     if find_gpus() and any(arm.method in ("last-n", "full") for arm in arms_of(config)):
         settings["precision"] = PRECISION if settings.get("precision") in (None, "auto") else settings["precision"]
     config = replace(config, settings=settings, max_items=_capped(config.max_items))
-    config = _with_places(config)
+    config = config if has_questions else _with_places(config)
     for arm in arms_of(config):
         if arm.is_trained:
             _check_arm(arm, choose)
@@ -145,7 +145,7 @@ def _go_on(experiment: Experiment, change: Callable[[], None]) -> None:
         if not has_ended(experiment):
             raise _running(experiment)
         check_room_on_disk(experiment.owner)
-        _check_turn(experiment.owner)
+        check_turn(experiment.owner)
         change()
         start_process(experiment)
 
@@ -199,7 +199,7 @@ def check_kept(owner: str, config: ExperimentConfig, known: Experiment | None = 
         raise UserError(words, _("Delete old runs and experiments, or compare fewer arms or seeds."))
 
 
-def _check_turn(owner: str) -> None:
+def check_turn(owner: str) -> None:
     """Raise UserError when `owner`, or all guests together, have as many under way as STUDIO_MAX_EXPERIMENTS_PER_USER allows,
     or everybody together as many as runs may wait: each is a process.
     """

@@ -62,6 +62,7 @@ def experiment(tmp_path, monkeypatch) -> Experiment:
     write_json(found.split_file, split | {"validation": files["validation"], "held_out": files["held-out"]})
     item = {"number": 1, "messages": [{"role": "user", "content": "?"}], "answer": "!"}
     (found.items_folder / "exam.jsonl").write_text(json.dumps(item) + "\n")
+    found.asked.shots_file.write_text(json.dumps({"messages": item["messages"], "answer": "!"}) + "\n")
     asked = {"title": "Exam", "kind": "conversations", "labels": [], "fingerprint": "f", "dataset": "", "revision": ""}
     asked |= {"rows": 1, "asked": 1, "exact": 0, "near": 0, "shots": []}
     versions = {"base": "", "base_revision": "", "adapters": {}, "unknown_data": [], "seed": 0}
@@ -178,6 +179,16 @@ HOSTILE = {  # what is in the place of what, in which file of the bundle; and wh
     "endless JSON": (VERSIONS, " " * (MAX_JSON_BYTES + 1), "too large"),
     "a question that is none": (ITEMS, '{"number": "1", "answer": "!"}\n', "versions.json"),
     "no questions": (ITEMS, None, "versions.json"),
+    "examples that are none": ("asked/items/shots.jsonl", '{"messages": "?", "answer": "!"}\n', "versions.json"),
+    "a question nested without end": (ITEMS, '{"number": ' + "[" * 99_999, "versions.json"),
+    "more rows than there are": (SPLIT, ('"rows": 1', '"rows": 999999999999'), "split.json"),
+    # it grows while it is written again, and would not be read then
+    "a split that grows": (SPLIT, ('"notes": []', f'"notes": [{",".join([chr(34) * 2] * 150_000)}]'), "split.json"),
+    "a list of questions that grows": (
+        VERSIONS,
+        ('"labels": []', f'"labels": [{",".join([chr(34) * 2] * 150_000)}]'),
+        "versions",
+    ),
     "a test set elsewhere": (VERSIONS, ('"exam"', '"../exam"'), "versions.json"),
     "counts that are none": (VERSIONS, ('"asked": 1', '"asked": "1"'), "versions.json"),
     "two bundles": ("y/experiment.yaml", "", "no bundle"),
@@ -204,6 +215,32 @@ def test_a_link_in_a_bundle_is_refused(experiment, tmp_path):
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
         archive.writestr(link, "/etc/passwd")
     with pytest.raises(UserError, match="is a link"):
+        rerun(file)
+
+
+def test_a_line_that_takes_gigabytes_of_memory_is_not_parsed(experiment, started, monkeypatch, tmp_path):
+    file = write_bundle(experiment, tmp_path / "out")
+    monkeypatch.setattr("evaluation.experiments.opening.MAX_LINE_BYTES", 20)
+    with pytest.raises(UserError, match="damaged"):
+        rerun(file)
+    assert not started
+
+
+def test_a_small_zip_that_says_to_be_gigabytes_is_refused_before_it_is_written(
+    experiment, started, monkeypatch, tmp_path
+):
+    file = write_bundle(experiment, tmp_path / "out")
+    monkeypatch.setattr("evaluation.experiments.opening.MAX_BYTES", 10_000)
+    with pytest.raises(UserError, match="'data' in the bundle is too large"):
+        rerun(changed(file, {"data/train-3.jsonl": "[]" * 500_000}))
+    assert not started and [*experiments_folder().glob(".bundle-*")] == []
+
+
+def test_of_one_who_may_start_none_no_bundle_is_unpacked(experiment, monkeypatch, tmp_path):
+    file = write_bundle(experiment, tmp_path / "out")
+    monkeypatch.setenv("STUDIO_MAX_KEPT_EXPERIMENTS", "1")
+    monkeypatch.setattr("evaluation.experiments.opening.Bundle.unpack", lambda *given: pytest.fail("unpacked"))
+    with pytest.raises(UserError, match="at most 1"):
         rerun(file)
 
 

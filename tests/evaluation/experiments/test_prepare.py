@@ -34,6 +34,14 @@ def test_no_row_stands_on_two_sides_and_none_is_lost(tmp_path):
     assert [*asked] == ["held-out", "questions"]
 
 
+def test_where_rows_lie_a_damaged_split_is_not_made_anew_from_what_the_settings_name(tmp_path):
+    experiment = make_experiment(settings={"data": str(write_rows(tmp_path / "of-somebody-else.jsonl", 100))})
+    experiment.data_folder.mkdir()
+    experiment.split_file.write_text("{}")
+    with pytest.raises(UserError, match="is damaged"):
+        prepare_experiment(experiment, lambda words: pytest.fail("it reads"))
+
+
 def test_what_nearly_repeats_a_held_out_row_is_trained_on_in_no_data_set_of_any_arm(tmp_path):
     real = write_rows(tmp_path / "real.jsonl", 60)
     lines = real.read_text().splitlines()
