@@ -144,7 +144,7 @@ def to_markdown(table: Table) -> str:
                 cells.append((f"**{mean}**" if entry and entry.is_best else mean) + interval)
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
-    return "\n".join([*lines, *(f"- {note}" for note in table.notes), ""])
+    return "\n".join([*lines, *(f"- {markdown(note)}" for note in table.notes), ""])
 
 
 def summary(table: Table) -> str:

@@ -72,7 +72,7 @@ class Table:
     test_sets: dict[str, str] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
-    notes: list[Sentence] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def read_table(experiment: Experiment) -> Table:
@@ -110,7 +110,9 @@ def write_table(experiment: Experiment, cells: Sequence[Cell]) -> Table:
         pairs = compare_all(column, parts, score, config.split_seed)
         comparisons += pairs
         entries += entries_of(column, parts, score, config.split_seed, best_of(pairs, list(parts)), reference)
-    table = Table(arms, titles, entries, comparisons, notes_of(config, cells))
+    split = experiment.split()
+    notes = [*(split["notes"] if split else []), *notes_of(config, cells)]
+    table = Table(arms, titles, entries, comparisons, notes)
     experiment.results_folder.mkdir(exist_ok=True)
     write_json(experiment.results_folder / FILE, packed(asdict(table)))
     return table

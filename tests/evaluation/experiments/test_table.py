@@ -2,7 +2,9 @@
 
 import pytest
 
+from common.files import write_json
 from evaluation.experiments.config import ExperimentConfig
+from evaluation.experiments.paper import to_markdown
 from evaluation.experiments.table import difference_between, read_entries, read_table, write_table
 from tests.evaluation.experiments.making import make_cells, make_experiment
 
@@ -83,6 +85,12 @@ def test_what_makes_a_table_doubtful_is_said(seeds, rates, said, unsaid):
     made = make_experiment("doubtful", ExperimentConfig("Doubtful", arms=arms, seeds=seeds, rates=rates))
     words = " ".join(map(str, write_table(made, make_cells(made, {"lora": 0.5, "full": 0.6})).notes))
     assert said in words and unsaid not in words
+
+
+def test_a_row_that_could_not_be_used_is_told_beside_the_table_and_is_no_markdown(experiment):
+    write_json(experiment.split_file, {**(experiment.split() or {}), "notes": ["Left out: **row 3**"]})
+    table = write_table(experiment, make_cells(experiment, SHARES))
+    assert table.notes[0] == "Left out: **row 3**" and r"- Left out: \*\*row 3\*\*" in to_markdown(table)
 
 
 def test_a_damaged_table_is_none(experiment):
