@@ -195,7 +195,7 @@ def _keep_asked(experiment: Experiment, split: Split, tell: Tell) -> None:
     random.Random(config.split_seed).shuffle(sample)
     shots = [item for item in map(item_of, sample) if item and "messages" in item][:MAX_SHOTS]
     lines = (json.dumps(item, ensure_ascii=False) for item in shots)
-    write_text(asked.items_folder / "shots.jsonl", "".join(f"{line}\n" for line in lines))
+    write_text(asked.shots_file, "".join(f"{line}\n" for line in lines))
 
     def trained_on() -> Iterator[Conversation]:
         for rows in (*split["train"].values(), *split["texts"].values()):
