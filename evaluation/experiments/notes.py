@@ -130,8 +130,8 @@ NOTES = [
             "learning much that is new: continued on code, LoRA stayed behind."
         ),
         _(
-            "LoRA and full tuning on the same rows, each at the best of five rates. As good is: what it gains on the held-out "
-            "rows lies at most a tenth below what full tuning gains, beyond doubt."
+            "LoRA and full tuning on the same rows, each at the best of five rates. As good means: its gain on the held-out rows "
+            "is, beyond doubt, at most a tenth below that of full tuning."
         ),
         (PEFT, LEARNS_LESS, REGRET),
         "as good",
@@ -192,8 +192,8 @@ NOTES = [
             "layer takes 1.1 to 1.4 times as long as one in fp32. And two QLoRA runs differ by their seeds alone."
         ),
         _(
-            "LoRA on a base in fp32 and in 8 bits at the same rate. Nothing is: at most a tenth less is gained on the "
-            "held-out rows, beyond doubt."
+            "LoRA on a base in fp32 and in 8 bits at the same rate. Nothing means: the gain on the held-out rows is, "
+            "beyond doubt, at most a tenth smaller."
         ),
         (INT8, PRECISION),
         "as good",
@@ -298,8 +298,8 @@ NOTES = [
             "first layers or those in the middle were the ones to train."
         ),
         _(
-            "The last 4 layers whole and full tuning, each at the best of five rates. Enough is: at most a tenth less is "
-            "gained on the held-out rows, beyond doubt."
+            "The last 4 layers whole and full tuning, each at the best of five rates. Enough means: the gain on the held-out "
+            "rows is, beyond doubt, at most a tenth smaller than that of full tuning."
         ),
         (ELSA, SURGICAL),
         "as good",

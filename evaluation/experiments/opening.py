@@ -101,7 +101,7 @@ class Bundle:
         """Return what the rows and questions take on a disk. Raises UserError for more than a bundle may have, and for none."""
         sizes = {folder: sum(one.file_size for one in self._lines(folder).values()) for folder in (DATA, ITEMS)}
         if not sizes[DATA]:
-            raise UserError(_("The rows are not in the bundle."), _("Only who has them can run it again."))
+            raise UserError(_("The rows are not in the bundle."), _("Only somebody who has them can run it again."))
         packed_bytes = sum(one.compress_size for one in self._lines(DATA).values())
         most_rows = min(MAX_ROWS_BYTES, max(MAX_BYTES, MAX_RATIO * packed_bytes))
         for folder, most in ((DATA, most_rows), (ITEMS, MAX_BYTES)):
