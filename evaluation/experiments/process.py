@@ -20,6 +20,7 @@ from common.command_line import printable
 from common.errors import UserError, as_user_error
 from common.files import write_json
 from common.language import Sentence, _, english, joined, n_
+from common.limits import limit
 from common.paths import adapters_folder, as_title
 from evaluation.experiments.arms import Arm, arms_of, cells_of, needs_rate
 from evaluation.experiments.cells import (
@@ -75,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         work.pace.end("failed", joined([words, failed[0]]), GO_ON)
     except Stopped:
-        work.pace.end("stopped", _("Stopped."), GO_ON)
+        work.pace.end("stopped", work.why, GO_ON)
         return 0
     except Exception as error:
         work.pace.end("failed", _why(error), GO_ON)
@@ -97,12 +98,21 @@ class Work:
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
         self.stop = threading.Event()
+        self.why = _("Stopped.")
         self.pace = Pace(experiment)
         self._lock = threading.Lock()  # of the file of rates, and of the results
 
     def watch(self) -> None:
-        """Set `stop` when a person asks for it or the folder is gone: the target of a thread."""
+        """Set `stop` when a person asks for it, the folder is gone, or it is somebody else's turn: the target of a thread."""
+        most, began = limit("STUDIO_MAX_EXPERIMENT_MINUTES", 720), time.monotonic()
         while self.experiment.folder.is_dir() and not self.experiment.stop_file.exists():
+            if most and time.monotonic() - began > 60 * most:
+                self.why = n_(
+                    "Stopped after {count:,} minute: that is the most here.",
+                    "Stopped after {count:,} minutes: that is the most here.",
+                    most,
+                )
+                break
             time.sleep(POLL_SECONDS / 2)
         self.stop.set()
 
@@ -118,7 +128,8 @@ class Work:
         self.pace.plan(len(searches) * len(config.rates) + len(cells))
         for arm in searches:
             self._change(arm, lambda search: None)
-        with ThreadPoolExecutor(config.parallel or len(find_gpus()) or 1) as pool:
+        cards = len(find_gpus()) or 1
+        with ThreadPoolExecutor(min(config.parallel or cards, cards)) as pool:  # more would wait as processes
             try:
                 tried = [pool.submit(self._try_rate, config, arm, rate) for arm in searches for rate in config.rates]
                 for one in tried:

@@ -19,7 +19,7 @@ PASSED_ON = (
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("PIP_CONFIG_FILE", "PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_CERT"),
 )
-PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_", "NCCL_", "GLOO_", "OMP_", "MKL_")
+PASSED_ON_PREFIXES = ("STUDIO_MAX_", "CUDA_", "NVIDIA_", "NCCL_", "GLOO_", "OMP_", "MKL_")
 UNKNOWN_NAME_WORDS = (
     "name or service not known",
     "temporary failure in name resolution",

@@ -124,6 +124,11 @@ def test_the_child_gets_no_token(monkeypatch):
     assert environment(TrainConfig(), ())["HF_HUB_DISABLE_IMPLICIT_TOKEN"] == "1"
 
 
+def test_the_child_gets_the_limits_of_the_owner(monkeypatch):
+    monkeypatch.setenv("STUDIO_MAX_MINUTES", "7")
+    assert environment(TrainConfig(), ())["STUDIO_MAX_MINUTES"] == "7"
+
+
 def test_one_process_too_is_started_by_accelerate_with_a_config_file(config):
     run = create_run(config)
     line = command(run, run.config(), ())

@@ -1,7 +1,10 @@
 """The work of an experiment, with trainings and evaluations that only play: what is done, once each, and what is kept."""
 
+import itertools
 import math
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -241,6 +244,29 @@ def test_an_adapter_that_somebody_deleted_before_it_was_asked_is_trained_again(e
     played.stop_at = math.inf
     assert do(experiment, played) == []
     assert len(played.trained) == 5 and {*statuses(experiment).values()} == {"done"}
+
+
+def test_no_more_cells_are_worked_on_than_there_are_cards_whatever_is_asked_for(experiment, played, monkeypatch):
+    change(experiment, parallel=64)
+    asked_for = []
+
+    def pool(workers: int) -> ThreadPoolExecutor:
+        asked_for.append(workers)
+        return ThreadPoolExecutor(workers)
+
+    monkeypatch.setattr("evaluation.experiments.process.ThreadPoolExecutor", pool)
+    assert do(experiment, played) == [] and asked_for == [1]
+
+
+def test_on_a_space_it_stops_after_hours_so_that_others_have_a_turn(experiment, played, monkeypatch):
+    monkeypatch.setenv("STUDIO_MAX_EXPERIMENT_MINUTES", "30")
+    now = itertools.count(0, 1000)
+    monkeypatch.setattr(
+        "evaluation.experiments.process.time", SimpleNamespace(monotonic=lambda: next(now), sleep=time.sleep)
+    )
+    work = Work(experiment)
+    work.watch()
+    assert work.stop.is_set() and "after 30 minutes" in work.why
 
 
 def test_what_all_cells_need_ends_the_work(experiment, played, tmp_path):
