@@ -21,14 +21,14 @@ from tempfile import mkdtemp
 from common.errors import UserError
 from common.files import sweep
 from common.language import ENGLISH, Sentence, _, english, language, packed
-from common.paths import LOCAL_OWNER, experiments_folder
+from common.paths import LOCAL_OWNER, MAX_TITLE_CHARACTERS, experiments_folder
 from data.test_sets import BUNDLED
 from evaluation.experiments.arms import arms_of
 from evaluation.experiments.config import ExperimentConfig, Scalar
 from evaluation.experiments.experiment import Experiment
 from evaluation.experiments.opening import DATA, ENTRIES, ITEMS, SETTINGS, SPLIT, VERSIONS, damaged, opened
 from evaluation.experiments.start import check_kept, check_turn, start
-from evaluation.experiments.table import MAX_TABLE_BYTES, Entry, read_entries
+from evaluation.experiments.table import Entry, read_entries
 from models.hardware import describe_hardware
 from runs.bundle import in_json, system, write_zip
 from runs.disk import check_room_on_disk
@@ -36,6 +36,7 @@ from runs.redact import redact
 
 RESULT_ENDINGS = (".md", ".csv", ".tex", ".bib")
 OF_OWN_DATA = ("data", "text_data")  # settings that name rows
+MAX_ENTRIES_BYTES = 20_000_000  # 64 arms and 1,000 cells, 12 scores on 16 test sets
 UNPACKED = ".bundle-"  # what the folder of one that is being started begins with
 TOLERANCE = 1e-9  # of a score, for what is written and read again
 README = """# {title}
@@ -183,14 +184,15 @@ class CellCheck:
 def check_against(file: Path, experiment: Experiment) -> list[CellCheck]:
     """Return each score of a bundle beside the one of an experiment that was made from it. Raises UserError."""
     with opened(file) as bundle:
-        found = bundle.json(ENTRIES, MAX_TABLE_BYTES)
+        found = bundle.json(ENTRIES, MAX_ENTRIES_BYTES)
     try:
         kept = [Entry(**one) for one in found]
         numbers, texts = (
             [n for one in kept for n in (one.mean, one.low, one.high)],
             [t for one in kept for t in _key(one)],
         )
-        if not (kept and all(isinstance(n, float) for n in numbers) and all(isinstance(t, str) for t in texts)):
+        is_short = all(isinstance(t, str) and len(t) <= MAX_TITLE_CHARACTERS for t in texts)
+        if not (kept and all(isinstance(n, float) for n in numbers) and is_short):
             raise TypeError(ENTRIES)
     except TypeError as error:
         raise damaged(ENTRIES) from error

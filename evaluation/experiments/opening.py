@@ -17,7 +17,7 @@ from typing import Any, cast, get_args
 
 from common.errors import UserError
 from common.files import JSON_ERRORS, parse_json, write_json
-from common.language import Sentence, _, packed, unpacked
+from common.language import _, packed, unpacked
 from common.paths import as_title, is_name
 from common.zips import BROKEN, extract, files_of, open_zip
 from data.test_sets import MAX_BYTES, Item, Kind
@@ -186,8 +186,8 @@ def _versions(value: Any, items: Path) -> Versions:
         if not (is_plain and is_name(test_set) and f"{test_set}.jsonl" in files and one["kind"] in get_args(Kind)):
             raise ValueError(test_set)
         known = {name: one[name] for name in AskedTestSet.__annotations__}
-        title = one["title"] if isinstance(one["title"], Sentence) else as_title(one["title"])
-        return cast(AskedTestSet, known | {"title": title})
+        title = as_title(one["title"])  # a sentence is one on one line, too
+        return cast(AskedTestSet, known | {"title": one["title"] if one["title"] == title else title})
 
     try:
         files = [file.name for file in items.iterdir() if file.stat().st_size]

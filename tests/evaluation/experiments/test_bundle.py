@@ -254,12 +254,28 @@ def test_rows_beyond_the_limit_are_refused_before_they_are_written(experiment, s
 
 @pytest.mark.parametrize(
     "entries",
-    [{}, [1], [{"arm": "base"}], [{**asdict(ENTRIES[0]), "mean": "x"}], [{**asdict(ENTRIES[0]), "arm": ["base"]}]],
+    [
+        {},
+        [1],
+        [{"arm": "base"}],
+        [{**asdict(ENTRIES[0]), "arm": "<" * 10_000}],
+        [{**asdict(ENTRIES[0]), "mean": "x"}],
+        [{**asdict(ENTRIES[0]), "arm": ["base"]}],
+    ],
 )
 def test_scores_that_are_none_are_no_bug(experiment, tmp_path, entries):
     file = write_bundle(experiment, tmp_path / "out")
     with pytest.raises(UserError, match=r"entries.json"):
         check_against(changed(file, {"entries.json": json.dumps(entries)}), experiment)
+
+
+@pytest.mark.parametrize("title", ["x" * 900_000, {"msgid": "{a} " * 4, "values": {"a": "y" * 100_000}}])
+def test_a_title_without_end_which_each_row_of_a_table_would_repeat_is_cut(experiment, started, tmp_path, title):
+    file = write_bundle(experiment, tmp_path / "out")
+    versions = json.loads(contents(file)[VERSIONS])
+    versions["test_sets"]["exam"]["title"] = title
+    rerun(changed(file, {VERSIONS: json.dumps(versions)}))
+    assert len(json.loads(started[0][2][VERSIONS])["test_sets"]["exam"]["title"]) <= 100
 
 
 def test_a_damaged_zip_is_a_sentence(experiment, tmp_path):
