@@ -6,9 +6,10 @@ import gradio as gr
 import pytest
 from fastapi.testclient import TestClient
 
+import evaluation.experiments.start
+import evaluation.start
 from common.files import append_json_line, write_json, write_text
 from common.paths import datasets_folder, home, runs_folder
-from evaluation import start
 from runs import queue
 from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.making import put, write_history
@@ -27,7 +28,8 @@ def page(hub, made, monkeypatch):  # noqa: F811
     monkeypatch.setenv("SPACE_ID", "someone/studio")
     monkeypatch.setenv("HF_TOKEN", hub.alice)
     monkeypatch.setattr(queue, "advance_if_possible", lambda: None)  # what bob starts trains nothing
-    monkeypatch.setattr(start, "start_process", lambda evaluation: None)
+    for place in (evaluation.start, evaluation.experiments.start):
+        monkeypatch.setattr(place, "start_process", lambda folder: None)
     adapter = put("mine", made, "user-alice")
     write_json(adapter / "studio.json", {"notes": SECRET, "former_names": ["older"]})
     write_history(adapter)
