@@ -32,6 +32,7 @@ from evaluation.experiments.config import HELD_OUT, ExperimentConfig, Scalar
 from evaluation.experiments.experiment import Experiment, Rows, Split
 from evaluation.run import Versions
 from runs.config import TrainConfig
+from runs.disk import check_room_on_disk
 from runs.limits import limits
 from runs.run import UNFINISHED
 
@@ -50,7 +51,7 @@ def prepare_experiment(experiment: Experiment, tell: Tell) -> None:
         partial = experiment.folder / f"data{UNFINISHED}"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        write_json(partial / "split.json", packed(_split(experiment.config(), partial, tell)))
+        write_json(partial / "split.json", packed(_split(experiment, partial, tell)))
         partial.rename(experiment.data_folder)
     split = experiment.known_split()
     _fit_rows(experiment, max(rows["rows"] for rows in split["train"].values()))
@@ -84,8 +85,12 @@ class _NotTrained:
                 yield row
 
 
-def _split(config: ExperimentConfig, folder: Path, tell: Tell) -> Split:
-    """Write the rows of all data sets and open texts into `folder`. Raises UserError when nothing is left on one side."""
+def _split(experiment: Experiment, folder: Path, tell: Tell) -> Split:
+    """Write the rows of all data sets and open texts into `folder`.
+
+    Raises UserError when nothing is left on one side, and when there is no room on the disk for one more.
+    """
+    config = experiment.config()
     tell(_("Reading the data"))
     first, *others = data_of(config)
     settings, not_trained = _settings(config, first, config.test_fraction), _NotTrained(tell)
@@ -100,6 +105,7 @@ def _split(config: ExperimentConfig, folder: Path, tell: Tell) -> Split:
     )
     train = {first: write_rows(folder / "train.jsonl", not_trained.without(whole.part(usable & ~is_validation)))}
     for number, data in enumerate(others, 2):
+        check_room_on_disk(experiment.owner)
         settings = _settings(config, data, 0.0)
         prepared = prepare(settings, folder)
         notes += check_bad(prepared.bad, len(prepared.data.conversations), settings)
@@ -108,6 +114,7 @@ def _split(config: ExperimentConfig, folder: Path, tell: Tell) -> Split:
     for text in dict.fromkeys(
         str(arm.settings["text_data"]) for arm in arms_of(config) if arm.settings.get("text_data")
     ):
+        check_room_on_disk(experiment.owner)
         settings = replace(_settings(config, first, 0.0), text_data=text)
         read = read_texts(settings, folder)
         notes += check_bad(read.bad, len(read.conversations), settings)

@@ -13,9 +13,11 @@ from evaluation.experiments.notes import NOTES
 from evaluation.run import Progress
 from jobs.prices import Flavor
 from tests.adapters.conftest import hub  # noqa: F401
+from tests.ui.calling import RUN
+from tests.ui.conftest import handler as handler_of
 from tests.ui.experiments import put_experiment
 from tests.ui.space import GUEST, space_call
-from ui.experiments.downloads import FIGURES, made_file
+from ui.experiments.downloads import BUNDLE, FIGURES, made_file
 from ui.experiments.form import form_values
 from ui.experiments.ready import ready_choices
 from ui.experiments.result import experiment_choices, render, status_views
@@ -172,6 +174,22 @@ def test_a_claim_is_told_with_what_the_newest_experiment_found_of_it():
     put_experiment()
     labels = {name: label for label, name in ready_choices("local")}
     assert labels["as-good"].endswith("Supported here")
+
+
+def test_a_bundle_for_which_there_is_no_room_is_not_written(monkeypatch):
+    monkeypatch.setattr("runs.disk._free_bytes", lambda: 1_000_000)
+    with pytest.raises(UserError, match="MB of disk space are free"):
+        made_file(put_experiment(), BUNDLE)
+
+
+def test_no_upload_is_a_file_of_the_server(space):
+    browser, file = space(), put_experiment("mine", ALICE, "stopped", SECRET).config_file
+    for name, given in (("load_experiment", []), ("repeat_experiment", []), ("compare_with_bundle", ["mine"])):
+        for upload in (str(file), {"path": str(file), "meta": {"_type": "gradio.FileData"}}):
+            data = {"data": [GUEST, *given, upload], "fn_index": handler_of(browser, name)._id, "session_hash": "s"}
+            answer = browser.post(RUN, json=data)
+            assert answer.status_code != 200 and SECRET not in answer.text, (name, answer.text)
+    assert browser.get(f"/gradio_api/file={file}").status_code == 403
 
 
 def test_the_files_for_a_paper_are_those_of_the_results_and_before_them_a_sentence():

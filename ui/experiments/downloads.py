@@ -5,10 +5,12 @@ import zipfile
 from pathlib import Path
 
 from common.errors import UserError
+from common.files import folder_bytes
 from common.language import Sentence, _
 from common.paths import new_download_folder
 from evaluation.experiments.bundle import write_bundle
 from evaluation.experiments.experiment import Experiment
+from runs.disk import check_room_on_disk
 
 FIGURES, BUNDLE = "figures", "bundle"
 FILES: dict[str, Sentence] = {  # in the results folder, with what a button calls them
@@ -26,6 +28,7 @@ def made_file(experiment: Experiment, wanted: str) -> Path:
     """Return one of FILES in a folder that the page serves; figures are one zip. Raises UserError before it is there."""
     folder = new_download_folder(experiment.owner)
     if wanted == BUNDLE:
+        check_room_on_disk(experiment.owner, folder_bytes(experiment.data_folder))
         return write_bundle(experiment, folder)
     source = experiment.results_folder / wanted
     if wanted == FIGURES:

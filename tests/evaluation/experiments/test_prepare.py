@@ -42,6 +42,14 @@ def test_where_rows_lie_a_damaged_split_is_not_made_anew_from_what_the_settings_
         prepare_experiment(experiment, lambda words: pytest.fail("it reads"))
 
 
+def test_64_data_sets_of_one_experiment_do_not_fill_the_disk(tmp_path, monkeypatch):
+    data = [str(write_rows(tmp_path / f"{name}.jsonl", 40, name)) for name in ("town", "village")]
+    experiment = make_experiment(vary={"data": data})
+    monkeypatch.setattr("runs.disk._free_bytes", lambda: 1_000_000)
+    with pytest.raises(UserError, match="MB of disk space are free"):
+        prepare_experiment(experiment, silent)
+
+
 def test_what_nearly_repeats_a_held_out_row_is_trained_on_in_no_data_set_of_any_arm(tmp_path):
     real = write_rows(tmp_path / "real.jsonl", 60)
     lines = real.read_text().splitlines()
