@@ -1,5 +1,6 @@
 """What is known of the rows of an experiment before they are split: how many, and how long. Imports no torch."""
 
+import threading
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,10 @@ from data.settings import EXAMPLE, DataSettings
 from runs.forecast.estimate import EXAMPLE_FACTS
 from runs.forecast.plan import DataFacts, facts_in
 from runs.limits import limits
+
+# each is a process with gigabytes, for minutes; and every key stroke plans anew
+CHECKS = threading.BoundedSemaphore(2)
+MAX_WAIT_SECONDS = 10.0
 
 
 def checked_facts(settings: DataSettings) -> DataFacts:
@@ -28,7 +33,12 @@ def checked_facts(settings: DataSettings) -> DataFacts:
 
 @lru_cache(maxsize=100)
 def _checked(settings: DataSettings, stamp: tuple) -> DataFacts:
-    return facts_in(check(settings))
+    if not CHECKS.acquire(timeout=MAX_WAIT_SECONDS):
+        raise UserError(_("Other data is being read at the moment."), _("Try again in a minute."))
+    try:
+        return facts_in(check(settings))
+    finally:
+        CHECKS.release()
 
 
 def all_rows(facts: DataFacts) -> int:

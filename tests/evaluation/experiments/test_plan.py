@@ -1,5 +1,6 @@
 """The price of an experiment before its start: what is counted, on which rows, and what prevents it."""
 
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -21,6 +22,7 @@ from models.hardware import Gpu, Hardware
 from runs.forecast.memory import Memory
 from runs.forecast.plan import DataFacts
 from runs.forecast.presets import Forecast
+from tests.evaluation.experiments.experiments import write_rows
 
 GRID = ExperimentConfig.from_dict(
     {
@@ -182,6 +184,18 @@ def test_a_job_makes_adapters_only_and_a_disk_must_hold_the_models_that_are_to_b
     monkeypatch.setattr(plans.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**9))
     assert "The models take 1.6 GB of disk space; 1.0 GB are free." in plan(config).problems[0]
     assert not plan(replace(config, keep_weights=False)).problems
+
+
+def test_no_more_than_two_plans_read_data_at_a_time_whoever_types(asked, monkeypatch, tmp_path):
+    monkeypatch.setattr(facts, "facts_in", lambda report: FACTS)
+    monkeypatch.setattr(facts, "check", lambda settings: None)
+    monkeypatch.setattr(facts, "CHECKS", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(facts, "MAX_WAIT_SECONDS", 0.01)
+    data = write_rows(tmp_path / "rows.jsonl", 10)
+    config = replace(GRID, settings={"base": "embedded", "data": str(data)})
+    with facts.CHECKS:
+        assert ["is being read at the moment" in words for words in plan(config).problems] == [True]
+    assert not plan(config).problems
 
 
 @pytest.mark.parametrize(("parallel", "trainings"), [(0, 1.5), (2, 3), (1, 6), (64, 1.5)])
