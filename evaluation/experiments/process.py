@@ -49,6 +49,7 @@ from runs.run import Run, read_state
 from runs.state import RunState
 
 POLL_SECONDS = 1.0
+LATE_SECONDS = 1200.0  # after a stop; a training saves what it has learned
 T = TypeVar("T")
 
 
@@ -80,6 +81,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except Exception as error:
         work.pace.end("failed", _why(error), GO_ON)
+    finally:
+        work.ended.set()
     return 1
 
 
@@ -99,11 +102,15 @@ class Work:
         self.experiment = experiment
         self.stop = threading.Event()
         self.why = _("Stopped.")
+        self.ended = threading.Event()
         self.pace = Pace(experiment)
         self._lock = threading.Lock()  # of the file of rates, and of the results
 
     def watch(self) -> None:
-        """Set `stop` when a person asks for it, the folder is gone, or it is somebody else's turn: the target of a thread."""
+        """Set `stop` when a person asks for it, the folder is gone, or it is somebody else's turn: the target of a thread.
+
+        End the process where that has no effect: nobody else could start an experiment.
+        """
         most, began = limit("STUDIO_MAX_EXPERIMENT_MINUTES", 720), time.monotonic()
         while self.experiment.folder.is_dir() and not self.experiment.stop_file.exists():
             if most and time.monotonic() - began > 60 * most:
@@ -115,6 +122,8 @@ class Work:
                 break
             time.sleep(POLL_SECONDS / 2)
         self.stop.set()
+        if not self.ended.wait(LATE_SECONDS):  # in a table of hours, or a training that does not stop
+            os._exit(1)
 
     def do(self) -> list[Sentence]:
         """Do what is left to do; return a sentence for each cell that failed. Raises Stopped, and UserError for what all need."""

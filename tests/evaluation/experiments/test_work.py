@@ -264,9 +264,16 @@ def test_on_a_space_it_stops_after_hours_so_that_others_have_a_turn(experiment, 
     monkeypatch.setattr(
         "evaluation.experiments.process.time", SimpleNamespace(monotonic=lambda: next(now), sleep=time.sleep)
     )
+    monkeypatch.setattr("evaluation.experiments.process.LATE_SECONDS", 0.01)
+    exits = []
+    monkeypatch.setattr("os._exit", exits.append)
     work = Work(experiment)
     work.watch()
     assert work.stop.is_set() and "after 30 minutes" in work.why
+    assert exits == [1], "what does not stop is ended"
+    work.ended.set()
+    work.watch()
+    assert exits == [1]
 
 
 def test_what_all_cells_need_ends_the_work(experiment, played, tmp_path):
