@@ -87,7 +87,8 @@ def show(options: argparse.Namespace) -> int:
     if where := model_words(run, state):
         print("", printable(where), sep="\n")
         if run.model_folder.is_dir():
-            print(_("Chat with it:"), f"    python -m chat --base {run.model_folder} 'Hello'", sep="\n")
+            chat = f"    python -m chat --base {run.model_folder} 'Hello'"
+            print(_("Chat with it:"), chat, sep="\n")
     if state.adapter:
         folder = adapters_folder(run.owner) / state.adapter
         chat = f"    python -m chat --adapter {state.adapter} 'Hello'"
