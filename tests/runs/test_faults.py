@@ -50,7 +50,7 @@ def small_disk(tmp_path, monkeypatch):
     folder.mkdir()
     mounted(folder, "-t", "tmpfs", "-o", f"size={SMALL_BYTES}", "tmpfs")
     monkeypatch.setenv("STUDIO_HOME", str(folder / "home"))
-    monkeypatch.setattr(disk, "DISK_NEEDED_BYTES", 0)
+    monkeypatch.setattr(disk, "DISK_NEEDED_BYTES", -SMALL_BYTES)  # nothing looks ahead: the disk itself is full
     home().mkdir()
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)

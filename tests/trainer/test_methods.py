@@ -134,6 +134,7 @@ def test_weights_that_do_not_fit_into_memory_are_refused_in_words(settings, monk
 def test_such_a_model_is_evaluated_as_the_base_that_it_is(settings):
     run = create_run(TrainConfig(name="whole", method="full", **settings))
     assert run_main(run) == 0
+    run.process_file.unlink()  # this very process, which lives on: the evaluation would wait for its end
     config = EvaluationConfig("whole", ["base"], ["run:whole"], ["loss"], base=str(run.model_folder))
     evaluation = Evaluation(run.folder / "evaluations" / "local" / "whole")
     evaluation.folder.mkdir(parents=True)
