@@ -242,8 +242,8 @@ def _statistics(config: ExperimentConfig, done: Sequence[Cell]) -> str:
         f"Intervals of 95 % are Student's over the seeds; of arms without seeds, over the rows ({over_rows}). Two arms are "
         "compared on the same rows and seeds [@miller2024errorbars], both drawn at random [@clark1973language]: the variance of "
         "the difference is that of rows plus that of seeds less that of the rest, as for two-way clusters "
-        "[@cameron2011multiway], of jackknife pseudo-values, each with its own t [@howe1974limits]; seeds vary at least as much "
-        "as in all arms together, and a permutation of the rows has to agree. "
+        "[@cameron2011multiway], of jackknife pseudo-values, each with its own t [@howe1974limits]; that of seeds is of the two "
+        "arms, or of all arms together where these tell more, and a permutation of the rows has to agree. "
         + (f"Two arms without seeds are compared {by_rows}. " if len(untrained) > 1 else "")
         + holm
     )

@@ -73,11 +73,11 @@ def compare_arms(
     Items and seeds are crossed and both drawn at random (Clark 1973, doi 10.1016/S0022-5371(73)80014-3). The variance of the
     mean is V_items + V_seeds - V_rest and never below the larger of the first two, as with two-way clusters (Cameron, Gelbach
     and Miller 2011, doi 10.1198/jbes.2010.07136), of jackknife pseudo-values, so that a score of a whole corpus has one, too.
-    Three seeds hardly tell a variance: V_seeds is that of these two arms and at least the `spread` of all of them, with whose
-    degrees of freedom it is known. Each variance is taken times the square of its own t (Howe 1974, JASA 69, 789-794): one t
-    with Satterthwaite's degrees of freedom decides something among six equal arms 20 % of the time. What the t decides, a
-    permutation of the items has to decide as well: few answers of yes and no are not normal. `comparisons` says for how many
-    the p is going to be corrected.
+    Three seeds hardly tell a variance: V_seeds is that of these two arms, or, where that says more, at least the `spread` of all
+    arms, with whose degrees of freedom it is known; one arm with wild seeds then takes nothing from the others. Each variance
+    is taken times the square of its own t (Howe 1974, JASA 69, 789-794): one t with Satterthwaite's degrees of freedom decides
+    something among six equal arms 20 % of the time. What the t decides, a permutation of the items has to decide as well: few
+    answers of yes and no are not normal. `comparisons` says for how many the p is going to be corrected.
     """
     resamples = max(RESAMPLES, RESAMPLES_PER_COMPARISON * comparisons)
     if len(arm) == len(other) == 1:
@@ -116,7 +116,7 @@ def _pseudo_values(parts: Array, score: Score) -> Array:
 def _half_width_and_p(values: Array, mean: float, of_seeds: Spread) -> tuple[float, float]:
     """Return half of the 95 % interval of the mean of values `(seeds, items)`, and the p of a mean that is 0 in truth.
 
-    `of_seeds` is the least variance of the mean that comes from seeds.
+    `of_seeds` is the variance of the mean that comes from seeds, as all arms tell.
     """
     from scipy.optimize import brentq
     from scipy.stats import t
@@ -124,13 +124,14 @@ def _half_width_and_p(values: Array, mean: float, of_seeds: Spread) -> tuple[flo
     seeds, n = values.shape
     by_item, by_seed = values.mean(0), values.mean(1)
     rest = values - by_item - by_seed[:, None] + values.mean()
+    own, of_items = by_seed.var(ddof=1) / seeds, by_item.var(ddof=1) / n
     of_rest = (rest**2).sum() / ((n - 1) * (seeds - 1)) / rest.size
-    variances = np.array([by_item.var(ddof=1) / n, max(by_seed.var(ddof=1) / seeds, of_seeds.variance), of_rest])
-    freedom = np.array([n - 1, max(seeds - 1, of_seeds.freedom), (n - 1) * (seeds - 1)])
+    ways = np.array([[own, seeds - 1], [max(own, of_seeds.variance), max(seeds - 1, of_seeds.freedom)]])
 
     def half_width(p: float) -> float:
-        squares = t.isf(p / 2, freedom) ** 2 * variances
-        return math.sqrt(max(squares[0] + squares[1] - squares[2], squares[0], squares[1]))
+        squares = t.isf(p / 2, [n - 1, (n - 1) * (seeds - 1)]) ** 2 * [of_items, of_rest]
+        with_seeds = (t.isf(p / 2, ways[:, 1]) ** 2 * ways[:, 0]).min()
+        return math.sqrt(max(squares[0] + with_seeds - squares[1], squares[0], with_seeds))
 
     p = MIN_P
     if half_width(MIN_P) > abs(mean):

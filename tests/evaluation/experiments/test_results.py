@@ -1,6 +1,9 @@
 """What a paper takes of an experiment: all files, in English, from the cells that are done, and the same again."""
 
+import pytest
+
 from common.language import KOREAN, language
+from evaluation.experiments import figures
 from evaluation.experiments.config import ExperimentConfig
 from evaluation.experiments.experiment import Experiment
 from evaluation.experiments.results import write_results
@@ -18,6 +21,12 @@ FILES = [
     "table.md",
     "table.tex",
 ]
+
+
+@pytest.fixture(autouse=True)
+def one_format(monkeypatch):
+    """A figure is drawn once: it takes a third of the time."""
+    monkeypatch.setattr(figures, "FORMATS", {"svg": {"Date": None}})
 
 
 def files_of(experiment: Experiment) -> dict[str, bytes]:
