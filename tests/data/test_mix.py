@@ -85,7 +85,7 @@ def test_a_sample_of_many_rows_holds_none_of_them():
     count = sum(1 for _ in draw(repeat({"prompt": "Q"}), 200_000, 100_000, "1"))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert count == 100_000 and peak < 100_000
+    assert count == 100_000 and peak < 1_000_000, "100,000 rows with their numbers are 8 MB; other threads have some kB"
 
 
 @pytest.mark.parametrize("seed", [1, 2])
