@@ -28,6 +28,7 @@ from common.files import read_object
 from common.language import ENGLISH, language
 from common.mix import as_text
 from common.paths import REPOSITORY, as_title
+from data.reading import EXAMPLE_HELD_OUT, EXAMPLE_TRAIN
 from data.test_sets import BUNDLED
 from runs.config import EXAMPLE, ROWS, WRITTEN, TrainConfig, marked, named_in
 from runs.events import Metrics
@@ -206,7 +207,7 @@ def fingerprint(run: Run, metrics: Metrics) -> Fingerprint:
     files = [(file, file.relative_to(run.folder).as_posix()) for file in trained]
     sets = [one for name in marked(ROWS) for one in named_in(config, name)]
     if any(one.place == EXAMPLE for one in sets):
-        files += [(file, f"examples/{file.name}") for file in sorted((REPOSITORY / "examples").glob("*.jsonl"))]
+        files += [(file, f"examples/{file.name}") for file in (EXAMPLE_TRAIN, EXAMPLE_HELD_OUT)]
     files += [(file, f"init_adapter/{file.name}") for file in sorted(run.init_adapter_folder.glob("*.safetensors"))]
     on_hub = [one for one in sets if one.place != EXAMPLE and not one.place.startswith("data/")]
     return {
