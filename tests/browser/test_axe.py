@@ -35,7 +35,7 @@ def open_tab(page, place: int) -> None:
 def test_every_tab_of_a_new_page(open_fresh_page, language, dark, width):
     page = open_fresh_page(width=width, dark=dark, language=language)
     assert page.locator("html").get_attribute("lang") == language
-    for place in range(4):
+    for place in range(5):
         open_tab(page, place)
         assert findings(page) == []
 
@@ -65,6 +65,6 @@ def test_a_report_a_run_its_result_and_an_answer(page, app, embedded_base, tmp_p
     message.press("Enter")
     wait_for(lambda: page.locator("[data-testid=bot]").count(), 120, "no answer")
     assert findings(page) == []
-    open_tab(page, 3)
+    open_tab(page, 4)
     page.locator(".adapter-title", has_text="Aye aye").wait_for()
     assert findings(page) == []
