@@ -22,6 +22,7 @@ from evaluation.experiments.config import (
 )
 from runs.config import TrainConfig, marked
 from runs.fields import Mark, label_of, short
+from runs.forecast.advice import SOURCE
 
 METHOD_NAMES = {
     "lora": "LoRA",
@@ -31,6 +32,11 @@ METHOD_NAMES = {
     "none": "Base",
 }
 MAX_COMBINATIONS = 1000  # of which many may come to the same arm
+ONE_RATE = _(
+    "All methods are trained at one learning rate, so this compares rates as much as methods: the best one for LoRA is about ten "
+    "times that of full tuning ({source}).",
+    source=SOURCE,
+)
 OF_THE_BASE = ("base", "base_revision", "precision", "chat_template")  # all that a method without training has
 
 
@@ -119,6 +125,14 @@ def needs_rate(config: ExperimentConfig, arm: Arm) -> bool:
         and "learning_rate" not in arm.settings
         and arm.id not in config.found_rates
     )
+
+
+def has_one_rate(config: ExperimentConfig) -> bool:
+    """Return whether several methods are trained at one learning rate, so that rates are compared as much as methods."""
+    trained = [arm for arm in arms_of(config) if arm.is_trained]
+    rates = {config.found_rates.get(arm.id, arm.settings.get("learning_rate")) for arm in trained}
+    is_searched = any(needs_rate(config, arm) for arm in trained)
+    return len({arm.method for arm in trained}) > 1 and len(rates) == 1 and not is_searched
 
 
 def arm_problems(config: ExperimentConfig) -> list[Sentence]:

@@ -19,7 +19,7 @@ from common.language import Sentence, _, joined, n_
 from common.paths import LOCAL_OWNER, home
 from common.words import duration
 from data.test_sets import find_test_set
-from evaluation.experiments.arms import Arm, arms_of, data_of, needs_rate, train_config
+from evaluation.experiments.arms import ONE_RATE, Arm, arms_of, data_of, has_one_rate, needs_rate, train_config
 from evaluation.experiments.cells import read_cells
 from evaluation.experiments.config import HELD_OUT, ExperimentConfig
 from evaluation.experiments.experiment import Experiment
@@ -33,7 +33,6 @@ from jobs.prices import Plan as JobPlan
 from models.base import shape_for
 from models.hardware import find_hardware
 from runs.config import TrainConfig
-from runs.forecast.advice import SOURCE
 from runs.forecast.estimate import estimate_cost, memory_words
 from runs.forecast.memory import TRAINED_BYTES
 from runs.forecast.plan import DataFacts
@@ -196,7 +195,7 @@ def _plan(
     largest = max((one.memory for one in forecasts.values()), key=lambda memory: memory.total, default=None)
     parts += [memory_words(largest, hardware.has_gpu)] if largest else []
     words = joined(parts) if runs + searches + evaluated else _("Nothing is left to do.")
-    notes, memory_bytes = _notes(config, work, forecasts, each), largest.total if largest else 0
+    notes, memory_bytes = _notes(config, forecasts, each), largest.total if largest else 0
     return ExperimentPlan(runs, searches, evaluated, seconds, dollars, memory_bytes, problems, notes, words)
 
 
@@ -261,25 +260,11 @@ def _seconds(work: list[Work], forecasts: Mapping[str, Forecast]) -> list[float]
     return found
 
 
-def _notes(
-    config: ExperimentConfig, work: list[Work], forecasts: Mapping[str, Forecast], each: float | None
-) -> list[Sentence]:
+def _notes(config: ExperimentConfig, forecasts: Mapping[str, Forecast], each: float | None) -> list[Sentence]:
     """Return what is good to know before the start."""
     notes = []
-    trained = [one.arm for one in work if one.arm.is_trained]
-    rates = {config.found_rates.get(arm.id, arm.settings.get("learning_rate")) for arm in trained}
-    if (
-        len({arm.method for arm in trained}) > 1
-        and len(rates) == 1
-        and not any(needs_rate(config, arm) for arm in trained)
-    ):
-        notes.append(
-            _(
-                "All methods are trained at one learning rate, so this compares rates as much as methods: the best one for "
-                "LoRA is about ten times that of full fine-tuning ({source}). Enter learning rates to search.",
-                source=SOURCE,
-            )
-        )
+    if has_one_rate(config):
+        notes.append(joined([ONE_RATE, _("Enter learning rates to search.")]))
     if not all(one.is_measured for one in forecasts.values()):
         notes.append(_("The time is estimated from the size of the model, right to about a factor of two."))
     if each is None:

@@ -17,7 +17,7 @@ import numpy as np
 from common.files import read_object, write_json
 from common.language import Sentence, _, n_, packed, unpacked
 from evaluation.asked import read_asked
-from evaluation.experiments.arms import arms_of
+from evaluation.experiments.arms import ONE_RATE, arms_of, has_one_rate
 from evaluation.experiments.config import ExperimentConfig
 from evaluation.experiments.experiment import Cell, Experiment
 from evaluation.results import Difference, Verdict
@@ -238,11 +238,4 @@ def notes_of(config: ExperimentConfig, cells: Sequence[Cell]) -> list[Sentence]:
             "a column (Holm)."
         )
     )
-    if len({cell.arm.method for cell in trained}) > 1 and not (config.rates or config.found_rates):
-        notes.append(
-            _(
-                "No learning rate was searched for. The best rate of LoRA is about ten times that of full tuning "
-                "(LoRA Without Regret, 2025): at one rate for all, a comparison of methods says little."
-            )
-        )
-    return notes
+    return [*notes, ONE_RATE] if has_one_rate(config) else notes

@@ -17,6 +17,7 @@ FILES: dict[str, Sentence] = {  # in the results folder, with what a button call
     "table.tex": _("LaTeX"),
     "table.csv": _("CSV"),
     "table.md": _("Markdown"),
+    "comparisons.csv": _("All pairs (CSV)"),
     FIGURES: _("Figures"),
     "methods.md": _("Methods"),
     "references.bib": _("BibTeX"),
