@@ -127,7 +127,7 @@ NOTES = [
         _("LoRA is as good as full tuning."),
         _(
             "True within its capacity, each at its own best learning rate: LoRA's is about ten times full tuning's. Not of "
-            "learning much that is new: continued on code, LoRA stayed behind."
+            "learning much that is new: trained further on code, LoRA fell behind."
         ),
         _(
             "LoRA and full tuning on the same rows, each at the best of five rates. As good means: its gain on the held-out rows "
@@ -227,7 +227,7 @@ NOTES = [
         "fp16-underflow",
         _("fp16 underflows."),
         _(
-            "True: its smallest normal number is 6e-5, and a training in fp16 throughout ended in no number at step 2. With a "
+            "True: its smallest normal number is 6e-5, and a training in fp16 throughout ended in NaN at step 2. With a "
             "loss scaler and adapters in fp32, as here, it lost nothing that was measurable."
         ),
         _("LoRA on a base in fp16 and in fp32 at the same rate: is it worse on the held-out rows?"),
@@ -312,7 +312,7 @@ NOTES = [
         "history",
         _("History in the prompt helps recall."),
         _(
-            "True, and there is no other memory: a model knows of a conversation what stands in its prompt. In long prompts "
+            "True, and there is no other memory: of a conversation a model knows only what stands in its prompt. In long prompts "
             "what stands in the middle is recalled worst."
         ),
         _(

@@ -53,7 +53,7 @@ def opened(file: Path) -> Generator["Bundle"]:
             found = files_of(source, NOT_OPENED)
             roots = [name.removesuffix(SETTINGS) for name in found if name.rpartition("/")[2] == SETTINGS]
             if len(roots) != 1:
-                raise UserError(_("The zip is no bundle of an experiment."), NOT_OPENED)
+                raise UserError(_("The zip is not a bundle of an experiment."), NOT_OPENED)
             root = roots[0]
             members = {name.removeprefix(root): member for name, member in found.items() if name.startswith(root)}
             yield Bundle(source, members)

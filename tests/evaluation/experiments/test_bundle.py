@@ -191,8 +191,8 @@ HOSTILE = {  # what is in the place of what, in which file of the bundle; and wh
     ),
     "a test set elsewhere": (VERSIONS, ('"exam"', '"../exam"'), "versions.json"),
     "counts that are none": (VERSIONS, ('"asked": 1', '"asked": "1"'), "versions.json"),
-    "two bundles": ("y/experiment.yaml", "", "no bundle"),
-    "no bundle": (SETTINGS, None, "no bundle"),
+    "two bundles": ("y/experiment.yaml", "", "not a bundle"),
+    "no bundle": (SETTINGS, None, "not a bundle"),
     "a path that leads outside": ("../../outside", "", "leads outside"),
 }
 
