@@ -153,10 +153,10 @@ def test_each_score_is_asked_for_where_it_fits():
 
 
 def test_a_long_answer_takes_no_long_time():
-    began = time.process_time()
+    began = time.thread_time()
     of_answers("rouge_l", ["word " * 50_000], ["other " * 50_000])
     of_answers("chrf", ["word " * 20_000], ["other " * 20_000])
-    assert time.process_time() - began < 5
+    assert time.thread_time() - began < 5
 
 
 @pytest.mark.parametrize(

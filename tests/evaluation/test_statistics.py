@@ -182,11 +182,11 @@ def test_few_items_and_odd_ones_have_an_answer():
 def test_a_table_of_a_thousand_items_takes_seconds():
     draw = np.random.default_rng(15)
     parts = [draw.integers(1, 50, (1000, 18)).astype(float) for _ in range(2)]
-    began = time.process_time()
+    began = time.thread_time()
     estimate(parts[0], CHRF)
     difference(*parts, CHRF)
     # 12 scores of 4 candidates are 84 of these two, half of them without a bootstrap
-    assert time.process_time() - began < 2
+    assert time.thread_time() - began < 2
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,6 @@ def test_the_command_in_a_shell_does_what_the_button_does(tiny_base, data, tmp_p
 )
 def test_a_line_of_5_mb_is_redacted_in_time(part):
     line = part * (5_000_000 // len(part))
-    began = time.process_time()
+    began = time.thread_time()
     redact(line)
-    assert time.process_time() - began < 5, "under 2 on two shared cores"
+    assert time.thread_time() - began < 5, "under 2 on two shared cores"

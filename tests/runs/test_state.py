@@ -172,9 +172,9 @@ def test_events_in_any_order_and_a_hundred_thousand_empty_lines_take_a_moment(fi
     write(file, *looks, *resumes)
     with open(file, "a") as out:
         out.write("\n" * 100_000)
-    started = time.process_time()
+    started = time.thread_time()
     state = state_of(file)
-    assert time.process_time() - started < 3 and state.damaged_lines == 0
+    assert time.thread_time() - started < 3 and state.damaged_lines == 0
     assert state.losses == [(number, float(number)) for number in range(1, 5001)]
 
 

@@ -123,10 +123,10 @@ LARGE = {  # within the 100,000 characters of a file of settings; each took from
 
 @pytest.mark.parametrize("text", LARGE.values(), ids=LARGE)
 def test_large_settings_are_judged_in_a_moment(text):
-    before = time.process_time()
+    before = time.thread_time()
     with suppress(UserError):
         ExperimentConfig.from_text(text).check()
-    assert time.process_time() - before < 5
+    assert time.thread_time() - before < 5
 
 
 @pytest.mark.parametrize("text", ["arms: [{name: NUMBER}]", "vary: {sheet: [NUMBER]}", "settings: {x: NUMBER}"])
