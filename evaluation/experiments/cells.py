@@ -78,7 +78,7 @@ def _read_cell(experiment: Experiment, arm: Arm, seed: int | None, untouched: St
         status, metrics = BY_RUN[state.status], state.metrics
     if record.get("message") and status == "waiting":
         status, message = "failed", record["message"]
-    return Cell(arm, seed, status, message, record.get("run", ""), metrics.get("total_seconds"), evaluation, metrics)
+    return Cell(arm, seed, status, message, metrics.get("total_seconds"), evaluation, metrics)
 
 
 def read_record(experiment: Experiment, id: str) -> Record:

@@ -72,7 +72,6 @@ class Cell:
     seed: int | None
     status: Status
     message: str
-    run_id: str
     seconds: float | None
     evaluation: Evaluation
     metrics: Metrics = field(default_factory=Metrics)

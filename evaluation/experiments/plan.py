@@ -47,8 +47,8 @@ SEARCH = " search"  # after the id of an arm, which has no spaces: the forecast 
 class ExperimentPlan:
     """What is to be done, and what it takes: `runs` of cells, `searches` are the trainings for learning rates.
 
-    `seconds` are None while the size of the base is not known, `dollars` where no price is. `memory_bytes` are those of the
-    largest run. `problems` prevent a start, `notes` do not.
+    `seconds` are None while the size of the base is not known, `dollars` where no price is. `problems` prevent a
+    start, `notes` do not.
     """
 
     runs: int
@@ -56,7 +56,6 @@ class ExperimentPlan:
     evaluations: int
     seconds: float | None
     dollars: float | None
-    memory_bytes: int
     problems: list[Sentence]
     notes: list[Sentence]
     words: Sentence
@@ -95,7 +94,7 @@ def plan(
         asked = _count_questions(config, owner, held_out)
     except UserError as error:
         words = joined([error.message, error.hint])
-        return ExperimentPlan(0, 0, 0, None, None, 0, [words], [], words)
+        return ExperimentPlan(0, 0, 0, None, None, [words], [], words)
 
     def facts_of(settings: TrainConfig) -> DataFacts:
         is_first = settings.data == first  # rows of no other one are held out
@@ -195,8 +194,8 @@ def _plan(
     largest = max((one.memory for one in forecasts.values()), key=lambda memory: memory.total, default=None)
     parts += [memory_words(largest, hardware.has_gpu)] if largest else []
     words = joined(parts) if runs + searches + evaluated else _("Nothing is left to do.")
-    notes, memory_bytes = _notes(config, forecasts, each), largest.total if largest else 0
-    return ExperimentPlan(runs, searches, evaluated, seconds, dollars, memory_bytes, problems, notes, words)
+    notes = _notes(config, forecasts, each)
+    return ExperimentPlan(runs, searches, evaluated, seconds, dollars, problems, notes, words)
 
 
 def _wanted(

@@ -20,7 +20,7 @@ BAD = "<img src=x onerror=alert(1)>'\""
 
 
 def cell(arm, seed, status="done", message="", seconds=None):
-    return Cell(arm, seed, status, message, "", seconds, None)
+    return Cell(arm, seed, status, message, seconds, None)
 
 
 def test_the_grid_has_an_arm_a_row_and_a_seed_a_column_and_says_why_one_failed():

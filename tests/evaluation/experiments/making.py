@@ -40,7 +40,7 @@ def make_cells(
         for seed in config.seeds if arm.is_trained else [None]:
             id = cell_id(arm, seed)
             status = "failed" if id in missing else "done"
-            cell = Cell(arm, seed, status, "", "", 12.5, experiment.evaluation(id), Metrics(hardware="CPU"))
+            cell = Cell(arm, seed, status, "", 12.5, experiment.evaluation(id), Metrics(hardware="CPU"))
             cells.append(cell)
             if status == "done":
                 _answer(cell, config, shares[arm.id], (losses or {}).get(arm.id, 3 - 2 * shares[arm.id]))
