@@ -93,9 +93,11 @@ def test_models_answer_side_by_side_and_an_answer_becomes_a_row(chat):
     edit(chat, 0, 1, "A corrected answer.")
     wait_for(lambda: (home() / "datasets/local/from-chat.jsonl").exists(), 30, "no row was kept")
     icon(chat, 0, "Like").first.click()
-    chat.get_by_text("Saved to from-chat, 1 row.").first.wait_for()
+    wait_for(
+        lambda: [one["source"] for one in read_rows("from-chat")] == ["liked"], 30, "it is not kept as a liked one"
+    )
     (row,) = read_rows("from-chat")
-    assert row["source"] == "liked" and [one["content"] for one in row["messages"]] == [TYPED, "A corrected answer."]
+    assert [one["content"] for one in row["messages"]] == [TYPED, "A corrected answer."]
     chat.locator("#chat-settings-button").click()
     chat.get_by_text("What the model saw").click()
     wait_for(lambda: chat.locator(".seen mark").count() == 3, 30, "the special tokens are not visible")
@@ -216,7 +218,8 @@ def test_leaving_in_mid_answer_cancels_it(server, page):
     wait_for(lambda: words(page, 0, "user") == ["Where do llamas live?"], 60, "it was not opened")
     wait_for(lambda: not is_talking(server, page), 60, "the server talks on")
     assert words(page, 0, "user") == ["Where do llamas live?"] and page.get_by_role("button", name="Send").is_visible()
-    assert page.get_by_role("radio", name="Go on for long").count() == 1, "what was said until then is lost"
+    listed = page.get_by_role("radio", name="Go on for long")
+    wait_for(lambda: listed.count() == 1, 30, "what was said until then is lost")
 
     begin(icon(page, 0, "Retry").first.click)
     page.get_by_role("button", name="This chat").click()

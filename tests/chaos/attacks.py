@@ -172,7 +172,7 @@ def flood(attacker: Attacker) -> None:
 def make_sessions(attacker: Attacker) -> None:
     """One light event in each of 100 sessions."""
     for _ in range(100):
-        body = {"data": [attacker.client.key], "fn_index": attacker.client.endpoints["on_row"]["id"]}
+        body = {"data": [attacker.client.key], "fn_index": attacker.client.endpoints["known_key"]["id"]}
         attacker.client.http.post(
             "/gradio_api/queue/join", json={**body, "session_hash": secrets.token_hex(8)}, timeout=20
         )
