@@ -40,7 +40,7 @@ from studio import Experimenting
 
 RESULTS = Path(__file__).parent / "results" / "paper"
 RATES_FILE, BUNDLE = RESULTS / "rates.yaml", RESULTS / "paper.zip"
-RATES = [5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3]
+RATES = [3e-5, 1e-4, 3e-4, 1e-3, 3e-3]
 GRID = ExperimentConfig(
     title="Paper",
     settings={
