@@ -1,11 +1,11 @@
 """The paper's table: base, few-shot prompt, LoRA r 4 and r 16, last 4 layers, full tuning; three seeds each, on the example.
 
-    python -m benchmarks.paper --search    learning rates, once: an hour or two on 2 cores; writes results/paper/rates.yaml
+    python -m benchmarks.paper --search    learning rates, once: about an hour on 2 cores; writes results/paper/rates.yaml
     python -m benchmarks.paper             the grid (`make paper`): less than an hour on 2 cores; writes results/paper/
     python -m benchmarks.paper --rerun     again from results/paper/paper.zip in a fresh home: is every cell where it was?
 
-The embedded base in fp32, one pass over the rows. Killed or stopped it goes on at the next call: it is the experiment `paper` of
-this home, on the page too. To measure anew, delete it: `python -m evaluation.experiments delete paper`.
+The embedded base in fp32, one pass over 100 rows, which each seed draws. Killed or stopped it goes on at the next call: it is the
+experiment `paper` of this home, on the page too. To measure anew, delete it: `python -m evaluation.experiments delete paper`.
 """
 
 import argparse
@@ -48,6 +48,7 @@ GRID = ExperimentConfig(
         "data": EXAMPLE,
         "precision": "fp32",
         "num_train_epochs": 1.0,
+        "max_rows": 100,
         "max_length": 512,
     },
     arms=[
