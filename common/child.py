@@ -28,6 +28,15 @@ MAX_LINE_BYTES = 2**20
 Tell = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
 
 
+class ProcessEnded(UserError):
+    """The error for a process that ended without an answer; a negative `code` is minus the number of the signal that ended it."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        words = _("The process ended with the code {code}: {reason}", code=code, reason=reason)
+        super().__init__(words, _("It may have had too little memory. Close other programs, then try again."))
+        self.code = code
+
+
 def run_child(
     arguments: list[str], variables: dict[str, str], log: IO[bytes], watch: Callable[[list[str]], None]
 ) -> int:
@@ -101,7 +110,7 @@ def ask_child(
     """Run `module`, whose `main` calls `answer_parent`, on `request` (a JSON value) and return its answer.
 
     Its sentences go to `tell`; setting `stop` kills it, and so do `max_minutes` (0: no limit). Raises UserError: what the module
-    raised, for a stop, and for a process that ended without an answer.
+    raised, for a stop, and ProcessEnded for a process that ended without an answer.
     """
     end = time.monotonic() + 60 * max_minutes if max_minutes else float("inf")
 
@@ -124,8 +133,7 @@ def ask_child(
             last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [_("no reason given")])[
                 -1
             ]
-            words = _("The process ended with the code {code}: {reason}", code=code, reason=last[:300])
-            raise UserError(words, _("It may have had too little memory. Close other programs, then try again."))
+            raise ProcessEnded(code, last[:300])
     if "error" in answer:
         raise UserError(**answer["error"])
     return answer["answer"]
@@ -158,3 +166,30 @@ def with_time_left(tell: Tell) -> Tell:
         tell(_("{what}, about {time} left", what=what, time=duration(seconds)) if seconds >= 1 else what, fraction)
 
     return told
+
+
+def bound_memory(more: int | None) -> None:
+    """Limit the address space of this process to `more` bytes above what it takes now; None: lift the limit.
+
+    A hostile file then ends this process and not the machine. Elsewhere than on Linux there is no limit.
+    """
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError):
+        return
+    highest = resource.getrlimit(resource.RLIMIT_AS)[1]
+    most = highest if more is None else pages * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_AS, (most, highest))
+
+
+def bound_time(seconds: int) -> None:
+    """Limit the processor time that this process takes from now on; it is killed after that, also when its parent is gone."""
+    try:
+        import resource
+    except ImportError:
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    most = int(used.ru_utime + used.ru_stime) + seconds + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))

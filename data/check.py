@@ -25,7 +25,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from common.child import run_child
+from common.child import bound_memory, run_child
 from common.errors import UserError
 from common.files import read_json, read_object, write_json, write_text
 from common.language import _, packed, unpacked
@@ -105,7 +105,7 @@ def main(arguments: list[str]) -> int:
     except (ImportError, RuntimeError):
         if WITH_TORCH in arguments:
             raise
-        _bound_memory(None)
+        bound_memory(None)
         os.execv(sys.executable, [sys.executable, "-m", MODULE, *arguments, WITH_TORCH])
     except UserError as error:
         answer = {"error": {"message": error.message, "hint": error.hint}}
@@ -133,7 +133,7 @@ def _report(settings: DataSettings, rows: int, folder: Path, with_torch: bool) -
     files = fetch_tokenizer(base, lambda what, fraction: tell(what))
     tokenizer = load_tokenizer(files, settings.chat_template)
     positions = read_object(files / "config.json").get("max_position_embeddings")
-    _bound_memory(MAX_DATA_BYTES)
+    bound_memory(MAX_DATA_BYTES)
     known = CheckedBase(base.model_id, base.reason, positions)
     return build_report(settings, folder, tokenizer, known, rows, tell)
 
@@ -142,24 +142,8 @@ def _made_test_set(settings: DataSettings, title: str, owner: str) -> dict[str, 
     """Limit the memory, and make a test set; return its id. Raises UserError."""
     from data.test_set_intake import make_test_set
 
-    _bound_memory(MAX_DATA_BYTES)
+    bound_memory(MAX_DATA_BYTES)
     return {"id": make_test_set(settings, title, owner).id}
-
-
-def _bound_memory(more: int | None) -> None:
-    """Limit the address space of this process to `more` bytes above what it takes now; None: lift the limit.
-
-    A hostile file then ends this process and not the machine. Elsewhere than on Linux the limits of `decoding` are all.
-    """
-    try:
-        import resource
-
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-    except (ImportError, OSError):
-        return
-    highest = resource.getrlimit(resource.RLIMIT_AS)[1]
-    most = highest if more is None else pages * resource.getpagesize() + more
-    resource.setrlimit(resource.RLIMIT_AS, (most, highest))
 
 
 if __name__ == "__main__":

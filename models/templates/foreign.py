@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from common.child import bound_time
 from common.errors import UserError
 from common.language import _
 from common.paths import REPOSITORY
@@ -104,7 +105,7 @@ def main() -> None:
     _limit_memory()
     _write({})
     for line in sys.stdin.buffer:
-        _limit_time()
+        bound_time(MAX_CALL_SECONDS)
         try:
             answer = {"text": _render(**json.loads(line))}
         except MemoryError:
@@ -129,17 +130,6 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _limit_time() -> None:
-    """Limit the CPU time of the next call, so that this process ends by itself when its parent is gone."""
-    try:
-        import resource
-    except ImportError:
-        return
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = int(used.ru_utime + used.ru_stime) + MAX_CALL_SECONDS + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
 
 
 def _render(template: str, variables: Mapping[str, Any]) -> str:
