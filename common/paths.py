@@ -6,6 +6,7 @@ STUDIO_HOME/datasets/<owner>/<name>.jsonl   rows that a person made in the chat
 STUDIO_HOME/testsets/<owner>/<id>/     questions on which models are compared
 STUDIO_HOME/evaluations/<owner>/<id>/  one evaluation
 STUDIO_HOME/experiments/<owner>/<id>/  one experiment
+STUDIO_HOME/making/<owner>/<id>/       rows that a teacher made, and what they were made from
 STUDIO_HOME/trash/<owner>/<name>.<ns>/      an adapter that was deleted, for a while
 STUDIO_HOME/bases/                     the embedded base, laid out like a Hub cache
 STUDIO_HOME/temporary/                 uploads and downloads, the only folder that the page serves; nothing stays for long
@@ -87,6 +88,11 @@ def experiments_folder(owner: str = LOCAL_OWNER) -> Path:
     return contained(home() / "experiments", owner)
 
 
+def making_folder(owner: str = LOCAL_OWNER) -> Path:
+    """Return the folder of the made sets of `owner`. Raises UserError for an owner that is no plain name."""
+    return contained(home() / "making", owner)
+
+
 def trash_folder(owner: str = LOCAL_OWNER) -> Path:
     """Return where the adapters of `owner` lie that were deleted."""
     return contained(home() / "trash", owner)
@@ -99,7 +105,7 @@ def bases_folder() -> Path:
 
 def data_folders() -> list[Path]:
     """Return the folders that the page never serves to anybody."""
-    names = ("runs", "adapters", "datasets", "testsets", "evaluations", "experiments", "trash", "bases")
+    names = ("runs", "adapters", "datasets", "testsets", "evaluations", "experiments", "making", "trash", "bases")
     return [home() / name for name in names]
 
 

@@ -11,8 +11,8 @@ from common.errors import UserError
 from common.language import _, joined
 from common.paths import MAX_TITLE_CHARACTERS, as_title, is_name
 from models.precision import PRECISIONS
-from runs.fields import MAX_LONG_TEXT_CHARACTERS, Mark, convert, setting, short, value_problem
-from runs.settings_file import read_text, refuse_unknown, settings_in
+from runs.fields import MAX_LONG_TEXT_CHARACTERS, Mark, setting, short, value_problem
+from runs.settings_file import converted, read_text, settings_in
 
 BASE, FEW_SHOT, ADAPTER, RUN = "base", "few-shot", "adapter:", "run:"
 MAX_CANDIDATES, MAX_TEST_SETS = 8, 16
@@ -61,17 +61,7 @@ class EvaluationConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "EvaluationConfig":
         """Build from plain values, converting numbers. Raises UserError for an unknown name or a value of another type."""
-        types = get_type_hints(cls)
-        refuse_unknown(values, types)
-        plain: dict[str, Any] = {}
-        for name, value in values.items():
-            if types[name] != list[str]:
-                plain[name] = convert(name, types[name], value)
-            elif isinstance(value, list | tuple):
-                plain[name] = [str(one) for one in value]
-            else:
-                raise UserError(_("{setting}: Enter a list of names.", setting=name))
-        return cls(**plain)
+        return cls(**converted(values, get_type_hints(cls)))
 
     @classmethod
     def from_yaml(cls, path: Path) -> "EvaluationConfig":

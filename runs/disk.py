@@ -15,6 +15,7 @@ from common.paths import (
     evaluations_folder,
     experiments_folder,
     home,
+    making_folder,
     runs_folder,
     test_sets_folder,
     trash_folder,
@@ -97,5 +98,6 @@ def _free_bytes() -> int:
 
 def _kept_bytes(owner: str) -> int:
     """Return what all of the owner's files take on this disk, the trash too."""
-    kept = (runs_folder, adapters_folder, datasets_folder, test_sets_folder, evaluations_folder, experiments_folder)
-    return sum(folder_bytes(folder(owner)) for folder in (*kept, trash_folder))
+    data = (datasets_folder, test_sets_folder, making_folder)
+    made = (runs_folder, adapters_folder, evaluations_folder, experiments_folder, trash_folder)
+    return sum(folder_bytes(folder(owner)) for folder in (*data, *made))

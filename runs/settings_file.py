@@ -7,7 +7,7 @@ from typing import Any
 from common.errors import UserError
 from common.language import _
 from models.plain_yaml import MAX_SETTINGS_BYTES, NestedYamlError, read_yaml
-from runs.fields import short
+from runs.fields import convert, short
 
 ONE_A_LINE = _("Write one `name: value` per line.")
 
@@ -47,3 +47,17 @@ def refuse_unknown(values: Mapping[Any, Any], known: Collection[str]) -> None:
             _("Unknown settings: {names}.", names=", ".join(unknown[:10])),
             _("Known settings: {names}.", names=", ".join(sorted(known))),
         )
+
+
+def converted(values: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain values as these types, of which a list of names is one. Raises UserError for another type or name."""
+    refuse_unknown(values, types)
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if types[name] != list[str]:
+            found[name] = convert(name, types[name], value)
+        elif isinstance(value, list | tuple):
+            found[name] = [str(one) for one in value]
+        else:
+            raise UserError(_("{setting}: Enter a list of names.", setting=name))
+    return found
