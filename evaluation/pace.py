@@ -1,8 +1,10 @@
-"""Writes the progress of an evaluation: what it does now, and the time that is left, by the pace of each kind of work.
+"""The progress of a background process: what it does now, the time that is left by the pace of each kind of work, and its stop.
 
 Before the start `seconds_a_question` forecasts it from earlier ones.
 """
 
+import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -11,11 +13,13 @@ from typing import NamedTuple
 
 from common.errors import UserError
 from common.language import Sentence, english
-from evaluation.run import PREPARING, Evaluation, Progress, Status, read_progress
+from evaluation.run import PREPARING, Background, Evaluation, Progress, Status, read_progress
 from models.base import DEFAULT_BASE, EMBEDDED
 from models.hardware import find_gpus
 
 WRITE_SECONDS = 1.0
+STOP_SECONDS = 0.5
+LATE_SECONDS = 600  # in which whatever is computed or read notices a stop
 MIN_MEASURED = 8  # results
 # of one model on two CPU cores: its loss, and an answer of 64 tokens
 SECONDS_A_QUESTION = {EMBEDDED: 0.6, DEFAULT_BASE: 5.0}
@@ -31,8 +35,8 @@ class Work(NamedTuple):
 class Pace:
     """Counts results, forecasts the rest, and writes progress: counts at most once a second. One for each process."""
 
-    def __init__(self, evaluation: Evaluation) -> None:
-        self.evaluation = evaluation
+    def __init__(self, background: Background) -> None:
+        self.background = background
         self.done = 0
         self.total: int | None = None
         self._activity: str = PREPARING
@@ -94,12 +98,25 @@ class Pace:
     def end(self, status: Status, message: str, hint: str = "") -> None:
         """Write the last word."""
         print(english(message), english(hint), flush=True)
-        self.evaluation.write_progress(Progress(status, "", self.done, self.total, None, message, hint))
+        self.background.write_progress(Progress(status, "", self.done, self.total, None, message, hint))
 
     def _write(self) -> None:
         eta = self.eta_seconds() if self._status == "running" else None
-        self.evaluation.write_progress(Progress(self._status, self._activity, self.done, self.total, eta))
+        self.background.write_progress(Progress(self._status, self._activity, self.done, self.total, eta))
         self._written_at = time.monotonic()
+
+
+def watch(background: Background, max_minutes: int, stop: threading.Event, ended: threading.Event) -> None:
+    """Set `stop` when a person asks for it, when the time is up, or when the folder is gone: the target of a thread.
+
+    End the process where that has no effect, and `ended` is not set: it may hold the accelerator, for which trainings wait.
+    """
+    end = time.monotonic() + 60 * max_minutes if max_minutes else float("inf")
+    while background.folder.is_dir() and not background.stop_file.exists() and time.monotonic() < end:
+        time.sleep(STOP_SECONDS)
+    stop.set()
+    if not ended.wait(LATE_SECONDS):
+        os._exit(1)
 
 
 def seconds_a_question(evaluations: Iterable[Evaluation], base: str) -> float | None:

@@ -8,7 +8,6 @@ import argparse
 import os
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,7 @@ from evaluation.asked import Asked, ask, not_asked
 from evaluation.config import ADAPTER, FEW_SHOT, EvaluationConfig
 from evaluation.generate import answers
 from evaluation.likelihood import answer_losses, choice_losses, text_losses
-from evaluation.pace import Pace, Work
+from evaluation.pace import Pace, Work, watch
 from evaluation.results import Needs, Result
 from evaluation.run import GO_ON, Evaluation, Status, candidate_title
 from evaluation.scores import wanted_scores
@@ -35,8 +34,6 @@ from models.base import choose_base, fetch_base
 from runs.processes import this_process
 from runs.queue import accelerator
 
-STOP_SECONDS = 0.5
-LATE_SECONDS = 600  # in which whatever is computed or read notices a stop
 MEASURED = {"loss": _("likelihood of answers and texts"), "choices": _("likelihood of choices"), "answer": _("answers")}
 
 
@@ -55,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     pace, stop, measured = Pace(evaluation), threading.Event(), threading.Event()
     try:
         config = evaluation.config()
-        threading.Thread(target=_watch, args=(evaluation, config.max_minutes, stop, measured), daemon=True).start()
+        threading.Thread(target=watch, args=(evaluation, config.max_minutes, stop, measured), daemon=True).start()
         try:
             evaluate(evaluation, config, pace, stop)
         except Exception:
@@ -81,19 +78,6 @@ def main(arguments: list[str] | None = None) -> int:
         message = known.message if known else printable(f"{type(error).__name__}: {error}"[:500])
         pace.end("failed", message, known.hint if known else GO_ON)
         return 1
-
-
-def _watch(evaluation: Evaluation, max_minutes: int, stop: threading.Event, measured: threading.Event) -> None:
-    """Set `stop` when a person asks for it, when the time is up, or when the folder is gone: the target of a thread.
-
-    End the process where that has no effect: it may hold the accelerator, for which trainings wait.
-    """
-    end = time.monotonic() + 60 * max_minutes if max_minutes else float("inf")
-    while evaluation.folder.is_dir() and not evaluation.stop_file.exists() and time.monotonic() < end:
-        time.sleep(STOP_SECONDS)
-    stop.set()
-    if not measured.wait(LATE_SECONDS):
-        os._exit(1)
 
 
 def evaluate(evaluation: Evaluation, config: EvaluationConfig, pace: Pace, stop: threading.Event) -> None:

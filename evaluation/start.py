@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -86,10 +87,11 @@ def make_and_start(
     settings: str,
     check_turn: Callable[[], None],
     fill: Callable[[Path], None] = lambda folder: None,
+    secret: str = "",
 ) -> B:
     """Make a folder in `root` that is named by `title`, with settings and whatever `fill` puts into it, and start its process.
 
-    `check_turn` is called under the lock; what it raises leaves nothing.
+    `check_turn` is called under the lock; what it raises leaves nothing. The `secret` is in no file: see `start_process`.
     """
     root.mkdir(parents=True, exist_ok=True)
     sweep(*root.glob(f"*{UNFINISHED}"))
@@ -102,7 +104,7 @@ def make_and_start(
             fill(partial.folder)
             check_turn()
             partial.folder.rename(made.folder)
-            start_process(made)
+            start_process(made, secret)
         except BaseException:
             shutil.rmtree(partial.folder, ignore_errors=True)
             shutil.rmtree(made.folder, ignore_errors=True)
@@ -201,8 +203,11 @@ def has_ended(work: Background) -> bool:
     return True
 
 
-def start_process(work: Background) -> None:
-    """Start the process that computes, in its own session, with its output in a file and no token in its environment."""
+def start_process(work: Background, secret: str = "") -> None:
+    """Start the process that computes, in its own session, with its output in a file and no token in its environment.
+
+    A `secret`, as short as a token is, reaches it through its standard input alone.
+    """
     work.stop_file.unlink(missing_ok=True)
     work.progress_file.unlink(missing_ok=True)
     write_json(work.process_file, {"starter": this_process(os.getpid())})  # so that it counts as alive meanwhile
@@ -212,7 +217,7 @@ def start_process(work: Background) -> None:
                 [sys.executable, "-m", work.module, f"--{work.kind}", str(work.folder)],
                 cwd=REPOSITORY,
                 env=child_environment(),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if secret else subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -221,6 +226,9 @@ def start_process(work: Background) -> None:
         work.process_file.unlink()
         raise
     write_json(work.process_file, {"process": this_process(process.pid)})
+    if secret and process.stdin:
+        with suppress(BrokenPipeError), process.stdin:  # it has ended already
+            process.stdin.write(secret.encode())
     threading.Thread(target=process.wait, daemon=True).start()  # reaps it; nothing else depends on this thread
 
 

@@ -15,7 +15,7 @@ from common.errors import UserError
 from common.files import write_json
 from common.language import _, language
 from common.paths import adapters_folder, evaluations_folder
-from evaluation import process
+from evaluation import pace
 from evaluation.asked import ask
 from evaluation.config import EvaluationConfig
 from evaluation.pace import Pace, Work
@@ -121,13 +121,13 @@ def test_shots_of_its_own_file_are_shown_and_no_row_of_a_test_set_is_taken_away_
 @pytest.mark.parametrize(("is_measured", "ends"), [(True, []), (False, [1])])
 def test_a_process_that_hangs_after_its_time_gives_the_accelerator_back(is_measured, ends, monkeypatch):
     stop, measured, exits = threading.Event(), threading.Event(), []
-    monkeypatch.setattr(process, "LATE_SECONDS", 0.01)
+    monkeypatch.setattr(pace, "LATE_SECONDS", 0.01)
     monkeypatch.setattr(os, "_exit", exits.append)
     evaluation = make_evaluation()
     evaluation.stop_file.touch()
     if is_measured:
         measured.set()
-    process._watch(evaluation, 0, stop, measured)
+    pace.watch(evaluation, 0, stop, measured)
     assert stop.is_set() and exits == ends
 
 
