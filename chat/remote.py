@@ -100,7 +100,7 @@ class RemoteEngine:
         reply.text = messages[-1]["content"].rstrip() if continuing else ""
         began, first, is_whole = time.perf_counter(), None, False
         written: list[str] = []
-        pieces = _pieces(client, messages, _arguments(model, sampling, continuing))
+        pieces = stream_pieces(client, messages, _arguments(model, sampling, continuing))
         try:
             for piece, is_more in pieces:
                 if piece is None or not piece.choices:
@@ -136,10 +136,10 @@ class RemoteEngine:
         yield reply
 
 
-def _pieces(client, messages: list[Message], arguments: dict[str, Any]) -> Generator:
+def stream_pieces(client, messages: list[Message], arguments: dict[str, Any]) -> Generator:
     """Yield (piece of the stream, True when more pieces are waiting); (None, False) at times while the server is silent.
 
-    Closing the generator closes the connection at once.
+    Closing the generator closes the AsyncInferenceClient and its connection at once. Raises what the client does.
     """
     came: queue.SimpleQueue = queue.SimpleQueue()
     loop = asyncio.new_event_loop()
