@@ -6,8 +6,9 @@ as_text(data_sets)                              the same line
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
+from pathlib import Path
 
 from common.errors import UserError
 from common.files import is_file
@@ -78,6 +79,13 @@ def as_text(sets: Iterable[DataSet]) -> str:
             _("Rename it, without a comma, a colon or an @ in its name."),
         )
     return line
+
+
+def with_whole_paths(line: str) -> str:
+    """Return the line with whole paths in the place of files' names, for a process that works in another folder."""
+    return as_text(
+        replace(one, place=str(Path(one.place).resolve())) if is_file(one.place) else one for one in data_sets(line)
+    )
 
 
 def line_of(value: object) -> object:

@@ -4,7 +4,8 @@
     python -m data.check REQUEST.json RESULT.json               the process
 
 REQUEST is {"settings": {...}, "rows": 10}, RESULT the report or {"error": {"message", "hint"}}. A test set is read in the same
-process: then REQUEST is {"settings": {...}, "title": ..., "owner": ...}, RESULT {"id": ...}. Sentences on how far it is go to
+process: then REQUEST is {"settings": {...}, "title": ..., "owner": ...}, RESULT {"id": ...}; and rows that become a file of
+conversations: {"settings": {...}, "file": ...} and {}. Sentences on how far it is go to
 stdout, one JSON object a line. All sentences are packed: whoever reads them does so in their own language. Memory and time are
 bounded by the system; the process gets the training's environment, without a token. Tokenizers need no torch, and importing it
 takes longer than all the rest: it is kept out, unless a chat template is one that only TRL knows; then the process starts over
@@ -55,6 +56,14 @@ def check(
     return cast("Report", in_child({"settings": asdict(settings), "rows": rows}, progress, stop))
 
 
+def write_conversations(settings: DataSettings, file: Path, stop: threading.Event | None = None) -> None:
+    """Write the data to `file`, a conversation a line, as a training reads it; what cannot be used is left out.
+
+    Raises UserError as `check` does, and when nothing can be used.
+    """
+    in_child({"settings": asdict(settings), "file": str(file)}, lambda sentence: None, stop)
+
+
 def in_child(request: dict[str, Any], progress: Callable[[str], None], stop: threading.Event | None) -> dict[str, Any]:
     """Return what the process answers to a request. Raises UserError as `check` does."""
     deadline = time.monotonic() + MAX_SECONDS
@@ -100,6 +109,8 @@ def main(arguments: list[str]) -> int:
         settings = DataSettings(**asked["settings"])
         if "title" in asked:
             answer = _made_test_set(settings, asked["title"], asked["owner"])
+        elif "file" in asked:
+            answer = _written(settings, Path(asked["file"]), request.parent)
         else:
             answer = _report(settings, asked["rows"], request.parent, WITH_TORCH in arguments)
     except (ImportError, RuntimeError):
@@ -136,6 +147,20 @@ def _report(settings: DataSettings, rows: int, folder: Path, with_torch: bool) -
     bound_memory(MAX_DATA_BYTES)
     known = CheckedBase(base.model_id, base.reason, positions)
     return build_report(settings, folder, tokenizer, known, rows, tell)
+
+
+def _written(settings: DataSettings, file: Path, folder: Path) -> dict[str, str]:
+    """Limit the memory, and write the conversations of the data to a file. Raises UserError when there is none."""
+    from data.gathering import gather_all, together
+
+    bound_memory(MAX_DATA_BYTES)
+    found = together(gather_all(settings, folder))
+    if not len(found.conversations):
+        reasons = [bad["reason"] for bad in found.bad.first[:1]]
+        raise UserError(_("No row of the data can be used."), reasons[0] if reasons else "")
+    with open(file, "w", encoding="utf-8") as lines:
+        lines.writelines(json.dumps(one, ensure_ascii=False) + "\n" for one in found.conversations.part())
+    return {}
 
 
 def _made_test_set(settings: DataSettings, title: str, owner: str) -> dict[str, str]:

@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 
 from common.errors import UserError
-from common.files import is_file, write_text
+from common.files import write_text
 from common.language import _, n_
 from common.limits import limit
-from common.mix import as_text, data_sets
+from common.mix import with_whole_paths
 from common.paths import LOCAL_OWNER, as_title, experiments_folder
 from evaluation.asked import check_test_set
 from evaluation.experiments.arms import Arm, arms_of, cells_of, train_config
@@ -111,12 +111,8 @@ def _with_places(config: ExperimentConfig) -> ExperimentConfig:
     """Return `config` with whole paths in the place of files' names: its process works in another folder."""
 
     def place(name: str, value: Scalar) -> Scalar:
-        if name not in ("data", "text_data") or not isinstance(value, str):
-            return value
-        return as_text(
-            replace(one, place=str(Path(one.place).resolve())) if is_file(one.place) else one
-            for one in data_sets(value)
-        )
+        is_line = name in ("data", "text_data") and isinstance(value, str)
+        return with_whole_paths(value) if is_line else value
 
     def places(settings: dict[str, Scalar]) -> dict[str, Scalar]:
         return {name: place(name, value) for name, value in settings.items()}
