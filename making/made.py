@@ -1,7 +1,6 @@
 """One made set as a folder, and what can be read from it. Light: no torch.
 
     making/<owner>/<id>/config.yaml      the settings
-                        given/           copies of the documents that were given
                         documents/       chunks.jsonl and texts/: what was read from them
                         seeds.jsonl      the seed rows, where there are some
                         rows.jsonl       what the teacher made, appended one by one
@@ -22,8 +21,8 @@ from dataclasses import dataclass
 from typing import TypedDict, cast
 
 from common.errors import UserError
-from common.files import JSON_ERRORS
-from common.language import _
+from common.files import JSON_ERRORS, read_object
+from common.language import _, unpacked
 from common.paths import LOCAL_OWNER, contained, making_folder
 from data.made import Origin
 from evaluation.run import Background, folders_with_settings, owners_in
@@ -34,6 +33,7 @@ from runs.run import UNFINISHED, settings_written_at
 GO_ON = _("What is there is kept. Press 'Resume' to go on.")
 MAX_PASSAGE_CHARACTERS = 4_000
 MAX_ROW_BYTES = 2**20  # of a line of rows.jsonl
+MAX_SUMMARY_BYTES = 1_000_000
 
 
 class MadeRow(TypedDict):
@@ -46,6 +46,18 @@ class MadeRow(TypedDict):
     findings: list[str]  # ids in making.checks
 
 
+class Summary(TypedDict):
+    """What came of the requests to the teacher so far, of those before every resume, too."""
+
+    answers: int  # whole ones
+    unreadable: int  # answers among them of which no row could be made
+    lost: int  # rows that were given up for that
+    tokens_in: int
+    tokens_out: int
+    seconds: float  # in which was asked
+    notes: list[str]  # sentences on what was left out of documents
+
+
 @dataclass(frozen=True)
 class MadeSet(Background):
     """A made set's folder, with one name for every file in it."""
@@ -55,7 +67,6 @@ class MadeSet(Background):
     killed = _("Making data ended without a message: it was killed, or the machine was restarted.")
     go_on = GO_ON
 
-    given_folder = property(lambda self: self.folder / "given")
     documents_folder = property(lambda self: self.folder / "documents")
     seeds_file = property(lambda self: self.folder / "seeds.jsonl")
     rows_file = property(lambda self: self.folder / "rows.jsonl")
@@ -82,6 +93,13 @@ def read_rows(made: MadeSet) -> Iterator[MadeRow]:
             if isinstance(row, dict) and {*row} == {*MadeRow.__annotations__} and row["key"] not in known:
                 known.add(row["key"])
                 yield cast(MadeRow, row)
+
+
+def read_summary(made: MadeSet) -> Summary:
+    """Return what came of the requests so far: nothing, before the first."""
+    empty = Summary(answers=0, unreadable=0, lost=0, tokens_in=0, tokens_out=0, seconds=0.0, notes=[])
+    found = unpacked(read_object(made.summary_file, MAX_SUMMARY_BYTES))
+    return cast(Summary, found) if {*found} == {*empty} else empty
 
 
 def find_made(id: str, owner: str = LOCAL_OWNER) -> MadeSet:

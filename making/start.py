@@ -1,0 +1,194 @@
+"""Starts and resumes made sets. Light: no torch; all that takes long is done in a process of its own.
+
+Who may ask whom is decided here. A server is the operator's (`CHAT_SERVER_URL`); only on one's own machine may another one be
+named, for the app would call any address for a visitor. Inference Providers get the token of who asks, never the machine's.
+"""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from adapters.library import find_adapter
+from chat.remote import RemoteEngine
+from chat.sampling import Sampling
+from common.errors import UserError
+from common.files import exists
+from common.language import _, n_
+from common.limits import limit
+from common.mix import with_whole_paths
+from common.paths import GUEST_PREFIX, LOCAL_OWNER, as_title, making_folder
+from evaluation.start import (
+    delete_evaluation,
+    has_ended,
+    is_busy,
+    make_and_start,
+    processes_of,
+    request_stop,
+    start_process,
+)
+from making.config import ADAPTER, LOCAL, PROVIDER, SERVER, MakingConfig
+from making.made import MadeSet, all_made, list_made
+from making.recipes import recipe_problem
+from making.teacher import Secret
+from models.base import AUTO, choose_base
+from models.hub.client import Token
+from models.hub.errors import sign_in_words
+from runs.disk import check_room_on_disk
+from runs.fields import short
+from runs.limits import limits
+from runs.queue import lock
+
+ROW_BYTES = 10_000  # of a row with its passage, its prompt and its answer
+MAX_KEY_CHARACTERS = 4_000
+
+__all__ = ["delete_made", "request_stop", "resolve", "resume", "server_models", "start"]
+
+
+def start(config: MakingConfig, owner: str = LOCAL_OWNER, token: Token = False, key: str | None = None) -> MadeSet:
+    """Make a made set's folder, start its process, and return at once. Raises UserError, leaving nothing.
+
+    `token` is the owner's for the Hub, `key` one for a server or a provider: in no file, and asked for again by a resume.
+    """
+    config = resolve(config, owner)
+    secret = _secret(config, token, key)
+    most, kept = limit("STUDIO_MAX_KEPT_MADE_SETS", 20), len(list_made(owner))
+    if most and kept >= most:
+        words = n_(
+            "You have {count} made set; at most {limit} are allowed here.",
+            "You have {count} made sets; at most {limit} are allowed here.",
+            kept,
+            limit=most,
+        )
+        raise UserError(words, _("Delete old made sets."))
+    check_room_on_disk(owner, config.rows * ROW_BYTES)
+    root, settings = making_folder(owner), config.to_yaml()
+    return make_and_start(MadeSet, root, config.title, settings, lambda: _check_turn(owner), secret=json.dumps(secret))
+
+
+def resume(made: MadeSet, token: Token = False, key: str | None = None) -> None:
+    """Ask for the rows that are missing, and return at once; `token` and `key` as in `start`. Raises UserError while it runs."""
+    config = made.config()
+    _check_teacher(config, made.owner)
+    secret = _secret(config, token, key)
+    with lock():
+        if not has_ended(made):
+            raise UserError(_("'{name}' is already running.", name=made.id))
+        check_room_on_disk(made.owner, config.rows * ROW_BYTES)
+        _check_turn(made.owner)
+        start_process(made, json.dumps(secret))
+
+
+def delete_made(made: MadeSet) -> None:
+    """Delete a made set for good; rows that were kept from it stay. Raises UserError while it is running."""
+    delete_evaluation(made)
+
+
+def resolve(config: MakingConfig, owner: str = LOCAL_OWNER) -> MakingConfig:
+    """Check what rows are made from and by whom, and name the teacher's model. Raises UserError."""
+    config.check()
+    if problem := recipe_problem(config):
+        raise UserError(problem)
+    if missing := next((name for name in config.documents if not exists(name)), ""):
+        raise UserError(_("There is no document '{name}'.", name=short(Path(missing).name)))
+    most = limits().rows
+    if most and config.rows > most:
+        words = _("{value:,} is too high; the maximum on this machine is {limit:,}.", value=config.rows, limit=most)
+        raise UserError(_("{setting}: {problem}", setting="rows", problem=words))
+    model = _check_teacher(config, owner)
+    first = next(iter([*map(_stem, config.documents), *config.topics, config.seed_rows]))
+    return replace(
+        config,
+        model=model,
+        title=config.title or as_title(_stem(first)) or config.recipe,
+        documents=[str(Path(one).resolve()) for one in config.documents],
+        seed_rows=with_whole_paths(config.seed_rows) if config.seed_rows else "",
+    )
+
+
+def _stem(name: str) -> str:
+    return Path(name).stem if exists(name) else name
+
+
+def _check_teacher(config: MakingConfig, owner: str) -> str:
+    """Return the teacher's model. Raises UserError when there is no such teacher here."""
+    if config.server and (os.environ.get("SPACE_ID") or owner != LOCAL_OWNER or config.teacher != SERVER):
+        raise UserError(
+            _("The address of a server can only be named by the owner of this machine."),
+            _("Choose one of the teachers that are listed."),
+        )
+    if config.teacher == LOCAL:
+        Sampling(config.max_new_tokens, config.temperature).check()
+        if config.model.startswith(ADAPTER):
+            return f"{ADAPTER}{find_adapter(config.model.removeprefix(ADAPTER), owner).name}"
+        return choose_base(config.model or AUTO).choice
+    if config.teacher == SERVER and not config.server:
+        _server()
+    if config.model:
+        return config.model
+    if config.teacher.startswith(PROVIDER):
+        raise UserError(_("Name the model that is to be asked, as owner/name on the Hub."))
+    names = server_models(config.server)
+    if len(names) != 1:
+        words = _("The server does not answer.") if not names else _("Choose one of its models.")
+        raise UserError(words, ", ".join(names[:20]) or _("Is it running, and is its address right?"))
+    return names[0]
+
+
+def server_models(server: str = "") -> list[str]:
+    """Return the names of the models of the operator's server, or of another one; [] while it does not answer.
+
+    Raises UserError where there is no server.
+    """
+    return [*RemoteEngine(server or _server(), os.environ.get("CHAT_SERVER_TOKEN", "") if not server else "").models()]
+
+
+def _server() -> str:
+    """Return the address of the operator's server. Raises UserError where there is none."""
+    if url := os.environ.get("CHAT_SERVER_URL", "").strip():
+        return url
+    raise UserError(
+        _("There is no server that could be a teacher."),
+        _("Set CHAT_SERVER_URL to one that speaks OpenAI's interface, or choose another teacher."),
+    )
+
+
+def _secret(config: MakingConfig, token: Token, key: str | None) -> Secret:
+    """Return what the process is told to be let in with. Raises UserError for a provider without a token."""
+    key = (key or "").strip()
+    if len(key) > MAX_KEY_CHARACTERS or not key.isprintable() or not key.isascii():
+        raise UserError(_("This is not a key."))
+    if config.teacher == SERVER:
+        operators = "" if config.server else os.environ.get("CHAT_SERVER_TOKEN", "")
+        return Secret(url="" if config.server else _server(), key=key or operators)
+    if config.teacher == LOCAL:
+        return Secret(url="", key="")
+    key = key or (token if isinstance(token, str) else "")
+    if not key:
+        raise UserError(_("Inference Providers answer only to a Hugging Face account."), sign_in_words())
+    return Secret(url="", key=key)
+
+
+def _check_turn(owner: str) -> None:
+    """Raise UserError when `owner`, or all guests together, have as many under way as STUDIO_MAX_MADE_SETS_PER_USER allows, or
+    everybody together as many as runs may wait (STUDIO_MAX_QUEUE): each is a process.
+    """
+    allowed, under_way = limits().queue, processes_of(MadeSet.module)
+    if allowed and under_way >= allowed:
+        words = n_(
+            "{count} made set is under way here; that is the most.",
+            "{count} made sets are under way here; that is the most.",
+            under_way,
+        )
+        raise UserError(words, _("Try again later."))
+    most = limit("STUDIO_MAX_MADE_SETS_PER_USER", 1)
+    if is_busy(owner, most, all_made):
+        words = n_(
+            "{limit} made set of yours is under way; that is the most here.",
+            "{limit} made sets of yours are under way; that is the most here.",
+            most,
+            limit=most,
+        )
+        if owner.startswith(GUEST_PREFIX):
+            words = _("A made set of another guest is under way; guests take turns here.")
+        raise UserError(words, _("Wait for its end, then try again."))
