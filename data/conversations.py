@@ -11,7 +11,7 @@ beside it, by which `split` finds what is there twice.
 import json
 import random
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import compress
@@ -22,6 +22,8 @@ import numpy
 
 from common.errors import UserError
 from common.language import Sentence, _
+from common.made_by import MadeBy
+from data.made import COLUMN, Origin, made_by
 from models.messages import Message
 
 MAX_BYTES = 8 * 2**30  # of all conversations of a file: short turns take ten times what they took in it
@@ -70,11 +72,12 @@ def told(number: int) -> int | Sentence:
 
 
 class Conversation(TypedDict, total=False):
-    """Either `messages` or `text`; read back, it has its `row` in the file it came from."""
+    """Either `messages` or `text`, and where it was made if it was; read back, it has its `row` in the file it came from."""
 
     row: int
     messages: list[Message]
     text: str
+    made: Origin
 
 
 @dataclass
@@ -108,11 +111,15 @@ class Conversations:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=CHUNK_BYTES)  # noqa: SIM115 - as long as it lives
         self._hashes = tempfile.TemporaryFile(dir=folder, buffering=CHUNK_BYTES)  # noqa: SIM115
         self._count = self._bytes = 0
+        self.has_made = False  # whether one of them says who made it
 
     def append(self, row: int, conversation: Conversation) -> None:
-        """Append a conversation that came from `row`; equal ones have equal hashes. Raises UserError when it is full."""
-        key = json.dumps(conversation, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")
-        line = b"%d %b\n" % (row, key)
+        """Append a conversation that came from `row`; what says the same has the same hash. Raises UserError when it is full."""
+        key = whole = _line(conversation)
+        if COLUMN in conversation:
+            self.has_made = True
+            key = _line({name: value for name, value in conversation.items() if name != COLUMN})
+        line = b"%d %b\n" % (row, whole)
         self._bytes += len(line)
         if self._bytes > MAX_BYTES:
             raise UserError(
@@ -174,6 +181,10 @@ class Part:
     def __iter__(self) -> Iterator[Conversation]:
         return map(self.whole.parsed, compress(self.whole.lines(), self.mask.view(numpy.uint8).data))
 
+    def made(self) -> list[MadeBy]:
+        """Count them by who made them."""
+        return made_by(conversation.get("made") for conversation in self) if self.whole.has_made else []
+
     def sample(self, most: int) -> Iterator[Conversation]:
         """Yield all in order; of more than `most` a random sample of `most`, shuffled, so that any beginning is a sample too."""
         if len(self) <= most:
@@ -190,3 +201,7 @@ class Part:
             offset += len(line) + 1
         chance.shuffle(offsets)
         yield from (self.whole.parsed(self.whole.line_at(offset)) for offset in offsets)
+
+
+def _line(conversation: Mapping[str, object]) -> bytes:
+    return json.dumps(conversation, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")

@@ -80,6 +80,7 @@ def build_report(
         "lengths": histogram(lengths),
         "longest": max(lengths, default=0),
         "mean_length": round(sum(lengths.elements()) / lengths.total(), 1) if lengths else 0,
+        "made": prepared.train.made(),
         "duplicates": _first_rows(prepared.duplicates),
         "bad": {"count": data.bad.count, "rows": data.bad.first[:MAX_BAD_ROWS]},
         "empty_answers": _first_rows(data.empty_answers),

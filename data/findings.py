@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from common.errors import UserError
 from common.language import Sentence, _, joined, n_
+from common.made_by import describe_made
 from data.columns import NAMES, columns_of, in_words
 from data.conversations import Kept, RowNumber
 from data.dataset import name_rows, tell_nothing_trained, tell_shortened, tell_too_long
@@ -75,6 +76,7 @@ def find_problems(
         found += _bad_rows(settings, prepared)
         found += _lengths(settings, report, base)
     found += _noticed(prepared, report)
+    found += _made(prepared, report)
     found += _markup(prepared.markup, settings.markup, cure(_("Read it as messages"), markup="turns"))
     found += _double_rows(settings, prepared)
     if is_recognised and not report["train_rows"]:
@@ -205,6 +207,17 @@ def _noticed(prepared: Prepared, report: Report) -> list[Finding]:
         else None,
     }
     return [finding(kind, level, sentence, cures.get(kind)) for kind, level, sentence in describe(prepared.noticed)]
+
+
+def _made(prepared: Prepared, report: Report) -> list[Finding]:
+    """Return the findings on rows that a teacher made, those to train on and those that are held out."""
+    found = []
+    if words := describe_made(report["made"], len(prepared.train)):
+        found.append(finding("made", "info", words))
+    if words := describe_made(prepared.held_out.made(), len(prepared.held_out)):
+        meaning = _("Measured on these is how well the model imitates its teacher, not how often it is right.")
+        found.append(finding("made_held_out", "info", _("Held out: {made}", made=joined([words, meaning]))))
+    return found
 
 
 def _answer_to_text(mapping: dict[str, str], prepared: Prepared) -> Cure | None:

@@ -17,6 +17,7 @@ from common.language import _, joined
 from common.mix import data_sets
 from data.columns import labelled_in_numbers, recognise
 from data.conversations import BadLine, Conversations, Kept, Row, RowNumber, beginning, told
+from data.made import origin_of
 from data.notices import Notice, count
 from data.reading import read_mix, read_source
 from data.report import BadRow
@@ -75,6 +76,8 @@ def gather(
                 found.empty_answers.add(number)
             continue
         count(found.noticed, notices)
+        if origin := origin_of(row):
+            conversation["made"] = origin
         if template:
             found.markup.add((_("row {row}", row=told(number)), template))
         found.conversations.append(number, conversation)

@@ -16,6 +16,7 @@ import numpy
 
 from common.errors import UserError
 from common.language import Sentence, _, joined, n_
+from common.made_by import MadeBy
 from common.mix import data_sets
 from data.columns import recognise
 from data.conversations import MAX_KEPT, Conversation, Kept, Part
@@ -44,6 +45,7 @@ class Data:
     held_out: Encoded
     notes: list[str]
     held_out_conversations: list[Conversation] = field(default_factory=list)  # the first, for sample answers
+    made: list[MadeBy] = field(default_factory=list)  # of the rows to train on, before any is left out for its length
 
 
 @dataclass
@@ -156,7 +158,7 @@ def load_data(settings: DataSettings, folder: Path, tokenizer) -> Data:
     notes += train.report(settings.max_length) + held_out.report(settings.max_length)
     if not train.rows:
         raise UserError(_("No rows are left to train on."), joined(notes) if notes else _("Add more data."))
-    return Data(train, held_out, notes, list(islice(prepared.held_out, MAX_SAMPLED)))
+    return Data(train, held_out, notes, list(islice(prepared.held_out, MAX_SAMPLED)), prepared.train.made())
 
 
 def check_bad(bad: Kept, usable: int, settings: DataSettings) -> list[Sentence]:
@@ -192,7 +194,7 @@ def load_text(settings: DataSettings, folder: Path, tokenizer) -> Data:
         tokens = (len(rows) - 1) * settings.max_length + len(rows[-1]["labels"]) if len(rows) else 0
         return Encoded(rows, len(rows), tokens, tokens)
 
-    return Data(packed(texts.part(~mask)), packed(texts.part(mask)), notes)
+    return Data(packed(texts.part(~mask)), packed(texts.part(mask)), notes, made=texts.part(~mask).made())
 
 
 def read_texts(settings: DataSettings, folder: Path) -> Gathered:

@@ -2,20 +2,17 @@
 
     {"messages": [...], "made": {"teacher": "local", "recipe": "question-answer", "version": "1", "prompt": "9f86d081...", ...}}
 
-The column `made` is no part of what is trained. It is counted where rows are read, and the count goes wherever the rows go: the
-report before a start, the metrics and fingerprint of a run, the card of an adapter or data set.
+The column `made` is no part of what is trained: it stays beside the conversation, and is counted where rows are trained, held out
+or asked (see common/made_by.py).
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
-from common.language import Sentence, _, joined, n_
+from common.made_by import MAX_KINDS, MadeBy, short
 
 COLUMN = "made"
-MAX_TEXT_CHARACTERS = 200  # of a text in an origin
-MAX_KINDS = 100  # of origins that are told apart: a stranger's rows may each name a teacher of their own
-MAX_NAMED = 3  # teachers in a sentence
+OTHERS = "..."  # the teacher of rows beyond MAX_KINDS
 
 
 class Origin(TypedDict):
@@ -38,78 +35,40 @@ class Origin(TypedDict):
     edited: NotRequired[bool]
 
 
-class MadeBy(TypedDict):
-    """How many of some rows one teacher made by one recipe, and how many of these a person changed."""
-
-    teacher: str
-    recipe: str
-    version: str
-    licence: str
-    rows: int
-    edited: int
-
-
-class Maker(NamedTuple):
-    """What rows are counted by."""
-
-    teacher: str
-    recipe: str
-    version: str
-    licence: str
-    is_edited: bool
-
-
-def maker_of(row: Mapping[str, object]) -> Maker | None:
-    """Return who made a row; None where it does not say so. The row may be a stranger's."""
-    origin = row.get(COLUMN)
-    if not isinstance(origin, Mapping) or not isinstance(origin.get("teacher"), str):
+def origin_of(row: Mapping[str, object]) -> Origin | None:
+    """Return where a row is from, within bounds; None where it does not say so. The row may be a stranger's."""
+    value = row.get(COLUMN)
+    found = value if isinstance(value, Mapping) else {}
+    if not short(found.get("teacher")):
         return None
-    texts = (origin.get(name) for name in ("teacher", "recipe", "version", "licence"))
-    teacher, *others = (" ".join(one[:MAX_TEXT_CHARACTERS].split()) if isinstance(one, str) else "" for one in texts)
-    return Maker(teacher, *others, origin.get("edited") is True) if teacher else None
-
-
-def count_made(makers: Counter[Maker], maker: Maker) -> None:
-    """Add a row to `makers`, which never hold much more than `MAX_KINDS`: what is one too many counts as of a teacher "..."."""
-    is_told = maker in makers or len(makers) < MAX_KINDS
-    makers[maker if is_told else Maker("...", "", "", "", maker.is_edited)] += 1
-
-
-def made_by(makers: Mapping[Maker, int]) -> list[MadeBy]:
-    """Return the counts as JSON may have them, those of most rows first."""
-    found: dict[tuple[str, ...], MadeBy] = {}
-    for maker, rows in makers.items():
-        known = MadeBy(
-            teacher=maker.teacher, recipe=maker.recipe, version=maker.version, licence=maker.licence, rows=0, edited=0
-        )
-        one = found.setdefault(maker[:4], known)
-        one["rows"] += rows
-        one["edited"] += rows if maker.is_edited else 0
-    return sorted(found.values(), key=lambda one: (-one["rows"], one["teacher"], one["recipe"]))
-
-
-def teachers_of(made: Iterable[MadeBy]) -> dict[str, int]:
-    """Return how many rows each teacher made, the one of most rows first."""
-    rows: Counter[str] = Counter()
-    for one in made:
-        rows[one["teacher"]] += one["rows"]
-    return dict(rows.most_common())
-
-
-def describe_made(made: Iterable[MadeBy], rows: int) -> Sentence | None:
-    """Say how many of `rows` were made, and by whom; None where none was."""
-    made = [*made]
-    teachers = teachers_of(made)
-    if not teachers:
-        return None
-    named = joined([*teachers][:MAX_NAMED], ", ")
-    more = len(teachers) - MAX_NAMED
-    words = n_(
-        "{made:,} of {count:,} row was made by {teachers}.",
-        "{made:,} of {count:,} rows were made by {teachers}.",
-        rows,
-        made=sum(teachers.values()),
-        teachers=_("{names} and {count} more", names=named, count=more) if more > 0 else named,
+    start, end, time = (found.get(name) for name in ("start", "end", "time"))
+    origin = Origin(
+        teacher=short(found["teacher"]),
+        recipe=short(found.get("recipe")),
+        version=short(found.get("version")),
+        prompt=short(found.get("prompt")),
+        document=short(found.get("document")),
+        start=start if isinstance(start, int) and 0 <= start < 2**53 else 0,
+        end=end if isinstance(end, int) and 0 <= end < 2**53 else 0,
+        time=float(time) if isinstance(time, int | float) and 0 <= time < 1e11 else 0.0,
+        licence=short(found.get("licence")),
     )
-    edited = sum(one["edited"] for one in made)
-    return joined([words, _("A person changed {count:,} of them.", count=edited)]) if edited else words
+    return Origin(**origin, edited=True) if found.get("edited") is True else origin
+
+
+def made_by(origins: Iterable[Origin | None]) -> list[MadeBy]:
+    """Count rows by who made them, those of most rows first; None is a row that nobody made."""
+    found: dict[tuple[str, ...], MadeBy] = {}
+    for origin in origins:
+        if origin is None:
+            continue
+        by = (origin["teacher"], origin["recipe"], origin["version"], origin["licence"])
+        if by not in found:
+            by = by if len(found) < MAX_KINDS - 1 else (OTHERS, "", "", "")
+            teacher, recipe, version, licence = by
+            found.setdefault(
+                by, MadeBy(teacher=teacher, recipe=recipe, version=version, licence=licence, rows=0, edited=0)
+            )
+        found[by]["rows"] += 1
+        found[by]["edited"] += origin.get("edited", False)
+    return sorted(found.values(), key=lambda one: -one["rows"])

@@ -6,6 +6,7 @@ Row numbers count from 1 in their file, as people do.
 from typing import Any, Literal, TypedDict
 
 from common.language import Sentence
+from common.made_by import MadeBy
 from models.messages import Message
 
 # a training would fail or mean nothing; be worse than it could; good to know
@@ -101,7 +102,7 @@ class Report(TypedDict):
 
     `mapping` says which column is what, None where columns are not recognised; `guess` is a proposal then. `sample` has the
     first rows as they were read, `sample_rows` their numbers. `estimated_from` is the number of rows that were tokenised where
-    they are not all.
+    they are not all. `made` counts the rows to train on by who made them.
     """
 
     base: str
@@ -123,6 +124,7 @@ class Report(TypedDict):
     lengths: Histogram
     longest: int
     mean_length: float
+    made: list[MadeBy]
     duplicates: FirstRows
     bad: BadRows
     empty_answers: FirstRows

@@ -11,6 +11,7 @@ from common.errors import UserError
 from common.language import _
 from data.columns import CHOICES, CHOSEN, KEYS, REJECTED, is_labelled_false, mapping_of
 from data.conversations import BadLine, Conversation, Row
+from data.made import COLUMN, origin_of
 from data.markup import find_markup
 from data.notices import BESIDE, Notice
 from data.turns import (
@@ -208,6 +209,8 @@ def _notice_unused(row: Row, mapping: dict[str, str], said: set[str], notices: s
             name, _dot, inside = inside.partition(".")
             others |= {f"{before}.{key}": part for key, part in value.items() if key != name}
             value, before = value.get(name), f"{before}.{name}"
+    if origin_of(row):
+        others.pop(COLUMN, None)
     is_pair = any(path.split(".")[0].strip().lower() in CHOSEN for path in mapping.values())
     for name in list(others):
         plain = str(name).strip().lower()

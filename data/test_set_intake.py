@@ -15,6 +15,7 @@ from common.errors import UserError
 from common.files import folder_bytes, sweep
 from common.language import _, joined, n_
 from common.limits import check_room_of_guests
+from common.made_by import describe_made
 from common.mix import DataSet, data_sets
 from common.paths import LOCAL_OWNER, as_title, free_name, slug, test_sets_folder
 from data.choices import Choice, first_number, read_choice
@@ -103,6 +104,8 @@ def _notes(found: Gathered, chosen: int, left_out: int, markup: str) -> list[str
             bad=found.bad.count,
         )
         notes.append(joined([words, name_bad(found.bad.first[:MAX_NAMED])]))
+    if made := describe_made(found.conversations.part().made(), len(found.conversations)):
+        notes.append(made)
     if left_out:
         notes.append(
             n_(

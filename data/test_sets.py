@@ -45,13 +45,17 @@ Kind = Literal["conversations", "text"]
 
 
 class Item(TypedDict, total=False):
-    """One question with its answer, `choices` where it is multiple choice (`answer` is one of them); or a plain `text`."""
+    """One question with its answer, `choices` where it is multiple choice (`answer` is one of them); or a plain `text`.
+
+    `teacher` is there where the row was made: whose words the answer or text is.
+    """
 
     number: int  # in its test set, from 1
     messages: list[Message]  # the prompt; the last one is the user's
     answer: str
     choices: list[str]
     text: str
+    teacher: str
 
 
 @dataclass(frozen=True)
@@ -101,14 +105,15 @@ def item_of(conversation: Conversation) -> Item | None:
 
     An answer that is not to be trained is not to be asked for, either.
     """
+    teacher: Item = {"teacher": conversation["made"]["teacher"]} if "made" in conversation else {}
     if "text" in conversation:
-        return {"text": conversation["text"]}
+        return {"text": conversation["text"], **teacher}
     messages = conversation["messages"]
     plain = [Message(role=message["role"], content=message["content"]) for message in messages]
     for place in range(len(messages) - 1, 0, -1):
         is_answer = messages[place]["role"] == "assistant" and messages[place].get("trained", True)
         if is_answer and messages[place - 1]["role"] == "user":
-            return {"messages": plain[:place], "answer": plain[place]["content"]}
+            return {"messages": plain[:place], "answer": plain[place]["content"], **teacher}
     return None
 
 
