@@ -26,6 +26,7 @@ from typing import Any, TypedDict
 from adapters.curves import draw_losses
 from common.files import read_object
 from common.language import ENGLISH, language
+from common.made_by import MadeBy, read_made_by
 from common.mix import as_text
 from common.paths import REPOSITORY, as_title
 from data.reading import EXAMPLE_HELD_OUT, EXAMPLE_TRAIN
@@ -192,11 +193,12 @@ class FilePrint(TypedDict):
 
 
 class Fingerprint(TypedDict):
-    """What a run trained on: its files, its rows, and what is on the Hub."""
+    """What a run trained on: its files, its rows, which of them a teacher made, and what is on the Hub."""
 
     files: list[FilePrint]
     rows: int | None
     held_out_rows: int | None
+    made: list[MadeBy]
     hub: dict[str, Any]
 
 
@@ -214,6 +216,7 @@ def fingerprint(run: Run, metrics: Metrics) -> Fingerprint:
         "files": [_print_of(file, name) for file, name in files],
         "rows": metrics.get("rows"),
         "held_out_rows": metrics.get("held_out_rows"),
+        "made": read_made_by(metrics.get("made")),
         "hub": {
             "data": [as_text([replace(one, share=None)]) for one in on_hub],
             "config": config.data_config,

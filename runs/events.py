@@ -13,6 +13,7 @@ from adapters.forgotten import MAX_NAME_CHARACTERS, MAX_TEST_SETS
 from adapters.history import Answer
 from common.files import JSON_ERRORS, append_json_line
 from common.language import packed, unpacked
+from common.made_by import MadeBy
 from data.report import Cure
 
 MAX_LINE_BYTES = 2**20
@@ -50,6 +51,7 @@ class Metrics(TypedDict, total=False):
     step: int
     total_steps: int
     rows: int
+    made: list[MadeBy]  # of the rows of all stages so far
     held_out_rows: int  # those that the evaluations used
     held_out_total: int
     trained_tokens: int

@@ -43,6 +43,7 @@ def collect_metrics(
         "step": trainer.state.global_step,
         "total_steps": trainer.state.max_steps,
         "rows": len(stage.data.train.rows),
+        "made": [one for done in stages[:number] for one in done.data.made],
         "held_out_rows": len(stage.data.held_out.rows),
         "held_out_total": stage.held_out_total,
         "trained_tokens": stage.data.train.trained_tokens,

@@ -44,7 +44,8 @@ def run(data, monkeypatch) -> Run:
     for step in (1, 2, 3):
         events.write("step", step=step, loss=3.0 / step, total_steps=3)
     events.write("eval", step=3, loss=2.0)
-    events.write("done", metrics={"rows": 11, "held_out_rows": 1, "loss_after": 2.0})
+    made = [{"teacher": "qwen", "recipe": "own", "version": "1", "licence": "mit", "rows": 9, "edited": 2}]
+    events.write("done", metrics={"rows": 11, "held_out_rows": 1, "loss_after": 2.0, "made": made})
     log = f'File "{REPOSITORY}/trainer/train.py", line 1\n{Path.home()}/.cache {sys.executable} /srv/data/x.jsonl\n'
     write_text(run.log_file, log + f"{home()}/runs on {socket.gethostname()}\nBearer abcdefghijkl {TOKEN}\n")
     return run
@@ -71,6 +72,7 @@ def test_a_bundle_holds_everything_and_the_data_only_when_it_was_asked_for(run, 
             "lines": 12,
         }
     ]
+    assert [(one["teacher"], one["rows"], one["edited"]) for one in print_of["made"]] == [("qwen", 9, 2)]
     assert print_of["rows"] == 11 and json.loads(found["metrics.json"])["loss_after"] == 2.0
     assert json.loads(found["versions.json"])["packages"]["peft"]
     assert yaml.safe_load(found["config.yaml"])["data"] == "data/data.jsonl"
