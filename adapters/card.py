@@ -8,7 +8,7 @@ import html
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from textwrap import wrap
 
@@ -19,11 +19,13 @@ from adapters.history import History, kept_step
 from adapters.library import Adapter
 from adapters.model_index import MAX_LOSS, results_of
 from common.language import english
+from common.made_by import MadeBy, read_made_by
 from models import embedded
 from models.base import DEFAULT_BASE
 
 LICENSES = {DEFAULT_BASE: "apache-2.0", embedded.HUB_ID: "apache-2.0"}
 TAGS = ("lora", "sft", "trl", "transformers", "peft", "tinyllama-studio")
+SYNTHETIC = "synthetic"  # what the Hub calls data that a model wrote
 OWNERS = "data of its owner"
 MAX_ANSWER_CHARACTERS = 1500
 COLUMNS = 90
@@ -93,6 +95,7 @@ def write_card(adapter: Adapter, history: History, facts: CardFacts) -> str:
     parts = [
         f"# {cell(adapter.title)}",
         f"A LoRA adapter for [{adapter.base}](https://huggingface.co/{adapter.base}), {_made_words(adapter, facts)}.",
+        made_rows(read_made_by(adapter.metrics.get("made"))),
         f"## Use it\n\n```python\n{snippet}```\n\nIt needs `pip install peft transformers`; it loads the base by itself.",
         _results(adapter, facts),
         _measured(adapter, facts.measured),
@@ -112,6 +115,7 @@ def _front_matter(adapter: Adapter, facts: CardFacts) -> str:
     from huggingface_hub import ModelCardData
 
     results = results_of(adapter, facts.datasets, facts.measured)
+    made = [SYNTHETIC] if read_made_by(adapter.metrics.get("made")) else []
     return ModelCardData(
         library_name="peft",
         base_model=adapter.base,
@@ -120,7 +124,7 @@ def _front_matter(adapter: Adapter, facts: CardFacts) -> str:
         license=facts.license,
         language=[facts.language] if facts.language else None,
         datasets=[*facts.datasets] or None,
-        tags=[f"base_model:adapter:{adapter.base}", *TAGS],
+        tags=[f"base_model:adapter:{adapter.base}", *TAGS, *made],
         model_name=facts.name if results else None,
         eval_results=results or None,
     ).to_yaml()
@@ -148,6 +152,20 @@ def _training_words(adapter: Adapter, facts: CardFacts) -> str:
     parts = [(one.share or 0, _data_words(one.place, facts)) for one in sets] or [(0, OWNERS)]
     named = ", ".join(f"{100 * share / whole:.3g}% {words}" if whole else words for share, words in parts)
     return f"{named} ({', '.join(counts)})" if counts else named
+
+
+def made_rows(made: Iterable[MadeBy]) -> str:
+    """Return by whom how many rows were made, and under which licence, as a Markdown list; "" where none was."""
+    lines = []
+    for one in made:
+        recipe = f" by the recipe {cell(one['recipe'])} {cell(one['version'])}".rstrip() if one["recipe"] else ""
+        changed = f", {one['edited']:,} of them changed by a person" if one["edited"] else ""
+        licence = cell(one["licence"]) or "not stated"
+        lines.append(
+            f"- {one['rows']:,} by {cell(one['teacher'])}{recipe}{changed}; licence of its output, as stated by who asked it: "
+            f"{licence}"
+        )
+    return "\n".join(["Rows that a model wrote, not a person:\n", *lines]) if lines else ""
 
 
 def _data_words(place: str, facts: CardFacts) -> str:

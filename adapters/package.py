@@ -26,7 +26,7 @@ from common.language import ENGLISH, Sentence, language
 STAGING_PREFIX = ".packing-"
 SENT_METRICS = ("base", "base_source", "precision", "step", "total_steps", "rows", "held_out_rows", "trained_tokens")
 SENT_METRICS += ("loss_before", "loss_after", "tokens_per_second", "train_seconds", "peak_memory_bytes", "hardware")
-SENT_METRICS += ("total_seconds", "num_processes", "created", "versions", "settings")
+SENT_METRICS += ("total_seconds", "num_processes", "created", "versions", "settings", "made")
 
 
 @dataclass(frozen=True)

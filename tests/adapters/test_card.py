@@ -63,6 +63,19 @@ def test_the_front_matter_is_that_of_an_adapter(made):
     }
 
 
+def test_the_card_says_which_rows_a_model_wrote_and_tags_it_as_the_hub_does(made, tmp_path):
+    folder, to = put("mine", made), tmp_path / "to"
+    by = {"teacher": "Qwen/Q <b>", "recipe": "question-answer", "version": "1", "licence": "", "rows": 200, "edited": 3}
+    write_json(folder / "metrics.json", read_object(folder / "metrics.json") | {"made": [by, {"teacher": 7}]})
+    to.mkdir()
+    write_package(find_adapter("mine"), "alice/mine", PushOptions(), to)
+    card = (to / "README.md").read_text()
+    assert "synthetic" in front_of(card)["tags"]
+    told = "- 200 by Qwen/Q &lt;b&gt; by the recipe question-answer 1, 3 of them changed by a person; licence of its output, as "
+    assert f"{told}stated by who asked it: not stated" in card
+    assert read_object(to / "metrics.json")["made"][0] == by, "who pulls it knows it, too"
+
+
 def test_a_language_is_on_the_card_only_when_it_is_known(made, tmp_path):
     folder = put("mine", made)
     for config, wish, shown in (
