@@ -3,16 +3,19 @@
 Scipy is imported when something is computed; reading a table that was written imports nothing.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
+from adapters.library import find_adapter
 from common.errors import UserError
 from common.files import read_json, read_json_lines, read_object, write_json
 from common.language import Sentence, _, n_, packed, unpacked
+from common.made_by import name_teachers, read_made_by, teachers_of
 from data.test_sets import Item
 from evaluation.asked import read_asked
-from evaluation.config import FEW_SHOT
+from evaluation.config import ADAPTER, FEW_SHOT
 from evaluation.results import Difference, Estimate, Line, Needs, Result
 from evaluation.run import Evaluation
 from evaluation.scores import Parts, Score, scores_with, wanted_scores
@@ -155,6 +158,24 @@ def _notes(evaluation: Evaluation, test_set: str, candidate: str, results: Resul
                 near=asked["near"],
             )
         )
+    items = read_asked(evaluation, test_set).items
+    if made := Counter(item["teacher"] for item in items if "teacher" in item):
+        notes.append(
+            n_(
+                "{made:,} of {count:,} question was written by {teachers}.",
+                "{made:,} of {count:,} questions were written by {teachers}.",
+                len(items),
+                made=made.total(),
+                teachers=name_teachers([name for name, _count in made.most_common()]),
+            )
+        )
+    if same := [name for name in _teachers(candidate, evaluation.owner) if name in made]:
+        notes.append(
+            _(
+                "{teachers} also wrote rows that it was trained on: to write like this teacher is part of what is measured.",
+                teachers=name_teachers(same),
+            )
+        )
     for name in known["unknown_data"]:
         notes.append(_("What '{name}' was trained on is not here: no row was left out for it.", name=name))
     if candidate == FEW_SHOT:
@@ -177,6 +198,15 @@ def _notes(evaluation: Evaluation, test_set: str, candidate: str, results: Resul
         )
         notes.append(words)
     return tuple(notes)
+
+
+def _teachers(candidate: str, owner: str) -> list[str]:
+    """Return who wrote rows that a candidate was trained on; [] for one that is no adapter, or is gone."""
+    try:
+        adapter = find_adapter(candidate.removeprefix(ADAPTER), owner) if candidate.startswith(ADAPTER) else None
+    except UserError:
+        adapter = None
+    return [*teachers_of(read_made_by(adapter.metrics.get("made")))] if adapter else []
 
 
 def rows_that_differ(

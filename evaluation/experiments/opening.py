@@ -224,6 +224,7 @@ def _is_item(value: dict[str, Any]) -> bool:
         {*value} <= {*Item.__annotations__}
         and isinstance(value.get("number"), int)
         and isinstance(value.get("text", value.get("answer")), str)
+        and isinstance(value.get("teacher", ""), str)
         and isinstance(choices, list)
         and all(isinstance(choice, str) for choice in choices)
         and isinstance(messages, list)

@@ -4,6 +4,7 @@ import pytest
 
 from common.errors import UserError
 from common.files import append_json_line, write_json
+from common.paths import adapters_folder
 from data.test_sets import fingerprint
 from evaluation.config import EvaluationConfig
 from evaluation.run import Evaluation
@@ -73,6 +74,21 @@ def test_a_candidate_that_is_right_more_often_is_better_than_the_first_and_notes
     left_out, unknown = second.notes
     assert "3 rows" in left_out and "'a'" in unknown
     assert ("choice_accuracy", "base") not in lines, "there was nothing to choose from"
+
+
+def test_questions_of_a_teacher_are_said_and_who_was_trained_on_rows_of_the_same_teacher(tmp_path):
+    items = [{**item, "teacher": "qwen"} if item["number"] <= 30 else item for item in ITEMS]
+    taught = {"made": [{"teacher": "qwen", "recipe": "", "version": "", "licence": "", "rows": 200, "edited": 0}]}
+    write_json(adapters_folder() / "a" / "metrics.json", taught)
+    write_json(adapters_folder() / "a" / "adapter_config.json", {"base_model_name_or_path": "embedded"})
+    right = {"base": range(1, 11), "adapter:a": range(1, 36), "adapter:gone": range(1, 2)}
+    evaluation = make_whole("one", right, asked=items)
+    write_table(evaluation)
+    notes = {line.candidate: line.notes for line in read_table(evaluation)}
+    written = "30 of 40 questions were written by qwen."
+    assert written in notes["base"] and written in notes["adapter:gone"]
+    same = {name for name, told in notes.items() if any(note.startswith("qwen also wrote rows") for note in told)}
+    assert same == {"adapter:a"}
 
 
 def test_labels_are_chosen_by_likelihood():
