@@ -14,7 +14,8 @@ from data.conversations import BadLine, Row
 from data.markup import dialogue_turns
 from data.turns import FLAGS, ROLES, WEIGHTS, WHO, as_list, is_empty, is_id, role_of
 
-KEYS = ("messages", "text", "prompt", "completion", "system", "context", "history", "label")
+OPTIONAL = ("system", "context", "history", "label")  # what a row may lack
+KEYS = ("messages", "text", "prompt", "completion", *OPTIONAL)
 NAMES = {
     "messages": (
         "messages",
@@ -125,14 +126,21 @@ def in_words(mapping: dict[str, str]) -> str:
 
 
 def recognise(rows: list[Row]) -> dict[str, str] | None:
-    """Return the mapping that most of these rows, a source's head, show; None when most show none."""
+    """Return the mapping that most of these rows, a source's head, show; None when most show none.
+
+    What few rows have beside that (a label, a system prompt) is part of it: the others may lack it.
+    """
     if labelled := labelled_in_numbers(rows):
         return labelled
     found = Counter(mapping_of(row) for row in rows if not isinstance(row, BadLine))
     if not found or found[None] * 2 > found.total():
         return None
-    best = max((names for names in found if names is not None), key=lambda names: (found[names], len(names)))
-    return dict(best)
+    shown = [names for names in found if names is not None]
+    best = max(shown, key=lambda names: (found[names], len(names)))
+    fuller = (
+        names for names in shown if set(best) <= set(names) and set(dict(names)) - set(dict(best)) <= set(OPTIONAL)
+    )
+    return dict(max(fuller, key=len))
 
 
 def labelled_in_numbers(rows: list[Row]) -> dict[str, str] | None:

@@ -202,7 +202,7 @@ def _notice_unused(row: Row, mapping: dict[str, str], said: set[str], notices: s
     """Notice each column, or part of one, that holds something else than what was `said`."""
     others = dict(row)
     for path in mapping.values():
-        column, inside = (path, "") if path in row else path.split(".", 1)
+        column, _dot, inside = (path, "", "") if path in row else path.partition(".")
         others.pop(column, None)
         value, before = row.get(column), column
         while inside and isinstance(value, dict):
@@ -211,10 +211,11 @@ def _notice_unused(row: Row, mapping: dict[str, str], said: set[str], notices: s
             value, before = value.get(name), f"{before}.{name}"
     if origin_of(row):
         others.pop(COLUMN, None)
-    is_pair = any(path.split(".")[0].strip().lower() in CHOSEN for path in mapping.values())
+    # beside whole conversations, as ms-swift writes them, what was rejected stands alone
+    is_pair = "messages" in mapping or any(path.split(".")[0].strip().lower() in CHOSEN for path in mapping.values())
     for name in list(others):
         plain = str(name).strip().lower()
-        if is_pair and plain in REJECTED:
+        if is_pair and plain in REJECTED and not is_empty(others[name]):
             notices.add(("preference", ""))
             del others[name]
         elif plain in MEDIA_COLUMNS and (MEDIA_COLUMNS[plain][0], BESIDE) in notices:

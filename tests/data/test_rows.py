@@ -183,6 +183,9 @@ def told(noticed) -> str:
             "u: Hi | a: Hello.",
             "Preference pairs: 1 row.",
         ),
+        ({"messages": TALK, "rejected": ["BAD", "WORSE"]}, "u: Hi | a: Hello.", "Preference pairs: 1 row."),
+        ({"messages": TALK, "rejected_response": "BAD"}, "u: Hi | a: Hello.", "Preference pairs: 1 row."),
+        ({"messages": TALK, "rejected": None, "label": None}, "u: Hi | a: Hello.", ""),  # as Arrow fills it in
         ({"prompt": "Hi", "completion": "Hello.", "label": True}, "u: Hi | a: Hello.", ""),
         # tools and pictures
         (
@@ -306,6 +309,16 @@ def test_labels_in_numbers_are_those_of_kto_where_the_rows_hold_zero_and_one_alo
     assert [conversation["row"] for conversation in found.conversations.part()] == trained
     assert ("Labelled false" in told(found.noticed)) == (len(trained) < 3)
     assert ("label" in (recognise(rows) or {})) == (len(trained) < 3)
+
+
+def test_the_mapping_of_mixed_rows_names_the_label_that_few_have(tmp_path):
+    bad = {"messages": TALK, "label": False}
+    rows = [{"messages": TALK}, bad, {"messages": TALK}, {"messages": TALK, "chosen": ANSWER, "rejected": ANSWER}]
+    mapping = recognise(rows)
+    assert mapping == {"messages": "messages", "label": "label"}
+    by_names, chosen_by_hand = (gather(Source.of(enumerate(rows, 1), []), tmp_path, one) for one in (None, mapping))
+    for found in (by_names, chosen_by_hand):
+        assert 2 not in [conversation["row"] for conversation in found.conversations.part()] and not found.bad
 
 
 @pytest.mark.parametrize("kind", ["middle", "second"])
