@@ -2,7 +2,7 @@
 
 STUDIO_HOME/runs/<owner>/<id>/         one training run
 STUDIO_HOME/adapters/<owner>/<name>/   one finished adapter
-STUDIO_HOME/datasets/<owner>/<name>.jsonl   rows that a person made in the chat
+STUDIO_HOME/datasets/<owner>/<name>.jsonl   rows of what a person said of answers in the chat
 STUDIO_HOME/testsets/<owner>/<id>/     questions on which models are compared
 STUDIO_HOME/evaluations/<owner>/<id>/  one evaluation
 STUDIO_HOME/experiments/<owner>/<id>/  one experiment

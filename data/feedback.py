@@ -1,14 +1,20 @@
-"""From chat to data: answers that a person liked, corrected or picked become training rows in data sets that they own.
+"""From chat to data: what people say of answers becomes rows in data sets that they own.
 
-    STUDIO_HOME/datasets/<owner>/<name>.jsonl    {"messages": [...], "source": "liked" | "edited" | "picked", "key": ...}
+    STUDIO_HOME/datasets/<owner>/<name>.jsonl    a row a line
+    STUDIO_HOME/datasets/<owner>/<name>.undo     the last changes of it, a line each
 
-The rows have the shape that training reads. One answer is one row: `key` tells them apart, so that liking an answer and then
-correcting it leaves the correction only.
+    {"messages": [...], "source": "liked", "key": ...}                        a good answer ends it
+    {"messages": [...], "source": "disliked", "label": false, "key": ...}     a bad one
+    {"messages": [...], "source": "edited", "rejected": ["..."], "key": ...}  a pair: a good one, and what it was better than
+
+Training reads them as they are: it takes the good answers, those of pairs too, and leaves the bad ones out. One answer is one
+row: `key` tells them apart, so that liking an answer and then correcting it leaves the correction only.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +22,39 @@ from typing import Any
 from filelock import FileLock
 
 from common.errors import UserError
-from common.files import append_json_line, read_json_lines, write_text
-from common.language import _, n_
+from common.files import JSON_ERRORS, append_json_line, parse_json, read_json_lines, write_text
+from common.language import Sentence, _, joined, n_
 from common.paths import LOCAL_OWNER, contained, datasets_folder, slug
+from data.columns import is_labelled_false
 from models.messages import Message, check_messages
 
 MAX_ROWS = 100_000
 MAX_DATASETS = 50  # of one owner
 MAX_BYTES = 100_000_000  # of all data sets of one owner
+MAX_UNDO = 20  # changes of a data set that can be taken back, fewer large ones
+MAX_UNDO_BYTES = 2_000_000
 DEFAULT_NAME = "from-chat"
+LIKED, DISLIKED, EDITED, PICKED = "liked", "disliked", "edited", "picked"  # sources of rows
 
-Row = dict[str, Any]  # messages, source, key
+Row = dict[str, Any]  # messages, source, key; of some label or rejected
+Change = tuple[Row | None, Row | None]  # a row before a change and after it, None where there is none
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Rows with a good answer, with a bad one, and with both."""
+
+    good: int
+    bad: int
+    pairs: int
+
+    @property
+    def words(self) -> Sentence:
+        """Say them: '12 good, 3 bad, 1 pair'."""
+        parts = [_("{count:,} good", count=self.good)]
+        parts += [_("{count:,} bad", count=self.bad)] if self.bad else []
+        parts += [n_("{count:,} pair", "{count:,} pairs", self.pairs)] if self.pairs else []
+        return joined(parts, ", ")
 
 
 @dataclass(frozen=True)
@@ -42,12 +70,22 @@ class DataSet:
 
     @property
     def rows(self) -> int:
-        """The number of rows, counted by their line ends: opening the page lists all data sets of an owner."""
+        """The number of rows."""
+        counts = self.counts
+        return counts.good + counts.bad + counts.pairs
+
+    @property
+    def counts(self) -> Counts:
+        """The number of rows of each kind, by their lines: opening the page counts all data sets of an owner."""
+        found = Counter[str]()
         try:
             with open(self.path, "rb") as lines:
-                return sum(1 for line in lines if line.endswith(b"\n") and line.strip())
+                for line in lines:
+                    if line.endswith(b"\n") and line.strip():
+                        found[_kind_of(line)] += 1
         except OSError:  # gone in this moment
-            return 0
+            return Counts(0, 0, 0)
+        return Counts(found["good"], found["bad"], found["pair"])
 
 
 def list_datasets(owner: str = LOCAL_OWNER) -> list[DataSet]:
@@ -69,47 +107,63 @@ def read_rows(name: str, owner: str = LOCAL_OWNER) -> list[Row]:
     return read_json_lines(find_dataset(name, owner).path)
 
 
-def keep_row(name: str, messages: Sequence[Message], source: str, key: str, owner: str = LOCAL_OWNER) -> DataSet:
-    """Put a conversation that ends with a good answer into the data set; an older row with this key is replaced.
+def find_row(name: str, key: str, owner: str = LOCAL_OWNER) -> Row | None:
+    """Return the row with this key, None when there is none."""
+    return next((row for row in read_json_lines(_path(name, owner)) if row.get("key") == key), None)
 
-    Raises UserError for an empty answer, a bad name, and when the data set or the owner's room is full.
+
+def keep_row(
+    name: str,
+    messages: Sequence[Message],
+    source: str,
+    key: str,
+    owner: str = LOCAL_OWNER,
+    rejected: Iterable[str] = (),
+    without: Collection[str] = (),
+) -> DataSet:
+    """Put a conversation that ends with a rated answer into the data set; an older row with this key is replaced.
+
+    `rejected` are answers that it was preferred to; rows with the keys `without` go out in the same step. Raises UserError for an
+    empty answer, a bad name, and when the data set or the owner's room is full.
     """
     checked = check_messages(list(messages), continuing=True)
-    if not checked[-1]["content"].strip():
+    answer = checked[-1]["content"]
+    if not answer.strip():
         raise UserError(_("An empty answer teaches nothing."))
-    path, row = _path(name, owner), {"messages": checked, "source": source, "key": key}
-    with _locked(owner):
-        rows = read_json_lines(path)
-        others = [other for other in rows if other.get("key") != key]
-        if len(others) >= MAX_ROWS:
-            words = n_(
-                "The dataset '{name}' has {count:,} row, the limit.",
-                "The dataset '{name}' has {count:,} rows, the limit.",
-                MAX_ROWS,
-                name=path.stem,
-            )
-            raise UserError(words, _("Start another one."))
-        files = list(datasets_folder(owner).glob("*.jsonl"))
-        if path not in files and len(files) >= MAX_DATASETS:
-            words = n_("You have {count} dataset, the limit.", "You have {count} datasets, the limit.", MAX_DATASETS)
-            raise UserError(words, _("Use one of them."))
-        size = sum(file.stat().st_size for file in files) + len(_lines([row]).encode("utf-8", "replace"))
-        if size > MAX_BYTES:
-            words = _("Your datasets take {size} MB together, the limit.", size=MAX_BYTES // 10**6)
-            raise UserError(words, _("Remove some rows first."))
-        if len(others) < len(rows):
-            write_text(path, _lines([*others, row]))
-        else:
-            append_json_line(path, row)
-    return DataSet(path)
+    row: Row = {"messages": checked, "source": source, "key": key}
+    worse = [text for text in dict.fromkeys(rejected) if text.strip() and text != answer]
+    for text in worse:
+        check_messages([*checked[:-1], {"role": "assistant", "content": text}], continuing=True)
+    if source == DISLIKED:
+        row["label"] = False
+    elif worse:
+        row["rejected"] = worse
+    return change_rows(name, {**dict.fromkeys(without), key: row}, owner)
 
 
-def drop_row(name: str, key: str, owner: str = LOCAL_OWNER) -> None:
+def drop_row(name: str, key: str, owner: str = LOCAL_OWNER) -> DataSet:
     """Take the row with this key out, if it is there."""
+    return change_rows(name, {key: None}, owner)
+
+
+def change_rows(name: str, changed: Mapping[str, Row | None], owner: str = LOCAL_OWNER) -> DataSet:
+    """Put rows into the data set by their keys, in the places of older ones; None takes one out. `undo` takes it all back.
+
+    Raises UserError for a bad name, and when the data set or the owner's room is full; nothing is changed then.
+    """
     path = _path(name, owner)
-    if path.is_file():
-        with _locked(owner):
-            write_text(path, _lines(row for row in read_json_lines(path) if row.get("key") != key))
+    with _locked(owner):
+        others, before = _apart(read_json_lines(path), changed)
+        new = [row for row in changed.values() if row]
+        if new:
+            _check_room(path, owner, len(others), new)
+        if before:
+            write_text(path, _lines([*others, *new]))
+        for row in new if not before else ():
+            append_json_line(path, row)
+        if before or new:
+            _note(path, [{"key": key, "before": before.get(key)} for key in changed])
+    return DataSet(path)
 
 
 def drop_last_row(name: str, owner: str = LOCAL_OWNER) -> None:
@@ -120,12 +174,85 @@ def drop_last_row(name: str, owner: str = LOCAL_OWNER) -> None:
         if not rows:
             raise UserError(_("The dataset has no rows."))
         write_text(path, _lines(rows[:-1]))
+        _note(path, [{"key": str(rows[-1].get("key", "")), "before": rows[-1]}])
 
 
-def row_key(conversation: str, pane: int, place: int, before: Sequence[Message]) -> str:
-    """Return a key that identifies an answer: its place, and a hash of the messages `before` it."""
+def undo(name: str, owner: str = LOCAL_OWNER) -> dict[str, Change]:
+    """Take the last change of the data set back; return what that changed, by the rows' keys.
+
+    Raises UserError when there is nothing to take back, and when the rows do not fit any more.
+    """
+    path = find_dataset(name, owner).path
+    with _locked(owner):
+        noted = read_json_lines(_undo_path(path))
+        if not noted:
+            raise UserError(_("There is nothing to undo."))
+        last: dict[str, Row | None] = {one["key"]: one["before"] for one in noted[-1]["rows"]}
+        others, undone = _apart(read_json_lines(path), last)
+        back = [row for row in last.values() if row]
+        if back:
+            _check_room(path, owner, len(others), back)
+        write_text(path, _lines([*others, *back]))
+        write_text(_undo_path(path), _lines(noted[:-1]))
+    return {key: (undone.get(key), row) for key, row in last.items()}
+
+
+def row_key(conversation: str, pane: int, place: int, before: Sequence[Message], tries: int = 0) -> str:
+    """Return a key that identifies an answer: its place, a hash of the messages `before` it, and how often it was retried."""
     said = [[message["role"], message["content"]] for message in before]
-    return hashlib.sha256(json.dumps([conversation, pane, place, said]).encode()).hexdigest()[:16]
+    named = [conversation, pane, place, said, *([tries] if tries else [])]
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:16]
+
+
+def _kind_of(line: bytes) -> str:
+    """Return what the row in this line is: "good", "bad" or "pair"."""
+    if b'"label"' not in line and b'"rejected"' not in line:  # in a text the quotes would be escaped
+        return "good"
+    try:
+        row = parse_json(line)
+    except JSON_ERRORS:
+        return "good"
+    if not isinstance(row, dict):
+        return "good"
+    return "bad" if is_labelled_false(row.get("label")) else "pair" if row.get("rejected") else "good"
+
+
+def _apart(rows: list[Row], keys: Collection[str]) -> tuple[list[Row], dict[str, Row]]:
+    """Return (the rows with other keys or none, those with these keys by key)."""
+    named = {row["key"]: row for row in rows if isinstance(row.get("key"), str) and row["key"] in keys}
+    return [row for row in rows if not isinstance(row.get("key"), str) or row["key"] not in named], named
+
+
+def _check_room(path: Path, owner: str, others: int, new: list[Row]) -> None:
+    """Raise UserError when `new` rows beside `others` are too many for a data set, or too large for its owner's room."""
+    if others + len(new) > MAX_ROWS:
+        words = n_(
+            "The dataset '{name}' has {count:,} row, the limit.",
+            "The dataset '{name}' has {count:,} rows, the limit.",
+            MAX_ROWS,
+            name=path.stem,
+        )
+        raise UserError(words, _("Start another one."))
+    files = list(datasets_folder(owner).glob("*.jsonl"))
+    if path not in files and len(files) >= MAX_DATASETS:
+        words = n_("You have {count} dataset, the limit.", "You have {count} datasets, the limit.", MAX_DATASETS)
+        raise UserError(words, _("Use one of them."))
+    size = sum(file.stat().st_size for file in files) + len(_lines(new).encode("utf-8", "replace"))
+    if size > MAX_BYTES:
+        words = _("Your datasets take {size} MB together, the limit.", size=MAX_BYTES // 10**6)
+        raise UserError(words, _("Remove some rows first."))
+
+
+def _note(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Note a change for `undo`: the changed keys, each with the row before. The oldest changes make room for it."""
+    noted = [*read_json_lines(_undo_path(path)), {"rows": rows}][-MAX_UNDO:]
+    sizes = [len(json.dumps(one)) for one in noted]
+    first = next((place for place in range(len(noted)) if sum(sizes[place:]) <= MAX_UNDO_BYTES), len(noted) - 1)
+    write_text(_undo_path(path), _lines(noted[first:]))
+
+
+def _undo_path(path: Path) -> Path:
+    return path.with_suffix(".undo")
 
 
 def _locked(owner: str) -> FileLock:

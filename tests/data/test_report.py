@@ -8,6 +8,7 @@ import pytest
 from data import examine as module
 from data.dataset import IGNORED
 from data.examine import build_report, histogram
+from data.feedback import keep_row, read_rows
 from data.findings import CheckedBase
 from data.intake import load_data
 from data.parts import parts_of
@@ -152,6 +153,26 @@ def test_what_is_not_trained_is_told_once_with_its_cure(examine):
     assert report["train_rows"] + report["held_out_rows"] == 29 and not report["bad"]["count"]
     cured = examine([system, *labelled], **changes(report, "label"))
     assert "`label` (30 rows)" in found(cured, "unused")["message"]
+
+
+def test_of_what_people_said_in_the_chat_the_good_answers_are_trained_and_the_rest_is_told(
+    examine, tmp_path, isolated_home
+):
+    rows = [
+        [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]}]
+        for row in PAIRS
+    ]
+    for number, messages in enumerate(rows):
+        source, worse = [("liked", ""), ("disliked", ""), ("edited", "It is none.")][number % 3]
+        kept = keep_row("mine", messages, source, str(number), rejected=[worse])
+    report = examine(read_rows("mine"))
+    assert str(kept.counts.words) == "10 good, 10 bad, 10 pairs"
+    assert report["train_rows"] + report["held_out_rows"] == 20 and not report["bad"]["count"]
+    assert "not to be trained, and left out: `label` (10 rows)" in found(report, "label")["message"]
+    assert "Preference pairs: 10 rows. Only the chosen answers are trained" in found(report, "preference")["message"]
+    assert "It is none" not in str(report["preview"])
+    by_hand = examine(read_rows("mine"), columns=json.dumps(report["mapping"]))
+    assert by_hand["train_rows"] == report["train_rows"], "the columns that are proposed train the bad ones"
 
 
 def test_a_file_without_one_line_that_can_be_read_is_told_so(examine, tmp_path):
