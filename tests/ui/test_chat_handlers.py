@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+from pathlib import Path
 
 import gradio as gr
 import pytest
@@ -14,7 +15,8 @@ from chat.sampling import Sampling
 from common.errors import UserError
 from common.files import write_json
 from common.paths import adapters_folder
-from data.feedback import list_datasets, read_rows
+from data.feedback import keep_row, list_datasets, read_rows
+from tests.fakes import conversation
 from ui.chat.answer import Engines, is_answering
 from ui.chat.data import DataHandlers, lay_out_data
 from ui.chat.handlers import ChatHandlers
@@ -194,7 +196,108 @@ def test_an_answer_that_was_cut_off_becomes_no_row(chat, monkeypatch, end):
     assert list_datasets() == [] and "not complete" in warnings[0] and not infos
     like.index = 3
     data.rate(0)(values, like, None)
-    assert infos == ["Saved to from-chat, 1 row."] and len(read_rows("from-chat")) == 1
+    assert infos == ["Saved to from-chat: 1 good."] and len(read_rows("from-chat")) == 1
+    like.index, like.liked = 1, False
+    data.rate(0)(values, like, None)
+    assert infos[1:] == ["Saved to from-chat: 1 good, 1 bad."], "what was bad may be said of half an answer, too"
+
+
+@pytest.fixture
+def rating(chat, monkeypatch):
+    """(press, messages, infos) of a page with two panes whose last answers differ: `press("rate", 0, index=7, liked=True)`."""
+    handlers, values, _ = chat
+    infos, page = [], {}
+    monkeypatch.setattr(gr, "Info", lambda words, **_: infos.append(words))
+    own = handlers.layout
+    with gr.Blocks():
+        data = DataHandlers(lay_out_data(), handlers)
+    open_one = values[own.conversation]
+    other = copy.deepcopy(open_one["panes"][0]) | {"model": "remote:n"}
+    other["messages"][-1]["content"] = "worse"
+    open_one["panes"].append(other)
+    page |= {**values, own.beside_dropdown: ["remote:n"], data.parts.name_box: "from-chat"}
+
+    def press(name: str, pane: int | None = None, **given) -> str:
+        event = getattr(data, name) if pane is None else getattr(data, name)(pane)
+        arguments = [type("Event", (), given)()] if given else []
+        shown = event(page, *arguments, None)
+        if name == "correct":  # the page corrects the answer in its own event
+            changes = list(handlers.edit(pane)(page, *arguments, None))[-1]
+            page.update({part: changes[part] for part in (own.conversation, own.store)})
+        elif own.conversation in shown:
+            page.update({part: shown[part] for part in (own.conversation, own.store)})
+        return shown if isinstance(shown, str) else shown[data.parts.rows_html]
+
+    return press, lambda pane: page[own.conversation]["panes"][pane]["messages"], infos
+
+
+def kept() -> list[tuple]:
+    """The rows as (source, answer, whether it is a bad one, what it was better than)."""
+    return [
+        (row["source"], row["messages"][-1]["content"], row.get("label") is False, row.get("rejected", []))
+        for row in read_rows("from-chat")
+    ]
+
+
+def test_a_thumb_down_is_a_bad_row_until_it_is_pressed_again_or_up(rating):
+    press, messages, infos = rating
+    press("rate", 0, index=7, liked=False)
+    assert kept() == [("disliked", "answer 3", True, [])] and messages(0)[7]["rated"] == "Dislike"
+    press("rate", 0, index=7, liked="")
+    assert kept() == [] and messages(0)[7]["rated"] is None
+    press("rate", 0, index=7, liked=False)
+    press("rate", 0, index=7, liked=True)
+    assert kept() == [("liked", "answer 3", False, [])]
+    shown = press("undo")
+    assert kept() == [("disliked", "answer 3", True, [])] and messages(0)[7]["rated"] == "Dislike"
+    assert "0 good, 1 bad" in shown and "disliked" in shown
+    assert infos[1] == "Taken out of from-chat: 0 good."
+
+
+def test_the_better_answer_keeps_the_worse_beside_it_until_it_is_pressed_again(rating):
+    press, messages, _ = rating
+    press("rate", 0, index=7, liked=True)
+    press("better", 1)
+    assert kept() == [("picked", "worse", False, ["answer 3"])], "what was liked before has lost"
+    assert (messages(0)[7]["rated"], messages(1)[7]["rated"]) == (None, "Like")
+    press("undo")
+    assert kept() == [("liked", "answer 3", False, [])]
+    assert (messages(0)[7]["rated"], messages(1)[7]["rated"]) == ("Like", None)
+    press("better", 1)
+    shown = press("better", 0)
+    assert kept() == [("picked", "answer 3", False, ["worse"])] and "<s>worse</s>" in shown and "1 pair" in shown
+    press("better", 0)
+    assert kept() == [] and messages(0)[7]["rated"] is None
+
+
+def test_a_correction_stands_beside_what_the_model_said_whatever_comes_after(rating):
+    press, messages, _ = rating
+    press("correct", 0, index=7, value="right")
+    press("correct", 0, index=7, value="quite right")
+    assert kept() == [("edited", "quite right", False, ["answer 3"])]
+    press("rate", 0, index=7, liked=True)
+    assert kept() == [("liked", "quite right", False, ["answer 3"])]
+    for answer in ("quite right", "right", "answer 3"):
+        press("undo")
+        assert messages(0)[7]["content"] == answer
+    assert kept() == [] and not messages(0)[7].get("is_edited")
+    press("correct", 0, index=7, value="right")
+    press("correct", 0, index=7, value="answer 3")
+    assert kept() == [], "it was edited back"
+
+
+def test_the_rows_are_downloaded_as_they_are_by_their_owner_alone(chat, monkeypatch):
+    handlers, values, _ = chat
+    with gr.Blocks():
+        data = DataHandlers(lay_out_data(), handlers)
+    path = keep_row("mine", conversation(), "disliked", "k").path
+    name = {**values, data.parts.name_box: "mine"}
+    assert Path(data.download(name, None)).read_bytes() == path.read_bytes()
+    monkeypatch.setenv("SPACE_ID", "someone/studio")
+    for handler in (data.download, data.undo):
+        for wanted in ("mine", "../local/mine"):
+            with pytest.raises(gr.Error, match="no dataset"):
+                handler({**name, handlers.browser_key: "b" * 32, data.parts.name_box: wanted}, None)
 
 
 def test_an_adapter_is_compared_with_its_base_until_that_is_taken_out(chat, monkeypatch):

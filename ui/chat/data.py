@@ -1,25 +1,35 @@
-"""From chat to data: a thumb up, a corrected answer, or the best of several becomes a training row of its owner."""
+"""From chat to data: a thumb up or down, a corrected answer, or the best of several becomes a row of its owner."""
 
 import html
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from chat.conversation import Conversation, prompt_messages, said
+from chat.conversation import Conversation, Said, prompt_messages, said
 from common.errors import UserError
-from common.language import _, n_
+from common.language import Sentence, _
+from common.paths import new_download_folder
 from data import feedback
 from ui.chat.answer import is_answering
 from ui.chat.checks import are_different, place_of
 from ui.chat.handlers import ChatHandlers
 from ui.chat.view import written
+from ui.downloads import build_download, clicking
 from ui.events import QUIET, Values
 from ui.messages import hint_html, shown
 from ui.owner import owner_of
 
 ROWS_SHOWN = 5
-SOURCES: dict[Any, Any] = {"liked": _("liked"), "edited": _("edited"), "picked": _("picked")}
+SOURCES: dict[Any, Any] = {
+    feedback.LIKED: _("liked"),
+    feedback.DISLIKED: _("disliked"),
+    feedback.EDITED: _("edited"),
+    feedback.PICKED: _("picked"),
+}
+THUMBS = {feedback.LIKED: "Like", feedback.PICKED: "Like", feedback.DISLIKED: "Dislike"}  # of a row's answer
 
 
 @dataclass
@@ -28,7 +38,10 @@ class DataParts:
 
     name_box: gr.Textbox
     rows_html: gr.HTML
+    undo_button: gr.Button
     drop_button: gr.Button
+    download_button: gr.Button
+    download: gr.DownloadButton
 
 
 def lay_out_data() -> DataParts:
@@ -37,12 +50,19 @@ def lay_out_data() -> DataParts:
         name_box = gr.Textbox(
             feedback.DEFAULT_NAME,
             label=str(_("Dataset")),
-            info=str(_("Answers with a thumb up, answers you corrected and the better one of two are saved to it.")),
+            info=str(
+                _(
+                    "Saved to it: thumbs up and down, answers beside your corrections, the better one of two beside the other."
+                )
+            ),
             max_length=60,
         )
         rows_html = gr.HTML(hint_html(_("No rows yet.")), padding=False)
-        drop_button = gr.Button(str(_("Remove last row")), size="sm")
-    return DataParts(name_box, rows_html, drop_button)
+        with gr.Row():
+            undo_button = gr.Button(str(_("Undo")), size="sm", min_width=90)
+            drop_button = gr.Button(str(_("Remove last row")), size="sm", min_width=90)
+        download_button = gr.Button(str(_("Download the rows")), size="sm")
+    return DataParts(name_box, rows_html, undo_button, drop_button, download_button, build_download("chat-rows"))
 
 
 @dataclass
@@ -53,7 +73,7 @@ class DataHandlers:
     chat: ChatHandlers
 
     def rate(self, pane: int):
-        """Return the handler for the thumbs of one pane."""
+        """Return the handler for the thumbs of one pane; a thumb that is pressed again takes its row out."""
 
         @shown
         def rated(values: Values, data: gr.LikeData, token: gr.OAuthToken | None):
@@ -64,20 +84,23 @@ class DataHandlers:
             message = conversation["panes"][pane]["messages"][place]
             if "doing" in message:
                 raise UserError(_("This answer is not complete yet."), _("Rate it when it is."))
-            is_good = data.liked is True or data.liked == "Like"
-            if is_good:
-                self._keep(values, visitor.owner, conversation, pane, place, "liked")
+            message["rated"] = "Like" if data.liked in (True, "Like") else None
+            message["rated"] = "Dislike" if data.liked in (False, "Dislike") else message["rated"]
+            if message["rated"]:
+                source = feedback.LIKED if message["rated"] == "Like" else feedback.DISLIKED
+                self._keep(values, visitor.owner, conversation, pane, place, source)
             else:
-                key = _key_of(conversation, pane, place)
-                feedback.drop_row(values[self.parts.name_box], key, visitor.owner)
-            message["rated"] = "Like" if is_good else "Dislike" if data.liked in (False, "Dislike") else None
+                self._drop(values, visitor.owner, _key_of(conversation, pane, place))
             page = {} if live else self.chat.saved(values, conversation)
             return {**page, self.parts.rows_html: self.rows(values, visitor.owner)}
 
         return rated
 
     def correct(self, pane: int):
-        """Return the handler that keeps a corrected answer as a row; an edited message of the user adds none."""
+        """Return the handler that keeps a corrected answer beside what it was; an edited message of the user adds no row.
+
+        An answer that is edited back to the model's own words takes the row out.
+        """
 
         @shown
         def corrected(values: Values, data: gr.EditData, token: gr.OAuthToken | None):
@@ -85,14 +108,20 @@ class DataHandlers:
             place = place_of(conversation, pane, data.index)
             message = conversation["panes"][pane]["messages"][place]
             if message["role"] == "assistant":
-                message["content"] = written(data.value)
-                self._keep(values, visitor.owner, conversation, pane, place, "edited")
+                before, message["content"] = message["content"], written(data.value)
+                key = _key_of(conversation, pane, place)
+                row = feedback.find_row(values[self.parts.name_box], key, visitor.owner) or {}
+                if message["content"] in row.get("rejected", []):
+                    self._drop(values, visitor.owner, key)
+                else:
+                    rejected = [] if message.get("is_edited") else [before]
+                    self._keep(values, visitor.owner, conversation, pane, place, feedback.EDITED, rejected)
             return self.rows(values, visitor.owner)
 
         return corrected
 
     def better(self, pane: int):
-        """Return the handler of "This answer is better" in one pane."""
+        """Return the handler of "This answer is better" in one pane; pressed again it takes the row out."""
 
         @shown
         def picked(values: Values, token: gr.OAuthToken | None):
@@ -104,12 +133,37 @@ class DataHandlers:
             if not are_different(conversation):
                 raise UserError(_("The answers are the same: none is better."), _("Send another message."))
             place = len(said(conversation)) - 1
-            if self._keep(values, visitor.owner, conversation, pane, place, "picked"):
-                for number, other in enumerate(conversation["panes"]):
-                    other["messages"][place]["rated"] = "Like" if number == pane else None
+            last = {number: one["messages"][place] for number, one in enumerate(conversation["panes"])}
+            best, key = last.pop(pane), _key_of(conversation, pane, place)
+            row = feedback.find_row(values[self.parts.name_box], key, visitor.owner) or {}
+            if row.get("source") == feedback.PICKED and row["messages"][-1]["content"] == best["content"]:
+                self._drop(values, visitor.owner, key)
+                best["rated"] = None
+            else:
+                liked = [number for number, other in last.items() if other.get("rated") == "Like"]
+                worse = [other["content"] for other in last.values()]
+                without = [_key_of(conversation, number, place) for number in liked]
+                if self._keep(values, visitor.owner, conversation, pane, place, feedback.PICKED, worse, without):
+                    best["rated"] = "Like"
+                    for number in liked:
+                        last[number]["rated"] = None
             return {**self.chat.saved(values, conversation), self.parts.rows_html: self.rows(values, visitor.owner)}
 
         return picked
+
+    @shown
+    def undo(self, values: Values, token: gr.OAuthToken | None):
+        """Take the last change of the data set back, and the thumb or correction in the open conversation that made it."""
+        visitor, conversation, _sampling = self.chat.begin(values, token)
+        live = self.chat.live.get((visitor.owner, conversation["id"]))
+        conversation = live or conversation
+        changes = feedback.undo(values[self.parts.name_box], visitor.owner)
+        for number, pane in enumerate(conversation["panes"]):
+            for place in range(1, len(pane["messages"]), 2):
+                if change := changes.get(_key_of(conversation, number, place)):
+                    _take_back(pane["messages"][place], *change)
+        page = {} if live else self.chat.saved(values, conversation)
+        return {**page, self.parts.rows_html: self.rows(values, visitor.owner)}
 
     @shown
     def show(self, values: Values, token: gr.OAuthToken | None):
@@ -123,6 +177,13 @@ class DataHandlers:
         feedback.drop_last_row(name, owner)
         return self.rows(values, owner)
 
+    @shown
+    def download(self, values: Values, token: gr.OAuthToken | None):
+        """Make a file of the rows, to be offered as a download."""
+        owner = owner_of(values[self.chat.browser_key], token)
+        path = feedback.find_dataset(values[self.parts.name_box], owner).path
+        return str(shutil.copyfile(path, new_download_folder(owner) / path.name))
+
     def rows(self, values: Values, owner: str) -> str:
         """Return the number of rows and the last of them as HTML."""
         known = {one.name: one for one in feedback.list_datasets(owner)}
@@ -134,34 +195,49 @@ class DataHandlers:
             )
             return hint_html(words)
         rows = feedback.read_rows(name, owner)
-        count = n_(
-            "{count:,} row that only you can see. Train on it in the Train tab.",
-            "{count:,} rows that only you can see. Train on them in the Train tab.",
-            len(rows),
-        )
-        lines = [f"<p><b>{html.escape(name)}</b>: {count}</p>"]
+        words = _("Only you can see them. Training (in the Train tab) takes the good ones, and those of pairs.")
+        lines = [f"<p><b>{html.escape(name)}</b>: {known[name].counts.words}. {words}</p>"]
         for row in rows[-ROWS_SHOWN:][::-1]:
             asked, answered = (one["content"][:160] for one in row["messages"][-2:])
             source = html.escape(str(SOURCES.get(row.get("source"), row.get("source"))))
-            lines.append(f"<p class='hint'>{source}: {html.escape(asked)} → {html.escape(answered)}</p>")
+            rejected = "".join(f" <s>{html.escape(text[:160])}</s>" for text in row.get("rejected", []))
+            lines.append(f"<p class='hint'>{source}: {html.escape(asked)} → {html.escape(answered)}{rejected}</p>")
         return "".join(lines)
 
-    def _keep(self, values: Values, owner: str, conversation: Conversation, pane: int, place: int, source: str) -> bool:
-        """Save the conversation up to an answer as one row, and say so; return whether it was.
+    def _keep(
+        self,
+        values: Values,
+        owner: str,
+        conversation: Conversation,
+        pane: int,
+        place: int,
+        source: str,
+        rejected: Sequence[str] = (),
+        without: Sequence[str] = (),
+    ) -> bool:
+        """Save the conversation up to an answer as one row, beside `rejected` answers, and say so; return whether it was.
 
-        An answer that was cut off would teach to stop in the middle: it is not saved. Raises UserError for a message of the user.
+        A correction stays beside what it corrected. An answer that was cut off would teach to stop in the middle: it is not
+        saved as a good one. Raises UserError for a message of the user.
         """
         messages = prompt_messages(conversation, pane, place + 1)
         if not messages or messages[-1]["role"] != "assistant":
             raise UserError(_("Only an answer can become a row."))
-        if conversation["panes"][pane]["messages"][place].get("end") and source != "edited":
+        message = conversation["panes"][pane]["messages"][place]
+        if message.get("end") and source not in (feedback.EDITED, feedback.DISLIKED):
             gr.Warning(str(_("Not saved: this answer is not complete. Continue or correct it first.")))
             return False
-        key = _key_of(conversation, pane, place)
-        kept = feedback.keep_row(values[self.parts.name_box], messages, source, key, owner)
-        words = n_("Saved to {name}, {count:,} row.", "Saved to {name}, {count:,} rows.", kept.rows, name=kept.name)
-        gr.Info(html.escape(str(words), quote=False), duration=4)
+        name, key = values[self.parts.name_box], _key_of(conversation, pane, place)
+        if message.get("is_edited"):
+            rejected = [*(feedback.find_row(name, key, owner) or {}).get("rejected", []), *rejected]
+        kept = feedback.keep_row(name, messages, source, key, owner, rejected, without)
+        _say(_("Saved to {name}: {counts}.", name=kept.name, counts=kept.counts.words))
         return True
+
+    def _drop(self, values: Values, owner: str, key: str) -> None:
+        """Take the row of an answer out, if it is there, and say so."""
+        left = feedback.drop_row(values[self.parts.name_box], key, owner)
+        _say(_("Taken out of {name}: {counts}.", name=left.name, counts=left.counts.words))
 
     def wire(self, inputs: set, outputs: list) -> None:
         """Connect the data set's events."""
@@ -176,9 +252,31 @@ class DataHandlers:
             better = panes.better_buttons[pane]
             better.click(self.better(pane), everything, here, api_name=f"better_{pane}", **QUIET)
         parts.name_box.change(self.show, everything, parts.rows_html, api_name="rows", **QUIET)
+        undo: dict[str, Any] = {"api_name": "undo_row", **QUIET}
+        parts.undo_button.click(self.undo, everything, [*outputs, parts.rows_html], **undo)
+        made = parts.download_button.click(self.download, everything, parts.download, api_name="download_rows", **QUIET)
+        made.success(**clicking(parts.download))
         parts.drop_button.click(self.drop_last, everything, parts.rows_html, api_name="drop_row", **QUIET)
 
 
 def _key_of(conversation: Conversation, pane: int, place: int) -> str:
     """Return the key of an answer's row; it depends on the messages before the answer, too."""
-    return feedback.row_key(conversation["id"], pane, place, prompt_messages(conversation, pane, place))
+    before, tries = (
+        prompt_messages(conversation, pane, place),
+        conversation["panes"][pane]["messages"][place].get("tries"),
+    )
+    return feedback.row_key(conversation["id"], pane, place, before, tries or 0)
+
+
+def _take_back(message: Said, undone: feedback.Row | None, restored: feedback.Row | None) -> None:
+    """Give an answer the thumb of the `restored` row; of an `undone` correction the words that it had before, too."""
+    source = restored["source"] if restored else ""
+    message["rated"] = THUMBS.get(source)
+    if undone and undone["source"] == feedback.EDITED and undone["messages"][-1]["content"] == message["content"]:
+        before = restored["messages"][-1]["content"] if restored else next(iter(undone.get("rejected", [])), None)
+        message["content"] = before or message["content"]
+        message["is_edited"] = source == feedback.EDITED
+
+
+def _say(words: Sentence) -> None:
+    gr.Info(html.escape(str(words), quote=False), duration=4)
