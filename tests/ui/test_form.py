@@ -46,7 +46,7 @@ def test_the_untouched_form_is_the_default_config():
         ({"data_kind": UPLOAD}, "No file was uploaded"),
         ({"data_kind": "/etc/passwd"}, "not a kind of data"),
         ({"data_kind": PASTE, "data_paste": "  "}, "Nothing was pasted"),
-        ({"data_kind": CHAT, "data_chat": ""}, "No chat dataset"),
+        ({"data_kind": CHAT, "data_chat": ""}, "None of your datasets"),
         ({"data_kind": CHAT, "data_chat": "other"}, "no dataset"),
         ({"learning_rate": None}, "^Learning rate: It is empty"),
     ],

@@ -112,7 +112,7 @@ def _build_source() -> dict[str, Any]:
         (_("Upload a file"), UPLOAD),
         (_("Paste"), PASTE),
         (_("Hugging Face dataset"), HUB),
-        (_("My chats"), CHAT),
+        (_("My data"), CHAT),
     ]
     kind_radio = gr.Radio(
         sources,
@@ -140,8 +140,9 @@ def _build_source() -> dict[str, Any]:
     if not on_space():
         place = _("ID of the dataset, or a path on this machine; several with commas and shares")
     hub_box = gr.Textbox(label=place, placeholder="owner/name", visible=False)
-    label = _("Answers that you liked, corrected or picked in the chat")
-    chat_dropdown = gr.Dropdown([], label=label, visible=False, allow_custom_value=True)
+    rated = _("Answers that you rated or corrected in the chat, and rows that were made.")
+    own = _("One of your datasets")
+    chat_dropdown = gr.Dropdown([], label=own, info=rated, visible=False, allow_custom_value=True)
     # in the browser: what belongs to one source is gone at once when another is chosen
     kinds_of_boxes = json.dumps([UPLOAD, PASTE, HUB, CHAT])
     shown = f"kind => {kinds_of_boxes}.map(one => ({{__type__: 'update', visible: one === kind}}))"

@@ -107,7 +107,9 @@ def check_given(values: FormValues) -> None:
     if kind == HUB and not data_sets((values["data_hub"] or "").strip()):
         raise FieldError("data", _("No dataset was named."), _("IDs look like owner/name."))
     if kind == CHAT and not values["data_chat"]:
-        raise FieldError("data", _("No chat dataset was chosen."), _("Rate or correct answers in the Chat tab first."))
+        raise FieldError(
+            "data", _("None of your datasets was chosen."), _("Rate or correct answers in the Chat tab first.")
+        )
 
 
 def _uploaded(owner: str, files: list[str], line: str) -> str:

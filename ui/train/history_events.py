@@ -33,12 +33,13 @@ def lists(owner: str, run_id: str | None, wanted: RunFilter = EVERY_RUN, chosen:
         gr.Dropdown(choices, value=picked, info=how_many(len(runs), TYPE_TO_FIND)),
         *history_view.listed(owner, wanted, chosen, runs),
         gr.Dropdown(adapter_choices(owner, adapters), info=how_many(len(adapters), TYPE_TO_FIND)),
-        gr.Dropdown([(_dataset_words(found.name, found.rows), found.name) for found in list_datasets(owner)]),
+        gr.Dropdown(
+            [
+                (_("{name} ({counts})", name=found.name, counts=found.counts.words), found.name)
+                for found in list_datasets(owner)
+            ]
+        ),
     ]
-
-
-def _dataset_words(name: str, rows: int) -> Sentence:
-    return n_("{name} ({count:,} row)", "{name} ({count:,} rows)", rows, name=name)
 
 
 def adapter_choices(owner: str, names: list[str], typed: str = "", picked: object = None) -> list[Choice]:
