@@ -31,7 +31,7 @@ from typing import TypeVar
 
 from adapters.library import Adapter, find_adapter
 from adapters.package import PushOptions
-from adapters.push import Pushed, plan_push
+from adapters.push import plan_push
 from chat.__main__ import open_model
 from chat.engine import Engine, Model, Reply, Sampling
 from common.errors import UserError
@@ -48,6 +48,7 @@ from evaluation.run import Evaluation, Progress, read_progress
 from evaluation.start import default_config, keep_file, request_stop, start
 from evaluation.table import read_table
 from models.hub.client import account_of, token_of
+from models.hub.push import Pushed
 from models.messages import Message
 from runs.config import TrainConfig
 from runs.queue import advance_if_possible, launch, stop

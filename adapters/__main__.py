@@ -249,9 +249,8 @@ def _push(options: argparse.Namespace) -> None:
         ),
     )
     _say(joined([_("Signed in as {name}.", name=account.name), plan.sentence()]))
-    words = {"new": _("new"), "changed": _("changed"), "same": _("unchanged")}
-    for file in plan.files:
-        _say(f"  {words[file.change]:10} {file.path} ({file.size / 1e6:.2f} MB)")
+    for line in plan.lines():
+        _say(line)
     if not plan.is_new and plan.changes and not options.yes:
         raise UserError(_("The repository already exists."), _("Add --yes to change it."))
     _say(plan.push(progress_on_stderr()).url)

@@ -1,206 +1,25 @@
-"""Pushes an adapter to the Hub: first a plan of the changes, then one commit with all files.
+"""Pushes an adapter to the Hub: its files are written anew, then planned and sent as `models/hub/push.py` does it."""
 
-One commit, so that the repository never holds half of an adapter. Private unless asked otherwise, and the Hub is asked again for
-the repository's visibility before anything is sent; only to the account that the Hub gives for the token, or its organisations.
-"""
-
-import shutil
-import tempfile
 import time
-import weakref
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from functools import partial
 
 from adapters.library import Adapter, read_adapter, sources_of_copy, update_record
 from adapters.package import PushOptions, write_package
 from common.errors import UserError
-from common.files import sweep
-from common.language import Sentence, _, joined, n_
-from common.paths import home
+from common.language import _, joined
 from models.hub.client import Account, client, in_words, parse_repo
 from models.hub.fetch import Progress
-from models.hub.transfer import is_same
-
-AGAIN = _("Push again to continue from there.")
-WHOLE_MODEL = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "consolidated.00.pth")
-
-
-@dataclass(frozen=True)
-class PlannedFile:
-    """One file of a push: its size in bytes, and its change: 'new', 'changed' or 'same'."""
-
-    path: str
-    size: int
-    change: str
-
-
-class Comparison(NamedTuple):
-    """How the files of a push differ from the repository. `parent` is its commit, None for a new one; `kept` stays there."""
-
-    parent: str | None
-    private: bool
-    files: list[PlannedFile]
-    kept: list[str]
-
-
-@dataclass(frozen=True)
-class Pushed:
-    """The result of a push. `changed` is False when the repository held everything already."""
-
-    repo_id: str
-    url: str
-    revision: str
-    private: bool
-    changed: bool
-
-
-@dataclass(frozen=True)
-class PushPlan:
-    """The plan of a push, and the folder with its files, which is removed with the plan.
-
-    `parent` is the commit that it was compared with, None for a new repository; `kept` are its other files, which stay.
-    `is_less_public` means that a public push was asked for, but the repository that exists is private.
-    """
-
-    adapter: Adapter
-    account: Account
-    repo_id: str
-    folder: Path
-    parent: str | None
-    private: bool
-    files: list[PlannedFile]
-    kept: list[str]
-    is_less_public: bool
-
-    def __post_init__(self) -> None:
-        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
-
-    @property
-    def changes(self) -> list[PlannedFile]:
-        """Return the files that are new or changed."""
-        return [file for file in self.files if file.change != "same"]
-
-    @property
-    def is_new(self) -> bool:
-        """Return whether the repository does not exist yet."""
-        return self.parent is None
-
-    def sentence(self) -> Sentence:
-        """Return the plan in words."""
-        values = {"repo": self.repo_id, "secrecy": _("private") if self.private else _("public")}
-        if self.is_new:
-            return n_(
-                "Creates {repo} ({secrecy}) with {count} file, {size:.1f} MB.",
-                "Creates {repo} ({secrecy}) with {count} files, {size:.1f} MB.",
-                len(self.files),
-                size=_megabytes(self.files),
-                **values,
-            )
-        if not self.changes:
-            return _("{repo} ({secrecy}) has all of this already: nothing would change.", **values)
-        words = n_(
-            "Changes {count} file in {repo} ({secrecy}), {size:.1f} MB.",
-            "Changes {count} files in {repo} ({secrecy}), {size:.1f} MB.",
-            len(self.changes),
-            size=_megabytes(self.changes),
-            **values,
-        )
-        stays = _("It stays private: who may see it is set on the Hub.") if self.is_less_public else ""
-        return joined([words, stays])
-
-    def check_agreed(self, parent: str | None) -> None:
-        """Raise UserError when the repository is not empty and not at the commit `parent` that the person agreed to."""
-        is_somebodys = any(file.change != "new" for file in self.files) or set(self.kept) - {".gitattributes"}
-        if self.changes and self.parent and self.parent != parent and is_somebodys:
-            raise UserError(
-                _("{repo} already exists, and is not as you saw it.", repo=self.repo_id),
-                _("Preview the changes, then push."),
-            )
-
-    def push(self, progress: Progress = lambda what, fraction: None) -> Pushed:
-        """Send the files in one commit; return where they are. It can be repeated: files that are there are not sent again.
-
-        Raises UserError that says what is on the Hub afterwards, and when the repository was changed since it was compared.
-        """
-        revision = self._send(progress) if self.changes else self.parent
-        assert revision  # nothing changes only where there is a commit
-        progress(_("Done"), 1.0)
-        url = f"{client(False).endpoint}/{self.repo_id}"
-        entry = {
-            "repo_id": self.repo_id,
-            "url": url,
-            "revision": revision,
-            "time": time.time(),
-            "private": self.private,
-        }
-        known = read_adapter(self.adapter.folder).record.get("pushed")
-        others = [one for one in known if one.get("repo_id") != self.repo_id] if isinstance(known, list) else []
-        update_record(self.adapter.folder, pushed=[*others, entry])
-        return Pushed(self.repo_id, url, revision, self.private, bool(self.changes))
-
-    def _send(self, progress: Progress) -> str:
-        """Make the repository when it is new, upload, commit once. Returns the commit."""
-        from huggingface_hub import CommitOperationAdd
-        from huggingface_hub.utils import disable_progress_bars
-
-        api = client(self.account.token)
-        if self.is_new:
-            progress(_("Creating {repo}", repo=self.repo_id), 0.05)
-            with in_words(self.repo_id):
-                api.create_repo(self.repo_id, private=self.private, exist_ok=True)
-        additions = [CommitOperationAdd(file.path, self.folder / file.path) for file in self.changes]
-        disable_progress_bars()  # they would be written between our own lines
-        total, sent = sum(file.size for file in self.changes) or 1, 0
-        try:
-            with in_words(self.repo_id):
-                _check_privacy(self.repo_id, bool(api.model_info(self.repo_id).private), self.private)
-                for addition, file in zip(additions, self.changes, strict=True):  # small ones travel inside the commit
-                    values = {"file": file.path, "done": sent / 1e6, "total": total / 1e6}
-                    words = _("Uploading {file}: {done:.1f} of {total:.1f} MB", **values)
-                    progress(words, 0.1 + 0.8 * sent / total)
-                    api.preupload_lfs_files(self.repo_id, [addition], free_memory=False)
-                    sent += file.size
-                progress(_("Publishing everything in one commit"), 0.95)
-                message = "Add the adapter" if self.is_new else "Update the adapter"
-                _check_privacy(self.repo_id, bool(api.model_info(self.repo_id).private), self.private)
-                done = api.create_commit(self.repo_id, additions, commit_message=message, parent_commit=self.parent)
-            return done.oid
-        except UserError as error:
-            return self._after_failure(error)
-
-    def _after_failure(self, error: UserError) -> str:
-        """Return the commit if it arrived although its answer did not. Raises UserError with the state of the repository."""
-        try:
-            now = _compare(self.repo_id, self.folder, [file.path for file in self.files], self.account, False)
-        except UserError:
-            words = joined([error.message, error.hint, _("What arrived on the Hub is not known.")])
-            raise UserError(words, AGAIN) from error
-        if now.parent and all(file.change == "same" for file in now.files):
-            return now.parent
-        if self.is_new and now.parent:
-            state = _("{repo} was created, without the adapter.", repo=self.repo_id)
-        else:
-            unchanged = _("{repo} is unchanged.", repo=self.repo_id)
-            state = _("Nothing was created on the Hub.") if self.is_new else unchanged
-        raise UserError(joined([error.message, error.hint]), joined([state, AGAIN])) from error
+from models.hub.push import Pushed, PushPlan, plan_files, repository_of, sending_folder
 
 
 def plan_push(adapter: Adapter, account: Account, options: PushOptions) -> PushPlan:
     """Compare the files of a push with the repository; nothing is sent. Raises UserError."""
-    repo_id = _repository_of(adapter, account, options.repo_name)
-    (home() / "sending").mkdir(parents=True, exist_ok=True)
-    sweep(*(home() / "sending").iterdir())
-    folder = Path(tempfile.mkdtemp(dir=home() / "sending"))
-    try:
+    repo_id = repository_of(account, options.repo_name or adapter.name)
+    with sending_folder() as folder:
         names = write_package(adapter, repo_id, options, folder, account.token)
-        there = _compare(repo_id, folder, names, account, options.private)
-        _check_source(adapter, there.private)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    is_less_public = there.private and not options.private
-    return PushPlan(adapter, account, repo_id, folder, *there, is_less_public=is_less_public)
+        plan = plan_files(folder, names, repo_id, "model", account, options.private, partial(_note, adapter))
+        _check_source(adapter, plan.private)
+    return plan
 
 
 def push_adapter(
@@ -217,57 +36,18 @@ def push_adapter(
     return plan.push(progress)
 
 
-def _repository_of(adapter: Adapter, account: Account, wanted: str) -> str:
-    """Return owner/name in the account or one of its organisations. Raises UserError for an invalid name."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    owner, _slash, name = (wanted or adapter.name).strip().rpartition("/")
-    owner = owner or account.name
-    if owner != account.name and owner not in account.orgs:
-        words = _("{account} cannot push to {owner}.", account=account.name, owner=owner[:60])
-        raise UserError(words, _("Choose your own account or your organisation."))
-    try:
-        validate_repo_id(f"{owner}/{name}")
-    except HFValidationError as error:
-        raise UserError(
-            _("'{name}' is not a valid name for a repository.", name=name[:100]),
-            _("Use letters, digits, '-', '_' and '.'."),
-        ) from error
-    return f"{owner}/{name}"
-
-
-def _compare(repo_id: str, folder: Path, names: list[str], account: Account, private: bool) -> Comparison:
-    """Compare the files `names` of `folder` with the repository; a new one would be `private`. Raises UserError."""
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-
-    sizes = {name: (folder / name).stat().st_size for name in names}
-    with in_words(repo_id):
-        try:
-            info = client(account.token).model_info(repo_id, files_metadata=True)
-        except RepositoryNotFoundError as error:
-            if isinstance(error, GatedRepoError):
-                raise
-            return Comparison(None, private, [PlannedFile(name, size, "new") for name, size in sizes.items()], [])
-    there = {file.rfilename: file for file in info.siblings or []}
-    if any(name in there for name in WHOLE_MODEL):
-        words = _("{repo} holds a whole model, which an adapter beside it would hide.", repo=repo_id)
-        raise UserError(words, _("Choose another name."))
-    _check_privacy(repo_id, bool(info.private), private)
-    files = []
-    for name, size in sizes.items():
-        same = name in there and is_same(folder / name, there[name])
-        files.append(PlannedFile(name, size, "same" if same else "changed" if name in there else "new"))
-    return Comparison(info.sha, bool(info.private), files, sorted(set(there) - set(names)))
-
-
-def _check_privacy(repo_id: str, is_private: bool, must_be_private: bool) -> None:
-    """Raise UserError for a public repository when it must be private."""
-    if must_be_private and not is_private:
-        raise UserError(
-            _("{repo} is public: everybody would see the adapter.", repo=repo_id),
-            _("Agree to public, or choose another name."),
-        )
+def _note(adapter: Adapter, pushed: Pushed) -> None:
+    """Keep in the adapter's record where it was pushed to, the last place last."""
+    entry = {
+        "repo_id": pushed.repo_id,
+        "url": pushed.url,
+        "revision": pushed.revision,
+        "time": time.time(),
+        "private": pushed.private,
+    }
+    known = read_adapter(adapter.folder).record.get("pushed")
+    others = [one for one in known if one.get("repo_id") != pushed.repo_id] if isinstance(known, list) else []
+    update_record(adapter.folder, pushed=[*others, entry])
 
 
 def _check_source(adapter: Adapter, is_private: bool) -> None:
@@ -293,8 +73,3 @@ def _check_source(adapter: Adapter, is_private: bool) -> None:
             by = _("It was downloaded by {account}.", account=source.by) if source.by else ""
             hint = _("Push it as private, or have the owner of that repository make it public first.")
             raise UserError(joined([words, by]), hint) from error
-
-
-def _megabytes(files: list[PlannedFile]) -> float:
-    """Return the size of files in MB, at least 0.1."""
-    return max(0.1, sum(file.size for file in files) / 1e6)

@@ -9,8 +9,8 @@ from adapters.export.serve import vllm_line
 from adapters.facts import describe_origin, facts_of
 from adapters.history import History, Points, read_history
 from adapters.library import Adapter
-from adapters.push import PushPlan
 from common.language import _, joined
+from models.hub.push import PushPlan
 from runs.state import thinned
 from ui.answers import pair_html
 from ui.messages import hint_html
