@@ -55,8 +55,8 @@ def info(found, commit: str) -> dict:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(found.changed))
     facts = {"private": found.private, "gated": "manual" if found.gated else False, "tags": found.tags()}
     return {
-        "id": found.name,
-        "modelId": found.name,
+        "id": found.id,
+        "modelId": found.id,
         "author": found.owner,
         "sha": commit,
         "siblings": files,

@@ -67,15 +67,20 @@ class _Handler(BaseHTTPRequestHandler):
         if parts[:2] == ["api", "jobs"]:
             return serve(self, parts[2:], query, body)
         if parts[0] == "api" and parts[1] in ("models", "datasets") and len(parts) >= 4:
-            return serve_repository(self, "/".join(parts[2:4]), parts[4:], body)
+            return serve_repository(self, self._place(parts[1:4]), parts[4:], body)
         if parts[0] == "lfs":
             return serve_lfs_object(self, parts[1:], body)
-        if len(parts) > 4 and parts[1].endswith(".git"):
-            return serve_lfs_batch(self, f"{parts[0]}/{parts[1][:-4]}", json.loads(body))
-        parts = parts[1:] if parts[0] == "datasets" else parts
-        if len(parts) > 4 and parts[2] == "resolve":
-            return serve_file(self, self.readable("/".join(parts[:2])), parts[3], "/".join(parts[4:]))
+        parts = parts if parts[0] == "datasets" else ["models", *parts]
+        if len(parts) > 5 and parts[2].endswith(".git"):
+            return serve_lfs_batch(self, self._place([*parts[:2], parts[2][:-4]]), json.loads(body))
+        if len(parts) > 5 and parts[3] == "resolve":
+            return serve_file(self, self.readable(self._place(parts[:3])), parts[4], "/".join(parts[5:]))
         raise Refused(404, error="no such page")
+
+    def _place(self, parts: list[str]) -> str:
+        """The name of a repository among the hub's: that of a data set that was pushed begins with datasets/."""
+        name = "/".join(parts)
+        return name if name in self.hub.repositories else name.partition("/")[2]
 
     def _whoami(self) -> None:
         if self.user is None:
@@ -96,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
         return found
 
     def _owns(self, name: str) -> bool:
-        owner = name.split("/")[0]
+        owner = name.removeprefix("datasets/").split("/")[0]
         return self.user is not None and (owner == self.user["name"] or owner in self.user["orgs"])
 
     def writable(self, name: str):
@@ -109,7 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _create(self, wish: dict) -> None:
         if self.user is None:
             raise Refused(401, error="Invalid username or password.")
-        name = f"{wish.get('organization') or self.user['name']}/{wish['name']}"
+        folder = "datasets/" if wish.get("type") == "dataset" else ""
+        name = f"{folder}{wish.get('organization') or self.user['name']}/{wish['name']}"
         url = {"url": f"{self.hub.url}/{name}", "name": name}
         if name in self.hub.repositories and self._owns(name):
             refused = Refused(409, error="You already created this model repo")
@@ -127,7 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
         found = [
             repository
             for repository in self.hub.repositories.values()
-            if (not repository.private or self._owns(repository.name))
+            if not repository.name.startswith("datasets/")
+            and (not repository.private or self._owns(repository.name))
             and wanted <= set(repository.tags())
             and author in (None, repository.owner)
             and search in repository.name.lower()

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 from tests.hub_handler import handler_of
 from tests.hub_jobs import Jobs
@@ -21,7 +22,7 @@ from tests.hub_jobs import Jobs
 
 @dataclass
 class Repository:
-    """One model repository. A file is bytes that were uploaded, or the Path of one that a test serves."""
+    """One repository. A file is bytes that were uploaded, or the Path of one that a test serves."""
 
     name: str
     files: dict[str, bytes | Path] = field(default_factory=dict)
@@ -38,7 +39,8 @@ class Repository:
     def __post_init__(self) -> None:
         self.record()
 
-    owner = property(lambda self: self.name.split("/")[0])
+    id = property(lambda self: self.name.removeprefix("datasets/"))
+    owner = property(lambda self: self.id.split("/")[0])
     commit = property(lambda self: self.history[-1])
 
     def record(self) -> str:
@@ -151,3 +153,20 @@ class HubServer:
     def sent(self, method: str, part: str) -> list[str]:
         """The paths of the requests so far of this method with `part` in them."""
         return [path for used, path, _ in self.requests if used == method and part in path]
+
+
+def point_client_at(server: HubServer, monkeypatch) -> None:
+    """Let the client of this process talk to this Hub and to nothing else, without waiting between its tries."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import _http
+
+    from models.hub import client
+
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)
+    template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
+    monkeypatch.setattr(_http, "time", SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None}))
+    client._account_of.cache_clear()

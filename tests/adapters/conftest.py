@@ -1,14 +1,12 @@
 """An adapter to work with, and a Hub on loopback for the real client in this process."""
 
 import shutil
-import time
-from types import SimpleNamespace
 
 import pytest
 
 from tests.adapters.making import make_adapter
 from tests.adapters.runs import make_run
-from tests.hub_server import HubServer
+from tests.hub_server import HubServer, point_client_at
 
 
 @pytest.fixture(scope="session")
@@ -20,21 +18,8 @@ def made(tiny_base, tmp_path_factory):
 @pytest.fixture
 def hub(monkeypatch, tiny_base):
     """A Hub with alice and bob and a public base; the client of this process talks to it and to nothing else."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import _http
-
-    from models.hub import client as hub_module
-
     with HubServer({"tests/tiny-base": tiny_base}) as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
-        monkeypatch.setattr(_http, "time", SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None}))
-        hub_module._account_of.cache_clear()
+        point_client_at(server, monkeypatch)
         server.alice, server.bob = server.add_user("alice"), server.add_user("bob")
         yield server
 
