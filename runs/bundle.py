@@ -11,7 +11,6 @@
      data/              the data itself, only when it was asked for
 """
 
-import hashlib
 import json
 import os
 import platform
@@ -29,6 +28,7 @@ from common.language import ENGLISH, language
 from common.made_by import MadeBy, read_made_by
 from common.mix import as_text
 from common.paths import REPOSITORY, as_title
+from data.fingerprint import FilePrint, print_of
 from data.reading import EXAMPLE_HELD_OUT, EXAMPLE_TRAIN
 from data.test_sets import BUNDLED
 from runs.config import EXAMPLE, ROWS, WRITTEN, TrainConfig, marked, named_in
@@ -43,7 +43,6 @@ from runs.state import RunState
 from runs.test_sets import PREFIX
 
 MAX_TEXT_BYTES = 20_000_000
-TEXT_ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".md")
 README = """{title}
 {notes}
 A training run of TinyLlama Studio: {status}.
@@ -183,15 +182,6 @@ def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
 
 
-class FilePrint(TypedDict):
-    """A file that a run trained on; `lines` of a text file only."""
-
-    file: str
-    bytes: int
-    sha256: str
-    lines: int | None
-
-
 class Fingerprint(TypedDict):
     """What a run trained on: its files, its rows, which of them a teacher made, and what is on the Hub."""
 
@@ -213,7 +203,7 @@ def fingerprint(run: Run, metrics: Metrics) -> Fingerprint:
     files += [(file, f"init_adapter/{file.name}") for file in sorted(run.init_adapter_folder.glob("*.safetensors"))]
     on_hub = [one for one in sets if one.place != EXAMPLE and not one.place.startswith("data/")]
     return {
-        "files": [_print_of(file, name) for file, name in files],
+        "files": [print_of(file, name) for file, name in files],
         "rows": metrics.get("rows"),
         "held_out_rows": metrics.get("held_out_rows"),
         "made": read_made_by(metrics.get("made")),
@@ -225,19 +215,4 @@ def fingerprint(run: Run, metrics: Metrics) -> Fingerprint:
             "base": config.base,
             "base_revision": config.base_revision,
         },
-    }
-
-
-def _print_of(file: Path, name: str) -> FilePrint:
-    digest, lines = hashlib.sha256(), 0
-    with open(file, "rb") as content:
-        while block := content.read(1 << 20):
-            digest.update(block)
-            lines += block.count(b"\n")
-    is_text = file.suffix in TEXT_ENDINGS
-    return {
-        "file": name,
-        "bytes": file.stat().st_size,
-        "sha256": digest.hexdigest(),
-        "lines": lines if is_text else None,
     }
