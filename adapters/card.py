@@ -89,9 +89,6 @@ def write_card(adapter: Adapter, history: History, facts: CardFacts) -> str:
         tokenizer=facts.repo_id if has_tokenizer else adapter.base,
         tokenizer_revision="" if has_tokenizer else revision,
     )
-    space = os.environ.get("SPACE_ID", "")
-    is_space = re.fullmatch(r"[\w.-]+/[\w.-]+", space)
-    made_with = f"[TinyLlama Studio](https://huggingface.co/spaces/{space})" if is_space else "TinyLlama Studio"
     parts = [
         f"# {cell(adapter.title)}",
         f"A LoRA adapter for [{adapter.base}](https://huggingface.co/{adapter.base}), {_made_words(adapter, facts)}.",
@@ -105,9 +102,16 @@ def write_card(adapter: Adapter, history: History, facts: CardFacts) -> str:
             base=FOUR_BIT_BASE if is_embedded else UNSEEN_BASE if facts.has_unseen_base else "",
             rows="these test sets" if facts.measured else "rows held out from the same data",
         ),
-        f"Made with {made_with}.",
+        f"Made with {made_with()}.",
     ]
     return f"---\n{_front_matter(adapter, facts)}\n---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
+
+
+def made_with() -> str:
+    """Return the name of this app as Markdown, on a Space with its address."""
+    space = os.environ.get("SPACE_ID", "")
+    is_space = re.fullmatch(r"[\w.-]+/[\w.-]+", space)
+    return f"[TinyLlama Studio](https://huggingface.co/spaces/{space})" if is_space else "TinyLlama Studio"
 
 
 def _front_matter(adapter: Adapter, facts: CardFacts) -> str:

@@ -41,16 +41,21 @@ def _found(path: Path, token: str) -> str:
         content = file.read(length)
     if content.startswith(PICKLE_MAGIC):
         return _("a pickle or an archive, which can run code")
+    if found := found_in(content, token):
+        return found
+    if path.name in ("README.md", *VOCABULARIES, "chat_template.jinja"):
+        return ""  # words there may speak of any path
+    return _("a path of a machine") if PATHS.search(content) else ""
+
+
+def found_in(content: bytes, token: str) -> str:
+    """Return what some words hold that must not be sent, "" for nothing: a token, a secret, a path of this machine."""
     if token and token.encode() in content:
         return _("your Hugging Face token")
     for words, pattern in SECRET_BYTES.items():
         if pattern.search(content):
             return words
-    if any(place in content for place in places()):
-        return _("a path of this machine")
-    if path.name in ("README.md", *VOCABULARIES, "chat_template.jinja"):
-        return ""  # words there may speak of any path
-    return _("a path of a machine") if PATHS.search(content) else ""
+    return _("a path of this machine") if any(place in content for place in places()) else ""
 
 
 def places() -> list[bytes]:

@@ -31,8 +31,9 @@ def fetch(
     folder: Path,
     token: Token,
     progress: Callable[[int], None] = lambda received: None,
+    repo_type: str = "model",
 ) -> Path:
-    """Download `file`, one of a `model_info(files_metadata=True).siblings`; `progress` gets the bytes received so far.
+    """Download `file`, one of a `repo_info(files_metadata=True).siblings`; `progress` gets the bytes received so far.
 
     Raises UserError when the Hub refuses it, or sends more or other bytes than announced.
     """
@@ -44,6 +45,7 @@ def fetch(
             hf_hub_download(
                 repo_id,
                 file.rfilename,
+                repo_type=repo_type,
                 revision=revision,
                 local_dir=folder,
                 token=token or False,
@@ -66,6 +68,7 @@ def fetch_all(
     folder: Path,
     token: Token,
     progress: Callable[[str, float], None],
+    repo_type: str = "model",
 ) -> list[Path]:
     """Download one file after the other; `progress` gets words and how much of all of them is here. Raises like `fetch`."""
     paths, done, total = [], 0, sum(file.size or 0 for file in files) or 1
@@ -77,7 +80,7 @@ def fetch_all(
             progress(_("Downloading {file}: {done:.1f} of {total:.1f} MB", **values), here / total)
 
         tell(0)
-        paths.append(fetch(repo_id, file, revision, folder, token, tell))
+        paths.append(fetch(repo_id, file, revision, folder, token, tell, repo_type))
         done += file.size or 0
     return paths
 
