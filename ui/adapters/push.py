@@ -21,14 +21,12 @@ from common.errors import UserError
 from common.language import _, joined
 from common.words import duration
 from models.hub.client import account_of, sign_in_words, token_of
-from ui.adapters.view import plan_html
 from ui.events import QUIET
 from ui.messages import hint_html, reporter, shown
 from ui.owner import on_space, owner_of
+from ui.push import FIRST_LOOK, LICENSES, license_in, plan_html, pushed_html
 
 TOKENS_PAGE = "https://huggingface.co/settings/tokens"
-LICENSES = ["", "apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "openrail", "other"]
-FIRST_LOOK = _("Preview the push first: it shows every file and what it would change.")
 
 
 @dataclass
@@ -188,15 +186,10 @@ def on_push(
     _name, parent, agreed_private = seen if seen and seen[0] == adapter.name else (None, None, False)
     options = _options(repo, private or agreed_private, license, answers, rows)
     pushed = push_adapter(adapter, account_of(hub_token), options, parent, reporter(progress))
-    url = html.escape(pushed.url, quote=True)
-    done = _("Pushed.") if pushed.changed else _("Nothing had changed.")
-    words = joined([done, _("Only you can see it.") if pushed.private else _("Everybody can see it.")])
-    link = f"<a href='{url}' target='_blank' rel='noopener'>{html.escape(pushed.repo_id)}</a>"
-    return f"<p>{words}</p><p>{link}</p>", None, gr.Button(interactive=False)
+    return pushed_html(pushed), None, gr.Button(interactive=False)
 
 
 def _options(repo: str, private: bool, license: str, answers: bool, rows: bool) -> PushOptions:
     """Return the options in the form. Raises UserError for a licence that is not in the list."""
-    if (license or "") not in LICENSES:
-        raise UserError(_("This license is not in the list."), _("Choose one from the list."))
-    return PushOptions(str(repo or ""), bool(private), license or "", with_answers=bool(answers), with_rows=bool(rows))
+    licence = license_in(license)
+    return PushOptions(str(repo or ""), bool(private), licence, with_answers=bool(answers), with_rows=bool(rows))

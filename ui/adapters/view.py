@@ -10,7 +10,6 @@ from adapters.facts import describe_origin, facts_of
 from adapters.history import History, Points, read_history
 from adapters.library import Adapter
 from common.language import _, joined
-from models.hub.push import PushPlan
 from runs.state import thinned
 from ui.answers import pair_html
 from ui.messages import hint_html
@@ -25,7 +24,6 @@ element.addEventListener('click', event => {
     trigger('click', {name: card.dataset.adapter});
 });
 """
-CHANGES = {"new": _("new"), "changed": _("changed"), "same": _("unchanged")}
 MAX_SPARK_POINTS = 60
 
 
@@ -129,18 +127,6 @@ def curve_html(history: History) -> str:
         Curve(history.eval_losses, str(_("held-out")), "held-out", dots=True),
     ]
     return plot_html(str(_("Loss over the steps (lower is better)")), curves, kept_step=history.kept_step)
-
-
-def plan_html(plan: PushPlan) -> str:
-    """Return the plan of a push, file by file, as HTML."""
-    rows = ""
-    for file in plan.files:
-        mega = _("{size:.1f} MB", size=file.size / 1e6)
-        size = mega if file.size >= 100_000 else _("{size:,} kB", size=max(1, round(file.size / 1e3)))
-        cells = (html.escape(file.path), CHANGES[file.change], size)
-        rows += f"<tr class='{file.change}'>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-    kept = hint_html(_("Left as they are: {files}.", files=", ".join(plan.kept[:10]))) if plan.kept else ""
-    return f"{hint_html(plan.sentence())}<table class='plan'>{rows}</table>{kept}"
 
 
 def vllm_text(adapter: Adapter) -> str:
