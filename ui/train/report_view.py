@@ -9,12 +9,12 @@ from common.language import Sentence, _, joined, n_
 from data.columns import in_words
 from data.report import BadRow, Cure, Histogram, PreviewRow, Report
 from models.messages import Message
+from ui.answers import ROLE_WORDS, clipped_html, turn_html
 from ui.messages import hint_html
 
 LEVEL_WORDS = {"stop": _("Needs fixing:"), "warning": _("Note:"), "info": _("Good to know:")}
-ROLE_WORDS = {"system": _("System"), "user": _("User"), "assistant": _("Assistant")}
 MAX_RAW_ROWS = 3
-MAX_SHOWN = 4000  # characters of one message, tokens of one row
+MAX_SHOWN = 4000  # tokens of one row
 # A cure is a button in its finding; a click says its place in `cures_of`.
 CURES_SCRIPT = """
 element.addEventListener('click', event => {
@@ -150,7 +150,7 @@ def _bin(count: int, low: int, high: int) -> Sentence:
 def raw_rows(report: Report) -> str:
     """Return the first rows as they were read, for the choice of columns."""
     return "".join(
-        _section(_("Row {row}", row=number), "".join(_turn(name, value) for name, value in row.items()))
+        _section(_("Row {row}", row=number), "".join(turn_html(name, value) for name, value in row.items()))
         for number, row in zip(report["sample_rows"][:MAX_RAW_ROWS], report["sample"], strict=False)
     )
 
@@ -160,7 +160,7 @@ def conversations(preview: list[PreviewRow]) -> str:
     return "".join(
         _section(_head(row), "".join(map(_message, row["messages"])))
         if row["messages"]
-        else _section(_head(row), f"<div class='turn'>{_clipped(row['text'] or '')}</div>")
+        else _section(_head(row), f"<div class='turn'>{clipped_html(row['text'] or '')}</div>")
         for row in preview
     )
 
@@ -212,24 +212,12 @@ def _section(head: str, body: str) -> str:
     return f"<section class='sample'><h4>{escape(head)}</h4>{body}</section>"
 
 
-def _turn(name: str, text: str, role: str = "") -> str:
-    """Return one message of a conversation as HTML."""
-    return f"<div class='turn {escape(role)}'><b>{escape(name)}</b> {_clipped(text)}</div>"
-
-
 def _message(message: Message) -> str:
     """Return one message as HTML, and whether it is an answer that is not trained."""
     name = ROLE_WORDS.get(message["role"], message["role"])
     if not message.get("trained", True):
         name = _("{role} (read, not trained)", role=name)
-    return _turn(name, message["content"], message["role"])
-
-
-def _clipped(text: str) -> str:
-    """Return the first MAX_SHOWN characters as HTML, with the number of the others."""
-    more = len(text) - MAX_SHOWN
-    rest = n_("… and {count:,} more character", "… and {count:,} more characters", more)
-    return escape(text[:MAX_SHOWN]).replace("\n", "<br>") + (f" {escape(rest)}" if more > 0 else "")
+    return turn_html(name, message["content"], message["role"])
 
 
 def escape(value: object) -> str:
