@@ -1,12 +1,15 @@
 """Types, keyword arguments and wiring that many event listeners share."""
 
-from typing import Any
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import gradio as gr
 from gradio.blocks import Block
 
 Wiring = dict[str, Any]  # keyword arguments of one of Gradio's event listeners: fn, inputs, outputs, ...
 Values = dict[Block, Any]  # the values of an event's inputs, by component
+B = TypeVar("B", bound=Block)
 Updates = dict[Block, Any]  # what an event changes, by component: a value, or the component with other properties
 
 QUIET: Wiring = {"show_progress": "hidden"}  # no progress bar over the outputs
@@ -34,6 +37,12 @@ def ask_first(button: gr.Button, question: gr.Row, no_button: gr.Button) -> None
         pressed.click(
             lambda asks=asks: (gr.Button(visible=not asks), gr.Row(visible=asks)), None, [button, question], **QUIET
         )
+
+
+def show_by_choice(choice: gr.Radio | gr.Dropdown, shown: Mapping[B, Sequence[str]]) -> None:
+    """Let each block be seen while one of its values is chosen: in the browser, so that it is gone at once when another is."""
+    update = "values => ({__type__: 'update', visible: values.includes(chosen)})"
+    choice.change(None, choice, [*shown], js=f"chosen => {json.dumps([*shown.values()])}.map({update})", **QUIET)
 
 
 def asking(endpoint: str) -> str:

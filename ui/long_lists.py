@@ -10,6 +10,7 @@ import gradio as gr
 
 from adapters.library import adapter_names, read_some
 from common.language import Sentence, _
+from data.feedback import list_datasets
 from ui.events import QUIET
 from ui.messages import shown
 from ui.owner import owner_of
@@ -57,6 +58,12 @@ def titled_adapters(
     listed += [name for name in names if name in wanted and name not in listed]
     titles = {adapter.name: adapter.title for adapter in read_some(listed, owner)}
     return [(label(titles.get(name, name)), name) for name in listed]
+
+
+def dataset_choices(owner: str) -> list[Choice]:
+    """Return the data sets of `owner` as (name and what is in it, name)."""
+    found = list_datasets(owner)
+    return [(_("{name} ({counts})", name=one.name, counts=one.counts.words), one.name) for one in found]
 
 
 def how_many(count: int, words: Sentence) -> str:

@@ -5,14 +5,13 @@ import gradio as gr
 from adapters.library import adapter_names
 from common.errors import UserError
 from common.language import Sentence, _, n_
-from data.feedback import list_datasets
 from jobs.hf import end_job
 from runs import history
 from runs.history import EVERY_RUN, Deleted, RunFilter
 from runs.labels import Labels, labels_of, set_labels
 from runs.run import Run, find_run, list_runs
 from ui.events import QUIET, Wiring
-from ui.long_lists import TYPE_TO_FIND, Choice, find_while_typing, how_many, titled_adapters
+from ui.long_lists import TYPE_TO_FIND, Choice, dataset_choices, find_while_typing, how_many, titled_adapters
 from ui.messages import shown
 from ui.owner import owner_of, visitor_of
 from ui.toast import toast_updates
@@ -33,12 +32,7 @@ def lists(owner: str, run_id: str | None, wanted: RunFilter = EVERY_RUN, chosen:
         gr.Dropdown(choices, value=picked, info=how_many(len(runs), TYPE_TO_FIND)),
         *history_view.listed(owner, wanted, chosen, runs),
         gr.Dropdown(adapter_choices(owner, adapters), info=how_many(len(adapters), TYPE_TO_FIND)),
-        gr.Dropdown(
-            [
-                (_("{name} ({counts})", name=found.name, counts=found.counts.words), found.name)
-                for found in list_datasets(owner)
-            ]
-        ),
+        gr.Dropdown(dataset_choices(owner)),
     ]
 
 
