@@ -31,6 +31,7 @@ from models.messages import Message, check_messages
 MAX_ROWS = 100_000
 MAX_DATASETS = 50  # of one owner
 MAX_BYTES = 100_000_000  # of all data sets of one owner
+MAX_REJECTED = 20  # answers of one row, the last ones
 MAX_UNDO = 20  # changes of a data set that can be taken back, fewer large ones
 MAX_UNDO_BYTES = 2_000_000
 DEFAULT_NAME = "from-chat"
@@ -137,7 +138,7 @@ def keep_row(
     if source == DISLIKED:
         row["label"] = False
     elif worse:
-        row["rejected"] = worse
+        row["rejected"] = worse[-MAX_REJECTED:]
     return change_rows(name, {**dict.fromkeys(without), key: row}, owner)
 
 

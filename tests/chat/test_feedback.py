@@ -64,6 +64,8 @@ def test_bad_answers_and_pairs_are_rows_of_their_own_kinds_and_are_counted():
     assert pair == {"messages": TALK, "source": "picked", "key": "c", "rejected": ["worse"]}
     with pytest.raises(UserError, match="characters"):
         keep_row("mine", TALK, "edited", "e", rejected=["x" * 200_000])
+    keep_row("mine", TALK, "picked", "f", rejected=[str(number) for number in range(50)])
+    assert read_rows("mine")[-1]["rejected"] == [str(number) for number in range(30, 50)]
 
 
 def test_rows_written_by_hand_or_before_there_were_kinds_are_counted_as_training_takes_them():
