@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 TESTS_HOME = "STUDIO_TESTS_HOME"  # the variable that names the folder
 CACHES = "Library/Caches" if sys.platform == "darwin" else ".cache"
 # fixtures and modules of tests that take longer than a moment
-PROCESS = {"tiny_base", "embedded_base", "trainer", "subprocess", "torch", "transformers"}
+PROCESS = {"tiny_base", "embedded_base", "trainer", "subprocess", "torch", "transformers", "parse_documents"}
 # the same examples each time, and no file of those that failed
 hypothesis.settings.register_profile("studio", max_examples=50, derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("studio")

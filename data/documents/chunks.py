@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from io import StringIO
+from itertools import takewhile
 
 MAX_CHUNK_CHARACTERS = 1500
 MIN_CHUNK_CHARACTERS = 200
@@ -43,13 +44,20 @@ class Block:
 
 @dataclass(frozen=True)
 class Span:
-    """A part of a document's text, text[start:end], with the headings above it ("Guide > Install") and its page."""
+    """A part of a document's text, text[start:end], with the headings above all of it, from the top, and its first page."""
 
     start: int
     end: int
-    heading: str
+    headings: tuple[str, ...]
     page: int
-    rank: int = SECTION
+
+
+@dataclass(frozen=True)
+class _Piece(Span):
+    """A sentence, or a part of one that is too long: `rank` says how well a chunk begins with it."""
+
+    rank: int
+    is_heading: bool
 
 
 def clean(text: str) -> str:
@@ -60,22 +68,23 @@ def clean(text: str) -> str:
 
 def text_and_chunks(blocks: Iterable[Block], max_characters: int) -> tuple[str, list[Span], bool]:
     """Return the text of a document, its chunks, and whether the text was cut after `max_characters`."""
-    text, pieces, headings = StringIO(), list[Span](), list[tuple[int, str]]()
+    text, pieces, headings = StringIO(), list[_Piece](), list[tuple[int, str]]()
     size, is_below_heading = 0, False
     for block in blocks:
         if block.level:
             headings = [(level, title) for level, title in headings if level < block.level]
-            headings.append((block.level, " ".join(clean(block.title).split())))
+            headings.append((block.level, " ".join(clean(block.title).split())[:MAX_HEADING_CHARACTERS]))
         said = clean(block.text).strip("\n").rstrip()
         if not said.strip():
             continue
         gap = block.gap if size else ""
         room = max_characters - size - len(gap)
         size += text.write(gap)
-        path = " > ".join(title for _level, title in headings)[-MAX_HEADING_CHARACTERS:]
+        path = tuple(title for _level, title in headings)
         rank = INSIDE if is_below_heading or block.continues else SECTION if block.level else BLOCK
         for start, end, rest in sentences(said[: max(room, 0)]):
-            pieces.append(Span(size + start, size + end, path, block.page, INSIDE if rest else rank))
+            begins = INSIDE if rest else rank
+            pieces.append(_Piece(size + start, size + end, path, block.page, begins, block.level > 0))
             rank = SENTENCE
         size += text.write(said[: max(room, 0)])
         is_below_heading = block.level > 0
@@ -112,7 +121,7 @@ def _ends(text: str) -> Iterator[int]:
             yield mark.end()
 
 
-def _joined(pieces: list[Span]) -> list[Span]:
+def _joined(pieces: list[_Piece]) -> list[Span]:
     """Return the chunks of a document's sentences."""
     chunks: list[Span] = []
     first = 0
@@ -127,9 +136,18 @@ def _joined(pieces: list[Span]) -> list[Span]:
             after += 1
         else:
             best = (True, True, SECTION, len(pieces))
-        chunks.append(replace(pieces[first], end=pieces[best[-1] - 1].end))
+        inside = pieces[first : best[-1]]
+        paths = [piece.headings for piece in inside if not piece.is_heading] or [inside[-1].headings]
+        chunks.append(Span(start, inside[-1].end, _common(paths), inside[0].page))
         first = best[-1]
     is_short = len(chunks) > 1 and chunks[-1].end - chunks[-1].start < MIN_CHUNK_CHARACTERS
     if is_short and chunks[-1].end - chunks[-2].start <= MAX_CHUNK_CHARACTERS:
-        chunks[-2:] = [replace(chunks[-2], end=chunks[-1].end)]
+        path = _common([chunks[-2].headings, chunks[-1].headings])
+        chunks[-2:] = [replace(chunks[-2], end=chunks[-1].end, headings=path)]
     return chunks
+
+
+def _common(paths: list[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return what all paths of headings begin with."""
+    shared = takewhile(lambda titles: len(set(titles)) == 1, zip(*paths, strict=False))
+    return tuple(titles[0] for titles in shared)

@@ -20,6 +20,7 @@ MAX_UNPACKED_BYTES = 500 * 2**20  # of all zips
 MAX_ENTRIES = 10_000  # of a folder or a zip, documents or not
 SUFFIXES = (".pdf", ".docx", ".md", ".markdown", ".html", ".htm", ".txt")
 ZIP = ".zip"
+UTF_8 = 0x800  # the flag of a zip's member whose name is UTF-8
 TOO_LARGE = _("It is larger than {size:,} MB.", size=MAX_DOCUMENT_BYTES // 2**20)
 DAMAGED = _("It is damaged.")
 
@@ -38,7 +39,7 @@ def gather(
     """Return the documents in `paths`, at most MAX_DOCUMENTS, and a sentence on each thing that is left out.
 
     Zips are unpacked into the folder `opened`. Links, hidden files and other kinds of files in a folder or zip are no documents.
-    Setting `stop` ends it early.
+    Raises UserError when `stop` is set.
     """
     found = _Gathering(opened, stop)
     for path in paths:
@@ -53,6 +54,8 @@ def gather(
             found.notes.append(left_out(path.name, _("Documents are {kinds} files.", kinds=kinds)))
         elif found.takes(path.name, path.stat().st_size):
             found.add(path.name, path)
+    if stop and stop.is_set():
+        raise UserError(_("Stopped."), _("Nothing was kept."))
     if found.too_many:
         words = n_("{count:,} document is left out.", "{count:,} documents are left out.", found.too_many)
         found.notes.append(joined([words, _("At most {most:,} are read at once.", most=MAX_DOCUMENTS)]))
@@ -67,6 +70,14 @@ def left_out(name: str, reason: str) -> Sentence:
 def shown(place: str) -> str:
     """Return the end of a path as it may be shown: on one line, without control characters."""
     return as_title(place[-MAX_TITLE_CHARACTERS:]) or "-"
+
+
+def _as_korean(name: str) -> str:
+    """Return a name that Windows in Korea wrote into a zip, which zipfile takes for one of an old PC; any other as it is."""
+    try:
+        return name.encode("cp437").decode("euc_kr")
+    except UnicodeError:
+        return name
 
 
 @dataclass
@@ -119,7 +130,8 @@ class _Gathering:
         others = 0
         try:
             with open_zip(archive, MAX_ENTRIES, "") as source:
-                for place, member in files_of(source, "").items():
+                for name, member in files_of(source, "").items():
+                    place = name if member.flag_bits & UTF_8 else _as_korean(name)
                     is_hidden = any(part.startswith((".", "__MACOSX")) for part in place.split("/"))
                     if is_hidden or Path(place).suffix.lower() not in SUFFIXES:
                         others += 1

@@ -50,7 +50,8 @@ class _Page:
         self._parts: list[str] = []  # of the block that is read
         self._skipped = self._cells = self._pre = 0  # how many elements of a kind are open; all below a skipped one are
         self._mark = ""  # of an item of a list
-        self._is_row = self._was_line = False
+        self._is_row = False
+        self._last = ""  # what the block before was: an item, a row, or neither
 
     def taken(self) -> list[Block]:
         """Return the blocks that are complete, once."""
@@ -87,7 +88,7 @@ class _Page:
 
     def data(self, text: str) -> None:
         """Take a text."""
-        if not self._skipped:
+        if not self._skipped and (self._parts or self._pre or text.strip()):
             self._parts.append(text if self._pre else _WHITE.sub(" ", text))
 
     def close(self) -> None:
@@ -102,9 +103,9 @@ class _Page:
             text = "\n".join(" ".join(line.split()) for line in text.split("\n")).strip()
         if not text.strip():
             return
-        is_line = bool(self._mark) or self._is_row
-        self._blocks.append(Block(self._mark + text, text, level, gap="\n" if is_line and self._was_line else "\n\n"))
-        self._mark, self._was_line = "", is_line
+        kind = "item" if self._mark else "row" if self._is_row else ""
+        self._blocks.append(Block(self._mark + text, text, level, gap="\n" if kind and kind == self._last else "\n\n"))
+        self._mark, self._last = "", kind
 
 
 def _is_hidden(attributes: Mapping[str, str]) -> bool:

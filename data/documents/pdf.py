@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from common.errors import UserError
 from common.language import Sentence, _, n_
 from data.documents.chunks import Block, clean
+from data.documents.gather import DAMAGED
 
 if TYPE_CHECKING:
     from pypdf import PageObject, PdfReader
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 MAX_PAGES = 1000
 MAX_HEADINGS = 100  # on a page
 MAX_NUMBER = 12  # characters before a heading's words on its page
+LOOSE = re.compile(r"(?<=[가-힣]) (?=[.,!?])")  # in many Korean PDFs marks stand alone
+EDGE_LINES = 3  # at the top and at the bottom of a page
 MIN_REPEATS = 3  # of a line that is the head or the foot of pages
 ENDS = re.compile(r"""[.!?:;…。！？]["'”’»」』)\]]{0,3}$""")
 SHORT_LINE = 0.8  # of the usual length: a line that ends a sentence there ends the paragraph
@@ -42,15 +45,17 @@ def pdf_blocks(path: Path, notes: list[Sentence]) -> Iterator[Block]:
             notes.append(_("Only its first {count:,} pages are read.", count=MAX_PAGES))
     if broken := pages.count(None):
         notes.append(n_("{count:,} page cannot be read.", "{count:,} pages cannot be read.", broken))
+    if broken == len(pages):
+        raise UserError(DAMAGED)
     if not any(pages):
         raise UserError(_("There is no text in it."), _("Are its pages pictures? Recognise their text first (OCR)."))
-    heads, feet = (_repeated([page[place] for page in pages if page]) for place in (0, -1))
+    edges = _repeated([page[:EDGE_LINES] + page[-EDGE_LINES:] for page in pages if page])
     is_open = False  # the last sentence of the page before
     for number, lines in enumerate(pages, 1):
         lines = list(lines or [])
-        while lines and _form(lines[0]) in heads:
+        while lines and _form(lines[0]) in edges:
             del lines[0]
-        while lines and _form(lines[-1]) in feet:
+        while lines and _form(lines[-1]) in edges:
             del lines[-1]
         for block in _paragraphs(lines, headings.get(number, []), number):
             yield replace(block, gap="\n", continues=True) if is_open and not block.level else block
@@ -66,7 +71,8 @@ def _lines_of(page: "PageObject") -> list[str] | None:
         raise
     except Exception:  # whatever pypdf raises for one damaged page among others
         return None
-    return [line.strip() for line in text.strip().split("\n")] if text.strip() else []
+    lines = [" ".join(line.split()) for line in text.split("\n")]
+    return [LOOSE.sub("", line) for line in lines] if any(lines) else []
 
 
 def _headings(reader: "PdfReader") -> dict[int, list[tuple[int, str]]]:
@@ -89,10 +95,10 @@ def _headings(reader: "PdfReader") -> dict[int, list[tuple[int, str]]]:
     return found
 
 
-def _repeated(lines: list[str]) -> set[str]:
-    """Return the lines, with "0" for numbers, that stand on half of the pages."""
-    counts = Counter(map(_form, lines))
-    return {line for line, times in counts.items() if times >= max(MIN_REPEATS, len(lines) / 2)}
+def _repeated(pages: list[list[str]]) -> set[str]:
+    """Return the lines, with "0" for numbers, that stand on half of the pages or more, and the empty one."""
+    counts = Counter(form for lines in pages for form in set(map(_form, lines)))
+    return {form for form, times in counts.items() if times >= max(MIN_REPEATS, len(pages) / 2)} | {""}
 
 
 def _form(line: str) -> str:

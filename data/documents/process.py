@@ -15,7 +15,7 @@ from common.child import Tell, answer_parent, bound_memory, bound_time
 from common.errors import UserError
 from common.files import write_text
 from common.language import Sentence, _, joined
-from data.documents.chunks import text_and_chunks
+from data.documents.chunks import MAX_HEADING_CHARACTERS, text_and_chunks
 from data.documents.gather import left_out
 from data.documents.html import html_blocks
 from data.documents.markdown import markdown_blocks
@@ -79,8 +79,8 @@ def _read(path: Path, name: str, folder: Path, done: list[Outcome]) -> Outcome:
     write_text(folder / "texts" / f"{sum(outcome['chunks'] > 0 for outcome in done)}.txt", text)
     with open(folder / "chunks.jsonl", "a", encoding="utf-8") as file:
         for one in spans:
-            said = text[one.start : one.end]
-            chunk = Chunk(document=name, start=one.start, end=one.end, heading=one.heading, text=said, page=one.page)
+            said, heading = text[one.start : one.end], " > ".join(one.headings)[-MAX_HEADING_CHARACTERS:]
+            chunk = Chunk(document=name, start=one.start, end=one.end, heading=heading, text=said, page=one.page)
             file.write(json.dumps(chunk, ensure_ascii=False) + "\n")
         end = file.tell()
     notes = [_("'{name}': {note}", name=name, note=note) for note in notes]

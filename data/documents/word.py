@@ -33,25 +33,25 @@ def word_blocks(path: Path, notes: list[Sentence]) -> Iterator[Block]:
 
     document = Document(str(path))
     levels = _heading_levels(document.styles)
+    lists = {style.style_id for style in document.styles if style.element.find(ITEM) is not None}
     body = document.element.body
     for fallback in list(body.iter(FALLBACK)):
         fallback.getparent().remove(fallback)
-    was_line = False
+    last = ""  # what the block before was: an item, a row, or neither
     for one in body.iter(PARAGRAPH, ROW):
         if next(one.iterancestors(PARAGRAPH, ROW), None) is not None:  # its text is said with that one's
             continue
+        level = 0
         if one.tag == ROW:
             cells = [cell for cell in one.iter(CELL) if next(cell.iterancestors(ROW)) is one]
-            text, level = " | ".join(" ".join(_text_of(cell).split()) for cell in cells), 0
+            text, kind = " | ".join(" ".join(_text_of(cell).split()) for cell in cells), "row"
         else:
-            style = one.find(STYLE)
-            text, level = _text_of(one).strip(), levels.get("" if style is None else style.get(VALUE), 0)
-        is_item = one.tag == PARAGRAPH and not level and one.find(ITEM) is not None
-        is_line = one.tag == ROW or is_item
-        yield Block(
-            f"- {text}" if is_item and text else text, text, level, gap="\n" if is_line and was_line else "\n\n"
-        )
-        was_line = is_line
+            style = "" if one.find(STYLE) is None else one.find(STYLE).get(VALUE)
+            text, level = _text_of(one).strip(), levels.get(style, 0)
+            kind = "item" if not level and (one.find(ITEM) is not None or style in lists) else ""
+        gap = "\n" if kind and kind == last else "\n\n"
+        yield Block(f"- {text}" if kind == "item" and text else text, text, level, gap=gap)
+        last = kind
 
 
 def _heading_levels(styles: "Styles") -> dict[str, int]:
