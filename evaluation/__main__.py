@@ -18,21 +18,20 @@ python -m evaluation test-sets delete ID
 
 import argparse
 import sys
-import time
 from collections.abc import Iterable
 from dataclasses import fields, replace
 
 from adapters.library import find_adapter
 from common.command_line import add_job, printable, run_job
 from common.language import _, joined, n_, said
-from common.words import duration
 from data.settings import DataSettings
 from data.test_sets import delete_test_set, keep_test_set, list_test_sets
 from evaluation import harness
 from evaluation.config import ADAPTER, BASE, FEW_SHOT, EvaluationConfig
+from evaluation.follow import count_of, follow, say_end
 from evaluation.model_judge import PROMPT_FILE, find_judge, judge_evaluation, judge_prompt
 from evaluation.results import Line
-from evaluation.run import Evaluation, Progress, candidate_title, find_evaluation, list_evaluations, read_progress
+from evaluation.run import Evaluation, candidate_title, find_evaluation, list_evaluations, read_progress
 from evaluation.scores import SCORES
 from evaluation.start import (
     DEFAULT_TEST_SETS,
@@ -46,8 +45,6 @@ from evaluation.start import (
 from evaluation.table import compare, read_table, rows_that_differ
 from models.hub.client import token_of
 
-POLL_SECONDS = 0.5
-SHOW_SECONDS = 10.0
 SHOWN_CHARACTERS = 300  # of a question or an answer
 
 
@@ -132,33 +129,9 @@ def _run(options: argparse.Namespace) -> int:
 def _follow(evaluation: Evaluation) -> int:
     """Print what an evaluation does until it ends, and its scores; return 0 unless it failed. Ctrl-C stops it."""
     print(_("Evaluation {name} in {folder}", name=evaluation.id, folder=str(evaluation.folder)), flush=True)
-    try:
-        progress = _watch(evaluation)
-    except KeyboardInterrupt:
-        print(_("Stopping ..."), flush=True)
-        request_stop(evaluation)
-        progress = _watch(evaluation)
+    progress = follow(evaluation)
     _print_table(read_table(evaluation), evaluation)
-    print(printable(f"{progress.status}. {joined([progress.message, progress.hint])}".strip()))
-    if progress.status in ("failed", "interrupted"):
-        print(_("The log is {file}", file=str(evaluation.log_file)))
-    return 0 if progress.status in ("done", "stopped") else 1
-
-
-def _watch(evaluation: Evaluation) -> Progress:
-    """Print what the evaluation does until it ends, counts every SHOW_SECONDS; return its last progress."""
-    activity, shown_at = "", 0.0
-    while True:
-        progress = read_progress(evaluation)
-        if not progress.is_running:
-            return progress
-        if progress.activity != activity or time.monotonic() - shown_at > SHOW_SECONDS:
-            count = f"{progress.done:,}/{progress.total:,}" if progress.total else ""
-            seconds = progress.eta_seconds
-            left = _("about {time} left", time=duration(seconds)) if seconds is not None else ""
-            print(printable(joined([progress.activity, count, left], "  ")), flush=True)
-            activity, shown_at = progress.activity, time.monotonic()
-        time.sleep(POLL_SECONDS)
+    return say_end(evaluation, progress)
 
 
 def _print_table(lines: Iterable[Line], evaluation: Evaluation) -> None:
@@ -187,9 +160,12 @@ def _list(options: argparse.Namespace) -> int:
     """Print a line for each evaluation."""
     for evaluation in list_evaluations():
         progress = read_progress(evaluation)
-        part = f"{progress.done:,}/{progress.total:,}" if progress.total else ""
         title = evaluation.config().title
-        print(printable(f"{evaluation.id:40} {progress.status:12} {part:14} {title}  {progress.message}".rstrip()))
+        print(
+            printable(
+                f"{evaluation.id:40} {progress.status:12} {count_of(progress):14} {title}  {progress.message}".rstrip()
+            )
+        )
     return 0
 
 

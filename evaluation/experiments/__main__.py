@@ -14,7 +14,6 @@ python -m evaluation.experiments notes | settle CLAIM | verdicts ID
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 from common.command_line import add_job, printable, run_job
@@ -27,10 +26,9 @@ from evaluation.experiments.config import ExperimentConfig
 from evaluation.experiments.experiment import Experiment, find_experiment, list_experiments
 from evaluation.experiments.settling import add_note_jobs
 from evaluation.experiments.start import add_seeds, delete_experiment, resume, start
-from evaluation.run import Progress, read_progress
+from evaluation.follow import count_of, follow, say_end
+from evaluation.run import read_progress
 from evaluation.start import request_stop
-
-POLL_SECONDS = 1.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,44 +64,22 @@ def _start(options: argparse.Namespace) -> int:
 def _follow(experiment: Experiment) -> int:
     """Print what an experiment does until it ends; return 0 unless it failed. Ctrl-C stops it."""
     print(_("Experiment {name} in {folder}", name=experiment.id, folder=str(experiment.folder)), flush=True)
-    try:
-        progress = _watch(experiment)
-    except KeyboardInterrupt:
-        print(_("Stopping ..."), flush=True)
-        request_stop(experiment)
-        progress = _watch(experiment)
-    print(printable(f"{progress.status}. {joined([progress.message, progress.hint])}".strip()))
-    if progress.status in ("failed", "interrupted"):
-        print(_("The log is {file}", file=str(experiment.log_file)))
-    return 0 if progress.status in ("done", "stopped") else 1
-
-
-def _watch(experiment: Experiment) -> Progress:
-    """Print what the experiment does until it ends; return its last progress."""
-    before = ""
-    while True:
-        progress = read_progress(experiment)
-        if not progress.is_running:
-            return progress
-        count = f"{progress.done:,}/{progress.total:,}" if progress.total else ""
-        seconds = progress.eta_seconds
-        left = _("about {time} left", time=duration(seconds)) if seconds is not None else ""
-        if (line := joined([progress.activity, count], "  ")) != before:
-            print(printable(joined([line, left], "  ")), flush=True)
-            before = line
-        time.sleep(POLL_SECONDS)
+    return say_end(experiment, follow(experiment))
 
 
 def _list(options: argparse.Namespace) -> int:
     """Print a line for each experiment."""
     for experiment in list_experiments():
         progress = read_progress(experiment)
-        count = f"{progress.done:,}/{progress.total:,}" if progress.total else ""
         try:
             title = experiment.config().title
         except UserError as error:
             title = error.message
-        print(printable(f"{experiment.id:40} {progress.status:12} {count:10} {title}  {progress.message}".rstrip()))
+        print(
+            printable(
+                f"{experiment.id:40} {progress.status:12} {count_of(progress):10} {title}  {progress.message}".rstrip()
+            )
+        )
     return 0
 
 

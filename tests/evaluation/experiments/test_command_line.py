@@ -20,7 +20,7 @@ def ended_at_once(monkeypatch) -> None:
 
     monkeypatch.setattr("evaluation.start.start_process", start_process)
     monkeypatch.setattr("evaluation.experiments.start.start_process", start_process)
-    monkeypatch.setattr("evaluation.experiments.__main__.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("evaluation.follow.POLL_SECONDS", 0.01)
 
 
 def test_a_file_of_settings_starts_one_that_is_listed_shown_continued_and_deleted(tmp_path, capsys):
