@@ -76,11 +76,13 @@ def test_a_candidate_that_is_right_more_often_is_better_than_the_first_and_notes
     assert ("choice_accuracy", "base") not in lines, "there was nothing to choose from"
 
 
-def test_questions_of_a_teacher_are_said_and_who_was_trained_on_rows_of_the_same_teacher(tmp_path):
+def test_questions_of_a_teacher_are_said_and_who_was_trained_on_rows_of_the_same_teacher():
     items = [{**item, "teacher": "qwen"} if item["number"] <= 30 else item for item in ITEMS]
     taught = {"made": [{"teacher": "qwen", "recipe": "", "version": "", "licence": "", "rows": 200, "edited": 0}]}
+    (adapters_folder() / "a").mkdir(parents=True)
     write_json(adapters_folder() / "a" / "metrics.json", taught)
     write_json(adapters_folder() / "a" / "adapter_config.json", {"base_model_name_or_path": "embedded"})
+    (adapters_folder() / "a" / "adapter_model.safetensors").touch()
     right = {"base": range(1, 11), "adapter:a": range(1, 36), "adapter:gone": range(1, 2)}
     evaluation = make_whole("one", right, asked=items)
     write_table(evaluation)
