@@ -70,7 +70,7 @@ KEYS = tuple(re.compile(pattern) for pattern in SECRETS.values())
 
 def check_row(row: MadeRow, passage: str, config: MakingConfig) -> list[str]:
     """Return what may be wrong with a row that was made of `passage`; "" where it was made of none."""
-    messages = [{**one, "content": one["content"][:MAX_CHECKED_CHARACTERS]} for one in row["messages"]]
+    messages = [Message(role=one["role"], content=one["content"][:MAX_CHECKED_CHARACTERS]) for one in row["messages"]]
     found = ["personal"] * any(tells_of_people(one["content"]) for one in messages)
     if config.recipe == "label":  # the text is not made, and the label is one of those that were given
         return found

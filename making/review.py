@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 from common.errors import UserError
 from common.files import append_json_line, read_json_lines, read_object, write_json
@@ -176,7 +176,7 @@ def _checked(messages: list[Message], rows: Sequence[MadeRow]) -> list[Message]:
 
 def _kept(row: ReviewRow) -> Row:
     """Return the row of a data set."""
-    origin: Origin = row.made["made"]
+    origin = row.made["made"]
     if row.is_edited:
-        origin = cast(Origin, {**origin, "edited": True})
+        origin = Origin(**{**origin, "edited": True})
     return {"messages": row.messages, "source": SOURCE, "key": row.key, "made": origin}
