@@ -98,7 +98,11 @@ def _check_source(dataset: DataSet, is_private: bool) -> None:
         with in_words(source.repo_id):
             client(False).auth_check(source.repo_id, repo_type="dataset")
     except UserError as error:
-        words = _("'{name}' was downloaded from {repo}, which is not public.", name=dataset.name, repo=source.repo_id)
+        words = _(
+            "The dataset '{name}' was downloaded from {repo}, which is not public.",
+            name=dataset.name,
+            repo=source.repo_id,
+        )
         by = _("It was downloaded by {account}.", account=source.by) if source.by else ""
         hint = _("Push it as private, or have the owner of that repository make it public first.")
         raise UserError(joined([words, by]), hint) from error
