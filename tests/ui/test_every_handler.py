@@ -134,6 +134,7 @@ def test_odd_values_are_never_a_bug_of_the_adapters_handlers(page, caplog, word)
         "search_mine",
         "import_adapter",
     }
+    names |= {"plan_dataset_push", "push_dataset", "pull_dataset"}
     names |= {"on_card", "on_load", "on_line", "import_conversation", "on_refresh", "models", "new_conversation"}
     names |= {"evaluation_lists", "show_evaluation", "stop_evaluation", "resume_evaluation", "delete_evaluation"}
     names |= {"differing_rows", "compare_evaluations", "evaluation_table", "keep_test_set", "delete_test_set"}

@@ -24,6 +24,7 @@ from ui.chat.settings import NAMED_FIELDS, name_of
 from ui.chat.store import Kept
 from ui.chat.updates import at_rest
 from ui.chat.view import title_of
+from ui.datasets import build_datasets
 from ui.events import QUIET, Updates, Values, Wiring
 from ui.long_lists import find_while_typing
 from ui.messages import shown
@@ -46,6 +47,7 @@ def build_chat_tab(browser_key: gr.BrowserState, kept: Kept, engine: Engine) -> 
         parts, layout = lay_out_conversations(), lay_out(kept)
         with layout.side:
             data_parts = lay_out_data()
+            build_datasets(browser_key, data_parts.name_box)
     engines = Engines(engine, remote_engine())
     handlers = ChatHandlers(layout, browser_key, engines)
     inputs, outputs = handlers.inputs(), handlers.outputs()
