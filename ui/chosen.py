@@ -1,6 +1,6 @@
-"""The choice of what is shown, with the button that deletes it, and the timer: for an evaluation and for an experiment.
+"""The choice of what is shown, with the button that deletes it, and the timer: for evaluations, experiments and made sets.
 
-Either runs in a process of its own and does not depend on an open page: while the shown one is under way, a timer asks whether
+Each runs in a process of its own and does not depend on an open page: while the shown one is under way, a timer asks whether
 its files have changed, also after a reload. Every handler looks it up anew for the caller's owner.
 """
 
@@ -16,6 +16,7 @@ from common.files import stamps
 from common.language import Sentence, _, current_language
 from evaluation.experiments.experiment import Experiment
 from evaluation.run import Background, Evaluation, read_progress
+from making.made import MadeSet
 from runs.run import settings_written_at
 from ui.events import QUIET, Wiring, ask_first, asking
 from ui.long_lists import Choice, find_while_typing, first_and_picked
@@ -23,7 +24,8 @@ from ui.messages import shown
 from ui.owner import owner_of
 
 TICK_SECONDS = 1.0
-T = TypeVar("T", bound=Background)  # an evaluation, or an experiment
+Titled = Evaluation | Experiment | MadeSet
+T = TypeVar("T", bound=Background)  # one of these
 
 
 @dataclass
@@ -66,7 +68,7 @@ def build_chosen(label: Sentence) -> Chosen:
     return Chosen(dropdown, delete_button, question, delete_yes)
 
 
-def title_of(one: Evaluation | Experiment) -> str:
+def title_of(one: Titled) -> str:
     """Return what it is called; its id where its settings cannot be read."""
     try:
         return one.config().title or one.id
@@ -74,10 +76,10 @@ def title_of(one: Evaluation | Experiment) -> str:
         return one.id
 
 
-def dated_choices(listed: Iterable[Evaluation | Experiment], typed: str, picked: object) -> list[Choice]:
+def dated_choices(listed: Iterable[Titled], typed: str, picked: object) -> list[Choice]:
     """Return the first that match `typed`, and the picked one, as (title and local time of the start, id)."""
 
-    def label(one: Evaluation | Experiment) -> str:
+    def label(one: Titled) -> str:
         started = time.localtime((settings_written_at(one.folder) or 0) / 1e9)
         return f"{title_of(one)} · {time.strftime('%Y-%m-%d %H:%M', started)}"
 

@@ -5,9 +5,8 @@ import time
 
 from common.language import Sentence, _, joined
 from common.words import duration
-from evaluation.experiments.experiment import Experiment
-from evaluation.run import Evaluation, Status, read_progress
-from ui.chosen import title_of
+from evaluation.run import Status, read_progress
+from ui.chosen import Titled, title_of
 from ui.messages import hint_html
 
 FRESH_SECONDS = 3600
@@ -20,8 +19,8 @@ ENDS: dict[Status, Sentence] = {
 }
 
 
-def progress_html(one: Evaluation | Experiment, label: Sentence, running: Sentence) -> str:
-    """Return what an evaluation or an experiment does now, with its bar, which is called `label`.
+def progress_html(one: Titled, label: Sentence, running: Sentence) -> str:
+    """Return what an evaluation, an experiment or a made set does now, with its bar, which is called `label`.
 
     `running` is the word for its status while it runs. Its root has the class `run-alive`, which puts it first on a phone, while
     it is under way and for a while after its end.

@@ -3,7 +3,6 @@
 The check runs in a process of its own, so that the app imports no torch for it; the preview shows exactly what is trained.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +13,13 @@ from common.language import _
 from data import kinds
 from data.report import Report
 from runs.forecast.estimate import EXAMPLE_FACTS
-from ui.events import QUIET
+from ui.events import show_by_choice
+from ui.making.form import MakingForm
+from ui.making.form import build_form as build_making_form
 from ui.messages import hint_html
 from ui.owner import on_space
 from ui.train import report_view
-from ui.train.form_values import CHAT, EXAMPLE_DATA, HUB, PASTE, UPLOAD
+from ui.train.form_values import CHAT, EXAMPLE_DATA, HUB, MADE, PASTE, UPLOAD
 from ui.train.report_view import found_in_one_line
 from ui.train.settings_form import field_id, settings_inputs
 
@@ -46,6 +47,7 @@ class DataForm:
     """The inputs of the source by name, and the components of the report."""
 
     inputs: dict[str, Any]
+    making: MakingForm
     check_button: gr.Button
     stop_button: gr.Button
     found_html: gr.HTML
@@ -68,7 +70,7 @@ class DataForm:
 
 def build_data_form() -> DataForm:
     """Lay out the source, what was found in it, and the preview."""
-    inputs = _build_source()
+    inputs, making = _build_source()
     with gr.Row(elem_classes="found"):
         found_html = gr.HTML(example_found(), elem_id="found")
         stop_button = gr.Button(_("Stop the check"), size="sm", min_width=120, scale=0, visible=False)
@@ -90,6 +92,7 @@ def build_data_form() -> DataForm:
         preview_html = gr.HTML(preview(None, CONVERSATIONS), elem_classes="preview")
     return DataForm(
         inputs,
+        making,
         check_button,
         stop_button,
         found_html,
@@ -105,14 +108,15 @@ def build_data_form() -> DataForm:
     )
 
 
-def _build_source() -> dict[str, Any]:
-    """Lay out the choice of the source, and the input of each; return the inputs by name."""
+def _build_source() -> tuple[dict[str, Any], MakingForm]:
+    """Lay out the choice of the source, and the input of each; return the inputs by name, and the form that makes rows."""
     sources = [
         (_("Example: a study coach"), EXAMPLE_DATA),
         (_("Upload a file"), UPLOAD),
         (_("Paste"), PASTE),
         (_("Hugging Face dataset"), HUB),
         (_("My data"), CHAT),
+        (_("Make from documents"), MADE),
     ]
     kind_radio = gr.Radio(
         sources,
@@ -143,13 +147,11 @@ def _build_source() -> dict[str, Any]:
     rated = _("Answers that you rated or corrected in the chat, and rows that were made.")
     own = _("One of your datasets")
     chat_dropdown = gr.Dropdown([], label=own, info=rated, visible=False, allow_custom_value=True)
-    # in the browser: what belongs to one source is gone at once when another is chosen
-    kinds_of_boxes = json.dumps([UPLOAD, PASTE, HUB, CHAT])
-    shown = f"kind => {kinds_of_boxes}.map(one => ({{__type__: 'update', visible: one === kind}}))"
-    boxes = [data_file, paste_box, hub_box, chat_dropdown]
-    kind_radio.change(None, kind_radio, boxes, js=shown, **QUIET)
+    making = build_making_form()
+    boxes = {data_file: [UPLOAD], paste_box: [PASTE], hub_box: [HUB], chat_dropdown: [CHAT], making.column: [MADE]}
+    show_by_choice(kind_radio, boxes)
     inputs: dict[str, Any] = {"data_kind": kind_radio, "data_file": data_file, "data_paste": paste_box}
-    return {**inputs, "data_hub": hub_box, "data_chat": chat_dropdown}
+    return {**inputs, "data_hub": hub_box, "data_chat": chat_dropdown}, making
 
 
 def build_data_options() -> dict[str, Any]:

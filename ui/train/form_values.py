@@ -1,8 +1,8 @@
 """From the values of the form to a config and back, by the names of the inputs, without components.
 
 Inputs beside the fields of TrainConfig: `data_kind` says which of `data_file`, `data_paste`, `data_hub` and `data_chat` holds the
-data; `data_mix` names the files of `data_file` with their shares, and more data sets. `text_file` or `text_hub` holds the text of
-stage 1, `eval_file` or `eval_hub` the held-out rows.
+data (MADE: none yet, rows are being made); `data_mix` names the files of `data_file` with their shares, and more data sets.
+`text_file` or `text_hub` holds the text of stage 1, `eval_file` or `eval_hub` the held-out rows.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from ui.named import FieldError, checked_base, checked_hub_id, uploads_folder
 
 FormValues = dict[str, Any]  # what the inputs hold, by name; or only some of them, changed
 
-KINDS = EXAMPLE_DATA, UPLOAD, PASTE, HUB, CHAT = ("example", "upload", "paste", "hub", "chat")  # of data
+KINDS = EXAMPLE_DATA, UPLOAD, PASTE, HUB, CHAT, MADE = ("example", "upload", "paste", "hub", "chat", "made")  # of data
 FORM_ONLY = ("data_kind", "data_file", "data_mix", "data_paste", "data_hub", "data_chat")
 FORM_ONLY += ("text_file", "text_hub", "eval_file", "eval_hub")
 MAX_KEPT_FILES = 5  # of one owner's pasted texts and copied uploads
@@ -106,6 +106,8 @@ def check_given(values: FormValues) -> None:
         raise FieldError("data", _("Nothing was pasted."), _("Paste JSON lines, a table, or plain text."))
     if kind == HUB and not data_sets((values["data_hub"] or "").strip()):
         raise FieldError("data", _("No dataset was named."), _("IDs look like owner/name."))
+    if kind == MADE:
+        raise FieldError("data", _("No made rows are used yet."), _("Make rows, look at them, then use them."))
     if kind == CHAT and not values["data_chat"]:
         raise FieldError(
             "data", _("None of your datasets was chosen."), _("Rate or correct answers in the Chat tab first.")

@@ -30,6 +30,7 @@ from ui.train.form_values import FormValues, form_config, form_values
 from ui.train.history_events import lists, own_run, wire_history
 from ui.train.history_view import run_filter
 from ui.train.jobs_events import follow_jobs, stop_job, wire_jobs
+from ui.train.made_events import wire_made
 from ui.train.plan_events import check_init_adapter, checked_start, is_untouched_example, wire_plan
 from ui.train.run_downloads import wire_downloads
 from ui.train.tab import IDLE_TICK_SECONDS, TrainTab
@@ -54,6 +55,7 @@ def wire(tab: TrainTab) -> tuple[Wiring, Wiring, Wiring]:
     wire_jobs(tab, tab.jobs, picked)
     wire_restore(tab.restore, tab.browser_key, tab.lists, lists, [tab.to_run, picked])
     wire_downloads(tab)
+    wire_made(tab).success(None, js=STAY, **QUIET).then(None, js=SHOW_RUN, **QUIET)
     return _refresh(tab), wire_memory(tab, plan), plan
 
 

@@ -14,6 +14,7 @@ from models.hardware import find_gpus
 from runs.presets import DEFAULT
 from ui.downloads import build_download
 from ui.events import QUIET, Wiring
+from ui.making.panel import MadePanel, build_made_panel
 from ui.steps import build_step
 from ui.toast import Toast, build_toast
 from ui.train.backup_section import BackupForm, RestoreForm, build_backup_form, build_restore_form
@@ -97,6 +98,8 @@ class TrainTab:
     tabs: gr.Tabs
     view: RunView
     history: HistoryView
+    made_tab: gr.Tab
+    made: MadePanel
     toast: Toast
     restore: RestoreForm
     download: gr.DownloadButton
@@ -167,6 +170,8 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
                 with gr.Tab(_("All runs"), id="history") as history_tab:
                     history = build_history_view(history_tab)
                     restore = build_restore_form()
+                with gr.Tab(_("Made rows"), id="made", visible=False) as made_tab:
+                    made = build_made_panel()
             toast = build_toast()
     return TrainTab(
         browser_key,
@@ -180,6 +185,8 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
         tabs,
         view,
         history,
+        made_tab,
+        made,
         toast,
         restore,
         download=build_download("download-made"),
