@@ -1,5 +1,6 @@
 """The form for made rows: what is made, from what, and who writes it; and the config that it makes."""
 
+import html
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -19,6 +20,7 @@ from ui.long_lists import Choice, titled_adapters
 from ui.named import checked_base, checked_hub_id
 from ui.owner import on_space
 
+MADE_ROWS = "made-rows"  # their id in the page
 ANY_PROVIDER = f"{PROVIDER}auto"
 FILE_TYPES = [".pdf", ".docx", ".md", ".html", ".htm", ".txt", ".zip"]
 MAX_LINES_CHARACTERS, MAX_KEY_CHARACTERS = 200_000, 4_000
@@ -53,6 +55,8 @@ class MakingForm:
 def build_form() -> MakingForm:
     """Lay out the form, hidden until its source is chosen."""
     with gr.Column(visible=False, elem_classes="making") as column:
+        link = html.escape(_("Rows that were made before"))
+        gr.HTML(f"<a href='#{MADE_ROWS}'>{link}</a>", elem_classes="to-made")
         inputs = _build_recipe()
         teacher, key_box, teacher_html = _build_teacher()
         inputs |= teacher

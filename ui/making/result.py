@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from common.errors import UserError
+from common.files import is_file
 from common.language import _
 from evaluation.run import UNDER_WAY, read_progress
 from making.made import MadeSet, find_made, list_made
@@ -24,7 +25,7 @@ class MadeView:
     status_html: gr.HTML
     stop_button: gr.Button
     resume_button: gr.Button
-    rows_of: gr.Textbox  # the id of the set that is shown, once there are rows
+    rows_of: gr.Textbox  # "" while there are no rows; changes when what was found in them may have
 
     @property
     def status_outputs(self) -> list:
@@ -63,8 +64,9 @@ def status_views(made: MadeSet | None) -> list:
     """Return updates for `MadeView.status_outputs`."""
     if made is None:
         return [hint_html(EMPTY, "hint nothing-yet"), ""]
-    has_rows = made.rows_file.exists() and made.rows_file.stat().st_size > 0
-    return [progress_html(made, _("Progress of the making"), _("Making rows")), made.id if has_rows else ""]
+    has_rows = is_file(made.rows_file) and made.rows_file.stat().st_size > 0
+    rows_of = f"{made.id} {read_progress(made).status}" if has_rows else ""
+    return [progress_html(made, _("Progress of the making"), _("Making rows")), rows_of]
 
 
 def render(made: MadeSet | None) -> list:

@@ -15,7 +15,7 @@ from making.review import Decision, ReviewRow, decide, read_review, undo
 from models.messages import Message
 from ui.events import QUIET, Wiring
 from ui.long_lists import Choice
-from ui.making.result import own_made
+from ui.making.result import MadeView, own_made
 from ui.making.view import KEYS_SCRIPT, WRITTEN, next_html, row_html
 from ui.messages import hint_html, shown
 from ui.owner import owner_of
@@ -59,7 +59,7 @@ def build_review() -> Review:
     """Lay out the list, hidden while there are no rows."""
     row_box = gr.Textbox("", visible="hidden")  # outside: what is in a column is shown with it
     with gr.Column(visible=False, elem_classes="review") as column:
-        filter_dropdown = gr.Dropdown([], label=_("Rows to look at"), interactive=True)
+        filter_dropdown = gr.Dropdown([], value=None, label=_("Rows to look at"), interactive=True)
         row = gr.HTML("", js_on_load=KEYS_SCRIPT)
         with gr.Row(elem_classes="review-keys") as keys_row:
             labels = {"a": _("Accept (a)"), "e": _("Edit (e)"), "r": _("Reject (r)"), "u": _("Undo (u)")}
@@ -80,15 +80,18 @@ def build_review() -> Review:
     return Review(column, filter_dropdown, row, row_box, keys_row, *keys, *rest)
 
 
-def wire_review(review: Review, made_dropdown: gr.Dropdown, browser_key: gr.BrowserState) -> Wiring:
-    """Wire the buttons; return the event that shows the first row that nobody has looked at."""
-    inputs = [browser_key, made_dropdown, review.filter_dropdown, review.row_box]
+def wire_review(review: Review, view: MadeView, browser_key: gr.BrowserState) -> None:
+    """Wire the buttons, and what fills the list when there are rows."""
+    inputs = [browser_key, view.chosen.dropdown, review.filter_dropdown, review.row_box]
+    written = gr.Textbox("", visible="hidden")
     one_by_one: Wiring = {"outputs": review.outputs, "concurrency_id": "review", **QUIET}
 
     @shown
-    def on_open(token: gr.OAuthToken | None, key, made_id):
-        made = own_made(made_id, owner_of(key, token)) if made_id else None
-        return review_views(made, "pending", "")
+    def on_rows(token: gr.OAuthToken | None, key, made_id, wanted, row, texts):
+        owner = owner_of(key, token)
+        if texts not in ("", "[]"):  # a person writes
+            return [gr.skip()] * len(review.outputs)
+        return review_views(own_made(made_id, owner) if made_id else None, wanted, row)
 
     def moved(step: int = 0, writing: bool = False):
         @shown
@@ -101,7 +104,7 @@ def wire_review(review: Review, made_dropdown: gr.Dropdown, browser_key: gr.Brow
         @shown
         def on_decide(token: gr.OAuthToken | None, key, made_id, wanted, row):
             made = own_made(made_id, owner_of(key, token))
-            decide(made, [str(row)], decision)
+            decide(made, [str(row)] if row else [], decision)
             return review_views(made, wanted, row, 1)
 
         return on_decide
@@ -145,10 +148,9 @@ def wire_review(review: Review, made_dropdown: gr.Dropdown, browser_key: gr.Brow
     ):
         button.click(handler, inputs, api_name=name, **one_by_one)
     review.filter_dropdown.input(moved(), inputs, api_name="filter_rows", trigger_mode="always_last", **one_by_one)
-    written = gr.Textbox("", visible="hidden")
     review.save.click(on_save, [*inputs, written], js=WRITTEN, api_name="save_row", **one_by_one)
     review.row_html.click(on_row, inputs[:-1], api_name="pick_row", **one_by_one)
-    return {"fn": on_open, "inputs": inputs[:2], "outputs": review.outputs, **QUIET}
+    view.rows_of.change(on_rows, [*inputs, written], js=WRITTEN, api_name="review_rows", **one_by_one)
 
 
 def fits(row: ReviewRow, wanted: object) -> bool:

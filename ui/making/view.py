@@ -60,6 +60,7 @@ WRITTEN = """(...given) => {
 def row_html(row: ReviewRow, place: int, count: int, writing: bool = False) -> str:
     """Return the row at `place` (from 1) of `count`; with fields to write in while a person is `writing`."""
     where, words = _("Row {place:,} of {count:,}", place=place, count=count), DECISIONS[row.decision]
+    words = joined([words, _("changed")], ", ") if row.is_edited else words
     spoken = html.escape(joined([f"{where}:", words]))
     told = "".join(f"<li>{html.escape(FINDINGS[name])}</li>" for name in row.findings if name in FINDINGS)
     turn = _field_html if writing else _turn_html

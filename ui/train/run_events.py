@@ -36,7 +36,8 @@ from ui.train.run_downloads import wire_downloads
 from ui.train.tab import IDLE_TICK_SECONDS, TrainTab
 
 TICK_SECONDS = 1.0  # how often the page asks whether the shown run has changed; IDLE_TICK_SECONDS while it does not run
-# On a phone a run stands above the form. That of who has just pressed Start stays below it, and is scrolled to: nothing jumps.
+# On a phone a run, or a made set, stands above the form. That of who has just pressed Start, or is at the source of made rows,
+# stays below it, and is scrolled to: nothing jumps.
 STAY = "() => { document.querySelector('.train').dataset.started = '' }"
 SHOW_RUN = """() => setTimeout(() => {
   const run = document.querySelector('.train-run'), {top} = run.getBoundingClientRect();
@@ -55,7 +56,8 @@ def wire(tab: TrainTab) -> tuple[Wiring, Wiring, Wiring]:
     wire_jobs(tab, tab.jobs, picked)
     wire_restore(tab.restore, tab.browser_key, tab.lists, lists, [tab.to_run, picked])
     wire_downloads(tab)
-    wire_made(tab).success(None, js=STAY, **QUIET).then(None, js=SHOW_RUN, **QUIET)
+    tab.inputs["data_kind"].input(None, js=STAY, **QUIET)
+    wire_made(tab).success(None, js=SHOW_RUN, **QUIET)
     return _refresh(tab), wire_memory(tab, plan), plan
 
 
