@@ -59,7 +59,9 @@ def build_review() -> Review:
     """Lay out the list, hidden while there are no rows."""
     row_box = gr.Textbox("", visible="hidden")  # outside: what is in a column is shown with it
     with gr.Column(visible=False, elem_classes="review") as column:
-        filter_dropdown = gr.Dropdown([], value=None, label=_("Rows to look at"), interactive=True)
+        filter_dropdown = gr.Dropdown(
+            [], value=None, label=_("Rows to look at"), interactive=True, allow_custom_value=True
+        )
         row = gr.HTML("", js_on_load=KEYS_SCRIPT)
         with gr.Row(elem_classes="review-keys") as keys_row:
             labels = {"a": _("Accept (a)"), "e": _("Edit (e)"), "r": _("Reject (r)"), "u": _("Undo (u)")}
