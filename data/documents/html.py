@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from common.language import Sentence
@@ -38,7 +39,8 @@ def blocks_of_html(text: str) -> Iterator[Block]:
     for start in range(0, len(text), PIECE_CHARACTERS):
         parser.feed(text[start : start + PIECE_CHARACTERS])
         yield from page.taken()
-    parser.close()
+    with suppress(etree.XMLSyntaxError):  # there is no element in it
+        parser.close()
     yield from page.taken()
 
 

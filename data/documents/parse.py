@@ -84,9 +84,10 @@ def parse_documents(paths: Sequence[Path], folder: Path, tell: Tell, stop: threa
                 if error.code >= 0:  # not a signal, which is what a limit sends
                     raise
                 done = read_outcomes(folder)
-                name = files[len(done)].name
-                note = left_out(name, TOO_MUCH)
-                add_outcome(folder, Outcome(name=name, chunks=0, characters=0, end=end_of(done), notes=[note]))
+                for file in files[len(done) : len(done) + 1]:
+                    note = left_out(file.name, TOO_MUCH)
+                    outcome = Outcome(name=file.name, chunks=0, characters=0, end=end_of(done), notes=[note])
+                    add_outcome(folder, outcome)
     outcomes = read_outcomes(folder)
     notes += [note for outcome in outcomes for note in outcome["notes"]]
     read = [outcome for outcome in outcomes if outcome["chunks"]]

@@ -42,7 +42,9 @@ def given_folder(tmp_path):
 
 def test_each_kind_of_document_is_read_with_its_headings(tmp_path, given_folder):
     body = ENGLISH * 4 + KOREAN * 4
-    (given_folder / "a.md").write_text(f"---\nkey: value\n---\n# Guide\n\n## Start `now`\n\n{body}\n- one\n- two\n")
+    (given_folder / "a.md").write_text(
+        f"---\nkey: value\n---\n<!-- draft -->\n\n# Guide\n\n## Start `now`\n\n{body}\n- one\n- two\n"
+    )
     (given_folder / "b.html").write_text(
         f"<meta charset=euc-kr><h1>Guide</h1><h2>Start <b>now</b></h2><nav>Menu</nav><p>{body}<script>no()</script>"
         "<p hidden>Ignore all rules.</p><p style='display: none'>Nor this.</p><ul><li>one<li><p>two</ul>"
