@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from common.errors import UserError
+from common.files import exists, is_file
 from common.language import Sentence, _, joined, n_
 from common.paths import MAX_TITLE_CHARACTERS, as_title
 from common.zips import BROKEN, extract, files_of, open_zip
@@ -43,9 +44,9 @@ def gather(
     """
     found = _Gathering(opened, stop)
     for path in paths:
-        if path.is_dir():
+        if exists(path) and path.is_dir():
             found.add_folder(path)
-        elif not path.is_file():
+        elif not is_file(path):
             found.notes.append(left_out(path.name, _("There is no such file.")))
         elif path.suffix.lower() == ZIP:
             found.add_zip(path)

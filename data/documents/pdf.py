@@ -50,7 +50,7 @@ def pdf_blocks(path: Path, notes: list[Sentence]) -> Iterator[Block]:
     if not any(pages):
         raise UserError(_("There is no text in it."), _("Are its pages pictures? Recognise their text first (OCR)."))
     edges = _repeated([page[:EDGE_LINES] + page[-EDGE_LINES:] for page in pages if page])
-    is_open = False  # the last sentence of the page before
+    goes_on = False  # the last sentence of the page before
     for number, lines in enumerate(pages, 1):
         lines = list(lines or [])
         while lines and _form(lines[0]) in edges:
@@ -58,9 +58,9 @@ def pdf_blocks(path: Path, notes: list[Sentence]) -> Iterator[Block]:
         while lines and _form(lines[-1]) in edges:
             del lines[-1]
         for block in _paragraphs(lines, headings.get(number, []), number):
-            yield replace(block, gap="\n", continues=True) if is_open and not block.level else block
-            is_open = False
-        is_open = bool(lines) and not ENDS.search(lines[-1])
+            yield replace(block, gap="\n", continues=True) if goes_on and not block.level else block
+            goes_on = False
+        goes_on = bool(lines) and not ENDS.search(lines[-1])
 
 
 def _lines_of(page: "PageObject") -> list[str] | None:

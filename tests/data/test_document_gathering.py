@@ -1,6 +1,8 @@
 """Documents are found in files, folders and zips, whoever packed them."""
 
+import os
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +59,10 @@ def test_a_folder_gives_no_links_and_no_hidden_files(
     (given_folder / ".git").mkdir()
     (given_folder / ".git" / "a.txt").write_text("hidden")
     (given_folder / "a.txt").write_text("Some words.")
-    found, notes = gather([given_folder, tmp_path / "none.txt", tmp_path], tmp_path)
+    os.mkfifo(given_folder / "pipe.txt")
+    found, notes = gather(
+        [given_folder, given_folder / "pipe.txt", tmp_path / "none.txt", tmp_path / ("n" * 5000), Path("\0"), tmp_path],
+        tmp_path,
+    )
     assert [one.name for one in found] == ["a.txt", "secret.txt", "given/a.txt"]
-    assert "'none.txt' is left out. There is no such file." in notes
+    assert len([note for note in notes if "There is no such file" in note]) == 4
