@@ -54,6 +54,13 @@ class Outcome(TypedDict):
     notes: list[Sentence]
 
 
+class Request(TypedDict):
+    """What the process is asked: to read the (path, name) of `files` into `folder`, but for those that are done there."""
+
+    folder: str
+    files: list[tuple[str, str]]
+
+
 @dataclass(frozen=True)
 class Documents:
     """The names of the documents that were read, how much is in them, and sentences on what was skipped."""
@@ -74,10 +81,9 @@ def parse_documents(paths: Sequence[Path], folder: Path, tell: Tell, stop: threa
     (folder / "chunks.jsonl").touch()
     with tempfile.TemporaryDirectory(dir=folder) as opened:
         files, notes = gather(paths, Path(opened), stop)
-        asked = [(str(file.path), file.name) for file in files]
+        request = Request(folder=str(folder), files=[(str(file.path), file.name) for file in files])
         while len(read_outcomes(folder)) < len(files):
-            minutes = max(0.01, (end - time.monotonic()) / 60)
-            request = {"folder": str(folder), "files": asked}
+            minutes = max(0.1, round((end - time.monotonic()) / 60, 1))
             try:
                 ask_child("data.documents.process", request, child_environment(), tell, stop, minutes)
             except ProcessEnded as error:

@@ -9,7 +9,6 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
 
 from common.child import Tell, answer_parent, bound_memory, bound_time
 from common.errors import UserError
@@ -19,7 +18,7 @@ from data.documents.chunks import MAX_HEADING_CHARACTERS, text_and_chunks
 from data.documents.gather import left_out
 from data.documents.html import html_blocks
 from data.documents.markdown import markdown_blocks
-from data.documents.parse import TOO_MUCH, Chunk, Outcome, add_outcome, end_of, read_outcomes
+from data.documents.parse import TOO_MUCH, Chunk, Outcome, Request, add_outcome, end_of, read_outcomes
 from data.documents.pdf import pdf_blocks
 from data.documents.text import text_blocks
 from data.documents.word import word_blocks
@@ -45,7 +44,7 @@ def main(arguments: list[str]) -> int:
     return answer_parent(arguments, _read_all)
 
 
-def _read_all(request: dict[str, Any], tell: Tell) -> None:
+def _read_all(request: Request, tell: Tell) -> None:
     """Read the documents that no process before has read, each within limits of memory and time."""
     folder, files = Path(request["folder"]), request["files"]
     done = read_outcomes(folder)
