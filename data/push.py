@@ -42,7 +42,10 @@ def plan_data_push(dataset: DataSet, account: Account, options: DataPushOptions)
         columns = columns_of(row for part in parts.values() for row in part)
         facts = facts_of(repo_id, parts, columns, options.license, options.language)
         names = _write_files(folder, parts, facts)
-        plan = plan_files(folder, names, repo_id, "dataset", account, options.private)
+        splits = [
+            f"{split}.jsonl" for split in SPLITS
+        ]  # one of an earlier push would hold rows that are for training now
+        plan = plan_files(folder, names, repo_id, "dataset", account, options.private, obsolete=splits)
         _check_source(dataset, plan.private)
     return plan
 

@@ -8,7 +8,7 @@ organisations.
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +26,13 @@ RepoType = Literal["model", "dataset"]
 
 AGAIN = _("Push again to continue from there.")
 WHOLE_MODEL = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "consolidated.00.pth")
+CHANGES = {"new": _("new"), "changed": _("changed"), "same": _("unchanged"), "removed": _("removed")}
 CONTENTS: dict[RepoType, Sentence] = {"model": _("the adapter"), "dataset": _("the dataset")}
 
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """One file of a push: its size in bytes, and its change: 'new', 'changed' or 'same'."""
+    """One file of a push: its size in bytes, and its change: 'new', 'changed', 'same', or 'removed' from the repository."""
 
     path: str
     size: int
@@ -116,8 +117,7 @@ class PushPlan:
 
     def lines(self) -> list[str]:
         """Return a line for each file: its change, name and size."""
-        words = {"new": _("new"), "changed": _("changed"), "same": _("unchanged")}
-        return [f"  {words[file.change]:10} {file.path} ({file.size / 1e6:.2f} MB)" for file in self.files]
+        return [f"  {CHANGES[file.change]:10} {file.path} ({file.size / 1e6:.2f} MB)" for file in self.files]
 
     def check_agreed(self, parent: str | None) -> None:
         """Raise UserError when the repository is not empty and not at the commit `parent` that the person agreed to."""
@@ -145,7 +145,7 @@ class PushPlan:
 
     def _send(self, progress: Progress) -> str:
         """Make the repository when it is new, upload, commit once. Returns the commit."""
-        from huggingface_hub import CommitOperationAdd
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
         from huggingface_hub.utils import disable_progress_bars
 
         api, kind = client(self.account.token), self.repo_type
@@ -153,13 +153,15 @@ class PushPlan:
             progress(_("Creating {repo}", repo=self.repo_id), 0.05)
             with in_words(self.repo_id):
                 api.create_repo(self.repo_id, repo_type=kind, private=self.private, exist_ok=True)
-        additions = [CommitOperationAdd(file.path, self.folder / file.path) for file in self.changes]
+        sending = [file for file in self.changes if file.change != "removed"]
+        additions = [CommitOperationAdd(file.path, self.folder / file.path) for file in sending]
+        removals = [CommitOperationDelete(file.path) for file in self.changes if file.change == "removed"]
         disable_progress_bars()  # they would be written between our own lines
         total, sent = sum(file.size for file in self.changes) or 1, 0
         try:
             with in_words(self.repo_id):
                 self._check_privacy()
-                for addition, file in zip(additions, self.changes, strict=True):  # small ones travel inside the commit
+                for addition, file in zip(additions, sending, strict=True):  # small ones travel inside the commit
                     values = {"file": file.path, "done": sent / 1e6, "total": total / 1e6}
                     words = _("Uploading {file}: {done:.1f} of {total:.1f} MB", **values)
                     progress(words, 0.1 + 0.8 * sent / total)
@@ -169,7 +171,7 @@ class PushPlan:
                 self._check_privacy()
                 done = api.create_commit(
                     self.repo_id,
-                    additions,
+                    [*additions, *removals],
                     commit_message=f"{'Add' if self.is_new else 'Update'} {english(CONTENTS[kind])}",
                     repo_type=kind,
                     parent_commit=self.parent,
@@ -186,8 +188,9 @@ class PushPlan:
     def _after_failure(self, error: UserError) -> str:
         """Return the commit if it arrived although its answer did not. Raises UserError with the state of the repository."""
         try:
-            names = [file.path for file in self.files]
-            now = _compare(self.folder, names, self.repo_id, self.repo_type, self.account, private=False)
+            names = [file.path for file in self.files if file.change != "removed"]
+            gone = {file.path for file in self.files} - {*names}
+            now = _compare(self.folder, names, self.repo_id, self.repo_type, self.account, False, gone)
         except UserError:
             words = joined([error.message, error.hint, _("What arrived on the Hub is not known.")])
             raise UserError(words, AGAIN) from error
@@ -222,12 +225,14 @@ def plan_files(
     account: Account,
     private: bool,
     note: Callable[[Pushed], object] = lambda pushed: None,
+    obsolete: Collection[str] = (),
 ) -> PushPlan:
     """Compare the files `names` of a sending folder with the repository; nothing is sent. A new one would be `private`.
 
-    Raises UserError for a repository that is public when it must be private, or that holds a whole model.
+    Those of the names `obsolete` that are in the repository are removed by the push. Raises UserError for a repository that is
+    public when it must be private, or that holds a whole model.
     """
-    there = _compare(folder, names, repo_id, repo_type, account, private)
+    there = _compare(folder, names, repo_id, repo_type, account, private, obsolete)
     is_less_public = there.private and not private
     return PushPlan(account, repo_id, repo_type, folder, *there, is_less_public=is_less_public, note=note)
 
@@ -262,7 +267,13 @@ def check_privacy(repo_id: str, repo_type: RepoType, is_private: bool, must_be_p
 
 
 def _compare(
-    folder: Path, names: list[str], repo_id: str, repo_type: RepoType, account: Account, private: bool
+    folder: Path,
+    names: list[str],
+    repo_id: str,
+    repo_type: RepoType,
+    account: Account,
+    private: bool,
+    obsolete: Collection[str],
 ) -> Comparison:
     """Compare the files `names` of `folder` with the repository; a new one would be `private`. Raises UserError."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
@@ -284,7 +295,9 @@ def _compare(
     for name, size in sizes.items():
         same = name in there and is_same(folder / name, there[name])
         files.append(PlannedFile(name, size, "same" if same else "changed" if name in there else "new"))
-    return Comparison(info.sha, bool(info.private), files, sorted(set(there) - set(names)))
+    gone = sorted({*there} & {*obsolete} - {*names})
+    files += [PlannedFile(name, there[name].size or 0, "removed") for name in gone]
+    return Comparison(info.sha, bool(info.private), files, sorted({*there} - {*names, *gone}))
 
 
 def _megabytes(files: list[PlannedFile]) -> float:

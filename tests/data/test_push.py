@@ -138,6 +138,18 @@ def test_a_second_push_changes_nothing_and_a_row_more_only_what_tells_of_it(hub)
         plan.check_agreed(None)
 
 
+def test_a_split_that_is_no_more_is_removed_by_the_same_commit(hub):
+    push(hub, put(ROWS), test_share=0.3)
+    plan = plan_data_push(put(ROWS), account_of(hub.alice), DataPushOptions())
+    assert [(file.path, file.change) for file in plan.files[-2:]] == [
+        ("train.jsonl", "changed"),
+        ("test.jsonl", "removed"),
+    ]
+    plan.push()
+    assert set(hub.repositories["datasets/alice/mine"].files) == {"README.md", "fingerprint.json", "train.jsonl"}
+    assert [one.rows for one in pull_data("alice/mine", hub.alice).sets] == [10] and not push(hub, put(ROWS)).changed
+
+
 def test_what_is_pulled_again_gets_a_name_of_its_own(hub):
     push(hub, put(ROWS), repo_name=f"a{'b' * 80}", test_share=0.3)
     names = [[one.name for one in pull_data(f"alice/a{'b' * 80}", hub.alice).sets] for _time in range(2)]
@@ -327,6 +339,6 @@ def test_the_command_line_pushes_and_pulls(hub, capsys, monkeypatch):
     assert "Signed in as alice. Creates alice/mine (private) with 4 files" in said and "new        train.jsonl" in said
     with pytest.raises(UserError, match=r"already exists.*Add --yes"):
         run("push", "mine")
-    assert f"{hub.url}/datasets/alice/mine" in run("push", "mine", "--yes")
+    assert f"{hub.url}/datasets/alice/mine" in run("push", "mine", "--yes", "--test", "0.2")
     said = run("pull", "alice/mine", "--name", "back")
     assert said.splitlines()[1:] == [str(find_dataset(name).path) for name in ("back", "back-test")]
