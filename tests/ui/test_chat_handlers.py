@@ -23,6 +23,7 @@ from ui.chat.handlers import ChatHandlers
 from ui.chat.layout import lay_out
 from ui.chat.settings import CUSTOM, SUMMARISE, name_of, named_values
 from ui.chat.store import conversation_store
+from ui.chat.view import shown_messages
 
 DRAFT = "what I was typing"
 
@@ -219,15 +220,23 @@ def rating(chat, monkeypatch):
 
     def press(name: str, pane: int | None = None, **given) -> str:
         event = getattr(data, name) if pane is None else getattr(data, name)(pane)
-        arguments = [type("Event", (), given)()] if given else []
-        shown = event(page, *arguments, None)
-        if name == "correct":  # the page corrects the answer in its own event
-            changes = list(handlers.edit(pane)(page, *arguments, None))[-1]
-            page.update({part: changes[part] for part in (own.conversation, own.store)})
-        elif own.conversation in shown:
-            page.update({part: shown[part] for part in (own.conversation, own.store)})
-        return shown if isinstance(shown, str) else shown[data.parts.rows_html]
+        shown = event(page, *([type("Event", (), given)()] if given else []), None)
+        update(shown if isinstance(shown, dict) else {})
+        return shown[data.parts.rows_html] if isinstance(shown, dict) else shown
 
+    def update(changes: dict) -> None:
+        page.update({part: changes[part] for part in (own.conversation, own.store) if part in changes})
+
+    def correct(text: str, page_is_first: bool) -> None:
+        """The page's own event corrects the answer; which of both comes first is left to chance."""
+        said = shown_messages(page[own.conversation]["panes"][0])[7]["content"]
+        given = {"index": 7, "value": text, "previous_value": [{"type": "text", "text": said}]}
+        corrected = list(handlers.edit(0)(page, type("Event", (), given)(), None))[-1]
+        update(corrected if page_is_first else {})
+        press("correct", 0, **given)
+        update(corrected)
+
+    press.correct = correct
     return press, lambda pane: page[own.conversation]["panes"][pane]["messages"], infos
 
 
@@ -270,10 +279,11 @@ def test_the_better_answer_keeps_the_worse_beside_it_until_it_is_pressed_again(r
     assert kept() == [] and messages(0)[7]["rated"] is None
 
 
-def test_a_correction_stands_beside_what_the_model_said_whatever_comes_after(rating):
+@pytest.mark.parametrize("page_is_first", [True, False])
+def test_a_correction_stands_beside_what_the_model_said_whatever_comes_after(rating, page_is_first):
     press, messages, _ = rating
-    press("correct", 0, index=7, value="right")
-    press("correct", 0, index=7, value="quite right")
+    press.correct("right", page_is_first)
+    press.correct("quite right", page_is_first)
     assert kept() == [("edited", "quite right", False, ["answer 3"])]
     press("rate", 0, index=7, liked=True)
     assert kept() == [("liked", "quite right", False, ["answer 3"])]
@@ -281,9 +291,12 @@ def test_a_correction_stands_beside_what_the_model_said_whatever_comes_after(rat
         press("undo")
         assert messages(0)[7]["content"] == answer
     assert kept() == [] and not messages(0)[7].get("is_edited")
-    press("correct", 0, index=7, value="right")
-    press("correct", 0, index=7, value="answer 3")
+    press.correct("right", page_is_first)
+    press.correct("answer 3", page_is_first)
     assert kept() == [], "it was edited back"
+    press("better", 0)
+    press.correct("right", page_is_first)
+    assert kept() == [("edited", "right", False, ["worse", "answer 3"])]
 
 
 def test_the_rows_are_downloaded_as_they_are_by_their_owner_alone(chat, monkeypatch):

@@ -108,14 +108,16 @@ class DataHandlers:
             place = place_of(conversation, pane, data.index)
             message = conversation["panes"][pane]["messages"][place]
             if message["role"] == "assistant":
-                before, message["content"] = message["content"], written(data.value)
+                # of the event: the page may have corrected the conversation already
+                before, message["content"] = written(data.previous_value), written(data.value)
                 key = _key_of(conversation, pane, place)
                 row = feedback.find_row(values[self.parts.name_box], key, visitor.owner) or {}
-                if message["content"] in row.get("rejected", []):
+                worse = row.get("rejected", [])
+                if message["content"] in worse:
                     self._drop(values, visitor.owner, key)
                 else:
-                    rejected = [] if message.get("is_edited") else [before]
-                    self._keep(values, visitor.owner, conversation, pane, place, feedback.EDITED, rejected)
+                    worse = worse if row.get("source") == feedback.EDITED else [*worse, before]
+                    self._keep(values, visitor.owner, conversation, pane, place, feedback.EDITED, worse)
             return self.rows(values, visitor.owner)
 
         return corrected
