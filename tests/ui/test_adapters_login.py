@@ -15,7 +15,7 @@ from ui.guard import guarded
 from ui.page import build
 
 FROM_THE_PAGE = {"sec-fetch-site": "same-origin"}
-SCOPES = "openid profile read-repos contribute-repos"
+SCOPES = "openid profile read-repos contribute-repos inference-api"
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 
 import evaluation.experiments.start
 import evaluation.start
+import making.start
 from common.files import append_json_line, write_json, write_text
 from common.paths import datasets_folder, home, runs_folder
 from runs import queue
@@ -15,6 +16,7 @@ from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.making import put, write_history
 from tests.ui.evaluations import put_evaluation
 from tests.ui.experiments import put_experiment
+from tests.ui.made_sets import put_made
 from ui.page import build
 from ui.train.form_values import EXAMPLE_DATA, HUB
 
@@ -28,8 +30,8 @@ def page(hub, made, monkeypatch):  # noqa: F811
     monkeypatch.setenv("SPACE_ID", "someone/studio")
     monkeypatch.setenv("HF_TOKEN", hub.alice)
     monkeypatch.setattr(queue, "advance_if_possible", lambda: None)  # what bob starts trains nothing
-    for place in (evaluation.start, evaluation.experiments.start):
-        monkeypatch.setattr(place, "start_process", lambda folder: None)
+    for place in (evaluation.start, evaluation.experiments.start, making.start):
+        monkeypatch.setattr(place, "start_process", lambda folder, *given: None)
     adapter = put("mine", made, "user-alice")
     write_json(adapter / "studio.json", {"notes": SECRET, "former_names": ["older"]})
     write_history(adapter)
@@ -44,6 +46,7 @@ def page(hub, made, monkeypatch):  # noqa: F811
     (datasets_folder("user-alice") / "mine.jsonl").write_text(json.dumps({"text": SECRET}))
     put_evaluation("mine", "user-alice", title=SECRET, answers=(SECRET, SECRET), question=SECRET)
     put_experiment("mine", "user-alice", title=SECRET)
+    put_made("mine", "user-alice", title=SECRET)
     client = TestClient(gr.routes.App.create_app(build()), raise_server_exceptions=False)
     config = client.get("/config").json()
     components = {one["id"]: (one["type"], one["props"].get("value")) for one in config["components"]}
@@ -147,6 +150,26 @@ def test_odd_values_are_never_a_bug_of_the_adapters_handlers(page, caplog, word)
         "add_seeds",
     }
     names |= {"start_experiment", "plan_experiment", "read_experiment", "take_from_train", "experiment_bundle"}
+    names |= {
+        "made_lists",
+        "plan_rows",
+        "teacher_of_rows",
+        "make_rows",
+        "show_made_set",
+        "stop_making",
+        "resume_making",
+    }
+    names |= {
+        "delete_made",
+        "accept_row",
+        "edit_row",
+        "save_row",
+        "next_row",
+        "undo_decision",
+        "filter_rows",
+        "review_rows",
+    }
+    names |= {"accept_rest", "use_made_rows", "pick_row"}
     assert names <= {handler["api_name"] for handler in handlers}
     for handler in handlers:
         if handler["api_name"] in names:
