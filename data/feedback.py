@@ -52,7 +52,8 @@ class Counts:
     @property
     def words(self) -> Sentence:
         """Say them: '12 good, 3 bad, 1 pair'."""
-        parts = [_("{count:,} good", count=self.good)]
+        is_shown = self.good or not (self.bad or self.pairs)
+        parts = [_("{count:,} good", count=self.good)] if is_shown else []
         parts += [_("{count:,} bad", count=self.bad)] if self.bad else []
         parts += [n_("{count:,} pair", "{count:,} pairs", self.pairs)] if self.pairs else []
         return joined(parts, ", ")

@@ -259,7 +259,7 @@ def test_a_thumb_down_is_a_bad_row_until_it_is_pressed_again_or_up(rating):
     assert kept() == [("liked", "answer 3", False, [])]
     shown = press("undo")
     assert kept() == [("disliked", "answer 3", True, [])] and messages(0)[7]["rated"] == "Dislike"
-    assert "0 good, 1 bad" in shown and "disliked" in shown
+    assert "from-chat</b>: 1 bad" in shown and "disliked" in shown
     assert infos[1] == "Taken out of from-chat: 0 good."
 
 
@@ -274,7 +274,11 @@ def test_the_better_answer_keeps_the_worse_beside_it_until_it_is_pressed_again(r
     assert (messages(0)[7]["rated"], messages(1)[7]["rated"]) == ("Like", None)
     press("better", 1)
     shown = press("better", 0)
-    assert kept() == [("picked", "answer 3", False, ["worse"])] and "<s>worse</s>" in shown and "1 pair" in shown
+    assert (
+        kept() == [("picked", "answer 3", False, ["worse"])]
+        and "(rejected: worse)" in shown
+        and "from-chat</b>: 1 pair" in shown
+    )
     press("better", 0)
     assert kept() == [] and messages(0)[7]["rated"] is None
 

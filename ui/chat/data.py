@@ -10,7 +10,7 @@ import gradio as gr
 
 from chat.conversation import Conversation, Said, prompt_messages, said
 from common.errors import UserError
-from common.language import Sentence, _
+from common.language import Sentence, _, joined
 from common.paths import new_download_folder
 from data import feedback
 from ui.chat.answer import is_answering
@@ -202,8 +202,9 @@ class DataHandlers:
         for row in rows[-ROWS_SHOWN:][::-1]:
             asked, answered = (one["content"][:160] for one in row["messages"][-2:])
             source = html.escape(str(SOURCES.get(row.get("source"), row.get("source"))))
-            rejected = "".join(f" <s>{html.escape(text[:160])}</s>" for text in row.get("rejected", []))
-            lines.append(f"<p class='hint'>{source}: {html.escape(asked)} → {html.escape(answered)}{rejected}</p>")
+            worse = joined(_("(rejected: {answer})", answer=text[:160]) for text in row.get("rejected", []))
+            shown_row = f"{asked} → {answered} {worse}"
+            lines.append(f"<p class='hint'>{source}: {html.escape(shown_row)}</p>")
         return "".join(lines)
 
     def _keep(
