@@ -23,6 +23,7 @@ from ui.train.form_values import (
     make_config,
     uploaded_names,
 )
+from ui.train.history_events import dataset_choices
 
 UNTOUCHED = form_values(TrainConfig())
 
@@ -144,6 +145,9 @@ def test_answers_that_were_kept_in_the_chat_are_data():
     assert make_config("user-alice", values).data == str(kept.path)
     with pytest.raises(UserError, match="no dataset"):
         make_config("user-bob", values)
+    keep_row("from-chat", said, "disliked", "other", "user-alice")
+    assert [str(label) for label, _name in dataset_choices("user-alice")] == ["from-chat (1 good, 1 bad)"]
+    assert dataset_choices("user-bob") == []
 
 
 def test_pasted_rows_become_a_file_named_after_their_content():
