@@ -1,6 +1,5 @@
 """The form for made rows: what is made, from what, and who writes it; and the config that it makes."""
 
-import html
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -20,7 +19,6 @@ from ui.long_lists import Choice, titled_adapters
 from ui.named import checked_base, checked_hub_id
 from ui.owner import on_space
 
-MADE_ROWS = "made-rows"  # their id in the page
 ANY_PROVIDER = f"{PROVIDER}auto"
 FILE_TYPES = [".pdf", ".docx", ".md", ".html", ".htm", ".txt", ".zip"]
 MAX_LINES_CHARACTERS, MAX_KEY_CHARACTERS = 200_000, 4_000
@@ -45,6 +43,7 @@ class MakingForm:
     """The components. `inputs` are those of the config, by its settings' names; the key is no setting."""
 
     column: gr.Column
+    rows_button: gr.Button  # leads to the rows, on a phone
     inputs: dict[str, Any]
     key_box: gr.Textbox
     teacher_html: gr.HTML
@@ -55,8 +54,7 @@ class MakingForm:
 def build_form() -> MakingForm:
     """Lay out the form, hidden until its source is chosen."""
     with gr.Column(visible=False, elem_classes="making") as column:
-        link = html.escape(_("Rows that were made before"))
-        gr.HTML(f"<a href='#{MADE_ROWS}'>{link}</a>", elem_classes="to-made")
+        rows_button = gr.Button(_("Rows that were made before"), size="sm", elem_classes="to-made")
         inputs = _build_recipe()
         teacher, key_box, teacher_html = _build_teacher()
         inputs |= teacher
@@ -72,7 +70,7 @@ def build_form() -> MakingForm:
         with gr.Row(elem_classes="making-start"):
             make_button = gr.Button(_("Make rows"), variant="primary", min_width=150, scale=0)
             plan_html = gr.HTML("", elem_classes="start-words")
-    return MakingForm(column, inputs, key_box, teacher_html, make_button, plan_html)
+    return MakingForm(column, rows_button, inputs, key_box, teacher_html, make_button, plan_html)
 
 
 def _build_recipe() -> dict[str, Any]:

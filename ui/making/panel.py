@@ -15,7 +15,7 @@ from making.start import delete_made, request_stop, resume, start
 from ui.chosen import wire_chosen
 from ui.events import QUIET, Wiring
 from ui.long_lists import dataset_choices
-from ui.making.form import MADE_ROWS, MakingForm, form_config, model_choices
+from ui.making.form import MakingForm, form_config, model_choices
 from ui.making.result import WATCHED, MadeView, build_made_view, made_choices, own_made
 from ui.making.review import Review, build_review, wire_review
 from ui.messages import hint_html, shown
@@ -34,7 +34,7 @@ class MadePanel:
 
 def build_made_panel() -> MadePanel:
     """Lay out one made set: what it does now, its rows, and their use."""
-    with gr.Column(elem_id=MADE_ROWS, elem_classes="made"):
+    with gr.Column(elem_classes="made"):
         view = build_made_view()
         review = build_review()
         with review.column, gr.Row(elem_classes="fields"):

@@ -102,7 +102,7 @@ def _origin_html(row: MadeRow) -> str:
         span = {"document": made["document"], "start": made["start"], "end": made["end"]}
         where = _("{document}, characters {start:,} to {end:,}", **span)
     by = joined([made["teacher"], f"{made['recipe']} {made['version']}", where], " · ")
-    passage = f"<blockquote>{lines_html(row['passage'])}</blockquote>" if row["passage"] else ""
+    passage = f"<blockquote tabindex='0'>{lines_html(row['passage'])}</blockquote>" if row["passage"] else ""
     return f"<footer>{passage}<p class='hint'>{html.escape(by)}</p></footer>"
 
 

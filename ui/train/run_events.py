@@ -58,6 +58,7 @@ def wire(tab: TrainTab) -> tuple[Wiring, Wiring, Wiring]:
     wire_downloads(tab)
     tab.inputs["data_kind"].input(None, js=STAY, **QUIET)
     wire_made(tab).success(None, js=SHOW_RUN, **QUIET)
+    tab.data.making.rows_button.click(None, js=SHOW_RUN, **QUIET)
     return _refresh(tab), wire_memory(tab, plan), plan
 
 

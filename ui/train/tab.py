@@ -28,7 +28,7 @@ from ui.train.settings_form import build_settings_form, field_id, help_of
 
 IDLE_TICK_SECONDS = 5.0
 # A link to a setting opens whatever is folded around it, and goes there. The choices of a radio are one stop of the Tab key:
-# Gradio gives each of them a name of its own.
+# Gradio gives each of them a name of its own. One that comes later gets a new name, not that of another.
 FORM_SCRIPT = """
 const unfold = async (section, isOpen = true) => {
     const head = section.querySelector('.label-wrap');
@@ -53,8 +53,11 @@ element.addEventListener('click', async event => {
     field?.querySelector('input, textarea, button')?.focus({preventScroll: true});
 });
 const form = element.closest('.train-form');
-const joinRadios = () => form.querySelectorAll('fieldset').forEach((set, number) =>
-    set.querySelectorAll('input[type=radio]').forEach(one => { one.name = `choice-${number}`; }));
+let choices = 0;
+const joinRadios = () => form.querySelectorAll('fieldset').forEach(set => {
+    set.dataset.choice ??= `choice-${choices++}`;
+    set.querySelectorAll('input[type=radio]').forEach(one => { one.name = set.dataset.choice; });
+});
 new MutationObserver(joinRadios).observe(form, {childList: true, subtree: true});
 joinRadios();
 """
