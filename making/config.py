@@ -23,6 +23,7 @@ MAX_TOPIC_CHARACTERS, MAX_LABEL_CHARACTERS, MAX_PATH_CHARACTERS = 500, 100, 4_09
 MAX_MANNER_CHARACTERS = 2_000
 GROUP = _("Made data")
 _PROVIDER = re.compile(r"provider:[a-z0-9][a-z0-9-]{0,40}")
+_HUB_MODEL = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 # no user, no password: what is in the settings is in files
 _ADDRESS = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 
@@ -83,6 +84,9 @@ class MakingConfig:
             found.append(_("{setting}: {problem}", setting="title", problem=_("Control characters are not allowed.")))
         if self.teacher not in (SERVER, LOCAL) and not _PROVIDER.fullmatch(self.teacher):
             found.append(_("'{name}' is no teacher: server, provider:NAME, or local.", name=short(self.teacher)))
+        # huggingface_hub would ask any address that stands in the place of a provider's model
+        if self.teacher.startswith(PROVIDER) and self.model and not _HUB_MODEL.fullmatch(self.model):
+            found.append(_("'{name}' is not a model ID.", name=short(self.model)))
         if self.model.startswith(ADAPTER) and not is_name(self.model.removeprefix(ADAPTER)):
             found.append(_("'{name}' is not a valid name.", name=short(self.model)))
         if self.server and not _ADDRESS.fullmatch(self.server):

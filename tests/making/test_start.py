@@ -105,6 +105,8 @@ def test_nobody_but_who_owns_the_machine_names_a_server(tmp_path, monkeypatch, l
         ({"server": "http://host/v1?key=1"}, "no address"),
         ({"teacher": "provider:../x"}, "no teacher"),
         ({"teacher": "provider:auto", "model": ""}, "Name the model"),
+        ({"teacher": "provider:auto", "model": "http://169.254.169.254/latest"}, "not a model ID"),
+        ({"teacher": "provider:hf-inference", "model": "https://internal/v1"}, "not a model ID"),
         ({"teacher": "local", "model": "adapter:../x"}, "not a valid name"),
         ({"teacher": "local", "model": "adapter:gone"}, "no adapter"),
         ({"documents": ["/nowhere/x.md"]}, "no document"),
