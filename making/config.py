@@ -24,6 +24,7 @@ MAX_MANNER_CHARACTERS = 2_000
 GROUP = _("Made data")
 _PROVIDER = re.compile(r"provider:[a-z0-9][a-z0-9-]{0,40}")
 _HUB_MODEL = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")  # and halves of characters
 # no user, no password: what is in the settings is in files
 _ADDRESS = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 
@@ -100,6 +101,9 @@ class MakingConfig:
         ):
             if len(texts) > most or any(len(one) > longest or not one.strip() for one in texts):
                 words = _("At most {most:,}, each of 1 to {longest:,} characters.", most=most, longest=longest)
+                found.append(_("{setting}: {problem}", setting=name, problem=words))
+            if any(map(_CONTROL.search, texts)):
+                words = _("Control characters are not allowed.")
                 found.append(_("{setting}: {problem}", setting=name, problem=words))
         if found:
             raise UserError(_("The settings cannot be used. {problems}", problems=joined(found)))
