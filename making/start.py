@@ -96,18 +96,15 @@ def resolve(config: MakingConfig, owner: str = LOCAL_OWNER) -> MakingConfig:
         words = _("{value:,} is too high; the maximum on this machine is {limit:,}.", value=config.rows, limit=most)
         raise UserError(_("{setting}: {problem}", setting="rows", problem=words))
     model = _check_teacher(config, owner)
-    first = next(iter([*map(_stem, config.documents), *config.topics, config.seed_rows]))
+    # no topic is looked up as a file: a title would tell a visitor whether there is one
+    stems = [*(Path(one).stem for one in config.documents), *config.topics, Path(config.seed_rows).stem]
     return replace(
         config,
         model=model,
-        title=config.title or as_title(_stem(first)) or config.recipe,
+        title=config.title or as_title(stems[0]) or config.recipe,
         documents=[str(Path(one).resolve()) for one in config.documents],
         seed_rows=with_whole_paths(config.seed_rows) if config.seed_rows else "",
     )
-
-
-def _stem(name: str) -> str:
-    return Path(name).stem if exists(name) else name
 
 
 def _check_teacher(config: MakingConfig, owner: str) -> str:

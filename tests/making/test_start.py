@@ -97,6 +97,13 @@ def test_nobody_but_who_owns_the_machine_names_a_server(tmp_path, monkeypatch, l
     assert not launched
 
 
+def test_a_title_does_not_tell_whether_a_file_is_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("CHAT_SERVER_URL", "http://127.0.0.1:9/v1")
+    for path in (document(tmp_path), tmp_path / "gone.txt"):
+        config = MakingConfig(recipe="conversation", topics=[str(path)], model="tiny")
+        assert resolve(config, "guest-1").title == str(path)[:100]
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
