@@ -9,6 +9,7 @@ from common.paths import runs_folder
 from data.feedback import keep_row
 from runs.config import EXAMPLE, TrainConfig
 from runs.resolve import capped
+from ui.long_lists import dataset_choices
 from ui.named import check_named, uploads_folder
 from ui.train.form_values import (
     CHAT,
@@ -23,7 +24,6 @@ from ui.train.form_values import (
     make_config,
     uploaded_names,
 )
-from ui.train.history_events import dataset_choices
 
 UNTOUCHED = form_values(TrainConfig())
 

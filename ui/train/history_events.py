@@ -36,12 +36,6 @@ def lists(owner: str, run_id: str | None, wanted: RunFilter = EVERY_RUN, chosen:
     ]
 
 
-def dataset_choices(owner: str) -> list[Choice]:
-    """Return the data sets of `owner`, each with its good rows, bad ones and pairs counted."""
-    found = list_datasets(owner)
-    return [(_("{name} ({counts})", name=one.name, counts=one.counts.words), one.name) for one in found]
-
-
 def adapter_choices(owner: str, names: list[str], typed: str = "", picked: object = None) -> list[Choice]:
     """Return the adapters to continue from: none, the newest of `names` that match `typed`, and the picked one."""
     return [(_("scratch"), ""), *titled_adapters(owner, names, typed, [picked] if isinstance(picked, str) else [])]
