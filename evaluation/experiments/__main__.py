@@ -10,6 +10,7 @@ python -m evaluation.experiments delete ID
 python -m evaluation.experiments plan FILE | ID             what it takes before the start, or what is left takes
 python -m evaluation.experiments bundle ID | rerun ZIP | verify ZIP ID
 python -m evaluation.experiments notes | settle CLAIM | verdicts ID
+python -m evaluation.experiments made REAL MADE             real rows, made ones and both, on the same real questions
 """
 
 import argparse
