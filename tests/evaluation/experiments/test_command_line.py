@@ -12,7 +12,7 @@ from tests.evaluation.experiments.experiments import CONFIG, make_experiment
 def ended_at_once(monkeypatch) -> None:
     """A process that ends as soon as it is started."""
 
-    def start_process(experiment: Experiment) -> None:
+    def start_process(experiment: Experiment, secret: str = "") -> None:
         status = "failed" if "bad" in experiment.id else "done"
         experiment.write_progress(
             Progress(status, "", 6, 6, None, "2 of 6 cells failed." if status == "failed" else "")

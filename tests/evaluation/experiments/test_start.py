@@ -27,7 +27,7 @@ def launched(monkeypatch) -> list[Experiment]:
     """The experiments whose process would have been started; each counts as alive."""
     made: list[Experiment] = []
 
-    def start_process(experiment) -> None:
+    def start_process(experiment, secret: str = "") -> None:
         experiment.stop_file.unlink(missing_ok=True)
         write_json(experiment.process_file, {"process": this_process(os.getpid())})
         experiment.write_progress(Progress())
