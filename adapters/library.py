@@ -16,6 +16,7 @@ from adapters.values import Setting, ToldSetting, number, read_setting, read_set
 from common.errors import UserError
 from common.files import read_json, read_object, write_json
 from common.language import _, joined, n_
+from common.made_by import name_teachers, read_made_by, teachers_of
 from common.mix import DataSet, split_line
 from common.paths import LOCAL_OWNER, adapters_folder, as_title, contained, is_name, slug
 from models import embedded
@@ -158,7 +159,10 @@ class Adapter:
         """Return the data of the training in words, never as a path."""
         rows = self.metric("rows")
         named = [_data_words(one) for one in self.data_sets()] or [_("not known")]
-        return joined([*dict.fromkeys(named), n_("{count:,} row", "{count:,} rows", round(rows)) if rows else ""], ", ")
+        counts = [n_("{count:,} row", "{count:,} rows", round(rows))] if rows else []
+        if made := teachers_of(read_made_by(self.metrics.get("made"))):
+            counts.append(_("{made:,} made by {teachers}", made=sum(made.values()), teachers=name_teachers(made)))
+        return joined([*dict.fromkeys(named), *counts], ", ")
 
 
 def _data_words(one: DataSet) -> str:

@@ -74,6 +74,7 @@ def test_the_card_says_which_rows_a_model_wrote_and_tags_it_as_the_hub_does(made
     told = "- 200 by Qwen/Q &lt;b&gt; by the recipe question-answer 1, 3 of them changed by a person; licence of its output, as "
     assert f"{told}stated by who asked it: not stated" in card
     assert read_object(to / "metrics.json")["made"][0] == by, "who pulls it knows it, too"
+    assert find_adapter("mine").data() == "a file, 220 rows, 200 made by Qwen/Q <b>"
 
 
 def test_a_language_is_on_the_card_only_when_it_is_known(made, tmp_path):
