@@ -57,6 +57,7 @@ MIN_HANGUL = 0.2  # a syllable is one letter, and says as much as two or three L
 MAX_ANSWER_CHARACTERS, MAX_QUESTION_CHARACTERS = 4_000, 2_000
 MIN_CUT_WORDS = 12  # an answer of fewer words may be no sentence
 MAX_CHECKED_CHARACTERS = 20_000  # of a text
+MAX_INDEXED = 20_000  # rows with which others are compared, of 22 kB of memory each; more rows are compared with these
 STEM = 5  # letters of an English word that are compared; of a Korean one 2 syllables: endings and particles follow
 
 WORD = re.compile(r"\d+(?:[.,:]\d+)*|[a-z]+|[가-힣]+")
@@ -93,7 +94,8 @@ def check_row(row: MadeRow, passage: str, config: MakingConfig) -> list[str]:
 def check_set(rows: Iterable[MadeRow], owner: str = LOCAL_OWNER) -> dict[str, list[str]]:
     """Return by key what is wrong with rows beside others: near duplicates among them, and what a test set of `owner` asks.
 
-    A question that is asked twice counts as well as a row that says the same: a made answer is worded anew each time.
+    A question that is asked twice counts as well as a row that says the same: a made answer is worded anew each time. Rows are
+    compared with the first MAX_INDEXED of them.
     """
     found: dict[str, list[str]] = {}
     keys: list[str] = []
@@ -103,8 +105,9 @@ def check_set(rows: Iterable[MadeRow], owner: str = LOCAL_OWNER) -> dict[str, li
         text, question = text_of({"messages": row["messages"]}), _question(row["messages"])
         if whole.find(text) or (question and questions.find(question)):
             found[row["key"]] = ["duplicate"]
-        whole.add(place, text)
-        questions.add(place, question or text)
+        if place < MAX_INDEXED:
+            whole.add(place, text)
+            questions.add(place, question or text)
     leaked: set[int] = set()
     for item in (item for test_set in list_test_sets(owner) if test_set.rows for item in test_set.items()):
         leaked.update(whole.find(text_of(item)), questions.find(_asked(item)))
