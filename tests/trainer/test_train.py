@@ -25,7 +25,10 @@ def finished_once(tiny_base, tmp_path_factory) -> tuple[Run, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STUDIO_HOME", str(folder / "home"))
         home().mkdir()
-        run = create_run(TrainConfig(name="whole", **{**small_settings(tiny_base, folder), "max_steps": 4}))
+        settings = {**small_settings(tiny_base, folder), "max_steps": 4}
+        rows = read_json_lines(Path(settings["data"]))
+        write_rows(Path(settings["data"]), [*({**row, "made": {"teacher": "qwen"}} for row in rows[:12]), *rows[12:]])
+        run = create_run(TrainConfig(name="whole", **settings))
         assert run_main(run) == 0
         return run, home()
 
@@ -47,6 +50,8 @@ def test_the_adapter_folder_is_complete_and_says_nothing_of_this_machine(finishe
     assert "{% generation %}" not in (folder / "chat_template.jinja").read_text()
     metrics = read_json(folder / "metrics.json")
     assert metrics["loss_before"] > 0 and metrics["loss_after"] > 0 and metrics["tokens_per_second"] > 0
+    (made,) = metrics["made"]
+    assert made["teacher"] == "qwen" and 0 < made["rows"] <= 12
     labels = {one.name: one.label for one in find_adapter("whole").told_settings()}
     assert labels["lora_r"] == "LoRA rank (r)" and "max_steps" in labels and not {"data", "base"} & set(labels)
     assert not adapters_folder().joinpath("whole.partial").exists()
