@@ -116,6 +116,8 @@ class Asking:
             said = self._ask(outcome, prompt, self.config.seed + outcome.unreadable)
             outcome.messages = read_row(self.recipe, said.text, request.messages, self.config)
             outcome.unreadable += outcome.messages is None
+        if outcome.messages:  # here, not where it is written: this thread asks for the next row at once
+            self.prompts.add(request.place, outcome.messages)
         if outcome.messages and self.config.check_answers and request.passage:
             claim = "\n".join(one["content"] for one in outcome.messages)
             for first, second in ((request.passage, claim), (claim, request.passage)):  # an order may decide by itself
@@ -163,4 +165,3 @@ class Asking:
         )
         row["findings"] = check_row(row, request.passage, self.config) + [UNSUPPORTED] * (not outcome.is_supported)
         append_json_line(self.made.rows_file, row)
-        self.prompts.add(request.place, outcome.messages)
