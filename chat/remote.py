@@ -141,6 +141,11 @@ def stream_pieces(client, messages: list[Message], arguments: dict[str, Any]) ->
 
     Closing the generator closes the AsyncInferenceClient and its connection at once. Raises what the client does.
     """
+    from huggingface_hub import set_async_client_factory
+
+    from chat.session import bounded_session
+
+    set_async_client_factory(bounded_session)
     came: queue.SimpleQueue = queue.SimpleQueue()
     loop = asyncio.new_event_loop()
 
