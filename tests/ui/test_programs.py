@@ -43,16 +43,22 @@ def test_programs_are_shown_what_is_for_them_and_nothing_else():
         assert all(one["type"] for one in endpoint["parameters"])
 
 
-@pytest.fixture
-def client(isolated_home):
-    """Gradio's own client on the whole page behind its guard, in this process."""
+@pytest.fixture(scope="module")
+def address():
+    """The whole page behind its guard, in this process: it takes three seconds to build, and keeps nothing between calls."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     page = build().queue()
     page.launch(server_port=port, prevent_thread_lock=True, quiet=True, ssr_mode=False, app_kwargs=guarded("127.0.0.1"))
-    yield Client(f"http://127.0.0.1:{port}", verbose=False)
+    yield f"http://127.0.0.1:{port}"
     page.close()
+
+
+@pytest.fixture
+def client(address, isolated_home):
+    """Gradio's own client, in a home of its own."""
+    return Client(address, verbose=False)
 
 
 def test_parameters_at_the_end_may_be_left_out_by_who_knows_no_defaults(client, tiny_base):
@@ -67,15 +73,16 @@ def test_parameters_at_the_end_may_be_left_out_by_who_knows_no_defaults(client, 
     assert "event: complete" in answer.text and "held_out" in answer.text, answer.text[:300]
 
 
-@pytest.mark.parametrize("as_yaml", [False, True])
-def test_a_program_trains_on_its_file_follows_the_run_and_takes_the_adapter(client, tiny_base, tmp_path, as_yaml):
+def test_a_program_trains_on_its_file_follows_the_run_and_takes_the_adapter(client, tiny_base, tmp_path):
+    """Its settings are an object or YAML."""
     rows = [{"prompt": f"What is {n} + 1?", "completion": str(n + 1)} for n in range(40)]
     file = write_rows(tmp_path / "sums.jsonl", rows)
     config = {"base": str(tiny_base), "max_steps": 2, "name": "Sums", "max_length": 128, "sample_prompts": "Hi"}
-    report = client.predict(config, [handle_file(file)], api_name="/check")
-    assert report["rows"] == 40 and not [one for one in report["findings"] if one["level"] == "stop"]
-    given = "".join(f"{name}: {value}\n" for name, value in config.items()) if as_yaml else config
-    run = client.predict(given, [handle_file(file)], api_name="/start")["run"]
+    as_yaml = "".join(f"{name}: {value}\n" for name, value in config.items())
+    for given in (config, as_yaml):
+        report = client.predict(given, [handle_file(file)], api_name="/check")
+        assert report["rows"] == 40 and not [one for one in report["findings"] if one["level"] == "stop"]
+    run = client.predict(as_yaml, [handle_file(file)], api_name="/start")["run"]
     assert client.predict(api_name="/runs") == [run]
     deadline = time.monotonic() + 600
     while (state := client.predict(run, api_name="/status"))["status"] not in ("done", "failed"):
