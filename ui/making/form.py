@@ -120,7 +120,7 @@ def _build_teacher() -> tuple[dict[str, Any], gr.Textbox, gr.HTML]:
         )
     model = gr.Dropdown([], value=None, label=_("Model"), allow_custom_value=True)
     teacher_html = gr.HTML("")
-    show_by_choice(teacher, {own_server: [] if on_space() else [SERVER], teacher_html: names})
+    show_by_choice(teacher, {own_server: [] if on_space() else [SERVER]})
     return {"teacher": teacher, "server": server, "model": model}, key_box, teacher_html
 
 

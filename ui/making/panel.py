@@ -44,10 +44,10 @@ def build_made_panel() -> MadePanel:
 
 
 def teacher_html(visitor: Visitor, teacher: object) -> str:
-    """Return what is to be known of a teacher, or how to get one, as HTML."""
+    """Return what is to be known of a teacher, or how to get one, as HTML; of a local one the plan tells it."""
     if teacher == LOCAL:
-        words = _("Small: it follows a recipe badly, and asks the processors of this machine. Look at every row.")
-    elif teacher == SERVER and on_space():
+        return ""
+    if teacher == SERVER and on_space():
         words = _("The owner of this Space runs or rents it.")
     elif teacher == SERVER:
         words = _("Any that speaks OpenAI's interface: vLLM, llama.cpp, Ollama, or one that you pay for.")
