@@ -24,6 +24,7 @@ from making.made import GO_ON
 from models.messages import Message
 
 MAX_REPLY_CHARACTERS = 50_000
+MAX_COUNTED_TOKENS = 10**9  # of one answer; a server that counts more, or less than none, does not count
 SILENT_SECONDS = 120  # without a piece of an answer
 MAX_ANSWER_SECONDS = 600
 MAX_WAIT_SECONDS = 120.0  # as a server may ask for with Retry-After
@@ -157,9 +158,8 @@ class RemoteTeacher:
             raise TeacherFailure(_("The teacher broke off in the middle of its answer."))
         tokens = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
         estimated = [len(one) // CHARACTERS_A_TOKEN for one in (prompt, text)]
-        return Said(
-            text, *(found if isinstance(found, int) else guess for found, guess in zip(tokens, estimated, strict=True))
-        )
+        counted = [type(one) is int and 0 <= one <= MAX_COUNTED_TOKENS for one in tokens]
+        return Said(text, *(tokens if all(counted) else estimated))
 
     def close(self) -> None:
         """Nothing is held."""

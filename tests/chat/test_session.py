@@ -9,7 +9,7 @@ import pytest
 
 from making import teacher as teachers
 from making.config import MakingConfig
-from making.teacher import RemoteTeacher, Secret, TeacherFailure
+from making.teacher import RemoteTeacher, Said, Secret, TeacherFailure
 
 HEAD = b"data: "
 PIECE = b'{"choices": [{"index": 0, "delta": {"content": "%s"}, "finish_reason": "stop"}]}\n\n'
@@ -28,7 +28,9 @@ class Hostile(BaseHTTPRequestHandler):
         if kind == "compressed":
             self.send_header("Content-Encoding", "gzip")
         self.end_headers()
+        counts = b'data: {"choices": [], "usage": {"prompt_tokens": -7, "completion_tokens": 1%s}}\n\n' % (b"0" * 4000)
         bodies = {
+            "miscounted": [HEAD + PIECE % b"Hello", counts],
             "endless": [HEAD, *[b"x" * 100_000] * 1000],
             "compressed": [gzip.compress(HEAD + PIECE % (b"x" * 10_000))],
         }
@@ -41,7 +43,8 @@ class Hostile(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def hostile() -> Iterator[ThreadingHTTPServer]:
+def hostile(monkeypatch) -> Iterator[ThreadingHTTPServer]:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
     server.daemon_threads, server.sent, server.paths = True, 0, []
     server.handle_error = lambda request, address: None  # the other side hangs up
@@ -51,12 +54,19 @@ def hostile() -> Iterator[ThreadingHTTPServer]:
     server.server_close()
 
 
+def ask(server: ThreadingHTTPServer, kind: str) -> Said:
+    config = MakingConfig(server=f"http://127.0.0.1:{server.server_port}/{kind}", model="tiny")
+    return RemoteTeacher(config, Secret(url="", key="k")).ask("Hello", 0, threading.Event())
+
+
 @pytest.mark.parametrize("kind", ["endless", "compressed", "elsewhere"])
 def test_a_line_without_end_a_bomb_and_another_address_are_no_answer(hostile, monkeypatch, kind):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("chat.session.MAX_REPLY_BYTES", 1_000_000, raising=False)
+    monkeypatch.setattr("chat.session.MAX_REPLY_BYTES", 1_000_000)
     monkeypatch.setattr(teachers, "MAX_ANSWER_SECONDS", 5)
-    config = MakingConfig(server=f"http://127.0.0.1:{hostile.server_port}/{kind}", model="tiny")
     with pytest.raises(TeacherFailure, match=r"does not answer, or not as|broke off"):
-        RemoteTeacher(config, Secret(url="", key="k")).ask("Hello", 0, threading.Event())
+        ask(hostile, kind)
     assert hostile.sent < 20_000_000 and len(hostile.paths) == 1
+
+
+def test_tokens_that_nobody_can_have_counted_are_estimated(hostile):
+    assert ask(hostile, "miscounted") == Said("Hello", 1, 1)
