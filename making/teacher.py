@@ -156,10 +156,13 @@ class RemoteTeacher:
             raise failure_of(error) from error
         if not is_whole:
             raise TeacherFailure(_("The teacher broke off in the middle of its answer."))
-        tokens = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
+        counted = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
         estimated = [len(one) // CHARACTERS_A_TOKEN for one in (prompt, text)]
-        counted = [type(one) is int and 0 <= one <= MAX_COUNTED_TOKENS for one in tokens]
-        return Said(text, *(tokens if all(counted) else estimated))
+        tokens = [
+            found if isinstance(found, int) and 0 <= found <= MAX_COUNTED_TOKENS else guess
+            for found, guess in zip(counted, estimated, strict=True)
+        ]
+        return Said(text, *tokens)
 
     def close(self) -> None:
         """Nothing is held."""
