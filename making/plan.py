@@ -5,6 +5,7 @@ Documents and seed rows are read for it, in processes with limits; what was coun
 
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from common.language import Sentence, _, joined, n_
 from common.mix import data_sets
 from common.paths import LOCAL_OWNER
 from common.words import duration
+from evaluation.experiments.facts import turn_to_read
 from making.config import LOCAL, PROVIDER, MakingConfig
 from making.made import MadeSet, list_made, read_summary
 from making.recipes import SEEDS, find_recipe, source_of
@@ -128,7 +130,8 @@ def _counted(config: MakingConfig) -> Counted:
 def _count(asked: str, files: tuple) -> Counted:
     """Read what rows with these settings are made from; `files` tell when they have changed."""
     config = MakingConfig.from_dict(yaml.safe_load(asked))
-    with tempfile.TemporaryDirectory(prefix="studio-making-") as folder:
+    turn = turn_to_read() if config.documents or config.seed_rows else nullcontext()
+    with turn, tempfile.TemporaryDirectory(prefix="studio-making-") as folder:
         made = MadeSet(Path(folder))
         read_sources(made, config, lambda words: None)
         sizes = [len(unit.passage) for unit in units_of(made, config)]

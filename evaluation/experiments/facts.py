@@ -1,6 +1,8 @@
 """What is known of the rows of an experiment before they are split: how many, and how long. Imports no torch."""
 
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -33,10 +35,17 @@ def checked_facts(settings: DataSettings) -> DataFacts:
 
 @lru_cache(maxsize=100)
 def _checked(settings: DataSettings, stamp: tuple) -> DataFacts:
+    with turn_to_read():
+        return facts_in(check(settings))
+
+
+@contextmanager
+def turn_to_read() -> Generator[None]:
+    """Wait for one of the turns in which plans read data. Raises UserError when none comes in time."""
     if not CHECKS.acquire(timeout=MAX_WAIT_SECONDS):
         raise UserError(_("Other data is being read at the moment."), _("Try again in a minute."))
     try:
-        return facts_in(check(settings))
+        yield
     finally:
         CHECKS.release()
 

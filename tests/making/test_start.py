@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import threading
 import time
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import psutil
 import pytest
 
 from common.errors import UserError
+from evaluation.experiments import facts
 from evaluation.run import read_progress
 from making import plan as planning
 from making.config import MakingConfig
@@ -210,6 +212,17 @@ def test_a_seed_row_is_rewritten_once_and_the_plan_says_so(tmp_path, monkeypatch
     settings = {"recipe": "rewrite", "manner": "kindly", "seed_rows": str(seeds(tmp_path)), "model": "tiny"}
     found = plan(MakingConfig.from_dict(settings))
     assert found.requests == 6 and "only 6 rows to start from" in found.words
+
+
+def test_no_more_than_two_plans_read_documents_at_a_time_whoever_types(tmp_path, monkeypatch):
+    monkeypatch.setenv("CHAT_SERVER_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setattr(facts, "CHECKS", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(facts, "MAX_WAIT_SECONDS", 0.01)
+    config = config_of(tmp_path)
+    with facts.CHECKS:
+        assert "is being read at the moment" in plan(config).problems[0]
+        assert not plan(MakingConfig(recipe="conversation", topics=["trees"], model="tiny")).problems
+    assert not plan(config).problems
 
 
 def test_paths_are_whole_for_a_process_that_works_elsewhere(tmp_path, monkeypatch):
