@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 import traceback
@@ -10,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from adapters.__main__ import main
 from adapters.intake import import_adapter
 from adapters.library import list_adapters, read_adapter
 from adapters.package import PushOptions, export_zip
 from adapters.pull import look, pull
 from adapters.push import plan_push
 from common.files import publish
-from common.paths import REPOSITORY, adapters_folder, home
+from common.paths import adapters_folder, home
 from models.hub.client import account_of
 from tests.adapters.making import put
 from tests.runs.test_faults import command, fill, is_a_sentence, page_says, small_disk  # noqa: F401
@@ -140,44 +140,28 @@ def test_a_publish_that_is_killed_between_its_renames_loses_no_adapter(made, mon
     assert sorted(adapter.name for adapter in list_adapters()) == ["mine", "other"] and remains() == []
 
 
-MERGE = """import os, signal, sys
-from adapters.__main__ import main
-number, touches = int(sys.argv[1]), 0
-def hook(event, arguments):
-    global touches
-    if event in ("open", "os.rename") and ".merging-" in str(arguments[0]):
-        touches += 1
-        if touches == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(hook)
-code = main(sys.argv[2:])
-print("touches", touches)
-sys.exit(code)
-"""
-
-
 @pytest.mark.slow
 def test_a_merge_and_a_gguf_that_are_killed_leave_nothing_and_a_second_try_works(
     made, tiny_base, tmp_path, monkeypatch
 ):
+    import torch
+
     folder = put("mine", made)
     config = (folder / "adapter_config.json").read_text().replace("tests/tiny-base", str(tiny_base))
     (folder / "adapter_config.json").write_text(config)
     target = tmp_path / "out" / "merged"
-    arguments = ["merge", "mine", "--to", str(target), "--gguf"]
 
-    def run(number: int) -> subprocess.CompletedProcess:
-        line = [sys.executable, "-c", MERGE, str(number), *arguments]
-        return subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    def merge() -> None:
+        torch.set_num_threads(1)  # a fork has none of its parent's threads
+        assert main(["merge", "mine", "--to", str(target), "--gguf"]) == 0
 
     for number in (3, 30):
-        assert run(number).returncode == -signal.SIGKILL
+        assert killed_at(number, target.parent / ".merging-", merge) == -signal.SIGKILL
         assert not [path for path in target.parent.iterdir() if not path.name.startswith(".")]
     for left in target.parent.iterdir():
         for path in [*left.rglob("*"), left]:
             os.utime(path, (1, 1))
-    done = run(10**6)
-    assert done.returncode == 0, done.stderr
+    assert killed_at(10**6, target.parent / ".merging-", merge) == 0
     assert sorted(path.name for path in target.parent.iterdir()) == ["merged", "merged-gguf"]
 
 
@@ -212,8 +196,6 @@ CONTENTS = [b"", b"[" * 200_000, bytes(99), b"\xff\xfe", b"[1]", b'"text"', b'{"
 @pytest.mark.parametrize("name", ["studio.json", "metrics.json", "training_config.yaml", "adapter_config.json"])
 @pytest.mark.parametrize("content", CONTENTS)
 def test_whatever_became_of_a_file_of_an_adapter_all_are_listed(made, name, content, capsys):
-    from adapters.__main__ import main
-
     put("fine", made)
     hurt = put("hurt", made) / name
     hurt.unlink(missing_ok=True)
