@@ -35,7 +35,7 @@ MAX_REJECTED = 20  # answers of one row, the last ones
 MAX_UNDO = 20  # changes of a data set that can be taken back, fewer large ones
 MAX_UNDO_BYTES = 2_000_000
 DEFAULT_NAME = "from-chat"
-LIKED, DISLIKED, EDITED, PICKED = "liked", "disliked", "edited", "picked"  # sources of rows
+SOURCES = LIKED, DISLIKED, EDITED, PICKED, MADE = "liked", "disliked", "edited", "picked", "made"  # of rows
 
 Row = dict[str, Any]  # messages, source, key; of some label or rejected
 Change = tuple[Row | None, Row | None]  # a row before a change and after it, None where there is none

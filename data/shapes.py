@@ -11,6 +11,7 @@ from common.errors import UserError
 from common.language import _
 from data.columns import CHOICES, CHOSEN, KEYS, REJECTED, is_labelled_false, mapping_of
 from data.conversations import BadLine, Conversation, Row
+from data.feedback import SOURCES
 from data.made import COLUMN, origin_of
 from data.markup import find_markup
 from data.notices import BESIDE, Notice
@@ -211,6 +212,8 @@ def _notice_unused(row: Row, mapping: dict[str, str], said: set[str], notices: s
             value, before = value.get(name), f"{before}.{name}"
     if origin_of(row):
         others.pop(COLUMN, None)
+    if row.get("source") in SOURCES:
+        others.pop("source", None)  # how a row of one's own data sets came to be one
     # beside whole conversations, as ms-swift writes them, what was rejected stands alone
     is_pair = "messages" in mapping or any(path.split(".")[0].strip().lower() in CHOSEN for path in mapping.values())
     for name in list(others):

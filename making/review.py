@@ -18,14 +18,13 @@ from typing import Any, Literal, get_args
 from common.errors import UserError
 from common.files import append_json_line, read_json_lines, read_object, write_json
 from common.language import _, n_
-from data.feedback import DataSet, Row, change_rows
+from data.feedback import MADE, DataSet, Row, change_rows
 from data.made import Origin
 from making.checks import FINDINGS, check_row, check_set
 from making.made import MAX_ROW_BYTES, MadeRow, MadeSet, read_rows
 from models.messages import Message, check_messages
 
 Decision = Literal["pending", "accepted", "rejected"]
-SOURCE = "made"  # of rows in a data set
 MAX_DECISIONS_BYTES = 100_000_000
 MAX_CHECKED_BYTES = 20_000_000
 
@@ -179,4 +178,4 @@ def _kept(row: ReviewRow) -> Row:
     origin = row.made["made"]
     if row.is_edited:
         origin = Origin(**{**origin, "edited": True})
-    return {"messages": row.messages, "source": SOURCE, "key": row.key, "made": origin}
+    return {"messages": row.messages, "source": MADE, "key": row.key, "made": origin}

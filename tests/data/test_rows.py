@@ -71,6 +71,8 @@ def told(noticed) -> str:
             "",
         ),
         ({"text": "Once", "url": "http://x"}, "Once", "Not used: `url` (1 row)."),
+        ({"text": "Once", "source": "http://x"}, "Once", "Not used: `source` (1 row)."),
+        ({"messages": TALK, "source": "liked", "key": "1"}, "u: Hi | a: Hello.", ""),
         ({"text": "Once", "author": "Ann"}, "Once", "Not used: `author` (1 row)."),
         # turns before
         (

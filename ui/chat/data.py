@@ -13,7 +13,6 @@ from common.errors import UserError
 from common.language import Sentence, _, joined
 from common.paths import new_download_folder
 from data import feedback
-from making import review
 from ui.chat.answer import is_answering
 from ui.chat.checks import are_different, place_of
 from ui.chat.handlers import ChatHandlers
@@ -29,7 +28,7 @@ SOURCES: dict[Any, Any] = {
     feedback.DISLIKED: _("disliked"),
     feedback.EDITED: _("edited"),
     feedback.PICKED: _("picked"),
-    review.SOURCE: _("made"),
+    feedback.MADE: _("made"),
 }
 THUMBS = {feedback.LIKED: "Like", feedback.PICKED: "Like", feedback.DISLIKED: "Dislike"}  # of a row's answer
 
