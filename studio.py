@@ -20,12 +20,15 @@
     for entry in grid.wait():                                      # arms x seeds on one split; files in its results_folder
         print(entry.arm, entry.test_set, entry.score, entry.mean, entry.low, entry.high, entry.is_best)
 
-All three run in processes of their own and go on when the notebook is closed: `studio.Training(run)` follows again.
+    rows = studio.make(["guide.pdf"], model="NAME", rows=200)      # by the server in CHAT_SERVER_URL; each row with its origin
+    print(rows.wait()[0].findings, rows.keep("guide"))             # the file that `train` takes as its data
+
+They all run in processes of their own and go on when the notebook is closed: `studio.Training(run)` follows again.
 What a person can fix is raised as a `UserError`, which says what to do.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -47,6 +50,11 @@ from evaluation.results import Line
 from evaluation.run import Evaluation, Progress, read_progress
 from evaluation.start import default_config, keep_file, request_stop, start
 from evaluation.table import read_table
+from making.config import MakingConfig
+from making.made import MadeSet
+from making.plan import plan
+from making.review import ReviewRow, keep, read_review
+from making.start import start as start_making
 from models.hub.client import account_of, token_of
 from models.hub.push import Pushed
 from models.messages import Message
@@ -60,6 +68,7 @@ __all__ = [
     "Chat",
     "Evaluating",
     "Experimenting",
+    "Making",
     "Sampling",
     "TrainConfig",
     "Training",
@@ -67,6 +76,7 @@ __all__ = [
     "chat",
     "evaluate",
     "experiment",
+    "make",
     "push",
     "train",
 ]
@@ -175,6 +185,39 @@ class Experimenting:
         return verdicts(self.experiment)
 
 
+class Making:
+    """A made set in the app's home. Iterating yields its progress each time that it has changed, until it ends."""
+
+    def __init__(self, made: MadeSet) -> None:
+        self.made = made
+
+    @property
+    def progress(self) -> Progress:
+        """Return what it does, as its files have it now."""
+        return read_progress(self.made)
+
+    def __iter__(self) -> Iterator[Progress]:
+        return _until_it_ends(lambda: self.progress)
+
+    def stop(self) -> None:
+        """Ask it to end and keep its rows."""
+        request_stop(self.made)
+
+    def wait(self) -> list[ReviewRow]:
+        """Wait for the end and return the rows with what was found in them. Raises UserError when it failed."""
+        *_earlier, progress = self
+        if progress.status not in ("done", "stopped"):
+            raise UserError(progress.message, progress.hint)
+        return read_review(self.made)
+
+    def keep(self, name: str, accept_rest: bool = True) -> str:
+        """Make the data set `name` of the accepted rows and, unless told otherwise, of the rest without findings.
+
+        Return its file, which `train` takes as `data`. Raises UserError when no row is left.
+        """
+        return str(keep(self.made, name, self.made.owner, accept_rest).path)
+
+
 class Chat:
     """One conversation with a model. `messages` may be read, changed and cleared between two turns."""
 
@@ -249,6 +292,22 @@ def experiment(config: ExperimentConfig | None = None, **settings: object) -> Ex
     if config is not None and settings:
         raise TypeError("experiment() takes a config or settings, not both")
     return Experimenting(start_experiment(config or ExperimentConfig.from_dict(settings)))
+
+
+def make(
+    documents: Sequence[str] = (),
+    key: str | None = None,
+    progress: Callable[[str], None] = print,
+    **settings: object,
+) -> Making:
+    """Let a teacher make rows of documents, `seed_rows` or `topics`; settings as in `making/config.py`.
+
+    `progress` is called with what it takes. A `key` for a server or a provider is kept nowhere; without one a provider gets the
+    token of `hf auth login` or HF_TOKEN. Raises UserError for settings that cannot be used.
+    """
+    config = MakingConfig.from_dict({"documents": [*documents], **settings})
+    progress(plan(config).words)
+    return Making(start_making(config, token=token_of(None), key=key))
 
 
 def push(

@@ -118,7 +118,7 @@ class Asking:
             outcome.unreadable += outcome.messages is None
         if outcome.messages:  # here, not where it is written: this thread asks for the next row at once
             self.prompts.add(request.place, outcome.messages)
-        if outcome.messages and self.config.check_answers and request.passage:
+        if outcome.messages and self.config.check_answers and request.document:
             claim = "\n".join(one["content"] for one in outcome.messages)
             for first, second in ((request.passage, claim), (claim, request.passage)):  # an order may decide by itself
                 prompt = fill(support_recipe(), {"first": first, "second": second})
@@ -163,5 +163,6 @@ class Asking:
             passage=(request.passage or request.topic)[:MAX_PASSAGE_CHARACTERS],
             findings=[],
         )
-        row["findings"] = check_row(row, request.passage, self.config) + [UNSUPPORTED] * (not outcome.is_supported)
+        passage = request.passage if request.document else ""  # a seed row supports nothing
+        row["findings"] = check_row(row, passage, self.config) + [UNSUPPORTED] * (not outcome.is_supported)
         append_json_line(self.made.rows_file, row)

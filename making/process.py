@@ -22,6 +22,7 @@ from evaluation.run import Status
 from making.asking import Asking
 from making.config import LOCAL
 from making.made import GO_ON, MadeSet, read_rows, read_summary
+from making.review import check_beside
 from making.sources import count_units, read_sources, requests_of, wanted_rows
 from making.teacher import Secret, Stopped, open_teacher
 from runs.limits import limits
@@ -84,6 +85,8 @@ def make(made: MadeSet, secret: Secret, pace: Pace, stop: threading.Event) -> No
                 pace.add(ROW)
         finally:
             teacher.close()
+    tell(_("Looking for rows that repeat others, or stand in your test sets"))
+    check_beside(made)
 
 
 def lost_words(made: MadeSet) -> Sentence:
