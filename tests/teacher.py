@@ -34,6 +34,7 @@ class Said(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
     ends: str | None = "stop"  # "length": cut by the limit; None: the connection is cut
     pause: float = 0.0  # seconds before the first piece
+    raw: bytes = b""  # in the place of a stream
 
 
 def passages(asked: dict) -> list[str]:
@@ -131,6 +132,8 @@ class TeacherHandler(Handler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
+        if reply.raw:
+            return self.wfile.write(reply.raw)
         for place in range(0, len(reply.text), 4_000):
             self._piece({"role": "assistant", "content": reply.text[place : place + 4_000]}, None)
         if reply.ends:
