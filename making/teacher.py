@@ -17,7 +17,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, TypedDict
 
 from common.errors import UserError
-from common.language import _
+from common.language import _, joined
+from common.paths import as_title
 from common.words import duration
 from making.config import ADAPTER, LOCAL, PROVIDER, SERVER, MakingConfig
 from making.made import GO_ON
@@ -153,7 +154,7 @@ class RemoteTeacher:
                         is_whole = True
                         break
         except (HfHubHTTPError, TextGenerationError, httpx2.HTTPError, OSError, *LIES) as error:
-            raise failure_of(error) from error
+            raise failure_of(error, with_words=config.teacher != SERVER or bool(config.server)) from error
         if not is_whole:
             raise TeacherFailure(_("The teacher broke off in the middle of its answer."))
         counted = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
@@ -206,12 +207,14 @@ class LocalTeacher:
         self._engine.close()
 
 
-def failure_of(error: Exception) -> TeacherFailure:
-    """Return an error of the client in words; of a server's own words, which may hold its address, none."""
+def failure_of(error: Exception, with_words: bool = False) -> TeacherFailure:
+    """Return an error of the client in words; a server's own `with_words` only: the operator's may tell of its address."""
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
+    told = as_title(str(getattr(error, "server_message", "") or "")) if with_words else ""
+    said = _("It said: {words}", words=told) if told else ""
     if status in FINAL:
-        return TeacherFailure(FINAL[status], HINTS[status], is_final=True)
+        return TeacherFailure(FINAL[status], joined([HINTS[status], said]), is_final=True)
     if status in LIMITED:
         wait = retry_after(response.headers.get("Retry-After", "")) if response is not None else None
         if wait is not None and wait > MAX_WAIT_SECONDS:
@@ -219,7 +222,7 @@ def failure_of(error: Exception) -> TeacherFailure:
             return TeacherFailure(words, GO_ON, is_final=True)
         return TeacherFailure(_("The teacher gets too many requests ({status}).", status=status), GO_ON, wait or 0.0)
     if status:
-        return TeacherFailure(_("The teacher answered with an error ({status}).", status=status), GO_ON)
+        return TeacherFailure(_("The teacher answered with an error ({status}).", status=status), joined([said, GO_ON]))
     if type(error) is ValueError and "rovider" in str(error):  # the client's own, before anything is sent
         return TeacherFailure(
             _("This provider does not have this model."), _("Choose another of either."), is_final=True

@@ -63,6 +63,17 @@ def test_a_server_gets_model_seed_and_limits_and_a_stop_closes_its_connection():
             RemoteTeacher(MakingConfig(server=url, model="tiny"), SECRET).ask("Say it.", 3, stop)
 
 
+def test_what_a_server_says_is_told_where_it_is_ones_own():
+    refusal = Said("the prompt has more than 2048 tokens\x1b[2J", 400)
+    with teacher([refusal, refusal]) as (_server, url):
+        with pytest.raises(TeacherFailure, match="2048 tokens"):
+            ask(url)
+        operators = RemoteTeacher(MakingConfig(model="tiny"), Secret(url=url, key=""))
+        with pytest.raises(TeacherFailure, match=r"an error \(400\)") as raised:
+            operators.ask("Say it.", 3, threading.Event())
+        assert "2048" not in str(raised.value)
+
+
 def test_silence_is_a_failure(monkeypatch):
     monkeypatch.setattr(teachers, "SILENT_SECONDS", 0.3)
     with teacher(["slow"]) as (_server, url), pytest.raises(TeacherFailure, match="too long"):
