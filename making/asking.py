@@ -18,7 +18,7 @@ from making.checks import check_row
 from making.config import MakingConfig
 from making.made import MAX_PASSAGE_CHARACTERS, MadeRow, MadeSet, read_rows, read_summary
 from making.recipes import fill, find_recipe, read_row, read_supported, support_recipe
-from making.sources import Prompts, Request
+from making.sources import Prompts, Request, question_of
 from making.teacher import Patience, Said, Stopped, Teacher, teacher_name
 from models.messages import Message
 
@@ -89,7 +89,7 @@ class Asking:
 
     def _missing(self, requests: Iterator[Request]) -> Iterator[Request]:
         """Yield the requests that have no row yet; what the others have asked is remembered."""
-        there = {row["key"]: row["messages"] for row in read_rows(self.made)}
+        there = {row["key"]: question_of(row["messages"]) for row in read_rows(self.made)}
         for request in requests:
             if request.key in there:
                 self.prompts.add(request.place, there[request.key])
@@ -117,7 +117,7 @@ class Asking:
             outcome.messages = read_row(self.recipe, said.text, request.messages, self.config)
             outcome.unreadable += outcome.messages is None
         if outcome.messages:  # here, not where it is written: this thread asks for the next row at once
-            self.prompts.add(request.place, outcome.messages)
+            self.prompts.add(request.place, question_of(outcome.messages))
         if outcome.messages and self.config.check_answers and request.document:
             claim = "\n".join(one["content"] for one in outcome.messages)
             for first, second in ((request.passage, claim), (claim, request.passage)):  # an order may decide by itself

@@ -90,6 +90,7 @@ def make(made: MadeSet, secret: Secret, pace: Pace, stop: threading.Event) -> No
         finally:
             teacher.close()
     tell(_("Looking for rows that repeat others, or stand in your test sets"))
+    bound_memory(None)  # what is compared is bounded, and takes more where there are many rows
     check_beside(made)
 
 

@@ -152,6 +152,12 @@ def read_seeds(file: Path) -> Iterator[list[Message]]:
             yield [Message(role=one["role"], content=one["content"]) for one in messages]
 
 
+def question_of(messages: Iterable[Message]) -> str:
+    """Return the beginning of what a row asks first."""
+    question = next((one["content"] for one in messages if one["role"] == "user"), "")
+    return " ".join(question[: 2 * MAX_ASKED_CHARACTERS].split())[:MAX_ASKED_CHARACTERS]
+
+
 class Prompts:
     """Makes the prompt of each request, with examples of the seed rows and what was asked of the same passage before."""
 
@@ -177,10 +183,9 @@ class Prompts:
         }
         return fill(self.recipe, values)
 
-    def add(self, place: str, messages: Iterable[Message]) -> None:
+    def add(self, place: str, question: str) -> None:
         """Remember what a row asks, so that the next one about the same asks something else."""
-        question = next((one["content"] for one in messages if one["role"] == "user"), "")
-        self._asked.setdefault(place, []).append(" ".join(question.split())[:MAX_ASKED_CHARACTERS])
+        self._asked.setdefault(place, []).append(question)
 
 
 def _drawn(seeds: Iterable[list[Message]], seed: int) -> list[str]:
