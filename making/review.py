@@ -1,7 +1,7 @@
 """What a person decides on made rows, and the accepted ones as a data set to train on.
 
     decisions.jsonl    {"keys": [...], "decision": "accepted" | "rejected" | "pending"}      an act, of one row or many
-                       {"keys": [...], "decision": ..., "messages": [...]}                   one that changes a row's words, too
+                       {"keys": [...], "decision": ..., "messages": [...], "findings": [...]}  with other words
                        {"undo": true}                                                        takes back the last act that counts
     checked.json       what was found in rows beside others, and of how many bytes of rows
 
@@ -25,7 +25,7 @@ from making.made import MAX_ROW_BYTES, MadeRow, MadeSet, read_rows
 from models.messages import Message, check_messages
 
 Decision = Literal["pending", "accepted", "rejected"]
-MAX_DECISIONS_BYTES = 100_000_000
+MAX_DECISIONS_BYTES = 20_000_000  # read with every step
 MAX_CHECKED_BYTES = 20_000_000
 
 
@@ -52,19 +52,17 @@ class ReviewRow:
 def read_review(made: MadeSet) -> list[ReviewRow]:
     """Return all rows that were made so far, the oldest first, as a person left them."""
     decisions: dict[str, Decision] = {}
-    written: dict[str, list[Message]] = {}
+    written: dict[str, tuple[list[Message], list[str]]] = {}
     for act in _acts(made):
         decisions |= dict.fromkeys(act["keys"], act["decision"])
         if "messages" in act:
-            written |= dict.fromkeys(act["keys"], act["messages"])
-    config, beside = made.config(), _found_beside(made)
+            written |= dict.fromkeys(act["keys"], (act["messages"], act["findings"]))
+    beside = _found_beside(made)
     rows = []
     for row in read_rows(made):
         key, messages, findings = row["key"], row["messages"], row["findings"]
-        if key in written and written[key] != messages:
-            messages = written[key]
-            passage = row["passage"] if row["made"]["document"] else ""
-            findings = check_row(MadeRow(**{**row, "messages": messages}), passage, config)
+        if key in written and written[key][0] != messages:
+            messages, findings = written[key]
         found = [name for name in [*findings, *beside.get(key, ())] if name in FINDINGS]
         rows.append(ReviewRow(row, messages, decisions.get(key, "pending"), list(dict.fromkeys(found))))
     return rows
@@ -88,7 +86,10 @@ def decide(made: MadeSet, keys: Sequence[str], decision: Decision, messages: lis
         raise UserError(_("'{value}' is not one of {choices}.", value=decision[:80], choices=names))
     act: dict[str, Any] = {"keys": [*keys], "decision": decision}
     if messages is not None:
+        row = there[keys[0]]
         act["messages"] = _checked(messages, [there[key] for key in keys])
+        passage = row["passage"] if row["made"]["document"] else ""
+        act["findings"] = check_row(MadeRow(**{**row, "messages": act["messages"]}), passage, made.config())
     size = made.decisions_file.stat().st_size if made.decisions_file.is_file() else 0
     if size > MAX_DECISIONS_BYTES:
         raise UserError(

@@ -72,6 +72,12 @@ def test_the_last_act_is_taken_back_as_a_whole_and_then_the_one_before(made):
         undo(made)
 
 
+def test_what_was_changed_is_checked_once_and_not_with_every_step(made, monkeypatch):
+    decide(made, ["a"], "accepted", other_words(made, "a", "I'm sorry, I cannot help with that."))
+    monkeypatch.setattr("making.review.check_row", lambda *given: pytest.fail("it was checked again"))
+    assert read_review(made)[0].findings == ["refusal"]
+
+
 def test_an_edited_row_keeps_its_words_over_later_decisions_is_checked_again_and_can_be_taken_back(made):
     words = other_words(made, "c", "They eat fish and krill.")
     decide(made, ["c"], "accepted", words)
