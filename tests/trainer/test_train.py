@@ -160,6 +160,8 @@ def test_the_embedded_model_learns_through_the_real_launcher_and_loads_under_its
             max_steps=5,
             learning_rate=1e-3,
             eval_fraction=0,
+            test_sets="",
+            per_device_train_batch_size=2,
         )
     )
     start(run)
