@@ -6,8 +6,9 @@ Only the thread that iterates writes files. Threads that still wait for an answe
 import queue
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -50,6 +51,7 @@ class Asking:
         self.summary = read_summary(made)
         self.summary["lost"] = 0  # they are asked for again
         self._lock = threading.Lock()
+        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # by what is asked about
 
     def keep(self, requests: Iterator[Request]) -> Iterator[Outcome]:
         """Yield what came of each request that has no row yet, its row written; what has come is kept whatever happens.
@@ -104,7 +106,9 @@ class Asking:
                     request = next(requests, None)
                 if request is None:
                     return
-                came.put(self._outcome(request))
+                # what is asked of a passage is to be known to the next request about it
+                with self._turns[request.place] if request.place else nullcontext():
+                    came.put(self._outcome(request))
         except Exception as error:  # for the thread that waits; nobody sees it otherwise
             came.put(error)
 

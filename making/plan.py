@@ -79,9 +79,8 @@ def plan(config: MakingConfig, owner: str = LOCAL_OWNER) -> MakingPlan:
     rows = min(config.rows, counted.units) if source_of(recipe, config) == SEEDS else config.rows
     shown = counted.characters // max(1, counted.units) // CHARACTERS_A_TOKEN[config.language]  # tokens of a passage
     read = rows * (len(recipe.text) // CHARACTERS_A_TOKEN["en"] + shown)
-    written = rows * min(config.max_new_tokens, max(USUAL_ANSWER_TOKENS, shown // 2))
-    if recipe.name == "label":
-        written = rows * LABEL_TOKENS
+    answer = {"label": LABEL_TOKENS, "rewrite": shown, "translate": shown}.get(recipe.name, USUAL_ANSWER_TOKENS)
+    written = rows * min(config.max_new_tokens, answer)
     requests = rows
     if config.check_answers:
         requests, read, written = 3 * rows, 3 * read, written + 2 * rows * VERDICT_TOKENS

@@ -42,13 +42,14 @@ def passages(asked: dict) -> list[str]:
     return [text for _mark, text in TEXT.findall(asked["messages"][-1]["content"])]
 
 
-def good(asked: dict, number: int) -> dict:
-    """An answer of the shape that is asked for, made of nothing but what was shown; another one for each number."""
+def good(asked: dict) -> dict:
+    """An answer of the shape that is asked for, made of what was shown: its next sentence, by what was asked before."""
     prompt = asked["messages"][-1]["content"]
     shown = passages(asked)
     text = shown[0] if shown else prompt
     sentences = [" ".join(one.split()) for one in SENTENCE.findall(text)] or [" ".join(text.split())[:200]]
-    sentence = sentences[number % len(sentences)]
+    before = len(shown[1].splitlines()) if len(shown) > 1 else 0
+    sentence = sentences[before % len(sentences)]
     subject = " ".join(sentence.split()[:6])
     form = prompt.rpartition("Answer with JSON")[2]
     if '"supported"' in form:
@@ -61,9 +62,9 @@ def good(asked: dict, number: int) -> dict:
             turns = [("user", f"What about {subject}?"), ("assistant", sentence)]
         return {"messages": [{"role": role, "content": content} for role, content in turns]}
     if '"question"' in form:
-        return {"question": f"What is known of {subject} ({number})?", "answer": sentence}
+        return {"question": f"What is known of {subject}?", "answer": sentence}
     if '"instruction"' in form:
-        return {"instruction": f"Say something about {subject} ({number}).", "answer": sentence}
+        return {"instruction": f"Say something about {subject}.", "answer": sentence}
     return {"answer": f"To put it kindly: {sentence}"}
 
 
@@ -86,9 +87,9 @@ def bad(kind: str, answer: dict) -> dict:
     return {**answer, "answer": said[kind]}
 
 
-def reply_of(kind: str, asked: dict, number: int) -> Said:
+def reply_of(kind: str, asked: dict) -> Said:
     """What the server does for a kind of answer. Raises KeyError for one that is not known."""
-    answer = good(asked, number)
+    answer = good(asked)
     text = json.dumps(answer, ensure_ascii=False)
     known = {
         "good": Said(text),
@@ -125,7 +126,7 @@ class TeacherHandler(Handler):
             self.server.asked.append(asked)
             self.server.said.append(kind)
             self.server.keys.append(self.headers.get("Authorization", "").removeprefix("Bearer "))
-        reply = kind if isinstance(kind, Said) else reply_of(kind, asked, number)
+        reply = kind if isinstance(kind, Said) else reply_of(kind, asked)
         self.server.ended.wait(reply.pause)
         if reply.status != 200:
             return self._refuse(reply)

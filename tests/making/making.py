@@ -19,10 +19,16 @@ TOPICS = ("the checkpoint folder", "the learning rate", "the tokenizer", "the ad
 
 
 def document(folder: Path, passages: int = 10, name: str = "guide.txt") -> Path:
-    """A text of so many passages, each of three sentences that no other passage has."""
+    """A text of so many passages, each too long to be joined with another, of eight sentences that no other passage has."""
     parts = [
-        f"Rule {number} is about {TOPICS[number % len(TOPICS)]} of machine {number}. It was written in {1900 + number} by team "
-        f"{number * 7}. Whoever breaks rule {number} has to restart machine {number} and wait for {number + 3} minutes."
+        f"Rule {number} is about {TOPICS[number % len(TOPICS)]} of machine {number}, and of no other one in the house. "
+        f"It was written down in {1900 + number} by team {number * 7}, after a week of long and loud meetings. "
+        f"Whoever breaks rule {number} has to restart the machine and wait for {number + 3} minutes beside it. "
+        f"Guests are told of rule {number} at the door, and sign a yellow paper with their full name in letters. "
+        f"Only the captain of shift {number} may change a word of it, in blue ink and before two witnesses. "
+        f"A copy hangs on wall {number + 20}, where the morning sun has made its letters pale over the years. "
+        f"In winter rule {number} counts double, because the cold makes cable {number * 3} stiff and slow. "
+        f"Nobody remembers why it names {number + 11} apples, but they are weighed on every second Friday."
         for number in range(passages)
     ]
     file = folder / name

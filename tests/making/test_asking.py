@@ -166,6 +166,13 @@ def test_what_was_asked_of_a_passage_is_not_asked_again_also_after_a_resume(tmp_
         assert first in passages(server.asked[2])[1]
 
 
+def test_requests_about_one_passage_wait_for_each_other(tmp_path):
+    made = made_set(config_of(tmp_path, 1, rows=3, parallel=3))
+    with teacher(pause=0.1) as (server, url):
+        run(made, url)
+    assert len({row["messages"][0]["content"] for row in read_rows(made)}) == len(server.asked) == 3
+
+
 def test_a_teacher_checks_its_answers_in_both_orders(tmp_path):
     made = made_set(config_of(tmp_path, rows=2, check_answers=True))
     no = Said(json.dumps({"supported": False}))
