@@ -19,7 +19,7 @@ TOPICS = ("the checkpoint folder", "the learning rate", "the tokenizer", "the ad
 
 
 def document(folder: Path, passages: int = 10, name: str = "guide.txt") -> Path:
-    """A text of so many passages, each too long to be joined with another, of eight sentences that no other passage has."""
+    """A text of so many passages, each too long to be joined with another, of nine sentences that no other passage has."""
     parts = [
         f"Rule {number} is about {TOPICS[number % len(TOPICS)]} of machine {number}, and of no other one in the house. "
         f"It was written down in {1900 + number} by team {number * 7}, after a week of long and loud meetings. "
@@ -28,7 +28,8 @@ def document(folder: Path, passages: int = 10, name: str = "guide.txt") -> Path:
         f"Only the captain of shift {number} may change a word of it, in blue ink and before two witnesses. "
         f"A copy hangs on wall {number + 20}, where the morning sun has made its letters pale over the years. "
         f"In winter rule {number} counts double, because the cold makes cable {number * 3} stiff and slow. "
-        f"Nobody remembers why it names {number + 11} apples, but they are weighed on every second Friday."
+        f"Nobody remembers why it names {number + 11} apples, but they are weighed on every second Friday. "
+        f"Whoever reads all of it aloud gets {number + 2} slices of warm bread from the kitchen on floor {number}."
         for number in range(passages)
     ]
     file = folder / name
