@@ -44,8 +44,9 @@ def read_made_by(value: object) -> list[MadeBy]:
 
 
 def short(text: object) -> str:
-    """Return a text of an origin on one line, within bounds; "" for what is no text."""
-    return " ".join(text[:MAX_TEXT_CHARACTERS].split()) if isinstance(text, str) else ""
+    """Return a text of an origin on one line, within bounds, without control characters; "" for what is no text."""
+    said = text[:MAX_TEXT_CHARACTERS] if isinstance(text, str) else ""
+    return " ".join("".join(one if one.isprintable() else " " for one in said).split())
 
 
 def teachers_of(made: Iterable[MadeBy]) -> dict[str, int]:

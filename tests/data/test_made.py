@@ -108,3 +108,10 @@ def test_a_test_set_says_which_of_its_questions_a_teacher_made(mixed, tmp_path, 
 def test_a_column_that_is_called_made_and_is_no_origin_is_not_used(data_settings, tmp_path):
     noticed = prepare(data_settings([pair(1, made="in Korea")]), tmp_path).noticed
     assert noticed == {("unused", "made"): 1}
+
+
+def test_a_strangers_teacher_turns_no_writing_round_and_writes_no_codes():
+    name = "gpt\u202e5 fo swor 0\x1b[2J\0\ud800\u2066"
+    found = origin_of({"made": {"teacher": name, "licence": name}})
+    assert {found["teacher"], found["licence"]} == {"gpt 5 fo swor 0 [2J"}
+    assert read_made_by(made_by([{**ORIGIN, "teacher": name}]))[0]["teacher"] == "gpt 5 fo swor 0 [2J"
