@@ -22,7 +22,9 @@ _ABBREVIATION = re.compile(
 )
 _SPACE = re.compile(r"\s*")
 MAX_ABBREVIATION = 12  # characters before a mark that are looked at
-_NOT_TEXT = {code: " " for code in range(32) if chr(code) not in "\t\n"} | {0x7F: " ", 0xFEFF: None, 0xAD: None}
+# what turns writing round, and tags: nobody sees these, but a teacher reads and obeys them
+_UNSEEN = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xE0000, 0xE0080), 0xFEFF, 0xAD])
+_NOT_TEXT = {code: " " for code in range(32) if chr(code) not in "\t\n"} | {0x7F: " "} | _UNSEEN
 SECTION, BLOCK, SENTENCE, INSIDE = 3, 2, 1, 0  # what a chunk may begin with, the best first
 
 
