@@ -14,7 +14,7 @@ from evaluation.experiments.experiment import Experiment
 from evaluation.experiments.plan import ExperimentPlan
 from jobs.prices import Flavor
 
-PLAN = ExperimentPlan(6, 0, 8, 60.0, None, 10**9, [], [_("Only a guess.")], _("6 runs, 8 evaluations: about 1 min."))
+PLAN = ExperimentPlan(6, 0, 8, 60.0, None, [], [_("Only a guess.")], _("6 runs, 8 evaluations: about 1 min."))
 
 
 def run(*arguments: str) -> int:
@@ -51,7 +51,7 @@ def test_a_file_is_planned_and_of_an_experiment_what_is_left(parts, tmp_path, ca
 def test_what_prevents_a_start_is_printed_and_is_no_success(monkeypatch, tmp_path, capsys):
     (tmp_path / "grid.yaml").write_text("seeds: []")
     problems = [_("Choose 1 to 100 seeds, none twice.")]
-    found = ExperimentPlan(0, 0, 0, None, None, 0, problems, [], problems[0])
+    found = ExperimentPlan(0, 0, 0, None, None, problems, [], problems[0])
     monkeypatch.setattr(commands, "plan", lambda config, machine: found)
     assert run("plan", str(tmp_path / "grid.yaml")) == 1
     assert capsys.readouterr().out == "Choose 1 to 100 seeds, none twice.\n"
