@@ -33,6 +33,8 @@ async def bound(response: httpx2.Response) -> None:
         raise httpx2.DecodingError("The reply is compressed, which was not asked for.")
     assert isinstance(response.stream, httpx2.AsyncByteStream)
     response.stream = BoundedStream(response.stream)
+    if response.is_error:
+        await response.aread()  # the client tells what it says, and reads nothing itself
 
 
 def bounded_session() -> httpx2.AsyncClient:
