@@ -98,8 +98,8 @@ def lost_words(made: MadeSet) -> Sentence:
     """Say how many rows are not there because the teacher's answers could not be read; an empty sentence for none."""
     lost, notes = read_summary(made)["lost"], read_summary(made)["notes"]
     words = n_(
-        "Of {count:,} row the teacher's answers could not be read; 'Resume' asks for it again.",
-        "Of {count:,} rows the teacher's answers could not be read; 'Resume' asks for them again.",
+        "Of {count:,} row the teacher's answers could not be read; 'Resume making' asks for it again.",
+        "Of {count:,} rows the teacher's answers could not be read; 'Resume making' asks for them again.",
         lost,
     )
     return joined([words if lost else "", *notes])

@@ -44,7 +44,7 @@ def build_made_view() -> MadeView:
     status = gr.HTML(hint_html(EMPTY, "hint nothing-yet"), elem_classes="status")
     with gr.Row():
         stop_button = gr.Button(_("Stop and keep the rows"), visible=False, min_width=150)
-        resume_button = gr.Button(_("Resume"), visible=False, min_width=140)
+        resume_button = gr.Button(_("Resume making"), visible=False, min_width=140)
     return MadeView(chosen, status, stop_button, resume_button, gr.Textbox("", visible="hidden"))
 
 
