@@ -21,11 +21,10 @@ import getpass
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from common.command_line import add_job, printable, run_job
 from common.errors import UserError
-from common.language import _, joined, n_, said
+from common.language import _, joined, n_
 from common.paths import LOCAL_OWNER
 from data.hub_jobs import add_hub_jobs
 from evaluation.follow import count_of, follow, say_end
@@ -38,6 +37,7 @@ from making.recipes import own_recipe
 from making.review import ReviewRow, count_findings, decide, keep, read_review, undo
 from making.start import delete_made, request_stop, resume, start
 from models.hub.client import token_of
+from runs.commands import add_flag, given_settings
 
 MAX_KEY_CHARACTERS = 4_000
 SHOWN_CHARACTERS = 2_000  # of a message
@@ -61,16 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--plan", action="store_true", help=_("only say what it takes"))
     for item in fields(MakingConfig):
         if item.metadata and item.name != "recipe_text":
-            bare: dict[str, Any] = {"nargs": "?", "const": "true"} if item.type is bool else {}
-            make.add_argument(
-                f"--{item.name.replace('_', '-')}",
-                dest=f"set_{item.name}",
-                default=argparse.SUPPRESS,
-                **bare,
-                choices=item.metadata["choices"] or None,
-                metavar=None if item.metadata["choices"] else item.name.upper(),
-                help=f"{said(item.metadata['help'])} [{item.default}]".replace("%", "%%"),
-            )
+            add_flag(make, item, may_be_bare=item.type is bool)
     _add_key(make)
     add_job(jobs, "list", _list, _("all made sets"))
     add_job(jobs, "show", _show, _("one made set, and what was found in its rows"), named="ID")
@@ -108,7 +99,7 @@ def _key(options: argparse.Namespace) -> str | None:
 
 
 def _make(options: argparse.Namespace) -> int:
-    given = {name[4:]: value for name, value in vars(options).items() if name.startswith("set_")}
+    given = given_settings(options)
     if options.recipe_file:
         given |= {"recipe": "own", "recipe_text": own_recipe(options.recipe_file)}
     lists = {name: getattr(options, name) for name in ("documents", "topics", "labels")}

@@ -23,7 +23,7 @@ from dataclasses import fields, replace
 
 from adapters.library import find_adapter
 from common.command_line import add_job, printable, run_job
-from common.language import _, joined, n_, said
+from common.language import _, joined, n_
 from data.settings import DataSettings
 from data.test_sets import delete_test_set, keep_test_set, list_test_sets
 from evaluation import harness
@@ -44,6 +44,7 @@ from evaluation.start import (
 )
 from evaluation.table import compare, read_table, rows_that_differ
 from models.hub.client import token_of
+from runs.commands import add_flag, given_settings
 
 SHOWN_CHARACTERS = 300  # of a question or an answer
 
@@ -71,14 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--few-shot", type=int, metavar="N", help=_("ask the base with so many examples, too"))
     for item in fields(EvaluationConfig):
         if item.metadata and item.name not in ("shots", "base_revision"):
-            run.add_argument(
-                f"--{item.name.replace('_', '-')}",
-                dest=f"set_{item.name}",
-                default=argparse.SUPPRESS,
-                choices=item.metadata["choices"] or None,
-                metavar=None if item.metadata["choices"] else item.name.upper(),
-                help=f"{said(item.metadata['help'])} [{item.default}]".replace("%", "%%"),
-            )
+            add_flag(run, item)
     add_job(jobs, "list", _list, _("all evaluations"))
     show = add_job(jobs, "show", _show, _("the scores of one"), named="ID")
     show.add_argument(
@@ -110,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    given = {name[4:]: value for name, value in vars(options).items() if name.startswith("set_")}
+    given = given_settings(options)
     if options.adapter or not given.get("base"):
         config = default_config(adapter=options.adapter[0] if options.adapter else "")
     else:

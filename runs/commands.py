@@ -1,10 +1,10 @@
-"""The commands on runs that exist: list, show, stop, label, delete, undo, compare, bundle; and the plan of one.
+"""Settings as flags, and the commands on runs: list, show, stop, label, delete, undo, compare, bundle; and the plan of one.
 
-Each takes the parsed options and returns the exit code; what a person can fix is raised as UserError.
+Each command takes the parsed options and returns the exit code; what a person can fix is raised as UserError.
 """
 
 import argparse
-from dataclasses import replace
+from dataclasses import Field, replace
 from typing import Any
 
 from common.command_line import printable, progress_on_stderr
@@ -20,6 +20,24 @@ from runs.labels import labels_of, set_labels, split_tags
 from runs.queue import order, position, stop
 from runs.run import LOCAL_OWNER, find_run, model_words, read_state
 from runs.state import UNREADABLE
+
+
+def add_flag(parser: argparse.ArgumentParser, item: Field, may_be_bare: bool = False) -> None:
+    """Add the flag of one setting, with its help and default; one that `may_be_bare` is true without a value.
+
+    What is not given stays out of the namespace: `given_settings` returns the others.
+    """
+    choices = item.metadata["choices"] or None
+    parser.add_argument(
+        f"--{item.name.replace('_', '-')}",
+        dest=f"set_{item.name}",
+        default=argparse.SUPPRESS,
+        nargs="?" if may_be_bare else None,
+        const="true" if may_be_bare else None,
+        choices=choices,
+        metavar=None if choices else item.name.upper(),
+        help=f"{said(item.metadata['help'])} [{item.default}]".replace("%", "%%"),
+    )
 
 
 def given_settings(options: argparse.Namespace) -> dict[str, Any]:

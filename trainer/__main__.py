@@ -28,11 +28,11 @@ from pathlib import Path
 
 from common.command_line import add_job, run_job
 from common.errors import UserError
-from common.language import _, n_, said
+from common.language import _, n_
 from data.columns import in_words
 from data.report import PreviewRow
 from runs import commands
-from runs.commands import given_settings
+from runs.commands import add_flag, given_settings
 from runs.config import MARKUP, SYSTEM_TURNS, WRITTEN, TrainConfig, marked
 from runs.follow import follow
 from runs.forecast.advice import advice
@@ -111,18 +111,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def add_settings(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:
-    """Add a flag for each setting, with its help and default; what is not given stays out of the namespace."""
+    """Add a flag for each setting of a run, but for those that are `without` one."""
     for item in fields(TrainConfig):
-        if item.name in (*marked(WRITTEN), *without):
-            continue
-        parser.add_argument(
-            f"--{item.name.replace('_', '-')}",
-            dest=f"set_{item.name}",
-            default=argparse.SUPPRESS,
-            choices=item.metadata["choices"] or None,
-            metavar=None if item.metadata["choices"] else item.name.upper(),
-            help=f"{said(item.metadata['help'])} [{item.default}]".replace("%", "%%"),
-        )
+        if item.name not in (*marked(WRITTEN), *without):
+            add_flag(parser, item)
 
 
 def _train(options: argparse.Namespace) -> int:
