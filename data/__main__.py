@@ -35,11 +35,10 @@ from making.made import MadeSet, find_made, list_made, read_summary
 from making.plan import plan
 from making.recipes import own_recipe
 from making.review import ReviewRow, count_findings, decide, keep, read_review, undo
-from making.start import delete_made, request_stop, resume, start
+from making.start import MAX_KEY_CHARACTERS, delete_made, request_stop, resume, start
 from models.hub.client import token_of
 from runs.commands import add_flag, given_settings
 
-MAX_KEY_CHARACTERS = 4_000
 SHOWN_CHARACTERS = 2_000  # of a message
 
 

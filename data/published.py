@@ -17,14 +17,13 @@ from typing import Any, get_type_hints
 
 from common.errors import UserError
 from common.files import read_object, write_json
-from data.feedback import DataSet, Row
+from data.feedback import MAX_REJECTED, DataSet, Row
 from data.made import COLUMN as MADE
 from data.made import Origin, origin_of
 from models.messages import MAX_MESSAGE_CHARACTERS, check_messages
 
 SPLITS = ("train", "test")
 MAX_NAME_CHARACTERS = 100  # of a key, a source
-MAX_REJECTED = 20  # answers of one row
 TYPES = {str: "string", int: "int64", float: "float64", bool: "bool"}  # of the Hub's cards
 ORIGIN = {name: TYPES[kind] for name, kind in get_type_hints(Origin).items()}
 COLUMNS: dict[str, dict[str, Any]] = {  # what a row may have, and its type in a card

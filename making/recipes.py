@@ -22,7 +22,7 @@ from making.config import MakingConfig
 from models.messages import Message
 
 FOLDER = Path(__file__).with_name("recipes")
-MAX_REPLY_CHARACTERS = 50_000
+MAX_REPLY_CHARACTERS = 50_000  # of a teacher; what is more is not read
 MAX_OBJECTS = 100  # beginnings of JSON in a reply that are tried
 MAX_TURNS = 20
 MAX_MESSAGE_CHARACTERS = 20_000

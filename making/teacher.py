@@ -22,9 +22,9 @@ from common.paths import as_title
 from common.words import duration
 from making.config import ADAPTER, LOCAL, PROVIDER, SERVER, MakingConfig
 from making.made import GO_ON
+from making.recipes import MAX_REPLY_CHARACTERS
 from models.messages import Message
 
-MAX_REPLY_CHARACTERS = 50_000
 MAX_COUNTED_TOKENS = 10**9  # of one answer; a server that counts more, or less than none, does not count
 SILENT_SECONDS = 120  # without a piece of an answer
 MAX_ANSWER_SECONDS = 600

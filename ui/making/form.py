@@ -12,7 +12,7 @@ from common.language import Sentence, _, said
 from data.feedback import find_dataset, list_datasets
 from making.config import ADAPTER, LANGUAGES, LOCAL, PROVIDER, SERVER, MakingConfig
 from making.recipes import DOCUMENTS, RECIPES, SEEDS, TOPICS
-from making.start import server_models
+from making.start import MAX_KEY_CHARACTERS, server_models
 from models.base import BASE_CHOICES
 from ui.events import show_by_choice
 from ui.long_lists import Choice, titled_adapters
@@ -21,7 +21,7 @@ from ui.owner import on_space
 
 ANY_PROVIDER = f"{PROVIDER}auto"
 FILE_TYPES = [".pdf", ".docx", ".md", ".html", ".htm", ".txt", ".zip"]
-MAX_LINES_CHARACTERS, MAX_KEY_CHARACTERS = 200_000, 4_000
+MAX_LINES_CHARACTERS = 200_000
 FIRST_ROWS = 50  # the first try is short
 TEACHERS: dict[str, Sentence] = {
     SERVER: _("A model on a server"),
