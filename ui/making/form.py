@@ -9,6 +9,7 @@ from adapters.library import adapter_names
 from chat.remote import remote_engine
 from common.errors import UserError
 from common.language import Sentence, _, said
+from data.documents.gather import SUFFIXES, ZIP
 from data.feedback import find_dataset, list_datasets
 from making.config import ADAPTER, LANGUAGES, LOCAL, PROVIDER, SERVER, MakingConfig
 from making.recipes import DOCUMENTS, RECIPES, SEEDS, TOPICS
@@ -20,7 +21,6 @@ from ui.named import checked_base, checked_hub_id
 from ui.owner import on_space
 
 ANY_PROVIDER = f"{PROVIDER}auto"
-FILE_TYPES = [".pdf", ".docx", ".md", ".html", ".htm", ".txt", ".zip"]
 MAX_LINES_CHARACTERS = 200_000
 FIRST_ROWS = 50  # the first try is short
 TEACHERS: dict[str, Sentence] = {
@@ -79,7 +79,7 @@ def _build_recipe() -> dict[str, Any]:
     recipe = gr.Dropdown([(said(one.title), name) for name, one in RECIPES.items()], value=first, label=_("Make"))
     documents = gr.File(
         label=_("PDF, Word (.docx), Markdown, HTML, text, or a ZIP of these"),
-        file_types=FILE_TYPES,
+        file_types=[*SUFFIXES, ZIP],
         file_count="multiple",
         height=150,
     )
