@@ -94,7 +94,7 @@ class Asking:
         there = {row["key"]: question_of(row["messages"]) for row in read_rows(self.made)}
         for request in requests:
             if request.key in there:
-                self.prompts.add(request.place, there[request.key])
+                self.prompts.add(request.unit, there[request.key])
             else:
                 yield request
 
@@ -121,7 +121,7 @@ class Asking:
             outcome.messages = read_row(self.recipe, said.text, request.messages, self.config)
             outcome.unreadable += outcome.messages is None
         if outcome.messages:  # here, not where it is written: this thread asks for the next row at once
-            self.prompts.add(request.place, question_of(outcome.messages))
+            self.prompts.add(request.unit, question_of(outcome.messages))
         if outcome.messages and self.config.check_answers and request.document:
             claim = "\n".join(one["content"] for one in outcome.messages)
             for first, second in ((request.passage, claim), (claim, request.passage)):  # an order may decide by itself

@@ -36,11 +36,10 @@ MAX_ASKED_CHARACTERS = 200
 
 @dataclass(frozen=True)
 class Request:
-    """One row that is asked for: what it is made from, and where that stands. `number` counts the rows made from the same."""
+    """One row that is asked for: what it is made from, and where that stands."""
 
     key: str
-    number: int
-    place: str  # what it is about, as an id: equal for requests about the same
+    unit: str  # the id of what it is made from: equal for requests about the same
     passage: str = ""
     document: str = ""
     start: int = 0
@@ -101,12 +100,13 @@ def requests_of(made: MadeSet, config: MakingConfig) -> Iterator[Request]:
         wanted = min(left, units)
         for place, unit in enumerate(units_of(made, config)):
             if (place + 1) * wanted // units > place * wanted // units:
-                yield Request(_key(recipe, unit.id, number), number, *unit[:-1], list(unit.messages))
+                yield Request(_key(recipe, unit.id, number), *unit[:-1], list(unit.messages))
         left, number = left - wanted, number + 1
 
 
-def _key(recipe: Recipe, place: str, number: int) -> str:
-    asked = json.dumps([recipe.name, recipe.version, place, number])
+def _key(recipe: Recipe, unit: str, number: int) -> str:
+    """Return the key of the row that is made from a unit after `number` others of the same."""
+    asked = json.dumps([recipe.name, recipe.version, unit, number])
     return sha256(asked.encode()).hexdigest()[:16]
 
 
@@ -164,7 +164,7 @@ class Prompts:
     def __init__(self, made: MadeSet, config: MakingConfig) -> None:
         self.config = config
         self.recipe = find_recipe(config)
-        self._asked: dict[str, list[str]] = {}  # by a request's place
+        self._asked: dict[str, list[str]] = {}  # by unit
         self._examples = _drawn(read_seeds(made.seeds_file), config.seed) if config.seed_rows else []
 
     def of(self, request: Request) -> str:
@@ -179,13 +179,13 @@ class Prompts:
             "manner": config.manner,
             "language": LANGUAGE_WORDS[config.language],
             "labels": ", ".join(config.labels),
-            "asked": "\n".join(self._asked.get(request.place, [])[-MAX_ASKED:]),
+            "asked": "\n".join(self._asked.get(request.unit, [])[-MAX_ASKED:]),
         }
         return fill(self.recipe, values)
 
-    def add(self, place: str, question: str) -> None:
+    def add(self, unit: str, question: str) -> None:
         """Remember what a row asks, so that the next one about the same asks something else."""
-        self._asked.setdefault(place, []).append(question)
+        self._asked.setdefault(unit, []).append(question)
 
 
 def _drawn(seeds: Iterable[list[Message]], seed: int) -> list[str]:
