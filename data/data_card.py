@@ -10,7 +10,7 @@ from typing import TypedDict
 from adapters.card import SYNTHETIC, cell, made_rows, made_with
 from common.made_by import MadeBy
 from data.feedback import Row
-from data.fingerprint import FilePrint
+from data.fingerprint import FileFingerprint
 from data.made import COLUMN as MADE
 from data.made import made_by, origin_of
 from data.published import COLUMNS
@@ -40,7 +40,7 @@ In TinyLlama Studio `{repo_id}` is the ID to train on; while it is private, `pyt
 class DataFingerprint(TypedDict):
     """What tells whether rows are the same: the files, the rows of each split, and which of them a teacher made."""
 
-    files: list[FilePrint]
+    files: list[FileFingerprint]
     rows: dict[str, int]
     made: list[MadeBy]
 

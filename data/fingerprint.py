@@ -1,4 +1,4 @@
-"""What tells whether somebody else's files are the same: their SHA-256, sizes and lines."""
+"""Fingerprints of files, by which somebody else can tell whether theirs are the same: SHA-256, size and lines."""
 
 import hashlib
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import TypedDict
 TEXT_ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".md")
 
 
-class FilePrint(TypedDict):
-    """A file with rows or weights; `lines` of a text file only."""
+class FileFingerprint(TypedDict):
+    """The name, size, SHA-256 and, of a text file only, `lines` of a file with rows or weights."""
 
     file: str
     bytes: int
@@ -16,8 +16,8 @@ class FilePrint(TypedDict):
     lines: int | None
 
 
-def print_of(file: Path, name: str) -> FilePrint:
-    """Return the print of a file, which is told as `name`."""
+def file_fingerprint(file: Path, name: str) -> FileFingerprint:
+    """Return the fingerprint of a file, which is called `name` in it."""
     digest, lines = hashlib.sha256(), 0
     with open(file, "rb") as content:
         while block := content.read(1 << 20):

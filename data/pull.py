@@ -23,9 +23,8 @@ from models.hub.transfer import fetch_all
 
 TRAIN = f"{SPLITS[0]}.jsonl"
 MAX_LINE_BYTES = 10_000_000
-MAX_LINE_PARTS = (
-    500_000  # lists and objects in a line, and brackets in its texts: each may take far more than its two brackets
-)
+# lists and objects in a line, and brackets in its texts: each may take far more memory than its two brackets
+MAX_LINE_PARTS = 500_000
 MAX_NAME_CHARACTERS = 50  # what is added to it still makes a name
 NOTHING_KEPT = _("Nothing was downloaded.")
 

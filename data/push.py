@@ -12,7 +12,7 @@ from common.language import _, joined
 from data.conversations import Conversations
 from data.data_card import DataFacts, DataFingerprint, facts_of, write_data_card
 from data.feedback import DataSet, Row
-from data.fingerprint import print_of
+from data.fingerprint import file_fingerprint
 from data.published import SPLITS, columns_of, line_of, plain_row, source_of
 from data.split import held_out_of
 from models.hub.client import Account, client, in_words
@@ -42,9 +42,8 @@ def plan_data_push(dataset: DataSet, account: Account, options: DataPushOptions)
         columns = columns_of(row for part in parts.values() for row in part)
         facts = facts_of(repo_id, parts, columns, options.license, options.language)
         names = _write_files(folder, parts, facts)
-        splits = [
-            f"{split}.jsonl" for split in SPLITS
-        ]  # one of an earlier push would hold rows that are for training now
+        # a split of an earlier push would hold rows that are for training now
+        splits = [f"{split}.jsonl" for split in SPLITS]
         plan = plan_files(folder, names, repo_id, "dataset", account, options.private, obsolete=splits)
         _check_source(dataset, plan.private)
     return plan
@@ -89,8 +88,8 @@ def _write_files(folder: Path, parts: dict[str, list[Row]], facts: DataFacts) ->
     for split, part in parts.items():
         write_text(folder / f"{split}.jsonl", "".join(line_of(row, facts.columns) for row in part))
     names = [f"{split}.jsonl" for split in parts]
-    prints = [print_of(folder / name, name) for name in names]
-    write_json(folder / FINGERPRINT, DataFingerprint(files=prints, rows=facts.rows, made=facts.made))
+    files = [file_fingerprint(folder / name, name) for name in names]
+    write_json(folder / FINGERPRINT, DataFingerprint(files=files, rows=facts.rows, made=facts.made))
     write_text(folder / CARD, write_data_card(facts))
     return [CARD, FINGERPRINT, *names]
 

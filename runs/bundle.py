@@ -28,7 +28,7 @@ from common.language import ENGLISH, language
 from common.made_by import MadeBy, read_made_by
 from common.mix import as_text
 from common.paths import REPOSITORY, as_title
-from data.fingerprint import FilePrint, print_of
+from data.fingerprint import FileFingerprint, file_fingerprint
 from data.reading import EXAMPLE_HELD_OUT, EXAMPLE_TRAIN
 from data.test_sets import BUNDLED
 from runs.config import EXAMPLE, ROWS, WRITTEN, TrainConfig, marked, named_in
@@ -185,7 +185,7 @@ def _files(folder: Path) -> list[Path]:
 class Fingerprint(TypedDict):
     """What a run trained on: its files, its rows, which of them a teacher made, and what is on the Hub."""
 
-    files: list[FilePrint]
+    files: list[FileFingerprint]
     rows: int | None
     held_out_rows: int | None
     made: list[MadeBy]
@@ -203,7 +203,7 @@ def fingerprint(run: Run, metrics: Metrics) -> Fingerprint:
     files += [(file, f"init_adapter/{file.name}") for file in sorted(run.init_adapter_folder.glob("*.safetensors"))]
     on_hub = [one for one in sets if one.place != EXAMPLE and not one.place.startswith("data/")]
     return {
-        "files": [print_of(file, name) for file, name in files],
+        "files": [file_fingerprint(file, name) for file, name in files],
         "rows": metrics.get("rows"),
         "held_out_rows": metrics.get("held_out_rows"),
         "made": read_made_by(metrics.get("made")),
