@@ -112,8 +112,7 @@ class PushPlan:
             size=_megabytes(self.changes),
             **values,
         )
-        stays = _("It stays private: who may see it is set on the Hub.") if self.is_less_public else ""
-        return joined([words, stays])
+        return joined([words, _("It stays private: who may see it is set on the Hub.") if self.is_less_public else ""])
 
     def lines(self) -> list[str]:
         """Return a line for each file: its change, name and size."""
@@ -137,9 +136,8 @@ class PushPlan:
         assert revision  # nothing changes only where there is a commit
         progress(_("Done"), 1.0)
         place = f"datasets/{self.repo_id}" if self.repo_type == "dataset" else self.repo_id
-        pushed = Pushed(
-            self.repo_id, f"{client(False).endpoint}/{place}", revision, self.private, changed=bool(self.changes)
-        )
+        url = f"{client(False).endpoint}/{place}"
+        pushed = Pushed(self.repo_id, url, revision, self.private, changed=bool(self.changes))
         self.note(pushed)
         return pushed
 
@@ -163,8 +161,7 @@ class PushPlan:
                 self._check_privacy()
                 for addition, file in zip(additions, sending, strict=True):  # small ones travel inside the commit
                     values = {"file": file.path, "done": sent / 1e6, "total": total / 1e6}
-                    words = _("Uploading {file}: {done:.1f} of {total:.1f} MB", **values)
-                    progress(words, 0.1 + 0.8 * sent / total)
+                    progress(_("Uploading {file}: {done:.1f} of {total:.1f} MB", **values), 0.1 + 0.8 * sent / total)
                     api.preupload_lfs_files(self.repo_id, [addition], repo_type=kind, free_memory=False)
                     sent += file.size
                 progress(_("Publishing everything in one commit"), 0.95)
@@ -196,11 +193,9 @@ class PushPlan:
             raise UserError(words, AGAIN) from error
         if now.parent and all(file.change == "same" for file in now.files):
             return now.parent
+        state = _("Nothing was created on the Hub.") if self.is_new else _("{repo} is unchanged.", repo=self.repo_id)
         if self.is_new and now.parent:
             state = _("{repo} was created, without {content}.", repo=self.repo_id, content=CONTENTS[self.repo_type])
-        else:
-            unchanged = _("{repo} is unchanged.", repo=self.repo_id)
-            state = _("Nothing was created on the Hub.") if self.is_new else unchanged
         raise UserError(joined([error.message, error.hint]), joined([state, AGAIN])) from error
 
 
@@ -233,8 +228,9 @@ def plan_files(
     public when it must be private, or that holds a whole model.
     """
     there = _compare(folder, names, repo_id, repo_type, account, private, obsolete)
-    is_less_public = there.private and not private
-    return PushPlan(account, repo_id, repo_type, folder, *there, is_less_public=is_less_public, note=note)
+    return PushPlan(
+        account, repo_id, repo_type, folder, *there, is_less_public=there.private and not private, note=note
+    )
 
 
 def repository_of(account: Account, wanted: str) -> str:
