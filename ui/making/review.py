@@ -83,10 +83,11 @@ def build_review() -> Review:
 
 
 def wire_review(review: Review, view: MadeView, browser_key: gr.BrowserState) -> None:
-    """Wire the buttons, and what fills the list when there are rows."""
+    """Wire what fills the list when there are rows, what shows another row or fields to write in, and the decisions."""
     inputs = [browser_key, view.chosen.dropdown, review.filter_dropdown, review.row_box]
     written = gr.Textbox("", visible="hidden")
     one_by_one: Wiring = {"outputs": review.outputs, "concurrency_id": "review", **QUIET}
+    _wire_decisions(review, inputs, written, one_by_one)
 
     @shown
     def on_rows(token: gr.OAuthToken | None, key, made_id, wanted, row, texts):
@@ -101,6 +102,26 @@ def wire_review(review: Review, view: MadeView, browser_key: gr.BrowserState) ->
             return review_views(own_made(made_id, owner_of(key, token)), wanted, row, step, writing)
 
         return on_move
+
+    @shown
+    def on_row(token: gr.OAuthToken | None, key, made_id, wanted, event: gr.EventData):
+        made = own_made(made_id, owner_of(key, token))
+        return review_views(made, wanted, getattr(event, "row", ""))
+
+    for button, handler, name in (
+        (review.edit, moved(writing=True), "edit_row"),
+        (review.cancel, moved(), "show_row"),
+        (review.later, moved(1), "next_row"),
+        (review.earlier, moved(-1), "earlier_row"),
+    ):
+        button.click(handler, inputs, api_name=name, **one_by_one)
+    review.filter_dropdown.input(moved(), inputs, api_name="filter_rows", trigger_mode="always_last", **one_by_one)
+    review.row_html.click(on_row, inputs[:-1], api_name="pick_row", **one_by_one)
+    view.rows_of.change(on_rows, [*inputs, written], js=WRITTEN, api_name="review_rows", **one_by_one)
+
+
+def _wire_decisions(review: Review, inputs: list, written: gr.Textbox, one_by_one: Wiring) -> None:
+    """Wire accept, reject, undo and save, of one row or of the rest."""
 
     def decided(decision: Decision):
         @shown
@@ -132,27 +153,15 @@ def wire_review(review: Review, view: MadeView, browser_key: gr.BrowserState) ->
         decide(made, [str(row)], "accepted", written_messages(read_review(made), row, written))
         return review_views(made, wanted, row, 1)
 
-    @shown
-    def on_row(token: gr.OAuthToken | None, key, made_id, wanted, event: gr.EventData):
-        made = own_made(made_id, owner_of(key, token))
-        return review_views(made, wanted, getattr(event, "row", ""))
-
     for button, handler, name in (
         (review.accept, decided("accepted"), "accept_row"),
         (review.reject, decided("rejected"), "reject_row"),
-        (review.edit, moved(writing=True), "edit_row"),
-        (review.cancel, moved(), "show_row"),
         (review.undo, on_undo, "undo_decision"),
-        (review.later, moved(1), "next_row"),
-        (review.earlier, moved(-1), "earlier_row"),
         (review.accept_rest, decided_rest("accepted"), "accept_rest"),
         (review.reject_rest, decided_rest("rejected"), "reject_rest"),
     ):
         button.click(handler, inputs, api_name=name, **one_by_one)
-    review.filter_dropdown.input(moved(), inputs, api_name="filter_rows", trigger_mode="always_last", **one_by_one)
     review.save.click(on_save, [*inputs, written], js=WRITTEN, api_name="save_row", **one_by_one)
-    review.row_html.click(on_row, inputs[:-1], api_name="pick_row", **one_by_one)
-    view.rows_of.change(on_rows, [*inputs, written], js=WRITTEN, api_name="review_rows", **one_by_one)
 
 
 def fits(row: ReviewRow, wanted: object) -> bool:
