@@ -227,10 +227,8 @@ def plan_files(
     Those of the names `obsolete` that are in the repository are removed by the push. Raises UserError for a repository that is
     public when it must be private, or that holds a whole model.
     """
-    there = _compare(folder, names, repo_id, repo_type, account, private, obsolete)
-    return PushPlan(
-        account, repo_id, repo_type, folder, *there, is_less_public=there.private and not private, note=note
-    )
+    now = _compare(folder, names, repo_id, repo_type, account, private, obsolete)
+    return PushPlan(account, repo_id, repo_type, folder, *now, is_less_public=now.private and not private, note=note)
 
 
 def repository_of(account: Account, wanted: str) -> str:
