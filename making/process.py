@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
             bound_memory(MAX_MEMORY_BYTES)  # the client keeps a line of a stream until it ends
         given = json.loads(sys.stdin.buffer.read(MAX_SECRET_BYTES) or b"{}")
         make(made, Secret(url=given.get("url", ""), key=given.get("key", "")), pace, stop)
-        pace.end("done", lost_words(made))
+        pace.end("done", last_words(made))
         return 0
     except Exception as error:
         known = as_user_error(error)
@@ -94,15 +94,15 @@ def make(made: MadeSet, secret: Secret, pace: Pace, stop: threading.Event) -> No
     check_beside(made)
 
 
-def lost_words(made: MadeSet) -> Sentence:
-    """Say how many rows are not there because the teacher's answers could not be read; an empty sentence for none."""
-    lost, notes = read_summary(made)["lost"], read_summary(made)["notes"]
+def last_words(made: MadeSet) -> Sentence:
+    """Say how many rows the teacher's answers could not be read for, and what was left out of the documents."""
+    summary = read_summary(made)
     words = n_(
         "Of {count:,} row the teacher's answers could not be read; 'Resume making' asks for it again.",
         "Of {count:,} rows the teacher's answers could not be read; 'Resume making' asks for them again.",
-        lost,
+        summary["lost"],
     )
-    return joined([words if lost else "", *notes])
+    return joined([words if summary["lost"] else "", *summary["notes"]])
 
 
 if __name__ == "__main__":
