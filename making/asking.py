@@ -20,7 +20,7 @@ from making.config import MakingConfig
 from making.made import MAX_PASSAGE_CHARACTERS, MadeRow, MadeSet, read_rows, read_summary
 from making.recipes import fill, find_recipe, read_row, read_supported, support_recipe
 from making.sources import Prompts, Request, question_of
-from making.teacher import Patience, Said, Stopped, Teacher, teacher_name
+from making.teacher import Retries, Said, Stopped, Teacher, teacher_name
 from models.messages import Message
 
 POLL_SECONDS = 0.2
@@ -47,7 +47,7 @@ class Asking:
     def __init__(self, made: MadeSet, config: MakingConfig, teacher: Teacher, stop: threading.Event) -> None:
         self.made, self.config, self.teacher, self.stop = made, config, teacher, stop
         self.halt = threading.Event()  # for the threads: a stop, or a failure of one of them
-        self.recipe, self.prompts, self.patience = find_recipe(config), Prompts(made, config), Patience(self.halt)
+        self.recipe, self.prompts, self.retries = find_recipe(config), Prompts(made, config), Retries(self.halt)
         self.summary = read_summary(made)
         self.summary["lost"] = 0  # they are asked for again
         self._lock = threading.Lock()
@@ -131,7 +131,7 @@ class Asking:
         return outcome
 
     def _ask(self, outcome: Outcome, prompt: str, seed: int) -> Said:
-        said = self.patience.answer(lambda: self.teacher.ask(prompt, seed, self.halt))
+        said = self.retries.answer(lambda: self.teacher.ask(prompt, seed, self.halt))
         outcome.said.append((prompt, said))
         return said
 

@@ -1,6 +1,6 @@
 """What may be wrong with made rows, found without a model. A finding is an id in `FINDINGS`; a person decides on the row.
 
-    check_row(row, passage, config)     of one row: does its passage support it, is it whole, does it obey, does it tell of people
+    check_row(row, passage, config)     of one row: does its passage support it, is it whole, does it obey, has it personal data
     check_set(rows, owner)              of all together: what says the same as an earlier row, or stands in a test set
 
 Thresholds are measured on the rows of tests/making/checked_rows.py, English and Korean. Words and patterns are in phrases.py.
@@ -18,7 +18,7 @@ from common.paths import LOCAL_OWNER
 from common.secret_patterns import SECRETS
 from data.near_duplicates import NearTexts, text_of
 from data.scripts import RANGES
-from data.test_sets import Item, list_test_sets
+from data.test_sets import list_test_sets
 from making.config import MakingConfig
 from making.made import MadeRow
 from making.phrases import (
@@ -72,7 +72,7 @@ KEYS = tuple(re.compile(pattern) for pattern in SECRETS.values())
 def check_row(row: MadeRow, passage: str, config: MakingConfig) -> list[str]:
     """Return what may be wrong with a row that was made of `passage`; "" where it was made of none."""
     messages = [Message(role=one["role"], content=one["content"][:MAX_CHECKED_CHARACTERS]) for one in row["messages"]]
-    found = ["personal"] * any(tells_of_people(one["content"]) for one in messages)
+    found = ["personal"] * any(has_personal_data(one["content"]) for one in messages)
     if config.recipe == "label":  # the text is not made, and the label is one of those that were given
         return found
     written = messages[-1:] if config.recipe == "rewrite" else messages
@@ -82,10 +82,10 @@ def check_row(row: MadeRow, passage: str, config: MakingConfig) -> list[str]:
         "injected": is_injected(written, passage, is_grounded=bool(source)),
         "ungrounded": bool(source) and not all(is_supported(answer, source) for answer in answers),
         "language": any(not is_in_language(one["content"], _language(config, passage)) for one in written),
-        "length": any(not _has_length(one) for one in written),
+        "length": any(not _is_of_length(one) for one in written),
         "refusal": any(_says(REFUSAL, answer, passage) for answer in answers),
         "boilerplate": any(_says(BOILERPLATE, one["content"], passage) for one in written),
-        "truncated": any(map(is_cut, answers)),
+        "truncated": any(map(is_truncated, answers)),
         "repeats": any(_repeats(one, before) for before, one in pairwise(messages)),
     }
     return [name for name, is_found in checks.items() if is_found] + found
@@ -110,7 +110,8 @@ def check_set(rows: Iterable[MadeRow], owner: str = LOCAL_OWNER) -> dict[str, li
             questions.add(place, question or text)
     leaked: set[int] = set()
     for item in (item for test_set in list_test_sets(owner) if test_set.rows for item in test_set.items()):
-        leaked.update(whole.find(text_of(item)), questions.find(_asked(item)))
+        asked = item["text"] if "text" in item else _question(item["messages"])
+        leaked.update(whole.find(text_of(item)), questions.find(asked))
     for place in sorted(leaked):
         found.setdefault(keys[place], []).append("leaked")
     return found
@@ -169,7 +170,7 @@ def is_in_language(text: str, language: str) -> bool:
     return letters["Latin"] >= (1 - MAX_FOREIGN) * total
 
 
-def is_cut(answer: str) -> bool:
+def is_truncated(answer: str) -> bool:
     """Return whether an answer ends in the middle of a sentence, or of a block of code."""
     text = answer.rstrip()
     if text.count("```") % 2:
@@ -184,7 +185,7 @@ def is_cut(answer: str) -> bool:
     return not LIST_LINE.match(last) and (has_sentences or len(words) >= MIN_CUT_WORDS)
 
 
-def tells_of_people(text: str) -> bool:
+def has_personal_data(text: str) -> bool:
     """Return whether a text has a mail address, a phone number, a Korean resident number, or a key; examples of them are none."""
     if any(not EXAMPLE_MAIL.search(match[0]) for match in MAIL.finditer(text)):
         return True
@@ -217,7 +218,8 @@ def _language(config: MakingConfig, passage: str) -> str:
     return fits[0] if len(fits) == 1 else ""  # both fit what has few letters
 
 
-def _has_length(message: Message) -> bool:
+def _is_of_length(message: Message) -> bool:
+    """Return whether a message says anything, and no more than MAX_ANSWER_CHARACTERS or MAX_QUESTION_CHARACTERS."""
     most = MAX_ANSWER_CHARACTERS if message["role"] == "assistant" else MAX_QUESTION_CHARACTERS
     return any(letter.isalnum() for letter in message["content"]) and len(message["content"]) <= most
 
@@ -240,10 +242,6 @@ def _repeats(message: Message, before: Message) -> bool:
 def _question(messages: Sequence[Message]) -> str:
     """Return all that the person says in a conversation."""
     return "\n".join(one["content"] for one in messages if one["role"] == "user")
-
-
-def _asked(item: Item) -> str:
-    return item["text"] if "text" in item else _question(item["messages"])
 
 
 def _words(text: str) -> list[str]:

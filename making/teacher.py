@@ -34,8 +34,8 @@ MAX_PAUSE_SECONDS = 60.0
 MAX_FAILURES = 5  # in a row, of all requests
 MAX_REFUSALS = 20  # in a row, for too many requests
 LIMITED = (429, 503)
-# what the client makes of an answer of another shape
-LIES = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+# what the client raises for an answer of another shape
+MALFORMED = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 FINAL = {
     401: _("The teacher refuses the key or token (401)."),
     402: _("The teacher wants to be paid: the credits of this account are used up (402)."),
@@ -153,7 +153,7 @@ class RemoteTeacher:
                     if len(text) > MAX_REPLY_CHARACTERS:
                         is_whole = True
                         break
-        except (HfHubHTTPError, TextGenerationError, httpx2.HTTPError, OSError, *LIES) as error:
+        except (HfHubHTTPError, TextGenerationError, httpx2.HTTPError, OSError, *MALFORMED) as error:
             raise failure_of(error, with_words=config.teacher != SERVER or bool(config.server)) from error
         if not is_whole:
             raise TeacherFailure(_("The teacher broke off in the middle of its answer."))
@@ -244,7 +244,7 @@ def retry_after(value: str) -> float | None:
 
 
 @dataclass
-class Patience:
+class Retries:
     """When the teacher may be asked again, and when it has failed too often: one for all threads of a process.
 
     Requests that were under way together fail together: that counts once.

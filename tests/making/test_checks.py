@@ -7,7 +7,7 @@ import pytest
 
 from common.paths import test_sets_folder as folder_of_test_sets
 from data.test_sets import write_test_set
-from making.checks import check_row, check_set, is_cut, is_in_language, is_supported, tells_of_people
+from making.checks import check_row, check_set, has_personal_data, is_in_language, is_supported, is_truncated
 from making.config import MakingConfig
 from making.made import MadeRow
 from tests.making.checked_rows import Checked, checked_rows, made_row
@@ -99,11 +99,11 @@ def test_a_language_is_told_by_the_letters_outside_of_code(language, text, is_ri
     ],
 )
 def test_an_answer_that_stops_in_a_sentence_is_cut(answer, cut):
-    assert is_cut(answer) == cut
+    assert is_truncated(answer) == cut
 
 
 @pytest.mark.parametrize(
-    ("text", "tells"),
+    ("text", "is_personal"),
     [
         ("Mail jane.miller@gmail.com.", True),
         ("Mail you@example.com or admin@studio.test.", False),
@@ -118,8 +118,8 @@ def test_an_answer_that_stops_in_a_sentence_is_cut(answer, cut):
         ("The key is hf_" + "AbCdEfGhIjKlMnOpQrStUv", True),
     ],
 )
-def test_what_tells_of_people_is_found_and_examples_are_not(text, tells):
-    assert tells_of_people(text) == tells
+def test_personal_data_is_found_and_examples_are_not(text, is_personal):
+    assert has_personal_data(text) == is_personal
 
 
 def test_a_question_that_is_asked_twice_is_a_duplicate_whatever_is_answered():
