@@ -154,7 +154,10 @@ class RemoteTeacher:
                         is_whole = True
                         break
         except (HfHubHTTPError, TextGenerationError, httpx2.HTTPError, OSError, *MALFORMED) as error:
-            raise failure_of(error, with_words=config.teacher != SERVER or bool(config.server)) from error
+            # the operator's server may tell of its address; any may say the key back, and a message is in a file
+            is_told = config.teacher != SERVER or config.server
+            words = str(getattr(error, "server_message", "") or "") if is_told else ""
+            raise failure_of(error, as_title(words.replace(self._where["api_key"], "***"))) from error
         if not is_whole:
             raise TeacherFailure(_("The teacher broke off in the middle of its answer."))
         counted = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
@@ -207,11 +210,10 @@ class LocalTeacher:
         self._engine.close()
 
 
-def failure_of(error: Exception, with_words: bool = False) -> TeacherFailure:
-    """Return an error of the client in words; a server's own `with_words` only: the operator's may tell of its address."""
+def failure_of(error: Exception, told: str = "") -> TeacherFailure:
+    """Return an error of the client in words; `told` is what the server says itself."""
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
-    told = as_title(str(getattr(error, "server_message", "") or "")) if with_words else ""
     said = _("It said: {words}", words=told) if told else ""
     if status in FINAL:
         return TeacherFailure(FINAL[status], joined([HINTS[status], said]), is_final=True)

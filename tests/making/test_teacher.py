@@ -52,6 +52,15 @@ def test_a_lie_is_a_failure_with_a_sentence(raw):
         assert not raised.value.is_final and url not in str(raised.value) and "abort" not in str(raised.value)
 
 
+@pytest.mark.parametrize("headers", [(), (("X-Error-Message", "No access for Bearer hf_visitor"),)])
+@pytest.mark.parametrize("status", [401, 500])
+def test_a_key_that_a_server_says_back_is_in_no_message(status, headers):
+    with teacher(lambda asked, number: Said("No access for hf_visitor", status, headers)) as (_server, url):
+        with pytest.raises(TeacherFailure) as raised:
+            ask(url)
+        assert "No access" in str(raised.value) and "hf_visitor" not in str(raised.value)
+
+
 def test_a_server_gets_model_seed_and_limits_and_a_stop_closes_its_connection():
     stop = threading.Event()
     with teacher(["good", "slow"]) as (server, url):
