@@ -22,6 +22,7 @@ from making.recipes import fill, find_recipe, read_row, read_supported, support_
 from making.sources import Prompts, Request, question_of
 from making.teacher import Retries, Said, Stopped, Teacher, teacher_name
 from models.messages import Message
+from runs.disk import check_room_on_disk
 
 POLL_SECONDS = 0.2
 WRITE_SECONDS = 2.0
@@ -79,6 +80,7 @@ class Asking:
                     raise Stopped
                 self.summary["seconds"] = before + time.monotonic() - at
                 if time.monotonic() - written_at > WRITE_SECONDS:
+                    check_room_on_disk(self.made.owner)  # a teacher writes as much as it likes
                     write_json(self.made.summary_file, packed(self.summary))
                     written_at = time.monotonic()
         finally:

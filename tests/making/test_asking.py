@@ -48,6 +48,20 @@ def test_each_row_says_where_it_is_from_and_is_made_of_its_passage(tmp_path):
     assert read_summary(made)["tokens_in"] == 1000 and read_summary(made)["lost"] == 0
 
 
+def test_a_full_disk_ends_it_with_a_sentence_and_what_is_there_is_kept(tmp_path, monkeypatch):
+    made = made_set(config_of(tmp_path, 30, rows=30))
+
+    def check_room(owner: str) -> None:
+        if len([*read_rows(made)]) >= 3:
+            raise UserError("Only 299 MB are free.")
+
+    monkeypatch.setattr("making.asking.check_room_on_disk", check_room)
+    monkeypatch.setattr("making.asking.WRITE_SECONDS", 0)
+    with teacher() as (_server, url), pytest.raises(UserError, match="299 MB"):
+        run(made, url)
+    assert 3 <= len([*read_rows(made)]) < 30 and read_summary(made)["answers"] >= 3
+
+
 @pytest.mark.parametrize("kind", ["empty", "prose", "wrong shape", "cut"])
 def test_an_answer_that_cannot_be_read_is_asked_for_twice_more_then_counted(tmp_path, kind):
     made = made_set(config_of(tmp_path, rows=2))
