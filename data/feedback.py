@@ -193,7 +193,7 @@ def undo(name: str, owner: str = LOCAL_OWNER) -> dict[str, Change]:
         others, undone = _apart(read_json_lines(path), last)
         back = [row for row in last.values() if row]
         if back:
-            _check_room(path, owner, len(others), back)
+            _check_room(path, owner, len(others), back, freed=_undo_path(path).stat().st_size)
         write_text(path, _lines([*others, *back]))
         write_text(_undo_path(path), _lines(noted[:-1]))
     return {key: (undone.get(key), row) for key, row in last.items()}
@@ -225,8 +225,11 @@ def _apart(rows: list[Row], keys: Collection[str]) -> tuple[list[Row], dict[str,
     return [row for row in rows if not isinstance(row.get("key"), str) or row["key"] not in named], named
 
 
-def _check_room(path: Path, owner: str, others: int, new: list[Row]) -> None:
-    """Raise UserError when `new` rows beside `others` are too many for a data set, or too large for its owner's room."""
+def _check_room(path: Path, owner: str, others: int, new: list[Row], freed: int = 0) -> None:
+    """Raise UserError when `new` rows beside `others` are too many for a data set, or too large for its owner's room.
+
+    What can be taken back takes room, too, less the `freed` bytes of it.
+    """
     if others + len(new) > MAX_ROWS:
         words = n_(
             "The dataset '{name}' has {count:,} row, the limit.",
@@ -239,7 +242,8 @@ def _check_room(path: Path, owner: str, others: int, new: list[Row]) -> None:
     if path not in files and len(files) >= MAX_DATASETS:
         words = n_("You have {count} dataset, the limit.", "You have {count} datasets, the limit.", MAX_DATASETS)
         raise UserError(words, _("Use one of them."))
-    size = sum(file.stat().st_size for file in files) + len(_lines(new).encode("utf-8", "replace"))
+    taken = sum(file.stat().st_size for file in [*files, *datasets_folder(owner).glob("*.undo")]) - freed
+    size = taken + len(_lines(new).encode("utf-8", "replace"))
     if size > MAX_BYTES:
         words = _("Your datasets take {size} MB together, the limit.", size=MAX_BYTES // 10**6)
         raise UserError(words, _("Remove some rows first."))

@@ -119,6 +119,17 @@ def test_what_is_kept_to_take_changes_back_is_bounded(monkeypatch):
         undo("mine")
 
 
+def test_rows_that_were_taken_out_have_room_only_once_though_they_can_be_brought_back(monkeypatch):
+    monkeypatch.setattr("data.feedback.MAX_BYTES", 10_000)
+    rows = {str(n): {"messages": TALK, "source": "liked", "key": str(n), "more": "x" * 900} for n in range(8)}
+    change_rows("mine", rows)
+    change_rows("mine", dict.fromkeys(rows))
+    with pytest.raises(UserError, match="together, the limit"):
+        change_rows("other", rows)
+    undo("mine")
+    assert len(read_rows("mine")) == 8
+
+
 def test_one_owner_does_not_see_anothers():
     keep_row("mine", TALK, "liked", "k", "guest-a")
     assert [one.name for one in list_datasets("guest-a")] == ["mine"] and list_datasets("guest-b") == []
