@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 
 import httpx2
 
-MAX_REPLY_BYTES = 50_000_000  # of one answer: a token is some hundred bytes of JSON
+MAX_REPLY_BYTES = 20_000_000  # of one answer: a token is some hundred bytes of JSON
+MAX_ERROR_BYTES = 1_000_000
 
 
 class BoundedStream(httpx2.AsyncByteStream):
@@ -33,8 +34,9 @@ async def bound(response: httpx2.Response) -> None:
         raise httpx2.DecodingError("The reply is compressed, which was not asked for.")
     assert isinstance(response.stream, httpx2.AsyncByteStream)
     response.stream = BoundedStream(response.stream)
-    if response.is_error:
-        await response.aread()  # the client tells what it says, and reads nothing itself
+    length = response.headers.get("Content-Length", "")
+    if response.is_error and length.isdecimal() and int(length[:20]) <= MAX_ERROR_BYTES:
+        await response.aread()  # for the message in it
 
 
 def bounded_session() -> httpx2.AsyncClient:

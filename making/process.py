@@ -13,7 +13,6 @@ import traceback
 from contextlib import nullcontext
 from pathlib import Path
 
-from common.child import bound_memory
 from common.command_line import printable
 from common.errors import as_user_error
 from common.files import write_json
@@ -31,7 +30,6 @@ from runs.processes import this_process
 from runs.queue import accelerator
 
 MAX_SECRET_BYTES = 20_000
-MAX_MEMORY_BYTES = 2**30  # on top of what the libraries take
 ROW = Work("", "row")
 
 
@@ -44,8 +42,6 @@ def main(arguments: list[str] | None = None) -> int:
     pace, stop, ended = Pace(made), threading.Event(), threading.Event()
     threading.Thread(target=watch, args=(made, limits().minutes, stop, ended), daemon=True).start()
     try:
-        if made.config().teacher != LOCAL:
-            bound_memory(MAX_MEMORY_BYTES)  # the client keeps a line of a stream until it ends
         given = json.loads(sys.stdin.buffer.read(MAX_SECRET_BYTES) or b"{}")
         make(made, Secret(url=given.get("url", ""), key=given.get("key", "")), pace, stop)
         pace.end("done", last_words(made))
@@ -90,7 +86,6 @@ def make(made: MadeSet, secret: Secret, pace: Pace, stop: threading.Event) -> No
         finally:
             teacher.close()
     tell(_("Looking for rows that repeat others, or stand in your test sets"))
-    bound_memory(None)  # what is compared is bounded, and takes more where there are many rows
     check_beside(made)
 
 

@@ -188,6 +188,13 @@ def test_a_process_makes_rows_and_its_key_is_nowhere(tmp_path):
     assert not list_made() and not made.folder.exists()
 
 
+def test_a_process_asks_for_as_many_rows_at_a_time_as_the_settings_allow(tmp_path):
+    with teacher(pause=0.2) as (server, url):
+        made = start(config_of(tmp_path, server=url, rows=32, parallel=32))
+        wait_for(lambda: not read_progress(made).is_running, 60)
+    assert (read_progress(made).status, len(server.asked)) == ("done", 32), read_progress(made).message
+
+
 def test_a_plan_counts_requests_tokens_time_and_dollars(tmp_path, monkeypatch):
     monkeypatch.setattr(planning, "_price", lambda provider, model, hour: Price(1.0, 3.0))
     config = config_of(tmp_path, teacher="provider:auto", model="owner/name", rows=100, licence="mit")
