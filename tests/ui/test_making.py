@@ -82,6 +82,13 @@ def test_its_owner_accepts_changes_rejects_and_uses_rows(call):
     assert [row["made"].get("edited", False) for row in kept] == [False, True]
 
 
+def test_two_steps_through_rows_are_made_at_a_time_whoever_presses(space):
+    names = {*REVIEW, "save_row", "pick_row", "review_rows"}
+    steps = [one for one in space().app.get_blocks().fns.values() if one.api_name in names]
+    assert len(steps) == len(names)
+    assert {(one.concurrency_id, one.concurrency_limit) for one in steps} == {("review", 2)}
+
+
 def put_by_alice():
     from making.made import find_made
 

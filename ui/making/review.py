@@ -21,6 +21,7 @@ from ui.messages import hint_html, shown
 from ui.owner import owner_of
 
 NEXT_ROWS = 6
+STEPS_AT_A_TIME = 2  # of everybody
 ALL, CLEAN, FOUND = "all", "clean", "found:"  # filters, beside the decisions; FOUND stands before the id of a finding
 MAX_WRITTEN_CHARACTERS = 200_000  # of all messages of a row
 
@@ -86,7 +87,13 @@ def wire_review(review: Review, view: MadeView, browser_key: gr.BrowserState) ->
     """Wire what fills the list when there are rows, what shows another row or fields to write in, and the decisions."""
     inputs = [browser_key, view.chosen.dropdown, review.filter_dropdown, review.row_box]
     written = gr.Textbox("", visible="hidden")
-    one_by_one: Wiring = {"outputs": review.outputs, "concurrency_id": "review", **QUIET}
+    # each step reads all rows of a set, which may be hundreds of megabytes
+    one_by_one: Wiring = {
+        "outputs": review.outputs,
+        "concurrency_id": "review",
+        "concurrency_limit": STEPS_AT_A_TIME,
+        **QUIET,
+    }
     _wire_decisions(review, inputs, written, one_by_one)
 
     @shown
