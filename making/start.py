@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from adapters.library import find_adapter
+from adapters.pull import open_adapter
 from chat.remote import RemoteEngine
 from chat.sampling import Sampling
 from common.errors import UserError
@@ -51,7 +52,7 @@ def start(config: MakingConfig, owner: str = LOCAL_OWNER, token: Token = False, 
     `token` is the owner's for the Hub, `key` one for a server or a provider: in no file, and asked for again by a resume.
     """
     config = resolve(config, owner)
-    secret = _secret(config, token, key)
+    secret = _secret(config, owner, token, key)
     most, kept = limit("STUDIO_MAX_KEPT_MADE_SETS", 20), len(list_made(owner))
     if most and kept >= most:
         words = n_(
@@ -70,7 +71,7 @@ def resume(made: MadeSet, token: Token = False, key: str | None = None) -> None:
     """Ask for the rows that are missing, and return at once; `token` and `key` as in `start`. Raises UserError while it runs."""
     config = made.config()
     _check_teacher(config, made.owner)
-    secret = _secret(config, token, key)
+    secret = _secret(config, made.owner, token, key)
     with lock():
         if not has_ended(made):
             raise UserError(_("'{name}' is already running.", name=made.id))
@@ -150,8 +151,11 @@ def _server() -> str:
     )
 
 
-def _secret(config: MakingConfig, token: Token, key: str | None) -> Secret:
-    """Return what the process is told to be let in with. Raises UserError for a provider without a token."""
+def _secret(config: MakingConfig, owner: str, token: Token, key: str | None) -> Secret:
+    """Return what the process is told to be let in with.
+
+    Raises UserError for a provider without a token, and for an adapter that its owner may not read any more.
+    """
     key = (key or "").strip()
     if len(key) > MAX_KEY_CHARACTERS or not key.isprintable() or not key.isascii():
         raise UserError(_("This is not a key."))
@@ -159,6 +163,8 @@ def _secret(config: MakingConfig, token: Token, key: str | None) -> Secret:
         operators = "" if config.server else os.environ.get("CHAT_SERVER_TOKEN", "")
         return Secret(url="" if config.server else _server(), key=key or operators)
     if config.teacher == LOCAL:
+        if config.model.startswith(ADAPTER):
+            open_adapter(config.model.removeprefix(ADAPTER), owner, token)
         return Secret(url="", key="")
     key = key or (token if isinstance(token, str) else "")
     if not key:

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from common.errors import UserError
+from common.files import write_json
 from evaluation.experiments import facts
 from evaluation.run import read_progress
 from making import plan as planning
@@ -17,6 +18,7 @@ from making.config import MakingConfig
 from making.made import find_made, list_made, read_rows
 from making.plan import Price, plan
 from making.start import delete_made, request_stop, resolve, resume, start
+from tests.evaluation.test_run import make_adapter
 from tests.making.making import document, made_set, run, seeds
 from tests.teacher import teacher, wait_for
 
@@ -135,6 +137,19 @@ def test_what_cannot_be_made_is_a_sentence_and_leaves_nothing(tmp_path, launched
     assert not launched and not list_made()
     if "documents" not in settings:
         assert plan(config).problems
+
+
+def test_an_adapter_that_may_not_be_read_any_more_teaches_nothing(tmp_path, monkeypatch, launched):
+    folder = make_adapter("mine")
+    config = config_of(tmp_path, teacher="local", model="adapter:mine")
+    made = start(config)
+    made.process_file.unlink()
+    write_json(folder / "studio.json", {"origin": {"kind": "pulled", "repo_id": "alice/private", "public": False}})
+    monkeypatch.setenv("SPACE_ID", "me/space")  # where nobody answers for the repository here
+    for again in (lambda: start(config), lambda: resume(made)):
+        with pytest.raises(UserError, match="Hub"):
+            again()
+    assert len(launched) == 1
 
 
 def test_limits_of_an_owner_hold(tmp_path, monkeypatch, launched):
