@@ -18,8 +18,9 @@ from typing import Any, Literal, get_args
 from common.errors import UserError
 from common.files import append_json_line, read_json_lines, read_object, write_json
 from common.language import _, n_
-from data.feedback import MADE, DataSet, Row, change_rows
+from data.feedback import MADE, DataSet, Row, change_rows, list_datasets
 from data.made import Origin
+from data.published import keep_source, source_of
 from making.checks import FINDINGS, check_row, check_set
 from making.made import MAX_ROW_BYTES, MadeRow, MadeSet, read_rows
 from models.messages import Message, check_messages
@@ -121,7 +122,11 @@ def keep(made: MadeSet, name: str, owner: str, accept_rest: bool = False) -> Dat
     count = sum(row is not None for row in kept.values())
     if not count:
         raise UserError(_("No row is accepted."), _("Accept rows, or accept the rest."))
-    return change_rows(name, kept, owner)
+    dataset = change_rows(name, kept, owner)
+    seeds = next((one for one in list_datasets(owner) if str(one.path) == made.config().seed_rows), None)
+    if seeds and (source := source_of(seeds)) and not source.is_public:  # its words are in these rows, too
+        keep_source(dataset, source)
+    return dataset
 
 
 def check_beside(made: MadeSet) -> dict[str, list[str]]:

@@ -1,12 +1,16 @@
 """Decisions on made rows are kept act by act, and can be taken back; accepted rows become a data set that says who made them."""
 
+from dataclasses import replace
+
 import pytest
 
 from common.errors import UserError
 from common.files import append_json_line, write_text
 from common.paths import making_folder
+from data.feedback import keep_row
 from data.feedback import read_rows as read_data_set
 from data.intake import prepare
+from data.published import HubSource, keep_source, source_of
 from data.settings import DataSettings
 from making.config import MakingConfig
 from making.made import MadeSet
@@ -147,3 +151,12 @@ def test_damaged_lines_decide_nothing(made):
     with open(made.decisions_file, "ab") as file:
         file.write(b'null\n{"keys": ["b"')
     assert decisions(made) == {"a": "accepted", "b": "pending", "c": "pending", "d": "pending"}
+
+
+def test_rows_made_of_a_private_repositorys_rows_are_known_as_from_there(made):
+    source = HubSource("bob/private", "c0ffee", is_public=False, by="alice")
+    seeds = keep_row("pulled", read_review(made)[0].messages, "liked", "k", "alice")
+    keep_source(seeds, source)
+    write_text(made.config_file, replace(made.config(), recipe="rewrite", seed_rows=str(seeds.path)).to_yaml())
+    decide(made, ["a"], "accepted")
+    assert source_of(keep(made, "mine", "alice")) == source
