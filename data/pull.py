@@ -14,6 +14,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import JSON_ERRORS, parse_json
 from common.language import Sentence, _, joined, n_
+from common.limits import check_room_of_guests
 from common.paths import LOCAL_OWNER, home, slug
 from data.feedback import MAX_BYTES, MAX_ROWS, DataSet, Row, change_rows, list_datasets
 from data.published import SPLITS, HubSource, keep_source, plain_row
@@ -80,7 +81,9 @@ def pull_data(
             "Only what was pushed from here is downloaded. A public dataset is trained on by its ID, in the Train tab."
         )
         raise UserError(_("{place} has no {file}.", place=repo_id, file=TRAIN), hint)
-    if sum(file.size or 0 for file in files) > MAX_BYTES:
+    size = sum(file.size or 0 for file in files)
+    check_room_of_guests(owner, size)
+    if size > MAX_BYTES:
         words = _("The rows of {repo} take more than {size} MB.", repo=repo_id, size=MAX_BYTES // 10**6)
         raise UserError(words, NOTHING_KEPT)
     with tempfile.TemporaryDirectory(dir=home()) as folder:

@@ -289,6 +289,14 @@ def test_more_than_there_is_room_for_is_not_downloaded(hub, monkeypatch):
     assert not hub.sent("GET", "/resolve/")
 
 
+def test_guests_download_no_more_than_all_of_them_may_keep(hub, monkeypatch):
+    push(hub, put(ROWS), private=False)
+    monkeypatch.setenv("STUDIO_MAX_GUEST_BYTES", "100")
+    with pytest.raises(UserError, match="All guests together"):
+        pull_data("alice/mine", False, "guest-new")
+    assert not hub.sent("GET", "/resolve/") and pull_data("alice/mine", False, "user-bob").sets
+
+
 READ = """
 import json, sys
 from data.columns import recognise
