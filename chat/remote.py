@@ -22,6 +22,7 @@ from chat.line import LOCAL, Caller, Places
 from chat.repetition import repeats_itself
 from chat.sampling import Sampling
 from common.errors import UserError
+from common.files import JSON_ERRORS, parse_json
 from common.language import _
 from models.messages import Message, check_messages
 
@@ -31,6 +32,7 @@ CHARACTERS_A_TOKEN = 3  # rather too few than too many: English has about four
 TOKENS_A_MESSAGE = 8  # role tags and the like
 USUAL_WINDOW = 2048
 LIST_SECONDS = 30  # the server is asked for its models again after this long
+MAX_LIST_BYTES, MAX_MODELS = 2_000_000, 1_000
 WAIT_SECONDS = 120
 
 
@@ -61,10 +63,11 @@ class RemoteEngine:
                 return found
             try:
                 headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-                answer = httpx2.get(f"{self.url}/models", headers=headers, timeout=5)
-                answer.raise_for_status()
-                found = {str(one["id"]): int(one.get("max_model_len") or USUAL_WINDOW) for one in answer.json()["data"]}
-            except (httpx2.HTTPError, ValueError, KeyError, TypeError):
+                listed = parse_json(_bounded_get(f"{self.url}/models", headers))["data"]
+                found = {
+                    str(one["id"])[:300]: int(one.get("max_model_len") or USUAL_WINDOW) for one in listed[:MAX_MODELS]
+                }
+            except (httpx2.HTTPError, *JSON_ERRORS, LookupError, TypeError, AttributeError, OverflowError):
                 found = {}
             self._listed = (time.monotonic(), found)
             return found
@@ -134,6 +137,20 @@ class RemoteEngine:
         finally:
             pieces.close()
         yield reply
+
+
+def _bounded_get(url: str, headers: dict[str, str]) -> bytes:
+    """Return what a server answers within LIST_SECONDS, at most MAX_LIST_BYTES. Raises what httpx2 does, and ValueError."""
+    import httpx2
+
+    body, end = b"", time.monotonic() + LIST_SECONDS
+    with httpx2.stream("GET", url, headers=headers, timeout=5) as answer:
+        answer.raise_for_status()
+        for part in answer.iter_bytes():
+            body += part
+            if len(body) > MAX_LIST_BYTES or time.monotonic() > end:
+                raise ValueError("The list of models is too long.")
+    return body
 
 
 def stream_pieces(client, messages: list[Message], arguments: dict[str, Any]) -> Generator:

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from chat.remote import RemoteEngine
 from making import teacher as teachers
 from making.config import MakingConfig
 from making.teacher import RemoteTeacher, Said, Secret, TeacherFailure
@@ -37,6 +38,18 @@ class Hostile(BaseHTTPRequestHandler):
         for part in bodies.get(kind, []):
             self.wfile.write(part)
             self.server.sent += len(part)
+
+    def do_GET(self):
+        lists = {
+            "unending": b'{"data": [' + b'{"id": "x"},' * 1_000_000 + b'{"id": "x"}]}',
+            "nested": b"[" * 100_000,
+            "infinite": b'{"data": [{"id": "x", "max_model_len": Infinity}]}',
+            "words": b'{"data": ["x"]}',
+            "object": b'{"data": {"id": "x"}}',
+        }
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(lists[self.path.split("/")[1]])
 
     def log_message(self, *arguments):
         pass
@@ -70,3 +83,8 @@ def test_a_line_without_end_a_bomb_and_another_address_are_no_answer(hostile, mo
 
 def test_tokens_that_nobody_can_have_counted_are_estimated(hostile):
     assert ask(hostile, "miscounted") == Said("Hello", 1, 1)
+
+
+@pytest.mark.parametrize("kind", ["unending", "nested", "infinite", "words", "object"])
+def test_a_list_of_models_that_is_none_is_empty(hostile, kind):
+    assert RemoteEngine(f"http://127.0.0.1:{hostile.server_port}/{kind}").models() == {}
