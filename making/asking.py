@@ -109,7 +109,7 @@ class Asking:
                 if request is None:
                     return
                 # what is asked of a passage is to be known to the next request about it
-                with self._turns[request.place] if request.place else nullcontext():
+                with self._turns[request.unit] if request.unit else nullcontext():
                     came.put(self._outcome(request))
         except Exception as error:  # for the thread that waits; nobody sees it otherwise
             came.put(error)

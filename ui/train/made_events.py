@@ -1,5 +1,7 @@
 """Made rows in the Train tab: their source opens them at the right, and the accepted ones become what is trained on."""
 
+import html
+
 import gradio as gr
 from gradio.events import Dependency
 
@@ -33,7 +35,8 @@ def wire_made(tab: TrainTab) -> Dependency:
     def on_use(token: gr.OAuthToken | None, key, made_id, name):
         owner = owner_of(key, token)
         kept = keep(own_made(made_id, owner), name if isinstance(name, str) else "", owner)
-        gr.Info(str(n_("{name}: {count:,} row.", "{name}: {count:,} rows.", kept.rows, name=kept.name)))
+        words = n_("{name}: {count:,} row.", "{name}: {count:,} rows.", kept.rows, name=kept.name)
+        gr.Info(html.escape(str(words), quote=False))
         return [CHAT, gr.Dropdown(dataset_choices(owner), value=kept.name)]
 
     given = [tab.browser_key, tab.made.view.chosen.dropdown, tab.made.name_box]
