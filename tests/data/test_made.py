@@ -9,21 +9,11 @@ from data.conversations import Conversations
 from data.examine import build_report
 from data.findings import CheckedBase
 from data.intake import load_data, prepare
-from data.made import Origin, made_by, origin_of
+from data.made import made_by, origin_of
 from data.test_set_intake import make_test_set
 from data.test_sets import items_of
+from tests.origins import ORIGIN
 
-ORIGIN = Origin(
-    teacher="qwen",
-    recipe="question-answer",
-    version="1",
-    prompt="9f86d081884c7d65",
-    document="notes.pdf",
-    start=10,
-    end=90,
-    time=1.7e9,
-    licence="apache-2.0",
-)
 BY_QWEN = MadeBy(teacher="qwen", recipe="question-answer", version="1", licence="apache-2.0", rows=1, edited=0)
 
 

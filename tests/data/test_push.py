@@ -13,26 +13,16 @@ from common.errors import UserError
 from common.paths import REPOSITORY, datasets_folder, home
 from data import hub_jobs, pull
 from data.feedback import DataSet, find_dataset, list_datasets, read_rows
-from data.made import Origin
 from data.published import source_of
 from data.pull import pull_data
 from data.push import DataPushOptions, plan_data_push
 from models.hub.client import account_of
 from models.hub.errors import child_environment
 from tests.hub_server import HubServer, point_client_at
+from tests.origins import ORIGIN
 
 LIKED = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ahoy!"}], "source": "liked"}
-MADE = Origin(
-    teacher="big-teacher",
-    recipe="question-answer",
-    version="2",
-    prompt="0123456789abcdef",
-    document="book.pdf",
-    start=10,
-    end=210,
-    time=1.75e9,
-    licence="cc-by-4.0 | mine",
-)
+MADE = {**ORIGIN, "teacher": "big-teacher", "version": "2", "licence": "cc-by-4.0 | mine"}
 
 
 def row(number: int, **more) -> dict:

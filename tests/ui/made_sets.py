@@ -7,6 +7,7 @@ from common.paths import LOCAL_OWNER, making_folder
 from evaluation.run import Progress, Status
 from making.config import MakingConfig
 from making.made import MadeSet
+from tests.origins import ORIGIN
 
 FINDINGS = ([], ["ungrounded"], ["refusal"], [])  # of the rows, in turn
 
@@ -18,8 +19,7 @@ def put_made(
     made = MadeSet(making_folder(owner) / name)
     made.folder.mkdir(parents=True)
     write_text(made.config_file, MakingConfig(title=title, model="tiny").to_yaml())
-    origin = {"teacher": "tiny", "recipe": "question-answer", "version": "1", "prompt": "0" * 16, "document": "a.md"}
-    origin |= {"start": 1000, "end": 2000, "time": 1e9, "licence": "apache-2.0"}
+    origin = {**ORIGIN, "teacher": "tiny", "document": "a.md", "start": 1000, "end": 2000}
     lines = []
     for number in range(rows):
         messages = [
