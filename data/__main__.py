@@ -54,8 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     jobs = parser.add_subparsers(required=True, metavar="JOB")
     make = add_job(jobs, "make", _make, _("let a teacher make rows, and follow it; Ctrl-C stops it"))
     make.add_argument("documents", nargs="*", metavar="DOCUMENT", help=_("files, folders or zips"))
-    make.add_argument("--topic", dest="topics", action="append", default=[], help=_("a topic; may be repeated"))
-    make.add_argument("--label", dest="labels", action="append", default=[], help=_("a label; may be repeated"))
+    make.add_argument(
+        "--topic", dest="topics", metavar="TOPIC", action="append", default=[], help=_("a topic; may be repeated")
+    )
+    make.add_argument(
+        "--label", dest="labels", metavar="LABEL", action="append", default=[], help=_("a label; may be repeated")
+    )
     make.add_argument("--recipe-file", type=Path, help=_("a recipe of your own, a text file"))
     make.add_argument("--plan", action="store_true", help=_("only say what it takes"))
     for item in fields(MakingConfig):

@@ -51,7 +51,7 @@ class MakingConfig:
     language: str = setting(
         "", "Language of the rows; empty: that of what they are made from.", GROUP, choices=LANGUAGES
     )
-    manner: str = setting("", "The manner in which is written.", GROUP, Mark.LONG, high=MAX_MANNER_CHARACTERS)
+    manner: str = setting("", "The manner to write in.", GROUP, Mark.LONG, high=MAX_MANNER_CHARACTERS)
     labels: list[str] = field(default_factory=list)
     recipe_text: str = setting("", "A recipe of one's own.", GROUP, Mark.LONG, high=MAX_LONG_TEXT_CHARACTERS)
     licence: str = setting("", "Licence of what the teacher writes, as you state it.", GROUP, high=200)
