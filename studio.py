@@ -47,7 +47,7 @@ from evaluation.experiments.start import start as start_experiment
 from evaluation.experiments.table import Entry, read_entries
 from evaluation.experiments.verdicts import Settled, verdicts
 from evaluation.results import Line
-from evaluation.run import Evaluation, Progress, read_progress
+from evaluation.run import Background, Evaluation, Progress, read_progress
 from evaluation.start import default_config, keep_file, request_stop, start
 from evaluation.table import read_table
 from making.config import MakingConfig
@@ -129,55 +129,54 @@ class Training:
         return find_adapter(state.adapter, self.run.owner)
 
 
-class Evaluating:
+class _Following:
+    """Work in a process of its own. Iterating yields its progress each time that it has changed, until it ends."""
+
+    def __init__(self, work: Background) -> None:
+        self._work = work
+
+    @property
+    def progress(self) -> Progress:
+        """Return what it does, as its files have it now."""
+        return read_progress(self._work)
+
+    def __iter__(self) -> Iterator[Progress]:
+        return _until_it_ends(lambda: self.progress)
+
+    def stop(self) -> None:
+        """Ask it to end and keep what is there."""
+        request_stop(self._work)
+
+    def _wait(self) -> None:
+        """Wait for the end. Raises UserError when it failed."""
+        *_earlier, progress = self
+        if progress.status not in ("done", "stopped"):
+            raise UserError(progress.message, progress.hint)
+
+
+class Evaluating(_Following):
     """An evaluation in the app's home. Iterating yields its progress each time that it has changed, until it ends."""
 
     def __init__(self, evaluation: Evaluation) -> None:
+        super().__init__(evaluation)
         self.evaluation = evaluation
-
-    @property
-    def progress(self) -> Progress:
-        """Return what it does, as its files have it now."""
-        return read_progress(self.evaluation)
-
-    def __iter__(self) -> Iterator[Progress]:
-        return _until_it_ends(lambda: self.progress)
-
-    def stop(self) -> None:
-        """Ask it to end and keep what is there."""
-        request_stop(self.evaluation)
 
     def wait(self) -> list[Line]:
         """Wait for the end and return the scores, each beside the first candidate's. Raises UserError when it failed."""
-        *_earlier, progress = self
-        if progress.status not in ("done", "stopped"):
-            raise UserError(progress.message, progress.hint)
+        self._wait()
         return read_table(self.evaluation)
 
 
-class Experimenting:
+class Experimenting(_Following):
     """An experiment in the app's home. Iterating yields its progress each time that it has changed, until it ends."""
 
     def __init__(self, experiment: Experiment) -> None:
+        super().__init__(experiment)
         self.experiment = experiment
-
-    @property
-    def progress(self) -> Progress:
-        """Return what it does, as its files have it now."""
-        return read_progress(self.experiment)
-
-    def __iter__(self) -> Iterator[Progress]:
-        return _until_it_ends(lambda: self.progress)
-
-    def stop(self) -> None:
-        """Ask it to end and keep what is there."""
-        request_stop(self.experiment)
 
     def wait(self) -> list[Entry]:
         """Wait for the end and return the scores of all arms. Raises UserError when it, or one of its cells, failed."""
-        *_earlier, progress = self
-        if progress.status not in ("done", "stopped"):
-            raise UserError(progress.message, progress.hint)
+        self._wait()
         return read_entries(self.experiment)
 
     def verdicts(self) -> list[tuple[Note, Settled]]:
@@ -185,29 +184,16 @@ class Experimenting:
         return verdicts(self.experiment)
 
 
-class Making:
+class Making(_Following):
     """A made set in the app's home. Iterating yields its progress each time that it has changed, until it ends."""
 
     def __init__(self, made: MadeSet) -> None:
+        super().__init__(made)
         self.made = made
-
-    @property
-    def progress(self) -> Progress:
-        """Return what it does, as its files have it now."""
-        return read_progress(self.made)
-
-    def __iter__(self) -> Iterator[Progress]:
-        return _until_it_ends(lambda: self.progress)
-
-    def stop(self) -> None:
-        """Ask it to end and keep its rows."""
-        request_stop(self.made)
 
     def wait(self) -> list[ReviewRow]:
         """Wait for the end and return the rows with what was found in them. Raises UserError when it failed."""
-        *_earlier, progress = self
-        if progress.status not in ("done", "stopped"):
-            raise UserError(progress.message, progress.hint)
+        self._wait()
         return read_review(self.made)
 
     def keep(self, name: str, accept_rest: bool = True) -> str:
