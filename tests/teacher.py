@@ -93,11 +93,7 @@ def reply_of(kind: str, asked: dict) -> Said:
     text = json.dumps(answer, ensure_ascii=False)
     known = {
         "good": Said(text),
-        "fenced": Said(f"Sure! Here it is:\n```json\n{text}\n```\nAnything else?"),
-        "thinking": Said(f"<think>It wants {{JSON}}.</think>\n{text}"),
         "empty": Said(""),
-        "prose": Said("I would ask what the text is about, and answer with its first sentence."),
-        "wrong shape": Said('{"answer": ["a", "list"], "question": 7}'),
         "cut": Said(text[: len(text) // 2], ends="length"),
         "limited": Said("", 429, (("Retry-After", "1"),)),
         "limited for long": Said("", 429, (("Retry-After", "86400"),)),
