@@ -20,6 +20,7 @@ from common.errors import UserError
 from common.language import Sentence, _
 from making.config import MakingConfig
 from models.messages import Message
+from runs.fields import MAX_LONG_TEXT_CHARACTERS
 
 FOLDER = Path(__file__).with_name("recipes")
 MAX_REPLY_CHARACTERS = 50_000  # of a teacher; what is more is not read
@@ -219,10 +220,10 @@ def _labelled(found: Mapping[str, Any], source: Sequence[Message], labels: Seque
 
 
 def own_recipe(path: Path) -> str:
-    """Return the text of a recipe in a file. Raises UserError for one that cannot be read; its length is checked later."""
+    """Return the text of a recipe in a file, as much of it as shows that it is too long. Raises UserError."""
     try:
         with open(path, encoding="utf-8") as file:
-            return file.read(100_000)
+            return file.read(MAX_LONG_TEXT_CHARACTERS + 1)
     except (OSError, ValueError) as error:
         raise UserError(
             _("The recipe '{file}' cannot be read.", file=path.name), _("A recipe is a text file.")

@@ -91,8 +91,7 @@ def decide(made: MadeSet, keys: Sequence[str], decision: Decision, messages: lis
         act["messages"] = _checked(messages, [there[key] for key in keys])
         passage = row["passage"] if row["made"]["document"] else ""
         act["findings"] = check_row(MadeRow(**{**row, "messages": act["messages"]}), passage, made.config())
-    size = made.decisions_file.stat().st_size if made.decisions_file.is_file() else 0
-    if size > MAX_DECISIONS_BYTES:
+    if _bytes_of(made.decisions_file) > MAX_DECISIONS_BYTES:
         raise UserError(
             _("More was decided on these rows than is kept."), _("Use the accepted rows, and make another set.")
         )
@@ -131,7 +130,7 @@ def keep(made: MadeSet, name: str, owner: str, accept_rest: bool = False) -> Dat
 
 def check_beside(made: MadeSet) -> dict[str, list[str]]:
     """Find what is wrong with rows beside others (duplicates, test sets), and keep it until there are more rows."""
-    size = made.rows_file.stat().st_size if made.rows_file.is_file() else 0
+    size = _bytes_of(made.rows_file)
     found = check_set(read_rows(made), made.owner)
     write_json(_checked_file(made), {"bytes": size, "found": found})
     return found
@@ -140,10 +139,15 @@ def check_beside(made: MadeSet) -> dict[str, list[str]]:
 def _found_beside(made: MadeSet) -> dict[str, list[str]]:
     """Return what `check_beside` finds; while rows are still made, what it found last."""
     known = read_object(_checked_file(made), MAX_CHECKED_BYTES)
-    size = made.rows_file.stat().st_size if made.rows_file.is_file() else 0
+    size = _bytes_of(made.rows_file)
     if known.get("bytes") == size or made.is_alive():
         return known.get("found", {})
     return check_beside(made)
+
+
+def _bytes_of(file: Path) -> int:
+    """Return the size of a file; 0 for one that is not there yet."""
+    return file.stat().st_size if file.is_file() else 0
 
 
 def _checked_file(made: MadeSet) -> Path:
