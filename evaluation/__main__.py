@@ -36,7 +36,7 @@ from evaluation.scores import SCORES
 from evaluation.start import (
     DEFAULT_TEST_SETS,
     default_config,
-    delete_evaluation,
+    delete_work,
     keep_file,
     request_stop,
     resume,
@@ -212,7 +212,7 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _delete(options: argparse.Namespace) -> int:
-    delete_evaluation(find_evaluation(options.name))
+    delete_work(find_evaluation(options.name))
     print(_("Deleted: {name}", name=options.name))
     return 0
 

@@ -183,13 +183,13 @@ def request_stop(work: Background) -> None:
     work.stop_file.touch()
 
 
-def delete_evaluation(evaluation: Background) -> None:
+def delete_work(work: Background) -> None:
     """Delete an evaluation, or what else is computed in a folder, for good. Raises UserError while it is running."""
     with lock():
-        if not has_ended(evaluation):
-            raise UserError(_("'{name}' is still running.", name=evaluation.id), _("Stop it first."))
-        gone = evaluation.folder.with_name(f"{evaluation.id}{UNFINISHED}")
-        evaluation.folder.rename(gone)  # what is deleted in part is in no list
+        if not has_ended(work):
+            raise UserError(_("'{name}' is still running.", name=work.id), _("Stop it first."))
+        gone = work.folder.with_name(f"{work.id}{UNFINISHED}")
+        work.folder.rename(gone)  # what is deleted in part is in no list
         shutil.rmtree(gone, ignore_errors=True)
 
 

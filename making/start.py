@@ -20,7 +20,7 @@ from common.limits import limit
 from common.mix import with_whole_paths
 from common.paths import GUEST_PREFIX, LOCAL_OWNER, as_title, making_folder
 from evaluation.start import (
-    delete_evaluation,
+    delete_work,
     has_ended,
     is_busy,
     make_and_start,
@@ -82,7 +82,7 @@ def resume(made: MadeSet, token: Token = False, key: str | None = None) -> None:
 
 def delete_made(made: MadeSet) -> None:
     """Delete a made set for good; rows that were kept from it stay. Raises UserError while it is running."""
-    delete_evaluation(made)
+    delete_work(made)
 
 
 def resolve(config: MakingConfig, owner: str = LOCAL_OWNER) -> MakingConfig:

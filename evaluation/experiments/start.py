@@ -21,7 +21,7 @@ from evaluation.experiments.arms import Arm, arms_of, cells_of, train_config
 from evaluation.experiments.config import HELD_OUT, ExperimentConfig, Scalar
 from evaluation.experiments.experiment import Experiment, all_experiments, list_experiments
 from evaluation.start import (
-    delete_evaluation,
+    delete_work,
     has_ended,
     is_busy,
     make_and_start,
@@ -168,7 +168,7 @@ def delete_experiment(experiment: Experiment) -> None:
         )
     for run in runs:
         remove(run)
-    delete_evaluation(experiment)
+    delete_work(experiment)
 
 
 def check_kept(owner: str, config: ExperimentConfig, known: Experiment | None = None) -> None:

@@ -17,7 +17,7 @@ from data.intake import prepare
 from evaluation import process
 from evaluation.config import EvaluationConfig
 from evaluation.run import Evaluation, Progress, find_evaluation, read_progress
-from evaluation.start import delete_evaluation, keep_file, request_stop, resume, start
+from evaluation.start import delete_work, keep_file, request_stop, resume, start
 from evaluation.table import compare, read_table, rows_that_differ
 from runs.config import TrainConfig
 from runs.run import find_run
@@ -126,7 +126,7 @@ def test_an_evaluation_that_was_stopped_killed_and_resumed_finds_what_one_in_one
     refused = read_progress(broken)
     assert refused.status == "failed" and "has changed since" in refused.message
     broken.process_file.unlink()  # it named the process of the tests
-    delete_evaluation(broken)
+    delete_work(broken)
     assert not broken.folder.exists() and find_evaluation("one").folder == whole.folder
 
 

@@ -20,7 +20,7 @@ from evaluation.asked import ask
 from evaluation.config import EvaluationConfig
 from evaluation.pace import Pace, Work
 from evaluation.run import Evaluation, Progress, find_evaluation, list_evaluations, read_progress
-from evaluation.start import default_config, delete_evaluation, resume, start
+from evaluation.start import default_config, delete_work, resume, start
 from runs.processes import this_process
 from tests.queueing import make_run
 
@@ -188,9 +188,9 @@ def test_the_process_is_in_its_own_session_and_has_no_token(launched, monkeypatc
     with pytest.raises(UserError, match="already running"):
         resume(evaluation)
     with pytest.raises(UserError, match="still running"):
-        delete_evaluation(evaluation)
+        delete_work(evaluation)
     evaluation.process_file.unlink()
-    delete_evaluation(evaluation)
+    delete_work(evaluation)
     assert list_evaluations() == [] and not list(evaluations_folder().iterdir())
 
 

@@ -8,7 +8,7 @@ import gradio as gr
 from adapters.library import adapter_names, find_adapter
 from common.language import _
 from evaluation.run import list_evaluations
-from evaluation.start import delete_evaluation, request_stop, resume, start
+from evaluation.start import delete_work, request_stop, resume, start
 from ui.chosen import Watched, wire_chosen
 from ui.downloads import build_download, clicking
 from ui.evaluate.downloads import write_answers, write_csv
@@ -138,7 +138,7 @@ def _wire_run(form: EvaluateForm, view: ResultView, browser_key: gr.BrowserState
     @shown
     def on_delete(token: gr.OAuthToken | None, key, evaluation_id):
         owner = owner_of(key, token)
-        delete_evaluation(own_evaluation(evaluation_id, owner))
+        delete_work(own_evaluation(evaluation_id, owner))
         return gr.Dropdown(evaluation_choices(owner), value=next((one.id for one in list_evaluations(owner)), None))
 
     form.start_button.click(
