@@ -66,7 +66,7 @@ def made_part() -> str:
     return "\n".join(
         [
             f"## {sum(counts.values())} rows of {', '.join(DOCUMENTS)}\n",
-            f"Made in {took}; {kept.rows} kept without a look at them, {bad_kept} bad ones among these.\n",
+            f"Made in {took}; {kept.rows} kept without a look at them, of which {bad_kept} bad.\n",
             "| the teacher's answer | rows | in which something was found | what |",
             "|---|---|---|---|",
             *lines,
