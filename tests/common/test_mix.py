@@ -84,4 +84,4 @@ def test_a_line_of_a_hundred_thousand_commas_takes_a_moment():
     started = time.thread_time()
     assert data_sets("a," * 100_000) == [DataSet("a," * 100_000)]
     mix_problem([DataSet(str(number)) for number in range(100_000)])
-    assert time.thread_time() - started < 1
+    assert time.thread_time() - started < 5

@@ -186,7 +186,7 @@ def test_a_table_of_a_thousand_items_takes_seconds():
     estimate(parts[0], CHRF)
     difference(*parts, CHRF)
     # 12 scores of 4 candidates are 84 of these two, half of them without a bootstrap
-    assert time.thread_time() - began < 2
+    assert time.thread_time() - began < 8
 
 
 @pytest.mark.parametrize(

@@ -138,4 +138,4 @@ def test_hostile_text_is_checked_in_time_that_grows_with_its_length(piece):
     row: MadeRow = made_row("k", text, text)
     began = time.thread_time()
     check_row(row, text, CONFIG)
-    assert time.thread_time() - began < 2
+    assert time.thread_time() - began < 8

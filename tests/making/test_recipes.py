@@ -93,7 +93,7 @@ def test_a_row_is_read_whatever_stands_around_it(reply):
 def test_what_is_no_row_is_none_at_once(reply):
     began = time.thread_time()
     assert read_row(recipe_of("question-answer"), reply, [], MakingConfig()) is None
-    assert time.thread_time() - began < 1
+    assert time.thread_time() - began < 5
 
 
 def test_half_a_character_of_a_teacher_can_be_written():

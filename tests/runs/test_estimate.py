@@ -83,7 +83,7 @@ def test_time_and_memory_of_each_preset_are_known_at_once(hardware):
     resolved = ResolvedConfig(TrainConfig(), Base("cache", "TinyLlama/TinyLlama-1.1B-Chat-v1.0", None, ""), hardware)
     began = time.thread_time()
     found = forecast_of_presets(resolved, EXAMPLE_FACTS)
-    assert time.thread_time() - began < 0.3
+    assert time.thread_time() - began < 1
     assert found[QUICK].seconds < found[DEFAULT].seconds < found[THOROUGH].seconds
     assert all(10**9 < one.memory.total < 2 * 10**10 and not one.is_measured for one in found.values())
     assert forecast_of_presets(resolved, None) == {}, "no row is known"

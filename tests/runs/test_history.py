@@ -131,7 +131,7 @@ def test_a_thousand_runs_are_listed_in_a_moment():
     began = time.thread_time()
     history_view.listed("alice", EVERY_RUN, [])
     history_view.listed("alice", RunFilter("done"), [])
-    assert time.thread_time() - began < 2, "0.4 s on an idle machine"
+    assert time.thread_time() - began < 5, "0.4 s on an idle machine"
 
 
 def test_a_run_is_the_newer_the_later_its_settings_were_written():
