@@ -1,7 +1,9 @@
 """The real app on a free port, and Chromium on it."""
 
 import os
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from common.paths import home
@@ -21,6 +23,10 @@ def app(isolated_home):
     launch()
     yield f"http://127.0.0.1:{port}", lambda: (processes[-1].kill(), processes[-1].wait(), launch())
     processes[-1].kill()
+    for process in psutil.process_iter(["cmdline"]):  # a training goes on without the app, and would slow the next test
+        if any(str(isolated_home) in word for word in process.info["cmdline"] or []):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 @pytest.fixture(scope="module")
