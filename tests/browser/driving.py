@@ -216,6 +216,7 @@ def type_base(page, base: str) -> None:
 
 def upload(page, file: Path) -> None:
     """Give the training data as a file, and wait until the server has it."""
+    settle(page)  # what the page asked when it opened would put its own choice in
     page.get_by_label("Upload a file").check()
     # the server shows its field: before that the first one on the page is that of the held-out rows
     page.get_by_text("JSONL, JSON, CSV, TSV").wait_for()
