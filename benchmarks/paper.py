@@ -40,7 +40,7 @@ from studio import Experimenting
 
 RESULTS = Path(__file__).parent / "results" / "paper"
 RATES_FILE, BUNDLE = RESULTS / "rates.yaml", RESULTS / "paper.zip"
-RATES = [3e-5, 1e-4, 3e-4, 1e-3, 3e-3]
+RATES = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
 GRID = ExperimentConfig(
     title="Paper",
     settings={

@@ -94,7 +94,7 @@ def test_the_grid_of_the_paper_is_trained_at_the_rates_of_its_search(tmp_path, m
     (experiment.results_folder / "table.md").touch()
     assert paper.main([]) == 1 and "Search them first" in capsys.readouterr().err
     trained = [arm.id for arm in arms_of(paper.GRID) if arm.is_trained]
-    searched = {arm: {"losses": {"0.003": 2.0}, "chosen": 3e-3} for arm in trained}
+    searched = {arm: {"losses": {"0.01": 2.0}, "chosen": 1e-2} for arm in trained}
     experiment.rates_file.write_text(json.dumps(searched | {trained[0]: {"losses": {}, "chosen": None}}))
     assert paper.main(["--search"]) == 1 and "not at its end" in capsys.readouterr().err
     experiment.rates_file.write_text(json.dumps(searched))
@@ -103,7 +103,7 @@ def test_the_grid_of_the_paper_is_trained_at_the_rates_of_its_search(tmp_path, m
     assert paper.main([]) == 0
     for config in begun:
         config.check()
-    assert begun[-1].found_rates == dict.fromkeys(trained, 3e-3)
+    assert begun[-1].found_rates == dict.fromkeys(trained, 1e-2)
     assert {file.name for file in results.iterdir()} == {"rates.yaml", "table.md", "paper.zip", "verdicts.md"}
     assert "LoRA is as good as full tuning.\n\n**Supported here.** Better." in (results / "verdicts.md").read_text()
 
