@@ -20,6 +20,7 @@ from runs.queue import start_dispatcher
 from ui.guard import guarded
 from ui.page import build
 from ui.patches.calm_queue import look_less_often
+from ui.served import keep_adapters_on_server
 from ui.theme import MARK, STYLES, theme
 from ui.usage import MAX_SESSIONS, MAX_UPLOAD_BYTES, raise_open_files_limit
 
@@ -42,6 +43,7 @@ def main() -> None:
     look_less_often(page)
     page.translate(build)
     start_dispatcher()
+    keep_adapters_on_server()
     page.launch(
         server_name=server_name,
         server_port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),

@@ -2,7 +2,8 @@
 
 For models that are too large for one machine: `CHAT_SERVER_URL` (and `CHAT_SERVER_TOKEN`) in the app's environment name the
 server; visitors cannot name one, because the app would call any address for them. Adapters are model names there
-(`vllm --enable-lora`). The history is fitted with the same rules; tokens are estimated, because the tokenizer is on the server.
+(`vllm --enable-lora`); those that the app puts there have their owner in their name (see ui/served.py), and are nobody else's to
+use. The history is fitted with the same rules; tokens are estimated, because the tokenizer is on the server.
 """
 
 import asyncio
@@ -33,6 +34,8 @@ TOKENS_A_MESSAGE = 8  # role tags and the like
 USUAL_WINDOW = 2048
 LIST_SECONDS = 30  # the server is asked for its models again after this long
 MAX_LIST_BYTES, MAX_MODELS = 2_000_000, 1_000
+LOAD_SECONDS = 60  # in which the server reads an adapter
+ADAPTER = "studio:"  # before OWNER:NAME of an adapter of this app; no id of the Hub has a colon
 WAIT_SECONDS = 120
 
 
@@ -41,6 +44,16 @@ class RemoteModel:
     """A model of the server, by its name there."""
 
     name: str
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model as the server lists it: its window in tokens, where it is from, and an adapter's base, "" for a base."""
+
+    name: str
+    window: int
+    root: str = ""
+    parent: str = ""
 
 
 class RemoteEngine:
@@ -62,15 +75,46 @@ class RemoteEngine:
             if time.monotonic() - asked < LIST_SECONDS and asked:
                 return found
             try:
-                headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-                listed = parse_json(_bounded_get(f"{self.url}/models", headers))["data"]
-                found = {
-                    str(one["id"])[:300]: int(one.get("max_model_len") or USUAL_WINDOW) for one in listed[:MAX_MODELS]
-                }
-            except (httpx2.HTTPError, *JSON_ERRORS, LookupError, TypeError, AttributeError, OverflowError):
+                found = {model.name: model.window for model in self.list_models()}
+            except (httpx2.HTTPError, ValueError):
                 found = {}
             self._listed = (time.monotonic(), found)
             return found
+
+    def list_models(self) -> list[Served]:
+        """Ask the server for its models. An adapter has its base's window. Raises what httpx2 does, and ValueError."""
+        try:
+            listed = parse_json(_bounded_get(f"{self.url}/models", self._headers()))["data"][:MAX_MODELS]
+            windows = {str(one["id"]): one.get("max_model_len") for one in listed}
+            return [
+                Served(
+                    str(one["id"])[:300],
+                    int(one.get("max_model_len") or windows.get(str(one.get("parent"))) or USUAL_WINDOW),
+                    str(one.get("root") or ""),
+                    str(one.get("parent") or ""),
+                )
+                for one in listed
+            ]
+        except (*JSON_ERRORS, LookupError, TypeError, AttributeError, OverflowError) as error:
+            raise ValueError("What the server sends is no list of models.") from error
+
+    def load_adapter(self, name: str, path: str) -> None:
+        """Let the server (vLLM) load the adapter at `path`, as it sees it. Raises httpx2.HTTPStatusError when it refuses."""
+        self._post("load_lora_adapter", lora_name=name, lora_path=path)
+
+    def unload_adapter(self, name: str) -> None:
+        """Let the server forget an adapter. Raises httpx2.HTTPStatusError when it refuses."""
+        self._post("unload_lora_adapter", lora_name=name)
+
+    def _post(self, call: str, **body: str) -> None:
+        import httpx2
+
+        url, headers = f"{self.url}/{call}", self._headers()
+        with httpx2.stream("POST", url, headers=headers, json=body, timeout=LOAD_SECONDS) as answer:
+            answer.raise_for_status()  # its words are not read
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token}"} if self._token else {}
 
     def reply(
         self,
@@ -217,6 +261,19 @@ def _arguments(model: RemoteModel, sampling: Sampling, continuing: bool) -> dict
         "seed": sampling.seed,
         "extra_body": extra or None,
     }
+
+
+def served_name(owner: str, name: str) -> str:
+    """Return what an adapter of `owner` is called on the server."""
+    return f"{ADAPTER}{owner}:{name}"
+
+
+def adapter_behind(model: str) -> tuple[str, str] | None:
+    """Return (owner, name) of the adapter of this app that a model of the server is; None for the operator's own models."""
+    if not model.startswith(ADAPTER):
+        return None
+    owner, _colon, name = model.removeprefix(ADAPTER).partition(":")
+    return owner, name
 
 
 def remote_engine() -> RemoteEngine | None:

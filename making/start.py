@@ -11,7 +11,7 @@ from pathlib import Path
 
 from adapters.library import find_adapter
 from adapters.pull import open_adapter
-from chat.remote import RemoteEngine
+from chat.remote import RemoteEngine, adapter_behind
 from chat.sampling import Sampling
 from common.errors import UserError
 from common.files import exists
@@ -122,6 +122,10 @@ def _check_teacher(config: MakingConfig, owner: str) -> str:
         return choose_base(config.model or AUTO).choice
     if config.teacher == SERVER and not config.server:
         _server()
+    if config.model and adapter_behind(config.model):
+        raise UserError(
+            _("An adapter on the server is its owner's alone."), _("Choose a model of the server, or the teacher here.")
+        )
     if config.model:
         return config.model
     if config.teacher.startswith(PROVIDER):
@@ -136,9 +140,10 @@ def _check_teacher(config: MakingConfig, owner: str) -> str:
 def server_models(server: str = "") -> list[str]:
     """Return the names of the models of the operator's server, or of another one; [] while it does not answer.
 
-    Raises UserError where there is no server.
+    Without the adapters that the app put there. Raises UserError where there is no server.
     """
-    return [*RemoteEngine(server or _server(), os.environ.get("CHAT_SERVER_TOKEN", "") if not server else "").models()]
+    engine = RemoteEngine(server or _server(), os.environ.get("CHAT_SERVER_TOKEN", "") if not server else "")
+    return [name for name in engine.models() if not adapter_behind(name)]
 
 
 def _server() -> str:

@@ -10,7 +10,7 @@ from adapters.library import adapter_names, adapter_title, find_adapter
 from adapters.pull import open_adapter
 from chat.conversation import Conversation
 from chat.engine import Model
-from chat.remote import RemoteEngine, RemoteModel
+from chat.remote import RemoteEngine, RemoteModel, adapter_behind
 from chat.resident import wanted_precision
 from common.errors import UserError
 from common.language import Sentence, _
@@ -45,15 +45,21 @@ def model_choices(
 ) -> list[tuple[str, str]]:
     """Return the choices as (label, value): the owner's adapters, the newest first, the bases, the server's models.
 
-    Of many adapters the newest that match `typed`, and those that are `picked`.
+    Of many adapters the newest that match `typed`, and those that are `picked`. Of the adapters that the app put on the server
+    only the owner's own.
     """
     kept = [value.removeprefix(ADAPTER) for value in picked]
     titled = titled_adapters(
         owner, adapter_names(owner), typed, kept, lambda name: str(_("Adapter: {name}", name=name))
     )
     shown = [(label, ADAPTER + name) for label, name in titled]
-    served = [(str(_("Server: {name}", name=name)), f"remote:{name}") for name in remote.models()] if remote else []
-    return shown + in_words(CHOICES) + served
+    served = [(name, adapter_behind(name)) for name in remote.models()] if remote else []
+    titled_served = [
+        (str(_("Server: {name}", name=adapter_title(behind[1], owner) if behind else name)), f"remote:{name}")
+        for name, behind in served
+        if behind is None or behind[0] == owner
+    ]
+    return shown + in_words(CHOICES) + titled_served
 
 
 def in_words(choices: list[tuple[Sentence, str]]) -> list[tuple[str, str]]:
@@ -87,7 +93,11 @@ def pick(
         model = Model(fetch_base(base, progress, stop), wanted_precision(), adapter.folder)
         return Picked(adapter.title, model, _name_of(base))
     if kind == "remote" and remote and name in remote.models():
-        return Picked(name, RemoteModel(name), "")  # its address is not for visitors
+        behind = adapter_behind(name)
+        if behind is None:
+            return Picked(name, RemoteModel(name), "")  # its address is not for visitors
+        if behind[0] == visitor.owner:  # is it still there, and theirs to use?
+            return Picked(open_adapter(behind[1], visitor.owner, visitor.hub_token).title, RemoteModel(name), "")
     if value not in [choice for _label, choice in CHOICES]:
         raise UserError(_("This model is not in the list."), _("Pick one from the list."))
     base = choose_base(name)
