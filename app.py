@@ -18,6 +18,7 @@ gc.disable()  # it would walk all that is being imported again and again: a sixt
 from chat.engine import CALLS
 from runs.queue import start_dispatcher
 from ui.guard import guarded
+from ui.on_term import obey_term
 from ui.page import build
 from ui.patches.calm_queue import look_less_often
 from ui.served import keep_adapters_on_server
@@ -43,6 +44,7 @@ def main() -> None:
     look_less_often(page)
     page.translate(build)
     start_dispatcher()
+    obey_term()
     keep_adapters_on_server()
     page.launch(
         server_name=server_name,

@@ -35,6 +35,7 @@ from models.adapter_fit import check_base
 from models.base import AUTO, choose_base
 from models.hub.client import Token
 from models.hub.errors import child_environment
+from runs.closing import check_open
 from runs.disk import check_room_on_disk
 from runs.fields import short
 from runs.limits import limits
@@ -254,6 +255,7 @@ def _check_turn(owner: str) -> None:
     """Raise UserError when `owner`, or all guests together, have as many under way as STUDIO_MAX_EVALUATIONS_PER_USER allows, or
     everybody together as many as runs may wait (STUDIO_MAX_QUEUE): one that waits is a process, too.
     """
+    check_open()
     allowed, under_way = limits().queue, processes_of(Evaluation.module)
     if allowed and under_way >= allowed:
         words = n_(

@@ -35,6 +35,7 @@ from making.teacher import Secret
 from models.base import AUTO, choose_base
 from models.hub.client import Token
 from models.hub.errors import sign_in_words
+from runs.closing import check_open
 from runs.disk import check_room_on_disk
 from runs.fields import short
 from runs.limits import limits
@@ -181,6 +182,7 @@ def _check_turn(owner: str) -> None:
     """Raise UserError when `owner`, or all guests together, have as many under way as STUDIO_MAX_MADE_SETS_PER_USER allows, or
     everybody together as many as runs may wait (STUDIO_MAX_QUEUE): each is a process.
     """
+    check_open()
     allowed, under_way = limits().queue, processes_of(MadeSet.module)
     if allowed and under_way >= allowed:
         words = n_(

@@ -27,6 +27,7 @@ from common.files import read_object, write_json
 from common.language import _
 from common.paths import GUEST_PREFIX, LOCAL_OWNER, home
 from models.hardware import find_gpus
+from runs.closing import check_open, is_closing
 from runs.config import TrainConfig
 from runs.labels import Labels, labels_of
 from runs.launcher import ALL_CARDS, create_run, start
@@ -50,6 +51,7 @@ def launch(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER, label
 
     Raises NoRoom, which is one, when it may not join for now.
     """
+    check_open()
     check_room(*_counts(owner))  # before the data is copied; again under the lock
     run = create_run(config, owner, labels)
     try:
@@ -71,6 +73,7 @@ def enqueue(run: Run) -> None:
         if run.job_file.exists():
             words = _("'{name}' is a job on another machine.", name=run.id)
             raise UserError(words, _("Submit it there again to continue it."))
+        check_open()
         check_room(*_counts(run.owner))
         config = run.config()
         run.stop_file.unlink(missing_ok=True)
@@ -149,6 +152,8 @@ def advance() -> Run | None:
     if not order() or (active_run() and len(find_gpus()) < 2):
         return None
     with lock():
+        if is_closing():
+            return None
         _finish_starts()
         for run in order():
             card = None if _is_evaluating() else _card_for(run)

@@ -31,6 +31,7 @@ from evaluation.start import (
 )
 from models.base import AUTO, Base, choose_base
 from models.hardware import find_gpus
+from runs.closing import check_open
 from runs.disk import check_room_on_disk
 from runs.history import remove
 from runs.labels import labels_of
@@ -199,6 +200,7 @@ def check_turn(owner: str) -> None:
     """Raise UserError when `owner`, or all guests together, have as many under way as STUDIO_MAX_EXPERIMENTS_PER_USER allows,
     or everybody together as many as runs may wait: each is a process.
     """
+    check_open()
     allowed, under_way = limits().queue, processes_of(Experiment.module)
     if allowed and under_way >= allowed:
         words = n_(
