@@ -25,6 +25,7 @@ from common.errors import UserError
 from common.language import _, joined
 from ui.call_body import MAX_SILENT_SECONDS, json_in, parsed, paths_in, read_body, replayed
 from ui.delivery import Delivery
+from ui.health import Health
 from ui.language import Speaking
 from ui.owner import BROWSER_COOKIE, address_of, on_space
 from ui.patches.gradio_queue import forget_session, forget_upload, running_calls, session_of_call, waiting_calls
@@ -48,15 +49,16 @@ def guarded(server_name: str) -> dict[str, list[Middleware]]:
 
     An app on a loopback address also accepts only this machine's own names: else any page on the web could point its own name to
     this machine and act with the local login. STUDIO_HOSTS holds further names, with commas between them, for a proxy on this
-    machine that passes its own name on. Raises UserError for what is no name.
+    machine that passes its own name on; with it an app on any other address is as strict, as in a container, where one address
+    of this machine leads to all of its own. Raises UserError for what is no name.
     """
     names = [name for name, _port in named_hosts()]
     is_shared = server_name not in LOOPBACK or on_space()
     guard = Middleware(Guard, usage=Usage(is_shared))
     layers = [Middleware(Speaking), guard, Middleware(Delivery)]
-    if server_name in LOOPBACK:
+    if server_name in LOOPBACK or names:
         layers.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, *names], www_redirect=False))
-    return {"middleware": layers}
+    return {"middleware": [Middleware(Health), *layers]}
 
 
 class Guard:

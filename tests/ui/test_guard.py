@@ -84,10 +84,11 @@ def test_on_a_laptop_the_app_answers_only_to_its_own_name(laptop, host):
 
 
 def test_a_proxy_can_be_named_and_a_server_for_all_is_not_guarded(monkeypatch):
-    assert [one.cls.__name__ for one in guarded("0.0.0.0")["middleware"]] == ["Speaking", "Guard", "Delivery"]
+    assert [one.cls.__name__ for one in guarded("0.0.0.0")["middleware"]] == ["Health", "Speaking", "Guard", "Delivery"]
     monkeypatch.setenv("STUDIO_HOSTS", "studio.example:8443, other.example")
-    hosts = guarded("127.0.0.1")["middleware"][0].kwargs["allowed_hosts"]
-    assert hosts == ["127.0.0.1", "localhost", "studio.example", "other.example"]
+    for server_name in ("127.0.0.1", "0.0.0.0"):
+        hosts = guarded(server_name)["middleware"][1].kwargs["allowed_hosts"]
+        assert hosts == ["127.0.0.1", "localhost", "studio.example", "other.example"]
 
 
 @pytest.mark.parametrize("entry", ["https://studio.example", "studio.example:x", "studio.example:", ":80", "a b"])
