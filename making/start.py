@@ -124,9 +124,7 @@ def _check_teacher(config: MakingConfig, owner: str) -> str:
     if config.teacher == SERVER and not config.server:
         _server()
     if config.model and adapter_behind(config.model):
-        raise UserError(
-            _("An adapter on the server is its owner's alone."), _("Choose a model of the server, or the teacher here.")
-        )
+        raise UserError(_("An adapter on the server is its owner's alone."), _("Choose one of its models."))
     if config.model:
         return config.model
     if config.teacher.startswith(PROVIDER):
