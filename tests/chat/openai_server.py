@@ -16,7 +16,7 @@ BROKEN = {"half": b'data: {"id": "1", "cho', "garbage": b"data: {no json}\n\n", 
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        models = [{"id": "tiny", "max_model_len": 200, "root": "tests/tiny-base"}, {"id": "my-adapter"}]
+        models = [{"id": "tiny", "max_model_len": 200, "root": self.server.root}, {"id": "my-adapter"}]
         models += [{"id": name, "root": path, "parent": "tiny"} for name, path in self.server.adapters.items()]
         self._send(200, json.dumps({"object": "list", "data": models}).encode(), "application/json")
 
@@ -89,7 +89,7 @@ def openai_server(times: int = 1, pause: float = 0.0, say=None):
     """
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.asked, server.sent, server.times, server.pause, server.say = [], 0, times, pause, say
-    server.adapters, server.loads = {}, True
+    server.adapters, server.loads, server.root = {}, True, "tests/tiny-base"
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield server, f"http://127.0.0.1:{server.server_port}/v1"

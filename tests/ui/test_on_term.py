@@ -13,7 +13,7 @@ import pytest
 
 from common.errors import UserError
 from common.files import write_json
-from common.paths import home
+from common.paths import adapters_folder, home
 from evaluation.experiments.experiment import Experiment
 from evaluation.run import Evaluation
 from making.made import MadeSet
@@ -25,6 +25,7 @@ from runs.launcher import create_run
 from runs.limits import NoRoom
 from runs.processes import this_process
 from tests.browser.driving import free_port, start_app
+from tests.chat.openai_server import openai_server
 from tests.queueing import make_run, wait_for
 from tests.running import events, wait
 from ui.on_term import ask_all_to_stop, obey_term
@@ -59,7 +60,7 @@ def health(address: str) -> tuple[int, str]:
         return error.code, json.load(error)["status"]
 
 
-def test_a_training_stops_with_a_checkpoint_and_goes_on_after_the_restart(app, settings):
+def test_a_training_stops_with_a_checkpoint_and_goes_on_after_the_restart(app, settings, monkeypatch):
     run = create_run(TrainConfig(name="run", **settings | {"max_steps": 100_000, "save_steps": 50_000}))
     write_json(run.queued_file, {"time": 1.0})
     process, address = app()
@@ -76,9 +77,14 @@ def test_a_training_stops_with_a_checkpoint_and_goes_on_after_the_restart(app, s
     step = int(checkpoint.name.rpartition("-")[2])
     assert (checkpoint / COMPLETE).exists() and step >= 3
 
-    again, _address = app()
-    queue.enqueue(run)  # as Resume does
-    wait(run, lambda state: state.step >= step + 2)
+    with openai_server() as (server, url):
+        server.root = settings["base"]
+        monkeypatch.setenv("CHAT_SERVER_URL", url)
+        monkeypatch.setenv("CHAT_SERVER_ADAPTERS", str(adapters_folder().parent))
+        again, _address = app()
+        queue.enqueue(run)  # as Resume does
+        wait(run, lambda state: state.step >= step + 2)
+        wait_for(lambda: [*server.adapters] == ["studio:local:run"], SECONDS)
     assert [event["step"] for event in events(run, "step")].count(step) == 1, "it went on behind the checkpoint"
     again.send_signal(signal.SIGTERM)
     again.send_signal(signal.SIGTERM)
