@@ -23,6 +23,7 @@ import unicodedata
 from pathlib import Path
 from typing import TypeGuard
 
+from common import volume
 from common.errors import UserError
 from common.language import _
 
@@ -38,11 +39,11 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 
 
 def home() -> Path:
-    """Return the root of all data: `STUDIO_HOME`, else a writable mounted volume on a Space, else the user's data folder."""
+    """Return the root of all data: `STUDIO_HOME`, else on a Space a volume that can hold it, else the user's data folder."""
     if os.environ.get("STUDIO_HOME"):
         return Path(os.environ["STUDIO_HOME"]).expanduser().resolve()
-    if os.environ.get("SPACE_ID") and os.path.ismount("/data") and os.access("/data", os.W_OK):
-        return Path("/data/tinyllama-studio")
+    if volume.is_mounted() and volume.problem_of(volume.MOUNT) is None:
+        return volume.MOUNT / "tinyllama-studio"
     if sys.platform == "darwin":
         folder = Path.home() / "Library" / "Application Support"
     elif sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):

@@ -12,7 +12,8 @@ from gradio.components.api_component import Api
 
 from chat.engine import Engine
 from common.language import ENGLISH, LANGUAGES, _, current_language, language
-from common.paths import MAX_TEMPORARY_SECONDS
+from common.paths import MAX_TEMPORARY_SECONDS, home
+from common.volume import lost_words
 from models.hardware import describe_hardware
 from ui import programs
 from ui.adapters.tab import build_adapters_tab
@@ -22,6 +23,7 @@ from ui.evaluate.tab import build_evaluate_tab
 from ui.events import QUIET, Wiring
 from ui.experiments.tab import build_experiments_tab
 from ui.language import in_words, language_of, switch_html, texts_of
+from ui.messages import hint_html
 from ui.owner import can_sign_in, known_key
 from ui.patches.lean_sessions import keep_no_values
 from ui.theme import ABOUT, MARK, NAME
@@ -133,6 +135,8 @@ def build() -> Page:
             gr.HTML(_header_html(), js_on_load=TAB_KEYS)
             if can_sign_in():
                 gr.LoginButton(size="sm", elem_classes="login", scale=0)
+        if words := lost_words(home()):
+            gr.HTML(hint_html(words))
         browser_key = gr.BrowserState("", storage_key="tinyllama-studio-key", secret=BROWSER_SECRET)
         conversations = conversation_store()
         with gr.Tabs() as tabs:

@@ -10,6 +10,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from common.errors import DISK_FULL, MAKE_ROOM, UserError, causes
 from common.language import Sentence, _, joined
+from common.paths import home
 
 UNREACHED = _("Could not reach the Hugging Face Hub.")
 PASSED_ON = (
@@ -64,6 +65,7 @@ def child_environment() -> dict[str, str]:
     }
     kept |= client_environment() | {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
     kept["HF_HUB_DISABLE_TELEMETRY"] = "1"  # TRL reports usage from rank 0 otherwise
+    kept["STUDIO_HOME"] = str(home())  # which may have been chosen by trying a volume
     kept["PYTHONWARNINGS"] = "ignore::FutureWarning"  # for the authors of libraries, not for who reads the log
     return kept
 
