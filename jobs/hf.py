@@ -7,7 +7,6 @@ streams what it says into the run, jobs.inside is the program that runs there.
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 
 from filelock import FileLock, Timeout
 
@@ -20,8 +19,9 @@ from jobs.prices import Plan
 from jobs.upload import ARCHIVE, send_run
 from models.hub.client import Account, Token, account_of, client, in_words
 from runs.backup.backup import find_repo, look_for_checkpoints
-from runs.config import SERVER, TrainConfig
-from runs.machines.parallel import NEEDS_DEEPSPEED, with_processes
+from runs.config import TrainConfig
+from runs.forecast.elsewhere import check_for_job
+from runs.machines.parallel import with_processes
 from runs.run import EventLog, Run, read_state
 
 KIND = "hf"
@@ -98,22 +98,7 @@ def note_job(run: Run, **values) -> Job | None:
 
 def submit(config: TrainConfig, plan: Plan, account: Account, owner: str = LOCAL_OWNER) -> Run:
     """Make a run and start it as a job. Raises UserError; a run that was not started can be resumed."""
-    if Path(config.base).is_absolute() or config.base.startswith((".", "~")):
-        raise UserError(
-            _("The base model is a folder on this machine."),
-            _("Choose one with an ID on the Hugging Face Hub, or embedded."),
-        )
-    if not config.makes_adapter:
-        words = _("A job sends home an adapter, and the method {method} makes a whole model.", method=config.method)
-        raise UserError(words, _("Choose the method lora, or train here."))
-    if config.parallel in NEEDS_DEEPSPEED:
-        words = _("parallel: {parallel} needs DeepSpeed, which a job does not have.", parallel=config.parallel)
-        raise UserError(words, _("Choose fsdp2 or auto."))
-    if named := [name for name in config.changed(SERVER) if name != "ddp_timeout"]:
-        words = _(
-            "A job runs on one machine of its own, so these settings have no effect: {names}.", names=", ".join(named)
-        )
-        raise UserError(words, _("Leave them at their defaults."))
+    check_for_job(config)
     run = make_run(config, Machines(1, plan.flavor.gpus), owner)
     with _one_start(run):
         announce(run, _("Sending the run to the Hugging Face Hub"), kind=KIND)

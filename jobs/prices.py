@@ -1,45 +1,16 @@
 """Reads the machines and prices of Hugging Face Jobs (the Hub's list, else its documentation's), and limits a job's cost."""
 
 import math
-import re
 from dataclasses import dataclass
 
 from common.errors import UserError
 from common.language import Sentence, _, joined, n_
-from models.hardware import Gpu, Hardware
 from models.hub.client import Token, client, in_words
-from models.prices import JOBS
+from models.prices import MIN_MINUTES, Flavor, documented_flavors
 
-FROM_HUB, FROM_DOCS = _("Hugging Face's current list"), _("Hugging Face's documentation of 2026-11-25")
+FROM_HUB = _("Hugging Face's current list")
 MINUTES_A_UNIT = {"minute": 1.0, "hour": 60.0, "second": 1 / 60}
 MAX_MINUTES = 7 * 24 * 60
-MIN_MINUTES = 10  # less is over before the packages are installed
-# developer.nvidia.com/cuda-gpus
-COMPUTE_CAPABILITIES = {"T4": 7.5, "A100": 8.0, "A10G": 8.6, "L4": 8.9, "L40S": 8.9, "H200": 9.0, "RTX PRO 6000": 12.0}
-
-
-@dataclass(frozen=True)
-class Flavor:
-    """One kind of machine: its price in US dollars a minute, its GPUs, and a description."""
-
-    name: str
-    dollars_per_minute: float
-    gpus: int
-    words: str
-    source: str = FROM_DOCS
-
-    def line(self) -> Sentence:
-        """Return the name, the price of an hour, and the description, in one line."""
-        price = round(60 * self.dollars_per_minute, 2)
-        return _("{name}, ${dollars:.2f} per hour: {machine}", name=self.name, dollars=price, machine=self.words)
-
-    def hardware(self) -> Hardware:
-        """Return this machine as a forecast takes it, read out of its description: "4x Nvidia L4, 96 GB" has 24 GB a card."""
-        cores, size = re.search(r"(\d+) vCPU", self.words), re.search(r"(\d+) ?GB\b", self.words)
-        memory_bytes = int(size[1]) * 10**9 // max(1, self.gpus) if size else 0
-        named = (value for card, value in COMPUTE_CAPABILITIES.items() if re.search(rf"\b{card}\b", self.words))
-        gpus = (Gpu(self.words, memory_bytes, next(named, None)),) * self.gpus
-        return Hardware(gpus, int(cores[1]) if cores else 1, memory_bytes, self.words)
 
 
 @dataclass(frozen=True)
@@ -84,9 +55,7 @@ def flavors(token: Token = False) -> list[Flavor]:
             found = [_flavor(hardware) for hardware in client(token).list_jobs_hardware()]
     except UserError:
         found = []
-    found = [flavor for flavor in found if flavor] or [
-        Flavor(name, price.dollars_per_hour / 60, price.gpus, price.words) for name, price in JOBS.items()
-    ]
+    found = [flavor for flavor in found if flavor] or documented_flavors()
     return sorted(found, key=lambda flavor: (flavor.gpus > 0, flavor.dollars_per_minute))
 
 

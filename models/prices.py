@@ -1,6 +1,16 @@
 """Prices of Hugging Face's machines, from its documentation: as a Space's hardware, and for Jobs."""
 
+import re
+from dataclasses import dataclass
 from typing import NamedTuple
+
+from common.language import Sentence, _
+from models.hardware import Gpu, Hardware
+
+FROM_DOCS = _("Hugging Face's documentation of 2026-11-25")
+MIN_MINUTES = 10  # of a job: less is over before the packages and the base are there
+# developer.nvidia.com/cuda-gpus
+COMPUTE_CAPABILITIES = {"T4": 7.5, "A100": 8.0, "A10G": 8.6, "L4": 8.9, "L40S": 8.9, "H200": 9.0, "RTX PRO 6000": 12.0}
 
 
 class Price(NamedTuple):
@@ -39,6 +49,35 @@ JOBS = {
 # of different age do not agree
 ON_SPACES = ("cpu-upgrade", "t4-small", "t4-medium", "l4x1", "l4x4", "l40sx1", "l40sx4", "a10g-small", "a10g-large")
 ON_SPACES += ("a10g-largex2", "a10g-largex4")
+
+
+@dataclass(frozen=True)
+class Flavor:
+    """One kind of machine: its price in US dollars a minute, its GPUs, and a description."""
+
+    name: str
+    dollars_per_minute: float
+    gpus: int
+    words: str
+    source: str = FROM_DOCS
+
+    def line(self) -> Sentence:
+        """Return the name, the price of an hour, and the description, in one line."""
+        price = round(60 * self.dollars_per_minute, 2)
+        return _("{name}, ${dollars:.2f} per hour: {machine}", name=self.name, dollars=price, machine=self.words)
+
+    def hardware(self) -> Hardware:
+        """Return this machine as a forecast takes it, read out of its description: "4x Nvidia L4, 96 GB" has 24 GB a card."""
+        cores, size = re.search(r"(\d+) vCPU", self.words), re.search(r"(\d+) ?GB\b", self.words)
+        memory_bytes = int(size[1]) * 10**9 // max(1, self.gpus) if size else 0
+        named = (value for card, value in COMPUTE_CAPABILITIES.items() if re.search(rf"\b{card}\b", self.words))
+        gpus = (Gpu(self.words, memory_bytes, next(named, None)),) * self.gpus
+        return Hardware(gpus, int(cores[1]) if cores else 1, memory_bytes, self.words)
+
+
+def documented_flavors() -> list[Flavor]:
+    """Return the machines of Jobs at the documentation's prices."""
+    return [Flavor(name, price.dollars_per_hour / 60, price.gpus, price.words) for name, price in JOBS.items()]
 
 
 def space_dollars_per_hour(flavor: str) -> float | None:

@@ -62,7 +62,15 @@ def shell_command(source: Run | TrainConfig) -> str:
 
     Of a run: it trains again on the run's copy of the data. On a Space without the paths of its machine.
     """
-    config = copy_settings(source) if isinstance(source, Run) else source
+    flags = flags_of(copy_settings(source) if isinstance(source, Run) else source)
+    if os.environ.get("SPACE_ID"):
+        return f"python -m trainer train {flags}"
+    home = f"STUDIO_HOME={shlex.quote(os.environ['STUDIO_HOME'])} " if os.environ.get("STUDIO_HOME") else ""
+    return f"cd {shlex.quote(str(REPOSITORY))} && {home}{shlex.quote(sys.executable)} -m trainer train {flags}"
+
+
+def flags_of(config: TrainConfig) -> str:
+    """Return the settings that differ from their defaults as flags for a shell; on a Space without the paths of its machine."""
     defaults, on_space = TrainConfig(), bool(os.environ.get("SPACE_ID"))
     flags = []
     for item in fields(TrainConfig):
@@ -71,12 +79,7 @@ def shell_command(source: Run | TrainConfig) -> str:
         if is_told and item.name not in marked(WRITTEN):
             text = "" if value is None else str(value)
             flags.append(shlex.quote(f"--{item.name.replace('_', '-')}={redact(text) if on_space else text}"))
-    if on_space:
-        return f"python -m trainer train {' '.join(flags)}"
-    home = f"STUDIO_HOME={shlex.quote(os.environ['STUDIO_HOME'])} " if os.environ.get("STUDIO_HOME") else ""
-    return (
-        f"cd {shlex.quote(str(REPOSITORY))} && {home}{shlex.quote(sys.executable)} -m trainer train {' '.join(flags)}"
-    )
+    return " ".join(flags)
 
 
 def write_bundle(run: Run, destination: Path, include_data: bool = False) -> Path:

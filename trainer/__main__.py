@@ -36,8 +36,9 @@ from runs.commands import add_flag, given_settings
 from runs.config import MARKUP, SYSTEM_TURNS, WRITTEN, TrainConfig, marked
 from runs.follow import follow
 from runs.forecast.advice import advice
+from runs.forecast.elsewhere import lines_at_start
 from runs.history import NEWEST, ORDERS
-from runs.queue import enqueue, launch
+from runs.queue import enqueue, launch, stop
 from runs.resolve import resolve
 from runs.run import find_run
 
@@ -120,7 +121,14 @@ def add_settings(parser: argparse.ArgumentParser, without: tuple[str, ...] = ())
 def _train(options: argparse.Namespace) -> int:
     config = commands.given_config(options)
     _advise(config)
-    return follow(launch(config))
+    resolved = resolve(config)
+    run = launch(resolved)
+    try:
+        for sentence in lines_at_start(resolved):
+            print(sentence, file=sys.stderr)
+    except KeyboardInterrupt:
+        stop(run)
+    return follow(run)
 
 
 def _advise(config: TrainConfig) -> None:

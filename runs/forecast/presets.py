@@ -18,6 +18,8 @@ from runs.forecast.speed import from_earlier_runs, guess, known
 from runs.presets import PRESETS, preset_values
 from runs.resolve import ResolvedConfig
 
+AS_SET = "as set"  # in the place of a preset's name: the settings as they are
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -31,10 +33,14 @@ class Forecast:
 def forecast_of_presets(
     resolved: ResolvedConfig, facts: DataFacts | None, owner: str = LOCAL_OWNER
 ) -> Mapping[str, Forecast]:
-    """Return the forecast of each preset with these settings, base and rows; {} while the rows or the base are not known."""
+    """Return the forecast of each preset with these settings, base and rows, and of the settings AS_SET.
+
+    {} while the rows or the base are not known.
+    """
     if facts is None:
         return {}
     configs = {preset: (replace(resolved.config, **preset_values(preset)), facts) for preset in PRESETS}
+    configs[AS_SET] = (resolved.config, facts)
     return forecast_each(configs, resolved.base, resolved.hardware, owner)
 
 

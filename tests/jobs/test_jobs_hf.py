@@ -9,10 +9,10 @@ import pytest
 from common.errors import UserError
 from jobs.__main__ import main
 from jobs.hf import IMAGE, note_job, read_job, resume, submit
-from jobs.prices import FROM_DOCS, FROM_HUB, flavors, plan
+from jobs.prices import FROM_HUB, flavors, plan
 from jobs.upload import send_run, zip_run
 from models.hub.client import account_of
-from models.prices import JOBS
+from models.prices import FROM_DOCS, JOBS
 from runs.machines.parallel import with_processes
 from runs.queue import enqueue
 from runs.run import EventLog, list_runs, read_state

@@ -24,7 +24,7 @@ from runs.forecast.estimate import (
     record_estimate,
 )
 from runs.forecast.plan import DataFacts, evaluated_rows, facts_in, plan_steps, tokens_a_test_set
-from runs.forecast.presets import forecast_each, forecast_of_presets
+from runs.forecast.presets import AS_SET, forecast_each, forecast_of_presets
 from runs.forecast.speed import Speed
 from runs.presets import DEFAULT, PRESETS, QUICK, THOROUGH, preset_values
 from runs.resolve import ResolvedConfig, TrainingWords, training_in_words
@@ -94,7 +94,7 @@ def test_what_was_measured_takes_the_place_of_a_guess(monkeypatch):
     guessed = forecast_of_presets(resolved, EXAMPLE_FACTS)
     monkeypatch.setattr(presets, "known", lambda config, *_: FAST if config == TrainConfig() else None)
     found = forecast_of_presets(resolved, EXAMPLE_FACTS)
-    assert [one.is_measured for one in found.values()] == [False, True, False]
+    assert [found[one].is_measured for one in (QUICK, DEFAULT, THOROUGH, AS_SET)] == [False, True, False, True]
     assert found[DEFAULT].seconds == estimate_time(TrainConfig(), EXAMPLE_FACTS, FAST)
     faster = guessed[DEFAULT].seconds / found[DEFAULT].seconds  # which holds for the guesses of the others, too
     assert guessed[QUICK].seconds / found[QUICK].seconds == pytest.approx(faster, rel=0.05) != 1

@@ -6,6 +6,7 @@ Only the visitor's own sign-in is used, on a laptop the local login. It is kept 
 import html
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from jobs.prices import Plan, flavors, plan
 from jobs.stop import ask_to_stop, job_repo
 from models.hub.client import Account, account_of, token_of
 from runs.config import TrainConfig
-from runs.resolve import capped
+from runs.resolve import base_in_minute, capped, resolve
 from runs.run import Run, runs_with
 from ui.events import QUIET
 from ui.messages import hint_html, shown
@@ -41,7 +42,7 @@ from ui.train.jobs_view import (
     lacks_scope,
     plan_words,
 )
-from ui.train.plan_events import check_init_adapter, is_untouched_example
+from ui.train.plan_events import check_init_adapter, elsewhere_of, is_untouched_example
 from ui.train.tab import TrainTab
 
 
@@ -61,8 +62,8 @@ def _wire_cost(tab: TrainTab, section: JobsSection) -> None:
     """Wire machines and prices, the plan, and its reset when an input changes."""
 
     @shown
-    def on_open(token: gr.OAuthToken | None, key):
-        owner_of(key, token)
+    def on_open(token: gr.OAuthToken | None, key, looked_at, *values):
+        owner = owner_of(key, token)
         hub_token = token_of(token.token if token else None)
         found = flavors(hub_token)
         try:
@@ -72,7 +73,12 @@ def _wire_cost(tab: TrainTab, section: JobsSection) -> None:
             kind = "problem" if lacks_scope() else "hint"
         except UserError as error:
             words, kind = str(error), "problem"
-        return hint_html(words, kind), gr.Dropdown(choices(found), value=first_choice(found))
+        job = None
+        with suppress(UserError):  # of a form that cannot start
+            job = elsewhere_of(resolve(form_config(tab.names, owner, values), base_in_minute), looked_at, owner)
+        flavor = first_choice(found, job)
+        minutes = gr.Number(job.minutes) if job and flavor == job.flavor.name else gr.skip()
+        return hint_html(words, kind), gr.Dropdown(choices(found), value=flavor), minutes
 
     @shown
     def on_plan(token: gr.OAuthToken | None, key, flavor, minutes, dollars):
@@ -82,8 +88,8 @@ def _wire_cost(tab: TrainTab, section: JobsSection) -> None:
         yes = gr.Button(interactive=True)
         return plan_words(made, account.name), (flavor, minutes, dollars, made.most_dollars), yes, yes
 
-    opened = [section.account_html, section.flavor_dropdown]
-    section.accordion.expand(on_open, tab.browser_key, opened, **QUIET)
+    opened = [section.account_html, section.flavor_dropdown, section.minutes_number]
+    section.accordion.expand(on_open, [tab.browser_key, tab.report, *tab.components], opened, **QUIET)
     wishes = [tab.browser_key, *section.wishes]
     section.plan_button.click(on_plan, wishes, section.planned, api_name="plan_job", show_progress="hidden")
     for wish in section.wishes:  # what was agreed to is no longer what would be started

@@ -14,9 +14,10 @@ from runs.bundle import shell_command
 from runs.config import EXAMPLE, TrainConfig
 from runs.fields import Problem, label_of
 from runs.forecast.advice import advice
+from runs.forecast.elsewhere import Elsewhere, elsewhere, is_lost
 from runs.forecast.estimate import EXAMPLE_FACTS, Estimate, estimate, record_estimate
 from runs.forecast.plan import DataFacts, facts_in
-from runs.forecast.presets import forecast_of_presets
+from runs.forecast.presets import AS_SET, forecast_of_presets
 from runs.forecast.speed import from_earlier_runs, known, measure
 from runs.machines.command import launch_plan, memory_place
 from runs.presets import PRESETS, preset_values
@@ -42,18 +43,22 @@ from ui.train.check_events import (
 )
 from ui.train.data_form import stops_of
 from ui.train.form_values import EXAMPLE_DATA, form_config, loaded_values, make_config, rows_key
+from ui.train.jobs_view import lacks_scope
 from ui.train.plan_view import (
     USED_AS_IT_IS,
     launch_html,
     plan_html,
     preset_choices,
     problems_html,
+    proposals_html,
     start_html,
     start_problems_html,
 )
 from ui.train.report_view import cures_of
 from ui.train.settings_form import mark_wrong
 from ui.train.tab import TrainTab
+
+KEEP = "() => [true, {__type__: 'update', visible: false}]"  # the checkpoints, and no question any more
 
 
 def facts_of(config: TrainConfig, looked_at: Checked | None) -> DataFacts | None:
@@ -76,7 +81,20 @@ def estimate_of(resolved: ResolvedConfig, looked_at: Checked | None, owner: str)
     return estimate(config, shape, facts, hardware, speed)
 
 
-def plan_views(config: TrainConfig, looked_at: Checked | None, owner: str) -> list:
+def elsewhere_of(resolved: ResolvedConfig, looked_at: Checked | None, owner: str) -> Elsewhere | None:
+    """Return the job that is proposed in the place of a long start, None for a short one, and where no job can be."""
+    facts = facts_of(resolved.config, looked_at)
+    forecast = forecast_of_presets(resolved, facts, owner).get(AS_SET)
+    return None if lacks_scope() else elsewhere(resolved, facts, forecast.seconds if forecast else None)
+
+
+def plan_views(
+    config: TrainConfig,
+    looked_at: Checked | None,
+    owner: str,
+    is_signed_in: bool = False,
+    keeps_checkpoints: bool = False,
+) -> list:
     """Return updates for PlanView.outputs."""
     texts = [shell_command(config), config.to_yaml()]
     problems = config.problems()
@@ -88,23 +106,30 @@ def plan_views(config: TrainConfig, looked_at: Checked | None, owner: str) -> li
     start = launch_plan(config, hardware)
     texts += [start.command, start.yaml or USED_AS_IT_IS]
     preset = preset_of(config)
-    forecasts = forecast_of_presets(resolved, facts_of(config, looked_at), owner)
+    facts = facts_of(config, looked_at)
+    forecasts = forecast_of_presets(resolved, facts, owner)
+    seconds = forecasts[AS_SET].seconds if forecasts else None
+    job = None if lacks_scope() else elsewhere(resolved, facts, seconds)
+    lost = seconds if is_lost(seconds) else None
+    may_keep = lost is not None and is_signed_in and not keeps_checkpoints
+    proposals = [proposals_html(job, lost, is_signed_in, keeps_checkpoints), gr.Button(visible=may_keep)]
     cards = gr.Radio(preset_choices(forecasts), value=preset)
     words = start_html(training_in_words(resolved, owner), base, found, is_preset=preset is not None)
     if found is None:
         unknown = hint_html(_("Steps, memory and time are known when the data is checked."))
-        return [unknown + warnings + launch_html(start, base), gr.Button(visible=False), *texts, cards, words]
+        first = [unknown + warnings + launch_html(start, base), gr.Button(visible=False)]
+        return [*first, *texts, cards, *proposals, words]
     fit = found.make_it_fit
     changes = ", ".join(f"{label_of(name)} {value}" for name, value in (fit or {}).items())
     button = gr.Button(_("Make it fit: {changes}", changes=changes), visible=bool(fit))
     plan = plan_html(found, memory_place(config, hardware)) + warnings + launch_html(start, base)
-    return [plan, button, *texts, cards, words]
+    return [plan, button, *texts, cards, *proposals, words]
 
 
 def _unknown_plan(problems: list[Problem], texts: list | None = None) -> list:
     """Return updates for PlanView.outputs for a form that cannot start: the problems, and no plan."""
-    words = start_problems_html(problems)
-    return [words, gr.Button(visible=False), *(texts or [gr.skip(), gr.skip()]), "", "", gr.skip(), words]
+    words, no_button = start_problems_html(problems), gr.Button(visible=False)
+    return [words, no_button, *(texts or [gr.skip(), gr.skip()]), "", "", gr.skip(), "", no_button, words]
 
 
 def preset_of(config: TrainConfig) -> str | None:
@@ -156,13 +181,13 @@ def wire_plan(tab: TrainTab) -> Wiring:
 
     @shown
     def on_plan(token: gr.OAuthToken | None, key, looked_at, *values):
-        *values, wrong = values
+        *values, keeps_checkpoints, wrong = values
         problems = []
         try:
-            owner = owner_of(key, token)
-            config = form_config(tab.names, owner, values)
+            visitor = visitor_of(key, token)
+            config = form_config(tab.names, visitor.owner, values)
             problems = config.problems()
-            views = plan_views(config, looked_at, owner)
+            views = plan_views(config, looked_at, visitor.owner, bool(visitor.hub_token), bool(keeps_checkpoints))
         except UserError as error:  # a form half filled in is no failure
             field = error.field if isinstance(error, FieldError) else ""
             problems = [Problem(field, joined([error.message, error.hint]))]
@@ -171,14 +196,18 @@ def wire_plan(tab: TrainTab) -> Wiring:
         return [*views, *updates, wrong]
 
     outputs = [*tab.plan.outputs, *tab.components, tab.wrong]
-    plan: Wiring = {"fn": on_plan, "inputs": [*inputs, tab.wrong], "outputs": outputs, **QUIET}
+    wishes = tab.plan.backup.checkbox
+    plan: Wiring = {"fn": on_plan, "inputs": [*inputs, wishes, tab.wrong], "outputs": outputs, **QUIET}
     keep_changes(tab)
     wire_check(tab, inputs, plan)
     _wire_changes(tab, inputs)
     _wire_backup(tab, inputs)
     pasted = tab.inputs["data_paste"]  # planned when the person leaves it: each plan keeps what was pasted
     changes = [component.change for component in tab.components if component is not pasted]
-    gr.on([*changes, pasted.blur], trigger_mode="always_last", **plan)
+    gr.on([*changes, pasted.blur, wishes.input], trigger_mode="always_last", **plan)
+    # in the browser, at once: whoever presses Start next starts with it
+    keep = tab.plan.keep_button
+    keep.click(None, None, [wishes, keep], js=KEEP, **QUIET).then(**plan)
 
     @shown
     def on_measure(token: gr.OAuthToken | None, key, looked_at, *values):

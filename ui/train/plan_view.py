@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from common.language import _, joined, n_, said
 from common.words import duration
 from models.base import Base
+from models.hub.errors import sign_in_words
 from runs.fields import Problem, label_of
+from runs.forecast.elsewhere import Elsewhere
 from runs.forecast.estimate import Estimate
 from runs.forecast.memory import Memory
 from runs.forecast.presets import Forecast
@@ -16,6 +18,7 @@ from runs.resolve import TrainingWords
 from ui.messages import hint_html
 from ui.train.settings_form import field_id
 
+KEEP_THEM = _("Checkpoints can be kept in your Hugging Face account.")
 USED_AS_IT_IS = "# your own accelerate config, used as it is"
 PART_COLOURS = ("#4f46e5", "#818cf8", "#0891b2", "#059669", "#d97706", "#db2777", "#64748b", "#a16207", "#9333ea")
 PARTS = {  # of the memory of a training
@@ -73,6 +76,23 @@ def start_problems_html(problems: Sequence[Problem]) -> str:
         link = f"{_link(problem.field, str(label_of(problem.field)))}: " if problem.field else ""
         lines.append(f"<p class='problem'>{link}{html.escape(str(problem.message))}</p>")
     return "".join(lines)
+
+
+def proposals_html(
+    job: Elsewhere | None, lost_seconds: float | None, is_signed_in: bool, keeps_checkpoints: bool = False
+) -> str:
+    """Return what is proposed before a long start: a job in the place of this machine; checkpoints where a restart loses all."""
+    lines = []
+    if job and is_signed_in:
+        lines.append(job.sentence(f"<a href='#jobs' class='to-field'>{_('Hugging Face Jobs')}</a>"))
+    elif job:
+        lines.append(joined([job.sentence(), sign_in_words()]))
+    if lost_seconds is not None and keeps_checkpoints:
+        lines.append(_("A restart of this Space loses only the steps since the last checkpoint."))
+    elif lost_seconds is not None:
+        words = _("This Space loses a training of about {time} when it restarts.", time=duration(lost_seconds))
+        lines.append(words if is_signed_in else joined([words, KEEP_THEM, sign_in_words()]))
+    return "".join(f"<p class='hint'>{line}</p>" for line in lines)
 
 
 def _link(field: str, words: str, title: str = "") -> str:

@@ -42,7 +42,8 @@ const reveal = async (section, id) => {
     for (const inner of section.querySelectorAll('.gr-accordion')) if (await reveal(inner, id)) return true;
     await unfold(section, wasOpen);
 };
-element.addEventListener('click', async event => {
+const form = element.closest('.train-form');
+form.addEventListener('click', async event => {
     const id = event.target.closest('a.to-field')?.getAttribute('href').slice(1);
     if (!id) return;
     event.preventDefault();
@@ -52,7 +53,6 @@ element.addEventListener('click', async event => {
     field?.scrollIntoView({block: 'center'});
     field?.querySelector('input, textarea, button')?.focus({preventScroll: true});
 });
-const form = element.closest('.train-form');
 let choices = 0;
 const joinRadios = () => form.querySelectorAll('fieldset').forEach(set => {
     set.dataset.choice ??= `choice-${choices++}`;
@@ -72,6 +72,8 @@ class PlanView:
     measure_button: gr.Button
     preset_radio: gr.Radio
     words_html: gr.HTML
+    proposals_html: gr.HTML
+    keep_button: gr.Button
     command_code: gr.Code
     config_code: gr.Code
     launch_code: gr.Code
@@ -83,7 +85,8 @@ class PlanView:
     def outputs(self) -> list[gr.components.Component]:
         """Return the components that `plan_views` updates, in its order."""
         codes = [self.command_code, self.config_code, self.launch_code, self.accelerate_code]
-        return [self.plan_html, self.fit_button, *codes, self.preset_radio, self.words_html]
+        proposals = [self.proposals_html, self.keep_button]
+        return [self.plan_html, self.fit_button, *codes, self.preset_radio, *proposals, self.words_html]
 
 
 @dataclass
@@ -160,10 +163,14 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
                     _("Start training"), variant="primary", size="lg", min_width=180, scale=0, elem_id="start-button"
                 )
                 words_html = gr.HTML("", elem_classes="start-words", js_on_load=FORM_SCRIPT)
+            proposals = (
+                gr.HTML("", elem_classes="proposals"),
+                gr.Button(_("Keep checkpoints in my Hugging Face account"), size="sm", visible=False),
+            )
             fit_button = gr.Button(_("Make it fit"), size="sm", visible=False)
             start_html = gr.HTML("", visible=False)
             with gr.Accordion(_("Advanced"), open=False, elem_id="advanced"):
-                inputs, plan = _build_advanced(data, preset_radio, words_html, fit_button)
+                inputs, plan = _build_advanced(data, preset_radio, words_html, proposals, fit_button)
                 jobs = build_jobs_section()
                 memory = FormMemory(form_store, gr.Button(_("Reset the form"), size="sm"))
         with gr.Column(scale=6, min_width=340, elem_classes="train-run"):
@@ -198,7 +205,11 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
 
 
 def _build_advanced(
-    data: DataForm, preset_radio: gr.Radio, words_html: gr.HTML, fit_button: gr.Button
+    data: DataForm,
+    preset_radio: gr.Radio,
+    words_html: gr.HTML,
+    proposals: tuple[gr.HTML, gr.Button],
+    fit_button: gr.Button,
 ) -> tuple[dict[str, Any], PlanView]:
     """Lay out every other setting, and the plan; return all inputs of the form by name, and the plan."""
     inputs = {**_build_head(), **data.inputs}
@@ -220,7 +231,8 @@ def _build_advanced(
         launch = gr.Code(label=_("What the run is started with"), language="shell", lines=1, **whole)
         accelerate = gr.Code(label=_("accelerate.yaml in the run's folder"), language="yaml", lines=6, **whole)
     codes = (command, config, launch, accelerate, load_button)
-    return inputs, PlanView(plan_html, fit_button, measure_button, preset_radio, words_html, *codes, backup)
+    shown = (preset_radio, words_html, *proposals)
+    return inputs, PlanView(plan_html, fit_button, measure_button, *shown, *codes, backup)
 
 
 def _build_head() -> dict[str, Any]:
