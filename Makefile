@@ -8,7 +8,7 @@ ALL = $(RUN) -m pytest $(TWO) $(ALONE:%=--ignore %) $(ARGS) && $(RUN) -m pytest 
 LINT = $(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m ty check --output-format concise
 TESTS = $(if $(filter-out --all,$(ARGS)),$(RUN) -m pytest $(ARGS),$(ALL))
 
-.PHONY: help run check test demo setup lock bench bench-check paper
+.PHONY: help run check test demo space setup lock bench bench-check paper
 
 help:                 ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +18,9 @@ run: setup            ## open the app on 127.0.0.1:7860
 
 demo: setup           ## train on the example data, then compare; ARGS="--base B --max-steps N" changes settings
 	@$(RUN) -m examples.demo $(ARGS)
+
+space: setup          ## put the last commit on a Space, after a look at the plan; NAME=owner/name ARGS="--public --zero-gpu --jobs"
+	@$(RUN) -m jobs.space $(NAME) $(ARGS)
 
 setup: .venv/installed-requirements.txt  ## make .venv and install what the app needs
 

@@ -67,11 +67,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._list(query)
         if parts[:2] == ["api", "jobs"]:
             return serve(self, parts[2:], query, body)
-        if parts[0] == "api" and parts[1] in ("models", "datasets") and len(parts) >= 4:
+        if parts[0] == "api" and parts[1] in ("models", "datasets", "spaces") and len(parts) >= 4:
             return serve_repository(self, self._place(parts[1:4]), parts[4:], body)
         if parts[0] == "lfs":
             return serve_lfs_object(self, parts[1:], body)
-        parts = parts if parts[0] == "datasets" else ["models", *parts]
+        parts = parts if parts[0] in ("datasets", "spaces") else ["models", *parts]
         if len(parts) > 5 and parts[2].endswith(".git"):
             return serve_lfs_batch(self, self._place([*parts[:2], parts[2][:-4]]), json.loads(body))
         if len(parts) > 5 and parts[3] == "resolve":
@@ -79,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
         raise Refused(404, error="no such page")
 
     def _place(self, parts: list[str]) -> str:
-        """The name of a repository among the hub's: that of a data set that was pushed begins with datasets/."""
+        """The name of a repository among the hub's: a pushed data set's begins with datasets/, a Space's with spaces/."""
         name = "/".join(parts)
         return name if name in self.hub.repositories else name.partition("/")[2]
 
@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
         return found
 
     def _owns(self, name: str) -> bool:
-        owner = name.removeprefix("datasets/").split("/")[0]
+        owner = name.removeprefix("datasets/").removeprefix("spaces/").split("/")[0]
         return self.user is not None and (owner == self.user["name"] or owner in self.user["orgs"])
 
     def writable(self, name: str):
@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _create(self, wish: dict) -> None:
         if self.user is None:
             raise Refused(401, error="Invalid username or password.")
-        folder = "datasets/" if wish.get("type") == "dataset" else ""
+        folder = {"dataset": "datasets/", "space": "spaces/"}.get(wish.get("type"), "")
         name = f"{folder}{wish.get('organization') or self.user['name']}/{wish['name']}"
         url = {"url": f"{self.hub.url}/{name}", "name": name}
         if name in self.hub.repositories and self._owns(name):
@@ -124,6 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise refused
         if not self._owns(name) or self.user["role"] == "read":
             raise Refused(403, error=f"You don't have the rights to create a model under the namespace {name}")
+        self.hub.created.append(wish)
         self.hub.add(name, {}, private=wish.get("visibility") == "private")
         self.user["created"].add(name)
         self.answer(url)
@@ -134,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
         found = [
             repository
             for repository in self.hub.repositories.values()
-            if not repository.name.startswith("datasets/")
+            if not repository.name.startswith(("datasets/", "spaces/"))
             and (not repository.private or self._owns(repository.name))
             and wanted <= set(repository.tags())
             and author in (None, repository.owner)

@@ -39,7 +39,7 @@ class Repository:
     def __post_init__(self) -> None:
         self.record()
 
-    id = property(lambda self: self.name.removeprefix("datasets/"))
+    id = property(lambda self: self.name.removeprefix("datasets/").removeprefix("spaces/"))
     owner = property(lambda self: self.id.split("/")[0])
     commit = property(lambda self: self.history[-1])
 
@@ -102,6 +102,7 @@ class HubServer:
         self.lies: dict[str, bytes] = {}  # a file: what is sent instead of it, whatever its size was said to be
         self.requests: list[tuple[str, str, bool]] = []
         self.bodies: list[bytes] = []
+        self.created: list[dict] = []  # what was asked for
         self.seen_tokens: list[str | None] = []
         self.lock = threading.Lock()
         self.jobs = Jobs()

@@ -22,12 +22,14 @@ from models.hub.client import Account, client, in_words
 from models.hub.fetch import Progress
 from models.hub.transfer import is_same
 
-RepoType = Literal["model", "dataset"]
+RepoType = Literal["model", "dataset", "space"]
 
 AGAIN = _("Push again to continue from there.")
 WHOLE_MODEL = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "consolidated.00.pth")
 CHANGES = {"new": _("new"), "changed": _("changed"), "same": _("unchanged"), "removed": _("removed")}
-CONTENTS: dict[RepoType, Sentence] = {"model": _("the adapter"), "dataset": _("the dataset")}
+CONTENTS: dict[RepoType, Sentence] = {"model": _("the adapter"), "dataset": _("the dataset"), "space": _("the app")}
+PLACES: dict[RepoType, str] = {"model": "", "dataset": "datasets/", "space": "spaces/"}  # in addresses
+SMALL_BYTES = 1_000_000  # what is smaller is announced to the Hub in one request
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class PushPlan:
 
     `parent` is the commit that it was compared with, None for a new repository; `kept` are its other files, which stay.
     `is_less_public` means that a public push was asked for, but the repository that exists is private. `note` is called with what
-    was pushed.
+    was pushed. `hardware` is that of a new Space, None for the Hub's own choice.
     """
 
     account: Account
@@ -78,6 +80,7 @@ class PushPlan:
     kept: list[str]
     is_less_public: bool
     note: Callable[[Pushed], object]
+    hardware: str | None = None
 
     def __post_init__(self) -> None:
         weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
@@ -135,8 +138,7 @@ class PushPlan:
         revision = self._send(progress) if self.changes else self.parent
         assert revision  # nothing changes only where there is a commit
         progress(_("Done"), 1.0)
-        place = f"datasets/{self.repo_id}" if self.repo_type == "dataset" else self.repo_id
-        url = f"{client(False).endpoint}/{place}"
+        url = f"{client(False).endpoint}/{PLACES[self.repo_type]}{self.repo_id}"
         pushed = Pushed(self.repo_id, url, revision, self.private, changed=bool(self.changes))
         self.note(pushed)
         return pushed
@@ -150,7 +152,8 @@ class PushPlan:
         if self.is_new:
             progress(_("Creating {repo}", repo=self.repo_id), 0.05)
             with in_words(self.repo_id):
-                api.create_repo(self.repo_id, repo_type=kind, private=self.private, exist_ok=True)
+                space = {"space_sdk": "gradio", "space_hardware": self.hardware} if kind == "space" else {}
+                api.create_repo(self.repo_id, repo_type=kind, private=self.private, exist_ok=True, **space)
         sending = [file for file in self.changes if file.change != "removed"]
         additions = [CommitOperationAdd(file.path, self.folder / file.path) for file in sending]
         removals = [CommitOperationDelete(file.path) for file in self.changes if file.change == "removed"]
@@ -159,11 +162,14 @@ class PushPlan:
         try:
             with in_words(self.repo_id):
                 self._check_privacy()
-                for addition, file in zip(additions, sending, strict=True):  # small ones travel inside the commit
-                    values = {"file": file.path, "done": sent / 1e6, "total": total / 1e6}
+                pairs = [*zip(additions, sending, strict=True)]
+                small = [pair for pair in pairs if pair[1].size < SMALL_BYTES]  # they travel inside the commit
+                for batch in ([small] if small else []) + [[pair] for pair in pairs if pair not in small]:
+                    values = {"file": batch[-1][1].path, "done": sent / 1e6, "total": total / 1e6}
                     progress(_("Uploading {file}: {done:.1f} of {total:.1f} MB", **values), 0.1 + 0.8 * sent / total)
-                    api.preupload_lfs_files(self.repo_id, [addition], repo_type=kind, free_memory=False)
-                    sent += file.size
+                    batched = [addition for addition, _file in batch]
+                    api.preupload_lfs_files(self.repo_id, batched, repo_type=kind, free_memory=False)
+                    sent += sum(file.size for _addition, file in batch)
                 progress(_("Publishing everything in one commit"), 0.95)
                 self._check_privacy()
                 done = api.create_commit(
@@ -221,14 +227,16 @@ def plan_files(
     private: bool,
     note: Callable[[Pushed], object] = lambda pushed: None,
     obsolete: Collection[str] = (),
+    hardware: str | None = None,
 ) -> PushPlan:
     """Compare the files `names` of a sending folder with the repository; nothing is sent. A new one would be `private`.
 
-    Those of the names `obsolete` that are in the repository are removed by the push. Raises UserError for a repository that is
-    public when it must be private, or that holds a whole model.
+    Those of the names `obsolete` that are in the repository are removed by the push. `hardware` is that of a new Space. Raises
+    UserError for a repository that is public when it must be private, or that holds a whole model.
     """
     now = _compare(folder, names, repo_id, repo_type, account, private, obsolete)
-    return PushPlan(account, repo_id, repo_type, folder, *now, is_less_public=now.private and not private, note=note)
+    is_less = now.private and not private
+    return PushPlan(account, repo_id, repo_type, folder, *now, is_less_public=is_less, note=note, hardware=hardware)
 
 
 def repository_of(account: Account, wanted: str) -> str:
