@@ -23,6 +23,8 @@ python -m trainer preview DATA --base B --rows N [--columns ...] [--json]   the 
 import argparse
 import json
 import sys
+import threading
+from contextvars import copy_context
 from dataclasses import fields
 from pathlib import Path
 
@@ -38,7 +40,7 @@ from runs.follow import follow
 from runs.forecast.advice import advice
 from runs.forecast.elsewhere import lines_at_start
 from runs.history import NEWEST, ORDERS
-from runs.queue import enqueue, launch, stop
+from runs.queue import enqueue, launch
 from runs.resolve import resolve
 from runs.run import find_run
 
@@ -121,14 +123,21 @@ def add_settings(parser: argparse.ArgumentParser, without: tuple[str, ...] = ())
 def _train(options: argparse.Namespace) -> int:
     config = commands.given_config(options)
     _advise(config)
-    resolved = resolve(config)
+    resolved, over = resolve(config), threading.Event()
     run = launch(resolved)
+
+    def propose() -> None:
+        for sentence in lines_at_start(resolved, over):
+            print(sentence, file=sys.stderr, flush=True)
+
+    # beside the training, which does not wait for the check of its data; in the language of this thread
+    proposing = threading.Thread(target=copy_context().run, args=(propose,))
+    proposing.start()
     try:
-        for sentence in lines_at_start(resolved):
-            print(sentence, file=sys.stderr)
-    except KeyboardInterrupt:
-        stop(run)
-    return follow(run)
+        return follow(run)
+    finally:
+        over.set()
+        proposing.join()
 
 
 def _advise(config: TrainConfig) -> None:

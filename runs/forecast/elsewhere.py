@@ -6,6 +6,7 @@ Imports no torch.
 
 import math
 import os
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -128,9 +129,9 @@ def is_lost(seconds: float | None) -> bool:
     return seconds is not None and seconds >= LONG_SECONDS and not outlives_restart(home())
 
 
-def lines_at_start(resolved: ResolvedConfig) -> list[Sentence]:
-    """Return for the command line what a long training is better done with. Checks the data where it may be long: seconds."""
-    facts = _facts(resolved)
+def lines_at_start(resolved: ResolvedConfig, stop: threading.Event) -> list[Sentence]:
+    """Return for the command line what a long training is better done with. Its data is checked for it where it may be long."""
+    facts = _facts(resolved, stop)
     forecast = forecast_of_presets(resolved, facts, LOCAL_OWNER).get(AS_SET)
     seconds, lines = forecast.seconds if forecast else None, []
     if job := elsewhere(resolved, facts, seconds):
@@ -141,7 +142,7 @@ def lines_at_start(resolved: ResolvedConfig) -> list[Sentence]:
     return lines
 
 
-def _facts(resolved: ResolvedConfig) -> DataFacts | None:
+def _facts(resolved: ResolvedConfig, stop: threading.Event) -> DataFacts | None:
     """Return the facts of the rows; None where they cannot take long, be read, or are on the Hub."""
     config, sets = resolved.config, data_sets(resolved.config.data)
     if config.data == EXAMPLE and not config.text_data:
@@ -161,6 +162,6 @@ def _facts(resolved: ResolvedConfig) -> DataFacts | None:
     if forecast is None or forecast.seconds < LONG_SECONDS:
         return None
     try:
-        return facts_in(check(config.data_settings()))
-    except UserError:  # the training says it
+        return facts_in(check(config.data_settings(), stop=stop))
+    except UserError:  # it is over, or says the same
         return None

@@ -1,5 +1,6 @@
 """A long training without a GPU: which job is proposed in its place, where none is, and what the command line says of it."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from runs.resolve import ResolvedConfig
 from tests.runs.test_estimate import CPU, TWO_CARDS
 
 TINYLLAMA = Base("cache", "TinyLlama/TinyLlama-1.1B-Chat-v1.0", None, "")
+NEVER = threading.Event()
 HOURS = 6 * 3600.0
 
 
@@ -87,11 +89,11 @@ def data(tmp_path):
 def at_start(data, **settings) -> list[str]:
     slow = Hardware((), 1, 16 * 2**30, "no GPU, 1 CPU core")
     config = TrainConfig(base=TINYLLAMA.choice, data=data, **settings)
-    return [str(line) for line in lines_at_start(ResolvedConfig(config, TINYLLAMA, slow))]
+    return [str(line) for line in lines_at_start(ResolvedConfig(config, TINYLLAMA, slow), NEVER)]
 
 
 def test_the_command_line_proposes_the_job_in_one_line(data, monkeypatch):
-    monkeypatch.setattr(proposals, "check", lambda settings: many(10) | {"text": None, "lengths": None})
+    monkeypatch.setattr(proposals, "check", lambda settings, stop: many(10) | {"text": None, "lengths": None})
     monkeypatch.setattr(proposals, "token_of", lambda visitors: "hf_x")
     (line,) = at_start(data)
     assert "On Hugging Face Jobs it would take" in line and "Start it: python -m jobs hf --name=" in line
@@ -101,13 +103,13 @@ def test_the_command_line_proposes_the_job_in_one_line(data, monkeypatch):
 
 
 def test_data_that_cannot_take_long_is_not_read_for_it(data, monkeypatch):
-    monkeypatch.setattr(proposals, "check", lambda settings: pytest.fail("it was read"))
+    monkeypatch.setattr(proposals, "check", lambda settings, stop: pytest.fail("it was read"))
     few = Path(data).with_name("few.jsonl")
     few.write_text("".join(Path(data).read_text().splitlines(keepends=True)[:100]))
     assert at_start(str(few)) == []
     assert at_start("owner/name") == [], "it would have to be downloaded first"
     resolved = ResolvedConfig(TrainConfig(base=TINYLLAMA.choice, data=data), TINYLLAMA, TWO_CARDS)
-    assert lines_at_start(resolved) == []
+    assert lines_at_start(resolved, NEVER) == []
 
 
 def test_a_space_that_forgets_says_so_before_a_long_training(monkeypatch):
