@@ -136,7 +136,7 @@ def build() -> Page:
             if can_sign_in():
                 gr.LoginButton(size="sm", elem_classes="login", scale=0)
         if words := lost_words(home()):
-            gr.HTML(hint_html(words))
+            gr.HTML(hint_html(words), padding=False)
         browser_key = gr.BrowserState("", storage_key="tinyllama-studio-key", secret=BROWSER_SECRET)
         conversations = conversation_store()
         with gr.Tabs() as tabs:

@@ -7,6 +7,7 @@ Imports no torch.
 import math
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,17 +71,20 @@ class Elsewhere:
         return f"python -m jobs hf {flags_of(replace(config, num_processes=1))} {limits}"
 
 
-def elsewhere(resolved: ResolvedConfig, facts: DataFacts | None, seconds: float | None) -> Elsewhere | None:
+def elsewhere(
+    resolved: ResolvedConfig, facts: DataFacts | None, seconds: float | None, machines: Sequence[Flavor] = ()
+) -> Elsewhere | None:
     """Return the cheapest job that is much faster than `seconds` here; on one card, so that its steps are the same.
 
-    None where this machine has a GPU, is fast enough or has no Hub, and where no job can do it.
+    Of the `machines` that the Hub lists, else of the documentation's. None where this machine has a GPU, is fast enough or
+    has no Hub, and where no job can do it.
     """
     config, shape = resolved.config, shape_for(resolved.base)
     if facts is None or shape is None or seconds is None or seconds < LONG_SECONDS or not _would_help(resolved):
         return None
     config = replace(config, num_processes=1, max_minutes=0)
     found: list[Elsewhere] = []
-    for flavor in documented_flavors():
+    for flavor in machines or documented_flavors():
         machine = flavor.hardware()
         if flavor.gpus != 1 or not peak_memory(config, shape, facts, machine, None).fits:
             continue

@@ -8,7 +8,7 @@ from huggingface_hub import constants
 
 from models.base import Base
 from models.hardware import Hardware
-from models.prices import JOBS
+from models.prices import JOBS, Flavor
 from runs.config import TrainConfig
 from runs.forecast import elsewhere as proposals
 from runs.forecast.elsewhere import LONG_SECONDS, elsewhere, lines_at_start
@@ -44,6 +44,8 @@ def test_the_cheapest_machine_that_is_much_faster_is_proposed_with_its_time_and_
     words = found.sentence()
     assert words.startswith("This takes about 6 h here. On Hugging Face Jobs it would take about 14 min")
     assert f"cost about ${found.dollars:.2f} (Nvidia T4 - small, 16 GB)" in words
+    listed = [Flavor("new-card", 0.001, 1, "Nvidia L4, 24 GB"), Flavor("two-cards", 0.0001, 2, "2x Nvidia L4, 48 GB")]
+    assert elsewhere(ResolvedConfig(TrainConfig(), TINYLLAMA, CPU), many(10), HOURS, listed).flavor.name == "new-card"
     # the T4 is three times faster than that no longer, an L4 is
     assert propose(seconds=3 * found.seconds - 1).flavor.name == "l4x1"
 

@@ -68,7 +68,7 @@ def slow_space(monkeypatch):
 def proposed(is_signed_in=True, keeps_checkpoints=False, **settings) -> tuple[str, bool]:
     """The proposals before a start, and whether the button that keeps checkpoints is shown."""
     views = plan_views(TrainConfig(**settings), None, "user-alice", is_signed_in, keeps_checkpoints)
-    return views[-3], views[-2].visible
+    return views[-3].value, views[-2].visible
 
 
 def test_before_a_long_start_a_job_is_proposed_with_its_cost_and_leads_to_its_section(slow_space, monkeypatch):

@@ -75,9 +75,8 @@ def _wire_cost(tab: TrainTab, section: JobsSection) -> None:
             words, kind = str(error), "problem"
         job = None
         with suppress(UserError):  # of a form that cannot start
-            job = elsewhere_of(resolve(form_config(tab.names, owner, values), base_in_minute), looked_at, owner)
-        flavor = first_choice(found, job)
-        minutes = gr.Number(job.minutes) if job and flavor == job.flavor.name else gr.skip()
+            job = elsewhere_of(resolve(form_config(tab.names, owner, values), base_in_minute), looked_at, owner, found)
+        flavor, minutes = (job.flavor.name, job.minutes) if job else (first_choice(found), gr.skip())
         return hint_html(words, kind), gr.Dropdown(choices(found), value=flavor), minutes
 
     @shown

@@ -9,7 +9,6 @@ import gradio as gr
 from common.language import _
 from jobs.hf import Job, read_job
 from jobs.prices import MAX_MINUTES, MIN_MINUTES, Flavor, Plan
-from runs.forecast.elsewhere import Elsewhere
 from runs.run import Run, RunState
 from ui.messages import hint_html
 from ui.owner import on_space
@@ -95,10 +94,8 @@ def choices(flavors: list[Flavor]) -> list[tuple[str, str]]:
     return [(flavor.line(), flavor.name) for flavor in flavors]
 
 
-def first_choice(flavors: list[Flavor], job: Elsewhere | None = None) -> str:
-    """Return the machine of the job that is proposed, where it is listed, else the cheapest with a GPU."""
-    if job and job.flavor.name in [flavor.name for flavor in flavors]:
-        return job.flavor.name
+def first_choice(flavors: list[Flavor]) -> str:
+    """Return the cheapest machine with a GPU."""
     return next((flavor.name for flavor in flavors if flavor.gpus), flavors[0].name)
 
 

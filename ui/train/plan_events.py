@@ -10,6 +10,7 @@ from common.errors import UserError
 from common.language import _, joined
 from data.check import check
 from models.base import shape_for
+from models.prices import Flavor
 from runs.bundle import shell_command
 from runs.config import EXAMPLE, TrainConfig
 from runs.fields import Problem, label_of
@@ -81,11 +82,13 @@ def estimate_of(resolved: ResolvedConfig, looked_at: Checked | None, owner: str)
     return estimate(config, shape, facts, hardware, speed)
 
 
-def elsewhere_of(resolved: ResolvedConfig, looked_at: Checked | None, owner: str) -> Elsewhere | None:
-    """Return the job that is proposed in the place of a long start, None for a short one, and where no job can be."""
+def elsewhere_of(
+    resolved: ResolvedConfig, looked_at: Checked | None, owner: str, machines: list[Flavor]
+) -> Elsewhere | None:
+    """Return the job on one of `machines` that is proposed for a long start; None for a short one, and where no job can do it."""
     facts = facts_of(resolved.config, looked_at)
     forecast = forecast_of_presets(resolved, facts, owner).get(AS_SET)
-    return None if lacks_scope() else elsewhere(resolved, facts, forecast.seconds if forecast else None)
+    return elsewhere(resolved, facts, forecast.seconds if forecast else None, machines)
 
 
 def plan_views(
@@ -112,7 +115,8 @@ def plan_views(
     job = None if lacks_scope() else elsewhere(resolved, facts, seconds)
     lost = seconds if is_lost(seconds) else None
     may_keep = lost is not None and is_signed_in and not keeps_checkpoints
-    proposals = [proposals_html(job, lost, is_signed_in, keeps_checkpoints), gr.Button(visible=may_keep)]
+    proposed = proposals_html(job, lost, is_signed_in, keeps_checkpoints)
+    proposals = [gr.HTML(proposed, visible=bool(proposed)), gr.Button(visible=may_keep)]
     cards = gr.Radio(preset_choices(forecasts), value=preset)
     words = start_html(training_in_words(resolved, owner), base, found, is_preset=preset is not None)
     if found is None:
@@ -129,7 +133,17 @@ def plan_views(
 def _unknown_plan(problems: list[Problem], texts: list | None = None) -> list:
     """Return updates for PlanView.outputs for a form that cannot start: the problems, and no plan."""
     words, no_button = start_problems_html(problems), gr.Button(visible=False)
-    return [words, no_button, *(texts or [gr.skip(), gr.skip()]), "", "", gr.skip(), "", no_button, words]
+    return [
+        words,
+        no_button,
+        *(texts or [gr.skip(), gr.skip()]),
+        "",
+        "",
+        gr.skip(),
+        gr.HTML(visible=False),
+        no_button,
+        words,
+    ]
 
 
 def preset_of(config: TrainConfig) -> str | None:
