@@ -7,7 +7,6 @@ each owner may keep (0 is no limit, which is also the default elsewhere):
     STUDIO_MAX_ADAPTER_BYTES_PER_USER   bytes of them together  4000000000 on a Space
 """
 
-import os
 import shutil
 import time
 import zipfile
@@ -48,6 +47,7 @@ from common.paths import (
     trash_folder,
 )
 from common.trash import list_trash
+from common.visitors import is_visitor
 
 MAX_SHOWN = 5
 DELETE_ONE = _("Delete one first.")
@@ -126,7 +126,7 @@ def accept(partial: Path, origin: Origin, names: tuple[str, str], base: str = ""
     """
     said = require_object(partial / CONFIG, MAX_BYTES[CONFIG])
     # a folder is a base on one's own machine only: a visitor's file must not name folders of a server
-    is_own = origin.kind != "pulled" and not os.environ.get("SPACE_ID")
+    is_own = origin.kind != "pulled" and not is_visitor()
     found = look_at_base(plain_config(said, (partial / INITIAL).is_dir()), base, may_be_folder=is_own)
     if found.problem:
         raise found.problem

@@ -5,7 +5,6 @@ What one person may read is never shown to another: every look and every load as
 """
 
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -24,6 +23,7 @@ from common.errors import MAKE_ROOM, UserError
 from common.files import publish
 from common.language import Sentence, _, joined
 from common.paths import LOCAL_OWNER, home
+from common.visitors import is_visitor
 from models.hub.client import Token, account_of, client, in_words, parse_address, parse_folder
 from models.hub.fetch import Progress
 from models.hub.transfer import fetch, fetch_all
@@ -208,11 +208,11 @@ def pull(
 def check_access(adapter: Adapter, token: Token) -> None:
     """Raise UserError unless `token` may still read the repository that `adapter` was pulled from. Call before every load.
 
-    Adapters that were not pulled are never checked; those that were public then, only on a Space. On a laptop without a
+    Adapters that were not pulled are never checked; those that were public then, only for visitors. On a laptop without a
     network, files on its disk stay usable.
     """
     origin = adapter.origin
-    if origin.kind != "pulled" or (origin.is_public and not os.environ.get("SPACE_ID")):
+    if origin.kind != "pulled" or (origin.is_public and not is_visitor()):
         return
     try:
         with in_words(origin.repo_id):
@@ -220,7 +220,7 @@ def check_access(adapter: Adapter, token: Token) -> None:
     except UserError as error:
         from huggingface_hub.errors import HfHubHTTPError
 
-        if isinstance(error.__cause__, HfHubHTTPError) or os.environ.get("SPACE_ID"):
+        if isinstance(error.__cause__, HfHubHTTPError) or is_visitor():
             raise
 
 

@@ -1,6 +1,6 @@
 """Limits that the owner of a Space or of a shared server sets by environment variables: whole numbers, 0 for none.
 
-Without its variable a limit is off on one's own machine, and has its default on a Space.
+Without its variable a limit is off for the owner of the machine, and has its default on a Space and for guests.
 """
 
 import os
@@ -9,13 +9,14 @@ from common.errors import UserError
 from common.files import folder_bytes
 from common.language import _
 from common.paths import GUEST_PREFIX, home
+from common.visitors import is_visitor
 
 
 def limit(variable: str, on_a_space: int) -> int:
     """Return the limit that holds on this machine now, 0 for none. Raises UserError for a variable that is no whole number."""
     text = os.environ.get(variable, "").strip()
     if not text:
-        return on_a_space if os.environ.get("SPACE_ID") else 0
+        return on_a_space if is_visitor() else 0
     if not text.isascii() or not text.isdigit():
         raise UserError(
             _("{variable} is set to '{value}' on this machine.", variable=variable, value=text[:40]),

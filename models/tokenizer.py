@@ -3,7 +3,6 @@
 The tokenizer files of an adapter are kept and sent, never loaded.
 """
 
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from common.errors import UserError
 from common.files import stamps
 from common.imports import import_lock
 from common.language import _
+from common.visitors import has_visitors
 from models.templates import read_template, without_marks
 from models.templates.choice import OwnToken, Template
 from models.try_tokenizer import try_tokenizer
@@ -50,9 +50,9 @@ def load_tokenizer(folder: Path | str, template: str = "auto"):
 def load_base_tokenizer(folder: Path, template: Template):
     """Return the tokenizer of the base in `folder` for the app's own process, with the text and the tokens of `template`.
 
-    On a Space, where visitors name bases, it is first tried in a process with limits, once while its files stay the same.
+    Where visitors name bases it is first tried in a process with limits, once while its files stay the same.
     """
-    if os.environ.get("SPACE_ID") and (problem := _trial(folder, stamps(folder, *FILES))):
+    if has_visitors() and (problem := _trial(folder, stamps(folder, *FILES))):
         raise UserError(problem, _("Choose another base."))
     tokenizer = load_tokenizer(folder)
     tokenizer.chat_template = template.text

@@ -28,6 +28,7 @@ from common.language import ENGLISH, language
 from common.made_by import MadeBy, read_made_by
 from common.mix import as_text
 from common.paths import REPOSITORY, as_title
+from common.visitors import is_visitor
 from data.fingerprint import FileFingerprint, file_fingerprint
 from data.reading import EXAMPLE_HELD_OUT, EXAMPLE_TRAIN
 from data.test_sets import BUNDLED
@@ -60,25 +61,25 @@ fingerprint.json tells whether your data is the same. Paths of the machine that 
 def shell_command(source: Run | TrainConfig) -> str:
     """Return the shell command that does what the button does: the settings that differ from their defaults as flags.
 
-    Of a run: it trains again on the run's copy of the data. On a Space without the paths of its machine.
+    Of a run: it trains again on the run's copy of the data. For a visitor without the paths of the machine.
     """
     flags = flags_of(copy_settings(source) if isinstance(source, Run) else source)
-    if os.environ.get("SPACE_ID"):
+    if is_visitor():
         return f"python -m trainer train {flags}"
     home = f"STUDIO_HOME={shlex.quote(os.environ['STUDIO_HOME'])} " if os.environ.get("STUDIO_HOME") else ""
     return f"cd {shlex.quote(str(REPOSITORY))} && {home}{shlex.quote(sys.executable)} -m trainer train {flags}"
 
 
 def flags_of(config: TrainConfig) -> str:
-    """Return the settings that differ from their defaults as flags for a shell; on a Space without the paths of its machine."""
-    defaults, on_space = TrainConfig(), bool(os.environ.get("SPACE_ID"))
+    """Return the settings that differ from their defaults as flags for a shell; for a visitor without paths of the machine."""
+    defaults, is_elsewhere = TrainConfig(), is_visitor()
     flags = []
     for item in fields(TrainConfig):
         value = getattr(config, item.name)
         is_told = item.name in ("name", "base", "data") or value != getattr(defaults, item.name)
         if is_told and item.name not in marked(WRITTEN):
             text = "" if value is None else str(value)
-            flags.append(shlex.quote(f"--{item.name.replace('_', '-')}={redact(text) if on_space else text}"))
+            flags.append(shlex.quote(f"--{item.name.replace('_', '-')}={redact(text) if is_elsewhere else text}"))
     return " ".join(flags)
 
 

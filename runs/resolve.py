@@ -5,7 +5,6 @@ data) hands on the ResolvedConfig. Nobody after it checks, caps or chooses again
 it runs.
 """
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from adapters.library import adapter_title
 from common.errors import UserError
 from common.language import _, joined, n_
 from common.paths import LOCAL_OWNER
+from common.visitors import is_guest, is_visitor
 from models.base import Base, choose_base
 from models.hardware import Hardware, cpu_count, find_gpus, find_hardware
 from models.quantised import check_precision
@@ -144,8 +144,11 @@ def capped(config: TrainConfig) -> TrainConfig:
 
 
 def check_for_visitors(config: TrainConfig) -> None:
-    """Raise UserError on a Space for what names machines, addresses or files of the server: all there is visitors' doing."""
-    named = config.changed(Mark.SERVER) if os.environ.get("SPACE_ID") else []
+    """Raise UserError for what names machines, addresses or files of the server, when a visitor asks for it."""
+    named = config.changed(Mark.SERVER) if is_visitor() else []
+    if named and is_guest():
+        words = _("A guest cannot change {settings}.", settings=joined(map(label_of, named), ", "))
+        raise UserError(words, _("Leave it as it is."))
     if named:
         raise UserError(
             _(

@@ -34,6 +34,7 @@ from common.errors import UserError
 from common.files import read_json, read_object, tail
 from common.language import Sentence, _, joined, n_, packed
 from common.paths import LOCAL_OWNER, contained, is_name, runs_folder
+from common.visitors import is_visitor
 from runs.checkpoints import kept_words
 from runs.config import TrainConfig
 from runs.events import Event, append_event, parse_event
@@ -173,7 +174,7 @@ def model_words(run: Run, state: RunState) -> str:
         return ""
     if not run.model_folder.is_dir():
         return _("It trained weights of the base itself: there is no adapter, and the model was not kept.")
-    if os.environ.get("SPACE_ID"):
+    if is_visitor():
         return _("It trained weights of the base itself: there is no adapter, and the model stays on this server.")
     return _("It trained weights of the base itself: the whole model is in {folder}.", folder=str(run.model_folder))
 

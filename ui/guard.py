@@ -11,53 +11,56 @@ import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 from gradio.utils import get_upload_folder
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 
-from common.errors import UserError
 from common.language import _, joined
+from common.paths import LOCAL_OWNER
+from common.visitors import is_visitor
 from ui.call_body import MAX_SILENT_SECONDS, json_in, parsed, paths_in, read_body, replayed
 from ui.delivery import Delivery
+from ui.door import Door
 from ui.health import Health
+from ui.hosts import LOOPBACK, Hosts, is_foreign, named_hosts
 from ui.language import Speaking
 from ui.owner import BROWSER_COOKIE, address_of, on_space
 from ui.patches.gradio_queue import forget_session, forget_upload, running_calls, session_of_call, waiting_calls
 from ui.routes import API, Kind, kind_of
+from ui.sharing import Share, Sharing
 from ui.usage import Client, Refused, Usage
 
-LOOPBACK = ("127.0.0.1", "localhost")
-PORTS = {"http": 80, "https": 443}  # of an address that names none
 COOKIE_SECONDS = 31_536_000
 MAX_BODY_BYTES = 8_000_000
 MAX_NOTE_BYTES = 10_000
 MAX_CONTENT_TYPE_CHARACTERS = 300  # a browser's has 70
 CHECK_DISK_BYTES = 16_000_000
 _RANGE = re.compile(r"(bytes=\d{0,15}-\d{0,15})?")
-_HOST = re.compile(r"([\w.*-]+)(?::(\d{1,5}))?")
 _COOKIE_VALUE = re.compile(r"[0-9a-f]{32}")
 
 
-def guarded(server_name: str) -> dict[str, list[Middleware]]:
-    """Return FastAPI's keyword arguments that put the guard in front of it.
+def guarded(server_name: str, share: Share | None = None) -> dict[str, list[Middleware]]:
+    """Return FastAPI's keyword arguments that put the guard in front of it, and the door of an app that is shared by a tunnel.
 
-    An app on a loopback address also accepts only this machine's own names: else any page on the web could point its own name to
-    this machine and act with the local login. STUDIO_HOSTS holds further names, with commas between them, for a proxy on this
-    machine that passes its own name on; with it an app on any other address is as strict, as in a container, where one address
-    of this machine leads to all of its own. Raises UserError for what is no name.
+    An app on a loopback address also accepts only this machine's own names, and the tunnel's: else any page on the web could
+    point its own name to this machine and act with the local login. STUDIO_HOSTS holds further names, with commas between them,
+    for a proxy on this machine that passes its own name on; with it an app on any other address is as strict, as in a container,
+    where one address of this machine leads to all of its own. On Colab any name is taken: nobody's browser runs on that machine,
+    its proxy lets in nobody but who is signed in there, and which name it passes on is not documented. Raises UserError for what
+    is no name.
     """
+    share = share or Share()
     names = [name for name, _port in named_hosts()]
-    is_shared = server_name not in LOOPBACK or on_space()
-    guard = Middleware(Guard, usage=Usage(is_shared))
-    layers = [Middleware(Speaking), guard, Middleware(Delivery)]
-    if server_name in LOOPBACK or names:
-        layers.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, *names], www_redirect=False))
+    is_shared = server_name not in LOOPBACK or on_space() or share.kind == Sharing.TUNNEL
+    layers = [Middleware(Speaking), Middleware(Guard, usage=Usage(is_shared)), Middleware(Delivery)]
+    if share.kind == Sharing.TUNNEL:
+        layers.insert(0, Middleware(Door, share=share))
+    if (server_name in LOOPBACK or names) and share.kind != Sharing.COLAB_PROXY:
+        layers.insert(0, Middleware(Hosts, allowed_hosts=[*LOOPBACK, *names], share=share))
     return {"middleware": [Middleware(Health), *layers]}
 
 
@@ -255,50 +258,21 @@ class Guard:
 
 
 def _client_of(request: HTTPConnection) -> Client:
-    """Return the sender of a request: on a Space by its browser's cookie, elsewhere the one owner."""
+    """Return the sender of a request: a visitor by their browser's cookie, else the one owner."""
     cookie = request.cookies.get(BROWSER_COOKIE, "")
-    owner = (cookie if _COOKIE_VALUE.fullmatch(cookie) else "") if on_space() else "local"
+    owner = (cookie if _COOKIE_VALUE.fullmatch(cookie) else "") if is_visitor() else LOCAL_OWNER
     return Client(owner, address_of(request))
 
 
-def is_foreign(request: HTTPConnection) -> bool:
-    """Return whether a browser sent it for another page: of another site, or another port of this machine."""
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin", "")
-    try:
-        page = urlsplit(origin)
-        page_port = page.port or PORTS.get(page.scheme)
-    except ValueError:
-        return True
-    if any(name == page.hostname and port in (None, page_port) for name, port in named_hosts()):
-        return False
-    if site:
-        return site not in ("same-origin", "none")
-    return bool(origin) and page.netloc != request.headers.get("host")
-
-
-def named_hosts() -> list[tuple[str, int | None]]:
-    """Return the (name, port) pairs of STUDIO_HOSTS; one without a port stands for every port. Raises UserError."""
-    found = []
-    for entry in filter(None, map(str.strip, os.environ.get("STUDIO_HOSTS", "").split(","))):
-        host = _HOST.fullmatch(entry)
-        if not host:
-            raise UserError(
-                _("STUDIO_HOSTS: '{entry}' is not a host name.", entry=entry[:80]),
-                _("Write names with commas between them, with or without a port: studio.example, studio.example:8443."),
-            )
-        found.append((host[1].lower(), int(host[2]) if host[2] else None))
-    return found
-
-
 def _with_cookie(request: HTTPConnection, send):
-    """Return a `send` that gives a browser on a Space its cookie: the owner of its uploads and sessions.
+    """Return a `send` that gives a visitor's browser its cookie: the owner of its uploads and sessions.
 
     A Space is shown within another site, so the cookie has to be allowed there, to this one site alone (Partitioned).
     """
-    if not on_space() or _client_of(request).owner:
+    if not is_visitor() or _client_of(request).owner:
         return send
-    words = f"{BROWSER_COOKIE}={secrets.token_hex(16)}; Path=/; Max-Age={COOKIE_SECONDS}"
-    words += "; HttpOnly; Secure; SameSite=None; Partitioned"
+    words = f"{BROWSER_COOKIE}={secrets.token_hex(16)}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; "
+    words += "Secure; SameSite=None; Partitioned" if on_space() else "SameSite=Lax"
 
     async def sent(message) -> None:
         if message["type"] == "http.response.start":

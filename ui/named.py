@@ -1,4 +1,4 @@
-"""What a person may name in settings: a base, a data set, a file of their own. On a Space nothing of the server is anybody's."""
+"""What a person may name in settings: a base, a data set, a file of their own. Nothing of the server is a visitor's."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ from common.errors import UserError
 from common.files import exists, is_file
 from common.language import _
 from common.paths import REPOSITORY, contained, datasets_folder, home, runs_folder
+from common.visitors import is_visitor
 from models.base import AUTO, EMBEDDED
 from runs.config import EXAMPLE, ROWS, TrainConfig, marked, named_in
 from runs.fields import label_of
 from runs.resolve import check_for_visitors
-from ui.owner import on_space
 
 
 class FieldError(UserError):
@@ -35,22 +35,22 @@ def check_named(owner: str, config: TrainConfig) -> None:
 
 
 def checked_base(base: str) -> str:
-    """Return a base as typed. On a Space only ids: a folder there is the server's. Raises UserError."""
+    """Return a base as typed. From a visitor only ids: a folder would be the server's. Raises UserError."""
     base = (base or AUTO).strip()
-    if on_space() and base not in (AUTO, EMBEDDED) and (base.startswith((".", "/", "~")) or base.count("/") != 1):
+    if is_visitor() and base not in (AUTO, EMBEDDED) and (base.startswith((".", "/", "~")) or base.count("/") != 1):
         raise FieldError("base", _("'{name}' is not a model ID.", name=base[:80]), _("IDs look like owner/name."))
     return base
 
 
 def checked_hub_id(owner: str, name: str | None, field: str = "data") -> str:
-    """Return an id of a Hub data set, or a path: any on a laptop, one's own files on a Space; "" for nothing.
+    """Return an id of a Hub data set, or a path: any for the owner of the machine, one's own files for a visitor; "" for nothing.
 
     Raises FieldError for the setting `field`.
     """
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
     name = (name or "").strip()
-    if not name or _is_own_file(owner, name) or (not on_space() and exists(name)):
+    if not name or _is_own_file(owner, name) or (not is_visitor() and exists(name)):
         return name
     sentence = _("'{name}' is not the ID of a dataset.", name=name[:80])
     try:

@@ -1,7 +1,8 @@
 """The owner of a call's runs and adapters: determined anew in every handler, from what the server can check.
 
-On a laptop everything belongs to 'local'. On a Space a signed-in visitor is the account that the Hub gives for the token; others
-own what a random key in their browser opens. The key's hash is the folder name, so that a folder does not reveal the key.
+On a laptop everything belongs to 'local'. On a Space a signed-in visitor is the account that the Hub gives for the token; others,
+and the guests of a shared app, own what a random key in their browser opens. The key's hash is the folder name, so that a folder
+does not reveal the key.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from chat.line import Caller
 from common.errors import UserError
 from common.language import _
 from common.paths import GUEST_PREFIX, LOCAL_OWNER, is_name
+from common.visitors import is_guest, is_visitor
 from models.hub.client import account_of, token_of
 
 BROWSER_COOKIE = "studio-browser"
@@ -120,11 +122,16 @@ def address_of(request: gr.Request | HTTPConnection | None) -> str:
     return host
 
 
+def is_signed_in(token: gr.OAuthToken | None) -> bool:
+    """Return whether the owner of this machine calls, or a visitor with an account. A guest's token is a claim of their own."""
+    return not is_visitor() or (token is not None and not is_guest())
+
+
 def owner_of(browser_key: str | None, token: gr.OAuthToken | None) -> str:
-    """Return the owner's folder name. Raises UserError on a Space without a token and without a proper key."""
-    if not on_space():
+    """Return the owner's folder name. Raises UserError for a visitor without a token and without a proper key."""
+    if not is_visitor():
         return LOCAL_OWNER
-    if token is not None:  # the account that the Hub names: the cookie's own words are never trusted
+    if token is not None and not is_guest():  # the account that the Hub names: the cookie's own words are never trusted
         return folder_of_account(account_of(token.token).name)
     if not isinstance(browser_key, str) or not _KEY.fullmatch(browser_key):
         raise UserError(_("This page does not know you yet."), _("Reload it, or sign in."))

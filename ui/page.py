@@ -13,12 +13,14 @@ from gradio.components.api_component import Api
 from chat.engine import Engine
 from common.language import ENGLISH, LANGUAGES, _, current_language, language
 from common.paths import MAX_TEMPORARY_SECONDS, home
+from common.visitors import as_guest, is_guest
 from common.volume import lost_words
 from models.hardware import describe_hardware
 from ui import programs
 from ui.adapters.tab import build_adapters_tab
 from ui.chat.store import conversation_store
 from ui.chat.tab import build_chat_tab
+from ui.door import is_guests
 from ui.evaluate.tab import build_evaluate_tab
 from ui.events import QUIET, Wiring
 from ui.experiments.tab import build_experiments_tab
@@ -75,9 +77,10 @@ class Page(gr.Blocks):
             return super().get_api_info(*args, **kwargs)
 
     async def process_api(self, *args, request=None, **kwargs):
-        """Answer a call as Gradio does, in the language of its sender: reading it, the handler, and its outputs."""
+        """Answer a call as Gradio does, in the language of its sender, maybe a guest: reading it, the handler, its outputs."""
         sender = getattr(request[0] if isinstance(request, list) else request, "request", None)
-        with language(language_of(sender) if sender else current_language()):
+        spoken = language_of(sender) if sender else current_language()
+        with language(spoken), as_guest(is_guests(sender) if sender else is_guest()):
             return await super().process_api(*args, request=request, **kwargs)
 
     async def preprocess_data(self, block_fn, inputs, *args, **kwargs):

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from common.errors import UserError
 from common.language import _
+from common.visitors import is_guest
 from models.hub.errors import in_words, sign_in_words
 
 Token = str | bool  # False is nobody
@@ -38,7 +39,9 @@ class Account:
 
 
 def token_of(visitors_token: str | None) -> Token:
-    """Return the token to act with: on a Space the visitor's, elsewhere the local login's; False without one."""
+    """Return the token to act with: on a Space the visitor's, elsewhere the local login's; False without one, and for guests."""
+    if is_guest():
+        return False
     if os.environ.get("SPACE_ID"):
         return visitors_token or False
     from huggingface_hub import get_token

@@ -11,11 +11,12 @@ from urllib.request import getproxies, proxy_bypass
 from common.errors import DISK_FULL, MAKE_ROOM, UserError, causes
 from common.language import Sentence, _, joined
 from common.paths import home
+from common.visitors import GUESTS, is_guest
 
 UNREACHED = _("Could not reach the Hugging Face Hub.")
 PASSED_ON = (
     *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LD_LIBRARY_PATH"),
-    *("VIRTUAL_ENV", "STUDIO_HOME", "SPACE_ID", "XDG_DATA_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"),
+    *("VIRTUAL_ENV", "STUDIO_HOME", "SPACE_ID", GUESTS, "XDG_DATA_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"),
     *("HF_DATASETS_CACHE", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("PIP_CONFIG_FILE", "PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_CERT"),
@@ -54,6 +55,8 @@ def client_environment() -> dict[str, str]:
 
 def sign_in_words() -> Sentence:
     """Return how to sign in to the Hub where this app runs."""
+    if is_guest():
+        return _("Guests have no sign-in here: ask the owner of this machine.")
     on_space = bool(os.environ.get("SPACE_ID"))
     return _("Sign in at the top of the page.") if on_space else _("Run `hf auth login`, then try again.")
 

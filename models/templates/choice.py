@@ -6,7 +6,6 @@ text at that time.
 """
 
 import hashlib
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from typing import NamedTuple
 from common.errors import UserError
 from common.files import read_json
 from common.language import _, joined, said
+from common.visitors import has_visitors, is_visitor
 from models.messages import Message
 from models.templates import LABELS, NAMES, read_template, without_marks
 from models.templates.foreign import render_foreign
@@ -105,19 +105,19 @@ def _of_adapter(base: str | None, adapter_folder: Path) -> Template:
         return Template(name, without_marks(read_template(name)))
     if name and text:
         return Template(name, text)
-    if text and choice == own_choice(text) and not os.environ.get("SPACE_ID"):
+    if text and choice == own_choice(text) and not has_visitors():
         return Template(OWN, text, is_foreign=True)
     words = _("The adapter '{name}' has a chat template that is not known here.", name=adapter_folder.name)
     raise UserError(words, WHERE)
 
 
 def _of_base(text: str | None) -> Template:
-    """Return the base's own template, TinyLlama's without one. On a Space it must be known, because visitors name bases."""
+    """Return the base's own template, TinyLlama's without one. Where visitors name bases it must be known."""
     if text is None:
         return Template("zephyr", without_marks(read_template("zephyr")))
     if not text:
         raise UserError(_("The chat template of this base is far too long."), _("Choose another base."))
-    if os.environ.get("SPACE_ID") and recognise(text) is None:
+    if has_visitors() and recognise(text) is None:
         raise UserError(
             _("This base has a chat template that is not known here."),
             _("Known ones are: {names}.", names=joined(LABELS.values(), ", ")),
@@ -166,6 +166,6 @@ def own_choice(text: str | None) -> str:
 def choices() -> list[tuple[str, str]]:
     """Return (label, value) of the templates that an owner may choose; not the adapter's own on a Space, which never runs it."""
     found = [(said(label), name) for name, label in LABELS.items()] + [(_("The base's own"), BASE)]
-    if not os.environ.get("SPACE_ID"):
+    if not is_visitor():
         found.append((_("The adapter's own (runs in a separate process)"), OWN))
     return found

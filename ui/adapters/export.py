@@ -16,12 +16,13 @@ from adapters.pull import open_adapter
 from common.errors import UserError
 from common.language import _
 from common.paths import new_download_folder
+from common.visitors import is_visitor
 from models.base import choose_base, fetch_base
 from models.hub.client import sign_in_words, token_of
 from models.hub.fetch import Progress
 from ui.adapters.view import hints_html, vllm_text
 from ui.messages import reporter, shown
-from ui.owner import on_space, owner_of
+from ui.owner import is_signed_in, owner_of
 
 KINDS = (ZIP, MERGED, GGUF) = ("zip", "merged", "gguf")
 DTYPES = ("bf16", "fp16", "fp32")
@@ -85,13 +86,13 @@ def on_zip(token: gr.OAuthToken | None, key, name):
 @shown
 def on_merge(token: gr.OAuthToken | None, key, name, dtype, progress=gr.Progress()):  # noqa: B008
     """Return the merged model, file by file."""
-    return _files(exported(_readable(token, key, name), MERGED, dtype, token is not None, reporter(progress)))
+    return _files(exported(_readable(token, key, name), MERGED, dtype, is_signed_in(token), reporter(progress)))
 
 
 @shown
 def on_gguf(token: gr.OAuthToken | None, key, name, dtype, progress=gr.Progress()):  # noqa: B008
     """Return GGUF files of the merged model and of the adapter, and a Modelfile."""
-    return _files(exported(_readable(token, key, name), GGUF, dtype, token is not None, reporter(progress)))
+    return _files(exported(_readable(token, key, name), GGUF, dtype, is_signed_in(token), reporter(progress)))
 
 
 @shown
@@ -128,7 +129,7 @@ def exported(
     if kind not in KINDS or dtype not in DTYPES:
         known = {"kinds": ", ".join(KINDS), "precisions": ", ".join(DTYPES)}
         raise UserError(_("There is no such export."), _("Kinds: {kinds}. Precisions: {precisions}.", **known))
-    if kind != ZIP and on_space() and not is_signed_in:
+    if kind != ZIP and is_visitor() and not is_signed_in:
         raise UserError(_("You have to be signed in to merge."), sign_in_words())
     folder = new_download_folder(adapter.folder.parent.name)  # counted with the other downloads of its owner
     if kind == ZIP:

@@ -19,7 +19,7 @@ from ui.background import with_progress
 from ui.events import QUIET
 from ui.long_lists import MAX_LISTED_ENTRIES
 from ui.messages import hint_html, shown
-from ui.owner import on_space, owner_of
+from ui.owner import is_signed_in, owner_of
 
 HEARTBEAT_SECONDS = 1.0  # after which a stop is noticed
 
@@ -87,7 +87,7 @@ def on_pick(token: gr.OAuthToken | None, key, name):
 def on_mix(token: gr.OAuthToken | None, key, name, others, weights, kind, density, title):
     """Mix the picked adapter with others; say how far it is, then what was made."""
     owner = owner_of(key, token)
-    if on_space() and token is None:
+    if not is_signed_in(token):
         raise UserError(_("You have to be signed in to mix adapters."), sign_in_words())
     names = [name, *(others[:MAX_ADAPTERS] if isinstance(others, list) else [])]  # each may ask the Hub
     adapters = [open_adapter(one or "", owner, token_of(token.token if token else None)) for one in names]

@@ -17,7 +17,7 @@ from models.hub.client import sign_in_words, token_of
 from ui.background import with_progress
 from ui.events import QUIET
 from ui.messages import hint_html, shown
-from ui.owner import on_space, owner_of
+from ui.owner import is_signed_in, owner_of
 from ui.plot import Dot, scatter_html
 
 HEARTBEAT_SECONDS = 1.0  # after which a stop is noticed
@@ -90,7 +90,7 @@ def on_pick(token: gr.OAuthToken | None, key, name):
 def on_measure(token: gr.OAuthToken | None, key, name, test_set):
     """Measure all points of the picked adapter; say how far it is, then show them."""
     adapter = _readable(token, key, name)
-    if on_space() and token is None:
+    if not is_signed_in(token):
         raise UserError(_("You have to be signed in to measure."), sign_in_words())
     chosen = test_set if isinstance(test_set, str) else ""
     work = with_progress(lambda say, stop: measure(adapter, chosen, tell=say, stop=stop), HEARTBEAT_SECONDS)

@@ -7,6 +7,7 @@ import gradio as gr
 
 from adapters.library import adapter_names, find_adapter
 from common.language import _
+from common.visitors import is_visitor
 from evaluation.run import list_evaluations
 from evaluation.start import delete_work, request_stop, resume, start
 from ui.chosen import Watched, wire_chosen
@@ -28,7 +29,7 @@ from ui.evaluate.result import (
 from ui.events import QUIET, Wiring
 from ui.long_lists import find_while_typing, names_in
 from ui.messages import shown
-from ui.owner import on_space, owner_of, visitor_of
+from ui.owner import owner_of, visitor_of
 
 WATCHED = Watched(
     "evaluation",
@@ -81,7 +82,7 @@ def _wire_form(form: EvaluateForm, view: ResultView, browser_key: gr.BrowserStat
 
     @shown
     def on_load(token: gr.OAuthToken | None, key, evaluation_id, adapters, few_shot, test_sets, max_items):
-        if not key and on_space():  # the tab is shown before the browser has its key
+        if not key and is_visitor():  # the tab is shown before the browser has its key
             return [gr.skip()] * len(lists)
         owner = owner_of(key, token)
         known = adapter_names(owner)

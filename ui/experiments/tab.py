@@ -9,6 +9,7 @@ import gradio as gr
 
 from common.errors import UserError
 from common.language import _, joined
+from common.visitors import is_visitor
 from evaluation.experiments.arms import arms_of
 from evaluation.experiments.bundle import check_against, open_bundle, rerun
 from evaluation.experiments.config import OWN_SETTINGS, ExperimentConfig
@@ -43,7 +44,7 @@ from ui.experiments.result import (
 )
 from ui.experiments.view import checks_html
 from ui.messages import hint_html, shown
-from ui.owner import Visitor, on_space, owner_of, visitor_of
+from ui.owner import Visitor, owner_of, visitor_of
 
 # of the Train tab, for "as in the Train tab"
 TAKEN = tuple(name for name in ("base", *marked(SOURCE, READING)) if name not in (*OWN_SETTINGS, "max_rows"))
@@ -111,7 +112,7 @@ def _wire_lists(form: ExperimentForm, view: ResultView, browser_key: gr.BrowserS
 
     @shown
     def on_load(token: gr.OAuthToken | None, key, experiment_id, note_id, text):
-        if not key and on_space():  # the tab is shown before the browser has its key
+        if not key and is_visitor():  # the tab is shown before the browser has its key
             return [gr.skip()] * len(lists)
         owner = owner_of(key, token)
         choices = experiment_choices(owner, picked=experiment_id)

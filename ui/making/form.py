@@ -9,6 +9,7 @@ from adapters.library import adapter_names
 from chat.remote import remote_engine
 from common.errors import UserError
 from common.language import Sentence, _, said
+from common.visitors import is_visitor
 from data.documents.gather import SUFFIXES, ZIP
 from data.feedback import find_dataset, list_datasets
 from making.config import ADAPTER, LANGUAGES, LOCAL, PROVIDER, SERVER, MakingConfig
@@ -180,8 +181,8 @@ def form_config(owner: str, values: dict[str, Any]) -> MakingConfig:
 
 
 def own_server(values: dict[str, Any]) -> str:
-    """Return the address of a server that was typed; on a Space none counts: the app would call any address for a visitor."""
-    return "" if on_space() else text_of(values.get("server"))
+    """Return the address of a server that was typed; of a visitor none counts: the app would call any address for them."""
+    return "" if is_visitor() else text_of(values.get("server"))
 
 
 def text_of(value: object) -> str:

@@ -8,6 +8,7 @@ from gradio.events import Dependency
 
 from common.errors import UserError
 from common.language import _, joined
+from common.visitors import is_visitor
 from making.config import LOCAL, SERVER
 from making.made import list_made
 from making.plan import plan
@@ -97,7 +98,7 @@ def _wire_form(form: MakingForm, view: MadeView, browser_key: gr.BrowserState) -
 
     @shown
     def on_load(token: gr.OAuthToken | None, key, made_id, *given):
-        if not key and on_space():  # the tab is shown before the browser has its key
+        if not key and is_visitor():  # the tab is shown before the browser has its key
             return [gr.skip()] * len(lists)
         visitor, values = visitor_of(key, token), dict(zip(names, given, strict=True))
         choices = made_choices(visitor.owner, picked=made_id)

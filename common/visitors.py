@@ -1,0 +1,43 @@
+"""For whom the app works now: the owner of this machine, or a visitor, who is served and not trusted.
+
+On a Space everybody is a visitor. Elsewhere it is who came in with a guest key of a shared app (ui/door.py): each of their calls
+is answered in a context of its own. Threads and processes that work for all of them know only whether there may be guests.
+"""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+GUESTS = "STUDIO_GUESTS"  # the variable that tells child processes that guests use this machine
+_IS_GUEST: ContextVar[bool] = ContextVar("guest", default=False)
+
+
+def is_guest() -> bool:
+    """Return whether what runs now was asked for by somebody with a guest key."""
+    return _IS_GUEST.get()
+
+
+def is_visitor() -> bool:
+    """Return whether what runs now was asked for by anybody but the owner of this machine."""
+    return is_guest() or bool(os.environ.get("SPACE_ID"))
+
+
+def has_visitors() -> bool:
+    """Return whether anybody but its owner may name what this machine reads: on a Space, and once a guest came in."""
+    return bool(os.environ.get("SPACE_ID") or os.environ.get(GUESTS))
+
+
+def expect_guests() -> None:
+    """Treat what is read on this machine as anybody's from now on, in this process and its children."""
+    os.environ[GUESTS] = "1"
+
+
+@contextmanager
+def as_guest(is_one: bool) -> Generator[None]:
+    """Work for a guest inside, or for who would be there without this."""
+    token = _IS_GUEST.set(is_one)
+    try:
+        yield
+    finally:
+        _IS_GUEST.reset(token)
