@@ -272,7 +272,10 @@ def _with_cookie(request: HTTPConnection, send):
     if not is_visitor() or _client_of(request).owner:
         return send
     words = f"{BROWSER_COOKIE}={secrets.token_hex(16)}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; "
-    words += "Secure; SameSite=None; Partitioned" if on_space() else "SameSite=Lax"
+    if on_space():
+        words += "Secure; SameSite=None; Partitioned"
+    else:
+        words += "Secure; SameSite=Lax" if request.url.scheme == "https" else "SameSite=Lax"
 
     async def sent(message) -> None:
         if message["type"] == "http.response.start":

@@ -56,7 +56,7 @@ def client_environment() -> dict[str, str]:
 def sign_in_words() -> Sentence:
     """Return how to sign in to the Hub where this app runs."""
     if is_guest():
-        return _("Guests have no sign-in here: ask the owner of this machine.")
+        return _("Guests cannot sign in here: ask the owner of this machine.")
     on_space = bool(os.environ.get("SPACE_ID"))
     return _("Sign in at the top of the page.") if on_space else _("Run `hf auth login`, then try again.")
 

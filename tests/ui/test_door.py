@@ -305,9 +305,9 @@ def test_a_guest_has_no_login_of_the_machine_and_data_of_their_own(inside, made)
         put("theirs", made, owner_of(GUEST, None))
     for given in ({}, {"oauth_token": SECRET}):
         refused = call(guest, "plan_push", GUEST, "theirs", "", True, "", True, False, **given).text
-        assert "Guests have no sign-in here" in refused and SECRET not in refused
-        refused = call(guest, "mix_adapters", GUEST, "theirs", ["theirs"], "0.5 0.5", "svd", 0.5, "", **given)
-        assert "signed in to mix" in refused.text, refused.text
+        assert "Guests cannot sign in here" in refused and SECRET not in refused
+        refused = call(guest, "merge_adapter", GUEST, "theirs", "bf16", **given).text
+        assert "signed in to merge" in refused, refused
     assert "tiny-base" not in call(owner, "adapter", GUEST, "theirs").text
 
 
