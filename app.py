@@ -2,8 +2,10 @@
 
 import argparse
 import gc
+import io
 import os
 import sys
+from contextlib import nullcontext, redirect_stdout
 from functools import partial
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -77,36 +79,40 @@ def _serve(options: argparse.Namespace) -> None:
     start_dispatcher()
     obey_term()
     keep_adapters_on_server()
-    page.launch(
-        share=share.kind == Sharing.TUNNEL,  # on Colab and Kaggle Gradio would decide by itself
-        prevent_thread_lock=True,
-        server_name=server_name,
-        server_port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
-        theme=theme(),
-        css_paths=STYLES,
-        favicon_path=MARK,
-        footer_links=["api"],  # Gradio's settings have a language of their own
-        ssr_mode=False,
-        run_history=False,  # it would keep every prompt in the visitor's browser
-        max_file_size=MAX_UPLOAD_BYTES,
-        blocked_paths=[str(folder) for folder in data_folders()],
-        show_error=False,
-        max_threads=MAX_HANDLER_THREADS,
-        state_session_capacity=MAX_SESSIONS + 100,  # the guard makes room before Gradio takes anybody's
-        app_kwargs=guarded(server_name, share),
-    )
-    if share.kind == Sharing.COLAB_PROXY:
-        line = f"from google.colab import output; output.serve_kernel_port_as_iframe({page.server_port})"
-        print(_("Show the page in a cell: {line}", line=line), flush=True)
+    said = io.StringIO()  # Gradio's own words tell a link that opens nothing
+    with redirect_stdout(said) if share.kind == Sharing.TUNNEL else nullcontext():
+        page.launch(
+            share=share.kind == Sharing.TUNNEL,  # on Colab and Kaggle Gradio would decide by itself
+            prevent_thread_lock=True,
+            server_name=server_name,
+            server_port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
+            theme=theme(),
+            css_paths=STYLES,
+            favicon_path=MARK,
+            footer_links=["api"],  # Gradio's settings have a language of their own
+            ssr_mode=False,
+            run_history=False,  # it would keep every prompt in the visitor's browser
+            max_file_size=MAX_UPLOAD_BYTES,
+            blocked_paths=[str(folder) for folder in data_folders()],
+            show_error=False,
+            max_threads=MAX_HANDLER_THREADS,
+            state_session_capacity=MAX_SESSIONS + 100,  # the guard makes room before Gradio takes anybody's
+            app_kwargs=guarded(server_name, share),
+        )
+    if share.kind == Sharing.TUNNEL and not page.share_url:
+        print(said.getvalue())
+        print(_("Nobody else can open it: Gradio's tunnel could not be set up, which needs the internet."))
     if share.kind == Sharing.TUNNEL:
         share.address = page.share_url or ""
-        if not share.address:
-            print(_("Nobody else can open it: Gradio's tunnel could not be set up, which needs the internet."))
         open_at(share.address or page.local_url)
         _print_key(Who.OWNER, options)
         print(
-            _("The link opens one browser. `python app.py --another-key` prints one more, --guest-key one for a guest.")
+            _("It opens one browser. `python app.py --another-key` prints one more, --guest-key one for a guest."),
+            flush=True,
         )
+    elif share.kind == Sharing.COLAB_PROXY:
+        line = f"from google.colab import output; output.serve_kernel_port_as_iframe({page.server_port})"
+        print(_("Show the page in a cell: {line}", line=line), flush=True)
     try:
         page.block_thread()
     finally:

@@ -64,9 +64,9 @@ def sharing(is_asked: bool = False) -> Sharing:
         return Sharing.NONE
     if is_asked or said in YES or (not said and os.environ.get("GRADIO_SHARE", "").lower() == "true"):
         return Sharing.TUNNEL
-    if os.environ.get("COLAB_RELEASE_TAG"):
-        return Sharing.COLAB_PROXY
-    return Sharing.TUNNEL if os.environ.get("KAGGLE_KERNEL_RUN_TYPE") and not said else Sharing.NONE
+    if os.environ.get("KAGGLE_KERNEL_RUN_TYPE"):  # first: its image is made of Colab's
+        return Sharing.NONE if said else Sharing.TUNNEL
+    return Sharing.COLAB_PROXY if os.environ.get("COLAB_RELEASE_TAG") else Sharing.NONE
 
 
 def new_key(who: Who) -> str:

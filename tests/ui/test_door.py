@@ -274,8 +274,8 @@ def test_without_a_share_nothing_changes_and_on_colab_its_proxy_may_use_any_name
         ({"GRADIO_SHARE": "True", "STUDIO_SHARE": "0"}, False, "none"),
         ({"COLAB_RELEASE_TAG": "r"}, False, "colab-proxy"),
         ({"COLAB_RELEASE_TAG": "r"}, True, "tunnel"),
-        ({"KAGGLE_KERNEL_RUN_TYPE": "Interactive"}, False, "tunnel"),
-        ({"KAGGLE_KERNEL_RUN_TYPE": "Interactive", "STUDIO_SHARE": "no"}, False, "none"),
+        ({"KAGGLE_KERNEL_RUN_TYPE": "Interactive", "COLAB_RELEASE_TAG": "r"}, False, "tunnel"),
+        ({"KAGGLE_KERNEL_RUN_TYPE": "Interactive", "COLAB_RELEASE_TAG": "r", "STUDIO_SHARE": "no"}, False, "none"),
         ({"SPACE_ID": "o/s", "STUDIO_SHARE": "1"}, True, "none"),
     ],
 )
