@@ -68,7 +68,7 @@ class Door:
             await self.app(scope, receive, send)
             return
         request = HTTPConnection(scope)
-        who = who_has(request.cookies.get(COOKIE, ""))
+        who = who_has(request.cookies.get(self._cookie_name(request), ""))
         if scope["type"] == "websocket" and who is None:
             await send({"type": "websocket.close", "code": 1008})
             return
@@ -127,11 +127,14 @@ class Door:
         whom, cookie = used
         if whom == Who.GUEST:
             expect_guests()
-        is_https = request.url.scheme == "https" or (
-            self.share.address.startswith("https:") and request.url.hostname == self.share.host
-        )
-        answer.set_cookie(COOKIE, cookie, COOKIE_SECONDS, secure=is_https, httponly=True, samesite="lax")
+        name = self._cookie_name(request)
+        answer.set_cookie(name, cookie, COOKIE_SECONDS, secure=name != COOKIE, httponly=True, samesite="lax")
         return answer
+
+    def _cookie_name(self, request: HTTPConnection) -> str:
+        """Return the cookie's name: over HTTPS one that no other name of the tunnel's domain can set, in a secure cookie."""
+        is_tunnel = self.share.address.startswith("https:") and request.url.hostname == self.share.host
+        return f"__Host-{COOKIE}" if is_tunnel or request.url.scheme in ("https", "wss") else COOKIE
 
     def _closed(self, request: HTTPConnection, words: str, status: int, key: str = "") -> Response:
         """Return the page with one sentence and a box for the key; to what is no page, the sentence."""

@@ -23,6 +23,7 @@ from ui.routes import CLOSED, OPEN
 from ui.sharing import Share, Sharing, Who, lock_all_out, new_key, sharing, use_key, who_has
 
 TUNNEL, HERE, GUEST = "https://tunnel.test", "http://127.0.0.1:7860", "a" * 32
+COOKIE = f"__Host-{door.COOKIE}"
 BY_HAND = {"sec-fetch-dest": "document", "sec-fetch-mode": "navigate", "sec-fetch-site": "none"}
 SECRET = "hf_" + "s" * 20
 
@@ -153,7 +154,15 @@ def test_a_preview_of_the_link_does_not_use_up_its_key(shared):
 def test_the_cookie_is_secure_where_the_address_is(inside, shared):
     assert "secure" not in enter(shared(HERE), new_key(Who.OWNER)).headers["set-cookie"].lower()
     # the tunnel's client speaks HTTP to this machine
-    assert "secure" in enter(shared("http://tunnel.test"), new_key(Who.OWNER)).headers["set-cookie"].lower()
+    cookie = enter(shared("http://tunnel.test"), new_key(Who.OWNER)).headers["set-cookie"]
+    assert "secure" in cookie.lower() and cookie.startswith(COOKIE)
+
+
+def test_another_name_of_the_tunnels_domain_can_set_no_cookie_that_counts(shared, inside):
+    guests = inside(Who.GUEST).cookies[COOKIE]
+    assert shared().get("/config", headers={"cookie": f"{door.COOKIE}={guests}"}).status_code == 401
+    both = f"{door.COOKIE}={guests}; {COOKIE}={inside().cookies[COOKIE]}"
+    assert BROWSER_COOKIE not in shared().get("/config", headers={"cookie": both}).headers.get("set-cookie", "")
 
 
 def test_a_wrong_key_opens_nothing(shared):
@@ -170,7 +179,7 @@ def test_a_key_in_any_other_place_opens_nothing(shared):
     key = new_key(Who.OWNER)
     for headers in (
         {"referer": f"{TUNNEL}/?key={key}", **BY_HAND},
-        {"cookie": f"{door.COOKIE}={key}"},
+        {"cookie": f"{COOKIE}={key}"},
         {"authorization": f"Bearer {key}"},
         {"x-forwarded-for": "127.0.0.1", "x-real-ip": "127.0.0.1", "forwarded": "for=127.0.0.1"},
     ):
@@ -178,7 +187,7 @@ def test_a_key_in_any_other_place_opens_nothing(shared):
             assert shared().get(path, headers=headers).status_code == 401
     client = shared()
     assert enter(client, key).status_code == 303, "nothing of that has used it up"
-    assert enter(shared(), client.cookies[door.COOKIE]).status_code == 401, "a cookie is no key"
+    assert enter(shared(), client.cookies[COOKIE]).status_code == 401, "a cookie is no key"
 
 
 def test_of_many_who_use_one_key_at_once_one_gets_in():
@@ -220,7 +229,7 @@ def test_a_key_is_in_no_file_and_the_files_are_their_owners_alone(shared):
     enter(client, key)
     new_key(Who.GUEST)
     files = [file for file in home().rglob("*") if file.is_file() and "door" in file.parts]
-    secrets = (key, client.cookies[door.COOKIE])
+    secrets = (key, client.cookies[COOKIE])
     assert len(files) == 2 and not any(one in f"{file}{file.read_text()}" for one in secrets for file in files)
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
     assert {stat.S_IMODE((home() / name).stat().st_mode) for name in ("door", "door/keys")} == {0o700}
@@ -243,12 +252,12 @@ def test_another_page_can_neither_bring_a_key_nor_call_with_the_cookie(shared, i
 
 
 def test_a_shared_app_answers_to_its_own_names_and_to_the_tunnels(shared, inside, share):
-    cookie = {"cookie": f"{door.COOKIE}={inside().cookies[door.COOKIE]}"}
+    cookie = {"cookie": f"{COOKIE}={inside().cookies[COOKIE]}"}
     for host in ("evil.example", "tunnel.test.evil.example", "x.tunnel.test", "", "0.0.0.0", "169.254.169.254"):
         for more in ({}, {"x-forwarded-host": "tunnel.test"}):
             answer = shared().get("/config", headers={"host": host, **cookie, **more})
             assert answer.status_code == 400, host
-    for host in ("tunnel.test", "TUNNEL.test:443", "127.0.0.1:7860", "localhost"):
+    for host in ("tunnel.test", "TUNNEL.test:443", "127.0.0.1:7860", "localhost"):  # all of them over HTTPS here
         assert shared().get("/config", headers={"host": host, **cookie}).status_code == 200
         assert shared().get("/config", headers={"host": host}).status_code == 401
     share.address = ""

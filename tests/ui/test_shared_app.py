@@ -13,7 +13,6 @@ import pytest
 from common.paths import REPOSITORY, home
 from tests import fake_tunnel
 from tests.browser.driving import MAX_WAIT_SECONDS, free_port
-from ui.door import COOKIE
 from ui.sharing import Who, new_key
 
 pytestmark = pytest.mark.slow
@@ -55,7 +54,7 @@ def key_in(text: str) -> str:
 def cookie_for(address: str, key: str) -> dict[str, str]:
     answer = httpx.post(address, data={"key": key})
     assert answer.status_code == 303, answer.text
-    return {COOKIE: answer.cookies[COOKIE]}
+    return dict(answer.cookies)
 
 
 def test_a_shared_app_lets_in_who_has_its_key_and_nobody_else(environment, started):
@@ -75,7 +74,7 @@ def test_a_shared_app_lets_in_who_has_its_key_and_nobody_else(environment, start
     with httpx.Client(base_url=tunnel, headers=by_hand) as browser:
         answer = browser.get("/", params={"key": key_in(words)})
         assert answer.status_code == 303 and "secure" in answer.headers["set-cookie"].lower()
-        cookies = {COOKIE: answer.cookies[COOKIE]}
+        cookies = dict(answer.cookies)
         assert "gradio" in browser.get("/", cookies=cookies).text
     program = Client(tunnel, verbose=False, httpx_kwargs={"cookies": cookie_for(tunnel, new_key(Who.OWNER))})
     assert program.predict(api_name="/runs") == []
