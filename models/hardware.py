@@ -25,6 +25,10 @@ class Gpu:
     compute_capability: float | None = None
 
 
+# What a call on ZeroGPU gets of its card at least: above it `spaces` asks for the size "xlarge", at twice the quota.
+ZERO_GPU = Gpu("ZeroGPU", 45_097_156_608, 9.0)
+
+
 @dataclass(frozen=True)
 class Hardware:
     """The hardware for a training: the cards or the CPU, the free memory in bytes, and the Space's flavour."""
@@ -45,7 +49,7 @@ def find_hardware() -> Hardware:
     """Return the hardware and its free memory now. Runs `nvidia-smi` each time; takes milliseconds on a CPU."""
     gpus = find_gpus()
     if gpus:
-        free = _visible(tuple(memory for _, memory in _ask_nvidia_smi("memory.free")))
+        free = () if on_zero_gpu() else _visible(tuple(memory for _, memory in _ask_nvidia_smi("memory.free")))
         # without an answer of nvidia-smi this time: all of the card's memory
         available = min(free, default=0) or min(gpu.memory_bytes for gpu in gpus)
     else:
@@ -53,9 +57,22 @@ def find_hardware() -> Hardware:
     return Hardware(gpus, cpu_count(), available, describe_hardware(), space_flavor())
 
 
+def on_zero_gpu() -> bool:
+    """Return whether this is a Space on ZeroGPU: only a call that asks for the GPU has one, in a forked process of its own.
+
+    False in the app's other child processes, whose environment does not say so: they have the CPU.
+    """
+    return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
+
+
 @cache
 def find_gpus() -> tuple[Gpu, ...]:
-    """Return the cards that `nvidia-smi` lists, less those that CUDA_VISIBLE_DEVICES hides; () without one."""
+    """Return the cards that `nvidia-smi` lists, less those that CUDA_VISIBLE_DEVICES hides; () without one.
+
+    On ZeroGPU: the one that a call gets, without asking for it.
+    """
+    if on_zero_gpu():
+        return (ZERO_GPU,)
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not shutil.which("nvidia-smi"):
         return ()
     cards = _ask_nvidia_smi("memory.total")

@@ -9,13 +9,15 @@ import psutil
 class ProcessMark(TypedDict, total=False):
     """What `process.json` keeps of a process: its id and when it started, in seconds since 1970 and in ticks.
 
-    `card` is the one that a training has to itself, counted from 0; -1 where it has the machine.
+    `card` is the one that a training has to itself, counted from 0; -1 where it has the machine. `slice` is the number of the
+    last slice of one that trains in slices.
     """
 
     pid: Required[int]
     started: Required[float]
     ticks: int | None
     card: int
+    slice: int
 
 
 def is_running(process: Mapping[str, Any]) -> bool:

@@ -26,7 +26,7 @@ from common.errors import UserError, as_user_error
 from common.files import read_object, write_json
 from common.language import _
 from common.paths import GUEST_PREFIX, LOCAL_OWNER, home
-from models.hardware import find_gpus
+from models.hardware import find_gpus, on_zero_gpu
 from runs.closing import check_open, is_closing
 from runs.config import TrainConfig
 from runs.labels import Labels, labels_of
@@ -63,7 +63,10 @@ def launch(config: TrainConfig | ResolvedConfig, owner: str = LOCAL_OWNER, label
 
 
 def enqueue(run: Run) -> None:
-    """Queue a new run, or one to resume; it starts at once when the machine is idle. Raises UserError when it may not."""
+    """Queue a new run, or one to resume; it starts at once when the machine is idle. Raises UserError when it may not.
+
+    On ZeroGPU it is not queued: its owner's page trains it in slices (`runs.slices`).
+    """
     with lock():
         if run.is_queued():
             raise UserError(_("'{name}' is already in the queue.", name=run.id))
@@ -78,6 +81,8 @@ def enqueue(run: Run) -> None:
         config = run.config()
         run.stop_file.unlink(missing_ok=True)
         EventLog(run).write("queued", base=config.base, base_reason=config.base_reason)
+        if on_zero_gpu():
+            return
         last = max((at for at, _run in _waiting()), default=0.0)
         write_json(run.queued_file, {"time": max(time.time(), last + 0.001)})  # also when the clock went back
     advance_if_possible()  # it is queued now, whatever happens

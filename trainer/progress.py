@@ -27,7 +27,8 @@ class EvaluationStopped(Exception):
 class ProgressCallback(TrainerCallback):
     """Writes events for steps, evaluations and checkpoints, and stops all ranks at the same step.
 
-    One for all stages of a run; `begin_stage` starts the next. `was_stopped` says that a stop or the time limit ended it.
+    One for all stages of a run; `begin_stage` starts the next. `was_stopped` says that a stop or the time limit ended it,
+    `is_paused` that its slice is over and the next one goes on.
     """
 
     def __init__(self, events: EventLog, watch: StopWatch) -> None:
@@ -41,6 +42,7 @@ class ProgressCallback(TrainerCallback):
         self.seconds = 0.0
         self.tokens = 0
         self.was_stopped = False
+        self.is_paused = False
         self.is_out_of_time = False
         self.is_ending = False
         self._heard: dict[bool, float] = {}  # when, after the last step: a stop (True), the time limit (False)
@@ -98,6 +100,23 @@ class ProgressCallback(TrainerCallback):
         self.tokens += tokens
         self._step = state.global_step
         self._stop_when(stop, is_late, state, control)
+        if not self.was_stopped and self._is_slice_over():
+            self.is_paused = control.should_training_stop = control.should_save = True
+
+    def _is_slice_over(self) -> bool:
+        """Return whether the slice has no room for what comes until the end of the next step: evaluations, a checkpoint."""
+        stage = self.stage
+        if stage is None:
+            return False
+        steps = (self._step, self._step + 1)
+        looks = sum(step == stage.steps or (stage.looks_every > 0 and step % stage.looks_every == 0) for step in steps)
+        work = {
+            TRAIN: stage.step_tokens,
+            EVALUATE: looks * (stage.held_out_tokens + stage.test_tokens),
+            ANSWER: looks * stage.has_answers,
+            SAVE: 1,
+        }
+        return self.watch.is_slice_over(self.pace.seconds(work) or 0.0)
 
     def _stop_when(self, stop: int, is_late: int, state, control, may_save: bool = True) -> None:
         """End the training here, unless it ends by itself."""

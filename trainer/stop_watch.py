@@ -25,18 +25,20 @@ class StopRequested(BaseException):
 class StopWatch:
     """Says whether to stop: the run's stop file, SIGTERM, SIGINT, a launcher that is gone, or `max_minutes` that are over.
 
-    The minutes count from when it was made, at the start of the process: preparing takes the machine too.
+    The minutes count from when it was made, at the start of the process: preparing takes the machine too. With `slice_seconds`
+    it also says when these are over; the process is another program's then, whose signals are left alone.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, slice_seconds: float | None = None) -> None:
         self.run = run
         self.began = time.monotonic()
+        self.slice_seconds = slice_seconds
         self.max_minutes: float = 0  # 0: no limit
         self.is_training = False
         self.is_over = False
         self.was_signalled = False
         self.launcher = os.getppid()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT) if slice_seconds is None else ():
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number, frame) -> None:
@@ -75,6 +77,10 @@ class StopWatch:
     def is_requested(self) -> bool:
         """Return whether this process was asked to stop, or its launcher is gone."""
         return self.was_signalled or self.run.stop_file.exists() or os.getppid() != self.launcher
+
+    def is_slice_over(self, needed: float) -> bool:
+        """Return whether the slice has no room for `needed` seconds more; False when the training is in one piece."""
+        return self.slice_seconds is not None and time.monotonic() - self.began + needed > self.slice_seconds
 
     def is_late(self) -> bool:
         """Return whether `max_minutes` are over."""

@@ -63,12 +63,17 @@ def main() -> int:
     parser.add_argument("--run", type=Path, required=True, help=_("folder of the run, made by the launcher"))
     run = Run(parser.parse_args().run.resolve())
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    events = EventLog(run, writes=ranks.local_rank() == 0)  # until it is known who shares a disk
-    told = len(read_events(run.events_file))
     watch = StopWatch(run)
     if ranks.restarts()[0] and (status := ranks.final_status(run)):
         return int(status == "failed")
     watch.listen_while_loading()
+    return train_to_a_stop(run, watch)
+
+
+def train_to_a_stop(run: Run, watch: StopWatch) -> int:
+    """Train `run` until it ends, `watch` stops it, or its slice is over; report a failure; return the exit code."""
+    events = EventLog(run, writes=ranks.local_rank() == 0)  # until it is known who shares a disk
+    told = len(read_events(run.events_file))
     try:
         train(run, events, watch)
     except StopRequested as reason:
@@ -156,7 +161,8 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
     if ranks.world_size() > 1:
         progress.hang_watch = watch_for_hangs(run, config, events)
     trainer, stage = _train_stages(model, stages[finished:], work)
-    _finish(trainer, stages, stage, work)
+    if not progress.is_paused:
+        _finish(trainer, stages, stage, work)
     if progress.hang_watch:
         progress.hang_watch.end()
 
@@ -188,7 +194,7 @@ def _train_stages(model, stages: list[Stage], work: Work):
         trainer.args.save_on_each_node = ranks.sum_over_ranks(work.events.writes)[0] > 1
         sizes = [work_of(each, bool(work.sampler.prompts), work.tests.tokens) for each in stages[number:]]
         _train_stage(trainer, stage, sizes, work)
-        if work.progress.was_stopped or stage.is_last:
+        if work.progress.was_stopped or work.progress.is_paused or stage.is_last:
             return trainer, stage
         keep_best(trainer, stage, None)
         model = release(trainer)
