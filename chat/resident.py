@@ -17,6 +17,7 @@ from common.errors import UserError
 from common.imports import import_lock
 from common.language import _
 from models.adapter_fit import check_fits, damaged
+from models.hardware import on_zero_gpu
 from models.precision import load_base_model, resolve_precision
 from models.prompt import PromptFormat
 from models.quantised import quantised_in
@@ -126,6 +127,16 @@ class Resident:
         self.loaded = (folder, precision)
         self.bases_loaded += 1
 
+    def hold(self, folder: Path, precision: str) -> None:
+        """Load a base in 16 bits onto the card that ZeroGPU emulates in this thread: forks find it on a real one.
+
+        By way of the CPU: the threads in which transformers loads onto a card have no emulation.
+        """
+        self.unload()
+        self.network = load_base_model(folder, precision).eval().to("cuda")
+        self.loaded = (folder, precision)
+        self.bases_loaded += 1
+
     def unload(self) -> None:
         """Free the memory of the base and its adapters."""
         is_loaded = self.network is not None
@@ -203,12 +214,13 @@ class Resident:
 
 
 def wanted_precision() -> str:
-    """Return the precision in which the page's chat loads a base: `CHAT_PRECISION` when it is set, else 8bit.
+    """Return the precision in which the page's chat loads a base: `CHAT_PRECISION` when it is set, else 8bit; bf16 on ZeroGPU.
 
     On a CPU 8bit is three times as fast as fp32 and its loss the same within 1 % (benchmarks/chat_speed.py). Only in fp32 are
-    the tokens exactly the same with and without a cache, alone and in a batch: in 8bit the sums are rounded to bf16.
+    the tokens exactly the same with and without a cache, alone and in a batch: in 8bit the sums are rounded to bf16. ZeroGPU
+    holds 16 bits only.
     """
-    return os.environ.get("CHAT_PRECISION", "8bit")
+    return os.environ.get("CHAT_PRECISION", "bf16" if on_zero_gpu() else "8bit")
 
 
 def base_sizes(folder: Path) -> tuple[int, int]:
