@@ -17,10 +17,13 @@ os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")  # or ev
 from common.command_line import run_job
 from common.language import _
 from common.paths import data_folders, home, remove_old_files, temporary_folder
+from models.hardware import on_zero_gpu
 
 os.environ.setdefault("GRADIO_TEMP_DIR", str(home() / "temporary"))  # read when gradio is imported
 
 gc.disable()  # it would walk all that is being imported again and again: a sixth of the time until the page answers
+if on_zero_gpu():
+    from ui import zero_gpu  # before anything else brings torch
 from chat.engine import CALLS
 from runs.queue import start_dispatcher
 from ui.guard import guarded
@@ -72,7 +75,8 @@ def _serve(options: argparse.Namespace) -> None:
     remove_old_files()
     if share.kind == Sharing.TUNNEL:
         lock_all_out()  # whoever has a key of an earlier start
-    page = build().queue(default_concurrency_limit=8, max_size=MAX_WAITING_CALLS)
+    engine = zero_gpu.prepare() if on_zero_gpu() else None
+    page = build(engine).queue(default_concurrency_limit=8, max_size=MAX_WAITING_CALLS)
     gc.freeze()  # modules and components stay: never walked again
     look_less_often(page)
     page.translate(build)

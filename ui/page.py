@@ -11,11 +11,12 @@ import gradio as gr
 from gradio.components.api_component import Api
 
 from chat.engine import Engine
+from chat.zero_gpu import ZeroEngine
 from common.language import ENGLISH, LANGUAGES, _, current_language, language
 from common.paths import MAX_TEMPORARY_SECONDS, home
 from common.visitors import as_guest, is_guest
 from common.volume import lost_words
-from models.hardware import describe_hardware
+from models.hardware import describe_hardware, on_zero_gpu
 from ui import programs
 from ui.adapters.tab import build_adapters_tab
 from ui.chat.store import conversation_store
@@ -28,6 +29,7 @@ from ui.language import in_words, language_of, switch_html, texts_of
 from ui.messages import hint_html
 from ui.owner import can_sign_in, known_key
 from ui.patches.lean_sessions import keep_no_values
+from ui.quota import build_quota_line
 from ui.theme import ABOUT, MARK, NAME
 from ui.train.form_values import lasting_config
 from ui.train.run_events import wire
@@ -129,8 +131,8 @@ def _opened() -> tuple[gr.Tabs, gr.Accordion]:
     return gr.Tabs(selected="adapters"), gr.Accordion(open=True)
 
 
-def build() -> Page:
-    """Return the whole page. Imports no torch: the Chat tab does when it is opened."""
+def build(engine: Engine | ZeroEngine | None = None) -> Page:
+    """Return the whole page; its chat asks `engine`, or one of its own. Imports no torch: the Chat tab does when it is opened."""
     keep_no_values()
     # a run has its own copy of its data
     with Page(title=NAME, analytics_enabled=False, delete_cache=(3600, MAX_TEMPORARY_SECONDS)) as page:
@@ -140,6 +142,8 @@ def build() -> Page:
                 gr.LoginButton(size="sm", elem_classes="login", scale=0)
         if words := lost_words(home()):
             gr.HTML(hint_html(words), padding=False)
+        if on_zero_gpu():
+            build_quota_line(page)
         browser_key = gr.BrowserState("", storage_key="tinyllama-studio-key", secret=BROWSER_SECRET)
         conversations = conversation_store()
         with gr.Tabs() as tabs:
@@ -147,7 +151,7 @@ def build() -> Page:
                 train = build_train_tab(browser_key)
                 refresh_train, restore_form, plan = wire(train)
             with gr.Tab(str(_("Chat")), id="chat") as chat_tab:
-                chat = build_chat_tab(browser_key, conversations, Engine())
+                chat = build_chat_tab(browser_key, conversations, engine or Engine())
             with gr.Tab(str(_("Evaluate")), id="evaluate") as evaluate_tab:
                 evaluate = build_evaluate_tab(browser_key)
             with gr.Tab(str(_("Experiments")), id="experiments") as experiments_tab:

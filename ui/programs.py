@@ -44,6 +44,7 @@ from ui.owner import Visitor, program_of
 from ui.train.backups import renew
 from ui.train.check_events import PREVIEW_ROWS
 from ui.train.plan_events import checked_start
+from ui.train.slices import only_the_page_trains
 
 PUBLIC = ("start", "check", "runs", "status", "stop", "resume", "chat", "compare", "adapters", "evaluate", "evaluation")
 PUBLIC += ("export", "push", "pull")
@@ -120,6 +121,7 @@ def start(
     Return the run. Its id goes to `status`, `stop` and `resume`, its adapter, when it is done, to `chat` and `push`.
     """
     visitor = program_of(token, request)
+    only_the_page_trains()
     return _facts(checked_start(_config(visitor, config, files), None, visitor))
 
 
@@ -166,6 +168,7 @@ def resume(run: str, token: gr.OAuthToken | None = None, request: gr.Request | N
     """Resume a run that was stopped or interrupted, from its last checkpoint."""
     visitor = program_of(token, request)
     found = _run(run, visitor)
+    only_the_page_trains()
     enqueue(found)
     renew(found, visitor)
     return _facts(found)

@@ -30,7 +30,7 @@ from evaluation.start import (
     start_process,
 )
 from models.base import AUTO, Base, choose_base
-from models.hardware import find_gpus
+from models.hardware import find_gpus, on_zero_gpu
 from runs.closing import check_open
 from runs.disk import check_room_on_disk
 from runs.history import remove
@@ -49,6 +49,9 @@ def start(config: ExperimentConfig, owner: str = LOCAL_OWNER, prepared: Path | N
 
     `prepared` has the folders `data` and `asked` of an experiment, which are taken as they are: the rows are split already.
     """
+    if on_zero_gpu():
+        words = _("Experiments need a GPU of their own, which ZeroGPU does not have.")
+        raise UserError(words, _("Use a Space with a GPU, or your own machine."))
     config = resolve(config, owner, has_questions=prepared is not None)
     check_kept(owner, config)
     check_room_on_disk(owner)

@@ -27,7 +27,7 @@ from common.files import read_object, stamps, tail, write_json
 from common.language import _, english, packed, unpacked
 from common.paths import LOCAL_OWNER, REPOSITORY, home
 from models.family import ModelShape
-from models.hardware import Hardware, processor_name
+from models.hardware import Hardware, on_zero_gpu, processor_name
 from models.hub.errors import child_environment
 from runs.config import BATCH, SPEED, TrainConfig, marked
 from runs.events import Metrics
@@ -83,6 +83,8 @@ def measure(
     """
     if found := known(config, shape, data_facts, hardware):
         return found
+    if on_zero_gpu():
+        raise UserError(_("The speed cannot be measured on ZeroGPU."), _("Start a run of a few steps."))
     if not estimate_memory(config, shape, data_facts, hardware).fits:
         raise UserError(
             _("These settings do not fit into the memory of this machine."), _("Make them fit first, then measure.")

@@ -12,6 +12,7 @@ from chat.line import Places
 from chat.remote import RemoteEngine, RemoteModel
 from chat.sampling import BALANCED, Sampling
 from chat.summary import summarise
+from chat.zero_gpu import ZeroEngine
 from common.language import _
 from ui.background import with_progress
 from ui.chat.models import Picked, pick
@@ -24,7 +25,7 @@ SHOW_SECONDS = 0.1  # from one look at what came to the next: drawing every word
 class Engines:
     """The engines of the chat: this machine's, a server's if one is named, and the limit of calls to both."""
 
-    local: Engine
+    local: Engine | ZeroEngine
     remote: RemoteEngine | None
     calls: Places = field(default_factory=lambda: Places(CALLS))
 

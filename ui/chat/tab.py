@@ -11,6 +11,7 @@ from chat.conversation import new_conversation
 from chat.engine import CALLS, Engine
 from chat.remote import remote_engine
 from chat.warm_up import start_importing
+from chat.zero_gpu import ZeroEngine
 from common.language import _, joined
 from ui.chat.answer import Engines, is_answering
 from ui.chat.api import ChatApi
@@ -41,7 +42,7 @@ class ChatTab:
     warm_up: object
 
 
-def build_chat_tab(browser_key: gr.BrowserState, kept: Kept, engine: Engine) -> ChatTab:
+def build_chat_tab(browser_key: gr.BrowserState, kept: Kept, engine: Engine | ZeroEngine) -> ChatTab:
     """Lay out the tab and wire its events."""
     with gr.Row(elem_id="chat", elem_classes="chat"):
         parts, layout = lay_out_conversations(), lay_out(kept)

@@ -10,6 +10,7 @@ from common.errors import UserError
 from common.language import _, joined
 from data.check import check
 from models.base import shape_for
+from models.hardware import on_zero_gpu
 from models.prices import Flavor
 from runs.bundle import shell_command
 from runs.config import EXAMPLE, TrainConfig
@@ -19,12 +20,13 @@ from runs.forecast.elsewhere import Elsewhere, elsewhere, is_lost
 from runs.forecast.estimate import EXAMPLE_FACTS, Estimate, estimate, record_estimate
 from runs.forecast.plan import DataFacts, facts_in
 from runs.forecast.presets import AS_SET, forecast_of_presets
-from runs.forecast.speed import from_earlier_runs, known, measure
+from runs.forecast.speed import from_earlier_runs, guess, known, measure
 from runs.machines.command import launch_plan, memory_place
 from runs.presets import PRESETS, preset_values
 from runs.queue import launch
 from runs.resolve import ResolvedConfig, base_in_minute, resolve, training_in_words
 from runs.run import Run
+from runs.slices import slices_words
 from ui.background import with_progress
 from ui.events import QUIET, Wiring
 from ui.messages import hint_html, shown
@@ -79,6 +81,8 @@ def estimate_of(resolved: ResolvedConfig, looked_at: Checked | None, owner: str)
     if facts is None or shape is None:
         return None
     speed = known(config, shape, facts, hardware) or from_earlier_runs(config, base.model_id, hardware, owner)
+    if on_zero_gpu():  # there is nothing to measure it on
+        speed = speed or guess(config, shape, facts, hardware)
     return estimate(config, shape, facts, hardware, speed)
 
 
@@ -119,6 +123,8 @@ def plan_views(
     proposals = [gr.HTML(proposed, visible=bool(proposed)), gr.Button(visible=may_keep)]
     cards = gr.Radio(preset_choices(forecasts), value=preset)
     words = start_html(training_in_words(resolved, owner), base, found, is_preset=preset is not None)
+    if on_zero_gpu():
+        words += hint_html(slices_words(found.seconds if found else None))
     if found is None:
         unknown = hint_html(_("Steps, memory and time are known when the data is checked."))
         first = [unknown + warnings + launch_html(start, base), gr.Button(visible=False)]

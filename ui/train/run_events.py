@@ -33,6 +33,7 @@ from ui.train.jobs_events import follow_jobs, stop_job, wire_jobs
 from ui.train.made_events import wire_made
 from ui.train.plan_events import check_init_adapter, checked_start, is_untouched_example, wire_plan
 from ui.train.run_downloads import wire_downloads
+from ui.train.slices import wire_slices
 from ui.train.tab import IDLE_TICK_SECONDS, TrainTab
 
 TICK_SECONDS = 1.0  # how often the page asks whether the shown run has changed; IDLE_TICK_SECONDS while it does not run
@@ -165,6 +166,7 @@ def _wire_start(tab: TrainTab, picked: Wiring) -> None:
         show_progress="hidden",
     )
     started.success(None, js=STAY, **QUIET)
+    wire_slices(tab, started)
     started.success(**tab.to_run).then(**picked).then(None, js=SHOW_RUN, **QUIET)
     looking.then(lambda: hint(""), None, tab.start_html, **QUIET)
 
@@ -207,8 +209,11 @@ def _wire_run(tab: TrainTab, picked: Wiring) -> None:
         return [*changed_form(tab.names, form_values(config)), *lists(visitor.owner, started.id)]
 
     view.stop_button.click(on_stop, inputs, None, api_name="stop_run").success(**picked)
-    view.resume_button.click(on_resume, inputs, None, api_name="resume_run").success(**picked)
-    view.cure_button.click(on_cure, inputs, [*tab.components, *tab.lists], api_name="cure").success(**picked)
+    resumed = view.resume_button.click(on_resume, inputs, None, api_name="resume_run")
+    cured = view.cure_button.click(on_cure, inputs, [*tab.components, *tab.lists], api_name="cure")
+    for started in (resumed, cured):
+        started.success(**picked)
+        wire_slices(tab, started)
 
 
 def checked_changes(changes: object) -> FormValues:

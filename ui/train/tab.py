@@ -10,7 +10,7 @@ import gradio as gr
 
 from common.language import _, joined, said
 from models.base import AUTO, BASE_CHOICES
-from models.hardware import find_gpus
+from models.hardware import find_gpus, on_zero_gpu
 from runs.presets import DEFAULT
 from ui.downloads import build_download
 from ui.events import QUIET, Wiring
@@ -220,7 +220,7 @@ def _build_advanced(
     inputs |= build_settings_form(inputs)
     with gr.Accordion(_("Steps, memory, time"), open=False):
         plan_html = gr.HTML("", elem_classes="plan")
-        measure_button = gr.Button(_("Measure the time"), size="sm")
+        measure_button = gr.Button(_("Measure the time"), size="sm", visible=not on_zero_gpu())
         backup = build_backup_form()
     whole: Wiring = {"interactive": False, "wrap_lines": True, "elem_classes": "as-long-as-its-text"}
     with gr.Accordion(_("Command and config.yaml"), open=False):
