@@ -6,6 +6,7 @@ the next one goes on. The run's process is this program while it asks for slices
 
 import math
 import os
+import time
 from collections.abc import Callable
 
 from common.errors import UserError
@@ -22,13 +23,13 @@ LOADING_SECONDS = 20  # of each slice: the base and the checkpoint are loaded an
 SPARE_SECONDS = 15  # beyond a slice: a step, a checkpoint or an evaluation may take longer than those before it
 
 
-def train_in_slices(run: Run, train_slice: Callable[[Run], object], is_left: Callable[[], bool]) -> None:
+def train_in_slices(run: Run, train_slice: Callable[[Run, float], object], is_left: Callable[[], bool]) -> None:
     """Train a run that `enqueue` has let in, slice after slice, until it has ended or `is_left` says that nobody waits any more.
 
-    `train_slice` has the GPU for SLICE_SECONDS. A UserError of it, such as an exhausted quota, ends the run until it is resumed,
-    and is raised; so is one for a run that does not wait for its start.
+    `train_slice` gets the seconds that the slices before took, and has the GPU for SLICE_SECONDS. A UserError of it, such as an
+    exhausted quota, ends the run until it is resumed, and is raised; so is one for a run that does not wait for its start.
     """
-    events, number = EventLog(run), 0
+    events, number, used_seconds = EventLog(run), 0, 0.0
     with lock():
         if state_of(run.events_file, with_curves=False).status != "queued":
             raise UserError(_("'{name}' is not waiting to start.", name=run.id), _("Press Resume."))
@@ -43,7 +44,9 @@ def train_in_slices(run: Run, train_slice: Callable[[Run], object], is_left: Cal
             number += 1
             _mark(run, number)
             events.write("preparing", message=_("Waiting for a GPU (slice {number})", number=number))
-            train_slice(run)
+            began = time.monotonic()
+            train_slice(run, used_seconds)
+            used_seconds += time.monotonic() - began
             if not read_state(run, with_curves=False).is_running:
                 return
     except UserError as error:

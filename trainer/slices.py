@@ -16,8 +16,8 @@ def import_trainer() -> None:
     import trainer.train  # noqa: F401
 
 
-def train_slice(folder: Path, seconds: float) -> None:
-    """Train the run in `folder` for at most about `seconds`, one step at least.
+def train_slice(folder: Path, seconds: float, used_seconds: float = 0) -> None:
+    """Train the run in `folder` for at most about `seconds`, one step at least; the slices before took `used_seconds`.
 
     All that it reports are the run's events: without a last one among them the run is to be gone on with.
     """
@@ -26,5 +26,5 @@ def train_slice(folder: Path, seconds: float) -> None:
 
     run = Run(folder)
     with open(run.log_file, "a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
-        train_to_a_stop(run, StopWatch(run, seconds))
+        train_to_a_stop(run, StopWatch(run, seconds, used_seconds))
     gc.collect()  # the process may serve the next slice, too: nothing of this one stays on its GPU

@@ -26,13 +26,14 @@ class StopWatch:
     """Says whether to stop: the run's stop file, SIGTERM, SIGINT, a launcher that is gone, or `max_minutes` that are over.
 
     The minutes count from when it was made, at the start of the process: preparing takes the machine too. With `slice_seconds`
-    it also says when these are over; the process is another program's then, whose signals are left alone.
+    it also says when these are over; `used_seconds` were taken by the slices before. The process is another program's then,
+    whose signals are left alone.
     """
 
-    def __init__(self, run: Run, slice_seconds: float | None = None) -> None:
+    def __init__(self, run: Run, slice_seconds: float | None = None, used_seconds: float = 0) -> None:
         self.run = run
-        self.began = time.monotonic()
-        self.slice_seconds = slice_seconds
+        self.began = time.monotonic() - used_seconds
+        self.slice_ends = None if slice_seconds is None else time.monotonic() + slice_seconds
         self.max_minutes: float = 0  # 0: no limit
         self.is_training = False
         self.is_over = False
@@ -80,7 +81,7 @@ class StopWatch:
 
     def is_slice_over(self, needed: float) -> bool:
         """Return whether the slice has no room for `needed` seconds more; False when the training is in one piece."""
-        return self.slice_seconds is not None and time.monotonic() - self.began + needed > self.slice_seconds
+        return self.slice_ends is not None and time.monotonic() + needed > self.slice_ends
 
     def is_late(self) -> bool:
         """Return whether `max_minutes` are over."""

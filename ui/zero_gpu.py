@@ -62,21 +62,21 @@ def answer(model: Model, messages: list[Message], sampling: Sampling, continuing
         raise refusal(error) from error
 
 
-def _slice_seconds(folder: Path) -> int:
+def _slice_seconds(folder: Path, used_seconds: float) -> int:
     """Return for how many seconds a slice asks for the GPU."""
     return SLICE_SECONDS + SPARE_SECONDS
 
 
 @spaces.GPU(duration=_slice_seconds)
-def _train_slice(folder: Path) -> None:
+def _train_slice(folder: Path, used_seconds: float) -> None:
     """Train in a fork that has a GPU."""
     os.environ.pop("HF_TOKEN", None)  # of the Space: a training has no token
-    slices.train_slice(folder, SLICE_SECONDS)
+    slices.train_slice(folder, SLICE_SECONDS, used_seconds)
 
 
-def train_slice(run: Run) -> None:
+def train_slice(run: Run, used_seconds: float) -> None:
     """Train a slice of `run` on a GPU that is lent for it. Raises UserError where none is."""
     try:
-        _train_slice(run.folder)
+        _train_slice(run.folder, used_seconds)
     except (gr.Error, httpx.HTTPError, RuntimeError) as error:
         raise refusal(error) from error

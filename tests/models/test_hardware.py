@@ -8,6 +8,7 @@ import pytest
 from common.paths import REPOSITORY
 from models import hardware
 from models.hardware import available_memory, find_hardware, peak_resident_bytes, space_flavor
+from models.hub.errors import child_environment
 
 
 def write_cgroup(folder, limit: str, used: int, cached: int) -> None:
@@ -46,6 +47,14 @@ def test_the_flavour_is_told_only_on_a_space(monkeypatch, variables, flavor):
 def test_this_machine_is_described():
     found = find_hardware()
     assert found.cpu_count >= 1 and found.available_bytes > 2**20 and found.description
+
+
+def test_on_zero_gpu_there_is_one_card_without_asking_for_it_and_none_in_other_processes(monkeypatch):
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    monkeypatch.setattr(hardware, "_query", lambda _what: pytest.fail("asked for"))
+    (card,) = hardware.find_gpus.__wrapped__()
+    assert card.name == "ZeroGPU" and card.memory_bytes > 40e9
+    assert "SPACES_ZERO_GPU" not in child_environment()
 
 
 def test_the_peak_of_a_process_is_its_own_and_not_that_of_whoever_started_it():

@@ -21,8 +21,13 @@ def slices(run: Run, *ends: str):
     """The function that trains a slice: each writes a step, and the last event of `ends` that is its turn."""
     left = list(ends)
 
-    def train(same: Run) -> None:
-        assert same == run and run.is_alive() and read_state(run).is_running
+    def train(same: Run, used_seconds: float) -> None:
+        assert (
+            same == run
+            and (used_seconds > 0) == (len(left) < len(ends))
+            and run.is_alive()
+            and read_state(run).is_running
+        )
         EventLog(run).write_step(len(ends) - len(left) + 1, loss=1.0)
         if end := left.pop(0):
             EventLog(run).write(end)
@@ -55,7 +60,7 @@ def test_a_page_that_is_closed_between_two_slices_leaves_an_interrupted_run_to_r
 
 
 def test_an_exhausted_quota_ends_it_with_its_sentence_until_it_is_resumed(run):
-    def refused(_run: Run) -> None:
+    def refused(_run: Run, _used: float) -> None:
         raise UserError("Your quota is used up.", "Try again in 3 h.")
 
     with pytest.raises(UserError, match="used up"):
@@ -72,7 +77,7 @@ def test_a_stop_between_two_slices_asks_for_no_gpu(run):
 
 
 def test_two_pages_do_not_train_one_run(run):
-    def meanwhile(same: Run) -> None:
+    def meanwhile(same: Run, _used: float) -> None:
         with pytest.raises(UserError, match="is not waiting"):
             train_in_slices(same, slices(run), is_waited_for)
         with pytest.raises(UserError, match="already training"):

@@ -7,6 +7,7 @@ from runs.run import Run
 from runs.state import state_of
 from tests.running import events, losses, run_main
 from trainer.slices import train_slice
+from trainer.stop_watch import StopWatch
 
 
 def in_slices(run: Run) -> int:
@@ -32,3 +33,11 @@ def test_slices_learn_what_one_piece_learns(settings):
     assert evaluations[0] == evaluations[1] and [step for step, _loss in evaluations[0]] == [0, 2, 3]
     assert weights("sliced") == weights("whole")
     assert len(events(sliced, "resumed")) == 3
+
+
+def test_the_time_limit_counts_the_slices_before(tmp_path):
+    watch = StopWatch(Run(tmp_path), slice_seconds=60, used_seconds=170)
+    watch.max_minutes = 3
+    assert not watch.is_late() and not watch.is_slice_over(10) and watch.is_slice_over(61)
+    watch.max_minutes = 2
+    assert watch.is_late()
