@@ -98,20 +98,25 @@ def test_an_adapter_of_another_base_and_the_base_that_is_held_answer_as_anywhere
     assert [talk(ann, "adapter:made"), talk(ann)] == here
 
 
-def test_a_training_goes_on_slice_by_slice_on_the_quota_of_its_owner(space):
-    ann, ben = space.visitor("a.token.ann"), space.visitor("a.token.ben")
+def started(space, visitor: Client, name: str, steps: int) -> Run:
+    """A run of so many steps that was started and waits for its page."""
     rows = "\n".join(f'{{"prompt": "What is {n}?", "completion": "It is {n}."}}' for n in range(12))
     values = {
         "Base model": BASE,
-        "Name of the adapter": "sliced",
+        "Name of the adapter": name,
         "Examples to learn from": PASTE,
         "JSON lines, a table, or plain text": rows,
-        label_of("max_steps"): 2,
+        label_of("max_steps"): steps,
         label_of("max_length"): 128,
     }
-    ann.call("start_training", values)
-    (folder,) = space.home.glob("runs/*/sliced")
-    run = Run(folder)
+    visitor.call("start_training", values)
+    (folder,) = space.home.glob(f"runs/*/{name}")
+    return Run(folder)
+
+
+def test_a_training_goes_on_slice_by_slice_on_the_quota_of_its_owner(space):
+    ann, ben = space.visitor("a.token.ann"), space.visitor("a.token.ben")
+    run = started(space, ann, "sliced", steps=2)
     assert read_state(run).status == "stopped", "it waits for the page"
     before = len(space.api.asked)
     with pytest.raises(Refused, match="no run"):
@@ -123,3 +128,16 @@ def test_a_training_goes_on_slice_by_slice_on_the_quota_of_its_owner(space):
     assert [one.get("token") for one in space.api.asked[before:]] == 3 * ["a.token.ann"]
     with pytest.raises(Refused, match="is not waiting"):
         ann.call("train_in_slices", [ann.key, "sliced"])
+
+
+def test_a_page_that_is_closed_ends_the_training_with_its_slice(space):
+    ann = space.visitor("a.token.ann")
+    run = started(space, ann, "left", steps=50)
+    endpoint = ann.endpoints["train_in_slices"]["id"]
+    body = {"data": [ann.key, "left"], "fn_index": endpoint, "session_hash": "the-page"}
+    ann.politely("POST", "/gradio_api/queue/join", json=body)
+    with ann.http.stream("GET", "/gradio_api/queue/data?session_hash=the-page"):
+        wait_for(lambda: read_state(run).step >= 1, 300, "it does not train")
+    wait_for(lambda: not read_state(run).is_running, 120, "it goes on without a page")
+    state = read_state(run)
+    assert state.status == "interrupted" and 1 <= state.step < 50 and "The page was closed" in state.message
