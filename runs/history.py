@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from common.errors import UserError
-from common.files import plain_value, read_object
+from common.files import plain_value
 from common.language import _
 from common.mix import DataSet, as_text
 from common.paths import LOCAL_OWNER, adapters_folder, as_title, contained, free_name, runs_folder
@@ -242,10 +242,13 @@ def discard(run: Run) -> Deleted:
 
 
 def _end_processes(run: Run) -> None:
-    """Send SIGTERM to the launcher and its children, then SIGKILL to those left after a few seconds."""
+    """Send SIGTERM to the launcher and its children, then SIGKILL to those left after a few seconds.
+
+    Of a run that trains in slices only to the fork: what asks for its slices is the page of everybody.
+    """
     found: set[psutil.Process] = set()
-    for known in read_object(run.process_file).values():
-        if is_running(known):
+    for known in run.processes():
+        if "slice" not in known and is_running(known):
             try:
                 process = psutil.Process(known["pid"])
                 found |= {process, *process.children(recursive=True)}

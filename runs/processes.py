@@ -10,7 +10,7 @@ class ProcessMark(TypedDict, total=False):
     """What `process.json` keeps of a process: its id and when it started, in seconds since 1970 and in ticks.
 
     `card` is the one that a training has to itself, counted from 0; -1 where it has the machine. `slice` is the number of the
-    last slice of one that trains in slices.
+    slice for which the page's own process asks, which is not to be ended; 0 in `started` where it asks for no more.
     """
 
     pid: Required[int]

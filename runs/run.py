@@ -204,7 +204,7 @@ def _tell_the_end(run: Run, state: RunState) -> None:
 def _why_it_ended(run: Run) -> Failure:
     """Diagnose, from the log and the machine, a training process that is gone without a last event."""
     config = run.config_or_none()
-    if any("slice" in process for process in run.processes()):
+    if any("slice" in process and not process.get("started") for process in run.processes()):
         return Failure("interrupted", _("The page was closed between two slices."), CONTINUE)
     if SILENT_SIGN in run.log_tail(200):
         return diagnose("process_silent", config)

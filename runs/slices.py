@@ -8,6 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from common.errors import UserError
 from common.files import write_json
@@ -36,7 +37,7 @@ def train_in_slices(run: Run, train_slice: Callable[[Run, float], object], is_le
         _mark(run, number)
         events.write("preparing")
     try:
-        while not is_left():
+        while not is_left() and run.folder.exists():
             if run.stop_file.exists():
                 words = _("Stopped between two slices.")
                 events.write("stopped", message=words, hint=joined([run.kept_words(), CONTINUE]))
@@ -50,6 +51,8 @@ def train_in_slices(run: Run, train_slice: Callable[[Run, float], object], is_le
             if not read_state(run, with_curves=False).is_running:
                 return
     except UserError as error:
+        if not run.folder.exists():  # deleted, which has ended the slice
+            return
         events.write("stopped", message=error.message, hint=joined([error.hint, run.kept_words(), CONTINUE]))
         raise
     finally:
@@ -61,7 +64,8 @@ def _mark(run: Run, number: int, is_over: bool = False) -> None:
     mark = this_process(os.getpid())
     if is_over:
         mark["started"], mark["ticks"] = 0.0, -1
-    write_json(run.process_file, {"launcher": mark | {"slice": number}})
+    with suppress(FileNotFoundError):  # it was deleted
+        write_json(run.process_file, {"launcher": mark | {"slice": number}})
 
 
 def slices_words(seconds: float | None) -> Sentence:

@@ -1,10 +1,17 @@
 """Slices of a run: whoever ends them, it says so, nothing is trained twice, and its owner can go on."""
 
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from common.errors import UserError
+from common.files import read_object, write_json
 from runs import queue
 from runs.config import TrainConfig
+from runs.history import discard
+from runs.processes import this_process
 from runs.queue import launch
 from runs.run import EventLog, Run, read_state
 from runs.slices import slices_words, train_in_slices
@@ -91,6 +98,20 @@ def test_a_run_that_nobody_let_in_is_not_trained(run):
     train_in_slices(run, slices(run, "done"), is_waited_for)
     with pytest.raises(UserError, match="is not waiting"):
         train_in_slices(run, slices(run), is_waited_for)
+
+
+def test_who_deletes_a_run_in_a_slice_ends_its_fork_and_not_the_page_of_everybody(run):
+    signals = []
+    signal.signal(signal.SIGTERM, lambda *_more: signals.append("the page"))
+    fork = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+
+    def deleted(same: Run, _used: float) -> None:
+        write_json(same.process_file, {**read_object(same.process_file), "trainer": this_process(fork.pid)})
+        discard(same)
+        raise UserError("ZeroGPU ended the task before it was done.")
+
+    train_in_slices(run, deleted, is_waited_for)
+    assert fork.poll() is not None and not signals and not run.folder.exists()
 
 
 def test_the_plan_counts_slices_and_the_quota_that_they_take():
