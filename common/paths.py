@@ -8,6 +8,7 @@ STUDIO_HOME/evaluations/<owner>/<id>/  one evaluation
 STUDIO_HOME/experiments/<owner>/<id>/  one experiment
 STUDIO_HOME/making/<owner>/<id>/       rows that a teacher made, and what they were made from
 STUDIO_HOME/trash/<owner>/<name>.<ns>/      an adapter that was deleted, for a while
+STUDIO_HOME/trackio/<owner>/           trackio's database of the runs that were sent to it
 STUDIO_HOME/bases/                     the embedded base, laid out like a Hub cache
 STUDIO_HOME/temporary/                 uploads and downloads, the only folder that the page serves; nothing stays for long
 """
@@ -106,7 +107,18 @@ def bases_folder() -> Path:
 
 def data_folders() -> list[Path]:
     """Return the folders that the page never serves to anybody."""
-    names = ("runs", "adapters", "datasets", "testsets", "evaluations", "experiments", "making", "trash", "bases")
+    names = (
+        "runs",
+        "adapters",
+        "datasets",
+        "testsets",
+        "evaluations",
+        "experiments",
+        "making",
+        "trackio",
+        "trash",
+        "bases",
+    )
     return [home() / name for name in names]
 
 

@@ -4,10 +4,13 @@ Each command takes the parsed options and returns the exit code; what a person c
 """
 
 import argparse
+import time
+from contextlib import suppress
 from dataclasses import Field, replace
+from pathlib import Path
 from typing import Any
 
-from common.command_line import printable, progress_on_stderr
+from common.command_line import give, printable, progress_on_stderr
 from common.errors import UserError
 from common.files import read_object
 from common.language import _, joined, n_, said
@@ -18,8 +21,10 @@ from runs.forecast.advice import advice
 from runs.history import RunFilter, compare, delete, discard, search, undo_delete
 from runs.labels import labels_of, set_labels, split_tags
 from runs.queue import order, position, stop
-from runs.run import LOCAL_OWNER, find_run, model_words, read_state
-from runs.state import UNREADABLE
+from runs.run import LOCAL_OWNER, Run, find_run, model_words, read_state
+from runs.state import UNREADABLE, RunState
+from runs.trackers.dashboard import open_dashboard
+from runs.trackers.track import look_with, send_to_space, track, tracker_folder
 
 
 def add_flag(parser: argparse.ArgumentParser, item: Field, may_be_bare: bool = False) -> None:
@@ -66,7 +71,9 @@ def show_plan(options: argparse.Namespace) -> int:
     found = launch_plan(config, hardware, memory.total if memory else None)
     more = [(_("Checkpointing"), checkpointing_words(config, memory))] if memory else []
     more += [(_("Trained"), count_weights(config, shape).words())] if shape else []
-    for what, words in [(_("Base model"), str(base)), *found.rows, *more]:
+    rows = [(_("Base model"), str(base)), *found.rows, *more]
+    give({"plan": dict(rows), "advice": advice(config), "command": found.command, "accelerate": found.yaml})
+    for what, words in rows:
         print(f"{f'{what}:':20} {words}")
     for sentence in advice(config):
         print(sentence)
@@ -77,21 +84,52 @@ def show_plan(options: argparse.Namespace) -> int:
 def list_all(options: argparse.Namespace) -> int:
     """Print a line for each run in which the words are found, with the tags and the star that were asked for."""
     wanted = RunFilter(" ".join(options.words), tuple(options.tag), options.starred, options.sort)
+    found = []
     for run in search(LOCAL_OWNER, wanted):
         state = read_state(run, with_curves=False)
+        found.append(told(run, state))
         loss = _("loss {loss:.4f}", loss=state.losses[-1][1]) if state.losses else ""
         labels = labels_of(run)
         words = f"{labels.title}  {labels.words()}".strip()
         step = _("step {step}/{total}", step=state.step, total=state.total_steps)
         problem = joined([state.message, state.hint]) if state.status == UNREADABLE else run.settings_problem()
         print(printable(f"{run.id:40} {state.status:12} {step}  {loss}  {words}  {problem}".rstrip()))
+    give(found)
     return 0
+
+
+def told(run: Run, state: RunState) -> dict[str, Any]:
+    """Return what programs are told of a run: what it does, how far it is, what came out."""
+    labels = labels_of(run)
+    return {
+        "name": run.id,
+        "title": labels.title,
+        "tags": labels.tags,
+        "starred": labels.starred,
+        "note": labels.notes,
+        "status": state.status,
+        "message": state.message,
+        "hint": state.hint,
+        "step": state.step,
+        "total_steps": state.total_steps,
+        "loss": state.losses[-1][1] if state.losses else None,
+        "held_out_loss": state.eval_losses[-1][1] if state.eval_losses else None,
+        "adapter": state.adapter,
+        "folder": run.folder,
+        "problem": run.settings_problem(),
+    }
 
 
 def show(options: argparse.Namespace) -> int:
     """Print the settings, state and figures of a run, and how to load what came out."""
     run = find_run(options.name)
     state, labels = read_state(run), labels_of(run)
+    settings = run.config_or_none()
+    give(
+        told(run, state)
+        | {"settings": settings and settings.to_dict(), "metrics": state.metrics, "notes": state.notes}
+        | {"losses": state.curve("losses"), "held_out_losses": state.curve("eval_losses")}
+    )
     for line in filter(None, (labels.title, labels.words(), labels.notes)):
         print(printable(line))
     config = run.config_or_none()
@@ -140,6 +178,7 @@ def stop_run(options: argparse.Namespace) -> int:
 def show_queue(options: argparse.Namespace) -> int:
     """Print your waiting runs with their places; of the others only how many they are."""
     mine = [run for run in order() if run.owner == LOCAL_OWNER]
+    give([{"name": run.id, "place": position(run)[0], "total": position(run)[1]} for run in mine])
     for run in mine:
         place, total = position(run)
         words = _("place {place} of {total}", place=place, total=total)
@@ -158,7 +197,7 @@ def show_queue(options: argparse.Namespace) -> int:
 
 def rename_run(options: argparse.Namespace) -> int:
     """Give a run a title."""
-    set_labels(find_run(options.name), options.title)
+    give({"name": options.name, "title": set_labels(find_run(options.name), options.title).title})
     return 0
 
 
@@ -167,7 +206,9 @@ def label_run(options: argparse.Namespace) -> int:
     run = find_run(options.name)
     removed = {tag.casefold() for tag in split_tags(options.remove)}
     tags = [tag for tag in (*labels_of(run).tags, *split_tags(options.add)) if tag.casefold() not in removed]
-    print(printable(set_labels(run, notes=options.note, tags=tags, starred=options.star).words()))
+    labels = set_labels(run, notes=options.note, tags=tags, starred=options.star)
+    give({"name": run.id, "tags": labels.tags, "note": labels.notes, "starred": labels.starred})
+    print(printable(labels.words()))
     return 0
 
 
@@ -175,13 +216,16 @@ def delete_run(options: argparse.Namespace) -> int:
     """Delete a run, with --discard whatever it does, and its adapter."""
     run = find_run(options.name)
     entry = discard(run) if options.discard else delete(run)
+    give({"deleted": entry.run_id})
     print(_("Deleted. To bring it back within a day: python -m trainer undo {name}", name=entry.run_id))
     return 0
 
 
 def undo(options: argparse.Namespace) -> int:
     """Bring a deleted run back."""
-    print(_("Brought back: {name}", name=undo_delete(LOCAL_OWNER, options.name).id))
+    name = undo_delete(LOCAL_OWNER, options.name).id
+    give({"name": name})
+    print(_("Brought back: {name}", name=name))
     return 0
 
 
@@ -191,6 +235,7 @@ def restore_run(options: argparse.Namespace) -> int:
     from runs.backup.backup import restore
 
     folder = restore(options.repo, account_of(token_of(None)), runs_folder(), progress_on_stderr())
+    give({"name": folder.name})
     print(_("Brought back: {name}. Continue it with `python -m trainer resume {name}`.", name=folder.name))
     return 0
 
@@ -198,6 +243,8 @@ def restore_run(options: argparse.Namespace) -> int:
 def compare_runs(options: argparse.Namespace) -> int:
     """Print the settings that differ and the final metrics, a column for each run."""
     compared = compare([find_run(name) for name in options.names])
+    differing = {row.name: row.values for row in compared.settings if row.differs}
+    give({"names": options.names, "settings": differing, "metrics": compared.metrics})
     print(_line("", options.names))
     for row in compared.settings:
         if row.differs:
@@ -213,5 +260,42 @@ def _line(name: str, values: list) -> str:
 
 def bundle(options: argparse.Namespace) -> int:
     """Write the zip that reproduces a run; print its path."""
-    print(write_bundle(find_run(options.name), options.to, options.include_data))
+    file = write_bundle(find_run(options.name), options.to, options.include_data)
+    give({"file": file})
+    print(file)
+    return 0
+
+
+def track_run(options: argparse.Namespace) -> int:
+    """Write a run for a tracker and follow it to its end; or send it to a Space, or open the dashboard."""
+    run = find_run(options.name)
+    if options.space:
+        from models.hub.client import account_of, token_of
+
+        address = send_to_space(run, options.space, account_of(token_of(None)), progress_on_stderr())
+        give({"address": address})
+        print(address)
+        return 0
+    name = "trackio" if options.show else options.to
+    folder = (options.folder or tracker_folder(run, name)).resolve()
+    print(_("Look at it with:  {command}", command=look_with(name, folder)), flush=True)
+    count = track(run, name, folder, not options.show, progress_on_stderr())
+    give({"tracker": name, "steps": count, "folder": folder, "look": look_with(name, folder)})
+    print(n_("{count:,} step in {folder}", "{count:,} steps in {folder}", count, folder=str(folder)))
+    if options.show:
+        print(open_dashboard(folder), flush=True)
+        with suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(3600)
+    return 0
+
+
+def script(options: argparse.Namespace) -> int:
+    """Write a run, or a file of settings, as a TRL script; print the path of the zip."""
+    from runs.script.write import write_script
+
+    source = Path(options.name) if options.name.endswith((".yaml", ".yml")) else find_run(options.name)
+    file = write_script(source, options.to, progress_on_stderr())
+    give({"file": file})
+    print(file)
     return 0

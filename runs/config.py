@@ -445,6 +445,15 @@ class TrainConfig:
         LOGGING,
         KEPT,
     )
+    report_to: str = setting(
+        "",
+        "Trackers that follow the run, separated by commas: tensorboard (event files), wandb (an offline run) or "
+        "trackio (a dashboard on this machine). Empty: none.",
+        LOGGING,
+        KEPT,
+        PERSONAL,
+        SERVER,
+    )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":

@@ -82,6 +82,7 @@ LABELS = {
     "save_steps": _("Checkpoint steps"),
     "sample_prompts": _("Sample prompts"),
     "test_sets": _("Test sets"),
+    "report_to": _("Trackers"),
 }
 CHOICES = {  # what a choice does, where its value alone does not say it
     "system_turns": {"join": _("Move to the front"), "keep": _("Leave in place")},

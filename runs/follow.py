@@ -2,9 +2,11 @@
 
 import time
 
+from common.command_line import give
 from common.language import _, joined, said
 from common.paths import adapters_folder
 from models.hardware import describe_hardware
+from runs.commands import told
 from runs.queue import advance_if_possible, position, stop
 from runs.run import Run, RunState, model_words, read_state
 
@@ -23,6 +25,7 @@ def follow(run: Run) -> int:
         print(_("Stopping: saving what was learned ..."), flush=True)
         stop(run)
         state = watch(run)
+    give(told(run, state))
     for note in state.notes:
         print(note)
     print(f"{state.status}. {joined([state.message, state.hint])}".strip())

@@ -13,6 +13,7 @@ from models.precision import QUANTISED
 from runs.fields import Problem, is_mapping, short, value_problem
 from runs.machines.parallel import parallel_problems
 from runs.machines.user_config import with_user_config
+from runs.trackers.names import tracker_problem, trackers_in
 
 if TYPE_CHECKING:  # it asks this module for its problems
     from runs.config import TrainConfig
@@ -40,6 +41,8 @@ def problems_of(config: "TrainConfig") -> list[Problem]:
         words = _("{count} prompts; at most {limit} are allowed.", count=len(config.prompts()), limit=MAX_PROMPTS)
         found.append(Problem("sample_prompts", words))
     found += _test_set_problems(config.tested())
+    wrong_trackers = [problem for name in trackers_in(config.report_to) if (problem := tracker_problem(name))]
+    found += [Problem("report_to", problem) for problem in wrong_trackers[:1]]
     if not is_mapping(config.columns):
         example = '{"prompt": "question", "completion": "answer"}'
         found.append(Problem("columns", _("Write a JSON object such as {example}.", example=example)))

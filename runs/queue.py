@@ -36,6 +36,8 @@ from runs.machines.parallel import mode_of
 from runs.processes import this_process
 from runs.resolve import ResolvedConfig
 from runs.run import EventLog, Run, active_run, list_runs, read_state, runs_with
+from runs.trackers.names import trackers_in
+from runs.trackers.track import track_in_background
 
 POLL_SECONDS = 0.5
 LOCK_SECONDS = 60
@@ -208,6 +210,10 @@ def _start(run: Run, card: int) -> bool:
             EventLog(run).write("failed", message=message, hint=known.hint or _("Press Resume to try again."))
         return False
     _take_turn(run.owner)
+    config = run.config_or_none()
+    if names := trackers_in(config.report_to) if config else []:
+        with suppress(OSError):  # the training goes on without
+            track_in_background(run, names)
     return True
 
 

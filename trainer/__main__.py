@@ -14,6 +14,8 @@ python -m trainer undo NAME            bring back what was deleted within a day
 python -m trainer restore you/RUN-checkpoints   bring back a run whose checkpoints were kept on the Hub
 python -m trainer compare A B ...      where their settings differ, and what came out
 python -m trainer bundle NAME          a zip that reproduces the run
+python -m trainer script NAME          a zip with a plain TRL script that trains the same without this program
+python -m trainer track NAME --to tensorboard   for other programs to read, live and afterwards; or wandb, or trackio
 python -m trainer check DATA           what is wrong with the data, before the start
 python -m trainer estimate --data ...  steps, memory and time, before the start
 python -m trainer plan [--num-processes 2 ...]                  hardware, processes, batch, command and YAML of a start
@@ -28,7 +30,7 @@ from contextvars import copy_context
 from dataclasses import fields
 from pathlib import Path
 
-from common.command_line import add_job, run_job
+from common.command_line import add_job, give, run_job
 from common.errors import UserError
 from common.language import _, n_
 from data.columns import in_words
@@ -43,6 +45,7 @@ from runs.history import NEWEST, ORDERS
 from runs.queue import enqueue, launch
 from runs.resolve import resolve
 from runs.run import find_run
+from runs.trackers.names import PACKAGES
 
 LEVELS = {"stop": _("Needs fixing"), "warning": _("Warning"), "info": _("Note")}  # of a finding
 
@@ -92,9 +95,17 @@ def _parser() -> argparse.ArgumentParser:
     bundle = add_job(jobs, "bundle", commands.bundle, _("a zip that reproduces a run"), named="NAME")
     bundle.add_argument("--to", type=Path, default=Path(), metavar="FOLDER", help=_("where to write it [here]"))
     bundle.add_argument("--include-data", action="store_true", help=_("include the data"))
+    script = add_job(
+        jobs, "script", commands.script, _("a run, or a config.yaml, as a plain TRL script in a zip"), "NAME"
+    )
+    script.add_argument("--to", type=Path, default=Path(), metavar="FOLDER", help=_("where to write it [here]"))
+    tracked = add_job(jobs, "track", commands.track_run, _("write a run for a tracker, and follow it"), named="NAME")
+    tracked.add_argument("--to", choices=list(PACKAGES), default="tensorboard", help="[tensorboard]")
+    tracked.add_argument("--folder", type=Path, help=_("where to write it [in the run's folder]"))
+    tracked.add_argument("--space", default="", help=_("a trackio Space of yours, made private if it is new"))
+    tracked.add_argument("--show", action="store_true", help=_("open trackio's dashboard, until Ctrl-C"))
     check = add_job(jobs, "check", _check, _("what is wrong with the data"))
     check.add_argument("data", help=_("a file, a Hugging Face dataset, or 'example'; or several, separated by commas"))
-    check.add_argument("--json", action="store_true", help=_("the whole report as JSON"))
     add_settings(check, ("data",))
     preview = add_job(jobs, "preview", _preview, _("rows as the trainer gets them, as tokens"))
     preview.add_argument("data", help=_("a file, a Hugging Face dataset, or 'example'"))
@@ -109,7 +120,6 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--system-turns", default="join", choices=SYSTEM_TURNS)
     preview.add_argument("--chat-template", default="auto")
     preview.add_argument("--markup", default=TrainConfig.markup, choices=MARKUP)
-    preview.add_argument("--json", action="store_true", help=_("one JSON object per line"))
     return parser
 
 
@@ -160,9 +170,8 @@ def _check(options: argparse.Namespace) -> int:
     config.check()
     _advise(config)
     report = check(config.data_settings(), progress=lambda sentence: print(sentence, file=sys.stderr))
-    if options.json:
-        print(json.dumps(report, ensure_ascii=False, indent=2))
-    else:
+    give(report)
+    if not options.json:
         print(_("Base: {base}. {reason}", base=report["base"], reason=report["base_reason"]))
         print(_("Columns: {columns}", columns=in_words(report["mapping"] or {}) or _("not recognized")))
         for name in ("rows", "turns", "train_rows", "held_out_rows", "tokens", "trained_tokens", "longest"):
@@ -196,7 +205,9 @@ def _estimate(options: argparse.Namespace) -> int:
     found = estimate(config, shape, facts, hardware, speed)
     print(found.sentence(), file=sys.stderr)
     _advise(config)
-    print(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+    give(found.to_json())
+    if not options.json:
+        print(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
     return 0 if found.memory.fits else 1
 
 
@@ -221,7 +232,9 @@ def _preview(options: argparse.Namespace) -> int:
     rows = read_rows(options.data, split=options.split, max_rows=options.rows, table=table)
     for number, row in enumerate(rows, 1):
         for shown in encoder.preview(number, row, mapping):
-            print(json.dumps(shown, ensure_ascii=False) if options.json else _as_text(shown, tokenizer))
+            give(shown, is_line=True)
+            if not options.json:
+                print(_as_text(shown, tokenizer))
     return 0
 
 

@@ -19,6 +19,11 @@ def hint_html(text: object, kind: str = "hint") -> str:
     return f"<p class='{kind}'>{html.escape(str(text))}</p>"
 
 
+def link_html(url: str, name: str) -> str:
+    """Return a link that opens in a tab of its own, escaped."""
+    return f"<a href='{html.escape(url, quote=True)}' target='_blank' rel='noopener'>{html.escape(name)}</a>"
+
+
 def shown(handler):
     """Decorate an event handler (plain or generator) so that no traceback ever reaches the page."""
 

@@ -5,7 +5,7 @@ import html
 from common.errors import UserError
 from common.language import _, joined
 from models.hub.push import CHANGES, Pushed, PushPlan
-from ui.messages import hint_html
+from ui.messages import hint_html, link_html
 
 LICENSES = ["", "apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "openrail", "other"]
 FIRST_LOOK = _("Preview the push first: it shows every file and what it would change.")
@@ -32,8 +32,6 @@ def plan_html(plan: PushPlan) -> str:
 
 def pushed_html(pushed: Pushed) -> str:
     """Return what was pushed, and its address, as HTML."""
-    url = html.escape(pushed.url, quote=True)
     done = _("Pushed.") if pushed.changed else _("Nothing had changed.")
     words = joined([done, _("Only you can see it.") if pushed.private else _("Everybody can see it.")])
-    link = f"<a href='{url}' target='_blank' rel='noopener'>{html.escape(pushed.repo_id)}</a>"
-    return f"<p>{words}</p><p>{link}</p>"
+    return f"<p>{words}</p><p>{link_html(pushed.url, pushed.repo_id)}</p>"

@@ -19,6 +19,7 @@ from ui.messages import shown
 from ui.owner import owner_of
 from ui.train.history_events import own_run
 from ui.train.learned import result_of
+from ui.train.run_trackers import wire_trackers
 from ui.train.tab import TrainTab
 
 
@@ -59,3 +60,4 @@ def wire_downloads(tab: TrainTab) -> None:
     view.log_button.click(on_log, inputs, tab.download, api_name="log").success(**click)
     view.bundle_button.click(on_bundle, [*inputs, view.data_checkbox], tab.download, api_name="bundle").success(**click)
     view.picture_button.click(on_picture, inputs, tab.download, **QUIET).success(**click)
+    wire_trackers(view.trackers, tab.browser_key, view.runs_dropdown, tab.download)

@@ -10,6 +10,7 @@ from common.language import _, current_language
 from jobs.hf import read_job
 from runs.queue import position
 from runs.run import Run, RunState, read_state
+from ui.owner import on_space
 from ui.train.backups import backup_html
 from ui.train.empty import empty_view
 from ui.train.learned import learned_html, sample_answers
@@ -21,6 +22,19 @@ SLOW_SECONDS = 10
 RESUMABLE = ("stopped", "interrupted", "failed")
 STOP = _("Stop and keep what it learned")
 DISCARD_QUESTION = _("Delete this run and the adapter that came out of it? If it is still training, it is stopped.")
+
+
+@dataclass
+class TrackerView:
+    """The run for other programs: the buttons, and the line where links appear. `ui.train.run_trackers` wires them."""
+
+    tensorboard_button: gr.Button
+    wandb_button: gr.Button
+    script_button: gr.Button
+    trackio_button: gr.Button
+    space_box: gr.Textbox
+    space_button: gr.Button
+    link_html: gr.HTML
 
 
 @dataclass
@@ -43,6 +57,7 @@ class RunView:
     bundle_button: gr.Button
     data_checkbox: gr.Checkbox
     log_button: gr.Button
+    trackers: TrackerView
     live: list
     outputs: list
 
@@ -88,6 +103,7 @@ def build_run_view() -> RunView:
             log_button = gr.Button(_("Download log"), size="sm")
             bundle_button = gr.Button(_("Download run bundle (.zip)"), size="sm")
         data_checkbox = gr.Checkbox(False, label=_("with the training data in it"))
+        trackers = build_trackers()
     live = [status_html, curves_html]
     buttons = [stop_button, resume_button, cure_button]
     buttons += [chat_button, share_button, evaluate_button, export_button, picture_button]
@@ -108,8 +124,29 @@ def build_run_view() -> RunView:
         bundle_button=bundle_button,
         data_checkbox=data_checkbox,
         log_button=log_button,
+        trackers=trackers,
         live=live,
         outputs=[*live, more_html, samples_html, log_box, *buttons],
+    )
+
+
+def build_trackers() -> TrackerView:
+    """Lay out the buttons."""
+    with gr.Row():
+        script_button = gr.Button(_("TRL script (.zip)"), size="sm")
+        tensorboard_button = gr.Button(_("TensorBoard (.zip)"), size="sm")
+        wandb_button = gr.Button(_("W&B offline run (.zip)"), size="sm")
+        trackio_button = gr.Button(_("Open in trackio"), size="sm", visible=not on_space())
+    with gr.Row(equal_height=True):
+        space_box = gr.Textbox(
+            label=_("trackio Space"),
+            info=_("A name, or owner/name. A new one is private."),
+            max_length=200,
+            scale=3,
+        )
+        space_button = gr.Button(_("Send to the Space"), size="sm", min_width=140, scale=1)
+    return TrackerView(
+        tensorboard_button, wandb_button, script_button, trackio_button, space_box, space_button, gr.HTML()
     )
 
 

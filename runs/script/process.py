@@ -1,0 +1,114 @@
+"""The process that makes the rows of a TRL script: `python -m runs.script.process REQUEST.json ANSWER.json`.
+
+It reads and tokenises as a training does, and looks whether TRL makes the same tokens of the messages.
+"""
+
+import json
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from common.child import Tell, answer_parent
+from common.errors import UserError
+from common.language import _
+from data.conversations import Conversation, Part
+from data.dataset import IGNORED, Encoder, TokenRow, is_trained
+from data.intake import check_bad, prepare
+from models.base import choose_base, fetch_tokenizer
+from models.family import shape_of
+from models.hardware import find_gpus
+from models.tokenizer import load_tokenizer
+from runs.config import TrainConfig
+from runs.forecast.plan import evaluated_rows, plan_steps
+from runs.resolve import in_own_precision
+
+FILES = (TRAIN, HELD_OUT) = ("rows.jsonl", "held_out.jsonl")
+
+
+def make_rows(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
+    """Write rows and template into the request's folder; return what the script has to know of them and of the base."""
+    config, folder = TrainConfig.from_dict(request["config"]), Path(request["folder"])
+    tell(_("Looking up the base model"), None)
+    base = choose_base(config.base, config.base_revision)
+    config = in_own_precision(config, base)
+    files = fetch_tokenizer(base, tell)
+    tokenizer = load_tokenizer(files, config.chat_template)
+    shape = shape_of(files)
+    tell(_("Reading the data"), None)
+    settings = config.data_settings()
+    prepared = prepare(settings, folder)
+    check_bad(prepared.bad, len(prepared.data.conversations), settings)
+    template = prepared.template(tokenizer)
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    encoder = Encoder(tokenizer, template, settings.max_length, settings.too_long)
+    train, held_out = (list(_encoded(part, encoder)) for part in (prepared.train, prepared.held_out))
+    rows, tested = ([row for _one, pieces, _whole in made for row in pieces] for made in (train, held_out))
+    if not rows:
+        raise UserError(_("No rows are left to train on."))
+    used = evaluated_rows(config, len(rows), len(tested))
+    chosen = sorted(random.Random(config.seed).sample(range(len(tested)), used))
+    why = next((why for one in (*train, *held_out) if (why := _why_tokens(*one, encoder))), "")
+    if why:
+        contents: list[list[Any]] = [rows, [tested[place] for place in chosen]]
+    else:  # a row each
+        said = [[_messages_of(one) for one, pieces, _whole in made if pieces] for made in (train, held_out)]
+        contents = [said[0], [said[1][place] for place in chosen]]
+    for file, content in zip(FILES, contents, strict=True):
+        if content:
+            lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in content]
+            (folder / file).write_text("".join(lines), encoding="utf-8")
+    steps = plan_steps(replace(config, num_processes=max(1, config.num_processes)), len(rows))
+    is_part = config.method != "full" and config.last_layers
+    return {
+        "base": base.model_id,
+        "base_revision": base.revision,
+        "base_is_quantised": base.quantised is not None,
+        "precision": request["precision"] or config.precision_on(bool(find_gpus())),
+        "target_modules": list(shape.family.targets(config.target_modules)),
+        "trained_layers": list(shape.last_layers(config.last_layers)) if is_part else [],
+        "eval_steps": config.eval_steps or steps.steps_per_epoch,
+        "rows": len(rows),
+        "held_out": len(chosen),
+        "why_tokens": why,
+    }
+
+
+def _encoded(part: Part, encoder: Encoder) -> Iterator[tuple[Conversation, list[TokenRow], list[TokenRow]]]:
+    """Yield each conversation with the rows that are trained of it, and its tokens before anything was shortened."""
+    for conversation in part:
+        whole = encoder.encode(conversation)
+        pieces = [row for row in encoder.fit(conversation, whole) if encoder.fits(row) and is_trained(row)]
+        yield conversation, pieces, whole
+
+
+def _messages_of(conversation: Conversation) -> dict[str, list[dict[str, str]]]:
+    turns = conversation["messages"]
+    return {"messages": [{"role": turn["role"], "content": turn["content"]} for turn in turns]}
+
+
+def _why_tokens(conversation: Conversation, pieces: list[TokenRow], whole: list[TokenRow], encoder: Encoder) -> str:
+    """Say why TRL would make other rows of the messages, in English; "" when it makes the same."""
+    if not pieces:
+        return ""
+    if "messages" not in conversation:
+        return "they are plain text, each piece with its stop token"
+    if pieces != whole:
+        return "some are cut at a turn, or split"
+    found = encoder.tokenizer.apply_chat_template(
+        _messages_of(conversation)["messages"],
+        chat_template=encoder.template,
+        tokenize=True,
+        return_dict=True,
+        return_assistant_tokens_mask=True,
+    )
+    trained = [int(label != IGNORED) for label in pieces[0]["labels"]]
+    if found["input_ids"] == pieces[0]["input_ids"] and list(found["assistant_masks"]) == trained:
+        return ""
+    return "in some, control tokens were typed as text, or answers are only read, which messages cannot say"
+
+
+if __name__ == "__main__":
+    sys.exit(answer_parent(sys.argv[1:], make_rows))
