@@ -18,6 +18,7 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from adapters.edit import delete_adapter, rename_adapter, set_notes, set_template, undo_delete
 from adapters.evaluated import (
@@ -38,7 +39,7 @@ from adapters.mix import DENSITY, KINDS, Mix, mix
 from adapters.package import PushOptions, export_zip
 from adapters.pull import look, open_adapter, pull, search_hub
 from adapters.push import plan_push
-from common.command_line import add_job, printable, progress_on_stderr, run_job
+from common.command_line import add_job, give, printable, progress_on_stderr, run_job
 from common.errors import UserError
 from common.files import check_free, sweep
 from common.language import _, joined, n_
@@ -140,6 +141,7 @@ def _list(options: argparse.Namespace) -> None:
     names, columns = adapter_names(words=" ".join(options.words)), COLUMNS
     if is_any_evaluated():
         columns = (*COLUMNS, Column(_("Evaluated"), 1, lambda adapter: score_words(adapter, options.score)))
+    told = []
     if names:
         _say("  ".join(f"{column.title:{column.width}}" for column in columns).rstrip())
     for name in names:
@@ -147,8 +149,18 @@ def _list(options: argparse.Namespace) -> None:
             adapter = find_adapter(name)
         except UserError as error:
             _say(_("{name} cannot be read: {error}", name=name, error=str(error)))
+            told.append({"name": name, "problem": error.message})
             continue
+        told.append(_told(adapter))
         _say("  ".join(f"{column.value(adapter):{column.width}}" for column in columns).rstrip())
+    give(told)
+
+
+def _told(adapter: Adapter) -> dict[str, Any]:
+    """Return what programs are told of an adapter."""
+    metrics = {name: adapter.metrics.get(name) for name in ("loss_before", "loss_after", "train_seconds")}
+    facts = {"base": adapter.base, "base_revision": adapter.base_revision, "lora_r": adapter.lora_r}
+    return {"name": adapter.name, "title": adapter.title, "folder": adapter.folder, **facts, **metrics}
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -164,6 +176,11 @@ def _show(options: argparse.Namespace) -> None:
     if measured and is_stated(adapter):
         _say(STATED)
     line = vllm_line(adapter)
+    give(
+        _told(adapter)
+        | {"facts": dict(facts_of(adapter)), "metrics": adapter.metrics, "evaluated": measured}
+        | {"vllm": "" if line.refusals else line.command}
+    )
     refused = _("vLLM cannot serve it: {reasons}.", reasons=joined(line.refusals, ", "))
     _say(f"\n{refused}" if line.refusals else f"\nvLLM: {line.command}")
 
@@ -171,6 +188,7 @@ def _show(options: argparse.Namespace) -> None:
 def _import(options: argparse.Namespace) -> None:
     """Import a folder or a zip."""
     imported = import_adapter(options.path, options.name, base=_base(options.base), subfolder=options.subfolder)
+    give({**_told(imported.adapter), "notes": imported.notes})
     _say(_("Imported as '{name}'.", name=imported.adapter.title))
     for note in imported.notes:
         _say(note)
@@ -189,7 +207,9 @@ def _opened(name: str) -> Adapter:
 def _export(options: argparse.Namespace) -> None:
     """Write the adapter as a zip."""
     adapter = _opened(options.name)
-    _say(export_zip(adapter, options.to or Path(f"{adapter.name}.zip")))
+    file = export_zip(adapter, options.to or Path(f"{adapter.name}.zip"))
+    give({"file": file})
+    _say(file)
 
 
 def _merge(options: argparse.Namespace) -> None:
@@ -216,6 +236,7 @@ def _merge(options: argparse.Namespace) -> None:
             lines += [gguf_folder, *sentences, "Modelfile"]
             Path(staging, "gguf").rename(gguf_folder)
         merged.folder.rename(target)
+    give({"folder": target, "gguf_folder": gguf_folder if options.gguf else None, "message": merged.sentence()})
     for line in lines:
         _say(line)
 
@@ -225,6 +246,7 @@ def _mix(options: argparse.Namespace) -> None:
     adapters = [_opened(name) for name in options.names]
     how = Mix(options.kind, options.weights or [1 / len(adapters)] * len(adapters), options.density)
     made = mix(adapters, how, options.name, progress_on_stderr())
+    give({**_told(made.adapter), "notes": made.notes})
     _say(_("Mixed as '{name}'.", name=made.adapter.title))
     for note in made.notes:
         _say(note)
@@ -253,7 +275,9 @@ def _push(options: argparse.Namespace) -> None:
         _say(line)
     if not plan.is_new and plan.changes and not options.yes:
         raise UserError(_("The repository already exists."), _("Add --yes to change it."))
-    _say(plan.push(progress_on_stderr()).url)
+    pushed = plan.push(progress_on_stderr())
+    give(pushed)
+    _say(pushed.url)
 
 
 def _pull(options: argparse.Namespace) -> None:
@@ -262,6 +286,7 @@ def _pull(options: argparse.Namespace) -> None:
     offer = look(options.repo, token, options.revision, options.subfolder, _base(options.base))
     _say(offer.sentence())
     pulled = pull(offer, token, name=options.name, progress=progress_on_stderr())
+    give({**_told(pulled.adapter), "notes": pulled.notes})
     _say(_("Downloaded as '{name}'.", name=pulled.adapter.title))
     for note in pulled.notes:
         _say(note)
@@ -270,7 +295,9 @@ def _pull(options: argparse.Namespace) -> None:
 def _search(options: argparse.Namespace) -> None:
     """Print the adapters that a search on the Hub finds."""
     base = "" if options.mine else options.base
-    for found in search_hub(token_of(None), base, " ".join(options.words), options.mine):
+    all_found = search_hub(token_of(None), base, " ".join(options.words), options.mine)
+    give(all_found)
+    for found in all_found:
         secrecy = _("private") if found.is_private else _("public")
         downloads = n_("{count:,} download", "{count:,} downloads", found.downloads)
         _say(f"{found.repo_id:60} {secrecy:8} {downloads:>18}  {found.changed}")
@@ -279,12 +306,14 @@ def _search(options: argparse.Namespace) -> None:
 def _rename(options: argparse.Namespace) -> None:
     """Rename an adapter, and print its name and its folder's."""
     renamed = rename_adapter(options.name, options.new_name)
+    give(_told(renamed))
     _say(_("Renamed to '{name}' (folder {folder}).", name=renamed.title, folder=renamed.name))
 
 
 def _note(options: argparse.Namespace) -> None:
     """Save a note."""
     set_notes(options.name, options.text)
+    give({"name": options.name, "note": options.text})
 
 
 def _template(options: argparse.Namespace) -> None:
@@ -296,9 +325,13 @@ def _template(options: argparse.Namespace) -> None:
 def _delete(options: argparse.Namespace) -> None:
     """Delete an adapter, or bring it back with --undo."""
     if options.undo:
-        _say(_("Restored '{name}'.", name=undo_delete(options.name).title))
+        restored = undo_delete(options.name)
+        give(_told(restored))
+        _say(_("Restored '{name}'.", name=restored.title))
     else:
-        undo = f"python -m adapters delete {delete_adapter(options.name).name} --undo"
+        name = delete_adapter(options.name).name
+        give({"deleted": name})
+        undo = f"python -m adapters delete {name} --undo"
         _say(_("Deleted. For a week, `{command}` restores it.", command=undo))
 
 

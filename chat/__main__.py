@@ -7,7 +7,7 @@ from dataclasses import replace
 from adapters.pull import open_adapter
 from chat.engine import Engine, Model
 from chat.sampling import BALANCED, REPEATABLE
-from common.command_line import exit_code
+from common.command_line import add_json, asks_for_json, exit_code, give
 from common.language import _
 from common.paths import LOCAL_OWNER
 from models.base import AUTO, choose_base, fetch_base
@@ -18,7 +18,7 @@ from models.precision import PRECISIONS
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, print the answers, and return the exit code."""
-    return exit_code(lambda: _talk(_options(arguments)))
+    return exit_code(lambda: _talk(_options(arguments)), asks_for_json(arguments))
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -41,6 +41,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--repeatable", action="store_true", help=_("the likeliest token each time, no penalty: to compare and measure")
     )
+    add_json(parser)
     return parser.parse_args(arguments)
 
 
@@ -62,6 +63,7 @@ def _talk(options: argparse.Namespace) -> None:
         if reply and reply.is_repeating:
             print(_("Stopped: the answer began to repeat itself."), file=sys.stderr, flush=True)
         messages.append(Message(role="assistant", content=shown))
+    give({"messages": messages})
 
 
 def open_model(adapter_name: str | None, base_choice: str | None, precision: str) -> Model:

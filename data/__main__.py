@@ -19,16 +19,18 @@ asked for again by resume.
 import argparse
 import getpass
 import sys
+from collections import Counter
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
-from common.command_line import add_job, printable, run_job
+from common.command_line import add_job, give, printable, run_job
 from common.errors import UserError
 from common.language import _, joined, n_
 from common.paths import LOCAL_OWNER
 from data.hub_jobs import add_hub_jobs
-from evaluation.follow import count_of, follow, say_end
-from evaluation.run import read_progress
+from evaluation.follow import count_of, follow, say_end, told_of
+from evaluation.run import Progress, read_progress
 from making.checks import FINDINGS
 from making.config import MakingConfig
 from making.made import MadeSet, find_made, list_made, read_summary
@@ -111,6 +113,8 @@ def _make(options: argparse.Namespace) -> int:
     if planned.problems:
         raise UserError(planned.problems[0])
     print(printable(planned.words), flush=True)
+    if options.plan:
+        give(planned)
     return 0 if options.plan else _follow(start(config, token=token_of(None), key=_key(options)))
 
 
@@ -118,8 +122,26 @@ def _follow(made: MadeSet) -> int:
     """Print what is done until it ends, and what was found in the rows; return 0 unless it failed. Ctrl-C stops it."""
     print(_("Made set {name} in {folder}", name=made.id, folder=str(made.folder)), flush=True)
     progress = follow(made)
+    give(_told(made, progress))
     _print_counts(made)
     return say_end(made, progress)
+
+
+def _told(made: MadeSet, progress: Progress) -> dict[str, Any]:
+    """Return what programs are told of a made set: what it does, what was decided on its rows and found in them."""
+    rows = read_review(made)
+    decided = Counter(row.decision for row in rows)
+    return {
+        "id": made.id,
+        "title": made.config().title,
+        "folder": made.folder,
+        **told_of(progress),
+        "rows": len(rows),
+        "accepted": decided["accepted"],
+        "rejected": decided["rejected"],
+        "findings": count_findings(rows),
+        "teacher": read_summary(made),
+    }
 
 
 def _print_counts(made: MadeSet) -> None:
@@ -150,12 +172,15 @@ def _print_counts(made: MadeSet) -> None:
 
 def _list(options: argparse.Namespace) -> int:
     """Print a line for each made set."""
+    found = []
     for made in list_made():
         progress = read_progress(made)
+        found.append({"id": made.id, "title": made.config().title, **told_of(progress)})
         title = made.config().title
         print(
             printable(f"{made.id:40} {progress.status:12} {count_of(progress):14} {title}  {progress.message}".rstrip())
         )
+    give(found)
     return 0
 
 
@@ -165,6 +190,7 @@ def _show(options: argparse.Namespace) -> int:
     print(printable(made.config().to_yaml()))
     _print_counts(made)
     progress = read_progress(made)
+    give({**_told(made, progress), "settings": vars(made.config())})
     print(printable(f"{progress.status} {joined([progress.activity, progress.message, progress.hint])}"))
     return 0
 
@@ -179,10 +205,12 @@ def _review(options: argparse.Namespace) -> int:
         undo(made)
     if options.accept or options.reject or options.undo:
         _print_counts(made)
+        give(_told(made, read_progress(made)))
         return 0
     rows = [row for row in read_review(made) if row.decision == "pending"]
     if options.finding:
         rows = [row for row in rows if options.finding in row.findings]
+    give({"pending": len(rows), "rows": rows[: options.count]})
     for row in rows[: options.count]:
         _print_row(row)
     left = max(0, len(rows) - options.count)
@@ -204,6 +232,7 @@ def _print_row(row: ReviewRow) -> None:
 
 def _keep(options: argparse.Namespace) -> int:
     kept = keep(find_made(options.name), options.dataset, LOCAL_OWNER, options.accept_rest)
+    give({"file": kept.path, "rows": kept.rows})
     words = n_("{count:,} row in {file}", "{count:,} rows in {file}", kept.rows, file=str(kept.path))
     print(printable(words))
     return 0

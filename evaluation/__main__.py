@@ -20,18 +20,19 @@ import argparse
 import sys
 from collections.abc import Iterable
 from dataclasses import fields, replace
+from typing import Any
 
 from adapters.library import find_adapter
-from common.command_line import add_job, printable, run_job
+from common.command_line import add_job, give, printable, run_job
 from common.language import _, joined, n_
 from data.settings import DataSettings
 from data.test_sets import delete_test_set, keep_test_set, list_test_sets
 from evaluation import harness
 from evaluation.config import ADAPTER, BASE, FEW_SHOT, EvaluationConfig
-from evaluation.follow import count_of, follow, say_end
+from evaluation.follow import count_of, follow, say_end, told_of
 from evaluation.model_judge import PROMPT_FILE, find_judge, judge_evaluation, judge_prompt
 from evaluation.results import Line
-from evaluation.run import Evaluation, candidate_title, find_evaluation, list_evaluations, read_progress
+from evaluation.run import Evaluation, Progress, candidate_title, find_evaluation, list_evaluations, read_progress
 from evaluation.scores import SCORES
 from evaluation.start import (
     DEFAULT_TEST_SETS,
@@ -124,8 +125,20 @@ def _follow(evaluation: Evaluation) -> int:
     """Print what an evaluation does until it ends, and its scores; return 0 unless it failed. Ctrl-C stops it."""
     print(_("Evaluation {name} in {folder}", name=evaluation.id, folder=str(evaluation.folder)), flush=True)
     progress = follow(evaluation)
-    _print_table(read_table(evaluation), evaluation)
+    lines = list(read_table(evaluation))
+    give({**_told(evaluation, progress), "scores": lines})
+    _print_table(lines, evaluation)
     return say_end(evaluation, progress)
+
+
+def _told(evaluation: Evaluation, progress: Progress) -> dict[str, Any]:
+    """Return what programs are told of an evaluation."""
+    return {
+        "id": evaluation.id,
+        "title": evaluation.config().title,
+        "folder": evaluation.folder,
+        **told_of(progress),
+    }
 
 
 def _print_table(lines: Iterable[Line], evaluation: Evaluation) -> None:
@@ -152,14 +165,17 @@ def _print_table(lines: Iterable[Line], evaluation: Evaluation) -> None:
 
 def _list(options: argparse.Namespace) -> int:
     """Print a line for each evaluation."""
+    found = []
     for evaluation in list_evaluations():
         progress = read_progress(evaluation)
+        found.append(_told(evaluation, progress))
         title = evaluation.config().title
         print(
             printable(
                 f"{evaluation.id:40} {progress.status:12} {count_of(progress):14} {title}  {progress.message}".rstrip()
             )
         )
+    give(found)
     return 0
 
 
@@ -175,7 +191,10 @@ def _show(options: argparse.Namespace) -> int:
             "{asked:,} of {count:,} row asked", "{asked:,} of {count:,} rows asked", one["rows"], asked=one["asked"]
         )
         print(printable(f"{one['title']}: {words}"))
-    _print_table(read_table(evaluation), evaluation)
+    lines = list(read_table(evaluation))
+    versions = (evaluation.versions() or {"test_sets": {}})["test_sets"]
+    give({**_told(evaluation, progress), "settings": vars(config), "test_sets": versions, "scores": lines})
+    _print_table(lines, evaluation)
     print(printable(f"{progress.status} {joined([progress.activity, progress.message, progress.hint])}"))
     return 0
 
@@ -183,11 +202,12 @@ def _show(options: argparse.Namespace) -> int:
 def _show_rows(evaluation: Evaluation, score: str, count: int) -> int:
     """Print for each test set and candidate the questions at which it differs most from the first candidate."""
     first, *others = evaluation.config().candidates
-    reference = candidate_title(first, evaluation.owner)
+    reference, found = candidate_title(first, evaluation.owner), []
     for test_set, known in evaluation.known()["test_sets"].items():
         for candidate in others:
             name = candidate_title(candidate, evaluation.owner)
             for row in rows_that_differ(evaluation, test_set, candidate, score, count):
+                found.append({"test_set": test_set, "candidate": candidate, **vars(row)})
                 print(printable(f"\n{known['title']} {row.item}: {row.prompt[:SHOWN_CHARACTERS]}"))
                 print(printable(_("Right: {answer}", answer=row.expected[:SHOWN_CHARACTERS])))
                 shown = (
@@ -196,6 +216,7 @@ def _show_rows(evaluation: Evaluation, score: str, count: int) -> int:
                 )
                 for who, value, answer in shown:
                     print(printable(f"{who} ({SCORES[score].text(value)}): {answer[:SHOWN_CHARACTERS]}"))
+    give(found)
     return 0
 
 
@@ -219,7 +240,9 @@ def _delete(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     first = find_evaluation(options.name)
-    _print_table(compare(first, find_evaluation(options.other)), first)
+    lines = list(compare(first, find_evaluation(options.other)))
+    give(lines)
+    _print_table(lines, first)
     return 0
 
 
@@ -227,7 +250,9 @@ def _judge(options: argparse.Namespace) -> int:
     """Let a model judge what it has not judged yet, and print win rates; without a model list the server's."""
     evaluation = find_evaluation(options.name)
     if not options.model:
-        print(printable("\n".join(find_judge().models())))
+        models = find_judge().models()
+        give({"models": models})
+        print(printable("\n".join(models)))
         return 0
     print(_("It is asked what is in {file}, version {version}.", file=str(PROMPT_FILE), version=judge_prompt()[1]))
     for sentence in judge_evaluation(evaluation, options.model, options.count):
@@ -237,6 +262,7 @@ def _judge(options: argparse.Namespace) -> int:
 
 def _list_test_sets(options: argparse.Namespace) -> int:
     """Print a line for each test set, the bundled ones first."""
+    give(list_test_sets())
     for one in list_test_sets():
         rows = n_("{count:,} row", "{count:,} rows", one.rows)
         labels = _("labels: {names}", names=", ".join(one.labels)) if one.labels else ""
@@ -249,6 +275,7 @@ def _add_test_set(options: argparse.Namespace) -> int:
         data=options.data, data_split=options.split, columns=options.columns, max_rows=options.max_rows
     )
     kept = keep_test_set(settings, options.title or options.data, progress=lambda words: print(words, file=sys.stderr))
+    give(kept)
     print(printable(joined([_("Kept as {name}", name=kept.id), *kept.notes], "\n")))
     return 0
 

@@ -1,6 +1,7 @@
 """Follows a background process in a terminal until it ends."""
 
 import time
+from typing import Any
 
 from common.command_line import printable
 from common.language import _, joined
@@ -34,6 +35,17 @@ def _watch(work: Background) -> Progress:
             print(printable(joined([progress.activity, count_of(progress), left], "  ")), flush=True)
             activity, shown_at = progress.activity, time.monotonic()
         time.sleep(POLL_SECONDS)
+
+
+def told_of(progress: Progress) -> dict[str, Any]:
+    """Return what programs are told of a progress."""
+    return {
+        "status": progress.status,
+        "message": progress.message,
+        "hint": progress.hint,
+        "done": progress.done,
+        "total": progress.total,
+    }
 
 
 def count_of(progress: Progress) -> str:

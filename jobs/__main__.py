@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from common.command_line import add_job, run_job
+from common.command_line import add_job, give, run_job
 from common.errors import UserError
 from common.language import _, joined, n_
 from common.paths import adapters_folder
@@ -27,7 +27,7 @@ from jobs.skypilot import SkyOptions
 from jobs.slurm import SlurmOptions
 from jobs.stop import ask_to_stop, job_repo
 from models.hub.client import Account, Token, account_of, token_of
-from runs.commands import given_config
+from runs.commands import given_config, told
 from runs.run import Run, find_run
 from trainer.__main__ import add_settings
 
@@ -87,7 +87,7 @@ def _slurm(options: argparse.Namespace) -> int:
     machines = Machines(options.nodes, options.gpus_per_node)
     wanted = SlurmOptions(machines, options.time, options.partition, options.account, options.cpus_per_node)
     run, file = slurm.write_job(given_config(options), wanted)
-    _tell_submit(run, machines, f"sbatch {file}")
+    _tell_submit(run, machines, f"sbatch {file}", file)
     return 0
 
 
@@ -95,17 +95,19 @@ def _skypilot(options: argparse.Namespace) -> int:
     machines = Machines(options.nodes, options.gpus_per_node)
     wanted = SkyOptions(machines, options.gpu, options.bucket, spot=not options.on_demand)
     run, file = skypilot.write_job(given_config(options), wanted)
-    _tell_submit(run, machines, f"sky jobs launch {file}")
+    _tell_submit(run, machines, f"sky jobs launch {file}", file)
     return 0
 
 
-def _tell_submit(run: Run, machines: Machines, command: str) -> None:
+def _tell_submit(run: Run, machines: Machines, command: str, file: Path) -> None:
+    give({"name": run.id, "processes": machines.processes, "file": file, "submit": command})
     print(n_("Run {run} on {count} process.", "Run {run} on {count} processes.", machines.processes, run=run.id))
     print(_("Submit it:  {command}", command=command))
 
 
 def _hardware(options: argparse.Namespace) -> int:
     found = flavors(token_of(None))
+    give(found)
     print(*(flavor.line() for flavor in found), prices_from(found[0]), sep="\n")
     return 0
 
@@ -158,11 +160,13 @@ def _watch(run: Run, account: Account) -> int:
     try:
         state = follow(run, account)
     except KeyboardInterrupt:
+        give({"name": run.id, "job": job.url if job else ""})
         print()
         print(
             _("The job goes on. Follow it: python -m jobs follow {run}; end it: python -m jobs stop {run}", run=run.id)
         )
         return 0
+    give({**told(run, state), "job": job.url if job else ""})
     print(joined([state.message, state.hint]) or state.status)
     if state.adapter:
         print(_("Adapter: {folder}", folder=adapters_folder(run.owner) / state.adapter))

@@ -16,8 +16,9 @@ python -m evaluation.experiments made REAL MADE             real rows, made ones
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
-from common.command_line import add_job, printable, run_job
+from common.command_line import add_job, give, printable, run_job
 from common.errors import UserError
 from common.language import _, joined
 from common.words import duration
@@ -27,8 +28,9 @@ from evaluation.experiments.config import ExperimentConfig
 from evaluation.experiments.experiment import Experiment, find_experiment, list_experiments
 from evaluation.experiments.settling import add_note_jobs
 from evaluation.experiments.start import add_seeds, delete_experiment, resume, start
-from evaluation.follow import count_of, follow, say_end
-from evaluation.run import read_progress
+from evaluation.experiments.table import read_entries
+from evaluation.follow import count_of, follow, say_end, told_of
+from evaluation.run import Progress, read_progress
 from evaluation.start import request_stop
 
 
@@ -65,22 +67,30 @@ def _start(options: argparse.Namespace) -> int:
 def _follow(experiment: Experiment) -> int:
     """Print what an experiment does until it ends; return 0 unless it failed. Ctrl-C stops it."""
     print(_("Experiment {name} in {folder}", name=experiment.id, folder=str(experiment.folder)), flush=True)
-    return say_end(experiment, follow(experiment))
+    progress = follow(experiment)
+    give({**_told(experiment, progress), "scores": read_entries(experiment)})
+    return say_end(experiment, progress)
+
+
+def _told(experiment: Experiment, progress: Progress) -> dict[str, Any]:
+    """Return what programs are told of an experiment."""
+    try:
+        title = experiment.config().title
+    except UserError as error:
+        title = error.message
+    return {"id": experiment.id, "title": title, "folder": experiment.folder, **told_of(progress)}
 
 
 def _list(options: argparse.Namespace) -> int:
     """Print a line for each experiment."""
+    found = []
     for experiment in list_experiments():
         progress = read_progress(experiment)
-        try:
-            title = experiment.config().title
-        except UserError as error:
-            title = error.message
-        print(
-            printable(
-                f"{experiment.id:40} {progress.status:12} {count_of(progress):10} {title}  {progress.message}".rstrip()
-            )
-        )
+        told = _told(experiment, progress)
+        found.append(told)
+        line = f"{experiment.id:40} {progress.status:12} {count_of(progress):10} {told['title']}  {progress.message}"
+        print(printable(line.rstrip()))
+    give(found)
     return 0
 
 
@@ -88,10 +98,14 @@ def _show(options: argparse.Namespace) -> int:
     """Print the settings of an experiment and a line for each cell."""
     experiment = find_experiment(options.name)
     print(printable(experiment.config().to_yaml()))
-    for cell in read_cells(experiment):
+    cells = read_cells(experiment)
+    for cell in cells:
         seconds = duration(cell.seconds) if cell.seconds is not None else ""
         print(printable(f"{cell.id:40} {cell.status:12} {seconds:12} {cell.message}".rstrip()))
     progress = read_progress(experiment)
+    names = ("id", "seed", "status", "message", "seconds", "metrics")
+    told = [{name: getattr(cell, name) for name in names} for cell in cells]
+    give({**_told(experiment, progress), "cells": told, "scores": read_entries(experiment)})
     print(printable(f"{progress.status} {joined([progress.activity, progress.message, progress.hint])}"))
     return 0
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from common.command_line import add_job, printable
+from common.command_line import add_job, give, printable
 from common.errors import UserError
 from common.files import is_file
 from common.language import _
@@ -43,6 +43,7 @@ def _plan(options: argparse.Namespace) -> int:
             words = _("There is no machine '{name}'.", name=options.job[:40])
             raise UserError(words, _("Choose one of these: {names}.", names=", ".join(machine)))
         found = plan(ExperimentConfig.from_yaml(Path(options.name)), machine=machine.get(options.job))
+    give({"message": found.words, "notes": found.notes, "problems": found.problems})
     print(*map(printable, [found.words, *found.notes]), sep="\n")
     new = [problem for problem in found.problems if problem != found.words]
     print(*map(printable, new), sep="\n", end="\n" if new else "")
@@ -51,6 +52,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _bundle(options: argparse.Namespace) -> int:
     file = write_bundle(find_experiment(options.name), options.folder, include_data=not options.without_data)
+    give({"file": file})
     print(_("Written: {file}", file=str(file)))
     return 0
 
@@ -58,6 +60,7 @@ def _bundle(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     """Print every score beside the one in the bundle; return 0 when all lie inside their intervals."""
     checks = check_against(Path(options.name), find_experiment(options.experiment))
+    give([{**vars(one), "is_inside": one.is_inside} for one in checks])
     for one in checks:
         print(printable(_line(one)))
     inside, equal = (sum(values) for values in zip(*((one.is_inside, one.is_equal) for one in checks), strict=True))

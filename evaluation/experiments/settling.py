@@ -3,7 +3,7 @@
 import argparse
 import textwrap
 
-from common.command_line import add_job, printable
+from common.command_line import add_job, give, printable
 from common.errors import UserError
 from common.language import _, joined
 from evaluation.experiments.config import OWN_SETTINGS, ExperimentConfig, Scalar
@@ -30,6 +30,8 @@ def add_note_jobs(jobs) -> None:
 
 
 def _notes(options: argparse.Namespace) -> int:
+    names = ("id", "claim", "known", "measured", "sources", "needs", "command")
+    give([{name: getattr(note, name) for name in names} for note in NOTES])
     for note in NOTES:
         needs = {"": "", "gpu": _("It needs a GPU."), "gpus": _("It needs several GPUs.")}[note.needs]
         print(joined([f"{note.id:16}", note.claim, needs]))
@@ -60,11 +62,14 @@ def _given(options: argparse.Namespace) -> dict[str, Scalar]:
 
 def _start(config: ExperimentConfig) -> int:
     experiment = start(config)
+    give({"id": experiment.id, "folder": experiment.folder})
     print(_("Experiment {name} in {folder}", name=experiment.id, folder=str(experiment.folder)))
     return 0
 
 
 def _verdicts(options: argparse.Namespace) -> int:
-    for note, settled in verdicts(find_experiment(options.name)):
+    found = verdicts(find_experiment(options.name))
+    give([{"id": note.id, "claim": note.claim, **vars(settled)} for note, settled in found])
+    for note, settled in found:
         print(printable(f"{note.claim} {FINDINGS[settled.finding]}. {settled.words}"))
     return 0
