@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.child import Tell, answer_parent
-from common.language import _
+from common.language import _, n_
 from runs.run import Run, read_state
 from runs.trackers.points import Point, read_points
 from runs.trackers.writers import Write, tensorboard, trackio, wandb
@@ -37,7 +37,7 @@ def track(request: dict[str, Any], tell: Tell) -> int:
             if size != before:
                 before = size
                 _write_new(read_points(run), sent, writes)
-                tell(_("{count:,} steps written", count=len(sent)), None)
+                tell(n_("{count:,} step written", "{count:,} steps written", len(sent)), None)
             if is_over:
                 break
             time.sleep(POLL_SECONDS)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from models.hub.errors import in_words
 from runs.run import Run
 from runs.trackers.points import Point, settings_of, settings_text
 
@@ -19,18 +20,17 @@ Write = Callable[[list[Point]], None]
 
 @contextmanager
 def tensorboard(run: Run, folder: Path) -> Generator[Write]:
-    """Write event files into `folder`; what is written can be seen at once."""
+    """Write event files into `folder`; what is written can be seen a second later."""
     from tensorboardX import SummaryWriter
 
     shutil.rmtree(folder, ignore_errors=True)
-    with SummaryWriter(str(folder)) as writer:
+    with SummaryWriter(str(folder), flush_secs=1) as writer:
         writer.add_text("settings", settings_text(run))
 
         def write(points: list[Point]) -> None:
             for point in points:
                 for tag, value in point.values.items():
                     writer.add_scalar(tag, value, point.step, point.time)
-            writer.file_writer.flush()
 
         yield write
     for file in folder.glob("events.out.tfevents.*"):  # the name of the machine stands at the end
@@ -82,4 +82,5 @@ def trackio(run: Run, space: str) -> Generator[Write]:
     if space:
         import trackio as library
 
-        library.sync(PROJECT, space, private=True, force=True)
+        with in_words(space):
+            library.sync(PROJECT, space, private=True, force=True)

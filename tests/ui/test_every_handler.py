@@ -18,6 +18,7 @@ from tests.ui.evaluations import put_evaluation
 from tests.ui.experiments import put_experiment
 from tests.ui.made_sets import put_made
 from ui.page import build
+from ui.train import run_trackers
 from ui.train.form_values import EXAMPLE_DATA, HUB
 
 GUEST = "a" * 32
@@ -32,6 +33,8 @@ def page(hub, made, monkeypatch):  # noqa: F811
     monkeypatch.setattr(queue, "advance_if_possible", lambda: None)  # what bob starts trains nothing
     for place in (evaluation.start, evaluation.experiments.start, making.start):
         monkeypatch.setattr(place, "start_process", lambda folder, *given: None)
+    for work in ("track", "send_to_space", "write_script"):  # each a process of seconds
+        monkeypatch.setattr(run_trackers, work, lambda *given: 1 / 0)
     adapter = put("mine", made, "user-alice")
     write_json(adapter / "studio.json", {"notes": SECRET, "former_names": ["older"]})
     write_history(adapter)
