@@ -50,6 +50,8 @@ def wandb(run: Run, folder: Path) -> Generator[Write]:
             kept[point.step] = Point(point.step, point.time, values)
 
     yield keep
+    if not run.folder.exists():  # it was deleted meanwhile
+        return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     tracked = library.init(project=PROJECT, name=run.id, id=run.id, dir=folder, config=settings_of(run))
