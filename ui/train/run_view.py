@@ -133,11 +133,11 @@ def build_run_view() -> RunView:
 def build_trackers() -> TrackerView:
     """Lay out the buttons."""
     with gr.Row():
-        script_button = gr.Button(_("TRL script (.zip)"), size="sm")
-        tensorboard_button = gr.Button(_("TensorBoard (.zip)"), size="sm")
-        wandb_button = gr.Button(_("W&B offline run (.zip)"), size="sm")
-        trackio_button = gr.Button(_("Open in trackio"), size="sm", visible=not on_space())
-    with gr.Row(equal_height=True):
+        script_button = gr.Button(_("TRL script (.zip)"), size="sm", min_width=110)
+        tensorboard_button = gr.Button(_("TensorBoard (.zip)"), size="sm", min_width=110)
+        wandb_button = gr.Button(_("W&B offline run (.zip)"), size="sm", min_width=110)
+        trackio_button = gr.Button(_("Open in trackio"), size="sm", min_width=110, visible=not on_space())
+    with gr.Row():
         space_box = gr.Textbox(
             label=_("trackio Space"),
             info=_("A name, or owner/name. A new one is private."),
