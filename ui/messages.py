@@ -10,13 +10,9 @@ import gradio as gr
 from common.errors import as_user_error
 from common.language import _
 from models.hub.fetch import Progress
+from ui.hints import hint_html as hint_html  # most of the page takes it from here
 
 log = logging.getLogger(__name__)
-
-
-def hint_html(text: object, kind: str = "hint") -> str:
-    """Return a line of text as HTML, escaped; `kind` is 'hint', 'problem' or 'good'."""
-    return f"<p class='{kind}'>{html.escape(str(text))}</p>"
 
 
 def link_html(url: str, name: str) -> str:

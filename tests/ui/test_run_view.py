@@ -16,8 +16,9 @@ from ui.train import run_view
 from ui.train.jobs_view import STOPPING, job_line
 from ui.train.learned import learned_html, sample_answers
 from ui.train.run_plots import loss_plot, smoothed
-from ui.train.run_status import describe, details, memory_words, numbers, progress
+from ui.train.run_status import describe, details
 from ui.train.run_view import STOP, stop_button
+from ui.train.run_words import memory_words, numbers, progress
 
 
 def test_nothing_that_came_from_outside_is_html(tmp_path):

@@ -9,7 +9,7 @@ from evaluation.scores import SCORES, Score
 from evaluation.statistics import verdict_sentence
 from evaluation.table import DifferingRow
 from ui.answers import pair_html
-from ui.messages import hint_html
+from ui.hints import hint_html
 from ui.scores import VERDICTS, column_heads, figure, score_head, score_terms_html, signed, table_html
 
 MAX_SHOWN_CHARACTERS = 2_000  # of one question or answer

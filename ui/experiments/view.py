@@ -14,7 +14,7 @@ from evaluation.experiments.table import Entry, Table, difference_between
 from evaluation.experiments.verdicts import FINDINGS, Finding, Settled
 from evaluation.results import Difference, Verdict
 from evaluation.scores import SCORES
-from ui.messages import hint_html
+from ui.hints import hint_html
 from ui.scores import VERDICTS, column_heads, figure, score_head, score_terms_html, signed, table_html
 
 CELL_WORDS: dict[Status, Sentence] = {

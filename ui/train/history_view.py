@@ -21,7 +21,7 @@ from runs.state import UNREADABLE
 from ui.long_lists import MAX_LISTED_ENTRIES, SEARCH_TO_FIND, Choice, first_with, how_many
 from ui.messages import hint_html
 from ui.train.run_plots import comparison_plot, learned_against_forgotten
-from ui.train.run_status import STATUS_WORDS
+from ui.train.run_words import STATUS_WORDS
 
 MAX_COMPARED = 6
 FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {  # a figure of Metrics: its label, its value in words

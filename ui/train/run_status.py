@@ -5,34 +5,21 @@ import time
 
 from adapters.result_picture import loss_words
 from adapters.values import number
-from common.language import Sentence, _, joined
-from common.words import duration
+from common.language import _, joined
 from jobs.hf import read_job
 from models.base import EMBEDDED
 from models.embedded import HUB_ID
-from runs.forecast.estimate import predicted_memory
 from runs.labels import labels_of, title_of
 from runs.resolve import PRECISION_WORDS
 from runs.run import Run, RunState, model_words
 from runs.state import UNREADABLE
-from ui.messages import hint_html
+from ui.hints import hint_html
 from ui.train.backups import backup_html
 from ui.train.empty import empty_view
 from ui.train.jobs_view import job_line
+from ui.train.run_words import STATUS_WORDS, numbers, progress
 
 FRESH_SECONDS = 3600
-STATUS_WORDS = {
-    "queued": _("Waiting"),
-    "preparing": _("Preparing"),
-    "training": _("Training"),
-    "evaluating": _("Evaluating on held-out examples"),
-    "saving": _("Saving"),
-    "done": _("Done"),
-    "stopped": _("Stopped"),
-    "failed": _("Failed"),
-    "interrupted": _("Interrupted"),
-    UNREADABLE: _("Cannot be read"),
-}
 
 
 def describe(run: Run | None, state: RunState, place: tuple[int, int] | None) -> str:
@@ -98,47 +85,3 @@ def announced(run: Run, state: RunState) -> str:
     word = doing(run, state) if is_stopping(run, state) else STATUS_WORDS.get(state.status, state.status)
     result = loss_words(number(state.metrics.get("loss_before")), number(state.metrics.get("loss_after")))
     return joined([f"{title_of(run)}:", f"{word}.", f"{result}." if result and not state.is_running else ""])
-
-
-def progress(state: RunState) -> list[Sentence]:
-    """Return how far a run is: stage, step, time left."""
-    found = []
-    if state.stages > 1:
-        stage = {"number": state.stage, "count": state.stages, "name": state.stage_name}
-        found.append(_("stage {number} of {count}: {name}", **stage))
-    if state.total_steps:
-        found.append(_("step {step:,} of {total:,}", step=state.step, total=state.total_steps))
-    if state.is_running and state.eta_seconds is not None:
-        found.append(_("about {time} left", time=duration(state.eta_seconds)))
-    return found
-
-
-def numbers(run: Run, state: RunState) -> list[str]:
-    """Return the numbers of a run in words: losses, speed, memory."""
-    found: list[str] = []
-    if state.losses:
-        found.append(_("loss {loss:.3f}", loss=state.losses[-1][1]))
-    if state.eval_losses:
-        first, last = state.eval_losses[0], state.eval_losses[-1]
-        parts = [_("held-out loss {loss:.3f}", loss=last[1])]
-        parts += [_("(was {loss:.3f})", loss=first[1])] if first[0] == 0 and last[0] > 0 else []
-        if (lowest := state.lowest) and lowest[1] < last[1]:
-            parts.append(_("(lowest {loss:.3f} at step {step:,})", loss=lowest[1], step=lowest[0]))
-        found.append(joined(parts))
-    if state.tokens_per_second:
-        found.append(_("{speed:,.0f} tokens per second", speed=state.tokens_per_second))
-    memory = memory_words(run, state)
-    if not memory and state.peak_memory_bytes:
-        memory = _("{memory:.1f} GiB of memory", memory=state.peak_memory_bytes / 2**30)
-    return [*found, memory] if memory else found
-
-
-def memory_words(run: Run, state: RunState) -> str:
-    """Return predicted and measured peak memory; "" while one of them is missing."""
-    found = (predicted_memory(run.folder), state.metrics.get("peak_memory_bytes"))
-    known = [value for value in found if isinstance(value, int | float) and 0 < value < 1e15]
-    if len(known) < len(found):
-        return ""
-    predicted, measured = known
-    values = {"predicted": predicted / 2**30, "measured": measured / 2**30, "error": predicted / measured - 1}
-    return _("peak memory {measured:.2f} GiB, predicted {predicted:.2f} ({error:+.0%})", **values)
