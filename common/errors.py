@@ -52,6 +52,10 @@ class UserError(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows in the place of a traceback."""
+        return [str(self)]
+
 
 def as_user_error(error: BaseException, with_paths: bool = True) -> UserError | None:
     """Return what a person can fix about an error of the system (disk, permissions, memory), or None for anything else.

@@ -3,15 +3,15 @@
     import studio
 
     training = studio.train(data="rows.jsonl", name="my-adapter")  # settings of the page, or one TrainConfig
-    for state in training:                                         # what is new, until the run ends
+    adapter = training.watch()                                     # shows how it learns; `wait()` shows nothing
+    for state in training:                                         # or: what is new, until the run ends
         print(state.step, state.total_steps, state.losses[-1:])
-    adapter = training.wait()
 
     with studio.chat(adapter) as chat:                             # an adapter or its name; without one the base answers
         print(chat.say("Why is the sky blue?"))
         print(chat.say("And at night?"))                           # the conversation goes on
 
-    for line in studio.evaluate(adapter).wait():                   # beside its base: held-out rows, questions, general text
+    for line in studio.evaluate(adapter).watch():                  # beside its base: held-out rows, questions, general text
         print(line.test_set, line.score, line.candidate, line.estimate, line.difference)
 
     print(studio.push(adapter, progress=print).url)                # private, unless private=False
@@ -23,46 +23,44 @@
     rows = studio.make(["guide.pdf"], model="NAME", rows=200)      # by the server in CHAT_SERVER_URL; each row with its origin
     print(rows.wait()[0].findings, rows.keep("guide"))             # the file that `train` takes as its data
 
-They all run in processes of their own and go on when the notebook is closed: `studio.Training(run)` follows again.
-What a person can fix is raised as a `UserError`, which says what to do.
+    studio.home()                                                  # on Colab and Kaggle: keeps all where it outlives the session
+    training = studio.resume() or studio.train(data="rows.jsonl")  # goes on from the last checkpoint after one that ended
+    studio.page()                                                  # the app's page, shown in the notebook
+
+They all run in processes of their own and go on when the notebook is closed: `studio.resume()` follows again. What is returned
+draws itself in a notebook, and prints as text. What a person can fix is raised as a `UserError`, which says what to do.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from adapters.library import Adapter, find_adapter
 from adapters.package import PushOptions
 from adapters.push import plan_push
 from chat.__main__ import open_model
-from chat.engine import Engine, Model, Reply, Sampling
+from chat.engine import Sampling
+from common.command_line import printable
 from common.errors import UserError
 from common.language import _, joined
 from evaluation.config import EvaluationConfig
 from evaluation.experiments.config import ExperimentConfig
-from evaluation.experiments.experiment import Experiment
-from evaluation.experiments.notes import Note
 from evaluation.experiments.start import start as start_experiment
-from evaluation.experiments.table import Entry, read_entries
-from evaluation.experiments.verdicts import Settled, verdicts
-from evaluation.results import Line
-from evaluation.run import Background, Evaluation, Progress, read_progress
-from evaluation.start import default_config, keep_file, request_stop, start
-from evaluation.table import read_table
+from evaluation.start import default_config, keep_file, start
 from making.config import MakingConfig
-from making.made import MadeSet
 from making.plan import plan
-from making.review import ReviewRow, keep, read_review
 from making.start import start as start_making
+from models.hardware import find_gpus
 from models.hub.client import account_of, token_of
 from models.hub.push import Pushed
-from models.messages import Message
 from runs.config import TrainConfig
-from runs.queue import advance_if_possible, launch, stop
-from runs.run import Run, RunState, model_words, read_state
-
-POLL_SECONDS = 0.5
+from runs.labels import labels_of
+from runs.machines.parallel import on_all_cards
+from runs.queue import enqueue, launch
+from runs.run import find_run, list_runs, read_state
+from studio import drawing
+from studio.followed import Evaluating, Experimenting, Making, Training
+from studio.places import home, is_hosted, page
+from studio.talking import Chat
 
 __all__ = [
     "Chat",
@@ -76,174 +74,53 @@ __all__ = [
     "chat",
     "evaluate",
     "experiment",
+    "home",
     "make",
+    "page",
     "push",
+    "resume",
     "train",
 ]
-
-Moment = TypeVar("Moment", RunState, Progress)
-
-
-def _until_it_ends(read: Callable[[], Moment]) -> Iterator[Moment]:
-    """Yield what `read` returns each time that it has changed, until nothing runs any more."""
-    before = None
-    while True:
-        now = read()
-        if now != before:
-            yield now
-        if not now.is_running:
-            return
-        before = now
-        time.sleep(POLL_SECONDS)
-
-
-class Training:
-    """A run in the app's home. Iterating yields its state each time that it has changed, until the run ends."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-
-    @property
-    def state(self) -> RunState:
-        """Return the state of the run as its files have it now."""
-        return read_state(self.run)
-
-    def __iter__(self) -> Iterator[RunState]:
-        def read() -> RunState:
-            advance_if_possible()  # it may wait in the queue behind another run
-            return self.state
-
-        return _until_it_ends(read)
-
-    def stop(self) -> None:
-        """Ask the run to save what it learned and end."""
-        stop(self.run)
-
-    def wait(self) -> Adapter:
-        """Wait for the end and return the adapter. Raises UserError when the run made none."""
-        *_earlier, state = self
-        if not state.adapter:
-            ended = _("The run '{name}' ended without an adapter ({status}).", name=self.run.id, status=state.status)
-            hint = state.hint or model_words(self.run, state) or _("See {file}.", file=str(self.run.log_file))
-            raise UserError(joined([ended, state.message]), hint)
-        return find_adapter(state.adapter, self.run.owner)
-
-
-class _Following:
-    """Work in a process of its own. Iterating yields its progress each time that it has changed, until it ends."""
-
-    def __init__(self, work: Background) -> None:
-        self._work = work
-
-    @property
-    def progress(self) -> Progress:
-        """Return what it does, as its files have it now."""
-        return read_progress(self._work)
-
-    def __iter__(self) -> Iterator[Progress]:
-        return _until_it_ends(lambda: self.progress)
-
-    def stop(self) -> None:
-        """Ask it to end and keep what is there."""
-        request_stop(self._work)
-
-    def _wait(self) -> None:
-        """Wait for the end. Raises UserError when it failed."""
-        *_earlier, progress = self
-        if progress.status not in ("done", "stopped"):
-            raise UserError(progress.message, progress.hint)
-
-
-class Evaluating(_Following):
-    """An evaluation in the app's home. Iterating yields its progress each time that it has changed, until it ends."""
-
-    def __init__(self, evaluation: Evaluation) -> None:
-        super().__init__(evaluation)
-        self.evaluation = evaluation
-
-    def wait(self) -> list[Line]:
-        """Wait for the end and return the scores, each beside the first candidate's. Raises UserError when it failed."""
-        self._wait()
-        return read_table(self.evaluation)
-
-
-class Experimenting(_Following):
-    """An experiment in the app's home. Iterating yields its progress each time that it has changed, until it ends."""
-
-    def __init__(self, experiment: Experiment) -> None:
-        super().__init__(experiment)
-        self.experiment = experiment
-
-    def wait(self) -> list[Entry]:
-        """Wait for the end and return the scores of all arms. Raises UserError when it, or one of its cells, failed."""
-        self._wait()
-        return read_entries(self.experiment)
-
-    def verdicts(self) -> list[tuple[Note, Settled]]:
-        """Return what it says of the claims in docs/claims.md that its arms show."""
-        return verdicts(self.experiment)
-
-
-class Making(_Following):
-    """A made set in the app's home. Iterating yields its progress each time that it has changed, until it ends."""
-
-    def __init__(self, made: MadeSet) -> None:
-        super().__init__(made)
-        self.made = made
-
-    def wait(self) -> list[ReviewRow]:
-        """Wait for the end and return the rows with what was found in them. Raises UserError when it failed."""
-        self._wait()
-        return read_review(self.made)
-
-    def keep(self, name: str, accept_rest: bool = True) -> str:
-        """Make the data set `name` of the accepted rows and, unless told otherwise, of the rest without findings.
-
-        Return its file, which `train` takes as `data`. Raises UserError when no row is left.
-        """
-        return str(keep(self.made, name, self.made.owner, accept_rest).path)
-
-
-class Chat:
-    """One conversation with a model. `messages` may be read, changed and cleared between two turns."""
-
-    def __init__(self, model: Model, system: str = "", sampling: Sampling | None = None) -> None:
-        self.sampling = sampling or Sampling()
-        self.messages: list[Message] = [{"role": "system", "content": system}] if system else []
-        self._model, self._engine = model, Engine()
-
-    def stream(self, message: str) -> Iterator[Reply]:
-        """Yield the reply to `message` as it grows. The turn is part of the conversation once it was read to its end."""
-        asked: list[Message] = [*self.messages, {"role": "user", "content": message}]
-        reply = Reply()
-        for reply in self._engine.reply(self._model, asked, self.sampling, conversation="studio"):
-            yield reply
-        self.messages = [*asked, {"role": "assistant", "content": reply.text}]
-
-    def say(self, message: str) -> str:
-        """Return the whole answer to `message`."""
-        *_, reply = self.stream(message)
-        return reply.text
-
-    def close(self) -> None:
-        """Free the model's memory."""
-        self._engine.close()
-
-    def __enter__(self) -> "Chat":
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self.close()
 
 
 def train(config: TrainConfig | None = None, **settings: object) -> Training:
     """Queue a training, by a config or by settings under their names in `runs/config.py`; it starts when none runs.
 
-    Raises UserError for settings that cannot be used.
+    On Colab and Kaggle, whose machine is the notebook's alone, settings that name no number of processes get all cards, with as
+    many rows a step. Raises UserError for settings that cannot be used.
     """
     if config is not None and settings:
         raise TypeError("train() takes a config or settings, not both")
-    return Training(launch(config or TrainConfig.from_dict(settings)))
+    if config is None:
+        config = TrainConfig.from_dict(settings)
+        if is_hosted() and "num_processes" not in settings:
+            config = on_all_cards(config, find_gpus())
+    return Training(launch(config))
+
+
+def resume(name: str = "") -> Training | None:
+    """Go on with a run from its last checkpoint: the one of this name, else the newest if it was cut off; and say so.
+
+    One that still waits or trains is only followed. Without a name None means that nothing was cut off, so that
+    `studio.resume() or studio.train(...)` is right before the first start and after a session that ended. Raises UserError for a
+    run that is not there or cannot be resumed.
+    """
+    if name:
+        run = find_run(name)
+    else:
+        started = (run for run in list_runs() if not labels_of(run).experiment and not run.job_file.exists())
+        run = next(started, None)
+    if run is None:
+        return None
+    state = read_state(run, with_curves=False)
+    if state.is_running:
+        print(printable(_("Following '{name}', which still runs.", name=run.id)))
+        return Training(run)
+    if not name and state.status != "interrupted":
+        return None
+    print(printable(joined([_("Continuing '{name}'.", name=run.id), run.kept_words()])))
+    enqueue(run)
+    return Training(run)
 
 
 def chat(
@@ -300,12 +177,14 @@ def push(
     adapter: Adapter | str,
     repo: str = "",
     private: bool = True,
-    progress: Callable[[str, float | None], None] = lambda what, fraction: None,
+    progress: Callable[[str, float | None], None] | None = None,
 ) -> Pushed:
     """Push an adapter to the Hub by the token of `hf auth login` or HF_TOKEN; return where it is.
 
     `repo` is a name or owner/name, by default the adapter's name. `progress` is called with what is done and the fraction
-    of all that. A repository that is there is changed; one that others may see gets nothing unless `private` is False.
+    of all that; without it a notebook draws a bar. A repository that is there is changed; one that others may see gets nothing
+    unless `private` is False.
     """
     found = adapter if isinstance(adapter, Adapter) else find_adapter(adapter)
-    return plan_push(found, account_of(token_of(None)), PushOptions(repo, private)).push(progress)
+    shown = progress or (drawing.Bar() if drawing.in_notebook() else lambda what, fraction: None)
+    return plan_push(found, account_of(token_of(None)), PushOptions(repo, private)).push(shown)

@@ -142,6 +142,17 @@ def with_processes(config: "TrainConfig", processes: int) -> "TrainConfig":
     )
 
 
+def on_all_cards(config: "TrainConfig", gpus: tuple[Gpu, ...]) -> "TrainConfig":
+    """Put `config` on as many of these cards as can share its rows equally, with as many rows a step: the losses stay the same.
+
+    What names its own processes, machines or accelerate config stays as it is.
+    """
+    if config.num_processes > 1 or config.num_machines > 1 or config.accelerate_config or not gpus:
+        return config
+    rows = config.gradient_accumulation_steps * config.per_device_train_batch_size
+    return with_processes(config, max(count for count in range(1, len(gpus) + 1) if rows % count == 0))
+
+
 def rendezvous_of(config: "TrainConfig") -> str:
     """Return 'static' or 'c10d': restarts need c10d."""
     if config.rendezvous != "auto":

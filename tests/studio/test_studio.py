@@ -1,4 +1,4 @@
-"""studio.py: the main jobs for notebooks and scripts."""
+"""The studio package: the main jobs for notebooks and scripts."""
 
 import json
 from types import SimpleNamespace
@@ -14,6 +14,7 @@ from evaluation.experiments.experiment import Experiment
 from evaluation.experiments.table import Entry
 from evaluation.run import Evaluation, Progress
 from runs.run import Run, RunState
+from studio import followed, talking
 from tests.evaluation.test_run import make_adapter
 
 HI = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
@@ -22,9 +23,9 @@ HI = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello
 def test_a_script_follows_a_run_talks_and_pushes(monkeypatch, tmp_path):
     states = [RunState("training", step=step) for step in (1, 1, 2)] + [RunState("failed", "No data.", "Give some.")]
     monkeypatch.setattr(studio, "launch", lambda config: Run(tmp_path / config.name))
-    monkeypatch.setattr(studio, "advance_if_possible", lambda: None)
-    monkeypatch.setattr(studio, "read_state", lambda run: states.pop(0) if len(states) > 1 else states[0])
-    monkeypatch.setattr(studio, "POLL_SECONDS", 0)
+    monkeypatch.setattr(followed, "advance_if_possible", lambda: None)
+    monkeypatch.setattr(followed, "read_state", lambda run: states.pop(0) if len(states) > 1 else states[0])
+    monkeypatch.setattr(followed, "POLL_SECONDS", 0)
     training = studio.train(name="mine", max_steps=2)
     assert [state.step for state in training] == [1, 2, 0], "a state that is as it was is not told again"
     with pytest.raises(UserError, match=r"'mine' ended without an adapter \(failed\)\. No data\. Give some\."):
@@ -39,7 +40,7 @@ def test_a_script_follows_a_run_talks_and_pushes(monkeypatch, tmp_path):
             closed.append(True)
 
     closed, sent = [], []
-    monkeypatch.setattr(studio, "Engine", FakeEngine)
+    monkeypatch.setattr(talking, "Engine", FakeEngine)
     monkeypatch.setattr(studio, "open_model", lambda *asked: asked)
     with studio.chat("mine") as chat:
         assert [reply.text for reply in chat.stream("Hi")] == ["Hel", "Hello."] and chat.messages == HI
@@ -64,8 +65,8 @@ def test_a_script_evaluates_an_adapter_beside_its_base(monkeypatch, tmp_path):
         Progress("failed", message="No.", hint="Try again."),
     ]
     monkeypatch.setattr(studio, "start", lambda config, token: asked.append(config) or Evaluation(tmp_path))
-    monkeypatch.setattr(studio, "read_progress", lambda evaluation: states.pop(0) if len(states) > 1 else states[0])
-    monkeypatch.setattr(studio, "POLL_SECONDS", 0)
+    monkeypatch.setattr(followed, "read_progress", lambda evaluation: states.pop(0) if len(states) > 1 else states[0])
+    monkeypatch.setattr(followed, "POLL_SECONDS", 0)
     evaluating = studio.evaluate("mine", test_sets=["questions", str(tmp_path / "exam.jsonl")], max_items=10)
     assert asked == [EvaluationConfig("mine", ["base", "adapter:mine"], ["questions", "exam"], max_items=10)]
     assert [progress.status for progress in evaluating] == ["running", "running", "failed"]
@@ -78,10 +79,10 @@ def test_a_script_starts_an_experiment_and_reads_its_scores_and_verdicts(monkeyp
     states = [Progress("running"), Progress("done", done=2, total=2)]
     entry = Entry("lora", "held-out", "loss", 2.0, 1.9, 2.1, 2, 40, False, False, [1.9, 2.1])
     monkeypatch.setattr(studio, "start_experiment", lambda config: started.append(config) or Experiment(tmp_path))
-    monkeypatch.setattr(studio, "read_progress", lambda experiment: states.pop(0) if len(states) > 1 else states[0])
-    monkeypatch.setattr(studio, "read_entries", lambda experiment: [entry])
-    monkeypatch.setattr(studio, "verdicts", lambda experiment: [experiment.folder])
-    monkeypatch.setattr(studio, "POLL_SECONDS", 0)
+    monkeypatch.setattr(followed, "read_progress", lambda experiment: states.pop(0) if len(states) > 1 else states[0])
+    monkeypatch.setattr(followed, "read_entries", lambda experiment: [entry])
+    monkeypatch.setattr(followed, "verdicts", lambda experiment: [experiment.folder])
+    monkeypatch.setattr(followed, "POLL_SECONDS", 0)
     grid = studio.experiment(vary={"method": ["none", "lora"]}, seeds=[1, 2])
     assert started == [ExperimentConfig(vary={"method": ["none", "lora"]}, seeds=[1, 2])]
     assert grid.wait() == [entry] and grid.verdicts() == [tmp_path]

@@ -11,7 +11,7 @@ from ui.words import __main__ as words
 ROOT = Path(__file__).parents[2]
 ROOMS = (
     "app.py",
-    "studio.py",
+    "studio",
     "examples",
     "common",
     "models",
