@@ -1,6 +1,7 @@
 """Each deviation of the recipe, with a test that fails without it. Letters: the design's training-stack.md, section 0."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -78,6 +79,24 @@ def test_adapters_of_a_quantised_base_are_trained_in_fp32(make_trainer, precisio
     """C: TRL makes them bf16, and small updates vanish. D: fp16's scaler crashes on bf16 gradients."""
     trainable = [p for p in make_trainer(precision).model.parameters() if p.requires_grad]
     assert trainable and {parameter.dtype for parameter in trainable} == {torch.float32}
+
+
+@pytest.mark.parametrize("precision", ["8bit", "4bit"])
+def test_a_card_without_bf16_computes_in_fp16_by_a_scaler_and_its_adapters_stay_in_fp32(
+    make_trainer, run, monkeypatch, precision
+):
+    """A T4, as Colab and Kaggle lend it: the base in fp16, as it would be there, and what the trainer is told."""
+    with monkeypatch.context() as there:
+        there.setattr("models.precision.compute_dtype", lambda precision: torch.float16)
+        model = make_trainer(precision).model
+    found = {name: weight.dtype for name, weight in model.named_parameters() if weight.is_floating_point()}
+    adapters = {dtype for name, dtype in found.items() if "lora_" in name}
+    assert adapters == {torch.float32} and torch.float16 in found.values() and torch.bfloat16 not in found.values()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *device: (7, 5))
+    monkeypatch.setattr("trainer.recipe.SFTConfig", SimpleNamespace)  # the real one asks the card
+    arguments = training_arguments(TrainConfig(precision=precision), run, precision, has_eval=True)
+    assert arguments.fp16 and not arguments.bf16 and not arguments.use_cpu
 
 
 @pytest.mark.parametrize("bias", [None, 1.5])
