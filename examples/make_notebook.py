@@ -61,7 +61,7 @@ Colab에서는 내 드라이브(한 번만 물어봐요), Kaggle에서는 노트
 
 HOME = """import studio
 
-studio.home()"""
+studio.home();"""
 
 PARAMETER_WORDS = """## 3. What is trained
 

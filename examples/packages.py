@@ -78,9 +78,17 @@ def installed(name: str) -> str:
 
 
 def make_environment(folder: Path) -> Path:
-    """Make a virtual environment that sees what is installed, and return its Python. It uses the pip that it sees."""
+    """Make a virtual environment that sees what this Python sees, and return its Python. It uses the pip that it sees."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--system-site-packages", str(folder)], check=True)
+    # also what this Python has from a variable: the processes of a training get few of those
+    seen = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+    (site_packages(folder) / "notebook.pth").write_text("\n".join(seen), encoding="utf-8")
     return folder / "bin" / "python"
+
+
+def site_packages(folder: Path) -> Path:
+    """Return where the packages of an environment lie."""
+    return folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
 
 
 def install(python: Path) -> None:
@@ -98,8 +106,7 @@ def install(python: Path) -> None:
 
 def use(folder: Path) -> None:
     """Let this Python find the packages of an environment first, and start its processes with that environment's Python."""
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    found = str(folder / "lib" / version / "site-packages")
+    found = str(site_packages(folder))
     if found not in sys.path:
         sys.path.insert(0, found)
     sys.executable = str(folder / "bin" / "python")

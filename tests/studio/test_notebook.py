@@ -100,6 +100,8 @@ def somewhere(monkeypatch, tmp_path):
 
     def run(command, **how):
         ran.append([str(word) for word in command])
+        if "venv" in command:
+            packages.site_packages(Path(command[-1])).mkdir(parents=True)
         if "-r" in command:
             ran.append(Path(command[-1]).read_text().splitlines())
         return subprocess.CompletedProcess(command, 0, "", "")
@@ -124,6 +126,8 @@ def test_colabs_own_torch_and_packages_stay_as_they_are(somewhere, monkeypatch, 
     assert installed[:4] == [str(environment / "bin" / "python"), "-m", "pip", "install"], "never into Colab's own"
     assert "torch==2.9.0+cu126" in asked and [line for line in asked if line.startswith("gradio==")]
     assert sys.executable == str(environment / "bin" / "python") and sys.path[0].startswith(str(environment))
+    seen = (packages.site_packages(environment) / "notebook.pth").read_text()
+    assert str(Path(pytest.__file__).parents[1]) in seen.splitlines(), "a training gets no PYTHONPATH"
     assert "torch 2.9.0+cu126; tested with" in capsys.readouterr().out
 
 
