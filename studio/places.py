@@ -89,14 +89,15 @@ class Page:
     def __init__(self) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+            self.port: int = probe.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
         share = ["--share"] if on_kaggle() else []  # it has no way of its own to a port
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
         self._has_link = threading.Event()
         self._process = subprocess.Popen(
             [sys.executable, "app.py", *share],
             cwd=paths.REPOSITORY,
-            env={**os.environ, "GRADIO_SERVER_PORT": str(self.port)},
+            env={**os.environ, "GRADIO_SERVER_PORT": str(self.port), "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,  # never a file: the link holds a key
             stderr=subprocess.STDOUT,
@@ -127,7 +128,7 @@ class Page:
 
     def _answers(self) -> bool:
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=5).close()
+            urllib.request.urlopen(self.address, timeout=5).close()
         except urllib.error.HTTPError:  # it asks for the key
             return True
         except OSError:
@@ -140,11 +141,13 @@ class Page:
             output: Any = import_module("google.colab.output")
             output.serve_kernel_port_as_iframe(self.port, height=str(height))
         elif not on_kaggle():
-            address = f"http://127.0.0.1:{self.port}"
-            print(address)
+            print(self.address)
             if "IPython" in sys.modules:
                 display: Any = import_module("IPython.display")
-                display.display(display.IFrame(address, "100%", height))
+                display.display(display.IFrame(self.address, "100%", height))
+
+    def __repr__(self) -> str:
+        return self.address
 
     def close(self) -> None:
         """End it. What trains goes on."""
