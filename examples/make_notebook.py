@@ -65,9 +65,11 @@ studio.home();"""
 
 PARAMETER_WORDS = """## 3. What is trained
 
-A file (JSONL, CSV, ...), the id of a Hugging Face data set, or `example`. Every setting of the page works in `SETTINGS`.
+A file by its whole path (`/content/rows.jsonl`), the id of a Hugging Face data set, or `example`. Every setting of the page
+works in `SETTINGS`.
 
-파일(JSONL, CSV 등), 허깅페이스 데이터셋 ID, 또는 `example`을 쓰세요. 페이지의 모든 설정을 `SETTINGS`에 쓸 수 있어요."""
+파일의 전체 경로(`/content/rows.jsonl`), 허깅페이스 데이터셋 ID, 또는 `example`을 쓰세요. 페이지의 모든 설정을
+`SETTINGS`에 쓸 수 있어요."""
 
 PARAMETER = """NAME = "my-first"  # @param {type:"string"}
 DATA = "example"  # @param {type:"string"}
