@@ -48,7 +48,7 @@ div { display: flex; gap: .5rem; }
 input { flex: 1; min-width: 0; }
 input, button { font: inherit; padding: .4rem .8rem; }
 </style></head>
-<body><form method="post" action="/"><label for="key">$words</label>
+<body><form method="post"><label for="key">$words</label>
 <div><input id="key" name="key" value="$key" autocomplete="off" spellcheck="false" autofocus required>
 <button>$button</button></div></form></body></html>
 """)

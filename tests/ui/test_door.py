@@ -90,6 +90,10 @@ def test_the_page_for_the_key_speaks_the_visitors_language_and_runs_nothing(shar
     assert '<html lang="ko">' in answer.text
     assert shared().get("/?lang=ko").text == answer.text
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert "action" not in answer.text, "the form goes to the address that the page has, with its language"
+    korean = shared().post("/?lang=ko&key=x", data={"key": "wrong"})
+    assert korean.status_code == 401 and '<html lang="ko">' in korean.text
+    assert shared().post("/?lang=ko&key=x", data={"key": new_key(Who.OWNER)}).headers["location"] == "/?lang=ko"
     hostile = shared().get("/", params={"key": '"><script>alert(1)</script>'})
     assert "<script" not in hostile.text and "&lt;script" in hostile.text
 
