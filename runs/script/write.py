@@ -84,7 +84,7 @@ def _head(config: TrainConfig, facts: dict) -> list[str]:
     lines += [f"{facts['rows']:,} rows to train on, {facts['held_out']:,} held out."]
     if facts["why_tokens"]:
         lines += [f"The rows are tokens with labels, not messages: {facts['why_tokens']}."]
-    lines += ["", "The same computation: on a CPU losses are equal to about 1e-6. What it cannot carry:"]
+    lines += ["", "The same computation: on a CPU losses are equal to about 1e-5. What it cannot carry:"]
     carried = [
         "What only changes the speed and the memory: int8 layers that keep no inputs, attention row by row, a loss that\n"
         "makes no logits of tokens that are not trained. Losses are the same but for the last digits.",
