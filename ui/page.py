@@ -141,7 +141,7 @@ def build(engine: Engine | ZeroEngine | None = None) -> Page:
             if can_sign_in():
                 gr.LoginButton(size="sm", elem_classes="login", scale=0)
         if words := lost_words(home()):
-            gr.HTML(hint_html(words), padding=False)
+            gr.HTML(hint_html(words), elem_classes="lost")
         if on_zero_gpu():
             build_quota_line(page)
         browser_key = gr.BrowserState("", storage_key="tinyllama-studio-key", secret=BROWSER_SECRET)

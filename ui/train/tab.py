@@ -164,7 +164,7 @@ def build_train_tab(browser_key: gr.BrowserState) -> TrainTab:
                 )
                 words_html = gr.HTML("", elem_classes="start-words", js_on_load=FORM_SCRIPT)
             proposals = (
-                gr.HTML("", visible=False, padding=False, elem_classes="proposals"),
+                gr.HTML("", visible=False, elem_classes="proposals"),
                 gr.Button(_("Keep checkpoints in my Hugging Face account"), size="sm", visible=False),
             )
             fit_button = gr.Button(_("Make it fit"), size="sm", visible=False)
