@@ -17,14 +17,19 @@ def _new_kv(network):
 
 def read_prompt(network, cache: Cache, ids: list[int]):
     """Run `ids` through `network` behind what `cache` holds; return the logits of the last one, (vocabulary,)."""
+    return read_logits(network, cache, ids, 1)[-1]
+
+
+def read_logits(network, cache: Cache, ids: list[int], last: int = 0):
+    """Run `ids` as `read_prompt` does; return the logits of the `last` ones, 0: of all, (tokens, vocabulary)."""
     import torch
 
     if cache.kv is None:
         cache.kv = _new_kv(network)
     inputs = torch.tensor([ids], device=network.device)
-    logits = network(input_ids=inputs, past_key_values=cache.kv, use_cache=True, logits_to_keep=1).logits
+    logits = network(input_ids=inputs, past_key_values=cache.kv, use_cache=True, logits_to_keep=last).logits
     cache.ids = cache.ids + ids
-    return logits[0, -1]
+    return logits[0]
 
 
 class JoinedCaches:

@@ -4,21 +4,25 @@ A character of several tokens (Korean, emoji) is held back until its last token 
 template ends the answer: the model has begun to write the other side's turn.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 BROKEN = "\ufffd"
 
 
 class TextStream:
-    """The growing text of one answer: `text` may be shown."""
+    """The growing text of one answer: `text` may be shown.
 
-    def __init__(self, tokenizer, tags: Iterable[str]) -> None:
-        self.tags = tuple(tags)
+    Like the `tags`, any of the `stops` ends it, which people choose; white space before a stop stays. `behind` are tokens that
+    it goes on after: of the first word behind others the space before it is kept.
+    """
+
+    def __init__(self, tokenizer, tags: Iterable[str], stops: Iterable[str] = (), behind: Sequence[int] = ()) -> None:
+        self.tags, self.stops = tuple(tags), tuple(stops)
         self.text = ""
         self.ended_by_tag = False
         self._tokenizer = tokenizer.backend_tokenizer
         self._whole = ""  # all that was decoded, tags and their beginnings too
-        self._ids: list[int] = []
+        self._ids = list(behind)
         self._done = 0  # so many of them are in `_whole`
         self._begin()
 
@@ -55,11 +59,13 @@ class TextStream:
     def _take(self, piece: str) -> None:
         """Add `piece` up to the first role tag, without an end that could become one."""
         self._whole += piece.replace(BROKEN, "")
-        places = [place for tag in self.tags if (place := self._whole.find(tag)) >= 0]
+        ends = (*self.tags, *self.stops)
+        places = [(place, end) for end in ends if (place := self._whole.find(end)) >= 0]
         if places:
             self.ended_by_tag = True
-            self.text = self._whole[: min(places)].rstrip()
+            place, end = min(places)
+            self.text = self._whole[:place] if end in self.stops else self._whole[:place].rstrip()
         else:
-            begun = [tag[:size] for tag in self.tags for size in range(1, len(tag))]
+            begun = [end[:size] for end in ends for size in range(1, len(end))]
             held = max((len(begin) for begin in begun if self._whole.endswith(begin)), default=0)
             self.text = self._whole[: len(self._whole) - held]

@@ -7,28 +7,21 @@ the first model is loaded, so that the app starts without it.
     for reply in engine.reply(Model(base_folder, "fp32", adapter_folder), messages, Sampling(), conversation="mine"): ...
 """
 
-import hashlib
 import itertools
-import queue
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 
+from chat.answer import Answer, ChatAnswer, RawAnswer, Reply, Seen, stream
 from chat.cache import Caches
-from chat.decoding import TextStream
-from chat.history import fit_history
 from chat.line import LOCAL, Caller, Limit, Line
 from chat.preparation import HEARTBEAT_SECONDS, Preparations
 from chat.request import Request
 from chat.resident import MAX_ADAPTERS, Model, Resident
 from chat.sampling import Sampling
 from chat.scheduler import Scheduler
-from common.language import _
 from models.messages import Message, check_messages
-from models.prompt import PromptFormat
 
 MAX_CACHES = 64
 MAX_CACHE_BYTES = 2 * 2**30
@@ -40,41 +33,6 @@ WAITING = Limit(MAX_WAITING, owner=8, address=16)
 CALLS = Limit(RUNNING.total + WAITING.total, RUNNING.owner + WAITING.owner, RUNNING.address + WAITING.address)
 
 __all__ = ["HEARTBEAT_SECONDS", "Caller", "Engine", "Model", "Reply", "Sampling", "Seen"]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One message of the prompt as the model got it: `pieces` are (text, True for a special token)."""
-
-    role: str
-    tokens: int
-    pieces: tuple[tuple[str, bool], ...]
-
-
-@dataclass
-class Reply:
-    """A reply so far. `tokens_used` of `window` are the prompt.
-
-    `ended` is True when the model stopped by itself, `is_repeating` when it was ended because it repeated itself.
-    """
-
-    text: str = ""
-    tokens_used: int = 0
-    window: int = 0
-    left_out: int = 0
-    new_tokens: int = 0
-    ended: bool = False
-    is_repeating: bool = False
-    seconds_to_first: float = 0.0
-    tokens_per_second: float = 0.0
-    template: str = ""  # the chat template that the prompt was written in
-    seen: list[Seen] = field(default_factory=list)
-
-    def add_token(self, began: float, first: float, now: float) -> None:
-        """Count a token that came at `now`, the first one at `first`, of an answer that was asked for at `began`."""
-        self.new_tokens += 1
-        self.seconds_to_first = first - began
-        self.tokens_per_second = (self.new_tokens - 1) / (now - first) if now > first else 0.0
 
 
 class Engine:
@@ -108,21 +66,48 @@ class Engine:
         conversation: str | None = None,
         continuing: bool = False,
         caller: Caller = LOCAL,
+        stops: Sequence[str] = (),
     ) -> Generator[Reply]:
         """Stream the reply to `messages`. Closing the generator ends the generation within a token.
 
         `conversation` names the cache that is kept for the next turn. With `continuing` the last message is an answer that
-        goes on; the text holds it from its beginning. Raises UserError for messages or settings that cannot be used, for an
-        adapter that cannot be loaded, and when too many requests wait: in all, of the `caller`, or of guests.
+        goes on; the text holds it from its beginning. It ends before any of the `stops`. Raises UserError for messages or
+        settings that cannot be used, for an adapter that cannot be loaded, and Busy when too many requests wait: in all, of the
+        `caller`, or of guests.
         """
         sampling.check()
-        messages = check_messages(messages, continuing)
-        request = Request(model, sampling, threading.Event(), conversation, caller)
+        answer = ChatAnswer(check_messages(messages, continuing), sampling, continuing, stops)
+        yield from self._answer(Request(model, sampling, threading.Event(), conversation, caller), answer)
+
+    def complete(
+        self,
+        model: Model,
+        prompt: str | list[int],
+        sampling: Sampling,
+        room: int | None = None,
+        stops: Sequence[str] = (),
+        top: int | None = None,
+        with_prompt: bool = False,
+        caller: Caller = LOCAL,
+    ) -> Generator[Reply]:
+        """Stream what follows a raw `prompt`, a text or token ids: no template, and nothing is left out.
+
+        At most `room` tokens are written, of None `sampling.max_new_tokens`, of 0 none. With `top`, the last reply's `scored`
+        has the log probability of each token, the prompt's too `with_prompt`, and so many of the likeliest in its place. Raises
+        as `reply` does, and TooLong for a prompt that does not fit into the window.
+        """
+        sampling.check()
+        answer = RawAnswer(prompt, sampling.max_new_tokens if room is None else room, stops)
+        request = Request(model, sampling, threading.Event(), None, caller, top=top)
+        request.has_scored_prompt = with_prompt and top is not None
+        yield from self._answer(request, answer)
+
+    def _answer(self, request: Request, answer: Answer) -> Generator[Reply]:
+        """Put `request` into the line and stream its answer."""
         self._scheduler.submit(request)
         try:
-            answer = _Answer(messages, sampling, continuing)
             yield from self._prepare(request, answer)
-            yield from answer.stream(request)
+            yield from stream(answer, request)
         finally:
             self._scheduler.withdraw(request)
 
@@ -133,13 +118,13 @@ class Engine:
         full. What a prompt has in common with the first one is not read again. Closing the generator ends the generation.
         """
         sampling.check()
-        asked: deque[tuple[_Answer, Request]] = deque()
+        asked: deque[tuple[ChatAnswer, Request]] = deque()
         first: Request | None = None
         left, most = iter(conversations), AHEAD * self._scheduler.most_at_once
         try:
             while True:
                 for messages in itertools.islice(left, most - len(asked)):
-                    answer = _Answer(check_messages(messages), sampling, False)
+                    answer = ChatAnswer(check_messages(messages), sampling)
                     request = Request(model, sampling, threading.Event(), like=first)
                     first = first or request
                     self._scheduler.submit(request, is_limited=False)
@@ -148,14 +133,14 @@ class Engine:
                 if not asked:
                     return
                 answer, request = asked[0]
-                reply = list(answer.stream(request))[-1]
+                reply = list(stream(answer, request))[-1]
                 asked.popleft()
                 yield reply
         finally:
             for _answer, request in asked:
                 self._scheduler.withdraw(request)
 
-    def _prepare(self, request: Request, answer: "_Answer") -> Iterator[Reply]:
+    def _prepare(self, request: Request, answer: Answer) -> Iterator[Reply]:
         """Prepare `request` in a thread of its own and hand it to the scheduler; yield an empty reply now and then meanwhile."""
         person, work = request.caller.person, lambda: answer.prepare(self.resident, request.model)
         prepared = yield from self._preparations.run(person, work, request.stop, answer.reply)
@@ -163,75 +148,3 @@ class Engine:
             request.out.put(False)
         else:
             self._scheduler.prepared(request, *prepared)
-
-
-class _Answer:
-    """One answer in progress: fits the history, and turns tokens into text."""
-
-    def __init__(self, messages: list[Message], sampling: Sampling, continuing: bool) -> None:
-        self.messages, self.sampling, self.continuing = messages, sampling, continuing
-        self.reply = Reply()
-        self.format: PromptFormat | None = None
-
-    def prepare(self, resident: Resident, model: Model) -> tuple[PromptFormat, list[int], int]:
-        """Return (format, prompt ids, most new tokens) without loading the model. Raises UserError."""
-        format, window = resident.format_of(model), resident.window(model)
-        sizes, overhead = format.measure(self.messages, self.continuing)
-        fitted = fit_history(self.messages, sizes, window - self.sampling.max_new_tokens, overhead)
-        prompt = format.encode(fitted.messages, self.continuing)
-        cuts = [0, *prompt.ends, len(prompt.ids)]
-        parts = [prompt.ids[start:end] for start, end in itertools.pairwise(cuts)]
-        roles = [message["role"] for message in fitted.messages] + [_("start of the answer")]
-        seen = [Seen(role, len(ids), tuple(format.shown(ids))) for role, ids in zip(roles, parts, strict=True) if ids]
-        self.reply = Reply(
-            tokens_used=len(prompt.ids),
-            window=window,
-            left_out=fitted.left_out,
-            template=fingerprint(format.template.text),
-            seen=seen,
-        )
-        self.format = format
-        return format, prompt.ids, min(self.sampling.max_new_tokens, window - len(prompt.ids))
-
-    def stream(self, request: Request) -> Iterator[Reply]:
-        """Yield the reply as it grows; while no token comes, the same reply at times, so that the generator can be closed."""
-        began, first, stream = time.perf_counter(), None, None
-        kept = self.messages[-1]["content"].rstrip() if self.continuing else ""
-        while True:
-            items = _all_that_came(request.out)
-            if stream is None and self.format:
-                stream = TextStream(self.format.tokenizer, self.format.tags)
-            reply, now = self.reply, time.perf_counter()
-            for item in items:
-                if isinstance(item, Exception):
-                    raise item
-                if isinstance(item, bool):
-                    reply.text = kept + (stream.finish() if stream else "")
-                    reply.ended = item or bool(stream and stream.ended_by_tag)
-                    reply.is_repeating = request.is_repeating and not reply.ended
-                    yield reply
-                    return
-                assert stream  # tokens come after the format
-                if not stream.ended_by_tag:  # those behind it came before the scheduler knew
-                    reply.text = kept + stream.add(item)
-                    first = first or now
-                    reply.add_token(began, first, now)
-            if stream and stream.ended_by_tag:
-                request.stop.set()
-            yield reply
-
-
-def _all_that_came(out: queue.SimpleQueue) -> list:
-    """Return all items in the queue, [] when none comes within HEARTBEAT_SECONDS."""
-    items = []
-    try:
-        items.append(out.get(timeout=HEARTBEAT_SECONDS))
-        while True:
-            items.append(out.get_nowait())
-    except queue.Empty:
-        return items
-
-
-def fingerprint(template: str) -> str:
-    """Return a short name for a chat template: the same text, the same name."""
-    return hashlib.sha256(template.encode()).hexdigest()[:8]

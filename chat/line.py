@@ -42,6 +42,10 @@ class Caller:
         return f"guests at {self.address}" if self.is_guest and self.address else self.owner
 
 
+class Busy(UserError):
+    """As many requests wait or are answered as may: another one may be later."""
+
+
 LOCAL = Caller()  # the owner of a laptop, and programs without a page
 
 
@@ -57,20 +61,20 @@ class Limit:
     address: int
 
     def check(self, caller: Caller, held: list[Caller]) -> None:
-        """Raise UserError when one more of `caller` beside `held` would be too many."""
+        """Raise Busy when one more of `caller` beside `held` would be too many."""
         if len(held) >= self.total:
-            raise UserError(_("{count} requests are already waiting.", count=self.total), _("Try again in a minute."))
+            raise Busy(_("{count} requests are already waiting.", count=self.total), _("Try again in a minute."))
         if caller.owner == LOCAL_OWNER:
             return
         if sum(other.owner == caller.owner for other in held) >= self.owner:
             words = _("{count} of your own requests are already waiting.", count=self.owner)
-            raise UserError(words, _("Wait for one of them, or stop one."))
+            raise Busy(words, _("Wait for one of them, or stop one."))
         if caller.address and sum(other.address == caller.address for other in held) >= self.address:
             words = _("{count} requests from your network are already waiting.", count=self.address)
-            raise UserError(words, _("Try again in a minute."))
+            raise Busy(words, _("Try again in a minute."))
         if caller.is_guest and sum(other.is_guest for other in held) >= self.total // 2:
             words = _("Too many visitors without an account are already waiting.")
-            raise UserError(words, _("Sign in, or try again in a minute."))
+            raise Busy(words, _("Sign in, or try again in a minute."))
 
     def has_room(self, caller: Caller, held: list[Caller]) -> bool:
         """Return whether `check` would let one more of `caller` in."""
@@ -91,7 +95,7 @@ class Places:
 
     @contextmanager
     def taken_by(self, caller: Caller) -> Generator[None]:
-        """Hold a place in a `with` block. Raises UserError when `caller` may not have one now."""
+        """Hold a place in a `with` block. Raises Busy when `caller` may not have one now."""
         with self._lock:
             self.limit.check(caller, self._held)
             self._held.append(caller)
@@ -114,7 +118,7 @@ class Line:
         self._base_since = 0.0
 
     def add(self, request, is_limited: bool = True) -> None:
-        """Put `request` into the line. Raises UserError when its caller may not have another one there."""
+        """Put `request` into the line. Raises Busy when its caller may not have another one there."""
         if is_limited:
             self._waiting_limit.check(request.caller, [other.caller for other in self.requests])
         self.requests.append(request)

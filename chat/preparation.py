@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
+from chat.line import Busy
 from chat.warm_up import import_packages
 from common.errors import UserError
 from common.language import _
@@ -50,7 +51,7 @@ class Preparations:
             count = sum(who == person for who, thread in self._lost)
         if count >= MAX_LOST_THREADS:
             words = _("{count} of your stopped conversations are still being prepared.", count=count)
-            raise UserError(words, _("Try again in a few minutes, with shorter messages or another model."))
+            raise Busy(words, _("Try again in a few minutes, with shorter messages or another model."))
         done: queue.SimpleQueue = queue.SimpleQueue()
         began: list[float] = []
         is_left = threading.Event()

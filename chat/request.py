@@ -11,6 +11,18 @@ from chat.sampling import Chooser, Sampling
 from models.prompt import PromptFormat
 
 
+@dataclass(frozen=True)
+class Score:
+    """How likely a token was where it stands: its log probability in nats, None for the first one, which nothing predicts.
+
+    `top` are the likeliest tokens there, (token, log probability), the likeliest first.
+    """
+
+    token: int
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+
+
 @dataclass(eq=False)
 class Request:
     """A request for one answer.
@@ -37,6 +49,13 @@ class Request:
     chooser: Chooser | None = None
     stop_ids: set[int] = field(default_factory=set)
     like: "Request | None" = None  # another one that may begin with the same tokens
+    top: int | None = (
+        None  # so many of the likeliest tokens are told with each token that is scored; None: none is scored
+    )
+    has_scored_prompt: bool = False  # the tokens of the prompt are scored, too
+    scores: list[Score] = field(
+        default_factory=list
+    )  # of the prompt if so, then of what was written, also a last stop token
 
     def base(self) -> tuple:
         """Return (folder, precision) of the base: requests with the same one can share a batch."""

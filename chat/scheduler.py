@@ -10,12 +10,13 @@ import threading
 import time
 from functools import partial
 
-from chat.batch import JoinedCaches, read_prompt
+from chat.batch import JoinedCaches, read_logits, read_prompt
 from chat.cache import Cache, Caches
 from chat.line import Line
+from chat.logprobs import scores_of
 from chat.preparation import as_exception
 from chat.repetition import repeats_itself
-from chat.request import Request, closed
+from chat.request import Request, Score, closed
 from chat.resident import Model, Resident
 from chat.sampling import Chooser
 from chat.threads import Threads, threads
@@ -162,6 +163,8 @@ class Scheduler:
         kept = self.caches.take(request.conversation, request.key, request.ids)
         request.cache = kept or Cache(request.key, person=request.caller.person)
         request.todo = request.ids[len(request.cache.ids) :]
+        if request.has_scored_prompt:
+            request.scores.append(Score(request.ids[0]))
 
     def _drop_stopped(self) -> None:
         """End the requests whose `stop` was set, in the line and among the active ones."""
@@ -185,9 +188,17 @@ class Scheduler:
                 request.cache = request.like.cache.beginning(request.key, request.ids) or request.cache
                 request.todo = request.ids[len(request.cache.ids) :]
             piece, request.todo = request.todo[:PIECE_TOKENS], request.todo[PIECE_TOKENS:]
-            logits = read_prompt(self.resident.network, request.cache, piece)
+            if request.has_scored_prompt:
+                logits = read_logits(self.resident.network, request.cache, piece)
+                known = request.ids[
+                    len(request.scores) : len(request.scores) + len(piece)
+                ]  # one less at the prompt's end
+                request.scores += scores_of(logits[: len(known)], known, request.top or 0)
+                last = logits[-1]
+            else:
+                last = read_prompt(self.resident.network, request.cache, piece)
             if not request.todo:
-                self._take(request, logits)
+                self._take(request, last)
 
         if self._guarded([request], read) and request in self._active:
             self._active.remove(request)  # to the end of the line: prompts are read in turn
@@ -255,8 +266,12 @@ class Scheduler:
     def _take(self, request: Request, logits) -> None:
         """Choose the next token, put it into `out`, and finish where the answer ends."""
         assert request.chooser and request.format  # `_begin` and `prepared` gave them
+        if request.room <= 0:  # the prompt alone was to be read
+            return self._finish(request, False)
         token = request.chooser.choose(logits, request.ids[request.prompt_tokens :])
         request.todo = []
+        if request.top is not None:
+            request.scores += scores_of(logits[None], [token], request.top)
         if token in request.stop_ids:
             return self._finish(request, True)
         request.ids = [*request.ids, token]
