@@ -24,7 +24,7 @@ os.environ.setdefault("GRADIO_TEMP_DIR", str(home() / "temporary"))  # read when
 gc.disable()  # it would walk all that is being imported again and again: a sixth of the time until the page answers
 if on_zero_gpu():
     from ui import zero_gpu  # before anything else brings torch
-from chat.engine import CALLS
+from chat.engine import CALLS, Engine
 from runs.queue import start_dispatcher
 from ui.guard import guarded
 from ui.on_term import obey_term
@@ -75,7 +75,7 @@ def _serve(options: argparse.Namespace) -> None:
     remove_old_files()
     if share.kind == Sharing.TUNNEL:
         lock_all_out()  # whoever has a key of an earlier start
-    engine = zero_gpu.prepare() if on_zero_gpu() else None
+    engine = zero_gpu.prepare() if on_zero_gpu() else Engine()
     page = build(engine).queue(default_concurrency_limit=8, max_size=MAX_WAITING_CALLS)
     gc.freeze()  # modules and components stay: never walked again
     look_less_often(page)
@@ -101,7 +101,7 @@ def _serve(options: argparse.Namespace) -> None:
             show_error=False,
             max_threads=MAX_HANDLER_THREADS,
             state_session_capacity=MAX_SESSIONS + 100,  # the guard makes room before Gradio takes anybody's
-            app_kwargs=guarded(server_name, share),
+            app_kwargs=guarded(server_name, share, engine),
         )
     if share.kind == Sharing.TUNNEL and not page.share_url:
         print(said.getvalue())

@@ -9,6 +9,7 @@ STUDIO_HOME/experiments/<owner>/<id>/  one experiment
 STUDIO_HOME/making/<owner>/<id>/       rows that a teacher made, and what they were made from
 STUDIO_HOME/trash/<owner>/<name>.<ns>/      an adapter that was deleted, for a while
 STUDIO_HOME/trackio/<owner>/           trackio's database of the runs that were sent to it
+STUDIO_HOME/keys/<hash>.json           the owner of a key of the interface for programs
 STUDIO_HOME/bases/                     the embedded base, laid out like a Hub cache
 STUDIO_HOME/temporary/                 uploads and downloads, the only folder that the page serves; nothing stays for long
 """
@@ -105,6 +106,11 @@ def bases_folder() -> Path:
     return home() / "bases"
 
 
+def keys_folder() -> Path:
+    """Return the folder of the API keys, of which only the hashes are kept."""
+    return home() / "keys"
+
+
 def data_folders() -> list[Path]:
     """Return the folders that the page never serves to anybody."""
     names = (
@@ -118,6 +124,7 @@ def data_folders() -> list[Path]:
         "trackio",
         "trash",
         "bases",
+        "keys",
     )
     return [home() / name for name in names]
 

@@ -10,7 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # each may import those before it
-LAYERS = ("common", "models", "adapters", "data", "runs", "trainer", "jobs", "evaluation", "making", "ui")
+LAYERS = ("common", "models", "adapters", "data", "runs", "trainer", "jobs", "evaluation", "making", "serving", "ui")
 FOLDERS = (*LAYERS, "chat", "studio", "examples")
 EDGES = ("chat/__main__.py", "data/__main__.py")  # a command line may put engines together, as the page does
 ALLOWED = {folder: {*LAYERS[: place + 1]} for place, folder in enumerate(LAYERS)}
@@ -18,6 +18,7 @@ ALLOWED["chat"] = {"chat", "models", "common"}
 ALLOWED["ui"] |= {"chat"}
 ALLOWED["evaluation"] |= {"chat"}
 ALLOWED["making"] |= {"chat"}
+ALLOWED["serving"] |= {"chat"}
 ALLOWED["studio"] = {"studio", "chat", *LAYERS}  # beside the app: it draws as the page does, without Gradio
 ALLOWED["examples"] = {"examples", "chat", *LAYERS[:6]}
 DOCS = sorted(str(file.relative_to(REPOSITORY)) for file in (REPOSITORY / "docs").glob("*.md"))

@@ -15,16 +15,15 @@ from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from common.body import Refused, read_body
 from common.language import _, current_language, language
 from common.visitors import as_guest, expect_guests
-from ui.call_body import read_body
 from ui.hosts import is_foreign
 from ui.language import PAGE, language_of
 from ui.owner import address_of
 from ui.routes import API
 from ui.sharing import Share, Who, use_key, who_has, whose_key
 from ui.theme import NAME
-from ui.usage import Refused
 
 COOKIE = "studio-door"
 COOKIE_SECONDS = 7 * 86_400  # as long as a tunnel of Gradio's lasts

@@ -19,10 +19,14 @@ from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 
+from chat.engine import Engine
+from chat.zero_gpu import ZeroEngine
+from common.body import MAX_SILENT_SECONDS, Refused, parsed, read_body
 from common.language import _, joined
 from common.paths import LOCAL_OWNER
 from common.visitors import is_visitor
-from ui.call_body import MAX_SILENT_SECONDS, json_in, parsed, paths_in, read_body, replayed
+from serving.api import Api, is_on
+from ui.call_body import json_in, paths_in, replayed
 from ui.delivery import Delivery
 from ui.door import Door
 from ui.health import Health
@@ -32,7 +36,7 @@ from ui.owner import BROWSER_COOKIE, address_of, on_space
 from ui.patches.gradio_queue import forget_session, forget_upload, running_calls, session_of_call, waiting_calls
 from ui.routes import API, Kind, kind_of
 from ui.sharing import Share, Sharing
-from ui.usage import Client, Refused, Usage
+from ui.usage import Client, Usage
 
 COOKIE_SECONDS = 31_536_000
 MAX_BODY_BYTES = 8_000_000
@@ -43,20 +47,24 @@ _RANGE = re.compile(r"(bytes=\d{0,15}-\d{0,15})?")
 _COOKIE_VALUE = re.compile(r"[0-9a-f]{32}")
 
 
-def guarded(server_name: str, share: Share | None = None) -> dict[str, list[Middleware]]:
+def guarded(
+    server_name: str, share: Share | None = None, engine: Engine | ZeroEngine | None = None
+) -> dict[str, list[Middleware]]:
     """Return FastAPI's keyword arguments that put the guard in front of it, and the door of an app that is shared by a tunnel.
 
     An app on a loopback address also accepts only this machine's own names, and the tunnel's: else any page on the web could
     point its own name to this machine and act with the local login. STUDIO_HOSTS holds further names, with commas between them,
     for a proxy on this machine that passes its own name on; with it an app on any other address is as strict, as in a container,
     where one address of this machine leads to all of its own. On Colab any name is taken: nobody's browser runs on that machine,
-    its proxy lets in nobody but who is signed in there, and which name it passes on is not documented. Raises UserError for what
-    is no name.
+    its proxy lets in nobody but who is signed in there, and which name it passes on is not documented. Where STUDIO_API is 1,
+    `engine` answers below /v1, before the guard; not on ZeroGPU. Raises UserError for what is no name.
     """
     share = share or Share()
     names = [name for name, _port in named_hosts()]
     is_shared = server_name not in LOOPBACK or on_space() or share.kind == Sharing.TUNNEL
     layers = [Middleware(Speaking), Middleware(Guard, usage=Usage(is_shared)), Middleware(Delivery)]
+    if isinstance(engine, Engine) and is_on():
+        layers.insert(0, Middleware(Api, engine=engine, address_of=address_of))
     if share.kind == Sharing.TUNNEL:
         layers.insert(0, Middleware(Door, share=share))
     if (server_name in LOOPBACK or names) and share.kind != Sharing.COLAB_PROXY:

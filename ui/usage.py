@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from common.body import Refused
 from common.language import _
 from common.paths import remove_old_files, temporary_folder
 from ui.routes import Kind
@@ -51,14 +52,6 @@ MAX_FILE_BYTES_PER_OWNER = 5 * GB
 MIN_FILE_BYTES = 2_000_000  # that any file counts for, so that there are not too many of them
 MIN_FREE_BYTES = GB
 SWEEP_SECONDS = 60
-
-
-class Refused(Exception):
-    """A refused request: its HTTP status, a sentence for the sender, and when to try again."""
-
-    def __init__(self, status: int, words: str, retry_seconds: int | None = None) -> None:
-        super().__init__(words)
-        self.status, self.retry_seconds = status, retry_seconds
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import threading
 import pytest
 from starlette.responses import PlainTextResponse
 
+from common import body as call_body
 from tests.ui.calling import JOIN, JSON, RUN, UPLOAD, choose_preset, guard_of, send, usage_of
 from tests.ui.conftest import HER_ADDRESS, HIS_ADDRESS, handler
-from ui import call_body, guard, usage
+from ui import guard, usage
 
 # sessions and calls
 

@@ -18,6 +18,8 @@ from common.errors import UserError
 from common.language import _
 from evaluation.scores import SCORES
 from models.templates.choice import choices
+from serving.api import is_on
+from ui.adapters.api_keys import build_api_keys
 from ui.adapters.export import build_export, on_line
 from ui.adapters.get import build_get
 from ui.adapters.mix import build_mix
@@ -88,6 +90,8 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
             cards = gr.HTML(cards_html([], None, ""), js_on_load=CARDS_SCRIPT)
             with gr.Accordion(_("Add an adapter"), open=False):
                 get = build_get(browser_key)
+            if is_on():
+                build_api_keys(browser_key)
         with gr.Column(scale=7, min_width=340):
             empty_html = gr.HTML(hint_html(nothing()), elem_classes="no-adapter")
             details = _build_details()
