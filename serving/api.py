@@ -26,6 +26,7 @@ from chat.resident import Model
 from common.body import Refused, parsed, read_body
 from common.errors import UserError, as_user_error
 from common.language import _
+from models.hardware import on_zero_gpu
 from serving.asked import ApiError, Asked, read_chat, read_completion
 from serving.keys import owner_of
 from serving.models import found, listed, open_model
@@ -46,9 +47,9 @@ class Gone(Exception):
 
 
 def is_on() -> bool:
-    """Return whether the owner of this machine switched the interface on; never on ZeroGPU, which lends a GPU to visitors of the page.
+    """Return whether the owner of this machine switched the interface on.
 
-    Raises UserError for a variable that is neither.
+    Never on ZeroGPU, which lends a GPU to visitors of the page. Raises UserError for a variable that says neither.
     """
     value = os.environ.get(SWITCH, "").strip()
     if value not in ("", "0", "1"):
