@@ -20,8 +20,8 @@ def test_an_image_has_all_of_the_source_and_nothing_else():
     assert lines[0] == "*"
     taken = {line[1:] for line in lines if line.startswith("!")}
     assert {*FOLDERS} - taken == set()
-    files = {"app.py", "studio.py", "requirements.txt", "constraints.txt", "pyproject.toml", "LICENSE"}
-    assert taken - {*FOLDERS, "serving"} == files
+    files = {"app.py", "requirements.txt", "constraints.txt", "pyproject.toml", "LICENSE"}
+    assert taken - {*FOLDERS} == files
     assert {"**/.env*", "**/__pycache__"} <= {*lines}
 
 
