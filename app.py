@@ -107,6 +107,7 @@ def _serve(options: argparse.Namespace) -> None:
         print(said.getvalue())
         print(_("Nobody else can open it: Gradio's tunnel could not be set up, which needs the internet."))
     if share.kind == Sharing.TUNNEL:
+        page.share = False  # from here on it only says that the page's scripts come from a server of Gradio's
         share.address = page.share_url or ""
         open_at(share.address or page.local_url)
         _print_key(Who.OWNER, options)
