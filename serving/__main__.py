@@ -9,7 +9,7 @@ import argparse
 import sys
 import time
 
-from common.command_line import add_job, printable, run_job
+from common.command_line import add_job, give, printable, run_job
 from common.language import _
 from common.paths import LOCAL_OWNER
 from serving.keys import list_keys, new_key, revoke
@@ -39,13 +39,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _new(options: argparse.Namespace) -> None:
     """Print a new key, alone on stdout."""
-    print(new_key(LOCAL_OWNER, options.name))
+    key = new_key(LOCAL_OWNER, options.name)
+    give({"key": key})
+    print(key)
     print(_("Keep it: it is not shown again. Only its hash is stored here."), file=sys.stderr)
 
 
 def _list(options: argparse.Namespace) -> None:
     """Print the keys, the newest first."""
-    for key in list_keys(LOCAL_OWNER):
+    found = list_keys(LOCAL_OWNER)
+    give(found)
+    for key in found:
         made = time.strftime("%Y-%m-%d %H:%M", time.localtime(key.created))
         print(printable(f"{key.id}  {made}  {key.name}".rstrip()))
 

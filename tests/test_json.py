@@ -14,14 +14,17 @@ from common.paths import REPOSITORY
 from tests.queueing import make_run
 from tests.test_architecture import FILES
 
-COMMANDS = ("trainer", "data", "adapters", "chat", "evaluation", "evaluation.experiments", "jobs")
+COMMANDS = ("trainer", "data", "adapters", "chat", "evaluation", "evaluation.experiments", "jobs", "serving")
 # modules that are run and have no --json, and why
 OTHERS = {
     "app": "a server",
     "ui.words": "for those who translate: reports of files that are committed",
+    "examples.make_notebook": "for those who write the notebook",
+    "examples.packages": "what a notebook runs first, before there are packages",
     "examples.demo": "a show for people, of commands that have it",
     "models.embedded": "makes the built-in base, and prints nothing that is used",
     "jobs.inside": "inside a job: prints events as JSON lines already",
+    "jobs.space": "asks a person before it sends anything",
     "trainer.train": "the training process: its events are JSON lines",
 }
 # started by the app alone
@@ -44,7 +47,7 @@ def test_every_job_has_json(name, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         importlib.import_module(f"{name}.__main__").main([])
     jobs = parsers_of(seen[0])
-    assert len(jobs) >= (1 if name == "chat" else 8)
+    assert len(jobs) >= {"chat": 1, "serving": 3}.get(name, 8)
     assert not [job.prog for job in jobs if "--json" not in job._option_string_actions]
 
 

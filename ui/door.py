@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from common.body import Refused, read_body
 from common.language import _, current_language, language
 from common.visitors import as_guest, expect_guests
+from serving.api import is_on
 from ui.hosts import is_foreign
 from ui.language import PAGE, language_of
 from ui.owner import address_of
@@ -95,7 +96,7 @@ class Door:
         key = request.query_params.get("key", "") if path == PAGE and method == "GET" else ""
         if key and (who or _is_opened_by_a_person(request)):
             return self._entered(request, key, who)
-        if who or path.startswith(PROGRAMS):
+        if who or (is_on() and path.startswith(PROGRAMS)):
             return None
         if path == STARTUP and method == "GET" and not self.is_started:
             self.is_started = True  # Gradio asks for it once, before there is a tunnel
