@@ -24,6 +24,8 @@ os.environ.setdefault("GRADIO_TEMP_DIR", str(home() / "temporary"))  # read when
 gc.disable()  # it would walk all that is being imported again and again: a sixth of the time until the page answers
 if on_zero_gpu():
     from ui import zero_gpu  # before anything else brings torch
+from gradio.tunneling import CURRENT_TUNNELS
+
 from chat.engine import CALLS, Engine
 from runs.queue import start_dispatcher
 from ui.guard import guarded
@@ -81,7 +83,7 @@ def _serve(options: argparse.Namespace) -> None:
     look_less_often(page)
     page.translate(build)
     start_dispatcher()
-    obey_term()
+    obey_term(_close_tunnel)
     keep_adapters_on_server()
     said = io.StringIO()  # Gradio's own words tell a link that opens nothing
     with redirect_stdout(said) if share.kind == Sharing.TUNNEL else nullcontext():
@@ -121,8 +123,14 @@ def _serve(options: argparse.Namespace) -> None:
     try:
         page.block_thread()
     finally:
-        if share.kind == Sharing.TUNNEL:
-            open_at("")
+        _close_tunnel()
+
+
+def _close_tunnel() -> None:
+    """End the tunnel, if there is one, and its keys' address."""
+    for tunnel in CURRENT_TUNNELS:
+        tunnel.kill()
+    open_at("")
 
 
 def _print_key(who: Who, options: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from common.errors import UserError
 from common.language import _, n_
@@ -34,8 +34,11 @@ TERM_SECONDS = 100
 POLL_SECONDS = 0.2
 
 
-def obey_term() -> None:
-    """Set what SIGTERM does to the app; to be called in its main thread. Raises UserError for an unknown STUDIO_ON_TERM."""
+def obey_term(at_end: Callable[[], None] = lambda: None) -> None:
+    """Set what SIGTERM does to the app, and what it does last; to be called in its main thread.
+
+    Raises UserError for an unknown STUDIO_ON_TERM.
+    """
     wish = os.environ.get("STUDIO_ON_TERM", "").strip() or (STOP if on_space() else CONTINUE)
     if wish not in (CONTINUE, STOP):
         raise UserError(
@@ -46,16 +49,16 @@ def obey_term() -> None:
     is_asked = threading.Event()
 
     def on_term(number, frame) -> None:
-        if is_asked.is_set():  # asked again: at once
-            os._exit(1)
+        if wish == CONTINUE or is_asked.is_set():  # or asked again: at once
+            at_end()
+            os._exit(0 if wish == CONTINUE else 1)
         is_asked.set()
-        threading.Thread(target=_end, args=(seconds,), name="end").start()
+        threading.Thread(target=_end, args=(seconds, at_end), name="end").start()
 
-    if wish == STOP:
-        signal.signal(signal.SIGTERM, on_term)
+    signal.signal(signal.SIGTERM, on_term)
 
 
-def _end(seconds: float) -> None:
+def _end(seconds: float, at_end: Callable[[], None]) -> None:
     """Stop what computes, wait for it at most so long, and end the process."""
     try:
         with lock():  # what is being started now has its mark then
@@ -74,6 +77,7 @@ def _end(seconds: float) -> None:
     except Exception:  # a full disk, or a lock that nobody gives back: it ends all the same
         log.exception("Not everything could be stopped")
     finally:
+        at_end()
         os._exit(0)  # threads that stream to browsers would hold up any other end
 
 
