@@ -102,6 +102,7 @@ def test_the_newest_answer_stands_beside_that_of_the_base_and_all_are_kept_below
         ({"loss_before": 2.5, "loss_after": 2.0}, ["Held-out loss fell by 20%"]),
         ({"loss_before": 2.0, "loss_after": 2.5}, ["Held-out loss rose by 25%", "Try fewer epochs"]),
         ({"rows": 1}, ["Trained on 1 example<", "No example was held out"]),
+        ({"rows": 9, "held_out_rows": 2}, ["Trained on 9 examples<", "before the held-out examples were read"]),
     ],
 )
 def test_a_finished_run_tells_its_result_as_it_is(tmp_path, metrics, words):

@@ -51,7 +51,11 @@ def _finished(run: Run, state: RunState) -> str:
     )
     parts = [f"<p class='headline'>{html.escape(headline)}</p>"]
     if before is None or after is None:
-        parts.append(hint_html(_("No example was held out, so nothing tells how well it does on new ones.")))
+        nothing = _("No example was held out, so nothing tells how well it does on new ones.")
+        too_early = _(
+            "It ended before the held-out examples were read, so nothing tells yet how well it does on new ones."
+        )
+        parts.append(hint_html(too_early if state.metrics.get("held_out_rows") else nothing))
     elif after > before:
         advice = _(
             "It does worse on examples that it was not trained on. Try fewer epochs, a lower learning rate or more examples."
