@@ -25,6 +25,7 @@ from common.files import is_file, sweep, write_json, write_text
 from common.language import _, n_
 from common.limits import limit
 from common.paths import GUEST_PREFIX, LOCAL_OWNER, REPOSITORY, as_title, evaluations_folder, free_name, slug
+from common.visitors import working_for
 from data.settings import DataSettings
 from data.test_sets import delete_test_set, keep_test_set, list_test_sets
 from evaluation.asked import check_test_set, held_out_set
@@ -213,7 +214,7 @@ def start_process(work: Background, secret: str = "") -> None:
     work.progress_file.unlink(missing_ok=True)
     write_json(work.process_file, {"starter": this_process(os.getpid())})  # so that it counts as alive meanwhile
     try:
-        with open(work.log_file, "ab") as log:
+        with open(work.log_file, "ab") as log, working_for(work.owner):
             process = subprocess.Popen(
                 [sys.executable, "-m", work.module, f"--{work.kind}", str(work.folder)],
                 cwd=REPOSITORY,

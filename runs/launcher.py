@@ -19,6 +19,7 @@ from common.files import is_file, read_json, sweep, write_json, write_text
 from common.language import _
 from common.mix import DataSet, as_text
 from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, as_title, contained, free_name, runs_folder, slug
+from common.visitors import working_for
 from data.kinds import suffix_of
 from models.adapter_fit import check_base
 from models.base import Base, shape_for, transport_error
@@ -176,7 +177,9 @@ def start(run: Run, card: int = ALL_CARDS) -> None:
         time.sleep(0.1)
     run.stop_file.unlink(missing_ok=True)
     config, gpus = run.config(), find_gpus()  # now: the hardware may be another one than when the run was made
-    check_for_visitors(config)  # a run may have come from the Hub
+    with working_for(run.owner):  # not for who let the queue go on
+        check_for_visitors(config)  # a run may have come from the Hub
+        variables = environment(config, gpus)
     name = ""
     if card != ALL_CARDS:
         gpus, name = gpus[card : card + 1], f'"{card_name(card)}"'
@@ -186,7 +189,7 @@ def start(run: Run, card: int = ALL_CARDS) -> None:
         process = subprocess.Popen(
             command(run, config, gpus),
             cwd=REPOSITORY,
-            env=environment(config, gpus),
+            env=variables,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

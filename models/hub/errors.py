@@ -11,7 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 from common.errors import DISK_FULL, MAKE_ROOM, UserError, causes
 from common.language import Sentence, _, joined
 from common.paths import home
-from common.visitors import GUESTS, is_guest
+from common.visitors import FOR_GUEST, GUESTS, is_guest
 
 UNREACHED = _("Could not reach the Hugging Face Hub.")
 PASSED_ON = (
@@ -67,6 +67,7 @@ def child_environment() -> dict[str, str]:
         name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
     }
     kept |= client_environment() | {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+    kept |= {FOR_GUEST: "1"} if is_guest() else {}
     kept["HF_HUB_DISABLE_TELEMETRY"] = "1"  # TRL reports usage from rank 0 otherwise
     kept["STUDIO_HOME"] = str(home())  # which may have been chosen by trying a volume
     kept["PYTHONWARNINGS"] = "ignore::FutureWarning"  # for the authors of libraries, not for who reads the log

@@ -12,11 +12,13 @@ import pytest
 from common.errors import UserError
 from common.files import read_json, write_json
 from common.paths import GUEST_PREFIX, REPOSITORY, home, runs_folder
+from common.visitors import FOR_GUEST, as_guest
 from models.hardware import Gpu
 from runs import launcher, queue
 from runs.config import TrainConfig
 from runs.labels import set_labels
 from runs.launcher import ALL_CARDS
+from runs.limits import ON_A_SPACE
 from runs.processes import this_process
 from runs.queue import (
     ACCELERATOR_LOCK,
@@ -256,3 +258,45 @@ def test_a_signal_to_the_trainer_is_seen_as_the_end(trainer):
     os.kill(read_json(run.process_file)["launcher"]["pid"], signal.SIGKILL)
     wait_for(lambda: not run.is_alive())
     assert read_state(run).status == "interrupted" and this_process(os.getpid())["started"] > 0
+
+
+@pytest.mark.parametrize("is_guest", [True, False])
+def test_whoever_lets_the_queue_go_on_each_run_starts_as_its_owners(trainer, monkeypatch, is_guest):
+    told, environment = {}, launcher.environment
+
+    def kept(config, gpus):
+        told[config.name] = environment(config, gpus)
+        return told[config.name]
+
+    monkeypatch.setattr(launcher, "environment", kept)
+    monkeypatch.setattr(queue, "track_in_background", lambda run, names: None)
+    names = {"mine": "local", "guests": f"{GUEST_PREFIX}1"}
+    for name, owner in names.items():
+        run = queued(name, owner)
+        settings = run.config().to_dict() | {"name": name} | ({"report_to": "tensorboard"} if name == "mine" else {})
+        run.config_file.write_text(TrainConfig.from_dict(settings).to_yaml())
+    for _name in names:
+        with as_guest(is_guest):
+            started = advance()
+        assert started and started.is_alive(), "a setting that no guest may change kept the owner's run from starting"
+        end(started)
+    assert [FOR_GUEST in told[name] for name in names] == [False, True]
+
+
+def test_a_process_of_a_guest_has_the_limits_of_guests_in_each_of_its_threads(monkeypatch):
+    for name in ("SPACE_ID", *(f"STUDIO_MAX_{name}" for name in ON_A_SPACE)):
+        monkeypatch.delenv(name, raising=False)
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from common.visitors import has_visitors, is_guest\nfrom runs.limits import limits\n"
+        "print(*ThreadPoolExecutor(1).submit(lambda: (limits().minutes, is_guest(), has_visitors())).result())"
+    )
+    said = []
+    for is_guest in (True, False):
+        with as_guest(is_guest):
+            variables = launcher.child_environment()
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=REPOSITORY, env=variables, capture_output=True, check=True
+        )
+        said.append(done.stdout.decode().split())
+    assert said == [[str(ON_A_SPACE["MINUTES"]), "True", "True"], ["0", "False", "False"]]
