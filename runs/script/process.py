@@ -6,14 +6,17 @@ It reads and tokenises as a training does, and looks whether TRL makes the same 
 import json
 import random
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common.child import Tell, answer_parent
+from common.child import Tell, answer_parent, bound_memory
 from common.errors import UserError
 from common.language import _
+from data.check import MAX_DATA_BYTES
 from data.conversations import Conversation, Part
 from data.dataset import IGNORED, Encoder, TokenRow, is_trained
 from data.intake import check_bad, prepare
@@ -22,14 +25,20 @@ from models.family import shape_of
 from models.hardware import find_gpus
 from models.tokenizer import load_tokenizer
 from runs.config import TrainConfig
+from runs.disk import check_room_on_disk
 from runs.forecast.plan import evaluated_rows, plan_steps
 from runs.resolve import in_own_precision
 
+TOKEN_BYTES = 12  # of a token and its label, as JSON has them
 FILES = (TRAIN, HELD_OUT) = ("rows.jsonl", "held_out.jsonl")
 
 
-def make_rows(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
-    """Write rows and template into the request's folder; return what the script has to know of them and of the base."""
+def make_rows(request: dict[str, Any], tell: Tell, most_memory: int | None = None) -> dict[str, Any]:
+    """Write rows and template into the request's folder; return what the script has to know of them and of the base.
+
+    The data is read twice and never held: first to know how it is written, then to write it. With `most_memory` in so many bytes
+    beside the libraries. Raises UserError, also where its owner has no room for it.
+    """
     config, folder = TrainConfig.from_dict(request["config"]), Path(request["folder"])
     tell(_("Looking up the base model"), None)
     base = choose_base(config.base, config.base_revision)
@@ -37,6 +46,8 @@ def make_rows(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
     files = fetch_tokenizer(base, tell)
     tokenizer = load_tokenizer(files, config.chat_template)
     shape = shape_of(files)
+    if most_memory:
+        bound_memory(most_memory)
     tell(_("Reading the data"), None)
     settings = config.data_settings()
     prepared = prepare(settings, folder)
@@ -44,23 +55,26 @@ def make_rows(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
     template = prepared.template(tokenizer)
     (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
     encoder = Encoder(tokenizer, template, settings.max_length, settings.too_long)
-    train, held_out = (list(_encoded(part, encoder)) for part in (prepared.train, prepared.held_out))
-    rows, tested = ([row for _one, pieces, _whole in made for row in pieces] for made in (train, held_out))
+    counts, tokens, why = Counter[str](), 0, ""
+    parts = dict(zip(FILES, (prepared.train, prepared.held_out), strict=True))
+    for file, part in parts.items():
+        for conversation, pieces, whole in _encoded(part, encoder):
+            counts[file] += len(pieces)
+            tokens += sum(len(row["input_ids"]) for row in pieces)
+            why = why or _why_tokens(conversation, pieces, whole, encoder)
+    rows, tested = counts[TRAIN], counts[HELD_OUT]
     if not rows:
         raise UserError(_("No rows are left to train on."))
-    used = evaluated_rows(config, len(rows), len(tested))
-    chosen = sorted(random.Random(config.seed).sample(range(len(tested)), used))
-    why = next((why for one in (*train, *held_out) if (why := _why_tokens(*one, encoder))), "")
-    if why:
-        contents: list[list[Any]] = [rows, [tested[place] for place in chosen]]
-    else:  # a row each
-        said = [[_messages_of(one) for one, pieces, _whole in made if pieces] for made in (train, held_out)]
-        contents = [said[0], [said[1][place] for place in chosen]]
-    for file, content in zip(FILES, contents, strict=True):
-        if content:
-            lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in content]
-            (folder / file).write_text("".join(lines), encoding="utf-8")
-    steps = plan_steps(replace(config, num_processes=max(1, config.num_processes)), len(rows))
+    check_room_on_disk(request["owner"], 2 * TOKEN_BYTES * tokens)  # and once more in the zip
+    used = evaluated_rows(config, rows, tested)
+    chosen = {*random.Random(config.seed).sample(range(tested), used)}
+    for file, places in ((TRAIN, range(rows)), (HELD_OUT, chosen)):
+        if places:
+            with open(folder / file, "w", encoding="utf-8") as lines:
+                for place, row in enumerate(_lines(parts[file], encoder, bool(why))):
+                    if place in places:
+                        lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+    steps = plan_steps(replace(config, num_processes=max(1, config.num_processes)), rows)
     is_part = config.method != "full" and config.last_layers
     return {
         "base": base.model_id,
@@ -70,7 +84,7 @@ def make_rows(request: dict[str, Any], tell: Tell) -> dict[str, Any]:
         "target_modules": list(shape.family.targets(config.target_modules)),
         "trained_layers": list(shape.last_layers(config.last_layers)) if is_part else [],
         "eval_steps": config.eval_steps or steps.steps_per_epoch,
-        "rows": len(rows),
+        "rows": rows,
         "held_out": len(chosen),
         "why_tokens": why,
     }
@@ -82,6 +96,15 @@ def _encoded(part: Part, encoder: Encoder) -> Iterator[tuple[Conversation, list[
         whole = encoder.encode(conversation)
         pieces = [row for row in encoder.fit(conversation, whole) if encoder.fits(row) and is_trained(row)]
         yield conversation, pieces, whole
+
+
+def _lines(part: Part, encoder: Encoder, as_tokens: bool) -> Iterator[Any]:
+    """Yield what stands in the file of a part: rows of tokens, or the messages of each conversation that is a row."""
+    for conversation, pieces, _whole in _encoded(part, encoder):
+        if as_tokens:
+            yield from pieces
+        elif pieces:
+            yield _messages_of(conversation)
 
 
 def _messages_of(conversation: Conversation) -> dict[str, list[dict[str, str]]]:
@@ -111,4 +134,4 @@ def _why_tokens(conversation: Conversation, pieces: list[TokenRow], whole: list[
 
 
 if __name__ == "__main__":
-    sys.exit(answer_parent(sys.argv[1:], make_rows))
+    sys.exit(answer_parent(sys.argv[1:], partial(make_rows, most_memory=MAX_DATA_BYTES)))

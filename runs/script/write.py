@@ -8,12 +8,13 @@
          init_adapter/         the adapter that it continues from
 """
 
+import re
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from common.child import Tell, ask_child
-from common.paths import slug
+from common.paths import LOCAL_OWNER, slug
 from models.hub.errors import child_environment
 from runs.bundle import write_zip
 from runs.config import TrainConfig
@@ -41,7 +42,8 @@ def write_script(source: Run | Path, destination: Path, tell: Tell = lambda what
     name = f"{source.id if is_run else slug(config.name)}-trl"
     with tempfile.TemporaryDirectory(prefix="studio-script-") as temporary:
         folder = Path(temporary)
-        request = {"config": config.to_dict(), "precision": precision, "folder": temporary}
+        owner = source.owner if is_run else LOCAL_OWNER
+        request = {"config": config.to_dict(), "precision": precision, "folder": temporary, "owner": owner}
         facts = ask_child(PROCESS, request, child_environment(), tell, max_minutes=MAX_MINUTES)
         contents: dict[str, str | bytes | Path] = {file.name: file for file in sorted(folder.glob("*.json*"))}
         contents["chat_template.jinja"] = folder / "chat_template.jinja"
@@ -71,8 +73,9 @@ def script_text(config: TrainConfig, facts: dict, has_init_adapter: bool) -> str
     lines = [f'BASE = os.environ.get("BASE", {redact(facts["base"])!r})  # a Hugging Face ID or a folder']
     lines += [f"{name.upper()} = {value!r}" for name, value in values.items()]
     head = "\n".join(f"# {line}".rstrip() for line in _head(config, facts))
-    text = TEMPLATE.read_text(encoding="utf-8")
-    return text.replace("@HEAD@", head).replace("@SETTINGS@", "\n".join(lines))
+    found = {"@HEAD@": head, "@SETTINGS@": "\n".join(lines)}
+    # in one go: a run may be called @SETTINGS@
+    return re.sub("|".join(found), lambda mark: found[mark[0]], TEMPLATE.read_text(encoding="utf-8"))
 
 
 def _head(config: TrainConfig, facts: dict) -> list[str]:

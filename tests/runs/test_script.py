@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from common.errors import UserError
 from runs.config import TrainConfig
 from runs.launcher import create_run
 from runs.run import Run
-from runs.script import write
+from runs.script import process, write
 from runs.script.process import make_rows
 from runs.script.write import script_text, write_script
 from tests.running import losses, run_main, small_settings, write_rows
@@ -33,7 +34,9 @@ FACTS = {
 def rows_of(config: TrainConfig, folder: Path) -> dict:
     """What the process finds, in this one; the files are in `folder`."""
     folder.mkdir(exist_ok=True)
-    return make_rows({"config": config.to_dict(), "precision": "fp32", "folder": str(folder)}, lambda *words: None)
+    return make_rows(
+        {"config": config.to_dict(), "precision": "fp32", "folder": str(folder), "owner": "local"}, lambda *words: None
+    )
 
 
 @pytest.fixture
@@ -96,6 +99,9 @@ def test_a_folder_of_this_machine_and_a_name_that_is_code_stay_out():
     name = 'x"""\nimport os; os.abort()'
     told = script_text(TrainConfig(name=name), {**FACTS, "base": "/home/somebody/secret/my-base"}, False)
     assert "/home/somebody" not in told and "my-base" in told
+    assert compile(
+        script_text(TrainConfig(name="@SETTINGS@ @HEAD@"), {**FACTS, "base": "@HEAD@/x"}, False), "x", "exec"
+    )
     code = [line for line in told.splitlines() if line and not line.startswith("#")]
     assert not [line for line in code if "os.abort" in line] and compile(told, "train.py", "exec")
 
@@ -143,3 +149,30 @@ def test_the_adapter_that_a_run_continues_is_in_the_zip(monkeypatch, tmp_path):
     folder = unpacked(write_script(run, tmp_path), tmp_path / "out")
     assert (folder / "init_adapter" / "adapter_config.json").is_file()
     assert "HAS_INIT_ADAPTER = True" in (folder / "train.py").read_text()
+
+
+def test_the_rows_of_a_script_are_written_one_by_one_and_never_held(tiny_base, tmp_path, monkeypatch):
+    def begin(*data):  # the data is read, and the libraries are there
+        tracemalloc.start()
+
+    monkeypatch.setattr(process, "check_bad", begin)
+    answer = " ".join(map(str, range(150)))
+    rows = [{"prompt": f"{place}", "completion": answer} for place in range(400)]
+    settings = {"data": write_rows(tmp_path / "rows.jsonl", rows), "eval_fraction": 0.0, "max_length": 1024}
+    try:
+        found = rows_of(TrainConfig(base=str(tiny_base), **settings), tmp_path / "out")
+        took = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found["rows"] == 400 == len((tmp_path / "out/rows.jsonl").read_text().splitlines())
+    assert took < 4e6, f"400 rows of 500 tokens took {took:,} bytes"
+
+
+def test_a_script_for_which_there_is_no_room_is_not_written(tiny_base, tmp_path, monkeypatch):
+    monkeypatch.setenv("STUDIO_MAX_KEPT_BYTES", "2000")
+    data = write_rows(
+        tmp_path / "rows.jsonl", [{"prompt": f"What is {n}?", "completion": "A number."} for n in range(50)]
+    )
+    with pytest.raises(UserError, match="at most"):
+        rows_of(TrainConfig(base=str(tiny_base), data=data), tmp_path / "out")
+    assert not (tmp_path / "out/rows.jsonl").exists()
