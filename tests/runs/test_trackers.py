@@ -2,10 +2,13 @@
 
 import json
 import struct
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
+import huggingface_hub
 import pytest
 
 from common.errors import UserError
@@ -14,7 +17,7 @@ from runs import queue
 from runs.config import TrainConfig
 from runs.events import append_event
 from runs.run import Run
-from runs.trackers import process, track
+from runs.trackers import process, track, writers
 from runs.trackers.names import PACKAGES, trackers_in
 from runs.trackers.points import Point, read_points, settings_of
 from runs.trackers.track import send_to_space, tracker_folder
@@ -170,6 +173,22 @@ def test_a_space_is_ones_own_and_only_the_process_that_sends_has_the_token(monke
     with pytest.raises(UserError, match="not a Space of yours"):
         send_to_space(run, "bob/curves", account)
     assert [given[2]["HF_TOKEN"] for given in asked] == [TOKEN] * 2 and TOKEN not in json.dumps(asked[0][1])
+
+
+def test_trackio_leaves_no_token_in_the_space_that_it_makes(monkeypatch, run):
+    left, storage = [], ModuleType("trackio.sqlite_storage")
+    storage.SQLiteStorage = None
+
+    def sync(project, space, **options):  # as trackio 0.43 deploys a Space
+        huggingface_hub.add_space_secret(space, "HF_TOKEN", TOKEN)
+        left.append((space, options["private"]))
+
+    monkeypatch.setattr(huggingface_hub, "add_space_secret", lambda *secret: left.append(secret))
+    monkeypatch.setitem(sys.modules, "trackio", SimpleNamespace(sync=sync))
+    monkeypatch.setitem(sys.modules, "trackio.sqlite_storage", storage)
+    with writers.trackio(run, "lab/curves"):
+        pass
+    assert left == [("lab/curves", True)], "members of lab could have read the token of who sent the run"
 
 
 @needs("trackio")
