@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from common.errors import UserError
 from common.language import _, n_
@@ -50,8 +51,7 @@ def obey_term(at_end: Callable[[], None] = lambda: None) -> None:
 
     def on_term(number, frame) -> None:
         if wish == CONTINUE or is_asked.is_set():  # or asked again: at once
-            at_end()
-            os._exit(0 if wish == CONTINUE else 1)
+            _leave(at_end, 0 if wish == CONTINUE else 1)
         is_asked.set()
         threading.Thread(target=_end, args=(seconds, at_end), name="end").start()
 
@@ -61,8 +61,9 @@ def obey_term(at_end: Callable[[], None] = lambda: None) -> None:
 def _end(seconds: float, at_end: Callable[[], None]) -> None:
     """Stop what computes, wait for it at most so long, and end the process."""
     try:
-        with lock():  # what is being started now has its mark then
-            close()
+        close()
+        with suppress(UserError), lock():  # what is being started now has its mark then
+            pass
         working = ask_all_to_stop()
         words = n_(
             "Stopping: {count} process saves what it has, within {seconds} s.",
@@ -77,8 +78,17 @@ def _end(seconds: float, at_end: Callable[[], None]) -> None:
     except Exception:  # a full disk, or a lock that nobody gives back: it ends all the same
         log.exception("Not everything could be stopped")
     finally:
+        _leave(at_end, 0)
+
+
+def _leave(at_end: Callable[[], None], code: int) -> None:
+    """Do what is done last and end the process, whatever becomes of that."""
+    try:
         at_end()
-        os._exit(0)  # threads that stream to browsers would hold up any other end
+    except Exception:
+        log.exception("The last step failed")
+    finally:
+        os._exit(code)  # threads that stream to browsers would hold up any other end
 
 
 def ask_all_to_stop() -> Sequence[Run | Background]:
@@ -86,10 +96,12 @@ def ask_all_to_stop() -> Sequence[Run | Background]:
     experiments = [one for one in all_experiments() if one.is_alive()]
     works = [*experiments, *(one for one in (*all_evaluations(), *all_made()) if one.is_alive())]
     for work in works:
-        request_stop(work)
+        with suppress(OSError):  # it was deleted: the others are asked all the same
+            request_stop(work)
     runs = [run for run in runs_with("process.json") if run.is_alive()]
     known = {(one.owner, one.id) for one in experiments}
     for run in runs:
         if (run.owner, labels_of(run).experiment.partition("/")[0]) not in known:
-            run.request_stop()
+            with suppress(OSError):
+                run.request_stop()
     return [*works, *runs]

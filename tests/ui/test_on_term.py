@@ -7,9 +7,11 @@ import subprocess
 import urllib.error
 import urllib.request
 from contextlib import suppress
+from functools import partial
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from common.errors import UserError
 from common.files import write_json
@@ -19,6 +21,7 @@ from evaluation.run import Evaluation
 from making.made import MadeSet
 from runs import queue
 from runs.checkpoints import COMPLETE
+from runs.closing import is_closing
 from runs.config import TrainConfig
 from runs.labels import set_labels
 from runs.launcher import create_run
@@ -28,6 +31,7 @@ from tests.browser.driving import free_port, start_app
 from tests.chat.openai_server import openai_server
 from tests.queueing import make_run, wait_for
 from tests.running import events, wait
+from ui import on_term
 from ui.on_term import ask_all_to_stop, obey_term
 
 SECONDS = 300
@@ -110,16 +114,58 @@ def test_all_that_computes_is_asked_and_an_experiment_stops_its_own_runs():
     assert of_it.stop_file.exists(), "its experiment is gone: nobody else would stop it"
 
 
-def test_without_the_setting_sigterm_is_the_systems_and_an_unknown_one_is_a_sentence(monkeypatch):
+class Left(BaseException):
+    """The process would be gone."""
+
+
+@pytest.fixture
+def leaving(monkeypatch):
+    """`os._exit` ends what runs instead; SIGTERM is put back."""
+
+    def leave(code):
+        raise Left(code)
+
+    monkeypatch.setattr(os, "_exit", leave)
     before = signal.getsignal(signal.SIGTERM)
+    yield before
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_without_the_setting_the_last_step_is_done_and_an_unknown_one_is_a_sentence(monkeypatch, leaving):
+    done = []
     for wish in ("continue", ""):
         monkeypatch.setenv("STUDIO_ON_TERM", wish)
-        obey_term()
-        assert signal.getsignal(signal.SIGTERM) is before
+        obey_term(partial(done.append, wish))
+        with pytest.raises(Left, match="0"):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert done == ["continue", ""]
     monkeypatch.setenv("STUDIO_ON_TERM", "maybe")
     with pytest.raises(UserError, match=r"Choose among these: continue, stop\."):
         obey_term()
     monkeypatch.setenv("STUDIO_ON_TERM", "")
     monkeypatch.setenv("SPACE_ID", "someone/studio")
+    signal.signal(signal.SIGTERM, leaving)
     obey_term()
-    assert signal.getsignal(signal.SIGTERM) is not before, "a Space ends with all of its processes"
+    assert signal.getsignal(signal.SIGTERM) is not leaving, "a Space ends with all of its processes"
+
+
+def test_it_ends_and_asks_the_others_whatever_fails(monkeypatch, leaving):
+    gone, other, run = (
+        Evaluation(home() / "evaluations/local/gone"),
+        MadeSet(home() / "making/local/set"),
+        make_run("r"),
+    )
+    other.folder.mkdir(parents=True)
+    for one in (other, run):
+        write_json(one.process_file, {"process": this_process(os.getpid())})
+    monkeypatch.setattr(gone.__class__, "is_alive", lambda self: True)
+    monkeypatch.setattr(on_term, "all_evaluations", lambda: [gone])
+    monkeypatch.setattr(on_term, "all_made", lambda: [other])
+    monkeypatch.setattr(queue, "LOCK_SECONDS", 0.1)
+
+    def fails():
+        raise NotADirectoryError("the home is a file now")
+
+    with FileLock(home() / "start.lock"), pytest.raises(Left, match="0"):  # somebody never gives it back
+        on_term._end(0, fails)
+    assert other.stop_file.exists() and run.stop_file.exists() and is_closing()
