@@ -22,6 +22,7 @@ from common.language import _
 FOLDER = "tinyllama-studio"
 DRIVE = Path("/content/drive")
 KAGGLE_OUTPUT, KAGGLE_INPUT = Path("/kaggle/working"), Path("/kaggle/input")
+LETS_IN = ("door", "keys")  # folders of the app with what lets somebody in
 START_SECONDS = 120
 LAST_LINES = 15  # of what the page's process printed, when it ended
 
@@ -46,7 +47,8 @@ def home(drive: bool = True) -> Path:
 
     On Colab it is a folder of one's Drive, unless `drive` is False: then all is lost when the session ends. On Kaggle it is the
     notebook's output; an empty one begins with the newest copy among the inputs: an earlier version's output, or a data set made
-    of one. Elsewhere it is where it always is. Raises UserError when the Drive is not connected.
+    of one. That may be a stranger's: nothing of it starts by itself, and it lets nobody in. Elsewhere it is where it always is.
+    Raises UserError when the Drive is not connected.
     """
     if not os.environ.get("STUDIO_HOME"):
         if on_colab() and drive:
@@ -77,7 +79,12 @@ def _kaggle_folder() -> Path:
     if earlier and not found.exists():
         newest = max(earlier, key=lambda folder: folder.stat().st_mtime)
         unfinished = found.with_name(f"{FOLDER}.partial")
-        shutil.copytree(newest, unfinished, dirs_exist_ok=True, copy_function=shutil.copyfile)  # inputs are read-only
+
+        def left_out(folder: str, names: list[str]) -> set[str]:
+            return {*names} & {"queued.json", *(LETS_IN if Path(folder) == newest else ())}
+
+        # inputs are read-only
+        shutil.copytree(newest, unfinished, dirs_exist_ok=True, copy_function=shutil.copyfile, ignore=left_out)
         unfinished.rename(found)
         print(_("Continuing with what {folder} holds.", folder=str(newest)))
     return found

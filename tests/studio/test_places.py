@@ -106,6 +106,19 @@ def test_kaggle_goes_on_with_the_newest_copy_among_its_inputs(kaggle, monkeypatc
     assert studio.home() == found and (found / "from").read_text() == "mine", "what is there is never replaced"
 
 
+def test_of_an_input_on_kaggle_nothing_starts_by_itself_and_it_lets_nobody_in(kaggle):
+    strangers = places.KAGGLE_INPUT / "useful-rows" / "tinyllama-studio"
+    for name in ("runs/local/theirs/config.yaml", "runs/local/theirs/queued.json", "adapters/local/keys/studio.json"):
+        (strangers / name).parent.mkdir(parents=True, exist_ok=True)
+        (strangers / name).write_text("{}")
+    for folder, kind in (("keys", "json"), ("door/keys", "owner")):
+        (strangers / folder).mkdir(parents=True)
+        (strangers / folder / f"{'a' * 64}.{kind}").write_text('{"owner": "local"}')
+    found = studio.home()
+    there = sorted(file.relative_to(found).as_posix() for file in found.rglob("*") if file.is_file())
+    assert there == ["adapters/local/keys/studio.json", "runs/local/theirs/config.yaml"]
+
+
 @pytest.mark.parametrize(
     ("settings", "cards", "processes", "rows"),
     [
