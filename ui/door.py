@@ -29,6 +29,7 @@ from ui.theme import NAME
 COOKIE = "studio-door"
 COOKIE_SECONDS = 7 * 86_400  # as long as a tunnel of Gradio's lasts
 GUEST = "studio.guest"  # in the scope of a request: whether its sender is anybody but the owner
+CAME_WITH = "studio.door"  # and the cookie that opened the door
 STARTUP = f"{API}/startup-events"
 PROGRAMS = "/v1/"  # has keys of its own, and refuses by itself
 WINDOW_SECONDS = 60
@@ -68,7 +69,8 @@ class Door:
             await self.app(scope, receive, send)
             return
         request = HTTPConnection(scope)
-        who = who_has(request.cookies.get(self._cookie_name(request), ""))
+        cookie = request.cookies.get(self._cookie_name(request), "")
+        who = who_has(cookie)
         if scope["type"] == "websocket" and who is None:
             await send({"type": "websocket.close", "code": 1008})
             return
@@ -78,7 +80,7 @@ class Door:
             if answer:
                 await answer(scope, receive, _without_referrer(send))
                 return
-        scope[GUEST] = who != Who.OWNER
+        scope[GUEST], scope[CAME_WITH] = who != Who.OWNER, cookie if who else None
         with as_guest(scope[GUEST]):
             await self.app(scope, receive, _without_referrer(send))
 
@@ -153,6 +155,12 @@ class Door:
 def is_guests(request: HTTPConnection) -> bool:
     """Return whether the sender of a request came in with a guest key."""
     return request.scope.get(GUEST, False)
+
+
+def is_locked_out(request: HTTPConnection) -> bool:
+    """Return whether the keys were renewed since a request came in: its call may have waited, or run, meanwhile."""
+    cookie = request.scope.get(CAME_WITH)
+    return cookie is not None and who_has(cookie) is None
 
 
 def _is_opened_by_a_person(request: HTTPConnection) -> bool:

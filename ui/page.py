@@ -21,7 +21,7 @@ from ui import programs
 from ui.adapters.tab import build_adapters_tab
 from ui.chat.store import conversation_store
 from ui.chat.tab import build_chat_tab
-from ui.door import is_guests
+from ui.door import CLOSED, is_guests, is_locked_out
 from ui.evaluate.tab import build_evaluate_tab
 from ui.events import QUIET, Wiring
 from ui.experiments.tab import build_experiments_tab
@@ -83,6 +83,8 @@ class Page(gr.Blocks):
         sender = getattr(request[0] if isinstance(request, list) else request, "request", None)
         spoken = language_of(sender) if sender else current_language()
         with language(spoken), as_guest(is_guests(sender) if sender else is_guest()):
+            if sender and is_locked_out(sender):
+                raise gr.Error(str(CLOSED), print_exception=False)
             return await super().process_api(*args, request=request, **kwargs)
 
     async def preprocess_data(self, block_fn, inputs, *args, **kwargs):

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import gradio as gr
 import pytest
 from fastapi.testclient import TestClient
+from gradio import route_utils
 from starlette.websockets import WebSocketDisconnect
 
 from common.errors import UserError
@@ -124,7 +125,9 @@ def test_gradios_check_at_the_start_passes_once(shared):
     assert shared(HERE).head("/").status_code == 401, "which Gradio takes for an answer"
 
 
-def test_what_has_keys_of_its_own_is_let_through_and_leads_nowhere_else(shared):
+def test_what_has_keys_of_its_own_is_let_through_and_leads_nowhere_else(shared, monkeypatch):
+    assert shared().get("/v1/models").status_code == 401, "the interface for programs is off"
+    monkeypatch.setenv("STUDIO_API", "1")
     assert shared().get("/v1/models").text == "There is nothing here."
     for path in ("/v1/../config", "/v1/%2e%2e/config", "/v1//config", "/v1"):
         assert shared().get(path).status_code in (401, 404), path
@@ -213,6 +216,20 @@ def test_after_the_keys_are_renewed_nothing_of_before_opens_anything(shared, ins
     assert enter(hers, newest).status_code == 303 and is_in(hers)
 
 
+def test_a_call_that_waits_while_the_keys_are_renewed_is_not_answered(inside, monkeypatch):
+    answer = route_utils.call_process_api
+
+    async def late(*given, **named):
+        lock_all_out()
+        return await answer(*given, **named)
+
+    client = inside()
+    assert "error" not in choose_preset(client, "s").json()
+    monkeypatch.setattr(route_utils, "call_process_api", late)
+    refused = choose_preset(client, "s").json()
+    assert "data" not in refused and "shared with a key" in refused["error"]
+
+
 def test_brute_force_is_slowed_down_for_all_and_who_is_in_stays_in(shared, inside, monkeypatch):
     owner, key = inside(), new_key(Who.OWNER)
     for _ in range(door.MAX_WRONG_KEYS):
@@ -270,7 +287,9 @@ def test_a_shared_app_answers_to_its_own_names_and_to_the_tunnels(shared, inside
 
 def test_without_a_share_nothing_changes_and_on_colab_its_proxy_may_use_any_name():
     def layers(*given) -> list[str]:
-        return [one.cls.__name__ for one in guarded(*given)["middleware"]]
+        first, *others = [one.cls.__name__ for one in guarded(*given)["middleware"]]
+        assert first == "Health"
+        return others
 
     assert layers("127.0.0.1") == ["Hosts", "Speaking", "Guard", "Delivery"]
     assert layers("0.0.0.0") == layers("127.0.0.1", Share(Sharing.COLAB_PROXY)) == ["Speaking", "Guard", "Delivery"]
