@@ -11,7 +11,8 @@ from data.pull import pull_data
 from data.push import DataPushOptions, plan_data_push
 from models.hub.client import account_of, token_of
 from ui.events import QUIET
-from ui.messages import hint_html, reporter, shown
+from ui.hints import hint_html
+from ui.messages import reporter, shown
 from ui.owner import owner_of
 from ui.push import FIRST_LOOK, LICENSES, license_in, plan_html, pushed_html
 

@@ -10,14 +10,8 @@ import gradio as gr
 from common.errors import as_user_error
 from common.language import _
 from models.hub.fetch import Progress
-from ui.hints import hint_html as hint_html  # most of the page takes it from here
 
 log = logging.getLogger(__name__)
-
-
-def link_html(url: str, name: str) -> str:
-    """Return a link that opens in a tab of its own, escaped."""
-    return f"<a href='{html.escape(url, quote=True)}' target='_blank' rel='noopener'>{html.escape(name)}</a>"
 
 
 def shown(handler):

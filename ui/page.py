@@ -25,8 +25,8 @@ from ui.door import CLOSED, is_guests, is_locked_out
 from ui.evaluate.tab import build_evaluate_tab
 from ui.events import QUIET, Wiring
 from ui.experiments.tab import build_experiments_tab
+from ui.hints import hint_html
 from ui.language import in_words, language_of, switch_html, texts_of
-from ui.messages import hint_html
 from ui.owner import can_sign_in, known_key
 from ui.patches.lean_sessions import keep_no_values
 from ui.quota import build_quota_line

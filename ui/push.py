@@ -5,7 +5,7 @@ import html
 from common.errors import UserError
 from common.language import _, joined
 from models.hub.push import CHANGES, Pushed, PushPlan
-from ui.messages import hint_html, link_html
+from ui.hints import hint_html, link_html
 
 LICENSES = ["", "apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "openrail", "other"]
 FIRST_LOOK = _("Preview the push first: it shows every file and what it would change.")

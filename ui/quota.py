@@ -10,7 +10,8 @@ from common.words import duration
 from models.hub.client import client, token_of
 from models.hub.errors import in_words
 from ui.events import QUIET
-from ui.messages import hint_html, shown
+from ui.hints import hint_html
+from ui.messages import shown
 
 ASK_SECONDS = 60
 # https://huggingface.co/docs/hub/spaces-zerogpu

@@ -7,7 +7,7 @@ from common.language import Sentence, _, joined
 from common.words import duration
 from evaluation.run import Status, read_progress
 from ui.chosen import Titled, title_of
-from ui.messages import hint_html
+from ui.hints import hint_html
 
 FRESH_SECONDS = 3600
 RESUMABLE: tuple[Status, ...] = ("stopped", "failed", "interrupted")

@@ -16,7 +16,8 @@ from models.base import AUTO, BASE_CHOICES, DEFAULT_BASE, EMBEDDED
 from models.embedded import HUB_ID
 from models.hub.client import parse_address, parse_repo, token_of
 from ui.adapters.view import hints_html
-from ui.messages import hint_html, reporter, shown
+from ui.hints import hint_html
+from ui.messages import reporter, shown
 from ui.owner import owner_of
 
 BASES = [(label, HUB_ID if choice == EMBEDDED else choice) for label, choice in BASE_CHOICES if choice != AUTO]

@@ -17,8 +17,9 @@ from models.hub.client import sign_in_words, token_of
 from ui.adapters.view import hints_html
 from ui.background import with_progress
 from ui.events import QUIET
+from ui.hints import hint_html
 from ui.long_lists import MAX_LISTED_ENTRIES
-from ui.messages import hint_html, shown
+from ui.messages import shown
 from ui.owner import is_signed_in, owner_of
 
 HEARTBEAT_SECONDS = 1.0  # after which a stop is noticed

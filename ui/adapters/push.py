@@ -22,7 +22,8 @@ from common.language import _, joined
 from common.words import duration
 from models.hub.client import account_of, sign_in_words, token_of
 from ui.events import QUIET
-from ui.messages import hint_html, reporter, shown
+from ui.hints import hint_html, link_html
+from ui.messages import reporter, shown
 from ui.owner import on_space, owner_of
 from ui.push import FIRST_LOOK, LICENSES, license_in, plan_html, pushed_html
 
@@ -150,9 +151,7 @@ def _sign_in_html(error: UserError) -> str:
     if on_space():
         link = f"<a href='/login/huggingface'>{html.escape(str(_('Sign in with Hugging Face')))}</a>"
         return f"{link} {html.escape(str(_('to share an adapter; everything else works without.')))}"
-    link = (
-        f"<a href='{TOKENS_PAGE}' target='_blank' rel='noopener'>{html.escape(str(_('a token with write access')))}</a>"
-    )
+    link = link_html(TOKENS_PAGE, str(_("a token with write access")))
     words = _("To share an adapter, run {command} with {link} and reload this page; everything else works without.")
     return str(words).format(command="<code>hf auth login</code>", link=link)
 

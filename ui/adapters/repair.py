@@ -16,7 +16,8 @@ from evaluation.repair import Point, Sweep, interval, keep_point, measure, read_
 from models.hub.client import sign_in_words, token_of
 from ui.background import with_progress
 from ui.events import QUIET
-from ui.messages import hint_html, shown
+from ui.hints import hint_html
+from ui.messages import shown
 from ui.owner import is_signed_in, owner_of
 from ui.plot import Dot, scatter_html
 

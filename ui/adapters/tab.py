@@ -27,8 +27,9 @@ from ui.adapters.push import build_push, on_account
 from ui.adapters.repair import build_repair
 from ui.adapters.view import CARDS_SCRIPT, answers_html, cards_html, curve_html, facts_html, heading_html, scores_html
 from ui.events import QUIET, Wiring, ask_first
+from ui.hints import hint_html
 from ui.long_lists import MAX_LISTED_ENTRIES, SEARCH_TO_FIND, how_many
-from ui.messages import hint_html, shown
+from ui.messages import shown
 from ui.owner import owner_of
 from ui.toast import Toast, build_toast, toast_updates
 

@@ -12,7 +12,7 @@ from adapters.library import Adapter
 from common.language import _, joined
 from runs.state import thinned
 from ui.answers import pair_html
-from ui.messages import hint_html
+from ui.hints import hint_html
 from ui.plot import Curve, plot_html
 
 # A card is a button; a click names its adapter. The one that is picked is marked at once, the page fills in its details.

@@ -19,7 +19,8 @@ from ui.chat.handlers import ChatHandlers
 from ui.chat.view import written
 from ui.downloads import build_download, clicking
 from ui.events import QUIET, Values
-from ui.messages import hint_html, shown
+from ui.hints import hint_html
+from ui.messages import shown
 from ui.owner import owner_of
 
 ROWS_SHOWN = 5

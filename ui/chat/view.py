@@ -14,7 +14,7 @@ from chat.engine import Seen
 from chat.records import MAX_CONVERSATIONS
 from common.language import _, joined, n_
 from ui.chat.models import label_of
-from ui.messages import hint_html
+from ui.hints import hint_html
 
 # Code is only what no reading of Markdown takes for anything else: a fence at the beginning of a line, and `words` within one
 # line of a paragraph in which no other backtick stands.

@@ -17,8 +17,8 @@ from evaluation.scores import SCORES
 from evaluation.start import DEFAULT_TEST_SETS
 from runs.history import run_of
 from ui.evaluate.own_sets import OwnSets, build_own_sets
+from ui.hints import hint_html
 from ui.long_lists import MAX_LISTED_ENTRIES, Choice, names_in
-from ui.messages import hint_html
 from ui.steps import build_step
 
 LABELS = {  # of the settings under Advanced

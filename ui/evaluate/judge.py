@@ -22,7 +22,8 @@ from evaluation.run import Evaluation, candidate_title
 from ui.answers import lines_html
 from ui.evaluate.result import ResultView, is_compared, own_evaluation
 from ui.events import QUIET
-from ui.messages import hint_html, shown
+from ui.hints import hint_html
+from ui.messages import shown
 from ui.owner import owner_of
 
 # the keys press the buttons; not while a person writes

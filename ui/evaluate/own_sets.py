@@ -13,8 +13,9 @@ from data.settings import DataSettings
 from data.test_sets import BUNDLED, delete_test_set, keep_test_set, list_test_sets
 from ui.background import with_progress
 from ui.events import QUIET, Wiring, ask_first
+from ui.hints import hint_html
 from ui.long_lists import Choice
-from ui.messages import hint_html, shown
+from ui.messages import shown
 from ui.owner import owner_of
 
 MAX_SPLIT_CHARACTERS = 80  # `datasets` looks for ranges in it in quadratic time

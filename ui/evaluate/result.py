@@ -20,8 +20,8 @@ from evaluation.scores import SCORES
 from evaluation.table import compare, read_table, rows_that_differ
 from ui.chosen import Chosen, build_chosen, can_delete, dated_choices, title_of
 from ui.evaluate.view import rows_html, tables_html
+from ui.hints import hint_html
 from ui.long_lists import Choice
-from ui.messages import hint_html
 from ui.status import RESUMABLE, progress_html
 
 SHOWN_ROWS = 10

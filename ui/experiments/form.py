@@ -23,8 +23,8 @@ from models.base import AUTO, BASE_CHOICES
 from models.prices import JOBS
 from runs.config import ROWS, TrainConfig, marked
 from runs.fields import LABELS, convert
+from ui.hints import hint_html
 from ui.long_lists import names_in
-from ui.messages import hint_html
 from ui.named import check_named
 from ui.owner import Visitor
 from ui.steps import build_step

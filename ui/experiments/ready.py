@@ -8,8 +8,8 @@ from common.language import Sentence, _
 from evaluation.experiments.experiment import list_experiments
 from evaluation.experiments.notes import NOTES, Note
 from evaluation.experiments.verdicts import FINDINGS, Finding, verdicts
+from ui.hints import hint_html, link_html
 from ui.long_lists import Choice
-from ui.messages import hint_html
 
 MAX_READ = 20  # experiments, the newest first, in which the findings are looked for
 NEEDS: dict[str, Sentence] = {"gpu": _("needs a GPU"), "gpus": _("needs several GPUs")}
@@ -47,5 +47,4 @@ def _source_html(source: str) -> str:
     words, _space, address = source.rpartition(" ")
     if not address.startswith("https://"):
         return html.escape(source)
-    link = html.escape(address, quote=True)
-    return f"{html.escape(words)} <a href='{link}' target='_blank' rel='noopener'>{link}</a>"
+    return f"{html.escape(words)} {link_html(address, address)}"

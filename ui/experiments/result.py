@@ -16,8 +16,8 @@ from ui.chosen import Chosen, build_chosen, can_delete, dated_choices
 from ui.events import Wiring
 from ui.experiments.downloads import FILES
 from ui.experiments.view import figures_html, grid_html, tables_html, verdicts_html
+from ui.hints import hint_html
 from ui.long_lists import Choice
-from ui.messages import hint_html
 from ui.status import RESUMABLE, progress_html
 
 EMPTY = _("Here you will see every arm with every seed, and at the end the table for your paper.")

@@ -43,7 +43,8 @@ from ui.experiments.result import (
     status_views,
 )
 from ui.experiments.view import checks_html
-from ui.messages import hint_html, shown
+from ui.hints import hint_html
+from ui.messages import shown
 from ui.owner import Visitor, owner_of, visitor_of
 
 # of the Train tab, for "as in the Train tab"

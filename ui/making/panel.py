@@ -15,11 +15,12 @@ from making.plan import plan
 from making.start import delete_made, request_stop, resume, start
 from ui.chosen import wire_chosen
 from ui.events import QUIET, Wiring
+from ui.hints import hint_html
 from ui.long_lists import dataset_choices
 from ui.making.form import MakingForm, form_config, model_choices
 from ui.making.result import WATCHED, MadeView, build_made_view, made_choices, own_made
 from ui.making.review import Review, build_review, wire_review
-from ui.messages import hint_html, shown
+from ui.messages import shown
 from ui.owner import Visitor, can_sign_in, on_space, owner_of, visitor_of
 
 

@@ -10,8 +10,8 @@ from common.language import _
 from evaluation.run import UNDER_WAY, read_progress
 from making.made import MadeSet, find_made, list_made
 from ui.chosen import Chosen, Watched, build_chosen, can_delete, dated_choices
+from ui.hints import hint_html
 from ui.long_lists import Choice
-from ui.messages import hint_html
 from ui.status import RESUMABLE, progress_html
 
 EMPTY = _("Here you will see the rows as they are made, to accept, change or reject them.")

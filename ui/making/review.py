@@ -14,10 +14,11 @@ from making.made import MadeSet
 from making.review import Decision, ReviewRow, decide, read_review, undo
 from models.messages import Message
 from ui.events import QUIET, Wiring
+from ui.hints import hint_html
 from ui.long_lists import Choice
 from ui.making.result import MadeView, own_made
 from ui.making.view import KEYS_SCRIPT, WRITTEN, next_html, row_html
-from ui.messages import hint_html, shown
+from ui.messages import shown
 from ui.owner import owner_of
 
 NEXT_ROWS = 6

@@ -18,7 +18,8 @@ from runs.disk import check_disk
 from runs.resolve import capped
 from runs.run import Run
 from ui.events import QUIET, Wiring
-from ui.messages import hint_html, shown
+from ui.hints import hint_html
+from ui.messages import shown
 from ui.owner import Visitor, visitor_of
 from ui.train.backups import backup_account, sign_in_note
 

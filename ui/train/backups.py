@@ -15,7 +15,7 @@ from models.hub.client import Account, account_of, sign_in_words
 from runs.backup.backup import find_repo, note_backup, read_backup, send_checkpoint
 from runs.checkpoints import last_checkpoint
 from runs.run import TEXT, Run, read_state
-from ui.messages import hint_html
+from ui.hints import hint_html
 from ui.owner import Visitor
 
 POLL_SECONDS = 30.0

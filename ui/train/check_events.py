@@ -19,7 +19,8 @@ from runs.config import EXAMPLE, READING, ROWS, SOURCE, TrainConfig, marked
 from runs.resolve import capped
 from ui.background import with_progress
 from ui.events import QUIET
-from ui.messages import hint_html, shown
+from ui.hints import hint_html
+from ui.messages import shown
 from ui.named import FieldError
 from ui.owner import owner_of
 from ui.train.data_form import (

@@ -14,9 +14,9 @@ from data import kinds
 from data.report import Report
 from runs.forecast.estimate import EXAMPLE_FACTS
 from ui.events import show_by_choice
+from ui.hints import hint_html
 from ui.making.form import MakingForm
 from ui.making.form import build_form as build_making_form
-from ui.messages import hint_html
 from ui.owner import on_space
 from ui.train import report_view
 from ui.train.form_values import CHAT, EXAMPLE_DATA, HUB, MADE, PASTE, UPLOAD

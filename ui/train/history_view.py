@@ -18,8 +18,8 @@ from runs.history import BY_LOSS, BY_TITLE, NEWEST, STARRED, RunFilter
 from runs.labels import labels_of, title_of
 from runs.run import Run, list_runs, read_state, settings_written_at
 from runs.state import UNREADABLE
+from ui.hints import hint_html
 from ui.long_lists import MAX_LISTED_ENTRIES, SEARCH_TO_FIND, Choice, first_with, how_many
-from ui.messages import hint_html
 from ui.train.run_plots import comparison_plot, learned_against_forgotten
 from ui.train.run_words import STATUS_WORDS
 

@@ -24,7 +24,8 @@ from runs.config import TrainConfig
 from runs.resolve import base_in_minute, capped, resolve
 from runs.run import Run, runs_with
 from ui.events import QUIET
-from ui.messages import hint_html, shown
+from ui.hints import hint_html
+from ui.messages import shown
 from ui.owner import owner_of, visitor_of
 from ui.train.check_events import Checked, report_for
 from ui.train.data_form import stops_of

@@ -10,7 +10,7 @@ from common.language import _
 from jobs.hf import Job, read_job
 from jobs.prices import MAX_MINUTES, MIN_MINUTES, Flavor, Plan
 from runs.run import Run, RunState
-from ui.messages import hint_html
+from ui.hints import hint_html, link_html
 from ui.owner import on_space
 
 STOPPING = _(
@@ -126,11 +126,9 @@ def job_words(job: Job | None) -> str:
     """Return the job of the shown run, with a link; "" for a run without one."""
     if job is None:
         return ""
-    url = html.escape(job.url, quote=True)
-    link = f"<a href='{url}' target='_blank' rel='noopener'>{html.escape(job.id)}</a>"
     words = _(
         "The shown run is job {job}: {machine}, at most {minutes} minutes and ${dollars:.2f}.",
-        job=link,
+        job=link_html(job.url, job.id),
         machine=html.escape(job.flavor),
         minutes=job.minutes,
         dollars=job.most_dollars,

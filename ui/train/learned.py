@@ -12,7 +12,7 @@ from runs.labels import title_of
 from runs.run import Run
 from runs.state import RunState
 from ui.answers import lines_html, pair_html
-from ui.messages import hint_html
+from ui.hints import hint_html
 
 
 def learned_html(run: Run, state: RunState) -> str:

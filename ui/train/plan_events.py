@@ -29,7 +29,8 @@ from runs.run import Run
 from runs.slices import slices_words
 from ui.background import with_progress
 from ui.events import QUIET, Wiring
-from ui.messages import hint_html, shown
+from ui.hints import hint_html
+from ui.messages import shown
 from ui.named import FieldError
 from ui.owner import Visitor, owner_of, visitor_of
 from ui.train.backup_section import backup_words

@@ -15,7 +15,7 @@ from runs.forecast.presets import Forecast
 from runs.machines.command import LaunchPlan
 from runs.presets import HELP, PRESETS
 from runs.resolve import TrainingWords
-from ui.messages import hint_html
+from ui.hints import hint_html
 from ui.train.settings_form import field_id
 
 KEEP_THEM = _("Checkpoints can be kept in your Hugging Face account.")

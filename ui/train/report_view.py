@@ -10,7 +10,7 @@ from data.columns import in_words
 from data.report import BadRow, Cure, Histogram, PreviewRow, Report
 from models.messages import Message
 from ui.answers import ROLE_WORDS, clipped_html, turn_html
-from ui.messages import hint_html
+from ui.hints import hint_html
 
 LEVEL_WORDS = {"stop": _("Needs fixing:"), "warning": _("Note:"), "info": _("Good to know:")}
 MAX_RAW_ROWS = 3

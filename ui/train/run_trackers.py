@@ -13,7 +13,8 @@ from runs.trackers.dashboard import open_dashboard
 from runs.trackers.track import send_to_space, track, trackio_folder
 from ui.downloads import clicking
 from ui.events import Wiring
-from ui.messages import link_html, reporter, shown
+from ui.hints import link_html
+from ui.messages import reporter, shown
 from ui.owner import owner_of, visitor_of
 from ui.train.history_events import own_run
 from ui.train.run_view import TrackerView
