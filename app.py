@@ -15,6 +15,7 @@ os.environ["GRADIO_DEBUG"] = "0"  # or launch() would not return to tell the key
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")  # or every call makes a table of all
 
 from common.command_line import run_job
+from common.hosted import on_space
 from common.language import _
 from common.paths import data_folders, home, remove_old_files, temporary_folder
 from models.hardware import on_zero_gpu
@@ -69,8 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: argparse.Namespace) -> None:
     """Serve on 127.0.0.1:7860; on a Space, or with GRADIO_SERVER_NAME/_PORT, where those say."""
-    on_space = bool(os.environ.get("SPACE_ID"))
-    server_name = os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0" if on_space else "127.0.0.1")
+    server_name = os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0" if on_space() else "127.0.0.1")
     share = Share(sharing(options.share))
     raise_open_files_limit()
     temporary_folder()

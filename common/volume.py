@@ -13,6 +13,7 @@ from functools import cache
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
+from common.hosted import on_space
 from common.language import Sentence, _, joined
 
 MOUNT = Path("/data")
@@ -20,13 +21,13 @@ MOUNT = Path("/data")
 
 def is_mounted() -> bool:
     """Return whether this is a Space with a volume at /data."""
-    return bool(os.environ.get("SPACE_ID")) and os.path.ismount(MOUNT)
+    return on_space() and os.path.ismount(MOUNT)
 
 
 def outlives_restart(folder: Path) -> bool:
     """Return whether what lies in `folder` outlives a restart: on a Space only what is on a mounted volume does."""
     places = [place for place in (folder, *folder.parents) if place != Path(folder.anchor)]
-    return not os.environ.get("SPACE_ID") or any(os.path.ismount(place) for place in places)
+    return not on_space() or any(os.path.ismount(place) for place in places)
 
 
 def lost_words(home: Path) -> Sentence | None:

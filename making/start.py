@@ -15,6 +15,7 @@ from chat.remote import RemoteEngine, adapter_behind
 from chat.sampling import Sampling
 from common.errors import UserError
 from common.files import exists
+from common.hosted import on_space
 from common.language import _, n_
 from common.limits import limit
 from common.mix import with_whole_paths
@@ -111,7 +112,7 @@ def resolve(config: MakingConfig, owner: str = LOCAL_OWNER) -> MakingConfig:
 
 def _check_teacher(config: MakingConfig, owner: str) -> str:
     """Return the teacher's model. Raises UserError when there is no such teacher here."""
-    if config.server and (os.environ.get("SPACE_ID") or owner != LOCAL_OWNER or config.teacher != SERVER):
+    if config.server and (on_space() or owner != LOCAL_OWNER or config.teacher != SERVER):
         raise UserError(
             _("The address of a server can only be named by the owner of this machine."),
             _("Choose one of the teachers that are listed."),

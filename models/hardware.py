@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from common.hosted import on_space
 from common.language import n_
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -162,7 +163,7 @@ def use_all_cores() -> None:
 
 def space_flavor() -> str | None:
     """Return the hardware flavour of the Space that this runs on ('t4-small', 'cpu-basic', ...); None elsewhere."""
-    if not os.environ.get("SPACE_ID"):
+    if not on_space():
         return None
     flavor = os.environ.get("ACCELERATOR", "").strip().lower()
     if flavor and flavor != "none":

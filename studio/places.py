@@ -17,6 +17,7 @@ from typing import Any
 
 from common import paths
 from common.errors import UserError
+from common.hosted import on_colab, on_kaggle
 from common.language import _
 
 FOLDER = "tinyllama-studio"
@@ -25,16 +26,6 @@ KAGGLE_OUTPUT, KAGGLE_INPUT = Path("/kaggle/working"), Path("/kaggle/input")
 LETS_IN = ("door", "keys")  # folders of the app with what lets somebody in
 START_SECONDS = 120
 LAST_LINES = 15  # of what the page's process printed, when it ended
-
-
-def on_kaggle() -> bool:
-    """Return whether this is a notebook on Kaggle, whose image is made from Colab's: ask this first."""
-    return "KAGGLE_KERNEL_RUN_TYPE" in os.environ
-
-
-def on_colab() -> bool:
-    """Return whether this is a notebook on Colab."""
-    return "COLAB_RELEASE_TAG" in os.environ and not on_kaggle()
 
 
 def is_hosted() -> bool:

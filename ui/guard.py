@@ -22,6 +22,7 @@ from starlette.responses import PlainTextResponse
 from chat.engine import Engine
 from chat.zero_gpu import ZeroEngine
 from common.body import MAX_SILENT_SECONDS, Refused, parsed, read_body
+from common.hosted import on_space
 from common.language import _, joined
 from common.paths import LOCAL_OWNER
 from common.visitors import is_visitor
@@ -32,7 +33,7 @@ from ui.door import Door
 from ui.health import Health
 from ui.hosts import LOOPBACK, Hosts, is_foreign, named_hosts
 from ui.language import Speaking
-from ui.owner import BROWSER_COOKIE, address_of, on_space
+from ui.owner import BROWSER_COOKIE, address_of
 from ui.patches.gradio_queue import forget_session, forget_upload, running_calls, session_of_call, waiting_calls
 from ui.routes import API, Kind, kind_of
 from ui.sharing import Share, Sharing

@@ -14,8 +14,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from common.hosted import on_space
 from common.language import ENGLISH, KOREAN, LANGUAGES, _, current_language, language
-from ui.owner import on_space
 
 log = logging.getLogger(__name__)
 PAGE = "/"

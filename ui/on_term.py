@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from common.errors import UserError
+from common.hosted import on_space
 from common.language import _, n_
 from common.limits import limit
 from evaluation.experiments.experiment import all_experiments
@@ -26,7 +27,6 @@ from runs.closing import close
 from runs.labels import labels_of
 from runs.queue import lock
 from runs.run import Run, runs_with
-from ui.owner import on_space
 
 log = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from starlette.requests import HTTPConnection
 
 from chat.line import Caller
 from common.errors import UserError
+from common.hosted import on_space
 from common.language import _
 from common.paths import GUEST_PREFIX, LOCAL_OWNER, is_name
 from common.visitors import is_guest, is_visitor
@@ -42,11 +43,6 @@ class Visitor:
     def as_caller(self) -> Caller:
         """Return the visitor as the chat engine counts callers."""
         return Caller(self.owner, self.address)
-
-
-def on_space() -> bool:
-    """Return whether this is a Space of the Hub."""
-    return bool(os.environ.get("SPACE_ID"))
 
 
 def can_sign_in() -> bool:

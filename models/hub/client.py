@@ -4,7 +4,6 @@ On a Space only the visitor's own sign-in counts; on a laptop the local login. W
 huggingface_hub take any token that the machine has. An account's name is always the one that the Hub gives for the token.
 """
 
-import os
 import re
 import time
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from common.errors import UserError
+from common.hosted import on_space
 from common.language import _
 from common.visitors import is_guest
 from models.hub.errors import in_words, sign_in_words
@@ -42,7 +42,7 @@ def token_of(visitors_token: str | None) -> Token:
     """Return the token to act with: on a Space the visitor's, elsewhere the local login's; False without one, and for guests."""
     if is_guest():
         return False
-    if os.environ.get("SPACE_ID"):
+    if on_space():
         return visitors_token or False
     from huggingface_hub import get_token
 

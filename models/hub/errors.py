@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from common.errors import DISK_FULL, MAKE_ROOM, UserError, causes
+from common.hosted import on_space
 from common.language import Sentence, _, joined
 from common.paths import home
 from common.visitors import FOR_GUEST, GUESTS, is_guest
@@ -57,8 +58,7 @@ def sign_in_words() -> Sentence:
     """Return how to sign in to the Hub where this app runs."""
     if is_guest():
         return _("Guests cannot sign in here: ask the owner of this machine.")
-    on_space = bool(os.environ.get("SPACE_ID"))
-    return _("Sign in at the top of the page.") if on_space else _("Run `hf auth login`, then try again.")
+    return _("Sign in at the top of the page.") if on_space() else _("Run `hf auth login`, then try again.")
 
 
 def child_environment() -> dict[str, str]:

@@ -5,7 +5,6 @@ Imports no torch.
 """
 
 import math
-import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from common.volume import lost_words, outlives_restart
 from common.words import duration
 from data.check import check
 from models.base import AUTO, EMBEDDED, shape_for
+from models.hardware import on_zero_gpu
 from models.hub.client import token_of
 from models.hub.errors import sign_in_words
 from models.prices import MIN_MINUTES, Flavor, documented_flavors
@@ -99,7 +99,7 @@ def _would_help(resolved: ResolvedConfig) -> bool:
     """Return whether a job is another thing than this machine, and can be had."""
     from huggingface_hub import constants
 
-    has_card = resolved.hardware.has_gpu or os.environ.get("SPACES_ZERO_GPU")
+    has_card = resolved.hardware.has_gpu or on_zero_gpu()
     is_away = constants.HF_HUB_OFFLINE or (resolved.config.base == AUTO and resolved.base.source == EMBEDDED)
     try:
         check_for_job(resolved.config)

@@ -18,13 +18,14 @@ from adapters.package import PushOptions
 from adapters.pull import open_adapter
 from adapters.push import plan_push, push_adapter
 from common.errors import UserError
+from common.hosted import on_space
 from common.language import _, joined
 from common.words import duration
 from models.hub.client import account_of, sign_in_words, token_of
 from ui.events import QUIET
 from ui.hints import hint_html, link_html
 from ui.messages import reporter, shown
-from ui.owner import on_space, owner_of
+from ui.owner import owner_of
 from ui.push import FIRST_LOOK, LICENSES, license_in, plan_html, pushed_html
 
 TOKENS_PAGE = "https://huggingface.co/settings/tokens"

@@ -8,6 +8,7 @@ import gradio as gr
 from adapters.library import adapter_names
 from chat.remote import remote_engine
 from common.errors import UserError
+from common.hosted import on_space
 from common.language import Sentence, _, said
 from common.visitors import is_visitor
 from data.documents.gather import SUFFIXES, ZIP
@@ -19,7 +20,6 @@ from models.base import BASE_CHOICES
 from ui.events import show_by_choice
 from ui.long_lists import Choice, titled_adapters
 from ui.named import checked_base, checked_hub_id
-from ui.owner import on_space
 
 ANY_PROVIDER = f"{PROVIDER}auto"
 MAX_LINES_CHARACTERS = 200_000

@@ -7,6 +7,7 @@ import gradio as gr
 from gradio.events import Dependency
 
 from common.errors import UserError
+from common.hosted import on_space
 from common.language import _, joined
 from common.visitors import is_visitor
 from making.config import LOCAL, SERVER
@@ -21,7 +22,7 @@ from ui.making.form import MakingForm, form_config, model_choices
 from ui.making.result import WATCHED, MadeView, build_made_view, made_choices, own_made
 from ui.making.review import Review, build_review, wire_review
 from ui.messages import shown
-from ui.owner import Visitor, can_sign_in, on_space, owner_of, visitor_of
+from ui.owner import Visitor, can_sign_in, owner_of, visitor_of
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from common.hosted import on_space
 from common.language import _
 from data import kinds
 from data.report import Report
@@ -17,7 +18,6 @@ from ui.events import show_by_choice
 from ui.hints import hint_html
 from ui.making.form import MakingForm
 from ui.making.form import build_form as build_making_form
-from ui.owner import on_space
 from ui.train import report_view
 from ui.train.form_values import CHAT, EXAMPLE_DATA, HUB, MADE, PASTE, UPLOAD
 from ui.train.report_view import found_in_one_line

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from common.hosted import on_space
 from common.language import _
 from jobs.hf import Job, read_job
 from jobs.prices import MAX_MINUTES, MIN_MINUTES, Flavor, Plan
 from runs.run import Run, RunState
 from ui.hints import hint_html, link_html
-from ui.owner import on_space
 
 STOPPING = _(
     "The job was asked to stop. It saves what it learned and ends within minutes. Canceling ends it at once, and the steps "

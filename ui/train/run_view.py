@@ -6,11 +6,11 @@ from pathlib import Path
 import gradio as gr
 
 from common.files import tail
+from common.hosted import on_space
 from common.language import _, current_language
 from jobs.hf import read_job
 from runs.queue import position
 from runs.run import Run, RunState, read_state
-from ui.owner import on_space
 from ui.train.backups import backup_html
 from ui.train.empty import empty_view
 from ui.train.learned import learned_html, sample_answers

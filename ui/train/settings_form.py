@@ -6,10 +6,10 @@ from typing import Any
 
 import gradio as gr
 
+from common.hosted import on_space
 from common.language import _, said
 from runs.config import GROUPS, SERVER, marked
 from runs.fields import Problem, choices_of, label_of
-from ui.owner import on_space
 from ui.train.form_values import shown_fields
 
 LINES = {"sample_prompts": 3}
