@@ -17,7 +17,8 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chat.engine import CALLS, HEARTBEAT_SECONDS, Reply, Seen
+from chat.engine import CALLS, Reply, Seen
+from chat.from_thread import items_from
 from chat.history import fit_history
 from chat.line import LOCAL, Caller, Places
 from chat.repetition import repeats_itself
@@ -223,15 +224,7 @@ def stream_pieces(client, messages: list[Message], arguments: dict[str, Any]) ->
     task = loop.create_task(read())
     threading.Thread(target=_run, args=(loop, task), daemon=True, name="chat server").start()
     try:
-        while True:
-            try:
-                piece, error = came.get(timeout=HEARTBEAT_SECONDS)
-            except queue.Empty:
-                piece, error = None, None
-            if isinstance(error, StopIteration):
-                return
-            if error:
-                raise error
+        for piece in items_from(came):
             yield piece, not came.empty()
     finally:
         with contextlib.suppress(RuntimeError):  # the loop is closed: it had ended by itself

@@ -13,16 +13,16 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from contextvars import copy_context
 
-from chat.engine import CALLS, HEARTBEAT_SECONDS, Engine, Reply
+from chat.engine import CALLS, Engine, Reply
+from chat.from_thread import items_from
 from chat.line import LOCAL, Caller, Places
 from chat.resident import Model
 from chat.sampling import Sampling
 from common.errors import UserError
 from models.messages import Message, check_messages
 
-START_SECONDS = (
-    15  # the weights to the card, an adapter, the prompt; another base than the one that is held may take longer
-)
+# for the weights to the card, an adapter and the prompt; another base than the one that is held may take longer
+START_SECONDS = 15
 TOKENS_PER_SECOND = 20  # rather too few: a call that takes longer than it asked for may be ended
 
 # what answers on the GPU: (model, messages, sampling, continuing) to replies, and a UserError in the place of raising it
@@ -96,15 +96,7 @@ def _in_thread(make: Callable[[], Generator]) -> Generator:
 
     threading.Thread(target=copy_context().run, args=(work,), daemon=True, name="ZeroGPU call").start()
     try:
-        while True:
-            try:
-                one, error = came.get(timeout=HEARTBEAT_SECONDS)
-            except queue.Empty:
-                one, error = None, None
-            if isinstance(error, StopIteration):
-                return
-            if error:
-                raise error
+        for one in items_from(came):
             if one is None or isinstance(one, UserError) or came.qsize() < 2:  # each reply holds those before it
                 yield one
     finally:
