@@ -50,11 +50,8 @@ def in_words(scores: list[Score], tokenizer, behind: int | None = None) -> list[
         return tokenizer.backend_tokenizer.decode(tokens, skip_special_tokens=True)
 
     said: list[Scored] = []
-    before, done, length = (
-        0,
-        first,
-        0,
-    )  # the tokens from `before` to `done` are said, and may be a part of the next character
+    # the tokens from `before` to `done` are said, and may be a part of the next character
+    before, done, length = 0, first, 0
     for place, score in enumerate(scores, first):
         text = text_of(ids[before : place + 1])[len(text_of(ids[before:done])) :]
         if text.endswith("\ufffd") and place - done < MAX_CHARACTER_TOKENS:

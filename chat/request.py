@@ -49,13 +49,11 @@ class Request:
     chooser: Chooser | None = None
     stop_ids: set[int] = field(default_factory=set)
     like: "Request | None" = None  # another one that may begin with the same tokens
-    top: int | None = (
-        None  # so many of the likeliest tokens are told with each token that is scored; None: none is scored
-    )
+    # so many of the likeliest tokens are told with each token that is scored; None: none is scored
+    top: int | None = None
     has_scored_prompt: bool = False  # the tokens of the prompt are scored, too
-    scores: list[Score] = field(
-        default_factory=list
-    )  # of the prompt if so, then of what was written, also a last stop token
+    # of the prompt if so, then of what was written, also a last stop token
+    scores: list[Score] = field(default_factory=list)
 
     def base(self) -> tuple:
         """Return (folder, precision) of the base: requests with the same one can share a batch."""

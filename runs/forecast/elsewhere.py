@@ -134,10 +134,11 @@ def is_lost(seconds: float | None) -> bool:
 
 
 def lines_at_start(resolved: ResolvedConfig, stop: threading.Event) -> list[Sentence]:
-    """Return for the command line what a long training is better done with. Its data is checked for it where it may be long."""
+    """Return what the command line proposes before a long training. Where it may be long, its data is checked first."""
     facts = _facts(resolved, stop)
     forecast = forecast_of_presets(resolved, facts, LOCAL_OWNER).get(AS_SET)
-    seconds, lines = forecast.seconds if forecast else None, []
+    seconds = forecast.seconds if forecast else None
+    lines = []
     if job := elsewhere(resolved, facts, seconds):
         how = _("Start it: {command}", command=job.command(resolved.config)) if token_of(None) else sign_in_words()
         lines.append(joined([job.sentence(), how]))
@@ -153,7 +154,7 @@ def _facts(resolved: ResolvedConfig, stop: threading.Event) -> DataFacts | None:
         return EXAMPLE_FACTS
     if resolved.hardware.has_gpu or not all(Path(one.place).is_file() for one in sets):
         return None
-    tokens = sum(Path(one.place).stat().st_size for one in sets)  # more they are not, but in what is compressed
+    tokens = sum(Path(one.place).stat().st_size for one in sets)  # at most one a byte, except in compressed files
     rows = max(1, tokens // config.max_length)
     most: DataFacts = {
         "train_rows": rows,
@@ -167,5 +168,5 @@ def _facts(resolved: ResolvedConfig, stop: threading.Event) -> DataFacts | None:
         return None
     try:
         return facts_in(check(config.data_settings(), stop=stop))
-    except UserError:  # it is over, or says the same
+    except UserError:  # stopped, or the start will say the same
         return None

@@ -15,9 +15,8 @@ from ui.owner import owner_of
 from ui.train.history_events import own_run
 from ui.train.tab import TrainTab
 
-MAX_TRAINING = (
-    8  # at once, of all visitors: each holds a thread of the handlers, and a fork its base in RAM while it loads
-)
+# at once, of all visitors: each holds a thread of the handlers, and a fork its base in RAM while it loads
+MAX_TRAINING = 8
 LOOK_SECONDS = 1.0  # until it is noticed that nobody waits any more
 
 
