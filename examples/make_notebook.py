@@ -57,7 +57,7 @@ HOME_WORDS = """## 2. Where everything is kept
 On Colab your Drive (it asks once), on Kaggle the notebook's output: a disconnect loses only the steps since the last checkpoint.
 
 Colab에서는 내 드라이브(한 번만 물어봐요), Kaggle에서는 노트북 출력에 저장해요.
-연결이 끊겨도 마지막 체크포인트 이후의 단계만 잃어요."""
+연결이 끊겨도 마지막 체크포인트 이후의 스텝만 사라져요."""
 
 HOME = """import studio
 
@@ -95,14 +95,14 @@ TRAIN_WORDS = """## 5. Train
 
 `resume` goes on from the last checkpoint of a run that was cut off. Two cards share each step by themselves.
 
-`resume`은 중간에 끊긴 학습을 마지막 체크포인트부터 이어 가요. GPU가 두 개면 알아서 나눠 써요."""
+`resume`은 중간에 끊긴 학습을 마지막 체크포인트부터 이어 가요. GPU가 두 개면 자동으로 나눠 써요."""
 
 TRAIN = """training = studio.resume() or studio.train(name=NAME, data=DATA, base=BASE, **SETTINGS)
 adapter = training.watch()"""
 
 EVALUATE_WORDS = """## 6. Is it better
 
-Beside its base, with 95 % intervals. 기반 모델과 비교하고 95 % 신뢰구간을 함께 보여 줘요."""
+Beside its base, with 95 % intervals. 베이스 모델과 비교하고 95 % 신뢰구간을 함께 보여 줘요."""
 
 EVALUATE = """scores = studio.evaluate(adapter, max_items=ITEMS).watch()"""
 
