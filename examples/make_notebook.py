@@ -47,7 +47,7 @@ from pathlib import Path
 places = (Path("."), Path(".."), Path.home() / "tinyllama-studio")
 FOLDER = next((place.resolve() for place in places if (place / "studio/places.py").exists()), places[-1])
 if not FOLDER.exists():
-    assert "YOUR_ACCOUNT" not in REPOSITORY, "Write its address, on GitHub or of a Space. GitHub이나 Space의 주소를 쓰세요."
+    assert "YOUR_ACCOUNT" not in REPOSITORY, "Write its address, on GitHub or of a Space. GitHub이나 스페이스의 주소를 쓰세요."
     !git clone --quiet --depth 1 {{REPOSITORY}} {{FOLDER}}
 %cd -q {{FOLDER}}
 %run examples/packages.py"""
