@@ -151,13 +151,13 @@ def _list(options: argparse.Namespace) -> None:
             _say(_("{name} cannot be read: {error}", name=name, error=str(error)))
             told.append({"name": name, "problem": error.message})
             continue
-        told.append(_told(adapter))
+        told.append(_as_json(adapter))
         _say("  ".join(f"{column.value(adapter):{column.width}}" for column in columns).rstrip())
     give(told)
 
 
-def _told(adapter: Adapter) -> dict[str, Any]:
-    """Return what programs are told of an adapter."""
+def _as_json(adapter: Adapter) -> dict[str, Any]:
+    """Return an adapter as `--json` prints it."""
     metrics = {name: adapter.metrics.get(name) for name in ("loss_before", "loss_after", "train_seconds")}
     facts = {"base": adapter.base, "base_revision": adapter.base_revision, "lora_r": adapter.lora_r}
     return {"name": adapter.name, "title": adapter.title, "folder": adapter.folder, **facts, **metrics}
@@ -177,7 +177,7 @@ def _show(options: argparse.Namespace) -> None:
         _say(STATED)
     line = vllm_line(adapter)
     give(
-        _told(adapter)
+        _as_json(adapter)
         | {"facts": dict(facts_of(adapter)), "metrics": adapter.metrics, "evaluated": measured}
         | {"vllm": "" if line.refusals else line.command}
     )
@@ -188,7 +188,7 @@ def _show(options: argparse.Namespace) -> None:
 def _import(options: argparse.Namespace) -> None:
     """Import a folder or a zip."""
     imported = import_adapter(options.path, options.name, base=_base(options.base), subfolder=options.subfolder)
-    give({**_told(imported.adapter), "notes": imported.notes})
+    give({**_as_json(imported.adapter), "notes": imported.notes})
     _say(_("Imported as '{name}'.", name=imported.adapter.title))
     for note in imported.notes:
         _say(note)
@@ -246,7 +246,7 @@ def _mix(options: argparse.Namespace) -> None:
     adapters = [_opened(name) for name in options.names]
     how = Mix(options.kind, options.weights or [1 / len(adapters)] * len(adapters), options.density)
     made = mix(adapters, how, options.name, progress_on_stderr())
-    give({**_told(made.adapter), "notes": made.notes})
+    give({**_as_json(made.adapter), "notes": made.notes})
     _say(_("Mixed as '{name}'.", name=made.adapter.title))
     for note in made.notes:
         _say(note)
@@ -286,7 +286,7 @@ def _pull(options: argparse.Namespace) -> None:
     offer = look(options.repo, token, options.revision, options.subfolder, _base(options.base))
     _say(offer.sentence())
     pulled = pull(offer, token, name=options.name, progress=progress_on_stderr())
-    give({**_told(pulled.adapter), "notes": pulled.notes})
+    give({**_as_json(pulled.adapter), "notes": pulled.notes})
     _say(_("Downloaded as '{name}'.", name=pulled.adapter.title))
     for note in pulled.notes:
         _say(note)
@@ -306,7 +306,7 @@ def _search(options: argparse.Namespace) -> None:
 def _rename(options: argparse.Namespace) -> None:
     """Rename an adapter, and print its name and its folder's."""
     renamed = rename_adapter(options.name, options.new_name)
-    give(_told(renamed))
+    give(_as_json(renamed))
     _say(_("Renamed to '{name}' (folder {folder}).", name=renamed.title, folder=renamed.name))
 
 
@@ -326,7 +326,7 @@ def _delete(options: argparse.Namespace) -> None:
     """Delete an adapter, or bring it back with --undo."""
     if options.undo:
         restored = undo_delete(options.name)
-        give(_told(restored))
+        give(_as_json(restored))
         _say(_("Restored '{name}'.", name=restored.title))
     else:
         name = delete_adapter(options.name).name

@@ -29,7 +29,7 @@ from common.errors import UserError
 from common.language import _, joined, n_
 from common.paths import LOCAL_OWNER
 from data.hub_jobs import add_hub_jobs
-from evaluation.follow import count_of, follow, say_end, told_of
+from evaluation.follow import count_of, follow, progress_as_json, say_end
 from evaluation.run import Progress, read_progress
 from making.checks import FINDINGS
 from making.config import MakingConfig
@@ -122,20 +122,20 @@ def _follow(made: MadeSet) -> int:
     """Print what is done until it ends, and what was found in the rows; return 0 unless it failed. Ctrl-C stops it."""
     print(_("Made set {name} in {folder}", name=made.id, folder=str(made.folder)), flush=True)
     progress = follow(made)
-    give(_told(made, progress))
+    give(_as_json(made, progress))
     _print_counts(made)
     return say_end(made, progress)
 
 
-def _told(made: MadeSet, progress: Progress) -> dict[str, Any]:
-    """Return what programs are told of a made set: what it does, what was decided on its rows and found in them."""
+def _as_json(made: MadeSet, progress: Progress) -> dict[str, Any]:
+    """Return a made set as `--json` prints it: what it does, what was decided on its rows and found in them."""
     rows = read_review(made)
     decided = Counter(row.decision for row in rows)
     return {
         "id": made.id,
         "title": made.config().title,
         "folder": made.folder,
-        **told_of(progress),
+        **progress_as_json(progress),
         "rows": len(rows),
         "accepted": decided["accepted"],
         "rejected": decided["rejected"],
@@ -175,7 +175,7 @@ def _list(options: argparse.Namespace) -> int:
     found = []
     for made in list_made():
         progress = read_progress(made)
-        found.append({"id": made.id, "title": made.config().title, **told_of(progress)})
+        found.append({"id": made.id, "title": made.config().title, **progress_as_json(progress)})
         title = made.config().title
         print(
             printable(f"{made.id:40} {progress.status:12} {count_of(progress):14} {title}  {progress.message}".rstrip())
@@ -190,7 +190,7 @@ def _show(options: argparse.Namespace) -> int:
     print(printable(made.config().to_yaml()))
     _print_counts(made)
     progress = read_progress(made)
-    give({**_told(made, progress), "settings": vars(made.config())})
+    give({**_as_json(made, progress), "settings": vars(made.config())})
     print(printable(f"{progress.status} {joined([progress.activity, progress.message, progress.hint])}"))
     return 0
 
@@ -205,7 +205,7 @@ def _review(options: argparse.Namespace) -> int:
         undo(made)
     if options.accept or options.reject or options.undo:
         _print_counts(made)
-        give(_told(made, read_progress(made)))
+        give(_as_json(made, read_progress(made)))
         return 0
     rows = [row for row in read_review(made) if row.decision == "pending"]
     if options.finding:

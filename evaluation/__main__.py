@@ -29,7 +29,7 @@ from data.settings import DataSettings
 from data.test_sets import delete_test_set, keep_test_set, list_test_sets
 from evaluation import harness
 from evaluation.config import ADAPTER, BASE, FEW_SHOT, EvaluationConfig
-from evaluation.follow import count_of, follow, say_end, told_of
+from evaluation.follow import count_of, follow, progress_as_json, say_end
 from evaluation.model_judge import PROMPT_FILE, find_judge, judge_evaluation, judge_prompt
 from evaluation.results import Line
 from evaluation.run import Evaluation, Progress, candidate_title, find_evaluation, list_evaluations, read_progress
@@ -126,18 +126,18 @@ def _follow(evaluation: Evaluation) -> int:
     print(_("Evaluation {name} in {folder}", name=evaluation.id, folder=str(evaluation.folder)), flush=True)
     progress = follow(evaluation)
     lines = list(read_table(evaluation))
-    give({**_told(evaluation, progress), "scores": lines})
+    give({**_as_json(evaluation, progress), "scores": lines})
     _print_table(lines, evaluation)
     return say_end(evaluation, progress)
 
 
-def _told(evaluation: Evaluation, progress: Progress) -> dict[str, Any]:
-    """Return what programs are told of an evaluation."""
+def _as_json(evaluation: Evaluation, progress: Progress) -> dict[str, Any]:
+    """Return an evaluation as `--json` prints it."""
     return {
         "id": evaluation.id,
         "title": evaluation.config().title,
         "folder": evaluation.folder,
-        **told_of(progress),
+        **progress_as_json(progress),
     }
 
 
@@ -168,7 +168,7 @@ def _list(options: argparse.Namespace) -> int:
     found = []
     for evaluation in list_evaluations():
         progress = read_progress(evaluation)
-        found.append(_told(evaluation, progress))
+        found.append(_as_json(evaluation, progress))
         title = evaluation.config().title
         print(
             printable(
@@ -193,7 +193,7 @@ def _show(options: argparse.Namespace) -> int:
         print(printable(f"{one['title']}: {words}"))
     lines = list(read_table(evaluation))
     versions = (evaluation.versions() or {"test_sets": {}})["test_sets"]
-    give({**_told(evaluation, progress), "settings": vars(config), "test_sets": versions, "scores": lines})
+    give({**_as_json(evaluation, progress), "settings": vars(config), "test_sets": versions, "scores": lines})
     _print_table(lines, evaluation)
     print(printable(f"{progress.status} {joined([progress.activity, progress.message, progress.hint])}"))
     return 0

@@ -37,8 +37,8 @@ def _watch(work: Background) -> Progress:
         time.sleep(POLL_SECONDS)
 
 
-def told_of(progress: Progress) -> dict[str, Any]:
-    """Return what programs are told of a progress."""
+def progress_as_json(progress: Progress) -> dict[str, Any]:
+    """Return a progress as `--json` prints it."""
     return {
         "status": progress.status,
         "message": progress.message,

@@ -27,7 +27,7 @@ from jobs.skypilot import SkyOptions
 from jobs.slurm import SlurmOptions
 from jobs.stop import ask_to_stop, job_repo
 from models.hub.client import Account, Token, account_of, token_of
-from runs.commands import given_config, told
+from runs.commands import given_config, run_as_json
 from runs.run import Run, find_run
 from trainer.__main__ import add_settings
 
@@ -166,7 +166,7 @@ def _watch(run: Run, account: Account) -> int:
             _("The job goes on. Follow it: python -m jobs follow {run}; end it: python -m jobs stop {run}", run=run.id)
         )
         return 0
-    give({**told(run, state), "job": job.url if job else ""})
+    give({**run_as_json(run, state), "job": job.url if job else ""})
     print(joined([state.message, state.hint]) or state.status)
     if state.adapter:
         print(_("Adapter: {folder}", folder=adapters_folder(run.owner) / state.adapter))

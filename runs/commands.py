@@ -24,7 +24,7 @@ from runs.queue import order, position, stop
 from runs.run import LOCAL_OWNER, Run, find_run, model_words, read_state
 from runs.state import UNREADABLE, RunState
 from runs.trackers.dashboard import open_dashboard
-from runs.trackers.track import look_with, send_to_space, track, tracker_folder
+from runs.trackers.track import send_to_space, track, tracker_folder, viewer_command
 
 
 def add_flag(parser: argparse.ArgumentParser, item: Field, may_be_bare: bool = False) -> None:
@@ -87,7 +87,7 @@ def list_all(options: argparse.Namespace) -> int:
     found = []
     for run in search(LOCAL_OWNER, wanted):
         state = read_state(run, with_curves=False)
-        found.append(told(run, state))
+        found.append(run_as_json(run, state))
         loss = _("loss {loss:.4f}", loss=state.losses[-1][1]) if state.losses else ""
         labels = labels_of(run)
         words = f"{labels.title}  {labels.words()}".strip()
@@ -98,8 +98,8 @@ def list_all(options: argparse.Namespace) -> int:
     return 0
 
 
-def told(run: Run, state: RunState) -> dict[str, Any]:
-    """Return what programs are told of a run: what it does, how far it is, what came out."""
+def run_as_json(run: Run, state: RunState) -> dict[str, Any]:
+    """Return a run as `--json` prints it: what it does, how far it is, what came out."""
     labels = labels_of(run)
     return {
         "name": run.id,
@@ -126,7 +126,7 @@ def show(options: argparse.Namespace) -> int:
     state, labels = read_state(run), labels_of(run)
     settings = run.config_or_none()
     give(
-        told(run, state)
+        run_as_json(run, state)
         | {"settings": settings and settings.to_dict(), "metrics": state.metrics, "notes": state.notes}
         | {"losses": state.curve("losses"), "held_out_losses": state.curve("eval_losses")}
     )
@@ -278,9 +278,9 @@ def track_run(options: argparse.Namespace) -> int:
         return 0
     name = "trackio" if options.show else options.to
     folder = (options.folder or tracker_folder(run, name)).resolve()
-    print(_("Look at it with:  {command}", command=look_with(name, folder)), flush=True)
+    print(_("Look at it with:  {command}", command=viewer_command(name, folder)), flush=True)
     count = track(run, name, folder, not options.show, progress_on_stderr())
-    give({"tracker": name, "steps": count, "folder": folder, "look": look_with(name, folder)})
+    give({"tracker": name, "steps": count, "folder": folder, "look": viewer_command(name, folder)})
     print(n_("{count:,} step in {folder}", "{count:,} steps in {folder}", count, folder=str(folder)))
     if options.show:
         print(open_dashboard(folder), flush=True)

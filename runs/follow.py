@@ -6,7 +6,7 @@ from common.command_line import give
 from common.language import _, joined, said
 from common.paths import adapters_folder
 from models.hardware import describe_hardware
-from runs.commands import told
+from runs.commands import run_as_json
 from runs.queue import advance_if_possible, position, stop
 from runs.run import Run, RunState, model_words, read_state
 
@@ -25,7 +25,7 @@ def follow(run: Run) -> int:
         print(_("Stopping: saving what was learned ..."), flush=True)
         stop(run)
         state = watch(run)
-    give(told(run, state))
+    give(run_as_json(run, state))
     for note in state.notes:
         print(note)
     print(f"{state.status}. {joined([state.message, state.hint])}".strip())

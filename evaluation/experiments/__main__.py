@@ -29,7 +29,7 @@ from evaluation.experiments.experiment import Experiment, find_experiment, list_
 from evaluation.experiments.settling import add_note_jobs
 from evaluation.experiments.start import add_seeds, delete_experiment, resume, start
 from evaluation.experiments.table import read_entries
-from evaluation.follow import count_of, follow, say_end, told_of
+from evaluation.follow import count_of, follow, progress_as_json, say_end
 from evaluation.run import Progress, read_progress
 from evaluation.start import request_stop
 
@@ -68,17 +68,17 @@ def _follow(experiment: Experiment) -> int:
     """Print what an experiment does until it ends; return 0 unless it failed. Ctrl-C stops it."""
     print(_("Experiment {name} in {folder}", name=experiment.id, folder=str(experiment.folder)), flush=True)
     progress = follow(experiment)
-    give({**_told(experiment, progress), "scores": read_entries(experiment)})
+    give({**_as_json(experiment, progress), "scores": read_entries(experiment)})
     return say_end(experiment, progress)
 
 
-def _told(experiment: Experiment, progress: Progress) -> dict[str, Any]:
-    """Return what programs are told of an experiment."""
+def _as_json(experiment: Experiment, progress: Progress) -> dict[str, Any]:
+    """Return an experiment as `--json` prints it."""
     try:
         title = experiment.config().title
     except UserError as error:
         title = error.message
-    return {"id": experiment.id, "title": title, "folder": experiment.folder, **told_of(progress)}
+    return {"id": experiment.id, "title": title, "folder": experiment.folder, **progress_as_json(progress)}
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -86,7 +86,7 @@ def _list(options: argparse.Namespace) -> int:
     found = []
     for experiment in list_experiments():
         progress = read_progress(experiment)
-        told = _told(experiment, progress)
+        told = _as_json(experiment, progress)
         found.append(told)
         line = f"{experiment.id:40} {progress.status:12} {count_of(progress):10} {told['title']}  {progress.message}"
         print(printable(line.rstrip()))
@@ -105,7 +105,7 @@ def _show(options: argparse.Namespace) -> int:
     progress = read_progress(experiment)
     names = ("id", "seed", "status", "message", "seconds", "metrics")
     told = [{name: getattr(cell, name) for name in names} for cell in cells]
-    give({**_told(experiment, progress), "cells": told, "scores": read_entries(experiment)})
+    give({**_as_json(experiment, progress), "cells": told, "scores": read_entries(experiment)})
     print(printable(f"{progress.status} {joined([progress.activity, progress.message, progress.hint])}"))
     return 0
 

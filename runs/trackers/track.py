@@ -53,8 +53,8 @@ def tracker_folder(run: Run, name: str) -> Path:
     return trackio_folder(run.owner) if name == "trackio" else run.folder / "trackers" / name
 
 
-def look_with(name: str, folder: Path) -> str:
-    """Return the command with which one looks at what a tracker has in `folder`."""
+def viewer_command(name: str, folder: Path) -> str:
+    """Return the command that shows what a tracker has in `folder`."""
     place = shlex.quote(str(folder))
     return {
         "tensorboard": f"tensorboard --logdir {place}",
