@@ -10,6 +10,7 @@ from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
+from common.hosted import on_space
 from common.paths import GUEST_PREFIX
 
 GUESTS = "STUDIO_GUESTS"  # the variable that tells child processes that guests use this machine
@@ -24,7 +25,7 @@ def is_guest() -> bool:
 
 def is_visitor() -> bool:
     """Return whether what runs now was asked for by anybody but the owner of this machine."""
-    return is_guest() or bool(os.environ.get("SPACE_ID"))
+    return is_guest() or on_space()
 
 
 def has_visitors() -> bool:
@@ -49,4 +50,4 @@ def as_guest(is_one: bool) -> Generator[None]:
 
 def working_for(owner: str) -> AbstractContextManager[None]:
     """Work for `owner` inside, whoever is there without this: what one person does may start what another waits for."""
-    return as_guest(owner.startswith(GUEST_PREFIX) and not os.environ.get("SPACE_ID"))
+    return as_guest(owner.startswith(GUEST_PREFIX) and not on_space())

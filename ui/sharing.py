@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from common.errors import UserError
+from common.hosted import on_colab, on_kaggle, on_space
 from common.language import _
 from common.paths import home
 
@@ -60,13 +61,13 @@ def sharing(is_asked: bool = False) -> Sharing:
     said = os.environ.get("STUDIO_SHARE", "").strip().lower()
     if said not in ("", *YES, *NO):
         raise UserError(_("STUDIO_SHARE is set to '{value}'.", value=said[:40]), _("Set it to 1 or to 0."))
-    if os.environ.get("SPACE_ID"):
+    if on_space():
         return Sharing.NONE
     if is_asked or said in YES or (not said and os.environ.get("GRADIO_SHARE", "").lower() == "true"):
         return Sharing.TUNNEL
-    if os.environ.get("KAGGLE_KERNEL_RUN_TYPE"):  # first: its image is made of Colab's
+    if on_kaggle():
         return Sharing.NONE if said else Sharing.TUNNEL
-    return Sharing.COLAB_PROXY if os.environ.get("COLAB_RELEASE_TAG") else Sharing.NONE
+    return Sharing.COLAB_PROXY if on_colab() else Sharing.NONE
 
 
 def new_key(who: Who) -> str:
