@@ -114,7 +114,10 @@ class Door:
         now, address = time.monotonic(), address_of(request)
         while self.wrong and self.wrong[0][0] < now - WINDOW_SECONDS:
             self.wrong.popleft()
-        if len(self.wrong) >= MAX_WRONG_KEYS_OF_ALL or sum(one == address for _, one in self.wrong) >= MAX_WRONG_KEYS:
+        if (
+            len(self.wrong) >= MAX_WRONG_KEYS_OF_ALL
+            or sum(one == address for _when, one in self.wrong) >= MAX_WRONG_KEYS
+        ):
             return self._closed(request, _("Too many wrong keys. Try again in a minute."), 429)
         if who and whose_key(key) != Who.OWNER:
             self.wrong.append((now, address))
