@@ -152,20 +152,27 @@ def test_the_adapter_that_a_run_continues_is_in_the_zip(monkeypatch, tmp_path):
 
 
 def test_the_rows_of_a_script_are_written_one_by_one_and_never_held(tiny_base, tmp_path, monkeypatch):
-    def begin(*data):  # the data is read, and the libraries are there
+    def begin(*room):  # all is known of the rows, and now they are written
         tracemalloc.start()
 
-    monkeypatch.setattr(process, "check_bad", begin)
-    answer = " ".join(map(str, range(150)))
-    rows = [{"prompt": f"{place}", "completion": answer} for place in range(400)]
-    settings = {"data": write_rows(tmp_path / "rows.jsonl", rows), "eval_fraction": 0.0, "max_length": 1024}
-    try:
-        found = rows_of(TrainConfig(base=str(tiny_base), **settings), tmp_path / "out")
-        took = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert found["rows"] == 400 == len((tmp_path / "out/rows.jsonl").read_text().splitlines())
-    assert took < 4e6, f"400 rows of 500 tokens took {took:,} bytes"
+    def peak(count: int) -> int:
+        """The most bytes that writing so many rows of 500 tokens took."""
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        answer = " ".join(map(str, range(150)))
+        rows = [{"prompt": f"{place}", "completion": answer} for place in range(count)]
+        settings = {"data": write_rows(folder / "rows.jsonl", rows), "eval_fraction": 0.0, "max_length": 1024}
+        try:
+            found = rows_of(TrainConfig(base=str(tiny_base), **settings), folder / "out")
+            took = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert found["rows"] == count == len((folder / "out/rows.jsonl").read_text().splitlines())
+        return took
+
+    monkeypatch.setattr(process, "check_room_on_disk", begin)
+    more = peak(400) - peak(40)
+    assert more < 1.5e6, f"360 rows of 500 tokens took {more:,} bytes"
 
 
 def test_a_script_for_which_there_is_no_room_is_not_written(tiny_base, tmp_path, monkeypatch):
