@@ -298,8 +298,6 @@ class Scheduler:
             work()
         except BaseException as error:  # Rust's panics too; handed to the threads that wait, nobody sees it otherwise
             why = self._in_words(error)
-            for request in requests:
-                request.out.put(why)
             self._active = [other for other in self._active if not any(other is request for request in requests)]
             joined = self._joined_caches.caches if self._joined_caches else []
             lost = [cache for cache in joined if any(cache is request.cache for request in requests)]
@@ -307,6 +305,8 @@ class Scheduler:
                 self._joined_caches = None  # the batch failed as a whole: what it holds may be half a step
             elif self._joined_caches and lost:
                 self._joined_caches.split()
+            for request in requests:  # last: who has been told finds the place free
+                request.out.put(why)
             return False
         return True
 
