@@ -1,6 +1,7 @@
-"""Limits that the owner of a Space or of a shared server sets by environment variables: whole numbers, 0 for none.
+"""Limits and switches that the owner of a Space or of a shared server sets by environment variables.
 
-Without its variable a limit is off for the owner of the machine, and has its default on a Space and for guests.
+A limit is a whole number, 0 for none. Without its variable it is off for the owner of the machine, and has its default on a
+Space and for guests.
 """
 
 import os
@@ -10,6 +11,8 @@ from common.files import folder_bytes
 from common.language import _
 from common.paths import GUEST_PREFIX, home
 from common.visitors import is_visitor
+
+YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 def limit(variable: str, on_a_space: int) -> int:
@@ -23,6 +26,15 @@ def limit(variable: str, on_a_space: int) -> int:
             _("Its owner must set a whole number; 0 means no limit."),
         )
     return int(text)
+
+
+def switch(variable: str) -> bool | None:
+    """Return what a variable of this machine's owner says, None where it is not set. Raises UserError for neither yes nor no."""
+    text = os.environ.get(variable, "").strip()
+    if text.lower() not in ("", *YES, *NO):
+        words = _("{variable} is set to '{value}' on this machine.", variable=variable, value=text[:40])
+        raise UserError(words, _("It is 1 (on) or 0 (off)."))
+    return text.lower() in YES if text else None
 
 
 def check_room_of_guests(owner: str, more_bytes: int) -> None:

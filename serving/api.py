@@ -8,7 +8,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import os
 import threading
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import aclosing, closing
@@ -24,8 +23,9 @@ from chat.history import TooLong as MessageTooLong
 from chat.line import Busy, Caller, Places
 from chat.resident import Model
 from common.body import Refused, parsed, read_body
-from common.errors import UserError, as_user_error
+from common.errors import as_user_error
 from common.language import _
+from common.limits import switch
 from common.paths import GUEST_PREFIX
 from common.visitors import as_guest
 from models.hardware import on_zero_gpu
@@ -34,7 +34,6 @@ from serving.keys import owner_of
 from serving.models import found, listed, open_model
 from serving.shapes import Shape, finish_reason, usage_of
 
-SWITCH = "STUDIO_API"
 MAX_BODY_BYTES = 4_000_000
 RETRY_SECONDS = 5
 START_SECONDS = 10  # then a stream begins also without a word: a proxy gives up a connection on which nothing comes
@@ -53,11 +52,7 @@ def is_on() -> bool:
 
     Never on ZeroGPU, which lends a GPU to visitors of the page. Raises UserError for a variable that says neither.
     """
-    value = os.environ.get(SWITCH, "").strip()
-    if value not in ("", "0", "1"):
-        words = _("{variable} is set to '{value}' on this machine.", variable=SWITCH, value=value[:40])
-        raise UserError(words, _("It is 1 (on) or 0 (off)."))
-    return value == "1" and not on_zero_gpu()
+    return bool(switch("STUDIO_API")) and not on_zero_gpu()
 
 
 class Api:

@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 from common.errors import UserError
 from common.hosted import on_colab, on_kaggle, on_space
 from common.language import _
+from common.limits import switch
 from common.paths import home
 
 ADDRESS = "address"  # the file that names the other end of the tunnel
-YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 class Sharing(StrEnum):
@@ -58,15 +58,13 @@ def sharing(is_asked: bool = False) -> Sharing:
     Colab shows a port of its machines to the person who is signed in there, and to nobody else: no tunnel is needed. Kaggle has
     nothing of that kind. Raises UserError for a STUDIO_SHARE that says neither yes nor no.
     """
-    said = os.environ.get("STUDIO_SHARE", "").strip().lower()
-    if said not in ("", *YES, *NO):
-        raise UserError(_("STUDIO_SHARE is set to '{value}'.", value=said[:40]), _("Set it to 1 or to 0."))
+    is_wanted = switch("STUDIO_SHARE")
     if on_space():
         return Sharing.NONE
-    if is_asked or said in YES or (not said and os.environ.get("GRADIO_SHARE", "").lower() == "true"):
+    if is_wanted is None:
+        is_wanted = on_kaggle() or os.environ.get("GRADIO_SHARE", "").lower() == "true"
+    if is_asked or is_wanted:
         return Sharing.TUNNEL
-    if on_kaggle():
-        return Sharing.NONE if said else Sharing.TUNNEL
     return Sharing.COLAB_PROXY if on_colab() else Sharing.NONE
 
 
