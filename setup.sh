@@ -52,5 +52,5 @@ failed=$?
 end_dots
 [ "$failed" = 0 ] || explain "$printed"
 
-echo "Fetching the embedded base model (98 MB, once) ..."
-.venv/bin/python -m models.embedded --fetch >/dev/null || echo "It will be fetched when it is first needed."
+echo "Fetching and preparing the embedded base model (98 MB, half a minute, once) ..."
+.venv/bin/python -m models.embedded >/dev/null || echo "It will be fetched when it is first needed."

