@@ -35,6 +35,7 @@ from data.reading import EXAMPLE_HELD_OUT
 NAMES = {"fp32": "fp32", "bf16": "bf16", "8bit": "int8"}  # of precisions, as people call them
 NOTHING_KEPT = {"most_conversations": 0}  # of an engine
 GGUF = {"bf16": "f16", "8bit": "q8_0"}  # the file of llama.cpp with as many bytes a weight
+LLAMA_PEOPLE = {"bf16": (1,), "8bit": (1, 16)}  # who ask at once
 AIM_INT8 = 2.5  # of the pipeline's tokens a second, at TinyLlama's shape
 TURNS, MAX_GROWTH = (1, 5, 20), 1.3  # the first token of turn 20 against that of turn 2
 PEOPLE = (1, 4, 16)
@@ -42,12 +43,14 @@ MAX_SWITCH_SECONDS = 0.5  # to attach an adapter, and to switch
 LOSS_RATIO = 0.99  # the loss grows by at most 1 %
 
 
-def speed_rows(sides: dict[str, tuple], rival: Callable[[], float], tokens: int, pairs: int, note: str) -> list[Row]:
-    """Rows of {name: (what writes and returns its seconds, how many answers at once, aim)} against one answer of `rival`."""
+def speed_rows(
+    sides: dict[str, tuple], rival: Callable[[], float], tokens: int, pairs: int, note: str, rival_count: int = 1
+) -> list[Row]:
+    """Rows of {name: (what writes and returns its seconds, how many answers at once, aim)} against `rival`'s answers."""
     seconds = take_turns({"rival": rival, **{name: side[0] for name, side in sides.items()}}, pairs)
     note = f"{note}{tokens} tokens an answer, {pairs} pairs"
     return [
-        faster(name, count * tokens / seconds[name], tokens / seconds["rival"], "tokens/s", aim, note)
+        faster(name, count * tokens / seconds[name], rival_count * tokens / seconds["rival"], "tokens/s", aim, note)
         for name, (_, count, aim) in sides.items()
     ]
 
@@ -76,17 +79,21 @@ def llama_rows(folder: Path, name: str, tokens: int, pairs: int) -> list[Row]:
     from adapters.export.gguf_file import write_models
     from models.tokenizer import load_tokenizer
 
-    template = {"add_generation_prompt": True, "tokenize": False}
-    prompt = load_tokenizer(folder).apply_chat_template([turn_of(QUESTION)], **template)
+    tokenizer, template = load_tokenizer(folder), {"add_generation_prompt": True, "tokenize": False}
     with tempfile.TemporaryDirectory() as temporary:
         files = write_models(folder, Path(temporary), tuple(GGUF.values()))
         for (precision, outtype), file in zip(GGUF.items(), files, strict=True):
-            asked = [(Model(folder, precision), QUESTION)]
-            with LlamaCpp(python, file.path) as llama, Side(make_engine, NOTHING_KEPT) as side:
-                rival = partial(seconds_of, partial(llama.write, prompt, tokens))
-                words = f"chat, {NAMES[precision]} (llama.cpp: {outtype}), {name}"
-                ours = {words: (lambda side=side, asked=asked: side(asked, tokens)[0], 1, None)}
-                found += speed_rows(ours, rival, tokens, pairs, "")
+            for people in LLAMA_PEOPLE[precision]:
+                words = [QUESTION, *(f"I am person {n}. {QUESTION}" for n in range(1, people))]
+                prompts = [tokenizer.apply_chat_template([turn_of(one)], **template) for one in words]
+                asked = [(Model(folder, precision), one) for one in words]
+                settings = {**NOTHING_KEPT, "most_at_once": people}
+                with LlamaCpp(python, file.path, people) as llama, Side(make_engine, settings) as side:
+                    rival = partial(seconds_of, partial(llama.write_together, prompts, tokens))
+                    who = "" if people == 1 else f", {people} people at once"
+                    row = f"chat, {NAMES[precision]} (llama.cpp: {outtype}), {name}{who}"
+                    ours = {row: (lambda side=side, asked=asked: side(asked, tokens)[0], people, None)}
+                    found += speed_rows(ours, rival, tokens, pairs, "", people)
     return found
 
 

@@ -18,6 +18,26 @@ from evaluation.experiments.notes import NOTES
 from evaluation.experiments.verdicts import Settled
 from evaluation.run import Progress
 
+# writes five tokens, whatever it is asked
+FAKE_LLAMA_CPP = """
+import json, threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace as Any
+
+CommonParams = lambda: Any(model=Any(), cpuparams=Any(), cpuparams_batch=Any())
+
+def Server(settings):
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+            answer = {"content": settings.model.path + asked["prompt"], "tokens_predicted": 5}
+            self.wfile.write(json.dumps(answer).encode())
+    server = ThreadingHTTPServer(("127.0.0.1", settings.port), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return Any(listening_address=f"http://127.0.0.1:{server.server_port}")
+"""
 SPEED, PAGE = faster("speed", 200.0, 100.0, "tokens/s", aim=1.7), within("page", 0.1, 0.3, "s")
 
 
@@ -42,17 +62,11 @@ def test_a_faster_training_with_other_losses_is_no_result():
 
 
 def test_llama_cpp_is_asked_in_a_process_of_its_own(tmp_path, monkeypatch):
-    (tmp_path / "xllamacpp.py").write_text(
-        "from types import SimpleNamespace as Any\n"
-        "CommonParams = lambda: Any(model=Any(), cpuparams=Any(), cpuparams_batch=Any())\n"
-        "class Server:\n"
-        "    def __init__(self, settings): self.path = settings.model.path\n"
-        "    def handle_completions(self, asked):\n"
-        "        return {'usage': {'completion_tokens': 5}, 'choices': [{'text': self.path + asked['prompt']}]}\n"
-    )
+    (tmp_path / "xllamacpp.py").write_text(FAKE_LLAMA_CPP)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with LlamaCpp(find_llama_cpp(), tmp_path / "base.gguf") as llama:
         assert llama.write("Hi", 5) == f"{tmp_path}/base.ggufHi"
+        llama.write_together(["Hi", "Ho"], 5)
         with pytest.raises(RuntimeError, match="wrote 5 tokens, not 20"):
             llama.write("Hi", 20)
 
