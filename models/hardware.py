@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -159,6 +160,16 @@ def use_all_cores() -> None:
 
     said = os.environ.get("OMP_NUM_THREADS", "")
     torch.set_num_threads(int(said) if said.isdecimal() and int(said) else cpu_count())
+
+
+def wait_briefly(environment: MutableMapping[str, str]) -> None:
+    """Let torch's waiting threads give up their core after microseconds, before it is imported; what a person set remains.
+
+    libgomp lets them turn 300,000 times first, so that two processes on the same cores hold each other up at every layer. 5,000
+    cost nothing alone (benchmarks/README.md).
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & environment.keys():
+        environment["GOMP_SPINCOUNT"] = "5000"
 
 
 def space_flavor() -> str | None:

@@ -13,6 +13,7 @@ from common.hosted import on_space
 from common.language import Sentence, _, joined
 from common.paths import home
 from common.visitors import FOR_GUEST, GUESTS, is_guest
+from models.hardware import wait_briefly
 
 UNREACHED = _("Could not reach the Hugging Face Hub.")
 PASSED_ON = (
@@ -22,7 +23,7 @@ PASSED_ON = (
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("PIP_CONFIG_FILE", "PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_CERT"),
 )
-PASSED_ON_PREFIXES = ("STUDIO_MAX_", "CUDA_", "NVIDIA_", "NCCL_", "GLOO_", "OMP_", "MKL_")
+PASSED_ON_PREFIXES = ("STUDIO_MAX_", "CUDA_", "NVIDIA_", "NCCL_", "GLOO_", "OMP_", "GOMP_", "MKL_")
 UNKNOWN_NAME_WORDS = (
     "name or service not known",
     "temporary failure in name resolution",
@@ -68,6 +69,7 @@ def child_environment() -> dict[str, str]:
     }
     kept |= client_environment() | {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
     kept |= {FOR_GUEST: "1"} if is_guest() else {}
+    wait_briefly(kept)
     kept["HF_HUB_DISABLE_TELEMETRY"] = "1"  # TRL reports usage from rank 0 otherwise
     kept["STUDIO_HOME"] = str(home())  # which may have been chosen by trying a volume
     kept["PYTHONWARNINGS"] = "ignore::FutureWarning"  # for the authors of libraries, not for who reads the log

@@ -57,6 +57,18 @@ def test_on_zero_gpu_there_is_one_card_without_asking_for_it_and_none_in_other_p
     assert "SPACES_ZERO_GPU" not in child_environment()
 
 
+@pytest.mark.parametrize("said", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "7"}])
+def test_threads_wait_briefly_unless_a_person_chose_how(monkeypatch, said):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    found = child_environment()
+    assert {name: found.get(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in found} == (
+        said or {"GOMP_SPINCOUNT": "5000"}
+    )
+
+
 def test_the_peak_of_a_process_is_its_own_and_not_that_of_whoever_started_it():
     """getrusage's peak begins with the parent's: a small process of a large app would have needed gigabytes."""
     ballast = bytearray(600 * 2**20)
