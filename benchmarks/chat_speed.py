@@ -10,7 +10,7 @@ random weights, which needs 12 GB of memory.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -58,17 +58,19 @@ def speed_rows(
 def token_rows(folder: Path, name: str, tokens: int, pairs: int, aim: float | None = None) -> list[Row]:
     """Our fp32 and our int8 against the pipeline in fp32, whose words our fp32 must write."""
     check_same_text(folder, tokens)
-    with (
-        Side(make_writer, folder) as pipeline,
-        Side(make_engine, NOTHING_KEPT) as exact,
-        Side(make_engine, NOTHING_KEPT) as rounded,
-    ):
-        asked = {precision: [(Model(folder, precision), QUESTION)] for precision in ("fp32", "8bit")}
-        sides = {
-            f"chat, fp32, {name}": (lambda: exact(asked["fp32"], tokens)[0], 1, 1.0),
-            f"chat, int8 (pipeline: fp32), {name}": (lambda: rounded(asked["8bit"], tokens)[0], 1, aim),
-        }
-        return speed_rows(sides, lambda: pipeline(tokens), tokens, pairs, "fp32 has the pipeline's tokens; ")
+    with Side(make_writer, folder) as pipeline, Side(make_engine, NOTHING_KEPT) as exact:
+        asked = [(Model(folder, "fp32"), QUESTION)]
+        sides = {f"chat, fp32, {name}": (lambda: exact(asked, tokens)[0], 1, 1.0)}
+        found = speed_rows(sides, lambda: pipeline(tokens), tokens, pairs, "the pipeline's tokens; ")
+    return [*found, *int8_rows(folder, name, tokens, pairs, aim)]
+
+
+def int8_rows(folder: Path, name: str, tokens: int, pairs: int, aim: float | None = None) -> list[Row]:
+    """Our int8, which is what the page uses on a CPU, against the pipeline in fp32."""
+    with Side(make_writer, folder) as pipeline, Side(make_engine, NOTHING_KEPT) as engine:
+        asked = [(Model(folder, "8bit"), QUESTION)]
+        sides = {f"chat, int8 (pipeline: fp32), {name}": (lambda: engine(asked, tokens)[0], 1, aim)}
+        return speed_rows(sides, lambda: pipeline(tokens), tokens, pairs, "")
 
 
 def llama_rows(folder: Path, name: str, tokens: int, pairs: int) -> list[Row]:
@@ -155,18 +157,19 @@ def switch_rows(folder: Path, precision: str, adapters: list[Path]) -> list[Row]
 
 
 def adapter_rows(folder: Path, precision: str, adapters: list[Path], tokens: int, pairs: int) -> list[Row]:
-    """The base beside adapters, one adapter, and comparisons of both, each against the base in an engine without adapters.
+    """Comparisons of the base and adapters, and with several also each alone, against the base in an engine without adapters.
 
     A comparison asks the base and its adapters at the same moment; its speed is that of all answers together.
     """
     base, name = Model(folder, precision), NAMES[precision]
     tuned = [Model(folder, precision, adapter) for adapter in adapters]
-    models = {
-        f"chat: the base with an adapter beside it, {name}": [base],
-        f"chat: base and adapter, {name}": tuned[:1],
-        f"chat: both compared at once, together, {name}": [base, tuned[0]],
-        f"chat: the base and three adapters compared at once, together, {name}": [base, *tuned],
-    }
+    models = {f"chat: both compared at once, together, {name}": [base, tuned[0]]}
+    if len(tuned) > 1:
+        models |= {
+            f"chat: the base with an adapter beside it, {name}": [base],
+            f"chat: base and adapter, {name}": tuned[:1],
+            f"chat: the base and three adapters compared at once, together, {name}": [base, *tuned],
+        }
     with Side(make_engine, NOTHING_KEPT) as alone, Side(make_engine, NOTHING_KEPT) as side:
         asked = {words: [(model, QUESTION) for model in some] for words, some in models.items()}
         sides = {words: (lambda some=some: side(some, tokens)[0], len(some), None) for words, some in asked.items()}
@@ -174,14 +177,14 @@ def adapter_rows(folder: Path, precision: str, adapters: list[Path], tokens: int
         return speed_rows(sides, rival, tokens, pairs, "the rival is the base alone; ")
 
 
-def loss_rows(folder: Path, data: str) -> list[Row]:
-    """The mean loss of all tokens of the conversations in `data`, in bf16 and int8 against fp32: is it as good?"""
+def loss_rows(folder: Path, data: str, precisions: tuple[str, ...] = ("bf16", "8bit")) -> list[Row]:
+    """The mean loss of all tokens of the conversations in `data`, in `precisions` against fp32: is it as good?"""
     import torch
 
     from data.reading import read_rows
 
     losses = {}
-    for precision in ("fp32", "bf16", "8bit"):
+    for precision in ("fp32", *precisions):
         resident, model = Resident(), Model(folder, precision)
         resident.load(model)
         format, total, count = resident.format_of(model), 0.0, 0
@@ -201,25 +204,31 @@ def loss_rows(folder: Path, data: str) -> list[Row]:
     ]
 
 
-def rows(quick: bool) -> list[Row]:
-    """Everything about the chat; fp32 for several people and TinyLlama's shape only with --full."""
-    folder, tokens, pairs = embedded_base(), *((32, 3) if quick else (64, 5))
+def rows(quick: bool) -> Iterator[Row]:
+    """What the page's chat does; not quick also fp32, several counts of people, and TinyLlama's shape."""
+    folder, tokens, pairs = embedded_base(), *((32, 2) if quick else (64, 5))
+    people = Model(folder, "8bit")
     with tempfile.TemporaryDirectory() as temporary:
-        adapters = [make_adapter(folder, Path(temporary) / f"adapter-{number}") for number in range(3)]
-        found = token_rows(folder, "SmolLM2-135M", tokens, pairs)
-        found += llama_rows(folder, "SmolLM2-135M", tokens, pairs)
-        found += turn_rows(folder, TURNS, pairs)
-        for precision in ("8bit",) if quick else ("8bit", "fp32"):
-            found += people_rows(Model(folder, precision), PEOPLE, 16 if quick else 32, 3)
+        adapters = [make_adapter(folder, Path(temporary) / f"adapter-{number}") for number in range(1 if quick else 3)]
+        if quick:
+            yield from int8_rows(folder, "SmolLM2-135M", tokens, pairs)
+            yield from turn_rows(folder, TURNS[-1:], pairs)
+            yield from people_rows(people, PEOPLE[-1:], 16, pairs)
+            yield from adapter_rows(folder, "8bit", adapters, tokens, pairs)
+            yield from loss_rows(folder, str(EXAMPLE_HELD_OUT), ("8bit",))
+            return
+        yield from token_rows(folder, "SmolLM2-135M", tokens, pairs)
+        yield from llama_rows(folder, "SmolLM2-135M", tokens, pairs)
+        yield from turn_rows(folder, TURNS, pairs)
+        for model in (people, Model(folder, "fp32")):
+            yield from people_rows(model, PEOPLE, 32, 3)
         for precision in ("fp32", "8bit"):
-            found += switch_rows(folder, precision, adapters)
-            found += adapter_rows(folder, precision, adapters, tokens, pairs)
-        found += loss_rows(folder, str(EXAMPLE_HELD_OUT))
-        if not quick:
-            shape = make_base(Path(temporary) / "tinyllama", dtype="float32")
-            found += token_rows(shape, "TinyLlama's shape", 32, 3, AIM_INT8)
-            found += llama_rows(shape, "TinyLlama's shape", 32, 3)
-    return found
+            yield from switch_rows(folder, precision, adapters)
+            yield from adapter_rows(folder, precision, adapters, tokens, pairs)
+        yield from loss_rows(folder, str(EXAMPLE_HELD_OUT))
+        shape = make_base(Path(temporary) / "tinyllama", dtype="float32")
+        yield from token_rows(shape, "TinyLlama's shape", 32, 3, AIM_INT8)
+        yield from llama_rows(shape, "TinyLlama's shape", 32, 3)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -68,8 +69,11 @@ class Case:
 ON = {"gradient_checkpointing": "on"}
 IN_8BIT = {"precision": "8bit"}
 EXAMPLE_CASE = Case(length=1024, settings={"data": EXAMPLE})
-QUICK = (Case(), EXAMPLE_CASE, Case(1, 512, settings=ON), Case(layers=2), Case(layers=2, settings=IN_8BIT))
 MORE = (
+    Case(),
+    Case(1, 512, settings=ON),
+    Case(layers=2),
+    Case(layers=2, settings=IN_8BIT),
     Case(1),
     Case(1, 512),
     Case(8),
@@ -142,14 +146,15 @@ def time_row(case: Case, folder: Path, pairs: int) -> Row:
     return Row(f"time: {case.name}", real, expected, "tokens/s", ratio, ACCURACY, f"{pairs} pairs")
 
 
-def rows(quick: bool) -> list[Row]:
-    """A row for each configuration: a handful, or all and the time."""
+def rows(quick: bool) -> Iterator[Row]:
+    """A row for the example, or for each configuration and for the time."""
     with tempfile.TemporaryDirectory() as folder:
-        found = [measure(case, Path(folder))[0] for case in (QUICK if quick else QUICK + MORE)]
+        for case in (EXAMPLE_CASE,) if quick else (EXAMPLE_CASE, *MORE):
+            yield measure(case, Path(folder))[0]
         if not quick:
             slow = replace(EXAMPLE_CASE, batch=1, settings={**EXAMPLE_CASE.settings, **ON})
-            found += [time_row(case, Path(folder), 3) for case in (EXAMPLE_CASE, slow)]
-        return found
+            for case in (EXAMPLE_CASE, slow):
+                yield time_row(case, Path(folder), 3)
 
 
 if __name__ == "__main__":

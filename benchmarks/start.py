@@ -119,8 +119,10 @@ def page_row(times: int) -> Row:
     return smaller(words, seconds["app"], seconds["empty"], "s", PAGE_AIM)
 
 
-def rows(quick: bool) -> list[Row]:
-    return [*training_rows(1 if quick else 5), page_row(3 if quick else 7)]
+def rows(quick: bool) -> Iterator[Row]:
+    """The way to the first loss, and the way to the page."""
+    yield from training_rows(1 if quick else 5)
+    yield page_row(2 if quick else 7)
 
 
 if __name__ == "__main__":

@@ -196,7 +196,8 @@ def row_of(job: Job, done: list[tuple[Training, Training]]) -> Row:
 
 def rows(quick: bool) -> list[Row]:
     """The training on the embedded base and the example's rows."""
-    return [row_of(job, measure(job, 3)) for job in (replace(job, steps=4 if quick else 10) for job in JOBS)]
+    pairs, steps = (1, 6) if quick else (3, 10)
+    return [row_of(job, measure(job, pairs)) for job in (replace(job, steps=steps) for job in JOBS)]
 
 
 if __name__ == "__main__":

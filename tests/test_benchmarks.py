@@ -144,7 +144,7 @@ def test_the_grid_of_the_paper_goes_on_where_it_was(tmp_path, monkeypatch, statu
 
 def test_each_way_to_measure_works_in_its_smallest_form(tiny_base, tmp_path, monkeypatch, isolated_home):
     monkeypatch.setattr(scale, "TIMES", 1)
-    rows = scale.list_rows(60) + scale.event_rows(1000)
+    rows = [*scale.list_rows(60), *scale.event_rows(1000)]
     assert all(row.ours > 0 for row in rows) and not list(isolated_home.iterdir())
     precision.make_base(tmp_path, "cpu", 2)
     exact, rounded = (precision.measure(case, tmp_path, 2e-5, 2, "cpu") for case in precision.CASES[:2])
