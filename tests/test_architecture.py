@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from runs.limits import ON_A_SPACE
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 # each may import those before it
 LAYERS = ("common", "models", "adapters", "data", "runs", "trainer", "jobs", "evaluation", "making", "serving", "ui")
@@ -131,6 +133,15 @@ def test_a_tree_names_what_is_there_and_the_whole_one_every_file(document):
     if document != "README.md":
         needed = {file.parent for file in FILES} | {file for file in FILES if not file.name.startswith("__")}
         assert needed <= named, f"{document} lacks {needed - named}"
+
+
+def test_every_variable_that_is_read_is_in_the_list():
+    read = r"""(?:limit|switch|environ\.get)\(\s*"((?:STUDIO|CHAT)_\w+)\""""
+    source = "\n".join(file.read_text(encoding="utf-8") for file in FILES)
+    found = set(re.findall(read, source)) | {f"STUDIO_MAX_{name}" for name in ON_A_SPACE}
+    own = {"STUDIO_JOB_BEGAN"}  # what the app tells its own processes
+    listed = set(re.findall(r"`((?:STUDIO|CHAT)_\w+)`", (REPOSITORY / "docs/variables.md").read_text(encoding="utf-8")))
+    assert len(found) > 20 and listed == (found - own) | {"STUDIO_HOME"}
 
 
 def test_contributing_is_short():
