@@ -82,13 +82,14 @@ def plan_space(
 ) -> PushPlan:
     """Return the plan of what the last commit of `source` changes in the Space `wanted`; nothing is sent.
 
-    With `jobs` its visitors are asked for the right to run jobs. Raises UserError, also for a Space with another app.
+    Its visitors are asked for the right to run jobs with `jobs`, and to read their quota with `zero_gpu`. Raises UserError,
+    also for a Space with another app.
     """
     repo_id = repository_of(account, wanted)
     with sending_folder() as folder:
         names = _write_commit(source, folder)
-        if jobs:
-            _ask_for_jobs(folder / "README.md")
+        if scopes := ["jobs"] * jobs + ["read-billing"] * zero_gpu:
+            _ask_for(scopes, folder / "README.md")
         _check_no_secret(folder, names, account)
         there = _names_in(repo_id, account)
         if there and MARK not in there and there - {"README.md", KEPT}:
@@ -133,14 +134,14 @@ def _uncommitted() -> int:
     return len(subprocess.run(command, capture_output=True, check=True).stdout.splitlines())
 
 
-def _ask_for_jobs(card: Path) -> None:
-    """Let who signs in be asked for the right to run jobs. Raises UserError for a card without scopes."""
+def _ask_for(scopes: list[str], card: Path) -> None:
+    """Let who signs in be asked for these rights, too. Raises UserError for a card without scopes."""
     text = card.read_text(encoding="utf-8")
     found = SCOPES.search(text)
     if found is None:
         raise UserError(_("README.md has no hf_oauth_scopes."), NOTHING_SENT)
-    if "- jobs\n" not in found[0]:
-        card.write_text(f"{text[: found.end()]}- jobs\n{text[found.end() :]}", encoding="utf-8")
+    added = "".join(line for scope in scopes if (line := f"- {scope}\n") not in found[0])
+    card.write_text(text[: found.end()] + added + text[found.end() :], encoding="utf-8")
 
 
 def _check_no_secret(folder: Path, names: list[str], account: Account) -> None:

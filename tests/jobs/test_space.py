@@ -120,8 +120,9 @@ def test_a_new_space_gets_zero_gpu_only_when_asked_for_and_an_old_one_keeps_its_
         plan(hub, source, zero_gpu=True)
 
 
-def test_jobs_are_asked_for_at_the_sign_in_only_when_wished(hub, source):
-    for wishes, scopes in (({}, []), ({"jobs": True}, ["jobs"])):
+def test_jobs_and_the_quota_are_asked_for_at_the_sign_in_only_when_wished(hub, source):
+    wished = {"jobs": True, "zero_gpu": True}
+    for wishes, scopes in ((wished, ["jobs", "read-billing"]), ({}, []), ({"jobs": True}, ["jobs"])):
         plan(hub, source, **wishes).push()
         card = hub.repositories["spaces/alice/studio"].files["README.md"].decode()
         front = yaml.safe_load(card.split("---")[1])
